@@ -1,0 +1,39 @@
+"""Faults of the process, and the stable TXE diagnostic codes that operators grep for.
+
+A code never changes its meaning and is never derived from a file name or line; new ones are allocated here.
+"""
+
+import enum
+
+
+class ExchangerError(Exception):
+    """Base of the faults that this program raises on purpose."""
+
+
+class ConfigurationError(ExchangerError):
+    """The environment or a file named by it cannot be used; ``problems`` has one readable line each, secrets left out."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@enum.unique
+class Diagnostic(enum.Enum):
+    """Diagnostic codes of a failed token exchange; the value is the code. README.md says what to do about each."""
+
+    INVALID_TOKEN_ENDPOINT = "TXE-1001"
+    CREATE_REQUEST = "TXE-1002"
+    REQUEST_FAILED = "TXE-1003"
+    READ_RESPONSE = "TXE-1004"
+    UNKNOWN_ISSUER = "TXE-1005"
+    OAUTH_ERROR = "TXE-2001"
+    UNRECOGNISED_400 = "TXE-2002"
+    UNRECOGNISED_401 = "TXE-2003"
+    UNRECOGNISED_403 = "TXE-2004"
+    UNRECOGNISED_OTHER = "TXE-2005"
+    MALFORMED_JSON = "TXE-3001"
+    MISSING_ACCESS_TOKEN = "TXE-3002"
+    NOT_BEARER = "TXE-3003"
+    WRONG_ISSUED_TOKEN_TYPE = "TXE-3004"
+    UNUSABLE_ACCESS_TOKEN = "TXE-3005"

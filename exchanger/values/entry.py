@@ -1,0 +1,89 @@
+"""Policy as values: who wrote it, where it applies, and what it asks for. An unvalidated entry does not exist.
+
+Must not know: YAML, Kubernetes, or how entries are found for a request.
+"""
+
+from typing import final
+
+import attrs
+
+
+@final
+@attrs.frozen(order=True)
+class Source:
+    """The ConfigMap that a policy came from."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@final
+@attrs.frozen
+class Area:
+    """Where an entry or region applies. ``None`` is everything: all hosts, all methods; ``path_prefix`` "" is every path."""
+
+    host: str | None = None
+    path_prefix: str = ""
+    methods: frozenset[str] | None = None
+
+
+EVERYWHERE = Area()
+
+
+@final
+@attrs.frozen
+class TokenTarget:
+    """What the exchanged token is asked to be for (RFC 8693 section 2.1); at least one of the three is not empty."""
+
+    issuer_ref: str
+    scope: str = ""
+    resources: tuple[str, ...] = ()
+    audiences: tuple[str, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        if not self.issuer_ref:
+            raise ValueError("issuer_ref is required")
+        if not (self.scope or self.resources or self.audiences):
+            raise ValueError("at least one of scope, resources and audiences is required")
+
+
+@final
+@attrs.frozen
+class DenyEntry:
+    """Requests in ``area`` are refused."""
+
+    source: Source
+    index: int
+    area: Area
+
+
+@final
+@attrs.frozen
+class ExchangeEntry:
+    """Requests in ``area`` go on with a token exchanged for ``target``."""
+
+    source: Source
+    index: int
+    area: Area
+    target: TokenTarget
+
+
+Entry = DenyEntry | ExchangeEntry
+
+
+@final
+@attrs.frozen
+class Region:
+    """An area that fails closed: what its author wanted there cannot be known. ``reason`` is written for the author.
+
+    ``index`` is the position in ``entries`` (``None``: the document as a whole), ``line`` counts from 1 (``None``: no line to point at).
+    """
+
+    source: Source
+    area: Area
+    reason: str
+    index: int | None = None
+    line: int | None = None

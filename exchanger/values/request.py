@@ -1,0 +1,41 @@
+"""The request that Envoy asks about: the part of its attributes that a decision reads, and nothing else.
+
+Must not know: protobuf, ext_authz or ext_proc.
+"""
+
+from typing import final
+
+import attrs
+
+from exchanger.values.secret import Secret
+
+
+@final
+@attrs.frozen
+class TraceContext:
+    """W3C trace context and baggage as they came (https://www.w3.org/TR/trace-context/, https://www.w3.org/TR/baggage/); "" is absent."""
+
+    traceparent: str = ""
+    tracestate: str = ""
+    baggage: str = ""
+
+
+NO_TRACE = TraceContext()
+
+
+@final
+@attrs.frozen
+class HttpRequest:
+    """One HTTP request as the gateway saw it, before any normalisation of host and path.
+
+    ``method`` is in upper case; ``host`` is the first non-empty of ``:authority``, ``host`` and the gateway's own host attribute; ``path``
+    carries the query. ``authorization`` is the joined value of the header, "" when there is none.
+    """
+
+    method: str
+    host: str
+    path: str
+    authorization: Secret | None = None
+    origin: str = ""
+    access_control_request_method: str = ""
+    trace: TraceContext = NO_TRACE

@@ -1,0 +1,85 @@
+"""What a token exchange ended in, as values: shared between waiters and handed to the decision.
+
+Must not know: HTTP clients, tasks or clocks.
+"""
+
+import enum
+from typing import final
+
+import attrs
+
+from exchanger.errors import Diagnostic
+from exchanger.values.entry import TokenTarget
+from exchanger.values.issuer import Issuer
+from exchanger.values.request import NO_TRACE, TraceContext
+from exchanger.values.secret import Secret
+
+
+@enum.unique
+class ErrorKind(enum.Enum):
+    """Why an exchange failed, as the metrics' ``error_kind`` label has it."""
+
+    UNKNOWN_ISSUER_PROFILE = "unknown_issuer_profile"
+    INVALID_TOKEN_ENDPOINT = "invalid_token_endpoint"
+    CREATE_REQUEST = "create_request"
+    TIMEOUT = "timeout"
+    CONTEXT_CANCELED = "context_canceled"
+    TRANSPORT_ERROR = "transport_error"
+    READ_RESPONSE = "read_response"
+    HTTP_STATUS = "http_status"
+    MALFORMED_SUCCESS_JSON = "malformed_success_json"
+    MISSING_ACCESS_TOKEN = "missing_access_token"
+    NON_BEARER_TOKEN_TYPE = "non_bearer_token_type"
+    WRONG_ISSUED_TOKEN_TYPE = "wrong_issued_token_type"
+
+
+@final
+@attrs.frozen
+class ExchangedToken:
+    """The exchange succeeded; ``access_token`` is a b64token (RFC 6750 section 2.1)."""
+
+    access_token: Secret
+
+
+@final
+@attrs.frozen
+class ExchangeFailure:
+    """The exchange failed, already in the form in which the client may learn of it.
+
+    ``status`` is 400, 401 or 500; ``body`` is JSON without anything of the token endpoint's, except with error passthrough;
+    ``www_authenticate`` holds the token endpoint's challenges to relay; ``http_status`` is the token endpoint's own, if it answered.
+    """
+
+    diagnostic: Diagnostic
+    kind: ErrorKind
+    status: int
+    body: str = attrs.field(repr=False)
+    www_authenticate: tuple[str, ...] = ()
+    http_status: int | None = None
+
+
+TokenOutcome = ExchangedToken | ExchangeFailure
+
+
+@final
+@attrs.frozen
+class TokenRequest:
+    """One exchange to be made. Equal requests may share a flight; whose trace context the flight carries makes no difference to that."""
+
+    issuer: Issuer
+    subject_token: Secret
+    target: TokenTarget
+    grant_type: str
+    subject_token_type: str
+    trace: TraceContext = attrs.field(default=NO_TRACE, eq=False)
+
+
+@final
+@attrs.frozen
+class ExchangeRecord:
+    """One token endpoint call that ended. ``kind`` is ``None`` on success; ``duration`` is in seconds."""
+
+    endpoint_host: str
+    kind: ErrorKind | None
+    http_status: int | None
+    duration: float
