@@ -1,0 +1,82 @@
+"""A policy document as values: its healthy entries, and a fail-closed region for everything that cannot be understood. Total.
+
+Must not know: where the text comes from, or how entries are found for a request.
+"""
+
+from typing import Final, final
+
+import attrs
+
+from exchanger.policy.entry_reader import read_entry
+from exchanger.policy.quoting import quoted
+from exchanger.policy.yaml_nodes import MAX_BYTES, Kind, Mapping, Node, Scalar, Sequence, Unreadable, read_nodes
+from exchanger.values.entry import EVERYWHERE, Area, Entry, Region, Source
+
+UNREADABLE_REACH: Final[Area] = EVERYWHERE  # what a document closes of which nothing can be understood
+VERSION: Final = "v1"
+MAX_ENTRIES: Final = MAX_BYTES // 48  # the shortest valid entry has 48 bytes, so this is in the way of nothing but invalid ones
+_FIELDS: Final = frozenset({"version", "entries"})
+
+
+@final
+@attrs.frozen
+class PolicyDocument:
+    """What one ConfigMap says. All entries and regions are its own, and no two have the same index."""
+
+    source: Source
+    entries: tuple[Entry, ...] = ()
+    regions: tuple[Region, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        claims = (*self.entries, *self.regions)
+        if any(claim.source != self.source for claim in claims):
+            raise ValueError("an entry or region is of another source")
+        if len({claim.index for claim in claims}) != len(claims):
+            raise ValueError("two entries or regions have the same index")
+
+
+def parse_document(source: Source, text: str | None, issuers: frozenset[str]) -> PolicyDocument:
+    """Read the text of a ConfigMap's ``config.yaml``; never raises, and takes bounded work.
+
+    Args:
+        source: the ConfigMap
+        text: the document, ``None`` when the ConfigMap has no such key
+        issuers: the names of the issuer profiles that entries may refer to
+    """
+    items = _items(text)
+    if isinstance(items, Unreadable):
+        return PolicyDocument(source, regions=(Region(source, UNREADABLE_REACH, f"the document {items.reason}", line=items.line),))
+    claims = [read_entry(source, index, node, issuers) for index, node in enumerate(items)]
+    return PolicyDocument(
+        source,
+        entries=tuple(claim for claim in claims if not isinstance(claim, Region)),
+        regions=tuple(claim for claim in claims if isinstance(claim, Region)),
+    )
+
+
+def _items(text: str | None) -> tuple[Node, ...] | Unreadable:
+    """Return the nodes of the entries."""
+    if text is None:
+        return Unreadable("is missing: the ConfigMap has no config.yaml")
+    root = read_nodes(text)
+    if isinstance(root, Unreadable):
+        return root
+    if not isinstance(root, Mapping):
+        return Unreadable("is not a mapping", root.line)
+    fields: dict[str, Node] = {}
+    for key, value in root.pairs:
+        if not isinstance(key, Scalar) or key.text not in _FIELDS:
+            name = quoted(key.text) if isinstance(key, Scalar) else "that is no text"
+            return Unreadable(f"has an unknown field {name}", key.line)
+        fields[key.text] = value
+    version = fields.get("version")
+    if not isinstance(version, Scalar) or version.kind is not Kind.TEXT or version.text != VERSION:
+        return Unreadable(f"has no version {VERSION}", version.line if version is not None else None)
+    entries = fields.get("entries")
+    if entries is None or (isinstance(entries, Scalar) and entries.kind is Kind.NULL):
+        return ()
+    if not isinstance(entries, Sequence):
+        return Unreadable("has entries that are not a list", entries.line)
+    if len(entries.items) > MAX_ENTRIES:
+        return Unreadable(f"has more than {MAX_ENTRIES} entries", entries.line)
+    return entries.items

@@ -1,0 +1,142 @@
+"""One entry of a document, from nodes to a value: an entry where all is well, otherwise a region over what can be read of its area.
+
+Must not know: YAML text, or other entries.
+"""
+
+from typing import Final
+
+import attrs
+
+from exchanger.policy.authority import is_host, normalise_policy_host
+from exchanger.policy.quoting import quoted
+from exchanger.policy.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence
+from exchanger.values.entry import Area, DenyEntry, Entry, ExchangeEntry, Region, Source, TokenTarget
+
+_ENTRY_FIELDS: Final = frozenset({"match", "action", "exchange"})
+_MATCH_FIELDS: Final = frozenset({"host", "pathPrefix", "methods"})
+_EXCHANGE_FIELDS: Final = frozenset({"issuerRef", "scope", "resources", "audiences"})
+_NO_HOST: Final = "is no host: wildcards and URLs are not supported, only a host name or a bracketed IPv6 address"
+
+
+@attrs.define(eq=False)
+class _Reader:
+    """Reads fields of one mapping, and notes the problems. A field that is null is missing. ``where`` is the mapping's place."""
+
+    where: str
+    problems: list[str]
+    fields: dict[str, Node]
+
+    def problem(self, name: str, text: str) -> None:
+        self.problems.append(f"{self.where}.{name} {text}")
+
+    def mapping(self, name: str, known: frozenset[str]) -> "_Reader | None":
+        """Return a reader of the mapping in the field ``name``, ``None`` when it is missing or something else."""
+        node = self.fields.get(name)
+        return None if node is None else _reader(node, f"{self.where}.{name}", known, self.problems)
+
+    def text(self, name: str) -> str:
+        """Return the trimmed text of a field, "" when it is missing or something else."""
+        node = self.fields.get(name)
+        if node is None:
+            return ""
+        if isinstance(node, Scalar) and node.kind is Kind.TEXT:
+            return node.text.strip()
+        self.problem(name, "must be text")
+        return ""
+
+    def required(self, name: str) -> str:
+        """Return the trimmed text of a field that must be there, "" when there is a problem with it."""
+        before = len(self.problems)
+        text = self.text(name)
+        if not text and len(self.problems) == before:
+            self.problem(name, "is required")
+        return text
+
+    def texts(self, name: str) -> tuple[str, ...] | None:
+        """Return the texts of a list without blank ones, untrimmed; ``None`` when it is no list of texts."""
+        node = self.fields.get(name)
+        if node is None:
+            return ()
+        if isinstance(node, Sequence):
+            present = [item for item in node.items if not _is_null(item)]
+            texts = [item.text for item in present if isinstance(item, Scalar) and item.kind is Kind.TEXT]
+            if len(texts) == len(present):
+                return tuple(text for text in texts if text.strip())
+        self.problem(name, "must be a list of texts")
+        return None
+
+
+def _reader(node: Node, where: str, known: frozenset[str], problems: list[str]) -> _Reader | None:
+    if not isinstance(node, Mapping):
+        problems.append(f"{where} must be a mapping")
+        return None
+    fields: dict[str, Node] = {}
+    unknown: list[str] = []
+    for key, value in node.pairs:
+        if not isinstance(key, Scalar) or key.text not in known:
+            unknown.append(quoted(key.text) if isinstance(key, Scalar) else "that is no text")
+        elif not _is_null(value):
+            fields[key.text] = value
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        problems.append(f"{where} has an unknown field {unknown[0]}{more}")
+    return _Reader(where, problems, fields)
+
+
+def _is_null(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.kind is Kind.NULL
+
+
+def read_entry(source: Source, index: int, node: Node, issuers: frozenset[str]) -> Entry | Region:
+    """Return the entry at ``index``, or the region that its problems close. ``issuers`` are the profiles it may refer to."""
+    problems: list[str] = []
+    area, target = Area(), None
+    entry = _reader(node, f"entries[{index}]", _ENTRY_FIELDS, problems)
+    if entry is not None:
+        area = _read_area(entry)
+        target = _read_action(entry, issuers)
+    if problems:
+        return Region(source, area, "; ".join(problems), index, node.line)
+    return DenyEntry(source, index, area) if target is None else ExchangeEntry(source, index, area, target)
+
+
+def _read_area(entry: _Reader) -> Area:
+    """Read where the entry applies; a part that is missing or unreadable is everything."""
+    match = entry.mapping("match", _MATCH_FIELDS)
+    if match is None:
+        if "match" not in entry.fields:
+            entry.problem("match", "is required")
+        return Area()
+    host = normalise_policy_host(match.required("host"))
+    if host and not is_host(host):
+        match.problem("host", f"{quoted(host)} {_NO_HOST}")
+    prefix = match.required("pathPrefix")
+    methods = frozenset(method.strip().upper() for method in match.texts("methods") or ())
+    return Area(
+        host=host or None,
+        path_prefix=prefix if not prefix or prefix.startswith("/") else "/" + prefix,
+        methods=methods if methods and "*" not in methods else None,
+    )
+
+
+def _read_action(entry: _Reader, issuers: frozenset[str]) -> TokenTarget | None:
+    """Read what the entry asks for, and return the target of an exchange that has no problem."""
+    action = entry.required("action").lower()
+    wanted = action == "exchange"
+    if action and not wanted and action != "deny":
+        entry.problem("action", f"must be exchange or deny, not {quoted(action)}")
+    exchange = entry.mapping("exchange", _EXCHANGE_FIELDS)
+    if exchange is None:
+        if wanted and "exchange" not in entry.fields:
+            entry.problem("exchange", "is required")
+        return None
+    # The block of another action need not be complete, but must be made of the fields and types that it may have.
+    issuer = exchange.required("issuerRef") if wanted else exchange.text("issuerRef")
+    scope, resources, audiences = exchange.text("scope"), exchange.texts("resources"), exchange.texts("audiences")
+    if not wanted:
+        return None
+    if issuer and issuer not in issuers:
+        exchange.problem("issuerRef", f"references unknown issuer profile {quoted(issuer)}")
+    if not (scope or resources or audiences) and resources is not None and audiences is not None:
+        entry.problem("exchange", "needs at least one of scope, resources and audiences")
+    return None if entry.problems else TokenTarget(issuer, scope, resources or (), audiences or ())

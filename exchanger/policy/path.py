@@ -1,0 +1,144 @@
+"""Readings of a request path: all that the servers behind a gateway may take it for.
+
+Servers rewrite a path before they look at it, each in its own way and order: they decode escapes once or again, take a backslash for a
+slash, merge slashes, drop parameters, resolve dot segments, normalise Unicode. The readings of a path are its closure under these
+rewritings. When all readings lead to the same decision, it does not matter who is right; when they do not, the request is refused.
+The query is no path: it stays as it is, at the end of every reading.
+
+Must not know: policy entries, or what is decided.
+"""
+
+import enum
+import re
+from typing import Final
+from unicodedata import normalize
+
+from exchanger.policy.percent import decode, decode_but_slashes, has_broken_escape, has_escape
+
+# The bounds keep the worst path that could be found below 5 ms (see bench/policy_match.py), most of it decoding and NFKC.
+MAX_READINGS: Final = 32  # a path with one oddity has 2 or 3 readings, one with all of them about 20
+MAX_ODD_PATH: Final = 8192  # characters; the customary limit of servers for the whole request line
+MAX_NON_ASCII_PATH: Final = 512  # characters; NFKC takes time with the square of a run of combining marks
+MAX_WORK: Final = 16384  # characters of all readings of a path together
+_NON_ASCII_WEIGHT: Final = 16  # a character that needs NFKC costs about as much as so many others
+
+# RFC 3986 section 3.3 and 3.4 (https://www.rfc-editor.org/rfc/rfc3986#section-3.3): pchar without ``;`` and escapes, "/", and a query of
+# visible characters. Together with the absence of "//" and "/." no rewriting changes such a path.
+_PLAIN: Final = r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*+"
+_is_plain: Final = re.compile(_PLAIN).fullmatch
+_is_plain_with_query: Final = re.compile(_PLAIN + r"(?:\?[!-\"$-~]*+)?+").fullmatch
+
+_find_unprintable: Final = re.compile(r"[\x00-\x20\x7f-\x9f]").search  # control characters, space and DEL
+_find_surrogate: Final = re.compile(r"[\ud800-\udfff]").search  # bytes that were not UTF-8, or half a character
+_PARAMETERS: Final = re.compile(r";[^/]*+")
+
+
+@enum.unique
+class MalformedPath(enum.Enum):
+    """Why a path has no readings."""
+
+    NOT_ORIGIN_FORM = "not in origin form"  # RFC 9112 section 3.2.1
+    FRAGMENT = "has a fragment"
+    UNPRINTABLE = "has control characters or blanks"
+    BROKEN_ESCAPE = "has a broken percent escape"
+    NOT_UTF8 = "is not UTF-8"
+    TOO_LONG = "is too long to be read in all ways"
+    TOO_MANY_READINGS = "has too many readings"
+
+
+Readings = tuple[str, ...] | MalformedPath
+
+
+def read_path(path: str, method: str) -> Readings:
+    """Return all readings of ``path`` (with its query), the raw one first, or why it cannot be read."""
+    if _is_plain_with_query(path) and "//" not in path and "/." not in path:
+        return (path,)
+    if path == "*" and method == "OPTIONS":  # RFC 9112 section 3.2.4
+        return (path,)
+    if (malformed := _malformed(path)) is not None:
+        return malformed
+    part, mark, query = path.partition("?")
+    if has_broken_escape(part):
+        return MalformedPath.BROKEN_ESCAPE
+    readings = readings_of(part)
+    if isinstance(readings, MalformedPath):
+        return readings
+    return tuple([reading + mark + query for reading in readings]) if mark else readings
+
+
+def _malformed(path: str) -> MalformedPath | None:
+    if not path.startswith("/"):
+        return MalformedPath.NOT_ORIGIN_FORM
+    if "#" in path:
+        return MalformedPath.FRAGMENT
+    if _find_unprintable(path):
+        return MalformedPath.UNPRINTABLE
+    return MalformedPath.NOT_UTF8 if _find_surrogate(path) else None
+
+
+def readings_of(part: str) -> Readings:
+    """Return the closure of ``part``, a path without query, under all rewritings, ``part`` first."""
+    if _is_plain(part) and "//" not in part and "/." not in part:
+        return (part,)
+    readings = [part]
+    seen = {part}
+    work = 0
+    for reading in readings:  # which grows while it is read
+        work += len(reading) if reading.isascii() else len(reading) * _NON_ASCII_WEIGHT
+        if work > MAX_WORK or len(reading) > (MAX_ODD_PATH if reading.isascii() else MAX_NON_ASCII_PATH):
+            return MalformedPath.TOO_LONG
+        for rewritten in _rewritten(reading):
+            if isinstance(rewritten, MalformedPath):
+                return rewritten
+            if rewritten not in seen:
+                seen.add(rewritten)
+                readings.append(rewritten)
+        if len(readings) > MAX_READINGS:
+            return MalformedPath.TOO_MANY_READINGS
+    return tuple(readings)
+
+
+def _rewritten(path: str) -> list[str | MalformedPath]:
+    """Return what each rewriting that finds something to do makes of ``path``."""
+    results: list[str | MalformedPath] = []
+    if has_escape(path):
+        results.append(_checked(decode(path)))
+        if "%2F" in path or "%2f" in path:
+            results.append(_checked(decode_but_slashes(path)))
+    if "\\" in path:
+        results.append(path.replace("\\", "/"))
+    if "//" in path:
+        results.append(_merge_slashes(path))
+    if ";" in path:
+        results.append(_PARAMETERS.sub("", path))
+    if "/." in path:
+        results.append(remove_dot_segments(path))
+    if not path.isascii():
+        results.append(_checked(normalize("NFKC", path)))
+    return results
+
+
+def _checked(path: str | None) -> str | MalformedPath:
+    if path is None:
+        return MalformedPath.NOT_UTF8
+    return MalformedPath.UNPRINTABLE if _find_unprintable(path) else path
+
+
+def _merge_slashes(path: str) -> str:
+    while "//" in path:
+        path = path.replace("//", "/")
+    return path
+
+
+def remove_dot_segments(path: str) -> str:
+    """Resolve ``.`` and ``..`` as RFC 3986 section 5.2.4 does (https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4)."""
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in {".", ".."}:
+        kept.append("")
+    return "/" + "/".join(kept)

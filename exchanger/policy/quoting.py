@@ -1,0 +1,14 @@
+"""How reasons repeat what an author wrote: never more than a little of it, and never what a terminal would obey.
+
+Must not know: what is repeated.
+"""
+
+from typing import Final
+
+MAX_QUOTED: Final = 64  # characters; enough to find the place in a document, too few to carry one
+
+
+def quoted(text: str) -> str:
+    """Return ``text`` in quotation marks, shortened to ``MAX_QUOTED`` characters, with U+FFFD for what is not printable."""
+    shown = text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"
+    return '"' + "".join(char if char.isprintable() else "\ufffd" for char in shown) + '"'

@@ -1,0 +1,143 @@
+"""A persistent radix trie over strings: an update makes a new version that shares all it can with the old one.
+
+Every operation is a loop, never a recursion, so that no key is too long for the stack. The shape is canonical: no node but the root
+lacks both a value and a second child, children are sorted, so equal contents are equal tries, in whatever order they came about.
+
+Must not know: what keys and values mean.
+"""
+
+from bisect import bisect
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar, final
+
+import attrs
+
+V = TypeVar("V")
+
+
+@final
+@attrs.frozen(eq=False)
+class _Node(Generic[V]):
+    """``label`` leads here from the parent; ``chars`` has the first characters of the children's labels, in the same (sorted) order."""
+
+    label: str
+    value: V | None = None
+    chars: str = ""
+    children: tuple["_Node[V]", ...] = attrs.field(default=(), repr=False)
+
+    def with_label(self, label: str) -> "_Node[V]":
+        return _Node(label, self.value, self.chars, self.children)
+
+    def with_value(self, value: V | None) -> "_Node[V]":
+        return _Node(self.label, value, self.chars, self.children)
+
+    def with_child(self, child: "_Node[V]") -> "_Node[V]":
+        """Add ``child``, whose first character is new here."""
+        at = bisect(self.chars, child.label[0])
+        chars = self.chars[:at] + child.label[0] + self.chars[at:]
+        return _Node(self.label, self.value, chars, (*self.children[:at], child, *self.children[at:]))
+
+    def with_child_at(self, at: int, child: "_Node[V] | None") -> "_Node[V]":
+        """Put ``child``, which has the same first character, in the place of the child at ``at``; ``None`` removes that one."""
+        if child is None:
+            return _Node(self.label, self.value, self.chars[:at] + self.chars[at + 1 :], self.children[:at] + self.children[at + 1 :])
+        return _Node(self.label, self.value, self.chars, (*self.children[:at], child, *self.children[at + 1 :]))
+
+    def shrunk(self) -> "_Node[V] | None":
+        """Return the canonical form of a node that may have lost its value or children: itself, merged with its only child, or nothing."""
+        if self.value is not None or len(self.children) > 1:
+            return self
+        return self.children[0].with_label(self.label + self.children[0].label) if self.children else None
+
+
+@final
+@attrs.frozen(eq=False)
+class PrefixTrie(Generic[V]):
+    """Maps strings to values, and finds the values of all prefixes of a text. ``None`` is no value: it stands for absence."""
+
+    _root: _Node[V] = attrs.field(factory=lambda: _Node(""), repr=False)
+
+    def updated(self, key: str, change: Callable[[V | None], V | None]) -> "PrefixTrie[V]":
+        """Return a trie in which ``change``, given the value at ``key``, has said the new one; ``None`` is absence on both sides.
+
+        Costs the length of ``key``, one copy of the children's tuple of each node on the way, and one of a neighbour's label.
+        """
+        way: list[tuple[_Node[V], int]] = []  # the nodes above, each with the position of the child that was taken
+        node, at = self._root, 0
+        while at < len(key):
+            index = node.chars.find(key[at])
+            child = node.children[index] if index >= 0 else None
+            if child is None or not key.startswith(child.label, at):
+                value = change(None)
+                if value is None:
+                    return self
+                leaf = _Node(key[at:], value)
+                node = node.with_child(leaf) if child is None else node.with_child_at(index, _fork(child, leaf))
+                break
+            way.append((node, index))
+            node, at = child, at + len(child.label)
+        else:
+            value = change(node.value)
+            if value is node.value:
+                return self
+            node = node.with_value(value)
+        for parent, index in reversed(way):
+            node = parent.with_child_at(index, node.shrunk())
+        return PrefixTrie(node)
+
+    def prefixes_of(self, text: str) -> list[V]:
+        """Return the values of all keys that are a prefix of ``text``, shortest key first; costs no more than the length of ``text``."""
+        node, at, length = self._root, 0, len(text)
+        found = [] if node.value is None else [node.value]
+        while at < length:
+            index = node.chars.find(text[at])
+            if index < 0:
+                break
+            node = node.children[index]
+            if not text.startswith(node.label, at):
+                break
+            at += len(node.label)
+            if node.value is not None:
+                found.append(node.value)
+        return found
+
+    def items(self) -> Iterator[tuple[str, V]]:
+        """Iterate over keys and values, sorted by key."""
+        rest = [("", self._root)]
+        while rest:
+            above, node = rest.pop()
+            key = above + node.label
+            if node.value is not None:
+                yield key, node.value
+            rest.extend((key, child) for child in reversed(node.children))
+
+    def __bool__(self) -> bool:
+        return self._root.value is not None or bool(self._root.children)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PrefixTrie):
+            return NotImplemented
+        rest = [(self._root, other._root)]
+        while rest:
+            mine, yours = rest.pop()
+            if mine is yours:
+                continue
+            if mine.label != yours.label or mine.chars != yours.chars or mine.value != yours.value:
+                return False
+            rest.extend(zip(mine.children, yours.children, strict=True))
+        return True
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.items()))
+
+
+def _fork(node: _Node[V], leaf: _Node[V]) -> _Node[V]:
+    """Join ``node`` and ``leaf``, whose labels begin alike and of which neither reaches ``node``'s end, below their common beginning."""
+    shared = 0
+    while shared < len(leaf.label) and leaf.label[shared] == node.label[shared]:
+        shared += 1
+    rest = node.with_label(node.label[shared:])
+    if shared == len(leaf.label):
+        return leaf.with_child(rest)
+    fork: _Node[V] = _Node(leaf.label[:shared])
+    return fork.with_child(rest).with_child(leaf.with_label(leaf.label[shared:]))

@@ -1,0 +1,52 @@
+"""What the policy says of one request: the closed set of verdicts.
+
+Must not know: how a verdict is found, or what is answered to it.
+"""
+
+import enum
+from typing import Final, final
+
+import attrs
+
+from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
+
+
+@final
+@attrs.frozen
+class NoMatch:
+    """No entry and no region applies, however the request is read."""
+
+
+@final
+@attrs.frozen
+class Unhealthy:
+    """What the authors want of this request cannot be known: a region covers it, or entries tie.
+
+    ``reason`` is written for the author; ``source`` is the document to look at, ``None`` when there is more than one.
+    """
+
+    reason: str
+    source: Source | None = None
+
+
+@enum.unique
+class AmbiguousPart(enum.Enum):
+    """The part of a request that servers read in different ways, or that cannot be read at all."""
+
+    AUTHORITY = "authority"
+    PATH = "path"
+
+
+@final
+@attrs.frozen
+class Ambiguous:
+    """The request can be understood in ways that lead to different decisions, so it gets none."""
+
+    part: AmbiguousPart
+
+
+Verdict = NoMatch | DenyEntry | ExchangeEntry | Unhealthy | Ambiguous
+
+NO_MATCH: Final = NoMatch()
+AMBIGUOUS_AUTHORITY: Final = Ambiguous(AmbiguousPart.AUTHORITY)
+AMBIGUOUS_PATH: Final = Ambiguous(AmbiguousPart.PATH)

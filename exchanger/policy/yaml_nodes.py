@@ -1,0 +1,252 @@
+"""The door to YAML: the text of a document as a tree of plain nodes with line numbers, or why it is unreadable. Total and bounded.
+
+Built from libyaml's events in a loop, so that no nesting reaches the stack. Aliases share their node; a document that would be large if
+they were written out is refused. JSON is read as the YAML that it is.
+
+Must not know: what the document is about.
+"""
+
+import enum
+import math
+import re
+from collections.abc import Iterator
+from typing import Final, final
+
+import attrs
+from yaml import CSafeLoader, parse
+from yaml.error import MarkedYAMLError, YAMLError
+from yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    DocumentStartEvent,
+    Event,
+    MappingStartEvent,
+    NodeEvent,
+    ScalarEvent,
+    SequenceStartEvent,
+)
+
+from exchanger.policy.quoting import quoted
+
+MAX_BYTES: Final = 1_048_576  # of UTF-8; a ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/)
+MAX_NODES: Final = 262_144  # with aliases written out; the densest honest document has some 4 bytes a node
+MAX_DEPTH: Final = 32  # levels of lists and mappings; a policy document needs 5
+
+# libyaml compares each %TAG with all before it, so a text full of them takes time with the square of its length; a policy needs none.
+_find_tag_directive: Final = re.compile(r"(?:\A\ufeff?|[\n\r\x85\u2028\u2029])%TAG").search
+
+# What plain scalars mean: YAML 1.2 core schema, https://yaml.org/spec/1.2.2/#1032-tag-resolution. All others are texts.
+_is_null: Final = re.compile(r"null|Null|NULL|~|").fullmatch
+_is_bool_or_number: Final = re.compile(
+    r"true|True|TRUE|false|False|FALSE"
+    r"|[-+]?+[0-9]++|0o[0-7]++|0x[0-9a-fA-F]++"
+    r"|[-+]?+(?:\.[0-9]++|[0-9]++(?:\.[0-9]*+)?+)(?:[eE][-+]?+[0-9]++)?+"
+    r"|[-+]?+\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+).fullmatch
+
+_TEXT_TAGS: Final = frozenset({"!", "tag:yaml.org,2002:str"})
+_COLLECTION_TAGS: Final = frozenset({None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
+
+
+@enum.unique
+class Kind(enum.Enum):
+    """What a scalar is; ``OTHER`` is a boolean, a number, or anything with a tag of its own."""
+
+    TEXT = "text"
+    NULL = "null"
+    OTHER = "other"
+
+
+@final
+@attrs.frozen
+class Scalar:
+    """A single value; ``line`` counts from 1, here and below."""
+
+    kind: Kind
+    text: str
+    line: int
+
+
+@final
+@attrs.frozen
+class Sequence:
+    """A list."""
+
+    items: tuple["Node", ...]
+    line: int
+
+
+@final
+@attrs.frozen
+class Mapping:
+    """A mapping, in the order of the text. No two scalar keys are equal."""
+
+    pairs: tuple[tuple["Node", "Node"], ...]
+    line: int
+
+
+Node = Scalar | Sequence | Mapping
+
+
+@final
+@attrs.frozen
+class Unreadable:
+    """Why the text is no document; ``line`` is ``None`` where there is none to point at."""
+
+    reason: str
+    line: int | None = None
+
+
+@final
+@attrs.frozen
+class Limits:
+    """How much a text may hold: ``size`` in bytes of UTF-8, ``values`` with aliases written out, ``depth`` in levels."""
+
+    size: int = MAX_BYTES
+    values: int = MAX_NODES
+    depth: int = MAX_DEPTH
+
+
+_POLICY_LIMITS: Final = Limits()
+
+
+def read_nodes(text: str) -> Node | Unreadable:
+    """Return the root node of the only document in ``text``, or why there is none. Never raises."""
+    if not text.strip():
+        return Unreadable("is empty")
+    roots = _read(text, _Composer(_POLICY_LIMITS, max_documents=1))
+    if isinstance(roots, Unreadable):
+        return roots
+    return roots[0] if roots else Unreadable("is empty")
+
+
+def read_stream(text: str, limits: Limits) -> tuple[Node, ...] | Unreadable:
+    """Return the root nodes of all documents in ``text``, or why they cannot be read. Never raises."""
+    return _read(text, _Composer(limits))
+
+
+def _read(text: str, composer: "_Composer") -> tuple[Node, ...] | Unreadable:
+    size = composer.limits.size
+    try:
+        too_long = len(text) > size or len(text.encode()) > size
+    except UnicodeEncodeError:
+        return Unreadable("is not UTF-8")
+    if too_long:
+        return Unreadable(f"is longer than {size} bytes")
+    if directive := _find_tag_directive(text):
+        return Unreadable("has a %TAG directive", text.count("\n", 0, directive.end()) + 1)
+    try:
+        return _compose(composer, parse(text, Loader=CSafeLoader))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        return Unreadable(f"is not YAML: {error.problem or error.context}", None if mark is None else mark.line + 1)
+    except YAMLError:  # the reader's, which know no line
+        return Unreadable("is not YAML: it has characters that YAML does not allow")
+
+
+def _compose(composer: "_Composer", events: Iterator[Event]) -> tuple[Node, ...] | Unreadable:
+    for event in events:
+        problem = composer.take(event)
+        if problem is not None:
+            return problem
+    return tuple(composer.roots)
+
+
+@attrs.define(eq=False)
+class _Open:
+    """A list or mapping whose end has not come yet. ``size`` is the number of nodes so far, with aliases written out."""
+
+    event: MappingStartEvent | SequenceStartEvent
+    nodes: list[Node] = attrs.field(factory=list)
+    size: int = 1
+
+
+@attrs.define(eq=False)
+class _Composer:
+    """Takes events one by one, and has the ``roots`` when all are taken. ``anchors`` has ``None`` for a node that is still open."""
+
+    limits: Limits
+    max_documents: float = math.inf
+    values: int = 0
+    roots: list[Node] = attrs.field(factory=list)
+    documents: int = 0
+    stack: list[_Open] = attrs.field(factory=list)
+    anchors: dict[str, tuple[Node, int] | None] = attrs.field(factory=dict)
+
+    def take(self, event: Event) -> Unreadable | None:
+        """Take the next event, and return the problem that makes the text unreadable, if there is one."""
+        match event:
+            case DocumentStartEvent():
+                self.documents += 1
+                self.anchors.clear()
+                return Unreadable("has a second document", _line(event)) if self.documents > self.max_documents else None
+            case ScalarEvent():
+                return self._add(event, Scalar(_kind(event), event.value, _line(event)), 1)
+            case AliasEvent():
+                return self._alias(event)
+            case MappingStartEvent() | SequenceStartEvent():
+                if event.anchor is not None:
+                    self.anchors[event.anchor] = None
+                self.stack.append(_Open(event))
+                depth = self.limits.depth
+                return Unreadable(f"is nested deeper than {depth} levels", _line(event)) if len(self.stack) > depth else None
+            case CollectionEndEvent():
+                return self._close()
+            case _:  # begin and end of the stream, end of a document
+                return None
+
+    def _alias(self, event: AliasEvent) -> Unreadable | None:
+        shared = self.anchors.get(event.anchor or "")
+        return self._add(event, *shared) if shared is not None else Unreadable("has an alias to nothing before it", _line(event))
+
+    def _close(self) -> Unreadable | None:
+        closed = self.stack.pop()
+        event, nodes, line = closed.event, tuple(closed.nodes), _line(closed.event)
+        if event.tag not in _COLLECTION_TAGS:
+            return self._add(event, Scalar(Kind.OTHER, "", line), closed.size)
+        if isinstance(event, SequenceStartEvent):
+            return self._add(event, Sequence(nodes, line), closed.size)
+        pairs = tuple(zip(nodes[::2], nodes[1::2], strict=True))
+        repeated = _repeated_key(pairs)
+        if repeated is not None:
+            return Unreadable(f"has duplicate keys: {quoted(repeated.text)}", repeated.line)
+        return self._add(event, Mapping(pairs, line), closed.size)
+
+    def _add(self, event: NodeEvent, node: Node, size: int) -> Unreadable | None:
+        if event.anchor is not None and not isinstance(event, AliasEvent):
+            self.anchors[event.anchor] = (node, size)
+        if self.stack:
+            parent = self.stack[-1]
+            parent.nodes.append(node)
+            parent.size += size
+            total = self.values + parent.size
+        else:
+            self.roots.append(node)
+            self.values += size
+            total = self.values
+        most = self.limits.values
+        return Unreadable(f"has more than {most} values", _line(event)) if total > most else None
+
+
+def _line(event: Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark is not None else 1
+
+
+def _kind(event: ScalarEvent) -> Kind:
+    if event.tag is not None:
+        return Kind.TEXT if event.tag in _TEXT_TAGS else Kind.OTHER
+    if not event.implicit[0]:  # quoted, or a block
+        return Kind.TEXT
+    if _is_null(event.value):
+        return Kind.NULL
+    return Kind.OTHER if _is_bool_or_number(event.value) else Kind.TEXT
+
+
+def _repeated_key(pairs: tuple[tuple[Node, Node], ...]) -> Scalar | None:
+    seen = set()
+    for key, _ in pairs:
+        if isinstance(key, Scalar):
+            if (key.kind, key.text) in seen:
+                return key
+            seen.add((key.kind, key.text))
+    return None

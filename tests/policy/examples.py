@@ -1,0 +1,42 @@
+"""Small policies that several tests of this room start from."""
+
+from exchanger.policy.document import PolicyDocument, parse_document
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import Area, DenyEntry, ExchangeEntry, Region, Source, TokenTarget
+
+HOST = "api.example.com"
+RED = Source("red", "policy")
+BLUE = Source("blue", "policy")
+ISSUERS = frozenset({"primary"})
+TARGET = TokenTarget("primary", scope="read:orders")
+
+
+def exchange(
+    prefix: str, *, source: Source = RED, index: int = 0, host: str = HOST, methods: frozenset[str] | None = None
+) -> ExchangeEntry:
+    return ExchangeEntry(source, index, Area(host, prefix, methods), TARGET)
+
+
+def deny(prefix: str, *, source: Source = RED, index: int = 0, host: str = HOST, methods: frozenset[str] | None = None) -> DenyEntry:
+    return DenyEntry(source, index, Area(host, prefix, methods))
+
+
+def region(
+    prefix: str, *, source: Source = RED, index: int | None = 0, host: str | None = HOST, methods: frozenset[str] | None = None
+) -> Region:
+    return Region(source, Area(host, prefix, methods), f"region of {source}", index)
+
+
+def snapshot_of(*claims: DenyEntry | ExchangeEntry | Region) -> PolicySnapshot:
+    """Return a snapshot of one document for each source among ``claims``."""
+    snapshot = PolicySnapshot.EMPTY
+    for source in dict.fromkeys(claim.source for claim in claims):
+        own = [claim for claim in claims if claim.source == source]
+        entries = tuple(claim for claim in own if not isinstance(claim, Region))
+        regions = tuple(claim for claim in own if isinstance(claim, Region))
+        snapshot = snapshot.apply(PolicyDocument(source, entries, regions))
+    return snapshot
+
+
+def parsed(text: str | None, source: Source = RED) -> PolicyDocument:
+    return parse_document(source, text, ISSUERS)

@@ -1,0 +1,22 @@
+from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.snapshot import PolicySnapshot
+from tests.policy.examples import deny, snapshot_of
+
+
+def test_there_is_no_policy_until_one_is_published() -> None:
+    assert CurrentPolicy().snapshot is None
+
+
+def test_the_newest_snapshot_is_in_force_and_callbacks_learn_of_it() -> None:
+    current = CurrentPolicy()
+    first: list[PolicySnapshot] = []
+    second: list[PolicySnapshot] = []
+    current.on_change(first.append)
+    current.publish(PolicySnapshot.EMPTY)
+    current.on_change(second.append)
+    newest = snapshot_of(deny("/"))
+    current.publish(newest)
+
+    assert current.snapshot is newest
+    assert first == [PolicySnapshot.EMPTY, newest]
+    assert second == [newest]

@@ -1,0 +1,126 @@
+import pytest
+
+from exchanger.policy.document import MAX_ENTRIES, UNREADABLE_REACH, PolicyDocument, parse_document
+from exchanger.values.entry import EVERYWHERE, Area, DenyEntry, ExchangeEntry, Region, TokenTarget
+from tests.policy.examples import BLUE, RED, deny, exchange, parsed, region
+
+EXAMPLE = """
+version: v1
+entries:
+  - match: {host: api.example.com, pathPrefix: /orders, methods: [GET, POST]}   # methods optional, default all
+    action: exchange                                                            # exchange | deny
+    exchange:                                                                   # for exchange only, ignored for deny
+      issuerRef: primary
+      scope: read:orders                    # at least one of scope, resources, audiences
+      resources: [https://api.example.com/orders]
+      audiences: [orders-api]
+  - match:
+      host: api.example.com
+      pathPrefix: /admin
+    action: deny
+"""
+
+
+def test_a_document_is_its_entries() -> None:
+    target = TokenTarget("primary", "read:orders", ("https://api.example.com/orders",), ("orders-api",))
+    assert parsed(EXAMPLE) == PolicyDocument(
+        RED,
+        entries=(
+            ExchangeEntry(RED, 0, Area("api.example.com", "/orders", frozenset({"GET", "POST"})), target),
+            DenyEntry(RED, 1, Area("api.example.com", "/admin")),
+        ),
+    )
+
+
+def test_json_is_a_document() -> None:
+    text = '{"version":"v1","entries":[{"match":{"host":"a","pathPrefix":"/"},"action":"deny"}]}'
+
+    assert parsed(text).entries == (DenyEntry(RED, 0, Area("a", "/")),)
+
+
+@pytest.mark.parametrize("text", ["version: v1", "version: v1\nentries:", "version: v1\nentries: null", "version: 'v1'\nentries: []"])
+def test_a_document_may_be_without_entries(text: str) -> None:
+    assert parsed(text) == PolicyDocument(RED)
+
+
+def test_a_valid_entry_stands_beside_an_invalid_one() -> None:
+    document = parsed(EXAMPLE + "  - match: {host: other.example.com, pathPrefix: /x}\n    action: permit\n")
+
+    assert len(document.entries) == 2
+    assert document.regions == (
+        Region(RED, Area("other.example.com", "/x"), 'entries[2].action must be exchange or deny, not "permit"', index=2, line=15),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "line"),
+    [
+        (None, "the document is missing: the ConfigMap has no config.yaml", None),
+        ("", "the document is empty", None),
+        ("  \n", "the document is empty", None),
+        ("---\n", "the document is not a mapping", 2),
+        ("\n- a\n", "the document is not a mapping", 2),
+        ("hello", "the document is not a mapping", 1),
+        ("version: v1\nversion: v1\n", 'the document has duplicate keys: "version"', 2),
+        ("version: v1\nentries:\n- match: {host: a, host: b}\n", 'the document has duplicate keys: "host"', 3),
+        ("version: v1\n---\nversion: v1\n", "the document has a second document", 2),
+        ("version: v1\nextra: 1\n", 'the document has an unknown field "extra"', 2),
+        ("version: v1\n<<: {entries: []}\n", 'the document has an unknown field "<<"', 2),
+        ("version: v1\n[a]: 1\n", "the document has an unknown field that is no text", 2),
+        ("Version: v1\n", 'the document has an unknown field "Version"', 1),
+        ("entries: []\n", "the document has no version v1", None),
+        ("version: v2\n", "the document has no version v1", 1),
+        ("version: ' v1'\n", "the document has no version v1", 1),
+        ("version: 1\n", "the document has no version v1", 1),
+        ("version: !own v1\n", "the document has no version v1", 1),
+        ("version:\n", "the document has no version v1", 1),
+        ("version: [v1]\n", "the document has no version v1", 1),
+        ("version: v1\nentries: {}\n", "the document has entries that are not a list", 2),
+        ("version: v1\nentries: ''\n", "the document has entries that are not a list", 2),
+        ("version: v1\nentries: false\n", "the document has entries that are not a list", 2),
+    ],
+)
+def test_an_unreadable_document_closes_everything(text: str | None, reason: str, line: int | None) -> None:
+    assert parsed(text) == PolicyDocument(RED, regions=(Region(RED, UNREADABLE_REACH, reason, None, line),))
+
+
+def test_broken_yaml_closes_everything_and_says_where() -> None:
+    (closed,) = parsed("version: v1\nentries: [\n").regions
+
+    assert closed.area == UNREADABLE_REACH
+    assert closed.reason.startswith("the document is not YAML: ")
+    assert closed.line == 3
+
+
+def test_the_number_of_entries_is_bounded() -> None:
+    assert len(parsed(f"version: v1\nentries: [{'a,' * MAX_ENTRIES}]\n").regions) == MAX_ENTRIES
+    assert parsed(f"version: v1\nentries: [{'a,' * (MAX_ENTRIES + 1)}]\n").regions == (
+        Region(RED, UNREADABLE_REACH, f"the document has more than {MAX_ENTRIES} entries", None, 2),
+    )
+
+
+def test_the_reach_of_an_unreadable_document_is_everything() -> None:
+    assert UNREADABLE_REACH == EVERYWHERE
+
+
+def test_issuers_are_those_that_are_given() -> None:
+    assert parse_document(RED, EXAMPLE, frozenset()).regions[0].reason == (
+        'entries[0].exchange.issuerRef references unknown issuer profile "primary"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("entries", "regions"),
+    [
+        ((exchange("/", source=BLUE),), ()),
+        ((), (region("/", source=BLUE),)),
+        ((deny("/a"), deny("/b")), ()),
+        ((deny("/a"),), (region("/b"),)),
+        ((), (region("/a", index=None), region("/b", index=None))),
+    ],
+)
+def test_a_document_has_only_entries_of_its_own_with_indices_of_their_own(
+    entries: tuple[DenyEntry | ExchangeEntry, ...], regions: tuple[Region, ...]
+) -> None:
+    with pytest.raises(ValueError, match=r"is of another source|have the same index"):
+        PolicyDocument(RED, entries, regions)

@@ -1,0 +1,206 @@
+import pytest
+
+from exchanger.policy.quoting import MAX_QUOTED
+from exchanger.values.entry import Area, DenyEntry, Entry, ExchangeEntry, Region, TokenTarget
+from tests.policy.examples import HOST, RED, parsed
+
+MATCH = "match: {host: api.example.com, pathPrefix: /orders}"
+EXCHANGE = "exchange: {issuerRef: primary, scope: s}"
+
+
+def read(entry: str) -> Entry | Region:
+    """Read one entry, in flow or block style."""
+    document = parsed("version: v1\nentries:\n  - " + entry.replace("\n", "\n    "))
+    claims: list[Entry | Region] = [*document.entries, *document.regions]
+    assert len(claims) == 1
+    return claims[0]
+
+
+def closed(entry: str) -> Region:
+    region = read(entry)
+    assert isinstance(region, Region)
+    assert region.index == 0
+    assert region.line == 3
+    assert region.source == RED
+    return region
+
+
+@pytest.mark.parametrize(
+    ("match", "area"),
+    [
+        ("host: api.example.com, pathPrefix: /orders", Area(HOST, "/orders")),
+        ("host: ' API.Example.com:8443 ', pathPrefix: ' orders '", Area(HOST, "/orders")),
+        ("host: api.example.com., pathPrefix: /", Area(HOST, "/")),
+        ("host: '[2001:DB8:0::1]:443', pathPrefix: /", Area("[2001:db8::1]", "/")),
+        ("host: a, pathPrefix: '//x'", Area("a", "//x")),
+        ("host: a, pathPrefix: '/x?y'", Area("a", "/x?y")),
+        ("host: a, pathPrefix: '?y'", Area("a", "/?y")),
+        ("host: a, pathPrefix: /, methods: [GET, ' post ', '']", Area("a", "/", frozenset({"GET", "POST"}))),
+        ("host: a, pathPrefix: /, methods: [get, GET, null]", Area("a", "/", frozenset({"GET"}))),
+        ("host: a, pathPrefix: /, methods: []", Area("a", "/")),
+        ("host: a, pathPrefix: /, methods: null", Area("a", "/")),
+        ("host: a, pathPrefix: /, methods: [' ']", Area("a", "/")),
+        ("host: a, pathPrefix: /, methods: [GET, ' * ']", Area("a", "/")),
+        ("host: '1', pathPrefix: '2', methods: ['3']", Area("1", "/2", frozenset({"3"}))),
+    ],
+)
+def test_areas_are_normalised(match: str, area: Area) -> None:
+    assert read(f"{{match: {{{match}}}, action: deny}}") == DenyEntry(RED, 0, area)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "target"),
+    [
+        ("issuerRef: ' primary ', scope: ' read:orders write '", TokenTarget("primary", "read:orders write")),
+        ("issuerRef: primary, resources: [https://x, ' ', null, 'b ']", TokenTarget("primary", resources=("https://x", "b "))),
+        ("issuerRef: primary, audiences: [a, a], scope: null", TokenTarget("primary", audiences=("a", "a"))),
+        ("issuerRef: primary, scope: s, resources: [], audiences: ['']", TokenTarget("primary", "s")),
+    ],
+)
+def test_targets_are_normalised(exchange: str, target: TokenTarget) -> None:
+    entry = read(f"{MATCH}\naction: ' ExChange '\nexchange: {{{exchange}}}")
+
+    assert entry == ExchangeEntry(RED, 0, Area(HOST, "/orders"), target)
+
+
+@pytest.mark.parametrize(
+    "exchange",
+    [
+        "",
+        "exchange: null",
+        "exchange: {}",
+        "exchange: {issuerRef: nobody}",
+        "exchange: {scope: s}",
+        "exchange: {resources: [' '], audiences: null}",
+    ],
+)
+def test_a_denial_needs_no_target(exchange: str) -> None:
+    assert read(f"{MATCH}\naction: Deny\n{exchange}") == DenyEntry(RED, 0, Area(HOST, "/orders"))
+
+
+@pytest.mark.parametrize("entry", ["text", "5", "null", "", "[a]", "!own {match: {}}"])
+def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
+    assert closed(entry) == Region(RED, Area(), "entries[0] must be a mapping", 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("match", "area", "reason"),
+    [
+        ("", Area(), "entries[0].match is required"),
+        ("match: null", Area(), "entries[0].match is required"),
+        ("match: [a]", Area(), "entries[0].match must be a mapping"),
+        ("match: {}", Area(), "entries[0].match.host is required; entries[0].match.pathPrefix is required"),
+        ("match: {pathPrefix: /a}", Area(None, "/a"), "entries[0].match.host is required"),
+        ("match: {host: null, pathPrefix: /a}", Area(None, "/a"), "entries[0].match.host is required"),
+        ("match: {host: ' ', pathPrefix: /a}", Area(None, "/a"), "entries[0].match.host is required"),
+        ("match: {host: 5, pathPrefix: /a}", Area(None, "/a"), "entries[0].match.host must be text"),
+        ("match: {host: [a], pathPrefix: /a}", Area(None, "/a"), "entries[0].match.host must be text"),
+        ("match: {host: a}", Area("a"), "entries[0].match.pathPrefix is required"),
+        ("match: {host: a, pathPrefix: ' '}", Area("a"), "entries[0].match.pathPrefix is required"),
+        ("match: {host: a, pathPrefix: true}", Area("a"), "entries[0].match.pathPrefix must be text"),
+        ("match: {host: a, pathPrefix: /, methods: GET}", Area("a", "/"), "entries[0].match.methods must be a list of texts"),
+        ("match: {host: a, pathPrefix: /, methods: {GET: 1}}", Area("a", "/"), "entries[0].match.methods must be a list of texts"),
+        ("match: {host: a, pathPrefix: /, methods: [GET, 1]}", Area("a", "/"), "entries[0].match.methods must be a list of texts"),
+        ("match: {host: a, pathPrefix: /, methods: [GET, [PUT]]}", Area("a", "/"), "entries[0].match.methods must be a list of texts"),
+        (
+            "match: {host: a, pathPrefix: /, methods: [GET], pathType: Segment}",
+            Area("a", "/", frozenset({"GET"})),
+            'entries[0].match has an unknown field "pathType"',
+        ),
+        (
+            "match: {host: a, pathPrefix: /, Host: b, 1: c, [x]: y}",
+            Area("a", "/"),
+            'entries[0].match has an unknown field "Host" and 2 more',
+        ),
+        ("match: {host: a, pathPrefix: /, [x]: y}", Area("a", "/"), "entries[0].match has an unknown field that is no text"),
+    ],
+)
+def test_what_can_be_read_of_an_area_is_closed(match: str, area: Area, reason: str) -> None:
+    assert closed(f"action: deny\n{match}") == Region(RED, area, reason, 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("host", "literal"),
+    [
+        ("*", "*"),
+        ("*.Example.com", "*.example.com"),
+        ("https://x", "https://x"),
+        ("a b", "a b"),
+        ("bücher.example", "bücher.example"),
+        ("a..", "a.."),
+    ],
+)
+def test_a_host_that_no_request_has_closes_nobody_elses(host: str, literal: str) -> None:
+    region = closed(f"match: {{host: {host!r}, pathPrefix: /x, methods: [GET]}}\naction: deny")
+
+    assert region.area == Area(literal, "/x", frozenset({"GET"}))
+    assert region.reason == (
+        f'entries[0].match.host "{literal}" is no host: wildcards and URLs are not supported, only a host name or a bracketed IPv6 address'
+    )
+
+
+@pytest.mark.parametrize(
+    ("rest", "reason"),
+    [
+        ("", "entries[0].action is required"),
+        ("action: null", "entries[0].action is required"),
+        ("action: ' '", "entries[0].action is required"),
+        ("action: true", "entries[0].action must be text"),
+        ("action: Allow", 'entries[0].action must be exchange or deny, not "allow"'),
+        ("action: exchange", "entries[0].exchange is required"),
+        ("action: exchange\nexchange: null", "entries[0].exchange is required"),
+        ("action: exchange\nexchange: primary", "entries[0].exchange must be a mapping"),
+        (
+            "action: exchange\nexchange: {}",
+            "entries[0].exchange.issuerRef is required; entries[0].exchange needs at least one of scope, resources and audiences",
+        ),
+        ("action: exchange\nexchange: {issuerRef: ' ', scope: s}", "entries[0].exchange.issuerRef is required"),
+        ("action: exchange\nexchange: {issuerRef: 5, scope: s}", "entries[0].exchange.issuerRef must be text"),
+        ("action: exchange\nexchange: {issuerRef: x, scope: s}", 'entries[0].exchange.issuerRef references unknown issuer profile "x"'),
+        (
+            "action: exchange\nexchange: {issuerRef: primary, scope: ' ', resources: [' '], audiences: []}",
+            "entries[0].exchange needs at least one of scope, resources and audiences",
+        ),
+        ("action: exchange\nexchange: {issuerRef: primary, resources: https://x}", "entries[0].exchange.resources must be a list of texts"),
+        (
+            "action: exchange\nexchange: {issuerRef: primary, scope: s, audiences: [1]}",
+            "entries[0].exchange.audiences must be a list of texts",
+        ),
+        ("action: exchange\nexchange: {issuerRef: primary, scope: [s], audiences: [a]}", "entries[0].exchange.scope must be text"),
+        ("action: deny\nexchange: 5", "entries[0].exchange must be a mapping"),
+        ("action: deny\nexchange: {issuer: primary}", 'entries[0].exchange has an unknown field "issuer"'),
+        ("action: deny\nexchange: {scope: 5}", "entries[0].exchange.scope must be text"),
+        (f"action: exchange\n{EXCHANGE}\nextra: 1", 'entries[0] has an unknown field "extra"'),
+        (f"action: exchange\n{EXCHANGE}\n<<: {{}}", 'entries[0] has an unknown field "<<"'),
+    ],
+)
+def test_what_an_entry_asks_for_must_be_clear(rest: str, reason: str) -> None:
+    assert closed(f"{MATCH}\n{rest}") == Region(RED, Area(HOST, "/orders"), reason, 0, 3)
+
+
+def test_all_problems_are_told_in_one_reason() -> None:
+    region = closed("more: 1\nmatch: {pathPrefix: /a, methods: GET}\naction: allow\nexchange: {issuerRef: 1, also: 2}")
+
+    assert region.reason == (
+        'entries[0] has an unknown field "more"; entries[0].match.host is required; entries[0].match.methods must be a list of texts; '
+        'entries[0].action must be exchange or deny, not "allow"; entries[0].exchange has an unknown field "also"; '
+        "entries[0].exchange.issuerRef must be text"
+    )
+
+
+def test_aliases_are_read_like_what_they_stand_for() -> None:
+    document = parsed(
+        "version: v1\nentries:\n- match: &m {host: a, pathPrefix: /}\n  action: deny\n"
+        "- match: {host: b, pathPrefix: &p /p}\n  action: deny\n"
+        "- {match: {host: c, pathPrefix: *p}, action: deny}\n- {match: *m, action: deny}\n"
+    )
+
+    assert [entry.area for entry in document.entries] == [Area("a", "/"), Area("b", "/p"), Area("c", "/p"), Area("a", "/")]
+
+
+def test_reasons_repeat_little_of_a_text() -> None:
+    long = "x" * 1_000
+    region = closed(f"match: {{host: 'a {long}', pathPrefix: /}}\naction: {long}\n{long}: 1\nexchange: {{issuerRef: {long}}}")
+
+    assert "x" * (MAX_QUOTED - 1) in region.reason
+    assert "x" * MAX_QUOTED not in region.reason

@@ -1,0 +1,174 @@
+import pytest
+
+from exchanger.policy.path import (
+    MAX_NON_ASCII_PATH,
+    MAX_ODD_PATH,
+    MAX_READINGS,
+    MAX_WORK,
+    MalformedPath,
+    read_path,
+    readings_of,
+    remove_dot_segments,
+)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/orders",
+        "/orders/",
+        "/orders/1/items",
+        "/a-b._~!$&'()*+,=:@0/Z",
+        "/...",
+        "/.well-known/x",
+        "/a..b/.c/d.",
+        "/a?",
+        "/a?b=c&d=%zz%2f/../;\\//",
+        "/a?url=http://x/../y",
+        "/?a?b",
+        "/a?" + "é",
+        "/" + "a" * 65_535,
+        "/" + "a" * (MAX_ODD_PATH + 1) + "?//",
+    ],
+)
+def test_a_plain_path_has_one_reading(path: str) -> None:
+    assert read_path(path, "GET") == (path,)
+
+
+@pytest.mark.parametrize(
+    ("path", "readings"),
+    [
+        ("/a//b", {"/a/b"}),
+        ("/a///b//", {"/a/b/"}),
+        ("/a/./b", {"/a/b"}),
+        ("/a/../b", {"/b"}),
+        ("/a/..", {"/"}),
+        ("/a//../b", {"/a/b", "/a/../b", "/b"}),
+        ("/%61", {"/a"}),
+        ("/%2561", {"/%61", "/a"}),
+        ("/a%2Fb", {"/a/b"}),
+        ("/a\\b", {"/a/b"}),
+        ("/a%5cb", {"/a\\b", "/a/b"}),
+        ("/a;p/b;q=1", {"/a/b"}),
+        ("/a/..;/b", {"/a/../b", "/b"}),
+        ("/a%3bp", {"/a;p", "/a"}),
+        ("/a/..%3b/b", {"/a/..;/b", "/a/../b", "/b"}),
+        ("/x%2fy/%2e%2e/b", {"/x/y/../b", "/x/b", "/x%2fy/../b", "/b"}),
+        ("/%ef%bc%a1", {"/\uff21", "/A"}),
+        ("/\uff21", {"/A"}),
+        ("/\uff0e\uff0e/b", {"/../b", "/b"}),
+        ("/\uff05\uff12f", {"/%2f", "//", "/"}),
+        ("/%25zz", {"/%zz"}),
+        ("/a%3fb", {"/a?b"}),
+        ("/%c3%a9", {"/\u00e9"}),
+    ],
+)
+def test_an_odd_path_has_all_its_readings(path: str, readings: set[str]) -> None:
+    found = read_path(path, "GET")
+
+    assert isinstance(found, tuple)
+    assert found[0] == path
+    assert set(found[1:]) == readings
+    assert len(set(found)) == len(found)
+
+
+def test_the_query_stays_with_every_reading_as_it_is() -> None:
+    assert read_path("/a/../b?x=/../%2f;y", "GET") == ("/a/../b?x=/../%2f;y", "/b?x=/../%2f;y")
+    assert read_path("/a/../b?", "GET") == ("/a/../b?", "/b?")
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("", MalformedPath.NOT_ORIGIN_FORM),
+        ("orders", MalformedPath.NOT_ORIGIN_FORM),
+        ("*", MalformedPath.NOT_ORIGIN_FORM),
+        ("?x", MalformedPath.NOT_ORIGIN_FORM),
+        ("\\a", MalformedPath.NOT_ORIGIN_FORM),
+        ("%2fa", MalformedPath.NOT_ORIGIN_FORM),
+        ("http://api.example.com/orders", MalformedPath.NOT_ORIGIN_FORM),
+        ("api.example.com:443", MalformedPath.NOT_ORIGIN_FORM),
+        ("/a#f", MalformedPath.FRAGMENT),
+        ("/a?b#f", MalformedPath.FRAGMENT),
+        ("/a b", MalformedPath.UNPRINTABLE),
+        ("/a?b c", MalformedPath.UNPRINTABLE),
+        ("/a\n", MalformedPath.UNPRINTABLE),
+        ("/a\x00", MalformedPath.UNPRINTABLE),
+        ("/a\x7f", MalformedPath.UNPRINTABLE),
+        ("/a\x85", MalformedPath.UNPRINTABLE),
+        ("/a%00", MalformedPath.UNPRINTABLE),
+        ("/a%0A", MalformedPath.UNPRINTABLE),
+        ("/a%20b", MalformedPath.UNPRINTABLE),
+        ("/a%7f", MalformedPath.UNPRINTABLE),
+        ("/a%2500", MalformedPath.UNPRINTABLE),
+        ("/a%c2%a0", MalformedPath.UNPRINTABLE),  # NO-BREAK SPACE is a space under NFKC
+        ("/a%2", MalformedPath.BROKEN_ESCAPE),
+        ("/a%", MalformedPath.BROKEN_ESCAPE),
+        ("/%zz", MalformedPath.BROKEN_ESCAPE),
+        ("/%u002f", MalformedPath.BROKEN_ESCAPE),
+        ("/%ff", MalformedPath.NOT_UTF8),
+        ("/%c0%af", MalformedPath.NOT_UTF8),
+        ("/%25ff", MalformedPath.NOT_UTF8),
+        ("/a%2f%ff", MalformedPath.NOT_UTF8),
+        ("/\udcff", MalformedPath.NOT_UTF8),
+        ("/a?\udcff", MalformedPath.NOT_UTF8),
+    ],
+)
+def test_what_cannot_be_read_is_malformed(path: str, why: MalformedPath) -> None:
+    assert read_path(path, "GET") is why
+
+
+def test_the_asterisk_form_is_for_options() -> None:
+    assert read_path("*", "OPTIONS") == ("*",)
+    assert read_path("**", "OPTIONS") is MalformedPath.NOT_ORIGIN_FORM
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/" + "a/../" * 10_000, MalformedPath.TOO_LONG),
+        ("/" + "%61" * MAX_ODD_PATH, MalformedPath.TOO_LONG),
+        ("/" + "%252561" * (MAX_ODD_PATH // 8), MalformedPath.TOO_LONG),
+        ("/" + "\u00e9" * MAX_NON_ASCII_PATH, MalformedPath.TOO_LONG),
+        ("/" + "\ufb03" * (MAX_NON_ASCII_PATH // 2) + "\u00e9", MalformedPath.TOO_LONG),
+        ("/%" + "25" * MAX_READINGS, MalformedPath.TOO_MANY_READINGS),
+        ("/" + "a%252f..;x\\%2e//%5c./" * 20, MalformedPath.TOO_MANY_READINGS),
+    ],
+)
+def test_work_is_bounded(path: str, why: MalformedPath) -> None:
+    assert read_path(path, "GET") is why
+
+
+def test_the_bounds_themselves_are_allowed() -> None:
+    assert read_path("//" + "a" * (MAX_ODD_PATH - 2), "GET") == ("//" + "a" * (MAX_ODD_PATH - 2), "/" + "a" * (MAX_ODD_PATH - 2))
+    assert read_path("//" + "a" * (MAX_ODD_PATH - 1), "GET") is MalformedPath.TOO_LONG
+    readings = read_path("/%" + "25" * (MAX_READINGS - 1), "GET")
+    assert isinstance(readings, tuple)
+    assert len(readings) == MAX_READINGS
+    assert sum(map(len, readings)) <= MAX_WORK
+
+
+# The examples of RFC 3986 sections 5.2.4 and 5.4, and what is at their edges.
+@pytest.mark.parametrize(
+    ("path", "resolved"),
+    [
+        ("/a/b/c/./../../g", "/a/g"),
+        ("/b/c/.", "/b/c/"),
+        ("/b/c/..", "/b/"),
+        ("/..", "/"),
+        ("/.", "/"),
+        ("/../../g", "/g"),
+        ("/b/c/../../../g", "/g"),
+        ("/..g/g../.g/g.", "/..g/g../.g/g."),
+        ("/a//../b", "/a/b"),
+        ("/..//x", "//x"),
+        ("/a/b", "/a/b"),
+    ],
+)
+def test_dot_segments_are_removed_as_the_rfc_does(path: str, resolved: str) -> None:
+    assert remove_dot_segments(path) == resolved
+
+
+def test_a_reading_is_a_path_of_its_own() -> None:
+    assert readings_of("/%zz") == ("/%zz",)

@@ -1,0 +1,128 @@
+import pytest
+
+from exchanger.policy.policy_trie import SEVERAL_REGIONS, TIE, Cell, Found, PolicyTrie, find
+from exchanger.policy.verdict import NO_MATCH, Unhealthy
+from exchanger.values.entry import Entry, Region, Source
+from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region
+
+GET = frozenset({"GET"})
+PUT = frozenset({"PUT"})
+
+
+def trie_of(*claims: Entry | Region) -> PolicyTrie:
+    trie = PolicyTrie()
+    for claim in claims:
+        trie = trie.joined(claim)
+    return trie
+
+
+def found(trie: PolicyTrie, path: str, method: str = "GET", host: str | None = HOST) -> Found:
+    return find(trie.reach(host), path, method)
+
+
+def test_the_longest_prefix_among_matching_methods_wins() -> None:
+    short, long = exchange("/a"), deny("/a/b", index=1, methods=PUT)
+    trie = trie_of(short, long)
+
+    assert found(trie, "/a/b/c", "PUT") is long
+    assert found(trie, "/a/b/c", "GET") is short
+    assert found(trie, "/b") is NO_MATCH
+    assert found(trie, "/a", host="other.example.com") is NO_MATCH
+
+
+def test_two_winners_of_equal_length_are_a_tie() -> None:
+    trie = trie_of(exchange("/a"), exchange("/a", source=BLUE, methods=GET))
+
+    assert found(trie, "/a") is TIE
+    assert isinstance(found(trie, "/a", "PUT"), type(exchange("/a")))
+
+
+def test_a_longer_prefix_breaks_a_tie() -> None:
+    winner = deny("/a/b", index=1)
+
+    assert found(trie_of(exchange("/a"), exchange("/a", source=BLUE), winner), "/a/b") is winner
+
+
+@pytest.mark.parametrize("where", ["", "/", "/a", "/a/b/c"])
+def test_a_region_wins_over_everything_inside_it(where: str) -> None:
+    trie = trie_of(exchange("/a/b"), region(where, source=BLUE))
+
+    assert found(trie, "/a/b/c") == Unhealthy(f"region of {BLUE}", BLUE)
+
+
+def test_a_region_for_other_methods_or_hosts_changes_nothing() -> None:
+    entry = exchange("/a")
+    trie = trie_of(entry, region("/a", source=BLUE, methods=PUT), region("", source=BLUE, index=1, host="other.example.com"))
+
+    assert found(trie, "/a") is entry
+
+
+def test_a_region_for_all_hosts_reaches_every_request() -> None:
+    trie = trie_of(exchange("/a"), region("/b", source=BLUE, host=None))
+
+    assert found(trie, "/b", host=HOST) == Unhealthy(f"region of {BLUE}", BLUE)
+    assert found(trie, "/b", host="") == Unhealthy(f"region of {BLUE}", BLUE)
+    assert found(trie, "/b", host=None) == Unhealthy(f"region of {BLUE}", BLUE)
+    assert found(trie, "/a", host=HOST) == exchange("/a")
+    assert found(trie, "/a", host=None) is NO_MATCH
+
+
+def test_several_regions_in_one_place_name_no_source() -> None:
+    assert found(trie_of(region("/a"), region("/a", source=BLUE)), "/a") is SEVERAL_REGIONS
+
+
+def test_an_entry_is_found_under_each_spelling_and_does_not_tie_with_itself() -> None:
+    entry = exchange("/a%2fb")
+    trie = trie_of(entry)
+
+    assert found(trie, "/a%2fb/c") is entry
+    assert found(trie, "/a/b/c") is entry
+    assert trie.left(entry) == PolicyTrie()
+
+
+def test_removing_gives_back_the_trie_before() -> None:
+    kept: list[Entry | Region] = [exchange("/a"), region("/a/b", index=1), deny("/x", index=2, host="other.example.com")]
+    more: list[Entry | Region] = [
+        deny("/a", source=BLUE),
+        region("/a/b/c", source=BLUE, index=1),
+        region("", source=BLUE, index=2, host=None),
+    ]
+    before = trie_of(*kept)
+    trie = trie_of(*kept, *more)
+    for claim in more:
+        trie = trie.left(claim)
+
+    assert trie == before
+    assert trie_of(*reversed(kept)) == before
+    for claim in kept:
+        trie = trie.left(claim)
+    assert trie == PolicyTrie()
+
+
+def test_an_entry_and_a_region_share_a_cell() -> None:
+    entry, closed = exchange("/a"), region("/a", index=1)
+    cell = Cell().joined(entry).joined(closed)
+
+    assert cell.left(closed) == Cell().joined(entry)
+    assert cell.left(entry) == Cell().joined(closed)
+    assert Cell().joined(entry).left(closed) == Cell().joined(entry)
+    assert Cell().joined(closed).left(entry) == Cell().joined(closed)
+
+
+def test_removing_what_is_not_there_changes_nothing() -> None:
+    trie = trie_of(exchange("/a"))
+
+    assert trie.left(deny("/b", source=BLUE)) == trie
+    assert trie.left(deny("/b", source=BLUE, host="other.example.com")) == trie
+    assert trie.left(region("", source=BLUE, host=None)) == trie
+
+
+def test_thousands_of_ties_are_one_tie() -> None:
+    crowd = [deny("/a", source=Source("team", str(number))) for number in range(2_000)]
+    trie = trie_of(*crowd)
+
+    assert found(trie, "/a") is TIE
+    for claim in crowd[1:]:
+        trie = trie.left(claim)
+    assert found(trie, "/a") is crowd[0]
+    assert RED not in {claim.source for claim in crowd}

@@ -1,0 +1,145 @@
+from typing import assert_type
+
+import pytest
+
+from exchanger.policy.document import PolicyDocument
+from exchanger.policy.policy_trie import TIE
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
+from exchanger.values.entry import Source
+from tests.policy.examples import BLUE, HOST, RED, deny, exchange, parsed, region, snapshot_of
+
+ORDERS, ADMIN = exchange("/orders"), deny("/admin", index=1)
+POLICY = snapshot_of(ORDERS, ADMIN)
+
+
+def test_an_empty_policy_matches_nothing() -> None:
+    assert_type(PolicySnapshot.EMPTY.match(HOST, "/", "GET"), Verdict)
+    assert PolicySnapshot.EMPTY.match(HOST, "/", "GET") is NO_MATCH
+    assert PolicySnapshot.EMPTY.match(HOST, "//%zz#", "GET") is NO_MATCH
+    assert PolicySnapshot.EMPTY.match("", "/", "GET") is NO_MATCH
+
+
+def test_a_malformed_authority_is_refused_whatever_the_policy() -> None:
+    assert PolicySnapshot.EMPTY.match("a,b", "/", "GET") is AMBIGUOUS_AUTHORITY
+    assert POLICY.match("user@api.example.com", "/orders", "GET") is AMBIGUOUS_AUTHORITY
+
+
+def test_regions_for_all_hosts_reach_a_malformed_authority() -> None:
+    policy = snapshot_of(region("/orders", host=None, methods=frozenset({"GET"})))
+
+    assert policy.match("a,b", "/orders", "GET") == Unhealthy(f"region of {RED}", RED)
+    assert policy.match("a,b", "/orders", "PUT") is AMBIGUOUS_AUTHORITY
+    assert policy.match("a,b", "/x", "GET") is AMBIGUOUS_AUTHORITY
+
+
+def test_the_empty_authority_is_only_in_reach_of_regions_for_all_hosts() -> None:
+    assert POLICY.match("", "/orders", "GET") is NO_MATCH
+    assert snapshot_of(region("", host=None)).match("", "/orders", "GET") == Unhealthy(f"region of {RED}", RED)
+
+
+def test_another_host_is_not_asked_about_its_path() -> None:
+    assert POLICY.match("other.example.com", "//orders/%zz#", "GET") is NO_MATCH
+
+
+def test_the_raw_path_is_asked_about_regions_even_when_it_is_malformed() -> None:
+    policy = snapshot_of(region("/orders"))
+
+    assert policy.match(HOST, "/orders#f", "GET") == Unhealthy(f"region of {RED}", RED)
+    assert policy.match(HOST, "/other#f", "GET") is AMBIGUOUS_PATH
+
+
+def test_an_unhealthy_reading_makes_the_request_unhealthy() -> None:
+    policy = snapshot_of(ORDERS, region("/closed", index=1))
+
+    assert policy.match(HOST, "/orders/../closed", "GET") == Unhealthy(f"region of {RED}", RED)
+    assert policy.match(HOST, "/x/%2e%2e/orders/%2e%2e/closed", "GET") == Unhealthy(f"region of {RED}", RED)
+
+
+def test_a_tie_in_one_reading_makes_the_request_unhealthy() -> None:
+    assert snapshot_of(ORDERS, exchange("/orders", source=BLUE)).match(HOST, "//orders", "GET") is TIE
+
+
+def test_readings_that_agree_have_their_verdict() -> None:
+    assert POLICY.match(HOST, "/orders/a%2Fb", "GET") is ORDERS
+    assert POLICY.match(HOST, "/x%2Fy", "GET") is NO_MATCH
+
+
+def test_two_denials_agree() -> None:
+    policy = snapshot_of(deny("/admin"), deny("/admin/x", source=BLUE), deny("/", source=BLUE, index=1))
+
+    assert policy.match(HOST, "/admin/%78", "GET") == deny("/admin")
+    assert policy.match(HOST, "//admin/x", "GET") == deny("/", source=BLUE, index=1)
+
+
+def test_two_exchanges_do_not_agree() -> None:
+    policy = snapshot_of(exchange("/orders"), exchange("/orders/x", source=BLUE))
+
+    assert policy.match(HOST, "/orders/%78", "GET") is AMBIGUOUS_PATH
+
+
+def test_a_prefix_may_reach_into_the_query() -> None:
+    entry = deny("/orders?admin", index=2)
+    policy = snapshot_of(ORDERS, entry)
+
+    assert policy.match(HOST, "/orders?admin=1", "GET") is entry
+    assert policy.match(HOST, "/orders?x", "GET") is ORDERS
+    assert policy.match(HOST, "/orders/.?admin", "GET") is ORDERS
+    assert policy.match(HOST, "/x/../orders?admin", "GET") is AMBIGUOUS_PATH
+
+
+@pytest.mark.parametrize("prefix", ["/a%2fb", "/café", "/caf%c3%a9", "/%7ejoe"])
+def test_an_escaped_prefix_is_found_by_what_clients_send(prefix: str) -> None:
+    policy = snapshot_of(exchange(prefix))
+
+    for path in {"/a%2fb": ["/a%2fb", "/a%2Fb/x", "/a/b"], "/%7ejoe": ["/%7ejoe", "/%7Ejoe", "/~joe"]}.get(prefix, ["/caf%C3%A9", "/café"]):
+        assert policy.match(HOST, path, "GET") == exchange(prefix)
+
+
+def test_a_newer_document_takes_the_place_of_the_older() -> None:
+    policy = POLICY.apply(PolicyDocument(RED, (deny("/orders"),)))
+
+    assert policy.match(HOST, "/orders", "GET") == deny("/orders")
+    assert policy.match(HOST, "/admin", "GET") is NO_MATCH
+    assert policy == snapshot_of(deny("/orders"))
+    assert POLICY.match(HOST, "/orders", "GET") is ORDERS
+
+
+def test_an_equal_document_changes_nothing() -> None:
+    assert POLICY.apply(PolicyDocument(RED, (ORDERS, ADMIN))) is POLICY
+
+
+def test_a_withdrawn_document_is_gone() -> None:
+    assert POLICY.withdraw(RED) == PolicySnapshot.EMPTY
+    assert POLICY.withdraw(BLUE) is POLICY
+
+
+def test_counts_follow_the_documents() -> None:
+    policy = POLICY.apply(
+        PolicyDocument(BLUE, (deny("/x", source=BLUE),), (region("/y", source=BLUE, index=1), region("/z", source=BLUE, index=2)))
+    )
+    policy = policy.apply(PolicyDocument(Source("green", "empty")))
+
+    assert (len(policy.documents), policy.entry_count, policy.region_count, policy.invalid_documents) == (3, 3, 2, 1)
+    assert policy.documents[BLUE].entries == (deny("/x", source=BLUE),)
+    policy = policy.apply(PolicyDocument(BLUE, (), (region("", source=BLUE),)))
+    assert (len(policy.documents), policy.entry_count, policy.region_count, policy.invalid_documents) == (3, 2, 1, 1)
+    policy = policy.withdraw(BLUE)
+    assert (len(policy.documents), policy.entry_count, policy.region_count, policy.invalid_documents) == (2, 2, 0, 0)
+
+
+def test_one_team_cannot_change_what_another_gets_without_a_tie() -> None:
+    for text in ("nonsense: [", None):
+        assert isinstance(POLICY.apply(parsed(text, BLUE)).match(HOST, "/orders", "GET"), Unhealthy)
+    for entry in (
+        "{host: '*', pathPrefix: /}",
+        "{host: 'https://api.example.com', pathPrefix: /orders}",
+        "{host: api.example.com, pathPrefix: /orders/x}",
+    ):
+        policy = POLICY.apply(parsed(f"version: v1\nentries: [{{match: {entry}, action: deny}}]", BLUE))
+        assert policy.match(HOST, "/orders/1", "GET") is ORDERS
+        assert policy.match(HOST, "/admin", "GET") is ADMIN
+
+
+def test_a_snapshot_is_short_in_print() -> None:
+    assert repr(POLICY) == "PolicySnapshot(entry_count=2, region_count=0, invalid_documents=0)"

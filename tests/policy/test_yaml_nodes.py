@@ -1,0 +1,158 @@
+import json
+
+import pytest
+
+from exchanger.policy import yaml_nodes
+from exchanger.policy.yaml_nodes import MAX_BYTES, MAX_DEPTH, MAX_NODES, Kind, Mapping, Scalar, Sequence, Unreadable, read_nodes
+
+
+def text(value: str, line: int = 1) -> Scalar:
+    return Scalar(Kind.TEXT, value, line)
+
+
+def test_nodes_have_their_lines() -> None:
+    assert read_nodes("# a comment\na: x\nb:\n  - y\n  - {c: z}\n") == Mapping(
+        (
+            (text("a", 2), text("x", 2)),
+            (text("b", 3), Sequence((text("y", 4), Mapping(((text("c", 5), text("z", 5)),), 5)), 4)),
+        ),
+        2,
+    )
+
+
+def test_json_is_read() -> None:
+    assert read_nodes(json.dumps({"a": ["https://x/y", "b"]})) == Mapping(((text("a"), Sequence((text("https://x/y"), text("b")), 1)),), 1)
+
+
+def test_plain_urls_in_flow_lists_are_texts() -> None:
+    assert read_nodes("[https://x/y, urn:a:b]") == Sequence((text("https://x/y"), text("urn:a:b")), 1)
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        *((written, Kind.NULL) for written in ("~", "null", "Null", "NULL")),
+        *(
+            (written, Kind.OTHER)
+            for written in ("true", "False", "TRUE", "1", "-1", "+1", "0x1F", "0o17", "1.5", ".5", "1.", "1e3", "-.inf", ".NaN")
+        ),
+        *((written, Kind.OTHER) for written in ("!!int '3'", "!!bool x", "!own x", "!!binary eA==", "!!null ''")),
+        *(
+            (written, Kind.TEXT)
+            for written in ("a", "yes", "on", "1.2.3", "0x", "1_000", "2001-01-01", "nULL", "tRUE", "''", "'1'", '"null"', "<<")
+        ),
+        *((written, Kind.TEXT) for written in ("!!str 5", "! '5'", "! x", "|\n  5", ">\n  null")),
+    ],
+)
+def test_scalars_mean_what_the_core_schema_says(written: str, kind: Kind) -> None:
+    node = read_nodes(f"- {written}\n")
+
+    assert isinstance(node, Sequence)
+    assert isinstance(node.items[0], Scalar)
+    assert node.items[0].kind is kind
+
+
+def test_a_collection_with_a_tag_of_its_own_is_neither_list_nor_mapping() -> None:
+    assert read_nodes("- !own [a]\n- !!set {a}\n- !!seq [a]\n- !!map {}\n") == Sequence(
+        (Scalar(Kind.OTHER, "", 1), Scalar(Kind.OTHER, "", 2), Sequence((text("a", 3),), 3), Mapping((), 4)), 1
+    )
+
+
+def test_aliases_share_their_node() -> None:
+    node = read_nodes("- &a {x: y}\n- *a\n- &a [z]\n- *a\n")
+
+    assert isinstance(node, Sequence)
+    assert node.items[1] is node.items[0]
+    assert node.items[3] is node.items[2]
+    assert node.items[2] is not node.items[0]
+
+
+def test_merge_keys_are_ordinary_keys() -> None:
+    assert read_nodes("<<: a") == Mapping(((text("<<"), text("a")),), 1)
+
+
+def test_keys_may_be_anything() -> None:
+    assert read_nodes("? [a]\n: b\n? [a]\n: c\n1: d\n'1': e\n") == Mapping(
+        (
+            (Sequence((text("a"),), 1), text("b", 2)),
+            (Sequence((text("a", 3),), 3), text("c", 4)),
+            (Scalar(Kind.OTHER, "1", 5), text("d", 5)),
+            (text("1", 6), text("e", 6)),
+        ),
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "unreadable"),
+    [
+        ("", Unreadable("is empty")),
+        (" \n\t\n", Unreadable("is empty")),
+        ("# only a comment\n", Unreadable("is empty")),
+        ("a: b\na: c\n", Unreadable('has duplicate keys: "a"', 2)),
+        ("a:\n  - {b: 1,\n     'b': 2}\n", Unreadable('has duplicate keys: "b"', 3)),
+        ("a: b\n---\nc: d\n", Unreadable("has a second document", 2)),
+        ("a: b\n---\n", Unreadable("has a second document", 2)),
+        ("a: *b\n", Unreadable("has an alias to nothing before it", 1)),
+        ("a: &b\n  - *b\n", Unreadable("has an alias to nothing before it", 2)),
+        ("a: \ud800", Unreadable("is not UTF-8")),
+        ("a: \x00", Unreadable("is not YAML: it has characters that YAML does not allow")),
+        ("%TAG ! x\n---\na", Unreadable("has a %TAG directive", 1)),
+        ("\ufeff%TAG ! x\n---\na", Unreadable("has a %TAG directive", 1)),
+        ("# a\r\n%TAG ! x\n---\na", Unreadable("has a %TAG directive", 2)),
+        ("a\u2028%TAG ! x\n---\na", Unreadable("has a %TAG directive", 1)),
+    ],
+)
+def test_unreadable_texts(written: str, unreadable: Unreadable) -> None:
+    assert read_nodes(written) == unreadable
+
+
+@pytest.mark.parametrize(
+    ("written", "line"), [("a: [b\n", 2), ("a:\n\t- b\n", 2), ("a: b: c\n", 1), ("'a", 1), ("%YAML 9.9\n---\na\n", 1), ("a: !x!y z", 1)]
+)
+def test_what_is_not_yaml_says_where(written: str, line: int) -> None:
+    node = read_nodes(written)
+
+    assert isinstance(node, Unreadable)
+    assert node.reason.startswith("is not YAML: ")
+    assert node.line == line
+
+
+def test_other_directives_and_document_marks_are_in_order() -> None:
+    assert read_nodes("%YAML 1.2\n---\na\n...\n") == text("a", 3)
+    assert read_nodes("\ufeffa\n") == text("a")
+
+
+def test_long_texts_are_refused() -> None:
+    too_long = Unreadable(f"is longer than {MAX_BYTES} bytes")
+
+    assert read_nodes("a" * MAX_BYTES) == text("a" * MAX_BYTES)
+    assert read_nodes("a" * (MAX_BYTES + 1)) == too_long
+    assert read_nodes("é" * (MAX_BYTES // 2 + 1)) == too_long
+
+
+def test_depth_is_bounded() -> None:
+    assert isinstance(read_nodes("[" * MAX_DEPTH + "]" * MAX_DEPTH), Sequence)
+    for opening in ("[", "{a: ", "- ", "? ", "[{a: "):
+        node = read_nodes(opening * 100_000)
+        assert isinstance(node, Unreadable)
+        assert node.reason in {f"is nested deeper than {MAX_DEPTH} levels", "is not YAML: exceeded maximum nesting depth"}
+
+
+def test_aliases_do_not_expand() -> None:
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 30)
+    )
+
+    assert read_nodes(bomb) == Unreadable(f"has more than {MAX_NODES} values", 6)
+
+
+def test_the_number_of_values_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml_nodes, "MAX_NODES", 5)
+
+    assert isinstance(read_nodes("[a, b, c, d]"), Sequence)
+    assert read_nodes("[a, b, c,\n d, e]") == Unreadable("has more than 5 values", 2)
+
+
+def test_anchors_on_scalars_and_keys_are_known() -> None:
+    assert read_nodes("&k a: &v b\n*v : *k\n") == Mapping(((text("a"), text("b")), (text("b"), text("a"))), 1)

@@ -1,0 +1,55 @@
+"""Strategies for policies and requests over a small alphabet, so that they meet, nest and tie."""
+
+from hypothesis import strategies as st
+
+from exchanger.policy.document import PolicyDocument
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import Area, DenyEntry, Entry, ExchangeEntry, Region, Source, TokenTarget
+
+ISSUERS = frozenset({"primary", "other"})
+METHODS = ("GET", "PUT", "POST")
+HOSTS = ("a.example", "b.example", "[2001:db8::1]")
+
+sources = st.builds(Source, st.sampled_from(["red", "blue"]), st.sampled_from(["one", "two"]))
+hosts = st.sampled_from(HOSTS)
+methods = st.sampled_from(METHODS)
+method_sets = st.none() | st.frozensets(methods, min_size=1)
+
+# Prefixes are strings, of which not all are prefixes of a plain path.
+prefixes = st.text(alphabet="/ab", max_size=4).map(lambda rest: "/" + rest)
+segments = st.text(alphabet="ab", min_size=1, max_size=2)
+plain_paths = st.builds(
+    lambda parts, end: "/" + "/".join(parts) + end, st.lists(segments, min_size=1, max_size=3), st.sampled_from(["", "/"])
+)
+queries = st.sampled_from(["", "?", "?a", "?/../b//%61"])
+
+areas = st.builds(Area, hosts, prefixes, method_sets)
+region_areas = st.builds(Area, st.none() | hosts, st.just("") | prefixes, method_sets)
+targets = st.builds(TokenTarget, st.sampled_from(sorted(ISSUERS)), scope=st.sampled_from(["r", "w"]))
+
+
+@st.composite
+def documents(draw: st.DrawFn, of: st.SearchStrategy[Source] = sources, max_entries: int = 4, max_regions: int = 1) -> PolicyDocument:
+    """Draw a document: entries first, then regions, with indices in this order."""
+    source = draw(of)
+    entries: list[Entry] = []
+    for index, (area, target) in enumerate(draw(st.lists(st.tuples(areas, st.none() | targets), max_size=max_entries))):
+        entries.append(DenyEntry(source, index, area) if target is None else ExchangeEntry(source, index, area, target))
+    regions = tuple(
+        Region(source, area, f"{source} {index}", index)
+        for index, area in enumerate(draw(st.lists(region_areas, max_size=max_regions)), start=len(entries))
+    )
+    return PolicyDocument(source, tuple(entries), regions)
+
+
+# Regions close so much that most policies should have none.
+healthy_documents = documents(max_regions=0)
+policies = st.lists(healthy_documents | healthy_documents | documents(), max_size=4)
+
+
+def snapshot_of(policy: list[PolicyDocument]) -> PolicySnapshot:
+    """Return the snapshot after ``policy`` has been applied in order."""
+    snapshot = PolicySnapshot.EMPTY
+    for document in policy:
+        snapshot = snapshot.apply(document)
+    return snapshot
