@@ -1,0 +1,1 @@
+"""The decision: a pure function of request, policy and rules, in two steps around the token exchange."""

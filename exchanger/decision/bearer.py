@@ -1,0 +1,99 @@
+"""Bearer credentials of a request, and the challenge that asks for them (RFC 6750, https://www.rfc-editor.org/rfc/rfc6750).
+
+Must not know: where the header came from, or what the token is traded for.
+"""
+
+import enum
+import functools
+import re
+from typing import Final, final
+
+import attrs
+
+from exchanger.values.secret import Secret
+
+MAX_TOKEN_LENGTH: Final = 16 * 1024
+"""Characters. Gateways stop at header lists of about this size; a longer text is not worth a call to the token endpoint."""
+
+# RFC 6750 section 2.1; nothing else can be a bearer token, and nothing else may go into a form or a header.
+_B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)
+
+
+@enum.unique
+class NoToken(enum.Enum):
+    """Why a request has no usable bearer token."""
+
+    ABSENT = "no Authorization at all"
+    NOT_BEARER = "credentials of another kind, or a form that is no single bearer token"
+    INVALID = "a bearer token that cannot be one"
+
+
+@final
+@attrs.frozen
+class Bearer:
+    """A well-formed bearer token; whether it is any good is for the token endpoint to say."""
+
+    token: Secret
+
+
+def is_b64token(text: str) -> bool:
+    """Tell whether ``text`` is a ``b64token`` (RFC 6750 section 2.1) of bearable length."""
+    return len(text) <= MAX_TOKEN_LENGTH and _B64TOKEN.fullmatch(text) is not None
+
+
+def read_bearer(authorization: Secret | None) -> Bearer | NoToken:
+    """Read the Authorization value: exactly two fields, the first of them ``Bearer`` in any case."""
+    if authorization is None:
+        return NoToken.ABSENT
+    # Three pieces are enough to know that there are too many.
+    fields = authorization.reveal().split(None, 2)
+    if not fields:
+        return NoToken.ABSENT
+    if len(fields) != 2 or fields[0].lower() != "bearer":  # noqa: PLR2004 - scheme and token
+        return NoToken.NOT_BEARER
+    return Bearer(Secret(fields[1])) if is_b64token(fields[1]) else NoToken.INVALID
+
+
+@functools.lru_cache(maxsize=4096)  # one for each scope in the policy; the arguments are the operator's and the teams', never a request's
+def challenge(realm: str, scope: str = "", error: str = "") -> str:
+    """Return a ``WWW-Authenticate`` value (RFC 6750 section 3): the realm, and scope and error where given."""
+    value = f"Bearer realm={_quoted(realm)}"
+    if scope:
+        value += f", scope={_quoted(scope)}"
+    if error:
+        value += f", error={_quoted(error)}"
+    return value
+
+
+_ESCAPES: Final = {
+    '"': '\\"',
+    "\\": "\\\\",
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+}
+_PLAIN: Final = re.compile(r"[ !#-\[\]-~]*")
+_ASCII_END: Final = 0x7F
+_BMP_END: Final = 0xFFFF
+
+
+def _quoted(text: str) -> str:
+    """Return a quoted-string; what a header cannot carry is spelled out, so that no value of a policy can end the header."""
+    if _PLAIN.fullmatch(text):
+        return f'"{text}"'
+    return '"' + "".join(map(_escaped, text)) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code <= _ASCII_END:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= _BMP_END else f"\\U{code:08x}"

@@ -1,0 +1,137 @@
+"""The decision in two steps: ``begin`` says what is known at once, ``finish`` what a token exchange made of it.
+
+Must not know: gRPC, HTTP, tasks, clocks, or where policy and issuers come from. Every way out that is not an explicit allow is a denial.
+"""
+
+from typing import Final, assert_never, final
+
+import attrs
+from rpds import HashTrieMap
+
+from exchanger.decision.bearer import Bearer, NoToken, challenge, read_bearer
+from exchanger.decision.outcome import Allow, Deny, ExchangePending, Outcome, Reason
+from exchanger.decision.token_exchange import transport_failure
+from exchanger.errors import Diagnostic
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.verdict import Ambiguous, AmbiguousPart, NoMatch, Unhealthy
+from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
+from exchanger.values.issuer import Issuer
+from exchanger.values.request import HttpRequest
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+
+ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # RFC 8693 section 3
+TOKEN_EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # RFC 8693 section 2.1
+
+
+@final
+@attrs.frozen
+class DecisionRules:
+    """What the operator decided for all policies."""
+
+    issuers: "HashTrieMap[str, Issuer]" = attrs.field(factory=HashTrieMap)
+    bearer_realm: str = "ext-authz-token-exchange"
+    grant_type: str = TOKEN_EXCHANGE_GRANT
+    subject_token_type: str = ACCESS_TOKEN_TYPE
+    allow_unauthenticated_options: bool = False
+    default_deny_unmatched: bool = False
+
+
+def _deny(reason: Reason, status: int, body: str, source: Source | None = None) -> Deny:
+    return Deny(reason=reason, status=status, body=body, source=source)
+
+
+_POLICY_DENIED: Final = '{"error":"policy_denied"}'
+_UNHEALTHY_BODY: Final = '{"error":"server_error","error_description":"internal server error"}'
+
+ALLOW_UNMATCHED: Final = Allow(Reason.ALLOW_UNMATCHED)
+DENY_UNMATCHED: Final = _deny(Reason.DENY_UNMATCHED_DEFAULT, 403, _POLICY_DENIED)
+DENY_UNHEALTHY: Final = _deny(Reason.DENY_POLICY_UNHEALTHY, 500, _UNHEALTHY_BODY)
+DENY_AMBIGUOUS: Final = HashTrieMap(
+    {
+        part: _deny(
+            Reason.DENY_AMBIGUOUS_REQUEST, 400, f'{{"error":"invalid_request","error_description":"ambiguous or malformed {part.value}"}}'
+        )
+        for part in AmbiguousPart
+    }
+)
+"""The client learns which part, and nothing of the policy that made a difference."""
+MISSING_REQUEST: Final = _deny(Reason.MISSING_HTTP_ATTRIBUTES, 500, '{"error":"server_error","message":"missing request attributes"}')
+MISSING_HTTP: Final = _deny(Reason.MISSING_HTTP_ATTRIBUTES, 500, '{"error":"server_error","message":"missing HTTP request attributes"}')
+
+
+def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: DecisionRules) -> Outcome | ExchangePending:
+    """Decide what can be decided without a token exchange. ``snapshot`` is ``None`` until a first complete policy is known."""
+    if snapshot is None:
+        return DENY_UNHEALTHY
+    verdict = snapshot.match(request.host, request.path, request.method)
+    match verdict:
+        case NoMatch():
+            return DENY_UNMATCHED if rules.default_deny_unmatched else ALLOW_UNMATCHED
+        case ExchangeEntry():
+            return _begin_exchange(request, verdict, rules)
+        case DenyEntry():
+            return _deny(Reason.DENY_EXPLICIT_POLICY, 403, _POLICY_DENIED, verdict.source)
+        case Unhealthy():
+            return _deny(Reason.DENY_POLICY_UNHEALTHY, 500, _UNHEALTHY_BODY, verdict.source)
+        case Ambiguous():
+            return DENY_AMBIGUOUS[verdict.part]
+        case _:
+            assert_never(verdict)
+
+
+def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionRules) -> Outcome | ExchangePending:
+    credentials = read_bearer(request.authorization)
+    if request.method == "OPTIONS" and _options_pass(request, credentials, rules):
+        return Allow(Reason.ALLOW_OPTIONS_BYPASS, entry.source)
+    issuer = rules.issuers.get(entry.target.issuer_ref)
+    match credentials:
+        case Bearer(token):
+            if issuer is None:
+                return finish(entry, transport_failure(ErrorKind.UNKNOWN_ISSUER_PROFILE, Diagnostic.UNKNOWN_ISSUER))
+            token_request = TokenRequest(issuer, token, entry.target, rules.grant_type, rules.subject_token_type, request.trace)
+            return ExchangePending(entry, token_request)
+        case NoToken.INVALID:
+            return _challenged(entry, issuer, rules, Reason.DENY_INVALID_BEARER, "invalid_token")
+        case NoToken.ABSENT | NoToken.NOT_BEARER:
+            return _challenged(entry, issuer, rules, Reason.DENY_MISSING_BEARER, "")
+        case _:
+            assert_never(credentials)
+
+
+def _options_pass(request: HttpRequest, credentials: Bearer | NoToken, rules: DecisionRules) -> bool:
+    """Tell whether an OPTIONS request may go on without a token.
+
+    A CORS preflight carries no credentials of any kind (https://fetch.spec.whatwg.org/#cors-preflight-fetch); one that does is none.
+    """
+    if rules.allow_unauthenticated_options and credentials in {NoToken.ABSENT, NoToken.NOT_BEARER}:
+        return True
+    return credentials is NoToken.ABSENT and bool(request.origin and request.access_control_request_method)
+
+
+def _challenged(entry: ExchangeEntry, issuer: Issuer | None, rules: DecisionRules, reason: Reason, error: str) -> Deny:
+    realm = (issuer.bearer_realm if issuer is not None else "") or rules.bearer_realm
+    return Deny(
+        reason=reason,
+        status=401,
+        body='{"error":"invalid_token"}' if error else '{"error":"bearer_token_required"}',
+        headers=(("WWW-Authenticate", challenge(realm, entry.target.scope, error)),),
+        source=entry.source,
+    )
+
+
+def finish(entry: ExchangeEntry, outcome: TokenOutcome) -> Outcome:
+    """Decide with the exchange's outcome."""
+    match outcome:
+        case ExchangedToken(access_token):
+            return Allow(Reason.ALLOW_EXCHANGE, entry.source, access_token)
+        case ExchangeFailure():
+            return Deny(
+                reason=Reason.DENY_EXCHANGE_ERROR,
+                status=outcome.status,
+                body=outcome.body,
+                headers=tuple(("WWW-Authenticate", value) for value in outcome.www_authenticate),
+                source=entry.source,
+                diagnostic=outcome.diagnostic,
+            )
+        case _:
+            assert_never(outcome)

@@ -1,0 +1,99 @@
+"""What a decision can be, and why: the closed set of answers that leave the engine.
+
+Must not know: gRPC, protobuf, or how an answer is written.
+"""
+
+import enum
+from typing import final
+
+import attrs
+
+from exchanger.errors import Diagnostic
+from exchanger.values.entry import ExchangeEntry, Source
+from exchanger.values.request import HttpRequest
+from exchanger.values.secret import Secret
+from exchanger.values.token import TokenRequest
+
+
+@enum.unique
+class Reason(enum.Enum):
+    """Why a request was allowed or denied; the value is the ``decision`` label of metrics and logs."""
+
+    MISSING_HTTP_ATTRIBUTES = "missing_http_attributes"
+    ALLOW_UNMATCHED = "allow_unmatched"
+    DENY_UNMATCHED_DEFAULT = "deny_unmatched_default"
+    DENY_POLICY_UNHEALTHY = "deny_policy_unhealthy"
+    DENY_EXPLICIT_POLICY = "deny_explicit_policy"
+    DENY_AMBIGUOUS_REQUEST = "deny_ambiguous_request"
+    ALLOW_OPTIONS_BYPASS = "allow_options_bypass"
+    DENY_MISSING_BEARER = "deny_missing_bearer"
+    DENY_INVALID_BEARER = "deny_invalid_bearer"
+    ALLOW_EXCHANGE = "allow_exchange"
+    DENY_EXCHANGE_ERROR = "deny_exchange_error"
+
+
+@enum.unique
+class Result(enum.Enum):
+    """The ``result`` label: whether it went through, was refused for its own sake, or failed for a reason on our side."""
+
+    ALLOWED = "allowed"
+    AUTH_DENIED = "auth_denied"
+    SYSTEM_ERROR = "system_error"
+
+
+@final
+@attrs.frozen
+class Allow:
+    """The request goes on; with ``access_token``, as ``Authorization: Bearer <access_token>``. ``source`` is the policy that matched."""
+
+    reason: Reason
+    source: Source | None = None
+    access_token: Secret | None = None
+
+    @property
+    def result(self) -> Result:
+        """The ``result`` label."""
+        return Result.ALLOWED
+
+
+@final
+@attrs.frozen
+class Deny:
+    """The request ends here with ``status`` and a JSON ``body``; ``headers`` come after Content-Type, in order."""
+
+    reason: Reason
+    status: int
+    body: str
+    headers: tuple[tuple[str, str], ...] = ()
+    source: Source | None = None
+    diagnostic: Diagnostic | None = None
+
+    @property
+    def result(self) -> Result:
+        """The ``result`` label: what is answered with 5xx is our failure, anything else the caller's."""
+        return Result.SYSTEM_ERROR if self.status >= 500 else Result.AUTH_DENIED  # noqa: PLR2004 - HTTP's server error class
+
+
+@final
+@attrs.frozen
+class ExchangePending:
+    """The answer depends on a token exchange: make ``token_request`` and hand its outcome to ``finish``."""
+
+    entry: ExchangeEntry
+    token_request: TokenRequest
+
+
+Outcome = Allow | Deny
+
+
+@final
+@attrs.frozen
+class DecisionRecord:
+    """All that observers learn of one answered request: log line, metrics, span and console item are functions of it.
+
+    ``duration`` is in seconds, from the request's arrival to its answer.
+    """
+
+    request: HttpRequest
+    outcome: Outcome
+    duration: float

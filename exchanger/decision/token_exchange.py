@@ -1,0 +1,285 @@
+"""Codec of OAuth 2.0 Token Exchange (RFC 8693, https://www.rfc-editor.org/rfc/rfc8693): request to bytes, response to outcome.
+
+Encoding and decoding are total: whatever the token endpoint sends ends in a value, and nothing of it reaches the client unless error
+passthrough is on. Must not know: HTTP clients, tasks, clocks or logs.
+"""
+
+import base64
+import enum
+import json
+import re
+from collections.abc import Sequence
+from typing import Final, NoReturn, assert_never, final
+
+import attrs
+
+from exchanger.errors import Diagnostic
+from exchanger.values.issuer import AuthMethod
+from exchanger.values.request import TraceContext
+from exchanger.values.secret import Secret
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+
+ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"
+
+MAX_RESPONSE_BYTES: Final = 1024 * 1024
+"""Longest body that is read, in bytes; a token response is a few KiB, and the reference stops there too."""
+
+MAX_ACCESS_TOKEN_CHARS: Final = 16 * 1024
+"""Longest access token, in characters; Envoy's default limit for all request headers together is 60 KiB."""
+
+_MAX_CHALLENGES: Final = 8
+"""``WWW-Authenticate`` values that are relayed; one a scheme is usual."""
+
+_MAX_CHALLENGE_CHARS: Final = 4 * 1024
+"""Longest ``WWW-Authenticate`` value that is relayed, so that eight of them stay below Envoy's 60 KiB for all headers."""
+
+_MAX_TRACE_HEADER_CHARS: Final = 8 * 1024
+"""Longest trace header that is passed on, in characters; the most that W3C Baggage asks for (https://www.w3.org/TR/baggage/#limits)."""
+
+# application/x-www-form-urlencoded (RFC 6749 appendix B, https://www.rfc-editor.org/rfc/rfc6749#appendix-B)
+_TO_ESCAPE: Final = re.compile(rb"[^A-Za-z0-9\-._~]")
+_ESCAPES: Final = {bytes([byte]): b"+" if byte == ord(" ") else b"%%%02X" % byte for byte in range(256)}
+
+# RFC 6750 section 2.1, https://www.rfc-editor.org/rfc/rfc6750#section-2.1
+_B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
+
+# RFC 9110 section 5.5 (field-value), https://www.rfc-editor.org/rfc/rfc9110#section-5.5, without obs-text: what all recipients read alike.
+_SAFE_REQUEST_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?")
+
+# The same with obs-text, but without the C1 controls: what may be relayed of the token endpoint's challenges.
+_SAFE_CHALLENGE: Final = re.compile(r"[\t\x20-\x7e\xa0-\xff]+")
+
+# RFC 6749 section 5.2 and RFC 8693 section 2.2.2 (invalid_target)
+_RECOGNISED_ERRORS: Final = frozenset(
+    {
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
+        "invalid_target",
+    }
+)
+
+_TRANSPORT_TEXTS: Final = {
+    Diagnostic.INVALID_TOKEN_ENDPOINT: "invalid token endpoint",
+    Diagnostic.CREATE_REQUEST: "failed to create token exchange request",
+    Diagnostic.REQUEST_FAILED: "token exchange request failed",
+    Diagnostic.READ_RESPONSE: "failed to read token exchange response",
+    Diagnostic.UNKNOWN_ISSUER: "unknown issuer profile",
+}
+
+_UNRECOGNISED: Final = {
+    400: (Diagnostic.UNRECOGNISED_400, "invalid_request", "request failed"),
+    401: (Diagnostic.UNRECOGNISED_401, "invalid_client", "request failed"),
+    403: (Diagnostic.UNRECOGNISED_403, "server_error", "internal server error"),
+}
+_UNRECOGNISED_OTHER: Final = (Diagnostic.UNRECOGNISED_OTHER, "server_error", "internal server error")
+
+_OK: Final = 200
+_REDIRECTS: Final = range(300, 400)
+_KEPT_STATUSES: Final = frozenset({400, 401})
+_INTERNAL_SERVER_ERROR: Final = 500
+
+
+@final
+@attrs.frozen
+class TokenResponseRules:
+    """What operators may choose about responses: TOKEN_EXCHANGE_ERROR_PASSTHROUGH and the two settings on ``issued_token_type``."""
+
+    error_passthrough: bool = False
+    require_issued_token_type: bool = True
+    expected_issued_token_type: str = ACCESS_TOKEN_TYPE
+
+
+@final
+@attrs.frozen
+class EncodedRequest:
+    """Body and headers of the POST; both carry secrets, so both are hidden. Neither Host nor Content-Length is among the headers."""
+
+    body: bytes = attrs.field(repr=False)
+    headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
+
+
+@final
+@enum.unique
+class TooLarge(enum.Enum):
+    """Stands for a body that was not read to its end, because it is longer than ``MAX_RESPONSE_BYTES``."""
+
+    TOO_LARGE = "too large"
+
+
+def transport_failure(kind: ErrorKind, diagnostic: Diagnostic, http_status: int | None = None) -> ExchangeFailure:
+    """Return the failure of an exchange that got no usable response: one of TXE-1001 to TXE-1005.
+
+    ``http_status`` is the token endpoint's status, where there was one.
+    """
+    message = f"{_TRANSPORT_TEXTS[diagnostic]} ({diagnostic.value})"
+    body = _json({"error": "server_error", "message": message})
+    return ExchangeFailure(diagnostic, kind, _INTERNAL_SERVER_ERROR, body, http_status=http_status)
+
+
+def encode_request(request: TokenRequest) -> EncodedRequest | ExchangeFailure:
+    """Return the POST that asks for ``request`` (RFC 8693 section 2.1), or TXE-1002 when one of its texts has no UTF-8 form."""
+    try:
+        return EncodedRequest(_form(request), tuple(_headers(request)))
+    except UnicodeEncodeError:  # a lone surrogate, which JSON and YAML escapes can spell
+        return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
+
+
+def decode_response(status: int, www_authenticate: Sequence[str], body: bytes | TooLarge, rules: TokenResponseRules) -> TokenOutcome:
+    """Return what a response of the token endpoint means (RFC 8693 section 2.2); never raises.
+
+    ``www_authenticate`` has the values of that header, decoded as ISO 8859-1; ``body`` is the content as it came.
+    """
+    if status == _OK:
+        return _decode_success(body, rules)
+    if status in _REDIRECTS:  # never followed: the subject token and the client secret are for the configured endpoint alone
+        return transport_failure(ErrorKind.HTTP_STATUS, Diagnostic.REQUEST_FAILED, status)
+    return _decode_error(status, _relayed(www_authenticate), body, rules)
+
+
+def _form(request: TokenRequest) -> bytes:
+    target = request.target
+    fields = [
+        ("grant_type", request.grant_type),
+        ("subject_token", request.subject_token.reveal()),
+        ("subject_token_type", request.subject_token_type),
+    ]
+    if target.scope:
+        fields.append(("scope", target.scope))
+    fields.extend(("resource", resource) for resource in target.resources)
+    fields.extend(("audience", audience) for audience in target.audiences)
+    if request.issuer.auth_method is AuthMethod.CLIENT_SECRET_POST:
+        credentials = request.issuer.credentials
+        fields += [("client_id", credentials.client_id), ("client_secret", credentials.client_secret.reveal())]
+    return b"&".join(name.encode() + b"=" + _form_encoded(value) for name, value in fields)
+
+
+def _form_encoded(text: str) -> bytes:
+    """What ``urllib.parse.quote_plus`` returns, without its step of the interpreter for each character of a text that has any to escape."""
+    return _TO_ESCAPE.sub(lambda found: _ESCAPES[found[0]], text.encode("utf-8"))
+
+
+def _headers(request: TokenRequest) -> list[tuple[str, str]]:
+    headers = [
+        ("Accept", "application/json"),
+        ("Accept-Encoding", "identity"),  # the limit on the body is a limit on work, so nothing is to be unpacked
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("User-Agent", "exchanger"),  # some gateways refuse requests without one
+    ]
+    match request.issuer.auth_method:
+        case AuthMethod.CLIENT_SECRET_BASIC:
+            credentials = request.issuer.credentials
+            # RFC 6749 section 2.3.1: both are form-urlencoded first, so that a colon in the id stays part of it
+            pair = _form_encoded(credentials.client_id) + b":" + _form_encoded(credentials.client_secret.reveal())
+            headers.append(("Authorization", "Basic " + base64.b64encode(pair).decode("ascii")))
+        case AuthMethod.CLIENT_SECRET_POST:
+            pass
+        case other:
+            assert_never(other)
+    headers.extend(_trace_headers(request.trace))
+    return headers
+
+
+def _trace_headers(trace: TraceContext) -> list[tuple[str, str]]:
+    """A value that cannot be a header is dropped: it came from the caller, whose request is not to fail for it."""
+    named = (("traceparent", trace.traceparent), ("tracestate", trace.tracestate), ("baggage", trace.baggage))
+    return [
+        (name, value) for name, value in named if value and len(value) <= _MAX_TRACE_HEADER_CHARS and _SAFE_REQUEST_VALUE.fullmatch(value)
+    ]
+
+
+def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules) -> TokenOutcome:
+    """RFC 8693 section 2.2.1. The order of the checks is part of the contract: it decides which code an operator sees."""
+    members = _members(body)
+    if members is None:
+        return _unusable(Diagnostic.MALFORMED_JSON, ErrorKind.MALFORMED_SUCCESS_JSON)
+    access_token = _text(members, "access_token")
+    token_type = _text(members, "token_type")
+    issued_token_type = _text(members, "issued_token_type")
+    if access_token is None or token_type is None or issued_token_type is None:
+        return _unusable(Diagnostic.MALFORMED_JSON, ErrorKind.MALFORMED_SUCCESS_JSON)
+    if not access_token:
+        return _unusable(Diagnostic.MISSING_ACCESS_TOKEN, ErrorKind.MISSING_ACCESS_TOKEN)
+    if token_type.lower() != "bearer":  # RFC 6749 section 7.1: the type is case-insensitive
+        return _unusable(Diagnostic.NOT_BEARER, ErrorKind.NON_BEARER_TOKEN_TYPE)
+    if rules.require_issued_token_type and issued_token_type != rules.expected_issued_token_type:
+        return _unusable(Diagnostic.WRONG_ISSUED_TOKEN_TYPE, ErrorKind.WRONG_ISSUED_TOKEN_TYPE)
+    if len(access_token) > MAX_ACCESS_TOKEN_CHARS or not _B64TOKEN.fullmatch(access_token):
+        return _unusable(Diagnostic.UNUSABLE_ACCESS_TOKEN, ErrorKind.MISSING_ACCESS_TOKEN)
+    return ExchangedToken(Secret(access_token))
+
+
+def _decode_error(status: int, challenges: tuple[str, ...], body: bytes | TooLarge, rules: TokenResponseRules) -> ExchangeFailure:
+    """RFC 6749 section 5.2, for which only the code counts; its description is written by the token endpoint and may quote a token."""
+    kept = status if status in _KEPT_STATUSES else _INTERNAL_SERVER_ERROR
+    error = (_members(body) or {}).get("error")
+    if isinstance(error, str) and error in _RECOGNISED_ERRORS:
+        text = _described(error, "request failed", Diagnostic.OAUTH_ERROR)
+        if rules.error_passthrough and isinstance(body, bytes):
+            text = body.decode("utf-8", "replace")
+        return ExchangeFailure(Diagnostic.OAUTH_ERROR, ErrorKind.HTTP_STATUS, kept, text, challenges, status)
+    diagnostic, error, description = _UNRECOGNISED.get(status, _UNRECOGNISED_OTHER)
+    return ExchangeFailure(diagnostic, ErrorKind.HTTP_STATUS, kept, _described(error, description, diagnostic), challenges, status)
+
+
+def _unusable(diagnostic: Diagnostic, kind: ErrorKind) -> ExchangeFailure:
+    body = _described("invalid_request", "internal server error", diagnostic)
+    return ExchangeFailure(diagnostic, kind, _INTERNAL_SERVER_ERROR, body, http_status=_OK)
+
+
+def _described(error: str, description: str, diagnostic: Diagnostic) -> str:
+    return _json({"error": error, "error_description": f"{description} ({diagnostic.value})"})
+
+
+def _json(members: dict[str, str]) -> str:
+    return json.dumps(members, sort_keys=True, separators=(",", ":"))
+
+
+def _relayed(values: Sequence[str]) -> tuple[str, ...]:
+    safe = (value for value in values if len(value) <= _MAX_CHALLENGE_CHARS and _SAFE_CHALLENGE.fullmatch(value))
+    return tuple(value for value, _ in zip(safe, range(_MAX_CHALLENGES), strict=False))
+
+
+def _members(body: bytes | TooLarge) -> dict[str, object] | None:
+    """The members of the JSON object in ``body``; a bare ``null`` has none. ``None`` when it is anything else.
+
+    RFC 8259 section 8.1 asks for UTF-8 and section 4 for unique names: a text that two readers may understand in two ways is refused.
+    """
+    if isinstance(body, TooLarge) or len(body) > MAX_RESPONSE_BYTES:
+        return None
+    try:
+        document: object = json.loads(
+            body.decode("utf-8"), object_pairs_hook=_unique, parse_int=_number, parse_float=_number, parse_constant=_refuse
+        )
+    except (ValueError, RecursionError):  # ValueError covers text that is neither UTF-8 nor JSON; RecursionError, nesting beyond reason
+        return None
+    if document is None:
+        return {}
+    return document if isinstance(document, dict) else None
+
+
+def _text(members: dict[str, object], name: str) -> str | None:
+    """The member as a text: "" when it is absent or null, ``None`` when it is of another JSON type."""
+    value = members.get(name)
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else None
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("duplicate name")
+    return members
+
+
+def _number(_digits: str) -> float:
+    """No number is read, so none is converted: converting a million digits takes longer than the whole exchange may."""
+    return 0.0
+
+
+def _refuse(_constant: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")

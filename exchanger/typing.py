@@ -1,0 +1,47 @@
+"""The Protocols through which rooms meet; the supervisor joins the two sides."""
+
+from typing import Protocol
+
+import trio
+
+from exchanger.decision.outcome import DecisionRecord
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.token import ExchangeRecord, TokenOutcome, TokenRequest
+
+
+class PolicySink(Protocol):
+    """Takes each new version of the policy."""
+
+    def publish(self, snapshot: PolicySnapshot, /) -> None:
+        """Put ``snapshot`` in force for every request that begins from now on."""
+
+
+class PolicySource(Protocol):
+    """Follows policy documents wherever they are kept, for as long as it runs."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Publish complete snapshots until cancelled; ``started()`` when the first one is published."""
+
+
+class TokenExchanger(Protocol):
+    """Trades a subject token for one that is meant for the upstream."""
+
+    async def exchange(self, request: TokenRequest, /) -> TokenOutcome:
+        """Return the outcome; every failure is a value, an exception other than ``Cancelled`` is a fault of the process."""
+
+
+class DecisionObserver(Protocol):
+    """Learns of each answered request."""
+
+    def decided(self, record: DecisionRecord, /) -> None:
+        """Take note of ``record``; must neither block nor raise."""
+
+
+class ExchangeObserver(Protocol):
+    """Learns of each token endpoint call, and of each that was not needed."""
+
+    def exchanged(self, record: ExchangeRecord, /) -> None:
+        """One call ended; must neither block nor raise."""
+
+    def coalesced(self, endpoint_host: str, /) -> None:
+        """One more request shares a call that was already under way."""

@@ -1,0 +1,44 @@
+import pytest
+
+from exchanger.decision.bearer import MAX_TOKEN_LENGTH, Bearer, NoToken, challenge, read_bearer
+from exchanger.values.secret import Secret
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
+@pytest.mark.parametrize("token", ["abc", "a-._~+/9==", "e" * MAX_TOKEN_LENGTH])
+@pytest.mark.parametrize("blank", [" ", "  ", "\t"])
+def test_a_bearer_token_is_two_fields(scheme: str, blank: str, token: str) -> None:
+    assert read_bearer(Secret(f" {scheme}{blank}{token} ")) == Bearer(Secret(token))
+
+
+@pytest.mark.parametrize("authorization", [None, "", " ", "\t"])
+def test_no_credentials_at_all(authorization: str | None) -> None:
+    assert read_bearer(None if authorization is None else Secret(authorization)) is NoToken.ABSENT
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    ["Bearer", "Bearer ", "Basic YTpi", "DPoP abc", "Bearer a b", "Bearer a,Bearer b", "Bearer a, Bearer b", "abc", "Bearerabc"],
+)
+def test_other_credentials_are_no_bearer_token(authorization: str) -> None:
+    assert read_bearer(Secret(authorization)) is NoToken.NOT_BEARER
+
+
+@pytest.mark.parametrize("token", ["a,b", '"x"', "tökén", "a;b", "=", "a=b", "a\x00b", "e" * (MAX_TOKEN_LENGTH + 1), "e" * 65536, "a\x7f"])
+def test_what_cannot_be_a_token_is_invalid(token: str) -> None:
+    assert read_bearer(Secret(f"Bearer {token}")) is NoToken.INVALID
+
+
+@pytest.mark.parametrize(
+    ("realm", "scope", "error", "expected"),
+    [
+        ("r", "", "", 'Bearer realm="r"'),
+        ("r", "read:a b", "", 'Bearer realm="r", scope="read:a b"'),
+        ("r", "s", "invalid_token", 'Bearer realm="r", scope="s", error="invalid_token"'),
+        ('a"b\\c', "", "", 'Bearer realm="a\\"b\\\\c"'),
+        ("r", "a\r\nSet-Cookie: x", "", 'Bearer realm="r", scope="a\\r\\nSet-Cookie: x"'),
+        ("é\x01\u200b\U000e0001", "", "", 'Bearer realm="é\\x01\\u200b\\U000e0001"'),
+    ],
+)
+def test_the_challenge_is_quoted(realm: str, scope: str, error: str, expected: str) -> None:
+    assert challenge(realm, scope, error) == expected

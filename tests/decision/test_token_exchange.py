@@ -1,0 +1,380 @@
+import base64
+import json
+from urllib.parse import parse_qsl
+
+import pytest
+
+from exchanger.decision.token_exchange import (
+    ACCESS_TOKEN_TYPE,
+    MAX_ACCESS_TOKEN_CHARS,
+    MAX_RESPONSE_BYTES,
+    EncodedRequest,
+    TokenResponseRules,
+    TooLarge,
+    decode_response,
+    encode_request,
+    transport_failure,
+)
+from exchanger.errors import Diagnostic
+from exchanger.values.entry import TokenTarget
+from exchanger.values.issuer import AuthMethod, Credentials, Issuer
+from exchanger.values.request import NO_TRACE, TraceContext
+from exchanger.values.secret import Secret
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+
+GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
+RULES = TokenResponseRules()
+RECOGNISED = (
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "invalid_target",
+)
+
+
+def token_request(
+    *,
+    auth_method: AuthMethod = AuthMethod.CLIENT_SECRET_BASIC,
+    client_id: str = "client",
+    client_secret: str = "s3cr3t",
+    subject_token: str = "subject-token",
+    target: TokenTarget | None = None,
+    trace: TraceContext = NO_TRACE,
+) -> TokenRequest:
+    issuer = Issuer(
+        "primary", "https://issuer.example.com/token", "issuer.example.com", auth_method, Credentials(client_id, Secret(client_secret))
+    )
+    return TokenRequest(issuer, Secret(subject_token), target or TokenTarget("primary", "read:orders"), GRANT, ACCESS_TOKEN_TYPE, trace)
+
+
+def encoded(request: TokenRequest) -> EncodedRequest:
+    result = encode_request(request)
+    assert isinstance(result, EncodedRequest)
+    return result
+
+
+def form(request: TokenRequest) -> list[tuple[str, str]]:
+    return parse_qsl(encoded(request).body.decode("ascii"), keep_blank_values=True, strict_parsing=True)
+
+
+def success(**members: object) -> bytes:
+    whole = {"access_token": "issued-token", "token_type": "Bearer", "issued_token_type": ACCESS_TOKEN_TYPE} | members
+    return json.dumps({name: value for name, value in whole.items() if value is not ...}).encode()
+
+
+def failed(outcome: TokenOutcome) -> ExchangeFailure:
+    assert isinstance(outcome, ExchangeFailure)
+    return outcome
+
+
+def decoded(status: int, body: bytes | TooLarge, rules: TokenResponseRules = RULES) -> ExchangeFailure:
+    return failed(decode_response(status, (), body, rules))
+
+
+class TestEncode:
+    def test_form_has_its_fields_in_order(self) -> None:
+        target = TokenTarget("primary", "a b", ("https://one.example", "https://two.example"), ("first", "second"))
+        assert form(token_request(target=target)) == [
+            ("grant_type", GRANT),
+            ("subject_token", "subject-token"),
+            ("subject_token_type", ACCESS_TOKEN_TYPE),
+            ("scope", "a b"),
+            ("resource", "https://one.example"),
+            ("resource", "https://two.example"),
+            ("audience", "first"),
+            ("audience", "second"),
+        ]
+
+    def test_without_scope_the_field_is_left_out(self) -> None:
+        assert [name for name, _ in form(token_request(target=TokenTarget("primary", audiences=("one",))))] == [
+            "grant_type",
+            "subject_token",
+            "subject_token_type",
+            "audience",
+        ]
+
+    def test_basic_encodes_both_parts_before_base64(self) -> None:
+        headers = dict(encoded(token_request(client_id="a:b c", client_secret="p%&+ü")).headers)
+        scheme, _, value = headers["Authorization"].partition(" ")
+        assert scheme == "Basic"
+        assert base64.b64decode(value) == b"a%3Ab+c:p%25%26%2B%C3%BC"
+
+    def test_post_puts_the_credentials_last_in_the_form(self) -> None:
+        request = token_request(auth_method=AuthMethod.CLIENT_SECRET_POST, client_id="a&b", client_secret="=c")
+        assert form(request)[-2:] == [("client_id", "a&b"), ("client_secret", "=c")]
+        assert "Authorization" not in dict(encoded(request).headers)
+
+    def test_fixed_headers(self) -> None:
+        headers = dict(encoded(token_request()).headers)
+        assert headers["Accept"] == "application/json"
+        assert headers["Accept-Encoding"] == "identity"
+        assert headers["Content-Type"] == "application/x-www-form-urlencoded"
+
+    def test_trace_context_is_passed_on(self) -> None:
+        trace = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=1,other=2", "user=a; b=c")
+        assert [pair for pair in encoded(token_request(trace=trace)).headers if pair[0] in {"traceparent", "tracestate", "baggage"}] == [
+            ("traceparent", trace.traceparent),
+            ("tracestate", trace.tracestate),
+            ("baggage", trace.baggage),
+        ]
+
+    @pytest.mark.parametrize("value", ["", "a\r\nX-Evil: 1", "a\x00", "ü", " a", "a ", "\x7f", "a" * 8193, "\N{SNOWMAN}", "\ud800"])
+    def test_a_trace_value_that_is_no_header_value_is_dropped(self, value: str) -> None:
+        names = [name for name, _ in encoded(token_request(trace=TraceContext(value, value, value))).headers]
+        assert not {"traceparent", "tracestate", "baggage"} & set(names)
+
+    def test_the_longest_trace_value_is_passed_on(self) -> None:
+        assert ("baggage", "a" * 8192) in encoded(token_request(trace=TraceContext(baggage="a" * 8192))).headers
+
+    @pytest.mark.parametrize("field", ["client_id", "client_secret", "subject_token"])
+    def test_a_lone_surrogate_is_a_request_that_cannot_be_built(self, field: str) -> None:
+        outcome = encode_request(token_request(**{field: "\ud800"}))  # type: ignore[arg-type]
+        assert outcome == transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
+
+    def test_nothing_of_it_shows_in_repr(self) -> None:
+        assert repr(encoded(token_request())) == "EncodedRequest()"
+
+
+class TestTransportFailure:
+    @pytest.mark.parametrize(
+        ("diagnostic", "kind", "message"),
+        [
+            (Diagnostic.INVALID_TOKEN_ENDPOINT, ErrorKind.INVALID_TOKEN_ENDPOINT, "invalid token endpoint (TXE-1001)"),
+            (Diagnostic.CREATE_REQUEST, ErrorKind.CREATE_REQUEST, "failed to create token exchange request (TXE-1002)"),
+            (Diagnostic.REQUEST_FAILED, ErrorKind.TIMEOUT, "token exchange request failed (TXE-1003)"),
+            (Diagnostic.READ_RESPONSE, ErrorKind.READ_RESPONSE, "failed to read token exchange response (TXE-1004)"),
+            (Diagnostic.UNKNOWN_ISSUER, ErrorKind.UNKNOWN_ISSUER_PROFILE, "unknown issuer profile (TXE-1005)"),
+        ],
+    )
+    def test_texts(self, diagnostic: Diagnostic, kind: ErrorKind, message: str) -> None:
+        body = f'{{"error":"server_error","message":"{message}"}}'
+        assert transport_failure(kind, diagnostic) == ExchangeFailure(diagnostic, kind, 500, body)
+
+    def test_keeps_the_status_of_a_response_that_broke_off(self) -> None:
+        assert transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, 200).http_status == 200
+
+
+class TestSuccess:
+    @pytest.mark.parametrize("token_type", ["Bearer", "bearer", "BEARER"])
+    def test_bearer_in_any_case(self, token_type: str) -> None:
+        assert decode_response(200, (), success(token_type=token_type), RULES) == ExchangedToken(Secret("issued-token"))
+
+    def test_other_members_do_not_matter(self) -> None:
+        body = success(expires_in=-1, refresh_token=None, scope=["x"], nested={"a": {"a": [1e300]}})
+        assert isinstance(decode_response(200, (), body, RULES), ExchangedToken)
+
+    @pytest.mark.parametrize("issued", ["urn:ietf:params:oauth:token-type:refresh_token", "", None, ...])
+    def test_issued_token_type_is_required(self, issued: object) -> None:
+        failure = decoded(200, success(issued_token_type=issued))
+        assert (failure.diagnostic, failure.kind) == (Diagnostic.WRONG_ISSUED_TOKEN_TYPE, ErrorKind.WRONG_ISSUED_TOKEN_TYPE)
+        assert isinstance(
+            decode_response(200, (), success(issued_token_type=issued), TokenResponseRules(require_issued_token_type=False)), ExchangedToken
+        )
+
+    def test_expected_issued_token_type_is_configurable(self) -> None:
+        rules = TokenResponseRules(expected_issued_token_type="urn:example:jwt")
+        assert isinstance(decode_response(200, (), success(issued_token_type="urn:example:jwt"), rules), ExchangedToken)
+        assert decoded(200, success(), rules).diagnostic is Diagnostic.WRONG_ISSUED_TOKEN_TYPE
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"<html>",
+            b'{"access_token":"issu',
+            b"[]",
+            b'"text"',
+            b"1",
+            b"true",
+            success() + b"x",
+            success() + success(),
+            b"\xef\xbb\xbf" + success(),
+            success().decode().encode("utf-16"),
+            success(note="\u00fc").replace(b"\\u00fc", b"\xfc"),
+            success(expires_in=...)[:-1] + b',"expires_in":NaN}',
+            b'{"access_token":"a","access_token":"b","token_type":"Bearer"}',
+            b'{"access_token":"a","nested":{"b":1,"b":2}}',
+            success(access_token=5),
+            success(access_token=["issued-token"]),
+            success(token_type=True),
+            success(token_type={}),
+            success(issued_token_type=1),
+            b"[" * 500_000,
+            b'{"a":' * 200_000,
+            b"x" * (MAX_RESPONSE_BYTES + 1),
+            success()[:-1] + b" " * MAX_RESPONSE_BYTES + b"}",
+            TooLarge.TOO_LARGE,
+        ],
+        ids=range(25),
+    )
+    def test_malformed(self, body: bytes | TooLarge) -> None:
+        failure = decoded(200, body)
+        assert failure == ExchangeFailure(
+            Diagnostic.MALFORMED_JSON,
+            ErrorKind.MALFORMED_SUCCESS_JSON,
+            500,
+            '{"error":"invalid_request","error_description":"internal server error (TXE-3001)"}',
+            http_status=200,
+        )
+
+    def test_a_wrong_type_counts_even_where_the_value_is_not_required(self) -> None:
+        failure = decoded(200, success(issued_token_type=1), TokenResponseRules(require_issued_token_type=False))
+        assert failure.diagnostic is Diagnostic.MALFORMED_JSON
+
+    def test_a_million_digits_are_no_work(self) -> None:
+        body = success()[:-1] + b',"expires_in":' + b"9" * 1_000_000 + b"}"
+        assert isinstance(decode_response(200, (), body, RULES), ExchangedToken)
+
+    def test_the_largest_body_is_read(self) -> None:
+        body = success()
+        body = body[:-1] + b" " * (MAX_RESPONSE_BYTES - len(body)) + b"}"
+        assert len(body) == MAX_RESPONSE_BYTES
+        assert isinstance(decode_response(200, (), body, RULES), ExchangedToken)
+
+    @pytest.mark.parametrize("body", [b"null", b"{}", success(access_token=""), success(access_token=None), success(access_token=...)])
+    def test_missing_access_token(self, body: bytes) -> None:
+        assert decoded(200, body) == ExchangeFailure(
+            Diagnostic.MISSING_ACCESS_TOKEN,
+            ErrorKind.MISSING_ACCESS_TOKEN,
+            500,
+            '{"error":"invalid_request","error_description":"internal server error (TXE-3002)"}',
+            http_status=200,
+        )
+
+    @pytest.mark.parametrize("token_type", ["N_A", "", " Bearer", "Bearer ", "DPoP", None, ...])
+    def test_not_bearer(self, token_type: object) -> None:
+        assert decoded(200, success(token_type=token_type)) == ExchangeFailure(
+            Diagnostic.NOT_BEARER,
+            ErrorKind.NON_BEARER_TOKEN_TYPE,
+            500,
+            '{"error":"invalid_request","error_description":"internal server error (TXE-3003)"}',
+            http_status=200,
+        )
+
+    @pytest.mark.parametrize(
+        "token",
+        [
+            "a\r\nX-Evil: 1",
+            "a\n",
+            "a b",
+            " a",
+            "a,b",
+            '"a"',
+            "tök",
+            "=",
+            "a=b",
+            "\u0661",
+            "a\x00",
+            "\ud800",
+            "a" * (MAX_ACCESS_TOKEN_CHARS + 1),
+            "a" * 100_000,
+        ],
+    )
+    def test_unusable(self, token: str) -> None:
+        assert decoded(200, success(access_token=token)) == ExchangeFailure(
+            Diagnostic.UNUSABLE_ACCESS_TOKEN,
+            ErrorKind.MISSING_ACCESS_TOKEN,
+            500,
+            '{"error":"invalid_request","error_description":"internal server error (TXE-3005)"}',
+            http_status=200,
+        )
+
+    @pytest.mark.parametrize("token", ["a", "A-Z._~+/0==", "a" * MAX_ACCESS_TOKEN_CHARS])
+    def test_usable(self, token: str) -> None:
+        assert decode_response(200, (), success(access_token=token), RULES) == ExchangedToken(Secret(token))
+
+    def test_order_of_the_checks(self) -> None:
+        worst: dict[str, object] = {"access_token": "", "token_type": "N_A", "issued_token_type": "other"}
+        assert decoded(200, success(**worst)).diagnostic is Diagnostic.MISSING_ACCESS_TOKEN
+        worst["access_token"] = "not usable"
+        assert decoded(200, success(**worst)).diagnostic is Diagnostic.NOT_BEARER
+        worst["token_type"] = "Bearer"
+        assert decoded(200, success(**worst)).diagnostic is Diagnostic.WRONG_ISSUED_TOKEN_TYPE
+        worst["issued_token_type"] = ACCESS_TOKEN_TYPE
+        assert decoded(200, success(**worst)).diagnostic is Diagnostic.UNUSABLE_ACCESS_TOKEN
+
+
+class TestErrors:
+    @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 399])
+    def test_a_redirect_is_a_failed_request_whatever_it_says(self, status: int) -> None:
+        failure = failed(decode_response(status, ["Basic"], b'{"error":"invalid_grant"}', RULES))
+        assert failure == transport_failure(ErrorKind.HTTP_STATUS, Diagnostic.REQUEST_FAILED, status)
+        assert failure.http_status == status
+
+    @pytest.mark.parametrize("error", RECOGNISED)
+    @pytest.mark.parametrize(
+        ("status", "seen"), [(400, 400), (401, 401), (403, 500), (404, 500), (429, 500), (500, 500), (204, 500), (201, 500)]
+    )
+    def test_recognised(self, error: str, status: int, seen: int) -> None:
+        body = json.dumps({"error": error, "error_description": 'hostile "text"\r\n<script>', "error_uri": "https://evil"}).encode()
+        assert decoded(status, body) == ExchangeFailure(
+            Diagnostic.OAUTH_ERROR,
+            ErrorKind.HTTP_STATUS,
+            seen,
+            f'{{"error":"{error}","error_description":"request failed (TXE-2001)"}}',
+            http_status=status,
+        )
+
+    @pytest.mark.parametrize(
+        ("status", "seen", "diagnostic", "body"),
+        [
+            (400, 400, Diagnostic.UNRECOGNISED_400, '{"error":"invalid_request","error_description":"request failed (TXE-2002)"}'),
+            (401, 401, Diagnostic.UNRECOGNISED_401, '{"error":"invalid_client","error_description":"request failed (TXE-2003)"}'),
+            (403, 500, Diagnostic.UNRECOGNISED_403, '{"error":"server_error","error_description":"internal server error (TXE-2004)"}'),
+            (404, 500, Diagnostic.UNRECOGNISED_OTHER, '{"error":"server_error","error_description":"internal server error (TXE-2005)"}'),
+            (429, 500, Diagnostic.UNRECOGNISED_OTHER, '{"error":"server_error","error_description":"internal server error (TXE-2005)"}'),
+            (503, 500, Diagnostic.UNRECOGNISED_OTHER, '{"error":"server_error","error_description":"internal server error (TXE-2005)"}'),
+            (204, 500, Diagnostic.UNRECOGNISED_OTHER, '{"error":"server_error","error_description":"internal server error (TXE-2005)"}'),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "unrecognised",
+        [
+            b"",
+            b"null",
+            b"<html>",
+            b"{}",
+            b'{"error":"server_error"}',
+            b'{"error":"INVALID_GRANT"}',
+            b'{"error":["invalid_grant"]}',
+            b'{"error":{"code":"invalid_grant"}}',
+            b'{"error":"invalid_grant","error":"invalid_scope"}',
+            b'{"error":"invalid_grant"',
+            b'{"error":"invalid_grant","error_description":"\xff"}',
+            b"[" * 500_000,
+            b'{"error":"invalid_grant","padding":"' + b"x" * MAX_RESPONSE_BYTES + b'"}',
+            TooLarge.TOO_LARGE,
+        ],
+        ids=range(14),
+    )
+    def test_unrecognised(self, status: int, seen: int, diagnostic: Diagnostic, body: str, unrecognised: bytes | TooLarge) -> None:
+        for rules in (RULES, TokenResponseRules(error_passthrough=True)):
+            assert decoded(status, unrecognised, rules) == ExchangeFailure(
+                diagnostic, ErrorKind.HTTP_STATUS, seen, body, http_status=status
+            )
+
+    @pytest.mark.parametrize(("status", "seen"), [(400, 400), (401, 401), (403, 500), (500, 500)])
+    def test_passthrough_returns_a_recognised_body_as_it_came(self, status: int, seen: int) -> None:
+        body = '{ "error_description":"bad scope ü", "error":"invalid_scope" }'
+        failure = decoded(status, body.encode(), TokenResponseRules(error_passthrough=True))
+        assert (failure.diagnostic, failure.status, failure.body) == (Diagnostic.OAUTH_ERROR, seen, body)
+
+    @pytest.mark.parametrize("body", [b'{"error":"invalid_client"}', b"<html>"])
+    def test_challenges_are_relayed(self, body: bytes) -> None:
+        challenges = ['Basic realm="issuer"', "Bearer\terror", "Digest realm=\xe9"]
+        assert failed(decode_response(401, challenges, body, RULES)).www_authenticate == tuple(challenges)
+
+    @pytest.mark.parametrize("value", ["", "a\r\nb", "a\x00", "\x7f", "\x85", "\N{SNOWMAN}", "a" * 4097])
+    def test_a_challenge_that_is_no_header_value_is_dropped(self, value: str) -> None:
+        assert failed(decode_response(401, ["Basic", value, "Bearer"], b"", RULES)).www_authenticate == ("Basic", "Bearer")
+
+    def test_challenges_are_bounded(self) -> None:
+        values = [f"Scheme{index}" for index in range(100)]
+        assert failed(decode_response(401, values, b"", RULES)).www_authenticate == tuple(values[:8])
+        assert failed(decode_response(401, ["a" * 4096], b"", RULES)).www_authenticate == ("a" * 4096,)
+
+    def test_a_success_that_is_unusable_relays_no_challenge(self) -> None:
+        assert failed(decode_response(200, ["Basic"], b"", RULES)).www_authenticate == ()
