@@ -1,0 +1,122 @@
+"""Request coalescing: callers with equal keys that overlap in time share one flight, and the flight belongs to none of them.
+
+A flight is a task in the coalescer's own nursery, so the caller who started it may leave without taking it away from the others; when the
+last one has left, it is cancelled. Its result is shared as a value and forgotten when it lands: nothing is cached, failures included.
+Knows nothing of tokens or HTTP.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar, final
+
+import attrs
+import trio
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@final
+@attrs.frozen
+class CoalescerStatistics:
+    """``flights`` are under way (those that are being cancelled too), ``waiters`` wait for one; the others count since the start."""
+
+    flights: int
+    waiters: int
+    started: int
+    coalesced: int
+
+
+@final
+@attrs.define(eq=False)
+class _Flight(Generic[V]):
+    """``result`` is what waiters get when ``landed`` is set; it begins as the coalescer's ``lost`` value. ``open``: others may join."""
+
+    result: V
+    open: bool = True
+    waiters: int = 0
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    landed: trio.Event = attrs.field(factory=trio.Event)
+
+
+@final
+@attrs.define(eq=False)
+class Coalescer(Generic[K, V]):
+    """Shares flights between callers.
+
+    Args:
+        lost: What a waiter gets whose flight was cut off from above or ended in a fault; it must never mean success.
+        on_join: Called with the key for each caller who joins a flight that is already under way; must not raise.
+    """
+
+    lost: V
+    on_join: Callable[[K], None]
+    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+    _flights: dict[K, _Flight[V]] = attrs.field(factory=dict, init=False)
+    _running: int = attrs.field(default=0, init=False)
+    _waiting: int = attrs.field(default=0, init=False)
+    _started: int = attrs.field(default=0, init=False)
+    _coalesced: int = attrs.field(default=0, init=False)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own the flights until cancelled; ``started()`` when callers may join.
+
+        An exception that leaves a flight is a fault and leaves ``run``, in an exception group, after every other flight was cancelled.
+        """
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:  # before the nursery closes: it takes no task after that
+                self._nursery = None
+
+    async def join(self, key: K, flight: Callable[[], Awaitable[V]]) -> V:
+        """Return the result of the flight for ``key`` that is under way, or else of a new one made by calling ``flight``.
+
+        The wait is bounded by the flight, which must end within a bound of its own and return its timeout as a value; the caller leaves
+        sooner by being cancelled. Outside ``run`` there are no flights, and the result is ``lost``.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()  # who has already left starts nothing
+        # From here to the wait nothing is awaited: between look-up and insertion no other caller can run.
+        current = self._flights.get(key)
+        if current is not None:
+            self.on_join(key)
+            self._coalesced += 1
+        elif self._nursery is None:
+            return self.lost
+        else:
+            current = _Flight(self.lost)
+            self._nursery.start_soon(self._fly, key, current, flight)
+            self._flights[key] = current
+            self._running += 1
+            self._started += 1
+        current.waiters += 1
+        self._waiting += 1
+        try:
+            await current.landed.wait()
+        finally:
+            current.waiters -= 1
+            self._waiting -= 1
+            if not current.waiters:
+                # Closed first: whoever comes now starts anew instead of joining a flight that is on its way down.
+                self._close(key, current)
+                current.scope.cancel()
+        return current.result
+
+    def statistics(self) -> CoalescerStatistics:
+        """Return the present counts; at rest ``flights`` and ``waiters`` are zero."""
+        return CoalescerStatistics(self._running, self._waiting, self._started, self._coalesced)
+
+    async def _fly(self, key: K, current: _Flight[V], flight: Callable[[], Awaitable[V]]) -> None:
+        try:
+            with current.scope:
+                current.result = await flight()
+        finally:
+            self._running -= 1
+            self._close(key, current)
+            current.landed.set()
+
+    def _close(self, key: K, current: _Flight[V]) -> None:
+        if current.open:
+            current.open = False
+            del self._flights[key]

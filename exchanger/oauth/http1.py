@@ -1,0 +1,148 @@
+"""One HTTP/1.1 connection to a token endpoint: a Trio stream with h11's state machine beside it, and the time each phase may take.
+
+Framing and syntax are h11's (RFC 9112, https://www.rfc-editor.org/rfc/rfc9112); this module moves bytes, bounds what it reads, and says
+when a connection may carry another exchange. Knows nothing of pools, tokens or httpx. What the peer does wrong is a value, never an
+exception: h11's messages quote header values, and those of a request are secrets.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Final, final
+
+import attrs
+import h11
+import trio
+
+_READ_BYTES: Final = 16 * 1024
+"""Bytes a read: one TLS record (RFC 8446 section 5.1), and few enough that no read holds very many tiny chunks to work through."""
+
+_MAX_HEAD_BYTES: Final = 64 * 1024
+"""Longest response head, or chunk line, that is taken in, give or take one read; common servers send 8 KiB at most."""
+
+_MAX_INTERIM_RESPONSES: Final = 8
+"""Most 1xx responses before the real one; none is expected, as no ``Expect`` is sent."""
+
+
+@final
+@attrs.frozen
+class PhaseLimits:
+    """Longest time of each phase, in seconds; the limit of the whole call holds beside them."""
+
+    dial: float
+    tls_handshake: float
+    response_header: float
+
+
+@final
+@attrs.define(eq=False)
+class Bounds:
+    """The cancel scope of one call: it ends at ``expires``, or with the present phase if that is sooner.
+
+    One scope whose deadline moves costs less than a scope a phase, and the caller sees one kind of timeout.
+    """
+
+    expires: float
+    limits: PhaseLimits
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.scope.deadline = self.expires
+
+    def begin(self, seconds: float) -> None:
+        """A phase begins now that may take ``seconds``."""
+        self.scope.deadline = min(self.expires, trio.current_time() + seconds)
+
+    def end(self) -> None:
+        """The phase is over; what follows is bounded by the whole call alone."""
+        self.scope.deadline = self.expires
+
+
+async def close_at_once(stream: trio.abc.Stream) -> None:
+    """Close ``stream``, also while cancelled; nothing is said to the peer, so nothing is waited for and the shield needs no deadline."""
+    with trio.CancelScope(shield=True):
+        await trio.aclose_forcefully(stream)
+
+
+@final
+@attrs.frozen
+class Broken:
+    """The connection failed under an exchange; ``answered`` if any byte of a response had come by then."""
+
+    answered: bool
+
+
+@final
+@attrs.define(eq=False)
+class Http1Connection:
+    """One connection, for one exchange at a time.
+
+    Args:
+        stream: The transport, with TLS if there is any.
+        pending: Whether bytes wait to be read that nobody asked for; looked at between exchanges.
+    """
+
+    _stream: trio.abc.Stream
+    _pending: Callable[[], bool]
+    idle_since: float = attrs.field(default=0.0, init=False)
+    _answered: bool = attrs.field(default=False, init=False)
+    _codec: h11.Connection = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._codec = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_BYTES)
+
+    async def send(self, head: h11.Request, body: bytes, bounds: Bounds) -> h11.Response | Broken:
+        """Write the request and return the head of its response."""
+        codec = self._codec
+        self._answered = False
+        parts = (codec.send(head), codec.send(h11.Data(data=body)), codec.send(h11.EndOfMessage()))
+        with contextlib.suppress(trio.BrokenResourceError):  # the peer may have answered before it closed, and that is worth reading
+            await self._stream.send_all(b"".join(part for part in parts if part))
+        bounds.begin(bounds.limits.response_header)
+        for _ in range(_MAX_INTERIM_RESPONSES + 1):
+            event = await self._next_event()
+            if isinstance(event, h11.Response):
+                bounds.end()
+                return event
+            if not isinstance(event, h11.InformationalResponse):
+                break
+        return Broken(self._answered)
+
+    async def next_piece(self) -> bytes | Broken:
+        """Return the next piece of the response's body, b"" after the last one."""
+        event = await self._next_event()
+        if isinstance(event, h11.Data):
+            return bytes(event.data)
+        if isinstance(event, h11.EndOfMessage):
+            return b""
+        return Broken(answered=True)
+
+    def settle(self) -> bool:
+        """Make ready for another exchange, and return whether that is possible.
+
+        It is not when the exchange did not come to its end on both sides, when either side asked to close, or when bytes are left over:
+        they would be taken for the answer to the next request, which is another caller's.
+        """
+        codec = self._codec
+        if codec.our_state is not h11.DONE or codec.their_state is not h11.DONE or codec.trailing_data != (b"", False):
+            return False
+        codec.start_next_cycle()
+        return True
+
+    def is_quiet(self) -> bool:
+        """Return whether the peer has neither closed nor said anything since the last exchange."""
+        return not self._pending()
+
+    async def close(self) -> None:
+        """Close at once."""
+        await close_at_once(self._stream)
+
+    async def _next_event(self) -> object:
+        """Return h11's next event, reading as needed; ``None`` when the connection is of no more use."""
+        try:
+            while (event := self._codec.next_event()) is h11.NEED_DATA:
+                data = await self._stream.receive_some(_READ_BYTES)
+                self._answered = self._answered or bool(data)
+                self._codec.receive_data(bytes(data))
+        except (h11.RemoteProtocolError, trio.BrokenResourceError):
+            return None
+        return event

@@ -1,0 +1,30 @@
+"""What operators may set about calls to token endpoints."""
+
+import math
+from typing import final
+
+import attrs
+
+from exchanger.decision.token_exchange import TokenResponseRules
+
+_positive = attrs.validators.and_(attrs.validators.gt(0.0), attrs.validators.lt(math.inf))
+
+
+@final
+@attrs.frozen(kw_only=True)
+class TokenClientSettings:
+    """Limits of the token client; durations are in seconds, and none may be zero or infinite. The defaults are the contract's.
+
+    ``request_timeout`` is the longest an exchange takes as a whole, with waiting for a connection and a second attempt; the limits of its
+    phases hold beside it. No idle connection is kept when ``max_idle_connections`` or ``max_idle_connections_per_host`` is 0.
+    """
+
+    request_timeout: float = attrs.field(default=0.75, validator=_positive)
+    dial_timeout: float = attrs.field(default=3.0, validator=_positive)
+    tls_handshake_timeout: float = attrs.field(default=3.0, validator=_positive)
+    response_header_timeout: float = attrs.field(default=0.5, validator=_positive)
+    idle_connection_timeout: float = attrs.field(default=90.0, validator=_positive)
+    max_idle_connections: int = attrs.field(default=100, validator=attrs.validators.ge(0))
+    max_idle_connections_per_host: int = attrs.field(default=10, validator=attrs.validators.ge(0))
+    allow_http: bool = False
+    rules: TokenResponseRules = attrs.field(factory=TokenResponseRules)

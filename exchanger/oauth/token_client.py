@@ -1,0 +1,299 @@
+"""The token client: token requests in, outcomes out; equal requests that overlap share one call. The only door to httpx.
+
+It speaks httpx's transport API (https://www.python-httpx.org/advanced/transports/) and leaves ``httpx.AsyncClient`` out on purpose:
+redirects, cookies, ambient proxies, .netrc and a log line a request live in that class, and none of them may happen to a token. The
+transport is the room's own (``http1``, ``connections``), because httpx's looks at every connection for every request, lets a surplus
+response answer the next request, and has a limit neither for the response header nor for idle connections across hosts.
+
+Requests and exceptions of httpx hold secrets; none of them leaves this module. What can fail is a value; an exception is a fault.
+"""
+
+import functools
+import re
+import ssl
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final, Self, cast, final
+
+import attrs
+import h11
+import httpx
+import trio
+
+from exchanger.decision.token_exchange import (
+    MAX_RESPONSE_BYTES,
+    EncodedRequest,
+    TooLarge,
+    decode_response,
+    encode_request,
+    transport_failure,
+)
+from exchanger.errors import Diagnostic
+from exchanger.oauth.coalescer import Coalescer, CoalescerStatistics
+from exchanger.oauth.connections import ConnectionPool, ConnectionStatistics, Lease
+from exchanger.oauth.dial import Dial, Origin, client_tls_context, is_dialable
+from exchanger.oauth.http1 import Bounds, Broken, PhaseLimits
+from exchanger.oauth.settings import TokenClientSettings
+from exchanger.typing import ExchangeObserver
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
+
+__all__ = ["TokenClient", "TokenClientSettings", "TokenClientStatistics"]
+
+_MAX_BODY_PIECES: Final = 4096
+"""Most pieces a body may come in, so that a megabyte of one-byte chunks does not cost a second of CPU; a usual body comes in one or two."""
+
+_MAX_ENDPOINTS: Final = 1024
+"""Parsed endpoints that are remembered; there is one an issuer profile."""
+
+
+@final
+@attrs.frozen
+class TokenClientStatistics:
+    """``in_flight`` has the calls under way for each endpoint host that has any, sorted by host."""
+
+    in_flight: tuple[tuple[str, int], ...]
+    coalescer: CoalescerStatistics
+    connections: ConnectionStatistics
+
+
+@final
+@attrs.define(eq=False)
+class TokenClient:
+    """Exchanges tokens at token endpoints.
+
+    Args:
+        settings: Its limits and choices.
+        observer: Told of each call that ended and of each request that shares one.
+        clock: Seconds, for the duration of calls.
+        dial: Opens TCP connections.
+        tls: The context for https; making the default one reads the trust store.
+    """
+
+    settings: TokenClientSettings
+    observer: ExchangeObserver
+    clock: Callable[[], float] = trio.current_time
+    dial: Dial = trio.open_tcp_stream
+    tls: ssl.SSLContext = attrs.field(factory=client_tls_context)
+    _pool: ConnectionPool = attrs.field(init=False)
+    _coalescer: Coalescer[TokenRequest, TokenOutcome] = attrs.field(init=False)
+    _limits: PhaseLimits = attrs.field(init=False)
+    _endpoints: dict[str, "_Endpoint | None"] = attrs.field(factory=dict, init=False)
+    _in_flight: dict[str, int] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        settings = self.settings
+        self._pool = ConnectionPool(
+            max_idle=settings.max_idle_connections,
+            max_idle_per_host=settings.max_idle_connections_per_host,
+            idle_timeout=settings.idle_connection_timeout,
+            tls=self.tls,
+            dial=self.dial,
+        )
+        self._coalescer = Coalescer(
+            lost=transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED),
+            on_join=lambda request: self.observer.coalesced(request.issuer.endpoint_host),
+        )
+        self._limits = PhaseLimits(settings.dial_timeout, settings.tls_handshake_timeout, settings.response_header_timeout)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own calls and connections until cancelled; ``started()`` when exchanges may begin. Every connection is closed on the way out."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._pool.expire)
+                await self._coalescer.run(task_status=task_status)
+        finally:
+            await self._pool.aclose()
+
+    async def exchange(self, request: TokenRequest, /) -> TokenOutcome:
+        """Return the outcome of ``request``, of a call of its own or of an equal request's that is under way.
+
+        It takes ``request_timeout`` at most. Outside ``run`` the outcome is a failure.
+        """
+        return await self._coalescer.join(request, functools.partial(self._fly, request))
+
+    def statistics(self) -> TokenClientStatistics:
+        """Return the present counts."""
+        return TokenClientStatistics(tuple(sorted(self._in_flight.items())), self._coalescer.statistics(), self._pool.statistics())
+
+    async def _fly(self, request: TokenRequest) -> TokenOutcome:
+        """Make one call, and leave one record of it whatever becomes of it."""
+        host = request.issuer.endpoint_host
+        started = self.clock()
+        self._in_flight[host] = self._in_flight.get(host, 0) + 1
+        outcome: TokenOutcome | None = None
+        try:
+            outcome = await self._call(request)
+            return outcome
+        finally:
+            self._in_flight[host] -= 1
+            if not self._in_flight[host]:
+                del self._in_flight[host]
+            self.observer.exchanged(_record(host, outcome, self.clock() - started))
+
+    async def _call(self, request: TokenRequest) -> TokenOutcome:
+        endpoint = self._endpoint(request.issuer.token_endpoint)
+        if endpoint is None:
+            return transport_failure(ErrorKind.INVALID_TOKEN_ENDPOINT, Diagnostic.INVALID_TOKEN_ENDPOINT)
+        encoded = encode_request(request)
+        if not isinstance(encoded, EncodedRequest):
+            return encoded
+        bounds = Bounds(trio.current_time() + self.settings.request_timeout, self._limits)
+        with bounds.scope:
+            return await self._answer(endpoint, encoded, bounds)
+        return transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED)
+
+    async def _answer(self, endpoint: "_Endpoint", encoded: EncodedRequest, bounds: Bounds) -> TokenOutcome:
+        try:
+            response = await endpoint.transport.handle_async_request(endpoint.request(encoded, bounds))
+        except httpx.LocalProtocolError:
+            return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
+        except httpx.TransportError:
+            return transport_failure(ErrorKind.TRANSPORT_ERROR, Diagnostic.REQUEST_FAILED)
+        status = response.status_code
+        try:
+            body = b"" if response.is_redirect else await _read(response)  # nothing that a redirect says is of use
+        except httpx.TransportError:
+            return transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, status)
+        finally:
+            await response.aclose()
+        challenges = [value.decode("latin-1") for name, value in response.headers.raw if name.lower() == b"www-authenticate"]
+        return decode_response(status, challenges, body, self.settings.rules)
+
+    def _endpoint(self, text: str) -> "_Endpoint | None":
+        if text not in self._endpoints:
+            if len(self._endpoints) >= _MAX_ENDPOINTS:
+                self._endpoints.clear()
+            self._endpoints[text] = _parsed(text, self._pool, allow_http=self.settings.allow_http)
+        return self._endpoints[text]
+
+
+@final
+@attrs.define(eq=False)
+class _Endpoint:
+    """A valid token endpoint, with what all requests to it have in common."""
+
+    url: httpx.URL
+    transport: httpx.AsyncBaseTransport
+
+    def request(self, encoded: EncodedRequest, bounds: Bounds) -> httpx.Request:
+        """Return the POST of ``encoded``; ``bounds`` travels with it to the transport."""
+        headers = [("Host", self.url.netloc.decode("ascii")), ("Content-Length", str(len(encoded.body))), *encoded.headers]
+        return httpx.Request("POST", self.url, headers=headers, stream=httpx.ByteStream(encoded.body), extensions={"bounds": bounds})
+
+
+@final
+@attrs.define(eq=False)
+class _Transport(httpx.AsyncBaseTransport):
+    """httpx's transport to one origin, over the connections of a pool."""
+
+    origin: Origin
+    pool: ConnectionPool
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send ``request`` within the bounds it brings along, and return its response with the body still to be read.
+
+        Raises ``httpx.LocalProtocolError`` if ``request`` is not valid HTTP, another ``httpx.TransportError`` if there is no response.
+        """
+        head = _head(request)
+        if head is None:
+            raise httpx.LocalProtocolError("the request is not valid HTTP")
+        lease = await self.pool.lease(self.origin)
+        answer: h11.Response | Broken | None = None
+        try:
+            answer = await _first_answer(lease, head, request.read(), request.extensions["bounds"])
+        finally:
+            if not isinstance(answer, h11.Response):
+                await lease.release()
+        if not isinstance(answer, h11.Response):
+            raise httpx.NetworkError("the token endpoint did not answer")
+        return httpx.Response(answer.status_code, headers=answer.headers.raw_items(), stream=_Body(lease))
+
+
+@final
+@attrs.define(eq=False)
+class _Body(httpx.AsyncByteStream):
+    """A response's body as it comes. An iterator rather than a generator: it can be left at any point without a trace."""
+
+    lease: Lease
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        connection = self.lease.connection
+        piece = await connection.next_piece() if connection else Broken(answered=True)
+        if isinstance(piece, Broken):
+            raise httpx.ReadError("the response broke off")
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+    async def aclose(self) -> None:
+        """Give the connection back, or close it when the body was not read to its end."""
+        await self.lease.release()
+
+
+def _head(request: httpx.Request) -> h11.Request | None:
+    try:
+        return h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
+    except h11.LocalProtocolError:  # its message may quote a header
+        return None
+
+
+async def _first_answer(lease: Lease, head: h11.Request, body: bytes, bounds: Bounds) -> h11.Response | Broken | None:
+    """Send on an idle connection, else on a fresh one; ``None`` if there is no connection to be had.
+
+    An idle connection that ends without a byte of response was closed by the peer before it saw the request (RFC 9112 section 9.3.1,
+    https://www.rfc-editor.org/rfc/rfc9112#section-9.3.1), so the request is sent once more, and not on another idle one.
+    """
+    idle = await lease.reuse()
+    if idle is not None:
+        answer = await idle.send(head, body, bounds)
+        if isinstance(answer, h11.Response) or answer.answered:
+            return answer
+        await lease.discard()
+    fresh = await lease.connect(bounds)
+    return await fresh.send(head, body, bounds) if fresh is not None else None
+
+
+async def _read(response: httpx.Response) -> bytes | TooLarge:
+    """Return the body as it was sent, without any decoding, or stop where it gets too long."""
+    pieces: list[bytes] = []
+    room = MAX_RESPONSE_BYTES
+    async for piece in cast("httpx.AsyncByteStream", response.stream):  # an async transport gives no other
+        room -= len(piece)
+        if room < 0 or len(pieces) == _MAX_BODY_PIECES:
+            return TooLarge.TOO_LARGE
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _parsed(text: str, pool: ConnectionPool, *, allow_http: bool) -> _Endpoint | None:
+    """Return the endpoint at ``text``: absolute, https unless ``allow_http``, without userinfo and fragment; ``None`` if it is not so.
+
+    RFC 6749 section 3.2, https://www.rfc-editor.org/rfc/rfc6749#section-3.2.
+    """
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, UnicodeError):  # the latter for lone surrogates
+        return None
+    secure = url.scheme == "https"
+    if not secure and not (allow_http and url.scheme == "http"):
+        return None
+    authority = re.split(r"[/?#]", text.partition("//")[2], maxsplit=1)[0]
+    if "@" in authority or "#" in text:  # also where what they introduce is empty, which the parsed form does not tell
+        return None
+    host = url.raw_host.decode("ascii")
+    port = url.port if url.port is not None else 443 if secure else 80
+    return _Endpoint(url, _Transport(Origin(secure, host, port), pool)) if is_dialable(host, port) else None
+
+
+def _record(host: str, outcome: TokenOutcome | None, duration: float) -> ExchangeRecord:
+    """Without an outcome, the call was cut off: those who waited for it left, or the process ends."""
+    match outcome:
+        case None:
+            return ExchangeRecord(host, ErrorKind.CONTEXT_CANCELED, None, duration)
+        case ExchangedToken():
+            return ExchangeRecord(host, None, HTTPStatus.OK, duration)
+        case ExchangeFailure():
+            return ExchangeRecord(host, outcome.kind, outcome.http_status, duration)

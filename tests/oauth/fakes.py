@@ -1,0 +1,206 @@
+"""A token endpoint in memory, an observer that remembers, and the examples that the tests of this room share."""
+
+import contextlib
+import json
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import final
+
+import attrs
+import trio
+import trio.testing
+
+from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE
+from exchanger.oauth.token_client import TokenClient, TokenClientSettings
+from exchanger.values.entry import TokenTarget
+from exchanger.values.issuer import AuthMethod, Credentials, Issuer
+from exchanger.values.secret import Secret
+from exchanger.values.token import ExchangeRecord, TokenRequest
+
+GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
+HTTP = TokenClientSettings(allow_http=True)
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and takes no time to make
+
+
+def token_request(
+    subject_token: str = "subject-token",
+    endpoint: str = "http://issuer.example.com/token",
+    *,
+    scope: str = "read:orders",
+    client_secret: str = "client-secret",
+    generation: int = 0,
+) -> TokenRequest:
+    credentials = Credentials("client", Secret(client_secret), generation)
+    issuer = Issuer("primary", endpoint, "issuer.example.com", AuthMethod.CLIENT_SECRET_POST, credentials)
+    return TokenRequest(issuer, Secret(subject_token), TokenTarget("primary", scope), GRANT, ACCESS_TOKEN_TYPE)
+
+
+def success(access_token: str = "issued-token") -> bytes:
+    return json.dumps({"access_token": access_token, "token_type": "Bearer", "issued_token_type": ACCESS_TOKEN_TYPE}).encode()
+
+
+def response(body: bytes, status: int = 200, *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body
+
+
+@final
+@attrs.define(eq=False)
+class Observer:
+    records: list[ExchangeRecord] = attrs.field(factory=list)
+    coalesced_hosts: list[str] = attrs.field(factory=list)
+
+    def exchanged(self, record: ExchangeRecord, /) -> None:
+        self.records.append(record)
+
+    def coalesced(self, endpoint_host: str, /) -> None:
+        self.coalesced_hosts.append(endpoint_host)
+
+
+class ClientGoneError(Exception):
+    """The client closed its end."""
+
+
+@final
+@attrs.define(eq=False)
+class Peer:
+    """The server's end of one connection."""
+
+    stream: trio.abc.Stream
+    buffer: bytes = b""
+
+    async def request(self) -> tuple[bytes, bytes]:
+        """Return head and body of the next request; ends the script when the client is gone."""
+        while b"\r\n\r\n" not in self.buffer:
+            await self._more()
+        head, _, rest = self.buffer.partition(b"\r\n\r\n")
+        headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+        length = int(headers[b"content-length"])
+        self.buffer = rest
+        while len(self.buffer) < length:
+            await self._more()
+        body, self.buffer = self.buffer[:length], self.buffer[length:]
+        return head, body
+
+    async def send(self, data: bytes) -> None:
+        await self.stream.send_all(data)
+
+    async def close(self) -> None:
+        await self.stream.aclose()
+
+    async def _more(self) -> None:
+        data = await self.stream.receive_some(65_536)
+        if not data:
+            raise ClientGoneError
+        self.buffer += data
+
+
+Script = Callable[[Peer], Awaitable[None]]
+
+
+def answering(*answers: bytes) -> Script:
+    """Answer each request with the next of ``answers``; the last one is repeated."""
+
+    async def script(peer: Peer) -> None:
+        remaining = list(answers)
+        while True:
+            await peer.request()
+            await peer.send(remaining[0])
+            if len(remaining) > 1:
+                remaining.pop(0)
+
+    return script
+
+
+def closing(answer: bytes) -> Script:
+    """Answer one request and close."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer)
+        await peer.close()
+
+    return script
+
+
+async def silent(peer: Peer) -> None:
+    """Take requests and say nothing."""
+    while True:
+        await peer.request()
+
+
+@final
+@attrs.define(eq=False)
+class TrackedStream(trio.abc.Stream):
+    """A stream that knows whether it was closed."""
+
+    inner: trio.abc.Stream
+    closed: bool = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self.inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.inner.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self.inner.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        self.closed = True
+        await self.inner.aclose()
+
+
+@final
+@attrs.define(eq=False)
+class MemoryEndpoint:
+    """Token endpoints reached through ``dial``: connection n runs script n, and the last script serves all further ones."""
+
+    nursery: trio.Nursery
+    scripts: Sequence[Script]
+    dialled: list[tuple[str, int]] = attrs.field(factory=list)
+    streams: list[TrackedStream] = attrs.field(factory=list)
+
+    async def dial(self, host: str, port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        client, server = trio.testing.memory_stream_pair()
+        script = self.scripts[min(len(self.dialled), len(self.scripts) - 1)]
+        self.dialled.append((host, port))
+        self.streams.append(TrackedStream(client))
+        self.nursery.start_soon(serve, script, server)
+        return self.streams[-1]
+
+    @property
+    def open_connections(self) -> int:
+        return sum(not stream.closed for stream in self.streams)
+
+
+async def serve(script: Script, stream: trio.abc.Stream) -> None:
+    """Run ``script`` until it ends or the client goes, and close the connection."""
+    with contextlib.suppress(ClientGoneError, trio.BrokenResourceError):
+        await script(Peer(stream))
+    await trio.aclose_forcefully(stream)
+
+
+@asynccontextmanager
+async def running(client: TokenClient) -> AsyncGenerator[TokenClient, None]:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_run, client)
+        yield client
+        nursery.cancel_scope.cancel()
+
+
+async def _run(client: TokenClient, *, task_status: trio.TaskStatus[None]) -> None:
+    await client.run(task_status=task_status)
+
+
+def at_rest(client: TokenClient, *, idle: int = 0) -> bool:
+    """Whether nothing is under way, and the only connections are ``idle`` ones."""
+    statistics = client.statistics()
+    connections = statistics.connections
+    return (
+        statistics.in_flight == ()
+        and (statistics.coalescer.flights, statistics.coalescer.waiters) == (0, 0)
+        and (connections.open, connections.idle, connections.busy, connections.waiting) == (idle, idle, 0, 0)
+    )

@@ -1,0 +1,130 @@
+"""Strategies for token requests, for what a token endpoint may answer, and for who asks when."""
+
+import json
+from typing import final
+
+import attrs
+from hypothesis import strategies as st
+
+from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, TokenResponseRules
+from exchanger.values.entry import TokenTarget
+from exchanger.values.issuer import AuthMethod, Credentials, Issuer
+from exchanger.values.request import TraceContext
+from exchanger.values.secret import Secret
+from exchanger.values.token import TokenRequest
+
+texts = st.text(max_size=40)
+words = st.text(min_size=1, max_size=20)
+
+targets = st.builds(
+    TokenTarget,
+    issuer_ref=st.just("primary"),
+    scope=words,
+    resources=st.lists(words, max_size=3).map(tuple),
+    audiences=st.lists(words, max_size=3).map(tuple),
+)
+issuers = st.builds(
+    Issuer,
+    name=st.just("primary"),
+    token_endpoint=st.just("https://issuer.example.com/token"),
+    endpoint_host=st.just("issuer.example.com"),
+    auth_method=st.sampled_from(AuthMethod),
+    credentials=st.builds(Credentials, client_id=texts, client_secret=texts.map(Secret), generation=st.integers(0, 2)),
+)
+token_requests = st.builds(
+    TokenRequest,
+    issuer=issuers,
+    subject_token=texts.map(Secret),
+    target=targets,
+    grant_type=texts,
+    subject_token_type=texts,
+    trace=st.builds(TraceContext, traceparent=texts, tracestate=texts, baggage=texts),
+)
+
+rules = st.builds(
+    TokenResponseRules,
+    error_passthrough=st.booleans(),
+    require_issued_token_type=st.booleans(),
+    expected_issued_token_type=st.sampled_from([ACCESS_TOKEN_TYPE, "urn:example:jwt"]),
+)
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
+almost_successes = st.fixed_dictionaries(
+    {
+        "access_token": st.sampled_from(["issued", "A-Z._~+/0==", "a" * 16_384, "a" * 16_385, "not usable"]),
+        "token_type": st.sampled_from(["Bearer", "bEARER", "N_A"]),
+        "issued_token_type": st.sampled_from([ACCESS_TOKEN_TYPE, "urn:example:jwt", None]),
+    }
+)
+members = almost_successes | st.fixed_dictionaries(
+    {},
+    optional={
+        "access_token": st.sampled_from(["issued", "A-Z._~+/0==", "", "not usable", "a\r\nb", "a" * 16_384, "a" * 16_385]) | json_values,
+        "token_type": st.sampled_from(["Bearer", "bearer", "N_A", ""]) | json_values,
+        "issued_token_type": st.sampled_from([ACCESS_TOKEN_TYPE, "urn:example:jwt", ""]) | json_values,
+        "error": st.sampled_from(["invalid_grant", "invalid_client", "invalid_target", "server_error"]) | json_values,
+        "expires_in": json_values,
+    },
+)
+objects = members.map(lambda value: json.dumps(value).encode())
+bodies = objects | st.binary(max_size=40) | json_values.map(lambda value: json.dumps(value).encode())
+statuses = st.sampled_from([200, 201, 204, 301, 302, 307, 308, 400, 401, 403, 404, 429, 500, 503]) | st.integers(100, 599)
+challenges = st.lists(
+    st.sampled_from(['Basic realm="issuer"', "a\r\nb", "\x85", "a" * 5000]) | st.text(st.characters(max_codepoint=255), max_size=8),
+    max_size=12,
+)
+
+
+@final
+@attrs.frozen
+class Visit:
+    """One caller of the coalescer; times are in seconds. Few distinct times, so that arrivals, landings and departures meet."""
+
+    key: str
+    arrival: int
+    patience: int
+    flight: int
+    fails: bool
+
+
+visits = st.lists(
+    st.builds(
+        Visit,
+        key=st.sampled_from("ab"),
+        arrival=st.integers(0, 6),
+        patience=st.integers(0, 6),
+        flight=st.integers(0, 6),
+        fails=st.booleans(),
+    ),
+    max_size=8,
+)
+
+small_texts = st.sampled_from(["", "a", "a b", "a&scope=b", "b"])
+similar_requests = st.builds(
+    TokenRequest,
+    issuer=st.builds(
+        Issuer,
+        name=st.just("primary"),
+        token_endpoint=st.sampled_from(["http://one.example/token", "http://two.example/token"]),
+        endpoint_host=st.just("issuer.example.com"),
+        auth_method=st.sampled_from(AuthMethod),
+        credentials=st.builds(
+            Credentials, client_id=st.just("client"), client_secret=small_texts.map(Secret), generation=st.integers(0, 1)
+        ),
+    ),
+    subject_token=small_texts.map(Secret),
+    target=st.builds(
+        TokenTarget,
+        issuer_ref=st.just("primary"),
+        scope=st.sampled_from(["a", "a b", "a&audience=b"]),
+        resources=st.lists(small_texts, max_size=2).map(tuple),
+        audiences=st.lists(small_texts, max_size=2).map(tuple),
+    ),
+    grant_type=st.just("grant"),
+    subject_token_type=st.just("type"),
+    trace=st.builds(TraceContext, baggage=small_texts),
+)

@@ -1,0 +1,48 @@
+"""Law: two requests share a call if, and only if, they could not be told apart at the token endpoint.
+
+Everything that makes a difference there, or in who may see the answer, is part of the key: endpoint, credentials and their generation,
+subject token, scope, resources, audiences and types, also where a part contains what separates parts. Whose trace is carried makes none.
+"""
+
+import attrs
+import trio
+from hypothesis import given, settings
+from trio.testing import MockClock
+
+from exchanger.oauth.token_client import TokenClient
+from exchanger.values.request import NO_TRACE
+from exchanger.values.token import TokenRequest
+from tests.oauth.fakes import HTTP, NO_TLS, MemoryEndpoint, Observer, answering, response, running, success
+from tests.property.strategies_oauth import similar_requests
+
+
+async def calls_for(first: TokenRequest, second: TokenRequest) -> int:
+    observer = Observer()
+    async with trio.open_nursery() as nursery:
+        endpoint = MemoryEndpoint(nursery, [answering(response(success()))])
+        async with running(TokenClient(HTTP, observer, dial=endpoint.dial, tls=NO_TLS)) as client, trio.open_nursery() as callers:
+            callers.start_soon(client.exchange, first)
+            callers.start_soon(client.exchange, second)
+        nursery.cancel_scope.cancel()
+    assert len(observer.coalesced_hosts) == 2 - len(observer.records)
+    return len(observer.records)
+
+
+def traceless(request: TokenRequest) -> str:
+    """All of the request but its trace, with the secrets in the open."""
+    whole = attrs.evolve(request, trace=NO_TRACE)
+    return repr((whole, whole.subject_token.reveal(), whole.issuer.credentials.client_secret.reveal()))
+
+
+@settings(max_examples=100)
+@given(similar_requests, similar_requests)
+def test_two_requests(first: TokenRequest, second: TokenRequest) -> None:
+    calls = trio.run(calls_for, first, second, clock=MockClock(autojump_threshold=0))
+    assert calls == (1 if traceless(first) == traceless(second) else 2)
+
+
+@settings(max_examples=25)
+@given(similar_requests, similar_requests)
+def test_a_request_and_its_like_under_another_trace(first: TokenRequest, second: TokenRequest) -> None:
+    like = attrs.evolve(first, trace=second.trace)
+    assert trio.run(calls_for, first, like, clock=MockClock(autojump_threshold=0)) == 1
