@@ -1,0 +1,65 @@
+"""The gRPC engine alone: answers every Check with one and the same message.
+
+Usage: python bench/grpc_echo.py [PORT] [--pending]
+
+    h2load -n 20000 -c 1 -m 20 -H 'content-type: application/grpc' -H 'te: trailers' -d REQUEST_FILE \
+        http://127.0.0.1:PORT/envoy.service.auth.v3.Authorization/Check
+
+The request file holds one length-prefixed CheckRequest. With ``--pending`` each answer comes from a task, as after a token exchange.
+CPU time is in ``/proc/PID/schedstat``. SIGINT or SIGTERM ends it.
+"""
+
+import argparse
+import signal
+import sys
+
+import trio
+
+from exchanger.grpc.routes import CallInfo, Immediate, Pending
+from exchanger.grpc.server import GrpcServer, ServerSettings
+
+PATH = b"/envoy.service.auth.v3.Authorization/Check"
+ANSWER = b"\n\x02\x08\x00" + b"\x12\x1a" + bytes(26)
+"""About the size of an allowing CheckResponse."""
+
+
+def answer_at_once(_message: bytes, _call: CallInfo) -> bytes:
+    """Answer in the reader's turn."""
+    return ANSWER
+
+
+async def _answer() -> bytes:
+    await trio.lowlevel.checkpoint()
+    return ANSWER
+
+
+def answer_later(_message: bytes, _call: CallInfo) -> Pending:
+    """Answer from a task."""
+    return Pending(_answer)
+
+
+def report(fault: BaseException) -> None:
+    """A handler here has no faults."""
+    sys.stderr.write(f"{fault!r}\n")
+
+
+async def main() -> None:
+    """Serve until a signal comes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("port", type=int, nargs="?", default=0)
+    parser.add_argument("--pending", action="store_true")
+    options = parser.parse_args()
+    handler = answer_later if options.pending else answer_at_once
+    server = GrpcServer(ServerSettings("127.0.0.1", options.port), {PATH: Immediate(handler)}, on_fault=report)
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            addresses = await nursery.start(server.run)
+            sys.stdout.write(f"{addresses[0][1]}\n")
+            sys.stdout.flush()
+            async for _ in signals:
+                break
+            nursery.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    trio.run(main)

@@ -1,0 +1,117 @@
+"""What a match and a change of policy cost, in µs, at several sizes of policy; and the worst paths.
+
+Run: python bench/policy_match.py
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from exchanger.policy.document import PolicyDocument, parse_document
+from exchanger.policy.path import read_path
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import Area, DenyEntry, Entry, ExchangeEntry, Source, TokenTarget
+
+SIZES = (10, 10_000, 100_000)  # entries
+ENTRIES_A_DOCUMENT = 10
+HOSTS_SHARE = 100  # entries a host
+TARGET = TokenTarget("primary", scope="read:orders")
+
+PATHS = {
+    "hit": "/team-3/orders/12345",
+    "miss": "/nothing/here",
+    "query": "/team-3/orders?page=2",
+    "odd": "/team-3/orders/a%2Fb",
+}
+
+HOSTILE = {
+    "10,000 x a/../": "/" + "a/../" * 10_000,
+    "64 KiB plain": "/" + "a" * 65_535,
+    "dots": "/" + "a/../" * 1_600,
+    "escapes": "/" + "%61" * 2_700,
+    "double escapes": "/" + "%2561" * 1_600,
+    "encoded slashes": "/" + "%2Fa" * 2_000,
+    "everything at once": "/" + "a%252f..;x\\%2e//%5c./" * 300,
+    "everything, short": "/" + "a%252f..;x\\%2e//%5c./" * 40,
+    "deep escapes": "/%" + "25" * 4_000,
+    "nested escapes": "/" + ("%" + "25" * 20 + "61") * 40,
+    "marks": "/a" + "\u0345\u0334" * 500,
+    "marks, escaped": "/a" + "%CD%85%CC%B4" * 400,
+    "marks and the rest": "/a;b//c\\d/./" + "\u0345\u0334" * 240,
+    "expanding": "/" + "\ufdfa" * 1_000,
+    "expanding, odd": "/a;b//c\\d/./" + "\ufdfa" * 240,
+}
+
+
+def timed(call: Callable[[], object], seconds: float = 0.2) -> float:
+    """Return the µs of one call: the best of many short series."""
+    best, until = float("inf"), time.perf_counter() + seconds
+    count = 1
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        for _ in range(count):
+            call()
+        took = time.perf_counter() - began
+        best = min(best, took / count)
+        if took < seconds / 100:
+            count *= 2
+    return best * 1e6
+
+
+def entry(source: Source, index: int, number: int) -> Entry:
+    """Return the entry with ``number``: hosts get ``HOSTS_SHARE`` entries each, prefixes repeat from host to host."""
+    area = Area(f"host-{number // HOSTS_SHARE}.example.com", f"/team-{number % HOSTS_SHARE}/orders")
+    return DenyEntry(source, index, area) if number % 2 else ExchangeEntry(source, index, area, TARGET)
+
+
+def documents(size: int) -> Iterator[PolicyDocument]:
+    """Return documents that have ``size`` entries together."""
+    for first in range(0, size, ENTRIES_A_DOCUMENT):
+        source = Source(f"team-{first}", "policy")
+        yield PolicyDocument(source, tuple(entry(source, index, first + index) for index in range(ENTRIES_A_DOCUMENT)))
+
+
+def yaml_text(entries: int) -> str:
+    """Return a document of ``entries`` exchange entries."""
+    lines = ["version: v1", "entries:"]
+    for index in range(entries):
+        lines += [
+            f"  - match: {{host: api.example.com, pathPrefix: /orders/{index}, methods: [GET, POST]}}",
+            "    action: exchange",
+            "    exchange: {issuerRef: primary, scope: read:orders, resources: [https://api.example.com/orders]}",
+        ]
+    return "\n".join(lines)
+
+
+def report_size(size: int) -> None:
+    """Print what a policy of ``size`` entries costs to build, ask and change."""
+    snapshot = PolicySnapshot.EMPTY
+    began = time.perf_counter()
+    for document in documents(size):
+        snapshot = snapshot.apply(document)
+    built = time.perf_counter() - began
+    print(f"{size:>7} entries: built in {built:.2f} s, {built / size * 1e6:.0f} µs an entry")
+    for name, path in PATHS.items():
+        print(f"{'':>7}   match, {name}: {timed(partial(snapshot.match, 'host-0.example.com', path, 'GET')):.2f} µs")
+    print(f"{'':>7}   match, no policy: {timed(partial(snapshot.match, 'other.example.com', '/a', 'GET')):.2f} µs")
+    newcomer = PolicyDocument(Source("new", "one"), (entry(Source("new", "one"), 0, 5),))
+    print(f"{'':>7}   apply, one entry: {timed(partial(snapshot.apply, newcomer)):.1f} µs")
+    print(f"{'':>7}   withdraw, one entry: {timed(partial(snapshot.apply(newcomer).withdraw, newcomer.source)):.1f} µs")
+
+
+def main() -> None:
+    """Print the figures."""
+    for size in SIZES:
+        report_size(size)
+    for entries in (1, 1_000):
+        text = yaml_text(entries)
+        parsed = timed(partial(parse_document, Source("a", "b"), text, frozenset({"primary"})))
+        print(f"parse, {entries} entries, {len(text)} characters: {parsed:.0f} µs")
+    for name, path in HOSTILE.items():
+        readings = read_path(path, "GET")
+        outcome = f"{len(readings)} readings" if isinstance(readings, tuple) else readings.value
+        print(f"path, {name}: {timed(partial(read_path, path, 'GET'), 0.1):.0f} µs ({outcome})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,362 @@
+"""One gRPC connection as a sans-IO machine: bytes in, calls out; answers in, bytes out. HTTP/2 itself is the codec's, ``ngh2``.
+
+This module alone imports the codec, so that another one can take its place. Whatever a peer sends ends in an answer, a reset stream or a
+closed connection, never in an exception.
+
+Must not know: sockets, tasks, clocks, or what a method does. Sources: RFC 9113 (https://www.rfc-editor.org/rfc/rfc9113.html) and
+https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
+"""
+
+import contextlib
+from typing import Final, final
+
+import attrs
+import ngh2
+from ngh2 import ConnectionClosed, DataReceived, RequestReceived, StreamClosed
+
+from exchanger.grpc import limits
+from exchanger.grpc.call import Call, Event
+from exchanger.grpc.call_table import CallTable
+from exchanger.grpc.framing import PREFIX_BYTES, frame, unpack_prefix
+from exchanger.grpc.head import OK_TRAILERS, RESPONSE_HEADERS, Refusal, error_trailers, refuse
+from exchanger.grpc.limits import ConnectionLimits
+from exchanger.grpc.routes import Routes
+from exchanger.grpc.statistics import ConnectionStatistics
+from exchanger.grpc.status import GrpcError, StatusCode
+
+_CONFIGURATION: Final = ngh2.Configuration(
+    auto_window_update=False,  # only what was consumed is given back, so that flow control bounds unread messages
+    max_outbound_ack=limits.MAX_OUTBOUND_ACKS,
+    max_settings=limits.MAX_SETTINGS,
+    stream_reset_rate_limit=(limits.RESET_BURST, limits.RESET_BURST),
+    max_continuations=limits.MAX_CONTINUATIONS,
+    glitch_rate_limit=(limits.GLITCH_BURST, limits.GLITCH_RATE),
+    max_inbound_header_list_size=limits.MAX_HEADER_LIST,
+    max_inbound_header_count=limits.MAX_HEADER_COUNT,
+)
+
+_DRAIN_PING: Final = b"draining"
+"""Acknowledged one round trip after the shutdown notice: from then on the peer knows that it must not open streams."""
+
+_MAX_WINDOW: Final = 2**30
+"""Bytes to which the connection's window may be raised to make up for what was lost with reset streams."""
+
+_GOAWAY_TYPE: Final = 7
+
+
+@final
+@attrs.define(eq=False)
+class Connection:
+    """The server's side of one connection.
+
+    ``established`` when the peer's preface and SETTINGS were read; ``closed`` when nothing more will be read: send what ``data_to_send``
+    returns, then close the transport.
+    """
+
+    _routes: Routes
+    _limits: ConnectionLimits = attrs.field(factory=ConnectionLimits)
+    established: bool = attrs.field(default=False, init=False)
+    closed: bool = attrs.field(default=False, init=False)
+    _http: ngh2.Connection = attrs.field(init=False)
+    _table: CallTable = attrs.field(init=False)
+    _early: set[int] = attrs.field(factory=set, init=False)
+    _window: int = attrs.field(default=limits.CONNECTION_WINDOW, init=False)
+    _last_stream: int = attrs.field(default=0, init=False)
+    _last_words: bytes = attrs.field(default=b"", init=False)
+    _draining: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._table = CallTable(self._routes, self._limits)
+        self._http = ngh2.Connection(ngh2.Role.SERVER, _CONFIGURATION)
+        self._http.initiate_connection(
+            {
+                ngh2.Setting.MAX_CONCURRENT_STREAMS: self._limits.concurrent_streams,
+                ngh2.Setting.INITIAL_WINDOW_SIZE: limits.STREAM_WINDOW,
+                ngh2.Setting.MAX_HEADER_LIST_SIZE: limits.MAX_HEADER_LIST,
+                ngh2.Setting.NO_RFC7540_PRIORITIES: 1,
+            }
+        )
+        self._http.set_local_window_size(self._window)
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take ``data`` from the peer at ``now`` (seconds); what came of it is in ``events`` and ``data_to_send``."""
+        if self.closed:
+            return
+        try:
+            self._http.receive_data(data)
+            self._process(now)
+        except ngh2.NGH2Error as error:
+            self._fail(error)
+
+    def _process(self, now: float) -> None:
+        http, calls, events = self._http, self._table.calls, self._table.events
+        limit = self._limits.message_bytes + PREFIX_BYTES
+        for event in http.events():
+            if type(event) is RequestReceived:
+                self._on_request(event, now)
+            elif type(event) is DataReceived:
+                stream_id, data = event.stream_id, event.data
+                call = calls.get(stream_id)
+                size = len(data)
+                if (  # one whole message in one frame at the end of a unary request, as nearly all of them come
+                    event.end_stream
+                    and call is not None
+                    and call.open
+                    and call.deframer is None
+                    and call.messages is None
+                    and PREFIX_BYTES <= size <= limit
+                    and unpack_prefix(data) == (0, size - PREFIX_BYTES)
+                ):
+                    http.acknowledge_received_data(size, stream_id)
+                    call.message = data[PREFIX_BYTES:]
+                    call.ended = call.started = True
+                    events.append(call)
+                else:
+                    self._on_data(stream_id, call, data, ended=event.end_stream)
+            elif type(event) is StreamClosed:
+                self._on_stream_closed(event.stream_id, calls.pop(event.stream_id, None))
+            else:
+                self._on_other(event)
+
+    def events(self) -> list[Event]:
+        """Return what happened to calls since the last time, in order, and forget it."""
+        events = self._table.events
+        if events:
+            self._table.events = []
+        return events
+
+    def data_to_send(self) -> bytes:
+        """Return the bytes for the peer. It can bring events too."""
+        if self.closed:
+            words, self._last_words = self._last_words, b""
+            return words
+        http, calls = self._http, self._table.calls
+        try:
+            data = http.data_to_send()
+            if self._early:
+                data += self._reset_early()
+            if http.queued_body_size() > self._limits.queued_bytes:
+                http.terminate_connection(ngh2.ErrorCode.ENHANCE_YOUR_CALM)
+                data += http.data_to_send()
+            more = False
+            for event in http.events():
+                if type(event) is StreamClosed:
+                    call = calls.pop(event.stream_id, None)
+                    if call is None or call.open or not call.ended:  # not just an answered call
+                        more |= self._on_stream_closed(event.stream_id, call)
+                elif type(event) is ConnectionClosed:
+                    self._end()
+            return data + self.data_to_send() if more else data
+        except ngh2.NGH2Error as error:
+            self._fail(error)
+            return self.data_to_send()
+
+    # What is answered.
+
+    def respond(self, call: Call, message: bytes) -> None:
+        """Answer ``call`` with ``message`` and OK. Nothing happens for a call that is over."""
+        if not call.open:
+            return
+        http, stream_id = self._http, call.stream_id
+        call.open = False
+        http.send_response(stream_id, RESPONSE_HEADERS)
+        http.send_data(stream_id, frame(message))
+        http.send_trailers(stream_id, OK_TRAILERS)
+        self._table.counts[0] += 1
+        if call.messages is not None:
+            self._table.release(call)
+            self._let_go(call)
+
+    def refuse(self, call: Call, error: GrpcError) -> None:
+        """End ``call`` with ``error``. Nothing happens for a call that is over."""
+        if not call.open:
+            return
+        if call.headed:
+            with contextlib.suppress(ngh2.StreamProtocolError):  # as in _reject
+                self._http.send_trailers(call.stream_id, error_trailers(error))
+        else:
+            self._reject(call.stream_id, refuse(error))
+        self._table.close(call, error.status)
+        self._let_go(call)
+
+    def send(self, call: Call, message: bytes) -> None:
+        """Send one message of a server-streaming ``call``. Nothing happens for a call that is over."""
+        if not call.open:
+            return
+        if not call.headed:
+            self._http.send_response(call.stream_id, RESPONSE_HEADERS)
+            call.headed = True
+        self._http.send_data(call.stream_id, frame(message))
+
+    def finish(self, call: Call) -> None:
+        """End a server-streaming ``call`` with OK. Nothing happens for a call that is over."""
+        if not call.open:
+            return
+        if call.headed:
+            self._http.send_trailers(call.stream_id, OK_TRAILERS)
+        else:
+            self._http.send_response(call.stream_id, RESPONSE_HEADERS + OK_TRAILERS, end_stream=True)
+        self._table.close(call, StatusCode.OK)
+        self._let_go(call)
+
+    def has_room(self, call: Call) -> bool:
+        """Whether ``call`` may send another message: neither it nor the connection as a whole has too much unsent."""
+        if self.closed:
+            return True
+        http, bounds = self._http, self._limits
+        return http.queued_body_size(call.stream_id) < bounds.call_queued_bytes and http.queued_body_size() < bounds.queued_bytes // 2
+
+    def take(self, call: Call) -> bytes | None:
+        """Return the next message of a client-streaming ``call``, or ``None`` when there is none now; the peer may send on as they go."""
+        if not call.messages:
+            return None
+        message = call.messages.popleft()
+        if not call.messages:
+            self._settle(call)
+        return message
+
+    # How the connection ends.
+
+    def begin_drain(self) -> None:
+        """Tell the peer to open no more streams (RFC 9113 section 6.8); the connection closes when those it has are done."""
+        if self.closed or self._draining:
+            return
+        self._draining = True
+        self._http.send_shutdown_notice()
+        self._http.ping(_DRAIN_PING)
+
+    def terminate(self) -> None:
+        """Refuse what is still open as UNAVAILABLE and close at once; ``data_to_send`` has the last bytes."""
+        if self.closed:
+            return
+        for call in tuple(self._table.calls.values()):
+            self._break_off(call, GrpcError(StatusCode.UNAVAILABLE, "server is shutting down"))
+        words = self.data_to_send()
+        if not self.closed:
+            self._http.terminate_connection(ngh2.ErrorCode.NO_ERROR)
+            words += self._http.data_to_send()
+            self._end()
+        self._last_words = words
+
+    def lose(self) -> None:
+        """The transport is gone: every call is over."""
+        if not self.closed:
+            self._end()
+
+    def statistics(self) -> ConnectionStatistics:
+        """Return what is held now, and the calls that ended so far."""
+        return ConnectionStatistics(self._table.statistics(), 0 if self.closed else self._http.queued_body_size())
+
+    # What is received.
+
+    def _on_request(self, event: RequestReceived, now: float) -> None:
+        stream_id = self._last_stream = event.stream_id
+        call = self._table.admit(stream_id, event.headers, now)
+        if type(call) is Refusal:
+            self._reject(stream_id, call)
+            if not event.end_stream:
+                self._early.add(stream_id)
+        elif event.end_stream:
+            self._on_end(stream_id, call)
+
+    def _on_data(self, stream_id: int, call: Call | None, data: bytes, *, ended: bool) -> None:
+        """Take what is not one whole message of a unary call: parts, several messages, streams, and what is malformed or too late."""
+        if call is None or not call.open:
+            self._http.acknowledge_received_data(len(data), stream_id)
+        else:
+            try:
+                self._table.feed(call, data)
+            except GrpcError as error:
+                self._break_off(call, error)
+            if not call.messages:
+                self._settle(call)
+        if ended:
+            self._on_end(stream_id, call)
+
+    def _on_end(self, stream_id: int, call: Call | None) -> None:
+        self._early.discard(stream_id)
+        if call is not None:
+            try:
+                self._table.end(call)
+            except GrpcError as error:
+                self._break_off(call, error)
+
+    def _on_stream_closed(self, stream_id: int, call: Call | None) -> bool:
+        """Let go of ``call`` and its stream, which is gone; return whether there is more to send because of that."""
+        self._early.discard(stream_id)
+        if call is None or (call.ended and not call.open):
+            return False
+        self._table.abandon(call)
+        self._settle(call)
+        self._restore_window()
+        return True
+
+    def _on_other(self, event: ngh2.Event) -> None:
+        match event:
+            case ngh2.TrailersReceived():
+                self._on_end(event.stream_id, self._table.calls.get(event.stream_id))
+            case ngh2.SettingsReceived():
+                self.established = True
+            case ngh2.PingAcknowledged():
+                if self._draining and event.opaque_data == _DRAIN_PING:
+                    self._http.send_goaway()
+            case ngh2.ConnectionClosed():
+                self._end()
+
+    # What is given back, and what goes wrong.
+
+    def _reject(self, stream_id: int, refusal: Refusal) -> None:
+        # The codec is ahead of its events: the stream may be reset already, by what came later in the same batch.
+        with contextlib.suppress(ngh2.StreamUnavailableError):
+            self._http.send_response(stream_id, refusal.headers, end_stream=True)
+
+    def _break_off(self, call: Call, error: GrpcError) -> None:
+        """Refuse ``call`` for what the connection itself found, and tell whoever runs it."""
+        if call.open:
+            self.refuse(call, error)
+            self._table.report_aborted(call)
+
+    def _let_go(self, call: Call) -> None:
+        """Our side of ``call`` is over."""
+        self._settle(call)
+        if not call.ended:
+            self._early.add(call.stream_id)
+
+    def _settle(self, call: Call) -> None:
+        """Give everything that ``call`` received back to flow control."""
+        if call.owed:
+            self._http.acknowledge_received_data(call.owed, call.stream_id)
+            self._table.unread -= call.owed
+            call.owed = 0
+
+    def _reset_early(self) -> bytes:
+        """Reset streams that were answered in full before their requests ended (RFC 9113 section 8.1)."""
+        http = self._http
+        answered = [stream_id for stream_id in self._early if not http.queued_body_size(stream_id)]
+        for stream_id in answered:
+            http.reset_stream(stream_id, ngh2.ErrorCode.NO_ERROR)
+        self._early.difference_update(answered)
+        return http.data_to_send() if answered else b""
+
+    def _restore_window(self) -> None:
+        """Make up for lost receive window: bytes of a DATA frame that a reset cut in two never become an event, to be given back."""
+        if self._http.local_window_size + self._table.unread < limits.CONNECTION_WINDOW // 4:
+            if self._window > _MAX_WINDOW:
+                self._http.terminate_connection(ngh2.ErrorCode.ENHANCE_YOUR_CALM)
+                return
+            self._window += limits.CONNECTION_WINDOW // 2
+            self._http.set_local_window_size(self._window)
+
+    def _fail(self, error: ngh2.NGH2Error) -> None:
+        """The codec gave up. It has no more output then, so that the GOAWAY (RFC 9113 section 6.8) is written here."""
+        if self.established and not isinstance(error, ngh2.ConnectionStateError):
+            code = ngh2.ErrorCode.ENHANCE_YOUR_CALM if isinstance(error, ngh2.DenialOfServiceError) else ngh2.ErrorCode.PROTOCOL_ERROR
+            payload = self._last_stream.to_bytes(4, "big") + code.to_bytes(4, "big")
+            self._last_words = len(payload).to_bytes(3, "big") + bytes((_GOAWAY_TYPE, 0)) + bytes(4) + payload
+        self._end()
+
+    def _end(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._table.clear()
+            self._early.clear()

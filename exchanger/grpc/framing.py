@@ -1,0 +1,70 @@
+"""Length-prefixed messages inside a stream of bytes (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests).
+
+Must not know: HTTP/2, or what a message means.
+"""
+
+import struct
+from typing import Final
+
+import attrs
+
+from exchanger.grpc.status import GrpcError, StatusCode
+
+PREFIX_BYTES: Final = 5
+"""Compressed-Flag (1 byte) and Message-Length (4 bytes, big endian)."""
+
+COMPRESSED: Final = 1
+
+unpack_prefix: Final = struct.Struct(">BI").unpack_from
+"""Returns Compressed-Flag and Message-Length of what begins with a prefix."""
+
+
+def frame(message: bytes) -> bytes:
+    """Return ``message`` with its prefix, uncompressed."""
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+@attrs.define(eq=False)
+class Deframer:
+    """Cuts one call's bytes into messages of at most ``limit`` bytes each; holds the beginning of at most one message."""
+
+    _limit: int
+    _buffer: bytearray = attrs.field(factory=bytearray, init=False)
+
+    @property
+    def held(self) -> int:
+        """Bytes of an incomplete message."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the messages that ``data`` completes, in order.
+
+        Raises:
+            GrpcError: as soon as a prefix announces a message that will not be read; this object is of no use afterwards.
+        """
+        buffer = self._buffer
+        buffer += data
+        messages = []
+        start = 0
+        while len(buffer) - start >= PREFIX_BYTES:
+            try:
+                size = self._announced(*unpack_prefix(buffer, start))
+            except GrpcError:
+                buffer.clear()
+                raise
+            end = start + PREFIX_BYTES + size
+            if end > len(buffer):
+                break
+            messages.append(bytes(memoryview(buffer)[start + PREFIX_BYTES : end]))
+            start = end
+        del buffer[:start]
+        return messages
+
+    def _announced(self, flag: int, size: int) -> int:
+        if flag == COMPRESSED:
+            raise GrpcError(StatusCode.UNIMPLEMENTED, "compressed messages are not supported")
+        if flag:
+            raise GrpcError(StatusCode.INTERNAL, "malformed message prefix")
+        if size > self._limit:
+            raise GrpcError(StatusCode.RESOURCE_EXHAUSTED, f"message larger than {self._limit} bytes")
+        return size

@@ -1,0 +1,56 @@
+"""Limits of one connection, each with its reason. What the codec enforces itself is named by the codec's own option.
+
+Must not know: the codec's types, sockets or clocks.
+"""
+
+from typing import Final, final
+
+import attrs
+
+MAX_HEADER_LIST: Final = 64 * 1024
+"""Bytes of one decoded header list; Envoy's own limit is 60 KiB, and gRPC calls carry a few hundred bytes."""
+
+MAX_HEADER_COUNT: Final = 256
+"""Fields of one header list; Envoy's own limit is 100."""
+
+MAX_CONTINUATIONS: Final = 8
+"""Frames after HEADERS: with the first one and frames of 16 KiB more than twice ``MAX_HEADER_LIST`` (CVE-2024-27316)."""
+
+MAX_SETTINGS: Final = 32
+"""Entries of one SETTINGS frame: there are nine settings in use."""
+
+MAX_OUTBOUND_ACKS: Final = 1000
+"""Acknowledgements of PING and SETTINGS waiting to be sent (CVE-2019-9512, CVE-2019-9515). They are sent after each batch that was read."""
+
+RESET_BURST: Final = 2**31
+"""Resets in a burst, and a second. One Envoy connection carries many users who may all hang up at once, and a limit here would cut off all
+the others; a reset stream leaves nothing behind (CVE-2023-44487 is about the work it leaves), so that the rate at which bytes are read is
+limit enough."""
+
+GLITCH_BURST: Final = 10_000
+GLITCH_RATE: Final = 330
+"""Suspicious but legal frames in a burst, and a second: nghttp2's own default, which no gRPC client comes near."""
+
+STREAM_WINDOW: Final = 256 * 1024
+"""Bytes that one call may send ahead of its reader; also the bound of unread messages of a streaming call."""
+
+CONNECTION_WINDOW: Final = 16 * 1024 * 1024
+"""Bytes that all calls of a connection may send ahead: 64 streaming calls that nobody reads do not stall the others."""
+
+
+@final
+@attrs.frozen
+class ConnectionLimits:
+    """Bounds of what one connection may hold.
+
+    ``message_bytes``: one request message, gRPC's usual 4 MiB. ``concurrent_streams``: one Envoy connection carries many users, and Envoy
+    itself opens no more than 1024 by default. ``held_bytes``: incomplete messages of all its calls together. ``queued_bytes``: answers
+    that the peer's flow control keeps back, of all its calls together. ``call_queued_bytes``: the same for one call, from where on its
+    sender waits.
+    """
+
+    message_bytes: int = 4 * 1024 * 1024
+    concurrent_streams: int = 1000
+    held_bytes: int = 16 * 1024 * 1024
+    queued_bytes: int = 16 * 1024 * 1024
+    call_queued_bytes: int = 64 * 1024

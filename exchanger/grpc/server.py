@@ -1,0 +1,140 @@
+"""The gRPC server: listeners, sessions, and the drain.
+
+Must not know: HTTP/2, or what a method does.
+"""
+
+import contextlib
+import socket
+from collections.abc import Callable, Mapping
+from typing import Final, final
+
+import attrs
+import trio
+
+from exchanger.grpc.connection import Connection
+from exchanger.grpc.limits import ConnectionLimits
+from exchanger.grpc.listeners import accepted, bind
+from exchanger.grpc.reactor import Reactor
+from exchanger.grpc.routes import Route
+from exchanger.grpc.session import Session
+from exchanger.grpc.statistics import ServerStatistics
+from exchanger.grpc.status import StatusCode
+from exchanger.grpc.transport import SocketTransport
+
+_CLOSE_TIMEOUT: Final = 2.0
+"""Seconds for connections to close after the grace period: a session's own bound for its last bytes is one second."""
+
+
+@final
+@attrs.frozen
+class ServerSettings:
+    """Where to listen (``host`` ``None``: all interfaces; ``port`` 0: any free one), and how much to take on.
+
+    ``max_connections``: Envoy opens one connection for each of its worker threads, so that this is hundreds of Envoys.
+    """
+
+    host: str | None = None
+    port: int = 3001
+    max_connections: int = 4096
+    limits: ConnectionLimits = attrs.field(factory=ConnectionLimits)
+
+
+@final
+@attrs.define(eq=False)
+class GrpcServer:
+    """Serves ``routes``. ``on_fault`` learns of every exception that a method should not have raised; it must neither block nor raise."""
+
+    _settings: ServerSettings
+    _routes: Mapping[bytes, Route]
+    _on_fault: Callable[[BaseException], None]
+    _reactor: Reactor = attrs.field(factory=Reactor, init=False)
+    _sessions: dict[Session, Connection] = attrs.field(factory=dict, init=False)
+    _accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _running: bool = attrs.field(default=False, init=False)
+    _stopped: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _past_calls: list[int] = attrs.field(factory=lambda: [0] * len(StatusCode), init=False)
+    _accepted: int = attrs.field(default=0, init=False)
+    _refused: int = attrs.field(default=0, init=False)
+
+    async def run(self, *, task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until drained or cancelled; ``started()`` with the bound addresses. A server runs once.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._reactor.close)
+            listeners = [stack.enter_context(listener) for listener in await bind(self._settings.host, self._settings.port)]
+            self._running = True
+            stack.callback(self._stopped.set)
+            # What others lean on outlives them: reactor, then sessions, then listeners.
+            async with trio.open_nursery() as infrastructure:
+                infrastructure.start_soon(self._reactor.run)
+                async with trio.open_nursery() as sessions:
+                    with self._accepting:
+                        async with trio.open_nursery() as accepting:
+                            for listener in listeners:
+                                accepting.start_soon(self._accept, listener, sessions)
+                            task_status.started([listener.getsockname()[:2] for listener in listeners])
+                    for listener in listeners:
+                        listener.close()
+                infrastructure.cancel_scope.cancel()
+
+    async def drain(self, grace: float) -> None:
+        """Accept no more, let running calls finish for ``grace`` seconds, end what still runs then, and return when ``run`` is done."""
+        if not self._running:
+            return
+        self._accepting.cancel()
+        for session in tuple(self._sessions):
+            session.begin_drain()
+        with trio.move_on_after(grace):
+            await self._stopped.wait()
+            return
+        for session in tuple(self._sessions):
+            session.terminate()
+        with trio.move_on_after(_CLOSE_TIMEOUT):
+            await self._stopped.wait()
+
+    def statistics(self) -> ServerStatistics:
+        """Return what is going on now, and what was."""
+        sessions = [session.statistics() for session in self._sessions]
+        tables = [session.connection.table for session in sessions]
+        return ServerStatistics(
+            connections=len(sessions),
+            streams=sum(table.streams for table in tables),
+            tasks=sum(session.tasks for session in sessions),
+            held_bytes=sum(table.held_bytes for table in tables),
+            unread_bytes=sum(table.unread_bytes for table in tables),
+            queued_bytes=sum(session.connection.queued_bytes for session in sessions),
+            calls=tuple(map(sum, zip(self._past_calls, *(table.calls for table in tables), strict=True))),
+            accepted=self._accepted,
+            refused=self._refused,
+        )
+
+    async def _accept(self, listener: socket.socket, nursery: trio.Nursery) -> None:
+        async with contextlib.aclosing(accepted(listener)) as sockets:
+            async for connected in sockets:
+                if len(self._sessions) >= self._settings.max_connections:
+                    self._refused += 1
+                    connected.close()
+                    continue
+                self._accepted += 1
+                try:
+                    transport = SocketTransport(connected)
+                except OSError:  # it broke already
+                    connected.close()
+                    continue
+                connection = Connection(self._routes, self._settings.limits)
+                session = Session(transport, connection, self._reactor, self._on_fault)
+                self._sessions[session] = connection
+                nursery.start_soon(self._serve, session)
+
+    async def _serve(self, session: Session) -> None:
+        try:
+            await session.run()
+        except* Exception as faults:  # noqa: BLE001 - a fault of ours costs this connection, not all the others
+            self._on_fault(faults)
+        finally:
+            for status, count in enumerate(session.statistics().connection.table.calls):
+                self._past_calls[status] += count
+            del self._sessions[session]

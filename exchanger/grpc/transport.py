@@ -1,0 +1,89 @@
+"""The byte stream under a connection, without waiting: what it takes to put TLS under the same loop later, and plain TCP.
+
+Must not know: HTTP/2, tasks, or who waits for readiness.
+"""
+
+import socket
+from typing import Final, Protocol, final
+
+import attrs
+
+_RECEIVE_BYTES: Final = 64 * 1024
+"""One read: a hundred usual requests, and the most that one peer can make this process parse in one turn."""
+
+_KEEPALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+"""Idle connections may stay, so that only TCP can find out that their peer is gone: two minutes after its last sign of life (seconds)."""
+
+
+class Transport(Protocol):
+    """A connected byte stream that never blocks. Every method but ``close`` raises ``OSError`` when the stream is broken."""
+
+    def fileno(self) -> int:
+        """Return the descriptor whose readiness announces this stream's."""
+
+    def receive(self) -> bytes:
+        """Return all that one read from the descriptor amounts to, ``b""`` at the end; raise ``BlockingIOError`` when that is nothing."""
+
+    def send(self, data: bytes) -> bool:
+        """Take all of ``data``; return whether everything is on its way. If not, call ``flush`` when writable before sending more."""
+
+    def flush(self) -> bool:
+        """Try to send what is left; return whether everything is on its way."""
+
+    def finish(self) -> None:
+        """Announce that nothing more will be sent."""
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+
+
+@final
+@attrs.define(eq=False)
+class SocketTransport:
+    """Plain TCP."""
+
+    _socket: socket.socket
+    _rest: memoryview = attrs.field(default=memoryview(b""), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE:
+            if (option := getattr(socket, name, None)) is not None:  # not every platform has all three
+                self._socket.setsockopt(socket.IPPROTO_TCP, option, value)
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self._socket.fileno()
+
+    def receive(self) -> bytes:
+        """Read once."""
+        return self._socket.recv(_RECEIVE_BYTES)
+
+    def send(self, data: bytes) -> bool:
+        """Send what the socket takes, and keep the rest."""
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent == len(data):
+            return True
+        self._rest = memoryview(data)[sent:]
+        return False
+
+    def flush(self) -> bool:
+        """Send what the socket takes of the rest."""
+        try:
+            self._rest = self._rest[self._socket.send(self._rest) :]
+        except BlockingIOError:
+            return False
+        return not self._rest
+
+    def finish(self) -> None:
+        """Shut down the sending side."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()

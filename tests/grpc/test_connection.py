@@ -1,0 +1,465 @@
+import ngh2
+import pytest
+
+from exchanger.grpc import limits
+from exchanger.grpc.call import Call
+from exchanger.grpc.connection import Connection
+from exchanger.grpc.limits import ConnectionLimits
+from exchanger.grpc.routes import Route, Streaming, StreamMethod
+from exchanger.grpc.status import GrpcError, StatusCode
+from tests.grpc.peer import ECHO, Answer, Pair, Peer, framed, head, pair, routes
+
+STREAM = b"/test.Echo/Stream"
+LISTEN = b"/test.Echo/Listen"
+
+
+class Text:
+    @staticmethod
+    def FromString(data: bytes) -> "Text":  # noqa: N802 - protobuf's name
+        raise AssertionError(data)
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
+        raise AssertionError
+
+
+def streaming(kind: Streaming = Streaming.STREAM_STREAM) -> StreamMethod:
+    return StreamMethod(lambda _argument, _call: None, Text, kind)
+
+
+def table() -> dict[bytes, Route]:
+    return {**routes(), STREAM: streaming(), LISTEN: streaming(Streaming.UNARY_STREAM)}
+
+
+def answer_of(joined: Pair, stream: int) -> Answer:
+    joined.serve()
+    return joined.peer.answers[stream]
+
+
+def streaming_call(joined: Pair) -> tuple[int, Call]:
+    stream = joined.peer.request(head(STREAM), end=False)
+    joined.exchange()
+    return stream, joined.calls[-1]
+
+
+def test_a_unary_call() -> None:
+    joined = pair()
+    answer = answer_of(joined, joined.peer.call(b"hello"))
+    assert answer.headers == {b":status": b"200", b"content-type": b"application/grpc"}
+    assert answer.messages == [b"echo hello"]
+    assert answer.trailers == {b"grpc-status": b"0"}
+    assert answer.closed
+    assert answer.reset is None
+    assert joined.at_rest()
+    assert joined.connection.statistics().table.calls[0] == 1
+
+
+def test_settings_are_announced() -> None:
+    settings = pair(limits=ConnectionLimits(concurrent_streams=7)).peer.server_settings
+    assert settings[ngh2.Setting.MAX_CONCURRENT_STREAMS] == 7
+    assert settings[ngh2.Setting.MAX_HEADER_LIST_SIZE] == 64 * 1024
+    assert settings[ngh2.Setting.INITIAL_WINDOW_SIZE] == limits.STREAM_WINDOW
+
+
+def test_twenty_requests_are_answered_in_one_go() -> None:
+    joined = pair()
+    streams = [joined.peer.call(bytes(550)) for _ in range(20)]
+    joined.to_server()
+    for call in joined.calls:
+        joined.connection.respond(call, b"x")
+    joined.to_peer()
+    assert all(joined.peer.answers[stream].closed for stream in streams)
+
+
+def test_equal_headers_at_another_time_have_another_deadline() -> None:
+    joined = pair()
+    for now in (1.0, 2.0):
+        joined.now = now
+        joined.peer.call(b"", ECHO, (b"grpc-timeout", b"1S"))
+        joined.peer.call(b"", ECHO, (b"grpc-timeout", b"1S"))
+        joined.peer.call(b"", ECHO, (b"grpc-timeout", b"2S"))
+        joined.to_server()
+    assert [call.info.deadline for call in joined.calls] == [2.0, 2.0, 3.0, 3.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        (head(b"/test.Echo/Unknown"), framed(b""), StatusCode.UNIMPLEMENTED),
+        (head(b"/test.Echo/Say?x=1"), framed(b""), StatusCode.UNIMPLEMENTED),
+        (head(ECHO, (b"grpc-timeout", b"1")), framed(b""), StatusCode.INTERNAL),
+        (head(), b"", StatusCode.UNIMPLEMENTED),
+        (head(), framed(b"1") + framed(b"2"), StatusCode.UNIMPLEMENTED),
+        (head(), framed(b"1")[:-1], StatusCode.INTERNAL),
+        (head(), b"\0\0", StatusCode.INTERNAL),
+        (head(), framed(b"1") + b"\0", StatusCode.INTERNAL),
+        (head(), framed(b"1", flag=1), StatusCode.UNIMPLEMENTED),
+        (head(), framed(b"1", flag=9), StatusCode.INTERNAL),
+    ],
+)
+def test_what_is_refused(headers: list[tuple[bytes, bytes]], body: bytes, status: StatusCode) -> None:
+    joined = pair()
+    answer = answer_of(joined, joined.peer.request(headers, body))
+    assert answer.status == status
+    assert answer.headers[b":status"] == b"200"
+    assert answer.message
+    assert answer.closed
+    assert answer_of(joined, joined.peer.call(b"next")).messages == [b"echo next"]
+    assert joined.at_rest()
+    assert joined.connection.statistics().table.calls[status] == 1
+
+
+def test_plain_http_is_refused_as_http() -> None:
+    joined = pair()
+    assert answer_of(joined, joined.peer.request(head(content_type=b"text/html"), b"x")).headers == {b":status": b"415"}
+    assert answer_of(joined, joined.peer.request(head(method=b"PUT"), b"x")).headers == {b":status": b"405", b"allow": b"POST"}
+    assert answer_of(joined, joined.peer.call(b"next")).messages == [b"echo next"]
+
+
+def test_a_message_in_parts() -> None:
+    joined = pair()
+    stream = joined.peer.request(head(), framed(b"hello")[:3], end=False)
+    joined.exchange()
+    joined.peer.http.send_data(stream, framed(b"hello")[3:])
+    joined.exchange()
+    assert joined.calls == []
+    joined.peer.http.end_stream(stream)
+    assert answer_of(joined, stream).messages == [b"echo hello"]
+    assert joined.at_rest()
+
+
+def test_request_trailers_end_a_request() -> None:
+    joined = pair()
+    stream = joined.peer.request(head(), framed(b"hello"), end=False)
+    joined.peer.http.send_trailers(stream, [(b"x", b"y")])
+    assert answer_of(joined, stream).messages == [b"echo hello"]
+
+
+def test_a_large_message_passes_the_stream_window() -> None:
+    joined = pair()
+    message = bytes(4 * 1024 * 1024)
+    stream = joined.peer.call(message)
+    joined.exchange()
+    assert joined.calls[0].message == message
+    joined.connection.respond(joined.calls[0], b"")
+    joined.exchange()
+    assert joined.peer.answers[stream].status == 0
+    assert joined.at_rest()
+
+
+def test_five_mebibytes_are_refused_before_they_are_read() -> None:
+    joined = pair()
+    stream = joined.peer.call(bytes(5 * 1024 * 1024))
+    joined.to_server()
+    assert joined.connection.statistics().table.held_bytes == 0
+    answer = answer_of(joined, stream)
+    assert answer.status == StatusCode.RESOURCE_EXHAUSTED
+    assert answer.reset == ngh2.ErrorCode.NO_ERROR
+    assert answer_of(joined, joined.peer.call(b"next")).messages == [b"echo next"]
+    assert joined.at_rest()
+
+
+def test_incomplete_messages_are_bounded_together() -> None:
+    joined = pair(limits=ConnectionLimits(held_bytes=25_000))
+    streams = [joined.peer.request(head(), framed(bytes(20_000))[:10_000], end=False) for _ in range(3)]
+    joined.exchange()
+    assert [joined.peer.answers[stream].status for stream in streams] == [None, None, StatusCode.RESOURCE_EXHAUSTED]
+    assert joined.connection.statistics().table.held_bytes == 20_000
+    for stream in streams[:2]:
+        joined.peer.http.send_data(stream, bytes(10_005), end_stream=True)
+    joined.serve()
+    assert [joined.peer.answers[stream].status for stream in streams[:2]] == [0, 0]
+    assert joined.at_rest()
+
+
+def test_a_reset_leaves_nothing_behind() -> None:
+    joined = pair()
+    stream = joined.peer.request(head(), framed(bytes(1000))[:500], end=False)
+    joined.exchange()
+    assert joined.connection.statistics().table.held_bytes == 500
+    joined.peer.http.reset_stream(stream)
+    joined.exchange()
+    assert joined.at_rest()
+    assert joined.connection.statistics().table.calls[StatusCode.CANCELLED] == 1
+
+
+def test_a_call_reset_in_the_batch_that_brought_it_is_not_open() -> None:
+    joined = pair()
+    data = b""
+    for _ in range(3):
+        stream = joined.peer.call(b"hello")
+        data += joined.peer.send()
+        joined.peer.http.reset_stream(stream)
+        data += joined.peer.send()
+    joined.to_server(data)
+    assert [call.open for call in joined.calls] == [False] * 3
+    assert joined.aborted == joined.calls
+    for call in joined.calls:  # answering late does nothing
+        joined.connection.respond(call, b"late")
+        joined.connection.refuse(call, GrpcError(StatusCode.INTERNAL))
+    joined.exchange()
+    assert joined.at_rest()
+
+
+def test_a_pending_call_that_is_reset_is_reported() -> None:
+    joined = pair()
+    stream = joined.peer.call(b"hello")
+    joined.exchange()
+    (call,) = joined.calls
+    joined.peer.http.reset_stream(stream)
+    joined.exchange()
+    assert joined.aborted == [call]
+    assert not call.open
+
+
+def test_streams_beyond_the_limit_are_kept_back_by_the_peer() -> None:
+    joined = pair(limits=ConnectionLimits(concurrent_streams=2))
+    streams = [joined.peer.request(head(), framed(b"x"), end=False) for _ in range(3)]
+    joined.exchange()
+    assert joined.connection.statistics().table.streams == 2
+    joined.peer.http.reset_stream(streams[0])
+    joined.exchange()
+    assert joined.connection.statistics().table.streams == 2
+
+
+def test_a_peer_that_opens_more_streams_than_allowed_is_cut_off() -> None:
+    lax = pair(limits=ConnectionLimits(concurrent_streams=1000))
+    strict = pair(limits=ConnectionLimits(concurrent_streams=2))
+    for _ in range(3):
+        lax.peer.request(head(), framed(b"x"), end=False)
+    strict.to_server(lax.peer.send())  # what a peer sends that does not keep to the limit
+    strict.to_peer()
+    assert strict.connection.closed
+    assert strict.at_rest()
+
+
+class TestStreams:
+    def test_messages_both_ways(self) -> None:
+        joined = pair(table())
+        stream, call = streaming_call(joined)
+        joined.peer.http.send_data(stream, framed(b"1") + framed(b"2") + framed(b"3")[:5])
+        joined.exchange()
+        assert joined.arrived == [call]
+        assert [joined.connection.take(call) for _ in range(3)] == [b"1", b"2", None]
+        joined.connection.send(call, b"a")
+        joined.exchange()
+        assert joined.peer.answers[stream].messages == [b"a"]
+        joined.peer.http.send_data(stream, b"3", end_stream=True)
+        joined.exchange()
+        assert call.ended
+        assert joined.connection.take(call) == b"3"
+        joined.connection.send(call, b"b")
+        joined.connection.finish(call)
+        joined.exchange()
+        assert joined.peer.answers[stream].messages == [b"a", b"b"]
+        assert joined.peer.answers[stream].status == 0
+        assert joined.at_rest()
+
+    def test_a_listener_starts_with_its_request(self) -> None:
+        joined = pair(table())
+        stream = joined.peer.request(head(LISTEN), framed(b"go"))
+        joined.exchange()
+        (call,) = joined.calls
+        assert call.message == b"go"
+        joined.connection.send(call, b"a")
+        joined.connection.refuse(call, GrpcError(StatusCode.ABORTED, "enough"))
+        joined.exchange()
+        answer = joined.peer.answers[stream]
+        assert (answer.messages, answer.status, answer.message) == ([b"a"], StatusCode.ABORTED, "enough")
+
+    def test_an_empty_response_is_trailers_only(self) -> None:
+        joined = pair(table())
+        stream, call = streaming_call(joined)
+        joined.connection.finish(call)
+        joined.exchange()
+        assert joined.peer.answers[stream].headers[b"grpc-status"] == b"0"
+        assert joined.peer.answers[stream].reset == ngh2.ErrorCode.NO_ERROR
+        assert joined.at_rest()
+
+    def test_unread_messages_stop_the_peer(self) -> None:
+        joined = pair(table())
+        stream, call = streaming_call(joined)
+        message = bytes(10_000)
+        for _ in range(200):
+            joined.peer.http.send_data(stream, framed(message))
+        joined.exchange()
+        statistics = joined.connection.statistics().table
+        assert limits.STREAM_WINDOW // 2 < statistics.unread_bytes <= limits.STREAM_WINDOW
+        assert answer_of_other_call(joined) == [b"echo other"]
+        taken = 0
+        while joined.connection.take(call) is not None:
+            taken += 1
+            joined.exchange()
+        assert taken == 200
+        assert joined.connection.statistics().table.unread_bytes == 0
+
+    def test_a_message_larger_than_the_window_arrives_behind_unread_ones(self) -> None:
+        joined = pair(table())
+        stream, call = streaming_call(joined)
+        joined.peer.http.send_data(stream, framed(b"small") + framed(bytes(1024 * 1024)))
+        joined.exchange()
+        assert joined.connection.take(call) == b"small"
+        joined.exchange()
+        assert joined.connection.take(call) == bytes(1024 * 1024)
+
+    def test_a_broken_stream_is_aborted(self) -> None:
+        joined = pair(table())
+        stream, call = streaming_call(joined)
+        joined.peer.http.send_data(stream, framed(b"ok") + framed(b"1", flag=1))
+        joined.exchange()
+        assert joined.aborted == [call]
+        assert joined.connection.take(call) is None
+        assert joined.peer.answers[stream].status == StatusCode.UNIMPLEMENTED
+        assert joined.at_rest()
+
+    def test_answers_that_nobody_reads_are_bounded(self) -> None:
+        joined = pair(table(), ConnectionLimits(call_queued_bytes=1000))
+        _, call = streaming_call(joined)
+        assert joined.connection.has_room(call)
+        for _ in range(10):
+            joined.connection.send(call, bytes(10_000))
+        joined.connection.data_to_send()  # the peer's window of 65,535 bytes is used up, and it never gives more
+        assert not joined.connection.has_room(call)
+        assert joined.connection.statistics().queued_bytes > 1000
+
+    def test_too_much_that_nobody_reads_ends_the_connection(self) -> None:
+        joined = pair(table(), ConnectionLimits(queued_bytes=100_000))
+        _, call = streaming_call(joined)
+        joined.connection.send(call, bytes(200_000))
+        joined.to_peer()
+        assert joined.connection.closed
+        assert joined.peer.goaways[-1][1] == ngh2.ErrorCode.ENHANCE_YOUR_CALM
+        assert joined.aborted == [call]
+
+
+def answer_of_other_call(joined: Pair) -> list[bytes]:
+    joined.calls.clear()
+    return answer_of(joined, joined.peer.call(b"other")).messages
+
+
+def test_window_lost_to_cut_frames_is_made_up_for() -> None:
+    """A reset that cuts a DATA frame in two loses window; a thousand of them must not stop the connection."""
+    joined = pair()
+    for _ in range(2 * limits.CONNECTION_WINDOW // 16_384):
+        stream = joined.peer.request(head(), framed(bytes(5_000_000))[:16_389], end=False)
+        data = joined.peer.send()
+        joined.to_server(data[:-10])  # all but the end of the last frame
+        joined.to_peer()
+        joined.to_server(data[-10:])
+        joined.exchange()
+        assert joined.peer.answers[stream].status == StatusCode.RESOURCE_EXHAUSTED
+    assert answer_of(joined, joined.peer.call(bytes(1_000_000))).status == 0
+
+
+class TestDrain:
+    def test_running_calls_finish_and_then_the_connection_closes(self) -> None:
+        joined = pair()
+        stream = joined.peer.call(b"hello")
+        joined.exchange()
+        joined.connection.begin_drain()
+        joined.to_peer()
+        assert joined.peer.goaways == [(2**31 - 1, 0)]
+        assert not joined.peer.http.can_send_request
+        joined.exchange()
+        assert joined.peer.goaways == [(2**31 - 1, 0), (stream, 0)]
+        assert not joined.connection.closed
+        joined.connection.respond(joined.calls[0], b"done")
+        joined.exchange()
+        assert joined.peer.answers[stream].messages == [b"done"]
+        assert joined.connection.closed
+
+    def test_a_call_that_crossed_the_notice_is_served(self) -> None:
+        joined = pair()
+        joined.connection.begin_drain()
+        stream = joined.peer.call(b"crossing")
+        joined.to_server()
+        joined.to_peer()
+        assert answer_of(joined, stream).messages == [b"echo crossing"]
+        assert joined.connection.closed
+
+    def test_an_idle_connection_closes(self) -> None:
+        joined = pair()
+        joined.connection.begin_drain()
+        joined.connection.begin_drain()
+        assert joined.connection.data_to_send().count(b"draining") == 1
+        joined.to_server(b"\0\0\x08\6\1\0\0\0\0draining")  # PING with ACK
+        assert not joined.connection.closed
+        assert len(joined.connection.data_to_send()) == 17  # GOAWAY
+        assert joined.connection.closed
+
+    def test_terminate_refuses_what_runs(self) -> None:
+        joined = pair()
+        stream = joined.peer.call(b"hello")
+        joined.exchange()
+        joined.connection.terminate()
+        joined.events()
+        assert joined.connection.closed
+        assert joined.aborted == joined.calls
+        joined.to_peer()
+        assert joined.peer.answers[stream].status == StatusCode.UNAVAILABLE
+        assert joined.peer.goaways[-1] == (stream, 0)
+        assert joined.connection.data_to_send() == b""
+        assert joined.at_rest()
+
+
+class TestConnectionErrors:
+    def assert_closed(self, joined: Pair, *, goaway: int | None) -> None:
+        joined.to_server(b"")
+        data = joined.connection.data_to_send()
+        joined.events()
+        assert joined.connection.closed
+        assert joined.at_rest()
+        if goaway is None:
+            assert data == b""
+        else:
+            joined.peer.receive(data)
+            assert joined.peer.goaways[-1][1] == goaway
+        joined.to_server(b"more")
+        assert joined.connection.data_to_send() == b""
+
+    def test_no_preface(self) -> None:
+        connection = Connection(routes())
+        connection.receive(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 0.0)
+        assert connection.closed
+        assert not connection.established
+        assert connection.data_to_send() == b""
+
+    def test_a_frame_on_the_wrong_stream(self) -> None:
+        joined = pair()
+        joined.peer.call(b"running")
+        joined.exchange()
+        joined.to_server(b"\0\0\4\3\0\0\0\0\0\0\0\0\0")  # RST_STREAM on stream 0
+        self.assert_closed(joined, goaway=ngh2.ErrorCode.PROTOCOL_ERROR)
+        assert joined.aborted == joined.calls
+
+    def test_a_header_list_that_is_too_large(self) -> None:
+        joined = pair()
+        joined.peer = Peer(ngh2.Connection(ngh2.Role.CLIENT, ngh2.Configuration(max_send_header_block_length=100_000)))
+        joined.connection = Connection(routes())
+        joined.peer.call(b"running")
+        joined.exchange()
+        joined.peer.request([*head(), *((b"x", b"y" * 10_000) for _ in range(7))])
+        joined.to_server()
+        self.assert_closed(joined, goaway=ngh2.ErrorCode.ENHANCE_YOUR_CALM)
+
+    def test_a_flood_of_pings(self) -> None:
+        joined = pair()
+        for _ in range(limits.MAX_OUTBOUND_ACKS + 2):
+            joined.peer.http.ping()
+        joined.to_server()
+        self.assert_closed(joined, goaway=ngh2.ErrorCode.ENHANCE_YOUR_CALM)
+
+    def test_pings_are_answered(self) -> None:
+        joined = pair()
+        joined.peer.http.ping(b"12345678")
+        joined.to_server()
+        assert b"12345678" in joined.connection.data_to_send()
+
+    def test_the_transport_is_lost(self) -> None:
+        joined = pair()
+        joined.peer.call(b"running")
+        joined.exchange()
+        joined.connection.lose()
+        joined.events()
+        assert joined.aborted == joined.calls
+        assert joined.at_rest()
+        assert joined.connection.statistics().table.calls[StatusCode.CANCELLED] == 1

@@ -1,0 +1,483 @@
+import socket
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
+from exchanger.grpc.server import GrpcServer, ServerSettings
+from exchanger.grpc.status import GrpcError, StatusCode
+from tests.grpc.peer import echo, framed, head, routes
+from tests.grpc.serving import is_open, serving
+
+LATER = b"/test.Echo/Later"
+
+
+class Waiting:
+    """A handler whose answers wait for ``release``; counts what runs and what was cancelled."""
+
+    def __init__(self) -> None:
+        self.release = trio.Event()
+        self.running = 0
+        self.cancelled = 0
+
+    def handler(self, message: bytes, _call: CallInfo) -> Pending:
+        async def run() -> bytes:
+            self.running += 1
+            try:
+                await self.release.wait()
+            except trio.Cancelled:
+                self.cancelled += 1
+                raise
+            finally:
+                self.running -= 1
+            return b"later " + message
+
+        return Pending(run)
+
+    def table(self) -> dict[bytes, Route]:
+        return {**routes(), LATER: Immediate(self.handler)}
+
+
+def table_of(run: Callable[[], Awaitable[bytes]]) -> dict[bytes, Route]:
+    return {**routes(), LATER: Immediate(lambda _message, _call: Pending(run))}
+
+
+async def test_calls_on_two_connections() -> None:
+    async with serving(routes()) as served:
+        first, second = await served.connect(), await served.connect()
+        assert (await first.ask(b"1")).messages == [b"echo 1"]
+        assert (await second.ask(b"2")).messages == [b"echo 2"]
+        assert (await first.ask(b"3")).messages == [b"echo 3"]
+        statistics = served.server.statistics()
+        assert (statistics.connections, statistics.accepted, statistics.calls[0]) == (2, 2, 3)
+        first.socket.close()
+        await second.settle()
+        assert served.server.statistics().connections == 1
+        assert served.server.statistics().calls[0] == 3
+
+
+async def test_a_pending_answer() -> None:
+    waiting = Waiting()
+    async with serving(waiting.table()) as served:
+        client = await served.connect()
+        _, answer = await client.start(LATER, framed(b"x"))
+        assert served.server.statistics().tasks == waiting.running == 1
+        assert (await client.ask(b"meanwhile")).messages == [b"echo meanwhile"]
+        assert answer.headers == {}
+        waiting.release.set()
+        await client.settle()
+        assert answer.messages == [b"later x"]
+        assert served.at_rest()
+
+
+async def test_answers_that_end_together_leave_in_one_piece() -> None:
+    waiting = Waiting()
+    async with serving(waiting.table()) as served:
+        client = await served.connect()
+        for _ in range(10):
+            client.peer.request(head(LATER), framed(b"x"))
+        await client.settle()
+        sizes = []
+        waiting.release.set()
+        while any(not answer.closed for answer in client.peer.answers.values()):
+            await trio.lowlevel.checkpoint()
+            try:
+                data = client.socket.recv(1 << 20)
+            except BlockingIOError:
+                continue
+            sizes.append(len(data))
+            client.peer.receive(data)
+        assert len(sizes) == 1
+
+
+class TestWhatEndsAPendingCall:
+    async def test_reset(self) -> None:
+        waiting = Waiting()
+        async with serving(waiting.table()) as served:
+            client = await served.connect()
+            stream, _ = await client.start(LATER, framed(b"x"))
+            client.peer.http.reset_stream(stream)
+            await client.settle()
+            assert (waiting.running, waiting.cancelled) == (0, 1)
+            assert served.at_rest()
+            assert served.server.statistics().calls[StatusCode.CANCELLED] == 1
+            assert (await client.ask(b"next")).messages == [b"echo next"]
+
+    async def test_reset_before_its_task_has_run(self) -> None:
+        waiting = Waiting()
+        async with serving(waiting.table()) as served:
+            client = await served.connect()
+            stream = client.peer.request(head(LATER), framed(b"x"))
+            request = client.peer.send()
+            client.peer.http.reset_stream(stream)
+            client.send(request + client.peer.send())
+            await client.settle()
+            assert (waiting.running, waiting.cancelled) == (0, 0)
+            assert served.at_rest()
+
+    async def test_deadline(self, mock_clock: MockClock) -> None:
+        waiting = Waiting()
+        async with serving(waiting.table()) as served:
+            client = await served.connect()
+            _, answer = await client.start(LATER, framed(b"x"), (b"grpc-timeout", b"200m"))
+            mock_clock.jump(0.19)
+            await client.settle()
+            assert answer.headers == {}
+            mock_clock.jump(0.02)
+            await client.settle()
+            assert (answer.status, answer.message) == (StatusCode.DEADLINE_EXCEEDED, "deadline exceeded")
+            assert waiting.cancelled == 1
+            assert served.at_rest()
+
+    async def test_lost_connection(self) -> None:
+        waiting = Waiting()
+        async with serving(waiting.table()) as served:
+            client = await served.connect()
+            await client.start(LATER, framed(b"x"))
+            client.socket.close()
+            await wait_all_tasks_blocked()
+            assert (waiting.running, waiting.cancelled) == (0, 1)
+            assert served.server.statistics().connections == 0
+
+    async def test_protocol_error(self) -> None:
+        waiting = Waiting()
+        async with serving(waiting.table()) as served:
+            client = await served.connect()
+            await client.start(LATER, framed(b"x"))
+            client.send(b"\0\0\4\3\0\0\0\0\0\0\0\0\0")
+            await client.settle()
+            assert (waiting.running, waiting.cancelled) == (0, 1)
+            assert client.eof
+            assert client.peer.goaways[-1][1] == 1
+            assert served.faults == []
+
+    async def test_end_of_the_server(self) -> None:
+        waiting = Waiting()
+        async with serving(waiting.table()) as served:
+            client = await served.connect()
+            await client.start(LATER, framed(b"x"))
+        assert waiting.cancelled == 1
+
+
+class TestFaults:
+    @pytest.mark.parametrize("fault", [ValueError("s3cret"), ExceptionGroup("s3cret", [ValueError("s3cret")]), MemoryError("s3cret")])
+    async def test_in_an_immediate_handler(self, fault: Exception) -> None:
+        def handler(message: bytes, call: CallInfo) -> bytes | Pending:
+            if message == b"bad":
+                raise fault
+            return echo(message, call)
+
+        async with serving(routes(handler)) as served:
+            client = await served.connect()
+            good = client.peer.call(b"good")
+            bad = client.peer.call(b"bad")
+            await client.settle()
+            assert client.peer.answers[good].messages == [b"echo good"]
+            assert (client.peer.answers[bad].status, client.peer.answers[bad].message) == (StatusCode.INTERNAL, "internal error")
+            assert served.faults == [fault]
+            assert (await client.ask(b"next")).messages == [b"echo next"]
+
+    async def test_in_a_task(self) -> None:
+        async def run() -> bytes:
+            await trio.lowlevel.checkpoint()
+            raise ValueError("s3cret")
+
+        async with serving(table_of(run)) as served:
+            client = await served.connect()
+            _, answer = await client.start(LATER, framed(b"x"))
+            assert (answer.status, answer.message, answer.body) == (StatusCode.INTERNAL, "internal error", b"")
+            assert [type(fault) for fault in served.faults] == [ValueError]
+            assert served.at_rest()
+
+    async def test_in_a_task_that_is_cancelled(self) -> None:
+        async def run() -> bytes:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError("s3cret")
+
+        async with serving(table_of(run)) as served:
+            client = await served.connect()
+            stream, _ = await client.start(LATER, framed(b"x"))
+            client.peer.http.reset_stream(stream)
+            await client.settle()
+            assert [type(fault) for fault in served.faults] == [ValueError]
+            assert (await client.ask(b"next")).messages == [b"echo next"]
+
+    async def test_in_a_nursery_whose_connection_is_lost(self) -> None:
+        async def fail() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError("s3cret")
+
+        async def run() -> bytes:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fail)
+                await trio.sleep_forever()
+
+        async with serving(table_of(run)) as served:
+            client, other = await served.connect(), await served.connect()
+            await client.start(LATER, framed(b"x"))
+            client.socket.close()
+            await other.settle()
+            assert len(served.faults) == 1
+            assert (await other.ask(b"next")).messages == [b"echo next"]
+
+    @pytest.mark.parametrize("nonsense", [None, "text", bytearray(b"x")])
+    async def test_an_answer_that_is_none(self, nonsense: bytes) -> None:
+        async with serving(routes(lambda _message, _call: nonsense)) as served:
+            client = await served.connect()
+            assert (await client.ask(b"x")).status == StatusCode.INTERNAL
+            assert [type(fault) for fault in served.faults] == [TypeError]
+
+    async def test_a_refusal_is_not_a_fault(self) -> None:
+        def handler(_message: bytes, _call: CallInfo) -> bytes:
+            raise GrpcError(StatusCode.INVALID_ARGUMENT, "not a CheckRequest: 100%")
+
+        async with serving(routes(handler)) as served:
+            client = await served.connect()
+            answer = await client.ask(b"garbage")
+            assert (answer.status, answer.message) == (StatusCode.INVALID_ARGUMENT, "not a CheckRequest: 100%25")
+            assert served.faults == []
+            assert not client.eof
+
+    async def test_a_refusal_from_a_task(self) -> None:
+        async def run() -> bytes:
+            await trio.lowlevel.checkpoint()
+            raise GrpcError(StatusCode.UNAVAILABLE, "try again")
+
+        async with serving(table_of(run)) as served:
+            client = await served.connect()
+            _, answer = await client.start(LATER, framed(b"x"))
+            assert (answer.status, answer.message) == (StatusCode.UNAVAILABLE, "try again")
+            assert served.faults == []
+
+
+class TestConnections:
+    async def test_the_preface_must_come_in_time(self, mock_clock: MockClock) -> None:
+        async with serving(routes()) as served:
+            silent = socket.create_connection(("127.0.0.1", served.port))
+            with silent:
+                await wait_all_tasks_blocked()
+                mock_clock.jump(9)
+                await wait_all_tasks_blocked()
+                assert served.server.statistics().connections == 1
+                mock_clock.jump(2)
+                await wait_all_tasks_blocked()
+                assert served.server.statistics().connections == 0
+
+    async def test_an_idle_connection_may_stay(self, mock_clock: MockClock) -> None:
+        async with serving(routes()) as served:
+            client = await served.connect()
+            mock_clock.jump(1_000_000)
+            await client.settle()
+            assert (await client.ask(b"still here")).messages == [b"echo still here"]
+
+    async def test_keepalive_pings_are_answered(self) -> None:
+        async with serving(routes()) as served:
+            client = await served.connect()
+            client.peer.http.ping(b"are you?")
+            client.send()
+            await wait_all_tasks_blocked()
+            assert b"are you?" in client.socket.recv(1000)
+
+    async def test_http1_is_cut_off(self, mock_clock: MockClock) -> None:
+        async with serving(routes()) as served:
+            with socket.create_connection(("127.0.0.1", served.port)) as browser:
+                browser.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                await wait_all_tasks_blocked()
+                browser.setblocking(False)
+                while data := browser.recv(1000):
+                    assert not data.startswith(b"HTTP")
+                mock_clock.jump(2)  # it does not close, so it is closed
+                await wait_all_tasks_blocked()
+                assert served.server.statistics().connections == 0
+
+    async def test_more_than_allowed_are_refused(self) -> None:
+        async with serving(routes(), max_connections=2) as served:
+            clients = [await served.connect() for _ in range(3)]
+            assert [client.eof for client in clients] == [False, False, True]
+            assert (await clients[0].ask(b"x")).status == 0
+            assert served.server.statistics().refused == 1
+            clients[1].socket.close()
+            await wait_all_tasks_blocked()
+            assert (await (await served.connect()).ask(b"x")).status == 0
+
+    async def test_a_peer_that_does_not_read_is_dropped(self, mock_clock: MockClock) -> None:
+        big = bytes(100_000)
+        async with serving(routes(lambda _message, _call: big)) as served:
+            reader, stuck = await served.connect(), await served.connect(receive_buffer=65_536)
+            stuck.peer.http.update_settings({4: 2**31 - 1})
+            stuck.peer.http.set_local_window_size(2**31 - 1)
+            for _ in range(500):  # without ever reading
+                stuck.peer.call(b"more")
+                stuck.send()
+                await wait_all_tasks_blocked()
+            assert served.server.statistics().calls[0] < 400  # the server reads no more than it can answer
+            assert (await reader.ask(b"x")).messages == [big]
+            mock_clock.jump(21)
+            await reader.settle()
+            assert served.server.statistics().connections == 1
+            assert (await reader.ask(b"x")).messages == [big]
+
+    async def test_a_slow_reader_gets_everything_in_order(self, mock_clock: MockClock) -> None:
+        async with serving(routes(lambda message, _call: message * 1000)) as served:
+            client = await served.connect(receive_buffer=65_536)
+            client.peer.http.update_settings({4: 2**31 - 1})
+            client.peer.http.set_local_window_size(2**31 - 1)
+            await client.settle()
+            streams = []
+            for index in range(400):
+                streams.append(client.peer.call(b"%03d" % index * 20))
+                client.send()
+                await wait_all_tasks_blocked()
+            assert served.server.statistics().calls[0] < 400  # it waits, and reads no more
+            while not client.peer.answers[streams[-1]].closed:
+                mock_clock.jump(19)  # something is read in time
+                client.receive()
+                await wait_all_tasks_blocked()
+            for index, stream in enumerate(streams):
+                assert client.peer.answers[stream].messages == [b"%03d" % index * 20_000]
+            assert served.at_rest()
+
+
+async def test_many_calls_in_one_batch_do_not_starve_other_tasks() -> None:
+    turns = 0
+    seen: list[int] = []
+
+    def handler(message: bytes, call: CallInfo) -> bytes | Pending:
+        seen.append(turns)
+        return echo(message, call)
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with serving(routes(handler)) as served, trio.open_nursery() as nursery:
+        client = await served.connect()
+        for _ in range(900):
+            client.peer.call(b"")
+        data = client.peer.send()
+        assert len(data) < 65_536
+        client.send(data)
+        nursery.start_soon(count)
+        while len(seen) < 900:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+        await client.settle()
+        assert all(answer.status == 0 for answer in client.peer.answers.values())
+    # Two turns of the reactor may come between two turns of another task, for Trio runs what is ready in any order.
+    assert max(seen.count(turn) for turn in set(seen)) <= 256
+
+
+async def test_rapid_resets_leave_nothing_behind() -> None:
+    waiting = Waiting()
+    async with serving({**waiting.table(), b"/test.Echo/Wait": Immediate(waiting.handler)}) as served:
+        client = await served.connect()
+        for _ in range(200):
+            data = []
+            for _ in range(100):
+                stream = client.peer.request(head(LATER), framed(b"x"))
+                data.append(client.peer.send())
+                client.peer.http.reset_stream(stream)
+                data.append(client.peer.send())
+            client.peer.http.events()
+            client.peer.answers.clear()
+            client.send(b"".join(data))
+            await wait_all_tasks_blocked()
+            assert served.at_rest()
+        client.receive()
+        assert served.server.statistics().calls[StatusCode.CANCELLED] == 20_000
+        assert (waiting.running, waiting.cancelled) == (0, 0)
+        assert (await client.ask(b"alive")).messages == [b"echo alive"]
+
+
+class TestDrain:
+    async def test_running_calls_finish(self) -> None:
+        waiting = Waiting()
+        async with serving(waiting.table()) as served, trio.open_nursery() as nursery:
+            idle, busy = await served.connect(), await served.connect()
+            _, answer = await busy.start(LATER, framed(b"x"))
+            nursery.start_soon(served.server.drain, 60.0)
+            await idle.settle()
+            await busy.settle()
+            assert [client.eof for client in (idle, busy)] == [True, False]
+            assert not is_open(served.port)
+            assert not served.stopped.is_set()
+            waiting.release.set()
+            await busy.settle()
+            assert answer.messages == [b"later x"]
+            assert busy.eof
+            busy.socket.close()
+            idle.socket.close()
+            await served.stopped.wait()
+
+    async def test_the_deadline_ends_what_still_runs(self, mock_clock: MockClock) -> None:
+        waiting = Waiting()
+        async with serving(waiting.table()) as served, trio.open_nursery() as nursery:
+            client = await served.connect()
+            _, answer = await client.start(LATER, framed(b"x"))
+            nursery.start_soon(served.server.drain, 10.0)
+            await client.settle()
+            mock_clock.jump(9.9)
+            await client.settle()
+            assert waiting.running == 1
+            mock_clock.jump(0.2)
+            await client.settle()
+            assert (waiting.running, waiting.cancelled) == (0, 1)
+            assert answer.status == StatusCode.UNAVAILABLE
+            mock_clock.jump(1.1)  # the client does not close
+            await served.stopped.wait()
+
+    async def test_a_second_drain_may_be_shorter(self, mock_clock: MockClock) -> None:
+        waiting = Waiting()
+        async with serving(waiting.table()) as served, trio.open_nursery() as nursery:
+            client = await served.connect()
+            await client.start(LATER, framed(b"x"))
+            nursery.start_soon(served.server.drain, 1000.0)
+            await client.settle()
+            nursery.start_soon(served.server.drain, 0.0)
+            await client.settle()
+            assert waiting.cancelled == 1
+            client.socket.close()
+            await served.stopped.wait()
+
+    async def test_before_it_runs(self) -> None:
+        server = GrpcServer(ServerSettings("127.0.0.1", 0), routes(), lambda _fault: None)
+        await server.drain(1.0)
+        assert server.statistics().connections == 0
+
+
+class TestListening:
+    async def test_a_busy_port(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            server = GrpcServer(ServerSettings("127.0.0.1", taken.getsockname()[1]), routes(), lambda _fault: None)
+            with pytest.raises(OSError, match="in use"):
+                await server.run()
+
+    async def test_all_interfaces_on_one_port(self) -> None:
+        server = GrpcServer(ServerSettings(None, 0), routes(), lambda _fault: None)
+        async with trio.open_nursery() as nursery:
+            addresses = await nursery.start(server.run)
+            assert "0.0.0.0" in [host for host, _ in addresses]
+            assert len({port for _, port in addresses}) == 1
+            for host, port in addresses:
+                family = socket.AF_INET6 if ":" in host else socket.AF_INET
+                with socket.socket(family) as probe:
+                    probe.connect(("::1" if family == socket.AF_INET6 else "127.0.0.1", port))
+            nursery.cancel_scope.cancel()
+
+    async def test_the_port_is_free_again_afterwards(self) -> None:
+        async with serving(routes()) as served:
+            client = await served.connect()
+            assert (await client.ask(b"x")).status == 0
+            port = served.port
+        server = GrpcServer(ServerSettings("127.0.0.1", port), routes(), lambda _fault: None)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.run)
+            nursery.cancel_scope.cancel()
