@@ -1,0 +1,42 @@
+"""``envoy.service.auth.v3.Authorization``: the synchronous door for Check, and the purerpc service around it."""
+
+from typing import final
+
+import attrs
+
+from exchanger._proto.envoy.service.auth.v3.external_auth_grpc import AuthorizationServicer
+from exchanger.decision.outcome import Allow, Deny, ExchangePending
+from exchanger.envoy.check_codec import EMPTY_REQUEST, decode_check, encode_check
+from exchanger.envoy.evaluator import Evaluator
+from exchanger.grpc.routes import CallInfo, Pending
+from exchanger.values.request import HttpRequest
+
+CHECK_PATH = b"/envoy.service.auth.v3.Authorization/Check"
+
+
+@final
+@attrs.define(eq=False)
+class Authorization(AuthorizationServicer):
+    """Envoy's ext_authz over gRPC (https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/auth/v3/external_auth.proto)."""
+
+    evaluator: Evaluator
+
+    def check(self, message: bytes, _call: CallInfo) -> bytes | Pending:
+        """Answer a serialised CheckRequest with a serialised CheckResponse, at once unless an exchange is needed.
+
+        Raises:
+            GrpcError: INVALID_ARGUMENT, for bytes that are no CheckRequest.
+        """
+        evaluator = self.evaluator
+        started = evaluator.clock()
+        request = decode_check(message)
+        if isinstance(request, Deny):
+            evaluator.decided(EMPTY_REQUEST, request, started)
+            return encode_check(request)
+        outcome = evaluator.begin(request, started)
+        if isinstance(outcome, Allow | Deny):
+            return encode_check(outcome)
+        return Pending(lambda: self._finish(request, outcome, started))
+
+    async def _finish(self, request: HttpRequest, pending: ExchangePending, started: float) -> bytes:
+        return encode_check(await self.evaluator.finish(request, pending, started))

@@ -1,0 +1,143 @@
+"""CheckRequest and CheckResponse to and from the decision's values.
+
+Source: https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/auth/v3/external_auth.proto
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Final, assert_never
+
+from google.protobuf.message import DecodeError
+
+from exchanger._proto.envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValue, HeaderValueOption
+from exchanger._proto.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
+from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import (
+    CheckRequest,
+    CheckResponse,
+    DeniedHttpResponse,
+    OkHttpResponse,
+)
+from exchanger._proto.envoy.type.v3.http_status_pb2 import HttpStatus, StatusCode
+from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
+from exchanger._proto.google.rpc.status_pb2 import Status
+from exchanger.decision.check import MISSING_HTTP, MISSING_REQUEST
+from exchanger.decision.outcome import Allow, Deny, Outcome
+from exchanger.grpc.status import GrpcError
+from exchanger.grpc.status import StatusCode as GrpcStatus
+from exchanger.values.request import NO_TRACE, HttpRequest, TraceContext
+from exchanger.values.secret import Secret
+
+EMPTY_REQUEST: Final = HttpRequest(method="", host="", path="")
+
+
+def decode_check(message: bytes) -> HttpRequest | Deny:
+    """Read a serialised CheckRequest; the answer itself where it has no HTTP request to decide on.
+
+    Raises:
+        GrpcError: INVALID_ARGUMENT, for bytes that are no CheckRequest.
+    """
+    try:
+        check = CheckRequest.FromString(message)
+    except DecodeError:
+        raise GrpcError(GrpcStatus.INVALID_ARGUMENT, "malformed CheckRequest") from None
+    if not check.HasField("attributes"):
+        return MISSING_REQUEST
+    attributes = check.attributes
+    if not attributes.HasField("request"):
+        return MISSING_REQUEST
+    request = attributes.request
+    if not request.HasField("http"):
+        return MISSING_HTTP
+    return _http_request(request.http)
+
+
+def _http_request(http: AttributeContext.HttpRequest) -> HttpRequest:
+    headers = http.headers
+    names = "".join(headers)
+    if names == names.lower() and not http.HasField("header_map"):
+        # What Envoy sends. Read where it is, since copying the map costs more than all the rest.
+        return http_request(http.method, http.path, http.host, headers)
+    fields: dict[str, str] = {}
+    for name, value in headers.items():
+        _add(fields, name, value)
+    add_header_map(fields, http.header_map)
+    return http_request(http.method, http.path, http.host, fields)
+
+
+def http_request(method: str, path: str, host: str, fields: Mapping[str, str]) -> HttpRequest:
+    """Build the value from lower-cased header ``fields``; ``host`` counts where they name none."""
+    find = fields.get
+    authorization = find("authorization")
+    traceparent, tracestate, baggage = find("traceparent", ""), find("tracestate", ""), find("baggage", "")
+    return HttpRequest(
+        method.upper(),
+        find(":authority") or find("host") or host,
+        path,
+        Secret(authorization) if authorization else None,
+        find("origin", ""),
+        find("access-control-request-method", ""),
+        TraceContext(traceparent, tracestate, baggage) if traceparent or baggage else NO_TRACE,
+    )
+
+
+def add_header_map(fields: dict[str, str], header_map: HeaderMap) -> None:
+    """Add a HeaderMap's headers to lower-cased ``fields``: ``raw_value`` wins over ``value``, what is there is joined with a comma."""
+    for header in header_map.headers:
+        if header.key:
+            raw = header.raw_value
+            _add(fields, header.key, raw.decode("utf-8", "replace") if raw else header.value)
+
+
+def _add(fields: dict[str, str], name: str, value: str) -> None:
+    """Join a header that comes twice, in whatever spelling: it is ambiguous, and a joined credential is no credential."""
+    name = name.lower()
+    existing = fields.get(name)
+    fields[name] = f"{existing},{value}" if existing and value else value
+
+
+def header_option(name: str, value: str) -> HeaderValueOption:
+    """Return a header that replaces whatever the request or answer has; versions of Envoy disagree on which of the two fields they obey."""
+    return HeaderValueOption(
+        header=HeaderValue(key=name, value=value),
+        append=BoolValue(value=False),
+        append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+    )
+
+
+_OK: Final = CheckResponse(status=Status(code=GrpcStatus.OK), ok_response=OkHttpResponse()).SerializeToString()
+
+
+def encode_check(outcome: Outcome) -> bytes:
+    """Return the serialised CheckResponse; its status is OK or PERMISSION_DENIED, never anything that ``failure_mode_allow`` could open."""
+    match outcome:
+        case Allow():
+            token = outcome.access_token
+            return _OK if token is None else _ok_with_token(token)
+        case Deny():
+            return _denied(outcome.status, outcome.body, outcome.headers)
+        case _:
+            assert_never(outcome)
+
+
+def _ok_with_token(token: Secret) -> bytes:
+    response = CheckResponse()
+    response.status.code = GrpcStatus.OK
+    option = response.ok_response.headers.add()
+    option.header.key = "authorization"
+    option.header.value = f"Bearer {token.reveal()}"
+    option.append.SetInParent()
+    option.append_action = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    return response.SerializeToString()
+
+
+# Answers repeat: a few constants, a challenge for each scope. What token endpoints relay comes and goes at the other end.
+@functools.lru_cache(maxsize=1024)
+def _denied(status: int, body: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+    return CheckResponse(
+        status=Status(code=GrpcStatus.PERMISSION_DENIED),
+        denied_response=DeniedHttpResponse(
+            status=HttpStatus(code=StatusCode.ValueType(status)),
+            headers=[header_option("Content-Type", "application/json"), *(header_option(name, value) for name, value in headers)],
+            body=body,
+        ),
+    ).SerializeToString()

@@ -1,0 +1,71 @@
+"""One request from question to answer: the decision's two steps around the exchange, and the record that leaves for the observers."""
+
+import time
+from collections.abc import Callable
+from typing import Final, final
+
+import attrs
+import trio
+
+from exchanger.decision.check import DecisionRules, begin, finish
+from exchanger.decision.outcome import Allow, DecisionRecord, Deny, ExchangePending, Outcome
+from exchanger.decision.token_exchange import transport_failure
+from exchanger.errors import Diagnostic
+from exchanger.policy.current import CurrentPolicy
+from exchanger.typing import DecisionObserver, TokenExchanger
+from exchanger.values.request import HttpRequest
+from exchanger.values.token import ErrorKind
+
+_ABANDONED: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED)
+
+
+@final
+@attrs.frozen
+class EvaluatorStatistics:
+    """``in_flight``: requests that wait for an exchange now."""
+
+    in_flight: int
+
+
+@final
+@attrs.define(eq=False)
+class Evaluator:
+    """Answers HTTP requests from the policy in force. ``clock`` returns seconds and is only read for durations."""
+
+    policy: CurrentPolicy
+    rules: DecisionRules
+    exchanger: TokenExchanger
+    observers: tuple[DecisionObserver, ...] = ()
+    clock: Callable[[], float] = time.perf_counter
+    _in_flight: int = attrs.field(default=0, init=False)
+
+    def begin(self, request: HttpRequest, started: float) -> Outcome | ExchangePending:
+        """Answer at once where no exchange is needed; ``started`` is the clock's reading at the request's arrival."""
+        outcome = begin(request, self.policy.snapshot, self.rules)
+        if type(outcome) is not ExchangePending:
+            self.decided(request, outcome, started)
+        return outcome
+
+    def decided(self, request: HttpRequest, outcome: Allow | Deny, started: float) -> None:
+        """Tell every observer of an answer."""
+        record = DecisionRecord(request, outcome, self.clock() - started)
+        for observer in self.observers:
+            observer.decided(record)
+
+    async def finish(self, request: HttpRequest, pending: ExchangePending, started: float) -> Outcome:
+        """Make the exchange and answer. A caller that leaves is recorded as a failed exchange; nobody reads that answer."""
+        self._in_flight += 1
+        try:
+            token_outcome = await self.exchanger.exchange(pending.token_request)
+        except trio.Cancelled:
+            self.decided(request, finish(pending.entry, _ABANDONED), started)
+            raise
+        finally:
+            self._in_flight -= 1
+        outcome = finish(pending.entry, token_outcome)
+        self.decided(request, outcome, started)
+        return outcome
+
+    def statistics(self) -> EvaluatorStatistics:
+        """Return what runs now."""
+        return EvaluatorStatistics(in_flight=self._in_flight)

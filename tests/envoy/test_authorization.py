@@ -1,0 +1,129 @@
+from collections.abc import Callable
+
+import attrs
+import pytest
+import trio
+
+from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
+from exchanger.decision.outcome import DecisionRecord, Reason
+from exchanger.envoy.authorization import Authorization
+from exchanger.envoy.evaluator import Evaluator
+from exchanger.errors import Diagnostic
+from exchanger.grpc.routes import Pending
+from exchanger.policy.current import CurrentPolicy
+from exchanger.values.secret import Secret
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from tests.decision.examples import RULES, snapshot
+from tests.envoy.test_check_codec import check
+
+
+@attrs.define(eq=False)
+class FakeExchanger:
+    outcome: TokenOutcome = attrs.Factory(lambda: ExchangedToken(Secret("new")))
+    delay: float = 0.0
+    requests: list[TokenRequest] = attrs.Factory(list)
+
+    async def exchange(self, request: TokenRequest, /) -> TokenOutcome:
+        self.requests.append(request)
+        await trio.sleep(self.delay)
+        return self.outcome
+
+
+@attrs.define(eq=False)
+class Records:
+    records: list[DecisionRecord] = attrs.Factory(list)
+
+    def decided(self, record: DecisionRecord, /) -> None:
+        self.records.append(record)
+
+
+def authorization(exchanger: FakeExchanger, records: Records, clock: Callable[[], float] = trio.current_time) -> Authorization:
+    policy = CurrentPolicy()
+    policy.publish(snapshot())
+    return Authorization(Evaluator(policy, RULES, exchanger, (records,), clock))
+
+
+def message(path: str, token: str = "") -> bytes:
+    return check({":authority": "api.example.com", **({"authorization": f"Bearer {token}"} if token else {})}, path=path)
+
+
+async def answer(service: Authorization, asked: bytes) -> CheckResponse:
+    result = service.check(asked, None)  # type: ignore[arg-type]  # Check does not read the call
+    return CheckResponse.FromString(await result.run() if isinstance(result, Pending) else result)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason", "status"),
+    [
+        (message("/public", "t"), Reason.ALLOW_UNMATCHED, 0),
+        (message("/admin", "t"), Reason.DENY_EXPLICIT_POLICY, 403),
+        (message("/broken", "t"), Reason.DENY_POLICY_UNHEALTHY, 500),
+        (message("/orders"), Reason.DENY_MISSING_BEARER, 401),
+        (CheckRequest().SerializeToString(), Reason.MISSING_HTTP_ATTRIBUTES, 500),
+    ],
+)
+async def test_what_needs_no_exchange_is_answered_at_once(asked: bytes, reason: Reason, status: int) -> None:
+    exchanger, records = FakeExchanger(), Records()
+    service = authorization(exchanger, records)
+    result = service.check(asked, None)  # type: ignore[arg-type]  # Check does not read the call
+    assert isinstance(result, bytes)
+    assert CheckResponse.FromString(result).denied_response.status.code == status
+    assert [record.outcome.reason for record in records.records] == [reason]
+    assert exchanger.requests == []
+
+
+async def test_an_exchange_is_awaited_and_recorded_once(autojump_clock: trio.testing.MockClock) -> None:
+    exchanger, records = FakeExchanger(delay=0.2), Records()
+    response = await answer(authorization(exchanger, records), message("/orders", "subject"))
+    assert response.ok_response.headers[0].header.value == "Bearer new"
+    assert [request.subject_token for request in exchanger.requests] == [Secret("subject")]
+    (record,) = records.records
+    assert record.outcome.reason is Reason.ALLOW_EXCHANGE
+    assert record.duration == pytest.approx(0.2)
+
+
+async def test_a_failed_exchange_denies() -> None:
+    failure = ExchangeFailure(Diagnostic.OAUTH_ERROR, ErrorKind.HTTP_STATUS, 400, '{"error":"invalid_target"}', (), 400)
+    records = Records()
+    response = await answer(authorization(FakeExchanger(failure), records), message("/orders", "subject"))
+    assert (response.denied_response.status.code, response.denied_response.body) == (400, '{"error":"invalid_target"}')
+    assert [record.outcome.reason for record in records.records] == [Reason.DENY_EXCHANGE_ERROR]
+
+
+async def test_a_caller_that_leaves_is_recorded_and_nothing_stays(autojump_clock: trio.testing.MockClock) -> None:
+    records = Records()
+    service = authorization(FakeExchanger(delay=60), records)
+    with trio.move_on_after(1) as scope:
+        await answer(service, message("/orders", "subject"))
+    assert scope.cancelled_caught
+    (record,) = records.records
+    assert record.outcome.reason is Reason.DENY_EXCHANGE_ERROR
+    assert record.duration == pytest.approx(1)
+    assert service.evaluator.statistics().in_flight == 0
+
+
+async def test_in_flight_counts_waiting_requests(autojump_clock: trio.testing.MockClock) -> None:
+    service = authorization(FakeExchanger(delay=60), Records())
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(answer, service, message("/orders", "subject"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert service.evaluator.statistics().in_flight == 3
+        nursery.cancel_scope.cancel()
+    assert service.evaluator.statistics().in_flight == 0
+
+
+async def test_without_a_policy_nothing_passes() -> None:
+    service = Authorization(Evaluator(CurrentPolicy(), RULES, FakeExchanger(), ()))
+    assert (await answer(service, message("/public"))).denied_response.status.code == 500
+
+
+async def test_requests_keep_the_policy_that_they_began_with_and_new_ones_get_the_new() -> None:
+    service = authorization(FakeExchanger(), Records())
+    seen: list[object] = []
+    service.evaluator.policy.on_change(seen.append)
+    assert (await answer(service, message("/admin"))).denied_response.status.code == 403
+    replacement = snapshot("version: v1")
+    service.evaluator.policy.publish(replacement)
+    assert (await answer(service, message("/admin"))).WhichOneof("http_response") == "ok_response"
+    assert seen == [replacement]

@@ -1,0 +1,164 @@
+import pytest
+from google.protobuf.message import Message
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exchanger._proto.envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValue, HeaderValueOption
+from exchanger._proto.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
+from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
+from exchanger.decision.check import MISSING_HTTP, MISSING_REQUEST
+from exchanger.decision.outcome import Allow, Deny, Reason
+from exchanger.envoy.check_codec import decode_check, encode_check
+from exchanger.grpc.status import GrpcError, StatusCode
+from exchanger.values.request import HttpRequest, TraceContext
+from exchanger.values.secret import Secret
+
+
+def check(
+    headers: dict[str, str] | None = None,
+    header_map: list[tuple[str, str, bytes]] | None = None,
+    *,
+    method: str = "GET",
+    path: str = "/",
+    host: str = "",
+) -> bytes:
+    http = AttributeContext.HttpRequest(method=method, path=path, host=host, headers=headers or {})
+    if header_map is not None:
+        http.header_map.CopyFrom(HeaderMap(headers=[HeaderValue(key=key, value=value, raw_value=raw) for key, value, raw in header_map]))
+    return CheckRequest(attributes=AttributeContext(request=AttributeContext.Request(http=http))).SerializeToString()
+
+
+def decoded(message: bytes) -> HttpRequest:
+    request = decode_check(message)
+    assert isinstance(request, HttpRequest)
+    return request
+
+
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        (CheckRequest(), MISSING_REQUEST),
+        (CheckRequest(attributes=AttributeContext()), MISSING_REQUEST),
+        (CheckRequest(attributes=AttributeContext(request=AttributeContext.Request())), MISSING_HTTP),
+    ],
+)
+def test_missing_blocks(message: Message, answer: Deny) -> None:
+    assert decode_check(message.SerializeToString()) is answer
+    assert (answer.reason, answer.status) == (Reason.MISSING_HTTP_ATTRIBUTES, 500)
+
+
+@pytest.mark.parametrize("message", [b"\xff", b"\x0a\x05abc", b"garbage", b"\x0a\x02\x22\x05"])
+def test_garbage_is_an_invalid_argument(message: bytes) -> None:
+    with pytest.raises(GrpcError) as raised:
+        decode_check(message)
+    assert raised.value.status is StatusCode.INVALID_ARGUMENT
+    assert raised.value.__cause__ is None
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_request_or_refused(message: bytes) -> None:
+    try:
+        assert isinstance(decode_check(message), HttpRequest | Deny)
+    except GrpcError as error:
+        assert error.status is StatusCode.INVALID_ARGUMENT  # noqa: PT017 - both ways are fine
+
+
+def test_everything_that_is_read() -> None:
+    headers = {
+        ":authority": "api.example.com",
+        "authorization": "Bearer token",
+        "origin": "https://app",
+        "access-control-request-method": "PUT",
+        "traceparent": "tp",
+        "tracestate": "ts",
+        "baggage": "b",
+    }
+    assert decoded(check(headers, method="options", path="/orders?x=1", host="ignored")) == HttpRequest(
+        "OPTIONS", "api.example.com", "/orders?x=1", Secret("Bearer token"), "https://app", "PUT", TraceContext("tp", "ts", "b")
+    )
+
+
+@pytest.mark.parametrize(
+    ("headers", "host", "expected"),
+    [
+        ({":authority": "a", "host": "b"}, "c", "a"),
+        ({":authority": "", "host": "b"}, "c", "b"),
+        ({"host": "b"}, "c", "b"),
+        ({"Host": "b"}, "c", "b"),
+        ({"x-forwarded-host": "evil"}, "c", "c"),
+        ({}, "", ""),
+    ],
+)
+def test_the_host_is_the_first_that_is_given(headers: dict[str, str], host: str, expected: str) -> None:
+    assert decoded(check(headers, host=host)).host == expected
+
+
+@pytest.mark.parametrize("name", ["x-original-url", "x-rewrite-url", "x-http-method-override", ":path", ":method"])
+def test_headers_do_not_rename_the_request(name: str) -> None:
+    request = decoded(check({name: "/admin"}, method="GET", path="/orders"))
+    assert (request.method, request.path) == ("GET", "/orders")
+
+
+@pytest.mark.parametrize(
+    ("headers", "header_map", "expected"),
+    [
+        ({"Authorization": "Bearer a"}, None, "Bearer a"),
+        ({}, [("authorization", "", b"Bearer raw")], "Bearer raw"),
+        ({}, [("Authorization", "Bearer value", b"Bearer raw")], "Bearer raw"),
+        ({}, [("AUTHORIZATION", "Bearer value", b"")], "Bearer value"),
+        ({"authorization": "Bearer a"}, [("authorization", "", b"Bearer b")], "Bearer a,Bearer b"),
+        ({"authorization": "Bearer a"}, [("Authorization", "", b"Bearer b")], "Bearer a,Bearer b"),
+        ({}, [("authorization", "", b"Bearer a"), ("authorization", "", b"Bearer b")], "Bearer a,Bearer b"),
+        ({}, [("authorization", "", b"Bearer \xff")], "Bearer \N{REPLACEMENT CHARACTER}"),
+        ({}, [("", "Bearer a", b"")], None),
+        ({"authorization": ""}, None, None),
+        ({}, None, None),
+    ],
+)
+def test_authorization(headers: dict[str, str], header_map: list[tuple[str, str, bytes]] | None, expected: str | None) -> None:
+    authorization = decoded(check(headers, header_map)).authorization
+    assert (authorization.reveal() if authorization else None) == expected
+
+
+def test_two_spellings_of_one_header_are_joined() -> None:
+    authorization = decoded(check({"Authorization": "Bearer a", "authorization": "Bearer b"})).authorization
+    assert authorization is not None
+    assert authorization.reveal() in {"Bearer a,Bearer b", "Bearer b,Bearer a"}
+
+
+def replaces(option: HeaderValueOption) -> bool:
+    return (
+        option.HasField("append") and option.append.value is False and option.append_action == HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    )
+
+
+def test_an_allow_changes_nothing() -> None:
+    response = CheckResponse.FromString(encode_check(Allow(Reason.ALLOW_UNMATCHED)))
+    assert response.HasField("status")
+    assert response.status.code == StatusCode.OK
+    assert response.WhichOneof("http_response") == "ok_response"
+    assert list(response.ok_response.headers) == []
+
+
+def test_an_exchanged_token_replaces_the_credentials() -> None:
+    response = CheckResponse.FromString(encode_check(Allow(Reason.ALLOW_EXCHANGE, None, Secret("new"))))
+    (option,) = response.ok_response.headers
+    assert (option.header.key, option.header.value, option.header.raw_value) == ("authorization", "Bearer new", b"")
+    assert replaces(option)
+    assert response.status.code == StatusCode.OK
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 500])
+def test_a_denial(status: int) -> None:
+    deny = Deny(Reason.DENY_EXCHANGE_ERROR, status, '{"error":"x"}', (("WWW-Authenticate", "Basic"), ("WWW-Authenticate", "Bearer")))
+    response = CheckResponse.FromString(encode_check(deny))
+    assert response.status.code == StatusCode.PERMISSION_DENIED
+    assert response.WhichOneof("http_response") == "denied_response"
+    denied = response.denied_response
+    assert (denied.status.code, denied.body) == (status, '{"error":"x"}')
+    assert [(option.header.key, option.header.value) for option in denied.headers] == [
+        ("Content-Type", "application/json"),
+        ("WWW-Authenticate", "Basic"),
+        ("WWW-Authenticate", "Bearer"),
+    ]
+    assert all(map(replaces, denied.headers))
