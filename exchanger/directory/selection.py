@@ -1,0 +1,78 @@
+"""From the objects of all files to the policy documents that are in force, and from one such state to the next.
+
+Must not know: files or tasks.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, final
+
+import attrs
+
+from exchanger.directory.manifest import ConfigMap, Manifest, Namespace
+from exchanger.policy.document import UNREADABLE_REACH, PolicyDocument, parse_document
+from exchanger.policy.selector import Selector
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import Region, Source
+
+
+@final
+@attrs.frozen
+class Text:
+    """A selected ConfigMap's document, ``None`` when it has none."""
+
+    text: str | None = attrs.field(repr=False)
+
+
+@final
+@attrs.frozen
+class Unknown:
+    """Nothing is known of what should be in force here, so nothing may pass."""
+
+    reason: str
+
+
+Document = Text | Unknown
+
+_TWICE: Final = Unknown("the ConfigMap is in more than one file, with different documents")
+
+
+@final
+@attrs.frozen
+class Change:
+    """A new version of the policy; ``documents`` are those that are new or changed in it, ``withdrawn`` those that are gone."""
+
+    snapshot: PolicySnapshot
+    documents: tuple[PolicyDocument, ...]
+    withdrawn: tuple[Source, ...]
+
+
+def select(manifests: Iterable[Manifest], namespaces: Selector, configmaps: Selector) -> dict[Source, Document]:
+    """Return the documents of the ConfigMaps that are selected and in a selected Namespace."""
+    found = tuple(manifests)
+    # A Namespace that two files describe differently counts as it is in either: leaving one out would open what its policies close.
+    selected = {item.name for item in found if isinstance(item, Namespace) and namespaces.matches(dict(item.labels))}
+    documents: dict[Source, Document] = {}
+    for item in found:
+        if isinstance(item, ConfigMap) and item.namespace in selected and configmaps.matches(dict(item.labels)):
+            source, document = Source(item.namespace, item.name), Text(item.document)
+            documents[source] = document if documents.get(source, document) == document else _TWICE
+    return documents
+
+
+def advance(
+    snapshot: PolicySnapshot, before: Mapping[Source, Document], after: Mapping[Source, Document], issuers: frozenset[str]
+) -> Change:
+    """Return the version after ``snapshot``; only documents that differ between ``before`` and ``after`` cost anything."""
+    withdrawn = tuple(source for source in before if source not in after)
+    changed = tuple(_parsed(source, document, issuers) for source, document in after.items() if before.get(source) != document)
+    for source in withdrawn:
+        snapshot = snapshot.withdraw(source)
+    for document in changed:
+        snapshot = snapshot.apply(document)
+    return Change(snapshot, changed, withdrawn)
+
+
+def _parsed(source: Source, document: Document, issuers: frozenset[str]) -> PolicyDocument:
+    if isinstance(document, Text):
+        return parse_document(source, document.text, issuers)
+    return PolicyDocument(source, regions=(Region(source, UNREADABLE_REACH, document.reason),))

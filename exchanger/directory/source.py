@@ -1,0 +1,170 @@
+"""``POLICY_SOURCE=directory``: follows a folder of manifests, and publishes a new version of the policy for each change."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Final, Protocol, final
+
+import attrs
+import trio
+import watchfiles
+
+from exchanger.directory.folder import Scan, scan
+from exchanger.directory.selection import Change, Document, Unknown, advance, select
+from exchanger.errors import ExchangerError
+from exchanger.policy.selector import Selector
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.typing import PolicySink
+from exchanger.values.entry import Source
+
+RESCAN_S: Final = 0.7
+"""Seconds between looks at the folder without any notification: network file systems send none, and a change must count within a second."""
+DEBOUNCE_S: Final = 0.1
+"""Seconds in which notifications gather: an edit is several of them, and should be one version."""
+FILES_NAMESPACE: Final = ""
+"""Where files of which nothing is known stand among the sources; no Kubernetes namespace has this name."""
+
+
+class FolderError(ExchangerError):
+    """The folder cannot be listed at the start."""
+
+
+@final
+@attrs.frozen
+class DirectorySettings:
+    """POLICY_DIRECTORY and the two selectors."""
+
+    path: Path
+    namespace_selector: Selector
+    configmap_selector: Selector
+
+
+class DirectoryObserver(Protocol):
+    """Learns of what happens in the folder; must neither block nor raise."""
+
+    def file_unreadable(self, name: str, reason: str) -> None:
+        """A file cannot be read; what it said before stays in force."""
+
+    def file_repaired(self, name: str) -> None:
+        """A file that could not be read can be read again, or is gone."""
+
+    def published(self, change: Change) -> None:
+        """A new version is in force."""
+
+
+@final
+@attrs.frozen
+class DirectoryStatistics:
+    """``versions`` counts what was published."""
+
+    files: int
+    unreadable: int
+    documents: int
+    versions: int
+
+
+@final
+@attrs.frozen
+class _State:
+    """All that a scan starts from. ``unknown`` are the files that could not be read at the first scan nor since."""
+
+    scanned: Scan
+    documents: tuple[tuple[Source, Document], ...]
+    snapshot: PolicySnapshot
+    unknown: frozenset[str]
+
+
+@final
+@attrs.define(eq=False)
+class DirectorySource:
+    """Implements ``typing.PolicySource``. ``issuers`` are the profiles that entries may refer to."""
+
+    settings: DirectorySettings
+    issuers: frozenset[str]
+    sink: PolicySink
+    observer: DirectoryObserver
+    _state: _State | None = attrs.field(default=None, init=False)
+    _versions: int = attrs.field(default=0, init=False)
+    # One thread at a time: a scan starts from what the one before it found.
+    _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Publish the folder's policy and each change until cancelled; ``started()`` when the first version is published.
+
+        Raises:
+            FolderError: the folder cannot be listed at the start.
+        """
+        await self._rescan()
+        task_status.started()
+        async with aclosing(self._notifications()) as notifications:
+            async for _ in notifications:
+                await self._rescan()
+
+    def statistics(self) -> DirectoryStatistics:
+        """Return what is known of the folder."""
+        if self._state is None:
+            return DirectoryStatistics(0, 0, 0, 0)
+        scanned = self._state.scanned
+        return DirectoryStatistics(len(scanned.files), len(scanned.problems()), len(self._state.documents), self._versions)
+
+    async def _notifications(self) -> AsyncGenerator[None]:
+        """Yield when something may have changed, and every ``RESCAN_S`` in any case."""
+        while True:
+            changes = watchfiles.awatch(
+                self.settings.path,
+                watch_filter=None,
+                debounce=int(DEBOUNCE_S * 1000),
+                step=int(DEBOUNCE_S * 500),
+                rust_timeout=int(RESCAN_S * 1000),
+                yield_on_timeout=True,
+                ignore_permission_denied=True,
+            )
+            try:
+                async with aclosing(changes) as batches:
+                    async for _ in batches:
+                        yield
+            except (OSError, RuntimeError):
+                pass  # the folder is gone, or the system has no watches left
+            await trio.sleep(RESCAN_S)
+            yield
+
+    async def _rescan(self) -> None:
+        # Abandoned when cancelled: a scan only reads, and what it found is dropped.
+        found = await trio.to_thread.run_sync(self._scan, self._state, abandon_on_cancel=True, limiter=self._limiter)
+        before, (self._state, change) = self._state, found
+        self._report(before, self._state)
+        if change is not None:
+            self._versions += 1
+            self.sink.publish(change.snapshot)
+            self.observer.published(change)
+
+    def _scan(self, before: _State | None) -> tuple[_State, Change | None]:
+        """In the thread: return the new state, and the change if there is one."""
+        settings = self.settings
+        known = Scan() if before is None else before.scanned
+        scanned = scan(settings.path, known)
+        if before is None and scanned.problem is not None:
+            raise FolderError(f"POLICY_DIRECTORY {settings.path} {scanned.problem}")
+        if before is not None and scanned.files == known.files:
+            return attrs.evolve(before, scanned=scanned), None
+        # After a restart nobody remembers what an unreadable file said before it, so until it can be read it closes everything. A file
+        # that turns up unreadable later has never been in force, and takes nothing away from what is.
+        unknown = {name: reason for name, reason in scanned.unknown().items() if before is None or name in before.unknown}
+        documents = select(scanned.manifests(), settings.namespace_selector, settings.configmap_selector)
+        documents.update({Source(FILES_NAMESPACE, name): Unknown(f"the file {reason}") for name, reason in unknown.items()})
+        change = advance(
+            PolicySnapshot.EMPTY if before is None else before.snapshot, dict(before.documents) if before else {}, documents, self.issuers
+        )
+        state = _State(scanned, tuple(documents.items()), change.snapshot, frozenset(unknown))
+        news = before is None or bool(change.documents or change.withdrawn)
+        return state, change if news else None
+
+    def _report(self, before: _State | None, after: _State) -> None:
+        old = {} if before is None else before.scanned.problems()
+        new = after.scanned.problems()
+        for name, reason in new.items():
+            if old.get(name) != reason:
+                self.observer.file_unreadable(name, reason)
+        for name in old:
+            if name not in new:
+                self.observer.file_repaired(name)
