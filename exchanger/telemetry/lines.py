@@ -1,0 +1,108 @@
+"""From fields to the bytes of a line: JSON for machines, text for people, the same fields in both.
+
+Must not know: where lines go, or which events there are.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Final, final
+
+import attrs
+import orjson
+import structlog
+
+from exchanger.telemetry.text import printable
+
+Render = Callable[[Mapping[str, object]], bytes]
+
+TEXT_LIMIT: Final = 2048
+"""Characters of one field; whatever needs more does not belong in a log line."""
+EXCEPTION_LIMIT: Final = 16 * 1024
+"""Characters of a traceback, of which the end is kept: it names the error."""
+
+_EXACT: Final = 2**53
+"""Up to here every reader of JSON keeps an integer exact (RFC 8259 section 6, https://www.rfc-editor.org/rfc/rfc8259#section-6)."""
+_MILLISECONDS: Final = tuple(f".{count:03d}Z" for count in range(1000))
+
+
+@final
+@attrs.frozen
+class StampStatistics:
+    """``second`` is the one whose text is kept, in seconds since the epoch."""
+
+    second: int
+
+
+@final
+@attrs.define(eq=False)
+class Stamp:
+    """Tells the time in the form of RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339), in UTC, with milliseconds.
+
+    Keeps the text of the current second, because making it is the larger part of the work.
+    """
+
+    _clock: Callable[[], float] = time.time
+    _second: tuple[int, str] = (-1, "")
+
+    def __call__(self) -> str:
+        """Return the present time, such as ``2026-01-31T12:00:00.123Z``."""
+        now = self._clock()
+        second = int(now)
+        kept, text = self._second
+        if kept != second:
+            text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._second = (second, text)
+        return text + _MILLISECONDS[int((now - second) * 1000)]
+
+    def statistics(self) -> StampStatistics:
+        """Tell which second is kept."""
+        return StampStatistics(self._second[0])
+
+
+def render_json(fields: Mapping[str, object]) -> bytes:
+    """Return ``fields`` as one JSON object; a value that JSON has no form for becomes a bounded text."""
+    try:
+        return orjson.dumps(fields, default=_as_text)
+    except TypeError:  # a key that is no text, a lone surrogate, an integer beyond 64 bits
+        return orjson.dumps({printable(str(key), TEXT_LIMIT): _as_json(value) for key, value in fields.items()})
+
+
+def console_renderer(*, colors: bool) -> Render:
+    """Return a renderer for people: one line an event, a traceback below it. ``colors`` is for terminals."""
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=colors,
+        sort_keys=False,
+        # The default one would show local variables, and with them tokens.
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+
+    def render(fields: Mapping[str, object]) -> bytes:
+        shown = {printable(key, TEXT_LIMIT): _shown(key, value) for key, value in fields.items()}
+        return renderer(None, "", shown).encode("utf-8", "backslashreplace")
+
+    return render
+
+
+def bounded(_logger: object, _method: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Structlog processor: cut texts that are too long for a line."""
+    for key, value in fields.items():
+        if isinstance(value, str) and len(value) > TEXT_LIMIT:
+            fields[key] = f"…{value[-EXCEPTION_LIMIT:]}" if key == "exception" else f"{value[:TEXT_LIMIT]}…"
+    return fields
+
+
+def _shown(key: str, value: object) -> object:
+    if isinstance(value, int | float):
+        return value
+    if key == "exception":
+        return "\n".join(printable(line, TEXT_LIMIT) for line in str(value).splitlines())
+    return _as_text(value)
+
+
+def _as_json(value: object) -> str | int | float:
+    return value if isinstance(value, float) or (isinstance(value, int) and abs(value) <= _EXACT) else _as_text(value)
+
+
+def _as_text(value: object) -> str:
+    return printable(str(value), TEXT_LIMIT)

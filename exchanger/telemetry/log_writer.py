@@ -1,0 +1,173 @@
+"""A bounded buffer of log lines, written in batches by a task of its own, so that no request ever waits for a log.
+
+What does not fit is dropped and counted, and a line says so once there is room again. Before the task runs and after it ended, lines
+are written where they are made. Must not know: what a line says, except for the one about dropped lines.
+"""
+
+import contextlib
+import enum
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final, final
+
+import attrs
+import trio
+
+from exchanger.telemetry.output import MANY_BYTES, SURE_BYTES, Output
+
+MAX_LINES: Final = 10_000
+"""A quarter of a second of decisions at 40,000 a second, more than one core answers."""
+MAX_BYTES: Final = 4 * 1024 * 1024
+"""MAX_LINES of 400 bytes, a long decision line."""
+BATCH_S: Final = 0.05
+"""Lines gather this long before they are written together: short for someone who watches, long enough for one write to carry many."""
+PATIENCE_S: Final = 5.0
+"""A batch is given up when nobody reads for this long; a collector that restarts is back sooner."""
+DIRECT_PATIENCE_S: Final = 1.0
+"""The same for a line that is written without the task: a start or an exit must not hang on it."""
+FLUSH_S: Final = 2.0
+"""For what is left in the buffer at the end; a small part of the 30 s that Kubernetes gives a pod to stop."""
+NOTICE_S: Final = 1.0
+"""At most one line about dropped lines in this time: it must not crowd out the lines that it speaks for."""
+
+
+@enum.unique
+class Mode(enum.Enum):
+    """Where a line goes: out at once, into the buffer, or nowhere because nobody has read the last flush."""
+
+    DIRECT = "direct"
+    BUFFERED = "buffered"
+    STUCK = "stuck"
+
+
+@final
+@attrs.frozen
+class LogStatistics:
+    """``accepted`` and ``dropped`` count lines since the start; ``buffered_lines`` and ``buffered_bytes`` are waiting now."""
+
+    mode: Mode
+    accepted: int
+    dropped: int
+    buffered_lines: int
+    buffered_bytes: int
+
+
+@final
+@attrs.define(eq=False)
+class LogWriter:
+    """Takes lines from any thread and never blocks the event loop's.
+
+    ``notice`` makes the line that tells how many lines were dropped.
+    """
+
+    _output: Output
+    _notice: Callable[[int], bytes]
+    _max_lines: int = MAX_LINES
+    _max_bytes: int = MAX_BYTES
+    _mode: Mode = attrs.field(default=Mode.DIRECT, init=False)
+    _lines: deque[bytes] = attrs.field(factory=deque, init=False)
+    _bytes: int = attrs.field(default=0, init=False)
+    _accepted: int = attrs.field(default=0, init=False)
+    _dropped: int = attrs.field(default=0, init=False)
+    _noticed: int = attrs.field(default=0, init=False)
+    _notice_after: float = attrs.field(default=0.0, init=False)
+    _awake: bool = attrs.field(default=False, init=False)
+    _ending: bool = attrs.field(default=False, init=False)
+    _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _loop: trio.lowlevel.TrioToken | None = attrs.field(default=None, init=False)
+    _loop_thread: int = attrs.field(default=0, init=False)
+    # Held for a few instructions. Reentrant, because a finalizer that runs in the middle of them may log too.
+    _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False)
+    _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
+
+    def put(self, line: bytes) -> None:
+        """Take one line, without its newline; drop it if there is no room. Callable from any thread."""
+        size = len(line) + 1
+        with self._lock:
+            mode = self._mode
+            if mode is Mode.STUCK or (
+                mode is Mode.BUFFERED and (len(self._lines) >= self._max_lines or self._bytes + size > self._max_bytes)
+            ):
+                self._dropped += 1
+                return
+            self._accepted += 1
+            if mode is Mode.BUFFERED:
+                self._lines.append(line)
+                self._bytes += size
+                if self._awake:
+                    return
+                self._awake = True
+        if mode is Mode.BUFFERED:
+            self._wake_up()
+        else:
+            self._lost(self._output.write(line + b"\n", patience=DIRECT_PATIENCE_S, at_once=SURE_BYTES))
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Write lines in batches until cancelled; then write what is left, for at most ``FLUSH_S`` seconds. Runs once."""
+        self._loop = trio.lowlevel.current_trio_token()
+        self._loop_thread = threading.get_ident()
+        last_words = trio.CancelScope(shield=True)
+        async with trio.open_nursery() as nursery:
+            self._mode = Mode.BUFFERED
+            nursery.start_soon(self._write_batches, last_words)
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._ending = True
+                self._wake.set()
+                last_words.deadline = trio.current_time() + FLUSH_S
+
+    def statistics(self) -> LogStatistics:
+        """Tell what was taken and dropped, and what is waiting."""
+        with self._lock:
+            return LogStatistics(self._mode, self._accepted, self._dropped, len(self._lines), self._bytes)
+
+    async def _write_batches(self, last_words: trio.CancelScope) -> None:
+        with last_words:
+            while not self._ending:
+                await self._wake.wait()
+                if not self._ending:
+                    await trio.sleep(BATCH_S)
+                await self._write_batch()
+            while self._lines:  # they came while the batch before was being written
+                await self._write_batch()
+        with self._lock:
+            self._mode = Mode.STUCK if last_words.cancelled_caught else Mode.DIRECT
+            self._dropped += len(self._lines)
+            self._lines.clear()
+            self._bytes = 0
+
+    async def _write_batch(self) -> None:
+        with self._lock:
+            lines = [*self._lines]
+            self._lines.clear()
+            self._bytes = 0
+            self._awake = False
+            self._wake = trio.Event()
+        now = trio.current_time()
+        if self._dropped > self._noticed and (self._ending or now >= self._notice_after):
+            lines.append(self._notice(self._dropped - self._noticed))
+            self._noticed = self._dropped
+            self._notice_after = now + NOTICE_S
+        if lines:
+            # Abandoned only at the end, when FLUSH_S is over and the output takes nothing: such a thread dies with the process.
+            self._lost(await trio.to_thread.run_sync(self._write, lines, abandon_on_cancel=True, limiter=self._limiter))
+
+    def _write(self, lines: list[bytes]) -> int:
+        return self._output.write(b"\n".join(lines) + b"\n", patience=PATIENCE_S, at_once=MANY_BYTES)
+
+    def _lost(self, lines: int) -> None:
+        if lines:
+            with self._lock:
+                self._accepted -= lines
+                self._dropped += lines
+
+    def _wake_up(self) -> None:
+        if threading.get_ident() == self._loop_thread:
+            self._wake.set()
+        elif self._loop is not None:
+            # The loop may be over before the mode has changed; the line is then dropped with the buffer.
+            with contextlib.suppress(trio.RunFinishedError):
+                self._loop.run_sync_soon(lambda: self._wake.set())  # noqa: PLW0108 - the event of that moment, not of this

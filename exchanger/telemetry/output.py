@@ -1,0 +1,76 @@
+"""Where log lines end: a file descriptor that may be a pipe nobody reads, or a full disk.
+
+Blocking code for a thread or for the moments when no event loop runs. Must not know: what a line says.
+"""
+
+import os
+import select
+from typing import Final, Protocol, final
+
+import attrs
+
+STDOUT: Final = 1
+
+
+SURE_BYTES: Final = select.PIPE_BUF
+"""A ready pipe takes this many without blocking (pipe(7)), so a write that offers no more at once keeps to its patience exactly."""
+MANY_BYTES: Final = 256 * 1024
+"""For a thread beside a busy event loop: each write gives up the interpreter lock and must win it back, so there must be few of them."""
+
+
+class Output(Protocol):
+    """Takes finished lines."""
+
+    def write(self, data: bytes, /, *, patience: float, at_once: int) -> int:
+        """Write ``data``, whole lines each ended by a newline; give up when the output has taken nothing for ``patience`` seconds.
+
+        ``at_once`` bounds the bytes of a single write, SURE_BYTES or MANY_BYTES; with the latter, a reader who stops in the middle holds
+        the calling thread until it goes on or goes away. Returns how many lines were not written. Must not raise: there is nowhere left
+        to report it.
+        """
+
+
+@final
+@attrs.frozen
+class OutputStatistics:
+    """``torn``: the last thing written was the beginning of a line, and the next line starts on a new one."""
+
+    torn: bool
+
+
+@final
+@attrs.define(eq=False)
+class Descriptor:
+    """An open file descriptor. It is left in the mode it is in: others may share it."""
+
+    fd: int = STDOUT
+    _torn: bool = False
+
+    def write(self, data: bytes, /, *, patience: float, at_once: int) -> int:
+        """See ``Output.write``."""
+        if self._torn:
+            data = b"\n" + data
+        written = self._write(memoryview(data), patience, at_once)
+        if written:
+            self._torn = data[written - 1 : written] != b"\n"
+        return data.count(b"\n", written)
+
+    def _write(self, data: memoryview, patience: float, at_once: int) -> int:
+        """Return how many bytes went out."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLOUT)
+        written = 0
+        while written < len(data):
+            if not poll.poll(patience * 1000):
+                break
+            try:
+                written += os.write(self.fd, data[written : written + at_once])
+            except BlockingIOError:
+                continue  # the descriptor is in non-blocking mode and another writer was faster
+            except OSError:
+                break  # the reader is gone, the disk is full: the lines are lost, the service goes on
+        return written
+
+    def statistics(self) -> OutputStatistics:
+        """Tell the state of the output."""
+        return OutputStatistics(self._torn)

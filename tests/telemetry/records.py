@@ -1,0 +1,28 @@
+"""Records for the observers' tests, with a canary wherever something secret could be."""
+
+from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Outcome, Reason
+from exchanger.errors import Diagnostic
+from exchanger.values.entry import Source
+from exchanger.values.request import HttpRequest, TraceContext
+from exchanger.values.secret import Secret
+
+CANARY = "canary-7f3d"
+SOURCE = Source("team-a", "orders")
+
+ALLOWED = Allow(Reason.ALLOW_EXCHANGE, SOURCE, Secret(f"exchanged-{CANARY}"))
+UNMATCHED = Allow(Reason.ALLOW_UNMATCHED)
+DENIED = Deny(Reason.DENY_EXPLICIT_POLICY, 403, f'{{"error":"{CANARY}"}}', (("WWW-Authenticate", CANARY),), SOURCE)
+FAILED = Deny(Reason.DENY_EXCHANGE_ERROR, 500, CANARY, (), SOURCE, Diagnostic.REQUEST_FAILED)
+
+
+def record(outcome: Outcome, *, method: str = "GET", host: str = "api.example.com", path: str = "/orders/1") -> DecisionRecord:
+    request = HttpRequest(
+        method=method,
+        host=host,
+        path=f"{path}?token={CANARY}",
+        authorization=Secret(f"Bearer {CANARY}"),
+        origin=CANARY,
+        access_control_request_method=CANARY,
+        trace=TraceContext(CANARY, CANARY, CANARY),
+    )
+    return DecisionRecord(request, outcome, 0.0123456)

@@ -1,0 +1,66 @@
+import pytest
+
+from exchanger.telemetry.text import HOST_LIMIT, PATH_LIMIT, loggable_host, loggable_path, printable
+
+
+@pytest.mark.parametrize(
+    ("path", "logged"),
+    [
+        ("/orders/1", "/orders/1"),
+        ("", ""),
+        ("*", "*"),
+        ("/orders?token=x", "/orders"),
+        ("/orders?a=b?c=d#e", "/orders"),
+        ("/orders#access_token=x", "/orders"),
+        ("/orders#a?b", "/orders"),
+        ("/a\nb\r\x00\x1b[31m\x7f\x85", "/a�b���[31m��"),
+        ("/a\u202eb\u2028c", "/a�b�c"),
+        ("/\ud800", "/�"),
+        ("/übung", "/übung"),
+        ("/users/joe@example.com", "/users/joe@example.com"),
+        ("http://user:password@api.example.com/orders", "http://…@api.example.com/orders"),
+        ("HTTP://user:p@ss@api.example.com/orders", "HTTP://…@api.example.com/orders"),
+        ("//user:password@api.example.com/orders", "//…@api.example.com/orders"),
+    ],
+)
+def test_a_path_is_logged_without_what_may_carry_a_credential(path: str, logged: str) -> None:
+    assert loggable_path(path) == logged
+
+
+@pytest.mark.parametrize("path", ["/" + "a" * 511, "/" + "a" * 512, "/" + "\n" * 100_000, "?" * 100_000, "http://" + "p" * 100_000 + "@h/"])
+def test_a_path_is_bounded(path: str) -> None:
+    logged = loggable_path(path)
+
+    assert len(logged) <= PATH_LIMIT
+    assert logged.isprintable()
+    assert "p" * 100 not in logged
+
+
+def test_a_path_of_just_the_limit_is_whole() -> None:
+    path = "/" + "a" * (PATH_LIMIT - 1)
+
+    assert loggable_path(path) == path
+    assert loggable_path(path + "a") == path[:-1] + "…"
+
+
+@pytest.mark.parametrize(
+    ("host", "logged"),
+    [
+        ("api.example.com:8443", "api.example.com:8443"),
+        ("[2001:db8::1]:443", "[2001:db8::1]:443"),
+        ("", ""),
+        ("user:password@api.example.com", "…@api.example.com"),
+        ("a@b@api.example.com", "…@api.example.com"),
+        ("api\r\nSet-Cookie: x", "api��Set-Cookie: x"),
+    ],
+)
+def test_a_host_is_logged_without_user_information(host: str, logged: str) -> None:
+    assert loggable_host(host) == logged
+
+
+def test_a_host_is_bounded() -> None:
+    assert len(loggable_host("h" * 100_000)) == HOST_LIMIT
+
+
+def test_what_prints_is_left_alone() -> None:
+    assert printable("PROPFIND", 8) == "PROPFIND"
