@@ -1,0 +1,115 @@
+"""Command line: arguments to a command, its end to an exit status.
+
+0 when a command ended as asked, 2 when arguments or configuration are wrong, 1 when something failed.
+"""
+
+import argparse
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+
+from exchanger import __version__
+from exchanger.environment import parse_duration
+from exchanger.errors import ConfigurationError, ExchangerError
+
+_USAGE_ERROR: Final = 2
+_FAILED: Final = 1
+_INTERRUPTED: Final = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that ``arguments`` (default: the process's) name and return its exit status."""
+    parser = _parser()
+    namespace = parser.parse_args(arguments)
+    match namespace.command:
+        case "serve":
+            return _serve()
+        case "demo":
+            return _demo(namespace)
+        case "pre-stop-sleep":
+            return _pre_stop_sleep(namespace.duration)
+        case _:
+            parser.print_help(sys.stderr)
+            return _USAGE_ERROR
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="exchanger", description="Envoy external authorization with OAuth 2.0 token exchange")
+    parser.add_argument("--version", action="version", version=f"exchanger {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    commands.add_parser("serve", help="answer Envoy; configured by the environment")
+    sleep = commands.add_parser("pre-stop-sleep", help="wait before a pod is stopped, so that gateways learn of it first")
+    sleep.add_argument("duration", nargs="?", default="30s", help="such as 5s or 1m30s (default: %(default)s)")
+    _add_demo(commands.add_parser("demo", help="see it work here: a real Envoy, a token endpoint and an upstream, no cluster"))
+    return parser
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    from exchanger.demo.options import add_arguments
+
+    add_arguments(parser)
+
+
+def _serve() -> int:
+    from exchanger.settings import read_settings
+    from exchanger.supervisor import Supervisor
+    from exchanger.telemetry.log import logging_to_stdout
+
+    try:
+        settings = read_settings(os.environ)
+    except ConfigurationError as error:
+        print("exchanger cannot start:", file=sys.stderr)
+        for problem in error.problems:
+            print(f"  - {problem}", file=sys.stderr)
+        return _USAGE_ERROR
+    with logging_to_stdout(settings.log) as logging:
+        try:
+            trio.run(Supervisor(settings, logging).run)
+        except BaseException as fault:  # noqa: BLE001 - the last stop: whatever it is, the process ends with it, and says so
+            _report(fault)
+            return _FAILED
+    return 0
+
+
+def _report(fault: BaseException) -> None:
+    """Log why the process ends. Of faults that are not ours only type and place: a message may hold anything that was in hand."""
+    import structlog
+
+    log = structlog.get_logger()
+    for leaf in _leaves(fault):
+        if isinstance(leaf, ExchangerError):
+            log.error("service.failed", error=str(leaf))
+        else:
+            frames = traceback.extract_tb(leaf.__traceback__)[-8:]
+            place = [f"{frame.filename.rpartition('site-packages/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
+            log.error("service.failed", error=type(leaf).__qualname__, place=place)
+
+
+def _leaves(fault: BaseException) -> list[BaseException]:
+    if isinstance(fault, BaseExceptionGroup):
+        return [leaf for member in fault.exceptions for leaf in _leaves(member)]
+    return [fault]
+
+
+def _demo(namespace: argparse.Namespace) -> int:
+    from exchanger.demo.command import options_of, run_demo
+
+    return trio.run(run_demo, options_of(namespace))
+
+
+def _pre_stop_sleep(duration: str) -> int:
+    try:
+        seconds = parse_duration(duration)
+    except ValueError as error:
+        print(f"exchanger pre-stop-sleep: {duration!r} {error}", file=sys.stderr)
+        return _USAGE_ERROR
+    try:
+        time.sleep(seconds)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return 0

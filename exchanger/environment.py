@@ -1,0 +1,134 @@
+"""Typed reading of environment variables: every problem is noted, none stops the reading of the next.
+
+A variable that is unset, empty or blank has its default. What cannot be read is a problem, never a silent default.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, TypeVar, final
+
+import attrs
+
+T = TypeVar("T")
+
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+# Go's time.ParseDuration (https://pkg.go.dev/time#ParseDuration), which the variables' values are written for.
+_UNIT_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION_PART: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_DURATION: Final = re.compile(rf"\+?({_DURATION_PART.pattern})+", re.ASCII)
+_MAX_DURATION_TEXT: Final = 32
+_INTEGER: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
+_MAX_PORT: Final = 65535
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of a non-negative Go duration string such as ``750ms`` or ``1m30s``.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if text == "0":
+        return 0.0
+    if len(text) > _MAX_DURATION_TEXT or not _DURATION.fullmatch(text):
+        raise ValueError("must be a duration such as 750ms or 1m30s")
+    return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+
+
+def parse_boolean(text: str) -> bool:
+    """Return the truth value of 1/true/yes/on or 0/false/no/off, in any case.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    lowered = text.lower()
+    if lowered in _TRUE:
+        return True
+    if lowered in _FALSE:
+        return False
+    raise ValueError("must be one of 1, true, yes, on, 0, false, no, off")
+
+
+def _positive_duration(text: str) -> float:
+    seconds = parse_duration(text)
+    if seconds <= 0:
+        raise ValueError("must be positive")
+    return seconds
+
+
+def _integer(text: str) -> int:
+    if not _INTEGER.fullmatch(text):
+        raise ValueError("must be a whole number, not negative")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    port = _integer(text)
+    if port > _MAX_PORT:
+        raise ValueError(f"must be a port, 0 to {_MAX_PORT}")
+    return port
+
+
+@final
+@attrs.define(eq=False)
+class Environment:
+    """Reads variables and collects what is wrong with them; values never appear in a problem, since some of them are secret."""
+
+    _variables: Mapping[str, str] = attrs.field(repr=False)
+    _problems: list[str] = attrs.field(factory=list, init=False)
+
+    def statistics(self) -> tuple[str, ...]:
+        """Return the problems so far, a readable line each."""
+        return tuple(self._problems)
+
+    def problem(self, text: str) -> None:
+        """Note something that only the reader of several variables can see."""
+        self._problems.append(text)
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return the trimmed text, or ``default``."""
+        return self._variables.get(name, "").strip() or default
+
+    def read(self, name: str, parse: Callable[[str], T], default: T) -> T:
+        """Return ``parse`` of the text; a ``ValueError`` of it is noted, and ``default`` stands in."""
+        text = self.text(name)
+        if not text:
+            return default
+        try:
+            return parse(text)
+        except ValueError as error:
+            self.problem(f"{name} {error}")
+            return default
+
+    def boolean(self, name: str, *, default: bool) -> bool:
+        """Return a truth value."""
+        return self.read(name, parse_boolean, default)
+
+    def duration(self, name: str, default: float) -> float:
+        """Return seconds, more than none."""
+        return self.read(name, _positive_duration, default)
+
+    def integer(self, name: str, default: int) -> int:
+        """Return a whole number, not negative."""
+        return self.read(name, _integer, default)
+
+    def port(self, name: str, default: int) -> int:
+        """Return a TCP port; 0 lets the system choose."""
+        return self.read(name, _port, default)
+
+    def choice(self, name: str, choices: Sequence[str], default: str) -> str:
+        """Return one of ``choices``, in lower case."""
+
+        def parse(text: str) -> str:
+            if text.lower() not in choices:
+                raise ValueError(f"must be one of {', '.join(choices)}")
+            return text.lower()
+
+        return self.read(name, parse, default)
+
+    def path(self, name: str) -> Path | None:
+        """Return a path, or ``None``."""
+        text = self.text(name)
+        return Path(text) if text else None

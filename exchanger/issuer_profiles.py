@@ -1,0 +1,170 @@
+"""The issuer profiles file: YAML or JSON written by operators, read strictly into profiles.
+
+Nothing of the file's values is repeated in a problem but profile names: a secret may stand in the wrong field.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar, assert_never, final
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn, override
+
+from exchanger.policy import yaml_nodes as nodes
+from exchanger.policy.yaml_nodes import read_nodes
+from exchanger.values.secret import Secret
+
+MAX_FILE_BYTES: Final = 1024 * 1024
+"""A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation)."""
+
+T = TypeVar("T")
+
+
+@final
+@attrs.frozen
+class SecretKeyRef:
+    """One key of a Kubernetes Secret; ``namespace`` "" is the service's own."""
+
+    name: str
+    key: str
+    namespace: str = ""
+
+
+@final
+@attrs.frozen
+class IssuerProfile:
+    """A profile as it is written, before references are resolved and defaults filled in."""
+
+    name: str
+    token_endpoint: str
+    bearer_realm: str = ""
+    token_endpoint_auth_method: str = ""
+    client_id: str = ""
+    client_secret: Secret = attrs.field(default=Secret(""))
+    client_id_secret_ref: SecretKeyRef | None = None
+    client_secret_secret_ref: SecretKeyRef | None = None
+
+
+_SPELLING: Final = {
+    "token_endpoint": "tokenEndpoint",
+    "bearer_realm": "bearerRealm",
+    "token_endpoint_auth_method": "tokenEndpointAuthMethod",
+    "client_id": "clientID",
+    "client_secret": "clientSecret",
+    "client_id_secret_ref": "clientIDSecretRef",
+    "client_secret_secret_ref": "clientSecretSecretRef",
+}
+
+
+def _text(value: object, _type: object) -> str:
+    """The default hook would read ``null`` as "None" and ``no`` as "False"."""
+    if not isinstance(value, str):
+        raise TypeError("must be text; put it in quotes")
+    return value.strip()
+
+
+def _secret(value: object, _type: object) -> Secret:
+    if not isinstance(value, str):
+        raise TypeError("must be text; put it in quotes")
+    return Secret(value)
+
+
+def _strict(cls: type[T], converter: cattrs.Converter) -> None:
+    """Read ``cls`` from a mapping with exactly its fields; ``null`` counts as a missing field."""
+    overrides: Any = {field.name: override(rename=_SPELLING.get(field.name, field.name)) for field in attrs.fields(cls)}  # type: ignore[arg-type]
+    read: Any = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **overrides)
+
+    def hook(value: object, expected: object) -> T:
+        if not isinstance(value, Mapping):
+            raise TypeError("must be a mapping")
+        result: T = read({name: item for name, item in value.items() if item is not None}, expected)
+        return result
+
+    converter.register_structure_hook(cls, hook)
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    converter.register_structure_hook(str, _text)
+    converter.register_structure_hook(Secret, _secret)
+    for cls in (SecretKeyRef, IssuerProfile):
+        _strict(cls, converter)
+    return converter
+
+
+_CONVERTER: Final = _converter()
+
+
+def _explain(error: BaseException, _type: type | None) -> str:
+    match error:
+        case KeyError():
+            return "is required"
+        case cattrs.ForbiddenExtraKeysError():
+            return f"has unknown fields: {', '.join(sorted(map(str, error.extra_fields)))}"
+        case TypeError():
+            return str(error)
+        case _:
+            return "cannot be read"
+
+
+def read_profiles(path: Path) -> tuple[tuple[IssuerProfile, ...], tuple[str, ...]]:
+    """Return the profiles in ``path`` and the problems, a readable line each; with problems there are no profiles."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        return (), (f"{path} cannot be read: {error.strerror}",)
+    if len(data) > MAX_FILE_BYTES:
+        return (), (f"{path} is larger than {MAX_FILE_BYTES} bytes",)
+    return parse_profiles(data, str(path))
+
+
+def parse_profiles(data: bytes, name: str) -> tuple[tuple[IssuerProfile, ...], tuple[str, ...]]:
+    """Return the profiles in ``data`` and the problems; ``name`` says in the problems which file it was."""
+    try:
+        root = read_nodes(data.decode())
+    except UnicodeDecodeError:
+        return (), (f"{name} is not UTF-8",)
+    if isinstance(root, nodes.Unreadable):
+        place = "" if root.line is None else f", line {root.line}"
+        return (), (f"{name} {root.reason}{place}",)
+    content = _plain(root)
+    if not isinstance(content, Mapping):
+        return (), (f"{name} must be a mapping with the field issuers",)
+    unknown = sorted(str(key) for key in content if key != "issuers")
+    if unknown:
+        return (), (f"{name} has unknown fields: {', '.join(unknown)}",)
+    entries = content.get("issuers")
+    if entries is None:
+        return (), ()
+    if not isinstance(entries, list):
+        return (), (f"{name}: issuers must be a list",)
+    profiles: list[IssuerProfile] = []
+    problems: list[str] = []
+    for index, entry in enumerate(entries):
+        try:
+            profiles.append(_CONVERTER.structure(entry, IssuerProfile))
+        except (cattrs.BaseValidationError, TypeError) as error:
+            problems.extend(f"{name}: {_place(index, line)}" for line in cattrs.transform_error(error, format_exception=_explain))
+    return (() if problems else tuple(profiles)), tuple(problems)
+
+
+def _plain(node: nodes.Node) -> object:
+    """Return mappings, lists, texts and ``None``; anything else is a number, which no field takes."""
+    match node:
+        case nodes.Mapping():
+            return {_plain(key) if isinstance(key, nodes.Scalar) else id(key): _plain(value) for key, value in node.pairs}
+        case nodes.Sequence():
+            return [_plain(item) for item in node.items]
+        case nodes.Scalar():
+            return {nodes.Kind.TEXT: node.text, nodes.Kind.NULL: None, nodes.Kind.OTHER: 0}[node.kind]
+        case _:
+            assert_never(node)
+
+
+def _place(index: int, line: str) -> str:
+    """Turn cattrs' ``message @ $.path`` into ``issuers[0].path message``."""
+    message, _, path = line.rpartition(" @ $")
+    spelled = ".".join(_SPELLING.get(part, part) for part in path.split("."))
+    return f"issuers[{index}]{spelled} {message}"

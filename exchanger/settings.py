@@ -1,0 +1,199 @@
+"""Environment and issuer profiles file to the settings value of each room; all problems at once.
+
+``Settings`` only carries the rooms' values to the supervisor; no room ever sees it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, final
+
+import attrs
+from rpds import HashTrieMap
+
+from exchanger.decision.check import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE_GRANT, DecisionRules
+from exchanger.decision.token_exchange import TokenResponseRules
+from exchanger.directory.source import DirectorySettings
+from exchanger.environment import Environment
+from exchanger.errors import ConfigurationError
+from exchanger.grpc.server import ServerSettings
+from exchanger.issuer_profiles import IssuerProfile, read_profiles
+from exchanger.oauth.endpoint import Endpoint, EndpointProblem, read_endpoint
+from exchanger.oauth.token_client import TokenClientSettings
+from exchanger.policy.selector import Selector, parse_selector
+from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettings
+from exchanger.telemetry.metrics import MetricsSettings
+from exchanger.values.issuer import AuthMethod, Credentials, Issuer
+
+_POLICY_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
+_NAMESPACE_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/policy=enabled"
+_SHUTDOWN_GRACE: Final = 25.0
+"""Seconds: Kubernetes kills after 30 by default (https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination)."""
+
+
+@final
+@attrs.frozen
+class Settings:
+    """One settings value for each room."""
+
+    grpc: ServerSettings
+    decision: DecisionRules
+    token_client: TokenClientSettings
+    directory: DirectorySettings
+    metrics: MetricsSettings
+    log: LogSettings
+    log_health_checks: bool = True
+    insecure_log_tokens: bool = False
+    shutdown_grace: float = _SHUTDOWN_GRACE
+
+
+def read_settings(variables: Mapping[str, str]) -> Settings:
+    """Read everything that ``exchanger serve`` is told.
+
+    Raises:
+        ConfigurationError: with every problem that was found.
+    """
+    environment = Environment(variables)
+    token_client = _token_client(environment)
+    issuers = _issuers(environment, allow_http=token_client.allow_http)
+    settings = Settings(
+        grpc=_grpc(environment),
+        decision=DecisionRules(
+            issuers=issuers,
+            bearer_realm=environment.text("TOKEN_EXCHANGE_BEARER_REALM", "ext-authz-token-exchange"),
+            grant_type=environment.text("TOKEN_EXCHANGE_GRANT_TYPE", TOKEN_EXCHANGE_GRANT),
+            subject_token_type=environment.text("TOKEN_EXCHANGE_SUBJECT_TOKEN_TYPE", ACCESS_TOKEN_TYPE),
+            allow_unauthenticated_options=environment.boolean("TOKEN_EXCHANGE_ALLOW_UNAUTHENTICATED_OPTIONS", default=False),
+            default_deny_unmatched=environment.boolean("TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED", default=False),
+        ),
+        token_client=token_client,
+        directory=_directory(environment),
+        metrics=_metrics(environment),
+        log=LogSettings(
+            format=LogFormat(environment.choice("LOG_FORMAT", [choice.value for choice in LogFormat], "json")),
+            level=LogLevel(environment.choice("LOG_LEVEL", [choice.value for choice in LogLevel], "info")),
+            decisions=LogDecisions(environment.choice("LOG_DECISIONS", [choice.value for choice in LogDecisions], "denied")),
+        ),
+        log_health_checks=environment.boolean("GRPC_LOG_HEALTH_CHECKS", default=True),
+        insecure_log_tokens=environment.boolean("TOKEN_EXCHANGE_INSECURE_LOG_TOKENS", default=False),
+        shutdown_grace=environment.duration("SHUTDOWN_GRACE_PERIOD", _SHUTDOWN_GRACE),
+    )
+    problems = environment.statistics()
+    if problems:
+        raise ConfigurationError(problems)
+    return settings
+
+
+def _grpc(environment: Environment) -> ServerSettings:
+    if environment.text("GRPC_TLS_CERT_FILE") or environment.text("GRPC_TLS_KEY_FILE"):
+        environment.problem("GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE are not supported by this version; it serves plaintext gRPC only")
+    return ServerSettings(host=environment.text("GRPC_HOST") or None, port=environment.port("GRPC_PORT", 3001))
+
+
+def _token_client(environment: Environment) -> TokenClientSettings:
+    return TokenClientSettings(
+        request_timeout=environment.duration("TOKEN_ENDPOINT_REQUEST_TIMEOUT", 0.75),
+        dial_timeout=environment.duration("TOKEN_ENDPOINT_DIAL_TIMEOUT", 3.0),
+        tls_handshake_timeout=environment.duration("TOKEN_ENDPOINT_TLS_HANDSHAKE_TIMEOUT", 3.0),
+        response_header_timeout=environment.duration("TOKEN_ENDPOINT_RESPONSE_HEADER_TIMEOUT", 0.5),
+        idle_connection_timeout=environment.duration("TOKEN_ENDPOINT_IDLE_CONN_TIMEOUT", 90.0),
+        max_idle_connections=environment.integer("TOKEN_ENDPOINT_MAX_IDLE_CONNS", 100),
+        max_idle_connections_per_host=environment.integer("TOKEN_ENDPOINT_MAX_IDLE_CONNS_PER_HOST", 10),
+        allow_http=environment.boolean("TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT", default=False),
+        rules=TokenResponseRules(
+            error_passthrough=environment.boolean("TOKEN_EXCHANGE_ERROR_PASSTHROUGH", default=False),
+            require_issued_token_type=environment.boolean("TOKEN_EXCHANGE_REQUIRE_ISSUED_TOKEN_TYPE", default=True),
+            expected_issued_token_type=environment.text("TOKEN_EXCHANGE_EXPECTED_ISSUED_TOKEN_TYPE", ACCESS_TOKEN_TYPE),
+        ),
+    )
+
+
+def _directory(environment: Environment) -> DirectorySettings:
+    source = environment.choice("POLICY_SOURCE", ["kubernetes", "directory"], "kubernetes")
+    path = environment.path("POLICY_DIRECTORY")
+    if source == "kubernetes":
+        environment.problem("POLICY_SOURCE=kubernetes (the default) is not supported by this version; set POLICY_SOURCE=directory")
+    elif path is None:
+        environment.problem("POLICY_DIRECTORY is required with POLICY_SOURCE=directory")
+    elif not path.is_dir():
+        environment.problem(f"POLICY_DIRECTORY {path} is not a folder")
+    return DirectorySettings(
+        path=path or Path(),
+        namespace_selector=_selector(environment, "CONFIGMAP_NAMESPACE_SELECTOR", _NAMESPACE_LABEL),
+        configmap_selector=_selector(environment, "CONFIGMAP_LABEL_SELECTOR", _POLICY_LABEL),
+    )
+
+
+def _selector(environment: Environment, name: str, default: str) -> Selector:
+    def parse(text: str) -> Selector:
+        try:
+            return parse_selector(text)
+        except ValueError as error:
+            raise ValueError(f"is not a label selector: {error}") from None
+
+    return environment.read(name, parse, parse_selector(default))
+
+
+def _metrics(environment: Environment) -> MetricsSettings:
+    path = environment.text("METRICS_PATH", "/metrics")
+    if not path.startswith("/"):
+        environment.problem("METRICS_PATH must start with /")
+    return MetricsSettings(
+        enabled=environment.boolean("METRICS_ENABLED", default=False),
+        host=None,
+        port=environment.port("METRICS_PORT", 3002),
+        path=path,
+    )
+
+
+def _issuers(environment: Environment, *, allow_http: bool) -> "HashTrieMap[str, Issuer]":
+    methods = [method.value for method in AuthMethod]
+    default_method = AuthMethod(environment.choice("TOKEN_ENDPOINT_AUTH_METHOD", methods, AuthMethod.CLIENT_SECRET_BASIC.value))
+    path = environment.path("TOKEN_EXCHANGE_ISSUER_PROFILES_FILE")
+    issuers: dict[str, Issuer] = {}
+    if path is None:
+        return HashTrieMap(issuers)
+    profiles, problems = read_profiles(path)
+    for problem in problems:
+        environment.problem(f"TOKEN_EXCHANGE_ISSUER_PROFILES_FILE: {problem}")
+    for profile in profiles:
+        endpoint = read_endpoint(profile.token_endpoint, allow_http=allow_http)
+        wrong = _profile_problems(profile, endpoint)
+        if profile.name in issuers:
+            wrong = (*wrong, "is defined twice")
+        for problem in wrong:
+            environment.problem(f'TOKEN_EXCHANGE_ISSUER_PROFILES_FILE: issuer profile "{profile.name}" {problem}')
+        if not wrong and isinstance(endpoint, Endpoint):
+            issuers[profile.name] = _issuer(profile, endpoint, default_method)
+    return HashTrieMap(issuers)
+
+
+def _profile_problems(profile: IssuerProfile, endpoint: Endpoint | EndpointProblem) -> tuple[str, ...]:
+    problems: list[str] = []
+    if not profile.name:
+        problems.append("needs a name")
+    if not profile.token_endpoint:
+        problems.append("needs a tokenEndpoint")
+    elif isinstance(endpoint, EndpointProblem):
+        problems.append(f"tokenEndpoint {endpoint.reason}")
+    if profile.token_endpoint_auth_method and profile.token_endpoint_auth_method not in {method.value for method in AuthMethod}:
+        problems.append(f"tokenEndpointAuthMethod must be one of {', '.join(method.value for method in AuthMethod)}")
+    for field, value, reference in (
+        ("clientID", profile.client_id, profile.client_id_secret_ref),
+        ("clientSecret", profile.client_secret.reveal(), profile.client_secret_secret_ref),
+    ):
+        if reference is not None:
+            problems.append(f"{field}SecretRef can only be resolved with POLICY_SOURCE=kubernetes; give {field}")
+        elif not value:
+            problems.append(f"needs {field}")
+    return tuple(problems)
+
+
+def _issuer(profile: IssuerProfile, endpoint: Endpoint, default_method: AuthMethod) -> Issuer:
+    return Issuer(
+        name=profile.name,
+        token_endpoint=profile.token_endpoint,
+        endpoint_host=endpoint.host,
+        auth_method=AuthMethod(profile.token_endpoint_auth_method) if profile.token_endpoint_auth_method else default_method,
+        credentials=Credentials(profile.client_id, profile.client_secret),
+        bearer_realm=profile.bearer_realm,
+    )

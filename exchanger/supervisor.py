@@ -1,0 +1,192 @@
+"""Opens the nurseries, starts the parts in order, and drains them in reverse order.
+
+Two nurseries, one inside the other: what others lean on (log writer, metrics, token client) outlives what leans on it (policy source, gRPC
+endpoint). A fault in any part ends both, and with them the process.
+"""
+
+import signal
+from collections.abc import AsyncIterator
+from typing import Final, final
+
+import attrs
+import structlog
+import trio
+
+from exchanger import __version__
+from exchanger.directory.selection import Change
+from exchanger.directory.source import DirectorySource
+from exchanger.envoy.authorization import CHECK_PATH, Authorization
+from exchanger.envoy.evaluator import Evaluator
+from exchanger.envoy.health import Health, HealthBoard
+from exchanger.errors import ExchangerError
+from exchanger.grpc.routes import Immediate, Route, routes_of
+from exchanger.grpc.server import GrpcServer
+from exchanger.oauth.token_client import TokenClient
+from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.settings import Settings
+from exchanger.telemetry.exposition import MetricsServer
+from exchanger.telemetry.log import Logging
+from exchanger.telemetry.metrics import Gauges, Metrics
+from exchanger.typing import DecisionObserver
+
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+AUTHORIZATION: Final = "envoy.service.auth.v3.Authorization"
+HEALTH: Final = "grpc.health.v1.Health"
+
+
+class StartError(ExchangerError):
+    """A part could not start, for a reason that an operator can mend; the message says it."""
+
+
+@final
+@attrs.frozen
+class SupervisorStatistics:
+    """Whether the service wants traffic, and the policy that is in force."""
+
+    serving: bool
+    documents: int
+
+
+@final
+@attrs.define(eq=False)
+class Supervisor:
+    """Builds the parts from their settings and joins them at the Protocols of ``exchanger.typing``."""
+
+    settings: Settings
+    logging: Logging
+    _log: structlog.stdlib.BoundLogger = attrs.field(init=False, factory=structlog.get_logger)
+    _policy: CurrentPolicy = attrs.field(init=False, factory=CurrentPolicy)
+    _board: HealthBoard = attrs.field(init=False, factory=HealthBoard)
+    _metrics: Metrics = attrs.field(init=False)
+    _tokens: TokenClient = attrs.field(init=False)
+    _evaluator: Evaluator = attrs.field(init=False)
+    _server: GrpcServer = attrs.field(init=False)
+    _source: DirectorySource = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        settings = self.settings
+        self._metrics = Metrics(
+            __version__,
+            Gauges(
+                check_in_flight=lambda: self._evaluator.statistics().in_flight,
+                exchanges_in_flight=lambda: dict(self._tokens.statistics().in_flight),
+                policy_entries=lambda: self._snapshot().entry_count,
+                policy_invalid_documents=lambda: self._snapshot().invalid_documents,
+                log_lines_dropped=lambda: self.logging.writer.statistics().dropped,
+            ),
+        )
+        self._tokens = TokenClient(settings.token_client, self._metrics)
+        self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers())
+        self._server = GrpcServer(settings.grpc, self._routes(), on_fault=self._handler_fault)
+        self._source = DirectorySource(settings.directory, frozenset(settings.decision.issuers), self._policy, _SourceLog(self._log))
+        self._policy.on_change(lambda _snapshot: self._board.set_ready())
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain; a second signal ends the drain.
+
+        Raises:
+            StartError: a port cannot be bound, or the policy folder is not there.
+        """
+        with trio.open_signal_receiver(*SIGNALS) as signals:
+            async with trio.open_nursery() as infrastructure:
+                await infrastructure.start(self.logging.writer.run)
+                self._announce()
+                await infrastructure.start(self._tokens.run)
+                if self.settings.metrics.enabled:
+                    await self._start(infrastructure, MetricsServer(self.settings.metrics, self._metrics).run, "METRICS_PORT")
+                async with trio.open_nursery() as workers:
+                    workers.start_soon(self._source.run)
+                    await self._start(workers, self._server.run, "GRPC_PORT")
+                    self._log.info("service.started", version=__version__)
+                    await self._drain_on(signals)
+                    workers.cancel_scope.cancel()
+                self._log.info("service.stopped")
+                infrastructure.cancel_scope.cancel()
+
+    def statistics(self) -> SupervisorStatistics:
+        """Return what is served."""
+        return SupervisorStatistics(self._board.serving, len(self._snapshot().documents))
+
+    async def _start(self, nursery: trio.Nursery, run: object, variable: str) -> None:
+        try:
+            bound = await nursery.start(run)  # type: ignore[arg-type]  # what starts with a port or with addresses
+        except OSError as error:
+            raise StartError(f"{variable} cannot be bound: {error.strerror or error}") from None
+        self._log.info("service.listening", variable=variable, address=str(bound))
+
+    async def _drain_on(self, signals: AsyncIterator[int]) -> None:
+        """Return when every call has ended after the first signal, or at the grace period's end, or at the second signal."""
+        number = await anext(signals)
+        self._log.info("service.draining", signal=signal.Signals(number).name, grace_s=self.settings.shutdown_grace)
+        self._board.set_draining()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cancel_on, signals, nursery.cancel_scope)
+            await self._server.drain(self.settings.shutdown_grace)
+            nursery.cancel_scope.cancel()
+
+    async def _cancel_on(self, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+        await anext(signals)
+        self._log.warning("service.drain_cut_short")
+        scope.cancel()
+
+    def _observers(self) -> tuple[DecisionObserver, ...]:
+        observers: tuple[DecisionObserver, ...] = (self._metrics, self.logging.decisions)
+        if self.settings.insecure_log_tokens:
+            observers = (*observers, self.logging.insecure_tokens)
+        return observers
+
+    def _routes(self) -> dict[bytes, Route]:
+        authorization = Authorization(self._evaluator)
+        health = Health(self._board, frozenset({AUTHORIZATION, HEALTH}), self._health_checked)
+        return {**routes_of(health.service), CHECK_PATH: Immediate(authorization.check)}
+
+    def _snapshot(self) -> PolicySnapshot:
+        return self._policy.snapshot or PolicySnapshot.EMPTY
+
+    def _health_checked(self, service: str, serving: bool) -> None:  # noqa: FBT001 - the signature that Health calls
+        if self.settings.log_health_checks:
+            self._log.info("grpc.health_checked", service=service, serving=serving)
+
+    def _handler_fault(self, fault: BaseException) -> None:
+        # The type only: a message may hold anything that the handler had in hand.
+        self._log.error("grpc.handler_failed", error=type(fault).__qualname__)
+
+    def _announce(self) -> None:
+        if self.settings.insecure_log_tokens:
+            self._log.warning(
+                "config.insecure_log_tokens", text="TOKEN_EXCHANGE_INSECURE_LOG_TOKENS IS ON: BEARER TOKENS ARE WRITTEN TO THIS LOG"
+            )
+        if self.settings.token_client.allow_http:
+            self._log.warning("config.http_token_endpoints", text="token endpoints without TLS are allowed")
+
+
+@final
+@attrs.frozen
+class _SourceLog:
+    """What happens in the policy folder, as log lines: each problem with the place that its author must look at."""
+
+    _log: structlog.stdlib.BoundLogger
+
+    def file_unreadable(self, name: str, reason: str) -> None:
+        """See ``DirectoryObserver``."""
+        self._log.error("policy.file_unreadable", file=name, reason=reason)
+
+    def file_repaired(self, name: str) -> None:
+        """See ``DirectoryObserver``."""
+        self._log.info("policy.file_repaired", file=name)
+
+    def published(self, change: Change) -> None:
+        """See ``DirectoryObserver``."""
+        for document in change.documents:
+            for region in document.regions:
+                self._log.warning("policy.invalid", policy=str(region.source), entry=region.index, line=region.line, reason=region.reason)
+        snapshot = change.snapshot
+        self._log.info(
+            "policy.published",
+            documents=len(snapshot.documents),
+            entries=snapshot.entry_count,
+            invalid_documents=snapshot.invalid_documents,
+            changed=len(change.documents),
+            withdrawn=len(change.withdrawn),
+        )

@@ -1,0 +1,142 @@
+"""The service as its users start it: a child process, asked over gRPC by Google's own client."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Final
+
+import attrs
+import grpc
+
+from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from tests.envoy.test_check_codec import check
+
+START_S: Final = 30.0
+STOP_S: Final = 30.0
+NAMESPACE = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: team, labels: {ext-authz-token-exchange.magneticflux.net/policy: enabled}}
+"""
+ISSUERS = """
+issuers:
+  - {name: primary, tokenEndpoint: "https://issuer.invalid/token", clientID: client, clientSecret: canary-client-secret}
+"""
+
+
+def config_map(document: str, name: str = "policy") -> str:
+    """Return the manifest of a selected ConfigMap in the namespace ``team``."""
+    body = "".join(f"    {line}\n" for line in document.strip().splitlines())
+    labels = '{ext-authz-token-exchange.magneticflux.net/enabled: "true"}'
+    return f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: team\n  labels: {labels}\ndata:\n  config.yaml: |\n{body}"
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@attrs.define(eq=False)
+class Service:
+    """A running service and its policy folder."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    folder: Path
+    log: Path
+    channel: grpc.Channel
+
+    def call(self, path: str, message: bytes, timeout: float = 10) -> bytes:
+        """Make a unary call with serialised messages."""
+        answer: bytes = self.channel.unary_unary(path)(message, timeout=timeout)
+        return answer
+
+    def check(self, path: str, host: str = "api.example.com", method: str = "GET", **headers: str) -> CheckResponse:
+        """Ask as Envoy does."""
+        fields = {":authority": host, ":path": path, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        message = check(fields, method=method, path=path, host=host)
+        return CheckResponse.FromString(self.call("/envoy.service.auth.v3.Authorization/Check", message))
+
+    def health(self) -> int:
+        """Return the serving status."""
+        answer = self.call("/grpc.health.v1.Health/Check", HealthCheckRequest().SerializeToString())
+        return HealthCheckResponse.FromString(answer).status
+
+    def stop(self) -> int:
+        """End it as Kubernetes does and return the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_S)
+
+    def lines(self) -> str:
+        """Return what was logged so far."""
+        return self.log.read_text("utf-8")
+
+
+def environment(folder: Path, **variables: str) -> dict[str, str]:
+    """Return a service's environment, without anything of this process's that it would read."""
+    inherited = {
+        name: os.environ[name]
+        for name in ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+        if name in os.environ
+    }
+    return {
+        **inherited,
+        "GRPC_HOST": "127.0.0.1",
+        "POLICY_SOURCE": "directory",
+        "POLICY_DIRECTORY": str(folder / "policy"),
+        "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": str(folder / "issuers.yaml"),
+        **variables,
+    }
+
+
+@contextlib.contextmanager
+def serving(root: Path, document: str, **variables: str) -> Generator[Service]:
+    """Run a service with one policy document until the block ends; it must end by itself or by SIGTERM."""
+    (root / "policy").mkdir()
+    (root / "policy" / "namespace.yaml").write_text(NAMESPACE)
+    (root / "policy" / "policy.yaml").write_text(config_map(document))
+    issuers = root / "issuers.yaml"
+    if not issuers.exists():
+        issuers.write_text(ISSUERS)
+    port, log = free_port(), root / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "exchanger", "serve"],
+            env=environment(root, GRPC_PORT=str(port), **variables),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        service = Service(process, port, root / "policy", log, channel)
+        try:
+            _wait_until_serving(service)
+            yield service
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(STOP_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+def _wait_until_serving(service: Service) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        assert service.process.poll() is None, service.lines()
+        with contextlib.suppress(grpc.RpcError):
+            if service.health() == HealthCheckResponse.SERVING:
+                return
+        time.sleep(0.05)
+    raise AssertionError(service.lines())

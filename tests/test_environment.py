@@ -1,0 +1,64 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exchanger.environment import Environment, parse_boolean, parse_duration
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("750ms", 0.75),
+        ("1m30s", 90.0),
+        ("1.5s", 1.5),
+        ("2h", 7200.0),
+        ("100us", 1e-4),
+        ("5µs", 5e-6),
+        ("10ns", 1e-8),
+        ("0", 0.0),
+        (".5s", 0.5),
+        ("+3s", 3.0),
+    ],
+)
+def test_go_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "5", "s", "-1s", "1 s", "1d", "1s2", "١s", "1e3s", "9" * 40 + "s", "ms750"])
+def test_anything_else_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        parse_duration(text)
+
+
+@given(st.sampled_from(["1", "true", "yes", "on"]), st.sampled_from(["0", "false", "no", "off"]))
+def test_booleans_in_any_case(true: str, false: str) -> None:
+    assert parse_boolean(true.upper())
+    assert parse_boolean(true)
+    assert not parse_boolean(false.upper())
+    assert not parse_boolean(false)
+
+
+def test_every_problem_is_noted_and_no_value_is_repeated() -> None:
+    environment = Environment({"A": "maybe", "B": "0s", "C": "-1", "D": "70000", "E": "secret-value", "F": "x", "G": "  "})
+    assert environment.boolean("A", default=True) is True
+    assert environment.duration("B", 2.0) == 2.0
+    assert environment.integer("C", 7) == 7
+    assert environment.port("D", 80) == 80
+    assert environment.choice("E", ["json", "console"], "json") == "json"
+    assert environment.integer("F", 3) == 3
+    assert environment.text("G", "default") == "default"
+    assert environment.path("G") is None
+    problems = environment.statistics()
+    assert [problem.split()[0] for problem in problems] == ["A", "B", "C", "D", "E", "F"]
+    assert "secret-value" not in " ".join(problems)
+
+
+def test_readable_values_are_read() -> None:
+    environment = Environment({"A": " ON ", "B": "1m", "C": "10", "D": "0", "E": "Console", "P": "/x"})
+    assert environment.boolean("A", default=False) is True
+    assert environment.duration("B", 2.0) == 60.0
+    assert environment.integer("C", 7) == 10
+    assert environment.port("D", 80) == 0
+    assert environment.choice("E", ["json", "console"], "json") == "console"
+    assert str(environment.path("P")) == "/x"
+    assert environment.statistics() == ()
