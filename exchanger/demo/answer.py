@@ -1,0 +1,136 @@
+"""What came of a request, as one value: the expected and the observed answer are compared by equality and shown in the same words.
+
+Must not know: how requests are sent, or which scenario expects what.
+"""
+
+import enum
+import hashlib
+import json
+import re
+from typing import assert_never, final
+
+import attrs
+
+from exchanger.demo.http import Response, values_of
+from exchanger.demo.token_endpoint import CLIENT_ID
+from exchanger.demo.token_rules import Target
+from exchanger.demo.unsigned_jwt import bearer_of, claims_of
+
+_DIAGNOSTIC = re.compile(r"TXE-\d{4}")
+_SHOWN = 60  # characters of a body that is no JSON error
+
+
+@enum.unique
+class Reached(enum.Enum):
+    """Whether the upstream saw the request, and with which token, where none was exchanged."""
+
+    NOT = "not passed on"
+    WITHOUT_TOKEN = "passed on without a token"
+    WITH_ORIGINAL = "passed on with the original token"
+    WITH_OTHER = "passed on with a token that is neither the original nor exchanged for it"
+    WITH_BOTH = "passed on with the original token beside the exchanged one"
+
+
+@final
+@attrs.frozen
+class Exchanged:
+    """The upstream saw the request with a token that was exchanged for the caller's, for this target."""
+
+    target: Target
+
+
+Upstream = Reached | Exchanged
+
+
+@final
+@attrs.frozen
+class Answer:
+    """What the client got; ``body`` is "" where the upstream answered, for then its content is told by ``upstream``."""
+
+    status: int
+    body: str = ""
+    challenges: tuple[str, ...] = ()
+    upstream: Upstream = Reached.NOT
+    content_type: str = "application/json"
+
+
+def answer_of(response: Response, sent_token: str) -> Answer:
+    """Return what ``response`` says about a request that was sent with ``sent_token`` ("" for none)."""
+    body = response.body.decode("utf-8", "replace")
+    upstream = _upstream_of(body, sent_token) if response.status == 200 else Reached.NOT  # noqa: PLR2004 - the echo's only status
+    return Answer(
+        status=response.status,
+        body=body if upstream is Reached.NOT else "",
+        challenges=response.values("www-authenticate"),
+        upstream=upstream,
+        content_type=next(iter(response.values("content-type")), ""),
+    )
+
+
+def describe(answer: Answer) -> str:
+    """Return ``answer`` in a few words: what a line of the table has room for."""
+    match answer.upstream:
+        case Reached.NOT:
+            return " ".join((str(answer.status), _error_of(answer.body), *(f"[{challenge}]" for challenge in answer.challenges)))
+        case Exchanged(target):
+            return f"{answer.status} exchanged for {describe_target(target)}"
+        case Reached():
+            return f"{answer.status} {answer.upstream.value}"
+        case _:
+            assert_never(answer.upstream)
+
+
+def describe_target(target: Target) -> str:
+    """Return a target in words."""
+    parts = (("scope", target.scope), ("resource", " ".join(target.resources)), ("audience", " ".join(target.audiences)))
+    return ", ".join(f"{kind} {value}" for kind, value in parts if value) or "nothing"
+
+
+def exchanged_claims(response: Response) -> dict[str, object]:
+    """Return the claims of the token that the upstream saw, without the doubt that ``answer_of`` has removed; empty if there is none."""
+    return claims_of(bearer_of(next(iter(_authorizations(response.body.decode("utf-8", "replace")) or ("",))))) or {}
+
+
+def _upstream_of(body: str, sent_token: str) -> Upstream:
+    authorizations = _authorizations(body)
+    if authorizations is None:
+        return Reached.NOT
+    if not authorizations:
+        return Reached.WITHOUT_TOKEN
+    if authorizations == (f"Bearer {sent_token}",):
+        return Reached.WITH_ORIGINAL
+    # The whole echo is searched, not this header alone: a subject token must not reach the upstream under any name.
+    if sent_token and sent_token in body:
+        return Reached.WITH_BOTH
+    claims = claims_of(bearer_of(authorizations[0])) if len(authorizations) == 1 else None
+    digest = hashlib.sha256(sent_token.encode()).hexdigest()[:16]
+    if claims is None or claims.get("subject_token_sha256") != digest or claims.get("azp") != CLIENT_ID:
+        return Reached.WITH_OTHER
+    return Exchanged(Target(str(claims.get("scope", "")), _texts(claims.get("resource")), _texts(claims.get("aud"))))
+
+
+def _authorizations(body: str) -> tuple[str, ...] | None:
+    """Return the Authorization headers that the upstream saw; ``None`` when ``body`` is none of its answers."""
+    try:
+        seen = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(seen, dict) or not isinstance(seen.get("headers"), dict):
+        return None
+    found = [(str(name), text) for name, value in seen["headers"].items() for text in _texts(value)]
+    return values_of(tuple(found), "authorization")
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(str(item) for item in value) if isinstance(value, list) else ()
+
+
+def _error_of(body: str) -> str:
+    try:
+        error = json.loads(body)["error"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return body[:_SHOWN] or "(empty)"
+    diagnostic = _DIAGNOSTIC.search(body)
+    return f"{error} {diagnostic.group()}" if diagnostic else str(error)

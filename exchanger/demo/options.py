@@ -1,0 +1,66 @@
+"""What ``exchanger demo`` can be told on its command line.
+
+Must not know: what is done with it.
+"""
+
+import argparse
+from typing import final
+
+import attrs
+
+START_TIMEOUT = 30.0  # seconds until everything has to work; a loaded machine takes five
+MAX_PORT = 65_535
+
+
+@final
+@attrs.frozen
+class DemoOptions:
+    """Ports are on the loopback address, 0 for a free one; ``start_timeout`` is in seconds."""
+
+    check: bool = False
+    envoy_port: int = 0
+    grpc_port: int = 0
+    metrics_port: int = 0
+    token_port: int = 0
+    upstream_port: int = 0
+    start_timeout: float = START_TIMEOUT
+
+
+_PORTS = (
+    ("--envoy-port", "port of the gateway"),
+    ("--grpc-port", "port of the service"),
+    ("--metrics-port", "port of the service's metrics"),
+    ("--token-port", "port of the fake token endpoint"),
+    ("--upstream-port", "port of the upstream"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the demo's options to ``parser``."""
+    parser.add_argument("--check", action="store_true", help="run the scenarios, print what came of them, and end with status 0 or 1")
+    for flag, text in _PORTS:
+        parser.add_argument(flag, type=_port, default=0, metavar="PORT", help=f"{text} (default: a free one)")
+    parser.add_argument(
+        "--start-timeout", type=_seconds, default=START_TIMEOUT, metavar="SECONDS", help="how long starting may take (default: %(default)g)"
+    )
+
+
+def options_of(namespace: argparse.Namespace) -> DemoOptions:
+    """Return the options that ``parser`` has read."""
+    return DemoOptions(**{field.name: getattr(namespace, field.name) for field in attrs.fields(DemoOptions)})
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= MAX_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to {MAX_PORT}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds

@@ -1,0 +1,79 @@
+"""The service as the demo starts it: its environment, its issuer profiles, its policy folder.
+
+Must not know: how the service works; everything goes through its documented environment.
+"""
+
+import importlib.resources
+import os
+import sys
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from exchanger.demo.envoy import LOOPBACK
+from exchanger.demo.token_endpoint import CLIENT_ID, CLIENT_SECRET
+from exchanger.demo.token_rules import MALFORMED_PATH, SLOW_PATH, TOKEN_PATH
+
+SERVICE_COMMAND = (sys.executable, "-m", "exchanger", "serve")
+
+# What a Python program needs to start where this one did. Nothing else is handed on: an OTEL_ or proxy variable of the terminal would
+# change what the demo shows.
+_INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV")
+
+
+def base_environment() -> tuple[tuple[str, str], ...]:
+    """Return the variables that every process of the demo inherits."""
+    return tuple((name, os.environ[name]) for name in _INHERITED if name in os.environ)
+
+
+def service_environment(*, grpc_port: int, metrics_port: int, policy: Path, issuers: Path) -> tuple[tuple[str, str], ...]:
+    """Return the service's whole environment for these loopback ports, policy folder and issuer profiles."""
+    return (
+        *base_environment(),
+        ("GRPC_HOST", LOOPBACK),
+        ("GRPC_PORT", str(grpc_port)),
+        ("LOG_DECISIONS", "all"),
+        ("METRICS_ENABLED", "true"),
+        ("METRICS_PORT", str(metrics_port)),
+        ("POLICY_DIRECTORY", str(policy)),
+        ("POLICY_SOURCE", "directory"),
+        ("PYTHONUNBUFFERED", "1"),
+        ("TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT", "true"),
+        ("TOKEN_EXCHANGE_ISSUER_PROFILES_FILE", str(issuers)),
+    )
+
+
+def issuer_profiles(token_port: int) -> dict[str, object]:
+    """Return the issuer profiles document; every profile is the fake token endpoint, on one of its paths or with other credentials."""
+    return {
+        "issuers": [
+            _issuer("demo", token_port, TOKEN_PATH),
+            _issuer("demo-post", token_port, TOKEN_PATH, method="client_secret_post"),
+            _issuer("demo-old-secret", token_port, TOKEN_PATH, secret="from-before-the-rotation"),  # noqa: S106 - wrong on purpose
+            _issuer("demo-slow", token_port, SLOW_PATH),
+            _issuer("demo-malformed", token_port, MALFORMED_PATH),
+        ]
+    }
+
+
+def write_sample_policy(folder: Path) -> None:
+    """Copy the sample policy, one file a team, into the new folder ``folder``."""
+    folder.mkdir()
+    for file in sample_policy():
+        (folder / file.name).write_text(file.read_text("utf-8"), "utf-8")
+
+
+def sample_policy() -> list[Traversable]:
+    """Return the sample policy's files."""
+    packaged = importlib.resources.files("exchanger.demo") / "policy"
+    return sorted((file for file in packaged.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
+
+
+def _issuer(name: str, port: int, path: str, *, method: str = "client_secret_basic", secret: str = CLIENT_SECRET) -> dict[str, str]:
+    return {
+        "name": name,
+        "tokenEndpoint": f"http://{LOOPBACK}:{port}{path}",
+        "bearerRealm": "exchanger-demo",
+        "tokenEndpointAuthMethod": method,
+        "clientID": CLIENT_ID,
+        "clientSecret": secret,
+    }

@@ -1,0 +1,145 @@
+"""Puts everything on stage: servers, service and gateway, in the order in which each needs the other, all in the nursery that is handed in.
+
+Must not know: signals, scenarios other than the one that tells readiness, or what is shown.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import final
+
+import attrs
+import trio
+
+from exchanger.demo.answer import answer_of, describe, exchanged_claims
+from exchanger.demo.client import fetch
+from exchanger.demo.display import Progress
+from exchanger.demo.echo import run_echo
+from exchanger.demo.envoy import LOOPBACK, bootstrap, envoy_command
+from exchanger.demo.faults import DemoError, NoAnswerError
+from exchanger.demo.options import DemoOptions
+from exchanger.demo.processes import Child, ChildStatistics
+from exchanger.demo.scenarios import READINESS
+from exchanger.demo.service import base_environment, issuer_profiles, service_environment, write_sample_policy
+from exchanger.demo.site import Site, free_ports, make_subjects, request_of
+from exchanger.demo.token_endpoint import run_fake_token_endpoint
+
+READY_POLL = 0.1  # seconds between two looks; service and gateway take one to three seconds to start
+READY_REQUEST = 2.0  # seconds for one look: beyond the gateway's 1 s for the service
+
+
+@final
+@attrs.frozen
+class Programs:
+    """What is run: the service's command line and the gateway's binary."""
+
+    service: tuple[str, ...]
+    envoy: str
+
+
+@final
+@attrs.frozen
+class StageStatistics:
+    """What became of the two processes."""
+
+    service: ChildStatistics
+    gateway: ChildStatistics
+
+
+@attrs.define(eq=False)
+class Stage:
+    """A demo that is set up: where it is, and its two processes."""
+
+    site: Site
+    service: Child
+    gateway: Child
+
+    def statistics(self) -> StageStatistics:
+        """Return what became of the two processes."""
+        return StageStatistics(self.service.statistics(), self.gateway.statistics())
+
+
+async def set_up(nursery: trio.Nursery, options: DemoOptions, programs: Programs, folder: Path, progress: Progress) -> Stage:
+    """Start everything in ``nursery`` with its files in ``folder``; return when the processes exist, which is before they are ready.
+
+    Raises:
+        DemoError: a port is taken, or a program cannot be started.
+    """
+    progress.begin("token endpoint")
+    token_port = await _start_server(nursery, run_fake_token_endpoint, options.token_port)
+    progress.done(f"{LOOPBACK}:{token_port}")
+    progress.begin("upstream")
+    upstream_port = await _start_server(nursery, run_echo, options.upstream_port)
+    progress.done(f"{LOOPBACK}:{upstream_port}")
+
+    free = free_ports(3)
+    site = Site(
+        envoy_port=options.envoy_port or free[0],
+        grpc_port=options.grpc_port or free[1],
+        metrics_port=options.metrics_port or free[2],
+        token_port=token_port,
+        upstream_port=upstream_port,
+        policy=folder / "policy",
+        subjects=make_subjects(),
+    )
+    issuers, config = _write_files(folder, site)
+    environment = service_environment(grpc_port=site.grpc_port, metrics_port=site.metrics_port, policy=site.policy, issuers=issuers)
+    service = Child("service", programs.service, environment, folder / "service.log")
+    gateway = Child("Envoy", envoy_command(programs.envoy, config), base_environment(), folder / "envoy.log")
+    for child, port in ((service, site.grpc_port), (gateway, site.envoy_port)):
+        progress.begin(child.name)
+        await nursery.start(child.run)
+        progress.done(f"process {child.statistics().pid}, {LOOPBACK}:{port}")
+    return Stage(site, service, gateway)
+
+
+async def wait_ready(stage: Stage, progress: Progress, timeout: float) -> dict[str, object]:  # noqa: ASYNC109 - the option is named so
+    """Ask through the gateway until a token is exchanged; return the claims of the token that the upstream saw.
+
+    Args:
+        stage: what was set up. A process that ends meanwhile cancels this wait from its own task.
+        progress: moved with each look.
+        timeout: seconds.
+
+    Raises:
+        DemoError: it did not come up in time; the message has the ends of both logs.
+    """
+    progress.begin("readiness")
+    token = stage.site.subjects.valid
+    last = "nothing was asked"
+    started = trio.current_time()
+    with trio.move_on_after(timeout):
+        while True:
+            try:
+                response = await fetch(stage.site.envoy_port, request_of(READINESS.call, token), timeout=READY_REQUEST)
+            except NoAnswerError as error:
+                last = str(error)
+            else:
+                answer = answer_of(response, token)
+                if answer == READINESS.expected:
+                    progress.done(f"a token was exchanged after {trio.current_time() - started:.1f} s")
+                    return exchanged_claims(response)
+                last = describe(answer)
+            progress.tick()
+            await trio.sleep(READY_POLL)
+    tails = (f"  {child.name}:\n{child.log_tail()}" for child in (stage.service, stage.gateway))
+    raise DemoError("\n".join((f"not ready after {timeout:g} s (last answer: {last})", *tails)))
+
+
+async def _start_server(nursery: trio.Nursery, server: Callable[..., Awaitable[object]], port: int) -> int:
+    try:
+        started: int = await nursery.start(server, LOOPBACK, port)
+    except OSError as error:
+        raise DemoError(f"port {port} on {LOOPBACK} cannot be used: {error.strerror}") from error
+    return started
+
+
+def _write_files(folder: Path, site: Site) -> tuple[Path, Path]:
+    write_sample_policy(site.policy)
+    issuers = folder / "issuers.json"
+    issuers.write_text(json.dumps(issuer_profiles(site.token_port), indent=2), "utf-8")
+    config = folder / "envoy.json"
+    config.write_text(
+        json.dumps(bootstrap(listen=site.envoy_port, ext_authz=site.grpc_port, upstream=site.upstream_port), indent=2), "utf-8"
+    )
+    return issuers, config

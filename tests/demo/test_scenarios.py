@@ -1,0 +1,127 @@
+"""The scenarios, the sample policy and the token endpoint's rules speak of the same things."""
+
+from typing import cast
+
+from ruamel.yaml import YAML
+
+from exchanger.demo.answer import Exchanged
+from exchanger.demo.scenarios import READINESS, SCENARIOS, PolicyEdit
+from exchanger.demo.service import issuer_profiles, sample_policy
+from exchanger.demo.token_rules import RULES, TOKEN_PATHS, Target
+from exchanger.policy.document import parse_document
+from exchanger.values.entry import Source
+
+REQUIRED = {
+    "blue-success",
+    "coalescing",
+    "cors-preflight",
+    "expired-subject-token",
+    "explicit-deny",
+    "forbidden",
+    "invalid-grant",
+    "invalid-target",
+    "malformed",
+    "missing-bearer",
+    "options-bearer",
+    "options-missing-bearer",
+    "policy-edit",
+    "red-success",
+    "timeout",
+    "unauthorized",
+    "unmatched",
+    "yellow-success",
+}
+WITHOUT_ENTRY = {"unmatched"}
+Entry = dict[str, dict[str, object]]
+
+
+def documents() -> list[dict[str, dict[str, object]]]:
+    return [document for file in sample_policy() for document in YAML(typ="safe").load_all(file.read_text("utf-8"))]
+
+
+def entries() -> list[Entry]:
+    texts = [cast("str", document["data"]["config.yaml"]) for document in documents() if "data" in document]
+    return [entry for text in texts for entry in YAML(typ="safe").load(text)["entries"]]
+
+
+def entry_for(host: str, path: str) -> Entry | None:
+    """The longest prefix wins; methods play no part in the demo's scenarios."""
+    found = [entry for entry in entries() if entry["match"]["host"] == host and path.startswith(str(entry["match"]["pathPrefix"]))]
+    return max(found, key=lambda entry: len(str(entry["match"]["pathPrefix"])), default=None)
+
+
+def target_of(entry: Entry) -> Target:
+    exchange = cast("dict[str, list[str]]", entry["exchange"])
+    return Target(str(entry["exchange"].get("scope", "")), tuple(exchange.get("resources", ())), tuple(exchange.get("audiences", ())))
+
+
+def test_the_list_is_complete_and_names_are_unique() -> None:
+    names = [scenario.name for scenario in SCENARIOS]
+    assert set(names) >= REQUIRED
+    assert len(names) == len(set(names))
+    assert all(scenario.watch for scenario in SCENARIOS)
+    assert READINESS in SCENARIOS
+
+
+def test_each_scenario_meets_an_entry_of_the_sample_policy() -> None:
+    for scenario in SCENARIOS:
+        assert (entry_for(scenario.call.host, scenario.call.path) is None) == (scenario.name in WITHOUT_ENTRY), scenario.name
+
+
+def test_each_entry_is_met_by_a_scenario() -> None:
+    met = [entry_for(scenario.call.host, scenario.call.path) for scenario in SCENARIOS]
+    assert [entry for entry in entries() if entry not in met] == []
+
+
+def test_what_a_success_shows_is_what_the_policy_asks_for() -> None:
+    for scenario in SCENARIOS:
+        if isinstance(scenario.expected.upstream, Exchanged):
+            entry = entry_for(scenario.call.host, scenario.call.path)
+            assert entry is not None
+            assert scenario.expected.upstream.target == target_of(entry), scenario.name
+
+
+def test_each_entry_names_an_issuer_profile_and_each_profile_is_named() -> None:
+    profiles = cast("list[dict[str, str]]", issuer_profiles(1)["issuers"])
+    named = {str(entry["exchange"]["issuerRef"]) for entry in entries() if "exchange" in entry}
+    assert named == {profile["name"] for profile in profiles}
+    assert {profile["tokenEndpoint"] for profile in profiles} == {f"http://127.0.0.1:1{path}" for path in TOKEN_PATHS}
+
+
+def test_the_service_finds_nothing_wrong_with_the_sample_policy() -> None:
+    profiles = cast("list[dict[str, str]]", issuer_profiles(1)["issuers"])
+    names = frozenset(profile["name"] for profile in profiles)
+    for document in documents():
+        if "data" in document:
+            read = parse_document(
+                Source(str(document["metadata"]["namespace"]), "token-policy"), str(document["data"]["config.yaml"]), names
+            )
+            assert read.entries
+            assert read.regions == ()
+
+
+def test_each_rule_is_for_something_that_the_policy_asks_for() -> None:
+    targets = [target_of(entry) for entry in entries() if "exchange" in entry]
+    for rule in RULES:
+        if rule.path is None:
+            assert any(rule.matches("/token", target) for target in targets), rule
+
+
+def test_teams_have_namespaces_of_their_own_with_the_labels_that_select_them() -> None:
+    labels = {
+        "Namespace": {"ext-authz-token-exchange.magneticflux.net/policy": "enabled"},
+        "ConfigMap": {"ext-authz-token-exchange.magneticflux.net/enabled": "true"},
+    }
+    assert [file.name for file in sample_policy()] == ["blue.yaml", "red.yaml", "yellow.yaml"]
+    found = [(str(document["kind"]), document["metadata"]) for document in documents()]
+    assert [kind for kind, _ in found] == ["Namespace", "ConfigMap"] * 3
+    assert all(metadata["labels"] == labels[kind] for kind, metadata in found)
+    assert len({metadata.get("namespace", metadata["name"]) for _, metadata in found}) == 3
+
+
+def test_the_edit_changes_one_place_of_its_file() -> None:
+    files = {file.name: file.read_text("utf-8") for file in sample_policy()}
+    for scenario in SCENARIOS:
+        if isinstance(scenario, PolicyEdit):
+            assert files[scenario.file].count(scenario.old) == 1
+            assert scenario.new not in files[scenario.file]

@@ -1,0 +1,32 @@
+"""The environment in which the demo starts the service."""
+
+from pathlib import Path
+
+import pytest
+
+from exchanger.demo.service import sample_policy, service_environment, write_sample_policy
+
+
+def test_the_environment_is_the_demo_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example.com")
+    monkeypatch.setenv("GRPC_PORT", "1")
+    monkeypatch.setenv("PATH", "/bin")
+    pairs = service_environment(grpc_port=2, metrics_port=3, policy=Path("/p"), issuers=Path("/i"))
+    environment = dict(pairs)
+    assert len(environment) == len(pairs)
+    assert {name: environment[name] for name in ("GRPC_HOST", "GRPC_PORT", "PATH", "POLICY_SOURCE", "POLICY_DIRECTORY")} == {
+        "GRPC_HOST": "127.0.0.1",
+        "GRPC_PORT": "2",
+        "PATH": "/bin",
+        "POLICY_SOURCE": "directory",
+        "POLICY_DIRECTORY": "/p",
+    }
+    assert not {"OTEL_TRACES_EXPORTER", "HTTP_PROXY"} & set(environment)
+
+
+def test_the_sample_policy_is_copied_so_that_it_can_be_edited(tmp_path: Path) -> None:
+    write_sample_policy(tmp_path / "policy")
+    assert {file.name: file.read_text() for file in (tmp_path / "policy").iterdir()} == {
+        file.name: file.read_text("utf-8") for file in sample_policy()
+    }

@@ -1,0 +1,230 @@
+"""The fake token endpoint: what it issues, refuses, counts, and fails with."""
+
+import base64
+import hashlib
+import json
+from urllib.parse import quote_plus, urlencode
+
+import pytest
+import trio
+import trio.testing
+
+from exchanger.demo import token_endpoint
+from exchanger.demo.client import fetch
+from exchanger.demo.http import Request, Response
+from exchanger.demo.token_endpoint import CLIENT_ID, CLIENT_SECRET, GRANT_TYPE, TOKEN_LIFETIME, TokenEndpoint, run_fake_token_endpoint
+from exchanger.demo.token_rules import (
+    ACCESS_TOKEN_TYPE,
+    MALFORMED_PATH,
+    REFRESH_TOKEN_TYPE,
+    RULES,
+    SHARED_ANSWER,
+    SLOW_ANSWER,
+    SLOW_PATH,
+    TOKEN_PATH,
+    Target,
+    behaviour_for,
+)
+from exchanger.demo.unsigned_jwt import claims_of, encode
+
+NOW = 1_700_000_000
+SUBJECT = encode({"sub": "alice", "exp": NOW + 60})
+Fields = list[tuple[str, str]]
+
+
+def endpoint() -> TokenEndpoint:
+    return TokenEndpoint(clock=lambda: NOW)
+
+
+def basic(client_id: str = CLIENT_ID, client_secret: str = CLIENT_SECRET) -> str:
+    return "Basic " + base64.b64encode(f"{quote_plus(client_id)}:{quote_plus(client_secret)}".encode()).decode()
+
+
+def token_request(*fields: tuple[str, str], path: str = TOKEN_PATH, subject_token: str = SUBJECT, authorization: str = "") -> Request:
+    form: Fields = [("grant_type", GRANT_TYPE), ("subject_token", subject_token), ("subject_token_type", ACCESS_TOKEN_TYPE), *fields]
+    return Request("POST", path, (("authorization", authorization or basic()),), urlencode(form).encode())
+
+
+def error_of(response: Response) -> tuple[int, str]:
+    return response.status, json.loads(response.body)["error"]
+
+
+async def test_the_issued_token_shows_what_was_exchanged() -> None:
+    response = await endpoint().answer(
+        token_request(("scope", "read:orders"), ("resource", "https://a/"), ("audience", "x"), ("audience", "y"))
+    )
+    issued = json.loads(response.body)
+    claims = claims_of(issued.pop("access_token"))
+    assert issued == {"issued_token_type": ACCESS_TOKEN_TYPE, "token_type": "Bearer", "expires_in": TOKEN_LIFETIME}
+    assert claims is not None
+    assert claims.pop("jti")
+    assert claims == {
+        "iss": "https://issuer.example.com",
+        "sub": "alice",
+        "aud": ["x", "y"],
+        "scope": "read:orders",
+        "resource": ["https://a/"],
+        "azp": CLIENT_ID,
+        "act": {"sub": CLIENT_ID},
+        "iat": NOW,
+        "exp": NOW + TOKEN_LIFETIME,
+        "subject_token_sha256": hashlib.sha256(SUBJECT.encode()).hexdigest()[:16],
+    }
+    assert response.status == 200
+    assert response.values("cache-control") == ("no-store",)
+
+
+async def test_no_two_tokens_are_the_same() -> None:
+    asked = endpoint()
+    first, second = [await asked.answer(token_request(("scope", "a"))) for _ in range(2)]
+    assert first.body != second.body
+
+
+async def test_credentials_in_the_body_are_taken_too() -> None:
+    form = urlencode(
+        {"grant_type": GRANT_TYPE, "subject_token": SUBJECT, "scope": "a", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+    )
+    assert (await endpoint().answer(Request("POST", TOKEN_PATH, (), form.encode()))).status == 200
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        basic(client_secret="wrong"),
+        basic(client_id="wrong"),
+        "Basic " + base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()[:-4],
+        "Basic %%%",
+        "Basic w6k=",
+        "Bearer abc",
+        "Basic",
+    ],
+)
+async def test_other_credentials_are_refused_with_a_challenge(authorization: str) -> None:
+    response = await endpoint().answer(token_request(("scope", "a"), authorization=authorization))
+    assert error_of(response) == (401, "invalid_client")
+    assert response.values("www-authenticate") == ('Basic realm="demo-issuer"',)
+
+
+async def test_two_ways_of_authentication_at_once_are_refused() -> None:
+    response = await endpoint().answer(token_request(("scope", "a"), ("client_secret", CLIENT_SECRET)))
+    assert error_of(response) == (401, "invalid_client")
+
+
+async def test_no_credentials_are_refused() -> None:
+    response = await endpoint().answer(Request("POST", TOKEN_PATH, (), urlencode({"grant_type": GRANT_TYPE}).encode()))
+    assert error_of(response) == (401, "invalid_client")
+
+
+@pytest.mark.parametrize(
+    "subject_token",
+    [
+        encode({"sub": "alice", "exp": NOW}),
+        encode({"sub": "alice"}),
+        encode({"sub": "alice", "exp": "soon"}),
+        encode({"exp": NOW + 60}),
+        encode({"sub": 7, "exp": NOW + 60}),
+        "garbage",
+        "",
+    ],
+)
+async def test_an_expired_or_foreign_subject_token_is_an_invalid_request(subject_token: str) -> None:
+    assert error_of(await endpoint().answer(token_request(("scope", "a"), subject_token=subject_token))) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"a", b"&".join(b"a=b" for _ in range(token_endpoint.MAX_FIELDS + 1))])
+async def test_a_body_that_is_no_form_is_an_invalid_request(body: bytes) -> None:
+    assert error_of(await endpoint().answer(Request("POST", TOKEN_PATH, (), body))) == (400, "invalid_request")
+
+
+async def test_another_grant_type_is_unsupported() -> None:
+    form = urlencode({"grant_type": "client_credentials", "scope": "a"})
+    response = await endpoint().answer(Request("POST", TOKEN_PATH, (("authorization", basic()),), form.encode()))
+    assert error_of(response) == (400, "unsupported_grant_type")
+
+
+@pytest.mark.parametrize(("method", "target", "status"), [("GET", TOKEN_PATH, 405), ("POST", "/other", 404), ("GET", "/", 404)])
+async def test_other_requests_are_refused(method: str, target: str, status: int) -> None:
+    assert (await endpoint().answer(Request(method, target))).status == status
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        (("scope", "openid read:archive"), (400, "invalid_grant")),
+        (("resource", "https://nowhere.example.com/"), (400, "invalid_target")),
+        (("audience", "payroll-api"), (403, "access_denied")),
+    ],
+)
+async def test_refusals_by_scope_resource_and_audience(field: tuple[str, str], expected: tuple[int, str]) -> None:
+    assert error_of(await endpoint().answer(token_request(field))) == expected
+
+
+async def test_an_error_that_is_not_oauth() -> None:
+    response = await endpoint().answer(token_request(("audience", "closed-api")))
+    assert (response.status, json.loads(response.body)) == (503, {"status": "maintenance"})
+
+
+async def test_malformed_json_by_path() -> None:
+    response = await endpoint().answer(token_request(("scope", "a"), path=MALFORMED_PATH))
+    assert response.status == 200
+    with pytest.raises(ValueError, match="Unterminated"):
+        json.loads(response.body)
+
+
+async def test_answers_that_lack_a_token_or_are_of_another_type() -> None:
+    async def issued(audience: str) -> dict[str, object]:
+        response = await endpoint().answer(token_request(("audience", audience)))
+        assert response.status == 200
+        body: dict[str, object] = json.loads(response.body)
+        return body
+
+    assert "access_token" not in await issued("forgetful-api")
+    assert (await issued("not-bearer-api"))["token_type"] == "N_A"
+    assert (await issued("refresh-api"))["issued_token_type"] == REFRESH_TOKEN_TYPE
+
+
+@pytest.mark.parametrize(("path", "scope", "delay"), [(SLOW_PATH, "a", SLOW_ANSWER), (TOKEN_PATH, "read:digest", SHARED_ANSWER)])
+async def test_slow_answers(path: str, scope: str, delay: float, autojump_clock: trio.testing.MockClock) -> None:
+    assert (await endpoint().answer(token_request(("scope", scope), path=path))).status == 200
+    assert trio.current_time() == delay
+
+
+async def test_requests_are_counted_by_subject_and_target() -> None:
+    asked = endpoint()
+    bob = encode({"sub": "bob", "exp": NOW + 60})
+    for request in (
+        token_request(("scope", "a")),
+        token_request(("scope", "a")),
+        token_request(("scope", "b")),
+        token_request(("scope", "a"), subject_token=bob),
+    ):
+        await asked.answer(request)
+    response = await asked.answer(Request("GET", "/stats?x"))
+    assert [(count["subject"], count["target"]["scope"], count["requests"]) for count in json.loads(response.body)] == [
+        ("alice", "a", 2),
+        ("alice", "b", 1),
+        ("bob", "a", 1),
+    ]
+    assert SUBJECT.encode() not in response.body
+
+
+async def test_counts_are_bounded_and_the_oldest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_endpoint, "MAX_COUNTED", 2)
+    asked = endpoint()
+    for scope in ("a", "b", "c"):
+        await asked.answer(token_request(("scope", scope)))
+    assert [count.target.scope for count in asked.statistics()] == ["b", "c"]
+
+
+async def test_it_runs_alone() -> None:
+    async with trio.open_nursery() as nursery:
+        port: int = await nursery.start(run_fake_token_endpoint, "127.0.0.1", 0)
+        response = await fetch(port, Request("GET", "/stats", (("Host", "h"),)), timeout=5)
+        nursery.cancel_scope.cancel()
+    assert json.loads(response.body) == []
+
+
+def test_every_rule_is_the_one_that_applies_to_its_own_path_and_target() -> None:
+    for rule in RULES:
+        target = Target(rule.scope or "", (rule.resource,) if rule.resource else (), (rule.audience,) if rule.audience else ())
+        assert behaviour_for(rule.path or TOKEN_PATH, target) is rule.behaviour

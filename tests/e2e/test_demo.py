@@ -1,0 +1,156 @@
+"""``python -m exchanger demo`` as users run it: the service, a real Envoy, and everything gone afterwards."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from exchanger.demo.scenarios import SCENARIOS
+
+pytestmark = [
+    pytest.mark.envoy,
+    pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for left-over processes in /proc"),
+]
+
+WHOLE_RUN = 120.0  # seconds for anything the demo does in these tests: it takes about six on an idle machine
+ENDING = 20.0  # seconds from a signal to the end: the demo's own bounds are 10 s to ask and 5 s to kill
+
+
+@attrs.define(eq=False)
+class Demo:
+    """A demo in a process of its own; all of its files, and those of its children, are below ``folder``."""
+
+    process: trio.Process
+    folder: Path
+    text: str = ""
+
+    async def until(self, pattern: str) -> None:
+        """Read until ``pattern`` was said."""
+        assert self.process.stdout is not None
+        with trio.fail_after(WHOLE_RUN):
+            while not re.search(pattern, self.text):
+                chunk = await self.process.stdout.receive_some()
+                assert chunk, f"ended without {pattern!r}:\n{self.text}"
+                self.text += chunk.decode()
+
+    async def end(self, bound: float) -> int:
+        """Read the rest, and return the exit status."""
+        assert self.process.stdout is not None
+        with trio.fail_after(bound):
+            async for chunk in self.process.stdout:
+                self.text += chunk.decode()
+            return await self.process.wait()
+
+    def assert_nothing_is_left(self) -> None:
+        assert processes_with(self.folder) == []
+        assert list(self.folder.iterdir()) == []
+
+
+def processes_with(folder: Path) -> list[int]:
+    """The processes whose environment names ``folder``: the demo's own, for it hands on TMPDIR."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                environment = (entry / "environ").read_bytes()
+            except OSError:
+                continue  # it has ended, or belongs to someone else
+            if os.fsencode(folder) in environment:
+                found.append(int(entry.name))
+    return found
+
+
+@asynccontextmanager
+async def demo(folder: Path, *arguments: str) -> AsyncIterator[Demo]:
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", "exchanger", "demo", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "TMPDIR": str(folder)},
+        start_new_session=True,
+    )
+    try:
+        yield Demo(process, folder)
+    finally:
+        for pid in processes_with(folder):  # only after a failed test: nothing of it may stay for the next one
+            os.kill(pid, signal.SIGKILL)
+        with trio.CancelScope(shield=True):
+            await process.wait()
+        if process.stdout is not None:
+            with trio.CancelScope(shield=True):
+                await process.stdout.aclose()
+
+
+async def test_every_check_is_as_expected(tmp_path: Path) -> None:
+    async with demo(tmp_path, "--check") as checked:
+        status = await checked.end(WHOLE_RUN)
+        assert status == 0, checked.text
+        rows = re.findall(r"^(ok|FAIL) +([a-z-]+) ", checked.text, re.MULTILINE)
+        assert rows == [("ok", scenario.name) for scenario in SCENARIOS] + [("ok", "service-stop")], checked.text
+        checked.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("moment", ["token endpoint", "service …", "Envoy …", "readiness …"])
+async def test_a_signal_during_the_start_leaves_nothing(moment: str, number: signal.Signals, status: int, tmp_path: Path) -> None:
+    async with demo(tmp_path) as started:
+        await started.until(moment)
+        started.process.send_signal(number)
+        assert await started.end(ENDING) == status, started.text
+        started.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_while_it_runs_ends_everything_cleanly(number: signal.Signals, tmp_path: Path) -> None:
+    async with demo(tmp_path) as running:
+        await running.until("Ctrl-C ends everything")
+        assert len(processes_with(tmp_path)) == 3
+        running.process.send_signal(number)
+        assert await running.end(ENDING) == 0, running.text
+        assert "ended: service exit status 0" in running.text
+        running.assert_nothing_is_left()
+
+
+async def test_a_killed_service_ends_the_demo(tmp_path: Path) -> None:
+    async with demo(tmp_path) as running:
+        await running.until("Ctrl-C ends everything")
+        pids = re.findall(r"service: process (\d+)", running.text)
+        os.kill(int(pids[0]), signal.SIGKILL)
+        assert await running.end(ENDING) == 1, running.text
+        assert "service ended by itself (signal 9)" in running.text
+        running.assert_nothing_is_left()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the lines to try are curl's")
+async def test_the_lines_to_try_can_be_tried(tmp_path: Path) -> None:
+    async with demo(tmp_path) as running:
+        await running.until("Ctrl-C ends everything")
+        exports = re.findall(r"^  (export .*)$", running.text, re.MULTILINE)
+        lines = dict(re.findall(r"^  # ([a-z-]+): .*\n  # => .*\n  (.*)$", running.text, re.MULTILINE))
+        assert len(exports) == 4
+        assert list(lines) == [scenario.name for scenario in SCENARIOS]
+
+        async def tried(name: str) -> str:
+            script = "; ".join((*exports, lines[name]))
+            return (await trio.run_process(["sh", "-c", script], capture_stdout=True)).stdout.decode()
+
+        with trio.fail_after(WHOLE_RUN):
+            success = await tried("yellow-success")
+            assert '"scope": "read:orders"' in success
+            assert '"azp": "exchanger-demo"' in success
+            assert "login.example.com" not in success
+            assert (await tried("explicit-deny")).startswith("HTTP/1.1 403")
+            assert 'www-authenticate: Bearer realm="exchanger-demo"' in await tried("missing-bearer")
+            assert "TXE-2001" in await tried("expired-subject-token")
+            assert '"scope": "read:orders:edited"' in await tried("policy-edit")
+        running.process.send_signal(signal.SIGINT)
+        assert await running.end(ENDING) == 0
