@@ -26,6 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that ``arguments`` (default: the process's) name and return its exit status."""
     parser = _parser()
     namespace = parser.parse_args(arguments)
+    try:
+        return _run(namespace, parser)
+    except KeyboardInterrupt:  # before a command took over the signals
+        return _INTERRUPTED
+
+
+def _run(namespace: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     match namespace.command:
         case "serve":
             return _serve()
@@ -108,8 +115,5 @@ def _pre_stop_sleep(duration: str) -> int:
     except ValueError as error:
         print(f"exchanger pre-stop-sleep: {duration!r} {error}", file=sys.stderr)
         return _USAGE_ERROR
-    try:
-        time.sleep(seconds)
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+    time.sleep(seconds)
     return 0

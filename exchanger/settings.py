@@ -139,7 +139,7 @@ def _metrics(environment: Environment) -> MetricsSettings:
         environment.problem("METRICS_PATH must start with /")
     return MetricsSettings(
         enabled=environment.boolean("METRICS_ENABLED", default=False),
-        host=None,
+        host=environment.text("METRICS_HOST") or None,
         port=environment.port("METRICS_PORT", 3002),
         path=path,
     )

@@ -4,6 +4,7 @@ Two nurseries, one inside the other: what others lean on (log writer, metrics, t
 endpoint). A fault in any part ends both, and with them the process.
 """
 
+import gc
 import signal
 from collections.abc import AsyncIterator
 from typing import Final, final
@@ -80,7 +81,7 @@ class Supervisor:
         self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers())
         self._server = GrpcServer(settings.grpc, self._routes(), on_fault=self._handler_fault)
         self._source = DirectorySource(settings.directory, frozenset(settings.decision.issuers), self._policy, _SourceLog(self._log))
-        self._policy.on_change(lambda _snapshot: self._board.set_ready())
+        self._policy.on_change(self._ready)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain; a second signal ends the drain.
@@ -143,6 +144,14 @@ class Supervisor:
 
     def _snapshot(self) -> PolicySnapshot:
         return self._policy.snapshot or PolicySnapshot.EMPTY
+
+    def _ready(self, _snapshot: PolicySnapshot) -> None:
+        if not self._board.serving:
+            # What was built until now lives as long as the process, and most of it is policy: the collector need not look at it again and
+            # again while requests are answered. Later versions share nearly all of it.
+            gc.collect()
+            gc.freeze()
+        self._board.set_ready()
 
     def _health_checked(self, service: str, serving: bool) -> None:  # noqa: FBT001 - the signature that Health calls
         if self.settings.log_health_checks:

@@ -33,6 +33,7 @@ def service_environment(*, grpc_port: int, metrics_port: int, policy: Path, issu
         ("GRPC_PORT", str(grpc_port)),
         ("LOG_DECISIONS", "all"),
         ("METRICS_ENABLED", "true"),
+        ("METRICS_HOST", LOOPBACK),
         ("METRICS_PORT", str(metrics_port)),
         ("POLICY_DIRECTORY", str(policy)),
         ("POLICY_SOURCE", "directory"),

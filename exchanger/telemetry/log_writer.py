@@ -73,7 +73,7 @@ class LogWriter:
     _noticed: int = attrs.field(default=0, init=False)
     _notice_after: float = attrs.field(default=0.0, init=False)
     _awake: bool = attrs.field(default=False, init=False)
-    _ending: bool = attrs.field(default=False, init=False)
+    _end: trio.Event = attrs.field(factory=trio.Event, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
     _loop: trio.lowlevel.TrioToken | None = attrs.field(default=None, init=False)
     _loop_thread: int = attrs.field(default=0, init=False)
@@ -115,7 +115,7 @@ class LogWriter:
             try:
                 await trio.sleep_forever()
             finally:
-                self._ending = True
+                self._end.set()
                 self._wake.set()
                 last_words.deadline = trio.current_time() + FLUSH_S
 
@@ -126,10 +126,10 @@ class LogWriter:
 
     async def _write_batches(self, last_words: trio.CancelScope) -> None:
         with last_words:
-            while not self._ending:
+            while not self._end.is_set():
                 await self._wake.wait()
-                if not self._ending:
-                    await trio.sleep(BATCH_S)
+                with trio.move_on_after(BATCH_S):
+                    await self._end.wait()
                 await self._write_batch()
             while self._lines:  # they came while the batch before was being written
                 await self._write_batch()
@@ -147,7 +147,7 @@ class LogWriter:
             self._awake = False
             self._wake = trio.Event()
         now = trio.current_time()
-        if self._dropped > self._noticed and (self._ending or now >= self._notice_after):
+        if self._dropped > self._noticed and (self._end.is_set() or now >= self._notice_after):
             lines.append(self._notice(self._dropped - self._noticed))
             self._noticed = self._dropped
             self._notice_after = now + NOTICE_S

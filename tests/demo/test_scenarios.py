@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from ruamel.yaml import YAML
+import yaml
 
 from exchanger.demo.answer import Exchanged
 from exchanger.demo.scenarios import READINESS, SCENARIOS, PolicyEdit
@@ -41,7 +41,7 @@ def documents() -> list[dict[str, dict[str, object]]]:
 
 def entries() -> list[Entry]:
     texts = [cast("str", document["data"]["config.yaml"]) for document in documents() if "data" in document]
-    return [entry for text in texts for entry in YAML(typ="safe").load(text)["entries"]]
+    return [entry for text in texts for entry in yaml.safe_load(text)["entries"]]
 
 
 def entry_for(host: str, path: str) -> Entry | None:

@@ -1,0 +1,64 @@
+"""A client on grpcio, run as a program of its own: prints one JSON object with what it saw. Usage: grpcio_client.py PORT."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import grpc
+
+TIMEOUT = 20.0
+
+
+def plain(data: bytes) -> bytes:
+    return data
+
+
+def outcome(call: Callable[[], object]) -> object:
+    try:
+        result = call()
+    except grpc.RpcError as error:
+        return [error.code().name, error.details()]
+    if isinstance(result, bytes):
+        return result.decode()
+    assert isinstance(result, list)
+    return [item.decode() for item in result]
+
+
+def stuttering(*messages: bytes) -> Iterator[bytes]:
+    for message in messages:
+        time.sleep(0.01)
+        yield message
+
+
+def main(port: int) -> dict[str, object]:
+    options = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
+        say, wait = (channel.unary_unary(f"/test.Echo/{name}", plain, plain) for name in ("Say", "Wait"))
+        split, flood = (channel.unary_stream(f"/test.Texts/{name}", plain, plain) for name in ("Split", "Flood"))
+        join = channel.stream_unary("/test.Texts/Join", plain, plain)
+        echo = channel.stream_stream("/test.Texts/Echo", plain, plain)
+        seen: dict[str, object] = {}
+        seen["unary"] = outcome(lambda: say(b"hello", timeout=TIMEOUT))
+        seen["empty"] = outcome(lambda: say(b"", timeout=TIMEOUT))
+        seen["large"] = len(say(bytes(4 * 1024 * 1024), timeout=TIMEOUT))
+        seen["too large"] = outcome(lambda: say(bytes(5 * 1024 * 1024), timeout=TIMEOUT))
+        seen["compressed"] = outcome(lambda: say(b"x" * 10_000, timeout=TIMEOUT, compression=grpc.Compression.Gzip))
+        seen["unknown"] = outcome(lambda: channel.unary_unary("/test.Echo/Unknown", plain, plain)(b"", timeout=TIMEOUT))
+        seen["deadline"] = outcome(lambda: wait(b"forever", timeout=0.05))
+        seen["many"] = sorted(future.result().decode() for future in [say.future(b"%d" % number, timeout=TIMEOUT) for number in range(50)])
+        seen["refused"] = outcome(lambda: say(b"refuse", timeout=TIMEOUT))
+        seen["fault"] = outcome(lambda: say(b"fail", timeout=TIMEOUT))
+        seen["split"] = outcome(lambda: list(split(b"\n\5a b c", timeout=TIMEOUT)))
+        seen["join"] = outcome(lambda: join(stuttering(b"\n\1a", b"\n\1b"), timeout=TIMEOUT))
+        seen["join early"] = outcome(lambda: join(stuttering(b"\n\1a", b"\n\4stop", *[b"\n\1x"] * 5), timeout=TIMEOUT))
+        seen["echo"] = outcome(lambda: list(echo(stuttering(b"\n\1a", b"\n\1b", b"\n\1c"), timeout=TIMEOUT)))
+        stream = flood(b"\n\1x", timeout=TIMEOUT)
+        seen["flood"] = sum(len(next(stream)) for _ in range(20_000))
+        stream.cancel()
+        seen["after"] = outcome(lambda: say(b"still here", timeout=TIMEOUT))
+        return seen
+
+
+if __name__ == "__main__":
+    json.dump(main(int(sys.argv[1])), sys.stdout)

@@ -1,0 +1,92 @@
+import errno
+import socket
+from contextlib import aclosing
+from typing import cast
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from exchanger.grpc import listeners
+from exchanger.grpc.listeners import accepted, bind
+
+
+class Listener:
+    """A listener that has these things to report, one after the other."""
+
+    def __init__(self, *news: OSError | socket.socket) -> None:
+        self.news = list(news)
+
+    def accept(self) -> tuple[socket.socket, None]:
+        item = self.news.pop(0)
+        if isinstance(item, OSError):
+            raise item
+        return item, None
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+async def test_a_lack_of_descriptors_is_waited_out(number: int, autojump_clock: MockClock) -> None:
+    with socket.socket() as connected:
+        listener = Listener(OSError(number, "none left"), OSError(number, "none left"), connected)
+        before = trio.current_time()
+        async with aclosing(accepted(cast("socket.socket", listener))) as sockets:
+            assert await anext(sockets) is connected
+        assert trio.current_time() - before == pytest.approx(0.2)
+
+
+async def test_a_connection_that_broke_before_it_was_accepted_is_passed_over(autojump_clock: MockClock) -> None:
+    with socket.socket() as connected:
+        listener = Listener(OSError(errno.ECONNABORTED, "gone"), OSError(errno.EPROTO, "gone"), connected)
+        before = trio.current_time()
+        async with aclosing(accepted(cast("socket.socket", listener))) as sockets:
+            assert await anext(sockets) is connected
+        assert trio.current_time() == before
+
+
+async def test_one_port_for_all_addresses() -> None:
+    bound = await bind(None, 0)
+    assert len({listener.getsockname()[1] for listener in bound}) == 1
+    assert all(not listener.getblocking() for listener in bound)
+    for listener in bound:
+        listener.close()
+
+
+async def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = listeners._listen
+
+    def listen(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EADDRNOTAVAIL, "no such address")
+        return real(family, kind, protocol, address)
+
+    monkeypatch.setattr(listeners, "_listen", listen)
+    bound = await bind(None, 0)
+    assert [listener.family for listener in bound] == [socket.AF_INET]
+    bound[0].close()
+    with pytest.raises(OSError, match="no such address"):
+        await bind("::1", 0)
+
+
+async def test_a_machine_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    def listen(*_: object) -> socket.socket:
+        raise OSError(errno.EAFNOSUPPORT, "nothing here")
+
+    monkeypatch.setattr(listeners, "_listen", listen)
+    with pytest.raises(OSError, match="nothing here"):
+        await bind(None, 0)
+
+
+async def test_sockets_are_given_back_when_one_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[socket.socket] = []
+
+    def listen(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+        if made:
+            raise OSError(errno.EADDRINUSE, "busy")
+        made.append(socket.socket(family, kind, protocol))
+        made[0].bind(address)
+        return made[0]
+
+    monkeypatch.setattr(listeners, "_listen", listen)
+    with pytest.raises(OSError, match="busy"):
+        await bind(None, 0)
+    assert made[0].fileno() == -1
