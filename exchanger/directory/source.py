@@ -110,16 +110,16 @@ class DirectorySource:
     async def _notifications(self) -> AsyncGenerator[None]:
         """Yield when something may have changed, and every ``RESCAN_S`` in any case."""
         while True:
-            changes = watchfiles.awatch(
-                self.settings.path,
-                watch_filter=None,
-                debounce=int(DEBOUNCE_S * 1000),
-                step=int(DEBOUNCE_S * 500),
-                rust_timeout=int(RESCAN_S * 1000),
-                yield_on_timeout=True,
-                ignore_permission_denied=True,
-            )
             try:
+                changes = watchfiles.awatch(
+                    self.settings.path,
+                    watch_filter=None,
+                    debounce=int(DEBOUNCE_S * 1000),
+                    step=int(DEBOUNCE_S * 500),
+                    rust_timeout=int(RESCAN_S * 1000),
+                    yield_on_timeout=True,
+                    ignore_permission_denied=True,
+                )
                 async with aclosing(changes) as batches:
                     async for _ in batches:
                         yield

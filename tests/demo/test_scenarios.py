@@ -36,7 +36,7 @@ Entry = dict[str, dict[str, object]]
 
 
 def documents() -> list[dict[str, dict[str, object]]]:
-    return [document for file in sample_policy() for document in YAML(typ="safe").load_all(file.read_text("utf-8"))]
+    return [document for file in sample_policy() for document in yaml.safe_load_all(file.read_text("utf-8"))]
 
 
 def entries() -> list[Entry]:

@@ -35,7 +35,8 @@ def config_map(document: str, name: str = "policy") -> str:
     """Return the manifest of a selected ConfigMap in the namespace ``team``."""
     body = "".join(f"    {line}\n" for line in document.strip().splitlines())
     labels = '{ext-authz-token-exchange.magneticflux.net/enabled: "true"}'
-    return f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: team\n  labels: {labels}\ndata:\n  config.yaml: |\n{body}"
+    metadata = f"metadata:\n  name: {name}\n  namespace: team\n  labels: {labels}\n"
+    return f"apiVersion: v1\nkind: ConfigMap\n{metadata}data:\n  config.yaml: |\n{body}"
 
 
 def free_port() -> int:
@@ -58,8 +59,8 @@ class Service:
 
     def call(self, path: str, message: bytes, timeout: float = 10) -> bytes:
         """Make a unary call with serialised messages."""
-        answer: bytes = self.channel.unary_unary(path)(message, timeout=timeout)
-        return answer
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(path)
+        return call(message, timeout=timeout)
 
     def check(self, path: str, host: str = "api.example.com", method: str = "GET", **headers: str) -> CheckResponse:
         """Ask as Envoy does."""

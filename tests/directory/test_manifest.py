@@ -1,0 +1,121 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exchanger.directory.manifest import MAX_FILE_BYTES, ConfigMap, Manifest, Namespace, UnreadableFile, read_manifests
+
+NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: team, labels: {a: b}}\n"
+METADATA = "metadata: {name: policy, namespace: team, labels: {c: d}}"
+CONFIG_MAP = f"apiVersion: v1\nkind: ConfigMap\n{METADATA}\ndata: {{config.yaml: text, other: x}}\n"
+TEAM = Namespace("team", (("a", "b"), ("kubernetes.io/metadata.name", "team")))
+POLICY = ConfigMap("team", "policy", (("c", "d"),), "text")
+
+
+def read(text: str, *, is_json: bool = False) -> tuple[Manifest, ...] | UnreadableFile:
+    return read_manifests(text.encode(), is_json=is_json)
+
+
+def test_documents_of_a_file() -> None:
+    assert read(f"{NAMESPACE}---\n{CONFIG_MAP}---\n") == (TEAM, POLICY)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "---\n", "# only a comment\n", "null"])
+def test_nothing_is_no_objects(text: str) -> None:
+    assert read(text) == ()
+
+
+def test_an_empty_json_file_is_no_objects() -> None:
+    assert read(" ", is_json=True) == ()
+
+
+def test_lists() -> None:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team", "labels": {"a": "b"}}}
+    metadata = {"name": "policy", "namespace": "team", "labels": {"c": "d"}}
+    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"config.yaml": "text"}}
+    document = json.dumps({"apiVersion": "v1", "kind": "List", "items": [namespace, config_map]})
+    assert read(document, is_json=True) == (TEAM, POLICY)
+    assert read(document) == (TEAM, POLICY)
+
+
+def test_items_of_a_typed_list_have_its_kind() -> None:
+    text = f"apiVersion: v1\nkind: ConfigMapList\nitems:\n- {METADATA}\n  data: {{config.yaml: text}}"
+    assert read(text) == (POLICY,)
+    assert read("apiVersion: v1\nkind: ConfigMapList\nitems:\n") == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: x}",
+        "apiVersion: apps/v1\nkind: Deployment\nspec: !custom {a: [1, 2.5, true]}",
+        "apiVersion: example.com/v1\nkind: ConfigMap\nmetadata: 5",
+        "resources: [a.yaml]",
+        "replicas: 3",
+    ],
+)
+def test_other_kinds_are_skipped(text: str) -> None:
+    assert read(text) == ()
+
+
+def test_a_namespace_is_the_default_one_where_none_is_given() -> None:
+    assert read("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}") == (ConfigMap("default", "x", (), None),)
+
+
+@pytest.mark.parametrize(
+    "data", ["data: {}", "data:", "data: {config.yaml: 5}", "data: {config.yaml: [a]}", "binaryData: {config.yaml: eA==}"]
+)
+def test_a_document_that_is_no_text_is_none(data: str) -> None:
+    assert read(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x, namespace: y}}\n{data}") == (ConfigMap("y", "x", (), None),)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: [", "not YAML"),
+        ("a: 1\na: 2", "duplicate keys"),
+        ("[a]", "document 0 is not a mapping"),
+        (f"{NAMESPACE}---\ntext", "document 1 is not a mapping"),
+        ("kind: ConfigMap", "apiVersion and kind"),
+        ("apiVersion: v1", "apiVersion and kind"),
+        ("apiVersion: v1\nkind: 5", "apiVersion and kind"),
+        ("apiVersion: v1\nkind: ConfigMap", "metadata is missing"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: x}", "metadata.name"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ''}", "metadata.name"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, labels: {enabled: true}}", "in quotes"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, labels: [a]}", "metadata.labels"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: 5}", "metadata.namespace"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: [a]", "data is no mapping"),
+        ("apiVersion: v1\nkind: List\nitems: 5", "items are not a list"),
+        ("apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: List, items: []}]", "items are not a list"),
+        ("apiVersion: v1\nkind: List\nitems: [5]", "document 0, item 0 is not a mapping"),
+        ("- " * 1000, "nest"),
+    ],
+)
+def test_unreadable_files_say_why(text: str, reason: str) -> None:
+    found = read(text)
+    assert isinstance(found, UnreadableFile)
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"{", "not JSON"),
+        (b'{"a": 1, "a": 2}', "duplicate keys"),
+        (b"[" * 100_000, "not JSON"),
+        (b"1" * 5000, "not JSON"),
+        (b"\xff", "not UTF-8"),
+        (b" " * (MAX_FILE_BYTES + 1), "larger than"),
+    ],
+)
+def test_unreadable_json_files_say_why(data: bytes, reason: str) -> None:
+    found = read_manifests(data, is_json=True)
+    assert isinstance(found, UnreadableFile)
+    assert reason in found.reason
+
+
+@given(st.one_of(st.binary(), st.text().map(str.encode)), st.booleans())
+def test_any_bytes_are_manifests_or_a_reason(data: bytes, is_json: bool) -> None:
+    assert isinstance(read_manifests(data, is_json=is_json), tuple | UnreadableFile)

@@ -1,0 +1,70 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exchanger.directory.manifest import ConfigMap, Manifest, Namespace
+from exchanger.directory.selection import Document, Text, Unknown, advance, select
+from exchanger.policy.selector import parse_selector
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.verdict import NoMatch, Unhealthy
+from exchanger.values.entry import Source
+
+NAMESPACES = parse_selector("policy=enabled")
+CONFIG_MAPS = parse_selector("enabled=true")
+SELECTED, ENABLED = (("policy", "enabled"),), (("enabled", "true"),)
+
+
+def chosen(*manifests: Manifest) -> dict[Source, Document]:
+    return select(manifests, NAMESPACES, CONFIG_MAPS)
+
+
+def test_both_selectors_have_to_match() -> None:
+    namespace, config_map = Namespace("a", SELECTED), ConfigMap("a", "p", ENABLED, "x")
+    assert chosen(namespace, config_map) == {Source("a", "p"): Text("x")}
+    assert chosen(config_map, namespace) == {Source("a", "p"): Text("x")}
+    assert chosen(config_map) == {}
+    assert chosen(Namespace("a", ()), config_map) == {}
+    assert chosen(Namespace("b", SELECTED), config_map) == {}
+    assert chosen(namespace, ConfigMap("a", "p", (), "x")) == {}
+    assert chosen(Namespace("a", ()), namespace, config_map) == {Source("a", "p"): Text("x")}
+
+
+def test_one_config_map_with_two_documents_is_known_to_nobody() -> None:
+    namespace = Namespace("a", SELECTED)
+    twice = chosen(namespace, ConfigMap("a", "p", ENABLED, "x"), ConfigMap("a", "p", ENABLED, "y"))
+    assert isinstance(twice[Source("a", "p")], Unknown)
+    three = chosen(namespace, *(ConfigMap("a", "p", ENABLED, text) for text in "xyx"))
+    assert isinstance(three[Source("a", "p")], Unknown)
+    assert chosen(namespace, *[ConfigMap("a", "p", ENABLED, "x")] * 2) == {Source("a", "p"): Text("x")}
+
+
+def test_what_is_unknown_closes_everything() -> None:
+    change = advance(PolicySnapshot.EMPTY, {}, {Source("", "broken.yaml"): Unknown("the file is not YAML")}, frozenset())
+    verdict = change.snapshot.match("any.example.com", "/", "GET")
+    assert verdict == Unhealthy("the file is not YAML", Source("", "broken.yaml"))
+    repaired = advance(change.snapshot, {Source("", "broken.yaml"): Unknown("the file is not YAML")}, {}, frozenset())
+    assert isinstance(repaired.snapshot.match("any.example.com", "/", "GET"), NoMatch)
+    assert repaired.withdrawn == (Source("", "broken.yaml"),)
+
+
+texts = st.sampled_from(
+    [
+        None,
+        "version: v1",
+        "version: v2",
+        "version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: deny}]",
+        "version: v1\nentries: [{match: {host: h, pathPrefix: /b}, action: deny}, {match: {host: h}, action: deny}]",
+    ]
+)
+documents = st.dictionaries(
+    st.builds(Source, st.sampled_from("ab"), st.sampled_from("pq")), st.one_of(texts.map(Text), st.just(Unknown("reason"))), max_size=4
+)
+
+
+@given(st.lists(documents, min_size=1, max_size=5))
+def test_any_way_to_a_state_gives_the_policy_of_that_state(states: list[dict[Source, Document]]) -> None:
+    snapshot, before = PolicySnapshot.EMPTY, dict[Source, Document]()
+    for state in states:
+        change = advance(snapshot, before, state, frozenset())
+        assert {document.source for document in change.documents} == {source for source in state if before.get(source) != state[source]}
+        snapshot, before = change.snapshot, state
+    assert snapshot == advance(PolicySnapshot.EMPTY, {}, states[-1], frozenset()).snapshot

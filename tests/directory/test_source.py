@@ -1,0 +1,185 @@
+import shutil
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from exchanger.directory.selection import Change
+from exchanger.directory.source import DirectorySettings, DirectorySource, FolderError
+from exchanger.policy.selector import parse_selector
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.verdict import NoMatch, Unhealthy
+from exchanger.values.entry import DenyEntry
+from tests.e2e.service import NAMESPACE, config_map
+
+PATIENCE_S = 10.0
+DENY = "version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: deny}]"
+
+
+@attrs.define(eq=False)
+class Watcher:
+    """Sink and observer; ``next`` waits for the next version."""
+
+    changes: list[Change] = attrs.Factory(list)
+    problems: list[str] = attrs.Factory(list)
+    repaired: list[str] = attrs.Factory(list)
+    sent: int = 0
+    _arrived: trio.Event = attrs.Factory(trio.Event)
+
+    def publish(self, snapshot: PolicySnapshot, /) -> None:
+        self.sent += 1
+
+    def published(self, change: Change) -> None:
+        self.changes.append(change)
+        self._wake()
+
+    def file_unreadable(self, name: str, reason: str) -> None:
+        self.problems.append(name)
+        self._wake()
+
+    def file_repaired(self, name: str) -> None:
+        self.repaired.append(name)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._arrived.set()
+        self._arrived = trio.Event()
+
+    async def until(self, holds: object) -> None:
+        assert callable(holds)
+        with trio.fail_after(PATIENCE_S):
+            while not holds():
+                await self._arrived.wait()
+
+    @property
+    def snapshot(self) -> PolicySnapshot:
+        return self.changes[-1].snapshot
+
+
+def source(folder: Path, watcher: Watcher) -> DirectorySource:
+    settings = DirectorySettings(
+        folder,
+        parse_selector("ext-authz-token-exchange.magneticflux.net/policy=enabled"),
+        parse_selector("ext-authz-token-exchange.magneticflux.net/enabled=true"),
+    )
+    return DirectorySource(settings, frozenset(), watcher, watcher)
+
+
+def verdict(watcher: Watcher) -> object:
+    return watcher.snapshot.match("h", "/a", "GET")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "policy"
+    _write(path, DENY)
+    return path
+
+
+async def test_the_first_version_is_complete_when_it_has_started(folder: Path) -> None:
+    watcher = Watcher()
+    followed = source(folder, watcher)
+    assert followed.statistics().files == 0
+    async with trio.open_nursery() as nursery:
+        await nursery.start(followed.run)
+        assert watcher.sent == len(watcher.changes) == 1
+        assert isinstance(verdict(watcher), DenyEntry)
+        assert (followed.statistics().files, followed.statistics().documents, followed.statistics().versions) == (2, 1, 1)
+        nursery.cancel_scope.cancel()
+
+
+async def test_edits_take_effect_and_what_is_gone_is_withdrawn(folder: Path) -> None:
+    watcher = Watcher()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(source(folder, watcher).run)
+        _replace(folder / "policy.yaml", config_map("version: v2"))
+        await watcher.until(lambda: isinstance(verdict(watcher), Unhealthy))
+        _replace(folder / "policy.yaml", "kind: [")
+        await watcher.until(lambda: watcher.problems == ["policy.yaml"])
+        assert isinstance(verdict(watcher), Unhealthy)
+        _replace(folder / "policy.yaml", config_map(DENY))
+        await watcher.until(lambda: isinstance(verdict(watcher), DenyEntry))
+        assert watcher.repaired == ["policy.yaml"]
+        (folder / "policy.yaml").unlink()
+        await watcher.until(lambda: isinstance(verdict(watcher), NoMatch))
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_namespace_that_loses_its_label_takes_its_policies_along(folder: Path) -> None:
+    watcher = Watcher()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(source(folder, watcher).run)
+        _replace(folder / "namespace.yaml", NAMESPACE.replace("enabled", "disabled"))
+        await watcher.until(lambda: isinstance(verdict(watcher), NoMatch))
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_unreadable_file_at_the_start_closes_everything_until_it_is_repaired(folder: Path) -> None:
+    (folder / "broken.yaml").write_text("kind: [")
+    watcher = Watcher()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(source(folder, watcher).run)
+        assert isinstance(watcher.snapshot.match("other.example.com", "/", "GET"), Unhealthy)
+        _replace(folder / "broken.yaml", "")
+        await watcher.until(lambda: isinstance(verdict(watcher), DenyEntry))
+        _replace(folder / "broken.yaml", "kind: [")
+        await watcher.until(lambda: len(watcher.problems) == 2)
+        assert isinstance(verdict(watcher), DenyEntry)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_new_unreadable_file_takes_nothing_away(folder: Path) -> None:
+    watcher = Watcher()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(source(folder, watcher).run)
+        _replace(folder / "broken.yaml", "kind: [")
+        await watcher.until(lambda: watcher.problems == ["broken.yaml"])
+        assert isinstance(verdict(watcher), DenyEntry)
+        assert len(watcher.changes) == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_folder_that_is_gone_keeps_its_policy_and_is_followed_again(folder: Path) -> None:
+    watcher = Watcher()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(source(folder, watcher).run)
+        shutil.rmtree(folder)
+        await watcher.until(lambda: "." in watcher.problems or "policy.yaml" in watcher.problems or len(watcher.changes) > 1)
+        await watcher.until(lambda: "." in watcher.problems)
+        _write(folder, "version: v2")
+        await watcher.until(lambda: isinstance(verdict(watcher), Unhealthy))
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_folder_that_is_not_there_is_a_fault_at_the_start(tmp_path: Path) -> None:
+    watcher = Watcher()
+    with pytest.RaisesGroup(FolderError):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(source(tmp_path / "nothing", watcher).run)
+    assert watcher.sent == 0
+
+
+async def test_a_change_without_notification_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deaf(*_paths: object, **_options: object) -> object:
+        raise RuntimeError("no watches left")
+
+    monkeypatch.setattr("watchfiles.awatch", deaf)
+    watcher = Watcher()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(source(folder, watcher).run)
+        _replace(folder / "policy.yaml", config_map("version: v2"))
+        await watcher.until(lambda: isinstance(verdict(watcher), Unhealthy))
+        nursery.cancel_scope.cancel()
+
+
+def _replace(path: Path, text: str) -> None:
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text)
+    new.replace(path)
+
+
+def _write(folder: Path, document: str) -> None:
+    folder.mkdir()
+    (folder / "namespace.yaml").write_text(NAMESPACE)
+    (folder / "policy.yaml").write_text(config_map(document))
