@@ -32,6 +32,10 @@ from exchanger.telemetry.metrics import Gauges, Metrics
 from exchanger.typing import DecisionObserver
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+FADE_S: Final = 2.0
+"""Seconds: some intervals of a gateway's quick health checks. In Kubernetes the pre-stop sleep has done this before SIGTERM."""
+QUIET_S: Final = 0.3
+"""Seconds without a request after which nobody is thought to send any here."""
 AUTHORIZATION: Final = "envoy.service.auth.v3.Authorization"
 HEALTH: Final = "grpc.health.v1.Health"
 
@@ -123,8 +127,22 @@ class Supervisor:
         self._board.set_draining()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cancel_on, signals, nursery.cancel_scope)
-            await self._server.drain(self.settings.shutdown_grace)
+            deadline = trio.current_time() + self.settings.shutdown_grace
+            await self._fade()
+            await self._server.drain(max(0.0, deadline - trio.current_time()))
             nursery.cancel_scope.cancel()
+
+    async def _fade(self) -> None:
+        """Go on answering while gateways learn from health checks that this instance ends, until none of them asks any more.
+
+        A connection that is refused costs a gateway the request that it was opened for, so the listeners stay until then.
+        """
+        with trio.move_on_after(min(FADE_S, self.settings.shutdown_grace / 4)):
+            while True:
+                answered = self._evaluator.statistics().answered
+                await trio.sleep(QUIET_S)
+                if self._evaluator.statistics().answered == answered:
+                    return
 
     async def _cancel_on(self, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
         await anext(signals)

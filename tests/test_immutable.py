@@ -14,8 +14,10 @@ from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin, ge
 import attrs
 import pytest
 
+from exchanger.values.secret import Secret
+
 ROOMS: Final = ("exchanger.values", "exchanger.policy", "exchanger.decision")
-SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None)})
+SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None), Secret})
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -22,9 +22,10 @@ _ABANDONED: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQ
 @final
 @attrs.frozen
 class EvaluatorStatistics:
-    """``in_flight``: requests that wait for an exchange now."""
+    """``in_flight``: requests that wait for an exchange now. ``answered``: all since the start."""
 
     in_flight: int
+    answered: int
 
 
 @final
@@ -38,6 +39,7 @@ class Evaluator:
     observers: tuple[DecisionObserver, ...] = ()
     clock: Callable[[], float] = time.perf_counter
     _in_flight: int = attrs.field(default=0, init=False)
+    _answered: int = attrs.field(default=0, init=False)
 
     def begin(self, request: HttpRequest, started: float) -> Outcome | ExchangePending:
         """Answer at once where no exchange is needed; ``started`` is the clock's reading at the request's arrival."""
@@ -48,6 +50,7 @@ class Evaluator:
 
     def decided(self, request: HttpRequest, outcome: Allow | Deny, started: float) -> None:
         """Tell every observer of an answer."""
+        self._answered += 1
         record = DecisionRecord(request, outcome, self.clock() - started)
         for observer in self.observers:
             observer.decided(record)
@@ -68,4 +71,4 @@ class Evaluator:
 
     def statistics(self) -> EvaluatorStatistics:
         """Return what runs now."""
-        return EvaluatorStatistics(in_flight=self._in_flight)
+        return EvaluatorStatistics(in_flight=self._in_flight, answered=self._answered)

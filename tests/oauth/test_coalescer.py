@@ -258,14 +258,14 @@ async def test_outside_run_there_is_only_the_lost_value(coalescer: Coalescer[str
 
 
 async def test_a_join_while_run_goes_down_gets_the_lost_value(coalescer: Coalescer[str, str]) -> None:
-    results: list[str] = []
+    flights, results = Flights(), list[str]()
 
     async def dying() -> str:
         try:
             await trio.sleep_forever()
         finally:
             with trio.CancelScope(shield=True):
-                results.append(await coalescer.join("b", dying))
+                results.append(await coalescer.join("b", flights.to("one")))
         raise AssertionError
 
     async with trio.open_nursery() as nursery, running(coalescer):

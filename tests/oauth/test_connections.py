@@ -178,7 +178,7 @@ async def test_idle_connections_expire(endpoint: MemoryEndpoint, autojump_clock:
         await trio.sleep(2)
         assert counts(pool) == (1, 1, 0, 0)
         assert [stream.closed for stream in endpoint.streams] == [True, False]
-        await trio.sleep(57)
+        await trio.sleep(58)
         assert counts(pool) == (1, 1, 0, 0)
         await trio.sleep(2)
         assert counts(pool) == (0, 0, 0, 0)

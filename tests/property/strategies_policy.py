@@ -1,5 +1,7 @@
 """Strategies for policies and requests over a small alphabet, so that they meet, nest and tie."""
 
+from typing import TypeVar
+
 from hypothesis import strategies as st
 
 from exchanger.policy.document import PolicyDocument
@@ -10,13 +12,21 @@ ISSUERS = frozenset({"primary", "other"})
 METHODS = ("GET", "PUT", "POST")
 HOSTS = ("a.example", "b.example", "[2001:db8::1]")
 
+T = TypeVar("T")
+
+
+def rarely(rare: st.SearchStrategy[T], common: st.SearchStrategy[T], one_in: int = 20) -> st.SearchStrategy[T]:
+    """Draw from ``rare`` about once in ``one_in`` times; ``one_of`` gives equal chances to all of its parts."""
+    return st.integers(min_value=1, max_value=one_in).flatmap(lambda number: rare if number == one_in else common)
+
+
 sources = st.builds(Source, st.sampled_from(["red", "blue"]), st.sampled_from(["one", "two"]))
-hosts = st.sampled_from(HOSTS)
+hosts = rarely(st.sampled_from(HOSTS[1:]), st.just(HOSTS[0]), one_in=4)
 methods = st.sampled_from(METHODS)
-method_sets = st.none() | st.frozensets(methods, min_size=1)
+method_sets: st.SearchStrategy[frozenset[str] | None] = st.none() | st.frozensets(methods, min_size=1)
 
 # Prefixes are strings, of which not all are prefixes of a plain path.
-prefixes = st.text(alphabet="/ab", max_size=4).map(lambda rest: "/" + rest)
+prefixes = st.sampled_from(["/", "/a", "/b", "/a/", "/aa", "/a/b"]) | st.text(alphabet="/ab", max_size=4).map(lambda rest: "/" + rest)
 segments = st.text(alphabet="ab", min_size=1, max_size=2)
 plain_paths = st.builds(
     lambda parts, end: "/" + "/".join(parts) + end, st.lists(segments, min_size=1, max_size=3), st.sampled_from(["", "/"])
@@ -33,7 +43,7 @@ def documents(draw: st.DrawFn, of: st.SearchStrategy[Source] = sources, max_entr
     """Draw a document: entries first, then regions, with indices in this order."""
     source = draw(of)
     entries: list[Entry] = []
-    for index, (area, target) in enumerate(draw(st.lists(st.tuples(areas, st.none() | targets), max_size=max_entries))):
+    for index, (area, target) in enumerate(draw(st.lists(st.tuples(areas, st.none() | targets), min_size=1, max_size=max_entries))):
         entries.append(DenyEntry(source, index, area) if target is None else ExchangeEntry(source, index, area, target))
     regions = tuple(
         Region(source, area, f"{source} {index}", index)
@@ -42,9 +52,8 @@ def documents(draw: st.DrawFn, of: st.SearchStrategy[Source] = sources, max_entr
     return PolicyDocument(source, tuple(entries), regions)
 
 
-# Regions close so much that most policies should have none.
-healthy_documents = documents(max_regions=0)
-policies = st.lists(healthy_documents | healthy_documents | documents(), max_size=4)
+# Regions close so much that most documents should have none.
+policies = st.lists(rarely(documents(), documents(max_regions=0), one_in=8), max_size=3)
 
 
 def snapshot_of(policy: list[PolicyDocument]) -> PolicySnapshot:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from exchanger.policy.document import UNREADABLE_REACH, PolicyDocument, parse_document
 from exchanger.policy.quoting import MAX_QUOTED
 from exchanger.values.entry import Source
-from tests.property.strategies_policy import ISSUERS
+from tests.property.strategies_policy import ISSUERS, rarely
 
 RED = Source("red", "policy")
 
@@ -23,10 +23,6 @@ texts = st.text(st.characters(max_codepoint=0xD7FF), max_size=8) | st.sampled_fr
 )
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts
 anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=8)
-
-
-def rarely(wrong: st.SearchStrategy[Any], right: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.one_of(right, right, right, right, right, wrong)
 
 
 def fields(**known: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
