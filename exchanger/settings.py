@@ -108,14 +108,18 @@ def _token_client(environment: Environment) -> TokenClientSettings:
 
 
 def _directory(environment: Environment) -> DirectorySettings:
-    source = environment.choice("POLICY_SOURCE", ["kubernetes", "directory"], "kubernetes")
     path = environment.path("POLICY_DIRECTORY")
-    if source == "kubernetes":
-        environment.problem("POLICY_SOURCE=kubernetes (the default) is not supported by this version; set POLICY_SOURCE=directory")
-    elif path is None:
-        environment.problem("POLICY_DIRECTORY is required with POLICY_SOURCE=directory")
-    elif not path.is_dir():
-        environment.problem(f"POLICY_DIRECTORY {path} is not a folder")
+    match environment.text("POLICY_SOURCE", "kubernetes").lower():
+        case "kubernetes":
+            environment.problem("POLICY_SOURCE=kubernetes (the default) is not supported by this version; set POLICY_SOURCE=directory")
+        case "directory" if path is None:
+            environment.problem("POLICY_DIRECTORY is required with POLICY_SOURCE=directory")
+        case "directory" if not path.is_dir():
+            environment.problem(f"POLICY_DIRECTORY {path} is not a folder")
+        case "directory":
+            pass
+        case _:
+            environment.problem("POLICY_SOURCE must be one of kubernetes, directory")
     return DirectorySettings(
         path=path or Path(),
         namespace_selector=_selector(environment, "CONFIGMAP_NAMESPACE_SELECTOR", _NAMESPACE_LABEL),

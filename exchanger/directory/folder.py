@@ -4,7 +4,10 @@ What a file said last stays known while the file cannot be read; a file that is 
 policy documents.
 """
 
+import hashlib
 import os
+import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, final
@@ -17,19 +20,29 @@ SUFFIXES: Final = (".yaml", ".yml", ".json")
 MAX_FILES: Final = 20_000
 """Manifest files; a scan reads the attributes of each, which takes some microseconds."""
 MAX_DEPTH: Final = 16
-"""Levels of folders, so that links in a circle end."""
+"""Levels of folders; nobody keeps manifests deeper."""
+MAX_ENTRIES: Final = 100_000
+"""Files of any kind and folders; a folder with more was not meant for manifests, and listing it takes a good part of a second."""
+YOUNG_NS: Final = 2_000_000_000
+"""A file that changed this lately may change again without a sign of it: file systems keep times in steps of up to 2 s (FAT)."""
+NO_FOLDERS: Final = frozenset({"lost+found"})
+"""The root of a volume has it, and nobody but root may list it."""
 
-Signature = tuple[int, int, int, int]
+Signature = tuple[int, int, int, int, int]
 
 
 @final
 @attrs.frozen
 class File:
-    """One file: its state when it was read, what it said when it last could be read (``None``: never), and what is wrong with it now."""
+    """One file: what it said when it last could be read (``None``: never), and what is wrong with it now.
+
+    ``signature`` is its state when it was read, ``None`` when it has to be read again in any case; ``digest`` is that of its bytes.
+    """
 
     signature: Signature | None
     manifests: tuple[Manifest, ...] | None
     problem: str | None = None
+    digest: bytes = attrs.field(default=b"", repr=False)
 
 
 @final
@@ -55,6 +68,10 @@ class Scan:
         return {name: file.problem for name, file in self.files if file.problem is not None and file.manifests is None}
 
 
+class _CrowdedError(Exception):
+    """Inside this module only: there is more in the folder than a scan goes through."""
+
+
 def scan(root: Path, before: Scan) -> Scan:
     """Return what the folder says now; files that did not change since ``before`` are not read again."""
     known = dict(before.files)
@@ -63,9 +80,9 @@ def scan(root: Path, before: Scan) -> Scan:
     except OSError as error:
         # Nobody can tell what was meant by it, so what was known stays in force.
         return attrs.evolve(before, problem=f"cannot be listed: {error.strerror}")
-    if len(names) > MAX_FILES:
-        return attrs.evolve(before, problem=f"has more than {MAX_FILES} manifest files")
-    return Scan(tuple((name, _read(root / name, known.get(name))) for name in names))
+    except _CrowdedError as crowded:
+        return attrs.evolve(before, problem=str(crowded))
+    return Scan(tuple((name, _look(root / name, known.get(name))) for name in names))
 
 
 def _names(root: Path) -> Iterator[str]:
@@ -74,43 +91,85 @@ def _names(root: Path) -> Iterator[str]:
     Hidden files and folders are left out. Kubernetes keeps a mounted ConfigMap in such a folder and links to it from visible names.
     """
     pending = [(root, 0)]
-    found = 0
+    seen: set[tuple[int, int]] = set()
+    found = entries = 0
     while pending:
         folder, depth = pending.pop()
+        for entry in _listed(folder, seen, may_be_gone=folder is not root):
+            entries += 1
+            if entry.name.endswith(SUFFIXES):
+                found += 1
+                yield str((folder / entry.name).relative_to(root))
+            elif depth < MAX_DEPTH and _is_folder(entry):
+                pending.append((folder / entry.name, depth + 1))
+            if found > MAX_FILES:
+                raise _CrowdedError(f"has more than {MAX_FILES} manifest files")
+            if entries > MAX_ENTRIES:
+                raise _CrowdedError(f"has more than {MAX_ENTRIES} files and folders")
+
+
+def _listed(folder: Path, seen: set[tuple[int, int]], *, may_be_gone: bool) -> Iterator[os.DirEntry[str]]:
+    """Return the visible entries of a folder that is not among ``seen``: links may lead to the same one many times."""
+    try:
+        status = folder.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in seen:
+            return
+        seen.add(identity)
         with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                path = folder / entry.name
-                if entry.name.endswith(SUFFIXES):
-                    found += 1
-                    yield str(path.relative_to(root))
-                elif depth < MAX_DEPTH and _is_folder(entry):
-                    pending.append((path, depth + 1))
-                if found > MAX_FILES:
-                    return
+            yield from (entry for entry in entries if not entry.name.startswith("."))
+    except FileNotFoundError:
+        if not may_be_gone:
+            raise
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        return entry.is_dir()
+        return entry.name not in NO_FOLDERS and entry.is_dir()
     except OSError:
         return False  # a link in a circle
 
 
-def _read(path: Path, before: File | None) -> File:
-    """Read a file unless it is as it was; what it said before stays where it cannot be read."""
-    known = None if before is None else before.manifests
+def _look(path: Path, before: File | None) -> File:
+    """Return ``before`` if the file is as it was, else what it says now; what it said before stays where it cannot be read."""
     try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            signature = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-            if before is not None and before.signature == signature:
-                return before
-            data = file.read(MAX_FILE_BYTES + 1)
+        if before is not None and before.signature is not None and before.signature == _signature(path.stat()):
+            return before
+        data, signature = _read(path)
     except OSError as error:
-        return File(None, known, f"cannot be read: {error.strerror}")
-    found = read_manifests(data, is_json=path.suffix == ".json")
+        return File(None, None if before is None else before.manifests, f"cannot be read: {error.strerror}")
+    digest = hashlib.sha256(data).digest()
+    if before is not None and before.digest == digest:
+        return attrs.evolve(before, signature=signature)
+    said = File(signature, None if before is None else before.manifests, digest=digest)
+    return _understood(data, said, is_json=path.suffix == ".json")
+
+
+def _understood(data: bytes, file: File, *, is_json: bool) -> File:
+    """Return ``file``, which has what the file said before, with what ``data`` says."""
+    if file.manifests and not data.strip():
+        # Most likely a command is about to fill it, or has failed to. Taking it at its word would open what its policies close.
+        return attrs.evolve(file, problem="is empty; to withdraw what was in it, delete it")
+    found = read_manifests(data, is_json=is_json)
     if isinstance(found, UnreadableFile):
-        return File(signature, known, found.reason)
-    return File(signature, found)
+        return attrs.evolve(file, problem=found.reason)
+    return attrs.evolve(file, manifests=found)
+
+
+def _read(path: Path) -> tuple[bytes, Signature | None]:
+    """Return the bytes of a file and its signature from before they were read.
+
+    Raises:
+        OSError: it cannot be read, or is no file: a pipe would keep its reader waiting.
+    """
+    # Opening a pipe waits for a writer, except in this mode; for files it makes no difference.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(0, "is not a regular file")
+        young = abs(time.time_ns() - status.st_ctime_ns) < YOUNG_NS
+        return file.read(MAX_FILE_BYTES + 1), None if young else _signature(status)
+
+
+def _signature(status: os.stat_result) -> Signature:
+    return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)

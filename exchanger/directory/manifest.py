@@ -65,6 +65,8 @@ def read_manifests(data: bytes, *, is_json: bool) -> tuple[Manifest, ...] | Unre
         return tuple(manifest for index, document in enumerate(documents) for manifest in _manifests(document, f"document {index}", None))
     except UnicodeDecodeError:
         return UnreadableFile("is not UTF-8")
+    except RecursionError:  # a chain of aliases in YAML, each around the one before
+        return UnreadableFile("is nested too deeply")
     except _WrongError as wrong:
         return UnreadableFile(str(wrong))
 
@@ -133,6 +135,9 @@ def _manifest(kind: str, document: dict[str, object], place: str) -> Manifest:
     metadata = document.get("metadata")
     if not isinstance(metadata, dict):
         raise _WrongError(f"{place}: metadata is missing or no mapping")
+    if "<<" in document or "<<" in metadata:
+        # What is merged (https://yaml.org/type/merge.html) may be the labels, and without them a policy would not be in force.
+        raise _WrongError(f"{place}: merge keys (<<) are not read; write out what they stand for")
     name = metadata.get("name")
     if not isinstance(name, str) or not name:
         raise _WrongError(f"{place}: metadata.name is missing or no text")

@@ -96,9 +96,12 @@ class DirectorySource:
         """
         await self._rescan()
         task_status.started()
-        async with aclosing(self._notifications()) as notifications:
-            async for _ in notifications:
-                await self._rescan()
+        end = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_set_when_cancelled, end)
+            async with aclosing(self._notifications(end)) as notifications:
+                async for _ in notifications:
+                    await self._rescan()
 
     def statistics(self) -> DirectoryStatistics:
         """Return what is known of the folder."""
@@ -107,8 +110,11 @@ class DirectorySource:
         scanned = self._state.scanned
         return DirectoryStatistics(len(scanned.files), len(scanned.problems()), len(self._state.documents), self._versions)
 
-    async def _notifications(self) -> AsyncGenerator[None]:
-        """Yield when something may have changed, and every ``RESCAN_S`` in any case."""
+    async def _notifications(self, end: trio.Event) -> AsyncGenerator[None]:
+        """Yield when something may have changed, and every ``RESCAN_S`` in any case.
+
+        ``end`` tells the thread that waits for notifications that nobody waits for it any more.
+        """
         while True:
             try:
                 changes = watchfiles.awatch(
@@ -118,6 +124,7 @@ class DirectorySource:
                     step=int(DEBOUNCE_S * 500),
                     rust_timeout=int(RESCAN_S * 1000),
                     yield_on_timeout=True,
+                    stop_event=end,
                     ignore_permission_denied=True,
                 )
                 async with aclosing(changes) as batches:
@@ -168,3 +175,10 @@ class DirectorySource:
         for name in old:
             if name not in new:
                 self.observer.file_repaired(name)
+
+
+async def _set_when_cancelled(event: trio.Event) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        event.set()

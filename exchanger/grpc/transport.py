@@ -11,8 +11,18 @@ import attrs
 _RECEIVE_BYTES: Final = 64 * 1024
 """One read: a hundred usual requests, and the most that one peer can make this process parse in one turn."""
 
-_KEEPALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
-"""Idle connections may stay, so that only TCP can find out that their peer is gone: two minutes after its last sign of life (seconds)."""
+_UNSENT_BYTES: Final = 256 * 1024
+"""Bytes that the kernel keeps for a peer that does not read, instead of megabytes; half of it is the step in which it tells of progress.
+That is more than all answers to one read of small requests."""
+
+_OPTIONS: Final = (
+    ("TCP_NODELAY", 1),
+    ("TCP_NOTSENT_LOWAT", _UNSENT_BYTES),
+    # Idle connections may stay, so that only TCP can find out that a peer is gone: two minutes after its last sign of life (seconds).
+    ("TCP_KEEPIDLE", 60),
+    ("TCP_KEEPINTVL", 15),
+    ("TCP_KEEPCNT", 4),
+)
 
 
 class Transport(Protocol):
@@ -47,10 +57,9 @@ class SocketTransport:
 
     def __attrs_post_init__(self) -> None:
         self._socket.setblocking(False)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEPALIVE:
-            if (option := getattr(socket, name, None)) is not None:  # not every platform has all three
+        for name, value in _OPTIONS:
+            if (option := getattr(socket, name, None)) is not None:  # not every platform has all of them
                 self._socket.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def fileno(self) -> int:

@@ -1,4 +1,5 @@
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ def namespace(name: str) -> str:
 
 def names(scanned: Scan) -> list[str]:
     return [manifest.name for manifest in scanned.manifests() if isinstance(manifest, Namespace)]
+
+
+def _refused(*_arguments: object, **_options: object) -> object:
+    raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def test_files_of_all_levels_are_read(tmp_path: Path) -> None:
@@ -40,19 +45,94 @@ def test_a_mounted_config_map_is_read_once(tmp_path: Path) -> None:
     assert names(scan(tmp_path, first)) == ["v2"]
 
 
-def test_links_in_a_circle_end(tmp_path: Path) -> None:
+def test_links_in_a_circle_end_and_no_folder_is_read_twice(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(namespace("a"))
-    (tmp_path / "again").symlink_to(".")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "b.yaml").write_text(namespace("b"))
+    for number in range(20):
+        (tmp_path / f"again{number}").symlink_to(".")
+        (tmp_path / f"sub{number}").symlink_to("sub")
     (tmp_path / "self").symlink_to("self")
-    assert len(names(scan(tmp_path, Scan()))) <= MAX_DEPTH + 1
+    assert sorted(names(scan(tmp_path, Scan()))) == ["a", "b"]
 
 
-def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
+def test_levels_are_bounded(tmp_path: Path) -> None:
+    folder = tmp_path
+    for _ in range(MAX_DEPTH + 1):
+        folder /= "sub"
+    folder.mkdir(parents=True)
+    (folder / "a.yaml").write_text(namespace("too-deep"))
+    (folder.parent / "a.yaml").write_text(namespace("deep"))
+    assert names(scan(tmp_path, Scan())) == ["deep"]
+
+
+def test_a_folder_that_only_root_may_list_is_no_problem(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "lost+found" / "a.yaml").write_text(namespace("lost"))
+    assert scan(tmp_path, Scan()).files == ()
+
+
+def test_an_unchanged_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exchanger.directory.folder.YOUNG_NS", 0)
     (tmp_path / "a.yaml").write_text(namespace("a"))
     first = scan(tmp_path, Scan())
-    second = scan(tmp_path, first)
+    with monkeypatch.context() as closed:
+        closed.setattr("os.open", _refused)
+        second = scan(tmp_path, first)
     assert second == first
     assert second.files[0][1] is first.files[0][1]
+
+
+def test_a_young_file_is_read_again_but_understood_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.yaml").write_text(namespace("a"))
+    first = scan(tmp_path, Scan())
+    assert first.files[0][1].signature is None
+    monkeypatch.setattr("exchanger.directory.folder.read_manifests", _refused)
+    monkeypatch.setattr("exchanger.directory.folder.YOUNG_NS", 0)
+    second = scan(tmp_path, first)
+    assert second.files[0][1].signature is not None
+    assert second.files[0][1].manifests is first.files[0][1].manifests
+
+
+def test_a_change_of_a_young_file_is_noticed_without_a_sign_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exchanger.directory.folder._signature", lambda _status: (0, 0, 0, 0, 0))
+    path = tmp_path / "a.yaml"
+    path.write_text(namespace("a"))
+    first = scan(tmp_path, Scan())
+    path.write_text(namespace("b"))
+    assert names(scan(tmp_path, first)) == ["b"]
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_a_file_that_was_emptied_keeps_what_it_said_until_it_is_deleted(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(namespace("a"))
+    first = scan(tmp_path, Scan())
+    path.write_text(text)
+    emptied = scan(tmp_path, first)
+    assert names(emptied) == ["a"]
+    assert "is empty" in emptied.problems()["a.yaml"]
+    assert names(scan(tmp_path, emptied)) == ["a"]
+    path.write_text(namespace("b"))
+    filled = scan(tmp_path, emptied)
+    assert names(filled) == ["b"]
+    assert filled.problems() == {}
+    path.write_text("# nothing")
+    assert names(scan(tmp_path, filled)) == []
+    path.unlink()
+    assert scan(tmp_path, emptied).files == ()
+
+
+def test_a_file_that_always_was_empty_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").touch()
+    first = scan(tmp_path, Scan())
+    assert first.problems() == {}
+    assert scan(tmp_path, first).problems() == {}
+
+
+def test_a_pipe_does_not_keep_the_scan_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.yaml")
+    assert scan(tmp_path, Scan()).unknown() == {"a.yaml": "cannot be read: is not a regular file"}
 
 
 def test_a_file_that_cannot_be_understood_keeps_what_it_said(tmp_path: Path) -> None:
@@ -83,13 +163,9 @@ def test_a_file_without_permission_keeps_what_it_said(tmp_path: Path, monkeypatc
     path = tmp_path / "a.yaml"
     path.write_text(namespace("a"))
     first = scan(tmp_path, Scan())
-
-    def refused(*_arguments: object, **_options: object) -> object:
-        # chmod would not do: root may read every file
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(Path, "open", refused)
-    forbidden = scan(tmp_path, first)
+    with monkeypatch.context() as forbidding:
+        forbidding.setattr("os.open", _refused)  # chmod would not do: root may read every file
+        forbidden = scan(tmp_path, first)
     assert names(forbidden) == ["a"]
     assert forbidden.problems() == {"a.yaml": "cannot be read: Permission denied"}
 
@@ -115,3 +191,33 @@ def test_too_many_files_keep_what_was_known(tmp_path: Path, monkeypatch: pytest.
     crowded = scan(tmp_path, first)
     assert names(crowded) == ["a"]
     assert crowded.problem is not None
+    (tmp_path / "b.yaml").unlink()
+    assert scan(tmp_path, crowded).problem is None
+
+
+def test_too_many_files_of_any_kind_keep_what_was_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.yaml").write_text(namespace("a"))
+    first = scan(tmp_path, Scan())
+    monkeypatch.setattr("exchanger.directory.folder.MAX_ENTRIES", 3)
+    for number in range(3):
+        (tmp_path / f"{number}.txt").touch()
+    crowded = scan(tmp_path, first)
+    assert names(crowded) == ["a"]
+    assert "more than 3 files" in (crowded.problem or "")
+
+
+def test_a_folder_that_vanishes_while_it_is_listed_says_nothing_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.yaml").write_text(namespace("a"))
+    (tmp_path / "b.yaml").write_text(namespace("b"))
+    list_folder = os.scandir
+
+    def racing(folder: Path) -> object:
+        if folder.name == "sub":
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        return list_folder(folder)
+
+    monkeypatch.setattr("os.scandir", racing)
+    scanned = scan(tmp_path, Scan())
+    assert names(scanned) == ["b"]
+    assert scanned.problem is None

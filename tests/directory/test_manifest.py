@@ -91,6 +91,10 @@ def test_a_document_that_is_no_text_is_none(data: str) -> None:
         ("apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: List, items: []}]", "items are not a list"),
         ("apiVersion: v1\nkind: List\nitems: [5]", "document 0, item 0 is not a mapping"),
         ("- " * 1000, "nest"),
+        ("- &a0 [x]\n" + "".join(f"- &a{number} [*a{number - 1}]\n" for number in range(1, 1900)), "nest"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {<<: {labels: {a: b}}, name: x}\n", "merge keys"),
+        ("<<: {metadata: {labels: {a: b}}}\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n", "merge keys"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, labels: {<<: {a: b}}}\n", "metadata.labels"),
     ],
 )
 def test_unreadable_files_say_why(text: str, reason: str) -> None:

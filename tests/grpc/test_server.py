@@ -336,8 +336,9 @@ class TestConnections:
                 await wait_all_tasks_blocked()
             assert served.server.statistics().calls[0] < 400  # it waits, and reads no more
             while not client.peer.answers[streams[-1]].closed:
-                mock_clock.jump(19)  # something is read in time
+                mock_clock.jump(2)  # it reads in time
                 client.receive()
+                assert not client.eof
                 await wait_all_tasks_blocked()
             for index, stream in enumerate(streams):
                 assert client.peer.answers[stream].messages == [b"%03d" % index * 20_000]

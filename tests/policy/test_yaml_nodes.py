@@ -2,8 +2,19 @@ import json
 
 import pytest
 
-from exchanger.policy import yaml_nodes
-from exchanger.policy.yaml_nodes import MAX_BYTES, MAX_DEPTH, MAX_NODES, Kind, Mapping, Scalar, Sequence, Unreadable, read_nodes
+from exchanger.policy.yaml_nodes import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_NODES,
+    Kind,
+    Limits,
+    Mapping,
+    Scalar,
+    Sequence,
+    Unreadable,
+    read_nodes,
+    read_stream,
+)
 
 
 def text(value: str, line: int = 1) -> Scalar:
@@ -149,11 +160,19 @@ def test_aliases_do_not_expand() -> None:
     assert refused  # and not the comparison itself, of which a failure would be shown with the aliases written out
 
 
-def test_the_number_of_values_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(yaml_nodes, "MAX_NODES", 5)
+def test_the_number_of_values_is_bounded() -> None:
+    limits = Limits(values=5)
 
-    assert isinstance(read_nodes("[a, b, c, d]"), Sequence)
-    assert read_nodes("[a, b, c,\n d, e]") == Unreadable("has more than 5 values", 2)
+    assert isinstance(read_stream("[a, b, c, d]", limits), tuple)
+    assert read_stream("[a, b, c,\n d, e]", limits) == Unreadable("has more than 5 values", 2)
+    assert read_stream("[a, b]\n---\n[c, d]", limits) == Unreadable("has more than 5 values", 3)
+
+
+def test_a_stream_has_any_number_of_documents() -> None:
+    assert read_stream("a\n---\nb\n", Limits()) == (text("a"), text("b", 3))
+    assert read_stream("", Limits()) == ()
+    assert read_stream("&x a\n---\n*x\n", Limits()) == Unreadable("has an alias to nothing before it", 3)
+    assert isinstance(read_stream("too long", Limits(size=3)), Unreadable)
 
 
 def test_anchors_on_scalars_and_keys_are_known() -> None:

@@ -1,0 +1,107 @@
+"""Law: after any edits, a scan knows of each file what it said when it last could be read, and nothing of files that are gone.
+
+"An unreadable file at the start closes everything; later it keeps what it said": so the way by which a folder came to its state shows only
+in files that are unreadable now, and a scan that goes on from an earlier one is a fresh scan everywhere else.
+"""
+
+import tempfile
+from pathlib import Path
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exchanger.directory.folder import Scan, scan
+from exchanger.directory.manifest import Manifest, UnreadableFile, read_manifests
+
+NAMES = ("a.yaml", "b.yml", "sub/c.yaml")
+READABLE = (
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: one}\n",
+    "apiVersion: v1\nkind: Namespace\nmetadata: {name: two}\n",
+    "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: p, namespace: one}\ndata: {config.yaml: text}\n",
+    "# nothing\n",
+)
+UNREADABLE = ("kind: [", "a: 1\na: 2\n", "text")
+EMPTY = ""
+
+names = st.sampled_from(NAMES)
+
+
+@attrs.frozen
+class Write:
+    name: str
+    text: str
+
+
+@attrs.frozen
+class Delete:
+    name: str
+
+
+@attrs.frozen
+class Rename:
+    name: str
+    to: str
+
+
+@attrs.frozen
+class Look:
+    """A scan between two edits: only what it sees is known."""
+
+
+Edit = Write | Delete | Rename | Look
+
+edits: st.SearchStrategy[list[Edit]] = st.lists(
+    st.one_of(
+        st.builds(Write, names, st.sampled_from((*READABLE, *UNREADABLE, EMPTY))),
+        st.builds(Delete, names),
+        st.builds(Rename, names, names),
+        st.builds(Look),
+        st.builds(Look),
+    ),
+    max_size=20,
+)
+
+
+def apply(edit: Edit, root: Path) -> None:
+    match edit:
+        case Write(name, text):
+            (root / name).write_text(text)
+        case Delete(name):
+            (root / name).unlink(missing_ok=True)
+        case Rename(name, to):
+            if (root / name).exists():
+                (root / name).replace(root / to)
+        case Look():
+            pass
+
+
+def read(text: str) -> tuple[Manifest, ...] | None:
+    """Return what a text says, ``None`` if it is unreadable."""
+    found = read_manifests(text.encode(), is_json=False)
+    return None if isinstance(found, UnreadableFile) else found
+
+
+@given(edits)
+def test_a_scan_knows_what_each_file_said_last(sequence: list[Edit]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "sub").mkdir()
+        scanned, said = Scan(), dict[str, tuple[Manifest, ...] | None]()
+        for edit in (*sequence, Look()):
+            apply(edit, root)
+            if not isinstance(edit, Look):
+                continue
+            scanned = scan(root, scanned)
+            texts = {name: (root / name).read_text() for name in NAMES if (root / name).exists()}
+            kept = {name: text == EMPTY and bool(said.get(name)) for name, text in texts.items()}
+            broken = {name for name, text in texts.items() if read(text) is None or kept[name]}
+            said = {name: said.get(name) if name in broken else read(text) for name, text in texts.items()}
+
+            assert {name: file.manifests for name, file in scanned.files} == said
+            assert set(scanned.problems()) == broken
+            assert set(scanned.unknown()) == {name for name in broken if said[name] is None}
+
+        fresh = dict(scan(root, Scan()).files)
+        readable = {name for name, file in scanned.files if file.problem is None}
+        assert {name: fresh[name].manifests for name in readable} == {name: said[name] for name in readable}

@@ -1,0 +1,146 @@
+from pathlib import Path
+
+import pytest
+
+from exchanger.errors import ConfigurationError
+from exchanger.policy.selector import parse_selector
+from exchanger.settings import Settings, read_settings
+from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel
+from exchanger.values.issuer import AuthMethod
+
+PROFILES = """
+issuers:
+  - {name: basic, tokenEndpoint: "https://ISSUER.example.com:8443/token", clientID: id, clientSecret: secret}
+  - name: post
+    tokenEndpoint: https://b.example.com/t
+    clientID: id
+    clientSecret: s
+    tokenEndpointAuthMethod: client_secret_post
+    bearerRealm: r
+"""
+
+
+def read(tmp_path: Path, **variables: str) -> Settings:
+    profiles = tmp_path / "issuers.yaml"
+    profiles.write_text(PROFILES)
+    defaults = {"POLICY_SOURCE": "directory", "POLICY_DIRECTORY": str(tmp_path), "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": str(profiles)}
+    return read_settings({**defaults, **variables})
+
+
+def test_defaults(tmp_path: Path) -> None:
+    settings = read(tmp_path)
+    assert (settings.grpc.host, settings.grpc.port) == (None, 3001)
+    client = settings.token_client
+    assert (client.request_timeout, client.dial_timeout, client.tls_handshake_timeout) == (0.75, 3.0, 3.0)
+    assert (client.response_header_timeout, client.idle_connection_timeout) == (0.5, 90.0)
+    assert (client.max_idle_connections, client.max_idle_connections_per_host) == (100, 10)
+    assert not client.allow_http
+    rules = client.rules
+    assert (rules.error_passthrough, rules.require_issued_token_type) == (False, True)
+    assert rules.expected_issued_token_type == "urn:ietf:params:oauth:token-type:access_token"
+    decision = settings.decision
+    assert (decision.bearer_realm, decision.default_deny_unmatched, decision.allow_unauthenticated_options) == (
+        "ext-authz-token-exchange",
+        False,
+        False,
+    )
+    assert decision.grant_type == "urn:ietf:params:oauth:grant-type:token-exchange"
+    assert decision.subject_token_type == "urn:ietf:params:oauth:token-type:access_token"
+    assert settings.directory.namespace_selector == parse_selector("ext-authz-token-exchange.magneticflux.net/policy=enabled")
+    assert settings.directory.configmap_selector == parse_selector("ext-authz-token-exchange.magneticflux.net/enabled=true")
+    assert (settings.metrics.enabled, settings.metrics.port, settings.metrics.path) == (False, 3002, "/metrics")
+    assert (settings.log.format, settings.log.level, settings.log.decisions) == (LogFormat.JSON, LogLevel.INFO, LogDecisions.DENIED)
+    assert (settings.log_health_checks, settings.insecure_log_tokens, settings.shutdown_grace) == (True, False, 25.0)
+
+
+def test_issuers(tmp_path: Path) -> None:
+    issuers = read(tmp_path).decision.issuers
+    basic, post = issuers["basic"], issuers["post"]
+    assert (basic.endpoint_host, basic.auth_method, basic.bearer_realm) == ("issuer.example.com", AuthMethod.CLIENT_SECRET_BASIC, "")
+    assert (post.auth_method, post.bearer_realm) == (AuthMethod.CLIENT_SECRET_POST, "r")
+    assert basic.credentials.client_secret.reveal() == "secret"
+    other = read(tmp_path, TOKEN_ENDPOINT_AUTH_METHOD="client_secret_post").decision.issuers
+    assert other["basic"].auth_method is AuthMethod.CLIENT_SECRET_POST
+    assert len(read(tmp_path, TOKEN_EXCHANGE_ISSUER_PROFILES_FILE="").decision.issuers) == 0
+
+
+def test_everything_can_be_set(tmp_path: Path) -> None:
+    settings = read(
+        tmp_path,
+        GRPC_PORT="4001",
+        GRPC_HOST="127.0.0.1",
+        GRPC_LOG_HEALTH_CHECKS="off",
+        TOKEN_EXCHANGE_GRANT_TYPE="g",
+        TOKEN_EXCHANGE_SUBJECT_TOKEN_TYPE="s",
+        CONFIGMAP_LABEL_SELECTOR="a=b",
+        CONFIGMAP_NAMESPACE_SELECTOR="!c",
+        TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT="1",
+        TOKEN_EXCHANGE_ERROR_PASSTHROUGH="yes",
+        TOKEN_EXCHANGE_REQUIRE_ISSUED_TOKEN_TYPE="no",
+        TOKEN_EXCHANGE_EXPECTED_ISSUED_TOKEN_TYPE="t",
+        TOKEN_EXCHANGE_BEARER_REALM="realm",
+        TOKEN_EXCHANGE_INSECURE_LOG_TOKENS="true",
+        TOKEN_EXCHANGE_ALLOW_UNAUTHENTICATED_OPTIONS="on",
+        TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED="TRUE",
+        TOKEN_ENDPOINT_REQUEST_TIMEOUT="1s",
+        TOKEN_ENDPOINT_DIAL_TIMEOUT="2s",
+        TOKEN_ENDPOINT_TLS_HANDSHAKE_TIMEOUT="4s",
+        TOKEN_ENDPOINT_RESPONSE_HEADER_TIMEOUT="5s",
+        TOKEN_ENDPOINT_IDLE_CONN_TIMEOUT="1m",
+        TOKEN_ENDPOINT_MAX_IDLE_CONNS="0",
+        TOKEN_ENDPOINT_MAX_IDLE_CONNS_PER_HOST="3",
+        METRICS_ENABLED="true",
+        METRICS_PORT="4002",
+        METRICS_HOST="::1",
+        METRICS_PATH="/m",
+        LOG_FORMAT="console",
+        LOG_LEVEL="Debug",
+        LOG_DECISIONS="all",
+        SHUTDOWN_GRACE_PERIOD="3s",
+    )
+    assert (settings.grpc.host, settings.grpc.port, settings.log_health_checks) == ("127.0.0.1", 4001, False)
+    decision = settings.decision
+    assert (decision.grant_type, decision.subject_token_type, decision.bearer_realm) == ("g", "s", "realm")
+    assert decision.allow_unauthenticated_options
+    assert decision.default_deny_unmatched
+    assert settings.directory.configmap_selector == parse_selector("a=b")
+    assert settings.directory.namespace_selector == parse_selector("!c")
+    client = settings.token_client
+    assert client.allow_http
+    assert (client.rules.error_passthrough, client.rules.require_issued_token_type, client.rules.expected_issued_token_type) == (
+        True,
+        False,
+        "t",
+    )
+    assert (client.request_timeout, client.dial_timeout, client.tls_handshake_timeout) == (1.0, 2.0, 4.0)
+    assert (client.response_header_timeout, client.idle_connection_timeout) == (5.0, 60.0)
+    assert (client.max_idle_connections, client.max_idle_connections_per_host) == (0, 3)
+    metrics = settings.metrics
+    assert (metrics.enabled, metrics.host, metrics.port, metrics.path) == (True, "::1", 4002, "/m")
+    assert (settings.log.format, settings.log.level, settings.log.decisions) == (LogFormat.CONSOLE, LogLevel.DEBUG, LogDecisions.ALL)
+    assert (settings.insecure_log_tokens, settings.shutdown_grace) == (True, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("POLICY_SOURCE", "kubernetes"),
+        ("POLICY_SOURCE", "git"),
+        ("POLICY_DIRECTORY", ""),
+        ("POLICY_DIRECTORY", "/nowhere/at/all"),
+        ("TOKEN_EXCHANGE_ISSUER_PROFILES_FILE", "/nowhere/at/all"),
+        ("GRPC_PORT", "70000"),
+        ("GRPC_TLS_CERT_FILE", "/cert"),
+        ("TOKEN_ENDPOINT_REQUEST_TIMEOUT", "0s"),
+        ("TOKEN_ENDPOINT_AUTH_METHOD", "none"),
+        ("TOKEN_ENDPOINT_MAX_IDLE_CONNS", "-1"),
+        ("TOKEN_EXCHANGE_ERROR_PASSTHROUGH", "ture"),
+        ("METRICS_PATH", "metrics"),
+        ("CONFIGMAP_LABEL_SELECTOR", "a in b"),
+    ],
+)
+def test_a_wrong_value_names_its_variable(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        read(tmp_path, **{name: value})
+    (problem,) = raised.value.problems
+    assert problem.startswith(name)
