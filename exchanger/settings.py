@@ -109,17 +109,15 @@ def _token_client(environment: Environment) -> TokenClientSettings:
 
 def _directory(environment: Environment) -> DirectorySettings:
     path = environment.path("POLICY_DIRECTORY")
-    match environment.text("POLICY_SOURCE", "kubernetes").lower():
-        case "kubernetes":
-            environment.problem("POLICY_SOURCE=kubernetes (the default) is not supported by this version; set POLICY_SOURCE=directory")
-        case "directory" if path is None:
-            environment.problem("POLICY_DIRECTORY is required with POLICY_SOURCE=directory")
-        case "directory" if not path.is_dir():
-            environment.problem(f"POLICY_DIRECTORY {path} is not a folder")
-        case "directory":
-            pass
-        case _:
-            environment.problem("POLICY_SOURCE must be one of kubernetes, directory")
+    source = environment.text("POLICY_SOURCE", "kubernetes").lower()
+    if source == "kubernetes":
+        environment.problem("POLICY_SOURCE=kubernetes (the default) is not supported by this version; set POLICY_SOURCE=directory")
+    elif source != "directory":
+        environment.problem("POLICY_SOURCE must be one of kubernetes, directory")
+    elif path is None:
+        environment.problem("POLICY_DIRECTORY is required with POLICY_SOURCE=directory")
+    elif not path.is_dir():
+        environment.problem(f"POLICY_DIRECTORY {path} is not a folder")
     return DirectorySettings(
         path=path or Path(),
         namespace_selector=_selector(environment, "CONFIGMAP_NAMESPACE_SELECTOR", _NAMESPACE_LABEL),
