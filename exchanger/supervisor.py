@@ -27,7 +27,7 @@ from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.settings import Settings
 from exchanger.telemetry.exposition import MetricsServer
-from exchanger.telemetry.log import Logging
+from exchanger.telemetry.log import LogDecisions, Logging
 from exchanger.telemetry.metrics import Gauges, Metrics
 from exchanger.typing import DecisionObserver
 
@@ -150,7 +150,9 @@ class Supervisor:
         scope.cancel()
 
     def _observers(self) -> tuple[DecisionObserver, ...]:
-        observers: tuple[DecisionObserver, ...] = (self._metrics, self.logging.decisions)
+        observers: tuple[DecisionObserver, ...] = (self._metrics,)
+        if self.settings.log.decisions is not LogDecisions.OFF:
+            observers = (*observers, self.logging.decisions)
         if self.settings.insecure_log_tokens:
             observers = (*observers, self.logging.insecure_tokens)
         return observers

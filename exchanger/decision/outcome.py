@@ -31,6 +31,9 @@ class Reason(enum.Enum):
     ALLOW_EXCHANGE = "allow_exchange"
     DENY_EXCHANGE_ERROR = "deny_exchange_error"
 
+    # Members are singletons, and counters are kept by member for every request: the inherited hash is a Python function of the name.
+    __hash__ = object.__hash__
+
 
 @enum.unique
 class Result(enum.Enum):
@@ -39,6 +42,8 @@ class Result(enum.Enum):
     ALLOWED = "allowed"
     AUTH_DENIED = "auth_denied"
     SYSTEM_ERROR = "system_error"
+
+    __hash__ = object.__hash__
 
 
 @final

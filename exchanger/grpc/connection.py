@@ -130,26 +130,31 @@ class Connection:
         if self.closed:
             words, self._last_words = self._last_words, b""
             return words
-        http, calls = self._http, self._table.calls
+        data = b""
         try:
-            data = http.data_to_send()
-            if self._early:
-                data += self._reset_early()
-            if http.queued_body_size() > self._limits.queued_bytes:
-                http.terminate_connection(ngh2.ErrorCode.ENHANCE_YOUR_CALM)
-                data += http.data_to_send()
-            more = False
-            for event in http.events():
-                if type(event) is StreamClosed:
-                    call = calls.pop(event.stream_id, None)
-                    if call is None or call.open or not call.ended:  # not just an answered call
-                        more |= self._on_stream_closed(event.stream_id, call)
-                elif type(event) is ConnectionClosed:
-                    self._end()
-            return data + self.data_to_send() if more else data
+            data = self._pump()
+            if self._early and self._reset_early():
+                data += self._pump()
+            if self._overfull():
+                self._http.terminate_connection(ngh2.ErrorCode.ENHANCE_YOUR_CALM)
+                data += self._pump()
         except ngh2.NGH2Error as error:
             self._fail(error)
-            return self.data_to_send()
+            data += self.data_to_send()
+        return data
+
+    def _pump(self) -> bytes:
+        http, calls = self._http, self._table.calls
+        data = http.data_to_send()
+        more = False
+        for event in http.events():
+            if type(event) is StreamClosed:
+                call = calls.pop(event.stream_id, None)
+                if call is None or call.open or not call.ended:  # not just an answered call
+                    more |= self._on_stream_closed(event.stream_id, call)
+            elif type(event) is ConnectionClosed:
+                self._end()
+        return data + http.data_to_send() if more else data
 
     # What is answered.
 
@@ -329,14 +334,16 @@ class Connection:
             self._table.unread -= call.owed
             call.owed = 0
 
-    def _reset_early(self) -> bytes:
-        """Reset streams that were answered in full before their requests ended (RFC 9113 section 8.1)."""
-        http = self._http
-        answered = [stream_id for stream_id in self._early if not http.queued_body_size(stream_id)]
+    def _overfull(self) -> bool:
+        return not self.closed and self._http.queued_body_size() > self._limits.queued_bytes
+
+    def _reset_early(self) -> bool:
+        """Reset streams that were answered in full before their requests ended (RFC 9113 section 8.1); return whether there were any."""
+        answered = [stream_id for stream_id in self._early if not self._http.queued_body_size(stream_id)]
         for stream_id in answered:
-            http.reset_stream(stream_id, ngh2.ErrorCode.NO_ERROR)
+            self._http.reset_stream(stream_id, ngh2.ErrorCode.NO_ERROR)
         self._early.difference_update(answered)
-        return http.data_to_send() if answered else b""
+        return bool(answered)
 
     def _restore_window(self) -> None:
         """Make up for lost receive window: bytes of a DATA frame that a reset cut in two never become an event, to be given back."""

@@ -53,7 +53,7 @@ class _Reader:
         return text
 
     def texts(self, name: str) -> tuple[str, ...] | None:
-        """Return the texts of a list without blank ones, untrimmed; ``None`` when it is no list of texts."""
+        """Return the trimmed texts of a list without blank ones; ``None`` when it is no list of texts."""
         node = self.fields.get(name)
         if node is None:
             return ()
@@ -61,7 +61,7 @@ class _Reader:
             present = [item for item in node.items if not _is_null(item)]
             texts = [item.text for item in present if isinstance(item, Scalar) and item.kind is Kind.TEXT]
             if len(texts) == len(present):
-                return tuple(text for text in texts if text.strip())
+                return tuple(trimmed for text in texts if (trimmed := text.strip()))
         self.problem(name, "must be a list of texts")
         return None
 

@@ -1,9 +1,9 @@
 """Readings of a request path: all that the servers behind a gateway may take it for.
 
 Servers rewrite a path before they look at it, each in its own way and order: they decode escapes once or again, take a backslash for a
-slash, merge slashes, drop parameters, resolve dot segments, normalise Unicode. The readings of a path are its closure under these
-rewritings. When all readings lead to the same decision, it does not matter who is right; when they do not, the request is refused.
-The query is no path: it stays as it is, at the end of every reading.
+slash, merge slashes, drop parameters, resolve dot segments, drop blanks at the ends of segments, normalise Unicode. The readings of a path
+are its closure under these rewritings. When all readings lead to the same decision, it does not matter who is right; when they do not, the
+request is refused. The query is no path: it stays as it is, at the end of every reading.
 
 Must not know: policy entries, or what is decided.
 """
@@ -29,6 +29,7 @@ _is_plain: Final = re.compile(_PLAIN).fullmatch
 _is_plain_with_query: Final = re.compile(_PLAIN + r"(?:\?[!-\"$-~]*+)?+").fullmatch
 
 _find_unprintable: Final = re.compile(r"[\x00-\x20\x7f-\x9f]").search  # control characters, space and DEL
+_find_control: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]").search  # what no escape may stand for; an escaped space is common in names
 _find_surrogate: Final = re.compile(r"[\ud800-\udfff]").search  # bytes that were not UTF-8, or half a character
 _PARAMETERS: Final = re.compile(r";[^/]*+")
 
@@ -113,6 +114,8 @@ def _rewritten(path: str) -> list[str | MalformedPath]:
         results.append(_PARAMETERS.sub("", path))
     if "/." in path:
         results.append(remove_dot_segments(path))
+    if " " in path:
+        results.append("/".join([segment.strip(" ") for segment in path.split("/")]))  # as file systems do that know no blank at an end
     if not path.isascii():
         results.append(_checked(normalize("NFKC", path)))
     return results
@@ -121,7 +124,7 @@ def _rewritten(path: str) -> list[str | MalformedPath]:
 def _checked(path: str | None) -> str | MalformedPath:
     if path is None:
         return MalformedPath.NOT_UTF8
-    return MalformedPath.UNPRINTABLE if _find_unprintable(path) else path
+    return MalformedPath.UNPRINTABLE if _find_control(path) else path
 
 
 def _merge_slashes(path: str) -> str:

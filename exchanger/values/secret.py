@@ -5,19 +5,29 @@ Must not know: where the text comes from or goes to. Nothing here formats, compa
 
 from typing import NoReturn, final
 
-import attrs
-
 
 @final
-@attrs.frozen(repr=False, str=False)
 class Secret:
-    """A secret text. ``repr`` and ``str`` hide it, and ``attrs.asdict`` keeps the ``Secret`` itself as the value."""
+    """A secret text. ``repr``, ``str`` and ``format`` hide it.
 
-    _text: str = attrs.field(repr=False)
+    A frozen value, but no attrs class: ``attrs.asdict`` and ``astuple`` take every attrs class apart, and would show the text.
+    """
+
+    __slots__ = ("_text",)
+    _text: str
+
+    def __init__(self, text: str) -> None:
+        object.__setattr__(self, "_text", text)
 
     def reveal(self) -> str:
         """Return the text itself; each call is a place that a reviewer looks at."""
         return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return self._text == other._text if isinstance(other, Secret) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._text))
 
     def __repr__(self) -> str:
         return "Secret(…)"
@@ -26,6 +36,12 @@ class Secret:
 
     def __format__(self, _spec: str, /) -> str:
         return "Secret(…)"
+
+    def __setattr__(self, name: str, _value: object, /) -> NoReturn:
+        raise AttributeError(f"{name} of a Secret cannot be changed")
+
+    def __delattr__(self, name: str, /) -> NoReturn:
+        raise AttributeError(f"{name} of a Secret cannot be deleted")
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not to be pickled")

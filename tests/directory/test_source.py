@@ -115,6 +115,49 @@ async def test_a_namespace_that_loses_its_label_takes_its_policies_along(folder:
         nursery.cancel_scope.cancel()
 
 
+async def test_a_mounted_config_map_is_followed_through_its_links(tmp_path: Path) -> None:
+    folder = tmp_path / "mount"
+    _write(folder, DENY)
+    for version, document in (("1", DENY), ("2", "version: v2")):
+        (folder / f"..{version}").mkdir()
+        (folder / f"..{version}" / "policy.yaml").write_text(config_map(document))
+    (folder / "..data").symlink_to("..1")
+    (folder / "policy.yaml").unlink()
+    (folder / "policy.yaml").symlink_to("..data/policy.yaml")
+    watcher = Watcher()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(source(folder, watcher).run)
+        assert isinstance(verdict(watcher), DenyEntry)
+        (folder / "..data_tmp").symlink_to("..2")
+        (folder / "..data_tmp").replace(folder / "..data")
+        await watcher.until(lambda: isinstance(verdict(watcher), Unhealthy))
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_folder_that_is_a_link_is_followed_to_where_it_leads(tmp_path: Path) -> None:
+    _write(tmp_path / "checkout1", DENY)
+    _write(tmp_path / "checkout2", "version: v2")
+    (tmp_path / "current").symlink_to("checkout1")
+    watcher = Watcher()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(source(tmp_path / "current", watcher).run)
+        assert isinstance(verdict(watcher), DenyEntry)
+        (tmp_path / "next").symlink_to("checkout2")
+        (tmp_path / "next").replace(tmp_path / "current")
+        await watcher.until(lambda: isinstance(verdict(watcher), Unhealthy))
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_file_that_was_emptied_opens_nothing(folder: Path) -> None:
+    watcher = Watcher()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(source(folder, watcher).run)
+        (folder / "policy.yaml").write_text("")
+        await watcher.until(lambda: watcher.problems == ["policy.yaml"])
+        assert isinstance(verdict(watcher), DenyEntry)
+        nursery.cancel_scope.cancel()
+
+
 async def test_an_unreadable_file_at_the_start_closes_everything_until_it_is_repaired(folder: Path) -> None:
     (folder / "broken.yaml").write_text("kind: [")
     watcher = Watcher()

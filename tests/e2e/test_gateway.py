@@ -124,7 +124,14 @@ def _two_instances(envoy_port: int, upstream_port: int, first: int, second: int)
     endpoints[1]["endpoint"]["address"]["socket_address"]["port_value"] = second
     cluster["common_lb_config"] = {"healthy_panic_threshold": {"value": 0}}
     cluster["health_checks"] = [
-        {"timeout": "1s", "interval": "0.1s", "no_traffic_interval": "0.1s", "unhealthy_threshold": 1, "healthy_threshold": 1, "grpc_health_check": {}}
+        {
+            "timeout": "1s",
+            "interval": "0.1s",
+            "no_traffic_interval": "0.1s",
+            "unhealthy_threshold": 1,
+            "healthy_threshold": 1,
+            "grpc_health_check": {},
+        }
     ]
     return config
 

@@ -431,6 +431,14 @@ class TestConnectionErrors:
         self.assert_closed(joined, goaway=ngh2.ErrorCode.PROTOCOL_ERROR)
         assert joined.aborted == joined.calls
 
+    def test_an_error_beside_an_early_answer(self) -> None:
+        joined = pair()
+        joined.peer.call(b"running")
+        joined.exchange()
+        joined.peer.request(head(method=b"GET"), end=False)
+        joined.to_server(joined.peer.send() + b"\0\0\4\x08\0\0\0\0\3\x7f\xff\xff\xff")  # a window that overflows
+        self.assert_closed(joined, goaway=ngh2.ErrorCode.FLOW_CONTROL_ERROR)
+
     def test_a_header_list_that_is_too_large(self) -> None:
         joined = pair()
         joined.peer = Peer(ngh2.Connection(ngh2.Role.CLIENT, ngh2.Configuration(max_send_header_block_length=100_000)))

