@@ -20,14 +20,13 @@ from exchanger.grpc.status import GrpcError, StatusCode
 @final
 @attrs.define(eq=False)
 class CallTable:
-    """The stream table. ``events`` grows until they are taken; ``unread`` is what all calls together owe to flow control, in bytes."""
+    """The stream table. ``events`` grows until they are taken; ``counts`` has the ended calls, by status code."""
 
     _routes: Routes
     _limits: ConnectionLimits
     calls: dict[int, Call] = attrs.field(factory=dict, init=False)
     events: list[Event] = attrs.field(factory=list, init=False)
     counts: list[int] = attrs.field(factory=lambda: [0] * len(StatusCode), init=False)
-    unread: int = attrs.field(default=0, init=False)
     _held: int = attrs.field(default=0, init=False)
     _head: tuple[Route, CallInfo] | None = attrs.field(default=None, init=False)
     _headers: Headers = attrs.field(default=(), init=False)
@@ -64,8 +63,6 @@ class CallTable:
         Raises:
             GrpcError: what to refuse the call with.
         """
-        call.owed += len(data)
-        self.unread += len(data)
         held = call.held
         try:
             complete = call.feed(data, self._limits.message_bytes)
@@ -118,11 +115,10 @@ class CallTable:
         for call in self.calls.values():
             self.abandon(call)
         self.calls.clear()
-        self.unread = 0
 
     def statistics(self) -> CallTableStatistics:
         """Return what is held now, and how calls ended so far."""
-        return CallTableStatistics(len(self.calls), self._held, self.unread, tuple(self.counts))
+        return CallTableStatistics(len(self.calls), self._held, tuple(self.counts))
 
     def _start(self, call: Call) -> None:
         call.started = True

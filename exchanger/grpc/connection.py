@@ -20,6 +20,7 @@ from exchanger.grpc.call_table import CallTable
 from exchanger.grpc.framing import PREFIX_BYTES, frame, unpack_prefix
 from exchanger.grpc.head import OK_TRAILERS, RESPONSE_HEADERS, Refusal, error_trailers, refuse
 from exchanger.grpc.limits import ConnectionLimits
+from exchanger.grpc.receive_window import ReceiveWindow
 from exchanger.grpc.routes import Routes
 from exchanger.grpc.statistics import ConnectionStatistics
 from exchanger.grpc.status import GrpcError, StatusCode
@@ -37,9 +38,6 @@ _CONFIGURATION: Final = ngh2.Configuration(
 
 _DRAIN_PING: Final = b"draining"
 """Acknowledged one round trip after the shutdown notice: from then on the peer knows that it must not open streams."""
-
-_MAX_WINDOW: Final = 2**30
-"""Bytes to which the connection's window may be raised to make up for what was lost with reset streams."""
 
 _GOAWAY_TYPE: Final = 7
 
@@ -60,7 +58,7 @@ class Connection:
     _http: ngh2.Connection = attrs.field(init=False)
     _table: CallTable = attrs.field(init=False)
     _early: set[int] = attrs.field(factory=set, init=False)
-    _window: int = attrs.field(default=limits.CONNECTION_WINDOW, init=False)
+    _window: ReceiveWindow = attrs.field(init=False)
     _last_stream: int = attrs.field(default=0, init=False)
     _last_words: bytes = attrs.field(default=b"", init=False)
     _draining: bool = attrs.field(default=False, init=False)
@@ -76,7 +74,7 @@ class Connection:
                 ngh2.Setting.NO_RFC7540_PRIORITIES: 1,
             }
         )
-        self._http.set_local_window_size(self._window)
+        self._window = ReceiveWindow(self._http)
 
     def receive(self, data: bytes, now: float) -> None:
         """Take ``data`` from the peer at ``now`` (seconds); what came of it is in ``events`` and ``data_to_send``."""
@@ -250,7 +248,9 @@ class Connection:
 
     def statistics(self) -> ConnectionStatistics:
         """Return what is held now, and the calls that ended so far."""
-        return ConnectionStatistics(self._table.statistics(), 0 if self.closed else self._http.queued_body_size())
+        if self.closed:
+            return ConnectionStatistics(self._table.statistics(), 0, 0)
+        return ConnectionStatistics(self._table.statistics(), self._window.unread, self._http.queued_body_size())
 
     # What is received.
 
@@ -269,6 +269,8 @@ class Connection:
         if call is None or not call.open:
             self._http.acknowledge_received_data(len(data), stream_id)
         else:
+            call.owed += len(data)
+            self._window.unread += len(data)
             try:
                 self._table.feed(call, data)
             except GrpcError as error:
@@ -287,13 +289,15 @@ class Connection:
                 self._break_off(call, error)
 
     def _on_stream_closed(self, stream_id: int, call: Call | None) -> bool:
-        """Let go of ``call`` and its stream, which is gone; return whether there is more to send because of that."""
+        """Let go of ``call`` and its stream, which is gone; return whether there may be more to send because of that."""
         self._early.discard(stream_id)
-        if call is None or (call.ended and not call.open):
-            return False
-        self._table.abandon(call)
-        self._settle(call)
-        self._restore_window()
+        if call is not None:
+            if call.ended and not call.open:
+                return False
+            self._table.abandon(call)
+            self._settle(call)
+        if not self._window.restore():
+            self._http.terminate_connection(ngh2.ErrorCode.ENHANCE_YOUR_CALM)
         return True
 
     def _on_other(self, event: ngh2.Event) -> None:
@@ -329,10 +333,8 @@ class Connection:
 
     def _settle(self, call: Call) -> None:
         """Give everything that ``call`` received back to flow control."""
-        if call.owed:
-            self._http.acknowledge_received_data(call.owed, call.stream_id)
-            self._table.unread -= call.owed
-            call.owed = 0
+        owed, call.owed = call.owed, 0
+        self._window.give_back(owed, call.stream_id)
 
     def _overfull(self) -> bool:
         return not self.closed and self._http.queued_body_size() > self._limits.queued_bytes
@@ -344,15 +346,6 @@ class Connection:
             self._http.reset_stream(stream_id, ngh2.ErrorCode.NO_ERROR)
         self._early.difference_update(answered)
         return bool(answered)
-
-    def _restore_window(self) -> None:
-        """Make up for lost receive window: bytes of a DATA frame that a reset cut in two never become an event, to be given back."""
-        if self._http.local_window_size + self._table.unread < limits.CONNECTION_WINDOW // 4:
-            if self._window > _MAX_WINDOW:
-                self._http.terminate_connection(ngh2.ErrorCode.ENHANCE_YOUR_CALM)
-                return
-            self._window += limits.CONNECTION_WINDOW // 2
-            self._http.set_local_window_size(self._window)
 
     def _fail(self, error: ngh2.NGH2Error) -> None:
         """The codec gave up. It has no more output then, so that the GOAWAY (RFC 9113 section 6.8) is written here."""

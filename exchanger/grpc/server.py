@@ -81,7 +81,10 @@ class GrpcServer:
                 infrastructure.cancel_scope.cancel()
 
     async def drain(self, grace: float) -> None:
-        """Accept no more, let running calls finish for ``grace`` seconds, end what still runs then, and return when ``run`` is done."""
+        """Accept no more, let running calls finish for ``grace`` seconds, and end what still runs then.
+
+        Returns when ``run`` is done, or at the latest two seconds after the grace period. May be called again, with another ``grace``.
+        """
         if not self._running:
             return
         self._accepting.cancel()
@@ -104,7 +107,7 @@ class GrpcServer:
             streams=sum(table.streams for table in tables),
             tasks=sum(session.tasks for session in sessions),
             held_bytes=sum(table.held_bytes for table in tables),
-            unread_bytes=sum(table.unread_bytes for table in tables),
+            unread_bytes=sum(session.connection.unread_bytes for session in sessions),
             queued_bytes=sum(session.connection.queued_bytes for session in sessions),
             calls=tuple(map(sum, zip(self._past_calls, *(table.calls for table in tables), strict=True))),
             accepted=self._accepted,

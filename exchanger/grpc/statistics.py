@@ -8,20 +8,20 @@ import attrs
 @final
 @attrs.frozen
 class CallTableStatistics:
-    """Streams in the table; bytes of incomplete and of unread messages; ended calls, by status code."""
+    """Streams in the table; bytes of incomplete messages; ended calls, by status code."""
 
     streams: int
     held_bytes: int
-    unread_bytes: int
     calls: tuple[int, ...]
 
 
 @final
 @attrs.frozen
 class ConnectionStatistics:
-    """The calls of a connection, and bytes of answers that the peer's flow control keeps back."""
+    """The calls of a connection, bytes of unread messages, and bytes of answers that the peer's flow control keeps back."""
 
     table: CallTableStatistics
+    unread_bytes: int
     queued_bytes: int
 
 

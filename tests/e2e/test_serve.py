@@ -13,7 +13,12 @@ import grpc
 import pytest
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
-from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckResponse
+from exchanger._proto.grpc.health.v1.health_pb2 import (
+    HealthCheckRequest,
+    HealthCheckResponse,
+    HealthListRequest,
+    HealthListResponse,
+)
 from tests.e2e.service import STOP_S, Service, config_map, environment, free_port, serving
 
 DOCUMENT = """
@@ -78,6 +83,27 @@ def test_bad_calls_are_refused_and_the_connection_lives_on(service: Service, pat
         service.call(path, message)
     assert raised.value.code() is code
     assert status(service.check("/admin")) == 403
+
+
+def test_health_knows_every_service(service: Service) -> None:
+    listed = HealthListResponse.FromString(service.call("/grpc.health.v1.Health/List", HealthListRequest().SerializeToString()))
+    assert sorted(listed.statuses) == ["", "envoy.service.auth.v3.Authorization", "grpc.health.v1.Health"]
+    assert {status.status for status in listed.statuses.values()} == {HealthCheckResponse.SERVING}
+    with pytest.raises(grpc.RpcError) as raised:
+        service.call("/grpc.health.v1.Health/Check", HealthCheckRequest(service="other").SerializeToString())
+    assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_a_health_watch_learns_of_the_drain(tmp_path: Path) -> None:
+    with serving(tmp_path, DOCUMENT) as running:
+        method: grpc.UnaryStreamMultiCallable[bytes, bytes] = running.channel.unary_stream("/grpc.health.v1.Health/Watch")
+        watch = method(HealthCheckRequest().SerializeToString(), timeout=30)
+        seen = [HealthCheckResponse.FromString(next(watch)).status]
+        running.process.send_signal(signal.SIGTERM)
+        seen.append(HealthCheckResponse.FromString(next(watch)).status)
+        assert seen == [HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING]
+        watch.cancel()
+        assert running.process.wait(STOP_S) == 0
 
 
 def test_changes_of_the_folder_take_effect(tmp_path: Path) -> None:

@@ -174,8 +174,8 @@ class Pair:
             self.exchange()
 
     def at_rest(self) -> bool:
-        table = self.connection.statistics().table
-        return (table.streams, table.held_bytes, table.unread_bytes) == (0, 0, 0)
+        now = self.connection.statistics()
+        return (now.table.streams, now.table.held_bytes, now.unread_bytes) == (0, 0, 0)
 
 
 def pair(table: dict[bytes, Route] | None = None, limits: ConnectionLimits | None = None) -> Pair:

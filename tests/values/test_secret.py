@@ -56,6 +56,8 @@ def test_it_is_not_changed() -> None:
 
     with pytest.raises(AttributeError):
         setattr(secret, "_text", "other")  # noqa: B010 - a type checker would forbid the statement
+    with pytest.raises(AttributeError):
+        delattr(secret, "_text")
     assert secret.reveal() == TEXT
 
 
