@@ -27,15 +27,15 @@ class Call:
     stream_id: int
     route: Route
     info: CallInfo
-    message: bytes | None = None
+    message: bytes | None = attrs.field(default=None, repr=False)
     open: bool = True
     started: bool = False
     ended: bool = False
     headed: bool = False
     owed: int = 0
     held: int = 0
-    deframer: Deframer | None = None
-    messages: deque[bytes] | None = None
+    deframer: Deframer | None = attrs.field(default=None, repr=False)
+    messages: deque[bytes] | None = attrs.field(default=None, repr=False)
 
     def feed(self, data: bytes, limit: int) -> bool:
         """Take ``data``, with messages of at most ``limit`` bytes, and return whether it completed any.

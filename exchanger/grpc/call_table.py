@@ -29,7 +29,7 @@ class CallTable:
     counts: list[int] = attrs.field(factory=lambda: [0] * len(StatusCode), init=False)
     _held: int = attrs.field(default=0, init=False)
     _head: tuple[Route, CallInfo] | None = attrs.field(default=None, init=False)
-    _headers: Headers = attrs.field(default=(), init=False)
+    _headers: Headers = attrs.field(default=(), init=False, repr=False)
     _now: float = attrs.field(default=math.nan, init=False)
 
     def admit(self, stream_id: int, headers: Headers, now: float) -> Call | Refusal:

@@ -17,7 +17,7 @@ from ngh2 import ConnectionClosed, DataReceived, RequestReceived, StreamClosed
 from exchanger.grpc import limits
 from exchanger.grpc.call import Call, Event
 from exchanger.grpc.call_table import CallTable
-from exchanger.grpc.framing import PREFIX_BYTES, frame, unpack_prefix
+from exchanger.grpc.framing import PREFIX_BYTES, frame, goaway, unpack_prefix
 from exchanger.grpc.head import OK_TRAILERS, RESPONSE_HEADERS, Refusal, error_trailers, refuse
 from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.receive_window import ReceiveWindow
@@ -39,8 +39,6 @@ _CONFIGURATION: Final = ngh2.Configuration(
 _DRAIN_PING: Final = b"draining"
 """Acknowledged one round trip after the shutdown notice: from then on the peer knows that it must not open streams."""
 
-_GOAWAY_TYPE: Final = 7
-
 
 @final
 @attrs.define(eq=False)
@@ -60,20 +58,13 @@ class Connection:
     _early: set[int] = attrs.field(factory=set, init=False)
     _window: ReceiveWindow = attrs.field(init=False)
     _last_stream: int = attrs.field(default=0, init=False)
-    _last_words: bytes = attrs.field(default=b"", init=False)
+    _last_words: bytes = attrs.field(default=b"", init=False, repr=False)
     _draining: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._table = CallTable(self._routes, self._limits)
         self._http = ngh2.Connection(ngh2.Role.SERVER, _CONFIGURATION)
-        self._http.initiate_connection(
-            {
-                ngh2.Setting.MAX_CONCURRENT_STREAMS: self._limits.concurrent_streams,
-                ngh2.Setting.INITIAL_WINDOW_SIZE: limits.STREAM_WINDOW,
-                ngh2.Setting.MAX_HEADER_LIST_SIZE: limits.MAX_HEADER_LIST,
-                ngh2.Setting.NO_RFC7540_PRIORITIES: 1,
-            }
-        )
+        self._http.initiate_connection(limits.settings(self._limits))
         self._window = ReceiveWindow(self._http)
 
     def receive(self, data: bytes, now: float) -> None:
@@ -167,7 +158,6 @@ class Connection:
         http.send_trailers(stream_id, OK_TRAILERS)
         self._table.counts[0] += 1
         if call.messages is not None:
-            self._table.release(call)
             self._let_go(call)
 
     def refuse(self, call: Call, error: GrpcError) -> None:
@@ -179,8 +169,7 @@ class Connection:
                 self._http.send_trailers(call.stream_id, error_trailers(error))
         else:
             self._reject(call.stream_id, refuse(error))
-        self._table.close(call, error.status)
-        self._let_go(call)
+        self._close(call, error.status)
 
     def send(self, call: Call, message: bytes) -> None:
         """Send one message of a server-streaming ``call``. Nothing happens for a call that is over."""
@@ -199,8 +188,7 @@ class Connection:
             self._http.send_trailers(call.stream_id, OK_TRAILERS)
         else:
             self._http.send_response(call.stream_id, RESPONSE_HEADERS + OK_TRAILERS, end_stream=True)
-        self._table.close(call, StatusCode.OK)
-        self._let_go(call)
+        self._close(call, StatusCode.OK)
 
     def has_room(self, call: Call) -> bool:
         """Whether ``call`` may send another message: neither it nor the connection as a whole has too much unsent."""
@@ -243,8 +231,7 @@ class Connection:
 
     def lose(self) -> None:
         """The transport is gone: every call is over."""
-        if not self.closed:
-            self._end()
+        self._end()
 
     def statistics(self) -> ConnectionStatistics:
         """Return what is held now, and the calls that ended so far."""
@@ -306,9 +293,8 @@ class Connection:
                 self._on_end(event.stream_id, self._table.calls.get(event.stream_id))
             case ngh2.SettingsReceived():
                 self.established = True
-            case ngh2.PingAcknowledged():
-                if self._draining and event.opaque_data == _DRAIN_PING:
-                    self._http.send_goaway()
+            case ngh2.PingAcknowledged(opaque_data=data) if self._draining and data == _DRAIN_PING:
+                self._http.send_goaway()
             case ngh2.ConnectionClosed():
                 self._end()
 
@@ -325,8 +311,13 @@ class Connection:
             self.refuse(call, error)
             self._table.report_aborted(call)
 
+    def _close(self, call: Call, status: StatusCode) -> None:
+        self._table.close(call, status)
+        self._let_go(call)
+
     def _let_go(self, call: Call) -> None:
         """Our side of ``call`` is over."""
+        self._table.release(call)
         self._settle(call)
         if not call.ended:
             self._early.add(call.stream_id)
@@ -351,12 +342,10 @@ class Connection:
         """The codec gave up. It has no more output then, so that the GOAWAY (RFC 9113 section 6.8) is written here."""
         if self.established and not isinstance(error, ngh2.ConnectionStateError):
             code = ngh2.ErrorCode.ENHANCE_YOUR_CALM if isinstance(error, ngh2.DenialOfServiceError) else ngh2.ErrorCode.PROTOCOL_ERROR
-            payload = self._last_stream.to_bytes(4, "big") + code.to_bytes(4, "big")
-            self._last_words = len(payload).to_bytes(3, "big") + bytes((_GOAWAY_TYPE, 0)) + bytes(4) + payload
+            self._last_words = goaway(self._last_stream, code)
         self._end()
 
     def _end(self) -> None:
-        if not self.closed:
-            self.closed = True
-            self._table.clear()
-            self._early.clear()
+        self.closed = True
+        self._table.clear()
+        self._early.clear()

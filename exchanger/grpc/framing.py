@@ -1,6 +1,6 @@
-"""Length-prefixed messages inside a stream of bytes (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests).
+"""What is framed here and not by the codec: gRPC's length-prefixed messages, and the GOAWAY after the codec itself has given up.
 
-Must not know: HTTP/2, or what a message means.
+https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests. Must not know: connections, or what a message means.
 """
 
 import struct
@@ -14,6 +14,7 @@ PREFIX_BYTES: Final = 5
 """Compressed-Flag (1 byte) and Message-Length (4 bytes, big endian)."""
 
 COMPRESSED: Final = 1
+_GOAWAY_TYPE: Final = 7
 
 unpack_prefix: Final = struct.Struct(">BI").unpack_from
 """Returns Compressed-Flag and Message-Length of what begins with a prefix."""
@@ -24,12 +25,18 @@ def frame(message: bytes) -> bytes:
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
+def goaway(last_stream: int, error_code: int) -> bytes:
+    """Return a GOAWAY frame (RFC 9113 section 6.8)."""
+    payload = last_stream.to_bytes(4, "big") + error_code.to_bytes(4, "big")
+    return len(payload).to_bytes(3, "big") + bytes((_GOAWAY_TYPE, 0)) + bytes(4) + payload
+
+
 @attrs.define(eq=False)
 class Deframer:
     """Cuts one call's bytes into messages of at most ``limit`` bytes each; holds the beginning of at most one message."""
 
     _limit: int
-    _buffer: bytearray = attrs.field(factory=bytearray, init=False)
+    _buffer: bytearray = attrs.field(factory=bytearray, init=False, repr=False)
 
     @property
     def held(self) -> int:

@@ -54,3 +54,13 @@ class ConnectionLimits:
     held_bytes: int = 16 * 1024 * 1024
     queued_bytes: int = 16 * 1024 * 1024
     call_queued_bytes: int = 64 * 1024
+
+
+def settings(limits: ConnectionLimits) -> dict[int, int]:
+    """Return the SETTINGS to announce, by the identifiers of RFC 9113 section 6.5.2 and RFC 9218 section 2.1."""
+    return {
+        0x3: limits.concurrent_streams,
+        0x4: STREAM_WINDOW,
+        0x6: MAX_HEADER_LIST,
+        0x9: 1,  # the priorities of RFC 7540, which nobody uses, are not used here either
+    }

@@ -10,7 +10,7 @@ import attrs
 from exchanger.grpc.limits import CONNECTION_WINDOW
 
 _MAX_TARGET: Final = 2**30
-"""Bytes up to which lost window is made up for: 64 times the window, after which the peer has to be at fault. The protocol ends at 2^31-1."""
+"""Bytes up to which lost window is made up for: 64 times the window, and half of what the protocol allows."""
 
 
 class FlowControl(Protocol):

@@ -53,7 +53,7 @@ class SocketTransport:
     """Plain TCP."""
 
     _socket: socket.socket
-    _rest: memoryview = attrs.field(default=memoryview(b""), init=False)
+    _rest: memoryview = attrs.field(default=memoryview(b""), init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._socket.setblocking(False)

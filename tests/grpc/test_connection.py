@@ -336,6 +336,16 @@ def answer_of_other_call(joined: Pair) -> list[bytes]:
     return answer_of(joined, joined.peer.call(b"other")).messages
 
 
+def test_what_callers_send_does_not_show() -> None:
+    joined = pair(table())
+    joined.peer.call(b"hunter2", ECHO, (b"authorization", b"hunter2"))
+    joined.peer.request(head(STREAM), framed(b"hunter2") + framed(b"hunter2")[:11], end=False)
+    joined.exchange()
+    assert joined.connection.statistics().table.held_bytes == 11
+    assert "hunter2" not in repr(joined.connection)
+    assert "hunter2" not in repr(joined.calls)
+
+
 @pytest.mark.parametrize(("path", "status"), [(ECHO, StatusCode.RESOURCE_EXHAUSTED), (b"/test.Echo/Unknown", StatusCode.UNIMPLEMENTED)])
 def test_window_lost_to_cut_frames_is_made_up_for(path: bytes, status: StatusCode) -> None:
     """A reset that cuts a DATA frame in two loses window; a thousand of them must not stop the connection."""
