@@ -4,7 +4,6 @@ Must not know: where the header came from, or what the token is traded for.
 """
 
 import enum
-import functools
 import re
 from typing import Final, final
 
@@ -54,7 +53,6 @@ def read_bearer(authorization: Secret | None) -> Bearer | NoToken:
     return Bearer(Secret(fields[1])) if is_b64token(fields[1]) else NoToken.INVALID
 
 
-@functools.lru_cache(maxsize=4096)  # one for each scope in the policy; the arguments are the operator's and the teams', never a request's
 def challenge(realm: str, scope: str = "", error: str = "") -> str:
     """Return a ``WWW-Authenticate`` value (RFC 6750 section 3): the realm, and scope and error where given."""
     value = f"Bearer realm={_quoted(realm)}"

@@ -3,6 +3,7 @@
 Must not know: gRPC, HTTP, tasks, clocks, or where policy and issuers come from. Every way out that is not an explicit allow is a denial.
 """
 
+import functools
 from typing import Final, assert_never, final
 
 import attrs
@@ -70,13 +71,19 @@ def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: Decision
         case ExchangeEntry():
             return _begin_exchange(request, verdict, rules)
         case DenyEntry():
-            return _deny(Reason.DENY_EXPLICIT_POLICY, 403, _POLICY_DENIED, verdict.source)
+            return _explicit_deny(verdict.source)
         case Unhealthy():
             return _deny(Reason.DENY_POLICY_UNHEALTHY, 500, _UNHEALTHY_BODY, verdict.source)
         case Ambiguous():
             return DENY_AMBIGUOUS[verdict.part]
         case _:
             assert_never(verdict)
+
+
+# Denials repeat, so each is made once. The keys are the policy's, whose number is bounded here and whose hashes are kept with them.
+@functools.lru_cache(maxsize=4096)
+def _explicit_deny(source: Source) -> Deny:
+    return _deny(Reason.DENY_EXPLICIT_POLICY, 403, _POLICY_DENIED, source)
 
 
 def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionRules) -> Outcome | ExchangePending:
@@ -91,9 +98,9 @@ def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionR
             token_request = TokenRequest(issuer, token, entry.target, rules.grant_type, rules.subject_token_type, request.trace)
             return ExchangePending(entry, token_request)
         case NoToken.INVALID:
-            return _challenged(entry, issuer, rules, Reason.DENY_INVALID_BEARER, "invalid_token")
+            return _challenged(entry, _realm(issuer, rules), Reason.DENY_INVALID_BEARER)
         case NoToken.ABSENT | NoToken.NOT_BEARER:
-            return _challenged(entry, issuer, rules, Reason.DENY_MISSING_BEARER, "")
+            return _challenged(entry, _realm(issuer, rules), Reason.DENY_MISSING_BEARER)
         case _:
             assert_never(credentials)
 
@@ -108,8 +115,13 @@ def _options_pass(request: HttpRequest, credentials: Bearer | NoToken, rules: De
     return credentials is NoToken.ABSENT and bool(request.origin and request.access_control_request_method)
 
 
-def _challenged(entry: ExchangeEntry, issuer: Issuer | None, rules: DecisionRules, reason: Reason, error: str) -> Deny:
-    realm = (issuer.bearer_realm if issuer is not None else "") or rules.bearer_realm
+def _realm(issuer: Issuer | None, rules: DecisionRules) -> str:
+    return (issuer.bearer_realm if issuer is not None else "") or rules.bearer_realm
+
+
+@functools.lru_cache(maxsize=4096)
+def _challenged(entry: ExchangeEntry, realm: str, reason: Reason) -> Deny:
+    error = "invalid_token" if reason is Reason.DENY_INVALID_BEARER else ""
     return Deny(
         reason=reason,
         status=401,

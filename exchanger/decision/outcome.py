@@ -62,7 +62,7 @@ class Allow:
 
 
 @final
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Deny:
     """The request ends here with ``status`` and a JSON ``body``; ``headers`` come after Content-Type, in order."""
 

@@ -22,7 +22,7 @@ from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, T
 ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"
 
 MAX_RESPONSE_BYTES: Final = 1024 * 1024
-"""Longest body that is read, in bytes; a token response is a few KiB, and the reference stops there too."""
+"""Longest body that is read, in bytes; a usual token response is a few KiB."""
 
 MAX_ACCESS_TOKEN_CHARS: Final = 16 * 1024
 """Longest access token, in characters; Envoy's default limit for all request headers together is 60 KiB."""

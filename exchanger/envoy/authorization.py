@@ -5,7 +5,7 @@ from typing import final
 import attrs
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_grpc import AuthorizationServicer
-from exchanger.decision.outcome import Allow, Deny, ExchangePending
+from exchanger.decision.outcome import Deny, ExchangePending
 from exchanger.envoy.check_codec import EMPTY_REQUEST, decode_check, encode_check
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.grpc.routes import CallInfo, Pending
@@ -34,9 +34,10 @@ class Authorization(AuthorizationServicer):
             evaluator.decided(EMPTY_REQUEST, request, started)
             return encode_check(request)
         outcome = evaluator.begin(request, started)
-        if isinstance(outcome, Allow | Deny):
-            return encode_check(outcome)
-        return Pending(lambda: self._finish(request, outcome, started))
+        if isinstance(outcome, ExchangePending):
+            pending = outcome
+            return Pending(lambda: self._finish(request, pending, started))
+        return encode_check(outcome)
 
     async def _finish(self, request: HttpRequest, pending: ExchangePending, started: float) -> bytes:
         return encode_check(await self.evaluator.finish(request, pending, started))

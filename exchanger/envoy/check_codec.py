@@ -21,7 +21,7 @@ from exchanger._proto.envoy.type.v3.http_status_pb2 import HttpStatus, StatusCod
 from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
 from exchanger._proto.google.rpc.status_pb2 import Status
 from exchanger.decision.check import MISSING_HTTP, MISSING_REQUEST
-from exchanger.decision.outcome import Allow, Deny, Outcome
+from exchanger.decision.outcome import Allow, Deny, Outcome, Reason
 from exchanger.grpc.status import GrpcError
 from exchanger.grpc.status import StatusCode as GrpcStatus
 from exchanger.values.request import NO_TRACE, HttpRequest, TraceContext
@@ -114,7 +114,8 @@ def encode_check(outcome: Outcome) -> bytes:
             token = outcome.access_token
             return _OK if token is None else _ok_with_token(token)
         case Deny():
-            return _denied(outcome.status, outcome.body, outcome.headers)
+            # What came of a token endpoint may be large, and seldom repeats.
+            return _denied(outcome) if outcome.reason is Reason.DENY_EXCHANGE_ERROR else _kept_denied(outcome)
         case _:
             assert_never(outcome)
 
@@ -130,14 +131,16 @@ def _ok_with_token(token: Secret) -> bytes:
     return response.SerializeToString()
 
 
-# Answers repeat: a few constants, a challenge for each scope. What token endpoints relay comes and goes at the other end.
-@functools.lru_cache(maxsize=1024)
-def _denied(status: int, body: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+def _denied(deny: Deny) -> bytes:
     return CheckResponse(
         status=Status(code=GrpcStatus.PERMISSION_DENIED),
         denied_response=DeniedHttpResponse(
-            status=HttpStatus(code=StatusCode.ValueType(status)),
-            headers=[header_option("Content-Type", "application/json"), *(header_option(name, value) for name, value in headers)],
-            body=body,
+            status=HttpStatus(code=StatusCode.ValueType(deny.status)),
+            headers=[header_option("Content-Type", "application/json"), *(header_option(name, value) for name, value in deny.headers)],
+            body=deny.body,
         ),
     ).SerializeToString()
+
+
+_kept_denied: Final = functools.lru_cache(maxsize=4096)(_denied)
+"""These repeat: a few constants, a denial or a challenge for each entry of the policy."""

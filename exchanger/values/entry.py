@@ -9,7 +9,7 @@ import attrs
 
 
 @final
-@attrs.frozen(order=True)
+@attrs.frozen(order=True, cache_hash=True)
 class Source:
     """The ConfigMap that a policy came from."""
 
@@ -61,7 +61,7 @@ class DenyEntry:
 
 
 @final
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class ExchangeEntry:
     """Requests in ``area`` go on with a token exchanged for ``target``."""
 
