@@ -1,4 +1,4 @@
-"""The token client: token requests in, outcomes out; equal requests that overlap share one call. The only door to httpx.
+"""The token client: token requests in, outcomes out; equal requests that overlap share one call. The door to httpx.
 
 It speaks httpx's transport API (https://www.python-httpx.org/advanced/transports/) and leaves ``httpx.AsyncClient`` out on purpose:
 redirects, cookies, ambient proxies, .netrc and a log line a request live in that class, and none of them may happen to a token. The
@@ -9,7 +9,6 @@ Requests and exceptions of httpx hold secrets; none of them leaves this module. 
 """
 
 import functools
-import re
 import ssl
 from collections.abc import Callable
 from http import HTTPStatus
@@ -31,7 +30,8 @@ from exchanger.decision.token_exchange import (
 from exchanger.errors import Diagnostic
 from exchanger.oauth.coalescer import Coalescer, CoalescerStatistics
 from exchanger.oauth.connections import ConnectionPool, ConnectionStatistics, Lease
-from exchanger.oauth.dial import Dial, Origin, client_tls_context, is_dialable
+from exchanger.oauth.dial import Dial, Origin, client_tls_context
+from exchanger.oauth.endpoint import Endpoint, read_endpoint
 from exchanger.oauth.http1 import Bounds, Broken, PhaseLimits
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.typing import ExchangeObserver
@@ -163,7 +163,8 @@ class TokenClient:
         if text not in self._endpoints:
             if len(self._endpoints) >= _MAX_ENDPOINTS:
                 self._endpoints.clear()
-            self._endpoints[text] = _parsed(text, self._pool, allow_http=self.settings.allow_http)
+            found = read_endpoint(text, allow_http=self.settings.allow_http)
+            self._endpoints[text] = _Endpoint(found.url, _Transport(found.origin, self._pool)) if isinstance(found, Endpoint) else None
         return self._endpoints[text]
 
 
@@ -266,26 +267,6 @@ async def _read(response: httpx.Response) -> bytes | TooLarge:
             return TooLarge.TOO_LARGE
         pieces.append(piece)
     return b"".join(pieces)
-
-
-def _parsed(text: str, pool: ConnectionPool, *, allow_http: bool) -> _Endpoint | None:
-    """Return the endpoint at ``text``: absolute, https unless ``allow_http``, without userinfo and fragment; ``None`` if it is not so.
-
-    RFC 6749 section 3.2, https://www.rfc-editor.org/rfc/rfc6749#section-3.2.
-    """
-    try:
-        url = httpx.URL(text)
-    except (httpx.InvalidURL, UnicodeError):  # the latter for lone surrogates
-        return None
-    secure = url.scheme == "https"
-    if not secure and not (allow_http and url.scheme == "http"):
-        return None
-    authority = re.split(r"[/?#]", text.partition("//")[2], maxsplit=1)[0]
-    if "@" in authority or "#" in text:  # also where what they introduce is empty, which the parsed form does not tell
-        return None
-    host = url.raw_host.decode("ascii")
-    port = url.port if url.port is not None else 443 if secure else 80
-    return _Endpoint(url, _Transport(Origin(secure, host, port), pool)) if is_dialable(host, port) else None
 
 
 def _record(host: str, outcome: TokenOutcome | None, duration: float) -> ExchangeRecord:

@@ -1,0 +1,43 @@
+import pytest
+
+from exchanger.oauth.dial import Origin
+from exchanger.oauth.endpoint import Endpoint, EndpointProblem, read_endpoint
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("https://issuer.example.com/token", Origin(secure=True, host="issuer.example.com", port=443)),
+        ("https://issuer.example.com:8443?tenant=@", Origin(secure=True, host="issuer.example.com", port=8443)),
+        ("HTTP://Issuer.Example.COM/@tenant", Origin(secure=False, host="issuer.example.com", port=80)),
+        ("http://[::1]:8080/token", Origin(secure=False, host="::1", port=8080)),
+    ],
+)
+def test_usable(text: str, origin: Origin) -> None:
+    endpoint = read_endpoint(text, allow_http=True)
+    assert isinstance(endpoint, Endpoint)
+    assert endpoint.origin == origin
+    assert endpoint.host == origin.host
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("https://issuer.example.com:port/token", "is not a URL"),
+        ("https://issuer.example.com/\ud800", "is not a URL"),
+        ("https://issuer.example.com\r\n/token", "is not a URL"),
+        ("", "must be an absolute https URL"),
+        ("issuer.example.com/token", "must be an absolute https URL"),
+        ("ftp://issuer.example.com/token", "must be an absolute https URL"),
+        ("http://issuer.example.com/token", "must use https (TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT is for tests)"),
+        ("https://user:password@issuer.example.com/token", "must not have user information"),
+        ("https://@issuer.example.com/token", "must not have user information"),
+        ("https://issuer.example.com\\@evil.example/token", "must not have user information"),
+        ("https://issuer.example.com/token#", "must not have a fragment"),
+        ("https:/token", "has no usable host and port"),
+        ("https://issuer.example.com:0/token", "has no usable host and port"),
+        ("https://issuer..example.com/token", "has no usable host and port"),
+    ],
+)
+def test_not_usable(text: str, reason: str) -> None:
+    assert read_endpoint(text, allow_http=False) == EndpointProblem(reason)
