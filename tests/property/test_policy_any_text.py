@@ -103,7 +103,7 @@ def test_every_entry_of_a_document_is_accounted_for(structure: object) -> None:
 
 
 class QuotingDumper(yaml.SafeDumper):
-    """Quotes every text: PyYAML resolves plain scalars by YAML 1.1, where ``0E0`` is a text, and the reader by YAML 1.2, where it is none."""
+    """Quotes every text: PyYAML writes by YAML 1.1, where a plain ``0E0`` is a text, and the reader goes by YAML 1.2, where it is none."""
 
 
 QuotingDumper.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
