@@ -57,7 +57,7 @@ class HealthBoard:
     def _set(self, *, ready: bool, draining: bool) -> None:
         before = self.serving
         self._ready, self._draining = ready, draining
-        if self.serving != before:
+        if self.serving != before or draining:
             self._changed.set()
             self._changed = trio.Event()
 
@@ -106,12 +106,14 @@ class Health(HealthServicer):
         )
 
     async def Watch(self, input_message: HealthCheckRequest) -> AsyncIterator[HealthCheckResponse]:  # noqa: N802 - the name of the RPC
-        """Answer now and after each change, until the call ends; an unknown service is a status here, not an error."""
+        """Answer now and after each change, until the call ends or the drain begins; an unknown service is a status here, not an error."""
         last = None
         while True:
             status = self._status(input_message.service)
             if status != last:
                 last = status
                 yield HealthCheckResponse(status=status)
+            elif self.board.statistics().draining:
+                return  # nothing will change any more, and the drain waits for running calls
             else:
                 await self.board.changed()

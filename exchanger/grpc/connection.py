@@ -19,7 +19,6 @@ from exchanger.grpc.call import Call, Event
 from exchanger.grpc.call_table import CallTable
 from exchanger.grpc.framing import PREFIX_BYTES, frame, goaway, unpack_prefix
 from exchanger.grpc.head import OK_TRAILERS, RESPONSE_HEADERS, Refusal, error_trailers, refuse
-from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.receive_window import ReceiveWindow
 from exchanger.grpc.routes import Routes
 from exchanger.grpc.statistics import ConnectionStatistics
@@ -50,7 +49,7 @@ class Connection:
     """
 
     _routes: Routes
-    _limits: ConnectionLimits = attrs.field(factory=ConnectionLimits)
+    _limits: limits.ConnectionLimits = attrs.field(factory=limits.ConnectionLimits)
     established: bool = attrs.field(default=False, init=False)
     closed: bool = attrs.field(default=False, init=False)
     _http: ngh2.Connection = attrs.field(init=False)
@@ -78,9 +77,9 @@ class Connection:
             self._fail(error)
 
     def _process(self, now: float) -> None:
-        http, calls, events = self._http, self._table.calls, self._table.events
+        calls, events = self._table.calls, self._table.events
         limit = self._limits.message_bytes + PREFIX_BYTES
-        for event in http.events():
+        for event in self._http.events():
             if type(event) is RequestReceived:
                 self._on_request(event, now)
             elif type(event) is DataReceived:
@@ -96,7 +95,7 @@ class Connection:
                     and PREFIX_BYTES <= size <= limit
                     and unpack_prefix(data) == (0, size - PREFIX_BYTES)
                 ):
-                    http.acknowledge_received_data(size, stream_id)
+                    self._http.acknowledge_received_data(size, stream_id)
                     call.message = data[PREFIX_BYTES:]
                     call.ended = call.started = True
                     events.append(call)

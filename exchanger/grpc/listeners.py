@@ -18,6 +18,15 @@ _NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, err
 _NO_RESOURCES_PAUSE: Final = 0.1
 """Seconds before the next try when there are no descriptors left: long enough to cost nothing, short enough not to be noticed after."""
 
+_BROKEN_BEFORE: Final = frozenset(
+    getattr(errno, name, 0)  # not every platform has all of them
+    for name in (
+        *("ECONNABORTED", "EPROTO", "ENOPROTOOPT", "EOPNOTSUPP", "EPERM", "ETIMEDOUT"),
+        *("ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENONET"),
+    )
+)
+"""The news of a connection that broke before it was accepted, or that a firewall took away: accept(2), "Error handling"."""
+
 _NOT_HERE: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 
 
@@ -61,7 +70,11 @@ def _listen(family: int, kind: int, protocol: int, address: tuple[object, ...]) 
 
 
 async def accepted(listener: socket.socket) -> AsyncGenerator[socket.socket, None]:
-    """Yield accepted sockets; nothing bounds the wait for the next one but the caller's cancel scope."""
+    """Yield accepted sockets; nothing bounds the wait for the next one but the caller's cancel scope.
+
+    Raises:
+        OSError: the listener itself is broken.
+    """
     while True:
         try:
             connected, _ = listener.accept()
@@ -70,8 +83,10 @@ async def accepted(listener: socket.socket) -> AsyncGenerator[socket.socket, Non
         except OSError as error:
             if error.errno in _NO_RESOURCES:
                 await trio.sleep(_NO_RESOURCES_PAUSE)
-            # Anything else is the news of a connection that broke before it was accepted: accept(2), "Error handling".
-            await trio.lowlevel.checkpoint()
+            elif error.errno in _BROKEN_BEFORE:
+                await trio.lowlevel.checkpoint()
+            else:
+                raise
         else:
             yield connected
             await trio.lowlevel.checkpoint()

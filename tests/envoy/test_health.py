@@ -60,10 +60,17 @@ async def test_watch_tells_each_change_once(autojump_clock: trio.testing.MockClo
         board.set_ready()
         board.set_ready()
         await trio.testing.wait_all_tasks_blocked()
-        board.set_draining()
-        await trio.testing.wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
+        board.set_draining()  # which ends the call, and with it the task
     assert seen == [NOT_SERVING, SERVING, NOT_SERVING]
+
+
+async def test_a_watch_ends_with_the_drain_although_it_was_never_serving(autojump_clock: trio.testing.MockClock) -> None:
+    board = HealthBoard()
+    watch = Health(board, frozenset({SERVICE})).Watch(HealthCheckRequest())
+    assert (await anext(watch)).status == NOT_SERVING
+    board.set_draining()
+    with trio.fail_after(1), pytest.raises(StopAsyncIteration):
+        await anext(watch)
 
 
 async def test_watch_of_an_unknown_service_is_a_status() -> None:

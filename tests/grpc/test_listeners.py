@@ -43,6 +43,13 @@ async def test_a_connection_that_broke_before_it_was_accepted_is_passed_over(aut
         assert trio.current_time() == before
 
 
+async def test_a_broken_listener_is_a_fault() -> None:
+    listener = Listener(OSError(errno.EINVAL, "not listening"))
+    async with aclosing(accepted(cast("socket.socket", listener))) as sockets:
+        with pytest.raises(OSError, match="not listening"):
+            await anext(sockets)
+
+
 async def test_one_port_for_all_addresses() -> None:
     bound = await bind(None, 0)
     assert len({listener.getsockname()[1] for listener in bound}) == 1

@@ -77,6 +77,19 @@ async def test_a_stream_of_requests() -> None:
         assert values(empty) == [""]
 
 
+async def test_many_requests_pass_the_window() -> None:
+    texts = Texts()
+    async with serving(routes_of(texts.service())) as served:
+        client = await served.connect()
+        stream, answer = await client.start(JOIN, b"", end=False)
+        for _ in range(200):
+            client.peer.http.send_data(stream, framed(text("x" * 10_000)))
+        client.peer.http.end_stream(stream)
+        await client.settle()
+        assert len(texts.seen) == 200
+        assert answer.status == 0
+
+
 async def test_a_response_before_the_requests_end() -> None:
     async with serving(routes_of(Texts().service())) as served:
         client = await served.connect()

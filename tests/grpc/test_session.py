@@ -1,0 +1,220 @@
+"""What depends on the order of turns, with a transport that says what the test wants."""
+
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import attrs
+import trio
+
+from exchanger.grpc.connection import Connection
+from exchanger.grpc.reactor import READ, WRITE, Reactor
+from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
+from exchanger.grpc.session import Session
+from exchanger.grpc.status import StatusCode
+from tests.grpc.peer import ECHO, Peer, echo, routes
+
+
+@attrs.define(eq=False)
+class Script:
+    """A transport: reads ``incoming``, takes ``room`` writes as a whole, and then only part of each."""
+
+    socket: socket.socket
+    incoming: list[bytes | Exception] = attrs.field(factory=list)
+    sent: list[bytes] = attrs.field(factory=list)
+    room: int = 1000
+    finished: bool = False
+    fault: Exception | None = None
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def receive(self) -> bytes:
+        if not self.incoming:
+            raise BlockingIOError
+        item = self.incoming.pop(0)
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def send(self, data: bytes) -> bool:
+        if self.fault is not None:
+            raise self.fault
+        self.sent.append(data)
+        self.room -= 1
+        return self.room >= 0
+
+    def flush(self) -> bool:
+        return self.room > 0
+
+    def finish(self) -> None:
+        self.finished = True
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+@attrs.define(eq=False)
+class Stage:
+    session: Session
+    transport: Script
+    peer: Peer
+    faults: list[BaseException]
+
+    def turn(self, *incoming: bytes, mask: int = READ) -> None:
+        self.transport.incoming += incoming
+        self.session.ready(mask, trio.current_time())
+
+    def hear(self) -> None:
+        for data in self.transport.sent:
+            if data:
+                self.peer.receive(data)
+        self.transport.sent.clear()
+
+
+@asynccontextmanager
+async def stage(table: dict[bytes, Route]) -> AsyncIterator[Stage]:
+    reactor = Reactor()
+    ours, theirs = socket.socketpair()
+    faults: list[BaseException] = []
+    transport = Script(ours)
+    session = Session(transport, Connection(table), reactor, faults.append)
+    with ours, theirs:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(session.run)
+            await trio.testing.wait_all_tasks_blocked()
+            here = Stage(session, transport, Peer(), faults)
+            here.turn(here.peer.send())
+            here.hear()
+            here.turn(here.peer.send())
+            yield here
+            nursery.cancel_scope.cancel()
+    reactor.close()
+    assert session.statistics().tasks == 0
+
+
+def later(run: Callable[[], None]) -> dict[bytes, Route]:
+    async def wait() -> bytes:
+        run()
+        await trio.sleep_forever()
+        raise AssertionError
+
+    return {ECHO: Immediate(lambda _message, _call: Pending(wait))}
+
+
+async def test_a_call_that_is_reset_before_its_task_runs_is_never_begun() -> None:
+    begun: list[int] = []
+    async with stage(later(lambda: begun.append(1))) as here:
+        stream = here.peer.call(b"x")
+        here.turn(here.peer.send())
+        assert here.session.statistics().tasks == 1
+        here.peer.http.reset_stream(stream)
+        here.turn(here.peer.send())
+        await trio.testing.wait_all_tasks_blocked()
+        assert begun == []
+        assert here.session.statistics().tasks == 0
+
+
+async def test_nothing_is_read_while_calls_of_the_last_batch_are_undecided() -> None:
+    decided: list[bytes] = []
+
+    def handler(message: bytes, call: CallInfo) -> bytes | Pending:
+        decided.append(message)
+        return echo(message, call)
+
+    async with stage(routes(handler)) as here:
+        for number in range(150):
+            here.peer.call(b"%d" % number)
+        here.turn(here.peer.send())
+        assert decided == [b"%d" % number for number in range(64)]
+        here.peer.call(b"new")
+        here.turn(here.peer.send())
+        assert len(here.transport.incoming) == 1
+        here.session.resume(0.0)
+        assert len(decided) == 128
+        here.session.resume(0.0)
+        assert len(decided) == 150
+        here.turn()
+        assert decided[-1] == b"new"
+        here.hear()
+        assert all(answer.status == 0 for answer in here.peer.answers.values())
+
+
+async def test_each_batch_is_answered_with_one_send() -> None:
+    async with stage(routes()) as here:
+        here.transport.sent.clear()
+        for _ in range(20):
+            here.peer.call(b"x")
+        here.turn(here.peer.send())
+        assert len(here.transport.sent) == 1
+
+
+async def test_order_is_kept_while_the_transport_is_full() -> None:
+    async with stage(routes()) as here:
+        here.hear()
+        here.transport.room = 0
+        here.peer.call(b"first")
+        here.turn(here.peer.send())
+        assert len(here.transport.sent) == 1
+        assert here.session.statistics().blocked
+        here.session.begin_drain()
+        assert len(here.transport.sent) == 1
+        here.turn(mask=WRITE)
+        assert here.session.statistics().blocked
+        here.transport.room = 10
+        here.turn(mask=WRITE)
+        assert not here.session.statistics().blocked
+        assert len(here.transport.sent) == 2
+        here.hear()
+        assert here.peer.goaways
+
+
+async def test_a_transport_that_breaks_while_sending_ends_the_session() -> None:
+    async with stage(routes()) as here:
+        here.transport.fault = BrokenPipeError()
+        here.peer.call(b"x")
+        here.turn(here.peer.send())
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.transport.socket.fileno() == -1
+        assert here.faults == []
+        here.turn(b"late")
+        here.session.begin_drain()
+        here.session.terminate()
+
+
+async def test_a_transport_that_breaks_while_reading_ends_the_session() -> None:
+    async with stage(routes()) as here:
+        here.transport.incoming.append(ConnectionResetError())
+        here.turn()
+        assert here.transport.socket.fileno() == -1
+        assert here.faults == []
+
+
+async def test_a_fault_of_ours_ends_the_session_and_is_reported() -> None:
+    async with stage(routes()) as here:
+        here.transport.incoming.append(ValueError("a bug"))
+        here.turn()
+        assert [type(fault) for fault in here.faults] == [ValueError]
+        assert here.transport.socket.fileno() == -1
+
+
+async def test_a_fault_of_ours_in_a_later_turn_does_so_too() -> None:
+    async with stage(routes()) as here:
+        for _ in range(100):
+            here.peer.call(b"x")
+        here.turn(here.peer.send())
+        here.transport.fault = ValueError("a bug")
+        here.session.resume(0.0)
+        assert [type(fault) for fault in here.faults] == [ValueError]
+        assert here.transport.socket.fileno() == -1
+
+
+async def test_after_the_last_bytes_input_is_read_and_thrown_away() -> None:
+    async with stage(routes()) as here:
+        here.turn(b"\0\0\4\3\0\0\0\0\0\0\0\0\0")
+        assert here.transport.finished
+        here.turn(b"whatever")
+        assert here.transport.socket.fileno() != -1
+        here.turn(b"")
+        assert here.transport.socket.fileno() == -1
+        assert here.session.statistics().connection.table.calls[StatusCode.OK] == 0
