@@ -47,6 +47,7 @@ _UNHEALTHY_BODY: Final = '{"error":"server_error","error_description":"internal 
 ALLOW_UNMATCHED: Final = Allow(Reason.ALLOW_UNMATCHED)
 DENY_UNMATCHED: Final = _deny(Reason.DENY_UNMATCHED_DEFAULT, 403, _POLICY_DENIED)
 DENY_UNHEALTHY: Final = _deny(Reason.DENY_POLICY_UNHEALTHY, 500, _UNHEALTHY_BODY)
+DENY_NO_POLICY: Final = attrs.evolve(DENY_UNHEALTHY, detail="no complete policy is known yet")
 DENY_AMBIGUOUS: Final = HashTrieMap(
     {
         part: _deny(
@@ -63,7 +64,7 @@ MISSING_HTTP: Final = _deny(Reason.MISSING_HTTP_ATTRIBUTES, 500, '{"error":"serv
 def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: DecisionRules) -> Outcome | ExchangePending:
     """Decide what can be decided without a token exchange. ``snapshot`` is ``None`` until a first complete policy is known."""
     if snapshot is None:
-        return DENY_UNHEALTHY
+        return DENY_NO_POLICY
     verdict = snapshot.match(request.host, request.path, request.method)
     match verdict:
         case NoMatch():
@@ -73,7 +74,7 @@ def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: Decision
         case DenyEntry():
             return _explicit_deny(verdict.source)
         case Unhealthy():
-            return _deny(Reason.DENY_POLICY_UNHEALTHY, 500, _UNHEALTHY_BODY, verdict.source)
+            return attrs.evolve(DENY_UNHEALTHY, source=verdict.source, detail=verdict.reason)
         case Ambiguous():
             return DENY_AMBIGUOUS[verdict.part]
         case _:

@@ -64,7 +64,10 @@ class Allow:
 @final
 @attrs.frozen(cache_hash=True)
 class Deny:
-    """The request ends here with ``status`` and a JSON ``body``; ``headers`` come after Content-Type, in order."""
+    """The request ends here with ``status`` and a JSON ``body``; ``headers`` come after Content-Type, in order.
+
+    ``detail`` says for operators what is wrong with the policy; it never reaches the client.
+    """
 
     reason: Reason
     status: int
@@ -72,6 +75,7 @@ class Deny:
     headers: tuple[tuple[str, str], ...] = ()
     source: Source | None = None
     diagnostic: Diagnostic | None = None
+    detail: str = ""
 
     @property
     def result(self) -> Result:

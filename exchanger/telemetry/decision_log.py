@@ -11,7 +11,7 @@ import attrs
 
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Result
 from exchanger.telemetry.lines import Render
-from exchanger.telemetry.text import METHOD_LIMIT, POLICY_LIMIT, loggable_host, loggable_path, printable
+from exchanger.telemetry.text import DETAIL_LIMIT, METHOD_LIMIT, POLICY_LIMIT, loggable_host, loggable_path, printable
 from exchanger.values.secret import Secret
 
 Line = dict[str, str | int | float]
@@ -59,6 +59,8 @@ def _line(event: str, level: str, record: DecisionRecord, timestamp: str) -> Lin
         line["status"] = outcome.status
         if outcome.diagnostic is not None:
             line["diagnostic"] = outcome.diagnostic.value
+        if outcome.detail:
+            line["detail"] = printable(outcome.detail, DETAIL_LIMIT)
     else:
         assert_never(outcome)
     return line

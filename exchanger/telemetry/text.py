@@ -15,6 +15,9 @@ METHOD_LIMIT: Final = 32
 POLICY_LIMIT: Final = 317
 """Characters of ``namespace/name``: 63, a slash and 253 (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/)."""
 
+DETAIL_LIMIT: Final = 512
+"""Characters of what is wrong with a policy; the line about the policy itself has all of it."""
+
 _ELLIPSIS: Final = "…"
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _USERINFO: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:)?//[^/]*@")

@@ -37,6 +37,7 @@ def test_an_unhealthy_area_answers_500(path: str) -> None:
     outcome = begin(request(path, "Bearer token"), SNAPSHOT, RULES)
     assert isinstance(outcome, Deny)
     assert (outcome.reason, outcome.status) == (Reason.DENY_POLICY_UNHEALTHY, 500)
+    assert outcome.detail
     assert outcome.body == '{"error":"server_error","error_description":"internal server error"}'
 
 

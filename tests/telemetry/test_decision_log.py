@@ -7,7 +7,7 @@ from exchanger.telemetry.decision_log import DecisionLog, InsecureTokenLog, deci
 from exchanger.telemetry.lines import render_json
 from exchanger.values.entry import Source
 from exchanger.values.secret import Secret
-from tests.telemetry.records import ALLOWED, CANARY, DENIED, FAILED, UNMATCHED, record
+from tests.telemetry.records import ALLOWED, CANARY, DENIED, FAILED, SOURCE, UNMATCHED, record
 
 DENIALS = frozenset({Result.AUTH_DENIED, Result.SYSTEM_ERROR})
 
@@ -111,3 +111,10 @@ def test_every_reason_and_status_has_a_level() -> None:
         for status, level in ((401, "warning"), (403, "warning"), (499, "warning"), (500, "error"), (503, "error")):
             decision: DecisionRecord = record(Deny(reason, status, ""))
             assert decision_line(decision, "T")["level"] == level
+
+
+def test_an_unhealthy_policy_is_explained() -> None:
+    unhealthy = Deny(Reason.DENY_POLICY_UNHEALTHY, 500, "{}", source=SOURCE, detail="entries[2].action\nis required")
+    line = decision_line(record(unhealthy), "now")
+    assert line["detail"] == "entries[2].action\N{REPLACEMENT CHARACTER}is required"
+    assert "detail" not in decision_line(record(DENIED), "now")
