@@ -26,6 +26,7 @@ from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 
 _POLICY_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
 _NAMESPACE_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/policy=enabled"
+_EXPORTERS: Final = ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER")
 _SHUTDOWN_GRACE: Final = 25.0
 """Seconds: Kubernetes kills after 30 by default (https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination)."""
 
@@ -33,7 +34,7 @@ _SHUTDOWN_GRACE: Final = 25.0
 @final
 @attrs.frozen
 class Settings:
-    """One settings value for each room."""
+    """One settings value for each room. ``without_effect`` names variables that are set and do nothing in this version."""
 
     grpc: ServerSettings
     decision: DecisionRules
@@ -44,6 +45,7 @@ class Settings:
     log_health_checks: bool = True
     insecure_log_tokens: bool = False
     shutdown_grace: float = _SHUTDOWN_GRACE
+    without_effect: tuple[str, ...] = ()
 
 
 def read_settings(variables: Mapping[str, str]) -> Settings:
@@ -76,6 +78,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         log_health_checks=environment.boolean("GRPC_LOG_HEALTH_CHECKS", default=True),
         insecure_log_tokens=environment.boolean("TOKEN_EXCHANGE_INSECURE_LOG_TOKENS", default=False),
         shutdown_grace=environment.duration("SHUTDOWN_GRACE_PERIOD", _SHUTDOWN_GRACE),
+        without_effect=tuple(name for name in _EXPORTERS if environment.text(name, "none").lower() != "none"),
     )
     problems = environment.statistics()
     if problems:

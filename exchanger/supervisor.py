@@ -186,6 +186,10 @@ class Supervisor:
             self._log.warning(
                 "config.insecure_log_tokens", text="TOKEN_EXCHANGE_INSECURE_LOG_TOKENS IS ON: BEARER TOKENS ARE WRITTEN TO THIS LOG"
             )
+        for variable in self.settings.without_effect:
+            self._log.warning(
+                "config.without_effect", variable=variable, text="this version exports no telemetry; it passes trace context on"
+            )
         if self.settings.token_client.allow_http:
             self._log.warning("config.http_token_endpoints", text="token endpoints without TLS are allowed")
 

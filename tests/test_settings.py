@@ -144,3 +144,8 @@ def test_a_wrong_value_names_its_variable(tmp_path: Path, name: str, value: str)
         read(tmp_path, **{name: value})
     (problem,) = raised.value.problems
     assert problem.startswith(name)
+
+
+def test_exporters_are_named_as_being_without_effect(tmp_path: Path) -> None:
+    assert read(tmp_path, OTEL_TRACES_EXPORTER="otlp", OTEL_METRICS_EXPORTER="none").without_effect == ("OTEL_TRACES_EXPORTER",)
+    assert read(tmp_path).without_effect == ()

@@ -50,14 +50,16 @@ def test_a_folder_that_vanishes_at_the_start_is_said_plainly(
     assert "cannot be listed: gone" in capfd.readouterr().out
 
 
-def test_insecure_switches_are_announced(configured: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_switches_to_know_of_are_announced(configured: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("TOKEN_EXCHANGE_INSECURE_LOG_TOKENS", "true")
     monkeypatch.setenv("TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT", "true")
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
     monkeypatch.setattr(DirectorySource, "run", _broken)
     assert cli.main(["serve"]) == 1
     output = capfd.readouterr().out
     assert "config.insecure_log_tokens" in output
     assert "config.http_token_endpoints" in output
+    assert "config.without_effect" in output
 
 
 def test_an_interrupt_before_a_command_took_over_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
