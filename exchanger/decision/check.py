@@ -92,18 +92,14 @@ def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionR
     if request.method == "OPTIONS" and _options_pass(request, credentials, rules):
         return Allow(Reason.ALLOW_OPTIONS_BYPASS, entry.source)
     issuer = rules.issuers.get(entry.target.issuer_ref)
-    match credentials:
-        case Bearer(token):
-            if issuer is None:
-                return finish(entry, transport_failure(ErrorKind.UNKNOWN_ISSUER_PROFILE, Diagnostic.UNKNOWN_ISSUER))
-            token_request = TokenRequest(issuer, token, entry.target, rules.grant_type, rules.subject_token_type, request.trace)
-            return ExchangePending(entry, token_request)
-        case NoToken.INVALID:
-            return _challenged(entry, _realm(issuer, rules), Reason.DENY_INVALID_BEARER)
-        case NoToken.ABSENT | NoToken.NOT_BEARER:
-            return _challenged(entry, _realm(issuer, rules), Reason.DENY_MISSING_BEARER)
-        case _:
-            assert_never(credentials)
+    if isinstance(credentials, NoToken):
+        realm = (issuer.bearer_realm if issuer is not None else "") or rules.bearer_realm
+        invalid = credentials is NoToken.INVALID
+        return _challenged(entry, realm, Reason.DENY_INVALID_BEARER if invalid else Reason.DENY_MISSING_BEARER)
+    if issuer is None:
+        return finish(entry, transport_failure(ErrorKind.UNKNOWN_ISSUER_PROFILE, Diagnostic.UNKNOWN_ISSUER))
+    token_request = TokenRequest(issuer, credentials.token, entry.target, rules.grant_type, rules.subject_token_type, request.trace)
+    return ExchangePending(entry, token_request)
 
 
 def _options_pass(request: HttpRequest, credentials: Bearer | NoToken, rules: DecisionRules) -> bool:
@@ -114,10 +110,6 @@ def _options_pass(request: HttpRequest, credentials: Bearer | NoToken, rules: De
     if rules.allow_unauthenticated_options and credentials in {NoToken.ABSENT, NoToken.NOT_BEARER}:
         return True
     return credentials is NoToken.ABSENT and bool(request.origin and request.access_control_request_method)
-
-
-def _realm(issuer: Issuer | None, rules: DecisionRules) -> str:
-    return (issuer.bearer_realm if issuer is not None else "") or rules.bearer_realm
 
 
 @functools.lru_cache(maxsize=4096)

@@ -40,15 +40,15 @@ def decode_check(message: bytes) -> HttpRequest | Deny:
         check = CheckRequest.FromString(message)
     except DecodeError:
         raise GrpcError(GrpcStatus.INVALID_ARGUMENT, "malformed CheckRequest") from None
-    if not check.HasField("attributes"):
+    http = check.attributes.request.http
+    # A path can only come from a block that is there, so what Envoy sends needs no further question.
+    return _http_request(http) if http.path else _missing(check) or _http_request(http)
+
+
+def _missing(check: CheckRequest) -> Deny | None:
+    if not check.HasField("attributes") or not check.attributes.HasField("request"):
         return MISSING_REQUEST
-    attributes = check.attributes
-    if not attributes.HasField("request"):
-        return MISSING_REQUEST
-    request = attributes.request
-    if not request.HasField("http"):
-        return MISSING_HTTP
-    return _http_request(request.http)
+    return None if check.attributes.request.HasField("http") else MISSING_HTTP
 
 
 def _http_request(http: AttributeContext.HttpRequest) -> HttpRequest:
