@@ -10,8 +10,8 @@ from typing import Final, final
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.decision.check import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE_GRANT, DecisionRules
-from exchanger.decision.token_exchange import TokenResponseRules
+from exchanger.decision.check import TOKEN_EXCHANGE_GRANT, DecisionRules
+from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, TokenResponseRules
 from exchanger.directory.source import DirectorySettings
 from exchanger.environment import Environment
 from exchanger.errors import ConfigurationError

@@ -12,7 +12,7 @@ import attrs
 from exchanger.values.secret import Secret
 
 MAX_TOKEN_LENGTH: Final = 16 * 1024
-"""Characters. Gateways stop at header lists of about this size; a longer text is not worth a call to the token endpoint."""
+"""Characters, of a subject token and of an access token alike; Envoy's default limit for all request headers together is 60 KiB."""
 
 # RFC 6750 section 2.1; nothing else can be a bearer token, and nothing else may go into a form or a header.
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)

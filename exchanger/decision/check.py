@@ -11,7 +11,7 @@ from rpds import HashTrieMap
 
 from exchanger.decision.bearer import Bearer, NoToken, challenge, read_bearer
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Outcome, Reason
-from exchanger.decision.token_exchange import transport_failure
+from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.verdict import Ambiguous, AmbiguousPart, NoMatch, Unhealthy
@@ -20,7 +20,6 @@ from exchanger.values.issuer import Issuer
 from exchanger.values.request import HttpRequest
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 
-ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # RFC 8693 section 3
 TOKEN_EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # RFC 8693 section 2.1
 
 

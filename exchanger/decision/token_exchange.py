@@ -13,19 +13,17 @@ from typing import Final, NoReturn, assert_never, final
 
 import attrs
 
+from exchanger.decision.bearer import is_b64token
 from exchanger.errors import Diagnostic
 from exchanger.values.issuer import AuthMethod
 from exchanger.values.request import TraceContext
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 
-ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"
+ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # RFC 8693 section 3
 
 MAX_RESPONSE_BYTES: Final = 1024 * 1024
 """Longest body that is read, in bytes; a usual token response is a few KiB."""
-
-MAX_ACCESS_TOKEN_CHARS: Final = 16 * 1024
-"""Longest access token, in characters; Envoy's default limit for all request headers together is 60 KiB."""
 
 _MAX_CHALLENGES: Final = 8
 """``WWW-Authenticate`` values that are relayed; one a scheme is usual."""
@@ -39,9 +37,6 @@ _MAX_TRACE_HEADER_CHARS: Final = 8 * 1024
 # application/x-www-form-urlencoded (RFC 6749 appendix B, https://www.rfc-editor.org/rfc/rfc6749#appendix-B)
 _TO_ESCAPE: Final = re.compile(rb"[^A-Za-z0-9\-._~]")
 _ESCAPES: Final = {bytes([byte]): b"+" if byte == ord(" ") else b"%%%02X" % byte for byte in range(256)}
-
-# RFC 6750 section 2.1, https://www.rfc-editor.org/rfc/rfc6750#section-2.1
-_B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
 # RFC 9110 section 5.5 (field-value), https://www.rfc-editor.org/rfc/rfc9110#section-5.5, without obs-text: what all recipients read alike.
 _SAFE_REQUEST_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?")
@@ -207,7 +202,7 @@ def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules) -> TokenO
         return _unusable(Diagnostic.NOT_BEARER, ErrorKind.NON_BEARER_TOKEN_TYPE)
     if rules.require_issued_token_type and issued_token_type != rules.expected_issued_token_type:
         return _unusable(Diagnostic.WRONG_ISSUED_TOKEN_TYPE, ErrorKind.WRONG_ISSUED_TOKEN_TYPE)
-    if len(access_token) > MAX_ACCESS_TOKEN_CHARS or not _B64TOKEN.fullmatch(access_token):
+    if not is_b64token(access_token):
         return _unusable(Diagnostic.UNUSABLE_ACCESS_TOKEN, ErrorKind.MISSING_ACCESS_TOKEN)
     return ExchangedToken(Secret(access_token))
 

@@ -4,9 +4,9 @@ from urllib.parse import parse_qsl
 
 import pytest
 
+from exchanger.decision.bearer import MAX_TOKEN_LENGTH
 from exchanger.decision.token_exchange import (
     ACCESS_TOKEN_TYPE,
-    MAX_ACCESS_TOKEN_CHARS,
     MAX_RESPONSE_BYTES,
     EncodedRequest,
     TokenResponseRules,
@@ -269,7 +269,7 @@ class TestSuccess:
             "\u0661",
             "a\x00",
             "\ud800",
-            "a" * (MAX_ACCESS_TOKEN_CHARS + 1),
+            "a" * (MAX_TOKEN_LENGTH + 1),
             "a" * 100_000,
         ],
     )
@@ -282,7 +282,7 @@ class TestSuccess:
             http_status=200,
         )
 
-    @pytest.mark.parametrize("token", ["a", "A-Z._~+/0==", "a" * MAX_ACCESS_TOKEN_CHARS])
+    @pytest.mark.parametrize("token", ["a", "A-Z._~+/0==", "a" * MAX_TOKEN_LENGTH])
     def test_usable(self, token: str) -> None:
         assert decode_response(200, (), success(access_token=token), RULES) == ExchangedToken(Secret(token))
 
