@@ -48,6 +48,7 @@ def test_no_issuers_is_no_problem() -> None:
         (b"issuers: []\n---\nissuers: []", "has a second document"),
         (b"\xff\xfe\x00", "is not UTF-8"),
         (b"[" * 100_000, "nest"),
+        ("".join(["a0: &a0 [x]\n", *(f"a{level}: &a{level} [*a{level - 1}]\n" for level in range(1, 690))]).encode(), "nested deeper"),
         (b"!!python/object/apply:os.system [x]", "must be a mapping"),
         (b"issuers: [7]", "issuers[0] must be a mapping"),
         (b"issuers: [{tokenEndpoint: https://a}]", "issuers[0].name is required"),

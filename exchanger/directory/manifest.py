@@ -65,8 +65,6 @@ def read_manifests(data: bytes, *, is_json: bool) -> tuple[Manifest, ...] | Unre
         return tuple(manifest for index, document in enumerate(documents) for manifest in _manifests(document, f"document {index}", None))
     except UnicodeDecodeError:
         return UnreadableFile("is not UTF-8")
-    except RecursionError:  # a chain of aliases in YAML, each around the one before
-        return UnreadableFile("is nested too deeply")
     except _WrongError as wrong:
         return UnreadableFile(str(wrong))
 

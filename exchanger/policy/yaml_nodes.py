@@ -100,7 +100,7 @@ class Unreadable:
 @final
 @attrs.frozen
 class Limits:
-    """How much a text may hold: ``size`` in bytes of UTF-8, ``values`` with aliases written out, ``depth`` in levels."""
+    """How much a text may hold: ``size`` in bytes of UTF-8, ``values`` and ``depth``, in levels, with aliases written out."""
 
     size: int = MAX_BYTES
     values: int = MAX_NODES
@@ -154,11 +154,15 @@ def _compose(composer: "_Composer", events: Iterator[Event]) -> tuple[Node, ...]
 
 @attrs.define(eq=False)
 class _Open:
-    """A list or mapping whose end has not come yet. ``size`` is the number of nodes so far, with aliases written out."""
+    """A list or mapping whose end has not come yet.
+
+    ``size`` is the number of nodes so far, ``height`` that of the levels below, both with aliases written out.
+    """
 
     event: MappingStartEvent | SequenceStartEvent
     nodes: list[Node] = attrs.field(factory=list)
     size: int = 1
+    height: int = 0
 
 
 @attrs.define(eq=False)
@@ -171,7 +175,7 @@ class _Composer:
     roots: list[Node] = attrs.field(factory=list)
     documents: int = 0
     stack: list[_Open] = attrs.field(factory=list)
-    anchors: dict[str, tuple[Node, int] | None] = attrs.field(factory=dict)
+    anchors: dict[str, tuple[Node, int, int] | None] = attrs.field(factory=dict)
 
     def take(self, event: Event) -> Unreadable | None:
         """Take the next event, and return the problem that makes the text unreadable, if there is one."""
@@ -181,15 +185,14 @@ class _Composer:
                 self.anchors.clear()
                 return Unreadable("has a second document", _line(event)) if self.documents > self.max_documents else None
             case ScalarEvent():
-                return self._add(event, Scalar(_kind(event), event.value, _line(event)), 1)
+                return self._add(event, Scalar(_kind(event), event.value, _line(event)), 1, 0)
             case AliasEvent():
                 return self._alias(event)
             case MappingStartEvent() | SequenceStartEvent():
                 if event.anchor is not None:
                     self.anchors[event.anchor] = None
                 self.stack.append(_Open(event))
-                depth = self.limits.depth
-                return Unreadable(f"is nested deeper than {depth} levels", _line(event)) if len(self.stack) > depth else None
+                return self._too_deep(event, 0)
             case CollectionEndEvent():
                 return self._close()
             case _:  # begin and end of the stream, end of a document
@@ -202,23 +205,32 @@ class _Composer:
     def _close(self) -> Unreadable | None:
         closed = self.stack.pop()
         event, nodes, line = closed.event, tuple(closed.nodes), _line(closed.event)
+        size, height = closed.size, closed.height + 1
         if event.tag not in _COLLECTION_TAGS:
-            return self._add(event, Scalar(Kind.OTHER, "", line), closed.size)
+            return self._add(event, Scalar(Kind.OTHER, "", line), size, height)
         if isinstance(event, SequenceStartEvent):
-            return self._add(event, Sequence(nodes, line), closed.size)
+            return self._add(event, Sequence(nodes, line), size, height)
         pairs = tuple(zip(nodes[::2], nodes[1::2], strict=True))
         repeated = _repeated_key(pairs)
         if repeated is not None:
             return Unreadable(f"has duplicate keys: {quoted(repeated.text)}", repeated.line)
-        return self._add(event, Mapping(pairs, line), closed.size)
+        return self._add(event, Mapping(pairs, line), size, height)
 
-    def _add(self, event: NodeEvent, node: Node, size: int) -> Unreadable | None:
+    def _too_deep(self, event: Event, height: int) -> Unreadable | None:
+        """Tell whether something of ``height`` goes too deep here; whoever walks the nodes may then do so by recursion."""
+        depth = self.limits.depth
+        return Unreadable(f"is nested deeper than {depth} levels", _line(event)) if len(self.stack) + height > depth else None
+
+    def _add(self, event: NodeEvent, node: Node, size: int, height: int) -> Unreadable | None:
         if event.anchor is not None and not isinstance(event, AliasEvent):
-            self.anchors[event.anchor] = (node, size)
+            self.anchors[event.anchor] = (node, size, height)
         if self.stack:
             parent = self.stack[-1]
             parent.nodes.append(node)
             parent.size += size
+            parent.height = max(parent.height, height)
+            if isinstance(event, AliasEvent) and (problem := self._too_deep(event, height)) is not None:
+                return problem
             total = self.values + parent.size
         else:
             self.roots.append(node)

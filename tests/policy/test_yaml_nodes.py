@@ -177,3 +177,11 @@ def test_a_stream_has_any_number_of_documents() -> None:
 
 def test_anchors_on_scalars_and_keys_are_known() -> None:
     assert read_nodes("&k a: &v b\n*v : *k\n") == Mapping(((text("a"), text("b")), (text("b"), text("a"))), 1)
+
+
+def test_depth_counts_with_aliases_written_out() -> None:
+    chain = "a0: &a0 [x]\n" + "".join(f"a{level}: &a{level} [*a{level - 1}]\n" for level in range(1, MAX_DEPTH - 1))
+
+    assert isinstance(read_nodes(chain), Mapping)
+    last = MAX_DEPTH - 1
+    assert read_nodes(f"{chain}a{last}: &a{last} [*a{last - 1}]\n") == Unreadable(f"is nested deeper than {MAX_DEPTH} levels", MAX_DEPTH)
