@@ -14,7 +14,8 @@ from exchanger.decision.outcome import Allow, Deny, ExchangePending, Outcome, Re
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.verdict import Ambiguous, AmbiguousPart, NoMatch, Unhealthy
+from exchanger.policy.target import split_absolute_form
+from exchanger.policy.verdict import AMBIGUOUS_AUTHORITY, Ambiguous, AmbiguousPart, NoMatch, Unhealthy, Verdict
 from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
 from exchanger.values.issuer import Issuer
 from exchanger.values.request import HttpRequest
@@ -65,6 +66,8 @@ def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: Decision
     if snapshot is None:
         return DENY_NO_POLICY
     verdict = snapshot.match(request.host, request.path, request.method)
+    if request.target_authority or request.path[:1] != "/":
+        verdict = _with_target(request, snapshot, verdict)
     match verdict:
         case NoMatch():
             return DENY_UNMATCHED if rules.default_deny_unmatched else ALLOW_UNMATCHED
@@ -78,6 +81,21 @@ def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: Decision
             return DENY_AMBIGUOUS[verdict.part]
         case _:
             assert_never(verdict)
+
+
+def _with_target(request: HttpRequest, snapshot: PolicySnapshot, verdict: Verdict) -> Verdict:
+    """Hold ``verdict`` against the authority that the request target itself names, if it does.
+
+    The gateway goes by the host, a server behind it may go by the target (RFC 9112 section 3.2.2,
+    https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2): what policy says of that host must not be passed by under another name.
+    """
+    authority, path = request.target_authority, request.path
+    if not authority and (parts := split_absolute_form(path)) is not None:
+        authority, path = parts
+    if not authority or not isinstance(verdict, NoMatch | ExchangeEntry):  # what is refused anyway stays as it is
+        return verdict
+    other = snapshot.match(authority, path, request.method)
+    return verdict if other == verdict or isinstance(other, NoMatch) else AMBIGUOUS_AUTHORITY
 
 
 # Denials repeat, so each is made once. The keys are the policy's, whose number is bounded here and whose hashes are kept with them.

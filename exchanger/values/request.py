@@ -29,7 +29,8 @@ class HttpRequest:
     """One HTTP request as the gateway saw it, before any normalisation of host and path.
 
     ``method`` is in upper case; ``host`` is the first non-empty of ``:authority``, ``host`` and the gateway's own host attribute; ``path``
-    carries the query. ``authorization`` is the joined value of the header, "" when there is none.
+    carries the query. ``authorization`` is the joined value of the header, ``None`` when there is none or it is empty.
+    ``target_authority`` is the authority that an absolute-form path named before it was reduced; "" when it was none.
     """
 
     method: str
@@ -39,3 +40,4 @@ class HttpRequest:
     origin: str = ""
     access_control_request_method: str = ""
     trace: TraceContext = NO_TRACE
+    target_authority: str = ""

@@ -60,7 +60,8 @@ def request(
     host: str = "api.example.com",
     origin: str = "",
     access_control_request_method: str = "",
+    target_authority: str = "",
 ) -> HttpRequest:
     """Return a request, to api.example.com unless told otherwise."""
     credentials = Secret(authorization) if authorization else None
-    return HttpRequest(method, host, path, credentials, origin, access_control_request_method)
+    return HttpRequest(method, host, path, credentials, origin, access_control_request_method, target_authority=target_authority)

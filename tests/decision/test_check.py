@@ -5,16 +5,65 @@ from rpds import HashTrieMap
 from exchanger.decision.check import ALLOW_UNMATCHED, DENY_UNMATCHED, begin, finish
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Reason, Result
 from exchanger.errors import Diagnostic
+from exchanger.policy.target import split_absolute_form
 from exchanger.values.entry import ExchangeEntry
 from exchanger.values.request import TraceContext
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure
-from tests.decision.examples import PRIMARY, RULES, SOURCE, request, snapshot
+from tests.decision.examples import POLICY, PRIMARY, RULES, SOURCE, request, snapshot
 
 SNAPSHOT = snapshot()
 PREFLIGHT = {"origin": "https://app.example.com", "access_control_request_method": "GET"}
 DEFAULT_DENY = attrs.evolve(RULES, default_deny_unmatched=True)
 OPEN_OPTIONS = attrs.evolve(RULES, allow_unauthenticated_options=True)
+
+
+OTHER = "other.example.com"
+"""A host without any policy."""
+
+
+@pytest.mark.parametrize(
+    "target", ["http://api.example.com/orders/1", "HTTPS://API.example.com:443/admin", "http://api.example.com./broken"]
+)
+def test_a_target_that_names_a_protected_host_does_not_pass_under_another_name(target: str) -> None:
+    outcome = begin(request(target, "Bearer token", host=OTHER), SNAPSHOT, RULES)
+    assert isinstance(outcome, Deny)
+    assert (outcome.reason, outcome.status) == (Reason.DENY_AMBIGUOUS_REQUEST, 400)
+    reduced = split_absolute_form(target)
+    assert reduced is not None
+    named, path = reduced
+    also = begin(request(path, "Bearer token", host=OTHER, target_authority=named), SNAPSHOT, RULES)
+    assert also == outcome
+
+
+@pytest.mark.parametrize("target", ["http://else.example.com/orders/1", "http://api.example.com/public", "else", "*"])
+def test_a_target_that_no_policy_speaks_of_is_unmatched(target: str) -> None:
+    assert begin(request(target, host=OTHER), SNAPSHOT, RULES) is ALLOW_UNMATCHED
+
+
+def test_a_malformed_authority_in_the_target_is_refused() -> None:
+    outcome = begin(request("http://user@api.example.com/public", host=OTHER), SNAPSHOT, RULES)
+    assert isinstance(outcome, Deny)
+    assert outcome.status == 400
+
+
+@pytest.mark.parametrize("named", ["api.example.com", "API.EXAMPLE.COM:80", "api.example.com.", "else.example.com"])
+def test_a_reduced_target_is_decided_by_its_host_when_it_says_the_same_or_nothing(named: str) -> None:
+    pending = begin(request("/orders/1", "Bearer token", target_authority=named), SNAPSHOT, RULES)
+    assert isinstance(pending, ExchangePending)
+    denied = begin(request("/admin", "Bearer token", target_authority=named), SNAPSHOT, RULES)
+    assert isinstance(denied, Deny)
+    assert denied.status == 403
+
+
+def test_two_hosts_with_different_policies_are_ambiguous() -> None:
+    two = snapshot(POLICY + "  - match: {host: second.example.com, pathPrefix: /orders}\n    action: deny\n")
+    outcome = begin(request("/orders/1", "Bearer token", target_authority="second.example.com"), two, RULES)
+    assert isinstance(outcome, Deny)
+    assert outcome.reason is Reason.DENY_AMBIGUOUS_REQUEST
+    refused = begin(request("/orders/1", "Bearer token", host="second.example.com", target_authority="api.example.com"), two, RULES)
+    assert isinstance(refused, Deny)
+    assert refused.reason is Reason.DENY_EXPLICIT_POLICY
 
 
 def test_before_the_first_snapshot_everything_is_unhealthy() -> None:
