@@ -25,7 +25,7 @@ class Authorization(AuthorizationServicer):
         """Answer a serialised CheckRequest with a serialised CheckResponse, at once unless an exchange is needed.
 
         Raises:
-            GrpcError: INVALID_ARGUMENT, for bytes that are no CheckRequest.
+            GrpcError: INTERNAL, for bytes that are no CheckRequest.
         """
         evaluator = self.evaluator
         started = evaluator.clock()

@@ -34,12 +34,12 @@ def decode_check(message: bytes) -> HttpRequest | Deny:
     """Read a serialised CheckRequest; the answer itself where it has no HTTP request to decide on.
 
     Raises:
-        GrpcError: INVALID_ARGUMENT, for bytes that are no CheckRequest.
+        GrpcError: INTERNAL, for bytes that are no CheckRequest.
     """
     try:
         check = CheckRequest.FromString(message)
     except DecodeError:
-        raise GrpcError(GrpcStatus.INVALID_ARGUMENT, "malformed CheckRequest") from None
+        raise GrpcError(GrpcStatus.INTERNAL, "malformed CheckRequest") from None
     http = check.attributes.request.http
     # A path can only come from a block that is there, so what Envoy sends needs no further question.
     return _http_request(http) if http.path else _missing(check) or _http_request(http)
@@ -57,11 +57,24 @@ def _http_request(http: AttributeContext.HttpRequest) -> HttpRequest:
     if names == names.lower() and not http.HasField("header_map"):
         # What Envoy sends. Read where it is, since copying the map costs more than all the rest.
         return http_request(http.method, http.path, http.host, headers)
-    fields: dict[str, str] = {}
-    for name, value in headers.items():
-        _add(fields, name, value)
-    add_header_map(fields, http.header_map)
-    return http_request(http.method, http.path, http.host, fields)
+    return http_request(http.method, http.path, http.host, joined_fields(headers, http.header_map))
+
+
+_READ: Final = frozenset(
+    {
+        ":authority",
+        ":method",
+        ":path",
+        "access-control-request-method",
+        "authorization",
+        "baggage",
+        "host",
+        "origin",
+        "traceparent",
+        "tracestate",
+    }
+)
+"""Names that ``http_request`` looks for, and the two pseudo-headers for which ext_authz has fields of their own."""
 
 
 def http_request(method: str, path: str, host: str, fields: Mapping[str, str]) -> HttpRequest:
@@ -80,19 +93,21 @@ def http_request(method: str, path: str, host: str, fields: Mapping[str, str]) -
     )
 
 
-def add_header_map(fields: dict[str, str], header_map: HeaderMap) -> None:
-    """Add a HeaderMap's headers to lower-cased ``fields``: ``raw_value`` wins over ``value``, what is there is joined with a comma."""
+def joined_fields(headers: Mapping[str, str], header_map: HeaderMap) -> dict[str, str]:
+    """Return what ``http_request`` looks for among ``headers`` and then a HeaderMap's, whose ``raw_value`` wins over ``value``.
+
+    Names are lower-cased. What comes twice, in whatever spelling and even if it is empty, is joined with a comma: it is ambiguous, and a
+    joined credential is no credential.
+    """
+    found: dict[str, list[str]] = {}
+    for key, value in headers.items():
+        found.setdefault(key.lower(), []).append(value)
     for header in header_map.headers:
-        if header.key:
+        name = header.key.lower()
+        if name in _READ:  # most are not, and their values need not be looked at
             raw = header.raw_value
-            _add(fields, header.key, raw.decode("utf-8", "replace") if raw else header.value)
-
-
-def _add(fields: dict[str, str], name: str, value: str) -> None:
-    """Join a header that comes twice, in whatever spelling: it is ambiguous, and a joined credential is no credential."""
-    name = name.lower()
-    existing = fields.get(name)
-    fields[name] = f"{existing},{value}" if existing and value else value
+            found.setdefault(name, []).append(raw.decode("utf-8", "replace") if raw else header.value)
+    return {name: ",".join(values) for name, values in found.items()}
 
 
 def header_option(name: str, value: str) -> HeaderValueOption:

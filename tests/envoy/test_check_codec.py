@@ -51,7 +51,7 @@ def test_missing_blocks(message: Message, answer: Deny) -> None:
 def test_garbage_is_an_invalid_argument(message: bytes) -> None:
     with pytest.raises(GrpcError) as raised:
         decode_check(message)
-    assert raised.value.status is StatusCode.INVALID_ARGUMENT
+    assert raised.value.status is StatusCode.INTERNAL
     assert raised.value.__cause__ is None
 
 
@@ -60,7 +60,7 @@ def test_any_bytes_are_a_request_or_refused(message: bytes) -> None:
     try:
         assert isinstance(decode_check(message), HttpRequest | Deny)
     except GrpcError as error:
-        assert error.status is StatusCode.INVALID_ARGUMENT  # noqa: PT017 - both ways are fine
+        assert error.status is StatusCode.INTERNAL  # noqa: PT017 - both ways are fine
 
 
 def test_everything_that_is_read() -> None:
@@ -109,6 +109,8 @@ def test_headers_do_not_rename_the_request(name: str) -> None:
         ({"authorization": "Bearer a"}, [("authorization", "", b"Bearer b")], "Bearer a,Bearer b"),
         ({"authorization": "Bearer a"}, [("Authorization", "", b"Bearer b")], "Bearer a,Bearer b"),
         ({}, [("authorization", "", b"Bearer a"), ("authorization", "", b"Bearer b")], "Bearer a,Bearer b"),
+        ({}, [("authorization", "", b"Bearer a"), ("authorization", "", b"")], "Bearer a,"),
+        ({"authorization": ""}, [("authorization", "", b"Bearer a")], ",Bearer a"),
         ({}, [("authorization", "", b"Bearer \xff")], "Bearer \N{REPLACEMENT CHARACTER}"),
         ({}, [("", "Bearer a", b"")], None),
         ({"authorization": ""}, None, None),
