@@ -18,6 +18,7 @@ from exchanger.directory.selection import Change
 from exchanger.directory.source import DirectorySource
 from exchanger.envoy.authorization import CHECK_PATH, Authorization
 from exchanger.envoy.evaluator import Evaluator
+from exchanger.envoy.external_processor import ExternalProcessor
 from exchanger.envoy.health import Health, HealthBoard
 from exchanger.errors import ExchangerError
 from exchanger.grpc.routes import Immediate, Route, routes_of
@@ -36,8 +37,11 @@ FADE_S: Final = 2.0
 """Seconds: some intervals of a gateway's quick health checks. In Kubernetes the pre-stop sleep has done this before SIGTERM."""
 QUIET_S: Final = 0.3
 """Seconds without a request after which nobody is thought to send any here."""
-AUTHORIZATION: Final = "envoy.service.auth.v3.Authorization"
-HEALTH: Final = "grpc.health.v1.Health"
+SERVICES: Final = (
+    "envoy.service.auth.v3.Authorization",
+    "envoy.service.ext_proc.v3.ExternalProcessor",
+    "grpc.health.v1.Health",
+)
 
 
 class StartError(ExchangerError):
@@ -158,9 +162,12 @@ class Supervisor:
         return observers
 
     def _routes(self) -> dict[bytes, Route]:
-        authorization = Authorization(self._evaluator)
-        health = Health(self._board, frozenset({AUTHORIZATION, HEALTH}), self._health_checked)
-        return {**routes_of(health.service), CHECK_PATH: Immediate(authorization.check)}
+        health = Health(self._board, frozenset(SERVICES), self._health_checked)
+        return {
+            CHECK_PATH: Immediate(Authorization(self._evaluator).check),
+            **routes_of(ExternalProcessor(self._evaluator).service),
+            **routes_of(health.service),
+        }
 
     def _snapshot(self) -> PolicySnapshot:
         return self._policy.snapshot or PolicySnapshot.EMPTY

@@ -1,0 +1,166 @@
+"""ProcessingRequest and ProcessingResponse to and from the decision's values.
+
+Must not know: streams, tasks, or who asks.
+
+Source: https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/ext_proc/v3/external_processor.proto
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Final, assert_never
+
+import attrs
+
+from exchanger._proto.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
+from exchanger._proto.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
+from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import (
+    BodyResponse,
+    CommonResponse,
+    HeaderMutation,
+    HeadersResponse,
+    ImmediateResponse,
+    ProcessingRequest,
+    ProcessingResponse,
+    TrailersResponse,
+)
+from exchanger._proto.envoy.type.v3.http_status_pb2 import HttpStatus, StatusCode
+from exchanger._proto.google.protobuf.struct_pb2 import Struct
+from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
+from exchanger.decision.check import MISSING_HTTP
+from exchanger.decision.outcome import Allow, Deny, Outcome, Reason
+from exchanger.envoy.check_codec import http_request, joined_fields
+from exchanger.policy.target import split_absolute_form
+from exchanger.values.request import HttpRequest
+from exchanger.values.secret import Secret
+
+DENIED_DETAILS: Final = "ext_proc_token_exchange_denied"
+"""What Envoy's access log shows as the response code details of a denial."""
+
+_FILTER: Final = "envoy.filters.http.ext_proc"
+"""The key under which Envoy's own filter sends its attributes, as long as nobody gave it another name."""
+
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+
+# The answer to request headers is all that is needed, so that Envoy is asked for nothing else, whatever its configuration sends by itself.
+_REQUEST_HEADERS_ONLY: Final = ProcessingMode(
+    request_header_mode=ProcessingMode.SEND,
+    response_header_mode=ProcessingMode.SKIP,
+    request_body_mode=ProcessingMode.NONE,
+    response_body_mode=ProcessingMode.NONE,
+    request_trailer_mode=ProcessingMode.SKIP,
+    response_trailer_mode=ProcessingMode.SKIP,
+)
+_CONTINUE: Final = CommonResponse(status=CommonResponse.CONTINUE)
+_UNCHANGED_HEADERS: Final = HeadersResponse(response=_CONTINUE)
+
+# Envoy takes a mode override with an answer to headers only, and only while none of what it turns off has begun.
+CONTINUED: Final[Mapping[str | None, bytes]] = {
+    kind: response.SerializeToString()
+    for kind, response in {
+        "response_headers": ProcessingResponse(response_headers=_UNCHANGED_HEADERS),
+        "request_body": ProcessingResponse(request_body=BodyResponse(response=_CONTINUE)),
+        "response_body": ProcessingResponse(response_body=BodyResponse(response=_CONTINUE)),
+        "request_trailers": ProcessingResponse(request_trailers=TrailersResponse()),
+        "response_trailers": ProcessingResponse(response_trailers=TrailersResponse()),
+    }.items()
+}
+"""Serialised answers to the messages about which there is nothing to decide, by the name of the request's oneof member."""
+
+
+def decode_request_headers(message: ProcessingRequest) -> HttpRequest | Deny:
+    """Read a message whose member is ``request_headers``; the answer itself where it has no HTTP request to decide on.
+
+    Attributes count where the pseudo-headers are missing. A path in absolute form is reduced to what a server looks up, and the authority
+    that it named is kept beside it.
+    """
+    fields = joined_fields(_NO_HEADERS, message.request_headers.headers)
+    method, path = fields.get(":method", ""), fields.get(":path", "")
+    host = fields.get(":authority") or fields.get("host", "")
+    if not (method and path and host):
+        attributes = _attributes(message)
+        method = method or attributes.get("method", "")
+        path = path or attributes.get("path", "")
+        host = host or attributes.get("host", "")
+        # A gateway that was told to withhold them would have everything pass as unmatched. A path may be missing: CONNECT has none.
+        if not (method and host):
+            return MISSING_HTTP
+    target = split_absolute_form(path)
+    # Without authority (``http:///orders``) it is no http URI (RFC 9110 section 4.2.1), and stays what it is: a path without readings.
+    if target is None or not target[0]:
+        return http_request(method, path, host, fields)
+    authority, path = target
+    return attrs.evolve(http_request(method, path, host, fields), target_authority=authority)
+
+
+def _attributes(message: ProcessingRequest) -> dict[str, str]:
+    """Return method, host and path (with query) as far as attributes have them: those of Envoy's own filter first, then by name.
+
+    https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes#request-attributes
+    """
+    found: dict[str, str] = {}
+    for name in sorted(message.attributes, key=lambda name: (name != _FILTER, name)):
+        attributes = message.attributes[name]
+        path, query = _text(attributes, "request.path"), _text(attributes, "request.query")
+        if path and query and "?" not in path:
+            path = f"{path}?{query}"
+        for part, value in ("method", _text(attributes, "request.method")), ("host", _text(attributes, "request.host")), ("path", path):
+            if value:
+                found.setdefault(part, value)
+    return found
+
+
+def _text(attributes: Struct, name: str) -> str:
+    """Return a string attribute; "" when it is missing or of another kind."""
+    # To index a protobuf map adds what is not there.
+    return attributes.fields[name].string_value if name in attributes.fields else ""
+
+
+def encode_request_headers(outcome: Outcome) -> bytes:
+    """Return the serialised answer to request headers: go on, with or without another token, or an immediate response to the caller."""
+    match outcome:
+        case Allow():
+            token = outcome.access_token
+            return _ALLOWED if token is None else _allowed_with_token(token)
+        case Deny():
+            # What came of a token endpoint may be large, and seldom repeats.
+            return _denied(outcome) if outcome.reason is Reason.DENY_EXCHANGE_ERROR else _kept_denied(outcome)
+        case _:
+            assert_never(outcome)
+
+
+_ALLOWED: Final = ProcessingResponse(request_headers=_UNCHANGED_HEADERS, mode_override=_REQUEST_HEADERS_ONLY).SerializeToString()
+
+
+def _allowed_with_token(token: Secret) -> bytes:
+    common = CommonResponse(
+        status=CommonResponse.CONTINUE,
+        header_mutation=HeaderMutation(set_headers=[_header("authorization", f"Bearer {token.reveal()}")]),
+        clear_route_cache=True,
+    )
+    return ProcessingResponse(request_headers=HeadersResponse(response=common), mode_override=_REQUEST_HEADERS_ONLY).SerializeToString()
+
+
+def _denied(deny: Deny) -> bytes:
+    return ProcessingResponse(
+        immediate_response=ImmediateResponse(
+            status=HttpStatus(code=StatusCode.ValueType(deny.status)),
+            headers=HeaderMutation(
+                set_headers=[_header("Content-Type", "application/json"), *(_header(name, value) for name, value in deny.headers)]
+            ),
+            body=deny.body.encode("utf-8"),
+            details=DENIED_DETAILS,
+        )
+    ).SerializeToString()
+
+
+_kept_denied: Final = functools.lru_cache(maxsize=4096)(_denied)
+"""These repeat: a few constants, a denial or a challenge for each entry of the policy. None of them has a token in it."""
+
+
+def _header(name: str, value: str) -> HeaderValueOption:
+    """Return a header that replaces whatever there is; versions of Envoy disagree on which of the two fields they obey."""
+    return HeaderValueOption(
+        header=HeaderValue(key=name, raw_value=value.encode("utf-8")),
+        append=BoolValue(value=False),
+        append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+    )

@@ -1,0 +1,399 @@
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import (
+    HttpBody,
+    HttpHeaders,
+    HttpTrailers,
+    ProcessingRequest,
+    ProcessingResponse,
+)
+from exchanger.decision.outcome import Reason
+from exchanger.envoy.evaluator import Evaluator
+from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
+from exchanger.errors import Diagnostic
+from exchanger.grpc.routes import Pending, Streaming, StreamMethod, routes_of
+from exchanger.grpc.status import StatusCode
+from exchanger.policy.current import CurrentPolicy
+from exchanger.values.request import HttpRequest
+from exchanger.values.secret import Secret
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from tests.decision.examples import RULES, snapshot
+from tests.envoy.test_authorization import FakeExchanger, Records
+from tests.envoy.test_process_codec import PSEUDO, request_headers
+from tests.grpc.peer import Answer, Header, framed
+from tests.grpc.serving import Client, Served, serving
+
+CLIENT = Path(__file__).with_name("grpcio_processor_client.py")
+
+
+@attrs.define(eq=False)
+class WaitingExchanger:
+    """Answers at once, but for the subject token "wait": that one waits to be let go."""
+
+    waiting: int = 0
+    let_go: trio.Event = attrs.field(factory=trio.Event)
+
+    async def exchange(self, request: TokenRequest, /) -> TokenOutcome:
+        token = request.subject_token.reveal()
+        if token == "wait":
+            self.waiting += 1
+            try:
+                await self.let_go.wait()
+            finally:
+                self.waiting -= 1
+        return ExchangedToken(Secret(f"new-{token}"))
+
+
+def processor(exchanger: FakeExchanger | WaitingExchanger, records: Records) -> ExternalProcessor:
+    policy = CurrentPolicy()
+    policy.publish(snapshot())
+    return ExternalProcessor(Evaluator(policy, RULES, exchanger, (records,), trio.current_time))
+
+
+def asked(path: str, token: str = "") -> ProcessingRequest:
+    return request_headers({**PSEUDO, ":path": path, **({"authorization": f"Bearer {token}"} if token else {})})
+
+
+RESPONSE_HEADERS = ProcessingRequest(response_headers=request_headers({":status": "200"}).request_headers)
+REQUEST_BODY = ProcessingRequest(request_body=HttpBody(body=b"x", end_of_stream=True))
+OTHERS = [
+    RESPONSE_HEADERS,
+    REQUEST_BODY,
+    ProcessingRequest(response_body=HttpBody()),
+    ProcessingRequest(request_trailers=HttpTrailers()),
+    ProcessingRequest(response_trailers=HttpTrailers()),
+]
+# Nothing at all, and fields that a later version may bring: a member of the oneof would look like either of them.
+UNKNOWN = [ProcessingRequest(), ProcessingRequest.FromString(b"\x62\x00"), ProcessingRequest.FromString(b"\xa2\x01\x02\x0a\x00")]
+
+
+async def conversation(service: ExternalProcessor, *messages: ProcessingRequest) -> list[ProcessingResponse]:
+    async def requests() -> AsyncIterator[ProcessingRequest]:
+        for message in messages:
+            await trio.lowlevel.checkpoint()
+            yield message
+
+    return [ProcessingResponse.FromString(answer.SerializeToString()) async for answer in service.Process(requests())]
+
+
+def kind_of(response: ProcessingResponse) -> str | None:
+    return response.WhichOneof("response")
+
+
+def tokens_of(response: ProcessingResponse) -> list[bytes]:
+    return [option.header.raw_value for option in response.request_headers.response.header_mutation.set_headers]
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "reason", "status"),
+    [
+        ("/public", "t", Reason.ALLOW_UNMATCHED, 0),
+        ("/admin", "t", Reason.DENY_EXPLICIT_POLICY, 403),
+        ("/broken", "t", Reason.DENY_POLICY_UNHEALTHY, 500),
+        ("/orders", "", Reason.DENY_MISSING_BEARER, 401),
+        ("//orders", "t", Reason.DENY_AMBIGUOUS_REQUEST, 400),
+        ("http://api.example.com/admin", "t", Reason.DENY_EXPLICIT_POLICY, 403),
+        ("http://api.example.com/orders", "", Reason.DENY_MISSING_BEARER, 401),
+        ("http:///orders", "t", Reason.DENY_AMBIGUOUS_REQUEST, 400),
+    ],
+)
+async def test_what_needs_no_exchange_is_answered_at_once(path: str, token: str, reason: Reason, status: int) -> None:
+    exchanger, records = FakeExchanger(), Records()
+    result = processor(exchanger, records).answer(asked(path, token))
+    assert isinstance(result, bytes)
+    assert ProcessingResponse.FromString(result).immediate_response.status.code == status
+    assert [record.outcome.reason for record in records.records] == [reason]
+    assert exchanger.requests == []
+
+
+async def test_an_exchange_is_awaited_and_recorded_once(autojump_clock: MockClock) -> None:
+    exchanger, records = FakeExchanger(delay=0.2), Records()
+    service = processor(exchanger, records)
+    assert isinstance(service.answer(asked("/orders", "subject")), Pending)
+    (response,) = await conversation(service, asked("/orders", "subject"))
+    assert tokens_of(response) == [b"Bearer new"]
+    assert response.request_headers.response.clear_route_cache
+    (record,) = records.records
+    assert record.outcome.reason is Reason.ALLOW_EXCHANGE
+    assert record.duration == pytest.approx(0.2)
+    assert record.request == HttpRequest("GET", "api.example.com", "/orders", Secret("Bearer subject"))
+
+
+async def test_a_failed_exchange_denies() -> None:
+    failure = ExchangeFailure(Diagnostic.OAUTH_ERROR, ErrorKind.HTTP_STATUS, 400, '{"error":"invalid_target"}', ("Basic",), 400)
+    records = Records()
+    (response,) = await conversation(processor(FakeExchanger(failure), records), asked("/orders", "subject"))
+    immediate = response.immediate_response
+    assert (immediate.status.code, immediate.body) == (400, b'{"error":"invalid_target"}')
+    assert [option.header.raw_value for option in immediate.headers.set_headers] == [b"application/json", b"Basic"]
+    assert [record.outcome.reason for record in records.records] == [Reason.DENY_EXCHANGE_ERROR]
+
+
+async def test_without_a_policy_nothing_passes() -> None:
+    service = ExternalProcessor(Evaluator(CurrentPolicy(), RULES, FakeExchanger(), ()))
+    (response,) = await conversation(service, asked("/public"))
+    assert response.immediate_response.status.code == 500
+
+
+@pytest.mark.parametrize(
+    ("message", "body"),
+    [
+        *((message, '{"error":"server_error","message":"missing request attributes"}') for message in UNKNOWN),
+        (ProcessingRequest(request_headers=HttpHeaders()), '{"error":"server_error","message":"missing HTTP request attributes"}'),
+    ],
+)
+async def test_what_nothing_can_be_decided_on_is_denied_and_recorded(message: ProcessingRequest, body: str) -> None:
+    records = Records()
+    (response,) = await conversation(processor(FakeExchanger(), records), message)
+    assert (response.immediate_response.status.code, response.immediate_response.body.decode()) == (500, body)
+    (record,) = records.records
+    assert record.outcome.reason is Reason.MISSING_HTTP_ATTRIBUTES
+    assert record.request == HttpRequest("", "", "")
+
+
+@pytest.mark.parametrize("message", OTHERS)
+async def test_other_messages_go_on_and_are_not_recorded(message: ProcessingRequest) -> None:
+    records = Records()
+    (response,) = await conversation(processor(FakeExchanger(), records), message)
+    assert kind_of(response) == message.WhichOneof("request")
+    assert not response.HasField("mode_override")
+    assert records.records == []
+
+
+@pytest.mark.parametrize("message", [asked("/orders", "subject"), asked("/admin"), *OTHERS, *UNKNOWN])
+async def test_an_observer_gets_no_answer(message: ProcessingRequest) -> None:
+    exchanger, records = FakeExchanger(), Records()
+    observing = ProcessingRequest()
+    observing.CopyFrom(message)
+    observing.observability_mode = True
+    assert await conversation(processor(exchanger, records), observing) == []
+    assert (records.records, exchanger.requests) == ([], [])
+
+
+async def test_each_request_headers_is_decided_by_itself_and_a_denial_ends_nothing() -> None:
+    records = Records()
+    responses = await conversation(
+        processor(WaitingExchanger(), records),
+        asked("/admin"),
+        RESPONSE_HEADERS,
+        asked("/orders", "a"),
+        REQUEST_BODY,
+        ProcessingRequest(),
+        asked("/orders", "b"),
+        asked("/public"),
+    )
+    assert [kind_of(response) for response in responses] == [
+        "immediate_response",
+        "response_headers",
+        "request_headers",
+        "request_body",
+        "immediate_response",
+        "request_headers",
+        "request_headers",
+    ]
+    assert [tokens_of(responses[index]) for index in (2, 5, 6)] == [[b"Bearer new-a"], [b"Bearer new-b"], []]
+    assert [record.request.path for record in records.records] == ["/admin", "/orders", "", "/orders", "/public"]
+
+
+async def test_attributes_are_of_their_own_message() -> None:
+    attributes: dict[str, dict[str, str | float | bool]] = {
+        "envoy.filters.http.ext_proc": {"request.host": "api.example.com", "request.path": "/admin", "request.method": "GET"}
+    }
+    denied, nothing = await conversation(processor(FakeExchanger(), Records()), request_headers({}, attributes), request_headers({}))
+    assert denied.immediate_response.status.code == 403
+    assert nothing.immediate_response.body == b'{"error":"server_error","message":"missing HTTP request attributes"}'
+
+
+async def test_no_answer_shows_what_is_in_it() -> None:
+    async def requests() -> AsyncIterator[ProcessingRequest]:
+        await trio.lowlevel.checkpoint()
+        yield asked("/orders", "subject")
+
+    async for answer in processor(FakeExchanger(), Records()).Process(requests()):
+        assert b"Bearer new" in answer.SerializeToString()
+        assert repr(answer) == "ProcessAnswer()"
+
+
+def test_the_route_is_a_stream_in_both_directions() -> None:
+    (path,) = routes_of(processor(FakeExchanger(), Records()).service)
+    assert path == PROCESS_PATH
+    route = routes_of(processor(FakeExchanger(), Records()).service)[path]
+    assert isinstance(route, StreamMethod)
+    assert (route.streaming, route.request_type) == (Streaming.STREAM_STREAM, ProcessingRequest)
+
+
+# Over a connection.
+
+
+@attrs.define(eq=False)
+class Running:
+    """A server with the service, and a client of it."""
+
+    served: Served
+    client: Client
+    service: ExternalProcessor
+    exchanger: WaitingExchanger
+    records: Records
+
+    async def start(self, *messages: ProcessingRequest, end: bool = True, extra: tuple[Header, ...] = ()) -> tuple[int, Answer]:
+        return await self.client.start(PROCESS_PATH, b"".join(framed(m.SerializeToString()) for m in messages), *extra, end=end)
+
+    async def send(self, stream: int, *messages: ProcessingRequest, end: bool = False) -> None:
+        self.client.peer.http.send_data(stream, b"".join(framed(m.SerializeToString()) for m in messages), end_stream=end)
+        await self.client.settle()
+
+    def reasons(self) -> list[Reason]:
+        return [record.outcome.reason for record in self.records.records]
+
+    def is_idle(self) -> bool:
+        return self.exchanger.waiting == 0 and self.service.evaluator.statistics().in_flight == 0
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Running]:
+    exchanger, records = WaitingExchanger(), Records()
+    service = processor(exchanger, records)
+    async with serving(routes_of(service.service)) as served:
+        yield Running(served, await served.connect(), service, exchanger, records)
+        assert served.faults == []
+
+
+def kinds(answer: Answer) -> list[str | None]:
+    return [kind_of(ProcessingResponse.FromString(message)) for message in answer.messages]
+
+
+async def test_a_half_closed_stream_gets_all_its_answers_and_ends_well() -> None:
+    async with running() as here:
+        _, answer = await here.start(asked("/public"), REQUEST_BODY, asked("/admin"))
+        assert kinds(answer) == ["request_headers", "request_body", "immediate_response"]
+        assert answer.status == StatusCode.OK
+
+
+async def test_a_half_closed_stream_waits_for_its_exchange() -> None:
+    async with running() as here:
+        _, answer = await here.start(asked("/orders", "wait"), asked("/admin"))
+        assert (answer.messages, answer.status, here.exchanger.waiting) == ([], None, 1)
+        here.exchanger.let_go.set()
+        await here.client.settle()
+        assert kinds(answer) == ["request_headers", "immediate_response"]
+        assert answer.status == StatusCode.OK
+
+
+async def test_a_stream_stays_open_until_the_peer_ends_it() -> None:
+    async with running() as here:
+        stream, answer = await here.start(asked("/admin"), end=False)
+        assert (kinds(answer), answer.status) == (["immediate_response"], None)
+        await here.send(stream, RESPONSE_HEADERS)
+        assert (kinds(answer), answer.status) == (["immediate_response", "response_headers"], None)
+        await here.send(stream, end=True)
+        assert answer.status == StatusCode.OK
+
+
+async def test_an_empty_stream_ends_well() -> None:
+    async with running() as here:
+        _, answer = await here.start()
+        assert (answer.messages, answer.status) == ([], StatusCode.OK)
+        assert here.records.records == []
+
+
+async def test_an_exchange_holds_no_other_stream_up() -> None:
+    async with running() as here:
+        _, waiting = await here.start(asked("/orders", "wait"), end=False)
+        _, other = await here.start(asked("/orders", "quick"))
+        assert (kinds(other), other.status) == (["request_headers"], StatusCode.OK)
+        assert waiting.messages == []
+        assert here.reasons() == [Reason.ALLOW_EXCHANGE]
+        here.exchanger.let_go.set()
+        await here.client.settle()
+        assert kinds(waiting) == ["request_headers"]
+
+
+async def test_messages_behind_an_exchange_are_answered_in_order() -> None:
+    async with running() as here:
+        stream, answer = await here.start(asked("/orders", "wait"), end=False)
+        await here.send(stream, asked("/admin"), REQUEST_BODY)
+        assert answer.messages == []
+        here.exchanger.let_go.set()
+        await here.client.settle()
+        assert kinds(answer) == ["request_headers", "immediate_response", "request_body"]
+
+
+@pytest.mark.parametrize("end", [False, True])
+async def test_a_reset_cancels_the_exchange_and_is_recorded_once(end: bool) -> None:
+    async with running() as here:
+        stream, _ = await here.start(asked("/public"), asked("/orders", "wait"), end=end)
+        assert here.exchanger.waiting == 1
+        here.client.peer.http.reset_stream(stream)
+        await here.client.settle()
+        assert here.is_idle()
+        assert here.reasons() == [Reason.ALLOW_UNMATCHED, Reason.DENY_EXCHANGE_ERROR]
+        _, answer = await here.start(asked("/orders", "quick"))
+        assert kinds(answer) == ["request_headers"]
+
+
+async def test_a_lost_connection_cancels_the_exchange_and_is_recorded_once() -> None:
+    async with running() as here:
+        await here.start(asked("/orders", "wait"), end=False)
+        here.client.socket.close()
+        await wait_all_tasks_blocked()
+        assert here.is_idle()
+        assert here.reasons() == [Reason.DENY_EXCHANGE_ERROR]
+
+
+async def test_the_deadline_cancels_the_exchange_and_is_recorded_once(mock_clock: MockClock) -> None:
+    async with running() as here:
+        _, answer = await here.start(asked("/orders", "wait"), end=False, extra=((b"grpc-timeout", b"200m"),))
+        assert (answer.status, here.exchanger.waiting) == (None, 1)
+        mock_clock.jump(0.3)
+        await here.client.settle()
+        assert answer.status == StatusCode.DEADLINE_EXCEEDED
+        assert here.is_idle()
+        (record,) = here.records.records
+        assert record.outcome.reason is Reason.DENY_EXCHANGE_ERROR
+        assert record.duration == pytest.approx(0.3)
+
+
+async def test_bytes_that_are_no_message_end_the_stream_with_an_error_after_what_was_answered() -> None:
+    async with running() as here:
+        body = framed(asked("/public").SerializeToString()) + framed(b"\xff")
+        _, answer = await here.client.start(PROCESS_PATH, body)
+        assert kinds(answer) == ["request_headers"]
+        assert answer.status not in {None, StatusCode.OK}
+
+
+async def test_grpcio() -> None:
+    exchanger, records = WaitingExchanger(), Records()
+    async with serving(routes_of(processor(exchanger, records).service)) as served:
+        with trio.fail_after(60):
+            done = await trio.run_process([sys.executable, str(CLIENT), str(served.port)], capture_stdout=True)
+        await wait_all_tasks_blocked()
+        assert served.at_rest()
+        assert served.faults == []
+    assert json.loads(done.stdout) == {
+        "allow": [["request_headers", []]],
+        "deny": [["immediate_response", 403, '{"error":"policy_denied"}']],
+        "exchange": [["request_headers", ["Bearer new-subject"]]],
+        "nothing": [],
+        "several": [
+            ["request_headers", ["Bearer new-subject"]],
+            ["request_body"],
+            ["immediate_response", 403, '{"error":"policy_denied"}'],
+        ],
+        "conversation": [
+            ["request_headers", []],
+            ["immediate_response", 403, '{"error":"policy_denied"}'],
+            ["immediate_response", 401, '{"error":"bearer_token_required"}'],
+        ],
+        "deadline": "DEADLINE_EXCEEDED",
+        "after": [["request_headers", []]],
+    }
+    assert exchanger.waiting == 0

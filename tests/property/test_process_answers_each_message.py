@@ -1,0 +1,46 @@
+"""Law: every message of a stream gets exactly one answer, in order and of its kind; an observer's message gets none; nothing raises.
+
+"The server must respond to this message by either sending back a matching ProcessingResponse message, or by closing the stream" unless it
+comes in observability mode.
+https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/ext_proc/v3/external_processor.proto#service-ext-proc-v3-processingrequest
+"""
+
+from collections.abc import AsyncIterator
+
+import trio
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
+from exchanger.envoy.evaluator import Evaluator
+from exchanger.envoy.external_processor import ExternalProcessor
+from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.document import PolicyDocument
+from tests.decision.examples import RULES
+from tests.envoy.test_authorization import FakeExchanger, Records
+from tests.property.strategies_envoy import processing_requests
+from tests.property.strategies_policy import policies, snapshot_of
+
+
+@given(policies, st.lists(processing_requests, max_size=6))
+async def test_one_answer_each(policy: list[PolicyDocument], messages: list[ProcessingRequest]) -> None:
+    current = CurrentPolicy()
+    current.publish(snapshot_of(policy))
+    records = Records()
+    service = ExternalProcessor(Evaluator(current, RULES, FakeExchanger(), (records,)))
+
+    async def requests() -> AsyncIterator[ProcessingRequest]:
+        for message in messages:
+            await trio.lowlevel.checkpoint()
+            yield message
+
+    answers = [ProcessingResponse.FromString(answer.SerializeToString()) async for answer in service.Process(requests())]
+
+    answered = [message for message in messages if not message.observability_mode]
+    assert len(answers) == len(answered)
+    for message, answer in zip(answered, answers, strict=True):
+        asked, given_back = message.WhichOneof("request"), answer.WhichOneof("response")
+        event(f"{asked} {given_back}")
+        assert given_back == asked or (asked in {None, "request_headers"} and given_back == "immediate_response")
+        assert answer.HasField("mode_override") == (given_back == "request_headers")
+    assert len(records.records) == sum(message.WhichOneof("request") in {None, "request_headers"} for message in answered)
