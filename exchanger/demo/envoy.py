@@ -5,18 +5,22 @@ Everything is on the loopback address; there is no admin interface.
 Must not know: policies, tokens, or how processes are run.
 """
 
+import enum
 import importlib.metadata
 import shutil
 from pathlib import Path
+from typing import assert_never
 
 from exchanger.demo.faults import DemoError
 
 HTTP_V3 = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 EXT_AUTHZ_V3 = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
+EXT_PROC_V3 = "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor"
 ROUTER_V3 = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 CONNECTIONS_V3 = "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 LOOPBACK = "127.0.0.1"
+SERVICE_CLUSTER = "exchanger"
 
 CONCURRENCY = 2  # worker threads, each with a gRPC connection of its own: two show that requests of both are coalesced
 MAX_CONNECTIONS = 200  # of clients: far more than anyone opens by hand, and fewer than the echo takes
@@ -24,6 +28,14 @@ CHECK_TIMEOUT = "1s"  # Envoy's own default of 200 ms is shorter than the 750 ms
 UPSTREAM_TIMEOUT = "5s"  # the echo answers at once
 UPSTREAM_IDLE = "60s"  # shorter than the echo's READ_TIMEOUT, so that no request meets a connection that is being closed
 CONNECT_TIMEOUT = "1s"  # loopback
+
+
+@enum.unique
+class Mode(enum.Enum):
+    """By which of Envoy's filters the gateway asks the service; the value is the option's."""
+
+    EXT_AUTHZ = "ext_authz"
+    EXT_PROC = "ext_proc"
 
 
 def find_envoy() -> str:
@@ -51,13 +63,13 @@ def envoy_command(binary: str, config: Path) -> tuple[str, ...]:
     return (binary, "--config-path", str(config), "--concurrency", str(CONCURRENCY), "--disable-hot-restart", "--log-level", "warning")
 
 
-def bootstrap(*, listen: int, ext_authz: int, upstream: int) -> dict[str, object]:
+def bootstrap(*, listen: int, service: int, upstream: int, mode: Mode = Mode.EXT_AUTHZ) -> dict[str, object]:
     """Return Envoy's bootstrap for these loopback ports (envoy.config.bootstrap.v3.Bootstrap, in its JSON form)."""
     return {
         "static_resources": {
-            "listeners": [_listener(listen)],
+            "listeners": [_listener(listen, mode)],
             "clusters": [
-                _cluster("ext_authz", ext_authz, {"explicit_http_config": {"http2_protocol_options": {}}}),
+                _cluster(SERVICE_CLUSTER, service, {"explicit_http_config": {"http2_protocol_options": {}}}),
                 _cluster(
                     "upstream",
                     upstream,
@@ -79,7 +91,7 @@ def bootstrap(*, listen: int, ext_authz: int, upstream: int) -> dict[str, object
     }
 
 
-def _listener(port: int) -> dict[str, object]:
+def _listener(port: int, mode: Mode) -> dict[str, object]:
     manager: dict[str, object] = {
         "@type": HTTP_V3,
         "stat_prefix": "demo",
@@ -88,7 +100,7 @@ def _listener(port: int) -> dict[str, object]:
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         "http_filters": [
-            {"name": "envoy.filters.http.ext_authz", "typed_config": _ext_authz()},
+            _service_filter(mode),
             {"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER_V3}},
         ],
         "route_config": {
@@ -111,14 +123,38 @@ def _listener(port: int) -> dict[str, object]:
     }
 
 
+def _service_filter(mode: Mode) -> dict[str, object]:
+    match mode:
+        case Mode.EXT_AUTHZ:
+            return {"name": "envoy.filters.http.ext_authz", "typed_config": _ext_authz()}
+        case Mode.EXT_PROC:
+            return {"name": "envoy.filters.http.ext_proc", "typed_config": _ext_proc()}
+        case _:
+            assert_never(mode)
+
+
 def _ext_authz() -> dict[str, object]:
     return {
         "@type": EXT_AUTHZ_V3,
         "transport_api_version": "V3",
-        "grpc_service": {"envoy_grpc": {"cluster_name": "ext_authz"}, "timeout": CHECK_TIMEOUT},
+        "grpc_service": {"envoy_grpc": {"cluster_name": SERVICE_CLUSTER}, "timeout": CHECK_TIMEOUT},
         "failure_mode_allow": False,
         "include_peer_certificate": False,
         # Envoy's default is 403; a status of its own tells a gateway without its service from a request that was refused.
+        "status_on_error": {"code": "ServiceUnavailable"},
+    }
+
+
+def _ext_proc() -> dict[str, object]:
+    return {
+        "@type": EXT_PROC_V3,
+        # A timeout here would be the whole stream's, which is as long as the request; the one for each message is below.
+        "grpc_service": {"envoy_grpc": {"cluster_name": SERVICE_CLUSTER}},
+        "message_timeout": CHECK_TIMEOUT,
+        "failure_mode_allow": False,
+        "processing_mode": {"request_header_mode": "SEND", "response_header_mode": "SKIP"},
+        # The service asks for nothing but the request's headers; a gateway that lets it say so sends nothing else, whatever its own mode.
+        "allow_mode_override": True,
         "status_on_error": {"code": "ServiceUnavailable"},
     }
 

@@ -8,6 +8,8 @@ from typing import final
 
 import attrs
 
+from exchanger.demo.envoy import Mode
+
 START_TIMEOUT = 30.0  # seconds until everything has to work; a loaded machine takes five
 MAX_PORT = 65_535
 
@@ -18,6 +20,7 @@ class DemoOptions:
     """Ports are on the loopback address, 0 for a free one; ``start_timeout`` is in seconds."""
 
     check: bool = False
+    mode: Mode = Mode.EXT_AUTHZ
     envoy_port: int = 0
     grpc_port: int = 0
     metrics_port: int = 0
@@ -38,6 +41,13 @@ _PORTS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the demo's options to ``parser``."""
     parser.add_argument("--check", action="store_true", help="run the scenarios, print what came of them, and end with status 0 or 1")
+    parser.add_argument(
+        "--mode",
+        type=_mode,
+        default=Mode.EXT_AUTHZ,
+        metavar="|".join(mode.value for mode in Mode),
+        help=f"the filter by which the gateway asks the service (default: {Mode.EXT_AUTHZ.value})",
+    )
     for flag, text in _PORTS:
         parser.add_argument(flag, type=_port, default=0, metavar="PORT", help=f"{text} (default: a free one)")
     parser.add_argument(
@@ -48,6 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def options_of(namespace: argparse.Namespace) -> DemoOptions:
     """Return the options that ``parser`` has read."""
     return DemoOptions(**{field.name: getattr(namespace, field.name) for field in attrs.fields(DemoOptions)})
+
+
+def _mode(text: str) -> Mode:
+    try:
+        return Mode(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither {' nor '.join(mode.value for mode in Mode)}") from None
 
 
 def _port(text: str) -> int:

@@ -15,7 +15,7 @@ from exchanger.demo.answer import answer_of, describe, exchanged_claims
 from exchanger.demo.client import fetch
 from exchanger.demo.display import Progress
 from exchanger.demo.echo import run_echo
-from exchanger.demo.envoy import LOOPBACK, bootstrap, envoy_command
+from exchanger.demo.envoy import LOOPBACK, Mode, bootstrap, envoy_command
 from exchanger.demo.faults import DemoError, NoAnswerError
 from exchanger.demo.options import DemoOptions
 from exchanger.demo.processes import Child, ChildStatistics
@@ -82,14 +82,14 @@ async def set_up(nursery: trio.Nursery, options: DemoOptions, programs: Programs
         policy=folder / "policy",
         subjects=make_subjects(),
     )
-    issuers, config = _write_files(folder, site)
+    issuers, config = _write_files(folder, site, options.mode)
     environment = service_environment(grpc_port=site.grpc_port, metrics_port=site.metrics_port, policy=site.policy, issuers=issuers)
     service = Child("service", programs.service, environment, folder / "service.log")
     gateway = Child("Envoy", envoy_command(programs.envoy, config), base_environment(), folder / "envoy.log")
-    for child, port in ((service, site.grpc_port), (gateway, site.envoy_port)):
+    for child, port, how in ((service, site.grpc_port, ""), (gateway, site.envoy_port, f", asks by {options.mode.value}")):
         progress.begin(child.name)
         await nursery.start(child.run)
-        progress.done(f"process {child.statistics().pid}, {LOOPBACK}:{port}")
+        progress.done(f"process {child.statistics().pid}, {LOOPBACK}:{port}{how}")
     return Stage(site, service, gateway)
 
 
@@ -134,12 +134,11 @@ async def _start_server(nursery: trio.Nursery, server: Callable[..., Awaitable[o
     return started
 
 
-def _write_files(folder: Path, site: Site) -> tuple[Path, Path]:
+def _write_files(folder: Path, site: Site, mode: Mode) -> tuple[Path, Path]:
     write_sample_policy(site.policy)
     issuers = folder / "issuers.json"
     issuers.write_text(json.dumps(issuer_profiles(site.token_port), indent=2), "utf-8")
     config = folder / "envoy.json"
-    config.write_text(
-        json.dumps(bootstrap(listen=site.envoy_port, ext_authz=site.grpc_port, upstream=site.upstream_port), indent=2), "utf-8"
-    )
+    gateway = bootstrap(listen=site.envoy_port, service=site.grpc_port, upstream=site.upstream_port, mode=mode)
+    config.write_text(json.dumps(gateway, indent=2), "utf-8")
     return issuers, config

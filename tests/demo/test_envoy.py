@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exchanger.demo.envoy import bootstrap, envoy_command, find_envoy
+from exchanger.demo.envoy import Mode, bootstrap, envoy_command, find_envoy
 from exchanger.demo.faults import DemoError
 
 
@@ -25,29 +25,34 @@ def values(config: object, key: str) -> Iterator[object]:
             yield from values(item, key)
 
 
-CONFIG = bootstrap(listen=10_001, ext_authz=10_002, upstream=10_003)
+CONFIGS = {mode: bootstrap(listen=10_001, service=10_002, upstream=10_003, mode=mode) for mode in Mode}
+each_mode = pytest.mark.parametrize("mode", list(Mode))
 
 
-def test_everything_is_on_the_loopback_address() -> None:
-    addresses = list(values(CONFIG, "socket_address"))
+@each_mode
+def test_everything_is_on_the_loopback_address(mode: Mode) -> None:
+    addresses = list(values(CONFIGS[mode], "socket_address"))
     assert addresses == [{"address": "127.0.0.1", "port_value": port} for port in (10_001, 10_002, 10_003)]
-    assert "admin" not in CONFIG
+    assert "admin" not in CONFIGS[mode]
 
 
-def test_the_gateway_never_opens_when_the_service_fails() -> None:
-    assert list(values(CONFIG, "failure_mode_allow")) == [False]
+@each_mode
+def test_the_gateway_never_opens_when_the_service_fails(mode: Mode) -> None:
+    assert list(values(CONFIGS[mode], "failure_mode_allow")) == [False]
 
 
-def test_the_service_is_asked_before_the_upstream() -> None:
-    (filters,) = values(CONFIG, "http_filters")
+@each_mode
+def test_the_service_is_asked_before_the_upstream(mode: Mode) -> None:
+    (filters,) = values(CONFIGS[mode], "http_filters")
     assert isinstance(filters, list)
-    assert [entry["name"] for entry in filters] == ["envoy.filters.http.ext_authz", "envoy.filters.http.router"]
+    assert [entry["name"] for entry in filters] == [f"envoy.filters.http.{mode.value}", "envoy.filters.http.router"]
 
 
 @pytest.mark.envoy
-def test_envoy_accepts_the_configuration(tmp_path: Path) -> None:
+@each_mode
+def test_envoy_accepts_the_configuration(mode: Mode, tmp_path: Path) -> None:
     config = tmp_path / "envoy.json"
-    config.write_text(json.dumps(CONFIG))
+    config.write_text(json.dumps(CONFIGS[mode]))
     command = (*envoy_command(find_envoy(), config), "--mode", "validate", "--reject-unknown-dynamic-fields")
     checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert checked.returncode == 0, checked.stderr

@@ -4,6 +4,7 @@ import argparse
 
 import pytest
 
+from exchanger.demo.envoy import Mode
 from exchanger.demo.options import DemoOptions, add_arguments, options_of
 
 
@@ -18,9 +19,9 @@ def test_nothing_given_means_free_ports_and_no_check() -> None:
 
 
 def test_everything_given() -> None:
-    flags = "--check --envoy-port 1 --grpc-port 2 --metrics-port 3 --token-port 4 --upstream-port 65535 --start-timeout 1.5"
+    flags = "--check --mode ext_proc --envoy-port 1 --grpc-port 2 --metrics-port 3 --token-port 4 --upstream-port 65535 --start-timeout 1.5"
     assert parsed(*flags.split()) == DemoOptions(
-        check=True, envoy_port=1, grpc_port=2, metrics_port=3, token_port=4, upstream_port=65535, start_timeout=1.5
+        check=True, mode=Mode.EXT_PROC, envoy_port=1, grpc_port=2, metrics_port=3, token_port=4, upstream_port=65535, start_timeout=1.5
     )
 
 
@@ -31,6 +32,7 @@ def test_everything_given() -> None:
         ("--envoy-port", "-1"),
         ("--envoy-port", "http"),
         ("--envoy-port", "²"),
+        ("--mode", "ext-proc"),
         ("--start-timeout", "0"),
         ("--start-timeout", "nan"),
         ("--start-timeout", "inf"),

@@ -14,6 +14,7 @@ import attrs
 import pytest
 import trio
 
+from exchanger.demo.envoy import Mode
 from exchanger.demo.scenarios import SCENARIOS
 
 pytestmark = [
@@ -90,8 +91,9 @@ async def demo(folder: Path, *arguments: str) -> AsyncIterator[Demo]:
                 await process.stdout.aclose()
 
 
-async def test_every_check_is_as_expected(tmp_path: Path) -> None:
-    async with demo(tmp_path, "--check") as checked:
+@pytest.mark.parametrize("mode", [mode.value for mode in Mode])
+async def test_every_check_is_as_expected(mode: str, tmp_path: Path) -> None:
+    async with demo(tmp_path, "--check", "--mode", mode) as checked:
         status = await checked.end(WHOLE_RUN)
         assert status == 0, checked.text
         rows = re.findall(r"^(ok|FAIL) +([a-z-]+) ", checked.text, re.MULTILINE)

@@ -1,0 +1,191 @@
+"""A real Envoy before services of the tests' own, and a load that checks every answer it gets."""
+
+import copy
+import io
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import trio
+
+from exchanger.demo.answer import Answer, answer_of
+from exchanger.demo.client import fetch
+from exchanger.demo.display import Progress
+from exchanger.demo.envoy import HTTP_OPTIONS, Mode, bootstrap, envoy_command, find_envoy
+from exchanger.demo.faults import NoAnswerError
+from exchanger.demo.options import DemoOptions
+from exchanger.demo.processes import Child
+from exchanger.demo.scenarios import READINESS, SCENARIOS, OneRequest
+from exchanger.demo.service import SERVICE_COMMAND, base_environment, service_environment
+from exchanger.demo.site import free_ports, request_of
+from exchanger.demo.stage import Programs, Stage, set_up, wait_ready
+
+READY_S: Final = 60.0
+SERVICE_NAME: Final = "exchanger.test"
+"""The name in the service's certificates."""
+LOAD_TASKS: Final = 8
+IN_A_ROW: Final = 20
+"""Right answers after which a gateway is taken for ready: with several instances, more than would come from one of them by chance."""
+
+_LOAD: Final = tuple(
+    scenario
+    for scenario in SCENARIOS
+    if isinstance(scenario, OneRequest) and scenario.name in {"yellow-success", "explicit-deny", "missing-bearer", "unmatched"}
+)
+
+
+@asynccontextmanager
+async def staged(folder: Path, mode: Mode = Mode.EXT_AUTHZ) -> AsyncGenerator[tuple[Stage, trio.Nursery]]:
+    """The demo's stage, ready, in a nursery of its own."""
+    progress = Progress(io.StringIO())
+    async with trio.open_nursery() as nursery:
+        stage = await set_up(nursery, DemoOptions(mode=mode), Programs(SERVICE_COMMAND, find_envoy()), folder, progress)
+        await wait_ready(stage, progress, READY_S)
+        yield stage, nursery
+        nursery.cancel_scope.cancel()
+
+
+@attrs.define(eq=False)
+class Instance:
+    """One more service for the stage's policy and issuers, on a port of its own, which stays the same when it is started again."""
+
+    stage: Stage
+    folder: Path
+    name: str
+    variables: tuple[tuple[str, str], ...] = ()
+    port: int = attrs.field(init=False)
+    child: Child = attrs.field(init=False)
+    _environment: tuple[tuple[str, str], ...] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.port, metrics = free_ports(2)
+        policy, issuers = self.stage.site.policy, self.stage.site.policy.parent / "issuers.json"
+        self._environment = service_environment(grpc_port=self.port, metrics_port=metrics, policy=policy, issuers=issuers) + self.variables
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        self.child = Child(self.name, SERVICE_COMMAND, self._environment, self.folder / f"{self.name}.log")
+        await nursery.start(self.child.run)
+
+
+async def start_gateway(nursery: trio.Nursery, folder: Path, config: dict[str, Any]) -> int:
+    """Start an Envoy in ``nursery`` with ``config``; return the port that it listens on."""
+    path = folder / "gateway.json"
+    path.write_text(json.dumps(config))
+    await nursery.start(Child("Envoy", envoy_command(find_envoy(), path), base_environment(), folder / "gateway.log").run)
+    port: int = config["static_resources"]["listeners"][0]["address"]["socket_address"]["port_value"]
+    return port
+
+
+def gateway_config(stage: Stage, mode: Mode, *ports: int) -> dict[str, Any]:
+    """The demo's configuration for the service's instances on ``ports``, with the health checks of any cluster."""
+    (listen,) = free_ports(1)
+    config: dict[str, Any] = copy.deepcopy(bootstrap(listen=listen, service=ports[0], upstream=stage.site.upstream_port, mode=mode))
+    cluster = service_cluster(config)
+    endpoints = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    for port in ports[1:]:
+        endpoints.append(copy.deepcopy(endpoints[0]))
+        endpoints[-1]["endpoint"]["address"]["socket_address"]["port_value"] = port
+    cluster["common_lb_config"] = {"healthy_panic_threshold": {"value": 0}}
+    cluster["health_checks"] = [
+        {
+            "timeout": "1s",
+            "interval": "0.1s",
+            "no_traffic_interval": "0.1s",
+            "unhealthy_threshold": 1,
+            "healthy_threshold": 1,
+            "grpc_health_check": {},
+        }
+    ]
+    return config
+
+
+def service_cluster(config: dict[str, Any]) -> dict[str, Any]:
+    """The cluster of the service in a gateway's configuration."""
+    cluster: dict[str, Any] = config["static_resources"]["clusters"][0]
+    return cluster
+
+
+async def until_serving(envoy_port: int, stage: Stage) -> None:
+    """Wait until the gateway gives right answers only."""
+    with trio.fail_after(READY_S):
+        good = 0
+        while good < IN_A_ROW:
+            good = good + 1 if await asked(envoy_port, READINESS, stage, timeout=2) == READINESS.expected else 0
+
+
+async def until_listening(port: int) -> None:
+    """Wait until connections to ``port`` are accepted."""
+    with trio.fail_after(READY_S):
+        while True:
+            try:
+                await (await trio.open_tcp_stream("127.0.0.1", port)).aclose()
+            except OSError:
+                await trio.sleep(0.05)
+            else:
+                return
+
+
+async def asked(envoy_port: int, scenario: OneRequest, stage: Stage, timeout: float) -> Answer | str:  # noqa: ASYNC109 - fetch's
+    """Ask once; return the answer, or in words why there is none."""
+    token = stage.site.subjects.token(scenario.call.subject)
+    try:
+        return answer_of(await fetch(envoy_port, request_of(scenario.call, token), timeout=timeout), token)
+    except NoAnswerError as error:
+        return str(error)
+
+
+@attrs.define(eq=False)
+class Load:
+    """Requests without a pause from several tasks; ``wrong`` has each answer that was not the expected one, with its scenario's name."""
+
+    stage: Stage
+    envoy_port: int
+    asked: int = 0
+    wrong: list[tuple[str, Answer | str]] = attrs.field(factory=list)
+    _stop: trio.Event = attrs.field(factory=trio.Event)
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(LOAD_TASKS):
+                nursery.start_soon(self._ask, _LOAD[number % len(_LOAD)])
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    async def _ask(self, scenario: OneRequest) -> None:
+        while not self._stop.is_set():
+            self.asked += 1
+            answer = await asked(self.envoy_port, scenario, self.stage, timeout=5)
+            if answer != scenario.expected:
+                self.wrong.append((scenario.name, answer))
+
+
+def with_tls(config: dict[str, Any], authority: Path, client: Path | None = None, requests_a_connection: int = 25) -> None:
+    """Let the gateway speak TLS to the service, whose certificate is of ``authority``; ``client`` has its own chain and key, for mTLS.
+
+    Connections end after some requests, so that new ones, and with them new certificates, are met all the time.
+    """
+    common: dict[str, Any] = {
+        "alpn_protocols": ["h2"],
+        "validation_context": {
+            "trusted_ca": {"filename": str(authority)},
+            "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": SERVICE_NAME}}],
+        },
+    }
+    if client is not None:
+        common["tls_certificates"] = [{"certificate_chain": {"filename": str(client)}, "private_key": {"filename": str(client)}}]
+    cluster = service_cluster(config)
+    cluster["transport_socket"] = {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            "sni": SERVICE_NAME,
+            "common_tls_context": common,
+        },
+    }
+    cluster["typed_extension_protocol_options"][HTTP_OPTIONS]["common_http_protocol_options"] = {
+        "max_requests_per_connection": requests_a_connection
+    }

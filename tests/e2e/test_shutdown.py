@@ -1,0 +1,94 @@
+"""How the service ends while a call waits for a token endpoint that never answers: at the grace period's end, or at the second signal."""
+
+import signal
+import socket
+import time
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.e2e.service import STOP_S, Service, serving
+
+DOCUMENT = """
+version: v1
+entries:
+  - match: {host: api.example.com, pathPrefix: /orders}
+    action: exchange
+    exchange: {issuerRef: primary, scope: read:orders}
+"""
+LONG = "60s"
+AT_ONCE_S = 2.0
+"""Seconds for a process to end at once, on a machine with much else to do; it takes about 0.1, and the other ends are 10 times later."""
+
+
+@contextmanager
+def waiting(folder: Path, grace: str) -> Generator[tuple[Service, "ThreadPoolExecutor"]]:
+    """A service whose token endpoint accepts and says nothing, and a pool for calls to it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as pool:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}/token"
+        (folder / "issuers.yaml").write_text(
+            f'issuers:\n  - {{name: primary, tokenEndpoint: "{endpoint}", clientID: client, clientSecret: secret}}\n'
+        )
+        with serving(
+            folder,
+            DOCUMENT,
+            SHUTDOWN_GRACE_PERIOD=grace,
+            TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT="true",
+            TOKEN_ENDPOINT_REQUEST_TIMEOUT=LONG,
+            TOKEN_ENDPOINT_RESPONSE_HEADER_TIMEOUT=LONG,
+        ) as running:
+            yield running, pool
+
+
+def _code(call: grpc.RpcError) -> grpc.StatusCode:
+    code: grpc.StatusCode = call.code()
+    return code
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    with waiting(tmp_path, LONG) as (running, pool):
+        asked = pool.submit(running.check, "/orders", authorization="Bearer t")
+        running.process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        assert running.process.poll() is None
+        assert not asked.done()
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(AT_ONCE_S) == 0
+        error = asked.exception(STOP_S)
+        assert isinstance(error, grpc.RpcError)
+        assert _code(error) is grpc.StatusCode.UNAVAILABLE
+
+
+def test_the_grace_period_is_the_end(tmp_path: Path) -> None:
+    with waiting(tmp_path, "1500ms") as (running, pool):
+        asked = pool.submit(running.check, "/orders", authorization="Bearer t")
+        running.process.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        assert running.process.wait(STOP_S) == 0
+        assert 1.4 < time.monotonic() - started < 1.5 + AT_ONCE_S
+        error = asked.exception(STOP_S)
+        assert isinstance(error, grpc.RpcError)
+        assert _code(error) is grpc.StatusCode.UNAVAILABLE
+        assert "shutting down" in str(error)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_no_connection_is_accepted_while_it_drains(tmp_path: Path, number: signal.Signals) -> None:
+    with waiting(tmp_path, LONG) as (running, pool):
+        pool.submit(running.check, "/orders", authorization="Bearer t")
+        running.process.send_signal(number)
+        deadline = time.monotonic() + STOP_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", running.port), timeout=1).close()
+            except ConnectionRefusedError:
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert running.process.poll() is None
+        running.process.send_signal(number)
+        assert running.process.wait(STOP_S) == 0
