@@ -3,7 +3,10 @@ import trio
 
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest
 from exchanger.envoy.health import Health, HealthBoard
+from exchanger.grpc.routes import routes_of
 from exchanger.grpc.status import GrpcError, StatusCode
+from tests.grpc.peer import Answer, framed
+from tests.grpc.serving import serving
 
 SERVICE = "envoy.service.auth.v3.Authorization"
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
@@ -32,9 +35,16 @@ async def test_an_unknown_service_is_not_found() -> None:
 
 async def test_list_names_every_service() -> None:
     board = HealthBoard()
+    health = Health(board, frozenset({SERVICE}))
+
+    async def listed() -> dict[str, int]:
+        return {name: response.status for name, response in (await health.List(HealthListRequest())).statuses.items()}
+
+    assert await listed() == {"": NOT_SERVING, SERVICE: NOT_SERVING}
     board.set_ready()
-    statuses = (await Health(board, frozenset({SERVICE})).List(HealthListRequest())).statuses
-    assert {name: status.status for name, status in statuses.items()} == {"": SERVING, SERVICE: SERVING}
+    assert await listed() == {"": SERVING, SERVICE: SERVING}
+    board.set_draining()
+    assert await listed() == {"": NOT_SERVING, SERVICE: NOT_SERVING}
 
 
 async def test_checks_are_reported() -> None:
@@ -77,3 +87,61 @@ async def test_watch_of_an_unknown_service_is_a_status() -> None:
     watch = Health(HealthBoard(), frozenset({SERVICE})).Watch(HealthCheckRequest(service="other"))
     assert (await anext(watch)).status == HealthCheckResponse.SERVICE_UNKNOWN
     await watch.aclose()  # type: ignore[attr-defined]  # an async generator
+
+
+async def test_a_change_that_was_undone_before_the_watcher_ran_need_not_be_told(autojump_clock: trio.testing.MockClock) -> None:
+    board = HealthBoard()
+    watch = Health(board, frozenset({SERVICE})).Watch(HealthCheckRequest())
+    assert (await anext(watch)).status == NOT_SERVING
+    board.set_ready()
+    board.set_draining()
+    with trio.fail_after(1), pytest.raises(StopAsyncIteration):  # it has nothing else to say
+        await anext(watch)
+
+
+def statuses(answer: Answer) -> list[int]:
+    return [HealthCheckResponse.FromString(message).status for message in answer.messages]
+
+
+async def test_watches_on_one_connection_stay_open_until_the_drain_and_do_not_hold_it_up(autojump_clock: trio.testing.MockClock) -> None:
+    board = HealthBoard()
+    async with serving(routes_of(Health(board, frozenset({SERVICE})).service)) as served:
+        client = await served.connect()
+
+        async def watch(service: str) -> Answer:
+            message = framed(HealthCheckRequest(service=service).SerializeToString())
+            return (await client.start(b"/grpc.health.v1.Health/Watch", message))[1]
+
+        known, whole, unknown = await watch(SERVICE), await watch(""), await watch("other")
+        await trio.sleep(3600)
+        board.set_ready()
+        await client.settle()
+        late = await watch(SERVICE)
+        assert [answer.status for answer in (known, whole, unknown, late)] == [None] * 4
+        board.set_draining()
+        after = await watch(SERVICE)
+        assert statuses(known) == statuses(whole) == [NOT_SERVING, SERVING, NOT_SERVING]
+        assert statuses(unknown) == [HealthCheckResponse.SERVICE_UNKNOWN]
+        assert statuses(late) == [SERVING, NOT_SERVING]
+        assert statuses(after) == [NOT_SERVING]
+        assert [answer.status for answer in (known, whole, unknown, late, after)] == [0] * 5
+        started = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(served.server.drain, 3600.0)
+            await client.settle()
+        assert trio.current_time() - started < 2  # what closing takes
+        assert served.stopped.is_set()
+
+
+async def test_a_watch_that_is_reset_leaves_nothing_behind(autojump_clock: trio.testing.MockClock) -> None:
+    board = HealthBoard()
+    async with serving(routes_of(Health(board, frozenset({SERVICE})).service)) as served:
+        client = await served.connect()
+        for _ in range(10):
+            stream, answer = await client.start(b"/grpc.health.v1.Health/Watch", framed(b""))
+            assert statuses(answer) == [NOT_SERVING]
+            client.peer.http.reset_stream(stream)
+            await client.settle()
+        assert served.at_rest()
+        board.set_ready()
+        assert served.faults == []
