@@ -14,7 +14,6 @@ import structlog
 import trio
 
 from exchanger import __version__
-from exchanger.directory.selection import Change
 from exchanger.directory.source import DirectorySource
 from exchanger.envoy.authorization import CHECK_PATH, Authorization
 from exchanger.envoy.evaluator import Evaluator
@@ -25,6 +24,7 @@ from exchanger.grpc.routes import Immediate, Route, routes_of
 from exchanger.grpc.server import GrpcServer
 from exchanger.oauth.token_client import TokenClient
 from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.settings import Settings
 from exchanger.telemetry.exposition import MetricsServer

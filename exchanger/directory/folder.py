@@ -14,11 +14,12 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.directory.manifest import MAX_FILE_BYTES, Manifest, UnreadableFile, read_manifests
+from exchanger.directory.manifest import MAX_FILE_BYTES, UnreadableFile, read_manifests
+from exchanger.policy.objects import PolicyObject
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 MAX_FILES: Final = 20_000
-"""Manifest files; a scan reads the attributes of each, which takes some microseconds."""
+"""PolicyObject files; a scan reads the attributes of each, which takes some microseconds."""
 MAX_DEPTH: Final = 16
 """Levels of folders; nobody keeps manifests deeper."""
 MAX_ENTRIES: Final = 100_000
@@ -40,7 +41,7 @@ class File:
     """
 
     signature: Signature | None
-    manifests: tuple[Manifest, ...] | None
+    manifests: tuple[PolicyObject, ...] | None
     problem: str | None = None
     digest: bytes = attrs.field(default=b"", repr=False)
 
@@ -53,7 +54,7 @@ class Scan:
     files: tuple[tuple[str, File], ...] = ()
     problem: str | None = None
 
-    def manifests(self) -> Iterator[Manifest]:
+    def manifests(self) -> Iterator[PolicyObject]:
         """Return every object that is known."""
         for _, file in self.files:
             yield from file.manifests or ()

@@ -10,37 +10,12 @@ from typing import Final, assert_never, final
 import attrs
 
 from exchanger.policy import yaml_nodes as nodes
+from exchanger.policy.objects import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace, PolicyObject
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 """Bytes: a file may hold a list of many ConfigMaps, each of at most 1 MiB; more than this is no folder to edit by hand."""
 MAX_VALUES: Final = 2_000_000
 """Values of a file, all documents together."""
-DOCUMENT_KEY: Final = "config.yaml"
-
-Labels = tuple[tuple[str, str], ...]
-
-
-@final
-@attrs.frozen
-class Namespace:
-    """A Namespace, with the label that Kubernetes gives each one."""
-
-    name: str
-    labels: Labels
-
-
-@final
-@attrs.frozen
-class ConfigMap:
-    """A ConfigMap; ``document`` is its ``config.yaml``, ``None`` when that is missing or no text."""
-
-    namespace: str
-    name: str
-    labels: Labels
-    document: str | None = attrs.field(repr=False)
-
-
-Manifest = Namespace | ConfigMap
 
 
 @final
@@ -55,7 +30,7 @@ class _WrongError(Exception):
     """Inside this module only: the file is unreadable for the reason that is the message."""
 
 
-def read_manifests(data: bytes, *, is_json: bool) -> tuple[Manifest, ...] | UnreadableFile:
+def read_manifests(data: bytes, *, is_json: bool) -> tuple[PolicyObject, ...] | UnreadableFile:
     """Return the Namespaces and ConfigMaps in the file's bytes; objects of other kinds are skipped. Never raises."""
     if len(data) > MAX_FILE_BYTES:
         return UnreadableFile(f"is larger than {MAX_FILE_BYTES} bytes")
@@ -107,7 +82,7 @@ def _plain(node: nodes.Node) -> object:
             assert_never(node)
 
 
-def _manifests(document: object, place: str, kind_of_list: str | None) -> Iterator[Manifest]:
+def _manifests(document: object, place: str, kind_of_list: str | None) -> Iterator[PolicyObject]:
     if document is None:
         return
     if not isinstance(document, dict):
@@ -129,7 +104,7 @@ def _manifests(document: object, place: str, kind_of_list: str | None) -> Iterat
         yield _manifest(kind, document, place)
 
 
-def _manifest(kind: str, document: dict[str, object], place: str) -> Manifest:
+def _manifest(kind: str, document: dict[str, object], place: str) -> PolicyObject:
     metadata = document.get("metadata")
     if not isinstance(metadata, dict):
         raise _WrongError(f"{place}: metadata is missing or no mapping")
@@ -145,8 +120,7 @@ def _manifest(kind: str, document: dict[str, object], place: str) -> Manifest:
     if not isinstance(labels, dict) or not all(isinstance(key, str) and isinstance(value, str) for key, value in labels.items()):
         raise _WrongError(f"{place}: metadata.labels must be texts; put numbers and true/false in quotes")
     if kind == "Namespace":
-        # https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-metadata-name
-        return Namespace(name, tuple(sorted({**labels, "kubernetes.io/metadata.name": name}.items())))
+        return Namespace(name, tuple(sorted({**labels, NAME_LABEL: name}.items())))
     namespace = metadata.get("namespace")
     if namespace is None:
         namespace = "default"

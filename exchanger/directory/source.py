@@ -10,8 +10,8 @@ import trio
 import watchfiles
 
 from exchanger.directory.folder import Scan, scan
-from exchanger.directory.selection import Change, Document, Unknown, advance, select
 from exchanger.errors import ExchangerError
+from exchanger.policy.selection import Change, Document, Unknown, advance, select
 from exchanger.policy.selector import Selector
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.directory.manifest import MAX_FILE_BYTES, ConfigMap, Manifest, Namespace, UnreadableFile, read_manifests
+from exchanger.directory.manifest import MAX_FILE_BYTES, UnreadableFile, read_manifests
+from exchanger.policy.objects import ConfigMap, Namespace, PolicyObject
 
 NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: team, labels: {a: b}}\n"
 METADATA = "metadata: {name: policy, namespace: team, labels: {c: d}}"
@@ -13,7 +14,7 @@ TEAM = Namespace("team", (("a", "b"), ("kubernetes.io/metadata.name", "team")))
 POLICY = ConfigMap("team", "policy", (("c", "d"),), "text")
 
 
-def read(text: str, *, is_json: bool = False) -> tuple[Manifest, ...] | UnreadableFile:
+def read(text: str, *, is_json: bool = False) -> tuple[PolicyObject, ...] | UnreadableFile:
     return read_manifests(text.encode(), is_json=is_json)
 
 

@@ -5,8 +5,8 @@ import attrs
 import pytest
 import trio
 
-from exchanger.directory.selection import Change
 from exchanger.directory.source import DirectorySettings, DirectorySource, FolderError
+from exchanger.policy.selection import Change
 from exchanger.policy.selector import parse_selector
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.verdict import NoMatch, Unhealthy

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger.directory.folder import Scan, scan
-from exchanger.directory.manifest import Manifest, UnreadableFile, read_manifests
+from exchanger.directory.manifest import UnreadableFile, read_manifests
+from exchanger.policy.objects import PolicyObject
 
 NAMES = ("a.yaml", "b.yml", "sub/c.yaml")
 READABLE = (
@@ -76,7 +77,7 @@ def apply(edit: Edit, root: Path) -> None:
             pass
 
 
-def read(text: str) -> tuple[Manifest, ...] | None:
+def read(text: str) -> tuple[PolicyObject, ...] | None:
     """Return what a text says, ``None`` if it is unreadable."""
     found = read_manifests(text.encode(), is_json=False)
     return None if isinstance(found, UnreadableFile) else found
@@ -87,7 +88,7 @@ def test_a_scan_knows_what_each_file_said_last(sequence: list[Edit]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "sub").mkdir()
-        scanned, said = Scan(), dict[str, tuple[Manifest, ...] | None]()
+        scanned, said = Scan(), dict[str, tuple[PolicyObject, ...] | None]()
         for edit in (*sequence, Look()):
             apply(edit, root)
             if not isinstance(edit, Look):

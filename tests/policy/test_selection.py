@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.directory.manifest import ConfigMap, Manifest, Namespace
-from exchanger.directory.selection import Document, Text, Unknown, advance, select
+from exchanger.policy.objects import ConfigMap, Namespace, PolicyObject
+from exchanger.policy.selection import Document, Text, Unknown, advance, select
 from exchanger.policy.selector import parse_selector
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.verdict import NoMatch, Unhealthy
@@ -13,7 +13,7 @@ CONFIG_MAPS = parse_selector("enabled=true")
 SELECTED, ENABLED = (("policy", "enabled"),), (("enabled", "true"),)
 
 
-def chosen(*manifests: Manifest) -> dict[Source, Document]:
+def chosen(*manifests: PolicyObject) -> dict[Source, Document]:
     return select(manifests, NAMESPACES, CONFIG_MAPS)
 
 

@@ -1,6 +1,6 @@
-"""From the objects of all files to the policy documents that are in force, and from one such state to the next.
+"""From Kubernetes objects to the policy documents that are in force, and from one such state to the next.
 
-Must not know: files or tasks.
+Must not know: where the objects come from.
 """
 
 from collections.abc import Iterable, Mapping
@@ -8,8 +8,8 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.directory.manifest import ConfigMap, Manifest, Namespace
 from exchanger.policy.document import UNREADABLE_REACH, PolicyDocument, parse_document
+from exchanger.policy.objects import ConfigMap, Namespace, PolicyObject
 from exchanger.policy.selector import Selector
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Region, Source
@@ -46,9 +46,9 @@ class Change:
     withdrawn: tuple[Source, ...]
 
 
-def select(manifests: Iterable[Manifest], namespaces: Selector, configmaps: Selector) -> dict[Source, Document]:
+def select(objects: Iterable[PolicyObject], namespaces: Selector, configmaps: Selector) -> dict[Source, Document]:
     """Return the documents of the ConfigMaps that are selected and in a selected Namespace."""
-    found = tuple(manifests)
+    found = tuple(objects)
     # A Namespace that two files describe differently counts as it is in either: leaving one out would open what its policies close.
     selected = {item.name for item in found if isinstance(item, Namespace) and namespaces.matches(dict(item.labels))}
     documents: dict[Source, Document] = {}
