@@ -1,22 +1,25 @@
 """The gRPC engine alone: answers every Check with one and the same message.
 
-Usage: python bench/grpc_echo.py [PORT] [--pending]
+Usage: python bench/grpc_echo.py [PORT] [--pending] [--tls CERT_FILE KEY_FILE]
 
     h2load -n 20000 -c 1 -m 20 -H 'content-type: application/grpc' -H 'te: trailers' -d REQUEST_FILE \
         http://127.0.0.1:PORT/envoy.service.auth.v3.Authorization/Check
 
-The request file holds one length-prefixed CheckRequest. With ``--pending`` each answer comes from a task, as after a token exchange.
+The request file holds one length-prefixed CheckRequest. With ``--pending`` each answer comes from a task, as after a token exchange; with
+``--tls`` the address starts with https.
 CPU time is in ``/proc/PID/schedstat``. SIGINT or SIGTERM ends it.
 """
 
 import argparse
 import signal
 import sys
+from pathlib import Path
 
 import trio
 
 from exchanger.grpc.routes import CallInfo, Immediate, Pending
 from exchanger.grpc.server import GrpcServer, ServerSettings
+from exchanger.grpc.tls import TlsSettings
 
 PATH = b"/envoy.service.auth.v3.Authorization/Check"
 ANSWER = b"\n\x02\x08\x00" + b"\x12\x1a" + bytes(26)
@@ -48,13 +51,18 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("port", type=int, nargs="?", default=0)
     parser.add_argument("--pending", action="store_true")
+    parser.add_argument("--tls", type=Path, nargs=2)
     options = parser.parse_args()
     handler = answer_later if options.pending else answer_at_once
-    server = GrpcServer(ServerSettings("127.0.0.1", options.port), {PATH: Immediate(handler)}, on_fault=report)
+    settings = ServerSettings("127.0.0.1", options.port)
+    if options.tls is not None:
+        tls = TlsSettings(port=options.port, cert_file=options.tls[0], key_file=options.tls[1])
+        settings = ServerSettings("127.0.0.1", None, tls=tls)
+    server = GrpcServer(settings, {PATH: Immediate(handler)}, on_fault=report)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             addresses = await nursery.start(server.run)
-            sys.stdout.write(f"{addresses[0][1]}\n")
+            sys.stdout.write(f"{(addresses.plaintext or addresses.tls)[0][1]}\n")
             sys.stdout.flush()
             async for _ in signals:
                 break

@@ -15,7 +15,9 @@ from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, TokenResponseRu
 from exchanger.directory.source import DirectorySettings
 from exchanger.environment import Environment
 from exchanger.errors import ConfigurationError
+from exchanger.grpc.certificates import check_files
 from exchanger.grpc.server import ServerSettings
+from exchanger.grpc.tls import TlsSettings
 from exchanger.issuer_profiles import IssuerProfile, read_profiles
 from exchanger.oauth.endpoint import Endpoint, EndpointProblem, read_endpoint
 from exchanger.oauth.token_client import TokenClientSettings
@@ -34,7 +36,7 @@ _SHUTDOWN_GRACE: Final = 25.0
 @final
 @attrs.frozen
 class Settings:
-    """One settings value for each room. ``without_effect`` names variables that are set and do nothing in this version."""
+    """One settings value for each room. ``without_effect`` has variables that are set and do nothing, each with the reason."""
 
     grpc: ServerSettings
     decision: DecisionRules
@@ -45,7 +47,7 @@ class Settings:
     log_health_checks: bool = True
     insecure_log_tokens: bool = False
     shutdown_grace: float = _SHUTDOWN_GRACE
-    without_effect: tuple[str, ...] = ()
+    without_effect: tuple[tuple[str, str], ...] = ()
 
 
 def read_settings(variables: Mapping[str, str]) -> Settings:
@@ -78,7 +80,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         log_health_checks=environment.boolean("GRPC_LOG_HEALTH_CHECKS", default=True),
         insecure_log_tokens=environment.boolean("TOKEN_EXCHANGE_INSECURE_LOG_TOKENS", default=False),
         shutdown_grace=environment.duration("SHUTDOWN_GRACE_PERIOD", _SHUTDOWN_GRACE),
-        without_effect=tuple(name for name in _EXPORTERS if environment.text(name, "none").lower() != "none"),
+        without_effect=(*_half_given_tls(environment), *_exporters(environment)),
     )
     problems = environment.statistics()
     if problems:
@@ -87,9 +89,41 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
 
 
 def _grpc(environment: Environment) -> ServerSettings:
-    if environment.text("GRPC_TLS_CERT_FILE") or environment.text("GRPC_TLS_KEY_FILE"):
-        environment.problem("GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE are not supported by this version; it serves plaintext gRPC only")
-    return ServerSettings(host=environment.text("GRPC_HOST") or None, port=environment.port("GRPC_PORT", 3001))
+    tls = _tls(environment)
+    plaintext = environment.boolean("GRPC_PLAINTEXT_ENABLED", default=True)
+    if not plaintext and tls is None:
+        environment.problem("GRPC_PLAINTEXT_ENABLED=false leaves no port to listen on; it needs GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE")
+        plaintext = True
+    port = environment.port("GRPC_PORT", 3001)
+    return ServerSettings(host=environment.text("GRPC_HOST") or None, port=port if plaintext else None, tls=tls)
+
+
+def _tls(environment: Environment) -> TlsSettings | None:
+    port = environment.port("GRPC_TLS_PORT", 3000)
+    cert_file, key_file = environment.path("GRPC_TLS_CERT_FILE"), environment.path("GRPC_TLS_KEY_FILE")
+    client_ca_file = environment.path("GRPC_TLS_CLIENT_CA_FILE")
+    if cert_file is None or key_file is None:
+        if client_ca_file is not None:
+            environment.problem("GRPC_TLS_CLIENT_CA_FILE needs GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE")
+        return None
+    settings = TlsSettings(port=port, cert_file=cert_file, key_file=key_file, client_ca_file=client_ca_file)
+    if (problem := check_files(settings)) is not None:
+        environment.problem(f"GRPC_TLS_CERT_FILE, GRPC_TLS_KEY_FILE, GRPC_TLS_CLIENT_CA_FILE: {problem}")
+    return settings
+
+
+def _half_given_tls(environment: Environment) -> tuple[tuple[str, str], ...]:
+    pair = ("GRPC_TLS_CERT_FILE", "GRPC_TLS_KEY_FILE")
+    given = [name for name in pair if environment.text(name)]
+    if len(given) != 1:
+        return ()
+    (missing,) = set(pair) - set(given)
+    return ((given[0], f"there is no TLS listener, since {missing} is not set"),)
+
+
+def _exporters(environment: Environment) -> tuple[tuple[str, str], ...]:
+    text = "this version exports no telemetry; it passes trace context on"
+    return tuple((name, text) for name in _EXPORTERS if environment.text(name, "none").lower() != "none")
 
 
 def _token_client(environment: Environment) -> TokenClientSettings:

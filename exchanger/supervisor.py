@@ -19,9 +19,11 @@ from exchanger.envoy.authorization import CHECK_PATH, Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import ExternalProcessor
 from exchanger.envoy.health import Health, HealthBoard
+from exchanger.envoy.reflection import REFLECTION_SERVICES, Reflection
 from exchanger.errors import ExchangerError
 from exchanger.grpc.routes import Immediate, Route, routes_of
 from exchanger.grpc.server import GrpcServer
+from exchanger.grpc.x509 import CertificateInfo, Validity
 from exchanger.oauth.token_client import TokenClient
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.selection import Change
@@ -41,6 +43,7 @@ SERVICES: Final = (
     "envoy.service.auth.v3.Authorization",
     "envoy.service.ext_proc.v3.ExternalProcessor",
     "grpc.health.v1.Health",
+    *REFLECTION_SERVICES,
 )
 
 
@@ -87,7 +90,7 @@ class Supervisor:
         )
         self._tokens = TokenClient(settings.token_client, self._metrics)
         self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers())
-        self._server = GrpcServer(settings.grpc, self._routes(), on_fault=self._handler_fault)
+        self._server = GrpcServer(settings.grpc, self._routes(), self._handler_fault, _TlsLog(self._log))
         self._source = DirectorySource(settings.directory, frozenset(settings.decision.issuers), self._policy, _SourceLog(self._log))
         self._policy.on_change(self._ready)
 
@@ -106,7 +109,7 @@ class Supervisor:
                     await self._start(infrastructure, MetricsServer(self.settings.metrics, self._metrics).run, "METRICS_PORT")
                 async with trio.open_nursery() as workers:
                     workers.start_soon(self._source.run)
-                    await self._start(workers, self._server.run, "GRPC_PORT")
+                    await self._start(workers, self._server.run, "GRPC_PORT, GRPC_TLS_PORT")
                     self._log.info("service.started", version=__version__)
                     await self._drain_on(signals)
                     workers.cancel_scope.cancel()
@@ -121,7 +124,8 @@ class Supervisor:
         try:
             bound = await nursery.start(run)  # type: ignore[arg-type]  # what starts with a port or with addresses
         except OSError as error:
-            raise StartError(f"{variable} cannot be bound: {error.strerror or error}") from None
+            where = f" ({error.filename})" if error.filename else ""
+            raise StartError(f"{variable} cannot be bound{where}: {error.strerror or error}") from None
         self._log.info("service.listening", variable=variable, address=str(bound))
 
     async def _drain_on(self, signals: AsyncIterator[int]) -> None:
@@ -167,6 +171,7 @@ class Supervisor:
             CHECK_PATH: Immediate(Authorization(self._evaluator).check),
             **routes_of(ExternalProcessor(self._evaluator).service),
             **routes_of(health.service),
+            **Reflection(SERVICES).routes(),
         }
 
     def _snapshot(self) -> PolicySnapshot:
@@ -193,12 +198,35 @@ class Supervisor:
             self._log.warning(
                 "config.insecure_log_tokens", text="TOKEN_EXCHANGE_INSECURE_LOG_TOKENS IS ON: BEARER TOKENS ARE WRITTEN TO THIS LOG"
             )
-        for variable in self.settings.without_effect:
-            self._log.warning(
-                "config.without_effect", variable=variable, text="this version exports no telemetry; it passes trace context on"
-            )
+        for variable, text in self.settings.without_effect:
+            self._log.warning("config.without_effect", variable=variable, text=text)
         if self.settings.token_client.allow_http:
             self._log.warning("config.http_token_endpoints", text="token endpoints without TLS are allowed")
+
+
+@final
+@attrs.frozen
+class _TlsLog:
+    """What happens to certificates and handshakes, as log lines."""
+
+    _log: structlog.stdlib.BoundLogger
+
+    def certificates_loaded(self, info: CertificateInfo) -> None:
+        """See ``TlsObserver``."""
+        usual = info.validity is Validity.VALID
+        (self._log.info if usual else self._log.warning)("tls.certificates_loaded", **_plain(info))
+
+    def certificates_rejected(self, reason: str) -> None:
+        """See ``TlsObserver``."""
+        self._log.error("tls.certificates_rejected", reason=reason, text="the certificate before stays in use")
+
+    def handshake_failed(self, peer: str, reason: str) -> None:
+        """See ``TlsObserver``."""
+        self._log.warning("tls.handshake_failed", peer=peer, reason=reason)
+
+
+def _plain(info: CertificateInfo) -> dict[str, object]:
+    return {**attrs.asdict(info), "validity": info.validity.value}
 
 
 @final

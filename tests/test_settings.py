@@ -1,8 +1,10 @@
 from pathlib import Path
 
 import pytest
+import trustme
 
 from exchanger.errors import ConfigurationError
+from exchanger.grpc.tls import TlsSettings
 from exchanger.policy.selector import parse_selector
 from exchanger.settings import Settings, read_settings
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel
@@ -130,7 +132,9 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         ("POLICY_DIRECTORY", "/nowhere/at/all"),
         ("TOKEN_EXCHANGE_ISSUER_PROFILES_FILE", "/nowhere/at/all"),
         ("GRPC_PORT", "70000"),
-        ("GRPC_TLS_CERT_FILE", "/cert"),
+        ("GRPC_TLS_PORT", "-1"),
+        ("GRPC_TLS_CLIENT_CA_FILE", "/ca"),
+        ("GRPC_PLAINTEXT_ENABLED", "false"),
         ("TOKEN_ENDPOINT_REQUEST_TIMEOUT", "0s"),
         ("TOKEN_ENDPOINT_AUTH_METHOD", "none"),
         ("TOKEN_ENDPOINT_MAX_IDLE_CONNS", "-1"),
@@ -147,5 +151,52 @@ def test_a_wrong_value_names_its_variable(tmp_path: Path, name: str, value: str)
 
 
 def test_exporters_are_named_as_being_without_effect(tmp_path: Path) -> None:
-    assert read(tmp_path, OTEL_TRACES_EXPORTER="otlp", OTEL_METRICS_EXPORTER="none").without_effect == ("OTEL_TRACES_EXPORTER",)
+    ((variable, text),) = read(tmp_path, OTEL_TRACES_EXPORTER="otlp", OTEL_METRICS_EXPORTER="none").without_effect
+    assert variable == "OTEL_TRACES_EXPORTER"
+    assert "exports no telemetry" in text
     assert read(tmp_path).without_effect == ()
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> dict[str, str]:
+    authority = trustme.CA()
+    leaf = authority.issue_cert("exchanger.test")
+    files = {"GRPC_TLS_CERT_FILE": tmp_path / "tls.crt", "GRPC_TLS_KEY_FILE": tmp_path / "tls.key", "CA": tmp_path / "ca.crt"}
+    leaf.cert_chain_pems[0].write_to_path(str(files["GRPC_TLS_CERT_FILE"]))
+    leaf.private_key_pem.write_to_path(str(files["GRPC_TLS_KEY_FILE"]))
+    authority.cert_pem.write_to_path(str(files["CA"]))
+    return {name: str(path) for name, path in files.items()}
+
+
+def test_both_files_make_a_tls_listener_beside_the_plaintext_one(tmp_path: Path, pair: dict[str, str]) -> None:
+    authority = pair.pop("CA")
+    settings = read(tmp_path, **pair).grpc
+    assert settings.port == 3001
+    assert settings.tls == TlsSettings(cert_file=tmp_path / "tls.crt", key_file=tmp_path / "tls.key")
+    assert settings.tls.port == 3000
+    mutual = read(tmp_path, **pair, GRPC_TLS_PORT="3443", GRPC_TLS_CLIENT_CA_FILE=authority, GRPC_PLAINTEXT_ENABLED="no").grpc
+    assert mutual.port is None
+    assert mutual.tls is not None
+    assert (mutual.tls.port, mutual.tls.client_ca_file) == (3443, tmp_path / "ca.crt")
+
+
+@pytest.mark.parametrize("name", ["GRPC_TLS_CERT_FILE", "GRPC_TLS_KEY_FILE"])
+def test_one_of_them_makes_none_and_is_told(tmp_path: Path, pair: dict[str, str], name: str) -> None:
+    settings = read(tmp_path, **{name: pair[name]})
+    assert settings.grpc.tls is None
+    ((variable, text),) = settings.without_effect
+    assert variable == name
+    assert "no TLS listener" in text
+
+
+@pytest.mark.parametrize("broken", ["GRPC_TLS_CERT_FILE", "GRPC_TLS_KEY_FILE", "GRPC_TLS_CLIENT_CA_FILE"])
+def test_files_that_cannot_be_used_are_a_problem(tmp_path: Path, pair: dict[str, str], broken: str) -> None:
+    files = {**pair, "GRPC_TLS_CLIENT_CA_FILE": pair["CA"]}
+    del files["CA"]
+    Path(files[broken]).write_text("canary")
+    with pytest.raises(ConfigurationError) as raised:
+        read(tmp_path, **files)
+    (problem,) = raised.value.problems
+    assert problem.startswith("GRPC_TLS_CERT_FILE")
+    assert files[broken] in problem
+    assert "canary" not in problem

@@ -16,6 +16,10 @@ import trio
 _WORK_PER_CHECKPOINT: Final = 128
 """Units of work in a row before other tasks get their turn: about 1 ms."""
 
+_LONG_PER_ROUND: Final = 4
+"""Pieces of long work in one round: TLS handshakes, of 0.3 ms with an elliptic curve key and 1 ms with an RSA key. When many gateways come
+at once, those that are connected already wait no longer than this for their turn."""
+
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
 
@@ -52,6 +56,7 @@ class Reactor:
 
     _selector: selectors.DefaultSelector = attrs.field(factory=selectors.DefaultSelector, init=False)
     _unfinished: list[Participant] = attrs.field(factory=list, init=False)
+    _long: int = attrs.field(default=0, init=False)
 
     def watch(self, participant: Participant, mask: int) -> None:
         """Serve ``participant`` from now on, when its descriptor is ready for ``mask``."""
@@ -70,6 +75,14 @@ class Reactor:
         """Call ``resume`` of ``participant`` in the next round."""
         self._unfinished.append(participant)
 
+    def admit(self) -> bool:
+        """Return whether one more long piece of work has room in this round.
+
+        A participant that is not admitted leaves what is ready as it is, and so is served again in the next round.
+        """
+        self._long += 1
+        return self._long <= _LONG_PER_ROUND
+
     def close(self) -> None:
         """Give the selector back, after the last participant is gone."""
         self._selector.close()
@@ -84,6 +97,7 @@ class Reactor:
         work, now = 0, trio.current_time()
         while True:
             ready = selector.select(0)
+            self._long = 0
             if not ready and not self._unfinished:
                 await trio.lowlevel.wait_readable(selector.fileno())
                 work, now = 0, trio.current_time()

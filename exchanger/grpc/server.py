@@ -1,9 +1,10 @@
-"""The gRPC server: listeners, sessions, and the drain.
+"""The gRPC server: listeners with and without TLS, sessions, and the drain.
 
 Must not know: HTTP/2, or what a method does.
 """
 
 import contextlib
+import functools
 import socket
 from collections.abc import Callable, Mapping
 from typing import Final, final
@@ -12,31 +13,56 @@ import attrs
 import trio
 
 from exchanger.grpc.connection import Connection
+from exchanger.grpc.handshake_log import HandshakeLog
 from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.listeners import accepted, bind
 from exchanger.grpc.reactor import Reactor
+from exchanger.grpc.rotation import Rotation
 from exchanger.grpc.routes import Route
 from exchanger.grpc.session import Session
 from exchanger.grpc.statistics import ServerStatistics
 from exchanger.grpc.status import StatusCode
-from exchanger.grpc.transport import SocketTransport
+from exchanger.grpc.tls import SilentTlsObserver, TlsObserver, TlsSettings
+from exchanger.grpc.tls_transport import Phase, TlsTransport
+from exchanger.grpc.transport import SocketTransport, Transport
 
 _CLOSE_TIMEOUT: Final = 2.0
 """Seconds for connections to close after the grace period: a session's own bound for its last bytes is one second."""
 
 
+Address = tuple[str, int]
+
+
+@final
+@attrs.frozen
+class Addresses:
+    """Hosts and ports that a server is bound to."""
+
+    plaintext: tuple[Address, ...]
+    tls: tuple[Address, ...]
+
+    def __str__(self) -> str:
+        kinds = (("plaintext", self.plaintext), ("TLS", self.tls))
+        return ", ".join(f"{kind} {f'[{host}]' if ':' in host else host}:{port}" for kind, bound in kinds for host, port in bound)
+
+
 @final
 @attrs.frozen
 class ServerSettings:
-    """Where to listen (``host`` ``None``: all interfaces; ``port`` 0: any free one), and how much to take on.
+    """Where to listen (``host`` ``None``: all interfaces; ``port`` 0: any free one, ``None``: only with TLS), and how much to take on.
 
     ``max_connections``: Envoy opens one connection for each of its worker threads, so that this is hundreds of Envoys.
     """
 
     host: str | None = None
-    port: int = 3001
+    port: int | None = 3001
     max_connections: int = 4096
     limits: ConnectionLimits = attrs.field(factory=ConnectionLimits)
+    tls: TlsSettings | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.port is None and self.tls is None:
+            raise ValueError("a server needs a port, with TLS or without")
 
 
 @final
@@ -47,7 +73,10 @@ class GrpcServer:
     _settings: ServerSettings
     _routes: Mapping[bytes, Route]
     _on_fault: Callable[[BaseException], None]
+    _tls_observer: TlsObserver = attrs.field(factory=SilentTlsObserver)
     _reactor: Reactor = attrs.field(factory=Reactor, init=False)
+    _handshakes: HandshakeLog = attrs.field(init=False)
+    _rotation: Rotation | None = attrs.field(default=None, init=False)
     _sessions: dict[Session, Connection] = attrs.field(factory=dict, init=False)
     _accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _running: bool = attrs.field(default=False, init=False)
@@ -56,27 +85,43 @@ class GrpcServer:
     _accepted: int = attrs.field(default=0, init=False)
     _refused: int = attrs.field(default=0, init=False)
 
-    async def run(self, *, task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED) -> None:
+    def __attrs_post_init__(self) -> None:
+        self._handshakes = HandshakeLog(self._tls_observer)
+        if self._settings.tls is not None:
+            self._rotation = Rotation(self._settings.tls, self._tls_observer)
+
+    async def run(self, *, task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until drained or cancelled; ``started()`` with the bound addresses. A server runs once.
 
         Raises:
-            OSError: the address cannot be bound.
+            OSError: an address cannot be bound; ``filename`` says which port.
+            CertificatesError: the certificate files cannot be used, and have not become usable for three seconds.
         """
         with contextlib.ExitStack() as stack:
             stack.callback(self._reactor.close)
-            listeners = [stack.enter_context(listener) for listener in await bind(self._settings.host, self._settings.port)]
+            rotation, tls = self._rotation, self._settings.tls
+            if rotation is not None:
+                await rotation.start()
+            plain_listeners = await self._bind(stack, self._settings.port)
+            tls_listeners = await self._bind(stack, None if tls is None else tls.port)
             self._running = True
             stack.callback(self._stopped.set)
             # What others lean on outlives them: reactor, then sessions, then listeners.
             async with trio.open_nursery() as infrastructure:
                 infrastructure.start_soon(self._reactor.run)
+                if rotation is not None:
+                    infrastructure.start_soon(rotation.run)
+                    infrastructure.start_soon(self._handshakes.run)
                 async with trio.open_nursery() as sessions:
                     with self._accepting:
                         async with trio.open_nursery() as accepting:
-                            for listener in listeners:
-                                accepting.start_soon(self._accept, listener, sessions)
-                            task_status.started([listener.getsockname()[:2] for listener in listeners])
-                    for listener in listeners:
+                            for listener in plain_listeners:
+                                accepting.start_soon(self._accept, listener, sessions, SocketTransport)
+                            if rotation is not None:
+                                for listener in tls_listeners:
+                                    accepting.start_soon(self._accept, listener, sessions, functools.partial(self._with_tls, rotation))
+                            task_status.started(Addresses(_names(plain_listeners), _names(tls_listeners)))
+                    for listener in plain_listeners + tls_listeners:
                         listener.close()
                 infrastructure.cancel_scope.cancel()
 
@@ -102,6 +147,7 @@ class GrpcServer:
         """Return what is going on now, and what was."""
         sessions = [session.statistics() for session in self._sessions]
         tables = [session.connection.table for session in sessions]
+        handshakes = self._handshakes.statistics()
         return ServerStatistics(
             connections=len(sessions),
             streams=sum(table.streams for table in tables),
@@ -112,9 +158,27 @@ class GrpcServer:
             calls=tuple(map(sum, zip(self._past_calls, *(table.calls for table in tables), strict=True))),
             accepted=self._accepted,
             refused=self._refused,
+            handshakes=handshakes.completed,
+            handshakes_failed=handshakes.failed,
+            certificates=None if self._rotation is None else self._rotation.statistics(),
         )
 
-    async def _accept(self, listener: socket.socket, nursery: trio.Nursery) -> None:
+    async def _bind(self, stack: contextlib.ExitStack, port: int | None) -> tuple[socket.socket, ...]:
+        if port is None:
+            return ()
+        try:
+            listeners = await bind(self._settings.host, port)
+        except OSError as error:
+            error.filename = f"port {port}"
+            raise
+        for listener in listeners:
+            stack.enter_context(listener)
+        return listeners
+
+    def _with_tls(self, rotation: Rotation, connected: socket.socket) -> TlsTransport:
+        return TlsTransport(connected, rotation.context, self._reactor.admit, self._handshakes.completed)
+
+    async def _accept(self, listener: socket.socket, nursery: trio.Nursery, secure: Callable[[socket.socket], Transport]) -> None:
         async with contextlib.aclosing(accepted(listener)) as sockets:
             async for connected in sockets:
                 if len(self._sessions) >= self._settings.max_connections:
@@ -123,16 +187,16 @@ class GrpcServer:
                     continue
                 self._accepted += 1
                 try:
-                    transport = SocketTransport(connected)
+                    transport = secure(connected)
                 except OSError:  # it broke already
                     connected.close()
                     continue
                 connection = Connection(self._routes, self._settings.limits)
                 session = Session(transport, connection, self._reactor, self._on_fault)
                 self._sessions[session] = connection
-                nursery.start_soon(self._serve, session)
+                nursery.start_soon(self._serve, session, transport)
 
-    async def _serve(self, session: Session) -> None:
+    async def _serve(self, session: Session, transport: Transport) -> None:
         try:
             await session.run()
         except* Exception as faults:  # noqa: BLE001 - a fault of ours costs this connection, not all the others
@@ -141,3 +205,14 @@ class GrpcServer:
             for status, count in enumerate(session.statistics().connection.table.calls):
                 self._past_calls[status] += count
             del self._sessions[session]
+            if isinstance(transport, TlsTransport):
+                self._note(transport, timed_out=session.timed_out)
+
+    def _note(self, transport: TlsTransport, *, timed_out: bool) -> None:
+        failure = "timeout" if timed_out and transport.phase is Phase.HANDSHAKE else transport.failure
+        if failure is not None:
+            self._handshakes.failed(transport.peer, failure)
+
+
+def _names(listeners: tuple[socket.socket, ...]) -> tuple[Address, ...]:
+    return tuple(listener.getsockname()[:2] for listener in listeners)

@@ -22,10 +22,11 @@ from exchanger.grpc.reactor import READ, WRITE, Reactor
 from exchanger.grpc.routes import Immediate, Pending, StreamMethod, UnaryMethod
 from exchanger.grpc.statistics import SessionStatistics
 from exchanger.grpc.status import GrpcError, StatusCode
-from exchanger.grpc.transport import Transport
+from exchanger.grpc.transport import StreamEndedError, Transport
 
 _PREFACE_TIMEOUT: Final = 10.0
-"""Seconds until the peer's connection preface must be there; it is the first thing that a peer sends, without waiting for anything."""
+"""Seconds until the peer's connection preface must be there, with a TLS handshake before it or without; a peer sends both without waiting
+for anything but the handshake's answers."""
 
 _STALL_TIMEOUT: Final = 20.0
 """Seconds in which a peer must have read something of what is there for it: far beyond any deadline of a check (Envoy's is 0.2 s)."""
@@ -48,6 +49,7 @@ class Session:
     _on_fault: Callable[[BaseException], None]
     _nursery: trio.Nursery = attrs.field(init=False)
     _watchdog: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _preface_deadline: float = attrs.field(default=math.inf, init=False)
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
     _scopes: dict[int, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _readers: dict[int, trio.Event] = attrs.field(factory=dict, init=False)
@@ -66,7 +68,7 @@ class Session:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                self._watchdog.deadline = trio.current_time() + _PREFACE_TIMEOUT
+                self._watchdog.deadline = self._preface_deadline = trio.current_time() + _PREFACE_TIMEOUT
                 self._reactor.watch(self, READ)
                 self._flush()
                 with self._watchdog:
@@ -79,6 +81,11 @@ class Session:
         """Let running calls finish, and then close; the peer is told."""
         self._connection.begin_drain()
         self._flush()
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether the peer's time was up, so that ``run`` ended the connection."""
+        return self._watchdog.cancelled_caught
 
     def terminate(self) -> None:
         """Refuse what still runs, and close."""
@@ -128,7 +135,13 @@ class Session:
         try:
             data = self._transport.receive()
         except BlockingIOError:
-            return 1
+            if self._transport.unsent:
+                self._flush()
+            return 1 + self._transport.surcharge
+        except StreamEndedError:
+            self._connection.lose()
+            self._flush()
+            return 1 + self._transport.surcharge
         connection = self._connection
         if not data:
             self._lose()
@@ -136,18 +149,18 @@ class Session:
             connection.receive(data, now)
             if not self._established and connection.established:
                 self._established = True
-                self._watchdog.deadline = math.inf
+                self._watchdog.deadline = self._preface_deadline = math.inf
             work = self._decide(connection.events())
             self._flush()
-            return 1 + work + len(data) // 512
+            return 1 + work + len(data) // 512 + self._transport.surcharge
         return 1
 
     def _on_writable(self) -> None:
-        self._watchdog.deadline = trio.current_time() + _STALL_TIMEOUT
+        self._await_reader()
         if self._transport.flush():
             self._blocked = False
             self._reactor.change(self, READ)
-            self._watchdog.deadline = math.inf if self._established else trio.current_time() + _PREFACE_TIMEOUT
+            self._watchdog.deadline = self._preface_deadline
             self._flush()
 
     def _flush(self) -> None:
@@ -157,10 +170,10 @@ class Session:
         connection = self._connection
         data = connection.data_to_send()
         try:
-            if data and not self._transport.send(data):
+            if (data or self._transport.unsent) and not self._transport.send(data):
                 self._blocked = True
                 self._reactor.change(self, WRITE)
-                self._watchdog.deadline = trio.current_time() + _STALL_TIMEOUT
+                self._await_reader()
             if events := connection.events():  # not new calls, but the end of old ones
                 self._decide(events)
             if connection.closed and not self._blocked and not self._lingering:
@@ -171,6 +184,9 @@ class Session:
             self._lose()
         if self._senders:
             self._wake_senders()
+
+    def _await_reader(self) -> None:
+        self._watchdog.deadline = min(trio.current_time() + _STALL_TIMEOUT, self._preface_deadline)
 
     def _lose(self) -> None:
         """The end: nothing more is read or sent, and every task is cancelled."""

@@ -4,6 +4,8 @@ from typing import final
 
 import attrs
 
+from exchanger.grpc.rotation import RotationStatistics
+
 
 @final
 @attrs.frozen
@@ -41,7 +43,8 @@ class ServerStatistics:
     """The server as a whole, since it started.
 
     ``connections``, ``streams``, ``tasks`` and the bytes are those of now; ``calls`` are the ended ones, by status code; ``accepted`` and
-    ``refused`` count connections, the latter being those that found the server full.
+    ``refused`` count connections, the latter being those that found the server full. ``handshakes`` and ``handshakes_failed`` are those of
+    TLS; ``certificates`` is there when there is a TLS listener.
     """
 
     connections: int
@@ -53,3 +56,6 @@ class ServerStatistics:
     calls: tuple[int, ...]
     accepted: int
     refused: int
+    handshakes: int
+    handshakes_failed: int
+    certificates: RotationStatistics | None

@@ -1,10 +1,10 @@
-"""The byte stream under a connection, without waiting: what it takes to put TLS under the same loop later, and plain TCP.
+"""The byte stream under a connection, without waiting: what a session asks of one, and plain TCP.
 
 Must not know: HTTP/2, tasks, or who waits for readiness.
 """
 
 import socket
-from typing import Final, Protocol, final
+from typing import ClassVar, Final, Protocol, final
 
 import attrs
 
@@ -25,14 +25,31 @@ _OPTIONS: Final = (
 )
 
 
+class StreamEndedError(Exception):
+    """Nothing more can be read, and that is the stream's own finding: its last words to the peer are still to be flushed."""
+
+
 class Transport(Protocol):
     """A connected byte stream that never blocks. Every method but ``close`` raises ``OSError`` when the stream is broken."""
+
+    @property
+    def unsent(self) -> bool:
+        """Whether ``receive`` has left something that waits for ``flush``, for a stream that has words of its own."""
+
+    @property
+    def surcharge(self) -> int:
+        """What the last ``receive`` cost beyond what its bytes tell, in units of work; see ``reactor.Participant``."""
 
     def fileno(self) -> int:
         """Return the descriptor whose readiness announces this stream's."""
 
     def receive(self) -> bytes:
-        """Return all that one read from the descriptor amounts to, ``b""`` at the end; raise ``BlockingIOError`` when that is nothing."""
+        """Return all that one read from the descriptor amounts to, ``b""`` at the end.
+
+        Raises:
+            BlockingIOError: that is nothing.
+            StreamEndedError: it is something that ends the stream.
+        """
 
     def send(self, data: bytes) -> bool:
         """Take all of ``data``; return whether everything is on its way. If not, call ``flush`` when writable before sending more."""
@@ -41,7 +58,7 @@ class Transport(Protocol):
         """Try to send what is left; return whether everything is on its way."""
 
     def finish(self) -> None:
-        """Announce that nothing more will be sent."""
+        """Announce that nothing more will be sent. What is received from then on has no meaning any more."""
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -52,6 +69,8 @@ class Transport(Protocol):
 class SocketTransport:
     """Plain TCP."""
 
+    unsent: ClassVar[bool] = False
+    surcharge: ClassVar[int] = 0
     _socket: socket.socket
     _rest: memoryview = attrs.field(default=memoryview(b""), init=False, repr=False)
 

@@ -173,6 +173,7 @@ def test_every_problem_of_the_configuration_is_listed_at_once(tmp_path: Path) ->
         CONFIGMAP_LABEL_SELECTOR="a b",
         METRICS_PATH="metrics",
         GRPC_TLS_CERT_FILE="cert.pem",
+        GRPC_TLS_KEY_FILE="key.pem",
     )
     ended = run_command("serve", variables=variables)
     assert ended.returncode == 2

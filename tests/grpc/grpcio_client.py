@@ -1,9 +1,13 @@
-"""A client on grpcio, run as a program of its own: prints one JSON object with what it saw. Usage: grpcio_client.py PORT."""
+"""A client on grpcio, run as a program of its own: prints one JSON object with what it saw.
+
+Usage: grpcio_client.py PORT [AUTHORITY_FILE [CERTIFICATE_FILE KEY_FILE]], with TLS when there is an authority.
+"""
 
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import grpc
 
@@ -31,9 +35,17 @@ def stuttering(*messages: bytes) -> Iterator[bytes]:
         yield message
 
 
-def main(port: int) -> dict[str, object]:
+def open_channel(port: int, files: list[str]) -> grpc.Channel:
     options = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
-    with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
+    if not files:
+        return grpc.insecure_channel(f"127.0.0.1:{port}", options)
+    authority, *own = (Path(file).read_bytes() for file in files)
+    certificate, key = own or (None, None)
+    return grpc.secure_channel(f"localhost:{port}", grpc.ssl_channel_credentials(authority, key, certificate), options)
+
+
+def main(port: int, files: list[str]) -> dict[str, object]:
+    with open_channel(port, files) as channel:
         say, wait = (channel.unary_unary(f"/test.Echo/{name}", plain, plain) for name in ("Say", "Wait"))
         split, flood = (channel.unary_stream(f"/test.Texts/{name}", plain, plain) for name in ("Split", "Flood"))
         join = channel.stream_unary("/test.Texts/Join", plain, plain)
@@ -61,4 +73,4 @@ def main(port: int) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    json.dump(main(int(sys.argv[1])), sys.stdout)
+    json.dump(main(int(sys.argv[1]), sys.argv[2:]), sys.stdout)

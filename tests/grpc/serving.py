@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -11,7 +12,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.routes import Route
-from exchanger.grpc.server import GrpcServer, ServerSettings
+from exchanger.grpc.server import Addresses, GrpcServer, ServerSettings
+from exchanger.grpc.tls import TlsSettings
+from tests.grpc.authority import Observed
 from tests.grpc.peer import ECHO, Answer, Peer, head
 
 
@@ -31,6 +34,10 @@ class Client:
         except (BrokenPipeError, ConnectionResetError):
             self.eof = True
 
+    def take(self, data: bytes) -> None:
+        """Take what came, which is not empty."""
+        self.peer.receive(data)
+
     def receive(self) -> bool:
         """Take what is there; return whether that was anything."""
         found = False
@@ -43,7 +50,7 @@ class Client:
                 data = b""
             if data:
                 found = True
-                self.peer.receive(data)
+                self.take(data)
             else:
                 self.eof = True
         return found
@@ -70,27 +77,101 @@ class Client:
 
 
 @attrs.define(eq=False)
+class TlsClient(Client):
+    """One connection with TLS. ``error`` is what ended it, ``closed`` whether the server said goodbye in TLS too."""
+
+    context: ssl.SSLContext = attrs.field(kw_only=True)
+    session: ssl.SSLSession | None = attrs.field(default=None, kw_only=True)
+    tls: ssl.SSLObject = attrs.field(init=False)
+    incoming: ssl.MemoryBIO = attrs.field(factory=ssl.MemoryBIO, init=False)
+    outgoing: ssl.MemoryBIO = attrs.field(factory=ssl.MemoryBIO, init=False)
+    secured: bool = attrs.field(default=False, init=False)
+    waiting: bytes = attrs.field(default=b"", init=False)
+    error: ssl.SSLError | None = attrs.field(default=None, init=False)
+    closed: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.tls = self.context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost", session=self.session)
+
+    def begin(self) -> None:
+        """Send the first flight."""
+        self._progress()
+
+    def send(self, data: bytes | None = None) -> None:
+        self.waiting += self.peer.send() if data is None else data
+        self._progress()
+
+    def take(self, data: bytes) -> None:
+        self.incoming.write(data)
+        self._progress()
+
+    def flight(self) -> bytes:
+        """Return what TLS wants to send now."""
+        return self.outgoing.read()
+
+    def _progress(self) -> None:
+        try:
+            if not self.secured:
+                self.tls.do_handshake()
+                self.secured = True
+            waiting, self.waiting = self.waiting, b""
+            while waiting:
+                waiting = waiting[self.tls.write(waiting) :]
+            while clear := self.tls.read(1 << 16):
+                self.peer.receive(clear)
+            self.closed = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            self.error = self.error or error
+        if data := self.flight():
+            super().send(data)
+
+
+@attrs.define(eq=False)
 class Served:
     """A running server."""
 
     server: GrpcServer
-    port: int
+    addresses: Addresses
+    observed: Observed
     faults: list[BaseException]
     stopped: trio.Event
     clients: list[Client] = attrs.field(factory=list)
 
+    @property
+    def port(self) -> int:
+        return self.addresses.plaintext[0][1]
+
+    @property
+    def tls_port(self) -> int:
+        return self.addresses.tls[0][1]
+
     async def connect(self, *, receive_buffer: int | None = None) -> Client:
-        connected = socket.socket()
-        if receive_buffer is not None:
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        connected.connect(("127.0.0.1", self.port))
-        connected.setblocking(False)
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        client = Client(connected)
+        client = Client(self.open(self.port, receive_buffer))
         self.clients.append(client)
         await client.settle()
         return client
+
+    async def connect_tls(
+        self, context: ssl.SSLContext, *, receive_buffer: int | None = None, session: ssl.SSLSession | None = None
+    ) -> TlsClient:
+        client = TlsClient(self.open(self.tls_port, receive_buffer), context=context, session=session)
+        self.clients.append(client)
+        client.begin()
+        await client.settle()
+        return client
+
+    def open(self, port: int, receive_buffer: int | None = None) -> socket.socket:
+        """Return a socket that is connected and does not block."""
+        connected = socket.socket()
+        if receive_buffer is not None:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connected.connect(("127.0.0.1", port))
+        connected.setblocking(False)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        return connected
 
     def at_rest(self) -> bool:
         now = self.server.statistics()
@@ -99,20 +180,20 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    routes: Mapping[bytes, Route], *, limits: ConnectionLimits | None = None, max_connections: int = 100
+    routes: Mapping[bytes, Route], *, limits: ConnectionLimits | None = None, max_connections: int = 100, tls: TlsSettings | None = None
 ) -> AsyncIterator[Served]:
     faults: list[BaseException] = []
-    settings = ServerSettings("127.0.0.1", 0, max_connections, limits or ConnectionLimits())
-    server = GrpcServer(settings, routes, faults.append)
+    settings = ServerSettings("127.0.0.1", 0, max_connections, limits or ConnectionLimits(), tls)
+    observed = Observed()
+    server = GrpcServer(settings, routes, faults.append, observed)
     stopped = trio.Event()
 
-    async def run(*, task_status: trio.TaskStatus[list[tuple[str, int]]]) -> None:
+    async def run(*, task_status: trio.TaskStatus[Addresses]) -> None:
         await server.run(task_status=task_status)
         stopped.set()
 
     async with trio.open_nursery() as nursery:
-        addresses = await nursery.start(run)
-        served = Served(server, addresses[0][1], faults, stopped)
+        served = Served(server, await nursery.start(run), observed, faults, stopped)
         try:
             yield served
         finally:

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Final
 
 import pytest
 import trio
@@ -15,6 +16,26 @@ from tests.grpc.services import Texts
 from tests.grpc.serving import serving
 
 CLIENT = Path(__file__).with_name("grpcio_client.py")
+
+EXPECTED: Final[dict[str, object]] = {
+    "unary": "echo hello",
+    "empty": "echo ",
+    "large": 4 * 1024 * 1024 + 5,
+    "too large": ["RESOURCE_EXHAUSTED", "message larger than 4194304 bytes"],
+    "compressed": ["UNIMPLEMENTED", "compressed messages are not supported"],
+    "unknown": ["UNIMPLEMENTED", "unknown method"],
+    "deadline": "['deadline_exceeded', 'deadline exceeded']",
+    "many": sorted(f"echo {number}" for number in range(50)),
+    "refused": ["NOT_FOUND", "nicht gefunden: 100 % ü"],
+    "fault": ["INTERNAL", "internal error"],
+    "split": ["\n\1a", "\n\1b", "\n\1c"],
+    "join": "\n\3a b",
+    "join early": "\n\1a",
+    "echo": ["\n\1a", "\n\1b", "\n\1c"],
+    "flood": 60_000,
+    "after": "echo still here",
+}
+"""What the client prints, with or without TLS."""
 
 
 def say(message: bytes, call: CallInfo) -> bytes | Pending:
@@ -48,21 +69,4 @@ async def seen() -> dict[str, object]:
 
 
 async def test_grpcio(seen: dict[str, object]) -> None:
-    assert seen == {
-        "unary": "echo hello",
-        "empty": "echo ",
-        "large": 4 * 1024 * 1024 + 5,
-        "too large": ["RESOURCE_EXHAUSTED", "message larger than 4194304 bytes"],
-        "compressed": ["UNIMPLEMENTED", "compressed messages are not supported"],
-        "unknown": ["UNIMPLEMENTED", "unknown method"],
-        "deadline": "['deadline_exceeded', 'deadline exceeded']",
-        "many": sorted(f"echo {number}" for number in range(50)),
-        "refused": ["NOT_FOUND", "nicht gefunden: 100 % ü"],
-        "fault": ["INTERNAL", "internal error"],
-        "split": ["\n\1a", "\n\1b", "\n\1c"],
-        "join": "\n\3a b",
-        "join early": "\n\1a",
-        "echo": ["\n\1a", "\n\1b", "\n\1c"],
-        "flood": 60_000,
-        "after": "echo still here",
-    }
+    assert seen == EXPECTED

@@ -112,3 +112,36 @@ async def test_a_busy_participant_lets_others_run(reactor: Reactor, sockets: lis
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
     assert turns >= 10
+
+
+@attrs.define(eq=False)
+class Laborious(Participant):
+    """Has long work, until its socket is read."""
+
+    def ready(self, mask: int, now: float) -> int:
+        if not self.reactor.admit():
+            self.log.append("waits")
+            return 1
+        self.socket.recv(10)
+        self.log.append("works")
+        return self.work
+
+
+async def test_long_work_lets_others_have_their_turn(reactor: Reactor) -> None:
+    pairs = [socket.socketpair() for _ in range(13)]
+    order: list[str] = []
+    for ours, theirs in pairs[:12]:
+        reactor.watch(Laborious(reactor, ours, log=order), READ)
+        theirs.send(b"0")
+    reactor.watch(Participant(reactor, pairs[12][0], log=order), WRITE)  # always ready
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reactor.run)
+        while order.count("works") < 12:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    rounds = " ".join(order).split("write")
+    assert max(each.count("works") for each in rounds) <= 8  # four in one round, and four in the next before the other's turn comes
+    assert order.count("write") >= 2
+    for ends in pairs:
+        for end in ends:
+            end.close()

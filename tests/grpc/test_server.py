@@ -6,7 +6,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
-from exchanger.grpc.server import GrpcServer, ServerSettings
+from exchanger.grpc.server import Addresses, GrpcServer, ServerSettings
 from exchanger.grpc.status import GrpcError, StatusCode
 from tests.grpc.peer import echo, framed, head, routes
 from tests.grpc.serving import is_open, serving
@@ -464,9 +464,10 @@ class TestListening:
     async def test_all_interfaces_on_one_port(self) -> None:
         server = GrpcServer(ServerSettings(None, 0), routes(), lambda _fault: None)
         async with trio.open_nursery() as nursery:
-            addresses = await nursery.start(server.run)
+            addresses = (await nursery.start(server.run)).plaintext
             assert "0.0.0.0" in [host for host, _ in addresses]
             assert len({port for _, port in addresses}) == 1
+            assert str(Addresses((("::", 1),), (("192.0.2.1", 2),))) == "plaintext [::]:1, TLS 192.0.2.1:2"
             for host, port in addresses:
                 family = socket.AF_INET6 if ":" in host else socket.AF_INET
                 with socket.socket(family) as probe:

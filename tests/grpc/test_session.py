@@ -12,6 +12,7 @@ from exchanger.grpc.reactor import READ, WRITE, Reactor
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
 from exchanger.grpc.session import Session
 from exchanger.grpc.status import StatusCode
+from exchanger.grpc.transport import StreamEndedError
 from tests.grpc.peer import ECHO, Peer, echo, routes
 
 
@@ -24,6 +25,8 @@ class Script:
     sent: list[bytes] = attrs.field(factory=list)
     room: int = 1000
     finished: bool = False
+    unsent: bool = False
+    surcharge: int = 0
     fault: Exception | None = None
 
     def fileno(self) -> int:
@@ -38,6 +41,7 @@ class Script:
         return item
 
     def send(self, data: bytes) -> bool:
+        self.unsent = False
         if self.fault is not None:
             raise self.fault
         self.sent.append(data)
@@ -218,3 +222,44 @@ async def test_after_the_last_bytes_input_is_read_and_thrown_away() -> None:
         here.turn(b"")
         assert here.transport.socket.fileno() == -1
         assert here.session.statistics().connection.table.calls[StatusCode.OK] == 0
+
+
+async def test_words_of_the_transport_itself_are_sent() -> None:
+    async with stage(routes()) as here:
+        here.transport.sent.clear()
+        here.turn()
+        assert here.transport.sent == []
+        here.transport.unsent = True
+        here.transport.room = 0
+        here.turn()
+        assert here.transport.sent == [b""]
+        assert here.session.statistics().blocked
+
+
+async def test_work_of_the_transport_itself_counts() -> None:
+    async with stage(routes()) as here:
+        here.transport.surcharge = 50
+        assert here.session.ready(READ, 0.0) == 51
+        here.peer.call(b"x")
+        here.transport.incoming.append(here.peer.send())
+        assert here.session.ready(READ, 0.0) == 52
+
+
+async def test_a_stream_that_ends_itself_has_its_last_words_and_time_to_be_heard() -> None:
+    async with stage(later(lambda: None)) as here:
+        here.peer.call(b"x")
+        here.turn(here.peer.send())
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.session.statistics().tasks == 1
+        here.transport.sent.clear()
+        here.transport.incoming.append(StreamEndedError())
+        here.transport.unsent = True
+        here.turn()
+        assert here.transport.sent == [b""]
+        assert here.transport.finished
+        assert here.transport.socket.fileno() != -1
+        await trio.testing.wait_all_tasks_blocked()
+        assert here.session.statistics().tasks == 0
+        here.turn(b"")
+        assert here.transport.socket.fileno() == -1
+        assert here.faults == []

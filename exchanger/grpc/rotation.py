@@ -1,0 +1,119 @@
+"""The identity that new connections get, which follows its files.
+
+The files are compared by content, at an interval: that sees every way of replacing them (a symlink swapped, a file renamed over or
+rewritten in place) on every file system. A notification would only save a part of a second in weeks.
+
+Must not know: sockets, or what a certificate file looks like inside.
+"""
+
+import ssl
+from typing import Final, final
+
+import attrs
+import trio
+
+from exchanger.grpc.certificates import CertificatesError, Identity, Known, Unusable, load
+from exchanger.grpc.tls import TlsObserver, TlsSettings
+
+_READ_TIMEOUT: Final = 10.0
+"""Seconds for a look at the files: on a healthy file system it takes less than a millisecond, so this one hangs."""
+
+_SETTLE_TIME: Final = 3.0
+"""Seconds that a version must stand before it is called unusable: whoever replaces certificate and key one after the other is done then."""
+
+_STUCK: Final = Unusable(b"stuck", f"the files could not be read within {_READ_TIMEOUT:.0f} seconds")
+
+
+@final
+@attrs.frozen
+class RotationStatistics:
+    """Looks at the files, versions that came into force (the first one included) or were rejected, and when the certificate ends."""
+
+    looks: int
+    loaded: int
+    rejected: int
+    not_after: str
+
+
+@final
+@attrs.define(eq=False)
+class Rotation:
+    """Holds the current identity."""
+
+    _settings: TlsSettings
+    _observer: TlsObserver
+    _current: Identity | None = attrs.field(default=None, init=False)
+    _suspect: bytes = attrs.field(default=b"", init=False, repr=False)
+    _suspect_since: float = attrs.field(default=0.0, init=False)
+    _rejected: bytes = attrs.field(default=b"", init=False, repr=False)
+    _looks: int = attrs.field(default=0, init=False)
+    _loaded: int = attrs.field(default=0, init=False)
+    _rejections: int = attrs.field(default=0, init=False)
+    # One thread at a time, and no more than one that hangs.
+    _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The context for a new connection, once ``start`` has returned."""
+        if self._current is None:
+            raise CertificatesError("no certificate is loaded yet")
+        return self._current.context
+
+    async def start(self) -> None:
+        """Load the files for the first time.
+
+        Raises:
+            CertificatesError: they cannot be used, and have not changed for a while.
+        """
+        while self._current is None:
+            self.judge(await self._look(), trio.current_time())
+            if self._current is None:
+                await trio.sleep(self._settings.poll_interval)
+
+    async def run(self) -> None:
+        """Follow the files until cancelled."""
+        while True:
+            await trio.sleep(self._settings.poll_interval)
+            self.judge(await self._look(), trio.current_time())
+
+    def statistics(self) -> RotationStatistics:
+        """Return what was loaded so far."""
+        not_after = "" if self._current is None else self._current.info.not_after
+        return RotationStatistics(self._looks, self._loaded, self._rejections, not_after)
+
+    def judge(self, found: Identity | Unusable | Known, now: float) -> None:
+        """Take what a look at the files has ``found`` at ``now`` (seconds).
+
+        Raises:
+            CertificatesError: there is nothing in force, and will not be.
+        """
+        self._looks += 1
+        if isinstance(found, Unusable):
+            self._doubt(found, now)
+            return
+        self._suspect = b""
+        if isinstance(found, Identity):
+            self._current = found
+            self._loaded += 1
+            self._observer.certificates_loaded(found.info)
+        if found.version != self._rejected:
+            self._rejected = b""  # whoever makes the same mistake again is told again
+
+    def _doubt(self, found: Unusable, now: float) -> None:
+        if found.version == self._rejected:
+            return
+        if found.version != self._suspect:
+            self._suspect, self._suspect_since = found.version, now
+        elif now - self._suspect_since >= _SETTLE_TIME:
+            if self._current is None:
+                raise CertificatesError(found.reason)
+            self._suspect, self._rejected = b"", found.version
+            self._rejections += 1
+            self._observer.certificates_rejected(found.reason)
+
+    async def _look(self) -> Identity | Unusable | Known:
+        known = {self._rejected} if self._current is None else {self._rejected, self._current.version}
+        with trio.move_on_after(_READ_TIMEOUT):
+            # Abandoned when cancelled: a look only reads, and what it found is dropped.
+            return await trio.to_thread.run_sync(load, self._settings, known, abandon_on_cancel=True, limiter=self._limiter)
+        return _STUCK

@@ -1,0 +1,253 @@
+"""Files that change while the server runs."""
+
+import os
+import ssl
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+import trustme
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from exchanger.grpc import rotation
+from exchanger.grpc.certificates import CertificatesError, Identity, Known, Unusable, load
+from exchanger.grpc.rotation import Rotation
+from tests.grpc.authority import Observed, Site
+from tests.grpc.peer import routes
+from tests.grpc.serving import Served, TlsClient, serving
+
+POLL = 0.01
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site.at(tmp_path)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what a thread finds out."""
+    with trio.fail_after(30):
+        while not condition():  # noqa: ASYNC110 - the thread has no event to set
+            await trio.sleep(POLL)
+
+
+def shown(client: TlsClient) -> int:
+    """Return the serial number of the certificate that the server showed."""
+    certificate = client.tls.getpeercert()
+    assert certificate is not None
+    return int(str(certificate["serialNumber"]), 16)
+
+
+def in_place(site: Site, issued: trustme.LeafCert) -> None:
+    site.files.write(issued)
+
+
+def renamed_over(site: Site, issued: trustme.LeafCert) -> None:
+    (site.files.folder / "new.crt").write_bytes(issued.cert_chain_pems[0].bytes())
+    (site.files.folder / "new.key").write_bytes(issued.private_key_pem.bytes())
+    (site.files.folder / "new.crt").rename(site.files.cert)
+    (site.files.folder / "new.key").rename(site.files.key)
+
+
+def same_size_and_time(site: Site, issued: trustme.LeafCert) -> None:
+    """What those who look at times and sizes would miss."""
+    times = [(file, file.stat().st_atime_ns, file.stat().st_mtime_ns, file.stat().st_size) for file in (site.files.cert, site.files.key)]
+    site.files.write(issued)
+    for file, accessed, modified, size in times:
+        file.write_bytes(file.read_bytes().ljust(size, b"\n"))
+        os.utime(file, ns=(accessed, modified))
+
+
+class TestUnderConnections:
+    @pytest.mark.parametrize("replace", [in_place, renamed_over, same_size_and_time])
+    async def test_old_ones_stay_and_new_ones_get_the_new_certificate(
+        self, site: Site, replace: Callable[[Site, trustme.LeafCert], None]
+    ) -> None:
+        async with serving(routes(), tls=site.files.settings(poll_interval=POLL)) as served:
+            old = await served.connect_tls(site.client())
+            replace(site, site.authority.issue_cert("localhost", common_name="the second"))
+            await until(lambda: len(served.observed.loaded) == 2)
+            new = await served.connect_tls(site.client())
+            assert (await old.ask(b"old")).messages == [b"echo old"]
+            assert (await new.ask(b"new")).messages == [b"echo new"]
+            first, second = served.observed.loaded
+            assert (shown(old), shown(new)) == (int(first.serial, 16), int(second.serial, 16))
+            assert first.serial != second.serial
+            assert "CN=the second" in second.subject
+            assert served.observed.rejected == []
+            statistics = served.server.statistics().certificates
+            assert statistics is not None
+            assert (statistics.loaded, statistics.rejected, statistics.not_after) == (2, 0, second.not_after)
+
+    async def test_a_mounted_secret(self, site: Site, tmp_path: Path) -> None:
+        """Kubernetes swaps one symlink for all files of a volume."""
+        volume = tmp_path / "volume"
+        volume.mkdir()
+        mounted = Site(site.authority, type(site.files)(volume))
+
+        def publish(name: str) -> None:
+            (volume / name).mkdir()
+            issued = site.authority.issue_cert("localhost")
+            type(site.files)(volume / name).write(issued)
+            (volume / "..new").symlink_to(name)
+            (volume / "..new").rename(volume / "..data")
+
+        publish("..2026_01_01")
+        for file in ("tls.crt", "tls.key"):
+            (volume / file).symlink_to(f"..data/{file}")
+        async with serving(routes(), tls=mounted.files.settings(poll_interval=POLL)) as served:
+            old = await served.connect_tls(site.client())
+            publish("..2026_02_01")
+            await until(lambda: len(served.observed.loaded) == 2)
+            new = await served.connect_tls(site.client())
+            assert shown(old) != shown(new)
+            assert served.observed.rejected == []
+
+    async def test_one_file_after_the_other(self, site: Site) -> None:
+        async with serving(routes(), tls=site.files.settings(poll_interval=POLL)) as served:
+            issued = site.authority.issue_cert("localhost")
+            site.files.cert.write_bytes(issued.cert_chain_pems[0].bytes())
+            await looked(served, 3)
+            assert (await (await served.connect_tls(site.client())).ask(b"x")).status == 0
+            site.files.key.write_bytes(issued.private_key_pem.bytes())
+            await until(lambda: len(served.observed.loaded) == 2)
+            assert served.observed.rejected == []
+
+    async def test_a_bad_version_is_told_once_and_the_old_one_stays(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(rotation, "_SETTLE_TIME", 0.03)
+        async with serving(routes(), tls=site.files.settings(poll_interval=POLL)) as served:
+            good = site.files.cert.read_bytes()
+            site.files.cert.write_bytes(b"nothing")
+            await until(lambda: len(served.observed.rejected) == 1)
+            await looked(served, 10)
+            assert len(served.observed.rejected) == 1
+            assert served.observed.rejected[0].startswith("no certificate in ")
+            client = await served.connect_tls(site.client())
+            assert (await client.ask(b"x")).messages == [b"echo x"]
+            site.files.cert.write_bytes(good)
+            await looked(served, 3)
+            site.files.cert.unlink()
+            await until(lambda: len(served.observed.rejected) == 2)
+            assert len(served.observed.loaded) == 1
+
+    async def test_an_authority_that_is_taken_away(self, site: Site) -> None:
+        other = trustme.CA()
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            site.files.client_ca.write_bytes(site.authority.cert_pem.bytes() + other.cert_pem.bytes())
+            context = site.client_with(other.issue_cert("gateway.example"), version=version)
+            async with serving(routes(), tls=site.files.settings(mutual=True, poll_interval=POLL)) as served:
+                old = await served.connect_tls(context)
+                assert (await old.ask(b"x")).status == 0
+                site.files.client_ca.write_bytes(site.authority.cert_pem.bytes())
+                await until(lambda served=served: len(served.observed.loaded) == 2)  # type: ignore[misc]  # bound in the loop
+                assert (await old.ask(b"still")).messages == [b"echo still"]
+                new = await served.connect_tls(context, session=old.tls.session if version is ssl.TLSVersion.TLSv1_2 else None)
+                await new.settle()
+                assert new.eof
+                assert served.server.statistics().handshakes_failed in {0, 1}
+                new.socket.close()
+                await wait_all_tasks_blocked()
+                assert served.observed.reasons == ["CERTIFICATE_VERIFY_FAILED: unable to get local issuer certificate"]
+
+
+async def looked(served: Served, times: int) -> None:
+    """Wait until the files were looked at so many times more."""
+    found = served.server._rotation
+    assert found is not None
+    goal = found.statistics().looks + times
+    await until(lambda: found.statistics().looks >= goal)
+
+
+def identity(site: Site) -> Identity:
+    found = load(site.files.settings())
+    assert isinstance(found, Identity)
+    return found
+
+
+class TestJudging:
+    @pytest.fixture
+    def observed(self) -> Observed:
+        return Observed()
+
+    @pytest.fixture
+    def running(self, site: Site, observed: Observed) -> Rotation:
+        running = Rotation(site.files.settings(), observed)
+        running.judge(identity(site), 0.0)
+        return running
+
+    def test_a_moment_of_mismatch_is_not_reported(self, running: Rotation, observed: Observed, site: Site) -> None:
+        for second in range(3):
+            running.judge(Unusable(b"half", "mismatch"), float(second))
+        running.judge(identity(site), 3.0)
+        running.judge(Unusable(b"half", "mismatch"), 4.0)
+        running.judge(Unusable(b"half", "mismatch"), 6.9)
+        assert observed.rejected == []
+        running.judge(Unusable(b"half", "mismatch"), 7.0)
+        running.judge(Unusable(b"half", "mismatch"), 70.0)
+        running.judge(Known(b"half"), 80.0)
+        assert observed.rejected == ["mismatch"]
+
+    def test_each_version_has_its_own_time(self, running: Rotation, observed: Observed) -> None:
+        for second in range(10):
+            running.judge(Unusable(b"%d" % second, "being written"), float(second))
+        assert observed.rejected == []
+
+    def test_the_same_mistake_made_again_is_told_again(self, running: Rotation, observed: Observed, site: Site) -> None:
+        for start in (0.0, 100.0):
+            running.judge(Unusable(b"bad", "mismatch"), start)
+            running.judge(Unusable(b"bad", "mismatch"), start + 3)
+            running.judge(Known(running._current.version if running._current else b""), start + 4)
+        assert observed.rejected == ["mismatch", "mismatch"]
+
+    def test_nothing_to_start_with(self, site: Site, observed: Observed) -> None:
+        fresh = Rotation(site.files.settings(), observed)
+        with pytest.raises(CertificatesError, match="no certificate is loaded yet"):
+            _ = fresh.context
+        fresh.judge(Unusable(b"bad", "mismatch"), 0.0)
+        with pytest.raises(CertificatesError, match="mismatch"):
+            fresh.judge(Unusable(b"bad", "mismatch"), 3.0)
+        assert fresh.statistics().not_after == ""
+
+
+async def test_files_that_cannot_be_read_in_time(site: Site, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    observed = Observed()
+    running = Rotation(site.files.settings(poll_interval=1.0), observed)
+    running.judge(identity(site), trio.current_time())
+    release, entered = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> Known:
+        entered.set()
+        release.wait(30)
+        return Known(b"")
+
+    monkeypatch.setattr(rotation, "load", hang)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(running.run)
+            for _ in range(3):  # a look that hangs, one that waits for it, and the verdict
+                await wait_all_tasks_blocked()
+                mock_clock.jump(1.1)
+                await wait_all_tasks_blocked()
+                mock_clock.jump(10.1)
+            await wait_all_tasks_blocked()
+            assert entered.wait(30)
+            assert observed.rejected == ["the files could not be read within 10 seconds"]
+            nursery.cancel_scope.cancel()
+    finally:
+        release.set()
+
+
+async def test_cancellation_does_not_wait_for_the_thread(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(rotation, "load", lambda *_: release.wait(30))
+    running = Rotation(site.files.settings(poll_interval=0.0), Observed())
+    try:
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(running.run)
+                await until(lambda: running._limiter.borrowed_tokens == 1)
+                nursery.cancel_scope.cancel()
+    finally:
+        release.set()

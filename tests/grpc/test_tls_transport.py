@@ -1,0 +1,325 @@
+import hmac
+import select
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+
+import pytest
+import trio
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from exchanger.grpc.certificates import Identity, load
+from exchanger.grpc.connection import Connection
+from exchanger.grpc.reactor import Reactor
+from exchanger.grpc.session import Session
+from exchanger.grpc.tls_transport import Phase, TlsTransport, peer_name
+from exchanger.grpc.transport import StreamEndedError
+from tests.grpc.authority import Site
+from tests.grpc.peer import Peer, routes
+from tests.grpc.tls_streams import Ends, ends
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site.at(tmp_path)
+
+
+def context(site: Site) -> ssl.SSLContext:
+    found = load(site.files.settings())
+    assert isinstance(found, Identity)
+    return found.context
+
+
+def joined(site: Site, **buffers: int) -> AbstractContextManager[Ends]:
+    return ends(context(site), site.client(), **buffers)
+
+
+def waits(pair: Ends) -> bool:
+    return pair.transport.unsent
+
+
+@pytest.fixture
+def pair(site: Site) -> Iterator[Ends]:
+    with joined(site) as made:
+        made.shake()
+        yield made
+
+
+def test_bytes_both_ways(pair: Ends) -> None:
+    pair.deliver(pair.encrypted(b"hello"))
+    assert pair.received == b"hello"
+    assert pair.transport.send(b"world")
+    assert pair.hear() == b"world"
+    assert pair.transport.statistics().waiting_bytes == 0
+    assert pair.secured == [1]
+
+
+def test_one_read_brings_all_that_it_decrypts(pair: Ends) -> None:
+    """The selector would not announce the second record again."""
+    pair.far.sendall(pair.encrypted(b"one ") + pair.encrypted(b"two ") + pair.encrypted(bytes(20_000)))
+    assert pair.transport.receive() == b"one two " + bytes(20_000)
+    with pytest.raises(BlockingIOError):
+        pair.transport.receive()
+
+
+def test_one_read_is_bounded(pair: Ends) -> None:
+    data = pair.encrypted(bytes(500_000))
+    pair.far.setblocking(True)
+    pair.far.sendall(data)
+    largest = 0
+    got = 0
+    while got < 500_000:
+        try:
+            part = len(pair.transport.receive())
+        except BlockingIOError:
+            continue
+        largest, got = max(largest, part), got + part
+    assert largest <= 65_536 + 16_384
+
+
+def test_part_of_a_record_is_nothing_yet(pair: Ends) -> None:
+    record = pair.encrypted(b"whole")
+    pair.deliver(record[:10])
+    assert pair.received == b""
+    pair.deliver(record[10:])
+    assert pair.received == b"whole"
+
+
+def test_what_is_sent_early_comes_after_the_handshake(site: Site) -> None:
+    with joined(site) as pair:
+        assert pair.transport.send(b"first ")
+        assert pair.transport.send(b"second")
+        assert pair.transport.statistics().waiting_bytes == 12
+        assert pair.take() == b""
+        pair.shake()
+        assert pair.hear() == b"first second"
+        assert pair.transport.statistics().waiting_bytes == 0
+
+
+def test_what_the_socket_does_not_take_is_kept_in_order(site: Site) -> None:
+    data = b"".join(b"%07d\n" % number for number in range(500_000))
+    with joined(site, send_buffer=65_536) as pair:
+        pair.shake()
+        assert not pair.transport.send(data)
+        assert waits(pair)
+        assert pair.transport.statistics().waiting_bytes > 3_000_000  # in clear: it is encrypted piece by piece
+        heard = bytearray()
+        while not pair.transport.flush():
+            heard += pair.hear()
+        assert not waits(pair)
+        while len(heard) < len(data):
+            heard += pair.hear()
+        assert heard == data
+
+
+def test_a_small_record_that_the_socket_does_not_take(site: Site) -> None:
+    with joined(site, send_buffer=4096, receive_buffer=4096) as pair:
+        pair.shake()
+        sent = 0
+        while pair.transport.send(b"%07d\n" % sent * 100):
+            sent += 1
+        assert waits(pair)
+        heard = pair.hear()
+        while not pair.transport.flush():
+            heard += pair.hear()
+        while len(heard) < 800 * (sent + 1):
+            heard += pair.hear()
+        assert heard == b"".join(b"%07d\n" % number * 100 for number in range(sent + 1))
+
+
+def test_what_openssl_says_while_reading_is_sent(pair: Ends) -> None:
+    """Such as its warning to a client of TLS 1.2 that wants to negotiate again."""
+    pair.transport._outgoing.write(b"words of its own")
+    pair.deliver(pair.encrypted(b"x"))
+    assert pair.take() == b"words of its own"
+    assert pair.received == b"x"
+
+
+def test_nothing_to_read_in_a_handshake(site: Site) -> None:
+    with joined(site) as pair:
+        with pytest.raises(BlockingIOError):
+            pair.transport.receive()
+        assert pair.transport.phase is Phase.HANDSHAKE
+
+
+def test_a_handshake_step_waits_for_its_turn(site: Site) -> None:
+    with joined(site) as pair:
+        turns = [False, True]
+        pair.transport._admit = turns.pop
+        turns.reverse()
+        pair.far.sendall(pair.flight())
+        with pytest.raises(BlockingIOError):
+            pair.transport.receive()
+        assert pair.take() == b""
+        assert pair.transport.surcharge == 0
+        with pytest.raises(BlockingIOError):
+            pair.transport.receive()
+        assert pair.take() != b""
+        assert pair.transport.surcharge > 0
+
+
+def test_tiny_records_cost_what_they_come_in(pair: Ends) -> None:
+    pair.far.sendall(b"".join(pair.encrypted(b"x") for _ in range(1000)))
+    assert pair.transport.receive() == b"x" * 1000
+    assert pair.transport.surcharge > 40
+
+
+def test_finish_says_goodbye_and_hears_no_more(pair: Ends) -> None:
+    pair.transport.finish()
+    assert pair.hear() == b""
+    assert pair.heard_goodbye
+    assert pair.far.recv(10) == b""
+    assert pair.transport.phase is Phase.OVER
+    raw = pair.encrypted(b"too late")
+    pair.far.sendall(raw)
+    assert pair.transport.receive() == raw  # something, that nobody looks at
+    assert pair.transport.send(b"nor is this sent")
+
+
+def test_finish_before_the_handshake(site: Site) -> None:
+    with joined(site) as pair:
+        pair.transport.send(b"never sent")
+        pair.transport.finish()
+        assert pair.far.recv(10) == b""
+        assert pair.transport.failure is None
+
+
+def test_a_broken_record_ends_the_stream_with_an_alert(pair: Ends) -> None:
+    pair.transport.send(b"x")
+    pair.far.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
+    with pytest.raises(StreamEndedError):
+        pair.transport.receive()
+    assert pair.transport.failure is None  # it was no handshake
+    with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"):
+        pair.hear()
+
+
+def test_a_goodbye_behind_data_is_announced(pair: Ends) -> None:
+    last = pair.encrypted(b"last")
+    with pytest.raises(ssl.SSLWantReadError):
+        pair.tls.unwrap()
+    pair.far.sendall(last + pair.outgoing.read())
+    assert pair.transport.receive() == b"last"
+    assert select.select([pair.transport.fileno()], [], [], 10)[0]
+    assert pair.transport.receive() == b""
+    assert pair.transport.receive() == b""
+    assert pair.transport.send(b"answer")
+
+
+def test_a_goodbye_alone(pair: Ends) -> None:
+    with pytest.raises(ssl.SSLWantReadError):
+        pair.tls.unwrap()
+    pair.far.sendall(pair.outgoing.read())
+    assert pair.transport.receive() == b""
+
+
+def test_a_socket_that_broke_already() -> None:
+    with socket.socket() as never_connected, pytest.raises(OSError, match="not connected"):
+        TlsTransport(never_connected, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), lambda: True, lambda: None)
+
+
+def test_addresses_of_ipv6_are_in_brackets() -> None:
+    assert peer_name(("2001:db8::1", 50_000, 0, 0)) == "[2001:db8::1]:50000"
+    assert peer_name(("192.0.2.1", 50_000)) == "192.0.2.1:50000"
+
+
+# A key update (RFC 8446 section 4.6.3), which Python's ssl cannot send: made by hand, from the secret that it can write down.
+
+
+def expand(secret: bytes, label: bytes, length: int) -> bytes:
+    """HKDF-Expand-Label of RFC 8446 section 7.1, for one block of output and no context."""
+    full = b"tls13 " + label
+    info = length.to_bytes(2, "big") + bytes((len(full),)) + full + b"\0"
+    digest = "sha384" if len(secret) == 48 else "sha256"
+    return hmac.digest(secret, info + b"\1", digest)[:length]
+
+
+def key_update(secret: bytes) -> bytes:
+    """Return the first record under ``secret``: a key update that asks for one in return."""
+    size = 32 if len(secret) == 48 else 16
+    inner = b"\x18\0\0\1\1" + b"\x16"
+    header = b"\x17\x03\x03" + (len(inner) + 16).to_bytes(2, "big")
+    return header + AESGCM(expand(secret, b"key", size)).encrypt(expand(secret, b"iv", 12), inner, header)
+
+
+def test_a_key_update_is_answered(site: Site, tmp_path: Path) -> None:
+    client = site.client(version=ssl.TLSVersion.TLSv1_3)
+    client.keylog_filename = str(tmp_path / "keys")
+    with ends(context(site), client) as pair:
+        pair.shake()
+        assert pair.tls.cipher()[0].startswith("TLS_AES")  # type: ignore[index]  # there is one after the handshake
+        line = next(line for line in (tmp_path / "keys").read_text().splitlines() if line.startswith("CLIENT_TRAFFIC_SECRET_0 "))
+        pair.hear()
+        pair.far.sendall(key_update(bytes.fromhex(line.split()[2])))
+        with pytest.raises(BlockingIOError):
+            pair.transport.receive()
+        assert pair.transport.send(b"under the new key")
+        sent = pair.take()
+        assert sent[:5] == b"\x17\x03\x03\x00\x16"  # a key update, and then the rest
+        assert pair.hear() == b"under the new key"
+
+
+# With a session and a reactor around it.
+
+
+async def test_a_handshake_that_the_socket_does_not_take_at_once(site: Site, mock_clock: MockClock) -> None:
+    """A certificate larger than the socket's buffer, and a client that reads it in small pieces."""
+    site.files.write(site.authority.issue_cert("localhost", *[f"{'x' * 50}{number}.example" for number in range(1200)]))
+    reactor = Reactor()
+    faults: list[BaseException] = []
+    with joined(site, send_buffer=4096, receive_buffer=4096) as pair:
+        session = Session(pair.transport, Connection(routes()), reactor, faults.append)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reactor.run)
+            nursery.start_soon(session.run)
+            await wait_all_tasks_blocked()
+            pair.far.sendall(pair.flight())
+            await wait_all_tasks_blocked()  # nothing turns while the client does not read
+            assert not pair.secured
+            assert waits(pair)
+            assert session.statistics().blocked
+            pieces = 0
+            peer = Peer()
+            while not pair.secured:
+                with suppress(BlockingIOError):
+                    pair.incoming.write(pair.far.recv(8192))
+                    pieces += 1
+                if flight := pair.flight():
+                    pair.far.sendall(flight)
+                await wait_all_tasks_blocked()
+            assert pieces > 10
+            stream = peer.call(b"x")
+            pair.far.sendall(pair.encrypted(peer.send()))
+            await wait_all_tasks_blocked()
+            peer.receive(pair.hear())
+            assert peer.answers[stream].messages == [b"echo x"]
+            nursery.cancel_scope.cancel()
+    reactor.close()
+    assert faults == []
+
+
+async def test_a_client_that_reads_the_handshake_too_slowly(site: Site, mock_clock: MockClock) -> None:
+    """Its progress does not put off the end of the time for the handshake as a whole."""
+    site.files.write(site.authority.issue_cert("localhost", *[f"{'x' * 50}{number}.example" for number in range(1200)]))
+    reactor = Reactor()
+    with joined(site, send_buffer=4096, receive_buffer=4096) as pair:
+        session = Session(pair.transport, Connection(routes()), reactor, lambda _fault: None)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reactor.run)
+            nursery.start_soon(session.run)
+            await wait_all_tasks_blocked()
+            pair.far.sendall(pair.flight())
+            await wait_all_tasks_blocked()
+            for _ in range(3):
+                assert pair.transport.fileno() != -1
+                pair.far.recv(16_384)
+                await wait_all_tasks_blocked()
+                mock_clock.jump(4)
+            await wait_all_tasks_blocked()
+            assert pair.transport.fileno() == -1
+            assert session.timed_out
+            nursery.cancel_scope.cancel()
+    reactor.close()
