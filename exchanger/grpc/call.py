@@ -3,14 +3,20 @@
 Must not know: the HTTP/2 codec, tasks or clocks.
 """
 
+import math
 from collections import deque
-from typing import final
+from typing import Final, final
 
 import attrs
 
-from exchanger.grpc.framing import Deframer
+from exchanger.grpc.framing import CompressedMessage, Deframer
 from exchanger.grpc.routes import CallInfo, Route
 from exchanger.grpc.status import GrpcError, StatusCode
+
+NEVER: Final = math.inf
+
+_OBJECT_BYTES: Final = 64
+"""What an unread message takes besides its own bytes: without this, a stream of tiny ones would hold many times what it says."""
 
 
 @final
@@ -20,8 +26,10 @@ class Call:
 
     ``open`` until it is answered, refused or gone; ``started`` when it was reported; ``ended`` when the peer has sent all it will;
     ``headed`` when response headers were sent. ``message`` is the request of a unary call, ``messages`` the unread ones of a
-    client-streaming call (``None`` for any other). ``owed`` counts received bytes that were not given back to flow control yet, ``held``
-    those of an incomplete message.
+    client-streaming call (``None`` for any other). ``owed`` counts received bytes that were not given back to flow control yet. ``due``
+    is the time (seconds) until which what has begun to arrive must be complete.
+
+    A unary call whose request came in one frame has no ``deframer`` and no ``due``, and counts as holding nothing.
     """
 
     stream_id: int
@@ -33,9 +41,26 @@ class Call:
     ended: bool = False
     headed: bool = False
     owed: int = 0
-    held: int = 0
     deframer: Deframer | None = attrs.field(default=None, repr=False)
     messages: deque[bytes] | None = attrs.field(default=None, repr=False)
+    due: float = attrs.field(init=False, repr=False)  # as the next one, not set where it is not needed
+    _kept: int = attrs.field(init=False, repr=False)
+
+    @property
+    def partial(self) -> int:
+        """Bytes of a message that is not complete."""
+        return 0 if self.deframer is None else self.deframer.held
+
+    @property
+    def held(self) -> int:
+        """Bytes that were received in parts, or wait to be read."""
+        return 0 if self.deframer is None else self.deframer.held + self._kept
+
+    def expect_parts(self, limit: int) -> Deframer:
+        """Get ready for a request in parts, with messages of at most ``limit`` bytes."""
+        self.deframer = Deframer(limit)
+        self._kept = 0
+        return self.deframer
 
     def feed(self, data: bytes, limit: int) -> bool:
         """Take ``data``, with messages of at most ``limit`` bytes, and return whether it completed any.
@@ -43,11 +68,14 @@ class Call:
         Raises:
             GrpcError: when it cannot become a request; the status is that of https://grpc.github.io/grpc/core/md_doc_statuscodes.html.
         """
-        if self.deframer is None:
-            self.deframer = Deframer(limit)
-        messages = self.deframer.feed(data)
-        self.held = self.deframer.held
+        deframer = self.deframer or self.expect_parts(limit)
+        try:
+            messages = deframer.feed(data)
+        except CompressedMessage:
+            raise self._compressed() from None
+        self._kept += sum(map(len, messages))
         if self.messages is not None:
+            self._kept += _OBJECT_BYTES * len(messages)
             self.messages.extend(messages)
         elif messages:
             if self.message is not None or len(messages) > 1:
@@ -55,17 +83,33 @@ class Call:
             self.message = messages[0]
         return bool(messages)
 
+    def take(self) -> bytes | None:
+        """Return the next unread message of a client-streaming call, or ``None`` when there is none."""
+        if not self.messages:
+            return None
+        message = self.messages.popleft()
+        self._kept -= len(message) + _OBJECT_BYTES
+        return message
+
     def check_complete(self) -> None:
         """Raise ``GrpcError`` when what came until the end is not a request."""
-        if self.held:
+        if self.partial:
             raise GrpcError(StatusCode.INTERNAL, "request message cut short")
         if self.messages is None and self.message is None:
             raise _not_one_message()
 
+    def _compressed(self) -> GrpcError:
+        """Nothing can be compressed by what was not named, and nothing that could be named is supported here.
+
+        https://github.com/grpc/grpc/blob/master/doc/compression.md
+        """
+        if self.info.encoding in {b"", b"identity"}:
+            return GrpcError(StatusCode.INTERNAL, "message is marked as compressed, but no grpc-encoding is given")
+        return GrpcError(StatusCode.UNIMPLEMENTED, "compressed messages are not supported")
+
     def release(self) -> None:
         """Let go of all that was received."""
         self.deframer = None
-        self.held = 0
         if self.messages is not None:
             self.messages.clear()
 

@@ -9,10 +9,12 @@ from typing import final
 
 import attrs
 
-from exchanger.grpc.call import Aborted, Arrived, Call, Event
+from exchanger.grpc.arriving import Arriving
+from exchanger.grpc.budget import Budget
+from exchanger.grpc.call import NEVER, Aborted, Arrived, Call, Event
 from exchanger.grpc.head import UNKNOWN_METHOD, Refusal, read_head
 from exchanger.grpc.limits import ConnectionLimits
-from exchanger.grpc.routes import CallInfo, Headers, Route, Routes, Streaming, StreamMethod
+from exchanger.grpc.routes import CallInfo, Headers, ImmediateStream, Route, Routes, Streaming, StreamMethod
 from exchanger.grpc.statistics import CallTableStatistics
 from exchanger.grpc.status import GrpcError, StatusCode
 
@@ -24,13 +26,18 @@ class CallTable:
 
     _routes: Routes
     _limits: ConnectionLimits
+    _budget: Budget
     calls: dict[int, Call] = attrs.field(factory=dict, init=False)
     events: list[Event] = attrs.field(factory=list, init=False)
     counts: list[int] = attrs.field(factory=lambda: [0] * len(StatusCode), init=False)
+    arriving: Arriving = attrs.field(init=False)
     _held: int = attrs.field(default=0, init=False)
     _head: tuple[Route, CallInfo] | None = attrs.field(default=None, init=False)
     _headers: Headers = attrs.field(default=(), init=False, repr=False)
     _now: float = attrs.field(default=math.nan, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.arriving = Arriving(self.calls)
 
     def admit(self, stream_id: int, headers: Headers, now: float) -> Call | Refusal:
         """Return the new call that ``headers`` ask for, or why there is none. A streaming call starts with its headers."""
@@ -45,8 +52,11 @@ class CallTable:
             self._head = head
         route, info = head
         call = self.calls[stream_id] = Call(stream_id, route, info)
-        if type(route) is StreamMethod and route.streaming is not Streaming.UNARY_STREAM:
+        if type(route) is ImmediateStream or (type(route) is StreamMethod and route.streaming is not Streaming.UNARY_STREAM):
             call.messages = deque()
+            call.expect_parts(self._limits.message_bytes)
+            call.due = NEVER
+            self._expect_nothing(call)
             self._start(call)
         return call
 
@@ -57,7 +67,15 @@ class CallTable:
         route = self._routes.get(info.path)
         return UNKNOWN_METHOD if route is None else (route, info)
 
-    def feed(self, call: Call, data: bytes) -> None:
+    def expect_since(self, stream_id: int, now: float) -> None:
+        """Give a time until which to be complete to the requests that are not, of those with a stream after ``stream_id``."""
+        for call in reversed(self.calls.values()):
+            if call.stream_id <= stream_id:  # streams are opened in order (RFC 9113 section 5.1.1)
+                break
+            if not call.ended and call.messages is None and call.open:
+                self._expect(call, now)
+
+    def feed(self, call: Call, data: bytes, now: float) -> None:
         """Take request bytes of an open ``call``.
 
         Raises:
@@ -67,11 +85,25 @@ class CallTable:
         try:
             complete = call.feed(data, self._limits.message_bytes)
         finally:
-            self._held += call.held - held
+            self._hold(call.held - held)
         if self._held > self._limits.held_bytes:
-            raise GrpcError(StatusCode.RESOURCE_EXHAUSTED, "too much incomplete request data on this connection")
-        if complete and call.messages is not None:
-            self.events.append(Arrived(call))
+            raise GrpcError(StatusCode.RESOURCE_EXHAUSTED, "too much request data on this connection")
+        if self._budget.refuses(self._held):
+            raise GrpcError(StatusCode.RESOURCE_EXHAUSTED, "too much request data on all connections")
+        if call.messages is not None:
+            if not call.partial:
+                self._expect_nothing(call)
+            elif complete or call.due == NEVER:
+                self._expect(call, now)
+            if complete:
+                self.events.append(Arrived(call))
+
+    def take(self, call: Call) -> bytes | None:
+        """Return the next unread message of a client-streaming ``call``, or ``None`` when there is none."""
+        held = call.held
+        message = call.take()
+        self._hold(call.held - held)
+        return message
 
     def end(self, call: Call) -> None:
         """The request of ``call`` has ended; a unary one can start.
@@ -96,7 +128,7 @@ class CallTable:
 
     def release(self, call: Call) -> None:
         """Let go of all that ``call`` has received."""
-        self._held -= call.held
+        self._hold(-call.held)
         call.release()
 
     def abandon(self, call: Call) -> None:
@@ -115,10 +147,26 @@ class CallTable:
         for call in self.calls.values():
             self.abandon(call)
         self.calls.clear()
+        self.arriving.clear()
 
     def statistics(self) -> CallTableStatistics:
         """Return what is held now, and how calls ended so far."""
         return CallTableStatistics(len(self.calls), self._held, tuple(self.counts))
+
+    def _expect(self, call: Call, now: float) -> None:
+        self.arriving.expect(call, min(call.info.deadline, now + self._limits.arrival_seconds))
+
+    def _expect_nothing(self, call: Call) -> None:
+        """No message of a client-streaming ``call`` has begun, so that it may be silent, until its deadline if no task sees to that."""
+        due = call.info.deadline if type(call.route) is ImmediateStream else NEVER
+        if due == NEVER:
+            call.due = NEVER
+        elif call.due != due:
+            self.arriving.expect(call, due)
+
+    def _hold(self, change: int) -> None:
+        self._held += change
+        self._budget.change(change)
 
     def _start(self, call: Call) -> None:
         call.started = True

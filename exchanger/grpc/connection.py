@@ -15,7 +15,8 @@ import ngh2
 from ngh2 import ConnectionClosed, DataReceived, RequestReceived, StreamClosed
 
 from exchanger.grpc import limits
-from exchanger.grpc.call import Call, Event
+from exchanger.grpc.budget import Budget
+from exchanger.grpc.call import NEVER, Call, Event
 from exchanger.grpc.call_table import CallTable
 from exchanger.grpc.framing import PREFIX_BYTES, frame, goaway, unpack_prefix
 from exchanger.grpc.head import OK_TRAILERS, RESPONSE_HEADERS, Refusal, error_trailers, refuse
@@ -23,6 +24,7 @@ from exchanger.grpc.receive_window import ReceiveWindow
 from exchanger.grpc.routes import Routes
 from exchanger.grpc.statistics import ConnectionStatistics
 from exchanger.grpc.status import GrpcError, StatusCode
+from exchanger.grpc.unsent import Unsent
 
 _CONFIGURATION: Final = ngh2.Configuration(
     auto_window_update=False,  # only what was consumed is given back, so that flow control bounds unread messages
@@ -45,26 +47,29 @@ class Connection:
     """The server's side of one connection.
 
     ``established`` when the peer's preface and SETTINGS were read; ``closed`` when nothing more will be read: send what ``data_to_send``
-    returns, then close the transport.
+    returns, then close the transport. ``next_due`` is when to call ``expire``, at the latest (seconds, infinite when nothing is arriving).
     """
 
     _routes: Routes
     _limits: limits.ConnectionLimits = attrs.field(factory=limits.ConnectionLimits)
+    _budget: Budget = attrs.field(factory=Budget, kw_only=True)
     established: bool = attrs.field(default=False, init=False)
     closed: bool = attrs.field(default=False, init=False)
+    next_due: float = attrs.field(default=NEVER, init=False)
     _http: ngh2.Connection = attrs.field(init=False)
     _table: CallTable = attrs.field(init=False)
-    _early: set[int] = attrs.field(factory=set, init=False)
+    _unsent: Unsent = attrs.field(init=False)
     _window: ReceiveWindow = attrs.field(init=False)
     _last_stream: int = attrs.field(default=0, init=False)
     _last_words: bytes = attrs.field(default=b"", init=False, repr=False)
     _draining: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._table = CallTable(self._routes, self._limits)
+        self._table = CallTable(self._routes, self._limits, self._budget)
         self._http = ngh2.Connection(ngh2.Role.SERVER, _CONFIGURATION)
         self._http.initiate_connection(limits.settings(self._limits))
         self._window = ReceiveWindow(self._http)
+        self._unsent = Unsent(self._http, self._limits, self._budget)
 
     def receive(self, data: bytes, now: float) -> None:
         """Take ``data`` from the peer at ``now`` (seconds); what came of it is in ``events`` and ``data_to_send``."""
@@ -79,6 +84,7 @@ class Connection:
     def _process(self, now: float) -> None:
         calls, events = self._table.calls, self._table.events
         limit = self._limits.message_bytes + PREFIX_BYTES
+        before, whole = self._last_stream, 0
         for event in self._http.events():
             if type(event) is RequestReceived:
                 self._on_request(event, now)
@@ -99,12 +105,22 @@ class Connection:
                     call.message = data[PREFIX_BYTES:]
                     call.ended = call.started = True
                     events.append(call)
+                    whole += stream_id > before
                 else:
-                    self._on_data(stream_id, call, data, ended=event.end_stream)
+                    self._on_data(stream_id, call, data, now, ended=event.end_stream)
             elif type(event) is StreamClosed:
                 self._on_stream_closed(event.stream_id, calls.pop(event.stream_id, None))
             else:
                 self._on_other(event)
+        if self._last_stream - before != 2 * whole:  # not every stream that was opened brought one whole request
+            self._table.expect_since(before, now)
+            self.next_due = self._table.arriving.next_due
+
+    def expire(self, now: float) -> None:
+        """End the calls whose request, or a message of it, should have been there by ``now`` (seconds): their deadline bounds that too."""
+        for call in self._table.arriving.overdue(now):
+            self._break_off(call, GrpcError(StatusCode.DEADLINE_EXCEEDED, "request did not arrive in time"))
+        self.next_due = self._table.arriving.next_due
 
     def events(self) -> list[Event]:
         """Return what happened to calls since the last time, in order, and forget it."""
@@ -121,9 +137,9 @@ class Connection:
         data = b""
         try:
             data = self._pump()
-            if self._early and self._reset_early():
+            if self._unsent.early and self._unsent.reset_early():
                 data += self._pump()
-            if self._overfull():
+            if self._unsent.overfull():
                 self._http.terminate_connection(ngh2.ErrorCode.ENHANCE_YOUR_CALM)
                 data += self._pump()
         except ngh2.NGH2Error as error:
@@ -141,7 +157,7 @@ class Connection:
                 if call is None or call.open or not call.ended:  # not just an answered call
                     more |= self._on_stream_closed(event.stream_id, call)
             elif type(event) is ConnectionClosed:
-                self._end()
+                self.lose()
         return data + http.data_to_send() if more else data
 
     # What is answered.
@@ -156,7 +172,7 @@ class Connection:
         http.send_data(stream_id, frame(message))
         http.send_trailers(stream_id, OK_TRAILERS)
         self._table.counts[0] += 1
-        if call.messages is not None:
+        if call.deframer is not None:  # it came in parts, or is a stream
             self._let_go(call)
 
     def refuse(self, call: Call, error: GrpcError) -> None:
@@ -191,18 +207,13 @@ class Connection:
 
     def has_room(self, call: Call) -> bool:
         """Whether ``call`` may send another message: neither it nor the connection as a whole has too much unsent."""
-        if self.closed:
-            return True
-        http, bounds = self._http, self._limits
-        return http.queued_body_size(call.stream_id) < bounds.call_queued_bytes and http.queued_body_size() < bounds.queued_bytes // 2
+        return self.closed or self._unsent.has_room(call.stream_id)
 
     def take(self, call: Call) -> bytes | None:
         """Return the next message of a client-streaming ``call``, or ``None`` when there is none now; the peer may send on as they go."""
-        if not call.messages:
-            return None
-        message = call.messages.popleft()
-        if not call.messages:
-            self._settle(call)
+        message = self._table.take(call)
+        if message is not None and not call.messages:
+            self._window.settle(call)
         return message
 
     # How the connection ends.
@@ -225,12 +236,15 @@ class Connection:
         if not self.closed:
             self._http.terminate_connection(ngh2.ErrorCode.NO_ERROR)
             words += self._http.data_to_send()
-            self._end()
+            self.lose()
         self._last_words = words
 
     def lose(self) -> None:
-        """The transport is gone: every call is over."""
-        self._end()
+        """The transport is gone, or of no more use: every call is over."""
+        self.closed = True
+        self._table.clear()
+        self._unsent.clear()
+        self.next_due = NEVER
 
     def statistics(self) -> ConnectionStatistics:
         """Return what is held now, and the calls that ended so far."""
@@ -246,28 +260,28 @@ class Connection:
         if type(call) is Refusal:
             self._reject(stream_id, call)
             if not event.end_stream:
-                self._early.add(stream_id)
+                self._unsent.early.add(stream_id)
         elif event.end_stream:
             self._on_end(stream_id, call)
 
-    def _on_data(self, stream_id: int, call: Call | None, data: bytes, *, ended: bool) -> None:
+    def _on_data(self, stream_id: int, call: Call | None, data: bytes, now: float, *, ended: bool) -> None:
         """Take what is not one whole message of a unary call: parts, several messages, streams, and what is malformed or too late."""
         if call is None or not call.open:
             self._http.acknowledge_received_data(len(data), stream_id)
         else:
-            call.owed += len(data)
-            self._window.unread += len(data)
+            self._window.owe(call, len(data))
             try:
-                self._table.feed(call, data)
+                self._table.feed(call, data, now)
             except GrpcError as error:
                 self._break_off(call, error)
+            self.next_due = self._table.arriving.next_due
             if not call.messages:
-                self._settle(call)
+                self._window.settle(call)
         if ended:
             self._on_end(stream_id, call)
 
     def _on_end(self, stream_id: int, call: Call | None) -> None:
-        self._early.discard(stream_id)
+        self._unsent.early.discard(stream_id)
         if call is not None:
             try:
                 self._table.end(call)
@@ -276,12 +290,12 @@ class Connection:
 
     def _on_stream_closed(self, stream_id: int, call: Call | None) -> bool:
         """Let go of ``call`` and its stream, which is gone; return whether there may be more to send because of that."""
-        self._early.discard(stream_id)
+        self._unsent.early.discard(stream_id)
         if call is not None:
             if call.ended and not call.open:
                 return False
             self._table.abandon(call)
-            self._settle(call)
+            self._window.settle(call)
         if not self._window.restore():
             self._http.terminate_connection(ngh2.ErrorCode.ENHANCE_YOUR_CALM)
         return True
@@ -295,14 +309,14 @@ class Connection:
             case ngh2.PingAcknowledged(opaque_data=data) if self._draining and data == _DRAIN_PING:
                 self._http.send_goaway()
             case ngh2.ConnectionClosed():
-                self._end()
-
-    # What is given back, and what goes wrong.
+                self.lose()
 
     def _reject(self, stream_id: int, refusal: Refusal) -> None:
         # The codec is ahead of its events: the stream may be reset already, by what came later in the same batch.
-        with contextlib.suppress(ngh2.StreamUnavailableError):
-            self._http.send_response(stream_id, refusal.headers, end_stream=True)
+        with contextlib.suppress(ngh2.StreamProtocolError):
+            self._http.send_response(stream_id, refusal.headers, end_stream=not refusal.body)
+            if refusal.body:
+                self._http.send_data(stream_id, refusal.body, end_stream=True)
 
     def _break_off(self, call: Call, error: GrpcError) -> None:
         """Refuse ``call`` for what the connection itself found, and tell whoever runs it."""
@@ -317,34 +331,13 @@ class Connection:
     def _let_go(self, call: Call) -> None:
         """Our side of ``call`` is over."""
         self._table.release(call)
-        self._settle(call)
+        self._window.settle(call)
         if not call.ended:
-            self._early.add(call.stream_id)
-
-    def _settle(self, call: Call) -> None:
-        """Give everything that ``call`` received back to flow control."""
-        owed, call.owed = call.owed, 0
-        self._window.give_back(owed, call.stream_id)
-
-    def _overfull(self) -> bool:
-        return not self.closed and self._http.queued_body_size() > self._limits.queued_bytes
-
-    def _reset_early(self) -> bool:
-        """Reset streams that were answered in full before their requests ended (RFC 9113 section 8.1); return whether there were any."""
-        answered = [stream_id for stream_id in self._early if not self._http.queued_body_size(stream_id)]
-        for stream_id in answered:
-            self._http.reset_stream(stream_id, ngh2.ErrorCode.NO_ERROR)
-        self._early.difference_update(answered)
-        return bool(answered)
+            self._unsent.early.add(call.stream_id)
 
     def _fail(self, error: ngh2.NGH2Error) -> None:
         """The codec gave up. It has no more output then, so that the GOAWAY (RFC 9113 section 6.8) is written here."""
         if self.established and not isinstance(error, ngh2.ConnectionStateError):
             code = ngh2.ErrorCode.ENHANCE_YOUR_CALM if isinstance(error, ngh2.DenialOfServiceError) else ngh2.ErrorCode.PROTOCOL_ERROR
             self._last_words = goaway(self._last_stream, code)
-        self._end()
-
-    def _end(self) -> None:
-        self.closed = True
-        self._table.clear()
-        self._early.clear()
+        self.lose()

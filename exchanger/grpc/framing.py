@@ -4,7 +4,7 @@ https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests. Must no
 """
 
 import struct
-from typing import Final
+from typing import Final, final
 
 import attrs
 
@@ -31,6 +31,12 @@ def goaway(last_stream: int, error_code: int) -> bytes:
     return len(payload).to_bytes(3, "big") + bytes((_GOAWAY_TYPE, 0)) + bytes(4) + payload
 
 
+@final
+class CompressedMessage(Exception):  # noqa: N818 - what happened is no error yet: the call knows which it is
+    """A prefix says that its message is compressed."""
+
+
+@final
 @attrs.define(eq=False)
 class Deframer:
     """Cuts one call's bytes into messages of at most ``limit`` bytes each; holds the beginning of at most one message."""
@@ -48,6 +54,7 @@ class Deframer:
 
         Raises:
             GrpcError: as soon as a prefix announces a message that will not be read; this object is of no use afterwards.
+            CompressedMessage: likewise.
         """
         buffer = self._buffer
         buffer += data
@@ -56,7 +63,7 @@ class Deframer:
         while len(buffer) - start >= PREFIX_BYTES:
             try:
                 size = self._announced(*unpack_prefix(buffer, start))
-            except GrpcError:
+            except (GrpcError, CompressedMessage):
                 buffer.clear()
                 raise
             end = start + PREFIX_BYTES + size
@@ -69,7 +76,7 @@ class Deframer:
 
     def _announced(self, flag: int, size: int) -> int:
         if flag == COMPRESSED:
-            raise GrpcError(StatusCode.UNIMPLEMENTED, "compressed messages are not supported")
+            raise CompressedMessage
         if flag:
             raise GrpcError(StatusCode.INTERNAL, "malformed message prefix")
         if size > self._limit:

@@ -41,12 +41,14 @@ CONNECTION_WINDOW: Final = 16 * 1024 * 1024
 @final
 @attrs.frozen
 class ConnectionLimits:
-    """Bounds of what one connection may hold.
+    """Bounds of what one connection may hold, and for how long.
 
     ``message_bytes``: one request message, gRPC's usual 4 MiB. ``concurrent_streams``: one Envoy connection carries many users, and Envoy
-    itself opens no more than 1024 by default. ``held_bytes``: incomplete messages of all its calls together. ``queued_bytes``: answers
-    that the peer's flow control keeps back, of all its calls together. ``call_queued_bytes``: the same for one call, from where on its
-    sender waits.
+    itself opens no more than 1024 by default. ``held_bytes``: messages that came in parts or wait to be read, of all its calls together;
+    what comes in one frame of at most 16 KiB is bounded by the number of streams alone. ``queued_bytes``: answers that the peer's flow
+    control keeps back, of all its calls together. ``call_queued_bytes``: the same for one call, from where on its sender waits.
+    ``arrival_seconds``: until a message that has begun to arrive must be there, and the whole request of a unary call; gateways send it in
+    one piece, and 4 MiB take that long at 1 Mbit/s.
     """
 
     message_bytes: int = 4 * 1024 * 1024
@@ -54,6 +56,7 @@ class ConnectionLimits:
     held_bytes: int = 16 * 1024 * 1024
     queued_bytes: int = 16 * 1024 * 1024
     call_queued_bytes: int = 64 * 1024
+    arrival_seconds: float = 30.0
 
 
 def settings(limits: ConnectionLimits) -> dict[int, int]:

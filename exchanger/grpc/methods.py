@@ -76,4 +76,5 @@ def _parse(kind: MessageType, data: bytes) -> Message:
     try:
         return kind.FromString(data)
     except DecodeError:
-        raise GrpcError(StatusCode.INVALID_ARGUMENT, "request is not a message of the method's type") from None
+        # The status that the table of https://grpc.github.io/grpc/core/md_doc_statuscodes.html has for this.
+        raise GrpcError(StatusCode.INTERNAL, "request is not a message of the method's type") from None

@@ -7,6 +7,7 @@ from typing import Final, Protocol, final
 
 import attrs
 
+from exchanger.grpc.call import Call
 from exchanger.grpc.limits import CONNECTION_WINDOW
 
 _MAX_TARGET: Final = 2**30
@@ -39,11 +40,17 @@ class ReceiveWindow:
     def __attrs_post_init__(self) -> None:
         self._http.set_local_window_size(self._target)
 
-    def give_back(self, amount: int, stream_id: int) -> None:
-        """Let the peer send ``amount`` bytes more that were counted as ``unread``."""
-        if amount:
-            self._http.acknowledge_received_data(amount, stream_id)
-            self.unread -= amount
+    def owe(self, call: Call, amount: int) -> None:
+        """``call`` has received ``amount`` bytes that nobody has read yet."""
+        call.owed += amount
+        self.unread += amount
+
+    def settle(self, call: Call) -> None:
+        """Give back everything that ``call`` received."""
+        owed, call.owed = call.owed, 0
+        if owed:
+            self.unread -= owed
+            self._http.acknowledge_received_data(owed, call.stream_id)
 
     def restore(self) -> bool:
         """Make up for what was lost, if that is much; return whether the connection can go on.

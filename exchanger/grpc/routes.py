@@ -1,4 +1,4 @@
-"""What can be called: a closed union of three kinds of route, and the table of a purerpc service.
+"""What can be called: a closed union of four kinds of route, and the table of a purerpc service.
 
 A service is taken by its shape alone, so that neither purerpc nor the HTTP/2 code it brings along is imported here.
 
@@ -30,6 +30,11 @@ class CallInfo:
             (name, value) for name, value in self._headers if not name.startswith((b":", b"grpc-")) and name not in (b"content-type", b"te")
         )
 
+    @property
+    def encoding(self) -> bytes:
+        """The ``grpc-encoding`` by which messages are compressed that are; empty when the caller named none."""
+        return next((value for name, value in self._headers if name == b"grpc-encoding"), b"")
+
 
 @final
 @attrs.frozen
@@ -44,10 +49,25 @@ class Pending:
 class Immediate:
     """The synchronous door for unary calls: serialised request message in, serialised response message out, or what to wait for.
 
-    The handler runs in the reader's turn, so it must not block. It refuses with ``GrpcError``; any other exception is a fault.
+    The handler runs in the reader's turn, so it must not block. It refuses with ``GrpcError``; any other exception is a fault, upon which
+    ``instead`` is answered, or INTERNAL where that is ``None``.
     """
 
     handler: Callable[[bytes, CallInfo], bytes | Pending]
+    instead: bytes | None = attrs.field(default=None, repr=False)
+
+
+@final
+@attrs.frozen
+class ImmediateStream:
+    """The synchronous door for bidirectional calls, message by message: as ``Immediate``, with ``None`` for a message without an answer.
+
+    Answers leave in the order of their messages. A message that has to wait holds up the later ones of its call, and nothing else. The call
+    ends with OK when the peer has sent its last message and all are answered.
+    """
+
+    handler: Callable[[bytes, CallInfo], bytes | Pending | None]
+    instead: bytes | None = attrs.field(default=None, repr=False)
 
 
 class Message(Protocol):
@@ -95,7 +115,7 @@ class StreamMethod:
     streaming: Streaming
 
 
-Route = Immediate | UnaryMethod | StreamMethod
+Route = Immediate | ImmediateStream | UnaryMethod | StreamMethod
 Routes = Mapping[bytes, Route]
 
 

@@ -12,6 +12,7 @@ from typing import Final, final
 import attrs
 import trio
 
+from exchanger.grpc.budget import Budget
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.handshake_log import HandshakeLog
 from exchanger.grpc.limits import ConnectionLimits
@@ -77,6 +78,7 @@ class GrpcServer:
     _reactor: Reactor = attrs.field(factory=Reactor, init=False)
     _handshakes: HandshakeLog = attrs.field(init=False)
     _rotation: Rotation | None = attrs.field(default=None, init=False)
+    _budget: Budget = attrs.field(factory=Budget, init=False)
     _sessions: dict[Session, Connection] = attrs.field(factory=dict, init=False)
     _accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _running: bool = attrs.field(default=False, init=False)
@@ -191,7 +193,7 @@ class GrpcServer:
                 except OSError:  # it broke already
                     connected.close()
                     continue
-                connection = Connection(self._routes, self._settings.limits)
+                connection = Connection(self._routes, self._settings.limits, budget=self._budget)
                 session = Session(transport, connection, self._reactor, self._on_fault)
                 self._sessions[session] = connection
                 nursery.start_soon(self._serve, session, transport)

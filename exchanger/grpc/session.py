@@ -1,27 +1,21 @@
-"""One connection in Trio: joins its transport, its protocol machine and the tasks of its calls.
+"""One connection in Trio: joins its transport, its protocol machine and the dispatcher of its calls.
 
-What arrives is decided in the reactor's turn, with one send for everything that a batch brought. A task exists only for a call that has
-to wait, and its cancel scope sits in a table under the call's stream, so that a reset, a lost connection, the deadline and the drain all
-end it.
+What arrives is decided in the reactor's turn, with one send for everything that a batch brought.
 
 Must not know: HTTP/2 frames, listeners, or what a method does.
 """
 
-import functools
 import math
-from collections.abc import Awaitable, Callable
-from typing import Final, assert_never, final
+from collections.abc import Callable
+from typing import Final, final
 
 import attrs
 import trio
 
-from exchanger.grpc.call import Arrived, Call, Event
 from exchanger.grpc.connection import Connection
-from exchanger.grpc.methods import run_stream, run_unary
+from exchanger.grpc.dispatcher import Dispatcher
 from exchanger.grpc.reactor import READ, WRITE, Reactor
-from exchanger.grpc.routes import Immediate, Pending, StreamMethod, UnaryMethod
 from exchanger.grpc.statistics import SessionStatistics
-from exchanger.grpc.status import GrpcError, StatusCode
 from exchanger.grpc.transport import StreamEndedError, Transport
 
 _PREFACE_TIMEOUT: Final = 10.0
@@ -34,9 +28,6 @@ _STALL_TIMEOUT: Final = 20.0
 _LINGER_TIMEOUT: Final = 1.0
 """Seconds for a peer to read the last bytes and to close; closing with unread input would destroy what is still on its way to it."""
 
-_EVENTS_PER_TURN: Final = 64
-"""Calls decided for one connection before the others have their turn: about 1 ms."""
-
 
 @final
 @attrs.define(eq=False)
@@ -47,19 +38,18 @@ class Session:
     _connection: Connection
     _reactor: Reactor
     _on_fault: Callable[[BaseException], None]
-    _nursery: trio.Nursery = attrs.field(init=False)
+    _calls: Dispatcher = attrs.field(init=False)
     _watchdog: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _preface_deadline: float = attrs.field(default=math.inf, init=False)
+    _alarm: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _alarm_at: float = attrs.field(default=math.inf, init=False)
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _scopes: dict[int, trio.CancelScope] = attrs.field(factory=dict, init=False)
-    _readers: dict[int, trio.Event] = attrs.field(factory=dict, init=False)
-    _senders: dict[int, trio.Event] = attrs.field(factory=dict, init=False)
-    _todo: list[Event] = attrs.field(factory=list, init=False)
     _over: bool = attrs.field(default=False, init=False)
     _established: bool = attrs.field(default=False, init=False)
-    _blocked: bool = attrs.field(default=False, init=False)
     _lingering: bool = attrs.field(default=False, init=False)
-    _flush_due: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._calls = Dispatcher(self._connection, self._on_fault, self._flush, lambda: self._reactor.later(self))
 
     async def run(self) -> None:
         """Serve until the connection has ended, and every task of it."""
@@ -67,15 +57,26 @@ class Session:
             return
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+                self._calls.nursery = nursery
                 self._watchdog.deadline = self._preface_deadline = trio.current_time() + _PREFACE_TIMEOUT
                 self._reactor.watch(self, READ)
                 self._flush()
                 with self._watchdog:
-                    await self._ended.wait()
+                    await self._watch_arrivals()
                 nursery.cancel_scope.cancel()
         finally:
             self._lose()
+
+    async def _watch_arrivals(self) -> None:
+        """Wait for the end, and meanwhile end the calls whose requests do not arrive in time."""
+        while not self._over:
+            self._alarm_at = self._connection.next_due
+            with trio.CancelScope(deadline=self._alarm_at) as self._alarm:
+                await self._ended.wait()
+            if not self._over:
+                self._connection.expire(trio.current_time())
+                self._decide_new()
+                self._flush()
 
     def begin_drain(self) -> None:
         """Let running calls finish, and then close; the peer is told."""
@@ -90,13 +91,13 @@ class Session:
     def terminate(self) -> None:
         """Refuse what still runs, and close."""
         self._connection.terminate()
-        self._decide(self._connection.events())
+        self._decide_new()
         self._flush()
         self._watchdog.deadline = trio.current_time() + _LINGER_TIMEOUT
 
     def statistics(self) -> SessionStatistics:
         """Return what is going on now."""
-        return SessionStatistics(self._connection.statistics(), len(self._scopes), self._blocked)
+        return SessionStatistics(self._connection.statistics(), self._calls.tasks, self._calls.blocked)
 
     # The reactor's side.
 
@@ -111,7 +112,7 @@ class Session:
         try:
             if mask & WRITE:
                 self._on_writable()
-            elif not self._todo:  # what came before goes first
+            elif not self._calls.unfinished:  # what came before goes first
                 return self._on_readable(now)
         except OSError:
             self._lose()
@@ -123,8 +124,7 @@ class Session:
         """Decide more of the calls that came in one batch; see ``Participant``."""
         del now
         try:
-            todo, self._todo = self._todo, []
-            work = self._decide(todo)
+            work = self._calls.resume()
             self._flush()
         except Exception as fault:  # noqa: BLE001 - as above
             self._break_down(fault)
@@ -150,7 +150,9 @@ class Session:
             if not self._established and connection.established:
                 self._established = True
                 self._watchdog.deadline = self._preface_deadline = math.inf
-            work = self._decide(connection.events())
+            if connection.next_due < self._alarm_at:  # later ones are looked at when the alarm goes off
+                self._alarm.deadline = self._alarm_at = connection.next_due
+            work = self._calls.decide(connection.events())
             self._flush()
             return 1 + work + len(data) // 512 + self._transport.surcharge
         return 1
@@ -158,32 +160,32 @@ class Session:
     def _on_writable(self) -> None:
         self._await_reader()
         if self._transport.flush():
-            self._blocked = False
+            self._calls.blocked = False
             self._reactor.change(self, READ)
             self._watchdog.deadline = self._preface_deadline
             self._flush()
 
     def _flush(self) -> None:
         """Send what there is to send, unless earlier bytes are still waiting: order is kept, and nothing is read meanwhile."""
-        if self._blocked or self._over:
+        if self._calls.blocked or self._over:
             return
         connection = self._connection
         data = connection.data_to_send()
         try:
             if (data or self._transport.unsent) and not self._transport.send(data):
-                self._blocked = True
+                self._calls.blocked = True
                 self._reactor.change(self, WRITE)
                 self._await_reader()
             if events := connection.events():  # not new calls, but the end of old ones
-                self._decide(events)
-            if connection.closed and not self._blocked and not self._lingering:
+                self._calls.decide(events)
+            if connection.closed and not self._calls.blocked and not self._lingering:
                 self._lingering = True
                 self._watchdog.deadline = trio.current_time() + _LINGER_TIMEOUT
                 self._transport.finish()
         except OSError:
             self._lose()
-        if self._senders:
-            self._wake_senders()
+        if self._calls.waiting_for_room:
+            self._calls.wake_senders()
 
     def _await_reader(self) -> None:
         self._watchdog.deadline = min(trio.current_time() + _STALL_TIMEOUT, self._preface_deadline)
@@ -195,118 +197,13 @@ class Session:
         self._over = True
         self._ended.set()
         self._connection.lose()
-        self._decide(self._connection.events())
+        self._decide_new()
         self._reactor.forget(self)
         self._transport.close()
+
+    def _decide_new(self) -> None:
+        self._calls.decide(self._connection.events())
 
     def _break_down(self, fault: Exception) -> None:
         self._on_fault(fault)
         self._lose()
-
-    # The calls.
-
-    def _decide(self, events: list[Event]) -> int:
-        if len(events) > _EVENTS_PER_TURN:
-            self._todo += events[_EVENTS_PER_TURN:]
-            events = events[:_EVENTS_PER_TURN]
-            self._reactor.later(self)
-        for event in events:
-            if type(event) is Call:
-                if event.open:
-                    self._begin(event)
-            elif type(event) is Arrived:
-                if (reader := self._readers.pop(event.call.stream_id, None)) is not None:
-                    reader.set()
-            elif (scope := self._scopes.get(event.call.stream_id)) is not None:
-                scope.cancel()
-        return len(events)
-
-    def _begin(self, call: Call) -> None:
-        route = call.route
-        if type(route) is Immediate:
-            try:
-                answer = route.handler(call.message or b"", call.info)
-                if type(answer) is bytes:
-                    self._connection.respond(call, answer)
-                else:
-                    self._wait_for(call, answer)
-            except GrpcError as error:
-                self._connection.refuse(call, error)
-            except Exception as fault:  # noqa: BLE001 - a handler's fault is one call's, whatever it is
-                self._fault(call, fault)
-        elif type(route) is UnaryMethod:
-            self._start(call, functools.partial(run_unary, route, call))
-        elif type(route) is StreamMethod:
-            self._start(call, functools.partial(run_stream, route, call, self))
-        else:
-            assert_never(route)
-
-    def _wait_for(self, call: Call, answer: object) -> None:
-        if not isinstance(answer, Pending):
-            raise TypeError("a handler returned neither bytes nor Pending")
-        self._start(call, answer.run)
-
-    def _start(self, call: Call, work: Callable[[], Awaitable[bytes | None]]) -> None:
-        scope = self._scopes[call.stream_id] = trio.CancelScope(deadline=call.info.deadline)
-        self._nursery.start_soon(self._run_call, call, scope, work)
-
-    async def _run_call(self, call: Call, scope: trio.CancelScope, work: Callable[[], Awaitable[bytes | None]]) -> None:
-        connection = self._connection
-        try:
-            if call.open:  # it may have been reset before this task came to run
-                with scope:
-                    message = await work()
-                    if message is None:
-                        connection.finish(call)
-                    else:
-                        connection.respond(call, message)
-                if scope.cancelled_caught:  # by the deadline: in any other case the call is over, and this does nothing
-                    connection.refuse(call, GrpcError(StatusCode.DEADLINE_EXCEEDED, "deadline exceeded"))
-        except GrpcError as error:
-            connection.refuse(call, error)
-        except Exception as fault:  # noqa: BLE001 - a method's fault is one call's, whatever it is
-            self._fault(call, fault)
-        finally:
-            del self._scopes[call.stream_id]
-        await self._flush_soon()
-
-    def _fault(self, call: Call, fault: Exception) -> None:
-        self._on_fault(fault)
-        self._connection.refuse(call, GrpcError(StatusCode.INTERNAL, "internal error"))
-
-    async def _flush_soon(self) -> None:
-        """Send after every task that is ready now has run: calls that shared an exchange end together, and need one send."""
-        if not self._flush_due:
-            self._flush_due = True
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            self._flush_due = False
-            self._flush()
-
-    # The line of a streaming call; see ``Line``.
-
-    async def receive_message(self, call: Call) -> bytes | None:
-        """Return the next request message, or ``None`` after the last one. The call's scope bounds the wait."""
-        await trio.lowlevel.checkpoint()
-        while (message := self._connection.take(call)) is None:
-            if call.ended or not call.open:
-                return None
-            await self._readers.setdefault(call.stream_id, trio.Event()).wait()
-        self._flush()  # taking a message may have opened the peer's window
-        return message
-
-    async def send_message(self, call: Call, message: bytes) -> None:
-        """Send a response message, and wait while too much is unsent. The call's scope bounds the wait."""
-        await trio.lowlevel.checkpoint_if_cancelled()  # the only way out of a method that waits for nothing else
-        self._connection.send(call, message)
-        await self._flush_soon()
-        while call.open and not self._has_room(call):
-            await self._senders.setdefault(call.stream_id, trio.Event()).wait()
-
-    def _has_room(self, call: Call) -> bool:
-        return not self._blocked and self._connection.has_room(call)
-
-    def _wake_senders(self) -> None:
-        if not self._blocked:
-            senders, self._senders = self._senders, {}
-            for sender in senders.values():
-                sender.set()

@@ -4,7 +4,10 @@ Must not know: HTTP/2, tasks, or any method.
 """
 
 import enum
-from typing import final
+from typing import Final, final
+
+_MESSAGE_CHARACTERS: Final = 500
+"""Characters of a message that are sent: 6 kB when each of them is four bytes long and escaped, and gRPC clients take 8 KiB of headers."""
 
 
 @enum.unique
@@ -43,8 +46,9 @@ class GrpcError(Exception):
 
 
 def encode_message(message: str) -> bytes:
-    """Return ``message`` as the value of ``grpc-message``: UTF-8, with all but printable ASCII percent-encoded, and ``%`` itself.
+    """Return the beginning of ``message`` as the value of ``grpc-message``: UTF-8, with all but printable ASCII percent-encoded, and ``%``.
 
     https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses
     """
-    return b"".join(bytes((byte,)) if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in message.encode("utf-8"))  # noqa: PLR2004 - the specification's ranges
+    text = message[:_MESSAGE_CHARACTERS].encode("utf-8", "replace")
+    return b"".join(bytes((byte,)) if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in text)  # noqa: PLR2004 - the specification's ranges

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import attrs
 import ngh2
 
+from exchanger.grpc.budget import Budget
 from exchanger.grpc.call import Call
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.limits import ConnectionLimits
@@ -178,7 +179,7 @@ class Pair:
         return (now.table.streams, now.table.held_bytes, now.unread_bytes) == (0, 0, 0)
 
 
-def pair(table: dict[bytes, Route] | None = None, limits: ConnectionLimits | None = None) -> Pair:
-    joined = Pair(Connection(routes() if table is None else table, limits or ConnectionLimits()))
+def pair(table: dict[bytes, Route] | None = None, limits: ConnectionLimits | None = None, budget: Budget | None = None) -> Pair:
+    joined = Pair(Connection(routes() if table is None else table, limits or ConnectionLimits(), budget=budget or Budget()))
     joined.exchange()
     return joined

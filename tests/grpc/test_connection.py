@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import ngh2
 import pytest
 
@@ -93,7 +95,8 @@ def test_equal_headers_at_another_time_have_another_deadline() -> None:
         (head(), framed(b"1")[:-1], StatusCode.INTERNAL),
         (head(), b"\0\0", StatusCode.INTERNAL),
         (head(), framed(b"1") + b"\0", StatusCode.INTERNAL),
-        (head(), framed(b"1", flag=1), StatusCode.UNIMPLEMENTED),
+        (head(), framed(b"1", flag=1), StatusCode.INTERNAL),
+        (head(ECHO, (b"grpc-encoding", b"gzip")), framed(b"1", flag=1), StatusCode.UNIMPLEMENTED),
         (head(), framed(b"1", flag=9), StatusCode.INTERNAL),
     ],
 )
@@ -111,9 +114,32 @@ def test_what_is_refused(headers: list[tuple[bytes, bytes]], body: bytes, status
 
 def test_plain_http_is_refused_as_http() -> None:
     joined = pair()
-    assert answer_of(joined, joined.peer.request(head(content_type=b"text/html"), b"x")).headers == {b":status": b"415"}
-    assert answer_of(joined, joined.peer.request(head(method=b"PUT"), b"x")).headers == {b":status": b"405", b"allow": b"POST"}
+    for headers, status in ((head(content_type=b"text/html"), b"415"), (head(method=b"PUT"), b"405")):
+        answer = answer_of(joined, joined.peer.request(headers, b"x"))
+        assert (answer.headers[b":status"], answer.headers[b"content-type"]) == (status, b"text/plain")
+        assert b"gRPC" in answer.body
+        assert int(answer.headers[b"content-length"]) == len(answer.body)
     assert answer_of(joined, joined.peer.call(b"next")).messages == [b"echo next"]
+    assert joined.at_rest()
+
+
+def test_the_answer_to_head_has_no_body() -> None:
+    joined = pair()
+    answer = answer_of(joined, joined.peer.request(head(method=b"HEAD")))
+    assert (answer.headers[b":status"], answer.body, answer.closed) == (b"405", b"", True)
+
+
+def test_plain_http_whose_answer_is_kept_back_is_reset_after_it() -> None:
+    joined = pair()
+    joined.peer.http.update_settings({ngh2.Setting.INITIAL_WINDOW_SIZE: 0})
+    joined.exchange()
+    stream = joined.peer.request(head(content_type=b"text/html"), b"x", end=False)
+    joined.exchange()
+    answer = joined.peer.answers[stream]
+    assert (len(answer.body), answer.closed) == (0, False)
+    joined.peer.http.update_settings({ngh2.Setting.INITIAL_WINDOW_SIZE: 1000})
+    joined.exchange()
+    assert (len(answer.body), answer.closed, answer.reset) == (75, True, ngh2.ErrorCode.NO_ERROR)
 
 
 def test_a_message_in_parts() -> None:
@@ -159,16 +185,30 @@ def test_five_mebibytes_are_refused_before_they_are_read() -> None:
     assert joined.at_rest()
 
 
-def test_incomplete_messages_are_bounded_together() -> None:
-    joined = pair(limits=ConnectionLimits(held_bytes=25_000))
-    streams = [joined.peer.request(head(), framed(bytes(20_000))[:10_000], end=False) for _ in range(3)]
+def test_messages_in_parts_are_bounded_together() -> None:
+    joined = pair(limits=ConnectionLimits(held_bytes=20_000))
+    streams = [joined.peer.request(head(), framed(bytes(10_000))[:10_000], end=False) for _ in range(3)]
     joined.exchange()
     assert [joined.peer.answers[stream].status for stream in streams] == [None, None, StatusCode.RESOURCE_EXHAUSTED]
     assert joined.connection.statistics().table.held_bytes == 20_000
     for stream in streams[:2]:
-        joined.peer.http.send_data(stream, bytes(10_005), end_stream=True)
+        joined.peer.http.send_data(stream, bytes(5), end_stream=True)
     joined.serve()
     assert [joined.peer.answers[stream].status for stream in streams[:2]] == [0, 0]
+    assert joined.at_rest()
+
+
+def test_a_message_that_came_in_parts_is_held_until_its_call_is_over() -> None:
+    joined = pair(limits=ConnectionLimits(held_bytes=25_000))
+    for _ in range(2):
+        joined.peer.call(bytes(20_000))  # more than a frame
+    joined.exchange()
+    assert [call.open for call in joined.calls] == [True]
+    assert joined.connection.statistics().table.held_bytes == 20_000
+    joined.connection.respond(joined.calls[0], b"")
+    assert joined.connection.statistics().table.held_bytes == 0
+    joined.exchange()
+    assert [answer.status for answer in joined.peer.answers.values()] == [0, StatusCode.RESOURCE_EXHAUSTED]
     assert joined.at_rest()
 
 
@@ -302,6 +342,50 @@ class TestStreams:
         joined.exchange()
         assert joined.connection.take(call) == bytes(1024 * 1024)
 
+    def test_unread_messages_are_held(self) -> None:
+        """A message is let go by whoever reads it, so that a slow reader does not pile them up."""
+        joined = pair(table(), ConnectionLimits(held_bytes=1_000_000, message_bytes=400_000))
+        calls = [streaming_call(joined) for _ in range(3)]
+        for stream, _ in calls:
+            joined.peer.http.send_data(stream, framed(bytes(400_000)))
+            joined.exchange()
+        assert [joined.peer.answers[stream].status for stream, _ in calls] == [None, None, StatusCode.RESOURCE_EXHAUSTED]
+        assert joined.connection.statistics().table.held_bytes == 800_128
+        for _, call in calls[:2]:
+            assert joined.connection.take(call) == bytes(400_000)
+        assert joined.connection.statistics().table.held_bytes == 0
+
+    @pytest.mark.parametrize("end", [Connection.lose, Connection.terminate, lambda connection: connection.receive(bytes(99), 0.0)])
+    def test_nothing_is_read_from_a_connection_that_is_over(self, end: Callable[[Connection], None]) -> None:
+        joined = pair(table())
+        stream, call = streaming_call(joined)
+        joined.peer.http.send_data(stream, framed(b"unread"))
+        joined.exchange()
+        end(joined.connection)
+        joined.connection.data_to_send()
+        assert joined.connection.closed
+        assert joined.connection.take(call) is None
+        assert not call.open
+
+    @pytest.mark.parametrize("bad", [b"\1\0\0\x00\0\0\0\0\1", b"\0\0\4\x08\0\0\0\0\1\0\0\0\0", b"\0\0\1\0\x08\0\0\0\1\xff"])
+    def test_what_is_done_while_the_codec_is_at_its_end_is_done_for_nobody(self, bad: bytes) -> None:
+        """Calls of a batch are decided after it was read, and its last frame may have been the connection's last."""
+        joined = pair(table())
+        stream, call = streaming_call(joined)
+        unary = joined.peer.call(b"x")
+        data = joined.peer.send()
+        joined.peer.http.send_data(stream, framed(b"1") + framed(b"2"))
+        joined.to_server(data + joined.peer.send() + bad)
+        joined.connection.take(call)
+        joined.connection.take(call)
+        joined.connection.send(call, b"x")
+        joined.connection.refuse(call, GrpcError(StatusCode.ABORTED))
+        joined.connection.respond(joined.calls[-1], b"x")
+        joined.to_peer()
+        assert joined.connection.closed
+        assert joined.at_rest()
+        assert joined.peer.goaways[-1][0] == unary
+
     def test_a_broken_stream_is_aborted(self) -> None:
         joined = pair(table())
         stream, call = streaming_call(joined)
@@ -309,7 +393,7 @@ class TestStreams:
         joined.exchange()
         assert joined.aborted == [call]
         assert joined.connection.take(call) is None
-        assert joined.peer.answers[stream].status == StatusCode.UNIMPLEMENTED
+        assert joined.peer.answers[stream].status == StatusCode.INTERNAL
         assert joined.at_rest()
 
     def test_answers_that_nobody_reads_are_bounded(self) -> None:
@@ -342,7 +426,7 @@ def test_what_callers_send_does_not_show() -> None:
     joined.peer.call(b"hunter2", ECHO, (b"authorization", b"hunter2"))
     joined.peer.request(head(STREAM), framed(b"hunter2") + framed(b"hunter2")[:11], end=False)
     joined.exchange()
-    assert joined.connection.statistics().table.held_bytes == 11
+    assert joined.connection.statistics().table.held_bytes == 7 + 64 + 11
     assert "hunter2" not in repr(joined.connection)
     assert "hunter2" not in repr(joined.calls)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.grpc.framing import Deframer, frame
+from exchanger.grpc.framing import CompressedMessage, Deframer, frame, goaway
 from exchanger.grpc.status import GrpcError, StatusCode
 
 
@@ -22,7 +22,6 @@ def test_messages_come_out_as_they_complete() -> None:
 @pytest.mark.parametrize(
     ("prefix", "status"),
     [
-        (b"\1\0\0\0\1", StatusCode.UNIMPLEMENTED),
         (b"\2\0\0\0\1", StatusCode.INTERNAL),
         (b"\0\0\0\0\x65", StatusCode.RESOURCE_EXHAUSTED),
         (b"\0\xff\xff\xff\xff", StatusCode.RESOURCE_EXHAUSTED),
@@ -37,5 +36,23 @@ def test_a_bad_prefix_is_refused_as_soon_as_it_is_there(prefix: bytes, status: S
     assert deframer.held == 0
 
 
+def test_a_compressed_message_is_told_from_a_bad_prefix() -> None:
+    deframer = Deframer(100)
+    with pytest.raises(CompressedMessage):
+        deframer.feed(b"\1\0\0\0\1x")
+    assert deframer.held == 0
+
+
+@pytest.mark.parametrize("flag", range(2, 256))
+def test_flags_without_a_meaning(flag: int) -> None:
+    with pytest.raises(GrpcError) as caught:
+        Deframer(100).feed(bytes((flag, 0, 0, 0, 0)))
+    assert caught.value.status is StatusCode.INTERNAL
+
+
 def test_the_limit_itself_is_allowed() -> None:
     assert Deframer(3).feed(frame(b"abc")) == [b"abc"]
+
+
+def test_goaway() -> None:
+    assert goaway(0x01020304, 11) == b"\0\0\x08\7\0\0\0\0\0\1\2\3\4\0\0\0\x0b"

@@ -5,10 +5,12 @@ import itertools
 import attrs
 from hypothesis import strategies as st
 
-from exchanger.grpc.routes import Immediate, Route, Streaming, StreamMethod
-from tests.grpc.peer import ECHO, Pair, echo, framed, head, pair
+from exchanger.grpc.routes import Immediate, ImmediateStream, Route, Streaming, StreamMethod
+from tests.grpc.peer import ECHO, Pair, Peer, echo, framed, head, pair
 
 STREAM = b"/test.Echo/Stream"
+LISTEN = b"/test.Echo/Listen"
+CHAT = b"/test.Echo/Chat"
 
 
 class Bytes:
@@ -22,17 +24,24 @@ class Bytes:
         raise AssertionError
 
 
-TABLE: dict[bytes, Route] = {ECHO: Immediate(echo), STREAM: StreamMethod(lambda _a, _c: None, Bytes, Streaming.STREAM_STREAM)}
+TABLE: dict[bytes, Route] = {
+    ECHO: Immediate(echo),
+    STREAM: StreamMethod(lambda _a, _c: None, Bytes, Streaming.STREAM_STREAM),
+    LISTEN: StreamMethod(lambda _a, _c: None, Bytes, Streaming.UNARY_STREAM),
+    CHAT: ImmediateStream(lambda message, _c: message),
+}
 
 
 @attrs.frozen
 class Request:
-    """One request: its body goes out in pieces, between those of others."""
+    """One request: its body goes out in pieces, between those of others, and ``end`` says what comes after the last one."""
 
     path: bytes
     pieces: tuple[bytes, ...]
     timeout: bytes | None
-    reset: bool
+    end: str
+    aside: str = ""
+    """What the client says of the connection, after each piece."""
 
 
 def _cut(data: bytes, places: list[int]) -> tuple[bytes, ...]:
@@ -49,16 +58,38 @@ bodies = st.one_of(
     messages.map(lambda message: framed(message, flag=1)),
 )
 
+ENDS = ("end", "end", "trailers", "reset", "nothing")
+
 requests = st.builds(
     Request,
-    path=st.sampled_from([ECHO, ECHO, STREAM, b"/test.Echo/Unknown"]),
+    path=st.sampled_from([ECHO, ECHO, STREAM, LISTEN, CHAT, b"/test.Echo/Unknown"]),
     pieces=st.builds(_cut, bodies, st.lists(st.integers(0, 1000), max_size=3)),
     timeout=st.sampled_from([None, b"200m", b"bad"]),
-    reset=st.booleans(),
+    end=st.sampled_from(ENDS),
+    aside=st.sampled_from(["", "", "ping", "settings"]),
 )
 
+answered_requests = requests.filter(lambda request: request.end != "reset" and request.aside != "settings")
+"""Requests whose answers can be understood by a peer that did not send them itself."""
 
-def conversation(wanted: list[Request], *, resets: bool = True) -> bytes:
+
+def _conclude(peer: Peer, stream: int, end: str) -> None:
+    if end == "reset":
+        peer.http.reset_stream(stream)
+    elif end == "trailers":
+        peer.http.send_trailers(stream, [(b"x-trailer", b"1")])
+    elif end == "end":
+        peer.http.end_stream(stream)
+
+
+def _digress(peer: Peer, aside: str) -> None:
+    if aside == "ping":
+        peer.http.ping(b"12345678")
+    elif aside == "settings":
+        peer.http.update_settings({4: 65_535})
+
+
+def conversation(wanted: list[Request]) -> bytes:
     """Return all bytes that a client sends for ``wanted``, interleaved piece by piece."""
     peer = pair(TABLE).peer
     streams = []
@@ -69,17 +100,21 @@ def conversation(wanted: list[Request], *, resets: bool = True) -> bytes:
         sent += peer.send()
     for turn in range(max((len(request.pieces) for request in wanted), default=0)):
         for stream, request in zip(streams, wanted, strict=True):
-            last = turn == len(request.pieces) - 1
             if turn < len(request.pieces):
-                peer.http.send_data(stream, request.pieces[turn], end_stream=last and not (resets and request.reset))
+                whole = turn == len(request.pieces) - 1
+                peer.http.send_data(stream, request.pieces[turn], end_stream=whole and request.end == "end")
                 sent += peer.send()
-            if last and resets and request.reset:
-                peer.http.reset_stream(stream)
+                if whole and request.end != "end":
+                    _conclude(peer, stream, request.end)
+                    sent += peer.send()
+                _digress(peer, request.aside)
                 sent += peer.send()
     return sent
 
 
 conversations = st.lists(requests, min_size=1, max_size=6)
+
+answered_conversations = st.lists(answered_requests, min_size=1, max_size=6)
 
 cuts = st.lists(st.integers(0, 100_000), max_size=8)
 
@@ -108,14 +143,37 @@ class Damage:
                 return data[:at] + data[at + len(self.data) :]
             case "repeat":
                 return data[:at] + data[max(0, at - 64) : at] + data[at:]
-            case _:
+            case "cut":
                 return data[:at]
+            case _:
+                return self._to_frames(split(data))
+
+    def _to_frames(self, found: list[bytes]) -> bytes:
+        one, other = self.place % len(found), self.data[0] % len(found)
+        match self.kind:
+            case "swap frames":
+                found[one], found[other] = found[other], found[one]
+            case "repeat a frame":
+                found.insert(other, found[one])
+            case "lose a frame":
+                del found[one]
+        return b"".join(found)
+
+
+def split(data: bytes) -> list[bytes]:
+    """Return the frames of ``data``, the last of which may be a part of one."""
+    found, start = [], 0
+    while start < len(data):
+        end = start + 9 + int.from_bytes(data[start : start + 3], "big")
+        found.append(data[start:end])
+        start = end
+    return found or [b""]
 
 
 damages = st.lists(
     st.builds(
         Damage,
-        st.sampled_from(["flip", "flip", "insert", "delete", "repeat", "cut"]),
+        st.sampled_from(["flip", "flip", "insert", "delete", "repeat", "cut", "swap frames", "repeat a frame", "lose a frame"]),
         st.integers(0, 100_000),
         st.binary(min_size=1, max_size=20),
     ),
@@ -128,7 +186,7 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
 
 
-_REQUEST = conversation([Request(ECHO, (), None, reset=False)])[9:]
+_REQUEST = conversation([Request(ECHO, (), None, "nothing")])[9:]
 """The header block of a valid request, for frames that are made by hand."""
 
 frames = st.builds(

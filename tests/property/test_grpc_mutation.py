@@ -1,21 +1,48 @@
 """Law: whatever a peer sends ends in an answer, a reset stream or a closed connection: never in an exception, nor in a task that stays."""
 
+from collections.abc import AsyncIterator
+
+import attrs
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from exchanger.grpc.call import Call
-from exchanger.grpc.routes import CallInfo, Immediate, Pending
+from exchanger.grpc.connection import Connection
+from exchanger.grpc.limits import ConnectionLimits
+from exchanger.grpc.routes import CallInfo, Immediate, ImmediateStream, Pending, Route, Streaming, StreamMethod
 from tests.grpc.peer import ECHO
 from tests.grpc.serving import serving
-from tests.property.strategies_grpc import Damage, Request, chunks, conversation, conversations, cuts, damages, frames, fresh
+from tests.property.strategies_grpc import (
+    CHAT,
+    LISTEN,
+    STREAM,
+    Damage,
+    Request,
+    chunks,
+    conversation,
+    conversations,
+    cuts,
+    damages,
+    frames,
+    fresh,
+)
+
+LIMITS = ConnectionLimits()
 
 
 def damaged(data: bytes, harm: list[Damage]) -> bytes:
     for damage in harm:
         data = damage.apply(data)
     return data
+
+
+def assert_remembered(connection: Connection) -> None:
+    """Whatever is incomplete will be ended when its time has come, and is looked at early enough."""
+    for call in connection._table.calls.values():
+        if call.open and not call.ended and (call.messages is None or call.partial):
+            assert connection.next_due <= call.due <= LIMITS.arrival_seconds
 
 
 def survive(parts: tuple[bytes, ...]) -> None:
@@ -28,6 +55,7 @@ def survive(parts: tuple[bytes, ...]) -> None:
             connection.respond(call, b"answer")
         connection.data_to_send()
         joined.events()
+        assert_remembered(connection)
     started = joined.calls
     answered = [call for call in started[::2] if call not in joined.aborted]
     connection.lose()
@@ -50,7 +78,21 @@ def test_any_frames(sent: list[bytes], places: list[int]) -> None:
     survive(chunks(b"".join(sent), places))
 
 
-def later(message: bytes, _call: CallInfo) -> bytes | Pending:
+@attrs.frozen
+class Text:
+    """A message that is its own wire format."""
+
+    data: bytes
+
+    @staticmethod
+    def FromString(data: bytes) -> "Text":  # noqa: N802 - protobuf's name
+        return Text(data)
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
+        return self.data
+
+
+def later(message: bytes, _call: CallInfo) -> Pending:
     async def run() -> bytes:
         await trio.sleep(len(message) % 3)
         return message
@@ -58,8 +100,32 @@ def later(message: bytes, _call: CallInfo) -> bytes | Pending:
     return Pending(run)
 
 
+def sometimes_later(message: bytes, call: CallInfo) -> bytes | Pending | None:
+    return (message, later(message, call), None)[len(message) % 3]
+
+
+async def answer_each(argument: AsyncIterator[Text], _call: CallInfo) -> AsyncIterator[Text]:
+    async for message in argument:
+        await trio.sleep(0.1)
+        yield message
+
+
+async def listen(_argument: Text, _call: CallInfo) -> AsyncIterator[Text]:
+    while True:
+        yield Text(b"tick")
+        await trio.sleep(5)
+
+
+SERVED: dict[bytes, Route] = {
+    ECHO: Immediate(later),
+    STREAM: StreamMethod(answer_each, Text, Streaming.STREAM_STREAM),
+    LISTEN: StreamMethod(listen, Text, Streaming.UNARY_STREAM),
+    CHAT: ImmediateStream(sometimes_later),
+}
+
+
 async def serve_damaged(parts: tuple[bytes, ...]) -> None:
-    async with serving({ECHO: Immediate(later)}) as served:
+    async with serving(SERVED) as served:
         client, witness = await served.connect(), await served.connect()
         for part in parts:
             client.send(part)
@@ -71,14 +137,20 @@ async def serve_damaged(parts: tuple[bytes, ...]) -> None:
         assert served.faults == []
 
 
-@settings(max_examples=40)
+@settings(max_examples=60)
 @given(conversations, damages, cuts)
 def test_no_task_stays(wanted: list[Request], harm: list[Damage], places: list[int]) -> None:
     trio.run(serve_damaged, chunks(damaged(conversation(wanted), harm), places), clock=MockClock())
 
 
+@settings(max_examples=30)
+@given(st.lists(frames, max_size=20), cuts)
+def test_no_task_stays_after_any_frames(sent: list[bytes], places: list[int]) -> None:
+    trio.run(serve_damaged, chunks(b"".join(sent), places), clock=MockClock())
+
+
 def test_the_witness_of_these_laws() -> None:
     """The same machinery without damage does start calls, so that the laws above speak of something."""
     joined = fresh()
-    joined.connection.receive(conversation([Request(ECHO, (b"\0\0\0\0\0",), None, reset=False)]), 0.0)
+    joined.connection.receive(conversation([Request(ECHO, (b"\0\0\0\0\0",), None, "end")]), 0.0)
     assert [type(event) for event in joined.connection.events()] == [Call]

@@ -1,0 +1,256 @@
+"""The calls of one session: decided at once where their route can, run in a task where it cannot.
+
+A task exists only for a call that has to wait. Its cancel scope sits in a table under the call's stream, so that a reset, a lost
+connection, the deadline and the drain all end it.
+
+Must not know: HTTP/2 frames, transports, or what a method does.
+"""
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Final, assert_never, final
+
+import attrs
+import trio
+
+from exchanger.grpc.call import Arrived, Call, Event
+from exchanger.grpc.connection import Connection
+from exchanger.grpc.methods import run_stream, run_unary
+from exchanger.grpc.routes import Immediate, ImmediateStream, Pending, StreamMethod, UnaryMethod
+from exchanger.grpc.status import GrpcError, StatusCode
+
+_WORK_PER_TURN: Final = 64
+"""Calls decided, and messages of streams answered, for one connection before the others have their turn: about 1 ms."""
+
+
+@final
+@attrs.define(eq=False)
+class Dispatcher:
+    """Takes the events of ``connection``; ``flush`` sends what came of them, ``later`` asks for a call of ``resume``.
+
+    ``blocked`` is set by its owner while nothing can be sent. Exceptions that methods should not raise go to ``on_fault``.
+    """
+
+    _connection: Connection
+    _on_fault: Callable[[BaseException], None]
+    _flush: Callable[[], None]
+    _later: Callable[[], None]
+    nursery: trio.Nursery = attrs.field(init=False)
+    blocked: bool = attrs.field(default=False, init=False)
+    _scopes: dict[int, trio.CancelScope] = attrs.field(factory=dict, init=False)
+    _readers: dict[int, trio.Event] = attrs.field(factory=dict, init=False)
+    _senders: dict[int, trio.Event] = attrs.field(factory=dict, init=False)
+    _stalled: list[Call] = attrs.field(factory=list, init=False)
+    _todo: list[Event] = attrs.field(factory=list, init=False)
+    _flush_due: bool = attrs.field(default=False, init=False)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether events were left for ``resume``, which go before any new ones."""
+        return bool(self._todo)
+
+    @property
+    def waiting_for_room(self) -> bool:
+        """Whether anybody would send more if there were room."""
+        return bool(self._senders or self._stalled)
+
+    @property
+    def tasks(self) -> int:
+        """Calls that run in tasks now."""
+        return len(self._scopes)
+
+    def resume(self) -> int:
+        """Go on with what was left; return the number of calls that were decided."""
+        todo, self._todo = self._todo, []
+        return self.decide(todo)
+
+    def decide(self, events: list[Event]) -> int:
+        """Take ``events``, a bounded number of them now; return the work that was done, in calls and messages."""
+        work = 0
+        for index, event in enumerate(events):
+            if work >= _WORK_PER_TURN:
+                self._leave(events[index:])
+                break
+            work += 1
+            if type(event) is Call:
+                if event.open:
+                    self._begin(event)
+            elif type(event) is Arrived:
+                work += self._on_arrived(event.call)
+            elif (scope := self._scopes.get(event.call.stream_id)) is not None:
+                scope.cancel()
+        return work
+
+    def wake_senders(self) -> None:
+        """Something was sent: whoever waited for room looks again."""
+        if self.blocked:
+            return
+        senders, self._senders = self._senders, {}
+        for sender in senders.values():
+            sender.set()
+        if self._stalled:
+            ready = [call for call in self._stalled if not call.open or self._has_room(call)]
+            self._stalled = [call for call in self._stalled if call not in ready]
+            if ready:
+                self._leave([Arrived(call) for call in ready])
+
+    def _leave(self, events: list[Event]) -> None:
+        self._todo += events
+        self._later()
+
+    def _begin(self, call: Call) -> None:
+        route = call.route
+        if type(route) is Immediate:
+            try:
+                answer = route.handler(call.message or b"", call.info)
+                if type(answer) is bytes:
+                    self._connection.respond(call, answer)
+                else:
+                    self._start(call, _pending(answer).run)
+            except GrpcError as error:
+                self._connection.refuse(call, error)
+            except Exception as fault:  # noqa: BLE001 - a handler's fault is one call's, whatever it is
+                self._fault(call, fault)
+        elif type(route) is ImmediateStream:
+            pass  # it goes on when a message has arrived
+        elif type(route) is UnaryMethod:
+            self._start(call, functools.partial(run_unary, route, call))
+        elif type(route) is StreamMethod:
+            self._start(call, functools.partial(run_stream, route, call, self))
+        else:
+            assert_never(route)
+
+    # Calls that run in tasks.
+
+    def _start(self, call: Call, work: Callable[[], Awaitable[bytes | None]]) -> None:
+        scope = self._scopes[call.stream_id] = trio.CancelScope(deadline=call.info.deadline)
+        self.nursery.start_soon(self._run, call, scope, work)
+
+    async def _run(self, call: Call, scope: trio.CancelScope, work: Callable[[], Awaitable[bytes | None]]) -> None:
+        connection = self._connection
+        try:
+            if call.open:  # it may have been reset before this task came to run
+                with scope:
+                    message = await work()
+                    if message is None:
+                        connection.finish(call)
+                    else:
+                        connection.respond(call, message)
+                self._check_deadline(call, scope)
+        except GrpcError as error:
+            connection.refuse(call, error)
+        except Exception as fault:  # noqa: BLE001 - a method's fault is one call's, whatever it is
+            self._fault(call, fault)
+        finally:
+            del self._scopes[call.stream_id]
+        await self._flush_soon()
+
+    def _check_deadline(self, call: Call, scope: trio.CancelScope) -> None:
+        if scope.cancelled_caught:  # by the deadline: in any other case the call is over, and this does nothing
+            self._connection.refuse(call, GrpcError(StatusCode.DEADLINE_EXCEEDED, "deadline exceeded"))
+
+    def _fault(self, call: Call, fault: Exception) -> None:
+        self._on_fault(fault)
+        instead = call.route.instead if isinstance(call.route, Immediate) else None
+        if instead is None:
+            self._connection.refuse(call, GrpcError(StatusCode.INTERNAL, "internal error"))
+        else:
+            self._connection.respond(call, instead)
+
+    async def _flush_soon(self) -> None:
+        """Send after every task that is ready now has run: calls that shared an exchange end together, and need one send."""
+        if not self._flush_due:
+            self._flush_due = True
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            self._flush_due = False
+            self._flush()
+
+    # Streams that are answered message by message, in the order in which the messages came.
+
+    def _on_arrived(self, call: Call) -> int:
+        if (reader := self._readers.pop(call.stream_id, None)) is not None:
+            reader.set()
+        elif type(call.route) is ImmediateStream and call.stream_id not in self._scopes:
+            return self._advance(call, call.route)
+        return 0
+
+    def _advance(self, call: Call, route: ImmediateStream) -> int:
+        """Answer what has arrived, up to the first message that has to wait; return the number of messages."""
+        connection = self._connection
+        for count in range(_WORK_PER_TURN):
+            if not call.open:
+                return count
+            if not self._has_room(call):
+                self._stalled.append(call)
+                return count
+            message = connection.take(call)
+            if message is None:
+                if call.ended:
+                    connection.finish(call)
+                return count
+            try:
+                answer = route.handler(message, call.info)
+                if type(answer) is bytes:
+                    connection.send(call, answer)
+                elif answer is not None:
+                    pending = _pending(answer)
+                    scope = self._scopes[call.stream_id] = trio.CancelScope(deadline=call.info.deadline)
+                    self.nursery.start_soon(self._run_answer, call, route, scope, pending)
+                    return count + 1
+            except GrpcError as error:
+                connection.refuse(call, error)
+            except Exception as fault:  # noqa: BLE001 - a handler's fault is one call's, whatever it is
+                self._stream_fault(call, route, fault)
+        self._leave([Arrived(call)])
+        return _WORK_PER_TURN
+
+    async def _run_answer(self, call: Call, route: ImmediateStream, scope: trio.CancelScope, pending: Pending) -> None:
+        try:
+            if call.open:
+                with scope:
+                    self._connection.send(call, await pending.run())
+                self._check_deadline(call, scope)
+        except GrpcError as error:
+            self._connection.refuse(call, error)
+        except Exception as fault:  # noqa: BLE001 - as above
+            self._stream_fault(call, route, fault)
+        finally:
+            del self._scopes[call.stream_id]
+        self._advance(call, route)  # what came meanwhile
+        await self._flush_soon()
+
+    def _stream_fault(self, call: Call, route: ImmediateStream, fault: Exception) -> None:
+        self._on_fault(fault)
+        if route.instead is None:
+            self._connection.refuse(call, GrpcError(StatusCode.INTERNAL, "internal error"))
+        else:
+            self._connection.send(call, route.instead)
+
+    # The line of a streaming call; see ``Line``.
+
+    async def receive_message(self, call: Call) -> bytes | None:
+        """Return the next request message, or ``None`` after the last one. The call's scope bounds the wait."""
+        await trio.lowlevel.checkpoint()
+        while (message := self._connection.take(call)) is None:
+            if call.ended or not call.open:
+                return None
+            await self._readers.setdefault(call.stream_id, trio.Event()).wait()
+        self._flush()  # taking a message may have opened the peer's window
+        return message
+
+    async def send_message(self, call: Call, message: bytes) -> None:
+        """Send a response message, and wait while too much is unsent. The call's scope bounds the wait."""
+        await trio.lowlevel.checkpoint_if_cancelled()  # the only way out of a method that waits for nothing else
+        self._connection.send(call, message)
+        await self._flush_soon()
+        while call.open and not self._has_room(call):
+            await self._senders.setdefault(call.stream_id, trio.Event()).wait()
+
+    def _has_room(self, call: Call) -> bool:
+        return not self.blocked and self._connection.has_room(call)
+
+
+def _pending(answer: object) -> Pending:
+    if not isinstance(answer, Pending):
+        raise TypeError("a handler returned neither bytes nor Pending")
+    return answer

@@ -1,0 +1,221 @@
+"""What ends a call ends its method at once: no time passes between what the peer did and the method's ``Cancelled``."""
+
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from exchanger.grpc.limits import ConnectionLimits
+from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route, Streaming, StreamMethod, UnaryMethod
+from exchanger.grpc.status import StatusCode
+from tests.grpc.peer import Header, framed, head, routes
+from tests.grpc.serving import Client, Served, serving
+
+
+@attrs.frozen
+class Text:
+    """A message that is its own wire format."""
+
+    data: bytes
+
+    @staticmethod
+    def FromString(data: bytes) -> "Text":  # noqa: N802 - protobuf's name
+        return Text(data)
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
+        return self.data
+
+
+@attrs.define(eq=False)
+class Methods:
+    """Methods of each kind that wait for something that does not come; ``seen`` has what ended them, and when."""
+
+    seen: list[tuple[str, float]] = attrs.field(factory=list)
+    waiting: int = 0
+
+    async def _watch(self, wait: Callable[[], Awaitable[object]]) -> None:
+        self.waiting += 1
+        try:
+            await wait()
+        except BaseException as error:
+            self.seen.append((type(error).__name__, trio.current_time()))
+            raise
+        finally:
+            self.waiting -= 1
+
+    def pending(self, _message: bytes, _call: CallInfo) -> Pending:
+        async def run() -> bytes:
+            await self._watch(trio.sleep_forever)
+            return b""
+
+        return Pending(run)
+
+    async def unary(self, message: Text, _call: CallInfo) -> Text:
+        await self._watch(trio.sleep_forever)
+        return message
+
+    async def listen(self, message: Text, _call: CallInfo) -> AsyncIterator[Text]:
+        yield message
+        await self._watch(trio.sleep_forever)
+
+    async def flood(self, message: Text, _call: CallInfo) -> AsyncIterator[Text]:
+        """Send until the peer takes no more, and wait there."""
+        self.waiting += 1
+        try:
+            while True:
+                yield Text(message.data * 1000)
+        except GeneratorExit:  # what cancelled it did so outside, where it was waiting to send
+            self.seen.append(("Cancelled", trio.current_time()))
+            raise
+        finally:
+            self.waiting -= 1
+
+    async def join(self, messages: AsyncIterator[Text], _call: CallInfo) -> Text:
+        await self._watch(self._read(messages))
+        return Text(b"")
+
+    async def echo(self, messages: AsyncIterator[Text], _call: CallInfo) -> AsyncIterator[Text]:
+        yield Text(b"hello")
+        await self._watch(self._read(messages))
+
+    @staticmethod
+    def _read(messages: AsyncIterator[Text]) -> Callable[[], Awaitable[object]]:
+        async def read() -> None:
+            async for _ in messages:
+                pass
+
+        return read
+
+    def table(self) -> dict[bytes, Route]:
+        return {
+            **routes(),
+            b"/test.Wait/Pending": Immediate(self.pending),
+            b"/test.Wait/Unary": UnaryMethod(self.unary, Text),
+            b"/test.Wait/Listen": StreamMethod(self.listen, Text, Streaming.UNARY_STREAM),
+            b"/test.Wait/Flood": StreamMethod(self.flood, Text, Streaming.UNARY_STREAM),
+            b"/test.Wait/Join": StreamMethod(self.join, Text, Streaming.STREAM_UNARY),
+            b"/test.Wait/Echo": StreamMethod(self.echo, Text, Streaming.STREAM_STREAM),
+        }
+
+
+PATHS = [b"/test.Wait/" + name for name in (b"Pending", b"Unary", b"Listen", b"Flood", b"Join", b"Echo")]
+CLIENT_STREAMS = {b"/test.Wait/Join", b"/test.Wait/Echo"}
+
+
+async def begin(served: Served, methods: Methods, path: bytes, *extra: Header) -> tuple[Client, int]:
+    """Start a call of a method, which waits then, on a connection of its own."""
+    client = await served.connect()
+    stream = client.peer.request(head(path, *extra), framed(b"x"), end=path not in CLIENT_STREAMS)
+    client.send()
+    await wait_all_tasks_blocked()
+    assert (methods.waiting, served.server.statistics().tasks) == (1, 1)
+    return client, stream
+
+
+def reset(client: Client, stream: int) -> None:
+    client.peer.http.reset_stream(stream)
+    client.send()
+
+
+def close(client: Client, _stream: int) -> None:
+    client.receive()  # with something unread, the close would be an abort
+    client.socket.close()
+
+
+def stop_sending(client: Client, _stream: int) -> None:
+    client.socket.shutdown(socket.SHUT_WR)
+
+
+def abort(client: Client, _stream: int) -> None:
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.socket.close()
+
+
+def violate(client: Client, _stream: int) -> None:
+    client.send(b"\0\0\4\3\0\0\0\0\0\0\0\0\0")  # RST_STREAM on stream 0
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("end", [reset, close, stop_sending, abort, violate])
+async def test_the_peer_ends_it(path: bytes, end: Callable[[Client, int], None], mock_clock: MockClock) -> None:
+    methods = Methods()
+    async with serving(methods.table()) as served:
+        other = await served.connect()
+        client, stream = await begin(served, methods, path)
+        mock_clock.jump(3.0)
+        end(client, stream)
+        await wait_all_tasks_blocked()
+        assert methods.seen == [("Cancelled", trio.current_time())]
+        assert served.at_rest()
+        assert served.faults == []
+        assert served.server.statistics().calls[StatusCode.CANCELLED] == 1
+        assert (await other.ask(b"next")).messages == [b"echo next"]
+        if end is reset:
+            assert (await client.ask(b"next")).messages == [b"echo next"]
+        else:
+            client.socket.close()
+            mock_clock.jump(2.0)  # a connection that we close waits a second for the peer to do so
+            await wait_all_tasks_blocked()
+            assert served.server.statistics().connections == 1
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_the_deadline_ends_it(path: bytes, mock_clock: MockClock) -> None:
+    methods = Methods()
+    async with serving(methods.table()) as served:
+        start = trio.current_time()
+        client, stream = await begin(served, methods, path, (b"grpc-timeout", b"200m"))
+        mock_clock.jump(0.199)
+        await wait_all_tasks_blocked()
+        assert methods.seen == []
+        mock_clock.jump(0.001)
+        await client.settle()
+        ((name, when),) = methods.seen
+        assert name == "Cancelled"
+        assert when - start == pytest.approx(0.2)
+        answer = client.peer.answers[stream]
+        assert (answer.status, answer.closed) == (StatusCode.DEADLINE_EXCEEDED, True)
+        assert served.at_rest()
+        assert (await client.ask(b"next")).messages == [b"echo next"]
+
+
+async def test_a_deadline_that_has_passed_already_ends_it_before_it_waits(mock_clock: MockClock) -> None:
+    methods = Methods()
+    async with serving(methods.table()) as served:
+        client = await served.connect()
+        _, answer = await client.start(b"/test.Wait/Pending", framed(b"x"), (b"grpc-timeout", b"0n"))
+        assert answer.status == StatusCode.DEADLINE_EXCEEDED
+        assert methods.waiting == 0
+
+
+async def test_each_stream_ends_its_own() -> None:
+    methods = Methods()
+    async with serving(methods.table(), limits=ConnectionLimits(concurrent_streams=100)) as served:
+        client = await served.connect()
+        streams = [client.peer.request(head(PATHS[0]), framed(b"x")) for _ in range(50)]
+        await client.settle()
+        for count, stream in enumerate(streams[::2], 1):
+            client.peer.http.reset_stream(stream)
+            await client.settle()
+            assert (methods.waiting, len(methods.seen)) == (50 - count, count)
+        assert (await client.ask(b"next")).messages == [b"echo next"]
+        assert methods.waiting == 25
+
+
+async def test_a_reset_that_waits_behind_undecided_calls_still_ends_them() -> None:
+    """More calls than are decided in one turn, and all of them reset in the same read."""
+    methods = Methods()
+    async with serving(methods.table()) as served:
+        client = await served.connect()
+        streams = [client.peer.request(head(PATHS[0]), framed(b"x")) for _ in range(200)]
+        data = client.peer.send()
+        for stream in streams:
+            client.peer.http.reset_stream(stream)
+        client.send(data + client.peer.send())
+        await client.settle()
+        assert methods.waiting == 0
+        assert served.at_rest()

@@ -1,0 +1,201 @@
+"""Each limit of a connection at its edge: what is at it passes, what is just beyond is refused, and the rest lives on where it can."""
+
+import ngh2
+import pytest
+
+from exchanger.grpc import limits
+from exchanger.grpc.connection import Connection
+from exchanger.grpc.limits import ConnectionLimits
+from exchanger.grpc.routes import Route
+from exchanger.grpc.status import StatusCode
+from tests.grpc.frames import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS, block, raw, request, word
+from tests.grpc.peer import ECHO, Header, Pair, framed, head, pair, routes
+from tests.grpc.test_connection import streaming_call, table
+
+CALM = ngh2.ErrorCode.ENHANCE_YOUR_CALM
+
+
+def fresh(own: ConnectionLimits | None = None, served: dict[bytes, Route] | None = None) -> Pair:
+    """Return a connection whose peer has acknowledged its settings, to be talked to in frames made by hand."""
+    return pair(served, own)
+
+
+def decided(joined: Pair, data: bytes) -> list[int]:
+    """Return the streams of the calls that ``data`` starts."""
+    joined.calls.clear()
+    joined.to_server(data)
+    return [call.stream_id for call in joined.calls]
+
+
+def lives(joined: Pair, stream: int = 1001) -> bool:
+    return decided(joined, request(stream, head(), framed(b""))) == [stream]
+
+
+def assert_ended(joined: Pair, code: int) -> None:
+    joined.to_peer()
+    assert joined.connection.closed
+    assert joined.peer.goaways[-1][1] == code
+    assert joined.at_rest()
+
+
+class TestStreams:
+    def test_at_the_limit(self) -> None:
+        joined = fresh(ConnectionLimits(concurrent_streams=3))
+        assert decided(joined, b"".join(request(stream, head(), framed(b"")) for stream in (1, 3, 5))) == [1, 3, 5]
+
+    def test_one_more_by_a_peer_that_knows_the_limit(self) -> None:
+        joined = fresh(ConnectionLimits(concurrent_streams=3))
+        joined.to_server(b"".join(request(stream, head(), framed(b"")) for stream in (1, 3, 5, 7)))
+        assert_ended(joined, ngh2.ErrorCode.PROTOCOL_ERROR)
+
+    def test_one_more_by_a_peer_that_does_not_know_it_yet(self) -> None:
+        joined = Pair(Connection(routes(), ConnectionLimits(concurrent_streams=3)))
+        preface = joined.peer.send()
+        assert decided(joined, preface + b"".join(request(stream, head(), framed(b"")) for stream in (1, 3, 5, 7))) == [1, 3, 5]
+        data = joined.connection.data_to_send()
+        assert raw(0x3, 0, 7, word(ngh2.ErrorCode.REFUSED_STREAM)) in data
+        joined.connection.respond(joined.calls[0], b"")
+        joined.connection.data_to_send()
+        assert lives(joined)
+
+    def test_the_default_is_a_thousand(self) -> None:
+        joined = fresh()
+        assert len(decided(joined, b"".join(request(stream, head(), framed(b"")) for stream in range(1, 2000, 2)))) == 1000
+        joined.to_server(request(2001, head(), framed(b"")))
+        assert_ended(joined, ngh2.ErrorCode.PROTOCOL_ERROR)
+
+
+class TestHeaders:
+    def of_size(self, size: int) -> list[Header]:
+        """Return request headers that count as ``size`` bytes: 32 more for each than they have (RFC 9113 section 6.5.2)."""
+        headers = head()
+        rest = size - sum(len(name) + len(value) + 32 for name, value in headers)
+        while rest > 4000 + 2 * 33:
+            headers.append((b"x", b"y" * 3967))
+            rest -= 4000
+        return [*headers, (b"x", b"y" * (rest - 33))]
+
+    def in_frames(self, headers: list[Header], count: int) -> bytes:
+        """Return ``headers`` in one HEADERS frame and ``count`` CONTINUATION frames."""
+        data = block(headers)
+        step = max(1, min(16_384, -(-len(data) // (count + 1))))
+        parts = [data[start : start + step] for start in range(0, len(data), step)]
+        parts += [b""] * (count + 1 - len(parts))
+        last = len(parts) - 1
+        return raw(HEADERS, END_STREAM, 1, parts[0]) + b"".join(
+            raw(CONTINUATION, END_HEADERS if number == last else 0, 1, part) for number, part in enumerate(parts[1:], 1)
+        )
+
+    def test_a_list_at_the_limit(self) -> None:
+        joined = fresh()
+        joined.to_server(self.in_frames(self.of_size(limits.MAX_HEADER_LIST), 7))
+        assert not joined.connection.closed
+        assert joined.connection.statistics().table.calls[StatusCode.UNIMPLEMENTED] == 1  # it has no message
+        assert lives(joined)
+
+    def test_a_list_beyond_it(self) -> None:
+        joined = fresh()
+        joined.to_server(self.in_frames(self.of_size(limits.MAX_HEADER_LIST + 1), 7))
+        assert_ended(joined, CALM)
+
+    def test_fields(self) -> None:
+        joined = fresh()
+        headers = head() + [(b"x", b"")] * (limits.MAX_HEADER_COUNT - len(head()))
+        assert decided(joined, request(1, headers, framed(b""))) == [1]
+        joined.to_server(request(3, [*headers, (b"x", b"")], framed(b"")))
+        assert_ended(joined, CALM)
+
+    @pytest.mark.parametrize("extra", [0, 1])
+    def test_continuations(self, extra: int) -> None:
+        joined = fresh()
+        joined.to_server(self.in_frames(head(), limits.MAX_CONTINUATIONS + extra))
+        if extra:
+            assert_ended(joined, CALM)
+        else:
+            assert lives(joined)
+
+
+class TestMessages:
+    @pytest.mark.parametrize("extra", [0, 1])
+    def test_size(self, extra: int) -> None:
+        joined = fresh(ConnectionLimits(message_bytes=1000))
+        assert decided(joined, request(1, head(), framed(bytes(1000 + extra)))) == ([] if extra else [1])
+        assert joined.connection.statistics().table.calls[StatusCode.RESOURCE_EXHAUSTED] == extra
+        assert lives(joined)
+
+    def test_the_default_is_four_mebibytes(self) -> None:
+        joined = pair()
+        streams = [joined.peer.call(bytes(4 * 1024 * 1024 + extra)) for extra in (0, 1)]
+        joined.exchange()
+        assert [call.stream_id for call in joined.calls] == streams[:1]
+        assert joined.peer.answers[streams[1]].status == StatusCode.RESOURCE_EXHAUSTED
+
+    @pytest.mark.parametrize("extra", [0, 1])
+    def test_held_bytes(self, extra: int) -> None:
+        joined = fresh(ConnectionLimits(held_bytes=1000))
+        joined.to_server(
+            request(1, head(), framed(bytes(1000))[:500], end=False) + request(3, head(), framed(bytes(1000))[: 500 + extra], end=False)
+        )
+        assert joined.connection.statistics().table.calls[StatusCode.RESOURCE_EXHAUSTED] == extra
+        assert joined.connection.statistics().table.held_bytes == (500 if extra else 1000)
+        assert lives(joined)
+
+    def test_the_window_of_a_stream(self) -> None:
+        joined = fresh(served=table())
+        _, call = streaming_call(joined)
+        messages = framed(bytes(10_000)) * 30
+        for start in range(0, limits.STREAM_WINDOW, 16_384):
+            joined.to_server(raw(DATA, 0, 1, messages[start : start + 16_384]))
+        assert call.open
+        joined.to_server(raw(DATA, 0, 1, b"\0"))
+        assert_ended(joined, ngh2.ErrorCode.FLOW_CONTROL_ERROR)
+        assert joined.aborted == [call]
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("extra", [0, 1])
+    def test_unsent_bytes(self, extra: int) -> None:
+        joined = pair(table(), ConnectionLimits(queued_bytes=100_000))
+        _, call = streaming_call(joined)
+        joined.connection.send(call, bytes(65_535 + 100_000 - 5 + extra))
+        joined.to_server(b"")
+        joined.connection.data_to_send()
+        assert joined.connection.closed == bool(extra)
+
+    def test_unsent_bytes_of_one_call(self) -> None:
+        joined = pair(table(), ConnectionLimits(call_queued_bytes=1000))
+        _, call = streaming_call(joined)
+        joined.connection.send(call, bytes(65_535 + 999 - 5))
+        joined.connection.data_to_send()
+        assert joined.connection.statistics().queued_bytes == 999
+        assert joined.connection.has_room(call)
+        joined.connection.send(call, b"")
+        assert not joined.connection.has_room(call)
+
+
+class TestControlFrames:
+    @pytest.mark.parametrize("extra", [0, 1])
+    def test_settings_entries(self, extra: int) -> None:
+        joined = fresh()
+        joined.to_server(raw(SETTINGS, 0, 0, b"\0\4\0\0\xff\xff" * (limits.MAX_SETTINGS + extra)))
+        if extra:
+            assert_ended(joined, CALM)
+        else:
+            assert lives(joined)
+
+    @pytest.mark.parametrize(("kind", "payload"), [(PING, bytes(8)), (SETTINGS, b"")])
+    @pytest.mark.parametrize("extra", [0, 1])
+    def test_acknowledgements(self, kind: int, payload: bytes, extra: int) -> None:
+        joined = fresh()
+        joined.to_server(raw(kind, 0, 0, payload) * (limits.MAX_OUTBOUND_ACKS + extra))
+        if extra:
+            assert_ended(joined, CALM)
+        else:
+            assert lives(joined)
+
+
+def test_a_path_that_is_not_served_is_no_limit() -> None:
+    """The same edge with the table's smallest request, so that the cases above speak of what they are about."""
+    joined = fresh()
+    assert lives(joined, 1)
+    assert joined.calls[0].info.path == ECHO
