@@ -15,13 +15,13 @@ import trio
 
 from exchanger import __version__
 from exchanger.directory.source import DirectorySource
-from exchanger.envoy.authorization import CHECK_PATH, Authorization
+from exchanger.envoy.authorization import Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import ExternalProcessor
 from exchanger.envoy.health import Health, HealthBoard
 from exchanger.envoy.reflection import REFLECTION_SERVICES, Reflection
 from exchanger.errors import ExchangerError
-from exchanger.grpc.routes import Immediate, Route, routes_of
+from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.server import GrpcServer
 from exchanger.grpc.x509 import CertificateInfo, Validity
 from exchanger.oauth.token_client import TokenClient
@@ -168,8 +168,8 @@ class Supervisor:
     def _routes(self) -> dict[bytes, Route]:
         health = Health(self._board, frozenset(SERVICES), self._health_checked)
         return {
-            CHECK_PATH: Immediate(Authorization(self._evaluator).check),
-            **routes_of(ExternalProcessor(self._evaluator).service),
+            **Authorization(self._evaluator).routes(),
+            **ExternalProcessor(self._evaluator).routes(),
             **routes_of(health.service),
             **Reflection(SERVICES).routes(),
         }

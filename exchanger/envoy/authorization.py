@@ -1,17 +1,20 @@
 """``envoy.service.auth.v3.Authorization``: the synchronous door for Check, and the purerpc service around it."""
 
-from typing import final
+from typing import Final, final
 
 import attrs
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_grpc import AuthorizationServicer
+from exchanger.decision.check import DENY_UNHEALTHY
 from exchanger.decision.outcome import Deny, ExchangePending
 from exchanger.envoy.check_codec import EMPTY_REQUEST, decode_check, encode_check
 from exchanger.envoy.evaluator import Evaluator
-from exchanger.grpc.routes import CallInfo, Pending
+from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
 from exchanger.values.request import HttpRequest
 
-CHECK_PATH = b"/envoy.service.auth.v3.Authorization/Check"
+CHECK_PATH: Final = b"/envoy.service.auth.v3.Authorization/Check"
+
+_BROKEN: Final = encode_check(DENY_UNHEALTHY)
 
 
 @final
@@ -20,6 +23,10 @@ class Authorization(AuthorizationServicer):
     """Envoy's ext_authz over gRPC (https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/auth/v3/external_auth.proto)."""
 
     evaluator: Evaluator
+
+    def routes(self) -> dict[bytes, Route]:
+        """Return the route of Check. A fault of ours is answered with a denial: a gateway may take a gRPC error for leave to go on."""
+        return {CHECK_PATH: Immediate(self.check, instead=_BROKEN)}
 
     def check(self, message: bytes, _call: CallInfo) -> bytes | Pending:
         """Answer a serialised CheckRequest with a serialised CheckResponse, at once unless an exchange is needed.

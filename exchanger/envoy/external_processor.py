@@ -3,34 +3,25 @@
 Only request headers are decided on, each by itself; nothing is remembered from one message of a stream to the next.
 """
 
-from collections.abc import AsyncIterator
 from typing import Final, final
 
 import attrs
+from google.protobuf.message import DecodeError
 
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_grpc import ExternalProcessorServicer
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
-from exchanger.decision.check import MISSING_REQUEST
+from exchanger.decision.check import DENY_UNHEALTHY, MISSING_REQUEST
 from exchanger.decision.outcome import Deny, ExchangePending
 from exchanger.envoy.check_codec import EMPTY_REQUEST
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.process_codec import CONTINUED, decode_request_headers, encode_request_headers
-from exchanger.grpc.routes import Pending
+from exchanger.grpc.routes import CallInfo, ImmediateStream, Pending, Route
+from exchanger.grpc.status import GrpcError, StatusCode
 from exchanger.values.request import HttpRequest
 
 PROCESS_PATH: Final = b"/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 
-
-@final
-@attrs.frozen
-class ProcessAnswer:
-    """A serialised ProcessingResponse, as what streaming methods send. It may carry a token, so that its repr shows nothing of it."""
-
-    _data: bytes = attrs.field(repr=False)
-
-    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
-        """Return the message in wire format."""
-        return self._data
+_BROKEN: Final = encode_request_headers(DENY_UNHEALTHY)
 
 
 @final
@@ -40,28 +31,27 @@ class ExternalProcessor(ExternalProcessorServicer):
 
     evaluator: Evaluator
 
-    # A method sends whatever has a wire format, and answers that repeat are serialised already.
-    async def Process(  # type: ignore[override]  # noqa: N802 - the name of the RPC
-        self, input_messages: AsyncIterator[ProcessingRequest]
-    ) -> AsyncIterator[ProcessAnswer]:
-        """Answer every message in turn until the peer has sent its last one. The call's scope is the way out of a pending exchange."""
-        async for message in input_messages:
-            answer = self.answer(message)
-            if isinstance(answer, Pending):
-                answer = await answer.run()
-            if answer is not None:
-                yield ProcessAnswer(answer)
+    def routes(self) -> dict[bytes, Route]:
+        """Return the route of Process. A fault of ours is answered with a denial: a gateway may take a gRPC error for leave to go on."""
+        return {PROCESS_PATH: ImmediateStream(self.process, instead=_BROKEN)}
 
-    def answer(self, message: ProcessingRequest) -> bytes | Pending | None:
-        """Answer one message with a serialised ProcessingResponse, at once unless an exchange is needed.
+    def process(self, message: bytes, _call: CallInfo) -> bytes | Pending | None:
+        """Answer a serialised ProcessingRequest with a serialised ProcessingResponse, at once unless an exchange is needed.
 
         ``None`` where Envoy waits for no answer.
+
+        Raises:
+            GrpcError: INTERNAL, for bytes that are no ProcessingRequest.
         """
-        if message.observability_mode:
+        try:
+            request = ProcessingRequest.FromString(message)
+        except DecodeError:
+            raise GrpcError(StatusCode.INTERNAL, "malformed ProcessingRequest") from None
+        if request.observability_mode:
             return None
-        kind = message.WhichOneof("request")
+        kind = request.WhichOneof("request")
         if kind == "request_headers":
-            return self._decide(message)
+            return self._decide(request)
         # A message of a kind that is not known here may be about a request that nobody has decided on.
         return CONTINUED.get(kind) or self._refuse(MISSING_REQUEST, self.evaluator.clock())
 

@@ -1,4 +1,5 @@
 import json
+import math
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from exchanger.decision.outcome import Reason
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
 from exchanger.errors import Diagnostic
-from exchanger.grpc.routes import Pending, Streaming, StreamMethod, routes_of
+from exchanger.grpc.routes import CallInfo, ImmediateStream, Pending
 from exchanger.grpc.status import StatusCode
 from exchanger.policy.current import CurrentPolicy
 from exchanger.values.request import HttpRequest
@@ -32,6 +33,7 @@ from tests.envoy.test_process_codec import PSEUDO, request_headers
 from tests.grpc.peer import Answer, Header, framed
 from tests.grpc.serving import Client, Served, serving
 
+INFO = CallInfo(PROCESS_PATH, math.inf, ())
 CLIENT = Path(__file__).with_name("grpcio_processor_client.py")
 
 
@@ -77,12 +79,14 @@ UNKNOWN = [ProcessingRequest(), ProcessingRequest.FromString(b"\x62\x00"), Proce
 
 
 async def conversation(service: ExternalProcessor, *messages: ProcessingRequest) -> list[ProcessingResponse]:
-    async def requests() -> AsyncIterator[ProcessingRequest]:
-        for message in messages:
-            await trio.lowlevel.checkpoint()
-            yield message
-
-    return [ProcessingResponse.FromString(answer.SerializeToString()) async for answer in service.Process(requests())]
+    answers = []
+    for message in messages:
+        answer = service.process(message.SerializeToString(), INFO)
+        if isinstance(answer, Pending):
+            answer = await answer.run()
+        if answer is not None:
+            answers.append(ProcessingResponse.FromString(answer))
+    return answers
 
 
 def kind_of(response: ProcessingResponse) -> str | None:
@@ -108,7 +112,7 @@ def tokens_of(response: ProcessingResponse) -> list[bytes]:
 )
 async def test_what_needs_no_exchange_is_answered_at_once(path: str, token: str, reason: Reason, status: int) -> None:
     exchanger, records = FakeExchanger(), Records()
-    result = processor(exchanger, records).answer(asked(path, token))
+    result = processor(exchanger, records).process(asked(path, token).SerializeToString(), INFO)
     assert isinstance(result, bytes)
     assert ProcessingResponse.FromString(result).immediate_response.status.code == status
     assert [record.outcome.reason for record in records.records] == [reason]
@@ -118,7 +122,7 @@ async def test_what_needs_no_exchange_is_answered_at_once(path: str, token: str,
 async def test_an_exchange_is_awaited_and_recorded_once(autojump_clock: MockClock) -> None:
     exchanger, records = FakeExchanger(delay=0.2), Records()
     service = processor(exchanger, records)
-    assert isinstance(service.answer(asked("/orders", "subject")), Pending)
+    assert isinstance(service.process(asked("/orders", "subject").SerializeToString(), INFO), Pending)
     (response,) = await conversation(service, asked("/orders", "subject"))
     assert tokens_of(response) == [b"Bearer new"]
     assert response.request_headers.response.clear_route_cache
@@ -213,22 +217,12 @@ async def test_attributes_are_of_their_own_message() -> None:
     assert nothing.immediate_response.body == b'{"error":"server_error","message":"missing HTTP request attributes"}'
 
 
-async def test_no_answer_shows_what_is_in_it() -> None:
-    async def requests() -> AsyncIterator[ProcessingRequest]:
-        await trio.lowlevel.checkpoint()
-        yield asked("/orders", "subject")
-
-    async for answer in processor(FakeExchanger(), Records()).Process(requests()):
-        assert b"Bearer new" in answer.SerializeToString()
-        assert repr(answer) == "ProcessAnswer()"
-
-
-def test_the_route_is_a_stream_in_both_directions() -> None:
-    (path,) = routes_of(processor(FakeExchanger(), Records()).service)
+def test_the_route_answers_message_by_message() -> None:
+    ((path, route),) = processor(FakeExchanger(), Records()).routes().items()
     assert path == PROCESS_PATH
-    route = routes_of(processor(FakeExchanger(), Records()).service)[path]
-    assert isinstance(route, StreamMethod)
-    assert (route.streaming, route.request_type) == (Streaming.STREAM_STREAM, ProcessingRequest)
+    assert isinstance(route, ImmediateStream)
+    assert route.instead is not None
+    assert "Bearer" not in repr(route)
 
 
 # Over a connection.
@@ -262,7 +256,7 @@ class Running:
 async def running() -> AsyncIterator[Running]:
     exchanger, records = WaitingExchanger(), Records()
     service = processor(exchanger, records)
-    async with serving(routes_of(service.service)) as served:
+    async with serving(service.routes()) as served:
         yield Running(served, await served.connect(), service, exchanger, records)
         assert served.faults == []
 
@@ -362,6 +356,37 @@ async def test_the_deadline_cancels_the_exchange_and_is_recorded_once(mock_clock
         assert record.duration == pytest.approx(0.3)
 
 
+@attrs.define(eq=False)
+class BrokenExchanger:
+    """Breaks: at once where a task waits for it already, or as soon as it is asked."""
+
+    async def exchange(self, request: TokenRequest, /) -> TokenOutcome:
+        raise RuntimeError(request.subject_token.reveal())
+
+
+@attrs.define(eq=False)
+class BrokenObserver:
+    """Breaks upon whatever was decided without an exchange."""
+
+    def decided(self, record: object, /) -> None:
+        raise RuntimeError("broken")
+
+
+@pytest.mark.parametrize("path", ["/public", "/orders"])
+async def test_a_fault_of_ours_is_a_denial_and_the_stream_goes_on(path: str) -> None:
+    policy = CurrentPolicy()
+    policy.publish(snapshot())
+    service = ExternalProcessor(Evaluator(policy, RULES, BrokenExchanger(), (BrokenObserver(),)))
+    async with serving(service.routes()) as served:
+        client = await served.connect()
+        body = b"".join(framed(message.SerializeToString()) for message in (asked(path, "canary"), REQUEST_BODY))
+        _, answer = await client.start(PROCESS_PATH, body)
+        assert kinds(answer) == ["immediate_response", "request_body"]
+        assert ProcessingResponse.FromString(answer.messages[0]).immediate_response.status.code == 500
+        assert answer.status == StatusCode.OK
+        assert len(served.faults) == 1
+
+
 async def test_bytes_that_are_no_message_end_the_stream_with_an_error_after_what_was_answered() -> None:
     async with running() as here:
         body = framed(asked("/public").SerializeToString()) + framed(b"\xff")
@@ -372,7 +397,7 @@ async def test_bytes_that_are_no_message_end_the_stream_with_an_error_after_what
 
 async def test_grpcio() -> None:
     exchanger, records = WaitingExchanger(), Records()
-    async with serving(routes_of(processor(exchanger, records).service)) as served:
+    async with serving(processor(exchanger, records).routes()) as served:
         with trio.fail_after(60):
             done = await trio.run_process([sys.executable, str(CLIENT), str(served.port)], capture_stdout=True)
         await wait_all_tasks_blocked()

@@ -5,15 +5,15 @@ comes in observability mode.
 https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/ext_proc/v3/external_processor.proto#service-ext-proc-v3-processingrequest
 """
 
-from collections.abc import AsyncIterator
+import math
 
-import trio
 from hypothesis import event, given
 from hypothesis import strategies as st
 
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from exchanger.envoy.evaluator import Evaluator
-from exchanger.envoy.external_processor import ExternalProcessor
+from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
+from exchanger.grpc.routes import CallInfo, Pending
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.document import PolicyDocument
 from tests.decision.examples import RULES
@@ -29,12 +29,13 @@ async def test_one_answer_each(policy: list[PolicyDocument], messages: list[Proc
     records = Records()
     service = ExternalProcessor(Evaluator(current, RULES, FakeExchanger(), (records,)))
 
-    async def requests() -> AsyncIterator[ProcessingRequest]:
-        for message in messages:
-            await trio.lowlevel.checkpoint()
-            yield message
-
-    answers = [ProcessingResponse.FromString(answer.SerializeToString()) async for answer in service.Process(requests())]
+    answers = []
+    for message in messages:
+        result = service.process(message.SerializeToString(), CallInfo(PROCESS_PATH, math.inf, ()))
+        if isinstance(result, Pending):
+            result = await result.run()
+        if result is not None:
+            answers.append(ProcessingResponse.FromString(result))
 
     answered = [message for message in messages if not message.observability_mode]
     assert len(answers) == len(answered)

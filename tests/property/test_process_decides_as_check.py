@@ -4,6 +4,8 @@ Requests are evaluated by one engine; what differs is the form of question and a
 in ``raw_value``.
 """
 
+import math
+
 import attrs
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from exchanger.envoy.authorization import Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import ExternalProcessor
 from exchanger.errors import Diagnostic
-from exchanger.grpc.routes import Pending
+from exchanger.grpc.routes import CallInfo, Pending
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.document import PolicyDocument
 from exchanger.values.secret import Secret
@@ -67,6 +69,9 @@ def of_process(response: ProcessingResponse) -> Answer:
     )
 
 
+INFO = CallInfo(b"", math.inf, ())  # which neither of them reads
+
+
 async def completed(answer: bytes | Pending | None) -> bytes:
     if isinstance(answer, Pending):
         answer = await answer.run()
@@ -104,8 +109,8 @@ async def test_equal(
     check = Authorization(Evaluator(current, rules, FakeExchanger(outcome), (checked,)))
     process = ExternalProcessor(Evaluator(current, rules, FakeExchanger(outcome), (processed,)))
 
-    expected = CheckResponse.FromString(await completed(check.check(check_request(asked), None)))  # type: ignore[arg-type]  # not read
-    answer = ProcessingResponse.FromString(await completed(process.answer(message)))
+    expected = CheckResponse.FromString(await completed(check.check(check_request(asked), INFO)))
+    answer = ProcessingResponse.FromString(await completed(process.process(message.SerializeToString(), INFO)))
 
     event(checked.records[0].outcome.reason.value)
     assert of_process(answer) == of_check(expected)
