@@ -21,12 +21,11 @@ from exchanger.envoy.external_processor import ExternalProcessor
 from exchanger.envoy.health import Health, HealthBoard
 from exchanger.envoy.reflection import REFLECTION_SERVICES, Reflection
 from exchanger.errors import ExchangerError
+from exchanger.event_log import DirectoryLog, TlsLog
 from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.server import GrpcServer
-from exchanger.grpc.x509 import CertificateInfo, Validity
 from exchanger.oauth.token_client import TokenClient
 from exchanger.policy.current import CurrentPolicy
-from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.settings import Settings
 from exchanger.telemetry.exposition import MetricsServer
@@ -90,8 +89,8 @@ class Supervisor:
         )
         self._tokens = TokenClient(settings.token_client, self._metrics)
         self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers())
-        self._server = GrpcServer(settings.grpc, self._routes(), self._handler_fault, _TlsLog(self._log))
-        self._source = DirectorySource(settings.directory, frozenset(settings.decision.issuers), self._policy, _SourceLog(self._log))
+        self._server = GrpcServer(settings.grpc, self._routes(), self._handler_fault, TlsLog(self._log))
+        self._source = DirectorySource(settings.directory, frozenset(settings.decision.issuers), self._policy, DirectoryLog(self._log))
         self._policy.on_change(self._ready)
 
     async def run(self) -> None:
@@ -202,59 +201,3 @@ class Supervisor:
             self._log.warning("config.without_effect", variable=variable, text=text)
         if self.settings.token_client.allow_http:
             self._log.warning("config.http_token_endpoints", text="token endpoints without TLS are allowed")
-
-
-@final
-@attrs.frozen
-class _TlsLog:
-    """What happens to certificates and handshakes, as log lines."""
-
-    _log: structlog.stdlib.BoundLogger
-
-    def certificates_loaded(self, info: CertificateInfo) -> None:
-        """See ``TlsObserver``."""
-        usual = info.validity is Validity.VALID
-        (self._log.info if usual else self._log.warning)("tls.certificates_loaded", **_plain(info))
-
-    def certificates_rejected(self, reason: str) -> None:
-        """See ``TlsObserver``."""
-        self._log.error("tls.certificates_rejected", reason=reason, text="the certificate before stays in use")
-
-    def handshake_failed(self, peer: str, reason: str) -> None:
-        """See ``TlsObserver``."""
-        self._log.warning("tls.handshake_failed", peer=peer, reason=reason)
-
-
-def _plain(info: CertificateInfo) -> dict[str, object]:
-    return {**attrs.asdict(info), "validity": info.validity.value}
-
-
-@final
-@attrs.frozen
-class _SourceLog:
-    """What happens in the policy folder, as log lines: each problem with the place that its author must look at."""
-
-    _log: structlog.stdlib.BoundLogger
-
-    def file_unreadable(self, name: str, reason: str) -> None:
-        """See ``DirectoryObserver``."""
-        self._log.error("policy.file_unreadable", file=name, reason=reason)
-
-    def file_repaired(self, name: str) -> None:
-        """See ``DirectoryObserver``."""
-        self._log.info("policy.file_repaired", file=name)
-
-    def published(self, change: Change) -> None:
-        """See ``DirectoryObserver``."""
-        for document in change.documents:
-            for region in document.regions:
-                self._log.warning("policy.invalid", policy=str(region.source), entry=region.index, line=region.line, reason=region.reason)
-        snapshot = change.snapshot
-        self._log.info(
-            "policy.published",
-            documents=len(snapshot.documents),
-            entries=snapshot.entry_count,
-            invalid_documents=snapshot.invalid_documents,
-            changed=len(change.documents),
-            withdrawn=len(change.withdrawn),
-        )

@@ -63,6 +63,20 @@ class Answer:
         return found
 
 
+@attrs.frozen
+class Text:
+    """A message that is its own wire format."""
+
+    data: bytes
+
+    @staticmethod
+    def FromString(data: bytes) -> "Text":  # noqa: N802 - protobuf's name
+        return Text(data)
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
+        return self.data
+
+
 @attrs.define(eq=False)
 class Peer:
     """The client's side; ``answers`` by stream."""

@@ -12,22 +12,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route, Streaming, StreamMethod, UnaryMethod
 from exchanger.grpc.status import StatusCode
-from tests.grpc.peer import Header, framed, head, routes
+from tests.grpc.peer import Header, Text, framed, head, routes
 from tests.grpc.serving import Client, Served, serving
-
-
-@attrs.frozen
-class Text:
-    """A message that is its own wire format."""
-
-    data: bytes
-
-    @staticmethod
-    def FromString(data: bytes) -> "Text":  # noqa: N802 - protobuf's name
-        return Text(data)
-
-    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
-        return self.data
 
 
 @attrs.define(eq=False)

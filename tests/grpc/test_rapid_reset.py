@@ -14,7 +14,7 @@ from exchanger.grpc.limits import CONNECTION_WINDOW
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route, Streaming, StreamMethod
 from exchanger.grpc.status import StatusCode
 from tests.grpc.frames import DATA, raw, request, reset
-from tests.grpc.peer import ECHO, framed, head, routes
+from tests.grpc.peer import ECHO, Text, framed, head, routes
 from tests.grpc.serving import Client, Served, serving
 
 LATER = b"/test.Echo/Later"
@@ -22,20 +22,6 @@ STREAM = b"/test.Echo/Stream"
 STREAMS = 100_000
 PER_BATCH = 200
 """Fewer than may be open at once, and less than the peer's socket takes."""
-
-
-@attrs.frozen
-class Text:
-    """A message that is its own wire format."""
-
-    data: bytes
-
-    @staticmethod
-    def FromString(data: bytes) -> "Text":  # noqa: N802 - protobuf's name
-        return Text(data)
-
-    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
-        return self.data
 
 
 @attrs.define(eq=False)

@@ -9,7 +9,7 @@ from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
 from exchanger.grpc.server import Addresses, GrpcServer, ServerSettings
 from exchanger.grpc.status import GrpcError, StatusCode
 from tests.grpc.peer import echo, framed, head, routes
-from tests.grpc.serving import is_open, serving
+from tests.grpc.serving import is_open, read_slowly, serving
 
 LATER = b"/test.Echo/Later"
 
@@ -325,24 +325,7 @@ class TestConnections:
 
     async def test_a_slow_reader_gets_everything_in_order(self, mock_clock: MockClock) -> None:
         async with serving(routes(lambda message, _call: message * 1000)) as served:
-            client = await served.connect(receive_buffer=65_536)
-            client.peer.http.update_settings({4: 2**31 - 1})
-            client.peer.http.set_local_window_size(2**31 - 1)
-            await client.settle()
-            streams = []
-            for index in range(400):
-                streams.append(client.peer.call(b"%03d" % index * 20))
-                client.send()
-                await wait_all_tasks_blocked()
-            assert served.server.statistics().calls[0] < 400  # it waits, and reads no more
-            while not client.peer.answers[streams[-1]].closed:
-                mock_clock.jump(2)  # it reads in time
-                client.receive()
-                assert not client.eof
-                await wait_all_tasks_blocked()
-            for index, stream in enumerate(streams):
-                assert client.peer.answers[stream].messages == [b"%03d" % index * 20_000]
-            assert served.at_rest()
+            await read_slowly(served, await served.connect(receive_buffer=65_536), mock_clock)
 
 
 async def test_many_calls_in_one_batch_do_not_starve_other_tasks() -> None:

@@ -18,7 +18,7 @@ from exchanger.grpc.server import GrpcServer, ServerSettings
 from tests.grpc.authority import Site, days, server_only
 from tests.grpc.peer import ECHO, framed, head, routes
 from tests.grpc.services import Texts
-from tests.grpc.serving import Served, is_open, serving
+from tests.grpc.serving import Served, is_open, read_slowly, serving
 from tests.grpc.test_grpcio import EXPECTED, forever, say
 
 CLIENT = Path(__file__).with_name("grpcio_client.py")
@@ -106,24 +106,7 @@ class TestServed:
 
     async def test_a_slow_reader_gets_everything_in_order(self, site: Site, mock_clock: MockClock) -> None:
         async with serving(routes(lambda message, _call: message * 1000), tls=site.files.settings()) as served:
-            client = await served.connect_tls(site.client(), receive_buffer=65_536)
-            client.peer.http.update_settings({4: 2**31 - 1})
-            client.peer.http.set_local_window_size(2**31 - 1)
-            await client.settle()
-            streams = []
-            for index in range(400):
-                streams.append(client.peer.call(b"%03d" % index * 20))
-                client.send()
-                await wait_all_tasks_blocked()
-            assert served.server.statistics().calls[0] < 400  # it waits, and reads no more
-            while not client.peer.answers[streams[-1]].closed:
-                mock_clock.jump(2)  # it reads in time
-                client.receive()
-                assert not client.eof
-                await wait_all_tasks_blocked()
-            for index, stream in enumerate(streams):
-                assert client.peer.answers[stream].messages == [b"%03d" % index * 20_000]
-            assert served.at_rest()
+            await read_slowly(served, await served.connect_tls(site.client(), receive_buffer=65_536), mock_clock)
 
     async def test_a_peer_that_does_not_read_is_dropped(self, site: Site, mock_clock: MockClock) -> None:
         big = bytes(100_000)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 
-import attrs
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +11,7 @@ from exchanger.grpc.call import Call
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.routes import CallInfo, Immediate, ImmediateStream, Pending, Route, Streaming, StreamMethod
-from tests.grpc.peer import ECHO
+from tests.grpc.peer import ECHO, Text
 from tests.grpc.serving import serving
 from tests.property.strategies_grpc import (
     CHAT,
@@ -76,20 +75,6 @@ def test_damaged_conversations(wanted: list[Request], harm: list[Damage], places
 @given(st.lists(frames, max_size=20), cuts)
 def test_any_frames(sent: list[bytes], places: list[int]) -> None:
     survive(chunks(b"".join(sent), places))
-
-
-@attrs.frozen
-class Text:
-    """A message that is its own wire format."""
-
-    data: bytes
-
-    @staticmethod
-    def FromString(data: bytes) -> "Text":  # noqa: N802 - protobuf's name
-        return Text(data)
-
-    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
-        return self.data
 
 
 def later(message: bytes, _call: CallInfo) -> Pending:
