@@ -6,15 +6,18 @@ import trio
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from exchanger.decision.outcome import DecisionRecord, Reason
-from exchanger.envoy.authorization import Authorization
+from exchanger.envoy.authorization import CHECK_PATH, Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.errors import Diagnostic
 from exchanger.grpc.routes import Pending
+from exchanger.grpc.status import StatusCode
 from exchanger.policy.current import CurrentPolicy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from tests.decision.examples import RULES, snapshot
 from tests.envoy.test_check_codec import check
+from tests.grpc.peer import framed
+from tests.grpc.serving import serving
 
 
 @attrs.define(eq=False)
@@ -35,6 +38,22 @@ class Records:
 
     def decided(self, record: DecisionRecord, /) -> None:
         self.records.append(record)
+
+
+@attrs.define(eq=False)
+class BrokenExchanger:
+    """Breaks when it is asked."""
+
+    async def exchange(self, request: TokenRequest, /) -> TokenOutcome:
+        raise RuntimeError(request.subject_token.reveal())
+
+
+@attrs.define(eq=False)
+class BrokenObserver:
+    """Breaks upon whatever was decided."""
+
+    def decided(self, record: object, /) -> None:
+        raise RuntimeError("broken")
 
 
 def authorization(exchanger: FakeExchanger, records: Records, clock: Callable[[], float] = trio.current_time) -> Authorization:
@@ -127,3 +146,19 @@ async def test_requests_keep_the_policy_that_they_began_with_and_new_ones_get_th
     service.evaluator.policy.publish(replacement)
     assert (await answer(service, message("/admin"))).WhichOneof("http_response") == "ok_response"
     assert seen == [replacement]
+
+
+@pytest.mark.parametrize("path", ["/public", "/orders"])
+async def test_a_fault_of_ours_is_a_denial(path: str) -> None:
+    policy = CurrentPolicy()
+    policy.publish(snapshot())
+    service = Authorization(Evaluator(policy, RULES, BrokenExchanger(), (BrokenObserver(),)))
+    async with serving(service.routes()) as served:
+        client = await served.connect()
+        _, broken = await client.start(CHECK_PATH, framed(message(path, "canary")))
+        assert broken.status == StatusCode.OK
+        (denial,) = broken.messages
+        assert CheckResponse.FromString(denial).denied_response.status.code == 500
+        assert len(served.faults) == 1
+        _, unparsable = await client.start(CHECK_PATH, framed(b"\xff"))
+        assert unparsable.status == StatusCode.INTERNAL

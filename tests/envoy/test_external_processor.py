@@ -28,7 +28,7 @@ from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from tests.decision.examples import RULES, snapshot
-from tests.envoy.test_authorization import FakeExchanger, Records
+from tests.envoy.test_authorization import BrokenExchanger, BrokenObserver, FakeExchanger, Records
 from tests.envoy.test_process_codec import PSEUDO, request_headers
 from tests.grpc.peer import Answer, Header, framed
 from tests.grpc.serving import Client, Served, serving
@@ -354,22 +354,6 @@ async def test_the_deadline_cancels_the_exchange_and_is_recorded_once(mock_clock
         (record,) = here.records.records
         assert record.outcome.reason is Reason.DENY_EXCHANGE_ERROR
         assert record.duration == pytest.approx(0.3)
-
-
-@attrs.define(eq=False)
-class BrokenExchanger:
-    """Breaks: at once where a task waits for it already, or as soon as it is asked."""
-
-    async def exchange(self, request: TokenRequest, /) -> TokenOutcome:
-        raise RuntimeError(request.subject_token.reveal())
-
-
-@attrs.define(eq=False)
-class BrokenObserver:
-    """Breaks upon whatever was decided without an exchange."""
-
-    def decided(self, record: object, /) -> None:
-        raise RuntimeError("broken")
 
 
 @pytest.mark.parametrize("path", ["/public", "/orders"])
