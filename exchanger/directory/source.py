@@ -72,6 +72,7 @@ class _State:
     documents: tuple[tuple[Source, Document], ...]
     snapshot: PolicySnapshot
     unknown: frozenset[str]
+    issuers: frozenset[str]
 
 
 @final
@@ -102,6 +103,10 @@ class DirectorySource:
             async with aclosing(self._notifications(end)) as notifications:
                 async for _ in notifications:
                     await self._rescan()
+
+    def use_issuers(self, names: frozenset[str]) -> None:
+        """Let entries refer to these profiles from the next look at the folder on, which comes within ``RESCAN_S``."""
+        self.issuers = names
 
     def statistics(self) -> DirectoryStatistics:
         """Return what is known of the folder."""
@@ -147,22 +152,23 @@ class DirectorySource:
 
     def _scan(self, before: _State | None) -> tuple[_State, Change | None]:
         """In the thread: return the new state, and the change if there is one."""
-        settings = self.settings
+        settings, issuers = self.settings, self.issuers
         known = Scan() if before is None else before.scanned
         scanned = scan(settings.path, known)
         if before is None and scanned.problem is not None:
             raise FolderError(f"POLICY_DIRECTORY {settings.path} {scanned.problem}")
-        if before is not None and scanned.files == known.files:
+        if before is not None and scanned.files == known.files and before.issuers == issuers:
             return attrs.evolve(before, scanned=scanned), None
         # After a restart nobody remembers what an unreadable file said before it, so until it can be read it closes everything. A file
         # that turns up unreadable later has never been in force, and takes nothing away from what is.
         unknown = {name: reason for name, reason in scanned.unknown().items() if before is None or name in before.unknown}
         documents = select(scanned.manifests(), settings.namespace_selector, settings.configmap_selector)
         documents.update({Source(FILES_NAMESPACE, name): Unknown(f"the file {reason}") for name, reason in unknown.items()})
-        change = advance(
-            PolicySnapshot.EMPTY if before is None else before.snapshot, dict(before.documents) if before else {}, documents, self.issuers
-        )
-        state = _State(scanned, tuple(documents.items()), change.snapshot, frozenset(unknown))
+        if before is None:
+            change = advance(PolicySnapshot.EMPTY, {}, documents, issuers)
+        else:
+            change = advance(before.snapshot, dict(before.documents), documents, issuers, afresh=before.issuers != issuers)
+        state = _State(scanned, tuple(documents.items()), change.snapshot, frozenset(unknown), issuers)
         news = before is None or bool(change.documents or change.withdrawn)
         return state, change if news else None
 

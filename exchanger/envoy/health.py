@@ -35,7 +35,7 @@ class HealthStatistics:
 @final
 @attrs.define(eq=False)
 class HealthBoard:
-    """Whether this process wants traffic: not before the first policy, and never again once it drains."""
+    """Whether this process wants traffic: only while a policy is in force, and never again once it drains."""
 
     _ready: bool = False
     _draining: bool = False
@@ -43,12 +43,16 @@ class HealthBoard:
 
     @property
     def serving(self) -> bool:
-        """True between the first complete policy and the start of the drain."""
+        """True while a complete policy is in force, until the drain starts."""
         return self._ready and not self._draining
 
     def set_ready(self) -> None:
         """A complete policy is in force."""
         self._set(ready=True, draining=self._draining)
+
+    def set_unready(self) -> None:
+        """There is no policy in force any more."""
+        self._set(ready=False, draining=self._draining)
 
     def set_draining(self) -> None:
         """The process is about to end."""

@@ -25,6 +25,10 @@ class CurrentPolicy:
         for callback in self._on_change:
             callback(snapshot)
 
+    def withdraw(self) -> None:
+        """Have nothing in force any more: what was published last is no longer to be gone by."""
+        self.snapshot = None
+
     def on_change(self, callback: Callable[[PolicySnapshot], None]) -> None:
         """Have ``callback`` called with each snapshot that is published from now on; it must neither block nor raise."""
         self._on_change = (*self._on_change, callback)

@@ -60,11 +60,19 @@ def select(objects: Iterable[PolicyObject], namespaces: Selector, configmaps: Se
 
 
 def advance(
-    snapshot: PolicySnapshot, before: Mapping[Source, Document], after: Mapping[Source, Document], issuers: frozenset[str]
+    snapshot: PolicySnapshot,
+    before: Mapping[Source, Document],
+    after: Mapping[Source, Document],
+    issuers: frozenset[str],
+    *,
+    afresh: bool = False,
 ) -> Change:
-    """Return the version after ``snapshot``; only documents that differ between ``before`` and ``after`` cost anything."""
+    """Return the version after ``snapshot``; only documents that differ between ``before`` and ``after`` cost anything.
+
+    With ``afresh`` all of them are read again, since ``issuers`` are others than before.
+    """
     withdrawn = tuple(source for source in before if source not in after)
-    changed = tuple(_parsed(source, document, issuers) for source, document in after.items() if before.get(source) != document)
+    changed = tuple(_parsed(source, document, issuers) for source, document in after.items() if afresh or before.get(source) != document)
     for source in withdrawn:
         snapshot = snapshot.withdraw(source)
     for document in changed:
