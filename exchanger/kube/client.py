@@ -1,0 +1,190 @@
+"""The door to the official client library: which API server there is and how to get in, and nothing else of it.
+
+Its configuration, TLS settings, authentication and connection pools are used; its models, retries and watches are not. Importing it takes
+half a second, so this module is imported where a cluster is really asked.
+
+Of a kubeconfig file the library reads client certificates, ``token``, ``tokenFile``, ``exec`` plugins, basic authentication and the
+providers gcp and oidc, ``proxy-url`` and ``tls-server-name``. Keys and certificates that are part of the file it writes to temporary files
+that only this user can read, and removes them at the exit; Python's TLS has no other way.
+"""
+
+import hashlib
+import os
+import re
+import socket
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, final
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+from kubernetes.client import Configuration
+from kubernetes.client.rest import RESTClientObject
+from kubernetes.config import ConfigException, load_kube_config
+from kubernetes.config.incluster_config import (
+    SERVICE_CERT_FILENAME,
+    SERVICE_HOST_ENV_NAME,
+    SERVICE_PORT_ENV_NAME,
+    SERVICE_TOKEN_FILENAME,
+    InClusterConfigLoader,
+)
+
+from exchanger.kube.answers import printable
+from exchanger.kube.connection import ApiConnection, ConnectionBounds
+from exchanger.kube.credentials import Access, ClusterError, Credentials
+from exchanger.kube.sockets import make_wakeable
+from exchanger.values.secret import Secret
+
+__all__ = ["ClusterError", "Origin", "connect", "load_access"]
+
+CONFIGURATION_S: Final = 60.0
+"""Seconds to read the configuration: files take none, but a credential plugin may ask its user to log in."""
+KEPT_CONNECTIONS: Final = 16
+"""Connections that are kept for their next use: more than there are threads for short requests."""
+KEEPALIVE: Final = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+"""Seconds without a packet before the first probe, seconds between probes, and how many may go unanswered: a peer that is gone without a
+word is noticed after 45 seconds. Systems call some of these differently or have none; the watch's own guard is beside it."""
+HEADER: Final = re.compile(r"[!-~]+ [!-~]+")
+"""What an Authorization header may be here (RFC 9110 section 11.6.2, without parameters)."""
+LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@final
+@attrs.frozen
+class Origin:
+    """Where the configuration is: in a pod, what Kubernetes puts there; elsewhere, or where that is missing, the kubeconfig file.
+
+    ``kubeconfig`` is as in KUBECONFIG, several paths with a colon between them; "" means what KUBECONFIG says, or ``~/.kube/config``.
+    ``context`` is one of its contexts, "" the current one.
+    """
+
+    kubeconfig: str = ""
+    context: str = ""
+    environment: Mapping[str, str] = attrs.field(factory=lambda: dict(os.environ), repr=False)
+    token_file: str = SERVICE_TOKEN_FILENAME
+    ca_file: str = SERVICE_CERT_FILENAME
+
+    @property
+    def in_cluster(self) -> bool:
+        """Whether this is a pod with a service account."""
+        named = all(self.environment.get(name) for name in (SERVICE_HOST_ENV_NAME, SERVICE_PORT_ENV_NAME))
+        return named and Path(self.token_file).is_file()
+
+    @property
+    def paths(self) -> str:
+        """The kubeconfig files that count."""
+        return self.kubeconfig or self.environment.get("KUBECONFIG") or "~/.kube/config"
+
+
+@asynccontextmanager
+async def connect(origin: Origin | None = None, bounds: ConnectionBounds | None = None) -> AsyncGenerator[ApiConnection]:
+    """Connect to the API server that ``origin`` names, until the block ends; nothing is sent before the first request.
+
+    Raises:
+        ClusterError: there is no configuration, or none that can be used.
+    """
+    where = Origin() if origin is None else origin
+    with trio.move_on_after(CONFIGURATION_S) as scope:
+        access = await trio.to_thread.run_sync(load_access, where, abandon_on_cancel=True, thread_name="kube configuration")
+    if scope.cancelled_caught:
+        raise ClusterError(f"the API server's configuration took more than {CONFIGURATION_S:.0f} seconds: a credential plugin hangs")
+    credentials = Credentials(lambda: load_access(where), access)
+    try:
+        yield ApiConnection(credentials, ConnectionBounds() if bounds is None else bounds)
+    finally:
+        credentials.close()
+
+
+def load_access(origin: Origin) -> Access:
+    """Read the configuration; blocks, as it reads files and runs what a kubeconfig file names as credential plugin.
+
+    Raises:
+        ClusterError: there is none, or none that can be used.
+    """
+    configuration = Configuration()
+    # The library takes proxies from the environment, but an API server is reached through one only where its own configuration says so.
+    configuration.proxy = None
+    configuration.no_proxy = None
+    configuration.connection_pool_maxsize = KEPT_CONNECTIONS
+    configuration.socket_options = _socket_options()
+    if origin.in_cluster:
+        _load_in_cluster(configuration, origin)
+    else:
+        _load_kubeconfig(configuration, origin)
+    _check_address(configuration)
+    authorization = _Authorization(configuration)
+    try:
+        certificate = Path(configuration.cert_file).read_bytes() if configuration.cert_file else b""
+        pools = RESTClientObject(configuration).pool_manager
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"the client certificate or the proxy of the API server cannot be used: {type(error).__name__}") from None
+    if authorization() is None and not certificate and configuration.host.startswith("https:"):
+        raise ClusterError(
+            "the token of the pod's service account cannot be used"
+            if origin.in_cluster
+            else "the kubeconfig has no credentials for its user that can be used, or the plugin that gives them failed"
+        )
+    make_wakeable(pools)
+    return Access(configuration.host.rstrip("/"), pools, authorization, hashlib.sha256(certificate).digest())
+
+
+def _load_in_cluster(configuration: Configuration, origin: Origin) -> None:
+    try:
+        loader = InClusterConfigLoader(origin.token_file, origin.ca_file, environ=origin.environment)  # type: ignore[no-untyped-call]
+        loader.load_and_set(configuration)  # type: ignore[no-untyped-call]
+    except (ConfigException, OSError, ValueError) as error:
+        reason = str(error) if isinstance(error, ConfigException) else type(error).__name__
+        raise ClusterError(f"the service account that Kubernetes puts into a pod cannot be used: {printable(reason)}") from None
+
+
+def _load_kubeconfig(configuration: Configuration, origin: Origin) -> None:
+    paths = origin.paths
+    if not any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep) if path):
+        raise ClusterError(f"there is no service account of a pod here, and no kubeconfig file at {printable(paths)}")
+    try:
+        # Never written back: renewed OpenID tokens are kept in memory, and the file stays its owner's.
+        load_kube_config(paths, origin.context or None, configuration, persist_config=False)  # type: ignore[no-untyped-call]
+    except Exception as error:  # noqa: BLE001 - the library takes a file's shape for granted, so that any exception may come of it
+        raise ClusterError(f"the kubeconfig {printable(paths)} cannot be used: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    # The library's messages name a place in the file by its whole text, tokens included, which is in braces then.
+    quotable = isinstance(error, ConfigException) and "{" not in str(error)
+    return printable(str(error)) if quotable else f"it is not what a kubeconfig should be ({type(error).__name__})"
+
+
+def _check_address(configuration: Configuration) -> None:
+    address, proxy = urlsplit(configuration.host), urlsplit(configuration.proxy or "http:")
+    if address.scheme not in {"http", "https"} or not address.hostname:
+        raise ClusterError("the address of the API server is no https:// address")
+    if address.scheme == "http" and address.hostname not in LOCAL_HOSTS:
+        raise ClusterError("the address of the API server is http://, which is only for this machine: tokens and policy need TLS")
+    if proxy.scheme not in {"http", "https"}:
+        raise ClusterError("the proxy of the API server is no http:// or https:// address")
+
+
+@final
+@attrs.define(eq=False)
+class _Authorization:
+    """The Authorization header as the library has it: it reads a projected token again each minute, and asks a plugin when its expires."""
+
+    _configuration: Configuration = attrs.field(repr=False)
+    _last: Secret | None = attrs.field(default=None, init=False)
+
+    def __call__(self) -> Secret | None:
+        try:
+            value = self._configuration.auth_settings().get("BearerToken", {}).get("value")
+        except Exception:  # noqa: BLE001 - plugins and providers raise anything, and a token file may be missing for a moment
+            return self._last  # what was good a minute ago may still be, and the server says when it is not
+        text = " ".join(value.split()) if isinstance(value, str) else ""
+        if HEADER.fullmatch(text):
+            self._last = Secret(text)
+        return self._last
+
+
+def _socket_options() -> list[tuple[int, int, int]]:
+    known = [(socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in KEEPALIVE if hasattr(socket, name)]
+    return [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *known]

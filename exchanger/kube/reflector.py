@@ -1,0 +1,308 @@
+"""Follows one resource of an API server: lists it, watches it, lists it afresh where the watch cannot go on, until cancelled.
+
+The measure is client-go's reflector (https://github.com/kubernetes/client-go/blob/master/tools/cache/reflector.go). What is different:
+
+- Lists are always consistent, never "as fresh as the server likes" (see ``listing``).
+- An event that cannot come after what is known is not applied, and leads to a new list (see ``reflection``).
+- A watch that breaks goes on from the last version after a wait, without a new list. Since a break may have been the restart of a server
+  whose store was restored, the newest version is asked for first (a list of one object): when it is lower than the one that is known,
+  the watch would be silent for ever.
+- The same look is taken when a watch was silent for longer than a bookmark takes, and all objects are compared every ten minutes or so.
+  That finds what no version shows: a restored store that was written to until its version was higher than the one known, or events
+  that were lost on the way.
+- A lost place in the history has a back-off of its own, so that the list after an outage is not as late as requests had become in it.
+
+One request at a time, in one task: no list races with the events of a watch. Must not know: threads, the client library, or what objects
+are for.
+"""
+
+import math
+from collections.abc import AsyncIterator, Callable
+from random import Random
+from typing import Generic, TypeVar, assert_never, final
+
+import attrs
+import trio
+
+from exchanger.kube.backoff import BackOff
+from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, ListWatch, Put, WatchEvent
+from exchanger.kube.listing import gather_initial, list_all
+from exchanger.kube.patience import Patience
+from exchanger.kube.recovery import MAX_SERVER_ERRORS, Attempt, Setback, after_failure
+from exchanger.kube.reflection import Complete, Effect, Reflection, older
+from exchanger.kube.reflector_settings import ReflectorSettings
+from exchanger.kube.sink import ReflectorObserver, ReflectorStatistics, Sink
+
+__all__ = ["Reflector", "ReflectorObserver", "ReflectorSettings", "ReflectorStatistics", "Sink"]
+
+T = TypeVar("T")
+
+
+@final
+@attrs.define(eq=False)
+class Reflector(Generic[T]):
+    """Keeps ``sink`` equal to what ``list_watch`` lists. One task runs it, once."""
+
+    list_watch: ListWatch[T]
+    sink: Sink[T]
+    observer: ReflectorObserver
+    settings: ReflectorSettings = attrs.field(factory=ReflectorSettings)
+    random: Random = attrs.field(factory=Random)
+    _known: Reflection[T] = attrs.field(factory=Reflection, init=False)
+    _back_off: BackOff = attrs.field(init=False)
+    _lenient_back_off: BackOff = attrs.field(init=False)
+    _state: Attempt = attrs.field(default=Attempt.LIST, init=False)
+    _waiting: bool = attrs.field(default=False, init=False)
+    _connected: bool = attrs.field(default=False, init=False)
+    _last_contact: float | None = attrs.field(default=None, init=False)
+    _compare_at: float = attrs.field(default=math.inf, init=False)
+    _streams: bool = attrs.field(default=True, init=False)
+    """Whether the server is thought to offer initial events; once it did not, it is not asked again."""
+    _stream_next: bool = attrs.field(default=True, init=False)
+    """Whether the next list is asked for as initial events; after each failure it is the other way that gets its chance."""
+    _server_errors: int = attrs.field(default=0, init=False)
+    _lists: int = attrs.field(default=0, init=False)
+    _comparisons: int = attrs.field(default=0, init=False)
+    _probes: int = attrs.field(default=0, init=False)
+    _watches: int = attrs.field(default=0, init=False)
+    _events: int = attrs.field(default=0, init=False)
+    _failures: int = attrs.field(default=0, init=False)
+    _ready: Callable[[], None] | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._back_off = BackOff(self.settings.back_off, self.random)
+        self._lenient_back_off = BackOff(self.settings.back_off, self.random)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follow the resource until cancelled; ``started()`` when the first complete state was handed to the sink.
+
+        No failure of the server ends it. The wait for the first state has no bound but the caller's: there is nothing to go on without it.
+        """
+        self._ready = task_status.started
+        attempt = Attempt.LIST
+        while True:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            if attempt is not Attempt.LIST and trio.current_time() >= self._compare_at:
+                attempt = Attempt.COMPARE
+            self._state = attempt
+            outcome = await self._make(attempt)
+            attempt = await self._set_back(outcome) if isinstance(outcome, Setback) else outcome
+
+    def statistics(self) -> ReflectorStatistics:
+        """Return what is known of the reflector at this moment."""
+        return ReflectorStatistics(
+            state=self._state,
+            waiting=self._waiting,
+            resource_version=self._known.version,
+            objects=len(self._known),
+            lists=self._lists,
+            comparisons=self._comparisons,
+            probes=self._probes,
+            watches=self._watches,
+            events=self._events,
+            failures=self._failures,
+            last_contact=self._last_contact,
+            connected=self._connected,
+        )
+
+    async def _make(self, attempt: Attempt) -> Attempt | Setback:
+        """Make one attempt; return the next, which needs no wait, or why there must be one."""
+        match attempt:
+            case Attempt.LIST:
+                return await (self._stream() if self._streams and self._stream_next else self._list())
+            case Attempt.WATCH:
+                return await self._watch()
+            case Attempt.PROBE:
+                return await self._probe()
+            case Attempt.COMPARE:
+                return await self._compare()
+            case _:
+                assert_never(attempt)
+
+    async def _set_back(self, setback: Setback) -> Attempt:
+        """Tell of a failure and wait; return what to attempt then."""
+        back_off = self._lenient_back_off if setback.lenient else self._back_off
+        wait = back_off.failed(trio.current_time(), at_least=setback.at_least, lenient=setback.lenient)
+        self._failures += 1
+        self._state = setback.next
+        if wait > 0.0:
+            self._set_connected(False)
+        self.observer.failed(self.list_watch.name, setback.failure, wait)
+        self._waiting = True
+        try:
+            await trio.sleep(wait)
+        finally:
+            self._waiting = False
+        return setback.next
+
+    # Attempts
+
+    async def _list(self) -> Attempt | Setback:
+        complete = await list_all(self.list_watch, self.settings.list_bounds)
+        if isinstance(complete, ApiFailure):
+            self._stream_next = True
+            return after_failure(Attempt.LIST, complete)
+        self._replace(complete)
+        return Attempt.WATCH
+
+    async def _stream(self) -> Attempt | Setback:
+        """Take the present objects out of the beginning of a watch, and go on with it."""
+        settings = self.settings
+        began = trio.current_time()
+        timeout = self._watch_timeout()
+        synced = False
+        patience = Patience(settings.initial_silence, began + settings.list_bounds.timeout)
+        with patience.scope:
+            async with self.list_watch.watch(resource_version="", timeout=timeout, initial_events=True) as events:
+                complete = await gather_initial(events, settings.list_bounds, patience.heard)
+                if isinstance(complete, Complete):
+                    synced = True
+                    self._replace(complete)
+                    patience.begin(settings.silence, min(began + timeout + settings.watch_margin, self._compare_at))
+                    return await self._follow(events, patience, began)
+                return self._not_streamed(complete)
+        if not synced:
+            self._streams = False  # so that it is asked for once, and not at each new list
+            return Attempt.LIST
+        return Attempt.PROBE
+
+    def _not_streamed(self, failure: ApiFailure | None) -> Attempt | Setback:
+        if failure is not None and failure.kind is FailureKind.UNSUPPORTED:
+            self._streams = False
+            return Attempt.LIST
+        # Whatever it was, the other way may do better: progress is worth more than the cheaper request.
+        self._stream_next = False
+        cut = ApiFailure(FailureKind.SERVER_ERROR, message="the server ended the watch before the first state was complete")
+        return after_failure(Attempt.LIST, failure or cut)
+
+    async def _watch(self) -> Attempt | Setback:
+        """Follow changes from the version that is known."""
+        settings = self.settings
+        began = trio.current_time()
+        timeout = self._watch_timeout()
+        patience = Patience(settings.silence, min(began + timeout + settings.watch_margin, self._compare_at))
+        with patience.scope:
+            async with self.list_watch.watch(resource_version=self._known.version, timeout=timeout) as events:
+                if self._connected:
+                    return await self._follow(events, patience, began)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._accept)
+                    outcome = await self._follow(events, patience, began)
+                    nursery.cancel_scope.cancel()
+                return outcome
+        return Attempt.PROBE  # silent, or older than it should be; the comparison, when that is due, takes its place
+
+    async def _accept(self) -> None:
+        await trio.sleep(self.settings.accepted)
+        self._set_connected(True)
+
+    async def _follow(self, events: AsyncIterator[WatchEvent[T]], patience: Patience, began: float) -> Attempt | Setback:
+        """Take over the events of a watch until it ends."""
+        async for event in events:
+            if isinstance(event, ApiFailure):
+                return self._broken(event, trio.current_time() - began)
+            patience.heard()
+            before = self._known.version
+            match self._known.apply(event):
+                case Effect.NEWS:
+                    if isinstance(event, Put):
+                        self.sink.put(event.item)
+                    elif isinstance(event, Deleted):
+                        self.sink.deleted(event.key)
+                case Effect.NOTHING:
+                    pass
+                case Effect.BREAK:
+                    return after_failure(Attempt.WATCH, _discontinuity(event, before))
+                case effect:
+                    assert_never(effect)
+            self._events += 1
+            self._server_errors = 0
+            self._contact()
+            self._set_connected(True)
+        lived = trio.current_time() - began
+        if lived >= self.settings.settled:
+            return Attempt.WATCH
+        short = ApiFailure(FailureKind.SERVER_ERROR, message=f"very short watch: the server ended it after {lived:.1f} s")
+        return Setback(short, Attempt.WATCH, lenient=True)
+
+    def _broken(self, failure: ApiFailure, lived: float) -> Attempt | Setback:
+        if failure.kind is FailureKind.TIMEOUT and lived >= self.settings.settled:
+            return Attempt.PROBE  # it was silent for long, which is no failure yet
+        setback = after_failure(Attempt.WATCH, failure)
+        if failure.kind is FailureKind.SERVER_ERROR:
+            self._server_errors += 1
+            if self._server_errors >= MAX_SERVER_ERRORS:
+                self._server_errors = 0
+                return attrs.evolve(setback, next=Attempt.LIST)
+        return setback
+
+    async def _probe(self) -> Attempt | Setback:
+        """Ask for the newest version, which is never lower than the one known unless the store went back."""
+        self._probes += 1
+        with trio.move_on_after(self.settings.probe_timeout) as scope:
+            page = await self.list_watch.list_page(limit=1)
+        if scope.cancelled_caught:
+            page = ApiFailure(FailureKind.TIMEOUT, message=f"no answer within {self.settings.probe_timeout:.0f} s")
+        if isinstance(page, ApiFailure):
+            return after_failure(Attempt.PROBE, page)
+        if older(page.resource_version, self._known.version):
+            self.observer.went_back(self.list_watch.name, self._known.version, page.resource_version)
+            return Attempt.LIST
+        if self._connected:
+            self._contact()  # the watch before was silent, and now it is known that there was nothing to say
+        return Attempt.WATCH
+
+    async def _compare(self) -> Attempt | Setback:
+        """List everything; where it is not what is known, it takes its place."""
+        complete = await list_all(self.list_watch, self.settings.list_bounds)
+        if isinstance(complete, ApiFailure):
+            self._plan_comparison()
+            return after_failure(Attempt.COMPARE, complete)
+        self._comparisons += 1
+        if self._known.agrees(complete):
+            self._known.advance(complete.resource_version)
+            self._synced()
+            return Attempt.WATCH
+        if older(complete.resource_version, self._known.version):
+            self.observer.went_back(self.list_watch.name, self._known.version, complete.resource_version)
+        self._replace(complete)
+        return Attempt.WATCH
+
+    # What comes of them
+
+    def _replace(self, complete: Complete[T]) -> None:
+        self.sink.replaced(self._known.replace(complete))
+        self._synced()
+        self.observer.listed(self.list_watch.name, len(complete.items), complete.resource_version)
+        self._set_connected(True)
+        if self._ready is not None:
+            ready, self._ready = self._ready, None
+            ready()
+
+    def _synced(self) -> None:
+        self._lists += 1
+        self._server_errors = 0
+        self._stream_next = True
+        self._contact()
+        self._plan_comparison()
+
+    def _contact(self) -> None:
+        self._last_contact = trio.current_time()
+
+    def _set_connected(self, connected: bool) -> None:  # noqa: FBT001 - the one thing there is to set
+        if connected is not self._connected:
+            self._connected = connected
+            self.observer.connected(self.list_watch.name, connected)
+
+    def _plan_comparison(self) -> None:
+        spread = self.settings.compare * self.settings.compare_spread
+        self._compare_at = trio.current_time() + self.settings.compare + self.random.uniform(-spread, spread)
+
+    def _watch_timeout(self) -> float:
+        self._watches += 1
+        return self.random.uniform(self.settings.min_watch, self.settings.max_watch)
+
+
+def _discontinuity(event: Put[T] | Deleted | Bookmark, known: str) -> ApiFailure:
+    version = event.item.resource_version if isinstance(event, Put) else event.resource_version
+    return ApiFailure(FailureKind.GONE, message=f"the watch went back from version {known[:40]} to {version[:40]!r}")

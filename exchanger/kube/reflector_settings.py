@@ -1,0 +1,50 @@
+"""How often and how long a reflector asks, and where the numbers come from."""
+
+from typing import Final, final
+
+import attrs
+
+from exchanger.kube.backoff import CAP_S, BackOffSettings
+from exchanger.kube.listing import ListBounds
+
+MIN_WATCH_S: Final = 300.0
+MAX_WATCH_S: Final = 600.0
+"""Seconds that a watch is asked for, at random between the two as in client-go, so that watchers do not come back all at once."""
+WATCH_MARGIN_S: Final = 15.0
+"""Seconds after which a watch that the server should have ended is given up: it ends them to the second, and a round trip is short."""
+SILENCE_S: Final = 75.0
+"""Seconds without an event after which the server is asked whether it is still there. Bookmarks come each minute where they come at all
+(``bookmarkFrequency`` of the API server's cacher); where they do not, this costs two requests in each such time."""
+INITIAL_SILENCE_S: Final = 10.0
+"""Seconds without an event before the end of the initial ones: a server that lets so many pass does not know what was asked for. A
+server that knows it waits three seconds at most for its cache; client-go begins to complain after these ten."""
+SETTLED_S: Final = CAP_S
+"""Seconds after which a watch that ended may be followed by the next one at once: the back-off's cap, so requests come no closer."""
+ACCEPTED_S: Final = 5.0
+"""Seconds after which a watch that neither failed nor said anything counts as accepted: a refusal takes a round trip."""
+PROBE_TIMEOUT_S: Final = 30.0
+"""Seconds for a list of one object; clients have bounds of their own, below this."""
+COMPARE_S: Final = 600.0
+COMPARE_SPREAD: Final = 0.2
+"""Every how many seconds everything is listed and compared, and which part of it chance adds or takes. A list of 10,000 objects is 20
+pages; so many in ten minutes are nothing to a server that sends as many watches a bookmark each minute. By then a policy that was lost is
+lost for ten minutes: long, but this is the last net below two others that take a minute and a half."""
+
+
+@final
+@attrs.frozen
+class ReflectorSettings:
+    """Durations in seconds; the constants of the same names say why."""
+
+    list_bounds: ListBounds = attrs.field(factory=ListBounds)
+    back_off: BackOffSettings = attrs.field(factory=BackOffSettings)
+    min_watch: float = MIN_WATCH_S
+    max_watch: float = MAX_WATCH_S
+    watch_margin: float = WATCH_MARGIN_S
+    silence: float = SILENCE_S
+    initial_silence: float = INITIAL_SILENCE_S
+    settled: float = SETTLED_S
+    accepted: float = ACCEPTED_S
+    probe_timeout: float = PROBE_TIMEOUT_S
+    compare: float = COMPARE_S
+    compare_spread: float = COMPARE_SPREAD

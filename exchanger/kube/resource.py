@@ -1,0 +1,159 @@
+"""One resource of an API server, listed and watched: implements ``list_watch.ListWatch`` over a connection.
+
+Must not know: what the objects are for; ``decode`` reads one (see ``events``).
+Source: https://kubernetes.io/docs/reference/using-api/api-concepts/.
+"""
+
+import math
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final, Generic, TypeVar, final
+from urllib.parse import quote
+
+import attrs
+import trio
+
+from exchanger.kube.connection import ApiConnection
+from exchanger.kube.events import Decode, read_event, read_page
+from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch, Page, WatchEvent
+from exchanger.kube.objects import decode_config_map, decode_namespace
+from exchanger.kube.round_trip import MAX_BODY_BYTES, Request, TooLarge
+from exchanger.policy.objects import ConfigMap, Namespace
+
+T = TypeVar("T")
+
+WAITING_BATCHES: Final = 4
+"""Batches of events between the watch's thread and whoever follows it; each has what one read brought, 64 KiB or one long event."""
+SHRINK: Final = 4
+"""By what a page is made smaller that was too large: from 500 objects to one in five steps."""
+
+
+def path_of(*segments: str) -> str:
+    """Return the path of a resource or object, such as of ``"api", "v1", "namespaces", name``, whatever characters are in the names."""
+    return "".join(f"/{quote(segment, safe='')}" for segment in segments)
+
+
+@final
+@attrs.define(eq=False)
+class Resource(Generic[T]):
+    """The objects at ``path`` that the selectors select, in the language of the API's ``labelSelector`` and ``fieldSelector``."""
+
+    connection: ApiConnection
+    path: str
+    decode: Decode[T]
+    label_selector: str = ""
+    field_selector: str = ""
+    _most: int | None = attrs.field(default=None, init=False)
+    """How many objects fit into a page, where more did not."""
+
+    @property
+    def name(self) -> str:
+        """What it is, for logs: ``configmaps``, or ``configmaps in team-a``."""
+        segments = self.path.split("/")
+        in_namespace = len(segments) > 2 and segments[-3] == "namespaces"  # noqa: PLR2004 - …/namespaces/NAMESPACE/RESOURCE
+        return f"{segments[-1]} in {segments[-2]}" if in_namespace else segments[-1]
+
+    async def list_page(self, *, limit: int, continue_token: str = "", resource_version: str = "") -> Page[T] | ApiFailure:
+        """Return a page of at most ``limit`` objects; of less when they are large, and the next page goes on with the rest."""
+        version = "" if continue_token else resource_version  # the token has one, and the server takes no other beside it
+        read = partial(read_page, decode=self.decode)
+        while True:
+            size = limit if self._most is None else min(limit, self._most)
+            query = self._query(limit=str(size), resourceVersion=version, **{"continue": continue_token})
+            outcome = await self.connection.ask(Request("GET", self.path, query), read)
+            if not isinstance(outcome, TooLarge):
+                return outcome
+            if size <= 1 and not version:
+                return ApiFailure(FailureKind.MALFORMED, message=f"a page of more than {MAX_BODY_BYTES} bytes")
+            # What a server has at hand ("0") may come without regard to the limit; what is newest is never worse.
+            version = ""
+            self._most = max(1, size // SHRINK)
+
+    @asynccontextmanager
+    async def watch(
+        self,
+        *,
+        resource_version: str,
+        timeout: float,  # noqa: ASYNC109 - it is the server that is told to keep it
+        initial_events: bool = False,
+    ) -> AsyncGenerator[AsyncIterator[WatchEvent[T]]]:
+        """Watch from ``resource_version`` on, for ``timeout`` seconds by the server's clock.
+
+        A server that is silent for long is asked for a sign of life; when it gives none, the last event is a TIMEOUT: nothing is lost
+        then, and a new watch goes on from the last version. An exception of the block leaves it in a group, as of a nursery.
+        """
+        query = self._query(
+            watch="true",
+            allowWatchBookmarks="true",
+            timeoutSeconds=str(max(1, math.ceil(timeout))),
+            resourceVersion=resource_version,
+            **({"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"} if initial_events else {}),
+        )
+        send, receive = trio.open_memory_channel[tuple[WatchEvent[T], ...]](WAITING_BATCHES)
+        async with trio.open_nursery() as nursery:
+            with receive:
+                nursery.start_soon(self._follow, Request("GET", self.path, query), timeout, send)
+                yield _Events(receive)
+                nursery.cancel_scope.cancel()
+
+    async def _follow(self, request: Request, seconds: float, send: trio.MemorySendChannel[tuple[WatchEvent[T], ...]]) -> None:
+        async def take(batch: tuple[WatchEvent[T], ...]) -> bool:
+            await send.send(batch)
+            return not isinstance(batch[-1], ApiFailure)
+
+        with send:
+            failure = await self.connection.follow(request, seconds, self._read, take)
+            if failure is not None:
+                await send.send((failure,))
+
+    def _read(self, lines: list[bytes]) -> tuple[WatchEvent[T], ...]:
+        events: list[WatchEvent[T]] = []
+        for line in lines:
+            event = read_event(line, self.decode)
+            events.append(event)
+            if isinstance(event, ApiFailure):
+                break  # a failure is the last event
+        return tuple(events)
+
+    def _query(self, **parameters: str) -> tuple[tuple[str, str], ...]:
+        selectors = {"labelSelector": self.label_selector, "fieldSelector": self.field_selector}
+        return tuple((name, text) for name, text in {**selectors, **parameters}.items() if text)
+
+
+@final
+@attrs.define(eq=False)
+class _Events(Generic[T]):
+    """The events of a watch, one by one; a wait for the next one may be cancelled without loss."""
+
+    _batches: trio.MemoryReceiveChannel[tuple[WatchEvent[T], ...]]
+    _waiting: deque[WatchEvent[T]] = attrs.field(factory=deque, init=False)
+
+    def __aiter__(self) -> AsyncIterator[WatchEvent[T]]:
+        return self
+
+    async def __anext__(self) -> WatchEvent[T]:
+        if not self._waiting:
+            try:
+                self._waiting.extend(await self._batches.receive())
+            except trio.EndOfChannel:
+                raise StopAsyncIteration from None
+        return self._waiting.popleft()
+
+
+@final
+@attrs.define(eq=False)
+class PolicyListWatches:
+    """The resources that policy is made of, of one API server."""
+
+    connection: ApiConnection
+
+    def namespaces(self, selector: str, /) -> ListWatch[Namespace]:
+        """Return the Namespaces with the labels that ``selector`` asks for."""
+        return Resource(self.connection, path_of("api", "v1", "namespaces"), decode_namespace, selector)
+
+    def config_maps(self, selector: str, namespace: str, /) -> ListWatch[ConfigMap]:
+        """Return the ConfigMaps with the labels that ``selector`` asks for, in one namespace, or where that is "" in all."""
+        within = ("namespaces", namespace) if namespace else ()
+        return Resource(self.connection, path_of("api", "v1", *within, "configmaps"), decode_config_map, selector)

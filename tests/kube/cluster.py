@@ -1,0 +1,165 @@
+"""A fake API server with Namespaces and ConfigMaps, a source that follows it, and a record of everything that the source says."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Final
+
+import attrs
+import trio
+
+from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.kube.settings import KubernetesSettings
+from exchanger.kube.source import KubernetesSource
+from exchanger.policy.objects import ConfigMap, Namespace
+from exchanger.policy.selection import Change
+from exchanger.policy.selector import parse_selector
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.verdict import NoMatch, Unhealthy
+from exchanger.values.entry import DenyEntry
+from tests.kube.fake_list_watch import FakeApiServer, FakeListWatch, FakeResource
+
+SELECTED: Final = {"policy": "enabled"}
+ENABLED: Final = {"enabled": "true"}
+PATIENCE_S: Final = 30.0
+REFUSED: Final = ApiFailure(FailureKind.UNREACHABLE, message="connection refused")
+
+
+def deny(path: str = "/a") -> str:
+    return f"version: v1\nentries: [{{match: {{host: h, pathPrefix: {path}}}, action: deny}}]"
+
+
+@attrs.define(eq=False)
+class Cluster:
+    """The server; ``obeys`` selectors or, like no real server, gives everything."""
+
+    server: FakeApiServer = attrs.field(factory=FakeApiServer)
+    obeys: bool = True
+    asked: list[str] = attrs.field(factory=list, init=False)
+    _namespaces: FakeResource[Namespace] = attrs.field(init=False)
+    _config_maps: FakeResource[ConfigMap] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._namespaces = FakeResource(self.server, "namespaces")
+        self._config_maps = FakeResource(self.server, "configmaps")
+
+    def namespaces(self, selector: str, /) -> FakeListWatch[Namespace]:
+        self.asked.append(f"namespaces {selector}")
+        return self._namespaces.list_watch(selects=self._selects(selector))
+
+    def config_maps(self, selector: str, namespace: str, /) -> FakeListWatch[ConfigMap]:
+        self.asked.append(f"configmaps {selector} in {namespace or 'all'}")
+        return self._config_maps.list_watch(namespace=namespace if self.obeys else "", selects=self._selects(selector))
+
+    def put_namespace(self, name: str, labels: dict[str, str] = SELECTED) -> None:
+        self._namespaces.put(name, Namespace(name, tuple(labels.items())), labels=labels)
+
+    def delete_namespace(self, name: str) -> None:
+        self._namespaces.delete(name)
+
+    def put(self, namespace: str, name: str, text: str | None = None, labels: dict[str, str] = ENABLED) -> None:
+        value = ConfigMap(namespace, name, tuple(labels.items()), deny() if text is None else text)
+        self._config_maps.put(name, value, namespace=namespace, labels=labels)
+
+    def delete(self, namespace: str, name: str) -> None:
+        self._config_maps.delete(name, namespace=namespace)
+
+    def _selects(self, selector: str) -> Callable[[object], bool]:
+        parsed = parse_selector(selector)
+        return lambda labels: not self.obeys or parsed.matches(dict(labels))  # type: ignore[call-overload]  # labels, in fact
+
+
+@attrs.define(eq=False)
+class Record:
+    """Sink, observer and ``on_stale`` in one, with everything that happened in its order."""
+
+    said: list[str] = attrs.field(factory=list)
+    changes: list[Change] = attrs.field(factory=list)
+    snapshots: list[PolicySnapshot] = attrs.field(factory=list)
+    rights: list[str] = attrs.field(factory=list)
+    _closed: bool = False
+    _arrived: trio.Event = attrs.field(factory=trio.Event)
+
+    def publish(self, snapshot: PolicySnapshot, /) -> None:
+        self.snapshots.append(snapshot)
+        self._say("publish")
+
+    def on_stale(self, stale: bool) -> None:
+        self._closed = stale
+        self._say("close" if stale else "open")
+
+    def published(self, change: Change, /) -> None:
+        self.changes.append(change)
+        self._wake()
+
+    def stale(self, stale: bool, age: float, /) -> None:
+        self._say(f"{'stale' if stale else 'fresh'} {age:.0f}")
+
+    def listed(self, name: str, count: int, /) -> None:
+        self._say(f"listed {count} {name}")
+
+    def failed(self, name: str, failure: ApiFailure, missing_right: str, retry_in: float, /) -> None:
+        self.rights.append(missing_right)
+        self._say(f"failed {name}: {failure.kind.value}")
+
+    def connected(self, name: str, connected: bool, /) -> None:
+        self._say(f"{'connected' if connected else 'lost'} {name}")
+
+    def went_back(self, name: str, known: str, found: str, /) -> None:
+        self._say(f"went back {name}")
+
+    def _say(self, what: str) -> None:
+        self.said.append(what)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._arrived.set()
+        self._arrived = trio.Event()
+
+    async def until(self, holds: Callable[[], bool], patience: float = PATIENCE_S) -> None:
+        """Wait for something that the source says to make ``holds`` true."""
+        with trio.fail_after(patience):
+            while not holds():
+                await self._arrived.wait()
+
+    def verdict(self, path: str = "/a") -> type:
+        """Return what kind of verdict the policy in force gives."""
+        return type(self.snapshots[-1].match("h", path, "GET"))
+
+    def denies(self, path: str = "/a") -> bool:
+        return bool(self.snapshots) and self.verdict(path) is DenyEntry
+
+    def passes(self, path: str = "/a") -> bool:
+        return bool(self.snapshots) and self.verdict(path) is NoMatch
+
+    def is_open(self) -> bool:
+        return not self._closed
+
+    def unhealthy(self) -> bool:
+        return bool(self.snapshots) and self.verdict() is Unhealthy
+
+
+def source(cluster: Cluster, record: Record, *, namespaces: tuple[str, ...] = (), max_staleness: float = 0.0) -> KubernetesSource:
+    settings = KubernetesSettings(
+        parse_selector("policy=enabled"), parse_selector("enabled=true"), namespaces=namespaces, max_staleness=max_staleness
+    )
+    return KubernetesSource(settings, frozenset(), record, record, cluster, record.on_stale, Random(7))
+
+
+@attrs.frozen
+class Followed:
+    cluster: Cluster
+    record: Record
+    source: KubernetesSource
+
+
+@asynccontextmanager
+async def following(cluster: Cluster, *, namespaces: tuple[str, ...] = (), max_staleness: float = 0.0) -> AsyncGenerator[Followed]:
+    """Follow ``cluster`` from its first version on; afterwards nothing may be left of it."""
+    record = Record()
+    followed = source(cluster, record, namespaces=namespaces, max_staleness=max_staleness)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(followed.run)
+        yield Followed(cluster, record, followed)
+        nursery.cancel_scope.cancel()
+    assert cluster.server.watchers == []

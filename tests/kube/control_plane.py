@@ -1,0 +1,306 @@
+"""A real control plane on loopback, etcd and kube-apiserver without any node, and all that can befall one. Blocking code.
+
+Tests that have tasks running call it through ``trio.to_thread.run_sync``. Without a controller manager there are no default service
+accounts, and a deleted namespace is gone because ``Admin.delete_namespace`` does what that manager would do.
+"""
+
+import base64
+import contextlib
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Final
+
+import attrs
+import httpx
+import trustme
+
+from tests.kube.admin import Admin
+from tests.kube.processes import Child, Leash, ProcessError, free_ports, wait_until
+
+BUILDER: Final = Path(__file__).resolve().parents[2] / ".ci" / "kube_lab.py"
+ETCD_START_S: Final = 30.0
+"""Seconds until etcd answers; it takes one."""
+READY_S: Final = 120.0
+"""Seconds until the API server is ready; it takes three on an idle machine, and ten times that on a busy one."""
+ASK_S: Final = 20.0
+"""Seconds for one answer of either."""
+ADMIN_TOKEN: Final = "admin-token-of-the-lab"
+TESTER_TOKEN: Final = "tester-token-of-the-lab"
+"""The user ``tester`` in the group ``testers``: no rights, until a test binds roles to them."""
+
+
+@attrs.frozen
+class Programs:
+    """Where the programs are."""
+
+    etcd: Path
+    apiserver: Path
+
+
+def find_programs() -> Programs | None:
+    """Return the built programs, ``None`` when they are not all there."""
+    said = subprocess.run([sys.executable, BUILDER, "--where"], capture_output=True, text=True, check=True, timeout=60).stdout
+    etcd, apiserver = map(Path, said.splitlines())
+    return Programs(etcd, apiserver) if etcd.exists() and apiserver.exists() else None
+
+
+@attrs.define(eq=False)
+class ControlPlane:
+    """One etcd and one API server. ``folder`` is empty at the start; ``flags`` are more flags for kube-apiserver."""
+
+    programs: Programs
+    folder: Path
+    flags: tuple[str, ...] = ()
+    _leash: Leash = attrs.field(factory=Leash, init=False)
+    _etcd: Child = attrs.field(init=False)
+    _apiserver: Child = attrs.field(init=False)
+    _port: int = attrs.field(default=0, init=False)
+    _etcd_port: int = attrs.field(default=0, init=False)
+    _peer_port: int = attrs.field(default=0, init=False)
+    _admin: Admin | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._etcd = Child(self.programs.etcd, self.folder / "etcd.log", self._leash)
+        self._apiserver = Child(self.programs.apiserver, self.folder / "kube-apiserver.log", self._leash)
+        _write_keys(self.folder)
+
+    @property
+    def url(self) -> str:
+        """The API server's address; it stays the same over restarts."""
+        return f"https://127.0.0.1:{self._port}"
+
+    @property
+    def port(self) -> int:
+        """The API server's port on 127.0.0.1."""
+        return self._port
+
+    @property
+    def ca_file(self) -> Path:
+        """The certificate of the authority that signed the API server's."""
+        return self.folder / "ca.crt"
+
+    @property
+    def admin(self) -> Admin:
+        """Requests in the name of somebody who may do everything."""
+        assert self._admin is not None, "start it first"
+        return self._admin
+
+    def start(self) -> None:
+        """Start both, on ports that are free."""
+        for attempt in range(3):  # somebody else may take a port between its choice and its use
+            self._port, self._etcd_port, self._peer_port = free_ports(3)
+            try:
+                self.start_etcd()
+                self.start_apiserver()
+                break
+            except ProcessError:
+                self._apiserver.end(signal.SIGKILL)
+                self._etcd.end(signal.SIGKILL)
+                if attempt == 2:
+                    raise
+        context = ssl.create_default_context(cafile=str(self.ca_file))
+        headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+        self._admin = Admin(httpx.Client(base_url=self.url, verify=context, headers=headers, timeout=ASK_S, trust_env=False))
+
+    def close(self) -> None:
+        """End both, whatever state they are in."""
+        try:
+            if self._admin is not None:
+                self._admin.client.close()
+            self._apiserver.end(signal.SIGKILL)
+            self._etcd.end(signal.SIGKILL)
+        finally:
+            self._leash.close()
+
+    # -- the API server
+
+    def start_apiserver(self, *more: str) -> None:
+        """Start the API server on the port it had, with ``more`` flags, and wait until it is ready."""
+        self._apiserver.start((*self._apiserver_flags(), *self.flags, *more))
+        wait_until(self.is_ready, self._apiserver, READY_S)
+
+    def stop_apiserver(self) -> None:
+        """End the API server as an orderly restart does: watches are closed, connections too."""
+        self._apiserver.end()
+
+    def kill_apiserver(self) -> None:
+        """End the API server as a crash does."""
+        self._apiserver.end(signal.SIGKILL)
+
+    def restart_apiserver(self, *more: str, kill: bool = False) -> None:
+        """End and start it, with ``more`` flags such as ``--watch-cache=false``."""
+        self._apiserver.end(signal.SIGKILL if kill else signal.SIGTERM)
+        self.start_apiserver(*more)
+
+    def pause_apiserver(self) -> None:
+        """Stop it in its tracks; its connections stay, and new ones are still accepted by the kernel."""
+        self._apiserver.pause()
+
+    def resume_apiserver(self) -> None:
+        """Let it go on."""
+        self._apiserver.resume()
+
+    def is_ready(self) -> bool:
+        """Return whether the API server says so itself."""
+        context = ssl.create_default_context(cafile=str(self.ca_file))
+        try:
+            return httpx.get(f"{self.url}/readyz", verify=context, timeout=2, trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    # -- etcd
+
+    def start_etcd(self) -> None:
+        """Start etcd on the port it had and wait until it answers."""
+        client, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{self._peer_port}"
+        flags = {
+            "name": "lab",
+            "data-dir": str(self._data),
+            "log-level": "warn",
+            "listen-client-urls": client,
+            "advertise-client-urls": client,
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "initial-cluster": f"lab={peer}",
+        }
+        self._etcd.start(("--unsafe-no-fsync", *(f"--{name}={value}" for name, value in flags.items())))
+        wait_until(self._etcd_answers, self._etcd, ETCD_START_S)
+
+    def stop_etcd(self) -> None:
+        """End etcd; the API server stays and can answer little."""
+        self._etcd.end()
+
+    def pause_etcd(self) -> None:
+        """Stop it in its tracks."""
+        self._etcd.pause()
+
+    def resume_etcd(self) -> None:
+        """Let it go on."""
+        self._etcd.resume()
+
+    def compact(self) -> None:
+        """Forget all history before now. The API server's own cache still knows it, until that is restarted or runs without one."""
+        revision = self._ask_etcd("range", {"key": "AA==", "limit": "1"})["header"]["revision"]
+        self._ask_etcd("compaction", {"revision": revision, "physical": True})
+
+    def wipe(self) -> None:
+        """Lose all data, as an etcd that is set up anew; resource versions start from the beginning."""
+        self._with_data(None)
+
+    def snapshot(self, name: str = "snapshot") -> Path:
+        """Return a copy of all data as they are now, for ``restore``; etcd is down for a moment."""
+        target = self.folder / name
+        # Told to end, it would wait seconds for the API server's streams; what it has written is there in either case.
+        self._etcd.end(signal.SIGKILL)
+        shutil.copytree(self._data, target)
+        self.start_etcd()
+        return target
+
+    def restore(self, snapshot: Path) -> None:
+        """Go back to ``snapshot``, and resource versions with it, as a restored backup does."""
+        self._with_data(snapshot)
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "etcd"
+
+    def _with_data(self, source: Path | None) -> None:
+        self._apiserver.end(signal.SIGKILL)
+        self._etcd.end(signal.SIGKILL)
+        shutil.rmtree(self._data)
+        if source is not None:
+            shutil.copytree(source, self._data)
+        self.start_etcd()
+        self.start_apiserver()
+
+    def _etcd_answers(self) -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{self._etcd_port}/health", timeout=2, trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    def _ask_etcd(self, call: str, body: dict[str, object]) -> dict[str, dict[str, str]]:
+        # etcd's JSON gateway: https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/
+        answer = httpx.post(f"http://127.0.0.1:{self._etcd_port}/v3/kv/{call}", json=body, timeout=ASK_S, trust_env=False)
+        answer.raise_for_status()
+        found: dict[str, dict[str, str]] = answer.json()
+        return found
+
+    def _apiserver_flags(self) -> tuple[str, ...]:
+        keys = self.folder
+        flags = {
+            "etcd-servers": f"http://127.0.0.1:{self._etcd_port}",
+            "etcd-compaction-interval": "0",  # tests compact when they mean to
+            "bind-address": "127.0.0.1",
+            "advertise-address": "127.0.0.1",
+            "secure-port": str(self._port),
+            "endpoint-reconciler-type": "none",  # it would refuse a loopback address
+            "cert-dir": str(keys),
+            "tls-cert-file": str(keys / "server.crt"),
+            "tls-private-key-file": str(keys / "server.key"),
+            "client-ca-file": str(self.ca_file),
+            "token-auth-file": str(keys / "tokens.csv"),
+            "authorization-mode": "RBAC",
+            "service-account-issuer": "https://kubernetes.default.svc",
+            "service-account-key-file": str(keys / "server.key"),
+            "service-account-signing-key-file": str(keys / "server.key"),
+            "service-cluster-ip-range": "10.0.0.0/24",
+            "disable-admission-plugins": "ServiceAccount",  # there is no controller that would make default ones
+            "shutdown-watch-termination-grace-period": "1s",
+        }
+        return tuple(f"--{name}={value}" for name, value in flags.items())
+
+    # -- kubeconfig files
+
+    def kubeconfig(self, name: str, *, token: str = TESTER_TOKEN) -> Path:
+        """Write a kubeconfig file whose user has a bearer token, and return its path."""
+        return self._write_kubeconfig(name, f"token: {token}")
+
+    def kubeconfig_of_token_file(self, name: str, token_file: Path) -> Path:
+        """Write a kubeconfig file whose user's token is in a file."""
+        return self._write_kubeconfig(name, f"tokenFile: {token_file}")
+
+    def kubeconfig_of_admin_certificate(self, name: str) -> Path:
+        """Write a kubeconfig file whose user may do everything and has a client certificate."""
+        certificate, key = (base64.b64encode((self.folder / f"admin.{end}").read_bytes()).decode() for end in ("crt", "key"))
+        return self._write_kubeconfig(name, f"client-certificate-data: {certificate}, client-key-data: {key}")
+
+    def _write_kubeconfig(self, name: str, user: str) -> Path:
+        authority = base64.b64encode(self.ca_file.read_bytes()).decode()
+        path = self.folder / name
+        path.write_text(
+            f"apiVersion: v1\nkind: Config\ncurrent-context: lab\n"
+            f"clusters: [{{name: lab, cluster: {{server: '{self.url}', certificate-authority-data: {authority}}}}}]\n"
+            f"users: [{{name: user, user: {{{user}}}}}]\n"
+            f"contexts: [{{name: lab, context: {{cluster: lab, user: user}}}}]\n"
+        )
+        return path
+
+
+def _write_keys(folder: Path) -> None:
+    """Write certificates, the key of service accounts, and the file of static tokens (read when the API server starts)."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.crt")
+    server = authority.issue_cert("127.0.0.1", "localhost", "kubernetes.default.svc")
+    # https://kubernetes.io/docs/reference/access-authn-authz/authentication/#x509-client-certificates
+    admin = authority.issue_cert("admin.invalid", common_name="admin", organization_name="system:masters")
+    for name, certificate in (("server", server), ("admin", admin)):
+        certificate.cert_chain_pems[0].write_to_path(folder / f"{name}.crt")
+        certificate.private_key_pem.write_to_path(folder / f"{name}.key")
+    (folder / "tokens.csv").write_text(f"{ADMIN_TOKEN},admin,1,system:masters\n{TESTER_TOKEN},tester,2,testers\n")
+
+
+@contextlib.contextmanager
+def running(folder: Path, *flags: str, programs: Programs) -> Generator[ControlPlane]:
+    """Run a control plane until the block ends."""
+    plane = ControlPlane(programs, folder, flags)
+    try:
+        plane.start()
+        yield plane
+    finally:
+        plane.close()

@@ -1,0 +1,505 @@
+"""An API server in memory, as far as lists and watches see it: versions, a history that is compacted, pages, bookmarks, and faults.
+
+One ``FakeApiServer`` has a store with one counter of versions, as etcd is for a real one; each ``FakeResource`` keeps objects of one kind
+in it, and ``FakeListWatch`` is a client's view of them, in one namespace or all, selected by labels. It is made for trio's MockClock: time
+passes only while it is waited for.
+
+The server's habits are those of kube-apiserver: a write is one version; a watch gets what is newer than its version, and nothing, not even
+bookmarks, while the server's version is lower (a restored store); pages of one list are of one version; a version whose history was
+compacted is GONE; an object that gains the selected label arrives as put, one that loses it as deleted.
+"""
+
+import enum
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+
+import attrs
+import trio
+from rpds import HashTrieMap
+
+from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Page, Put, WatchEvent
+
+T = TypeVar("T")
+
+BOOKMARK_S: Final = 60.0
+FIRST_VERSION: Final = 100
+
+Labels = Mapping[str, str]
+Selects = Callable[[Labels], bool]
+
+
+class Initial(enum.Enum):
+    """What the server makes of a watch that asks for initial events."""
+
+    OFFERED = "offered"
+    REFUSED = "refused"
+    """Known, but switched off: 422."""
+    IGNORED = "ignored"
+    """Not known: the objects are sent, and nothing tells when they end."""
+
+
+class Verb(enum.Enum):
+    LIST = "list"
+    WATCH = "watch"
+
+
+@attrs.frozen
+class Request:
+    """A request as the server saw it; ``time`` is trio's."""
+
+    time: float
+    resource: str
+    verb: Verb
+    resource_version: str
+    limit: int = 0
+    continue_token: str = ""
+    initial_events: bool = False
+    timeout: float = 0.0
+
+
+@attrs.frozen
+class Stored:
+    """An object in the store; ``value`` is whatever its resource keeps."""
+
+    key: Key
+    version: int
+    value: Any
+    labels: tuple[tuple[str, str], ...] = ()
+
+    def item(self) -> Item[Any]:
+        return Item(self.key, str(self.version), self.value)
+
+
+@attrs.frozen
+class Change:
+    """One write: what was there before, and after it."""
+
+    version: int
+    resource: str
+    key: Key
+    before: Stored | None
+    after: Stored | None
+
+
+Objects: TypeAlias = "HashTrieMap[tuple[str, Key], Stored]"
+"""The whole store at one version, by resource and key. Persistent, so each version of it can be kept."""
+
+
+@attrs.define(eq=False)
+class _Script:
+    """Failures that requests of one kind get, after ``skip`` that do not."""
+
+    failure: ApiFailure
+    verb: Verb | None
+    resource: str | None
+    skip: int
+    times: float
+
+
+@attrs.define(eq=False)
+class FakeApiServer:
+    """The server. Attributes may be changed at any time.
+
+    ``paused``: nothing is answered or sent until that is over (SIGSTOP). ``failing``: what every request gets until that is over, and no
+    watch is cut by it (see ``cut``). ``mute``: writes are not told to watches, as if their events were lost; bookmarks go on.
+    ``bookmarks``: whether they are sent. ``latency``: seconds of each request. ``before``: called with each request before its answer
+    is made, for things that happen in the middle of something.
+    """
+
+    initial: Initial = Initial.OFFERED
+    bookmarks: bool = True
+    failing: ApiFailure | None = None
+    mute: bool = False
+    latency: float = 0.0
+    client_timeout: float = 30.0
+    """Seconds after which the client's side of a request that is not answered gives TIMEOUT."""
+    before: Callable[[Request], None] | None = None
+    requests: list[Request] = attrs.field(factory=list, init=False)
+    version: int = attrs.field(default=FIRST_VERSION, init=False)
+    compacted: int = attrs.field(default=0, init=False)
+    objects: Objects = attrs.field(factory=HashTrieMap, init=False)
+    history: list[Change] = attrs.field(factory=list, init=False)
+    states: dict[int, Objects] = attrs.field(init=False)
+    """The store at each version of the present history."""
+    past: list[Objects] = attrs.field(init=False)
+    """Every state that the store ever had, in all histories."""
+    watchers: "list[_Watcher]" = attrs.field(factory=list, init=False)
+    _scripts: list[_Script] = attrs.field(factory=list, init=False)
+    _resumed: trio.Event | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.states = {self.version: self.objects}
+        self.past = [self.objects]
+
+    # What may happen to the store
+
+    def write(self, resource: str, key: Key, value: Any, labels: Labels | None = None) -> Stored:
+        """Create or replace an object."""
+        stored = Stored(key, self.version + 1, value, tuple(sorted((labels or {}).items())))
+        self._change(resource, key, stored)
+        return stored
+
+    def delete(self, resource: str, key: Key) -> None:
+        """Delete an object; nothing happens when there is none."""
+        if (resource, key) in self.objects:
+            self._change(resource, key, None)
+
+    def touch(self) -> None:
+        """Use up a version for something that no resource here is about."""
+        self.version += 1
+        self.states[self.version] = self.objects
+
+    def compact(self, version: int | None = None) -> None:
+        """Forget the history before ``version``, by default before the present one. Watches that are open go on."""
+        self.compacted = max(self.compacted, min(self.version, self.version if version is None else version))
+
+    def restore(self, version: int) -> None:
+        """Go back to ``version``, as if etcd was restored from a snapshot: what came after it never was."""
+        self.version = max(found for found in self.states if found <= version)
+        self.objects = self.states[self.version]
+        self.past.append(self.objects)
+        self.states = {found: objects for found, objects in self.states.items() if found <= self.version}
+        self.history = [change for change in self.history if change.version <= self.version]
+        self.compacted = min(self.compacted, self.version)
+
+    def wipe(self) -> None:
+        """Begin anew with an empty store at version 1."""
+        self.version, self.compacted, self.objects = 1, 0, HashTrieMap()
+        self.states, self.history = {1: self.objects}, []
+        self.past.append(self.objects)
+
+    # What may happen to requests
+
+    def fail(self, failure: ApiFailure, *, verb: Verb | None = None, resource: str | None = None, skip: int = 0, times: float = 1) -> None:
+        """Answer the next ``times`` requests (of ``verb`` and ``resource``, if given) after ``skip`` others with ``failure``."""
+        self._scripts.append(_Script(failure, verb, resource, skip, times))
+
+    def fail_for_ever(self, failure: ApiFailure, *, verb: Verb, resource: str | None = None) -> None:
+        """Answer all requests of ``verb`` with ``failure`` until ``heal``."""
+        self.fail(failure, verb=verb, resource=resource, times=math.inf)
+
+    def heal(self) -> None:
+        """End every fault; versions that went back stay where they are."""
+        self.failing, self.mute = None, False
+        self._scripts.clear()
+        self.resume()
+
+    def pause(self) -> None:
+        """Answer nothing and send nothing until ``resume``."""
+        if self._resumed is None:
+            self._resumed = trio.Event()
+
+    def resume(self) -> None:
+        """Go on after ``pause``."""
+        if self._resumed is not None:
+            self._resumed.set()
+            self._resumed = None
+
+    def cut(self, failure: ApiFailure | None = None, *, resource: str | None = None) -> None:
+        """End all watches: in good order, or with ``failure``."""
+        for watcher in tuple(self.watchers):
+            if resource in {None, watcher.resource}:
+                watcher.end(failure)
+
+    def stop(self, failure: ApiFailure | None = None) -> None:
+        """Go away: cut all watches and refuse all requests until ``heal``."""
+        self.failing = failure or ApiFailure(FailureKind.UNREACHABLE, message="connection refused")
+        self.cut(self.failing)
+
+    # The server's side
+
+    def _change(self, resource: str, key: Key, after: Stored | None) -> None:
+        before = self.objects.get((resource, key))
+        self.version += 1
+        self.objects = self.objects.discard((resource, key)) if after is None else self.objects.insert((resource, key), after)
+        self.states[self.version] = self.objects
+        self.past.append(self.objects)
+        change = Change(self.version, resource, key, before, after)
+        self.history.append(change)
+        if not self.mute:
+            for watcher in tuple(self.watchers):
+                watcher.offer(change)
+
+    async def admit(self, request: Request) -> ApiFailure | None:
+        """Take a request; return why it fails, or ``None``."""
+        self.requests.append(request)
+        with trio.move_on_after(self.client_timeout):
+            await trio.sleep(self.latency)
+            await self.running()
+            if self.before is not None:
+                self.before(request)
+            return self._scripted(request) or self.failing
+        return ApiFailure(FailureKind.TIMEOUT, message="no answer")
+
+    async def running(self) -> None:
+        """Wait until the server is not paused."""
+        while self._resumed is not None:
+            await self._resumed.wait()
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is sent."""
+        return self._resumed is not None
+
+    def _scripted(self, request: Request) -> ApiFailure | None:
+        for script in self._scripts:
+            if script.verb in {None, request.verb} and script.resource in {None, request.resource}:
+                if script.skip:
+                    script.skip -= 1
+                    continue
+                script.times -= 1
+                if script.times <= 0:
+                    self._scripts.remove(script)
+                return script.failure
+        return None
+
+
+@attrs.define(eq=False)
+class FakeResource(Generic[T]):
+    """Objects of one kind in the server's store."""
+
+    server: FakeApiServer
+    name: str
+
+    def put(self, name: str, value: T, *, namespace: str = "", labels: Labels | None = None) -> Stored:
+        """Create or replace an object."""
+        return self.server.write(self.name, Key(namespace, name), value, labels)
+
+    def delete(self, name: str, *, namespace: str = "") -> None:
+        """Delete an object, if it is there."""
+        self.server.delete(self.name, Key(namespace, name))
+
+    def inject(self, event: WatchEvent[T]) -> None:
+        """Send an event to all watches of this resource, whether it is true or not."""
+        for watcher in tuple(self.server.watchers):
+            if watcher.resource == self.name:
+                watcher.push(event)
+
+    def list_watch(self, *, namespace: str = "", selects: Selects = lambda _: True) -> "FakeListWatch[T]":
+        """Return a client's view: of one namespace, or of all with ""; of the objects whose labels ``selects`` takes."""
+        return FakeListWatch(self.server, self.name, namespace, selects)
+
+
+@attrs.define(eq=False)
+class FakeListWatch(Generic[T]):
+    """Implements ``ListWatch``."""
+
+    server: FakeApiServer
+    resource: str
+    namespace: str
+    selects: Selects
+
+    @property
+    def name(self) -> str:
+        return f"{self.resource} in {self.namespace}" if self.namespace else self.resource
+
+    def view(self, objects: "Objects | None" = None) -> dict[Key, Item[T]]:
+        """Return what a list of ``objects`` (by default the present ones) shows."""
+        found = (self.server.objects if objects is None else objects).items()
+        return {key: stored.item() for (resource, key), stored in sorted(found, key=_in_order) if self.shows(resource, stored)}
+
+    def ever(self, items: Mapping[Key, Item[T]]) -> bool:
+        """Return whether ``items`` is what a list would have shown at any time since the server began."""
+        return any(self.view(objects) == items for objects in reversed(self.server.past))
+
+    def shows(self, resource: str, stored: Stored | None) -> bool:
+        return (
+            stored is not None
+            and resource == self.resource
+            and self.namespace in {"", stored.key.namespace}
+            and self.selects(dict(stored.labels))
+        )
+
+    async def list_page(self, *, limit: int, continue_token: str = "", resource_version: str = "") -> Page[T] | ApiFailure:
+        server = self.server
+        request = Request(trio.current_time(), self.resource, Verb.LIST, resource_version, limit=limit, continue_token=continue_token)
+        failure = await server.admit(request)
+        if failure is not None:
+            return failure
+        version, start = server.version, 0
+        if continue_token:
+            version, start = (int(part) for part in continue_token.split(":"))
+            if version < server.compacted or version not in server.states:
+                return ApiFailure(FailureKind.GONE, 410, "the continue token is too old")
+        elif resource_version not in {"", "0"} and int(resource_version) > version:
+            return ApiFailure(FailureKind.GONE, 504, "Too large resource version")
+        found = tuple(self.view(server.states[version]).values())
+        end = start + limit if limit else len(found)
+        return Page(found[start:end], str(version), f"{version}:{end}" if end < len(found) else "")
+
+    @asynccontextmanager
+    async def watch(
+        self,
+        *,
+        resource_version: str,
+        timeout: float,  # noqa: ASYNC109 - the Protocol's signature: it is the server that ends the watch
+        initial_events: bool = False,
+    ) -> AsyncGenerator[AsyncIterator[WatchEvent[T]], None]:
+        server = self.server
+        request = Request(trio.current_time(), self.resource, Verb.WATCH, resource_version, initial_events=initial_events, timeout=timeout)
+        watcher = _Watcher(self, trio.current_time() + timeout)
+        failure = await server.admit(request) or self._refusal(request)
+        if failure is not None:
+            watcher.end(failure)
+        else:
+            watcher.begin(resource_version, initial_events=initial_events)
+            server.watchers.append(watcher)
+        try:
+            yield watcher
+        finally:
+            watcher.ended = True
+            if watcher in server.watchers:
+                server.watchers.remove(watcher)
+
+    def _refusal(self, request: Request) -> ApiFailure | None:
+        if request.initial_events:
+            if self.server.initial is Initial.REFUSED:
+                return ApiFailure(FailureKind.UNSUPPORTED, 422, "sendInitialEvents is forbidden for watch")
+        elif request.resource_version not in {"", "0"} and int(request.resource_version) < self.server.compacted:
+            return ApiFailure(FailureKind.GONE, 410, "too old resource version")
+        return None
+
+
+class _Watcher:
+    """A watch: what the server has queued for it, and the client's iterator over that."""
+
+    def __init__(self, list_watch: FakeListWatch[Any], ends_at: float) -> None:
+        self.list_watch = list_watch
+        self.resource = list_watch.resource
+        self.version = 0
+        self.ended = False
+        self._ends_at = ends_at
+        self._bookmark_at = trio.current_time() + BOOKMARK_S
+        self._send, self._receive = trio.open_memory_channel[WatchEvent[Any]](math.inf)
+
+    def begin(self, resource_version: str, *, initial_events: bool) -> None:
+        server = self.list_watch.server
+        if resource_version in {"", "0"}:
+            self.version = server.version
+            for item in self.list_watch.view().values():
+                self.push(Put(item))
+            if initial_events and server.initial is Initial.OFFERED:
+                self.push(Bookmark(str(server.version), initial_events_end=True))
+            return
+        self.version = int(resource_version)
+        for change in server.history:
+            self.offer(change)
+
+    def offer(self, change: Change) -> None:
+        if change.version <= self.version:
+            return
+        self.version = change.version
+        shown, was_shown = (self.list_watch.shows(change.resource, stored) for stored in (change.after, change.before))
+        if shown:
+            assert change.after is not None
+            self.push(Put(change.after.item()))
+        elif was_shown:
+            self.push(Deleted(change.key, str(change.version)))
+
+    def push(self, event: WatchEvent[Any]) -> None:
+        self._send.send_nowait(event)
+
+    def end(self, failure: ApiFailure | None) -> None:
+        if failure is not None:
+            self.push(failure)
+        self.ended = True
+        self._send.close()
+        if self in self.list_watch.server.watchers:
+            self.list_watch.server.watchers.remove(self)
+
+    def __aiter__(self) -> "_Watcher":
+        return self
+
+    async def __anext__(self) -> WatchEvent[Any]:
+        server = self.list_watch.server
+        while True:
+            await trio.lowlevel.checkpoint()
+            await server.running()
+            event = await self._next()
+            await server.running()
+            if event is not None:
+                return event
+
+    async def _next(self) -> WatchEvent[Any] | None:
+        """Wait for an event, or for the time at which there may be something else to send."""
+        try:
+            try:
+                return self._receive.receive_nowait()  # no bookmark overtakes what is queued
+            except trio.WouldBlock:
+                pass
+            with trio.move_on_at(min(self._ends_at, self._bookmark_at)):
+                return await self._receive.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+        return None if self._receive.statistics().current_buffer_used else self._tick()
+
+    def _tick(self) -> Bookmark | None:
+        """Time passed without an event: end the watch, or send a bookmark if it is time for one."""
+        server = self.list_watch.server
+        now = trio.current_time()
+        if server.paused:
+            return None
+        if self.ended or now >= self._ends_at:
+            raise StopAsyncIteration
+        self._bookmark_at = now + BOOKMARK_S
+        if not server.bookmarks or server.version < self.version:
+            return None
+        self.version = server.version
+        return Bookmark(str(server.version))
+
+
+def _in_order(entry: tuple[tuple[str, Key], Stored]) -> tuple[str, str]:
+    (_, key), _ = entry
+    return key.namespace, key.name
+
+
+@attrs.define(eq=False)
+class RecordingSink(Generic[T]):
+    """Implements ``Sink``: keeps the state, every complete one it was given, and all calls in order. ``fault``: raised by each put."""
+
+    fault: Exception | None = None
+    state: dict[Key, Item[T]] = attrs.field(factory=dict)
+    replacements: list[Mapping[Key, Item[T]]] = attrs.field(factory=list)
+    calls: list[tuple[str, str]] = attrs.field(factory=list)
+
+    def replaced(self, items: Mapping[Key, Item[T]], /) -> None:
+        self.state = dict(items)
+        self.replacements.append(items)
+        self.calls.append(("replaced", ",".join(sorted(key.name for key in items))))
+
+    def put(self, item: Item[T], /) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.state[item.key] = item
+        self.calls.append(("put", item.key.name))
+
+    def deleted(self, key: Key, /) -> None:
+        del self.state[key]
+        self.calls.append(("deleted", key.name))
+
+    def values(self) -> dict[str, T]:
+        return {key.name: item.value for key, item in self.state.items()}
+
+
+@attrs.define(eq=False)
+class RecordingObserver:
+    """Implements ``ReflectorObserver``."""
+
+    lists: list[tuple[int, str]] = attrs.field(factory=list)
+    failures: list[tuple[ApiFailure, float]] = attrs.field(factory=list)
+    connections: list[bool] = attrs.field(factory=list)
+    steps_back: list[tuple[str, str]] = attrs.field(factory=list)
+
+    def listed(self, name: str, count: int, resource_version: str, /) -> None:
+        self.lists.append((count, resource_version))
+
+    def failed(self, name: str, failure: ApiFailure, retry_in: float, /) -> None:
+        self.failures.append((failure, retry_in))
+
+    def connected(self, name: str, connected: bool, /) -> None:
+        self.connections.append(connected)
+
+    def went_back(self, name: str, known: str, found: str, /) -> None:
+        self.steps_back.append((known, found))

@@ -1,0 +1,82 @@
+"""A reflector on a fake server, with what tests look at."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Final
+
+import attrs
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from exchanger.kube.list_watch import Item, Key
+from exchanger.kube.reflector import Reflector, ReflectorSettings, ReflectorStatistics
+from tests.kube.fake_list_watch import FakeApiServer, FakeListWatch, FakeResource, RecordingObserver, RecordingSink, Request, Verb
+
+HOUR: Final = 3600.0
+
+
+@attrs.define(eq=False)
+class Scene:
+    """One resource, ``maps``, and one reflector that follows it."""
+
+    settings: ReflectorSettings = attrs.field(factory=ReflectorSettings)
+    server: FakeApiServer = attrs.field(factory=FakeApiServer)
+    sink: RecordingSink[str] = attrs.field(factory=RecordingSink)
+    observer: RecordingObserver = attrs.field(factory=RecordingObserver)
+    random: Random = attrs.field(factory=lambda: Random(7))
+    maps: FakeResource[str] = attrs.field(init=False)
+    list_watch: FakeListWatch[str] = attrs.field(init=False)
+    reflector: Reflector[str] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.maps = FakeResource(self.server, "maps")
+        self.list_watch = self.maps.list_watch()
+        self.reflector = Reflector(self.list_watch, self.sink, self.observer, self.settings, self.random)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None, None]:
+        """Run the reflector; the block begins when the first state is there and is being watched."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._run)
+            await wait_all_tasks_blocked()
+            yield
+            nursery.cancel_scope.cancel()
+        assert self.server.watchers == []
+
+    @asynccontextmanager
+    async def starting(self) -> AsyncGenerator[trio.Event, None]:
+        """Run the reflector; the block begins at once, and the event is set when the first state is there."""
+        started = trio.Event()
+
+        async def start(nursery: trio.Nursery) -> None:
+            await nursery.start(self._run)
+            started.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(start, nursery)
+            yield started
+            nursery.cancel_scope.cancel()
+        assert self.server.watchers == []
+
+    async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        await self.reflector.run(task_status=task_status)
+
+    @property
+    def statistics(self) -> ReflectorStatistics:
+        return self.reflector.statistics()
+
+    def requests(self, verb: Verb | None = None, *, since: float = -1.0) -> list[Request]:
+        """Return the requests so far, probes included."""
+        return [request for request in self.server.requests if verb in {None, request.verb} and request.time >= since]
+
+    def lists(self) -> list[Request]:
+        """Return the first pages of lists, without probes."""
+        return [request for request in self.requests(Verb.LIST) if request.limit != 1 and not request.continue_token]
+
+    def in_sync(self) -> bool:
+        return self.sink.state == self.list_watch.view()
+
+
+def keyed(*items: Item[str]) -> dict[Key, Item[str]]:
+    return {item.key: item for item in items}

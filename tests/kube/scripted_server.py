@@ -1,0 +1,144 @@
+"""An HTTP server of which a test says every byte, and a connection to it that trusts it."""
+
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
+from typing import Final
+
+import attrs
+import orjson
+import trio
+from urllib3 import PoolManager
+
+from exchanger.kube.connection import ApiConnection, ConnectionBounds
+from exchanger.kube.credentials import Access, ClusterError, Credentials
+from exchanger.kube.sockets import make_wakeable
+from exchanger.values.secret import Secret
+
+FAST: Final = ConnectionBounds(connect=5, read=20, call=30, quiet=20, probe=20, watch_read=60, watch_margin=20)
+"""Long enough for a busy machine; tests that wait for a bound replace it by a short one."""
+WATCH_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
+
+
+@attrs.frozen
+class Received:
+    """The head of a request."""
+
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+Script = Callable[[Received, trio.abc.Stream], Awaitable[None]]
+
+
+@attrs.define(eq=False)
+class Server:
+    """Hands each request to ``script``, which writes what it likes; a connection carries requests until the script closes it."""
+
+    script: Script
+    port: int = 0
+    requests: list[Received] = attrs.field(factory=list)
+    connections: int = 0
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        self.connections += 1
+        waiting = b""
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while True:
+                while b"\r\n\r\n" not in waiting:
+                    received = await stream.receive_some()
+                    if not received:
+                        return
+                    waiting += bytes(received)
+                head, _, waiting = waiting.partition(b"\r\n\r\n")
+                first, *lines = head.decode().split("\r\n")
+                headers = {name.lower(): text for name, _, text in (line.partition(": ") for line in lines)}
+                length = int(headers.get("content-length", "0"))
+                while len(waiting) < length:
+                    waiting += bytes(await stream.receive_some())
+                body, waiting = waiting[:length], waiting[length:]
+                request = Received(first.split(" ")[1], headers, body)
+                self.requests.append(request)
+                await self.script(request, stream)
+
+    def connection(
+        self, bounds: ConnectionBounds = FAST, token: Callable[[], str] = lambda: "token", load: Callable[[], Access] | None = None
+    ) -> ApiConnection:
+        """Return a connection to this server; ``load`` is what its credentials are read with when they were refused."""
+
+        def nothing_new() -> Access:
+            raise ClusterError("nothing new")
+
+        return ApiConnection(Credentials(load or nothing_new, access_to(f"http://127.0.0.1:{self.port}", token)), bounds)
+
+
+def access_to(url: str, token: Callable[[], str] = lambda: "token") -> Access:
+    """Return access to ``url`` with a bearer token."""
+    pools = PoolManager()
+    make_wakeable(pools)
+    return Access(url, pools, lambda: Secret(f"Bearer {token()}"))
+
+
+@contextlib.asynccontextmanager
+async def serving(script: Script) -> AsyncGenerator[Server]:
+    """Serve until the block ends."""
+    server = Server(script)
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, server.serve, 0, host="127.0.0.1"))
+        server.port = listeners[0].socket.getsockname()[1]
+        yield server
+        nursery.cancel_scope.cancel()
+
+
+@contextlib.asynccontextmanager
+async def connected(script: Script, bounds: ConnectionBounds = FAST) -> AsyncGenerator[ApiConnection]:
+    """Serve and connect until the block ends."""
+    async with serving(script) as server:
+        connection = server.connection(bounds)
+        try:
+            yield connection
+        finally:
+            connection.credentials.close()
+
+
+def answer(body: object, status: str = "200 OK", **headers: str) -> bytes:
+    """Return a whole response; a ``body`` that is not bytes is written as JSON."""
+    content = body if isinstance(body, bytes) else orjson.dumps(body)
+    fields = {"Content-Length": str(len(content)), **{name.replace("_", "-"): text for name, text in headers.items()}}
+    lines = "".join(f"{name}: {text}\r\n" for name, text in fields.items())
+    return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode() + content
+
+
+def chunk(content: bytes) -> bytes:
+    """Return a chunk (RFC 9112 section 7.1)."""
+    return f"{len(content):x}\r\n".encode() + content + b"\r\n"
+
+
+def says(*parts: bytes) -> Script:
+    """Return a script that says ``parts`` and closes the connection."""
+
+    async def script(_: Received, stream: trio.abc.Stream) -> None:
+        for part in parts:
+            await stream.send_all(part)
+        await stream.aclose()
+
+    return script
+
+
+def keeps_saying(*parts: bytes) -> Script:
+    """Return a script that says ``parts`` and leaves the connection open for ever."""
+
+    async def script(_: Received, stream: trio.abc.Stream) -> None:
+        for part in parts:
+            await stream.send_all(part)
+        await trio.sleep_forever()
+
+    return script
+
+
+def event(kind: str, name: str = "policy", version: str = "7", **metadata: object) -> bytes:
+    """Return the line of a watch event of a ConfigMap."""
+    found = {"metadata": {"namespace": "team", "name": name, "resourceVersion": version, **metadata}, "data": {"config.yaml": "x: 1"}}
+    return orjson.dumps({"type": kind, "object": found}) + b"\n"

@@ -1,0 +1,272 @@
+"""Which API server there is, and how to get in: a pod's service account, or a kubeconfig file."""
+
+import base64
+import json
+import ssl
+import sys
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+import trustme
+from urllib3 import ProxyManager
+
+from exchanger.errors import ExchangerError
+from exchanger.kube import client
+from exchanger.kube.client import ClusterError, Origin, connect, load_access
+from exchanger.kube.credentials import Access
+from tests.kube.leftovers import nothing_left, open_sockets
+from tests.kube.scripted_server import Received, Server, answer, serving
+
+CANARY = "canary-token"
+
+
+@pytest.fixture
+def authority_pem() -> bytes:
+    return trustme.CA().cert_pem.bytes()
+
+
+@pytest.fixture
+def pod(tmp_path: Path, authority_pem: bytes) -> Origin:
+    """What Kubernetes puts into a pod."""
+    (tmp_path / "token").write_text(f"{CANARY}\n")
+    (tmp_path / "ca.crt").write_bytes(authority_pem)
+    environment = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"}
+    return Origin(environment=environment, token_file=str(tmp_path / "token"), ca_file=str(tmp_path / "ca.crt"))
+
+
+def kubeconfig(folder: Path, user: object, server: str = "https://cluster.example:6443/prefix/", **cluster: object) -> Origin:
+    """Write a kubeconfig file with one user and return where it is."""
+    path = folder / "kubeconfig"
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "one",
+        "clusters": [{"name": "c", "cluster": {"server": server, **cluster}}],
+        "users": [{"name": "u", "user": user}],
+        "contexts": [{"name": "one", "context": {"cluster": "c", "user": "u"}}, {"name": "nobody", "context": {"cluster": "c"}}],
+    }
+    path.write_text(json.dumps(content))
+    return Origin(environment={"KUBECONFIG": str(path)}, token_file=str(folder / "no-token"))
+
+
+def header(access: Access) -> str | None:
+    authorization = access.authorization()
+    return None if authorization is None else authorization.reveal()
+
+
+def problem(origin: Origin) -> str:
+    """Return the sentence that ``origin`` leads to."""
+    with pytest.raises(ClusterError) as raised:
+        load_access(origin)
+    assert isinstance(raised.value, ExchangerError)
+    assert CANARY not in str(raised.value)
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None
+    return str(raised.value)
+
+
+# In a pod
+
+
+def test_a_pods_service_account(pod: Origin) -> None:
+    access = load_access(pod)
+    assert access.url == "https://[fd00::1]:443"
+    assert header(access) == f"bearer {CANARY}"
+    assert access.pools.connection_pool_kw["ca_certs"] == pod.ca_file
+    assert access.pools.connection_pool_kw["cert_reqs"] is ssl.CERT_REQUIRED
+    assert CANARY not in repr(access)
+
+
+def test_a_pod_comes_before_a_kubeconfig(pod: Origin, tmp_path: Path) -> None:
+    other = kubeconfig(tmp_path, {"token": "other"})
+    assert load_access(attrs.evolve(pod, environment={**pod.environment, **other.environment})).url == "https://[fd00::1]:443"
+
+
+@pytest.mark.parametrize("missing", ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"])
+def test_half_a_pod_is_none(pod: Origin, tmp_path: Path, missing: str) -> None:
+    half = {name: text for name, text in pod.environment.items() if name != missing}
+    other = kubeconfig(tmp_path, {"token": "other"})
+    assert load_access(attrs.evolve(pod, environment={**half, **other.environment})).url == "https://cluster.example:6443/prefix"
+
+
+def test_a_projected_token_is_read_again_each_minute(pod: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    access = load_access(pod)
+    Path(pod.token_file).write_text("rotated")
+    assert header(access) == f"bearer {CANARY}"
+    loader = access.authorization._configuration.refresh_api_key_hook.__closure__[0].cell_contents  # type: ignore[attr-defined]
+    loader.token_expires_at -= loader._token_refresh_period
+    assert header(access) == "bearer rotated"
+
+
+def test_a_token_file_that_is_gone_leaves_the_last_token(pod: Origin) -> None:
+    access = load_access(pod)
+    Path(pod.token_file).unlink()
+    loader = access.authorization._configuration.refresh_api_key_hook.__closure__[0].cell_contents  # type: ignore[attr-defined]
+    loader.token_expires_at -= loader._token_refresh_period
+    assert header(access) == f"bearer {CANARY}"
+
+
+@pytest.mark.parametrize("content", ["", " \n", "two words\n", "bad\x00byte", "é"])
+def test_a_pods_token_that_cannot_be_one(pod: Origin, content: str) -> None:
+    Path(pod.token_file).write_text(content)
+    assert "service account" in problem(pod)
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty"])
+def test_a_pod_without_the_clusters_certificate(pod: Origin, damage: str) -> None:
+    Path(pod.ca_file).unlink() if damage == "missing" else Path(pod.ca_file).write_text("")
+    assert "service account" in problem(pod)
+
+
+async def test_a_refused_token_is_read_again_at_once(tmp_path: Path) -> None:
+    async def script(request: Received, stream: trio.abc.Stream) -> None:
+        good = request.headers["authorization"] == "Bearer rotated"
+        await stream.send_all(answer({}) if good else answer({"kind": "Status"}, "401 Unauthorized"))
+
+    async with serving(script) as server:
+        origin = _of_token_file(tmp_path, server)
+        async with connect(origin) as connection:
+            (tmp_path / "token").write_text("rotated\n")
+            assert await connection.get("/") == {}
+            assert [request.headers["authorization"] for request in server.requests] == [f"Bearer {CANARY}", "Bearer rotated"]
+            assert CANARY not in repr(connection)
+
+
+def _of_token_file(folder: Path, server: Server) -> Origin:
+    (folder / "token").write_text(f"{CANARY}\n")
+    return kubeconfig(folder, {"tokenFile": "token"}, f"http://127.0.0.1:{server.port}")
+
+
+# Elsewhere
+
+
+def test_a_token(tmp_path: Path) -> None:
+    access = load_access(kubeconfig(tmp_path, {"token": CANARY}))
+    assert (access.url, header(access)) == ("https://cluster.example:6443/prefix", f"Bearer {CANARY}")
+
+
+def test_a_client_certificate(tmp_path: Path, authority_pem: bytes) -> None:
+    certificate = trustme.CA().issue_cert("someone.invalid", common_name="someone")
+    data = {
+        "client-certificate-data": base64.b64encode(certificate.cert_chain_pems[0].bytes()).decode(),
+        "client-key-data": base64.b64encode(certificate.private_key_pem.bytes()).decode(),
+    }
+    authority = base64.b64encode(authority_pem).decode()
+    access = load_access(kubeconfig(tmp_path, data, **{"certificate-authority-data": authority}))
+    assert header(access) is None
+    written = access.pools.connection_pool_kw
+    assert Path(written["cert_file"]).read_bytes() == certificate.cert_chain_pems[0].bytes()
+    assert Path(written["key_file"]).stat().st_mode & 0o077 == 0
+    assert Path(written["ca_certs"]).read_bytes() == authority_pem
+    assert access.identity != load_access(kubeconfig(tmp_path, {"token": CANARY})).identity
+
+
+def _plugin(folder: Path, program: str) -> Origin:
+    script = folder / "plugin.py"
+    script.write_text(program)
+    command = {"command": sys.executable, "args": [str(script)], "interactiveMode": "Never"}
+    return kubeconfig(folder, {"exec": {"apiVersion": "client.authentication.k8s.io/v1", **command}})
+
+
+def test_a_credential_plugin(tmp_path: Path) -> None:
+    credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": CANARY}}
+    access = load_access(_plugin(tmp_path, f"print({json.dumps(json.dumps(credential))})"))
+    assert header(access) == f"Bearer {CANARY}"
+
+
+@pytest.mark.parametrize("program", ["raise SystemExit(3)", "print('no JSON')", "print('{}')"])
+def test_a_credential_plugin_that_fails(tmp_path: Path, program: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert "the plugin that gives them failed" in problem(_plugin(tmp_path, program))
+
+
+async def test_a_credential_plugin_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "CONFIGURATION_S", 0.05)
+    with pytest.raises(ClusterError, match="a credential plugin hangs"):
+        async with connect(_plugin(tmp_path, "import time; time.sleep(1)")):
+            pytest.fail("there are no credentials to connect with")
+    await nothing_left(open_sockets())  # the plugin ends by itself, and with it the thread that waits for it
+
+
+def test_a_client_certificate_that_is_not_there(tmp_path: Path) -> None:
+    files = {"client-certificate": str(tmp_path / "missing.crt"), "client-key": str(tmp_path / "missing.key")}
+    assert "File does not exist" in problem(kubeconfig(tmp_path, files))
+
+
+@pytest.mark.parametrize("context", ["", "one"])
+def test_a_context(tmp_path: Path, context: str) -> None:
+    assert header(load_access(attrs.evolve(kubeconfig(tmp_path, {"token": CANARY}), context=context))) == f"Bearer {CANARY}"
+
+
+def test_a_context_that_is_not_there(tmp_path: Path) -> None:
+    assert "missing-context" in problem(attrs.evolve(kubeconfig(tmp_path, {"token": CANARY}), context="missing-context"))
+
+
+def test_a_context_without_credentials(tmp_path: Path) -> None:
+    assert "no credentials" in problem(attrs.evolve(kubeconfig(tmp_path, {"token": CANARY}), context="nobody"))
+
+
+def test_neither_a_pod_nor_a_kubeconfig(tmp_path: Path) -> None:
+    said = problem(Origin(kubeconfig=str(tmp_path / "missing"), environment={}, token_file=str(tmp_path / "no-token")))
+    assert said == f"there is no service account of a pod here, and no kubeconfig file at {tmp_path / 'missing'}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "5",
+        "{",
+        "\x00",
+        "contexts: 5",
+        f"{{current-context: one, contexts: [], users: [{{name: u, user: {{token: {CANARY}}}}}]}}",
+        f"{{current-context: a, contexts: [{{name: a, context: {{user: {CANARY}}}}}]}}",
+        f"{{current-context: a, contexts: [{{name: a, context: {{cluster: c, user: u}}, token: {CANARY}}}], clusters: [{{name: c}}]}}",
+        f"{{clusters: [{{{CANARY}: c}}], contexts: [], users: []}}",
+    ],
+)
+def test_a_file_that_is_no_kubeconfig(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(content)
+    assert "cannot be used" in problem(Origin(kubeconfig=str(path), environment={}, token_file=str(tmp_path / "no-token")))
+
+
+@pytest.mark.parametrize("server", ["http://cluster.example", "http://10.0.0.1", "ftp://x", "https://", "cluster.example"])
+def test_an_address_that_will_not_do(tmp_path: Path, server: str) -> None:
+    assert problem(kubeconfig(tmp_path, {"token": CANARY}, server)).startswith("the address of the API server is")
+
+
+@pytest.mark.parametrize("server", ["http://127.0.0.1:8001", "http://localhost:8001", "http://[::1]:8001"])
+def test_a_local_proxy_needs_neither_tls_nor_credentials(tmp_path: Path, server: str) -> None:
+    assert load_access(kubeconfig(tmp_path, {}, server)).url == server
+
+
+def test_proxies_of_the_environment_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert not isinstance(load_access(kubeconfig(tmp_path, {"token": CANARY})).pools, ProxyManager)
+    named = load_access(kubeconfig(tmp_path, {"token": CANARY}, **{"proxy-url": "http://named.example:3128"})).pools
+    assert isinstance(named, ProxyManager)
+    assert named.proxy is not None
+    assert named.proxy.host == "named.example"
+
+
+def test_a_proxy_that_will_not_do(tmp_path: Path) -> None:
+    assert "proxy" in problem(kubeconfig(tmp_path, {"token": CANARY}, **{"proxy-url": "socks5://named.example"}))
+
+
+def test_the_kubeconfig_is_never_written(tmp_path: Path) -> None:
+    origin = kubeconfig(tmp_path, {"token": CANARY})
+    path = Path(origin.paths)
+    before = path.read_bytes()
+    path.chmod(0o444)
+    load_access(origin)
+    assert path.read_bytes() == before
+
+
+async def test_a_problem_is_raised_when_connecting(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError):
+        async with connect(Origin(kubeconfig=str(tmp_path / "missing"), environment={}, token_file=str(tmp_path / "no-token"))):
+            pytest.fail("there is nothing to connect to")

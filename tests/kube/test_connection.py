@@ -1,0 +1,261 @@
+"""Requests to an API server that answers, does not, or answers nonsense."""
+
+import socket
+from collections.abc import Callable
+
+import attrs
+import pytest
+import trio
+import trio.lowlevel
+
+from exchanger.kube.credentials import Access
+from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.kube.round_trip import MAX_BODY_BYTES
+from exchanger.kube.sockets import close_kept
+from tests.kube.leftovers import nothing_left, open_sockets
+from tests.kube.scripted_server import FAST, Received, Server, access_to, answer, connected, keeps_saying, says, serving
+
+SILENT = attrs.evolve(FAST, read=0.2)
+
+
+def status(code: int, message: str = "", **more: object) -> dict[str, object]:
+    return {"kind": "Status", "apiVersion": "v1", "code": code, "message": message, **more}
+
+
+async def test_an_answer_is_its_json_object() -> None:
+    async with serving(says(answer({"kind": "Namespace"}))) as server:
+        connection = server.connection()
+        assert await connection.get("/api/v1/namespaces/team", (("limit", "1"), ("labelSelector", "a in (b,c)"))) == {"kind": "Namespace"}
+        (request,) = server.requests
+        assert request.target == "/api/v1/namespaces/team?limit=1&labelSelector=a+in+%28b%2Cc%29"
+        assert request.headers["authorization"] == "Bearer token"
+        assert request.headers["accept"] == "application/json"
+        assert request.headers["accept-encoding"] == "identity"  # what is bounded is what arrives
+        connection.credentials.close()
+
+
+async def test_a_connection_is_used_again() -> None:
+    async def script(_: Received, stream: trio.abc.Stream) -> None:
+        await stream.send_all(answer({}))
+
+    async with serving(script) as server:
+        connection = server.connection()
+        for _ in range(3):
+            assert await connection.get("/") == {}
+        assert server.connections == 1
+        assert connection.statistics().requests == 3
+        connection.credentials.close()
+
+
+async def test_kept_connections_may_be_closed_at_any_time() -> None:
+    async def script(_: Received, stream: trio.abc.Stream) -> None:
+        await stream.send_all(answer({}))
+
+    sockets = open_sockets()
+    async with connected(script) as connection:
+        pools = connection.credentials.present()[0].pools
+        answers: list[object] = []
+
+        async def ask() -> None:
+            for _ in range(25):
+                answers.append(await connection.get("/"))  # noqa: PERF401 - one after the other
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(ask)
+            while len(answers) < 200:
+                close_kept(pools)
+                await trio.lowlevel.checkpoint()
+        assert answers == [{}] * 200
+    await nothing_left(sockets)
+
+
+async def test_a_body_is_sent_as_json() -> None:
+    async with serving(says(answer({}, "201 Created"))) as server:
+        connection = server.connection()
+        assert await connection.send("POST", "/api/v1/namespaces/team/events", {"reason": "InvalidPolicy"}) == {}
+        (request,) = server.requests
+        assert (request.body, request.headers["content-type"]) == (b'{"reason":"InvalidPolicy"}', "application/json")
+        connection.credentials.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "body", "kind"),
+    [
+        ("400 Bad Request", status(400), FailureKind.UNSUPPORTED),
+        ("401 Unauthorized", status(401), FailureKind.UNAUTHORIZED),
+        ("403 Forbidden", status(403), FailureKind.FORBIDDEN),
+        ("404 Not Found", status(404), FailureKind.NOT_FOUND),
+        ("409 Conflict", status(409), FailureKind.UNSUPPORTED),
+        ("410 Gone", status(410), FailureKind.GONE),
+        ("422 Unprocessable Entity", status(422), FailureKind.UNSUPPORTED),
+        ("429 Too Many Requests", status(429), FailureKind.TOO_MANY_REQUESTS),
+        ("500 Internal Server Error", status(500), FailureKind.SERVER_ERROR),
+        ("503 Service Unavailable", b"<html>busy</html>", FailureKind.SERVER_ERROR),
+        ("504 Gateway Timeout", status(504, "Timeout: Too large resource version: 9, current: 4"), FailureKind.GONE),
+        ("504 Gateway Timeout", status(504, "request timed out"), FailureKind.SERVER_ERROR),
+        ("302 Found", b"", FailureKind.SERVER_ERROR),
+        ("401 Unauthorized", b"\xff\xfe", FailureKind.UNAUTHORIZED),
+    ],
+)
+async def test_a_status_has_its_meaning(line: str, body: object, kind: FailureKind) -> None:
+    async with connected(says(answer(body, line, Location="http://127.0.0.1:1/"))) as connection:
+        failure = await connection.get("/")
+        assert isinstance(failure, ApiFailure)
+        assert (failure.kind, failure.status) == (kind, int(line[:3]))
+        assert "<html" not in failure.message
+
+
+async def test_the_servers_sentence_is_kept_as_one_short_line() -> None:
+    sentence = 'configmaps is forbidden: User "x" cannot list resource "configmaps" in API group "" at the cluster scope'
+    async with connected(says(answer(status(403, f"{sentence}\n{'!' * 900}"), "403 Forbidden"))) as connection:
+        failure = await connection.get("/")
+        assert isinstance(failure, ApiFailure)
+        assert failure.message.startswith(f"{sentence} !")
+        assert len(failure.message) == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "details", "seconds"),
+    [("7", {}, 7.0), ("7", {"retryAfterSeconds": 9}, 7.0), ("x", {"retryAfterSeconds": 9}, 9.0), ("-1", {}, None), ("99999", {}, 300.0)],
+)
+async def test_retry_after(header: str, details: dict[str, object], seconds: float | None) -> None:
+    body = status(429, details=details)
+    async with connected(says(answer(body, "429 Too Many Requests", Retry_After=header))) as connection:
+        failure = await connection.get("/")
+        assert isinstance(failure, ApiFailure)
+        assert failure.retry_after == seconds
+
+
+async def test_a_failure_that_quotes_the_token_says_nothing() -> None:
+    async with serving(says(answer(status(403, "your header was Bearer canary-token"), "403 Forbidden"))) as server:
+        connection = server.connection(token=lambda: "canary-token")
+        failure = await connection.get("/")
+        assert isinstance(failure, ApiFailure)
+        assert (failure.kind, failure.message) == (FailureKind.FORBIDDEN, "")
+        connection.credentials.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (b"", FailureKind.UNREACHABLE),
+        (b"SSH-2.0-OpenSSH\r\n", FailureKind.MALFORMED),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}", FailureKind.UNREACHABLE),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", FailureKind.UNREACHABLE),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n", FailureKind.UNREACHABLE),
+        (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200, FailureKind.MALFORMED),
+        (b"HTTP/1.1 200 OK\r\na: " + b"b" * 70000, FailureKind.MALFORMED),
+        (answer(b"not JSON"), FailureKind.MALFORMED),
+        (answer(b"[]"), FailureKind.MALFORMED),
+        (answer(b"\xff{}"), FailureKind.MALFORMED),
+        (answer(b'{"a":' * 2000), FailureKind.MALFORMED),
+    ],
+)
+async def test_what_cannot_be_read_is_a_value(said: bytes, kind: FailureKind) -> None:
+    async with connected(says(said)) as connection:
+        failure = await connection.get("/")
+        assert isinstance(failure, ApiFailure)
+        assert failure.kind is kind
+
+
+async def test_an_answer_that_never_ends_is_refused() -> None:
+    async def script(_: Received, stream: trio.abc.Stream) -> None:
+        await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            await stream.send_all(b" " * 65536)
+
+    async with connected(script) as connection:
+        failure = await connection.get("/")
+        assert isinstance(failure, ApiFailure)
+        assert (failure.kind, failure.message) == (FailureKind.MALFORMED, f"an answer of more than {MAX_BODY_BYTES} bytes")
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"])
+async def test_silence_is_a_timeout(said: bytes) -> None:
+    async with connected(keeps_saying(said), SILENT) as connection:
+        failure = await connection.get("/")
+        assert isinstance(failure, ApiFailure)
+        assert failure.kind is FailureKind.TIMEOUT
+
+
+async def test_dripping_is_a_timeout() -> None:
+    async def script(_: Received, stream: trio.abc.Stream) -> None:
+        await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            await stream.send_all(b" ")
+            await trio.sleep(0.02)
+
+    async with connected(script, attrs.evolve(FAST, call=0.3)) as connection:
+        failure = await connection.get("/")
+        assert isinstance(failure, ApiFailure)
+        assert failure.kind is FailureKind.TIMEOUT
+
+
+async def test_nobody_is_there() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        connection = Server(says(), port=unused.getsockname()[1]).connection()
+        assert await connection.get("/") == ApiFailure(FailureKind.UNREACHABLE, message="the connection was refused")
+
+
+async def _guarded(request: Received, stream: trio.abc.Stream) -> None:
+    good = request.headers["authorization"] == "Bearer new"
+    await stream.send_all(answer({}) if good else answer(status(401, "Unauthorized"), "401 Unauthorized"))
+
+
+def _loader(server: Server, token: str, loaded: list[str]) -> Callable[[], Access]:
+    def load() -> Access:
+        loaded.append(token)
+        return access_to(f"http://127.0.0.1:{server.port}", lambda: token)
+
+    return load
+
+
+async def test_a_refused_token_is_read_again_at_once() -> None:
+    async with serving(_guarded) as server:
+        loaded: list[str] = []
+        connection = server.connection(token=lambda: "old", load=_loader(server, "new", loaded))
+        assert await connection.get("/") == {}
+        assert await connection.get("/") == {}
+        assert (len(server.requests), loaded, connection.statistics().renewals) == (3, ["new"], 1)
+        connection.credentials.close()
+
+
+async def test_a_refused_token_that_stays_is_not_sent_twice() -> None:
+    async with serving(_guarded) as server:
+        loaded: list[str] = []
+        connection = server.connection(token=lambda: "old", load=_loader(server, "old", loaded))
+        for _ in range(3):
+            failure = await connection.get("/")
+            assert isinstance(failure, ApiFailure)
+            assert failure.kind is FailureKind.UNAUTHORIZED
+        assert len(server.requests) == 3
+        assert loaded == ["old"]  # and not for each refusal
+        connection.credentials.close()
+
+
+async def test_requests_that_are_refused_together_read_the_token_once() -> None:
+    async with serving(_guarded) as server:
+        loaded: list[str] = []
+        connection = server.connection(token=lambda: "old", load=_loader(server, "new", loaded))
+        answers: list[object] = []
+
+        async def ask() -> None:
+            answers.append(await connection.get("/"))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(6):
+                nursery.start_soon(ask)
+        assert (answers, loaded) == ([{}] * 6, ["new"])
+        connection.credentials.close()
+
+
+async def test_credentials_that_cannot_be_read_again_stay() -> None:
+    async with serving(_guarded) as server:
+        tokens = iter(["old", "old", "new", "new"])
+        connection = server.connection(token=lambda: next(tokens, "new"))
+        failure = await connection.get("/")
+        assert isinstance(failure, ApiFailure)
+        assert await connection.get("/") == {}
+        connection.credentials.close()

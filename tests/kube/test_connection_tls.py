@@ -1,0 +1,102 @@
+"""Requests over TLS: whom a connection trusts, and what it says of those that it does not."""
+
+import contextlib
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+import trustme
+from urllib3 import PoolManager
+
+from exchanger.kube.connection import ApiConnection
+from exchanger.kube.credentials import Access, ClusterError, Credentials
+from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.kube.sockets import make_wakeable
+from tests.kube.scripted_server import FAST, Server, answer, says
+
+
+def connection_to(port: int, ca_file: Path) -> ApiConnection:
+    pools = PoolManager(ca_certs=str(ca_file), cert_reqs="CERT_REQUIRED")
+    make_wakeable(pools)
+
+    def load() -> Access:
+        raise ClusterError("nothing new")
+
+    return ApiConnection(Credentials(load, Access(f"https://127.0.0.1:{port}", pools, lambda: None)), FAST)
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
+    path = tmp_path / "ca.crt"
+    authority.cert_pem.write_to_path(path)
+    return path
+
+
+@contextlib.asynccontextmanager
+async def listening(handler: Callable[[trio.SocketStream], Awaitable[None]]) -> AsyncGenerator[int]:
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, handler, 0, host="127.0.0.1"))
+        yield listeners[0].socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+def over_tls(certificate: trustme.LeafCert) -> Callable[[trio.SocketStream], Awaitable[None]]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(context)
+    server = Server(says(answer({"kind": "Namespace"})))
+
+    async def handler(stream: trio.SocketStream) -> None:
+        tls = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+        with contextlib.suppress(trio.BrokenResourceError):
+            await server.serve(tls)
+
+    return handler
+
+
+async def test_a_server_with_the_clusters_certificate(authority: trustme.CA, ca_file: Path) -> None:
+    async with listening(over_tls(authority.issue_cert("127.0.0.1"))) as port:
+        connection = connection_to(port, ca_file)
+        assert await connection.get("/") == {"kind": "Namespace"}
+        connection.credentials.close()
+
+
+async def test_a_server_with_another_certificate(ca_file: Path) -> None:
+    async with listening(over_tls(trustme.CA().issue_cert("127.0.0.1"))) as port:
+        failure = await connection_to(port, ca_file).get("/")
+        assert isinstance(failure, ApiFailure)
+        assert failure.kind is FailureKind.UNREACHABLE
+        assert failure.message.startswith("the server's certificate cannot be verified: ")
+
+
+async def test_a_server_with_another_name(authority: trustme.CA, ca_file: Path) -> None:
+    async with listening(over_tls(authority.issue_cert("elsewhere.example"))) as port:
+        failure = await connection_to(port, ca_file).get("/")
+        assert isinstance(failure, ApiFailure)
+        assert failure.kind is FailureKind.UNREACHABLE
+        assert failure.message.startswith("the server's certificate cannot be verified: ")
+
+
+async def test_a_server_without_tls(ca_file: Path) -> None:
+    async def handler(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with listening(handler) as port:
+        failure = await connection_to(port, ca_file).get("/")
+        assert isinstance(failure, ApiFailure)
+        assert failure.kind is FailureKind.UNREACHABLE
+        assert failure.message.startswith("TLS failed")
+
+
+async def test_the_clusters_certificate_is_not_there(tmp_path: Path, authority: trustme.CA) -> None:
+    async with listening(over_tls(authority.issue_cert("127.0.0.1"))) as port:
+        failure = await connection_to(port, tmp_path / "missing").get("/")
+        assert isinstance(failure, ApiFailure)
+        assert failure.kind is FailureKind.UNREACHABLE

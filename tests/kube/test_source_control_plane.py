@@ -1,0 +1,107 @@
+"""The source against a real API server: each kind of change takes effect; an outage opens nothing, and hides nothing that was missed."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import pytest
+import trio
+
+from exchanger.kube.client import Origin, connect
+from exchanger.kube.resource import PolicyListWatches
+from exchanger.kube.settings import KubernetesSettings
+from exchanger.kube.source import KubernetesSource
+from exchanger.policy.selector import parse_selector
+from tests.kube.admin import NAMESPACE_LABELS, POLICY_LABELS
+from tests.kube.cluster import Record, deny
+from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
+
+pytestmark = pytest.mark.kubernetes
+
+MANY: Final = 200
+OUTAGE_S: Final = 120.0
+"""Seconds after which the source has surely come back to a restarted server: its longest wait between two attempts is 30."""
+
+
+def settings(*namespaces: str) -> KubernetesSettings:
+    by_namespace, by_config_map = (
+        parse_selector(",".join(f"{name}={text}" for name, text in labels.items())) for labels in (NAMESPACE_LABELS, POLICY_LABELS)
+    )
+    return KubernetesSettings(by_namespace, by_config_map, namespaces)
+
+
+@asynccontextmanager
+async def followed(control_plane: ControlPlane, *namespaces: str) -> AsyncGenerator[Record]:
+    """Follow the cluster from its first version on."""
+    record = Record()
+    kubeconfig = str(control_plane.kubeconfig("kubeconfig", token=ADMIN_TOKEN))
+    async with connect(Origin(kubeconfig=kubeconfig, environment={}, token_file="/nonexistent")) as connection:
+        source = KubernetesSource(settings(*namespaces), frozenset(), record, record, PolicyListWatches(connection), record.on_stale)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(source.run)
+            yield record
+            nursery.cancel_scope.cancel()
+
+
+async def do(change: Callable[[], object]) -> None:
+    """Make a change without holding up the tasks that wait for it."""
+    await trio.to_thread.run_sync(change)
+
+
+async def test_each_kind_of_change_takes_effect(control_plane: ControlPlane) -> None:
+    admin = control_plane.admin
+    admin.put_namespace("one")
+    admin.put_config_map("one", "first", deny("/first"))
+    async with followed(control_plane) as record:
+        assert record.denies("/first")
+        await do(lambda: admin.put_config_map("one", "second", deny("/second")))
+        await record.until(lambda: record.denies("/second"))
+        await do(lambda: admin.put_config_map("one", "second", "version: v2"))
+        await record.until(record.unhealthy)
+        await do(lambda: admin.put_config_map("one", "second", deny("/second"), {}))
+        await record.until(lambda: record.denies("/first") and record.passes("/second"))
+        await do(lambda: admin.put_namespace("two", {}))
+        await do(lambda: admin.put_config_map("two", "p", deny("/two")))
+        await do(lambda: admin.put_namespace("two"))
+        await record.until(lambda: record.denies("/two"))
+        await do(lambda: admin.put_namespace("one", {}))
+        await record.until(lambda: record.passes("/first"))
+        assert record.denies("/two")
+        await do(lambda: admin.delete_config_map("two", "p"))
+        await record.until(lambda: record.passes("/two"))
+        await do(lambda: admin.put_config_map("two", "q", deny("/two")))
+        await record.until(lambda: record.denies("/two"))
+        await do(lambda: admin.delete_namespace("two"))
+        await record.until(lambda: record.passes("/two"))
+
+
+async def test_many_at_once(control_plane: ControlPlane) -> None:
+    admin = control_plane.admin
+    admin.put_namespace("many")
+    async with followed(control_plane) as record:
+        await do(lambda: [admin.put_config_map("many", f"p{number}", deny(f"/many/{number}/")) for number in range(MANY)])
+        await record.until(lambda: all(record.denies(f"/many/{number}/") for number in (0, MANY - 1)))
+        assert len(record.snapshots) < MANY
+
+
+async def test_a_named_namespace_is_followed_without_its_labels(control_plane: ControlPlane) -> None:
+    admin = control_plane.admin
+    admin.put_namespace("named", {})
+    admin.put_config_map("named", "p", deny("/named"))
+    async with followed(control_plane, "named") as record:
+        assert record.denies("/named")
+        await do(lambda: admin.delete_config_map("named", "p"))
+        await record.until(lambda: record.passes("/named"))
+
+
+async def test_an_outage_keeps_the_policy_and_what_was_missed_comes_after_it(control_plane: ControlPlane) -> None:
+    admin = control_plane.admin
+    admin.put_namespace("outage")
+    admin.put_config_map("outage", "p", deny("/outage"))
+    async with followed(control_plane) as record:
+        await do(lambda: control_plane.restart_apiserver(kill=True))
+        assert record.denies("/outage")
+        await do(lambda: admin.put_config_map("outage", "p", deny("/after")))
+        await record.until(lambda: record.denies("/after"), OUTAGE_S)
+        assert record.passes("/outage")
+        assert any(said.startswith("failed") for said in record.said)

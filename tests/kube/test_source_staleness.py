@@ -1,0 +1,203 @@
+import pytest
+import trio
+from trio.testing import MockClock
+
+from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.kube.source import LOOK_S
+from tests.kube.cluster import REFUSED, Cluster, Followed, deny, following
+from tests.kube.gate import Gate
+
+UNANSWERED_S = 75.0 + 30.0  # silence before the server is asked, and the wait for the answer
+LIMIT_S = 60.0
+LATE_S = LOOK_S + 0.5
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    made = Cluster()
+    made.put_namespace("a")
+    made.put("a", "p")
+    return made
+
+
+def age(followed: Followed) -> float:
+    found = followed.source.snapshot_age()
+    assert found is not None
+    return found
+
+
+async def test_without_a_limit_an_outage_keeps_the_policy_for_ever(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster) as followed:
+        cluster.server.stop()
+        await trio.sleep(30)
+        assert age(followed) == pytest.approx(30)
+        assert not followed.source.statistics().connected
+        await trio.sleep(24 * 3600)
+        assert age(followed) == pytest.approx(24 * 3600 + 30)
+        assert followed.record.denies()
+        assert len(followed.record.snapshots) == 1
+        cluster.server.heal()
+        await trio.sleep(60)
+        assert age(followed) == 0.0
+        assert followed.source.statistics().connected
+        assert "close" not in followed.record.said
+
+
+@pytest.mark.parametrize("bookmarks", [True, False])
+async def test_in_silent_healthy_hours_the_policy_is_current_at_every_moment(
+    cluster: Cluster, bookmarks: bool, autojump_clock: MockClock
+) -> None:
+    cluster.server.bookmarks = bookmarks
+    async with following(cluster, max_staleness=1.0) as followed:
+        for _ in range(3 * 360):
+            await trio.sleep(10)
+            assert age(followed) == 0.0
+        assert followed.record.said.count("publish") == 1
+
+
+async def test_an_outage_closes_at_the_limit_and_not_before(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster, max_staleness=LIMIT_S) as followed:
+        cluster.server.stop()
+        await trio.sleep(LIMIT_S)
+        assert followed.record.is_open()
+        await trio.sleep(LATE_S)
+        assert not followed.record.is_open()
+        await trio.sleep(3600)
+        assert followed.record.said.count("close") == 1
+        assert [said for said in followed.record.said if said.startswith("stale")] == ["stale 61"]
+
+
+async def test_contact_opens_again_with_what_was_missed(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster, max_staleness=LIMIT_S) as followed:
+        record = followed.record
+        cluster.server.stop()
+        await trio.sleep(2 * LIMIT_S)
+        cluster.put("a", "q", deny("/q"))
+        cluster.server.heal()
+        await record.until(record.is_open, 60)
+        assert record.said[-3:] == ["open", "fresh 0", "publish"]
+        assert len(record.snapshots) == 2
+        assert record.denies("/q")
+
+
+async def test_contact_opens_again_also_when_nothing_was_missed(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster, max_staleness=LIMIT_S) as followed:
+        record = followed.record
+        for number in range(1, 4):
+            cluster.server.stop()
+            await trio.sleep(2 * LIMIT_S)
+            assert not record.is_open()
+            cluster.server.heal()
+            await record.until(record.is_open, 60)
+            assert record.said[-3:] == ["open", "fresh 0", "publish"]
+            assert record.snapshots == record.snapshots[:1] * (number + 1)
+            assert not record.changes[-1].documents
+            assert not record.changes[-1].withdrawn
+
+
+async def test_what_was_missed_has_a_second_to_arrive_before_anything_is_in_force_again(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    async with following(cluster, max_staleness=LIMIT_S) as followed:
+        cluster.server.stop()
+        await trio.sleep(2 * LIMIT_S)
+        cluster.server.heal()
+        await followed.record.until(lambda: followed.source.statistics().connected, 60)
+        await trio.sleep(0.99 * LOOK_S)
+        assert not followed.record.is_open()
+        await followed.record.until(followed.record.is_open, 1.1 * LOOK_S)
+
+
+async def test_one_resource_out_of_sight_is_enough_and_nothing_is_published_while_closed(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    async with following(cluster, max_staleness=LIMIT_S) as followed:
+        record = followed.record
+        cluster.server.fail(ApiFailure(FailureKind.FORBIDDEN, 403), resource="namespaces", times=10_000)
+        cluster.server.cut(REFUSED, resource="namespaces")
+        await trio.sleep(LIMIT_S / 2)
+        cluster.put("a", "q", deny("/q"))
+        await record.until(lambda: record.denies("/q"), 1)
+        await trio.sleep(LIMIT_S / 2 + LATE_S)
+        assert not record.is_open()
+        for number in range(100):
+            cluster.put("a", f"p{number % 3}", deny(f"/{number}"))
+            await trio.sleep(1)
+        assert len(record.snapshots) == 2
+        assert followed.source.statistics().documents == 5
+        cluster.server.heal()
+        await record.until(record.is_open, 60)
+        assert len(record.snapshots) == 3
+        assert record.denies("/99")
+        assert record.passes("/96")
+
+
+async def test_breaks_that_are_mended_at_once_close_nothing(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster, max_staleness=20.0) as followed:
+        for _ in range(20):
+            await trio.sleep(200)
+            cluster.server.cut(ApiFailure(FailureKind.UNREACHABLE, message="connection reset"))
+        assert "close" not in followed.record.said
+
+
+async def test_a_server_that_falls_silent_counts_from_where_silence_is_no_longer_usual(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster, max_staleness=LIMIT_S) as followed:
+        cluster.put("a", "p", deny("/q"))
+        cluster.put_namespace("a", {"policy": "enabled", "other": "label"})
+        await trio.sleep(1)
+        cluster.server.pause()
+        await trio.sleep(UNANSWERED_S - 2)
+        assert age(followed) == 0.0
+        await trio.sleep(LIMIT_S)
+        assert followed.record.is_open()
+        await trio.sleep(2 + LATE_S)
+        assert not followed.record.is_open()
+        cluster.server.resume()
+        await followed.record.until(followed.record.is_open, 60)
+
+
+async def test_a_version_that_became_too_old_while_it_was_made_is_not_published(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    gate = Gate(monkeypatch)
+    async with following(cluster, max_staleness=LIMIT_S) as followed:
+        record = followed.record
+        gate.shut()
+        cluster.put("a", "q", deny("/q") + " " * 5000)
+        await gate.reached()
+        cluster.server.stop()
+        await trio.sleep(LIMIT_S + LATE_S)
+        assert not record.is_open()
+        gate.open()
+        await gate.passed()
+        await trio.sleep(600)
+        assert len(record.snapshots) == 1
+        cluster.server.heal()
+        await record.until(record.is_open, float("inf"))
+        assert record.denies("/q")
+        assert len(record.snapshots) == 2
+
+
+async def test_contact_that_is_lost_again_before_it_was_of_use_opens_nothing(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    gate = Gate(monkeypatch)
+    async with following(cluster, max_staleness=LIMIT_S) as followed:
+        record = followed.record
+        cluster.server.stop()
+        await trio.sleep(LIMIT_S + LATE_S)
+        cluster.put("a", "q", deny("/q") + " " * 5000)
+        gate.shut()
+        cluster.server.heal()
+        await gate.reached()
+        cluster.server.stop()
+        await trio.sleep(LIMIT_S + LATE_S)
+        gate.open()
+        await gate.passed()
+        await trio.sleep(600)
+        assert not record.is_open()
+        assert len(record.snapshots) == 1
+        cluster.server.heal()
+        await record.until(record.is_open, float("inf"))
+        assert record.denies("/q")
+        assert [said for said in record.said if said in {"open", "close"}] == ["close", "open"]
