@@ -9,6 +9,7 @@ import attrs
 import structlog
 
 from exchanger.grpc.x509 import CertificateInfo, Validity
+from exchanger.kube.list_watch import ApiFailure
 from exchanger.policy.selection import Change
 
 
@@ -54,15 +55,92 @@ class DirectoryLog:
 
     def published(self, change: Change) -> None:
         """See ``DirectoryObserver``."""
-        for document in change.documents:
-            for region in document.regions:
-                self._log.warning("policy.invalid", policy=str(region.source), entry=region.index, line=region.line, reason=region.reason)
-        snapshot = change.snapshot
-        self._log.info(
-            "policy.published",
-            documents=len(snapshot.documents),
-            entries=snapshot.entry_count,
-            invalid_documents=snapshot.invalid_documents,
-            changed=len(change.documents),
-            withdrawn=len(change.withdrawn),
+        _log_version(self._log, change)
+
+
+@final
+@attrs.frozen
+class KubernetesLog:
+    """What happens between the service and the API server, as log lines."""
+
+    _log: structlog.stdlib.BoundLogger
+
+    def listed(self, name: str, count: int, /) -> None:
+        """See ``KubernetesObserver``."""
+        self._log.info("policy.source_listed", resource=name, objects=count)
+
+    def failed(self, name: str, failure: ApiFailure, missing_right: str, retry_in: float, /) -> None:
+        """See ``KubernetesObserver``."""
+        self._log.warning(
+            "policy.source_failed",
+            resource=name,
+            kind=failure.kind.value,
+            status=failure.status,
+            reason=missing_right or failure.message,
+            retry_in_s=round(retry_in, 1),
         )
+
+    def connected(self, name: str, connected: bool, /) -> None:  # noqa: FBT001 - the observer's signature
+        """See ``KubernetesObserver``."""
+        if connected:
+            self._log.info("policy.source_connected", resource=name)
+        else:
+            self._log.warning("policy.source_disconnected", resource=name, text="the policy that is known stays in force")
+
+    def went_back(self, name: str, known: str, found: str, /) -> None:
+        """See ``KubernetesObserver``."""
+        self._log.warning("policy.source_went_back", resource=name, known=known, found=found)
+
+    def published(self, change: Change, /) -> None:
+        """See ``KubernetesObserver``."""
+        _log_version(self._log, change)
+
+    def stale(self, stale: bool, age: float, /) -> None:  # noqa: FBT001 - the observer's signature
+        """See ``KubernetesObserver``."""
+        if stale:
+            self._log.error("policy.stale", age_s=round(age, 1), text="every check is refused until the API server is reached again")
+        else:
+            self._log.info("policy.current_again")
+
+
+@final
+@attrs.frozen
+class IssuerLog:
+    """What happens to issuer profiles and their Secrets, as log lines."""
+
+    _log: structlog.stdlib.BoundLogger
+
+    def loaded(self, names: tuple[str, ...], /) -> None:
+        """See ``IssuerObserver``."""
+        self._log.info("issuers.loaded", names=list(names))
+
+    def file_rejected(self, reason: str, /) -> None:
+        """See ``IssuerObserver``."""
+        self._log.error("issuers.file_rejected", reason=reason, text="the version before stays in force")
+
+    def secret_problem(self, text: str, /) -> None:
+        """See ``IssuerObserver``."""
+        self._log.error("issuers.secret_problem", reason=text)
+
+    def secret_recovered(self, text: str, /) -> None:
+        """See ``IssuerObserver``."""
+        self._log.info("issuers.secret_recovered", place=text)
+
+    def rotated(self, name: str, /) -> None:
+        """See ``IssuerObserver``."""
+        self._log.info("issuers.rotated", name=name)
+
+
+def _log_version(log: structlog.stdlib.BoundLogger, change: Change) -> None:
+    for document in change.documents:
+        for region in document.regions:
+            log.warning("policy.invalid", policy=str(region.source), entry=region.index, line=region.line, reason=region.reason)
+    snapshot = change.snapshot
+    log.info(
+        "policy.published",
+        documents=len(snapshot.documents),
+        entries=snapshot.entry_count,
+        invalid_documents=snapshot.invalid_documents,
+        changed=len(change.documents),
+        withdrawn=len(change.withdrawn),
+    )

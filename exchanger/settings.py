@@ -1,4 +1,4 @@
-"""Environment and issuer profiles file to the settings value of each room; all problems at once.
+"""Environment to the settings value of each room; all problems at once, those of files that have to be there included.
 
 ``Settings`` only carries the rooms' values to the supervisor; no room ever sees it.
 """
@@ -8,23 +8,26 @@ from pathlib import Path
 from typing import Final, final
 
 import attrs
-from rpds import HashTrieMap
 
 from exchanger.decision.check import TOKEN_EXCHANGE_GRANT, DecisionRules
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, TokenResponseRules
 from exchanger.directory.source import DirectorySettings
-from exchanger.environment import Environment
+from exchanger.environment import Environment, parse_duration
 from exchanger.errors import ConfigurationError
 from exchanger.grpc.certificates import check_files
 from exchanger.grpc.server import ServerSettings
 from exchanger.grpc.tls import TlsSettings
-from exchanger.issuer_profiles import IssuerProfile, read_profiles
-from exchanger.oauth.endpoint import Endpoint, EndpointProblem, read_endpoint
+from exchanger.issuers.file import check_file
+from exchanger.issuers.plan import EndpointCheck, ProfileRules
+from exchanger.issuers.plan import EndpointProblem as ProfileEndpointProblem
+from exchanger.issuers.source import IssuerSettings
+from exchanger.kube.settings import KubernetesSettings, parse_namespaces
+from exchanger.oauth.endpoint import EndpointProblem, read_endpoint
 from exchanger.oauth.token_client import TokenClientSettings
 from exchanger.policy.selector import Selector, parse_selector
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettings
 from exchanger.telemetry.metrics import MetricsSettings
-from exchanger.values.issuer import AuthMethod, Credentials, Issuer
+from exchanger.values.issuer import AuthMethod
 
 _POLICY_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
 _NAMESPACE_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/policy=enabled"
@@ -41,9 +44,11 @@ class Settings:
     grpc: ServerSettings
     decision: DecisionRules
     token_client: TokenClientSettings
-    directory: DirectorySettings
+    policy: DirectorySettings | KubernetesSettings
+    issuers: IssuerSettings
     metrics: MetricsSettings
     log: LogSettings
+    kube_context: str = ""
     log_health_checks: bool = True
     insecure_log_tokens: bool = False
     shutdown_grace: float = _SHUTDOWN_GRACE
@@ -58,11 +63,10 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
     """
     environment = Environment(variables)
     token_client = _token_client(environment)
-    issuers = _issuers(environment, allow_http=token_client.allow_http)
+    policy = _policy(environment)
     settings = Settings(
         grpc=_grpc(environment),
         decision=DecisionRules(
-            issuers=issuers,
             bearer_realm=environment.text("TOKEN_EXCHANGE_BEARER_REALM", "ext-authz-token-exchange"),
             grant_type=environment.text("TOKEN_EXCHANGE_GRANT_TYPE", TOKEN_EXCHANGE_GRANT),
             subject_token_type=environment.text("TOKEN_EXCHANGE_SUBJECT_TOKEN_TYPE", ACCESS_TOKEN_TYPE),
@@ -70,7 +74,9 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
             default_deny_unmatched=environment.boolean("TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED", default=False),
         ),
         token_client=token_client,
-        directory=_directory(environment),
+        policy=policy,
+        kube_context=environment.text("KUBE_CONTEXT"),
+        issuers=_issuers(environment, with_secrets=isinstance(policy, KubernetesSettings), allow_http=token_client.allow_http),
         metrics=_metrics(environment),
         log=LogSettings(
             format=LogFormat(environment.choice("LOG_FORMAT", [choice.value for choice in LogFormat], "json")),
@@ -144,22 +150,23 @@ def _token_client(environment: Environment) -> TokenClientSettings:
     )
 
 
-def _directory(environment: Environment) -> DirectorySettings:
-    path = environment.path("POLICY_DIRECTORY")
-    source = environment.text("POLICY_SOURCE", "kubernetes").lower()
+def _policy(environment: Environment) -> DirectorySettings | KubernetesSettings:
+    source = environment.choice("POLICY_SOURCE", ["kubernetes", "directory"], "kubernetes")
+    namespaces = _selector(environment, "CONFIGMAP_NAMESPACE_SELECTOR", _NAMESPACE_LABEL)
+    config_maps = _selector(environment, "CONFIGMAP_LABEL_SELECTOR", _POLICY_LABEL)
     if source == "kubernetes":
-        environment.problem("POLICY_SOURCE=kubernetes (the default) is not supported by this version; set POLICY_SOURCE=directory")
-    elif source != "directory":
-        environment.problem("POLICY_SOURCE must be one of kubernetes, directory")
-    elif path is None:
+        return KubernetesSettings(
+            namespace_selector=namespaces,
+            configmap_selector=config_maps,
+            namespaces=environment.read("POLICY_NAMESPACES", parse_namespaces, ()),
+            max_staleness=environment.read("POLICY_MAX_STALENESS", parse_duration, 0.0),
+        )
+    path = environment.path("POLICY_DIRECTORY")
+    if path is None:
         environment.problem("POLICY_DIRECTORY is required with POLICY_SOURCE=directory")
     elif not path.is_dir():
         environment.problem(f"POLICY_DIRECTORY {path} is not a folder")
-    return DirectorySettings(
-        path=path or Path(),
-        namespace_selector=_selector(environment, "CONFIGMAP_NAMESPACE_SELECTOR", _NAMESPACE_LABEL),
-        configmap_selector=_selector(environment, "CONFIGMAP_LABEL_SELECTOR", _POLICY_LABEL),
-    )
+    return DirectorySettings(path=path or Path(), namespace_selector=namespaces, configmap_selector=config_maps)
 
 
 def _selector(environment: Environment, name: str, default: str) -> Selector:
@@ -184,55 +191,25 @@ def _metrics(environment: Environment) -> MetricsSettings:
     )
 
 
-def _issuers(environment: Environment, *, allow_http: bool) -> "HashTrieMap[str, Issuer]":
+def endpoint_check(*, allow_http: bool) -> EndpointCheck:
+    """Return how the addresses of token endpoints are checked where profiles are read."""
+
+    def check(address: str) -> str | ProfileEndpointProblem:
+        found = read_endpoint(address, allow_http=allow_http)
+        return ProfileEndpointProblem(found.reason) if isinstance(found, EndpointProblem) else found.host
+
+    return check
+
+
+def _issuers(environment: Environment, *, with_secrets: bool, allow_http: bool) -> IssuerSettings:
     methods = [method.value for method in AuthMethod]
-    default_method = AuthMethod(environment.choice("TOKEN_ENDPOINT_AUTH_METHOD", methods, AuthMethod.CLIENT_SECRET_BASIC.value))
-    path = environment.path("TOKEN_EXCHANGE_ISSUER_PROFILES_FILE")
-    issuers: dict[str, Issuer] = {}
-    if path is None:
-        return HashTrieMap(issuers)
-    profiles, problems = read_profiles(path)
-    for problem in problems:
-        environment.problem(f"TOKEN_EXCHANGE_ISSUER_PROFILES_FILE: {problem}")
-    for profile in profiles:
-        endpoint = read_endpoint(profile.token_endpoint, allow_http=allow_http)
-        wrong = _profile_problems(profile, endpoint)
-        if profile.name in issuers:
-            wrong = (*wrong, "is defined twice")
-        for problem in wrong:
-            environment.problem(f'TOKEN_EXCHANGE_ISSUER_PROFILES_FILE: issuer profile "{profile.name}" {problem}')
-        if not wrong and isinstance(endpoint, Endpoint):
-            issuers[profile.name] = _issuer(profile, endpoint, default_method)
-    return HashTrieMap(issuers)
-
-
-def _profile_problems(profile: IssuerProfile, endpoint: Endpoint | EndpointProblem) -> tuple[str, ...]:
-    problems: list[str] = []
-    if not profile.name:
-        problems.append("needs a name")
-    if not profile.token_endpoint:
-        problems.append("needs a tokenEndpoint")
-    elif isinstance(endpoint, EndpointProblem):
-        problems.append(f"tokenEndpoint {endpoint.reason}")
-    if profile.token_endpoint_auth_method and profile.token_endpoint_auth_method not in {method.value for method in AuthMethod}:
-        problems.append(f"tokenEndpointAuthMethod must be one of {', '.join(method.value for method in AuthMethod)}")
-    for field, value, reference in (
-        ("clientID", profile.client_id, profile.client_id_secret_ref),
-        ("clientSecret", profile.client_secret.reveal(), profile.client_secret_secret_ref),
-    ):
-        if reference is not None:
-            problems.append(f"{field}SecretRef can only be resolved with POLICY_SOURCE=kubernetes; give {field}")
-        elif not value:
-            problems.append(f"needs {field}")
-    return tuple(problems)
-
-
-def _issuer(profile: IssuerProfile, endpoint: Endpoint, default_method: AuthMethod) -> Issuer:
-    return Issuer(
-        name=profile.name,
-        token_endpoint=profile.token_endpoint,
-        endpoint_host=endpoint.host,
-        auth_method=AuthMethod(profile.token_endpoint_auth_method) if profile.token_endpoint_auth_method else default_method,
-        credentials=Credentials(profile.client_id, profile.client_secret),
-        bearer_realm=profile.bearer_realm,
+    rules = ProfileRules(
+        auth_method=AuthMethod(environment.choice("TOKEN_ENDPOINT_AUTH_METHOD", methods, AuthMethod.CLIENT_SECRET_BASIC.value)),
+        namespace=environment.text("POD_NAMESPACE"),
+        with_secrets=with_secrets,
     )
+    path = environment.path("TOKEN_EXCHANGE_ISSUER_PROFILES_FILE")
+    if path is not None:
+        for problem in check_file(path, rules, endpoint_check(allow_http=allow_http)):
+            environment.problem(f"TOKEN_EXCHANGE_ISSUER_PROFILES_FILE: {problem}")
+    return IssuerSettings(path, rules)

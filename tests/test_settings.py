@@ -5,8 +5,10 @@ import trustme
 
 from exchanger.errors import ConfigurationError
 from exchanger.grpc.tls import TlsSettings
+from exchanger.issuers.plan import EndpointProblem, ProfileRules
+from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.selector import parse_selector
-from exchanger.settings import Settings, read_settings
+from exchanger.settings import Settings, endpoint_check, read_settings
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel
 from exchanger.values.issuer import AuthMethod
 
@@ -48,22 +50,52 @@ def test_defaults(tmp_path: Path) -> None:
     )
     assert decision.grant_type == "urn:ietf:params:oauth:grant-type:token-exchange"
     assert decision.subject_token_type == "urn:ietf:params:oauth:token-type:access_token"
-    assert settings.directory.namespace_selector == parse_selector("ext-authz-token-exchange.magneticflux.net/policy=enabled")
-    assert settings.directory.configmap_selector == parse_selector("ext-authz-token-exchange.magneticflux.net/enabled=true")
+    assert settings.policy.namespace_selector == parse_selector("ext-authz-token-exchange.magneticflux.net/policy=enabled")
+    assert settings.policy.configmap_selector == parse_selector("ext-authz-token-exchange.magneticflux.net/enabled=true")
     assert (settings.metrics.enabled, settings.metrics.port, settings.metrics.path) == (False, 3002, "/metrics")
     assert (settings.log.format, settings.log.level, settings.log.decisions) == (LogFormat.JSON, LogLevel.INFO, LogDecisions.DENIED)
     assert (settings.log_health_checks, settings.insecure_log_tokens, settings.shutdown_grace) == (True, False, 25.0)
 
 
 def test_issuers(tmp_path: Path) -> None:
-    issuers = read(tmp_path).decision.issuers
-    basic, post = issuers["basic"], issuers["post"]
-    assert (basic.endpoint_host, basic.auth_method, basic.bearer_realm) == ("issuer.example.com", AuthMethod.CLIENT_SECRET_BASIC, "")
-    assert (post.auth_method, post.bearer_realm) == (AuthMethod.CLIENT_SECRET_POST, "r")
-    assert basic.credentials.client_secret.reveal() == "secret"
-    other = read(tmp_path, TOKEN_ENDPOINT_AUTH_METHOD="client_secret_post").decision.issuers
-    assert other["basic"].auth_method is AuthMethod.CLIENT_SECRET_POST
-    assert len(read(tmp_path, TOKEN_EXCHANGE_ISSUER_PROFILES_FILE="").decision.issuers) == 0
+    issuers = read(tmp_path, POD_NAMESPACE="own").issuers
+    assert issuers.path == tmp_path / "issuers.yaml"
+    assert issuers.rules == ProfileRules(AuthMethod.CLIENT_SECRET_BASIC, "own", with_secrets=False)
+    other = read(tmp_path, TOKEN_ENDPOINT_AUTH_METHOD="client_secret_post").issuers
+    assert other.rules.auth_method is AuthMethod.CLIENT_SECRET_POST
+    assert read(tmp_path, TOKEN_EXCHANGE_ISSUER_PROFILES_FILE="").issuers.path is None
+
+
+def test_the_hosts_of_endpoints_are_those_of_metrics() -> None:
+    check = endpoint_check(allow_http=False)
+    assert check("https://ISSUER.example.com:8443/token") == "issuer.example.com"
+    assert isinstance(check("http://issuer.example.com/token"), EndpointProblem)
+    assert endpoint_check(allow_http=True)("http://issuer.example.com/token") == "issuer.example.com"
+
+
+def test_the_kubernetes_source_is_the_default(tmp_path: Path) -> None:
+    settings = read(
+        tmp_path, POLICY_SOURCE="", POLICY_DIRECTORY="", POLICY_NAMESPACES="b, a", POLICY_MAX_STALENESS="5m", KUBE_CONTEXT="lab"
+    )
+    assert settings.policy == KubernetesSettings(
+        parse_selector("ext-authz-token-exchange.magneticflux.net/policy=enabled"),
+        parse_selector("ext-authz-token-exchange.magneticflux.net/enabled=true"),
+        ("b", "a"),
+        300.0,
+    )
+    assert settings.kube_context == "lab"
+    assert settings.issuers.rules.with_secrets
+    plain = read(tmp_path, POLICY_SOURCE="Kubernetes", POLICY_MAX_STALENESS="0").policy
+    assert isinstance(plain, KubernetesSettings)
+    assert (plain.namespaces, plain.max_staleness) == ((), 0.0)
+
+
+@pytest.mark.parametrize(("name", "value"), [("POLICY_NAMESPACES", "a,,b"), ("POLICY_NAMESPACES", "A"), ("POLICY_MAX_STALENESS", "5")])
+def test_wrong_values_of_the_kubernetes_source(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        read(tmp_path, POLICY_SOURCE="kubernetes", **{name: value})
+    (problem,) = raised.value.problems
+    assert problem.startswith(name)
 
 
 def test_everything_can_be_set(tmp_path: Path) -> None:
@@ -105,8 +137,8 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
     assert (decision.grant_type, decision.subject_token_type, decision.bearer_realm) == ("g", "s", "realm")
     assert decision.allow_unauthenticated_options
     assert decision.default_deny_unmatched
-    assert settings.directory.configmap_selector == parse_selector("a=b")
-    assert settings.directory.namespace_selector == parse_selector("!c")
+    assert settings.policy.configmap_selector == parse_selector("a=b")
+    assert settings.policy.namespace_selector == parse_selector("!c")
     client = settings.token_client
     assert client.allow_http
     assert (client.rules.error_passthrough, client.rules.require_issued_token_type, client.rules.expected_issued_token_type) == (
@@ -126,7 +158,6 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("POLICY_SOURCE", "kubernetes"),
         ("POLICY_SOURCE", "git"),
         ("POLICY_DIRECTORY", ""),
         ("POLICY_DIRECTORY", "/nowhere/at/all"),

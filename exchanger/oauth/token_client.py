@@ -9,6 +9,7 @@ Requests and exceptions of httpx hold secrets; none of them leaves this module. 
 """
 
 import functools
+import math
 import ssl
 from collections.abc import Callable
 from http import HTTPStatus
@@ -33,6 +34,7 @@ from exchanger.oauth.connections import ConnectionPool, ConnectionStatistics, Le
 from exchanger.oauth.dial import Dial, Origin, client_tls_context
 from exchanger.oauth.endpoint import Endpoint, read_endpoint
 from exchanger.oauth.http1 import Bounds, Broken, PhaseLimits
+from exchanger.oauth.previous_client import as_before
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.typing import ExchangeObserver
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
@@ -109,20 +111,34 @@ class TokenClient:
 
         It takes ``request_timeout`` at most. Outside ``run`` the outcome is a failure.
         """
-        return await self._coalescer.join(request, functools.partial(self._fly, request))
+        fly = self._fly if request.issuer.previous is None else self._fly_with_previous
+        return await self._coalescer.join(request, functools.partial(fly, request))
 
     def statistics(self) -> TokenClientStatistics:
         """Return the present counts."""
         return TokenClientStatistics(tuple(sorted(self._in_flight.items())), self._coalescer.statistics(), self._pool.statistics())
 
-    async def _fly(self, request: TokenRequest) -> TokenOutcome:
-        """Make one call, and leave one record of it whatever becomes of it."""
+    async def _fly_with_previous(self, request: TokenRequest) -> TokenOutcome:
+        """As ``_fly``, and where the client is refused, once more as the client that it was before, within the same time.
+
+        If that does not succeed either, the outcome is the first one: the new credentials are what has to be mended.
+        """
+        expires = trio.current_time() + self.settings.request_timeout
+        outcome = await self._fly(request, expires)
+        earlier = as_before(request, outcome)
+        if earlier is None:
+            return outcome
+        second = await self._fly(earlier, expires)
+        return second if isinstance(second, ExchangedToken) else outcome
+
+    async def _fly(self, request: TokenRequest, expires: float = math.inf) -> TokenOutcome:
+        """Make one call that ends by ``expires``, and leave one record of it whatever becomes of it."""
         host = request.issuer.endpoint_host
         started = self.clock()
         self._in_flight[host] = self._in_flight.get(host, 0) + 1
         outcome: TokenOutcome | None = None
         try:
-            outcome = await self._call(request)
+            outcome = await self._call(request, expires)
             return outcome
         finally:
             self._in_flight[host] -= 1
@@ -130,14 +146,14 @@ class TokenClient:
                 del self._in_flight[host]
             self.observer.exchanged(_record(host, outcome, self.clock() - started))
 
-    async def _call(self, request: TokenRequest) -> TokenOutcome:
+    async def _call(self, request: TokenRequest, expires: float) -> TokenOutcome:
         endpoint = self._endpoint(request.issuer.token_endpoint)
         if endpoint is None:
             return transport_failure(ErrorKind.INVALID_TOKEN_ENDPOINT, Diagnostic.INVALID_TOKEN_ENDPOINT)
         encoded = encode_request(request)
         if not isinstance(encoded, EncodedRequest):
             return encoded
-        bounds = Bounds(trio.current_time() + self.settings.request_timeout, self._limits)
+        bounds = Bounds(min(expires, trio.current_time() + self.settings.request_timeout), self._limits)
         with bounds.scope:
             return await self._answer(endpoint, encoded, bounds)
         return transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED)

@@ -50,6 +50,8 @@ class Gauges:
     exchanges_in_flight: Callable[[], Mapping[str, int]]
     policy_entries: Callable[[], int]
     policy_invalid_documents: Callable[[], int]
+    policy_snapshot_age: Callable[[], float | None]
+    policy_source_connected: Callable[[], bool]
     log_lines_dropped: Callable[[], int]
 
 
@@ -176,6 +178,18 @@ class Metrics:
                 (),
                 {(): self._gauges.policy_invalid_documents()},
             ),
+            _gauge(
+                "policy_snapshot_age_seconds",
+                "Seconds since the policy in force was last known to be current; nothing before there is one.",
+                (),
+                {} if (age := self._gauges.policy_snapshot_age()) is None else {(): age},
+            ),
+            _gauge(
+                "policy_source_connected",
+                "1 while changes of policy are followed, 0 while their source cannot be reached.",
+                (),
+                {(): int(self._gauges.policy_source_connected())},
+            ),
             _counter("log_lines_dropped_total", "Log lines that were not written.", (), {(): self._gauges.log_lines_dropped()}),
             _gauge("exchanger_build_info", "Always 1; the version is in the label.", ("version",), {(self._version,): 1}),
         )
@@ -207,7 +221,7 @@ def _counter(name: str, documentation: str, labels: Labels, values: Mapping[Labe
     return family
 
 
-def _gauge(name: str, documentation: str, labels: Labels, values: Mapping[Labels, int]) -> Metric:
+def _gauge(name: str, documentation: str, labels: Labels, values: Mapping[Labels, float]) -> Metric:
     family = GaugeMetricFamily(name, documentation, labels=labels)
     for of, value in values.items():
         family.add_metric(of, value)

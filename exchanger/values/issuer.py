@@ -32,7 +32,11 @@ class Credentials:
 @final
 @attrs.frozen
 class Issuer:
-    """A resolved issuer profile. ``bearer_realm`` "" means the global realm."""
+    """A resolved issuer profile. ``bearer_realm`` "" means the global realm.
+
+    ``previous`` are the credentials that ``credentials`` replaced a short while ago, at the same token endpoint, which may not know the new
+    ones yet. It counts in comparisons: exchanges that may end with other credentials than these are not shared with those that may not.
+    """
 
     name: str
     token_endpoint: str
@@ -40,3 +44,4 @@ class Issuer:
     auth_method: AuthMethod
     credentials: Credentials
     bearer_realm: str = ""
+    previous: Credentials | None = None

@@ -10,7 +10,7 @@ from exchanger.telemetry.metrics import Gauges, Metrics, MetricsSettings
 from tests.telemetry.records import CANARY, DENIED, record
 
 PATIENCE_S = 10.0
-NOTHING = Gauges(lambda: 0, dict, lambda: 0, lambda: 0, lambda: 0)
+NOTHING = Gauges(lambda: 0, dict, lambda: 0, lambda: 0, lambda: None, lambda: False, lambda: 0)
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 
 

@@ -22,13 +22,15 @@ NAMES = {
     "ext_authz_token_exchange_in_flight": "gauge",
     "policy_entries": "gauge",
     "policy_invalid_documents": "gauge",
+    "policy_snapshot_age_seconds": "gauge",
+    "policy_source_connected": "gauge",
     "log_lines_dropped_total": "counter",
     "exchanger_build_info": "gauge",
 }
 
 
 def metrics(in_flight: Mapping[str, int] | None = None) -> Metrics:
-    return Metrics("1.2.3", Gauges(lambda: 7, lambda: in_flight or {}, lambda: 10, lambda: 2, lambda: 3))
+    return Metrics("1.2.3", Gauges(lambda: 7, lambda: in_flight or {}, lambda: 10, lambda: 2, lambda: 1.5, lambda: True, lambda: 3))
 
 
 def text(of: Metrics) -> str:

@@ -108,16 +108,14 @@ def _explain(error: BaseException, _type: type | None) -> str:
             return "cannot be read"
 
 
-def read_profiles(path: Path) -> tuple[tuple[IssuerProfile, ...], tuple[str, ...]]:
-    """Return the profiles in ``path`` and the problems, a readable line each; with problems there are no profiles."""
+def read_bytes(path: Path) -> bytes | str:
+    """Return what is in ``path``, or as a readable line why it cannot be read."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        return (), (f"{path} cannot be read: {error.strerror}",)
-    if len(data) > MAX_FILE_BYTES:
-        return (), (f"{path} is larger than {MAX_FILE_BYTES} bytes",)
-    return parse_profiles(data, str(path))
+        return f"{path} cannot be read: {error.strerror}"
+    return data if len(data) <= MAX_FILE_BYTES else f"{path} is larger than {MAX_FILE_BYTES} bytes"
 
 
 def parse_profiles(data: bytes, name: str) -> tuple[tuple[IssuerProfile, ...], tuple[str, ...]]:

@@ -1,0 +1,1 @@
+"""Issuers that follow their profiles file and the Secrets that it refers to."""

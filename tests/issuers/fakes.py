@@ -1,0 +1,172 @@
+"""A file and Secrets in memory, an observer that remembers, and an issuer source between them."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from random import Random
+from typing import final
+
+import attrs
+import trio
+from rpds import HashTrieMap
+
+from exchanger.issuers.plan import EndpointProblem, Plan, ProfileRules, Rejected, plan_profiles
+from exchanger.issuers.polling import PollingSecrets
+from exchanger.issuers.profiles import parse_profiles
+from exchanger.issuers.secrets import SecretData, SecretFault, SecretName, SecretProblem
+from exchanger.issuers.source import IssuerSettings, IssuerSource
+from exchanger.values.issuer import Issuer
+from exchanger.values.secret import Secret
+
+RULES = ProfileRules(namespace="home", with_secrets=True)
+OAUTH = SecretName("home", "oauth")
+MISSING = SecretProblem(SecretFault.MISSING, "there is no such Secret")
+FORBIDDEN = SecretProblem(SecretFault.FORBIDDEN, "needs get on secrets/oauth in home")
+
+
+def check_endpoint(text: str) -> str | EndpointProblem:
+    """Take ``https://host`` and what follows for good."""
+    scheme, _, rest = text.partition("://")
+    host = rest.partition("/")[0] if scheme == "https" else ""
+    return host or EndpointProblem("must be an absolute https URL")
+
+
+def plan_of(text: str, rules: ProfileRules = RULES) -> Plan | Rejected:
+    profiles, problems = parse_profiles(text.encode(), "issuers.yaml")
+    return Rejected(problems) if problems else plan_profiles(profiles, rules, check_endpoint)
+
+
+def good_plan(text: str, rules: ProfileRules = RULES) -> Plan:
+    plan = plan_of(text, rules)
+    assert isinstance(plan, Plan), plan
+    return plan
+
+
+def inline(name: str = "primary", client_id: str = "id", client_secret: str = "canary-inline", host: str = "a.example") -> str:
+    return f'  - {{name: {name}, tokenEndpoint: "https://{host}/t", clientID: "{client_id}", clientSecret: "{client_secret}"}}\n'
+
+
+def referring(name: str = "primary", secret: str = "oauth", host: str = "a.example") -> str:
+    keys = ", ".join(f"{field}SecretRef: {{name: {secret}, key: {key}}}" for field, key in (("clientID", "id"), ("clientSecret", "secret")))
+    return f'  - {{name: {name}, tokenEndpoint: "https://{host}/t", {keys}}}\n'
+
+
+def profiles(*entries: str) -> str:
+    return "issuers:\n" + "".join(entries) if entries else "issuers: []\n"
+
+
+def data(version: int, keys: tuple[str, ...] = ("id", "secret"), undecodable: tuple[str, ...] = ()) -> SecretData:
+    """A Secret whose values tell their version."""
+    values = {"id": Secret(f"id-{version}"), "secret": Secret(f"canary-{version}")}
+    return SecretData(str(version), HashTrieMap({key: values[key] for key in keys}), frozenset(undecodable))
+
+
+def pairs(issuers: "HashTrieMap[str, Issuer]") -> dict[str, tuple[str, str]]:
+    return {name: (issuer.credentials.client_id, issuer.credentials.client_secret.reveal()) for name, issuer in issuers.items()}
+
+
+@final
+@attrs.define(eq=False)
+class MemoryFile:
+    """Implements ``file.WatchedFile``: what ``text`` says, once for each time that it changes."""
+
+    text: str = attrs.field(default="", repr=False)
+    _seen: str = attrs.field(default="", init=False, repr=False)
+
+    async def look(self) -> Plan | Rejected | None:
+        await trio.lowlevel.checkpoint()
+        if self.text == self._seen:
+            return None
+        self._seen = self.text
+        return plan_of(self.text)
+
+
+@final
+@attrs.define(eq=False)
+class MemorySecrets:
+    """Implements ``secrets.SecretReader``."""
+
+    known: dict[SecretName, SecretData | SecretProblem] = attrs.field(factory=dict)
+    reads: list[tuple[float, SecretName]] = attrs.field(factory=list)
+    hangs: bool = False
+
+    async def read(self, secret: SecretName, /) -> SecretData | SecretProblem:
+        self.reads.append((trio.current_time(), secret))
+        await trio.lowlevel.checkpoint()
+        if self.hangs:
+            await trio.sleep_forever()
+        return self.known.get(secret, MISSING)
+
+
+@final
+@attrs.define(eq=False)
+class Remembered:
+    """Implements ``source.IssuerObserver``."""
+
+    events: list[tuple[str, str]] = attrs.field(factory=list)
+
+    def loaded(self, names: tuple[str, ...], /) -> None:
+        self.events.append(("loaded", ", ".join(names)))
+
+    def file_rejected(self, reason: str, /) -> None:
+        self.events.append(("file_rejected", reason))
+
+    def secret_problem(self, text: str, /) -> None:
+        self.events.append(("secret_problem", text))
+
+    def secret_recovered(self, text: str, /) -> None:
+        self.events.append(("secret_recovered", text))
+
+    def rotated(self, name: str, /) -> None:
+        self.events.append(("rotated", name))
+
+    def taken(self) -> list[tuple[str, str]]:
+        """Return the events since the last time."""
+        events, self.events = self.events, []
+        return events
+
+
+@final
+@attrs.define(eq=False)
+class World:
+    """A source with what it follows. ``started()`` tells whether it said so; ``sets`` are those that were handed over."""
+
+    file: MemoryFile = attrs.field(factory=MemoryFile)
+    secrets: MemorySecrets = attrs.field(factory=MemorySecrets)
+    poll: float = 1.0
+    observer: Remembered = attrs.field(factory=Remembered)
+    sets: list["HashTrieMap[str, Issuer]"] = attrs.field(factory=list)
+    _started: bool = attrs.field(default=False, init=False)
+    polling: PollingSecrets = attrs.field(init=False)
+    source: IssuerSource = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.polling = PollingSecrets(self.secrets, Random(1))
+        self.source = IssuerSource(
+            IssuerSettings(rules=RULES, poll=self.poll), check_endpoint, self.polling, self.sets.append, self.observer, file=self.file
+        )
+
+    def started(self) -> bool:
+        return self._started
+
+    @property
+    def in_force(self) -> dict[str, tuple[str, str]]:
+        return pairs(self.sets[-1])
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None, None]:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._run)
+            yield
+            nursery.cancel_scope.cancel()
+
+    async def _run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._start)
+            self._started = True
+
+    async def _start(self, *, task_status: trio.TaskStatus[None]) -> None:
+        await self.source.run(task_status=task_status)
+
+
+def world(text: str, secrets: Mapping[SecretName, SecretData | SecretProblem] | None = None, *, poll: float = 1.0) -> World:
+    return World(MemoryFile(text), MemorySecrets(dict(secrets or {})), poll)

@@ -1,0 +1,124 @@
+import pytest
+
+from exchanger.issuers.plan import MAX_SECRETS, Plan, ProfileRules, Rejected, SecretKey
+from exchanger.issuers.secrets import SecretName
+from exchanger.values.issuer import AuthMethod
+from tests.issuers.fakes import RULES, good_plan, inline, plan_of, profiles, referring
+
+ENDPOINT = 'tokenEndpoint: "https://a.example/t"'
+INLINE = "clientID: i, clientSecret: canary"
+SECRET = "clientSecret: canary"
+
+
+def problems(entry: str, rules: ProfileRules = RULES) -> tuple[str, ...]:
+    found = plan_of(profiles(f"  - {{{entry}}}\n"), rules)
+    assert isinstance(found, Rejected)
+    assert "canary" not in repr(found)
+    return found.problems
+
+
+def test_values_of_the_file() -> None:
+    (draft,) = good_plan(profiles(inline()), ProfileRules(AuthMethod.CLIENT_SECRET_POST)).drafts
+    assert (draft.name, draft.token_endpoint, draft.endpoint_host) == ("primary", "https://a.example/t", "a.example")
+    assert (draft.auth_method, draft.bearer_realm, draft.references) == (AuthMethod.CLIENT_SECRET_POST, "", ())
+    assert draft.client_id == "id"
+
+
+def test_a_profile_has_its_own_method_and_realm() -> None:
+    entry = f"  - {{name: a, {ENDPOINT}, {INLINE}, tokenEndpointAuthMethod: client_secret_post, bearerRealm: r}}\n"
+    (draft,) = good_plan(profiles(entry)).drafts
+    assert (draft.auth_method, draft.bearer_realm) == (AuthMethod.CLIENT_SECRET_POST, "r")
+
+
+def test_references_have_the_namespace_of_the_service() -> None:
+    references = "clientIDSecretRef: {name: o, key: i, namespace: team}, clientSecretSecretRef: {name: o, key: s}"
+    plan = good_plan(profiles(f"  - {{name: a, {ENDPOINT}, {references}}}\n"))
+    assert plan.drafts[0].references == (
+        SecretKey(SecretName("team", "o"), "i", "clientIDSecretRef"),
+        SecretKey(SecretName("home", "o"), "s", "clientSecretSecretRef"),
+    )
+    assert plan.secrets == {SecretName("team", "o"), SecretName("home", "o")}
+
+
+def test_a_value_beside_a_reference_of_the_other_field() -> None:
+    plan = good_plan(profiles(f"  - {{name: a, {ENDPOINT}, clientID: i, clientSecretSecretRef: {{name: o, key: s}}}}\n"))
+    assert plan.secrets == {SecretName("home", "o")}
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (f'name: "", {ENDPOINT}, {INLINE}', "needs a name"),
+        (f'name: a, tokenEndpoint: "", {INLINE}', "needs a tokenEndpoint"),
+        (f"name: a, tokenEndpoint: canary, {INLINE}", "tokenEndpoint must be an absolute https URL"),
+        (f"name: a, {ENDPOINT}, {INLINE}, tokenEndpointAuthMethod: canary", "must be one of client_secret_basic, client_secret_post"),
+        (f"name: a, {ENDPOINT}, {SECRET}", "needs clientID or clientIDSecretRef"),
+        (f"name: a, {ENDPOINT}, clientID: canary", "needs clientSecret or clientSecretSecretRef"),
+        (
+            f"name: a, {ENDPOINT}, {INLINE}, clientIDSecretRef: {{name: o, key: i}}",
+            "clientID and clientIDSecretRef are both given",
+        ),
+        (
+            f"name: a, {ENDPOINT}, {INLINE}, clientSecretSecretRef: {{name: o, key: i}}",
+            "clientSecret and clientSecretSecretRef are both given",
+        ),
+        (f"name: a, {ENDPOINT}, {SECRET}, clientIDSecretRef: {{name: ../canary, key: i}}", "has a name that no Secret can have"),
+        (f"name: a, {ENDPOINT}, {SECRET}, clientIDSecretRef: {{name: {'a' * 254}, key: i}}", "has a name that no Secret can have"),
+        (f'name: a, {ENDPOINT}, {SECRET}, clientIDSecretRef: {{name: "", key: i}}', "has a name that no Secret can have"),
+        (f"name: a, {ENDPOINT}, {SECRET}, clientIDSecretRef: {{name: o, key: canary/x}}", "has a key that no Secret can have"),
+        (
+            f"name: a, {ENDPOINT}, {SECRET}, clientIDSecretRef: {{name: o, key: i, namespace: a.canary}}",
+            "a namespace that is no name of one",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_profile(entry: str, expected: str) -> None:
+    (problem,) = problems(entry)
+    assert problem.startswith('issuer profile "')
+    assert expected in problem
+
+
+def test_longest_names() -> None:
+    name, namespace, key = "a" * 253, "n" * 63, "K" * 253
+    entry = f"name: a, {ENDPOINT}, {SECRET}, clientIDSecretRef: {{name: {name}, key: {key}, namespace: {namespace}}}"
+    assert good_plan(profiles(f"  - {{{entry}}}\n")).secrets == {SecretName(namespace, name)}
+
+
+def test_a_reference_without_any_namespace() -> None:
+    rules = ProfileRules(with_secrets=True)
+    entry = f"name: a, {ENDPOINT}, {SECRET}, clientIDSecretRef: {{name: o, key: i}}"
+    assert problems(entry, rules) == ('issuer profile "a" clientIDSecretRef needs a namespace, since POD_NAMESPACE is not set',)
+
+
+def test_a_reference_without_an_api_server() -> None:
+    entry = f"name: a, {ENDPOINT}, {SECRET}, clientIDSecretRef: {{name: o, key: i}}"
+    assert "only be resolved with POLICY_SOURCE=kubernetes" in problems(entry, ProfileRules())[0]
+
+
+def test_every_problem_is_found() -> None:
+    assert len(problems('name: a, tokenEndpoint: "", tokenEndpointAuthMethod: none')) == 4
+    found = plan_of(profiles(inline(), inline(), f"  - {{name: b, {ENDPOINT}}}\n"))
+    assert isinstance(found, Rejected)
+    assert found.problems[0] == 'issuer profile "primary" is defined twice'
+    assert len(found.problems) == 3
+
+
+def test_twice_counts_where_the_first_one_is_wrong_too() -> None:
+    found = plan_of(profiles(f"  - {{name: primary, {ENDPOINT}}}\n", inline()))
+    assert isinstance(found, Rejected)
+    assert 'issuer profile "primary" is defined twice' in found.problems
+
+
+def test_two_without_a_name_are_not_one_twice() -> None:
+    entry = f'  - {{name: "", {ENDPOINT}, {INLINE}}}\n'
+    assert plan_of(profiles(entry, entry)) == Rejected(('issuer profile "" needs a name',) * 2)
+
+
+def test_no_profiles() -> None:
+    assert plan_of(profiles()) == Plan()
+
+
+def test_a_limit_of_secrets() -> None:
+    many = [referring(f"p{number}", f"s{number}") for number in range(MAX_SECRETS + 1)]
+    assert len(good_plan(profiles(*many[:-1])).secrets) == MAX_SECRETS
+    assert plan_of(profiles(*many)) == Rejected((f"issuer profiles refer to more than {MAX_SECRETS} Secrets",))

@@ -1,0 +1,269 @@
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from exchanger.issuers.generations import ROTATION_GRACE_S
+from exchanger.issuers.plan import ProfileRules
+from exchanger.issuers.polling import POLL_S
+from exchanger.issuers.secrets import SecretName
+from exchanger.issuers.source import IssuerSettings, IssuerSource, IssuerStatistics
+from tests.issuers.fakes import (
+    FORBIDDEN,
+    MISSING,
+    OAUTH,
+    RULES,
+    Remembered,
+    check_endpoint,
+    data,
+    inline,
+    pairs,
+    profiles,
+    referring,
+    world,
+)
+
+OTHER = SecretName("home", "other")
+ONE = profiles(inline("one"))
+INTERVAL = 2 * POLL_S
+"""Longer than any interval of the polling."""
+
+
+async def test_the_first_set_and_then_it_is_started(autojump_clock: MockClock) -> None:
+    it = world(ONE)
+    async with it.running():
+        await wait_all_tasks_blocked()
+        assert it.started()
+        assert it.in_force == {"one": ("id", "canary-inline")}
+        await trio.sleep(INTERVAL)
+        assert len(it.sets) == 1
+        assert it.source.statistics() == IssuerStatistics(
+            ready=True, waiting=False, issuers=1, secrets=0, troubles=0, rejected=0, rotations=0
+        )
+    assert it.observer.events == [("loaded", "one")]
+
+
+async def test_it_is_not_started_before_the_set_is_complete(autojump_clock: MockClock) -> None:
+    it = world(profiles(referring(), referring("two", "other")), {OAUTH: data(1)})
+    place = 'issuer profile "two" {}SecretRef, Secret home/other key {}'
+    places = [place.format("clientID", "id"), place.format("clientSecret", "secret")]
+    async with it.running():
+        await trio.sleep(1000)
+        assert not it.started()
+        assert it.sets == []
+        assert it.observer.taken() == [("secret_problem", f"{place}: there is no such Secret") for place in places]
+        statistics = it.source.statistics()
+        assert (statistics.ready, statistics.waiting, statistics.secrets, statistics.troubles) == (False, True, 2, 2)
+        it.secrets.known[OTHER] = FORBIDDEN
+        await trio.sleep(100)
+        assert it.observer.taken() == [("secret_problem", f"{place}: needs get on secrets/oauth in home") for place in places]
+        it.secrets.known[OTHER] = data(2)
+        await trio.sleep(100)
+        assert it.started()
+        assert it.in_force == {"primary": ("id-1", "canary-1"), "two": ("id-2", "canary-2")}
+    assert it.observer.events == [("loaded", "primary, two"), *(("secret_recovered", place) for place in places)]
+    assert len(it.sets) == 1
+
+
+async def test_a_bad_first_version_waits_for_a_good_one(autojump_clock: MockClock) -> None:
+    it = world(profiles("  - {}\n"))
+    async with it.running():
+        await trio.sleep(10)
+        assert (it.started(), it.sets) == (False, [])
+        it.file.text = ONE
+        await trio.sleep(2)
+        assert it.started()
+    assert [kind for kind, _ in it.observer.events] == ["file_rejected", "loaded"]
+
+
+async def test_versions_of_the_file(autojump_clock: MockClock) -> None:
+    it = world(ONE)
+    async with it.running():
+        await trio.sleep(5)
+        it.file.text = profiles(inline("one"), inline("two"))
+        await trio.sleep(5)
+        assert set(it.in_force) == {"one", "two"}
+        it.file.text = profiles(inline("two", host=""))
+        await trio.sleep(5)
+        assert set(it.in_force) == {"one", "two"}
+        it.file.text = profiles(inline("two"))
+        await trio.sleep(5)
+        assert set(it.in_force) == {"two"}
+        assert it.source.statistics().rejected == 1
+    assert it.observer.events == [
+        ("loaded", "one"),
+        ("loaded", "one, two"),
+        ("file_rejected", 'issuer profile "two" tokenEndpoint must be an absolute https URL'),
+        ("loaded", "two"),
+    ]
+    assert len(it.sets) == 3
+
+
+async def test_a_change_that_means_nothing_hands_nothing_over(autojump_clock: MockClock) -> None:
+    it = world(ONE)
+    async with it.running():
+        await trio.sleep(5)
+        it.file.text = ONE + "# a comment\n"
+        await trio.sleep(5)
+    assert len(it.sets) == 1
+    assert it.observer.events == [("loaded", "one")]
+
+
+async def test_one_of_several_that_changes_is_a_new_set(autojump_clock: MockClock) -> None:
+    it = world(profiles(inline("one"), inline("two")))
+    async with it.running():
+        await trio.sleep(1)
+        it.file.text = profiles(inline("one"), inline("two", host="b.example"))
+        await trio.sleep(2)
+    assert [issuers["two"].endpoint_host for issuers in it.sets] == ["a.example", "b.example"]
+
+
+async def test_many_problems_are_counted(autojump_clock: MockClock) -> None:
+    it = world(profiles(*(inline(f"p{number}", host="") for number in range(12))))
+    async with it.running():
+        await trio.sleep(1)
+    ((_, reason),) = it.observer.events
+    assert reason.endswith('profile "p9" tokenEndpoint must be an absolute https URL; and 2 more')
+
+
+async def test_a_rotation_and_the_end_of_its_grace(autojump_clock: MockClock) -> None:
+    it = world(profiles(referring()), {OAUTH: data(1)})
+    async with it.running():
+        await trio.sleep(1)
+        it.secrets.known[OAUTH] = data(2)
+        await trio.sleep(INTERVAL)
+        issuer = it.sets[-1]["primary"]
+        assert (issuer.credentials.client_id, issuer.credentials.generation) == ("id-2", 1)
+        assert issuer.previous is not None
+        assert (issuer.previous.client_id, issuer.previous.generation) == ("id-1", 0)
+        await trio.sleep(ROTATION_GRACE_S - INTERVAL - 1)
+        assert len(it.sets) == 2
+        await trio.sleep(INTERVAL)
+        assert it.sets[-1]["primary"].previous is None
+        assert it.sets[-1]["primary"].credentials == issuer.credentials
+        assert it.source.statistics().rotations == 1
+    assert len(it.sets) == 3
+    assert it.observer.events == [("loaded", "primary"), ("rotated", "primary")]
+
+
+async def test_a_rotation_in_the_file(autojump_clock: MockClock) -> None:
+    it = world(profiles(inline(client_secret="canary-1")))
+    async with it.running():
+        await trio.sleep(1)
+        it.file.text = profiles(inline(client_secret="canary-2"))
+        await trio.sleep(2)
+        assert it.sets[-1]["primary"].previous is not None
+    assert it.observer.events == [("loaded", "primary"), ("loaded", "primary"), ("rotated", "primary")]
+
+
+async def test_a_secret_that_vanishes(autojump_clock: MockClock) -> None:
+    it = world(profiles(referring()), {OAUTH: data(1)})
+    async with it.running():
+        await trio.sleep(1)
+        it.secrets.known[OAUTH] = MISSING
+        await trio.sleep(1000)
+        assert len(it.sets) == 1
+        assert it.source.statistics().troubles == 2
+        it.secrets.known[OAUTH] = data(1)
+        await trio.sleep(100)
+        assert len(it.sets) == 1
+    assert [kind for kind, _ in it.observer.events] == ["loaded", *["secret_problem"] * 2, *["secret_recovered"] * 2]
+
+
+async def test_a_secret_that_is_not_needed_any_more_is_not_read(autojump_clock: MockClock) -> None:
+    it = world(profiles(referring()), {OAUTH: data(1)})
+    async with it.running():
+        await trio.sleep(1)
+        it.file.text = ONE
+        await trio.sleep(2)
+        reads = len(it.secrets.reads)
+        await trio.sleep(100)
+        assert len(it.secrets.reads) == reads
+        assert it.source.statistics().secrets == 0
+        it.secrets.known[OAUTH] = data(2)
+        it.file.text = profiles(referring())
+        await trio.sleep(2)
+        assert it.in_force == {"primary": ("id-2", "canary-2")}
+    assert len(it.sets) == 3
+
+
+async def test_trouble_with_what_is_not_needed_any_more_is_over(autojump_clock: MockClock) -> None:
+    it = world(profiles(inline(), referring("two")))
+    async with it.running():
+        await trio.sleep(1)
+        it.file.text = profiles(inline())
+        await trio.sleep(2)
+        assert it.started()
+    assert [kind for kind, _ in it.observer.events] == [*["secret_problem"] * 2, "loaded", *["secret_recovered"] * 2]
+
+
+async def test_what_comes_after_it_was_let_go_does_not_count(autojump_clock: MockClock) -> None:
+    it = world(profiles(referring()), {OAUTH: data(1)})
+    async with it.running():
+        await wait_all_tasks_blocked()
+        async with trio.open_nursery() as nursery:
+            scope = it.source._followed[OAUTH]
+            it.file.text = ONE
+            await trio.sleep(2)
+            it.source._learned(OAUTH, scope, nursery, data(9))
+            it.file.text = profiles(referring())
+            await trio.sleep(2)
+            it.source._learned(OAUTH, scope, nursery, data(9))
+    assert it.in_force == {"primary": ("id-1", "canary-1")}
+
+
+async def test_without_a_file_there_are_no_issuers() -> None:
+    sets: list[object] = []
+    source = IssuerSource(IssuerSettings(), check_endpoint, None, sets.append, Remembered())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(start, source)
+    assert [len(found) for found in sets] == [0]  # type: ignore[arg-type]
+
+
+async def start(source: IssuerSource, *, task_status: trio.TaskStatus[None]) -> None:
+    await source.run(task_status=task_status)
+
+
+async def test_a_real_file(tmp_path: Path) -> None:
+    path = tmp_path / "issuers.yaml"
+    path.write_text(ONE)
+    sets: list[dict[str, tuple[str, str]]] = []
+    source = IssuerSource(
+        IssuerSettings(path, ProfileRules(), poll=0.001), check_endpoint, None, lambda found: sets.append(pairs(found)), Remembered()
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(start, source)
+        assert [set(found) for found in sets] == [{"one"}]
+        path.write_text(profiles(inline("two")))
+        with trio.fail_after(30):
+            while len(sets) < 2:  # noqa: ASYNC110 - the thread has no event to set
+                await trio.sleep(0.001)
+        assert set(sets[1]) == {"two"}
+        nursery.cancel_scope.cancel()
+
+
+def test_references_need_somebody_who_reads() -> None:
+    with pytest.raises(ValueError, match="need somebody who reads them"):
+        IssuerSource(IssuerSettings(rules=RULES), check_endpoint, None, print, Remembered())
+
+
+async def test_a_fault_of_a_reader_ends_it(autojump_clock: MockClock) -> None:
+    class Faulty:
+        async def read(self, secret: object, /) -> None:
+            raise ZeroDivisionError
+
+    it = world(profiles(referring()))
+    it.polling._reader = Faulty()  # type: ignore[assignment]
+    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+        async with it.running():
+            await trio.sleep(10)
+
+
+async def test_cancelled_it_leaves_nothing(autojump_clock: MockClock) -> None:
+    it = world(profiles(referring(), referring("two", "other")), {OAUTH: data(1)})
+    async with it.running():
+        await trio.sleep(1)
+    reads = len(it.secrets.reads)
+    await trio.sleep(1000)
+    assert len(it.secrets.reads) == reads

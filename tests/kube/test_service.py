@@ -1,0 +1,190 @@
+"""``exchanger serve`` with a real API server: policy, rights, issuers' Secrets and outages, as an operator sees them."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Final
+
+import grpc
+import pytest
+
+from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckResponse
+from tests.e2e.service import Service, serving
+from tests.e2e.test_serve import status
+from tests.kube.admin import READ_POLICY, Rule
+from tests.kube.control_plane import ControlPlane
+
+pytestmark = pytest.mark.kubernetes
+
+READ_SECRET: Final[Rule] = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["issuer-oauth"], "verbs": ["get"]}
+ISSUERS: Final = """
+issuers:
+  - name: primary
+    tokenEndpoint: https://issuer.invalid/token
+    clientIDSecretRef: {name: issuer-oauth, key: client_id}
+    clientSecretSecretRef: {name: issuer-oauth, key: client_secret}
+"""
+EXCHANGE: Final = """
+version: v1
+entries:
+  - match: {host: api.example.com, pathPrefix: /orders}
+    action: exchange
+    exchange: {issuerRef: primary, scope: read:orders}
+"""
+
+
+def deny(prefix: str) -> str:
+    return f"version: v1\nentries: [{{match: {{host: api.example.com, pathPrefix: {prefix}}}, action: deny}}]"
+
+
+SEEN_S: Final = 60.0
+"""Seconds until something must be seen; most take milliseconds, Secrets ten seconds, and an outage is over within thirty."""
+
+
+@pytest.fixture
+def admin_of_a_new_cluster(control_plane: ControlPlane) -> Generator[ControlPlane]:
+    admin = control_plane.admin
+    admin.put_namespace("team")
+    admin.put_namespace("exchanger", {})
+    token = admin.put_service_account("exchanger", (*READ_POLICY, READ_SECRET), "exchanger")
+    control_plane.kubeconfig("service", token=token)
+    yield control_plane
+    admin.delete("/api/v1/namespaces/exchanger/secrets")
+    for name in ("team", "exchanger"):
+        admin.delete_namespace(name)
+
+
+@contextlib.contextmanager
+def running(control_plane: ControlPlane, folder: Path, **variables: str) -> Generator[Service]:
+    (folder / "issuers.yaml").write_text(ISSUERS)
+    with serving(
+        folder,
+        "",
+        POLICY_SOURCE="kubernetes",
+        KUBECONFIG=str(control_plane.folder / "service"),
+        POD_NAMESPACE="exchanger",
+        **variables,
+    ) as service:
+        yield service
+        assert "canary" not in service.lines()
+
+
+def until(condition: Callable[[], bool], service: Service) -> None:
+    deadline = time.monotonic() + SEEN_S
+    while not condition():
+        assert time.monotonic() < deadline, service.lines()
+        time.sleep(0.02)
+
+
+def put_secret(control_plane: ControlPlane, secret: str) -> None:
+    control_plane.admin.put_secret("exchanger", "issuer-oauth", {"client_id": "client", "client_secret": secret})
+
+
+def test_policy_and_issuers_take_effect_without_a_restart(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
+    cluster, admin = admin_of_a_new_cluster, admin_of_a_new_cluster.admin
+    put_secret(cluster, "canary-1")
+    with running(cluster, tmp_path) as service:
+        assert status(service.check("/admin")) == 200
+        admin.put_config_map("team", "policy", deny("/admin"))
+        until(lambda: status(service.check("/admin")) == 403, service)
+        admin.put_config_map("team", "orders", EXCHANGE)
+        until(lambda: status(service.check("/orders")) == 401, service)
+        admin.put_config_map("team", "orders", EXCHANGE.replace("primary", "second"))
+        until(lambda: status(service.check("/orders")) == 500, service)
+        (tmp_path / "issuers.yaml").write_text(ISSUERS + ISSUERS.replace("issuers:\n", "").replace("primary", "second"))
+        until(lambda: status(service.check("/orders")) == 401, service)
+        (tmp_path / "issuers.yaml").write_text("issuers: [{name: primary}]")
+        until(lambda: "issuers.file_rejected" in service.lines(), service)
+        assert status(service.check("/orders")) == 401
+        put_secret(cluster, "canary-2")
+        until(lambda: service.lines().count("issuers.rotated") == 2, service)
+        admin.put_namespace("team", {})
+        until(lambda: status(service.check("/admin")) == 200, service)
+        assert service.stop() == 0
+
+
+def test_a_missing_secret_is_said_and_waited_for(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
+    cluster = admin_of_a_new_cluster
+    cluster.admin.put_config_map("team", "orders", EXCHANGE)
+    seen: list[str] = []
+
+    def mend() -> None:
+        deadline = time.monotonic() + SEEN_S
+        while time.monotonic() < deadline:
+            said = (tmp_path / "log").read_text() if (tmp_path / "log").exists() else ""
+            if "issuers.secret_problem" in said and "grpc.health_checked" in said:
+                seen.append(said)
+                put_secret(cluster, "canary")
+                return
+            time.sleep(0.05)
+
+    mender = threading.Thread(target=mend)
+    mender.start()
+    with running(cluster, tmp_path) as service:
+        mender.join()
+        assert "there is no Secret exchanger/issuer-oauth" in seen[0]
+        assert '"serving":true' not in seen[0]
+        assert "issuers.secret_recovered" in service.lines()
+        assert status(service.check("/orders")) == 401
+
+
+def test_a_missing_right_is_named(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
+    cluster = admin_of_a_new_cluster
+    put_secret(cluster, "canary")
+    cluster.admin.put_config_map("team", "policy", deny("/admin"))
+    with running(cluster, tmp_path) as service:
+        assert status(service.check("/admin")) == 403
+        cluster.admin.withdraw("exchanger")
+        cluster.restart_apiserver()
+        until(lambda: "needs list on configmaps in every namespace" in service.lines(), service)
+        assert status(service.check("/admin")) == 403
+        subject = {"kind": "ServiceAccount", "name": "exchanger", "namespace": "exchanger"}
+        cluster.admin.grant("exchanger", subject, (*READ_POLICY, READ_SECRET))
+        cluster.admin.put_config_map("team", "more", deny("/more"))
+        until(lambda: status(service.check("/more")) == 403, service)
+
+
+def test_an_outage_keeps_the_policy_until_it_is_too_old(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
+    cluster = admin_of_a_new_cluster
+    put_secret(cluster, "canary")
+    cluster.admin.put_config_map("team", "policy", deny("/admin"))
+    with running(cluster, tmp_path, POLICY_MAX_STALENESS="15s") as service:
+        cluster.kill_apiserver()
+        until(lambda: "policy.source_disconnected" in service.lines(), service)
+        assert (status(service.check("/admin")), status(service.check("/public"))) == (403, 200)
+        until(lambda: status(service.check("/public")) == 500, service)
+        assert service.health() == HealthCheckResponse.NOT_SERVING
+        cluster.start_apiserver()
+        until(lambda: service.health() == HealthCheckResponse.SERVING, service)
+        assert (status(service.check("/admin")), status(service.check("/public"))) == (403, 200)
+
+
+def test_named_namespaces_need_no_right_for_the_whole_cluster(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
+    cluster, admin = admin_of_a_new_cluster, admin_of_a_new_cluster.admin
+    put_secret(cluster, "canary")
+    rights: tuple[Rule, ...] = ({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]},)
+    token = admin.put_service_account("narrow", rights, "team", everywhere=False)
+    admin.grant("narrow", {"kind": "ServiceAccount", "name": "narrow", "namespace": "team"}, (READ_SECRET,), "exchanger")
+    cluster.kubeconfig("service", token=token)
+    admin.put_config_map("team", "policy", deny("/admin"))
+    with running(cluster, tmp_path, POLICY_NAMESPACES="team") as service:
+        assert status(service.check("/admin")) == 403
+        admin.delete_config_map("team", "policy")
+        until(lambda: status(service.check("/admin")) == 200, service)
+
+
+def test_sigterm_ends_it_while_the_api_server_is_away(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
+    cluster = admin_of_a_new_cluster
+    put_secret(cluster, "canary")
+    with running(cluster, tmp_path) as service:
+        cluster.pause_apiserver()
+        try:
+            with contextlib.suppress(grpc.RpcError):
+                service.check("/public")
+            started = time.monotonic()
+            assert service.stop() == 0
+            assert time.monotonic() - started < 5.0
+        finally:
+            cluster.resume_apiserver()
