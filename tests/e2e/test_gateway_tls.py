@@ -2,6 +2,8 @@
 
 import socket
 import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -120,36 +122,47 @@ async def until_served(port: int, authorities: Authorities, certificate: bytes) 
             await trio.sleep(0.05)
 
 
+@attrs.frozen
+class Secured:
+    """A gateway that asks a service by TLS, and what belongs to them."""
+
+    stage: Stage
+    instance: Instance
+    port: int
+    envoy_port: int
+    authorities: Authorities
+    mount: Mount
+
+
+@asynccontextmanager
+async def secured(folder: Path, mode: Mode, *, mutual: bool, certified: bool = True) -> AsyncGenerator[Secured]:
+    """Run both until the block ends. With ``mutual`` the service asks for a certificate, and the gateway has one if it is ``certified``."""
+    authorities, mount = Authorities(folder), Mount(folder / "mount")
+    mount.write(authorities.files())
+    async with staged(folder) as (stage, nursery):
+        instance, port = tls_instance(stage, folder, mount.folder, mutual=mutual)
+        await instance.start(nursery)
+        config = gateway_config(stage, mode, port)
+        with_tls(config, authorities.server_authority, authorities.client if mutual and certified else None)
+        envoy_port = await start_gateway(nursery, folder, config)
+        await until_listening(port)
+        await until_listening(envoy_port)
+        yield Secured(stage, instance, port, envoy_port, authorities, mount)
+
+
 @pytest.mark.parametrize("mutual", [False, True], ids=["tls", "mtls"])
 @pytest.mark.parametrize("mode", list(Mode))
 async def test_every_scenario_is_as_expected(mode: Mode, mutual: bool, tmp_path: Path) -> None:
-    authorities, mount = Authorities(tmp_path), Mount(tmp_path / "mount")
-    mount.write(authorities.files())
-    async with staged(tmp_path, mode) as (stage, nursery):
-        instance, port = tls_instance(stage, tmp_path, mount.folder, mutual=mutual)
-        await instance.start(nursery)
-        config = gateway_config(stage, mode, port)
-        with_tls(config, authorities.server_authority, authorities.client if mutual else None)
-        envoy_port = await start_gateway(nursery, tmp_path, config)
-        await until_listening(port)
-        await until_serving(envoy_port, stage)
-        site = attrs.evolve(stage.site, envoy_port=envoy_port)
+    async with secured(tmp_path, mode, mutual=mutual) as here:
+        await until_serving(here.envoy_port, here.stage)
+        site = attrs.evolve(here.stage.site, envoy_port=here.envoy_port)
         findings = [await run_scenario(scenario, site) for scenario in SCENARIOS if isinstance(scenario, OneRequest)]
         assert [finding for finding in findings if not finding.ok] == []
 
 
 async def test_a_gateway_without_a_certificate_gets_nothing_through(tmp_path: Path) -> None:
-    authorities, mount = Authorities(tmp_path), Mount(tmp_path / "mount")
-    mount.write(authorities.files())
-    async with staged(tmp_path) as (stage, nursery):
-        instance, port = tls_instance(stage, tmp_path, mount.folder, mutual=True)
-        await instance.start(nursery)
-        config = gateway_config(stage, Mode.EXT_AUTHZ, port)
-        with_tls(config, authorities.server_authority)
-        envoy_port = await start_gateway(nursery, tmp_path, config)
-        await until_listening(port)
-        await until_listening(envoy_port)
-        site = attrs.evolve(stage.site, envoy_port=envoy_port)
+    async with secured(tmp_path, Mode.EXT_AUTHZ, mutual=True, certified=False) as here:
+        site = attrs.evolve(here.stage.site, envoy_port=here.envoy_port)
         for scenario in SCENARIOS:
             if isinstance(scenario, OneRequest):
                 finding = await run_scenario(scenario, site)
@@ -161,29 +174,21 @@ async def test_a_gateway_without_a_certificate_gets_nothing_through(tmp_path: Pa
 @pytest.mark.parametrize(("mode", "mutual"), [(Mode.EXT_AUTHZ, True), (Mode.EXT_PROC, False)], ids=["ext_authz-mtls", "ext_proc-tls"])
 async def test_twenty_rotations_under_load_lose_no_request(mode: Mode, mutual: bool, tmp_path: Path) -> None:
     """By turns as Kubernetes does it, and file by file with a moment in between at which certificate and key do not belong together."""
-    authorities, mount = Authorities(tmp_path), Mount(tmp_path / "mount")
-    mount.write(authorities.files())
-    async with staged(tmp_path) as (stage, nursery):
-        instance, port = tls_instance(stage, tmp_path, mount.folder, mutual=mutual)
-        await instance.start(nursery)
-        config = gateway_config(stage, mode, port)
-        with_tls(config, authorities.server_authority, authorities.client if mutual else None)
-        envoy_port = await start_gateway(nursery, tmp_path, config)
-        await until_listening(port)
-        await until_serving(envoy_port, stage)
-        load = Load(stage, envoy_port)
+    async with secured(tmp_path, mode, mutual=mutual) as here:
+        await until_serving(here.envoy_port, here.stage)
+        load = Load(here.stage, here.envoy_port)
         async with trio.open_nursery() as requests:
             requests.start_soon(load.run)
             for number in range(ROTATIONS):
-                files = authorities.files()
+                files = here.authorities.files()
                 if number % 2:
-                    mount.write(files)
+                    here.mount.write(files)
                 else:
                     for name, data in files.items():
-                        (mount.folder / "..data" / name).write_bytes(data)
+                        (here.mount.folder / "..data" / name).write_bytes(data)
                         await trio.sleep(0.1)
-                await until_served(port, authorities, files["tls.crt"])
+                await until_served(here.port, here.authorities, files["tls.crt"])
             load.stop()
-        assert "tls.certificates_rejected" not in instance.child.log.read_text()
+        assert "tls.certificates_rejected" not in here.instance.child.log.read_text()
     assert load.asked > ROTATIONS * 20
     assert load.wrong == []
