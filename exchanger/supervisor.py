@@ -6,8 +6,7 @@ endpoint). A fault in any part ends both, and with them the process.
 
 import gc
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from typing import Final, final
 
 import attrs
@@ -16,27 +15,20 @@ import trio
 from rpds import HashTrieMap
 
 from exchanger import __version__
-from exchanger.directory.source import DirectorySettings, DirectorySource
 from exchanger.envoy.authorization import Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import ExternalProcessor
 from exchanger.envoy.health import Health, HealthBoard
 from exchanger.envoy.reflection import REFLECTION_SERVICES, Reflection
 from exchanger.errors import ExchangerError
-from exchanger.event_log import DirectoryLog, IssuerLog, KubernetesLog, TlsLog
+from exchanger.event_log import TlsLog
+from exchanger.following import Following
 from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.server import GrpcServer
-from exchanger.issuers.polling import PollingSecrets
-from exchanger.issuers.source import IssuerSource
-from exchanger.kube.connection import ApiConnection
-from exchanger.kube.resource import PolicyListWatches
-from exchanger.kube.settings import KubernetesSettings
-from exchanger.kube.source import KubernetesSource
 from exchanger.oauth.token_client import TokenClient
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.secret_reader import ApiSecretReader
-from exchanger.settings import Settings, endpoint_check
+from exchanger.settings import Settings
 from exchanger.telemetry.exposition import MetricsServer
 from exchanger.telemetry.log import LogDecisions, Logging
 from exchanger.telemetry.metrics import Gauges, Metrics
@@ -83,7 +75,7 @@ class Supervisor:
     _tokens: TokenClient = attrs.field(init=False)
     _evaluator: Evaluator = attrs.field(init=False)
     _server: GrpcServer = attrs.field(init=False)
-    _source: DirectorySource | KubernetesSource | None = attrs.field(init=False, default=None)
+    _following: Following = attrs.field(init=False)
     _frozen: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
@@ -95,14 +87,15 @@ class Supervisor:
                 exchanges_in_flight=lambda: dict(self._tokens.statistics().in_flight),
                 policy_entries=lambda: self._snapshot().entry_count,
                 policy_invalid_documents=lambda: self._snapshot().invalid_documents,
-                policy_snapshot_age=self._snapshot_age,
-                policy_source_connected=self._source_connected,
+                policy_snapshot_age=lambda: self._following.statistics().age,
+                policy_source_connected=lambda: self._following.statistics().connected,
                 log_lines_dropped=lambda: self.logging.writer.statistics().dropped,
             ),
         )
         self._tokens = TokenClient(settings.token_client, self._metrics)
         self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers())
         self._server = GrpcServer(settings.grpc, self._routes(), self._handler_fault, TlsLog(self._log))
+        self._following = Following(settings, self._policy, self._use_issuers, self._on_stale, self._log)
         self._policy.on_change(self._ready)
 
     async def run(self) -> None:
@@ -118,8 +111,8 @@ class Supervisor:
                 await infrastructure.start(self._tokens.run)
                 if self.settings.metrics.enabled:
                     await self._start(infrastructure, MetricsServer(self.settings.metrics, self._metrics).run, "METRICS_PORT")
-                async with self._cluster() as connection, trio.open_nursery() as workers:
-                    workers.start_soon(self._follow, connection)
+                async with trio.open_nursery() as workers:
+                    workers.start_soon(self._following.run)
                     await self._start(workers, self._server.run, "GRPC_PORT, GRPC_TLS_PORT")
                     self._log.info("service.started", version=__version__)
                     await self._drain_on(signals)
@@ -127,40 +120,8 @@ class Supervisor:
                 self._log.info("service.stopped")
                 infrastructure.cancel_scope.cancel()
 
-    @asynccontextmanager
-    async def _cluster(self) -> AsyncGenerator[ApiConnection | None]:
-        if not isinstance(self.settings.policy, KubernetesSettings):
-            yield None
-            return
-        from exchanger.kube.client import Origin, connect
-
-        async with connect(Origin(context=self.settings.kube_context)) as connection:
-            yield connection
-
-    async def _follow(self, connection: ApiConnection | None) -> None:
-        """Follow issuers, and once they are complete the policy that may refer to them. Until both are there, every check is unhealthy."""
-        secrets = None if connection is None else PollingSecrets(ApiSecretReader(connection))
-        check = endpoint_check(allow_http=self.settings.token_client.allow_http)
-        issuers = IssuerSource(self.settings.issuers, check, secrets, self._use_issuers, IssuerLog(self._log))
-        self._source = source = self._policy_source(connection)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(issuers.run)
-            await nursery.start(source.run)
-
-    def _policy_source(self, connection: ApiConnection | None) -> DirectorySource | KubernetesSource:
-        settings = self.settings.policy
-        if isinstance(settings, DirectorySettings):
-            return DirectorySource(settings, frozenset(), self._policy, DirectoryLog(self._log))
-        if connection is None:
-            raise TypeError("the Kubernetes source needs a connection")
-        return KubernetesSource(
-            settings, frozenset(), self._policy, KubernetesLog(self._log), PolicyListWatches(connection), on_stale=self._on_stale
-        )
-
     def _use_issuers(self, issuers: "HashTrieMap[str, Issuer]") -> None:
         self._evaluator.rules = attrs.evolve(self._evaluator.rules, issuers=issuers)
-        if self._source is not None:
-            self._source.use_issuers(frozenset(issuers))
 
     def _on_stale(self, stale: bool) -> None:  # noqa: FBT001 - the signature that the source calls
         if stale:  # what follows when it is over is a version, and with it readiness
@@ -227,14 +188,6 @@ class Supervisor:
 
     def _snapshot(self) -> PolicySnapshot:
         return self._policy.snapshot or PolicySnapshot.EMPTY
-
-    def _snapshot_age(self) -> float | None:
-        if isinstance(self._source, KubernetesSource):
-            return self._source.snapshot_age()
-        return None if self._policy.snapshot is None else 0.0  # a folder is looked at all the time
-
-    def _source_connected(self) -> bool:
-        return self._source.statistics().connected if isinstance(self._source, KubernetesSource) else self._policy.snapshot is not None
 
     def _ready(self, _snapshot: PolicySnapshot) -> None:
         if not self._frozen:

@@ -1,0 +1,98 @@
+"""Follows issuers, and once they are complete the policy that may refer to them, in a cluster or in a folder.
+
+Must not know: who asks, or how an answer is made of it.
+"""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import final
+
+import attrs
+import structlog
+import trio
+from rpds import HashTrieMap
+
+from exchanger.directory.source import DirectorySettings, DirectorySource
+from exchanger.event_log import DirectoryLog, IssuerLog, KubernetesLog
+from exchanger.issuers.polling import PollingSecrets
+from exchanger.issuers.source import IssuerSource
+from exchanger.kube.connection import ApiConnection
+from exchanger.kube.resource import PolicyListWatches
+from exchanger.kube.settings import KubernetesSettings
+from exchanger.kube.source import KubernetesSource
+from exchanger.policy.current import CurrentPolicy
+from exchanger.secret_reader import ApiSecretReader
+from exchanger.settings import Settings, endpoint_check
+from exchanger.values.issuer import Issuer
+
+
+@final
+@attrs.frozen
+class FollowingStatistics:
+    """``age``: seconds since what is in force was last known to be current, ``None`` before there is anything; ``connected``: it is now."""
+
+    age: float | None
+    connected: bool
+
+
+@final
+@attrs.define(eq=False)
+class Following:
+    """Publishes to ``policy``, and hands each set of issuers to ``on_issuers``.
+
+    ``on_stale(True)`` says that what is known is too old to go by; a version that is published ends that.
+    """
+
+    settings: Settings
+    policy: CurrentPolicy
+    on_issuers: "Callable[[HashTrieMap[str, Issuer]], None]"
+    on_stale: Callable[[bool], None]
+    _log: structlog.stdlib.BoundLogger
+    _source: DirectorySource | KubernetesSource | None = attrs.field(init=False, default=None)
+
+    async def run(self) -> None:
+        """Follow until cancelled. Until issuers and policy are both complete, nothing is published.
+
+        Raises:
+            ExchangerError: the policy folder is not there, or no API server is named.
+        """
+        async with self._cluster() as connection:
+            secrets = None if connection is None else PollingSecrets(ApiSecretReader(connection))
+            check = endpoint_check(allow_http=self.settings.token_client.allow_http)
+            issuers = IssuerSource(self.settings.issuers, check, secrets, self._use_issuers, IssuerLog(self._log))
+            self._source = source = self._policy_source(connection)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(issuers.run)
+                await nursery.start(source.run)
+
+    def statistics(self) -> FollowingStatistics:
+        """Return how current the policy is; only to be called in a Trio task."""
+        if isinstance(self._source, KubernetesSource):
+            known = self._source.statistics()
+            return FollowingStatistics(known.age, known.connected)
+        published = self.policy.snapshot is not None
+        return FollowingStatistics(0.0 if published else None, published)  # a folder is looked at all the time
+
+    @asynccontextmanager
+    async def _cluster(self) -> AsyncGenerator[ApiConnection | None]:
+        if not isinstance(self.settings.policy, KubernetesSettings):
+            yield None
+            return
+        from exchanger.kube.client import Origin, connect
+
+        async with connect(Origin(context=self.settings.kube_context)) as connection:
+            yield connection
+
+    def _policy_source(self, connection: ApiConnection | None) -> DirectorySource | KubernetesSource:
+        settings = self.settings.policy
+        if isinstance(settings, DirectorySettings):
+            return DirectorySource(settings, frozenset(), self.policy, DirectoryLog(self._log))
+        if connection is None:
+            raise TypeError("the Kubernetes source needs a connection")
+        log, requests = KubernetesLog(self._log), PolicyListWatches(connection)
+        return KubernetesSource(settings, frozenset(), self.policy, log, requests, on_stale=self.on_stale)
+
+    def _use_issuers(self, issuers: "HashTrieMap[str, Issuer]") -> None:
+        self.on_issuers(issuers)
+        if self._source is not None:
+            self._source.use_issuers(frozenset(issuers))
