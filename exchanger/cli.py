@@ -38,6 +38,8 @@ def _run(namespace: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             return _serve()
         case "demo":
             return _demo(namespace)
+        case "status":
+            return _status(namespace)
         case "pre-stop-sleep":
             return _pre_stop_sleep(namespace.duration)
         case _:
@@ -50,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"exchanger {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser("serve", help="answer Envoy; configured by the environment")
+    _add_status(commands.add_parser("status", help="show what the service would see in a cluster, and what is wrong with it"))
     sleep = commands.add_parser("pre-stop-sleep", help="wait before a pod is stopped, so that gateways learn of it first")
     sleep.add_argument("duration", nargs="?", default="30s", help="such as 5s or 1m30s (default: %(default)s)")
     _add_demo(commands.add_parser("demo", help="see it work here: a real Envoy, a token endpoint and an upstream, no cluster"))
@@ -58,6 +61,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     from exchanger.demo.options import add_arguments
+
+    add_arguments(parser)
+
+
+def _add_status(parser: argparse.ArgumentParser) -> None:
+    from exchanger.status.options import add_arguments
 
     add_arguments(parser)
 
@@ -101,6 +110,13 @@ def _leaves(fault: BaseException) -> list[BaseException]:
     if isinstance(fault, BaseExceptionGroup):
         return [leaf for member in fault.exceptions for leaf in _leaves(member)]
     return [fault]
+
+
+def _status(namespace: argparse.Namespace) -> int:
+    from exchanger.status.command import run_status
+    from exchanger.status.options import options_of
+
+    return trio.run(run_status, options_of(namespace))
 
 
 def _demo(namespace: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 Must not know: what is done about it.
 """
 
+from collections.abc import Callable
 from typing import final
 
 import attrs
@@ -61,9 +62,10 @@ class DirectoryLog:
 @final
 @attrs.frozen
 class KubernetesLog:
-    """What happens between the service and the API server, as log lines."""
+    """What happens between the service and the API server, as log lines; ``on_published`` learns of versions, too."""
 
     _log: structlog.stdlib.BoundLogger
+    _on_published: Callable[[Change], None] = lambda _change: None
 
     def listed(self, name: str, count: int, /) -> None:
         """See ``KubernetesObserver``."""
@@ -94,6 +96,13 @@ class KubernetesLog:
     def published(self, change: Change, /) -> None:
         """See ``KubernetesObserver``."""
         _log_version(self._log, change)
+        self._on_published(change)
+
+    def event_right_missing(self, text: str, /) -> None:
+        """See ``PolicyEventsObserver``."""
+        self._log.warning(
+            "policy.event_right_missing", reason=text, text="authors of policies learn nothing; POLICY_EVENTS=false ends this"
+        )
 
     def stale(self, stale: bool, age: float, /) -> None:  # noqa: FBT001 - the observer's signature
         """See ``KubernetesObserver``."""

@@ -17,6 +17,8 @@ from exchanger.event_log import DirectoryLog, IssuerLog, KubernetesLog
 from exchanger.issuers.polling import PollingSecrets
 from exchanger.issuers.source import IssuerSource
 from exchanger.kube.connection import ApiConnection
+from exchanger.kube.event_writer import EventWriter
+from exchanger.kube.policy_events import PolicyEvents
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
@@ -60,9 +62,12 @@ class Following:
             secrets = None if connection is None else PollingSecrets(ApiSecretReader(connection))
             check = endpoint_check(allow_http=self.settings.token_client.allow_http)
             issuers = IssuerSource(self.settings.issuers, check, secrets, self._use_issuers, IssuerLog(self._log))
-            self._source = source = self._policy_source(connection)
+            events = self._policy_events(connection)
+            self._source = source = self._policy_source(connection, events)
             async with trio.open_nursery() as nursery:
                 await nursery.start(issuers.run)
+                if events is not None:
+                    await nursery.start(events.run)
                 await nursery.start(source.run)
 
     def statistics(self) -> FollowingStatistics:
@@ -83,13 +88,19 @@ class Following:
         async with connect(Origin(context=self.settings.kube_context)) as connection:
             yield connection
 
-    def _policy_source(self, connection: ApiConnection | None) -> DirectorySource | KubernetesSource:
+    def _policy_events(self, connection: ApiConnection | None) -> PolicyEvents | None:
+        if connection is None or not self.settings.policy_events:
+            return None
+        return PolicyEvents(EventWriter(connection), KubernetesLog(self._log))
+
+    def _policy_source(self, connection: ApiConnection | None, events: PolicyEvents | None) -> DirectorySource | KubernetesSource:
         settings = self.settings.policy
         if isinstance(settings, DirectorySettings):
             return DirectorySource(settings, frozenset(), self.policy, DirectoryLog(self._log))
         if connection is None:
             raise TypeError("the Kubernetes source needs a connection")
-        log, requests = KubernetesLog(self._log), PolicyListWatches(connection)
+        log = KubernetesLog(self._log) if events is None else KubernetesLog(self._log, events.published)
+        requests = PolicyListWatches(connection)
         return KubernetesSource(settings, frozenset(), self.policy, log, requests, on_stale=self.on_stale)
 
     def _use_issuers(self, issuers: "HashTrieMap[str, Issuer]") -> None:

@@ -49,6 +49,7 @@ class Settings:
     metrics: MetricsSettings
     log: LogSettings
     kube_context: str = ""
+    policy_events: bool = True
     log_health_checks: bool = True
     insecure_log_tokens: bool = False
     shutdown_grace: float = _SHUTDOWN_GRACE
@@ -76,6 +77,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         token_client=token_client,
         policy=policy,
         kube_context=environment.text("KUBE_CONTEXT"),
+        policy_events=environment.boolean("POLICY_EVENTS", default=True),
         issuers=_issuers(environment, with_secrets=isinstance(policy, KubernetesSettings), allow_http=token_client.allow_http),
         metrics=_metrics(environment),
         log=LogSettings(

@@ -83,7 +83,8 @@ def test_the_kubernetes_source_is_the_default(tmp_path: Path) -> None:
         ("b", "a"),
         300.0,
     )
-    assert settings.kube_context == "lab"
+    assert (settings.kube_context, settings.policy_events) == ("lab", True)
+    assert not read(tmp_path, POLICY_SOURCE="kubernetes", POLICY_EVENTS="off").policy_events
     assert settings.issuers.rules.with_secrets
     plain = read(tmp_path, POLICY_SOURCE="Kubernetes", POLICY_MAX_STALENESS="0").policy
     assert isinstance(plain, KubernetesSettings)

@@ -105,6 +105,31 @@ def test_policy_and_issuers_take_effect_without_a_restart(admin_of_a_new_cluster
         assert service.stop() == 0
 
 
+def test_authors_learn_of_their_mistakes_by_events(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
+    cluster, admin = admin_of_a_new_cluster, admin_of_a_new_cluster.admin
+    put_secret(cluster, "canary")
+    admin.put_config_map("team", "policy", deny("/admin").replace("deny", "dney"))
+
+    def reasons() -> set[str]:
+        return {event["reason"] for event in admin.request("GET", "/api/v1/namespaces/team/events")["items"]}
+
+    with running(cluster, tmp_path) as service:
+        until(lambda: "policy.event_right_missing" in service.lines(), service)
+        assert status(service.check("/admin")) == 500
+    (tmp_path / "second").mkdir()
+    rights: tuple[Rule, ...] = (*READ_POLICY, READ_SECRET, {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]})
+    admin.grant("exchanger", {"kind": "ServiceAccount", "name": "exchanger", "namespace": "exchanger"}, rights)
+    with running(cluster, tmp_path / "second") as service:
+        until(lambda: reasons() == {"InvalidPolicy"}, service)
+        admin.put_config_map("team", "policy", deny("/admin"))
+        until(lambda: reasons() == {"InvalidPolicy", "PolicyAccepted"}, service)
+    (tmp_path / "third").mkdir()
+    admin.put_config_map("team", "policy", deny("/admin").replace("deny", "dney"))
+    with running(cluster, tmp_path / "third", POLICY_EVENTS="false") as service:
+        assert status(service.check("/admin")) == 500
+        assert "event" not in service.lines().replace('"event":', "")
+
+
 def test_a_missing_secret_is_said_and_waited_for(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
     cluster = admin_of_a_new_cluster
     cluster.admin.put_config_map("team", "orders", EXCHANGE)

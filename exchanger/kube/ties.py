@@ -1,0 +1,100 @@
+"""Follows which documents have entries that tie with others, from version to version: what is new of it, in bounded steps.
+
+Must not know: tasks, clocks, or how a tie is told.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Final, final
+
+import attrs
+
+from exchanger.policy.conflicts import rivals_of
+from exchanger.policy.document import PolicyDocument
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import Entry, Source
+
+STEP: Final = 32
+"""Entries that are looked at in one step; each takes some microseconds."""
+MAX_TIES: Final = 8
+"""Ties of one document that are told: more do not fit into a message."""
+
+
+@final
+@attrs.frozen
+class Tie:
+    """An entry and those that it ties with; there is at least one."""
+
+    entry: Entry
+    rivals: tuple[Entry, ...]
+
+    def __str__(self) -> str:
+        source = self.entry.source
+        rivals = ", ".join(("" if rival.source == source else f"{rival.source} ") + f"entries[{rival.index}]" for rival in self.rivals)
+        return f"entries[{self.entry.index}] has a host, method and pathPrefix in common with {rivals}: such requests are refused"
+
+
+@final
+@attrs.frozen
+class TieStatistics:
+    """How many documents have ties."""
+
+    documents: int
+
+
+@final
+@attrs.define(eq=False)
+class TieWatch:
+    """Remembers the ties that are known, by document."""
+
+    _known: dict[Source, tuple[Tie, ...]] = attrs.field(factory=dict, init=False, repr=False)
+
+    def look(self, snapshot: PolicySnapshot, changed: Collection[Source]) -> Iterator[tuple[Tie, ...] | None]:
+        """Yield the ties of each document that has others than before, and ``None`` between steps of bounded work.
+
+        ``changed`` are the sources of documents that are new, changed or gone since the last look.
+        """
+        pending = dict.fromkeys(changed)
+        for source, ties in self._known.items():
+            if any(rival.source in changed for tie in ties for rival in tie.rivals):
+                pending[source] = None
+        done: set[Source] = set()
+        while pending:
+            source = next(iter(pending))
+            del pending[source]
+            done.add(source)
+            found: list[Tie] = []
+            for tie in ties_of(snapshot.documents.get(source), snapshot):
+                if tie is None:
+                    yield None
+                    continue
+                found.append(tie)
+                # Whoever is on the other side of a new tie learns of it too.
+                pending.update(dict.fromkeys(rival.source for rival in tie.rivals if rival.source not in done))
+            if self._note(source, tuple(found)):
+                yield tuple(found)
+
+    def statistics(self) -> TieStatistics:
+        """Return what is known."""
+        return TieStatistics(len(self._known))
+
+    def _note(self, source: Source, ties: tuple[Tie, ...]) -> bool:
+        """Remember the ties of a document, and tell whether they are news."""
+        before = self._known.pop(source, ())
+        if ties:
+            self._known[source] = ties
+        return bool(ties) and ties != before
+
+
+def ties_of(document: PolicyDocument | None, snapshot: PolicySnapshot) -> Iterator[Tie | None]:
+    """Yield the first ``MAX_TIES`` ties of ``document``, and ``None`` between steps of bounded work."""
+    found = 0
+    for number, entry in enumerate(() if document is None else document.entries, 1):
+        rivals = rivals_of(entry, snapshot)
+        if rivals:
+            found += 1
+            yield Tie(entry, rivals)
+            if found == MAX_TIES:
+                return
+        if number % STEP == 0:
+            yield None
+    yield None

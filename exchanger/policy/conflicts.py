@@ -1,0 +1,58 @@
+"""Which entries tie: they have a host, a method and a path prefix in common, so that no request for these can be decided.
+
+Costs nothing while policies come and go: the trie that answers requests has every rival side by side.
+
+Must not know: requests, or who is told of a tie.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from exchanger.policy.claims import Claimed, Claims, Crowd
+from exchanger.policy.prefix import prefix_spellings
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry
+
+MAX_RIVALS: Final = 3
+"""Rivals of one entry that are looked for: more tell its author nothing, and thousands of entries may have the same place."""
+
+
+def rivals_of(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
+    """Return other entries that tie with ``entry``, which is in ``snapshot``, in the order of their sources; ``MAX_RIVALS`` at most.
+
+    Costs the length of its prefix and the number of its methods; for an entry for all methods, that of those named beside it.
+    """
+    trie, host = snapshot._trie, entry.area.host  # noqa: SLF001 - the same room
+    paths = trie.all_hosts if host is None else trie.hosts.get(host)
+    if paths is None:
+        return ()
+    found: dict[tuple[object, int], Entry] = {}
+    for spelling in prefix_spellings(entry.area.path_prefix):
+        cells = paths.prefixes_of(spelling)
+        claims = cells[-1].entries if cells else None  # the longest prefix of a spelling is that spelling, as the entry is there
+        if claims is None:
+            continue
+        for rival in _members(claims, entry.area.methods):
+            if (rival.source, rival.index) != (entry.source, entry.index):
+                found[rival.source, rival.index] = rival
+                if len(found) == MAX_RIVALS:
+                    break
+        if len(found) == MAX_RIVALS:
+            break
+    return tuple(sorted(found.values(), key=lambda rival: (rival.source, rival.index)))
+
+
+def _members(claims: Claims[Entry], methods: frozenset[str] | None) -> Iterator[Entry]:
+    yield from _all(claims.every)
+    for method in claims.named if methods is None else methods:
+        yield from _all(claims.named.get(method))
+
+
+def _all(claimed: Claimed[Entry]) -> Iterator[Entry]:
+    match claimed:
+        case Crowd(members):
+            yield from members.values()
+        case DenyEntry() | ExchangeEntry():
+            yield claimed
+        case None:
+            pass

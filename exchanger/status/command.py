@@ -1,0 +1,108 @@
+"""``exchanger status``: settings from the environment, one look at the cluster, an exit status.
+
+0 when everything is healthy, 1 when there are problems, 2 when there is no telling: no API server, a missing right, a wrong setting.
+Nothing is watched and nothing is changed.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, TextIO
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+
+from exchanger.errors import ConfigurationError
+from exchanger.issuers.profiles import parse_profiles, read_bytes
+from exchanger.kube.connection import ApiConnection
+from exchanger.kube.credentials import ClusterError
+from exchanger.kube.resource import PolicyListWatches
+from exchanger.kube.settings import KubernetesSettings
+from exchanger.settings import read_settings
+from exchanger.status.display import Header, as_json, as_text
+from exchanger.status.options import StatusOptions
+from exchanger.status.survey import AnyIssuer, Unanswered, survey
+
+HEALTHY: Final = 0
+PROBLEMS: Final = 1
+NO_TELLING: Final = 2
+
+_VARIABLES: Final = ("CONFIGMAP_NAMESPACE_SELECTOR", "CONFIGMAP_LABEL_SELECTOR", "POLICY_NAMESPACES", "KUBE_CONTEXT")
+"""What the service's environment says of the cluster; the rest of it need not be there where somebody only looks."""
+_PROFILES_FILE: Final = "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE"
+
+
+async def run_status(options: StatusOptions, variables: Mapping[str, str] | None = None, out: TextIO | None = None) -> int:
+    """Print what the service would see, to ``out`` (default: standard output), and return the exit status.
+
+    What keeps it from telling is one sentence each on standard error; ``variables`` are the environment by default.
+    """
+    environment = os.environ if variables is None else variables
+    try:
+        policy, context = _settings(environment)
+        path = options.issuers or _path(environment.get(_PROFILES_FILE, "").strip())
+        profiles = None if path is None else await trio.to_thread.run_sync(_profile_names, path, abandon_on_cancel=True)
+        header = Header("", profiles, "" if path is None else str(path))
+        return await _look(attrs.evolve(options, context=options.context or context), environment, policy, header, out or sys.stdout)
+    except ConfigurationError as error:
+        problems = error.problems
+    except ClusterError as error:
+        problems = (str(error),)
+    for problem in problems:
+        sys.stderr.write(f"exchanger status: {problem}\n")
+    return NO_TELLING
+
+
+async def _look(options: StatusOptions, environment: Mapping[str, str], policy: KubernetesSettings, header: Header, out: TextIO) -> int:
+    from exchanger.kube.client import Origin, connect
+
+    # Whoever names a file means it, even inside a pod.
+    where = {"token_file": os.devnull} if options.kubeconfig else {}
+    origin = Origin(kubeconfig=options.kubeconfig, context=options.context, environment=environment, **where)
+    async with connect(origin) as connection:
+        header = attrs.evolve(header, server=await _address(connection))
+        issuers = AnyIssuer() if header.profiles is None else frozenset(header.profiles)
+        found = await survey(PolicyListWatches(connection), policy, issuers)
+    if isinstance(found, Unanswered):
+        raise ClusterError(f"{header.server}: {found.reason}")
+    out.write((as_json if options.json else as_text)(header, found))
+    return PROBLEMS if found.problems else HEALTHY
+
+
+def _settings(environment: Mapping[str, str]) -> tuple[KubernetesSettings, str]:
+    """Read the variables that matter here as the service does."""
+    given = {name: environment[name] for name in _VARIABLES if name in environment}
+    settings = read_settings({**given, "POLICY_SOURCE": "kubernetes"})
+    if not isinstance(settings.policy, KubernetesSettings):
+        raise TypeError("the settings of another source")
+    return settings.policy, settings.kube_context
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
+def _profile_names(path: Path) -> tuple[str, ...]:
+    """Return the names in a profiles file; blocks while it is read.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is no such file.
+    """
+    data = read_bytes(path)
+    if isinstance(data, str):
+        raise ConfigurationError((data,))
+    profiles, problems = parse_profiles(data, str(path))
+    if problems:
+        raise ConfigurationError(problems)
+    return tuple(sorted({profile.name for profile in profiles}))
+
+
+async def _address(connection: ApiConnection) -> str:
+    """Return the server's address without what a kubeconfig may hide in it."""
+    access, _ = await trio.to_thread.run_sync(
+        connection.credentials.present, abandon_on_cancel=True
+    )  # in a thread, as a plugin may be asked
+    parts = urlsplit(access.url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

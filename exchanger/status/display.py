@@ -1,0 +1,92 @@
+"""A survey as text for people and as JSON for tools; both are the same for the same cluster.
+
+Must not know: how it was made.
+"""
+
+from typing import Final, final
+
+import attrs
+import orjson
+
+from exchanger.status.survey import Policy, Problem, Survey
+from exchanger.telemetry.text import printable
+from exchanger.values.entry import Source
+
+LINE_LIMIT: Final = 2048
+"""Characters of one line: a reason has all problems of an entry."""
+_LABEL_WIDTH: Final = 12
+
+
+@final
+@attrs.frozen
+class Header:
+    """Where it was looked, and what was known there: ``profiles`` is ``None`` where references to issuers were not judged."""
+
+    server: str
+    profiles: tuple[str, ...] | None
+    profiles_file: str = ""
+
+
+def as_text(header: Header, survey: Survey) -> str:
+    """Return lines for people."""
+    if header.profiles is None:
+        issuers = "not judged: neither --issuers nor TOKEN_EXCHANGE_ISSUER_PROFILES_FILE names a file"
+    else:
+        issuers = f"{_count(len(header.profiles), 'profile')} in {header.profiles_file}"
+    names = f": {', '.join(survey.namespaces)}" if survey.namespaces else ""
+    lines = [
+        f"{'server':{_LABEL_WIDTH}}{header.server}",
+        f"{'namespaces':{_LABEL_WIDTH}}{len(survey.namespaces)} selected{names}",
+        f"{'issuers':{_LABEL_WIDTH}}{issuers}",
+        "",
+    ]
+    if survey.policies:
+        lines += [*_table(survey.policies), ""]
+    if survey.ignored:
+        lines += ["not in force, since their namespaces are not selected:", *(f"  {source}" for source in survey.ignored), ""]
+    totals = (
+        _count(len(survey.policies), "ConfigMap"),
+        "1 entry" if survey.entries == 1 else f"{survey.entries} entries",
+        _count(survey.problems, "problem"),
+    )
+    lines.append(f"{'total':{_LABEL_WIDTH}}{', '.join(totals)}")
+    return "".join(f"{printable(line, LINE_LIMIT)}\n" for line in lines)
+
+
+def as_json(header: Header, survey: Survey) -> str:
+    """Return one JSON object, in one line."""
+    content = {
+        "server": header.server,
+        "healthy": not survey.problems,
+        "namespaces": survey.namespaces,
+        "issuers": {"judged": header.profiles is not None, "profiles": header.profiles},
+        "configMaps": [
+            {**_named(policy.source), "entries": policy.entries, "problems": [attrs.asdict(problem) for problem in policy.problems]}
+            for policy in survey.policies
+        ],
+        "ignored": [_named(source) for source in survey.ignored],
+        "totals": {"configMaps": len(survey.policies), "entries": survey.entries, "problems": survey.problems},
+    }
+    return orjson.dumps(content).decode() + "\n"
+
+
+def _table(policies: tuple[Policy, ...]) -> list[str]:
+    width = max(len("POLICY"), *(len(str(policy.source)) for policy in policies))
+    lines = [f"{'POLICY':{width}}  ENTRIES  PROBLEMS"]
+    for policy in policies:
+        lines.append(f"{policy.source!s:{width}}  {policy.entries:7}  {len(policy.problems):8}")
+        lines += [f"  {_place(problem)}: {problem.reason}" for problem in policy.problems]
+    return lines
+
+
+def _place(problem: Problem) -> str:
+    what = "document" if problem.entry is None else f"entry {problem.entry}"
+    return what if problem.line is None else f"{what}, line {problem.line}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _named(source: Source) -> dict[str, str]:
+    return {"namespace": source.namespace, "name": source.name}

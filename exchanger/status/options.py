@@ -1,0 +1,43 @@
+"""What ``exchanger status`` can be told on its command line.
+
+Must not know: what is done with it.
+"""
+
+import argparse
+from pathlib import Path
+from typing import final
+
+import attrs
+
+
+@final
+@attrs.frozen
+class StatusOptions:
+    """``kubeconfig`` "": as KUBECONFIG or a pod says; ``context`` "": as KUBE_CONTEXT or the file says; ``issuers`` is a profiles file."""
+
+    kubeconfig: str = ""
+    context: str = ""
+    issuers: Path | None = None
+    json: bool = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options to ``parser``."""
+    parser.add_argument(
+        "--kubeconfig", default="", metavar="FILE", help="how to reach the API server (default: as kubectl, or as a pod does)"
+    )
+    parser.add_argument(
+        "--context", default="", metavar="NAME", help="a context of the kubeconfig file (default: KUBE_CONTEXT, or its own)"
+    )
+    parser.add_argument(
+        "--issuers",
+        type=Path,
+        metavar="FILE",
+        help="issuer profiles that policies may refer to (default: TOKEN_EXCHANGE_ISSUER_PROFILES_FILE; without either, none is unknown)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object, for tools")
+
+
+def options_of(namespace: argparse.Namespace) -> StatusOptions:
+    """Return the options that ``parser`` has read."""
+    return StatusOptions(**{field.name: getattr(namespace, field.name) for field in attrs.fields(StatusOptions)})

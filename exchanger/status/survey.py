@@ -1,0 +1,132 @@
+"""Lists once what the service would follow, and reads it as the service would.
+
+Must not know: how the server is reached, or how a survey is shown.
+"""
+
+from typing import Final, TypeVar, final
+
+import attrs
+
+from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
+from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, ListWatch
+from exchanger.kube.listing import ListBounds, list_all
+from exchanger.kube.observer import missing_right
+from exchanger.kube.settings import KubernetesSettings
+from exchanger.kube.source import ListWatches
+from exchanger.kube.ties import ties_of
+from exchanger.policy.document import PolicyDocument
+from exchanger.policy.objects import ConfigMap
+from exchanger.policy.selection import advance
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import Source
+
+T = TypeVar("T")
+
+ATTEMPTS: Final = 3
+"""Times that a list is begun anew when its version has gone away in the middle, as it does every five minutes at most."""
+
+
+@final
+class AnyIssuer(frozenset[str]):
+    """All names there can be: for reading policies where nobody knows which profiles there are."""
+
+    __slots__ = ()
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+@final
+@attrs.frozen
+class Problem:
+    """What is wrong with a document, or with one entry of it; ``line`` counts from 1."""
+
+    entry: int | None
+    line: int | None
+    reason: str
+
+
+@final
+@attrs.frozen
+class Policy:
+    """One ConfigMap that is in force: how many entries are healthy, and what is wrong with it, ties included."""
+
+    source: Source
+    entries: int
+    problems: tuple[Problem, ...] = ()
+
+
+@final
+@attrs.frozen
+class Survey:
+    """What there is. ``ignored`` ConfigMaps have the label but are in Namespaces that are not selected. All in the order of names."""
+
+    namespaces: tuple[str, ...]
+    policies: tuple[Policy, ...]
+    ignored: tuple[Source, ...] = ()
+
+    @property
+    def entries(self) -> int:
+        """How many healthy entries there are."""
+        return sum(policy.entries for policy in self.policies)
+
+    @property
+    def problems(self) -> int:
+        """How many problems there are."""
+        return sum(len(policy.problems) for policy in self.policies)
+
+
+@final
+@attrs.frozen
+class Unanswered:
+    """Why there is no survey, in a sentence."""
+
+    reason: str
+
+
+async def survey(list_watches: ListWatches, settings: KubernetesSettings, issuers: frozenset[str]) -> Survey | Unanswered:
+    """List what ``settings`` select, and read it; ``issuers`` are the profiles that entries may refer to."""
+    index = PolicyIndex(settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces))
+    namespaces = settings.namespaces
+    if not namespaces:
+        found = await _list("namespaces", EVERY_NAMESPACE, list_watches.namespaces(str(settings.namespace_selector)))
+        if isinstance(found, Unanswered):
+            return found
+        known = tuple(item.value for item in found)
+        index.replace_namespaces(known)
+        namespaces = tuple(item.name for item in known if settings.namespace_selector.matches(dict(item.labels)))
+    config_maps: list[ConfigMap] = []
+    for scope in settings.namespaces or (EVERY_NAMESPACE,):
+        listed = await _list("configmaps", scope, list_watches.config_maps(str(settings.configmap_selector), scope))
+        if isinstance(listed, Unanswered):
+            return listed
+        config_maps += (item.value for item in listed)
+    index.replace_config_maps(config_maps)
+    documents = index.documents()
+    change = advance(PolicySnapshot.EMPTY, {}, documents, issuers)
+    policies = tuple(_policy(document, change.snapshot) for document in sorted(change.documents, key=lambda document: document.source))
+    selected = {Source(item.namespace, item.name) for item in config_maps if settings.configmap_selector.matches(dict(item.labels))}
+    return Survey(tuple(sorted(namespaces)), policies, tuple(sorted(selected - documents.keys())))
+
+
+async def _list(resource: str, scope: str, list_watch: ListWatch[T]) -> tuple[Item[T], ...] | Unanswered:
+    failure = ApiFailure(FailureKind.GONE)
+    for _ in range(ATTEMPTS):
+        found = await list_all(list_watch, ListBounds())
+        if not isinstance(found, ApiFailure):
+            return found.items
+        failure = found
+        if failure.kind is not FailureKind.GONE:
+            break
+    right = missing_right(resource, scope, failure)
+    if right:
+        return Unanswered(f"a right is missing: {right}")
+    said = f": {failure.message}" if failure.message else ""
+    return Unanswered(f"{list_watch.name} cannot be listed ({failure.kind.value.replace('_', ' ')}){said}")
+
+
+def _policy(document: PolicyDocument, snapshot: PolicySnapshot) -> Policy:
+    wrong = [Problem(region.index, region.line, region.reason) for region in document.regions]
+    ties = [Problem(tie.entry.index, None, str(tie)) for tie in ties_of(document, snapshot) if tie is not None]
+    problems = sorted((*wrong, *ties), key=lambda problem: -1 if problem.entry is None else problem.entry)
+    return Policy(document.source, len(document.entries), tuple(problems))

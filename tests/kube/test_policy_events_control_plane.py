@@ -1,0 +1,126 @@
+"""Events at a real API server: it takes them, they are found with their ConfigMap, and what repeats is one object."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any, Final
+
+import attrs
+import pytest
+import trio
+
+from exchanger.kube.client import Origin, connect
+from exchanger.kube.event_writer import EventWriter
+from exchanger.kube.policy_events import PolicyEvents
+from exchanger.policy.selection import Text, advance
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import Source
+from tests.kube.admin import Admin, Rule
+from tests.kube.cluster import deny
+from tests.kube.control_plane import ControlPlane
+
+pytestmark = pytest.mark.kubernetes
+
+WRITE_EVENTS: Final[Rule] = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}
+SEEN_S: Final = 60.0
+INVALID: Final = "version: v1\nentries:\n- {action: deny}\n" + "- {match: {host: h}}\n" * 100
+
+
+@attrs.define(eq=False)
+class Author:
+    """Changes one document, and looks for Events."""
+
+    admin: Admin
+    events: PolicyEvents
+    missing: list[str]
+    source: Source
+    _text: Text | None = None
+    _snapshot: PolicySnapshot = PolicySnapshot.EMPTY
+
+    def write(self, text: str) -> None:
+        before = {} if self._text is None else {self.source: self._text}
+        self._text = Text(text)
+        change = advance(self._snapshot, before, {self.source: self._text}, frozenset())
+        self._snapshot = change.snapshot
+        self.events.published(change)
+
+    async def sees(self, *expected: tuple[str, int]) -> list[dict[str, Any]]:
+        """Return the Events of the ConfigMap, once they are as ``expected``: reasons and counts, the oldest first."""
+        involved = f"involvedObject.kind=ConfigMap,involvedObject.name={self.source.name}"
+        path = f"/api/v1/namespaces/{self.source.namespace}/events?fieldSelector={involved}"
+        found: list[dict[str, Any]] = []
+        with trio.move_on_after(SEEN_S):
+            while True:
+                found = (await trio.to_thread.run_sync(self.admin.request, "GET", path))["items"]
+                found.sort(key=lambda event: int(event["metadata"]["resourceVersion"]))
+                if sorted((event["reason"], event["count"]) for event in found) == sorted(expected):
+                    return found
+                await trio.sleep(0.02)
+        raise AssertionError([(event["reason"], event["count"]) for event in found])
+
+
+@asynccontextmanager
+async def author(control_plane: ControlPlane, namespace: str, *rules: Rule, name: str = "policy") -> AsyncGenerator[Author]:
+    admin = control_plane.admin
+    admin.put_namespace(namespace)
+    token = admin.put_service_account("writer", rules, namespace, everywhere=False)
+    kubeconfig = str(control_plane.kubeconfig(namespace, token=token))
+    missing: list[str] = []
+
+    class Observer:
+        def event_right_missing(self, text: str, /) -> None:
+            missing.append(text)
+
+    async with connect(Origin(kubeconfig=kubeconfig, environment={}, token_file="/nonexistent")) as connection:
+        events = PolicyEvents(EventWriter(connection, Random(1)), Observer())
+        async with trio.open_nursery() as nursery:
+            await nursery.start(events.run)
+            yield Author(admin, events, missing, Source(namespace, name))
+            nursery.cancel_scope.cancel()
+
+
+async def test_an_author_is_told_and_what_repeats_is_counted(control_plane: ControlPlane) -> None:
+    async with author(control_plane, "told", WRITE_EVENTS) as it:
+        it.write(INVALID)
+        (event,) = await it.sees(("InvalidPolicy", 1))
+        assert event["type"] == "Warning"
+        assert event["message"].startswith("line 3: entries[0].match is required; line 4: ")
+        assert len(event["message"].encode()) <= 1024
+        assert (event["reportingComponent"], event["source"]) == ("exchanger", {"component": "exchanger"})
+        it.write(deny())
+        await it.sees(("InvalidPolicy", 1), ("PolicyAccepted", 1))
+        it.write(INVALID)
+        await it.sees(("InvalidPolicy", 2), ("PolicyAccepted", 1))
+        assert it.missing == []
+
+
+async def test_another_instance_adds_to_the_same_object(control_plane: ControlPlane) -> None:
+    for count in (1, 2, 3):
+        async with author(control_plane, "replicas", WRITE_EVENTS) as it:
+            it.write("version: v2")
+            await it.sees(("InvalidPolicy", count))
+
+
+async def test_the_longest_name_there_is(control_plane: ControlPlane) -> None:
+    async with author(control_plane, "longest", WRITE_EVENTS, name="a" * 235 + "." + "b" * 17) as it:
+        it.write("version: v2")
+        await it.sees(("InvalidPolicy", 1))
+
+
+async def test_a_missing_right_is_named(control_plane: ControlPlane) -> None:
+    async with author(control_plane, "rightless") as it:
+        it.write("version: v2")
+        with trio.fail_after(SEEN_S):
+            while not it.missing:  # noqa: ASYNC110 - what it waits for has no event
+                await trio.sleep(0.02)
+        assert it.missing == ["needs create and patch on events in the namespace rightless"]
+
+
+async def test_a_namespace_that_is_going_away_is_no_missing_right(control_plane: ControlPlane) -> None:
+    async with author(control_plane, "going", WRITE_EVENTS) as it:
+        it.admin.delete("/api/v1/namespaces/going")  # without a controller manager it stays in this state
+        it.write("version: v2")
+        with trio.fail_after(SEEN_S):
+            while not it.events.statistics().dropped:  # noqa: ASYNC110 - same
+                await trio.sleep(0.02)
+        assert it.missing == []

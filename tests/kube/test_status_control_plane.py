@@ -1,0 +1,81 @@
+"""``exchanger status`` as a process with a real API server: what it prints, and how it ends."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.kube.admin import READ_POLICY
+from tests.kube.cluster import deny
+from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
+
+pytestmark = pytest.mark.kubernetes
+
+# What the command line does with the words that follow.
+RUN: Final = """
+import argparse, sys, trio
+from exchanger.status.command import run_status
+from exchanger.status.options import add_arguments, options_of
+parser = argparse.ArgumentParser()
+add_arguments(parser)
+sys.exit(trio.run(run_status, options_of(parser.parse_args())))
+"""
+EXCHANGE: Final = (
+    "version: v1\nentries: [{match: {host: h, pathPrefix: /exchange}, action: exchange, exchange: {issuerRef: primary, scope: s}}]"
+)
+SECONDS: Final = 60.0
+
+
+def status(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    command = (sys.executable, "-c", RUN, *arguments)
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **variables}
+    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, env=environment)
+
+
+def test_a_cluster_is_shown(control_plane: ControlPlane, tmp_path: Path) -> None:
+    admin = control_plane.admin
+    admin.put_namespace("status")
+    admin.put_namespace("unselected", {})
+    admin.put_config_map("status", "orders", EXCHANGE)
+    admin.put_config_map("unselected", "stray", deny("/stray"))
+    kubeconfig = str(control_plane.kubeconfig("status", token=ADMIN_TOKEN))
+    done = status("--kubeconfig", kubeconfig)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"server      {control_plane.url}\n"
+        "namespaces  1 selected: status\n"
+        "issuers     not judged: neither --issuers nor TOKEN_EXCHANGE_ISSUER_PROFILES_FILE names a file\n"
+        "\n"
+        "POLICY         ENTRIES  PROBLEMS\n"
+        "status/orders        1         0\n"
+        "\n"
+        "not in force, since their namespaces are not selected:\n"
+        "  unselected/stray\n"
+        "\n"
+        "total       1 ConfigMap, 1 entry, 0 problems\n"
+    )
+    issuers = tmp_path / "issuers.yaml"
+    issuers.write_text("issuers: [{name: second, tokenEndpoint: 'https://issuer.invalid/', clientID: c, clientSecret: canary}]")
+    done = status("--json", "--context", "lab", KUBECONFIG=kubeconfig, TOKEN_EXCHANGE_ISSUER_PROFILES_FILE=str(issuers))
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["healthy"], found["issuers"]) == (1, False, {"judged": True, "profiles": ["second"]})
+    assert 'unknown issuer profile "primary"' in found["configMaps"][0]["problems"][0]["reason"]
+    assert status("--context", "none", KUBECONFIG=kubeconfig).returncode == 2
+
+
+def test_a_missing_right_is_named(control_plane: ControlPlane) -> None:
+    admin = control_plane.admin
+    admin.put_namespace("rights")
+    admin.put_config_map("rights", "policy", deny())
+    kubeconfig = str(control_plane.kubeconfig("rights", token=admin.put_service_account("rights", namespace="rights")))
+    done = status("--kubeconfig", kubeconfig)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"exchanger status: {control_plane.url}: a right is missing: needs list on namespaces\n"
+    subject = {"kind": "ServiceAccount", "name": "rights", "namespace": "rights"}
+    admin.grant("rights", subject, READ_POLICY, "rights")
+    done = status("--kubeconfig", kubeconfig, POLICY_NAMESPACES="rights")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "rights/policy" in done.stdout

@@ -1,0 +1,60 @@
+"""Entries tie exactly when a request exists that the snapshot refuses for it."""
+
+import pytest
+
+from exchanger.policy.conflicts import MAX_RIVALS, rivals_of
+from exchanger.policy.document import PolicyDocument
+from exchanger.policy.policy_trie import TIE
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import Area, DenyEntry, Source
+
+
+def documents(*areas: Area) -> tuple[PolicySnapshot, list[DenyEntry]]:
+    """Return a snapshot with a document for each area, and their entries."""
+    entries = [DenyEntry(Source("team", f"p{number}"), 0, area) for number, area in enumerate(areas)]
+    snapshot = PolicySnapshot.EMPTY
+    for entry in entries:
+        snapshot = snapshot.apply(PolicyDocument(entry.source, (entry,)))
+    return snapshot, entries
+
+
+GET, POST = frozenset({"GET"}), frozenset({"POST"})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "path", "tie"),
+    [
+        (Area("h", "/a"), Area("h", "/a"), "/a", True),
+        (Area("h", "/a", GET), Area("h", "/a"), "/a", True),
+        (Area("h", "/a"), Area("h", "/a", GET), "/a", True),
+        (Area("h", "/a", GET), Area("h", "/a", GET | POST), "/a", True),
+        (Area("h", "/a", GET), Area("h", "/a", POST), "/a", False),
+        (Area("h", "/a"), Area("h", "/ab"), "/a", False),
+        (Area("h", "/ab"), Area("h", "/a"), "/ab", False),
+        (Area("h", "/a"), Area("i", "/a"), "/a", False),
+        (Area("h", "/%41"), Area("h", "/A"), "/A", True),
+        (Area("h", "/ä"), Area("h", "/%C3%A4"), "/%C3%A4", True),
+    ],
+)
+def test_a_tie_is_what_the_snapshot_refuses(one: Area, other: Area, path: str, *, tie: bool) -> None:
+    snapshot, (first, second) = documents(one, other)
+    assert (snapshot.match("h", path, "GET") is TIE) == tie
+    assert rivals_of(first, snapshot) == ((second,) if tie else ())
+    assert rivals_of(second, snapshot) == ((first,) if tie else ())
+
+
+def test_an_entry_is_no_rival_of_itself() -> None:
+    snapshot, (only,) = documents(Area("h", "/%41", GET | POST))
+    assert rivals_of(only, snapshot) == ()
+
+
+def test_entries_of_one_document_tie_too() -> None:
+    source = Source("team", "p")
+    first, second = (DenyEntry(source, index, Area("h", "/a")) for index in range(2))
+    snapshot = PolicySnapshot.EMPTY.apply(PolicyDocument(source, (first, second)))
+    assert rivals_of(first, snapshot) == (second,)
+
+
+def test_rivals_are_bounded() -> None:
+    snapshot, entries = documents(*[Area("h", "/a")] * 20)
+    assert len(rivals_of(entries[0], snapshot)) == MAX_RIVALS

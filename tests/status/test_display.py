@@ -1,0 +1,95 @@
+"""The same cluster is shown in the same words, to people and to tools."""
+
+import json
+
+from exchanger.status.display import Header, as_json, as_text
+from exchanger.status.survey import Policy, Problem, Survey
+from exchanger.values.entry import Source
+
+SURVEY = Survey(
+    ("team-a", "team-b"),
+    (
+        Policy(Source("team-a", "orders"), 3),
+        Policy(
+            Source("team-b", "policy"),
+            1,
+            (
+                Problem(None, None, "the document is empty"),
+                Problem(0, None, "entries[0] ties"),
+                Problem(1, 7, "entries[1].match is required"),
+            ),
+        ),
+    ),
+    (Source("other", "policy"),),
+)
+TEXT = """\
+server      https://10.0.0.1:6443
+namespaces  2 selected: team-a, team-b
+issuers     1 profile in issuers.yaml
+
+POLICY         ENTRIES  PROBLEMS
+team-a/orders        3         0
+team-b/policy        1         3
+  document: the document is empty
+  entry 0: entries[0] ties
+  entry 1, line 7: entries[1].match is required
+
+not in force, since their namespaces are not selected:
+  other/policy
+
+total       2 ConfigMaps, 4 entries, 3 problems
+"""
+EMPTY = """\
+server      https://10.0.0.1:6443
+namespaces  0 selected
+issuers     not judged: neither --issuers nor TOKEN_EXCHANGE_ISSUER_PROFILES_FILE names a file
+
+total       0 ConfigMaps, 0 entries, 0 problems
+"""
+
+
+def test_for_people() -> None:
+    assert as_text(Header("https://10.0.0.1:6443", ("primary",), "issuers.yaml"), SURVEY) == TEXT
+
+
+def test_nothing_is_shown_too() -> None:
+    assert as_text(Header("https://10.0.0.1:6443", None), Survey((), ())) == EMPTY
+
+
+def test_one_is_singular() -> None:
+    text = as_text(Header("s", ()), Survey(("a",), (Policy(Source("a", "p"), 1, (Problem(0, 1, "x"),)),)))
+    assert text.endswith("1 ConfigMap, 1 entry, 1 problem\n")
+
+
+def test_no_terminal_obeys_a_reason() -> None:
+    text = as_text(Header("s", None), Survey((), (Policy(Source("a", "p"), 0, (Problem(None, None, "a\x1b[2J\nb"),)),)))
+    assert "a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}b\n" in text
+
+
+def test_for_tools() -> None:
+    assert json.loads(as_json(Header("https://10.0.0.1:6443", ("primary",), "issuers.yaml"), SURVEY)) == {
+        "server": "https://10.0.0.1:6443",
+        "healthy": False,
+        "namespaces": ["team-a", "team-b"],
+        "issuers": {"judged": True, "profiles": ["primary"]},
+        "configMaps": [
+            {"namespace": "team-a", "name": "orders", "entries": 3, "problems": []},
+            {
+                "namespace": "team-b",
+                "name": "policy",
+                "entries": 1,
+                "problems": [
+                    {"entry": None, "line": None, "reason": "the document is empty"},
+                    {"entry": 0, "line": None, "reason": "entries[0] ties"},
+                    {"entry": 1, "line": 7, "reason": "entries[1].match is required"},
+                ],
+            },
+        ],
+        "ignored": [{"namespace": "other", "name": "policy"}],
+        "totals": {"configMaps": 2, "entries": 4, "problems": 3},
+    }
+
+
+def test_tools_learn_what_was_not_judged() -> None:
+    found = json.loads(as_json(Header("s", None), Survey((), ())))
+    assert (found["issuers"], found["healthy"]) == ({"judged": False, "profiles": None}, True)

@@ -1,0 +1,111 @@
+"""A survey sees what the service would see: the same objects, read the same way."""
+
+import pytest
+import trio.testing
+
+from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.kube.settings import KubernetesSettings
+from exchanger.policy.selector import parse_selector
+from exchanger.status.survey import ATTEMPTS, AnyIssuer, Survey, Unanswered, survey
+from exchanger.values.entry import Source
+from tests.kube.cluster import Cluster, deny
+from tests.kube.fake_list_watch import Verb
+
+SETTINGS = KubernetesSettings(parse_selector("policy=enabled"), parse_selector("enabled"))
+NAMED = KubernetesSettings(parse_selector("policy=enabled"), parse_selector("enabled"), ("a", "b"))
+EXCHANGE = "version: v1\nentries: [{match: {host: h, pathPrefix: /x}, action: exchange, exchange: {issuerRef: primary, scope: s}}]"
+NO_RIGHT = ApiFailure(FailureKind.FORBIDDEN, 403, 'configmaps is forbidden: User "x" cannot list resource "configmaps" in API group ""')
+
+
+async def look(cluster: Cluster, settings: KubernetesSettings = SETTINGS, issuers: frozenset[str] | None = None) -> Survey:
+    found = await survey(cluster, settings, AnyIssuer() if issuers is None else issuers)
+    assert isinstance(found, Survey)
+    return found
+
+
+async def test_an_empty_cluster_is_healthy(autojump_clock: trio.testing.MockClock) -> None:
+    found = await look(Cluster())
+    assert (found.namespaces, found.policies, found.entries, found.problems) == ((), (), 0, 0)
+
+
+async def test_policies_are_in_the_order_of_their_names(autojump_clock: trio.testing.MockClock) -> None:
+    cluster = Cluster()
+    for name in "ba":
+        cluster.put_namespace(name)
+    for namespace, name in (("b", "p"), ("a", "q"), ("a", "p")):
+        cluster.put(namespace, name, deny(f"/{namespace}/{name}"))
+    found = await look(cluster)
+    assert found.namespaces == ("a", "b")
+    assert [str(policy.source) for policy in found.policies] == ["a/p", "a/q", "b/p"]
+    assert (found.entries, found.problems) == (3, 0)
+
+
+async def test_a_server_that_obeys_no_selector_makes_no_difference(autojump_clock: trio.testing.MockClock) -> None:
+    cluster = Cluster(obeys=False)
+    cluster.put_namespace("a")
+    cluster.put_namespace("b", {})
+    cluster.put("a", "p", deny("/p"))
+    cluster.put("a", "q", deny("/q"), labels={})
+    cluster.put("b", "p", deny("/r"))
+    found = await look(cluster)
+    assert found.namespaces == ("a",)
+    assert [str(policy.source) for policy in found.policies] == ["a/p"]
+    assert found.ignored == (Source("b", "p"),)
+
+
+async def test_problems_have_their_places(autojump_clock: trio.testing.MockClock) -> None:
+    cluster = Cluster()
+    cluster.put_namespace("a")
+    cluster.put("a", "p", "version: v1\nentries:\n- {match: {host: h, pathPrefix: /x}, action: deny}\n- {action: deny}")
+    cluster.put("a", "q", deny("/x"))
+    first, second = (await look(cluster)).policies
+    assert [(problem.entry, problem.line) for problem in first.problems] == [(0, None), (1, 4)]
+    assert "in common with a/q entries[0]" in first.problems[0].reason
+    assert "match is required" in first.problems[1].reason
+    assert (first.entries, len(second.problems)) == (1, 1)
+
+
+async def test_references_are_judged_only_where_profiles_are_known(autojump_clock: trio.testing.MockClock) -> None:
+    cluster = Cluster()
+    cluster.put_namespace("a")
+    cluster.put("a", "p", EXCHANGE)
+    assert (await look(cluster)).problems == 0
+    assert (await look(cluster, issuers=frozenset({"primary"}))).problems == 0
+    assert (await look(cluster, issuers=frozenset({"second"}))).problems == 1
+
+
+async def test_named_namespaces_are_asked_one_by_one(autojump_clock: trio.testing.MockClock) -> None:
+    cluster = Cluster()
+    cluster.put_namespace("a", {})
+    cluster.put_namespace("c")
+    for name in "abc":
+        cluster.put(name, "p", deny(f"/{name}"))
+    found = await look(cluster, NAMED)
+    assert found.namespaces == ("a", "b")
+    assert [str(policy.source) for policy in found.policies] == ["a/p", "b/p"]
+    assert cluster.asked == ["configmaps enabled in a", "configmaps enabled in b"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "right"),
+    [(SETTINGS, "needs list on configmaps in every namespace"), (NAMED, "needs list on configmaps in the namespace a")],
+)
+async def test_a_missing_right_is_named(autojump_clock: trio.testing.MockClock, settings: KubernetesSettings, right: str) -> None:
+    cluster = Cluster()
+    cluster.server.fail(NO_RIGHT, resource="configmaps")
+    assert await survey(cluster, settings, frozenset()) == Unanswered(f"a right is missing: {right}")
+
+
+async def test_an_unreachable_server_is_no_survey(autojump_clock: trio.testing.MockClock) -> None:
+    cluster = Cluster()
+    cluster.server.stop()
+    assert await survey(cluster, SETTINGS, frozenset()) == Unanswered("namespaces cannot be listed (unreachable): connection refused")
+
+
+async def test_a_version_that_goes_away_is_listed_anew(autojump_clock: trio.testing.MockClock) -> None:
+    cluster = Cluster()
+    cluster.put_namespace("a")
+    cluster.server.fail(ApiFailure(FailureKind.GONE, 410), verb=Verb.LIST, times=ATTEMPTS - 1)
+    assert (await look(cluster)).namespaces == ("a",)
+    cluster.server.fail_for_ever(ApiFailure(FailureKind.GONE, 410), verb=Verb.LIST)
+    assert await survey(cluster, SETTINGS, frozenset()) == Unanswered("namespaces cannot be listed (gone)")
