@@ -87,23 +87,27 @@ def _serve() -> int:
         try:
             trio.run(Supervisor(settings, logging).run)
         except BaseException as fault:  # noqa: BLE001 - the last stop: whatever it is, the process ends with it, and says so
-            _report(fault)
-            return _FAILED
+            return _report(fault)
     return 0
 
 
-def _report(fault: BaseException) -> None:
-    """Log why the process ends. Of faults that are not ours only type and place: a message may hold anything that was in hand."""
+def _report(fault: BaseException) -> int:
+    """Log why the process ends, and return its exit status.
+
+    Of faults that are not ours only type and place are told: a message may hold anything that was in hand.
+    """
     import structlog
 
     log = structlog.get_logger()
-    for leaf in _leaves(fault):
+    leaves = _leaves(fault)
+    for leaf in leaves:
         if isinstance(leaf, ExchangerError):
             log.error("service.failed", error=str(leaf))
         else:
             frames = traceback.extract_tb(leaf.__traceback__)[-8:]
             place = [f"{frame.filename.rpartition('site-packages/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
             log.error("service.failed", error=type(leaf).__qualname__, place=place)
+    return _USAGE_ERROR if all(isinstance(leaf, ConfigurationError) for leaf in leaves) else _FAILED
 
 
 def _leaves(fault: BaseException) -> list[BaseException]:

@@ -11,7 +11,7 @@ from typing import Final, final
 import attrs
 from urllib3 import PoolManager
 
-from exchanger.errors import ExchangerError
+from exchanger.errors import ConfigurationError
 from exchanger.kube.sockets import close_kept
 from exchanger.values.secret import Secret
 
@@ -21,8 +21,11 @@ LOCK_S: Final = 30.0
 """Seconds that a call waits for a renewal that another one makes; calls have 60 in all."""
 
 
-class ClusterError(ExchangerError):
+class ClusterError(ConfigurationError):
     """No API server is configured, or what is configured cannot be used; the message is a sentence for whoever configured it."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__((sentence,))
 
 
 @final

@@ -22,7 +22,7 @@ def rivals_of(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
 
     Costs the length of its prefix and the number of its methods; for an entry for all methods, that of those named beside it.
     """
-    trie, host = snapshot._trie, entry.area.host  # noqa: SLF001 - the same room
+    trie, host = snapshot.trie, entry.area.host
     paths = trie.all_hosts if host is None else trie.hosts.get(host)
     if paths is None:
         return ()

@@ -21,7 +21,7 @@ _VALUE_LIMIT = 63
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _ALPHABET = "letters, digits, '-', '_' and '.', with a letter or digit at both ends"
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
-_DECIMAL = re.compile(r"[+-]?[0-9]{1,19}")  # as many digits as a 64-bit integer has
+_DECIMAL = re.compile(r"[+-]?0*[0-9]{1,19}")  # as many digits as a 64-bit integer has, and zeros before them, as Go takes them
 
 _TOKEN = re.compile(r"\s*(==|!=|[=!(),<>]|[^\s=!(),<>]+)", re.ASCII)
 _OPERATORS = frozenset({"=", "==", "!=", "in", "notin", "<", ">"})

@@ -19,7 +19,7 @@ from exchanger.values.entry import DenyEntry, Source
 @final
 @attrs.frozen
 class PolicySnapshot:
-    """All documents and what they say together. ``invalid_documents`` counts the documents with at least one region."""
+    """All documents and what they say together, which is ``trie``. ``invalid_documents`` counts the documents with at least one region."""
 
     EMPTY: ClassVar["PolicySnapshot"]
 
@@ -27,14 +27,14 @@ class PolicySnapshot:
     entry_count: int = 0
     region_count: int = 0
     invalid_documents: int = 0
-    _trie: PolicyTrie = attrs.field(factory=PolicyTrie, repr=False)
+    trie: PolicyTrie = attrs.field(factory=PolicyTrie, repr=False)
 
     def apply(self, document: PolicyDocument) -> "PolicySnapshot":
         """Return a snapshot with ``document`` in the place of any older one of its source; costs the size of these two documents."""
         if self.documents.get(document.source) == document:
             return self
         base = self.withdraw(document.source)
-        trie = base._trie  # noqa: SLF001 - of the same class
+        trie = base.trie
         for claim in (*document.entries, *document.regions):
             trie = trie.joined(claim)
         return base._changed(base.documents.insert(document.source, document), trie, document, 1)  # noqa: SLF001 - of the same class
@@ -44,7 +44,7 @@ class PolicySnapshot:
         document = self.documents.get(source)
         if document is None:
             return self
-        trie = self._trie
+        trie = self.trie
         for claim in (*document.entries, *document.regions):
             trie = trie.left(claim)
         return self._changed(self.documents.discard(source), trie, document, -1)
@@ -69,7 +69,7 @@ class PolicySnapshot:
             method: in upper case
         """
         authority = read_authority(host)
-        reach = self._trie.reach(authority)
+        reach = self.trie.reach(authority)
         if not reach:
             return NO_MATCH if authority is not None else AMBIGUOUS_AUTHORITY
         verdict = find(reach, path, method)

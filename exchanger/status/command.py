@@ -47,12 +47,9 @@ async def run_status(options: StatusOptions, variables: Mapping[str, str] | None
         header = Header("", profiles, "" if path is None else str(path))
         return await _look(attrs.evolve(options, context=options.context or context), environment, policy, header, out or sys.stdout)
     except ConfigurationError as error:
-        problems = error.problems
-    except ClusterError as error:
-        problems = (str(error),)
-    for problem in problems:
-        sys.stderr.write(f"exchanger status: {problem}\n")
-    return NO_TELLING
+        for problem in error.problems:
+            sys.stderr.write(f"exchanger status: {problem}\n")
+        return NO_TELLING
 
 
 async def _look(options: StatusOptions, environment: Mapping[str, str], policy: KubernetesSettings, header: Header, out: TextIO) -> int:

@@ -223,7 +223,7 @@ def test_a_wrong_profile_stops_the_start(tmp_path: Path, profile: str, problem: 
 def test_without_a_cluster_the_default_source_says_where_it_looked(tmp_path: Path) -> None:
     variables = environment(tmp_path, POLICY_SOURCE="", KUBECONFIG=str(tmp_path / "nothing"), TOKEN_EXCHANGE_ISSUER_PROFILES_FILE="")
     ended = run_command("serve", variables=variables)
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert f"no kubeconfig file at {tmp_path}" in ended.stdout
     assert "Traceback" not in ended.stdout + ended.stderr
 

@@ -114,6 +114,8 @@ def test_keys_and_values_may_be_as_long_as_kubernetes_lets_them(text: str) -> No
         ("a>5", {"a": "5"}, False),
         ("a>5", {"a": "x"}, False),
         ("a>5", {"a": "1" * 30}, False),
+        ("a>5", {"a": "0" * 30 + "6"}, True),
+        ("a<5", {"a": "0" * 62}, True),
         ("a>5", {}, False),
         ("a<5", {"a": "4"}, True),
         ("a<5", {"a": "5"}, False),
