@@ -14,7 +14,6 @@ from rpds import HashTrieMap
 
 from exchanger.directory.source import DirectorySettings, DirectorySource
 from exchanger.event_log import DirectoryLog, IssuerLog, KubernetesLog
-from exchanger.issuers.polling import PollingSecrets
 from exchanger.issuers.source import IssuerSource
 from exchanger.kube.connection import ApiConnection
 from exchanger.kube.event_writer import EventWriter
@@ -23,8 +22,10 @@ from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
 from exchanger.policy.current import CurrentPolicy
-from exchanger.secret_reader import ApiSecretReader
+from exchanger.secret_reader import ApiSecrets
+from exchanger.secret_watch import WatchingSecrets
 from exchanger.settings import Settings, endpoint_check
+from exchanger.values.entry import Source
 from exchanger.values.issuer import Issuer
 
 
@@ -59,7 +60,7 @@ class Following:
             ExchangerError: the policy folder is not there, or no API server is named.
         """
         async with self._cluster() as connection:
-            secrets = None if connection is None else PollingSecrets(ApiSecretReader(connection))
+            secrets = None if connection is None else WatchingSecrets(ApiSecrets(connection))
             check = endpoint_check(allow_http=self.settings.token_client.allow_http)
             issuers = IssuerSource(self.settings.issuers, check, secrets, self._use_issuers, IssuerLog(self._log))
             events = self._policy_events(connection)
@@ -91,7 +92,10 @@ class Following:
     def _policy_events(self, connection: ApiConnection | None) -> PolicyEvents | None:
         if connection is None or not self.settings.policy_events:
             return None
-        return PolicyEvents(EventWriter(connection), KubernetesLog(self._log))
+        return PolicyEvents(EventWriter(connection), KubernetesLog(self._log), uid_of=self._uid_of)
+
+    def _uid_of(self, source: Source) -> str:
+        return self._source.uid_of(source) if isinstance(self._source, KubernetesSource) else ""
 
     def _policy_source(self, connection: ApiConnection | None, events: PolicyEvents | None) -> DirectorySource | KubernetesSource:
         settings = self.settings.policy

@@ -9,7 +9,7 @@ import trio
 from exchanger.issuers.secrets import SecretData, SecretFault, SecretName, SecretProblem
 from exchanger.kube.connection import ApiConnection
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.secret_reader import ApiSecretReader
+from exchanger.secret_reader import ApiSecrets
 
 NAME = SecretName("team", "issuer-oauth")
 
@@ -27,7 +27,7 @@ class FakeConnection:
 
 async def read(answer: dict[str, object] | ApiFailure) -> SecretData | SecretProblem:
     connection = FakeConnection(answer)
-    found = await ApiSecretReader(cast("ApiConnection", connection)).read(NAME)
+    found = await ApiSecrets(cast("ApiConnection", connection)).read(NAME)
     assert connection.asked == ["/api/v1/namespaces/team/secrets/issuer-oauth"]
     return found
 
@@ -56,7 +56,7 @@ async def test_what_is_no_secret(answer: dict[str, Any]) -> None:
     ("kind", "fault", "text"),
     [
         (FailureKind.NOT_FOUND, SecretFault.MISSING, "there is no Secret team/issuer-oauth"),
-        (FailureKind.FORBIDDEN, SecretFault.FORBIDDEN, "needs get on secrets/issuer-oauth in the namespace team"),
+        (FailureKind.FORBIDDEN, SecretFault.FORBIDDEN, "needs list and watch on secrets/issuer-oauth in the namespace team"),
         (FailureKind.TIMEOUT, SecretFault.UNREACHABLE, "the API server did not give it: timeout"),
         (FailureKind.UNAUTHORIZED, SecretFault.UNREACHABLE, "the API server did not give it: unauthorized"),
     ],

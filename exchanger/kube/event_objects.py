@@ -1,7 +1,7 @@
 """What is told to the authors of policies, and the Event objects that say it. Pure.
 
-Of an Event's two forms in ``core/v1`` this is the one that counts repetitions, which every tool shows. The ConfigMap's uid and version are
-not known here and left out: ``kubectl describe`` finds the Event by kind, name and namespace all the same.
+Of an Event's two forms in ``core/v1`` this is the one that counts repetitions, which every tool shows. ``kubectl describe`` looks for
+Events by the ``uid`` of the object, so the ConfigMap's is in it.
 
 Must not know: connections, or when something is told.
 Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/.
@@ -45,12 +45,16 @@ class Reason(enum.Enum):
 @final
 @attrs.frozen
 class Report:
-    """What there is to say of one ConfigMap: ``text``, or where that is "" what is wrong with the ``regions`` of its document."""
+    """What there is to say of one ConfigMap: ``text``, or where that is "" what is wrong with the ``regions`` of its document.
+
+    ``uid`` is the ConfigMap's, "" when it is not known.
+    """
 
     source: Source
     reason: Reason
     text: str = ""
     regions: tuple[Region, ...] = attrs.field(default=(), repr=False)
+    uid: str = ""
 
     @property
     def message(self) -> str:
@@ -60,17 +64,18 @@ class Report:
     @property
     def name(self) -> str:
         """The Event's name: the same for the same ConfigMap, reason and message, whoever says it and whenever."""
-        said = f"{self.source}\0{self.reason.value}\0{self.message}"
+        said = f"{self.source}\0{self.uid}\0{self.reason.value}\0{self.message}"
         digest = hashlib.sha256(said.encode()).hexdigest()[:_HASH_CHARS]
         return f"{self.source.name[: _MAX_NAME - _HASH_CHARS - 1].rstrip('.-')}.{digest}"
 
     def event(self, now: float) -> dict[str, object]:
         """Return the Event as it is first written, at ``now`` in seconds since the epoch."""
+        involved = {"apiVersion": "v1", "kind": "ConfigMap", "namespace": self.source.namespace, "name": self.source.name}
         return {
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {"namespace": self.source.namespace, "name": self.name},
-            "involvedObject": {"apiVersion": "v1", "kind": "ConfigMap", "namespace": self.source.namespace, "name": self.source.name},
+            "involvedObject": {**involved, **({"uid": self.uid} if self.uid else {})},
             "type": self.reason.type,
             "reason": self.reason.value,
             "message": self.message,

@@ -94,6 +94,7 @@ class PolicyIndex:
     _selected: set[str] = attrs.field(init=False)
     # By namespace and name; those of Namespaces that are not selected (yet) wait here.
     _texts: dict[str, dict[str, Text]] = attrs.field(init=False, factory=dict, repr=False)
+    _uids: dict[Source, str] = attrs.field(init=False, factory=dict, repr=False)
     # What was in force, for every source that may have changed since the last difference was taken.
     _before: dict[Source, Text | None] = attrs.field(init=False, factory=dict, repr=False)
     _afresh: bool = attrs.field(init=False, default=False)
@@ -121,6 +122,7 @@ class PolicyIndex:
         for config_map in config_maps:
             if scope in {EVERY_NAMESPACE, config_map.namespace} and self._selects(config_map):
                 texts.setdefault(config_map.namespace, {})[config_map.name] = Text(config_map.document)
+                self._uids[Source(config_map.namespace, config_map.name)] = config_map.uid
         for namespace in tuple(self._texts) if scope == EVERY_NAMESPACE else (scope,):
             for name in self._texts.get(namespace, {}).keys() - texts.get(namespace, {}).keys():
                 self._set(namespace, name, None)
@@ -130,7 +132,11 @@ class PolicyIndex:
 
     def put_config_map(self, config_map: ConfigMap) -> None:
         """Take a ConfigMap that is new or changed."""
-        self._set(config_map.namespace, config_map.name, Text(config_map.document) if self._selects(config_map) else None)
+        if self._selects(config_map):
+            self._uids[Source(config_map.namespace, config_map.name)] = config_map.uid
+            self._set(config_map.namespace, config_map.name, Text(config_map.document))
+        else:
+            self._set(config_map.namespace, config_map.name, None)
 
     def delete_config_map(self, namespace: str, name: str) -> None:
         """Forget a ConfigMap."""
@@ -168,6 +174,10 @@ class PolicyIndex:
             for name, text in texts.items()
         }
 
+    def uid_of(self, source: Source) -> str:
+        """Return the ``uid`` of the ConfigMap ``source``, "" when there is none or it is not known."""
+        return self._uids.get(source, "")
+
     def statistics(self) -> IndexStatistics:
         """Return the numbers of what is known."""
         return IndexStatistics(
@@ -199,6 +209,7 @@ class PolicyIndex:
             self._texts.setdefault(namespace, {})[name] = text
             return
         del texts[name]
+        self._uids.pop(Source(namespace, name), None)
         if not texts:
             del self._texts[namespace]
 

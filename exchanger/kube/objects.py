@@ -1,6 +1,7 @@
 """Namespaces and ConfigMaps of an API server as the objects that policy is made of. Total.
 
-Must not know: how they were fetched, selectors, or what a policy document says. A ConfigMap keeps nothing but its document.
+Must not know: how they were fetched, selectors, or what a policy document says. A ConfigMap keeps nothing but its document
+and what names it.
 Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/namespace-v1/ and
 https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/config-map-v1/.
 """
@@ -31,8 +32,8 @@ def decode_config_map(found: Mapping[str, object]) -> ConfigMap | None:
     namespace, name, data = metadata.get("namespace"), metadata.get("name"), found.get("data")
     if not (isinstance(namespace, str) and isinstance(name, str) and namespace and name and isinstance(data, dict | None)):
         return None
-    document = (data or {}).get(DOCUMENT_KEY)
-    return ConfigMap(namespace, name, labels, document if isinstance(document, str) else None)
+    document, uid = (data or {}).get(DOCUMENT_KEY), metadata.get("uid")
+    return ConfigMap(namespace, name, labels, document if isinstance(document, str) else None, uid if isinstance(uid, str) else "")
 
 
 def _labels(metadata: object) -> Labels | None:

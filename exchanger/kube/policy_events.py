@@ -6,6 +6,7 @@ ConfigMap counts, so what is overtaken before it could be written is never said.
 Must not know: how the policy is followed, or what a document says beyond what is wrong with it.
 """
 
+from collections.abc import Callable
 from typing import Final, Protocol, assert_never, final
 
 import attrs
@@ -70,11 +71,15 @@ _Lane = tuple[Source, bool]
 @final
 @attrs.define(eq=False)
 class PolicyEvents:
-    """Made of a writer and an observer. ``published`` may be called before ``run``, and is all that the policy's source knows of it."""
+    """Made of a writer and an observer. ``published`` may be called before ``run``, and is all that the policy's source knows of it.
+
+    ``uid_of`` returns the ``uid`` of a ConfigMap, "" when it is not known.
+    """
 
     writer: EventWriter
     observer: PolicyEventsObserver
     settings: PolicyEventsSettings = attrs.field(factory=PolicyEventsSettings)
+    uid_of: Callable[[Source], str] = lambda _source: ""
     _pending: dict[_Lane, Report] = attrs.field(factory=dict, init=False, repr=False)
     # What is wrong with each document that is not valid, so that the same is not said twice.
     _invalid: dict[Source, tuple[Region, ...]] = attrs.field(factory=dict, init=False, repr=False)
@@ -176,7 +181,7 @@ class PolicyEvents:
 
     async def _write(self, report: Report) -> None:
         namespace = report.source.namespace
-        outcome = await self.writer.write(report)
+        outcome = await self.writer.write(attrs.evolve(report, uid=self.uid_of(report.source)))
         match outcome:
             case Written.NEW:
                 self._written += 1

@@ -131,6 +131,10 @@ class KubernetesSource:
             self._index.refresh()
             self._changed()
 
+    def uid_of(self, source: Source) -> str:
+        """Return the ``uid`` of a ConfigMap, "" when it is not there any more."""
+        return self._index.uid_of(source)
+
     def snapshot_age(self) -> float | None:
         """Return the seconds since the last moment at which what is in force was known to be current; ``None`` before the first version.
 

@@ -26,12 +26,16 @@ class Namespace:
 @final
 @attrs.frozen
 class ConfigMap:
-    """A ConfigMap; ``document`` is its ``config.yaml``, ``None`` when that is missing or no text."""
+    """A ConfigMap; ``document`` is its ``config.yaml``, ``None`` when that is missing or no text.
+
+    ``uid`` tells it from others that had its name, "" where that is not known; it is no part of what the ConfigMap says.
+    """
 
     namespace: str
     name: str
     labels: Labels
     document: str | None = attrs.field(repr=False)
+    uid: str = attrs.field(default="", eq=False)
 
 
 PolicyObject = Namespace | ConfigMap

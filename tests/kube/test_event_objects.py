@@ -30,6 +30,14 @@ def test_an_event_points_at_its_config_map() -> None:
     }
 
 
+def test_an_event_names_the_object_that_it_is_about() -> None:
+    first, second = (Report(SOURCE, Reason.INVALID, "text", uid=uid) for uid in ("1", "2"))
+    involved = first.event(0.0)["involvedObject"]
+    assert isinstance(involved, dict)
+    assert involved["uid"] == "1"
+    assert first.name != second.name
+
+
 def test_only_good_news_are_normal() -> None:
     assert [reason.value for reason in Reason if reason.type == "Normal"] == ["PolicyAccepted"]
 

@@ -74,6 +74,16 @@ def test_a_namespace_that_becomes_selected_brings_its_documents_at_once() -> Non
     assert taken(made) == {"c/p": ("-", "x")}
 
 
+def test_the_uid_is_that_of_the_object_that_has_the_name_now() -> None:
+    made, source = filled(), Source("a", "p")
+    made.put_config_map(ConfigMap("a", "p", ENABLED, "x", "1"))
+    assert (made.uid_of(source), made.changed) == ("1", False)
+    made.replace_config_maps([ConfigMap("a", "p", ENABLED, "x", "2")])
+    assert (made.uid_of(source), made.uid_of(Source("b", "q"))) == ("2", "")
+    made.put_config_map(ConfigMap("a", "p", (), "x", "3"))
+    assert made.uid_of(source) == ""
+
+
 @pytest.mark.parametrize("unlabelled", [False, True])
 def test_a_namespace_that_goes_takes_its_documents_along_and_no_others(unlabelled: bool) -> None:
     made = filled()

@@ -18,7 +18,14 @@ from tests.kube.control_plane import ControlPlane
 
 pytestmark = pytest.mark.kubernetes
 
-READ_SECRET: Final[Rule] = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["issuer-oauth"], "verbs": ["get"]}
+READ_SECRET: Final[Rule] = {
+    "apiGroups": [""],
+    "resources": ["secrets"],
+    "resourceNames": ["issuer-oauth"],
+    "verbs": ["list", "watch"],
+}
+GET_SECRET: Final[Rule] = {**READ_SECRET, "verbs": ["get"]}
+"""What the Go service needs, so that there are roles with this alone."""
 ISSUERS: Final = """
 issuers:
   - name: primary
@@ -40,7 +47,7 @@ def deny(prefix: str) -> str:
 
 
 SEEN_S: Final = 60.0
-"""Seconds until something must be seen; most take milliseconds, Secrets ten seconds, and an outage is over within thirty."""
+"""Seconds until something must be seen; most take milliseconds, and an outage is over within thirty."""
 
 
 @pytest.fixture
@@ -105,6 +112,17 @@ def test_policy_and_issuers_take_effect_without_a_restart(admin_of_a_new_cluster
         assert service.stop() == 0
 
 
+def test_a_role_that_gives_no_more_than_get_is_enough_for_a_rotation(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
+    cluster = admin_of_a_new_cluster
+    subject = {"kind": "ServiceAccount", "name": "exchanger", "namespace": "exchanger"}
+    cluster.admin.grant("exchanger", subject, (*READ_POLICY, GET_SECRET))
+    put_secret(cluster, "canary-1")
+    with running(cluster, tmp_path) as service:
+        put_secret(cluster, "canary-2")
+        until(lambda: "issuers.rotated" in service.lines(), service)
+        assert "issuers.secret_problem" not in service.lines()
+
+
 def test_authors_learn_of_their_mistakes_by_events(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
     cluster, admin = admin_of_a_new_cluster, admin_of_a_new_cluster.admin
     put_secret(cluster, "canary")
@@ -123,6 +141,10 @@ def test_authors_learn_of_their_mistakes_by_events(admin_of_a_new_cluster: Contr
         until(lambda: reasons() == {"InvalidPolicy"}, service)
         admin.put_config_map("team", "policy", deny("/admin"))
         until(lambda: reasons() == {"InvalidPolicy", "PolicyAccepted"}, service)
+        uid = admin.request("GET", "/api/v1/namespaces/team/configmaps/policy")["metadata"]["uid"]
+        # What ``kubectl describe configmap`` asks for.
+        selector = f"involvedObject.name=policy,involvedObject.uid={uid}"
+        assert len(admin.request("GET", f"/api/v1/namespaces/team/events?fieldSelector={selector}")["items"]) == 2
     (tmp_path / "third").mkdir()
     admin.put_config_map("team", "policy", deny("/admin").replace("deny", "dney"))
     with running(cluster, tmp_path / "third", POLICY_EVENTS="false") as service:
