@@ -12,7 +12,8 @@ from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch
 from exchanger.secret_reader import SecretState
 from exchanger.secret_watch import WATCH_AGAIN_S, WatchingSecrets, WatchingStatistics
 from tests.kube.cluster import REFUSED
-from tests.kube.fake_list_watch import FakeApiServer, FakeResource, Verb
+from tests.kube.fake_api_server import FakeApiServer, Verb
+from tests.kube.fake_list_watch import FakeResource
 
 OAUTH = SecretName("team", "issuer-oauth")
 MISSING = SecretProblem(SecretFault.MISSING, "there is no Secret team/issuer-oauth")

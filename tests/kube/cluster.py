@@ -17,7 +17,8 @@ from exchanger.policy.selector import parse_selector
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.verdict import NoMatch, Unhealthy
 from exchanger.values.entry import DenyEntry
-from tests.kube.fake_list_watch import FakeApiServer, FakeListWatch, FakeResource
+from tests.kube.fake_api_server import FakeApiServer
+from tests.kube.fake_list_watch import FakeListWatch, FakeResource
 
 SELECTED: Final = {"policy": "enabled"}
 ENABLED: Final = {"enabled": "true"}

@@ -1,259 +1,24 @@
-"""An API server in memory, as far as lists and watches see it: versions, a history that is compacted, pages, bookmarks, and faults.
+"""What clients see of the fake API server: resources, lists of them, and watches.
 
-One ``FakeApiServer`` has a store with one counter of versions, as etcd is for a real one; each ``FakeResource`` keeps objects of one kind
-in it, and ``FakeListWatch`` is a client's view of them, in one namespace or all, selected by labels. It is made for trio's MockClock: time
-passes only while it is waited for.
-
-The server's habits are those of kube-apiserver: a write is one version; a watch gets what is newer than its version, and nothing, not even
-bookmarks, while the server's version is lower (a restored store); pages of one list are of one version; a version whose history was
-compacted is GONE; an object that gains the selected label arrives as put, one that loses it as deleted.
+Each ``FakeResource`` keeps objects of one kind in the server's store, and ``FakeListWatch`` is a client's view of them, in one namespace or
+all, selected by labels.
 """
 
-import enum
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import attrs
 import trio
-from rpds import HashTrieMap
 
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Page, Put, WatchEvent
+from tests.kube.fake_api_server import Change, FakeApiServer, Initial, Labels, Objects, Request, Stored, Verb
 
 T = TypeVar("T")
 
 BOOKMARK_S: Final = 60.0
-FIRST_VERSION: Final = 100
-
-Labels = Mapping[str, str]
 Selects = Callable[[Labels], bool]
-
-
-class Initial(enum.Enum):
-    """What the server makes of a watch that asks for initial events."""
-
-    OFFERED = "offered"
-    REFUSED = "refused"
-    """Known, but switched off: 422."""
-    IGNORED = "ignored"
-    """Not known: the objects are sent, and nothing tells when they end."""
-
-
-class Verb(enum.Enum):
-    LIST = "list"
-    WATCH = "watch"
-
-
-@attrs.frozen
-class Request:
-    """A request as the server saw it; ``time`` is trio's."""
-
-    time: float
-    resource: str
-    verb: Verb
-    resource_version: str
-    limit: int = 0
-    continue_token: str = ""
-    initial_events: bool = False
-    timeout: float = 0.0
-
-
-@attrs.frozen
-class Stored:
-    """An object in the store; ``value`` is whatever its resource keeps."""
-
-    key: Key
-    version: int
-    value: Any
-    labels: tuple[tuple[str, str], ...] = ()
-
-    def item(self) -> Item[Any]:
-        return Item(self.key, str(self.version), self.value)
-
-
-@attrs.frozen
-class Change:
-    """One write: what was there before, and after it."""
-
-    version: int
-    resource: str
-    key: Key
-    before: Stored | None
-    after: Stored | None
-
-
-Objects: TypeAlias = "HashTrieMap[tuple[str, Key], Stored]"
-"""The whole store at one version, by resource and key. Persistent, so each version of it can be kept."""
-
-
-@attrs.define(eq=False)
-class _Script:
-    """Failures that requests of one kind get, after ``skip`` that do not."""
-
-    failure: ApiFailure
-    verb: Verb | None
-    resource: str | None
-    skip: int
-    times: float
-
-
-@attrs.define(eq=False)
-class FakeApiServer:
-    """The server. Attributes may be changed at any time.
-
-    ``paused``: nothing is answered or sent until that is over (SIGSTOP). ``failing``: what every request gets until that is over, and no
-    watch is cut by it (see ``cut``). ``mute``: writes are not told to watches, as if their events were lost; bookmarks go on.
-    ``bookmarks``: whether they are sent. ``latency``: seconds of each request. ``before``: called with each request before its answer
-    is made, for things that happen in the middle of something.
-    """
-
-    initial: Initial = Initial.OFFERED
-    bookmarks: bool = True
-    failing: ApiFailure | None = None
-    mute: bool = False
-    latency: float = 0.0
-    client_timeout: float = 30.0
-    """Seconds after which the client's side of a request that is not answered gives TIMEOUT."""
-    before: Callable[[Request], None] | None = None
-    requests: list[Request] = attrs.field(factory=list, init=False)
-    version: int = attrs.field(default=FIRST_VERSION, init=False)
-    compacted: int = attrs.field(default=0, init=False)
-    objects: Objects = attrs.field(factory=HashTrieMap, init=False)
-    history: list[Change] = attrs.field(factory=list, init=False)
-    states: dict[int, Objects] = attrs.field(init=False)
-    """The store at each version of the present history."""
-    past: list[Objects] = attrs.field(init=False)
-    """Every state that the store ever had, in all histories."""
-    watchers: "list[_Watcher]" = attrs.field(factory=list, init=False)
-    _scripts: list[_Script] = attrs.field(factory=list, init=False)
-    _resumed: trio.Event | None = attrs.field(default=None, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.states = {self.version: self.objects}
-        self.past = [self.objects]
-
-    # What may happen to the store
-
-    def write(self, resource: str, key: Key, value: Any, labels: Labels | None = None) -> Stored:
-        """Create or replace an object."""
-        stored = Stored(key, self.version + 1, value, tuple(sorted((labels or {}).items())))
-        self._change(resource, key, stored)
-        return stored
-
-    def delete(self, resource: str, key: Key) -> None:
-        """Delete an object; nothing happens when there is none."""
-        if (resource, key) in self.objects:
-            self._change(resource, key, None)
-
-    def touch(self) -> None:
-        """Use up a version for something that no resource here is about."""
-        self.version += 1
-        self.states[self.version] = self.objects
-
-    def compact(self, version: int | None = None) -> None:
-        """Forget the history before ``version``, by default before the present one. Watches that are open go on."""
-        self.compacted = max(self.compacted, min(self.version, self.version if version is None else version))
-
-    def restore(self, version: int) -> None:
-        """Go back to ``version``, as if etcd was restored from a snapshot: what came after it never was."""
-        self.version = max(found for found in self.states if found <= version)
-        self.objects = self.states[self.version]
-        self.past.append(self.objects)
-        self.states = {found: objects for found, objects in self.states.items() if found <= self.version}
-        self.history = [change for change in self.history if change.version <= self.version]
-        self.compacted = min(self.compacted, self.version)
-
-    def wipe(self) -> None:
-        """Begin anew with an empty store at version 1."""
-        self.version, self.compacted, self.objects = 1, 0, HashTrieMap()
-        self.states, self.history = {1: self.objects}, []
-        self.past.append(self.objects)
-
-    # What may happen to requests
-
-    def fail(self, failure: ApiFailure, *, verb: Verb | None = None, resource: str | None = None, skip: int = 0, times: float = 1) -> None:
-        """Answer the next ``times`` requests (of ``verb`` and ``resource``, if given) after ``skip`` others with ``failure``."""
-        self._scripts.append(_Script(failure, verb, resource, skip, times))
-
-    def fail_for_ever(self, failure: ApiFailure, *, verb: Verb, resource: str | None = None) -> None:
-        """Answer all requests of ``verb`` with ``failure`` until ``heal``."""
-        self.fail(failure, verb=verb, resource=resource, times=math.inf)
-
-    def heal(self) -> None:
-        """End every fault; versions that went back stay where they are."""
-        self.failing, self.mute = None, False
-        self._scripts.clear()
-        self.resume()
-
-    def pause(self) -> None:
-        """Answer nothing and send nothing until ``resume``."""
-        if self._resumed is None:
-            self._resumed = trio.Event()
-
-    def resume(self) -> None:
-        """Go on after ``pause``."""
-        if self._resumed is not None:
-            self._resumed.set()
-            self._resumed = None
-
-    def cut(self, failure: ApiFailure | None = None, *, resource: str | None = None) -> None:
-        """End all watches: in good order, or with ``failure``."""
-        for watcher in tuple(self.watchers):
-            if resource in {None, watcher.resource}:
-                watcher.end(failure)
-
-    def stop(self, failure: ApiFailure | None = None) -> None:
-        """Go away: cut all watches and refuse all requests until ``heal``."""
-        self.failing = failure or ApiFailure(FailureKind.UNREACHABLE, message="connection refused")
-        self.cut(self.failing)
-
-    # The server's side
-
-    def _change(self, resource: str, key: Key, after: Stored | None) -> None:
-        before = self.objects.get((resource, key))
-        self.version += 1
-        self.objects = self.objects.discard((resource, key)) if after is None else self.objects.insert((resource, key), after)
-        self.states[self.version] = self.objects
-        self.past.append(self.objects)
-        change = Change(self.version, resource, key, before, after)
-        self.history.append(change)
-        if not self.mute:
-            for watcher in tuple(self.watchers):
-                watcher.offer(change)
-
-    async def admit(self, request: Request) -> ApiFailure | None:
-        """Take a request; return why it fails, or ``None``."""
-        self.requests.append(request)
-        with trio.move_on_after(self.client_timeout):
-            await trio.sleep(self.latency)
-            await self.running()
-            if self.before is not None:
-                self.before(request)
-            return self._scripted(request) or self.failing
-        return ApiFailure(FailureKind.TIMEOUT, message="no answer")
-
-    async def running(self) -> None:
-        """Wait until the server is not paused."""
-        while self._resumed is not None:
-            await self._resumed.wait()
-
-    @property
-    def paused(self) -> bool:
-        """Whether nothing is sent."""
-        return self._resumed is not None
-
-    def _scripted(self, request: Request) -> ApiFailure | None:
-        for script in self._scripts:
-            if script.verb in {None, request.verb} and script.resource in {None, request.resource}:
-                if script.skip:
-                    script.skip -= 1
-                    continue
-                script.times -= 1
-                if script.times <= 0:
-                    self._scripts.remove(script)
-                return script.failure
-        return None
 
 
 @attrs.define(eq=False)
@@ -370,7 +135,7 @@ class _Watcher:
         self.resource = list_watch.resource
         self.version = 0
         self.ended = False
-        self._ends_at = ends_at
+        self.ends_at = ends_at
         self._bookmark_at = trio.current_time() + BOOKMARK_S
         self._send, self._receive = trio.open_memory_channel[WatchEvent[Any]](math.inf)
 
@@ -429,7 +194,7 @@ class _Watcher:
                 return self._receive.receive_nowait()  # no bookmark overtakes what is queued
             except trio.WouldBlock:
                 pass
-            with trio.move_on_at(min(self._ends_at, self._bookmark_at)):
+            with trio.move_on_at(min(self.ends_at, self._bookmark_at)):
                 return await self._receive.receive()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
@@ -441,7 +206,7 @@ class _Watcher:
         now = trio.current_time()
         if server.paused:
             return None
-        if self.ended or now >= self._ends_at:
+        if self.ended or now >= self.ends_at:
             raise StopAsyncIteration
         self._bookmark_at = now + BOOKMARK_S
         if not server.bookmarks or server.version < self.version:
@@ -453,53 +218,3 @@ class _Watcher:
 def _in_order(entry: tuple[tuple[str, Key], Stored]) -> tuple[str, str]:
     (_, key), _ = entry
     return key.namespace, key.name
-
-
-@attrs.define(eq=False)
-class RecordingSink(Generic[T]):
-    """Implements ``Sink``: keeps the state, every complete one it was given, and all calls in order. ``fault``: raised by each put."""
-
-    fault: Exception | None = None
-    state: dict[Key, Item[T]] = attrs.field(factory=dict)
-    replacements: list[Mapping[Key, Item[T]]] = attrs.field(factory=list)
-    calls: list[tuple[str, str]] = attrs.field(factory=list)
-
-    def replaced(self, items: Mapping[Key, Item[T]], /) -> None:
-        self.state = dict(items)
-        self.replacements.append(items)
-        self.calls.append(("replaced", ",".join(sorted(key.name for key in items))))
-
-    def put(self, item: Item[T], /) -> None:
-        if self.fault is not None:
-            raise self.fault
-        self.state[item.key] = item
-        self.calls.append(("put", item.key.name))
-
-    def deleted(self, key: Key, /) -> None:
-        del self.state[key]
-        self.calls.append(("deleted", key.name))
-
-    def values(self) -> dict[str, T]:
-        return {key.name: item.value for key, item in self.state.items()}
-
-
-@attrs.define(eq=False)
-class RecordingObserver:
-    """Implements ``ReflectorObserver``."""
-
-    lists: list[tuple[int, str]] = attrs.field(factory=list)
-    failures: list[tuple[ApiFailure, float]] = attrs.field(factory=list)
-    connections: list[bool] = attrs.field(factory=list)
-    steps_back: list[tuple[str, str]] = attrs.field(factory=list)
-
-    def listed(self, name: str, count: int, resource_version: str, /) -> None:
-        self.lists.append((count, resource_version))
-
-    def failed(self, name: str, failure: ApiFailure, retry_in: float, /) -> None:
-        self.failures.append((failure, retry_in))
-
-    def connected(self, name: str, connected: bool, /) -> None:
-        self.connections.append(connected)
-
-    def went_back(self, name: str, known: str, found: str, /) -> None:
-        self.steps_back.append((known, found))

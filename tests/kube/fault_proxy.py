@@ -5,19 +5,18 @@ It ends TLS and reads HTTP/1.1, so that a fault can be meant for lists or for wa
 
 import base64
 import contextlib
-import enum
 import json
 import socket
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, assert_never
-from urllib.parse import parse_qs, urlsplit
 
 import attrs
 import h11
 import trio
 import trustme
+
+from tests.kube.faults import Answer, Cut, Delay, Edit, Editor, Fault, Kind, Pass, Refuse, Seen, Stall, kind_of, status_object
 
 PIECE_BYTES: Final = 64 * 1024
 BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError, h11.ProtocolError, OSError)
@@ -25,83 +24,6 @@ BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError, h11.Protoco
 HOP_BY_HOP: Final = frozenset({b"connection", b"transfer-encoding", b"keep-alive"})
 
 _Stream = trio.SSLStream[trio.SocketStream]
-Editor = Callable[[bytes], tuple[bytes, ...]]
-"""Returns the lines that take the place of a line of a watch; each has its newline."""
-
-
-@enum.unique
-class Kind(enum.Enum):
-    """What is asked for."""
-
-    LIST = "list"
-    WATCH = "watch"
-    OTHER = "other"
-
-
-@attrs.frozen
-class Seen:
-    """A request, and the Trio clock's time when it came."""
-
-    kind: Kind
-    at: float
-
-
-@attrs.frozen
-class Pass:
-    """No fault."""
-
-
-@attrs.frozen
-class Refuse:
-    """Nobody listens on the port, and the connections there are break off."""
-
-
-@attrs.frozen
-class Stall:
-    """Connections stay and new ones are accepted, and not a byte comes or goes."""
-
-
-@attrs.frozen
-class Delay:
-    """Each piece of an answer comes ``seconds`` late."""
-
-    seconds: float
-
-
-@attrs.frozen
-class Cut:
-    """Each answer breaks off ``after`` so many bytes of its body, counted from the moment at which the fault begins."""
-
-    after: int
-
-
-@attrs.frozen
-class Answer:
-    """Requests of these kinds are answered with ``status`` here; watches that are open go on. ``resource`` "" means each."""
-
-    status: int
-    kinds: frozenset[Kind] = frozenset({Kind.LIST, Kind.WATCH})
-    retry_after: str = ""
-    resource: str = ""
-
-    def is_meant_for(self, target: str) -> bool:
-        """Return whether a request for ``target`` is answered so."""
-        return _kind_of(target) in self.kinds and urlsplit(target).path.endswith(f"/{self.resource}" if self.resource else "")
-
-
-@attrs.frozen(eq=False)
-class Edit:
-    """The lines of each watch pass an editor of its own."""
-
-    editor: Callable[[], Editor]
-
-
-Fault = Pass | Refuse | Stall | Delay | Cut | Answer | Edit
-
-
-def status_object(code: int) -> dict[str, Any]:
-    """Return a Status as API servers send it."""
-    return {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "a fault of the test", "reason": "Test", "code": code}
 
 
 @attrs.define(eq=False)
@@ -202,7 +124,7 @@ class FaultProxy:
             while not isinstance(await _next_event(connection, stream), h11.EndOfMessage):
                 pass
             target = request.target.decode()
-            kind = _kind_of(target)
+            kind = kind_of(target)
             self.requests.append(Seen(kind, trio.current_time()))
             await self._flowing()
             fault = self._fault
@@ -331,13 +253,6 @@ def _listening_on(port: int) -> trio.socket.SocketType:
     listening = trio.socket.from_stdlib_socket(_bound(port))
     listening.listen(64)
     return listening
-
-
-def _kind_of(target: str) -> Kind:
-    parts = urlsplit(target)
-    if "watch" in parse_qs(parts.query):
-        return Kind.WATCH
-    return Kind.LIST if parts.path.endswith(("/namespaces", "/configmaps")) else Kind.OTHER
 
 
 def _end_to_end(headers: Any) -> list[tuple[bytes, bytes]]:

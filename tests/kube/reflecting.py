@@ -1,4 +1,4 @@
-"""A reflector on a fake server, with what tests look at."""
+"""A reflector on a fake server, with what tests look at, and the failures that befall it."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -9,11 +9,19 @@ import attrs
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from exchanger.kube.list_watch import Item, Key
+from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key
 from exchanger.kube.reflector import Reflector, ReflectorSettings, ReflectorStatistics
-from tests.kube.fake_list_watch import FakeApiServer, FakeListWatch, FakeResource, RecordingObserver, RecordingSink, Request, Verb
+from tests.kube.fake_api_server import FakeApiServer, Request, Verb
+from tests.kube.fake_list_watch import FakeListWatch, FakeResource
+from tests.kube.recording import RecordingObserver, RecordingSink
 
 HOUR: Final = 3600.0
+
+GONE = ApiFailure(FailureKind.GONE, 410, "too old resource version")
+BUSY = ApiFailure(FailureKind.TOO_MANY_REQUESTS, 429, "too many requests", retry_after=20.0)
+REFUSED = ApiFailure(FailureKind.UNREACHABLE, message="connection refused")
+BROKEN = ApiFailure(FailureKind.SERVER_ERROR, 500, "etcdserver: no leader")
+MALFORMED = ApiFailure(FailureKind.MALFORMED, message="no JSON")
 
 
 @attrs.define(eq=False)

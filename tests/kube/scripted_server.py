@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
 import attrs
 import orjson
@@ -12,7 +13,10 @@ from urllib3 import PoolManager
 
 from exchanger.kube.connection import ApiConnection, ConnectionBounds
 from exchanger.kube.credentials import Access, ClusterError, Credentials
+from exchanger.kube.objects import decode_config_map
+from exchanger.kube.resource import Resource
 from exchanger.kube.sockets import make_wakeable
+from exchanger.policy.objects import ConfigMap
 from exchanger.values.secret import Secret
 
 FAST: Final = ConnectionBounds(connect=5, read=20, call=30, quiet=20, probe=20, watch_read=60, watch_margin=20)
@@ -142,3 +146,11 @@ def event(kind: str, name: str = "policy", version: str = "7", **metadata: objec
     """Return the line of a watch event of a ConfigMap."""
     found = {"metadata": {"namespace": "team", "name": name, "resourceVersion": version, **metadata}, "data": {"config.yaml": "x: 1"}}
     return orjson.dumps({"type": kind, "object": found}) + b"\n"
+
+
+def query(request: Received) -> dict[str, str]:
+    return {name: texts[0] for name, texts in parse_qs(urlsplit(request.target).query).items()}
+
+
+def config_maps(connection: ApiConnection) -> Resource[ConfigMap]:
+    return Resource(connection, "/api/v1/configmaps", decode_config_map, "enabled=true")

@@ -1,4 +1,4 @@
-"""Lists that no API server should give. What servers do give is in test_reflector."""
+"""Lists that no API server should give. What servers do give is in test_reflector_pages."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager

@@ -8,7 +8,7 @@ from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.source import GATHER_S, KubernetesStatistics
 from exchanger.policy.snapshot import PolicySnapshot
 from tests.kube.cluster import REFUSED, Cluster, Record, deny, following, source
-from tests.kube.fake_list_watch import Verb
+from tests.kube.fake_api_server import Verb
 
 FORBIDDEN = 'configmaps is forbidden: User "u" cannot {} resource "configmaps" in API group "" at the cluster scope'
 

@@ -18,7 +18,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Put
 from exchanger.kube.listing import ListBounds
 from exchanger.kube.reflector import Reflector, ReflectorSettings
-from tests.kube.fake_list_watch import FakeApiServer, FakeResource, Initial, RecordingObserver, RecordingSink, Request, Verb
+from tests.kube.fake_api_server import FakeApiServer, Initial, Request, Verb
+from tests.kube.fake_list_watch import FakeResource
+from tests.kube.recording import RecordingObserver, RecordingSink
 
 HOUR: Final = 3600.0
 QUIET: Final = 2 * 60.0 + 720.0 + 60.0
@@ -28,7 +30,7 @@ MOST_IN_AN_HOUR: Final = 520
 
 The two back-offs take turns at worst: one begins anew while the other one is waited for, nine failures in each two minutes, so 255 an hour.
 What needs no wait takes half a minute at least, or comes after a failure that was waited for. Faults of one kind get by with half of it
-(test_reflector).
+(test_reflector_outages).
 """
 
 NAMES: Final = ("a", "b", "c", "d", "e")

@@ -9,7 +9,7 @@ from exchanger.policy.selector import parse_selector
 from exchanger.status.survey import ATTEMPTS, AnyIssuer, Survey, Unanswered, survey
 from exchanger.values.entry import Source
 from tests.kube.cluster import Cluster, deny
-from tests.kube.fake_list_watch import Verb
+from tests.kube.fake_api_server import Verb
 
 SETTINGS = KubernetesSettings(parse_selector("policy=enabled"), parse_selector("enabled"))
 NAMED = KubernetesSettings(parse_selector("policy=enabled"), parse_selector("enabled"), ("a", "b"))

@@ -1,0 +1,49 @@
+"""A client of a real API server, and short ways to ask it."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import trio
+
+from exchanger.kube.client import Origin
+from exchanger.kube.connection import ApiConnection
+from exchanger.kube.list_watch import Bookmark, Item, ListWatch, Page, Put, WatchEvent
+from exchanger.kube.resource import PolicyListWatches
+from exchanger.policy.objects import ConfigMap
+from tests.kube.control_plane import ControlPlane
+
+ENABLED: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
+EVENT_S: Final = 60.0
+"""Seconds for an event to come; it takes some milliseconds."""
+
+
+def origin(control_plane: ControlPlane, token: str) -> Origin:
+    return Origin(kubeconfig=str(control_plane.kubeconfig("kubeconfig", token=token)), environment={}, token_file="/nonexistent")
+
+
+def config_maps(connection: ApiConnection, namespace: str) -> ListWatch[ConfigMap]:
+    return PolicyListWatches(connection).config_maps(ENABLED, namespace)
+
+
+async def do(change: Callable[[], object]) -> None:
+    """Make a change without holding up the tasks that wait for it."""
+    await trio.to_thread.run_sync(change)
+
+
+async def following(events: AsyncIterator[WatchEvent[ConfigMap]]) -> WatchEvent[ConfigMap]:
+    """Return the next event that is no bookmark."""
+    with trio.fail_after(EVENT_S):
+        while isinstance(event := await anext(events), Bookmark):
+            pass
+    return event
+
+
+async def page_of(resource: ListWatch[ConfigMap], limit: int = 500, token: str = "", version: str = "") -> Page[ConfigMap]:
+    found = await resource.list_page(limit=limit, continue_token=token, resource_version=version)
+    assert isinstance(found, Page), found
+    return found
+
+
+def item_of(event: WatchEvent[ConfigMap]) -> Item[ConfigMap]:
+    assert isinstance(event, Put), event
+    return event.item

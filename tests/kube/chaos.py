@@ -1,0 +1,206 @@
+"""The source behind a proxy with faults, before a real API server to which worse things happen.
+
+In each test a checker asks the policy in force all the time: one denial is never withdrawn, so nothing may ever pass there. The policy is
+changed while the fault lasts, and soon after it the documents in force must be those that the server lists.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import attrs
+import trio
+
+from exchanger.kube.backoff import FACTOR, BackOffSettings
+from exchanger.kube.client import Origin, connect
+from exchanger.kube.connection import ApiConnection, ConnectionBounds
+from exchanger.kube.reflector_settings import COMPARE_S, ReflectorSettings
+from exchanger.kube.resource import PolicyListWatches
+from exchanger.kube.settings import KubernetesSettings
+from exchanger.kube.source import KubernetesSource
+from exchanger.policy.document import PolicyDocument, parse_document
+from exchanger.policy.objects import DOCUMENT_KEY
+from exchanger.policy.selector import parse_selector
+from exchanger.values.entry import DenyEntry, Source
+from tests.kube.admin import NAMESPACE_LABELS, POLICY_LABELS, Admin
+from tests.kube.cluster import Record, deny
+from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
+from tests.kube.fault_proxy import FaultProxy
+from tests.kube.faults import Fault, Kind, Pass
+from tests.kube.leftovers import nothing_left, open_sockets
+
+FIRST_WAIT_S: Final = 0.05
+LONGEST_WAIT_S: Final = 0.5
+"""Seconds of the back-off; a sixteenth and a sixtieth of the real ones, so that tests are short."""
+BOUNDS: Final = ConnectionBounds(connect=2.0, read=2.0, call=4.0, quiet=0.5, probe=1.0)
+LOOK_S: Final = 0.002
+"""Seconds between two looks at the policy in force."""
+SEEN_S: Final = 45.0
+"""Seconds in which something must be noticed; it takes one, a token that was withdrawn ten: for so long an API server remembers it."""
+SETTLED_S: Final = 15.0
+"""Seconds after a fault in which all that was missed must be in force; it takes one on an idle machine."""
+REQUESTS_AT_ONCE: Final = 8
+"""Requests of one reflector that may come without much of a wait: the first back-offs, and what follows a success."""
+REQUESTS_A_FAILURE: Final = 4
+"""Requests for each wait: a look and a watch, and both once more where the server refuses the token."""
+NAMESPACES: Final = ("chaos", "joining", "leaving")
+TRIES: Final = 6
+WAITS_S: Final = sum(min(FIRST_WAIT_S * FACTOR**number, LONGEST_WAIT_S) for number in range(TRIES - 2))
+"""Seconds that so many failures take at least: there are one less waits, and none after the first place that is lost in the history."""
+
+
+def label_selector(labels: dict[str, str]) -> str:
+    return ",".join(f"{name}={text}" for name, text in labels.items())
+
+
+def settings(compare: float) -> KubernetesSettings:
+    reflector = ReflectorSettings(
+        back_off=BackOffSettings(first=FIRST_WAIT_S, cap=LONGEST_WAIT_S), settled=LONGEST_WAIT_S, accepted=0.3, compare=compare
+    )
+    return KubernetesSettings(
+        parse_selector(label_selector(NAMESPACE_LABELS)), parse_selector(label_selector(POLICY_LABELS)), reflector=reflector
+    )
+
+
+def set_up(admin: Admin) -> None:
+    admin.put_namespace("chaos")
+    admin.put_namespace("leaving")
+    admin.put_namespace("joining", {})
+    admin.put_config_map("chaos", "always", deny("/always"))
+    admin.put_config_map("chaos", "changed", deny("/before"))
+    admin.put_config_map("chaos", "withdrawn", deny("/withdrawn"))
+    admin.put_config_map("joining", "p", deny("/joining"))
+    admin.put_config_map("leaving", "p", deny("/leaving"))
+
+
+def change(admin: Admin) -> None:
+    """Make one of each kind of change."""
+    admin.put_config_map("chaos", "fleeting", deny("/fleeting"))
+    admin.put_config_map("chaos", "changed", deny("/after"))
+    admin.put_config_map("chaos", "new", deny("/new"))
+    admin.delete_config_map("chaos", "withdrawn")
+    admin.put_namespace("joining")
+    admin.put_namespace("leaving", {})
+    admin.delete_config_map("chaos", "fleeting")
+
+
+BEFORE: Final = ("/always", "/before", "/leaving", "/withdrawn")
+AFTER: Final = ("/after", "/always", "/joining", "/new")
+
+
+def listed(admin: Admin) -> dict[Source, PolicyDocument]:
+    """Return the documents that should be in force, by a fresh list of everything."""
+    namespaces, config_maps = (admin.request("GET", f"/api/v1/{name}")["items"] for name in ("namespaces", "configmaps"))
+    by_namespace, by_config_map = (parse_selector(label_selector(labels)) for labels in (NAMESPACE_LABELS, POLICY_LABELS))
+    selected = {item["metadata"]["name"] for item in namespaces if by_namespace.matches(item["metadata"].get("labels", {}))}
+    found: dict[Source, PolicyDocument] = {}
+    for item in config_maps:
+        metadata = item["metadata"]
+        if metadata["namespace"] in selected and by_config_map.matches(metadata.get("labels", {})):
+            source = Source(metadata["namespace"], metadata["name"])
+            found[source] = parse_document(source, item["data"][DOCUMENT_KEY], frozenset())
+    return found
+
+
+@attrs.define(eq=False)
+class Chaos:
+    """All parts of a test, and its checker."""
+
+    control_plane: ControlPlane
+    proxy: FaultProxy
+    connection: ApiConnection
+    record: Record
+    looks: int = 0
+    lapses: list[float] = attrs.field(factory=list)
+    """When something passed that is denied for ever."""
+
+    async def check(self) -> None:
+        """Look at the policy in force all the time."""
+        while True:
+            self.looks += 1
+            if not self.record.denies("/always") or not self.record.is_open():
+                self.lapses.append(trio.current_time())
+            await trio.sleep(LOOK_S)
+
+    async def do(self, change: Callable[[Admin], object]) -> None:
+        """Have the cluster's owner do something, past the proxy."""
+        await trio.to_thread.run_sync(change, self.control_plane.admin)
+
+    async def until_failed(self, times: int, what: str = "") -> None:
+        """Wait until each resource's requests failed so often since the test began, with a failure of the kind ``what``."""
+
+        def failed(name: str) -> bool:
+            return sum(said.startswith(f"failed {name}: {what}") for said in self.record.said) >= times
+
+        await self.record.until(lambda: failed("configmaps") and failed("namespaces"), SEEN_S)
+
+    async def heal_a_failed_start(self) -> None:
+        """Wait until a resource could not be had; then end the fault. Nothing may be in force before that."""
+        await self.record.until(lambda: sum(said.startswith("failed") for said in self.record.said) >= TRIES, SEEN_S)
+        assert self.record.snapshots == []
+        self.proxy.become(Pass())
+
+    async def until_fresh(self) -> None:
+        """Wait until the documents in force are those of a fresh list."""
+        missing: set[Source] = set()
+        with trio.move_on_after(SETTLED_S) as scope:
+            while True:
+                fresh = await trio.to_thread.run_sync(listed, self.control_plane.admin)
+                present = dict(self.record.snapshots[-1].documents.items())
+                missing = {source for source in fresh.keys() | present.keys() if fresh.get(source) != present.get(source)}
+                if not missing:
+                    break
+                await trio.sleep(0.05)
+        assert not scope.cancelled_caught, (missing, self.record.said)
+        assert self.in_force() == AFTER
+
+    def in_force(self) -> tuple[str, ...]:
+        """Return which of all paths of the tests are denied now; on others nothing is said."""
+        paths = sorted({*BEFORE, *AFTER, "/fleeting", "/ghost"})
+        assert all(self.record.denies(path) or self.record.passes(path) for path in paths)
+        return tuple(path for path in paths if self.record.denies(path))
+
+
+def prepared(control_plane: ControlPlane) -> Generator[ControlPlane]:
+    """Give the control plane with what tests begin with; afterwards it is gone. This is what their fixture ``cluster`` does."""
+    set_up(control_plane.admin)
+    yield control_plane
+    for name in NAMESPACES:
+        control_plane.admin.delete_namespace(name)
+
+
+@asynccontextmanager
+async def chaos(
+    control_plane: ControlPlane, *, user: str = f"token: {ADMIN_TOKEN}", compare: float = COMPARE_S, at_first: Fault | None = None
+) -> AsyncGenerator[Chaos]:
+    """Follow the cluster through a proxy, with the checker beside it; what must hold in every test is asserted at the end.
+
+    The fault ``at_first`` is there before the source is, and ends when it has tried some times.
+    """
+    sockets = open_sockets()
+    proxy, record = FaultProxy(control_plane.port, control_plane.ca_file), Record()
+    kubeconfig = proxy.kubeconfig(control_plane.folder / "through-the-proxy", user)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(proxy.run)
+        async with connect(Origin(kubeconfig=str(kubeconfig), environment={}, token_file="/nonexistent"), BOUNDS) as connection:
+            source = KubernetesSource(settings(compare), frozenset(), record, record, PolicyListWatches(connection), record.on_stale)
+            started = trio.current_time()
+            found = Chaos(control_plane, proxy, connection, record)
+            async with trio.open_nursery() as followers:
+                if at_first is not None:
+                    proxy.become(at_first)
+                    followers.start_soon(found.heal_a_failed_start)
+                with trio.fail_after(SEEN_S):
+                    await followers.start(source.run)
+                assert found.in_force() == BEFORE
+                followers.start_soon(found.check)
+                yield found
+                followers.cancel_scope.cancel()
+            waits = (trio.current_time() - started) / LONGEST_WAIT_S
+            assert proxy.count(Kind.LIST, Kind.WATCH) <= 2 * REQUESTS_A_FAILURE * (REQUESTS_AT_ONCE + waits)
+            assert proxy.count(Kind.OTHER) <= 2 * REQUESTS_A_FAILURE * (1 + waits)
+        nursery.cancel_scope.cancel()
+    assert found.looks > 10
+    assert found.lapses == []
+    assert all(isinstance(snapshot.match("h", "/always", "GET"), DenyEntry) for snapshot in record.snapshots)
+    await nothing_left(sockets)

@@ -1,0 +1,119 @@
+"""A policy that changes, what tells its authors, and the fake server that it writes to."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Final
+
+import attrs
+import trio
+import trio.testing
+
+from exchanger.kube.event_writer import EventWriter
+from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.kube.policy_events import PolicyEvents, PolicyEventsSettings
+from exchanger.policy.selection import Text, advance
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import Source
+
+NO_VERSION: Final = "version: v2"
+REFUSED: Final = ApiFailure(FailureKind.UNREACHABLE, message="the connection was refused")
+EXISTS: Final = ApiFailure(FailureKind.UNSUPPORTED, 409, "exists")
+
+
+@attrs.define(eq=False)
+class FakeEvents:
+    """Implements ``Connection``: keeps Events; ``failing`` is asked first."""
+
+    failing: Callable[[str, str], ApiFailure | None] = lambda _method, _path: None
+    hanging: bool = False
+    answers_lost: int = 0
+    events: dict[str, dict[str, object]] = attrs.field(factory=dict)
+    requests: list[tuple[float, str, str]] = attrs.field(factory=list)
+
+    async def send(
+        self, method: str, path: str, body: dict[str, object] | None = None, *, content_type: str = "application/json"
+    ) -> dict[str, object] | ApiFailure:
+        assert body is not None
+        self.requests.append((trio.current_time(), method, path))
+        if self.hanging:
+            await trio.sleep_forever()
+        await trio.lowlevel.checkpoint()
+        failure = self.failing(method, path)
+        if failure is not None:
+            return failure
+        if method == "POST":
+            metadata = body["metadata"]
+            assert isinstance(metadata, dict)
+            path = f"{path}/{metadata['name']}"
+            if path in self.events:
+                return EXISTS
+            self.events[path] = dict(body)
+            if self.answers_lost:
+                self.answers_lost -= 1
+                return REFUSED
+            return body
+        assert (method, content_type) == ("PATCH", "application/merge-patch+json")
+        if path not in self.events:
+            return ApiFailure(FailureKind.NOT_FOUND, 404)
+        self.events[path].update({name: value for name, value in body.items() if name != "metadata"})
+        return {**self.events[path], "metadata": {"resourceVersion": "7"}}
+
+    def said(self) -> list[tuple[object, object, object]]:
+        """Return which ConfigMap was told what, and how often."""
+        return [
+            (involved["name"], event["reason"], event["count"])
+            for event in self.events.values()
+            if isinstance(involved := event["involvedObject"], dict)
+        ]
+
+
+@attrs.define(eq=False)
+class Stage:
+    """A policy that changes, what follows it, and where it writes."""
+
+    server: FakeEvents
+    events: PolicyEvents
+    missing: list[str]
+    issuers: frozenset[str] = frozenset()
+    _texts: dict[Source, Text] = attrs.field(factory=dict)
+    _snapshot: PolicySnapshot = PolicySnapshot.EMPTY
+
+    def put(self, **documents: str | None) -> None:
+        """Change documents of ``team``; ``None`` removes one."""
+        self.put_in("team", **documents)
+
+    def put_in(self, namespace: str, **documents: str | None) -> None:
+        after = dict(self._texts)
+        for name, text in documents.items():
+            after.pop(Source(namespace, name), None)
+            if text is not None:
+                after[Source(namespace, name)] = Text(text)
+        change = advance(self._snapshot, self._texts, after, self.issuers)
+        self._texts, self._snapshot = after, change.snapshot
+        self.events.published(change)
+
+    def read_all_again(self) -> None:
+        """Publish every document, as when issuers are others."""
+        self.events.published(advance(self._snapshot, self._texts, self._texts, self.issuers, afresh=True))
+
+    async def settle(self) -> None:
+        """Wait until there is nothing to do before time passes."""
+        await trio.testing.wait_all_tasks_blocked()
+
+
+@asynccontextmanager
+async def stage(server: FakeEvents | None = None, settings: PolicyEventsSettings | None = None) -> AsyncGenerator[Stage]:
+    server = server or FakeEvents()
+    missing: list[str] = []
+
+    class Observer:
+        def event_right_missing(self, text: str, /) -> None:
+            missing.append(text)
+
+    writer = EventWriter(server, Random(1), clock=trio.current_time)
+    events = PolicyEvents(writer, Observer(), settings or PolicyEventsSettings())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(events.run)
+        yield Stage(server, events, missing)
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,126 @@
+"""Chaos in the cluster itself: rights and tokens that are withdrawn, and a store that forgets, is emptied, or goes back."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Final
+
+import pytest
+import trio
+
+from exchanger.kube.reflector_settings import COMPARE_S
+from tests.kube.admin import READ_POLICY, Admin
+from tests.kube.chaos import BEFORE, SEEN_S, change, chaos, prepared, set_up
+from tests.kube.cluster import deny
+from tests.kube.control_plane import ControlPlane
+from tests.kube.faults import Pass, Refuse
+
+pytestmark = pytest.mark.kubernetes
+
+MANY: Final = 100
+"""Writes: more than a restart and all changes of a test make together."""
+
+
+@pytest.fixture
+def cluster(control_plane: ControlPlane) -> Generator[ControlPlane]:
+    yield from prepared(control_plane)
+
+
+async def test_rights_are_withdrawn_and_given_back(cluster: ControlPlane) -> None:
+    admin = cluster.admin
+    token = admin.put_service_account("chaos", READ_POLICY, "chaos")
+    subject = {"kind": "ServiceAccount", "name": "chaos", "namespace": "chaos"}
+    async with chaos(cluster, user=f"token: {token}") as test:
+        await test.do(lambda admin: admin.withdraw("chaos"))
+        # The server learns of rights by watches of its own, and a watch that is open needs none.
+        with trio.fail_after(SEEN_S):
+            while not any("forbidden" in said for said in test.record.said):
+                test.proxy.disconnect()
+                await trio.sleep(0.2)
+        test.proxy.disconnect()
+        await test.until_failed(2, "forbidden")
+        await test.do(change)
+        assert test.in_force() == BEFORE
+        assert "needs list on configmaps in every namespace" in test.record.rights
+        await test.do(lambda admin: admin.grant("chaos", subject, READ_POLICY))
+        await test.until_fresh()
+    admin.withdraw("chaos")
+
+
+async def test_a_token_is_withdrawn_and_replaced(cluster: ControlPlane, tmp_path: Path) -> None:
+    admin, file = cluster.admin, tmp_path / "token"
+    file.write_text(admin.put_service_account("chaos", READ_POLICY, "chaos"))
+    async with chaos(cluster, user=f"tokenFile: {file}") as test:
+        tokens: list[str] = []
+        await test.do(lambda admin: tokens.append(admin.replace_service_account("chaos", "chaos")))
+        with trio.fail_after(SEEN_S):
+            while not any("unauthorized" in said for said in test.record.said):
+                test.proxy.disconnect()
+                await trio.sleep(0.5)
+        test.proxy.disconnect()
+        await test.until_failed(2, "unauthorized")
+        await test.do(change)
+        assert test.in_force() == BEFORE
+        file.write_text(tokens[0])
+        await test.until_fresh()
+        assert test.connection.statistics().renewals > 0
+        assert not any(token in said for said in test.record.said for token in tokens)
+    admin.withdraw("chaos")
+
+
+def write(admin: Admin, times: int) -> None:
+    """Have the version grow by ``times``; what is written last is a policy that no restored store knows."""
+    for number in range(times - 1):
+        admin.merge("/api/v1/namespaces/chaos/configmaps/always", {"metadata": {"annotations": {"number": str(number)}}})
+    admin.put_config_map("chaos", "ghost", deny("/ghost"))
+
+
+async def test_history_is_compacted(cluster: ControlPlane) -> None:
+    def compact() -> None:
+        change(cluster.admin)
+        cluster.compact()
+        cluster.restart_apiserver()  # its cache knows no more than the store does now
+
+    async with chaos(cluster) as test:
+        test.proxy.become(Refuse())
+        await trio.to_thread.run_sync(compact)
+        assert test.in_force() == BEFORE
+        test.proxy.become(Pass())
+        await test.until_fresh()
+        assert any(said.endswith("gone") for said in test.record.said)
+
+
+async def test_the_store_is_emptied_and_filled_again(cluster: ControlPlane) -> None:
+    def refill() -> None:
+        cluster.wipe()
+        set_up(cluster.admin)
+        change(cluster.admin)
+
+    async with chaos(cluster) as test:
+        await test.do(lambda admin: write(admin, MANY))
+        await test.record.until(lambda: test.record.denies("/ghost"), SEEN_S)
+        test.proxy.become(Refuse())  # the denial is away for a moment, which nobody is to see
+        await trio.to_thread.run_sync(refill)
+        assert test.record.denies("/ghost")
+        test.proxy.become(Pass())
+        await test.until_fresh()
+        assert any(said.startswith("went back") for said in test.record.said)
+
+
+@pytest.mark.parametrize(("seen", "compare"), [(MANY, COMPARE_S), (1, 2.0)], ids=["lower version", "higher version"])
+async def test_the_store_is_restored(cluster: ControlPlane, seen: int, compare: float) -> None:
+    """A lower version is noticed at once, and one that has become higher again by the comparison."""
+
+    def restore() -> None:
+        cluster.restore(snapshot)
+        change(cluster.admin)
+
+    async with chaos(cluster, compare=compare) as test:
+        snapshot = await trio.to_thread.run_sync(cluster.snapshot, f"snapshot-{seen}")
+        await test.do(lambda admin: write(admin, seen))
+        await test.record.until(lambda: test.record.denies("/ghost"), SEEN_S)
+        test.proxy.become(Refuse())
+        await trio.to_thread.run_sync(restore)
+        assert test.record.denies("/ghost")
+        test.proxy.become(Pass())
+        await test.until_fresh()
+        assert any(said.startswith("went back") for said in test.record.said) is (seen == MANY)

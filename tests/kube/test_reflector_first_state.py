@@ -1,0 +1,194 @@
+"""How the reflector comes to its first state: by initial events, or by a list where the server has none.
+
+Names in docstrings are those of client-go's cases (tools/cache/reflector_test.go and others).
+"""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Key
+from exchanger.kube.listing import ListBounds
+from exchanger.kube.reflector import ReflectorSettings
+from tests.kube.fake_api_server import Initial, Verb
+from tests.kube.reflecting import BROKEN, GONE, MALFORMED, Scene
+
+
+async def test_the_first_state_is_one_replacement(scene: Scene, autojump_clock: MockClock) -> None:
+    """TestReflectorListAndWatch; TestWatchList: "prove that the reflector is synced after receiving a bookmark event"."""
+    scene.maps.put("a", "1", namespace="n")
+    scene.maps.put("b", "2", namespace="m")
+    async with scene.running():
+        assert scene.sink.calls == [("replaced", "a,b")]
+        assert scene.in_sync()
+        assert scene.observer.lists == [(2, "102")]
+        assert scene.observer.connections == [True]
+        scene.maps.put("c", "3", namespace="n")
+        scene.maps.put("a", "4", namespace="n")
+        scene.maps.delete("b", namespace="m")
+        await trio.sleep(0.1)
+        assert scene.sink.calls[1:] == [("put", "c"), ("put", "a"), ("deleted", "b")]
+        assert scene.in_sync()
+        assert scene.statistics.resource_version == "105"
+        assert scene.observer.failures == []
+
+
+async def test_an_empty_resource_is_a_complete_state(scene: Scene, autojump_clock: MockClock) -> None:
+    async with scene.running():
+        assert scene.sink.calls == [("replaced", "")]
+
+
+async def test_initial_events_need_one_request(autojump_clock: MockClock) -> None:
+    """TestReflectorListAndWatch: "UseWatchList enabled"."""
+    scene = Scene()
+    scene.maps.put("a", "1")
+    async with scene.running():
+        await trio.sleep(200.0)
+        assert [(request.verb, request.resource_version, request.initial_events) for request in scene.requests()] == [
+            (Verb.WATCH, "", True)
+        ]
+
+
+async def test_a_server_without_initial_events_is_listed_at_once(autojump_clock: MockClock) -> None:
+    """TestWatchList: "the reflector can fall back to old LIST/WATCH semantics when a server doesn't support streaming"."""
+    scene = Scene()
+    scene.server.initial = Initial.REFUSED
+    async with scene.running():
+        await trio.sleep(200.0)
+        assert [(request.time, request.verb, request.resource_version) for request in scene.requests()] == [
+            (0.0, Verb.WATCH, ""),
+            (0.0, Verb.LIST, ""),
+            (0.0, Verb.WATCH, "100"),
+        ]
+
+
+async def test_a_server_that_never_ends_the_initial_events_is_listed_after_ten_seconds(autojump_clock: MockClock) -> None:
+    """TestInitialEventsEndBookmarkTicker, where client-go only warns."""
+    scene = Scene()
+    scene.server.initial = Initial.IGNORED
+    scene.maps.put("a", "1")
+    async with scene.starting() as started:
+        await trio.sleep(9.9)
+        assert scene.sink.calls == []
+        await started.wait()
+        assert trio.current_time() == pytest.approx(10.0)
+        assert scene.sink.calls == [("replaced", "a")]
+
+
+@pytest.mark.parametrize("initial", [Initial.REFUSED, Initial.IGNORED])
+async def test_the_fall_back_is_remembered(autojump_clock: MockClock, initial: Initial) -> None:
+    scene = Scene()
+    scene.server.initial = initial
+    async with scene.running():
+        scene.server.cut(GONE)
+        await trio.sleep(1.0)
+        assert [request.initial_events for request in scene.requests(Verb.WATCH)] == [True, False, False]
+        assert len(scene.sink.replacements) == 2
+
+
+async def test_a_plain_bookmark_does_not_end_the_initial_events(autojump_clock: MockClock) -> None:
+    """TestWatchList: "prove that the reflector is checking the value of the initialEventsEnd annotation"."""
+    scene = Scene()
+    scene.server.initial = Initial.IGNORED
+    async with scene.starting():
+        await trio.sleep(1.0)
+        scene.maps.inject(Bookmark("100"))
+        await trio.sleep(1.0)
+        assert scene.sink.calls == []
+
+
+async def test_changes_between_the_initial_events_count(autojump_clock: MockClock) -> None:
+    """TestWatchList: "check if Updates and Deletes events are propagated during streaming (until the bookmark is received)"."""
+    scene = Scene()
+    scene.server.initial = Initial.IGNORED
+    scene.maps.put("a", "1")
+    scene.maps.put("b", "2")
+    async with scene.starting() as started:
+        await trio.sleep(1.0)
+        scene.maps.put("a", "3")
+        scene.maps.put("c", "4")
+        scene.maps.delete("c")
+        scene.maps.inject(Deleted(Key("", "never there"), "106"))
+        scene.maps.inject(Bookmark("105", initial_events_end=True))
+        await started.wait()
+        assert trio.current_time() == pytest.approx(1.0)
+        assert scene.sink.calls == [("replaced", "a,b")]
+        assert scene.sink.values() == {"a": "3", "b": "2"}
+        assert scene.statistics.resource_version == "105"
+
+
+async def test_a_watch_that_stops_before_its_first_state_gives_none(autojump_clock: MockClock) -> None:
+    """TestWatchList: "check if stopping a watcher before sync results in creating a new watch-list request"; here a list."""
+    scene = Scene()
+    scene.server.initial = Initial.IGNORED
+    scene.maps.put("a", "1")
+    async with scene.starting() as started:
+        await trio.sleep(1.0)
+        scene.server.cut()
+        await trio.sleep(0.1)
+        assert scene.sink.calls == []
+        await started.wait()
+        assert [request.verb for request in scene.requests()][:2] == [Verb.WATCH, Verb.LIST]
+        assert scene.sink.calls == [("replaced", "a")]
+        assert scene.observer.failures[0][0].message == "the server ended the watch before the first state was complete"
+
+
+@pytest.mark.parametrize("failure", [BROKEN, MALFORMED, ApiFailure(FailureKind.FORBIDDEN, 403, "cannot watch")], ids=lambda f: f.kind.value)
+async def test_any_other_failure_gives_a_list_its_chance(autojump_clock: MockClock, failure: ApiFailure) -> None:
+    """TestWatchList: "returning any other error than apierrors.NewInvalid forces fallback"."""
+    scene = Scene()
+    scene.maps.put("a", "1")
+    scene.server.fail(failure, verb=Verb.WATCH)
+    async with scene.running():
+        await trio.sleep(1.0)
+        assert [request.verb for request in scene.requests()] == [Verb.WATCH, Verb.LIST, Verb.WATCH]
+        scene.server.cut(GONE)
+        await trio.sleep(60.0)
+        assert scene.requests()[-1].initial_events  # it is not remembered
+
+
+async def test_the_two_ways_of_listing_take_turns_while_both_fail(autojump_clock: MockClock) -> None:
+    scene = Scene()
+    scene.server.fail(BROKEN, times=5)
+    async with scene.running():
+        assert [request.verb for request in scene.requests()][:6] == [Verb.WATCH, Verb.LIST] * 3
+
+
+async def test_initial_events_that_never_stop_are_bounded(autojump_clock: MockClock) -> None:
+    scene = Scene(ReflectorSettings(list_bounds=ListBounds(timeout=100.0)))
+    scene.server.initial = Initial.IGNORED
+    async with scene.starting() as started, trio.open_nursery() as nursery:
+
+        async def write() -> None:
+            while True:
+                await trio.sleep(5.0)
+                scene.maps.put("a", "1")
+
+        nursery.start_soon(write)
+        await started.wait()
+        assert trio.current_time() == pytest.approx(100.0)
+        nursery.cancel_scope.cancel()
+
+
+async def test_initial_objects_are_bounded(autojump_clock: MockClock, paging: Scene) -> None:
+    paging.server.initial = Initial.OFFERED
+    for number in range(16):
+        paging.maps.put(str(number), "x")
+    async with paging.starting():
+        await trio.sleep(10.0)
+        assert paging.sink.calls == []
+        assert {failure.message for failure, _ in paging.observer.failures} == {
+            "the watch began with more than 15 objects",
+            "the list has more than 15 objects",
+        }
+
+
+async def test_initial_events_without_a_version_are_no_state(autojump_clock: MockClock) -> None:
+    scene = Scene()
+    scene.server.initial = Initial.IGNORED
+    async with scene.starting() as started:
+        await trio.sleep(1.0)
+        scene.maps.inject(Bookmark("", initial_events_end=True))
+        await started.wait()
+        assert scene.observer.failures[0][0] == ApiFailure(FailureKind.MALFORMED, message="the initial objects have no version")
+        assert scene.statistics.resource_version == "100"

@@ -1,0 +1,155 @@
+"""What the reflector does while the server is away or silent, and how seldom it asks.
+
+Names in docstrings are those of client-go's cases (tools/cache/reflector_test.go and others).
+"""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.kube.reflector import ReflectorSettings
+from tests.kube.fake_api_server import Verb
+from tests.kube.reflecting import HOUR, REFUSED, Scene
+
+
+async def test_an_outage_keeps_the_last_state_and_the_rate_of_the_back_off(scene: Scene, autojump_clock: MockClock) -> None:
+    """TestReflectorListAndWatchInitConnBackoff."""
+    scene.maps.put("a", "1")
+    async with scene.running():
+        contact = scene.statistics.last_contact
+        scene.server.stop()
+        began = trio.current_time()
+        await trio.sleep(HOUR)
+        assert len(scene.requests(since=began + 0.1)) <= 126
+        assert (scene.statistics.connected, scene.statistics.last_contact, scene.statistics.waiting) == (False, contact, True)
+        assert scene.sink.calls == [("replaced", "a")]
+        scene.server.heal()
+        await trio.sleep(66.0)
+        assert scene.observer.connections == [True, False, True]
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+async def test_no_failure_makes_more_requests_than_the_back_off(scene: Scene, autojump_clock: MockClock, kind: FailureKind) -> None:
+    async with scene.running():
+        scene.server.failing = ApiFailure(kind)
+        scene.server.cut(scene.server.failing)
+        before = len(scene.requests())
+        await trio.sleep(HOUR)
+        assert 60 <= len(scene.requests()) - before <= 130
+        assert len(scene.sink.replacements) == 1
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+async def test_no_failing_watch_makes_more_requests_than_twice_the_back_off(
+    scene: Scene, autojump_clock: MockClock, kind: FailureKind
+) -> None:
+    """Where only watches fail, each is preceded by a probe or a list."""
+    async with scene.running():
+        scene.server.fail_for_ever(ApiFailure(kind), verb=Verb.WATCH)
+        scene.server.cut(ApiFailure(kind))
+        before = len(scene.requests())
+        await trio.sleep(HOUR)
+        assert len(scene.requests()) - before <= 2 * 126 + 10
+        assert scene.in_sync()
+
+
+async def test_a_bookmark_only_hour(scene: Scene, autojump_clock: MockClock) -> None:
+    scene.maps.put("a", "1")
+    async with scene.running():
+        for _ in range(60):
+            await trio.sleep(60.0)
+            scene.server.touch()
+        assert scene.sink.calls == [("replaced", "a")]
+        assert scene.statistics.connected
+        assert scene.statistics.last_contact is not None
+        assert scene.statistics.last_contact >= trio.current_time() - 75.0
+        assert int(scene.statistics.resource_version) >= scene.server.version - 2
+        assert scene.observer.failures == []
+        assert scene.statistics.probes == 0
+        assert len(scene.requests()) <= 30
+
+
+async def test_a_silent_hour(scene: Scene, autojump_clock: MockClock) -> None:
+    """A server without bookmarks: each watch that was silent for 75 s is followed by a look and another one, and that is no failure."""
+    scene.server.bookmarks = False
+    scene.maps.put("a", "1")
+    async with scene.running():
+        await trio.sleep(HOUR)
+        assert scene.sink.calls == [("replaced", "a")]
+        assert scene.observer.failures == []
+        assert scene.observer.connections == [True]
+        assert scene.statistics.last_contact is not None
+        assert scene.statistics.last_contact >= trio.current_time() - 75.0
+        assert len(scene.requests()) <= 110
+        scene.maps.put("b", "1")
+        await trio.sleep(0.1)
+        assert scene.in_sync()
+
+
+async def test_a_client_that_gives_up_a_silent_watch_is_no_failure(scene: Scene, autojump_clock: MockClock) -> None:
+    async with scene.running():
+        await trio.sleep(50.0)
+        scene.server.cut(ApiFailure(FailureKind.TIMEOUT, message="nothing for 45 s"))
+        await trio.sleep(0.1)
+        assert scene.observer.failures == []
+        assert [request.limit for request in scene.requests()[-2:]] == [1, 0]
+
+
+async def test_a_paused_server_is_noticed(scene: Scene, autojump_clock: MockClock) -> None:
+    async with scene.running():
+        await trio.sleep(10.0)
+        scene.server.pause()
+        await trio.sleep(75.0 + 31.0)
+        assert scene.observer.connections == [True, False]
+        assert scene.observer.failures[0][0].kind is FailureKind.TIMEOUT
+        await trio.sleep(HOUR)
+        assert scene.observer.connections == [True, False]  # not connected for a moment now and then
+        scene.server.resume()
+        scene.maps.put("a", "1")
+        await trio.sleep(66.0)
+        assert scene.statistics.connected
+        assert scene.in_sync()
+
+
+async def test_a_probe_has_its_own_bound(scene: Scene, autojump_clock: MockClock) -> None:
+    scene.server.client_timeout = 1e6
+    async with scene.running():
+        scene.server.pause()
+        await trio.sleep(75.0 + 31.0)
+        assert scene.observer.failures[0][0] == ApiFailure(FailureKind.TIMEOUT, message="no answer within 30 s")
+
+
+async def test_a_refused_watch_is_never_called_connected(scene: Scene, autojump_clock: MockClock) -> None:
+    """Each failing watch follows a probe that succeeds, which must not look like a connection."""
+    async with scene.running():
+        failure = ApiFailure(FailureKind.FORBIDDEN, 403, "cannot watch")
+        scene.server.fail_for_ever(failure, verb=Verb.WATCH)
+        scene.server.cut(failure)
+        contact = scene.statistics.last_contact
+        await trio.sleep(400.0)
+        assert scene.observer.connections == [True, False]
+        assert scene.statistics.last_contact == contact
+        assert scene.statistics.probes > 5
+
+
+async def test_a_watch_without_events_is_accepted_after_five_seconds(scene: Scene, autojump_clock: MockClock) -> None:
+    scene.server.bookmarks = False
+    async with scene.running():
+        await trio.sleep(10.0)
+        scene.server.cut(REFUSED)
+        await trio.sleep(2.0)
+        began = scene.requests()[-1].time
+        await trio.sleep_until(began + 4.9)
+        assert scene.observer.connections == [True, False]
+        await trio.sleep(0.2)
+        assert scene.observer.connections == [True, False, True]
+
+
+async def test_a_server_that_does_not_end_watches_is_left(scene: Scene, autojump_clock: MockClock) -> None:
+    scene.reflector.settings = ReflectorSettings(min_watch=100.0, max_watch=100.0, compare=1e6)
+    async with scene.running():
+        scene.server.watchers[0].ends_at = 1e9
+        began = scene.server.requests[-1].time
+        await trio.sleep(115.5)
+        assert [request.time - began for request in scene.requests(since=began + 1.0)] == [pytest.approx(115.0)] * 2

@@ -1,0 +1,260 @@
+"""What the reflector makes of the events of a watch, and how it goes on when a watch ends or fails.
+
+Names in docstrings are those of client-go's cases (tools/cache/reflector_test.go and others).
+"""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Put
+from tests.kube.fake_api_server import Verb
+from tests.kube.reflecting import BROKEN, BUSY, GONE, HOUR, MALFORMED, REFUSED, Scene
+
+
+async def test_a_list_that_fails_and_watches_that_end_leave_the_state_right(scene: Scene, autojump_clock: MockClock) -> None:
+    """TestReflectorListAndWatchWithErrors."""
+    scene.server.fail(BROKEN, verb=Verb.LIST)
+    async with scene.running():
+        scene.maps.put("foo", "1")
+        scene.maps.put("bar", "1")
+        scene.server.cut(GONE)
+        scene.server.fail(BROKEN, verb=Verb.LIST)
+        await trio.sleep(0.1)
+        scene.maps.delete("foo")
+        scene.maps.put("qux", "1")
+        scene.server.fail(REFUSED, verb=Verb.WATCH)
+        await trio.sleep(60.0)
+        assert scene.sink.values() == {"bar": "1", "qux": "1"}
+        scene.server.cut(REFUSED)
+        scene.maps.put("baz", "1")
+        await trio.sleep(60.0)
+        assert scene.sink.values() == {"bar": "1", "qux": "1", "baz": "1"}
+        assert scene.in_sync()
+
+
+async def test_the_version_advances_with_every_event(scene: Scene, autojump_clock: MockClock) -> None:
+    """TestReflectorResourceVersionUpdate; TestReflectorWatchHandler up to its event that goes back."""
+    seen = []
+    async with scene.running():
+        for change in (
+            lambda: scene.maps.put("a", "1"),
+            lambda: scene.maps.put("a", "2"),
+            lambda: scene.maps.inject(Bookmark("103")),
+            lambda: scene.maps.inject(Deleted(Key("", "a"), "104")),
+        ):
+            change()
+            await trio.sleep(0.01)
+            seen.append(scene.statistics.resource_version)
+    assert seen == ["101", "102", "103", "104"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [Put(Item(Key("", "b"), "50", "old")), Deleted(Key("", "a"), "50"), Bookmark("50"), Put(Item(Key("", "b"), "", "none"))],
+    ids=["put", "deleted", "bookmark", "without version"],
+)
+async def test_an_event_that_goes_back_leads_to_a_new_list(
+    scene: Scene, autojump_clock: MockClock, event: Put[str] | Deleted | Bookmark
+) -> None:
+    """TestReflectorWatchHandler, where client-go takes versions in any order."""
+    scene.maps.put("a", "1")
+    async with scene.running():
+        scene.maps.inject(event)
+        await trio.sleep(0.1)
+        assert scene.sink.calls == [("replaced", "a")] * 2
+        assert [(failure.kind, wait) for failure, wait in scene.observer.failures] == [(FailureKind.GONE, 0.0)]
+        assert "went back from version 101" in scene.observer.failures[0][0].message
+        assert scene.observer.connections == [True]
+
+
+async def test_repeated_and_unknown_events_do_no_harm(scene: Scene, autojump_clock: MockClock) -> None:
+    scene.maps.put("a", "1")
+    async with scene.running():
+        scene.maps.inject(Put(Item(Key("", "a"), "101", "1")))  # ADDED again
+        scene.maps.inject(Put(Item(Key("", "b"), "102", "2")))  # MODIFIED, and never added
+        scene.maps.inject(Deleted(Key("", "c"), "103"))  # never there
+        scene.maps.inject(Deleted(Key("", "c"), "50"))
+        await trio.sleep(0.1)
+        assert scene.sink.calls == [("replaced", "a"), ("put", "b")]
+        assert scene.observer.failures == []
+
+
+async def test_an_object_that_loses_its_label_is_deleted(scene: Scene, autojump_clock: MockClock) -> None:
+    scene.list_watch.selects = lambda labels: labels.get("policy") == "on"
+    scene.maps.put("a", "1", labels={"policy": "on"})
+    scene.maps.put("b", "1")
+    async with scene.running():
+        scene.maps.put("a", "1", labels={"policy": "off"})
+        scene.maps.put("b", "1", labels={"policy": "on"})
+        await trio.sleep(0.1)
+        assert scene.sink.calls == [("replaced", "a"), ("deleted", "a"), ("put", "b")]
+
+
+async def test_watches_are_asked_for_five_to_ten_minutes(scene: Scene, autojump_clock: MockClock) -> None:
+    """TestWatchTimeout."""
+    async with scene.running():
+        await trio.sleep(3 * HOUR)
+        timeouts = [request.timeout for request in scene.requests(Verb.WATCH)]
+        assert all(300.0 <= timeout <= 600.0 for timeout in timeouts)
+        assert len(set(timeouts)) == len(timeouts) > 10
+
+
+async def test_a_watch_that_ended_goes_on_from_the_last_version_at_once(scene: Scene, autojump_clock: MockClock) -> None:
+    """TestWatchList: "stopping a watcher after synchronization results in creating a new watch request"."""
+    async with scene.running():
+        scene.maps.put("a", "1")
+        await trio.sleep(31.0)
+        scene.server.cut()
+        scene.maps.put("b", "1")
+        await trio.sleep(0.01)
+        assert scene.requests()[-1].resource_version == "101"
+        assert scene.sink.calls == [("replaced", ""), ("put", "a"), ("put", "b")]
+        assert scene.observer.failures == []
+        assert scene.observer.connections == [True]
+
+
+async def test_very_short_watches_are_spaced(scene: Scene, autojump_clock: MockClock) -> None:
+    """TestReflectorHandleWatchResultChanClosedBefore, ...ClosedAfter: the "very short watch"; nothing is listed anew."""
+    async with scene.running(), trio.open_nursery() as nursery:
+
+        async def end_watches() -> None:
+            while True:
+                await trio.sleep(0.5)
+                scene.server.cut()
+
+        nursery.start_soon(end_watches)
+        await trio.sleep(0.7)
+        assert scene.observer.failures[0][1] == 0.0
+        assert scene.observer.failures[0][0].message == "very short watch: the server ended it after 0.5 s"
+        await trio.sleep(HOUR)
+        assert len(scene.requests()) < 150
+        assert len(scene.sink.replacements) < 8  # the comparisons find nothing
+        assert not scene.statistics.connected
+        nursery.cancel_scope.cancel()
+    assert scene.in_sync()
+
+
+@pytest.mark.parametrize(
+    "failure", [REFUSED, BROKEN, ApiFailure(FailureKind.TIMEOUT), ApiFailure(FailureKind.UNAUTHORIZED, 401)], ids=lambda f: f.kind.value
+)
+async def test_a_watch_that_breaks_goes_on_without_a_list(scene: Scene, autojump_clock: MockClock, failure: ApiFailure) -> None:
+    async with scene.running():
+        scene.maps.put("a", "1")
+        await trio.sleep(10.0)
+        lists = len(scene.lists())
+        scene.server.cut(failure)
+        await trio.sleep(0.01)
+        assert scene.observer.connections == [True, False]
+        scene.maps.put("b", "1")
+        await trio.sleep(2.0)
+        assert scene.in_sync()
+        assert (len(scene.lists()), len(scene.sink.replacements)) == (lists, 1)
+        assert scene.observer.connections == [True, False, True]
+        assert 0.8 <= scene.observer.failures[0][1] <= 1.6
+
+
+async def test_a_watch_that_fails_as_gone_is_listed_anew(scene: Scene, autojump_clock: MockClock) -> None:
+    """TestWatchList: "expiring an established watcher results in returning an error from the reflector"."""
+    async with scene.running():
+        await trio.sleep(10.0)
+        scene.maps.put("a", "1")
+        scene.server.mute = True
+        scene.maps.put("b", "1")
+        scene.server.mute = False
+        scene.server.cut(GONE)
+        await trio.sleep(0.01)
+        assert scene.sink.calls == [("replaced", ""), ("put", "a"), ("replaced", "a,b")]
+        assert scene.observer.connections == [True]
+
+
+async def test_a_version_that_was_compacted_during_an_outage_is_listed_anew(scene: Scene, autojump_clock: MockClock) -> None:
+    async with scene.running():
+        scene.server.stop()
+        scene.maps.put("a", "1")
+        scene.server.compact()
+        await trio.sleep(5.0)
+        scene.server.heal()
+        await trio.sleep(60.0)
+        assert scene.sink.calls == [("replaced", ""), ("replaced", "a")]
+        assert scene.observer.failures[-1][0].kind is FailureKind.GONE
+
+
+async def test_a_list_after_an_outage_does_not_wait_for_as_long_as_the_outage_did(scene: Scene, autojump_clock: MockClock) -> None:
+    """Here client-go has one back-off for both, and is blind for up to a minute more."""
+    async with scene.running():
+        scene.server.stop()
+        scene.maps.put("a", "1")
+        scene.maps.put("b", "1")
+        scene.server.compact()
+        await trio.sleep(300.0)
+        scene.server.heal()
+        await trio.sleep(60.0)
+        assert [(failure.kind, wait) for failure, wait in scene.observer.failures[-1:]] == [(FailureKind.GONE, 0.0)]
+        assert scene.observer.failures[-2][1] > 30.0
+        assert scene.in_sync()
+
+
+async def test_what_was_malformed_is_listed_anew(scene: Scene, autojump_clock: MockClock) -> None:
+    """TestCloseWatchChannelOnError: the watch is left, and what follows the failure is not read."""
+    scene.maps.put("a", "1")
+    async with scene.running():
+        scene.maps.inject(MALFORMED)
+        scene.maps.inject(Put(Item(Key("", "b"), "102", "after the failure")))
+        await trio.sleep(0.1)
+        assert scene.sink.calls == [("replaced", "a"), ("replaced", "a")]
+        assert len(scene.server.watchers) == 1
+
+
+async def test_server_errors_in_a_row_lead_to_a_list(scene: Scene, autojump_clock: MockClock) -> None:
+    """TestReflectorReplacesStoreOnUnsafeDelete, TestRetryInternalError: a watch that can never go on from this version."""
+    scene.maps.put("corrupt", "1")
+    async with scene.running():
+        scene.server.fail(BROKEN, verb=Verb.WATCH, times=2)
+        scene.server.mute = True
+        scene.maps.delete("corrupt")
+        scene.server.cut(BROKEN)
+        await trio.sleep(20.0)
+        assert scene.sink.calls == [("replaced", "corrupt"), ("replaced", "")]
+        assert len(scene.observer.failures) == 3
+
+
+async def test_server_errors_with_events_between_them_are_not_in_a_row(scene: Scene, autojump_clock: MockClock) -> None:
+    async with scene.running():
+        for number in range(6):
+            scene.maps.put("a", str(number))
+            await trio.sleep(100.0)
+            scene.server.cut(BROKEN)
+        assert len(scene.sink.replacements) == 1
+
+
+async def test_too_many_requests_wait_for_as_long_as_the_server_says(scene: Scene, autojump_clock: MockClock) -> None:
+    """TestBackoffOnTooManyRequests, TestNoRelistOnTooManyRequests; TestWatchList: "checks if the reflector retries 429"."""
+    async with scene.running():
+        await trio.sleep(10.0)
+        lists, before = len(scene.lists()), len(scene.requests())
+        scene.server.fail(BUSY, times=4)
+        scene.server.cut(BUSY)
+        await trio.sleep(300.0)
+        assert [wait for _, wait in scene.observer.failures] == [20.0] * 5
+        assert len(scene.requests()) == before + 4 + 2  # a probe, and the watch
+        assert (len(scene.lists()), len(scene.sink.replacements)) == (lists, 1)
+
+
+@pytest.mark.parametrize("verb", [Verb.LIST, Verb.WATCH])
+async def test_missing_rights_are_waited_for(scene: Scene, autojump_clock: MockClock, verb: Verb) -> None:
+    failure = ApiFailure(FailureKind.FORBIDDEN, 403, "cannot")
+    scene.maps.put("a", "1")
+    async with scene.running():
+        scene.server.fail_for_ever(failure, verb=verb)
+        if verb is Verb.WATCH:
+            scene.server.cut(failure)
+        await trio.sleep(2 * HOUR)
+        assert {found for found, _ in scene.observer.failures} == {failure}
+        assert scene.sink.values() == {"a": "1"}
+        assert scene.statistics.connected is (verb is Verb.LIST)  # without a right to list, watching goes on
+        scene.server.heal()
+        scene.maps.put("b", "1")
+        await trio.sleep(66.0)
+        assert scene.in_sync()
+        assert scene.statistics.connected

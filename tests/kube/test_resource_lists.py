@@ -1,0 +1,122 @@
+"""Lists against a server that a test scripts: pages, their sizes, and what is no list."""
+
+import pytest
+import trio
+
+from exchanger.kube.list_watch import ApiFailure, FailureKind, Key, Page
+from exchanger.kube.round_trip import MAX_BODY_BYTES
+from tests.kube.scripted_server import (
+    Received,
+    answer,
+    config_maps,
+    connected,
+    query,
+    says,
+    serving,
+)
+
+
+def page(count: int, size: int = 10, token: str = "") -> dict[str, object]:
+    items = [
+        {"metadata": {"namespace": "team", "name": f"policy-{number}", "resourceVersion": "3"}, "data": {"config.yaml": "x" * size}}
+        for number in range(count)
+    ]
+    return {"kind": "ConfigMapList", "metadata": {"resourceVersion": "9", "continue": token}, "items": items}
+
+
+IDENTITY = {"name": "a", "namespace": "b", "resourceVersion": "1"}
+
+
+async def test_a_page() -> None:
+    async with serving(says(answer(page(2, token="more")))) as server:
+        connection = server.connection()
+        found = await config_maps(connection).list_page(limit=2)
+        assert isinstance(found, Page)
+        assert (found.resource_version, found.continue_token) == ("9", "more")
+        assert [item.key for item in found.items] == [Key("team", "policy-0"), Key("team", "policy-1")]
+        assert query(server.requests[0]) == {"labelSelector": "enabled=true", "limit": "2"}
+        connection.credentials.close()
+
+
+async def test_the_next_page_has_the_tokens_version() -> None:
+    async with serving(says(answer(page(0)))) as server:
+        connection = server.connection()
+        await config_maps(connection).list_page(limit=2, continue_token="more", resource_version="0")
+        assert query(server.requests[0]) == {"labelSelector": "enabled=true", "limit": "2", "continue": "more"}
+        connection.credentials.close()
+
+
+async def test_no_items_may_be_null() -> None:
+    async with connected(says(answer({"metadata": {"resourceVersion": "9"}, "items": None}))) as connection:
+        assert await config_maps(connection).list_page(limit=1) == Page((), "9")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"items": []},
+        {"metadata": {}, "items": []},
+        {"metadata": {"resourceVersion": ""}, "items": []},
+        {"metadata": {"resourceVersion": 9}, "items": []},
+        {"metadata": {"resourceVersion": "9"}},
+        {"metadata": {"resourceVersion": "9"}, "items": {}},
+        {"metadata": {"resourceVersion": "9"}, "items": [{}]},
+        {"metadata": {"resourceVersion": "9"}, "items": [1]},
+        {"metadata": {"resourceVersion": "9", "continue": 1}, "items": []},
+        {"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {"name": "a", "namespace": "b"}}]},
+        {"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {**IDENTITY, "name": ""}}]},
+        {"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {**IDENTITY, "labels": 1}}]},
+        {"metadata": {"resourceVersion": "9"}, "items": [{"metadata": IDENTITY, "data": 1}]},
+    ],
+)
+async def test_a_list_that_is_none_is_malformed(body: dict[str, object]) -> None:
+    async with connected(says(answer(body))) as connection:
+        failure = await config_maps(connection).list_page(limit=1)
+        assert isinstance(failure, ApiFailure)
+        assert failure.kind is FailureKind.MALFORMED
+
+
+async def test_an_expired_token_is_gone() -> None:
+    body = {"kind": "Status", "code": 410, "reason": "Expired", "message": "The provided continue parameter is too old"}
+    async with connected(says(answer(body, "410 Gone"))) as connection:
+        failure = await config_maps(connection).list_page(limit=1, continue_token="old")
+        assert failure == ApiFailure(FailureKind.GONE, 410, "The provided continue parameter is too old")
+
+
+async def test_pages_that_are_too_large_become_smaller() -> None:
+    async def script(request: Received, stream: trio.abc.Stream) -> None:
+        await stream.send_all(answer(page(int(query(request)["limit"]), size=1_000_000)))
+
+    async with serving(script) as server:
+        connection = server.connection()
+        resource = config_maps(connection)
+        for _ in range(2):
+            found = await resource.list_page(limit=100)
+            assert isinstance(found, Page)
+            assert len(found.items) == 6
+        assert [query(request)["limit"] for request in server.requests] == ["100", "25", "6", "6"]
+        connection.credentials.close()
+
+
+async def test_a_whole_list_that_is_too_large_is_asked_for_in_pages() -> None:
+    async def script(request: Received, stream: trio.abc.Stream) -> None:
+        whole = query(request).get("resourceVersion") == "0"
+        await stream.send_all(answer(page(40 if whole else 1, size=1_000_000)))
+
+    async with serving(script) as server:
+        connection = server.connection()
+        found = await config_maps(connection).list_page(limit=1, resource_version="0")
+        assert isinstance(found, Page)
+        assert [query(received).get("resourceVersion") for received in server.requests] == ["0", None]
+        connection.credentials.close()
+
+
+async def test_one_object_that_is_too_large_is_malformed() -> None:
+    async with serving(says(answer(page(1, size=MAX_BODY_BYTES)))) as server:
+        connection = server.connection()
+        failure = await config_maps(connection).list_page(limit=1)
+        assert isinstance(failure, ApiFailure)
+        assert failure.kind is FailureKind.MALFORMED
+        assert len(server.requests) == 1
+        connection.credentials.close()

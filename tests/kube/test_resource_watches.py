@@ -1,0 +1,246 @@
+"""Watches against a server that a test scripts: their events, their ends, and silence."""
+
+import attrs
+import orjson
+import pytest
+import trio
+
+from exchanger.kube.connection import ApiConnection
+from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Put, WatchEvent
+from exchanger.policy.objects import ConfigMap
+from tests.kube.leftovers import nothing_left, open_sockets
+from tests.kube.scripted_server import (
+    FAST,
+    LAST_CHUNK,
+    WATCH_HEAD,
+    Received,
+    answer,
+    chunk,
+    config_maps,
+    connected,
+    event,
+    keeps_saying,
+    query,
+    says,
+    serving,
+)
+
+POLICY = Item(Key("team", "policy"), "7", ConfigMap("team", "policy", (), "x: 1"))
+
+
+async def watched(connection: ApiConnection, *, initial_events: bool = False) -> list[WatchEvent[ConfigMap]]:
+    """Return all events of one watch."""
+    with trio.fail_after(30):
+        async with config_maps(connection).watch(resource_version="5", timeout=300, initial_events=initial_events) as events:
+            return [found async for found in events]
+
+
+async def test_the_events_of_a_watch() -> None:
+    lines = (
+        event("ADDED"),
+        event("MODIFIED", version="8"),
+        event("BOOKMARK", name="", version="9"),
+        event("DELETED", version="10"),
+        event("BOOKMARK", name="", version="11", annotations={"k8s.io/initial-events-end": "true"}),
+    )
+    async with serving(says(WATCH_HEAD, *map(chunk, lines), LAST_CHUNK)) as server:
+        connection = server.connection()
+        assert await watched(connection) == [
+            Put(POLICY),
+            Put(attrs.evolve(POLICY, resource_version="8")),
+            Bookmark("9"),
+            Deleted(Key("team", "policy"), "10"),
+            Bookmark("11", initial_events_end=True),
+        ]
+        assert query(server.requests[0]) == {
+            "labelSelector": "enabled=true",
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": "300",
+            "resourceVersion": "5",
+        }
+        connection.credentials.close()
+
+
+async def test_initial_events_are_asked_for() -> None:
+    async with serving(says(WATCH_HEAD, LAST_CHUNK)) as server:
+        connection = server.connection()
+        assert await watched(connection, initial_events=True) == []
+        found = query(server.requests[0])
+        assert (found["sendInitialEvents"], found["resourceVersionMatch"]) == ("true", "NotOlderThan")
+        connection.credentials.close()
+
+
+async def test_lines_come_in_any_pieces() -> None:
+    whole = event("ADDED") + event("MODIFIED", version="8")
+    async with connected(says(WATCH_HEAD, *(chunk(whole[at : at + 1]) for at in range(len(whole))), LAST_CHUNK)) as connection:
+        assert await watched(connection) == [Put(POLICY), Put(attrs.evolve(POLICY, resource_version="8"))]
+
+
+def error(code: int, message: str = "too old resource version: 1 (9)", **more: object) -> bytes:
+    return orjson.dumps({"type": "ERROR", "object": {"kind": "Status", "code": code, "message": message, **more}}) + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "failure"),
+    [
+        (error(410), ApiFailure(FailureKind.GONE, 410, "too old resource version: 1 (9)")),
+        (error(429, "later", details={"retryAfterSeconds": 3}), ApiFailure(FailureKind.TOO_MANY_REQUESTS, 429, "later", 3.0)),
+        (error(500, "boom"), ApiFailure(FailureKind.SERVER_ERROR, 500, "boom")),
+        (b'{"type":"ERROR","object":{"reason":"Expired"}}\n', ApiFailure(FailureKind.GONE)),
+        (b'{"type":"ERROR","object":{"code":true}}\n', ApiFailure(FailureKind.SERVER_ERROR)),
+        (b'{"type":"ADDED"}\n', ApiFailure(FailureKind.MALFORMED, message="an event without an object")),
+        (b'{"type":"SHUFFLED","object":{}}\n', ApiFailure(FailureKind.MALFORMED, message="an event of an unknown type")),
+        (b'{"type":"ADDED","object":{}}\n', ApiFailure(FailureKind.MALFORMED, message="an event with an object that cannot be read")),
+        (b'{"type":"DELETED","object":{}}\n', ApiFailure(FailureKind.MALFORMED, message="an event with an object that cannot be read")),
+        (b'{"type":"BOOKMARK","object":{}}\n', ApiFailure(FailureKind.MALFORMED, message="a bookmark without a resourceVersion")),
+        (b"\xff\n", ApiFailure(FailureKind.MALFORMED, message="an event that is not JSON")),
+    ],
+)
+async def test_a_failure_ends_the_watch(line: bytes, failure: ApiFailure) -> None:
+    sockets = open_sockets()
+    async with connected(keeps_saying(WATCH_HEAD, chunk(event("ADDED") + line + event("ADDED")))) as connection:
+        assert await watched(connection) == [Put(POLICY), failure]
+    await nothing_left(sockets)
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        ((chunk(event("ADDED")[:40]), LAST_CHUNK), "the watch ended inside an event"),
+        ((chunk(event("ADDED")[:40]),), "the connection broke"),
+        ((chunk(event("ADDED"))[:40],), "the connection broke"),
+        ((), "the connection broke"),
+    ],
+)
+async def test_a_watch_that_is_cut(end: tuple[bytes, ...], message: str) -> None:
+    async with connected(says(WATCH_HEAD, chunk(event("ADDED")), *end)) as connection:
+        first, failure = await watched(connection)
+        assert first == Put(POLICY)
+        assert isinstance(failure, ApiFailure)
+        assert (failure.kind, failure.message) == (FailureKind.UNREACHABLE, message)
+
+
+async def test_a_watch_that_is_refused() -> None:
+    async with connected(says(answer({"kind": "Status", "message": "no"}, "403 Forbidden"))) as connection:
+        assert await watched(connection) == [ApiFailure(FailureKind.FORBIDDEN, 403, "no")]
+
+
+async def test_a_line_that_never_ends() -> None:
+    async def script(_: Received, stream: trio.abc.Stream) -> None:
+        await stream.send_all(WATCH_HEAD)
+        while True:
+            await stream.send_all(chunk(b" " * 65536))
+
+    async with connected(script) as connection:
+        (failure,) = await watched(connection)
+        assert isinstance(failure, ApiFailure)
+        assert failure.kind is FailureKind.MALFORMED
+
+
+async def test_whoever_does_not_take_events_holds_the_server_back() -> None:
+    sent: list[int] = []
+    stalled = trio.Event()
+    batch = chunk(event("ADDED") * 200)
+
+    async def script(request: Received, stream: trio.abc.Stream) -> None:
+        await stream.send_all(WATCH_HEAD)
+        for _ in range(2000):  # 60 MB, more than any buffer between the two has
+            with trio.move_on_after(1) as scope:
+                await stream.send_all(batch)
+            if scope.cancelled_caught:
+                break
+            sent.append(len(batch))
+        stalled.set()
+        await trio.sleep_forever()
+
+    sockets = open_sockets()
+    async with connected(script) as connection:
+        async with config_maps(connection).watch(resource_version="5", timeout=300) as events:
+            assert isinstance(await anext(events), Put)
+            await stalled.wait()
+        assert 0 < len(sent) < 2000
+    await nothing_left(sockets)
+
+
+async def test_a_wait_for_the_next_event_may_be_cancelled() -> None:
+    proceed = trio.Event()
+
+    async def script(_: Received, stream: trio.abc.Stream) -> None:
+        await stream.send_all(WATCH_HEAD)
+        await proceed.wait()
+        await stream.send_all(chunk(event("ADDED")) + LAST_CHUNK)
+
+    async with connected(script) as connection, config_maps(connection).watch(resource_version="5", timeout=300) as events:
+        with trio.move_on_after(0.05):
+            await anext(events)
+        proceed.set()
+        assert [found async for found in events] == [Put(POLICY)]
+
+
+async def test_a_silent_server_is_asked_for_a_sign_of_life() -> None:
+    async with serving(keeps_saying(WATCH_HEAD)) as server:  # which answers nothing else
+        connection = server.connection(attrs.evolve(FAST, quiet=0.1, probe=0.1))
+        assert await watched(connection) == [ApiFailure(FailureKind.TIMEOUT, message="the server gives no sign of life")]
+        assert [request.target.partition("?")[0] for request in server.requests] == ["/api/v1/configmaps", "/readyz"]
+        assert connection.statistics().probes == 1
+        connection.credentials.close()
+
+
+@pytest.mark.parametrize("reply", [answer(b"ok"), answer({}, "403 Forbidden"), answer({}, "401 Unauthorized"), answer({}, "404 Not Found")])
+async def test_a_healthy_watch_may_be_silent(reply: bytes) -> None:
+    probes = 0
+
+    async def script(request: Received, stream: trio.abc.Stream) -> None:
+        nonlocal probes
+        if request.target == "/readyz":
+            probes += 1
+            await stream.send_all(reply)
+            return
+        await stream.send_all(WATCH_HEAD)
+        while probes < 3:  # noqa: ASYNC110 - the other requests are counted, and nothing else happens
+            await trio.sleep(0.01)
+        await stream.send_all(chunk(event("ADDED")) + LAST_CHUNK)
+
+    async with connected(script, attrs.evolve(FAST, quiet=0.05)) as connection:
+        assert await watched(connection) == [Put(POLICY)]
+
+
+async def test_watches_that_are_silent_together_ask_once() -> None:
+    async with serving(keeps_saying(WATCH_HEAD)) as server:
+        connection = server.connection(attrs.evolve(FAST, quiet=0.2, probe=0.5))
+        found: list[list[WatchEvent[ConfigMap]]] = []
+
+        async def watch() -> None:
+            found.append(await watched(connection))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(watch)
+        assert len(found) == 5
+        assert connection.statistics().probes < 5
+        connection.credentials.close()
+
+
+async def test_a_slow_consumer_is_no_silence() -> None:
+    async with serving(says(WATCH_HEAD, *(chunk(event("ADDED")) for _ in range(20)), LAST_CHUNK)) as server:
+        connection = server.connection(attrs.evolve(FAST, quiet=0.05, probe=0.05))
+        async with config_maps(connection).watch(resource_version="5", timeout=300) as events:
+            await trio.sleep(0.3)  # several times as long as a watch may be silent
+            assert [found async for found in events] == [Put(POLICY)] * 20
+        assert connection.statistics().probes == 0
+        connection.credentials.close()
+
+
+async def test_a_watch_that_the_server_does_not_end() -> None:
+    async with (
+        connected(keeps_saying(WATCH_HEAD), attrs.evolve(FAST, watch_margin=0.1)) as connection,
+        config_maps(connection).watch(resource_version="5", timeout=0.1) as events,
+    ):
+        failure = ApiFailure(FailureKind.TIMEOUT, message="the server did not end the watch when it should have")
+        assert [found async for found in events] == [failure]
+
+
+async def test_nothing_is_heard_for_long() -> None:
+    async with connected(keeps_saying(WATCH_HEAD), attrs.evolve(FAST, watch_read=0.2)) as connection:
+        assert await watched(connection) == [ApiFailure(FailureKind.TIMEOUT, message="no answer in time")]
