@@ -11,7 +11,7 @@ from typing import Final
 from exchanger.policy.claims import Claimed, Claims, Crowd
 from exchanger.policy.prefix import prefix_spellings
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry
+from exchanger.values.entry import Entry
 
 MAX_RIVALS: Final = 3
 """Rivals of one entry that are looked for: more tell its author nothing, and thousands of entries may have the same place."""
@@ -21,17 +21,20 @@ def rivals_of(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
     """Return other entries that tie with ``entry``, which is in ``snapshot``, in the order of their sources; ``MAX_RIVALS`` at most.
 
     Costs the length of its prefix and the number of its methods; for an entry for all methods, that of those named beside it.
+
+    Raises:
+        KeyError: ``snapshot`` has nothing where ``entry`` should be.
     """
     trie, host = snapshot.trie, entry.area.host
     paths = trie.all_hosts if host is None else trie.hosts.get(host)
     if paths is None:
-        return ()
+        raise KeyError(host)
     found: dict[tuple[object, int], Entry] = {}
     for spelling in prefix_spellings(entry.area.path_prefix):
         cells = paths.prefixes_of(spelling)
         claims = cells[-1].entries if cells else None  # the longest prefix of a spelling is that spelling, as the entry is there
         if claims is None:
-            continue
+            raise KeyError(entry.area.path_prefix)
         for rival in _members(claims, entry.area.methods):
             if (rival.source, rival.index) != (entry.source, entry.index):
                 found[rival.source, rival.index] = rival
@@ -49,10 +52,7 @@ def _members(claims: Claims[Entry], methods: frozenset[str] | None) -> Iterator[
 
 
 def _all(claimed: Claimed[Entry]) -> Iterator[Entry]:
-    match claimed:
-        case Crowd(members):
-            yield from members.values()
-        case DenyEntry() | ExchangeEntry():
-            yield claimed
-        case None:
-            pass
+    if isinstance(claimed, Crowd):
+        yield from claimed.members.values()
+    elif claimed is not None:
+        yield claimed

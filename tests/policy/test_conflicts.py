@@ -58,3 +58,10 @@ def test_entries_of_one_document_tie_too() -> None:
 def test_rivals_are_bounded() -> None:
     snapshot, entries = documents(*[Area("h", "/a")] * 20)
     assert len(rivals_of(entries[0], snapshot)) == MAX_RIVALS
+
+
+@pytest.mark.parametrize("area", [Area("other", "/a"), Area("h", "/other")])
+def test_an_entry_of_another_snapshot_is_a_mistake_of_the_caller(area: Area) -> None:
+    snapshot, _ = documents(Area("h", "/a"))
+    with pytest.raises(KeyError):
+        rivals_of(DenyEntry(Source("team", "p"), 0, area), snapshot)
