@@ -18,6 +18,10 @@ from exchanger._proto.grpc.health.v1.health_pb2 import (
 )
 from exchanger.grpc.status import GrpcError, StatusCode
 
+LIVENESS: Final = "liveness"
+"""A name that is SERVING for as long as anybody is there to say so: what asks in order to restart a process must not take one that waits for
+its policy, or drains, for one that hangs. It is no service, so ``List`` does not name it."""
+
 _SERVING: Final = HealthCheckResponse.SERVING
 _NOT_SERVING: Final = HealthCheckResponse.NOT_SERVING
 _SERVICE_UNKNOWN: Final = HealthCheckResponse.SERVICE_UNKNOWN
@@ -77,13 +81,15 @@ class HealthBoard:
 @final
 @attrs.define(eq=False)
 class Health(HealthServicer):
-    """The health service for ``""`` and each name in ``services``; ``on_check`` learns of each answered Check."""
+    """The health service for ``""``, each name in ``services``, and ``LIVENESS``; ``on_check`` learns of each answered Check."""
 
     board: HealthBoard
     services: frozenset[str]
     on_check: Callable[[str, bool], None] = lambda _service, _serving: None
 
     def _status(self, service: str) -> HealthCheckResponse.ServingStatus.ValueType:
+        if service == LIVENESS:
+            return _SERVING
         if service and service not in self.services:
             return _SERVICE_UNKNOWN
         return _SERVING if self.board.serving else _NOT_SERVING

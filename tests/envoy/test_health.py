@@ -2,7 +2,7 @@ import pytest
 import trio
 
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest
-from exchanger.envoy.health import Health, HealthBoard
+from exchanger.envoy.health import LIVENESS, Health, HealthBoard
 from exchanger.grpc.routes import routes_of
 from exchanger.grpc.status import GrpcError, StatusCode
 from tests.grpc.peer import Answer, framed
@@ -25,6 +25,16 @@ async def test_serving_is_between_the_first_policy_and_the_drain(service: str) -
     board.set_ready()
     assert (await health.Check(request)).status == NOT_SERVING
     assert board.statistics().draining
+
+
+async def test_a_process_that_waits_or_drains_is_alive() -> None:
+    board = HealthBoard()
+    health = Health(board, frozenset({SERVICE}))
+    request = HealthCheckRequest(service=LIVENESS)
+    assert (await health.Check(request)).status == SERVING
+    board.set_draining()
+    assert (await health.Check(request)).status == SERVING
+    assert LIVENESS not in (await health.List(HealthListRequest())).statuses
 
 
 async def test_an_unknown_service_is_not_found() -> None:
