@@ -24,14 +24,15 @@ from exchanger.issuers.source import IssuerSettings
 from exchanger.kube.settings import KubernetesSettings, parse_namespaces
 from exchanger.oauth.endpoint import EndpointProblem, read_endpoint
 from exchanger.oauth.token_client import TokenClientSettings
+from exchanger.otel_environment import read_otel
 from exchanger.policy.selector import Selector, parse_selector
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettings
 from exchanger.telemetry.metrics import MetricsSettings
+from exchanger.telemetry.otlp.settings import OtlpSettings
 from exchanger.values.issuer import AuthMethod
 
 _POLICY_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
 _NAMESPACE_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/policy=enabled"
-_EXPORTERS: Final = ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER")
 _SHUTDOWN_GRACE: Final = 25.0
 """Seconds: Kubernetes kills after 30 by default (https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination)."""
 
@@ -48,6 +49,7 @@ class Settings:
     issuers: IssuerSettings
     metrics: MetricsSettings
     log: LogSettings
+    otlp: OtlpSettings
     kube_context: str = ""
     policy_events: bool = True
     log_health_checks: bool = True
@@ -65,6 +67,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
     environment = Environment(variables)
     token_client = _token_client(environment)
     policy = _policy(environment)
+    otel = read_otel(variables)
     settings = Settings(
         grpc=_grpc(environment),
         decision=DecisionRules(
@@ -88,7 +91,8 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         log_health_checks=environment.boolean("GRPC_LOG_HEALTH_CHECKS", default=True),
         insecure_log_tokens=environment.boolean("TOKEN_EXCHANGE_INSECURE_LOG_TOKENS", default=False),
         shutdown_grace=environment.duration("SHUTDOWN_GRACE_PERIOD", _SHUTDOWN_GRACE),
-        without_effect=(*_half_given_tls(environment), *_exporters(environment)),
+        otlp=otel.settings,
+        without_effect=(*_half_given_tls(environment), *otel.notes),
     )
     problems = environment.statistics()
     if problems:
@@ -127,11 +131,6 @@ def _half_given_tls(environment: Environment) -> tuple[tuple[str, str], ...]:
         return ()
     (missing,) = set(pair) - set(given)
     return ((given[0], f"there is no TLS listener, since {missing} is not set"),)
-
-
-def _exporters(environment: Environment) -> tuple[tuple[str, str], ...]:
-    text = "this version exports no telemetry; it passes trace context on"
-    return tuple((name, text) for name in _EXPORTERS if environment.text(name, "none").lower() != "none")
 
 
 def _token_client(environment: Environment) -> TokenClientSettings:

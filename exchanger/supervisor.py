@@ -1,7 +1,7 @@
 """Opens the nurseries, starts the parts in order, and drains them in reverse order.
 
-Two nurseries, one inside the other: what others lean on (log writer, metrics, token client) outlives what leans on it (policy source, gRPC
-endpoint). A fault in any part ends both, and with them the process.
+Two nurseries, one inside the other: what others lean on (log writer, metrics, exports, token client) outlives what leans on it (policy
+source, gRPC endpoint). A fault in any part ends both, and with them the process.
 """
 
 import gc
@@ -32,7 +32,9 @@ from exchanger.settings import Settings
 from exchanger.telemetry.exposition import MetricsServer
 from exchanger.telemetry.log import LogDecisions, Logging
 from exchanger.telemetry.metrics import Gauges, Metrics
-from exchanger.typing import DecisionObserver
+from exchanger.telemetry.otlp.exports import Exports
+from exchanger.telemetry.tracing import ExchangeObservers
+from exchanger.typing import DecisionObserver, ExchangeObserver, Tracer
 from exchanger.values.issuer import Issuer
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -72,6 +74,7 @@ class Supervisor:
     _policy: CurrentPolicy = attrs.field(init=False, factory=CurrentPolicy)
     _board: HealthBoard = attrs.field(init=False, factory=HealthBoard)
     _metrics: Metrics = attrs.field(init=False)
+    _exports: Exports = attrs.field(init=False)
     _tokens: TokenClient = attrs.field(init=False)
     _evaluator: Evaluator = attrs.field(init=False)
     _server: GrpcServer = attrs.field(init=False)
@@ -92,8 +95,12 @@ class Supervisor:
                 log_lines_dropped=lambda: self.logging.writer.statistics().dropped,
             ),
         )
-        self._tokens = TokenClient(settings.token_client, self._metrics)
-        self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers())
+        self._exports = Exports.of(settings.otlp, __version__, self._metrics.collect)
+        tracing = self._exports.tracing
+        tracer: Tracer | None = None if tracing is None else tracing.contexts
+        exchange_observer: ExchangeObserver = self._metrics if tracing is None else ExchangeObservers((self._metrics, tracing))
+        self._tokens = TokenClient(settings.token_client, exchange_observer, tracer=tracer)
+        self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers(), tracer=tracer)
         self._server = GrpcServer(settings.grpc, self._routes(), self._handler_fault, TlsLog(self._log))
         self._following = Following(settings, self._policy, self._use_issuers, self._on_stale, self._log)
         self._policy.on_change(self._ready)
@@ -108,6 +115,7 @@ class Supervisor:
             async with trio.open_nursery() as infrastructure:
                 await infrastructure.start(self.logging.writer.run)
                 self._announce()
+                await infrastructure.start(self._exports.run)
                 await infrastructure.start(self._tokens.run)
                 if self.settings.metrics.enabled:
                     await self._start(infrastructure, MetricsServer(self.settings.metrics, self._metrics).run, "METRICS_PORT")
@@ -171,6 +179,8 @@ class Supervisor:
 
     def _observers(self) -> tuple[DecisionObserver, ...]:
         observers: tuple[DecisionObserver, ...] = (self._metrics,)
+        if self._exports.tracing is not None:
+            observers = (*observers, self._exports.tracing)
         if self.settings.log.decisions is not LogDecisions.OFF:
             observers = (*observers, self.logging.decisions)
         if self.settings.insecure_log_tokens:

@@ -6,7 +6,9 @@ import trio
 
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.token import ExchangeRecord, TokenOutcome, TokenRequest
+from exchanger.values.request import TraceContext
+from exchanger.values.span import SpanContext
+from exchanger.values.token import CoalescedRecord, ExchangeRecord, TokenOutcome, TokenRequest
 
 
 class PolicySink(Protocol):
@@ -43,5 +45,12 @@ class ExchangeObserver(Protocol):
     def exchanged(self, record: ExchangeRecord, /) -> None:
         """One call ended; must neither block nor raise."""
 
-    def coalesced(self, endpoint_host: str, /) -> None:
-        """One more request shares a call that was already under way."""
+    def coalesced(self, record: CoalescedRecord, /) -> None:
+        """One more request shares a call that was already under way; must neither block nor raise."""
+
+
+class Tracer(Protocol):
+    """Gives spans their places, before they exist: what they were is told by the records, at their end."""
+
+    def below(self, trace: TraceContext, /) -> SpanContext:
+        """Return the place of a new span that continues ``trace``, or begins a trace where that is none; must neither block nor raise."""

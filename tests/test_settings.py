@@ -10,6 +10,7 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.selector import parse_selector
 from exchanger.settings import Settings, endpoint_check, read_settings
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel
+from exchanger.telemetry.otlp.settings import OtlpSettings
 from exchanger.values.issuer import AuthMethod
 
 PROFILES = """
@@ -182,11 +183,14 @@ def test_a_wrong_value_names_its_variable(tmp_path: Path, name: str, value: str)
     assert problem.startswith(name)
 
 
-def test_exporters_are_named_as_being_without_effect(tmp_path: Path) -> None:
-    ((variable, text),) = read(tmp_path, OTEL_TRACES_EXPORTER="otlp", OTEL_METRICS_EXPORTER="none").without_effect
-    assert variable == "OTEL_TRACES_EXPORTER"
-    assert "exports no telemetry" in text
-    assert read(tmp_path).without_effect == ()
+def test_telemetry_is_read_and_what_is_wrong_with_it_stops_nothing(tmp_path: Path) -> None:
+    settings = read(tmp_path, OTEL_TRACES_EXPORTER="otlp", OTEL_METRICS_EXPORTER="prometheus")
+    assert settings.otlp.traces is not None
+    assert settings.otlp.metrics is None
+    ((variable, text),) = settings.without_effect
+    assert variable == "OTEL_METRICS_EXPORTER"
+    assert "otlp or none" in text
+    assert (read(tmp_path).otlp, read(tmp_path).without_effect) == (OtlpSettings(), ())
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from exchanger import cli
 from exchanger.directory.source import DirectorySource
 from exchanger.oauth.token_client import TokenClient
 from exchanger.telemetry.exposition import MetricsServer
+from exchanger.telemetry.otlp.exports import Exports
 from tests.e2e.service import ISSUERS, NAMESPACE, environment, free_port
 
 
@@ -30,7 +31,7 @@ async def _broken(_self: object, *, task_status: trio.TaskStatus[None] = trio.TA
     raise RuntimeError("canary-in-a-message")
 
 
-@pytest.mark.parametrize("part", [DirectorySource, TokenClient, MetricsServer])
+@pytest.mark.parametrize("part", [DirectorySource, TokenClient, MetricsServer, Exports])
 def test_a_fault_in_any_part_ends_the_process(
     part: type, configured: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -53,7 +54,7 @@ def test_a_folder_that_vanishes_at_the_start_is_said_plainly(
 def test_switches_to_know_of_are_announced(configured: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("TOKEN_EXCHANGE_INSECURE_LOG_TOKENS", "true")
     monkeypatch.setenv("TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT", "true")
-    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "zipkin")
     monkeypatch.setattr(DirectorySource, "run", _broken)
     assert cli.main(["serve"]) == 1
     output = capfd.readouterr().out

@@ -12,6 +12,7 @@ from exchanger.errors import Diagnostic
 from exchanger.values.entry import ExchangeEntry, Source
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
+from exchanger.values.span import SpanContext
 from exchanger.values.token import TokenRequest
 
 
@@ -95,14 +96,27 @@ class ExchangePending:
 Outcome = Allow | Deny
 
 
+@enum.unique
+class Filter(enum.Enum):
+    """By which of its filters the gateway asked."""
+
+    EXT_AUTHZ = "ext_authz"
+    EXT_PROC = "ext_proc"
+
+    __hash__ = object.__hash__
+
+
 @final
 @attrs.frozen
 class DecisionRecord:
     """All that observers learn of one answered request: log line, metrics, span and console item are functions of it.
 
-    ``duration`` is in seconds, from the request's arrival to its answer.
+    ``duration`` is in seconds, from the request's arrival to its answer. ``span`` is the decision's place in its trace where that had to
+    be known before the answer, since an exchange passed it on; ``None`` where nobody needed it yet.
     """
 
     request: HttpRequest
     outcome: Outcome
     duration: float
+    asked_by: Filter = Filter.EXT_AUTHZ
+    span: SpanContext | None = None

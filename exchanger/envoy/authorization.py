@@ -6,9 +6,10 @@ import attrs
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_grpc import AuthorizationServicer
 from exchanger.decision.check import DENY_UNHEALTHY
-from exchanger.decision.outcome import Deny, ExchangePending
+from exchanger.decision.outcome import Deny, ExchangePending, Filter
 from exchanger.envoy.check_codec import EMPTY_REQUEST, decode_check, encode_check
 from exchanger.envoy.evaluator import Evaluator
+from exchanger.envoy.gateway_trace import with_gateway_trace
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
 from exchanger.values.request import HttpRequest
 
@@ -28,7 +29,7 @@ class Authorization(AuthorizationServicer):
         """Return the route of Check. A fault of ours is answered with a denial: a gateway may take a gRPC error for leave to go on."""
         return {CHECK_PATH: Immediate(self.check, instead=_BROKEN)}
 
-    def check(self, message: bytes, _call: CallInfo) -> bytes | Pending:
+    def check(self, message: bytes, call: CallInfo) -> bytes | Pending:
         """Answer a serialised CheckRequest with a serialised CheckResponse, at once unless an exchange is needed.
 
         Raises:
@@ -38,13 +39,15 @@ class Authorization(AuthorizationServicer):
         started = evaluator.clock()
         request = decode_check(message)
         if isinstance(request, Deny):
-            evaluator.decided(EMPTY_REQUEST, request, started)
+            evaluator.decided(EMPTY_REQUEST, request, started, Filter.EXT_AUTHZ)
             return encode_check(request)
-        outcome = evaluator.begin(request, started)
+        if evaluator.tracer is not None:
+            request = with_gateway_trace(request, call)
+        outcome = evaluator.begin(request, started, Filter.EXT_AUTHZ)
         if isinstance(outcome, ExchangePending):
             pending = outcome
             return Pending(lambda: self._finish(request, pending, started))
         return encode_check(outcome)
 
     async def _finish(self, request: HttpRequest, pending: ExchangePending, started: float) -> bytes:
-        return encode_check(await self.evaluator.finish(request, pending, started))
+        return encode_check(await self.evaluator.finish(request, pending, started, Filter.EXT_AUTHZ))

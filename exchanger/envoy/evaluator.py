@@ -8,12 +8,13 @@ import attrs
 import trio
 
 from exchanger.decision.check import DecisionRules, begin, finish
-from exchanger.decision.outcome import Allow, DecisionRecord, Deny, ExchangePending, Outcome
+from exchanger.decision.outcome import Allow, DecisionRecord, Deny, ExchangePending, Filter, Outcome
 from exchanger.decision.token_exchange import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.policy.current import CurrentPolicy
-from exchanger.typing import DecisionObserver, TokenExchanger
+from exchanger.typing import DecisionObserver, TokenExchanger, Tracer
 from exchanger.values.request import HttpRequest
+from exchanger.values.span import SpanContext
 from exchanger.values.token import ErrorKind
 
 _ABANDONED: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED)
@@ -31,42 +32,52 @@ class EvaluatorStatistics:
 @final
 @attrs.define(eq=False)
 class Evaluator:
-    """Answers HTTP requests from the policy in force. ``clock`` returns seconds and is only read for durations."""
+    """Answers HTTP requests from the policy in force. ``clock`` returns seconds and is only read for durations.
+
+    With a ``tracer`` an exchange continues the trace below the decision's own place in it, otherwise below the caller's.
+    """
 
     policy: CurrentPolicy
     rules: DecisionRules
     exchanger: TokenExchanger
     observers: tuple[DecisionObserver, ...] = ()
     clock: Callable[[], float] = time.perf_counter
+    tracer: Tracer | None = None
     _in_flight: int = attrs.field(default=0, init=False)
     _answered: int = attrs.field(default=0, init=False)
 
-    def begin(self, request: HttpRequest, started: float) -> Outcome | ExchangePending:
+    def begin(self, request: HttpRequest, started: float, asked_by: Filter) -> Outcome | ExchangePending:
         """Answer at once where no exchange is needed; ``started`` is the clock's reading at the request's arrival."""
         outcome = begin(request, self.policy.snapshot, self.rules)
         if type(outcome) is not ExchangePending:
-            self.decided(request, outcome, started)
+            self.decided(request, outcome, started, asked_by)
         return outcome
 
-    def decided(self, request: HttpRequest, outcome: Allow | Deny, started: float) -> None:
+    def decided(
+        self, request: HttpRequest, outcome: Allow | Deny, started: float, asked_by: Filter, span: SpanContext | None = None
+    ) -> None:
         """Tell every observer of an answer."""
         self._answered += 1
-        record = DecisionRecord(request, outcome, self.clock() - started)
+        record = DecisionRecord(request, outcome, self.clock() - started, asked_by, span)
         for observer in self.observers:
             observer.decided(record)
 
-    async def finish(self, request: HttpRequest, pending: ExchangePending, started: float) -> Outcome:
+    async def finish(self, request: HttpRequest, pending: ExchangePending, started: float, asked_by: Filter) -> Outcome:
         """Make the exchange and answer. A caller that leaves is recorded as a failed exchange; nobody reads that answer."""
+        token_request, span = pending.token_request, None
+        if self.tracer is not None:
+            span = self.tracer.below(request.trace)
+            token_request = attrs.evolve(token_request, trace=span.trace)
         self._in_flight += 1
         try:
-            token_outcome = await self.exchanger.exchange(pending.token_request)
+            token_outcome = await self.exchanger.exchange(token_request)
         except trio.Cancelled:
-            self.decided(request, finish(pending.entry, _ABANDONED), started)
+            self.decided(request, finish(pending.entry, _ABANDONED), started, asked_by, span)
             raise
         finally:
             self._in_flight -= 1
         outcome = finish(pending.entry, token_outcome)
-        self.decided(request, outcome, started)
+        self.decided(request, outcome, started, asked_by, span)
         return outcome
 
     def statistics(self) -> EvaluatorStatistics:

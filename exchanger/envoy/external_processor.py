@@ -11,9 +11,10 @@ from google.protobuf.message import DecodeError
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_grpc import ExternalProcessorServicer
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from exchanger.decision.check import DENY_UNHEALTHY, MISSING_REQUEST
-from exchanger.decision.outcome import Deny, ExchangePending
+from exchanger.decision.outcome import Deny, ExchangePending, Filter
 from exchanger.envoy.check_codec import EMPTY_REQUEST
 from exchanger.envoy.evaluator import Evaluator
+from exchanger.envoy.gateway_trace import with_gateway_trace
 from exchanger.envoy.process_codec import CONTINUED, decode_request_headers, encode_request_headers
 from exchanger.grpc.routes import CallInfo, ImmediateStream, Pending, Route
 from exchanger.grpc.status import GrpcError, StatusCode
@@ -35,7 +36,7 @@ class ExternalProcessor(ExternalProcessorServicer):
         """Return the route of Process. A fault of ours is answered with a denial: a gateway may take a gRPC error for leave to go on."""
         return {PROCESS_PATH: ImmediateStream(self.process, instead=_BROKEN)}
 
-    def process(self, message: bytes, _call: CallInfo) -> bytes | Pending | None:
+    def process(self, message: bytes, call: CallInfo) -> bytes | Pending | None:
         """Answer a serialised ProcessingRequest with a serialised ProcessingResponse, at once unless an exchange is needed.
 
         ``None`` where Envoy waits for no answer.
@@ -51,25 +52,27 @@ class ExternalProcessor(ExternalProcessorServicer):
             return None
         kind = request.WhichOneof("request")
         if kind == "request_headers":
-            return self._decide(request)
+            return self._decide(request, call)
         # A message of a kind that is not known here may be about a request that nobody has decided on.
         return CONTINUED.get(kind) or self._refuse(MISSING_REQUEST, self.evaluator.clock())
 
-    def _decide(self, message: ProcessingRequest) -> bytes | Pending:
+    def _decide(self, message: ProcessingRequest, call: CallInfo) -> bytes | Pending:
         evaluator = self.evaluator
         started = evaluator.clock()
         request = decode_request_headers(message)
         if isinstance(request, Deny):
             return self._refuse(request, started)
-        outcome = evaluator.begin(request, started)
+        if evaluator.tracer is not None:
+            request = with_gateway_trace(request, call)
+        outcome = evaluator.begin(request, started, Filter.EXT_PROC)
         if isinstance(outcome, ExchangePending):
             pending = outcome
             return Pending(lambda: self._finish(request, pending, started))
         return encode_request_headers(outcome)
 
     def _refuse(self, deny: Deny, started: float) -> bytes:
-        self.evaluator.decided(EMPTY_REQUEST, deny, started)
+        self.evaluator.decided(EMPTY_REQUEST, deny, started, Filter.EXT_PROC)
         return encode_request_headers(deny)
 
     async def _finish(self, request: HttpRequest, pending: ExchangePending, started: float) -> bytes:
-        return encode_request_headers(await self.evaluator.finish(request, pending, started))
+        return encode_request_headers(await self.evaluator.finish(request, pending, started, Filter.EXT_PROC))

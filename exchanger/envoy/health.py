@@ -19,8 +19,8 @@ from exchanger._proto.grpc.health.v1.health_pb2 import (
 from exchanger.grpc.status import GrpcError, StatusCode
 
 LIVENESS: Final = "liveness"
-"""A name that is SERVING for as long as anybody is there to say so: what asks in order to restart a process must not take one that waits for
-its policy, or drains, for one that hangs. It is no service, so ``List`` does not name it."""
+"""A name that is SERVING for as long as anybody is there to say so: what asks in order to restart a process must not take one that waits
+for its policy, or drains, for one that hangs. It is no service, so ``List`` does not name it."""
 
 _SERVING: Final = HealthCheckResponse.SERVING
 _NOT_SERVING: Final = HealthCheckResponse.NOT_SERVING

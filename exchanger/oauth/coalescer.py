@@ -28,9 +28,13 @@ class CoalescerStatistics:
 
 @final
 @attrs.define(eq=False)
-class _Flight(Generic[V]):
-    """``result`` is what waiters get when ``landed`` is set; it begins as the coalescer's ``lost`` value. ``open``: others may join."""
+class _Flight(Generic[K, V]):
+    """``result`` is what waiters get when ``landed`` is set; it begins as the coalescer's ``lost`` value. ``open``: others may join.
 
+    ``key`` is that of the caller who started it: keys that are equal may differ in what does not count.
+    """
+
+    key: K
     result: V
     open: bool = True
     waiters: int = 0
@@ -45,13 +49,14 @@ class Coalescer(Generic[K, V]):
 
     Args:
         lost: What a waiter gets whose flight was cut off from above or ended in a fault; it must never mean success.
-        on_join: Called with the key for each caller who joins a flight that is already under way; must not raise.
+        on_join: Called for each caller who joins a flight that is already under way, with the key of the caller and the key of the one who
+            started it; must not raise.
     """
 
     lost: V
-    on_join: Callable[[K], None]
+    on_join: Callable[[K, K], None]
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
-    _flights: dict[K, _Flight[V]] = attrs.field(factory=dict, init=False)
+    _flights: dict[K, _Flight[K, V]] = attrs.field(factory=dict, init=False)
     _running: int = attrs.field(default=0, init=False)
     _waiting: int = attrs.field(default=0, init=False)
     _started: int = attrs.field(default=0, init=False)
@@ -80,13 +85,13 @@ class Coalescer(Generic[K, V]):
         # From here to the wait nothing is awaited: between look-up and insertion no other caller can run.
         current = self._flights.get(key)
         if current is not None:
-            self.on_join(key)
+            self.on_join(key, current.key)
             self._coalesced += 1
         elif self._nursery is None:
             return self.lost
         else:
-            current = _Flight(self.lost)
-            self._nursery.start_soon(self._fly, key, current, flight)
+            current = _Flight(key, self.lost)
+            self._nursery.start_soon(self._fly, current, flight)
             self._flights[key] = current
             self._running += 1
             self._started += 1
@@ -99,7 +104,7 @@ class Coalescer(Generic[K, V]):
             self._waiting -= 1
             if not current.waiters:
                 # Closed first: whoever comes now starts anew instead of joining a flight that is on its way down.
-                self._close(key, current)
+                self._close(current)
                 current.scope.cancel()
         return current.result
 
@@ -107,16 +112,16 @@ class Coalescer(Generic[K, V]):
         """Return the present counts; at rest ``flights`` and ``waiters`` are zero."""
         return CoalescerStatistics(self._running, self._waiting, self._started, self._coalesced)
 
-    async def _fly(self, key: K, current: _Flight[V], flight: Callable[[], Awaitable[V]]) -> None:
+    async def _fly(self, current: _Flight[K, V], flight: Callable[[], Awaitable[V]]) -> None:
         try:
             with current.scope:
                 current.result = await flight()
         finally:
             self._running -= 1
-            self._close(key, current)
+            self._close(current)
             current.landed.set()
 
-    def _close(self, key: K, current: _Flight[V]) -> None:
+    def _close(self, current: _Flight[K, V]) -> None:
         if current.open:
             current.open = False
-            del self._flights[key]
+            del self._flights[current.key]

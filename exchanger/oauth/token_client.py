@@ -36,8 +36,17 @@ from exchanger.oauth.endpoint import Endpoint, read_endpoint
 from exchanger.oauth.http1 import Bounds, Broken, PhaseLimits
 from exchanger.oauth.previous_client import as_before
 from exchanger.oauth.settings import TokenClientSettings
-from exchanger.typing import ExchangeObserver
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
+from exchanger.typing import ExchangeObserver, Tracer
+from exchanger.values.span import SpanContext
+from exchanger.values.token import (
+    CoalescedRecord,
+    ErrorKind,
+    ExchangedToken,
+    ExchangeFailure,
+    ExchangeRecord,
+    TokenOutcome,
+    TokenRequest,
+)
 
 __all__ = ["TokenClient", "TokenClientSettings", "TokenClientStatistics"]
 
@@ -69,6 +78,7 @@ class TokenClient:
         clock: Seconds, for the duration of calls.
         dial: Opens TCP connections.
         tls: The context for https; making the default one reads the trust store.
+        tracer: Gives each call a place of its own in its trace, below the request's, and the token endpoint is told that one.
     """
 
     settings: TokenClientSettings
@@ -76,6 +86,7 @@ class TokenClient:
     clock: Callable[[], float] = trio.current_time
     dial: Dial = trio.open_tcp_stream
     tls: ssl.SSLContext = attrs.field(factory=client_tls_context)
+    tracer: Tracer | None = None
     _pool: ConnectionPool = attrs.field(init=False)
     _coalescer: Coalescer[TokenRequest, TokenOutcome] = attrs.field(init=False)
     _limits: PhaseLimits = attrs.field(init=False)
@@ -93,7 +104,7 @@ class TokenClient:
         )
         self._coalescer = Coalescer(
             lost=transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED),
-            on_join=lambda request: self.observer.coalesced(request.issuer.endpoint_host),
+            on_join=self._joined,
         )
         self._limits = PhaseLimits(settings.dial_timeout, settings.tls_handshake_timeout, settings.response_header_timeout)
 
@@ -134,6 +145,10 @@ class TokenClient:
     async def _fly(self, request: TokenRequest, expires: float = math.inf) -> TokenOutcome:
         """Make one call that ends by ``expires``, and leave one record of it whatever becomes of it."""
         host = request.issuer.endpoint_host
+        span: SpanContext | None = None
+        if self.tracer is not None:
+            span = self.tracer.below(request.trace)
+            request = attrs.evolve(request, trace=span.trace)
         started = self.clock()
         self._in_flight[host] = self._in_flight.get(host, 0) + 1
         outcome: TokenOutcome | None = None
@@ -144,7 +159,14 @@ class TokenClient:
             self._in_flight[host] -= 1
             if not self._in_flight[host]:
                 del self._in_flight[host]
-            self.observer.exchanged(_record(host, outcome, self.clock() - started))
+            self.observer.exchanged(_record(request, outcome, self.clock() - started, self._port(request), span))
+
+    def _joined(self, request: TokenRequest, shared: TokenRequest) -> None:
+        self.observer.coalesced(CoalescedRecord(request.issuer.endpoint_host, request.trace, shared.trace))
+
+    def _port(self, request: TokenRequest) -> int | None:
+        endpoint = self._endpoint(request.issuer.token_endpoint)
+        return None if endpoint is None else endpoint.address.origin.port
 
     async def _call(self, request: TokenRequest, expires: float) -> TokenOutcome:
         endpoint = self._endpoint(request.issuer.token_endpoint)
@@ -180,7 +202,7 @@ class TokenClient:
             if len(self._endpoints) >= _MAX_ENDPOINTS:
                 self._endpoints.clear()
             found = read_endpoint(text, allow_http=self.settings.allow_http)
-            self._endpoints[text] = _Endpoint(found.url, _Transport(found.origin, self._pool)) if isinstance(found, Endpoint) else None
+            self._endpoints[text] = _Endpoint(found, _Transport(found.origin, self._pool)) if isinstance(found, Endpoint) else None
         return self._endpoints[text]
 
 
@@ -189,13 +211,14 @@ class TokenClient:
 class _Endpoint:
     """A valid token endpoint, with what all requests to it have in common."""
 
-    url: httpx.URL
+    address: Endpoint
     transport: httpx.AsyncBaseTransport
 
     def request(self, encoded: EncodedRequest, bounds: Bounds) -> httpx.Request:
         """Return the POST of ``encoded``; ``bounds`` travels with it to the transport."""
-        headers = [("Host", self.url.netloc.decode("ascii")), ("Content-Length", str(len(encoded.body))), *encoded.headers]
-        return httpx.Request("POST", self.url, headers=headers, stream=httpx.ByteStream(encoded.body), extensions={"bounds": bounds})
+        url = self.address.url
+        headers = [("Host", url.netloc.decode("ascii")), ("Content-Length", str(len(encoded.body))), *encoded.headers]
+        return httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(encoded.body), extensions={"bounds": bounds})
 
 
 @final
@@ -285,12 +308,15 @@ async def _read(response: httpx.Response) -> bytes | TooLarge:
     return b"".join(pieces)
 
 
-def _record(host: str, outcome: TokenOutcome | None, duration: float) -> ExchangeRecord:
+def _record(
+    request: TokenRequest, outcome: TokenOutcome | None, duration: float, port: int | None, span: SpanContext | None
+) -> ExchangeRecord:
     """Without an outcome, the call was cut off: those who waited for it left, or the process ends."""
+    host = request.issuer.endpoint_host
     match outcome:
         case None:
-            return ExchangeRecord(host, ErrorKind.CONTEXT_CANCELED, None, duration)
+            return ExchangeRecord(host, ErrorKind.CONTEXT_CANCELED, None, duration, port, span)
         case ExchangedToken():
-            return ExchangeRecord(host, None, HTTPStatus.OK, duration)
+            return ExchangeRecord(host, None, HTTPStatus.OK, duration, port, span)
         case ExchangeFailure():
-            return ExchangeRecord(host, outcome.kind, outcome.http_status, duration)
+            return ExchangeRecord(host, outcome.kind, outcome.http_status, duration, port, span)

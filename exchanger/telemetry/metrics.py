@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from exchanger.decision.outcome import DecisionRecord, Reason, Result
 from exchanger.telemetry.series import Histogram
-from exchanger.values.token import ErrorKind, ExchangeRecord
+from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
 
 CHECK_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5)
 """Seconds; from an answer without exchange to a token endpoint at its slowest."""
@@ -107,9 +107,9 @@ class Metrics:
         elif kind is ErrorKind.CONTEXT_CANCELED:
             _add_one(self._cancellations, host)
 
-    def coalesced(self, endpoint_host: str, /) -> None:
+    def coalesced(self, record: CoalescedRecord, /) -> None:
         """See ``typing.ExchangeObserver``."""
-        _add_one(self._coalesced, self._host(endpoint_host))
+        _add_one(self._coalesced, self._host(record.endpoint_host))
 
     def statistics(self) -> MetricsStatistics:
         """Tell how much was counted."""

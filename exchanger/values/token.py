@@ -13,6 +13,7 @@ from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import Issuer
 from exchanger.values.request import NO_TRACE, TraceContext
 from exchanger.values.secret import Secret
+from exchanger.values.span import SpanContext
 
 
 @enum.unique
@@ -77,9 +78,24 @@ class TokenRequest:
 @final
 @attrs.frozen
 class ExchangeRecord:
-    """One token endpoint call that ended. ``kind`` is ``None`` on success; ``duration`` is in seconds."""
+    """One token endpoint call that ended. ``kind`` is ``None`` on success; ``duration`` is in seconds.
+
+    ``span`` is its place in its trace, ``None`` where there is no tracing; ``port`` is ``None`` for an unusable endpoint.
+    """
 
     endpoint_host: str
     kind: ErrorKind | None
     http_status: int | None
     duration: float
+    port: int | None = None
+    span: SpanContext | None = None
+
+
+@final
+@attrs.frozen
+class CoalescedRecord:
+    """One request that shares a call that was already under way; ``trace`` is its own, ``shared`` that of the request that called."""
+
+    endpoint_host: str
+    trace: TraceContext
+    shared: TraceContext

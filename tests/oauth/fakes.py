@@ -16,7 +16,7 @@ from exchanger.oauth.token_client import TokenClient, TokenClientSettings
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.secret import Secret
-from exchanger.values.token import ExchangeRecord, TokenRequest
+from exchanger.values.token import CoalescedRecord, ExchangeRecord, TokenRequest
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 HTTP = TokenClientSettings(allow_http=True)
@@ -50,12 +50,14 @@ def response(body: bytes, status: int = 200, *headers: str) -> bytes:
 class Observer:
     records: list[ExchangeRecord] = attrs.field(factory=list)
     coalesced_hosts: list[str] = attrs.field(factory=list)
+    shared: list[CoalescedRecord] = attrs.field(factory=list)
 
     def exchanged(self, record: ExchangeRecord, /) -> None:
         self.records.append(record)
 
-    def coalesced(self, endpoint_host: str, /) -> None:
-        self.coalesced_hosts.append(endpoint_host)
+    def coalesced(self, record: CoalescedRecord, /) -> None:
+        self.shared.append(record)
+        self.coalesced_hosts.append(record.endpoint_host)
 
 
 class ClientGoneError(Exception):

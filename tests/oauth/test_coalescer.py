@@ -72,7 +72,7 @@ def joined() -> list[str]:
 
 @pytest.fixture
 def coalescer(joined: list[str]) -> Coalescer[str, str]:
-    return Coalescer(LOST, joined.append)
+    return Coalescer(LOST, lambda key, _leader: joined.append(key))
 
 
 async def test_equal_keys_share_a_flight(coalescer: Coalescer[str, str], joined: list[str]) -> None:

@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from exchanger.decision.token_exchange import encode_request
 from exchanger.oauth.token_client import TokenClient
 from exchanger.values.issuer import AuthMethod
-from exchanger.values.token import ExchangedToken, ExchangeFailure, ExchangeRecord, TokenRequest
+from exchanger.values.token import CoalescedRecord, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenRequest
 from tests.oauth.fakes import (
     HTTP,
     NO_TLS,
@@ -125,7 +125,7 @@ async def test_a_fault_in_the_middle_of_an_exchange(nursery: trio.Nursery) -> No
         def exchanged(self, record: ExchangeRecord, /) -> None:
             raise ZeroDivisionError
 
-        def coalesced(self, endpoint_host: str, /) -> None:
+        def coalesced(self, record: CoalescedRecord, /) -> None:
             raise AssertionError
 
     endpoint = MemoryEndpoint(nursery, [closing(ECHO)])

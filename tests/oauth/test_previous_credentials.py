@@ -18,7 +18,7 @@ from exchanger.oauth.previous_client import as_before
 from exchanger.oauth.token_client import TokenClient, TokenClientSettings
 from exchanger.values.issuer import AuthMethod, Credentials
 from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
+from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
 from tests.oauth.fakes import (
     HTTP,
     NO_TLS,
@@ -236,7 +236,7 @@ async def test_a_fault_during_the_second_call_shows_none(nursery: trio.Nursery) 
             if self.calls == 2:
                 raise ZeroDivisionError
 
-        def coalesced(self, endpoint_host: str, /) -> None:
+        def coalesced(self, record: CoalescedRecord, /) -> None:
             raise AssertionError
 
     endpoint = MemoryEndpoint(nursery, [scripted([REFUSED, REFUSED], [], [])])

@@ -11,7 +11,7 @@ from exchanger.oauth.token_client import _MAX_ENDPOINTS, TokenClient, TokenClien
 from exchanger.typing import TokenExchanger
 from exchanger.values.request import TraceContext
 from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
+from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
 from tests.oauth.fakes import (
     HTTP,
     NO_TLS,
@@ -434,7 +434,7 @@ async def test_a_fault_of_the_observer_ends_the_process(nursery: trio.Nursery) -
         def exchanged(self, record: ExchangeRecord, /) -> None:
             raise ZeroDivisionError
 
-        def coalesced(self, endpoint_host: str, /) -> None:
+        def coalesced(self, record: CoalescedRecord, /) -> None:
             raise AssertionError
 
     endpoint = MemoryEndpoint(nursery, [answering(response(success()))])

@@ -49,7 +49,7 @@ class World:
     def __attrs_post_init__(self) -> None:
         self.coalescer = Coalescer(Result(-1, fails=True), self.joined)
 
-    def joined(self, key: str) -> None:
+    def joined(self, key: str, leader: str) -> None:
         self.joins += 1
 
     async def fly(self, visit: Visit) -> Result:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
-from exchanger.decision.outcome import DecisionRecord
+from exchanger.decision.outcome import DecisionRecord, Filter
 from exchanger.envoy.authorization import Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import ExternalProcessor
@@ -80,8 +80,8 @@ async def completed(answer: bytes | Pending | None) -> bytes:
 
 
 def known(record: DecisionRecord) -> DecisionRecord:
-    """Return ``record`` without what only one side knows: its duration, and the authority of an absolute-form target."""
-    return attrs.evolve(record, duration=0.0, request=attrs.evolve(record.request, target_authority=""))
+    """Return ``record`` without what only one side knows: who asked, its duration, and the authority of an absolute-form target."""
+    return attrs.evolve(record, duration=0.0, asked_by=Filter.EXT_AUTHZ, request=attrs.evolve(record.request, target_authority=""))
 
 
 @st.composite
@@ -114,4 +114,8 @@ async def test_equal(
 
     event(checked.records[0].outcome.reason.value)
     assert of_process(answer) == of_check(expected)
+    assert ({record.asked_by for record in checked.records}, {record.asked_by for record in processed.records}) == (
+        {Filter.EXT_AUTHZ},
+        {Filter.EXT_PROC},
+    )
     assert [known(record) for record in processed.records] == [known(record) for record in checked.records]

@@ -32,8 +32,11 @@ SERVICES: tuple[ServiceDescriptor, ...] = tuple(service for file in FILES for se
 
 
 def has_witness(full_name: str) -> bool:
-    """Tell whether an official class is installed: not for gRPC's own health and reflection services."""
-    return not full_name.startswith("grpc.")
+    """Tell whether an official class is installed: not for gRPC's own health and reflection services.
+
+    OpenTelemetry's are there in a version of their own; see ``test_opentelemetry``.
+    """
+    return not full_name.startswith(("grpc.", "opentelemetry."))
 
 
 def missing(distribution: str) -> bool:

@@ -15,7 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from tests.proto.tree import describe, describe_service, fill, samples, to_tree
 
-# Where the official classes are: xds-protos, googleapis-common-protos and protobuf.
+# Where the official classes are: xds-protos (OpenTelemetry's early ones, too), googleapis-common-protos and protobuf.
 MODULES = (
     "envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2",
     "envoy.service.auth.v3.external_auth_pb2",
@@ -23,6 +23,8 @@ MODULES = (
     "google.protobuf.struct_pb2",
     "google.protobuf.wrappers_pb2",
     "google.rpc.status_pb2",
+    "opentelemetry.proto.collector.metrics.v1.metrics_service_pb2",
+    "opentelemetry.proto.collector.trace.v1.trace_service_pb2",
 )
 
 

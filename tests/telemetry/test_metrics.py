@@ -6,7 +6,8 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exchanger.telemetry.metrics import CHECK_BUCKETS, EXCHANGE_BUCKETS, MAX_HOSTS, OTHER_HOST, Gauges, Metrics
-from exchanger.values.token import ErrorKind, ExchangeRecord
+from exchanger.values.request import NO_TRACE
+from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
 from tests.telemetry.records import ALLOWED, CANARY, DENIED, FAILED, UNMATCHED, record
 
 EXCHANGE = {"endpoint_host": "issuer.example.com", "result": "success", "error_kind": "none", "http_status_class": "2xx"}
@@ -31,6 +32,10 @@ NAMES = {
 
 def metrics(in_flight: Mapping[str, int] | None = None) -> Metrics:
     return Metrics("1.2.3", Gauges(lambda: 7, lambda: in_flight or {}, lambda: 10, lambda: 2, lambda: 1.5, lambda: True, lambda: 3))
+
+
+def coalesced(host: str) -> CoalescedRecord:
+    return CoalescedRecord(host, NO_TRACE, NO_TRACE)
 
 
 def text(of: Metrics) -> str:
@@ -136,8 +141,8 @@ def test_timeouts_cancellations_and_shared_calls_have_counters_of_their_own() ->
     counted = metrics()
     for kind in ErrorKind:
         counted.exchanged(ExchangeRecord("issuer.example.com", kind, None, 0.3))
-    counted.coalesced("issuer.example.com")
-    counted.coalesced("issuer.example.com")
+    counted.coalesced(coalesced("issuer.example.com"))
+    counted.coalesced(coalesced("issuer.example.com"))
 
     host = {"endpoint_host": "issuer.example.com"}
     assert value(counted, "ext_authz_token_exchange_timeouts_total", **host) == 1
@@ -182,7 +187,7 @@ def test_the_number_of_hosts_is_bounded() -> None:
     counted = metrics()
     for number in range(MAX_HOSTS + 10):
         counted.exchanged(ExchangeRecord(f"h{number}", None, 200, 0.1))
-        counted.coalesced(f"h{number}")
+        counted.coalesced(coalesced(f"h{number}"))
 
     assert counted.statistics().series == MAX_HOSTS + 1
     assert value(counted, "ext_authz_token_exchange_coalesced_total", endpoint_host=OTHER_HOST) == 10
@@ -192,7 +197,7 @@ def test_the_number_of_hosts_is_bounded() -> None:
 @pytest.mark.parametrize("host", ['a"b', "a\nb", "a\\b", "ü", 'a"} 1\nforged{x="'])
 def test_a_hostile_host_cannot_forge_a_sample(host: str) -> None:
     counted = metrics()
-    counted.coalesced(host)
+    counted.coalesced(coalesced(host))
 
     assert value(counted, "ext_authz_token_exchange_coalesced_total", endpoint_host=host) == 1
     assert {family.name for family in text_string_to_metric_families(text(counted))} == {name.removesuffix("_total") for name in NAMES}

@@ -1,0 +1,148 @@
+"""What is exported, put together: traces from the observer's queue, metrics from the numbers that a scrape reads.
+
+Metrics are read in the event loop's thread, by the same collector as for Prometheus, so nothing is counted twice and nothing needs a lock.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Self, final
+
+import attrs
+import trio
+from google.protobuf.message import DecodeError
+from prometheus_client.core import Metric as Family
+
+from exchanger._proto.opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from exchanger._proto.opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from exchanger.telemetry.otlp.encoding import Identity, encode_span, metrics_request, traces_request
+from exchanger.telemetry.otlp.export import Batch, Export, ExportStatistics
+from exchanger.telemetry.otlp.post import Poster
+from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, TracesSettings
+from exchanger.telemetry.trace_context import TraceContexts
+from exchanger.telemetry.tracing import SpanQueue, Tracing
+
+SCOPE: Final = "exchanger"
+"""The name under which spans and metrics are told."""
+
+Collect = Callable[[], Iterable[Family]]
+
+
+@final
+@attrs.frozen
+class SpanSource:
+    """The queue of spans, as a source of batches; see ``export.Source``."""
+
+    _queue: SpanQueue
+    _identity: Identity
+
+    async def wait(self) -> None:
+        """Return when there is a full batch."""
+        await self._queue.full.wait()
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield what waits now; what comes meanwhile is for the next time."""
+        waiting = self._queue.statistics().waiting
+        while waiting > 0 and (spans := self._queue.take()):
+            waiting -= len(spans)
+            yield Batch(traces_request(spans, self._identity), len(spans), _rejected_spans)
+
+    def dropped(self) -> int:
+        """Return how many spans found no room."""
+        return self._queue.statistics().dropped
+
+
+@final
+@attrs.frozen
+class MetricsSource:
+    """The numbers as they are, as a source of one batch each time; see ``export.Source``."""
+
+    _collect: Collect
+    _identity: Identity
+    _clock: Callable[[], int]
+    _started: int
+
+    async def wait(self) -> None:
+        """Wait for the interval: there is never more than one batch."""
+        await trio.sleep_forever()
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield all metrics as they are now."""
+        families = tuple(self._collect())
+        yield Batch(metrics_request(families, self._identity, self._started, self._clock()), len(families), _rejected_points)
+
+    def dropped(self) -> int:
+        """Return 0: what was not delivered is in the next batch."""
+        return 0
+
+
+@final
+@attrs.frozen
+class ExportsStatistics:
+    """Each signal's own; ``None`` where it is not exported."""
+
+    traces: ExportStatistics | None
+    metrics: ExportStatistics | None
+
+
+@final
+@attrs.define(eq=False)
+class Exports:
+    """The exports that the settings ask for. ``tracing`` is what has to observe, where traces are exported."""
+
+    tracing: Tracing | None = None
+    _traces: Export | None = None
+    _metrics: Export | None = None
+
+    @classmethod
+    def of(cls, settings: OtlpSettings, version: str, collect: Collect, clock: Callable[[], int] = time.time_ns) -> Self:
+        """Build them; ``collect`` returns the metrics, ``clock`` nanoseconds since the epoch."""
+        identity = Identity(settings.resource, SCOPE, version)
+        tracing = None if settings.traces is None else _tracing(settings.traces, clock)
+        return cls(
+            tracing,
+            None if tracing is None or settings.traces is None else _traces_export(settings.traces, tracing.queue, identity),
+            None if settings.metrics is None else _metrics_export(settings.metrics, MetricsSource(collect, identity, clock, clock())),
+        )
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Export until cancelled, and what is left then."""
+        async with trio.open_nursery() as nursery:
+            for export in (self._traces, self._metrics):
+                if export is not None:
+                    await nursery.start(export.run)
+            task_status.started()
+
+    def statistics(self) -> ExportsStatistics:
+        """Tell what became of everything."""
+        return ExportsStatistics(
+            None if self._traces is None else self._traces.statistics(), None if self._metrics is None else self._metrics.statistics()
+        )
+
+
+def _tracing(settings: TracesSettings, clock: Callable[[], int]) -> Tracing:
+    queue = SpanQueue(settings.max_queue, min(settings.max_batch, settings.max_queue))
+    return Tracing(TraceContexts(settings.sampling), queue, encode_span, clock)
+
+
+def _traces_export(settings: TracesSettings, queue: SpanQueue, identity: Identity) -> Export:
+    target = settings.target
+    return Export("traces", target.address, SpanSource(queue, identity), Poster(target).post, settings.delay, target.timeout)
+
+
+def _metrics_export(settings: MetricsExportSettings, source: MetricsSource) -> Export:
+    target = settings.target
+    return Export("metrics", target.address, source, Poster(target).post, settings.interval, target.timeout)
+
+
+def _rejected_spans(answer: bytes) -> int:
+    try:
+        return ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans
+    except DecodeError:  # a proxy's page, or nothing that is known: what was accepted was accepted
+        return 0
+
+
+def _rejected_points(answer: bytes) -> int:
+    try:
+        return ExportMetricsServiceResponse.FromString(answer).partial_success.rejected_data_points
+    except DecodeError:
+        return 0

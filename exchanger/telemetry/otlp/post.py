@@ -1,0 +1,196 @@
+"""One POST of OTLP to a collector, over HTTP/1.1 on a connection of its own, and what its answer means.
+
+Connections are not kept: there is a request every few seconds, a collector behind a load balancer changes places, and what is not kept
+cannot be stale. No proxy of the environment is used and no redirect is followed: headers may hold a credential for this address alone.
+Whatever goes wrong is a value. Must not know: what is sent, or when to try again.
+
+Source: https://opentelemetry.io/docs/specs/otlp/#otlphttp
+"""
+
+import gzip
+import os
+import re
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Final, final
+
+import attrs
+import h11
+import trio
+
+from exchanger import __version__
+from exchanger.telemetry.otlp.settings import Target
+
+MAX_ANSWER_BYTES: Final = 64 * 1024
+"""Of an answer's body; a usual one is empty, or a sentence on what was rejected."""
+RECEIVE_BYTES: Final = 4096
+"""Of one read; an answer fits."""
+GZIP_LEVEL: Final = 1
+"""The fastest: spans repeat themselves so much that more effort gains little, and the event loop waits for it."""
+
+_SUCCESS: Final = range(200, 300)
+_RETRYABLE: Final = frozenset({429, 502, 503, 504})  # https://opentelemetry.io/docs/specs/otlp/#failures-1
+_RETRY_AFTER: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
+
+Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
+"""Opens a TCP connection to a host and port, or raises ``OSError``."""
+
+
+@final
+@attrs.frozen
+class Accepted:
+    """The collector took it; ``body`` may say that it did not take all."""
+
+    body: bytes
+
+
+@final
+@attrs.frozen
+class Refused:
+    """It was not taken. ``reason`` is for operators and has nothing of what was sent; ``retry_after`` is in seconds, if it was told."""
+
+    reason: str
+    retryable: bool
+    retry_after: float | None = None
+
+
+Answer = Accepted | Refused
+
+
+def tls_context(target: Target) -> ssl.SSLContext:
+    """Return the context for connections to ``target``; certificate and name are verified, and TLS 1.2 is the least. Reads files.
+
+    Raises:
+        OSError: a file cannot be read, or is not what it should be (``ssl.SSLError`` is one).
+    """
+    context = ssl.create_default_context(cafile=None if target.ca_file is None else str(target.ca_file))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # SSLKEYLOGFILE in the environment would write down the keys to the headers. (The stub does not know that it can be unset.)
+    context.keylog_filename = None  # type: ignore[assignment]
+    if target.client_cert_file is not None:
+        context.load_cert_chain(target.client_cert_file, target.client_key_file)
+    return context
+
+
+@final
+@attrs.frozen
+class PosterStatistics:
+    """``posted``: attempts since the start."""
+
+    posted: int
+
+
+@final
+@attrs.define(eq=False)
+class Poster:
+    """Posts to one target. The files that it names are read again for each POST, so that a rotation needs no restart."""
+
+    target: Target
+    dial: Dial = trio.open_tcp_stream
+    _system_context: ssl.SSLContext | None = attrs.field(default=None, init=False)
+    _posted: int = attrs.field(default=0, init=False)
+
+    async def post(self, body: bytes) -> Answer:
+        """Send ``body`` once; the caller bounds the time."""
+        self._posted += 1
+        target = self.target
+        try:
+            context = self._context() if target.secure else None
+        except OSError as error:
+            return Refused(f"files of TLS: {_os_reason(error)}", retryable=True)
+        stream: trio.abc.Stream | None = None
+        try:
+            request = _request(target, body)
+            stream = await self.dial(target.host, target.port)
+            if context is not None:
+                stream = trio.SSLStream(stream, context, server_hostname=target.host, https_compatible=True)
+            await stream.send_all(request)
+            return await _answer(stream)
+        except ValueError:  # what no resolver and no TLS library takes for a name, and targets that are no text of HTTP
+            return Refused("the address is not usable", retryable=False)
+        except OSError as error:
+            return Refused(f"cannot be reached: {_os_reason(error)}", retryable=True)
+        except trio.BrokenResourceError as error:
+            cause = error.__cause__
+            if isinstance(cause, ssl.SSLError):
+                return Refused(f"TLS: {_tls_reason(cause)}", retryable=not isinstance(cause, ssl.SSLCertVerificationError))
+            return Refused("the connection broke", retryable=True)
+        except h11.LocalProtocolError:
+            return Refused("the headers that are set cannot be sent", retryable=False)
+        finally:
+            if stream is not None:
+                await trio.aclose_forcefully(stream)
+
+    def statistics(self) -> PosterStatistics:
+        """Tell how much was sent."""
+        return PosterStatistics(self._posted)
+
+    def _context(self) -> ssl.SSLContext:
+        if self.target.ca_file is not None or self.target.client_cert_file is not None:
+            return tls_context(self.target)
+        if self._system_context is None:
+            self._system_context = tls_context(self.target)  # the trust store takes some 20 ms to read
+        return self._system_context
+
+
+def _request(target: Target, body: bytes) -> bytes:
+    headers = [
+        ("Host", f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"),
+        ("User-Agent", f"exchanger/{__version__}"),
+        ("Content-Type", "application/x-protobuf"),
+        ("Connection", "close"),
+        *((name, value.reveal()) for name, value in target.headers),
+    ]
+    if target.gzip:
+        body = gzip.compress(body, GZIP_LEVEL)
+        headers.append(("Content-Encoding", "gzip"))
+    headers.append(("Content-Length", str(len(body))))
+    connection = h11.Connection(h11.CLIENT)
+    events = (h11.Request(method="POST", target=target.path, headers=headers), h11.Data(data=body), h11.EndOfMessage())
+    return b"".join(connection.send(event) or b"" for event in events)
+
+
+async def _answer(stream: trio.abc.Stream) -> Answer:
+    """Read the answer; of a body that is too long the beginning is enough."""
+    connection = h11.Connection(h11.CLIENT)
+    connection.send(h11.Request(method="POST", target="/", headers=[("Host", "")]))
+    connection.send(h11.EndOfMessage())
+    head: h11.Response | None = None
+    body, ended = bytearray(), False
+    while True:
+        try:
+            event = connection.next_event()
+        except h11.RemoteProtocolError:
+            return Refused("the connection broke", retryable=True) if ended else Refused("the answer is no HTTP", retryable=False)
+        if event is h11.NEED_DATA:
+            data = bytes(await stream.receive_some(RECEIVE_BYTES))
+            ended = not data
+            connection.receive_data(data)
+        elif isinstance(event, h11.Response):
+            head = event
+        elif isinstance(event, h11.Data):
+            body += event.data
+        if head is not None and (isinstance(event, h11.EndOfMessage) or len(body) > MAX_ANSWER_BYTES):
+            return _meaning(head, bytes(body))
+
+
+def _meaning(head: h11.Response, body: bytes) -> Answer:
+    if head.status_code in _SUCCESS:
+        return Accepted(body)
+    found = next((value.decode("latin-1") for name, value in head.headers if name == b"retry-after"), "")
+    retry_after = float(found) if _RETRY_AFTER.fullmatch(found) else None
+    return Refused(f"HTTP status {head.status_code}", head.status_code in _RETRYABLE, retry_after)
+
+
+def _os_reason(error: OSError) -> str:
+    """Return what the system calls it; Trio keeps that in the cause, of each address that was tried where there were several."""
+    cause = error.__cause__
+    causes = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause,)
+    number = next((one.errno for one in (error, *causes) if isinstance(one, OSError) and one.errno), None)
+    if number is None or number < 0 or isinstance(error, ssl.SSLError):  # a resolver's and OpenSSL's numbers are their own
+        return error.strerror or type(error).__name__
+    return os.strerror(number)
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    return getattr(error, "verify_message", "") or error.reason or type(error).__name__

@@ -1,0 +1,69 @@
+"""What operators may set about the export of telemetry; the variables are OpenTelemetry's.
+
+Sources: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/,
+https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+"""
+
+from pathlib import Path
+from typing import final
+
+import attrs
+
+from exchanger.telemetry.trace_context import SamplingSettings
+from exchanger.values.secret import Secret
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Target:
+    """Where a signal is posted, and how. ``headers`` often hold a credential; ``timeout`` is in seconds, repeated attempts included.
+
+    ``ca_file`` ``None`` means the system's trust store; ``client_cert_file`` and ``client_key_file`` are for mTLS.
+    """
+
+    secure: bool
+    host: str
+    port: int
+    path: str
+    headers: tuple[tuple[str, Secret], ...] = ()
+    timeout: float = 10.0
+    gzip: bool = False
+    ca_file: Path | None = None
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
+
+    @property
+    def address(self) -> str:
+        """What logs may say of it."""
+        return f"{self.host}:{self.port}"
+
+
+@final
+@attrs.frozen(kw_only=True)
+class TracesSettings:
+    """OTEL_TRACES_SAMPLER and OTEL_BSP_*: a batch leaves when it is full or ``delay`` seconds after the one before."""
+
+    target: Target
+    sampling: SamplingSettings = attrs.field(factory=SamplingSettings)
+    delay: float = 5.0
+    max_queue: int = attrs.field(default=2048, validator=attrs.validators.ge(1))
+    max_batch: int = attrs.field(default=512, validator=attrs.validators.ge(1))
+
+
+@final
+@attrs.frozen(kw_only=True)
+class MetricsExportSettings:
+    """OTEL_METRIC_EXPORT_INTERVAL, in seconds."""
+
+    target: Target
+    interval: float = 60.0
+
+
+@final
+@attrs.frozen(kw_only=True)
+class OtlpSettings:
+    """A signal that is ``None`` is not exported. ``resource`` has what every span and metric says of this process."""
+
+    traces: TracesSettings | None = None
+    metrics: MetricsExportSettings | None = None
+    resource: tuple[tuple[str, str], ...] = ()

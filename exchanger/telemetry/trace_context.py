@@ -1,0 +1,120 @@
+"""Traces continued or begun: W3C trace context read, ids made, and the choice of which traces are recorded.
+
+The choice is made once a trace and is the same in every process, since it follows the caller's or the trace's own id. Ids identify, they
+protect nothing. Must not know: what spans tell, or where they go.
+
+Sources: https://www.w3.org/TR/trace-context/, https://opentelemetry.io/docs/specs/otel/trace/sdk/#sampling
+"""
+
+import enum
+import random
+import re
+from typing import Final, final
+
+import attrs
+
+from exchanger.values.request import TraceContext
+from exchanger.values.span import SAMPLED, SpanContext
+
+# Section 3.2.2. Version 00 ends with the flags; a later one may go on after a dash, and ff is none. An id of zeros only is none either.
+_TRACEPARENT: Final = re.compile(
+    r"(?:00(?=.{53}\Z)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
+)
+_RANDOM: Final = 0x02
+"""The flag of level 2 (https://www.w3.org/TR/trace-context-2/#random-trace-id-flag): it belongs to the trace's id and is kept."""
+_RATIO_BITS: Final = 64
+_LOW_HALF: Final = (1 << _RATIO_BITS) - 1
+"""The low half of a trace's id is compared with the ratio, as other OpenTelemetry samplers do, so that all keep the same traces."""
+
+
+@enum.unique
+class Sampler(enum.Enum):
+    """OTEL_TRACES_SAMPLER: every trace, none, or a share by its id; those that are parent-based follow the caller where there is one."""
+
+    ALWAYS_ON = "always_on"
+    ALWAYS_OFF = "always_off"
+    TRACE_ID_RATIO = "traceidratio"
+    PARENT_BASED_ALWAYS_ON = "parentbased_always_on"
+    PARENT_BASED_ALWAYS_OFF = "parentbased_always_off"
+    PARENT_BASED_TRACE_ID_RATIO = "parentbased_traceidratio"
+
+
+_RATIOS: Final = frozenset({Sampler.TRACE_ID_RATIO, Sampler.PARENT_BASED_TRACE_ID_RATIO})
+_ON: Final = frozenset({Sampler.ALWAYS_ON, Sampler.PARENT_BASED_ALWAYS_ON})
+_PARENT_BASED: Final = frozenset({Sampler.PARENT_BASED_ALWAYS_ON, Sampler.PARENT_BASED_ALWAYS_OFF, Sampler.PARENT_BASED_TRACE_ID_RATIO})
+
+
+@final
+@attrs.frozen
+class SamplingSettings:
+    """OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG; ``ratio`` counts for the samplers by trace id only."""
+
+    sampler: Sampler = Sampler.PARENT_BASED_ALWAYS_ON
+    ratio: float = attrs.field(default=1.0, validator=attrs.validators.and_(attrs.validators.ge(0.0), attrs.validators.le(1.0)))
+
+
+@final
+@attrs.frozen
+class TracerStatistics:
+    """How many traces were continued, and how many begun here; those that are not recorded count where an exchange passed them on."""
+
+    continued: int
+    begun: int
+
+
+@final
+@attrs.define(eq=False)
+class TraceContexts:
+    """Gives spans their places; see ``typing.Tracer``."""
+
+    _settings: SamplingSettings = attrs.field(factory=SamplingSettings)
+    _bits: random.Random = attrs.field(factory=random.Random)  # a fast generator, seeded by the system
+    _bound: int = attrs.field(init=False)
+    _follows: bool = attrs.field(init=False)
+    _continued: int = attrs.field(default=0, init=False)
+    _begun: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        sampler = self._settings.sampler
+        ratio = self._settings.ratio if sampler in _RATIOS else 1.0 if sampler in _ON else 0.0
+        self._bound = round(ratio * (1 << _RATIO_BITS))
+        self._follows = sampler in _PARENT_BASED
+
+    def below(self, trace: TraceContext, /) -> SpanContext:
+        """See ``typing.Tracer``."""
+        found = _TRACEPARENT.fullmatch(trace.traceparent)
+        if found is None:
+            number = self._new_trace_id()
+            self._begun += 1
+            # Section 3.3.1.1: without a valid traceparent, tracestate means nothing. Baggage stands for itself.
+            flags = SAMPLED if self._chosen(number) else 0
+            return SpanContext(f"{number:032x}", self._span_id(), "", flags, "", trace.baggage)
+        self._continued += 1
+        trace_id, parent_id, flag_digits = found.groups()
+        came = int(flag_digits, 16)
+        sampled = came & SAMPLED if self._follows else SAMPLED if self._chosen(int(trace_id, 16)) else 0
+        return SpanContext(trace_id, self._span_id(), parent_id, came & _RANDOM | sampled, trace.tracestate, trace.baggage)
+
+    def recorded_below(self, trace: TraceContext) -> SpanContext | None:
+        """As ``below``, and ``None`` where the span is not to be recorded, which is found out without making anything."""
+        if trace.traceparent and self._follows:
+            found = _TRACEPARENT.fullmatch(trace.traceparent)
+            if found is not None and not int(found[3], 16) & SAMPLED:
+                return None
+        elif not self._bound:
+            return None
+        context = self.below(trace)
+        return context if context.sampled else None
+
+    def statistics(self) -> TracerStatistics:
+        """Tell how many places were given."""
+        return TracerStatistics(self._continued, self._begun)
+
+    def _chosen(self, trace_id: int) -> bool:
+        return trace_id & _LOW_HALF < self._bound
+
+    def _new_trace_id(self) -> int:
+        return self._bits.getrandbits(128) or 1  # zero is no id
+
+    def _span_id(self) -> str:
+        return f"{self._bits.getrandbits(64) or 1:016x}"

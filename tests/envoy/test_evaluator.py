@@ -1,0 +1,79 @@
+"""The trace that an exchange continues, and the place in it that the record brings along."""
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from exchanger.decision.outcome import ExchangePending, Filter, Outcome
+from exchanger.envoy.evaluator import Evaluator
+from exchanger.policy.current import CurrentPolicy
+from exchanger.values.request import NO_TRACE, HttpRequest, TraceContext
+from exchanger.values.secret import Secret
+from exchanger.values.span import SpanContext
+from tests.decision.examples import RULES, snapshot
+from tests.envoy.test_authorization import FakeExchanger, Records
+
+CALLER = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=state", "key=value")
+OWN = SpanContext("0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7", "b7ad6b7169203331", 1, "vendor=state", "key=value")
+REQUEST = HttpRequest("GET", "api.example.com", "/orders", Secret("Bearer subject"), trace=CALLER)
+
+
+@attrs.define(eq=False)
+class FakeTracer:
+    """Has one place to give."""
+
+    asked: list[TraceContext] = attrs.Factory(list)
+
+    def below(self, trace: TraceContext, /) -> SpanContext:
+        self.asked.append(trace)
+        return OWN
+
+
+def evaluator(exchanger: FakeExchanger, records: Records, tracer: FakeTracer | None) -> Evaluator:
+    policy = CurrentPolicy()
+    policy.publish(snapshot())
+    return Evaluator(policy, RULES, exchanger, (records,), tracer=tracer)
+
+
+async def evaluated(of: Evaluator, request: HttpRequest = REQUEST) -> Outcome:
+    outcome = of.begin(request, 0.0, Filter.EXT_PROC)
+    return await of.finish(request, outcome, 0.0, Filter.EXT_PROC) if isinstance(outcome, ExchangePending) else outcome
+
+
+async def test_without_tracing_the_callers_trace_is_passed_on() -> None:
+    exchanger, records = FakeExchanger(), Records()
+    await evaluated(evaluator(exchanger, records, None))
+    assert [request.trace for request in exchanger.requests] == [CALLER]
+    assert [record.span for record in records.records] == [None]
+
+
+async def test_with_tracing_the_exchange_is_below_the_decision() -> None:
+    exchanger, records, tracer = FakeExchanger(), Records(), FakeTracer()
+    await evaluated(evaluator(exchanger, records, tracer))
+    assert tracer.asked == [CALLER]
+    assert [request.trace for request in exchanger.requests] == [OWN.trace]
+    assert [(record.span, record.request.trace) for record in records.records] == [(OWN, CALLER)]
+
+
+async def test_a_caller_that_leaves_is_recorded_at_the_place_that_was_given(autojump_clock: trio.testing.MockClock) -> None:
+    records = Records()
+    with trio.move_on_after(1):
+        await evaluated(evaluator(FakeExchanger(delay=60), records, FakeTracer()))
+    assert [record.span for record in records.records] == [OWN]
+
+
+@pytest.mark.parametrize("trace", [CALLER, NO_TRACE])
+async def test_what_needs_no_exchange_is_given_no_place(trace: TraceContext) -> None:
+    records, tracer = Records(), FakeTracer()
+    await evaluated(evaluator(FakeExchanger(), records, tracer), attrs.evolve(REQUEST, path="/admin", trace=trace))
+    assert [record.span for record in records.records] == [None]
+    assert tracer.asked == []
+
+
+async def test_the_record_tells_which_filter_asked() -> None:
+    records = Records()
+    of = evaluator(FakeExchanger(), records, None)
+    await evaluated(of)
+    of.begin(attrs.evolve(REQUEST, path="/admin"), 0.0, Filter.EXT_AUTHZ)
+    assert [record.asked_by for record in records.records] == [Filter.EXT_PROC, Filter.EXT_AUTHZ]

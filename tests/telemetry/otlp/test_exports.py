@@ -1,0 +1,103 @@
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from exchanger._proto.opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsPartialSuccess,
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from exchanger._proto.opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from exchanger.telemetry.otlp.encoding import Identity, encode_span
+from exchanger.telemetry.otlp.exports import Exports, MetricsSource, SpanSource
+from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, TracesSettings
+from exchanger.telemetry.tracing import SpanQueue
+from tests.e2e.service import free_port
+from tests.telemetry.otlp.examples import SPAN, TARGET
+from tests.telemetry.otlp.test_encoding import counted
+from tests.telemetry.records import DENIED, record
+
+IDENTITY = Identity((), "exchanger", "1")
+
+
+def test_spans_leave_in_batches_and_what_comes_meanwhile_waits() -> None:
+    queue = SpanQueue(100, 2)
+    source = SpanSource(queue, IDENTITY)
+    for _ in range(5):
+        queue.put(encode_span(SPAN))
+    sizes = []
+    for batch in source.batches():
+        queue.put(encode_span(SPAN))  # without an end, if it counted
+        (of_resource,) = ExportTraceServiceRequest.FromString(batch.body).resource_spans
+        assert len(of_resource.scope_spans[0].spans) == batch.items
+        sizes.append(batch.items)
+    assert sizes == [2, 2, 2]
+    assert queue.statistics().waiting == 2
+    assert list(SpanSource(SpanQueue(1, 1), IDENTITY).batches()) == []
+
+
+async def test_a_full_batch_of_spans_is_worth_waking_up_for(autojump_clock: MockClock) -> None:
+    queue = SpanQueue(100, 1)
+    queue.put(b"")
+    with trio.fail_after(1):
+        await SpanSource(queue, IDENTITY).wait()
+    with trio.move_on_after(1000) as waited:
+        await MetricsSource(counted().collect, IDENTITY, lambda: 2, 1).wait()
+    assert waited.cancelled_caught
+
+
+def test_metrics_are_one_batch_of_all_there_is() -> None:
+    (batch,) = MetricsSource(counted().collect, IDENTITY, lambda: 2, 1).batches()
+    (of_resource,) = ExportMetricsServiceRequest.FromString(batch.body).resource_metrics
+    assert len(of_resource.scope_metrics[0].metrics) == batch.items
+
+
+@pytest.mark.parametrize("answer", [b"", b"\xff<html>", ExportTraceServiceResponse().SerializeToString()])
+def test_an_answer_that_says_nothing_has_rejected_nothing(answer: bytes) -> None:
+    queue = SpanQueue(10, 10)
+    queue.put(encode_span(SPAN))
+    (spans,) = SpanSource(queue, IDENTITY).batches()
+    (metrics,) = MetricsSource(counted().collect, IDENTITY, lambda: 2, 1).batches()
+    assert (spans.rejected(answer), metrics.rejected(answer)) == (0, 0)
+
+
+def test_partial_success_is_read() -> None:
+    queue = SpanQueue(10, 10)
+    queue.put(encode_span(SPAN))
+    (spans,) = SpanSource(queue, IDENTITY).batches()
+    (metrics,) = MetricsSource(counted().collect, IDENTITY, lambda: 2, 1).batches()
+    some = ExportTraceServiceResponse(partial_success=ExportTracePartialSuccess(rejected_spans=3))
+    points = ExportMetricsServiceResponse(partial_success=ExportMetricsPartialSuccess(rejected_data_points=4))
+    assert (spans.rejected(some.SerializeToString()), metrics.rejected(points.SerializeToString())) == (3, 4)
+
+
+async def test_what_is_not_asked_for_is_not_there(autojump_clock: MockClock) -> None:
+    exports = Exports.of(OtlpSettings(), "1", tuple)
+    assert exports.tracing is None
+    assert (exports.statistics().traces, exports.statistics().metrics) == (None, None)
+    with trio.fail_after(1):
+        await exports.run()
+
+
+async def test_both_signals_end_soon_where_nobody_listens() -> None:
+    target = attrs.evolve(TARGET, host="127.0.0.1", port=free_port(), timeout=0.2)
+    settings = OtlpSettings(traces=TracesSettings(target=target, delay=0.01), metrics=MetricsExportSettings(target=target, interval=0.01))
+    exports = Exports.of(settings, "1", counted().collect)
+    tracing = exports.tracing
+    assert tracing is not None
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(exports.run)
+            tracing.decided(record(DENIED))
+            while True:
+                of = exports.statistics()
+                if of.traces is not None and of.metrics is not None and not (of.traces.healthy or of.metrics.healthy):
+                    break
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+    assert of.traces.lost == 1

@@ -1,0 +1,236 @@
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+import trio.testing
+import trustme
+
+from exchanger.telemetry.otlp.post import MAX_ANSWER_BYTES, Accepted, Answer, Poster, Refused, tls_context
+from exchanger.telemetry.otlp.settings import Target
+from exchanger.values.secret import Secret
+from tests.e2e.service import free_port
+from tests.telemetry.otlp.examples import TARGET, MemoryCollector, answer
+
+
+async def posted(data: bytes | None, target: Target = TARGET, body: bytes = b"body") -> tuple[Answer, MemoryCollector]:
+    async with trio.open_nursery() as nursery:
+        collector = MemoryCollector(nursery, [data])
+        found = await Poster(target, collector.dial).post(body)
+        await trio.testing.wait_all_tasks_blocked()
+        assert collector.open_streams == 0
+    return found, collector
+
+
+async def test_what_is_sent() -> None:
+    found, collector = await posted(answer(200, b"answer"))
+    assert found == Accepted(b"answer")
+    (got,) = collector.posted
+    assert (got.target, got.body) == ("/v1/traces", b"body")
+    assert got.headers["host"] == "collector.example.com:4318"
+    assert got.headers["content-type"] == "application/x-protobuf"
+    assert got.headers["api-key"] == "canary-key"
+    assert got.headers["user-agent"].startswith("exchanger/")
+    assert "content-encoding" not in got.headers
+    assert collector.dialled == [("collector.example.com", 4318)]
+
+
+async def test_gzip() -> None:
+    _, collector = await posted(answer(), attrs.evolve(TARGET, gzip=True), b"x" * 10_000)
+    (got,) = collector.posted
+    assert got.body == b"x" * 10_000
+    assert int(got.headers["content-length"]) < 200
+
+
+async def test_an_address_of_ipv6_is_bracketed() -> None:
+    _, collector = await posted(answer(), attrs.evolve(TARGET, host="::1"))
+    assert collector.posted[0].headers["host"] == "[::1]:4318"
+    assert collector.dialled == [("::1", 4318)]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (answer(202), Accepted(b"")),
+        (answer(400, b"canary-key"), Refused("HTTP status 400", retryable=False)),
+        (answer(307, b"", ("Location", "http://elsewhere.example.com/")), Refused("HTTP status 307", retryable=False)),
+        (answer(503), Refused("HTTP status 503", retryable=True)),
+        (answer(429, b"", ("Retry-After", "7")), Refused("HTTP status 429", retryable=True, retry_after=7.0)),
+        (answer(429, b"", ("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT")), Refused("HTTP status 429", retryable=True)),
+        (b"SSH-2.0-whatever\r\n\r\n", Refused("the answer is no HTTP", retryable=False)),
+        (b"", Refused("the connection broke", retryable=True)),
+        (answer(200, b"12345")[:-2], Refused("the connection broke", retryable=True)),
+        (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", Accepted(b"until the end")),
+    ],
+)
+async def test_what_an_answer_means(data: bytes, expected: Answer) -> None:
+    found, collector = await posted(data)
+    assert found == expected
+    assert len(collector.dialled) == 1
+
+
+async def test_a_port_where_nobody_listens_is_said_in_the_words_of_the_system() -> None:
+    found = await Poster(attrs.evolve(TARGET, host="localhost", port=free_port())).post(b"")
+    assert found == Refused("cannot be reached: Connection refused", retryable=True)
+
+
+async def test_of_an_endless_answer_the_beginning_is_read() -> None:
+    found, _ = await posted(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (MAX_ANSWER_BYTES + 100_000))
+    assert isinstance(found, Accepted)
+    assert len(found.body) < MAX_ANSWER_BYTES + 10_000
+
+
+async def test_a_silent_collector_is_left_when_the_caller_has_waited_enough(autojump_clock: trio.testing.MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        collector = MemoryCollector(nursery, [None])
+        with trio.move_on_after(5) as scope:
+            await Poster(TARGET, collector.dial).post(b"")
+        await trio.testing.wait_all_tasks_blocked()
+        assert scope.cancelled_caught
+        assert collector.open_streams == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), "cannot be reached: Connection refused"),
+        (OSError("all attempts to connect failed"), "cannot be reached: OSError"),
+        (UnicodeError("label too long"), "the address is not usable"),
+    ],
+)
+async def test_what_cannot_be_reached(error: Exception, reason: str) -> None:
+    async def dial(_host: str, _port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        raise error
+
+    poster = Poster(TARGET, dial)
+    found = await poster.post(b"")
+    assert found == Refused(reason, retryable=isinstance(error, OSError))
+    assert poster.statistics().posted == 1
+
+
+@pytest.mark.parametrize("target", [attrs.evolve(TARGET, headers=(("bad name", Secret("x")),)), attrs.evolve(TARGET, path="/ /")])
+async def test_what_http_cannot_say_is_refused_and_not_shown(target: Target) -> None:
+    found, _ = await posted(answer(), target)
+    assert found == Refused("the headers that are set cannot be sent", retryable=False)
+
+
+async def test_no_value_of_a_header_is_in_a_refusal() -> None:
+    found, _ = await posted(answer(), attrs.evolve(TARGET, headers=(("api-key", Secret("canary\r\nx: y")),)))
+    assert isinstance(found, Refused)
+    assert "canary" not in repr(found) + repr(TARGET)
+
+
+async def test_a_non_ascii_target_is_refused() -> None:
+    found, _ = await posted(answer(), attrs.evolve(TARGET, path="/é"))
+    assert found == Refused("the address is not usable", retryable=False)
+
+
+@attrs.define(eq=False)
+class TlsCollector:
+    """A real TLS server on loopback that answers each POST with 200."""
+
+    context: ssl.SSLContext
+    clients: list[object] = attrs.Factory(list)
+
+    async def run(self, *, task_status: trio.TaskStatus[int]) -> None:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        async with trio.open_nursery() as nursery:
+            await nursery.start(trio.serve_listeners, self._serve, listeners)
+            task_status.started(listeners[0].socket.getsockname()[1])
+
+    async def _serve(self, plain: trio.SocketStream) -> None:
+        stream = trio.SSLStream(plain, self.context, server_side=True, https_compatible=True)
+        try:
+            await stream.receive_some(65_536)
+            self.clients.append(stream.getpeercert())
+            await stream.send_all(answer())
+        except trio.BrokenResourceError:
+            pass
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def written(path: Path, *blobs: trustme.Blob) -> Path:
+    path.write_bytes(b"".join(blob.bytes() for blob in blobs))
+    return path
+
+
+async def over_tls(context: ssl.SSLContext, target: Callable[[int], Target]) -> tuple[Answer, TlsCollector]:
+    async with trio.open_nursery() as nursery:
+        collector = TlsCollector(context)
+        port = await nursery.start(collector.run)
+        found = await Poster(target(port)).post(b"body")
+        nursery.cancel_scope.cancel()
+    return found, collector
+
+
+def server_context(authority: trustme.CA, name: str = "127.0.0.1") -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+async def test_a_collector_proves_who_it_is(authority: trustme.CA, tmp_path: Path) -> None:
+    ca_file = written(tmp_path / "ca.pem", authority.cert_pem)
+    target = attrs.evolve(TARGET, secure=True, host="127.0.0.1", ca_file=ca_file)
+    found, _ = await over_tls(server_context(authority), lambda port: attrs.evolve(target, port=port))
+    assert found == Accepted(b"")
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+async def test_one_that_does_not_gets_nothing(authority: trustme.CA, tmp_path: Path, trusted: bool) -> None:
+    ca_file = written(tmp_path / "ca.pem", authority.cert_pem if trusted else trustme.CA().cert_pem)
+    target = attrs.evolve(TARGET, secure=True, host="127.0.0.1", ca_file=ca_file)
+    found, collector = await over_tls(
+        server_context(authority, "another.example.com" if trusted else "127.0.0.1"), lambda port: attrs.evolve(target, port=port)
+    )
+    assert isinstance(found, Refused)
+    assert found.reason.startswith("TLS: ")
+    assert not found.retryable
+    assert collector.clients == []
+
+
+async def test_mtls(authority: trustme.CA, tmp_path: Path) -> None:
+    leaf = authority.issue_cert("exchanger.example.com")
+    context = server_context(authority)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    target = attrs.evolve(
+        TARGET,
+        secure=True,
+        host="127.0.0.1",
+        ca_file=written(tmp_path / "ca.pem", authority.cert_pem),
+        client_cert_file=written(tmp_path / "tls.crt", *leaf.cert_chain_pems),
+        client_key_file=written(tmp_path / "tls.key", leaf.private_key_pem),
+    )
+    found, collector = await over_tls(context, lambda port: attrs.evolve(target, port=port))
+    assert found == Accepted(b"")
+    assert collector.clients
+
+
+async def test_a_file_that_is_gone_is_said_and_each_version_of_it_is_read(authority: trustme.CA, tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    target = attrs.evolve(TARGET, secure=True, host="127.0.0.1", ca_file=path)
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(TlsCollector(server_context(authority)).run)
+        poster = Poster(attrs.evolve(target, port=port))
+        assert await poster.post(b"") == Refused("files of TLS: No such file or directory", retryable=True)
+        written(path, authority.cert_pem)
+        assert await poster.post(b"") == Accepted(b"")
+        written(path, trustme.CA().cert_pem)
+        assert isinstance(await poster.post(b""), Refused)
+        nursery.cancel_scope.cancel()
+
+
+def test_keys_are_not_written_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    context = tls_context(attrs.evolve(TARGET, secure=True))
+    assert not context.keylog_filename
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname

@@ -1,0 +1,123 @@
+import pytest
+
+from exchanger.telemetry.trace_context import Sampler, SamplingSettings, TraceContexts
+from exchanger.values.request import NO_TRACE, TraceContext
+from exchanger.values.span import SpanContext
+
+TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+LOW, HIGH = f"{'f' * 16}{1:016x}", f"{'0' * 16}{'f' * 16}"
+"""Trace ids that a ratio takes first and last: their low halves count."""
+
+
+def traceparent(flags: str = "01", trace_id: str = TRACE_ID, version: str = "00", rest: str = "") -> str:
+    return f"{version}-{trace_id}-{PARENT_ID}-{flags}{rest}"
+
+
+def contexts(sampler: Sampler = Sampler.PARENT_BASED_ALWAYS_ON, ratio: float = 1.0) -> TraceContexts:
+    return TraceContexts(SamplingSettings(sampler, ratio))
+
+
+@pytest.mark.parametrize("text", [traceparent(), traceparent(version="01"), traceparent(version="cc", rest="-more-of-it")])
+def test_a_valid_traceparent_is_continued(text: str) -> None:
+    found = contexts().below(TraceContext(text, "vendor=state", "key=value"))
+    assert (found.trace_id, found.parent_id, found.flags) == (TRACE_ID, PARENT_ID, 1)
+    assert found.span_id not in {PARENT_ID, "0" * 16}
+    assert found.trace == TraceContext(f"00-{TRACE_ID}-{found.span_id}-01", "vendor=state", "key=value")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "garbage",
+        traceparent().upper(),
+        traceparent(trace_id="0" * 32),
+        f"00-{TRACE_ID}-{'0' * 16}-01",
+        traceparent(version="ff"),
+        traceparent(rest="-more"),
+        traceparent(version="01", rest="more"),
+        traceparent(flags="1"),
+        traceparent(flags="0x"),
+        f"{traceparent()}\n",
+        f"{traceparent()},{traceparent()}",
+    ],
+)
+def test_an_invalid_one_begins_a_trace_without_its_state_and_with_its_baggage(text: str) -> None:
+    found = contexts().below(TraceContext(text, "vendor=state", "key=value"))
+    assert found.parent_id == ""
+    assert found.trace_id not in {TRACE_ID, "0" * 32}
+    assert (len(found.trace_id), len(found.span_id)) == (32, 16)
+    assert (found.tracestate, found.baggage) == ("", "key=value")
+
+
+def test_ids_differ() -> None:
+    tracer = contexts()
+    made = [tracer.below(NO_TRACE) for _ in range(1000)]
+    assert len({context.trace_id for context in made}) == len({context.span_id for context in made}) == 1000
+
+
+@pytest.mark.parametrize(
+    ("sampler", "recorded"),
+    [
+        # of the caller's that is sampled, the caller's that is not, and one that begins here
+        (Sampler.ALWAYS_ON, (True, True, True)),
+        (Sampler.ALWAYS_OFF, (False, False, False)),
+        (Sampler.PARENT_BASED_ALWAYS_ON, (True, False, True)),
+        (Sampler.PARENT_BASED_ALWAYS_OFF, (True, False, False)),
+    ],
+)
+def test_samplers(sampler: Sampler, recorded: tuple[bool, bool, bool]) -> None:
+    traces = (TraceContext(traceparent("01")), TraceContext(traceparent("00")), NO_TRACE)
+    tracer = contexts(sampler)
+    assert tuple(tracer.below(trace).sampled for trace in traces) == recorded
+    assert tuple(tracer.recorded_below(trace) is not None for trace in traces) == recorded
+
+
+@pytest.mark.parametrize(("ratio", "low", "high"), [(0.0, False, False), (0.5, True, False), (1.0, True, True)])
+@pytest.mark.parametrize("flags", ["00", "01"])
+def test_a_ratio_goes_by_the_low_half_of_the_trace_id(ratio: float, low: bool, high: bool, flags: str) -> None:
+    tracer = contexts(Sampler.TRACE_ID_RATIO, ratio)
+    assert tracer.below(TraceContext(traceparent(flags, LOW))).sampled is low
+    assert tracer.below(TraceContext(traceparent(flags, HIGH))).sampled is high
+
+
+def test_a_parent_based_ratio_follows_the_caller_and_is_for_new_traces() -> None:
+    tracer = contexts(Sampler.PARENT_BASED_TRACE_ID_RATIO, 0.25)
+    assert tracer.below(TraceContext(traceparent("01", HIGH))).sampled
+    assert not tracer.below(TraceContext(traceparent("00", LOW))).sampled
+    share = sum(tracer.recorded_below(NO_TRACE) is not None for _ in range(4000)) / 4000
+    assert 0.2 < share < 0.3
+
+
+@pytest.mark.parametrize("ratio", [-0.1, 1.1])
+def test_a_ratio_is_between_none_and_all(ratio: float) -> None:
+    with pytest.raises(ValueError, match="ratio"):
+        SamplingSettings(Sampler.TRACE_ID_RATIO, ratio)
+
+
+@pytest.mark.parametrize(("came", "passed_on"), [("03", "03"), ("02", "02"), ("ff", "03"), ("01", "01")])
+def test_of_the_flags_the_random_one_is_kept_and_unknown_ones_are_not(came: str, passed_on: str) -> None:
+    assert contexts().below(TraceContext(traceparent(came))).trace.traceparent.endswith(f"-{passed_on}")
+
+
+def test_what_is_below_a_span_of_ours_is_sampled_as_it_is() -> None:
+    for sampler in Sampler:
+        tracer = contexts(sampler, 0.5)
+        for trace in (NO_TRACE, TraceContext(traceparent("01", HIGH)), TraceContext(traceparent("00", LOW))):
+            server = tracer.below(trace)
+            client = tracer.below(server.trace)
+            assert (client.trace_id, client.parent_id, client.sampled) == (server.trace_id, server.span_id, server.sampled)
+
+
+def test_places_are_counted() -> None:
+    tracer = contexts()
+    tracer.below(NO_TRACE)
+    tracer.below(TraceContext(traceparent()))
+    assert tracer.recorded_below(TraceContext(traceparent("00"))) is None
+    assert (tracer.statistics().continued, tracer.statistics().begun) == (1, 1)
+
+
+def test_a_span_context_is_what_it_passes_on() -> None:
+    context = SpanContext(TRACE_ID, PARENT_ID, "", 0)
+    assert context.trace.traceparent == f"00-{TRACE_ID}-{PARENT_ID}-00"
+    assert not context.sampled

@@ -1,0 +1,119 @@
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from exchanger.decision.outcome import DecisionRecord
+from exchanger.telemetry.spans import FinishedSpan
+from exchanger.telemetry.trace_context import Sampler, SamplingSettings, TraceContexts
+from exchanger.telemetry.tracing import MAX_SHARED, ExchangeObservers, SpanQueue, Tracing
+from exchanger.values.request import NO_TRACE, TraceContext
+from exchanger.values.token import CoalescedRecord, ExchangeRecord
+from tests.oauth.fakes import Observer
+from tests.telemetry.records import ALLOWED, DENIED, record
+
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+SAMPLED = TraceContext(f"00-{TRACE_ID}-b7ad6b7169203331-01", "vendor=state")
+UNSAMPLED = TraceContext(f"00-{TRACE_ID}-b7ad6b7169203331-00")
+
+
+@attrs.define(eq=False)
+class Encoded:
+    """Keeps the spans that were to be encoded."""
+
+    spans: list[FinishedSpan] = attrs.Factory(list)
+
+    def __call__(self, span: FinishedSpan) -> bytes:
+        self.spans.append(span)
+        return b"span"
+
+
+def tracing(encoded: Encoded, sampler: Sampler = Sampler.PARENT_BASED_ALWAYS_ON) -> Tracing:
+    return Tracing(TraceContexts(SamplingSettings(sampler)), SpanQueue(10, 5), encoded, lambda: 10**18)
+
+
+def decided(trace: TraceContext) -> DecisionRecord:
+    of = record(DENIED)
+    return attrs.evolve(of, request=attrs.evolve(of.request, trace=trace))
+
+
+@pytest.mark.parametrize(("trace", "recorded"), [(SAMPLED, 1), (UNSAMPLED, 0), (NO_TRACE, 1)])
+def test_a_decision_becomes_a_span_if_its_trace_is_recorded(trace: TraceContext, recorded: int) -> None:
+    encoded = Encoded()
+    observer = tracing(encoded)
+    observer.decided(decided(trace))
+    assert len(encoded.spans) == recorded == observer.statistics().recorded == observer.queue.statistics().waiting
+
+
+def test_the_place_that_an_exchange_was_given_is_that_of_the_span() -> None:
+    encoded = Encoded()
+    observer = tracing(encoded)
+    place = observer.contexts.below(SAMPLED)
+    client = observer.contexts.below(place.trace)
+    observer.exchanged(ExchangeRecord("issuer.example.com", None, 200, 0.1, 443, client))
+    observer.decided(attrs.evolve(decided(SAMPLED), span=place))
+    exchange, decision = encoded.spans
+    assert exchange.context.parent_id == decision.context.span_id == place.span_id
+    assert {exchange.context.trace_id, decision.context.trace_id} == {TRACE_ID}
+
+
+def test_what_is_not_sampled_leaves_nothing_after_an_exchange_either() -> None:
+    encoded = Encoded()
+    observer = tracing(encoded)
+    place = observer.contexts.below(UNSAMPLED)
+    observer.exchanged(ExchangeRecord("issuer.example.com", None, 200, 0.1, 443, observer.contexts.below(place.trace)))
+    observer.exchanged(ExchangeRecord("issuer.example.com", None, 200, 0.1))
+    observer.decided(attrs.evolve(decided(UNSAMPLED), span=place))
+    assert encoded.spans == []
+
+
+def test_who_shares_an_exchange_is_linked_to_who_made_it_and_nothing_stays() -> None:
+    encoded = Encoded()
+    observer = tracing(encoded)
+    leader, follower = observer.contexts.below(SAMPLED), observer.contexts.below(NO_TRACE)
+    observer.coalesced(CoalescedRecord("issuer.example.com", follower.trace, leader.trace))
+    assert observer.statistics().sharing == 1
+    for place in (leader, follower):
+        observer.decided(DecisionRecord(record(ALLOWED).request, ALLOWED, 0.1, span=place))
+    assert [span.link for span in encoded.spans] == [None, leader.trace]
+    assert observer.statistics().sharing == 0
+
+
+def test_what_is_remembered_of_shared_exchanges_is_bounded() -> None:
+    observer = tracing(Encoded())
+    for number in range(MAX_SHARED + 10):
+        observer.coalesced(CoalescedRecord("h", TraceContext(f"00-{TRACE_ID}-{number:016x}-01"), SAMPLED))
+    assert observer.statistics().sharing == MAX_SHARED
+
+
+def test_a_full_queue_drops_and_counts() -> None:
+    queue = SpanQueue(3, 2)
+    for number in range(5):
+        queue.put(bytes([number]))
+    assert (queue.statistics().waiting, queue.statistics().dropped) == (3, 2)
+    assert queue.take() == [b"\x00", b"\x01"]
+    assert queue.take() == [b"\x02"]
+    assert queue.take() == []
+    assert queue.statistics().waiting == 0
+
+
+async def test_a_batch_that_is_full_wakes_who_waits(autojump_clock: trio.testing.MockClock) -> None:
+    queue = SpanQueue(10, 2)
+    queue.put(b"")
+    assert not queue.full.is_set()
+    queue.put(b"")
+    with trio.fail_after(1):
+        await queue.full.wait()
+    queue.put(b"")
+    assert len(queue.take()) == 2
+    assert not queue.full.is_set()
+
+
+def test_several_observers_are_told_of_exchanges() -> None:
+    first, second = Observer(), Observer()
+    both = ExchangeObservers((first, second))
+    of = ExchangeRecord("issuer.example.com", None, 200, 0.1)
+    both.exchanged(of)
+    both.coalesced(CoalescedRecord("issuer.example.com", NO_TRACE, NO_TRACE))
+    assert first.records == second.records == [of]
+    assert first.coalesced_hosts == second.coalesced_hosts == ["issuer.example.com"]

@@ -1,0 +1,233 @@
+from pathlib import Path
+
+import pytest
+import trustme
+
+from exchanger import __version__
+from exchanger.otel_environment import OtelReading, read_otel
+from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Target, TracesSettings
+from exchanger.telemetry.trace_context import Sampler, SamplingSettings
+
+BOTH = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_METRICS_EXPORTER": "otlp"}
+
+
+def read(**variables: str) -> OtelReading:
+    return read_otel({**BOTH, **variables})
+
+
+def traces(**variables: str) -> TracesSettings:
+    reading = read(**variables)
+    assert reading.notes == ()
+    assert reading.settings.traces is not None
+    return reading.settings.traces
+
+
+def metrics(**variables: str) -> MetricsExportSettings:
+    reading = read(**variables)
+    assert reading.notes == ()
+    assert reading.settings.metrics is not None
+    return reading.settings.metrics
+
+
+def note(**variables: str) -> tuple[str, str]:
+    (found,) = read(**variables).notes
+    return found
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "None"},
+        {**BOTH, "OTEL_SDK_DISABLED": "true"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+    ],
+)
+def test_nothing_is_exported_unless_it_is_asked_for(variables: dict[str, str]) -> None:
+    assert read_otel(variables) == OtelReading(OtlpSettings(), ())
+
+
+def test_defaults() -> None:
+    assert traces().target == Target(secure=False, host="localhost", port=4318, path="/v1/traces", timeout=10.0)
+    assert traces().sampling == SamplingSettings()
+    assert (traces().delay, traces().max_queue, traces().max_batch) == (5.0, 2048, 512)
+    assert metrics().target == Target(secure=False, host="localhost", port=4318, path="/v1/metrics", timeout=10.0)
+    assert metrics().interval == 60.0
+
+
+def test_one_signal_alone() -> None:
+    settings = read_otel({"OTEL_METRICS_EXPORTER": "otlp"}).settings
+    assert (settings.traces, settings.metrics is None) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("variables", "where"),
+    [
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector"}, (False, "collector", 80, "/v1/traces")),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://Collector:4318/base/"}, (True, "collector", 4318, "/base/v1/traces")),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector/?x=1"}, (True, "collector", 443, "/v1/traces?x=1")),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://[::1]:4318/as/it/is"}, (False, "::1", 4318, "/as/it/is")),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://own", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://common"}, (False, "own", 80, "/")),
+        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://own"}, (False, "localhost", 4318, "/v1/traces")),
+    ],
+)
+def test_endpoints(variables: dict[str, str], where: tuple[bool, str, int, str]) -> None:
+    target = traces(**variables).target
+    assert (target.secure, target.host, target.port, target.path) == where
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["collector:4318", "/v1", "ftp://c/", "http://", "http://c:port", "http://user:canary@c/", "http://c/#f", "http://c/é"]
+)
+def test_an_endpoint_that_is_none_leaves_its_signal_out(endpoint: str) -> None:
+    reading = read(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=endpoint)
+    assert reading.settings.traces is None
+    assert reading.settings.metrics is not None
+    ((variable, text),) = reading.notes
+    assert variable == "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+    assert "no traces are exported" in text
+    assert "canary" not in text
+
+
+def test_headers_are_decoded_and_hidden() -> None:
+    settings = traces(OTEL_EXPORTER_OTLP_HEADERS="api-key=canary%20key, Authorization = Basic%20eA==,,")
+    assert [(name, value.reveal()) for name, value in settings.target.headers] == [
+        ("api-key", "canary key"),
+        ("Authorization", "Basic eA=="),
+    ]
+    assert "canary" not in repr(settings)
+
+
+def test_a_signal_has_variables_of_its_own() -> None:
+    variables = {
+        "OTEL_EXPORTER_OTLP_HEADERS": "a=1",
+        "OTEL_EXPORTER_OTLP_METRICS_HEADERS": "b=2",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "3000",
+        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "4000",
+        "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION": "gzip",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+    }
+    mine, other = traces(**variables).target, metrics(**variables).target
+    assert ([name for name, _ in mine.headers], mine.timeout, mine.gzip) == (["a"], 3.0, False)
+    assert ([name for name, _ in other.headers], other.timeout, other.gzip) == (["b"], 4.0, True)
+
+
+@pytest.mark.parametrize("text", ["canary", "=canary", "a b=canary", "host=canary", "Content-Length=1", "a=canary%0d%0ab", "a=%C3%A9"])
+def test_headers_that_cannot_be_sent_are_not(text: str) -> None:
+    reading = read(OTEL_EXPORTER_OTLP_HEADERS=text)
+    assert reading.settings.traces is not None
+    assert reading.settings.traces.target.headers == ()
+    assert [name for name, _ in reading.notes] == ["OTEL_EXPORTER_OTLP_HEADERS"]
+    assert "canary" not in repr(reading)
+
+
+def test_another_protocol_is_said_to_be_missing() -> None:
+    reading = read(OTEL_EXPORTER_OTLP_PROTOCOL="grpc", OTEL_EXPORTER_OTLP_METRICS_PROTOCOL="http/protobuf")
+    assert reading.settings.traces is None
+    assert reading.settings.metrics is not None
+    ((variable, text),) = reading.notes
+    assert variable == "OTEL_EXPORTER_OTLP_PROTOCOL"
+    assert text.startswith("only http/protobuf is supported")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "argument", "expected"),
+    [
+        ("", "", SamplingSettings()),
+        ("always_off", "", SamplingSettings(Sampler.ALWAYS_OFF)),
+        ("traceidratio", "0.25", SamplingSettings(Sampler.TRACE_ID_RATIO, 0.25)),
+        ("ParentBased_TraceIdRatio", "1e-3", SamplingSettings(Sampler.PARENT_BASED_TRACE_ID_RATIO, 0.001)),
+    ],
+)
+def test_samplers(sampler: str, argument: str, expected: SamplingSettings) -> None:
+    assert traces(OTEL_TRACES_SAMPLER=sampler, OTEL_TRACES_SAMPLER_ARG=argument).sampling == expected
+
+
+def test_gathering() -> None:
+    settings = traces(
+        OTEL_BSP_SCHEDULE_DELAY="100", OTEL_BSP_MAX_QUEUE_SIZE="10", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="5", OTEL_BSP_EXPORT_TIMEOUT="2000"
+    )
+    assert (settings.delay, settings.max_queue, settings.max_batch, settings.target.timeout) == (0.1, 10, 5, 2.0)
+    other = metrics(OTEL_METRIC_EXPORT_INTERVAL="1500", OTEL_METRIC_EXPORT_TIMEOUT="30000")
+    assert (other.interval, other.target.timeout) == (1.5, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_METRICS_EXPORTER", "prometheus"),
+        ("OTEL_SDK_DISABLED", "maybe"),
+        ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
+        ("OTEL_TRACES_SAMPLER_ARG", "nan"),
+        ("OTEL_TRACES_SAMPLER_ARG", "half"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "5s"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "-1"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "1m"),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "10s"),
+        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "a=1,b"),
+        ("OTEL_PROPAGATORS", "b3"),
+        ("OTEL_PROPAGATORS", "tracecontext"),
+    ],
+)
+def test_what_is_wrong_is_noted_and_left_out(name: str, value: str) -> None:
+    variable, text = note(**{name: value})
+    assert variable == name
+    assert text
+    assert read(**{name: value}).settings.traces is not None
+
+
+def test_what_is_as_it_is_anyway_is_not_noted() -> None:
+    assert read(OTEL_PROPAGATORS="baggage, tracecontext", OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE="Cumulative").notes == ()
+
+
+def test_the_resource_names_this_process() -> None:
+    resource = dict(read().settings.resource)
+    assert (resource["service.name"], resource["service.version"]) == ("exchanger", __version__)
+    assert resource["telemetry.sdk.language"] == "python"
+    assert resource["service.instance.id"] != dict(read().settings.resource)["service.instance.id"]
+
+
+def test_operators_may_say_more_of_it() -> None:
+    text = "service.name=other,service.namespace=gateway%2Cedge,k8s.pod.name = pod-1,telemetry.sdk.name=forged"
+    resource = dict(read(OTEL_RESOURCE_ATTRIBUTES=text, OTEL_SERVICE_NAME="own").settings.resource)
+    assert (resource["service.name"], resource["service.namespace"], resource["k8s.pod.name"]) == ("own", "gateway,edge", "pod-1")
+    assert resource["telemetry.sdk.name"] == "exchanger"
+    assert dict(read(OTEL_RESOURCE_ATTRIBUTES="service.name=other").settings.resource)["service.name"] == "other"
+
+
+def test_bytes_of_the_environment_that_are_no_text_do_not_stop_anything() -> None:
+    for key, value in read(OTEL_SERVICE_NAME="a\udcff", OTEL_RESOURCE_ATTRIBUTES="b\udcfe=c\udcfd").settings.resource:
+        (key + value).encode()
+
+
+def test_files_of_tls_are_taken(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    leaf = authority.issue_cert("exchanger.example.com")
+    files = {"CERTIFICATE": tmp_path / "ca", "CLIENT_CERTIFICATE": tmp_path / "crt", "CLIENT_KEY": tmp_path / "key"}
+    authority.cert_pem.write_to_path(str(files["CERTIFICATE"]))
+    leaf.cert_chain_pems[0].write_to_path(str(files["CLIENT_CERTIFICATE"]))
+    leaf.private_key_pem.write_to_path(str(files["CLIENT_KEY"]))
+    variables = {f"OTEL_EXPORTER_OTLP_{name}": str(path) for name, path in files.items()}
+    target = traces(**variables, OTEL_EXPORTER_OTLP_ENDPOINT="https://collector").target
+    assert (target.ca_file, target.client_cert_file, target.client_key_file) == tuple(files.values())
+    plain = traces(**variables, OTEL_EXPORTER_OTLP_ENDPOINT="http://collector").target
+    assert (plain.ca_file, plain.client_cert_file) == (None, None)
+
+
+@pytest.mark.parametrize("content", [None, "canary"])
+def test_a_file_of_tls_that_cannot_be_used_leaves_its_signal_out(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    reading = read(OTEL_EXPORTER_OTLP_ENDPOINT="https://collector", OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE=str(path))
+    assert reading.settings.traces is None
+    assert reading.settings.metrics is not None
+    ((variable, text),) = reading.notes
+    assert variable == "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE"
+    assert "no traces are exported" in text
+    assert "canary" not in text
