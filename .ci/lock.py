@@ -1,5 +1,7 @@
 """Writes the hash-locked requirements; with ``--check``, fails when they do not fit pyproject.toml.
 
+``image.txt`` is what the container image runs, ``build.txt`` what builds this project's own wheel for it.
+
 An existing lock is kept as far as it fits, so that a check does not depend on what was released meanwhile; ``--upgrade`` takes the newest.
 No file names a registry: the address is the installing machine's business.
 """
@@ -8,24 +10,34 @@ import os
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+NOT_IN_IMAGE: Final = ("aiohappyeyeballs", "aiohttp", "aiohttp-retry", "aiosignal", "frozenlist", "multidict", "propcache", "yarl")
+"""What the Kubernetes client requires for its asyncio half alone, which nothing here imports: an HTTP stack that nobody has to watch."""
 LOCKS: Final = {
     "runtime.txt": (),
+    "image.txt": ("--extra", "otel", *(argument for name in NOT_IN_IMAGE for argument in ("--no-emit-package", name))),
     "demo.txt": ("--extra", "demo"),
     "dev.txt": ("--extra", "demo", "--extra", "otel", "--group", "dev"),
+    "build.txt": None,
 }
+"""What each is made from: pyproject.toml with these options, or, for ``None``, what its build system requires."""
 
 
-def compile_lock(target: Path, options: tuple[str, ...], extra: tuple[str, ...]) -> None:
+def compile_lock(target: Path, options: tuple[str, ...] | None, extra: tuple[str, ...]) -> None:
     """Resolve pyproject.toml into ``target``, for every platform and Python that the project supports."""
+    source, requirements = "pyproject.toml", None
+    if options is None:
+        build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+        source, requirements, options = "-", "\n".join(build), ()
     fixed = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url", "--no-header", "--quiet")
-    command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--output-file", str(target), *fixed, *options, *extra]
+    command = [sys.executable, "-m", "uv", "pip", "compile", source, "--output-file", str(target), *fixed, *options, *extra]
     # Links that a machine offers besides its registry are no part of the lock.
     environment = {name: value for name, value in os.environ.items() if name not in {"UV_FIND_LINKS", "PIP_FIND_LINKS"}}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    subprocess.run(command, cwd=ROOT, env=environment, input=requirements, text=True, check=True)
 
 
 def main(arguments: list[str]) -> int:

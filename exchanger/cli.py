@@ -20,6 +20,10 @@ from exchanger.errors import ConfigurationError, ExchangerError
 _USAGE_ERROR: Final = 2
 _FAILED: Final = 1
 _INTERRUPTED: Final = 130
+_DEMO_SERVERS: Final = {
+    "fake-token-endpoint": "the demo's token endpoint alone: it makes up tokens, and protects nothing",
+    "echo": "the demo's upstream alone: it answers with what it gets",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,8 +44,12 @@ def _run(namespace: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             return _demo(namespace)
         case "status":
             return _status(namespace)
+        case "health":
+            return _health(namespace)
         case "pre-stop-sleep":
             return _pre_stop_sleep(namespace.duration)
+        case "fake-token-endpoint" | "echo" as name:
+            return _demo_server(name, namespace)
         case _:
             parser.print_help(sys.stderr)
             return _USAGE_ERROR
@@ -53,14 +61,29 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser("serve", help="answer Envoy; configured by the environment")
     _add_status(commands.add_parser("status", help="show what the service would see in a cluster, and what is wrong with it"))
+    _add_health(commands.add_parser("health", help="ask a running service whether it wants traffic: for probes that are commands"))
     sleep = commands.add_parser("pre-stop-sleep", help="wait before a pod is stopped, so that gateways learn of it first")
     sleep.add_argument("duration", nargs="?", default="30s", help="such as 5s or 1m30s (default: %(default)s)")
     _add_demo(commands.add_parser("demo", help="see it work here: a real Envoy, a token endpoint and an upstream, no cluster"))
+    for name, text in _DEMO_SERVERS.items():
+        _add_demo_server(commands.add_parser(name, help=text))
     return parser
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     from exchanger.demo.options import add_arguments
+
+    add_arguments(parser)
+
+
+def _add_demo_server(parser: argparse.ArgumentParser) -> None:
+    from exchanger.demo.serving import add_arguments
+
+    add_arguments(parser)
+
+
+def _add_health(parser: argparse.ArgumentParser) -> None:
+    from exchanger.health.options import add_arguments
 
     add_arguments(parser)
 
@@ -127,6 +150,21 @@ def _demo(namespace: argparse.Namespace) -> int:
     from exchanger.demo.command import options_of, run_demo
 
     return trio.run(run_demo, options_of(namespace))
+
+
+def _health(namespace: argparse.Namespace) -> int:
+    from exchanger.health.command import run_health
+    from exchanger.health.options import options_of
+
+    return trio.run(run_health, options_of(namespace))
+
+
+def _demo_server(name: str, namespace: argparse.Namespace) -> int:
+    from exchanger.demo.echo import run_echo
+    from exchanger.demo.serving import run_server
+    from exchanger.demo.token_endpoint import run_fake_token_endpoint
+
+    return trio.run(run_server, name, run_echo if name == "echo" else run_fake_token_endpoint, namespace.address)
 
 
 def _pre_stop_sleep(duration: str) -> int:

@@ -11,8 +11,8 @@ from exchanger.demo.http import Headers, Request, Response, serve_http
 from exchanger.demo.unsigned_jwt import bearer_of, claims_of
 
 
-async def run_echo(host: str, port: int, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-    """Serve the echo on ``host`` (an IP address) until cancelled; ``started()`` has the port, a free one for ``port`` 0.
+async def run_echo(host: str | None, port: int, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+    """Serve the echo on ``host`` (``None``: all interfaces) until cancelled; ``started()`` has the port, a free one for ``port`` 0.
 
     Raises:
         OSError: the address cannot be bound.

@@ -58,8 +58,10 @@ def values_of(headers: Headers, name: str) -> tuple[str, ...]:
     return tuple(value for key, value in headers if key.lower() == name)
 
 
-async def serve_http(handler: Handler, host: str, port: int, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-    """Answer HTTP/1.1 on ``host`` (an IP address) until cancelled; ``started()`` has the port, which is a free one for ``port`` 0.
+async def serve_http(
+    handler: Handler, host: str | None, port: int, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Answer HTTP/1.1 on ``host`` (``None``: all interfaces) until cancelled; ``started()`` has the port, a free one for ``port`` 0.
 
     Raises:
         OSError: the address cannot be bound.

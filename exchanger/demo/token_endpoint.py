@@ -45,8 +45,8 @@ class RequestCount:
     requests: int
 
 
-async def run_fake_token_endpoint(host: str, port: int, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-    """Serve a token endpoint on ``host`` (an IP address) until cancelled; ``started()`` has the port, a free one for ``port`` 0.
+async def run_fake_token_endpoint(host: str | None, port: int, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+    """Serve a token endpoint on ``host`` (``None``: all interfaces) until cancelled; ``started()`` has the port, a free one for ``port`` 0.
 
     Raises:
         OSError: the address cannot be bound.

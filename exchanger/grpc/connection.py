@@ -1,7 +1,7 @@
 """One gRPC connection as a sans-IO machine: bytes in, calls out; answers in, bytes out. HTTP/2 itself is the codec's, ``ngh2``.
 
-This module alone imports the codec, so that another one can take its place. Whatever a peer sends ends in an answer, a reset stream or a
-closed connection, never in an exception.
+For the server, this module alone imports the codec, so that another one can take its place. Whatever a peer sends ends in an answer, a
+reset stream or a closed connection, never in an exception.
 
 Must not know: sockets, tasks, clocks, or what a method does. Sources: RFC 9113 (https://www.rfc-editor.org/rfc/rfc9113.html) and
 https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.

@@ -1,0 +1,151 @@
+"""A client's side of one unary call, as a sans-IO machine: the request's bytes out, the reply's bytes in.
+
+HTTP/2 itself is the codec's, ``ngh2``. It is what a health check needs of a client: one connection, one call, one small answer. Whatever
+the server sends ends in a reply, never in an exception.
+
+Must not know: sockets, TLS, clocks, or what is asked. Sources: as of ``exchanger.grpc.connection``.
+"""
+
+from typing import Final, final
+from urllib.parse import unquote
+
+import attrs
+import ngh2
+
+from exchanger.grpc.framing import PREFIX_BYTES, frame, unpack_prefix
+from exchanger.grpc.status import StatusCode
+
+_MAX_ANSWER: Final = 64 * 1024
+"""Bytes of an answer's body; a health service's has seven."""
+_MAX_TIMEOUT_MS: Final = 99_999_999
+"""TimeoutValue has at most 8 digits."""
+
+
+@final
+@attrs.frozen
+class Answered:
+    """The call ended with OK and one message."""
+
+    message: bytes
+
+
+@final
+@attrs.frozen
+class Refused:
+    """The server ended the call with another status; ``message`` is its own text."""
+
+    status: StatusCode
+    message: str
+
+
+@final
+@attrs.frozen
+class Broken:
+    """There is no answer of gRPC; ``reason`` is a sentence."""
+
+    reason: str
+
+
+Reply = Answered | Refused | Broken
+
+
+@final
+@attrs.frozen
+class OneCallStatistics:
+    """Whether the reply is there, and how many bytes of it came."""
+
+    over: bool
+    body_bytes: int
+
+
+@final
+@attrs.define(eq=False)
+class OneCall:
+    """One call of ``path`` (``/package.Service/Method``); ``reply`` is there when it is over. ``timeout`` is in seconds, for the server."""
+
+    path: str
+    message: bytes = attrs.field(repr=False)
+    authority: str
+    scheme: str
+    timeout: float
+    reply: Reply | None = attrs.field(default=None, init=False)
+    _http: ngh2.Connection = attrs.field(init=False)
+    _stream: int = attrs.field(init=False)
+    _status: bytes = attrs.field(default=b"", init=False)
+    _fields: dict[bytes, bytes] = attrs.field(factory=dict, init=False, repr=False)
+    _body: bytearray = attrs.field(factory=bytearray, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._http = ngh2.Connection(ngh2.Role.CLIENT)
+        self._http.initiate_connection()
+        headers = (
+            (b":method", b"POST"),
+            (b":scheme", self.scheme.encode("ascii")),
+            (b":authority", self.authority.encode("idna" if not self.authority.isascii() else "ascii")),
+            (b":path", self.path.encode("ascii")),
+            (b"te", b"trailers"),
+            (b"content-type", b"application/grpc"),
+            (b"grpc-timeout", b"%dm" % min(max(1, round(self.timeout * 1000)), _MAX_TIMEOUT_MS)),
+        )
+        self._stream = self._http.send_request(list(headers), end_stream=False)
+        self._http.send_data(self._stream, frame(self.message), end_stream=True)
+
+    def statistics(self) -> OneCallStatistics:
+        """Return how far the call is."""
+        return OneCallStatistics(self.reply is not None, len(self._body))
+
+    def data_to_send(self) -> bytes:
+        """Return the bytes for the server."""
+        try:
+            data = self._http.data_to_send()
+            self._process()
+        except ngh2.NGH2Error as error:
+            self._end(Broken(f"no HTTP/2: {type(error).__name__}"))
+            return b""
+        return data
+
+    def receive(self, data: bytes) -> None:
+        """Take ``data`` from the server, "" when it has closed the connection."""
+        if not data:
+            self._end(Broken("connection closed by the server before it answered"))
+            return
+        try:
+            self._http.receive_data(data)
+            self._process()
+        except ngh2.NGH2Error:
+            self._end(Broken("the server does not speak HTTP/2 here"))
+
+    def _process(self) -> None:
+        for event in self._http.events():
+            match event:
+                case ngh2.ResponseReceived(headers=headers):
+                    self._fields = dict(headers)
+                    self._status = self._fields.get(b":status", b"")
+                case ngh2.TrailersReceived(headers=trailers):
+                    self._fields |= dict(trailers)
+                case ngh2.DataReceived(data=data):
+                    self._body += data
+                    if len(self._body) > _MAX_ANSWER:
+                        self._end(Broken(f"answer of more than {_MAX_ANSWER} bytes"))
+                case ngh2.StreamReset(error_code=code):
+                    self._end(Broken(f"call reset by the server (HTTP/2 error {int(code)})"))
+                case ngh2.StreamClosed():
+                    self._end(self._judge())
+                case ngh2.ConnectionClosed():
+                    self._end(Broken("connection ended by the server before it answered"))
+
+    def _judge(self) -> Reply:
+        code, body = self._fields.get(b"grpc-status", b""), bytes(self._body)
+        if not code:
+            return Broken(f"no gRPC: HTTP status {self._status.decode('ascii', 'replace') or 'missing'}")
+        if code != b"0":
+            text = unquote(self._fields.get(b"grpc-message", b"").decode("ascii", "replace"))
+            status = StatusCode(int(code)) if code.isdigit() and int(code) in set(StatusCode) else StatusCode.UNKNOWN
+            return Refused(status, text)
+        if len(body) < PREFIX_BYTES or unpack_prefix(body) != (0, len(body) - PREFIX_BYTES):
+            return Broken("the answer is not one message")
+        return Answered(body[PREFIX_BYTES:])
+
+    def _end(self, reply: Reply) -> None:
+        if self.reply is None:
+            self.reply = reply

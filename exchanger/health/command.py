@@ -1,0 +1,151 @@
+"""``exchanger health``: asks a gRPC health service once, prints what it says, and ends with 0 for SERVING, 1 for anything else.
+
+For probes that are commands and for tests after an installation; Kubernetes' own gRPC probes need it not. A wrong option, and a file that
+cannot be used, is 2. The wait is bounded by ``--timeout``.
+
+Must not know: how the service decides. Source: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+"""
+
+import os
+import socket
+import ssl
+import sys
+from typing import Final, assert_never
+
+import trio
+from google.protobuf.message import DecodeError
+
+from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from exchanger.address import format_address
+from exchanger.errors import ConfigurationError
+from exchanger.grpc.one_call import Answered, Broken, OneCall, Refused, Reply
+from exchanger.grpc.status import StatusCode
+from exchanger.health.options import HealthOptions
+
+METHOD: Final = "/grpc.health.v1.Health/Check"
+SERVING: Final = 0
+NOT_SERVING: Final = 1
+USAGE: Final = 2
+
+_READ_CHUNK: Final = 65_536
+"""Bytes that one read takes at most; an answer has some hundred."""
+
+
+async def run_health(options: HealthOptions) -> int:
+    """Ask once, print the answer, and return the exit status."""
+    try:
+        context = _context(options) if options.tls else None
+    except ConfigurationError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"exchanger health: {problem}\n")
+        return USAGE
+    word, reason = _judge(await ask(options, context))
+    if reason:
+        sys.stderr.write(f"exchanger health: {format_address(*options.address)}: {reason}\n")
+    if word:
+        sys.stdout.write(f"{word}\n")
+    return SERVING if word == "SERVING" else NOT_SERVING
+
+
+async def ask(options: HealthOptions, context: ssl.SSLContext | None) -> Reply:
+    """Ask the service, by TLS when there is a ``context``; why there is no answer is a reply too."""
+    host, port = options.address
+    try:
+        with trio.fail_after(options.timeout):
+            connected = await trio.open_tcp_stream(host, port)
+            async with connected:
+                if context is None:
+                    return await _exchange(connected, options)
+                # gRPC needs no close_notify: its messages and streams say where they end.
+                secured = trio.SSLStream(connected, context, server_hostname=options.server_name or host, https_compatible=True)
+                await secured.do_handshake()
+                if secured.selected_alpn_protocol() != "h2":
+                    return Broken("no h2 in ALPN: TLS, but no gRPC")
+                return await _exchange(secured, options)
+    except trio.TooSlowError:
+        return Broken(f"no answer within {options.timeout:g} s")
+    except trio.BrokenResourceError as error:
+        return Broken(_tls_reason(error.__cause__))
+    except OSError as error:
+        return Broken(f"no connection: {_connect_reason(error)}")
+
+
+async def _exchange(stream: trio.abc.Stream, options: HealthOptions) -> Reply:
+    host, port = options.address
+    authority = format_address(options.server_name or host, port)
+    scheme = "https" if options.tls else "http"
+    call = OneCall(METHOD, HealthCheckRequest(service=options.service).SerializeToString(), authority, scheme, options.timeout)
+    while True:
+        if data := call.data_to_send():
+            await stream.send_all(data)
+        if call.reply is not None:
+            return call.reply
+        call.receive(bytes(await stream.receive_some(_READ_CHUNK)))
+
+
+def _judge(reply: Reply) -> tuple[str, str]:
+    """Return the status in the protocol's word, "" when there is none, and why it is not SERVING where more can be said."""
+    match reply:
+        case Answered(message):
+            try:
+                return HealthCheckResponse.ServingStatus.Name(HealthCheckResponse.FromString(message).status), ""
+            except (DecodeError, ValueError):
+                return "", "the answer is none of a health service"
+        case Refused(StatusCode.NOT_FOUND, _):
+            return "SERVICE_UNKNOWN", "the server does not know this service"
+        case Refused(status, text):
+            return "", f"{status.name}: {_printable(text)}" if text else status.name
+        case Broken(reason):
+            return "", reason
+        case _:
+            assert_never(reply)
+
+
+def _context(options: HealthOptions) -> ssl.SSLContext:
+    """Return how TLS is done.
+
+    Raises:
+        ConfigurationError: a file cannot be used.
+    """
+    if options.key_file and not options.cert_file:
+        raise ConfigurationError(("--key-file needs --cert-file",))
+    try:
+        context = ssl.create_default_context(cafile=options.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError((f"--ca-file {options.ca_file}: {_file_reason(error)}",)) from None
+    context.set_alpn_protocols(["h2"])
+    if options.cert_file:
+        try:
+            context.load_cert_chain(options.cert_file, options.key_file, password=lambda: "")  # an encrypted key must not ask a terminal
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError((f"--cert-file, --key-file: {_file_reason(error)}",)) from None
+    return context
+
+
+def _file_reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return error.reason or "no certificate, or no key, in PEM"
+    return error.strerror or type(error).__name__
+
+
+def _connect_reason(error: OSError) -> str:
+    """Return the system's own words; where several addresses were tried, those for the last one."""
+    cause: BaseException | None = error.__cause__
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[-1]
+    known = cause if isinstance(cause, OSError) else error
+    if isinstance(known, socket.gaierror) or not known.errno:  # its numbers are of another kind
+        return known.strerror or str(known)
+    return os.strerror(known.errno)
+
+
+def _tls_reason(cause: BaseException | None) -> str:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"certificate not accepted: {cause.verify_message}"
+    if isinstance(cause, ssl.SSLError):
+        return f"TLS failed: {cause.reason or 'no reason given'}"
+    return "connection broken"
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -1,0 +1,73 @@
+"""What ``exchanger health`` can be told on its command line.
+
+Must not know: what is done with it.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Final, final
+
+import attrs
+
+from exchanger.address import parse_address
+from exchanger.environment import parse_duration
+
+LOOPBACK: Final = "127.0.0.1"
+DEFAULT_ADDRESS: Final = f"{LOOPBACK}:3001"
+"""The service's plaintext port, in the same pod."""
+DEFAULT_TIMEOUT: Final = "2s"
+"""A service that is well answers within milliseconds, and a probe should have ended before the next one begins."""
+
+
+@final
+@attrs.frozen
+class HealthOptions:
+    """``timeout`` is in seconds. Files are in PEM; without ``ca_file`` the system's authorities count. ``server_name`` "": the host."""
+
+    address: tuple[str, int] = (LOOPBACK, 3001)
+    service: str = ""
+    timeout: float = 2.0
+    tls: bool = False
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    server_name: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options to ``parser``."""
+    parser.add_argument("--address", type=_address, default=DEFAULT_ADDRESS, metavar="HOST:PORT", help="whom to ask (default: %(default)s)")
+    parser.add_argument("--service", default="", metavar="NAME", help="the service to ask for (default: the whole server)")
+    parser.add_argument(
+        "--timeout", type=_timeout, default=DEFAULT_TIMEOUT, help="such as 500ms or 2s, for everything (default: %(default)s)"
+    )
+    parser.add_argument("--tls", action="store_true", help="ask by TLS; so does each of the options below")
+    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="authorities that the server's certificate may come from, in PEM")
+    parser.add_argument("--cert-file", type=Path, metavar="FILE", help="our certificate, in PEM, where the server wants one")
+    parser.add_argument("--key-file", type=Path, metavar="FILE", help="its key, in PEM")
+    parser.add_argument("--server-name", default="", metavar="NAME", help="the name in the server's certificate (default: the host)")
+
+
+def options_of(namespace: argparse.Namespace) -> HealthOptions:
+    """Return the options that ``parser`` has read."""
+    options = HealthOptions(**{field.name: getattr(namespace, field.name) for field in attrs.fields(HealthOptions)})
+    host, port = options.address
+    secured = options.tls or bool(options.ca_file or options.cert_file or options.key_file or options.server_name)
+    return attrs.evolve(options, address=(host or LOOPBACK, port), tls=secured)
+
+
+def _address(text: str) -> tuple[str, int]:
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}") from None
+
+
+def _timeout(text: str) -> float:
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}") from None
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} must be positive")
+    return seconds

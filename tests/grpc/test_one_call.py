@@ -1,0 +1,142 @@
+"""One call against the server's own machine, and against what is no server of gRPC."""
+
+import struct
+
+import attrs
+import ngh2
+import pytest
+
+from exchanger.grpc.budget import Budget
+from exchanger.grpc.call import Call
+from exchanger.grpc.connection import Connection
+from exchanger.grpc.limits import ConnectionLimits
+from exchanger.grpc.one_call import Answered, Broken, OneCall, OneCallStatistics, Refused
+from exchanger.grpc.routes import CallInfo, Immediate
+from exchanger.grpc.status import StatusCode
+from tests.grpc.peer import ECHO, Header, framed, routes
+
+
+def one_call(path: str = ECHO.decode(), message: bytes = b"hello") -> OneCall:
+    return OneCall(path, message, "test:1", "http", 2.0)
+
+
+def talk(call: OneCall, *, chunk: int = 1 << 20) -> list[CallInfo]:
+    """Pass bytes between ``call`` and a server until neither has more to say; return what the server was asked."""
+    server = Connection(routes(), ConnectionLimits(), budget=Budget())
+    seen: list[CallInfo] = []
+    while True:
+        said = call.data_to_send()
+        server.receive(said, 0.0)
+        for event in server.events():
+            assert isinstance(event, Call)
+            assert isinstance(event.route, Immediate)
+            seen.append(event.info)
+            answer = event.route.handler(event.message or b"", event.info)
+            assert isinstance(answer, bytes)
+            server.respond(event, answer)
+        answered = server.data_to_send()
+        if not said and not answered:
+            return seen
+        for start in range(0, len(answered), chunk):
+            call.receive(answered[start : start + chunk])
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
+def test_an_answer_is_its_message(chunk: int) -> None:
+    call = one_call()
+    assert call.statistics() == OneCallStatistics(over=False, body_bytes=0)
+    (asked,) = talk(call, chunk=chunk)
+    assert call.reply == Answered(b"echo hello")
+    assert call.statistics() == OneCallStatistics(over=True, body_bytes=15)
+    assert asked.path == ECHO
+    assert asked.deadline == 2.0
+
+
+def test_a_refusal_has_its_status_and_text() -> None:
+    call = one_call("/no.Such/Method")
+    talk(call)
+    assert call.reply == Refused(StatusCode.UNIMPLEMENTED, "unknown method")
+
+
+def test_a_server_that_closes_gives_no_answer() -> None:
+    call = one_call()
+    call.data_to_send()
+    call.receive(b"")
+    assert call.reply == Broken("connection closed by the server before it answered")
+
+
+def test_what_comes_after_the_reply_changes_nothing() -> None:
+    call = one_call()
+    talk(call)
+    call.receive(b"")
+    assert call.reply == Answered(b"echo hello")
+
+
+@pytest.mark.parametrize(
+    "said", [b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", b"\x15\x03\x03\x00\x02\x02\x46" * 9, b"\0" * 99]
+)
+def test_another_protocol_is_said_to_be_one(said: bytes) -> None:
+    call = one_call()
+    call.data_to_send()
+    call.receive(said)
+    call.data_to_send()
+    assert isinstance(call.reply, Broken)
+
+
+@attrs.define(eq=False)
+class Scripted:
+    """A server that answers the first request with what it is told."""
+
+    headers: list[Header]
+    body: bytes = b""
+    trailers: list[Header] | None = None
+    reset: bool = False
+
+    def answer(self, call: OneCall) -> None:
+        http = ngh2.Connection(ngh2.Role.SERVER)
+        http.initiate_connection()
+        http.receive_data(call.data_to_send())
+        (stream,) = [event.stream_id for event in http.events() if isinstance(event, ngh2.RequestReceived)]
+        if self.reset:
+            http.reset_stream(stream, ngh2.ErrorCode.REFUSED_STREAM)
+        else:
+            bodiless = not self.body and self.trailers is None
+            http.send_response(stream, self.headers, end_stream=bodiless)
+            if self.body:
+                http.send_data(stream, self.body, end_stream=self.trailers is None)
+            if self.trailers is not None:
+                http.send_trailers(stream, self.trailers)
+        while data := http.data_to_send():
+            call.receive(data)
+            http.receive_data(call.data_to_send())
+            list(http.events())
+
+
+OK = (b":status", b"200")
+
+
+@pytest.mark.parametrize(
+    ("server", "reply"),
+    [
+        (Scripted([(b":status", b"404")]), Broken("no gRPC: HTTP status 404")),
+        (Scripted([OK], b"<html>"), Broken("no gRPC: HTTP status 200")),
+        (Scripted([OK], reset=True), Broken("call reset by the server (HTTP/2 error 7)")),
+        (Scripted([OK], framed(b"a") + framed(b"b"), [(b"grpc-status", b"0")]), Broken("the answer is not one message")),
+        (Scripted([OK], framed(b"a", flag=1), [(b"grpc-status", b"0")]), Broken("the answer is not one message")),
+        (Scripted([OK], b"", [(b"grpc-status", b"0")]), Broken("the answer is not one message")),
+        (Scripted([OK], framed(b"a"), [(b"grpc-status", b"0")]), Answered(b"a")),
+        (Scripted([OK, (b"grpc-status", b"14"), (b"grpc-message", b"a%20b")]), Refused(StatusCode.UNAVAILABLE, "a b")),
+        (Scripted([OK, (b"grpc-status", b"99")]), Refused(StatusCode.UNKNOWN, "")),
+        (Scripted([OK, (b"grpc-status", "²".encode())]), Refused(StatusCode.UNKNOWN, "")),
+    ],
+)
+def test_each_kind_of_end_is_a_reply(server: Scripted, reply: object) -> None:
+    call = one_call()
+    server.answer(call)
+    assert call.reply == reply
+
+
+def test_an_endless_answer_is_given_up() -> None:
+    call = one_call()
+    Scripted([OK], struct.pack(">BI", 0, 1 << 20) + b"x" * (1 << 17), [(b"grpc-status", b"0")]).answer(call)
+    assert call.reply == Broken("answer of more than 65536 bytes")

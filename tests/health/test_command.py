@@ -1,0 +1,176 @@
+"""``exchanger health`` against our own server, and against what is none."""
+
+import argparse
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from exchanger.envoy.health import Health, HealthBoard
+from exchanger.grpc.one_call import Answered, Broken, Refused, Reply
+from exchanger.grpc.routes import Route, routes_of
+from exchanger.grpc.status import StatusCode
+from exchanger.health import command
+from exchanger.health.command import run_health
+from exchanger.health.options import HealthOptions, add_arguments, options_of
+from tests.grpc.authority import Site
+from tests.grpc.serving import serving
+
+SERVICE = "envoy.service.auth.v3.Authorization"
+
+
+def options(*arguments: str) -> HealthOptions:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return options_of(parser.parse_args(["--timeout", "5s", *arguments]))
+
+
+def health(board: HealthBoard) -> dict[bytes, Route]:
+    return dict(routes_of(Health(board, frozenset({SERVICE})).service))
+
+
+@pytest.mark.parametrize("service", ["", SERVICE])
+async def test_what_the_service_says_is_printed(service: str, capsys: pytest.CaptureFixture[str]) -> None:
+    board = HealthBoard()
+    async with serving(health(board)) as served:
+        asked = options("--address", f"127.0.0.1:{served.port}", "--service", service)
+        assert await run_health(asked) == 1
+        assert capsys.readouterr() == ("NOT_SERVING\n", "")
+        board.set_ready()
+        assert await run_health(asked) == 0
+        assert capsys.readouterr() == ("SERVING\n", "")
+
+
+async def test_an_unknown_service_is_said_to_be_one(capsys: pytest.CaptureFixture[str]) -> None:
+    async with serving(health(HealthBoard())) as served:
+        assert await run_health(options("--address", f"127.0.0.1:{served.port}", "--service", "other")) == 1
+        out, err = capsys.readouterr()
+        assert out == "SERVICE_UNKNOWN\n"
+        assert err == f"exchanger health: 127.0.0.1:{served.port}: the server does not know this service\n"
+
+
+async def test_nobody_there_is_said_in_the_systems_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:  # bound, and not listening
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        assert await run_health(options("--address", f"127.0.0.1:{port}")) == 1
+    assert capsys.readouterr() == ("", f"exchanger health: 127.0.0.1:{port}: no connection: Connection refused\n")
+
+
+@asynccontextmanager
+async def listening(answer: bytes | None) -> AsyncIterator[int]:
+    """A server that sends ``answer`` to whoever connects, and closes; ``None``: says nothing."""
+
+    async def answering(stream: trio.SocketStream) -> None:
+        async with stream:
+            if answer is None:
+                await trio.sleep_forever()
+            await stream.receive_some(1)
+            await stream.send_all(answer or b"")
+
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, answering, listeners)
+        yield listeners[0].socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("tls", [(), ("--tls",)])
+async def test_silence_ends_at_the_timeout(tls: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    async with listening(None) as port:
+        with trio.fail_after(5):
+            assert await run_health(options("--address", f"127.0.0.1:{port}", *tls, "--timeout", "50ms")) == 1
+    assert "no answer within 0.05 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+@pytest.mark.parametrize("tls", [(), ("--tls",)])
+async def test_another_protocol_is_one_line(answer: bytes, tls: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    async with listening(answer) as port:
+        assert await run_health(options("--address", f"127.0.0.1:{port}", *tls)) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+
+
+class TestTls:
+    async def test_with_the_authority_and_the_name(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        site, board = Site.at(tmp_path), HealthBoard()
+        board.set_ready()
+        async with serving(health(board), tls=site.files.settings()) as served:
+            address = ("--address", f"127.0.0.1:{served.tls_port}", "--ca-file", str(site.files.client_ca))
+            assert await run_health(options(*address)) == 0
+            assert await run_health(options(*address, "--server-name", "localhost")) == 0
+            assert capsys.readouterr().err == ""
+            assert await run_health(options(*address, "--server-name", "other.example")) == 1
+            assert "certificate not accepted: Hostname mismatch" in capsys.readouterr().err
+
+    async def test_an_authority_that_nobody_knows_is_not_accepted(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        site, board = Site.at(tmp_path), HealthBoard()
+        board.set_ready()
+        async with serving(health(board), tls=site.files.settings()) as served:
+            assert await run_health(options("--address", f"127.0.0.1:{served.tls_port}", "--tls")) == 1
+        assert "certificate not accepted: unable to get local issuer certificate" in capsys.readouterr().err
+
+    async def test_a_server_that_wants_a_certificate_gets_ours(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        site, board = Site.at(tmp_path), HealthBoard()
+        board.set_ready()
+        (tmp_path / "own.pem").write_bytes(site.authority.issue_cert("probe.example").private_key_and_cert_chain_pem.bytes())
+        async with serving(health(board), tls=site.files.settings(mutual=True)) as served:
+            address = ("--address", f"127.0.0.1:{served.tls_port}", "--ca-file", str(site.files.client_ca))
+            assert await run_health(options(*address)) == 1
+            assert "TLS" in capsys.readouterr().err
+            assert await run_health(options(*address, "--cert-file", str(tmp_path / "own.pem"))) == 0
+
+    async def test_a_web_server_is_said_to_be_none_of_grpc(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        site = Site.at(tmp_path)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(site.files.cert, site.files.key)
+
+        async def silent(stream: trio.SSLStream[trio.SocketStream]) -> None:
+            with contextlib.suppress(trio.BrokenResourceError):
+                await stream.receive_some()
+
+        async with trio.open_nursery() as nursery:
+            (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            port = listener.socket.getsockname()[1]
+            nursery.start_soon(trio.serve_listeners, silent, [trio.SSLListener(listener, context, https_compatible=True)])
+            assert await run_health(options("--address", f"127.0.0.1:{port}", "--ca-file", str(site.files.client_ca))) == 1
+            nursery.cancel_scope.cancel()
+        assert capsys.readouterr().err.endswith(": no h2 in ALPN: TLS, but no gRPC\n")
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [("--ca-file", "missing"), ("--ca-file", "junk"), ("--cert-file", "missing"), ("--cert-file", "junk"), ("--key-file", "junk")],
+    )
+    async def test_a_file_that_cannot_be_used_is_status_2(
+        self, arguments: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "junk").write_text("canary")
+        assert await run_health(options("--address", "127.0.0.1:1", arguments[0], str(tmp_path / arguments[1]))) == 2
+        err = capsys.readouterr().err
+        assert arguments[0] in err
+        assert err.count("\n") == 1
+        assert "canary" not in err
+
+
+@pytest.mark.parametrize(
+    ("reply", "word", "reason"),
+    [
+        (Answered(b"\x08\x01"), "SERVING", ""),
+        (Answered(b""), "UNKNOWN", ""),
+        (Answered(b"\x08\x63"), "", "the answer is none of a health service"),
+        (Answered(b"\xff"), "", "the answer is none of a health service"),
+        (Refused(StatusCode.UNIMPLEMENTED, "unknown method"), "", "UNIMPLEMENTED: unknown method"),
+        (Refused(StatusCode.UNAVAILABLE, ""), "", "UNAVAILABLE"),
+        (Refused(StatusCode.UNAVAILABLE, "a\x1b[31m"), "", "UNAVAILABLE: a\N{REPLACEMENT CHARACTER}[31m"),
+        (Broken("why"), "", "why"),
+    ],
+)
+def test_each_reply_has_its_word_or_its_reason(reply: Reply, word: str, reason: str) -> None:
+    assert command._judge(reply) == (word, reason)
