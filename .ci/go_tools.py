@@ -1,5 +1,6 @@
 """Builds the programs from the Go world that tests use as peers; their versions are those of ``go_tools/go.mod``, checked against its sums.
 
+A tool whose dependencies would change the versions of the others' has a module of its own, ``go_tools/TOOL``.
 Each is built once into ``exchanger/tools/TOOL-VERSION-PLATFORM/`` of the user's cache folder. Go itself is the one on the PATH or in its
 usual place; where there is none, it is installed as a system package, which takes root or sudo that does not ask.
 """
@@ -19,12 +20,18 @@ MODULE: Final = Path(__file__).resolve().with_suffix("")
 PACKAGES: Final = {
     "grpcurl": ("github.com/fullstorydev/grpcurl", "cmd/grpcurl"),
     "h2spec": ("github.com/summerwind/h2spec", "cmd/h2spec"),
+    "promtool": ("github.com/prometheus/prometheus", "cmd/promtool"),
+}
+FLAGS: Final = {
+    # Rules are checked and tested here, nothing is scraped: without service discovery the clients of twenty clouds stay away. Symbols and
+    # debugging information would be most of the linker's work.
+    "promtool": ("-tags=remove_all_sd", "-gcflags=all=-dwarf=false", "-ldflags=-s -w"),
 }
 USUAL_PLACE: Final = Path("/usr/local/go/bin/go")
 TOOLCHAIN: Final = "1.26.8"
 """What a Go that cannot fetch a newer one by itself (before 1.21) is told to fetch."""
-BUILD_S: Final = 900.0
-"""Seconds: a build takes some 30 on two cores, and downloads come before it."""
+BUILD_S: Final = 1800.0
+"""Seconds: promtool takes two minutes on two idle cores, the others half of one, and downloads come before it."""
 INSTALL_S: Final = 600.0
 """Seconds: some 80 MB of system packages."""
 ASK_S: Final = 60.0
@@ -40,9 +47,15 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "exchanger" / "tools"
 
 
+def module_of(tool: str) -> Path:
+    """Return the folder of the go.mod that names ``tool``."""
+    own = MODULE / tool
+    return own if own.is_dir() else MODULE
+
+
 def version_of(tool: str) -> str:
     """Return the version that go.mod names, such as ``v1.2.3``."""
-    found = re.search(rf"^\s*{re.escape(PACKAGES[tool][0])} (\S+)", (MODULE / "go.mod").read_text(), re.MULTILINE)
+    found = re.search(rf"^\s*{re.escape(PACKAGES[tool][0])} (v\S+)", (module_of(tool) / "go.mod").read_text(), re.MULTILINE)
     if found is None:
         raise ToolError(f"go.mod does not name {tool}")
     return found.group(1)
@@ -121,7 +134,8 @@ def build(tool: str, go: Path, variables: dict[str, str]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         built = Path(folder) / tool
-        subprocess.run((go, "build", "-o", built, "/".join(PACKAGES[tool])), cwd=MODULE, env=variables, check=True, timeout=BUILD_S)
+        command = (go, "build", *FLAGS.get(tool, ()), "-o", built, "/".join(PACKAGES[tool]))
+        subprocess.run(command, cwd=module_of(tool), env=variables, check=True, timeout=BUILD_S)
         built.replace(target)
 
 

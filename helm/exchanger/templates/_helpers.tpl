@@ -1,0 +1,337 @@
+{{/*
+What all templates share: names, labels, and the one environment that everything else is derived from.
+*/}}
+
+{{/* The application's name in labels. */}}
+{{- define "exchanger.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The name of what the release has one of. */}}
+{{- define "exchanger.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The name of what lies outside of the release's namespace, where another namespace's release may have the same name. */}}
+{{- define "exchanger.clusterName" -}}
+{{- printf "%s-%s" .Release.Namespace (include "exchanger.fullname" .) -}}
+{{- end -}}
+
+{{/* Labels that select the service's pods; they never change within a release. */}}
+{{- define "exchanger.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "exchanger.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{/* Labels of every object. */}}
+{{- define "exchanger.labels" -}}
+{{- toYaml (mergeOverwrite (include "exchanger.commonLabels" . | fromYaml) (include "exchanger.selectorLabels" . | fromYaml)) -}}
+{{- end -}}
+
+{{/* Labels of every object, without those that select the service's pods. */}}
+{{- define "exchanger.commonLabels" -}}
+{{- $chart := printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" -}}
+{{- toYaml (mergeOverwrite (include "exchanger.plainLabels" . | fromYaml) (dict "helm.sh/chart" $chart "app.kubernetes.io/managed-by" .Release.Service)) -}}
+{{- end -}}
+
+{{- define "exchanger.plainLabels" -}}
+{{- toYaml (merge (dict) .Values.commonLabels (dict "app.kubernetes.io/version" .Chart.AppVersion "app.kubernetes.io/part-of" "exchanger")) -}}
+{{- end -}}
+
+{{/* Labels of pods: nothing that changes with the chart alone, since that would replace all pods. */}}
+{{- define "exchanger.podLabels" -}}
+{{- toYaml (mergeOverwrite (include "exchanger.plainLabels" . | fromYaml) .Values.podLabels (include "exchanger.selectorLabels" . | fromYaml)) -}}
+{{- end -}}
+
+{{/* The Service's name, and its name from other namespaces. */}}
+{{- define "exchanger.serviceName" -}}
+{{- include "exchanger.fullname" . -}}
+{{- end -}}
+{{- define "exchanger.serviceHost" -}}
+{{- printf "%s.%s.svc.%s" (include "exchanger.serviceName" .) .Release.Namespace .Values.clusterDomain -}}
+{{- end -}}
+
+{{- define "exchanger.serviceAccountName" -}}
+{{- if or .Values.rbac.serviceAccountName .Values.serviceAccountName -}}
+{{- .Values.rbac.serviceAccountName | default .Values.serviceAccountName -}}
+{{- else if .Values.rbac.create -}}
+{{- include "exchanger.fullname" . -}}
+{{- else -}}
+default
+{{- end -}}
+{{- end -}}
+
+{{/* A digest says exactly which image; the tag beside it is for people. */}}
+{{- define "exchanger.image" -}}
+{{- $tag := .Values.image.tag | default .Chart.AppVersion -}}
+{{- printf "%s:%s" .Values.image.repository $tag -}}
+{{- with .Values.image.digest -}}@{{ . }}{{- end -}}
+{{- end -}}
+
+{{- define "exchanger.issuerProfilesName" -}}
+{{- if .Values.issuerProfiles.existingConfigMap -}}
+{{- .Values.issuerProfiles.existingConfigMap -}}
+{{- else -}}
+{{- .Values.issuerProfiles.configMapName | default (printf "%s-issuer-profiles" (include "exchanger.fullname" .)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret of the credentials that profiles without credentials of their own use. */}}
+{{- define "exchanger.oauthSecretName" -}}
+{{- ternary .Values.oauth.secretName .Values.oauth.existingSecret.name .Values.oauth.createSecret -}}
+{{- end -}}
+
+{{/* The profiles as the service reads them (JSON of a list), with the credentials of `oauth` where a profile names none. */}}
+{{- define "exchanger.issuers" -}}
+{{- $issuers := list -}}
+{{- range .Values.issuerProfiles.profiles -}}
+{{- $issuer := dict -}}
+{{- range $field, $value := . -}}{{- if $value -}}{{- $_ := set $issuer $field $value -}}{{- end -}}{{- end -}}
+{{- $name := include "exchanger.oauthSecretName" $ -}}
+{{- if not (or .clientID .clientIDSecretRef) -}}
+{{- $_ := set $issuer "clientIDSecretRef" (dict "name" $name "key" $.Values.oauth.existingSecret.clientIDKey) -}}
+{{- end -}}
+{{- if not (or .clientSecret .clientSecretSecretRef) -}}
+{{- $_ := set $issuer "clientSecretSecretRef" (dict "name" $name "key" $.Values.oauth.existingSecret.clientSecretKey) -}}
+{{- end -}}
+{{- $issuers = append $issuers $issuer -}}
+{{- end -}}
+{{- toJson $issuers -}}
+{{- end -}}
+
+{{/* "true" where a profile holds a client secret itself: the profiles are then a Secret instead of a ConfigMap. */}}
+{{- define "exchanger.profilesAreSecret" -}}
+{{- range .Values.issuerProfiles.profiles -}}{{- if .clientSecret -}}true{{- end -}}{{- end -}}
+{{- end -}}
+
+{{/* Names of the Secrets to read, by namespace (JSON): those that profiles refer to, and `rbac.secrets`. */}}
+{{- define "exchanger.secretsByNamespace" -}}
+{{- $found := dict -}}
+{{- $references := list -}}
+{{- if not .Values.issuerProfiles.existingConfigMap -}}
+{{- range (include "exchanger.issuers" . | fromJsonArray) -}}
+{{- $references = concat $references (compact (list .clientIDSecretRef .clientSecretSecretRef)) -}}
+{{- end -}}
+{{- end -}}
+{{- range concat $references .Values.rbac.secrets -}}
+{{- $namespace := .namespace | default $.Release.Namespace -}}
+{{- $_ := set $found $namespace (append (get $found $namespace | default list) .name | uniq | sortAlpha) -}}
+{{- end -}}
+{{- toJson $found -}}
+{{- end -}}
+
+{{/* The Secret with certificate and key of the TLS listener; empty without one. */}}
+{{- define "exchanger.tlsSecretName" -}}
+{{- .Values.tls.secretName | default (include "exchanger.wiring.tlsSecretName" .) -}}
+{{- end -}}
+
+{{/*
+`env` as a list of {name, value} or {name, valueFrom} (JSON), whichever of its two forms it has. Variables that the service no longer has
+are left out when they are empty, since values files often carry them along; templates/validate.yaml refuses them otherwise.
+*/}}
+{{- define "exchanger.userEnvironment" -}}
+{{- $list := list -}}
+{{- if kindIs "slice" .Values.env -}}
+{{- range .Values.env -}}
+{{- $list = append $list (ternary (dict "name" .name "valueFrom" .valueFrom) (dict "name" .name "value" (toString (.value | default ""))) (hasKey . "valueFrom")) -}}
+{{- end -}}
+{{- else -}}
+{{- range $name, $value := .Values.env -}}
+{{- if kindIs "map" $value -}}
+{{- if hasKey $value "valueFrom" -}}
+{{- $list = append $list (dict "name" $name "valueFrom" $value.valueFrom) -}}
+{{- else -}}
+{{- $list = append $list (dict "name" $name "value" (toString ($value.value | default ""))) -}}
+{{- end -}}
+{{- else if not (kindIs "invalid" $value) -}}
+{{- $list = append $list (dict "name" $name "value" (include "exchanger.text" $value)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $kept := list -}}
+{{- range $list -}}
+{{- if or (not (has .name (include "exchanger.goneVariables" $ | fromJsonArray))) .value .valueFrom -}}
+{{- $kept = append $kept . -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $kept -}}
+{{- end -}}
+
+{{/* A YAML scalar as text; whole numbers are floats here, and 1e+06 is not what anybody wrote. */}}
+{{- define "exchanger.text" -}}
+{{- if kindIs "float64" . -}}{{- if eq (floor .) . -}}{{- int64 . -}}{{- else -}}{{- . -}}{{- end -}}{{- else -}}{{- toString . -}}{{- end -}}
+{{- end -}}
+
+{{/* Variables of earlier versions of the reference that nothing reads any more. */}}
+{{- define "exchanger.goneVariables" -}}
+{{- toJson (list "OAUTH_CLIENT_ID" "OAUTH_CLIENT_SECRET" "TOKEN_ENDPOINT_ALLOWLIST" "TOKEN_EXCHANGE_DEFAULT_TOKEN_ENDPOINT") -}}
+{{- end -}}
+
+{{/* What the values say of the service's variables: name to text (JSON). Empty texts are left out: the service's default holds. */}}
+{{- define "exchanger.valuesEnvironment" -}}
+{{- $exchange := .Values.tokenExchange -}}
+{{- $client := $exchange.httpClient -}}
+{{- $all := dict
+  "CONFIGMAP_LABEL_SELECTOR" .Values.policy.configMapSelector
+  "CONFIGMAP_NAMESPACE_SELECTOR" .Values.policy.namespaceSelector
+  "GRPC_LOG_HEALTH_CHECKS" .Values.log.healthChecks
+  "GRPC_PORT" (index .Values.ports "grpc-authz").containerPort
+  "LOG_DECISIONS" .Values.log.decisions
+  "LOG_FORMAT" .Values.log.format
+  "LOG_LEVEL" .Values.log.level
+  "METRICS_ENABLED" .Values.metrics.enabled
+  "METRICS_PATH" .Values.metrics.path
+  "METRICS_PORT" (index .Values.ports "http-metrics").containerPort
+  "OTEL_EXPORTER_OTLP_ENDPOINT" .Values.otel.endpoint
+  "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT" .Values.otel.metricsEndpoint
+  "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" .Values.otel.tracesEndpoint
+  "OTEL_METRICS_EXPORTER" .Values.otel.metricsExporter
+  "OTEL_RESOURCE_ATTRIBUTES" .Values.otel.resourceAttributes
+  "OTEL_SDK_DISABLED" .Values.otel.sdkDisabled
+  "OTEL_SERVICE_NAME" .Values.otel.serviceName
+  "OTEL_TRACES_EXPORTER" .Values.otel.tracesExporter
+  "POLICY_EVENTS" .Values.policy.events
+  "POLICY_MAX_STALENESS" .Values.policy.maxStaleness
+  "POLICY_NAMESPACES" (join "," .Values.policyNamespaces)
+  "SHUTDOWN_GRACE_PERIOD" .Values.shutdown.gracePeriod
+  "TOKEN_ENDPOINT_AUTH_METHOD" $exchange.tokenEndpointAuthMethod
+  "TOKEN_ENDPOINT_DIAL_TIMEOUT" $client.dialTimeout
+  "TOKEN_ENDPOINT_IDLE_CONN_TIMEOUT" $client.idleConnTimeout
+  "TOKEN_ENDPOINT_MAX_IDLE_CONNS" $client.maxIdleConns
+  "TOKEN_ENDPOINT_MAX_IDLE_CONNS_PER_HOST" $client.maxIdleConnsPerHost
+  "TOKEN_ENDPOINT_REQUEST_TIMEOUT" $client.requestTimeout
+  "TOKEN_ENDPOINT_RESPONSE_HEADER_TIMEOUT" $client.responseHeaderTimeout
+  "TOKEN_ENDPOINT_TLS_HANDSHAKE_TIMEOUT" $client.tlsHandshakeTimeout
+  "TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT" $exchange.allowHttpTokenEndpoint
+  "TOKEN_EXCHANGE_ALLOW_UNAUTHENTICATED_OPTIONS" $exchange.allowUnauthenticatedOptions
+  "TOKEN_EXCHANGE_BEARER_REALM" $exchange.bearerRealm
+  "TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED" $exchange.defaultDenyUnmatched
+  "TOKEN_EXCHANGE_ERROR_PASSTHROUGH" $exchange.errorPassthrough
+  "TOKEN_EXCHANGE_EXPECTED_ISSUED_TOKEN_TYPE" $exchange.expectedIssuedTokenType
+  "TOKEN_EXCHANGE_GRANT_TYPE" $exchange.grantType
+  "TOKEN_EXCHANGE_INSECURE_LOG_TOKENS" $exchange.insecureLogTokens
+  "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE" (printf "%s/%s" (.Values.issuerProfiles.mountPath | trimSuffix "/") .Values.issuerProfiles.fileName)
+  "TOKEN_EXCHANGE_REQUIRE_ISSUED_TOKEN_TYPE" $exchange.requireIssuedTokenType
+  "TOKEN_EXCHANGE_SUBJECT_TOKEN_TYPE" $exchange.subjectTokenType
+-}}
+{{- if include "exchanger.tlsSecretName" . -}}
+{{- $_ := set $all "GRPC_TLS_PORT" (index .Values.ports "grpc-authz-tls").containerPort -}}
+{{- $_ := set $all "GRPC_TLS_CERT_FILE" "/etc/exchanger/tls/tls.crt" -}}
+{{- $_ := set $all "GRPC_TLS_KEY_FILE" "/etc/exchanger/tls/tls.key" -}}
+{{- if .Values.tls.clientCA.secretName -}}
+{{- $_ := set $all "GRPC_TLS_CLIENT_CA_FILE" (printf "/etc/exchanger/client-ca/%s" .Values.tls.clientCA.key) -}}
+{{- end -}}
+{{- end -}}
+{{- $given := dict -}}
+{{- range $name, $value := $all -}}
+{{- $text := include "exchanger.text" $value -}}
+{{- if $text -}}{{- $_ := set $given $name $text -}}{{- end -}}
+{{- end -}}
+{{- toJson $given -}}
+{{- end -}}
+
+{{/*
+What the service will read of one variable: include "exchanger.variable" (list . "METRICS_PORT"). `env` wins over the values, so that
+everything that depends on a variable (ports, probes, rights, monitors) asks here and not the values.
+*/}}
+{{- define "exchanger.variable" -}}
+{{- $root := index . 0 -}}
+{{- $name := index . 1 -}}
+{{- $text := get (include "exchanger.valuesEnvironment" $root | fromJson) $name -}}
+{{- range (include "exchanger.userEnvironment" $root | fromJsonArray) -}}
+{{- if and (eq .name $name) .value -}}{{- $text = .value -}}{{- end -}}
+{{- end -}}
+{{- $text -}}
+{{- end -}}
+
+{{/* "true" where a variable is switched on, in any spelling that the service takes. */}}
+{{- define "exchanger.isOn" -}}
+{{- if has (include "exchanger.variable" . | lower | trim) (list "1" "true" "yes" "on") -}}true{{- end -}}
+{{- end -}}
+
+{{/* Ports of the container, as the service will listen. */}}
+{{- define "exchanger.grpcPort" -}}{{- include "exchanger.variable" (list . "GRPC_PORT") -}}{{- end -}}
+{{- define "exchanger.grpcTlsPort" -}}{{- include "exchanger.variable" (list . "GRPC_TLS_PORT") -}}{{- end -}}
+{{- define "exchanger.metricsPort" -}}{{- include "exchanger.variable" (list . "METRICS_PORT") -}}{{- end -}}
+{{- define "exchanger.metricsEnabled" -}}{{- include "exchanger.isOn" (list . "METRICS_ENABLED") -}}{{- end -}}
+{{- define "exchanger.metricsPath" -}}{{- include "exchanger.variable" (list . "METRICS_PATH") -}}{{- end -}}
+
+{{/* Whole seconds, rounded up, of a duration such as 750ms or 1m30s. */}}
+{{- define "exchanger.seconds" -}}
+{{- $milliseconds := 0.0 -}}
+{{- range regexFindAll "[0-9.]+(ms|s|m|h)" . -1 -}}
+{{- $number := regexFind "[0-9.]+" . | float64 -}}
+{{- $unit := regexFind "[a-z]+" . -}}
+{{- $milliseconds = addf $milliseconds (mulf $number (get (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000) $unit)) -}}
+{{- end -}}
+{{- ceil (divf $milliseconds 1000) | int -}}
+{{- end -}}
+
+{{/* A probe: (list values handler service); the handler is for values that have none, a service is what any gRPC handler asks for. */}}
+{{- define "exchanger.probe" -}}
+{{- $probe := index . 0 -}}
+{{- if not (or $probe.grpc $probe.exec $probe.httpGet $probe.tcpSocket) -}}
+{{- $probe = merge (dict) $probe (index . 1) -}}
+{{- end -}}
+{{- if and (eq (len .) 3) $probe.grpc -}}
+{{- $probe = mergeOverwrite (deepCopy $probe) (dict "grpc" (dict "service" (index . 2))) -}}
+{{- end -}}
+{{- toYaml $probe -}}
+{{- end -}}
+
+{{/* "true" where the Service has a port for metrics. */}}
+{{- define "exchanger.metricsServicePort" -}}
+{{- if and (include "exchanger.metricsEnabled" .) (or .Values.metrics.servicePort .Values.serviceMonitor.enabled) -}}true{{- end -}}
+{{- end -}}
+
+{{/* "true" where gateways may ask without TLS. */}}
+{{- define "exchanger.plaintext" -}}
+{{- if not (and .Values.tls.only (include "exchanger.tlsSecretName" .)) -}}true{{- end -}}
+{{- end -}}
+
+{{/* Metadata of an object in the release's namespace: (list root name). */}}
+{{- define "exchanger.metadata" -}}
+{{- $root := index . 0 -}}
+name: {{ index . 1 }}
+namespace: {{ $root.Release.Namespace }}
+labels:
+  {{- include "exchanger.labels" $root | nindent 2 }}
+{{- end -}}
+
+{{/*
+An egress rule for an address: (list address defaultPorts). A Service's packets are judged by the pod they reach, whose port nobody here
+knows, so that an address within the cluster opens the Service's namespace, and any other the port that it names.
+*/}}
+{{- define "exchanger.egressOfAddress" -}}
+{{- $url := urlParse . -}}
+{{- $host := regexReplaceAll ":[0-9]+$" $url.host "" | trimSuffix "." -}}
+{{- $parts := splitList "." $host -}}
+{{- if and (ge (len $parts) 3) (eq (index $parts 2) "svc") -}}
+to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ index $parts 1 }}}}}]
+{{- else -}}
+{{- $port := regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary "80" "443" (eq $url.scheme "http")) -}}
+ports: [{protocol: TCP, port: {{ $port }}}]
+{{- end -}}
+{{- end -}}
+
+{{/* Egress rules of values with `to` and `ports` (numbers). */}}
+{{- define "exchanger.egressRules" -}}
+{{- range . }}
+- {{ with .to }}to: {{ toJson . }}{{ end }}
+  {{- with .ports }}
+  ports:
+    {{- range . }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+  {{- end }}
+{{- end }}
+{{- end -}}

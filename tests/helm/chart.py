@@ -1,0 +1,109 @@
+"""Renders a chart with values as users give them, and returns what Kubernetes would get. Blocking code."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pytest
+import yaml
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+FETCHER: Final = ROOT / ".ci" / "helm_tools.py"
+CHART: Final = ROOT / "helm" / "exchanger"
+RENDER_S: Final = 120.0
+"""Seconds: a chart is rendered in a tenth of one on an idle machine."""
+KUBERNETES: Final = "1.37.0"
+"""What charts are told they are rendered for."""
+
+Manifest = dict[str, Any]
+
+
+class RenderError(Exception):
+    """What helm said instead of rendering."""
+
+
+@attrs.frozen
+class Tools:
+    """Where the programs are."""
+
+    helm: Path
+    kubectl: Path
+
+
+@cache
+def _where() -> Tools:
+    said = subprocess.run([sys.executable, FETCHER, "--where"], capture_output=True, text=True, check=True, timeout=60).stdout
+    return Tools(*map(Path, said.splitlines()))
+
+
+def find_tools() -> Tools:
+    """Return where helm and kubectl are; skip the test when they were not fetched."""
+    tools = _where()
+    if not (tools.helm.exists() and tools.kubectl.exists()):
+        pytest.skip("helm and kubectl are not there: run python .ci/helm_tools.py (Linux on x86-64), or see what it says")
+    return tools
+
+
+def run_helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run helm without anything of the user's own; its status is the caller's to look at."""
+    with tempfile.TemporaryDirectory() as home:
+        places = {f"HELM_{kind}_HOME": home for kind in ("CACHE", "CONFIG", "DATA")}
+        environment = {"HOME": home, "PATH": "/usr/bin:/bin", **places}
+        return subprocess.run(
+            (find_tools().helm, *arguments), capture_output=True, text=True, timeout=RENDER_S, check=False, env=environment, cwd=home
+        )
+
+
+def render(
+    values: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
+    *,
+    chart: Path = CHART,
+    release: str = "exchanger",
+    namespace: str = "edge",
+    kubernetes: str = KUBERNETES,
+    arguments: Sequence[str] = (),
+) -> list[Manifest]:
+    """Return the manifests of ``chart`` with ``values``, or with several of them as from several files; test hooks are among them.
+
+    Raises:
+        RenderError: helm refused, with what it said; what it says beside manifests (warnings) is refused here too.
+    """
+    files = [values] if isinstance(values, Mapping) else list(values)
+    with tempfile.TemporaryDirectory() as folder:
+        options: list[str] = []
+        for number, content in enumerate(files):
+            path = Path(folder) / f"{number}.yaml"
+            path.write_text(yaml.safe_dump(dict(content), allow_unicode=True))
+            options += ["--values", str(path)]
+        done = run_helm(
+            "template", release, chart, "--namespace", namespace, "--kube-version", kubernetes, "--include-crds", *options, *arguments
+        )
+    if done.returncode != 0 or done.stderr.strip():
+        raise RenderError(done.stderr)
+    return [document for document in yaml.safe_load_all(done.stdout) if document is not None]
+
+
+def refusal(values: Mapping[str, Any], **options: Any) -> str:
+    """Return why helm refuses ``values``; fail when it renders them."""
+    try:
+        found = render(values, **options)
+    except RenderError as error:
+        return str(error)
+    raise AssertionError(f"rendered {len(found)} manifests instead of refusing {dict(values)}")
+
+
+def of_kind(manifests: Sequence[Manifest], kind: str) -> list[Manifest]:
+    """Return the manifests of ``kind``, without ``helm test`` hooks."""
+    return [found for found in manifests if found["kind"] == kind and "helm.sh/hook" not in (found["metadata"].get("annotations") or {})]
+
+
+def only(manifests: Sequence[Manifest], kind: str, name: str | None = None) -> Manifest:
+    """Return the only manifest of ``kind`` (with ``name``)."""
+    found = [manifest for manifest in of_kind(manifests, kind) if name is None or manifest["metadata"]["name"] == name]
+    assert len(found) == 1, f"{len(found)} of kind {kind}: {[manifest['metadata']['name'] for manifest in found]}"
+    return found[0]

@@ -1,0 +1,194 @@
+"""The chart's README and NOTES.txt say what is so."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from exchanger import __version__
+from tests.helm.cases import CONTAINER, MTLS, PROFILE, look
+from tests.helm.chart import CHART, ROOT, only, render, run_helm
+
+WRITER = ROOT / ".ci" / "helm_docs.py"
+
+
+def writer() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("helm_docs", WRITER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_values_is_up_to_date() -> None:
+    done = subprocess.run([sys.executable, WRITER, "--check"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_value_without_a_comment_is_found() -> None:
+    helm_docs = writer()
+    assert helm_docs.table("# A.\na: 1\nb:\n  # C.\n  c: {}\n# D.\nd:\n  e: 1\n").splitlines()[2:] == [
+        "| `a` | `1` | A. |",
+        "| `b.c` | `{}` | C. |",
+        '| `d` | `{"e": 1}` | D. |',
+    ]
+    with pytest.raises(helm_docs.UndocumentedError, match="no comment above b, c"):
+        helm_docs.table("# A.\na: 1\nb: 2\nc: 3\n")
+
+
+def test_the_charts_versions_are_the_services() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["appVersion"] == __version__
+    assert chart["version"] == __version__
+
+
+def test_the_schema_has_no_free_form_holes() -> None:
+    """Every object names its properties, or is of a kind that Kubernetes defines and checks, or maps names to one kind of value."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+
+    def holes(node: Any, path: str) -> list[str]:
+        found: list[str] = []
+        if isinstance(node, dict):
+            closed = node.get("additionalProperties") is False or isinstance(node.get("additionalProperties"), dict)
+            if node.get("type") == "object" and not closed and "description" not in node and path != "/$defs/kubernetesList/items":
+                found.append(path)
+            for name, value in node.items():
+                found += holes(value, f"{path}/{name}")
+        elif isinstance(node, list):
+            for number, value in enumerate(node):
+                found += holes(value, f"{path}/{number}")
+        return found
+
+    assert not holes(schema, "")
+
+
+def test_the_schema_knows_every_value_and_no_other_but_those_it_says_so_of() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert set(schema["properties"]) - set(defaults) == {"global", "deployments"}
+    assert not set(defaults) - set(schema["properties"])
+
+
+@pytest.mark.helm
+def test_the_values_in_the_readme_can_be_used() -> None:
+    readme = (CHART / "README.md").read_text()
+    (quick,) = (yaml.safe_load(block) for block in re.findall(r"^   ```yaml\n(.*?)^   ```", readme, re.MULTILINE | re.DOTALL))
+    manifests = render(quick)
+    assert only(manifests, "Role")["rules"][0]["resourceNames"] == ["issuer-oauth"]
+    (openshift,) = re.findall(r"`(podSecurityContext: \{.*?\})`", readme)
+    assert set(look(only(render(yaml.safe_load(openshift)), "Deployment"), "spec/template/spec/securityContext")) == {
+        "runAsNonRoot",
+        "seccompProfile",
+    }
+
+
+REFERENCE: dict[str, Any] = {
+    "image": {"repository": "registry.example/authz", "pullPolicy": "IfNotPresent"},
+    "deployments": {"default": {"enabled": True}},
+    "deploymentAnnotations": {"reloader.stakater.com/auto": "true"},
+    "serviceAccountName": "ext-authz-token-exchange",
+    "podSecurityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+    "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
+    "ports": {"grpc-authz": {"containerPort": 3001}, "http-metrics": {"containerPort": 3002}},
+    "readinessProbe": {"grpc": {"port": 3001}, "initialDelaySeconds": 1, "periodSeconds": 2, "failureThreshold": 3},
+    "resources": {"requests": {"cpu": "200m", "memory": "128Mi"}, "limits": {"cpu": "1000m", "memory": "1024Mi"}},
+    "service": {
+        "type": "ClusterIP",
+        "ports": {
+            "grpc-api": {"port": 3001, "targetPort": "grpc-authz", "appProtocol": "grpc"},
+            "http-metrics": {"port": 3002, "targetPort": "http-metrics", "appProtocol": "http"},
+        },
+    },
+    "oauth": {
+        "createSecret": False,
+        "secretName": "ext-authz-token-exchange-oauth",
+        "clientID": "",
+        "clientSecret": "",
+        "existingSecret": {"name": "ext-authz-token-exchange-oauth", "clientIDKey": "client_id", "clientSecretKey": "client_secret"},
+    },
+    "issuerProfiles": {
+        "configMapName": "",
+        "fileName": "issuers.yaml",
+        "mountPath": "/etc/ext-authz-token-exchange",
+        "profiles": [
+            {
+                **PROFILE,
+                "clientIDSecretRef": {"name": "a", "key": "b"},
+                "clientSecretSecretRef": {"name": "a", "key": "c"},
+                "bearerRealm": "",
+            }
+        ],
+    },
+    "env": {"GRPC_LOG_HEALTH_CHECKS": "true", "METRICS_ENABLED": "true", "METRICS_PATH": "/metrics", "METRICS_PORT": "3002"},
+    "rbac": {"create": True, "serviceAccountName": "ext-authz-token-exchange"},
+    "serviceMonitor": {"enabled": True, "interval": "30s", "scrapeTimeout": "10s", "labels": {"release": "prometheus"}},
+}
+"""Every value of the reference's core, with the shape and mostly the text that it has there."""
+
+
+@pytest.mark.helm
+def test_a_values_file_of_the_reference_works_and_means_the_same() -> None:
+    manifests = render(REFERENCE)
+    container = look(only(manifests, "Deployment"), CONTAINER)
+    assert container["image"] == "registry.example/authz:0.1.0"
+    assert container["resources"] == REFERENCE["resources"]
+    assert container["readinessProbe"]["grpc"] == {"port": 3001}
+    assert {port["name"]: port["containerPort"] for port in container["ports"]} == {"grpc-authz": 3001, "http-metrics": 3002}
+    ports = only(manifests, "Service")["spec"]["ports"]
+    assert [(port["name"], port["port"], port["appProtocol"]) for port in ports] == [
+        ("grpc-api", 3001, "grpc"),
+        ("http-metrics", 3002, "http"),
+    ]
+    assert only(manifests, "ServiceAccount")["metadata"]["name"] == "ext-authz-token-exchange"
+    assert only(manifests, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == "ext-authz-token-exchange"
+    assert only(manifests, "Role")["rules"][0]["resourceNames"] == ["a"]
+
+
+@pytest.mark.helm
+def test_its_liveness_asks_whether_the_process_answers() -> None:
+    manifests = render({**REFERENCE, "livenessProbe": {"grpc": {"port": 3001}}})
+    (container,) = only(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert container["livenessProbe"]["grpc"] == {"port": 3001, "service": "liveness"}
+
+
+def notes(values: dict[str, Any], folder: Path) -> str:
+    """Return the notes; helm renders them for an installation only, so that it is told to try one, without a cluster."""
+    path = folder / "values.yaml"
+    path.write_text(yaml.safe_dump(values))
+    done = run_helm("install", "exchanger", CHART, "-n", "edge", "--dry-run=client", "--values", path)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("NOTES:")[2]
+
+
+@pytest.mark.helm
+def test_the_notes_warn_of_what_is_dangerous_and_of_nothing_else(tmp_path: Path) -> None:
+    gateways: dict[str, Any] = {
+        "networkPolicy": {"ingress": {"gateways": [{"podSelector": {}}]}},
+        "authorizationPolicy": {"enabled": True},
+    }
+    good = notes({"issuerProfiles": {"profiles": [PROFILE]}, **gateways}, tmp_path)
+    assert "exchanger.edge.svc.cluster.local:3001 (gRPC, plaintext)" in good
+    assert "WARNING" not in good
+    assert "NOTE:" not in good
+    dangerous = {
+        **MTLS,
+        "tokenExchange": {"insecureLogTokens": True},
+        "env": {"TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "1"},
+        "issuerProfiles": {"profiles": [{**PROFILE, "clientSecret": "hush"}]},
+        "rbac": {"create": False},
+    }
+    bad = notes(dangerous, tmp_path)
+    assert bad.count("WARNING") == 3
+    assert bad.count("NOTE:") == 3
+    assert "no gateway is wired" in bad
+    assert "exchanger.edge.svc.cluster.local:3000 (gRPC, TLS with client certificates)" in bad
+    assert "hush" not in bad
+    assert "there is no issuer profile" in notes({}, tmp_path)

@@ -1,0 +1,147 @@
+"""The environment that the chart renders is the one that the service reads: no unknown names, no changed defaults, no values lost."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from exchanger import settings as service_settings
+from exchanger.settings import read_settings
+from tests.helm.cases import CONTAINER, PROFILE, look
+from tests.helm.chart import ROOT, only, render
+
+pytestmark = [pytest.mark.helm]
+
+WITHOUT_A_VALUE = {
+    # Where a process listens, and how it finds the cluster and its policies: given by being in a pod.
+    "GRPC_HOST",
+    "GRPC_PLAINTEXT_ENABLED",
+    "KUBECONFIG",
+    "KUBE_CONTEXT",
+    "METRICS_HOST",
+    "POLICY_DIRECTORY",
+    "POLICY_SOURCE",
+}
+CHANGED_DEFAULTS = {
+    "METRICS_ENABLED",  # an installation is observable
+    "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE",  # the chart brings the file
+}
+
+
+def environment(values: dict[str, Any]) -> dict[str, str]:
+    """Return the variables with a text, in the order in which a container has them: a later one of the same name would win."""
+    found = look(only(render(values), "Deployment"), f"{CONTAINER}/env")
+    names = [variable["name"] for variable in found]
+    assert len(names) == len(set(names)), "a name is there twice"
+    return {variable["name"]: variable["value"] for variable in found if "value" in variable}
+
+
+def known_variables() -> set[str]:
+    """Return the names in the service's configuration reference, where its own tests keep them complete."""
+    section = (ROOT / "README.md").read_text().split("## Configuration reference")[1].split("\n## ")[0]
+    names: set[str] = set()
+    for row in re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE):
+        first = ""
+        for name in re.findall(r"`([A-Z0-9_]+)`", row):
+            first = first or name
+            names.add(re.sub(r"_[A-Z]+_TIMEOUT$", "", first) + name if name.startswith("_") else name)
+    return names
+
+
+def test_every_variable_of_the_service_has_a_value_in_the_chart_or_a_reason_why_not() -> None:
+    full = {"policyNamespaces": ["a"], "tls": {"secretName": "a", "clientCA": {"secretName": "b"}}}
+    given = set(environment(full)) | {"POD_NAMESPACE"}
+    documented = {name for name in known_variables() if not name.startswith(("TOKEN_ENDPOINT_", "OTEL_"))}
+    assert documented - given == WITHOUT_A_VALUE
+
+
+def test_the_chart_says_nothing_that_the_service_does_not_know() -> None:
+    source = "".join(path.read_text() for path in Path(service_settings.__file__).parent.rglob("*.py"))
+    for name in environment({"tls": {"secretName": "a"}}):
+        assert name.startswith("OTEL_") or f'"{name}"' in source, name
+
+
+def test_the_charts_defaults_are_the_services() -> None:
+    given = {name: value for name, value in environment({}).items() if name not in CHANGED_DEFAULTS}
+    ours, bare = read_settings(given), read_settings({})
+    for field in attrs.fields(type(bare)):
+        assert getattr(ours, field.name) == getattr(bare, field.name), field.name
+
+
+def test_a_map_wins_over_the_values_and_later_files_over_earlier_ones() -> None:
+    manifests = render([{"env": {"LOG_LEVEL": "debug", "EXTRA": 1000000}}, {"env": {"LOG_LEVEL": "error"}}])
+    found = look(only(manifests, "Deployment"), f"{CONTAINER}/env")
+    assert [variable for variable in found if variable["name"] == "LOG_LEVEL"] == [{"name": "LOG_LEVEL", "value": "error"}]
+    assert found[-2:] == [{"name": "EXTRA", "value": "1000000"}, {"name": "LOG_LEVEL", "value": "error"}]
+
+
+def test_a_list_is_appended_in_its_order_so_that_later_variables_can_use_earlier_ones() -> None:
+    listed = [
+        {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "otel", "key": "token"}}},
+        {"name": "OTEL_EXPORTER_OTLP_HEADERS", "value": "authorization=$(TOKEN)"},
+        {"name": "A", "value": "1"},
+    ]
+    assert look(only(render({"env": listed}), "Deployment"), f"{CONTAINER}/env")[-3:] == listed
+
+
+def test_the_environment_of_the_reference_keeps_its_meaning() -> None:
+    """The variables that its values.yaml sets, as texts and as YAML reads them, and two that its chart knew earlier, left empty."""
+    env = {
+        "GRPC_LOG_HEALTH_CHECKS": False,
+        "METRICS_ENABLED": "true",
+        "METRICS_PATH": "/custom",
+        "METRICS_PORT": 9090,
+        "GRPC_PORT": "4001",
+        "TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED": "true",
+        "TOKEN_ENDPOINT_REQUEST_TIMEOUT": "600ms",
+        "TOKEN_ENDPOINT_ALLOWLIST": "",
+        "TOKEN_EXCHANGE_DEFAULT_TOKEN_ENDPOINT": "",
+    }
+    manifests = render({"env": env, "serviceMonitor": {"enabled": True}})
+    container = look(only(manifests, "Deployment"), CONTAINER)
+    given = {variable["name"]: variable.get("value") for variable in container["env"]}
+    settings = read_settings({name: value for name, value in given.items() if value and name != "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE"})
+    assert not settings.log_health_checks
+    assert settings.decision.default_deny_unmatched
+    assert settings.token_client.request_timeout == 0.6
+    assert (settings.grpc.port, settings.metrics.port, settings.metrics.path) == (4001, 9090, "/custom")
+    # ... and what depends on them follows.
+    assert {port["name"]: port["containerPort"] for port in container["ports"]} == {"grpc-authz": 4001, "http-metrics": 9090}
+    assert container["readinessProbe"]["grpc"] == {"port": 4001}
+    assert only(manifests, "ServiceMonitor")["spec"]["endpoints"][0]["path"] == "/custom"
+    assert not {"TOKEN_ENDPOINT_ALLOWLIST", "TOKEN_EXCHANGE_DEFAULT_TOKEN_ENDPOINT"} & set(given)
+
+
+def test_what_is_switched_off_by_env_is_off_everywhere() -> None:
+    manifests = render({"env": {"METRICS_ENABLED": "Off", "POLICY_EVENTS": "0"}})
+    assert look(only(manifests, "Deployment"), f"{CONTAINER}/ports/http-metrics") is None
+    assert "events" not in str(only(manifests, "ClusterRole")["rules"])
+    assert "http-metrics" not in str(only(manifests, "NetworkPolicy"))
+
+
+def test_the_profiles_file_is_one_that_the_service_reads(tmp_path: Path) -> None:
+    profiles = [
+        PROFILE,
+        {
+            "name": "other",
+            "tokenEndpoint": "https://other.example/token",
+            "bearerRealm": "other",
+            "tokenEndpointAuthMethod": "client_secret_post",
+            "clientID": "me: {{ not a template }}",
+            "clientSecretSecretRef": {"name": "other", "key": "secret", "namespace": "vault"},
+        },
+    ]
+    content = only(render({"issuerProfiles": {"profiles": profiles}}), "ConfigMap", "exchanger-issuer-profiles")["data"]["issuers.yaml"]
+    path = tmp_path / "issuers.yaml"
+    path.write_text(content)
+    read_settings({"TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": str(path), "POD_NAMESPACE": "edge"})
+
+
+def test_a_secret_among_the_profiles_makes_a_secret_of_them() -> None:
+    manifests = render({"issuerProfiles": {"profiles": [{**PROFILE, "clientID": "id", "clientSecret": "hush"}]}})
+    assert "hush" in only(manifests, "Secret", "exchanger-issuer-profiles")["stringData"]["issuers.yaml"]
+    volume = look(only(manifests, "Deployment"), "spec/template/spec/volumes/issuer-profiles")
+    assert volume == {"name": "issuer-profiles", "secret": {"secretName": "exchanger-issuer-profiles"}}
+    assert "hush" not in str([manifest for manifest in manifests if manifest["kind"] != "Secret"])

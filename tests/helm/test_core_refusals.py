@@ -1,0 +1,134 @@
+"""What cannot be meant is refused while the chart is rendered, with a sentence that says what to do; what looks odd but works is not."""
+
+from typing import Any
+
+import pytest
+
+from tests.helm.cases import MTLS, PROFILE, SCALED, TLS
+from tests.helm.chart import refusal, render
+
+pytestmark = [pytest.mark.helm]
+
+
+def profile(**fields: Any) -> dict[str, Any]:
+    return {"issuerProfiles": {"profiles": [{**PROFILE, **fields}]}}
+
+
+REF = {"name": "s", "key": "k"}
+
+SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
+    "a variable that the chart wires": (
+        {"env": {"POLICY_NAMESPACES": "a"}},
+        "POLICY_NAMESPACES is not for you to set: use policyNamespaces",
+    ),
+    "the same in the form of a list": ({"env": [{"name": "POD_NAMESPACE", "value": "a"}]}, "POD_NAMESPACE is not for you to set"),
+    "a port without TLS switched off": ({"env": {"GRPC_PLAINTEXT_ENABLED": "false"}}, "use tls.only"),
+    "a variable twice": ({"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}, "A is there twice"),
+    "a list of endpoints that nobody reads": ({"env": {"TOKEN_ENDPOINT_ALLOWLIST": "a.example"}}, "TOKEN_ENDPOINT_ALLOWLIST has no effect"),
+    "credentials by variable": (
+        {"env": {"OAUTH_CLIENT_SECRET": {"valueFrom": {"secretKeyRef": REF}}}},
+        "OAUTH_CLIENT_SECRET has no effect: credentials belong to issuer profiles",
+    ),
+    "a port that only the pod would know": ({"env": {"METRICS_PORT": {"valueFrom": {"secretKeyRef": REF}}}}, "cannot come from valueFrom"),
+    "a port that is none": ({"env": {"GRPC_PORT": "grpc"}}, "GRPC_PORT has to be a port"),
+    "two listeners on a port": ({"env": {"GRPC_PORT": "3002"}}, "two listeners on one port"),
+    "two ports of the Service alike": ({**TLS, "service": {"ports": {"grpc-api": {"port": 3000}}}}, "two ports with the same number"),
+    "two ServiceAccounts": ({"serviceAccountName": "a", "rbac": {"serviceAccountName": "b"}}, "differ: give one of them"),
+    "a profile twice": ({"issuerProfiles": {"profiles": [PROFILE, PROFILE]}}, "primary is there twice"),
+    "an ID and a reference to one": (profile(clientID="a", clientIDSecretRef=REF), "clientID and clientIDSecretRef"),
+    "a secret and a reference to one": (profile(clientSecret="a", clientSecretSecretRef=REF), "clientSecret and clientSecretSecretRef"),
+    "an endpoint without TLS": (profile(tokenEndpoint="http://a.example/t"), "the tokenEndpoint of primary is not https"),
+    "profiles beside a ConfigMap": (
+        {"issuerProfiles": {"existingConfigMap": "a", "profiles": [PROFILE]}},
+        "existingConfigMap and issuerProfiles.profiles exclude each other",
+    ),
+    "a name for what is not rendered": ({"issuerProfiles": {"existingConfigMap": "a", "configMapName": "b"}}, "it renders none"),
+    "a Secret of nothing": ({"oauth": {"createSecret": True}}, "oauth.createSecret needs oauth.clientID and oauth.clientSecret"),
+    "one key for both": ({"oauth": {"existingSecret": {"clientIDKey": "a", "clientSecretKey": "a"}}}, "are the same"),
+    "TLS only, without TLS": ({"tls": {"only": True}}, "need tls.secretName"),
+    "client certificates without TLS": ({"tls": {"clientCA": {"secretName": "a"}}}, "need tls.secretName"),
+    "a test that could not connect": ({"tls": {**MTLS["tls"], "only": True}}, "the test has no certificate to show"),
+    "a probe with two handlers": (
+        {"readinessProbe": {"grpc": {"port": 3001}, "tcpSocket": {"port": 3001}}},
+        "readinessProbe has more than one handler",
+    ),
+    "too little time to end": ({"terminationGracePeriodSeconds": 29}, "is 29, and shutdown needs 30 seconds"),
+    "too little time for what env says": (
+        {"terminationGracePeriodSeconds": 30, "env": {"SHUTDOWN_GRACE_PERIOD": "1m"}},
+        "shutdown needs 65 seconds",
+    ),
+    "a rollout that cannot move": ({"strategy": {"rollingUpdate": {"maxSurge": 0}}}, "no pod could ever be replaced"),
+    "a budget of nothing": ({"podDisruptionBudget": {"maxUnavailable": 0}}, "no node with a pod could ever be drained"),
+    "a budget that needs all": ({"replicaCount": 2, "podDisruptionBudget": {"minAvailable": 2}}, "minAvailable is 2 of 2 pods"),
+    "a budget that needs all, in percent": ({"podDisruptionBudget": {"minAvailable": "100%"}}, "minAvailable is 100% of 2 pods"),
+    "more at least than at most": ({"autoscaling": {"enabled": True, "minReplicas": 9, "maxReplicas": 3}}, "minReplicas is more than"),
+    "scaling by nothing": ({"autoscaling": {"enabled": True, "targetCPUUtilizationPercentage": 0}}, "autoscaling needs"),
+    "scaling by what is not requested": ({**SCALED, "resources": {"requests": {"cpu": None}}}, "needs resources.requests.cpu"),
+    "two monitors": ({"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}, "everything would be counted twice"),
+    "a monitor of nothing": ({"podMonitor": {"enabled": True}, "metrics": {"enabled": False}}, "need metrics.enabled"),
+    "a monitor of what env switches off": ({"serviceMonitor": {"enabled": True}, "env": {"METRICS_ENABLED": "no"}}, "need metrics.enabled"),
+    "a headless load balancer": ({"service": {"type": "LoadBalancer", "headless": True}}, "service.headless needs"),
+    "a collector that is nowhere": ({"otel": {"tracesExporter": "otlp"}}, "traces are exported and there is no otel.endpoint"),
+    "the same by env": ({"env": {"OTEL_METRICS_EXPORTER": "otlp"}}, "metrics are exported and there is no otel.endpoint"),
+    "a label that selects": ({"podLabels": {"app.kubernetes.io/name": "a"}}, "selects the pods and cannot be changed"),
+}
+
+NONSENSE: tuple[dict[str, Any], ...] = (
+    {"replicas": 3},
+    {"image": {"repository": ""}},
+    {"image": {"digest": "latest"}},
+    {"image": {"pullPolicy": "Sometimes"}},
+    {"replicaCount": -1},
+    {"replicaCount": "3"},
+    {"ports": {"grpc-authz": {"containerPort": 65536}}},
+    {"tokenExchange": {"httpClient": {"requestTimeout": "750"}}},
+    {"tokenExchange": {"httpClient": {"requestTimeout": 1}}},
+    {"shutdown": {"gracePeriod": "0"}},
+    {"log": {"level": "verbose"}},
+    {"policyNamespaces": ["a", "a"]},
+    {"policyNamespaces": ["Team_A"]},
+    {"issuerProfiles": {"profiles": [{"name": "a"}]}},
+    {"issuerProfiles": {"profiles": [{**PROFILE, "realm": "a"}]}},
+    {"issuerProfiles": {"profiles": [{**PROFILE, "clientIDSecretRef": {"name": "a"}}]}},
+    {"issuerProfiles": {"mountPath": "profiles"}},
+    {"env": {"A B": "c"}},
+    {"env": [{"name": "A", "value": "b", "valueFrom": {}}]},
+    {"podLabels": {"a": "not a label"}},
+    {"networkPolicy": {"ingress": {"gateways": [{"namespaces": "all"}]}}},
+    {"networkPolicy": {"egress": {"apiServer": {"ports": []}}}},
+    {"serviceMonitor": {"interval": "often"}},
+    {"service": {"ports": {"grpc-api": {"targetPort": "other"}}}},
+    {"livenessProbe": {"path": "/"}},
+    {"rbac": {"secrets": [{"name": ""}]}},
+)
+
+
+@pytest.mark.parametrize("case", SENTENCES)
+def test_what_cannot_be_meant_is_refused_with_a_sentence(case: str) -> None:
+    values, sentence = SENTENCES[case]
+    assert sentence in refusal(values)
+
+
+@pytest.mark.parametrize("values", NONSENSE, ids=str)
+def test_nonsense_does_not_pass_the_schema(values: dict[str, Any]) -> None:
+    assert "values don't meet the specifications of the schema" in refusal(values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"replicaCount": 1, "podDisruptionBudget": {"maxUnavailable": 1}},
+        {"replicaCount": 3, "podDisruptionBudget": {"minAvailable": 2}},
+        {"terminationGracePeriodSeconds": 30},
+        {"shutdown": {"preStopSleep": "0"}},
+        {"strategy": {"type": "Recreate"}},
+        {"env": {"TOKEN_ENDPOINT_ALLOWLIST": "", "OAUTH_CLIENT_ID": None}},
+        {**profile(tokenEndpoint="http://a.example/t"), "env": {"TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "yes"}},
+        {"deployments": {"default": {"enabled": True}}, "global": {"anything": 1}},
+        {"livenessProbe": {"httpGet": {"path": "/metrics", "port": "http-metrics"}}},
+        {"tls": {**MTLS["tls"], "only": True}, "tests": {"enabled": False}},
+    ],
+    ids=str,
+)
+def test_what_looks_odd_but_works_is_rendered(values: dict[str, Any]) -> None:
+    assert render(values)

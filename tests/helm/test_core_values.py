@@ -1,0 +1,50 @@
+"""Every value of the chart's core changes what it should, and nothing is in ``values.yaml`` that no test knows."""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.helm.cases import CASES, OTHERS, Case, look, manifest_of, with_value
+from tests.helm.chart import CHART, Manifest, render
+
+pytestmark = [pytest.mark.helm]
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Return the dotted paths of everything that is no mapping with something in it."""
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+@cache
+def rendered(values: str) -> list[Manifest]:
+    return render(json.loads(values))
+
+
+def found(values: Mapping[str, Any], case: Case) -> Any:
+    return look(manifest_of(rendered(json.dumps(values)), case.kind), case.at)
+
+
+def test_no_value_is_without_a_case_and_no_case_without_its_value() -> None:
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    core = {name: value for name, value in defaults.items() if name not in OTHERS}
+    assert {case.path for case in CASES} == set(leaves(core))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.path)
+def test_a_value_changes_what_it_should(case: Case) -> None:
+    assert found(case.given, case) != case.expected
+    assert found(with_value(case.given, case.path, case.value), case) == case.expected
+
+
+def test_everything_is_in_the_namespace_of_the_release_or_says_why_not() -> None:
+    for manifest in render({**with_value({}, "serviceMonitor.enabled", True), **with_value({}, "autoscaling.enabled", True)}):
+        expected = None if manifest["kind"].startswith("Cluster") else "edge"
+        assert manifest["metadata"].get("namespace") == expected, manifest["kind"]

@@ -1,0 +1,168 @@
+"""What the demo's chart shows is what the local demo shows, and what its users are told is so."""
+
+import base64
+import json
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus
+
+import pytest
+import trio
+import yaml
+
+from exchanger import __version__
+from exchanger.demo.http import Request
+from exchanger.demo.service import issuer_profiles, sample_policy
+from exchanger.demo.token_endpoint import CLIENT_ID, CLIENT_SECRET, TokenEndpoint
+from exchanger.demo.unsigned_jwt import claims_of
+from exchanger.policy.objects import DOCUMENT_KEY
+from tests.helm.cases import look
+from tests.helm.chart import Manifest, of_kind, only, render, run_helm
+from tests.helm.rendered_cluster import DEMO, DEMO_CHART, SERVICE
+from tests.helm.rendered_demo import KEYCLOAK, TEAMS, demo, pods
+
+pytestmark = [pytest.mark.helm]
+
+
+def test_the_policies_are_those_of_the_local_demo_to_the_letter() -> None:
+    ours = {
+        found["metadata"]["namespace"]: (found["metadata"]["name"], found["data"][DOCUMENT_KEY].strip())
+        for found in of_kind(demo(), "ConfigMap")
+    }
+    theirs = {}
+    for file in sample_policy():
+        namespace, config_map = yaml.safe_load_all(file.read_text("utf-8"))
+        theirs[namespace["metadata"]["name"]] = (config_map["metadata"]["name"], config_map["data"][DOCUMENT_KEY].strip())
+        # Labels by which the service finds them, too.
+        assert (
+            only(demo(), "Namespace", namespace["metadata"]["name"])["metadata"]["labels"].items()
+            >= namespace["metadata"]["labels"].items()
+        )
+        assert all(
+            found["metadata"]["labels"].items() >= config_map["metadata"]["labels"].items() for found in of_kind(demo(), "ConfigMap")
+        )
+    assert ours == theirs
+
+
+def secret(manifests: list[Manifest], reference: Mapping[str, str]) -> str:
+    """Return what a profile's reference leads to among the demo's Secrets."""
+    assert reference["namespace"] == DEMO
+    text: str = only(manifests, "Secret", reference["name"])["stringData"][reference["key"]]
+    return text
+
+
+def test_the_profiles_are_those_of_the_local_demo() -> None:
+    manifests = demo(namespace=DEMO)
+    service = only(manifests, "Service", "fake-token-endpoint")
+    base = f"http://fake-token-endpoint.{DEMO}.svc.cluster.local:{service['spec']['ports'][0]['port']}"
+    values = yaml.safe_load((DEMO_CHART / "values-demo.yaml").read_text())
+    ours = [
+        {
+            "name": profile["name"],
+            "tokenEndpoint": profile["tokenEndpoint"].removeprefix(base),
+            "bearerRealm": profile["bearerRealm"],
+            "tokenEndpointAuthMethod": profile["tokenEndpointAuthMethod"],
+            "clientID": secret(manifests, profile["clientIDSecretRef"]),
+            "clientSecret": secret(manifests, profile["clientSecretSecretRef"]),
+        }
+        for profile in values["issuerProfiles"]["profiles"]
+    ]
+    theirs = issuer_profiles(1)["issuers"]
+    assert isinstance(theirs, list)
+    assert ours == [{**profile, "tokenEndpoint": profile["tokenEndpoint"].removeprefix("http://127.0.0.1:1")} for profile in theirs]
+
+
+def test_keycloaks_values_are_the_demos_and_one_profile_more() -> None:
+    plain, more = (yaml.safe_load((DEMO_CHART / f"values-{name}.yaml").read_text()) for name in ("demo", "keycloak"))
+    *profiles, keycloak = more["issuerProfiles"]["profiles"]
+    assert {**more, "issuerProfiles": {"profiles": profiles}} == plain
+    manifests = demo(KEYCLOAK, namespace=DEMO)
+    realm = json.loads(only(manifests, "ConfigMap", "keycloak-realm")["data"]["exchanger-demo-realm.json"])
+    (container,) = pods(manifests)["keycloak"]["containers"]
+    assert keycloak["tokenEndpoint"] == f"{look(container, 'env/KC_HOSTNAME/value')}/realms/{realm['realm']}/protocol/openid-connect/token"
+    client = next(client for client in realm["clients"] if client["clientId"] == secret(manifests, keycloak["clientIDSecretRef"]))
+    assert client["secret"] == secret(manifests, keycloak["clientSecretSecretRef"])
+    policy = yaml.safe_load(only(manifests, "ConfigMap", "keycloak-policy")["data"][DOCUMENT_KEY])
+    assert {entry["exchange"]["issuerRef"] for entry in policy["entries"]} == {keycloak["name"]}
+
+
+def test_the_realm_lets_the_services_client_exchange_the_users_token_for_the_upstreams_audience() -> None:
+    """What Keycloak asks for: https://www.keycloak.org/securing-apps/token-exchange"""
+    realm = json.loads(only(demo(KEYCLOAK), "ConfigMap", "keycloak-realm")["data"]["exchanger-demo-realm.json"])
+    clients = {client["clientId"]: client for client in realm["clients"]}
+
+    def audiences(client: str) -> list[str]:
+        return [mapper["config"]["included.client.audience"] for mapper in clients[client].get("protocolMappers", ())]
+
+    assert audiences("app") == ["exchanger"]
+    assert audiences("exchanger") == ["orders-api"]
+    assert clients["exchanger"]["attributes"] == {"standard.token.exchange.enabled": "true"}
+    assert "clientScopes" not in realm, "naming any would drop those that Keycloak brings along"
+    assert set(clients) == {"app", "exchanger", "orders-api", "payroll-api"}
+
+
+def test_a_changed_realm_restarts_keycloak_and_nothing_else_does() -> None:
+    def annotation(values: Mapping[str, Any]) -> str:
+        text: str = look(only(demo(values), "Deployment", "keycloak"), "spec/template/metadata/annotations/exchanger-demo~1realm")
+        return text
+
+    assert annotation(KEYCLOAK) == annotation({"keycloak": {"enabled": True, "port": 80, "url": "http://keycloak.example"}})
+    assert annotation(KEYCLOAK) != annotation({"keycloak": {"enabled": True, "user": {"username": "bob"}}})
+
+
+# -- what users are told
+
+
+def notes(chart: Path, release: str, namespace: str, *arguments: str | Path) -> str:
+    done = run_helm("install", release, chart, "--namespace", namespace, "--dry-run=client", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("NOTES:")[2]
+
+
+def test_the_notes_have_a_token_that_the_token_endpoint_takes() -> None:
+    text = notes(DEMO_CHART, "demo", DEMO)
+    (token,) = re.findall(r"TOKEN=(\S+)", text)
+    claims = claims_of(token)
+    assert claims is not None
+    assert claims["exp"] == pytest.approx(time.time() + 86_400, abs=120)
+    credentials = base64.b64encode(f"{quote_plus(CLIENT_ID)}:{quote_plus(CLIENT_SECRET)}".encode()).decode()
+    body = f"grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token={token}&scope=read:orders"
+    request = Request("POST", "/token", (("Authorization", f"Basic {credentials}"),), body.encode())
+    assert trio.run(TokenEndpoint().answer, request).status == 200
+
+
+def test_the_notes_ask_what_there_is_to_ask() -> None:
+    everything = notes(DEMO_CHART, "demo", DEMO, "--set", "keycloak.enabled=true,route.enabled=true")
+    assert everything.count("curl -i") == 12
+    for team_name in TEAMS:
+        assert f"Host: {team_name}.example.com" in everything
+    assert "values-keycloak.yaml" in everything
+    assert "NOTE" not in everything
+    bare = notes(DEMO_CHART, "demo", "elsewhere", "--set", ",".join(f"teams.{name}.enabled=false" for name in TEAMS))
+    assert "curl -i" not in bare
+    assert "Change it to elsewhere" in bare
+    assert "no route is created" in bare
+
+
+def test_the_services_chart_says_loudly_what_the_demos_values_allow() -> None:
+    values = DEMO_CHART / "values-demo.yaml"
+    assert "!!! FOR THE DEMO ONLY !!!" in values.read_text()
+    text = notes(DEMO_CHART.parent / "exchanger", SERVICE, SERVICE, "--values", values)
+    assert "WARNING: token endpoints without TLS are allowed" in text
+
+
+def test_the_services_chart_opens_its_network_and_its_rights_for_the_demo_alone() -> None:
+    manifests = render(yaml.safe_load((DEMO_CHART / "values-keycloak.yaml").read_text()), namespace=SERVICE)
+    role = only(manifests, "Role")
+    assert role["metadata"]["namespace"] == DEMO
+    assert role["rules"][0]["resourceNames"] == ["exchanger-demo-keycloak", "exchanger-demo-oauth"]
+    rules = only(manifests, "NetworkPolicy", SERVICE)["spec"]["egress"]
+    assert {"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": DEMO}}}]} in rules
+
+
+def test_the_charts_versions_are_the_services() -> None:
+    chart = yaml.safe_load((DEMO_CHART / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)

@@ -1,0 +1,127 @@
+"""The filters of the EnvoyFilter in a real Envoy: it accepts them, and behind them every request gets the demo's answer or none."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import trio
+
+from exchanger.demo.answer import Answer
+from exchanger.demo.client import fetch
+from exchanger.demo.envoy import Mode, bootstrap, find_envoy
+from exchanger.demo.scenarios import READINESS, SCENARIOS, OneRequest
+from exchanger.demo.site import request_of
+from tests.e2e.gateway import asked, gateway_config, service_cluster, staged, start_gateway, until_listening, until_serving
+from tests.helm.chart import only, render
+
+pytestmark = [pytest.mark.envoy, pytest.mark.helm]
+
+VALIDATE_S: Final = 60.0
+HOST: Final = "exchanger.edge.svc.cluster.local"
+CLUSTER: Final = f"outbound|3001||{HOST}"
+"""The name that Istio gives the cluster of the chart's Service (port and host) in a gateway."""
+
+each_mode = pytest.mark.parametrize("mode", list(Mode))
+
+
+def rendered_filter(mode: Mode, **section: Any) -> dict[str, Any]:
+    values = {"extensionMode": mode.value, "envoyFilter": {"enabled": True, **section}}
+    (patch,) = only(render(values), "EnvoyFilter")["spec"]["configPatches"]
+    found: dict[str, Any] = patch["patch"]["value"]
+    return found
+
+
+def with_filter(config: dict[str, Any], rendered: dict[str, Any]) -> dict[str, Any]:
+    """Put ``rendered`` where the demo's own filter is, and call the service's cluster as Istio does."""
+    (listener,) = config["static_resources"]["listeners"]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    manager["http_filters"][0] = rendered
+    cluster = service_cluster(config)
+    cluster["name"] = cluster["load_assignment"]["cluster_name"] = CLUSTER
+    for check in cluster.get("health_checks", ()):
+        check["grpc_health_check"] = {"authority": HOST}  # Envoy's default is the cluster's name
+    return config
+
+
+def validate(folder: Path, rendered: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    path = folder / "envoy.json"
+    path.write_text(json.dumps(with_filter(bootstrap(listen=1, service=2, upstream=3), rendered)))
+    command = (find_envoy(), "--mode", "validate", "--config-path", path, "--log-level", "error")
+    return subprocess.run(command, capture_output=True, text=True, timeout=VALIDATE_S, check=False)
+
+
+@each_mode
+@pytest.mark.parametrize(
+    "section",
+    [
+        {},
+        {"statusOnError": 0, "timeout": "1m30s"},
+        {"timeout": "2500ms", "extAuthz": {"clearRouteCache": False}, "extProc": {"clearRouteCache": False}},
+    ],
+    ids=["defaults", "envoys_own_status", "route_kept"],
+)
+def test_envoy_accepts_what_is_rendered(mode: Mode, section: dict[str, Any], tmp_path: Path) -> None:
+    done = validate(tmp_path, rendered_filter(mode, **section))
+    assert done.returncode == 0, done.stderr
+
+
+@each_mode
+def test_envoy_refuses_a_field_that_it_does_not_know(mode: Mode, tmp_path: Path) -> None:
+    """That the test above can fail."""
+    rendered = rendered_filter(mode)
+    rendered["typed_config"]["fail_closed"] = True
+    assert validate(tmp_path, rendered).returncode != 0
+
+
+@each_mode
+async def test_behind_the_rendered_filter_every_request_gets_the_demos_answer(mode: Mode, tmp_path: Path) -> None:
+    rendered = await trio.to_thread.run_sync(lambda: rendered_filter(mode))
+    scenarios = [scenario for scenario in SCENARIOS if isinstance(scenario, OneRequest)]
+    async with staged(tmp_path, mode) as (stage, nursery):
+        port = await start_gateway(nursery, tmp_path, with_filter(gateway_config(stage, mode, stage.site.grpc_port), rendered))
+        await until_serving(port, stage)
+        found = {scenario.name: await asked(port, scenario, stage, timeout=5) for scenario in scenarios}
+    assert found == {scenario.name: scenario.expected for scenario in scenarios}
+
+
+@each_mode
+async def test_the_name_that_istios_own_providers_ask_under_is_taken(mode: Mode, tmp_path: Path) -> None:
+    """Istio makes it of the cluster's name, with `_.` for each `|`, which no authority may have (RFC 3986 section 3.2.2)."""
+    rendered = await trio.to_thread.run_sync(lambda: rendered_filter(mode))
+    rendered["typed_config"]["grpc_service"]["envoy_grpc"]["authority"] = CLUSTER.replace("|", "_.")
+    async with staged(tmp_path, mode) as (stage, nursery):
+        port = await start_gateway(nursery, tmp_path, with_filter(gateway_config(stage, mode, stage.site.grpc_port), rendered))
+        await until_serving(port, stage)
+
+
+@each_mode
+async def test_nothing_passes_while_the_service_is_gone(mode: Mode, tmp_path: Path) -> None:
+    rendered = await trio.to_thread.run_sync(lambda: rendered_filter(mode))
+    unmatched = next(scenario for scenario in SCENARIOS if isinstance(scenario, OneRequest) and scenario.name == "unmatched")
+    async with staged(tmp_path, mode) as (stage, nursery):
+        config = with_filter(gateway_config(stage, mode, stage.site.grpc_port), rendered)
+        port = await start_gateway(nursery, tmp_path, config)
+        await until_serving(port, stage)
+        assert await stage.service.stop() == 0
+        for scenario in (READINESS, unmatched):
+            answer = await asked(port, scenario, stage, timeout=5)
+            assert isinstance(answer, Answer), answer
+            assert (answer.status, answer.upstream) == (503, Answer(503).upstream)
+
+
+@each_mode
+async def test_a_service_that_does_not_answer_holds_a_request_up_no_longer_than_the_timeout(mode: Mode, tmp_path: Path) -> None:
+    rendered = await trio.to_thread.run_sync(lambda: rendered_filter(mode, timeout="800ms"))
+    async with staged(tmp_path, mode) as (stage, nursery):
+        silent = await trio.open_tcp_listeners(0, host="127.0.0.1")  # connections are accepted by the kernel, and nothing is said
+        config = gateway_config(stage, mode, silent[0].socket.getsockname()[1])
+        del service_cluster(config)["health_checks"]
+        port = await start_gateway(nursery, tmp_path, with_filter(config, rendered))
+        await until_listening(port)
+        token = stage.site.subjects.token(READINESS.call.subject)
+        with trio.fail_after(5):
+            answer = await fetch(port, request_of(READINESS.call, token), timeout=5)
+        await silent[0].aclose()
+    assert answer.status in {503, 504}

@@ -1,0 +1,97 @@
+"""GKE's callout: ports, health, and its certificate, which is what the names say and lasts as long as it should."""
+
+import base64
+import datetime as dt
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from tests.helm.cases import look
+from tests.helm.chart import Manifest, only, render
+from tests.helm.wiring_cases import GKE, GKE_AUTHZ, GKE_PLAINTEXT, GKE_SELF_SIGNED
+
+pytestmark = [pytest.mark.helm]
+
+HOST = "gateway-ext-authz.edge.svc.cluster.local"
+
+
+def callout_ports(manifests: list[Manifest]) -> dict[str, tuple[int, str]]:
+    ports = only(manifests, "Service", "gateway-ext-authz")["spec"]["ports"]
+    return {port["name"]: (port["port"], port["targetPort"]) for port in ports}
+
+
+def matcher(values: dict[str, Any]) -> str:
+    at = "spec/extensionChains/0/matchCondition/celExpressions/0/celMatcher"
+    found: str = look(only(render(values), "GCPTrafficExtension"), at)
+    return found
+
+
+def test_the_load_balancer_calls_with_tls_and_checks_health_without() -> None:
+    manifests = render(GKE)
+    assert callout_ports(manifests) == {"grpc-authz-tls": (3000, "grpc-authz-tls"), "grpc-health": (3001, "grpc-authz")}
+    check = only(manifests, "HealthCheckPolicy")["spec"]["default"]["config"]
+    assert check == {"type": "GRPC", "grpcHealthCheck": {"portSpecification": "USE_FIXED_PORT", "port": 3001}}
+    selector = only(manifests, "Service", "gateway-ext-authz")["spec"]["selector"]
+    assert selector == only(manifests, "Deployment")["spec"]["selector"]["matchLabels"]
+
+
+def test_without_tls_one_port_serves_calls_and_health() -> None:
+    manifests = render(GKE_PLAINTEXT)
+    assert callout_ports(manifests) == {"grpc-authz-tls": (3001, "grpc-authz")}
+    assert look(only(manifests, "Deployment"), "spec/template/spec/volumes/tls") is None
+
+
+def test_the_load_balancer_is_let_in_to_the_ports_that_it_asks_and_to_no_other() -> None:
+    for values, expected in ((GKE, ["grpc-authz-tls", "grpc-authz"]), (GKE_PLAINTEXT, ["grpc-authz"])):
+        policy = only(render(values), "NetworkPolicy", "exchanger-gke-callout")["spec"]
+        assert policy["policyTypes"] == ["Ingress"]
+        assert policy["ingress"] == [{"ports": [{"protocol": "TCP", "port": port} for port in expected]}]
+    unwatched = {**GKE, "gkeAuthz": {"callout": {"healthCheck": {"enabled": False}}}}
+    (rule,) = only(render(unwatched), "NetworkPolicy", "exchanger-gke-callout")["spec"]["ingress"]
+    assert [port["port"] for port in rule["ports"]] == ["grpc-authz-tls"]
+
+
+def test_without_a_host_every_request_is_shown_and_with_one_its_spelling_does_not_matter() -> None:
+    assert matcher(dict(GKE)) == "1 == 1"
+    assert matcher({**GKE, "gkeExtProc": {"enabled": True, "host": "API.Example.com"}}) == (
+        "request.host.lowerAscii().contains('api.example.com')"
+    )
+
+
+def test_the_callouts_certificate_is_the_services() -> None:
+    for values in (GKE, GKE_AUTHZ, {**GKE, "tls": {"secretName": "gateway-ext-authz-tls"}}):
+        deployment = only(render(values), "Deployment")
+        assert look(deployment, "spec/template/spec/volumes/tls/secret/secretName") == "gateway-ext-authz-tls"
+
+
+def test_cert_manager_is_asked_for_the_name_that_the_load_balancer_looks_for() -> None:
+    manifests = render(GKE)
+    certificate = only(manifests, "Certificate")["spec"]
+    assert certificate["dnsNames"] == [HOST]
+    assert certificate["secretName"] == "gateway-ext-authz-tls"
+    assert certificate["issuerRef"] == {"name": "gateway-ext-authz-selfsigned", "kind": "Issuer"}
+    assert only(manifests, "Issuer")["spec"] == {"selfSigned": {}}
+    validation = only(manifests, "BackendTLSPolicy")["spec"]["validation"]
+    assert validation == {"hostname": HOST, "caCertificateRefs": [{"group": "", "kind": "Secret", "name": "gateway-ext-authz-tls"}]}
+
+
+def test_a_certificate_made_here_has_the_names_the_authority_and_the_time_that_values_say() -> None:
+    tls = {"selfSigned": {"enabled": True, "validityDays": 30}, "certificate": {"enabled": False, "dnsNames": [HOST, "b.example"]}}
+    secret = only(render({**GKE, "gkeAuthz": {"callout": {"tls": tls}}}), "Secret")
+    files = {name: base64.b64decode(text) for name, text in secret["data"].items()}
+    certificate, authority = (x509.load_pem_x509_certificate(files[name]) for name in ("tls.crt", "ca.crt"))
+    certificate.verify_directly_issued_by(authority)
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
+    assert names == [HOST, "b.example"]
+    key = load_pem_private_key(files["tls.key"], None)
+    assert key.public_key() == certificate.public_key()
+    left = certificate.not_valid_after_utc - dt.datetime.now(dt.UTC)
+    assert dt.timedelta(days=29) < left < dt.timedelta(days=31)
+
+
+def test_a_rendering_without_a_cluster_makes_another_certificate_each_time() -> None:
+    """Which is why upgrades look the Secret up; ``test_wiring_control_plane.py`` shows that they keep it."""
+    first, second = (only(render(GKE_SELF_SIGNED), "Secret")["data"]["tls.crt"] for _ in range(2))
+    assert first != second

@@ -1,0 +1,146 @@
+"""What the install guides say to write down works: values are rendered, Envoy accepts its configuration, names agree with the chart's."""
+
+import json
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import trustme
+
+from exchanger.demo.envoy import find_envoy
+from tests.helm.cases import look
+from tests.helm.chart import CHART, only, render
+from tests.helm.guides import GUIDES, Block, block, blocks
+
+pytestmark = [pytest.mark.helm]
+
+VALIDATE_S: Final = 60.0
+MAKES: Final[dict[str, set[str]]] = {
+    "service": set(),
+    "istio-provider": {"AuthorizationPolicy"},
+    "istio-host": {"AuthorizationPolicy", "ServiceEntry"},
+    "istio-filter": {"EnvoyFilter"},
+    "envoy-gateway": {"SecurityPolicy", "ReferenceGrant"},
+    "envoy-gateway-tls": {"SecurityPolicy", "ReferenceGrant", "BackendTLSPolicy"},
+    "gke": {"GCPTrafficExtension", "HealthCheckPolicy", "GCPBackendPolicy", "BackendTLSPolicy", "Certificate", "Issuer"},
+    "gke-self-signed": {"GCPTrafficExtension", "HealthCheckPolicy", "GCPBackendPolicy", "BackendTLSPolicy", "Secret"},
+    "gke-authz": {"HealthCheckPolicy", "GCPBackendPolicy", "BackendTLSPolicy", "Certificate", "Issuer"},
+    "plain-envoy": set(),
+    "plain-envoy-mtls": set(),
+}
+"""What the values of each block make, beside what the chart makes in any case."""
+SERVICE: Final = block("values", "service")
+
+
+@cache
+def core() -> frozenset[str]:
+    """Return the kinds that the chart makes in any case."""
+    return frozenset(found["kind"] for found in render(SERVICE))
+
+
+def provider(name: str) -> dict[str, Any]:
+    (found,) = block("mesh", name)["meshConfig"]["extensionProviders"]
+    return dict(found)
+
+
+def test_every_block_of_yaml_is_marked_and_known() -> None:
+    assert {found.name for found in blocks("values")} == set(MAKES)
+    fenced = sum(len(re.findall(r"^```yaml$", guide.read_text(), re.MULTILINE)) for guide in GUIDES.glob("*.md"))
+    assert len(blocks()) == fenced
+
+
+@pytest.mark.parametrize("found", blocks("values"), ids=str)
+def test_values_make_what_the_guide_says(found: Block) -> None:
+    (values,) = found.documents
+    assert {manifest["kind"] for manifest in render([SERVICE, values])} - core() == MAKES[found.name]
+
+
+@pytest.mark.parametrize(("mesh", "values"), [("", "istio-provider"), ("istio-host", "istio-host")])
+def test_the_meshs_provider_is_the_one_that_the_policy_names_and_leads_to_the_service(mesh: str, values: str) -> None:
+    manifests = render([SERVICE, block("values", values)])
+    said = provider(mesh)
+    assert said["name"] == only(manifests, "AuthorizationPolicy")["spec"]["provider"]["name"]
+    asks = said["envoyExtAuthzGrpc"]
+    service = only(manifests, "Service", "exchanger")
+    hosts = {f"exchanger.edge.svc.cluster.local:{look(service, 'spec/ports/grpc-api/port')}"}
+    if values == "istio-host":
+        entry = only(manifests, "ServiceEntry")["spec"]
+        hosts = {f"{entry['hosts'][0]}:{entry['ports'][0]['number']}"}
+    assert f"{asks['service']}:{asks['port']}" in hosts
+    assert asks["failOpen"] is False
+    assert asks["timeout"] == "1s"
+    # https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/
+    assert set(asks) <= {"service", "port", "timeout", "failOpen", "statusOnError", "clearRouteCache"}
+
+
+def test_the_commands_are_for_the_chart_that_is_here() -> None:
+    named = {path for guide in GUIDES.glob("*.md") for path in re.findall(r"\./(helm/\S+)", guide.read_text())}
+    assert named == {str(CHART.relative_to(CHART.parents[1]))}
+
+
+def test_links_lead_somewhere() -> None:
+    for guide in GUIDES.glob("*.md"):
+        for target in re.findall(r"\]\(([^)]+)\)", guide.read_text()):
+            name, _, anchor = target.partition("#")
+            page = (GUIDES / name) if name else guide
+            assert page.exists(), target
+            titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+            assert not anchor or anchor in {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles}, target
+
+
+def validate(config: dict[str, Any], folder: Path) -> str:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("gateway.example.com")
+    authority.cert_pem.write_to_path(folder / "ca.crt")
+    certificate.cert_chain_pems[0].write_to_path(folder / "tls.crt")
+    certificate.private_key_pem.write_to_path(folder / "tls.key")
+    path = folder / "envoy.json"
+    path.write_text(json.dumps(config).replace("/etc/envoy/tls", str(folder)))
+    command = (find_envoy(), "--mode", "validate", "--config-path", path, "--log-level", "error")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=VALIDATE_S, check=False)
+    return done.stderr if done.returncode else ""
+
+
+def bootstrap() -> dict[str, Any]:
+    config: dict[str, Any] = block("envoy", "ext_authz")
+    return config
+
+
+def filters(config: dict[str, Any]) -> list[Any]:
+    found: list[Any] = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+    return found
+
+
+@pytest.mark.envoy
+def test_envoy_accepts_the_bootstrap(tmp_path: Path) -> None:
+    assert validate(bootstrap(), tmp_path) == ""
+
+
+@pytest.mark.envoy
+def test_envoy_accepts_the_filter_of_ext_proc_in_its_place(tmp_path: Path) -> None:
+    config = bootstrap()
+    filters(config)[0] = block("filter", "ext_proc")
+    assert validate(config, tmp_path) == ""
+
+
+@pytest.mark.envoy
+def test_envoy_accepts_the_tls_of_the_cluster(tmp_path: Path) -> None:
+    config = bootstrap()
+    config["static_resources"]["clusters"][0] |= block("transport", "mtls")
+    assert validate(config, tmp_path) == ""
+
+
+def test_the_filters_of_the_guide_are_those_of_the_chart() -> None:
+    """But for the cluster's name, and the route that is chosen again in Istio, as it always was there."""
+    for mode, written in (("ext_authz", filters(bootstrap())[0]), ("ext_proc", block("filter", "ext_proc"))):
+        rendered = look(
+            only(render({"extensionMode": mode, "envoyFilter": {"enabled": True}}), "EnvoyFilter"), "spec/configPatches/0/patch/value"
+        )
+        for found in (written, rendered):
+            found["typed_config"]["grpc_service"]["envoy_grpc"].pop("cluster_name")
+            for name in ("clear_route_cache", "route_cache_action", "include_peer_certificate", "allow_mode_override", "processing_mode"):
+                found["typed_config"].pop(name, None)
+        assert written == rendered

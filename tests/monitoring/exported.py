@@ -1,0 +1,63 @@
+"""What the service exports, asked of the exporter itself after it has seen everything that can happen."""
+
+from collections import defaultdict
+from functools import cache
+from typing import Final
+
+import attrs
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from exchanger.decision.outcome import Allow, Deny, Reason, Result
+from exchanger.telemetry.metrics import Gauges, Metrics
+from exchanger.values.request import NO_TRACE
+from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
+from tests.telemetry.records import record
+
+HOST: Final = "issuer.example.com"
+STATUSES: Final = (None, 200, 302, 401, 503)
+OPEN: Final = frozenset({"endpoint_host", "version", "le"})
+"""Labels whose values operators choose, or that are bounds."""
+
+
+@attrs.frozen
+class Series:
+    """The series of one name: its labels, and the values that each can have."""
+
+    values: dict[str, frozenset[str]]
+
+
+@cache
+def exported() -> dict[str, Series]:
+    """Return every series by the name that queries use."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for family in text_string_to_metric_families(generate_latest(_everything()).decode()):
+        for sample in family.samples:
+            labels = found.setdefault(sample.name, defaultdict(set))
+            for label, value in sample.labels.items():
+                labels[label].add(value)
+    return {name: Series({label: frozenset(values) for label, values in labels.items()}) for name, labels in found.items()}
+
+
+def _everything() -> Metrics:
+    metrics = Metrics(
+        "1.2.3",
+        Gauges(
+            check_in_flight=lambda: 1,
+            exchanges_in_flight=lambda: {HOST: 1},
+            policy_entries=lambda: 1,
+            policy_invalid_documents=lambda: 0,
+            policy_snapshot_age=lambda: 0.0,
+            policy_source_connected=lambda: True,
+            log_lines_dropped=lambda: 0,
+        ),
+    )
+    statuses = {Result.AUTH_DENIED: 403, Result.SYSTEM_ERROR: 500}
+    for reason in Reason:
+        for result in Result:
+            metrics.decided(record(Allow(reason) if result is Result.ALLOWED else Deny(reason, statuses[result], "")))
+    for kind in (None, *ErrorKind):
+        for status in STATUSES:
+            metrics.exchanged(ExchangeRecord(HOST, kind, status, 0.1))
+    metrics.coalesced(CoalescedRecord(HOST, NO_TRACE, NO_TRACE))
+    return metrics

@@ -1,0 +1,166 @@
+"""Runs promtool over the alerts: their syntax, and for each the cases of alerts.yaml, in which it fires or keeps silent."""
+
+import re
+import subprocess
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pytest
+import yaml
+
+from tests.go_tools import find_tool
+from tests.monitoring.sources import RELEASE, alert_queries, alerts, dashboard_queries, groups
+
+pytestmark = pytest.mark.go
+
+PROMTOOL_S: Final = 120.0
+"""Seconds: all cases take three on an idle machine."""
+NEIGHBOUR: Final = {"job": "exchanger", "namespace": "somebody-else"}
+"""A release that these alerts do not look at."""
+SECONDS_OF_GRAFANA: Final = {"$__rate_interval": "5m", "$gateway_timeout": "1", "$token_timeout": "0.75"}
+"""What Grafana puts into queries where PromQL wants a number or a duration; variables in matchers are text already."""
+
+
+@attrs.frozen
+class Case:
+    """What an alert makes of some series; minutes."""
+
+    alert: str
+    case: str
+    series: dict[str, str]
+    silent: list[int] = attrs.field(factory=list)
+    fires: list[int] = attrs.field(factory=list)
+    summary: str = ""
+    labels: dict[str, str] = attrs.field(factory=dict)
+
+    def as_promtool_has_it(self, release: dict[str, str]) -> dict[str, Any]:
+        """Return the test of promtool, with the series of ``release``."""
+        severity = alerts()[self.alert]["labels"]["severity"]
+        fired = {"exp_labels": {**self.labels, "severity": severity}, "exp_annotations": {"summary": self.summary}}
+        expected: list[tuple[int, list[Any]]] = [(minute, []) for minute in self.silent] + [(minute, [fired]) for minute in self.fires]
+        return {
+            "name": f"{self.alert}: {self.case}",
+            "interval": "1m",
+            "input_series": [{"series": labelled(name, release), "values": values} for name, values in self.series.items()],
+            "alert_rule_test": [{"eval_time": f"{minute}m", "alertname": self.alert, "exp_alerts": fires} for minute, fires in expected],
+        }
+
+
+@cache
+def cases() -> tuple[Case, ...]:
+    return tuple(Case(**case) for case in yaml.safe_load((Path(__file__).parent / "alerts.yaml").read_text()))
+
+
+def labelled(series: str, release: dict[str, str]) -> str:
+    assert series.endswith("}")
+    return f"{series[:-1]}," + ",".join(f'{label}="{value}"' for label, value in release.items()) + "}"
+
+
+def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (find_tool("promtool"), *arguments), capture_output=True, text=True, timeout=PROMTOOL_S, check=False, env={"HOME": "/nonexistent"}
+    )
+
+
+def run_tests(folder: Path, wanted: Iterable[Case], release: dict[str, str] = RELEASE) -> subprocess.CompletedProcess[str]:
+    """Have promtool run cases, those of each alert against that alert alone: with all others beside it they take ten times as long.
+
+    The rules have the summary as their only annotation, since promtool compares all of them.
+    """
+    of_alert: dict[str, list[dict[str, Any]]] = {}
+    for case in wanted:
+        of_alert.setdefault(case.alert, []).append(case.as_promtool_has_it(release))
+    paths = []
+    for name, tests in of_alert.items():
+        rule = alerts()[name]
+        rule["annotations"] = {"summary": rule["annotations"]["summary"]}
+        write(folder / f"{name}.yaml", {"groups": [{"name": name, "rules": [rule]}]})
+        content = {"rule_files": [f"{name}.yaml"], "evaluation_interval": "1m", "tests": tests}
+        paths.append(write(folder / f"{name}.test.yaml", content))
+    return promtool("test", "rules", *paths)
+
+
+def write(path: Path, content: object) -> Path:
+    path.write_text(yaml.safe_dump(content, sort_keys=False, width=1000))
+    return path
+
+
+def test_promtool_accepts_the_alerts(tmp_path: Path) -> None:
+    path = write(tmp_path / "rules.yaml", {"groups": groups()})
+
+    done = promtool("check", "rules", "--lint=all", "--lint-fatal", path)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"SUCCESS: {len(alerts())} rules found" in done.stdout
+
+
+def test_promtool_accepts_the_queries_of_the_dashboard(tmp_path: Path) -> None:
+    rules = []
+    for number, query in enumerate(dashboard_queries()):
+        expression = query.expression
+        for variable, value in SECONDS_OF_GRAFANA.items():
+            expression = expression.replace(variable, value)
+        rules.append({"record": f"dashboard:query:{number}", "expr": expression})
+    path = write(tmp_path / "queries.yaml", {"groups": [{"name": "dashboard", "rules": rules}]})
+
+    done = promtool("check", "rules", path)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"SUCCESS: {len(rules)} rules found" in done.stdout
+
+
+def test_each_alert_fires_when_it_should_and_only_then(tmp_path: Path) -> None:
+    done = run_tests(tmp_path, cases())
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_another_release_exports_makes_no_alert_fire(tmp_path: Path) -> None:
+    elsewhere = [
+        attrs.evolve(case, silent=case.silent + case.fires, fires=[])
+        for case in cases()
+        if case.alert != "ExchangerAbsent"  # our own release is absent in all of them
+    ]
+
+    done = run_tests(tmp_path, elsewhere, NEIGHBOUR)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_wrong_expectation_is_found(tmp_path: Path) -> None:
+    case = next(case for case in cases() if case.fires)
+
+    done = run_tests(tmp_path, [attrs.evolve(case, silent=case.fires, fires=[])])
+
+    assert done.returncode != 0
+    assert case.alert in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(alerts()))
+def test_each_alert_has_cases_around_its_threshold(name: str) -> None:
+    of_alert = [case for case in cases() if case.alert == name]
+    firing = [case for case in of_alert if case.fires]
+
+    assert firing
+    assert all(case.silent and case.summary for case in firing), "a case that fires also says until when it does not"
+    assert any(not case.fires for case in of_alert), "there is a case in which it never fires"
+
+
+@pytest.mark.parametrize("name", sorted(alerts()))
+def test_a_firing_case_pins_the_minute_where_it_begins(name: str) -> None:
+    assert any(
+        min(case.fires) - max(minute for minute in case.silent if minute < min(case.fires)) == 1
+        for case in cases()
+        if case.alert == name and case.fires
+    )
+
+
+def test_cases_use_only_series_that_alerts_read() -> None:
+    read = " ".join(query.expression for query in alert_queries())
+    for case in cases():
+        for series in case.series:
+            name = re.split(r"\{", series)[0]
+            assert re.search(rf"\b{name}\b", read), f"{case.alert}: {series}"

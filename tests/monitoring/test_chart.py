@@ -1,0 +1,338 @@
+"""What the chart makes of the alerts and the dashboard, for every value of the sections prometheusRule and grafanaDashboard."""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.helm.chart import Manifest, of_kind, only, refusal, render
+from tests.monitoring.sources import Json, alerts, dashboard, groups, values
+from tests.monitoring.test_alerts import promtool
+
+pytestmark = pytest.mark.helm
+
+THRESHOLDS: Final = sorted(values()["prometheusRule"]["thresholds"])
+CONFIGMAP_BYTES: Final = 1024 * 1024
+"""The most that a ConfigMap may hold; https://kubernetes.io/docs/concepts/configuration/configmap/."""
+
+CHANGES: Final[dict[str, object]] = {
+    "prometheusRule.enabled": False,
+    "prometheusRule.namespace": "monitoring",
+    "prometheusRule.labels": {"release": "prometheus"},
+    "prometheusRule.annotations": {"note": "x"},
+    "prometheusRule.interval": "1m",
+    "prometheusRule.matchLabels": {"job": "authz"},
+    "prometheusRule.alertLabels": {"team": "edge"},
+    "prometheusRule.runbookBaseUrl": "https://runbooks.example.com",
+    "prometheusRule.alerts": {"ExchangerAbsent": {"enabled": False}},
+    **{f"prometheusRule.thresholds.{name}": 0.1234567 for name in THRESHOLDS},
+    "grafanaDashboard.enabled": False,
+    "grafanaDashboard.name": "red",
+    "grafanaDashboard.namespace": "grafana",
+    "grafanaDashboard.labels.grafana_dashboard": "2",
+    "grafanaDashboard.annotations.grafana_folder": "Gateways",
+    "grafanaDashboard.datasourceUid": "thanos",
+    "grafanaDashboard.pluginJob": "authz",
+    "grafanaDashboard.gatewayJob": "gateways",
+    "grafanaDashboard.gatewayWorkload": "gw",
+    "grafanaDashboard.providerCluster": "authz",
+    "grafanaDashboard.envoyTimeoutMs": 1500,
+    "grafanaDashboard.tokenEndpointTimeoutSeconds": 1.25,
+}
+"""For every value of the two sections another one than the default."""
+ON: Final = {"prometheusRule": {"enabled": True}, "grafanaDashboard": {"enabled": True}}
+
+
+def rule(*others: Json, **given: Any) -> Manifest:
+    """Return the PrometheusRule of a release with ``given`` in its section, and ``others`` beside it."""
+    return only(render([{"prometheusRule": {"enabled": True, **given}}, *others]), "PrometheusRule")
+
+
+def rendered(manifest: Manifest) -> dict[str, Json]:
+    return {one["alert"]: one for group in manifest["spec"]["groups"] for one in group["rules"]}
+
+
+def expressions(manifest: Manifest) -> str:
+    return "\n".join(one["expr"] for one in rendered(manifest).values())
+
+
+def board(*others: Json, **given: Any) -> tuple[Manifest, Json]:
+    """Return the ConfigMap of the dashboard and the dashboard in it."""
+    found = [
+        manifest
+        for manifest in of_kind(render([{"grafanaDashboard": {"enabled": True, **given}}, *others]), "ConfigMap")
+        if "exchanger.json" in manifest["data"]
+    ]
+    assert len(found) == 1
+    return found[0], json.loads(found[0]["data"]["exchanger.json"])
+
+
+def variable(content: Json, name: str) -> Json:
+    found: Json = next(one for one in content["templating"]["list"] if one["name"] == name)
+    return found
+
+
+def leaves(path: str, value: object) -> list[str]:
+    """Return the paths of the values below ``path``; an empty map is one."""
+    if isinstance(value, dict) and value:
+        return [leaf for name, member in value.items() for leaf in leaves(f"{path}.{name}", member)]
+    return [path]
+
+
+def nested(path: str, value: object) -> Json:
+    first, _, rest = path.partition(".")
+    return {first: nested(rest, value) if rest else value}
+
+
+@cache
+def unchanged() -> list[Manifest]:
+    return render(ON)
+
+
+def test_every_value_is_tried() -> None:
+    assert sorted(CHANGES) == sorted(leaf for section in ON for leaf in leaves(section, values()[section]))
+
+
+@pytest.mark.parametrize("path", sorted(CHANGES))
+def test_every_value_changes_something_and_only_its_own_object(path: str) -> None:
+    def by_kind(manifests: list[Manifest]) -> tuple[list[Manifest], list[Manifest], list[Manifest]]:
+        boards = [one for one in of_kind(manifests, "ConfigMap") if "exchanger.json" in one["data"]]
+        rules = of_kind(manifests, "PrometheusRule")
+        return rules, boards, [one for one in manifests if one not in boards and one not in rules]
+
+    rules, boards, others = by_kind(unchanged())
+    new_rules, new_boards, new_others = by_kind(render([ON, nested(path, CHANGES[path])]))
+
+    assert others == new_others
+    assert (rules != new_rules, boards != new_boards) == (path.startswith("prometheusRule."), path.startswith("grafanaDashboard."))
+
+
+def test_neither_is_rendered_unless_asked_for() -> None:
+    manifests = render()
+
+    assert not of_kind(manifests, "PrometheusRule")
+    assert not [one for one in of_kind(manifests, "ConfigMap") if "exchanger.json" in one["data"]]
+
+
+def test_alerts_are_those_of_the_file_with_labels_of_the_release() -> None:
+    expected = groups()
+    for group in expected:
+        for one in group["rules"]:
+            one["labels"] |= {"namespace": "edge", "service": "exchanger"}
+
+    manifest = rule()
+
+    assert manifest["spec"] == {"groups": expected}
+    assert manifest["metadata"]["namespace"] == "edge"
+    assert manifest["metadata"]["labels"]["app.kubernetes.io/name"] == "exchanger"
+
+
+@pytest.mark.parametrize("name", THRESHOLDS)
+def test_a_threshold_is_where_its_value_says(name: str) -> None:
+    text = expressions(rule(thresholds={name: 0.1234567}))
+
+    assert "0.1234567" in text
+    assert "${" not in text
+
+
+@pytest.mark.parametrize(("staleness", "limit"), [("0", "900"), ("5m", "300"), ("90s", "90"), ("1h", "900"), ("1m500ms", "60.5")])
+def test_the_age_of_policy_is_told_before_everything_is_refused(staleness: str, limit: str) -> None:
+    found = rendered(rule({"policy": {"maxStaleness": staleness}}))["ExchangerPolicyTooOld"]
+
+    assert found["expr"].endswith(f" > {limit}")
+
+
+@pytest.mark.parametrize(
+    ("beside", "seconds"),
+    [
+        ({}, "0.75"),
+        ({"tokenExchange": {"httpClient": {"requestTimeout": "2s"}}}, "2"),
+        ({"env": {"TOKEN_ENDPOINT_REQUEST_TIMEOUT": "1m30s"}}, "90"),
+        ({"env": [{"name": "TOKEN_ENDPOINT_REQUEST_TIMEOUT", "value": "1250ms"}]}, "1.25"),
+    ],
+)
+def test_slow_is_measured_by_the_time_limit_that_the_service_has(beside: Json, seconds: str) -> None:
+    assert f"> 0.8 * {seconds}\n" in rendered(rule(beside))["ExchangerTokenEndpointSlow"]["expr"]
+    assert variable(board(beside)[1], "token_timeout")["query"] == seconds
+
+
+def test_series_are_looked_for_under_the_job_that_the_operator_gives_them() -> None:
+    pod, service = {"podMonitor": {"enabled": True}}, {"serviceMonitor": {"enabled": True}}
+
+    assert 'up{job="exchanger",namespace="edge"}' in expressions(rule())
+    assert 'up{job="exchanger",namespace="edge"}' in expressions(rule(service))
+    assert 'up{job="edge/exchanger",namespace="edge"}' in expressions(rule(pod))
+    assert 'up{job="other",namespace="edge"}' in expressions(rule({"fullnameOverride": "other"}))
+
+
+def test_series_can_be_looked_for_by_other_labels() -> None:
+    text = expressions(rule(matchLabels={"service_name": "authz", "cluster": "eu"}))
+
+    assert 'up{cluster="eu",service_name="authz"}' in text
+    assert "job=" not in text
+
+
+@pytest.mark.go
+def test_what_stands_in_a_label_does_not_get_out_of_it(tmp_path: Path) -> None:
+    manifest = rule(matchLabels={"job": 'a"} or vector(1) > 0 # \\ \n${errorBudget} {{ x'}, runbookBaseUrl="https://x.example/a#b")
+    path = tmp_path / "rules.yaml"
+    path.write_text(yaml.safe_dump(manifest["spec"], width=1000))
+
+    done = promtool("check", "rules", path)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert manifest["spec"].keys() == {"groups"}
+    assert rendered(manifest).keys() == alerts().keys()
+
+
+def test_alerts_of_two_releases_differ() -> None:
+    one = rendered(only(render({"prometheusRule": {"enabled": True}}, release="a"), "PrometheusRule"))
+    other = rendered(only(render({"prometheusRule": {"enabled": True}}, release="b"), "PrometheusRule"))
+
+    assert all(one[name]["labels"] != other[name]["labels"] for name in one)
+
+
+def test_labels_for_routes_are_at_every_alert() -> None:
+    found = rendered(rule(alertLabels={"team": "edge", "service": "authz"}))
+
+    assert all(one["labels"].items() >= {"team": "edge", "service": "authz", "namespace": "edge"}.items() for one in found.values())
+    assert {name: one["labels"]["severity"] for name, one in found.items()} == {
+        name: one["labels"]["severity"] for name, one in alerts().items()
+    }
+
+
+def test_runbooks_are_where_the_value_says() -> None:
+    found = rendered(rule(runbookBaseUrl="https://runbooks.example.com/exchanger"))
+
+    assert found["ExchangerAbsent"]["annotations"]["runbook_url"] == "https://runbooks.example.com/exchanger/ExchangerAbsent.md"
+
+
+def test_single_alerts_are_changed_or_left_out() -> None:
+    found = rendered(
+        rule(
+            alerts={
+                "ExchangerNoRequests": {"enabled": False},
+                "ExchangerPolicyInvalid": {"severity": "info", "for": "1h"},
+                "ExchangerAbsent": {"enabled": True},
+            }
+        )
+    )
+
+    assert found.keys() == alerts().keys() - {"ExchangerNoRequests"}
+    assert found["ExchangerPolicyInvalid"]["labels"]["severity"] == "info"
+    assert found["ExchangerPolicyInvalid"]["for"] == "1h"
+    assert found["ExchangerPolicyTooOld"]["labels"]["severity"] == "critical"
+
+
+def test_a_group_without_alerts_is_left_out() -> None:
+    first = groups()[0]
+    found = rule(alerts={one["alert"]: {"enabled": False} for one in first["rules"]})
+
+    assert [group["name"] for group in found["spec"]["groups"]] == [group["name"] for group in groups()[1:]]
+
+
+def test_the_rule_is_where_and_as_prometheus_looks_for_it() -> None:
+    manifest = rule(namespace="monitoring", labels={"release": "prometheus"}, annotations={"note": "x"}, interval="1m")
+
+    assert manifest["metadata"]["namespace"] == "monitoring"
+    assert manifest["metadata"]["labels"]["release"] == "prometheus"
+    assert manifest["metadata"]["annotations"] == {"note": "x"}
+    assert {group["interval"] for group in manifest["spec"]["groups"]} == {"1m"}
+    assert {one["labels"]["namespace"] for one in rendered(manifest).values()} == {"edge"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"alerts": {"ExchangerAbsnet": {"enabled": False}}},
+        {"alerts": {"ExchangerAbsent": {"for": "soon"}}},
+        {"alerts": {"ExchangerAbsent": {"expr": "up"}}},
+        {"thresholds": {"errorBudgte": 0.1}},
+        {"thresholds": {"errorBudget": 0}},
+        {"thresholds": {"errorBudget": "0.1"}},
+        {"matchLabels": {"a-b": "c"}},
+        {"matchLabels": "job"},
+        {"runbookBaseUrl": "https://x.example/\nx: y"},
+        {"runbookBaseUrl": ""},
+        {"interval": "1"},
+        {"severity": "info"},
+    ],
+)
+def test_nonsense_is_refused(given: Json) -> None:
+    assert "prometheusRule" in refusal({"prometheusRule": {"enabled": True, **given}})
+
+
+def test_the_schema_knows_every_alert_and_threshold() -> None:
+    schema = json.loads((Path(__file__).parents[2] / "helm" / "exchanger" / "values.schema.json").read_text())
+    section = schema["properties"]["prometheusRule"]["properties"]
+
+    assert sorted(section["alerts"]["properties"]) == sorted(alerts())
+    assert sorted(section["thresholds"]["properties"]) == THRESHOLDS
+
+
+def test_every_threshold_is_used() -> None:
+    text = (Path(__file__).parents[2] / "helm" / "exchanger" / "rules" / "exchanger.yaml").read_text()
+
+    assert set(re.findall(r"\$\{(\w+)\}", text)) == {*THRESHOLDS, "selector", "runbooks", "tokenEndpointTimeoutSeconds"}
+
+
+def test_the_dashboard_is_that_of_the_file_but_for_what_is_chosen_first() -> None:
+    manifest, content = board()
+    expected = json.loads(json.dumps(dashboard()))
+    for one in (*expected["templating"]["list"], *content["templating"]["list"]):
+        del one["current"]
+
+    assert content == expected
+    assert manifest["metadata"]["name"] == "exchanger-dashboard"
+    assert manifest["metadata"]["namespace"] == "edge"
+    assert manifest["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert manifest["metadata"]["annotations"] == {"grafana_folder": "Ext AuthZ"}
+    assert len(manifest["data"]["exchanger.json"].encode()) < CONFIGMAP_BYTES
+
+
+def test_the_dashboard_is_where_and_as_grafana_looks_for_it() -> None:
+    manifest, _ = board(
+        name="red", namespace="grafana", labels={"grafana_dashboard": "2", "team": "edge"}, annotations={"grafana_folder": "Gateways"}
+    )
+
+    assert manifest["metadata"]["name"] == "red"
+    assert manifest["metadata"]["namespace"] == "grafana"
+    assert manifest["metadata"]["labels"].items() >= {"grafana_dashboard": "2", "team": "edge"}.items()
+    assert manifest["metadata"]["annotations"] == {"grafana_folder": "Gateways"}
+
+
+@pytest.mark.parametrize(
+    ("value", "given", "name", "chosen"),
+    [
+        ("datasourceUid", "thanos", "datasource", "thanos"),
+        ("pluginJob", "authz", "job", "authz"),
+        ("gatewayJob", "gateways/.*", "gateway_job", "gateways/.*"),
+        ("gatewayWorkload", "gw", "gateway_workload", "gw"),
+        ("providerCluster", "outbound|3001||x", "provider_cluster", "outbound|3001||x"),
+        ("envoyTimeoutMs", 1500, "gateway_timeout", "1.5"),
+        ("envoyTimeoutMs", 2000, "gateway_timeout", "2"),
+        ("tokenEndpointTimeoutSeconds", 1.25, "token_timeout", "1.25"),
+        ("tokenEndpointTimeoutSeconds", 3, "token_timeout", "3"),
+    ],
+)
+def test_a_variable_is_at_first_what_its_value_says(value: str, given: object, name: str, chosen: str) -> None:
+    found = variable(board(**{value: given})[1], name)
+
+    assert found["current"]["value"] == chosen
+    if found["type"] in {"constant", "textbox"}:
+        assert found["query"] == chosen
+
+
+def test_all_jobs_are_shown_at_first_unless_one_is_named() -> None:
+    assert variable(board()[1], "job")["current"]["value"] == "$__all"
+
+
+@pytest.mark.parametrize(
+    "given", [{"envoyTimeoutMs": 0}, {"envoyTimeoutMs": "1s"}, {"datasourceUid": ""}, {"tokenEndpointTimeoutSeconds": -1}, {"folder": "x"}]
+)
+def test_nonsense_about_the_dashboard_is_refused(given: Json) -> None:
+    assert "grafanaDashboard" in refusal({"grafanaDashboard": {"enabled": True, **given}})

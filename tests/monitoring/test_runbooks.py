@@ -1,0 +1,192 @@
+"""Holds the runbooks against what there is: alerts, commands, variables, log events, metrics. Nobody checks a page at night."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+import yaml
+
+from exchanger.cli import _parser
+from tests.monitoring.exported import exported
+from tests.monitoring.sources import ROOT, RUNBOOKS, alerts, values
+
+INDEX: Final = RUNBOOKS / "README.md"
+PAGES: Final = tuple(sorted(RUNBOOKS.glob("*.md")))
+SECTIONS: Final = ["What it means for users", "How to see it", "Likely causes, in order", "What to do", "When to escalate"]
+PROGRAMS: Final = frozenset({"kubectl", "helm", "curl", "grep", "sort", "uniq", "exchanger", "export"})
+"""What whoever is woken has."""
+VALUE_WORDS: Final = frozenset(
+    {"log", "metrics", "rbac", "networkPolicy", "prometheusRule", "tokenExchange", "service", "resources", "autoscaling"}
+)
+EVENT: Final = re.compile(r"(?:check|config|grpc|issuers|library|log|policy|service|tls)\.[a-z_]+")
+SOURCE: Final = "\n".join(path.read_text() for path in sorted((ROOT / "exchanger").rglob("*.py")))
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+def code_lines(page: Path) -> Iterator[str]:
+    for block in re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
+        yield from block.splitlines()
+
+
+def commands(line: str) -> Iterator[list[str]]:
+    """Yield the commands of a line: those of a pipe, and what ``kubectl exec … --`` runs."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;")
+    lexer.whitespace_split = True
+    words: list[str] = []
+    for word in [*lexer, "|"]:
+        if set(word) <= set("|&;"):
+            if words:
+                yield words
+            if "--" in words:
+                yield words[words.index("--") + 1 :]
+            words = []
+        else:
+            words.append(word)
+
+
+def ticked(page: Path) -> list[str]:
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"`([^`\n]+)`", prose)
+
+
+def known_value(path: str) -> bool:
+    node: object = values()
+    for part in path.split("."):
+        if not isinstance(node, dict) or part not in node:
+            return False
+        node = node[part]
+    return True
+
+
+def test_each_alert_has_its_page_and_each_page_its_alert() -> None:
+    assert {page.stem for page in PAGES} - {"README"} == alerts().keys()
+
+
+@pytest.mark.parametrize("name", sorted(alerts()))
+def test_an_alert_links_to_its_page(name: str) -> None:
+    assert alerts()[name]["annotations"]["runbook_url"] == f"docs/runbooks/{name}.md"
+
+
+@pytest.mark.parametrize("name", sorted(alerts()))
+def test_an_alert_says_what_it_means_and_what_to_do(name: str) -> None:
+    rule = alerts()[name]
+
+    assert rule["labels"] == {"severity": rule["labels"]["severity"]}
+    assert rule["labels"]["severity"] in {"critical", "warning"}
+    assert rule["annotations"].keys() == {"summary", "description", "action", "runbook_url"}
+    for annotation in ("description", "action"):
+        assert rule["annotations"][annotation].endswith("."), annotation
+        assert "{{" not in rule["annotations"][annotation], "figures belong into the summary, which the cases check"
+
+
+@pytest.mark.parametrize("name", sorted(alerts()))
+def test_a_page_has_its_sections_and_the_alerts_severity(name: str) -> None:
+    text = (RUNBOOKS / f"{name}.md").read_text()
+
+    assert text.startswith(f"# {name}\n")
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
+    assert f"Severity: {alerts()[name]['labels']['severity']}, after {alerts()[name]['for']}." in text
+    assert "```sh" in text
+
+
+def test_the_index_lists_every_alert_as_it_is() -> None:
+    rows = re.findall(r"^\| \[(\w+)\]\((\w+)\.md\) \| (\w+) \| (\w+) \| .+ \|$", INDEX.read_text(), re.MULTILINE)
+
+    assert rows == [(name, name, rule["labels"]["severity"], rule["for"]) for name, rule in alerts().items()]
+
+
+@every_page
+def test_links_lead_somewhere(page: Path) -> None:
+    assert all((page.parent / target).exists() for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()))
+
+
+@every_page
+def test_only_programs_that_everybody_has_are_asked_for(page: Path) -> None:
+    for line in code_lines(page):
+        for words in commands(line):
+            assert words[0] in PROGRAMS, line
+
+
+@every_page
+def test_every_command_of_ours_exists(page: Path) -> None:
+    for line in code_lines(page):
+        for words in commands(line):
+            if words[0] == "exchanger":
+                assert _parser().parse_args(words[1:]).command is not None
+    for text in ticked(page):
+        if text.startswith("exchanger "):
+            assert _parser().parse_args(shlex.split(text)[1:]).command is not None
+
+
+def test_the_tool_that_sees_policy_is_in_the_pages() -> None:
+    said = [words for page in PAGES for line in code_lines(page) for words in commands(line) if words[0] == "exchanger"]
+
+    assert ["exchanger", "status"] in said
+
+
+@every_page
+def test_every_variable_and_value_that_is_named_exists(page: Path) -> None:
+    for text in ticked(page):
+        if re.fullmatch(r"[A-Z][A-Z0-9_]{5,}(=\w+)?", text):
+            assert text.partition("=")[0] in SOURCE, text
+        value = re.fullmatch(r"([a-z]\w*(?:\.\w+)+)(?:: .+)?", text)
+        if value and value.group(1).split(".")[0] in VALUE_WORDS and not (EVENT.fullmatch(text) and f'"{text}"' in SOURCE):
+            assert known_value(value.group(1)) or value.group(1) == "resources.limits.memory", text
+
+
+@every_page
+def test_every_log_event_that_is_named_exists(page: Path) -> None:
+    code = [event.replace("\\.", ".") for line in code_lines(page) for event in re.findall(r"[a-z]+\\\.[a-z_]+", line)]
+    named = [text for text in ticked(page) if EVENT.fullmatch(text) and not known_value(text)]
+
+    for event in code + named:
+        assert f'"{event}"' in SOURCE, event
+
+
+@every_page
+def test_every_metric_that_is_named_exists(page: Path) -> None:
+    for text in ticked(page):
+        if re.match(r"(ext_authz|policy|log_lines|exchanger_build)_", text) and text != "policy_denied":
+            assert text in exported(), text
+    for line in code_lines(page):
+        for pattern in re.findall(r"/metrics \| grep -E '([^']+)'", line):
+            assert any(re.search(pattern, name) for name in exported()), pattern
+
+
+def test_everything_that_a_page_lets_one_look_for_in_the_log_can_be_there() -> None:
+    found = {word for page in PAGES for line in code_lines(page) for word in re.findall(r"\b(?:deny|missing|system)_[a-z_]+", line)}
+
+    assert found
+    assert all(f'"{word}"' in SOURCE for word in found if not word.endswith("_"))
+
+
+def test_severities_wake_for_symptoms_only() -> None:
+    critical = {name for name, rule in alerts().items() if rule["labels"]["severity"] == "critical"}
+
+    assert critical == {
+        "ExchangerAbsent",
+        "ExchangerErrorsFast",
+        "ExchangerPolicyNotLoaded",
+        "ExchangerPolicyShrunk",
+        "ExchangerPolicyTooOld",
+    }
+
+
+def test_every_reason_for_a_duration_is_written_beside_it() -> None:
+    text = (ROOT / "helm" / "exchanger" / "rules" / "exchanger.yaml").read_text()
+
+    for name, rule in alerts().items():
+        reason = re.search(rf"# (\w+): .*\n(?: *#.*\n)* *- alert: {name}\n", text)
+        assert reason is not None, name
+        assert reason.group(1) == rule["for"], name
+
+
+def test_the_file_of_alerts_has_no_duplicates() -> None:
+    names = re.findall(r"- alert: (\w+)", (ROOT / "helm" / "exchanger" / "rules" / "exchanger.yaml").read_text())
+
+    assert len(names) == len(set(names)) == len(alerts())
+    assert yaml.safe_load((ROOT / "helm" / "exchanger" / "values.yaml").read_text())["prometheusRule"]["alerts"] == {}
