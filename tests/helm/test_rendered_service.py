@@ -28,7 +28,7 @@ from tests.helm.rendered_cluster import DEMO, READY_S, SERVICE, Released, Runnin
 from tests.helm.rendered_kubelet import unshare
 from tests.kube.control_plane import ControlPlane
 
-pytestmark = [pytest.mark.envoy, pytest.mark.helm, pytest.mark.kubernetes]
+pytestmark = [pytest.mark.envoy, pytest.mark.helm, pytest.mark.kubernetes, pytest.mark.mounts]
 
 SEEN_S = 15.0
 """Seconds until a change is seen; files are looked at every second, and watches tell at once."""
