@@ -1,12 +1,14 @@
 """Follows each Secret that issuer profiles name by a watch of its own, so that a rotation is in force within moments.
 
-Where the right to list and watch it is missing but the one to get it is there, as with roles that were made for the Go service, it is read
-again and again instead (see ``issuers.polling``).
+The watch is never given up. Where the right to list or watch the Secret is missing but the one to get it is there, as with roles that were
+made for the Go service, it is read again and again beside the watch (see ``issuers.polling``), until the server takes that.
 
 Must not know: how requests are made, or what the values are for.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from random import Random
 from typing import Final, NoReturn, Protocol, final
 
@@ -14,16 +16,25 @@ import attrs
 import trio
 
 from exchanger.issuers.polling import PollingSecrets
-from exchanger.issuers.secrets import SecretName, SecretReader
+from exchanger.issuers.secrets import SecretName, SecretProblem, SecretReader
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, ListWatch
 from exchanger.kube.reflector import Reflector
 from exchanger.secret_reader import SecretState, missing_secret, secret_problem
 
-WATCH_AGAIN_S: Final = 600.0
-"""Seconds for which a Secret that may not be watched is read before it is tried again: there is no hurry, since reading does the same a
-little later."""
+REFUSALS: Final = 2
+"""Refusals without success in between after which the right is taken to be missing. One is not enough: an API server refuses everything
+for some 20 ms after its start, until it knows its roles, and a Role may be made a moment after the Deployment; the next try is a second
+later."""
+FAILING_S: Final = 60.0
+"""Seconds that a Secret which is known may not be followed before that is said: an API server's restart is over by then and concerns
+nobody. What lasts longer and is not said by the policy's source, such as a key server without which Secrets alone cannot be read, would
+otherwise show when old credentials are refused."""
+SETTLED_S: Final = 1.0
+"""Seconds from when the server has taken a watch until what is known by it counts as present: what has happened since it was lost is sent
+at once. Before that, a version that was read in the meantime would give way to an older one for a moment."""
 
 Learn = Callable[[SecretState], None]
+Work = Callable[[Learn], Awaitable[None]]
 
 
 class Secrets(SecretReader, Protocol):
@@ -36,7 +47,7 @@ class Secrets(SecretReader, Protocol):
 @final
 @attrs.frozen
 class WatchingStatistics:
-    """How many Secrets are watched, and how many are read again and again because they may not be."""
+    """How many Secrets are watched, and how many of them are read again and again because that may not be."""
 
     watched: int
     polled: int
@@ -58,25 +69,18 @@ class WatchingSecrets:
 
     async def follow(self, secret: SecretName, learn: Learn, /) -> NoReturn:
         """See ``issuers.secrets.SecretFollower``."""
-        news = _News(learn)
-        while True:
-            await self._watch(secret, news)
-            with trio.move_on_after(WATCH_AGAIN_S):
-                await self._poll(secret, news)
+        while True:  # once: a reflector runs until it is cancelled
+            async with trio.open_nursery() as nursery:
+                watch = _Watch(secret, _Beside(nursery, _News(learn)), partial(self._poll, secret))
+                self._watched += 1
+                try:
+                    await Reflector(self._secrets.list_watch(secret), watch, watch, random=self._random).run()
+                finally:
+                    self._watched -= 1
 
     def statistics(self) -> WatchingStatistics:
         """Return what is followed in which way."""
         return WatchingStatistics(self._watched, self._polled)
-
-    async def _watch(self, secret: SecretName, learn: Learn) -> None:
-        """Return when a right to do so is missing."""
-        with trio.CancelScope() as scope:
-            watch = _Watch(secret, learn, scope.cancel)
-            self._watched += 1
-            try:
-                await Reflector(self._secrets.list_watch(secret), watch, watch, random=self._random).run()
-            finally:
-                self._watched -= 1
 
     async def _poll(self, secret: SecretName, learn: Learn) -> None:
         self._polled += 1
@@ -102,18 +106,50 @@ class _News:
 
 @final
 @attrs.define(eq=False)
+class _Beside:
+    """What runs beside a watch: one thing at a time, which tells nothing any more from the moment at which it is ended."""
+
+    _nursery: trio.Nursery
+    news: _News
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+
+    def begin(self, work: Work) -> None:
+        self.end()
+        self._scope = trio.CancelScope()
+        self._nursery.start_soon(self._run, work, self._scope)
+
+    def end(self) -> None:
+        self._scope.cancel()
+
+    async def _run(self, work: Work, scope: trio.CancelScope) -> None:
+        def learn(found: SecretState) -> None:
+            if not scope.cancel_called:  # it may have been ended after the answer was there, and before it was taken
+                self.news(found)
+
+        with scope:
+            await work(learn)
+
+
+@final
+@attrs.define(eq=False)
 class _Watch:
-    """Sink and observer of one Secret's reflector."""
+    """Sink and observer of one Secret's reflector; has ``poll`` run where that is refused.
+
+    ``known`` is what it last had of the Secret, from the first list on. ``lost_at`` is since when changes are not followed: never while
+    they are, and for ever before the first time, when nothing is known and so there is nothing to wait for.
+    """
 
     _secret: SecretName
-    _learn: Learn
-    _on_forbidden: Callable[[], None]
-    _known: bool = attrs.field(default=False, init=False)
+    _beside: _Beside
+    _poll: Work
+    _known: SecretState = attrs.field(init=False)
+    _lost_at: float = attrs.field(default=-math.inf, init=False)
+    _refusals: int = attrs.field(default=0, init=False)
+    _told: set[SecretProblem] = attrs.field(factory=set, init=False)
 
     def replaced(self, items: Mapping[Key, Item[SecretState]], /) -> None:
         """See ``reflector.Sink``."""
         found = items.get(self._key)
-        self._known = True
         self._learn(missing_secret(self._secret) if found is None else found.value)
 
     def put(self, item: Item[SecretState], /) -> None:
@@ -130,18 +166,43 @@ class _Watch:
         """See ``reflector.ReflectorObserver``."""
 
     def failed(self, name: str, failure: ApiFailure, retry_in: float, /) -> None:
-        """See ``reflector.ReflectorObserver``. An outage is told by the policy's own source; what is known of the Secret stays."""
+        """See ``reflector.ReflectorObserver``."""
         del name, retry_in
         if failure.kind is FailureKind.FORBIDDEN:
-            self._on_forbidden()
-        elif not self._known:
-            self._learn(secret_problem(self._secret, failure))
+            self._refusals += 1
+            if self._refusals == REFUSALS:
+                self._beside.begin(self._poll)
+        elif self._refusals < REFUSALS and trio.current_time() >= self._lost_at + FAILING_S:  # otherwise reading says what is wrong
+            self._complain(secret_problem(self._secret, failure))
 
     def connected(self, name: str, connected: bool, /) -> None:  # noqa: FBT001 - the reflector's signature
         """See ``reflector.ReflectorObserver``."""
+        del name
+        if connected:
+            self._lost_at, self._refusals = math.inf, 0
+            self._told.clear()
+            self._beside.begin(self._tell_again)
+        else:
+            self._lost_at = trio.current_time()
+            self._beside.end()
 
     def went_back(self, name: str, known: str, found: str, /) -> None:
         """See ``reflector.ReflectorObserver``. A list follows, and with it whatever is different."""
+
+    def _learn(self, found: SecretState) -> None:
+        self._known = found
+        self._beside.news(found)
+
+    def _complain(self, problem: SecretProblem) -> None:
+        """Tell each problem once until the changes are followed again: failures of two kinds take turns in some outages, for hours."""
+        if problem not in self._told:
+            self._told.add(problem)
+            self._beside.news(problem)
+
+    async def _tell_again(self, learn: Learn) -> None:
+        """Tell what is known, in place of whatever was told while the changes were not followed."""
+        await trio.sleep(SETTLED_S)
+        learn(self._known)
 
     @property
     def _key(self) -> Key:

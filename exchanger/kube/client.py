@@ -116,10 +116,11 @@ def load_access(origin: Origin) -> Access:
     _check_address(configuration)
     authorization = _Authorization(configuration)
     try:
-        certificate = Path(configuration.cert_file).read_bytes() if configuration.cert_file else b""
+        certificate = _content(configuration.cert_file)
+        trust = _trust(configuration)
         pools = RESTClientObject(configuration).pool_manager
     except (OSError, ValueError) as error:
-        raise ClusterError(f"the client certificate or the proxy of the API server cannot be used: {type(error).__name__}") from None
+        raise ClusterError(f"a certificate or the proxy of the API server cannot be used: {type(error).__name__}") from None
     if authorization() is None and not certificate and configuration.host.startswith("https:"):
         raise ClusterError(
             "the token of the pod's service account cannot be used"
@@ -127,7 +128,20 @@ def load_access(origin: Origin) -> Access:
             else "the kubeconfig has no credentials for its user that can be used, or the plugin that gives them failed"
         )
     make_wakeable(pools)
-    return Access(configuration.host.rstrip("/"), pools, authorization, hashlib.sha256(certificate).digest())
+    return Access(configuration.host.rstrip("/"), pools, authorization, hashlib.sha256(certificate).digest(), trust)
+
+
+def _trust(configuration: Configuration) -> bytes:
+    """Return what is the same for configurations that lead to the same server and trust the same authorities.
+
+    A file counts by what is in it, since it is rewritten where it is.
+    """
+    server = (configuration.host, configuration.proxy, configuration.tls_server_name, configuration.verify_ssl)
+    return hashlib.sha256(repr((server, _content(configuration.ssl_ca_cert))).encode()).digest()
+
+
+def _content(path: str | None) -> bytes:
+    return Path(path).read_bytes() if path else b""
 
 
 def _load_in_cluster(configuration: Configuration, origin: Origin) -> None:

@@ -22,13 +22,16 @@ B = TypeVar("B")
 
 CONNECT_S: Final = 5.0
 """Seconds to connect to one address, TLS included: three lost packets, within one network."""
-READ_S: Final = 15.0
-"""Seconds until the next byte of an answer; API servers give up on a slow list of their own after 60, but send before that."""
 CALL_S: Final = 60.0
 """Seconds for a whole request: as long as an API server lets one run (``--request-timeout``)."""
+READ_S: Final = CALL_S
+"""Seconds until the next byte of an answer. A server without a cache reads its whole store before the first byte of a list, and has as long
+for that as for all of it."""
 QUIET_S: Final = 30.0
+SHARED: Final = 1 / 6
 PROBE_S: Final = 15.0
-"""Seconds without a sign of life after which a server is asked for one, and seconds for its answer: together less than a minute.
+"""Seconds without a sign of life after which a server is asked for one; the part of them, five seconds, for which an answer is also that to
+whoever asks next; and seconds for its answer: together less than a minute.
 
 What can be silent is the network, which TCP's keepalive notices (``client.KEEPALIVE``), or a server that is stopped while its kernel goes
 on: only an answer shows that it is not. A watch without news is silent too, and healthy: it must not be cut for that.
@@ -41,6 +44,9 @@ WATCH_MARGIN_S: Final = 30.0
 """Seconds after the server's time for a watch when this side ends it: the server ends it to the second, give or take a slow connection."""
 MAX_CALLS: Final = 8
 """Threads for short requests: a reflector makes one at a time, and there are two of them, or one for each named namespace."""
+MAX_PROBES: Final = 2
+"""Threads for signs of life: one asks at a time, and the one before it may still be on its way out. Other requests have none of them, since
+a server that is slow with eight lists is not silent."""
 MAX_WATCHES: Final = 1000
 """Threads for watches, one each, some 100 kB of memory while they wait; whoever needs more should follow the whole cluster by two."""
 PROBE_PATH: Final = "/readyz"
@@ -60,6 +66,11 @@ class ConnectionBounds:
     probe: float = PROBE_S
     watch_read: float = WATCH_READ_S
     watch_margin: float = WATCH_MARGIN_S
+
+    @property
+    def shared(self) -> float:
+        """Seconds for which an answer to the question for a sign of life is shared."""
+        return self.quiet * SHARED
 
 
 @final
@@ -88,9 +99,12 @@ class ApiConnection:
     bounds: ConnectionBounds = attrs.field(factory=ConnectionBounds)
     _calls: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(MAX_CALLS), init=False)
     _streams: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(MAX_WATCHES), init=False)
+    _questions: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(MAX_PROBES), init=False)
     _probing: trio.Lock = attrs.field(factory=trio.Lock, init=False)
-    _probed_at: float = attrs.field(default=float("-inf"), init=False)
-    _alive: bool = attrs.field(default=True, init=False)
+    _answered_at: float = attrs.field(default=float("-inf"), init=False)
+    """When the server was last asked for a sign of life and gave one, or was found to give none."""
+    _alive_at: float = attrs.field(default=float("-inf"), init=False)
+    """When it last gave one."""
     _requests: int = attrs.field(default=0, init=False)
     _failures: int = attrs.field(default=0, init=False)
     _watches: int = attrs.field(default=0, init=False)
@@ -115,18 +129,20 @@ class ApiConnection:
     async def ask(self, request: Request, read: Callable[[dict[str, object]], R]) -> R | ApiFailure | TooLarge:
         """Make ``request`` and return what ``read`` makes of its answer; ``read`` runs in the thread and must not raise."""
         self._requests += 1
-        outcome = await self._ask(request, read, self.bounds.call)
+        outcome = await self._ask(request, read, self.bounds.call, self._calls)
         if isinstance(outcome, ApiFailure):
             self._failures += 1
         return outcome
 
-    async def _ask(self, request: Request, read: Callable[[dict[str, object]], R], seconds: float) -> R | ApiFailure | TooLarge:
+    async def _ask(
+        self, request: Request, read: Callable[[dict[str, object]], R], seconds: float, limiter: trio.CapacityLimiter
+    ) -> R | ApiFailure | TooLarge:
         call = Call()
         timeouts = Timeouts(min(self.bounds.connect, seconds), min(self.bounds.read, seconds))
         work = partial(ask, self.credentials, call, request, timeouts, read)
         with trio.move_on_after(seconds):
             try:
-                return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._calls, thread_name="kube request")
+                return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter, thread_name="kube request")
             finally:
                 call.abort()
         return ApiFailure(FailureKind.TIMEOUT, message=f"no answer within {seconds:g} s")
@@ -136,7 +152,8 @@ class ApiConnection:
     ) -> ApiFailure | None:
         """Make ``request``, a watch that the server ends after ``seconds``, and follow it until ``take`` returns ``False``.
 
-        ``read`` makes a batch of some lines, in the thread, and must not raise; the next lines are read when ``take`` is done with it.
+        ``read`` makes a batch of some lines, in the thread, and must not raise; the next lines are read when ``take`` is done with it. The
+        first batch is of no lines: the server has taken the request.
         Returns why there are no more lines; ``None`` when the server ended them in good order, or ``take`` wanted no more.
         """
         self._watches += 1
@@ -177,11 +194,12 @@ class ApiConnection:
         quiet_since = ear.heard_at
         while True:
             await trio.sleep_until(min(quiet_since + self.bounds.quiet, end))
-            if trio.current_time() >= end:
+            now = trio.current_time()
+            if now >= end:
                 return ApiFailure(FailureKind.TIMEOUT, message="the server did not end the watch when it should have")
-            heard_at = trio.current_time() if ear.busy else ear.heard_at
-            quiet_since = max(quiet_since, heard_at)
-            if trio.current_time() < quiet_since + self.bounds.quiet:
+            # What the server answered to another watch counts for this one too: so all of them ask once in the time for one.
+            quiet_since = now if ear.busy else max(quiet_since, ear.heard_at, self._alive_at)
+            if now < quiet_since + self.bounds.quiet:
                 continue
             if await self._is_alive() or ear.busy or ear.heard_at > quiet_since:
                 quiet_since = trio.current_time()
@@ -189,16 +207,16 @@ class ApiConnection:
                 return ApiFailure(FailureKind.TIMEOUT, message="the server gives no sign of life")
 
     async def _is_alive(self) -> bool:
-        """Ask the server for a sign of life; watches that are silent at the same time share one question."""
-        asked_at = trio.current_time()
+        """Ask the server for a sign of life, unless the last answer, or that there was none, is recent enough."""
         async with self._probing:  # no longer than the probe of whoever holds it takes
-            if self._probed_at < asked_at:
+            if trio.current_time() - self._answered_at > self.bounds.shared:
                 self._probes += 1
-                outcome = await self._ask(Request("GET", PROBE_PATH), _as_it_is, self.bounds.probe)
+                outcome = await self._ask(Request("GET", PROBE_PATH), _as_it_is, self.bounds.probe, self._questions)
+                self._answered_at = trio.current_time()
                 # What it says is no JSON, and need not be: anything but silence or an error of its own will do.
-                self._alive = not isinstance(outcome, ApiFailure) or outcome.kind not in _DEAD
-                self._probed_at = trio.current_time()
-            return self._alive
+                if not isinstance(outcome, ApiFailure) or outcome.kind not in _DEAD:
+                    self._alive_at = self._answered_at
+            return self._alive_at == self._answered_at
 
     def statistics(self) -> ConnectionStatistics:
         """Return what is known of the connection at this moment."""
@@ -209,7 +227,7 @@ class ApiConnection:
             open_watches=self._open,
             probes=self._probes,
             renewals=self.credentials.renewals,
-            threads=self._calls.borrowed_tokens + self._streams.borrowed_tokens,
+            threads=sum(limiter.borrowed_tokens for limiter in (self._calls, self._questions, self._streams)),
         )
 
 

@@ -1,6 +1,7 @@
 """What it takes to talk to an API server, and how it is renewed: projected tokens, certificates and plugins give new ones all the time.
 
-Used by many threads at once. Must not know: where the configuration comes from (a function that loads it is given), or what is asked.
+Now and then a cluster's authority is replaced, too. Used by many threads at once. Must not know: where the configuration comes from (a
+function that loads it is given), or what is asked.
 """
 
 import threading
@@ -16,7 +17,7 @@ from exchanger.kube.sockets import close_kept
 from exchanger.values.secret import Secret
 
 RENEWAL_PAUSE_S: Final = 1.0
-"""Seconds between two renewals that brought nothing: a file costs little to read, a credential plugin is a program to run."""
+"""Seconds between two readings, whatever they are for: a file costs little to read, a credential plugin is a program to run."""
 LOCK_S: Final = 30.0
 """Seconds that a call waits for a renewal that another one makes; calls have 60 in all."""
 
@@ -34,13 +35,15 @@ class Access:
     """An API server and the way in.
 
     ``url`` has no slash at its end. ``authorization`` returns the header's value as of now, ``None`` where a client certificate or
-    nothing takes its place. ``identity`` tells whether another ``Access`` has the same client certificate.
+    nothing takes its place. ``identity`` tells whether another ``Access`` has the same client certificate, ``trust`` whether it leads to
+    the same server and trusts the same authorities.
     """
 
     url: str
     pools: PoolManager = attrs.field(repr=False)
     authorization: Callable[[], Secret | None] = attrs.field(repr=False)
     identity: bytes = attrs.field(default=b"", repr=False)
+    trust: bytes = attrs.field(default=b"", repr=False)
 
 
 @final
@@ -56,7 +59,7 @@ class Credentials:
 
     @property
     def renewals(self) -> int:
-        """How many times the server's refusal led to others being read."""
+        """How many times a refusal, by the server or of the server, led to others being read."""
         return self._renewals
 
     def present(self) -> tuple[Access, Secret | None]:
@@ -79,20 +82,46 @@ class Credentials:
         try:
             if self._differs(refused, authorization):
                 return True  # another call's renewal
-            now = time.monotonic()
-            if now < self._renewed_at + RENEWAL_PAUSE_S:
+            fresh = self._read_anew()
+            if fresh is None:
                 return False
-            self._renewed_at = now
-            try:
-                fresh = self._load()
-            except ClusterError:
-                return False  # what there is may become good again, and a file that is being written is complete a moment later
-            before, self._access = self._access, fresh
-            close_kept(before.pools)
-            self._renewals += 1
+            self._replace(fresh)
             return self._differs(refused, authorization)
         finally:
             self._lock.release()
+
+    def renew_trust(self, distrusting: Access) -> bool:
+        """Return whether other authorities are trusted, or another server is meant, than by ``distrusting``, which has just led nowhere.
+
+        New credentials alone are no reason to ask again: a plugin may give others each time, and the server is trusted no more for them.
+        """
+        if not self._lock.acquire(timeout=LOCK_S):
+            return False
+        try:
+            if self._access.trust == distrusting.trust:
+                fresh = self._read_anew()
+                if fresh is None or fresh.trust == distrusting.trust:
+                    return False
+                self._replace(fresh)
+            return True
+        finally:
+            self._lock.release()
+
+    def _read_anew(self) -> Access | None:
+        """Return what is configured now; ``None`` when that was looked at a moment ago, or cannot be used."""
+        now = time.monotonic()
+        if now < self._renewed_at + RENEWAL_PAUSE_S:
+            return None
+        self._renewed_at = now
+        try:
+            return self._load()
+        except ClusterError:
+            return None  # what there is may become good again, and a file that is being written is complete a moment later
+
+    def _replace(self, fresh: Access) -> None:
+        before, self._access = self._access, fresh
+        close_kept(before.pools)
+        self._renewals += 1
 
     def _differs(self, refused: Access, authorization: Secret | None) -> bool:
         return self._access.identity != refused.identity or self._access.authorization() != authorization

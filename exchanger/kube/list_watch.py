@@ -82,6 +82,15 @@ class Page(Generic[T]):
 
 @final
 @attrs.frozen
+class Opened:
+    """The server has taken the watch, and what it has to say follows: the first event of each watch that is not refused.
+
+    Without it a watch that is never answered would look like one without news.
+    """
+
+
+@final
+@attrs.frozen
 class Put(Generic[T]):
     """An object was added or modified, or is one of the initial ones."""
 
@@ -106,7 +115,7 @@ class Bookmark:
     initial_events_end: bool = False
 
 
-WatchEvent = Put[T] | Deleted | Bookmark | ApiFailure
+WatchEvent = Opened | Put[T] | Deleted | Bookmark | ApiFailure
 """A failure is the last event of its watch. A watch that ends without one was ended by the server in good order."""
 
 

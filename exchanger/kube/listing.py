@@ -10,7 +10,7 @@ from typing import Final, TypeVar, assert_never, final
 import attrs
 import trio
 
-from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, ListWatch, Put, WatchEvent
+from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, ListWatch, Opened, Put, WatchEvent
 from exchanger.kube.reflection import Complete, usable
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ async def gather_initial(
                 items.pop(key, None)
             case Bookmark(version, initial_events_end=True):
                 return Complete(tuple(items.values()), version) if usable(version) else _malformed("the initial objects have no version")
-            case Bookmark():
+            case Opened() | Bookmark():
                 pass
             case ApiFailure():
                 return event

@@ -4,9 +4,10 @@ The measure is client-go's reflector (https://github.com/kubernetes/client-go/bl
 
 - Lists are always consistent, never "as fresh as the server likes" (see ``listing``).
 - An event that cannot come after what is known is not applied, and leads to a new list (see ``reflection``).
-- A watch that breaks goes on from the last version after a wait, without a new list. Since a break may have been the restart of a server
-  whose store was restored, the newest version is asked for first (a list of one object): when it is lower than the one that is known,
-  the watch would be silent for ever.
+- A watch that breaks goes on from the last version, without a new list, and without a wait when it had gone on for some seconds. Since a
+  break may have been the restart of a server whose store was restored, the newest version is asked for first (a list of one object):
+  when it is lower than the one that is known, the watch would be silent for ever.
+- Changes are followed when the server has taken the watch, not when it has been asked for one.
 - The same look is taken when a watch was silent for longer than a bookmark takes, and all objects are compared every ten minutes or so.
   That finds what no version shows: a restored store that was written to until its version was higher than the one known, or events
   that were lost on the way.
@@ -19,13 +20,13 @@ are for.
 import math
 from collections.abc import AsyncIterator, Callable
 from random import Random
-from typing import Generic, TypeVar, assert_never, final
+from typing import Final, Generic, TypeVar, assert_never, final
 
 import attrs
 import trio
 
 from exchanger.kube.backoff import BackOff
-from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, ListWatch, Put, WatchEvent
+from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, ListWatch, Opened, Put, WatchEvent
 from exchanger.kube.listing import gather_initial, list_all
 from exchanger.kube.patience import Patience
 from exchanger.kube.recovery import MAX_SERVER_ERRORS, Attempt, Setback, after_failure
@@ -36,6 +37,10 @@ from exchanger.kube.sink import ReflectorObserver, ReflectorStatistics, Sink
 __all__ = ["Reflector", "ReflectorObserver", "ReflectorSettings", "ReflectorStatistics", "Sink"]
 
 T = TypeVar("T")
+
+_CUT: Final = frozenset({FailureKind.TIMEOUT, FailureKind.UNREACHABLE})
+"""How a watch ends that was silent for long, or whose connection something has ended."""
+_NOT_TAKEN: Final = ApiFailure(FailureKind.TIMEOUT, message="the server has not taken the watch")
 
 
 @final
@@ -68,6 +73,8 @@ class Reflector(Generic[T]):
     _events: int = attrs.field(default=0, init=False)
     _failures: int = attrs.field(default=0, init=False)
     _ready: Callable[[], None] | None = attrs.field(default=None, init=False)
+    _taken: bool = attrs.field(default=False, init=False)
+    """Whether the server has taken the present watch."""
 
     def __attrs_post_init__(self) -> None:
         self._back_off = BackOff(self.settings.back_off, self.random)
@@ -152,19 +159,27 @@ class Reflector(Generic[T]):
         timeout = self._watch_timeout()
         synced = False
         patience = Patience(settings.initial_silence, began + settings.list_bounds.timeout)
+        self._taken = False
+
+        def heard() -> None:
+            self._taken = True
+            patience.heard()
+
         with patience.scope:
             async with self.list_watch.watch(resource_version="", timeout=timeout, initial_events=True) as events:
-                complete = await gather_initial(events, settings.list_bounds, patience.heard)
+                complete = await gather_initial(events, settings.list_bounds, heard)
                 if isinstance(complete, Complete):
                     synced = True
                     self._replace(complete)
                     patience.begin(settings.silence, min(began + timeout + settings.watch_margin, self._compare_at))
                     return await self._follow(events, patience, began)
                 return self._not_streamed(complete)
-        if not synced:
-            self._streams = False  # so that it is asked for once, and not at each new list
-            return Attempt.LIST
-        return Attempt.PROBE
+        if synced:
+            return Attempt.PROBE
+        if not self._taken:
+            return self._not_streamed(_NOT_TAKEN)
+        self._streams = False  # the end of the initial objects never came; it is asked for once, and not at each new list
+        return Attempt.LIST
 
     def _not_streamed(self, failure: ApiFailure | None) -> Attempt | Setback:
         if failure is not None and failure.kind is FailureKind.UNSUPPORTED:
@@ -180,27 +195,37 @@ class Reflector(Generic[T]):
         settings = self.settings
         began = trio.current_time()
         timeout = self._watch_timeout()
-        patience = Patience(settings.silence, min(began + timeout + settings.watch_margin, self._compare_at))
+        patience = Patience(settings.answer, began + timeout + settings.watch_margin)
+        self._taken = False
         with patience.scope:
-            async with self.list_watch.watch(resource_version=self._known.version, timeout=timeout) as events:
-                if self._connected:
-                    return await self._follow(events, patience, began)
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._accept)
-                    outcome = await self._follow(events, patience, began)
-                    nursery.cancel_scope.cancel()
-                return outcome
+            async with (
+                self.list_watch.watch(resource_version=self._known.version, timeout=timeout) as events,
+                trio.open_nursery() as nursery,
+            ):
+                nursery.start_soon(self._doubt)
+                outcome = await self._follow(events, patience, began)
+                nursery.cancel_scope.cancel()
+            return outcome
+        if not self._taken:
+            return after_failure(Attempt.WATCH, _NOT_TAKEN)
         return Attempt.PROBE  # silent, or older than it should be; the comparison, when that is due, takes its place
 
-    async def _accept(self) -> None:
+    async def _doubt(self) -> None:
+        """Say that changes are not followed when the server takes long to take the watch."""
         await trio.sleep(self.settings.accepted)
-        self._set_connected(True)
+        if not self._taken:
+            self._set_connected(False)
 
     async def _follow(self, events: AsyncIterator[WatchEvent[T]], patience: Patience, began: float) -> Attempt | Setback:
         """Take over the events of a watch until it ends."""
         async for event in events:
             if isinstance(event, ApiFailure):
                 return self._broken(event, trio.current_time() - began)
+            if isinstance(event, Opened):
+                self._taken = True
+                patience.begin(self.settings.silence, min(patience.until, self._compare_at))
+                self._set_connected(True)
+                continue
             patience.heard()
             before = self._known.version
             match self._known.apply(event):
@@ -226,8 +251,8 @@ class Reflector(Generic[T]):
         return Setback(short, Attempt.WATCH, lenient=True)
 
     def _broken(self, failure: ApiFailure, lived: float) -> Attempt | Setback:
-        if failure.kind is FailureKind.TIMEOUT and lived >= self.settings.settled:
-            return Attempt.PROBE  # it was silent for long, which is no failure yet
+        if self._taken and lived >= self.settings.settled and failure.kind in _CUT:
+            return Attempt.PROBE  # which is no failure yet: see whether the server is there
         setback = after_failure(Attempt.WATCH, failure)
         if failure.kind is FailureKind.SERVER_ERROR:
             self._server_errors += 1

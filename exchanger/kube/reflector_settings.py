@@ -4,7 +4,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.kube.backoff import CAP_S, BackOffSettings
+from exchanger.kube.backoff import BackOffSettings
 from exchanger.kube.listing import ListBounds
 
 MIN_WATCH_S: Final = 300.0
@@ -18,10 +18,13 @@ SILENCE_S: Final = 75.0
 INITIAL_SILENCE_S: Final = 10.0
 """Seconds without an event before the end of the initial ones: a server that lets so many pass does not know what was asked for. A
 server that knows it waits three seconds at most for its cache; client-go begins to complain after these ten."""
-SETTLED_S: Final = CAP_S
-"""Seconds after which a watch that ended may be followed by the next one at once: the back-off's cap, so requests come no closer."""
+SETTLED_S: Final = 5.0
+"""Seconds after which a watch that was taken may end or break and be followed by the next one at once: something on the way that ends
+connections after a time is no failure of the server. client-go calls one second very short, and goes on at once after it."""
 ACCEPTED_S: Final = 5.0
-"""Seconds after which a watch that neither failed nor said anything counts as accepted: a refusal takes a round trip."""
+"""Seconds after which a watch that the server has not taken yet means that changes are not followed: taking one needs a round trip."""
+ANSWER_S: Final = 30.0
+"""Seconds for the server to take a watch, before it is given up: one that fills its cache takes some."""
 PROBE_TIMEOUT_S: Final = 30.0
 """Seconds for a list of one object; clients have bounds of their own, below this."""
 COMPARE_S: Final = 600.0
@@ -45,6 +48,7 @@ class ReflectorSettings:
     initial_silence: float = INITIAL_SILENCE_S
     settled: float = SETTLED_S
     accepted: float = ACCEPTED_S
+    answer: float = ANSWER_S
     probe_timeout: float = PROBE_TIMEOUT_S
     compare: float = COMPARE_S
     compare_spread: float = COMPARE_SPREAD

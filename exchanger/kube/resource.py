@@ -17,7 +17,7 @@ import trio
 
 from exchanger.kube.connection import ApiConnection
 from exchanger.kube.events import Decode, read_event, read_page
-from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch, Page, WatchEvent
+from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch, Opened, Page, WatchEvent
 from exchanger.kube.objects import decode_config_map, decode_namespace
 from exchanger.kube.round_trip import MAX_BODY_BYTES, Request, TooLarge
 from exchanger.policy.objects import ConfigMap, Namespace
@@ -28,6 +28,9 @@ WAITING_BATCHES: Final = 4
 """Batches of events between the watch's thread and whoever follows it; each has what one read brought, 64 KiB or one long event."""
 SHRINK: Final = 4
 """By what a page is made smaller that was too large: from 500 objects to one in five steps."""
+GROW: Final = 2
+"""By what the next page is made larger after one that fitted, until it is what was asked for: some large objects among many small ones must
+not make each later list one of thousands of pages. Where all are large, a third of the requests are in vain."""
 
 
 def path_of(*segments: str) -> str:
@@ -46,7 +49,7 @@ class Resource(Generic[T]):
     label_selector: str = ""
     field_selector: str = ""
     _most: int | None = attrs.field(default=None, init=False)
-    """How many objects fit into a page, where more did not."""
+    """How many objects the next page may have, where one with more was too large."""
 
     @property
     def name(self) -> str:
@@ -63,6 +66,8 @@ class Resource(Generic[T]):
             size = limit if self._most is None else min(limit, self._most)
             query = self._query(limit=str(size), resourceVersion=version, **{"continue": continue_token})
             outcome = await self.connection.ask(Request("GET", self.path, query), read)
+            if isinstance(outcome, Page) and size == self._most:
+                self._most = size * GROW
             if not isinstance(outcome, TooLarge):
                 return outcome
             if size <= 1 and not version:
@@ -109,6 +114,8 @@ class Resource(Generic[T]):
                 await send.send((failure,))
 
     def _read(self, lines: list[bytes]) -> tuple[WatchEvent[T], ...]:
+        if not lines:
+            return (Opened(),)
         events: list[WatchEvent[T]] = []
         for line in lines:
             event = read_event(line, self.decode)

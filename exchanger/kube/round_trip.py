@@ -4,6 +4,7 @@ Must not know: Trio, what objects are for, or where credentials come from. No ex
 one of them is the token.
 """
 
+import ssl
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, TypeVar, final
@@ -58,6 +59,14 @@ class TooLarge:
 
 @final
 @attrs.frozen
+class _Distrust:
+    """The server did not prove that it is the one that is meant; nothing was sent to it."""
+
+    failure: ApiFailure
+
+
+@final
+@attrs.frozen
 class Timeouts:
     """Seconds: ``connect`` for one address, TLS included, and ``read`` for the next byte of an answer."""
 
@@ -94,6 +103,8 @@ def follow(
 ) -> ApiFailure | None:
     """Make ``request`` and hand the lines of its answer to ``take`` as they come, until it returns ``False``.
 
+    Before there are any, it gets no lines: the server has taken the request.
+
     Returns:
         Why there are no more lines; ``None`` when the server ended the answer in good order, or ``take`` wants no more.
     """
@@ -104,6 +115,8 @@ def follow(
             return response
         lines = Lines(MAX_BODY_BYTES)
         try:
+            if not take([]):
+                return None
             for piece in _pieces(response):
                 complete = lines.feed(piece)
                 if complete is None:
@@ -121,15 +134,21 @@ def follow(
 
 
 def _open(credentials: Credentials, request: Request, timeouts: Timeouts) -> BaseHTTPResponse | ApiFailure:
-    """Return an answer of success, with its body still to come; a refused token is read again, and the request made once more with it."""
+    """Return an answer of success, with its body still to come.
+
+    Where the server refuses the credentials, or cannot be trusted, they are read again, and if others are found, the request is made once
+    more with them: a token may have expired, a cluster's authority may have been replaced.
+    """
     try:
         access, authorization = credentials.present()
         response = _send(access, authorization, request, timeouts)
-        if isinstance(response, ApiFailure) and response.kind is FailureKind.UNAUTHORIZED and credentials.renew(access, authorization):
+        if _renewed(credentials, access, authorization, response):
             access, authorization = credentials.present()
             response = _send(access, authorization, request, timeouts)
     except TimeoutError as fault:
         return failure_of_fault(fault)
+    if isinstance(response, _Distrust):
+        response = response.failure
     if not isinstance(response, ApiFailure):
         return response
     if response.kind in {FailureKind.UNREACHABLE, FailureKind.TIMEOUT}:
@@ -137,7 +156,19 @@ def _open(credentials: Credentials, request: Request, timeouts: Timeouts) -> Bas
     return _without(authorization, response)
 
 
-def _send(access: Access, authorization: Secret | None, request: Request, timeouts: Timeouts) -> BaseHTTPResponse | ApiFailure:
+def _renewed(
+    credentials: Credentials, access: Access, authorization: Secret | None, response: BaseHTTPResponse | ApiFailure | _Distrust
+) -> bool:
+    match response:
+        case _Distrust():
+            return credentials.renew_trust(access)
+        case ApiFailure(kind=FailureKind.UNAUTHORIZED):
+            return credentials.renew(access, authorization)
+        case _:
+            return False
+
+
+def _send(access: Access, authorization: Secret | None, request: Request, timeouts: Timeouts) -> BaseHTTPResponse | ApiFailure | _Distrust:
     headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
     if authorization is not None:
         headers["Authorization"] = authorization.reveal()
@@ -161,7 +192,9 @@ def _send(access: Access, authorization: Secret | None, request: Request, timeou
         except urllib3.exceptions.ClosedPoolError:
             response = send()  # another call has just closed the kept connections; nothing was sent, and there is a new pool now
     except FAULTS as fault:
-        return failure_of_fault(fault)
+        failure = failure_of_fault(fault)
+        # urllib3 has what TLS says as the argument of an exception of its own.
+        return _Distrust(failure) if any(isinstance(inner, ssl.SSLCertVerificationError) for inner in fault.args) else failure
     if 200 <= response.status < 300:  # noqa: PLR2004 - RFC 9110 section 15.3
         return response
     try:

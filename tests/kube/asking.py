@@ -7,7 +7,7 @@ import trio
 
 from exchanger.kube.client import Origin
 from exchanger.kube.connection import ApiConnection
-from exchanger.kube.list_watch import Bookmark, Item, ListWatch, Page, Put, WatchEvent
+from exchanger.kube.list_watch import Bookmark, Item, ListWatch, Opened, Page, Put, WatchEvent
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.policy.objects import ConfigMap
 from tests.kube.control_plane import ControlPlane
@@ -31,9 +31,9 @@ async def do(change: Callable[[], object]) -> None:
 
 
 async def following(events: AsyncIterator[WatchEvent[ConfigMap]]) -> WatchEvent[ConfigMap]:
-    """Return the next event that is no bookmark."""
+    """Return the next event that says something of an object."""
     with trio.fail_after(EVENT_S):
-        while isinstance(event := await anext(events), Bookmark):
+        while isinstance(event := await anext(events), Bookmark | Opened):
             pass
     return event
 

@@ -115,8 +115,9 @@ class FakeApiServer:
 
     ``paused``: nothing is answered or sent until that is over (SIGSTOP). ``failing``: what every request gets until that is over, and no
     watch is cut by it (see ``cut``). ``mute``: writes are not told to watches, as if their events were lost; bookmarks go on.
-    ``bookmarks``: whether they are sent. ``latency``: seconds of each request. ``before``: called with each request before its answer
-    is made, for things that happen in the middle of something.
+    ``bookmarks``: whether they are sent. ``latency``: seconds of each request. ``watch_latency``: seconds more until a watch is taken,
+    ``math.inf``: it never is. ``before``: called with each request before its answer is made, for things that happen in the middle of
+    something.
     """
 
     initial: Initial = Initial.OFFERED
@@ -124,6 +125,7 @@ class FakeApiServer:
     failing: ApiFailure | None = None
     mute: bool = False
     latency: float = 0.0
+    watch_latency: float = 0.0
     client_timeout: float = 30.0
     """Seconds after which the client's side of a request that is not answered gives TIMEOUT."""
     before: Callable[[Request], None] | None = None
@@ -238,6 +240,7 @@ class FakeApiServer:
         self.requests.append(request)
         with trio.move_on_after(self.client_timeout):
             await trio.sleep(self.latency)
+            await trio.sleep(self.watch_latency if request.verb is Verb.WATCH else 0.0)
             await self.running()
             if self.before is not None:
                 self.before(request)

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 import attrs
 import trio
 
-from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Page, Put, WatchEvent
+from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Opened, Page, Put, WatchEvent
 from tests.kube.fake_api_server import Change, FakeApiServer, Initial, Labels, Objects, Request, Stored, Verb
 
 T = TypeVar("T")
@@ -104,13 +104,7 @@ class FakeListWatch(Generic[T]):
     ) -> AsyncGenerator[AsyncIterator[WatchEvent[T]], None]:
         server = self.server
         request = Request(trio.current_time(), self.resource, Verb.WATCH, resource_version, initial_events=initial_events, timeout=timeout)
-        watcher = _Watcher(self, trio.current_time() + timeout)
-        failure = await server.admit(request) or self._refusal(request)
-        if failure is not None:
-            watcher.end(failure)
-        else:
-            watcher.begin(resource_version, initial_events=initial_events)
-            server.watchers.append(watcher)
+        watcher = _Watcher(self, trio.current_time() + timeout, request)
         try:
             yield watcher
         finally:
@@ -118,7 +112,7 @@ class FakeListWatch(Generic[T]):
             if watcher in server.watchers:
                 server.watchers.remove(watcher)
 
-    def _refusal(self, request: Request) -> ApiFailure | None:
+    def refusal(self, request: Request) -> ApiFailure | None:
         if request.initial_events:
             if self.server.initial is Initial.REFUSED:
                 return ApiFailure(FailureKind.UNSUPPORTED, 422, "sendInitialEvents is forbidden for watch")
@@ -130,14 +124,26 @@ class FakeListWatch(Generic[T]):
 class _Watcher:
     """A watch: what the server has queued for it, and the client's iterator over that."""
 
-    def __init__(self, list_watch: FakeListWatch[Any], ends_at: float) -> None:
+    def __init__(self, list_watch: FakeListWatch[Any], ends_at: float, request: Request) -> None:
         self.list_watch = list_watch
         self.resource = list_watch.resource
+        self._request: Request | None = request
         self.version = 0
         self.ended = False
         self.ends_at = ends_at
         self._bookmark_at = trio.current_time() + BOOKMARK_S
         self._send, self._receive = trio.open_memory_channel[WatchEvent[Any]](math.inf)
+
+    async def _ask(self, request: Request) -> None:
+        """Make the request, when the client waits for what it brings; before that, the client does not know whether it is taken."""
+        server = self.list_watch.server
+        failure = await server.admit(request) or self.list_watch.refusal(request)
+        if failure is not None:
+            self.end(failure)
+            return
+        server.watchers.append(self)
+        self.push(Opened())
+        self.begin(request.resource_version, initial_events=request.initial_events)
 
     def begin(self, resource_version: str, *, initial_events: bool) -> None:
         server = self.list_watch.server
@@ -179,6 +185,9 @@ class _Watcher:
 
     async def __anext__(self) -> WatchEvent[Any]:
         server = self.list_watch.server
+        if self._request is not None:
+            request, self._request = self._request, None
+            await self._ask(request)
         while True:
             await trio.lowlevel.checkpoint()
             await server.running()

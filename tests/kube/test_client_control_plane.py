@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from exchanger.kube.connection import ApiConnection
-from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Page, Put, WatchEvent
+from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Opened, Page, Put, WatchEvent
 from exchanger.kube.objects import decode_config_map
 from exchanger.kube.resource import PolicyListWatches, Resource, path_of
 from exchanger.policy.objects import ConfigMap, Namespace
@@ -72,6 +72,7 @@ async def test_a_namespace_comes_and_goes(control_plane: ControlPlane, connectio
 
 
 async def _until_bookmark(events: AsyncIterator[WatchEvent[Namespace]]) -> AsyncGenerator[Bookmark]:
+    assert await anext(events) == Opened()
     event = await anext(events)
     assert isinstance(event, Bookmark)
     yield event
@@ -91,6 +92,7 @@ async def test_initial_events_are_the_list(control_plane: ControlPlane, connecti
     found: list[Item[ConfigMap]] = []
     async with resource.watch(resource_version="", timeout=300, initial_events=True) as events:
         with trio.fail_after(EVENT_S):
+            assert await anext(events) == Opened()
             async for event in events:
                 if isinstance(event, Bookmark) and event.initial_events_end:
                     break
@@ -194,4 +196,4 @@ async def test_a_watch_ends_in_good_order(connection: ApiConnection, team: str) 
     page = await page_of(resource)
     async with resource.watch(resource_version=page.resource_version, timeout=2) as events:
         with trio.fail_after(EVENT_S):
-            assert not [event async for event in events if not isinstance(event, Bookmark)]
+            assert not [event async for event in events if not isinstance(event, Opened | Bookmark)]

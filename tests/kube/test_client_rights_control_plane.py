@@ -7,7 +7,7 @@ import trio
 
 from exchanger.kube.client import Origin, connect
 from exchanger.kube.credentials import RENEWAL_PAUSE_S
-from exchanger.kube.list_watch import ApiFailure, Bookmark, FailureKind
+from exchanger.kube.list_watch import ApiFailure, Bookmark, FailureKind, Opened
 from tests.kube.admin import READ_POLICY
 from tests.kube.asking import EVENT_S, config_maps, do, following, origin, page_of
 from tests.kube.control_plane import TESTER_TOKEN, ControlPlane
@@ -72,6 +72,7 @@ async def test_a_pods_token_is_rotated(control_plane: ControlPlane, team: str, t
         await page_of(resource)
         async with resource.watch(resource_version="", timeout=300, initial_events=True) as events:
             with trio.fail_after(EVENT_S):
+                assert await anext(events) == Opened()
                 assert isinstance(await anext(events), Bookmark)
         assert connection.statistics().renewals == 2  # the first brought nothing new
 

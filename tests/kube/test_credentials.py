@@ -1,9 +1,11 @@
 """Credentials that many threads use while one of them reads new ones."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from exchanger.kube import credentials as module
-from exchanger.kube.credentials import Access, ClusterError, Credentials
+from exchanger.kube.credentials import RENEWAL_PAUSE_S, Access, ClusterError, Credentials
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from tests.kube.scripted_server import access_to, answer, says, serving
 
@@ -28,6 +30,7 @@ def test_nobody_waits_for_ever_to_renew(monkeypatch: pytest.MonkeyPatch) -> None
     credentials = Credentials(none_new, access_to("http://127.0.0.1:1"))
     with credentials._lock:
         assert not credentials.renew(*_present(credentials))
+        assert not credentials.renew_trust(credentials._access)
 
 
 def test_a_new_client_certificate_counts_as_new() -> None:
@@ -38,6 +41,47 @@ def test_a_new_client_certificate_counts_as_new() -> None:
     assert credentials.renewals == 1
     assert credentials.renew(first, None)  # which somebody else has done by now
     assert credentials.renewals == 1
+
+
+def _access(trust: bytes, token: str = "token") -> Access:
+    known = access_to("https://127.0.0.1:1", lambda: token)
+    return Access(known.url, known.pools, known.authorization, trust=trust)
+
+
+def test_a_new_authority_counts_as_new() -> None:
+    first, second = _access(b"first"), _access(b"second")
+    credentials = Credentials(lambda: second, first)
+    assert credentials.renew_trust(first)
+    assert credentials.present()[0] is second
+    assert credentials.renewals == 1
+    assert credentials.renew_trust(first)  # which somebody else has done by now
+    assert credentials.renewals == 1
+    assert not credentials.renew_trust(second)
+
+
+def test_the_same_authority_leaves_everything_as_it_is() -> None:
+    first = _access(b"first")
+    credentials = Credentials(lambda: _access(b"first", "another token"), first)
+    assert not credentials.renew_trust(first)
+    assert credentials.present()[0] is first
+    assert credentials.renewals == 0
+
+
+def test_whatever_it_is_read_for_the_configuration_is_not_read_twice_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, loads = [1000.0], list[float]()
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def load() -> Access:
+        loads.append(now[0])
+        return _access(b"first")
+
+    first = _access(b"first")
+    credentials = Credentials(load, first)
+    for _ in range(3):
+        assert not credentials.renew_trust(first)
+        assert not credentials.renew(*credentials.present())
+        now[0] += RENEWAL_PAUSE_S / 2
+    assert loads == [1000.0, 1000.0 + RENEWAL_PAUSE_S]
 
 
 def _present(credentials: Credentials) -> tuple[Access, None]:

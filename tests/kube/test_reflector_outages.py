@@ -3,6 +3,8 @@
 Names in docstrings are those of client-go's cases (tools/cache/reflector_test.go and others).
 """
 
+import math
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -133,17 +135,39 @@ async def test_a_refused_watch_is_never_called_connected(scene: Scene, autojump_
         assert scene.statistics.probes > 5
 
 
-async def test_a_watch_without_events_is_accepted_after_five_seconds(scene: Scene, autojump_clock: MockClock) -> None:
+async def test_a_watch_without_events_is_followed_as_soon_as_it_is_taken(scene: Scene, autojump_clock: MockClock) -> None:
     scene.server.bookmarks = False
     async with scene.running():
         await trio.sleep(10.0)
+        scene.server.watch_latency = 7.0
         scene.server.cut(REFUSED)
-        await trio.sleep(2.0)
-        began = scene.requests()[-1].time
-        await trio.sleep_until(began + 4.9)
-        assert scene.observer.connections == [True, False]
+        await trio.sleep(4.9)
+        assert scene.observer.connections == [True]
         await trio.sleep(0.2)
+        assert scene.observer.connections == [True, False]
+        await trio.sleep(2.0)
         assert scene.observer.connections == [True, False, True]
+        assert scene.observer.failures == []
+
+
+async def test_watches_that_are_never_taken_are_no_connection(scene: Scene, autojump_clock: MockClock) -> None:
+    """Lists and probes are answered, and nothing else: as by a server that fills its caches, or a proxy that keeps answers to itself."""
+    scene.reflector.settings = ReflectorSettings(compare=1e6)
+    async with scene.running():
+        scene.server.watch_latency = math.inf
+        scene.server.cut()
+        await trio.sleep(6.0)
+        contact = scene.statistics.last_contact
+        assert scene.observer.connections == [True, False]
+        await trio.sleep(1000.0)
+        assert scene.observer.connections == [True, False]
+        assert scene.statistics.last_contact == contact
+        assert len(scene.observer.failures) > 5
+        scene.maps.put("b", "1")
+        scene.server.watch_latency = 0.0
+        await trio.sleep(100.0)
+        assert scene.statistics.connected
+        assert scene.in_sync()
 
 
 async def test_a_server_that_does_not_end_watches_is_left(scene: Scene, autojump_clock: MockClock) -> None:

@@ -110,9 +110,10 @@ async def test_slow_pages_must_end(autojump_clock: MockClock, paging: Scene) -> 
         paging.maps.put(str(number), "x")
     paging.server.latency, paging.server.client_timeout = 120.0, 200.0
     async with paging.starting():
-        await trio.sleep(120.0 + 301.0)
+        await trio.sleep(120.0 + 305.0)
         assert paging.sink.calls == []
-        assert paging.observer.failures[0][0] == ApiFailure(FailureKind.TIMEOUT, message="the list took longer than 300 s")
+        slow = ApiFailure(FailureKind.TIMEOUT, message="the list took longer than 300 s")
+        assert slow in [failure for failure, _ in paging.observer.failures]
 
 
 async def test_a_failure_in_the_middle_of_a_list_gives_no_state(paging: Scene, autojump_clock: MockClock) -> None:

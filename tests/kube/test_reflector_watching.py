@@ -135,10 +135,60 @@ async def test_very_short_watches_are_spaced(scene: Scene, autojump_clock: MockC
     assert scene.in_sync()
 
 
-@pytest.mark.parametrize(
-    "failure", [REFUSED, BROKEN, ApiFailure(FailureKind.TIMEOUT), ApiFailure(FailureKind.UNAUTHORIZED, 401)], ids=lambda f: f.kind.value
-)
-async def test_a_watch_that_breaks_goes_on_without_a_list(scene: Scene, autojump_clock: MockClock, failure: ApiFailure) -> None:
+@pytest.mark.parametrize("failure", [REFUSED, ApiFailure(FailureKind.TIMEOUT)], ids=lambda f: f.kind.value)
+async def test_a_watch_whose_connection_is_cut_goes_on_at_once(scene: Scene, autojump_clock: MockClock, failure: ApiFailure) -> None:
+    """As in client-go, where a watch that ends in the middle of a message ends without an error."""
+    async with scene.running():
+        await trio.sleep(10.0)
+        lists = len(scene.lists())
+        scene.server.cut(failure)
+        scene.maps.put("b", "1")
+        await trio.sleep(0.01)
+        assert scene.in_sync()
+        assert (len(scene.lists()), len(scene.sink.replacements)) == (lists, 1)
+        assert (scene.observer.connections, scene.observer.failures) == ([True], [])
+
+
+@pytest.mark.parametrize("failure", [None, REFUSED], ids=["in good order", "broken"])
+@pytest.mark.parametrize("life", [6.0, 20.0, 45.0, 90.0])
+async def test_whatever_ends_watches_after_a_time_costs_nothing_but_requests(
+    scene: Scene, autojump_clock: MockClock, failure: ApiFailure | None, life: float
+) -> None:
+    """As something between here and the server does that ends connections after a minute, or after twenty seconds."""
+    async with scene.running(), trio.open_nursery() as nursery:
+
+        async def end_watches() -> None:
+            while True:
+                await trio.sleep(life)
+                scene.server.cut(failure)
+
+        nursery.start_soon(end_watches)
+        for number in range(50):
+            await trio.sleep(7.3)
+            scene.maps.put("a", str(number))
+            await trio.sleep(0.01)
+            assert scene.in_sync()
+        assert scene.observer.connections == [True]
+        assert len(scene.requests()) <= 2.5 * (1 + trio.current_time() / life)
+        nursery.cancel_scope.cancel()
+
+
+async def test_connections_that_break_at_once_are_spaced(scene: Scene, autojump_clock: MockClock) -> None:
+    async with scene.running(), trio.open_nursery() as nursery:
+
+        async def cut_watches() -> None:
+            while True:
+                await trio.sleep(0.5)
+                scene.server.cut(REFUSED)
+
+        nursery.start_soon(cut_watches)
+        await trio.sleep(HOUR)
+        assert len(scene.requests()) < 300
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("failure", [BROKEN, ApiFailure(FailureKind.UNAUTHORIZED, 401)], ids=lambda f: f.kind.value)
+async def test_a_watch_that_fails_goes_on_without_a_list(scene: Scene, autojump_clock: MockClock, failure: ApiFailure) -> None:
     async with scene.running():
         scene.maps.put("a", "1")
         await trio.sleep(10.0)

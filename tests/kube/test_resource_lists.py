@@ -4,6 +4,8 @@ import pytest
 import trio
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Key, Page
+from exchanger.kube.listing import ListBounds, list_all
+from exchanger.kube.reflection import Complete
 from exchanger.kube.round_trip import MAX_BODY_BYTES
 from tests.kube.scripted_server import (
     Received,
@@ -90,12 +92,71 @@ async def test_pages_that_are_too_large_become_smaller() -> None:
 
     async with serving(script) as server:
         connection = server.connection()
+        found = await config_maps(connection).list_page(limit=100)
+        assert isinstance(found, Page)
+        assert len(found.items) == 6
+        assert [query(request)["limit"] for request in server.requests] == ["100", "25", "6"]
+        connection.credentials.close()
+
+
+LARGE = range(3_000, 3_017)
+"""Neighbours of 1 MiB among 10,000 small objects: none of them is too large, but sixteen of them are."""
+
+
+def mixed(asked: dict[str, str], version: str = "9") -> dict[str, object]:
+    """Return a page of a list of which some objects are large."""
+    limit, start = int(asked["limit"]), int(asked.get("continue", "0"))
+    end = min(start + limit, 10_000)
+    items = [
+        {
+            "metadata": {"namespace": "team", "name": f"policy-{number}", "resourceVersion": "3"},
+            "data": {"config.yaml": "x" * (1024 * 1024 if number in LARGE else 10)},
+        }
+        for number in range(start, end)
+    ]
+    return {"metadata": {"resourceVersion": version, "continue": str(end) if end < 10_000 else ""}, "items": items}
+
+
+async def test_pages_grow_again_behind_large_objects() -> None:
+    async def script(request: Received, stream: trio.abc.Stream) -> None:
+        await stream.send_all(answer(mixed(query(request))))
+
+    async with serving(script) as server:
+        connection = server.connection()
         resource = config_maps(connection)
-        for _ in range(2):
-            found = await resource.list_page(limit=100)
-            assert isinstance(found, Page)
-            assert len(found.items) == 6
-        assert [query(request)["limit"] for request in server.requests] == ["100", "25", "6", "6"]
+        for _ in range(3):
+            before = len(server.requests)
+            found = await list_all(resource, ListBounds(max_pages=40))
+            assert isinstance(found, Complete)
+            assert len(found.items) == 10_000
+            assert len(server.requests) - before < 50  # 20 pages if there were no large objects
+            assert query(server.requests[-1])["limit"] == "500"
+        connection.credentials.close()
+
+
+async def test_where_all_objects_are_large_few_requests_are_in_vain() -> None:
+    async def script(request: Received, stream: trio.abc.Stream) -> None:
+        await stream.send_all(answer(page(int(query(request)["limit"]), size=1_000_000)))
+
+    async with serving(script) as server:
+        connection = server.connection()
+        resource = config_maps(connection)
+        for _ in range(6):
+            assert isinstance(await resource.list_page(limit=100), Page)
+        assert [query(request)["limit"] for request in server.requests] == ["100", "25", "6", "12", "24", "6", "12", "24", "6", "12"]
+        connection.credentials.close()
+
+
+async def test_a_look_at_one_object_says_nothing_of_pages() -> None:
+    async def script(request: Received, stream: trio.abc.Stream) -> None:
+        await stream.send_all(answer(page(int(query(request)["limit"]), size=1_000_000)))
+
+    async with serving(script) as server:
+        connection = server.connection()
+        resource = config_maps(connection)
+        for limit in (100, 1, 1, 1, 100):
+            assert isinstance(await resource.list_page(limit=limit), Page)
+        assert [query(request)["limit"] for request in server.requests] == ["100", "25", "6", "1", "1", "1", "12"]
         connection.credentials.close()
 
 

@@ -1,12 +1,14 @@
 """Watches against a server that a test scripts: their events, their ends, and silence."""
 
+from collections.abc import AsyncIterator
+
 import attrs
 import orjson
 import pytest
 import trio
 
 from exchanger.kube.connection import ApiConnection
-from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Put, WatchEvent
+from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Opened, Put, WatchEvent
 from exchanger.policy.objects import ConfigMap
 from tests.kube.leftovers import nothing_left, open_sockets
 from tests.kube.scripted_server import (
@@ -29,10 +31,34 @@ POLICY = Item(Key("team", "policy"), "7", ConfigMap("team", "policy", (), "x: 1"
 
 
 async def watched(connection: ApiConnection, *, initial_events: bool = False) -> list[WatchEvent[ConfigMap]]:
-    """Return all events of one watch."""
+    """Return all events of one watch, without the one that says that it was taken."""
     with trio.fail_after(30):
         async with config_maps(connection).watch(resource_version="5", timeout=300, initial_events=initial_events) as events:
-            return [found async for found in events]
+            found = [event async for event in events]
+    assert Opened() not in found[1:]
+    return found[1:] if found[0] == Opened() else found
+
+
+async def taken(events: AsyncIterator[WatchEvent[ConfigMap]]) -> None:
+    """Wait until the server has taken the watch."""
+    with trio.fail_after(30):
+        assert await anext(events) == Opened()
+
+
+async def test_a_watch_that_is_taken_says_so_before_there_is_anything_else_to_say() -> None:
+    take = trio.Event()
+
+    async def script(_: Received, stream: trio.abc.Stream) -> None:
+        await take.wait()
+        await stream.send_all(WATCH_HEAD)
+        await trio.sleep_forever()
+
+    async with connected(script) as connection, config_maps(connection).watch(resource_version="5", timeout=300) as events:
+        with trio.move_on_after(0.1) as scope:
+            await anext(events)
+        assert scope.cancelled_caught
+        take.set()
+        await taken(events)
 
 
 async def test_the_events_of_a_watch() -> None:
@@ -157,6 +183,7 @@ async def test_whoever_does_not_take_events_holds_the_server_back() -> None:
     sockets = open_sockets()
     async with connected(script) as connection:
         async with config_maps(connection).watch(resource_version="5", timeout=300) as events:
+            await taken(events)
             assert isinstance(await anext(events), Put)
             await stalled.wait()
         assert 0 < len(sent) < 2000
@@ -172,6 +199,7 @@ async def test_a_wait_for_the_next_event_may_be_cancelled() -> None:
         await stream.send_all(chunk(event("ADDED")) + LAST_CHUNK)
 
     async with connected(script) as connection, config_maps(connection).watch(resource_version="5", timeout=300) as events:
+        await taken(events)
         with trio.move_on_after(0.05):
             await anext(events)
         proceed.set()
@@ -217,8 +245,8 @@ async def test_watches_that_are_silent_together_ask_once() -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(5):
                 nursery.start_soon(watch)
-        assert len(found) == 5
-        assert connection.statistics().probes < 5
+        assert found == [[ApiFailure(FailureKind.TIMEOUT, message="the server gives no sign of life")]] * 5
+        assert connection.statistics().probes == 1
         connection.credentials.close()
 
 
@@ -226,6 +254,7 @@ async def test_a_slow_consumer_is_no_silence() -> None:
     async with serving(says(WATCH_HEAD, *(chunk(event("ADDED")) for _ in range(20)), LAST_CHUNK)) as server:
         connection = server.connection(attrs.evolve(FAST, quiet=0.05, probe=0.05))
         async with config_maps(connection).watch(resource_version="5", timeout=300) as events:
+            await taken(events)
             await trio.sleep(0.3)  # several times as long as a watch may be silent
             assert [found async for found in events] == [Put(POLICY)] * 20
         assert connection.statistics().probes == 0
@@ -237,6 +266,7 @@ async def test_a_watch_that_the_server_does_not_end() -> None:
         connected(keeps_saying(WATCH_HEAD), attrs.evolve(FAST, watch_margin=0.1)) as connection,
         config_maps(connection).watch(resource_version="5", timeout=0.1) as events,
     ):
+        await taken(events)
         failure = ApiFailure(FailureKind.TIMEOUT, message="the server did not end the watch when it should have")
         assert [found async for found in events] == [failure]
 

@@ -201,3 +201,18 @@ async def test_contact_that_is_lost_again_before_it_was_of_use_opens_nothing(
         await record.until(record.is_open, float("inf"))
         assert record.denies("/q")
         assert [said for said in record.said if said in {"open", "close"}] == ["close", "open"]
+
+
+async def test_it_opens_when_watches_are_taken_and_not_when_they_are_asked_for(cluster: Cluster, autojump_clock: MockClock) -> None:
+    """As after a restart of the server, which answers lists at once and watches when its caches are filled."""
+    async with following(cluster, max_staleness=LIMIT_S) as followed:
+        await trio.sleep(40)
+        cluster.server.stop()
+        await trio.sleep(10)
+        cluster.put("a", "q", deny("/new"))
+        await trio.sleep(290)
+        assert not followed.record.is_open()
+        cluster.server.watch_latency = 25.0
+        cluster.server.heal()
+        await followed.record.until(followed.record.is_open, float("inf"))
+        assert followed.record.denies("/new")

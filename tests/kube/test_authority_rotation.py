@@ -1,0 +1,281 @@
+"""A cluster's certificate authority is replaced while the service runs: whatever form the configuration has, the new one is trusted.
+
+Real TLS: a server whose certificate changes, and clients that are configured as in a pod or by a kubeconfig file.
+"""
+
+import base64
+import contextlib
+import json
+import socket
+import ssl
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import attrs
+import pytest
+import trio
+import trustme
+
+from exchanger.kube import credentials as module
+from exchanger.kube.client import Origin, connect, load_access
+from exchanger.kube.connection import ApiConnection
+from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.kube.round_trip import Request
+from tests.kube.scripted_server import Server, answer, says
+
+FORMS: Final = ("data", "file", "pod")
+FOUND: Final = {"kind": "Namespace"}
+
+
+@attrs.define(eq=False)
+class Cluster:
+    """A server with a certificate of ``authority``, and the configuration of its clients in ``folder``, in one of the ``FORMS``.
+
+    ``on_hello`` is called once when a client has begun a handshake, which is when it has settled whom it trusts.
+    """
+
+    folder: Path
+    form: str
+    authority: trustme.CA = attrs.field(factory=trustme.CA)
+    user: dict[str, object] = attrs.field(factory=lambda: {"token": "token"})
+    settings: dict[str, object] = attrs.field(factory=dict)
+    on_hello: Callable[[], None] | None = None
+    port: int = 0
+    handshakes: int = 0
+    server: Server = attrs.field(factory=lambda: Server(says(answer(FOUND))))
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        if not await stream.socket.recv(1, socket.MSG_PEEK):
+            return
+        self.handshakes += 1
+        if self.on_hello is not None:
+            on_hello, self.on_hello = self.on_hello, None
+            on_hello()
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.authority.issue_cert("127.0.0.1").configure_cert(context)
+        with contextlib.suppress(trio.BrokenResourceError):
+            await self.server.serve(trio.SSLStream(stream, context, server_side=True, https_compatible=True))
+
+    def rotate(self) -> None:
+        self.authority = trustme.CA()
+
+    def configure(self) -> None:
+        """Write the configuration; the present authority is trusted."""
+        pem = self.authority.cert_pem.bytes()
+        (self.folder / "token").write_text("token")
+        (self.folder / "ca.crt").write_bytes(b"" if self.form == "data" else pem)
+        data = {"certificate-authority-data": base64.b64encode(pem).decode()}
+        trusted = data if self.form == "data" else {"certificate-authority": "ca.crt"}
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "one",
+            "clusters": [{"name": "c", "cluster": {"server": f"https://127.0.0.1:{self.port}", **trusted, **self.settings}}],
+            "users": [{"name": "u", "user": self.user}],
+            "contexts": [{"name": "one", "context": {"cluster": "c", "user": "u"}}],
+        }
+        (self.folder / "kubeconfig").write_text(json.dumps(content))
+
+    def rotate_everything(self) -> None:
+        self.rotate()
+        self.configure()
+
+    @property
+    def origin(self) -> Origin:
+        token_file, ca_file = str(self.folder / "token"), str(self.folder / "ca.crt")
+        if self.form == "pod":
+            environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.port)}
+            return Origin(environment=environment, token_file=token_file, ca_file=ca_file)
+        return Origin(kubeconfig=str(self.folder / "kubeconfig"), environment={}, token_file="/nonexistent")
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path, form: str = "data") -> AsyncGenerator[Cluster]:
+    """Run a server that its clients trust. It closes each connection after one answer, so that each request needs a handshake."""
+    cluster = Cluster(folder, form)
+    async with trio.open_nursery() as nursery:
+        cluster.port = await listen(nursery, cluster.serve)
+        cluster.configure()
+        yield cluster
+        nursery.cancel_scope.cancel()
+
+
+async def listen(nursery: trio.Nursery, handler: Callable[[trio.SocketStream], Awaitable[None]]) -> int:
+    listeners = await nursery.start(partial(trio.serve_tcp, handler, 0, host="127.0.0.1"))
+    port: int = listeners[0].socket.getsockname()[1]
+    return port
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read the configuration as often as requests fail."""
+    monkeypatch.setattr(module, "RENEWAL_PAUSE_S", 0.0)
+
+
+def assert_not_trusted(found: object) -> None:
+    assert isinstance(found, ApiFailure)
+    assert found.kind is FailureKind.UNREACHABLE
+    assert found.message.startswith("the server's certificate cannot be verified: ")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.usefixtures("impatient")
+async def test_the_server_is_distrusted_until_the_configuration_has_the_new_authority(tmp_path: Path, form: str) -> None:
+    async with running(tmp_path, form) as cluster, connect(cluster.origin) as connection:
+        assert await connection.get("/") == FOUND
+        cluster.rotate()
+        for _ in range(2):
+            assert_not_trusted(await connection.get("/"))
+        assert (cluster.handshakes, connection.statistics().renewals) == (3, 0)
+        cluster.configure()
+        assert await connection.get("/") == FOUND
+        assert await connection.get("/") == FOUND
+        # A file is read for each connection in any case, what is part of a kubeconfig is not.
+        assert connection.statistics().renewals == (1 if form == "data" else 0)
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_an_authority_that_is_replaced_during_a_handshake_costs_no_request(tmp_path: Path, form: str) -> None:
+    async with running(tmp_path, form) as cluster, connect(cluster.origin) as connection:
+        cluster.on_hello = cluster.rotate_everything
+        assert await connection.get("/") == FOUND
+        assert (cluster.handshakes, len(cluster.server.requests), connection.statistics().renewals) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_watch_trusts_the_new_authority_too(tmp_path: Path, form: str) -> None:
+    async def no_more(_: list[bytes]) -> bool:
+        await trio.lowlevel.checkpoint()
+        return False
+
+    async with running(tmp_path, form) as cluster, connect(cluster.origin) as connection:
+        cluster.rotate_everything()
+        assert await connection.follow(Request("GET", "/"), 30.0, list, no_more) is None
+
+
+async def test_through_a_proxy(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster, trio.open_nursery() as nursery:
+        port = await listen(nursery, partial(_tunnel, cluster.port))
+        cluster.settings = {"proxy-url": f"http://127.0.0.1:{port}"}
+        cluster.configure()
+        async with connect(cluster.origin) as connection:
+            assert await connection.get("/") == FOUND
+            cluster.rotate_everything()
+            assert await connection.get("/") == FOUND
+            assert connection.statistics().renewals == 1
+        nursery.cancel_scope.cancel()
+
+
+async def _tunnel(port: int, stream: trio.SocketStream) -> None:
+    """Be an HTTP proxy (RFC 9110 section 9.3.6) in front of ``port``."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += bytes(await stream.receive_some())
+    assert head.startswith(f"CONNECT 127.0.0.1:{port} ".encode())
+    await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
+    async with await trio.open_tcp_stream("127.0.0.1", port) as behind, trio.open_nursery() as nursery:
+        nursery.start_soon(_pipe, stream, behind)
+        nursery.start_soon(_pipe, behind, stream)
+
+
+async def _pipe(source: trio.SocketStream, sink: trio.SocketStream) -> None:
+    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        async for piece in source:
+            await sink.send_all(piece)
+        await sink.send_eof()
+
+
+async def test_requests_that_fail_together_read_the_configuration_once(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster, connect(cluster.origin) as connection:
+        cluster.rotate_everything()
+        assert await together(connection) == [FOUND] * 6
+        assert connection.statistics().renewals == 1
+
+
+async def together(connection: ApiConnection) -> list[object]:
+    answers: list[object] = []
+
+    async def ask() -> None:
+        answers.append(await connection.get("/"))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(6):
+            nursery.start_soon(ask)
+    return answers
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_kubeconfig_that_is_half_written_changes_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster, connect(cluster.origin) as connection:
+        cluster.rotate_everything()
+        whole = (tmp_path / "kubeconfig").read_text()
+        (tmp_path / "kubeconfig").write_text(whole[: len(whole) // 2])
+        assert_not_trusted(await connection.get("/"))
+        (tmp_path / "kubeconfig").write_text(whole)
+        assert await connection.get("/") == FOUND
+
+
+def with_plugin(cluster: Cluster) -> Callable[[], int]:
+    """Let a plugin give the token, another one each time; return how to count its runs."""
+    runs = cluster.folder / "runs"
+    runs.write_text("")
+    program = f"""
+from pathlib import Path
+runs = Path({str(runs)!r})
+runs.write_text(runs.read_text() + "x")
+print('{{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {{"token": "' + runs.read_text() + '"}}}}')
+"""
+    (cluster.folder / "plugin.py").write_text(program)
+    arguments = {"command": sys.executable, "args": [str(cluster.folder / "plugin.py")], "interactiveMode": "Never"}
+    cluster.user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", **arguments}}
+    cluster.configure()
+    return lambda: len(runs.read_text())
+
+
+async def test_a_plugin_is_not_run_for_each_request_that_distrusts_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RENEWAL_PAUSE_S", 3600.0)
+    async with running(tmp_path) as cluster:
+        runs = with_plugin(cluster)
+        async with connect(cluster.origin) as connection:
+            cluster.rotate()
+            for _ in range(3):
+                assert_not_trusted(await connection.get("/"))
+            assert runs() == 2  # one to connect
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_plugins_new_token_is_no_reason_to_ask_a_server_again_that_is_not_trusted(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        runs = with_plugin(cluster)
+        async with connect(cluster.origin) as connection:
+            cluster.rotate()
+            for _ in range(3):
+                assert_not_trusted(await connection.get("/"))
+            assert (runs(), cluster.handshakes, connection.statistics().renewals) == (4, 3, 0)
+            cluster.configure()
+            assert await connection.get("/") == FOUND
+            assert (runs(), cluster.handshakes, connection.statistics().renewals) == (5, 5, 1)
+
+
+def test_what_counts_as_another_trust(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, "data", port=1)
+    cluster.configure()
+    known = [load_access(cluster.origin).trust]
+    cluster.user = {"token": "another"}
+    cluster.configure()
+    assert load_access(cluster.origin).trust == known[0]
+    changes: tuple[Callable[[], object], ...] = (
+        cluster.rotate,
+        lambda: setattr(cluster, "port", 2),
+        lambda: cluster.settings.update({"tls-server-name": "cluster.example"}),
+        lambda: cluster.settings.update({"proxy-url": "http://127.0.0.1:3"}),
+        lambda: cluster.settings.update({"insecure-skip-tls-verify": True}),
+    )
+    for change in changes:
+        change()
+        cluster.configure()
+        known.append(load_access(cluster.origin).trust)
+    assert len(set(known)) == len(changes) + 1
