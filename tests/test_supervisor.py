@@ -1,16 +1,21 @@
 """What the command line makes of faults: the process ends non-zero and says which part failed, and nothing that the part had in hand."""
 
 from pathlib import Path
+from typing import Final
 
 import pytest
 import trio
 
 from exchanger import cli
 from exchanger.directory.source import DirectorySource
+from exchanger.following import Following, FollowingStatistics
 from exchanger.oauth.token_client import TokenClient
+from exchanger.supervisor import Supervisor
 from exchanger.telemetry.exposition import MetricsServer
 from exchanger.telemetry.otlp.exports import Exports
 from tests.e2e.service import ISSUERS, NAMESPACE, environment, free_port
+
+METRICS_OF_THE_SOURCE: Final = frozenset({"policy_source_connected", "policy_snapshot_age_seconds"})
 
 
 @pytest.fixture
@@ -61,6 +66,31 @@ def test_switches_to_know_of_are_announced(configured: Path, monkeypatch: pytest
     assert "config.insecure_log_tokens" in output
     assert "config.http_token_endpoints" in output
     assert "config.without_effect" in output
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (FollowingStatistics(None, False), {"policy_source_connected": 0.0}),
+        (FollowingStatistics(0.0, True), {"policy_source_connected": 1.0, "policy_snapshot_age_seconds": 0.0}),
+        (FollowingStatistics(12.5, False), {"policy_source_connected": 0.0, "policy_snapshot_age_seconds": 12.5}),
+    ],
+    ids=["nothing yet", "current", "cut off"],
+)
+def test_metrics_say_how_current_the_policy_is(
+    known: FollowingStatistics, said: dict[str, float], configured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Following, "statistics", lambda _self: known)
+    found: dict[str, float] = {}
+
+    async def look(supervisor: Supervisor) -> None:
+        await trio.lowlevel.checkpoint()
+        for metric in supervisor._metrics.collect():
+            found.update({sample.name: sample.value for sample in metric.samples if sample.name in METRICS_OF_THE_SOURCE})
+
+    monkeypatch.setattr(Supervisor, "run", look)
+    assert cli.main(["serve"]) == 0
+    assert found == said
 
 
 def test_an_interrupt_before_a_command_took_over_is_130(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ class Reason(enum.Enum):
     CONFLICTING = "ConflictingPolicy"
     """An entry ties with another one."""
     ACCEPTED = "PolicyAccepted"
-    """The document was invalid and is not any more."""
+    """The document was invalid, or an entry tied, and that is over."""
 
     @property
     def type(self) -> str:
@@ -47,7 +47,7 @@ class Reason(enum.Enum):
 class Report:
     """What there is to say of one ConfigMap: ``text``, or where that is "" what is wrong with the ``regions`` of its document.
 
-    ``uid`` is the ConfigMap's, "" when it is not known.
+    ``uid`` is the ConfigMap's, "" when it is not known. ``of_ties``: it is about ties, not about the document alone.
     """
 
     source: Source
@@ -55,6 +55,7 @@ class Report:
     text: str = ""
     regions: tuple[Region, ...] = attrs.field(default=(), repr=False)
     uid: str = ""
+    of_ties: bool = False
 
     @property
     def message(self) -> str:

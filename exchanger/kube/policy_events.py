@@ -14,7 +14,7 @@ import trio
 
 from exchanger.kube.event_objects import Reason, Report
 from exchanger.kube.event_writer import EventWriter, Written
-from exchanger.kube.ties import Tie, TieWatch
+from exchanger.kube.ties import TieWatch
 from exchanger.kube.token_bucket import TokenBucket
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.selection import Change
@@ -84,6 +84,9 @@ class PolicyEvents:
     # What is wrong with each document that is not valid, so that the same is not said twice.
     _invalid: dict[Source, tuple[Region, ...]] = attrs.field(factory=dict, init=False, repr=False)
     _ties: TieWatch = attrs.field(factory=TieWatch, init=False)
+    # Whose authors were told of ties and not of their end, so that they learn of it, and nobody else does.
+    _told_of_ties: set[Source] = attrs.field(factory=set, init=False, repr=False)
+    _writing: Report | None = attrs.field(default=None, init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     _changed: set[Source] = attrs.field(factory=set, init=False, repr=False)
     _bucket: TokenBucket = attrs.field(init=False)
@@ -103,6 +106,7 @@ class PolicyEvents:
         """Take note of a version; costs the number of its documents that changed."""
         for source in change.withdrawn:
             self._invalid.pop(source, None)
+            self._told_of_ties.discard(source)
             for lane in ((source, False), (source, True)):
                 self._pending.pop(lane, None)
         for document in change.documents:
@@ -134,7 +138,7 @@ class PolicyEvents:
             self._say(Report(source, Reason.ACCEPTED, f"the document is valid again; entries in force: {len(document.entries)}"))
 
     def _say(self, report: Report) -> None:
-        self._pending[report.source, report.reason is Reason.CONFLICTING] = report  # in the place of one that waits already
+        self._pending[_lane(report)] = report  # in the place of one that waits already
         if len(self._pending) > self.settings.max_pending:
             del self._pending[next(iter(self._pending))]
             self._dropped += 1
@@ -145,11 +149,27 @@ class PolicyEvents:
             await self._version.wait()
             self._version = trio.Event()
             changed, self._changed = self._changed, set()
-            for ties in self._ties.look(self._snapshot, changed):
-                if ties is None:
+            for news in self._ties.look(self._snapshot, changed):
+                if news is None:
                     await trio.lowlevel.checkpoint()
+                elif news.ties:
+                    self._say(Report(news.source, Reason.CONFLICTING, "; ".join(map(str, news.ties)), of_ties=True))
                 else:
-                    self._say(_tied(ties))
+                    self._untied(news.source)
+
+    def _untied(self, source: Source) -> None:
+        """No entry of the document ties any more: whoever knows that one did is told, unless the document is gone or something is wrong."""
+        self._pending.pop((source, True), None)
+        document = self._snapshot.documents.get(source)
+        if document is None or document.regions:
+            self._told_of_ties.discard(source)  # when it is valid again, that is told
+        elif source in self._told_of_ties or self._is_telling_a_tie_of(source):
+            text = f"no entry ties with another any more; entries in force: {len(document.entries)}"
+            self._say(Report(source, Reason.ACCEPTED, text, of_ties=True))
+
+    def _is_telling_a_tie_of(self, source: Source) -> bool:
+        report = self._writing
+        return report is not None and (report.source, report.reason) == (source, Reason.CONFLICTING)
 
     async def _next(self) -> Report:
         """Return the oldest report that may be written, as soon as there is one."""
@@ -181,7 +201,9 @@ class PolicyEvents:
 
     async def _write(self, report: Report) -> None:
         namespace = report.source.namespace
+        self._writing = report
         outcome = await self.writer.write(attrs.evolve(report, uid=self.uid_of(report.source)))
+        self._writing = None
         match outcome:
             case Written.NEW:
                 self._written += 1
@@ -189,27 +211,45 @@ class PolicyEvents:
                 self._counted += 1
             case Written.DROPPED:
                 self._dropped += 1
+                self._not_told(report)
                 return
             case Written.FORBIDDEN:
+                self._not_told(report)
                 self._forbidden(report)
                 return
             case _:
                 assert_never(outcome)
+        self._told(report)
         self._paused.pop(namespace, None)
         if self._missing_in == namespace:
             self._missing_in = None
 
+    def _told(self, report: Report) -> None:
+        if report.reason is Reason.CONFLICTING and report.source in self._snapshot.documents:
+            self._told_of_ties.add(report.source)
+        elif report.of_ties:
+            self._told_of_ties.discard(report.source)
+
+    def _not_told(self, report: Report) -> None:
+        """Do not tell the end of something whose beginning nobody was told."""
+        if report.reason is not Reason.CONFLICTING or report.source in self._told_of_ties:
+            return
+        waiting = self._pending.get(_lane(report))
+        if waiting is not None and waiting.reason is Reason.ACCEPTED:
+            del self._pending[_lane(report)]
+
     def _forbidden(self, report: Report) -> None:
-        """Leave the namespace alone for a while; ``report`` waits there, unless there is a newer one."""
+        """Leave the namespace alone for a while; ``report`` waits there, unless it is overtaken."""
         namespace, now = report.source.namespace, trio.current_time()
         self._paused = {other: until for other, until in self._paused.items() if until > now}
         self._paused[namespace] = now + self.settings.pause
-        if (report.source, report.reason is Reason.CONFLICTING) not in self._pending:
+        over = report.reason is Reason.CONFLICTING and not self._ties.knows(report.source)
+        if _lane(report) not in self._pending and report.source in self._snapshot.documents and not over:
             self._say(report)
         if self._missing_in is None:
             self._missing_in = namespace
             self.observer.event_right_missing(f"needs create and patch on events in the namespace {namespace}")
 
 
-def _tied(ties: tuple[Tie, ...]) -> Report:
-    return Report(ties[0].entry.source, Reason.CONFLICTING, "; ".join(map(str, ties)))
+def _lane(report: Report) -> _Lane:
+    return report.source, report.of_ties

@@ -26,7 +26,7 @@ import attrs
 import trio
 
 from exchanger.kube.backoff import BackOff
-from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, ListWatch, Opened, Put, WatchEvent
+from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, ListWatch, Opened, Page, Put, WatchEvent
 from exchanger.kube.listing import gather_initial, list_all
 from exchanger.kube.patience import Patience
 from exchanger.kube.recovery import MAX_SERVER_ERRORS, Attempt, Setback, after_failure
@@ -211,7 +211,7 @@ class Reflector(Generic[T]):
         return Attempt.PROBE  # silent, or older than it should be; the comparison, when that is due, takes its place
 
     async def _doubt(self) -> None:
-        """Say that changes are not followed when the server takes long to take the watch."""
+        """Say that changes are not followed when the server takes long to take a watch, or to answer before there is one."""
         await trio.sleep(self.settings.accepted)
         if not self._taken:
             self._set_connected(False)
@@ -264,10 +264,13 @@ class Reflector(Generic[T]):
     async def _probe(self) -> Attempt | Setback:
         """Ask for the newest version, which is never lower than the one known unless the store went back."""
         self._probes += 1
-        with trio.move_on_after(self.settings.probe_timeout) as scope:
-            page = await self.list_watch.list_page(limit=1)
-        if scope.cancelled_caught:
-            page = ApiFailure(FailureKind.TIMEOUT, message=f"no answer within {self.settings.probe_timeout:.0f} s")
+        self._taken = False
+        page: Page[T] | ApiFailure = ApiFailure(FailureKind.TIMEOUT, message=f"no answer within {self.settings.probe_timeout:.0f} s")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._doubt)
+            with trio.move_on_after(self.settings.probe_timeout):
+                page = await self.list_watch.list_page(limit=1)
+            nursery.cancel_scope.cancel()
         if isinstance(page, ApiFailure):
             return after_failure(Attempt.PROBE, page)
         if older(page.resource_version, self._known.version):

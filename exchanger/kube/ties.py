@@ -1,4 +1,4 @@
-"""Follows which documents have entries that tie with others, from version to version: what is new of it, in bounded steps.
+"""Follows which documents have entries that tie with others, from version to version: what is new of it or has ended, in bounded steps.
 
 Must not know: tasks, clocks, or how a tie is told.
 """
@@ -35,6 +35,15 @@ class Tie:
 
 @final
 @attrs.frozen
+class TieNews:
+    """The ties of one document are others than before; there are none when the last one has ended, as also when the document is gone."""
+
+    source: Source
+    ties: tuple[Tie, ...]
+
+
+@final
+@attrs.frozen
 class TieStatistics:
     """How many documents have ties."""
 
@@ -48,8 +57,8 @@ class TieWatch:
 
     _known: dict[Source, tuple[Tie, ...]] = attrs.field(factory=dict, init=False, repr=False)
 
-    def look(self, snapshot: PolicySnapshot, changed: Collection[Source]) -> Iterator[tuple[Tie, ...] | None]:
-        """Yield the ties of each document that has others than before, and ``None`` between steps of bounded work.
+    def look(self, snapshot: PolicySnapshot, changed: Collection[Source]) -> Iterator[TieNews | None]:
+        """Yield what is new of each document's ties, and ``None`` between steps of bounded work.
 
         ``changed`` are the sources of documents that are new, changed or gone since the last look.
         """
@@ -71,7 +80,11 @@ class TieWatch:
                 # Whoever is on the other side of a new tie learns of it too.
                 pending.update(dict.fromkeys(rival.source for rival in tie.rivals if rival.source not in done))
             if self._note(source, tuple(found)):
-                yield tuple(found)
+                yield TieNews(source, tuple(found))
+
+    def knows(self, source: Source) -> bool:
+        """Tell whether the document has ties, as far as the last look has come."""
+        return source in self._known
 
     def statistics(self) -> TieStatistics:
         """Return what is known."""
@@ -82,7 +95,7 @@ class TieWatch:
         before = self._known.pop(source, ())
         if ties:
             self._known[source] = ties
-        return bool(ties) and ties != before
+        return ties != before
 
 
 def ties_of(document: PolicyDocument | None, snapshot: PolicySnapshot) -> Iterator[Tie | None]:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Generator
 from pathlib import Path
 from typing import Final
@@ -56,6 +57,7 @@ class Service:
     folder: Path
     log: Path
     channel: grpc.Channel
+    metrics_port: int
 
     def call(self, path: str, message: bytes, timeout: float = 10) -> bytes:
         """Make a unary call with serialised messages."""
@@ -72,6 +74,14 @@ class Service:
         """Return the serving status."""
         answer = self.call("/grpc.health.v1.Health/Check", HealthCheckRequest().SerializeToString())
         return HealthCheckResponse.FromString(answer).status
+
+    def metric(self, name: str) -> float | None:
+        """Return a number of ``/metrics`` that has no labels, ``None`` when it is not there; the service needs ``METRICS_ENABLED``."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        values = [float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} ")]
+        return values[0] if values else None
 
     def stop(self) -> int:
         """End it as Kubernetes does and return the exit status."""
@@ -103,6 +113,14 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
 @contextlib.contextmanager
 def serving(root: Path, document: str, **variables: str) -> Generator[Service]:
     """Run a service with one policy document until the block ends; it must end by itself or by SIGTERM."""
+    with answering(root, document, **variables) as service:
+        _wait_until(service, HealthCheckResponse.SERVING)
+        yield service
+
+
+@contextlib.contextmanager
+def answering(root: Path, document: str, **variables: str) -> Generator[Service]:
+    """Run a service as ``serving`` does, but begin as soon as it answers, whatever it has to say."""
     (root / "policy").mkdir()
     (root / "policy" / "namespace.yaml").write_text(NAMESPACE)
     (root / "policy" / "policy.yaml").write_text(config_map(document))
@@ -110,6 +128,7 @@ def serving(root: Path, document: str, **variables: str) -> Generator[Service]:
     if not issuers.exists():
         issuers.write_text(ISSUERS)
     port, log = free_port(), root / "log"
+    variables = {"METRICS_HOST": "127.0.0.1", "METRICS_PORT": str(free_port()), **variables}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "exchanger", "serve"],
@@ -118,9 +137,9 @@ def serving(root: Path, document: str, **variables: str) -> Generator[Service]:
             stderr=subprocess.STDOUT,
         )
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        service = Service(process, port, root / "policy", log, channel)
+        service = Service(process, port, root / "policy", log, channel, int(variables["METRICS_PORT"]))
         try:
-            _wait_until_serving(service)
+            _wait_until(service, HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING)
             yield service
         finally:
             if process.poll() is None:
@@ -132,12 +151,12 @@ def serving(root: Path, document: str, **variables: str) -> Generator[Service]:
                     process.wait()
 
 
-def _wait_until_serving(service: Service) -> None:
+def _wait_until(service: Service, *statuses: int) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         assert service.process.poll() is None, service.lines()
         with contextlib.suppress(grpc.RpcError):
-            if service.health() == HealthCheckResponse.SERVING:
+            if service.health() in statuses:
                 return
         time.sleep(0.05)
     raise AssertionError(service.lines())

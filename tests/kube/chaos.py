@@ -21,6 +21,7 @@ from exchanger.kube.source import KubernetesSource
 from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.policy.objects import DOCUMENT_KEY
 from exchanger.policy.selector import parse_selector
+from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, Source
 from tests.kube.admin import NAMESPACE_LABELS, POLICY_LABELS, Admin
 from tests.kube.cluster import Record, deny
@@ -110,6 +111,10 @@ class Chaos:
     proxy: FaultProxy
     connection: ApiConnection
     record: Record
+    direct: bool = False
+    """Whether the way is past the proxy."""
+    emptied: bool = False
+    """Whether the cluster may have no policy at all, which is in force then."""
     looks: int = 0
     lapses: list[float] = attrs.field(factory=list)
     """When something passed that is denied for ever."""
@@ -118,9 +123,13 @@ class Chaos:
         """Look at the policy in force all the time."""
         while True:
             self.looks += 1
-            if not self.record.denies("/always") or not self.record.is_open():
+            if not self.keeps(self.record.snapshots[-1]) or not self.record.is_open():
                 self.lapses.append(trio.current_time())
             await trio.sleep(LOOK_S)
+
+    def keeps(self, snapshot: PolicySnapshot) -> bool:
+        """Tell whether nothing passes by ``snapshot`` that is denied for ever."""
+        return isinstance(snapshot.match("h", "/always", "GET"), DenyEntry) or (self.emptied and not snapshot.documents)
 
     async def do(self, change: Callable[[Admin], object]) -> None:
         """Have the cluster's owner do something, past the proxy."""
@@ -154,6 +163,17 @@ class Chaos:
         assert not scope.cancelled_caught, (missing, self.record.said)
         assert self.in_force() == AFTER
 
+    async def until_seen(self, *starts: str) -> None:
+        """Wait until something was said that begins with each of ``starts``."""
+        await self.record.until(lambda: all(any(said.startswith(start) for said in self.record.said) for start in starts), SEEN_S)
+
+    def requests(self) -> tuple[int, int]:
+        """Return how many lists and watches were asked for so far, and how many other requests there were."""
+        if not self.direct:
+            return self.proxy.count(Kind.LIST, Kind.WATCH), self.proxy.count(Kind.OTHER)
+        known = self.connection.statistics()
+        return known.requests + known.watches + known.renewals, known.probes
+
     def in_force(self) -> tuple[str, ...]:
         """Return which of all paths of the tests are denied now; on others nothing is said."""
         paths = sorted({*BEFORE, *AFTER, "/fleeting", "/ghost"})
@@ -171,21 +191,29 @@ def prepared(control_plane: ControlPlane) -> Generator[ControlPlane]:
 
 @asynccontextmanager
 async def chaos(
-    control_plane: ControlPlane, *, user: str = f"token: {ADMIN_TOKEN}", compare: float = COMPARE_S, at_first: Fault | None = None
+    control_plane: ControlPlane,
+    *,
+    user: str = f"token: {ADMIN_TOKEN}",
+    compare: float = COMPARE_S,
+    at_first: Fault | None = None,
+    direct: bool = False,
 ) -> AsyncGenerator[Chaos]:
-    """Follow the cluster through a proxy, with the checker beside it; what must hold in every test is asserted at the end.
+    """Follow the cluster through a proxy, or ``direct``, with the checker beside it; what must hold in every test is asserted at the end.
 
     The fault ``at_first`` is there before the source is, and ends when it has tried some times.
     """
     sockets = open_sockets()
     proxy, record = FaultProxy(control_plane.port, control_plane.ca_file), Record()
-    kubeconfig = proxy.kubeconfig(control_plane.folder / "through-the-proxy", user)
+    if direct:
+        kubeconfig = control_plane.kubeconfig("direct", token=ADMIN_TOKEN)
+    else:
+        kubeconfig = proxy.kubeconfig(control_plane.folder / "through-the-proxy", user)
     async with trio.open_nursery() as nursery:
         await nursery.start(proxy.run)
         async with connect(Origin(kubeconfig=str(kubeconfig), environment={}, token_file="/nonexistent"), BOUNDS) as connection:
             source = KubernetesSource(settings(compare), frozenset(), record, record, PolicyListWatches(connection), record.on_stale)
             started = trio.current_time()
-            found = Chaos(control_plane, proxy, connection, record)
+            found = Chaos(control_plane, proxy, connection, record, direct)
             async with trio.open_nursery() as followers:
                 if at_first is not None:
                     proxy.become(at_first)
@@ -197,10 +225,11 @@ async def chaos(
                 yield found
                 followers.cancel_scope.cancel()
             waits = (trio.current_time() - started) / LONGEST_WAIT_S
-            assert proxy.count(Kind.LIST, Kind.WATCH) <= 2 * REQUESTS_A_FAILURE * (REQUESTS_AT_ONCE + waits)
-            assert proxy.count(Kind.OTHER) <= 2 * REQUESTS_A_FAILURE * (1 + waits)
+            lists_and_watches, others = found.requests()
+            assert lists_and_watches <= 2 * REQUESTS_A_FAILURE * (REQUESTS_AT_ONCE + waits)
+            assert others <= 2 * REQUESTS_A_FAILURE * (1 + waits)
         nursery.cancel_scope.cancel()
     assert found.looks > 10
     assert found.lapses == []
-    assert all(isinstance(snapshot.match("h", "/always", "GET"), DenyEntry) for snapshot in record.snapshots)
+    assert all(map(found.keeps, record.snapshots))
     await nothing_left(sockets)

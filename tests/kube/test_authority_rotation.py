@@ -45,7 +45,7 @@ class Cluster:
     on_hello: Callable[[], None] | None = None
     port: int = 0
     handshakes: int = 0
-    server: Server = attrs.field(factory=lambda: Server(says(answer(FOUND))))
+    server: Server = attrs.field(factory=lambda: Server(says(answer(FOUND, Connection="close"))))
 
     async def serve(self, stream: trio.SocketStream) -> None:
         if not await stream.socket.recv(1, socket.MSG_PEEK):

@@ -1,4 +1,4 @@
-"""Chaos in the cluster itself: rights and tokens that are withdrawn, and a store that forgets, is emptied, or goes back."""
+"""Chaos in the cluster itself: a server that ends or is paused, rights and tokens that are withdrawn, a store that forgets or goes back."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -9,7 +9,7 @@ import trio
 
 from exchanger.kube.reflector_settings import COMPARE_S
 from tests.kube.admin import READ_POLICY, Admin
-from tests.kube.chaos import BEFORE, SEEN_S, change, chaos, prepared, set_up
+from tests.kube.chaos import BEFORE, BOUNDS, SEEN_S, change, chaos, prepared, set_up
 from tests.kube.cluster import deny
 from tests.kube.control_plane import ControlPlane
 from tests.kube.faults import Pass, Refuse
@@ -23,6 +23,52 @@ MANY: Final = 100
 @pytest.fixture
 def cluster(control_plane: ControlPlane) -> Generator[ControlPlane]:
     yield from prepared(control_plane)
+
+
+@pytest.mark.parametrize("signal", ["killed", "terminated"])
+async def test_the_server_is_restarted(cluster: ControlPlane, signal: str) -> None:
+    """Nobody can edit while it is away; the first edits come as soon as it is back, whatever the source is at then."""
+    async with chaos(cluster, direct=True) as test:
+        await trio.to_thread.run_sync(cluster.kill_apiserver if signal == "killed" else cluster.stop_apiserver)
+        await test.until_failed(2, "unreachable")
+        assert test.in_force() == BEFORE
+        await trio.to_thread.run_sync(cluster.start_apiserver)
+        await test.do(change)
+        await test.until_fresh()
+        await test.until_seen("lost configmaps", "lost namespaces")
+        assert test.record.said.index("lost configmaps") < len(test.record.said) - 1 - test.record.said[::-1].index("connected configmaps")
+
+
+@pytest.mark.parametrize("signal", ["killed", "terminated"])
+async def test_the_server_is_restarted_and_the_policy_edited_before_it_is_seen_again(cluster: ControlPlane, signal: str) -> None:
+    """The new server has none of the history that the source goes on from, but for what its store has."""
+    async with chaos(cluster) as test:
+        await trio.to_thread.run_sync(cluster.kill_apiserver if signal == "killed" else cluster.stop_apiserver)
+        await test.until_failed(1)
+        test.proxy.become(Refuse())
+        await trio.to_thread.run_sync(cluster.start_apiserver)
+        await test.do(change)
+        await test.until_failed(3, "unreachable")
+        assert test.in_force() == BEFORE
+        test.proxy.become(Pass())
+        await test.until_fresh()
+
+
+async def test_the_server_is_paused_for_longer_than_a_request_may_take(cluster: ControlPlane) -> None:
+    async with chaos(cluster, direct=True) as test:
+        began = trio.current_time()
+        cluster.pause_apiserver()
+        try:
+            async with trio.open_nursery() as nursery:
+                await test.until_failed(2, "timeout")
+                # The first of these reaches the server's kernel now, and the server when it goes on.
+                nursery.start_soon(test.do, change)
+                await trio.sleep_until(max(trio.current_time(), began + 2 * BOUNDS.call))
+                assert test.in_force() == BEFORE
+                cluster.resume_apiserver()
+        finally:
+            cluster.resume_apiserver()
+        await test.until_fresh()
 
 
 async def test_rights_are_withdrawn_and_given_back(cluster: ControlPlane) -> None:
@@ -87,6 +133,61 @@ async def test_history_is_compacted(cluster: ControlPlane) -> None:
         test.proxy.become(Pass())
         await test.until_fresh()
         assert any(said.endswith("gone") for said in test.record.said)
+
+
+@pytest.mark.parametrize("cache", [True, False], ids=["with a cache", "without a cache"])
+async def test_history_is_compacted_while_it_is_followed(cluster: ControlPlane, cache: bool) -> None:
+    """A watch that is open goes on; the next one has no place to go on from where the server has no history of its own."""
+
+    def move_on() -> None:
+        for number in range(10):  # nothing that the source hears of
+            cluster.admin.put_secret("chaos", "unrelated", {"number": str(number)})
+        cluster.compact()
+
+    if not cache:
+        cluster.restart_apiserver("--watch-cache=false")
+    try:
+        async with chaos(cluster) as test:
+            await trio.to_thread.run_sync(cluster.compact)
+            await test.do(change)
+            await test.until_fresh()
+            assert not any(said.startswith(("failed", "lost")) for said in test.record.said)
+            await trio.to_thread.run_sync(move_on)
+            test.proxy.disconnect()
+            await test.do(lambda admin: admin.put_config_map("chaos", "more", deny("/more")))
+            await test.record.until(lambda: test.record.denies("/more"), SEEN_S)
+            assert any(said == "failed configmaps: gone" for said in test.record.said) is not cache
+    finally:
+        if not cache:
+            cluster.restart_apiserver()
+
+
+async def test_the_store_is_emptied_while_it_is_followed(cluster: ControlPlane) -> None:
+    """It says then that there is no policy, and nothing is in force; until it has said so all of it is."""
+    async with chaos(cluster) as test:
+        await test.do(lambda admin: write(admin, MANY))
+        await test.record.until(lambda: test.record.denies("/ghost"), SEEN_S)
+        await trio.to_thread.run_sync(cluster.kill_apiserver)
+        await test.until_failed(2)
+        assert test.in_force() == (*BEFORE[:2], "/ghost", *BEFORE[2:])
+        test.emptied = True
+        await trio.to_thread.run_sync(cluster.wipe)
+        await test.record.until(lambda: not test.record.snapshots[-1].documents, SEEN_S)
+        await test.do(set_up)
+        await test.do(change)
+        await test.until_fresh()
+        await test.until_seen("went back configmaps", "went back namespaces")
+
+
+async def test_the_store_is_restored_while_it_is_followed(cluster: ControlPlane) -> None:
+    async with chaos(cluster) as test:
+        snapshot = await trio.to_thread.run_sync(cluster.snapshot, "snapshot-followed")
+        await test.do(lambda admin: write(admin, MANY))
+        await test.record.until(lambda: test.record.denies("/ghost"), SEEN_S)
+        await trio.to_thread.run_sync(cluster.restore, snapshot)
+        await test.do(change)
+        await test.until_fresh()
+        await test.until_seen("went back configmaps")  # of Namespaces nothing later is known than what was restored
 
 
 async def test_the_store_is_emptied_and_filled_again(cluster: ControlPlane) -> None:

@@ -2,6 +2,7 @@
 
 from random import Random
 
+import pytest
 import trio
 import trio.testing
 
@@ -76,10 +77,125 @@ async def test_both_authors_of_a_tie_are_told(autojump_clock: trio.testing.MockC
         assert sorted(it.server.said()) == [("one", "ConflictingPolicy", 1), ("two", "ConflictingPolicy", 1)]
         it.put(one=None)
         await it.settle()
-        assert len(it.server.events) == 2
+        assert sorted(it.server.said()) == [
+            ("one", "ConflictingPolicy", 1),  # it is gone, and there is nobody to tell
+            ("two", "ConflictingPolicy", 1),
+            ("two", "PolicyAccepted", 1),
+        ]
+        (accepted,) = (event for event in it.server.events.values() if event["reason"] == "PolicyAccepted")
+        assert (accepted["type"], accepted["message"]) == ("Normal", "no entry ties with another any more; entries in force: 1")
         it.put(one=deny())
         await it.settle()
-        assert sorted(it.server.said()) == [("one", "ConflictingPolicy", 2), ("two", "ConflictingPolicy", 2)]
+        assert sorted(it.server.said()) == [
+            ("one", "ConflictingPolicy", 2),
+            ("two", "ConflictingPolicy", 2),
+            ("two", "PolicyAccepted", 1),
+        ]
+        it.put(one=deny("/elsewhere"))
+        await it.settle()
+        assert sorted(it.server.said()) == [
+            ("one", "ConflictingPolicy", 2),
+            ("one", "PolicyAccepted", 1),
+            ("two", "ConflictingPolicy", 2),
+            ("two", "PolicyAccepted", 2),
+        ]
+
+
+async def test_one_of_two_ties_that_ends_is_not_the_end(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage() as it:
+        it.put(one=deny(), two=deny(), three=deny())
+        await it.settle()
+        it.put(three=None)
+        await it.settle()
+        assert all(reason == "ConflictingPolicy" for _, reason, _ in it.server.said())
+        it.put(two=None)
+        await it.settle()
+        assert [name for name, reason, _ in it.server.said() if reason == "PolicyAccepted"] == ["one"]
+
+
+async def test_the_end_of_a_tie_is_no_news_where_the_document_is_invalid_now(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage() as it:
+        it.put(one=deny(), two=deny())
+        await it.settle()
+        it.put(one=NO_VERSION)
+        await it.settle()
+        assert [reason for name, reason, _ in it.server.said() if name == "one"] == ["ConflictingPolicy", "InvalidPolicy"]
+        it.put(one=deny("/elsewhere"))
+        await it.settle()
+        (accepted,) = (
+            event["message"]
+            for event, (name, reason, _) in zip(it.server.events.values(), it.server.said(), strict=True)
+            if (name, reason) == ("one", "PolicyAccepted")
+        )
+        assert accepted == "the document is valid again; entries in force: 1"
+
+
+async def test_who_was_never_told_of_a_tie_is_not_told_that_it_is_over(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage(settings=PolicyEventsSettings(burst=1)) as it:
+        it.put(bad=NO_VERSION)
+        await it.settle()
+        it.put(one=deny(), two=deny())
+        await it.settle()
+        assert it.events.statistics().pending == 2
+        it.put(one=deny("/elsewhere"))
+        await trio.sleep(200)
+        assert it.server.said() == [("bad", "InvalidPolicy", 1)]
+
+
+@pytest.mark.parametrize("meanwhile", [deny("/elsewhere"), None], ids=["the tie had ended", "the document had gone"])
+async def test_what_was_told_of_an_earlier_tie_does_not_count(autojump_clock: trio.testing.MockClock, meanwhile: str | None) -> None:
+    async with stage(settings=PolicyEventsSettings(burst=1, object_interval=1)) as it:
+        it.put(one=deny(), two=deny())
+        await trio.sleep(100)
+        it.put(one=meanwhile)
+        await trio.sleep(100)
+        said = it.server.said()
+        it.put(bad=NO_VERSION)
+        await it.settle()
+        it.put(one=deny())
+        await it.settle()
+        assert it.events.statistics().pending == 2
+        it.put(one=deny("/elsewhere"))
+        await trio.sleep(200)
+        assert it.server.said() == [*said, ("bad", "InvalidPolicy", 1)]
+
+
+async def test_a_new_document_of_the_name_knows_nothing_of_the_old_ones_tie(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage() as it:
+        it.put(one=deny(), two=deny())
+        await it.settle()
+        it.put(one=None)
+        it.put(one=deny("/elsewhere"))
+        await it.settle()
+        assert [name for name, reason, _ in it.server.said() if reason == "PolicyAccepted"] == ["two"]
+
+
+async def test_a_tie_that_comes_and_goes_faster_than_it_can_be_told_ends_with_the_truth(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage(settings=PolicyEventsSettings(burst=2)) as it:
+        for one in (deny(), deny("/elsewhere"), deny(), deny("/elsewhere")):
+            it.put(one=one, two=deny())
+            await it.settle()
+        await trio.sleep(200)
+        assert sorted(it.server.said()) == [
+            ("one", "ConflictingPolicy", 1),
+            ("one", "PolicyAccepted", 1),
+            ("two", "ConflictingPolicy", 1),
+            ("two", "PolicyAccepted", 1),
+        ]
+
+
+async def test_a_tie_that_ends_while_it_is_told_is_told_to_be_over(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage(FakeEvents(hanging=True)) as it:
+        it.put(one=deny())
+        await it.settle()
+        it.put(two=deny())
+        await it.settle()
+        assert len(it.server.requests) == 1  # of two, and unanswered
+        it.put(one=deny("/elsewhere"))
+        await it.settle()
+        it.server.hanging = False
+        await trio.sleep(60)
+        assert it.server.said() == [("two", "ConflictingPolicy", 1), ("two", "PolicyAccepted", 1)]
 
 
 async def test_a_document_can_be_invalid_and_tie(autojump_clock: trio.testing.MockClock) -> None:

@@ -62,6 +62,53 @@ async def test_what_is_newer_than_a_refused_report_takes_its_place(autojump_cloc
         assert event["message"] == "line 2: the document has entries that are not a list"
 
 
+@pytest.mark.parametrize("answer", [NO_RIGHT, QUOTA], ids=["forbidden", "dropped"])
+async def test_the_end_of_a_tie_is_not_told_where_its_beginning_could_not_be(
+    autojump_clock: trio.testing.MockClock, answer: ApiFailure
+) -> None:
+    async with stage(FakeEvents(lambda _method, _path: answer)) as it:
+        it.put(one=deny(), two=deny())
+        await it.settle()
+        it.put(two=deny("/elsewhere"))
+        await it.settle()
+        it.server.failing = lambda _method, _path: None
+        await trio.sleep(2 * PAUSE_S)
+        assert it.server.said() == []
+        assert it.events.statistics().pending == 0
+
+
+@pytest.mark.parametrize("edited", ["one", "two"])
+@pytest.mark.parametrize("after", [deny("/elsewhere"), NO_VERSION, None], ids=["valid", "invalid", "gone"])
+async def test_a_tie_that_ends_while_it_is_refused_is_never_told(
+    autojump_clock: trio.testing.MockClock, edited: str, after: str | None
+) -> None:
+    async with stage(FakeEvents(hanging=True)) as it:
+        it.put(one=deny())
+        await it.settle()
+        it.put(two=deny())
+        await it.settle()
+        assert len(it.server.requests) == 1  # of two, and unanswered
+        it.put(**{edited: after})
+        await it.settle()
+        it.server.failing, it.server.hanging = lambda _method, _path: NO_RIGHT, False
+        await trio.sleep(60)
+        it.server.failing = lambda _method, _path: None
+        await trio.sleep(3 * PAUSE_S)
+        assert it.server.said() == ([(edited, "InvalidPolicy", 1)] if after == NO_VERSION else [])
+        assert it.events.statistics().pending == 0
+
+
+async def test_what_is_gone_when_it_is_refused_does_not_wait(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage(FakeEvents(hanging=True)) as it:
+        it.put(bad=NO_VERSION)
+        await it.settle()
+        it.put(bad=None)
+        it.server.failing, it.server.hanging = lambda _method, _path: NO_RIGHT, False
+        await trio.sleep(60)
+        assert it.missing == ["needs create and patch on events in the namespace team"]
+        assert it.events.statistics().pending == 0
+
+
 async def test_a_right_that_is_withdrawn_again_is_said_again(autojump_clock: trio.testing.MockClock) -> None:
     async with stage(FakeEvents(lambda _method, _path: NO_RIGHT)) as it:
         it.put(bad=NO_VERSION)

@@ -118,8 +118,23 @@ async def test_a_probe_has_its_own_bound(scene: Scene, autojump_clock: MockClock
     scene.server.client_timeout = 1e6
     async with scene.running():
         scene.server.pause()
-        await trio.sleep(75.0 + 31.0)
-        assert scene.observer.failures[0][0] == ApiFailure(FailureKind.TIMEOUT, message="no answer within 30 s")
+        await trio.sleep(75.0 + 61.0)
+        assert scene.observer.failures[0][0] == ApiFailure(FailureKind.TIMEOUT, message="no answer within 60 s")
+
+
+async def test_changes_are_not_followed_while_a_probe_waits_for_its_answer(scene: Scene, autojump_clock: MockClock) -> None:
+    async with scene.running():
+        await trio.sleep(10.0)
+        scene.server.latency = 20.0
+        scene.server.cut(REFUSED)
+        await trio.sleep(4.9)
+        assert scene.observer.connections == [True]
+        await trio.sleep(0.2)
+        assert scene.observer.connections == [True, False]
+        scene.server.latency = 0.0
+        await trio.sleep(16.0)
+        assert scene.observer.connections == [True, False, True]
+        assert scene.observer.failures == []
 
 
 async def test_a_refused_watch_is_never_called_connected(scene: Scene, autojump_clock: MockClock) -> None:

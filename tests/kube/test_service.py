@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckResponse
-from tests.e2e.service import Service, serving
+from tests.e2e.service import Service, answering, serving
 from tests.e2e.test_serve import status
 from tests.kube.admin import READ_POLICY, Rule
 from tests.kube.control_plane import ControlPlane
@@ -64,9 +64,9 @@ def admin_of_a_new_cluster(control_plane: ControlPlane) -> Generator[ControlPlan
 
 
 @contextlib.contextmanager
-def running(control_plane: ControlPlane, folder: Path, **variables: str) -> Generator[Service]:
+def running(control_plane: ControlPlane, folder: Path, *, ready: bool = True, **variables: str) -> Generator[Service]:
     (folder / "issuers.yaml").write_text(ISSUERS)
-    with serving(
+    with (serving if ready else answering)(
         folder,
         "",
         POLICY_SOURCE="kubernetes",
@@ -83,6 +83,14 @@ def until(condition: Callable[[], bool], service: Service) -> None:
     while not condition():
         assert time.monotonic() < deadline, service.lines()
         time.sleep(0.02)
+
+
+def currency(service: Service) -> tuple[float, float]:
+    """Return what the metrics say of the connection and of the age of the policy."""
+    connected, age = service.metric("policy_source_connected"), service.metric("policy_snapshot_age_seconds")
+    assert connected is not None
+    assert age is not None
+    return connected, age
 
 
 def put_secret(control_plane: ControlPlane, secret: str) -> None:
@@ -197,15 +205,23 @@ def test_an_outage_keeps_the_policy_until_it_is_too_old(admin_of_a_new_cluster: 
     cluster = admin_of_a_new_cluster
     put_secret(cluster, "canary")
     cluster.admin.put_config_map("team", "policy", deny("/admin"))
-    with running(cluster, tmp_path, POLICY_MAX_STALENESS="15s") as service:
+    with running(cluster, tmp_path, POLICY_MAX_STALENESS="15s", METRICS_ENABLED="true") as service:
+        assert currency(service) == (1.0, 0.0)
         cluster.kill_apiserver()
         until(lambda: "policy.source_disconnected" in service.lines(), service)
+        connected, age = currency(service)
+        assert connected == 0.0
+        assert 0.0 < age < 15.0
         assert (status(service.check("/admin")), status(service.check("/public"))) == (403, 200)
         until(lambda: status(service.check("/public")) == 500, service)
         assert service.health() == HealthCheckResponse.NOT_SERVING
+        connected, later = currency(service)
+        assert connected == 0.0
+        assert later > 15.0 > age
         cluster.start_apiserver()
         until(lambda: service.health() == HealthCheckResponse.SERVING, service)
         assert (status(service.check("/admin")), status(service.check("/public"))) == (403, 200)
+        assert currency(service) == (1.0, 0.0)
 
 
 def test_named_namespaces_need_no_right_for_the_whole_cluster(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
@@ -220,6 +236,41 @@ def test_named_namespaces_need_no_right_for_the_whole_cluster(admin_of_a_new_clu
         assert status(service.check("/admin")) == 403
         admin.delete_config_map("team", "policy")
         until(lambda: status(service.check("/admin")) == 200, service)
+
+
+def test_a_named_namespace_that_is_not_there_or_may_not_be_read_keeps_everything_closed(
+    admin_of_a_new_cluster: ControlPlane, tmp_path: Path
+) -> None:
+    """Nobody knows what policies are in it: the server says the same of one that does not exist as of one that may not be read."""
+    cluster, admin = admin_of_a_new_cluster, admin_of_a_new_cluster.admin
+    put_secret(cluster, "canary")
+    rights: tuple[Rule, ...] = ({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]},)
+    token = admin.put_service_account("narrow", rights, "team", everywhere=False)
+    narrow = {"kind": "ServiceAccount", "name": "narrow", "namespace": "team"}
+    admin.grant("narrow", narrow, (READ_SECRET,), "exchanger")
+    cluster.kubeconfig("service", token=token)
+    admin.put_config_map("team", "policy", deny("/admin"))
+    with running(cluster, tmp_path, ready=False, POLICY_NAMESPACES="team,later", METRICS_ENABLED="true") as service:
+        until(lambda: "needs list on configmaps in the namespace later" in service.lines(), service)
+        until(lambda: '"resource":"configmaps in team"' in service.lines(), service)
+
+        def nothing_is_in_force() -> None:
+            assert "policy.published" not in service.lines()
+            assert service.health() == HealthCheckResponse.NOT_SERVING
+            assert [status(service.check(path)) for path in ("/admin", "/public")] == [500, 500]
+            assert service.metric("policy_source_connected") == 0.0
+            assert service.metric("policy_snapshot_age_seconds") is None
+
+        nothing_is_in_force()
+        admin.put_namespace("later", {})  # there is one now, which may not be read
+        said = service.lines().count("needs list on configmaps in the namespace later")
+        until(lambda: service.lines().count("needs list on configmaps in the namespace later") > said, service)
+        nothing_is_in_force()
+        admin.put_config_map("later", "policy", deny("/later"))
+        admin.grant("narrow", narrow, rights, "later")
+        until(lambda: service.health() == HealthCheckResponse.SERVING, service)
+        assert [status(service.check(path)) for path in ("/admin", "/later", "/public")] == [403, 403, 200]
+    admin.delete_namespace("later")
 
 
 def test_sigterm_ends_it_while_the_api_server_is_away(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:

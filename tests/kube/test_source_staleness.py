@@ -7,7 +7,7 @@ from exchanger.kube.source import LOOK_S
 from tests.kube.cluster import REFUSED, Cluster, Followed, deny, following
 from tests.kube.gate import Gate
 
-UNANSWERED_S = 75.0 + 30.0  # silence before the server is asked, and the wait for the answer
+UNANSWERED_S = 75.0 + 5.0  # silence before the server is asked, and as long as an answer may take before changes count as missed
 LIMIT_S = 60.0
 LATE_S = LOOK_S + 0.5
 

@@ -1,4 +1,4 @@
-"""Ties are told to both sides, once, and again when they come back."""
+"""Ties are told to both sides, once, and again when they come back; so is their end."""
 
 from exchanger.kube.ties import MAX_TIES, STEP, Tie, TieWatch
 from exchanger.policy.document import parse_document
@@ -14,7 +14,11 @@ def with_policy(snapshot: PolicySnapshot, source: Source, text: str) -> PolicySn
 
 
 def told(watch: TieWatch, snapshot: PolicySnapshot, *changed: Source) -> dict[Source, tuple[Tie, ...]]:
-    return {ties[0].entry.source: ties for ties in watch.look(snapshot, set(changed)) if ties is not None}
+    """Return what is new, and assert that nothing is told twice."""
+    found = [news for news in watch.look(snapshot, set(changed)) if news is not None]
+    by_source = {news.source: news.ties for news in found}
+    assert len(by_source) == len(found)
+    return by_source
 
 
 def test_both_sides_of_a_new_tie_learn_of_it() -> None:
@@ -34,9 +38,24 @@ def test_a_tie_is_told_again_only_when_it_was_over() -> None:
     both = with_policy(alone, B, deny("/x"))
     told(watch, both, A, B)
     assert told(watch, both, A, B) == {}
-    assert told(watch, alone, B) == {}
+    assert told(watch, alone, B) == {A: (), B: ()}
     assert watch.statistics().documents == 0
+    assert not watch.knows(A)
     assert set(told(watch, both, B)) == {A, B}
+    assert watch.knows(A)
+
+
+def test_the_end_of_a_tie_is_told_once_and_only_where_it_was_the_last_one() -> None:
+    watch = TieWatch()
+    alone = with_policy(PolicySnapshot.EMPTY, A, deny("/x"))
+    three = with_policy(with_policy(alone, B, deny("/x")), C, deny("/x"))
+    told(watch, three, A, B, C)
+    two = three.withdraw(C)
+    found = told(watch, two, C)
+    assert {source: len(ties) for source, ties in found.items()} == {A: 1, B: 1, C: 0}
+    elsewhere = with_policy(two, B, deny("/y"))
+    assert told(watch, elsewhere, B) == {A: (), B: ()}
+    assert told(watch, elsewhere, A, B, C) == {}
 
 
 def test_a_third_rival_is_news_for_all() -> None:

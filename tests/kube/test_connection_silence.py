@@ -1,0 +1,139 @@
+"""A server or a network that falls silent is noticed within a minute, with few questions, and slowness is no silence."""
+
+import socket
+from pathlib import Path
+from typing import Final
+
+import attrs
+import pytest
+import trio
+
+from exchanger.kube.client import KEEPALIVE, Origin, connect
+from exchanger.kube.connection import CALL_S, MAX_CALLS, PROBE_S, QUIET_S, READ_S, SHARED, ConnectionBounds
+from exchanger.kube.list_watch import ApiFailure, FailureKind
+from tests.kube.scripted_server import FAST, WATCH_HEAD, Received, answer, config_maps, connected, serving
+
+MINUTE_S: Final = 60.0
+
+
+def test_a_silent_connection_is_noticed_within_a_minute() -> None:
+    assert QUIET_S + QUIET_S * SHARED + PROBE_S < MINUTE_S  # a server that has stopped
+    keepalive = dict(KEEPALIVE)
+    assert keepalive["TCP_KEEPIDLE"] + keepalive["TCP_KEEPINTVL"] * keepalive["TCP_KEEPCNT"] < MINUTE_S  # a network that is gone
+    assert CALL_S <= MINUTE_S  # either, in the middle of a short request
+    bounds = ConnectionBounds()
+    assert (bounds.quiet, bounds.shared, bounds.probe, bounds.call) == (QUIET_S, QUIET_S * SHARED, PROBE_S, CALL_S)
+
+
+async def test_the_network_is_asked_whether_the_peer_is_there(tmp_path: Path) -> None:
+    async def script(_: Received, stream: trio.abc.Stream) -> None:
+        await stream.send_all(answer({}))
+
+    async with serving(script) as server:
+        kubeconfig = tmp_path / "kubeconfig"
+        cluster = f"{{name: c, cluster: {{server: 'http://127.0.0.1:{server.port}'}}}}"
+        context = "contexts: [{name: x, context: {cluster: c, user: u}}], current-context: x"
+        kubeconfig.write_text(f"{{clusters: [{cluster}], users: [{{name: u, user: {{token: t}}}}], {context}}}")
+        async with connect(Origin(kubeconfig=str(kubeconfig), environment={}, token_file=str(tmp_path / "no-token"))) as connection:
+            assert await connection.get("/") == {}
+            pool = connection.credentials.present()[0].pools.connection_from_url(f"http://127.0.0.1:{server.port}")
+            assert pool.pool is not None
+            kept = pool.pool.queue[-1].sock
+            assert kept.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            known = {name: seconds for name, seconds in KEEPALIVE if hasattr(socket, name)}
+            assert {name: kept.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in known} == known
+
+
+def test_a_list_may_begin_as_late_as_a_server_lets_it() -> None:
+    bounds = ConnectionBounds()
+    assert bounds.call == 60.0  # kube-apiserver's --request-timeout
+    assert bounds.read == READ_S == CALL_S
+    assert bounds.probe < bounds.quiet < bounds.read
+
+
+async def test_a_list_may_be_slow_where_a_sign_of_life_may_not() -> None:
+    async def script(request: Received, stream: trio.abc.Stream) -> None:
+        if request.target.startswith("/api"):
+            await trio.sleep(0.6)
+        await stream.send_all(answer({}))
+
+    async with connected(script, attrs.evolve(FAST, probe=0.3)) as connection:
+        assert await connection.get("/api/v1/configmaps") == {}
+
+
+async def test_a_server_that_is_slow_with_many_lists_is_not_silent() -> None:
+    async def script(request: Received, stream: trio.abc.Stream) -> None:
+        if request.target == "/readyz":
+            await stream.send_all(answer(b"ok"))
+            return
+        if "watch=true" in request.target:
+            await stream.send_all(WATCH_HEAD)
+        await trio.sleep_forever()
+
+    async with connected(script, attrs.evolve(FAST, quiet=0.1, probe=1.0)) as connection, trio.open_nursery() as nursery:
+        for _ in range(MAX_CALLS):
+            nursery.start_soon(connection.get, "/api/v1/configmaps")
+        async with config_maps(connection).watch(resource_version="5", timeout=300) as events:
+            with trio.move_on_after(3.0) as scope:
+                found = [event async for event in events if isinstance(event, ApiFailure)]
+                pytest.fail(str(found))
+        assert scope.cancelled_caught
+        assert connection.statistics().probes > 1
+        nursery.cancel_scope.cancel()
+
+
+@attrs.define(eq=False)
+class Questions:
+    """A server that is silent in watches, and says when it was asked for a sign of life; ``reply`` is its answer."""
+
+    reply: bytes = answer(b"ok")
+    asked: list[float] = attrs.field(factory=list)
+
+    async def __call__(self, request: Received, stream: trio.abc.Stream) -> None:
+        if request.target == "/readyz":
+            self.asked.append(trio.current_time())
+            if self.reply:
+                await stream.send_all(self.reply)
+                return
+        else:
+            await stream.send_all(WATCH_HEAD)
+        await trio.sleep_forever()
+
+
+async def test_watches_that_were_begun_at_different_times_ask_once_in_a_quiet_time() -> None:
+    questions, quiet, watches, times = Questions(), 0.5, 30, 6
+    async with connected(questions, attrs.evolve(FAST, quiet=quiet)) as connection, trio.open_nursery() as nursery:
+
+        async def watch(number: int) -> None:
+            await trio.sleep(quiet * number / watches)
+            async with config_maps(connection).watch(resource_version="5", timeout=300) as events:
+                failures = [event async for event in events if isinstance(event, ApiFailure)]
+            raise AssertionError(failures)  # they are silent, and healthy
+
+        for number in range(watches):
+            nursery.start_soon(watch, number)
+        await trio.sleep(quiet * (1 + times))
+        assert 2 <= len(questions.asked) <= 1 + times
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("reply", [b"", answer({}, "500 Internal Server Error")], ids=["silent", "broken"])
+async def test_all_watches_of_a_server_that_stops_are_given_up_in_time_after_few_questions(reply: bytes) -> None:
+    bounds, watches = attrs.evolve(FAST, quiet=1.2, probe=0.6), 30
+    questions = Questions(reply)
+    late: list[float] = []
+    async with connected(questions, bounds) as connection, trio.open_nursery() as nursery:
+
+        async def watch(number: int) -> None:
+            await trio.sleep(bounds.quiet * number / watches)
+            began = trio.current_time()
+            async with config_maps(connection).watch(resource_version="5", timeout=300) as events:
+                failures = [event async for event in events if isinstance(event, ApiFailure)]
+            assert failures == [ApiFailure(FailureKind.TIMEOUT, message="the server gives no sign of life")]
+            late.append(trio.current_time() - began)
+
+        for number in range(watches):
+            nursery.start_soon(watch, number)
+    assert len(late) == watches
+    assert max(late) < bounds.quiet + bounds.shared + bounds.probe + 1.0  # for a busy machine
+    assert len(questions.asked) <= 1 + bounds.quiet / bounds.shared
