@@ -83,7 +83,7 @@ def http_request(method: str, path: str, host: str, fields: Mapping[str, str]) -
     authorization = find("authorization")
     traceparent, tracestate, baggage = find("traceparent", ""), find("tracestate", ""), find("baggage", "")
     return HttpRequest(
-        method.upper(),
+        _upper(method),
         find(":authority") or find("host") or host,
         path,
         Secret(authorization) if authorization else None,
@@ -91,6 +91,11 @@ def http_request(method: str, path: str, host: str, fields: Mapping[str, str]) -
         find("access-control-request-method", ""),
         TraceContext(traceparent, tracestate, baggage) if traceparent or baggage else NO_TRACE,
     )
+
+
+def _upper(method: str) -> str:
+    """Return ``method`` in upper case; one that is not ASCII is no method, and must not become one (``ı`` would be ``I``)."""
+    return method.upper() if method.isascii() else method
 
 
 def joined_fields(headers: Mapping[str, str], header_map: HeaderMap) -> dict[str, str]:
@@ -106,7 +111,9 @@ def joined_fields(headers: Mapping[str, str], header_map: HeaderMap) -> dict[str
         name = header.key.lower()
         if name in _READ:  # most are not, and their values need not be looked at
             raw = header.raw_value
-            found.setdefault(name, []).append(raw.decode("utf-8", "replace") if raw else header.value)
+            # What is no UTF-8 must stay to be seen in a path, where an upstream may read it in another way.
+            errors = "surrogateescape" if name == ":path" else "replace"
+            found.setdefault(name, []).append(raw.decode("utf-8", errors) if raw else header.value)
     return {name: ",".join(values) for name, values in found.items()}
 
 

@@ -17,7 +17,6 @@ from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.gateway_trace import with_gateway_trace
 from exchanger.envoy.process_codec import CONTINUED, decode_request_headers, encode_request_headers
 from exchanger.grpc.routes import CallInfo, ImmediateStream, Pending, Route
-from exchanger.grpc.status import GrpcError, StatusCode
 from exchanger.values.request import HttpRequest
 
 PROCESS_PATH: Final = b"/envoy.service.ext_proc.v3.ExternalProcessor/Process"
@@ -39,15 +38,13 @@ class ExternalProcessor(ExternalProcessorServicer):
     def process(self, message: bytes, call: CallInfo) -> bytes | Pending | None:
         """Answer a serialised ProcessingRequest with a serialised ProcessingResponse, at once unless an exchange is needed.
 
-        ``None`` where Envoy waits for no answer.
-
-        Raises:
-            GrpcError: INTERNAL, for bytes that are no ProcessingRequest.
+        ``None`` where Envoy waits for no answer. Bytes that are no ProcessingRequest are denied: callers can bring that about, by text that
+        is no UTF-8 in what the gateway was told to send as an attribute, and a gRPC error can be leave to go on.
         """
         try:
             request = ProcessingRequest.FromString(message)
         except DecodeError:
-            raise GrpcError(StatusCode.INTERNAL, "malformed ProcessingRequest") from None
+            return self._refuse(MISSING_REQUEST, self.evaluator.clock())
         if request.observability_mode:
             return None
         kind = request.WhichOneof("request")

@@ -63,6 +63,7 @@ class Connection:
     _last_stream: int = attrs.field(default=0, init=False)
     _last_words: bytes = attrs.field(default=b"", init=False, repr=False)
     _draining: bool = attrs.field(default=False, init=False)
+    _said_last: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._table = CallTable(self._routes, self._limits, self._budget)
@@ -226,6 +227,12 @@ class Connection:
         self._http.send_shutdown_notice()
         self._http.ping(_DRAIN_PING)
 
+    def finish_drain(self) -> None:
+        """Say which stream was the last, whether or not the peer has acknowledged that there should be none."""
+        if self._draining and not self._said_last and not self.closed:
+            self._said_last = True
+            self._http.send_goaway()
+
     def terminate(self) -> None:
         """Refuse what is still open as UNAVAILABLE and close at once; ``data_to_send`` has the last bytes."""
         if self.closed:
@@ -306,8 +313,8 @@ class Connection:
                 self._on_end(event.stream_id, self._table.calls.get(event.stream_id))
             case ngh2.SettingsReceived():
                 self.established = True
-            case ngh2.PingAcknowledged(opaque_data=data) if self._draining and data == _DRAIN_PING:
-                self._http.send_goaway()
+            case ngh2.PingAcknowledged(opaque_data=data) if data == _DRAIN_PING:
+                self.finish_drain()
             case ngh2.ConnectionClosed():
                 self.lose()
 

@@ -55,6 +55,11 @@ class Dispatcher:
         return bool(self._senders or self._stalled)
 
     @property
+    def waiting(self) -> int:
+        """Calls whose tasks wait for a message or for room."""
+        return len(self._readers) + len(self._senders)
+
+    @property
     def tasks(self) -> int:
         """Calls that run in tasks now."""
         return len(self._scopes)
@@ -89,10 +94,16 @@ class Dispatcher:
         for sender in senders.values():
             sender.set()
         if self._stalled:
-            ready = [call for call in self._stalled if not call.open or self._has_room(call)]
-            self._stalled = [call for call in self._stalled if call not in ready]
+            ready: list[Event] = []
+            stalled: list[Call] = []
+            for call in self._stalled:
+                if call.open and not self._has_room(call):
+                    stalled.append(call)
+                else:
+                    ready.append(Arrived(call))
+            self._stalled = stalled
             if ready:
-                self._leave([Arrived(call) for call in ready])
+                self._leave(ready)
 
     def _leave(self, events: list[Event]) -> None:
         self._todo += events
@@ -143,6 +154,8 @@ class Dispatcher:
             self._fault(call, fault)
         finally:
             del self._scopes[call.stream_id]
+            self._readers.pop(call.stream_id, None)
+            self._senders.pop(call.stream_id, None)
         await self._flush_soon()
 
     def _check_deadline(self, call: Call, scope: trio.CancelScope) -> None:

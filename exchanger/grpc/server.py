@@ -27,6 +27,9 @@ from exchanger.grpc.tls import SilentTlsObserver, TlsObserver, TlsSettings
 from exchanger.grpc.tls_transport import Phase, TlsTransport
 from exchanger.grpc.transport import SocketTransport, Transport
 
+_ROUND_TRIP: Final = 1.0
+"""Seconds for a peer to learn that it must not open streams (RFC 9113 section 6.8 asks for a round trip); one that does not acknowledge it,
+since it is gone or does not care, would hold up the end for the whole grace period."""
 _CLOSE_TIMEOUT: Final = 2.0
 """Seconds for connections to close after the grace period: a session's own bound for its last bytes is one second."""
 
@@ -138,6 +141,11 @@ class GrpcServer:
         for session in tuple(self._sessions):
             session.begin_drain()
         with trio.move_on_after(grace):
+            with trio.move_on_after(_ROUND_TRIP):
+                await self._stopped.wait()
+                return
+            for session in tuple(self._sessions):
+                session.finish_drain()
             await self._stopped.wait()
             return
         for session in tuple(self._sessions):

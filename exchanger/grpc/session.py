@@ -83,6 +83,11 @@ class Session:
         self._connection.begin_drain()
         self._flush()
 
+    def finish_drain(self) -> None:
+        """Take no more streams; the peer had time for a round trip."""
+        self._connection.finish_drain()
+        self._flush()
+
     @property
     def timed_out(self) -> bool:
         """Whether the peer's time was up, so that ``run`` ended the connection."""

@@ -371,12 +371,34 @@ async def test_a_fault_of_ours_is_a_denial_and_the_stream_goes_on(path: str) -> 
         assert len(served.faults) == 1
 
 
-async def test_bytes_that_are_no_message_end_the_stream_with_an_error_after_what_was_answered() -> None:
+async def test_bytes_that_are_no_message_are_denied_and_the_stream_goes_on() -> None:
     async with running() as here:
-        body = framed(asked("/public").SerializeToString()) + framed(b"\xff")
+        body = framed(asked("/public").SerializeToString()) + framed(b"\xff") + framed(asked("/admin").SerializeToString())
         _, answer = await here.client.start(PROCESS_PATH, body)
-        assert kinds(answer) == ["request_headers"]
-        assert answer.status not in {None, StatusCode.OK}
+        assert kinds(answer) == ["request_headers", "immediate_response", "immediate_response"]
+        assert answer.status == StatusCode.OK
+
+
+@pytest.mark.parametrize("name", ["request.path", "request.useragent"])
+async def test_a_caller_cannot_end_the_stream_by_text_that_is_no_utf_8(name: str) -> None:
+    """Envoy sends a caller's bytes as they are in the attributes that it was told to send."""
+    message = asked("/admin")
+    message.attributes["envoy.filters.http.ext_proc"].fields[name].string_value = "/admin?placeholder"
+    data = message.SerializeToString().replace(b"?placeholder", b"?placehold\xff\xff")
+    answer = processor(FakeExchanger(ExchangedToken(Secret("new"))), Records()).process(data, INFO)
+    assert isinstance(answer, bytes)
+    assert ProcessingResponse.FromString(answer).immediate_response.status.code in {403, 500}
+
+
+@pytest.mark.parametrize("path", [b"/caf\xe9", b"/orders/\xff", b"/\xc3"])
+async def test_a_path_that_is_no_utf_8_is_refused_where_there_is_policy(path: bytes) -> None:
+    message = asked("/placeholder")
+    for header in message.request_headers.headers.headers:
+        if header.key == ":path":
+            header.raw_value, header.value = path, ""
+    answer = processor(FakeExchanger(ExchangedToken(Secret("new"))), Records()).process(message.SerializeToString(), INFO)
+    assert isinstance(answer, bytes)
+    assert ProcessingResponse.FromString(answer).immediate_response.status.code == 400
 
 
 async def test_grpcio() -> None:

@@ -8,7 +8,7 @@ from exchanger._proto.grpc.reflection.v1 import reflection_pb2 as v1
 from exchanger._proto.grpc.reflection.v1alpha import reflection_pb2 as v1alpha
 from exchanger.envoy.reflection import IDLE_S, Reflection
 from exchanger.grpc.status import StatusCode
-from tests.grpc.peer import framed
+from tests.grpc.peer import framed, head
 from tests.grpc.serving import serving
 
 HEALTH = "grpc.health.v1.Health"
@@ -192,3 +192,16 @@ async def test_an_open_stream_does_not_hold_a_drain_up(autojump_clock: trio.test
         assert served.stopped.is_set()
         await client.settle()
         assert answer.status == 0
+
+
+async def test_streams_that_are_reset_while_they_wait_leave_nothing_behind() -> None:
+    async with serving(Reflection((HEALTH,)).routes()) as served:
+        client = await served.connect()
+        path = b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+        streams = [client.peer.request(head(path), b"", end=False) for _ in range(50)]
+        await client.settle()
+        assert served.server.statistics().tasks == 50
+        for stream in streams:
+            client.peer.http.reset_stream(stream, 8)
+        await client.settle()
+        assert served.at_rest()

@@ -175,7 +175,8 @@ class Served:
 
     def at_rest(self) -> bool:
         now = self.server.statistics()
-        return (now.streams, now.tasks, now.held_bytes, now.unread_bytes, now.queued_bytes) == (0, 0, 0, 0, 0)
+        waiting = sum(session._calls.waiting for session in self.server._sessions)
+        return (now.streams, now.tasks, now.held_bytes, now.unread_bytes, now.queued_bytes, waiting) == (0, 0, 0, 0, 0, 0)
 
 
 async def read_slowly(served: Served, client: Client, clock: MockClock) -> None:

@@ -418,6 +418,18 @@ class TestDrain:
             mock_clock.jump(1.1)  # the client does not close
             await served.stopped.wait()
 
+    async def test_a_peer_that_acknowledges_nothing_holds_up_nothing(self, mock_clock: MockClock) -> None:
+        async with serving(Waiting().table()) as served, trio.open_nursery() as nursery:
+            client = await served.connect()  # which reads and says nothing from now on
+            nursery.start_soon(served.server.drain, 1000.0)
+            await wait_all_tasks_blocked()
+            assert not served.stopped.is_set()
+            mock_clock.jump(1.01)
+            await wait_all_tasks_blocked()
+            mock_clock.jump(1.01)  # for its last bytes
+            await served.stopped.wait()
+            client.socket.close()
+
     async def test_a_second_drain_may_be_shorter(self, mock_clock: MockClock) -> None:
         waiting = Waiting()
         async with serving(waiting.table()) as served, trio.open_nursery() as nursery:
