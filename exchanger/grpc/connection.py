@@ -33,8 +33,8 @@ _CONFIGURATION: Final = ngh2.Configuration(
     stream_reset_rate_limit=(limits.RESET_BURST, limits.RESET_BURST),
     max_continuations=limits.MAX_CONTINUATIONS,
     glitch_rate_limit=(limits.GLITCH_BURST, limits.GLITCH_RATE),
-    max_inbound_header_list_size=limits.MAX_HEADER_LIST,
-    max_inbound_header_count=limits.MAX_HEADER_COUNT,
+    max_inbound_header_list_size=limits.TOLERANCE * limits.MAX_HEADER_LIST,
+    max_inbound_header_count=limits.TOLERANCE * limits.MAX_HEADER_COUNT,
 )
 
 _DRAIN_PING: Final = b"draining"

@@ -8,6 +8,7 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.grpc.limits import MAX_HEADER_COUNT, MAX_HEADER_LIST
 from exchanger.grpc.routes import CallInfo, Headers
 from exchanger.grpc.status import GrpcError, StatusCode, encode_message
 from exchanger.grpc.timeout import parse_timeout
@@ -46,9 +47,12 @@ def refuse(error: GrpcError) -> Refusal:
     return Refusal(error.status, headers)
 
 
+TOO_LARGE: Final = refuse(GrpcError(StatusCode.RESOURCE_EXHAUSTED, "too much metadata"))
 UNKNOWN_METHOD: Final = refuse(GrpcError(StatusCode.UNIMPLEMENTED, "unknown method"))
 BAD_TIMEOUT: Final = refuse(GrpcError(StatusCode.INTERNAL, "malformed grpc-timeout"))
 
+_FIELD_OVERHEAD: Final = 32
+"""Bytes that each field counts for besides its own: RFC 9113 section 10.5.1."""
 _BODY: Final = b"This is a gRPC endpoint: it takes POST with content-type application/grpc.\n"
 _PLAIN: Final[Headers] = ((b"content-type", b"text/plain"), (b"content-length", b"%d" % len(_BODY)))
 
@@ -60,6 +64,8 @@ NOT_GRPC: Final = Refusal(StatusCode.INVALID_ARGUMENT, ((b":status", b"415"), *_
 
 def read_head(headers: Headers, now: float) -> CallInfo | Refusal:
     """Return what ``headers`` say about a call that arrived at ``now`` (seconds), or why it is none."""
+    if len(headers) > MAX_HEADER_COUNT or sum(_FIELD_OVERHEAD + len(name) + len(value) for name, value in headers) > MAX_HEADER_LIST:
+        return TOO_LARGE
     fields = dict(headers)
     if (method := fields.get(b":method")) != b"POST":
         return NOT_POST_BUT_HEAD if method == b"HEAD" else NOT_POST

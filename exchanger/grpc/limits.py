@@ -13,8 +13,12 @@ MAX_HEADER_LIST: Final = 64 * 1024
 MAX_HEADER_COUNT: Final = 256
 """Fields of one header list; Envoy's own limit is 100."""
 
-MAX_CONTINUATIONS: Final = 8
-"""Frames after HEADERS: with the first one and frames of 16 KiB more than twice ``MAX_HEADER_LIST`` (CVE-2024-27316)."""
+TOLERANCE: Final = 4
+"""How many times these two a list may have before it ends the connection. Between the two only its call is refused: one of many users of a
+gateway can bring such a list about, by the headers that the gateway copies into its calls, and the others must not be cut off for it."""
+
+MAX_CONTINUATIONS: Final = 16
+"""Frames after HEADERS: with the first one and frames of 16 KiB as much as ``TOLERANCE`` times ``MAX_HEADER_LIST`` (CVE-2024-27316)."""
 
 MAX_SETTINGS: Final = 32
 """Entries of one SETTINGS frame: there are nine settings in use."""

@@ -537,11 +537,11 @@ class TestConnectionErrors:
 
     def test_a_header_list_that_is_too_large(self) -> None:
         joined = pair()
-        joined.peer = Peer(ngh2.Connection(ngh2.Role.CLIENT, ngh2.Configuration(max_send_header_block_length=100_000)))
+        joined.peer = Peer(ngh2.Connection(ngh2.Role.CLIENT, ngh2.Configuration(max_send_header_block_length=400_000)))
         joined.connection = Connection(routes())
         joined.peer.call(b"running")
         joined.exchange()
-        joined.peer.request([*head(), *((b"x", b"y" * 10_000) for _ in range(7))])
+        joined.peer.request([*head(), *((b"x", b"y" * 10_000) for _ in range(27))])
         joined.to_server()
         self.assert_closed(joined, goaway=ngh2.ErrorCode.ENHANCE_YOUR_CALM)
 

@@ -93,9 +93,15 @@ class TestHeaders:
         assert joined.connection.statistics().table.calls[StatusCode.UNIMPLEMENTED] == 1  # it has no message
         assert lives(joined)
 
-    def test_a_list_beyond_it(self) -> None:
+    def test_a_list_beyond_it_is_refused_and_costs_nobody_else_anything(self) -> None:
         joined = fresh()
         joined.to_server(self.in_frames(self.of_size(limits.MAX_HEADER_LIST + 1), 7))
+        assert joined.connection.statistics().table.calls[StatusCode.RESOURCE_EXHAUSTED] == 1
+        assert lives(joined)
+
+    def test_a_list_far_beyond_it(self) -> None:
+        joined = fresh()
+        joined.to_server(self.in_frames(self.of_size(limits.TOLERANCE * limits.MAX_HEADER_LIST + 1), limits.MAX_CONTINUATIONS))
         assert_ended(joined, CALM)
 
     def test_fields(self) -> None:
@@ -103,6 +109,10 @@ class TestHeaders:
         headers = head() + [(b"x", b"")] * (limits.MAX_HEADER_COUNT - len(head()))
         assert decided(joined, request(1, headers, framed(b""))) == [1]
         joined.to_server(request(3, [*headers, (b"x", b"")], framed(b"")))
+        assert joined.connection.statistics().table.calls[StatusCode.RESOURCE_EXHAUSTED] == 1
+        assert lives(joined)
+        joined = fresh()
+        joined.to_server(request(1, [*headers, *[(b"x", b"")] * (limits.TOLERANCE * limits.MAX_HEADER_COUNT)], framed(b"")))
         assert_ended(joined, CALM)
 
     @pytest.mark.parametrize("extra", [0, 1])
