@@ -4,6 +4,7 @@ They are often set for a whole platform, so nothing that is wrong with them stop
 out (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#parsing). The notes become warnings at the start.
 """
 
+import ipaddress
 import re
 import uuid
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ SERVICE_NAME: Final = "exchanger"
 
 _PREFIX: Final = "OTEL_EXPORTER_OTLP"
 _PORTS: Final = {"http": 80, "https": 443}
+_GRPC_PORT: Final = 4317
+"""Where collectors take OTLP over gRPC (https://opentelemetry.io/docs/specs/otlp/#otlpgrpc-default-port), which is not spoken here."""
 _MILLISECONDS: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _COUNT: Final = re.compile(r"[0-9]{1,7}", re.ASCII)
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 section 5.1
@@ -33,6 +36,8 @@ _PROPAGATED: Final = frozenset({"tracecontext", "baggage"})
 
 Pairs = tuple[tuple[str, str], ...]
 _NO_PAIRS: Final[Pairs] = ()
+Headers = tuple[tuple[str, Secret], ...]
+_NO_HEADERS: Final[Headers] = ()
 
 Notes = tuple[tuple[str, str], ...]
 """Variables that have no effect, or not the one that was meant, each with the reason."""
@@ -58,6 +63,7 @@ def read_otel(variables: Mapping[str, str]) -> OtelReading:
         traces=None if traces is None else reader.traces(traces),
         metrics=None if metrics is None else reader.metrics(metrics),
         resource=() if traces is None and metrics is None else reader.resource(),
+        in_clear=reader.in_clear(),
     )
     reader.check_propagators()
     return OtelReading(settings, reader.notes())
@@ -70,12 +76,17 @@ class _Reader:
 
     _environment: Environment
     _notes: list[tuple[str, str]] = attrs.field(factory=list)
+    _in_clear: list[str] = attrs.field(factory=list)
 
     def notes(self) -> Notes:
         """Return what was noted here, and what the environment found to be unreadable."""
         unreadable = (problem.partition(" ") for problem in self._environment.statistics())
         notes = (*self._notes, *((name, f"{text}; the default is used") for name, _, text in unreadable))
         return tuple(dict.fromkeys(notes))  # what counts for both signals was read twice
+
+    def in_clear(self) -> tuple[str, ...]:
+        """Return the variables whose headers leave this machine without TLS. They have their effect, so that this is no note."""
+        return tuple(dict.fromkeys(self._in_clear))
 
     def target(self, signal: str) -> Target | None:
         """Return where ``signal`` goes, ``None`` where it is not exported."""
@@ -94,7 +105,7 @@ class _Reader:
             return None
         target = attrs.evolve(
             target,
-            headers=self._headers(signal),
+            headers=self._headers(signal, target),
             timeout=self._milliseconds(self._of_signal(signal, "TIMEOUT")[0], 10.0),
             gzip=self._gzip(signal),
         )
@@ -162,12 +173,18 @@ class _Reader:
         if port is None or not url.hostname or url.username is not None or url.fragment or not text.isascii():
             self._note(name, f"must be an http or https URL without user information; no {signal.lower()} are exported")
             return None
+        if port == _GRPC_PORT:
+            self._note(name, f"port {_GRPC_PORT} is usually that of OTLP over gRPC; this is sent over HTTP, which is usually on 4318")
         path = url.path if name == f"{_PREFIX}_{signal}_ENDPOINT" else f"{url.path.rstrip('/')}/v1/{signal.lower()}"
         path = f"{path or '/'}?{url.query}" if url.query else path or "/"
         return Target(secure=url.scheme == "https", host=url.hostname, port=port, path=path)
 
-    def _headers(self, signal: str) -> tuple[tuple[str, Secret], ...]:
-        return self._environment.read(self._of_signal(signal, "HEADERS")[0], _headers, ())
+    def _headers(self, signal: str, target: Target) -> Headers:
+        name = self._of_signal(signal, "HEADERS")[0]
+        headers = self._environment.read(name, _headers, _NO_HEADERS)
+        if headers and not target.secure and not _is_loopback(target.host):
+            self._in_clear.append(name)
+        return headers
 
     def _gzip(self, signal: str) -> bool:
         name, text = self._of_signal(signal, "COMPRESSION")
@@ -195,6 +212,14 @@ class _Reader:
 
     def _milliseconds(self, name: str, default: float) -> float:
         return self._environment.read(name, _milliseconds, default)
+
+
+def _is_loopback(host: str) -> bool:
+    """Return whether what is sent to ``host`` stays in the pod, as it does on the way to a collector beside the service."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _encodable(text: str) -> str:
@@ -237,7 +262,7 @@ def _pairs(text: str) -> Pairs:
     return tuple(pairs)
 
 
-def _headers(text: str) -> tuple[tuple[str, Secret], ...]:
+def _headers(text: str) -> Headers:
     pairs = _pairs(text)
     for name, value in pairs:
         if not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS or not _HEADER_VALUE.fullmatch(value):

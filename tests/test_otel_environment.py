@@ -98,6 +98,54 @@ def test_headers_are_decoded_and_hidden() -> None:
     assert "canary" not in repr(settings)
 
 
+@pytest.mark.parametrize(
+    ("variables", "names"),
+    [
+        ({"OTEL_EXPORTER_OTLP_HEADERS": "api-key=canary"}, ("OTEL_EXPORTER_OTLP_HEADERS",)),
+        ({"OTEL_EXPORTER_OTLP_METRICS_HEADERS": "api-key=canary"}, ("OTEL_EXPORTER_OTLP_METRICS_HEADERS",)),
+        (
+            {"OTEL_EXPORTER_OTLP_TRACES_HEADERS": "a=canary", "OTEL_EXPORTER_OTLP_METRICS_HEADERS": "b=canary"},
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"),
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_HEADERS": "api-key=canary", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://collector/v1/traces"},
+            ("OTEL_EXPORTER_OTLP_HEADERS",),
+        ),
+        ({"OTEL_EXPORTER_OTLP_HEADERS": "api-key=canary", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector"}, ()),
+        ({"OTEL_EXPORTER_OTLP_HEADERS": "api-key=canary", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}, ()),
+        ({"OTEL_EXPORTER_OTLP_HEADERS": "api-key=canary", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}, ()),
+        ({"OTEL_EXPORTER_OTLP_HEADERS": "api-key=canary", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://[::1]:4318"}, ()),
+        (
+            {"OTEL_EXPORTER_OTLP_HEADERS": "api-key=canary", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://10.0.0.1:4318"},
+            ("OTEL_EXPORTER_OTLP_HEADERS",),
+        ),
+        ({}, ()),
+    ],
+)
+def test_headers_that_leave_without_tls_are_named_and_sent(variables: dict[str, str], names: tuple[str, ...]) -> None:
+    reading = read(**{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", **variables})
+    assert reading.settings.in_clear == names
+    assert reading.notes == ()
+    assert reading.settings.metrics is not None
+    assert bool(reading.settings.metrics.target.headers) == any("HEADERS" in name for name in variables)
+    assert "canary" not in repr(reading)
+
+
+def test_headers_of_a_signal_that_is_not_exported_go_nowhere() -> None:
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "a=canary"}
+    assert read_otel({"OTEL_METRICS_EXPORTER": "otlp", **variables}).settings.in_clear == ()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_port_of_grpc_is_noted_and_used(scheme: str) -> None:
+    reading = read(OTEL_EXPORTER_OTLP_ENDPOINT=f"{scheme}://collector:4317")
+    ((variable, text),) = reading.notes
+    assert variable == "OTEL_EXPORTER_OTLP_ENDPOINT"
+    assert "4318" in text
+    assert reading.settings.traces is not None
+    assert reading.settings.traces.target.port == 4317
+
+
 def test_a_signal_has_variables_of_its_own() -> None:
     variables = {
         "OTEL_EXPORTER_OTLP_HEADERS": "a=1",

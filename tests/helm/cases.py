@@ -278,6 +278,13 @@ CASES: Final = (
     Case("networkPolicy.ingress.gateways", PEERS, "NetworkPolicy", "spec/ingress/0/from", PEERS),
     Case("networkPolicy.ingress.monitoring", PEERS, "NetworkPolicy", "spec/ingress/2/from", PEERS),
     Case("networkPolicy.egress.dns", PEERS, "NetworkPolicy", "spec/egress/0/to", PEERS),
+    Case(
+        "networkPolicy.egress.dnsPorts",
+        [54],
+        "NetworkPolicy",
+        "spec/egress/0/ports",
+        [{"protocol": "UDP", "port": 54}, {"protocol": "TCP", "port": 54}],
+    ),
     Case("networkPolicy.egress.apiServer.to", PEERS, "NetworkPolicy", "spec/egress/1/to", PEERS),
     Case("networkPolicy.egress.apiServer.ports", [8443], "NetworkPolicy", "spec/egress/1/ports", [{"protocol": "TCP", "port": 8443}]),
     Case("networkPolicy.egress.tokenEndpoints", [{"to": PEERS, "ports": [8]}], "NetworkPolicy", "spec/egress/2/ports/0/port", 8),

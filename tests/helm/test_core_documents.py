@@ -178,6 +178,10 @@ def test_the_notes_warn_of_what_is_dangerous_and_of_nothing_else(tmp_path: Path)
     assert "exchanger.edge.svc.cluster.local:3001 (gRPC, plaintext)" in good
     assert "WARNING" not in good
     assert "NOTE:" not in good
+    assert "reach the API server on ports 443, 6443. If yours listens elsewhere" in good
+    server = {"networkPolicy": {"egress": {"apiServer": {"ports": [16443]}}}}
+    assert "reach the API server on port 16443. If yours" in notes(server, tmp_path)
+    assert "API server on" not in notes({"networkPolicy": {"enabled": False}}, tmp_path)
     dangerous = {
         **MTLS,
         "tokenExchange": {"insecureLogTokens": True},
@@ -192,3 +196,15 @@ def test_the_notes_warn_of_what_is_dangerous_and_of_nothing_else(tmp_path: Path)
     assert "exchanger.edge.svc.cluster.local:3000 (gRPC, TLS with client certificates)" in bad
     assert "hush" not in bad
     assert "there is no issuer profile" in notes({}, tmp_path)
+
+
+@pytest.mark.helm
+def test_the_notes_say_what_is_open_to_any_address_and_which_links_lead_nowhere(tmp_path: Path) -> None:
+    open_to_all = "gkeAuthz.callout.sourceRanges is empty"
+    assert open_to_all in notes({"gkeAuthz": {"enabled": True, "callout": {"sourceRanges": []}}}, tmp_path)
+    assert open_to_all not in notes({"gkeAuthz": {"enabled": True}}, tmp_path)
+    assert open_to_all not in notes({"gkeAuthz": {"callout": {"sourceRanges": []}}}, tmp_path)
+    nowhere = "prometheusRule.runbookBaseUrl (docs/runbooks) is no address"
+    assert nowhere in notes({"prometheusRule": {"enabled": True}}, tmp_path)
+    assert "runbookBaseUrl" not in notes({}, tmp_path)
+    assert "runbookBaseUrl" not in notes({"prometheusRule": {"enabled": True, "runbookBaseUrl": "https://a.example/runbooks"}}, tmp_path)

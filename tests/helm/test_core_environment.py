@@ -114,6 +114,34 @@ def test_the_environment_of_the_reference_keeps_its_meaning() -> None:
     assert not {"TOKEN_ENDPOINT_ALLOWLIST", "TOKEN_EXCHANGE_DEFAULT_TOKEN_ENDPOINT"} & set(given)
 
 
+@pytest.mark.parametrize("form", ["map", "map of maps", "list"])
+def test_an_empty_variable_leaves_the_value_as_it_is(form: str) -> None:
+    """Otherwise a leftover line of a values file would let requests pass that no policy matches, or move a port that probes ask."""
+    names = ("TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED", "GRPC_PORT", "EXTRA")
+    forms: dict[str, Any] = {
+        "map": dict.fromkeys(names, ""),
+        "map of maps": {name: {"value": ""} for name in names},
+        "list": [{"name": names[0], "value": ""}, {"name": names[1]}, {"name": names[2], "value": ""}],
+    }
+    values = {"tokenExchange": {"defaultDenyUnmatched": True}, "ports": {"grpc-authz": {"containerPort": 4001}}}
+    given = environment({**values, "env": forms[form]})
+    assert given == environment(values)
+    assert (given["TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED"], given["GRPC_PORT"]) == ("true", "4001")
+    assert "EXTRA" not in given
+
+
+def test_a_false_variable_is_not_an_empty_one() -> None:
+    env = {"TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED": False, "TOKEN_ENDPOINT_MAX_IDLE_CONNS": 0}
+    given = environment({"tokenExchange": {"defaultDenyUnmatched": True}, "env": env})
+    assert (given["TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED"], given["TOKEN_ENDPOINT_MAX_IDLE_CONNS"]) == ("false", "0")
+
+
+def test_a_value_of_null_leaves_the_service_its_default() -> None:
+    given = environment({"tokenExchange": {"httpClient": {"requestTimeout": None}}, "log": {"level": None}, "env": {"LOG_FORMAT": None}})
+    assert not {"TOKEN_ENDPOINT_REQUEST_TIMEOUT", "LOG_LEVEL"} & set(given)
+    assert given["LOG_FORMAT"] == "json"
+
+
 def test_what_is_switched_off_by_env_is_off_everywhere() -> None:
     manifests = render({"env": {"METRICS_ENABLED": "Off", "POLICY_EVENTS": "0"}})
     assert look(only(manifests, "Deployment"), f"{CONTAINER}/ports/http-metrics") is None

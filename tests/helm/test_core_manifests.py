@@ -1,5 +1,9 @@
 """What is rendered is what Kubernetes takes, in each version that the chart is for, and hardened; helm's own lint has no objection."""
 
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
@@ -9,6 +13,7 @@ import yaml
 from exchanger.envoy.health import LIVENESS
 from tests.helm.cases import CONTAINER, MTLS, PEERS, POD, PROFILE, look
 from tests.helm.chart import CHART, Manifest, of_kind, only, refusal, render, run_helm
+from tests.helm.test_wiring_modes import MODES
 
 pytestmark = [pytest.mark.helm]
 
@@ -89,7 +94,19 @@ def test_lint_has_no_objection(name: str, tmp_path: Any) -> None:
     assert "[WARNING]" not in done.stdout
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+WHOLE: dict[str, Mapping[str, Any]] = {
+    **SETTINGS,
+    **{f"wiring, {mode}": values for mode, (values, _) in MODES.items()},
+    "monitoring": {name: {"enabled": True} for name in ("grafanaDashboard", "prometheusRule", "serviceMonitor")},
+    "monitoring elsewhere": {
+        name: {"enabled": True, "namespace": "monitoring", "labels": {"a": "b"}, "annotations": {"c": "d"}}
+        for name in ("grafanaDashboard", "prometheusRule")
+    },
+}
+"""Values that together render every template of the chart."""
+
+
+@pytest.mark.parametrize("name", WHOLE)
 def test_no_key_is_written_twice_in_a_manifest(name: str, tmp_path: Any) -> None:
     class Strict(yaml.SafeLoader):
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -98,9 +115,28 @@ def test_no_key_is_written_twice_in_a_manifest(name: str, tmp_path: Any) -> None
             return super().construct_mapping(node, deep)
 
     path = tmp_path / "values.yaml"
-    path.write_text(yaml.safe_dump(SETTINGS[name]))
+    path.write_text(yaml.safe_dump(dict(WHOLE[name])))
     done = run_helm("template", "exchanger", CHART, "--values", path)
-    list(yaml.load_all(done.stdout, Strict))
+    assert done.returncode == 0, done.stderr
+    assert list(yaml.load_all(done.stdout, Strict))
+
+
+def test_every_template_is_looked_at_for_such_keys() -> None:
+    templates = {path.relative_to(CHART).as_posix() for path in (CHART / "templates").rglob("*.yaml")}
+    rendered: set[str] = set()
+    for values in WHOLE.values():
+        rendered |= sources(values)
+    # These two refuse, and render nothing.
+    assert templates - rendered == {"templates/validate.yaml", "templates/wiring-validate.yaml"}
+
+
+def sources(values: Mapping[str, Any]) -> set[str]:
+    """Return the templates that ``values`` render, as helm names them above each manifest."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "values.yaml"
+        path.write_text(yaml.safe_dump(dict(values)))
+        done = run_helm("template", "exchanger", CHART, "--values", path)
+    return set(re.findall(r"^# Source: exchanger/(.+)$", done.stdout, re.MULTILINE))
 
 
 def pods(manifests: list[Manifest]) -> list[dict[str, Any]]:
@@ -204,6 +240,34 @@ def test_long_names_stay_within_what_kubernetes_takes() -> None:
         assert all(len(str(value)) <= 63 for value in manifest["metadata"]["labels"].values())
         if manifest["kind"] in {"Service", "Deployment", "Pod"}:
             assert len(manifest["metadata"]["name"]) <= 63
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_names_that_yaml_would_take_for_something_else_stay_texts(name: str) -> None:
+    odd = {"nameOverride": "on", "fullnameOverride": "1", "clusterDomain": "2", "priorityClassName": "3", "runtimeClassName": "4"}
+    account = {"rbac": {**WHOLE[name].get("rbac", {}), "serviceAccountName": "5"}}
+    for manifest in render({"policyNamespaces": ["6"], **WHOLE[name], **odd, **account}, namespace="7"):
+        texts = list(texts_of(manifest))
+        assert all(isinstance(text, str) for text in texts), f"{manifest['kind']}: {texts}"
+        if manifest["apiVersion"] in {"v1", "apps/v1", "networking.k8s.io/v1", "policy/v1", "rbac.authorization.k8s.io/v1"}:
+            kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
+
+
+def texts_of(node: Any) -> Iterator[Any]:
+    """Return what is a text wherever a manifest has it: names, namespaces, labels and whom they select."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in {"name", "namespace", "serviceAccountName", "secretName", "hostname", "authority"} and not isinstance(value, dict):
+                yield value
+            elif key in {"labels", "matchLabels", "annotations"} and isinstance(value, dict):
+                yield from value.values()
+            elif key == "matchNames":
+                yield from value
+            else:
+                yield from texts_of(value)
+    elif isinstance(node, list):
+        for element in node:
+            yield from texts_of(element)
 
 
 def test_two_releases_share_nothing() -> None:

@@ -61,6 +61,14 @@ def test_rules_of_the_users_replace_what_is_derived() -> None:
     assert egress(values) == [{"to": PEERS}, {"ports": [*port(1)["ports"], *port(2)["ports"]]}]
 
 
+def test_dns_and_the_api_server_are_reached_on_either_side_of_their_services() -> None:
+    dns, server = only(render(), "NetworkPolicy")["spec"]["egress"][:2]
+    assert {(open_["protocol"], open_["port"]) for open_ in dns["ports"]} == {
+        (protocol, number) for protocol in ("UDP", "TCP") for number in (53, 5353)
+    }
+    assert server == {"ports": [*port(443)["ports"], *port(6443)["ports"]]}
+
+
 def test_a_collector_is_reached_only_where_something_is_exported() -> None:
     assert egress(OTLP) == [port(443), namespace("telemetry")]
     assert egress({"otel": {"endpoint": OTLP["otel"]["endpoint"]}}) == [port(443)]

@@ -2,6 +2,7 @@
 
 import base64
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.helm.cases import look
-from tests.helm.chart import Manifest, only, render
+from tests.helm.chart import Manifest, of_kind, only, render
 from tests.helm.wiring_cases import GKE, GKE_AUTHZ, GKE_PLAINTEXT, GKE_SELF_SIGNED
 
 pytestmark = [pytest.mark.helm]
@@ -43,14 +44,55 @@ def test_without_tls_one_port_serves_calls_and_health() -> None:
     assert look(only(manifests, "Deployment"), "spec/template/spec/volumes/tls") is None
 
 
-def test_the_load_balancer_is_let_in_to_the_ports_that_it_asks_and_to_no_other() -> None:
-    for values, expected in ((GKE, ["grpc-authz-tls", "grpc-authz"]), (GKE_PLAINTEXT, ["grpc-authz"])):
-        policy = only(render(values), "NetworkPolicy", "exchanger-gke-callout")["spec"]
-        assert policy["policyTypes"] == ["Ingress"]
-        assert policy["ingress"] == [{"ports": [{"protocol": "TCP", "port": port} for port in expected]}]
-    unwatched = {**GKE, "gkeAuthz": {"callout": {"healthCheck": {"enabled": False}}}}
-    (rule,) = only(render(unwatched), "NetworkPolicy", "exchanger-gke-callout")["spec"]["ingress"]
-    assert [port["port"] for port in rule["ports"]] == ["grpc-authz-tls"]
+def let_in(values: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return, for each port, the ranges that reach it without being gateways' pods; an empty list is any address."""
+    found: dict[str, list[str]] = {}
+    for policy in of_kind(render(values), "NetworkPolicy"):
+        for rule in policy["spec"]["ingress"]:
+            ranges = [peer["ipBlock"]["cidr"] for peer in rule.get("from", ()) if "ipBlock" in peer]
+            if ranges or not rule.get("from"):
+                for port in rule["ports"]:
+                    assert port["port"] not in found, "two rules for one port add up"
+                    found[port["port"]] = ranges
+    return found
+
+
+UNWATCHED = {**GKE, "gkeAuthz": {"callout": {"healthCheck": {"enabled": False}}}}
+ON_THE_SERVING_PORT = {**GKE, "gkeAuthz": {"callout": {"healthCheck": {"portSpecification": "USE_SERVING_PORT"}}}}
+
+
+@pytest.mark.parametrize(
+    ("values", "ports"),
+    [
+        (GKE, {"grpc-authz-tls", "grpc-authz"}),
+        (GKE_AUTHZ, {"grpc-authz-tls", "grpc-authz"}),
+        (GKE_PLAINTEXT, {"grpc-authz"}),
+        (UNWATCHED, {"grpc-authz-tls"}),
+        (ON_THE_SERVING_PORT, {"grpc-authz-tls"}),
+    ],
+    ids=["ext_proc", "ext_authz", "without tls", "without a health check", "with a health check where it serves"],
+)
+def test_google_is_let_in_to_the_ports_that_it_asks_and_nobody_else_is_and_to_no_other(values: Mapping[str, Any], ports: set[str]) -> None:
+    assert let_in(values) == {port: ["35.191.0.0/16", "130.211.0.0/22"] for port in ports}
+
+
+def test_ranges_can_be_changed_and_without_any_every_address_is_let_in() -> None:
+    for ranges in (["10.129.0.0/23"], []):
+        values = {**GKE, "gkeAuthz": {"callout": {"sourceRanges": ranges}}}
+        assert let_in(values) == {"grpc-authz-tls": ranges, "grpc-authz": ranges}
+
+
+def test_without_a_callout_google_is_not_let_in() -> None:
+    assert let_in({}) == {}
+
+
+def test_a_port_for_health_is_there_where_it_is_asked_and_has_the_number_of_the_pods() -> None:
+    for values in (UNWATCHED, ON_THE_SERVING_PORT):
+        assert callout_ports(render(values)) == {"grpc-authz-tls": (3000, "grpc-authz-tls")}
+    other = {**GKE, "ports": {"grpc-authz": {"containerPort": 3003}}, "gkeAuthz": {"callout": {"healthCheck": {"port": 3003}}}}
+    manifests = render(other)
+    assert callout_ports(manifests)["grpc-health"] == (3003, "grpc-authz")
+    assert look(only(manifests, "HealthCheckPolicy"), "spec/default/config/grpcHealthCheck/port") == 3003
 
 
 def test_without_a_host_every_request_is_shown_and_with_one_its_spelling_does_not_matter() -> None:

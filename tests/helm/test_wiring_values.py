@@ -17,6 +17,7 @@ SECTIONS: Final = OTHERS - {"grafanaDashboard", "prometheusRule"}
 REFUSED_OTHERWISE: Final = {
     "envoyFilter.extProc.failureModeAllow",
     "gatewayExtAuthzService.type",
+    "gkeAuthz.callout.healthCheck.port",
     "gkeAuthz.callout.tls.port",
     "gkeAuthz.callout.tls.selfSigned.validityDays",
     "gkeExtProc.failOpen",

@@ -118,10 +118,10 @@ CASES: Final = (
     Case("gkeAuthz.enabled", True, "HealthCheckPolicy", "kind", "HealthCheckPolicy"),
     Case(
         f"{CALLOUT}.sourceRanges",
-        ["35.191.0.0/16"],
+        ["10.129.0.0/23"],
         "NetworkPolicy:gke-callout",
         "spec/ingress/0/from",
-        [{"ipBlock": {"cidr": "35.191.0.0/16"}}],
+        [{"ipBlock": {"cidr": "10.129.0.0/23"}}],
         GKE,
     ),
     Case(f"{CALLOUT}.service.name", "callout", "BackendTLSPolicy", "spec/targetRefs/0/name", "callout", GKE),
@@ -160,14 +160,6 @@ CASES: Final = (
         f"{CALLOUT}.tls.certificate.dnsNames", ["a.example", "b.example"], "BackendTLSPolicy", "spec/validation/hostname", "a.example", GKE
     ),
     Case(f"{CALLOUT}.healthCheck.enabled", False, "HealthCheckPolicy", "", None, GKE),
-    Case(
-        f"{CALLOUT}.healthCheck.port",
-        3001,
-        "Service:gateway-ext-authz",
-        "spec/ports/grpc-health/port",
-        3001,
-        {**GKE, "gkeAuthz": {"callout": {"healthCheck": {"port": 3003, "portSpecification": "USE_SERVING_PORT"}}}},
-    ),
     Case(
         f"{CALLOUT}.healthCheck.portSpecification",
         "USE_SERVING_PORT",

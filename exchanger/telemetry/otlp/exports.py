@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Self, final
 
 import attrs
+import structlog
 import trio
 from google.protobuf.message import DecodeError
 from prometheus_client.core import Metric as Family
@@ -92,6 +93,8 @@ class Exports:
     tracing: Tracing | None = None
     _traces: Export | None = None
     _metrics: Export | None = None
+    _in_clear: tuple[str, ...] = ()
+    _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
 
     @classmethod
     def of(cls, settings: OtlpSettings, version: str, collect: Collect, clock: Callable[[], int] = time.time_ns) -> Self:
@@ -102,10 +105,13 @@ class Exports:
             tracing,
             None if tracing is None or settings.traces is None else _traces_export(settings.traces, tracing.queue, identity),
             None if settings.metrics is None else _metrics_export(settings.metrics, MetricsSource(collect, identity, clock, clock())),
+            settings.in_clear,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Export until cancelled, and what is left then."""
+        for variable in self._in_clear:
+            self._log.warning("telemetry.credentials_in_clear", variable=variable, text="credentials are sent to the collector without TLS")
         async with trio.open_nursery() as nursery:
             for export in (self._traces, self._metrics):
                 if export is not None:

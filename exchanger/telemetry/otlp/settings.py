@@ -62,8 +62,12 @@ class MetricsExportSettings:
 @final
 @attrs.frozen(kw_only=True)
 class OtlpSettings:
-    """A signal that is ``None`` is not exported. ``resource`` has what every span and metric says of this process."""
+    """A signal that is ``None`` is not exported. ``resource`` has what every span and metric says of this process.
+
+    ``in_clear`` names the variables whose headers leave this machine without TLS.
+    """
 
     traces: TracesSettings | None = None
     metrics: MetricsExportSettings | None = None
     resource: tuple[tuple[str, str], ...] = ()
+    in_clear: tuple[str, ...] = ()

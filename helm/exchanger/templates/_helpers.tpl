@@ -28,7 +28,7 @@ What all templates share: names, labels, and the one environment that everything
 
 {{/* Labels that select the service's pods; they never change within a release. */}}
 {{- define "exchanger.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "exchanger.name" . }}
+app.kubernetes.io/name: {{ include "exchanger.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
@@ -135,14 +135,14 @@ default
 {{- end -}}
 
 {{/*
-`env` as a list of {name, value} or {name, valueFrom} (JSON), whichever of its two forms it has. Variables that the service no longer has
-are left out when they are empty, since values files often carry them along; templates/validate.yaml refuses them otherwise.
+`env` as a list of {name, value} or {name, valueFrom} (JSON), whichever of its two forms it has. Empty variables are left out: they say
+nothing, and beside a value of the chart they would take it away unseen, as that requests without a policy are refused.
 */}}
 {{- define "exchanger.userEnvironment" -}}
 {{- $list := list -}}
 {{- if kindIs "slice" .Values.env -}}
 {{- range .Values.env -}}
-{{- $list = append $list (ternary (dict "name" .name "valueFrom" .valueFrom) (dict "name" .name "value" (toString (.value | default ""))) (hasKey . "valueFrom")) -}}
+{{- $list = append $list (ternary (dict "name" .name "valueFrom" .valueFrom) (dict "name" .name "value" (include "exchanger.text" .value)) (hasKey . "valueFrom")) -}}
 {{- end -}}
 {{- else -}}
 {{- range $name, $value := .Values.env -}}
@@ -150,30 +150,23 @@ are left out when they are empty, since values files often carry them along; tem
 {{- if hasKey $value "valueFrom" -}}
 {{- $list = append $list (dict "name" $name "valueFrom" $value.valueFrom) -}}
 {{- else -}}
-{{- $list = append $list (dict "name" $name "value" (toString ($value.value | default ""))) -}}
+{{- $list = append $list (dict "name" $name "value" (include "exchanger.text" $value.value)) -}}
 {{- end -}}
-{{- else if not (kindIs "invalid" $value) -}}
+{{- else -}}
 {{- $list = append $list (dict "name" $name "value" (include "exchanger.text" $value)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- $kept := list -}}
 {{- range $list -}}
-{{- if or (not (has .name (include "exchanger.goneVariables" $ | fromJsonArray))) .value .valueFrom -}}
-{{- $kept = append $kept . -}}
-{{- end -}}
+{{- if or .value .valueFrom -}}{{- $kept = append $kept . -}}{{- end -}}
 {{- end -}}
 {{- toJson $kept -}}
 {{- end -}}
 
-{{/* A YAML scalar as text; whole numbers are floats here, and 1e+06 is not what anybody wrote. */}}
+{{/* A YAML scalar as text. Null is no text; whole numbers are floats here, and 1e+06 is not what anybody wrote. */}}
 {{- define "exchanger.text" -}}
-{{- if kindIs "float64" . -}}{{- if eq (floor .) . -}}{{- int64 . -}}{{- else -}}{{- . -}}{{- end -}}{{- else -}}{{- toString . -}}{{- end -}}
-{{- end -}}
-
-{{/* Variables of earlier versions of the reference that nothing reads any more. */}}
-{{- define "exchanger.goneVariables" -}}
-{{- toJson (list "OAUTH_CLIENT_ID" "OAUTH_CLIENT_SECRET" "TOKEN_ENDPOINT_ALLOWLIST" "TOKEN_EXCHANGE_DEFAULT_TOKEN_ENDPOINT") -}}
+{{- if kindIs "invalid" . -}}{{- else if kindIs "float64" . -}}{{- if eq (floor .) . -}}{{- int64 . -}}{{- else -}}{{- . -}}{{- end -}}{{- else -}}{{- toString . -}}{{- end -}}
 {{- end -}}
 
 {{/* What the values say of the service's variables: name to text (JSON). Empty texts are left out: the service's default holds. */}}
@@ -301,8 +294,8 @@ everything that depends on a variable (ports, probes, rights, monitors) asks her
 {{/* Metadata of an object in the release's namespace: (list root name). */}}
 {{- define "exchanger.metadata" -}}
 {{- $root := index . 0 -}}
-name: {{ index . 1 }}
-namespace: {{ $root.Release.Namespace }}
+name: {{ index . 1 | quote }}
+namespace: {{ $root.Release.Namespace | quote }}
 labels:
   {{- include "exchanger.labels" $root | nindent 2 }}
 {{- end -}}
@@ -316,7 +309,7 @@ knows, so that an address within the cluster opens the Service's namespace, and 
 {{- $host := regexReplaceAll ":[0-9]+$" $url.host "" | trimSuffix "." -}}
 {{- $parts := splitList "." $host -}}
 {{- if and (ge (len $parts) 3) (eq (index $parts 2) "svc") -}}
-to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ index $parts 1 }}}}}]
+to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ index $parts 1 | quote }}}}}]
 {{- else -}}
 {{- $port := regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary "80" "443" (eq $url.scheme "http")) -}}
 ports: [{protocol: TCP, port: {{ $port }}}]

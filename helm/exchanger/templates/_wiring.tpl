@@ -33,6 +33,13 @@ provider is assumed where none is named.
 {{- if or .Values.gkeAuthz.enabled (include "exchanger.wiring.gkeExtProc" .) -}}true{{- end -}}
 {{- end -}}
 
+{{/* "true" where Google's health checks ask the port without TLS by its number; otherwise they ask the port that is called. */}}
+{{- define "exchanger.wiring.gkeHealthPort" -}}
+{{- with .Values.gkeAuthz.callout.healthCheck -}}
+{{- if and .enabled (eq .portSpecification "USE_FIXED_PORT") -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "exchanger.wiring.gkeTls" -}}
 {{- if and (include "exchanger.wiring.gkeCallout" .) .Values.gkeAuthz.callout.tls.enabled -}}true{{- end -}}
 {{- end -}}

@@ -1,6 +1,7 @@
 import attrs
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from exchanger._proto.opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -101,3 +102,12 @@ async def test_both_signals_end_soon_where_nobody_listens() -> None:
                 await trio.sleep(0.01)
             nursery.cancel_scope.cancel()
     assert of.traces.lost == 1
+
+
+async def test_credentials_that_leave_without_tls_are_told_once_at_the_start(autojump_clock: MockClock) -> None:
+    settings = OtlpSettings(in_clear=("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"))
+    with capture_logs() as logged:
+        await Exports.of(settings, "1", tuple).run()
+    assert [(line["event"], line["log_level"], line["variable"]) for line in logged] == [
+        ("telemetry.credentials_in_clear", "warning", name) for name in settings.in_clear
+    ]
