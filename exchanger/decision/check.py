@@ -16,7 +16,7 @@ from exchanger.errors import Diagnostic
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.target import split_absolute_form
 from exchanger.policy.verdict import AMBIGUOUS_AUTHORITY, Ambiguous, AmbiguousPart, NoMatch, Unhealthy, Verdict
-from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
+from exchanger.values.entry import DenyEntry, ExchangeEntry
 from exchanger.values.issuer import Issuer
 from exchanger.values.request import HttpRequest
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
@@ -37,8 +37,8 @@ class DecisionRules:
     default_deny_unmatched: bool = False
 
 
-def _deny(reason: Reason, status: int, body: str, source: Source | None = None) -> Deny:
-    return Deny(reason=reason, status=status, body=body, source=source)
+def _deny(reason: Reason, status: int, body: str) -> Deny:
+    return Deny(reason=reason, status=status, body=body)
 
 
 _POLICY_DENIED: Final = '{"error":"policy_denied"}'
@@ -74,9 +74,9 @@ def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: Decision
         case ExchangeEntry():
             return _begin_exchange(request, verdict, rules)
         case DenyEntry():
-            return _explicit_deny(verdict.source)
+            return _explicit_deny(verdict)
         case Unhealthy():
-            return attrs.evolve(DENY_UNHEALTHY, source=verdict.source, detail=verdict.reason)
+            return attrs.evolve(DENY_UNHEALTHY, source=verdict.source, detail=verdict.reason, entry_index=verdict.index)
         case Ambiguous():
             return DENY_AMBIGUOUS[verdict.part]
         case _:
@@ -100,14 +100,14 @@ def _with_target(request: HttpRequest, snapshot: PolicySnapshot, verdict: Verdic
 
 # Denials repeat, so each is made once. The keys are the policy's, whose number is bounded here and whose hashes are kept with them.
 @functools.lru_cache(maxsize=4096)
-def _explicit_deny(source: Source) -> Deny:
-    return _deny(Reason.DENY_EXPLICIT_POLICY, 403, _POLICY_DENIED, source)
+def _explicit_deny(entry: DenyEntry) -> Deny:
+    return Deny(Reason.DENY_EXPLICIT_POLICY, 403, _POLICY_DENIED, source=entry.source, entry_index=entry.index)
 
 
 def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionRules) -> Outcome | ExchangePending:
     credentials = read_bearer(request.authorization)
     if request.method == "OPTIONS" and _options_pass(request, credentials, rules):
-        return Allow(Reason.ALLOW_OPTIONS_BYPASS, entry.source)
+        return Allow(Reason.ALLOW_OPTIONS_BYPASS, entry.source, entry_index=entry.index)
     issuer = rules.issuers.get(entry.target.issuer_ref)
     if isinstance(credentials, NoToken):
         realm = (issuer.bearer_realm if issuer is not None else "") or rules.bearer_realm
@@ -138,6 +138,7 @@ def _challenged(entry: ExchangeEntry, realm: str, reason: Reason) -> Deny:
         body='{"error":"invalid_token"}' if error else '{"error":"bearer_token_required"}',
         headers=(("WWW-Authenticate", challenge(realm, entry.target.scope, error)),),
         source=entry.source,
+        entry_index=entry.index,
     )
 
 
@@ -145,7 +146,7 @@ def finish(entry: ExchangeEntry, outcome: TokenOutcome) -> Outcome:
     """Decide with the exchange's outcome."""
     match outcome:
         case ExchangedToken(access_token):
-            return Allow(Reason.ALLOW_EXCHANGE, entry.source, access_token)
+            return Allow(Reason.ALLOW_EXCHANGE, entry.source, access_token, entry.index)
         case ExchangeFailure():
             return Deny(
                 reason=Reason.DENY_EXCHANGE_ERROR,
@@ -154,6 +155,7 @@ def finish(entry: ExchangeEntry, outcome: TokenOutcome) -> Outcome:
                 headers=tuple(("WWW-Authenticate", value) for value in outcome.www_authenticate),
                 source=entry.source,
                 diagnostic=outcome.diagnostic,
+                entry_index=entry.index,
             )
         case _:
             assert_never(outcome)

@@ -9,11 +9,11 @@ from typing import final
 import attrs
 
 from exchanger.errors import Diagnostic
-from exchanger.values.entry import ExchangeEntry, Source
+from exchanger.values.entry import ExchangeEntry, Source, TokenTarget
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.span import SpanContext
-from exchanger.values.token import TokenRequest
+from exchanger.values.token import TokenCall, TokenRequest
 
 
 @enum.unique
@@ -50,11 +50,15 @@ class Result(enum.Enum):
 @final
 @attrs.frozen
 class Allow:
-    """The request goes on; with ``access_token``, as ``Authorization: Bearer <access_token>``. ``source`` is the policy that matched."""
+    """The request goes on; with ``access_token``, as ``Authorization: Bearer <access_token>``.
+
+    ``source`` is the policy that matched, ``entry_index`` the position in its ``entries``.
+    """
 
     reason: Reason
     source: Source | None = None
     access_token: Secret | None = None
+    entry_index: int | None = None
 
     @property
     def result(self) -> Result:
@@ -67,7 +71,8 @@ class Allow:
 class Deny:
     """The request ends here with ``status`` and a JSON ``body``; ``headers`` come after Content-Type, in order.
 
-    ``detail`` says for operators what is wrong with the policy; it never reaches the client.
+    ``detail`` says for operators what is wrong with the policy; it never reaches the client. ``source`` and ``entry_index`` are as for
+    ``Allow``.
     """
 
     reason: Reason
@@ -77,6 +82,7 @@ class Deny:
     source: Source | None = None
     diagnostic: Diagnostic | None = None
     detail: str = ""
+    entry_index: int | None = None
 
     @property
     def result(self) -> Result:
@@ -108,11 +114,22 @@ class Filter(enum.Enum):
 
 @final
 @attrs.frozen
+class Exchange:
+    """The exchange that a decision waited for. ``call`` is ``None`` when none was made, or when the caller left before its end."""
+
+    target: TokenTarget
+    endpoint_host: str
+    call: TokenCall | None
+
+
+@final
+@attrs.frozen
 class DecisionRecord:
     """All that observers learn of one answered request: log line, metrics, span and console item are functions of it.
 
     ``duration`` is in seconds, from the request's arrival to its answer. ``span`` is the decision's place in its trace where that had to
-    be known before the answer, since an exchange passed it on; ``None`` where nobody needed it yet.
+    be known before the answer, since an exchange passed it on; ``None`` where nobody needed it yet. ``exchange`` is ``None`` where the
+    policy asked for none.
     """
 
     request: HttpRequest
@@ -120,3 +137,4 @@ class DecisionRecord:
     duration: float
     asked_by: Filter = Filter.EXT_AUTHZ
     span: SpanContext | None = None
+    exchange: Exchange | None = None

@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from exchanger.decision.check import DecisionRules, begin, finish
-from exchanger.decision.outcome import Allow, DecisionRecord, Deny, ExchangePending, Filter, Outcome
+from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Exchange, ExchangePending, Filter, Outcome
 from exchanger.decision.token_exchange import transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.policy.current import CurrentPolicy
@@ -54,17 +54,24 @@ class Evaluator:
         return outcome
 
     def decided(
-        self, request: HttpRequest, outcome: Allow | Deny, started: float, asked_by: Filter, span: SpanContext | None = None
+        self,
+        request: HttpRequest,
+        outcome: Allow | Deny,
+        started: float,
+        asked_by: Filter,
+        span: SpanContext | None = None,
+        exchange: Exchange | None = None,
     ) -> None:
         """Tell every observer of an answer."""
         self._answered += 1
-        record = DecisionRecord(request, outcome, self.clock() - started, asked_by, span)
+        record = DecisionRecord(request, outcome, self.clock() - started, asked_by, span, exchange)
         for observer in self.observers:
             observer.decided(record)
 
     async def finish(self, request: HttpRequest, pending: ExchangePending, started: float, asked_by: Filter) -> Outcome:
         """Make the exchange and answer. A caller that leaves is recorded as a failed exchange; nobody reads that answer."""
-        token_request, span = pending.token_request, None
+        token_request, span, target = pending.token_request, None, pending.entry.target
+        endpoint_host = token_request.issuer.endpoint_host
         if self.tracer is not None:
             span = self.tracer.below(request.trace)
             token_request = attrs.evolve(token_request, trace=span.trace)
@@ -72,12 +79,12 @@ class Evaluator:
         try:
             token_outcome = await self.exchanger.exchange(token_request)
         except trio.Cancelled:
-            self.decided(request, finish(pending.entry, _ABANDONED), started, asked_by, span)
+            self.decided(request, finish(pending.entry, _ABANDONED), started, asked_by, span, Exchange(target, endpoint_host, None))
             raise
         finally:
             self._in_flight -= 1
         outcome = finish(pending.entry, token_outcome)
-        self.decided(request, outcome, started, asked_by, span)
+        self.decided(request, outcome, started, asked_by, span, Exchange(target, endpoint_host, token_outcome.call))
         return outcome
 
     def statistics(self) -> EvaluatorStatistics:

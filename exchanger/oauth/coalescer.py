@@ -108,6 +108,10 @@ class Coalescer(Generic[K, V]):
                 current.scope.cancel()
         return current.result
 
+    def under_way(self, key: K) -> bool:
+        """Tell whether ``join`` would share a flight if it were called now."""
+        return key in self._flights
+
     def statistics(self) -> CoalescerStatistics:
         """Return the present counts; at rest ``flights`` and ``waiters`` are zero."""
         return CoalescerStatistics(self._running, self._waiting, self._started, self._coalesced)

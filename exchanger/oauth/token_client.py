@@ -44,6 +44,7 @@ from exchanger.values.token import (
     ExchangedToken,
     ExchangeFailure,
     ExchangeRecord,
+    TokenCall,
     TokenOutcome,
     TokenRequest,
 )
@@ -123,7 +124,12 @@ class TokenClient:
         It takes ``request_timeout`` at most. Outside ``run`` the outcome is a failure.
         """
         fly = self._fly if request.issuer.previous is None else self._fly_with_previous
-        return await self._coalescer.join(request, functools.partial(fly, request))
+        # Between look-up and joining nothing is awaited: no other caller can run.
+        shared = self._coalescer.under_way(request)
+        outcome = await self._coalescer.join(request, functools.partial(fly, request))
+        if shared and outcome.call is not None:
+            return attrs.evolve(outcome, call=attrs.evolve(outcome.call, shared=True))
+        return outcome
 
     def statistics(self) -> TokenClientStatistics:
         """Return the present counts."""
@@ -154,12 +160,13 @@ class TokenClient:
         outcome: TokenOutcome | None = None
         try:
             outcome = await self._call(request, expires)
-            return outcome
         finally:
             self._in_flight[host] -= 1
             if not self._in_flight[host]:
                 del self._in_flight[host]
-            self.observer.exchanged(_record(request, outcome, self.clock() - started, self._port(request), span))
+            record = _record(request, outcome, self.clock() - started, self._port(request), span)
+            self.observer.exchanged(record)
+        return attrs.evolve(outcome, call=TokenCall(record.duration, record.http_status))
 
     def _joined(self, request: TokenRequest, shared: TokenRequest) -> None:
         self.observer.coalesced(CoalescedRecord(request.issuer.endpoint_host, request.trace, shared.trace))

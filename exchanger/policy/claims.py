@@ -6,6 +6,7 @@ Must not know: hosts, paths, or what follows from a claim.
 """
 
 import enum
+from collections.abc import Iterator
 from typing import Final, Generic, TypeAlias, TypeVar, final
 
 import attrs
@@ -57,6 +58,14 @@ def _left(claimed: Claimed[C], claim: C) -> Claimed[C]:
     return None if claimed is not None and _key(claimed) == _key(claim) else claimed
 
 
+def each(claimed: Claimed[C]) -> Iterator[C]:
+    """Yield the claims that ``claimed`` is."""
+    if isinstance(claimed, Crowd):
+        yield from claimed.members.values()
+    elif claimed is not None:
+        yield claimed
+
+
 @final
 @attrs.frozen
 class Claims(Generic[C]):
@@ -73,6 +82,11 @@ class Claims(Generic[C]):
                 return SEVERAL
             found = named
         return SEVERAL if isinstance(found, Crowd) else found
+
+    def members(self) -> Iterator[C]:
+        """Yield every claim, once for each method that it names."""
+        for claimed in (self.every, *self.named.values()):
+            yield from each(claimed)
 
     def joined(self, claim: C) -> "Claims[C]":
         """Return the claims with ``claim`` among them, for the methods of its area; costs the number of these."""

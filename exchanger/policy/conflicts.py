@@ -8,7 +8,7 @@ Must not know: requests, or who is told of a tie.
 from collections.abc import Iterator
 from typing import Final
 
-from exchanger.policy.claims import Claimed, Claims, Crowd
+from exchanger.policy.claims import Claims, each
 from exchanger.policy.prefix import prefix_spellings
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Entry
@@ -46,13 +46,6 @@ def rivals_of(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
 
 
 def _members(claims: Claims[Entry], methods: frozenset[str] | None) -> Iterator[Entry]:
-    yield from _all(claims.every)
+    yield from each(claims.every)
     for method in claims.named if methods is None else methods:
-        yield from _all(claims.named.get(method))
-
-
-def _all(claimed: Claimed[Entry]) -> Iterator[Entry]:
-    if isinstance(claimed, Crowd):
-        yield from claimed.members.values()
-    elif claimed is not None:
-        yield claimed
+        yield from each(claims.named.get(method))

@@ -21,11 +21,15 @@ _FIELDS: Final = frozenset({"version", "entries"})
 @final
 @attrs.frozen
 class PolicyDocument:
-    """What one ConfigMap says. All entries and regions are its own, and no two have the same index."""
+    """What one ConfigMap says. All entries and regions are its own, and no two have the same index.
+
+    ``text`` is what it was read from, ``None`` where there is none; documents that differ in their text alone say the same.
+    """
 
     source: Source
     entries: tuple[Entry, ...] = ()
     regions: tuple[Region, ...] = ()
+    text: str | None = attrs.field(default=None, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         claims = (*self.entries, *self.regions)
@@ -45,12 +49,14 @@ def parse_document(source: Source, text: str | None, issuers: frozenset[str]) ->
     """
     items = _items(text)
     if isinstance(items, Unreadable):
-        return PolicyDocument(source, regions=(Region(source, UNREADABLE_REACH, f"the document {items.reason}", line=items.line),))
+        region = Region(source, UNREADABLE_REACH, f"the document {items.reason}", line=items.line, column=items.column)
+        return PolicyDocument(source, regions=(region,), text=text)
     claims = [read_entry(source, index, node, issuers) for index, node in enumerate(items)]
     return PolicyDocument(
         source,
         entries=tuple(claim for claim in claims if not isinstance(claim, Region)),
         regions=tuple(claim for claim in claims if isinstance(claim, Region)),
+        text=text,
     )
 
 
@@ -62,12 +68,12 @@ def _items(text: str | None) -> tuple[Node, ...] | Unreadable:
     if isinstance(root, Unreadable):
         return root
     if not isinstance(root, Mapping):
-        return Unreadable("is not a mapping", root.line)
+        return Unreadable("is not a mapping", root.line, root.column)
     fields: dict[str, Node] = {}
     for key, value in root.pairs:
         if not isinstance(key, Scalar) or key.text not in _FIELDS:
             name = quoted(key.text) if isinstance(key, Scalar) else "that is no text"
-            return Unreadable(f"has an unknown field {name}", key.line)
+            return Unreadable(f"has an unknown field {name}", key.line, key.column)
         fields[key.text] = value
     version = fields.get("version")
     if not isinstance(version, Scalar) or version.kind is not Kind.TEXT or version.text != VERSION:
@@ -76,7 +82,7 @@ def _items(text: str | None) -> tuple[Node, ...] | Unreadable:
     if entries is None or (isinstance(entries, Scalar) and entries.kind is Kind.NULL):
         return ()
     if not isinstance(entries, Sequence):
-        return Unreadable("has entries that are not a list", entries.line)
+        return Unreadable("has entries that are not a list", entries.line, entries.column)
     if len(entries.items) > MAX_ENTRIES:
-        return Unreadable(f"has more than {MAX_ENTRIES} entries", entries.line)
+        return Unreadable(f"has more than {MAX_ENTRIES} entries", entries.line, entries.column)
     return entries.items

@@ -18,16 +18,25 @@ _EXCHANGE_FIELDS: Final = frozenset({"issuerRef", "scope", "resources", "audienc
 _NO_HOST: Final = "is no host: wildcards and URLs are not supported, only a host name or a bracketed IPv6 address"
 
 
+@attrs.frozen
+class _Problem:
+    """A sentence for the author, and the node to look at."""
+
+    text: str
+    node: Node
+
+
 @attrs.define(eq=False)
 class _Reader:
-    """Reads fields of one mapping, and notes the problems. A field that is null is missing. ``where`` is the mapping's place."""
+    """Reads fields of one mapping, ``node``, and notes the problems. A field that is null is missing. ``where`` is the mapping's path."""
 
     where: str
-    problems: list[str]
+    node: Node
+    problems: list[_Problem]
     fields: dict[str, Node]
 
     def problem(self, name: str, text: str) -> None:
-        self.problems.append(f"{self.where}.{name} {text}")
+        self.problems.append(_Problem(f"{self.where}.{name} {text}", self.fields.get(name, self.node)))
 
     def mapping(self, name: str, known: frozenset[str]) -> "_Reader | None":
         """Return a reader of the mapping in the field ``name``, ``None`` when it is missing or something else."""
@@ -66,21 +75,23 @@ class _Reader:
         return None
 
 
-def _reader(node: Node, where: str, known: frozenset[str], problems: list[str]) -> _Reader | None:
+def _reader(node: Node, where: str, known: frozenset[str], problems: list[_Problem]) -> _Reader | None:
     if not isinstance(node, Mapping):
-        problems.append(f"{where} must be a mapping")
+        problems.append(_Problem(f"{where} must be a mapping", node))
         return None
     fields: dict[str, Node] = {}
-    unknown: list[str] = []
+    unknown: list[Node] = []
     for key, value in node.pairs:
         if not isinstance(key, Scalar) or key.text not in known:
-            unknown.append(quoted(key.text) if isinstance(key, Scalar) else "that is no text")
+            unknown.append(key)
         elif not _is_null(value):
             fields[key.text] = value
     if unknown:
+        first = unknown[0]
+        name = quoted(first.text) if isinstance(first, Scalar) else "that is no text"
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-        problems.append(f"{where} has an unknown field {unknown[0]}{more}")
-    return _Reader(where, problems, fields)
+        problems.append(_Problem(f"{where} has an unknown field {name}{more}", first))
+    return _Reader(where, node, problems, fields)
 
 
 def _is_null(node: Node) -> bool:
@@ -88,15 +99,19 @@ def _is_null(node: Node) -> bool:
 
 
 def read_entry(source: Source, index: int, node: Node, issuers: frozenset[str]) -> Entry | Region:
-    """Return the entry at ``index``, or the region that its problems close. ``issuers`` are the profiles it may refer to."""
-    problems: list[str] = []
+    """Return the entry at ``index``, or the region that its problems close. ``issuers`` are the profiles it may refer to.
+
+    The region's place is that of its first problem: the field that is wrong, or the mapping that lacks one.
+    """
+    problems: list[_Problem] = []
     area, target = Area(), None
     entry = _reader(node, f"entries[{index}]", _ENTRY_FIELDS, problems)
     if entry is not None:
         area = _read_area(entry)
         target = _read_action(entry, issuers)
     if problems:
-        return Region(source, area, "; ".join(problems), index, node.line)
+        place = problems[0].node
+        return Region(source, area, "; ".join(problem.text for problem in problems), index, place.line, place.column)
     return DenyEntry(source, index, area) if target is None else ExchangeEntry(source, index, area, target)
 
 

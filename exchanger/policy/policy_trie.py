@@ -97,7 +97,7 @@ def find(reach: tuple[PathTrie, ...], path: str, method: str) -> Found:
     for paths in reach:
         for cell in reversed(paths.prefixes_of(path)):
             if cell.regions is not None and (region := cell.regions.of(method)) is not None:
-                return SEVERAL_REGIONS if region is SEVERAL else Unhealthy(region.reason, region.source)
+                return SEVERAL_REGIONS if region is SEVERAL else Unhealthy(region.reason, region.source, region.index)
             if winner is None and cell.entries is not None:
                 winner = cell.entries.of(method)
     if winner is None:

@@ -22,11 +22,13 @@ class NoMatch:
 class Unhealthy:
     """What the authors want of this request cannot be known: a region covers it, or entries tie.
 
-    ``reason`` is written for the author; ``source`` is the document to look at, ``None`` when there is more than one.
+    ``reason`` is written for the author. ``source`` is the document to look at, ``None`` when there is more than one, and ``index`` the
+    entry in it, ``None`` when it is the document as a whole.
     """
 
     reason: str
     source: Source | None = None
+    index: int | None = None
 
 
 @enum.unique

@@ -1,4 +1,4 @@
-"""The door to YAML: the text of a document as a tree of plain nodes with line numbers, or why it is unreadable. Total and bounded.
+"""The door to YAML: the text of a document as a tree of plain nodes with their places, or why it is unreadable. Total and bounded.
 
 Built from libyaml's events in a loop, so that no nesting reaches the stack. Aliases share their node; a document that would be large if
 they were written out is refused. JSON is read as the YAML that it is.
@@ -60,11 +60,12 @@ class Kind(enum.Enum):
 @final
 @attrs.frozen
 class Scalar:
-    """A single value; ``line`` counts from 1, here and below."""
+    """A single value. ``line`` and ``column`` count from 1, here and below; two nodes that differ in their column alone say the same."""
 
     kind: Kind
     text: str
     line: int
+    column: int = attrs.field(default=1, eq=False)
 
 
 @final
@@ -74,6 +75,7 @@ class Sequence:
 
     items: tuple["Node", ...]
     line: int
+    column: int = attrs.field(default=1, eq=False)
 
 
 @final
@@ -83,6 +85,7 @@ class Mapping:
 
     pairs: tuple[tuple["Node", "Node"], ...]
     line: int
+    column: int = attrs.field(default=1, eq=False)
 
 
 Node = Scalar | Sequence | Mapping
@@ -91,10 +94,11 @@ Node = Scalar | Sequence | Mapping
 @final
 @attrs.frozen
 class Unreadable:
-    """Why the text is no document; ``line`` is ``None`` where there is none to point at."""
+    """Why the text is no document; ``line`` and ``column`` are ``None`` where there is no place to point at."""
 
     reason: str
     line: int | None = None
+    column: int | None = attrs.field(default=None, eq=False)
 
 
 @final
@@ -139,7 +143,8 @@ def _read(text: str, composer: "_Composer") -> tuple[Node, ...] | Unreadable:
         return _compose(composer, parse(text, Loader=CSafeLoader))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        return Unreadable(f"is not YAML: {error.problem or error.context}", None if mark is None else mark.line + 1)
+        what = f"is not YAML: {error.problem or error.context}"
+        return Unreadable(what) if mark is None else Unreadable(what, mark.line + 1, mark.column + 1)
     except YAMLError:  # the reader's, which know no line
         return Unreadable("is not YAML: it has characters that YAML does not allow")
 
@@ -183,9 +188,9 @@ class _Composer:
             case DocumentStartEvent():
                 self.documents += 1
                 self.anchors.clear()
-                return Unreadable("has a second document", _line(event)) if self.documents > self.max_documents else None
+                return Unreadable("has a second document", *_place(event)) if self.documents > self.max_documents else None
             case ScalarEvent():
-                return self._add(event, Scalar(_kind(event), event.value, _line(event)), 1, 0)
+                return self._add(event, Scalar(_kind(event), event.value, *_place(event)), 1, 0)
             case AliasEvent():
                 return self._alias(event)
             case MappingStartEvent() | SequenceStartEvent():
@@ -200,26 +205,26 @@ class _Composer:
 
     def _alias(self, event: AliasEvent) -> Unreadable | None:
         shared = self.anchors.get(event.anchor or "")
-        return self._add(event, *shared) if shared is not None else Unreadable("has an alias to nothing before it", _line(event))
+        return self._add(event, *shared) if shared is not None else Unreadable("has an alias to nothing before it", *_place(event))
 
     def _close(self) -> Unreadable | None:
         closed = self.stack.pop()
-        event, nodes, line = closed.event, tuple(closed.nodes), _line(closed.event)
+        event, nodes, place = closed.event, tuple(closed.nodes), _place(closed.event)
         size, height = closed.size, closed.height + 1
         if event.tag not in _COLLECTION_TAGS:
-            return self._add(event, Scalar(Kind.OTHER, "", line), size, height)
+            return self._add(event, Scalar(Kind.OTHER, "", *place), size, height)
         if isinstance(event, SequenceStartEvent):
-            return self._add(event, Sequence(nodes, line), size, height)
+            return self._add(event, Sequence(nodes, *place), size, height)
         pairs = tuple(zip(nodes[::2], nodes[1::2], strict=True))
         repeated = _repeated_key(pairs)
         if repeated is not None:
-            return Unreadable(f"has duplicate keys: {quoted(repeated.text)}", repeated.line)
-        return self._add(event, Mapping(pairs, line), size, height)
+            return Unreadable(f"has duplicate keys: {quoted(repeated.text)}", repeated.line, repeated.column)
+        return self._add(event, Mapping(pairs, *place), size, height)
 
     def _too_deep(self, event: Event, height: int) -> Unreadable | None:
         """Tell whether something of ``height`` goes too deep here; whoever walks the nodes may then do so by recursion."""
         depth = self.limits.depth
-        return Unreadable(f"is nested deeper than {depth} levels", _line(event)) if len(self.stack) + height > depth else None
+        return Unreadable(f"is nested deeper than {depth} levels", *_place(event)) if len(self.stack) + height > depth else None
 
     def _add(self, event: NodeEvent, node: Node, size: int, height: int) -> Unreadable | None:
         if event.anchor is not None and not isinstance(event, AliasEvent):
@@ -237,11 +242,12 @@ class _Composer:
             self.values += size
             total = self.values
         most = self.limits.values
-        return Unreadable(f"has more than {most} values", _line(event)) if total > most else None
+        return Unreadable(f"has more than {most} values", *_place(event)) if total > most else None
 
 
-def _line(event: Event) -> int:
-    return event.start_mark.line + 1 if event.start_mark is not None else 1
+def _place(event: Event) -> tuple[int, int]:
+    mark = event.start_mark
+    return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
 
 
 def _kind(event: ScalarEvent) -> Kind:

@@ -11,8 +11,8 @@ import attrs
 
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Result
 from exchanger.telemetry.lines import Render
-from exchanger.telemetry.text import DETAIL_LIMIT, METHOD_LIMIT, POLICY_LIMIT, loggable_host, loggable_path, printable
 from exchanger.values.secret import Secret
+from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, POLICY_LIMIT, loggable_host, loggable_path, printable
 
 Line = dict[str, str | int | float]
 

@@ -14,9 +14,9 @@ from typing import Final, final
 import attrs
 
 from exchanger.decision.outcome import Allow, DecisionRecord, Filter, Result
-from exchanger.telemetry.text import METHOD_LIMIT, POLICY_LIMIT, loggable_host, printable
 from exchanger.values.request import TraceContext
 from exchanger.values.span import SpanContext
+from exchanger.values.text import METHOD_LIMIT, POLICY_LIMIT, loggable_host, printable
 from exchanger.values.token import ErrorKind, ExchangeRecord
 
 Attribute = tuple[str, str | int | bool]

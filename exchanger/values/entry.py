@@ -51,7 +51,7 @@ class TokenTarget:
 
 
 @final
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class DenyEntry:
     """Requests in ``area`` are refused."""
 
@@ -79,7 +79,8 @@ Entry = DenyEntry | ExchangeEntry
 class Region:
     """An area that fails closed: what its author wanted there cannot be known. ``reason`` is written for the author.
 
-    ``index`` is the position in ``entries`` (``None``: the document as a whole), ``line`` counts from 1 (``None``: no line to point at).
+    ``index`` is the position in ``entries`` (``None``: the document as a whole). ``line`` and ``column`` are the place in the document to
+    look at, counted from 1 (``None``: there is none); regions that differ in their column alone say the same.
     """
 
     source: Source
@@ -87,3 +88,4 @@ class Region:
     reason: str
     index: int | None = None
     line: int | None = None
+    column: int | None = attrs.field(default=None, eq=False)

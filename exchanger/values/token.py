@@ -36,10 +36,24 @@ class ErrorKind(enum.Enum):
 
 @final
 @attrs.frozen
+class TokenCall:
+    """The token endpoint call that an outcome came of; ``duration`` is in seconds, ``http_status`` ``None`` when there was no answer.
+
+    ``shared``: the call was already under way for an equal request.
+    """
+
+    duration: float
+    http_status: int | None
+    shared: bool = False
+
+
+@final
+@attrs.frozen
 class ExchangedToken:
-    """The exchange succeeded; ``access_token`` is a b64token (RFC 6750 section 2.1)."""
+    """The exchange succeeded; ``access_token`` is a b64token (RFC 6750 section 2.1). ``call`` is no part of the outcome."""
 
     access_token: Secret
+    call: TokenCall | None = attrs.field(default=None, eq=False)
 
 
 @final
@@ -49,6 +63,7 @@ class ExchangeFailure:
 
     ``status`` is 400, 401 or 500; ``body`` is JSON without anything of the token endpoint's, except with error passthrough;
     ``www_authenticate`` holds the token endpoint's challenges to relay; ``http_status`` is the token endpoint's own, if it answered.
+    ``call`` is no part of the outcome.
     """
 
     diagnostic: Diagnostic
@@ -57,6 +72,7 @@ class ExchangeFailure:
     body: str = attrs.field(repr=False)
     www_authenticate: tuple[str, ...] = ()
     http_status: int | None = None
+    call: TokenCall | None = attrs.field(default=None, eq=False)
 
 
 TokenOutcome = ExchangedToken | ExchangeFailure

@@ -94,7 +94,7 @@ def test_an_unhealthy_area_answers_500(path: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
 def test_explicit_deny(method: str, options: dict[str, str]) -> None:
     outcome = begin(request("/admin", method=method, **options), SNAPSHOT, OPEN_OPTIONS)
-    assert outcome == Deny(Reason.DENY_EXPLICIT_POLICY, 403, '{"error":"policy_denied"}', source=SOURCE)
+    assert outcome == Deny(Reason.DENY_EXPLICIT_POLICY, 403, '{"error":"policy_denied"}', source=SOURCE, entry_index=2)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def _entry() -> ExchangeEntry:
 
 
 def test_an_exchanged_token_allows() -> None:
-    assert finish(_entry(), ExchangedToken(Secret("new"))) == Allow(Reason.ALLOW_EXCHANGE, SOURCE, Secret("new"))
+    assert finish(_entry(), ExchangedToken(Secret("new"))) == Allow(Reason.ALLOW_EXCHANGE, SOURCE, Secret("new"), 0)
 
 
 @pytest.mark.parametrize(("status", "result"), [(400, Result.AUTH_DENIED), (401, Result.AUTH_DENIED), (500, Result.SYSTEM_ERROR)])

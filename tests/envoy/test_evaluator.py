@@ -5,12 +5,14 @@ import pytest
 import trio
 import trio.testing
 
-from exchanger.decision.outcome import ExchangePending, Filter, Outcome
+from exchanger.decision.outcome import Exchange, ExchangePending, Filter, Outcome
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.policy.current import CurrentPolicy
+from exchanger.values.entry import TokenTarget
 from exchanger.values.request import NO_TRACE, HttpRequest, TraceContext
 from exchanger.values.secret import Secret
 from exchanger.values.span import SpanContext
+from exchanger.values.token import ExchangedToken, TokenCall
 from tests.decision.examples import RULES, snapshot
 from tests.envoy.test_authorization import FakeExchanger, Records
 
@@ -77,3 +79,22 @@ async def test_the_record_tells_which_filter_asked() -> None:
     await evaluated(of)
     of.begin(attrs.evolve(REQUEST, path="/admin"), 0.0, Filter.EXT_AUTHZ)
     assert [record.asked_by for record in records.records] == [Filter.EXT_PROC, Filter.EXT_AUTHZ]
+
+
+async def test_the_record_tells_of_the_exchange() -> None:
+    records, call = Records(), TokenCall(0.25, 200, shared=True)
+    of = evaluator(FakeExchanger(ExchangedToken(Secret("new"), call)), records, None)
+    await evaluated(of)
+    of.begin(attrs.evolve(REQUEST, path="/admin"), 0.0, Filter.EXT_AUTHZ)
+    made, none = (record.exchange for record in records.records)
+    assert made == Exchange(TokenTarget("primary", "read:orders"), "issuer.example.com", call)
+    assert none is None
+
+
+async def test_the_record_of_a_caller_that_left_tells_of_an_exchange_without_a_call(autojump_clock: trio.testing.MockClock) -> None:
+    records = Records()
+    with trio.move_on_after(1):
+        await evaluated(evaluator(FakeExchanger(delay=60), records, None))
+    (exchange,) = (record.exchange for record in records.records)
+    assert exchange is not None
+    assert exchange.call is None

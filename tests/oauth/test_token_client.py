@@ -151,6 +151,15 @@ async def test_equal_requests_share_one_call(nursery: trio.Nursery) -> None:
     assert it.observer.coalesced_hosts == ["issuer.example.com"] * 49
 
 
+async def test_outcomes_tell_of_their_call_and_whether_it_was_under_way(nursery: trio.Nursery) -> None:
+    it = world(nursery)
+    async with running(it.client) as client:
+        outcomes = await exchange_all(client, [token_request()] * 3)
+    calls = [outcome.call for outcome in outcomes]
+    assert sorted(call.shared for call in calls if call is not None) == [False, True, True]
+    assert {(call.duration, call.http_status) for call in calls if call is not None} == {(it.observer.records[0].duration, 200)}
+
+
 async def test_requests_under_rotated_credentials_do_not(nursery: trio.Nursery) -> None:
     it = world(nursery)
     async with running(it.client) as client:

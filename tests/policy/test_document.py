@@ -48,7 +48,7 @@ def test_a_valid_entry_stands_beside_an_invalid_one() -> None:
 
     assert len(document.entries) == 2
     assert document.regions == (
-        Region(RED, Area("other.example.com", "/x"), 'entries[2].action must be exchange or deny, not "permit"', index=2, line=15),
+        Region(RED, Area("other.example.com", "/x"), 'entries[2].action must be exchange or deny, not "permit"', index=2, line=16),
     )
 
 

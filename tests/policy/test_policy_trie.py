@@ -47,7 +47,7 @@ def test_a_longer_prefix_breaks_a_tie() -> None:
 def test_a_region_wins_over_everything_inside_it(where: str) -> None:
     trie = trie_of(exchange("/a/b"), region(where, source=BLUE))
 
-    assert found(trie, "/a/b/c") == Unhealthy(f"region of {BLUE}", BLUE)
+    assert found(trie, "/a/b/c") == Unhealthy(f"region of {BLUE}", BLUE, 0)
 
 
 def test_a_region_for_other_methods_or_hosts_changes_nothing() -> None:
@@ -60,9 +60,9 @@ def test_a_region_for_other_methods_or_hosts_changes_nothing() -> None:
 def test_a_region_for_all_hosts_reaches_every_request() -> None:
     trie = trie_of(exchange("/a"), region("/b", source=BLUE, host=None))
 
-    assert found(trie, "/b", host=HOST) == Unhealthy(f"region of {BLUE}", BLUE)
-    assert found(trie, "/b", host="") == Unhealthy(f"region of {BLUE}", BLUE)
-    assert found(trie, "/b", host=None) == Unhealthy(f"region of {BLUE}", BLUE)
+    assert found(trie, "/b", host=HOST) == Unhealthy(f"region of {BLUE}", BLUE, 0)
+    assert found(trie, "/b", host="") == Unhealthy(f"region of {BLUE}", BLUE, 0)
+    assert found(trie, "/b", host=None) == Unhealthy(f"region of {BLUE}", BLUE, 0)
     assert found(trie, "/a", host=HOST) == exchange("/a")
     assert found(trie, "/a", host=None) is NO_MATCH
 

@@ -28,14 +28,14 @@ def test_a_malformed_authority_is_refused_whatever_the_policy() -> None:
 def test_regions_for_all_hosts_reach_a_malformed_authority() -> None:
     policy = snapshot_of(region("/orders", host=None, methods=frozenset({"GET"})))
 
-    assert policy.match("a,b", "/orders", "GET") == Unhealthy(f"region of {RED}", RED)
+    assert policy.match("a,b", "/orders", "GET") == Unhealthy(f"region of {RED}", RED, 0)
     assert policy.match("a,b", "/orders", "PUT") is AMBIGUOUS_AUTHORITY
     assert policy.match("a,b", "/x", "GET") is AMBIGUOUS_AUTHORITY
 
 
 def test_the_empty_authority_is_only_in_reach_of_regions_for_all_hosts() -> None:
     assert POLICY.match("", "/orders", "GET") is NO_MATCH
-    assert snapshot_of(region("", host=None)).match("", "/orders", "GET") == Unhealthy(f"region of {RED}", RED)
+    assert snapshot_of(region("", host=None)).match("", "/orders", "GET") == Unhealthy(f"region of {RED}", RED, 0)
 
 
 def test_another_host_is_not_asked_about_its_path() -> None:
@@ -45,15 +45,15 @@ def test_another_host_is_not_asked_about_its_path() -> None:
 def test_the_raw_path_is_asked_about_regions_even_when_it_is_malformed() -> None:
     policy = snapshot_of(region("/orders"))
 
-    assert policy.match(HOST, "/orders#f", "GET") == Unhealthy(f"region of {RED}", RED)
+    assert policy.match(HOST, "/orders#f", "GET") == Unhealthy(f"region of {RED}", RED, 0)
     assert policy.match(HOST, "/other#f", "GET") is AMBIGUOUS_PATH
 
 
 def test_an_unhealthy_reading_makes_the_request_unhealthy() -> None:
     policy = snapshot_of(ORDERS, region("/closed", index=1))
 
-    assert policy.match(HOST, "/orders/../closed", "GET") == Unhealthy(f"region of {RED}", RED)
-    assert policy.match(HOST, "/x/%2e%2e/orders/%2e%2e/closed", "GET") == Unhealthy(f"region of {RED}", RED)
+    assert policy.match(HOST, "/orders/../closed", "GET") == Unhealthy(f"region of {RED}", RED, 1)
+    assert policy.match(HOST, "/x/%2e%2e/orders/%2e%2e/closed", "GET") == Unhealthy(f"region of {RED}", RED, 1)
 
 
 def test_a_tie_in_one_reading_makes_the_request_unhealthy() -> None:
@@ -143,3 +143,13 @@ def test_one_team_cannot_change_what_another_gets_without_a_tie() -> None:
 
 def test_a_snapshot_is_short_in_print() -> None:
     assert repr(POLICY) == "PolicySnapshot(entry_count=2, region_count=0, invalid_documents=0)"
+
+
+def test_a_document_that_says_the_same_in_another_text_takes_its_place_and_changes_nothing_else() -> None:
+    first = POLICY.apply(PolicyDocument(RED, (ORDERS,), text="one"))
+    second = first.apply(PolicyDocument(RED, (ORDERS,), text="another"))
+
+    assert second.documents[RED].text == "another"
+    assert second.trie is first.trie
+    assert (second.entry_count, second.invalid_documents) == (first.entry_count, first.invalid_documents)
+    assert second.apply(PolicyDocument(RED, (ORDERS,), text="another")) is second

@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.telemetry.text import HOST_LIMIT, PATH_LIMIT, loggable_host, loggable_path, printable
+from exchanger.values.text import HOST_LIMIT, PATH_LIMIT, loggable_host, loggable_path, printable
 
 
 @pytest.mark.parametrize(

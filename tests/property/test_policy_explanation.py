@@ -1,0 +1,41 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exchanger.policy.document import PolicyDocument
+from exchanger.policy.explanation import explain
+from exchanger.policy.verdict import Unhealthy
+from exchanger.values.entry import DenyEntry, ExchangeEntry, Region
+from tests.property.strategies_policy import hosts, methods, plain_paths, policies, queries, snapshot_of
+
+paths = st.builds(
+    lambda path, oddity, query: oddity + path + query, plain_paths, st.sampled_from(["", "/a/..", "/", "/%61", "/b;x"]), queries
+)
+
+
+@given(policies, hosts, paths, methods)
+def test_an_explanation_tells_the_verdict_and_nothing_else_wins(policy: list[PolicyDocument], host: str, path: str, method: str) -> None:
+    snapshot = snapshot_of(policy)
+
+    found = explain(snapshot, host, path, method)
+
+    won = [candidate.claim for candidate in found.candidates if candidate.won]
+    assert found.verdict == snapshot.match(host, path, method)
+    if isinstance(found.verdict, DenyEntry | ExchangeEntry):
+        assert won == [found.verdict]
+        assert found.candidates[0].won
+    elif isinstance(found.verdict, Unhealthy):
+        assert all(isinstance(claim, Region) for claim in won)
+        assert found.verdict.source is None or found.verdict.source in {claim.source for claim in won}
+    else:
+        assert not won
+    assert all(candidate.why for candidate in found.candidates)
+
+
+@given(policies, hosts, paths, methods)
+def test_every_claim_on_the_host_is_explained_once(policy: list[PolicyDocument], host: str, path: str, method: str) -> None:
+    snapshot = snapshot_of(policy)
+
+    found = [(candidate.claim.source, candidate.claim.index) for candidate in explain(snapshot, host, path, method).candidates]
+
+    in_force = [claim for document in snapshot.documents.values() for claim in (*document.entries, *document.regions)]
+    assert sorted(found, key=str) == sorted(((claim.source, claim.index) for claim in in_force if claim.area.host in {host, None}), key=str)
