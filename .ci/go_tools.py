@@ -32,8 +32,6 @@ TOOLCHAIN: Final = "1.26.8"
 """What a Go that cannot fetch a newer one by itself (before 1.21) is told to fetch."""
 BUILD_S: Final = 1800.0
 """Seconds: promtool takes two minutes on two idle cores, the others half of one, and downloads come before it."""
-INSTALL_S: Final = 600.0
-"""Seconds: some 80 MB of system packages."""
 ASK_S: Final = 60.0
 """Seconds: questions that Go answers from its own files."""
 
@@ -77,13 +75,12 @@ def find_go() -> Path | None:
 
 def install_go() -> Path:
     """Install Go as a system package and return its command."""
-    prefix = () if os.geteuid() == 0 else ("sudo", "-n")
-    apt = (*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y", "-o", f"DPkg::Lock::Timeout={INSTALL_S:.0f}")
+    import system_packages  # which is only found when this is run, and not when tests ask where a tool is
+
     try:
-        subprocess.run((*apt, "update"), check=True, timeout=INSTALL_S)
-        subprocess.run((*apt, "install", "--no-install-recommends", "golang-go", "ca-certificates"), check=True, timeout=INSTALL_S)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise ToolError(f"there is no Go (https://go.dev/doc/install), and its system package cannot be installed: {error}") from error
+        system_packages.install("golang-go", "ca-certificates")
+    except system_packages.PackageError as error:
+        raise ToolError(f"there is no Go (https://go.dev/doc/install): {error}") from error
     found = find_go()
     if found is None:
         raise ToolError("there is no Go, although its system package was installed")
