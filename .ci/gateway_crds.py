@@ -1,7 +1,9 @@
-"""Fetches the CustomResourceDefinitions of the gateways that the chart wires, which tests install into a real API server.
+"""Fetches the CustomResourceDefinitions of what the chart writes for other programs, which tests install into a real API server.
+
+Those programs are the gateways that it wires, cert-manager and the Prometheus operator.
 
 They are files of published Go modules, whose sums are below: what `go mod download` gets is checked against them. They are kept in
-``exchanger/tools/gateway-crds-…/`` of the user's cache folder; the modules (70 MB) are not. GKE's are in no package: ``tests/helm/crds``
+``exchanger/tools/gateway-crds-…/`` of the user's cache folder; the modules (90 MB) are not. GKE's are in no package: ``tests/helm/crds``
 has stand-ins. ``gateway_crds.py --where`` fetches nothing and prints where the folder is.
 
 To change a version: write it and the ``Sum`` that ``go mod download -json MODULE@VERSION`` prints.
@@ -36,7 +38,14 @@ MODULES: Final = {
     ),
     ("github.com/cert-manager/cert-manager", "v1.21.2"): (
         "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=",
-        ("deploy/crds/cert-manager.io_certificates.yaml", "deploy/crds/cert-manager.io_issuers.yaml"),
+        tuple(f"deploy/crds/cert-manager.io_{name}.yaml" for name in ("certificates", "clusterissuers", "issuers")),
+    ),
+    ("github.com/prometheus-operator/prometheus-operator", "v0.85.0"): (
+        "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=",
+        tuple(
+            f"example/prometheus-operator-crd/monitoring.coreos.com_{name}.yaml"
+            for name in ("podmonitors", "prometheusrules", "servicemonitors")
+        ),
     ),
 }
 """By module and version: its sum, and the files that are kept."""

@@ -93,6 +93,7 @@ class Supervisor:
                 policy_snapshot_age=lambda: self._following.statistics().age,
                 policy_source_connected=lambda: self._following.statistics().connected,
                 log_lines_dropped=lambda: self.logging.writer.statistics().dropped,
+                tls_certificate_expiry=lambda: self._server.certificate_expiry,
             ),
         )
         self._exports = Exports.of(settings.otlp, __version__, self._metrics.collect)

@@ -27,12 +27,16 @@ _STUCK: Final = Unusable(b"stuck", f"the files could not be read within {_READ_T
 @final
 @attrs.frozen
 class RotationStatistics:
-    """Looks at the files, versions that came into force (the first one included) or were rejected, and when the certificate ends."""
+    """Looks at the files, versions that came into force (the first one included) or were rejected, and when the certificate ends.
+
+    ``expiry`` is ``not_after`` in seconds since 1970; without a certificate it is ``None``, and ``not_after`` empty.
+    """
 
     looks: int
     loaded: int
     rejected: int
     not_after: str
+    expiry: int | None
 
 
 @final
@@ -78,8 +82,9 @@ class Rotation:
 
     def statistics(self) -> RotationStatistics:
         """Return what was loaded so far."""
-        not_after = "" if self._current is None else self._current.info.not_after
-        return RotationStatistics(self._looks, self._loaded, self._rejections, not_after)
+        info = None if self._current is None else self._current.info
+        not_after, expiry = ("", None) if info is None else (info.not_after, info.expiry)
+        return RotationStatistics(self._looks, self._loaded, self._rejections, not_after, expiry)
 
     def judge(self, found: Identity | Unusable | Known, now: float) -> None:
         """Take what a look at the files has ``found`` at ``now`` (seconds).

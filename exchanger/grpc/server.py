@@ -173,6 +173,11 @@ class GrpcServer:
             certificates=None if self._rotation is None else self._rotation.statistics(),
         )
 
+    @property
+    def certificate_expiry(self) -> int | None:
+        """As ``statistics().certificates`` has it, without a look at every connection; ``None`` without TLS."""
+        return None if self._rotation is None else self._rotation.statistics().expiry
+
     async def _bind(self, stack: contextlib.ExitStack, port: int | None) -> tuple[socket.socket, ...]:
         if port is None:
             return ()

@@ -47,6 +47,11 @@ class CertificateInfo:
     fingerprint: str
     validity: Validity
 
+    @property
+    def expiry(self) -> int:
+        """``not_after`` in seconds since 1970."""
+        return int(dt.datetime.fromisoformat(self.not_after).timestamp())
+
 
 def read_certificate(der: bytes, now: float) -> CertificateInfo:
     """Return what the certificate ``der`` says, at ``now`` (seconds since 1970).

@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import socket
+import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -49,6 +50,11 @@ word is noticed after 45 seconds. Systems call some of these differently or have
 HEADER: Final = re.compile(r"[!-~]+ [!-~]+")
 """What an Authorization header may be here (RFC 9110 section 11.6.2, without parameters)."""
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+NO_TEMPORARY_FOLDER: Final = (
+    "the keys and certificates in it have to be written to a temporary folder, and there is none that can be written to: "
+    "mount one at /tmp, or name one in TMPDIR"
+)
+"""What an operator with a read-only root file system needs to know of the library's temporary files."""
 
 
 @final
@@ -165,9 +171,22 @@ def _load_kubeconfig(configuration: Configuration, origin: Origin) -> None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is None and not _can_write_temporary_files():
+        return NO_TEMPORARY_FOLDER
     # The library's messages name a place in the file by its whole text, tokens included, which is in braces then.
     quotable = isinstance(error, ConfigException) and "{" not in str(error)
     return printable(str(error)) if quotable else f"it is not what a kubeconfig should be ({type(error).__name__})"
+
+
+def _can_write_temporary_files() -> bool:
+    """Try what the library does: without such a folder it raises ``FileNotFoundError`` without a name, in a full one another error."""
+    try:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(b"certificate")
+            file.flush()
+    except OSError:
+        return False
+    return True
 
 
 def _check_address(configuration: Configuration) -> None:

@@ -8,7 +8,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.entry_reader import read_entry
-from exchanger.policy.quoting import quoted
+from exchanger.policy.quoting import bounded, quoted
 from exchanger.policy.yaml_nodes import MAX_BYTES, Kind, Mapping, Node, Scalar, Sequence, Unreadable, read_nodes
 from exchanger.values.entry import EVERYWHERE, Area, Entry, Region, Source
 
@@ -76,8 +76,10 @@ def _items(text: str | None) -> tuple[Node, ...] | Unreadable:
             return Unreadable(f"has an unknown field {name}", key.line, key.column)
         fields[key.text] = value
     version = fields.get("version")
+    if version is None or (isinstance(version, Scalar) and version.kind is Kind.NULL):
+        return Unreadable(f"has no version {VERSION}", None if version is None else version.line)
     if not isinstance(version, Scalar) or version.kind is not Kind.TEXT or version.text != VERSION:
-        return Unreadable(f"has no version {VERSION}", version.line if version is not None else None)
+        return Unreadable(f"has {_shown(version)} instead of {VERSION}", version.line, version.column)
     entries = fields.get("entries")
     if entries is None or (isinstance(entries, Scalar) and entries.kind is Kind.NULL):
         return ()
@@ -86,3 +88,14 @@ def _items(text: str | None) -> tuple[Node, ...] | Unreadable:
     if len(entries.items) > MAX_ENTRIES:
         return Unreadable(f"has more than {MAX_ENTRIES} entries", entries.line, entries.column)
     return entries.items
+
+
+def _shown(version: Node) -> str:
+    """Return what stands where ``VERSION`` should, as its author wrote it: texts in quotation marks, so that a blank is seen."""
+    if not isinstance(version, Scalar):
+        return f"a {'list' if isinstance(version, Sequence) else 'mapping'} as version"
+    if version.kind is Kind.TEXT:
+        return f"version {quoted(version.text)}"
+    if version.text in {"", VERSION}:  # without its tag, it would look empty or right
+        return "a version with a tag"
+    return f"version {bounded(version.text)}"

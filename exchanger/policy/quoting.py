@@ -8,7 +8,12 @@ from typing import Final
 MAX_QUOTED: Final = 64  # characters; enough to find the place in a document, too few to carry one
 
 
-def quoted(text: str) -> str:
-    """Return ``text`` in quotation marks, shortened to ``MAX_QUOTED`` characters, with U+FFFD for what is not printable."""
+def bounded(text: str) -> str:
+    """Return ``text``, shortened to ``MAX_QUOTED`` characters, with U+FFFD for what is not printable."""
     shown = text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"
-    return '"' + "".join(char if char.isprintable() else "\ufffd" for char in shown) + '"'
+    return "".join(char if char.isprintable() else "\ufffd" for char in shown)
+
+
+def quoted(text: str) -> str:
+    """Return ``text`` in quotation marks, as ``bounded`` has it."""
+    return f'"{bounded(text)}"'

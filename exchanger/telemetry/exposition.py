@@ -4,14 +4,17 @@ GET and HEAD of one path; no query is read, nothing of a request is echoed or lo
 Prometheus text format (https://prometheus.io/docs/instrumenting/exposition_formats/).
 """
 
+from collections.abc import Iterable
 from typing import Final, final
 
 import attrs
 import h11
 import trio
+from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from exchanger.telemetry.metrics import Metrics, MetricsSettings
+from exchanger.telemetry.process import process_metrics
 
 MAX_CONNECTIONS: Final = 32
 """Some Prometheus replicas with one connection each, and room for people who look."""
@@ -26,6 +29,18 @@ RECEIVE_BYTES: Final = 4096
 
 _OK, _NOT_FOUND, _NOT_ALLOWED, _BAD_REQUEST = 200, 404, 405, 400
 _REASONS: Final = {_OK: b"OK", _NOT_FOUND: b"Not Found", _NOT_ALLOWED: b"Method Not Allowed", _BAD_REQUEST: b"Bad Request"}
+
+
+@final
+@attrs.frozen
+class Exposed:
+    """What is scraped: the service's metrics and those of its process. A collector in the sense of ``prometheus_client``."""
+
+    _metrics: Metrics
+
+    def collect(self) -> Iterable[Metric]:
+        """Return every metric as it is now."""
+        return (*self._metrics.collect(), *process_metrics())
 
 
 @final
@@ -97,7 +112,7 @@ class MetricsServer:
             return _Answer(_NOT_FOUND)
         if request.method not in {b"GET", b"HEAD"}:
             return _Answer(_NOT_ALLOWED, headers=((b"Allow", b"GET, HEAD"),))
-        body = generate_latest(self._metrics)
+        body = generate_latest(Exposed(self._metrics))
         return _Answer(_OK, body, ((b"Content-Type", CONTENT_TYPE_PLAIN_0_0_4.encode()),), send_body=request.method == b"GET")
 
 

@@ -53,6 +53,7 @@ class Gauges:
     policy_snapshot_age: Callable[[], float | None]
     policy_source_connected: Callable[[], bool]
     log_lines_dropped: Callable[[], int]
+    tls_certificate_expiry: Callable[[], int | None]
 
 
 @final
@@ -63,6 +64,17 @@ class MetricsStatistics:
     decisions: int
     exchanges: int
     series: int
+
+
+@final
+@attrs.frozen
+class Overview:
+    """What was counted since the start, in few numbers; ``durations`` are those of decisions, by bucket of ``CHECK_BUCKETS`` and beyond."""
+
+    decisions: Mapping[str, int]
+    durations: tuple[int, ...]
+    exchanges: int
+    coalesced: int
 
 
 @final
@@ -117,6 +129,21 @@ class Metrics:
             decisions=sum(series.count for series in self._checks.values()),
             exchanges=sum(series.count for series in self._exchanges.values()),
             series=len(self._checks) + len(self._exchanges),
+        )
+
+    def overview(self) -> Overview:
+        """Return what was counted, in a few numbers."""
+        decisions: dict[str, int] = {}
+        cumulative = [0] * (len(CHECK_BUCKETS) + 1)
+        for (reason, _), series in self._checks.items():
+            counts = series.statistics().cumulative
+            decisions[reason.value] = decisions.get(reason.value, 0) + counts[-1]
+            cumulative = [sum(pair) for pair in zip(cumulative, counts, strict=True)]
+        return Overview(
+            decisions=decisions,
+            durations=tuple(count - before for count, before in zip(cumulative, (0, *cumulative), strict=False)),
+            exchanges=sum(series.count for series in self._exchanges.values()),
+            coalesced=sum(self._coalesced.values()),
         )
 
     def collect(self) -> Iterable[Metric]:
@@ -189,6 +216,12 @@ class Metrics:
                 "1 while changes of policy are followed, 0 while their source cannot be reached.",
                 (),
                 {(): int(self._gauges.policy_source_connected())},
+            ),
+            _gauge(
+                "ext_authz_tls_certificate_expiry_timestamp_seconds",
+                "When the certificate that new TLS connections get expires, in seconds since 1970; nothing without TLS.",
+                (),
+                {} if (expiry := self._gauges.tls_certificate_expiry()) is None else {(): expiry},
             ),
             _counter("log_lines_dropped_total", "Log lines that were not written.", (), {(): self._gauges.log_lines_dropped()}),
             _gauge("exchanger_build_info", "Always 1; the version is in the label.", ("version",), {(self._version,): 1}),

@@ -1,5 +1,6 @@
 """Files that change while the server runs."""
 
+import datetime as dt
 import os
 import ssl
 import threading
@@ -80,6 +81,23 @@ class TestUnderConnections:
             statistics = served.server.statistics().certificates
             assert statistics is not None
             assert (statistics.loaded, statistics.rejected, statistics.not_after) == (2, 0, second.not_after)
+            assert statistics.expiry == second.expiry
+
+    async def test_the_expiry_is_that_of_the_certificate_in_use(self, site: Site) -> None:
+        in_a_week, in_a_month = (dt.datetime.now(dt.UTC).replace(microsecond=0) + dt.timedelta(days=days) for days in (7, 30))
+        site.files.write(site.authority.issue_cert("localhost", not_after=in_a_week))
+        async with serving(routes(), tls=site.files.settings(poll_interval=POLL)) as served:
+            assert served.server.certificate_expiry == in_a_week.timestamp()
+            site.files.key.write_bytes(b"not a key")
+            await until(lambda: (found := served.server.statistics().certificates) is not None and found.looks >= 3)
+            assert served.server.certificate_expiry == in_a_week.timestamp()
+            site.files.write(site.authority.issue_cert("localhost", not_after=in_a_month))
+            await until(lambda: len(served.observed.loaded) == 2)
+            assert served.server.certificate_expiry == in_a_month.timestamp()
+
+    async def test_without_tls_nothing_expires(self) -> None:
+        async with serving(routes()) as served:
+            assert served.server.certificate_expiry is None
 
     async def test_a_mounted_secret(self, site: Site, tmp_path: Path) -> None:
         """Kubernetes swaps one symlink for all files of a volume."""
@@ -208,7 +226,7 @@ class TestJudging:
         fresh.judge(Unusable(b"bad", "mismatch"), 0.0)
         with pytest.raises(CertificatesError, match="mismatch"):
             fresh.judge(Unusable(b"bad", "mismatch"), 3.0)
-        assert fresh.statistics().not_after == ""
+        assert (fresh.statistics().not_after, fresh.statistics().expiry) == ("", None)
 
 
 async def test_files_that_cannot_be_read_in_time(site: Site, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,7 @@ def test_all_of_it() -> None:
     )
     assert info.serial == "c0ffee"
     assert (info.not_before, info.not_after) == ("2026-01-02T03:04:05Z", "2051-01-02T03:04:05Z")  # one of each type of time
+    assert info.expiry == END.timestamp()
     assert info.fingerprint == made.fingerprint(hashes.SHA256()).hex()
     assert info.validity is Validity.VALID
 

@@ -1,4 +1,4 @@
-"""The blocks of the install guides that are meant for a machine, by the comment before each: ``<!-- values: NAME -->`` and the like."""
+"""The blocks of YAML in the install guides and the one for upgrades, by the comment before each: ``<!-- values: NAME -->`` and the like."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,11 @@ import attrs
 import yaml
 
 GUIDES: Final = Path(__file__).resolve().parents[2] / "docs" / "install"
+PAGES: Final = (*sorted(GUIDES.glob("*.md")), GUIDES.parent / "upgrade.md")
 BLOCK: Final = re.compile(r"^<!-- (?P<kind>[a-z]+)(?:: (?P<name>[a-z_-]+))? -->\n```yaml\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+FENCE: Final = re.compile(r"^ *(?:`{3,}|~{3,})(.*)$", re.MULTILINE)
+"""Where a block begins, with its language, or ends."""
 
 
 @attrs.frozen
@@ -25,10 +29,10 @@ class Block:
 
 
 def blocks(kind: str | None = None) -> list[Block]:
-    """Return the blocks of all guides, those of ``kind`` if one is given."""
+    """Return the blocks of all pages, those of ``kind`` if one is given."""
     found = [
         Block(guide.name, match["kind"], match["name"] or "", tuple(yaml.safe_load_all(match["text"])))
-        for guide in sorted(GUIDES.glob("*.md"))
+        for guide in PAGES
         for match in BLOCK.finditer(guide.read_text())
     ]
     return [block for block in found if kind in {None, block.kind}]

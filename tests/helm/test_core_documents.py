@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from exchanger import __version__
-from tests.helm.cases import CONTAINER, MTLS, PROFILE, look
+from tests.helm.cases import CONTAINER, MTLS, PROFILE, TLS, look
 from tests.helm.chart import CHART, ROOT, only, render, run_helm
 
 WRITER = ROOT / ".ci" / "helm_docs.py"
@@ -190,7 +190,7 @@ def test_the_notes_warn_of_what_is_dangerous_and_of_nothing_else(tmp_path: Path)
         "rbac": {"create": False},
     }
     bad = notes(dangerous, tmp_path)
-    assert bad.count("WARNING") == 3
+    assert bad.count("WARNING") == 4
     assert bad.count("NOTE:") == 3
     assert "no gateway is wired" in bad
     assert "exchanger.edge.svc.cluster.local:3000 (gRPC, TLS with client certificates)" in bad
@@ -208,3 +208,23 @@ def test_the_notes_say_what_is_open_to_any_address_and_which_links_lead_nowhere(
     assert nowhere in notes({"prometheusRule": {"enabled": True}}, tmp_path)
     assert "runbookBaseUrl" not in notes({}, tmp_path)
     assert "runbookBaseUrl" not in notes({"prometheusRule": {"enabled": True, "runbookBaseUrl": "https://a.example/runbooks"}}, tmp_path)
+
+
+@pytest.mark.helm
+def test_the_notes_warn_of_a_port_that_asks_for_no_certificate_beside_one_that_does(tmp_path: Path) -> None:
+    warning = "WARNING: tls.clientCA asks for client certificates on the port with TLS only. The one without TLS is still in the Service"
+    beside = notes(MTLS, tmp_path)
+    assert f"{warning} and the NetworkPolicy, and" in beside
+    assert "Set tls.only, and tests.enabled to false" in beside
+    assert f"{warning}, and" in notes({**MTLS, "networkPolicy": {"enabled": False}}, tmp_path)
+    assert warning not in notes({"tls": {**MTLS["tls"], "only": True}, "tests": {"enabled": False}}, tmp_path)
+    assert warning not in notes(TLS, tmp_path)
+
+
+@pytest.mark.helm
+def test_the_notes_say_who_reaches_the_metrics_without_a_network_policy(tmp_path: Path) -> None:
+    closed: dict[str, Any] = {"networkPolicy": {"enabled": False}}
+    assert "That goes for the metrics on port 3002 too" in notes(closed, tmp_path)
+    assert "the metrics on port 9000 too" in notes({**closed, "env": {"METRICS_PORT": "9000"}}, tmp_path)
+    for values in ({}, {**closed, "metrics": {"enabled": False}}, {**closed, "env": {"METRICS_ENABLED": "no"}}):
+        assert "That goes for the metrics" not in notes(values, tmp_path)

@@ -31,7 +31,6 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a port that only the pod would know": ({"env": {"METRICS_PORT": {"valueFrom": {"secretKeyRef": REF}}}}, "cannot come from valueFrom"),
     "a port that is none": ({"env": {"GRPC_PORT": "grpc"}}, "GRPC_PORT has to be a port"),
-    "no port at all": ({"ports": {"grpc-authz": {"containerPort": None}}}, "GRPC_PORT has to be a port"),
     "credentials of the collector as a text": (
         {"env": {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=hush"}},
         "OTEL_EXPORTER_OTLP_HEADERS holds the collector's credentials",
@@ -102,6 +101,7 @@ NONSENSE: tuple[dict[str, Any], ...] = (
     {"replicaCount": -1},
     {"replicaCount": "3"},
     {"ports": {"grpc-authz": {"containerPort": 65536}}},
+    {"ports": {"grpc-authz": {"containerPort": None}}},
     {"tokenExchange": {"httpClient": {"requestTimeout": "750"}}},
     {"tokenExchange": {"httpClient": {"requestTimeout": 1}}},
     {"shutdown": {"gracePeriod": "0"}},

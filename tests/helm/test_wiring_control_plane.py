@@ -1,4 +1,7 @@
-"""The wirings on a real API server that knows the gateways' kinds: by their own definitions, GKE's by stand-ins (``crds/README.md``)."""
+"""The wirings on a real API server that knows the gateways' kinds: by their own definitions, GKE's by stand-ins (``crds/README.md``).
+
+So are the monitors and alerts, by the Prometheus operator's definitions.
+"""
 
 import subprocess
 import sys
@@ -21,12 +24,38 @@ pytestmark = [pytest.mark.helm, pytest.mark.kubernetes]
 
 FETCHER: Final = Path(__file__).resolve().parents[2] / ".ci" / "gateway_crds.py"
 STAND_INS: Final = Path(__file__).resolve().parent / "crds" / "gke.yaml"
-NAMESPACES: Final = ("edge", "gateways", "istio-ingress")
+NAMESPACES: Final = ("cert-manager", "edge", "gateways", "istio-ingress")
 STRICT: Final = ("--dry-run=server", "--validate=strict")
 GUARD_S: Final = 30.0
 """Seconds until the API server has compiled a new admission policy; it takes one or two."""
 SECRET: Final = "/api/v1/namespaces/edge/secrets/gateway-ext-authz-tls"
 
+RELABELINGS: Final = [{"action": "replace", "sourceLabels": ["a"], "regex": "(.*)", "targetLabel": "b", "replacement": "$1"}]
+MONITOR: Final = {
+    "enabled": True,
+    "labels": {"release": "prometheus"},
+    "annotations": {"a": "b"},
+    "relabelings": RELABELINGS,
+    "metricRelabelings": [{"action": "labeldrop", "regex": "pod"}],
+}
+RULES: Final = {
+    "prometheusRule": {
+        "enabled": True,
+        "labels": {"release": "prometheus"},
+        "annotations": {"a": "b"},
+        "interval": "1m",
+        "matchLabels": {"job": "edge"},
+        "alertLabels": {"team": "edge"},
+        "alerts": {"ExchangerPolicyInvalid": {"severity": "info", "for": "1h"}},
+    }
+}
+MONITORED: Final[dict[str, Mapping[str, Any]]] = {
+    "by service": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}},
+    "by pod": {"podMonitor": {"enabled": True}},
+    "by service, with everything": {"serviceMonitor": MONITOR, **RULES},
+    "by pod, with everything": {"podMonitor": MONITOR, **RULES},
+}
+"""Values that render what the Prometheus operator reads."""
 KINDS: Final[dict[str, Mapping[str, Any]]] = {
     "AuthorizationPolicy": SERVICE_ENTRY,
     "ServiceEntry": SERVICE_ENTRY,
@@ -40,6 +69,9 @@ KINDS: Final[dict[str, Mapping[str, Any]]] = {
     "GCPBackendPolicy": GKE,
     "Certificate": GKE,
     "Issuer": GKE,
+    "ServiceMonitor": MONITORED["by service"],
+    "PodMonitor": MONITORED["by pod"],
+    "PrometheusRule": MONITORED["by service"],
 }
 """The kinds that are not Kubernetes' own, and values that render them."""
 
@@ -74,6 +106,15 @@ def certificate(cluster: Cluster) -> str:
 @each_mode
 def test_the_api_server_takes_every_manifest_without_a_warning(cluster: Cluster, mode: str) -> None:
     done = cluster.apply(render(MODES[mode][0]), *STRICT)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+
+
+@pytest.mark.parametrize("name", MONITORED)
+def test_the_api_server_takes_what_the_prometheus_operator_reads_without_a_warning(cluster: Cluster, name: str) -> None:
+    manifests = render(MONITORED[name])
+    assert any(found["apiVersion"] == "monitoring.coreos.com/v1" for found in manifests)
+    done = cluster.apply(manifests, *STRICT)
     assert done.returncode == 0, done.stderr
     assert not done.stderr
 

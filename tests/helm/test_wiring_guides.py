@@ -1,4 +1,4 @@
-"""What the install guides say to write down works: values are rendered, Envoy accepts its configuration, names agree with the chart's."""
+"""What the guides say to write down works: values are rendered, Envoy accepts its configuration, names agree with the chart's."""
 
 import json
 import re
@@ -7,13 +7,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import trustme
+import yaml
 
 from exchanger.demo.envoy import find_envoy
+from exchanger.policy.document import parse_document
+from exchanger.values.entry import Source
 from tests.helm.cases import look
 from tests.helm.chart import CHART, only, render
-from tests.helm.guides import GUIDES, Block, block, blocks
+from tests.helm.guides import FENCE, GUIDES, PAGES, Block, block, blocks
 
 pytestmark = [pytest.mark.helm]
 
@@ -33,8 +37,21 @@ MAKES: Final[dict[str, set[str]]] = {
     "gke-authz": {"HealthCheckPolicy", "GCPBackendPolicy", "BackendTLSPolicy", "Certificate", "Issuer"},
     "plain-envoy": set(),
     "plain-envoy-mtls": set(),
+    "beside": set(),
 }
 """What the values of each block make, beside what the chart makes in any case."""
+READ: Final = {
+    "manifests": {"policy", "paths", "certificate", "guard", "gke-authority"},
+    "mesh": {"", "istio-host"},
+    "envoy": {"ext_authz"},
+    "filter": {"ext_proc"},
+    "transport": {"mtls"},
+}
+"""The other blocks that a test here reads; ``test_wiring_control_plane.py`` gives the manifests to an API server, too."""
+LANGUAGES: Final = {"yaml", "sh"}
+KUBERNETES_HAS: Final = {"v1", "admissionregistration.k8s.io/v1"}
+"""The groups of manifests in the guides that Kubernetes' own schemas are for."""
+VERSION: Final = "1.37"
 SERVICE: Final = block("values", "service")
 
 
@@ -49,16 +66,55 @@ def provider(name: str) -> dict[str, Any]:
     return dict(found)
 
 
-def test_every_block_of_yaml_is_marked_and_known() -> None:
-    assert {found.name for found in blocks("values")} == set(MAKES)
-    fenced = sum(len(re.findall(r"^```yaml$", guide.read_text(), re.MULTILINE)) for guide in GUIDES.glob("*.md"))
-    assert len(blocks()) == fenced
+def test_every_block_of_yaml_is_marked_and_read_by_a_test() -> None:
+    known = {("values", name) for name in MAKES} | {(kind, name) for kind, names in READ.items() for name in names}
+    assert sorted((found.kind, found.name) for found in blocks()) == sorted(known)
+    opened = [language for page in PAGES for language in FENCE.findall(page.read_text())[::2]]
+    assert set(opened) == LANGUAGES  # a block without one, or of another spelling, would be read by nobody
+    assert len(blocks()) == opened.count("yaml")
 
 
 @pytest.mark.parametrize("found", blocks("values"), ids=str)
 def test_values_make_what_the_guide_says(found: Block) -> None:
     (values,) = found.documents
     assert {manifest["kind"] for manifest in render([SERVICE, values])} - core() == MAKES[found.name]
+
+
+@pytest.mark.parametrize("found", blocks("manifests"), ids=str)
+def test_manifests_are_what_kubernetes_takes_or_name_a_kind_of_somebody_elses(found: Block) -> None:
+    for manifest in found.documents:
+        assert {"apiVersion", "kind", "metadata"} <= set(manifest)
+        if manifest["apiVersion"] in KUBERNETES_HAS:
+            kubernetes_validate.validate(manifest, VERSION, strict=True)
+        else:
+            assert "." in manifest["apiVersion"].partition("/")[0]
+            assert not manifest["apiVersion"].partition("/")[0].endswith(".k8s.io")
+
+
+def test_a_wrong_field_in_a_manifest_would_be_found() -> None:
+    (_, policy) = next(found for found in blocks("manifests") if found.name == "policy").documents
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate({**policy, "date": {}}, VERSION, strict=True)
+
+
+def test_the_policy_of_the_guide_is_found_and_understood_and_names_the_guides_profile() -> None:
+    namespace, policy = next(found for found in blocks("manifests") if found.name == "policy").documents
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())["policy"]
+    for manifest, selector in ((namespace, defaults["namespaceSelector"]), (policy, defaults["configMapSelector"])):
+        name, _, value = selector.partition("=")
+        assert manifest["metadata"]["labels"][name] == value
+    assert policy["metadata"]["namespace"] == namespace["metadata"]["name"]
+    profiles = frozenset(profile["name"] for profile in SERVICE["issuerProfiles"]["profiles"])
+    understood = parse_document(Source("orders", "policy"), policy["data"]["config.yaml"], profiles)
+    assert (len(understood.entries), understood.regions) == (2, ())
+
+
+def test_the_authority_of_the_gke_guide_is_the_one_that_its_values_name() -> None:
+    root, certificate, issuer = next(found for found in blocks("manifests") if found.name == "gke-authority").documents
+    named = block("values", "gke-authority")["gkeAuthz"]["callout"]["tls"]["certificate"]
+    assert (issuer["kind"], issuer["metadata"]["name"]) == (named["issuerKind"], named["issuerName"])
+    assert issuer["spec"]["ca"]["secretName"] == certificate["spec"]["secretName"]
+    assert certificate["spec"]["issuerRef"] == {"kind": root["kind"], "name": root["metadata"]["name"]}
 
 
 @pytest.mark.parametrize(("mesh", "values"), [("", "istio-provider"), ("istio-host", "istio-host")])

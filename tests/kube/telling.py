@@ -16,7 +16,7 @@ from exchanger.policy.selection import Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 
-NO_VERSION: Final = "version: v2"
+NO_VERSION: Final = "version:"
 REFUSED: Final = ApiFailure(FailureKind.UNREACHABLE, message="the connection was refused")
 EXISTS: Final = ApiFailure(FailureKind.UNSUPPORTED, 409, "exists")
 

@@ -1,9 +1,11 @@
 """Which API server there is, and how to get in: a pod's service account, or a kubeconfig file."""
 
 import base64
+import errno
 import json
 import ssl
 import sys
+import tempfile
 from pathlib import Path
 
 import attrs
@@ -160,6 +162,51 @@ def test_a_client_certificate(tmp_path: Path, authority_pem: bytes) -> None:
     assert Path(written["key_file"]).stat().st_mode & 0o077 == 0
     assert Path(written["ca_certs"]).read_bytes() == authority_pem
     assert access.identity != load_access(kubeconfig(tmp_path, {"token": CANARY})).identity
+
+
+def _with_inline_authority(folder: Path, authority_pem: bytes) -> Origin:
+    return kubeconfig(folder, {"token": CANARY}, **{"certificate-authority-data": base64.b64encode(authority_pem).decode()})
+
+
+@pytest.fixture
+def no_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a read-only root file system makes of the library's way to its temporary files; a superuser's may be written to anywhere."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/nowhere"])
+
+
+@pytest.mark.usefixtures("no_temporary_folder")
+def test_certificates_in_the_file_need_a_temporary_folder(tmp_path: Path, authority_pem: bytes) -> None:
+    origin = _with_inline_authority(tmp_path, authority_pem)
+    assert problem(origin) == (
+        f"the kubeconfig {origin.paths} cannot be used: the keys and certificates in it have to be written to a temporary folder, "
+        "and there is none that can be written to: mount one at /tmp, or name one in TMPDIR"
+    )
+
+
+def test_a_temporary_folder_that_is_full_is_none(tmp_path: Path, authority_pem: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkstemp", full)
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
+    assert "name one in TMPDIR" in problem(_with_inline_authority(tmp_path, authority_pem))
+
+
+@pytest.mark.usefixtures("no_temporary_folder")
+def test_what_needs_no_temporary_folder_does_not_ask_for_one(tmp_path: Path) -> None:
+    assert header(load_access(kubeconfig(tmp_path, {"token": CANARY}))) == f"Bearer {CANARY}"
+    assert "FileNotFoundError" in problem(kubeconfig(tmp_path, {"tokenFile": "missing"}))
+
+
+def test_a_fault_of_the_system_that_is_not_about_temporary_files(
+    tmp_path: Path, authority_pem: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(client, "load_kube_config", fail)
+    assert "(OSError)" in problem(_with_inline_authority(tmp_path, authority_pem))
 
 
 def _plugin(folder: Path, program: str) -> Origin:

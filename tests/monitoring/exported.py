@@ -9,6 +9,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exchanger.decision.outcome import Allow, Deny, Reason, Result
+from exchanger.telemetry.exposition import Exposed
 from exchanger.telemetry.metrics import Gauges, Metrics
 from exchanger.values.request import NO_TRACE
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
@@ -31,7 +32,7 @@ class Series:
 def exported() -> dict[str, Series]:
     """Return every series by the name that queries use."""
     found: dict[str, dict[str, set[str]]] = {}
-    for family in text_string_to_metric_families(generate_latest(_everything()).decode()):
+    for family in text_string_to_metric_families(generate_latest(Exposed(_everything())).decode()):
         for sample in family.samples:
             labels = found.setdefault(sample.name, defaultdict(set))
             for label, value in sample.labels.items():
@@ -50,6 +51,7 @@ def _everything() -> Metrics:
             policy_snapshot_age=lambda: 0.0,
             policy_source_connected=lambda: True,
             log_lines_dropped=lambda: 0,
+            tls_certificate_expiry=lambda: 1,
         ),
     )
     statuses = {Result.AUTH_DENIED: 403, Result.SYSTEM_ERROR: 500}

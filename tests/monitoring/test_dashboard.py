@@ -115,6 +115,7 @@ def test_lines_are_where_alerts_begin() -> None:
     assert _last_step("Share of failures") == thresholds["tokenEndpointFailureRatio"]
     assert _last_step("Age of the policy") == thresholds["policyAgeSeconds"]
     assert _last_step("Policy age") == thresholds["policyAgeSeconds"]
+    assert _last_step("Time until the certificate expires") == thresholds["certificateDays"] * 86400
 
 
 def test_alerts_that_panels_mention_exist() -> None:

@@ -10,7 +10,7 @@ from tests.monitoring.promql import read
 from tests.monitoring.sources import RELEASE, Query, alert_queries, dashboard_queries
 
 PROMETHEUS: Final = "Prometheus makes it itself"
-CADVISOR: Final = "the kubelet's cAdvisor; the service does not measure its own process"
+CADVISOR: Final = "the kubelet's cAdvisor, which measures what limits and evictions go by"
 STATE: Final = "kube-state-metrics"
 ENVOY: Final = "Envoy's own metrics, for the collapsed row about the gateway"
 ISTIO: Final = "Istio's telemetry, for the same row"
@@ -49,6 +49,10 @@ NOT_SHOWN: Final = {
     "ext_authz_check_duration_seconds_sum": "a mean hides what percentiles show",
     "ext_authz_token_exchange_latency_seconds_count": "the same number as ext_authz_token_exchange_requests_total",
     "ext_authz_token_exchange_latency_seconds_sum": "a mean hides what percentiles show",
+    "process_cpu_seconds_total": CADVISOR,
+    "process_resident_memory_bytes": CADVISOR,
+    "process_virtual_memory_bytes": "addresses that were given out, not memory that is used",
+    "process_start_time_seconds": "restarts are kube-state-metrics' to count",
 }
 """Exported series that no panel shows, and why."""
 TARGET: Final = frozenset({"namespace", "job", "instance", "pod"})

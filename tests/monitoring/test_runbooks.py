@@ -150,7 +150,7 @@ def test_every_log_event_that_is_named_exists(page: Path) -> None:
 @every_page
 def test_every_metric_that_is_named_exists(page: Path) -> None:
     for text in ticked(page):
-        if re.match(r"(ext_authz|policy|log_lines|exchanger_build)_", text) and text != "policy_denied":
+        if re.match(r"(ext_authz|policy|log_lines|exchanger_build|process)_", text) and text != "policy_denied":
             assert text in exported(), text
     for line in code_lines(page):
         for pattern in re.findall(r"/metrics \| grep -E '([^']+)'", line):

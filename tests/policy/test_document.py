@@ -1,6 +1,7 @@
 import pytest
 
 from exchanger.policy.document import MAX_ENTRIES, UNREADABLE_REACH, PolicyDocument, parse_document
+from exchanger.policy.quoting import MAX_QUOTED
 from exchanger.values.entry import EVERYWHERE, Area, DenyEntry, ExchangeEntry, Region, TokenTarget
 from tests.policy.examples import BLUE, RED, deny, exchange, parsed, region
 
@@ -69,12 +70,21 @@ def test_a_valid_entry_stands_beside_an_invalid_one() -> None:
         ("version: v1\n[a]: 1\n", "the document has an unknown field that is no text", 2),
         ("Version: v1\n", 'the document has an unknown field "Version"', 1),
         ("entries: []\n", "the document has no version v1", None),
-        ("version: v2\n", "the document has no version v1", 1),
-        ("version: ' v1'\n", "the document has no version v1", 1),
-        ("version: 1\n", "the document has no version v1", 1),
-        ("version: !own v1\n", "the document has no version v1", 1),
         ("version:\n", "the document has no version v1", 1),
-        ("version: [v1]\n", "the document has no version v1", 1),
+        ("entries: []\nversion: ~\n", "the document has no version v1", 2),
+        ("version: v2\n", 'the document has version "v2" instead of v1', 1),
+        ("version: V1\n", 'the document has version "V1" instead of v1', 1),
+        ("version: ' v1'\n", 'the document has version " v1" instead of v1', 1),
+        ("version: ''\n", 'the document has version "" instead of v1', 1),
+        ("version: '1'\n", 'the document has version "1" instead of v1', 1),
+        ("entries: []\nversion: 1\n", "the document has version 1 instead of v1", 2),
+        ("version: 1.0\n", "the document has version 1.0 instead of v1", 1),
+        ("version: true\n", "the document has version true instead of v1", 1),
+        ("version: !own v2\n", "the document has version v2 instead of v1", 1),
+        ("version: !own v1\n", "the document has a version with a tag instead of v1", 1),
+        ("version: !own\n", "the document has a version with a tag instead of v1", 1),
+        ("version: [v1]\n", "the document has a list as version instead of v1", 1),
+        ("version: {v1: v1}\n", "the document has a mapping as version instead of v1", 1),
         ("version: v1\nentries: {}\n", "the document has entries that are not a list", 2),
         ("version: v1\nentries: ''\n", "the document has entries that are not a list", 2),
         ("version: v1\nentries: false\n", "the document has entries that are not a list", 2),
@@ -82,6 +92,27 @@ def test_a_valid_entry_stands_beside_an_invalid_one() -> None:
 )
 def test_an_unreadable_document_closes_everything(text: str | None, reason: str, line: int | None) -> None:
     assert parsed(text) == PolicyDocument(RED, regions=(Region(RED, UNREADABLE_REACH, reason, None, line),))
+
+
+@pytest.mark.parametrize(
+    ("version", "shown"),
+    [
+        (f'"v{"2" * 500}\\e[2J"', f'"v{"2" * (MAX_QUOTED - 2)}…"'),
+        ('"v2\\e[2J\\n"', '"v2\ufffd[2J\ufffd"'),
+        ("1" * 500, "1" * (MAX_QUOTED - 1) + "…"),
+        ('!own "\\e[2J"', "\ufffd[2J"),
+    ],
+)
+def test_of_a_wrong_version_a_little_is_repeated_that_no_terminal_obeys(version: str, shown: str) -> None:
+    (closed,) = parsed(f"version: {version}\n").regions
+
+    assert closed.reason == f"the document has version {shown} instead of v1"
+
+
+def test_a_wrong_version_has_a_place() -> None:
+    (closed,) = parsed("entries: []\nversion: v2\n").regions
+
+    assert (closed.line, closed.column) == (2, 10)
 
 
 def test_broken_yaml_closes_everything_and_says_where() -> None:

@@ -4,13 +4,15 @@ import attrs
 import pytest
 import trio
 import trio.testing
+from prometheus_client import ProcessCollector
+from prometheus_client.core import Metric
 
 from exchanger.telemetry.exposition import IDLE_S, MAX_CONNECTIONS, MAX_HEADER_BYTES, REQUEST_S, MetricsServer
 from exchanger.telemetry.metrics import Gauges, Metrics, MetricsSettings
 from tests.telemetry.records import CANARY, DENIED, record
 
 PATIENCE_S = 10.0
-NOTHING = Gauges(lambda: 0, dict, lambda: 0, lambda: 0, lambda: None, lambda: False, lambda: 0)
+NOTHING = Gauges(lambda: 0, dict, lambda: 0, lambda: 0, lambda: None, lambda: False, lambda: 0, lambda: None)
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -76,6 +78,25 @@ async def test_metrics_are_served_as_prometheus_text(running: Running) -> None:
     assert b"Content-Type: text/plain; version=0.0.4; charset=utf-8" in head
     assert b'ext_authz_check_requests_total{decision="deny_explicit_policy",result="auth_denied"} 1.0\n' in body
     assert f"content-length: {len(body)}".encode() in head.lower()
+
+
+async def test_the_process_is_among_them(running: Running) -> None:
+    _, body = await running.ask(GET)
+
+    assert b"# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total " in body
+    assert b"# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes " in body
+
+
+async def test_a_process_that_cannot_be_measured_costs_nothing_else(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_self: object) -> list[Metric]:
+        raise ValueError("could not convert string to float: b'unlimited'")
+
+    monkeypatch.setattr(ProcessCollector, "collect", broken)
+    head, body = await running.ask(GET)
+
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert b"process_" not in body
+    assert b"exchanger_build_info" in body
 
 
 async def test_a_query_is_not_read(running: Running) -> None:

@@ -25,13 +25,17 @@ NAMES = {
     "policy_invalid_documents": "gauge",
     "policy_snapshot_age_seconds": "gauge",
     "policy_source_connected": "gauge",
+    "ext_authz_tls_certificate_expiry_timestamp_seconds": "gauge",
     "log_lines_dropped_total": "counter",
     "exchanger_build_info": "gauge",
 }
+EXPIRY = 2_556_154_645
+"""Seconds since 1970; more than 32 bits with a sign can hold."""
 
 
 def metrics(in_flight: Mapping[str, int] | None = None) -> Metrics:
-    return Metrics("1.2.3", Gauges(lambda: 7, lambda: in_flight or {}, lambda: 10, lambda: 2, lambda: 1.5, lambda: True, lambda: 3))
+    gauges = Gauges(lambda: 7, lambda: in_flight or {}, lambda: 10, lambda: 2, lambda: 1.5, lambda: True, lambda: 3, lambda: EXPIRY)
+    return Metrics("1.2.3", gauges)
 
 
 def coalesced(host: str) -> CoalescedRecord:
@@ -158,10 +162,17 @@ def test_gauges_are_read_at_the_scrape() -> None:
     assert value(counted, "ext_authz_token_exchange_in_flight", endpoint_host="issuer.example.com") == 4
     assert value(counted, "policy_entries") == 10
     assert value(counted, "policy_invalid_documents") == 2
+    assert value(counted, "ext_authz_tls_certificate_expiry_timestamp_seconds") == EXPIRY
     assert value(counted, "log_lines_dropped_total") == 3
     assert value(counted, "exchanger_build_info", version="1.2.3") == 1
     in_flight["issuer.example.com"] = 0
     assert value(counted, "ext_authz_token_exchange_in_flight", endpoint_host="issuer.example.com") == 0
+
+
+def test_without_tls_no_certificate_expires() -> None:
+    gauges = Gauges(lambda: 0, dict, lambda: 0, lambda: 0, lambda: None, lambda: False, lambda: 0, lambda: None)
+
+    assert value(Metrics("1.2.3", gauges), "ext_authz_tls_certificate_expiry_timestamp_seconds") is None
 
 
 def test_nothing_of_a_request_is_ever_exposed() -> None:
@@ -201,3 +212,18 @@ def test_a_hostile_host_cannot_forge_a_sample(host: str) -> None:
 
     assert value(counted, "ext_authz_token_exchange_coalesced_total", endpoint_host=host) == 1
     assert {family.name for family in text_string_to_metric_families(text(counted))} == {name.removesuffix("_total") for name in NAMES}
+
+
+def test_an_overview_has_all_labels_together() -> None:
+    counted = metrics()
+    for outcome in (DENIED, DENIED, FAILED, ALLOWED):
+        counted.decided(record(outcome))
+    counted.exchanged(ExchangeRecord("a.example.com", None, 200, 0.02))
+    counted.exchanged(ExchangeRecord("b.example.com", ErrorKind.TIMEOUT, None, 0.75))
+    counted.coalesced(coalesced("a.example.com"))
+
+    seen = counted.overview()
+
+    assert seen.decisions == {"deny_explicit_policy": 2, "deny_exchange_error": 1, "allow_exchange": 1}
+    assert dict(zip((*CHECK_BUCKETS, math.inf), seen.durations, strict=True)) == {**dict.fromkeys((*CHECK_BUCKETS, math.inf), 0), 0.025: 4}
+    assert (seen.exchanges, seen.coalesced) == (2, 1)

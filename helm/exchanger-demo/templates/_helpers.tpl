@@ -9,7 +9,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 
 {{/* Labels of pods: nothing that changes with the chart alone. */}}
 {{- define "demo.podLabels" -}}
-{{- toYaml (mergeOverwrite (dict "app.kubernetes.io/part-of" "exchanger") (index . 0).Values.commonLabels (include "demo.selectorLabels" . | fromYaml)) -}}
+{{- toYaml (mergeOverwrite (dict "app.kubernetes.io/part-of" "exchanger") ((index . 0).Values.commonLabels | default dict) (include "demo.selectorLabels" . | fromYaml)) -}}
 {{- end -}}
 
 {{/* Labels of an object that belongs to a component: (list root component). */}}

@@ -44,12 +44,12 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "exchanger.plainLabels" -}}
-{{- toYaml (merge (dict) .Values.commonLabels (dict "app.kubernetes.io/version" .Chart.AppVersion "app.kubernetes.io/part-of" "exchanger")) -}}
+{{- toYaml (merge (dict) (.Values.commonLabels | default dict) (dict "app.kubernetes.io/version" .Chart.AppVersion "app.kubernetes.io/part-of" "exchanger")) -}}
 {{- end -}}
 
 {{/* Labels of pods: nothing that changes with the chart alone, since that would replace all pods. */}}
 {{- define "exchanger.podLabels" -}}
-{{- toYaml (mergeOverwrite (include "exchanger.plainLabels" . | fromYaml) .Values.podLabels (include "exchanger.selectorLabels" . | fromYaml)) -}}
+{{- toYaml (mergeOverwrite (include "exchanger.plainLabels" . | fromYaml) (.Values.podLabels | default dict) (include "exchanger.selectorLabels" . | fromYaml)) -}}
 {{- end -}}
 
 {{/* The Service's name, and its name from other namespaces. */}}
@@ -122,7 +122,7 @@ default
 {{- $references = concat $references (compact (list .clientIDSecretRef .clientSecretSecretRef)) -}}
 {{- end -}}
 {{- end -}}
-{{- range concat $references .Values.rbac.secrets -}}
+{{- range concat $references (.Values.rbac.secrets | default list) -}}
 {{- $namespace := .namespace | default $.Release.Namespace -}}
 {{- $_ := set $found $namespace (append (get $found $namespace | default list) .name | uniq | sortAlpha) -}}
 {{- end -}}
@@ -271,7 +271,7 @@ everything that depends on a variable (ports, probes, rights, monitors) asks her
 
 {{/* A probe: (list values handler service); the handler is for values that have none, a service is what any gRPC handler asks for. */}}
 {{- define "exchanger.probe" -}}
-{{- $probe := index . 0 -}}
+{{- $probe := index . 0 | default dict -}}
 {{- if not (or $probe.grpc $probe.exec $probe.httpGet $probe.tcpSocket) -}}
 {{- $probe = merge (dict) $probe (index . 1) -}}
 {{- end -}}

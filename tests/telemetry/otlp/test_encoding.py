@@ -81,7 +81,7 @@ def test_any_number_of_spans_of_any_size_is_one_request(texts: list[str], more: 
 
 
 def counted() -> Metrics:
-    metrics = Metrics("1.2.3", Gauges(lambda: 7, lambda: {"h": 2}, lambda: 10, lambda: 2, lambda: 1.5, lambda: True, lambda: 3))
+    metrics = Metrics("1.2.3", Gauges(lambda: 7, lambda: {"h": 2}, lambda: 10, lambda: 2, lambda: 1.5, lambda: True, lambda: 3, lambda: 4))
     for outcome in (DENIED, DENIED, ALLOWED):
         metrics.decided(record(outcome))
     metrics.exchanged(ExchangeRecord("h", None, 200, 0.02))
@@ -119,6 +119,10 @@ def test_numbers_and_labels_are_those_of_prometheus() -> None:
     assert found["ext_authz_check_requests_total"].sum.is_monotonic
 
 
+def test_the_process_is_left_to_collectors_that_measure_it() -> None:
+    assert not [name for name in exported(counted()) if name.startswith("process")]
+
+
 def test_histograms_count_between_their_bounds() -> None:
     metric = exported(counted())["ext_authz_check_duration_seconds"].histogram
     assert metric.aggregation_temporality == AGGREGATION_TEMPORALITY_CUMULATIVE
@@ -141,8 +145,9 @@ def test_times_are_the_start_for_what_is_counted_and_the_moment_for_all() -> Non
 
 
 def test_what_nobody_has_counted_yet_is_left_out() -> None:
-    nothing = Metrics("1", Gauges(lambda: 0, dict, lambda: 0, lambda: 0, lambda: None, lambda: False, lambda: 0))
+    nothing = Metrics("1", Gauges(lambda: 0, dict, lambda: 0, lambda: 0, lambda: None, lambda: False, lambda: 0, lambda: None))
     found = exported(nothing)
     assert "policy_snapshot_age_seconds" not in found
+    assert "ext_authz_tls_certificate_expiry_timestamp_seconds" not in found
     assert "ext_authz_check_requests_total" not in found
     assert found["policy_entries"].gauge.data_points[0].as_int == 0

@@ -1,0 +1,81 @@
+"""The two values files of docs/upgrade.md, the old one and ``beside.yaml``, make a release that the old one does not notice.
+
+The old chart is not here. What its values name whatever a release is called, they name here too: so the old release is this chart with the
+old file alone.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pytest
+
+from tests.helm.cases import CONTAINER, look
+from tests.helm.chart import Manifest, only, render
+from tests.helm.guides import block
+from tests.helm.test_core_documents import REFERENCE
+from tests.helm.test_wiring_reference import PLATFORM
+
+pytestmark = [pytest.mark.helm]
+
+BESIDE: Final = block("values", "beside")
+NAMED: Final[dict[str, Any]] = {
+    **REFERENCE,
+    "fullnameOverride": "ext-authz-token-exchange",
+    "nameOverride": "authz",
+    "image": {"repository": "registry.example/authz", "tag": "0.6.0", "digest": f"sha256:{'0' * 64}"},
+    "oauth": {**REFERENCE["oauth"], "createSecret": True, "clientID": "id", "clientSecret": "hush"},
+    "issuerProfiles": {**REFERENCE["issuerProfiles"], "configMapName": "profiles"},
+    "grafanaDashboard": {"enabled": True, "name": "authz", "namespace": "monitoring", "pluginJob": "authz"},
+}
+OLD: Final[dict[str, Mapping[str, Any]]] = {
+    "istio's provider": {**NAMED, "gatewayProvider": "local-istio"},
+    "istio's filter": {**NAMED, "envoyFilter": {"enabled": True}},
+    "istio by parts": {**NAMED, "authorizationPolicy": {"enabled": True}, "gatewayExtAuthzService": {"enabled": True}},
+    "gke": {**NAMED, **PLATFORM},
+    "gke's authorization extension": {**NAMED, "gkeAuthz": {"enabled": True}},
+}
+"""Files of the reference, each with a name for everything that can be given one."""
+WIRING: Final = {"EnvoyFilter", "AuthorizationPolicy", "ServiceEntry", "GCPTrafficExtension", "HealthCheckPolicy", "GCPBackendPolicy"}
+
+
+def names(manifests: list[Manifest]) -> set[tuple[str, str, str]]:
+    return {(found["kind"], found["metadata"].get("namespace", ""), found["metadata"]["name"]) for found in manifests}
+
+
+def beside(old: str, namespace: str) -> list[Manifest]:
+    return render([OLD[old], BESIDE], release="exchanger", namespace=namespace)
+
+
+@pytest.mark.parametrize("old", OLD)
+def test_the_release_beside_the_old_one_shares_nothing_with_it_and_wires_no_gateway(old: str) -> None:
+    there, here = render(OLD[old], release="authz", namespace="old"), beside(old, "edge")
+    assert {found["kind"] for found in there} & WIRING
+    assert not {found["kind"] for found in here} & WIRING
+    assert not names(there) & names(here)
+
+
+@pytest.mark.parametrize("old", OLD)
+def test_the_old_file_alone_would_collide_or_ask_twice(old: str) -> None:
+    there, here = (
+        render(OLD[old], release=release, namespace=namespace) for release, namespace in (("authz", "old"), ("exchanger", "edge"))
+    )
+    assert names(there) & names(here)
+    assert {found["kind"] for found in here} & WIRING
+
+
+def test_the_release_beside_the_old_one_runs_our_image_and_keeps_what_the_old_one_was_told() -> None:
+    manifests = beside("istio's provider", "edge")
+    container = look(only(manifests, "Deployment"), CONTAINER)
+    assert container["image"] == f"{BESIDE['image']['repository']}:0.1.0"
+    assert container["resources"] == REFERENCE["resources"]
+    assert look(container, "env/METRICS_PORT/value") == "3002"
+    assert "hush" not in str(manifests)
+
+
+def test_in_the_old_ones_own_namespace_only_what_the_guide_names_would_be_there_twice() -> None:
+    """That is where a GKE Gateway needs the release."""
+    there = names(render(OLD["gke"], release="authz", namespace="old"))
+    assert not there & names(beside("gke", "old"))
+    wired = {"gkeExtProc": {"enabled": True}, "gatewayProvider": "gke-gateway"}
+    clash = there & names(render([OLD["gke"], BESIDE, wired], namespace="old"))
+    assert {name for _, _, name in clash} == {"ext-authz-token-exchange", "gateway-ext-authz", "gateway-ext-authz-tls"}

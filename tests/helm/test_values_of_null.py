@@ -1,0 +1,215 @@
+"""A value of null is what helm makes of it, that the default is taken away: it means the empty value, or is refused by its name.
+
+Every part of every ``values.yaml`` is walked, in two runs of helm a chart (``many.py``): one that asks the schemas, and one that renders
+what they let pass beside what it has to be equal to.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from tests.helm import cases, rendered_demo, wiring_cases
+from tests.helm.cases import OWN_SECRET, SCALED
+from tests.helm.chart import CHART, refusal
+from tests.helm.many import render_many
+from tests.helm.rendered_cluster import DEMO_CHART
+from tests.helm.test_core_documents import writer
+from tests.helm.wiring_cases import AUTHORIZATION_POLICY, BACKEND_TLS, FILTER, GKE, SECURITY_POLICY
+
+pytestmark = [pytest.mark.helm, pytest.mark.slow]
+
+PathOf = tuple[str, ...]
+Given = Mapping[str, Any]
+
+CASES: Final = {CHART: (*cases.CASES, *wiring_cases.CASES), DEMO_CHART: rendered_demo.CASES}
+VERSION: Final = "1.37"
+MONITORING: Final = ("prometheusRule", "grafanaDashboard")
+"""Sections whose values are looked at with the section switched on; the others' cases say what they need."""
+OTHER_GROUPS: Final = (
+    "cert-manager.io",
+    "gateway.envoyproxy.io",
+    "gateway.networking.k8s.io",
+    "monitoring.coreos.com",
+    "networking.gke.io",
+    "networking.istio.io",
+    "security.istio.io",
+)
+SERVICE_KNOWS: Final = ("tokenExchange", "log")
+"""Sections whose values are variables: without one the service's own default holds, which is the chart's (``test_core_environment.py``)."""
+KUBERNETES_REFUSES: Final = ("podSecurityContext.seccompProfile.type",)
+"""Parts of a value without which Kubernetes, whose structure it is, does not take the rest of it."""
+OTHER_USES: Final[Mapping[str, Given]] = {
+    "podDisruptionBudget.maxUnavailable": {"podDisruptionBudget": {"minAvailable": 1}},
+    "podDisruptionBudget.minAvailable": {"podDisruptionBudget": {"maxUnavailable": 1}},
+}
+SENTENCES: Final[Mapping[str, tuple[Given, str]]] = {
+    "oauth.clientID": (OWN_SECRET, "oauth.createSecret needs oauth.clientID"),
+    "oauth.clientSecret": (OWN_SECRET, "oauth.createSecret needs oauth.clientID"),
+    "podDisruptionBudget.maxUnavailable": ({}, "podDisruptionBudget.maxUnavailable is 0"),
+    "autoscaling.targetCPUUtilizationPercentage": (SCALED, "autoscaling needs targetCPUUtilizationPercentage"),
+    "resources": (SCALED, "autoscaling by CPU needs resources.requests.cpu"),
+    "resources.requests": (SCALED, "autoscaling by CPU needs resources.requests.cpu"),
+    "authorizationPolicy.workloadSelectorLabels": (AUTHORIZATION_POLICY, "authorizationPolicy.workloadSelectorLabels is empty"),
+    "authorizationPolicy.rules": (AUTHORIZATION_POLICY, "authorizationPolicy.rules is empty"),
+    "envoyFilter.workloadSelectorLabels": (FILTER, "envoyFilter.workloadSelectorLabels is empty"),
+    "envoyGateway.targetRefs": (SECURITY_POLICY, "envoyGateway.targetRefs is empty"),
+    "envoyGateway.tls.caCertificateRef.name": (BACKEND_TLS, "needs envoyGateway.tls.caCertificateRef.name"),
+    "gkeExtProc.supportedEvents": (GKE, "gkeExtProc.supportedEvents needs RequestHeaders"),
+}
+"""Values that cannot be empty beside others; the templates say so, of null as of the empty value."""
+
+
+def parts(values: Given, path: PathOf = ()) -> Iterator[PathOf]:
+    """Return the paths of everything in ``values``, sections too."""
+    for name, value in values.items():
+        yield (*path, name)
+        if isinstance(value, dict):
+            yield from parts(value, (*path, name))
+
+
+def defaults(chart: Path) -> Given:
+    found: Given = yaml.safe_load((chart / "values.yaml").read_text())
+    return found
+
+
+@cache
+def documented(chart: Path) -> frozenset[str]:
+    """Return the values that the README's table has a row for; what is within one of them is Kubernetes' or the user's."""
+    text = (chart / "values.yaml").read_text()
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    return frozenset(path for path, default, _ in writer().rows(node, text.splitlines()) if default)
+
+
+def value_at(values: Any, path: PathOf) -> Any:
+    for step in path:
+        values = values[step]
+    return values
+
+
+def placed(given: Given, path: PathOf, value: Any) -> dict[str, Any]:
+    """Return ``given`` with ``value`` at ``path``; unlike ``with_value``, names may have dots."""
+    head, *rest = path
+    return {**given, head: placed(given.get(head) or {}, tuple(rest), value) if rest else value}
+
+
+def empty(default: Any) -> Any:
+    """Return what null means in the place of ``default``. Helm merges maps, so that one is emptied key by key."""
+    return dict.fromkeys(default) if isinstance(default, dict) else type(default)()
+
+
+@attrs.frozen
+class Null:
+    """Null at ``path`` of ``chart``, beside ``given``."""
+
+    chart: Path
+    path: PathOf
+    given: Given
+
+    def __str__(self) -> str:
+        return f"{self.chart.name}:{'.'.join(self.path)}"
+
+    def values(self) -> dict[str, Any]:
+        return placed(self.given, self.path, None)
+
+    def like(self) -> dict[str, Any]:
+        """Return the values that it has to mean the same as."""
+        if self.path[0] in SERVICE_KNOWS:
+            return dict(self.given)
+        if ".".join(self.path) not in documented(self.chart):
+            return self.values()  # within a value there is no empty one to mean: what is rendered has to be valid
+        return placed(self.given, self.path, empty(value_at(defaults(self.chart), self.path)))
+
+
+def uses(chart: Path, path: PathOf) -> list[Given]:
+    """Return beside what a value is looked at: what its own cases need, or nothing."""
+    name = ".".join(path)
+    if path[0] in MONITORING:
+        return [{path[0]: {"enabled": True}}]
+    found = [case.given for case in CASES[chart] if name == case.path or name.startswith(f"{case.path}.")]
+    found += [OTHER_USES[name]] if name in OTHER_USES else []
+    refused = next((given for path, (given, _) in SENTENCES.items() if chart == CHART and f"{name}.".startswith(f"{path}.")), None)
+    distinct = [given for number, given in enumerate(found) if given not in found[:number] and given != refused]
+    return distinct or [{"podDisruptionBudget": {"enabled": False}} if refused == {} else {}]
+
+
+NULLS: Final = [Null(chart, path, given) for chart in (CHART, DEMO_CHART) for path in parts(defaults(chart)) for given in uses(chart, path)]
+
+
+@attrs.frozen
+class Found:
+    """What the schema objects to, or what was rendered and what that has to be like."""
+
+    objection: str = ""
+    texts: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()
+
+
+def found(chart: Path, nulls: Sequence[Null]) -> Iterator[Found]:
+    """Return what becomes of each of ``nulls``, which are all of ``chart``."""
+    objections = render_many(chart, [null.values() for null in nulls], "exchanger", "edge").objections
+    passed = [null for number, null in enumerate(nulls) if number not in objections]
+    wanted = {json.dumps(values): values for null in passed for values in (null.values(), null.like())}
+    rendered = render_many(chart, list(wanted.values()), "exchanger", "edge")
+    assert not rendered.objections, {list(wanted)[number]: said for number, said in rendered.objections.items()}
+    texts = dict(zip(wanted, (documents(rendered.texts[number]) for number in range(len(wanted))), strict=True))
+    for number, null in enumerate(nulls):
+        if number in objections:
+            yield Found(objection=objections[number])
+        else:
+            yield Found(texts=texts[json.dumps(null.values())], like=texts[json.dumps(null.like())])
+
+
+def documents(text: str) -> tuple[str, ...]:
+    """Return the manifests of ``text``, whose order says nothing."""
+    return tuple(sorted(document for part in re.split(r"^---$", text, flags=re.MULTILINE) if (document := part.strip())))
+
+
+@pytest.fixture(scope="module")
+def results() -> list[Found]:
+    """What became of each of ``NULLS``."""
+    return [found_one for chart in CASES for found_one in found(chart, [null for null in NULLS if null.chart == chart])]
+
+
+@cache
+def check(text: str) -> None:
+    """Validate a manifest, if it is of a kind that Kubernetes has."""
+    manifest = yaml.safe_load(text)
+    if manifest["apiVersion"].split("/")[0] not in OTHER_GROUPS:
+        kubernetes_validate.validate(manifest, VERSION, strict=True)
+
+
+@pytest.mark.parametrize("number", range(len(NULLS)), ids=lambda number: str(NULLS[number]))
+def test_null_means_the_empty_value_or_is_refused_by_its_name(number: int, results: list[Found]) -> None:
+    null, result = NULLS[number], results[number]
+    if result.objection:
+        *section, name = null.path
+        assert result.objection == f"- at '{''.join(f'/{step}' for step in section)}': missing property '{name}'\n"
+        return
+    if ".".join(null.path) not in KUBERNETES_REFUSES:
+        for text in result.texts:
+            check(text)
+    if null.path[0] in SERVICE_KNOWS:
+        there, before = (
+            Counter(line.split(":")[0] for text in texts for line in text.splitlines()) for texts in (result.texts, result.like)
+        )
+        assert sorted((before - there).elements()) == ["              value", "            - name"]
+        assert not there - before
+    else:
+        assert result.texts == result.like
+
+
+@pytest.mark.parametrize("path", SENTENCES)
+def test_null_is_refused_with_a_sentence_where_the_empty_value_is(path: str) -> None:
+    given, sentence = SENTENCES[path]
+    null = Null(CHART, tuple(path.split(".")), given)
+    for values in (null.values(), null.like()):
+        assert sentence in refusal(values)
