@@ -87,6 +87,8 @@ TLS: Final = {"tls": {"secretName": "edge-tls"}}
 TLS_ONLY: Final = {"tls": {"secretName": "edge-tls", "only": True}}
 MTLS: Final = {"tls": {"secretName": "edge-tls", "clientCA": {"secretName": "gateways"}}}
 SCALED: Final = {"autoscaling": {"enabled": True}}
+CONSOLE: Final = {"console": {"enabled": True}}
+CONSOLE_TOKEN: Final = {"console": {"enabled": True, "token": {"secretName": "console"}}}
 OTLP: Final = {"otel": {"tracesExporter": "otlp", "endpoint": "http://collector.telemetry.svc:4318"}}
 OWN_SECRET: Final = {"oauth": {"createSecret": True, "clientID": "id", "clientSecret": "secret"}}
 PEERS: Final = [{"namespaceSelector": {"matchLabels": {"team": "edge"}}}]
@@ -183,6 +185,17 @@ CASES: Final = (
     variable("otel.serviceName", "edge", "OTEL_SERVICE_NAME"),
     variable("otel.resourceAttributes", "a=b", "OTEL_RESOURCE_ATTRIBUTES"),
     variable("otel.sdkDisabled", True, "OTEL_SDK_DISABLED"),
+    Case("console.enabled", True, "Deployment", f"{CONTAINER}/env/CONSOLE_ADDRESS/value", "127.0.0.1:3003"),
+    Case("console.port", 4003, "Deployment", f"{CONTAINER}/env/CONSOLE_ADDRESS/value", "127.0.0.1:4003", CONSOLE),
+    Case("console.token.secretName", "sesame", "Deployment", f"{POD}/volumes/console-token/secret/secretName", "sesame", CONSOLE),
+    Case(
+        "console.token.key",
+        "password",
+        "Deployment",
+        f"{CONTAINER}/env/CONSOLE_TOKEN_FILE/value",
+        "/etc/exchanger/console/password",
+        CONSOLE_TOKEN,
+    ),
     Case("env", {"LOG_LEVEL": "debug"}, "Deployment", f"{CONTAINER}/env/LOG_LEVEL/value", "debug"),
     Case("envFrom", [{"configMapRef": {"name": "e"}}], "Deployment", f"{CONTAINER}/envFrom/0/configMapRef/name", "e"),
     Case("ports.grpc-authz.containerPort", 4001, "Deployment", f"{CONTAINER}/readinessProbe/grpc/port", 4001),

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from exchanger import __version__
-from tests.helm.cases import CONTAINER, MTLS, PROFILE, TLS, look
+from tests.helm.cases import CONSOLE, CONTAINER, MTLS, PROFILE, TLS, look
 from tests.helm.chart import CHART, ROOT, only, render, run_helm
 
 WRITER = ROOT / ".ci" / "helm_docs.py"
@@ -219,6 +219,19 @@ def test_the_notes_warn_of_a_port_that_asks_for_no_certificate_beside_one_that_d
     assert f"{warning}, and" in notes({**MTLS, "networkPolicy": {"enabled": False}}, tmp_path)
     assert warning not in notes({"tls": {**MTLS["tls"], "only": True}, "tests": {"enabled": False}}, tmp_path)
     assert warning not in notes(TLS, tmp_path)
+
+
+@pytest.mark.helm
+def test_the_notes_say_how_the_console_is_reached(tmp_path: Path) -> None:
+    assert "onsole" not in notes({}, tmp_path)
+    assert "onsole" not in notes({"console": {"token": {"secretName": "sesame"}}}, tmp_path)
+    open_one = notes(CONSOLE, tmp_path)
+    assert "http://localhost:3003 while" in open_one
+    assert "\n  kubectl -n edge port-forward deployment/exchanger 3003\n" in open_one
+    assert "asks for the token" not in open_one
+    values = {"console": {"enabled": True, "port": 4003, "token": {"secretName": "sesame", "key": "k"}}, "fullnameOverride": "authz"}
+    guarded = notes(values, tmp_path)
+    assert "\n  kubectl -n edge port-forward deployment/authz 4003\nand asks for the token in the Secret sesame, key k.\n" in guarded
 
 
 @pytest.mark.helm

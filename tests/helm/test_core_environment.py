@@ -8,13 +8,16 @@ import attrs
 import pytest
 
 from exchanger import settings as service_settings
+from exchanger.console.settings import is_loopback
 from exchanger.settings import read_settings
-from tests.helm.cases import CONTAINER, PROFILE, look
+from tests.helm.cases import CONSOLE, CONSOLE_TOKEN, CONTAINER, MTLS, PROFILE, look
 from tests.helm.chart import ROOT, only, render
 
 pytestmark = [pytest.mark.helm]
 
 WITHOUT_A_VALUE = {
+    # `kubectl port-forward` is reached as localhost; who gives it another name (--address) says so in `env`.
+    "CONSOLE_HOSTS",
     # Where a process listens, and how it finds the cluster and its policies: given by being in a pod.
     "GRPC_HOST",
     "GRPC_PLAINTEXT_ENABLED",
@@ -51,15 +54,14 @@ def known_variables() -> set[str]:
 
 
 def test_every_variable_of_the_service_has_a_value_in_the_chart_or_a_reason_why_not() -> None:
-    full = {"policyNamespaces": ["a"], "tls": {"secretName": "a", "clientCA": {"secretName": "b"}}}
-    given = set(environment(full)) | {"POD_NAMESPACE"}
+    given = set(environment({"policyNamespaces": ["a"], **MTLS, **CONSOLE_TOKEN})) | {"POD_NAMESPACE"}
     documented = {name for name in known_variables() if not name.startswith(("TOKEN_ENDPOINT_", "OTEL_"))}
     assert documented - given == WITHOUT_A_VALUE
 
 
 def test_the_chart_says_nothing_that_the_service_does_not_know() -> None:
     source = "".join(path.read_text() for path in Path(service_settings.__file__).parent.rglob("*.py"))
-    for name in environment({"tls": {"secretName": "a"}}):
+    for name in environment({**MTLS, **CONSOLE_TOKEN}):
         assert name.startswith("OTEL_") or f'"{name}"' in source, name
 
 
@@ -68,6 +70,16 @@ def test_the_charts_defaults_are_the_services() -> None:
     ours, bare = read_settings(given), read_settings({})
     for field in attrs.fields(type(bare)):
         assert getattr(ours, field.name) == getattr(bare, field.name), field.name
+
+
+def test_the_console_is_read_as_one_that_only_the_pod_itself_reaches() -> None:
+    names = ("CONSOLE_ADDRESS", "CONSOLE_TOKEN_FILE", "CONSOLE_HOSTS")
+    off, on = ({name: text for name, text in environment(values).items() if name in names} for values in ({}, CONSOLE))
+    assert not off
+    console = read_settings({**on, "CONSOLE_HOSTS": "jump.example.com"}).console
+    assert console is not None
+    assert is_loopback(console.host)
+    assert (console.port, console.token_file) == (3003, None)
 
 
 def test_a_map_wins_over_the_values_and_later_files_over_earlier_ones() -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from exchanger.envoy.health import LIVENESS
-from tests.helm.cases import CONTAINER, MTLS, PEERS, POD, PROFILE, look
+from tests.helm.cases import CONSOLE, CONSOLE_TOKEN, CONTAINER, MTLS, PEERS, POD, PROFILE, look
 from tests.helm.chart import CHART, Manifest, of_kind, only, refusal, render, run_helm
 from tests.helm.test_wiring_modes import MODES
 
@@ -45,6 +45,7 @@ FULL: dict[str, Any] = {
     "priorityClassName": "system-cluster-critical",
     "service": {"type": "NodePort", "ports": {"grpc-api": {"nodePort": 30001}}},
     "tolerations": [{"operator": "Exists"}],
+    **CONSOLE_TOKEN,
     **MTLS,
 }
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -190,6 +191,23 @@ def test_configuration_that_is_followed_live_replaces_no_pod() -> None:
     assert "reloader" not in text
     assert "checksum" not in text
     assert "subPath" not in text
+
+
+def test_the_console_adds_a_variable_and_nothing_that_leads_to_it_from_elsewhere() -> None:
+    before, after = (render(values) for values in ({}, CONSOLE))
+    look(only(after, "Deployment"), f"{CONTAINER}/env").remove({"name": "CONSOLE_ADDRESS", "value": "127.0.0.1:3003"})
+    assert after == before
+
+
+def test_the_consoles_token_is_a_folder_that_follows_its_secret_and_cannot_be_written() -> None:
+    deployment = only(render(CONSOLE_TOKEN), "Deployment")
+    assert look(deployment, f"{POD}/volumes/console-token") == {"name": "console-token", "secret": {"secretName": "console"}}
+    mount = look(deployment, f"{CONTAINER}/volumeMounts/console-token")
+    assert mount == {"name": "console-token", "mountPath": "/etc/exchanger/console", "readOnly": True}
+    assert look(deployment, f"{CONTAINER}/env/CONSOLE_TOKEN_FILE/value") == f"{mount['mountPath']}/token"
+    # Switched off, nothing of it is left that a pod could wait for.
+    off = {"console": {**CONSOLE_TOKEN["console"], "enabled": False}}
+    assert render(off) == render()
 
 
 def test_the_profiles_folder_is_mounted_where_the_variable_says() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.helm.cases import MTLS, PROFILE, SCALED, TLS
+from tests.helm.cases import CONSOLE, MTLS, PROFILE, SCALED, TLS
 from tests.helm.chart import refusal, render
 
 pytestmark = [pytest.mark.helm]
@@ -41,6 +41,13 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "credentials for metrics": ({"env": {"OTEL_EXPORTER_OTLP_METRICS_HEADERS": "a=hush"}}, "give it a valueFrom"),
     "two listeners on a port": ({"env": {"GRPC_PORT": "3002"}}, "two listeners on one port"),
+    "the console on metrics' port": ({"console": {"enabled": True, "port": 3002}}, "two listeners on one port (3001, 3002, 3002)"),
+    "the console on the port that env gives to checks": ({**CONSOLE, "env": {"GRPC_PORT": "3003"}}, "two listeners on one port"),
+    "the console's address": ({"env": {"CONSOLE_ADDRESS": ":3003"}}, "CONSOLE_ADDRESS is not for you to set: use console"),
+    "the console's token": (
+        {**CONSOLE, "env": {"CONSOLE_TOKEN_FILE": "/token"}},
+        "CONSOLE_TOKEN_FILE is not for you to set: use console.token",
+    ),
     "two ports of the Service alike": ({**TLS, "service": {"ports": {"grpc-api": {"port": 3000}}}}, "two ports with the same number"),
     "the Go service's image": (
         {"image": {"repository": "registry.example/edge/ext-authz-token-exchange"}},
@@ -102,6 +109,12 @@ NONSENSE: tuple[dict[str, Any], ...] = (
     {"replicaCount": "3"},
     {"ports": {"grpc-authz": {"containerPort": 65536}}},
     {"ports": {"grpc-authz": {"containerPort": None}}},
+    {"console": {"enabled": "true"}},
+    {"console": {"port": 0}},
+    {"console": {"address": "0.0.0.0:3003"}},
+    {"console": {"token": {"secretName": "Not A Name"}}},
+    {"console": {"token": {"key": ""}}},
+    {"console": {"token": {"value": "hush"}}},  # a token does not belong into values
     {"tokenExchange": {"httpClient": {"requestTimeout": "750"}}},
     {"tokenExchange": {"httpClient": {"requestTimeout": 1}}},
     {"shutdown": {"gracePeriod": "0"}},
@@ -155,6 +168,10 @@ def test_nonsense_does_not_pass_the_schema(values: dict[str, Any]) -> None:
         {"env": {"OTEL_EXPORTER_OTLP_HEADERS": {"valueFrom": {"secretKeyRef": REF}}}},
         {"terminationGracePeriodSeconds": 30},
         {"shutdown": {"preStopSleep": "0"}},
+        {"console": {"port": 3001, "token": {"secretName": "console"}}},  # both without a console
+        {"console": {"enabled": True, "port": 3002}, "metrics": {"enabled": False}},
+        {"console": {"enabled": True, "port": 3000}},
+        {**CONSOLE, "env": {"CONSOLE_HOSTS": "jump.example.com"}},
         {"strategy": {"type": "Recreate"}},
         {"env": {"TOKEN_ENDPOINT_ALLOWLIST": "", "OAUTH_CLIENT_ID": None}},
         {**profile(tokenEndpoint="http://a.example/t"), "env": {"TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "yes"}},

@@ -16,10 +16,14 @@ import httpx
 import pytest
 import trio
 
+from exchanger import __version__
 from exchanger.demo.answer import Answer, Exchanged, Reached
+from exchanger.demo.client import LOOPBACK
 from exchanger.demo.envoy import Mode
+from exchanger.demo.ground import ground_of
 from exchanger.demo.runner import ask, run_scenario
 from exchanger.demo.scenarios import SCENARIOS, OneRequest, PolicyEdit
+from exchanger.demo.site import free_ports
 from exchanger.demo.token_endpoint import CLIENT_SECRET
 from exchanger.demo.token_rules import Target
 from exchanger.policy.objects import DOCUMENT_KEY
@@ -35,6 +39,9 @@ SEEN_S = 15.0
 POLL_S = 0.05
 OWN_SECRET = f"/api/v1/namespaces/{DEMO}/secrets/exchanger-demo-oauth"
 BLUE = "/api/v1/namespaces/team-blue"
+OLD_TOKEN, NEW_TOKEN = (f"{age}-token-of-the-console" for age in ("old", "new"))
+ELSEWHERE = "127.0.0.2"
+"""Another address of this machine, as a pod's own is beside its loopback address."""
 YELLOW_POLICY = "/api/v1/namespaces/team-yellow/configmaps/token-policy"
 
 
@@ -63,7 +70,7 @@ async def until(pods: Running, scenario: OneRequest, expected: Answer) -> None:
     got: Answer | str = ""
     with trio.move_on_after(SEEN_S):
         while True:
-            got = await ask(scenario.call, pods.site, token)
+            got = await ask(scenario.call, ground_of(pods.site), token)
             if got == expected:
                 return
             await trio.sleep(POLL_S)
@@ -120,7 +127,7 @@ async def test_the_demos_scenarios_pass_through_what_the_charts_render(released:
             if isinstance(scenario, PolicyEdit):
                 await run_edit(pods, scenario)
             else:
-                finding = await run_scenario(scenario, pods.site)
+                finding = await run_scenario(scenario, ground_of(pods.site))
                 assert finding.ok, (finding, pods.log)
         # Nothing was refused to it by the API server, and of what it knows it told nothing.
         assert "needs " not in pods.log
@@ -168,6 +175,47 @@ async def test_secrets_policies_labels_and_profiles_take_effect_without_a_restar
 
         assert pods.service.statistics().pid == process
         assert await pods.run_hook() == 0
+
+
+@pytest.mark.slow
+async def test_the_console_is_for_the_pod_itself_and_follows_its_token(released: Released, tmp_path: Path) -> None:
+    admin = released.plane.admin
+    (port,) = free_ports(1)
+    console = {"enabled": True, "port": port, "token": {"secretName": "console"}}
+
+    async def asked(path: str, token: str = "", host: str = LOOPBACK) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with httpx.AsyncClient(base_url=f"http://{host}:{port}", headers=headers, trust_env=False) as client:
+            return await client.get(path)
+
+    async def until_answered(token: str, status: int) -> None:
+        while True:
+            if (await asked("/api/policy", token)).status_code == status:
+                return
+            await trio.sleep(POLL_S)
+
+    await trio.to_thread.run_sync(admin.put_secret, SERVICE, "console", {"token": OLD_TOKEN})
+    async with undone(released):
+        await trio.to_thread.run_sync(lambda: released.upgrade(console=console))
+        async with running(released, tmp_path) as pods:
+            about = (await asked("/api/about", OLD_TOKEN)).json()
+            assert about.items() >= {"version": __version__, "token_required": True, "policy_source": "kubernetes"}.items()
+            assert (await asked("/api/about")).json()["version"] is None
+            assert (await asked("/api/policy")).status_code == httpx.codes.UNAUTHORIZED
+            namespaces = (await asked("/api/policy", OLD_TOKEN)).json()["namespaces"]
+            assert {found["name"] for found in namespaces} >= {"team-blue", "team-yellow"}
+            # Elsewhere nobody listens, where the port for checks does.
+            with pytest.raises(httpx.ConnectError):
+                await asked("/api/about", host=ELSEWHERE)
+            await (await trio.open_tcp_stream(ELSEWHERE, pods.site.grpc_port)).aclose()
+
+            await trio.to_thread.run_sync(admin.put_secret, SERVICE, "console", {"token": NEW_TOKEN})
+            await trio.to_thread.run_sync(pods.kubelet.sync)
+            with trio.fail_after(SEEN_S):
+                await until_answered(NEW_TOKEN, httpx.codes.OK)
+            assert (await asked("/api/policy", OLD_TOKEN)).status_code == httpx.codes.UNAUTHORIZED
+            for token in (OLD_TOKEN, NEW_TOKEN):
+                assert token not in pods.log
 
 
 async def test_authors_learn_of_their_mistakes_by_events(released: Released, tmp_path: Path) -> None:
@@ -239,7 +287,7 @@ async def test_without_its_right_to_the_secret_it_is_not_ready_and_says_what_is_
             assert await pods.run_hook() == 1
             assert f"needs list and watch on secrets/exchanger-demo-oauth in the namespace {DEMO}" in pods.log
             refused = Answer(500, '{"error":"server_error","error_description":"internal server error"}')
-            assert await ask(named("unmatched").call, pods.site, pods.site.subjects.valid) == refused
+            assert await ask(named("unmatched").call, ground_of(pods.site), pods.site.subjects.valid) == refused
     finally:
         with trio.CancelScope(shield=True):
             kept = {key: value for key, value in binding["metadata"].items() if key in {"name", "labels", "annotations"}}

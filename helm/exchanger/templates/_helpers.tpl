@@ -224,6 +224,13 @@ nothing, and beside a value of the chart they would take it away unseen, as that
 {{- $_ := set $all "GRPC_TLS_CLIENT_CA_FILE" (printf "/etc/exchanger/client-ca/%s" .Values.tls.clientCA.key) -}}
 {{- end -}}
 {{- end -}}
+{{- if .Values.console.enabled -}}
+{{- /* kubectl port-forward connects within the pod, so that nobody else has to reach it. */ -}}
+{{- $_ := set $all "CONSOLE_ADDRESS" (printf "127.0.0.1:%s" (include "exchanger.consolePort" .)) -}}
+{{- if .Values.console.token.secretName -}}
+{{- $_ := set $all "CONSOLE_TOKEN_FILE" (printf "/etc/exchanger/console/%s" .Values.console.token.key) -}}
+{{- end -}}
+{{- end -}}
 {{- $given := dict -}}
 {{- range $name, $value := $all -}}
 {{- $text := include "exchanger.text" $value -}}
@@ -257,6 +264,11 @@ everything that depends on a variable (ports, probes, rights, monitors) asks her
 {{- define "exchanger.metricsPort" -}}{{- include "exchanger.variable" (list . "METRICS_PORT") -}}{{- end -}}
 {{- define "exchanger.metricsEnabled" -}}{{- include "exchanger.isOn" (list . "METRICS_ENABLED") -}}{{- end -}}
 {{- define "exchanger.metricsPath" -}}{{- include "exchanger.variable" (list . "METRICS_PATH") -}}{{- end -}}
+
+{{/* Port of the console on the pod's loopback address; empty without one. It is no port of the container: only the pod itself reaches it. */}}
+{{- define "exchanger.consolePort" -}}
+{{- if .Values.console.enabled -}}{{- include "exchanger.text" .Values.console.port -}}{{- end -}}
+{{- end -}}
 
 {{/* Whole seconds, rounded up, of a duration such as 750ms or 1m30s. */}}
 {{- define "exchanger.seconds" -}}
