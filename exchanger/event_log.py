@@ -41,6 +41,22 @@ def _plain(info: CertificateInfo) -> dict[str, object]:
 
 @final
 @attrs.frozen
+class ConsoleLog:
+    """What operators should know of the console, as log lines."""
+
+    _log: structlog.stdlib.BoundLogger
+
+    def token_file_unusable(self, reason: str) -> None:
+        """The token file was in order and is no longer."""
+        self._log.error("console.token_file_unusable", reason=reason, text="the token before stays in force")
+
+    def handler_failed(self, fault: BaseException) -> None:
+        """A fault of ours; the type only, since a message may hold anything."""
+        self._log.error("console.handler_failed", error=type(fault).__qualname__)
+
+
+@final
+@attrs.frozen
 class DirectoryLog:
     """What happens in the policy folder, as log lines: each problem with the place that its author must look at."""
 

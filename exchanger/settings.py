@@ -9,6 +9,9 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.address import parse_address
+from exchanger.console.settings import ConsoleSettings, is_loopback, parse_hosts
+from exchanger.console.token_file import check_token_file
 from exchanger.decision.check import TOKEN_EXCHANGE_GRANT, DecisionRules
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, TokenResponseRules
 from exchanger.directory.source import DirectorySettings
@@ -50,6 +53,7 @@ class Settings:
     metrics: MetricsSettings
     log: LogSettings
     otlp: OtlpSettings
+    console: ConsoleSettings | None = None
     kube_context: str = ""
     policy_events: bool = True
     log_health_checks: bool = True
@@ -83,6 +87,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         policy_events=environment.boolean("POLICY_EVENTS", default=True),
         issuers=_issuers(environment, with_secrets=isinstance(policy, KubernetesSettings), allow_http=token_client.allow_http),
         metrics=_metrics(environment),
+        console=_console(environment),
         log=LogSettings(
             format=LogFormat(environment.choice("LOG_FORMAT", [choice.value for choice in LogFormat], "json")),
             level=LogLevel(environment.choice("LOG_LEVEL", [choice.value for choice in LogLevel], "info")),
@@ -92,7 +97,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         insecure_log_tokens=environment.boolean("TOKEN_EXCHANGE_INSECURE_LOG_TOKENS", default=False),
         shutdown_grace=environment.duration("SHUTDOWN_GRACE_PERIOD", _SHUTDOWN_GRACE),
         otlp=otel.settings,
-        without_effect=(*_half_given_tls(environment), *otel.notes),
+        without_effect=(*_half_given_tls(environment), *_without_console(environment), *otel.notes),
     )
     problems = environment.statistics()
     if problems:
@@ -190,6 +195,27 @@ def _metrics(environment: Environment) -> MetricsSettings:
         port=environment.port("METRICS_PORT", 3002),
         path=path,
     )
+
+
+def _console(environment: Environment) -> ConsoleSettings | None:
+    address = environment.read("CONSOLE_ADDRESS", parse_address, None)
+    hosts: frozenset[str] = environment.read("CONSOLE_HOSTS", parse_hosts, frozenset())
+    token_file = environment.path("CONSOLE_TOKEN_FILE")
+    if address is None:
+        return None
+    host, port = address
+    if token_file is None and not is_loopback(host):
+        environment.problem("CONSOLE_TOKEN_FILE is required, since CONSOLE_ADDRESS is more than a loopback address")
+    if token_file is not None and (problem := check_token_file(token_file)) is not None:
+        environment.problem(f"CONSOLE_TOKEN_FILE {token_file} {problem}")
+    return ConsoleSettings(host=host, port=port, token_file=token_file, hosts=hosts)
+
+
+def _without_console(environment: Environment) -> tuple[tuple[str, str], ...]:
+    if environment.text("CONSOLE_ADDRESS"):
+        return ()
+    names = ("CONSOLE_TOKEN_FILE", "CONSOLE_HOSTS")
+    return tuple((name, "there is no console, since CONSOLE_ADDRESS is not set") for name in names if environment.text(name))
 
 
 def endpoint_check(*, allow_http: bool) -> EndpointCheck:

@@ -15,13 +15,17 @@ import trio
 from rpds import HashTrieMap
 
 from exchanger import __version__
+from exchanger.console.api import About
+from exchanger.console.broadcast import Totals
+from exchanger.console.console import Console, Reports, Sources
+from exchanger.directory.source import DirectorySettings
 from exchanger.envoy.authorization import Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import ExternalProcessor
 from exchanger.envoy.health import Health, HealthBoard
 from exchanger.envoy.reflection import REFLECTION_SERVICES, Reflection
 from exchanger.errors import ExchangerError
-from exchanger.event_log import TlsLog
+from exchanger.event_log import ConsoleLog, TlsLog
 from exchanger.following import Following
 from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.server import GrpcServer
@@ -29,9 +33,10 @@ from exchanger.oauth.token_client import TokenClient
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.settings import Settings
+from exchanger.telemetry.decision_log import decision_line
 from exchanger.telemetry.exposition import MetricsServer
 from exchanger.telemetry.log import LogDecisions, Logging
-from exchanger.telemetry.metrics import Gauges, Metrics
+from exchanger.telemetry.metrics import CHECK_BUCKETS, Gauges, Metrics
 from exchanger.telemetry.otlp.exports import Exports
 from exchanger.telemetry.tracing import ExchangeObservers
 from exchanger.typing import DecisionObserver, ExchangeObserver, Tracer
@@ -66,10 +71,14 @@ class SupervisorStatistics:
 @final
 @attrs.define(eq=False)
 class Supervisor:
-    """Builds the parts from their settings and joins them at the Protocols of ``exchanger.typing``."""
+    """Builds the parts from their settings and joins them at the Protocols of ``exchanger.typing``.
+
+    ``console_shows_tokens`` is for a demo whose tokens are worth nothing: its console shows what is in them. No setting leads to it.
+    """
 
     settings: Settings
     logging: Logging
+    console_shows_tokens: bool = attrs.field(default=False, kw_only=True)
     _log: structlog.stdlib.BoundLogger = attrs.field(init=False, factory=structlog.get_logger)
     _policy: CurrentPolicy = attrs.field(init=False, factory=CurrentPolicy)
     _board: HealthBoard = attrs.field(init=False, factory=HealthBoard)
@@ -79,6 +88,7 @@ class Supervisor:
     _evaluator: Evaluator = attrs.field(init=False)
     _server: GrpcServer = attrs.field(init=False)
     _following: Following = attrs.field(init=False)
+    _console: Console | None = attrs.field(init=False)
     _frozen: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
@@ -98,12 +108,15 @@ class Supervisor:
         )
         self._exports = Exports.of(settings.otlp, __version__, self._metrics.collect)
         tracing = self._exports.tracing
+        self._console = self._make_console()
         tracer: Tracer | None = None if tracing is None else tracing.contexts
         exchange_observer: ExchangeObserver = self._metrics if tracing is None else ExchangeObservers((self._metrics, tracing))
         self._tokens = TokenClient(settings.token_client, exchange_observer, tracer=tracer)
         self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers(), tracer=tracer)
         self._server = GrpcServer(settings.grpc, self._routes(), self._handler_fault, TlsLog(self._log))
         self._following = Following(settings, self._policy, self._use_issuers, self._on_stale, self._log)
+        if self._console is not None:
+            self._policy.on_change(self._console.published)
         self._policy.on_change(self._ready)
 
     async def run(self) -> None:
@@ -120,6 +133,8 @@ class Supervisor:
                 await infrastructure.start(self._tokens.run)
                 if self.settings.metrics.enabled:
                     await self._start(infrastructure, MetricsServer(self.settings.metrics, self._metrics).run, "METRICS_PORT")
+                if self._console is not None:
+                    await self._start(infrastructure, self._console.run, "CONSOLE_ADDRESS")
                 async with trio.open_nursery() as workers:
                     workers.start_soon(self._following.run)
                     await self._start(workers, self._server.run, "GRPC_PORT, GRPC_TLS_PORT")
@@ -182,11 +197,29 @@ class Supervisor:
         observers: tuple[DecisionObserver, ...] = (self._metrics,)
         if self._exports.tracing is not None:
             observers = (*observers, self._exports.tracing)
+        if self._console is not None:
+            observers = (*observers, self._console.feed)
         if self.settings.log.decisions is not LogDecisions.OFF:
             observers = (*observers, self.logging.decisions)
         if self.settings.insecure_log_tokens:
             observers = (*observers, self.logging.insecure_tokens)
         return observers
+
+    def _make_console(self) -> Console | None:
+        settings = self.settings
+        if settings.console is None:
+            return None
+        source = "directory" if isinstance(settings.policy, DirectorySettings) else "kubernetes"
+        sources = Sources(lambda: self._policy.snapshot, self._totals, decision_line)
+        log = ConsoleLog(self._log)
+        about = About(version=__version__, policy_source=source)
+        return Console(
+            settings.console, sources, Reports(log.token_file_unusable, log.handler_failed), about, show_tokens=self.console_shows_tokens
+        )
+
+    def _totals(self) -> Totals:
+        seen = self._metrics.overview()
+        return Totals(seen.decisions, seen.exchanges, seen.coalesced, CHECK_BUCKETS, seen.durations)
 
     def _routes(self) -> dict[bytes, Route]:
         health = Health(self._board, frozenset(SERVICES), self._health_checked)
@@ -224,5 +257,7 @@ class Supervisor:
             )
         for variable, text in self.settings.without_effect:
             self._log.warning("config.without_effect", variable=variable, text=text)
+        if self.console_shows_tokens:
+            self._log.warning("console.shows_tokens", text="THE CONSOLE SHOWS WHAT IS IN TOKENS")
         if self.settings.token_client.allow_http:
             self._log.warning("config.http_token_endpoints", text="token endpoints without TLS are allowed")

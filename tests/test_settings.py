@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from exchanger.console.settings import ConsoleSettings
 from exchanger.errors import ConfigurationError
 from exchanger.grpc.tls import TlsSettings
 from exchanger.issuers.plan import EndpointProblem, ProfileRules
@@ -173,6 +174,8 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         ("TOKEN_ENDPOINT_MAX_IDLE_CONNS", "-1"),
         ("TOKEN_EXCHANGE_ERROR_PASSTHROUGH", "ture"),
         ("METRICS_PATH", "metrics"),
+        ("CONSOLE_ADDRESS", "3003"),
+        ("CONSOLE_HOSTS", "https://console.example.com"),
         ("CONFIGMAP_LABEL_SELECTOR", "a in b"),
     ],
 )
@@ -236,3 +239,40 @@ def test_files_that_cannot_be_used_are_a_problem(tmp_path: Path, pair: dict[str,
     assert problem.startswith("GRPC_TLS_CERT_FILE")
     assert files[broken] in problem
     assert "canary" not in problem
+
+
+def test_there_is_no_console_unless_it_has_an_address(tmp_path: Path) -> None:
+    settings = read(tmp_path, CONSOLE_HOSTS="console.example.com")
+    assert settings.console is None
+    assert settings.without_effect == (("CONSOLE_HOSTS", "there is no console, since CONSOLE_ADDRESS is not set"),)
+
+
+@pytest.mark.parametrize(("address", "host"), [("127.0.0.2:0", "127.0.0.2"), ("[::1]:0", "::1"), ("localhost:0", "localhost")])
+def test_a_console_on_a_loopback_address_needs_no_token(tmp_path: Path, address: str, host: str) -> None:
+    assert read(tmp_path, CONSOLE_ADDRESS=address).console == ConsoleSettings(host, 0)
+
+
+@pytest.mark.parametrize("address", [":3003", "0.0.0.0:3003", "[::]:3003", "10.0.0.1:3003", "console.example.com:3003"])
+def test_a_console_anywhere_else_needs_a_token(tmp_path: Path, address: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        read(tmp_path, CONSOLE_ADDRESS=address)
+    assert raised.value.problems == ("CONSOLE_TOKEN_FILE is required, since CONSOLE_ADDRESS is more than a loopback address",)
+
+    token = tmp_path / "token"
+    token.write_text("a-token-that-is-long-enough\n")
+    settings = read(tmp_path, CONSOLE_ADDRESS=address, CONSOLE_TOKEN_FILE=str(token), CONSOLE_HOSTS="Console.example.com., other:80")
+    assert settings.console is not None
+    assert settings.console.token_file == token
+    assert settings.console.hosts == {"console.example.com", "other"}
+
+
+@pytest.mark.parametrize("content", [None, "short", "two words that are long enough", ""])
+def test_a_token_file_that_cannot_be_used_is_named_and_not_repeated(tmp_path: Path, content: str | None) -> None:
+    token = tmp_path / "token"
+    if content is not None:
+        token.write_text(content)
+    with pytest.raises(ConfigurationError) as raised:
+        read(tmp_path, CONSOLE_ADDRESS="127.0.0.1:0", CONSOLE_TOKEN_FILE=str(token))
+    (problem,) = raised.value.problems
+    assert problem.startswith(f"CONSOLE_TOKEN_FILE {token} ")
+    assert not content or content not in problem

@@ -1,20 +1,29 @@
 """What the command line makes of faults: the process ends non-zero and says which part failed, and nothing that the part had in hand."""
 
+import os
+import socket
 from pathlib import Path
 from typing import Final
 
 import pytest
 import trio
+from cryptography import x509
 
 from exchanger import cli
+from exchanger.console.console import Console
 from exchanger.directory.source import DirectorySource
 from exchanger.following import Following, FollowingStatistics
+from exchanger.grpc.server import Addresses
 from exchanger.oauth.token_client import TokenClient
-from exchanger.supervisor import Supervisor
+from exchanger.settings import read_settings
+from exchanger.supervisor import StartError, Supervisor
 from exchanger.telemetry.exposition import MetricsServer
+from exchanger.telemetry.log import logging_to_stdout
 from exchanger.telemetry.otlp.exports import Exports
 from tests.e2e.service import ISSUERS, NAMESPACE, environment, free_port
+from tests.grpc.authority import Site
 
+EXPIRY: Final = "ext_authz_tls_certificate_expiry_timestamp_seconds"
 METRICS_OF_THE_SOURCE: Final = frozenset({"policy_source_connected", "policy_snapshot_age_seconds"})
 
 
@@ -36,10 +45,11 @@ async def _broken(_self: object, *, task_status: trio.TaskStatus[None] = trio.TA
     raise RuntimeError("canary-in-a-message")
 
 
-@pytest.mark.parametrize("part", [DirectorySource, TokenClient, MetricsServer, Exports])
+@pytest.mark.parametrize("part", [DirectorySource, TokenClient, MetricsServer, Exports, Console])
 def test_a_fault_in_any_part_ends_the_process(
     part: type, configured: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("CONSOLE_ADDRESS", "127.0.0.1:0")
     monkeypatch.setattr(part, "run", _broken)
     assert cli.main(["serve"]) == 1
     output = capfd.readouterr()
@@ -93,9 +103,49 @@ def test_metrics_say_how_current_the_policy_is(
     assert found == said
 
 
+def test_metrics_say_when_the_certificate_in_use_expires(configured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site.at(tmp_path)
+    for name, value in (("PORT", free_port()), ("CERT_FILE", site.files.cert), ("KEY_FILE", site.files.key)):
+        monkeypatch.setenv(f"GRPC_TLS_{name}", str(value))
+    found: list[float | None] = []
+
+    def expiry(supervisor: Supervisor) -> float | None:
+        samples = [sample for metric in supervisor._metrics.collect() for sample in metric.samples if sample.name == EXPIRY]
+        return samples[0].value if samples else None
+
+    async def look(supervisor: Supervisor) -> None:
+        found.append(expiry(supervisor))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_serve, supervisor)
+            found.append(expiry(supervisor))
+            nursery.cancel_scope.cancel()
+
+    async def _serve(supervisor: Supervisor, *, task_status: trio.TaskStatus[Addresses]) -> None:
+        await supervisor._server.run(task_status=task_status)
+
+    monkeypatch.setattr(Supervisor, "run", look)
+    assert cli.main(["serve"]) == 0
+    certificate = x509.load_pem_x509_certificate(site.files.cert.read_bytes())
+    assert found == [None, certificate.not_valid_after_utc.timestamp()]
+
+
 def test_an_interrupt_before_a_command_took_over_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_seconds: float) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("time.sleep", interrupted)
     assert cli.main(["pre-stop-sleep", "1s"]) == 130
+
+
+def test_a_console_that_shows_tokens_is_announced_and_one_whose_port_is_taken_is_said_plainly(
+    configured: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("CONSOLE_ADDRESS", f"127.0.0.1:{taken.getsockname()[1]}")
+        settings = read_settings(os.environ)
+        with logging_to_stdout(settings.log) as logging, pytest.RaisesGroup(StartError, flatten_subgroups=True):
+            trio.run(Supervisor(settings, logging, console_shows_tokens=True).run)
+        assert cli.main(["serve"]) == 1
+    output = capfd.readouterr().out
+    assert output.count("console.shows_tokens") == 1
+    assert "CONSOLE_ADDRESS cannot be bound" in output

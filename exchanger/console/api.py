@@ -1,0 +1,227 @@
+"""What the console answers over HTTP: what it is, the policy in force, one document of it, and why a request gets its verdict.
+
+All of it is read from a snapshot, which never changes, so that long answers are made in slices while requests go on. Must not know: who may
+ask, or where policy comes from.
+"""
+
+from collections.abc import Callable
+from typing import Final, final
+from urllib.parse import parse_qs
+
+import attrs
+import trio
+
+from exchanger.console.access import Access
+from exchanger.console.encoding import encode
+from exchanger.console.message import Handler, Request, Response, error, json_bytes, json_response
+from exchanger.console.pace import Pace
+from exchanger.console.policy_view import (
+    NOT_READY,
+    Lines,
+    claims_of,
+    documents_in_conflict,
+    health_of,
+    problems_of,
+    shown_document,
+    shown_entry,
+    shown_explanation,
+)
+from exchanger.policy.document import PolicyDocument
+from exchanger.policy.explanation import explain
+from exchanger.policy.lines import entry_lines
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import Source
+from exchanger.values.text import HOST_LIMIT
+
+MAX_DOCUMENTS: Final = 1000
+"""Documents in the list; who has more looks at those that need looking at."""
+MAX_METHOD: Final = 32
+MAX_PATH: Final = 8192
+"""Characters of a path that is asked about: what the policy itself reads at most (``policy.path``)."""
+MAX_QUERY: Final = 4 * MAX_PATH
+"""Characters of a query: a path of which each character is an escape."""
+MAX_LINED: Final = 50
+"""Documents whose lines are looked up for one explanation: one for each candidate."""
+
+_Shelf = dict[str, dict[str, tuple[PolicyDocument, str]]]
+"""Documents and their health, by Namespace and name: strings sort fast, even thousands of them."""
+
+_NOT_FOUND: Final = error(404, "there is no such policy")
+_NO_NAME: Final = error(400, "the query needs namespace and name, once each")
+_NO_REQUEST: Final = error(400, "the query needs method, host and path, once each, and of usual length")
+
+
+@final
+@attrs.frozen
+class About:
+    """What this console is, for whoever opens it."""
+
+    version: str
+    policy_source: str
+    shows_tokens: bool = False
+
+
+@final
+@attrs.frozen
+class PolicyNow:
+    """The policy in force, ``None`` when there is none, and the number of its version."""
+
+    snapshot: PolicySnapshot | None
+    revision: int
+
+
+@final
+@attrs.frozen
+class ApiStatistics:
+    """How often the list of documents was made; in between it is the same."""
+
+    lists: int
+
+
+@final
+@attrs.define(eq=False)
+class Api:
+    """The handlers of ``/api``."""
+
+    _about: About
+    _policy: Callable[[], PolicyNow]
+    _access: Access
+    _list: tuple[PolicySnapshot | None, int, bytes] | None = attrs.field(default=None, init=False, repr=False)
+    _lists: int = attrs.field(default=0, init=False)
+    _working: trio.Lock = attrs.field(factory=trio.Lock, init=False, repr=False)
+    # What cannot be done in slices is done beside the loop; one at a time is as fast as all together.
+    _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False, repr=False)
+
+    def routes(self) -> dict[tuple[str, str], Handler]:
+        """Return the handlers by method and path."""
+        return {
+            ("GET", "/api/about"): self.about,
+            ("GET", "/api/policy"): self.policy,
+            ("GET", "/api/policy/document"): self.document,
+            ("GET", "/api/explain"): self.explain,
+        }
+
+    async def about(self, request: Request) -> Response:
+        """Say what this is; the version only to those who may see data."""
+        known = await self._access.admit(request) is None
+        return json_response(
+            {
+                "version": self._about.version if known else None,
+                "mode": "service",
+                "shows_tokens": self._about.shows_tokens,
+                "lab": False,
+                "token_required": self._access.required,
+                "policy_source": self._about.policy_source,
+            }
+        )
+
+    async def policy(self, _request: Request) -> Response:
+        """List the documents in force, made once for each version."""
+        async with self._working:
+            now = self._policy()
+            known = self._list
+            if known is None or known[0] is not now.snapshot or known[1] != now.revision:
+                self._list = known = (now.snapshot, now.revision, await _listed(now))
+                self._lists += 1
+        return json_bytes(known[2])
+
+    async def document(self, request: Request) -> Response:
+        """Show one document: its text, its entries and what is wrong with it."""
+        query = _fields(request, "namespace", "name")
+        if query is None:
+            return _NO_NAME
+        now = self._policy()
+        document = None if now.snapshot is None else now.snapshot.documents.get(Source(*query))
+        if now.snapshot is None or document is None:
+            return _NOT_FOUND
+        async with self._working:
+            lines = await self._lines(document)
+            pace, entries = Pace(), list[bytes]()
+            for claim in claims_of(document):
+                if claim.index is not None:  # otherwise it is the document as a whole, which is no entry
+                    entries.append(encode(shown_entry(claim, now.snapshot, lines)))
+                    await pace.step()
+        source = document.source
+        head = encode({"namespace": source.namespace, "name": source.name, "revision": now.revision, "text": document.text})
+        problems = encode(problems_of(document))
+        return json_bytes(b'%b,"entries":[%b],"problems":%b}' % (head[:-1], b",".join(entries), problems))
+
+    async def explain(self, request: Request) -> Response:
+        """Say why a request gets the verdict that it gets."""
+        query = _fields(request, "method", "host", "path")
+        if query is None:
+            return _NO_REQUEST
+        method, host, path = query
+        if not method or len(method) > MAX_METHOD or len(host) > HOST_LIMIT or len(path) > MAX_PATH:
+            return _NO_REQUEST
+        now = self._policy()
+        if now.snapshot is None:
+            return json_response({"revision": now.revision, "verdict": NOT_READY, "readings": [path], "candidates": [], "more": 0})
+        async with self._working:
+            # A host with a thousand entries and a path with many readings take some hundredths of a second.
+            explanation = await trio.to_thread.run_sync(explain, now.snapshot, host, path, method.upper(), limiter=self._thread)
+            lines: dict[Source, Lines] = {}
+            for candidate in explanation.candidates[:MAX_LINED]:
+                source = candidate.claim.source
+                document = now.snapshot.documents.get(source)
+                if document is not None and source not in lines:
+                    lines[source] = await self._lines(document)
+        return json_response(shown_explanation(explanation, now.snapshot, lines, now.revision))
+
+    def statistics(self) -> ApiStatistics:
+        """Tell how much had to be made."""
+        return ApiStatistics(self._lists)
+
+    async def _lines(self, document: PolicyDocument) -> Lines:
+        """Return where the entries stand: from a thread, as a document of a megabyte takes a part of a second to parse."""
+        if document.text is None:
+            return ()
+        return await trio.to_thread.run_sync(entry_lines, document.text, limiter=self._thread)
+
+
+async def _listed(now: PolicyNow) -> bytes:
+    """Return the list of documents, in slices: the conflicts of 100,000 entries take a part of a second to find."""
+    snapshot = now.snapshot or PolicySnapshot.EMPTY
+    pace, conflicts = Pace(), set[Source]()
+    for sources in documents_in_conflict(snapshot):
+        if sources:
+            conflicts.update(sources)
+        await pace.step()
+    unhealthy, healthy = _Shelf(), _Shelf()
+    for source, document in snapshot.documents.items():
+        health = health_of(document, conflicts)
+        shelf = healthy if health == "ok" else unhealthy
+        shelf.setdefault(source.namespace, {})[source.name] = (document, health)
+        await pace.step()
+    chosen: dict[str, dict[str, bytes]] = {}
+    left = MAX_DOCUMENTS
+    for shelf in (unhealthy, healthy):
+        for namespace in sorted(shelf):
+            for name in sorted(shelf[namespace])[:left]:
+                chosen.setdefault(namespace, {})[name] = encode(shown_document(*shelf[namespace][name]))
+                left -= 1
+                await pace.step()
+    namespaces = {namespace: [documents[name] for name in sorted(documents)] for namespace, documents in sorted(chosen.items())}
+    parts = [b'{"name":%b,"documents":[%b]}' % (encode(name), b",".join(lines)) for name, lines in namespaces.items()]
+    head = encode(
+        {
+            "revision": now.revision,
+            "ready": now.snapshot is not None,
+            "entries": snapshot.entry_count,
+            "invalid_documents": snapshot.invalid_documents,
+            "more": max(0, len(snapshot.documents) - MAX_DOCUMENTS),
+        }
+    )
+    return b'%b,"namespaces":[%b]}' % (head[:-1], b",".join(parts))
+
+
+def _fields(request: Request, *names: str) -> tuple[str, ...] | None:
+    """Return the values of these fields of the query, ``None`` unless each of them is there once, and nothing else too often."""
+    if len(request.query) > MAX_QUERY:
+        return None
+    try:
+        query = parse_qs(request.query, keep_blank_values=True, max_num_fields=16, errors="surrogateescape")
+    except ValueError:
+        return None
+    values = [query.get(name, []) for name in names]
+    return tuple(value[0] for value in values) if all(len(value) == 1 for value in values) else None

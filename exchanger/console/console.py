@@ -1,0 +1,139 @@
+"""Joins the console's parts: feed, broadcast, access and server. The supervisor makes one where CONSOLE_ADDRESS is set, and runs it.
+
+Must not know: environment variables, metrics, or the log.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final, final
+
+import attrs
+import trio
+
+from exchanger.console.access import Access, AccessStatistics
+from exchanger.console.api import About, Api, PolicyNow
+from exchanger.console.broadcast import Broadcast, BroadcastStatistics, Totals
+from exchanger.console.feed import Feed
+from exchanger.console.guard import names_of
+from exchanger.console.handshake import Handshake
+from exchanger.console.items import Items, LogLine
+from exchanger.console.message import Request, Response, error
+from exchanger.console.page import Page, load_page
+from exchanger.console.server import SESSION, STREAM, Server, ServerSettings, ServerStatistics
+from exchanger.console.settings import ConsoleSettings
+from exchanger.console.token_file import TokenFile
+from exchanger.console.websocket import send_messages
+from exchanger.policy.snapshot import PolicySnapshot
+
+_FULL: Final = error(503, "as many people watch as can; close a page and try again", ("Retry-After", "10"))
+_OPENING_HOST: Final = "console"
+"""The host in the opening request that the WebSocket library is given, which has been judged before."""
+
+
+@final
+@attrs.frozen
+class Sources:
+    """What the console shows: the policy in force, what is counted anyway, and the fields of a decision's log line."""
+
+    snapshot: Callable[[], PolicySnapshot | None]
+    totals: Callable[[], Totals]
+    line: LogLine
+
+
+@final
+@attrs.frozen
+class Reports:
+    """Who is told what operators should know: that the token file cannot be used any more, and faults. Neither may block or raise."""
+
+    token_file_unusable: Callable[[str], None]
+    fault: Callable[[BaseException], None]
+
+
+@final
+@attrs.frozen
+class ConsoleStatistics:
+    """What its parts did."""
+
+    server: ServerStatistics
+    broadcast: BroadcastStatistics
+    access: AccessStatistics
+
+
+@final
+@attrs.define(eq=False)
+class Console:
+    """``feed`` is the observer to bind to decisions, ``published`` what each new version of the policy is told to.
+
+    ``show_tokens`` has decoded tokens in the stream, for a demo whose tokens are worth nothing; no setting leads to it.
+    """
+
+    _settings: ConsoleSettings
+    _sources: Sources
+    _reports: Reports
+    _about: About
+    _page: Page = attrs.field(factory=load_page, repr=False)
+    _show_tokens: bool = attrs.field(default=False, kw_only=True)
+    feed: Feed = attrs.field(factory=Feed, init=False)
+    _token_file: TokenFile | None = attrs.field(init=False)
+    _access: Access = attrs.field(init=False)
+    _broadcast: Broadcast = attrs.field(init=False)
+    _server: Server = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        settings, sources = self._settings, self._sources
+        path = settings.token_file
+        self._token_file = None if path is None else TokenFile(path, self._reports.token_file_unusable)
+        self._access = Access(self._token_file)
+        about = attrs.evolve(self._about, shows_tokens=self._show_tokens)
+        items = Items(sources.line, show_tokens=self._show_tokens)
+        self._broadcast = Broadcast(self.feed, items, sources.totals, about.version, time.time)
+        api = Api(about, lambda: PolicyNow(sources.snapshot(), self.feed.revision), self._access)
+        routes = {
+            **api.routes(),
+            ("POST", SESSION): self._access.open_session,
+            ("DELETE", SESSION): self._access.close_session,
+        }
+        server = ServerSettings(settings.host, settings.port, names_of(settings.host, settings.hosts))
+        self._server = Server(server, self._access, self._page, routes, self._stream, self._reports.fault)
+
+    def published(self, _snapshot: PolicySnapshot, /) -> None:
+        """Take note of a new version of the policy."""
+        self.feed.revision += 1
+
+    async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; ``started(port)`` with the port that is bound.
+
+        Raises:
+            OSError: the address cannot be bound.
+            TokenFileError: there is no token in the token file.
+        """
+        if self._token_file is not None:
+            await self._token_file.start()
+        listeners = await self._server.bind()  # outside of the nursery, which would wrap the error
+        async with trio.open_nursery() as nursery:
+            if self._token_file is not None:
+                nursery.start_soon(self._token_file.run)
+            await nursery.start(self._broadcast.run)
+            port: int = await nursery.start(self._server.run, listeners)
+            task_status.started(port)
+
+    def statistics(self) -> ConsoleStatistics:
+        """Tell what the parts did."""
+        return ConsoleStatistics(self._server.statistics(), self._broadcast.statistics(), self._access.statistics())
+
+    async def _stream(self, _request: Request, handshake: Handshake, stream: trio.abc.Stream) -> Response | None:
+        revoked = self._access.revoked
+        with self._broadcast.subscribed() as subscription:
+            if subscription is None:
+                return _FULL
+            greeted = False
+
+            async def take() -> str:
+                nonlocal greeted
+                if greeted:
+                    return await subscription.take()
+                greeted = True
+                return await self._broadcast.hello(subscription)
+
+            await send_messages(stream, handshake.request(STREAM, _OPENING_HOST), take, revoked.wait)
+        return None

@@ -1,0 +1,148 @@
+"""Whether a request may be answered at all: who is asked for, which page asks, and with what credentials. Pure and total.
+
+A browser takes any page's requests here: names that resolve to this address (DNS rebinding), forms, images, WebSockets. So the name must be
+one that only this console has, and the page must be the console's own. Must not know: sockets, or what is answered.
+
+Sources: RFC 9110 section 7.2 (https://www.rfc-editor.org/rfc/rfc9110#section-7.2), RFC 6454 section 7
+(https://www.rfc-editor.org/rfc/rfc6454#section-7), https://www.w3.org/TR/fetch-metadata/, RFC 6265 section 5.4.
+"""
+
+import enum
+import hashlib
+import hmac
+import re
+from ipaddress import IPv4Address, ip_address
+from typing import Final, final
+
+import attrs
+
+from exchanger.console.message import Request
+from exchanger.console.settings import LOCALHOST
+from exchanger.policy.authority import normalise_policy_host, read_authority
+from exchanger.values.secret import Secret
+
+COOKIE: Final = "exchanger_console"
+_LABEL: Final = b"exchanger console session 1"
+"""What a session's cookie is a keyed digest of (RFC 2104); another label ends all sessions."""
+_MAX_COOKIES: Final = 8
+"""Cookies of our name that are looked at: other programs on this host may have set some, and each costs a digest."""
+
+_PORT: Final = re.compile(r"[0-9]{0,5}", re.ASCII)
+_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+_ORIGIN: Final = re.compile(r"(https?)://([^/?#@\s]+)", re.ASCII)
+_OWN_SITES: Final = frozenset({"same-origin", "none"})
+"""``none`` is a person: an address typed, a bookmark."""
+
+
+@enum.unique
+class Refusal(enum.Enum):
+    """Why a request is not answered, as people are told."""
+
+    HOST = "this console is not known under that name; add it to CONSOLE_HOSTS"
+    ORIGIN = "only the console's own page may ask here"
+    SITE = "another site's page may not ask here"
+
+
+@final
+@attrs.frozen
+class Authority:
+    """Host in canonical form, and port as it was written ("" for the scheme's own)."""
+
+    host: str
+    port: str
+
+    def is_of(self, other: "Authority", scheme: str) -> bool:
+        """Tell whether both are the same place for ``scheme``."""
+        default = _DEFAULT_PORTS[scheme]
+        return self.host == other.host and (self.port or default) == (other.port or default)
+
+
+def read_host(text: str) -> Authority | None:
+    """Return the authority that ``text`` is, ``None`` when it is none."""
+    host = read_authority(text)
+    if not host or text != text.strip():
+        return None
+    _, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        return Authority(host, "")
+    return Authority(host, port) if _PORT.fullmatch(port) else None
+
+
+def is_ours(host: str, names: frozenset[str]) -> bool:
+    """Tell whether ``host`` is a name that nobody else can give to this console.
+
+    An address literal is one: a page that was loaded from it was loaded from here.
+    """
+    return host == LOCALHOST or _is_literal(host) or host in names
+
+
+def names_of(host: str, hosts: frozenset[str]) -> frozenset[str]:
+    """Return the names that a console on ``host`` is known by, ``hosts`` among them."""
+    own = normalise_policy_host(host)
+    return hosts | {own} if own else hosts
+
+
+def judged(request: Request, names: frozenset[str]) -> Refusal | None:
+    """Return why ``request`` is refused whoever makes it, ``None`` when it is not."""
+    hosts = request.values("host")
+    host = read_host(hosts[0]) if len(hosts) == 1 else None
+    if host is None or not is_ours(host.host, names):
+        return Refusal.HOST
+    if not all(_is_same_origin(origin, host) for origin in request.values("origin")):
+        return Refusal.ORIGIN
+    if not all(site in _OWN_SITES for site in request.values("sec-fetch-site")) and not _opens_page(request):
+        return Refusal.SITE
+    return None
+
+
+def session_of(token: Secret) -> str:
+    """Return the cookie's value for those who have shown ``token``; the token cannot be found from it."""
+    return hmac.new(token.reveal().encode(), _LABEL, hashlib.sha256).hexdigest()
+
+
+def is_token(text: str, token: Secret) -> bool:
+    """Tell whether ``text`` is ``token``, in a time that says nothing of either."""
+    return hmac.compare_digest(_digest(text), _digest(token.reveal()))
+
+
+def has_session(request: Request, token: Secret) -> bool:
+    """Tell whether one of the request's cookies is the session of those who have shown ``token``."""
+    session = _digest(session_of(token))
+    # All of them, whichever is right.
+    return any([hmac.compare_digest(_digest(value), session) for value in _cookies(request)])  # noqa: C419
+
+
+def bearer_of(request: Request) -> str:
+    """Return the bearer token that the request shows (RFC 6750 section 2.1), "" when it shows none."""
+    fields = request.value("authorization").split(" ")
+    return fields[1] if len(fields) == 2 and fields[0].lower() == "bearer" else ""  # noqa: PLR2004 - scheme and token
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        address = ip_address(host[1:-1] if host.startswith("[") else host)
+    except ValueError:
+        return False
+    return isinstance(address, IPv4Address) != host.startswith("[")
+
+
+def _is_same_origin(origin: str, host: Authority) -> bool:
+    parts = _ORIGIN.fullmatch(origin)
+    page = None if parts is None else read_host(parts[2])
+    return parts is not None and page is not None and page.is_of(host, parts[1])
+
+
+def _opens_page(request: Request) -> bool:
+    """Tell whether a link elsewhere is followed to the page itself, which holds no data."""
+    asked = (request.method, request.path, request.values("sec-fetch-mode"), request.values("sec-fetch-dest"))
+    return asked == ("GET", "/", ("navigate",), ("document",)) and not request.values("origin")
+
+
+def _cookies(request: Request) -> list[str]:
+    pairs = (pair.strip(" \t").partition("=") for header in request.values("cookie") for pair in header.split(";"))
+    return [value for name, _, value in pairs if name == COOKIE][:_MAX_COOKIES]
+
+
+def _digest(text: str) -> bytes:
+    """Return what is compared in place of ``text``: of one length, whatever the text's is."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

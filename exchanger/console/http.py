@@ -1,0 +1,150 @@
+"""HTTP/1.1 on one connection, over h11: a request's head, then its body, then the answer; every wait and every size is bounded.
+
+Must not know: routes, or who may ask.
+"""
+
+from typing import Final
+
+import h11
+import trio
+
+from exchanger.console.message import Request, Response, protected
+
+MAX_HEAD: Final = 32 * 1024
+"""Bytes of a request line and its headers; a browser on localhost brings the cookies of every other program there."""
+IDLE_S: Final = 30.0
+"""Seconds until the first byte of a request; browsers open connections ahead of use and keep them, and there is room for some dozens."""
+REQUEST_S: Final = 10.0
+"""Seconds for a request to arrive from its first byte on."""
+ANSWER_S: Final = 60.0
+"""Seconds for an answer to be taken: the largest, some megabytes of a policy with its entries, through a forwarded port."""
+LINGER_S: Final = 1.0
+"""Seconds, and bytes below, that are read and thrown away before a connection is closed that the peer still sends on: closed at once, it
+would be reset, and the peer would lose the answer (RFC 9112 section 9.6, https://www.rfc-editor.org/rfc/rfc9112#section-9.6)."""
+LINGER_BYTES: Final = 1024 * 1024
+_RECEIVE_BYTES: Final = 16 * 1024
+
+_REASONS: Final = {
+    200: b"OK",
+    204: b"No Content",
+    304: b"Not Modified",
+    400: b"Bad Request",
+    401: b"Unauthorized",
+    403: b"Forbidden",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    413: b"Content Too Large",
+    415: b"Unsupported Media Type",
+    421: b"Misdirected Request",
+    426: b"Upgrade Required",
+    429: b"Too Many Requests",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+}
+
+
+def new_connection() -> h11.Connection:
+    """Return the protocol's state for a new connection."""
+    return h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+
+
+async def receive_head(stream: trio.abc.Stream, protocol: h11.Connection) -> h11.Request | None:
+    """Return the head of the next request; ``None`` when the peer left or took too long.
+
+    Raises:
+        h11.RemoteProtocolError: what was received is no HTTP, or too large.
+        trio.BrokenResourceError: the connection broke.
+    """
+    with trio.move_on_after(IDLE_S) as patience:
+        silent = True
+        while (event := protocol.next_event()) is h11.NEED_DATA:
+            protocol.receive_data(bytes(await stream.receive_some(_RECEIVE_BYTES)))
+            if silent:
+                silent = False
+                patience.deadline = trio.current_time() + REQUEST_S
+        return event if isinstance(event, h11.Request) else None
+    return None
+
+
+def read_request(head: h11.Request) -> Request | None:
+    """Return the request that ``head`` is, without body; ``None`` when its target is not in origin form (RFC 9112 section 3.2.1)."""
+    target = head.target.decode("ascii")
+    if not target.startswith("/"):
+        return None
+    path, _, query = target.partition("?")
+    headers = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers)
+    return Request(head.method.decode("ascii"), path, query, headers)
+
+
+def has_body(request: Request) -> bool:
+    """Tell whether a body follows (RFC 9112 section 6.3)."""
+    return bool(request.values("transfer-encoding")) or request.value("content-length") not in {"", "0"}
+
+
+async def receive_body(stream: trio.abc.Stream, protocol: h11.Connection, limit: int) -> bytes | None:
+    """Return the body that follows, ``None`` when it is larger than ``limit``.
+
+    Raises:
+        h11.RemoteProtocolError: what was received is no HTTP.
+        trio.BrokenResourceError: the connection broke, or the peer takes too long.
+    """
+    body = bytearray()
+    with trio.move_on_after(REQUEST_S):
+        while True:
+            event = protocol.next_event()
+            if isinstance(event, h11.Data):
+                body += event.data
+                if len(body) > limit:
+                    return None
+            elif event is h11.NEED_DATA:
+                if protocol.they_are_waiting_for_100_continue:
+                    await stream.send_all(protocol.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")) or b"")
+                protocol.receive_data(bytes(await stream.receive_some(_RECEIVE_BYTES)))
+            elif isinstance(event, h11.EndOfMessage):
+                return bytes(body)
+            else:
+                break
+    raise trio.BrokenResourceError("the request did not arrive")
+
+
+async def send_response(stream: trio.abc.Stream, protocol: h11.Connection, response: Response, *, head_only: bool) -> None:
+    """Send ``response``.
+
+    Raises:
+        trio.BrokenResourceError: the connection broke, or the peer does not read.
+    """
+    headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in protected(response.headers)]
+    if response.status not in {204, 304}:  # which have no content (RFC 9110 section 8.6)
+        headers.append((b"Content-Length", str(len(response.body)).encode()))
+    data = protocol.send(h11.Response(status_code=response.status, headers=headers, reason=_REASONS.get(response.status, b""))) or b""
+    if response.body and not head_only:
+        data += protocol.send(h11.Data(data=response.body)) or b""
+    data += protocol.send(h11.EndOfMessage()) or b""
+    await send_bounded(stream, data, ANSWER_S)
+
+
+async def send_bounded(stream: trio.abc.Stream, data: bytes, seconds: float) -> None:
+    """Send ``data``.
+
+    Raises:
+        trio.BrokenResourceError: the connection broke, or the peer does not take it within ``seconds``.
+    """
+    with trio.move_on_after(seconds):
+        await stream.send_all(data)
+        return
+    raise trio.BrokenResourceError("the peer does not read")
+
+
+async def linger(stream: trio.SocketStream) -> None:
+    """Say that nothing more comes, and read what the peer still sends, for a while."""
+    with trio.move_on_after(LINGER_S):
+        try:
+            await stream.send_eof()
+            taken = 0
+            while taken < LINGER_BYTES and (data := await stream.receive_some(_RECEIVE_BYTES)):
+                taken += len(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return

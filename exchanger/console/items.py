@@ -1,0 +1,158 @@
+"""A decision as the console shows it: a pure function of its record.
+
+Of a request only method, host and path are read, of the answer what was decided; texts go through the bounds of the log. Tokens are
+looked into where the constructor was told so; otherwise nothing of ``authorization`` or ``access_token`` is ever touched, and what a failed
+exchange answered is withheld, since it may come from the token endpoint.
+
+Must not know: subscribers, HTTP, or JSON.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Final, final
+
+import attrs
+
+from exchanger.console.feed import Entry
+from exchanger.console.jwt import decoded
+from exchanger.decision.bearer import Bearer, read_bearer
+from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Reason
+from exchanger.policy.path import MalformedPath, readings_of
+from exchanger.values.request import HttpRequest
+from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, loggable_host, loggable_path, printable
+
+Item = dict[str, object]
+LogLine = Callable[[DecisionRecord, str], Mapping[str, object]]
+"""Returns the fields of the line that a decision leaves in the log, given its time."""
+
+BODY_LIMIT: Final = 2048
+"""Characters of an answer's body: ours have some dozens."""
+HEADER_LIMIT: Final = 512
+"""Characters of a header's value: a challenge with realm and scope."""
+HEADERS: Final = 8
+"""Headers of an answer: a content type, and challenges."""
+TARGET_LIMIT: Final = 256
+"""Characters of a scope, resource or audience, and how many are shown of the latter two is ``TARGETS``."""
+TARGETS: Final = 16
+
+READ_LIMIT: Final = 256
+READ_LIMIT_NON_ASCII: Final = 64
+"""Characters of a path whose readings are shown: the worst one's take a third of a millisecond, and hostile ones come in floods."""
+
+_HTTP_OK: Final = 200
+_CONTENT_TYPE: Final = ("Content-Type", "application/json")
+_RAW_JWT: Final = r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
+"""A JWT in compact form: its header begins with ``{"``."""
+_TRACE_ID: Final = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
+_PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_-]++)++")
+"""A path of plain names has one reading; most paths are such, and the question costs less than asking for all readings."""
+
+
+def stamp(seconds: float) -> str:
+    """Return a time since the epoch in the form of RFC 3339, in UTC, with milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@final
+@attrs.frozen
+class Items:
+    """Makes items. ``show_tokens`` is for a demo whose tokens are worth nothing."""
+
+    line: LogLine
+    show_tokens: bool = attrs.field(default=False, kw_only=True)
+
+    def item(self, entry: Entry) -> Item:
+        """Return what is shown of one decision."""
+        sequence, seconds, record, revision = entry
+        request, outcome, source = record.request, record.outcome, record.outcome.source
+        time, path = stamp(seconds), loggable_path(request.path)
+        denied = outcome if isinstance(outcome, Deny) else None
+        return {
+            "seq": sequence,
+            "time": time,
+            "method": printable(request.method, METHOD_LIMIT),
+            "host": loggable_host(request.host),
+            "path": path,
+            "readings": [path] if _PLAIN.fullmatch(path) else _readings(request),
+            "asked_by": record.asked_by.value,
+            "decision": outcome.reason.value,
+            "result": outcome.result.value,
+            "status": _HTTP_OK if denied is None else denied.status,
+            "policy": None
+            if source is None
+            else {
+                "namespace": printable(source.namespace, TARGET_LIMIT),
+                "name": printable(source.name, TARGET_LIMIT),
+                "entry": outcome.entry_index,
+            },
+            "detail": "" if denied is None or not denied.detail else printable(denied.detail, DETAIL_LIMIT),
+            "diagnostic": None if denied is None or denied.diagnostic is None else denied.diagnostic.value,
+            **_exchange(record),
+            "duration_ms": round(record.duration * 1000, 3),
+            "trace_id": _trace_id(record),
+            "revision": revision,
+            "response": None if denied is None else self._response(denied, request),
+            "log": self.line(record, time),
+            "tokens": _tokens(record) if self.show_tokens else None,
+        }
+
+    def _response(self, denied: Deny, request: HttpRequest) -> dict[str, object]:
+        foreign = denied.reason is Reason.DENY_EXCHANGE_ERROR
+        if foreign and not self.show_tokens:
+            return {"status": denied.status, "headers": None, "body": None}
+        headers = [[name, printable(value, HEADER_LIMIT)] for name, value in (_CONTENT_TYPE, *denied.headers[:HEADERS])]
+        body = denied.body
+        if foreign:  # a token endpoint may repeat what it was sent, and raw tokens are shown nowhere
+            bearer = read_bearer(request.authorization)
+            raw = re.escape(bearer.token.reveal()) if isinstance(bearer, Bearer) else _RAW_JWT
+            hide = re.compile(f"{raw}|{_RAW_JWT}")
+            body, headers = hide.sub("…", body), [[name, hide.sub("…", value)] for name, value in headers]
+        return {"status": denied.status, "headers": headers, "body": printable(body, BODY_LIMIT)}
+
+
+def _readings(request: HttpRequest) -> list[str]:
+    """Return the paths that servers may take the request's for, none where it is none or too long for all to be shown."""
+    path = request.path.partition("?")[0]
+    if not path.startswith("/") or len(path) > (READ_LIMIT if path.isascii() else READ_LIMIT_NON_ASCII):
+        return []
+    readings = readings_of(path)
+    return [] if isinstance(readings, MalformedPath) else [printable(reading, PATH_LIMIT) for reading in readings]
+
+
+def _exchange(record: DecisionRecord) -> dict[str, object]:
+    exchange = record.exchange
+    if exchange is None:
+        return {"issuer": None, "target": None, "exchange": None}
+    target, call = exchange.target, exchange.call
+    return {
+        "issuer": printable(target.issuer_ref, TARGET_LIMIT),
+        "target": {
+            "scope": printable(target.scope, TARGET_LIMIT),
+            "resources": [printable(resource, TARGET_LIMIT) for resource in target.resources[:TARGETS]],
+            "audiences": [printable(audience, TARGET_LIMIT) for audience in target.audiences[:TARGETS]],
+        },
+        "exchange": {
+            "endpoint": loggable_host(exchange.endpoint_host),
+            "status": None if call is None else call.http_status,
+            "duration_ms": None if call is None else round(call.duration * 1000, 3),
+            "coalesced": call is not None and call.shared,
+        },
+    }
+
+
+def _trace_id(record: DecisionRecord) -> str | None:
+    if record.span is not None:
+        return record.span.trace_id
+    known = _TRACE_ID.match(record.request.trace.traceparent)
+    return None if known is None else known[1]
+
+
+def _tokens(record: DecisionRecord) -> dict[str, object]:
+    bearer = read_bearer(record.request.authorization)
+    outcome = record.outcome
+    exchanged = outcome.access_token if isinstance(outcome, Allow) else None
+    return {
+        "subject": decoded(bearer.token.reveal()) if isinstance(bearer, Bearer) else None,
+        "exchanged": None if exchanged is None else decoded(exchanged.reveal()),
+    }

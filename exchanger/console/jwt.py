@@ -1,0 +1,39 @@
+"""What a token says, for people to read: header and claims of a JWT (RFC 7519), never the token, never a verdict on its signature.
+
+Must not know: who may see it.
+
+Source: https://www.rfc-editor.org/rfc/rfc7519, compact form https://www.rfc-editor.org/rfc/rfc7515#section-3.1
+"""
+
+import base64
+import binascii
+from typing import Final
+
+import orjson
+
+from exchanger.decision.bearer import MAX_TOKEN_LENGTH
+
+_PARTS: Final = 3
+
+Jwt = dict[str, object]
+OPAQUE: Final[Jwt] = {"opaque": True}
+"""A token that is none, or none that can be looked into."""
+
+
+def decoded(token: str) -> Jwt:
+    """Return ``{"header", "claims", "signature": "present" | "none"}`` of a signed or unsigned JWT, or that it is opaque. Total."""
+    parts = token.split(".", _PARTS)
+    if len(token) > MAX_TOKEN_LENGTH or len(parts) != _PARTS:
+        return OPAQUE
+    header, claims = _object(parts[0]), _object(parts[1])
+    if header is None or claims is None:
+        return OPAQUE
+    return {"header": header, "claims": claims, "signature": "present" if parts[2] else "none"}
+
+
+def _object(segment: str) -> dict[str, object] | None:
+    try:
+        value = orjson.loads(base64.b64decode(segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True))
+    except (ValueError, binascii.Error):  # orjson's error is a ValueError, and so is text that is not ASCII
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,156 @@
+"""The policy in force as the console shows it: documents with their health, entries with their places, problems in words. Pure.
+
+Must not know: HTTP, or who asks.
+"""
+
+from collections.abc import Iterator
+from typing import Final, TypeAlias
+
+from exchanger.policy.claims import Claims, Crowd, each
+from exchanger.policy.conflicts import rivals_of
+from exchanger.policy.document import PolicyDocument
+from exchanger.policy.explanation import Explanation
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
+from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, Region, Source
+from exchanger.values.text import printable
+
+Json: TypeAlias = dict[str, object]
+Lines: TypeAlias = tuple[tuple[int, int], ...]
+
+TEXT_LIMIT: Final = 1024
+"""Characters of a name, a path prefix, a scope: longer ones exist as attacks on whoever looks at them."""
+LIST_LIMIT: Final = 64
+"""Methods, resources and audiences of an entry that are shown."""
+MAX_PROBLEMS: Final = 20
+"""Problems of one document in the list of documents; the document itself shows all of them."""
+
+NOT_READY: Final[Json] = {"kind": "unhealthy", "policy": None, "reason": "no complete policy is known yet"}
+
+
+def documents_in_conflict(snapshot: PolicySnapshot) -> Iterator[frozenset[Source]]:
+    """Yield the sources of the entries that tie, place by place; a place without a tie yields nothing in it, so that callers can pause."""
+    tries = list(snapshot.trie.hosts.values())
+    if snapshot.trie.all_hosts is not None:
+        tries.append(snapshot.trie.all_hosts)
+    for paths in tries:
+        for _, cell in paths.items():  # noqa: PERF102 - a trie, which has no values()
+            yield frozenset() if cell.entries is None else _tied(cell.entries)
+
+
+def _tied(claims: Claims[Entry]) -> frozenset[Source]:
+    """Return the sources of the claims of which there are two for a method."""
+    every, named = claims.every, claims.named
+    crowded = every is not None and bool(named)
+    if not crowded and not isinstance(every, Crowd) and not any(isinstance(claimed, Crowd) for claimed in named.values()):
+        return frozenset()
+    found = {claim.source for claim in each(every)}
+    for claimed in named.values():
+        if crowded or isinstance(claimed, Crowd):
+            found.update(claim.source for claim in each(claimed))
+    return frozenset(found)
+
+
+def health_of(document: PolicyDocument, conflicts: "frozenset[Source] | set[Source]") -> str:
+    """Return the health of a document: what cannot be understood is worse than what ties."""
+    if document.regions:
+        return "problems"
+    return "conflicts" if document.source in conflicts else "ok"
+
+
+def shown_document(document: PolicyDocument, health: str) -> Json:
+    """Return a document as a line of the list."""
+    problems = [shown_problem(region) for region in _in_order(document.regions)[:MAX_PROBLEMS]]
+    return {"name": _text(document.source.name), "entries": len(document.entries), "health": health, "problems": problems}
+
+
+def shown_problem(region: Region) -> Json:
+    """Return what is wrong, and where to look."""
+    return {"entry": region.index, "line": region.line, "column": region.column, "reason": _text(region.reason)}
+
+
+def problems_of(document: PolicyDocument) -> list[Json]:
+    """Return all problems of a document, in the order in which they stand in it."""
+    return [shown_problem(region) for region in _in_order(document.regions)]
+
+
+def claims_of(document: PolicyDocument) -> list[Entry | Region]:
+    """Return what a document says, in the order in which it stands there."""
+    claims: list[Entry | Region] = [*document.entries, *document.regions]
+    return sorted(claims, key=lambda claim: -1 if claim.index is None else claim.index)
+
+
+def shown_entry(claim: Entry | Region, snapshot: PolicySnapshot, lines: Lines) -> Json:
+    """Return an entry, or what stands in the place of an invalid one. ``lines`` are those of its document's entries."""
+    target = claim.target if isinstance(claim, ExchangeEntry) else None
+    area, index = claim.area, claim.index
+    first, last = lines[index] if index is not None and index < len(lines) else (claim.line if isinstance(claim, Region) else None, None)
+    rivals = () if isinstance(claim, Region) else _rivals(claim, snapshot)
+    return {
+        "namespace": _text(claim.source.namespace),
+        "name": _text(claim.source.name),
+        "entry": index,
+        "line": first,
+        "end_line": last,
+        "action": "invalid" if isinstance(claim, Region) else "deny" if isinstance(claim, DenyEntry) else "exchange",
+        "host": None if area.host is None else _text(area.host),
+        "path_prefix": _text(area.path_prefix),
+        "methods": None if area.methods is None else [_text(method) for method in sorted(area.methods)[:LIST_LIMIT]],
+        "issuer": None if target is None else _text(target.issuer_ref),
+        "scope": "" if target is None else _text(target.scope),
+        "resources": [] if target is None else [_text(resource) for resource in target.resources[:LIST_LIMIT]],
+        "audiences": [] if target is None else [_text(audience) for audience in target.audiences[:LIST_LIMIT]],
+        "conflicts": [shown_place(rival.source, rival.index) for rival in rivals],
+    }
+
+
+def shown_place(source: Source, index: int | None) -> Json:
+    """Return which entry of which policy."""
+    return {"namespace": _text(source.namespace), "name": _text(source.name), "entry": index}
+
+
+def shown_verdict(verdict: Verdict) -> Json:
+    """Return the verdict with its reason in words."""
+    match verdict:
+        case NoMatch():
+            return {"kind": "no_match", "policy": None, "reason": "no entry applies, however the request is read"}
+        case ExchangeEntry():
+            return {"kind": "exchange", "policy": shown_place(verdict.source, verdict.index), "reason": "an entry asks for an exchange"}
+        case DenyEntry():
+            return {"kind": "deny", "policy": shown_place(verdict.source, verdict.index), "reason": "an entry denies the request"}
+        case Unhealthy():
+            place = None if verdict.source is None else shown_place(verdict.source, verdict.index)
+            return {"kind": "unhealthy", "policy": place, "reason": _text(verdict.reason)}
+        case Ambiguous():
+            reason = f"the {verdict.part.value} cannot be read, or in ways that lead to different decisions"
+            return {"kind": "ambiguous", "policy": None, "reason": reason}
+
+
+def shown_explanation(explanation: Explanation, snapshot: PolicySnapshot, lines: "dict[Source, Lines]", revision: int) -> Json:
+    """Return why a request gets its verdict; ``lines`` are those of the documents that are involved."""
+    candidates = [
+        {**shown_entry(candidate.claim, snapshot, lines.get(candidate.claim.source, ())), "won": candidate.won, "why": _text(candidate.why)}
+        for candidate in explanation.candidates
+    ]
+    return {
+        "revision": revision,
+        "verdict": shown_verdict(explanation.verdict),
+        "readings": [_text(reading) for reading in explanation.readings],
+        "candidates": candidates,
+        "more": explanation.more,
+    }
+
+
+def _rivals(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
+    try:
+        return rivals_of(entry, snapshot)
+    except KeyError:  # it is of another version than the snapshot
+        return ()
+
+
+def _in_order(regions: tuple[Region, ...]) -> list[Region]:
+    return sorted(regions, key=lambda region: -1 if region.index is None else region.index)
+
+
+def _text(text: str) -> str:
+    return printable(text, TEXT_LIMIT)

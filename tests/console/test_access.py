@@ -1,0 +1,126 @@
+import json
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from exchanger.console.access import FAILURE_S, MAX_FAILURES, Access
+from exchanger.console.guard import COOKIE, session_of
+from exchanger.console.message import Request, Response
+from exchanger.console.token_file import TokenFile
+from exchanger.values.secret import Secret
+
+TOKEN = "a-token-of-some-length"
+
+
+@pytest.fixture
+def access() -> Access:
+    file = TokenFile(Path("never read"), lambda _: None)
+    file._judge(Secret(TOKEN))
+    return Access(file)
+
+
+def login(token: object, *headers: tuple[str, str]) -> Request:
+    return Request("POST", "/session", headers=headers, body=json.dumps({"token": token}).encode())
+
+
+def bearer(token: str) -> Request:
+    return Request("GET", "/api/policy", headers=(("authorization", f"Bearer {token}"),))
+
+
+def cookie(response: Response) -> str:
+    return dict(response.headers)["Set-Cookie"]
+
+
+async def test_the_token_opens_a_session_that_admits(access: Access) -> None:
+    response = await access.open_session(login(TOKEN))
+
+    assert response.status == 204
+    value, *attributes = cookie(response).split("; ")
+    assert value == f"{COOKIE}={session_of(Secret(TOKEN))}"
+    assert attributes == ["HttpOnly", "SameSite=Strict", "Path=/"]
+    assert TOKEN not in value
+    assert await access.admit(Request("GET", "/", headers=(("cookie", value),))) is None
+
+
+async def test_behind_tls_the_cookie_is_secure(access: Access) -> None:
+    assert cookie(await access.open_session(login(TOKEN, ("origin", "https://console.example.com")))).endswith("; Secure")
+
+
+async def test_the_token_itself_admits(access: Access) -> None:
+    assert await access.admit(bearer(TOKEN)) is None
+
+
+async def test_no_credentials_are_refused_at_once(access: Access, mock_clock: trio.testing.MockClock) -> None:
+    response = await access.admit(Request("GET", "/api/policy"))
+
+    assert response is not None
+    assert response.status == 401
+    assert dict(response.headers)["WWW-Authenticate"] == "Bearer"
+
+
+async def test_a_wrong_token_is_refused_slowly(access: Access, autojump_clock: trio.testing.MockClock) -> None:
+    began = trio.current_time()
+    refused = await access.admit(bearer("wrong"))
+    assert refused is not None
+    assert refused.status == 401
+    assert trio.current_time() - began >= FAILURE_S
+    assert (await access.open_session(login("wrong"))).status == 401
+    assert trio.current_time() - began >= 2 * FAILURE_S
+    assert access.statistics().failures == 2
+
+
+async def test_nobody_guesses_faster_by_asking_at_the_same_time(access: Access, autojump_clock: trio.testing.MockClock) -> None:
+    statuses: list[int] = []
+
+    async def guess() -> None:
+        response = await access.open_session(login("wrong"))
+        statuses.append(response.status)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(MAX_FAILURES):
+            nursery.start_soon(guess)
+        await trio.testing.wait_all_tasks_blocked()
+        assert statuses == []
+        # Not even the right one is told from a wrong one now; a session still is.
+        assert (await access.open_session(login(TOKEN))).status == 429
+        refused = await access.admit(bearer(TOKEN))
+        assert refused is not None
+        assert refused.status == 429
+        assert await access.admit(Request("GET", "/", headers=(("cookie", f"{COOKIE}={session_of(Secret(TOKEN))}"),))) is None
+    assert statuses == [401] * MAX_FAILURES
+    assert (await access.open_session(login(TOKEN))).status == 204
+
+
+async def test_who_leaves_makes_room(access: Access, autojump_clock: trio.testing.MockClock) -> None:
+    with trio.move_on_after(FAILURE_S / 2):
+        await access.open_session(login("wrong"))
+    assert access._failing == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"token": 5}', b"\xff", b"[" * 4000])
+async def test_a_body_without_a_token_is_a_mistake(access: Access, body: bytes) -> None:
+    assert (await access.open_session(Request("POST", "/session", body=body))).status == 400
+
+
+async def test_a_session_is_forgotten(access: Access) -> None:
+    response = await access.close_session(Request("DELETE", "/session"))
+
+    assert response.status == 204
+    assert cookie(response).startswith(f"{COOKIE}=; Max-Age=0; ")
+
+
+async def test_without_a_token_everybody_is_admitted_and_there_are_no_sessions() -> None:
+    access = Access()
+
+    assert not access.required
+    assert await access.admit(Request("GET", "/api/policy")) is None
+    assert (await access.open_session(login(TOKEN))).status == 404
+    assert not access.revoked.is_set()
+
+
+def test_a_session_says_nothing_of_the_token_and_changes_with_it() -> None:
+    sessions = {session_of(Secret(token)) for token in (TOKEN, TOKEN + "x")}
+    assert len(sessions) == 2
+    assert all(len(session) == 64 for session in sessions)

@@ -1,0 +1,285 @@
+import gc
+import json
+import time
+from urllib.parse import quote
+
+import pytest
+import trio
+
+from exchanger.console import api
+from exchanger.console.access import Access
+from exchanger.console.api import MAX_DOCUMENTS, MAX_PATH, About, Api, PolicyNow
+from exchanger.console.message import Request
+from exchanger.console.policy_view import Lines
+from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.document import PolicyDocument, parse_document
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import Area, DenyEntry, Source
+from tests.console.running import running
+
+ISSUERS = frozenset({"primary"})
+ORDERS = """\
+version: v1
+entries:
+  - match: {host: api.example.com, pathPrefix: /orders, methods: [POST, GET]}
+    action: exchange
+    exchange: {issuerRef: primary, scope: read:orders, resources: [https://api.example.com], audiences: [orders]}
+
+  - match: {host: api.example.com, pathPrefix: /admin}
+    action: deny
+"""
+BROKEN = """\
+version: v1
+entries:
+  - match: {host: broken.example.com, pathPrefix: /}
+    action: exchnge
+"""
+
+
+def policy(**documents: str) -> CurrentPolicy:
+    snapshot = PolicySnapshot.EMPTY
+    for name, text in documents.items():
+        namespace, _, own = name.partition("__")
+        snapshot = snapshot.apply(parse_document(Source(namespace, own), text, ISSUERS))
+    current = CurrentPolicy()
+    current.snapshot = snapshot
+    return current
+
+
+def api_of(snapshot: PolicySnapshot | None) -> Api:
+    return Api(About("1.2.3", "directory"), lambda: PolicyNow(snapshot, 7), Access())
+
+
+async def test_about_says_what_this_is() -> None:
+    async with running() as console:
+        answer = await console.get("/api/about")
+
+    assert answer.json == {
+        "version": "1.2.3",
+        "mode": "service",
+        "shows_tokens": False,
+        "lab": False,
+        "token_required": False,
+        "policy_source": "directory",
+    }
+    assert answer.header("cache-control") == "no-store"
+
+
+async def test_where_tokens_are_shown_about_says_so() -> None:
+    async with running(show_tokens=True) as console:
+        assert (await console.get("/api/about")).json["shows_tokens"] is True
+
+
+async def test_before_there_is_a_policy_nothing_is_ready() -> None:
+    async with running() as console:
+        listed = (await console.get("/api/policy")).json
+        explained = (await console.get("/api/explain?method=GET&host=a&path=/")).json
+        missing = await console.get("/api/policy/document?namespace=a&name=b")
+
+    assert listed == {"revision": 0, "ready": False, "entries": 0, "invalid_documents": 0, "more": 0, "namespaces": []}
+    assert explained["verdict"] == {"kind": "unhealthy", "policy": None, "reason": "no complete policy is known yet"}
+    assert missing.status == 404
+
+
+async def test_documents_are_listed_with_their_health() -> None:
+    documents = {
+        "b__orders": ORDERS,
+        "a__broken": BROKEN,
+        "a__orders": ORDERS,
+        "c__other": ORDERS.replace("api.", "other.").replace("/admin", "/x"),
+    }
+    async with running(policy=policy(**documents)) as console:
+        assert console.policy.snapshot is not None
+        console.policy.publish(console.policy.snapshot)
+        answer = (await console.get("/api/policy")).json
+
+    assert answer["revision"] == 1
+    assert (answer["ready"], answer["entries"], answer["invalid_documents"], answer["more"]) == (True, 6, 1, 0)
+    assert [(space["name"], [document["name"] for document in space["documents"]]) for space in answer["namespaces"]] == [
+        ("a", ["broken", "orders"]),
+        ("b", ["orders"]),
+        ("c", ["other"]),
+    ]
+    health = [[document["health"] for document in space["documents"]] for space in answer["namespaces"]]
+    assert health == [["problems", "conflicts"], ["conflicts"], ["ok"]]
+    (problem,) = answer["namespaces"][0]["documents"][0]["problems"]
+    assert (problem["entry"], problem["line"]) == (0, 4)
+    assert problem["column"] > 1
+    assert "action" in problem["reason"]
+
+
+async def test_a_document_is_shown_with_the_lines_of_its_entries() -> None:
+    async with running(policy=policy(a__orders=ORDERS, b__orders=ORDERS)) as console:
+        answer = (await console.get("/api/policy/document?name=orders&namespace=a")).json
+
+    assert (answer["namespace"], answer["name"], answer["text"], answer["problems"]) == ("a", "orders", ORDERS, [])
+    assert answer["entries"][0] == {
+        "namespace": "a",
+        "name": "orders",
+        "entry": 0,
+        "line": 3,
+        "end_line": 6,
+        "action": "exchange",
+        "host": "api.example.com",
+        "path_prefix": "/orders",
+        "methods": ["GET", "POST"],
+        "issuer": "primary",
+        "scope": "read:orders",
+        "resources": ["https://api.example.com"],
+        "audiences": ["orders"],
+        "conflicts": [{"namespace": "b", "name": "orders", "entry": 0}],
+    }
+    deny = answer["entries"][1]
+    assert (deny["action"], deny["host"], deny["methods"], deny["line"], deny["end_line"]) == ("deny", "api.example.com", None, 7, 8)
+
+
+async def test_an_invalid_entry_and_an_unreadable_document_are_shown_as_such() -> None:
+    async with running(policy=policy(a__broken=BROKEN, a__unreadable="[")) as console:
+        broken = (await console.get("/api/policy/document?namespace=a&name=broken")).json
+        unreadable = (await console.get("/api/policy/document?namespace=a&name=unreadable")).json
+
+    assert [(entry["action"], entry["line"], entry["host"]) for entry in broken["entries"]] == [("invalid", 3, "broken.example.com")]
+    assert len(broken["problems"]) == 1
+    assert unreadable["entries"] == []
+    assert [problem["entry"] for problem in unreadable["problems"]] == [None]
+
+
+async def test_a_document_without_text_has_no_lines() -> None:
+    document = PolicyDocument(Source("a", "b"), (DenyEntry(Source("a", "b"), 0, Area("h", "/x")),))
+    answer = await api_of(PolicySnapshot.EMPTY.apply(document)).document(Request("GET", "/", "namespace=a&name=b"))
+
+    assert b'"text":null' in answer.body
+    assert b'"line":null' in answer.body
+
+
+@pytest.mark.parametrize("query", ["", "namespace=a", "namespace=a&name=b&name=c", "&".join(["namespace=a&name=b"] * 20), "x" * 100_000])
+async def test_a_document_has_to_be_named_once(query: str) -> None:
+    assert (await api_of(PolicySnapshot.EMPTY).document(Request("GET", "/", query))).status == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "host", "path", "kind", "entry"),
+    [
+        ("get", "api.example.com:80", "/orders/1", "exchange", 0),
+        ("GET", "api.example.com", "/admin", "deny", 1),
+        ("GET", "api.example.com", "/other", "no_match", None),
+        ("GET", "broken.example.com", "/", "unhealthy", 0),
+        ("GET", "api.example.com", "/x/../admin", "ambiguous", None),
+        ("GET", "a b", "/orders", "ambiguous", None),
+    ],
+)
+async def test_a_verdict_is_explained(method: str, host: str, path: str, kind: str, entry: int | None) -> None:
+    async with running(policy=policy(a__orders=ORDERS, a__broken=BROKEN)) as console:
+        answer = (await console.get(f"/api/explain?method={method}&host={quote(host)}&path={quote(path, safe='')}")).json
+
+    assert answer["verdict"]["kind"] == kind
+    assert answer["verdict"]["reason"]
+    assert (answer["verdict"]["policy"] or {}).get("entry") == entry
+    if entry is not None:
+        winner = answer["candidates"][0]
+        assert winner["won"] is True
+        assert winner["why"]
+        assert winner["line"] > 1
+    assert answer["readings"][0] == path
+
+
+async def test_a_tie_has_no_winner_and_names_no_policy() -> None:
+    async with running(policy=policy(a__orders=ORDERS, b__orders=ORDERS)) as console:
+        answer = (await console.get("/api/explain?method=GET&host=api.example.com&path=/orders")).json
+
+    assert (answer["verdict"]["kind"], answer["verdict"]["policy"]) == ("unhealthy", None)
+    assert not any(candidate["won"] for candidate in answer["candidates"])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "method=GET&host=a",
+        "method=&host=a&path=/",
+        f"method={'G' * 33}&host=a&path=/",
+        f"method=GET&host={'a' * 256}&path=/",
+        f"method=GET&host=a&path={'/' * (MAX_PATH + 1)}",
+    ],
+)
+async def test_a_request_has_to_be_named_whole(query: str) -> None:
+    assert (await api_of(PolicySnapshot.EMPTY).explain(Request("GET", "/", query))).status == 400
+
+
+async def test_texts_that_no_json_has_are_shown_all_the_same() -> None:
+    answer = await api_of(policy(a__b="version: v1").snapshot).explain(Request("GET", "/", "method=GET&host=%ff&path=/%ff%00"))
+
+    assert answer.status == 200
+
+
+async def test_a_list_is_made_once_for_each_version() -> None:
+    async with running(policy=policy(a__orders=ORDERS)) as console:
+        snapshot = console.policy.snapshot
+        assert snapshot is not None
+        for _ in range(3):
+            await console.get("/api/policy")
+        assert console.console._server._routes[("GET", "/api/policy")].__self__.statistics().lists == 1  # type: ignore[attr-defined]
+        console.policy.publish(snapshot)
+        assert (await console.get("/api/policy")).json["revision"] == 1
+
+
+def many(count: int) -> PolicySnapshot:
+    snapshot = PolicySnapshot.EMPTY
+    for number in range(count):
+        source = Source(f"team-{number % 97:03}", f"policy-{number:06}")
+        text = BROKEN if number == count - 1 else None
+        entries = (DenyEntry(source, 0, Area(f"host-{number // 10}.example.com", f"/{number}")),)
+        snapshot = snapshot.apply(parse_document(source, text, ISSUERS) if text else PolicyDocument(source, entries))
+    return snapshot
+
+
+async def test_of_many_documents_those_that_need_looking_at_are_listed_first() -> None:
+    answer = json.loads((await api_of(many(MAX_DOCUMENTS + 50)).policy(Request("GET", "/"))).body)
+    names = [document["name"] for space in answer["namespaces"] for document in space["documents"]]
+    spaces = [space["name"] for space in answer["namespaces"]]
+
+    assert answer["more"] == 50
+    assert len(names) == MAX_DOCUMENTS
+    assert f"policy-{MAX_DOCUMENTS + 49:06}" in names
+    assert spaces == sorted(spaces)
+
+
+async def test_a_large_policy_holds_nobody_up() -> None:
+    snapshot = many(10_000)
+    longest = 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        before = time.thread_time()  # not the clock's: the machine has others to serve
+        while True:
+            await trio.lowlevel.checkpoint()
+            now = time.thread_time()
+            longest, before = max(longest, now - before), now
+
+    gc.collect()
+    gc.freeze()  # as the service does
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            await trio.lowlevel.checkpoint()
+            answer = await api_of(snapshot).policy(Request("GET", "/"))
+            nursery.cancel_scope.cancel()
+    finally:
+        gc.unfreeze()
+
+    assert b'"more":9000' in answer.body
+    assert longest < 0.05  # ten times what it takes
+
+
+async def test_an_explanation_takes_from_a_policy_of_one_host_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Source] = []
+    snapshot = policy(**{f"a__p{number}": ORDERS for number in range(60)}).snapshot
+
+    async def lines(_self: Api, document: PolicyDocument) -> Lines:
+        asked.append(document.source)
+        await trio.lowlevel.checkpoint()
+        return ()
+
+    monkeypatch.setattr(Api, "_lines", lines)
+    await api_of(snapshot).explain(Request("GET", "/", "method=GET&host=api.example.com&path=/orders"))
+    assert 0 < len(asked) <= api.MAX_LINED

@@ -1,0 +1,231 @@
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from exchanger.console.broadcast import GATHER_S, INTERVAL_S, MAX_ITEMS, MAX_ITEMS_UNDER_LOAD, MAX_SUBSCRIBERS, TOTALS_S, Broadcast
+from exchanger.console.feed import Entry, Feed
+from exchanger.console.items import Item, Items
+from exchanger.console.subscription import Subscription
+from tests.console.records import DENIED, UNMATCHED, record
+from tests.console.running import line, totals
+
+Clock = trio.testing.MockClock
+
+
+class Counting:
+    """Stands in for ``Items``, and counts what it makes."""
+
+    def __init__(self) -> None:
+        self.made: list[int] = []
+
+    def item(self, entry: Entry) -> Item:
+        self.made.append(entry[0])
+        return {"seq": entry[0]}
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.feed, self.items = Feed(), Counting()
+        self.broadcast = Broadcast(self.feed, self.items, totals, "1.2.3", lambda: 5.0)  # type: ignore[arg-type]
+
+    def decide(self, count: int = 1, *, denied: bool = False) -> None:
+        for _ in range(count):
+            self.feed.decided(record(DENIED if denied else UNMATCHED))
+
+    @contextlib.contextmanager
+    def subscribed(self) -> Iterator[Subscription]:
+        with self.broadcast.subscribed() as subscription:
+            assert subscription is not None
+            yield subscription
+
+
+@pytest.fixture
+async def stage(autojump_clock: Clock) -> AsyncIterator[Stage]:
+    stage = Stage()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(stage.broadcast.run)
+        yield stage
+        nursery.cancel_scope.cancel()
+
+
+async def decisions(subscription: Subscription) -> Any:
+    with trio.fail_after(100):
+        while True:
+            message = json.loads(await subscription.take())
+            if message["type"] == "decisions":
+                return message
+
+
+def numbers(message: Any) -> list[int]:
+    return [item["seq"] for item in message["items"]]
+
+
+async def test_a_decision_is_told_at_once_when_it_is_quiet(autojump_clock: Clock, stage: Stage) -> None:
+    with stage.subscribed() as subscription:
+        await trio.sleep(10)
+        began = trio.current_time()
+        stage.decide()
+        message = await decisions(subscription)
+
+        assert numbers(message) == [1]
+        assert trio.current_time() - began <= GATHER_S + 0.01 <= 0.05
+
+
+async def test_under_load_there_are_four_messages_a_second_of_bounded_size(autojump_clock: Clock, stage: Stage) -> None:
+    with stage.subscribed() as subscription:
+        await trio.sleep(10)
+        got = []
+        until = trio.current_time() + 2.0
+
+        async def load() -> None:
+            while True:
+                stage.decide(50)
+                await trio.sleep(0.01)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(load)
+            while trio.current_time() < until:
+                got.append(await decisions(subscription))
+            nursery.cancel_scope.cancel()
+
+    assert len(got) <= 2.0 / INTERVAL_S + 1
+    sizes = [len(message["items"]) for message in got]
+    assert max(sizes) <= MAX_ITEMS
+    assert max(sizes[2:]) <= MAX_ITEMS_UNDER_LOAD
+    seen = [number for message in got for number in numbers(message)]
+    assert seen == sorted(set(seen))
+    assert len(seen) + sum(message["lost"] for message in got) == numbers(got[-1])[-1]
+
+
+async def test_denials_are_told_before_what_was_allowed(autojump_clock: Clock, stage: Stage) -> None:
+    with stage.subscribed() as subscription:
+        await trio.sleep(1)
+        stage.decide(3, denied=True)
+        stage.decide(MAX_ITEMS)
+        message = await decisions(subscription)
+
+    assert numbers(message)[:3] == [1, 2, 3]
+    assert message["lost"] == 3
+
+
+async def test_a_message_is_encoded_once_for_all(autojump_clock: Clock, stage: Stage) -> None:
+    with stage.subscribed() as first, stage.subscribed() as second:
+        await trio.sleep(1)
+        stage.decide(2)
+        assert await decisions(first) == await decisions(second)
+        assert stage.items.made == [1, 2]
+        with stage.subscribed() as third:
+            assert numbers(json.loads(await stage.broadcast.hello(third))) == [1, 2]
+        assert stage.items.made == [1, 2]
+
+
+async def test_nothing_is_made_while_nobody_watches(autojump_clock: Clock, stage: Stage) -> None:
+    stage.decide(500)
+    await trio.sleep(60)
+    assert stage.items.made == []
+    with stage.subscribed() as subscription:
+        hello = json.loads(await stage.broadcast.hello(subscription))
+        await trio.sleep(5)
+        assert numbers(hello) == list(range(301, 501))
+        assert hello["time"] == "1970-01-01T00:00:05.000Z"
+    made = len(stage.items.made)
+    stage.decide(500)
+    await trio.sleep(60)
+    assert len(stage.items.made) == made
+
+
+async def test_a_newcomer_misses_nothing_and_gets_nothing_twice(autojump_clock: Clock, stage: Stage) -> None:
+    with stage.subscribed():
+        stage.decide(3)
+        await trio.sleep(1)
+        stage.decide(2)  # not told yet
+        with stage.subscribed() as newcomer:
+            hello = json.loads(await stage.broadcast.hello(newcomer))
+            message = await decisions(newcomer)
+
+    assert numbers(hello) == [1, 2, 3]
+    assert numbers(message) == [4, 5]
+
+
+async def test_a_newcomer_during_the_encoding_gets_nothing_twice(
+    autojump_clock: Clock, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from exchanger.console.pace import Pace
+
+    newcomers: list[tuple[contextlib.AbstractContextManager[Subscription], Subscription]] = []
+
+    async def step(_self: Pace) -> None:
+        if not newcomers:
+            opened = stage.subscribed()
+            newcomers.append((opened, opened.__enter__()))
+        await trio.lowlevel.checkpoint()
+
+    with stage.subscribed() as first:
+        await trio.sleep(1)
+        monkeypatch.setattr(Pace, "step", step)
+        stage.decide(2)
+        assert numbers(await decisions(first)) == [1, 2]
+        ((opened, newcomer),) = newcomers
+        assert numbers(json.loads(await stage.broadcast.hello(newcomer))) == [1, 2]
+        stage.decide()
+        assert numbers(await decisions(newcomer)) == [3]
+        opened.__exit__(None, None, None)
+
+
+async def test_a_slow_subscriber_learns_what_it_lost_and_a_fast_one_loses_nothing(autojump_clock: Clock, stage: Stage) -> None:
+    with stage.subscribed() as slow, stage.subscribed() as fast:
+        await trio.sleep(1)
+        got = 0
+        for _ in range(20):
+            stage.decide()
+            message = await decisions(fast)
+            assert message["lost"] == 0
+            got += len(message["items"])
+        assert got == 20
+        behind = [await decisions(slow)]
+        while numbers(behind[-1])[-1] < 20:
+            behind.append(await decisions(slow))
+
+    assert behind[0]["lost"] > 0
+    assert all(message["lost"] == 0 for message in behind[1:])
+    assert sum(message["lost"] + len(message["items"]) for message in behind) == 20
+
+
+async def test_counters_are_told_once_a_second_while_somebody_watches(autojump_clock: Clock, stage: Stage) -> None:
+    await trio.sleep(10)
+    with stage.subscribed() as subscription:
+        began = trio.current_time()
+        got = [json.loads(await subscription.take()) for _ in range(3)]
+
+        assert trio.current_time() - began == pytest.approx(2 * TOTALS_S, abs=0.1)
+    assert [message["type"] for message in got] == ["totals"] * 3
+    assert got[0]["time"] == 5000
+
+
+async def test_the_number_of_subscribers_is_bounded(autojump_clock: Clock, stage: Stage) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(MAX_SUBSCRIBERS):
+            assert stack.enter_context(stage.broadcast.subscribed()) is not None
+        assert stack.enter_context(stage.broadcast.subscribed()) is None
+        assert stage.broadcast.statistics().subscribers == MAX_SUBSCRIBERS
+    assert stage.broadcast.statistics().subscribers == 0
+
+
+async def test_what_was_encoded_is_bounded(autojump_clock: Clock) -> None:
+    feed = Feed()
+    broadcast = Broadcast(feed, Items(line), totals, "1", lambda: 0.0)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(broadcast.run)
+        with broadcast.subscribed():
+            for _ in range(20):
+                for _ in range(MAX_ITEMS):
+                    feed.decided(record())
+                await trio.sleep(1)
+            assert len(broadcast._encoded) <= 400
+        assert not broadcast._encoded
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,104 @@
+import pytest
+import trio
+import trio.testing
+
+from exchanger.console.feed import KEPT, KEPT_DENIED, Feed
+from tests.console.records import DENIED, UNMATCHED, record
+
+
+def filled(*outcomes: bool) -> Feed:
+    """Return a feed with one decision for each, denied where true."""
+    feed = Feed(clock=lambda: 1.0)
+    for denied in outcomes:
+        feed.decided(record(DENIED if denied else UNMATCHED))
+    return feed
+
+
+def numbers(entries: tuple[tuple[int, float, object, int], ...]) -> list[int]:
+    return [entry[0] for entry in entries]
+
+
+def test_an_entry_has_number_time_record_and_revision() -> None:
+    feed, kept = Feed(clock=lambda: 12.5), record()
+    feed.revision = 3
+    feed.decided(kept)
+
+    assert feed.latest(1) == ((1, 12.5, kept, 3),)
+
+
+def test_only_the_newest_are_kept() -> None:
+    feed = filled(*[False] * (KEPT + 5))
+
+    assert numbers(feed.latest(feed.sequence)) == list(range(6, KEPT + 6))
+    assert feed.statistics().seen == KEPT + 5
+    assert feed.statistics().kept == KEPT
+
+
+def test_what_is_after_a_number_is_not_among_the_latest_until_it() -> None:
+    assert numbers(filled(False, False, False).latest(2)) == [1, 2]
+
+
+def test_all_that_is_new_is_told_when_it_fits() -> None:
+    batch = filled(*[False] * 10).since(4, 6)
+
+    assert numbers(batch.entries) == [5, 6, 7, 8, 9, 10]
+    assert (batch.lost, batch.upto) == (0, 10)
+
+
+def test_denials_come_before_what_was_allowed_and_the_rest_is_the_newest() -> None:
+    batch = filled(True, False, False, True, False, False, False).since(0, 4)
+
+    assert numbers(batch.entries) == [1, 4, 6, 7]
+    assert batch.lost == 3
+
+
+def test_the_newest_denials_are_told_when_they_alone_are_too_many() -> None:
+    batch = filled(*[True] * 5, False).since(0, 3)
+
+    assert numbers(batch.entries) == [3, 4, 5]
+    assert batch.lost == 3
+
+
+def test_denials_outlast_a_burst_of_what_was_allowed() -> None:
+    batch = filled(*[True] * 3, *[False] * (2 * KEPT)).since(0, KEPT_DENIED)
+
+    assert numbers(batch.entries)[:3] == [1, 2, 3]
+    assert len(batch.entries) == KEPT_DENIED
+
+
+async def test_whoever_waits_is_woken_by_the_next_decision() -> None:
+    feed, woken = filled(False), list[int]()
+
+    async def wait() -> None:
+        await feed.beyond(1)
+        woken.append(feed.sequence)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        assert woken == []
+        feed.decided(record())
+    assert woken == [2, 2]
+
+
+async def test_nobody_waits_for_what_is_there() -> None:
+    with trio.fail_after(1):
+        await filled(False, False).beyond(1)
+
+
+@pytest.mark.parametrize("outcome", [UNMATCHED, DENIED])
+def test_nothing_of_a_request_is_read(outcome: object) -> None:
+    class Untouchable:
+        def __getattr__(self, name: str) -> object:
+            raise AssertionError(name)
+
+    class Opaque:
+        request = Untouchable()
+
+        def __init__(self) -> None:
+            self.outcome = outcome
+
+    feed = Feed()
+    feed.decided(Opaque())  # type: ignore[arg-type]
+    assert feed.sequence == 1

@@ -1,0 +1,195 @@
+import pytest
+
+from exchanger.console.guard import COOKIE, Authority, Refusal, bearer_of, has_session, is_token, judged, names_of, read_host, session_of
+from exchanger.console.message import Request
+from exchanger.values.secret import Secret
+
+TOKEN = Secret("a-token-of-some-length")
+NAMES = frozenset({"console.example.com"})
+
+
+def request(*headers: tuple[str, str], method: str = "GET", path: str = "/api/policy") -> Request:
+    return Request(method, path, headers=headers)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "localhost:3003",
+        "LOCALHOST:3003",
+        "localhost.",
+        "127.0.0.1",
+        "127.1.2.3:80",
+        "[::1]",
+        "[::1]:3003",
+        "[0:0:0:0:0:0:0:1]",
+        "10.0.0.7:3003",
+        "[2001:db8::7]:3003",
+        "console.example.com",
+        "Console.Example.COM.:443",
+    ],
+)
+def test_names_that_only_this_console_has_are_in_order(host: str) -> None:
+    assert judged(request(("host", host)), NAMES) is None
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        (),
+        ("",),
+        ("localhost", "localhost"),
+        ("localhost", "evil.example"),
+        ("localhost, evil.example",),
+        ("evil.example",),
+        ("localhost.evil.example",),
+        ("console.example.com.evil.example",),
+        ("127.0.0.1.evil.example",),
+        ("127.0.0.1.nip.io",),
+        ("127.1",),
+        ("0x7f000001",),
+        ("2130706433",),
+        ("127.0.0.01",),
+        ("a.localhost",),
+        ("user@localhost",),
+        ("localhost@evil.example",),
+        ("localhost:80:80",),
+        ("localhost:port",),
+        ("localhost:999999",),
+        (" localhost",),
+        ("localhost\t",),
+        ("local%68ost",),
+        ("ｌocalhost",),
+        ("localhost\x00",),
+        ("::1",),
+        ("[::1",),
+        ("[::1%25eth0]",),
+        ("[127.0.0.1]",),
+        ("localhost/",),
+        ("localhost#",),
+    ],
+)
+def test_other_names_are_refused(hosts: tuple[str, ...]) -> None:
+    assert judged(request(*(("host", host) for host in hosts)), NAMES) is Refusal.HOST
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("localhost:3003", "http://localhost:3003"),
+        ("localhost:3003", "https://localhost:3003"),
+        ("localhost", "http://localhost"),
+        ("localhost:80", "http://localhost"),
+        ("console.example.com", "https://console.example.com"),
+        ("console.example.com:443", "https://console.example.com"),
+        ("[::1]:3003", "http://[::1]:3003"),
+    ],
+)
+def test_the_own_page_may_ask(host: str, origin: str) -> None:
+    assert judged(request(("host", host), ("origin", origin)), NAMES) is None
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "",
+        "null",
+        "http://evil.example",
+        "http://localhost",
+        "http://localhost:3004",
+        "https://localhost",
+        "http://127.0.0.1:3003",
+        "http://localhost:3003/",
+        "http://localhost:3003/path",
+        "http://user@localhost:3003",
+        "http://localhost:3003@evil.example",
+        "http://localhost:3003 http://evil.example",
+        "ws://localhost:3003",
+        "file://",
+        "localhost:3003",
+        "http://[::1]:3003",
+        "HTTP://localhost:3003",
+    ],
+)
+def test_other_pages_may_not_ask(origin: str) -> None:
+    assert judged(request(("host", "localhost:3003"), ("origin", origin)), NAMES) is Refusal.ORIGIN
+
+
+def test_every_origin_has_to_be_the_own_one() -> None:
+    origins = (("origin", "http://localhost"), ("origin", "http://evil.example"))
+    assert judged(request(("host", "localhost"), *origins), NAMES) is Refusal.ORIGIN
+
+
+@pytest.mark.parametrize(
+    ("site", "refused"), [("same-origin", False), ("none", False), ("same-site", True), ("cross-site", True), ("x", True)]
+)
+def test_other_sites_may_not_ask(site: str, refused: bool) -> None:
+    assert judged(request(("host", "localhost"), ("sec-fetch-site", site)), NAMES) is (Refusal.SITE if refused else None)
+
+
+NAVIGATION = (("host", "localhost"), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"))
+
+
+def test_a_link_elsewhere_opens_the_page() -> None:
+    assert judged(request(*NAVIGATION, path="/"), NAMES) is None
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request(*NAVIGATION),
+        request(*NAVIGATION, path="/", method="POST"),
+        request(*NAVIGATION[:3], ("sec-fetch-dest", "iframe"), path="/"),
+        request(*NAVIGATION[:3], path="/"),
+        request(*NAVIGATION[:2], ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image"), path="/"),
+    ],
+)
+def test_and_nothing_else(asked: Request) -> None:
+    assert judged(asked, NAMES) is Refusal.SITE
+
+
+def test_the_address_that_is_listened_on_is_a_name() -> None:
+    assert names_of("Console.Example.com", frozenset({"other"})) == {"console.example.com", "other"}
+    assert names_of("", frozenset()) == frozenset()
+
+
+def test_hosts_are_read_with_their_ports() -> None:
+    assert read_host("A.example:80") == Authority("a.example", "80")
+    assert read_host("[::1]") == Authority("[::1]", "")
+    assert read_host("a:") == Authority("a", "")
+
+
+def test_a_session_is_a_cookie_made_with_the_token() -> None:
+    session = session_of(TOKEN)
+
+    assert has_session(request(("cookie", f"a=b; {COOKIE}={session}; c")), TOKEN)
+    assert has_session(request(("cookie", f"{COOKIE}=other"), ("cookie", f"{COOKIE}={session}")), TOKEN)
+    assert not has_session(request(("cookie", f"{COOKIE}={session}x")), TOKEN)
+    assert not has_session(request(("cookie", f"{COOKIE}={TOKEN.reveal()}")), TOKEN)
+    assert not has_session(request(("cookie", f"x{COOKIE}={session}")), TOKEN)
+    assert not has_session(request(("cookie", f"{COOKIE}={session}")), Secret("another-token-of-some-length"))
+    assert not has_session(request(), TOKEN)
+
+
+def test_only_so_many_cookies_are_looked_at() -> None:
+    crowd = "; ".join([f"{COOKIE}=x"] * 1000)
+    assert not has_session(request(("cookie", f"{crowd}; {COOKIE}={session_of(TOKEN)}")), TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("value", "bearer"),
+    [("Bearer t", "t"), ("bearer t", "t"), ("Bearer", ""), ("Bearer  t", ""), ("Basic t", ""), ("Bearer t u", ""), ("", "")],
+)
+def test_a_bearer_token_is_read(value: str, bearer: str) -> None:
+    assert bearer_of(request(("authorization", value))) == bearer
+
+
+def test_two_authorizations_are_none() -> None:
+    assert bearer_of(request(("authorization", "Bearer t"), ("authorization", "Bearer t"))) == ""
+
+
+def test_a_token_is_itself_alone() -> None:
+    assert is_token(TOKEN.reveal(), TOKEN)
+    assert not is_token(TOKEN.reveal() + " ", TOKEN)
+    assert not is_token("\ud800", TOKEN)

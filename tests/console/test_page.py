@@ -1,0 +1,39 @@
+import re
+from pathlib import Path
+
+from exchanger.console.page import load_page, page_of
+
+
+def test_the_files_of_a_folder_are_served_at_their_places(tmp_path: Path) -> None:
+    (tmp_path / "style").mkdir()
+    for name in ("index.html", "app.js", "style/base.css", "notes.txt", ".hidden"):
+        (tmp_path / name).write_text(name)
+    page = page_of(tmp_path)
+
+    assert {path: asset.content for path, asset in page.items()} == {
+        "/": b"index.html",
+        "/assets/app.js": b"app.js",
+        "/assets/style/base.css": b"style/base.css",
+    }
+
+
+def test_two_contents_have_two_tags(tmp_path: Path) -> None:
+    (tmp_path / "a.js").write_text("a")
+    (tmp_path / "b.js").write_text("b")
+    (tmp_path / "c.js").write_text("a")
+    tags = {path: asset.tag for path, asset in page_of(tmp_path).items()}
+
+    assert tags["/assets/a.js"] == tags["/assets/c.js"] != tags["/assets/b.js"]
+
+
+def test_no_folder_is_no_page(tmp_path: Path) -> None:
+    assert page_of(tmp_path / "none") == {}
+
+
+def test_all_that_the_packaged_page_asks_for_is_there() -> None:
+    page = load_page()
+    index = page["/"].content.decode()
+    asked = {f"/{path}" for path in re.findall(r'(?:src|href)="/?(assets/[^"]+)"', index)}
+
+    assert asked
+    assert asked <= page.keys()

@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from exchanger.console.token_file import MAX_BYTES, TokenFile, TokenFileError, Unusable, check_token_file, read_token
+from exchanger.values.secret import Secret
+from tests.console.running import until
+
+TOKEN = "a-token-of-some-length"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "token"
+    path.write_text(f"{TOKEN}\n")
+    return path
+
+
+def test_the_token_is_the_only_word_in_the_file(path: Path) -> None:
+    assert read_token(path) == Secret(TOKEN)
+    assert check_token_file(path) is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"short", b"   \n", b"two words of length", b"caf\xc3\xa9-token-of-length", b"x" * (MAX_BYTES + 1), b"\0" * 20]
+)
+def test_a_file_without_a_token_is_unusable_and_its_content_is_not_told(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    found = read_token(path)
+
+    assert isinstance(found, Unusable)
+    assert not content.strip() or content.decode("latin-1") not in found.reason
+    assert check_token_file(path) == found.reason
+
+
+def test_a_file_that_is_not_there_is_unusable(tmp_path: Path) -> None:
+    assert check_token_file(tmp_path / "none") == "cannot be read: No such file or directory"
+    assert check_token_file(tmp_path) is not None
+
+
+async def test_a_start_without_a_token_fails_in_words(tmp_path: Path) -> None:
+    with pytest.raises(TokenFileError, match="CONSOLE_TOKEN_FILE cannot be read"):
+        await TokenFile(tmp_path / "none", lambda _: None).start()
+
+
+def test_there_is_no_token_before_the_start(path: Path) -> None:
+    with pytest.raises(TokenFileError):
+        _ = TokenFile(path, lambda _: None).token
+
+
+async def test_a_replaced_file_is_followed_and_a_broken_one_is_told_once(path: Path, mock_clock: trio.testing.MockClock) -> None:
+    told: list[str] = []
+    file = TokenFile(path, told.append)
+
+    await file.start()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(file.run)
+        await trio.testing.wait_all_tasks_blocked()
+        replaced = file.replaced
+        await trio.Path(path).write_text("short")
+        mock_clock.rate = 20
+        with trio.fail_after(60):
+            await until(lambda: file.statistics().failed > 1)
+            assert file.token == Secret(TOKEN)
+            assert not replaced.is_set()
+            assert len(told) == 1
+            await trio.Path(path).write_text("another-token-of-length")
+            await replaced.wait()
+        assert file.token == Secret("another-token-of-length")
+        assert not file.replaced.is_set()
+        assert file.statistics().loaded == 2
+        nursery.cancel_scope.cancel()
