@@ -4,10 +4,8 @@
 """
 
 import argparse
-import os
 import sys
 import time
-import traceback
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,10 +13,8 @@ import trio
 
 from exchanger import __version__
 from exchanger.environment import parse_duration
-from exchanger.errors import ConfigurationError, ExchangerError
 
 _USAGE_ERROR: Final = 2
-_FAILED: Final = 1
 _INTERRUPTED: Final = 130
 _DEMO_SERVERS: Final = {
     "fake-token-endpoint": "the demo's token endpoint alone: it makes up tokens, and protects nothing",
@@ -42,6 +38,8 @@ def _run(namespace: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             return _serve()
         case "demo":
             return _demo(namespace)
+        case "scenarios":
+            return _scenarios(namespace)
         case "status":
             return _status(namespace)
         case "health":
@@ -65,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     sleep = commands.add_parser("pre-stop-sleep", help="wait before a pod is stopped, so that gateways learn of it first")
     sleep.add_argument("duration", nargs="?", default="30s", help="such as 5s or 1m30s (default: %(default)s)")
     _add_demo(commands.add_parser("demo", help="see it work here: a real Envoy, a token endpoint and an upstream, no cluster"))
+    _add_scenarios(commands.add_parser("scenarios", help="run the demo's scenarios, or your own, against any gateway"))
     for name, text in _DEMO_SERVERS.items():
         _add_demo_server(commands.add_parser(name, help=text))
     return parser
@@ -72,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     from exchanger.demo.options import add_arguments
+
+    add_arguments(parser)
+
+
+def _add_scenarios(parser: argparse.ArgumentParser) -> None:
+    from exchanger.demo.scenarios_options import add_arguments
 
     add_arguments(parser)
 
@@ -95,48 +100,9 @@ def _add_status(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve() -> int:
-    from exchanger.settings import read_settings
-    from exchanger.supervisor import Supervisor
-    from exchanger.telemetry.log import logging_to_stdout
+    from exchanger.serve import serve
 
-    try:
-        settings = read_settings(os.environ)
-    except ConfigurationError as error:
-        print("exchanger cannot start:", file=sys.stderr)
-        for problem in error.problems:
-            print(f"  - {problem}", file=sys.stderr)
-        return _USAGE_ERROR
-    with logging_to_stdout(settings.log) as logging:
-        try:
-            trio.run(Supervisor(settings, logging).run)
-        except BaseException as fault:  # noqa: BLE001 - the last stop: whatever it is, the process ends with it, and says so
-            return _report(fault)
-    return 0
-
-
-def _report(fault: BaseException) -> int:
-    """Log why the process ends, and return its exit status.
-
-    Of faults that are not ours only type and place are told: a message may hold anything that was in hand.
-    """
-    import structlog
-
-    log = structlog.get_logger()
-    leaves = _leaves(fault)
-    for leaf in leaves:
-        if isinstance(leaf, ExchangerError):
-            log.error("service.failed", error=str(leaf))
-        else:
-            frames = traceback.extract_tb(leaf.__traceback__)[-8:]
-            place = [f"{frame.filename.rpartition('site-packages/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
-            log.error("service.failed", error=type(leaf).__qualname__, place=place)
-    return _USAGE_ERROR if all(isinstance(leaf, ConfigurationError) for leaf in leaves) else _FAILED
-
-
-def _leaves(fault: BaseException) -> list[BaseException]:
-    if isinstance(fault, BaseExceptionGroup):
-        return [leaf for member in fault.exceptions for leaf in _leaves(member)]
-    return [fault]
+    return serve()
 
 
 def _status(namespace: argparse.Namespace) -> int:
@@ -150,6 +116,13 @@ def _demo(namespace: argparse.Namespace) -> int:
     from exchanger.demo.command import options_of, run_demo
 
     return trio.run(run_demo, options_of(namespace))
+
+
+def _scenarios(namespace: argparse.Namespace) -> int:
+    from exchanger.demo.scenarios_command import run_scenarios
+    from exchanger.demo.scenarios_options import options_of
+
+    return trio.run(run_scenarios, options_of(namespace))
 
 
 def _health(namespace: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import pytest
 
 from exchanger import __version__, cli
 
-COMMANDS = ("serve", "status", "health", "pre-stop-sleep", "demo", "fake-token-endpoint", "echo")
+COMMANDS = ("serve", "status", "health", "pre-stop-sleep", "demo", "scenarios", "fake-token-endpoint", "echo")
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,7 +31,9 @@ def test_no_command_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert "usage:" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["no-such"], ["serve", "surplus"], ["health", "--timeout", "soon"]])
+@pytest.mark.parametrize(
+    "arguments", [["no-such"], ["serve", "surplus"], ["health", "--timeout", "soon"], ["scenarios", "--base-url", "here"]]
+)
 def test_wrong_arguments_are_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
@@ -47,6 +49,13 @@ def test_a_duration_that_is_none_is_status_2(capsys: pytest.CaptureFixture[str])
 def test_health_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["health", "--address", "127.0.0.1:1"]) == 1
     assert "Connection refused" in capsys.readouterr().err
+
+
+def test_scenarios_are_listed_and_are_run_at_a_gateway_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["scenarios", "--list"]) == 0
+    assert "yellow-success: " in capsys.readouterr().out
+    assert cli.main(["scenarios"]) == 2
+    assert "--base-url is required" in capsys.readouterr().err
 
 
 def test_the_package_is_the_program() -> None:

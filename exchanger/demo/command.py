@@ -1,8 +1,8 @@
 """``exchanger demo``: sets everything up in one nursery, shows or checks it, and leaves nothing behind.
 
 Exit status: 0 when the checks passed, or when the demo was up and was ended by Ctrl-C (or SIGTERM, SIGHUP), which is how it ends; 1 when a
-check failed, something could not be started or ended by itself, or the service did not end cleanly; 128 and the signal's number, as shells
-have it, when the signal came before the demo was up or during the checks.
+check failed, something could not be started or ended by itself, or the service did not end cleanly; 2 when options do not go together; 128
+and the signal's number, as shells have it, when the signal came before the demo was up or during the checks.
 
 Must not know: what the scenarios are, or how processes are ended.
 """
@@ -18,13 +18,12 @@ from pathlib import Path
 import attrs
 import trio
 
-from exchanger.demo.display import Output, Progress, guide, table_head, table_row
+from exchanger.demo.display import Columns, Output, Progress, guide, table_head, table_row
 from exchanger.demo.envoy import find_envoy
 from exchanger.demo.faults import DemoError
 from exchanger.demo.options import DemoOptions, add_arguments, options_of
 from exchanger.demo.processes import describe_exit
 from exchanger.demo.runner import Finding, run_scenario
-from exchanger.demo.scenarios import SCENARIOS
 from exchanger.demo.service import SERVICE_COMMAND
 from exchanger.demo.stage import Programs, Stage, set_up, wait_ready
 
@@ -32,11 +31,15 @@ __all__ = ["DemoOptions", "add_arguments", "demonstrate", "options_of", "run_dem
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a supervisor's request, and a terminal that was closed
 LATE_SIGNALS = 0.05  # seconds in which a second Ctrl-C, sent while everything was ending, is taken from the queue
+USAGE_ERROR = 2  # as argparse has it
 SIGNAL_STATUS = 128  # added to a signal's number, as shells report a command that a signal has ended
 
 
 async def run_demo(options: DemoOptions) -> int:
     """Run the demo on this terminal until it is interrupted, or its checks are done; return the exit status."""
+    if problems := options.problems():
+        Progress(sys.stderr).say("\n".join(f"exchanger demo: {problem}" for problem in problems))
+        return USAGE_ERROR
     try:
         programs = Programs(service=SERVICE_COMMAND, envoy=find_envoy())
     except DemoError as error:
@@ -102,7 +105,7 @@ class _Demo:
                 await self._check(self._stage)
                 nursery.cancel_scope.cancel()
             else:
-                self._progress.say(guide(self._stage.site, issued))
+                self._progress.say(guide(self._stage.site, issued, self._stage.programme))
                 await trio.sleep_forever()
 
     def exit_status(self) -> int:
@@ -117,14 +120,16 @@ class _Demo:
         self._progress.say(f"{signal.Signals(self._signal).name}: ending")
 
     async def _check(self, stage: Stage) -> None:
-        self._progress.say(f"\n{table_head()}")
+        scenarios, ground = stage.programme.scenarios, stage.programme.ground(stage.site)
+        columns = Columns.of(scenarios)
+        self._progress.say(f"\n{table_head(columns)}")
         findings = []
-        for scenario in SCENARIOS:
-            finding = await run_scenario(scenario, stage.site)
-            self._progress.say(table_row(finding))
+        for scenario in scenarios:
+            finding = await run_scenario(scenario, ground)
+            self._progress.say(table_row(finding, columns))
             findings.append(finding)
         findings.append(await self._check_stop(stage))
-        self._progress.say(table_row(findings[-1]))
+        self._progress.say(table_row(findings[-1], columns))
         failed = sum(not finding.ok for finding in findings)
         self.failed = failed > 0
         self._progress.say(f"\n{len(findings) - failed} of {len(findings)} as expected")

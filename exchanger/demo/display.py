@@ -5,13 +5,14 @@ Must not know: processes, sockets, or how a scenario is run.
 
 import json
 import shlex
-from typing import Protocol, assert_never
+from typing import Protocol, assert_never, final
 
 import attrs
 
 from exchanger.demo.answer import Reached
 from exchanger.demo.envoy import LOOPBACK
 from exchanger.demo.faults import DemoError
+from exchanger.demo.programme import Programme
 from exchanger.demo.runner import Finding, summary
 from exchanger.demo.scenarios import SCENARIOS, Call, EqualRequests, OneRequest, PolicyEdit, Scenario, Subject
 from exchanger.demo.site import Site
@@ -19,9 +20,7 @@ from exchanger.demo.unsigned_jwt import claims_of
 
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _ERASE = "\r\x1b[K"  # to the start of the line, and clear it (ECMA-48 EL)
-_NAME_WIDTH = max(len(scenario.name) for scenario in SCENARIOS)
-_EXPECTED_WIDTH = max(len(summary(scenario)) for scenario in SCENARIOS)
-_SHELL_NAMES = {Subject.VALID: "$TOKEN", Subject.EXPIRED: "$EXPIRED"}
+_SHELL_NAMES = {subject: f"${subject.name}" for subject in Subject if subject is not Subject.NONE} | {Subject.VALID: "$TOKEN"}
 
 
 class Output(Protocol):
@@ -87,15 +86,38 @@ class Progress:
             raise DemoError(f"the output cannot be written: {error.strerror}") from error
 
 
-def table_head() -> str:
+@final
+@attrs.frozen
+class Columns:
+    """How wide the table's columns are, in characters."""
+
+    name: int
+    expected: int
+
+    @classmethod
+    def of(cls, scenarios: tuple[Scenario, ...], *, lenient: bool = False) -> "Columns":
+        """Return what findings about these need; ``lenient`` as in ``Ground``."""
+        return cls(
+            max((len(scenario.name) for scenario in scenarios), default=0),
+            max((len(summary(scenario, lenient=lenient)) for scenario in scenarios), default=0),
+        )
+
+
+_COLUMNS = Columns.of(SCENARIOS)
+
+
+def table_head(columns: Columns = _COLUMNS) -> str:
     """Return the head of the table of findings."""
-    return f"     {'scenario':<{_NAME_WIDTH}}  {'expected':<{_EXPECTED_WIDTH}}   time  got"
+    return f"     {'scenario':<{columns.name}}  {'expected':<{columns.expected}}   time  got"
 
 
-def table_row(finding: Finding) -> str:
+def table_row(finding: Finding, columns: Columns = _COLUMNS) -> str:
     """Return ``finding`` as a line of the table, with lines of detail below where it is not as expected."""
+    begin = f"{finding.name:<{columns.name}}  {finding.expected:<{columns.expected}}"
+    if finding.skipped:
+        return f"skip {begin}      -  {finding.skipped}"
     mark = "ok  " if finding.ok else "FAIL"
-    row = f"{mark} {finding.name:<{_NAME_WIDTH}}  {finding.expected:<{_EXPECTED_WIDTH}}  {finding.elapsed:4.2f}s  {finding.got}"
+    row = f"{mark} {begin}  {finding.elapsed:4.2f}s  {finding.got}"
     return "\n".join((row, *(f"       {line}" for line in finding.details)))
 
 
@@ -116,27 +138,31 @@ def curl_line(call: Call, *, with_head: bool = False) -> str:
     return " ".join(parts)
 
 
-def guide(site: Site, issued: dict[str, object]) -> str:
+def guide(site: Site, issued: dict[str, object], programme: Programme) -> str:
     """Return what to try and where to look; ``issued`` are the claims of the token that the upstream saw first."""
+    scenarios = programme.scenarios
+    needed = {scenario.call.subject for scenario in scenarios}
+    tokens = [(name.removeprefix("$"), programme.token(subject)) for subject, name in _SHELL_NAMES.items() if subject in needed]
     return "\n".join(
         (
             "",
+            *((f"Console: {site.console}  (to be opened in a browser)", "") if site.console_port else ()),
             "The caller's token, as the gateway receives it:",
             _claims(claims_of(site.subjects.valid) or {}),
             "The token that the upstream receives in its place:",
             _claims(issued),
-            "To try in another terminal (the tokens are unsigned and good for nothing elsewhere):",
+            f"To try in another terminal ({programme.remark}):",
             "",
             f"  export GATEWAY={site.gateway}",
-            f"  export TOKEN={site.subjects.valid}",
-            f"  export EXPIRED={site.subjects.expired}",
+            *(f"  export {name}={token}" for name, token in tokens),
             f"  export POLICY={shlex.quote(str(site.policy))}",
+            *((f"  # a new one: {programme.renewal}",) if programme.renewal else ()),
             "",
-            *(f"  # {scenario.name}: {scenario.watch}\n  # => {summary(scenario)}\n  {_try(scenario)}\n" for scenario in SCENARIOS),
+            *(f"  # {scenario.name}: {scenario.watch}\n  # => {summary(scenario)}\n  {shell_line(scenario)}\n" for scenario in scenarios),
             f"Policy folder: {site.policy}",
             "  It may be edited: what is saved there is in force within a second. It is removed at the end.",
             f"Logs:          {site.policy.parent}/*.log",
-            f"Token counts:  http://{LOOPBACK}:{site.token_port}/stats",
+            *((f"Token counts:  http://{LOOPBACK}:{site.token_port}/stats",) if site.token_port else ()),
             f"Metrics:       http://{LOOPBACK}:{site.metrics_port}/metrics",
             "",
             "Ctrl-C ends everything.",
@@ -144,7 +170,8 @@ def guide(site: Site, issued: dict[str, object]) -> str:
     )
 
 
-def _try(scenario: Scenario) -> str:
+def shell_line(scenario: Scenario) -> str:
+    """Return what a shell is given to see ``scenario``; see ``curl_line``."""
     match scenario:
         case OneRequest():
             return curl_line(scenario.call, with_head=scenario.expected.upstream is Reached.NOT)

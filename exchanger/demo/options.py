@@ -4,11 +4,13 @@ Must not know: what is done with it.
 """
 
 import argparse
+from pathlib import Path
 from typing import final
 
 import attrs
 
 from exchanger.demo.envoy import Mode
+from exchanger.demo.keycloak.realm import KeycloakAddress, read_address
 
 START_TIMEOUT = 30.0  # seconds until everything has to work; a loaded machine takes five
 MAX_PORT = 65_535
@@ -26,7 +28,19 @@ class DemoOptions:
     metrics_port: int = 0
     token_port: int = 0
     upstream_port: int = 0
+    console_port: int = 0
+    keycloak: KeycloakAddress | None = None
+    keycloak_admin_password_file: Path | None = None
     start_timeout: float = START_TIMEOUT
+
+    def problems(self) -> tuple[str, ...]:
+        """Return what does not go together, in words."""
+        if self.keycloak_admin_password_file is None:
+            return ()
+        if self.keycloak is None:
+            return ("--keycloak-admin-password-file goes with --keycloak",)
+        exposed = not self.keycloak.secured and not self.keycloak.on_this_machine
+        return ("the administrator's password is sent by https alone, or to this machine",) if exposed else ()
 
 
 _PORTS = (
@@ -35,6 +49,7 @@ _PORTS = (
     ("--metrics-port", "port of the service's metrics"),
     ("--token-port", "port of the fake token endpoint"),
     ("--upstream-port", "port of the upstream"),
+    ("--console-port", "port of the console, where the demo is seen in a browser"),
 )
 
 
@@ -51,6 +66,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for flag, text in _PORTS:
         parser.add_argument(flag, type=_port, default=0, metavar="PORT", help=f"{text} (default: a free one)")
     parser.add_argument(
+        "--keycloak", type=_keycloak, metavar="URL", help="a Keycloak that exchanges tokens, in the place of the fake token endpoint"
+    )
+    parser.add_argument(
+        "--keycloak-admin-password-file",
+        type=Path,
+        metavar="FILE",
+        help="the password of its administrator, admin, who creates the demo's realm where it is missing",
+    )
+    parser.add_argument(
         "--start-timeout", type=_seconds, default=START_TIMEOUT, metavar="SECONDS", help="how long starting may take (default: %(default)g)"
     )
 
@@ -58,6 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def options_of(namespace: argparse.Namespace) -> DemoOptions:
     """Return the options that ``parser`` has read."""
     return DemoOptions(**{field.name: getattr(namespace, field.name) for field in attrs.fields(DemoOptions)})
+
+
+def _keycloak(text: str) -> KeycloakAddress:
+    address = read_address(text)
+    if address is None:  # it is not repeated: it may hold credentials
+        raise argparse.ArgumentTypeError("must be a URL such as http://127.0.0.1:8080, without credentials and query")
+    return address
 
 
 def _mode(text: str) -> Mode:

@@ -1,4 +1,4 @@
-"""Runs scenarios against a demo that is up, and says of each whether it came out as expected.
+"""Runs scenarios on a ground, the demo's or any other gateway, and says of each whether it came out as expected.
 
 Must not know: processes, or how findings are shown.
 """
@@ -11,22 +11,31 @@ from typing import assert_never, final
 import attrs
 import trio
 
-from exchanger.demo.answer import Answer, Reached, answer_of, describe
-from exchanger.demo.client import fetch
-from exchanger.demo.envoy import LOOPBACK
+from exchanger.address import format_address
+from exchanger.demo.answer import Answer, Reached, answer_of, describe, relaxed
+from exchanger.demo.client import fetch_from
 from exchanger.demo.faults import NoAnswerError
+from exchanger.demo.gateway import REQUEST_TIMEOUT, Asked, send
+from exchanger.demo.ground import Ground
+from exchanger.demo.hiding import printable, without_tokens
 from exchanger.demo.http import Request
-from exchanger.demo.scenarios import EDIT_BOUND, Call, EqualRequests, OneRequest, PolicyEdit, Scenario
-from exchanger.demo.site import Site, make_subjects, request_of
+from exchanger.demo.scenario import EDIT_BOUND, Call, EqualRequests, OneRequest, PolicyEdit, Scenario
 
-REQUEST_TIMEOUT = 8.0  # seconds: beyond the gateway's own bounds together, 1 s for the service and 5 s for the upstream
 EDIT_POLL = 0.02  # seconds between two looks at whether an edit is in force
+
+NO_STATS = "the token endpoint's counts cannot be seen"
+NO_FRESH_USER = "it needs a token of a new user, and there is one token for all"
+NO_POLICY = "the policy folder is not within reach"
+UNSEEN_EDIT = "what your own token is exchanged for cannot be seen, so that no edit can be either"
 
 
 @final
 @attrs.frozen
 class Finding:
-    """What came of a scenario: one line of the table, ``elapsed`` in seconds; ``details`` say more of what is not as expected."""
+    """What came of a scenario: one line of the table, ``elapsed`` in seconds; ``details`` say more of what is not as expected.
+
+    ``asked`` are the requests that it is about; of many looks for an edit the last ones. ``skipped`` is why it was not run, and is then ok.
+    """
 
     name: str
     expected: str
@@ -34,116 +43,182 @@ class Finding:
     ok: bool
     elapsed: float
     details: tuple[str, ...] = ()
+    asked: tuple[Asked, ...] = ()
+    skipped: str = ""
 
 
-def summary(scenario: Scenario) -> str:
-    """Return what ``scenario`` expects, in a few words."""
+@final
+@attrs.frozen
+class _Outcome:
+    """What came of a scenario, in words; without ``details`` it is as expected."""
+
+    got: str
+    details: tuple[str, ...] = ()
+    asked: tuple[Asked, ...] = ()
+
+
+def summary(scenario: Scenario, *, lenient: bool = False) -> str:
+    """Return what ``scenario`` expects, in a few words; ``lenient`` as in ``Ground``."""
+    describe_expected = _describe_relaxed if lenient else describe
     match scenario:
         case OneRequest():
-            return describe(scenario.expected)
+            return describe_expected(scenario.expected)
         case EqualRequests():
-            return f"{scenario.count} × {describe(scenario.expected)}, 1 token request"
+            return f"{scenario.count} × {describe_expected(scenario.expected)}, 1 token request"
         case PolicyEdit():
-            return f"{describe(scenario.edited)} within {EDIT_BOUND:g} s, and back"
+            return f"{describe_expected(scenario.edited)} within {EDIT_BOUND:g} s, and back"
         case _:
             assert_never(scenario)
 
 
-async def run_scenario(scenario: Scenario, site: Site) -> Finding:
+async def run_scenario(scenario: Scenario, ground: Ground) -> Finding:
     """Run ``scenario`` and return what came of it; whatever goes wrong is in the finding."""
+    expected = summary(scenario, lenient=ground.lenient)
     started = trio.current_time()
+    subject = scenario.call.subject
+    ran = await _run(scenario, ground) if subject in ground.made else f"it needs a token that is {subject.value}, which cannot be made here"
+    if isinstance(ran, str):
+        return Finding(scenario.name, expected, "skipped", ok=True, elapsed=0.0, skipped=ran)
+    return Finding(
+        scenario.name, expected, ran.got, ok=not ran.details, elapsed=trio.current_time() - started, details=ran.details, asked=ran.asked
+    )
+
+
+async def _run(scenario: Scenario, ground: Ground) -> _Outcome | str:
+    """Return what came of it, or why it was not run."""
     match scenario:
         case OneRequest():
-            got, details = await _one_request(scenario, site)
+            return await _one_request(scenario, ground)
         case EqualRequests():
-            got, details = await _equal_requests(scenario, site)
+            return await _equal_requests(scenario, ground)
         case PolicyEdit():
-            got, details = await _policy_edit(scenario, site)
+            return await _policy_edit(scenario, ground)
         case _:
             assert_never(scenario)
-    return Finding(scenario.name, summary(scenario), got, ok=not details, elapsed=trio.current_time() - started, details=details)
 
 
-async def ask(call: Call, site: Site, token: str) -> Answer | str:
+async def ask(call: Call, ground: Ground, token: str) -> Answer | str:
     """Send ``call`` through the gateway with ``token`` ("" for none); return its answer, or in words why there is none."""
-    try:
-        response = await fetch(site.envoy_port, request_of(call, token), timeout=REQUEST_TIMEOUT)
-    except NoAnswerError as error:
-        return str(error)
-    return answer_of(response, token)
+    return _judged(await send(ground.gateway, call, token, timeout=ground.timeout), ground)
 
 
-async def _one_request(scenario: OneRequest, site: Site) -> tuple[str, tuple[str, ...]]:
-    got = await ask(scenario.call, site, site.subjects.token(scenario.call.subject))
-    return _words(got), _difference(scenario.expected, got)
+async def _one_request(scenario: OneRequest, ground: Ground) -> _Outcome:
+    asked = await send(ground.gateway, scenario.call, ground.subjects(scenario.call.subject), timeout=ground.timeout)
+    got = _judged(asked, ground)
+    return _Outcome(_words(got, asked), _difference(_expected(scenario.expected, ground), got, asked), (asked,))
 
 
-async def _equal_requests(scenario: EqualRequests, site: Site) -> tuple[str, tuple[str, ...]]:
+async def _equal_requests(scenario: EqualRequests, ground: Ground) -> _Outcome | str:
+    if ground.stats is None:
+        return NO_STATS
+    if ground.fresh is None:
+        return NO_FRESH_USER
     user = f"equal-{secrets.token_hex(4)}"  # a subject of its own, so that its count is that of this run alone
-    token = make_subjects(user).token(scenario.call.subject)
-    answers: list[Answer | str] = []
+    token = ground.fresh(user).token(scenario.call.subject)
+    all_asked: list[Asked] = []
 
     async def one() -> None:
-        answers.append(await ask(scenario.call, site, token))
+        all_asked.append(await send(ground.gateway, scenario.call, token, timeout=ground.timeout))
 
     async with trio.open_nursery() as nursery:
         for _ in range(scenario.count):
             nursery.start_soon(one)
-    different = dict.fromkeys(answers)  # each kind of answer once
-    details = tuple(line for answer in different for line in _difference(scenario.expected, answer))
-    as_expected = sum(answer == scenario.expected for answer in answers)
-    asked = await _token_requests(site, user)
-    if asked != 1:
-        details = (*details, f"token requests: {'unknown' if asked is None else asked}, not 1")
-    plural = "" if asked == 1 else "s"
-    return f"{as_expected} × {describe(scenario.expected)}, {asked} token request{plural}", details
+    expected, answers = _expected(scenario.expected, ground), [(_judged(asked, ground), asked) for asked in all_asked]
+    different = dict(answers)  # each kind of answer once
+    details = tuple(line for answer, asked in different.items() for line in _difference(expected, answer, asked))
+    as_expected = sum(answer == expected for answer, _ in answers)
+    count = await _token_requests(*ground.stats, user)
+    if count != 1:
+        details = (*details, f"token requests: {'unknown' if count is None else count}, not 1")
+    plural = "" if count == 1 else "s"
+    return _Outcome(f"{as_expected} × {describe(expected)}, {count} token request{plural}", details, tuple(all_asked))
 
 
-async def _policy_edit(scenario: PolicyEdit, site: Site) -> tuple[str, tuple[str, ...]]:
-    file = site.policy / scenario.file
+async def _policy_edit(scenario: PolicyEdit, ground: Ground) -> _Outcome | str:
+    if ground.policy is None:
+        return NO_POLICY
+    if ground.lenient:
+        return UNSEEN_EDIT
+    file = ground.policy / scenario.file
     original = _read(file)
     if scenario.old not in original:
-        return "nothing to edit", (f"{scenario.file} has no {scenario.old!r}",)
+        return _Outcome("nothing to edit", (f"{scenario.file} has no {scenario.old!r}",))
     try:
         _replace(file, original.replace(scenario.old, scenario.new))
-        edited, edited_after = await _until(scenario.edited, scenario.call, site)
+        edited, edited_after, edited_asked = await _until(scenario.edited, scenario.call, ground)
     finally:
         _replace(file, original)
-    restored, restored_after = await _until(scenario.expected, scenario.call, site)
-    details = (*_difference(scenario.edited, edited), *_difference(scenario.expected, restored))
-    return f"{_words(edited)} after {edited_after * 1000:.0f} ms, and back after {restored_after * 1000:.0f} ms", details
+    restored, restored_after, restored_asked = await _until(scenario.expected, scenario.call, ground)
+    details = (
+        *_difference(scenario.edited, edited, edited_asked),
+        *_difference(scenario.expected, restored, restored_asked),
+    )
+    got = f"{_words(edited, edited_asked)} after {edited_after * 1000:.0f} ms, and back after {restored_after * 1000:.0f} ms"
+    return _Outcome(got, details, (edited_asked, restored_asked))
 
 
-async def _until(expected: Answer, call: Call, site: Site) -> tuple[Answer | str, float]:
-    """Ask until the answer is as expected or ``EDIT_BOUND`` has passed; return the last answer and the seconds that it took."""
+async def _until(expected: Answer, call: Call, ground: Ground) -> tuple[Answer | str, float, Asked]:
+    """Ask until the answer is as expected or ``EDIT_BOUND`` has passed; return the last answer, the seconds it took, and the request."""
     started = trio.current_time()
     while True:
-        asked = trio.current_time()
-        got = await ask(call, site, site.subjects.token(call.subject))
+        put = trio.current_time()
+        asked = await send(ground.gateway, call, ground.subjects(call.subject), timeout=ground.timeout)
+        got = _judged(asked, ground)
         # Judged by when the question was put: an edit is in force for whoever asks after it.
-        if got == expected or asked - started >= EDIT_BOUND:
-            return got, asked - started
+        if got == expected or put - started >= EDIT_BOUND:
+            return got, put - started, asked
         await trio.sleep(EDIT_POLL)
 
 
-async def _token_requests(site: Site, user: str) -> int | None:
+async def _token_requests(host: str, port: int, user: str) -> int | None:
     """Return how many token requests the endpoint has counted for ``user``, ``None`` when it does not tell."""
     try:
-        response = await fetch(site.token_port, Request("GET", "/stats", (("Host", LOOPBACK),)), timeout=REQUEST_TIMEOUT)
+        request = Request("GET", "/stats", (("Host", format_address(host, port)),))
+        response = await fetch_from(host, port, request, timeout=REQUEST_TIMEOUT)
         counts = json.loads(response.body)
         return sum(int(count["requests"]) for count in counts if count["subject"] == user)
     except (NoAnswerError, ValueError, KeyError, TypeError):
         return None
 
 
-def _difference(expected: Answer, got: Answer | str) -> tuple[str, ...]:
+def _judged(asked: Asked, ground: Ground) -> Answer | str:
+    return asked.problem if asked.response is None else answer_of(asked.response, asked.sent, ground.recognise)
+
+
+def _expected(answer: Answer, ground: Ground) -> Answer:
+    return relaxed(answer) if ground.lenient else answer
+
+
+def _describe_relaxed(answer: Answer) -> str:
+    return describe(relaxed(answer))
+
+
+def _difference(expected: Answer, got: Answer | str, asked: Asked) -> tuple[str, ...]:
     if got == expected:
         return ()
-    return (f"expected {_full(expected)}", f"got      {_full(got)}")
+    return (f"expected {_full(expected)}", f"got      {_clean(_full(_shown(got, asked)), asked)}")
 
 
-def _words(got: Answer | str) -> str:
-    return got if isinstance(got, str) else describe(got)
+def _words(got: Answer | str, asked: Asked) -> str:
+    shown = _shown(got, asked)
+    return _clean(shown if isinstance(shown, str) else describe(shown), asked)
+
+
+def _clean(text: str, asked: Asked) -> str:
+    """Return what a terminal may be told: once more without tokens, as an answer's JSON may have spelt them in another way."""
+    return printable(without_tokens(text, asked.sent))
+
+
+def _shown(got: Answer | str, asked: Asked) -> Answer | str:
+    """Return what was got without tokens, before it is cut to a length at which they could not be recognised any more."""
+    if isinstance(got, str):
+        return got
+    return attrs.evolve(
+        got,
+        body=without_tokens(got.body, asked.sent),
+        challenges=tuple(without_tokens(challenge, asked.sent) for challenge in got.challenges),
+        content_type=without_tokens(got.content_type, asked.sent),
+    )
 
 
 def _full(answer: Answer | str) -> str:

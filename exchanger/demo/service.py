@@ -13,7 +13,7 @@ from exchanger.demo.envoy import LOOPBACK
 from exchanger.demo.token_endpoint import CLIENT_ID, CLIENT_SECRET
 from exchanger.demo.token_rules import MALFORMED_PATH, SLOW_PATH, TOKEN_PATH
 
-SERVICE_COMMAND = (sys.executable, "-m", "exchanger", "serve")
+SERVICE_COMMAND = (sys.executable, "-m", "exchanger.demo.serve")  # as `exchanger serve`, with a console that shows what is in tokens
 
 # What a Python program needs to start where this one did. Nothing else is handed on: an OTEL_ or proxy variable of the terminal would
 # change what the demo shows.
@@ -25,10 +25,14 @@ def base_environment() -> tuple[tuple[str, str], ...]:
     return tuple((name, os.environ[name]) for name in _INHERITED if name in os.environ)
 
 
-def service_environment(*, grpc_port: int, metrics_port: int, policy: Path, issuers: Path) -> tuple[tuple[str, str], ...]:
-    """Return the service's whole environment for these loopback ports, policy folder and issuer profiles."""
+def service_environment(
+    *, grpc_port: int, metrics_port: int, policy: Path, issuers: Path, console_port: int | None = None
+) -> tuple[tuple[str, str], ...]:
+    """Return the service's whole environment for these loopback ports, policy folder and issuer profiles; without a port, no console."""
+    console = () if console_port is None else (("CONSOLE_ADDRESS", f"{LOOPBACK}:{console_port}"),)
     return (
         *base_environment(),
+        *console,
         ("GRPC_HOST", LOOPBACK),
         ("GRPC_PORT", str(grpc_port)),
         ("LOG_DECISIONS", "all"),
@@ -45,15 +49,7 @@ def service_environment(*, grpc_port: int, metrics_port: int, policy: Path, issu
 
 def issuer_profiles(token_port: int) -> dict[str, object]:
     """Return the issuer profiles document; every profile is the fake token endpoint, on one of its paths or with other credentials."""
-    return {
-        "issuers": [
-            _issuer("demo", token_port, TOKEN_PATH),
-            _issuer("demo-post", token_port, TOKEN_PATH, method="client_secret_post"),
-            _issuer("demo-old-secret", token_port, TOKEN_PATH, secret="from-before-the-rotation"),  # noqa: S106 - wrong on purpose
-            _issuer("demo-slow", token_port, SLOW_PATH),
-            _issuer("demo-malformed", token_port, MALFORMED_PATH),
-        ]
-    }
+    return {"issuers": own_issuers(token_port)}
 
 
 def write_sample_policy(folder: Path) -> None:
@@ -67,6 +63,17 @@ def sample_policy() -> list[Traversable]:
     """Return the sample policy's files."""
     packaged = importlib.resources.files("exchanger.demo") / "policy"
     return sorted((file for file in packaged.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
+
+
+def own_issuers(token_port: int) -> list[dict[str, str]]:
+    """Return the issuer profiles."""
+    return [
+        _issuer("demo", token_port, TOKEN_PATH),
+        _issuer("demo-post", token_port, TOKEN_PATH, method="client_secret_post"),
+        _issuer("demo-old-secret", token_port, TOKEN_PATH, secret="from-before-the-rotation"),  # noqa: S106 - wrong on purpose
+        _issuer("demo-slow", token_port, SLOW_PATH),
+        _issuer("demo-malformed", token_port, MALFORMED_PATH),
+    ]
 
 
 def _issuer(name: str, port: int, path: str, *, method: str = "client_secret_basic", secret: str = CLIENT_SECRET) -> dict[str, str]:

@@ -31,11 +31,11 @@ class Subjects:
     expired: str = attrs.field(repr=False)
 
     def token(self, subject: Subject) -> str:
-        """Return the token for ``subject``, "" for none."""
+        """Return the token for ``subject``, "" for none. These tokens have no signature with which anything could be wrong."""
         match subject:
             case Subject.NONE:
                 return ""
-            case Subject.VALID:
+            case Subject.VALID | Subject.UNSIGNED | Subject.TRUNCATED | Subject.FOREIGN:
                 return self.valid
             case Subject.EXPIRED:
                 return self.expired
@@ -46,7 +46,7 @@ class Subjects:
 @final
 @attrs.frozen
 class Site:
-    """Where everything is; ports are on the loopback address, files in a temporary folder."""
+    """Where everything is; ports are on the loopback address, files in a temporary folder. ``console_port`` 0: there is no console."""
 
     envoy_port: int
     grpc_port: int
@@ -55,11 +55,17 @@ class Site:
     upstream_port: int
     policy: Path
     subjects: Subjects
+    console_port: int = 0
 
     @property
     def gateway(self) -> str:
         """The gateway's base URL."""
         return f"http://{LOOPBACK}:{self.envoy_port}"
+
+    @property
+    def console(self) -> str:
+        """The URL of the console, to be opened in a browser."""
+        return f"http://{LOOPBACK}:{self.console_port}/"
 
 
 def make_subjects(user: str = USER, *, now: float | None = None) -> Subjects:

@@ -4,7 +4,9 @@ Must not know: signals, scenarios other than the one that tells readiness, or wh
 """
 
 import json
+import ssl
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import final
 
@@ -17,12 +19,22 @@ from exchanger.demo.display import Progress
 from exchanger.demo.echo import run_echo
 from exchanger.demo.envoy import LOOPBACK, Mode, bootstrap, envoy_command
 from exchanger.demo.faults import DemoError, NoAnswerError
+from exchanger.demo.front import fault_log, make_front
+from exchanger.demo.keycloak.client import KeycloakClient
+from exchanger.demo.keycloak.programme import keycloak_programme, read_password
+from exchanger.demo.keycloak.realm import KeycloakAddress, demo_realm
+from exchanger.demo.keycloak.tokens import open_realm
+from exchanger.demo.lab import Lab, LabSettings
+from exchanger.demo.lab_lint import LintRules
+from exchanger.demo.lab_policy import PolicyFiles
 from exchanger.demo.options import DemoOptions
 from exchanger.demo.processes import Child, ChildStatistics
-from exchanger.demo.scenarios import READINESS
-from exchanger.demo.service import base_environment, issuer_profiles, service_environment, write_sample_policy
-from exchanger.demo.site import Site, free_ports, make_subjects, request_of
+from exchanger.demo.programme import Programme, own_programme
+from exchanger.demo.service import base_environment, service_environment
+from exchanger.demo.site import Site, free_ports, request_of
 from exchanger.demo.token_endpoint import run_fake_token_endpoint
+from exchanger.directory.source import DirectorySettings
+from exchanger.settings import read_settings
 
 READY_POLL = 0.1  # seconds between two looks; service and gateway take one to three seconds to start
 READY_REQUEST = 2.0  # seconds for one look: beyond the gateway's 1 s for the service
@@ -48,11 +60,12 @@ class StageStatistics:
 
 @attrs.define(eq=False)
 class Stage:
-    """A demo that is set up: where it is, and its two processes."""
+    """A demo that is set up: where it is, its two processes, and what is played."""
 
     site: Site
     service: Child
     gateway: Child
+    programme: Programme
 
     def statistics(self) -> StageStatistics:
         """Return what became of the two processes."""
@@ -65,32 +78,47 @@ async def set_up(nursery: trio.Nursery, options: DemoOptions, programs: Programs
     Raises:
         DemoError: a port is taken, or a program cannot be started.
     """
-    progress.begin("token endpoint")
-    token_port = await _start_server(nursery, run_fake_token_endpoint, options.token_port)
-    progress.done(f"{LOOPBACK}:{token_port}")
+    if options.keycloak is None:
+        progress.begin("token endpoint")
+        programme = own_programme(await _start_server(nursery, run_fake_token_endpoint, options.token_port))
+        progress.done(f"{LOOPBACK}:{programme.token_port}")
+    else:
+        progress.begin("Keycloak")
+        programme = await _with_keycloak(nursery, options.keycloak, options.keycloak_admin_password_file)
+        progress.done(str(options.keycloak))
     progress.begin("upstream")
     upstream_port = await _start_server(nursery, run_echo, options.upstream_port)
     progress.done(f"{LOOPBACK}:{upstream_port}")
 
-    free = free_ports(3)
+    free = free_ports(4)
     site = Site(
         envoy_port=options.envoy_port or free[0],
         grpc_port=options.grpc_port or free[1],
         metrics_port=options.metrics_port or free[2],
-        token_port=token_port,
+        token_port=programme.token_port,
         upstream_port=upstream_port,
         policy=folder / "policy",
-        subjects=make_subjects(),
+        subjects=programme.subjects(),
     )
-    issuers, config = _write_files(folder, site, options.mode)
-    environment = service_environment(grpc_port=site.grpc_port, metrics_port=site.metrics_port, policy=site.policy, issuers=issuers)
+    issuers, config = _write_files(folder, site, options.mode, programme)
+    service_console = free[3]
+    environment = service_environment(
+        grpc_port=site.grpc_port, metrics_port=site.metrics_port, policy=site.policy, issuers=issuers, console_port=service_console
+    )
+    if not options.check:
+        progress.begin("console")
+        front = make_front(
+            options.console_port, service_console, _lab(site, environment, programme).routes(), fault_log(folder / "console.log")
+        )
+        site = attrs.evolve(site, console_port=await _started(nursery, front.run, options.console_port))
+        progress.done(site.console)
     service = Child("service", programs.service, environment, folder / "service.log")
     gateway = Child("Envoy", envoy_command(programs.envoy, config), base_environment(), folder / "envoy.log")
     for child, port, how in ((service, site.grpc_port, ""), (gateway, site.envoy_port, f", asks by {options.mode.value}")):
         progress.begin(child.name)
         await nursery.start(child.run)
         progress.done(f"process {child.statistics().pid}, {LOOPBACK}:{port}{how}")
-    return Stage(site, service, gateway)
+    return Stage(site, service, gateway, programme)
 
 
 async def wait_ready(stage: Stage, progress: Progress, timeout: float) -> dict[str, object]:  # noqa: ASYNC109 - the option is named so
@@ -105,18 +133,19 @@ async def wait_ready(stage: Stage, progress: Progress, timeout: float) -> dict[s
         DemoError: it did not come up in time; the message has the ends of both logs.
     """
     progress.begin("readiness")
-    token = stage.site.subjects.valid
+    readiness, ground = stage.programme.readiness, stage.programme.ground(stage.site)
     last = "nothing was asked"
     started = trio.current_time()
     with trio.move_on_after(timeout):
         while True:
+            token = ground.subjects(readiness.call.subject)
             try:
-                response = await fetch(stage.site.envoy_port, request_of(READINESS.call, token), timeout=READY_REQUEST)
+                response = await fetch(stage.site.envoy_port, request_of(readiness.call, token), timeout=READY_REQUEST)
             except NoAnswerError as error:
                 last = str(error)
             else:
-                answer = answer_of(response, token)
-                if answer == READINESS.expected:
+                answer = answer_of(response, token, ground.recognise)
+                if answer == readiness.expected:
                     progress.done(f"a token was exchanged after {trio.current_time() - started:.1f} s")
                     return exchanged_claims(response)
                 last = describe(answer)
@@ -127,17 +156,40 @@ async def wait_ready(stage: Stage, progress: Progress, timeout: float) -> dict[s
 
 
 async def _start_server(nursery: trio.Nursery, server: Callable[..., Awaitable[object]], port: int) -> int:
+    return await _started(nursery, partial(server, LOOPBACK, port), port)
+
+
+async def _started(nursery: trio.Nursery, server: Callable[..., Awaitable[object]], port: int) -> int:
     try:
-        started: int = await nursery.start(server, LOOPBACK, port)
+        started: int = await nursery.start(server)
     except OSError as error:
         raise DemoError(f"port {port} on {LOOPBACK} cannot be used: {error.strerror}") from error
     return started
 
 
-def _write_files(folder: Path, site: Site, mode: Mode) -> tuple[Path, Path]:
-    write_sample_policy(site.policy)
+async def _with_keycloak(nursery: trio.Nursery, address: KeycloakAddress, admin_password_file: Path | None) -> Programme:
+    password = None if admin_password_file is None else read_password(admin_password_file)
+    client = KeycloakClient(address, demo_realm(), ssl.create_default_context() if address.secured else None)
+    return keycloak_programme(await open_realm(nursery, client, password), address)
+
+
+def _lab(site: Site, environment: tuple[tuple[str, str], ...], programme: Programme) -> Lab:
+    """Return the lab, which reads policy by the settings that the service is started with."""
+    settings = read_settings(dict(environment))
+    if not isinstance(settings.policy, DirectorySettings):
+        raise TypeError("the demo's policy is a folder")
+    rules = LintRules(settings.policy.namespace_selector, settings.policy.configmap_selector, programme.issuer_names)
+    files = PolicyFiles(site.policy, programme.policies)
+    keycloak = programme.verify is not None
+    return Lab(LabSettings(programme.ground(site), programme.scenarios, files, rules, programme.verify, keycloak=keycloak))
+
+
+def _write_files(folder: Path, site: Site, mode: Mode, programme: Programme) -> tuple[Path, Path]:
+    site.policy.mkdir()
+    for name, text in programme.policies.items():
+        (site.policy / name).write_text(text, "utf-8")
     issuers = folder / "issuers.json"
-    issuers.write_text(json.dumps(issuer_profiles(site.token_port), indent=2), "utf-8")
+    issuers.write_text(json.dumps({"issuers": programme.profiles}, indent=2), "utf-8")
     config = folder / "envoy.json"
     gateway = bootstrap(listen=site.envoy_port, service=site.grpc_port, upstream=site.upstream_port, mode=mode)
     config.write_text(json.dumps(gateway, indent=2), "utf-8")

@@ -1,12 +1,14 @@
 """The demo's HTTP client: an answer, or in words why there is none."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trustme
 
-from exchanger.demo.client import fetch
+from exchanger.demo.client import fetch, fetch_from
 from exchanger.demo.faults import NoAnswerError
 from exchanger.demo.http import MAX_BODY, Request
 from exchanger.demo.site import free_ports
@@ -15,12 +17,16 @@ REQUEST = Request("GET", "/", (("Host", "here.example.com"),))
 
 
 @asynccontextmanager
-async def answering(data: bytes | None) -> AsyncIterator[int]:
+async def answering(data: bytes | None, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """A server that sends ``data`` to whoever asks and closes; with ``None`` it says nothing, and stays."""
 
-    async def serve(stream: trio.SocketStream) -> None:
-        async with stream:
-            await stream.receive_some()
+    async def serve(connected: trio.SocketStream) -> None:
+        stream = connected if tls is None else trio.SSLStream(connected, tls, server_side=True, https_compatible=True)
+        async with connected:
+            try:
+                await stream.receive_some()
+            except trio.BrokenResourceError:
+                return  # the client did not accept the certificate
             if data is None:
                 await trio.sleep_forever()
             try:
@@ -66,3 +72,53 @@ async def test_a_closed_port_is_no_answer() -> None:
     (port,) = free_ports(1)
     with pytest.raises(NoAnswerError):
         await fetch(port, REQUEST, timeout=5)
+
+
+async def test_a_request_that_is_no_http_is_not_sent() -> None:
+    async with answering(b"HTTP/1.1 200 OK\r\n\r\n") as port:
+        with pytest.raises(NoAnswerError, match="not sent"):
+            await fetch(port, Request("GET", "/", (("Host", "h"), ("X", "a\r\nY: b"))), timeout=5)
+
+
+async def test_a_name_that_nobody_knows_is_told() -> None:
+    with pytest.raises(NoAnswerError, match=r"^no answer: the name is not known: "):
+        await fetch_from("no.such.name.invalid", 80, REQUEST, timeout=5)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def server_context(authority: trustme.CA, name: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+def client_context(*authorities: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    for authority in authorities:
+        authority.configure_trust(context)
+    return context
+
+
+async def test_a_server_is_believed_by_its_certificate_for_the_name_it_is_known_by(authority: trustme.CA) -> None:
+    asked_for: list[str | None] = []
+    context = server_context(authority, "gateway.example.com")
+    context.sni_callback = lambda _connection, name, _context: asked_for.append(name)
+    async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody", context) as port:
+        trusting = client_context(authority)
+        response = await fetch_from("127.0.0.1", port, REQUEST, timeout=5, tls=trusting, server_name="gateway.example.com")
+        assert response.body == b"body"
+        assert asked_for == ["gateway.example.com"]
+        with pytest.raises(NoAnswerError, match="certificate not accepted"):
+            await fetch_from("127.0.0.1", port, REQUEST, timeout=5, tls=trusting)
+        with pytest.raises(NoAnswerError, match="certificate not accepted"):
+            await fetch_from("127.0.0.1", port, REQUEST, timeout=5, tls=client_context(), server_name="gateway.example.com")
+
+
+async def test_a_server_without_tls_is_told(authority: trustme.CA) -> None:
+    async with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+        with pytest.raises(NoAnswerError, match="TLS failed"):
+            await fetch_from("127.0.0.1", port, REQUEST, timeout=5, tls=client_context(authority))

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -182,15 +183,24 @@ async def test_a_program_that_cannot_be_started_is_named(tmp_path: Path) -> None
     out.assert_nothing_is_left(1)
 
 
-async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
-    import socket
-
+@pytest.mark.parametrize("name", ["upstream_port", "console_port"])
+async def test_a_port_that_is_taken_is_named(name: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         out, err = Terminal(), Terminal()
-        assert await demonstrate(DemoOptions(upstream_port=port), programs(tmp_path), out, err) == 1
+        assert await demonstrate(attrs.evolve(DemoOptions(), **{name: port}), programs(tmp_path), out, err) == 1
     assert f"port {port} on 127.0.0.1 cannot be used: Address already in use" in err.text
     out.assert_nothing_is_left(0)
+
+
+async def test_the_console_is_told_first_and_checks_have_none(tmp_path: Path) -> None:
+    out, err = Terminal("Ctrl-C ends everything"), Terminal()
+    assert await demonstrate(DemoOptions(), programs(tmp_path), out, err) == 0, err.text
+    started = out.text.partition("readiness: ")[2].splitlines()
+    assert re.fullmatch(r"Console: http://127\.0\.0\.1:\d+/  .*", started[2])
+    checked = Terminal()
+    await demonstrate(DemoOptions(check=True), programs(tmp_path), checked, err)
+    assert "onsole" not in checked.text
 
 
 async def test_without_envoy_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

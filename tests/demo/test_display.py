@@ -4,7 +4,10 @@ import io
 import shlex
 from pathlib import Path
 
-from exchanger.demo.display import Progress, curl_line, guide, table_head, table_row
+import attrs
+
+from exchanger.demo.display import Columns, Progress, curl_line, guide, table_head, table_row
+from exchanger.demo.programme import own_programme
 from exchanger.demo.runner import Finding
 from exchanger.demo.scenarios import SCENARIOS, Call, Subject
 from exchanger.demo.site import Site, make_subjects
@@ -66,6 +69,7 @@ def test_a_curl_line_is_what_a_shell_takes() -> None:
     ]
     assert "Authorization" not in curl_line(Call("h", "/", subject=Subject.NONE))
     assert "$EXPIRED" in curl_line(Call("h", "/", subject=Subject.EXPIRED))
+    assert "$FOREIGN" in curl_line(Call("h", "/", subject=Subject.FOREIGN))
 
 
 def test_the_guide_has_all_that_is_needed_to_try() -> None:
@@ -79,7 +83,7 @@ def test_the_guide_has_all_that_is_needed_to_try() -> None:
         policy=Path("/tmp/x/policy"),
         subjects=subjects,
     )
-    text = guide(site, {"sub": "alice", "scope": "read:orders"})
+    text = guide(site, {"sub": "alice", "scope": "read:orders"}, attrs.evolve(own_programme(10_004), token=subjects.token))
     assert all(f"# {scenario.name}: {scenario.watch}" in text for scenario in SCENARIOS)
     assert "export GATEWAY=http://127.0.0.1:10001" in text
     assert f"export TOKEN={subjects.valid}" in text
@@ -87,6 +91,9 @@ def test_the_guide_has_all_that_is_needed_to_try() -> None:
     assert '"iss": "https://login.example.com"' in text
     assert "Policy folder: /tmp/x/policy" in text
     assert "http://127.0.0.1:10003/metrics" in text
+    assert "Console" not in text
+    with_console = guide(attrs.evolve(site, console_port=10_006), {}, own_programme(10_004))
+    assert with_console.lstrip().startswith("Console: http://127.0.0.1:10006/ ")
 
 
 def test_rows_stand_below_their_heads_and_details_below_their_row() -> None:
@@ -96,3 +103,19 @@ def test_rows_stand_below_their_heads_and_details_below_their_row() -> None:
     assert good.index("200 yes") == table_head().index("got")
     assert bad.splitlines()[1:] == ["       expected x", "       got y"]
     assert bad.startswith("FAIL unmatched ")
+
+
+def test_a_scenario_that_was_skipped_says_why_where_others_say_what_they_got() -> None:
+    row = table_row(Finding("unmatched", "200", "skipped", ok=True, elapsed=0.0, skipped="because"))
+    assert row.startswith("skip unmatched ")
+    assert row.index("because") == table_head().index("got")
+
+
+def test_columns_are_as_wide_as_their_scenarios_need() -> None:
+    some = SCENARIOS[:3]
+    columns = Columns.of(some)
+    assert columns.name == max(len(scenario.name) for scenario in some)
+    assert Columns.of(()) == Columns(0, 0)
+    assert Columns.of(some, lenient=True).expected < columns.expected
+    row = table_row(Finding("red-success", "200", "200 yes", ok=True, elapsed=0.1), columns)
+    assert row.index("200 yes") == table_head(columns).index("got")

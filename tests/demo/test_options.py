@@ -15,13 +15,24 @@ def parsed(*arguments: str) -> DemoOptions:
 
 
 def test_nothing_given_means_free_ports_and_no_check() -> None:
-    assert parsed() == DemoOptions(check=False, envoy_port=0, grpc_port=0, metrics_port=0, token_port=0, upstream_port=0, start_timeout=30)
+    assert parsed() == DemoOptions(
+        check=False, envoy_port=0, grpc_port=0, metrics_port=0, token_port=0, upstream_port=0, console_port=0, start_timeout=30
+    )
 
 
 def test_everything_given() -> None:
-    flags = "--check --mode ext_proc --envoy-port 1 --grpc-port 2 --metrics-port 3 --token-port 4 --upstream-port 65535 --start-timeout 1.5"
+    ports = "--envoy-port 1 --grpc-port 2 --metrics-port 3 --token-port 4 --upstream-port 65535 --console-port 6"
+    flags = f"--check --mode ext_proc {ports} --start-timeout 1.5"
     assert parsed(*flags.split()) == DemoOptions(
-        check=True, mode=Mode.EXT_PROC, envoy_port=1, grpc_port=2, metrics_port=3, token_port=4, upstream_port=65535, start_timeout=1.5
+        check=True,
+        mode=Mode.EXT_PROC,
+        envoy_port=1,
+        grpc_port=2,
+        metrics_port=3,
+        token_port=4,
+        upstream_port=65535,
+        console_port=6,
+        start_timeout=1.5,
     )
 
 

@@ -2,35 +2,41 @@
 
 from typing import cast
 
+import pytest
 import yaml
 
 from exchanger.demo.answer import Exchanged
-from exchanger.demo.scenarios import READINESS, SCENARIOS, PolicyEdit
+from exchanger.demo.runner import summary
+from exchanger.demo.scenarios import READINESS, SCENARIOS, PolicyEdit, packaged_scenarios
 from exchanger.demo.service import issuer_profiles, sample_policy
 from exchanger.demo.token_rules import RULES, TOKEN_PATHS, Target
 from exchanger.policy.document import parse_document
 from exchanger.values.entry import Source
 
-REQUIRED = {
-    "blue-success",
-    "coalescing",
-    "cors-preflight",
-    "expired-subject-token",
-    "explicit-deny",
-    "forbidden",
-    "invalid-grant",
-    "invalid-target",
-    "malformed",
-    "missing-bearer",
-    "options-bearer",
-    "options-missing-bearer",
-    "policy-edit",
-    "red-success",
-    "timeout",
-    "unauthorized",
-    "unmatched",
-    "yellow-success",
-}
+ALL = (
+    ("yellow-success", "200 exchanged for scope read:orders"),
+    ("red-success", "200 exchanged for resource https://inventory.red.example.com/"),
+    ("blue-success", "200 exchanged for audience reports-api archive-api"),
+    ("missing-bearer", '401 bearer_token_required [Bearer realm="exchanger-demo", scope="read:orders"]'),
+    ("cors-preflight", "200 passed on without a token"),
+    ("options-missing-bearer", '401 bearer_token_required [Bearer realm="exchanger-demo", scope="read:orders"]'),
+    ("options-bearer", "200 exchanged for scope read:orders"),
+    ("unmatched", "200 passed on with the original token"),
+    ("explicit-deny", "403 policy_denied"),
+    ("invalid-target", "400 invalid_target TXE-2001"),
+    ("invalid-grant", "400 invalid_grant TXE-2001"),
+    ("expired-subject-token", "400 invalid_request TXE-2001"),
+    ("unauthorized", '401 invalid_client TXE-2001 [Basic realm="demo-issuer"]'),
+    ("forbidden", "500 server_error TXE-2004"),
+    ("unavailable", "500 server_error TXE-2005"),
+    ("malformed", "500 invalid_request TXE-3001"),
+    ("missing-access-token", "500 invalid_request TXE-3002"),
+    ("wrong-token-type", "500 invalid_request TXE-3003"),
+    ("wrong-issued-token-type", "500 invalid_request TXE-3004"),
+    ("timeout", "500 server_error TXE-1003"),
+    ("coalescing", "10 × 200 exchanged for scope read:digest, 1 token request"),
+    ("policy-edit", "200 exchanged for scope read:orders:edited within 1 s, and back"),
+)
 WITHOUT_ENTRY = {"unmatched"}
 Entry = dict[str, dict[str, object]]
 
@@ -55,12 +61,14 @@ def target_of(entry: Entry) -> Target:
     return Target(str(entry["exchange"].get("scope", "")), tuple(exchange.get("resources", ())), tuple(exchange.get("audiences", ())))
 
 
-def test_the_list_is_complete_and_names_are_unique() -> None:
-    names = [scenario.name for scenario in SCENARIOS]
-    assert set(names) >= REQUIRED
-    assert len(names) == len(set(names))
-    assert all(scenario.watch for scenario in SCENARIOS)
-    assert READINESS in SCENARIOS
+def test_the_list_is_complete_in_its_order_and_expects_what_it_always_has() -> None:
+    assert tuple((scenario.name, summary(scenario)) for scenario in SCENARIOS) == ALL
+    assert READINESS is SCENARIOS[0]
+
+
+def test_a_packaged_file_that_is_no_scenario_file_is_a_fault() -> None:
+    with pytest.raises(ValueError, match=r"^policy/yellow\.yaml: the file must have one document$"):
+        packaged_scenarios("policy/yellow.yaml")
 
 
 def test_each_scenario_meets_an_entry_of_the_sample_policy() -> None:

@@ -7,6 +7,7 @@ import trio
 
 from exchanger.demo.answer import Answer
 from exchanger.demo.envoy import Mode
+from exchanger.demo.ground import ground_of
 from exchanger.demo.runner import ask, run_scenario
 from exchanger.demo.scenarios import SCENARIOS, EqualRequests, OneRequest
 from exchanger.demo.site import make_subjects
@@ -30,7 +31,7 @@ async def test_a_thousand_requests_at_fifty_at_once_get_the_right_answer(mode: M
     async def one(scenario: OneRequest, stage: Stage) -> None:
         nonlocal asked
         async with limit:
-            finding = await run_scenario(scenario, stage.site)
+            finding = await run_scenario(scenario, ground_of(stage.site))
         asked += 1
         if not finding.ok:
             wrong.append(finding)
@@ -49,7 +50,7 @@ async def test_what_was_asked_before_sigterm_is_answered(mode: Mode, tmp_path: P
 
     async def one(stage: Stage, number: int) -> None:
         token = make_subjects(f"user-{number}").token(slow.call.subject)
-        answers.append(await ask(slow.call, stage.site, token))
+        answers.append(await ask(slow.call, ground_of(stage.site), token))
 
     async with staged(tmp_path, mode) as (stage, _), trio.open_nursery() as requests:
         for number in range(20):

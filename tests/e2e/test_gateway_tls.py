@@ -13,6 +13,7 @@ import trio
 import trustme
 
 from exchanger.demo.envoy import Mode
+from exchanger.demo.ground import ground_of
 from exchanger.demo.runner import run_scenario
 from exchanger.demo.scenarios import SCENARIOS, OneRequest
 from exchanger.demo.site import free_ports
@@ -156,7 +157,7 @@ async def test_every_scenario_is_as_expected(mode: Mode, mutual: bool, tmp_path:
     async with secured(tmp_path, mode, mutual=mutual) as here:
         await until_serving(here.envoy_port, here.stage)
         site = attrs.evolve(here.stage.site, envoy_port=here.envoy_port)
-        findings = [await run_scenario(scenario, site) for scenario in SCENARIOS if isinstance(scenario, OneRequest)]
+        findings = [await run_scenario(scenario, ground_of(site)) for scenario in SCENARIOS if isinstance(scenario, OneRequest)]
         assert [finding for finding in findings if not finding.ok] == []
 
 
@@ -165,7 +166,7 @@ async def test_a_gateway_without_a_certificate_gets_nothing_through(tmp_path: Pa
         site = attrs.evolve(here.stage.site, envoy_port=here.envoy_port)
         for scenario in SCENARIOS:
             if isinstance(scenario, OneRequest):
-                finding = await run_scenario(scenario, site)
+                finding = await run_scenario(scenario, ground_of(site))
                 assert not finding.ok
                 assert finding.got.startswith("503"), finding
 

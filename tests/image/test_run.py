@@ -20,6 +20,7 @@ from exchanger.demo.client import fetch
 from exchanger.demo.display import Progress
 from exchanger.demo.envoy import Mode, find_envoy
 from exchanger.demo.faults import DemoError
+from exchanger.demo.ground import ground_of
 from exchanger.demo.http import Request
 from exchanger.demo.options import DemoOptions
 from exchanger.demo.runner import run_scenario
@@ -178,7 +179,7 @@ async def test_the_demos_scenarios_come_out_as_expected(image: Image, mode: Mode
     async with trio.open_nursery() as nursery:
         stage = await set_up(nursery, DemoOptions(mode=mode), programs, volume, progress)
         await wait_ready(stage, progress, START_S)
-        findings = [await run_scenario(scenario, stage.site) for scenario in SCENARIOS]
+        findings = [await run_scenario(scenario, ground_of(stage.site)) for scenario in SCENARIOS]
         assert await stage.service.stop() == 0
         nursery.cancel_scope.cancel()
     assert [(finding.name, finding.got, finding.details) for finding in findings if not finding.ok] == []

@@ -1,0 +1,103 @@
+"""What came of a run, as the page shows it: expected and got in words, the answer, and what is in the tokens, never a token itself.
+
+Must not know: HTTP servers, or how requests are sent.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from exchanger.console.jwt import decoded
+from exchanger.demo.answer import answer_of, describe, token_seen
+from exchanger.demo.gateway import Asked
+from exchanger.demo.ground import Ground
+from exchanger.demo.hiding import without_tokens
+from exchanger.demo.runner import Finding
+
+Json = dict[str, object]
+
+MAX_BODY: Final = 65_536
+"""Characters of an answer's body that are shown; the demo's upstream repeats headers, of which Envoy lets 60 KiB through."""
+MAX_TRACES: Final = 100
+"""Requests of one run that can be found again; equal requests are ten."""
+
+
+class Verification(Protocol):
+    """What the issuer's keys say of a token: whether it is theirs, why in words, and by which key (``None``: none fits)."""
+
+    @property
+    def verified(self) -> bool:
+        """Whether the signature is the issuer's, and the token is in force."""
+
+    @property
+    def text(self) -> str:
+        """Why, in words."""
+
+    @property
+    def kid(self) -> str | None:
+        """The key that the token names."""
+
+
+Verify = Callable[[str], Awaitable[Verification]]
+
+
+async def result_of_finding(finding: Finding, verify: Verify | None) -> Json:
+    """Return RESULT for a scenario that was run; ``ok`` is ``None`` for one that was skipped."""
+    skipped, sent = bool(finding.skipped), _sent(finding.asked)
+    told = await _told(finding.asked, verify)
+    return {
+        "name": finding.name,
+        "ok": None if skipped else finding.ok,
+        "expected": finding.expected,
+        "got": f"skipped: {finding.skipped}" if skipped else without_tokens(finding.got, *sent),
+        "elapsed_ms": _ms(finding.elapsed),
+        "details": [without_tokens(line, *sent) for line in finding.details],
+        **told,
+    }
+
+
+async def result_of_request(asked: Asked, ground: Ground, verify: Verify | None) -> Json:
+    """Return RESULT for a request that nothing was expected of."""
+    got = asked.problem if asked.response is None else describe(answer_of(asked.response, asked.sent, ground.recognise))
+    told = await _told((asked,), verify)
+    return {
+        "name": "",
+        "ok": None,
+        "expected": "",
+        "got": without_tokens(got, asked.sent),
+        "elapsed_ms": _ms(asked.elapsed),
+        "details": [],
+        **told,
+    }
+
+
+async def _told(asked: tuple[Asked, ...], verify: Verify | None) -> Json:
+    """Return what is told of the requests: how to find them, and the first one's answer and tokens. Of an edit that is the edited one."""
+    traces = [one.trace_id for one in asked if one.trace_id][:MAX_TRACES]
+    if not asked:
+        return {"trace_ids": traces, "answer": None, "tokens": _tokens("", "", None)}
+    first = asked[0]
+    received = "" if first.response is None else token_seen(first.response)
+    verification = await verify(received) if received and verify is not None else None
+    return {"trace_ids": traces, "answer": _answer(first, received), "tokens": _tokens(first.sent, received, verification)}
+
+
+def _answer(asked: Asked, received: str) -> Json | None:
+    response = asked.response
+    if response is None:
+        return None
+    body = without_tokens(response.body.decode("utf-8", "replace"), asked.sent, received)
+    headers = [[name, without_tokens(value, asked.sent, received)] for name, value in response.headers]
+    return {"status": response.status, "headers": headers, "body": body[:MAX_BODY]}
+
+
+def _tokens(sent: str, received: str, verification: Verification | None) -> Json:
+    judged = None if verification is None else {"verified": verification.verified, "text": verification.text, "kid": verification.kid}
+    return {"sent": decoded(sent) if sent else None, "received": decoded(received) if received else None, "verification": judged}
+
+
+def _sent(asked: tuple[Asked, ...]) -> tuple[str, ...]:
+    return tuple({one.sent for one in asked})
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 1)

@@ -1,0 +1,60 @@
+"""``exchanger serve``: from the environment to a running service, and from its end to an exit status.
+
+Must not know: command lines, or who else starts a service.
+"""
+
+import os
+import sys
+import traceback
+from typing import Final
+
+import structlog
+import trio
+
+from exchanger.errors import ConfigurationError, ExchangerError
+from exchanger.settings import read_settings
+from exchanger.supervisor import Supervisor
+from exchanger.telemetry.log import logging_to_stdout
+
+USAGE_ERROR: Final = 2
+FAILED: Final = 1
+_FRAMES: Final = 8
+"""Places of a fault that are told: the innermost ones, where it was raised and who asked for it."""
+
+
+def serve(*, console_shows_tokens: bool = False) -> int:
+    """Serve until a signal ends it; return the exit status. ``console_shows_tokens`` as in ``Supervisor``."""
+    try:
+        settings = read_settings(os.environ)
+    except ConfigurationError as error:
+        sys.stderr.write("".join(("exchanger cannot start:\n", *(f"  - {problem}\n" for problem in error.problems))))
+        return USAGE_ERROR
+    with logging_to_stdout(settings.log) as logging:
+        try:
+            trio.run(Supervisor(settings, logging, console_shows_tokens=console_shows_tokens).run)
+        except BaseException as fault:  # noqa: BLE001 - the last stop: whatever it is, the process ends with it, and says so
+            return _report(fault)
+    return 0
+
+
+def _report(fault: BaseException) -> int:
+    """Log why the process ends, and return its exit status.
+
+    Of faults that are not ours only type and place are told: a message may hold anything that was in hand.
+    """
+    log = structlog.get_logger()
+    leaves = _leaves(fault)
+    for leaf in leaves:
+        if isinstance(leaf, ExchangerError):
+            log.error("service.failed", error=str(leaf))
+        else:
+            frames = traceback.extract_tb(leaf.__traceback__)[-_FRAMES:]
+            place = [f"{frame.filename.rpartition('site-packages/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
+            log.error("service.failed", error=type(leaf).__qualname__, place=place)
+    return USAGE_ERROR if all(isinstance(leaf, ConfigurationError) for leaf in leaves) else FAILED
+
+
+def _leaves(fault: BaseException) -> list[BaseException]:
+    if isinstance(fault, BaseExceptionGroup):
+        return [leaf for member in fault.exceptions for leaf in _leaves(member)]
+    return [fault]

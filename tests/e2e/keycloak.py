@@ -1,0 +1,117 @@
+"""A real Keycloak on loopback, in a process of its own: started, and ended by its process id. Blocking code."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import attrs
+import pytest
+
+from exchanger.demo.keycloak.realm import KeycloakAddress
+from exchanger.demo.site import free_ports
+
+BUILDER: Final = Path(__file__).resolve().parents[2] / ".ci" / "keycloak.py"
+READY_S: Final = 240.0
+"""Seconds until it is ready; it takes fifteen on an idle machine, with a new database in memory."""
+ENDING_S: Final = 30.0
+"""Seconds until it has ended after SIGTERM; it takes one."""
+POLL_S: Final = 0.2
+"""Seconds between two looks."""
+ADMIN_PASSWORD: Final = "admin-of-the-lab"
+JAVA: Final = {
+    # A third less to start with than the defaults, which are for servers that run long.
+    "JAVA_OPTS_KC_HEAP": "-Xms32m -Xmx256m",
+    "JAVA_OPTS_APPEND": "-XX:-UseG1GC -XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+}
+
+
+def find_keycloak() -> Path:
+    """Return Keycloak's folder; skip the test when it or Java is not there."""
+    said = subprocess.run([sys.executable, BUILDER, "--where"], capture_output=True, text=True, check=True, timeout=60).stdout
+    home = Path(said.strip())
+    if not (home / "bin" / "kc.sh").exists() or (shutil.which("java") is None and "JAVA_HOME" not in os.environ):
+        pytest.skip("Keycloak is not there: run python .ci/keycloak.py, which fetches it, and installs Java where there is none")
+    return home
+
+
+@attrs.frozen
+class Keycloak:
+    """A Keycloak that is ready. Its administrator's password is in ``password_file``."""
+
+    address: KeycloakAddress
+    password_file: Path
+    log: Path
+
+
+@contextmanager
+def running_keycloak(folder: Path) -> Generator[Keycloak]:
+    """Run a Keycloak with an administrator and no realm but its own; its log is in ``folder``."""
+    home, log = find_keycloak(), folder / "keycloak.log"
+    port, management = free_ports(2)
+    keycloak = Keycloak(KeycloakAddress(False, "127.0.0.1", port), folder / "admin-password", log)
+    keycloak.password_file.write_text(f"{ADMIN_PASSWORD}\n")
+    arguments = (
+        "start",
+        "--optimized",
+        "--http-enabled=true",
+        f"--hostname={keycloak.address}",
+        "--http-host=127.0.0.1",
+        f"--http-port={port}",
+        f"--http-management-port={management}",
+        "--http-management-scheme=http",
+    )
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("KC_")}
+    administrator = {"KC_BOOTSTRAP_ADMIN_USERNAME": "admin", "KC_BOOTSTRAP_ADMIN_PASSWORD": ADMIN_PASSWORD}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            (home / "bin" / "kc.sh", *arguments),
+            cwd=folder,
+            env={**variables, **JAVA, **administrator},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # the script and the Java that it starts are one group
+        )
+    try:
+        # It opens its ports early; the management port tells when it means it.
+        _wait_ready(process, f"http://127.0.0.1:{management}/health/ready", log)
+        yield keycloak
+    finally:
+        _end(process)
+
+
+def _wait_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    end = time.monotonic() + READY_S
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while time.monotonic() < end:
+        assert process.poll() is None, f"Keycloak has ended:\n{log.read_text(errors='replace')[-4000:]}"
+        try:
+            with opener.open(url, timeout=5) as response:
+                if response.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            pass  # not yet
+        time.sleep(POLL_S)
+    pytest.fail(f"Keycloak was not ready within {READY_S:g} s:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End the script, which hands SIGTERM on to Java and waits for it; what is left of their group is killed."""
+    process.terminate()
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):  # killed below
+            process.wait(ENDING_S)
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # nothing is left
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(ENDING_S)

@@ -1,0 +1,211 @@
+"""The demo's console as people and their browsers see it, with the service and a real Envoy behind it."""
+
+import json
+import re
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from exchanger.demo.client import fetch
+from exchanger.demo.envoy import Mode
+from exchanger.demo.faults import NoAnswerError
+from exchanger.demo.http import Request
+from exchanger.demo.processes import Child
+from exchanger.demo.scenarios import SCENARIOS
+from exchanger.demo.service import SERVICE_COMMAND, sample_policy, service_environment, write_sample_policy
+from exchanger.demo.site import free_ports
+from tests.console.running import Peer, opening
+from tests.e2e.test_demo import ENDING, WHOLE_RUN, Demo, demo
+
+pytestmark = [
+    pytest.mark.envoy,
+    pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for left-over processes in /proc"),
+]
+
+ANSWER = 60.0  # seconds for one answer: a run of the lab may take half of it
+IN_FORCE = 5.0  # seconds until an edit shows: it takes about a tenth, and the machine may be busy
+
+
+@attrs.define(eq=False)
+class Front:
+    """A demo that is up, asked as its page asks it."""
+
+    running: Demo
+    port: int
+
+    async def ask(self, method: str, path: str, body: object = None, *headers: tuple[str, str]) -> tuple[int, Any]:
+        data = b"" if body is None else json.dumps(body).encode()
+        kind = (("Content-Type", "application/json"),) if data else ()
+        asked = Request(method, path, (("Host", f"127.0.0.1:{self.port}"), *kind, *headers), data)
+        response = await fetch(self.port, asked, timeout=ANSWER)
+        return response.status, json.loads(response.body)
+
+    async def run(self, name: str, **fields: str) -> Any:
+        status, result = await self.ask("POST", "/lab/run", {"name": name, **fields})
+        assert status == 200, result
+        return result
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[Peer]:
+        async with await trio.open_tcp_stream("127.0.0.1", self.port) as stream:
+            peer = Peer(stream)
+            await peer.send(opening(host=f"127.0.0.1:{self.port}"))
+            assert (await peer.head()).startswith(b"HTTP/1.1 101 ")
+            assert (await peer.message("hello"))["items"]
+            yield peer
+
+
+@asynccontextmanager
+async def front(folder: Path, *arguments: str) -> AsyncIterator[Front]:
+    async with demo(folder, *arguments) as running:
+        await running.until("Ctrl-C ends everything")
+        (port,) = re.findall(r"^Console: http://127\.0\.0\.1:(\d+)/", running.text, re.MULTILINE)
+        with trio.fail_after(WHOLE_RUN):
+            yield Front(running, int(port))
+        running.process.send_signal(signal.SIGINT)
+        assert await running.end(ENDING) == 0, running.text
+        running.assert_nothing_is_left()
+
+
+async def found_in_the_stream(peer: Peer, wanted: set[str]) -> dict[str, Any]:
+    """Read the stream until it has had every request of these traces; return its items by trace."""
+    found: dict[str, Any] = {}
+    while wanted - found.keys():
+        found.update({item["trace_id"]: item for item in (await peer.message("decisions"))["items"]})
+    return found
+
+
+@pytest.mark.parametrize("mode", [mode.value for mode in Mode])
+async def test_every_scenario_is_as_expected_and_found_in_the_stream_with_what_is_in_its_tokens(mode: str, tmp_path: Path) -> None:
+    async with front(tmp_path, "--mode", mode) as at, at.watching() as peer:
+        _, listed = await at.ask("GET", "/lab/scenarios")
+        assert [scenario["name"] for scenario in listed["scenarios"]] == [scenario.name for scenario in SCENARIOS]
+        results = {scenario.name: await at.run(scenario.name) for scenario in SCENARIOS}
+        assert {name: result["details"] for name, result in results.items() if result["ok"] is not True} == {}
+        assert len(results["coalescing"]["trace_ids"]) == 10
+        traces = {trace for result in results.values() for trace in result["trace_ids"]}
+        items = await found_in_the_stream(peer, traces)
+        (trace,) = results["yellow-success"]["trace_ids"]
+        shown, told = items[trace]["tokens"], results["yellow-success"]["tokens"]
+        assert (shown["subject"], shown["exchanged"]) == (told["sent"], told["received"])
+        assert told["received"]["claims"]["scope"] == "read:orders"
+        assert items[trace]["asked_by"] == mode
+        (trace,) = results["missing-bearer"]["trace_ids"]
+        assert items[trace]["response"]["status"] == 401
+
+
+async def test_a_policy_is_edited_and_the_next_request_shows_it(tmp_path: Path) -> None:
+    async with front(tmp_path) as at:
+        _, policy = await at.ask("GET", "/lab/policy")
+        texts = {file["name"]: file["text"] for file in policy["files"]}
+        assert list(texts) == [file.name for file in sample_policy()]
+        for name, text in texts.items():
+            assert await at.ask("POST", "/lab/policy/lint", {"name": name, "text": text}) == (200, {"documents": 1, "problems": []})
+
+        wrong = texts["yellow.yaml"].replace("issuerRef: demo", "issuerRef: nobody", 1)
+        _, linted = await at.ask("POST", "/lab/policy/lint", {"name": "yellow.yaml", "text": wrong})
+        assert [(problem["line"], problem["column"], problem["entry"]) for problem in linted["problems"]] == [(22, 31, 0)]
+        _, saved = await at.ask("PUT", "/lab/policy", {"name": "yellow.yaml", "text": wrong})
+        assert saved == {"saved": True, "problems": linted["problems"]}
+        await until(at, "500 server_error")
+        _, known = await at.ask("GET", "/api/policy/document?namespace=team-yellow&name=token-policy")
+        assert [problem["reason"] for problem in known["problems"]] == [problem["reason"] for problem in linted["problems"]]
+
+        edited = texts["yellow.yaml"].replace('scope: "read:orders"', 'scope: "read:mine"')
+        assert (await at.ask("PUT", "/lab/policy", {"name": "yellow.yaml", "text": edited}))[1] == {"saved": True, "problems": []}
+        await until(at, "200 exchanged for scope read:mine")
+        assert (await at.ask("POST", "/lab/policy/reset", {"name": "yellow.yaml"}))[1] == {"text": texts["yellow.yaml"]}
+        await until(at, "200 exchanged for scope read:orders")
+
+
+async def until(at: Front, got: str) -> None:
+    """Ask until the answer begins with ``got``."""
+    request = {"host": "yellow.example.com", "path": "/orders/1", "subject": "valid"}
+    with trio.fail_after(IN_FORCE):
+        while True:
+            _, result = await at.ask("POST", "/lab/request", request)
+            if result["got"].startswith(got):
+                return
+            await trio.sleep(0.05)
+
+
+async def test_own_tokens_go_through_and_come_back_in_nothing(tmp_path: Path) -> None:
+    own = "opaque-token-of-mine"
+    async with front(tmp_path) as at, at.watching() as peer:
+        run = await at.run("unmatched", token=own)
+        assert (run["ok"], run["tokens"]["sent"], run["tokens"]["received"]) == (True, {"opaque": True}, {"opaque": True})
+        _, free = await at.ask("POST", "/lab/request", {"host": "red.example.com", "path": "/inventory", "subject": "own", "token": own})
+        assert free["got"] == "400 invalid_request TXE-2001"
+        await found_in_the_stream(peer, {*run["trace_ids"], *free["trace_ids"]})
+        assert own.encode() not in bytes(peer.received)
+        assert own not in json.dumps([run, free])
+        while b"check.decided" not in (logs := logs_below(tmp_path)):  # noqa: ASYNC110 - the log is written by a process of its own
+            await trio.sleep(0.05)
+        assert own.encode() not in logs
+
+
+def logs_below(folder: Path) -> bytes:
+    return b"".join(log.read_bytes() for log in folder.glob("*/*.log"))
+
+
+async def test_other_pages_and_other_names_may_not_ask(tmp_path: Path) -> None:
+    async with front(tmp_path) as at:
+        assert (await at.ask("POST", "/lab/run", {"name": "unmatched"}, ("Origin", "http://evil.example")))[0] == 403
+        assert (await at.ask("POST", "/lab/run", {"name": "unmatched"}, ("Sec-Fetch-Site", "cross-site")))[0] == 403
+        status, _ = await at.ask("POST", "/lab/run", {"name": "unmatched"}, ("Origin", f"http://127.0.0.1:{at.port}"))
+        assert status == 200
+        rebound = Request("GET", "/lab/policy", (("Host", f"rebound.example:{at.port}"),))
+        assert (await fetch(at.port, rebound, timeout=ANSWER)).status == 421
+
+
+async def test_a_signal_while_somebody_watches_and_a_run_is_under_way_ends_it(tmp_path: Path) -> None:
+    async with front(tmp_path) as at, at.watching(), trio.open_nursery() as nursery:
+        nursery.start_soon(abandoned_run, at)
+        await trio.sleep(0.2)
+        started = time.monotonic()
+        at.running.process.send_signal(signal.SIGINT)
+        assert await at.running.end(ENDING) == 0
+        assert time.monotonic() - started < ENDING
+        nursery.cancel_scope.cancel()
+
+
+async def abandoned_run(at: Front) -> None:
+    """Start a scenario whose answer takes half a second, and do not mind how it ends."""
+    try:
+        await at.run("timeout")
+    except NoAnswerError:
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize(("command", "shows"), [(SERVICE_COMMAND, True), ((sys.executable, "-m", "exchanger", "serve"), False)])
+async def test_only_the_demo_s_own_command_shows_what_is_in_tokens(command: tuple[str, ...], shows: bool, tmp_path: Path) -> None:
+    grpc, metrics, console = free_ports(3)
+    write_sample_policy(tmp_path / "policy")
+    (tmp_path / "issuers.json").write_text('{"issuers": []}')
+    environment = service_environment(
+        grpc_port=grpc, metrics_port=metrics, policy=tmp_path / "policy", issuers=tmp_path / "issuers.json", console_port=console
+    )
+    service = Child("service", command, environment, tmp_path / "service.log")
+    with trio.fail_after(WHOLE_RUN):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(service.run)
+            while (about := await about_of(console)) is None:  # noqa: ASYNC110 - nothing tells when a process listens
+                await trio.sleep(0.05)
+            assert await service.stop() == 0
+    assert (about["shows_tokens"], about["mode"], about["lab"]) == (shows, "service", False)
+
+
+async def about_of(port: int) -> Any:
+    try:
+        response = await fetch(port, Request("GET", "/api/about", (("Host", f"127.0.0.1:{port}"),)), timeout=ANSWER)
+    except NoAnswerError:
+        return None
+    return json.loads(response.body)

@@ -1,0 +1,88 @@
+"""The demo with a real Keycloak, as users run it: its checks, and what its keys say of the tokens that the upstream gets."""
+
+import json
+import re
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import trio
+
+from exchanger.demo.client import fetch
+from exchanger.demo.envoy import Mode
+from exchanger.demo.http import Request
+from exchanger.demo.keycloak.programme import SCENARIO_FILE
+from exchanger.demo.scenarios import packaged_scenarios
+from tests.e2e.keycloak import Keycloak, running_keycloak
+from tests.e2e.test_demo import ENDING, WHOLE_RUN, demo
+
+pytestmark = [pytest.mark.keycloak, pytest.mark.envoy, pytest.mark.slow]
+
+NAMES: Final = [scenario.name for scenario in packaged_scenarios(SCENARIO_FILE)]
+LONGER: Final = 4.0
+"""Times as long as a demo without Keycloak may take: Java has a good part of the machine."""
+
+
+@pytest.fixture(scope="module")
+def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Generator[Keycloak]:
+    with running_keycloak(tmp_path_factory.mktemp("keycloak")) as started:
+        yield started
+
+
+def flags(keycloak: Keycloak, *, administrator: bool = True) -> tuple[str, ...]:
+    found = ("--keycloak", str(keycloak.address), "--start-timeout", "90")
+    return (*found, "--keycloak-admin-password-file", str(keycloak.password_file)) if administrator else found
+
+
+async def test_without_the_realm_and_an_administrator_the_demo_says_what_can_be_done(keycloak: Keycloak, tmp_path: Path) -> None:
+    """First of all, for the next test creates the realm."""
+    async with demo(tmp_path, "--check", *flags(keycloak, administrator=False)) as failed:
+        assert await failed.end(WHOLE_RUN) == 1
+        assert "has no realm exchanger-demo: import" in failed.text
+        failed.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("mode", [mode.value for mode in Mode])
+async def test_every_check_is_as_expected(mode: str, keycloak: Keycloak, tmp_path: Path) -> None:
+    async with demo(tmp_path, "--check", "--mode", mode, *flags(keycloak)) as checked:
+        status = await checked.end(LONGER * WHOLE_RUN)
+        assert status == 0, checked.text
+        rows = re.findall(r"^(ok|FAIL) +([a-z-]+) ", checked.text, re.MULTILINE)
+        assert rows == [("ok", name) for name in NAMES] + [("ok", "service-stop")], checked.text
+        checked.assert_nothing_is_left()
+
+
+async def test_the_lab_shows_each_scenario_with_what_the_realms_keys_say(keycloak: Keycloak, tmp_path: Path) -> None:
+    issuer = f"{keycloak.address}/realms/exchanger-demo"
+    async with demo(tmp_path, *flags(keycloak)) as running:
+        await running.until("Ctrl-C ends everything")
+        (port,) = re.findall(r"^Console: http://127\.0\.0\.1:(\d+)/", running.text, re.MULTILINE)
+
+        async def lab(method: str, path: str, body: object = None) -> Any:
+            headers = (("Host", f"127.0.0.1:{port}"), ("Content-Type", "application/json"))
+            data = b"" if body is None else json.dumps(body).encode()
+            return json.loads((await fetch(int(port), Request(method, path, headers, data), timeout=WHOLE_RUN)).body)
+
+        offered = await lab("GET", "/lab/scenarios")
+        assert offered["keycloak"] is True
+        assert [scenario["name"] for scenario in offered["scenarios"]] == NAMES
+        for scenario in offered["scenarios"]:
+            result = await lab("POST", "/lab/run", {"name": scenario["name"]})
+            assert result["ok"] is True, result
+            verification = result["tokens"]["verification"]
+            if result["answer"]["status"] == 200:
+                assert verification["verified"] is True
+                assert verification["kid"] == result["tokens"]["received"]["header"]["kid"]
+                assert f"iss {issuer}, aud orders-api" in verification["text"]
+            else:
+                assert verification is None
+                assert result["tokens"]["received"] is None
+        assert [file["name"] for file in (await lab("GET", "/lab/policy"))["files"]] == ["green.yaml"]
+
+        exports = re.findall(r"^  export (TOKEN|GATEWAY)=(.*)$", running.text, re.MULTILINE)
+        assert [name for name, _ in exports] == ["GATEWAY", "TOKEN"]
+        running.process.terminate()
+        with trio.fail_after(ENDING):
+            assert await running.end(ENDING) == 0
+        running.assert_nothing_is_left()

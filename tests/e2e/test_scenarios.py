@@ -1,0 +1,66 @@
+"""``python -m exchanger scenarios`` as users run it, against a real Envoy and the service."""
+
+import json
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from exchanger.demo.envoy import Mode
+from exchanger.demo.scenarios import SCENARIOS
+from exchanger.demo.site import make_subjects
+from tests.e2e.gateway import staged
+
+pytestmark = pytest.mark.envoy
+
+BOUND_S = 60.0
+"""Seconds for one run, which takes about two."""
+
+
+async def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    command = (sys.executable, "-m", "exchanger", "scenarios", *arguments)
+    with trio.fail_after(BOUND_S):
+        return await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False, env=variables or None)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+async def test_every_scenario_that_can_be_run_from_outside_is_as_expected(mode: Mode, tmp_path: Path) -> None:
+    async with staged(tmp_path, mode) as (stage, _):
+        stats = f"http://127.0.0.1:{stage.site.token_port}/stats"
+        done = await run("--base-url", stage.site.gateway, "--stats-url", stats, "--json")
+    report = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, b""), report
+    assert [each["name"] for each in report["scenarios"]] == [scenario.name for scenario in SCENARIOS]
+    assert [each["name"] for each in report["scenarios"] if each["ok"] is None] == ["policy-edit"]
+    assert report["as_expected"] == len(SCENARIOS) - 1
+
+
+async def test_a_token_of_ones_own_goes_by_another_name_and_is_never_shown(tmp_path: Path) -> None:
+    token = make_subjects("somebody").valid
+    async with staged(tmp_path) as (stage, _):
+        gateway = f"http://gateway.example.com:{stage.site.envoy_port}"
+        done = await run("--base-url", gateway, "--resolve", "127.0.0.1", "--token-env", "TOKEN", TOKEN=token)
+    said = (done.stdout + done.stderr).decode()
+    assert done.returncode == 0, said
+    assert "3 skipped" in said
+    assert "200 exchanged: differs from what was sent" in said
+    assert token.split(".")[1] not in said
+
+
+async def test_ctrl_c_ends_it_as_shells_expect(tmp_path: Path) -> None:
+    """Nobody answers on this listener, so that the first request waits."""
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    base_url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+    command = (sys.executable, "-m", "exchanger", "scenarios", "--base-url", base_url, "--timeout", f"{BOUND_S}")
+    with trio.fail_after(BOUND_S):
+        async with listener, trio.open_nursery() as nursery:
+            started = partial(trio.run_process, command, capture_stdout=True, capture_stderr=True, check=False)
+            process: trio.Process = await nursery.start(started)
+            stream = await listener.accept()  # the request is under way
+            async with stream:
+                process.send_signal(signal.SIGINT)
+                assert await process.wait() == 128 + signal.SIGINT
