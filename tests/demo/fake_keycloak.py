@@ -22,14 +22,15 @@ def answer(value: object, status: int = 200) -> Response:
 
 @attrs.define(eq=False)
 class FakeKeycloak:
-    """``issuer`` is what it is called. ``lost`` are paths on which it answers 503; ``requests`` are those that came."""
+    """``issuer`` is what it is called. ``requests`` are those that came."""
 
     issuer: str = ""
     prefix: str = ""
     has_realm: bool = True
     signer: Signer = SIGNER
-    lost: frozenset[str] = frozenset()
     exchanges: bool = True
+    refusal: str = "unauthorized_client"
+    creates: bool = True
     requests: list[Request] = attrs.field(factory=list)
 
     def paths(self) -> list[str]:
@@ -39,8 +40,6 @@ class FakeKeycloak:
         self.requests.append(request)
         realm = f"{self.prefix}/realms/{REALM.name}"
         path = request.target
-        if any(path.endswith(lost) for lost in self.lost):
-            return Response(503, (), b"starting")
         if path == f"{self.prefix}/realms/master/protocol/openid-connect/token":
             return self._admin_token(request)
         if path == f"{self.prefix}/admin/realms":
@@ -66,6 +65,8 @@ class FakeKeycloak:
     def _create(self, request: Request) -> Response:
         if request.header("authorization") != "Bearer admin-token":
             return answer({}, 401)
+        if not self.creates:
+            return answer({"error": "forbidden"}, 403)
         if self.has_realm:
             return answer({"errorMessage": "Conflict"}, 409)
         self.has_realm = json.loads(request.body)["realm"] == REALM.name
@@ -80,5 +81,5 @@ class FakeKeycloak:
             return answer({"access_token": self.signer.sign(claims(exp=NOW + lifetime, azp=form["client_id"])), "expires_in": lifetime})
         credentials = base64.b64decode(request.header("authorization").removeprefix("Basic ")).decode()
         if tuple(map(unquote, credentials.split(":"))) != (REALM.client_id, REALM.client_secret) or not self.exchanges:
-            return answer({"error": "unauthorized_client", "error_description": form["subject_token"]}, 401)
+            return answer({"error": self.refusal, "error_description": form["subject_token"]}, 401)
         return answer({"access_token": self.signer.sign(claims()), "expires_in": 300})

@@ -56,11 +56,18 @@ async def test_a_wrong_password_of_the_administrator_is_said_and_shown_nowhere()
     assert "wrong-password" not in str(told.value)
 
 
-async def test_a_refused_exchange_is_said_without_what_the_server_says_about_it() -> None:
-    async with asking(FakeKeycloak(exchanges=False)) as client:
+async def test_an_administrator_who_may_not_create_realms_is_said_to_be_so() -> None:
+    async with asking(FakeKeycloak(has_realm=False, creates=False)) as client:
+        with pytest.raises(DemoError, match=r"does not create the realm exchanger-demo \(status 403\)"):
+            await client.create_realm(ADMIN_PASSWORD)
+
+
+@pytest.mark.parametrize(("refusal", "said"), [("unauthorized_client", ", unauthorized_client"), ("the-token", ""), ("\x1b[2J", "")])
+async def test_a_refused_exchange_is_said_without_what_the_server_says_about_it(refusal: str, said: str) -> None:
+    async with asking(FakeKeycloak(exchanges=False, refusal=refusal)) as client:
         with pytest.raises(DemoError) as told:
             await client.exchange("the-token")
-    assert str(told.value) == "the realm exchanger-demo does not exchange tokens (status 401, unauthorized_client)"
+    assert str(told.value) == f"the realm exchanger-demo does not exchange tokens (status 401{said})"
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ class RealmTokens:
         brief = await self.client.log_in(APP_BRIEF)
         expired_at = trio.current_time() + brief.lifetime + PAST
         lifetime = await self._renew(brief.token)
-        pass
+        await self.client.exchange(self.token(Subject.VALID))
         await trio.sleep_until(expired_at)
         task_status.started()
         while True:
