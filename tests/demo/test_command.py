@@ -162,7 +162,7 @@ async def test_a_signal_during_the_checks_is_no_success(tmp_path: Path) -> None:
 
 async def test_a_service_that_ends_by_itself_ends_the_demo_with_its_last_words(tmp_path: Path) -> None:
     out, err = Terminal(), Terminal()
-    failing = programs(tmp_path, gateway=IDLE_GATEWAY, service="import sys; sys.exit('GRPC_PORT: no number')")
+    failing = programs(tmp_path, gateway=IDLE_GATEWAY, service="import sys, time; time.sleep(0.5); sys.exit('GRPC_PORT: no number')")
     assert await demonstrate(DemoOptions(), failing, out, err) == 1
     assert "service ended by itself (exit status 1)\n    GRPC_PORT: no number" in err.text
     out.assert_nothing_is_left(2)

@@ -1,0 +1,170 @@
+"""Takes pictures of the console's page with made-up data, for its documentation and for whoever changes how it looks.
+
+    .venv/bin/python .ci/screenshots.py FOLDER [WORD ...]
+
+writes one PNG for each view, theme and size; with words, only those whose name has one of them.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from playwright.sync_api import Page, ViewportSize, sync_playwright
+
+ROOT: Final = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # the fake console is a part of the tests
+
+import browser  # noqa: E402 - beside this file
+
+from tests.browser import made_up  # noqa: E402
+from tests.browser.conftest import ARGUMENTS, DESKTOP, PHONE, Console  # noqa: E402
+
+SIZES: Final[dict[str, ViewportSize]] = {"desktop": DESKTOP, "tablet": {"width": 1024, "height": 768}, "phone": PHONE}
+SCHEMES: Final = ("light", "dark")
+SHARES: Final = {
+    "allow_exchange": 26,
+    "allow_unmatched": 9,
+    "allow_options_bypass": 2,
+    "deny_missing_bearer": 3,
+    "deny_explicit_policy": 2,
+    "deny_exchange_error": 1,
+}
+"""Decisions a second of the made-up charts."""
+LATENCY: Final = {0: 20, 1: 3, 2: 4, 3: 12, 4: 8, 5: 2, 8: 1}
+"""Decisions a second by bucket."""
+BURST: Final = range(78, 94)
+"""Seconds in which the token endpoint fails."""
+BOUNDS: Final = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5]
+
+
+def samples() -> list[made_up.Json]:
+    """Return the totals of two minutes with waves and a burst of failures; the same each time."""
+    decisions, latency = dict.fromkeys(made_up.KINDS, 0), [0] * (len(BOUNDS) + 1)
+    exchanges = coalesced = 0
+    found = []
+    for second in range(125):
+        wave = 1.15 + 0.5 * math.sin(second / 14) + 0.18 * math.sin(second * 2.3) * math.cos(second * 1.1)
+        for label, share in SHARES.items():
+            decisions[label] += round(share * wave)
+        if second in BURST:
+            decisions["deny_exchange_error"] += 14
+            latency[8] += 6
+        exchanges += round(30 * wave)
+        coalesced += round(30 * wave * (0.12 if second in BURST else 0.34 + 0.1 * math.sin(second / 5)))
+        for bucket, share in LATENCY.items():
+            latency[bucket] += round(share * wave)
+        found.append(
+            {
+                "time": 2_000_000_000_000 + second * 1000,
+                "revision": 7,
+                "decisions": dict(decisions),
+                "exchanges": exchanges,
+                "coalesced": coalesced,
+                "latency": {"bounds": BOUNDS, "counts": list(latency)},
+                "subscribers": 1,
+            }
+        )
+    return found
+
+
+def live(page: Page, url: str) -> None:
+    """Show the list."""
+    page.goto(f"{url}#/live")
+
+
+def detail(tab: str, row: str) -> Callable[[Page, str], None]:
+    """Return what opens the first row with this text at this tab."""
+
+    def steps(page: Page, url: str) -> None:
+        live(page, url)
+        page.locator("#rows .row", has_text=row).first.click()
+        page.get_by_role("tab", name=tab).click()
+
+    return steps
+
+
+def policy(page: Page, url: str) -> None:
+    """Show a document with problems."""
+    page.goto(f"{url}#/policy/team-red/token-policy")
+
+
+def lab(page: Page, url: str) -> None:
+    """Run all scenarios."""
+    page.goto(f"{url}#/lab")
+    page.get_by_role("button", name="Run all").click()
+    page.locator("#lab-progress", has_text="as expected").wait_for()
+
+
+def edit(page: Page, url: str) -> None:
+    """Edit a policy, and make a mistake."""
+    page.goto(f"{url}#/edit")
+    page.get_by_role("textbox", name="Policy file").fill(made_up.FILE_TEXT.replace("action: deny", "action: wrong"))
+    page.locator(".gutter .wrong").wait_for()
+
+
+VIEWS: Final[dict[str, Callable[[Page, str], None]]] = {
+    "live": live,
+    "flow": detail("Flow", "shared"),
+    "flow-failed": detail("Flow", "TXE-2005"),
+    "flow-denied": detail("Flow", "Denied"),
+    "policy-tab": detail("Policy", "Denied"),
+    "tokens": detail("Tokens", "/digest"),
+    "response": detail("Response", "No token"),
+    "log": detail("Log", "No token"),
+    "policy": policy,
+    "lab": lab,
+    "edit": edit,
+}
+
+
+def take(folder: Path, words: list[str], command: str) -> int:
+    """Write the pictures and return how many."""
+    taken = 0
+    console = Console()
+    console.start()
+    try:
+        console.tell("set", {"silent": True})
+        with sync_playwright() as playwright:
+            chromium = playwright.chromium.launch(executable_path=command, args=ARGUMENTS)
+            for scheme in SCHEMES:
+                for size, viewport in SIZES.items():
+                    for name, show in VIEWS.items():
+                        file = f"{name}-{size}-{scheme}.png"
+                        if words and not any(word in file for word in words):
+                            continue
+                        # A page of its own each time: nothing is left over from the picture before.
+                        page = chromium.new_page(viewport=viewport, color_scheme="dark" if scheme == "dark" else "light", locale="en")
+                        page.goto(console.url)
+                        page.locator("#state[data-state=connected]").wait_for()
+                        console.tell("totals", samples())
+                        show(page, console.url)
+                        page.wait_for_timeout(400)  # until answers are there and drawn
+                        page.screenshot(path=folder / file)
+                        page.close()
+                        taken += 1
+            chromium.close()
+    finally:
+        console.stop()
+    return taken
+
+
+def main() -> int:
+    """Return the exit status."""
+    parser = argparse.ArgumentParser(description="Takes pictures of the console's page.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("words", nargs="*")
+    options = parser.parse_args()
+    command = browser.find()
+    if command is None:
+        print("there is no Chromium; .ci/browser.py installs it", file=sys.stderr)
+        return 1
+    options.folder.mkdir(parents=True, exist_ok=True)
+    print(f"{take(options.folder, options.words, command)} pictures in {options.folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

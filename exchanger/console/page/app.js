@@ -1,0 +1,180 @@
+// Where everything is joined: routes, the stream, the views and the detail panel.
+
+import { notify } from "./a11y.js";
+import { Api } from "./api.js";
+import { Charts } from "./charts.js";
+import { Panel } from "./detail/panel.js";
+import { byId, say } from "./dom.js";
+import { Edit } from "./edit/edit.js";
+import { setUpKeys, showHelp } from "./keys.js";
+import { Lab } from "./lab/lab.js";
+import { Live } from "./live.js";
+import { PolicyView } from "./policy.js";
+import { Session } from "./session.js";
+import { Store } from "./store.js";
+import { Stream } from "./stream.js";
+import { setUpTheme } from "./theme.js";
+
+const TITLES = { live: "Live", policy: "Policy", lab: "Lab", edit: "Edit" };
+const STATES = { connecting: "connecting", connected: "connected", reconnecting: "reconnecting", offline: "offline", stopped: "not connected" };
+
+let about = { version: null, shows_tokens: false, lab: false, token_required: false };
+let wanted = null; // a trace id that somebody asked for and that the stream has not brought yet
+
+const store = new Store(() => live.changed());
+const api = new Api(() => needSession());
+const session = new Session(api, () => start());
+const panel = new Panel({ api, store, about: () => about, open }, {
+  onClose: (item) => {
+    live.list.mark(null);
+    if (item) live.list.focus(item.key) || byId("main").focus();
+  },
+  onStep: (steps) => live.list.step(steps, false),
+});
+const live = new Live(store, open);
+const charts = new Charts((id) => live.onlyFamily(id));
+const policy = new PolicyView(api);
+const lab = new Lab(api, openTrace);
+const edit = new Edit(api, lab, openTrace);
+const stream = new Stream({
+  url: new URL("stream", location.href.replace(/^http/, "ws").replace(/#.*/, "")),
+  onMessage: receive,
+  onState: showState,
+  why: whyClosed,
+});
+
+function receive(message) {
+  if (message.type === "hello") store.hello(message);
+  else if (message.type === "decisions") {
+    store.decisions(message);
+    live.news(message.items);
+  } else if (message.type === "totals") charts.push(message);
+  if (message.revision) policy.published(message.revision);
+  if (wanted) openTrace(wanted);
+}
+
+function open(item) {
+  wanted = null;
+  panel.open(item);
+  live.list.mark(item.key);
+}
+
+/** Show the item with this trace id, now or when the stream brings it. */
+function openTrace(id) {
+  const item = store.find((one) => one.trace_id === id);
+  if (item) open(item);
+  else if (wanted !== id) {
+    wanted = id;
+    notify("The stream has not brought this request yet. It opens when it comes.");
+  }
+}
+
+async function start() {
+  try {
+    about = await api.get("api/about", {}, { quietly: true });
+  } catch (error) {
+    // The stream says so, too, and tries again.
+    say(byId("state-text"), error.message);
+  }
+  byId("warning").hidden = !about.shows_tokens;
+  for (const view of ["lab", "edit"]) document.querySelector(`[data-view="${view}"]`).hidden = !about.lab;
+  byId("sign-out").hidden = !about.token_required;
+  say(byId("version"), about.version ?? "");
+  route();
+  if (about.token_required && !about.version) needSession();
+  else stream.start();
+}
+
+function needSession() {
+  stream.stop();
+  session.require();
+}
+
+/** Return why a connection did not open; null when somebody has to sign in. */
+async function whyClosed() {
+  try {
+    const now = await api.get("api/about", {}, { quietly: true });
+    if (now.token_required && !now.version) {
+      needSession();
+      return null;
+    }
+    return "the service answers, but has no room for another viewer";
+  } catch (error) {
+    return error.status ? error.message : "the service cannot be reached";
+  }
+}
+
+function showState({ name, wait, why }) {
+  const box = byId("state");
+  box.dataset.state = name;
+  const text = [STATES[name], why].filter(Boolean).join(": ");
+  say(byId("state-text"), text);
+  byId("state-retry").hidden = !wait;
+}
+
+function route() {
+  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
+  const [first, ...rest] = path.split("/").map(decode);
+  const view = Object.hasOwn(TITLES, first) && (about.lab || !["lab", "edit"].includes(first)) ? first : "live";
+  for (const id of Object.keys(TITLES)) {
+    byId(`view-${id}`).hidden = id !== view;
+    const link = document.querySelector(`[data-view="${id}"]`);
+    if (id === view) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = `${TITLES[view]} · exchanger console`;
+  if (view === "policy") policy.show(rest);
+  else if (view === "lab") lab.show();
+  else if (view === "edit") edit.show(rest);
+  else live.changed();
+  const trace = new URLSearchParams(query).get("trace");
+  if (trace) openTrace(trace);
+}
+
+function decode(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+const within = () => byId("detail").contains(document.activeElement);
+const onLive = (run) => () => (byId("view-live").hidden ? false : run());
+
+setUpKeys([
+  { keys: ["/"], text: "search the requests", run: onLive(() => byId("filter-text").focus()) },
+  { keys: ["p"], text: "pause, or go on", run: onLive(() => live.togglePause()) },
+  { keys: ["j"], text: "the next request", run: onLive(() => live.list.step(1, !within())) },
+  { keys: ["k"], text: "the request before", run: onLive(() => live.list.step(-1, !within())) },
+  { keys: ["Enter"], text: "open the request", run: () => false },
+  { keys: ["Escape"], text: "close the detail, or leave a field", run: escape },
+  { keys: ["1", "2", "3", "4"], text: "go to Live, Policy, Lab, Edit", run: ({ key }) => go(Object.keys(TITLES)[Number(key) - 1]) },
+  { keys: ["?"], text: "this list", run: showHelp },
+]);
+
+function escape() {
+  if (document.activeElement?.matches("input, textarea, select") && !within()) document.activeElement.blur();
+  else if (panel.isOpen) panel.close();
+  else return false;
+  return true;
+}
+
+function go(view) {
+  if (document.querySelector(`[data-view="${view}"]`).hidden) return;
+  location.hash = `#/${view}`;
+}
+
+setUpTheme(byId("theme"));
+byId("help-open").addEventListener("click", showHelp);
+byId("sign-out").addEventListener("click", () => {
+  stream.stop();
+  session.signOut();
+});
+byId("state-retry").addEventListener("click", () => stream.retry());
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  byId("main").focus();
+});
+addEventListener("hashchange", route);
+start();

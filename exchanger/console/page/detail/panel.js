@@ -1,0 +1,120 @@
+// The panel beside every view that shows one request: a head, and tabs that fill themselves. On phones it covers the page.
+
+import { makeTabs } from "../a11y.js";
+import { badge, describe } from "../decisions.js";
+import { button, byId, el, put } from "../dom.js";
+import { clock, took } from "../format.js";
+import { showFlow } from "./flow.js";
+import { showLog } from "./log.js";
+import { showPolicy } from "./policy.js";
+import { showResponse } from "./response.js";
+import { showTokens } from "./tokens.js";
+
+const TABS = [
+  { id: "flow", title: "Flow", show: showFlow },
+  { id: "policy", title: "Policy", show: showPolicy },
+  { id: "tokens", title: "Tokens", show: showTokens },
+  { id: "response", title: "Response", show: showResponse },
+  { id: "log", title: "Log", show: showLog },
+];
+const PHONE = matchMedia("(max-width: 760px)");
+
+export class Panel {
+  #context;
+  #onClose;
+  #onStep;
+  #aside = byId("detail");
+  #tabs;
+  #item = null;
+  #leave = null; // what the shown tab wants to have called when it goes
+  #cameFrom = null;
+
+  /** `context` is what tabs need: api, store, about(), open(item). `onClose(item)` and `onStep(±1)` are told what somebody wants. */
+  constructor(context, { onClose, onStep }) {
+    this.#context = context;
+    this.#onClose = onClose;
+    this.#onStep = onStep;
+    this.#tabs = makeTabs("What to show of the request", TABS, (id, panel) => this.#show(id, panel));
+    PHONE.addEventListener("change", () => this.#cover());
+  }
+
+  get item() {
+    return this.#item;
+  }
+
+  get isOpen() {
+    return this.#item !== null;
+  }
+
+  /** Show `item`. The tab stays the one that was chosen before, so that requests can be compared. */
+  open(item) {
+    const first = !this.isOpen;
+    if (first) this.#cameFrom = document.activeElement;
+    this.#item = item;
+    if (first) {
+      this.#aside.hidden = false;
+      put(this.#aside, this.#bar(), el("div", { class: "detail-head" }), this.#tabs.list, this.#tabs.panel);
+    }
+    this.#head();
+    this.#tabs.choose(this.#tabs.current() ?? "flow");
+    this.#cover();
+    if (PHONE.matches && first) byId("detail-close").focus();
+  }
+
+  close() {
+    if (!this.isOpen) return;
+    const item = this.#item;
+    const within = this.#aside.contains(document.activeElement);
+    this.#item = null;
+    this.#leave?.();
+    this.#leave = null;
+    this.#aside.hidden = true;
+    put(this.#aside);
+    this.#cover();
+    // Focus goes back to where it was, else to the request's row.
+    if (within || PHONE.matches) {
+      if (this.#cameFrom?.isConnected && this.#cameFrom !== document.body) this.#cameFrom.focus();
+      else this.#onClose(item);
+    }
+    this.#onClose(null);
+  }
+
+  focus() {
+    byId(`tab-${this.#tabs.current()}`)?.focus();
+  }
+
+  /** On a phone the panel is all there is, so the rest cannot be reached. */
+  #cover() {
+    const covered = PHONE.matches && this.isOpen;
+    for (const id of ["main", "warning"]) byId(id).inert = covered;
+    document.querySelector(".top").inert = covered;
+    document.body.classList.toggle("covered", covered);
+  }
+
+  /** The buttons stay while the panel goes from request to request, so that the focus does. */
+  #bar() {
+    const move = (symbol, steps, label) => button("", () => this.#onStep(steps), { kind: "plain", symbol, label });
+    return el("div", { class: "detail-bar" }, el("span", { class: "decision" }),
+      move("up", -1, "The request before in the list"), move("down", 1, "The next request in the list"),
+      button("", () => this.close(), { kind: "plain", symbol: "close", label: "Close the detail", id: "detail-close", "aria-keyshortcuts": "Escape" }));
+  }
+
+  #head() {
+    const item = this.#item;
+    const { sentence } = describe(item.decision);
+    const [bar, head] = this.#aside.children;
+    put(bar.firstElementChild, badge(item.decision), el("span", { class: "nums status", text: String(item.status) }));
+    put(head,
+      el("h2", { id: "detail-title" }, el("span", { class: "method", text: item.method }), " ", `${item.host}${item.path}`),
+      el("p", { class: "muted" }, item.detail && item.result !== "allowed" ? item.detail : sentence),
+      el("p", { class: "meta" },
+        el("time", { datetime: item.time, title: item.time, text: clock(item.at) }), el("span", { text: took(item.duration_ms) }),
+        item.diagnostic && el("span", { class: "code-mark", text: item.diagnostic }),
+        item.trace_id && el("span", { class: "trace" }, "trace ", el("code", { text: item.trace_id }))));
+  }
+
+  #show(id, panel) {
+    this.#leave?.();
+    this.#leave = TABS.find((tab) => tab.id === id).show(panel, this.#item, this.#context) ?? null;
+  }
+}

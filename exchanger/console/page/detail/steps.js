@@ -1,0 +1,123 @@
+// What happened to one request, step by step: the flow's drawing and its words come from the same list. Pure.
+
+import { describe } from "../decisions.js";
+import { entryName, plural, policyName, targetText, took } from "../format.js";
+
+export const LANES = ["client", "gateway", "exchanger", "issuer", "upstream"];
+
+/**
+ * Return `{lanes, steps}`. A lane is `{id, title, note, reached}`. A step is `{from, to, label, text, tone, dashed, took}`; one with `from`
+ * equal to `to` happens there. `tone` is "", "good", "bad" or "quiet"; `dashed` is what was shared or did not arrive.
+ * `siblings` is how many other requests shared the exchange.
+ */
+export function flow(item, siblings = 0) {
+  const allowed = item.result === "allowed";
+  const steps = [
+    step("client", "gateway", `${item.method || "request"}`, `The client sends ${item.method || "a request"} ${item.host}${item.path}.`),
+    step("gateway", "exchanger", item.asked_by === "ext_proc" ? "ext_proc" : "ext_authz", `Envoy asks by its filter ${item.asked_by}, and waits.`),
+    decided(item),
+    ...exchanged(item, siblings),
+    allowed ? letThrough(item) : turnedDown(item),
+    allowed ? onwards(item) : back(item),
+  ];
+  const reached = new Set(steps.flatMap(({ from, to }) => [from, to]));
+  const lanes = [
+    lane("client", "client", ""),
+    lane("gateway", "Envoy", item.asked_by),
+    lane("exchanger", "exchanger", took(item.duration_ms)),
+    lane("issuer", "token endpoint", item.exchange?.endpoint ?? ""),
+    lane("upstream", "upstream", item.host),
+  ].map((one) => ({ ...one, reached: reached.has(one.id) }));
+  return { lanes, steps };
+}
+
+function lane(id, title, note) {
+  return { id, title, note };
+}
+
+function step(from, to, label, text, more = {}) {
+  return { from, to, label, text, tone: "", dashed: false, took: null, ...more };
+}
+
+function decided(item) {
+  const { word, sentence } = describe(item.decision);
+  const policy = policyName(item.policy);
+  const where = policy ? `${policy}, ${entryName(item.policy.entry)}` : "no policy";
+  const readings = item.readings?.length > 1 ? ` The path can be read in ${item.readings.length} ways: ${item.readings.join(", ")}.` : "";
+  if (item.exchange) return step("exchanger", "exchanger", policy, `${where} asks for an exchange.${readings}`);
+  const tone = item.result === "allowed" ? "good" : "bad";
+  const detail = item.detail ? ` ${item.detail}` : "";
+  return step("exchanger", "exchanger", policy || "no policy", `${where}: ${word}. ${sentence}${detail}${readings}`, { tone });
+}
+
+function exchanged(item, siblings) {
+  const { exchange } = item;
+  if (!exchange) return [];
+  const asks = targetText(item.target) || "token";
+  const shared = exchange.coalesced;
+  const others = siblings ? ` ${plural(siblings, "other request")} seen here shared it.` : "";
+  const asking = shared
+    ? step("exchanger", "issuer", "shared call", `An equal exchange (${asks}) was under way at ${exchange.endpoint}, and this request waits for its end.${others}`, { dashed: true })
+    : step("exchanger", "issuer", short(item.target), `The exchanger asks ${exchange.endpoint} for a token: ${asks}.${others}`);
+  const time = took(exchange.duration_ms);
+  const wrong = item.decision !== "allow_exchange";
+  if (!exchange.status) {
+    const text = exchange.duration_ms === null ? `No call was made, or nobody waited for its end${codeText(item)}.` : `No usable answer came within ${time}${codeText(item)}.`;
+    return [asking, step("issuer", "exchanger", "no answer", text, { tone: "bad", dashed: true, took: exchange.duration_ms })];
+  }
+  const text = wrong
+    ? `It answers ${exchange.status} after ${time}, which is no token that can be used${codeText(item)}.`
+    : `It answers ${exchange.status} with a token after ${time}.`;
+  return [asking, step("issuer", "exchanger", String(exchange.status), text, { tone: wrong ? "bad" : "good", took: exchange.duration_ms })];
+}
+
+function codeText(item) {
+  return `${item.diagnostic ? ` (${item.diagnostic})` : ""}${item.detail ? `: ${item.detail}` : ""}`;
+}
+
+function letThrough(item) {
+  const fresh = item.decision === "allow_exchange";
+  return step("exchanger", "gateway", fresh ? "OK, new token" : "OK", fresh
+    ? "The exchanger says yes, and puts the new token in the place of the caller's."
+    : "The exchanger says yes, and changes nothing.", { tone: "good" });
+}
+
+function onwards(item) {
+  const fresh = item.decision === "allow_exchange";
+  return step("gateway", "upstream", item.method || "request", fresh
+    ? "Envoy sends the request to the upstream with the new token."
+    : "Envoy sends the request to the upstream as it came.", { tone: "good" });
+}
+
+function turnedDown(item) {
+  return step("exchanger", "gateway", `deny ${item.status}`, `The exchanger says no: ${describe(item.decision).word}, ${item.status}.`, { tone: "bad" });
+}
+
+function back(item) {
+  return step("gateway", "client", String(item.status), `Envoy answers the client with ${item.status}. The upstream never sees the request.`, { tone: "bad" });
+}
+
+/** Return the one word that says most of what is asked for. */
+function short(target) {
+  return target?.scope || target?.audiences?.[0] || target?.resources?.[0] || "token";
+}
+
+/**
+ * Return the items that shared one call with `item`: equal exchanges that overlapped with it in time. Which of them carried an equal token is
+ * not known here, so an item that called for itself is counted only when it can be the one that the others joined.
+ */
+export function sharers(item, items) {
+  if (!item.exchange) return [];
+  const key = exchangeKey(item);
+  return items.filter((other) =>
+    other.key !== item.key && other.epoch === item.epoch && other.exchange && exchangeKey(other) === key && overlap(item, other) &&
+    (item.exchange.coalesced || other.exchange.coalesced));
+}
+
+function exchangeKey(item) {
+  return JSON.stringify([item.exchange.endpoint, item.issuer, item.target, item.exchange.status]);
+}
+
+function overlap(a, b) {
+  return a.at - a.duration_ms <= b.at && b.at - b.duration_ms <= a.at;
+}

@@ -1,0 +1,178 @@
+// The edit view: the demo's policy files, checked while somebody types, saved, put back, and tried out at once.
+
+import { announce, ask, notify } from "../a11y.js";
+import { problemList } from "../code.js";
+import { button, byId, el, icon, put, say } from "../dom.js";
+import { plural } from "../format.js";
+import { elapsed, outcome, resultBody } from "../lab/results.js";
+import { Editor } from "./editor.js";
+
+const PAUSE = 300; // ms without a key before the text is checked
+
+export class Edit {
+  #api;
+  #lab;
+  #openTrace;
+  #files = new Map(); // name → {saved, text}
+  #name = null;
+  #editor = null;
+  #timer = null;
+  #asking = null; // AbortController of the check that is under way
+  #parts = {};
+
+  /** `lab` runs scenarios: the effect of an edit is seen by one. */
+  constructor(api, lab, openTrace) {
+    this.#api = api;
+    this.#lab = lab;
+    this.#openTrace = openTrace;
+    addEventListener("beforeunload", (event) => this.unsaved && event.preventDefault());
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "s" || !(event.ctrlKey || event.metaKey) || event.altKey || byId("view-edit").hidden) return;
+      event.preventDefault();
+      this.#save();
+    });
+  }
+
+  get unsaved() {
+    return [...this.#files.values()].some(({ saved, text }) => saved !== text);
+  }
+
+  /** The view is shown; `name` is a file, or nothing. What was typed before stays. */
+  async show([name]) {
+    if (!this.#files.size) await this.#load();
+    if (name && this.#files.has(name)) this.#open(name);
+  }
+
+  async #load() {
+    try {
+      const { files } = await this.#api.get("lab/policy");
+      this.#files = new Map(files.map(({ name, text }) => [name, { saved: text, text }]));
+      this.#draw();
+      if (files.length) this.#open(files[0].name);
+    } catch (error) {
+      put(byId("edit-body"), el("p", { class: "note bad", text: error.message }), button("Try again", () => this.#load()));
+    }
+  }
+
+  #draw() {
+    this.#editor = new Editor({ label: "Policy file", describedBy: "edit-state", onInput: () => this.#typed() });
+    const parts = this.#parts;
+    parts.files = el("ul", { class: "files", role: "list" });
+    parts.state = el("p", { id: "edit-state", class: "edit-state", role: "status" });
+    parts.problems = el("div", { class: "edit-problems" });
+    parts.save = button("Save", () => this.#save(), { kind: "primary", "aria-keyshortcuts": "Control+S" });
+    parts.reset = button("Reset", () => this.#reset());
+    parts.effect = el("div", { class: "edit-effect" });
+    put(byId("edit-body"), el("nav", { "aria-label": "Policy files" }, parts.files),
+      el("div", { class: "edit-bar" }, parts.save, parts.reset, parts.state), this.#editor.node,
+      el("div", { class: "edit-side" }, el("h2", { text: "Check" }), parts.problems, parts.effect));
+  }
+
+  #drawFiles() {
+    put(this.#parts.files, [...this.#files].map(([name, { saved, text }]) =>
+      el("li", {}, el("a", { href: `#/edit/${encodeURIComponent(name)}`, "aria-current": name === this.#name ? "true" : null },
+        name, saved !== text && el("span", { class: "dirty" }, el("span", { class: "vh", text: " (not saved)" }))))));
+    byId("edit-mark").hidden = !this.unsaved;
+    const { saved, text } = this.#files.get(this.#name);
+    this.#parts.save.disabled = saved === text;
+  }
+
+  #open(name) {
+    if (name === this.#name) return;
+    this.#name = name;
+    this.#editor.text = this.#files.get(name).text;
+    put(this.#parts.effect);
+    this.#drawFiles();
+    this.#lint();
+  }
+
+  #typed() {
+    this.#files.get(this.#name).text = this.#editor.text;
+    this.#drawFiles();
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#lint(), PAUSE);
+  }
+
+  /** Check the text. An answer about an older text is dropped, and its question called back. */
+  async #lint() {
+    clearTimeout(this.#timer);
+    this.#asking?.abort();
+    const asking = (this.#asking = new AbortController());
+    try {
+      const found = await this.#api.post("lab/policy/lint", { name: this.#name, text: this.#editor.text }, { signal: asking.signal });
+      if (asking === this.#asking) this.#drawProblems(found.problems, found.documents);
+    } catch (error) {
+      if (asking === this.#asking && error.name !== "AbortError") this.#say(error.message, "bad");
+    }
+  }
+
+  #drawProblems(problems, documents = null) {
+    this.#editor.setProblems(problems);
+    const { saved, text } = this.#files.get(this.#name);
+    const unsaved = saved !== text ? "Not saved. " : "";
+    if (problems.length) this.#say(`${unsaved}${plural(problems.length, "problem")}.`, "bad");
+    else this.#say(`${unsaved}No problems${documents === null ? "" : ` in ${plural(documents, "document")}`}.`, "good");
+    put(this.#parts.problems, problems.length
+      ? problemList(problems, ({ line, column }) => this.#editor.go(line, column))
+      : el("p", { class: "muted", text: "What is wrong is listed here while you type, with its line." }));
+  }
+
+  #say(text, kind) {
+    const { state } = this.#parts;
+    if (state.textContent === text) return;
+    state.dataset.kind = kind;
+    put(state, icon(kind === "bad" ? "broken" : "ok"), el("span", { text }));
+  }
+
+  async #save() {
+    const name = this.#name;
+    const file = this.#files.get(name);
+    if (!file || file.saved === file.text) return;
+    const text = file.text;
+    try {
+      const { problems } = await this.#api.put("lab/policy", { name, text });
+      file.saved = text;
+      if (name === this.#name) {
+        this.#drawProblems(problems);
+        this.#drawEffect();
+      }
+      this.#drawFiles();
+      notify(`${name} is saved.`);
+    } catch (error) {
+      this.#say(`Not saved: ${error.message}`, "bad");
+    }
+  }
+
+  async #reset() {
+    const name = this.#name;
+    if (!(await ask(`Reset ${name}?`, "The file gets back the text that the demo came with. What was edited is lost.", "Reset"))) return;
+    try {
+      const { text } = await this.#api.post("lab/policy/reset", { name });
+      this.#files.set(name, { saved: text, text });
+      if (name === this.#name) this.#editor.text = text;
+      put(this.#parts.effect);
+      this.#drawFiles();
+      notify(`${name} is as it came.`);
+      await this.#lint();
+    } catch (error) {
+      this.#say(error.message, "bad");
+    }
+  }
+
+  /** After saving: offer the scenarios whose host this file speaks of, so that the effect can be seen at once. */
+  async #drawEffect() {
+    const text = this.#files.get(this.#name).text;
+    const fitting = (await this.#lab.load()).filter(({ request }) => request && text.includes(request.host));
+    if (!fitting.length) return put(this.#parts.effect, el("p", { class: "note good" }, icon("ok"), "Saved, and in force in a moment. Send a request to see the effect."));
+    const choice = el("select", {}, fitting.map(({ name }) => el("option", { value: name, text: name })));
+    const place = el("div", {});
+    const run = button("Run it", async () => {
+      put(place, outcome({ running: true }));
+      const result = await this.#lab.run(choice.value);
+      put(place, el("p", { class: "composer-line" }, outcome(result), el("span", { class: "muted nums", text: elapsed(result) })), resultBody(result, this.#openTrace));
+      announce(result.error ?? `${choice.value}: ${result.got}`);
+    }, { symbol: "play" });
+    return put(this.#parts.effect, el("p", { class: "note good" }, icon("ok"), "Saved, and in force in a moment. Run a scenario to see the effect:"),
+      el("div", { class: "effect-bar" }, el("label", { class: "field" }, el("span", { text: "Scenario" }), choice), run), place);
+  }
+}

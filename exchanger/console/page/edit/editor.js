@@ -1,0 +1,94 @@
+// A text field with line numbers: problems are marked at their lines, Enter keeps the indentation, and Tab still leaves the field.
+// Must not know: what the text means, or where it is kept.
+
+import { el, icon, put } from "../dom.js";
+
+export class Editor {
+  #gutter = el("div", { class: "gutter", "aria-hidden": "true" });
+  #area;
+  #lines = 0;
+  #problems = new Map(); // line → first reason
+  node;
+
+  /** `onInput` is called when the text was changed by hand. */
+  constructor({ label, describedBy, onInput }) {
+    this.#area = el("textarea", {
+      class: "editor-text", "aria-label": label, "aria-describedby": describedBy, spellcheck: "false", autocomplete: "off", autocapitalize: "off", wrap: "off",
+      on: {
+        input: () => {
+          this.#drawGutter();
+          onInput();
+        },
+        scroll: () => this.#follow(),
+        keydown: (event) => this.#keydown(event),
+      },
+    });
+    this.node = el("div", { class: "editor" }, this.#gutter, this.#area);
+  }
+
+  get text() {
+    return this.#area.value;
+  }
+
+  set text(value) {
+    this.#area.value = value;
+    this.#area.scrollTop = 0;
+    this.setProblems([]);
+  }
+
+  /** Mark the lines of `problems`. */
+  setProblems(problems) {
+    this.#problems = new Map();
+    for (const { line, reason } of problems) if (line && !this.#problems.has(line)) this.#problems.set(line, reason);
+    this.#area.setAttribute("aria-invalid", String(problems.length > 0));
+    this.#lines = 0;
+    this.#drawGutter();
+  }
+
+  /** Put the cursor at `line` and `column` (from 1) and show it. */
+  go(line, column = 1) {
+    const before = this.text.split("\n").slice(0, line - 1);
+    const start = before.reduce((sum, one) => sum + one.length + 1, 0);
+    const length = this.text.slice(start).split("\n", 1)[0].length;
+    const at = start + Math.min((column ?? 1) - 1, length);
+    this.#area.focus();
+    this.#area.setSelectionRange(at, column ? at : start + length);
+    const height = this.#area.scrollHeight / Math.max(1, this.text.split("\n").length);
+    this.#area.scrollTop = (line - 1) * height - this.#area.clientHeight / 2;
+  }
+
+  focus() {
+    this.#area.focus();
+  }
+
+  #drawGutter() {
+    const lines = this.text.split("\n").length;
+    if (lines !== this.#lines) {
+      this.#lines = lines;
+      put(this.#gutter, el("div", { class: "gutter-lines" }, Array.from({ length: lines }, (_, i) => {
+        const reason = this.#problems.get(i + 1);
+        return el("span", { class: reason ? "wrong" : null, title: reason }, reason && icon("broken"), String(i + 1));
+      })));
+    }
+    this.#follow();
+  }
+
+  #follow() {
+    const lines = this.#gutter.firstElementChild;
+    if (lines) lines.style.transform = `translateY(${-this.#area.scrollTop}px)`;
+  }
+
+  #keydown(event) {
+    if (event.key !== "Enter" || event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
+    const { selectionStart, value } = this.#area;
+    const line = value.slice(value.lastIndexOf("\n", selectionStart - 1) + 1, selectionStart);
+    const indent = /^[ ]*/.exec(line)[0];
+    if (!indent) return;
+    event.preventDefault();
+    // The old command keeps the field's undo history, which nothing else does.
+    if (!document.execCommand("insertText", false, `\n${indent}`)) {
+      this.#area.setRangeText(`\n${indent}`, selectionStart, this.#area.selectionEnd, "end");
+      this.#area.dispatchEvent(new Event("input"));
+    }
+  }
+}

@@ -1,0 +1,62 @@
+// Numbers, times and names as people read them. Pure.
+
+const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+const COUNT = new Intl.NumberFormat("en");
+
+/** Return the local time of day with milliseconds. */
+export function clock(milliseconds) {
+  if (!Number.isFinite(milliseconds)) return "–";
+  return `${CLOCK.format(milliseconds)}.${String(Math.floor(milliseconds) % 1000).padStart(3, "0")}`;
+}
+
+/** Return date and time for seconds since 1970, as claims have them. */
+export function claimTime(seconds) {
+  return DAY.format(seconds * 1000);
+}
+
+/** Return a duration with the digits that matter. */
+export function took(ms) {
+  if (ms === null || ms === undefined || !Number.isFinite(ms)) return "–";
+  if (ms < 0.01) return "0 ms";
+  if (ms < 1) return `${ms.toFixed(2)} ms`;
+  if (ms < 100) return `${ms.toFixed(1)} ms`;
+  if (ms < 10_000) return `${Math.round(ms)} ms`;
+  return `${(ms / 1000).toFixed(1)} s`;
+}
+
+/** Return a whole number with its thousands apart. */
+export const count = (n) => COUNT.format(n);
+
+/** Return `n things`, with the noun in its number. */
+export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
+
+/** Return a number a second. */
+export function rate(n) {
+  if (n === 0) return "0/s";
+  return n < 10 ? `${n.toFixed(1)}/s` : `${count(Math.round(n))}/s`;
+}
+
+/** Return a share as a percentage. */
+export const percent = (share) => `${Math.round(share * 100)} %`;
+
+/** Return how a policy is named: namespace/name. */
+export const policyName = (policy) => (policy ? `${policy.namespace}/${policy.name}` : "");
+
+/** Return how an entry is named in its document. */
+export const entryName = (entry) => (entry === null || entry === undefined ? "the whole document" : `entries[${entry}]`);
+
+/** Return what an exchange asks for, in one line. */
+export function targetText(target) {
+  if (!target) return "";
+  const parts = [];
+  if (target.scope) parts.push(`scope ${target.scope}`);
+  if (target.audiences?.length) parts.push(`audience ${target.audiences.join(", ")}`);
+  if (target.resources?.length) parts.push(`resource ${target.resources.join(", ")}`);
+  return parts.join(" · ");
+}
+
+/** Return a value of any JSON kind as text. */
+export function plain(value) {
+  return typeof value === "string" ? value : JSON.stringify(value, null, 1).replaceAll(/\n\s*/g, " ");
+}

@@ -1,0 +1,133 @@
+// The list of requests: a grid whose rows are kept as long as they are shown, with one tab stop (WAI-ARIA grid pattern).
+// Must not know: where items come from, or what a click opens.
+
+import { badge, describe } from "./decisions.js";
+import { byId, el, icon, put } from "./dom.js";
+import { clock, policyName, took } from "./format.js";
+
+export class List {
+  #rows = new Map(); // key → element
+  #body = byId("rows");
+  #grid = byId("list");
+  #onOpen;
+  #current = null; // key of the row that has the tab stop
+  #opened = null;
+
+  /** `onOpen(key)` is called when a row is chosen. */
+  constructor(onOpen) {
+    this.#onOpen = onOpen;
+    this.#body.addEventListener("click", (event) => {
+      const row = event.target.closest(".row");
+      if (row && !getSelection().toString()) this.#choose(row);
+    });
+    this.#body.addEventListener("keydown", (event) => this.#keydown(event));
+    this.#body.addEventListener("focusin", (event) => this.#rove(event.target.closest(".row")));
+  }
+
+  /** Show `items`, newest first. Rows that stay keep their element, so that focus, selection and scroll position do. */
+  show(items) {
+    const wanted = new Set(items.map((item) => item.key));
+    const hadFocus = this.#body.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    for (const [key, row] of this.#rows) {
+      if (wanted.has(key)) continue;
+      row.remove();
+      this.#rows.delete(key);
+    }
+    let next = this.#body.firstElementChild;
+    let epoch = items[0]?.epoch;
+    for (const item of items) {
+      let row = this.#rows.get(item.key);
+      if (!row) {
+        row = makeRow(item);
+        this.#rows.set(item.key, row);
+      }
+      row.classList.toggle("restarted", item.epoch !== epoch);
+      epoch = item.epoch;
+      if (row === next) next = next.nextElementSibling;
+      else this.#body.insertBefore(row, next);
+    }
+    this.#grid.setAttribute("aria-rowcount", String(items.length + 1));
+    if (!this.#rows.has(this.#current)) this.#rove(this.#body.firstElementChild);
+    if (hadFocus && !this.#rows.has(hadFocus)) this.#body.lastElementChild?.focus({ preventScroll: true });
+  }
+
+  /** Mark the row of the item that is open; null for none. */
+  mark(key) {
+    this.#rows.get(this.#opened)?.setAttribute("aria-selected", "false");
+    this.#opened = key;
+    this.#rows.get(key)?.setAttribute("aria-selected", "true");
+  }
+
+  /**
+   * Go `steps` rows down (up, when negative) from the one that is open, else from the one with the tab stop; with `focus`, the focus goes
+   * along. What is open follows.
+   */
+  step(steps, focus = true) {
+    const open = this.#rows.get(this.#opened);
+    const from = open ?? this.#rows.get(this.#current);
+    if (!from) return;
+    const started = open || this.#body.contains(document.activeElement);
+    const rows = [...this.#body.children];
+    const row = started ? rows[rows.indexOf(from) + steps] : from;
+    if (!row) return;
+    if (focus) row.focus();
+    else row.scrollIntoView({ block: "nearest" });
+    if (open) this.#choose(row);
+  }
+
+  /** Give the focus back to the row of `key`, or to the one with the tab stop; returns whether there is one. */
+  focus(key) {
+    const row = this.#rows.get(key) ?? this.#rows.get(this.#current);
+    row?.focus();
+    return Boolean(row);
+  }
+
+  #choose(row) {
+    this.#rove(row);
+    this.#onOpen(row.dataset.key);
+  }
+
+  #rove(row) {
+    if (!row) return;
+    const before = this.#rows.get(this.#current);
+    if (before) before.tabIndex = -1;
+    this.#current = row.dataset.key;
+    row.tabIndex = 0;
+  }
+
+  #keydown(event) {
+    const row = event.target.closest(".row");
+    if (!row || event.ctrlKey || event.altKey || event.metaKey) return;
+    const rows = [...this.#body.children];
+    const at = rows.indexOf(row);
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: rows.length - 1, PageDown: at + 10, PageUp: at - 10 }[event.key];
+    if (event.key === "Enter" || event.key === " ") this.#choose(row);
+    else if (to === undefined) return;
+    else rows[Math.min(rows.length - 1, Math.max(0, to))].focus();
+    event.preventDefault();
+  }
+}
+
+function makeRow(item) {
+  const { family } = describe(item.decision);
+  const row = el("div", { role: "row", class: `row f-${family}`, tabindex: "-1", "aria-selected": "false", data: { key: item.key } });
+  const cell = (name, ...children) => el("span", { role: "gridcell", class: `c-${name}` }, children);
+  return put(row,
+    cell("time", el("time", { datetime: item.time, title: item.time, text: clock(item.at) })),
+    cell("decision", badge(item.decision)),
+    cell("request", el("span", { class: "method", text: item.method || "–" }), " ", el("span", { class: "host", text: item.host }), el("span", { class: "path", text: item.path })),
+    cell("policy", item.policy ? policyName(item.policy) : el("span", { class: "muted", text: "–" })),
+    cell("exchange", exchangeCell(item)),
+    cell("duration", took(item.duration_ms)));
+}
+
+/** Return what the exchange came to: status, who shared it, or what went wrong. */
+function exchangeCell(item) {
+  if (!item.exchange && !item.diagnostic) return el("span", { class: "muted", text: "–" });
+  const { status, coalesced } = item.exchange ?? {};
+  return [
+    el("span", { class: "nums", text: status ? String(status) : item.exchange ? "no answer" : "" }),
+    item.diagnostic && el("span", { class: "code-mark", text: item.diagnostic }),
+    coalesced && el("span", { class: "shared" }, icon("shared"), "shared"),
+  ];
+}

@@ -1,0 +1,145 @@
+// The policy view: every document by namespace with its health, and one document with its problems at their lines.
+
+import { announce } from "./a11y.js";
+import { codeBox, problemList } from "./code.js";
+import { documentHash } from "./detail/policy.js";
+import { byId, el, icon, put, say, table } from "./dom.js";
+import { count, entryName, plural, policyName, targetText } from "./format.js";
+
+const HEALTH = { ok: ["ok", "ok"], problems: ["broken", "problems"], conflicts: ["changed", "conflicts"] };
+const PATIENCE = 1000; // ms between a new version and asking for it: many come at once when many documents change
+
+export class PolicyView {
+  #api;
+  #overview = null;
+  #shown = null; // {namespace, name} of the open document
+  #later = null;
+  #asked = 0;
+
+  constructor(api) {
+    this.#api = api;
+    byId("policy-filter").addEventListener("input", () => this.#drawTree());
+    byId("policy-refresh").addEventListener("click", async () => {
+      await this.#load();
+      announce("The policy is up to date.");
+    });
+  }
+
+  /** The view is shown; `path` is empty, or namespace and name of a document. */
+  show([namespace, name]) {
+    if (namespace && name) this.#open({ namespace, name });
+    else if (!this.#shown) this.#drawWelcome();
+    return this.#load();
+  }
+
+  /** Another version is in force. Only what is on screen is asked for, and not more than once a second. */
+  published(revision) {
+    if (byId("view-policy").hidden || this.#overview?.revision === revision) return;
+    this.#later ??= setTimeout(() => {
+      this.#later = null;
+      this.#load();
+    }, PATIENCE);
+  }
+
+  async #load() {
+    const asked = ++this.#asked;
+    try {
+      const overview = await this.#api.get("api/policy");
+      if (asked !== this.#asked) return; // a newer question is under way
+      const news = this.#overview?.revision !== overview.revision;
+      this.#overview = overview;
+      this.#drawTree();
+      if (news && this.#shown) await this.#open(this.#shown);
+    } catch (error) {
+      if (asked === this.#asked) say(byId("policy-summary"), error.message);
+    }
+  }
+
+  #drawTree() {
+    const overview = this.#overview;
+    if (!overview) return;
+    const wanted = byId("policy-filter").value.trim().toLowerCase();
+    const documents = overview.namespaces.reduce((sum, { documents }) => sum + documents.length, 0) + overview.more;
+    say(byId("policy-summary"),
+      `Version ${count(overview.revision)}${overview.ready ? "" : ", not ready yet: everything is refused"}: ${plural(documents, "document")}, ${plural(overview.entries, "entry", "entries")}` +
+      `${overview.invalid_documents ? `, ${count(overview.invalid_documents)} with invalid parts` : ""}.`);
+    const namespaces = overview.namespaces
+      .map((namespace) => ({ ...namespace, documents: namespace.documents.filter(({ name }) => !wanted || `${namespace.name}/${name}`.toLowerCase().includes(wanted)) }))
+      .filter((namespace) => namespace.documents.length);
+    put(byId("policy-tree"),
+      namespaces.length ? namespaces.map((namespace) => this.#namespace(namespace)) : el("p", { class: "empty", text: wanted ? "Nothing is called that." : "There is no policy." }),
+      overview.more > 0 && el("p", { class: "note", text: `${plural(overview.more, "healthy document")} more are not listed.` }));
+  }
+
+  #namespace({ name, documents }) {
+    return el("section", { class: "namespace" }, el("h2", { text: name }), el("ul", {}, documents.map((document) => this.#documentLink(name, document))));
+  }
+
+  #documentLink(namespace, { name, entries, health, problems }) {
+    const [symbol, word] = HEALTH[health] ?? ["broken", health];
+    const current = this.#shown?.namespace === namespace && this.#shown?.name === name;
+    return el("li", {}, el("a", { href: documentHash({ namespace, name }), class: `document h-${health}`, "aria-current": current ? "true" : null },
+      el("span", { class: "document-name", text: name }),
+      el("span", { class: "health" }, icon(symbol), problems.length ? plural(problems.length, "problem") : word),
+      el("span", { class: "muted nums", text: plural(entries, "entry", "entries") })));
+  }
+
+  #drawWelcome() {
+    put(byId("policy-document"), el("p", { class: "empty", text: "Choose a document to read it, with its problems at their lines." }));
+  }
+
+  async #open({ namespace, name }) {
+    const other = this.#shown?.namespace !== namespace || this.#shown?.name !== name;
+    this.#shown = { namespace, name };
+    this.#drawTree();
+    const place = byId("policy-document");
+    if (other) put(place, el("p", { class: "muted loading", text: "Asking for the document …" }));
+    let found;
+    try {
+      found = await this.#api.get("api/policy/document", { namespace, name });
+    } catch (error) {
+      if (this.#isShown(namespace, name)) put(place, el("h2", { text: `${namespace}/${name}` }), el("p", { class: "note bad", text: error.status === 404 ? "This document is not there (any more)." : error.message }));
+      return;
+    }
+    if (!this.#isShown(namespace, name)) return;
+    this.#drawDocument(place, found);
+    // Where the document is below the list, it would not be seen.
+    if (other && matchMedia("(max-width: 760px)").matches) place.scrollIntoView({ block: "start" });
+    if (other) announce(`${namespace}/${name}, ${plural(found.problems.length, "problem")}.`);
+  }
+
+  #isShown(namespace, name) {
+    return this.#shown?.namespace === namespace && this.#shown?.name === name;
+  }
+
+  #drawDocument(place, found) {
+    const notes = found.problems.filter(({ line }) => line).map((problem) => ({ ...problem, text: problem.reason }));
+    const code = found.text === null ? null : codeBox(found.text, { notes, label: `${policyName(found)}, its text` });
+    const go = (problem) => {
+      const row = code?.box.querySelector(`[data-line="${Number(problem.line)}"]`);
+      if (!row) return;
+      code.box.scrollTop = row.offsetTop - code.box.clientHeight / 3;
+      code.box.focus();
+    };
+    put(place,
+      el("h2", { text: policyName(found) }),
+      found.problems.length > 0 && [el("h3", { text: plural(found.problems.length, "problem") }), problemList(found.problems, go)],
+      code ? code.box : el("p", { class: "note", text: "The document's text cannot be shown." }),
+      found.entries.length > 0 && table("Entries", ["line", "host and prefix", "methods", "action", "token for"], found.entries.map(entryRow), { showCaption: true }));
+    if (notes.length) code?.reveal();
+  }
+}
+
+function entryRow(entry) {
+  return el("tr", { class: entry.action === "invalid" ? "invalid" : null },
+    el("th", { scope: "row", class: "nums" }, entry.line ? String(entry.line) : "–", el("span", { class: "muted sub", text: entryName(entry.entry) })),
+    el("td", { class: "mono" }, `${entry.host ?? "every host"} ${entry.path_prefix}`, entry.conflicts.length > 0 && conflicts(entry.conflicts)),
+    el("td", { text: entry.methods ? entry.methods.join(", ") : "all" }),
+    el("td", {}, el("span", { class: `action a-${entry.action}` }, icon({ exchange: "exchanged", deny: "refused" }[entry.action] ?? "broken"), entry.action)),
+    el("td", {}, targetText(entry) || "–", entry.issuer && el("span", { class: "muted sub", text: `issuer ${entry.issuer}` })));
+}
+
+function conflicts(rivals) {
+  return el("span", { class: "sub conflict" }, icon("changed"), "the same as ",
+    rivals.map((rival, i) => [i > 0 && ", ", el("a", { href: documentHash(rival), text: `${policyName(rival)} ${entryName(rival.entry)}` })]));
+}

@@ -1,0 +1,54 @@
+// Signing in and out. The token is read from the field, sent once, and wiped; the service's cookie is out of reach of scripts.
+
+import { byId, say } from "./dom.js";
+
+export class Session {
+  #api;
+  #onSignedIn;
+
+  constructor(api, onSignedIn) {
+    this.#api = api;
+    this.#onSignedIn = onSignedIn;
+    byId("sign-in-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#signIn();
+    });
+    // Without a session there is nothing to go back to.
+    byId("sign-in").addEventListener("cancel", (event) => event.preventDefault());
+  }
+
+  /** Ask for the token, unless that is being done. */
+  require() {
+    const dialog = byId("sign-in");
+    if (dialog.open) return;
+    say(byId("sign-in-error"), "");
+    dialog.showModal();
+    byId("sign-in-token").focus();
+  }
+
+  async signOut() {
+    try {
+      await this.#api.delete("session");
+    } catch {
+      // The service is away. Its cookie stays until it is back; the page asks for the token all the same.
+    }
+    this.require();
+  }
+
+  async #signIn() {
+    const field = byId("sign-in-token");
+    const token = field.value.trim();
+    field.value = "";
+    if (!token) return;
+    say(byId("sign-in-error"), "");
+    try {
+      await this.#api.post("session", { token }, { quietly: true });
+    } catch (error) {
+      say(byId("sign-in-error"), error.status === 401 ? "This is not the console's token." : error.message);
+      field.focus();
+      return;
+    }
+    byId("sign-in").close();
+    this.#onSignedIn();
+  }
+}

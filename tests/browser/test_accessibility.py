@@ -1,0 +1,149 @@
+"""No view breaks a rule that axe knows, in either theme, on a desktop and on a phone; nothing scrolls sideways on a phone.
+
+What axe cannot see (keyboard, focus, announcements) is in ``test_keyboard.py``.
+"""
+
+import importlib.resources
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import DESKTOP, PHONE, Console, Visit
+from tests.browser.made_up import KINDS
+
+pytestmark = pytest.mark.browser
+
+AXE: Final = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+RULES: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def assert_accessible(page: Page) -> None:
+    # Evaluated by the debugger, which the page's policy does not concern.
+    page.evaluate(AXE)
+    found = page.evaluate("(tags) => axe.run(document, {runOnly: {type: 'tag', values: tags}})", RULES)
+    assert [f"{rule['id']}: {node['target']} {node['failureSummary']}" for rule in found["violations"] for node in rule["nodes"]] == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+
+
+def live(page: Page, console: Console) -> None:
+    console.tell("kinds")
+    console.tell("lost", 3)
+    console.tell("totals", [{"time": 2e12 + i, "revision": 7, "decisions": dict.fromkeys(KINDS, i), "exchanges": i, "coalesced": 1,
+                             "latency": {"bounds": [0.001, 1.0], "counts": [i, i, 1]}, "subscribers": 1} for i in range(3)])  # fmt: skip
+    expect(page.locator("#lost")).to_be_visible()
+    page.fill("#filter-host", "example")
+
+
+def empty(page: Page, _console: Console) -> None:
+    page.fill("#filter-text", "nothing of the kind")
+    expect(page.locator("#list-empty")).to_be_visible()
+
+
+def detail(name: str, row: str) -> Callable[[Page, Console], None]:
+    def steps(page: Page, _console: Console) -> None:
+        page.locator("#rows .row", has_text=row).first.click()
+        page.get_by_role("tab", name=name).click()
+        if name == "Policy":
+            expect(page.locator("#detail .candidates")).to_be_visible()
+
+    return steps
+
+
+def policy(page: Page, _console: Console) -> None:
+    page.goto(page.url.split("#")[0] + "#/policy/team-red/token-policy")
+    expect(page.locator(".code-line.wrong")).to_have_count(2)
+
+
+def conflicts(page: Page, _console: Console) -> None:
+    page.goto(page.url.split("#")[0] + "#/policy/team-blue/token-policy")
+    expect(page.locator(".conflict")).to_have_count(1)
+
+
+def lab(page: Page, console: Console) -> None:
+    console.tell("set", {"bad": ["timeout"]})
+    page.goto(page.url.split("#")[0] + "#/lab")
+    page.get_by_role("button", name="Run all").click()
+    expect(page.locator("#lab-progress")).to_contain_text("4 of 5")
+    for summary in page.locator(".scenario[open] details summary").all():
+        summary.click()
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator(".composer-result .result")).to_be_visible()
+
+
+def edit(page: Page, _console: Console) -> None:
+    page.goto(page.url.split("#")[0] + "#/edit")
+    page.get_by_role("textbox", name="Policy file").fill("yellow.example.com\nwrong\n")
+    expect(page.locator(".gutter .wrong")).to_be_visible()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("button", name="Run it")).to_be_visible()
+
+
+def help_dialog(page: Page, _console: Console) -> None:
+    page.click("#help-open")
+
+
+VIEWS: Final[dict[str, Callable[[Page, Console], None]]] = {
+    "live": live,
+    "empty": empty,
+    "flow": detail("Flow", "/digest"),
+    "flow of a failure": detail("Flow", "TXE-2005"),
+    "policy tab": detail("Policy", "/orders/internal"),
+    "tokens": detail("Tokens", "/digest"),
+    "response": detail("Response", "No token"),
+    "log": detail("Log", "No token"),
+    "policy": policy,
+    "conflicts": conflicts,
+    "lab": lab,
+    "edit": edit,
+    "help": help_dialog,
+}
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_axe_finds_nothing_in_either_theme(visit: Visit, console: Console, view: str, size: dict[str, int]) -> None:
+    page = visit(viewport=size, color_scheme="light")
+    VIEWS[view](page, console)
+    assert_accessible(page)
+    light = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") != light
+    assert_accessible(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("console", [("--token", "a-token-for-the-console")], indirect=True)
+def test_axe_finds_nothing_in_the_sign_in(visit: Visit, scheme: str) -> None:
+    page = visit(ready=False, color_scheme=scheme)
+    expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
+    assert_accessible(page)
+
+
+def test_with_forced_colours_everything_is_still_there(visit: Visit) -> None:
+    page = visit(forced_colors="active")
+    page.locator("#rows .row").first.click()
+    expect(page.locator(".flow")).to_be_visible()
+    assert_accessible(page)
+
+
+def test_with_reduced_motion_nothing_moves(visit: Visit) -> None:
+    page = visit(reduced_motion="reduce")
+    page.locator("#state").evaluate("state => state.dataset.state = 'reconnecting'")
+    assert page.locator(".dot").evaluate("dot => dot.getAnimations().length") == 0
+
+
+@pytest.mark.parametrize("width", [320, 360, 760, 761, 1000])
+def test_no_width_scrolls_sideways(visit: Visit, width: int) -> None:
+    page = visit(viewport={"width": width, "height": 700})
+    for route in ("#/live", "#/policy/team-red/token-policy", "#/lab", "#/edit"):
+        page.goto(page.url.split("#")[0] + route)
+        page.wait_for_timeout(150)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), route
+    page.goto(page.url.split("#")[0] + "#/live")
+    page.locator("#rows .row").first.click()
+    for name in ("Flow", "Policy", "Tokens", "Response", "Log"):
+        page.get_by_role("tab", name=name).click()
+        page.wait_for_timeout(100)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name

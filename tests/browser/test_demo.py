@@ -1,0 +1,79 @@
+"""The page and the real demo: a gateway, the service, a token endpoint; what the lab shows is what happened."""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Watch
+
+pytestmark = [pytest.mark.browser, pytest.mark.envoy]
+
+
+@pytest.fixture(scope="module")
+def url() -> Generator[str]:
+    pytest.importorskip("envoy", reason="the demo extra is not installed")
+    with subprocess.Popen(
+        [sys.executable, "-m", "exchanger", "demo"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            found = next((match for line in process.stdout if (match := re.match(r"Console: (http://\S+)", line))), None)
+            assert found is not None, "the demo ended before it said where its console is"
+            yield found.group(1)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.stdout.read()
+
+
+@pytest.fixture
+def page(browser: Browser, url: str, watch: Watch) -> Generator[Page]:
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    watch.follow(page, url)
+    page.goto(url)
+    page.wait_for_selector("#state[data-state=connected]")
+    yield page
+    page.close()
+
+
+def test_all_scenarios_come_out_as_expected(page: Page) -> None:
+    page.get_by_role("link", name="Lab").click()
+    page.get_by_role("button", name="Run all").click()
+    expect(page.locator("#lab-progress")).to_have_text(re.compile(r"^(\d+) of \1 scenarios as expected\.$"), timeout=120_000)
+
+
+def test_a_run_leads_to_its_request_and_its_tokens(page: Page) -> None:
+    expect(page.locator("#warning")).to_be_visible()
+    page.get_by_role("link", name="Lab").click()
+    page.get_by_role("button", name="Run yellow-success").click()
+    page.locator(".scenario[open]").get_by_role("button", name="this request").click()
+    expect(page.locator("#detail-title")).to_have_text("GET yellow.example.com/orders/1")
+    page.get_by_role("tab", name="Policy").click()
+    expect(page.locator(".code-line.marked").first).to_contain_text("/orders")
+    page.get_by_role("tab", name="Tokens").click()
+    expect(page.locator("#detail .diff").first).to_contain_text("changed")
+
+
+def test_an_edit_is_in_force_with_the_next_request_and_can_be_taken_back(page: Page) -> None:
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_role("link", name="yellow.yaml").click()
+    area = page.get_by_role("textbox", name="Policy file")
+    expect(area).to_have_value(re.compile("Team yellow"))
+    text = area.input_value()
+    area.fill(text.replace("action: deny", "action: dny"))
+    expect(page.locator(".edit-problems")).to_contain_text("dny")
+    expect(page.locator(".gutter .wrong")).to_be_visible()
+    area.fill(text.replace("action: deny", 'action: exchange\n        exchange: {issuerRef: demo, scope: "read:orders"}'))
+    expect(page.locator("#edit-state")).to_contain_text("No problems")
+    area.press("Control+s")
+    page.get_by_label("Scenario").select_option("explicit-deny")
+    page.wait_for_timeout(1000)  # until it is in force
+    page.get_by_role("button", name="Run it").click()
+    expect(page.locator(".edit-effect")).to_contain_text("not as expected")
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("dialog").get_by_role("button", name="Reset").click()
+    expect(area).to_have_value(text)

@@ -1,0 +1,110 @@
+"""The editor: checked while typing, saved, put back, and tried out."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Console, Visit, Watch
+from tests.browser.made_up import FILE_TEXT
+
+pytestmark = pytest.mark.browser
+
+EDITOR = "Policy file"
+
+
+@pytest.fixture
+def page(visit: Visit) -> Page:
+    page = visit("#/edit")
+    expect(page.get_by_role("textbox", name=EDITOR)).to_have_value(FILE_TEXT)
+    return page
+
+
+def test_lines_are_numbered(page: Page) -> None:
+    expect(page.locator(".gutter-lines span")).to_have_count(FILE_TEXT.count("\n") + 1)
+
+
+def test_what_is_typed_is_checked_and_a_problem_leads_to_its_line(page: Page) -> None:
+    expect(page.locator("#edit-state")).to_have_text("No problems in 1 document.")
+    page.get_by_role("textbox", name=EDITOR).fill("version: v1\naction: wrong\n")
+    expect(page.locator("#edit-state")).to_have_text("Not saved. 1 problem.")
+    expect(page.locator(".gutter .wrong")).to_have_text("2")
+    page.get_by_role("button", name="line 2, column 9").click()
+    expect(page.get_by_role("textbox", name=EDITOR)).to_be_focused()
+    assert page.get_by_role("textbox", name=EDITOR).evaluate("area => area.selectionStart") == len("version: v1\naction: ")
+
+
+def test_an_answer_about_an_older_text_is_dropped(page: Page, console: Console) -> None:
+    console.tell("set", {"lint_delay": 1.5})
+    page.get_by_role("textbox", name=EDITOR).fill("wrong\nwrong\nwrong\n")
+    page.wait_for_timeout(500)  # until it is asked, which is after a pause
+    page.get_by_role("textbox", name=EDITOR).fill("right\nwrong\n")
+    expect(page.locator("#edit-state")).to_have_text("Not saved. 1 problem.")
+    page.wait_for_timeout(1500)
+    expect(page.locator("#edit-state")).to_have_text("Not saved. 1 problem.")
+
+
+def test_what_is_not_saved_is_marked_until_it_is_saved_by_the_keyboard(page: Page) -> None:
+    save = page.get_by_role("button", name="Save")
+    expect(save).to_be_disabled()
+    page.get_by_role("textbox", name=EDITOR).fill("version: v1\n")
+    expect(page.get_by_role("link", name="Edit (not saved)")).to_be_visible()
+    expect(page.get_by_role("link", name="yellow.yaml (not saved)")).to_be_visible()
+    expect(save).to_be_enabled()
+    page.get_by_role("textbox", name=EDITOR).press("Control+s")
+    expect(save).to_be_disabled()
+    expect(page.get_by_role("link", name="Edit", exact=True)).to_be_visible()
+    expect(page.locator("#polite")).to_contain_text("yellow.yaml is saved.")
+
+
+def test_saving_offers_a_scenario_that_shows_the_effect(page: Page) -> None:
+    page.get_by_role("textbox", name=EDITOR).fill("host: yellow.example.com\n")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_label("Scenario").select_option("explicit-deny")
+    page.get_by_role("button", name="Run it").click()
+    expect(page.locator(".edit-effect")).to_contain_text("as expected")
+
+
+def test_reset_asks_first_and_brings_the_first_text_back(page: Page) -> None:
+    page.get_by_role("textbox", name=EDITOR).fill("gone\n")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Reset").click()
+    dialog = page.get_by_role("dialog", name="Reset yellow.yaml?")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("textbox", name=EDITOR)).to_have_value("gone\n")
+    expect(page.get_by_role("button", name="Reset")).to_be_focused()
+    page.get_by_role("button", name="Reset").click()
+    dialog.get_by_role("button", name="Reset").click()
+    expect(page.get_by_role("textbox", name=EDITOR)).to_have_value(FILE_TEXT)
+
+
+def test_files_keep_what_was_typed_while_others_are_looked_at(page: Page) -> None:
+    page.get_by_role("textbox", name=EDITOR).fill("typed\n")
+    page.get_by_role("link", name="red.yaml").click()
+    expect(page.get_by_role("textbox", name=EDITOR)).not_to_have_value("typed\n")
+    page.get_by_role("link", name="yellow.yaml (not saved)").click()
+    expect(page.get_by_role("textbox", name=EDITOR)).to_have_value("typed\n")
+
+
+def test_enter_keeps_the_indentation_and_can_be_undone(page: Page) -> None:
+    area = page.get_by_role("textbox", name=EDITOR)
+    area.fill("    entries:")
+    area.press("End")
+    area.press("Enter")
+    page.keyboard.type("x")
+    expect(area).to_have_value("    entries:\n    x")
+    page.keyboard.press("Control+z")
+    expect(area).to_have_value("    entries:")
+
+
+def test_tab_leaves_the_editor(page: Page) -> None:
+    page.get_by_role("textbox", name=EDITOR).focus()
+    page.keyboard.press("Shift+Tab")
+    expect(page.get_by_role("textbox", name=EDITOR)).not_to_be_focused()
+
+
+def test_a_save_that_fails_says_so_and_keeps_the_text(page: Page, watch: Watch) -> None:
+    watch.allow("413")  # the browser logs it
+    page.route("**/lab/policy", lambda route: route.fulfill(status=413, json={"error": "the file is too large"}))
+    page.get_by_role("textbox", name=EDITOR).fill("version: v1\n")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#edit-state")).to_have_text("Not saved: the file is too large")
+    expect(page.get_by_role("button", name="Save")).to_be_enabled()

@@ -1,0 +1,105 @@
+"""The lab: scenarios are run, results stand side by side, and lead to the stream."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Console, Visit, Watch, bodies_of
+from tests.browser.made_up import SCENARIOS, result
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def page(visit: Visit) -> Page:
+    return visit("#/lab")
+
+
+def test_scenarios_say_what_to_watch_and_what_is_expected(page: Page) -> None:
+    expect(page.locator("#lab-summary")).to_contain_text("5 scenarios through the gateway at http://127.0.0.1:10000")
+    expect(page.locator(".scenario")).to_have_count(len(SCENARIOS))
+    page.locator(".scenario summary", has_text="coalescing").click()
+    opened = page.locator(".scenario[open]")
+    expect(opened).to_contain_text("10 × GET yellow.example.com/digest")
+    expect(opened).to_contain_text("Expected: 200, exchanged; one call")
+    expect(opened.locator(".curl")).to_contain_text("curl -s -H 'Host: yellow.example.com'")
+
+
+def test_one_scenario_is_run_and_leads_to_its_request_in_the_stream(page: Page) -> None:
+    page.get_by_role("button", name="Run yellow-success").click()
+    opened = page.locator(".scenario[open]")
+    expect(opened).to_contain_text("as expected")
+    expect(opened.locator(".sides")).to_contain_text("200, exchanged for read:orders")
+    opened.get_by_text("Tokens", exact=True).click()
+    expect(opened).to_contain_text("Verified. Signed by the realm's key")
+    opened.get_by_text("Answer", exact=True).click()
+    expect(opened).to_contain_text("Status 200")
+    opened.get_by_role("button", name="this request").click()
+    expect(page.locator("#detail-title")).to_have_text("GET yellow.example.com/orders/1")
+    expect(page.locator("#view-lab")).to_be_visible()
+    page.get_by_role("tab", name="Flow").focus()
+    page.keyboard.press("Escape")
+    expect(opened.get_by_role("button", name="this request")).to_be_focused()
+
+
+def test_all_are_run_and_what_is_not_as_expected_is_opened(page: Page, console: Console) -> None:
+    console.tell("set", {"bad": ["timeout"]})
+    page.get_by_role("button", name="Run all").click()
+    expect(page.locator("#lab-progress")).to_have_text("4 of 5 scenarios as expected.")
+    expect(page.locator(".scenario .outcome.good")).to_have_count(4)
+    expect(page.locator(".scenario .outcome.bad")).to_have_text("not as expected")
+    expect(page.locator(".scenario[open] .scenario-name")).to_have_text("timeout")
+    expect(page.locator("#polite")).to_contain_text("4 of 5 scenarios as expected.")
+
+
+def test_a_run_that_fails_says_why_and_the_others_go_on(page: Page, watch: Watch) -> None:
+    watch.allow("503")  # the browser logs it
+    page.route("**/lab/run", lambda route: route.fulfill(status=503, json={"error": "too many runs at once"}))
+    page.get_by_role("button", name="Run unmatched").click()
+    expect(page.locator(".scenario[open]")).to_contain_text("too many runs at once")
+    page.unroute("**/lab/run")
+    page.get_by_role("button", name="Run explicit-deny").click()
+    expect(page.locator(".scenario .outcome.good")).to_have_count(1)
+
+
+def test_an_own_token_goes_with_a_run_and_nowhere_else(page: Page) -> None:
+    bodies = bodies_of(page)
+    page.get_by_label("Own bearer token").fill("my-own-token")
+    page.get_by_role("button", name="Run unmatched").click()
+    expect(page.locator(".scenario .outcome.good")).to_have_count(1)
+    assert bodies == ['{"name":"unmatched","token":"my-own-token"}']
+    assert "my-own-token" not in page.evaluate(
+        "JSON.stringify([{...localStorage}, {...sessionStorage}, document.documentElement.outerHTML])"
+    )
+    page.get_by_label("Own bearer token").fill("")
+    page.get_by_role("button", name="Run unmatched").click()
+    expect(page.locator(".scenario .outcome.good")).to_have_count(1)
+    assert bodies[-1] == '{"name":"unmatched"}'
+
+
+def test_a_request_of_ones_own_is_sent_and_answered(page: Page) -> None:
+    bodies = bodies_of(page)
+    form = page.get_by_role("region", name="A request of your own")
+    form.get_by_label("Method").select_option("POST")
+    form.get_by_label("Path").fill("/orders/77")
+    form.get_by_label("Token").select_option("none")
+    form.get_by_label("Headers").fill("X-One: 1\n\nX-Two:  a:b ")
+    form.get_by_role("button", name="Send").click()
+    expect(page.locator(".composer-result")).to_contain_text("200 for POST /orders/77")
+    assert bodies == [
+        '{"method":"POST","host":"yellow.example.com","path":"/orders/77","headers":[["X-One","1"],["X-Two","a:b"]],"subject":"none"}'
+    ]
+
+
+def test_headers_that_are_none_are_not_sent(page: Page) -> None:
+    form = page.get_by_role("region", name="A request of your own")
+    form.get_by_label("Headers").fill("X-One: 1\nnonsense")
+    form.get_by_role("button", name="Send").click()
+    expect(page.locator(".composer-result")).to_contain_text("Line 2 of the headers")
+
+
+def test_skipped_scenarios_are_neither_good_nor_bad(page: Page) -> None:
+    skipped = {**result("coalescing", [], ok=None), "got": "skipped: it needs the demo's own token endpoint"}
+    page.route("**/lab/run", lambda route: route.fulfill(json=skipped))
+    page.get_by_role("button", name="Run all").click()
+    expect(page.locator("#lab-progress")).to_have_text("0 of 5 scenarios as expected, 5 skipped.")
+    expect(page.locator(".scenario .outcome").first).to_have_text("skipped")

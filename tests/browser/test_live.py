@@ -1,0 +1,162 @@
+"""The live view: what comes is shown, filters leave out what does not fit, pausing loses nothing."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Console, Visit
+from tests.browser.made_up import KINDS, item
+
+pytestmark = pytest.mark.browser
+
+ALL = len(KINDS) + 3
+
+
+def rows(page: Page) -> list[str]:
+    return page.locator("#rows .row").all_inner_texts()
+
+
+def test_every_decision_is_a_row_with_an_icon_and_a_word(page: Page) -> None:
+    expect(page.locator("#rows .row")).to_have_count(ALL)
+    words = page.locator("#rows .badge").all_inner_texts()
+    assert all(words)
+    assert page.locator("#rows .badge .icon").count() == ALL
+    assert {"Exchanged", "No policy", "Preflight", "No token", "Bad token", "Denied", "Exchange failed", "Policy broken"} <= set(words)
+
+
+def test_the_newest_is_on_top_and_a_new_one_takes_its_place(page: Page, console: Console) -> None:
+    before = page.locator("#rows .row").first.get_attribute("data-key")
+    console.emit(item(100, path="/brand-new"))
+    expect(page.locator("#rows .row").first).to_contain_text("/brand-new")
+    assert page.locator("#rows .row").nth(1).get_attribute("data-key") == before
+
+
+def test_a_decision_that_the_page_does_not_know_is_shown_as_it_is(page: Page, console: Console) -> None:
+    console.emit(item(100) | {"decision": "deny_some_new_thing", "result": "auth_denied"})
+    expect(page.locator("#rows .row").first).to_contain_text("some new thing")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("#filter-host", "RED.example", 2),
+        ("#filter-policy", "team-red/", 2),
+        ("#filter-text", "txe-2005", 1),
+        ("#filter-text", "get digest shared", 2),
+        ("#filter-text", f"{3:032x}", 1),
+        ("#filter-text", "no such thing", 0),
+    ],
+)
+def test_a_field_leaves_out_what_does_not_fit(page: Page, field: str, value: str, expected: int) -> None:
+    page.fill(field, value)
+    expect(page.locator("#rows .row:visible")).to_have_count(expected)
+    expect(page.locator("#count")).to_have_text(f"{expected} of {ALL} requests")
+    page.click("#filter-clear")
+    expect(page.locator("#rows .row")).to_have_count(ALL)
+    expect(page.locator("#filter-text")).to_be_focused()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("deny_missing_bearer", 1),
+        ("family:token", 2),
+        ("result:system_error", 3),
+        ("result:auth_denied|system_error", 8),
+        ("allow_exchange", 4),
+    ],
+)
+def test_decisions_are_chosen_by_label_by_kind_and_by_result(page: Page, value: str, expected: int) -> None:
+    page.select_option("#filter-decision", value)
+    expect(page.locator("#rows .row")).to_have_count(expected)
+
+
+def test_filters_hold_for_what_comes_later(page: Page, console: Console) -> None:
+    page.fill("#filter-host", "blue")
+    expect(page.locator("#list-empty")).to_have_text("No request fits the filters.")
+    console.emit(item(100), item(101, host="blue.example.com"))
+    expect(page.locator("#rows .row")).to_have_count(1)
+
+
+def test_hosts_and_policies_are_suggested(page: Page) -> None:
+    page.focus("#filter-host")
+    assert "red.example.com" in page.locator("#hosts option").evaluate_all("options => options.map((option) => option.value)")
+    page.focus("#filter-policy")
+    assert "team-red/token-policy" in page.locator("#policies option").evaluate_all("options => options.map((option) => option.value)")
+
+
+def test_while_paused_new_requests_wait_and_none_is_lost(page: Page, console: Console) -> None:
+    page.click("#pause")
+    expect(page.locator("#pause")).to_have_attribute("aria-pressed", "true")
+    before = rows(page)
+    console.emit(item(100, path="/waits/1"), item(101, path="/waits/2"))
+    expect(page.locator("#pause")).to_have_text("Resume (2 waiting)")
+    assert rows(page) == before
+    page.click("#pause")
+    expect(page.locator("#rows .row")).to_have_count(ALL + 2)
+    expect(page.locator("#rows .row").first).to_contain_text("/waits/2")
+    expect(page.locator("#pause")).to_have_text("Pause")
+
+
+def test_what_the_service_left_out_is_said(page: Page, console: Console) -> None:
+    console.tell("lost", 1300)
+    console.tell("lost", 34)
+    expect(page.locator("#lost")).to_contain_text("1,334 not shown")
+    page.click("#lost-done")
+    expect(page.locator("#lost")).to_be_hidden()
+
+
+def test_memory_and_rows_are_bounded_however_much_comes(page: Page, console: Console) -> None:
+    for start in range(100, 1400, 100):
+        console.emit(*(item(seq) for seq in range(start, start + 100)))
+    expect(page.locator("#count")).to_have_text("1,000 requests")
+    expect(page.locator("#rows .row")).to_have_count(200)
+    page.click("#list-more")
+    expect(page.locator("#rows .row")).to_have_count(400)
+
+
+def test_rows_stay_the_same_elements_when_others_come(page: Page, console: Console) -> None:
+    page.locator("#rows .row").first.evaluate("row => row.mark = 'same'")
+    console.emit(item(100))
+    expect(page.locator("#rows .row")).to_have_count(ALL + 1)
+    assert page.locator("#rows .row").nth(1).evaluate("row => row.mark") == "same"
+
+
+def test_the_list_is_empty_in_words_before_anything_comes(visit: Visit, console: Console) -> None:
+    console.tell("set", {"items": [item(1)]})
+    page = visit()
+    page.fill("#filter-text", "nothing of the kind")
+    expect(page.locator("#list-empty")).to_be_visible()
+    expect(page.locator("#list")).to_be_hidden()
+
+
+def test_charts_have_figures_and_say_what_they_show(page: Page, console: Console) -> None:
+    label = page.locator(".chart-rate .plot")
+    expect(label).to_have_attribute("aria-label", "Decisions of the last two minutes: now 0/s, at most 1.0/s; none.")
+    console.tell("kinds")
+    expect(label).to_have_attribute(
+        "aria-label", re.compile("4 exchanged, 2 passed, 2 no usable token, 3 refused, 1 exchange failed, 2 policy broken")
+    )
+    expect(page.locator(".chart-saved .number")).to_contain_text("%")
+    expect(page.locator(".chart-latency .legend")).to_contain_text("99 % below")
+
+
+def test_a_legend_filters_by_its_kind(page: Page, console: Console) -> None:
+    console.tell("kinds")
+    page.click(".chart-rate .key.f-refused")
+    expect(page.locator("#filter-decision")).to_have_value("family:refused")
+    page.click(".chart-rate .key.f-refused")
+    expect(page.locator("#filter-decision")).to_have_value("")
+
+
+def test_an_address_with_a_trace_id_opens_its_request(visit: Visit) -> None:
+    page = visit(f"#/live?trace={1:032x}")
+    expect(page.locator("#detail")).to_contain_text(f"trace {1:032x}")
+
+
+def test_a_trace_id_that_has_not_come_yet_opens_when_it_comes(visit: Visit, console: Console) -> None:
+    page = visit(f"#/live?trace={100:032x}")
+    expect(page.locator("#toast")).to_be_visible()
+    console.emit(item(100, path="/awaited"))
+    expect(page.locator("#detail-title")).to_contain_text("/awaited")

@@ -1,0 +1,89 @@
+"""The policy view: every document with its health, and problems at their lines."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Console, Visit, Watch
+from tests.browser.made_up import documents
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def page(visit: Visit) -> Page:
+    return visit("#/policy")
+
+
+def test_documents_are_listed_by_namespace_with_their_health(page: Page) -> None:
+    expect(page.locator("#policy-summary")).to_have_text("Version 7: 4 documents, 8 entries, 2 with invalid parts.")
+    found = [" ".join(text.split()) for text in page.locator(".namespace").all_inner_texts()]
+    assert found == [
+        "team-blue token-policy conflicts 1 entry",
+        "team-green token-policy 1 problem 1 entry",
+        "team-red token-policy 2 problems 3 entries",
+        "team-yellow token-policy ok 3 entries",
+    ]
+
+
+def test_a_name_finds_its_documents(page: Page) -> None:
+    page.get_by_label("Find a namespace or document").fill("red")
+    expect(page.locator(".namespace")).to_have_count(1)
+    page.get_by_label("Find a namespace or document").fill("nobody")
+    expect(page.locator("#policy-tree")).to_have_text("Nothing is called that.")
+
+
+def test_problems_stand_at_their_lines_and_links_lead_there(page: Page) -> None:
+    page.locator(".namespace", has_text="team-red").get_by_role("link").click()
+    assert page.url.endswith("#/policy/team-red/token-policy")
+    expect(page.locator(".code-line")).to_have_count(12)
+    assert page.locator(".code-line.wrong").evaluate_all("lines => lines.map((line) => line.dataset.line)") == ["9", "11"]
+    expect(page.locator(".code-note").first).to_have_text("line 9, column 13: action must be exchange or deny, not exchagne")
+    page.get_by_role("button", name="line 11, column 60, entries[2]").click()
+    expect(page.get_by_role("region", name="team-red/token-policy, its text")).to_be_focused()
+    expect(page.locator("#policy-document tr.invalid")).to_have_count(2)
+
+
+def test_conflicts_name_their_rivals(page: Page) -> None:
+    page.locator(".namespace", has_text="team-blue").get_by_role("link").click()
+    page.locator(".conflict").get_by_role("link", name="team-green/token-policy entries[0]").click()
+    expect(page.locator("#policy-document h2")).to_have_text("team-green/token-policy")
+    expect(page.locator("#policy-document")).to_contain_text("config.yaml is missing")
+
+
+def test_a_link_opens_its_document_and_one_that_is_gone_says_so(visit: Visit, watch: Watch) -> None:
+    watch.allow("404")  # the browser logs it
+    expect(visit("#/policy/team-yellow/token-policy").locator(".code-line")).to_have_count(15)
+    expect(visit("#/policy/team-gone/x%2Fy").locator("#policy-document")).to_contain_text("This document is not there (any more).")
+
+
+def test_another_version_appears_by_itself(page: Page, console: Console) -> None:
+    page.locator(".namespace", has_text="team-red").get_by_role("link").click()
+    expect(page.locator(".code-line.wrong")).to_have_count(2)
+    console.tell("document", documents()["team-red", "token-policy"] | {"text": "version: v1\n", "entries": [], "problems": []})
+    console.tell("set", {"revision": 8})
+    expect(page.locator("#policy-summary")).to_contain_text("Version 8")
+    expect(page.locator(".code-line")).to_have_count(1)
+
+
+def test_a_long_document_is_shown_around_what_is_wrong_in_it(visit: Visit, console: Console) -> None:
+    text = "".join(f"# line {number}\n" for number in range(1, 20_001))
+    problem = {"entry": 0, "line": 15_000, "column": None, "reason": "here"}
+    console.tell("document", {"namespace": "team-long", "name": "it", "text": text, "entries": [], "problems": [problem]})
+    page = visit("#/policy/team-long/it")
+    expect(page.locator(".code-line.wrong")).to_have_text("# line 15000\n")
+    expect(page.locator(".code-line")).to_have_count(4000)
+    expect(page.locator(".cut")).to_have_count(2)
+    expect(page.locator(".code-line.wrong")).to_be_in_viewport()
+
+
+def test_a_policy_that_is_not_ready_and_one_that_is_cut_short(visit: Visit, console: Console) -> None:
+    page = visit()
+    page.route(
+        "**/api/policy",
+        lambda route: route.fulfill(
+            json={"revision": 0, "ready": False, "entries": 0, "invalid_documents": 0, "namespaces": [], "more": 12}
+        ),
+    )
+    page.get_by_role("link", name="Policy").click()
+    expect(page.locator("#policy-summary")).to_contain_text("not ready yet: everything is refused")
+    expect(page.locator("#policy-tree")).to_contain_text("12 healthy documents more are not listed.")

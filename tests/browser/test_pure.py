@@ -1,0 +1,187 @@
+"""The page's pure modules, asked in the browser itself."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.browser.conftest import Console
+from tests.browser.made_up import Json, item
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def ask(browser: Browser) -> Any:
+    """Return what a function returns, called with these arguments; it may use all that the module has as ``m``."""
+    console = Console()
+    console.start()
+    page: Page = browser.new_page()
+    page.goto(console.url)
+
+    def ask(module: str, expression: str, *arguments: object) -> Any:
+        return page.evaluate(
+            f"""async ([module, args]) => {{
+                const m = await import(new URL(`assets/${{module}}`, location.href));
+                return ({expression})(...args);
+            }}""",
+            [module, list(arguments)],
+        )
+
+    yield ask
+    page.close()
+    console.stop()
+
+
+def test_claims_are_added_removed_changed_or_kept(ask: Any) -> None:
+    before = {"sub": "a", "aud": ["x", "y"], "gone": None, "same": {"a": 1, "b": [2]}}
+    after = {"sub": "b", "aud": ["y", "x"], "act": {"sub": "s"}, "same": {"b": [2], "a": 1}}
+    found = ask("detail/claims.js", "(a, b) => m.diffClaims(a, b).map(({name, kind}) => [name, kind])", before, after)
+    assert found == [["sub", "changed"], ["aud", "changed"], ["act", "added"], ["gone", "removed"], ["same", "kept"]]
+
+
+def test_one_missing_token_is_all_added_or_all_removed(ask: Any) -> None:
+    expression = "(a, b) => m.diffClaims(a, b).map(({kind}) => kind)"
+    assert ask("detail/claims.js", expression, None, {"a": 1, "__proto__x": 2}) == ["added", "added"]
+    assert ask("detail/claims.js", expression, {"toString": 1}, None) == ["removed"]
+    assert ask("detail/claims.js", expression, {"toString": 1}, {}) == ["removed"]
+    assert ask("detail/claims.js", expression, None, None) == []
+
+
+@pytest.mark.parametrize(
+    ("counts", "q", "expected"),
+    [
+        ([0, 0, 0, 0], 0.5, None),
+        ([4, 0, 0, 0], 0.5, {"value": 0.5, "open": False}),
+        ([2, 2, 0, 0], 0.5, {"value": 1.0, "open": False}),
+        ([1, 1, 2, 0], 0.75, {"value": 3.0, "open": False}),
+        ([1, 0, 0, 1], 0.99, {"value": 4.0, "open": True}),
+        ([0, 0, 0, 3], 0.5, {"value": 4.0, "open": True}),
+        ([0, 10, 0, 0], 0.0, {"value": 1.0, "open": False}),
+    ],
+)
+def test_a_quantile_is_linear_within_its_bucket(ask: Any, counts: list[int], q: float, expected: Json | None) -> None:
+    assert ask("series.js", "m.quantile", [1.0, 2.0, 4.0], counts, q) == expected
+
+
+def totals(time: int, decided: int, exchanges: int = 0, coalesced: int = 0, counts: tuple[int, ...] = (0, 0, 0)) -> Json:
+    latency = {"bounds": [0.001, 0.01], "counts": list(counts)}
+    return {"time": time, "decisions": {"allow_exchange": decided}, "exchanges": exchanges, "coalesced": coalesced, "latency": latency}
+
+
+SERIES = """(samples) => {
+  const s = new m.Series();
+  samples.forEach((one) => s.push(one));
+  return [s.rates(), s.latency(), s.saved(), s.sums()];
+}"""
+
+
+def test_rates_are_by_the_second_also_when_totals_come_late(ask: Any) -> None:
+    rates, latency, saved, sums = ask(
+        "series.js", SERIES, [totals(0, 0), totals(1000, 10, 4, 1, (10, 0, 0)), totals(3000, 50, 8, 3, (10, 40, 0))]
+    )
+    assert [one["total"] for one in rates] == [10, 20]
+    assert [one["families"]["exchanged"] for one in rates] == [10, 20]
+    assert latency[0]["p50"] == {"value": 0.5, "open": False}
+    assert latency[1]["p50"]["value"] == pytest.approx(1 + 9 * 15 / 40)
+    assert [one["share"] for one in saved] == [0.25, 0.375]
+    assert (sums["exchanges"], sums["coalesced"]) == (8, 3)
+
+
+def test_a_service_that_starts_again_makes_no_negative_rate(ask: Any) -> None:
+    rates, *_ = ask("series.js", SERIES, [totals(0, 100), totals(1000, 110), totals(2000, 3), totals(3000, 5)])
+    assert [one["total"] for one in rates] == [2]
+
+
+def test_two_minutes_are_kept(ask: Any) -> None:
+    rates, *_ = ask("series.js", SERIES, [totals(i * 1000, i) for i in range(500)])
+    assert len(rates) == 120
+    assert rates[-1]["time"] == 499_000
+
+
+STORE = """(messages) => {
+  const s = new m.Store();
+  const taken = messages.map(([kind, message]) => s[kind](message));
+  return {taken, keys: s.newest(() => true, 9999).found.map(({key}) => key), lost: s.lost};
+}"""
+
+
+def hello(*items: Json) -> list[object]:
+    return ["hello", {"items": items}]
+
+
+def more(*items: Json, lost: int = 0) -> list[object]:
+    return ["decisions", {"items": items, "lost": lost}]
+
+
+def test_an_item_is_taken_once(ask: Any) -> None:
+    found = ask("store.js", STORE, [hello(item(1), item(2)), more(item(2), item(3)), hello(item(2), item(3), item(4))])
+    assert found == {"taken": [2, 1, 1], "keys": ["0:4", "0:3", "0:2", "0:1"], "lost": 0}
+
+
+def test_items_between_two_connections_that_are_not_kept_are_counted(ask: Any) -> None:
+    found = ask("store.js", STORE, [hello(item(1)), more(item(5), lost=3), hello(item(9))])
+    assert found["lost"] == 3 + 3
+    assert found["keys"] == ["0:9", "0:5", "0:1"]
+
+
+@pytest.mark.parametrize(
+    "after", [[], [item(1, time="2027-01-01T00:00:00.000Z")], [item(n, time="2027-01-01T00:00:00.000Z") for n in range(1, 9)]]
+)
+def test_a_service_that_starts_again_is_noticed(ask: Any, after: list[Json]) -> None:
+    found = ask("store.js", STORE, [hello(item(1), item(2), item(3)), hello(*after), more(item(20))])
+    assert found["keys"] == ["1:20", *(f"1:{one['seq']}" for one in reversed(after)), "0:3", "0:2", "0:1"]
+    assert found["lost"] == 0
+
+
+def test_what_waits_is_bounded_and_counted(ask: Any) -> None:
+    found = ask(
+        "store.js",
+        """(items) => {
+          const s = new m.Store();
+          s.pause();
+          s.decisions({items});
+          const waiting = s.waiting;
+          const shown = s.size;
+          s.resume();
+          return [waiting, shown, s.size, s.waiting];
+        }""",
+        [item(n) for n in range(1500)],
+    )
+    assert found == [1500, 0, 1000, 0]
+
+
+def test_delays_grow_are_bounded_and_differ(ask: Any) -> None:
+    delays = ask("stream.js", "() => [0, 1, 2, 9, 50].map((n) => [m.delay(n, () => 0), m.delay(n, () => 1)])")
+    assert delays == [[250, 500], [500, 1000], [1000, 2000], [7500, 15_000], [7500, 15_000]]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("  # all of it", [[None, " "], ["comment", " # all of it"]]),
+        ("host: a#b", [["key", "host"], ["mark", ":"], [None, " a#b"]]),
+        (
+            '- scope: "read:orders" # why',
+            [["mark", "-"], [None, " "], ["key", "scope"], ["mark", ":"], [None, " "], ["string", '"read:orders"'], ["comment", " # why"]],
+        ),
+        ("", []),
+    ],
+)
+def test_yaml_is_taken_apart_without_losing_a_character(ask: Any, line: str, expected: list[list[str | None]]) -> None:
+    parts = ask("code.js", "m.yamlParts", line)
+    assert parts == expected
+    assert "".join(text for _, text in parts) == line
+
+
+def test_headers_are_read_line_by_line(ask: Any) -> None:
+    assert ask("lab/composer.js", "m.readHeaders", "A: 1\n\n  b :c:d \n") == [["A", "1"], ["b", "c:d"]]
+
+
+def test_numbers_are_written_for_people(ask: Any) -> None:
+    assert ask("format.js", "() => [null, 0.001, 0.021, 3.14, 12.345, 250.4, 12345].map(m.took)") == [
+        "–", "0 ms", "0.02 ms", "3.1 ms", "12.3 ms", "250 ms", "12.3 s",
+    ]  # fmt: skip
+    assert ask("format.js", "() => [m.rate(0), m.rate(0.25), m.rate(1234.5), m.plural(1, 'entry', 'entries'), m.plural(1e3, 'item')]") == [
+        "0/s", "0.3/s", "1,235/s", "1 entry", "1,000 items",
+    ]  # fmt: skip

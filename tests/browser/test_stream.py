@@ -1,0 +1,105 @@
+"""The stream ends and comes back: nothing twice, nothing forgotten, and its state always in words."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Console, Visit, Watch
+from tests.browser.made_up import all_kinds, item
+
+pytestmark = pytest.mark.browser
+
+ALL = len(all_kinds())
+
+
+def test_after_a_break_every_item_is_there_once(page: Page, console: Console) -> None:
+    console.tell("drop")
+    expect(page.locator("#state")).not_to_have_attribute("data-state", "connected")
+    console.emit(item(100, path="/while-away"))
+    expect(page.locator("#state")).to_have_attribute("data-state", "connected")
+    expect(page.locator("#rows .row")).to_have_count(ALL + 1)
+    expect(page.locator("#count")).to_have_text(f"{ALL + 1} requests")
+    keys = page.locator("#rows .row").evaluate_all("rows => rows.map((row) => row.dataset.key)")
+    assert len(set(keys)) == len(keys)
+
+
+def test_what_was_missed_and_is_not_kept_any_more_counts_as_not_shown(page: Page, console: Console) -> None:
+    console.tell("drop")
+    console.tell("set", {"items": [item(500)]})
+    expect(page.locator("#lost")).to_contain_text(f"{500 - ALL - 1} not shown")
+
+
+def test_a_service_that_starts_again_counts_from_the_beginning_without_confusion(page: Page, console: Console, watch: Watch) -> None:
+    watch.allow("WebSocket connection to")
+    watch.allow("ERR_CONNECTION_REFUSED")
+    console.emit(item(100))
+    expect(page.locator("#rows .row")).to_have_count(ALL + 1)
+    console.stop()
+    expect(page.locator("#state-text")).to_have_text("reconnecting: the service cannot be reached")
+    console.start()
+    expect(page.locator("#state")).to_have_attribute("data-state", "connected", timeout=20_000)
+    # What is known from before stays, below a line that says so.
+    expect(page.locator("#rows .row")).to_have_count(2 * ALL + 1)
+    expect(page.locator("#rows .row.restarted")).to_have_count(1)
+    expect(page.locator("#lost")).to_be_hidden()
+    console.emit(item(ALL + 1, path="/again"))
+    expect(page.locator("#rows .row").first).to_contain_text("/again")
+
+
+def test_a_service_that_stays_away_is_offline_and_can_be_tried_at_once(page: Page, console: Console, watch: Watch) -> None:
+    watch.allow("WebSocket connection to")
+    watch.allow("ERR_CONNECTION_REFUSED")
+    console.stop()
+    expect(page.locator("#state")).to_have_attribute("data-state", "offline", timeout=30_000)
+    expect(page.locator("#state-text")).to_contain_text("offline")
+    console.start()
+    page.click("#state-retry")
+    expect(page.locator("#state")).to_have_attribute("data-state", "connected", timeout=20_000)
+    expect(page.locator("#state-retry")).to_be_hidden()
+
+
+def test_a_service_without_room_is_said_to_have_none(visit: Visit, console: Console, watch: Watch) -> None:
+    watch.allow("WebSocket connection to")
+    console.tell("set", {"full": True})
+    page = visit(ready=False)
+    expect(page.locator("#state-text")).to_contain_text("no room for another viewer")
+
+
+TOKEN = "a-token-for-the-console"
+
+
+@pytest.mark.parametrize("console", [("--token", TOKEN)], indirect=True)
+def test_a_console_with_a_token_asks_for_it_and_keeps_it_nowhere(visit: Visit, console: Console, watch: Watch) -> None:
+    watch.allow("401")
+    page = visit(ready=False)
+    dialog = page.get_by_role("dialog", name="Sign in")
+    expect(dialog).to_be_visible()
+    expect(page.locator("#sign-in-token")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_visible()
+    page.locator("#sign-in-token").fill("a wrong one")
+    page.keyboard.press("Enter")
+    expect(page.locator("#sign-in-error")).to_have_text("This is not the console's token.")
+    expect(page.locator("#sign-in-token")).to_have_value("")
+    page.locator("#sign-in-token").fill(TOKEN)
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_hidden()
+    expect(page.locator("#rows .row")).to_have_count(ALL)
+    kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, document.documentElement.outerHTML])")
+    assert TOKEN not in kept
+    assert page.locator("#sign-in-token").input_value() == ""
+    page.click("#sign-out")
+    expect(dialog).to_be_visible()
+    expect(page.locator("#state-text")).to_have_text("not connected")
+
+
+@pytest.mark.parametrize("console", [("--token", TOKEN)], indirect=True)
+def test_a_session_that_ends_is_asked_for_again(visit: Visit, console: Console, watch: Watch) -> None:
+    watch.allow("401")
+    watch.allow("WebSocket connection to")
+    page = visit(ready=False)
+    page.locator("#sign-in-token").fill(TOKEN)
+    page.keyboard.press("Enter")
+    expect(page.locator("#state")).to_have_attribute("data-state", "connected")
+    console.tell("set", {"sessions": []})
+    page.get_by_role("link", name="Policy").click()
+    expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
