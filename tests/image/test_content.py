@@ -99,6 +99,14 @@ def test_every_module_is_compiled_and_not_compared_with_its_source(image: Image)
         assert compiled.read_bytes()[4:8] == b"\1\0\0\0"  # PEP 552: by hash, unchecked
 
 
+def test_everything_that_the_program_reads_is_in_it(image: Image) -> None:
+    source = ROOT / "exchanger"
+    data = [path for path in source.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"} and path.name != "py.typed"]
+    assert source / "console" / "page" / "index.html" in data
+    for path in data:
+        assert (packages(image) / "exchanger" / path.relative_to(source)).read_bytes() == path.read_bytes()
+
+
 def test_scanners_find_the_systems_packages(image: Image) -> None:
     entries = {path.name: path.read_text() for path in (image.pristine / "var/lib/dpkg/status.d").iterdir()}
     assert "libc6" in entries
