@@ -189,7 +189,10 @@ def test_dev_finds_the_pod_that_was_deployed_and_fits_it(names: tuple[str, ...])
     assert template["metadata"]["labels"].items() >= dev["labelSelector"].items()
     container = look(template, f"spec/containers/{dev['container']}")
     forwarded = {port["port"] for port in dev["ports"]}
-    assert forwarded == {str(port["containerPort"]) for port in container["ports"] if port["name"] in {"grpc-authz", "http-metrics"}}
+    named = {str(port["containerPort"]) for port in container["ports"] if port["name"] in {"grpc-authz", "http-metrics"}}
+    # The console's is no port of the container: it listens on loopback, where a port-forward ends.
+    (console,) = (variable["value"] for variable in container["env"] if variable["name"] == "CONSOLE_ADDRESS")
+    assert forwarded == named | {console.removeprefix("127.0.0.1:")}
     assert dev["args"] == container["args"]
     for patch in dev["patches"]:
         assert patch["op"] == "remove"
