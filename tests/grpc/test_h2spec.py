@@ -43,6 +43,7 @@ RACES: Final = {
     # stream is closed by the time the rest comes, which then is the case of the first four above (RFC 9113 section 5.1).
     ("5.1", "half closed (remote): Sends a DATA frame"),
     ("5.1", "half closed (remote): Sends a HEADERS frame"),
+    ("6.1", "Sends a DATA frame with invalid pad length"),
     ("6.1", 'Sends a DATA frame on the stream that is not in "open" or "half-closed (local)" state'),
     ("6.9", "Sends a WINDOW_UPDATE frame with a flow control window increment of 0 on a stream"),
     ("8.1", "Sends a second HEADERS frame without the END_STREAM flag"),
