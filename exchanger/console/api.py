@@ -42,6 +42,8 @@ MAX_QUERY: Final = 4 * MAX_PATH
 """Characters of a query: a path of which each character is an escape."""
 MAX_LINED: Final = 50
 """Documents whose lines are looked up for one explanation: one for each candidate."""
+MAX_KEPT_LINES: Final = 100_000
+"""Entries whose lines are kept for the next question: some ten megabytes."""
 
 _Shelf = dict[str, dict[str, tuple[PolicyDocument, str]]]
 """Documents and their health, by Namespace and name: strings sort fast, even thousands of them."""
@@ -88,6 +90,8 @@ class Api:
     _access: Access
     _list: tuple[PolicySnapshot | None, int, bytes] | None = attrs.field(default=None, init=False, repr=False)
     _lists: int = attrs.field(default=0, init=False)
+    _lined: dict[Source, Lines] = attrs.field(factory=dict, init=False, repr=False)
+    _lined_of: PolicySnapshot | None = attrs.field(default=None, init=False, repr=False)
     _working: trio.Lock = attrs.field(factory=trio.Lock, init=False, repr=False)
     # What cannot be done in slices is done beside the loop; one at a time is as fast as all together.
     _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False, repr=False)
@@ -135,7 +139,7 @@ class Api:
         if now.snapshot is None or document is None:
             return _NOT_FOUND
         async with self._working:
-            lines = await self._lines(document)
+            lines = await self._lines(document, now.snapshot)
             pace, entries = Pace(), list[bytes]()
             for claim in claims_of(document):
                 if claim.index is not None:  # otherwise it is the document as a whole, which is no entry
@@ -165,18 +169,28 @@ class Api:
                 source = candidate.claim.source
                 document = now.snapshot.documents.get(source)
                 if document is not None and source not in lines:
-                    lines[source] = await self._lines(document)
+                    lines[source] = await self._lines(document, now.snapshot)
         return json_response(shown_explanation(explanation, now.snapshot, lines, now.revision))
 
     def statistics(self) -> ApiStatistics:
         """Tell how much had to be made."""
         return ApiStatistics(self._lists)
 
-    async def _lines(self, document: PolicyDocument) -> Lines:
-        """Return where the entries stand: from a thread, as a document of a megabyte takes a part of a second to parse."""
+    async def _lines(self, document: PolicyDocument, snapshot: PolicySnapshot) -> Lines:
+        """Return where the entries stand: from a thread, as a document of a megabyte takes a part of a second to parse, and once a version.
+
+        While a thread computes, whatever else is done waits for it at each system call (5 ms), requests included.
+        """
         if document.text is None:
             return ()
-        return await trio.to_thread.run_sync(entry_lines, document.text, limiter=self._thread)
+        if self._lined_of is not snapshot or sum(map(len, self._lined.values())) > MAX_KEPT_LINES:
+            self._lined_of = snapshot
+            self._lined.clear()
+        lines = self._lined.get(document.source)
+        if lines is None:
+            lines = await trio.to_thread.run_sync(entry_lines, document.text, limiter=self._thread)
+            self._lined[document.source] = lines
+        return lines
 
 
 async def _listed(now: PolicyNow) -> bytes:

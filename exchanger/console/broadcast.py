@@ -59,13 +59,14 @@ class BroadcastStatistics:
 @final
 @attrs.define(eq=False)
 class Broadcast:
-    """Serves subscribers from ``feed``."""
+    """Serves subscribers from ``feed``. ``on_fault`` learns of what cannot be told, which is left out; it must neither block nor raise."""
 
     _feed: Feed
     _items: Items
     _totals: Callable[[], Totals]
     _version: str
     _clock: Callable[[], float]
+    _on_fault: Callable[[BaseException], None]
     _subscribers: set[Subscription] = attrs.field(factory=set, init=False, repr=False)
     _watched: trio.Event = attrs.field(factory=trio.Event, init=False)
     _taken: int = attrs.field(default=0, init=False)
@@ -101,7 +102,7 @@ class Broadcast:
 
     async def hello(self, subscription: Subscription) -> str:
         """Return the first message for ``subscription``: the newest decisions until it came."""
-        items = await self._encode(subscription.newest)
+        items, _ = await self._encode(subscription.newest)
         head = encode({"type": "hello", "version": self._version, "time": stamp(self._clock()), "revision": self._feed.revision}).decode()
         return f'{head[:-1]},"items":[{",".join(items)}]}}'
 
@@ -120,9 +121,13 @@ class Broadcast:
     async def _tell_totals(self) -> None:
         while True:
             await self._watched.wait()
-            text = encode(self._counted()).decode()
-            for subscription in self._subscribers:
-                subscription.put(Message(text))
+            try:
+                message = Message(encode(self._counted()).decode())
+            except Exception as fault:  # noqa: BLE001 - what decides goes on, whatever becomes of those who watch
+                self._on_fault(fault)
+            else:
+                for subscription in self._subscribers:
+                    subscription.put(message)
             await trio.sleep(TOTALS_S)
 
     async def _deliver(self) -> None:
@@ -131,26 +136,34 @@ class Broadcast:
         audience = tuple(self._subscribers)  # whoever comes from here on has these entries in the first message
         if not (batch.entries and audience):
             return
-        message = decisions(await self._encode(batch.entries), batch.lost)
+        texts, failed = await self._encode(batch.entries)
+        message = decisions(texts, batch.lost + failed)
         known = self._statistics
         self._statistics = BroadcastStatistics(0, known.messages + 1, known.items + message.items, known.sampled + message.lost)
         for subscription in audience:
             subscription.put(message)
 
-    async def _encode(self, entries: tuple[Entry, ...]) -> list[str]:
-        """Return ``entries`` as JSON, in slices, each of them made once."""
+    async def _encode(self, entries: tuple[Entry, ...]) -> tuple[list[str], int]:
+        """Return ``entries`` as JSON, in slices, each of them made once, and how many could not be made; of these the last is reported."""
         pace, encoded, texts = Pace(), self._encoded, list[str]()
+        failure: Exception | None = None
         for entry in entries:
             text = encoded.get(entry[0])
             if text is None:
-                text = encode(self._items.item(entry)).decode()
+                try:
+                    text = encode(self._items.item(entry)).decode()
+                except Exception as fault:  # noqa: BLE001 - what decides goes on, whatever becomes of those who watch
+                    failure = fault
+                    continue
                 if self._subscribers:
                     encoded[entry[0]] = text
                     if len(encoded) > _CACHED:
                         del encoded[next(iter(encoded))]  # the first that was made
             texts.append(text)
             await pace.step()
-        return texts
+        if failure is not None:
+            self._on_fault(failure)
+        return texts, len(entries) - len(texts)
 
     def _counted(self) -> dict[str, object]:
         totals = self._totals()

@@ -86,7 +86,7 @@ class Console:
         self._access = Access(self._token_file)
         about = attrs.evolve(self._about, shows_tokens=self._show_tokens)
         items = Items(sources.line, show_tokens=self._show_tokens)
-        self._broadcast = Broadcast(self.feed, items, sources.totals, about.version, time.time)
+        self._broadcast = Broadcast(self.feed, items, sources.totals, about.version, time.time, self._reports.fault)
         api = Api(about, lambda: PolicyNow(sources.snapshot(), self.feed.revision), self._access)
         routes = {
             **api.routes(),

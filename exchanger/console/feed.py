@@ -1,7 +1,7 @@
 """Takes each decision's record as it happens, and keeps the newest. The only part of the console on the way of a request.
 
 It appends a tuple and looks whether somebody waits, so that it costs a fraction of a microsecond whether or not anybody watches. Must not
-know: JSON, subscribers, or anything in a record but whether it was refused.
+know: JSON, subscribers, or anything in a record but whether it was refused and how large it is.
 """
 
 import time
@@ -12,6 +12,7 @@ from typing import Final, TypeAlias, final
 import attrs
 import trio
 
+from exchanger.console.trimming import trimmed
 from exchanger.decision.outcome import DecisionRecord, Deny
 
 KEPT: Final = 200
@@ -57,7 +58,7 @@ class Feed:
     def decided(self, record: DecisionRecord, /) -> None:
         """See ``typing.DecisionObserver``."""
         self._sequence = sequence = self._sequence + 1
-        entry = (sequence, self._clock(), record, self.revision)
+        entry = (sequence, self._clock(), trimmed(record), self.revision)
         self._latest.append(entry)
         if type(record.outcome) is Deny:
             self._denied.append(entry)

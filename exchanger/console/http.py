@@ -12,6 +12,8 @@ from exchanger.console.message import Request, Response, protected
 
 MAX_HEAD: Final = 32 * 1024
 """Bytes of a request line and its headers; a browser on localhost brings the cookies of every other program there."""
+MAX_LINES: Final = 128
+"""Lines of a head: browsers send some twenty, and proxies add some. Each costs time in the loop that requests are decided in."""
 IDLE_S: Final = 30.0
 """Seconds until the first byte of a request; browsers open connections ahead of use and keep them, and there is room for some dozens."""
 REQUEST_S: Final = 10.0
@@ -23,6 +25,9 @@ LINGER_S: Final = 1.0
 would be reset, and the peer would lose the answer (RFC 9112 section 9.6, https://www.rfc-editor.org/rfc/rfc9112#section-9.6)."""
 LINGER_BYTES: Final = 1024 * 1024
 _RECEIVE_BYTES: Final = 16 * 1024
+_JOINED: Final = 64 * 1024
+"""Bytes of a body that goes out with its head; a larger one is not copied for that."""
+_VERSIONS: Final = frozenset({b"1.0", b"1.1"})
 
 _REASONS: Final = {
     200: b"OK",
@@ -33,6 +38,7 @@ _REASONS: Final = {
     403: b"Forbidden",
     404: b"Not Found",
     405: b"Method Not Allowed",
+    411: b"Length Required",
     413: b"Content Too Large",
     415: b"Unsupported Media Type",
     421: b"Misdirected Request",
@@ -51,8 +57,10 @@ def new_connection() -> h11.Connection:
     return h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
 
 
-async def receive_head(stream: trio.abc.Stream, protocol: h11.Connection) -> h11.Request | None:
+async def receive_head(stream: trio.abc.Stream, protocol: h11.Connection, turn: trio.Lock) -> h11.Request | None:
     """Return the head of the next request; ``None`` when the peer left or took too long.
+
+    Heads are read by ``turn``, one in a round of the event loop: many at once would hold up everything else that is done in it.
 
     Raises:
         h11.RemoteProtocolError: what was received is no HTTP, or too large.
@@ -60,7 +68,12 @@ async def receive_head(stream: trio.abc.Stream, protocol: h11.Connection) -> h11
     """
     with trio.move_on_after(IDLE_S) as patience:
         silent = True
-        while (event := protocol.next_event()) is h11.NEED_DATA:
+        while True:
+            async with turn:
+                _count_lines(protocol)
+                event = protocol.next_event()
+            if event is not h11.NEED_DATA:
+                break
             protocol.receive_data(bytes(await stream.receive_some(_RECEIVE_BYTES)))
             if silent:
                 silent = False
@@ -69,8 +82,21 @@ async def receive_head(stream: trio.abc.Stream, protocol: h11.Connection) -> h11
     return None
 
 
+def _count_lines(protocol: h11.Connection) -> None:
+    data, _ = protocol.trailing_data
+    ends = [end for end in (data.find(b"\n\r\n"), data.find(b"\n\n")) if end >= 0]
+    if data.count(b"\n", 0, min(ends, default=len(data)) + 1) > MAX_LINES:
+        raise h11.RemoteProtocolError("too many header fields", error_status_hint=431)
+
+
 def read_request(head: h11.Request) -> Request | None:
-    """Return the request that ``head`` is, without body; ``None`` when its target is not in origin form (RFC 9112 section 3.2.1)."""
+    """Return the request that ``head`` is, without body; ``None`` when its target is not in origin form (RFC 9112 section 3.2.1).
+
+    Raises:
+        h11.RemoteProtocolError: it is of a version that does not exist.
+    """
+    if head.http_version not in _VERSIONS:
+        raise h11.RemoteProtocolError("no version of HTTP/1")
     target = head.target.decode("ascii")
     if not target.startswith("/"):
         return None
@@ -81,7 +107,20 @@ def read_request(head: h11.Request) -> Request | None:
 
 def has_body(request: Request) -> bool:
     """Tell whether a body follows (RFC 9112 section 6.3)."""
-    return bool(request.values("transfer-encoding")) or request.value("content-length") not in {"", "0"}
+    return is_chunked(request) or request.value("content-length") not in {"", "0"}
+
+
+def is_chunked(request: Request) -> bool:
+    """Tell whether the body's length is not known before it is there.
+
+    Nobody sends so here, and what is in front may see another end of such a request than we do (RFC 9112 sections 6.1 and 11.2).
+    """
+    return bool(request.values("transfer-encoding"))
+
+
+def is_longer(request: Request, limit: int) -> bool:
+    """Tell whether the body is said to be longer than ``limit``; the length has been judged with the head."""
+    return int(request.value("content-length") or 0) > limit
 
 
 async def receive_body(stream: trio.abc.Stream, protocol: h11.Connection, limit: int) -> bytes | None:
@@ -119,21 +158,22 @@ async def send_response(stream: trio.abc.Stream, protocol: h11.Connection, respo
     headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in protected(response.headers)]
     if response.status not in {204, 304}:  # which have no content (RFC 9110 section 8.6)
         headers.append((b"Content-Length", str(len(response.body)).encode()))
-    data = protocol.send(h11.Response(status_code=response.status, headers=headers, reason=_REASONS.get(response.status, b""))) or b""
+    parts = [protocol.send(h11.Response(status_code=response.status, headers=headers, reason=_REASONS.get(response.status, b""))) or b""]
     if response.body and not head_only:
-        data += protocol.send(h11.Data(data=response.body)) or b""
-    data += protocol.send(h11.EndOfMessage()) or b""
-    await send_bounded(stream, data, ANSWER_S)
+        parts.append(protocol.send(h11.Data(data=response.body)) or b"")
+    parts.append(protocol.send(h11.EndOfMessage()) or b"")
+    await send_bounded(stream, *((b"".join(parts),) if len(response.body) <= _JOINED else parts), seconds=ANSWER_S)
 
 
-async def send_bounded(stream: trio.abc.Stream, data: bytes, seconds: float) -> None:
-    """Send ``data``.
+async def send_bounded(stream: trio.abc.Stream, *parts: bytes, seconds: float) -> None:
+    """Send ``parts``.
 
     Raises:
         trio.BrokenResourceError: the connection broke, or the peer does not take it within ``seconds``.
     """
     with trio.move_on_after(seconds):
-        await stream.send_all(data)
+        for data in parts:
+            await stream.send_all(data)
         return
     raise trio.BrokenResourceError("the peer does not read")
 

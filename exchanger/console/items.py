@@ -44,6 +44,8 @@ _HTTP_OK: Final = 200
 _CONTENT_TYPE: Final = ("Content-Type", "application/json")
 _RAW_JWT: Final = r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
 """A JWT in compact form: its header begins with ``{"``."""
+_USERINFO: Final = re.compile(r"//[^/]*@")
+"""What the log hides at the beginning of a path."""
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_-]++)++")
 """A path of plain names has one reading; most paths are such, and the question costs less than asking for all readings."""
@@ -112,9 +114,14 @@ class Items:
 
 
 def _readings(request: HttpRequest) -> list[str]:
-    """Return the paths that servers may take the request's for, none where it is none or too long for all to be shown."""
+    """Return the paths that servers may take the request's for, none where it is none, too long for all to be shown, or has a password.
+
+    What stands before a host (``//user:password@host/``) may come to stand anywhere in a reading.
+    """
     path = request.path.partition("?")[0]
     if not path.startswith("/") or len(path) > (READ_LIMIT if path.isascii() else READ_LIMIT_NON_ASCII):
+        return []
+    if _USERINFO.match(path):
         return []
     readings = readings_of(path)
     return [] if isinstance(readings, MalformedPath) else [printable(reading, PATH_LIMIT) for reading in readings]

@@ -46,7 +46,7 @@ class PeerStream(trio.abc.Stream):
         """
         if self._closed:
             raise trio.ClosedResourceError("closed")
-        await send_bounded(self._stream, bytes(data), WRITE_S)
+        await send_bounded(self._stream, bytes(data), seconds=WRITE_S)
 
     async def wait_send_all_might_not_block(self) -> None:
         """See ``trio.abc.SendStream``."""

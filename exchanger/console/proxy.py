@@ -133,7 +133,7 @@ async def _join(client: trio.abc.Stream, service: trio.abc.Stream, first: bytes)
         try:
             while True:
                 if data:
-                    await send_bounded(sink, data, WRITE_S)
+                    await send_bounded(sink, data, seconds=WRITE_S)
                 data = bytes(await source.receive_some(_CHUNK))
                 if not data:
                     break

@@ -14,13 +14,28 @@ import trio
 from exchanger.console.access import Access
 from exchanger.console.guard import Refusal, judged
 from exchanger.console.handshake import Handshake, read_handshake
-from exchanger.console.http import has_body, linger, new_connection, read_request, receive_body, receive_head, send_response
+from exchanger.console.http import (
+    has_body,
+    is_chunked,
+    is_longer,
+    linger,
+    new_connection,
+    read_request,
+    receive_body,
+    receive_head,
+    send_response,
+)
 from exchanger.console.message import Handler, Request, Response, error
 from exchanger.console.page import Page
 from exchanger.console.peer import PeerStream
+from exchanger.console.seats import Seat, Seats
 
 MAX_CONNECTIONS: Final = 64
-"""Twice the subscribers there may be, each with its page; the requests of a browser are short."""
+"""Twice the subscribers there may be, each with its page; the requests of a browser are short, and what waits without one gives place."""
+MAX_UNSENT: Final = 32 * 1024 * 1024
+"""Bytes of large answers that peers have still to take, all together: some of the largest. Slow readers would hold all of the memory."""
+LARGE: Final = 64 * 1024
+"""Bytes of an answer that counts as large: more than most are, and as much as a socket takes at once."""
 MAX_BODY: Final = 4096
 """Bytes of a request's body: a token of the longest kind."""
 HANDLER_S: Final = 30.0
@@ -40,6 +55,9 @@ _NOT_FOUND: Final = error(404, "there is nothing here")
 _TOO_LARGE: Final = error(413, "the request's body is too large")
 _NOT_JSON: Final = error(415, "the body must be application/json")
 _TOO_LATE: Final = error(504, "this took too long")
+_NO_LENGTH: Final = error(411, "the request must say how long its body is")
+_WITH_STREAM: Final = error(400, "a WebSocket is opened over HTTP/1.1, without a body")
+_BUSY: Final = error(503, "too many large answers are under way; try again in a moment", ("Retry-After", "5"))
 _FAULT: Final = error(500, "this failed; the service's log says more")
 
 UpgradeHandler = Callable[[Request, Handshake, trio.abc.Stream], Awaitable[Response | None]]
@@ -61,12 +79,13 @@ class ServerSettings:
 @final
 @attrs.frozen
 class ServerStatistics:
-    """``connections`` are open now; ``answered``, ``refused`` (requests and connections) and ``faults`` count since the start."""
+    """``connections`` are open now; all else counts since the start: ``refused`` requests and connections, ``displaced`` connections."""
 
     connections: int
     answered: int
     refused: int
     faults: int
+    displaced: int
 
 
 @final
@@ -80,7 +99,9 @@ class Server:
     _routes: Mapping[tuple[str, str], Handler]
     _upgrade: UpgradeHandler
     _on_fault: Callable[[BaseException], None]
-    _connections: int = attrs.field(default=0, init=False)
+    _seats: Seats = attrs.field(factory=lambda: Seats(MAX_CONNECTIONS), init=False, repr=False)
+    _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False, repr=False)
+    _unsent: int = attrs.field(default=0, init=False)
     _answered: int = attrs.field(default=0, init=False)
     _refused: int = attrs.field(default=0, init=False)
     _faults: int = attrs.field(default=0, init=False)
@@ -109,47 +130,58 @@ class Server:
 
     def statistics(self) -> ServerStatistics:
         """Tell how much was served."""
-        return ServerStatistics(self._connections, self._answered, self._refused, self._faults)
+        seats = self._seats.statistics()
+        return ServerStatistics(seats.taken, self._answered, self._refused + seats.refused, self._faults, seats.displaced)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         """Serve one connection; ``serve_listeners`` closes it."""
-        if self._connections >= MAX_CONNECTIONS:
-            self._refused += 1
-            return
-        self._connections += 1
-        try:
-            await self._converse(stream)
-        except* (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the peer left; there is nobody to answer
-        except* Exception as fault:  # noqa: BLE001 - one connection's fault must not end the service
-            self._fault(fault)
-        finally:
-            self._connections -= 1
+        with self._seats.taken() as seat:
+            if seat is None:
+                return
+            try:
+                await self._converse(stream, seat)
+            except* (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # the peer left; there is nobody to answer
+            except* Exception as fault:  # noqa: BLE001 - one connection's fault must not end the service
+                self._fault(fault)
 
-    async def _converse(self, stream: trio.SocketStream) -> None:
+    async def _converse(self, stream: trio.SocketStream, seat: Seat) -> None:
         protocol = new_connection()
         while True:
             head_only = False
             try:
-                head = await receive_head(stream, protocol)
+                with seat.silent():
+                    head = await receive_head(stream, protocol, self._turn)
                 if head is None:
                     return
                 head_only = head.method == b"HEAD"
-                response = await self._respond(head, stream, protocol)
+                response = await self._respond(head, stream, protocol, seat)
             except h11.RemoteProtocolError as problem:
                 response = _TOO_LARGE_HEAD if problem.error_status_hint == 431 else _NOT_HTTP  # noqa: PLR2004 - h11's word for it
-            if response is None:  # it was a WebSocket
-                await linger(stream)
-                return
-            self._answered += 1
-            if protocol.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-                await send_response(stream, protocol, response, head_only=head_only)
-            if protocol.our_state is not h11.DONE or protocol.their_state is not h11.DONE:
-                await linger(stream)
-                return
+            with seat.slow():
+                if response is not None:  # otherwise it was a WebSocket
+                    self._answered += 1
+                    await self._send(response, stream, protocol, head_only=head_only)
+                if response is None or protocol.our_state is not h11.DONE or protocol.their_state is not h11.DONE:
+                    await linger(stream)
+                    return
             protocol.start_next_cycle()
 
-    async def _respond(self, head: h11.Request, stream: trio.SocketStream, protocol: h11.Connection) -> Response | None:
+    async def _send(self, response: Response, stream: trio.SocketStream, protocol: h11.Connection, *, head_only: bool) -> None:
+        """Send ``response`` if it can be sent; in its place that there is no room, where there is none."""
+        if protocol.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            return
+        size = len(response.body) if len(response.body) > LARGE else 0
+        if self._unsent + size > max(MAX_UNSENT, size):  # one answer may be larger
+            self._refused += 1
+            response, size = _BUSY, 0
+        self._unsent += size
+        try:
+            await send_response(stream, protocol, response, head_only=head_only)
+        finally:
+            self._unsent -= size
+
+    async def _respond(self, head: h11.Request, stream: trio.SocketStream, protocol: h11.Connection, seat: Seat) -> Response | None:
         """Return the answer, ``None`` when the connection became a WebSocket that is over."""
         request = read_request(head)
         if request is None:
@@ -157,6 +189,8 @@ class Server:
         with_body = has_body(request)
         if not with_body:
             protocol.next_event()  # the end of the message, which is there already
+        if is_chunked(request):
+            return _NO_LENGTH
         refusal = judged(request, self._settings.names)
         if refusal is not None:
             self._refused += 1
@@ -167,8 +201,10 @@ class Server:
                 self._refused += 1
                 return response
         if request.path == STREAM:
+            if with_body or head.http_version != b"1.1":  # RFC 6455 section 4.2.1; a body would be taken for frames
+                return _WITH_STREAM
             return await self._open_stream(request, stream, protocol)
-        return await self._handle(request, stream, protocol, with_body=with_body)
+        return await self._handle(request, stream, protocol, seat if with_body else None)
 
     async def _open_stream(self, request: Request, stream: trio.SocketStream, protocol: h11.Connection) -> Response | None:
         handshake = read_handshake(request)
@@ -176,14 +212,18 @@ class Server:
             return handshake
         return await self._upgrade(request, handshake, PeerStream(stream, protocol.trailing_data[0]))
 
-    async def _handle(self, request: Request, stream: trio.SocketStream, protocol: h11.Connection, *, with_body: bool) -> Response:
+    async def _handle(self, request: Request, stream: trio.SocketStream, protocol: h11.Connection, seat: Seat | None) -> Response:
+        """Answer ``request``; with a ``seat``, a body follows."""
         handler = self._handler(request)
         if isinstance(handler, Response):
             return handler
         if request.method in _WITH_BODY and request.value("content-type").partition(";")[0].strip(" \t").lower() != "application/json":
             return _NOT_JSON
-        if with_body:
-            body = await receive_body(stream, protocol, self._settings.max_body)
+        if seat is not None:
+            if is_longer(request, self._settings.max_body):
+                return _TOO_LARGE
+            with seat.silent():
+                body = await receive_body(stream, protocol, self._settings.max_body)
             if body is None:
                 return _TOO_LARGE
             request = attrs.evolve(request, body=body)

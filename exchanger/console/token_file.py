@@ -3,7 +3,9 @@
 The file is compared by content, every second, as that sees every way of replacing it. Must not know: who is asked for the token.
 """
 
+import os
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, final
@@ -23,6 +25,7 @@ POLL_S: Final = 1.0
 READ_S: Final = 10.0
 """Seconds for a look: a file system that takes longer hangs."""
 
+_NO_FILE: Final = "must be a file, and neither a folder nor a pipe"
 _TOKEN: Final = re.compile(r"[!-~]+", re.ASCII)
 
 
@@ -50,10 +53,13 @@ class TokenFileStatistics:
 def read_token(path: Path) -> Secret | Unusable:
     """Return the token in the file: its only word."""
     try:
-        with path.open("rb") as file:
+        # A pipe would have us wait for its other end, at the start for ever, and later with the one thread that there is.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return Unusable(_NO_FILE)
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        return Unusable(f"cannot be read: {error.strerror or 'it is no file'}")
+        return Unusable(f"cannot be read: {error.strerror or 'for an unknown reason'}")
     text = data.decode("ascii", "replace").strip()
     if len(data) > MAX_BYTES or len(text) < MIN_LENGTH:
         return Unusable(f"must hold a token of at least {MIN_LENGTH} and at most {MAX_BYTES} characters")

@@ -13,6 +13,7 @@ from exchanger.console.message import Request
 from exchanger.console.policy_view import Lines
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.document import PolicyDocument, parse_document
+from exchanger.policy.lines import entry_lines
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Area, DenyEntry, Source
 from tests.console.running import running
@@ -142,6 +143,37 @@ async def test_an_invalid_entry_and_an_unreadable_document_are_shown_as_such() -
     assert len(broken["problems"]) == 1
     assert unreadable["entries"] == []
     assert [problem["entry"] for problem in unreadable["problems"]] == [None]
+
+
+async def test_lines_are_looked_up_once_for_each_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+
+    def counted(text: str) -> Lines:
+        parsed.append(text)
+        return entry_lines(text)
+
+    monkeypatch.setattr(api, "entry_lines", counted)
+    current = policy(a__orders=ORDERS, a__broken=BROKEN)
+    console = Api(About("1.2.3", "directory"), lambda: PolicyNow(current.snapshot, 7), Access())
+    for _ in range(3):
+        await console.explain(Request("GET", "/", "method=GET&host=api.example.com&path=/orders"))
+        await console.document(Request("GET", "/", "namespace=a&name=orders"))
+    assert parsed == [ORDERS]
+
+    newer = f"# newer\n{ORDERS}"
+    assert current.snapshot is not None
+    current.snapshot = current.snapshot.apply(parse_document(Source("a", "orders"), newer, ISSUERS))
+    answer = await console.document(Request("GET", "/", "namespace=a&name=orders"))
+    assert parsed == [ORDERS, newer]
+    assert json.loads(answer.body)["entries"][0]["line"] == 4
+
+
+async def test_the_lines_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "MAX_KEPT_LINES", 3)
+    console = api_of(policy(a__p1=ORDERS, a__p2=ORDERS, a__p3=ORDERS, a__p4=ORDERS).snapshot)
+    for name in ("p1", "p2", "p3", "p4"):
+        await console.document(Request("GET", "/", f"namespace=a&name={name}"))
+    assert len(console._lined) <= 2
 
 
 async def test_a_document_without_text_has_no_lines() -> None:
@@ -275,7 +307,7 @@ async def test_an_explanation_takes_from_a_policy_of_one_host_only_so_long(monke
     asked: list[Source] = []
     snapshot = policy(**{f"a__p{number}": ORDERS for number in range(60)}).snapshot
 
-    async def lines(_self: Api, document: PolicyDocument) -> Lines:
+    async def lines(_self: Api, document: PolicyDocument, _snapshot: PolicySnapshot) -> Lines:
         asked.append(document.source)
         await trio.lowlevel.checkpoint()
         return ()

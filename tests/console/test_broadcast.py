@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from exchanger.console.broadcast import GATHER_S, INTERVAL_S, MAX_ITEMS, MAX_ITEMS_UNDER_LOAD, MAX_SUBSCRIBERS, TOTALS_S, Broadcast
+from exchanger.console.broadcast import GATHER_S, INTERVAL_S, MAX_ITEMS, MAX_ITEMS_UNDER_LOAD, MAX_SUBSCRIBERS, TOTALS_S, Broadcast, Totals
 from exchanger.console.feed import Entry, Feed
 from exchanger.console.items import Item, Items
 from exchanger.console.subscription import Subscription
@@ -22,16 +22,19 @@ class Counting:
 
     def __init__(self) -> None:
         self.made: list[int] = []
+        self.broken: set[int] = set()
 
     def item(self, entry: Entry) -> Item:
         self.made.append(entry[0])
+        if entry[0] in self.broken:
+            raise RuntimeError
         return {"seq": entry[0]}
 
 
 class Stage:
     def __init__(self) -> None:
-        self.feed, self.items = Feed(), Counting()
-        self.broadcast = Broadcast(self.feed, self.items, totals, "1.2.3", lambda: 5.0)  # type: ignore[arg-type]
+        self.feed, self.items, self.faults = Feed(), Counting(), list[BaseException]()
+        self.broadcast = Broadcast(self.feed, self.items, totals, "1.2.3", lambda: 5.0, self.faults.append)  # type: ignore[arg-type]
 
     def decide(self, count: int = 1, *, denied: bool = False) -> None:
         for _ in range(count):
@@ -207,6 +210,39 @@ async def test_counters_are_told_once_a_second_while_somebody_watches(autojump_c
     assert got[0]["time"] == 5000
 
 
+async def test_a_decision_that_cannot_be_told_is_counted_and_reported_and_ends_nothing(autojump_clock: Clock, stage: Stage) -> None:
+    stage.items.broken = {2, 3}
+    with stage.subscribed() as subscription:
+        stage.decide(4)
+        told = await decisions(subscription)
+        stage.decide()
+        assert [item["seq"] for item in (await decisions(subscription))["items"]] == [5]
+        assert len(stage.faults) == 1
+    assert ([item["seq"] for item in told["items"]], told["lost"]) == ([1, 4], 2)
+    with stage.subscribed() as newcomer:
+        assert [item["seq"] for item in json.loads(await stage.broadcast.hello(newcomer))["items"]] == [1, 4, 5]
+
+
+async def test_counters_that_cannot_be_told_end_nothing(autojump_clock: Clock) -> None:
+    asked: list[int] = []
+
+    def broken() -> Totals:
+        asked.append(1)
+        if len(asked) == 1:
+            raise RuntimeError
+        return totals()
+
+    faults: list[BaseException] = []
+    broadcast = Broadcast(Feed(), Items(line), broken, "1", lambda: 0.0, faults.append)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(broadcast.run)
+        with broadcast.subscribed() as subscription:
+            assert subscription is not None
+            assert json.loads(await subscription.take())["type"] == "totals"
+        nursery.cancel_scope.cancel()
+    assert [type(fault) for fault in faults] == [RuntimeError]
+
+
 async def test_the_number_of_subscribers_is_bounded(autojump_clock: Clock, stage: Stage) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(MAX_SUBSCRIBERS):
@@ -218,7 +254,7 @@ async def test_the_number_of_subscribers_is_bounded(autojump_clock: Clock, stage
 
 async def test_what_was_encoded_is_bounded(autojump_clock: Clock) -> None:
     feed = Feed()
-    broadcast = Broadcast(feed, Items(line), totals, "1", lambda: 0.0)
+    broadcast = Broadcast(feed, Items(line), totals, "1", lambda: 0.0, list[BaseException]().append)
     async with trio.open_nursery() as nursery:
         await nursery.start(broadcast.run)
         with broadcast.subscribed():

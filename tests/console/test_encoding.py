@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from exchanger.console.encoding import encode
+from exchanger.console.encoding import MAX_DEPTH, encode
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,17 @@ from exchanger.console.encoding import encode
 )
 def test_whatever_there_is_becomes_json(value: object, shown: object) -> None:
     assert json.loads(encode(value)) == shown
+
+
+@pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 300, 100_000])
+def test_whatever_is_nested_too_deeply_is_cut_there(levels: int) -> None:
+    value: object = "\ud800"
+    for level in range(levels):
+        value = {"a": value} if level % 2 else [value]
+    encoded = encode(value)
+
+    assert "…".encode() in encoded
+    assert encoded.count(b"[") + encoded.count(b"{") == MAX_DEPTH
 
 
 def test_what_is_no_number_is_null() -> None:

@@ -3,6 +3,8 @@ import trio
 import trio.testing
 
 from exchanger.console.feed import KEPT, KEPT_DENIED, Feed
+from exchanger.console.trimming import MAX_REQUEST
+from exchanger.values.text import PATH_LIMIT
 from tests.console.records import DENIED, UNMATCHED, record
 
 
@@ -66,6 +68,13 @@ def test_denials_outlast_a_burst_of_what_was_allowed() -> None:
     assert len(batch.entries) == KEPT_DENIED
 
 
+def test_an_enormous_request_is_not_kept_as_it_is() -> None:
+    feed = Feed()
+    feed.decided(record(path="/" + "a" * MAX_REQUEST))
+
+    assert len(feed.latest(1)[0][2].request.path) <= PATH_LIMIT
+
+
 async def test_whoever_waits_is_woken_by_the_next_decision() -> None:
     feed, woken = filled(False), list[int]()
 
@@ -88,13 +97,21 @@ async def test_nobody_waits_for_what_is_there() -> None:
 
 
 @pytest.mark.parametrize("outcome", [UNMATCHED, DENIED])
-def test_nothing_of_a_request_is_read(outcome: object) -> None:
-    class Untouchable:
-        def __getattr__(self, name: str) -> object:
-            raise AssertionError(name)
+def test_texts_of_a_request_are_measured_and_not_read(outcome: object) -> None:
+    class Measured:
+        """Answers for every text of a request, and for what holds such texts."""
+
+        def __getattr__(self, name: str) -> "Measured":
+            return self
+
+        def __len__(self) -> int:
+            return 1
+
+        def reveal(self) -> "Measured":
+            return self
 
     class Opaque:
-        request = Untouchable()
+        request = Measured()
 
         def __init__(self) -> None:
             self.outcome = outcome

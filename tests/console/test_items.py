@@ -45,6 +45,18 @@ def test_an_item_says_what_was_asked_and_decided() -> None:
     }
 
 
+@pytest.mark.parametrize("path", ["//user:{}@host/orders", "//{}%2f..%2fuser@host/x", "//us%2fer:{}@/../orders"])
+def test_a_password_before_a_host_is_in_no_reading(path: str) -> None:
+    shown = item(record(DENIED, path=path.format(CANARY)))
+
+    assert CANARY not in str(shown)
+    assert shown["readings"] == []
+
+
+def test_a_sign_that_makes_no_password_hides_no_reading() -> None:
+    assert item(record(DENIED, path="/@scope/./name"))["readings"] == ["/@scope/./name", "/@scope/name"]
+
+
 def test_an_exchange_is_shown_with_its_target_and_call() -> None:
     shown = item(record(ALLOWED, exchange=True))
 

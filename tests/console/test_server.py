@@ -3,18 +3,19 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import h11
 import pytest
 import trio
 import trio.testing
 
 from exchanger.console.access import Access
 from exchanger.console.handshake import Handshake
-from exchanger.console.http import IDLE_S, MAX_HEAD, REQUEST_S
+from exchanger.console.http import IDLE_S, MAX_HEAD, MAX_LINES, REQUEST_S
 from exchanger.console.message import Request, Response, json_response
-from exchanger.console.server import MAX_BODY, MAX_CONNECTIONS, Server, ServerSettings
+from exchanger.console.server import MAX_BODY, MAX_CONNECTIONS, MAX_UNSENT, Server, ServerSettings
 from exchanger.console.settings import ConsoleSettings
 from tests.console.records import CANARY
-from tests.console.running import PAGE, PATIENCE_S, Peer, frame, opening, request, running, until
+from tests.console.running import CLOSE, PAGE, PATIENCE_S, Peer, frame, opening, request, running, until
 
 TOKEN = "a-token-of-some-length"
 
@@ -113,7 +114,9 @@ async def test_a_connection_serves_many_requests_also_refused_ones() -> None:
         b"GET http://localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"POST /session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET / HTTP/2.0\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.2\r\nHost: localhost\r\n\r\n",
+        b"POST /session HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         b"POST /session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
@@ -129,7 +132,65 @@ async def test_what_is_not_understood_is_answered_in_words_and_nothing_of_it_com
         assert (await console.get("/")).status == 200
 
 
-@pytest.mark.parametrize("extra", [b"X: " + b"a" * 2 * MAX_HEAD, b"X: y\r\n" * MAX_HEAD])
+@pytest.mark.parametrize("length", ["", "Content-Length: 5\r\n"])
+async def test_a_body_of_unknown_length_is_refused_and_nothing_after_it_is_a_request(length: str) -> None:
+    head = f"POST /session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{length}Transfer-Encoding: chunked\r\n\r\n"
+    async with running() as console, console.peer() as peer:
+        await peer.send(head.encode() + b"0\r\n\r\n" + request("GET", "/"))
+        assert (await peer.answer()).status == 411
+        assert (await peer.rest()).count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("extra", [b"Content-Length: 6\r\n", b"Transfer-Encoding: chunked\r\n"])
+async def test_a_body_is_not_taken_for_frames(extra: bytes) -> None:
+    async with running() as console, console.peer() as peer:
+        await peer.send(opening()[:-2] + extra + b"\r\n" + frame(CLOSE))
+        assert (await peer.answer()).status in {400, 411}
+        assert b" 101 " not in await peer.rest()
+
+
+async def test_a_websocket_is_opened_over_no_older_version() -> None:
+    async with running() as console:
+        assert (await console.ask(opening().replace(b"HTTP/1.1", b"HTTP/1.0"))).status == 400
+
+
+async def test_as_many_header_lines_as_there_may_be_are_read() -> None:
+    async with running() as console, console.peer() as peer:
+        fields = ["X: y"] * (MAX_LINES - 2)  # the request line, and Host
+        await peer.send(request("GET", "/", *fields) + request("GET", "/", *fields))
+        assert [(await peer.answer()).status for _ in range(2)] == [200, 200]
+        await peer.send(request("GET", "/", *fields, "X: y"))
+        assert (await peer.answer()).status == 431
+
+
+async def test_heads_are_read_one_in_a_round_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds, reads = [0], list[int]()
+    original = h11.Connection.next_event
+
+    def next_event(connection: h11.Connection) -> object:
+        event = original(connection)
+        if isinstance(event, h11.Request):
+            reads.append(rounds[0])
+        return event
+
+    class Rounds(trio.abc.Instrument):
+        def before_io_wait(self, timeout: float) -> None:
+            rounds[0] += 1
+
+    async with running() as console, contextlib.AsyncExitStack() as stack:
+        peers = [await stack.enter_async_context(console.peer()) for _ in range(20)]
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        monkeypatch.setattr(h11.Connection, "next_event", next_event)
+        trio.lowlevel.add_instrument(counting := Rounds())
+        for peer in peers:
+            peer.stream.socket._sock.send(request("GET", "/"))  # type: ignore[attr-defined]  # all of them before the loop goes on
+        for peer in peers:
+            assert (await peer.answer()).status == 200
+        trio.lowlevel.remove_instrument(counting)
+    assert len(reads) == len(set(reads)) == 20
+
+
+@pytest.mark.parametrize("extra", [b"X: " + b"a" * 2 * MAX_HEAD, b"X: y\r\n" * MAX_HEAD, b"X: y\r\n" * MAX_LINES])
 async def test_headers_that_are_too_large_are_refused(extra: bytes) -> None:
     async with running() as console, console.peer() as peer:
         with contextlib.suppress(trio.BrokenResourceError):
@@ -137,10 +198,9 @@ async def test_headers_that_are_too_large_are_refused(extra: bytes) -> None:
         assert (await peer.answer()).status == 431
 
 
-async def test_a_body_that_is_too_large_is_refused_before_it_is_all_there() -> None:
+async def test_a_body_that_is_too_large_is_refused_before_it_is_there() -> None:
     async with running() as console, console.peer() as peer:
         await peer.send(request("POST", "/session", "Content-Type: application/json", f"Content-Length: {10 * MAX_BODY}"))
-        await peer.send(b"x" * (MAX_BODY + 1))
         assert (await peer.answer()).status == 413
 
 
@@ -283,11 +343,54 @@ async def test_the_number_of_connections_is_bounded() -> None:
             await peer.send(request("GET", "/"))
             assert (await peer.answer()).status == 200
             peers.append(peer)
-        async with console.peer() as extra:
-            assert await extra.rest() == b""
-        await peers[0].stream.aclose()
-        await until(lambda: console.console.statistics().server.connections < MAX_CONNECTIONS)
         assert (await console.get("/")).status == 200
+        assert console.console.statistics().server.connections <= MAX_CONNECTIONS
+        assert await peers[0].rest() == bytes(peers[0].received)
+        await peers[1].send(request("GET", "/"))
+        assert (await peers[1].answer()).status == 200
+
+
+async def test_silent_connections_keep_nobody_out() -> None:
+    async with running() as console, contextlib.AsyncExitStack() as stack:
+        for first in (b"", b"G", request("POST", "/session", "Content-Type: application/json", "Content-Length: 9")):
+            for _ in range(MAX_CONNECTIONS):
+                await (await stack.enter_async_context(console.peer())).send(first)
+            assert (await console.get("/api/policy")).status == 200
+        assert console.console.statistics().server.displaced > 2 * MAX_CONNECTIONS
+
+
+async def test_whoever_watches_does_not_give_place() -> None:
+    async with running() as console, console.watching() as watching, contextlib.AsyncExitStack() as stack:
+        for _ in range(3 * MAX_CONNECTIONS):
+            await stack.enter_async_context(console.peer())
+        await until(lambda: console.console.statistics().server.displaced > MAX_CONNECTIONS)
+        assert (await watching.message("totals"))["subscribers"] == 1
+        assert (await watching.message("totals"))["subscribers"] == 1
+
+
+async def test_large_answers_that_nobody_takes_are_bounded() -> None:
+    body = b"x" * (MAX_UNSENT // 4)
+
+    async def large(_request: Request) -> Response:
+        await trio.lowlevel.checkpoint()
+        return Response(200, body)
+
+    async with serving(large=large) as (port, _, server), contextlib.AsyncExitStack() as stack:
+        for _ in range(4):
+            stream = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+            await stream.send_all(request("GET", "/api/large"))
+        await until(lambda: server.statistics().answered == 4)
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            peer = Peer(stream)
+            await peer.send(request("GET", "/api/large"))
+            assert (await peer.answer()).status == 503
+            await peer.send(request("GET", "/"))
+            assert (await peer.answer()).status == 200
+        await stack.aclose()
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            peer = Peer(stream)
+            await peer.send(request("GET", "/api/large"))
+            assert (await peer.answer()).body == body
 
 
 @contextlib.asynccontextmanager

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,16 @@ def test_a_file_without_a_token_is_unusable_and_its_content_is_not_told(path: Pa
 def test_a_file_that_is_not_there_is_unusable(tmp_path: Path) -> None:
     assert check_token_file(tmp_path / "none") == "cannot be read: No such file or directory"
     assert check_token_file(tmp_path) is not None
+
+
+def test_a_pipe_is_no_file_and_is_not_waited_for(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+    assert check_token_file(path) == "must be a file, and neither a folder nor a pipe"
+    path.unlink()
+    path.write_text(TOKEN)
+    assert check_token_file(path) is None
 
 
 async def test_a_start_without_a_token_fails_in_words(tmp_path: Path) -> None:
