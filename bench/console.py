@@ -85,7 +85,7 @@ def serve(pipe: Pipe) -> None:
     async def main() -> None:
         policy = CurrentPolicy()
         policy.publish(PolicySnapshot.EMPTY.apply(parse_document(Source("team", "orders"), POLICY, frozenset())))
-        gauges = Gauges(lambda: 0, dict, lambda: 0, lambda: 0, lambda: None, lambda: True, lambda: 0, lambda: None)
+        gauges = Gauges(lambda: 0, dict, lambda: 0, lambda: 0, lambda: None, lambda: True, lambda: 0, lambda: None, lambda: 0, lambda: 0)
         metrics = Metrics("bench", gauges)
         evaluator = Evaluator(policy, DecisionRules(), NoExchange(), (metrics,))
         server = GrpcServer(ServerSettings("127.0.0.1", 0), Authorization(evaluator).routes(), report)

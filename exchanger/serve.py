@@ -8,9 +8,11 @@ import sys
 import traceback
 from typing import Final
 
+import attrs
 import structlog
 import trio
 
+from exchanger import descriptors
 from exchanger.errors import ConfigurationError, ExchangerError
 from exchanger.settings import read_settings
 from exchanger.supervisor import Supervisor
@@ -29,6 +31,8 @@ def serve(*, console_shows_tokens: bool = False) -> int:
     except ConfigurationError as error:
         sys.stderr.write("".join(("exchanger cannot start:\n", *(f"  - {problem}\n" for problem in error.problems))))
         return USAGE_ERROR
+    room = descriptors.for_callers(descriptors.raise_limit())
+    settings = attrs.evolve(settings, grpc=attrs.evolve(settings.grpc, max_connections=min(settings.grpc.max_connections, room)))
     with logging_to_stdout(settings.log) as logging:
         try:
             trio.run(Supervisor(settings, logging, console_shows_tokens=console_shows_tokens).run)

@@ -104,6 +104,8 @@ class Supervisor:
                 policy_source_connected=lambda: self._following.statistics().connected,
                 log_lines_dropped=lambda: self.logging.writer.statistics().dropped,
                 tls_certificate_expiry=lambda: self._server.certificate_expiry,
+                grpc_connections=lambda: self._server.connections,
+                grpc_connections_refused=lambda: self._server.refused,
             ),
         )
         self._exports = Exports.of(settings.otlp, __version__, self._metrics.collect)
@@ -113,7 +115,7 @@ class Supervisor:
         exchange_observer: ExchangeObserver = self._metrics if tracing is None else ExchangeObservers((self._metrics, tracing))
         self._tokens = TokenClient(settings.token_client, exchange_observer, tracer=tracer)
         self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers(), tracer=tracer)
-        self._server = GrpcServer(settings.grpc, self._routes(), self._handler_fault, TlsLog(self._log))
+        self._server = GrpcServer(settings.grpc, self._routes(), self._handler_fault, TlsLog(self._log), self._on_refused)
         self._following = Following(settings, self._policy, self._use_issuers, self._on_stale, self._log)
         if self._console is not None:
             self._policy.on_change(self._console.published)
@@ -249,6 +251,9 @@ class Supervisor:
     def _handler_fault(self, fault: BaseException) -> None:
         # The type only: a message may hold anything that the handler had in hand.
         self._log.error("grpc.handler_failed", error=type(fault).__qualname__)
+
+    def _on_refused(self, reason: str) -> None:
+        self._log.warning("grpc.connections_refused", reason=reason, refused=self._server.refused)
 
     def _announce(self) -> None:
         if self.settings.insecure_log_tokens:

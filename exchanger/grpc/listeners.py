@@ -6,7 +6,7 @@ Must not know: what is done with an accepted socket.
 import contextlib
 import errno
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 import trio
@@ -69,8 +69,10 @@ def _listen(family: int, kind: int, protocol: int, address: tuple[object, ...]) 
     return listener
 
 
-async def accepted(listener: socket.socket) -> AsyncGenerator[socket.socket, None]:
+async def accepted(listener: socket.socket, on_exhausted: Callable[[], None]) -> AsyncGenerator[socket.socket, None]:
     """Yield accepted sockets; nothing bounds the wait for the next one but the caller's cancel scope.
+
+    ``on_exhausted`` is called each time that one cannot be taken since there are no descriptors or no memory left.
 
     Raises:
         OSError: the listener itself is broken.
@@ -82,6 +84,7 @@ async def accepted(listener: socket.socket) -> AsyncGenerator[socket.socket, Non
             await trio.lowlevel.wait_readable(listener)
         except OSError as error:
             if error.errno in _NO_RESOURCES:
+                on_exhausted()
                 await trio.sleep(_NO_RESOURCES_PAUSE)
             elif error.errno in _BROKEN_BEFORE:
                 await trio.lowlevel.checkpoint()

@@ -12,6 +12,7 @@ from typing import Final, final
 import attrs
 import trio
 
+from exchanger.grpc.admission import Admission
 from exchanger.grpc.budget import Budget
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.handshake_log import HandshakeLog
@@ -69,15 +70,25 @@ class ServerSettings:
             raise ValueError("a server needs a port, with TLS or without")
 
 
+def _unheard(_reason: str) -> None:
+    """Nobody asked."""
+
+
 @final
 @attrs.define(eq=False)
 class GrpcServer:
-    """Serves ``routes``. ``on_fault`` learns of every exception that a method should not have raised; it must neither block nor raise."""
+    """Serves ``routes``.
+
+    ``on_fault`` learns of every exception that a method should not have raised, ``on_refused`` why a connection is refused, once a minute.
+    Both must neither block nor raise.
+    """
 
     _settings: ServerSettings
     _routes: Mapping[bytes, Route]
     _on_fault: Callable[[BaseException], None]
     _tls_observer: TlsObserver = attrs.field(factory=SilentTlsObserver)
+    _on_refused: Callable[[str], None] = _unheard
+    _admission: Admission = attrs.field(init=False)
     _reactor: Reactor = attrs.field(factory=Reactor, init=False)
     _handshakes: HandshakeLog = attrs.field(init=False)
     _rotation: Rotation | None = attrs.field(default=None, init=False)
@@ -87,10 +98,9 @@ class GrpcServer:
     _running: bool = attrs.field(default=False, init=False)
     _stopped: trio.Event = attrs.field(factory=trio.Event, init=False)
     _past_calls: list[int] = attrs.field(factory=lambda: [0] * len(StatusCode), init=False)
-    _accepted: int = attrs.field(default=0, init=False)
-    _refused: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._admission = Admission(self._settings.max_connections, self._on_refused)
         self._handshakes = HandshakeLog(self._tls_observer)
         if self._settings.tls is not None:
             self._rotation = Rotation(self._settings.tls, self._tls_observer)
@@ -157,7 +167,7 @@ class GrpcServer:
         """Return what is going on now, and what was."""
         sessions = [session.statistics() for session in self._sessions]
         tables = [session.connection.table for session in sessions]
-        handshakes = self._handshakes.statistics()
+        handshakes, admission = self._handshakes.statistics(), self._admission.statistics()
         return ServerStatistics(
             connections=len(sessions),
             streams=sum(table.streams for table in tables),
@@ -166,12 +176,22 @@ class GrpcServer:
             unread_bytes=sum(session.connection.unread_bytes for session in sessions),
             queued_bytes=sum(session.connection.queued_bytes for session in sessions),
             calls=tuple(map(sum, zip(self._past_calls, *(table.calls for table in tables), strict=True))),
-            accepted=self._accepted,
-            refused=self._refused,
+            accepted=admission.accepted,
+            refused=admission.refused,
             handshakes=handshakes.completed,
             handshakes_failed=handshakes.failed,
             certificates=None if self._rotation is None else self._rotation.statistics(),
         )
+
+    @property
+    def connections(self) -> int:
+        """As ``statistics()`` has it, without a look at every connection."""
+        return len(self._sessions)
+
+    @property
+    def refused(self) -> int:
+        """As ``statistics()`` has it, without a look at every connection."""
+        return self._admission.statistics().refused
 
     @property
     def certificate_expiry(self) -> int | None:
@@ -194,13 +214,11 @@ class GrpcServer:
         return TlsTransport(connected, rotation.context, self._reactor.admit, self._handshakes.completed)
 
     async def _accept(self, listener: socket.socket, nursery: trio.Nursery, secure: Callable[[socket.socket], Transport]) -> None:
-        async with contextlib.aclosing(accepted(listener)) as sockets:
+        async with contextlib.aclosing(accepted(listener, self._admission.exhausted)) as sockets:
             async for connected in sockets:
-                if len(self._sessions) >= self._settings.max_connections:
-                    self._refused += 1
+                if not self._admission.admit(len(self._sessions)):
                     connected.close()
                     continue
-                self._accepted += 1
                 try:
                     transport = secure(connected)
                 except OSError:  # it broke already

@@ -54,6 +54,8 @@ class Gauges:
     policy_source_connected: Callable[[], bool]
     log_lines_dropped: Callable[[], int]
     tls_certificate_expiry: Callable[[], int | None]
+    grpc_connections: Callable[[], int]
+    grpc_connections_refused: Callable[[], int]
 
 
 @final
@@ -222,6 +224,13 @@ class Metrics:
                 "When the certificate that new TLS connections get expires, in seconds since 1970; nothing without TLS.",
                 (),
                 {} if (expiry := self._gauges.tls_certificate_expiry()) is None else {(): expiry},
+            ),
+            _gauge("ext_authz_grpc_connections", "Connections of gateways and other callers.", (), {(): self._gauges.grpc_connections()}),
+            _counter(
+                "ext_authz_grpc_connections_refused_total",
+                "Connections that found no room, or no file descriptor.",
+                (),
+                {(): self._gauges.grpc_connections_refused()},
             ),
             _counter("log_lines_dropped_total", "Log lines that were not written.", (), {(): self._gauges.log_lines_dropped()}),
             _gauge("exchanger_build_info", "Always 1; the version is in the label.", ("version",), {(self._version,): 1}),

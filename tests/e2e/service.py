@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -111,15 +112,18 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def serving(root: Path, document: str, **variables: str) -> Generator[Service]:
-    """Run a service with one policy document until the block ends; it must end by itself or by SIGTERM."""
-    with answering(root, document, **variables) as service:
+def serving(root: Path, document: str, descriptors: int | None = None, /, **variables: str) -> Generator[Service]:
+    """Run a service with one policy document until the block ends; it must end by itself or by SIGTERM.
+
+    ``descriptors``: how many files it may have open, half of them unless it asks for more.
+    """
+    with answering(root, document, descriptors, **variables) as service:
         _wait_until(service, HealthCheckResponse.SERVING)
         yield service
 
 
 @contextlib.contextmanager
-def answering(root: Path, document: str, **variables: str) -> Generator[Service]:
+def answering(root: Path, document: str, descriptors: int | None = None, /, **variables: str) -> Generator[Service]:
     """Run a service as ``serving`` does, but begin as soon as it answers, whatever it has to say."""
     (root / "policy").mkdir()
     (root / "policy" / "namespace.yaml").write_text(NAMESPACE)
@@ -136,6 +140,8 @@ def answering(root: Path, document: str, **variables: str) -> Generator[Service]
             stdout=output,
             stderr=subprocess.STDOUT,
         )
+    if descriptors is not None:
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (descriptors // 2, descriptors))
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         service = Service(process, port, root / "policy", log, channel, int(variables["METRICS_PORT"]))
         try:

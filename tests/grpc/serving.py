@@ -137,6 +137,7 @@ class Served:
     observed: Observed
     faults: list[BaseException]
     stopped: trio.Event
+    refusals: list[str]
     clients: list[Client] = attrs.field(factory=list)
 
     @property
@@ -207,7 +208,8 @@ async def serving(
     faults: list[BaseException] = []
     settings = ServerSettings("127.0.0.1", 0, max_connections, limits or ConnectionLimits(), tls)
     observed = Observed()
-    server = GrpcServer(settings, routes, faults.append, observed)
+    refusals: list[str] = []
+    server = GrpcServer(settings, routes, faults.append, observed, refusals.append)
     stopped = trio.Event()
 
     async def run(*, task_status: trio.TaskStatus[Addresses]) -> None:
@@ -215,7 +217,7 @@ async def serving(
         stopped.set()
 
     async with trio.open_nursery() as nursery:
-        served = Served(server, await nursery.start(run), observed, faults, stopped)
+        served = Served(server, await nursery.start(run), observed, faults, stopped, refusals)
         try:
             yield served
         finally:

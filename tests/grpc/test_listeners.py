@@ -24,28 +24,37 @@ class Listener:
         return item, None
 
 
+def never() -> None:
+    pytest.fail("there are descriptors")
+
+
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
 async def test_a_lack_of_descriptors_is_waited_out(number: int, autojump_clock: MockClock) -> None:
     with socket.socket() as connected:
         listener = Listener(OSError(number, "none left"), OSError(number, "none left"), connected)
-        before = trio.current_time()
-        async with aclosing(accepted(cast("socket.socket", listener))) as sockets:
+        before, exhausted = trio.current_time(), list[float]()
+
+        def noted() -> None:
+            exhausted.append(trio.current_time() - before)
+
+        async with aclosing(accepted(cast("socket.socket", listener), noted)) as sockets:
             assert await anext(sockets) is connected
         assert trio.current_time() - before == pytest.approx(0.2)
+        assert exhausted == pytest.approx([0.0, 0.1])
 
 
 async def test_a_connection_that_broke_before_it_was_accepted_is_passed_over(autojump_clock: MockClock) -> None:
     with socket.socket() as connected:
         listener = Listener(OSError(errno.ECONNABORTED, "gone"), OSError(errno.EPROTO, "gone"), connected)
         before = trio.current_time()
-        async with aclosing(accepted(cast("socket.socket", listener))) as sockets:
+        async with aclosing(accepted(cast("socket.socket", listener), never)) as sockets:
             assert await anext(sockets) is connected
         assert trio.current_time() == before
 
 
 async def test_a_broken_listener_is_a_fault() -> None:
     listener = Listener(OSError(errno.EINVAL, "not listening"))
-    async with aclosing(accepted(cast("socket.socket", listener))) as sockets:
+    async with aclosing(accepted(cast("socket.socket", listener), never)) as sockets:
         with pytest.raises(OSError, match="not listening"):
             await anext(sockets)
 

@@ -52,6 +52,8 @@ def _everything() -> Metrics:
             policy_source_connected=lambda: True,
             log_lines_dropped=lambda: 0,
             tls_certificate_expiry=lambda: 1,
+            grpc_connections=lambda: 1,
+            grpc_connections_refused=lambda: 0,
         ),
     )
     statuses = {Result.AUTH_DENIED: 403, Result.SYSTEM_ERROR: 500}

@@ -16,8 +16,8 @@ from tests.monitoring.sources import ROOT, RUNBOOKS, alerts, values
 INDEX: Final = RUNBOOKS / "README.md"
 PAGES: Final = tuple(sorted(RUNBOOKS.glob("*.md")))
 SECTIONS: Final = ["What it means for users", "How to see it", "Likely causes, in order", "What to do", "When to escalate"]
-PROGRAMS: Final = frozenset({"kubectl", "helm", "curl", "grep", "sort", "uniq", "exchanger", "export"})
-"""What whoever is woken has."""
+PROGRAMS: Final = frozenset({"kubectl", "helm", "curl", "grep", "sort", "uniq", "exchanger", "export", "netstat"})
+"""What whoever is woken has; the last one is in busybox, which debug containers are of."""
 VALUE_WORDS: Final = frozenset(
     {"log", "metrics", "rbac", "networkPolicy", "prometheusRule", "tokenExchange", "service", "resources", "autoscaling"}
 )
@@ -169,6 +169,7 @@ def test_severities_wake_for_symptoms_only() -> None:
 
     assert critical == {
         "ExchangerAbsent",
+        "ExchangerConnectionsRefused",  # seen by gateways only, which refuse what they cannot ask about
         "ExchangerErrorsFast",
         "ExchangerPolicyNotLoaded",
         "ExchangerPolicyShrunk",

@@ -8,11 +8,11 @@ from prometheus_client import ProcessCollector
 from prometheus_client.core import Metric
 
 from exchanger.telemetry.exposition import IDLE_S, MAX_CONNECTIONS, MAX_HEADER_BYTES, REQUEST_S, MetricsServer
-from exchanger.telemetry.metrics import Gauges, Metrics, MetricsSettings
+from exchanger.telemetry.metrics import Metrics, MetricsSettings
+from tests.telemetry.gauges import NOTHING
 from tests.telemetry.records import CANARY, DENIED, record
 
 PATIENCE_S = 10.0
-NOTHING = Gauges(lambda: 0, dict, lambda: 0, lambda: 0, lambda: None, lambda: False, lambda: 0, lambda: None)
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 
 

@@ -1,13 +1,15 @@
 import math
 from collections.abc import Mapping
 
+import attrs
 import pytest
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exchanger.telemetry.metrics import CHECK_BUCKETS, EXCHANGE_BUCKETS, MAX_HOSTS, OTHER_HOST, Gauges, Metrics
+from exchanger.telemetry.metrics import CHECK_BUCKETS, EXCHANGE_BUCKETS, MAX_HOSTS, OTHER_HOST, Metrics
 from exchanger.values.request import NO_TRACE
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
+from tests.telemetry.gauges import EXPIRY, NOTHING, SOMETHING
 from tests.telemetry.records import ALLOWED, CANARY, DENIED, FAILED, UNMATCHED, record
 
 EXCHANGE = {"endpoint_host": "issuer.example.com", "result": "success", "error_kind": "none", "http_status_class": "2xx"}
@@ -26,16 +28,15 @@ NAMES = {
     "policy_snapshot_age_seconds": "gauge",
     "policy_source_connected": "gauge",
     "ext_authz_tls_certificate_expiry_timestamp_seconds": "gauge",
+    "ext_authz_grpc_connections": "gauge",
+    "ext_authz_grpc_connections_refused_total": "counter",
     "log_lines_dropped_total": "counter",
     "exchanger_build_info": "gauge",
 }
-EXPIRY = 2_556_154_645
-"""Seconds since 1970; more than 32 bits with a sign can hold."""
 
 
 def metrics(in_flight: Mapping[str, int] | None = None) -> Metrics:
-    gauges = Gauges(lambda: 7, lambda: in_flight or {}, lambda: 10, lambda: 2, lambda: 1.5, lambda: True, lambda: 3, lambda: EXPIRY)
-    return Metrics("1.2.3", gauges)
+    return Metrics("1.2.3", attrs.evolve(SOMETHING, exchanges_in_flight=lambda: in_flight or {}))
 
 
 def coalesced(host: str) -> CoalescedRecord:
@@ -163,6 +164,8 @@ def test_gauges_are_read_at_the_scrape() -> None:
     assert value(counted, "policy_entries") == 10
     assert value(counted, "policy_invalid_documents") == 2
     assert value(counted, "ext_authz_tls_certificate_expiry_timestamp_seconds") == EXPIRY
+    assert value(counted, "ext_authz_grpc_connections") == 5
+    assert value(counted, "ext_authz_grpc_connections_refused_total") == 6
     assert value(counted, "log_lines_dropped_total") == 3
     assert value(counted, "exchanger_build_info", version="1.2.3") == 1
     in_flight["issuer.example.com"] = 0
@@ -170,9 +173,7 @@ def test_gauges_are_read_at_the_scrape() -> None:
 
 
 def test_without_tls_no_certificate_expires() -> None:
-    gauges = Gauges(lambda: 0, dict, lambda: 0, lambda: 0, lambda: None, lambda: False, lambda: 0, lambda: None)
-
-    assert value(Metrics("1.2.3", gauges), "ext_authz_tls_certificate_expiry_timestamp_seconds") is None
+    assert value(Metrics("1.2.3", NOTHING), "ext_authz_tls_certificate_expiry_timestamp_seconds") is None
 
 
 def test_nothing_of_a_request_is_ever_exposed() -> None:

@@ -10,11 +10,12 @@ from exchanger._proto.opentelemetry.proto.collector.trace.v1.trace_service_pb2 i
 from exchanger._proto.opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from exchanger._proto.opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE, Metric
 from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-from exchanger.telemetry.metrics import CHECK_BUCKETS, Gauges, Metrics
+from exchanger.telemetry.metrics import CHECK_BUCKETS, Metrics
 from exchanger.telemetry.otlp.encoding import MAX_TRACESTATE, Identity, encode_span, metrics_request, traces_request
 from exchanger.telemetry.spans import SpanKind
 from exchanger.values.request import NO_TRACE, TraceContext
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
+from tests.telemetry.gauges import NOTHING, SOMETHING
 from tests.telemetry.otlp.examples import CONTEXT, PARENT_ID, SPAN, SPAN_ID, TRACE_ID
 from tests.telemetry.records import ALLOWED, DENIED, record
 from tests.telemetry.test_metrics import NAMES
@@ -81,7 +82,7 @@ def test_any_number_of_spans_of_any_size_is_one_request(texts: list[str], more: 
 
 
 def counted() -> Metrics:
-    metrics = Metrics("1.2.3", Gauges(lambda: 7, lambda: {"h": 2}, lambda: 10, lambda: 2, lambda: 1.5, lambda: True, lambda: 3, lambda: 4))
+    metrics = Metrics("1.2.3", SOMETHING)
     for outcome in (DENIED, DENIED, ALLOWED):
         metrics.decided(record(outcome))
     metrics.exchanged(ExchangeRecord("h", None, 200, 0.02))
@@ -145,7 +146,7 @@ def test_times_are_the_start_for_what_is_counted_and_the_moment_for_all() -> Non
 
 
 def test_what_nobody_has_counted_yet_is_left_out() -> None:
-    nothing = Metrics("1", Gauges(lambda: 0, dict, lambda: 0, lambda: 0, lambda: None, lambda: False, lambda: 0, lambda: None))
+    nothing = Metrics("1", NOTHING)
     found = exported(nothing)
     assert "policy_snapshot_age_seconds" not in found
     assert "ext_authz_tls_certificate_expiry_timestamp_seconds" not in found

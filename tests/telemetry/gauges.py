@@ -1,0 +1,30 @@
+"""What is read at a scrape, as of a service that has nothing yet, and as of one that has something of everything."""
+
+from exchanger.telemetry.metrics import Gauges
+
+EXPIRY = 2_556_154_645
+"""Seconds since 1970; more than 32 bits with a sign can hold."""
+NOTHING = Gauges(
+    check_in_flight=lambda: 0,
+    exchanges_in_flight=dict,
+    policy_entries=lambda: 0,
+    policy_invalid_documents=lambda: 0,
+    policy_snapshot_age=lambda: None,
+    policy_source_connected=lambda: False,
+    log_lines_dropped=lambda: 0,
+    tls_certificate_expiry=lambda: None,
+    grpc_connections=lambda: 0,
+    grpc_connections_refused=lambda: 0,
+)
+SOMETHING = Gauges(
+    check_in_flight=lambda: 7,
+    exchanges_in_flight=lambda: {"h": 2},
+    policy_entries=lambda: 10,
+    policy_invalid_documents=lambda: 2,
+    policy_snapshot_age=lambda: 1.5,
+    policy_source_connected=lambda: True,
+    log_lines_dropped=lambda: 3,
+    tls_certificate_expiry=lambda: EXPIRY,
+    grpc_connections=lambda: 5,
+    grpc_connections_refused=lambda: 6,
+)
