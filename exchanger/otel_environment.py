@@ -166,11 +166,11 @@ class _Reader:
         name, text = self._of_signal(signal, "ENDPOINT")
         try:
             url = urlsplit(text or DEFAULT_ENDPOINT)
-            port = url.port or _PORTS.get(url.scheme)
-        except ValueError:
-            url, port = urlsplit(""), None
+            port = _PORTS[url.scheme] if url.port is None else url.port
+        except (KeyError, ValueError):
+            url, port = urlsplit(""), 0
         # A password in the address would end up in logs; headers are the place for credentials.
-        if port is None or not url.hostname or url.username is not None or url.fragment or not text.isascii():
+        if url.scheme not in _PORTS or not port or not url.hostname or url.username is not None or url.fragment or not text.isascii():
             self._note(name, f"must be an http or https URL without user information; no {signal.lower()} are exported")
             return None
         if port == _GRPC_PORT:

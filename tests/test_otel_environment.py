@@ -77,7 +77,20 @@ def test_endpoints(variables: dict[str, str], where: tuple[bool, str, int, str])
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["collector:4318", "/v1", "ftp://c/", "http://", "http://c:port", "http://user:canary@c/", "http://c/#f", "http://c/é"]
+    "endpoint",
+    [
+        "collector:4318",
+        "/v1",
+        "ftp://c/",
+        "ftp://c:4318",
+        "htps://c:4318",
+        "http://",
+        "http://c:port",
+        "http://c:0",
+        "http://user:canary@c/",
+        "http://c/#f",
+        "http://c/é",
+    ],
 )
 def test_an_endpoint_that_is_none_leaves_its_signal_out(endpoint: str) -> None:
     reading = read(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=endpoint)

@@ -97,7 +97,11 @@ REFERENCE: dict[str, Any] = {
     "serviceAccountName": "ext-authz-token-exchange",
     "podSecurityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
     "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
-    "ports": {"grpc-authz": {"containerPort": 3001}, "http-metrics": {"containerPort": 3002}},
+    "ports": {
+        "grpc-authz-tls": {"enabled": False, "containerPort": 3000},
+        "grpc-authz": {"containerPort": 3001},
+        "http-metrics": {"containerPort": 3002},
+    },
     "readinessProbe": {"grpc": {"port": 3001}, "initialDelaySeconds": 1, "periodSeconds": 2, "failureThreshold": 3},
     "resources": {"requests": {"cpu": "200m", "memory": "128Mi"}, "limits": {"cpu": "1000m", "memory": "1024Mi"}},
     "service": {
@@ -126,9 +130,10 @@ REFERENCE: dict[str, Any] = {
                 "bearerRealm": "",
             }
         ],
+        "extraProfiles": [],
     },
     "env": {"GRPC_LOG_HEALTH_CHECKS": "true", "METRICS_ENABLED": "true", "METRICS_PATH": "/metrics", "METRICS_PORT": "3002"},
-    "rbac": {"create": True, "serviceAccountName": "ext-authz-token-exchange"},
+    "rbac": {"create": True, "serviceAccountName": "ext-authz-token-exchange", "clusterRoleName": "", "clusterRoleBindingName": ""},
     "serviceMonitor": {"enabled": True, "interval": "30s", "scrapeTimeout": "10s", "labels": {"release": "prometheus"}},
 }
 """Every value of the reference's core, with the shape and mostly the text that it has there."""

@@ -6,12 +6,13 @@ from typing import Any
 
 import attrs
 import pytest
+import yaml
 
 from exchanger import settings as service_settings
 from exchanger.console.settings import is_loopback
 from exchanger.settings import read_settings
 from tests.helm.cases import CONSOLE, CONSOLE_TOKEN, CONTAINER, MTLS, PROFILE, look
-from tests.helm.chart import ROOT, only, render
+from tests.helm.chart import ROOT, only, refusal, render
 
 pytestmark = [pytest.mark.helm]
 
@@ -98,6 +99,20 @@ def test_a_list_is_appended_in_its_order_so_that_later_variables_can_use_earlier
     assert look(only(render({"env": listed}), "Deployment"), f"{CONTAINER}/env")[-3:] == listed
 
 
+def test_what_refers_to_another_variable_comes_after_it_whatever_their_names_are() -> None:
+    """Kubernetes puts in what was defined further up, and leaves $(NAME) as it is otherwise: the collector would get that for a key."""
+    node = {"valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
+    key = {"valueFrom": {"secretKeyRef": {"name": "collector", "key": "key"}}}
+    values = {
+        "otel": {"resourceAttributes": "k8s.node.name=$(NODE)"},
+        "env": {"NODE": node, "OTEL_EXPORTER_OTLP_HEADERS": "key=$(Z_KEY)", "Z_KEY": key},
+    }
+    names = [variable["name"] for variable in look(only(render(values), "Deployment"), f"{CONTAINER}/env")]
+    assert names.index("NODE") < names.index("OTEL_RESOURCE_ATTRIBUTES")
+    assert names.index("Z_KEY") < names.index("OTEL_EXPORTER_OTLP_HEADERS")
+    assert len(names) == len(set(names))
+
+
 def test_the_environment_of_the_reference_keeps_its_meaning() -> None:
     """The variables that its values.yaml sets, as texts and as YAML reads them, and two that its chart knew earlier, left empty."""
     env = {
@@ -124,6 +139,13 @@ def test_the_environment_of_the_reference_keeps_its_meaning() -> None:
     assert container["readinessProbe"]["grpc"] == {"port": 4001}
     assert only(manifests, "ServiceMonitor")["spec"]["endpoints"][0]["path"] == "/custom"
     assert not {"TOKEN_ENDPOINT_ALLOWLIST", "TOKEN_EXCHANGE_DEFAULT_TOKEN_ENDPOINT"} & set(given)
+
+
+def test_a_variable_that_the_chart_wires_may_say_what_the_chart_says() -> None:
+    """The path of the profiles, which values files of the reference may have."""
+    path = "/etc/ext-authz-token-exchange/issuers.yaml"
+    assert environment({"env": {"TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": path}}) == environment({})
+    assert "is not for you to set: use issuerProfiles" in refusal({"env": {"TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": f"{path}.bak"}})
 
 
 @pytest.mark.parametrize("form", ["map", "map of maps", "list"])
@@ -177,6 +199,20 @@ def test_the_profiles_file_is_one_that_the_service_reads(tmp_path: Path) -> None
     path = tmp_path / "issuers.yaml"
     path.write_text(content)
     read_settings({"TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": str(path), "POD_NAMESPACE": "edge"})
+
+
+def test_profiles_of_a_second_list_come_after_those_of_the_first() -> None:
+    extra = {
+        **PROFILE,
+        "name": "extra",
+        "tokenEndpoint": "https://extra.example:8443/token",
+        "clientSecretSecretRef": {"name": "x", "key": "k"},
+    }
+    manifests = render([{"issuerProfiles": {"profiles": [PROFILE]}}, {"issuerProfiles": {"extraProfiles": [extra]}}])
+    content = yaml.safe_load(only(manifests, "ConfigMap", "exchanger-issuer-profiles")["data"]["issuers.yaml"])
+    assert [issuer["name"] for issuer in content["issuers"]] == ["primary", "extra"]
+    assert {"ports": [{"port": 8443, "protocol": "TCP"}]} in only(manifests, "NetworkPolicy")["spec"]["egress"]
+    assert look(only(manifests, "Role"), "rules/0/resourceNames") == ["ext-authz-token-exchange-oauth", "x"]
 
 
 def test_a_secret_among_the_profiles_makes_a_secret_of_them() -> None:

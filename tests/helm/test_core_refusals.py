@@ -57,6 +57,11 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
     "the same in the other place": ({"rbac": {"serviceAccountName": "default"}}, "default is there in every namespace"),
     "two ServiceAccounts": ({"serviceAccountName": "a", "rbac": {"serviceAccountName": "b"}}, "differ: give one of them"),
     "a profile twice": ({"issuerProfiles": {"profiles": [PROFILE, PROFILE]}}, "primary is there twice"),
+    "a profile twice, in both lists": ({"issuerProfiles": {"profiles": [PROFILE], "extraProfiles": [PROFILE]}}, "primary is there twice"),
+    "extra profiles beside those that somebody else keeps": (
+        {"issuerProfiles": {"existingConfigMap": "kept", "extraProfiles": [PROFILE]}},
+        "exclude each other",
+    ),
     "an ID and a reference to one": (profile(clientID="a", clientIDSecretRef=REF), "clientID and clientIDSecretRef"),
     "a secret and a reference to one": (profile(clientSecret="a", clientSecretSecretRef=REF), "clientSecret and clientSecretSecretRef"),
     "an endpoint without TLS": (profile(tokenEndpoint="http://a.example/t"), "the tokenEndpoint of primary is not https"),

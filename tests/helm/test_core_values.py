@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.helm.cases import CASES, OTHERS, Case, look, manifest_of, with_value
-from tests.helm.chart import CHART, Manifest, render
+from tests.helm.chart import CHART, Manifest, only, render
 
 pytestmark = [pytest.mark.helm]
 
@@ -42,6 +42,24 @@ def test_no_value_is_without_a_case_and_no_case_without_its_value() -> None:
 def test_a_value_changes_what_it_should(case: Case) -> None:
     assert found(case.given, case) != case.expected
     assert found(with_value(case.given, case.path, case.value), case) == case.expected
+
+
+@pytest.mark.parametrize(
+    ("release", "values", "name"),
+    [
+        ("edge.v2", {}, "edge-v2-exchanger"),
+        ("edge", {"nameOverride": "authz.v2"}, "edge-authz-v2"),
+        ("edge", {"fullnameOverride": "authz.v2"}, "authz-v2"),
+        ("a" * 53, {}, f"{'a' * 53}-exchanger"),
+        ("exchanger.v2", {}, "exchanger-v2"),
+    ],
+)
+def test_names_are_those_that_a_service_can_have(release: str, values: dict[str, Any], name: str) -> None:
+    """Helm takes dots in a release's name; a Service's name is one part of a host name and has none (RFC 1035 section 2.3.1)."""
+    manifests = render({**values, "envoyGateway": {"enabled": True, "targetRefs": [{"name": "gateway"}]}}, release=release)
+    assert only(manifests, "Service")["metadata"]["name"] == only(manifests, "Deployment")["metadata"]["name"] == name
+    assert look(only(manifests, "SecurityPolicy"), "spec/extAuth/grpc/backendRefs/0/name") == name
+    assert only(manifests, "Deployment")["spec"]["selector"]["matchLabels"]["app.kubernetes.io/instance"] == release
 
 
 def test_everything_is_in_the_namespace_of_the_release_or_says_why_not() -> None:

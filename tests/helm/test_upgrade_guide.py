@@ -23,6 +23,7 @@ NAMED: Final[dict[str, Any]] = {
     "fullnameOverride": "ext-authz-token-exchange",
     "nameOverride": "authz",
     "image": {"repository": "registry.example/authz", "tag": "0.6.0", "digest": f"sha256:{'0' * 64}"},
+    "rbac": {**REFERENCE["rbac"], "clusterRoleName": "authz", "clusterRoleBindingName": "authz"},
     "oauth": {**REFERENCE["oauth"], "createSecret": True, "clientID": "id", "clientSecret": "hush"},
     "issuerProfiles": {**REFERENCE["issuerProfiles"], "configMapName": "profiles"},
     "grafanaDashboard": {"enabled": True, "name": "authz", "namespace": "monitoring", "pluginJob": "authz"},

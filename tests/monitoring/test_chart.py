@@ -207,6 +207,7 @@ def test_labels_for_routes_are_at_every_alert() -> None:
 
 def test_runbooks_are_where_the_value_says() -> None:
     found = rendered(rule(runbookBaseUrl="https://runbooks.example.com/exchanger"))
+    assert found == rendered(rule(runbookBaseUrl="https://runbooks.example.com/exchanger/"))
 
     assert found["ExchangerAbsent"]["annotations"]["runbook_url"] == "https://runbooks.example.com/exchanger/ExchangerAbsent.md"
 

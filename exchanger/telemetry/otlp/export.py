@@ -97,8 +97,10 @@ class Export:
 
     async def _run(self, last_words: trio.CancelScope) -> None:
         with last_words:
-            while not self._end.is_set():
+            ended = False
+            while not ended:
                 await self._gather()
+                ended = self._end.is_set()  # not later: what came while these batches were on their way is for one more round
                 for batch in self.source.batches():
                     self._settle(batch, await self._deliver(batch))
 
@@ -122,7 +124,8 @@ class Export:
                 answer = await self.post(batch.body)
                 if isinstance(answer, Accepted) or not answer.retryable:
                     return answer
-                pause = wait * random.uniform(0.5, 1.0) if answer.retry_after is None else answer.retry_after  # noqa: S311 - no secret
+                # What the collector asks for is the least: with `Retry-After: 0` it would be asked in a loop.
+                pause = max(wait * random.uniform(0.5, 1.0), answer.retry_after or 0.0)  # noqa: S311 - no secret
                 if trio.current_time() + pause >= patience.deadline:
                     return answer
                 await trio.sleep(pause)

@@ -7,18 +7,11 @@ What all templates share: names, labels, and the one environment that everything
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* The name of what the release has one of. */}}
+{{/* The name of what the release has one of. A release may have dots in its name, and a Service, being a part of a host name, not. */}}
 {{- define "exchanger.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
-{{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
-{{- end -}}
-{{- end -}}
+{{- $full := .Values.fullnameOverride | default (ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name)) -}}
+{{- $full | replace "." "-" | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
 {{/* The name of what lies outside of the release's namespace, where another namespace's release may have the same name. */}}
@@ -90,10 +83,15 @@ default
 {{- ternary .Values.oauth.secretName .Values.oauth.existingSecret.name .Values.oauth.createSecret -}}
 {{- end -}}
 
+{{/* The profiles as the values give them (JSON of a list), both lists as one. */}}
+{{- define "exchanger.profiles" -}}
+{{- toJson (concat (.Values.issuerProfiles.profiles | default list) (.Values.issuerProfiles.extraProfiles | default list)) -}}
+{{- end -}}
+
 {{/* The profiles as the service reads them (JSON of a list), with the credentials of `oauth` where a profile names none. */}}
 {{- define "exchanger.issuers" -}}
 {{- $issuers := list -}}
-{{- range .Values.issuerProfiles.profiles -}}
+{{- range (include "exchanger.profiles" . | fromJsonArray) -}}
 {{- $issuer := dict -}}
 {{- range $field, $value := . -}}{{- if $value -}}{{- $_ := set $issuer $field $value -}}{{- end -}}{{- end -}}
 {{- $name := include "exchanger.oauthSecretName" $ -}}
@@ -110,7 +108,7 @@ default
 
 {{/* "true" where a profile holds a client secret itself: the profiles are then a Secret instead of a ConfigMap. */}}
 {{- define "exchanger.profilesAreSecret" -}}
-{{- range .Values.issuerProfiles.profiles -}}{{- if .clientSecret -}}true{{- end -}}{{- end -}}
+{{- range (include "exchanger.profiles" . | fromJsonArray) -}}{{- if .clientSecret -}}true{{- end -}}{{- end -}}
 {{- end -}}
 
 {{/* Names of the Secrets to read, by namespace (JSON): those that profiles refer to, and `rbac.secrets`. */}}
@@ -136,7 +134,8 @@ default
 
 {{/*
 `env` as a list of {name, value} or {name, valueFrom} (JSON), whichever of its two forms it has. Empty variables are left out: they say
-nothing, and beside a value of the chart they would take it away unseen, as that requests without a policy are refused.
+nothing, and beside a value of the chart they would take it away unseen, as that requests without a policy are refused. A list keeps its order;
+a map has none, so what refers to other variables comes after them.
 */}}
 {{- define "exchanger.userEnvironment" -}}
 {{- $list := list -}}
@@ -158,10 +157,15 @@ nothing, and beside a value of the chart they would take it away unseen, as that
 {{- end -}}
 {{- end -}}
 {{- $kept := list -}}
+{{- $referring := list -}}
 {{- range $list -}}
-{{- if or .value .valueFrom -}}{{- $kept = append $kept . -}}{{- end -}}
+{{- if and (kindIs "map" $.Values.env) .value (contains "$(" .value) -}}
+{{- $referring = append $referring . -}}
+{{- else if or .value .valueFrom -}}
+{{- $kept = append $kept . -}}
 {{- end -}}
-{{- toJson $kept -}}
+{{- end -}}
+{{- toJson (concat $kept $referring) -}}
 {{- end -}}
 
 {{/* A YAML scalar as text. Null is no text; whole numbers are floats here, and 1e+06 is not what anybody wrote. */}}

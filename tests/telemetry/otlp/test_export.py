@@ -121,6 +121,14 @@ async def test_what_is_left_leaves_at_the_end(autojump_clock: MockClock) -> None
     assert took < 0.1
 
 
+async def test_what_came_while_the_last_batch_was_on_its_way_leaves_too(autojump_clock: MockClock) -> None:
+    scene = Scene(FakeSource(items=1, more=1), FakePost([Accepted(b"")], delay=1.0))
+    export = scene.export()
+    assert await run(export, 5.5) == pytest.approx(1.5)
+    assert [when for when, _ in scene.post.posted] == [pytest.approx(5), pytest.approx(6)]
+    assert (export.statistics().delivered, export.statistics().lost) == (2, 0)
+
+
 async def test_a_collector_that_is_silent_at_the_end_is_given_up(autojump_clock: MockClock) -> None:
     scene = Scene(FakeSource(items=1), FakePost([Accepted(b"")], delay=1000))
     assert await run(scene.export(), 1) == pytest.approx(FLUSH_S)
@@ -155,6 +163,12 @@ async def test_the_collector_says_whether_and_when_to_try_again(answer: Refused,
     scene = Scene(FakeSource(items=1), FakePost([answer]))
     await run(scene.export(), 20)
     assert len(scene.post.posted) == attempts
+
+
+async def test_a_collector_that_says_at_once_is_not_asked_without_a_pause(autojump_clock: MockClock) -> None:
+    scene = Scene(FakeSource(items=1), FakePost([Refused("HTTP status 503", retryable=True, retry_after=0.0)], delay=0.1))
+    await run(scene.export(), 20)
+    assert 3 <= len(scene.post.posted) <= 6
 
 
 async def test_a_dead_collector_is_one_warning_and_then_one_in_a_while(autojump_clock: MockClock) -> None:
