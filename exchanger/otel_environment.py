@@ -91,11 +91,13 @@ class _Reader:
     def target(self, signal: str) -> Target | None:
         """Return where ``signal`` goes, ``None`` where it is not exported."""
         name = f"OTEL_{signal}_EXPORTER"
-        exporter = self._environment.text(name, "none").lower()
-        if exporter != "otlp":
-            if exporter != "none":
+        exporters = {part.strip().lower() for part in self._environment.text(name).split(",")}
+        if "otlp" not in exporters:
+            if exporters - {"", "none"}:
                 self._note(name, "must be otlp or none; nothing is exported")
             return None
+        if exporters - {"", "otlp"}:
+            self._note(name, "nothing is exported but by otlp")
         protocol_name, protocol = self._of_signal(signal, "PROTOCOL")
         if protocol not in {"", "http/protobuf"}:
             self._note(protocol_name, f"only http/protobuf is supported (port 4318 of a collector); no {signal.lower()} are exported")

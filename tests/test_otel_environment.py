@@ -217,6 +217,7 @@ def test_gathering() -> None:
     ("name", "value"),
     [
         ("OTEL_METRICS_EXPORTER", "prometheus"),
+        ("OTEL_TRACES_EXPORTER", "console,otlp"),
         ("OTEL_SDK_DISABLED", "maybe"),
         ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
         ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
@@ -244,6 +245,13 @@ def test_what_is_wrong_is_noted_and_left_out(name: str, value: str) -> None:
 
 def test_what_is_as_it_is_anyway_is_not_noted() -> None:
     assert read(OTEL_PROPAGATORS="baggage, tracecontext", OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE="Cumulative").notes == ()
+
+
+def test_of_several_exporters_the_one_that_there_is_counts() -> None:
+    reading = read(OTEL_METRICS_EXPORTER="prometheus, OTLP", OTEL_TRACES_EXPORTER="otlp,")
+    assert reading.notes == (("OTEL_METRICS_EXPORTER", "nothing is exported but by otlp"),)
+    assert reading.settings.metrics == metrics()
+    assert read(OTEL_METRICS_EXPORTER="prometheus,console").settings.metrics is None
 
 
 def test_the_resource_names_this_process() -> None:

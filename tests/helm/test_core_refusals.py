@@ -101,6 +101,20 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
     "a monitor of what env switches off": ({"serviceMonitor": {"enabled": True}, "env": {"METRICS_ENABLED": "no"}}, "need metrics.enabled"),
     "a headless load balancer": ({"service": {"type": "LoadBalancer", "headless": True}}, "service.headless needs"),
     "a collector that is nowhere": ({"otel": {"tracesExporter": "otlp"}}, "traces are exported and there is no otel.endpoint"),
+    "the same in a list": ({"env": {"OTEL_METRICS_EXPORTER": "prometheus, OTLP"}}, "metrics are exported and there is no otel.endpoint"),
+    "a collector without a scheme": (
+        {"env": {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "collector:4318"}},
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT has to begin with http:// or https://",
+    ),
+    "a probe of the port with TLS": (
+        {"tls": {"secretName": "tls"}, "livenessProbe": {"grpc": {"port": 3000}}},
+        "livenessProbe asks port 3000 by gRPC without TLS, which is not spoken there: leave grpc.port out, or give 3001",
+    ),
+    "a probe of another listener": ({"readinessProbe": {"grpc": {"port": 3002}}}, "readinessProbe asks port 3002 by gRPC"),
+    "another severity for all alerts": (
+        {"prometheusRule": {"enabled": True, "alertLabels": {"severity": "page"}}},
+        "severity is each alert's own",
+    ),
     "the same by env": ({"env": {"OTEL_METRICS_EXPORTER": "otlp"}}, "metrics are exported and there is no otel.endpoint"),
     "a label that selects": ({"podLabels": {"app.kubernetes.io/name": "a"}}, "selects the pods and cannot be changed"),
 }

@@ -168,6 +168,11 @@ a map has none, so what refers to other variables comes after them.
 {{- toJson (concat $kept $referring) -}}
 {{- end -}}
 
+{{/* "true" where a signal ("TRACES" or "METRICS") goes to a collector: (list $ signal). OpenTelemetry's variable is a list. */}}
+{{- define "exchanger.exports" -}}
+{{- if regexMatch "(^|,)\\s*otlp\\s*(,|$)" (include "exchanger.variable" (list (index . 0) (printf "OTEL_%s_EXPORTER" (index . 1))) | lower) -}}true{{- end -}}
+{{- end -}}
+
 {{/* A YAML scalar as text. Null is no text; whole numbers are floats here, and 1e+06 is not what anybody wrote. */}}
 {{- define "exchanger.text" -}}
 {{- if kindIs "invalid" . -}}{{- else if kindIs "float64" . -}}{{- if eq (floor .) . -}}{{- int64 . -}}{{- else -}}{{- . -}}{{- end -}}{{- else -}}{{- toString . -}}{{- end -}}
