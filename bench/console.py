@@ -1,13 +1,19 @@
 """What watching costs: CPU a Check with and without the console, at a steady rate of decisions, and memory.
 
-Usage: python bench/console.py [--rate 5000] [--seconds 2] [--rounds 18] [--subscribers 10]
+Usage: python bench/console.py [--rate 5000] [--seconds 2] [--rounds 18] [--subscribers 10] [--alone]
 
 The service's parts (gRPC server, Authorization, metrics, console) run in one process, the gateway in another, and those who watch in a
 third, of whom the last one connects and never reads. Each round measures without the console's observer, with it and nobody watching, and
 with all subscribers. Half of the requests are denied by policy, so that there is always more than is told.
+
+On a machine with few cores those who read take a share of the server's, and rounds differ by more than what is measured. ``--alone`` asks
+for the two parts of it by themselves: a Check without any connection, with and without the observer, and what the console takes in a second
+while decisions come at that rate, with and without readers.
 """
 
 import argparse
+import itertools
+import math
 import multiprocessing
 import os
 import resource
@@ -22,6 +28,7 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Final
 
+import attrs
 import ngh2
 import trio
 
@@ -29,10 +36,13 @@ from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckReques
 from exchanger.console.api import About
 from exchanger.console.broadcast import Totals
 from exchanger.console.console import Console, Reports, Sources
+from exchanger.console.feed import Feed
 from exchanger.console.settings import ConsoleSettings
 from exchanger.decision.check import DecisionRules
+from exchanger.decision.outcome import DecisionRecord
 from exchanger.envoy.authorization import CHECK_PATH, Authorization
 from exchanger.envoy.evaluator import Evaluator
+from exchanger.grpc.routes import CallInfo
 from exchanger.grpc.server import GrpcServer, ServerSettings
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.document import parse_document
@@ -47,6 +57,7 @@ version: v1
 entries:
   - {match: {host: api.example.com, pathPrefix: /orders}, action: deny}
 """
+NOTHING: Final = Gauges(lambda: 0, dict, lambda: 0, lambda: 0, lambda: None, lambda: True, lambda: 0, lambda: None, lambda: 0, lambda: 0)
 BURSTS: Final = 500
 """Bursts a second: a gateway's worker threads hand over what has come together."""
 STREAM_KEY: Final = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -59,6 +70,17 @@ class NoExchange:
     async def exchange(self, request: TokenRequest, /) -> TokenOutcome:
         """See ``typing.TokenExchanger``."""
         raise NotImplementedError(request)
+
+
+@attrs.frozen
+class Recorded:
+    """Keeps what it observes."""
+
+    records: list[DecisionRecord]
+
+    def decided(self, record: DecisionRecord, /) -> None:
+        """See ``typing.DecisionObserver``."""
+        self.records.append(record)
 
 
 def memory_mib() -> float:
@@ -79,22 +101,22 @@ def counted(metrics: Metrics) -> Totals:
     return Totals(decisions, 0, 0, (0.001, 0.01, 0.1), (sum(decisions.values()), 0, 0, 0))
 
 
+def console_of(policy: CurrentPolicy, metrics: Metrics) -> Console:
+    """Return a console on any free port."""
+    sources = Sources(lambda: policy.snapshot, lambda: counted(metrics), decision_line)
+    return Console(ConsoleSettings(port=0), sources, Reports(print, report), About("bench", "directory"))
+
+
 def serve(pipe: Pipe) -> None:
     """Serve; tell the ports, then answer questions: ``observe`` or ``ignore`` and then CPU seconds, decisions, MiB and what was told."""
 
     async def main() -> None:
         policy = CurrentPolicy()
         policy.publish(PolicySnapshot.EMPTY.apply(parse_document(Source("team", "orders"), POLICY, frozenset())))
-        gauges = Gauges(lambda: 0, dict, lambda: 0, lambda: 0, lambda: None, lambda: True, lambda: 0, lambda: None, lambda: 0, lambda: 0)
-        metrics = Metrics("bench", gauges)
+        metrics = Metrics("bench", NOTHING)
         evaluator = Evaluator(policy, DecisionRules(), NoExchange(), (metrics,))
         server = GrpcServer(ServerSettings("127.0.0.1", 0), Authorization(evaluator).routes(), report)
-        console = Console(
-            ConsoleSettings(port=0),
-            Sources(lambda: policy.snapshot, lambda: counted(metrics), decision_line),
-            Reports(print, report),
-            About("bench", "directory"),
-        )
+        console = console_of(policy, metrics)
         async with trio.open_nursery() as nursery:
             addresses = await nursery.start(server.run)
             port = await nursery.start(console.run)
@@ -218,6 +240,67 @@ def started(target: Callable[..., None], *arguments: object) -> tuple[Pipe, mult
     return ours, process
 
 
+def checks_alone(blocks: int = 200) -> None:
+    """Print µs a Check in this process, block by block in turn, so that the machine is the same for both."""
+    policy, metrics = CurrentPolicy(), Metrics("bench", NOTHING)
+    policy.publish(PolicySnapshot.EMPTY.apply(parse_document(Source("team", "orders"), POLICY, frozenset())))
+    evaluator, feed, asked = Evaluator(policy, DecisionRules(), NoExchange(), (metrics,)), Feed(), messages()
+    authorization, call = Authorization(evaluator), CallInfo(CHECK_PATH, math.inf, ())
+    costs: dict[str, list[float]] = {"without": [], "observed": []}
+    for number in range(blocks):
+        names = sorted(costs, reverse=bool(number % 2))
+        for name in names:
+            evaluator.observers = (metrics, feed) if name == "observed" else (metrics,)
+            began = time.process_time()
+            for framed in asked:
+                authorization.check(framed[5:], call)
+            costs[name].append((time.process_time() - began) / len(asked) * 1e6)
+    for name, values in costs.items():
+        print(f"a Check alone, {name}: {statistics.median(values):.2f} µs")
+
+
+async def watching_alone(rate: int, subscribers: int, rounds: int) -> None:
+    """Print ms a second of this process while a record is told ``rate`` times a second, with and without readers."""
+    policy, metrics = CurrentPolicy(), Metrics("bench", NOTHING)
+    records = list[DecisionRecord]()
+    evaluator = Evaluator(policy, DecisionRules(), NoExchange(), (Recorded(records),))
+    for framed in messages():
+        Authorization(evaluator).check(framed[5:], CallInfo(CHECK_PATH, math.inf, ()))
+    console = console_of(policy, metrics)
+
+    async def decide() -> None:
+        due, at = trio.current_time(), itertools.cycle(records)
+        while True:
+            due += 1 / BURSTS
+            await trio.sleep_until(due)
+            for _ in range(rate // BURSTS):
+                console.feed.decided(next(at))
+
+    costs: dict[str, list[float]] = {"nobody reads": [], f"{subscribers - 1} read": []}
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(console.run)
+        watchers, watching = started(watch, port, subscribers)
+        nursery.start_soon(decide)
+        for _ in range(rounds):
+            for name, taken in costs.items():
+                if name != "nobody reads":
+                    watchers.send("open")
+                    await trio.to_thread.run_sync(watchers.recv)
+                await trio.sleep(0.5)
+                began = time.process_time()
+                await trio.sleep(1.0)
+                taken.append((time.process_time() - began) * 1e3)
+                if name != "nobody reads":
+                    watchers.send("close")
+                    await trio.to_thread.run_sync(watchers.recv)
+        nursery.cancel_scope.cancel()
+    watchers.send(None)
+    watchers.close()
+    watching.join()
+    for name, values in costs.items():
+        print(f"the console alone, {name}: {statistics.median(values):.1f} ms a second ({min(values):.1f} to {max(values):.1f})")
+
+
 def main() -> None:
     """Run the rounds and print what they say."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -225,7 +308,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=18)
     parser.add_argument("--subscribers", type=int, default=10)
+    parser.add_argument("--alone", action="store_true")
     options = parser.parse_args()
+    if options.alone:
+        checks_alone()
+        trio.run(watching_alone, options.rate, options.subscribers, options.rounds)
+        return
     server, serving = started(serve)
     grpc_port, console_port = server.recv()
     gateway, asking = started(ask_steadily, grpc_port, options.rate)
@@ -246,8 +334,13 @@ def main() -> None:
                 print(f", {watchers.recv() / 2**20:.1f} MiB read, {answer[3]}", end="")
             print(flush=True)
     for name, values in costs.items():
-        more = statistics.mean(values) / statistics.mean(costs["without"]) * 100 - 100
-        print(f"{name}: {statistics.mean(values):.1f} µs a Check ({min(values):.1f} to {max(values):.1f}), {more:+.1f} %")
+        # Within a round the machine is the same, more or less; from one to the next it may be faster or slower by a third.
+        ratios = [value / other * 100 - 100 for value, other in zip(values, costs["without"], strict=True)]
+        low, _, high = statistics.quantiles(ratios, n=4)
+        print(
+            f"{name}: {statistics.median(values):.1f} µs a Check ({min(values):.1f} to {max(values):.1f}), "
+            f"in a round {statistics.median(ratios):+.1f} % (half of them {low:+.1f} to {high:+.1f})"
+        )
     for pipe, process in ((gateway, asking), (watchers, watching), (server, serving)):
         if pipe is not server:
             pipe.send(None)

@@ -15,6 +15,7 @@ import trio
 from rpds import HashTrieMap
 
 from exchanger import __version__
+from exchanger.address import format_address
 from exchanger.console.api import About
 from exchanger.console.broadcast import Totals
 from exchanger.console.console import Console, Reports, Sources
@@ -133,10 +134,11 @@ class Supervisor:
                 self._announce()
                 await infrastructure.start(self._exports.run)
                 await infrastructure.start(self._tokens.run)
-                if self.settings.metrics.enabled:
-                    await self._start(infrastructure, MetricsServer(self.settings.metrics, self._metrics).run, "METRICS_PORT")
-                if self._console is not None:
-                    await self._start(infrastructure, self._console.run, "CONSOLE_ADDRESS")
+                metrics, console = self.settings.metrics, self.settings.console
+                if metrics.enabled:
+                    await self._start(infrastructure, MetricsServer(metrics, self._metrics).run, "METRICS_PORT", metrics.host or "")
+                if self._console is not None and console is not None:
+                    await self._start(infrastructure, self._console.run, "CONSOLE_ADDRESS", console.host)
                 async with trio.open_nursery() as workers:
                     workers.start_soon(self._following.run)
                     await self._start(workers, self._server.run, "GRPC_PORT, GRPC_TLS_PORT")
@@ -158,13 +160,14 @@ class Supervisor:
         """Return what is served."""
         return SupervisorStatistics(self._board.serving, len(self._snapshot().documents))
 
-    async def _start(self, nursery: trio.Nursery, run: object, variable: str) -> None:
+    async def _start(self, nursery: trio.Nursery, run: object, variable: str, host: str | None = None) -> None:
+        """Start what tells all of its addresses, or its port on ``host``."""
         try:
             bound = await nursery.start(run)  # type: ignore[arg-type]  # what starts with a port or with addresses
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
             raise StartError(f"{variable} cannot be bound{where}: {error.strerror or error}") from None
-        self._log.info("service.listening", variable=variable, address=str(bound))
+        self._log.info("service.listening", variable=variable, address=str(bound) if host is None else format_address(host, bound))
 
     async def _drain_on(self, signals: AsyncIterator[int]) -> None:
         """Return when every call has ended after the first signal, or at the grace period's end, or at the second signal."""

@@ -70,7 +70,7 @@ async def receive_head(stream: trio.abc.Stream, protocol: h11.Connection, turn: 
         silent = True
         while True:
             async with turn:
-                _count_lines(protocol)
+                _measure(protocol)
                 event = protocol.next_event()
             if event is not h11.NEED_DATA:
                 break
@@ -82,10 +82,12 @@ async def receive_head(stream: trio.abc.Stream, protocol: h11.Connection, turn: 
     return None
 
 
-def _count_lines(protocol: h11.Connection) -> None:
+def _measure(protocol: h11.Connection) -> None:
     data, _ = protocol.trailing_data
-    ends = [end for end in (data.find(b"\n\r\n"), data.find(b"\n\n")) if end >= 0]
-    if data.count(b"\n", 0, min(ends, default=len(data)) + 1) > MAX_LINES:
+    length = min((at + len(end) for end in (b"\n\r\n", b"\n\n") if (at := data.find(end)) >= 0), default=0)
+    if length > MAX_HEAD:  # h11 measures heads that are incomplete alone
+        raise h11.RemoteProtocolError("too long a head", error_status_hint=431)
+    if data.count(b"\n", 0, length - 1 if length else len(data)) > MAX_LINES:
         raise h11.RemoteProtocolError("too many header fields", error_status_hint=431)
 
 

@@ -143,6 +143,7 @@ def _exchange(record: DecisionRecord) -> dict[str, object]:
             "endpoint": loggable_host(exchange.endpoint_host),
             "status": None if call is None else call.http_status,
             "duration_ms": None if call is None else round(call.duration * 1000, 3),
+            "error": None if call is None or call.kind is None else call.kind.value,
             "coalesced": call is not None and call.shared,
         },
     }

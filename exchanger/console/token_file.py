@@ -16,8 +16,8 @@ import trio
 from exchanger.errors import ExchangerError
 from exchanger.values.secret import Secret
 
-MIN_LENGTH: Final = 16
-"""Characters: 96 bits where they are base64, which nobody guesses at the rate that is let through."""
+MIN_LENGTH: Final = 8
+"""Characters: 48 bits where they are base64, which nobody guesses at eight a second, the rate that is let through."""
 MAX_BYTES: Final = 4096
 """Of the file: far more than a token has, and a header with it still fits."""
 POLL_S: Final = 1.0

@@ -15,9 +15,10 @@ from exchanger.console.message import Handler, Request, Response, error, json_re
 from exchanger.demo.display import shell_line
 from exchanger.demo.gateway import send
 from exchanger.demo.ground import Ground, ground_with_token
-from exchanger.demo.lab_asks import RunAsk, Wrong, name_ask, request_ask, run_ask, text_ask
+from exchanger.demo.lab_asks import RunAsk, Wrong, name_ask, request_ask, run_ask, save_ask, text_ask
+from exchanger.demo.lab_effect import Revision, in_force
 from exchanger.demo.lab_lint import Linted, LintRules, lint
-from exchanger.demo.lab_policy import NotSaved, PolicyFiles
+from exchanger.demo.lab_policy import Changed, NotSaved, PolicyFiles, version_of
 from exchanger.demo.lab_results import Json, Verify, result_of_finding, result_of_request
 from exchanger.demo.runner import Finding, run_scenario, summary
 from exchanger.demo.scenario import EqualRequests, OneRequest, PolicyEdit, Scenario
@@ -32,6 +33,7 @@ _BUSY: Final = error(429, "enough is running already; try again in a moment", ("
 _TOO_LATE: Final = error(504, "the run took too long, and was ended")
 _NO_SCENARIO: Final = error(404, "there is no such scenario")
 _NO_FILE: Final = error(404, "the demo has no such policy file")
+_CHANGED: Final = error(409, "the file was changed elsewhere meanwhile")
 
 _T = TypeVar("_T")
 
@@ -46,6 +48,7 @@ class LabSettings:
         scenarios: those that are offered.
         files: the policy files.
         rules: how the service reads policy.
+        revision: numbers the versions of the policy that the service decides by; ``None``: nobody knows, and nobody waits for one.
         verify: judges tokens by their issuer's keys; ``None`` where there are none, as with the demo's own token endpoint.
         keycloak: whether the tokens are those of a real Keycloak.
     """
@@ -54,6 +57,7 @@ class LabSettings:
     scenarios: tuple[Scenario, ...]
     files: PolicyFiles
     rules: LintRules
+    revision: Revision | None = None
     verify: Verify | None = None
     keycloak: bool = False
 
@@ -130,8 +134,9 @@ class Lab:
 
     async def policy(self, _request: Request) -> Response:
         """Return the policy files as they are."""
-        texts = await trio.to_thread.run_sync(self._settings.files.texts)
-        return json_response({"files": [{"name": name, "text": text} for name, text in texts.items()]})
+        # Abandoned when cancelled: it only reads.
+        texts = await trio.to_thread.run_sync(self._settings.files.texts, abandon_on_cancel=True)
+        return json_response({"files": [{"name": name, "text": text, "version": version_of(text)} for name, text in texts.items()]})
 
     async def lint(self, request: Request) -> Response:
         """Say what the service would say of a file."""
@@ -144,16 +149,19 @@ class Lab:
         return json_response({"documents": found.documents, "problems": _problems(found)})
 
     async def save(self, request: Request) -> Response:
-        """Write a file, and say what the service will say of it."""
-        ask = text_ask(request.body)
+        """Write a file, wait until it is in force, and say what the service says of it."""
+        ask = save_ask(request.body)
         if isinstance(ask, Wrong):
             return error(400, ask.reason)
         if ask.name not in self._settings.files:
             return _NO_FILE
-        saved = await self._write(partial(self._settings.files.save, ask.name, ask.text))
+        saved, effect = await self._write(partial(self._settings.files.save, ask.name, ask.text, ask.version))
+        if isinstance(saved, Changed):
+            return _CHANGED
         if isinstance(saved, NotSaved):
             return error(400, saved.reason)
-        return json_response({"saved": True, "problems": _problems(await self._lint(ask.name, ask.text))})
+        problems = _problems(await self._lint(ask.name, ask.text))
+        return json_response({"saved": True, "in_force": effect, "version": version_of(ask.text), "problems": problems})
 
     async def reset(self, request: Request) -> Response:
         """Put a file back."""
@@ -162,8 +170,10 @@ class Lab:
             return error(400, name.reason)
         if name not in self._settings.files:
             return _NO_FILE
-        text = await self._write(partial(self._settings.files.reset, name))
-        return error(500, text.reason) if isinstance(text, NotSaved) else json_response({"text": text})
+        text, _ = await self._write(partial(self._settings.files.reset, name))
+        if isinstance(text, NotSaved):
+            return error(500, text.reason)
+        return json_response({"text": text, "version": version_of(text)})
 
     async def _run(self, scenario: Scenario, ask: RunAsk) -> Json:
         ground = ground_with_token(self._settings.ground, ask.token) if ask.token else self._settings.ground
@@ -192,10 +202,16 @@ class Lab:
             self._running -= 1
         return _TOO_LATE
 
-    async def _write(self, write: Callable[[], _T]) -> _T:
+    async def _write(self, write: Callable[[], _T]) -> tuple[_T, bool]:
+        """Return what ``write`` does, and whether what was written is in force: the very next request is to meet it."""
+        revision = self._settings.revision
         async with self._editing:
+            before = None if revision is None else await revision()
             self._saves += 1
-            return await trio.to_thread.run_sync(write)
+            written = await trio.to_thread.run_sync(write)
+            if revision is None or isinstance(written, NotSaved | Changed):
+                return written, False
+            return written, await in_force(before, revision)
 
     async def _lint(self, name: str, text: str) -> Linted:
         def look() -> Linted:

@@ -55,10 +55,11 @@ class RequestAsk:
 @final
 @attrs.frozen
 class TextAsk:
-    """A policy file with the text that it has in an editor."""
+    """A policy file with the text that it has in an editor; ``version`` is that of the file that was edited, "" for whichever it is."""
 
     name: str
     text: str = attrs.field(repr=False)
+    version: str = ""
 
 
 def run_ask(body: bytes) -> RunAsk | Wrong:
@@ -77,9 +78,15 @@ def name_ask(body: bytes) -> str | Wrong:
 
 
 def text_ask(body: bytes) -> TextAsk | Wrong:
-    """Read the body of ``PUT /lab/policy`` and of ``POST /lab/policy/lint``."""
+    """Read the body of ``POST /lab/policy/lint``."""
     fields = _fields(body, "name", "text")
     return fields if isinstance(fields, Wrong) else TextAsk(fields["name"], fields["text"])
+
+
+def save_ask(body: bytes) -> TextAsk | Wrong:
+    """Read the body of ``PUT /lab/policy``."""
+    fields = _fields(body, "name", "text", version="")
+    return fields if isinstance(fields, Wrong) else TextAsk(fields["name"], fields["text"], fields["version"])
 
 
 def request_ask(body: bytes) -> RequestAsk | Wrong:

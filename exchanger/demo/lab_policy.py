@@ -3,6 +3,9 @@
 Must not know: HTTP, or what a policy says.
 """
 
+import hashlib
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, final
@@ -23,6 +26,12 @@ class NotSaved:
 
 @final
 @attrs.frozen
+class Changed:
+    """The file was not written, since it is no longer the version that was edited."""
+
+
+@final
+@attrs.frozen
 class PolicyFiles:
     """``originals`` are the files as the demo came with them, by name; no file of another name in ``folder`` is read or written."""
 
@@ -36,14 +45,18 @@ class PolicyFiles:
         """Return the files as they are now, "" for one that was deleted by hand or cannot be read."""
         return {name: self._text(name) for name in sorted(self.originals)}
 
-    def save(self, name: str, text: str) -> NotSaved | None:
+    def save(self, name: str, text: str, version: str = "") -> NotSaved | Changed | None:
         """Write ``text`` beside the file and rename it over: nobody reads half a document.
+
+        With a ``version``, nothing is written when the file is another one now: another page or an editor has changed it.
 
         Raises:
             KeyError: there is no such file.
         """
         if name not in self.originals:
             raise KeyError(name)
+        if version and version != version_of(self._text(name)):
+            return Changed()
         data = encoded(text)
         if isinstance(data, NotSaved):
             return data
@@ -63,14 +76,22 @@ class PolicyFiles:
             KeyError: there is no such file.
         """
         text = self.originals[name]
-        return self.save(name, text) or text
+        saved = self.save(name, text)
+        return saved if isinstance(saved, NotSaved) else text
 
     def _text(self, name: str) -> str:
         try:
-            with (self.folder / name).open("rb") as file:
-                return file.read(MAX_TEXT).decode("utf-8", "replace")
+            # A pipe would have us wait for its other end for ever, and with it the end of the demo.
+            with os.fdopen(os.open(self.folder / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+                return file.read(MAX_TEXT).decode("utf-8", "replace") if regular else ""
         except OSError:
             return ""
+
+
+def version_of(text: str) -> str:
+    """Return what tells a file's text from others."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def encoded(text: str) -> bytes | NotSaved:

@@ -13,6 +13,7 @@ from typing import final
 import attrs
 import trio
 
+from exchanger.console.proxy import LoopbackProxy
 from exchanger.demo.answer import answer_of, describe, exchanged_claims
 from exchanger.demo.client import fetch
 from exchanger.demo.display import Progress
@@ -25,6 +26,7 @@ from exchanger.demo.keycloak.programme import keycloak_programme, read_password
 from exchanger.demo.keycloak.realm import KeycloakAddress, demo_realm
 from exchanger.demo.keycloak.tokens import open_realm
 from exchanger.demo.lab import Lab, LabSettings
+from exchanger.demo.lab_effect import revision_of
 from exchanger.demo.lab_lint import LintRules
 from exchanger.demo.lab_policy import PolicyFiles
 from exchanger.demo.options import DemoOptions
@@ -107,9 +109,8 @@ async def set_up(nursery: trio.Nursery, options: DemoOptions, programs: Programs
     )
     if not options.check:
         progress.begin("console")
-        front = make_front(
-            options.console_port, service_console, _lab(site, environment, programme).routes(), fault_log(folder / "console.log")
-        )
+        lab = _lab(site, environment, programme, LoopbackProxy(service_console))
+        front = make_front(options.console_port, service_console, lab.routes(), fault_log(folder / "console.log"))
         site = attrs.evolve(site, console_port=await _started(nursery, front.run, options.console_port))
         progress.done(site.console)
     service = Child("service", programs.service, environment, folder / "service.log")
@@ -173,15 +174,16 @@ async def _with_keycloak(nursery: trio.Nursery, address: KeycloakAddress, admin_
     return keycloak_programme(await open_realm(nursery, client, password), address)
 
 
-def _lab(site: Site, environment: tuple[tuple[str, str], ...], programme: Programme) -> Lab:
-    """Return the lab, which reads policy by the settings that the service is started with."""
+def _lab(site: Site, environment: tuple[tuple[str, str], ...], programme: Programme, console: LoopbackProxy) -> Lab:
+    """Return the lab, which reads policy by the settings that the service is started with, and asks its console what is in force."""
     settings = read_settings(dict(environment))
     if not isinstance(settings.policy, DirectorySettings):
         raise TypeError("the demo's policy is a folder")
     rules = LintRules(settings.policy.namespace_selector, settings.policy.configmap_selector, programme.issuer_names)
     files = PolicyFiles(site.policy, programme.policies)
     keycloak = programme.verify is not None
-    return Lab(LabSettings(programme.ground(site), programme.scenarios, files, rules, programme.verify, keycloak=keycloak))
+    ground, revision = programme.ground(site), revision_of(console)
+    return Lab(LabSettings(ground, programme.scenarios, files, rules, revision, programme.verify, keycloak=keycloak))
 
 
 def _write_files(folder: Path, site: Site, mode: Mode, programme: Programme) -> tuple[Path, Path]:

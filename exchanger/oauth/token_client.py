@@ -166,7 +166,7 @@ class TokenClient:
                 del self._in_flight[host]
             record = _record(request, outcome, self.clock() - started, self._port(request), span)
             self.observer.exchanged(record)
-        return attrs.evolve(outcome, call=TokenCall(record.duration, record.http_status))
+        return attrs.evolve(outcome, call=TokenCall(record.duration, record.http_status, record.kind))
 
     def _joined(self, request: TokenRequest, shared: TokenRequest) -> None:
         self.observer.coalesced(CoalescedRecord(request.issuer.endpoint_host, request.trace, shared.trace))

@@ -39,11 +39,12 @@ class ErrorKind(enum.Enum):
 class TokenCall:
     """The token endpoint call that an outcome came of; ``duration`` is in seconds, ``http_status`` ``None`` when there was no answer.
 
-    ``shared``: the call was already under way for an equal request.
+    ``kind``: why it failed, ``None`` when it did not. ``shared``: it was already under way for an equal request.
     """
 
     duration: float
     http_status: int | None
+    kind: ErrorKind | None = None
     shared: bool = False
 
 

@@ -4,6 +4,7 @@ The real service is another program; this one can be told to lose items, to ask 
 """
 
 import argparse
+import hashlib
 import json
 import math
 import secrets
@@ -66,6 +67,10 @@ def said(content: object, status: int = 200) -> Answer:
 
 def wrong(status: int, text: str) -> Answer:
     return said({"error": text}, status)
+
+
+def version(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @final
@@ -155,19 +160,23 @@ class FakeConsole:
             case "POST", "/lab/request":
                 return said(made_up.result(None, [], ok=None) | {"got": f"200 for {body['method']} {body['path']}", "expected": ""})
             case "GET", "/lab/policy":
-                return said({"files": [{"name": name, "text": text} for name, text in self.files.items()]})
+                return said({"files": [{"name": name, "text": text, "version": version(text)} for name, text in self.files.items()]})
             case "POST", "/lab/policy/lint":
                 # The first answer is the slow one, so that it would come last if it were not dropped.
                 delay, self.lint_delay = self.lint_delay, 0.0
                 await trio.sleep(delay)
                 return said({"documents": 1, "problems": made_up.lint(body["text"])})
             case "PUT", "/lab/policy":
-                self.files[body["name"]] = body["text"]
-                self.revision += 1
-                return said({"saved": True, "problems": made_up.lint(body["text"])})
+                name, text = body["name"], body["text"]
+                if body.get("version", version(self.files[name])) != version(self.files[name]):
+                    return wrong(409, "the file was changed elsewhere meanwhile")
+                self.files[name] = text
+                problems = made_up.lint(text)
+                self.revision += not problems
+                return said({"saved": True, "in_force": not problems, "version": version(text), "problems": problems})
             case "POST", "/lab/policy/reset":
                 self.files[body["name"]] = made_up.FILE_TEXT
-                return said({"text": made_up.FILE_TEXT})
+                return said({"text": made_up.FILE_TEXT, "version": version(made_up.FILE_TEXT)})
         return wrong(404, "there is nothing here")
 
     async def run(self, name: str) -> Json:

@@ -220,6 +220,7 @@ def item(seq: int, decision: str = "allow_exchange", **changes: object) -> Json:
             "endpoint": "issuer.example.com",
             "status": 503 if diagnostic else 200,
             "duration_ms": 11.8,
+            "error": "http_status" if diagnostic else None,
             "coalesced": False,
         }
         if exchanges
@@ -256,7 +257,7 @@ def item(seq: int, decision: str = "allow_exchange", **changes: object) -> Json:
 def all_kinds(first: int = 1) -> list[Json]:
     """Return one item of each decision, and two that shared an exchange."""
     items = [item(first + i, decision) for i, decision in enumerate(KINDS)]
-    call = {"endpoint": "issuer.example.com", "status": 200, "duration_ms": 42.0, "coalesced": False}
+    call = {"endpoint": "issuer.example.com", "status": 200, "duration_ms": 42.0, "error": None, "coalesced": False}
     digest: Json = {
         "path": "/digest",
         "policy": {"namespace": "team-yellow", "name": "token-policy", "entry": 2},

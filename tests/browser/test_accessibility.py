@@ -66,8 +66,7 @@ def lab(page: Page, console: Console) -> None:
     page.goto(page.url.split("#")[0] + "#/lab")
     page.get_by_role("button", name="Run all").click()
     expect(page.locator("#lab-progress")).to_contain_text("4 of 5")
-    for summary in page.locator(".scenario[open] details summary").all():
-        summary.click()
+    page.locator("#lab-body").evaluate("body => body.querySelectorAll('details').forEach((one) => (one.open = true))")
     page.get_by_role("button", name="Send").click()
     expect(page.locator(".composer-result .result")).to_be_visible()
 
@@ -126,6 +125,9 @@ def test_with_forced_colours_everything_is_still_there(visit: Visit) -> None:
     page.locator("#rows .row").first.click()
     expect(page.locator(".flow")).to_be_visible()
     assert_accessible(page)
+    borders = page.locator(".views a:visible").evaluate_all("links => links.map((link) => getComputedStyle(link).borderBottomColor)")
+    canvas = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert [border == canvas for border in borders] == [False, True, True, True], "which view it is cannot be seen"
 
 
 def test_with_reduced_motion_nothing_moves(visit: Visit) -> None:

@@ -71,7 +71,6 @@ def test_an_edit_is_in_force_with_the_next_request_and_can_be_taken_back(page: P
     expect(page.locator("#edit-state")).to_contain_text("No problems")
     area.press("Control+s")
     page.get_by_label("Scenario").select_option("explicit-deny")
-    page.wait_for_timeout(1000)  # until it is in force
     page.get_by_role("button", name="Run it").click()
     expect(page.locator(".edit-effect")).to_contain_text("not as expected")
     page.get_by_role("button", name="Reset").click()

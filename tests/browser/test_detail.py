@@ -71,12 +71,19 @@ def test_a_shared_exchange_names_those_that_shared_it(page: Page) -> None:
 
 
 def test_an_exchange_that_nobody_answered(page: Page, console: Console) -> None:
-    call = {"endpoint": "issuer.example.com", "status": None, "duration_ms": 750.0, "coalesced": False}
+    call = {"endpoint": "issuer.example.com", "status": None, "duration_ms": 750.0, "error": "timeout", "coalesced": False}
     console.emit(item(100, "deny_exchange_error", exchange=call, diagnostic="TXE-1003", duration_ms=751.0))
     open_seq(page, 100)
-    expect(page.locator(".steps")).to_contain_text("No usable answer came within 750 ms (TXE-1003).")
-    console.emit(item(101, "deny_exchange_error", exchange=call | {"duration_ms": None}, diagnostic="TXE-1005"))
-    open_seq(page, 101)
+    expect(page.locator(".steps")).to_contain_text("No answer came within 750 ms (TXE-1003).")
+    for seq, error, text in (
+        (101, "transport_error", "It could not be reached, or left"),
+        (102, "read_response", "No usable answer came within"),
+    ):
+        console.emit(item(seq, "deny_exchange_error", exchange=call | {"error": error}, diagnostic="TXE-1003"))
+        open_seq(page, seq)
+        expect(page.locator(".steps")).to_contain_text(text)
+    console.emit(item(103, "deny_exchange_error", exchange=call | {"duration_ms": None}, diagnostic="TXE-1005"))
+    open_seq(page, 103)
     expect(page.locator(".steps")).to_contain_text("No call was made")
 
 

@@ -108,3 +108,47 @@ def test_a_save_that_fails_says_so_and_keeps_the_text(page: Page, watch: Watch) 
     page.get_by_role("button", name="Save").click()
     expect(page.locator("#edit-state")).to_have_text("Not saved: the file is too large")
     expect(page.get_by_role("button", name="Save")).to_be_enabled()
+
+
+def test_what_was_saved_elsewhere_is_not_overwritten_unasked(page: Page, console: Console, watch: Watch) -> None:
+    watch.allow("409")  # the browser logs it
+    console.tell("set", {"files": {"yellow.yaml": "theirs\n"}})
+    page.get_by_role("textbox", name=EDITOR).fill("mine\n")
+    page.get_by_role("button", name="Save").click()
+    dialog = page.get_by_role("dialog", name="Overwrite yellow.yaml?")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#edit-state")).to_have_text("Not saved: the file was changed elsewhere meanwhile")
+    page.get_by_role("button", name="Save").click()
+    dialog.get_by_role("button", name="Overwrite").click()
+    expect(page.get_by_role("button", name="Save")).to_be_disabled()
+    page.get_by_role("textbox", name=EDITOR).fill("mine, once more\n")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("button", name="Save")).to_be_disabled()
+    expect(dialog).to_be_hidden()
+
+
+def test_what_was_saved_elsewhere_is_shown_when_the_view_is_shown_again(page: Page, console: Console) -> None:
+    area = page.get_by_role("textbox", name=EDITOR)
+    for mine, shown in (("", "theirs\n"), ("mine\n", "mine\n")):
+        if mine:
+            area.fill(mine)
+        page.get_by_role("link", name="Live").click()
+        console.tell("set", {"files": {"yellow.yaml": "theirs\n" if not mine else "theirs again\n"}})
+        page.get_by_role("link", name="Edit").click()
+        expect(area).to_have_value(shown)
+
+
+def test_whether_what_is_saved_is_in_force_is_told(page: Page) -> None:
+    for text, note in (("version: v1\n", "Saved, and in force."), ("wrong\n", "Saved. What is in force is as before.")):
+        page.get_by_role("textbox", name=EDITOR).fill(text)
+        page.get_by_role("button", name="Save").click()
+        expect(page.locator(".edit-effect .note")).to_have_text(note)
+
+
+def test_a_text_of_very_many_lines_is_numbered_without_an_element_for_each(page: Page) -> None:
+    page.get_by_role("textbox", name=EDITOR).evaluate(
+        "(area) => { area.value = '#\\n'.repeat(30000); area.dispatchEvent(new Event('input')); }"
+    )
+    gutter = page.locator(".gutter-lines")
+    assert gutter.evaluate("lines => lines.querySelectorAll('*').length") == 0
+    assert gutter.evaluate("lines => lines.textContent.split('\\n').length") == 30_001

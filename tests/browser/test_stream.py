@@ -83,11 +83,13 @@ def test_a_console_with_a_token_asks_for_it_and_keeps_it_nowhere(visit: Visit, c
     page.locator("#sign-in-token").fill(TOKEN)
     page.keyboard.press("Enter")
     expect(dialog).to_be_hidden()
+    expect(page.locator("#main")).to_be_focused()
     expect(page.locator("#rows .row")).to_have_count(ALL)
     kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, document.documentElement.outerHTML])")
     assert TOKEN not in kept
     assert page.locator("#sign-in-token").input_value() == ""
     page.click("#sign-out")
+    expect(page.locator("#rows .row")).to_have_count(0)
     expect(dialog).to_be_visible()
     expect(page.locator("#state-text")).to_have_text("not connected")
 
@@ -103,3 +105,17 @@ def test_a_session_that_ends_is_asked_for_again(visit: Visit, console: Console, 
     console.tell("set", {"sessions": []})
     page.get_by_role("link", name="Policy").click()
     expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
+
+
+@pytest.mark.parametrize("console", [("--token", TOKEN)], indirect=True)
+def test_what_came_by_a_session_goes_with_it(visit: Visit, console: Console, watch: Watch) -> None:
+    watch.allow("401")
+    watch.allow("WebSocket connection to")
+    page = visit(ready=False)
+    page.locator("#sign-in-token").fill(TOKEN)
+    page.keyboard.press("Enter")
+    expect(page.locator("#rows .row")).to_have_count(ALL)
+    console.tell("set", {"sessions": []})
+    console.tell("drop")
+    expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
+    expect(page.locator("#rows .row")).to_have_count(0)

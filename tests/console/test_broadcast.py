@@ -33,7 +33,7 @@ class Counting:
 
 class Stage:
     def __init__(self) -> None:
-        self.feed, self.items, self.faults = Feed(), Counting(), list[BaseException]()
+        self.feed, self.items, self.faults = Feed(clock=trio.current_time), Counting(), list[BaseException]()
         self.broadcast = Broadcast(self.feed, self.items, totals, "1.2.3", lambda: 5.0, self.faults.append)  # type: ignore[arg-type]
 
     def decide(self, count: int = 1, *, denied: bool = False) -> None:
@@ -102,7 +102,7 @@ async def test_under_load_there_are_four_messages_a_second_of_bounded_size(autoj
     assert max(sizes[2:]) <= MAX_ITEMS_UNDER_LOAD
     seen = [number for message in got for number in numbers(message)]
     assert seen == sorted(set(seen))
-    assert len(seen) + sum(message["lost"] for message in got) == numbers(got[-1])[-1]
+    assert seen[-1] <= len(seen) + sum(message["lost"] for message in got) <= stage.feed.sequence
 
 
 async def test_denials_are_told_before_what_was_allowed(autojump_clock: Clock, stage: Stage) -> None:
@@ -128,7 +128,9 @@ async def test_a_message_is_encoded_once_for_all(autojump_clock: Clock, stage: S
 
 
 async def test_nothing_is_made_while_nobody_watches(autojump_clock: Clock, stage: Stage) -> None:
-    stage.decide(500)
+    for _ in range(5):
+        stage.decide(100)
+        await trio.sleep(1)
     await trio.sleep(60)
     assert stage.items.made == []
     with stage.subscribed() as subscription:

@@ -1,8 +1,10 @@
+import itertools
+
 import pytest
 import trio
 import trio.testing
 
-from exchanger.console.feed import KEPT, KEPT_DENIED, Feed
+from exchanger.console.feed import KEPT, KEPT_DENIED, WINDOW_S, Feed
 from exchanger.console.trimming import MAX_REQUEST
 from exchanger.values.text import PATH_LIMIT
 from tests.console.records import DENIED, UNMATCHED, record
@@ -29,11 +31,35 @@ def test_an_entry_has_number_time_record_and_revision() -> None:
 
 
 def test_only_the_newest_are_kept() -> None:
-    feed = filled(*[False] * (KEPT + 5))
+    moments = itertools.count()
+    feed = Feed(clock=lambda: next(moments) * 0.01)
+    for _ in range(KEPT + 5):
+        feed.decided(record())
 
     assert numbers(feed.latest(feed.sequence)) == list(range(6, KEPT + 6))
     assert feed.statistics().seen == KEPT + 5
     assert feed.statistics().kept == KEPT
+
+
+def test_of_a_burst_no_more_is_kept_than_can_be_told() -> None:
+    feed = filled(*[False] * 2 * KEPT, *[True] * 2 * KEPT_DENIED)
+
+    assert numbers(feed.latest(feed.sequence)) == [*range(KEPT_DENIED + 1, KEPT + 1), *range(2 * KEPT + 1, 2 * KEPT + KEPT_DENIED + 1)]
+    assert feed.since(0, 1).lost == 2 * KEPT + 2 * KEPT_DENIED - 1
+    feed.decided(record())
+    assert numbers(feed.latest(feed.sequence))[-1] == feed.sequence
+
+
+@pytest.mark.parametrize("later", [WINDOW_S, 10.0, -3600.0])
+def test_there_is_room_again_a_while_later_also_when_the_clock_is_set_back(later: float) -> None:
+    now = [1e9]
+    feed = Feed(clock=lambda: now[0])
+    for _ in range(KEPT + 5):
+        feed.decided(record())
+    now[0] += later
+    feed.decided(record())
+
+    assert numbers(feed.latest(feed.sequence))[-2:] == [KEPT, KEPT + 6]
 
 
 def test_what_is_after_a_number_is_not_among_the_latest_until_it() -> None:

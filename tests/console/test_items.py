@@ -7,6 +7,7 @@ from exchanger.decision.outcome import DecisionRecord, Exchange, Outcome
 from exchanger.values.request import HttpRequest, TraceContext
 from exchanger.values.secret import Secret
 from exchanger.values.span import SpanContext
+from exchanger.values.token import ErrorKind, TokenCall
 from tests.console.records import ALL, ALLOWED, CANARY, CHALLENGED, DENIED, EXCHANGED, FAILED, SUBJECT, TARGET, TRACE_ID, UNMATCHED, record
 from tests.console.running import line
 
@@ -62,14 +63,28 @@ def test_an_exchange_is_shown_with_its_target_and_call() -> None:
 
     assert shown["issuer"] == "primary"
     assert shown["target"] == {"scope": "read:orders", "resources": ["https://api.example.com/orders"], "audiences": ["orders-api"]}
-    assert shown["exchange"] == {"endpoint": "issuer.example.com", "status": 200, "duration_ms": 12.346, "coalesced": False}
+    assert shown["exchange"] == {"endpoint": "issuer.example.com", "status": 200, "duration_ms": 12.346, "error": None, "coalesced": False}
     assert shown["response"] is None
 
 
 def test_an_exchange_that_was_given_up_has_neither_status_nor_duration() -> None:
     given_up = attrs.evolve(record(FAILED), exchange=Exchange(TARGET, "issuer.example.com", None))
 
-    assert item(given_up)["exchange"] == {"endpoint": "issuer.example.com", "status": None, "duration_ms": None, "coalesced": False}
+    nothing = {"endpoint": "issuer.example.com", "status": None, "duration_ms": None, "error": None, "coalesced": False}
+    assert item(given_up)["exchange"] == nothing
+
+
+def test_an_exchange_that_failed_says_why() -> None:
+    call = TokenCall(2.0, None, ErrorKind.TIMEOUT)
+    failed = attrs.evolve(record(FAILED), exchange=Exchange(TARGET, "issuer.example.com", call))
+
+    assert item(failed)["exchange"] == {
+        "endpoint": "issuer.example.com",
+        "status": None,
+        "duration_ms": 2000.0,
+        "error": "timeout",
+        "coalesced": False,
+    }
 
 
 def test_what_a_failed_exchange_answered_is_withheld() -> None:

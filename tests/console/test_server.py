@@ -198,6 +198,14 @@ async def test_headers_that_are_too_large_are_refused(extra: bytes) -> None:
         assert (await peer.answer()).status == 431
 
 
+@pytest.mark.parametrize(("over", "status"), [(0, 200), (1, 431)])
+async def test_a_head_that_came_whole_is_measured_as_well(over: int, status: int) -> None:
+    begin, end = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ", b"\r\n\r\n"
+    async with running() as console, console.peer() as peer:
+        await peer.send(begin + b"a" * (MAX_HEAD - len(begin) - len(end) + over) + end)
+        assert (await peer.answer()).status == status
+
+
 async def test_a_body_that_is_too_large_is_refused_before_it_is_there() -> None:
     async with running() as console, console.peer() as peer:
         await peer.send(request("POST", "/session", "Content-Type: application/json", f"Content-Length: {10 * MAX_BODY}"))

@@ -40,6 +40,9 @@ from tests.console.running import (
         (frame(TEXT, b"x" * MAX_MESSAGE), 1008),
         (frame(TEXT, b"x" * (MAX_MESSAGE + 1)), 1009),
         (frame(BINARY, b"x" * 100_000), 1009),
+        (b"\x81\xff" + (2**40).to_bytes(8, "big") + bytes(4), 1009),
+        (frame(PING) + b"\x82\xfe" + (MAX_MESSAGE + 1).to_bytes(2, "big"), 1009),
+        (b"\x89\xff" + (2**40).to_bytes(8, "big") + bytes(4), 1002),
         (frame(TEXT, b"x" * 3000, fin=False) + frame(CONTINUATION, b"x" * 3000), 1009),
         (frame(TEXT, b"hello", masked=False), 1002),
         (frame(TEXT, b"hello", rsv=0x40), 1002),
@@ -327,7 +330,7 @@ async def test_what_follows_the_opening_request_waits_for_its_answer(autojump_cl
     assert patience.cancelled_caught
     await side.send_all(b"answer")
     assert await side.receive_some() == b"early"
-    assert side.statistics() == (False, False)
+    assert side.statistics() == (False, False, False)
     await side.wait_send_all_might_not_block()
     await side.aclose()
     with pytest.raises(trio.ClosedResourceError):

@@ -13,6 +13,7 @@ from exchanger.console.message import Request
 from exchanger.demo.ground import ground_of
 from exchanger.demo.http import Handler, serve_http
 from exchanger.demo.lab import Lab, LabSettings
+from exchanger.demo.lab_effect import Revision
 from exchanger.demo.lab_lint import LintRules
 from exchanger.demo.lab_policy import PolicyFiles
 from exchanger.demo.lab_results import Verify
@@ -59,6 +60,7 @@ async def bench(
     scenarios: tuple[Scenario, ...] = SCENARIOS,
     issuer: TokenEndpoint | None = None,
     verify: Verify | None = None,
+    revision: Revision | None = None,
 ) -> AsyncIterator[Bench]:
     write_sample_policy(folder / "policy")
     async with trio.open_nursery() as nursery:
@@ -74,5 +76,5 @@ async def bench(
             subjects=make_subjects(),
         )
         files = PolicyFiles(site.policy, SAMPLE)
-        yield Bench(Lab(LabSettings(ground_of(site), scenarios, files, RULES, verify, keycloak=verify is not None)), site)
+        yield Bench(Lab(LabSettings(ground_of(site), scenarios, files, RULES, revision, verify, keycloak=verify is not None)), site)
         nursery.cancel_scope.cancel()

@@ -11,6 +11,7 @@ from exchanger.demo.answer import Answer
 from exchanger.demo.echo import echo
 from exchanger.demo.http import Request, Response
 from exchanger.demo.lab import MAX_RUNS, RUN_S, LabStatistics
+from exchanger.demo.lab_policy import version_of
 from exchanger.demo.scenario import Call, OneRequest, Subject
 from exchanger.demo.scenarios import SCENARIOS
 from exchanger.demo.token_endpoint import TokenEndpoint
@@ -130,7 +131,9 @@ async def test_what_cannot_be_understood_is_refused_without_repeating_it(method:
 
 async def test_policy_is_shown_checked_saved_and_put_back(tmp_path: Path) -> None:
     async with bench(tmp_path, deny) as lab:
-        assert (await lab.ask("GET", "/lab/policy")).json == {"files": [{"name": name, "text": SAMPLE[name]} for name in sorted(SAMPLE)]}
+        assert (await lab.ask("GET", "/lab/policy")).json == {
+            "files": [{"name": name, "text": SAMPLE[name], "version": version_of(SAMPLE[name])} for name in sorted(SAMPLE)]
+        }
         wrong = {"name": "yellow.yaml", "text": YELLOW.replace("demo, scope", "nobody, scope", 1)}
         problem = {
             "policy": "team-yellow/token-policy",
@@ -142,9 +145,10 @@ async def test_policy_is_shown_checked_saved_and_put_back(tmp_path: Path) -> Non
         assert (await lab.ask("POST", "/lab/policy/lint", wrong)).json == {"documents": 1, "problems": [problem]}
         file = lab.site.policy / "yellow.yaml"
         assert file.read_text() == YELLOW
-        assert (await lab.ask("PUT", "/lab/policy", wrong)).json == {"saved": True, "problems": [problem]}
+        saved = (await lab.ask("PUT", "/lab/policy", wrong)).json
+        assert saved == {"saved": True, "in_force": False, "version": version_of(wrong["text"]), "problems": [problem]}
         assert file.read_text() == wrong["text"]
-        assert (await lab.ask("POST", "/lab/policy/reset", {"name": "yellow.yaml"})).json == {"text": YELLOW}
+        assert (await lab.ask("POST", "/lab/policy/reset", {"name": "yellow.yaml"})).json == {"text": YELLOW, "version": version_of(YELLOW)}
         assert file.read_text() == YELLOW
         assert lab.lab.statistics().saves == 2
 
@@ -157,6 +161,35 @@ async def test_what_cannot_be_saved_is_told(tmp_path: Path) -> None:
             file.unlink()
         lab.site.policy.rmdir()
         assert (await lab.ask("POST", "/lab/policy/reset", {"name": "yellow.yaml"})).status == 500
+
+
+async def test_a_save_is_answered_when_it_is_in_force(tmp_path: Path) -> None:
+    asked = 0
+
+    async def revision() -> int | None:
+        nonlocal asked
+        await trio.lowlevel.checkpoint()
+        asked += 1
+        taken_up = asked > 5 and (tmp_path / "policy" / "yellow.yaml").read_text() == "a: b\n"
+        return 8 if taken_up else 7
+
+    async with bench(tmp_path, deny, revision=revision) as lab:
+        saved = await lab.ask("PUT", "/lab/policy", {"name": "yellow.yaml", "text": "a: b\n"})
+        assert (saved.json["in_force"], asked) == (True, 6)
+
+
+async def test_a_file_that_somebody_else_changed_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    async with bench(tmp_path, deny) as lab:
+        file = lab.site.policy / "yellow.yaml"
+        opened = version_of(YELLOW)
+        file.write_text("theirs: a\n")
+        mine = {"name": "yellow.yaml", "text": "mine: a\n"}
+        assert (await lab.ask("PUT", "/lab/policy", mine | {"version": opened})).status == 409
+        assert file.read_text() == "theirs: a\n"
+        saved = await lab.ask("PUT", "/lab/policy", mine | {"version": version_of("theirs: a\n")})
+        assert (saved.status, file.read_text()) == (200, "mine: a\n")
+        again = await lab.ask("PUT", "/lab/policy", {"name": "yellow.yaml", "text": YELLOW, "version": saved.json["version"]})
+        assert (again.status, file.read_text()) == (200, YELLOW)
 
 
 async def test_a_save_waits_for_a_scenario_that_edits_and_is_not_undone_by_it(tmp_path: Path) -> None:

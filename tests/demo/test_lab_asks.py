@@ -14,6 +14,7 @@ from exchanger.demo.lab_asks import (
     name_ask,
     request_ask,
     run_ask,
+    save_ask,
     text_ask,
 )
 from exchanger.demo.request_rules import MAX_HEADERS
@@ -39,10 +40,12 @@ def test_a_request_is_a_call_with_a_subject_of_the_demo_or_a_token() -> None:
 
 def test_texts_and_names() -> None:
     assert text_ask(body(name="a.yaml", text="b\n")) == TextAsk("a.yaml", "b\n")
+    assert save_ask(body(name="a.yaml", text="b\n")) == TextAsk("a.yaml", "b\n")
+    assert save_ask(body(name="a.yaml", text="b\n", version="1")) == TextAsk("a.yaml", "b\n", "1")
     assert name_ask(body(name="a.yaml")) == "a.yaml"
 
 
-@pytest.mark.parametrize("read", [run_ask, request_ask, text_ask, name_ask])
+@pytest.mark.parametrize("read", [run_ask, request_ask, text_ask, save_ask, name_ask])
 @pytest.mark.parametrize("data", [b"", b"null", b"[]", b"{", b'{"name": 1}', b'{"other": "a"}', b'{"token": "a"}', b"\xff"])
 def test_what_is_no_such_body_is_refused(read: object, data: bytes) -> None:
     assert callable(read)

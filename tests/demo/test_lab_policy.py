@@ -1,10 +1,11 @@
 """The policy files: those of the demo and no others, whole or not at all."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from exchanger.demo.lab_policy import MAX_TEXT, NotSaved, PolicyFiles
+from exchanger.demo.lab_policy import MAX_TEXT, Changed, NotSaved, PolicyFiles, version_of
 from exchanger.demo.service import write_sample_policy
 from tests.demo.labs import SAMPLE, YELLOW
 
@@ -66,3 +67,19 @@ def test_a_folder_that_is_gone_is_told(files: PolicyFiles) -> None:
 def test_bytes_that_are_no_text_are_shown_all_the_same(files: PolicyFiles) -> None:
     (files.folder / "yellow.yaml").write_bytes(b"a: \xff")
     assert files.texts()["yellow.yaml"] == "a: \N{REPLACEMENT CHARACTER}"
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(files: PolicyFiles) -> None:
+    (files.folder / "yellow.yaml").unlink()
+    os.mkfifo(files.folder / "yellow.yaml")
+    assert files.texts() == SAMPLE | {"yellow.yaml": ""}
+    assert files.reset("yellow.yaml") == YELLOW
+    assert files.texts() == SAMPLE
+
+
+def test_another_version_than_the_one_that_was_edited_is_left_alone(files: PolicyFiles) -> None:
+    assert files.save("yellow.yaml", "a", version_of("something else")) == Changed()
+    assert files.texts() == SAMPLE
+    assert files.save("yellow.yaml", "a", version_of(YELLOW)) is None
+    assert files.save("yellow.yaml", "b", version_of("a")) is None
+    assert files.texts() == SAMPLE | {"yellow.yaml": "b"}

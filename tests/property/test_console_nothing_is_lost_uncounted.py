@@ -28,9 +28,9 @@ class TestBatches:
             assert len(numbers) + batch.lost == batch.upto - taken == len(decided)
             told = sum(entry[2] is DENIED_RECORD for entry in batch.entries)
             assert told == min(sum(decided), limit) or len(decided) <= limit
-            # What is allowed and told is newer than what is allowed and not told.
+            # What is allowed and told is newer than what is allowed and not told, of as many as are kept.
             allowed = [number for number, entry in zip(numbers, batch.entries, strict=True) if entry[2] is ALLOWED_RECORD]
-            newest = [taken + at for at, denied in enumerate(decided, 1) if not denied][-len(allowed) :] if allowed else []
+            newest = [taken + at for at, denied in enumerate(decided[:KEPT], 1) if not denied][-len(allowed) :] if allowed else []
             assert allowed == newest
             taken = batch.upto
 

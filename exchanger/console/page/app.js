@@ -19,6 +19,7 @@ const TITLES = { live: "Live", policy: "Policy", lab: "Lab", edit: "Edit" };
 const STATES = { connecting: "connecting", connected: "connected", reconnecting: "reconnecting", offline: "offline", stopped: "not connected" };
 
 let about = { version: null, shows_tokens: false, lab: false, token_required: false };
+let filled = false; // whether the page has got anything that needs a session
 let wanted = null; // a trace id that somebody asked for and that the stream has not brought yet
 
 const store = new Store(() => live.changed());
@@ -44,6 +45,7 @@ const stream = new Stream({
 });
 
 function receive(message) {
+  filled = true;
   if (message.type === "hello") store.hello(message);
   else if (message.type === "decisions") {
     store.decisions(message);
@@ -85,9 +87,11 @@ async function start() {
   else stream.start();
 }
 
+/** Ask for the token. What the page has got by a session that is over is forgotten, with the page. */
 function needSession() {
   stream.stop();
-  session.require();
+  if (filled) location.reload();
+  else session.require();
 }
 
 /** Return why a connection did not open; null when somebody has to sign in. */

@@ -58,7 +58,7 @@ export function button(text, onClick, { kind = "quiet", symbol = null, label = n
 
 /** Return a table with a head, in a box that scrolls sideways by itself and can be reached by keyboard. */
 export function table(caption, heads, rows, { showCaption = false, className = "" } = {}) {
-  return el("div", { class: `table-box ${className}`.trim(), role: "region", tabindex: "0", "aria-label": caption },
+  return el("div", { class: `table-box ${className}`.trim(), role: "group", tabindex: "0", "aria-label": caption },
     el("table", {},
       el("caption", { class: showCaption ? null : "vh", text: caption }),
       el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col", text: head })))),

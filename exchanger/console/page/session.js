@@ -26,13 +26,14 @@ export class Session {
     byId("sign-in-token").focus();
   }
 
+  /** Forget the session and, with the page, whatever it shows and knows. */
   async signOut() {
     try {
       await this.#api.delete("session");
     } catch {
-      // The service is away. Its cookie stays until it is back; the page asks for the token all the same.
+      // The service is away, and its cookie stays until it is back.
     }
-    this.require();
+    location.reload();
   }
 
   async #signIn() {
@@ -48,7 +49,10 @@ export class Session {
       field.focus();
       return;
     }
-    byId("sign-in").close();
+    const dialog = byId("sign-in");
+    dialog.close();
+    // The focus is where it was before; without a place there, it would be nowhere.
+    if (document.activeElement === document.body || dialog.contains(document.activeElement)) byId("main").focus();
     this.#onSignedIn();
   }
 }

@@ -30,7 +30,7 @@ export function answer({ status, headers, body }) {
       ? el("p", { class: "note", text: "It is not shown: it can be the token endpoint's." })
       : body === ""
         ? el("p", { class: "muted", text: "It is empty." })
-        : el("pre", { class: "block", tabindex: "0", role: "region", "aria-label": "Body", text: pretty(body) }),
+        : el("pre", { class: "block", tabindex: "0", role: "group", "aria-label": "Body", text: pretty(body) }),
   ];
 }
 

@@ -62,13 +62,23 @@ function exchanged(item, siblings) {
   const time = took(exchange.duration_ms);
   const wrong = item.decision !== "allow_exchange";
   if (!exchange.status) {
-    const text = exchange.duration_ms === null ? `No call was made, or nobody waited for its end${codeText(item)}.` : `No usable answer came within ${time}${codeText(item)}.`;
+    const why = exchange.duration_ms === null ? "No call was made, or nobody waited for its end" : unanswered(exchange.error, time);
+    const text = `${why}${codeText(item)}.`;
     return [asking, step("issuer", "exchanger", "no answer", text, { tone: "bad", dashed: true, took: exchange.duration_ms })];
   }
   const text = wrong
     ? `It answers ${exchange.status} after ${time}, which is no token that can be used${codeText(item)}.`
     : `It answers ${exchange.status} with a token after ${time}.`;
   return [asking, step("issuer", "exchanger", String(exchange.status), text, { tone: wrong ? "bad" : "good", took: exchange.duration_ms })];
+}
+
+function unanswered(error, time) {
+  switch (error) {
+    case "timeout": return `No answer came within ${time}`;
+    case "transport_error": return `It could not be reached, or left without an answer, after ${time}`;
+    case "context_canceled": return `Nobody waited any longer for its answer, after ${time}`;
+    default: return `No usable answer came within ${time}`;
+  }
 }
 
 function codeText(item) {

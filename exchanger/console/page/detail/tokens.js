@@ -43,7 +43,7 @@ function section(title, before, after, part, names) {
   const rows = diffClaims(before?.[part], after?.[part]);
   if (!rows.length) return null;
   const heads = both ? ["", "name", names[0], names[1]] : ["name", before ? names[0] : names[1]];
-  return el("div", { class: "table-box", role: "region", tabindex: "0", "aria-label": title },
+  return el("div", { class: "table-box", role: "group", tabindex: "0", "aria-label": title },
     el("table", { class: "diff" },
       el("caption", { text: title }),
       el("thead", {}, el("tr", {}, heads.map((text) => el("th", { scope: "col" }, text || el("span", { class: "vh", text: "what became of it" }))))),

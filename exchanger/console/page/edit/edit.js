@@ -13,7 +13,7 @@ export class Edit {
   #api;
   #lab;
   #openTrace;
-  #files = new Map(); // name → {saved, text}
+  #files = new Map(); // name → {saved, text, version}: as it is in the folder, in the editor, and which one the folder's is
   #name = null;
   #editor = null;
   #timer = null;
@@ -39,18 +39,38 @@ export class Edit {
 
   /** The view is shown; `name` is a file, or nothing. What was typed before stays. */
   async show([name]) {
-    if (!this.#files.size) await this.#load();
+    const known = this.#files.size > 0;
+    if (!known) await this.#load();
     if (name && this.#files.has(name)) this.#open(name);
+    if (known) await this.#look();
   }
 
   async #load() {
     try {
       const { files } = await this.#api.get("lab/policy");
-      this.#files = new Map(files.map(({ name, text }) => [name, { saved: text, text }]));
+      this.#files = new Map(files.map(({ name, text, version }) => [name, { saved: text, text, version }]));
       this.#draw();
       if (files.length) this.#open(files[0].name);
     } catch (error) {
       put(byId("edit-body"), el("p", { class: "note bad", text: error.message }), button("Try again", () => this.#load()));
+    }
+  }
+
+  /** Look what the files are now: others may have changed them. What was typed here stays. */
+  async #look() {
+    const asked = new Map([...this.#files].map(([name, { version }]) => [name, version]));
+    try {
+      const { files } = await this.#api.get("lab/policy");
+      for (const { name, text, version } of files) {
+        const known = this.#files.get(name);
+        if (!known || known.saved !== known.text || known.version === version || known.version !== asked.get(name)) continue;
+        this.#files.set(name, { saved: text, text, version });
+        if (name !== this.#name) continue;
+        this.#editor.text = text;
+        this.#lint();
+      }
+    } catch {
+      // They are as they were here, then; saving tells when that is not so.
     }
   }
 
@@ -124,22 +144,27 @@ export class Edit {
     put(state, icon(kind === "bad" ? "broken" : "ok"), el("span", { text }));
   }
 
-  async #save() {
+  /** Save the text; with `over`, whatever is in the file now. */
+  async #save(over = false) {
     const name = this.#name;
     const file = this.#files.get(name);
     if (!file || file.saved === file.text) return;
     const text = file.text;
+    const known = !over && file.version ? { version: file.version } : {};
     try {
-      const { problems } = await this.#api.put("lab/policy", { name, text });
-      file.saved = text;
+      const { problems, version, in_force: inForce } = await this.#api.put("lab/policy", { name, text, ...known });
+      Object.assign(file, { saved: text, version });
       if (name === this.#name) {
         this.#drawProblems(problems);
-        this.#drawEffect();
+        this.#drawEffect(inForce);
       }
       this.#drawFiles();
       notify(`${name} is saved.`);
     } catch (error) {
-      this.#say(`Not saved: ${error.message}`, "bad");
+      if (name === this.#name) this.#say(`Not saved: ${error.message}`, "bad");
+      if (error.status !== 409) return;
+      const sentence = "Another page or an editor has saved it since it was opened here. What was saved there would be lost.";
+      if (await ask(`Overwrite ${name}?`, sentence, "Overwrite") && name === this.#name) await this.#save(true);
     }
   }
 
@@ -147,8 +172,8 @@ export class Edit {
     const name = this.#name;
     if (!(await ask(`Reset ${name}?`, "The file gets back the text that the demo came with. What was edited is lost.", "Reset"))) return;
     try {
-      const { text } = await this.#api.post("lab/policy/reset", { name });
-      this.#files.set(name, { saved: text, text });
+      const { text, version } = await this.#api.post("lab/policy/reset", { name });
+      this.#files.set(name, { saved: text, text, version });
       if (name === this.#name) this.#editor.text = text;
       put(this.#parts.effect);
       this.#drawFiles();
@@ -160,10 +185,11 @@ export class Edit {
   }
 
   /** After saving: offer the scenarios whose host this file speaks of, so that the effect can be seen at once. */
-  async #drawEffect() {
+  async #drawEffect(inForce) {
     const text = this.#files.get(this.#name).text;
+    const note = inForce ? el("p", { class: "note good" }, icon("ok"), "Saved, and in force.") : el("p", { class: "note" }, "Saved. What is in force is as before.");
     const fitting = (await this.#lab.load()).filter(({ request }) => request && text.includes(request.host));
-    if (!fitting.length) return put(this.#parts.effect, el("p", { class: "note good" }, icon("ok"), "Saved, and in force in a moment. Send a request to see the effect."));
+    if (!fitting.length) return put(this.#parts.effect, note, el("p", { class: "muted", text: "Send a request to see the effect." }));
     const choice = el("select", {}, fitting.map(({ name }) => el("option", { value: name, text: name })));
     const place = el("div", {});
     const run = button("Run it", async () => {
@@ -172,7 +198,7 @@ export class Edit {
       put(place, el("p", { class: "composer-line" }, outcome(result), el("span", { class: "muted nums", text: elapsed(result) })), resultBody(result, this.#openTrace));
       announce(result.error ?? `${choice.value}: ${result.got}`);
     }, { symbol: "play" });
-    return put(this.#parts.effect, el("p", { class: "note good" }, icon("ok"), "Saved, and in force in a moment. Run a scenario to see the effect:"),
+    return put(this.#parts.effect, note, el("p", { class: "muted", text: "Run a scenario to see the effect:" }),
       el("div", { class: "effect-bar" }, el("label", { class: "field" }, el("span", { text: "Scenario" }), choice), run), place);
   }
 }

@@ -3,6 +3,8 @@
 
 import { el, icon, put } from "../dom.js";
 
+const MARKED = 5000; // lines that have an element each; in longer texts problems are marked in their list alone
+
 export class Editor {
   #gutter = el("div", { class: "gutter", "aria-hidden": "true" });
   #area;
@@ -65,9 +67,10 @@ export class Editor {
     const lines = this.text.split("\n").length;
     if (lines !== this.#lines) {
       this.#lines = lines;
-      put(this.#gutter, el("div", { class: "gutter-lines" }, Array.from({ length: lines }, (_, i) => {
-        const reason = this.#problems.get(i + 1);
-        return el("span", { class: reason ? "wrong" : null, title: reason }, reason && icon("broken"), String(i + 1));
+      const numbers = Array.from({ length: lines }, (_, i) => i + 1);
+      put(this.#gutter, lines > MARKED ? el("div", { class: "gutter-lines many", text: numbers.join("\n") }) : el("div", { class: "gutter-lines" }, numbers.map((number) => {
+        const reason = this.#problems.get(number);
+        return el("span", { class: reason ? "wrong" : null, title: reason }, reason && icon("broken"), String(number));
       })));
     }
     this.#follow();

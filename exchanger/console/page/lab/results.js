@@ -50,7 +50,7 @@ function fold(title, content) {
 
 /** Return a curl line with a button that copies it. */
 export function curlLine(text) {
-  return el("div", { class: "curl" }, el("pre", { class: "block", tabindex: "0", role: "region", "aria-label": "curl command", text }),
+  return el("div", { class: "curl" }, el("pre", { class: "block", tabindex: "0", role: "group", "aria-label": "curl command", text }),
     button("Copy", async () => announce((await copy(text)) ? "Copied." : "The browser does not allow copying here."), { symbol: "copy" }));
 }
 
