@@ -136,7 +136,7 @@ class Supervisor:
                 await infrastructure.start(self._tokens.run)
                 metrics, console = self.settings.metrics, self.settings.console
                 if metrics.enabled:
-                    await self._start(infrastructure, MetricsServer(metrics, self._metrics).run, "METRICS_PORT", metrics.host or "")
+                    await self._start(infrastructure, MetricsServer(metrics, self._metrics).run, "METRICS_PORT")
                 if self._console is not None and console is not None:
                     await self._start(infrastructure, self._console.run, "CONSOLE_ADDRESS", console.host)
                 async with trio.open_nursery() as workers:
@@ -161,7 +161,7 @@ class Supervisor:
         return SupervisorStatistics(self._board.serving, len(self._snapshot().documents))
 
     async def _start(self, nursery: trio.Nursery, run: object, variable: str, host: str | None = None) -> None:
-        """Start what tells all of its addresses, or its port on ``host``."""
+        """Start what tells where it listens; with a ``host``, what it tells is the port there."""
         try:
             bound = await nursery.start(run)  # type: ignore[arg-type]  # what starts with a port or with addresses
         except OSError as error:

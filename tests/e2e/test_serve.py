@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
+from urllib.request import urlopen
 
 import grpc
 import pytest
@@ -240,6 +241,14 @@ def test_a_busy_port_is_a_clear_error(tmp_path: Path) -> None:
         )
         assert metrics.returncode == 1
         assert "METRICS_PORT" in metrics.stdout
+
+
+def test_the_log_says_where_the_console_is(tmp_path: Path) -> None:
+    with serving(tmp_path, DOCUMENT, CONSOLE_ADDRESS="127.0.0.1:0") as running:
+        lines = [json.loads(line) for line in running.lines().splitlines()]
+        (address,) = [line["address"] for line in lines if line.get("variable") == "CONSOLE_ADDRESS"]
+        with urlopen(f"http://{address}/api/about", timeout=10) as response:
+            assert json.load(response)["token_required"] is False
 
 
 def test_version_and_help() -> None:
