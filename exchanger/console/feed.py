@@ -71,11 +71,7 @@ class Feed:
             self._began = now
             self._make_room()
         denied = type(record.outcome) is Deny
-        if self._room:
-            self._room -= 1
-            self._keep((sequence, now, trimmed(record), self.revision), denied=denied)
-        elif denied and self._room_denied:
-            self._room_denied -= 1
+        if self._room or (denied and self._room_denied):
             self._keep((sequence, now, trimmed(record), self.revision), denied=denied)
         if self._waiting is not None:
             self._waiting.set()
@@ -116,6 +112,10 @@ class Feed:
         self._room, self._room_denied = KEPT, KEPT_DENIED
 
     def _keep(self, entry: Entry, *, denied: bool) -> None:
+        if self._room:
+            self._room -= 1
+        else:
+            self._room_denied -= 1
         self._latest.append(entry)
         if denied:
             self._denied.append(entry)

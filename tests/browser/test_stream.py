@@ -67,6 +67,11 @@ def test_a_service_without_room_is_said_to_have_none(visit: Visit, console: Cons
 TOKEN = "a-token-for-the-console"
 
 
+def sign_in(page: Page) -> None:
+    page.locator("#sign-in-token").fill(TOKEN)
+    page.keyboard.press("Enter")
+
+
 @pytest.mark.parametrize("console", [("--token", TOKEN)], indirect=True)
 def test_a_console_with_a_token_asks_for_it_and_keeps_it_nowhere(visit: Visit, console: Console, watch: Watch) -> None:
     watch.allow("401")
@@ -80,8 +85,7 @@ def test_a_console_with_a_token_asks_for_it_and_keeps_it_nowhere(visit: Visit, c
     page.keyboard.press("Enter")
     expect(page.locator("#sign-in-error")).to_have_text("This is not the console's token.")
     expect(page.locator("#sign-in-token")).to_have_value("")
-    page.locator("#sign-in-token").fill(TOKEN)
-    page.keyboard.press("Enter")
+    sign_in(page)
     expect(dialog).to_be_hidden()
     expect(page.locator("#main")).to_be_focused()
     expect(page.locator("#rows .row")).to_have_count(ALL)
@@ -99,8 +103,7 @@ def test_a_session_that_ends_is_asked_for_again(visit: Visit, console: Console, 
     watch.allow("401")
     watch.allow("WebSocket connection to")
     page = visit(ready=False)
-    page.locator("#sign-in-token").fill(TOKEN)
-    page.keyboard.press("Enter")
+    sign_in(page)
     expect(page.locator("#state")).to_have_attribute("data-state", "connected")
     console.tell("set", {"sessions": []})
     page.get_by_role("link", name="Policy").click()
@@ -112,8 +115,7 @@ def test_what_came_by_a_session_goes_with_it(visit: Visit, console: Console, wat
     watch.allow("401")
     watch.allow("WebSocket connection to")
     page = visit(ready=False)
-    page.locator("#sign-in-token").fill(TOKEN)
-    page.keyboard.press("Enter")
+    sign_in(page)
     expect(page.locator("#rows .row")).to_have_count(ALL)
     console.tell("set", {"sessions": []})
     console.tell("drop")
