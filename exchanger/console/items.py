@@ -20,7 +20,7 @@ from exchanger.decision.bearer import Bearer, read_bearer
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Reason
 from exchanger.policy.path import MalformedPath, readings_of
 from exchanger.values.request import HttpRequest
-from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, loggable_host, loggable_path, printable
+from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, has_userinfo, loggable_host, loggable_path, printable
 
 Item = dict[str, object]
 LogLine = Callable[[DecisionRecord, str], Mapping[str, object]]
@@ -44,8 +44,6 @@ _HTTP_OK: Final = 200
 _CONTENT_TYPE: Final = ("Content-Type", "application/json")
 _RAW_JWT: Final = r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
 """A JWT in compact form: its header begins with ``{"``."""
-_USERINFO: Final = re.compile(r"//[^/]*@")
-"""What the log hides at the beginning of a path."""
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_-]++)++")
 """A path of plain names has one reading; most paths are such, and the question costs less than asking for all readings."""
@@ -121,7 +119,7 @@ def _readings(request: HttpRequest) -> list[str]:
     path = request.path.partition("?")[0]
     if not path.startswith("/") or len(path) > (READ_LIMIT if path.isascii() else READ_LIMIT_NON_ASCII):
         return []
-    if _USERINFO.match(path):
+    if has_userinfo(path):
         return []
     readings = readings_of(path)
     return [] if isinstance(readings, MalformedPath) else [printable(reading, PATH_LIMIT) for reading in readings]

@@ -3,9 +3,7 @@
 The file is compared by content, every second, as that sees every way of replacing it. Must not know: who is asked for the token.
 """
 
-import os
 import re
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, final
@@ -14,6 +12,7 @@ import attrs
 import trio
 
 from exchanger.errors import ExchangerError
+from exchanger.regular_file import NotRegularError, open_regular
 from exchanger.values.secret import Secret
 
 MIN_LENGTH: Final = 8
@@ -53,11 +52,10 @@ class TokenFileStatistics:
 def read_token(path: Path) -> Secret | Unusable:
     """Return the token in the file: its only word."""
     try:
-        # A pipe would have us wait for its other end, at the start for ever, and later with the one thread that there is.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return Unusable(_NO_FILE)
+        with open_regular(path) as file:
             data = file.read(MAX_BYTES + 1)
+    except NotRegularError:
+        return Unusable(_NO_FILE)
     except OSError as error:
         return Unusable(f"cannot be read: {error.strerror or 'for an unknown reason'}")
     text = data.decode("ascii", "replace").strip()

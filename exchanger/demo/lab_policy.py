@@ -4,13 +4,13 @@ Must not know: HTTP, or what a policy says.
 """
 
 import hashlib
-import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, final
 
 import attrs
+
+from exchanger.regular_file import open_regular
 
 MAX_TEXT: Final = 1_048_576
 """Bytes of UTF-8 of a file; a ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/)."""
@@ -81,10 +81,8 @@ class PolicyFiles:
 
     def _text(self, name: str) -> str:
         try:
-            # A pipe would have us wait for its other end for ever, and with it the end of the demo.
-            with os.fdopen(os.open(self.folder / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-                regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-                return file.read(MAX_TEXT).decode("utf-8", "replace") if regular else ""
+            with open_regular(self.folder / name) as file:
+                return file.read(MAX_TEXT).decode("utf-8", "replace")
         except OSError:
             return ""
 

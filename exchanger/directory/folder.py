@@ -6,7 +6,6 @@ policy documents.
 
 import hashlib
 import os
-import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import attrs
 
 from exchanger.directory.manifest import MAX_FILE_BYTES, UnreadableFile, read_manifests
 from exchanger.policy.objects import PolicyObject
+from exchanger.regular_file import open_regular
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 MAX_FILES: Final = 20_000
@@ -163,11 +163,8 @@ def _read(path: Path) -> tuple[bytes, Signature | None]:
     Raises:
         OSError: it cannot be read, or is no file: a pipe would keep its reader waiting.
     """
-    # Opening a pipe waits for a writer, except in this mode; for files it makes no difference.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+    with open_regular(path) as file:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(0, "is not a regular file")
         young = abs(time.time_ns() - status.st_ctime_ns) < YOUNG_NS
         return file.read(MAX_FILE_BYTES + 1), None if young else _signature(status)
 

@@ -9,7 +9,6 @@ for TLS below HTTP/2, RFC 7468 (https://www.rfc-editor.org/rfc/rfc7468) for the 
 import hashlib
 import os
 import ssl
-import stat
 import time
 from collections.abc import Container
 from pathlib import Path
@@ -20,6 +19,7 @@ import attrs
 from exchanger.errors import ExchangerError
 from exchanger.grpc.tls import TlsSettings
 from exchanger.grpc.x509 import CertificateInfo, read_certificate
+from exchanger.regular_file import NotRegularError, open_regular
 
 _FILE_BYTES: Final = 1024 * 1024
 """The most that one file may have: a Kubernetes Secret cannot be larger, and all public authorities together are a quarter of it."""
@@ -117,11 +117,10 @@ def _read(settings: TlsSettings) -> tuple[bytes | _Unread, ...]:
 
 def _read_file(path: Path) -> bytes | _Unread:
     try:
-        # Without waiting: a FIFO has no other end, perhaps for ever.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return _Unread(f"{path} is no regular file")
+        with open_regular(path) as file:
             content = file.read(_FILE_BYTES + 1)
+    except NotRegularError:
+        return _Unread(f"{path} is no regular file")
     except OSError as error:
         return _Unread(_unreadable(path, error))
     return content if len(content) <= _FILE_BYTES else _Unread(f"{path} is larger than {_FILE_BYTES} bytes")

@@ -32,6 +32,11 @@ def printable(text: str, limit: int) -> str:
     return "".join(character if character.isprintable() else _REPLACEMENT for character in text)
 
 
+def has_userinfo(path: str) -> bool:
+    """Tell whether ``path`` begins with a host that has a name or a password before it (``//user:password@host/``)."""
+    return _USERINFO.match(path) is not None
+
+
 def loggable_path(path: str) -> str:
     """Return ``path`` without query and fragment (RFC 3986 section 3.4 and 3.5), and without user information if it is in absolute form."""
     path = path.partition("?")[0].partition("#")[0]
