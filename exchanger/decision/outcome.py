@@ -127,13 +127,14 @@ class Exchange:
 class DecisionRecord:
     """All that observers learn of one answered request: log line, metrics, span and console item are functions of it.
 
-    ``duration`` is in seconds, from the request's arrival to its answer. ``span`` is the decision's place in its trace where that had to
-    be known before the answer, since an exchange passed it on; ``None`` where nobody needed it yet. ``exchange`` is ``None`` where the
-    policy asked for none.
+    ``started`` is what a clock that never jumps (``time.perf_counter``) showed at the request's arrival, ``duration`` the time from then to
+    its answer, both in seconds. ``span`` is the decision's place in its trace where that had to be known before the answer, since an
+    exchange passed it on; ``None`` where nobody needed it yet. ``exchange`` is ``None`` where the policy asked for none.
     """
 
     request: HttpRequest
     outcome: Outcome
+    started: float
     duration: float
     asked_by: Filter = Filter.EXT_AUTHZ
     span: SpanContext | None = None

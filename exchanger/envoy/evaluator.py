@@ -32,7 +32,7 @@ class EvaluatorStatistics:
 @final
 @attrs.define(eq=False)
 class Evaluator:
-    """Answers HTTP requests from the policy in force. ``clock`` returns seconds and is only read for durations.
+    """Answers HTTP requests from the policy in force. ``clock`` returns seconds and never jumps; it is read for records only.
 
     With a ``tracer`` an exchange continues the trace below the decision's own place in it, otherwise below the caller's.
     """
@@ -64,7 +64,7 @@ class Evaluator:
     ) -> None:
         """Tell every observer of an answer."""
         self._answered += 1
-        record = DecisionRecord(request, outcome, self.clock() - started, asked_by, span, exchange)
+        record = DecisionRecord(request, outcome, started, self.clock() - started, asked_by, span, exchange)
         for observer in self.observers:
             observer.decided(record)
 

@@ -11,6 +11,7 @@ Requests and exceptions of httpx hold secrets; none of them leaves this module. 
 import functools
 import math
 import ssl
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final, Self, cast, final
@@ -76,7 +77,7 @@ class TokenClient:
     Args:
         settings: Its limits and choices.
         observer: Told of each call that ended and of each request that shares one.
-        clock: Seconds, for the duration of calls.
+        clock: Seconds, for the records of calls.
         dial: Opens TCP connections.
         tls: The context for https; making the default one reads the trust store.
         tracer: Gives each call a place of its own in its trace, below the request's, and the token endpoint is told that one.
@@ -84,7 +85,7 @@ class TokenClient:
 
     settings: TokenClientSettings
     observer: ExchangeObserver
-    clock: Callable[[], float] = trio.current_time
+    clock: Callable[[], float] = time.perf_counter
     dial: Dial = trio.open_tcp_stream
     tls: ssl.SSLContext = attrs.field(factory=client_tls_context)
     tracer: Tracer | None = None
@@ -164,7 +165,7 @@ class TokenClient:
             self._in_flight[host] -= 1
             if not self._in_flight[host]:
                 del self._in_flight[host]
-            record = _record(request, outcome, self.clock() - started, self._port(request), span)
+            record = _record(request, outcome, started, self.clock() - started, self._port(request), span)
             self.observer.exchanged(record)
         return attrs.evolve(outcome, call=TokenCall(record.duration, record.http_status, record.kind))
 
@@ -316,14 +317,14 @@ async def _read(response: httpx.Response) -> bytes | TooLarge:
 
 
 def _record(
-    request: TokenRequest, outcome: TokenOutcome | None, duration: float, port: int | None, span: SpanContext | None
+    request: TokenRequest, outcome: TokenOutcome | None, started: float, duration: float, port: int | None, span: SpanContext | None
 ) -> ExchangeRecord:
     """Without an outcome, the call was cut off: those who waited for it left, or the process ends."""
     host = request.issuer.endpoint_host
     match outcome:
         case None:
-            return ExchangeRecord(host, ErrorKind.CONTEXT_CANCELED, None, duration, port, span)
+            return ExchangeRecord(host, ErrorKind.CONTEXT_CANCELED, None, started, duration, port, span)
         case ExchangedToken():
-            return ExchangeRecord(host, None, HTTPStatus.OK, duration, port, span)
+            return ExchangeRecord(host, None, HTTPStatus.OK, started, duration, port, span)
         case ExchangeFailure():
-            return ExchangeRecord(host, outcome.kind, outcome.http_status, duration, port, span)
+            return ExchangeRecord(host, outcome.kind, outcome.http_status, started, duration, port, span)

@@ -52,7 +52,7 @@ class FinishedSpan:
     link: TraceContext | None = None
 
 
-def decision_span(record: DecisionRecord, context: SpanContext, end: int, shared: TraceContext | None = None) -> FinishedSpan:
+def decision_span(record: DecisionRecord, context: SpanContext, start: int, shared: TraceContext | None = None) -> FinishedSpan:
     """Return the server span of an answered request; ``shared`` is the trace of the request whose exchange it shared.
 
     Refusals are answers like others; what fails on our side is an error.
@@ -84,10 +84,10 @@ def decision_span(record: DecisionRecord, context: SpanContext, end: int, shared
     if result is Result.SYSTEM_ERROR:
         error = diagnostic or outcome.reason.value
         attributes.append(("error.type", error))
-    return FinishedSpan(SpanKind.SERVER, method, context, _start(end, record.duration), end, tuple(attributes), error, shared)
+    return FinishedSpan(SpanKind.SERVER, method, context, start, _end(start, record.duration), tuple(attributes), error, shared)
 
 
-def exchange_span(record: ExchangeRecord, context: SpanContext, end: int) -> FinishedSpan:
+def exchange_span(record: ExchangeRecord, context: SpanContext, start: int) -> FinishedSpan:
     """Return the client span of a token endpoint call. It is named by method alone: the endpoint's path is not told."""
     attributes: list[Attribute] = [("http.request.method", "POST"), ("server.address", loggable_host(record.endpoint_host))]
     if record.port is not None:
@@ -100,8 +100,8 @@ def exchange_span(record: ExchangeRecord, context: SpanContext, end: int) -> Fin
         # By convention the status says what went wrong, where it does.
         error = str(int(record.http_status)) if record.kind is ErrorKind.HTTP_STATUS and record.http_status else record.kind.value
         attributes.append(("error.type", error))
-    return FinishedSpan(SpanKind.CLIENT, "POST", context, _start(end, record.duration), end, tuple(attributes), error)
+    return FinishedSpan(SpanKind.CLIENT, "POST", context, start, _end(start, record.duration), tuple(attributes), error)
 
 
-def _start(end: int, duration: float) -> int:
-    return end - int(duration * _NANOSECONDS)
+def _end(start: int, duration: float) -> int:
+    return start + int(duration * _NANOSECONDS)

@@ -4,7 +4,6 @@ A request that is not recorded costs a look at its ``traceparent``. Spans are en
 known size and nothing of a request. Must not know: wire formats, or where spans go.
 """
 
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final, final
@@ -80,12 +79,12 @@ class TracingStatistics:
 @final
 @attrs.define(eq=False)
 class Tracing:
-    """Observes decisions and exchanges; see ``typing``. ``clock`` returns nanoseconds since the epoch."""
+    """Observes decisions and exchanges; see ``typing``. ``at`` returns the nanoseconds since 1970 of a reading of the records' clock."""
 
     contexts: TraceContexts
     queue: SpanQueue
     _encode: Callable[[FinishedSpan], bytes]
-    _clock: Callable[[], int] = time.time_ns
+    _at: Callable[[float], int]
     _shared: dict[str, TraceContext] = attrs.field(factory=dict, init=False)
     _recorded: int = attrs.field(default=0, init=False)
 
@@ -99,13 +98,13 @@ class Tracing:
         elif self._shared:
             shared = self._shared.pop(context.span_id, None)
         if context.sampled:
-            self._record(decision_span(record, context, self._clock(), shared))
+            self._record(decision_span(record, context, self._at(record.started), shared))
 
     def exchanged(self, record: ExchangeRecord, /) -> None:
         """See ``typing.ExchangeObserver``."""
         context: SpanContext | None = record.span
         if context is not None and context.sampled:
-            self._record(exchange_span(record, context, self._clock()))
+            self._record(exchange_span(record, context, self._at(record.started)))
 
     def coalesced(self, record: CoalescedRecord, /) -> None:
         """See ``typing.ExchangeObserver``. What it tells belongs to the span of the decision, which is made later."""

@@ -95,7 +95,7 @@ class TokenRequest:
 @final
 @attrs.frozen
 class ExchangeRecord:
-    """One token endpoint call that ended. ``kind`` is ``None`` on success; ``duration`` is in seconds.
+    """One token endpoint call that ended. ``kind`` is ``None`` on success; ``started`` and ``duration`` are those of ``DecisionRecord``.
 
     ``span`` is its place in its trace, ``None`` where there is no tracing; ``port`` is ``None`` for an unusable endpoint.
     """
@@ -103,6 +103,7 @@ class ExchangeRecord:
     endpoint_host: str
     kind: ErrorKind | None
     http_status: int | None
+    started: float
     duration: float
     port: int | None = None
     span: SpanContext | None = None

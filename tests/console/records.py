@@ -79,4 +79,4 @@ def record(
         trace=TraceContext(f"00-{TRACE_ID}-00f067aa0ba902b7-01", CANARY, CANARY),
     )
     call = Exchange(TARGET, "issuer.example.com", TokenCall(0.0123456, 200)) if exchange else None
-    return DecisionRecord(request, outcome, 0.0123456, Filter.EXT_AUTHZ, exchange=call)
+    return DecisionRecord(request, outcome, 0.0, 0.0123456, Filter.EXT_AUTHZ, exchange=call)

@@ -183,7 +183,7 @@ def test_a_trace_is_known_by_our_span_or_by_what_the_caller_sent() -> None:
     traced = attrs.evolve(record(), span=SpanContext("a" * 32, "b" * 16, "", 1))
     assert item(traced)["trace_id"] == "a" * 32
     for traceparent in ("", CANARY, f"00-{'0' * 32}-00f067aa0ba902b7-01", f"00-{TRACE_ID}"):
-        untraced = DecisionRecord(HttpRequest("GET", "h", "/", trace=TraceContext(traceparent)), UNMATCHED, 0.0)
+        untraced = DecisionRecord(HttpRequest("GET", "h", "/", trace=TraceContext(traceparent)), UNMATCHED, 0.0, 0.0)
         assert item(untraced)["trace_id"] is None
 
 

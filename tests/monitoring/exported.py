@@ -62,6 +62,6 @@ def _everything() -> Metrics:
             metrics.decided(record(Allow(reason) if result is Result.ALLOWED else Deny(reason, statuses[result], "")))
     for kind in (None, *ErrorKind):
         for status in STATUSES:
-            metrics.exchanged(ExchangeRecord(HOST, kind, status, 0.1))
+            metrics.exchanged(ExchangeRecord(HOST, kind, status, 0.0, 0.1))
     metrics.coalesced(CoalescedRecord(HOST, NO_TRACE, NO_TRACE))
     return metrics

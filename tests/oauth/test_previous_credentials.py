@@ -169,7 +169,7 @@ async def test_both_calls_have_the_time_of_one(nursery: trio.Nursery, autojump_c
 
     endpoint, observer = MemoryEndpoint(nursery, [slow]), Observer()
     settings = attrs.evolve(HTTP, request_timeout=0.75, response_header_timeout=5.0)
-    async with running(TokenClient(settings, observer, dial=endpoint.dial, tls=NO_TLS)) as client:
+    async with running(TokenClient(settings, observer, clock=trio.current_time, dial=endpoint.dial, tls=NO_TLS)) as client:
         started = trio.current_time()
         outcome = await client.exchange(rotated())
         assert trio.current_time() - started == pytest.approx(0.75)

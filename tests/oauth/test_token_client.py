@@ -48,7 +48,7 @@ class World:
 
 def world(nursery: trio.Nursery, *scripts: Script, settings: TokenClientSettings = HTTP) -> World:
     endpoint, observer = MemoryEndpoint(nursery, scripts or [answering(response(success()))]), Observer()
-    return World(TokenClient(settings, observer, dial=endpoint.dial, tls=NO_TLS), observer, endpoint)
+    return World(TokenClient(settings, observer, clock=trio.current_time, dial=endpoint.dial, tls=NO_TLS), observer, endpoint)
 
 
 async def test_an_exchange(nursery: trio.Nursery) -> None:

@@ -75,7 +75,7 @@ class TestAnItem:
 
     @given(st.text(max_size=4000), st.text(max_size=4000))
     def test_is_bounded(self, path: str, host: str) -> None:
-        record = DecisionRecord(HttpRequest("M" * 1000, host, path), Deny(Reason.DENY_EXPLICIT_POLICY, 403, path, detail=host), 0.0)
+        record = DecisionRecord(HttpRequest("M" * 1000, host, path), Deny(Reason.DENY_EXPLICIT_POLICY, 403, path, detail=host), 0.0, 0.0)
         assert len(encode(Items(line).item((1, 0.0, record, 1)))) < 64 * 1024
 
 

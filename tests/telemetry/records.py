@@ -25,4 +25,4 @@ def record(outcome: Outcome, *, method: str = "GET", host: str = "api.example.co
         access_control_request_method=CANARY,
         trace=TraceContext(CANARY, CANARY, CANARY),
     )
-    return DecisionRecord(request, outcome, 0.0123456)
+    return DecisionRecord(request, outcome, 0.0, 0.0123456)

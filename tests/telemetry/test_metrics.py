@@ -108,7 +108,7 @@ def test_durations_are_a_histogram_in_seconds() -> None:
 def test_buckets_are_those_of_the_dashboards(name: str, bounds: tuple[float, ...], texts: str) -> None:
     counted = metrics()
     counted.decided(record(DENIED))
-    counted.exchanged(ExchangeRecord("issuer.example.com", None, 200, 0.02))
+    counted.exchanged(ExchangeRecord("issuer.example.com", None, 200, 0.0, 0.02))
 
     found = [
         sample.labels["le"]
@@ -135,7 +135,7 @@ def test_buckets_are_those_of_the_dashboards(name: str, bounds: tuple[float, ...
 )
 def test_exchanges_are_counted_and_timed_by_their_outcome(kind: ErrorKind | None, status: int | None, labels: dict[str, str]) -> None:
     counted = metrics()
-    counted.exchanged(ExchangeRecord("issuer.example.com", kind, status, 0.3))
+    counted.exchanged(ExchangeRecord("issuer.example.com", kind, status, 0.0, 0.3))
 
     assert value(counted, "ext_authz_token_exchange_requests_total", endpoint_host="issuer.example.com", **labels) == 1
     assert value(counted, "ext_authz_token_exchange_latency_seconds_sum", endpoint_host="issuer.example.com", **labels) == 0.3
@@ -145,7 +145,7 @@ def test_exchanges_are_counted_and_timed_by_their_outcome(kind: ErrorKind | None
 def test_timeouts_cancellations_and_shared_calls_have_counters_of_their_own() -> None:
     counted = metrics()
     for kind in ErrorKind:
-        counted.exchanged(ExchangeRecord("issuer.example.com", kind, None, 0.3))
+        counted.exchanged(ExchangeRecord("issuer.example.com", kind, None, 0.0, 0.3))
     counted.coalesced(coalesced("issuer.example.com"))
     counted.coalesced(coalesced("issuer.example.com"))
 
@@ -198,7 +198,7 @@ def test_series_do_not_grow_with_requests() -> None:
 def test_the_number_of_hosts_is_bounded() -> None:
     counted = metrics()
     for number in range(MAX_HOSTS + 10):
-        counted.exchanged(ExchangeRecord(f"h{number}", None, 200, 0.1))
+        counted.exchanged(ExchangeRecord(f"h{number}", None, 200, 0.0, 0.1))
         counted.coalesced(coalesced(f"h{number}"))
 
     assert counted.statistics().series == MAX_HOSTS + 1
@@ -219,8 +219,8 @@ def test_an_overview_has_all_labels_together() -> None:
     counted = metrics()
     for outcome in (DENIED, DENIED, FAILED, ALLOWED):
         counted.decided(record(outcome))
-    counted.exchanged(ExchangeRecord("a.example.com", None, 200, 0.02))
-    counted.exchanged(ExchangeRecord("b.example.com", ErrorKind.TIMEOUT, None, 0.75))
+    counted.exchanged(ExchangeRecord("a.example.com", None, 200, 0.0, 0.02))
+    counted.exchanged(ExchangeRecord("b.example.com", ErrorKind.TIMEOUT, None, 0.0, 0.75))
     counted.coalesced(coalesced("a.example.com"))
 
     seen = counted.overview()

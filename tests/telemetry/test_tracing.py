@@ -29,7 +29,7 @@ class Encoded:
 
 
 def tracing(encoded: Encoded, sampler: Sampler = Sampler.PARENT_BASED_ALWAYS_ON) -> Tracing:
-    return Tracing(TraceContexts(SamplingSettings(sampler)), SpanQueue(10, 5), encoded, lambda: 10**18)
+    return Tracing(TraceContexts(SamplingSettings(sampler)), SpanQueue(10, 5), encoded, lambda moment: 10**18 + int(moment))
 
 
 def decided(trace: TraceContext) -> DecisionRecord:
@@ -50,7 +50,7 @@ def test_the_place_that_an_exchange_was_given_is_that_of_the_span() -> None:
     observer = tracing(encoded)
     place = observer.contexts.below(SAMPLED)
     client = observer.contexts.below(place.trace)
-    observer.exchanged(ExchangeRecord("issuer.example.com", None, 200, 0.1, 443, client))
+    observer.exchanged(ExchangeRecord("issuer.example.com", None, 200, 0.0, 0.1, 443, client))
     observer.decided(attrs.evolve(decided(SAMPLED), span=place))
     exchange, decision = encoded.spans
     assert exchange.context.parent_id == decision.context.span_id == place.span_id
@@ -61,8 +61,8 @@ def test_what_is_not_sampled_leaves_nothing_after_an_exchange_either() -> None:
     encoded = Encoded()
     observer = tracing(encoded)
     place = observer.contexts.below(UNSAMPLED)
-    observer.exchanged(ExchangeRecord("issuer.example.com", None, 200, 0.1, 443, observer.contexts.below(place.trace)))
-    observer.exchanged(ExchangeRecord("issuer.example.com", None, 200, 0.1))
+    observer.exchanged(ExchangeRecord("issuer.example.com", None, 200, 0.0, 0.1, 443, observer.contexts.below(place.trace)))
+    observer.exchanged(ExchangeRecord("issuer.example.com", None, 200, 0.0, 0.1))
     observer.decided(attrs.evolve(decided(UNSAMPLED), span=place))
     assert encoded.spans == []
 
@@ -74,7 +74,7 @@ def test_who_shares_an_exchange_is_linked_to_who_made_it_and_nothing_stays() -> 
     observer.coalesced(CoalescedRecord("issuer.example.com", follower.trace, leader.trace))
     assert observer.statistics().sharing == 1
     for place in (leader, follower):
-        observer.decided(DecisionRecord(record(ALLOWED).request, ALLOWED, 0.1, span=place))
+        observer.decided(DecisionRecord(record(ALLOWED).request, ALLOWED, 0.0, 0.1, span=place))
     assert [span.link for span in encoded.spans] == [None, leader.trace]
     assert observer.statistics().sharing == 0
 
@@ -112,7 +112,7 @@ async def test_a_batch_that_is_full_wakes_who_waits(autojump_clock: trio.testing
 def test_several_observers_are_told_of_exchanges() -> None:
     first, second = Observer(), Observer()
     both = ExchangeObservers((first, second))
-    of = ExchangeRecord("issuer.example.com", None, 200, 0.1)
+    of = ExchangeRecord("issuer.example.com", None, 200, 0.0, 0.1)
     both.exchanged(of)
     both.coalesced(CoalescedRecord("issuer.example.com", NO_TRACE, NO_TRACE))
     assert first.records == second.records == [of]

@@ -15,6 +15,7 @@ from prometheus_client.core import Metric as Family
 
 from exchanger._proto.opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from exchanger._proto.opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from exchanger.telemetry.epoch import Epoch
 from exchanger.telemetry.otlp.encoding import Identity, encode_span, metrics_request, traces_request
 from exchanger.telemetry.otlp.export import Batch, Export, ExportStatistics
 from exchanger.telemetry.otlp.post import Poster
@@ -100,7 +101,7 @@ class Exports:
     def of(cls, settings: OtlpSettings, version: str, collect: Collect, clock: Callable[[], int] = time.time_ns) -> Self:
         """Build them; ``collect`` returns the metrics, ``clock`` nanoseconds since the epoch."""
         identity = Identity(settings.resource, SCOPE, version)
-        tracing = None if settings.traces is None else _tracing(settings.traces, clock)
+        tracing = None if settings.traces is None else _tracing(settings.traces, Epoch(clock))
         return cls(
             tracing,
             None if tracing is None or settings.traces is None else _traces_export(settings.traces, tracing.queue, identity),
@@ -125,9 +126,9 @@ class Exports:
         )
 
 
-def _tracing(settings: TracesSettings, clock: Callable[[], int]) -> Tracing:
+def _tracing(settings: TracesSettings, epoch: Epoch) -> Tracing:
     queue = SpanQueue(settings.max_queue, min(settings.max_batch, settings.max_queue))
-    return Tracing(TraceContexts(settings.sampling), queue, encode_span, clock)
+    return Tracing(TraceContexts(settings.sampling), queue, encode_span, epoch.at)
 
 
 def _traces_export(settings: TracesSettings, queue: SpanQueue, identity: Identity) -> Export:

@@ -85,9 +85,9 @@ def counted() -> Metrics:
     metrics = Metrics("1.2.3", SOMETHING)
     for outcome in (DENIED, DENIED, ALLOWED):
         metrics.decided(record(outcome))
-    metrics.exchanged(ExchangeRecord("h", None, 200, 0.02))
-    metrics.exchanged(ExchangeRecord("h", ErrorKind.TIMEOUT, None, 7.0))
-    metrics.exchanged(ExchangeRecord("h", ErrorKind.CONTEXT_CANCELED, None, 0.02))
+    metrics.exchanged(ExchangeRecord("h", None, 200, 0.0, 0.02))
+    metrics.exchanged(ExchangeRecord("h", ErrorKind.TIMEOUT, None, 0.0, 7.0))
+    metrics.exchanged(ExchangeRecord("h", ErrorKind.CONTEXT_CANCELED, None, 0.0, 0.02))
     metrics.coalesced(CoalescedRecord("h", NO_TRACE, NO_TRACE))
     return metrics
 
