@@ -62,7 +62,7 @@ def test_the_realm_is_that_of_the_demos_chart_and_a_little_more() -> None:
     for client in realm["clients"]:
         if "protocolMappers" in client:
             client["protocolMappers"] = [mapper for mapper in client["protocolMappers"] if mapper["name"] not in MORE_MAPPERS]
-    assert realm == json.loads(only(demo(KEYCLOAK), "ConfigMap", "keycloak-realm")["data"]["exchanger-demo-realm.json"])
+    assert realm == json.loads(only(demo(KEYCLOAK), "Secret", "keycloak-realm")["stringData"]["exchanger-demo-realm.json"])
 
 
 def test_users_get_tokens_for_the_service_and_the_service_for_its_upstreams() -> None:

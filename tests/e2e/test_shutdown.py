@@ -21,7 +21,7 @@ entries:
     exchange: {issuerRef: primary, scope: read:orders}
 """
 LONG = "60s"
-AT_ONCE_S = 2.0
+AT_ONCE_S = 5.0
 """Seconds for a process to end at once, on a machine with much else to do; it takes about 0.1, and the other ends are 10 times later."""
 
 
@@ -66,10 +66,10 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
 def test_the_grace_period_is_the_end(tmp_path: Path) -> None:
     with waiting(tmp_path, "1500ms") as (running, pool):
         asked = pool.submit(running.check, "/orders", authorization="Bearer t")
-        running.process.send_signal(signal.SIGTERM)
         started = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(STOP_S) == 0
-        assert 1.4 < time.monotonic() - started < 1.5 + AT_ONCE_S
+        assert 1.5 <= time.monotonic() - started < 1.5 + AT_ONCE_S
         error = asked.exception(STOP_S)
         assert isinstance(error, grpc.RpcError)
         assert _code(error) is grpc.StatusCode.UNAVAILABLE

@@ -316,10 +316,12 @@ def test_without_an_exporter_nothing_is_sent_and_the_callers_trace_passes_throug
 
 def asked_and_stopped(service: Service, warnings: int) -> float:
     """Use a service whose collector takes nothing, wait for its warnings, and return how long it took to end."""
+    times = []
     for _ in range(50):
         started = time.monotonic()
         assert service.check("/admin").denied_response.status.code == 403
-        assert time.monotonic() - started < 1
+        times.append(time.monotonic() - started)
+    assert sorted(times)[25] < 0.25  # half of what an export waits for the collector; the machine may have been busy, but not each time
     wait_until(lambda: service.lines().count("telemetry.export_failed") >= warnings, service.lines)
     time.sleep(1)
     assert service.lines().count("telemetry.export_failed") == warnings

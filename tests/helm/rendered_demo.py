@@ -31,7 +31,7 @@ PEERS: Final = [{"podSelector": {"matchLabels": {"a": "b"}}}]
 TOKEN_POD: Final = "spec/template/spec"
 TOKEN: Final = f"{TOKEN_POD}/containers/fake-token-endpoint"
 JAVA: Final = f"{TOKEN_POD}/containers/keycloak"
-REALM: Final = "data/exchanger-demo-realm.json"
+REALM: Final = "stringData/exchanger-demo-realm.json"
 
 
 def securities(prefix: str, kind: str, container: str, given: Mapping[str, Any], others: tuple[Case, ...]) -> tuple[Case, ...]:
@@ -156,7 +156,7 @@ CASES: Final = (
     *image("keycloak.", "Deployment:keycloak", JAVA, "quay.io/keycloak/keycloak", "26.7.3", KEYCLOAK),
     Case("keycloak.port", 80, "Service:keycloak", "spec/ports/http/port", 80, KEYCLOAK),
     Case("keycloak.url", "https://idp.example", "Deployment:keycloak", f"{JAVA}/env/KC_HOSTNAME/value", "https://idp.example", KEYCLOAK),
-    Case("keycloak.realm", "other", "ConfigMap:realm", "data/other-realm.json/realm", "other", KEYCLOAK),
+    Case("keycloak.realm", "other", "Secret:realm", "stringData/other-realm.json/realm", "other", KEYCLOAK),
     Case("keycloak.admin.username", "root", "Secret:admin", "stringData/username", "root", ADMIN),
     Case(
         "keycloak.admin.password",
@@ -166,9 +166,9 @@ CASES: Final = (
         "keycloak-admin",
         KEYCLOAK,
     ),
-    Case("keycloak.user.username", "bob", "ConfigMap:realm", f"{REALM}/users/0/username", "bob", KEYCLOAK),
-    Case("keycloak.user.password", "p", "ConfigMap:realm", f"{REALM}/users/0/credentials/0/value", "p", KEYCLOAK),
-    Case("keycloak.clients.app.id", "web", "ConfigMap:realm", f"{REALM}/clients/0/clientId", "web", KEYCLOAK),
+    Case("keycloak.user.username", "bob", "Secret:realm", f"{REALM}/users/0/username", "bob", KEYCLOAK),
+    Case("keycloak.user.password", "p", "Secret:realm", f"{REALM}/users/0/credentials/0/value", "p", KEYCLOAK),
+    Case("keycloak.clients.app.id", "web", "Secret:realm", f"{REALM}/clients/0/clientId", "web", KEYCLOAK),
     Case("keycloak.clients.exchanger.id", "svc", "Secret:exchanger-demo-keycloak", "stringData/client_id", "svc", KEYCLOAK),
     Case("keycloak.clients.exchanger.secret", "s", "Secret:exchanger-demo-keycloak", "stringData/client_secret", "s", KEYCLOAK),
     Case(
@@ -230,9 +230,13 @@ def _rendered(values: str, namespace: str, options: str) -> list[Manifest]:
 
 def opened(manifest: Manifest | None) -> Manifest | None:
     """Return a manifest with the documents in its data as what they are."""
-    if manifest is None or "data" not in manifest:
-        return manifest
-    return {**manifest, "data": {name: yaml.safe_load(text) for name, text in manifest["data"].items()}}
+    if manifest is None:
+        return None
+    return {**manifest, **{key: _documents(manifest[key]) for key in ("data", "stringData") if key in manifest}}
+
+
+def _documents(data: Mapping[str, str]) -> dict[str, Any]:
+    return {name: yaml.safe_load(text) if name.endswith((".yaml", ".json")) else text for name, text in data.items()}
 
 
 def placed(values: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def test_keycloaks_values_are_the_demos_and_one_profile_more() -> None:
     *profiles, keycloak = more["issuerProfiles"]["profiles"]
     assert {**more, "issuerProfiles": {"profiles": profiles}} == plain
     manifests = demo(KEYCLOAK, namespace=DEMO)
-    realm = json.loads(only(manifests, "ConfigMap", "keycloak-realm")["data"]["exchanger-demo-realm.json"])
+    realm = json.loads(only(manifests, "Secret", "keycloak-realm")["stringData"]["exchanger-demo-realm.json"])
     (container,) = pods(manifests)["keycloak"]["containers"]
     assert keycloak["tokenEndpoint"] == f"{look(container, 'env/KC_HOSTNAME/value')}/realms/{realm['realm']}/protocol/openid-connect/token"
     client = next(client for client in realm["clients"] if client["clientId"] == secret(manifests, keycloak["clientIDSecretRef"]))
@@ -91,7 +91,7 @@ def test_keycloaks_values_are_the_demos_and_one_profile_more() -> None:
 
 def test_the_realm_lets_the_services_client_exchange_the_users_token_for_the_upstreams_audience() -> None:
     """What Keycloak asks for: https://www.keycloak.org/securing-apps/token-exchange"""
-    realm = json.loads(only(demo(KEYCLOAK), "ConfigMap", "keycloak-realm")["data"]["exchanger-demo-realm.json"])
+    realm = json.loads(only(demo(KEYCLOAK), "Secret", "keycloak-realm")["stringData"]["exchanger-demo-realm.json"])
     clients = {client["clientId"]: client for client in realm["clients"]}
 
     def audiences(client: str) -> list[str]:
