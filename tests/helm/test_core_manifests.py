@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from exchanger.envoy.health import LIVENESS
-from tests.helm.cases import CONSOLE, CONSOLE_TOKEN, CONTAINER, MTLS, PEERS, POD, PROFILE, look
+from tests.helm.cases import CONSOLE, CONSOLE_TOKEN, CONTAINER, MTLS, PEERS, POD, PROFILE, TLS, look
 from tests.helm.chart import CHART, Manifest, of_kind, only, refusal, render, run_helm
 from tests.helm.test_wiring_modes import MODES
 
@@ -224,6 +224,43 @@ def test_a_handler_of_the_users_replaces_the_charts() -> None:
     probe = look(only(render({"livenessProbe": handler}), "Deployment"), f"{CONTAINER}/livenessProbe")
     assert probe["httpGet"] == handler["httpGet"]
     assert "grpc" not in probe
+
+
+def test_a_handler_that_names_no_port_asks_where_the_service_listens() -> None:
+    asked = {"grpc": {"service": "envoy.service.auth.v3.Authorization"}}
+    container = look(only(render({"readinessProbe": asked, "env": {"GRPC_PORT": "4001"}}), "Deployment"), CONTAINER)
+    assert container["readinessProbe"]["grpc"] == {"port": 4001, **asked["grpc"]}
+
+
+def test_a_headless_service_is_a_second_one_and_leads_to_the_pods_own_ports() -> None:
+    values = {"service": {"headless": True, "type": "LoadBalancer", "annotations": {"a": "b"}, "ports": {"grpc-api": {"port": 80}}}}
+    manifests = render({**values, **TLS, "env": {"GRPC_PORT": "4001"}})
+    first, second = (only(manifests, "Service", name) for name in ("exchanger", "exchanger-headless"))
+    assert (first["spec"]["type"], look(first, "spec/ports/grpc-api/port")) == ("LoadBalancer", 80)
+    assert (second["spec"]["clusterIP"], second["spec"]["selector"]) == ("None", first["spec"]["selector"])
+    assert {port["name"]: port["port"] for port in second["spec"]["ports"]} == {"grpc-api": 4001, "grpc-api-tls": 3000}
+    # An address for the one would be taken for an address of the other.
+    assert "annotations" not in second["metadata"]
+
+
+def test_no_two_releases_have_a_name_in_common_outside_of_their_namespaces() -> None:
+    def names(namespace: str, release: str) -> set[tuple[str, str]]:
+        manifests = render({**FULL, **MODES["istio's filter"][0]}, namespace=namespace, release=release)
+        return {
+            (found["kind"], found["metadata"]["name"])
+            for found in manifests
+            if found["metadata"].get("namespace", "") not in {"team", "team-a"}
+        }
+
+    ours = names("team", "a-exchanger")
+    assert ours
+    assert ours & names("team-a", "exchanger") == set()
+
+
+def test_another_cluster_role_is_bound_anew_since_a_binding_cannot_change() -> None:
+    bindings = [only(render({"rbac": {"clusterRoleName": name}}), "ClusterRoleBinding") for name in ("", "a", "b")]
+    assert len({binding["metadata"]["name"] for binding in bindings}) == 3
+    assert [binding["roleRef"]["name"] for binding in bindings[1:]] == ["a", "b"]
 
 
 def test_liveness_and_startup_ask_whether_the_process_answers_and_readiness_whether_it_serves() -> None:

@@ -99,7 +99,10 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
     "two monitors": ({"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}, "everything would be counted twice"),
     "a monitor of nothing": ({"podMonitor": {"enabled": True}, "metrics": {"enabled": False}}, "need metrics.enabled"),
     "a monitor of what env switches off": ({"serviceMonitor": {"enabled": True}, "env": {"METRICS_ENABLED": "no"}}, "need metrics.enabled"),
-    "a headless load balancer": ({"service": {"type": "LoadBalancer", "headless": True}}, "service.headless needs"),
+    "alerts about what nobody can scrape": (
+        {"prometheusRule": {"enabled": True}, "metrics": {"enabled": False}},
+        "ExchangerAbsent would fire for ever",
+    ),
     "a collector that is nowhere": ({"otel": {"tracesExporter": "otlp"}}, "traces are exported and there is no otel.endpoint"),
     "the same in a list": ({"env": {"OTEL_METRICS_EXPORTER": "prometheus, OTLP"}}, "metrics are exported and there is no otel.endpoint"),
     "a collector without a scheme": (
@@ -150,6 +153,8 @@ NONSENSE: tuple[dict[str, Any], ...] = (
     {"networkPolicy": {"ingress": {"gateways": [{"namespaces": "all"}]}}},
     {"networkPolicy": {"egress": {"apiServer": {"ports": []}}}},
     {"networkPolicy": {"egress": {"dnsPorts": []}}},
+    {"networkPolicy": {"egress": {"tokenEndpoints": [{"to": []}]}}},  # a rule of nothing would open everything
+    {"networkPolicy": {"egress": {"collector": [{"to": [], "ports": []}]}}},
     {"networkPolicy": {"egress": {"dnsPorts": None}}},  # a rule without ports would open them all
     {"networkPolicy": {"egress": {"apiServer": {"ports": None}}}},
     {"clusterDomain": None},
@@ -194,7 +199,8 @@ def test_nonsense_does_not_pass_the_schema(values: dict[str, Any]) -> None:
         {"strategy": {"type": "Recreate"}},
         {"env": {"TOKEN_ENDPOINT_ALLOWLIST": "", "OAUTH_CLIENT_ID": None}},
         {**profile(tokenEndpoint="http://a.example/t"), "env": {"TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "yes"}},
-        {"deployments": {"default": {"enabled": True}}, "global": {"anything": 1}},
+        {"deployments": {"default": {"enabled": True}}, "global": {"anything": 1}, "enabled": True},
+        {"prometheusRule": {"enabled": True, "alerts": {"ExchangerAbsent": {"enabled": False}}}, "metrics": {"enabled": False}},
         {"livenessProbe": {"httpGet": {"path": "/metrics", "port": "http-metrics"}}},
         {"tls": {**MTLS["tls"], "only": True}, "tests": {"enabled": False}},
     ],

@@ -89,7 +89,7 @@ def test_the_schema_has_no_free_form_holes_and_knows_every_value() -> None:
                 yield from holes(value, f"{path}/{name}")
 
     assert list(holes(schema, "")) == ["/properties/global"]
-    assert set(schema["properties"]) == {*yaml.safe_load((DEMO_CHART / "values.yaml").read_text()), "global"}
+    assert set(schema["properties"]) == {*yaml.safe_load((DEMO_CHART / "values.yaml").read_text()), "global", "enabled"}
 
 
 # -- hardened

@@ -83,17 +83,46 @@ def test_a_release_is_installed_upgraded_rolled_back_and_removed_without_a_trace
     cluster.helm("upgrade", "exchanger", CHART, "--namespace", "edge", values=values)
     assert variables()["LOG_LEVEL"] == "debug"
     assert found(cluster, DEPLOYMENT)["spec"]["selector"] == selector
-    assert cluster.plane.admin.exists("/apis/rbac.authorization.k8s.io/v1/namespaces/team-a/roles/edge-exchanger-policies")
-    assert not cluster.plane.admin.exists("/apis/rbac.authorization.k8s.io/v1/clusterroles/edge-exchanger-policies")
+    assert cluster.plane.admin.exists("/apis/rbac.authorization.k8s.io/v1/namespaces/team-a/roles/edge.exchanger-policies")
+    assert not cluster.plane.admin.exists("/apis/rbac.authorization.k8s.io/v1/clusterroles/edge.exchanger-policies")
     cluster.helm("rollback", "exchanger", "1", "--namespace", "edge")
     assert variables()["LOG_LEVEL"] == "info"
-    assert not cluster.plane.admin.exists("/apis/rbac.authorization.k8s.io/v1/namespaces/team-a/roles/edge-exchanger-policies")
+    assert not cluster.plane.admin.exists("/apis/rbac.authorization.k8s.io/v1/namespaces/team-a/roles/edge.exchanger-policies")
     cluster.helm("uninstall", "exchanger", "--namespace", "edge")
     kinds = "deployments,services,configmaps,secrets,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings"
     more = "networkpolicies,poddisruptionbudgets,horizontalpodautoscalers"
     left = cluster.kubectl("get", f"{kinds},{more}", "--all-namespaces", "-l", "app.kubernetes.io/instance=exchanger", "-o", "name")
     assert left.returncode == 0
     assert not left.stdout
+
+
+def test_a_release_that_begins_to_scale_keeps_its_pods_and_then_leaves_them_to_the_autoscaler(cluster: Cluster) -> None:
+    def replicas() -> int:
+        count: int = found(cluster, DEPLOYMENT)["spec"]["replicas"]
+        return count
+
+    def upgrade(values: dict[str, Any]) -> None:
+        cluster.helm("upgrade", "exchanger", CHART, "--namespace", "edge", values=values)
+
+    scaled = {"autoscaling": {"enabled": True, "minReplicas": 6}}
+    cluster.install("exchanger", "edge", {"replicaCount": 6})
+    upgrade(scaled)
+    assert replicas() == 6
+    upgrade({**scaled, "log": {"level": "debug"}})
+    assert replicas() == 6
+    # As the autoscaler does it.
+    cluster.plane.admin.merge(f"{DEPLOYMENT}/scale", {"spec": {"replicas": 7}})
+    upgrade(scaled)
+    assert replicas() == 7
+    cluster.helm("uninstall", "exchanger", "--namespace", "edge")
+
+
+def test_a_release_becomes_headless_and_back(cluster: Cluster) -> None:
+    cluster.install("exchanger", "edge", {})
+    for headless in (True, False):
+        cluster.helm("upgrade", "exchanger", CHART, "--namespace", "edge", values={"service": {"headless": headless}})
+        assert cluster.plane.admin.exists("/api/v1/namespaces/edge/services/exchanger-headless") is headless
+    cluster.helm("uninstall", "exchanger", "--namespace", "edge")
 
 
 def pods() -> dict[str, Manifest]:

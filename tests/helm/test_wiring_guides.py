@@ -174,6 +174,16 @@ def filters(config: dict[str, Any]) -> list[Any]:
 
 
 @pytest.mark.envoy
+@pytest.mark.parametrize("values", ["plain-envoy", "plain-envoy-mtls"])
+def test_the_bootstrap_asks_a_service_that_leads_to_every_pod(values: str) -> None:
+    clusters = {cluster["name"]: cluster for cluster in bootstrap()["static_resources"]["clusters"]}
+    asked = look(clusters["exchanger"], "load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address")
+    service = only(render([SERVICE, block("values", values)]), "Service", asked["address"].removesuffix(".edge.svc.cluster.local"))
+    assert service["spec"]["clusterIP"] == "None"
+    ports = {port["name"]: port["port"] for port in service["spec"]["ports"]}
+    assert ports.get("grpc-api", 3000) in {asked["port_value"], 3000}
+
+
 def test_envoy_accepts_the_bootstrap(tmp_path: Path) -> None:
     assert validate(bootstrap(), tmp_path) == ""
 

@@ -163,4 +163,8 @@ def test_an_alias_leads_to_the_charts_service_and_a_service_entry_too() -> None:
     assert alias["ports"] == [{"name": "grpc", "port": 3001, "targetPort": 3001, "appProtocol": "grpc"}]
     entry = only(render(SERVICE_ENTRY), "ServiceEntry")["spec"]
     assert entry["endpoints"] == [{"address": host, "ports": {"grpc": 3001}}]
+    # The ports of a headless Service are the pods' own.
+    pods = {**SERVICE_ENTRY, "service": {"headless": True, "ports": {"grpc-api": {"port": 80}}}}
+    address = "exchanger-headless.edge.svc.cluster.local"
+    assert only(render(pods), "ServiceEntry")["spec"]["endpoints"] == [{"address": address, "ports": {"grpc": 3001}}]
     assert entry["hosts"] == ["gateway-ext-authz.istio-ingress.svc.cluster.local"]

@@ -69,6 +69,10 @@ SENTENCES: dict[str, tuple[Mapping[str, Any], str]] = {
         {**ALIAS, "service": {"ports": {"grpc-api": {"port": 4001}}}},
         "gatewayExtAuthzService.targetPort (3001) is not the port of the chart's Service (4001",
     ),
+    "a host that leads to no port of the pods": (
+        {**ALIAS, "service": {"headless": True}, "ports": {"grpc-authz": {"containerPort": 4001}}},
+        "(4001, ports.grpc-authz.containerPort, since service.headless leads to the pods)",
+    ),
     "a health check of no port": (
         {**GKE, "ports": {"grpc-authz": {"containerPort": 4001}}},
         "gkeAuthz.callout.healthCheck.port (3001) is not the pods' port without TLS (4001",

@@ -46,7 +46,7 @@ def selected(section: str, kind: str, at: str, on: Mapping[str, Any]) -> tuple[C
 
 
 CASES: Final = (
-    Case("extensionMode", "ext_proc", "EnvoyFilter", "metadata/name", "edge-exchanger-ext-proc", FILTER),
+    Case("extensionMode", "ext_proc", "EnvoyFilter", "metadata/name", "edge.exchanger-ext-proc", FILTER),
     Case("gatewayProvider", "gke-gateway", "GCPTrafficExtension", "kind", "GCPTrafficExtension"),
     Case("authorizationPolicy.enabled", True, "AuthorizationPolicy", "spec/action", "CUSTOM"),
     *selected("authorizationPolicy", "AuthorizationPolicy", "spec/selector/matchLabels", AUTHORIZATION_POLICY),

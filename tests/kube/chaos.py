@@ -46,8 +46,9 @@ REQUESTS_A_FAILURE: Final = 4
 """Requests for each wait: a look and a watch, and both once more where the server refuses the token."""
 NAMESPACES: Final = ("chaos", "joining", "leaving")
 TRIES: Final = 6
-WAITS_S: Final = sum(min(FIRST_WAIT_S * FACTOR**number, LONGEST_WAIT_S) for number in range(TRIES - 2))
-"""Seconds that so many failures take at least: there are one less waits, and none after the first place that is lost in the history."""
+WAITS_S: Final = sum(min(FIRST_WAIT_S * FACTOR**number, LONGEST_WAIT_S) for number in range(TRIES - 3))
+"""Seconds that so many failures take at least: there are one less waits, none after the first place that is lost in the history, and those
+after further ones grow by themselves."""
 
 
 def label_selector(labels: dict[str, str]) -> str:

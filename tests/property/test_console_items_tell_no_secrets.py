@@ -49,7 +49,7 @@ REQUESTS = st.builds(
     st.just(CANARY),
     st.builds(TraceContext, ANY, st.just(CANARY), st.just(CANARY)),
 )
-RECORDS = st.builds(DecisionRecord, REQUESTS, OUTCOMES, st.floats(0, 1e6), st.sampled_from(Filter))
+RECORDS = st.builds(DecisionRecord, REQUESTS, OUTCOMES, st.floats(0, 1e6), st.floats(0, 1e6), st.sampled_from(Filter))
 
 
 class TestAnItem:

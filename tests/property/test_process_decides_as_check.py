@@ -80,8 +80,9 @@ async def completed(answer: bytes | Pending | None) -> bytes:
 
 
 def known(record: DecisionRecord) -> DecisionRecord:
-    """Return ``record`` without what only one side knows: who asked, its duration, and the authority of an absolute-form target."""
-    return attrs.evolve(record, duration=0.0, asked_by=Filter.EXT_AUTHZ, request=attrs.evolve(record.request, target_authority=""))
+    """Return ``record`` without what only one side knows: who asked, when, for how long, and the authority of an absolute-form target."""
+    request = attrs.evolve(record.request, target_authority="")
+    return attrs.evolve(record, started=0.0, duration=0.0, asked_by=Filter.EXT_AUTHZ, request=request)
 
 
 @st.composite

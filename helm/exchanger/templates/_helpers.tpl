@@ -14,9 +14,9 @@ What all templates share: names, labels, and the one environment that everything
 {{- $full | replace "." "-" | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* The name of what lies outside of the release's namespace, where another namespace's release may have the same name. */}}
+{{/* The name of what lies outside of the release's namespace. Neither part has a dot, so that no two releases share one. */}}
 {{- define "exchanger.clusterName" -}}
-{{- printf "%s-%s" .Release.Namespace (include "exchanger.fullname" .) -}}
+{{- printf "%s.%s" .Release.Namespace (include "exchanger.fullname" .) -}}
 {{- end -}}
 
 {{/* Labels that select the service's pods; they never change within a release. */}}
@@ -51,6 +51,14 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 {{- define "exchanger.serviceHost" -}}
 {{- printf "%s.%s.svc.%s" (include "exchanger.serviceName" .) .Release.Namespace .Values.clusterDomain -}}
+{{- end -}}
+
+{{/* The Service whose name leads to all pods, where there is one, and its name from other namespaces. */}}
+{{- define "exchanger.headlessName" -}}
+{{- if .Values.service.headless -}}{{- printf "%s-headless" (include "exchanger.fullname" . | trunc 54 | trimSuffix "-") -}}{{- end -}}
+{{- end -}}
+{{- define "exchanger.podsHost" -}}
+{{- printf "%s.%s.svc.%s" (include "exchanger.headlessName" . | default (include "exchanger.serviceName" .)) .Release.Namespace .Values.clusterDomain -}}
 {{- end -}}
 
 {{- define "exchanger.serviceAccountName" -}}
@@ -293,13 +301,24 @@ everything that depends on a variable (ports, probes, rights, monitors) asks her
 {{/* A probe: (list values handler service); the handler is for values that have none, a service is what any gRPC handler asks for. */}}
 {{- define "exchanger.probe" -}}
 {{- $probe := index . 0 | default dict -}}
-{{- if not (or $probe.grpc $probe.exec $probe.httpGet $probe.tcpSocket) -}}
+{{- if not (or $probe.exec $probe.httpGet $probe.tcpSocket) -}}
 {{- $probe = merge (dict) $probe (index . 1) -}}
 {{- end -}}
 {{- if and (eq (len .) 3) $probe.grpc -}}
 {{- $probe = mergeOverwrite (deepCopy $probe) (dict "grpc" (dict "service" (index . 2))) -}}
 {{- end -}}
 {{- toYaml $probe -}}
+{{- end -}}
+
+{{/* How many pods there are in the cluster, where nobody but Helm has said how many there should be. */}}
+{{- define "exchanger.unownedReplicas" -}}
+{{- with lookup "apps/v1" "Deployment" .Release.Namespace (include "exchanger.fullname" .) -}}
+{{- $owned := false -}}
+{{- range .metadata.managedFields -}}
+{{- if eq (.subresource | default "") "scale" -}}{{- $owned = true -}}{{- end -}}
+{{- end -}}
+{{- if not $owned -}}{{- .spec.replicas -}}{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* "true" where the Service has a port for metrics. */}}

@@ -64,6 +64,11 @@ provider is assumed where none is named.
 {{- (index .Values.service.ports "grpc-api").port -}}
 {{- end -}}
 
+{{/* The port without TLS where the provider's host leads to. */}}
+{{- define "exchanger.wiring.hostPort" -}}
+{{- ternary (include "exchanger.grpcPort" .) (include "exchanger.wiring.grpcPort" .) .Values.service.headless -}}
+{{- end -}}
+
 {{/* The names in the certificate of GKE's callout (JSON of a list); the first is the one that the load balancer looks for. */}}
 {{- define "exchanger.wiring.gkeDnsNames" -}}
 {{- $callout := .Values.gkeAuthz.callout -}}
