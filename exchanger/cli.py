@@ -4,6 +4,7 @@
 """
 
 import argparse
+import io
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +25,9 @@ _DEMO_SERVERS: Final = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that ``arguments`` (default: the process's) name and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character is no reason to end
+            stream.reconfigure(errors="replace")
     parser = _parser()
     namespace = parser.parse_args(arguments)
     try:

@@ -1,5 +1,6 @@
 """The command line: each command is there, and wrong arguments are status 2."""
 
+import os
 import subprocess
 import sys
 
@@ -49,6 +50,14 @@ def test_a_duration_that_is_none_is_status_2(capsys: pytest.CaptureFixture[str])
 def test_health_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["health", "--address", "127.0.0.1:1"]) == 1
     assert "Connection refused" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_that_cannot_show_a_character_shows_the_rest(encoding: str) -> None:
+    command = (sys.executable, "-m", "exchanger", "scenarios", "--list")
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60, env={**os.environ, "PYTHONIOENCODING": encoding})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "yellow-success" in done.stdout.decode(encoding)
 
 
 def test_scenarios_are_listed_and_are_run_at_a_gateway_only(capsys: pytest.CaptureFixture[str]) -> None:

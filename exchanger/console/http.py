@@ -23,7 +23,7 @@ ANSWER_S: Final = 60.0
 LINGER_S: Final = 1.0
 """Seconds, and bytes below, that are read and thrown away before a connection is closed that the peer still sends on: closed at once, it
 would be reset, and the peer would lose the answer (RFC 9112 section 9.6, https://www.rfc-editor.org/rfc/rfc9112#section-9.6)."""
-LINGER_BYTES: Final = 1024 * 1024
+LINGER_BYTES: Final = 4 * 1024 * 1024
 _RECEIVE_BYTES: Final = 16 * 1024
 _JOINED: Final = 64 * 1024
 """Bytes of a body that goes out with its head; a larger one is not copied for that."""

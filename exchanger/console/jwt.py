@@ -7,13 +7,14 @@ Source: https://www.rfc-editor.org/rfc/rfc7519, compact form https://www.rfc-edi
 
 import base64
 import binascii
-from typing import Final
+from typing import Final, cast
 
 import orjson
 
 from exchanger.decision.bearer import MAX_TOKEN_LENGTH
 
 _PARTS: Final = 3
+_MAX_EXACT: Final = 2**53 - 1
 
 Jwt = dict[str, object]
 OPAQUE: Final[Jwt] = {"opaque": True}
@@ -36,4 +37,17 @@ def _object(segment: str) -> dict[str, object] | None:
         value = orjson.loads(base64.b64decode(segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True))
     except (ValueError, binascii.Error):  # orjson's error is a ValueError, and so is text that is not ASCII
         return None
-    return value if isinstance(value, dict) else None
+    return _exact(value) if isinstance(value, dict) else None
+
+
+def _exact(claims: dict[str, object]) -> dict[str, object]:
+    """Return ``claims`` with numbers as text where a page's would be other ones (https://www.rfc-editor.org/rfc/rfc8259#section-6)."""
+    inner: list[dict[str, object] | list[object]] = [claims]
+    while inner:
+        part = inner.pop()
+        for key, value in list(part.items() if isinstance(part, dict) else enumerate(part)):
+            if isinstance(value, dict | list):
+                inner.append(value)
+            elif isinstance(value, int) and abs(value) > _MAX_EXACT:
+                cast("dict[object, object]", part)[key] = str(value)  # a list takes the same
+    return claims

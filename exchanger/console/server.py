@@ -36,8 +36,8 @@ MAX_UNSENT: Final = 32 * 1024 * 1024
 """Bytes of large answers that peers have still to take, all together: some of the largest. Slow readers would hold all of the memory."""
 LARGE: Final = 64 * 1024
 """Bytes of an answer that counts as large: more than most are, and as much as a socket takes at once."""
-MAX_BODY: Final = 4096
-"""Bytes of a request's body: a token of the longest kind."""
+MAX_BODY: Final = 16 * 1024
+"""Bytes of a request's body: a token of the longest kind, however it is written in JSON."""
 HANDLER_S: Final = 30.0
 """Seconds for a handler: the slowest, the view of a policy of 100,000 entries, takes a few on a busy machine."""
 

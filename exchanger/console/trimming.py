@@ -42,10 +42,11 @@ def trimmed(record: DecisionRecord) -> DecisionRecord:
 def _small(request: HttpRequest) -> HttpRequest:
     """Return what is shown of ``request``: its texts as the log has them, which are the same when they are cut once more."""
     credentials = request.authorization
+    fragment = "#" if "#" in request.path.partition("?")[0] else ""  # so that the path still tells that it is not shown whole
     return HttpRequest(
         method=printable(request.method, METHOD_LIMIT),
         host=loggable_host(request.host),
-        path=loggable_path(request.path),
+        path=loggable_path(request.path) + fragment,
         authorization=None if credentials is None or len(credentials.reveal()) > _MAX_AUTHORIZATION else credentials,
         trace=TraceContext(request.trace.traceparent[:_MAX_TRACEPARENT]),
     )

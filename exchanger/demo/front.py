@@ -18,9 +18,10 @@ from exchanger.console.page import Page, load_page
 from exchanger.console.proxy import LoopbackProxy
 from exchanger.console.server import SESSION, Server, ServerSettings
 from exchanger.demo.envoy import LOOPBACK
+from exchanger.demo.lab_policy import MAX_TEXT
 
-MAX_BODY: Final = 1_048_576
-"""Bytes of a request's body: a policy file in an editor."""
+MAX_BODY: Final = 2 * MAX_TEXT + 4096
+"""Bytes of a request's body: a policy file in an editor, in JSON, which writes a line's end as two."""
 HANDLER_S: Final = 60.0
 """Seconds for a handler: a run of the lab, and the wait for another one that edits."""
 

@@ -134,8 +134,10 @@ class Lab:
 
     async def policy(self, _request: Request) -> Response:
         """Return the policy files as they are."""
-        # Abandoned when cancelled: it only reads.
-        texts = await trio.to_thread.run_sync(self._settings.files.texts, abandon_on_cancel=True)
+        # What a scenario writes while it edits is nothing that anybody should go on from.
+        async with self._editing:
+            # Abandoned when cancelled: it only reads.
+            texts = await trio.to_thread.run_sync(self._settings.files.texts, abandon_on_cancel=True)
         return json_response({"files": [{"name": name, "text": text, "version": version_of(text)} for name, text in texts.items()]})
 
     async def lint(self, request: Request) -> Response:

@@ -20,6 +20,7 @@ from exchanger.demo.ground import Ground
 from exchanger.demo.hiding import printable, without_tokens
 from exchanger.demo.http import Request
 from exchanger.demo.scenario import EDIT_BOUND, Call, EqualRequests, OneRequest, PolicyEdit, Scenario
+from exchanger.regular_file import open_regular
 
 EDIT_POLL = 0.02  # seconds between two looks at whether an edit is in force
 
@@ -140,11 +141,16 @@ async def _policy_edit(scenario: PolicyEdit, ground: Ground) -> _Outcome | str:
     if ground.lenient:
         return UNSEEN_EDIT
     file = ground.policy / scenario.file
-    original = _read(file)
-    if scenario.old not in original:
-        return _Outcome("nothing to edit", (f"{scenario.file} has no {scenario.old!r}",))
     try:
+        original = _read(file)
+        if scenario.old not in original:
+            return _Outcome("nothing to edit", (f"{scenario.file} has no {scenario.old!r}",))
         _replace(file, original.replace(scenario.old, scenario.new))
+    except OSError as error:
+        return _Outcome("nothing to edit", (f"{scenario.file} cannot be read and written: {error.strerror}",))
+    except UnicodeDecodeError:
+        return _Outcome("nothing to edit", (f"{scenario.file} is not UTF-8",))
+    try:
         edited, edited_after, edited_asked = await _until(scenario.edited, scenario.call, ground)
     finally:
         _replace(file, original)
@@ -231,11 +237,13 @@ def _full(answer: Answer | str) -> str:
 
 
 def _read(file: Path) -> str:
-    return file.read_text("utf-8")
+    """Return the text of ``file`` with the ends of lines that it has."""
+    with open_regular(file) as opened:
+        return opened.read().decode()
 
 
 def _replace(file: Path, text: str) -> None:
     """Write ``text`` beside ``file`` and rename it over: nobody reads half a document."""
     written = file.with_name(f".{file.name}.new")
-    written.write_text(text, "utf-8")
+    written.write_bytes(text.encode())
     written.replace(file)

@@ -3,6 +3,7 @@ import pytest
 
 from exchanger.console.encoding import encode
 from exchanger.console.items import BODY_LIMIT, READ_LIMIT, Item, Items, stamp
+from exchanger.console.trimming import trimmed
 from exchanger.decision.outcome import DecisionRecord, Exchange, Outcome
 from exchanger.values.request import HttpRequest, TraceContext
 from exchanger.values.secret import Secret
@@ -26,6 +27,7 @@ def test_an_item_says_what_was_asked_and_decided() -> None:
         "method": "GET",
         "host": "api.example.com",
         "path": "/orders/1",
+        "path_cut": False,
         "readings": ["/orders/1"],
         "asked_by": "ext_authz",
         "decision": "deny_explicit_policy",
@@ -160,6 +162,23 @@ def test_where_tokens_are_shown_a_failed_exchange_shows_its_answer_without_the_r
 )
 def test_readings_are_all_that_a_path_may_be_taken_for(path: str, readings: list[str]) -> None:
     assert item(record(path=path))["readings"] == readings
+
+
+@pytest.mark.parametrize(
+    ("path", "cut"),
+    [
+        ("/orders?token=x", False),
+        ("/a%2f../b", False),
+        ("/" + "a" * 5_000, True),
+        ("/a\x01", True),
+        ("//user:secret@host/x", True),
+        ("/a#b", True),
+        ("/" + "a" * 100_000, True),
+    ],
+)
+def test_a_path_that_is_not_shown_whole_says_so(path: str, cut: bool) -> None:
+    of = record(path=path)
+    assert item(of)["path_cut"] is item(trimmed(of))["path_cut"] is cut
 
 
 def test_a_path_that_cannot_be_read_has_no_readings() -> None:

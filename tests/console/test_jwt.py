@@ -12,6 +12,12 @@ def test_an_unsigned_token_says_so() -> None:
     assert decoded(jwt({}, ""))["signature"] == "none"
 
 
+def test_numbers_that_a_page_would_change_are_texts() -> None:
+    claims = {"sub": 2**53 - 1, "uid": 1234567890123456789, "in": [{"n": -(2**53)}, 1.5, True], "none": None}
+    shown = decoded(jwt(claims, "c2ln"))["claims"]
+    assert shown == {"sub": 2**53 - 1, "uid": "1234567890123456789", "in": [{"n": "-9007199254740992"}, 1.5, True], "none": None}
+
+
 @pytest.mark.parametrize(
     "token",
     [

@@ -14,6 +14,7 @@ from exchanger.console.http import IDLE_S, MAX_HEAD, MAX_LINES, REQUEST_S
 from exchanger.console.message import Request, Response, json_response
 from exchanger.console.server import MAX_BODY, MAX_CONNECTIONS, MAX_UNSENT, Server, ServerSettings
 from exchanger.console.settings import ConsoleSettings
+from exchanger.console.token_file import MAX_BYTES
 from tests.console.records import CANARY
 from tests.console.running import CLOSE, PAGE, PATIENCE_S, Peer, frame, opening, request, running, until
 
@@ -290,6 +291,13 @@ async def test_with_the_token_or_a_session_everything_is(token_file: Path) -> No
             assert (await console.get("/api/about", header)).json["version"] == "1.2.3"
             async with console.watching(header) as peer:
                 assert (await peer.message())["type"] == "hello"
+
+
+async def test_the_longest_token_can_sign_in(tmp_path: Path) -> None:
+    token = '"' * MAX_BYTES
+    (tmp_path / "token").write_text(token)
+    async with running(ConsoleSettings(port=0, token_file=tmp_path / "token")) as console:
+        assert (await console.ask(request("POST", "/session", body=json.dumps({"token": token}).encode()))).status == 204
 
 
 async def test_a_wrong_token_opens_nothing(token_file: Path) -> None:

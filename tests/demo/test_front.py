@@ -11,10 +11,11 @@ from exchanger.console.message import Request as Asked
 from exchanger.console.message import Response, json_response
 from exchanger.console.server import Server
 from exchanger.demo.front import MAX_BODY, fault_log, make_front
+from exchanger.demo.lab_policy import MAX_TEXT
 from tests.console.records import record
 from tests.console.running import PAGE, Answer, Peer, Running, opening, request, running
 
-TEXT = "x" * (MAX_BODY - 100)
+TEXT = "a\n" * (MAX_TEXT // 2)  # two bytes of JSON for each end of a line
 
 
 class Front:
@@ -80,7 +81,7 @@ async def test_the_stream_is_the_service_s_own(tmp_path: Path) -> None:
 
 async def test_the_lab_takes_bodies_as_large_as_a_file(tmp_path: Path) -> None:
     async with front(tmp_path) as at:
-        assert (await at.ask(request("POST", "/lab/length", body=json.dumps(TEXT).encode()))).json == {"bytes": len(TEXT) + 2}
+        assert (await at.ask(request("POST", "/lab/length", body=json.dumps(TEXT).encode()))).json == {"bytes": len(json.dumps(TEXT))}
         assert (await at.ask(request("POST", "/lab/length", body=b"x" * (MAX_BODY + 1)))).status == 413
 
 

@@ -192,7 +192,7 @@ async def test_a_file_that_somebody_else_changed_is_not_overwritten_unasked(tmp_
         assert (again.status, file.read_text()) == (200, YELLOW)
 
 
-async def test_a_save_waits_for_a_scenario_that_edits_and_is_not_undone_by_it(tmp_path: Path) -> None:
+async def test_editors_wait_for_a_scenario_that_edits_and_neither_see_it_nor_are_undone_by_it(tmp_path: Path) -> None:
     running, go_on = trio.Event(), trio.Event()
     stand_in: Gateway | None = None
 
@@ -213,16 +213,21 @@ async def test_a_save_waits_for_a_scenario_that_edits_and_is_not_undone_by_it(tm
         async def save() -> None:
             results.append((await lab.ask("PUT", "/lab/policy", {"name": "yellow.yaml", "text": mine})).json["saved"])
 
+        async def open_editor() -> None:
+            files = (await lab.ask("GET", "/lab/policy")).json["files"]
+            results.append("edited" not in next(file["text"] for file in files if file["name"] == "yellow.yaml"))
+
         nursery.start_soon(run)
         with trio.fail_after(PATIENCE):
             await running.wait()
+            nursery.start_soon(open_editor)
             nursery.start_soon(save)
             await trio.testing.wait_all_tasks_blocked(0.05)
             assert "edited" in (lab.site.policy / "yellow.yaml").read_text()
             go_on.set()
-            while len(results) < 2:  # noqa: ASYNC110 - both end by themselves
+            while len(results) < 3:  # noqa: ASYNC110 - all end by themselves
                 await trio.sleep(0.01)
-        assert results == [True, True]
+        assert results == [True, True, True]
         assert (lab.site.policy / "yellow.yaml").read_text() == mine
 
 

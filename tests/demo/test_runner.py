@@ -177,6 +177,27 @@ async def test_an_edit_that_finds_nothing_to_edit(gateway: Gateway) -> None:
     assert (await finding(EDIT, gateway, "exchange")).got == "nothing to edit"
 
 
+@pytest.mark.parametrize("broken", ["away", "folder", "bytes"])
+async def test_an_edit_of_what_is_no_text(gateway: Gateway, broken: str) -> None:
+    file = gateway.policy / "yellow.yaml"
+    file.unlink()
+    if broken == "folder":
+        file.mkdir()
+    elif broken == "bytes":
+        file.write_bytes(b"\xff")
+    found = await finding(EDIT, gateway, "deny")
+    assert (found.got, len(found.details)) == ("nothing to edit", 1)
+    assert "yellow.yaml" in found.details[0]
+
+
+async def test_an_edit_leaves_the_ends_of_lines_as_they_are(gateway: Gateway) -> None:
+    file = gateway.policy / "yellow.yaml"
+    before = file.read_bytes().replace(b"\n", b"\r\n")
+    file.write_bytes(before)
+    assert (await finding(EDIT, gateway, "exchange")).ok
+    assert file.read_bytes() == before
+
+
 async def test_a_call_carries_the_subject_token_that_it_names(gateway: Gateway) -> None:
     expected = Answer(200, upstream=Reached.WITHOUT_TOKEN)
 
