@@ -46,9 +46,9 @@ _RAW_JWT: Final = r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
 """A JWT in compact form: its header begins with ``{"``."""
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_-]++)++")
+"""A path of plain names has one reading; most paths are such, and the question costs less than asking for all readings."""
 _ALTERED: Final = re.compile("[…\N{REPLACEMENT CHARACTER}]")
 """What stands in a path for what is not shown. A record may have been cut before, so that to compare is not enough."""
-"""A path of plain names has one reading; most paths are such, and the question costs less than asking for all readings."""
 
 
 def stamp(seconds: float) -> str:

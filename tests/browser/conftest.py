@@ -148,15 +148,19 @@ Visit = Callable[..., Page]
 
 @pytest.fixture
 def visit(browser: Browser, console: Console, watch: Watch) -> Iterator[Visit]:
-    """Open the console's page with these options of a browser context, at this address, and return it once the stream is there."""
+    """Open the console's page with these options of a browser context, at this address, and return it once the stream is there.
+
+    ``prepare`` gets the page before it asks for anything.
+    """
     contexts: list[BrowserContext] = []
 
-    def open_page(route: str = "", *, ready: bool = True, **options: Any) -> Page:
+    def open_page(route: str = "", *, ready: bool = True, prepare: Callable[[Page], object] = lambda _: None, **options: Any) -> Page:
         context = browser.new_context(**({"viewport": DESKTOP} | options))
         context.set_default_timeout(10_000)
         contexts.append(context)
         page = context.new_page()
         watch.follow(page, console.url)
+        prepare(page)
         page.goto(console.url + route)
         if ready:
             page.wait_for_selector("#state[data-state=connected]")

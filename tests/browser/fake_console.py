@@ -80,6 +80,7 @@ class FakeConsole:
 
     token: str = ""
     demo: bool = True
+    release: str = made_up.VERSION
     items: list[Json] = attrs.field(factory=made_up.all_kinds)
     documents: dict[tuple[str, str], Json] = attrs.field(factory=made_up.documents)
     revision: int = 7
@@ -121,7 +122,7 @@ class FakeConsole:
 
     def about(self, *, authorized: bool) -> Json:
         return {
-            "version": made_up.VERSION if authorized else None,
+            "version": self.release if authorized else None,
             "mode": "demo" if self.demo else "service",
             "shows_tokens": self.demo,
             "lab": self.demo,
@@ -247,7 +248,7 @@ class FakeConsole:
         """Serve one that watches until it leaves."""
         hello = {
             "type": "hello",
-            "version": made_up.VERSION,
+            "version": self.release,
             "time": self.items[-1]["time"],
             "revision": self.revision,
             "items": self.items,

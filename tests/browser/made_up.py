@@ -206,6 +206,7 @@ def item(seq: int, decision: str = "allow_exchange", **changes: object) -> Json:
         "method": method,
         "host": host,
         "path": path,
+        "path_cut": False,
         "readings": ["/orders/%2e%2e/public", "/orders/../public", "/public"] if decision == "deny_ambiguous_request" else [path],
         "asked_by": "ext_proc" if seq % 5 == 4 else "ext_authz",
         "decision": decision,

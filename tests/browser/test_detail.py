@@ -7,9 +7,14 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PHONE, Console, Visit, Watch
 from tests.browser.made_up import KINDS, item
+from tests.browser.test_accessibility import assert_accessible
 
 pytestmark = pytest.mark.browser
 
+TOPMOST = """node => {
+  const {left, top, width, height} = node.getBoundingClientRect();
+  return node.contains(document.elementFromPoint(left + width / 2, top + height / 2));
+}"""
 TABS = ("Flow", "Policy", "Tokens", "Response", "Log")
 
 
@@ -119,6 +124,27 @@ def test_a_document_that_is_gone_and_one_without_text(page: Page, console: Conso
     expect(page.locator("#detail")).to_contain_text("The document's text cannot be shown.")
 
 
+def test_a_path_that_is_shown_cut_is_not_asked_about_again(page: Page, console: Console) -> None:
+    old = item(102, "deny_explicit_policy", path="/orders/internal/old")
+    del old["path_cut"]  # as a service before it says it
+    console.emit(item(100, "deny_explicit_policy", path_cut=True), item(101, "allow_unmatched", path_cut=True), old)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    text = "The path is shown cut, so it cannot be asked about again."
+    open_seq(page, 100)
+    tab(page, "Policy")
+    expect(page.locator("#tab-panel")).to_contain_text(text)
+    expect(page.locator("#tab-panel h3").first).to_contain_text("team-yellow/token-policy entries[1]")
+    expect(page.locator(".code-line.marked")).to_have_count(4)
+    open_seq(page, 101)
+    expect(page.locator("#tab-panel")).to_contain_text("No document decided this request.")
+    expect(page.locator("#tab-panel")).to_contain_text(text)
+    assert not [url for url in asked if "api/explain" in url]
+    open_seq(page, 102)
+    expect(page.locator(".candidates tr.won")).to_have_count(1)
+    expect(page.locator("#tab-panel")).not_to_contain_text(text)
+
+
 def test_tokens_are_compared_claim_by_claim(page: Page) -> None:
     open_row(page, "/digest")
     tab(page, "Tokens")
@@ -148,7 +174,7 @@ def test_the_service_shows_no_tokens_no_lab_and_no_banner(page: Page) -> None:
     tab(page, "Tokens")
     expect(page.locator("#detail")).to_contain_text("Tokens are never shown here")
     assert page.locator("#detail").inner_text().count("alice") == 0
-    expect(page.locator("#warning")).to_be_hidden()
+    expect(page.locator(".warning:visible")).to_have_count(0)
     expect(page.get_by_role("link", name="Lab")).to_be_hidden()
     page.goto(page.url.split("#")[0] + "#/lab")
     expect(page.locator("#view-live")).to_be_visible()
@@ -159,6 +185,44 @@ def test_the_demo_warns_on_the_whole_page(page: Page) -> None:
     for view in ("Policy", "Lab", "Edit"):
         page.get_by_role("navigation", name="Views").get_by_role("link", name=view).click()
         expect(page.locator("#warning")).to_be_visible()
+
+
+@pytest.mark.parametrize("size", [(390, 844), (720, 450)])
+@pytest.mark.parametrize("path", ["/digest", "/" + "a" * 511])
+def test_where_the_panel_covers_the_page_the_tokens_have_the_warning(
+    visit: Visit, console: Console, size: tuple[int, int], path: str
+) -> None:
+    console.emit(item(100, path=path))
+    page = visit(viewport={"width": size[0], "height": size[1]})
+    open_seq(page, 100)
+    tab(page, "Tokens")
+    warning = page.locator("#tab-panel .warning")
+    expect(warning).to_have_text("Demo: tokens are shown decoded. Do not use it with real tokens.")
+    expect(warning).to_be_in_viewport(ratio=1)
+    assert warning.evaluate(TOPMOST)
+    assert not page.locator("#warning").evaluate("warning => warning.inert")
+
+
+@pytest.mark.parametrize("size", [(844, 390), (853, 480), (960, 540), (390, 844)])
+def test_beside_a_long_path_in_a_short_window_everything_can_be_read(visit: Visit, console: Console, size: tuple[int, int]) -> None:
+    console.emit(item(100, path="/" + "a" * 511), item(101))
+    page = visit(viewport={"width": size[0], "height": size[1]})
+    open_seq(page, 100)
+    last = page.locator(".steps li").last
+    last.scroll_into_view_if_needed()
+    expect(last).to_be_in_viewport(ratio=1)
+    assert last.evaluate(TOPMOST)
+    assert page.locator("#tab-panel").evaluate("panel => panel.clientHeight") > 100
+    assert_accessible(page)
+    # The path scrolls by itself, and is a stop of the keyboard only where it does.
+    title = page.locator("#detail-title")
+    title.focus()
+    page.keyboard.press("End")
+    expect(title).to_be_focused()
+    page.wait_for_function("title => title.scrollTop > 0", arg=title.element_handle())
+    page.get_by_role("button", name="The request before in the list").click()
+    expect(title).to_have_text("GET yellow.example.com/orders/1")
+    expect(title).not_to_have_attribute("tabindex", "0")
 
 
 def test_the_response_tab_shows_the_answer_or_that_there_was_none(page: Page) -> None:
@@ -205,3 +269,34 @@ def test_on_a_phone_the_panel_covers_the_page_and_gives_it_back(visit: Visit) ->
     expect(page.locator("#detail")).to_be_hidden()
     assert not page.locator("#main").evaluate("main => main.inert")
     expect(row).to_be_focused()
+
+
+def test_on_a_phone_back_and_links_lead_out_of_the_panel(visit: Visit) -> None:
+    page = visit("#/lab", viewport=PHONE)
+    detail, live = page.locator("#detail"), page.locator("#view-live")
+    page.get_by_role("link", name="Live").click()
+    page.locator("#rows .row").first.click()
+    expect(detail).to_be_visible()
+    page.go_back()
+    expect(page.locator("#view-lab")).to_be_visible()
+    expect(detail).to_be_hidden()
+    expect(page.locator("#main")).to_be_focused()
+    assert not page.locator("#main").evaluate("main => main.inert")
+    page.go_forward()
+    expect(live).to_be_visible()
+    expect(detail).to_be_hidden()
+    open_row(page, "/orders/internal/9")
+    tab(page, "Policy")
+    page.get_by_role("link", name="Open the document").click()
+    expect(page.locator("#policy-document h2")).to_be_visible()
+    expect(detail).to_be_hidden()
+    # An address that names a request leads to it.
+    page.evaluate(f"location.hash = '#/live?trace={1:032x}'")
+    expect(page.locator("#detail-close")).to_be_focused()
+
+
+def test_beside_the_views_the_panel_stays_when_another_is_shown(page: Page) -> None:
+    page.locator("#rows .row").first.click()
+    page.get_by_role("link", name="Policy").first.click()
+    expect(page.locator("#view-policy")).to_be_visible()
+    expect(page.locator("#detail")).to_be_visible()

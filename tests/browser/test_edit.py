@@ -1,7 +1,9 @@
 """The editor: checked while typing, saved, put back, and tried out."""
 
+import re
+
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Console, Visit, Watch
 from tests.browser.made_up import FILE_TEXT
@@ -152,3 +154,91 @@ def test_a_text_of_very_many_lines_is_numbered_without_an_element_for_each(page:
     gutter = page.locator(".gutter-lines")
     assert gutter.evaluate("lines => lines.querySelectorAll('*').length") == 0
     assert gutter.evaluate("lines => lines.textContent.split('\\n').length") == 30_001
+
+
+def held_saves(page: Page) -> list[Route]:
+    """Return the page's saves as they are asked for. The first is held back until a test lets it go on."""
+    held: list[Route] = []
+
+    def asked(route: Route) -> None:
+        if route.request.method == "PUT":
+            held.append(route)
+        if len(held) != 1 or held[0] is not route:
+            route.continue_()
+
+    page.route("**/lab/policy", asked)
+    return held
+
+
+def test_saving_again_while_a_save_is_under_way_is_no_conflict(page: Page) -> None:
+    held = held_saves(page)
+    area, save, state = page.get_by_role("textbox", name=EDITOR), page.get_by_role("button", name="Save"), page.locator("#edit-state")
+    area.fill("version: v1\n")
+    area.press("Control+s")
+    expect(state).to_have_text("Saving …")
+    expect(save).to_have_attribute("aria-disabled", "true")
+    area.press("Control+s")
+    save.dispatch_event("click")
+    with page.expect_response("**/lab/policy/lint"):
+        page.keyboard.type(" ")  # what is checked meanwhile does not hide that it is being saved
+        area.fill("version: v1\n")
+    expect(state).to_have_text("Saving …")
+    assert len(held) == 1
+    held[0].continue_()
+    expect(state).to_have_text(re.compile("^No problems"))
+    expect(save).to_be_disabled()
+    expect(save).to_have_attribute("aria-disabled", "false")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    assert len(held) == 1
+
+
+def test_what_is_typed_and_saved_while_a_save_is_under_way_is_saved_after_it(page: Page) -> None:
+    held = held_saves(page)
+    area, state = page.get_by_role("textbox", name=EDITOR), page.locator("#edit-state")
+    area.fill("first\n")
+    area.press("Control+s")
+    expect(state).to_have_text("Saving …")
+    area.fill("second\n")
+    area.press("Control+s")
+    held[0].continue_()
+    expect(page.get_by_role("button", name="Save")).to_be_disabled()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.reload()
+    expect(area).to_have_value("second\n")
+
+
+def test_the_problems_of_a_save_are_not_drawn_over_what_was_typed_meanwhile(page: Page) -> None:
+    held = held_saves(page)
+    area, state = page.get_by_role("textbox", name=EDITOR), page.locator("#edit-state")
+    area.fill("wrong\n")
+    area.press("Control+s")
+    expect(state).to_have_text("Saving …")
+    with page.expect_response("**/lab/policy/lint"):
+        area.fill("right\n")
+    held[0].continue_()
+    expect(page.locator("#polite")).to_contain_text("yellow.yaml is saved.")
+    expect(state).to_have_text("Not saved. No problems in 1 document.")
+    expect(page.locator(".gutter .wrong")).to_have_count(0)
+
+
+def test_a_save_that_fails_can_be_tried_again(page: Page, watch: Watch) -> None:
+    watch.allow("503")  # the browser logs it
+    held = held_saves(page)
+    area, save = page.get_by_role("textbox", name=EDITOR), page.get_by_role("button", name="Save")
+    area.fill("version: v1\n")
+    save.click()
+    expect(save).to_have_attribute("aria-disabled", "true")
+    held[0].fulfill(status=503, json={"error": "not now"})
+    expect(page.locator("#edit-state")).to_have_text("Not saved: not now")
+    expect(save).to_have_attribute("aria-disabled", "false")
+    page.unroute("**/lab/policy")
+    save.click()
+    expect(save).to_be_disabled()
+
+
+def test_a_file_that_is_not_there_is_said_not_to_be(page: Page) -> None:
+    page.goto(page.url.split("#")[0] + "#/edit/none.yaml")
+    expect(page.locator("#toast")).to_have_text("There is no file none.yaml.")
+    expect(page.get_by_role("textbox", name=EDITOR)).to_have_value(FILE_TEXT)
+    page.reload()
+    expect(page.locator("#toast")).to_have_text("There is no file none.yaml.")

@@ -44,6 +44,32 @@ def test_j_and_k_go_through_the_list_enter_opens_and_escape_closes(page: Page) -
     expect(rows.nth(2)).to_be_focused()
 
 
+def test_a_request_without_a_row_leads_to_the_nearest_one(page: Page, console: Console) -> None:
+    opened = page.locator('#rows .row[aria-selected="true"]')
+    console.emit(item(100, host="nearer.example.com"), item(101), item(102, host="nearer.example.com"))
+    for key, nearest in (("j", "0:100"), ("k", "0:102")):
+        page.locator('#rows .row[data-key="0:101"]').click()
+        page.fill("#filter-host", "nearer")
+        page.locator("#filter-host").blur()
+        expect(page.locator("#rows .row")).to_have_count(2)
+        page.keyboard.press(key)
+        expect(opened).to_have_attribute("data-key", nearest)
+        page.click("#filter-clear")
+        expect(page.locator('#rows .row[data-key="0:101"]')).to_be_visible()
+
+
+def test_a_request_that_fell_out_of_the_list_leads_to_the_oldest_there_is(page: Page, console: Console) -> None:
+    opened = page.locator('#rows .row[aria-selected="true"]')
+    for button in ("The request before in the list", "The next request in the list"):
+        page.locator('#rows .row[data-key="0:1"]').click()
+        page.fill("#filter-text", "/orders/internal")
+        expect(page.locator("#rows .row")).to_have_count(1)
+        page.get_by_role("button", name=button).click()
+        expect(opened).to_have_attribute("data-key", "0:6")
+        page.click("#filter-clear")
+        expect(page.locator('#rows .row[data-key="0:1"]')).to_be_visible()
+
+
 def test_closing_from_inside_the_panel_gives_the_focus_back_to_the_row(page: Page) -> None:
     row = page.locator("#rows .row").nth(3)
     row.focus()

@@ -1,9 +1,11 @@
 """The lab: scenarios are run, results stand side by side, and lead to the stream."""
 
+import json
+
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Console, Visit, Watch, bodies_of
+from tests.browser.conftest import PHONE, Console, Visit, Watch, bodies_of
 from tests.browser.made_up import SCENARIOS, result
 
 pytestmark = pytest.mark.browser
@@ -103,3 +105,33 @@ def test_skipped_scenarios_are_neither_good_nor_bad(page: Page) -> None:
     page.get_by_role("button", name="Run all").click()
     expect(page.locator("#lab-progress")).to_have_text("0 of 5 scenarios as expected, 5 skipped.")
     expect(page.locator(".scenario .outcome").first).to_have_text("skipped")
+
+
+def test_a_request_that_the_stream_has_not_brought_is_said_each_time_it_is_asked_for(page: Page) -> None:
+    page.route("**/lab/run", lambda route: route.fulfill(json=result("unmatched", ["f" * 32], ok=True)))
+    page.get_by_role("button", name="Run unmatched").click()
+    told = page.locator("#polite p", has_text="The stream has not brought this request yet.")
+    for times in (1, 2):
+        page.get_by_role("button", name="this request").click()
+        expect(told).to_have_count(times)
+
+
+@pytest.mark.parametrize("text", ["  my-own-token\n", "Bearer my-own-token", "bEARER  my-own-token "])
+def test_a_token_that_was_copied_with_more_around_it_is_sent_bare(page: Page, text: str) -> None:
+    bodies = bodies_of(page)
+    page.get_by_label("Own bearer token").fill(text)
+    page.get_by_role("button", name="Run unmatched").click()
+    expect(page.locator(".scenario .outcome.good")).to_have_count(1)
+    form = page.get_by_role("region", name="A request of your own")
+    form.get_by_label("Token").select_option("own")
+    form.get_by_role("button", name="Send").click()
+    expect(page.locator(".composer-result")).to_contain_text("200 for GET /")
+    assert [json.loads(body)["token"] for body in bodies] == ["my-own-token"] * 2
+
+
+def test_the_tokens_of_a_run_have_the_warning(page: Page) -> None:
+    page.set_viewport_size(PHONE)
+    page.get_by_role("button", name="Run yellow-success").click()
+    opened = page.locator(".scenario[open]")
+    opened.get_by_text("Tokens", exact=True).click()
+    expect(opened.locator(".tokens > :first-child")).to_have_text("Demo: tokens are shown decoded. Do not use it with real tokens.")

@@ -79,6 +79,16 @@ def test_filters_hold_for_what_comes_later(page: Page, console: Console) -> None
     expect(page.locator("#rows .row")).to_have_count(1)
 
 
+def test_the_open_row_is_still_marked_when_it_comes_back(page: Page) -> None:
+    row = page.locator('#rows .row[data-key="0:3"]')
+    row.click()
+    page.fill("#filter-host", "red")
+    expect(row).to_have_count(0)
+    page.click("#filter-clear")
+    expect(row).to_have_attribute("aria-selected", "true")
+    expect(page.locator('#rows .row[aria-selected="true"]')).to_have_count(1)
+
+
 def test_hosts_and_policies_are_suggested(page: Page) -> None:
     page.focus("#filter-host")
     assert "red.example.com" in page.locator("#hosts option").evaluate_all("options => options.map((option) => option.value)")

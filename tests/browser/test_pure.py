@@ -125,6 +125,13 @@ def test_items_between_two_connections_that_are_not_kept_are_counted(ask: Any) -
     assert found["keys"] == ["0:9", "0:5", "0:1"]
 
 
+def test_gaps_in_what_the_service_kept_are_counted_too(ask: Any) -> None:
+    found = ask("store.js", STORE, [hello(item(1), item(3)), hello(item(1), item(3), item(4), item(500), item(900))])
+    assert found["lost"] == 900 - 3 - 3
+    found = ask("store.js", STORE, [hello(item(1), item(3)), hello(item(1), item(3))])
+    assert found["lost"] == 0
+
+
 @pytest.mark.parametrize(
     "after", [[], [item(1, time="2027-01-01T00:00:00.000Z")], [item(n, time="2027-01-01T00:00:00.000Z") for n in range(1, 9)]]
 )
@@ -143,12 +150,13 @@ def test_what_waits_is_bounded_and_counted(ask: Any) -> None:
           s.decisions({items});
           const waiting = s.waiting;
           const shown = s.size;
+          const before = s.lost;
           s.resume();
-          return [waiting, shown, s.size, s.waiting];
+          return [waiting, shown, before, s.size, s.waiting, s.lost];
         }""",
         [item(n) for n in range(1500)],
     )
-    assert found == [1500, 0, 1000, 0]
+    assert found == [1500, 0, 0, 1000, 0, 500]
 
 
 def test_delays_grow_are_bounded_and_differ(ask: Any) -> None:
@@ -176,6 +184,21 @@ def test_yaml_is_taken_apart_without_losing_a_character(ask: Any, line: str, exp
 
 def test_headers_are_read_line_by_line(ask: Any) -> None:
     assert ask("lab/composer.js", "m.readHeaders", "A: 1\n\n  b :c:d \n") == [["A", "1"], ["b", "c:d"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", ""), (" a.b.c\n", "a.b.c"), ("Bearer a.b", "a.b"), ("bearer\ta.b ", "a.b"), ("Bearer", ""), ("bearertoken", "bearertoken")],
+)
+def test_a_token_is_bare_of_what_stands_around_it(ask: Any, text: str, expected: str) -> None:
+    assert ask("lab/composer.js", "m.bareToken", text) == expected
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"), [("0:10", "0:9", True), ("0:9", "0:9", False), ("1:1", "0:9", True), ("0:9", "1:1", False)]
+)
+def test_keys_tell_which_item_is_newer(ask: Any, a: str, b: str, *, expected: bool) -> None:
+    assert ask("store.js", "m.isNewer", a, b) is expected
 
 
 def test_numbers_are_written_for_people(ask: Any) -> None:

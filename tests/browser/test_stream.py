@@ -1,7 +1,7 @@
 """The stream ends and comes back: nothing twice, nothing forgotten, and its state always in words."""
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Console, Visit, Watch
 from tests.browser.made_up import all_kinds, item
@@ -79,8 +79,10 @@ def test_a_console_with_a_token_asks_for_it_and_keeps_it_nowhere(visit: Visit, c
     dialog = page.get_by_role("dialog", name="Sign in")
     expect(dialog).to_be_visible()
     expect(page.locator("#sign-in-token")).to_be_focused()
-    page.keyboard.press("Escape")
-    expect(dialog).to_be_visible()
+    for _ in range(3):  # a page can refuse only the first
+        page.keyboard.press("Escape")
+        expect(dialog).to_be_visible()
+        expect(page.locator("#sign-in-token")).to_be_focused()
     page.locator("#sign-in-token").fill("a wrong one")
     page.keyboard.press("Enter")
     expect(page.locator("#sign-in-error")).to_have_text("This is not the console's token.")
@@ -121,3 +123,40 @@ def test_what_came_by_a_session_goes_with_it(visit: Visit, console: Console, wat
     console.tell("drop")
     expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
     expect(page.locator("#rows .row")).to_have_count(0)
+
+
+def test_what_the_console_is_is_asked_again_when_nobody_said_it_at_first(visit: Visit, watch: Watch) -> None:
+    watch.allow("503")  # the browser logs it
+
+    def fail_twice(page: Page) -> None:
+        page.route("**/api/about", lambda route: route.fulfill(status=503, json={"error": "not now"}), times=2)
+
+    page = visit("#/lab", prepare=fail_twice)
+    expect(page.locator("#warning")).to_be_visible()
+    expect(page.locator("#version")).to_have_text("1.2.3")
+    expect(page.locator("#view-lab")).to_be_visible()
+    expect(page.locator(".scenario")).to_have_count(5)
+
+
+def test_tokens_are_shown_once_the_console_is_known_to_show_them(visit: Visit, watch: Watch) -> None:
+    watch.allow("503")  # the browser logs it
+    asked: list[Route] = []
+
+    def ask(route: Route) -> None:
+        asked.append(route)
+        if len(asked) == 1:
+            route.fulfill(status=503, json={"error": "not now"})
+
+    page = visit(prepare=lambda page: page.route("**/api/about", ask))
+    page.locator("#rows .row", has_text="/digest").first.click()
+    page.get_by_role("tab", name="Tokens").click()
+    expect(page.locator("#tab-panel")).to_contain_text("Tokens are never shown here")
+    asked[1].continue_()
+    expect(page.locator("#tab-panel .diff").first).to_be_visible()
+
+
+def test_another_version_of_the_service_is_shown(page: Page, console: Console) -> None:
+    expect(page.locator("#version")).to_have_text("1.2.3")
+    console.tell("set", {"release": "1.3.0"})
+    console.tell("drop")
+    expect(page.locator("#version")).to_have_text("1.3.0")

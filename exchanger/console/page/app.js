@@ -19,6 +19,8 @@ const TITLES = { live: "Live", policy: "Policy", lab: "Lab", edit: "Edit" };
 const STATES = { connecting: "connecting", connected: "connected", reconnecting: "reconnecting", offline: "offline", stopped: "not connected" };
 
 let about = { version: null, shows_tokens: false, lab: false, token_required: false };
+let known = false; // whether `about` is what the service at the other end of the stream says
+let asking = null; // the question for it, while it is under way
 let filled = false; // whether the page has got anything that needs a session
 let wanted = null; // a trace id that somebody asked for and that the stream has not brought yet
 
@@ -46,13 +48,17 @@ const stream = new Stream({
 
 function receive(message) {
   filled = true;
-  if (message.type === "hello") store.hello(message);
-  else if (message.type === "decisions") {
+  if (message.type === "hello") {
+    store.hello(message);
+    known = false;
+  } else if (message.type === "decisions") {
     store.decisions(message);
     live.news(message.items);
   } else if (message.type === "totals") charts.push(message);
+  // Another service may be at the other end by now. Totals come once a second, which is often enough to ask again when no answer came.
+  if (!known && !asking && ["hello", "totals"].includes(message.type)) learnAnew();
   if (message.revision) policy.published(message.revision);
-  if (wanted) openTrace(wanted);
+  if (wanted) openFound(wanted);
 }
 
 function open(item) {
@@ -61,27 +67,55 @@ function open(item) {
   live.list.mark(item.key);
 }
 
-/** Show the item with this trace id, now or when the stream brings it. */
-function openTrace(id) {
+/** Show the item with this trace id if the stream has brought it, and return whether it has. */
+function openFound(id) {
   const item = store.find((one) => one.trace_id === id);
   if (item) open(item);
-  else if (wanted !== id) {
-    wanted = id;
-    notify("The stream has not brought this request yet. It opens when it comes.");
-  }
+  return Boolean(item);
 }
 
-async function start() {
-  try {
-    about = await api.get("api/about", {}, { quietly: true });
-  } catch (error) {
-    // The stream says so, too, and tries again.
-    say(byId("state-text"), error.message);
-  }
+/** Show the item with this trace id, now or when the stream brings it. Somebody asked for it, who is told each time. */
+function openTrace(id) {
+  if (openFound(id)) return;
+  wanted = id;
+  notify("The stream has not brought this request yet. It opens when it comes.");
+}
+
+/** Ask what this console is, and redraw what depends on it. There is one question at a time. */
+function learn() {
+  asking ??= api.get("api/about", {}, { quietly: true }).then(drawAbout).finally(() => (asking = null));
+  return asking;
+}
+
+function drawAbout(now) {
+  const before = about;
+  about = now;
+  known = true;
   byId("warning").hidden = !about.shows_tokens;
   for (const view of ["lab", "edit"]) document.querySelector(`[data-view="${view}"]`).hidden = !about.lab;
   byId("sign-out").hidden = !about.token_required;
   say(byId("version"), about.version ?? "");
+  if (before.shows_tokens !== about.shows_tokens) panel.redraw();
+}
+
+/** Ask again while the page is in use: the view that the address names may be there only now, or no longer. */
+async function learnAnew() {
+  const before = about.lab;
+  try {
+    await learn();
+  } catch {
+    return; // what was known holds until there is an answer
+  }
+  if (before !== about.lab) showView();
+}
+
+async function start() {
+  try {
+    await learn();
+  } catch (error) {
+    // The stream says so, too, and tries again.
+    say(byId("state-text"), error.message);
+  }
   route();
   if (about.token_required && !about.version) needSession();
   else stream.start();
@@ -117,7 +151,13 @@ function showState({ name, wait, why }) {
 }
 
 function route() {
-  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
+  showView();
+  const trace = new URLSearchParams(location.hash.split("?")[1]).get("trace");
+  if (trace) openTrace(trace);
+}
+
+function showView() {
+  const [path] = location.hash.replace(/^#\/?/, "").split("?");
   const [first, ...rest] = path.split("/").map(decode);
   const view = Object.hasOwn(TITLES, first) && (about.lab || !["lab", "edit"].includes(first)) ? first : "live";
   for (const id of Object.keys(TITLES)) {
@@ -131,8 +171,6 @@ function route() {
   else if (view === "lab") lab.show();
   else if (view === "edit") edit.show(rest);
   else live.changed();
-  const trace = new URLSearchParams(query).get("trace");
-  if (trace) openTrace(trace);
 }
 
 function decode(part) {
@@ -180,5 +218,11 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   byId("main").focus();
 });
-addEventListener("hashchange", route);
+addEventListener("hashchange", () => {
+  // Another view is asked for, by Back or by a link: a panel that covers it would hide it.
+  const covered = panel.covers;
+  if (covered) panel.close();
+  route();
+  if (covered && !panel.isOpen) byId("main").focus();
+});
 start();

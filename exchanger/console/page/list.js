@@ -4,6 +4,7 @@
 import { badge, describe } from "./decisions.js";
 import { byId, el, icon, put } from "./dom.js";
 import { clock, policyName, took } from "./format.js";
+import { isNewer } from "./store.js";
 
 export class List {
   #rows = new Map(); // key → element
@@ -38,7 +39,7 @@ export class List {
     for (const item of items) {
       let row = this.#rows.get(item.key);
       if (!row) {
-        row = makeRow(item);
+        row = makeRow(item, item.key === this.#opened);
         this.#rows.set(item.key, row);
       }
       row.classList.toggle("restarted", item.epoch !== epoch);
@@ -59,20 +60,32 @@ export class List {
   }
 
   /**
-   * Go `steps` rows down (up, when negative) from the one that is open, else from the one with the tab stop; with `focus`, the focus goes
+   * Go one row down (`steps` is 1) or up (-1) from the one that is open, else from the one with the tab stop; with `focus`, the focus goes
    * along. What is open follows.
    */
   step(steps, focus = true) {
-    const open = this.#rows.get(this.#opened);
-    const from = open ?? this.#rows.get(this.#current);
-    if (!from) return;
-    const started = open || this.#body.contains(document.activeElement);
-    const rows = [...this.#body.children];
-    const row = started ? rows[rows.indexOf(from) + steps] : from;
+    const row = this.#opened === null ? this.#following(this.#rows.get(this.#current), steps) : this.#beside(steps);
     if (!row) return;
     if (focus) row.focus();
     else row.scrollIntoView({ block: "nearest" });
-    if (open) this.#choose(row);
+    if (this.#opened !== null) this.#choose(row);
+  }
+
+  /** Return the row after the one with the tab stop, or that one when the focus is elsewhere. */
+  #following(from, steps) {
+    if (!this.#body.contains(document.activeElement)) return from;
+    return steps > 0 ? from?.nextElementSibling : from?.previousElementSibling;
+  }
+
+  /** Return the row beside the item that is open. That may have none, filtered out or too old: then the nearest row on that side, or at all. */
+  #beside(steps) {
+    const open = this.#rows.get(this.#opened);
+    if (open) return steps > 0 ? open.nextElementSibling : open.previousElementSibling;
+    const rows = [...this.#body.children];
+    const older = rows.findIndex((row) => isNewer(this.#opened, row.dataset.key));
+    const below = older < 0 ? rows.length : older;
+    const at = steps > 0 ? below : below - 1;
+    return rows[Math.min(rows.length - 1, Math.max(0, at))];
   }
 
   /** Give the focus back to the row of `key`, or to the one with the tab stop; returns whether there is one. */
@@ -108,9 +121,9 @@ export class List {
   }
 }
 
-function makeRow(item) {
+function makeRow(item, opened) {
   const { family } = describe(item.decision);
-  const row = el("div", { role: "row", class: `row f-${family}`, tabindex: "-1", "aria-selected": "false", data: { key: item.key } });
+  const row = el("div", { role: "row", class: `row f-${family}`, tabindex: "-1", "aria-selected": String(opened), data: { key: item.key } });
   const cell = (name, ...children) => el("span", { role: "gridcell", class: `c-${name}` }, children);
   return put(row,
     cell("time", el("time", { datetime: item.time, title: item.time, text: clock(item.at) })),

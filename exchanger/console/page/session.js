@@ -5,6 +5,7 @@ import { byId, say } from "./dom.js";
 export class Session {
   #api;
   #onSignedIn;
+  #needed = false;
 
   constructor(api, onSignedIn) {
     this.#api = api;
@@ -15,14 +16,21 @@ export class Session {
     });
     // Without a session there is nothing to go back to.
     byId("sign-in").addEventListener("cancel", (event) => event.preventDefault());
+    // Browsers let a page refuse that only once; the second time, the dialog is shown again.
+    byId("sign-in").addEventListener("close", () => this.#needed && this.#show());
   }
 
   /** Ask for the token, unless that is being done. */
   require() {
-    const dialog = byId("sign-in");
-    if (dialog.open) return;
+    this.#needed = true;
+    if (byId("sign-in").open) return;
     say(byId("sign-in-error"), "");
-    dialog.showModal();
+    this.#show();
+  }
+
+  #show() {
+    const dialog = byId("sign-in");
+    if (!dialog.open) dialog.showModal();
     byId("sign-in-token").focus();
   }
 
@@ -49,6 +57,7 @@ export class Session {
       field.focus();
       return;
     }
+    this.#needed = false;
     const dialog = byId("sign-in");
     dialog.close();
     // The focus is where it was before; without a place there, it would be nowhere.

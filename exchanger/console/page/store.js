@@ -44,7 +44,11 @@ export class Store {
       this.#epoch += 1;
       this.#lastSeq = null;
     }
-    if (this.#lastSeq !== null && items.length && items[0].seq > this.#lastSeq + 1) this.lost += items[0].seq - this.#lastSeq - 1;
+    // What the service keeps has gaps: under load it keeps a part of what it decides.
+    if (this.#lastSeq !== null && items.length) {
+      const later = items.filter(({ seq }) => seq > this.#lastSeq).length;
+      this.lost += items.at(-1).seq - this.#lastSeq - later;
+    }
     return this.#take(items);
   }
 
@@ -89,6 +93,7 @@ export class Store {
 
   resume() {
     this.#paused = false;
+    this.lost += this.#waitingTotal - this.#waiting.length;
     this.#items.push(...this.#waiting);
     bound(this.#items);
     this.#waiting = [];
@@ -133,6 +138,12 @@ export class Store {
     }
     return [...values].sort();
   }
+}
+
+/** Return whether the item with the key `a` is newer than the one with the key `b`. */
+export function isNewer(a, b) {
+  const [[epoch, seq], [otherEpoch, otherSeq]] = [a, b].map((key) => key.split(":").map(Number));
+  return epoch > otherEpoch || (epoch === otherEpoch && seq > otherSeq);
 }
 
 function bound(items) {

@@ -24,6 +24,7 @@ export class Panel {
   #onClose;
   #onStep;
   #aside = byId("detail");
+  #title = el("h2", { id: "detail-title" }); // one for all requests, so that the focus stays on it
   #tabs;
   #item = null;
   #leave = null; // what the shown tab wants to have called when it goes
@@ -36,6 +37,7 @@ export class Panel {
     this.#onStep = onStep;
     this.#tabs = makeTabs("What to show of the request", TABS, (id, panel) => this.#show(id, panel));
     PHONE.addEventListener("change", () => this.#cover());
+    new ResizeObserver(() => this.#reach()).observe(this.#title);
   }
 
   get item() {
@@ -46,6 +48,11 @@ export class Panel {
     return this.#item !== null;
   }
 
+  /** Whether the panel is all that can be seen. */
+  get covers() {
+    return PHONE.matches && this.isOpen;
+  }
+
   /** Show `item`. The tab stays the one that was chosen before, so that requests can be compared. */
   open(item) {
     const first = !this.isOpen;
@@ -53,7 +60,7 @@ export class Panel {
     this.#item = item;
     if (first) {
       this.#aside.hidden = false;
-      put(this.#aside, this.#bar(), el("div", { class: "detail-head" }), this.#tabs.list, this.#tabs.panel);
+      put(this.#aside, this.#bar(), el("div", { class: "detail-head" }, this.#title, el("div", { class: "detail-about" })), this.#tabs.list, this.#tabs.panel);
     }
     this.#head();
     this.#tabs.choose(this.#tabs.current() ?? "flow");
@@ -83,10 +90,15 @@ export class Panel {
     byId(`tab-${this.#tabs.current()}`)?.focus();
   }
 
-  /** On a phone the panel is all there is, so the rest cannot be reached. */
+  /** Fill the tab again: what it shows depends on more than the request. */
+  redraw() {
+    if (this.isOpen) this.#tabs.choose(this.#tabs.current());
+  }
+
+  /** On a phone the panel is all there is, so the rest cannot be reached, but for the warning, which may be read out. */
   #cover() {
-    const covered = PHONE.matches && this.isOpen;
-    for (const id of ["main", "warning"]) byId(id).inert = covered;
+    const covered = this.covers;
+    byId("main").inert = covered;
     document.querySelector(".top").inert = covered;
     document.body.classList.toggle("covered", covered);
   }
@@ -104,17 +116,27 @@ export class Panel {
     const { sentence } = describe(item.decision);
     const [bar, head] = this.#aside.children;
     put(bar.firstElementChild, badge(item.decision), el("span", { class: "nums status", text: String(item.status) }));
-    put(head,
-      el("h2", { id: "detail-title" }, el("span", { class: "method", text: item.method }), " ", `${item.host}${item.path}`),
+    put(this.#title, el("span", { class: "method", text: item.method }), " ", `${item.host}${item.path}`);
+    this.#title.scrollTop = 0;
+    put(head.lastElementChild,
       el("p", { class: "muted" }, item.detail && item.result !== "allowed" ? item.detail : sentence),
       el("p", { class: "meta" },
         el("time", { datetime: item.time, title: item.time, text: clock(item.at) }), el("span", { text: took(item.duration_ms) }),
         item.diagnostic && el("span", { class: "code-mark", text: item.diagnostic }),
         item.trace_id && el("span", { class: "trace" }, "trace ", el("code", { text: item.trace_id }))));
+    this.#reach();
+  }
+
+  /** A long path scrolls by itself, and what scrolls has to be reached by keyboard. */
+  #reach() {
+    const title = this.#title;
+    if (title.scrollHeight > title.clientHeight) title.tabIndex = 0;
+    else if (title !== document.activeElement) title.removeAttribute("tabindex");
   }
 
   #show(id, panel) {
     this.#leave?.();
+    this.#aside.scrollTop = 0; // where the panel scrolls as a whole
     this.#leave = TABS.find((tab) => tab.id === id).show(panel, this.#item, this.#context) ?? null;
   }
 }

@@ -18,12 +18,12 @@ export function showPolicy(panel, item, { api }) {
   const left = new AbortController();
   put(panel, el("p", { class: "muted loading", text: "Asking for the policy …" }));
   const options = { signal: left.signal };
-  const explain = api.get("api/explain", { method: item.method, host: item.host, path: item.path }, options);
+  const explain = item.path_cut ? Promise.resolve(null) : api.get("api/explain", { method: item.method, host: item.host, path: item.path }, options);
   const document = item.policy ? api.get("api/policy/document", { namespace: item.policy.namespace, name: item.policy.name }, options) : Promise.resolve(null);
   Promise.allSettled([document, explain]).then(([found, explained]) => {
     if (left.signal.aborted) return;
     const text = found.status === "fulfilled" ? documentPart(item, found.value) : { nodes: [failure(found.reason, item)], reveal() {} };
-    put(panel, changed(item, found.value ?? explained.value), text.nodes, explained.status === "fulfilled" ? candidates(item, explained.value) : failure(explained.reason, item));
+    put(panel, changed(item, found.value ?? explained.value), text.nodes, explained.status === "fulfilled" ? considered(item, explained.value) : failure(explained.reason, item));
     text.reveal();
   });
   return () => left.abort();
@@ -58,6 +58,11 @@ function documentPart(item, found) {
 /** Return the address of a document in the policy view. */
 export function documentHash({ namespace, name }) {
   return `#/policy/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`;
+}
+
+/** Return what was considered. A path that is shown cut is another path, of which the answer may be another. */
+function considered(item, explained) {
+  return explained ? candidates(item, explained) : el("p", { class: "note", text: "The path is shown cut, so it cannot be asked about again." });
 }
 
 function candidates(item, { verdict, readings, candidates: found, more }) {

@@ -13,7 +13,9 @@ export class Edit {
   #api;
   #lab;
   #openTrace;
-  #files = new Map(); // name → {saved, text, version}: as it is in the folder, in the editor, and which one the folder's is
+  // name → {saved, text, version, saving, again}: as it is in the folder, in the editor, and which one the folder's is; the text that is on
+  // its way to the folder, if one is, and whether a later one is to follow it
+  #files = new Map();
   #name = null;
   #editor = null;
   #timer = null;
@@ -29,7 +31,7 @@ export class Edit {
     document.addEventListener("keydown", (event) => {
       if (event.key !== "s" || !(event.ctrlKey || event.metaKey) || event.altKey || byId("view-edit").hidden) return;
       event.preventDefault();
-      this.#save();
+      if (!document.querySelector("dialog[open]")) this.#save(this.#name);
     });
   }
 
@@ -42,6 +44,7 @@ export class Edit {
     const known = this.#files.size > 0;
     if (!known) await this.#load();
     if (name && this.#files.has(name)) this.#open(name);
+    else if (name && this.#files.size) notify(`There is no file ${name}.`);
     if (known) await this.#look();
   }
 
@@ -63,7 +66,7 @@ export class Edit {
       const { files } = await this.#api.get("lab/policy");
       for (const { name, text, version } of files) {
         const known = this.#files.get(name);
-        if (!known || known.saved !== known.text || known.version === version || known.version !== asked.get(name)) continue;
+        if (!known || known.saving !== undefined || known.saved !== known.text || known.version === version || known.version !== asked.get(name)) continue;
         this.#files.set(name, { saved: text, text, version });
         if (name !== this.#name) continue;
         this.#editor.text = text;
@@ -80,7 +83,7 @@ export class Edit {
     parts.files = el("ul", { class: "files", role: "list" });
     parts.state = el("p", { id: "edit-state", class: "edit-state", role: "status" });
     parts.problems = el("div", { class: "edit-problems" });
-    parts.save = button("Save", () => this.#save(), { kind: "primary", "aria-keyshortcuts": "Control+S" });
+    parts.save = button("Save", () => this.#save(this.#name), { kind: "primary", "aria-keyshortcuts": "Control+S" });
     parts.reset = button("Reset", () => this.#reset());
     parts.effect = el("div", { class: "edit-effect" });
     put(byId("edit-body"), el("nav", { "aria-label": "Policy files" }, parts.files),
@@ -93,8 +96,9 @@ export class Edit {
       el("li", {}, el("a", { href: `#/edit/${encodeURIComponent(name)}`, "aria-current": name === this.#name ? "true" : null },
         name, saved !== text && el("span", { class: "dirty" }, el("span", { class: "vh", text: " (not saved)" }))))));
     byId("edit-mark").hidden = !this.unsaved;
-    const { saved, text } = this.#files.get(this.#name);
+    const { saved, text, saving } = this.#files.get(this.#name);
     this.#parts.save.disabled = saved === text;
+    this.#parts.save.setAttribute("aria-disabled", String(saving !== undefined));
   }
 
   #open(name) {
@@ -128,9 +132,10 @@ export class Edit {
 
   #drawProblems(problems, documents = null) {
     this.#editor.setProblems(problems);
-    const { saved, text } = this.#files.get(this.#name);
+    const { saved, text, saving } = this.#files.get(this.#name);
     const unsaved = saved !== text ? "Not saved. " : "";
-    if (problems.length) this.#say(`${unsaved}${plural(problems.length, "problem")}.`, "bad");
+    if (saving !== undefined) this.#say("Saving …", "busy");
+    else if (problems.length) this.#say(`${unsaved}${plural(problems.length, "problem")}.`, "bad");
     else this.#say(`${unsaved}No problems${documents === null ? "" : ` in ${plural(documents, "document")}`}.`, "good");
     put(this.#parts.problems, problems.length
       ? problemList(problems, ({ line, column }) => this.#editor.go(line, column))
@@ -141,31 +146,51 @@ export class Edit {
     const { state } = this.#parts;
     if (state.textContent === text) return;
     state.dataset.kind = kind;
-    put(state, icon(kind === "bad" ? "broken" : "ok"), el("span", { text }));
+    put(state, kind !== "busy" && icon(kind === "bad" ? "broken" : "ok"), el("span", { text }));
   }
 
-  /** Save the text; with `over`, whatever is in the file now. */
-  async #save(over = false) {
-    const name = this.#name;
+  /**
+   * Save the text of `name`; with `over`, whatever is in the file now. One save of a file is under way at a time, since the next has to know
+   * the version that the one before makes.
+   */
+  async #save(name, over = false) {
     const file = this.#files.get(name);
     if (!file || file.saved === file.text) return;
+    if (file.saving !== undefined) {
+      file.again = file.text !== file.saving;
+      return;
+    }
     const text = file.text;
     const known = !over && file.version ? { version: file.version } : {};
+    Object.assign(file, { saving: text, again: false });
+    this.#drawFiles();
+    if (name === this.#name) this.#say("Saving …", "busy");
     try {
-      const { problems, version, in_force: inForce } = await this.#api.put("lab/policy", { name, text, ...known });
-      Object.assign(file, { saved: text, version });
-      if (name === this.#name) {
-        this.#drawProblems(problems);
-        this.#drawEffect(inForce);
-      }
-      this.#drawFiles();
+      const answer = await this.#api.put("lab/policy", { name, text, ...known });
+      file.saving = undefined;
+      Object.assign(file, { saved: text, version: answer.version });
       notify(`${name} is saved.`);
+      this.#drawSaved(name, file, answer);
     } catch (error) {
+      file.saving = undefined;
+      this.#drawFiles();
       if (name === this.#name) this.#say(`Not saved: ${error.message}`, "bad");
       if (error.status !== 409) return;
       const sentence = "Another page or an editor has saved it since it was opened here. What was saved there would be lost.";
-      if (await ask(`Overwrite ${name}?`, sentence, "Overwrite") && name === this.#name) await this.#save(true);
+      if (!(await ask(`Overwrite ${name}?`, sentence, "Overwrite")) || name !== this.#name) return;
+      file.again = true;
+      over = true;
     }
+    if (file.again) await this.#save(name, over);
+  }
+
+  /** Show what came of a save. Its problems are those of its text, and not of what was typed meanwhile. */
+  #drawSaved(name, file, { problems, in_force: inForce }) {
+    this.#drawFiles();
+    if (name !== this.#name || this.#files.get(name) !== file) return;
+    if (file.text === file.saved) this.#drawProblems(problems);
+    else this.#lint();
+    this.#drawEffect(inForce);
   }
 
   async #reset() {

@@ -19,6 +19,11 @@ export function readHeaders(text) {
   return headers;
 }
 
+/** Return the token in `text`, which people copy with blanks around it, or with the word before it that a header has. */
+export function bareToken(text) {
+  return text.trim().replace(/^bearer(\s+|$)/i, "");
+}
+
 /** Return the composer. `token()` is the own bearer token, `hosts` are offered as suggestions. */
 export function composer(api, { hosts, token, openTrace }) {
   const field = (label, control, extra = "") => el("label", { class: `field ${extra}`.trim() }, el("span", { text: label }), control);

@@ -3,7 +3,7 @@
 import { announce } from "../a11y.js";
 import { button, byId, el, icon, put, say } from "../dom.js";
 import { plural } from "../format.js";
-import { composer } from "./composer.js";
+import { bareToken, composer } from "./composer.js";
 import { curlLine, elapsed, outcome, resultBody } from "./results.js";
 
 const PATIENCE = 65_000; // ms: a scenario may wait for another one that edits, for a policy to come into force, and for timeouts
@@ -48,7 +48,7 @@ export class Lab {
   async run(name) {
     this.#set(name, { running: true });
     const request = { name };
-    if (this.#token?.value) request.token = this.#token.value;
+    if (this.#own()) request.token = this.#own();
     let result;
     try {
       result = await this.#api.post("lab/run", request, { patience: PATIENCE });
@@ -57,6 +57,10 @@ export class Lab {
     }
     this.#set(name, result);
     return result;
+  }
+
+  #own() {
+    return bareToken(this.#token?.value ?? "");
   }
 
   #draw({ gateway, keycloak }) {
@@ -71,7 +75,7 @@ export class Lab {
         el("p", { class: "muted small", text: "Sent with a run only, and never kept." })),
       el("h2", { class: "vh", text: "Scenarios" }),
       el("ul", { class: "scenarios" }, this.#scenarios.map((scenario) => this.#row(scenario))),
-      composer(this.#api, { hosts, token: () => this.#token.value, openTrace: this.#openTrace }));
+      composer(this.#api, { hosts, token: () => this.#own(), openTrace: this.#openTrace }));
   }
 
   #row(scenario) {
