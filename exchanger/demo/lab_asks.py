@@ -131,11 +131,9 @@ def _headers(value: object) -> Headers | Wrong:
 
 
 def _why_no_token(token: str) -> Wrong | None:
-    return (
-        None
-        if len(token) <= MAX_TOKEN and _is_token(token)
-        else Wrong("token is no bearer token that can be sent (the token alone, without the word Bearer)")
-    )
+    if len(token) <= MAX_TOKEN and _is_token(token):
+        return None
+    return Wrong("token is no bearer token that can be sent (the token alone, without the word Bearer)")
 
 
 def _fields(body: bytes, *required: str, **optional: str) -> dict[str, str] | Wrong:

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Console, Visit, Watch
 from tests.browser.made_up import FILE_TEXT
@@ -170,12 +170,19 @@ def held_saves(page: Page) -> list[Route]:
     return held
 
 
-def test_saving_again_while_a_save_is_under_way_is_no_conflict(page: Page) -> None:
+def begin_save(page: Page, text: str) -> tuple[list[Route], Locator, Locator]:
+    """Save ``text``, which is held back; return the saves, the editor, and what it says."""
     held = held_saves(page)
-    area, save, state = page.get_by_role("textbox", name=EDITOR), page.get_by_role("button", name="Save"), page.locator("#edit-state")
-    area.fill("version: v1\n")
+    area, state = page.get_by_role("textbox", name=EDITOR), page.locator("#edit-state")
+    area.fill(text)
     area.press("Control+s")
     expect(state).to_have_text("Saving …")
+    return held, area, state
+
+
+def test_saving_again_while_a_save_is_under_way_is_no_conflict(page: Page) -> None:
+    held, area, state = begin_save(page, "version: v1\n")
+    save = page.get_by_role("button", name="Save")
     expect(save).to_have_attribute("aria-disabled", "true")
     area.press("Control+s")
     save.dispatch_event("click")
@@ -193,11 +200,7 @@ def test_saving_again_while_a_save_is_under_way_is_no_conflict(page: Page) -> No
 
 
 def test_what_is_typed_and_saved_while_a_save_is_under_way_is_saved_after_it(page: Page) -> None:
-    held = held_saves(page)
-    area, state = page.get_by_role("textbox", name=EDITOR), page.locator("#edit-state")
-    area.fill("first\n")
-    area.press("Control+s")
-    expect(state).to_have_text("Saving …")
+    held, area, _ = begin_save(page, "first\n")
     area.fill("second\n")
     area.press("Control+s")
     held[0].continue_()
@@ -208,11 +211,7 @@ def test_what_is_typed_and_saved_while_a_save_is_under_way_is_saved_after_it(pag
 
 
 def test_the_problems_of_a_save_are_not_drawn_over_what_was_typed_meanwhile(page: Page) -> None:
-    held = held_saves(page)
-    area, state = page.get_by_role("textbox", name=EDITOR), page.locator("#edit-state")
-    area.fill("wrong\n")
-    area.press("Control+s")
-    expect(state).to_have_text("Saving …")
+    held, area, state = begin_save(page, "wrong\n")
     with page.expect_response("**/lab/policy/lint"):
         area.fill("right\n")
     held[0].continue_()
