@@ -44,6 +44,7 @@ T = TypeVar("T")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
     with serving(tmp_path_factory.mktemp("service"), DOCUMENT) as running:
         yield running
+        assert running.stop() == 0
         assert "grpc.handler_failed" not in running.lines()
 
 

@@ -245,6 +245,7 @@ def test_a_busy_port_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_the_log_says_where_the_console_is(tmp_path: Path) -> None:
     with serving(tmp_path, DOCUMENT, CONSOLE_ADDRESS="127.0.0.1:0") as running:
+        _wait_for_line(running, "CONSOLE_ADDRESS")
         lines = [json.loads(line) for line in running.lines().splitlines()]
         (address,) = [line["address"] for line in lines if line.get("variable") == "CONSOLE_ADDRESS"]
         with urlopen(f"http://{address}/api/about", timeout=10) as response:

@@ -275,8 +275,7 @@ def test_metrics_are_those_of_the_scrape(running: Running) -> None:
         return found is not None and len(found.sum.data_points) == 2
 
     collector.until(counted)
-    port = next(line for line in running.service.lines().splitlines() if "METRICS_PORT" in line).rpartition('"address":"')[2].split('"')[0]
-    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+    with urlopen(f"http://127.0.0.1:{running.service.metrics_port}/metrics", timeout=10) as response:
         text = response.read().decode()
     scraped = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     of_the_process = {name for name in scraped if name.startswith("process_")}
@@ -360,5 +359,6 @@ def test_one_that_is_silent_for_the_first_time_at_the_end_holds_it_up_for_a_mome
 def test_what_cannot_be_exported_is_said_and_the_service_runs(tmp_path: Path) -> None:
     with serving(tmp_path, DOCUMENT, OTEL_TRACES_EXPORTER="otlp", OTEL_EXPORTER_OTLP_PROTOCOL="grpc") as service:
         assert service.check("/admin").denied_response.status.code == 403
+        assert service.stop() == 0
         (line,) = (line for line in service.lines().splitlines() if "config.without_effect" in line)
         assert "only http/protobuf is supported" in line

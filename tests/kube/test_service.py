@@ -75,6 +75,8 @@ def running(control_plane: ControlPlane, folder: Path, *, ready: bool = True, **
         **variables,
     ) as service:
         yield service
+        if service.process.poll() is None:
+            assert service.stop() == 0
         assert "canary" not in service.lines()
 
 
@@ -181,8 +183,9 @@ def test_a_missing_secret_is_said_and_waited_for(admin_of_a_new_cluster: Control
         mender.join()
         assert "there is no Secret exchanger/issuer-oauth" in seen[0]
         assert '"serving":true' not in seen[0]
-        assert "issuers.secret_recovered" in service.lines()
         assert status(service.check("/orders")) == 401
+        assert service.stop() == 0
+        assert "issuers.secret_recovered" in service.lines()
 
 
 def test_a_missing_right_is_named(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
