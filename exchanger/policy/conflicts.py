@@ -30,7 +30,7 @@ def rivals_of(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
     if paths is None:
         raise KeyError(host)
     found: dict[tuple[object, int], Entry] = {}
-    for spelling in prefix_spellings(entry.area.path_prefix):
+    for spelling in prefix_spellings(entry.area.path_prefix).literal:
         cells = paths.prefixes_of(spelling)
         claims = cells[-1].entries if cells else None  # the longest prefix of a spelling is that spelling, as the entry is there
         if claims is None:

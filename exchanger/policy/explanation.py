@@ -53,12 +53,7 @@ def explain(snapshot: PolicySnapshot, host: str, path: str, method: str) -> Expl
     readings = (path,) if isinstance(found, MalformedPath) else found
     reach = snapshot.trie.reach(read_authority(host))
     claims = tuple(islice(_claims(reach, readings), MAX_LOOKED_AT))
-    question = _Question(
-        snapshot.match(host, path, method),
-        method,
-        readings,
-        tuple(_longest([claim for claim in claims if not isinstance(claim, Region)], reading, method) for reading in readings),
-    )
+    question = _Question.of(snapshot.match(host, path, method), method, readings, claims)
     ranked = sorted(claims, key=question.rank)
     shown = tuple(question.candidate(claim) for claim in ranked[:MAX_CANDIDATES])
     return Explanation(question.verdict, readings, shown, len(ranked) - len(shown))
@@ -70,7 +65,8 @@ def _claims(reach: tuple[PathTrie, ...], readings: tuple[str, ...]) -> Iterator[
     above = (cell for paths in reach for reading in readings for cell in paths.prefixes_of(reading))
     others = (cell for paths in reach for _, cell in paths.items())
     for cell in chain(above, others):
-        for claims in (cell.regions, cell.entries):
+        also = cell.rewritten
+        for claims in (cell.regions, cell.entries, *(() if also is None else (also.regions, also.entries))):
             for claim in () if claims is None else claims.members():
                 key = (claim.source, claim.index)
                 if key not in seen:
@@ -82,24 +78,40 @@ def _concerns(claim: Entry | Region, method: str) -> bool:
     return claim.area.methods is None or method in claim.area.methods
 
 
-def _length(claim: Entry | Region, reading: str) -> int:
-    """Return the length of the longest spelling of the claim's prefix that ``reading`` begins with, -1 when it begins with none."""
-    return max((len(spelling) for spelling in prefix_spellings(claim.area.path_prefix) if reading.startswith(spelling)), default=-1)
-
-
-def _longest(entries: list[Entry], reading: str, method: str) -> int:
-    return max((_length(entry, reading) for entry in entries if _concerns(entry, method)), default=-1)
+def _length(claim: Entry | Region, reading: str, *, decoded: bool) -> int:
+    """Return how long a spelling of the claim's prefix ``reading`` begins with, -1 when it begins with none."""
+    spellings = prefix_spellings(claim.area.path_prefix)
+    those = spellings.literal + spellings.rewritten if decoded else spellings.literal
+    return max((len(spelling) for spelling in those if reading.startswith(spelling)), default=-1)
 
 
 @final
 @attrs.frozen
 class _Question:
-    """A request as it is read; ``longest`` has for each reading the length of the longest prefix of an entry that concerns it."""
+    """A request as it is read.
+
+    ``decoded`` tells for each reading whether decoded spellings of prefixes count for it, as ``find`` has it; ``longest`` has the length of
+    the longest prefix of an entry that concerns it.
+    """
 
     verdict: Verdict
     method: str
     readings: tuple[str, ...]
-    longest: tuple[int, ...]
+    decoded: tuple[bool, ...]
+    longest: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, verdict: Verdict, method: str, readings: tuple[str, ...], claims: tuple[Entry | Region, ...]) -> "_Question":
+        """Return the question that has ``claims`` for candidates."""
+        concerned = [claim for claim in claims if _concerns(claim, method)]
+        written = any(_length(claim, readings[0], decoded=False) >= 0 for claim in concerned)
+        asked = cls(verdict, method, readings, (not written, *[True] * (len(readings) - 1)))
+        lengths = [asked.lengths(claim) for claim in concerned if not isinstance(claim, Region)]
+        return attrs.evolve(asked, longest=tuple(map(max, zip(*lengths, strict=True))) if lengths else (-1,) * len(readings))
+
+    def lengths(self, claim: Entry | Region) -> list[int]:
+        """Return how long a spelling of the claim's prefix each reading begins with, -1 where it begins with none that counts."""
+        return [_length(claim, reading, decoded=decoded) for reading, decoded in zip(self.readings, self.decoded, strict=True)]
 
     def rank(self, claim: Entry | Region) -> tuple[bool, bool, bool, int, Source, int]:
         """Return what sorts candidates: first what decides, then what comes nearest to it."""
@@ -107,7 +119,7 @@ class _Question:
         return (
             not self._won(claim),
             not _concerns(claim, self.method),
-            all(_length(claim, reading) < 0 for reading in self.readings),
+            max(self.lengths(claim)) < 0,
             -nearness,
             claim.source,
             -1 if claim.index is None else claim.index,
@@ -123,12 +135,12 @@ class _Question:
         return claim is self.verdict or claim == self.verdict
 
     def _covers(self, claim: Entry | Region) -> bool:
-        return _concerns(claim, self.method) and any(_length(claim, reading) >= 0 for reading in self.readings)
+        return _concerns(claim, self.method) and max(self.lengths(claim)) >= 0
 
     def _why(self, claim: Entry | Region) -> str:
         if not _concerns(claim, self.method):
             return f"its methods ({', '.join(sorted(claim.area.methods or ()))}) do not include {self.method}"
-        lengths = [_length(claim, reading) for reading in self.readings]
+        lengths = self.lengths(claim)
         if max(lengths) < 0:
             return f"its pathPrefix {claim.area.path_prefix} is no beginning of the path"
         if isinstance(claim, Region):

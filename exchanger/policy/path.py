@@ -1,9 +1,9 @@
 """Readings of a request path: all that the servers behind a gateway may take it for.
 
 Servers rewrite a path before they look at it, each in its own way and order: they decode escapes once or again, take a backslash for a
-slash, merge slashes, drop parameters, resolve dot segments, drop blanks at the ends of segments, normalise Unicode. The readings of a path
-are its closure under these rewritings. When all readings lead to the same decision, it does not matter who is right; when they do not, the
-request is refused. The query is no path: it stays as it is, at the end of every reading.
+slash, merge slashes, take what follows two slashes for a host, drop parameters, resolve dot segments, drop blanks at the ends of segments,
+normalise Unicode. The readings of a path are its closure under these rewritings. When all readings lead to the same decision, it does not
+matter who is right; when they do not, the request is refused. The query is no path: it stays as it is, at the end of every reading.
 
 Must not know: policy entries, or what is decided.
 """
@@ -25,13 +25,16 @@ _NON_ASCII_WEIGHT: Final = 16  # a character that needs NFKC costs about as much
 # RFC 3986 section 3.3 and 3.4 (https://www.rfc-editor.org/rfc/rfc3986#section-3.3): pchar without ``;`` and escapes, "/", and a query of
 # visible characters. Together with the absence of "//" and "/." no rewriting changes such a path.
 _PLAIN: Final = r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*+"
-_is_plain: Final = re.compile(_PLAIN).fullmatch
+_is_plain_text: Final = re.compile(_PLAIN).fullmatch
 _is_plain_with_query: Final = re.compile(_PLAIN + r"(?:\?[!-\"$-~]*+)?+").fullmatch
 
 _find_unprintable: Final = re.compile(r"[\x00-\x20\x7f-\x9f]").search  # control characters, space and DEL
 _find_control: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]").search  # what no escape may stand for; an escaped space is common in names
 _find_surrogate: Final = re.compile(r"[\ud800-\udfff]").search  # bytes that were not UTF-8, or half a character
 _PARAMETERS: Final = re.compile(r";[^/]*+")
+# What follows "//" at the beginning is a host (RFC 3986 section 4.2, https://www.rfc-editor.org/rfc/rfc3986#section-4.2). Servers that have
+# a request's path read by a URL parser lose it. The parsers of the WHATWG see one after any number of slashes.
+_AUTHORITY: Final = re.compile(r"//++[^/]*+")
 
 
 @enum.unique
@@ -77,9 +80,14 @@ def _malformed(path: str) -> MalformedPath | None:
     return MalformedPath.NOT_UTF8 if _find_surrogate(path) else None
 
 
+def is_plain(part: str) -> bool:
+    """Tell whether ``part``, a path without query, is plain ASCII text that no rewriting changes."""
+    return _is_plain_text(part) is not None and "//" not in part and "/." not in part
+
+
 def readings_of(part: str) -> Readings:
     """Return the closure of ``part``, a path without query, under all rewritings, ``part`` first."""
-    if _is_plain(part) and "//" not in part and "/." not in part:
+    if is_plain(part):
         return (part,)
     readings = [part]
     seen = {part}
@@ -110,6 +118,8 @@ def _rewritten(path: str) -> list[str | MalformedPath]:
         results.append(path.replace("\\", "/"))
     if "//" in path:
         results.append(_merge_slashes(path))
+        if path.startswith("//"):
+            results.append(_AUTHORITY.sub("", path, count=1) or "/")
     if ";" in path:
         results.append(_PARAMETERS.sub("", path))
     if "/." in path:

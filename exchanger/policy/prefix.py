@@ -6,13 +6,40 @@ under each of these spellings is found by each reading of a request that keeps t
 Must not know: requests, or where spellings are stored.
 """
 
+from typing import final
+
+import attrs
+
+from exchanger.policy.path import is_plain
 from exchanger.policy.percent import decode, decode_but_slashes, encode
 
 
-def prefix_spellings(prefix: str) -> tuple[str, ...]:
-    """Return the distinct spellings of ``prefix``, itself first: as written, as clients escape it, decoded, decoded but for slashes."""
+@final
+@attrs.frozen
+class Spellings:
+    """The distinct spellings of a prefix.
+
+    ``literal``: those that mean nothing else: as written, as clients escape it, decoded but still in need of escapes.
+    ``rewritten``: decoded ones that may also be written as they are, such as ``/orders/`` for ``/orders%2F``. A prefix is plain text, so
+    what is written as it is comes first: nobody's escapes reach into requests that match another entry and that nobody has to decode.
+    """
+
+    literal: tuple[str, ...]
+    rewritten: tuple[str, ...] = ()
+
+
+def prefix_spellings(prefix: str) -> Spellings:
+    """Return the spellings of ``prefix``, itself first."""
     if "%" not in prefix and prefix.isascii():
-        return (prefix,)
+        return Spellings((prefix,))
     path, mark, query = prefix.partition("?")
-    spellings = (path, encode(path), decode(path), decode_but_slashes(path))
-    return tuple(dict.fromkeys(spelling + mark + query for spelling in spellings if spelling is not None))
+    as_came: list[str | None] = [path, encode(path)]
+    rewritten: list[str] = []
+    for decoded in (decode(path), decode_but_slashes(path)):
+        if decoded is not None and is_plain(decoded.partition("?")[0]):
+            rewritten.append(decoded)
+        else:
+            as_came.append(decoded)
+    literal = dict.fromkeys(spelling + mark + query for spelling in as_came if spelling is not None)
+    others = dict.fromkeys(spelling + mark + query for spelling in rewritten)
+    return Spellings(tuple(literal), tuple(other for other in others if other not in literal))

@@ -91,7 +91,7 @@ def _agreed(verdict: Verdict, reach: tuple[PathTrie, ...], readings: tuple[str, 
     """Return ``verdict`` if every other reading has the same; two denials are the same, whoever wrote them."""
     agreed = True
     for reading in readings:
-        other = find(reach, reading, method)
+        other = find(reach, reading, method, rewritten=True)
         if isinstance(other, Unhealthy):
             return other
         agreed = agreed and (other is verdict or (isinstance(other, DenyEntry) and isinstance(verdict, DenyEntry)))

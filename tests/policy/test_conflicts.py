@@ -32,7 +32,8 @@ GET, POST = frozenset({"GET"}), frozenset({"POST"})
         (Area("h", "/a"), Area("h", "/ab"), "/a", False),
         (Area("h", "/ab"), Area("h", "/a"), "/ab", False),
         (Area("h", "/a"), Area("i", "/a"), "/a", False),
-        (Area("h", "/%41"), Area("h", "/A"), "/A", True),
+        (Area("h", "/%41"), Area("h", "/A"), "/A", False),
+        (Area("h", "/%41"), Area("h", "/A"), "/%41", False),
         (Area("h", "/ä"), Area("h", "/%C3%A4"), "/%C3%A4", True),
     ],
 )

@@ -41,6 +41,12 @@ def test_a_plain_path_has_one_reading(path: str) -> None:
     [
         ("/a//b", {"/a/b"}),
         ("/a///b//", {"/a/b/"}),
+        ("//a/b", {"/a/b", "/b"}),
+        ("//a", {"/a", "/"}),
+        ("//", {"/"}),
+        ("///a/b", {"/a/b", "/b"}),
+        ("//a//b", {"/a/b", "//b", "/b", "/"}),
+        ("/\\a/b", {"//a/b", "/a/b", "/b"}),
         ("/a/./b", {"/a/b"}),
         ("/a/../b", {"/b"}),
         ("/a/..", {"/"}),
@@ -139,8 +145,11 @@ def test_work_is_bounded(path: str, why: MalformedPath) -> None:
 
 
 def test_the_bounds_themselves_are_allowed() -> None:
-    assert read_path("//" + "a" * (MAX_ODD_PATH - 2), "GET") == ("//" + "a" * (MAX_ODD_PATH - 2), "/" + "a" * (MAX_ODD_PATH - 2))
-    assert read_path("//" + "a" * (MAX_ODD_PATH - 1), "GET") is MalformedPath.TOO_LONG
+    assert read_path("/" + "a" * (MAX_ODD_PATH - 3) + "//", "GET") == (
+        "/" + "a" * (MAX_ODD_PATH - 3) + "//",
+        "/" + "a" * (MAX_ODD_PATH - 3) + "/",
+    )
+    assert read_path("/" + "a" * (MAX_ODD_PATH - 2) + "//", "GET") is MalformedPath.TOO_LONG
     readings = read_path("/%" + "25" * (MAX_READINGS - 1), "GET")
     assert isinstance(readings, tuple)
     assert len(readings) == MAX_READINGS

@@ -77,7 +77,29 @@ def test_an_entry_is_found_under_each_spelling_and_does_not_tie_with_itself() ->
 
     assert found(trie, "/a%2fb/c") is entry
     assert found(trie, "/a/b/c") is entry
+    assert find(trie.reach(HOST), "/a/b/c", "GET", rewritten=True) is entry
     assert trie.left(entry) == PolicyTrie()
+
+
+def test_a_decoded_spelling_comes_after_what_is_written() -> None:
+    escaped, short, same = deny("/a%2fb", source=BLUE), exchange("/a"), exchange("/a/b", index=1)
+    trie = trie_of(escaped, short)
+
+    assert found(trie, "/a/b") is short
+    assert find(trie.reach(HOST), "/a/b", "GET", rewritten=True) is escaped
+    assert find(trie.joined(same).reach(HOST), "/a/b", "GET", rewritten=True) is same
+    assert trie.joined(same).left(escaped) == trie_of(short, same)
+    assert trie.joined(same).left(same) == trie
+
+
+def test_a_decoded_region_closes_rewritten_paths_and_those_where_nothing_is_written() -> None:
+    closed, short = region("/a%2fb", source=BLUE), exchange("/a")
+    alone, beside = trie_of(closed), trie_of(closed, short)
+
+    assert isinstance(found(alone, "/a/b"), Unhealthy)
+    assert found(beside, "/a/b") is short
+    assert isinstance(find(beside.reach(HOST), "/a/b", "GET", rewritten=True), Unhealthy)
+    assert beside.left(closed) == trie_of(short)
 
 
 def test_removing_gives_back_the_trie_before() -> None:

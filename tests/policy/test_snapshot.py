@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import assert_type
 
 import pytest
@@ -6,7 +7,7 @@ from exchanger.policy.document import PolicyDocument
 from exchanger.policy.policy_trie import TIE
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
-from exchanger.values.entry import Source
+from exchanger.values.entry import DenyEntry, Entry, Region, Source
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, parsed, region, snapshot_of
 
 ORDERS, ADMIN = exchange("/orders"), deny("/admin", index=1)
@@ -94,6 +95,25 @@ def test_an_escaped_prefix_is_found_by_what_clients_send(prefix: str) -> None:
 
     for path in {"/a%2fb": ["/a%2fb", "/a%2Fb/x", "/a/b"], "/%7ejoe": ["/%7ejoe", "/%7Ejoe", "/~joe"]}.get(prefix, ["/caf%C3%A9", "/café"]):
         assert policy.match(HOST, path, "GET") == exchange(prefix)
+
+
+@pytest.mark.parametrize("theirs", ["/orders%2f", "/orders%2F1", "/%6frders", "/%6Frders/", "/orders%3F", "/orders%3Fx%3d", "/%2e/orders"])
+@pytest.mark.parametrize("claim", [deny, exchange, region])
+def test_nobodys_escapes_reach_into_requests_that_match_another_entry(theirs: str, claim: Callable[..., Entry | Region]) -> None:
+    policy = snapshot_of(ORDERS, claim(theirs, source=BLUE))
+
+    for path in ("/orders", "/orders/1", "/orders?x=1", "/orders/~joe?x"):
+        assert policy.match(HOST, path, "GET") is ORDERS
+    assert policy.match(HOST, theirs + "/x", "GET") not in {ORDERS, NO_MATCH}
+
+
+def test_an_escaped_prefix_is_not_passed_by_another_spelling() -> None:
+    policy = snapshot_of(ORDERS, deny("/orders%3Fadmin", index=1), deny("/orders%2Fsecret", index=2))
+
+    for path in ("/orders%3fadmin", "/%6frders%3Fadmin", "/orders%2fsecret", "/order%73/secret", "/orders//secret"):
+        verdict = policy.match(HOST, path, "GET")
+        assert verdict is AMBIGUOUS_PATH or isinstance(verdict, DenyEntry), path
+    assert policy.match(HOST, "/orders/secret", "GET") is ORDERS
 
 
 def test_a_newer_document_takes_the_place_of_the_older() -> None:

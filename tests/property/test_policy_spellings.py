@@ -60,6 +60,10 @@ def widen(text: str, where: int) -> str:
     return text[:place] + chr(ord(text[place]) + 0xFEE0) + text[place + 1 :] if "!" <= text[place] <= "~" else text
 
 
+def after_a_host(text: str, where: int) -> str:
+    return "/" * (2 + where % 2) + "host:8" + text
+
+
 RESPELLINGS: tuple[Respelling, ...] = (
     encode,
     encode,
@@ -72,6 +76,7 @@ RESPELLINGS: tuple[Respelling, ...] = (
     add_parameter,
     backslash,
     widen,
+    after_a_host,
 )
 steps = st.lists(st.tuples(st.sampled_from(RESPELLINGS), st.integers(min_value=0, max_value=60)), min_size=1, max_size=5)
 
