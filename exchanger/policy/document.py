@@ -9,7 +9,7 @@ import attrs
 
 from exchanger.policy.entry_reader import read_entry
 from exchanger.policy.quoting import bounded, quoted
-from exchanger.policy.yaml_nodes import MAX_BYTES, Kind, Mapping, Node, Scalar, Sequence, Unreadable, read_nodes
+from exchanger.policy.yaml_nodes import MAX_BYTES, Kind, Mapping, Node, Scalar, Sequence, Unreadable, field_name, read_nodes
 from exchanger.values.entry import EVERYWHERE, Area, Entry, Region, Source
 
 UNREADABLE_REACH: Final[Area] = EVERYWHERE  # what a document closes of which nothing can be understood
@@ -71,10 +71,10 @@ def _items(text: str | None) -> tuple[Node, ...] | Unreadable:
         return Unreadable("is not a mapping", root.line, root.column)
     fields: dict[str, Node] = {}
     for key, value in root.pairs:
-        if not isinstance(key, Scalar) or key.text not in _FIELDS:
-            name = quoted(key.text) if isinstance(key, Scalar) else "that is no text"
-            return Unreadable(f"has an unknown field {name}", key.line, key.column)
-        fields[key.text] = value
+        name = field_name(key)
+        if name is None or name not in _FIELDS:
+            return Unreadable(f"has an unknown field {'that is no text' if name is None else quoted(name)}", key.line, key.column)
+        fields[name] = value
     version = fields.get("version")
     if version is None or (isinstance(version, Scalar) and version.kind is Kind.NULL):
         return Unreadable(f"has no version {VERSION}", None if version is None else version.line)

@@ -9,7 +9,7 @@ import attrs
 
 from exchanger.policy.authority import is_host, normalise_policy_host
 from exchanger.policy.quoting import quoted
-from exchanger.policy.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence
+from exchanger.policy.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, field_name
 from exchanger.values.entry import Area, DenyEntry, Entry, ExchangeEntry, Region, Source, TokenTarget
 
 _ENTRY_FIELDS: Final = frozenset({"match", "action", "exchange"})
@@ -82,15 +82,17 @@ def _reader(node: Node, where: str, known: frozenset[str], problems: list[_Probl
     fields: dict[str, Node] = {}
     unknown: list[Node] = []
     for key, value in node.pairs:
-        if not isinstance(key, Scalar) or key.text not in known:
+        name = field_name(key)
+        if name is None or name not in known:
             unknown.append(key)
         elif not _is_null(value):
-            fields[key.text] = value
+            fields[name] = value
     if unknown:
         first = unknown[0]
-        name = quoted(first.text) if isinstance(first, Scalar) else "that is no text"
+        name = field_name(first)
+        shown = "that is no text" if name is None else quoted(name)
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-        problems.append(_Problem(f"{where} has an unknown field {name}{more}", first))
+        problems.append(_Problem(f"{where} has an unknown field {shown}{more}", first))
     return _Reader(where, node, problems, fields)
 
 

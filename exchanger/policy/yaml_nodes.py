@@ -91,6 +91,11 @@ class Mapping:
 Node = Scalar | Sequence | Mapping
 
 
+def field_name(key: Node) -> str | None:
+    """Return the name of a field by its key; ``None`` for a key that is no text, whatever a tag hides in it."""
+    return key.text if isinstance(key, Scalar) and key.kind is Kind.TEXT else None
+
+
 @final
 @attrs.frozen
 class Unreadable:

@@ -68,6 +68,13 @@ def test_a_valid_entry_stands_beside_an_invalid_one() -> None:
         ("version: v1\nextra: 1\n", 'the document has an unknown field "extra"', 2),
         ("version: v1\n<<: {entries: []}\n", 'the document has an unknown field "<<"', 2),
         ("version: v1\n[a]: 1\n", "the document has an unknown field that is no text", 2),
+        ("version: v1\n!x entries: []\n", "the document has an unknown field that is no text", 2),
+        (
+            "version: v1\nentries: [{match: {host: a, pathPrefix: /}, action: deny}]\n!x entries: []\n",
+            "the document has an unknown field that is no text",
+            3,
+        ),
+        ("version: v1\n!!binary entries: []\n", "the document has an unknown field that is no text", 2),
         ("Version: v1\n", 'the document has an unknown field "Version"', 1),
         ("entries: []\n", "the document has no version v1", None),
         ("version:\n", "the document has no version v1", 1),

@@ -115,6 +115,13 @@ def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
             'entries[0].match has an unknown field "Host" and 2 more',
         ),
         ("match: {host: a, pathPrefix: /, [x]: y}", Area("a", "/"), "entries[0].match has an unknown field that is no text"),
+        ("match: {host: a, !x host: b, pathPrefix: /}", Area("a", "/"), "entries[0].match has an unknown field that is no text"),
+        (
+            "match: {!x host: b, pathPrefix: /}",
+            Area(None, "/"),
+            "entries[0].match has an unknown field that is no text; entries[0].match.host is required",
+        ),
+        ("match: {!!str host: a, ! pathPrefix: /, more: 1}", Area("a", "/"), 'entries[0].match has an unknown field "more"'),
     ],
 )
 def test_what_can_be_read_of_an_area_is_closed(match: str, area: Area, reason: str) -> None:
