@@ -144,11 +144,15 @@ def _demo_server(name: str, namespace: argparse.Namespace) -> int:
     return trio.run(run_server, name, run_echo if name == "echo" else run_fake_token_endpoint, namespace.address)
 
 
+_LONGEST_SLEEP_S: Final = 86_400.0
+"""No pod is given that long to end; and operating systems do not take every number."""
+
+
 def _pre_stop_sleep(duration: str) -> int:
     try:
         seconds = parse_duration(duration)
     except ValueError as error:
         print(f"exchanger pre-stop-sleep: {duration!r} {error}", file=sys.stderr)
         return _USAGE_ERROR
-    time.sleep(seconds)
+    time.sleep(min(seconds, _LONGEST_SLEEP_S))
     return 0

@@ -20,6 +20,8 @@ _UNIT_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 
 _DURATION_PART: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _DURATION: Final = re.compile(rf"\+?({_DURATION_PART.pattern})+", re.ASCII)
 _MAX_DURATION_TEXT: Final = 32
+_DURATION_END: Final = 2.0**63 / 1e9
+"""Seconds; nanoseconds have 64 bits in Go."""
 _INTEGER: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _MAX_PORT: Final = 65535
 
@@ -28,13 +30,16 @@ def parse_duration(text: str) -> float:
     """Return the seconds of a non-negative Go duration string such as ``750ms`` or ``1m30s``.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if it is none, or longer than Go can count (292 years).
     """
     if text == "0":
         return 0.0
     if len(text) > _MAX_DURATION_TEXT or not _DURATION.fullmatch(text):
         raise ValueError("must be a duration such as 750ms or 1m30s")
-    return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+    seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+    if seconds >= _DURATION_END:
+        raise ValueError("must be a duration of less than 292 years")
+    return seconds
 
 
 def parse_boolean(text: str) -> bool:

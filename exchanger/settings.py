@@ -3,6 +3,7 @@
 ``Settings`` only carries the rooms' values to the supervisor; no room ever sees it.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, final
@@ -36,6 +37,7 @@ from exchanger.values.issuer import AuthMethod
 
 _POLICY_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
 _NAMESPACE_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/policy=enabled"
+_is_request_target: Final = re.compile(r"/[!\"$->@-~]*").fullmatch  # visible ASCII, and neither query nor fragment (RFC 9112 section 3.2)
 _SHUTDOWN_GRACE: Final = 25.0
 """Seconds: Kubernetes kills after 30 by default (https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination)."""
 
@@ -189,6 +191,8 @@ def _metrics(environment: Environment) -> MetricsSettings:
     path = environment.text("METRICS_PATH", "/metrics")
     if not path.startswith("/"):
         environment.problem("METRICS_PATH must start with /")
+    elif not _is_request_target(path):
+        environment.problem("METRICS_PATH must be visible ASCII without ? and #, or nobody could ask for it")
     return MetricsSettings(
         enabled=environment.boolean("METRICS_ENABLED", default=False),
         host=environment.text("METRICS_HOST") or None,

@@ -260,7 +260,7 @@ class Supervisor:
 
     def _announce(self) -> None:
         if self.settings.insecure_log_tokens:
-            self._log.warning(
+            self._log.critical(  # or LOG_LEVEL could silence it, and tokens would be in a log that says nothing of them
                 "config.insecure_log_tokens", text="TOKEN_EXCHANGE_INSECURE_LOG_TOKENS IS ON: BEARER TOKENS ARE WRITTEN TO THIS LOG"
             )
         for variable, text in self.settings.without_effect:

@@ -20,7 +20,7 @@ from exchanger.supervisor import StartError, Supervisor
 from exchanger.telemetry.exposition import MetricsServer
 from exchanger.telemetry.log import logging_to_stdout
 from exchanger.telemetry.otlp.exports import Exports
-from tests.e2e.service import ISSUERS, NAMESPACE, environment, free_port
+from tests.e2e.service import ISSUERS, NAMESPACE, environment
 from tests.grpc.authority import Site
 
 EXPIRY: Final = "ext_authz_tls_certificate_expiry_timestamp_seconds"
@@ -33,7 +33,7 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "namespace.yaml").write_text(NAMESPACE)
     (tmp_path / "issuers.yaml").write_text(ISSUERS)
-    variables = environment(tmp_path, GRPC_PORT=str(free_port()), METRICS_ENABLED="true", METRICS_PORT="0", METRICS_HOST="127.0.0.1")
+    variables = environment(tmp_path, GRPC_PORT="0", METRICS_ENABLED="true", METRICS_PORT="0", METRICS_HOST="127.0.0.1")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     return folder
@@ -78,6 +78,16 @@ def test_switches_to_know_of_are_announced(configured: Path, monkeypatch: pytest
     assert "config.without_effect" in output
 
 
+def test_that_tokens_are_logged_is_said_at_every_level(
+    configured: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TOKEN_EXCHANGE_INSECURE_LOG_TOKENS", "true")
+    monkeypatch.setenv("LOG_LEVEL", "error")
+    monkeypatch.setattr(DirectorySource, "run", _broken)
+    assert cli.main(["serve"]) == 1
+    assert "BEARER TOKENS ARE WRITTEN TO THIS LOG" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("known", "said"),
     [
@@ -105,7 +115,7 @@ def test_metrics_say_how_current_the_policy_is(
 
 def test_metrics_say_when_the_certificate_in_use_expires(configured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = Site.at(tmp_path)
-    for name, value in (("PORT", free_port()), ("CERT_FILE", site.files.cert), ("KEY_FILE", site.files.key)):
+    for name, value in (("PORT", 0), ("CERT_FILE", site.files.cert), ("KEY_FILE", site.files.key)):
         monkeypatch.setenv(f"GRPC_TLS_{name}", str(value))
     found: list[float | None] = []
 

@@ -15,6 +15,8 @@ MAX_TOKEN_LENGTH: Final = 16 * 1024
 """Characters, of a subject token and of an access token alike; Envoy's default limit for all request headers together is 60 KiB."""
 
 # RFC 6750 section 2.1; nothing else can be a bearer token, and nothing else may go into a form or a header.
+# Header lines of one name arrive joined by commas.
+_find_bearer: Final = re.compile(r"(?:\A|[\s,])bearer\s+\S", re.IGNORECASE).search
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)
 
 
@@ -23,7 +25,8 @@ class NoToken(enum.Enum):
     """Why a request has no usable bearer token."""
 
     ABSENT = "no Authorization at all"
-    NOT_BEARER = "credentials of another kind, or a form that is no single bearer token"
+    NOT_BEARER = "credentials of another kind"
+    NOT_ONE = "more than a scheme and a token, with a bearer token among it"
     INVALID = "a bearer token that cannot be one"
 
 
@@ -45,11 +48,12 @@ def read_bearer(authorization: Secret | None) -> Bearer | NoToken:
     if authorization is None:
         return NoToken.ABSENT
     # Three pieces are enough to know that there are too many.
-    fields = authorization.reveal().split(None, 2)
+    value = authorization.reveal()
+    fields = value.split(None, 2)
     if not fields:
         return NoToken.ABSENT
     if len(fields) != 2 or fields[0].lower() != "bearer":  # noqa: PLR2004 - scheme and token
-        return NoToken.NOT_BEARER
+        return NoToken.NOT_ONE if _find_bearer(value) else NoToken.NOT_BEARER
     return Bearer(Secret(fields[1])) if is_b64token(fields[1]) else NoToken.INVALID
 
 

@@ -210,8 +210,10 @@ def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules) -> TokenO
 def _decode_error(status: int, challenges: tuple[str, ...], body: bytes | TooLarge, rules: TokenResponseRules) -> ExchangeFailure:
     """RFC 6749 section 5.2, for which only the code counts; its description is written by the token endpoint and may quote a token."""
     kept = status if status in _KEPT_STATUSES else _INTERNAL_SERVER_ERROR
-    error = (_members(body) or {}).get("error")
-    if isinstance(error, str) and error in _RECOGNISED_ERRORS:
+    members = _members(body) or {}
+    error = _text(members, "error")
+    # An answer whose description is no text is none that the section has, whatever its code.
+    if error in _RECOGNISED_ERRORS and _text(members, "error_description") is not None:
         text = _described(error, "request failed", Diagnostic.OAUTH_ERROR)
         if rules.error_passthrough and isinstance(body, bytes):
             text = body.decode("utf-8", "replace")

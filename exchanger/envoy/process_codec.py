@@ -6,7 +6,7 @@ Source: https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/ext_proc/v3/e
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, assert_never
 
 import attrs
@@ -24,7 +24,7 @@ from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import (
     TrailersResponse,
 )
 from exchanger._proto.envoy.type.v3.http_status_pb2 import HttpStatus, StatusCode
-from exchanger._proto.google.protobuf.struct_pb2 import Struct
+from exchanger._proto.google.protobuf.struct_pb2 import Struct, Value
 from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
 from exchanger.decision.check import MISSING_HTTP
 from exchanger.decision.outcome import Allow, Deny, Outcome, Reason
@@ -39,6 +39,10 @@ DENIED_DETAILS: Final = "ext_proc_token_exchange_denied"
 _FILTER: Final = "envoy.filters.http.ext_proc"
 """The key under which Envoy's own filter sends its attributes, as long as nobody gave it another name."""
 
+_WRAPPED: Final = ("value", "string_value", "stringValue")
+"""The fields under which a value by itself is found, in this order."""
+_MAX_WRAPPERS: Final = 4
+
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 # The answer to request headers is all that is needed, so that Envoy is asked for nothing else, whatever its configuration sends by itself.
@@ -52,6 +56,7 @@ _REQUEST_HEADERS_ONLY: Final = ProcessingMode(
 )
 _CONTINUE: Final = CommonResponse(status=CommonResponse.CONTINUE)
 _UNCHANGED_HEADERS: Final = HeadersResponse(response=_CONTINUE)
+_UNCHANGED_TRAILERS: Final = TrailersResponse(header_mutation=HeaderMutation())
 
 # Envoy takes a mode override with an answer to headers only, and only while none of what it turns off has begun.
 CONTINUED: Final[Mapping[str | None, bytes]] = {
@@ -60,8 +65,8 @@ CONTINUED: Final[Mapping[str | None, bytes]] = {
         "response_headers": ProcessingResponse(response_headers=_UNCHANGED_HEADERS),
         "request_body": ProcessingResponse(request_body=BodyResponse(response=_CONTINUE)),
         "response_body": ProcessingResponse(response_body=BodyResponse(response=_CONTINUE)),
-        "request_trailers": ProcessingResponse(request_trailers=TrailersResponse()),
-        "response_trailers": ProcessingResponse(response_trailers=TrailersResponse()),
+        "request_trailers": ProcessingResponse(request_trailers=_UNCHANGED_TRAILERS),
+        "response_trailers": ProcessingResponse(response_trailers=_UNCHANGED_TRAILERS),
     }.items()
 }
 """Serialised answers to the messages about which there is nothing to decide, by the name of the request's oneof member."""
@@ -93,26 +98,65 @@ def decode_request_headers(message: ProcessingRequest) -> HttpRequest | Deny:
 
 
 def _attributes(message: ProcessingRequest) -> dict[str, str]:
-    """Return method, host and path (with query) as far as attributes have them: those of Envoy's own filter first, then by name.
+    """Return method, host and path (with query) as far as attributes have them.
+
+    Envoy sends one Struct of attributes under the name of its filter; there may be others, and other callers send each attribute under its
+    own name. Those of Envoy's own filter come first, then those of others by name, then attributes by themselves.
 
     https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes#request-attributes
     """
     found: dict[str, str] = {}
-    for name in sorted(message.attributes, key=lambda name: (name != _FILTER, name)):
-        attributes = message.attributes[name]
-        path, query = _text(attributes, "request.path"), _text(attributes, "request.query")
+    by_filter = [message.attributes[name] for name in sorted(message.attributes, key=lambda name: (name != _FILTER, name))]
+    sources: list[Callable[[str], str]] = [functools.partial(_attribute, attributes) for attributes in by_filter]
+    sources.append(functools.partial(_own_attribute, message))
+    for attribute in sources:
+        path, query = attribute("request.path"), attribute("request.query")
         if path and query and "?" not in path:
             path = f"{path}?{query}"
-        for part, value in ("method", _text(attributes, "request.method")), ("host", _text(attributes, "request.host")), ("path", path):
+        for part, value in ("method", attribute("request.method")), ("host", attribute("request.host")), ("path", path):
             if value:
                 found.setdefault(part, value)
     return found
 
 
-def _text(attributes: Struct, name: str) -> str:
+def _attribute(attributes: Struct, name: str) -> str:
     """Return a string attribute; "" when it is missing or of another kind."""
     # To index a protobuf map adds what is not there.
     return attributes.fields[name].string_value if name in attributes.fields else ""
+
+
+def _own_attribute(message: ProcessingRequest, name: str) -> str:
+    """Return an attribute that is sent under its own name, in any form that a value has been seen to be wrapped in; "" without one."""
+    return _unwrapped(message.attributes[name]) if name in message.attributes else ""
+
+
+def _unwrapped(wrapper: Struct) -> str:
+    for _ in range(_MAX_WRAPPERS):
+        fields = wrapper.fields
+        value = next((fields[name] for name in _WRAPPED if name in fields and _scalar(fields[name]) != ""), None)
+        if value is None and len(fields) == 1:
+            (value,) = fields.values()
+        if value is None:
+            return ""
+        if value.WhichOneof("kind") != "struct_value":
+            return _scalar(value) or ""
+        wrapper = value.struct_value
+    return ""
+
+
+def _scalar(value: Value) -> str | None:
+    """Return the text of a string, number or boolean; "" for anything else but a Struct, which is ``None``."""
+    match value.WhichOneof("kind"):
+        case "string_value":
+            return value.string_value
+        case "number_value":
+            return f"{value.number_value:.15g}"
+        case "bool_value":
+            return "true" if value.bool_value else "false"
+        case "struct_value":
+            return None
+        case _:
+            return ""
 
 
 def encode_request_headers(outcome: Outcome) -> bytes:

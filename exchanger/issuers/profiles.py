@@ -73,12 +73,13 @@ def _secret(value: object, _type: object) -> Secret:
 def _strict(cls: type[T], converter: cattrs.Converter) -> None:
     """Read ``cls`` from a mapping with exactly its fields; ``null`` counts as a missing field."""
     overrides: Any = {field.name: override(rename=_SPELLING.get(field.name, field.name)) for field in attrs.fields(cls)}  # type: ignore[arg-type]
+    known = {_SPELLING.get(field.name, field.name) for field in attrs.fields(cls)}  # type: ignore[arg-type]
     read: Any = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **overrides)
 
     def hook(value: object, expected: object) -> T:
         if not isinstance(value, Mapping):
             raise TypeError("must be a mapping")
-        result: T = read({name: item for name, item in value.items() if item is not None}, expected)
+        result: T = read({name: item for name, item in value.items() if item is not None or name not in known}, expected)
         return result
 
     converter.register_structure_hook(cls, hook)

@@ -184,24 +184,30 @@ class TokenClient:
         if not isinstance(encoded, EncodedRequest):
             return encoded
         bounds = Bounds(min(expires, trio.current_time() + self.settings.request_timeout), self._limits)
-        with bounds.scope:
-            return await self._answer(endpoint, encoded, bounds)
-        return transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED)
-
-    async def _answer(self, endpoint: "_Endpoint", encoded: EncodedRequest, bounds: Bounds) -> TokenOutcome:
         try:
-            response = await endpoint.transport.handle_async_request(endpoint.request(encoded, bounds))
+            with bounds.scope:
+                response = await endpoint.transport.handle_async_request(endpoint.request(encoded, bounds))
         except httpx.LocalProtocolError:
             return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
         except httpx.TransportError:
             return transport_failure(ErrorKind.TRANSPORT_ERROR, Diagnostic.REQUEST_FAILED)
+        if bounds.scope.cancelled_caught:
+            return transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED)
+        return await self._outcome(response, bounds.expires)
+
+    async def _outcome(self, response: httpx.Response, expires: float) -> TokenOutcome:
+        """Return what ``response`` means; a body that has not come by ``expires`` could not be read."""
         status = response.status_code
+        body: bytes | TooLarge | None = None
         try:
-            body = b"" if response.is_redirect else await _read(response)  # nothing that a redirect says is of use
+            with trio.CancelScope(deadline=expires):
+                body = b"" if response.is_redirect else await _read(response)  # nothing that a redirect says is of use
         except httpx.TransportError:
-            return transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, status)
+            pass  # it broke off
         finally:
             await response.aclose()
+        if body is None:
+            return transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, status)
         challenges = [value.decode("latin-1") for name, value in response.headers.raw if name.lower() == b"www-authenticate"]
         return decode_response(status, challenges, body, self.settings.rules)
 

@@ -9,6 +9,7 @@ from typing import Final, assert_never, final
 
 import attrs
 
+from exchanger.decision.bearer import Bearer, read_bearer
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Result
 from exchanger.telemetry.lines import Render
 from exchanger.values.secret import Secret
@@ -113,10 +114,9 @@ class InsecureTokenLog:
     def decided(self, record: DecisionRecord, /) -> None:
         """See ``typing.DecisionObserver``."""
         match record.outcome:
-            case Allow(access_token=Secret() as exchanged) if record.request.authorization is not None:
+            case Allow(access_token=Secret() as exchanged) if isinstance(subject := read_bearer(record.request.authorization), Bearer):
                 self._logged += 1
-                line = insecure_token_line(record, self._stamp(), subject=record.request.authorization, exchanged=exchanged)
-                self._put(self._render(line))
+                self._put(self._render(insecure_token_line(record, self._stamp(), subject=subject.token, exchanged=exchanged)))
             case _:
                 pass
 

@@ -10,7 +10,8 @@ from typing import Final, final
 import attrs
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from exchanger.decision.outcome import DecisionRecord, Reason, Result
+from exchanger.decision.outcome import DecisionRecord, Deny, Reason, Result
+from exchanger.errors import Diagnostic
 from exchanger.telemetry.series import Histogram
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
 
@@ -21,6 +22,8 @@ EXCHANGE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75
 MAX_HOSTS: Final = 256
 """Token endpoints counted by name. Operators name a handful; the bound is for mistakes elsewhere, the rest is counted as OTHER_HOST."""
 OTHER_HOST: Final = "other"
+UNKNOWN_HOST: Final = "unknown"
+"""The endpoint of an exchange whose issuer profile is not there."""
 
 _DECISION: Final = ("decision", "result")
 _EXCHANGE: Final = ("endpoint_host", "result", "error_kind", "http_status_class")
@@ -101,6 +104,9 @@ class Metrics:
         if series is None:
             series = self._checks[key] = Histogram(CHECK_BUCKETS)
         series.observe(record.duration)
+        if isinstance(outcome, Deny) and outcome.diagnostic is Diagnostic.UNKNOWN_ISSUER:
+            # An exchange that failed before there was anybody to call, so that no token client tells of it.
+            self.exchanged(ExchangeRecord(UNKNOWN_HOST, ErrorKind.UNKNOWN_ISSUER_PROFILE, None, record.started, 0.0))
 
     def exchanged(self, record: ExchangeRecord, /) -> None:
         """See ``typing.ExchangeObserver``."""
@@ -198,7 +204,7 @@ class Metrics:
                 "ext_authz_token_exchange_in_flight",
                 "Token endpoint calls under way.",
                 _HOST,
-                _by_host(self._gauges.exchanges_in_flight()),
+                _by_host({host: 0 for host, *_ in self._exchanges} | dict(self._gauges.exchanges_in_flight())),
             ),
             _gauge("policy_entries", "Policy entries in force.", (), {(): self._gauges.policy_entries()}),
             _gauge(

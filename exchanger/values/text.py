@@ -20,7 +20,7 @@ DETAIL_LIMIT: Final = 512
 
 _ELLIPSIS: Final = "…"
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
-_USERINFO: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:)?//[^/]*@")
+_USERINFO: Final = re.compile(r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]{2,}+)[^/]*@")
 
 
 def printable(text: str, limit: int) -> str:
@@ -41,7 +41,7 @@ def loggable_path(path: str) -> str:
     """Return ``path`` without query and fragment (RFC 3986 section 3.4 and 3.5), and without user information if it is in absolute form."""
     path = path.partition("?")[0].partition("#")[0]
     if "@" in path:
-        path = _USERINFO.sub(rf"\1//{_ELLIPSIS}@", path)
+        path = _USERINFO.sub(rf"\1{_ELLIPSIS}@", path)
     return printable(path, PATH_LIMIT)
 
 

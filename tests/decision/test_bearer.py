@@ -18,10 +18,27 @@ def test_no_credentials_at_all(authorization: str | None) -> None:
 
 @pytest.mark.parametrize(
     "authorization",
-    ["Bearer", "Bearer ", "Basic YTpi", "DPoP abc", "Bearer a b", "Bearer a,Bearer b", "Bearer a, Bearer b", "abc", "Bearerabc"],
+    ["Bearer", "Bearer ", "Basic YTpi", "DPoP abc", "abc", "Bearerabc", "Basic bearer", "x-bearer abc", "Basic YTpi,Bearer"],
 )
 def test_other_credentials_are_no_bearer_token(authorization: str) -> None:
     assert read_bearer(Secret(authorization)) is NoToken.NOT_BEARER
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "Bearer a b",
+        "bearer a  x",
+        "Bearer a,Bearer b",
+        "Bearer a, Bearer b",
+        "Basic YTpi,Bearer a",
+        "Basic YTpi , BEARER\ta",
+        ",Bearer a",
+        "x Bearer a",
+    ],
+)
+def test_a_bearer_token_among_other_things_is_not_one(authorization: str) -> None:
+    assert read_bearer(Secret(authorization)) is NoToken.NOT_ONE
 
 
 @pytest.mark.parametrize("token", ["a,b", '"x"', "tökén", "a;b", "=", "a=b", "a\x00b", "e" * (MAX_TOKEN_LENGTH + 1), "e" * 65536, "a\x7f"])

@@ -119,6 +119,9 @@ def test_what_can_be_read_in_two_ways_is_refused(path: str, host: str, part: str
         ("OPTIONS", None, {}, OPEN_OPTIONS, Reason.ALLOW_OPTIONS_BYPASS),
         ("OPTIONS", "Basic YTpi", {}, OPEN_OPTIONS, Reason.ALLOW_OPTIONS_BYPASS),
         ("OPTIONS", "Bearer a,b", {}, OPEN_OPTIONS, Reason.DENY_INVALID_BEARER),
+        ("OPTIONS", "Bearer a,Bearer b", {}, OPEN_OPTIONS, Reason.DENY_MISSING_BEARER),
+        ("OPTIONS", "Basic YTpi, Bearer b", PREFLIGHT, OPEN_OPTIONS, Reason.DENY_MISSING_BEARER),
+        ("OPTIONS", "Bearer a b", {}, OPEN_OPTIONS, Reason.DENY_MISSING_BEARER),
         ("GET", None, PREFLIGHT, OPEN_OPTIONS, Reason.DENY_MISSING_BEARER),
     ],
 )

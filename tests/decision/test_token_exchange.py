@@ -346,9 +346,11 @@ class TestErrors:
             b'{"error":"invalid_grant","error_description":"\xff"}',
             b"[" * 500_000,
             b'{"error":"invalid_grant","padding":"' + b"x" * MAX_RESPONSE_BYTES + b'"}',
+            b'{"error":"invalid_grant","error_description":5}',
+            b'{"error":"invalid_grant","error_description":{"text":"no"}}',
             TooLarge.TOO_LARGE,
         ],
-        ids=range(14),
+        ids=range(16),
     )
     def test_unrecognised(self, status: int, seen: int, diagnostic: Diagnostic, body: str, unrecognised: bytes | TooLarge) -> None:
         for rules in (RULES, TokenResponseRules(error_passthrough=True)):

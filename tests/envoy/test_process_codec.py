@@ -6,12 +6,14 @@ from exchanger._proto.envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValu
 from exchanger._proto.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import (
     CommonResponse,
+    HeaderMutation,
     HttpHeaders,
     ImmediateResponse,
     ProcessingRequest,
     ProcessingResponse,
+    TrailersResponse,
 )
-from exchanger._proto.google.protobuf.struct_pb2 import Struct, Value
+from exchanger._proto.google.protobuf.struct_pb2 import ListValue, Struct, Value
 from exchanger.decision.check import MISSING_HTTP
 from exchanger.decision.outcome import Allow, Deny, Reason
 from exchanger.envoy.process_codec import CONTINUED, decode_request_headers, encode_request_headers
@@ -172,6 +174,51 @@ def test_only_strings_are_attributes(value: float | bool) -> None:
     assert decode_request_headers(message) is MISSING_HTTP
 
 
+@pytest.mark.parametrize(
+    ("wrapper", "path"),
+    [
+        (struct({"value": "/p"}), "/p"),
+        (struct({"string_value": "/p"}), "/p"),
+        (struct({"stringValue": "/p"}), "/p"),
+        (struct({"anything": "/p"}), "/p"),
+        (struct({"value": "/first", "string_value": "/second"}), "/first"),
+        (struct({"value": "", "stringValue": "/p"}), "/p"),
+        (struct({"value": 12.0}), "12"),
+        (struct({"value": True}), "true"),
+        (struct({"value": False}), "false"),
+        (struct({"one": "/p", "two": "/q"}), ""),
+        (struct({"value": ""}), ""),
+        (Struct(fields={"value": Value(struct_value=struct({"string_value": "/p"}))}), "/p"),
+        (Struct(fields={"value": Value(list_value=ListValue(values=[Value(string_value="/p")]))}), ""),
+        (Struct(fields={"value": Value()}), ""),
+        (Struct(), ""),
+    ],
+)
+def test_attributes_may_come_one_by_one(wrapper: Struct, path: str) -> None:
+    message = request_headers({":method": "GET"}, {"request.host": {"value": "api.example.com"}})
+    message.attributes["request.path"].CopyFrom(wrapper)
+    request = decoded(message)
+    assert (request.host, request.path) == ("api.example.com", path)
+    message.attributes[FILTER].CopyFrom(struct({"request.path": "/filter"}))
+    assert decoded(message).path == "/filter"
+
+
+def test_a_value_is_not_looked_for_without_end() -> None:
+    wrapper = struct({"value": "/p"})
+    for _ in range(4):
+        wrapper = Struct(fields={"value": Value(struct_value=wrapper)})
+    message = request_headers({":method": "GET", ":authority": "a"})
+    message.attributes["request.path"].CopyFrom(wrapper)
+    assert decoded(message).path == ""
+    message.attributes["request.path"].CopyFrom(wrapper.fields["value"].struct_value)
+    assert decoded(message).path == "/p"
+
+
+def test_an_attribute_by_itself_gets_its_query() -> None:
+    attributes = {"request.path": {"value": "/p"}, "request.query": {"value": "a=1"}, "request.method": {"value": "PUT"}}
+    assert decoded(request_headers({":authority": "a"}, attributes)).path == "/p?a=1"
+
+
 def test_looking_at_attributes_does_not_change_them() -> None:
     message = request_headers({}, {FILTER: {"request.host": "a"}})
     before = message.SerializeToString(deterministic=True)
@@ -314,7 +361,7 @@ def test_every_other_message_is_continued_in_kind() -> None:
         assert not response.HasField("mode_override")
         inner = getattr(response, str(kind))
         if "trailers" in str(kind):
-            assert inner.ByteSize() == 0
+            assert inner == TrailersResponse(header_mutation=HeaderMutation())
         else:
             assert inner.HasField("response")
             assert inner.response == CommonResponse(status=CommonResponse.CONTINUE)

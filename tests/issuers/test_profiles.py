@@ -59,6 +59,7 @@ def test_no_issuers_is_no_problem() -> None:
             "issuers[1].clientSecret must be text",
         ),
         (b"issuers: [{name: a, tokenEndpoint: b, bogus: 1}]", "issuers[0] has unknown fields: bogus"),
+        (b"issuers: [{name: a, tokenEndpoint: b, bogus: null}]", "issuers[0] has unknown fields: bogus"),
         (b"issuers: [{name: a, tokenEndpoint: b, clientIDSecretRef: x}]", "issuers[0].clientIDSecretRef must be a mapping"),
         (b"issuers: [{name: a, tokenEndpoint: b, clientIDSecretRef: {name: x}}]", "issuers[0].clientIDSecretRef.key is required"),
     ],

@@ -204,7 +204,7 @@ class TestIsQuiet:
             server = await listener.accept()
             assert connection.is_quiet()
             await server.aclose()
-            with trio.fail_after(5):  # generous: the loopback delivers the end of file in microseconds
+            with trio.fail_after(30):  # generous: the loopback delivers the end of file in microseconds
                 await trio.lowlevel.wait_readable(connection._stream.socket)  # type: ignore[attr-defined]
             assert not connection.is_quiet()
             await connection.close()

@@ -13,6 +13,7 @@ from exchanger.values.request import TraceContext
 from exchanger.values.secret import Secret
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
 from tests.oauth.fakes import (
+    CONTRACT,
     HTTP,
     NO_TLS,
     MemoryEndpoint,
@@ -280,7 +281,7 @@ async def test_txe_1002_request_that_is_not_http(nursery: trio.Nursery, monkeypa
 
 
 async def test_txe_1003_timeout(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    it = world(nursery, silent, settings=attrs.evolve(HTTP, response_header_timeout=10.0))
+    it = world(nursery, silent, settings=attrs.evolve(CONTRACT, response_header_timeout=10.0))
     started = trio.current_time()
     assert await failing(it) == transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED)
     assert trio.current_time() - started == pytest.approx(0.75)
@@ -288,7 +289,7 @@ async def test_txe_1003_timeout(nursery: trio.Nursery, autojump_clock: MockClock
 
 
 async def test_txe_1003_timeout_of_the_response_header(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    it = world(nursery, silent)
+    it = world(nursery, silent, settings=CONTRACT)
     assert await failing(it) == transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED)
     assert it.failure_recorded().duration == pytest.approx(0.5)
 
@@ -433,7 +434,7 @@ class TestClosedKeepAlive:
             await trio.sleep(0.4)
             await peer.close()
 
-        it = world(nursery, script, silent)
+        it = world(nursery, script, silent, settings=CONTRACT)
         assert await self.after_one(it) == transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED)
         assert it.observer.records[1].duration == pytest.approx(0.75)
 

@@ -6,6 +6,7 @@ import pytest
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from exchanger.errors import Diagnostic
 from exchanger.telemetry.metrics import CHECK_BUCKETS, EXCHANGE_BUCKETS, MAX_HOSTS, OTHER_HOST, Metrics
 from exchanger.values.request import NO_TRACE
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
@@ -153,6 +154,30 @@ def test_timeouts_cancellations_and_shared_calls_have_counters_of_their_own() ->
     assert value(counted, "ext_authz_token_exchange_timeouts_total", **host) == 1
     assert value(counted, "ext_authz_token_exchange_context_cancellations_total", **host) == 1
     assert value(counted, "ext_authz_token_exchange_coalesced_total", **host) == 2
+
+
+def test_an_exchange_without_an_issuer_counts_as_one_that_failed() -> None:
+    counted = metrics()
+    counted.decided(record(attrs.evolve(FAILED, diagnostic=Diagnostic.UNKNOWN_ISSUER)))
+    counted.decided(record(FAILED))
+
+    labels = {
+        "endpoint_host": "unknown",
+        "result": "failure",
+        "error_kind": "unknown_issuer_profile",
+        "http_status_class": "none",
+    }
+    assert value(counted, "ext_authz_token_exchange_requests_total", **labels) == 1
+    assert value(counted, "ext_authz_token_exchange_latency_seconds_count", **labels) == 1
+    assert value(counted, "ext_authz_token_exchange_latency_seconds_sum", **labels) == 0
+    assert counted.statistics().exchanges == 1
+
+
+def test_an_endpoint_that_was_called_has_no_gap_in_its_calls_under_way() -> None:
+    counted = metrics()
+    assert value(counted, "ext_authz_token_exchange_in_flight", endpoint_host="issuer.example.com") is None
+    counted.exchanged(ExchangeRecord("issuer.example.com", None, 200, 0.0, 0.02))
+    assert value(counted, "ext_authz_token_exchange_in_flight", endpoint_host="issuer.example.com") == 0
 
 
 def test_gauges_are_read_at_the_scrape() -> None:

@@ -21,6 +21,9 @@ from exchanger.values.text import HOST_LIMIT, PATH_LIMIT, loggable_host, loggabl
         ("http://user:password@api.example.com/orders", "http://…@api.example.com/orders"),
         ("HTTP://user:p@ss@api.example.com/orders", "HTTP://…@api.example.com/orders"),
         ("//user:password@api.example.com/orders", "//…@api.example.com/orders"),
+        ("///user:password@api.example.com/orders", "///…@api.example.com/orders"),
+        ("/\\user:password@api.example.com/orders", "/\\…@api.example.com/orders"),
+        ("http:\\\\user:password@api.example.com", "http:\\\\…@api.example.com"),
     ],
 )
 def test_a_path_is_logged_without_what_may_carry_a_credential(path: str, logged: str) -> None:
