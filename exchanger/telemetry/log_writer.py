@@ -126,12 +126,15 @@ class LogWriter:
 
     async def _write_batches(self, last_words: trio.CancelScope) -> None:
         with last_words:
+            last = False
             while not self._end.is_set():
                 await self._wake.wait()
                 with trio.move_on_after(BATCH_S):
                     await self._end.wait()
+                last = self._end.is_set()
                 await self._write_batch()
-            while self._lines:  # they came while the batch before was being written
+            while self._lines or not last:  # what came, or was dropped, while the batch before was being written
+                last = True
                 await self._write_batch()
         with self._lock:
             self._mode = Mode.STUCK if last_words.cancelled_caught else Mode.DIRECT
