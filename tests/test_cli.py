@@ -48,7 +48,7 @@ def test_a_duration_that_is_none_is_status_2(capsys: pytest.CaptureFixture[str])
 
 
 def test_health_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["health", "--address", "127.0.0.1:1"]) == 1
+    assert cli.main(["health", "--address", "127.0.0.1:1", "--timeout", "60s"]) == 1
     assert "Connection refused" in capsys.readouterr().err
 
 

@@ -20,6 +20,12 @@ def _refused(*_arguments: object, **_options: object) -> object:
     raise PermissionError(errno.EACCES, "Permission denied")
 
 
+@pytest.fixture
+def young_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are read again however long a test is held up after it has written them."""
+    monkeypatch.setattr("exchanger.directory.folder.YOUNG_NS", 3600 * 10**9)
+
+
 def test_files_of_all_levels_are_read(tmp_path: Path) -> None:
     (tmp_path / "sub" / "deep").mkdir(parents=True)
     (tmp_path / "a.yaml").write_text(namespace("a"))
@@ -83,6 +89,7 @@ def test_an_unchanged_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest
     assert second.files[0][1] is first.files[0][1]
 
 
+@pytest.mark.usefixtures("young_for_long")
 def test_a_young_file_is_read_again_but_understood_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.yaml").write_text(namespace("a"))
     first = scan(tmp_path, Scan())
@@ -94,6 +101,7 @@ def test_a_young_file_is_read_again_but_understood_once(tmp_path: Path, monkeypa
     assert second.files[0][1].manifests is first.files[0][1].manifests
 
 
+@pytest.mark.usefixtures("young_for_long")
 def test_a_change_of_a_young_file_is_noticed_without_a_sign_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("exchanger.directory.folder._signature", lambda _status: (0, 0, 0, 0, 0))
     path = tmp_path / "a.yaml"
@@ -159,6 +167,7 @@ def test_a_file_that_could_never_be_understood_is_unknown(tmp_path: Path) -> Non
     assert sorted(scan(tmp_path, Scan()).unknown()) == ["a.yaml", "b.yaml", "c.yaml"]
 
 
+@pytest.mark.usefixtures("young_for_long")
 def test_a_file_without_permission_keeps_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(namespace("a"))

@@ -13,7 +13,7 @@ from exchanger.policy.verdict import NoMatch, Unhealthy
 from exchanger.values.entry import DenyEntry
 from tests.e2e.service import NAMESPACE, config_map
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 DENY = "version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: deny}]"
 
 

@@ -32,10 +32,11 @@ class Got:
 
 @attrs.define(eq=False)
 class Recorder:
-    """A server: ``url``, and the requests it got, in order."""
+    """A server: ``url``, and the requests it got, in order. It answers while ``answering`` is set."""
 
     port: int
     requests: list[Got] = attrs.Factory(list)
+    answering: threading.Event = attrs.Factory(threading.Event)
 
     @property
     def url(self) -> str:
@@ -54,6 +55,7 @@ def recording(respond: Callable[[Got], tuple[int, str, bytes]]) -> Generator[Rec
             body = self.rfile.read(int(length)) if length is not None else _chunks(self.rfile)
             got = Got(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
             recorder.requests.append(got)
+            recorder.answering.wait(WAIT_S)
             status, content_type, answer = respond(got)
             self.send_response(status)
             self.send_header("Content-Type", content_type)
@@ -66,6 +68,7 @@ def recording(respond: Callable[[Got], tuple[int, str, bytes]]) -> Generator[Rec
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     recorder = Recorder(server.server_address[1])
+    recorder.answering.set()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
@@ -139,15 +142,10 @@ def collecting() -> Generator[Collector]:
 
 
 @contextlib.contextmanager
-def token_endpoint(token: str, delay: float = 0.0) -> Generator[Recorder]:
-    """Issue ``token`` to whoever asks, after ``delay`` seconds."""
+def token_endpoint(token: str) -> Generator[Recorder]:
+    """Issue ``token`` to whoever asks."""
     answer = {"access_token": token, "token_type": "Bearer", "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}
-
-    def respond(_got: Got) -> tuple[int, str, bytes]:
-        time.sleep(delay)
-        return 200, "application/json", json.dumps(answer).encode()
-
-    with recording(respond) as recorder:
+    with recording(lambda _got: (200, "application/json", json.dumps(answer).encode())) as recorder:
         yield recorder
 
 

@@ -3,10 +3,11 @@
 import copy
 import io
 import json
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 import attrs
 import trio
@@ -16,14 +17,20 @@ from exchanger.demo.client import fetch
 from exchanger.demo.display import Progress
 from exchanger.demo.envoy import HTTP_OPTIONS, Mode, bootstrap, envoy_command, find_envoy
 from exchanger.demo.faults import NoAnswerError
+from exchanger.demo.http import Request
 from exchanger.demo.options import DemoOptions
 from exchanger.demo.processes import Child
 from exchanger.demo.scenarios import READINESS, SCENARIOS, OneRequest
 from exchanger.demo.service import SERVICE_COMMAND, base_environment, service_environment
-from exchanger.demo.site import free_ports, request_of
+from exchanger.demo.site import request_of
 from exchanger.demo.stage import Programs, Stage, set_up, wait_ready
+from tests.e2e.service import free_port
 
 READY_S: Final = 60.0
+PATIENCE: Final = {"TOKEN_ENDPOINT_REQUEST_TIMEOUT": "2500ms", "TOKEN_ENDPOINT_RESPONSE_HEADER_TIMEOUT": "2s"}
+"""For services on a machine that stalls: more than they wait by default, and less than the token endpoint's slow answer takes."""
+CHECK_TIMEOUT: Final = "5s"
+"""The same for gateways, which wait for the service; whoever asks them waits for longer."""
 SERVICE_NAME: Final = "exchanger.test"
 """The name in the service's certificates."""
 LOAD_TASKS: Final = 8
@@ -37,12 +44,25 @@ _LOAD: Final = tuple(
 )
 
 
+def patient(service: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the command that runs ``service`` with ``PATIENCE``."""
+    return ("env", *(f"{name}={value}" for name, value in PATIENCE.items()), *service)
+
+
+@contextmanager
+def patient_gateways() -> Generator[None]:
+    """Let ``bootstrap`` give the service more time than a person who looks at the demo would."""
+    with patch("exchanger.demo.envoy.CHECK_TIMEOUT", CHECK_TIMEOUT), patch("exchanger.demo.envoy.CONNECT_TIMEOUT", CHECK_TIMEOUT):
+        yield
+
+
 @asynccontextmanager
 async def staged(folder: Path, mode: Mode = Mode.EXT_AUTHZ) -> AsyncGenerator[tuple[Stage, trio.Nursery]]:
     """The demo's stage, ready, in a nursery of its own."""
     progress = Progress(io.StringIO())
     async with trio.open_nursery() as nursery:
-        stage = await set_up(nursery, DemoOptions(mode=mode), Programs(SERVICE_COMMAND, find_envoy()), folder, progress)
+        with patient_gateways():
+            stage = await set_up(nursery, DemoOptions(mode=mode), Programs(patient(SERVICE_COMMAND), find_envoy()), folder, progress)
         await wait_ready(stage, progress, READY_S)
         yield stage, nursery
         nursery.cancel_scope.cancel()
@@ -61,9 +81,10 @@ class Instance:
     _environment: tuple[tuple[str, str], ...] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.port, metrics = free_ports(2)
+        self.port = free_port()
         policy, issuers = self.stage.site.policy, self.stage.site.policy.parent / "issuers.json"
-        self._environment = service_environment(grpc_port=self.port, metrics_port=metrics, policy=policy, issuers=issuers) + self.variables
+        environment = service_environment(grpc_port=self.port, metrics_port=free_port(), policy=policy, issuers=issuers)
+        self._environment = (*environment, *PATIENCE.items(), *self.variables)
 
     async def start(self, nursery: trio.Nursery) -> None:
         self.child = Child(self.name, SERVICE_COMMAND, self._environment, self.folder / f"{self.name}.log")
@@ -81,8 +102,9 @@ async def start_gateway(nursery: trio.Nursery, folder: Path, config: dict[str, A
 
 def gateway_config(stage: Stage, mode: Mode, *ports: int) -> dict[str, Any]:
     """The demo's configuration for the service's instances on ``ports``, with the health checks of any cluster."""
-    (listen,) = free_ports(1)
-    config: dict[str, Any] = copy.deepcopy(bootstrap(listen=listen, service=ports[0], upstream=stage.site.upstream_port, mode=mode))
+    with patient_gateways():
+        made = bootstrap(listen=free_port(), service=ports[0], upstream=stage.site.upstream_port, mode=mode)
+    config: dict[str, Any] = copy.deepcopy(made)
     cluster = service_cluster(config)
     endpoints = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
     for port in ports[1:]:
@@ -91,7 +113,7 @@ def gateway_config(stage: Stage, mode: Mode, *ports: int) -> dict[str, Any]:
     cluster["common_lb_config"] = {"healthy_panic_threshold": {"value": 0}}
     cluster["health_checks"] = [
         {
-            "timeout": "1s",
+            "timeout": CHECK_TIMEOUT,
             "interval": "0.1s",
             "no_traffic_interval": "0.1s",
             "unhealthy_threshold": 1,
@@ -114,6 +136,24 @@ async def until_serving(envoy_port: int, stage: Stage) -> None:
         good = 0
         while good < IN_A_ROW:
             good = good + 1 if await asked(envoy_port, READINESS, stage, timeout=2) == READINESS.expected else 0
+
+
+def with_admin(config: dict[str, Any]) -> int:
+    """Let the gateway tell of itself; return the port on which it does."""
+    port = free_port()
+    config["admin"] = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}
+    return port
+
+
+async def until_healthy(admin: int, port: int) -> None:
+    """Wait until the gateway takes the service's instance on ``port`` for healthy."""
+    wanted = f"::127.0.0.1:{port}::health_flags::healthy"
+    with trio.fail_after(READY_S):
+        while True:
+            told = await fetch(admin, Request("GET", "/clusters", (("Host", "admin"),)), timeout=READY_S)
+            if any(line.endswith(wanted) for line in told.body.decode().splitlines()):
+                return
+            await trio.sleep(0.05)
 
 
 async def until_listening(port: int) -> None:
@@ -158,7 +198,7 @@ class Load:
     async def _ask(self, scenario: OneRequest) -> None:
         while not self._stop.is_set():
             self.asked += 1
-            answer = await asked(self.envoy_port, scenario, self.stage, timeout=5)
+            answer = await asked(self.envoy_port, scenario, self.stage, timeout=20)
             if answer != scenario.expected:
                 self.wrong.append((scenario.name, answer))
 

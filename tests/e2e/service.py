@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import deque
 from collections.abc import Generator
 from pathlib import Path
 from typing import Final
@@ -20,8 +21,10 @@ from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRespon
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tests.envoy.test_check_codec import check
 
-START_S: Final = 30.0
+START_S: Final = 60.0
 STOP_S: Final = 30.0
+CALL_S: Final = 30.0
+"""Seconds for one answer, which takes some milliseconds."""
 NAMESPACE = """
 apiVersion: v1
 kind: Namespace
@@ -42,11 +45,30 @@ def config_map(document: str, name: str = "policy") -> str:
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port that is free, and that nobody gets who asks for any: a socket here stays bound to it, and does not listen.
+
+    Whoever names the port listens on it all the same, with SO_REUSEADDR as servers have it.
+    """
+    holder = socket.socket()
+    holder.bind(("127.0.0.1", 0))
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not before: with it the system may choose a port that another one holds
+    if len(_held) == _held.maxlen:
+        _held.popleft().close()
+    _held.append(holder)
+    port: int = holder.getsockname()[1]
+    return port
+
+
+_held: Final[deque[socket.socket]] = deque(maxlen=64)
+"""More than one test has ports, and few of the descriptors that a process may have."""
+
+
+def get(url: str) -> bytes:
+    """Return what is at ``url``, whatever proxy the environment names."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=CALL_S) as answer:
+        content: bytes = answer.read()
+        return content
 
 
 @attrs.define(eq=False)
@@ -60,7 +82,7 @@ class Service:
     channel: grpc.Channel
     metrics_port: int
 
-    def call(self, path: str, message: bytes, timeout: float = 10) -> bytes:
+    def call(self, path: str, message: bytes, timeout: float = CALL_S) -> bytes:
         """Make a unary call with serialised messages."""
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(path)
         return call(message, timeout=timeout)
@@ -78,9 +100,7 @@ class Service:
 
     def metric(self, name: str) -> float | None:
         """Return a number of ``/metrics`` that has no labels, ``None`` when it is not there; the service needs ``METRICS_ENABLED``."""
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
+        lines = get(f"http://127.0.0.1:{self.metrics_port}/metrics").decode().splitlines()
         values = [float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} ")]
         return values[0] if values else None
 
@@ -142,7 +162,7 @@ def answering(root: Path, document: str, descriptors: int | None = None, /, **va
         )
     if descriptors is not None:
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (descriptors // 2, descriptors))
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.enable_http_proxy", 0)]) as channel:
         service = Service(process, port, root / "policy", log, channel, int(variables["METRICS_PORT"]))
         try:
             _wait_until(service, HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING)

@@ -1,18 +1,32 @@
 """The service behind a real Envoy under load, by either of its filters: no wrong answer, and nothing lost when it is told to stop."""
 
+import json
 from pathlib import Path
 
 import pytest
 import trio
 
 from exchanger.demo.answer import Answer
+from exchanger.demo.client import fetch
 from exchanger.demo.envoy import Mode
 from exchanger.demo.ground import ground_of
+from exchanger.demo.http import Request
 from exchanger.demo.runner import ask, run_scenario
 from exchanger.demo.scenarios import SCENARIOS, EqualRequests, OneRequest
 from exchanger.demo.site import make_subjects
 from exchanger.demo.stage import Stage
-from tests.e2e.gateway import Instance, Load, gateway_config, staged, start_gateway, until_listening, until_serving
+from tests.e2e.gateway import (
+    READY_S,
+    Instance,
+    Load,
+    gateway_config,
+    staged,
+    start_gateway,
+    until_healthy,
+    until_listening,
+    until_serving,
+    with_admin,
+)
 
 pytestmark = pytest.mark.envoy
 
@@ -55,9 +69,18 @@ async def test_what_was_asked_before_sigterm_is_answered(mode: Mode, tmp_path: P
     async with staged(tmp_path, mode) as (stage, _), trio.open_nursery() as requests:
         for number in range(20):
             requests.start_soon(one, stage, number)
-        await trio.sleep(0.1)  # the exchange takes 0.3 s, so all of them are under way
+        with trio.fail_after(READY_S):
+            while await exchanges(stage) < 20:  # noqa: ASYNC110 - the endpoint counts, and tells nobody
+                await trio.sleep(0.01)
+        # The last of them take 0.3 s, so that they are under way.
         assert await stage.service.stop() == 0
     assert answers == [slow.expected] * 20
+
+
+async def exchanges(stage: Stage) -> int:
+    """How many exchanges the token endpoint has been asked for by the users of the test above."""
+    told = await fetch(stage.site.token_port, Request("GET", "/stats", (("Host", "stats"),)), timeout=READY_S)
+    return sum(int(count["requests"]) for count in json.loads(told.body) if count["subject"].startswith("user-"))
 
 
 @pytest.mark.slow
@@ -68,9 +91,12 @@ async def test_twenty_restarts_under_load_lose_no_request(mode: Mode, tmp_path: 
         instances = [Instance(stage, tmp_path, name) for name in ("first", "second")]
         for instance in instances:
             await instance.start(nursery)
-        envoy_port = await start_gateway(nursery, tmp_path, gateway_config(stage, mode, *(instance.port for instance in instances)))
+        config = gateway_config(stage, mode, *(instance.port for instance in instances))
+        admin = with_admin(config)
+        envoy_port = await start_gateway(nursery, tmp_path, config)
+        await until_listening(admin)
         for instance in instances:
-            await until_listening(instance.port)
+            await until_healthy(admin, instance.port)
         await until_serving(envoy_port, stage)
         load = Load(stage, envoy_port)
         async with trio.open_nursery() as requests:
@@ -79,8 +105,7 @@ async def test_twenty_restarts_under_load_lose_no_request(mode: Mode, tmp_path: 
                 instance = instances[number % 2]
                 assert await instance.child.stop() == 0, instance.child.log_tail()
                 await instance.start(nursery)
-                await until_listening(instance.port)
-                await trio.sleep(0.5)  # five health checks: the gateway knows it again before the other one goes
+                await until_healthy(admin, instance.port)  # before the other one goes
             load.stop()
     assert load.asked > RESTARTS * 100
     assert load.wrong == []

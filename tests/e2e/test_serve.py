@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
-from urllib.request import urlopen
 
 import grpc
 import pytest
@@ -21,7 +20,7 @@ from exchanger._proto.grpc.health.v1.health_pb2 import (
     HealthListResponse,
 )
 from exchanger.supervisor import SERVICES
-from tests.e2e.service import STOP_S, Service, config_map, environment, free_port, serving
+from tests.e2e.service import STOP_S, Service, config_map, environment, free_port, get, serving
 
 DOCUMENT = """
 version: v1
@@ -33,6 +32,8 @@ entries:
     action: deny
 """
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
+SEEN_S = 30.0
+"""Seconds until a change or a line must be there, on a machine with much else to do; a change is in force within a second."""
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +60,13 @@ def test_answers(service: Service, path: str, headers: dict[str, str], expected:
     assert status(service.check(path, **headers)) == expected
 
 
-def test_no_token_or_secret_reaches_the_log(service: Service) -> None:
-    response = service.check("/orders?access_token=canary-query", authorization="Bearer canary-subject-token")
-    assert "TXE-1003" in response.denied_response.body
-    _wait_for_line(service, "TXE-1003")
-    lines = service.lines()
+def test_no_token_or_secret_reaches_the_log(tmp_path: Path) -> None:
+    with serving(tmp_path, DOCUMENT, LOG_DECISIONS="all") as running:
+        response = running.check("/orders?access_token=canary-query", authorization="Bearer canary-subject-token")
+        assert "TXE-1003" in response.denied_response.body
+        assert running.stop() == 0
+        lines = running.lines()
+    assert "TXE-1003" in lines
     assert "canary" not in lines
     assert all(isinstance(json.loads(line), dict) for line in lines.splitlines())
 
@@ -130,15 +133,14 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _wait_for_line(running: Service, text: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + SEEN_S
     while text not in running.lines():
         assert time.monotonic() < deadline, running.lines()
         time.sleep(0.02)
 
 
 def _wait_for(running: Service, path: str, expected: int) -> None:
-    """A change is in force within a second; the bound leaves room for a slow machine."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + SEEN_S
     while status(running.check(path)) != expected:
         assert time.monotonic() < deadline, running.lines()
         time.sleep(0.02)
@@ -245,11 +247,10 @@ def test_a_busy_port_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_the_log_says_where_the_console_is(tmp_path: Path) -> None:
     with serving(tmp_path, DOCUMENT, CONSOLE_ADDRESS="127.0.0.1:0") as running:
-        _wait_for_line(running, "CONSOLE_ADDRESS")
-        lines = [json.loads(line) for line in running.lines().splitlines()]
-        (address,) = [line["address"] for line in lines if line.get("variable") == "CONSOLE_ADDRESS"]
-        with urlopen(f"http://{address}/api/about", timeout=10) as response:
-            assert json.load(response)["token_required"] is False
+        _wait_for_line(running, '"variable":"CONSOLE_ADDRESS"')
+        (line,) = (line for line in running.lines().splitlines() if '"variable":"CONSOLE_ADDRESS"' in line)
+        about = json.loads(get(f"http://{json.loads(line)['address']}/api/about"))
+        assert about["token_required"] is False
 
 
 def test_version_and_help() -> None:

@@ -35,7 +35,8 @@ def shown(response: ProcessingResponse) -> list[object]:
 
 
 def main(port: int) -> dict[str, object]:
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    options = (("grpc.enable_http_proxy", 0),)  # one that the environment names knows no way to a loopback address
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
         process = channel.stream_stream(
             "/envoy.service.ext_proc.v3.ExternalProcessor/Process", ProcessingRequest.SerializeToString, ProcessingResponse.FromString
         )

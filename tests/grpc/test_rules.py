@@ -8,6 +8,7 @@ import struct
 import attrs
 import ngh2
 import pytest
+from trio.testing import MockClock
 
 from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.routes import Immediate, routes_of
@@ -167,7 +168,7 @@ LIMITS = ConnectionLimits(message_bytes=50_000)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_rule(case: Case) -> None:
+async def test_rule(case: Case, mock_clock: MockClock) -> None:
     async with serving(TABLE, limits=LIMITS) as served:
         client = await served.connect()
         check(case, await ask(client, case))
@@ -176,7 +177,7 @@ async def test_rule(case: Case) -> None:
         assert served.faults == []
 
 
-async def test_all_of_them_on_one_connection() -> None:
+async def test_all_of_them_on_one_connection(mock_clock: MockClock) -> None:
     async with serving(TABLE, limits=LIMITS) as served:
         client = await served.connect()
         for case in CASES * 3:
@@ -199,7 +200,7 @@ async def test_a_refusal_that_goes_on_and_on_is_cut() -> None:
         assert served.faults == []
 
 
-async def test_what_a_method_gets_to_see_of_headers() -> None:
+async def test_what_a_method_gets_to_see_of_headers(mock_clock: MockClock) -> None:
     texts = Texts()
     extra = ((b"grpc-timeout", b"1S"), (b"grpc-previous-rpc-attempts", b"2"), (b"x-test", b"1"), (b"x-test", b"2"), (b"trace-bin", b"AAE="))
     async with serving(routes_of(texts.service())) as served:

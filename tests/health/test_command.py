@@ -27,7 +27,7 @@ SERVICE = "envoy.service.auth.v3.Authorization"
 def options(*arguments: str) -> HealthOptions:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    return options_of(parser.parse_args(["--timeout", "5s", *arguments]))
+    return options_of(parser.parse_args(["--timeout", "30s", *arguments]))
 
 
 def health(board: HealthBoard) -> dict[bytes, Route]:
@@ -83,7 +83,7 @@ async def listening(answer: bytes | None) -> AsyncIterator[int]:
 @pytest.mark.parametrize("tls", [(), ("--tls",)])
 async def test_silence_ends_at_the_timeout(tls: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     async with listening(None) as port:
-        with trio.fail_after(5):
+        with trio.fail_after(15):
             assert await run_health(options("--address", f"127.0.0.1:{port}", *tls, "--timeout", "50ms")) == 1
     assert "no answer within 0.05 s" in capsys.readouterr().err
 

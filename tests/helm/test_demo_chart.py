@@ -148,10 +148,7 @@ def test_the_gateway_api_takes_the_route(control_plane: ControlPlane, namespace:
     if not folder.exists():
         pytest.skip("the gateways' definitions are not there: run python .ci/gateway_crds.py, which needs Go or installs it")
     cluster = Cluster(control_plane, control_plane.kubeconfig_of_admin_certificate("admin.yaml"))
-    done = cluster.kubectl("apply", "--server-side", "--filename", str(folder))
-    assert done.returncode == 0, done.stderr
-    done = cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-    assert done.returncode == 0, done.stderr
+    cluster.define(folder)
     for name in ("demo", "gateways"):
         control_plane.admin.put_namespace(name)
     parents = [{"name": "gateway", "namespace": "istio-ingress", "sectionName": "http"}]

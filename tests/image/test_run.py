@@ -26,6 +26,7 @@ from exchanger.demo.options import DemoOptions
 from exchanger.demo.runner import run_scenario
 from exchanger.demo.scenarios import SCENARIOS
 from exchanger.demo.stage import Programs, set_up, wait_ready
+from tests.e2e.gateway import patient, patient_gateways
 from tests.e2e.service import ISSUERS, NAMESPACE, config_map, free_port
 from tests.image.container import Image, Volume
 from tests.kube.control_plane import ADMIN_TOKEN, find_programs, running
@@ -174,10 +175,11 @@ async def test_the_demos_scenarios_come_out_as_expected(image: Image, mode: Mode
         envoy = find_envoy()
     except DemoError as error:
         pytest.skip(str(error))
-    programs = Programs(service=image.command(volumes=(volume,)), envoy=envoy)
+    programs = Programs(service=patient(image.command(volumes=(volume,))), envoy=envoy)
     progress = Progress(io.StringIO())
     async with trio.open_nursery() as nursery:
-        stage = await set_up(nursery, DemoOptions(mode=mode), programs, volume, progress)
+        with patient_gateways():
+            stage = await set_up(nursery, DemoOptions(mode=mode), programs, volume, progress)
         await wait_ready(stage, progress, START_S)
         findings = [await run_scenario(scenario, ground_of(stage.site)) for scenario in SCENARIOS]
         assert await stage.service.stop() == 0

@@ -14,6 +14,8 @@ READ_POLICY: Final[tuple[Rule, ...]] = ({"apiGroups": [""], "resources": ["names
 POLICY_LABELS: Final = {"ext-authz-token-exchange.magneticflux.net/enabled": "true"}
 NAMESPACE_LABELS: Final = {"ext-authz-token-exchange.magneticflux.net/policy": "enabled"}
 RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
+AUTHENTICATION: Final = "/apis/authentication.k8s.io/v1"
+AUTHORIZATION: Final = "/apis/authorization.k8s.io/v1"
 MERGE: Final = "application/merge-patch+json"
 
 
@@ -94,6 +96,18 @@ class Admin:
         """Take away what ``grant`` gave."""
         prefix = f"{RBAC}/namespaces/{namespace}/" if namespace else f"{RBAC}/cluster"
         self.delete(f"{prefix}rolebindings/{name}")
+
+    def may(self, account: str, home: str, verb: str, resource: str, namespace: str) -> bool:
+        """Return whether the API server, which learns of roles by watches of its own, lets a service account of ``home`` do it."""
+        asked = {"namespace": namespace, "verb": verb, "resource": resource}
+        spec = {"user": f"system:serviceaccount:{home}:{account}", "resourceAttributes": asked}
+        allowed: bool = self.request("POST", f"{AUTHORIZATION}/subjectaccessreviews", {"spec": spec})["status"]["allowed"]
+        return allowed
+
+    def knows(self, token: str) -> bool:
+        """Return whether the API server, which learns of accounts by watches of its own, takes ``token``."""
+        known: dict[str, Any] = self.request("POST", f"{AUTHENTICATION}/tokenreviews", {"spec": {"token": token}})["status"]
+        return bool(known.get("authenticated"))
 
     def put_service_account(self, name: str, rules: tuple[Rule, ...] = (), namespace: str = "default", *, everywhere: bool = True) -> str:
         """Create a service account with rights, and return a token of it."""

@@ -9,7 +9,7 @@ from exchanger.policy import selection
 from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.values.entry import Source
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class Gate:

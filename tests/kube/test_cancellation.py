@@ -19,8 +19,8 @@ from exchanger.kube.sockets import make_wakeable
 from tests.kube.leftovers import nothing_left, open_sockets, working_threads
 from tests.kube.scripted_server import FAST, WATCH_HEAD, chunk, event
 
-LEAVE_S: Final = 0.1
-"""Seconds in which a cancelled block must have been left."""
+LEAVE_S: Final = 1.0
+"""Seconds in which a cancelled block must have been left; it takes some milliseconds, and a thread that nobody wakes 20 s."""
 SETTLE_S: Final = 0.15
 """Seconds after which the thread is blocked where it should be; when it is not there yet, another place is tested, which must pass too."""
 PATIENT: Final = attrs.evolve(FAST, connect=60)
@@ -92,7 +92,7 @@ async def watch_without_looking(connection: ApiConnection) -> None:
 
 async def begun() -> None:
     """Wait until a thread works, and then until it is blocked."""
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         while not working_threads():  # noqa: ASYNC110 - threads tell nobody that they begin
             await trio.sleep(0.005)
     await trio.sleep(SETTLE_S)

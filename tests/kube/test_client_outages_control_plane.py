@@ -8,22 +8,21 @@ import trio
 
 from exchanger.kube.client import connect
 from exchanger.kube.connection import ApiConnection, ConnectionBounds
-from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.kube.list_watch import ApiFailure, FailureKind, Opened
 from tests.kube.asking import EVENT_S, config_maps, do, following, item_of, origin, page_of
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
 
 pytestmark = pytest.mark.kubernetes
 
 
-async def _follow_until_failure(connection: ApiConnection, team: str, change: Callable[[], object]) -> ApiFailure | None:
-    """Follow a watch while ``change`` befalls the server; return how it ended."""
+async def _follow_until_failure(connection: ApiConnection, team: str, version: str, change: Callable[[], object]) -> ApiFailure | None:
+    """Follow a watch from ``version`` on while ``change`` befalls the server; return how it ended."""
     resource = config_maps(connection, team)
-    page = await page_of(resource)
     last: ApiFailure | None = None
-    async with trio.open_nursery() as nursery, resource.watch(resource_version=page.resource_version, timeout=300) as events:
-        await trio.sleep(0.5)  # until the watch is established
-        nursery.start_soon(do, change)
+    async with trio.open_nursery() as nursery, resource.watch(resource_version=version, timeout=300) as events:
         with trio.fail_after(EVENT_S):
+            assert await anext(events) == Opened()
+            nursery.start_soon(do, change)
             async for event in events:
                 if isinstance(event, ApiFailure):
                     last = event
@@ -31,7 +30,8 @@ async def _follow_until_failure(connection: ApiConnection, team: str, change: Ca
 
 
 async def test_the_server_is_killed(control_plane: ControlPlane, connection: ApiConnection, team: str) -> None:
-    failure = await _follow_until_failure(connection, team, control_plane.kill_apiserver)
+    version = (await page_of(config_maps(connection, team))).resource_version
+    failure = await _follow_until_failure(connection, team, version, control_plane.kill_apiserver)
     assert failure is not None
     assert failure.kind is FailureKind.UNREACHABLE
     refused = await config_maps(connection, team).list_page(limit=1)
@@ -41,24 +41,26 @@ async def test_the_server_is_killed(control_plane: ControlPlane, connection: Api
 
 
 async def test_the_server_is_terminated(control_plane: ControlPlane, connection: ApiConnection, team: str) -> None:
-    failure = await _follow_until_failure(connection, team, control_plane.stop_apiserver)
+    version = (await page_of(config_maps(connection, team))).resource_version
+    failure = await _follow_until_failure(connection, team, version, control_plane.stop_apiserver)
     assert failure is None or failure.kind is FailureKind.UNREACHABLE
     await do(control_plane.start_apiserver)
     await page_of(config_maps(connection, team))
 
 
-async def test_the_server_is_paused(control_plane: ControlPlane, team: str) -> None:
+async def test_the_server_is_paused(control_plane: ControlPlane, connection: ApiConnection, team: str) -> None:
+    version = (await page_of(config_maps(connection, team))).resource_version
     bounds = attrs.evolve(ConnectionBounds(), quiet=1.0, probe=1.0, read=1.0)
-    async with connect(origin(control_plane, ADMIN_TOKEN), bounds) as connection:
+    async with connect(origin(control_plane, ADMIN_TOKEN), bounds) as impatient:
         try:
-            failure = await _follow_until_failure(connection, team, control_plane.pause_apiserver)
+            failure = await _follow_until_failure(impatient, team, version, control_plane.pause_apiserver)
             assert failure == ApiFailure(FailureKind.TIMEOUT, message="the server gives no sign of life")
-            silent = await config_maps(connection, team).list_page(limit=1)
+            silent = await config_maps(impatient, team).list_page(limit=1)
             assert isinstance(silent, ApiFailure)
             assert silent.kind is FailureKind.TIMEOUT
         finally:
             control_plane.resume_apiserver()
-        await page_of(config_maps(connection, team))
+    await page_of(config_maps(connection, team))
 
 
 async def test_a_healthy_watch_outlives_silence(control_plane: ControlPlane, team: str) -> None:

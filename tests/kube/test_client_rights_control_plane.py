@@ -58,8 +58,12 @@ async def test_a_token_that_the_server_does_not_know(control_plane: ControlPlane
 async def test_a_pods_token_is_rotated(control_plane: ControlPlane, team: str, tmp_path: Path) -> None:
     admin = control_plane.admin
     file = tmp_path / "token"
-    file.write_text(admin.put_service_account(team, READ_POLICY))
-    rotated = admin.replace_service_account(team)  # the server knows the first one no more
+    first = admin.put_service_account(team, READ_POLICY)
+    file.write_text(first)
+    rotated = admin.replace_service_account(team)
+    with trio.fail_after(EVENT_S):
+        while admin.knows(first) or not admin.knows(rotated):  # noqa: ASYNC110 - the server tells nobody
+            await trio.sleep(0.1)
     environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(control_plane.port)}
     pod = Origin(environment=environment, token_file=str(file), ca_file=str(control_plane.ca_file))
     async with connect(pod) as connection:

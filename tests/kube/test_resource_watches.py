@@ -208,8 +208,11 @@ async def test_a_wait_for_the_next_event_may_be_cancelled() -> None:
 
 async def test_a_silent_server_is_asked_for_a_sign_of_life() -> None:
     async with serving(keeps_saying(WATCH_HEAD)) as server:  # which answers nothing else
-        connection = server.connection(attrs.evolve(FAST, quiet=0.1, probe=0.1))
+        connection = server.connection(attrs.evolve(FAST, quiet=0.1, probe=1.0))
         assert await watched(connection) == [ApiFailure(FailureKind.TIMEOUT, message="the server gives no sign of life")]
+        with trio.fail_after(30):
+            while len(server.requests) < 2:  # noqa: ASYNC110 - what was sent may still have to be read
+                await trio.sleep(0.01)
         assert [request.target.partition("?")[0] for request in server.requests] == ["/api/v1/configmaps", "/readyz"]
         assert connection.statistics().probes == 1
         connection.credentials.close()
@@ -236,7 +239,7 @@ async def test_a_healthy_watch_may_be_silent(reply: bytes) -> None:
 
 async def test_watches_that_are_silent_together_ask_once() -> None:
     async with serving(keeps_saying(WATCH_HEAD)) as server:
-        connection = server.connection(attrs.evolve(FAST, quiet=0.2, probe=0.5))
+        connection = server.connection(attrs.evolve(FAST, quiet=1.0, probe=1.5))  # they fall silent within the time of one question
         found: list[list[WatchEvent[ConfigMap]]] = []
 
         async def watch() -> None:
@@ -251,11 +254,12 @@ async def test_watches_that_are_silent_together_ask_once() -> None:
 
 
 async def test_a_slow_consumer_is_no_silence() -> None:
-    async with serving(says(WATCH_HEAD, *(chunk(event("ADDED")) for _ in range(20)), LAST_CHUNK)) as server:
-        connection = server.connection(attrs.evolve(FAST, quiet=0.05, probe=0.05))
+    said = (WATCH_HEAD, *(chunk(event("ADDED")) for _ in range(20)), LAST_CHUNK)
+    async with serving(says(b"".join(said))) as server:  # at once: a server that is slow to say it would be silent
+        connection = server.connection(attrs.evolve(FAST, quiet=0.5))
         async with config_maps(connection).watch(resource_version="5", timeout=300) as events:
             await taken(events)
-            await trio.sleep(0.3)  # several times as long as a watch may be silent
+            await trio.sleep(1.5)  # several times as long as a watch may be silent
             assert [found async for found in events] == [Put(POLICY)] * 20
         assert connection.statistics().probes == 0
         connection.credentials.close()
@@ -263,8 +267,8 @@ async def test_a_slow_consumer_is_no_silence() -> None:
 
 async def test_a_watch_that_the_server_does_not_end() -> None:
     async with (
-        connected(keeps_saying(WATCH_HEAD), attrs.evolve(FAST, watch_margin=0.1)) as connection,
-        config_maps(connection).watch(resource_version="5", timeout=0.1) as events,
+        connected(keeps_saying(WATCH_HEAD), attrs.evolve(FAST, watch_margin=1.0)) as connection,
+        config_maps(connection).watch(resource_version="5", timeout=1.0) as events,
     ):
         await taken(events)
         failure = ApiFailure(FailureKind.TIMEOUT, message="the server did not end the watch when it should have")

@@ -46,8 +46,10 @@ def deny(prefix: str) -> str:
     return f"version: v1\nentries: [{{match: {{host: api.example.com, pathPrefix: {prefix}}}, action: deny}}]"
 
 
-SEEN_S: Final = 60.0
-"""Seconds until something must be seen; most take milliseconds, and an outage is over within thirty."""
+SEEN_S: Final = 180.0
+"""Seconds until something must be seen; most take milliseconds, but after an outage there may be a minute between two attempts."""
+END_S: Final = 20.0
+"""Seconds for an end that waits for nobody; it takes less than one, and a request to a server that is silent lasts three times as long."""
 
 
 @pytest.fixture
@@ -80,10 +82,10 @@ def running(control_plane: ControlPlane, folder: Path, *, ready: bool = True, **
         assert "canary" not in service.lines()
 
 
-def until(condition: Callable[[], bool], service: Service) -> None:
+def until(condition: Callable[[], bool], service: Service | None = None) -> None:
     deadline = time.monotonic() + SEEN_S
     while not condition():
-        assert time.monotonic() < deadline, service.lines()
+        assert time.monotonic() < deadline, service and service.lines()
         time.sleep(0.02)
 
 
@@ -130,6 +132,7 @@ def test_a_role_that_gives_no_more_than_get_is_enough_for_a_rotation(admin_of_a_
     with running(cluster, tmp_path) as service:
         put_secret(cluster, "canary-2")
         until(lambda: "issuers.rotated" in service.lines(), service)
+        assert service.stop() == 0
         assert "issuers.secret_problem" not in service.lines()
 
 
@@ -147,6 +150,7 @@ def test_authors_learn_of_their_mistakes_by_events(admin_of_a_new_cluster: Contr
     (tmp_path / "second").mkdir()
     rights: tuple[Rule, ...] = (*READ_POLICY, READ_SECRET, {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]})
     admin.grant("exchanger", {"kind": "ServiceAccount", "name": "exchanger", "namespace": "exchanger"}, rights)
+    until(lambda: admin.may("exchanger", "exchanger", "create", "events", "team"))  # one refusal is enough for a long pause
     with running(cluster, tmp_path / "second") as service:
         until(lambda: reasons() == {"InvalidPolicy"}, service)
         admin.put_config_map("team", "policy", deny("/admin"))
@@ -159,6 +163,7 @@ def test_authors_learn_of_their_mistakes_by_events(admin_of_a_new_cluster: Contr
     admin.put_config_map("team", "policy", deny("/admin").replace("deny", "dney"))
     with running(cluster, tmp_path / "third", POLICY_EVENTS="false") as service:
         assert status(service.check("/admin")) == 500
+        assert service.stop() == 0
         assert "event" not in service.lines().replace('"event":', "")
 
 
@@ -209,7 +214,7 @@ def test_an_outage_keeps_the_policy_until_it_is_too_old(admin_of_a_new_cluster: 
     put_secret(cluster, "canary")
     cluster.admin.put_config_map("team", "policy", deny("/admin"))
     with running(cluster, tmp_path, POLICY_MAX_STALENESS="15s", METRICS_ENABLED="true") as service:
-        assert currency(service) == (1.0, 0.0)
+        until(lambda: currency(service) == (1.0, 0.0), service)  # a first list is in force before its changes are followed
         cluster.kill_apiserver()
         until(lambda: "policy.source_disconnected" in service.lines(), service)
         connected, age = currency(service)
@@ -286,6 +291,6 @@ def test_sigterm_ends_it_while_the_api_server_is_away(admin_of_a_new_cluster: Co
                 service.check("/public")
             started = time.monotonic()
             assert service.stop() == 0
-            assert time.monotonic() - started < 5.0
+            assert time.monotonic() - started < END_S
         finally:
             cluster.resume_apiserver()

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -76,6 +77,10 @@ def test_a_missing_right_is_named(control_plane: ControlPlane) -> None:
     assert done.stderr == f"exchanger status: {control_plane.url}: a right is missing: needs list on namespaces\n"
     subject = {"kind": "ServiceAccount", "name": "rights", "namespace": "rights"}
     admin.grant("rights", subject, READ_POLICY, "rights")
+    deadline = time.monotonic() + SECONDS
+    while not admin.may("rights", "rights", "list", "configmaps", "rights"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     done = status("--kubeconfig", kubeconfig, POLICY_NAMESPACES="rights")
     assert (done.returncode, done.stderr) == (0, "")
     assert "rights/policy" in done.stdout

@@ -50,10 +50,11 @@ def gateway(mode: Mode, folder: Path) -> Generator[str]:
 
 def fetch(url: str) -> tuple[int, str]:
     """Return status and body, as soon as somebody listens."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + READY_S
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=READY_S) as answer:
+            with opener.open(url, timeout=READY_S) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

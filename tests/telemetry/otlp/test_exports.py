@@ -1,3 +1,5 @@
+import socket
+
 import attrs
 import pytest
 import trio
@@ -18,7 +20,6 @@ from exchanger.telemetry.otlp.encoding import Identity, encode_span
 from exchanger.telemetry.otlp.exports import Exports, MetricsSource, SpanSource
 from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, TracesSettings
 from exchanger.telemetry.tracing import SpanQueue
-from tests.e2e.service import free_port
 from tests.telemetry.otlp.examples import SPAN, TARGET
 from tests.telemetry.otlp.test_encoding import counted
 from tests.telemetry.records import DENIED, record
@@ -86,21 +87,25 @@ async def test_what_is_not_asked_for_is_not_there(autojump_clock: MockClock) -> 
 
 
 async def test_both_signals_end_soon_where_nobody_listens() -> None:
-    target = attrs.evolve(TARGET, host="127.0.0.1", port=free_port(), timeout=0.2)
-    settings = OtlpSettings(traces=TracesSettings(target=target, delay=0.01), metrics=MetricsExportSettings(target=target, interval=0.01))
-    exports = Exports.of(settings, "1", counted().collect)
-    tracing = exports.tracing
-    assert tracing is not None
-    with trio.fail_after(10):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(exports.run)
-            tracing.decided(record(DENIED))
-            while True:
-                of = exports.statistics()
-                if of.traces is not None and of.metrics is not None and not (of.traces.healthy or of.metrics.healthy):
-                    break
-                await trio.sleep(0.01)
-            nursery.cancel_scope.cancel()
+    with socket.socket() as taken:  # bound, so that nobody else comes to listen there
+        taken.bind(("127.0.0.1", 0))
+        target = attrs.evolve(TARGET, host="127.0.0.1", port=taken.getsockname()[1], timeout=0.2)
+        settings = OtlpSettings(
+            traces=TracesSettings(target=target, delay=0.01), metrics=MetricsExportSettings(target=target, interval=0.01)
+        )
+        exports = Exports.of(settings, "1", counted().collect)
+        tracing = exports.tracing
+        assert tracing is not None
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(exports.run)
+                tracing.decided(record(DENIED))
+                while True:
+                    of = exports.statistics()
+                    if of.traces is not None and of.metrics is not None and not (of.traces.healthy or of.metrics.healthy):
+                        break
+                    await trio.sleep(0.01)
+                nursery.cancel_scope.cancel()
     assert of.traces.lost == 1
 
 

@@ -1,3 +1,4 @@
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,6 @@ import trustme
 from exchanger.telemetry.otlp.post import MAX_ANSWER_BYTES, Accepted, Answer, Poster, Refused, tls_context
 from exchanger.telemetry.otlp.settings import Target
 from exchanger.values.secret import Secret
-from tests.e2e.service import free_port
 from tests.telemetry.otlp.examples import TARGET, MemoryCollector, answer
 
 
@@ -72,7 +72,9 @@ async def test_what_an_answer_means(data: bytes, expected: Answer) -> None:
 
 
 async def test_a_port_where_nobody_listens_is_said_in_the_words_of_the_system() -> None:
-    found = await Poster(attrs.evolve(TARGET, host="localhost", port=free_port())).post(b"")
+    with socket.socket() as taken:  # bound, so that nobody else comes to listen there
+        taken.bind(("127.0.0.1", 0))
+        found = await Poster(attrs.evolve(TARGET, host="localhost", port=taken.getsockname()[1])).post(b"")
     assert found == Refused("cannot be reached: Connection refused", retryable=True)
 
 
