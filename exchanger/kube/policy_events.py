@@ -32,6 +32,8 @@ MAX_PENDING: Final = 1000
 """Reports that wait; as many take a quarter of an hour."""
 PAUSE_S: Final = 600.0
 """Seconds for which a namespace is left alone where the right to write is missing: somebody has to read the log and give it."""
+RETRY_S: Final = 5.0
+"""The same after a first refusal: a server that has just been given the right, or has just started, may not know it yet."""
 
 
 class PolicyEventsObserver(Protocol):
@@ -51,6 +53,7 @@ class PolicyEventsSettings:
     interval: float = INTERVAL_S
     max_pending: int = MAX_PENDING
     pause: float = PAUSE_S
+    retry: float = RETRY_S
 
 
 @final
@@ -241,12 +244,13 @@ class PolicyEvents:
     def _forbidden(self, report: Report) -> None:
         """Leave the namespace alone for a while; ``report`` waits there, unless it is overtaken."""
         namespace, now = report.source.namespace, trio.current_time()
+        again = namespace in self._paused
         self._paused = {other: until for other, until in self._paused.items() if until > now}
-        self._paused[namespace] = now + self.settings.pause
+        self._paused[namespace] = now + (self.settings.pause if again else self.settings.retry)
         over = report.reason is Reason.CONFLICTING and not self._ties.knows(report.source)
         if _lane(report) not in self._pending and report.source in self._snapshot.documents and not over:
             self._say(report)
-        if self._missing_in is None:
+        if again and self._missing_in is None:
             self._missing_in = namespace
             self.observer.event_right_missing(f"needs create and patch on events in the namespace {namespace}")
 
