@@ -15,7 +15,7 @@ import attrs
 
 from exchanger import __version__
 from exchanger.environment import Environment
-from exchanger.telemetry.otlp.post import tls_context
+from exchanger.telemetry.otlp.post import files_reason, tls_context
 from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Target, TracesSettings
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings
 from exchanger.values.secret import Secret
@@ -29,6 +29,8 @@ _GRPC_PORT: Final = 4317
 """Where collectors take OTLP over gRPC (https://opentelemetry.io/docs/specs/otlp/#otlpgrpc-default-port), which is not spoken here."""
 _MILLISECONDS: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _COUNT: Final = re.compile(r"[0-9]{1,7}", re.ASCII)
+_URL: Final = re.compile(r"[\x21-\x7e]*")
+"""What a request's target can be made of (RFC 9112 section 3.2): without blanks, and what is no ASCII has to be percent-encoded."""
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 section 5.1
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?|")
 _OURS: Final = frozenset({"host", "content-length", "content-type", "content-encoding", "connection", "transfer-encoding"})
@@ -99,7 +101,7 @@ class _Reader:
         if exporters - {"", "otlp"}:
             self._note(name, "nothing is exported but by otlp")
         protocol_name, protocol = self._of_signal(signal, "PROTOCOL")
-        if protocol not in {"", "http/protobuf"}:
+        if protocol.lower() not in {"", "http/protobuf"}:
             self._note(protocol_name, f"only http/protobuf is supported (port 4318 of a collector); no {signal.lower()} are exported")
             return None
         target = self._endpoint(signal)
@@ -172,8 +174,9 @@ class _Reader:
         except (KeyError, ValueError):
             url, port = urlsplit(""), 0
         # A password in the address would end up in logs; headers are the place for credentials.
-        if url.scheme not in _PORTS or not port or not url.hostname or url.username is not None or url.fragment or not text.isascii():
-            self._note(name, f"must be an http or https URL without user information; no {signal.lower()} are exported")
+        unusable = url.scheme not in _PORTS or not port or url.username is not None or bool(url.fragment)
+        if unusable or not url.hostname or not _URL.fullmatch(text):
+            self._note(name, f"must be an http or https URL without user information or blanks; no {signal.lower()} are exported")
             return None
         if port == _GRPC_PORT:
             self._note(name, f"port {_GRPC_PORT} is usually that of OTLP over gRPC; this is sent over HTTP, which is usually on 4318")
@@ -198,11 +201,13 @@ class _Reader:
         """Add the files of TLS. One that cannot be used leaves no way to send, since what it says must not be passed by."""
         names = [self._of_signal(signal, part)[0] for part in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")]
         certificate, client_certificate, client_key = (self._environment.path(name) for name in names)
+        if client_key is not None and client_certificate is None:
+            self._note(names[2], f"has no effect without {names[1]}")
         target = attrs.evolve(target, ca_file=certificate, client_cert_file=client_certificate, client_key_file=client_key)
         try:
             tls_context(target)
         except OSError as error:
-            text = f"the files cannot be used: {error.strerror or type(error).__name__}; no {signal.lower()} are exported"
+            text = f"the files cannot be used: {files_reason(error)}; no {signal.lower()} are exported"
             self._note(", ".join(name for name in names if self._environment.text(name)) or f"OTEL_{signal}_EXPORTER", text)
             return None
         return target

@@ -54,3 +54,6 @@ class Tracer(Protocol):
 
     def below(self, trace: TraceContext, /) -> SpanContext:
         """Return the place of a new span that continues ``trace``, or begins a trace where that is none; must neither block nor raise."""
+
+    def recorded_below(self, trace: TraceContext, /) -> SpanContext | None:
+        """As ``below``, and ``None`` where the span is not recorded, which costs little more than a look at ``trace``."""

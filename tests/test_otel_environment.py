@@ -2,11 +2,13 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import PrivateFormat
 
 from exchanger import __version__
 from exchanger.otel_environment import OtelReading, read_otel
 from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Target, TracesSettings
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings
+from tests.telemetry.otlp.test_post import encrypted
 
 BOTH = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_METRICS_EXPORTER": "otlp"}
 
@@ -90,6 +92,10 @@ def test_endpoints(variables: dict[str, str], where: tuple[bool, str, int, str])
         "http://user:canary@c/",
         "http://c/#f",
         "http://c/é",
+        "http://c/a b",
+        "http://c/?a b",
+        "http://c d/",
+        "http://c/\x7f",
     ],
 )
 def test_an_endpoint_that_is_none_leaves_its_signal_out(endpoint: str) -> None:
@@ -180,6 +186,15 @@ def test_headers_that_cannot_be_sent_are_not(text: str) -> None:
     assert reading.settings.traces.target.headers == ()
     assert [name for name, _ in reading.notes] == ["OTEL_EXPORTER_OTLP_HEADERS"]
     assert "canary" not in repr(reading)
+
+
+def test_a_user_agent_may_be_set() -> None:
+    assert [name for name, _ in traces(OTEL_EXPORTER_OTLP_HEADERS="User-Agent=gateway%2F1").target.headers] == ["User-Agent"]
+
+
+@pytest.mark.parametrize("text", ["http/protobuf", "HTTP/Protobuf"])
+def test_the_protocol_is_known_in_any_case(text: str) -> None:
+    assert traces(OTEL_EXPORTER_OTLP_PROTOCOL=text) == traces()
 
 
 def test_another_protocol_is_said_to_be_missing() -> None:
@@ -286,6 +301,29 @@ def test_files_of_tls_are_taken(tmp_path: Path) -> None:
     assert (target.ca_file, target.client_cert_file, target.client_key_file) == tuple(files.values())
     plain = traces(**variables, OTEL_EXPORTER_OTLP_ENDPOINT="http://collector").target
     assert (plain.ca_file, plain.client_cert_file) == (None, None)
+
+
+@pytest.mark.parametrize("key", ["OTEL_EXPORTER_OTLP_CLIENT_KEY", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY"])
+def test_a_key_without_a_certificate_is_noted(key: str) -> None:
+    reading = read(**{"OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector", key: "/nowhere/tls.key"})
+    assert reading.settings.traces is not None
+    assert reading.settings.traces.target.client_cert_file is None
+    assert reading.notes == ((key, "has no effect without OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),)
+
+
+def test_an_encrypted_key_leaves_its_signal_out_and_nobody_is_asked_for_the_password(tmp_path: Path) -> None:
+    leaf = trustme.CA().issue_cert("exchanger.example.com")
+    certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    leaf.cert_chain_pems[0].write_to_path(str(certificate))
+    key.write_bytes(encrypted(leaf.private_key_pem.bytes(), PrivateFormat.PKCS8))
+    names = ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY")
+    reading = read(OTEL_EXPORTER_OTLP_ENDPOINT="https://collector", **dict(zip(names, (str(certificate), str(key)), strict=True)))
+    assert reading.settings.traces is None
+    assert reading.settings.metrics is not None
+    ((variables, text),) = reading.notes
+    assert variables == ", ".join(names)
+    encrypted_key = f"the key in {key} is encrypted: it must be given without a password"
+    assert text == f"the files cannot be used: {encrypted_key}; no traces are exported"
 
 
 @pytest.mark.parametrize("content", [None, "canary"])

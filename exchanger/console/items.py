@@ -21,6 +21,7 @@ from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Reason
 from exchanger.policy.path import MalformedPath, readings_of
 from exchanger.values.request import HttpRequest
 from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, has_userinfo, loggable_host, loggable_path, printable
+from exchanger.values.traceparent import parse_traceparent
 
 Item = dict[str, object]
 LogLine = Callable[[DecisionRecord, str], Mapping[str, object]]
@@ -44,7 +45,6 @@ _HTTP_OK: Final = 200
 _CONTENT_TYPE: Final = ("Content-Type", "application/json")
 _RAW_JWT: Final = r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
 """A JWT in compact form: its header begins with ``{"``."""
-_TRACE_ID: Final = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_-]++)++")
 """A path of plain names has one reading; most paths are such, and the question costs less than asking for all readings."""
 _ALTERED: Final = re.compile("[…\N{REPLACEMENT CHARACTER}]")
@@ -153,8 +153,8 @@ def _exchange(record: DecisionRecord) -> dict[str, object]:
 def _trace_id(record: DecisionRecord) -> str | None:
     if record.span is not None:
         return record.span.trace_id
-    known = _TRACE_ID.match(record.request.trace.traceparent)
-    return None if known is None else known[1]
+    known = parse_traceparent(record.request.trace.traceparent)
+    return None if known is None else known[0]
 
 
 def _tokens(record: DecisionRecord) -> dict[str, object]:

@@ -9,8 +9,9 @@ import attrs
 
 from exchanger.decision.bearer import MAX_TOKEN_LENGTH
 from exchanger.decision.outcome import DecisionRecord
-from exchanger.values.request import HttpRequest, TraceContext
+from exchanger.values.request import NO_TRACE, HttpRequest, TraceContext
 from exchanger.values.text import METHOD_LIMIT, loggable_host, loggable_path, printable
+from exchanger.values.traceparent import parse_traceparent
 
 MAX_REQUEST: Final = 64 * 1024
 """Characters of a request that is kept as it came: what Envoy lets through in headers unless it is told otherwise (60 KiB)."""
@@ -48,5 +49,10 @@ def _small(request: HttpRequest) -> HttpRequest:
         host=loggable_host(request.host),
         path=loggable_path(request.path) + fragment,
         authorization=None if credentials is None or len(credentials.reveal()) > _MAX_AUTHORIZATION else credentials,
-        trace=TraceContext(request.trace.traceparent[:_MAX_TRACEPARENT]),
+        trace=_small_trace(request.trace),
     )
+
+
+def _small_trace(trace: TraceContext) -> TraceContext:
+    """Return the part that says which trace it is; what is invalid must not become valid by being cut."""
+    return NO_TRACE if parse_traceparent(trace.traceparent) is None else TraceContext(trace.traceparent[:_MAX_TRACEPARENT])

@@ -128,8 +128,8 @@ class DecisionRecord:
     """All that observers learn of one answered request: log line, metrics, span and console item are functions of it.
 
     ``started`` is what a clock that never jumps (``time.perf_counter``) showed at the request's arrival, ``duration`` the time from then to
-    its answer, both in seconds. ``span`` is the decision's place in its trace where that had to be known before the answer, since an
-    exchange passed it on; ``None`` where nobody needed it yet. ``exchange`` is ``None`` where the policy asked for none.
+    its answer, both in seconds. ``span`` is the decision's place in its trace, recorded or not; ``None`` where it is not recorded and no
+    exchange passed it on either. ``exchange`` is ``None`` where the policy asked for none.
     """
 
     request: HttpRequest

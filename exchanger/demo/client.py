@@ -12,6 +12,7 @@ import trio
 
 from exchanger.demo.faults import NoAnswerError
 from exchanger.demo.http import MAX_BODY, MAX_HEAD, READ_CHUNK, Request, Response, decode_headers
+from exchanger.values.server_name import tls_server_name
 
 LOOPBACK = "127.0.0.1"
 
@@ -49,7 +50,8 @@ async def fetch_from(
                 if tls is None:
                     return await _exchange(connected, request)
                 # Where an answer ends is told by HTTP, so that servers which close without close_notify are understood as well.
-                secured = trio.SSLStream(connected, tls, server_hostname=server_name or host, https_compatible=True)
+                name = tls_server_name(server_name or host)
+                secured = trio.SSLStream(connected, tls, server_hostname=name, https_compatible=True)
                 return await _exchange(secured, request)
     except trio.TooSlowError:
         raise NoAnswerError(f"no answer within {timeout:g} s") from None

@@ -5,7 +5,6 @@ Each request has a trace context of its own (https://www.w3.org/TR/trace-context
 Must not know: which scenario a request belongs to, or what has to come of it.
 """
 
-import re
 import secrets
 import ssl
 from typing import final
@@ -20,11 +19,11 @@ from exchanger.demo.faults import NoAnswerError
 from exchanger.demo.http import Headers, Response, values_of
 from exchanger.demo.scenario import Call
 from exchanger.demo.site import request_of
+from exchanger.values.traceparent import parse_traceparent
 
 REQUEST_TIMEOUT = 8.0  # seconds: beyond the demo's gateway's own bounds together, 1 s for the service and 5 s for the upstream
 
 _TRACEPARENT = "traceparent"
-_is_traceparent = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?").fullmatch
 
 
 @final
@@ -80,8 +79,8 @@ def _traced(headers: Headers) -> tuple[str, Headers]:
     """Return the trace id, "" where the call's own trace context has none, and the headers with a trace context."""
     own = values_of(headers, _TRACEPARENT)
     if own:
-        known = _is_traceparent(own[0])
-        return known.group(1) if known else "", headers
+        known = parse_traceparent(",".join(own))  # as a gateway joins them, so that two are none
+        return known[0] if known else "", headers
     trace_id = secrets.token_hex(16)
     # Not sampled: whether its spans are kept is for the gateway to say.
     return trace_id, (*headers, (_TRACEPARENT, f"00-{trace_id}-{secrets.token_hex(8)}-00"))

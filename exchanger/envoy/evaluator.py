@@ -34,7 +34,8 @@ class EvaluatorStatistics:
 class Evaluator:
     """Answers HTTP requests from the policy in force. ``clock`` returns seconds and never jumps; it is read for records only.
 
-    With a ``tracer`` an exchange continues the trace below the decision's own place in it, otherwise below the caller's.
+    With a ``tracer`` every record says where its span belongs, if it has one, and an exchange continues the trace below that place;
+    otherwise it continues the caller's.
     """
 
     policy: CurrentPolicy
@@ -64,6 +65,8 @@ class Evaluator:
     ) -> None:
         """Tell every observer of an answer."""
         self._answered += 1
+        if self.tracer is not None and span is None:  # here, so that all observers learn of one and the same place
+            span = self.tracer.recorded_below(request.trace)
         record = DecisionRecord(request, outcome, started, self.clock() - started, asked_by, span, exchange)
         for observer in self.observers:
             observer.decided(record)

@@ -1,4 +1,4 @@
-"""The trace that a gateway began itself, for requests whose caller brought none.
+"""The trace that a gateway began itself, for requests whose caller brought none, or none that is valid.
 
 Envoy tells it to the upstream and, as metadata of its own calls, to services like this one, but the headers that it asks about are those
 that it got. Source: https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/observability/tracing#trace-context-propagation
@@ -8,12 +8,13 @@ import attrs
 
 from exchanger.grpc.routes import CallInfo
 from exchanger.values.request import HttpRequest, TraceContext
+from exchanger.values.traceparent import parse_traceparent
 
 
 def with_gateway_trace(request: HttpRequest, call: CallInfo) -> HttpRequest:
-    """Return ``request`` in the trace of the gateway's call, unless it is in one already."""
+    """Return ``request`` in the trace of the gateway's call, unless it is in one already. Baggage stays the caller's."""
     trace = request.trace
-    if trace.traceparent:
+    if parse_traceparent(trace.traceparent) is not None:
         return request
     found = dict(call.metadata)
     traceparent = found.get(b"traceparent")

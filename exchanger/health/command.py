@@ -21,6 +21,7 @@ from exchanger.errors import ConfigurationError
 from exchanger.grpc.one_call import Answered, Broken, OneCall, Refused, Reply
 from exchanger.grpc.status import StatusCode
 from exchanger.health.options import HealthOptions
+from exchanger.values.server_name import tls_server_name
 
 METHOD: Final = "/grpc.health.v1.Health/Check"
 SERVING: Final = 0
@@ -57,7 +58,8 @@ async def ask(options: HealthOptions, context: ssl.SSLContext | None) -> Reply:
                 if context is None:
                     return await _exchange(connected, options)
                 # gRPC needs no close_notify: its messages and streams say where they end.
-                secured = trio.SSLStream(connected, context, server_hostname=options.server_name or host, https_compatible=True)
+                name = tls_server_name(options.server_name or host)
+                secured = trio.SSLStream(connected, context, server_hostname=name, https_compatible=True)
                 await secured.do_handshake()
                 if secured.selected_alpn_protocol() != "h2":
                     return Broken("no h2 in ALPN: TLS, but no gRPC")

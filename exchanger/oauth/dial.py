@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from exchanger.oauth.http1 import Bounds, Http1Connection, close_at_once
+from exchanger.values.server_name import tls_server_name
 
 # RFC 1123 section 2.1 (https://www.rfc-editor.org/rfc/rfc1123#section-2.1), and the underscore that container networks allow.
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -86,7 +87,7 @@ async def _secured(plain: trio.abc.Stream, host: str, bounds: Bounds, tls: ssl.S
     bounds.begin(bounds.limits.tls_handshake)
     secured: trio.abc.Stream | None = None
     try:
-        stream = trio.SSLStream(plain, tls, server_hostname=host, https_compatible=True)
+        stream = trio.SSLStream(plain, tls, server_hostname=tls_server_name(host), https_compatible=True)
         with contextlib.suppress(trio.BrokenResourceError):
             await stream.do_handshake()
             secured = stream

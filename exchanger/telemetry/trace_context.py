@@ -1,4 +1,4 @@
-"""Traces continued or begun: W3C trace context read, ids made, and the choice of which traces are recorded.
+"""Traces continued or begun: ids made, and the choice of which traces are recorded.
 
 The choice is made once a trace and is the same in every process, since it follows the caller's or the trace's own id. Ids identify, they
 protect nothing. Must not know: what spans tell, or where they go.
@@ -8,18 +8,14 @@ Sources: https://www.w3.org/TR/trace-context/, https://opentelemetry.io/docs/spe
 
 import enum
 import random
-import re
 from typing import Final, final
 
 import attrs
 
 from exchanger.values.request import TraceContext
 from exchanger.values.span import SAMPLED, SpanContext
+from exchanger.values.traceparent import Traceparent, parse_traceparent
 
-# Section 3.2.2. Version 00 ends with the flags; a later one may go on after a dash, and ff is none. An id of zeros only is none either.
-_TRACEPARENT: Final = re.compile(
-    r"(?:00(?=.{53}\Z)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
-)
 _RANDOM: Final = 0x02
 """The flag of level 2 (https://www.w3.org/TR/trace-context-2/#random-trace-id-flag): it belongs to the trace's id and is kept."""
 _RATIO_BITS: Final = 64
@@ -82,7 +78,26 @@ class TraceContexts:
 
     def below(self, trace: TraceContext, /) -> SpanContext:
         """See ``typing.Tracer``."""
-        found = _TRACEPARENT.fullmatch(trace.traceparent)
+        return self._below(trace, parse_traceparent(trace.traceparent))
+
+    def recorded_below(self, trace: TraceContext, /) -> SpanContext | None:
+        """See ``typing.Tracer``."""
+        if not (self._bound or self._follows):
+            return None
+        found = parse_traceparent(trace.traceparent)
+        if found is not None and self._follows:
+            if not found[2] & SAMPLED:
+                return None
+        elif not self._bound:
+            return None
+        context = self._below(trace, found)
+        return context if context.sampled else None
+
+    def statistics(self) -> TracerStatistics:
+        """Tell how many places were given."""
+        return TracerStatistics(self._continued, self._begun)
+
+    def _below(self, trace: TraceContext, found: Traceparent | None) -> SpanContext:
         if found is None:
             number = self._new_trace_id()
             self._begun += 1
@@ -90,25 +105,9 @@ class TraceContexts:
             flags = SAMPLED if self._chosen(number) else 0
             return SpanContext(f"{number:032x}", self._span_id(), "", flags, "", trace.baggage)
         self._continued += 1
-        trace_id, parent_id, flag_digits = found.groups()
-        came = int(flag_digits, 16)
+        trace_id, parent_id, came = found
         sampled = came & SAMPLED if self._follows else SAMPLED if self._chosen(int(trace_id, 16)) else 0
         return SpanContext(trace_id, self._span_id(), parent_id, came & _RANDOM | sampled, trace.tracestate, trace.baggage)
-
-    def recorded_below(self, trace: TraceContext) -> SpanContext | None:
-        """As ``below``, and ``None`` where the span is not to be recorded, which is found out without making anything."""
-        if trace.traceparent and self._follows:
-            found = _TRACEPARENT.fullmatch(trace.traceparent)
-            if found is not None and not int(found[3], 16) & SAMPLED:
-                return None
-        elif not self._bound:
-            return None
-        context = self.below(trace)
-        return context if context.sampled else None
-
-    def statistics(self) -> TracerStatistics:
-        """Tell how many places were given."""
-        return TracerStatistics(self._continued, self._begun)
 
     def _chosen(self, trace_id: int) -> bool:
         return trace_id & _LOW_HALF < self._bound

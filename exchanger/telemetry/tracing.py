@@ -1,7 +1,8 @@
 """The observer that turns records into spans, for traces that are recorded, and queues them.
 
-A request that is not recorded costs a look at its ``traceparent``. Spans are encoded where they are made, so that a queue holds bytes of a
-known size and nothing of a request. Must not know: wire formats, or where spans go.
+Where a span belongs, and whether it is recorded, was chosen before there was a record, so that whoever else reads that says the same.
+Spans are encoded where they are made, so that a queue holds bytes of a known size and nothing of a request. Must not know: wire formats, or
+where spans go.
 """
 
 from collections import deque
@@ -90,13 +91,10 @@ class Tracing:
 
     def decided(self, record: DecisionRecord, /) -> None:
         """See ``typing.DecisionObserver``."""
-        context, shared = record.span, None
+        context = record.span
         if context is None:
-            context = self.contexts.recorded_below(record.request.trace)
-            if context is None:
-                return
-        elif self._shared:
-            shared = self._shared.pop(context.span_id, None)
+            return
+        shared = self._shared.pop(context.span_id, None) if self._shared else None
         if context.sampled:
             self._record(decision_span(record, context, self._at(record.started), shared))
 

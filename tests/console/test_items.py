@@ -201,9 +201,15 @@ def test_long_and_unprintable_texts_are_cut_and_replaced() -> None:
 def test_a_trace_is_known_by_our_span_or_by_what_the_caller_sent() -> None:
     traced = attrs.evolve(record(), span=SpanContext("a" * 32, "b" * 16, "", 1))
     assert item(traced)["trace_id"] == "a" * 32
-    for traceparent in ("", CANARY, f"00-{'0' * 32}-00f067aa0ba902b7-01", f"00-{TRACE_ID}"):
-        untraced = DecisionRecord(HttpRequest("GET", "h", "/", trace=TraceContext(traceparent)), UNMATCHED, 0.0, 0.0)
-        assert item(untraced)["trace_id"] is None
+    of_caller = f"{TRACE_ID}-00f067aa0ba902b7-01"
+    for traceparent in ("", CANARY, f"00-{'0' * 32}-00f067aa0ba902b7-01", f"00-{TRACE_ID}", f"ff-{of_caller}", f"00-{of_caller}-extra"):
+        assert item(brought(traceparent))["trace_id"] is None
+    assert item(brought(f"00-{of_caller},00-{of_caller}"))["trace_id"] is None
+    assert item(brought(f"cc-{of_caller}-extra"))["trace_id"] == TRACE_ID
+
+
+def brought(traceparent: str) -> DecisionRecord:
+    return DecisionRecord(HttpRequest("GET", "h", "/", trace=TraceContext(traceparent)), UNMATCHED, 0.0, 0.0)
 
 
 def test_a_time_is_in_utc_with_milliseconds() -> None:

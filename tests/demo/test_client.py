@@ -1,8 +1,10 @@
 """The demo's HTTP client: an answer, or in words why there is none."""
 
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import NoReturn
 
 import pytest
 import trio
@@ -11,7 +13,7 @@ import trustme
 from exchanger.demo.client import fetch, fetch_from
 from exchanger.demo.faults import NoAnswerError
 from exchanger.demo.http import MAX_BODY, Request
-from exchanger.demo.site import free_ports
+from tests.console.running import PATIENCE_S, dead_port
 
 REQUEST = Request("GET", "/", (("Host", "here.example.com"),))
 
@@ -43,7 +45,7 @@ async def answering(data: bytes | None, tls: ssl.SSLContext | None = None) -> As
 
 async def test_an_answer_without_a_length_ends_with_the_connection() -> None:
     async with answering(b"HTTP/1.1 200 OK\r\nX-A: 1\r\nX-A: 2\r\n\r\nbody") as port:
-        response = await fetch(port, REQUEST, timeout=5)
+        response = await fetch(port, REQUEST, timeout=PATIENCE_S)
     assert (response.status, response.body, response.values("x-a")) == (200, b"body", ("1", "2"))
 
 
@@ -59,7 +61,7 @@ async def test_an_answer_without_a_length_ends_with_the_connection() -> None:
 async def test_what_is_no_answer_is_told_in_words(data: bytes, message: str) -> None:
     async with answering(data) as port:
         with pytest.raises(NoAnswerError, match=message):
-            await fetch(port, REQUEST, timeout=5)
+            await fetch(port, REQUEST, timeout=PATIENCE_S)
 
 
 async def test_a_server_that_says_nothing_is_given_up() -> None:
@@ -69,20 +71,31 @@ async def test_a_server_that_says_nothing_is_given_up() -> None:
 
 
 async def test_a_closed_port_is_no_answer() -> None:
-    (port,) = free_ports(1)
-    with pytest.raises(NoAnswerError):
-        await fetch(port, REQUEST, timeout=5)
+    with dead_port() as port, pytest.raises(NoAnswerError, match="connection refused"):
+        await fetch(port, REQUEST, timeout=PATIENCE_S)
 
 
 async def test_a_request_that_is_no_http_is_not_sent() -> None:
     async with answering(b"HTTP/1.1 200 OK\r\n\r\n") as port:
         with pytest.raises(NoAnswerError, match="not sent"):
-            await fetch(port, Request("GET", "/", (("Host", "h"), ("X", "a\r\nY: b"))), timeout=5)
+            await fetch(port, Request("GET", "/", (("Host", "h"), ("X", "a\r\nY: b"))), timeout=PATIENCE_S)
+
+
+class Unknown(trio.abc.HostnameResolver):
+    """Knows no name at all, and says so at once, which the network's own resolver may not."""
+
+    async def getaddrinfo(self, *_arguments: object, **_options: object) -> NoReturn:
+        await trio.lowlevel.checkpoint()
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async def getnameinfo(self, *_arguments: object, **_options: object) -> NoReturn:
+        raise NotImplementedError
 
 
 async def test_a_name_that_nobody_knows_is_told() -> None:
+    trio.socket.set_custom_hostname_resolver(Unknown())
     with pytest.raises(NoAnswerError, match=r"^no answer: the name is not known: "):
-        await fetch_from("no.such.name.invalid", 80, REQUEST, timeout=5)
+        await fetch_from("no.such.name.invalid", 80, REQUEST, timeout=PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -109,16 +122,17 @@ async def test_a_server_is_believed_by_its_certificate_for_the_name_it_is_known_
     context.sni_callback = lambda _connection, name, _context: asked_for.append(name)
     async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody", context) as port:
         trusting = client_context(authority)
-        response = await fetch_from("127.0.0.1", port, REQUEST, timeout=5, tls=trusting, server_name="gateway.example.com")
-        assert response.body == b"body"
-        assert asked_for == ["gateway.example.com"]
+        for name in ("gateway.example.com", "gateway.example.com."):
+            response = await fetch_from("127.0.0.1", port, REQUEST, timeout=PATIENCE_S, tls=trusting, server_name=name)
+            assert response.body == b"body"
+        assert asked_for == ["gateway.example.com"] * 2
         with pytest.raises(NoAnswerError, match="certificate not accepted"):
-            await fetch_from("127.0.0.1", port, REQUEST, timeout=5, tls=trusting)
+            await fetch_from("127.0.0.1", port, REQUEST, timeout=PATIENCE_S, tls=trusting)
         with pytest.raises(NoAnswerError, match="certificate not accepted"):
-            await fetch_from("127.0.0.1", port, REQUEST, timeout=5, tls=client_context(), server_name="gateway.example.com")
+            await fetch_from("127.0.0.1", port, REQUEST, timeout=PATIENCE_S, tls=client_context(), server_name="gateway.example.com")
 
 
 async def test_a_server_without_tls_is_told(authority: trustme.CA) -> None:
     async with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
         with pytest.raises(NoAnswerError, match="TLS failed"):
-            await fetch_from("127.0.0.1", port, REQUEST, timeout=5, tls=client_context(authority))
+            await fetch_from("127.0.0.1", port, REQUEST, timeout=PATIENCE_S, tls=client_context(authority))

@@ -11,9 +11,11 @@ from exchanger.demo.echo import echo
 from exchanger.demo.gateway import Asked, Gateway, send
 from exchanger.demo.http import Request, Response, serve_http
 from exchanger.demo.scenario import Call
+from tests.console.running import PATIENCE_S
 from tests.demo.test_client import client_context
 
 CALL = Call("h.example.com", "/a?b", headers=(("X-A", "1"),))
+VALID = f"00-{'ab' * 16}-{'cd' * 8}-01"
 TOKEN = "a-token-of-somebody"
 
 
@@ -26,7 +28,7 @@ async def sent_to_a_server(call: Call) -> tuple[Asked, Request]:
 
     async with trio.open_nursery() as nursery:
         port: int = await nursery.start(serve_http, remember, "127.0.0.1", 0)
-        asked = await send(Gateway("127.0.0.1", port), call, TOKEN, timeout=5)
+        asked = await send(Gateway("127.0.0.1", port), call, TOKEN, timeout=PATIENCE_S)
         nursery.cancel_scope.cancel()
     return asked, got[0]
 
@@ -42,7 +44,7 @@ async def test_a_request_has_a_trace_of_its_own_and_says_which() -> None:
     assert first.call == CALL
 
 
-@pytest.mark.parametrize(("own", "trace_id"), [(f"00-{'ab' * 16}-{'cd' * 8}-01", "ab" * 16), ("nonsense", "")])
+@pytest.mark.parametrize(("own", "trace_id"), [(VALID, "ab" * 16), ("nonsense", ""), (f"{VALID}-more", ""), (f"{VALID},{VALID}", "")])
 async def test_a_trace_that_the_call_brings_is_kept(own: str, trace_id: str) -> None:
     asked, got = await sent_to_a_server(attrs.evolve(CALL, headers=(("Traceparent", own),)))
     assert got.header("traceparent") == own
@@ -50,8 +52,13 @@ async def test_a_trace_that_the_call_brings_is_kept(own: str, trace_id: str) -> 
     assert asked.trace_id == trace_id
 
 
+async def test_two_traces_are_none() -> None:
+    asked, _ = await sent_to_a_server(attrs.evolve(CALL, headers=(("Traceparent", VALID), ("traceparent", VALID))))
+    assert asked.trace_id == ""
+
+
 async def test_that_there_was_no_answer_is_kept_as_well() -> None:
-    asked = await send(Gateway("127.0.0.1", 1), CALL, TOKEN, timeout=5)
+    asked = await send(Gateway("127.0.0.1", 1), CALL, TOKEN, timeout=PATIENCE_S)
     assert asked.response is None
     assert asked.answer() == asked.problem == "no answer: connection refused"
 

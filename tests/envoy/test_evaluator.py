@@ -5,6 +5,7 @@ import pytest
 import trio
 import trio.testing
 
+from exchanger.decision.check import DENY_UNHEALTHY
 from exchanger.decision.outcome import Exchange, ExchangePending, Filter, Outcome
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.policy.current import CurrentPolicy
@@ -17,19 +18,25 @@ from tests.decision.examples import RULES, snapshot
 from tests.envoy.test_authorization import FakeExchanger, Records
 
 CALLER = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=state", "key=value")
+UNSAMPLED = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")
 OWN = SpanContext("0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7", "b7ad6b7169203331", 1, "vendor=state", "key=value")
 REQUEST = HttpRequest("GET", "api.example.com", "/orders", Secret("Bearer subject"), trace=CALLER)
 
 
 @attrs.define(eq=False)
 class FakeTracer:
-    """Has one place to give."""
+    """Has one place to give, and records what is not sampled no more than the others do."""
 
     asked: list[TraceContext] = attrs.Factory(list)
+    asked_for_records: list[TraceContext] = attrs.Factory(list)
 
     def below(self, trace: TraceContext, /) -> SpanContext:
         self.asked.append(trace)
         return OWN
+
+    def recorded_below(self, trace: TraceContext, /) -> SpanContext | None:
+        self.asked_for_records.append(trace)
+        return None if trace.traceparent.endswith("-00") else OWN
 
 
 def evaluator(exchanger: FakeExchanger, records: Records, tracer: FakeTracer | None) -> Evaluator:
@@ -53,7 +60,7 @@ async def test_without_tracing_the_callers_trace_is_passed_on() -> None:
 async def test_with_tracing_the_exchange_is_below_the_decision() -> None:
     exchanger, records, tracer = FakeExchanger(), Records(), FakeTracer()
     await evaluated(evaluator(exchanger, records, tracer))
-    assert tracer.asked == [CALLER]
+    assert (tracer.asked, tracer.asked_for_records) == ([CALLER], [])
     assert [request.trace for request in exchanger.requests] == [OWN.trace]
     assert [(record.span, record.request.trace) for record in records.records] == [(OWN, CALLER)]
 
@@ -65,12 +72,28 @@ async def test_a_caller_that_leaves_is_recorded_at_the_place_that_was_given(auto
     assert [record.span for record in records.records] == [OWN]
 
 
-@pytest.mark.parametrize("trace", [CALLER, NO_TRACE])
-async def test_what_needs_no_exchange_is_given_no_place(trace: TraceContext) -> None:
+@pytest.mark.parametrize(("trace", "span"), [(CALLER, OWN), (NO_TRACE, OWN), (UNSAMPLED, None)])
+async def test_what_needs_no_exchange_is_given_a_place_once_for_all_observers_if_it_is_recorded(
+    trace: TraceContext, span: SpanContext | None
+) -> None:
+    records, others, tracer = Records(), Records(), FakeTracer()
+    of = evaluator(FakeExchanger(), records, tracer)
+    of.observers = (records, others)
+    await evaluated(of, attrs.evolve(REQUEST, path="/admin", trace=trace))
+    assert [record.span for record in (*records.records, *others.records)] == [span, span]
+    assert (tracer.asked, tracer.asked_for_records) == ([], [trace])
+
+
+def test_what_could_not_be_read_is_given_a_place_too() -> None:
     records, tracer = Records(), FakeTracer()
-    await evaluated(evaluator(FakeExchanger(), records, tracer), attrs.evolve(REQUEST, path="/admin", trace=trace))
+    evaluator(FakeExchanger(), records, tracer).decided(HttpRequest("", "", ""), DENY_UNHEALTHY, 0.0, Filter.EXT_AUTHZ)
+    assert [record.span for record in records.records] == [OWN]
+
+
+async def test_without_tracing_no_record_has_a_place() -> None:
+    records = Records()
+    await evaluated(evaluator(FakeExchanger(), records, None), attrs.evolve(REQUEST, path="/admin"))
     assert [record.span for record in records.records] == [None]
-    assert tracer.asked == []
 
 
 async def test_the_record_tells_which_filter_asked() -> None:

@@ -1,5 +1,6 @@
 import math
 
+import attrs
 import pytest
 
 from exchanger.envoy.gateway_trace import with_gateway_trace
@@ -24,6 +25,16 @@ def test_the_gateways_own_is_continued_where_there_is_none() -> None:
     assert trace_of(NO_TRACE, *GATEWAY) == expected
     assert trace_of(NO_TRACE, GATEWAY[0]).tracestate == ""
     assert trace_of(TraceContext(baggage="a=b"), *GATEWAY).baggage == "a=b"
+
+
+@pytest.mark.parametrize(
+    "invalid", ["garbage", CALLER.traceparent.upper(), f"{CALLER.traceparent}-more", f"{CALLER.traceparent},{CALLER.traceparent}"]
+)
+def test_an_invalid_one_of_the_callers_counts_as_none_and_its_state_with_it(invalid: str) -> None:
+    of_caller = attrs.evolve(CALLER, traceparent=invalid)
+    assert trace_of(of_caller, *GATEWAY) == TraceContext(GATEWAY[0][1].decode(), "gateway=state", CALLER.baggage)
+    assert trace_of(of_caller, GATEWAY[0]).tracestate == ""
+    assert trace_of(of_caller) == of_caller
 
 
 @pytest.mark.parametrize("trace", [NO_TRACE, TraceContext(baggage="a=b")])

@@ -106,6 +106,7 @@ class TestTls:
             address = ("--address", f"127.0.0.1:{served.tls_port}", "--ca-file", str(site.files.client_ca))
             assert await run_health(options(*address)) == 0
             assert await run_health(options(*address, "--server-name", "localhost")) == 0
+            assert await run_health(options(*address, "--server-name", "localhost.")) == 0
             assert capsys.readouterr().err == ""
             assert await run_health(options(*address, "--server-name", "other.example")) == 1
             assert "certificate not accepted: Hostname mismatch" in capsys.readouterr().err

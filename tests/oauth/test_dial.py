@@ -70,6 +70,21 @@ async def test_the_trust_store_of_the_environment_is_used(nursery: trio.Nursery,
     assert peer.streams[0].closed
 
 
+async def test_the_dot_of_an_absolute_name_is_for_the_resolver_alone(
+    nursery: trio.Nursery, authority: trustme.CA, trusting: ssl.SSLContext
+) -> None:
+    peer, dialled = TlsPeer(nursery, authority, "issuer.example.com"), list[str]()
+
+    async def dial(host: str, port: int) -> trio.abc.Stream:
+        dialled.append(host)
+        return await peer.dial(host, port)
+
+    connection = await connect(Origin(secure=True, host="issuer.example.com.", port=443), bounds(), tls=trusting, dial=dial)
+    assert connection is not None
+    assert (dialled, peer.names) == (["issuer.example.com."], ["issuer.example.com"])
+    await connection.close()
+
+
 async def test_an_address_can_be_verified(nursery: trio.Nursery, authority: trustme.CA, trusting: ssl.SSLContext) -> None:
     peer = TlsPeer(nursery, authority, "127.0.0.1")
     connection = await connect(Origin(secure=True, host="127.0.0.1", port=443), bounds(), tls=trusting, dial=peer.dial)

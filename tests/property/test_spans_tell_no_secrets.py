@@ -54,8 +54,8 @@ outcomes = st.one_of(
 def test_decisions(request: HttpRequest, outcome: Allow | Deny, duration: float, asked_by: Filter, exchanged: bool) -> None:
     queue = SpanQueue(10, 10)
     tracing = Tracing(TraceContexts(), queue, encode_span, Epoch().at)
-    span = tracing.contexts.below(request.trace) if exchanged else None
-    tracing.decided(DecisionRecord(request, outcome, 0.0, duration, asked_by, span))
+    place = tracing.contexts.below if exchanged else tracing.contexts.recorded_below
+    tracing.decided(DecisionRecord(request, outcome, 0.0, duration, asked_by, place(request.trace)))
     (data,) = queue.take()
     assert CANARY.encode() not in data
     (told,) = ScopeSpans.FromString(data).spans

@@ -109,6 +109,12 @@ def test_what_is_below_a_span_of_ours_is_sampled_as_it_is() -> None:
             assert (client.trace_id, client.parent_id, client.sampled) == (server.trace_id, server.span_id, server.sampled)
 
 
+def test_where_nothing_is_ever_recorded_nothing_is_made() -> None:
+    tracer = contexts(Sampler.PARENT_BASED_ALWAYS_OFF)
+    assert tracer.recorded_below(TraceContext("garbage")) is tracer.recorded_below(NO_TRACE) is None
+    assert (tracer.statistics().continued, tracer.statistics().begun) == (0, 0)
+
+
 def test_places_are_counted() -> None:
     tracer = contexts()
     tracer.below(NO_TRACE)

@@ -8,6 +8,7 @@ from exchanger.telemetry.spans import FinishedSpan
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings, TraceContexts
 from exchanger.telemetry.tracing import MAX_SHARED, ExchangeObservers, SpanQueue, Tracing
 from exchanger.values.request import NO_TRACE, TraceContext
+from exchanger.values.span import SpanContext
 from exchanger.values.token import CoalescedRecord, ExchangeRecord
 from tests.oauth.fakes import Observer
 from tests.telemetry.records import ALLOWED, DENIED, record
@@ -32,16 +33,18 @@ def tracing(encoded: Encoded, sampler: Sampler = Sampler.PARENT_BASED_ALWAYS_ON)
     return Tracing(TraceContexts(SamplingSettings(sampler)), SpanQueue(10, 5), encoded, lambda moment: 10**18 + int(moment))
 
 
-def decided(trace: TraceContext) -> DecisionRecord:
+def decided(trace: TraceContext, span: SpanContext | None = None) -> DecisionRecord:
     of = record(DENIED)
-    return attrs.evolve(of, request=attrs.evolve(of.request, trace=trace))
+    return attrs.evolve(of, request=attrs.evolve(of.request, trace=trace), span=span)
 
 
 @pytest.mark.parametrize(("trace", "recorded"), [(SAMPLED, 1), (UNSAMPLED, 0), (NO_TRACE, 1)])
 def test_a_decision_becomes_a_span_if_its_trace_is_recorded(trace: TraceContext, recorded: int) -> None:
     encoded = Encoded()
     observer = tracing(encoded)
-    observer.decided(decided(trace))
+    place = observer.contexts.recorded_below(trace)
+    observer.decided(decided(trace, place))
+    assert [span.context for span in encoded.spans] == ([] if place is None else [place])
     assert len(encoded.spans) == recorded == observer.statistics().recorded == observer.queue.statistics().waiting
 
 
@@ -51,7 +54,7 @@ def test_the_place_that_an_exchange_was_given_is_that_of_the_span() -> None:
     place = observer.contexts.below(SAMPLED)
     client = observer.contexts.below(place.trace)
     observer.exchanged(ExchangeRecord("issuer.example.com", None, 200, 0.0, 0.1, 443, client))
-    observer.decided(attrs.evolve(decided(SAMPLED), span=place))
+    observer.decided(decided(SAMPLED, place))
     exchange, decision = encoded.spans
     assert exchange.context.parent_id == decision.context.span_id == place.span_id
     assert {exchange.context.trace_id, decision.context.trace_id} == {TRACE_ID}
@@ -63,7 +66,7 @@ def test_what_is_not_sampled_leaves_nothing_after_an_exchange_either() -> None:
     place = observer.contexts.below(UNSAMPLED)
     observer.exchanged(ExchangeRecord("issuer.example.com", None, 200, 0.0, 0.1, 443, observer.contexts.below(place.trace)))
     observer.exchanged(ExchangeRecord("issuer.example.com", None, 200, 0.0, 0.1))
-    observer.decided(attrs.evolve(decided(UNSAMPLED), span=place))
+    observer.decided(decided(UNSAMPLED, place))
     assert encoded.spans == []
 
 

@@ -7,12 +7,13 @@ Whatever goes wrong is a value. Must not know: what is sent, or when to try agai
 Source: https://opentelemetry.io/docs/specs/otlp/#otlphttp
 """
 
+import errno
 import gzip
 import os
 import re
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Final, final
+from typing import Final, Never, final
 
 import attrs
 import h11
@@ -20,6 +21,7 @@ import trio
 
 from exchanger import __version__
 from exchanger.telemetry.otlp.settings import Target
+from exchanger.values.server_name import tls_server_name
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
 """Of an answer's body; a usual one is empty, or a sentence on what was rejected."""
@@ -61,15 +63,26 @@ def tls_context(target: Target) -> ssl.SSLContext:
     """Return the context for connections to ``target``; certificate and name are verified, and TLS 1.2 is the least. Reads files.
 
     Raises:
-        OSError: a file cannot be read, or is not what it should be (``ssl.SSLError`` is one).
+        OSError: a file cannot be read, or is not what it should be (``ssl.SSLError`` is one), or is an encrypted key.
     """
     context = ssl.create_default_context(cafile=None if target.ca_file is None else str(target.ca_file))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # SSLKEYLOGFILE in the environment would write down the keys to the headers. (The stub does not know that it can be unset.)
     context.keylog_filename = None  # type: ignore[assignment]
     if target.client_cert_file is not None:
-        context.load_cert_chain(target.client_cert_file, target.client_key_file)
+        key_file = target.client_key_file or target.client_cert_file
+
+        def no_password() -> Never:
+            # Without this, OpenSSL would ask whoever sits at the terminal, and the event loop would wait for the answer.
+            raise PermissionError(errno.EACCES, f"the key in {key_file} is encrypted: it must be given without a password")
+
+        context.load_cert_chain(target.client_cert_file, target.client_key_file, no_password)
     return context
+
+
+def files_reason(error: OSError) -> str:
+    """Return in words why ``tls_context`` raised ``error``."""
+    return error.strerror or type(error).__name__
 
 
 @final
@@ -97,13 +110,13 @@ class Poster:
         try:
             context = self._context() if target.secure else None
         except OSError as error:
-            return Refused(f"files of TLS: {_os_reason(error)}", retryable=True)
+            return Refused(f"files of TLS: {files_reason(error)}", retryable=True)
         stream: trio.abc.Stream | None = None
         try:
             request = _request(target, body)
             stream = await self.dial(target.host, target.port)
             if context is not None:
-                stream = trio.SSLStream(stream, context, server_hostname=target.host, https_compatible=True)
+                stream = trio.SSLStream(stream, context, server_hostname=tls_server_name(target.host), https_compatible=True)
             await stream.send_all(request)
             return await _answer(stream)
         except ValueError:  # what no resolver and no TLS library takes for a name, and targets that are no text of HTTP
@@ -136,11 +149,12 @@ class Poster:
 def _request(target: Target, body: bytes) -> bytes:
     headers = [
         ("Host", f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"),
-        ("User-Agent", f"exchanger/{__version__}"),
         ("Content-Type", "application/x-protobuf"),
         ("Connection", "close"),
         *((name, value.reveal()) for name, value in target.headers),
     ]
+    if not any(name.lower() == "user-agent" for name, _ in target.headers):  # there is one at most (RFC 9110 section 10.1.5)
+        headers.append(("User-Agent", f"exchanger/{__version__}"))
     if target.gzip:
         body = gzip.compress(body, GZIP_LEVEL)
         headers.append(("Content-Encoding", "gzip"))

@@ -25,8 +25,12 @@ class Posted:
     """What a collector got."""
 
     target: str
-    headers: dict[str, str]
+    fields: tuple[tuple[str, str], ...]
     body: bytes
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return dict(self.fields)
 
 
 def answer(status: int = 200, body: bytes = b"", *headers: tuple[str, str]) -> bytes:
@@ -85,6 +89,6 @@ async def _request(stream: trio.abc.Stream) -> Posted:
         elif isinstance(event, h11.ConnectionClosed):
             raise trio.BrokenResourceError
         elif isinstance(event, h11.EndOfMessage) and head is not None:
-            headers = {name.decode(): value.decode() for name, value in head.headers}
-            zipped = headers.get("content-encoding") == "gzip"
-            return Posted(head.target.decode(), headers, gzip.decompress(body) if zipped else bytes(body))
+            fields = tuple((name.decode(), value.decode()) for name, value in head.headers)
+            zipped = ("content-encoding", "gzip") in fields
+            return Posted(head.target.decode(), fields, gzip.decompress(body) if zipped else bytes(body))

@@ -20,6 +20,7 @@ from exchanger.telemetry.otlp.encoding import Identity, encode_span
 from exchanger.telemetry.otlp.exports import Exports, MetricsSource, SpanSource
 from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, TracesSettings
 from exchanger.telemetry.tracing import SpanQueue
+from exchanger.values.request import NO_TRACE
 from tests.telemetry.otlp.examples import SPAN, TARGET
 from tests.telemetry.otlp.test_encoding import counted
 from tests.telemetry.records import DENIED, record
@@ -99,7 +100,7 @@ async def test_both_signals_end_soon_where_nobody_listens() -> None:
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 await nursery.start(exports.run)
-                tracing.decided(record(DENIED))
+                tracing.decided(attrs.evolve(record(DENIED), span=tracing.contexts.below(NO_TRACE)))
                 while True:
                     of = exports.statistics()
                     if of.traces is not None and of.metrics is not None and not (of.traces.healthy or of.metrics.healthy):

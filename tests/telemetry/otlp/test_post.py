@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 import trustme
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, load_pem_private_key
 
 from exchanger.telemetry.otlp.post import MAX_ANSWER_BYTES, Accepted, Answer, Poster, Refused, tls_context
 from exchanger.telemetry.otlp.settings import Target
@@ -35,6 +36,13 @@ async def test_what_is_sent() -> None:
     assert got.headers["user-agent"].startswith("exchanger/")
     assert "content-encoding" not in got.headers
     assert collector.dialled == [("collector.example.com", 4318)]
+
+
+@pytest.mark.parametrize("name", ["User-Agent", "user-agent"])
+async def test_a_user_agent_that_is_set_is_the_only_one(name: str) -> None:
+    _, collector = await posted(answer(), attrs.evolve(TARGET, headers=((name, Secret("gateway/1")),)))
+    (got,) = collector.posted
+    assert [value for found, value in got.fields if found == "user-agent"] == ["gateway/1"]
 
 
 async def test_gzip() -> None:
@@ -185,6 +193,25 @@ async def test_a_collector_proves_who_it_is(authority: trustme.CA, tmp_path: Pat
     assert found == Accepted(b"")
 
 
+async def test_the_dot_of_an_absolute_name_is_for_the_resolver_alone(authority: trustme.CA, tmp_path: Path) -> None:
+    names: list[str | None] = []
+    context = server_context(authority, "collector.example.com")
+    context.sni_callback = lambda _connection, name, _context: names.append(name)
+    ca_file = written(tmp_path / "ca.pem", authority.cert_pem)
+    target = attrs.evolve(TARGET, secure=True, host="collector.example.com.", ca_file=ca_file)
+    dialled: list[str] = []
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(TlsCollector(context).run)
+
+        async def dial(host: str, _port: int) -> trio.abc.Stream:
+            dialled.append(host)
+            return await trio.open_tcp_stream("127.0.0.1", port)
+
+        assert await Poster(target, dial).post(b"body") == Accepted(b"")
+        nursery.cancel_scope.cancel()
+    assert (dialled, names) == (["collector.example.com."], ["collector.example.com"])
+
+
 @pytest.mark.parametrize("trusted", [False, True])
 async def test_one_that_does_not_gets_nothing(authority: trustme.CA, tmp_path: Path, trusted: bool) -> None:
     ca_file = written(tmp_path / "ca.pem", authority.cert_pem if trusted else trustme.CA().cert_pem)
@@ -214,6 +241,29 @@ async def test_mtls(authority: trustme.CA, tmp_path: Path) -> None:
     found, collector = await over_tls(context, lambda port: attrs.evolve(target, port=port))
     assert found == Accepted(b"")
     assert collector.clients
+
+
+@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
+@pytest.mark.parametrize("apart", [True, False])
+async def test_an_encrypted_key_is_said_and_nobody_is_asked(
+    authority: trustme.CA, tmp_path: Path, form: PrivateFormat, apart: bool
+) -> None:
+    leaf = authority.issue_cert("exchanger.example.com")
+    key = encrypted(leaf.private_key_pem.bytes(), form)
+    path = tmp_path / "tls.key"
+    if apart:
+        path.write_bytes(key)
+        certificate = written(tmp_path / "tls.crt", *leaf.cert_chain_pems)
+    else:
+        path.write_bytes(key + b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+        certificate = path
+    target = attrs.evolve(TARGET, secure=True, client_cert_file=certificate, client_key_file=path if apart else None)
+    found = await Poster(target).post(b"")
+    assert found == Refused(f"files of TLS: the key in {path} is encrypted: it must be given without a password", retryable=True)
+
+
+def encrypted(key: bytes, form: PrivateFormat) -> bytes:
+    return load_pem_private_key(key, None).private_bytes(Encoding.PEM, form, BestAvailableEncryption(b"s3cret"))
 
 
 async def test_a_file_that_is_gone_is_said_and_each_version_of_it_is_read(authority: trustme.CA, tmp_path: Path) -> None:
