@@ -19,6 +19,11 @@ ALLOWANCE_A_SECOND: Final = 1024
 
 
 @final
+class TooMuchError(trio.BrokenResourceError):
+    """The peer sends more than it has a reason to; what it may be sent is not affected."""
+
+
+@final
 @attrs.frozen
 class PeerStatistics:
     """Bytes that may be received now, beyond which the connection counts as broken."""
@@ -56,7 +61,8 @@ class PeerStream(trio.abc.Stream):
         """See ``trio.abc.ReceiveStream``.
 
         Raises:
-            trio.BrokenResourceError: the connection broke, or the peer sends more than it has a reason to.
+            TooMuchError: the peer sends more than it has a reason to.
+            trio.BrokenResourceError: the connection broke.
             trio.ClosedResourceError: it is closed.
         """
         if self._closed:
@@ -70,7 +76,7 @@ class PeerStream(trio.abc.Stream):
         self._allowance = min(ALLOWANCE, self._allowance + (now - self._since) * ALLOWANCE_A_SECOND) - len(data)
         self._since = now
         if self._allowance < 0:
-            raise trio.BrokenResourceError("the peer sends too much")
+            raise TooMuchError("the peer sends too much")
         return data
 
     async def aclose(self) -> None:

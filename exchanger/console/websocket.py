@@ -17,6 +17,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_st
 from wsproto.utilities import ProtocolError
 
 from exchanger.console.frames import FrameLengths
+from exchanger.console.peer import TooMuchError
 
 PING_S: Final = 20.0
 """Seconds between two pings: below the half minute after which proxies end connections without traffic."""
@@ -32,7 +33,7 @@ MAX_MESSAGE: Final = 4096
 NORMAL, GOING_AWAY, POLICY_VIOLATION, TOO_BIG = 1000, 1001, 1008, 1009
 """Status codes of RFC 6455 section 7.4.1."""
 _UNTOLD: Final = frozenset({1002, 1007, TOO_BIG})
-"""A frame that breaks the protocol, text that is not UTF-8, and a frame that says that it is too long."""
+"""A frame that breaks the protocol, text that is not UTF-8, and a message that gets too long."""
 _CLOSE_FRAME: Final = 0x88
 """The first byte of a whole Close frame (section 5.2)."""
 
@@ -76,8 +77,8 @@ async def send_messages(
     except* (ProtocolError, ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):
         pass  # the client left, or sent what the library does not take in the state that it is in
     reason = None if connection is None else connection.closed
-    code = TOO_BIG if side.too_big else 0 if reason is None else reason.code
-    if code in _UNTOLD and not side.parted:
+    code = side.refused or (0 if reason is None else reason.code)
+    if (side.refused or code in _UNTOLD) and not side.parted:
         # The library closes without a word then, and the client would not learn why (RFC 6455 section 7.1.7).
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await stream.send_all(bytes((_CLOSE_FRAME, 2)) + code.to_bytes(2, "big"))
@@ -135,15 +136,15 @@ class _LibrarySide(trio.abc.Stream):
     """What the library takes for the connection: ``first`` is received before what ``stream`` receives, and closing it closes nothing.
 
     What follows the opening request is received when that is answered: the library would take it for a part of the request and forget it.
-    ``parted`` tells whether a Close frame was sent; the library sends each frame by itself. A frame that is ``too_big`` by its own account
-    is the end of what the library receives.
+    ``parted`` tells whether a Close frame was sent; the library sends each frame by itself. A frame that is too big by its own account is
+    the end of what the library receives, and so is more than a client has a reason to send: ``refused`` is the status code for that, or 0.
     """
 
     first: bytes
     stream: trio.abc.Stream
     parted: bool = attrs.field(default=False, init=False)
     closed: bool = attrs.field(default=False, init=False)
-    too_big: bool = attrs.field(default=False, init=False)
+    refused: int = attrs.field(default=0, init=False)
     _lengths: FrameLengths = attrs.field(factory=FrameLengths, init=False)
     _answered: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -165,14 +166,20 @@ class _LibrarySide(trio.abc.Stream):
             data, self.first = self.first, b""
             return data
         await self._answered.wait()
-        data = bytes(await self.stream.receive_some(max_bytes))
-        self.too_big = self._lengths.longest(data) > MAX_MESSAGE
-        return b"" if self.too_big else data
+        try:
+            data = bytes(await self.stream.receive_some(max_bytes))
+        except TooMuchError:
+            self.refused = POLICY_VIOLATION
+            return b""
+        if self._lengths.longest(data) > MAX_MESSAGE:
+            self.refused = TOO_BIG
+            return b""
+        return data
 
     async def aclose(self) -> None:
         self.closed = True
         await trio.lowlevel.checkpoint()
 
-    def statistics(self) -> tuple[bool, bool, bool]:
-        """Tell whether it is parted, closed, and at its end for a frame that is too big."""
-        return self.parted, self.closed, self.too_big
+    def statistics(self) -> tuple[bool, bool, int]:
+        """Tell whether it is parted, whether it is closed, and with which status code the client was refused, 0 for none."""
+        return self.parted, self.closed, self.refused

@@ -179,8 +179,9 @@ def shell_line(scenario: Scenario) -> str:
             return f"for i in $(seq {scenario.count}); do {curl_line(scenario.call)} & done; wait"
         case PolicyEdit():
             edit = shlex.quote(f"s/{scenario.old}/{scenario.new}/")
-            # With a suffix, -i means the same to GNU's sed and to the BSDs'.
-            return f'sed -i.before {edit} "$POLICY"/{scenario.file} && sleep 1 && {curl_line(scenario.call)}'
+            file = f'"$POLICY"/{scenario.file}'
+            # With a suffix, -i means the same to GNU's sed and to the BSDs'. The file is put back whatever the gateway answers.
+            return f"sed -i.before {edit} {file} && sleep 1 && {curl_line(scenario.call)}; mv {file}.before {file}"
         case _:
             assert_never(scenario)
 

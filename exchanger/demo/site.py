@@ -64,8 +64,8 @@ class Site:
 
     @property
     def console(self) -> str:
-        """The URL of the console, to be opened in a browser."""
-        return f"http://{LOOPBACK}:{self.console_port}/"
+        """The URL of the console, to be opened in a browser; without a slash at its end, so that a path can follow it."""
+        return f"http://{LOOPBACK}:{self.console_port}"
 
 
 def make_subjects(user: str = USER, *, now: float | None = None) -> Subjects:

@@ -15,7 +15,7 @@ from typing import Any, Final, final
 
 import attrs
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, ViewportSize, expect, sync_playwright
 
 from tests.browser.made_up import Json
 
@@ -32,6 +32,10 @@ ARGUMENTS: Final = [
 DESKTOP: Final[ViewportSize] = {"width": 1440, "height": 900}
 PHONE: Final[ViewportSize] = {"width": 360, "height": 740}
 ROOT: Final = Path(__file__).parents[2]
+PATIENCE_MS: Final = 30_000
+"""For whatever is waited for in a page: a busy machine stalls for seconds."""
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @final
@@ -66,7 +70,8 @@ class Console:
     def tell(self, what: str, body: object = None) -> Any:
         """Have the fake do something; see ``FakeConsole.told``."""
         request = urllib.request.Request(f"{self.url}fake/{what}", data=json.dumps(body).encode(), method="POST")
-        with urllib.request.urlopen(request, timeout=10) as response:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=PATIENCE_MS / 1000) as response:
             return json.loads(response.read() or b"null")
 
     def emit(self, *items: Json) -> None:
@@ -148,7 +153,7 @@ Visit = Callable[..., Page]
 
 @pytest.fixture
 def visit(browser: Browser, console: Console, watch: Watch) -> Iterator[Visit]:
-    """Open the console's page with these options of a browser context, at this address, and return it once the stream is there.
+    """Open the console's page with these options of a browser context, at this address, and return it once the stream is there and drawn.
 
     ``prepare`` gets the page before it asks for anything.
     """
@@ -156,7 +161,7 @@ def visit(browser: Browser, console: Console, watch: Watch) -> Iterator[Visit]:
 
     def open_page(route: str = "", *, ready: bool = True, prepare: Callable[[Page], object] = lambda _: None, **options: Any) -> Page:
         context = browser.new_context(**({"viewport": DESKTOP} | options))
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         watch.follow(page, console.url)
@@ -164,6 +169,7 @@ def visit(browser: Browser, console: Console, watch: Watch) -> Iterator[Visit]:
         page.goto(console.url + route)
         if ready:
             page.wait_for_selector("#state[data-state=connected]")
+            page.evaluate("() => new Promise(requestAnimationFrame)")  # the list is drawn in the frame that was asked for before
         return page
 
     yield open_page

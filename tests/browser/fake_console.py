@@ -253,8 +253,9 @@ class FakeConsole:
             "revision": self.revision,
             "items": self.items,
         }
-        await self.send_to(socket, hello)
+        # From here on it is told what is new, which the connection keeps behind what it is told first.
         self.sockets.add(socket)
+        await self.send_to(socket, hello)
         with trio.CancelScope() as gone:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.tell_totals, socket)

@@ -65,7 +65,7 @@ def lab(page: Page, console: Console) -> None:
     console.tell("set", {"bad": ["timeout"]})
     page.goto(page.url.split("#")[0] + "#/lab")
     page.get_by_role("button", name="Run all").click()
-    expect(page.locator("#lab-progress")).to_contain_text("4 of 5")
+    expect(page.locator("#lab-progress")).to_contain_text("4 of 5 scenarios")
     page.locator("#lab-body").evaluate("body => body.querySelectorAll('details').forEach((one) => (one.open = true))")
     page.get_by_role("button", name="Send").click()
     expect(page.locator(".composer-result .result")).to_be_visible()
@@ -144,13 +144,19 @@ def test_with_reduced_motion_nothing_moves(visit: Visit) -> None:
 @pytest.mark.parametrize("width", [320, 360, 760, 761, 1000])
 def test_no_width_scrolls_sideways(visit: Visit, width: int) -> None:
     page = visit(viewport={"width": width, "height": 700})
-    for route in ("#/live", "#/policy/team-red/token-policy", "#/lab", "#/edit"):
+    for route, part in (
+        ("#/live", "#rows .row"),
+        ("#/policy/team-red/token-policy", ".code-line.wrong"),
+        ("#/lab", ".scenario"),
+        ("#/edit", ".gutter-lines span"),
+    ):
         page.goto(page.url.split("#")[0] + route)
-        page.wait_for_timeout(150)
+        page.wait_for_selector(part)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), route
     page.goto(page.url.split("#")[0] + "#/live")
     page.locator("#rows .row").first.click()
     for name in ("Flow", "Policy", "Tokens", "Response", "Log"):
         page.get_by_role("tab", name=name).click()
-        page.wait_for_timeout(100)
+        if name == "Policy":
+            page.wait_for_selector("#detail .candidates")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name

@@ -9,17 +9,26 @@ from collections.abc import Generator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Watch
+from tests.browser.conftest import ROOT, Watch
 
 pytestmark = [pytest.mark.browser, pytest.mark.envoy]
+
+# As users start it, but for how long service and gateway wait.
+DEMO = """
+from unittest.mock import patch
+from exchanger import cli
+from exchanger.demo import command
+from tests.e2e.gateway import patient, patient_gateways
+with patient_gateways(), patch.object(command, "SERVICE_COMMAND", patient(command.SERVICE_COMMAND)):
+    raise SystemExit(cli.main(["demo"]))
+"""
+ALL_AS_EXPECTED = re.compile(r"^(\d+) of \1 scenarios as expected\.$")
 
 
 @pytest.fixture(scope="module")
 def url() -> Generator[str]:
     pytest.importorskip("envoy", reason="the demo extra is not installed")
-    with subprocess.Popen(
-        [sys.executable, "-m", "exchanger", "demo"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", DEMO], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         try:
             found = next((match for line in process.stdout if (match := re.match(r"Console: (http://\S+)", line))), None)
@@ -42,8 +51,14 @@ def page(browser: Browser, url: str, watch: Watch) -> Generator[Page]:
 
 def test_all_scenarios_come_out_as_expected(page: Page) -> None:
     page.get_by_role("link", name="Lab").click()
-    page.get_by_role("button", name="Run all").click()
-    expect(page.locator("#lab-progress")).to_have_text(re.compile(r"^(\d+) of \1 scenarios as expected\.$"), timeout=120_000)
+    progress = page.locator("#lab-progress")
+    # Ten equal requests may not meet on a busy machine, nor an edit be in force within a second. What is wrong is wrong each time.
+    for _ in range(3):
+        page.get_by_role("button", name="Run all").click()
+        expect(progress).to_have_text(re.compile(r" scenarios as expected\.$"), timeout=120_000)
+        if ALL_AS_EXPECTED.match(progress.inner_text()):
+            break
+    expect(progress).to_have_text(ALL_AS_EXPECTED)
 
 
 def test_a_run_leads_to_its_request_and_its_tokens(page: Page) -> None:

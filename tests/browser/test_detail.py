@@ -240,8 +240,13 @@ def test_the_log_line_can_be_copied(visit: Visit) -> None:
     page = visit(permissions=["clipboard-read", "clipboard-write"])
     open_row(page, "Denied")
     tab(page, "Log")
-    page.get_by_role("button", name="Copy as JSON").click()
-    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    button = page.get_by_role("button", name="Copy as JSON")
+    # The button says so for two seconds, and may be looked at later than that.
+    button.evaluate(
+        "button => new MutationObserver(() => (window.said ??= button.innerText)).observe(button, {subtree: true, childList: true})"
+    )
+    button.click()
+    page.wait_for_function("() => window.said === 'Copied'")
     assert re.search('"decision":"deny_explicit_policy"', page.evaluate("navigator.clipboard.readText()"))
 
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from tests.browser.conftest import Console, Visit, Watch
 from tests.browser.made_up import FILE_TEXT
@@ -35,9 +35,10 @@ def test_what_is_typed_is_checked_and_a_problem_leads_to_its_line(page: Page) ->
 
 
 def test_an_answer_about_an_older_text_is_dropped(page: Page, console: Console) -> None:
+    expect(page.locator("#edit-state")).to_have_text("No problems in 1 document.")  # this answer is not the slow one
     console.tell("set", {"lint_delay": 1.5})
-    page.get_by_role("textbox", name=EDITOR).fill("wrong\nwrong\nwrong\n")
-    page.wait_for_timeout(500)  # until it is asked, which is after a pause
+    with page.expect_request("**/lab/policy/lint"):
+        page.get_by_role("textbox", name=EDITOR).fill("wrong\nwrong\nwrong\n")
     page.get_by_role("textbox", name=EDITOR).fill("right\nwrong\n")
     expect(page.locator("#edit-state")).to_have_text("Not saved. 1 problem.")
     page.wait_for_timeout(1500)
@@ -112,6 +113,20 @@ def test_a_save_that_fails_says_so_and_keeps_the_text(page: Page, watch: Watch) 
     expect(page.get_by_role("button", name="Save")).to_be_enabled()
 
 
+def test_a_check_that_answers_late_does_not_hide_why_a_save_failed(page: Page, watch: Watch) -> None:
+    watch.allow("413")  # the browser logs it
+    page.route("**/lab/policy", lambda route: route.fulfill(status=413, json={"error": "the file is too large"}))
+    area, state = page.get_by_role("textbox", name=EDITOR), page.locator("#edit-state")
+    with page.expect_response("**/lab/policy/lint"):  # that of the text, a while after the last key
+        area.fill("version: v1\n")
+        page.keyboard.press("Control+s")
+        expect(state).to_have_text("Not saved: the file is too large")
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    expect(state).to_have_text("Not saved: the file is too large")
+    area.press_sequentially(" ")
+    expect(state).to_have_text("Not saved. No problems in 1 document.")
+
+
 def test_what_was_saved_elsewhere_is_not_overwritten_unasked(page: Page, console: Console, watch: Watch) -> None:
     watch.allow("409")  # the browser logs it
     console.tell("set", {"files": {"yellow.yaml": "theirs\n"}})
@@ -136,7 +151,8 @@ def test_what_was_saved_elsewhere_is_shown_when_the_view_is_shown_again(page: Pa
             area.fill(mine)
         page.get_by_role("link", name="Live").click()
         console.tell("set", {"files": {"yellow.yaml": "theirs\n" if not mine else "theirs again\n"}})
-        page.get_by_role("link", name="Edit").click()
+        with page.expect_response("**/lab/policy"):
+            page.get_by_role("link", name="Edit").click()
         expect(area).to_have_value(shown)
 
 
@@ -161,7 +177,7 @@ def held_saves(page: Page) -> list[Route]:
     held: list[Route] = []
 
     def asked(route: Route) -> None:
-        if route.request.method == "PUT":
+        if is_save(route.request):
             held.append(route)
         if len(held) != 1 or held[0] is not route:
             route.continue_()
@@ -170,12 +186,17 @@ def held_saves(page: Page) -> list[Route]:
     return held
 
 
+def is_save(request: Request) -> bool:
+    return request.method == "PUT"
+
+
 def begin_save(page: Page, text: str) -> tuple[list[Route], Locator, Locator]:
     """Save ``text``, which is held back; return the saves, the editor, and what it says."""
     held = held_saves(page)
     area, state = page.get_by_role("textbox", name=EDITOR), page.locator("#edit-state")
     area.fill(text)
-    area.press("Control+s")
+    with page.expect_request(is_save):
+        area.press("Control+s")
     expect(state).to_have_text("Saving …")
     return held, area, state
 
@@ -184,6 +205,7 @@ def test_saving_again_while_a_save_is_under_way_is_no_conflict(page: Page) -> No
     held, area, state = begin_save(page, "version: v1\n")
     save = page.get_by_role("button", name="Save")
     expect(save).to_have_attribute("aria-disabled", "true")
+    expect(page.get_by_role("button", name="Reset")).to_be_disabled()  # or it could overtake the save
     area.press("Control+s")
     save.dispatch_event("click")
     with page.expect_response("**/lab/policy/lint"):
@@ -194,9 +216,30 @@ def test_saving_again_while_a_save_is_under_way_is_no_conflict(page: Page) -> No
     held[0].continue_()
     expect(state).to_have_text(re.compile("^No problems"))
     expect(save).to_be_disabled()
-    expect(save).to_have_attribute("aria-disabled", "false")
+    expect(page.get_by_role("button", name="Reset")).to_be_enabled()
     expect(page.get_by_role("dialog")).to_be_hidden()
     assert len(held) == 1
+
+
+def test_the_keyboard_stays_at_the_button_that_saved(page: Page) -> None:
+    save = page.get_by_role("button", name="Save")
+    page.get_by_role("textbox", name=EDITOR).fill("version: v1\n")
+    save.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#polite")).to_contain_text("yellow.yaml is saved.")
+    expect(save).to_be_disabled()
+    expect(save).to_be_focused()
+
+
+def test_what_was_there_before_can_be_saved_while_a_save_is_under_way(page: Page) -> None:
+    held, area, _ = begin_save(page, "first\n")
+    area.fill(FILE_TEXT)
+    area.press("Control+s")
+    with page.expect_request(lambda request: is_save(request) and (request.post_data_json or {})["text"] == FILE_TEXT):
+        held[0].continue_()
+    expect(page.get_by_role("link", name="Edit", exact=True)).to_be_visible()  # nothing is left to save
+    page.reload()
+    expect(area).to_have_value(FILE_TEXT)
 
 
 def test_what_is_typed_and_saved_while_a_save_is_under_way_is_saved_after_it(page: Page) -> None:
@@ -204,6 +247,7 @@ def test_what_is_typed_and_saved_while_a_save_is_under_way_is_saved_after_it(pag
     area.fill("second\n")
     area.press("Control+s")
     held[0].continue_()
+    expect(page.get_by_role("link", name="Edit", exact=True)).to_be_visible()  # nothing is left to save
     expect(page.get_by_role("button", name="Save")).to_be_disabled()
     expect(page.get_by_role("dialog")).to_be_hidden()
     page.reload()
@@ -225,7 +269,8 @@ def test_a_save_that_fails_can_be_tried_again(page: Page, watch: Watch) -> None:
     held = held_saves(page)
     area, save = page.get_by_role("textbox", name=EDITOR), page.get_by_role("button", name="Save")
     area.fill("version: v1\n")
-    save.click()
+    with page.expect_request(is_save):
+        save.click()
     expect(save).to_have_attribute("aria-disabled", "true")
     held[0].fulfill(status=503, json={"error": "not now"})
     expect(page.locator("#edit-state")).to_have_text("Not saved: not now")

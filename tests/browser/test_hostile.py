@@ -147,7 +147,6 @@ def test_an_address_is_text_too(visit: Visit, watch: Watch) -> None:
     page = visit("#/policy/%3Cimg%20src=x%20onerror=window.ran=1%3E/%E0%A4%A")
     hostile_api(page)
     page.reload()
-    assert page.evaluate("window.ran") is None
-    assert page.locator("img").count() == 0
+    assert_harmless(page, "#policy-document .code")
     page.goto(page.url.split("#")[0] + "#/__proto__")
     expect(page.locator("#view-live")).to_be_visible()

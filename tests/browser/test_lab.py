@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import PHONE, Console, Visit, Watch, bodies_of
 from tests.browser.made_up import SCENARIOS, result
@@ -97,6 +97,26 @@ def test_headers_that_are_none_are_not_sent(page: Page) -> None:
     form.get_by_label("Headers").fill("X-One: 1\nnonsense")
     form.get_by_role("button", name="Send").click()
     expect(page.locator(".composer-result")).to_contain_text("Line 2 of the headers")
+
+
+@pytest.mark.parametrize(("name", "path"), [("Run unmatched", "run"), ("Send", "request")])
+def test_a_button_keeps_the_keyboard_and_is_pressed_once_while_it_is_off(page: Page, name: str, path: str) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(f"**/lab/{path}", hold)
+    pressed = page.get_by_role("button", name=name)
+    pressed.focus()
+    with page.expect_request(f"**/lab/{path}"):
+        page.keyboard.press("Enter")
+    expect(pressed).to_be_disabled()
+    page.keyboard.press("Enter")
+    held[0].continue_()
+    expect(pressed).to_be_enabled()
+    expect(pressed).to_be_focused()
+    assert len(held) == 1
 
 
 def test_skipped_scenarios_are_neither_good_nor_bad(page: Page) -> None:

@@ -166,7 +166,7 @@ def test_an_address_with_a_trace_id_opens_its_request(visit: Visit) -> None:
 
 
 def test_a_trace_id_that_has_not_come_yet_opens_when_it_comes(visit: Visit, console: Console) -> None:
-    page = visit(f"#/live?trace={100:032x}")
-    expect(page.locator("#toast")).to_be_visible()
+    page = visit(f"#/live?trace={100:032x}", ready=False)
+    expect(page.locator("#toast")).to_be_visible()  # which goes after six seconds, so that the stream is not waited for first
     console.emit(item(100, path="/awaited"))
     expect(page.locator("#detail-title")).to_contain_text("/awaited")

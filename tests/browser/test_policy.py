@@ -1,5 +1,7 @@
 """The policy view: every document with its health, and problems at their lines."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -34,7 +36,7 @@ def test_a_name_finds_its_documents(page: Page) -> None:
 
 def test_problems_stand_at_their_lines_and_links_lead_there(page: Page) -> None:
     page.locator(".namespace", has_text="team-red").get_by_role("link").click()
-    assert page.url.endswith("#/policy/team-red/token-policy")
+    expect(page).to_have_url(re.compile("#/policy/team-red/token-policy$"))
     expect(page.locator(".code-line")).to_have_count(12)
     assert page.locator(".code-line.wrong").evaluate_all("lines => lines.map((line) => line.dataset.line)") == ["9", "11"]
     expect(page.locator(".code-note").first).to_have_text("line 9, column 13: action must be exchange or deny, not exchagne")

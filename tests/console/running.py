@@ -2,7 +2,8 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -16,7 +17,8 @@ from exchanger.console.settings import ConsoleSettings
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.policy.current import CurrentPolicy
 
-PATIENCE_S: Final = 10.0
+PATIENCE_S: Final = 30.0
+"""For whatever is waited for: a busy machine stalls for seconds."""
 KEY: Final = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT: Final = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 PAGE: Final[Page] = {
@@ -151,6 +153,14 @@ async def until(condition: Callable[[], bool]) -> None:
     with trio.fail_after(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 - there is no event to wait for
             await trio.sleep(0.01)
+
+
+@contextlib.contextmanager
+def dead_port() -> Iterator[int]:
+    """Yield a port on which nobody listens, and nobody else can meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 class Running:

@@ -8,6 +8,7 @@ from exchanger.console.feed import KEPT, KEPT_DENIED, WINDOW_S, Feed
 from exchanger.console.trimming import MAX_REQUEST
 from exchanger.values.text import PATH_LIMIT
 from tests.console.records import DENIED, UNMATCHED, record
+from tests.console.running import PATIENCE_S
 
 
 def filled(*outcomes: bool) -> Feed:
@@ -118,7 +119,7 @@ async def test_whoever_waits_is_woken_by_the_next_decision() -> None:
 
 
 async def test_nobody_waits_for_what_is_there() -> None:
-    with trio.fail_after(1):
+    with trio.fail_after(PATIENCE_S):
         await filled(False, False).beyond(1)
 
 

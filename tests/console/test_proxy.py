@@ -10,7 +10,7 @@ from exchanger.console.message import Response, json_response
 from exchanger.console.proxy import MAX_ANSWER, LoopbackProxy
 from exchanger.console.server import Server, ServerSettings
 from tests.console.records import record
-from tests.console.running import ACCEPT, PAGE, PING, PONG, TEXT, Peer, Running, frame, opening, request, running, until
+from tests.console.running import ACCEPT, PAGE, PING, PONG, TEXT, Peer, Running, dead_port, frame, opening, request, running, until
 
 
 class Front:
@@ -101,18 +101,12 @@ async def test_a_refusal_behind_is_the_answer() -> None:
             assert (answer.status, answer.header("retry-after")) == (503, "10")
 
 
-async def _dead_port() -> int:
-    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    port: int = listeners[0].socket.getsockname()[1]
-    await listeners[0].aclose()
-    return port
-
-
 async def test_when_nobody_is_behind_the_front_says_so() -> None:
-    async with fronting(await _dead_port()) as front, front.peer() as peer:
-        for data in (request("GET", "/api/policy"), opening()):
-            await peer.send(data)
-            assert (await peer.answer()).status == 502
+    with dead_port() as port:
+        async with fronting(port) as front, front.peer() as peer:
+            for data in (request("GET", "/api/policy"), opening()):
+                await peer.send(data)
+                assert (await peer.answer()).status == 502
 
 
 @pytest.mark.parametrize(

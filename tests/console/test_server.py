@@ -12,7 +12,7 @@ from exchanger.console.access import Access
 from exchanger.console.handshake import Handshake
 from exchanger.console.http import IDLE_S, MAX_HEAD, MAX_LINES, REQUEST_S
 from exchanger.console.message import Request, Response, json_response
-from exchanger.console.server import MAX_BODY, MAX_CONNECTIONS, MAX_UNSENT, Server, ServerSettings
+from exchanger.console.server import HANDLER_S, MAX_BODY, MAX_CONNECTIONS, MAX_UNSENT, Server, ServerSettings
 from exchanger.console.settings import ConsoleSettings
 from exchanger.console.token_file import MAX_BYTES
 from tests.console.records import CANARY
@@ -213,7 +213,8 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_there() -> None:
         assert (await peer.answer()).status == 413
 
 
-async def test_a_client_that_still_sends_gets_its_answer() -> None:
+async def test_a_client_that_still_sends_gets_its_answer(mock_clock: trio.testing.MockClock) -> None:
+    mock_clock.rate = 0.1  # so that a stall of the machine is not longer than what is still sent is waited for
     async with running() as console, console.peer() as peer:
         await peer.send(request("POST", "/session", "Content-Type: text/plain", "Content-Length: 600000"))
         for _ in range(30):
@@ -410,7 +411,7 @@ async def test_large_answers_that_nobody_takes_are_bounded() -> None:
 
 
 @contextlib.asynccontextmanager
-async def serving(**routes: object) -> AsyncIterator[tuple[int, list[BaseException], Server]]:
+async def serving(*, patience: float = HANDLER_S, **routes: object) -> AsyncIterator[tuple[int, list[BaseException], Server]]:
     faults: list[BaseException] = []
     handlers = {("GET", f"/api/{name}"): handler for name, handler in routes.items()}
 
@@ -419,7 +420,7 @@ async def serving(**routes: object) -> AsyncIterator[tuple[int, list[BaseExcepti
         raise RuntimeError(CANARY)
 
     server = Server(
-        ServerSettings("127.0.0.1", 0, handler_timeout=0.2),
+        ServerSettings("127.0.0.1", 0, handler_timeout=patience),
         Access(),
         PAGE,
         handlers,  # type: ignore[arg-type]
@@ -471,7 +472,7 @@ async def test_a_handler_that_takes_too_long_is_given_up() -> None:
         await trio.sleep_forever()
         raise AssertionError
 
-    async with serving(slow=slow) as (port, _, _server), await trio.open_tcp_stream("127.0.0.1", port) as stream:
+    async with serving(patience=0.2, slow=slow) as (port, _, _server), await trio.open_tcp_stream("127.0.0.1", port) as stream:
         peer = Peer(stream)
         await peer.send(request("GET", "/api/slow"))
         assert (await peer.answer()).status == 504

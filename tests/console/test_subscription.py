@@ -4,6 +4,7 @@ import trio
 import trio.testing
 
 from exchanger.console.subscription import QUEUE, Message, Subscription, decisions
+from tests.console.running import PATIENCE_S
 
 
 def items(*numbers: int, lost: int = 0) -> Message:
@@ -11,7 +12,7 @@ def items(*numbers: int, lost: int = 0) -> Message:
 
 
 async def taken(subscription: Subscription) -> dict[str, object]:
-    with trio.fail_after(1):
+    with trio.fail_after(PATIENCE_S):
         message: dict[str, object] = json.loads(await subscription.take())
     return message
 

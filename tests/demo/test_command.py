@@ -165,13 +165,14 @@ async def test_a_service_that_ends_by_itself_ends_the_demo_with_its_last_words(t
     failing = programs(tmp_path, gateway=IDLE_GATEWAY, service="import sys, time; time.sleep(0.5); sys.exit('GRPC_PORT: no number')")
     assert await demonstrate(DemoOptions(), failing, out, err) == 1
     assert "service ended by itself (exit status 1)\n    GRPC_PORT: no number" in err.text
-    out.assert_nothing_is_left(2)
+    out.assert_nothing_is_left(out.text.count("process "))  # Envoy may not have been started yet
 
 
 async def test_what_does_not_come_up_in_time_is_given_up(tmp_path: Path) -> None:
     out, err = Terminal(), Terminal()
-    assert await demonstrate(DemoOptions(start_timeout=0.3), programs(tmp_path, gateway=IDLE_GATEWAY), out, err) == 1
-    assert "not ready after 0.3 s (last answer: no answer" in err.text
+    # Long enough for one look at least, on a busy machine too.
+    assert await demonstrate(DemoOptions(start_timeout=2), programs(tmp_path, gateway=IDLE_GATEWAY), out, err) == 1
+    assert "not ready after 2 s (last answer: no answer" in err.text
     out.assert_nothing_is_left(2)
 
 
@@ -197,7 +198,7 @@ async def test_the_console_is_told_first_and_checks_have_none(tmp_path: Path) ->
     out, err = Terminal("Ctrl-C ends everything"), Terminal()
     assert await demonstrate(DemoOptions(), programs(tmp_path), out, err) == 0, err.text
     started = out.text.partition("readiness: ")[2].splitlines()
-    assert re.fullmatch(r"Console: http://127\.0\.0\.1:\d+/  .*", started[2])
+    assert re.fullmatch(r"Console: http://127\.0\.0\.1:\d+  .*", started[2])
     checked = Terminal()
     await demonstrate(DemoOptions(check=True), programs(tmp_path), checked, err)
     assert "onsole" not in checked.text

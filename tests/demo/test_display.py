@@ -93,7 +93,7 @@ def test_the_guide_has_all_that_is_needed_to_try() -> None:
     assert "http://127.0.0.1:10003/metrics" in text
     assert "Console" not in text
     with_console = guide(attrs.evolve(site, console_port=10_006), {}, own_programme(10_004))
-    assert with_console.lstrip().startswith("Console: http://127.0.0.1:10006/ ")
+    assert with_console.lstrip().startswith("Console: http://127.0.0.1:10006  ")  # paths are put behind it in scripts
 
 
 def test_rows_stand_below_their_heads_and_details_below_their_row() -> None:

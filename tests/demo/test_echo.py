@@ -8,6 +8,7 @@ from exchanger.demo.client import fetch
 from exchanger.demo.echo import echo, run_echo
 from exchanger.demo.http import Request
 from exchanger.demo.unsigned_jwt import encode
+from tests.console.running import PATIENCE_S
 
 
 async def test_the_request_comes_back_as_received() -> None:
@@ -29,6 +30,6 @@ async def test_a_token_that_is_no_jwt_has_no_claims_to_show() -> None:
 async def test_it_runs_alone() -> None:
     async with trio.open_nursery() as nursery:
         port: int = await nursery.start(run_echo, "127.0.0.1", 0)
-        response = await fetch(port, Request("GET", "/x", (("Host", "h"),)), timeout=5)
+        response = await fetch(port, Request("GET", "/x", (("Host", "h"),)), timeout=PATIENCE_S)
         nursery.cancel_scope.cancel()
     assert json.loads(response.body)["path"] == "/x"

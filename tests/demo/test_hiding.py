@@ -25,7 +25,8 @@ def test_any_jwt_is_gone_whoever_made_it(before: str, claims: dict[str, object])
 
 @given(TOKENS)
 def test_what_is_called_a_bearer_token_is_gone(token: str) -> None:
-    assert token not in without_tokens(f'{{"authorization": "Bearer {token}"}}').replace(HIDDEN, "")
+    before = '{"authorization": "Bearer '  # a word of which may be spelt as the token is
+    assert token not in without_tokens(f'{before}{token}"}}').removeprefix(before)
 
 
 @pytest.mark.parametrize(

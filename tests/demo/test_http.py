@@ -13,6 +13,7 @@ from exchanger.demo import http
 from exchanger.demo.client import fetch
 from exchanger.demo.http import Request, Response, serve_http
 from exchanger.demo.http import _serve_connection as serve_connection
+from tests.console.running import PATIENCE_S
 
 LOOPBACK = "127.0.0.1"
 HOST = (("Host", "here.example.com"),)
@@ -50,7 +51,7 @@ async def talk(data: bytes) -> bytes:
 
 async def test_request_and_response_keep_their_parts() -> None:
     async with served() as port:
-        response = await fetch(port, Request("POST", "/a?b=c", (*HOST, ("X-Mark", "m")), b"body"), timeout=5)
+        response = await fetch(port, Request("POST", "/a?b=c", (*HOST, ("X-Mark", "m")), b"body"), timeout=PATIENCE_S)
     assert (response.status, response.body) == (200, b"POST /a?b=c m body")
     assert response.values("content-type") == ("text/plain",)
 
@@ -127,7 +128,7 @@ async def test_a_client_that_resets_its_connection_ends_nothing_else() -> None:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by a reset
         await stream.send_all(b"GET /1 HTTP/1.1\r\nHost: h\r\n")
         await stream.aclose()
-        assert (await fetch(port, Request("GET", "/2", HOST), timeout=5)).status == 200
+        assert (await fetch(port, Request("GET", "/2", HOST), timeout=PATIENCE_S)).status == 200
 
 
 def test_messages_hide_what_may_carry_a_token() -> None:

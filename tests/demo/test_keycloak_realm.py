@@ -27,7 +27,7 @@ from exchanger.demo.scenarios import packaged_scenarios
 from exchanger.demo.token_rules import Target
 from exchanger.policy.document import parse_document
 from exchanger.values.entry import Source
-from tests.helm.chart import only
+from tests.helm.chart import only, secret_texts
 from tests.helm.rendered_demo import KEYCLOAK, demo
 
 SCENARIOS: Final = packaged_scenarios(SCENARIO_FILE)
@@ -62,7 +62,7 @@ def test_the_realm_is_that_of_the_demos_chart_and_a_little_more() -> None:
     for client in realm["clients"]:
         if "protocolMappers" in client:
             client["protocolMappers"] = [mapper for mapper in client["protocolMappers"] if mapper["name"] not in MORE_MAPPERS]
-    assert realm == json.loads(only(demo(KEYCLOAK), "Secret", "keycloak-realm")["stringData"]["exchanger-demo-realm.json"])
+    assert realm == json.loads(secret_texts(only(demo(KEYCLOAK), "Secret", "keycloak-realm"))["exchanger-demo-realm.json"])
 
 
 def test_users_get_tokens_for_the_service_and_the_service_for_its_upstreams() -> None:

@@ -21,7 +21,7 @@ from tests.demo.test_runner import EDIT, EQUAL, Gateway
 DENIAL = Response(403, (("Content-Type", "application/json"),), b'{"error":"policy_denied"}')
 DENIED = OneRequest("denied", "nobody gets in", Call("h.example.com", "/orders"), Answer(403, '{"error":"policy_denied"}'))
 OPEN = OneRequest("open", "w", Call("h.example.com", "/orders", Subject.NONE), Answer(403))
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 async def deny(_request: Request) -> Response:
@@ -163,7 +163,8 @@ async def test_what_cannot_be_saved_is_told(tmp_path: Path) -> None:
         assert (await lab.ask("POST", "/lab/policy/reset", {"name": "yellow.yaml"})).status == 500
 
 
-async def test_a_save_is_answered_when_it_is_in_force(tmp_path: Path) -> None:
+async def test_a_save_is_answered_when_it_is_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exchanger.demo.lab_effect.EFFECT_S", PATIENCE)
     asked = 0
 
     async def revision() -> int | None:

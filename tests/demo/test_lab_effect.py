@@ -6,7 +6,7 @@ import trio.testing
 from exchanger.console.proxy import LoopbackProxy
 from exchanger.demo.lab_effect import EFFECT_S, in_force, revision_of
 from exchanger.policy.snapshot import PolicySnapshot
-from tests.console.running import running
+from tests.console.running import dead_port, running
 
 
 async def test_the_service_s_console_tells_the_version() -> None:
@@ -20,10 +20,8 @@ async def test_the_service_s_console_tells_the_version() -> None:
 
 
 async def test_a_console_that_is_not_there_tells_none() -> None:
-    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
-    port = listener.socket.getsockname()[1]
-    await listener.aclose()
-    assert await revision_of(LoopbackProxy(port))() is None
+    with dead_port() as port:
+        assert await revision_of(LoopbackProxy(port))() is None
 
 
 async def test_a_version_is_waited_for_and_not_longer_than_one_takes(autojump_clock: trio.testing.MockClock) -> None:

@@ -92,7 +92,7 @@ class Command:
     err: io.StringIO = attrs.field(factory=io.StringIO)
 
     async def run(self, *arguments: str, **variables: str) -> int:
-        common = ("--base-url", f"http://127.0.0.1:{self.port}", "--file", str(self.file), "--timeout", "5")
+        common = ("--base-url", f"http://127.0.0.1:{self.port}", "--file", str(self.file), "--timeout", "30")
         status = await run_scenarios(options(*common, *arguments), variables, self.out, self.err)
         assert OWN not in self.said
         assert all(part not in self.said for part in OWN.split("."))

@@ -36,7 +36,7 @@ async def test_a_server_serves_until_a_signal(name: str, answer: type, number: s
             (line,) = await lines_of(process)
             said = re.fullmatch(rf"exchanger {name}: listening on \*:(\d+)", line)
             assert said is not None
-            response = await fetch(int(said.group(1)), REQUEST, timeout=10)
+            response = await fetch(int(said.group(1)), REQUEST, timeout=30)
             assert isinstance(json.loads(response.body), answer)
             process.send_signal(number)
             assert await process.wait() == 0

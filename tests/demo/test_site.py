@@ -30,7 +30,7 @@ def test_a_site_hides_its_tokens() -> None:
     subjects = make_subjects()
     site = Site(envoy_port=1, grpc_port=2, metrics_port=3, token_port=4, upstream_port=5, policy=Path("/p"), subjects=subjects)
     assert site.gateway == "http://127.0.0.1:1"
-    assert attrs.evolve(site, console_port=6).console == "http://127.0.0.1:6/"
+    assert attrs.evolve(site, console_port=6).console == "http://127.0.0.1:6"
     assert subjects.valid not in repr(site)
     assert subjects.expired not in repr(site)
 

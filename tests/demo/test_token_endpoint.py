@@ -26,6 +26,7 @@ from exchanger.demo.token_rules import (
     behaviour_for,
 )
 from exchanger.demo.unsigned_jwt import claims_of, encode
+from tests.console.running import PATIENCE_S
 
 NOW = 1_700_000_000
 SUBJECT = encode({"sub": "alice", "exp": NOW + 60})
@@ -219,7 +220,7 @@ async def test_counts_are_bounded_and_the_oldest_goes_first(monkeypatch: pytest.
 async def test_it_runs_alone() -> None:
     async with trio.open_nursery() as nursery:
         port: int = await nursery.start(run_fake_token_endpoint, "127.0.0.1", 0)
-        response = await fetch(port, Request("GET", "/stats", (("Host", "h"),)), timeout=5)
+        response = await fetch(port, Request("GET", "/stats", (("Host", "h"),)), timeout=PATIENCE_S)
         nursery.cancel_scope.cancel()
     assert json.loads(response.body) == []
 

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,8 +22,29 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for left-over processes in /proc"),
 ]
 
+ROOT = Path(__file__).parents[2]
 WHOLE_RUN = 120.0  # seconds for anything the demo does in these tests: it takes about six on an idle machine
+TRIES = 3
+"""What the demo waits for is measured for people who watch: half a second for a token, one for an edit. A machine that stalls for as long
+gets another try; what is wrong is wrong each time."""
 ENDING = 40.0  # seconds from a signal to the end: the demo's own bounds are 10 s to ask and 5 s to kill
+
+
+AS_USERS_DO = ("-m", "exchanger", "demo")
+PATIENTLY = (
+    "-c",
+    """
+import sys
+from unittest.mock import patch
+from exchanger import cli
+from exchanger.demo import command, lab_effect
+from tests.e2e.gateway import READY_S, patient, patient_gateways
+service = patch.object(command, "SERVICE_COMMAND", patient(command.SERVICE_COMMAND))
+with patient_gateways(), service, patch.object(lab_effect, "EFFECT_S", READY_S):
+    raise SystemExit(cli.main(["demo", *sys.argv[1:]]))
+""",
+)
+"""Another demo, in which service, gateway and lab wait for longer."""
 
 
 @attrs.define(eq=False)
@@ -71,12 +92,13 @@ def processes_with(folder: Path) -> list[int]:
 
 
 @asynccontextmanager
-async def demo(folder: Path, *arguments: str) -> AsyncIterator[Demo]:
+async def demo(folder: Path, *arguments: str, program: Sequence[str] = AS_USERS_DO) -> AsyncIterator[Demo]:
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "exchanger", "demo", *arguments],
+        [sys.executable, *program, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env={**os.environ, "TMPDIR": str(folder)},
+        cwd=ROOT,
         start_new_session=True,
     )
     try:
@@ -91,14 +113,24 @@ async def demo(folder: Path, *arguments: str) -> AsyncIterator[Demo]:
                 await process.stdout.aclose()
 
 
+async def assert_all_is_as_expected(names: Sequence[str], folder: Path, *arguments: str, bound: float = WHOLE_RUN) -> None:
+    """Check the demo, at most ``TRIES`` times, and that nothing is left of it whatever came of that."""
+    rows: list[tuple[str, str]] = []
+    text, expected = "", [("ok", name) for name in (*names, "service-stop")]
+    for _ in range(TRIES):
+        async with demo(folder, "--check", *arguments) as checked:
+            status, text = await checked.end(bound), checked.text
+            rows = re.findall(r"^(ok|FAIL) +([a-z-]+) ", text, re.MULTILINE)
+            checked.assert_nothing_is_left()
+        assert (status == 0) == (rows == expected), text
+        if status == 0:
+            return
+    raise AssertionError(text)
+
+
 @pytest.mark.parametrize("mode", [mode.value for mode in Mode])
 async def test_every_check_is_as_expected(mode: str, tmp_path: Path) -> None:
-    async with demo(tmp_path, "--check", "--mode", mode) as checked:
-        status = await checked.end(WHOLE_RUN)
-        assert status == 0, checked.text
-        rows = re.findall(r"^(ok|FAIL) +([a-z-]+) ", checked.text, re.MULTILINE)
-        assert rows == [("ok", scenario.name) for scenario in SCENARIOS] + [("ok", "service-stop")], checked.text
-        checked.assert_nothing_is_left()
+    await assert_all_is_as_expected([scenario.name for scenario in SCENARIOS], tmp_path, "--mode", mode)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -153,8 +185,11 @@ async def test_the_lines_to_try_can_be_tried(tmp_path: Path) -> None:
             assert (await tried("explicit-deny")).startswith("HTTP/1.1 403")
             assert 'www-authenticate: Bearer realm="exchanger-demo"' in await tried("missing-bearer")
             assert "TXE-2001" in await tried("expired-subject-token")
-            edited = await tried("policy-edit")
-            while '"scope": "read:orders:edited"' not in edited:  # the line waits for a second, and a machine may be busy
-                edited = await tried("yellow-success")  # the same request
+            while '"scope": "read:orders:edited"' not in await tried("policy-edit"):
+                pass  # the line waits for a second, and a machine may be busy
+            while '"scope": "read:orders"' not in await tried("yellow-success"):  # the same request: the file was put back
+                pass
+            (folder,) = re.findall(r"^Policy folder: (.*)$", running.text, re.MULTILINE)
+            assert all(path.suffix == ".yaml" for path in await trio.Path(folder).iterdir())
         running.process.send_signal(signal.SIGINT)
         assert await running.end(ENDING) == 0

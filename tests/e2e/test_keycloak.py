@@ -15,7 +15,7 @@ from exchanger.demo.http import Request
 from exchanger.demo.keycloak.programme import SCENARIO_FILE
 from exchanger.demo.scenarios import packaged_scenarios
 from tests.e2e.keycloak import Keycloak, running_keycloak
-from tests.e2e.test_demo import ENDING, WHOLE_RUN, demo
+from tests.e2e.test_demo import ENDING, TRIES, WHOLE_RUN, assert_all_is_as_expected, demo
 
 pytestmark = [pytest.mark.keycloak, pytest.mark.envoy, pytest.mark.slow]
 
@@ -45,19 +45,14 @@ async def test_without_the_realm_and_an_administrator_the_demo_says_what_can_be_
 
 @pytest.mark.parametrize("mode", [mode.value for mode in Mode])
 async def test_every_check_is_as_expected(mode: str, keycloak: Keycloak, tmp_path: Path) -> None:
-    async with demo(tmp_path, "--check", "--mode", mode, *flags(keycloak)) as checked:
-        status = await checked.end(LONGER * WHOLE_RUN)
-        assert status == 0, checked.text
-        rows = re.findall(r"^(ok|FAIL) +([a-z-]+) ", checked.text, re.MULTILINE)
-        assert rows == [("ok", name) for name in NAMES] + [("ok", "service-stop")], checked.text
-        checked.assert_nothing_is_left()
+    await assert_all_is_as_expected(NAMES, tmp_path, "--mode", mode, *flags(keycloak), bound=LONGER * WHOLE_RUN)
 
 
 async def test_the_lab_shows_each_scenario_with_what_the_realms_keys_say(keycloak: Keycloak, tmp_path: Path) -> None:
     issuer = f"{keycloak.address}/realms/exchanger-demo"
     async with demo(tmp_path, *flags(keycloak)) as running:
         await running.until("Ctrl-C ends everything")
-        (port,) = re.findall(r"^Console: http://127\.0\.0\.1:(\d+)/", running.text, re.MULTILINE)
+        (port,) = re.findall(r"^Console: http://127\.0\.0\.1:(\d+) ", running.text, re.MULTILINE)
 
         async def lab(method: str, path: str, body: object = None) -> Any:
             headers = (("Host", f"127.0.0.1:{port}"), ("Content-Type", "application/json"))
@@ -68,7 +63,11 @@ async def test_the_lab_shows_each_scenario_with_what_the_realms_keys_say(keycloa
         assert offered["keycloak"] is True
         assert [scenario["name"] for scenario in offered["scenarios"]] == NAMES
         for scenario in offered["scenarios"]:
-            result = await lab("POST", "/lab/run", {"name": scenario["name"]})
+            result: Any = None
+            for _ in range(TRIES):
+                result = await lab("POST", "/lab/run", {"name": scenario["name"]})
+                if result["ok"]:
+                    break
             assert result["ok"] is True, result
             verification = result["tokens"]["verification"]
             if result["answer"]["status"] == 200:

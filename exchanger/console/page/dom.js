@@ -56,6 +56,17 @@ export function button(text, onClick, { kind = "quiet", symbol = null, label = n
   return el("button", { type: "button", class: kind, "aria-label": label, on: { click: onClick }, ...rest }, symbol && icon(symbol), text && el("span", { text }));
 }
 
+/**
+ * Switch a button off, or on again. `disabled` would take the keyboard's focus from it, and leave it nowhere; so it is only said to be off, and
+ * whoever it is pressed for has to look.
+ */
+export function switchOff(node, off) {
+  node.setAttribute("aria-disabled", String(off));
+}
+
+/** Tell whether a button is switched off. */
+export const isOff = (node) => node.getAttribute("aria-disabled") === "true";
+
 /** Return a table with a head, in a box that scrolls sideways by itself and can be reached by keyboard. */
 export function table(caption, heads, rows, { showCaption = false, className = "" } = {}) {
   return el("div", { class: `table-box ${className}`.trim(), role: "group", tabindex: "0", "aria-label": caption },

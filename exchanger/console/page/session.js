@@ -18,6 +18,9 @@ export class Session {
     byId("sign-in").addEventListener("cancel", (event) => event.preventDefault());
     // Browsers let a page refuse that only once; the second time, the dialog is shown again.
     byId("sign-in").addEventListener("close", () => this.#needed && this.#show());
+    // The cookie belongs to all pages of this console: somebody who comes back to this one may have signed in on another.
+    document.addEventListener("visibilitychange", () => document.hidden || this.#look());
+    addEventListener("focus", () => this.#look());
   }
 
   /** Ask for the token, unless that is being done. */
@@ -57,7 +60,23 @@ export class Session {
       field.focus();
       return;
     }
+    this.#signedIn();
+  }
+
+  /** Look whether there is a session by now, while one is asked for. */
+  async #look() {
+    if (!this.#needed) return;
+    try {
+      const about = await this.#api.get("api/about", {}, { quietly: true });
+      if (about.version && this.#needed) this.#signedIn();
+    } catch {
+      // The token is still asked for, and signing in says what is wrong.
+    }
+  }
+
+  #signedIn() {
     this.#needed = false;
+    byId("sign-in-token").value = "";
     const dialog = byId("sign-in");
     dialog.close();
     // The focus is where it was before; without a place there, it would be nowhere.

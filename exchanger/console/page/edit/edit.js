@@ -2,7 +2,7 @@
 
 import { announce, ask, notify } from "../a11y.js";
 import { problemList } from "../code.js";
-import { button, byId, el, icon, put, say } from "../dom.js";
+import { button, byId, el, icon, isOff, put, say, switchOff } from "../dom.js";
 import { plural } from "../format.js";
 import { elapsed, outcome, resultBody } from "../lab/results.js";
 import { Editor } from "./editor.js";
@@ -13,8 +13,8 @@ export class Edit {
   #api;
   #lab;
   #openTrace;
-  // name → {saved, text, version, saving, again}: as it is in the folder, in the editor, and which one the folder's is; the text that is on
-  // its way to the folder, if one is, and whether a later one is to follow it
+  // name → {saved, text, version, saving, again, failed}: as it is in the folder, in the editor, and which one the folder's is; the text that
+  // is on its way to the folder, if one is, and whether a later one is to follow it; why the last save of the text failed
   #files = new Map();
   #name = null;
   #editor = null;
@@ -97,8 +97,8 @@ export class Edit {
         name, saved !== text && el("span", { class: "dirty" }, el("span", { class: "vh", text: " (not saved)" }))))));
     byId("edit-mark").hidden = !this.unsaved;
     const { saved, text, saving } = this.#files.get(this.#name);
-    this.#parts.save.disabled = saved === text;
-    this.#parts.save.setAttribute("aria-disabled", String(saving !== undefined));
+    switchOff(this.#parts.save, (saving ?? saved) === text);
+    switchOff(this.#parts.reset, saving !== undefined);
   }
 
   #open(name) {
@@ -111,7 +111,7 @@ export class Edit {
   }
 
   #typed() {
-    this.#files.get(this.#name).text = this.#editor.text;
+    Object.assign(this.#files.get(this.#name), { text: this.#editor.text, failed: undefined });
     this.#drawFiles();
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#lint(), PAUSE);
@@ -132,9 +132,10 @@ export class Edit {
 
   #drawProblems(problems, documents = null) {
     this.#editor.setProblems(problems);
-    const { saved, text, saving } = this.#files.get(this.#name);
+    const { saved, text, saving, failed } = this.#files.get(this.#name);
     const unsaved = saved !== text ? "Not saved. " : "";
     if (saving !== undefined) this.#say("Saving …", "busy");
+    else if (failed !== undefined) this.#say(`Not saved: ${failed}`, "bad");
     else if (problems.length) this.#say(`${unsaved}${plural(problems.length, "problem")}.`, "bad");
     else this.#say(`${unsaved}No problems${documents === null ? "" : ` in ${plural(documents, "document")}`}.`, "good");
     put(this.#parts.problems, problems.length
@@ -155,14 +156,15 @@ export class Edit {
    */
   async #save(name, over = false) {
     const file = this.#files.get(name);
-    if (!file || file.saved === file.text) return;
+    if (!file) return;
     if (file.saving !== undefined) {
       file.again = file.text !== file.saving;
       return;
     }
+    if (file.saved === file.text) return;
     const text = file.text;
     const known = !over && file.version ? { version: file.version } : {};
-    Object.assign(file, { saving: text, again: false });
+    Object.assign(file, { saving: text, again: false, failed: undefined });
     this.#drawFiles();
     if (name === this.#name) this.#say("Saving …", "busy");
     try {
@@ -172,7 +174,7 @@ export class Edit {
       notify(`${name} is saved.`);
       this.#drawSaved(name, file, answer);
     } catch (error) {
-      file.saving = undefined;
+      Object.assign(file, { saving: undefined, failed: file.text === text ? error.message : undefined });
       this.#drawFiles();
       if (name === this.#name) this.#say(`Not saved: ${error.message}`, "bad");
       if (error.status !== 409) return;
@@ -195,6 +197,7 @@ export class Edit {
 
   async #reset() {
     const name = this.#name;
+    if (isOff(this.#parts.reset)) return; // it could overtake the save
     if (!(await ask(`Reset ${name}?`, "The file gets back the text that the demo came with. What was edited is lost.", "Reset"))) return;
     try {
       const { text, version } = await this.#api.post("lab/policy/reset", { name });

@@ -1,7 +1,7 @@
 // A request of one's own through the gateway: its form, and what it came to.
 
 import { announce } from "../a11y.js";
-import { button, el, put } from "../dom.js";
+import { button, el, isOff, put, switchOff } from "../dom.js";
 import { outcome, resultBody, elapsed } from "./results.js";
 
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"];
@@ -40,8 +40,9 @@ export function composer(api, { hosts, token, openTrace }) {
 
   async function send(event) {
     event.preventDefault();
+    if (isOff(submit)) return;
     let found;
-    submit.disabled = true;
+    switchOff(submit, true);
     put(result, outcome({ running: true }));
     try {
       const request = { method: method.value, host: host.value.trim(), path: path.value.trim(), headers: readHeaders(headers.value), subject: subject.value };
@@ -50,7 +51,7 @@ export function composer(api, { hosts, token, openTrace }) {
     } catch (error) {
       found = { error: error.message };
     }
-    submit.disabled = false;
+    switchOff(submit, false);
     put(result, el("p", { class: "composer-line" }, outcome(found), el("span", { class: "muted nums", text: elapsed(found) })), resultBody(found, openTrace));
     announce(found.error ?? `Answered: ${found.got}`);
   }

@@ -1,7 +1,7 @@
 // The lab: the demo's scenarios, run one by one or all, with what was expected beside what came.
 
 import { announce } from "../a11y.js";
-import { button, byId, el, icon, put, say } from "../dom.js";
+import { button, byId, el, icon, isOff, put, say, switchOff } from "../dom.js";
 import { plural } from "../format.js";
 import { bareToken, composer } from "./composer.js";
 import { curlLine, elapsed, outcome, resultBody } from "./results.js";
@@ -98,7 +98,7 @@ export class Lab {
     this.#results.set(name, result);
     const row = this.#rows.get(name);
     if (!row) return;
-    row.run.disabled = Boolean(result.running);
+    switchOff(row.run, Boolean(result.running));
     put(row.state, outcome(result));
     say(row.time, elapsed(result));
     if (!result.running) put(row.body, resultBody(result, this.#openTrace));
@@ -106,11 +106,9 @@ export class Lab {
 
   async #runOne(name) {
     const row = this.#rows.get(name);
-    const had = row.run === document.activeElement;
+    if (isOff(row.run)) return;
     const result = await this.run(name);
     row.details.open = true;
-    // A button that was switched off has lost the focus.
-    if (had && document.activeElement === document.body) row.run.focus();
     announce(result.error ?? `${name}: ${result.ok ? "as expected" : result.ok === null ? "no verdict" : "not as expected"}. ${result.got}`);
   }
 
