@@ -90,6 +90,7 @@ class Metrics:
     _version: str
     _gauges: Gauges
     _checks: dict[tuple[Reason, Result], Histogram] = attrs.field(factory=dict, init=False)
+    _abandoned: int = attrs.field(default=0, init=False)
     _exchanges: dict[Labels, Histogram] = attrs.field(factory=dict, init=False)
     _timeouts: dict[str, int] = attrs.field(factory=dict, init=False)
     _cancellations: dict[str, int] = attrs.field(factory=dict, init=False)
@@ -104,6 +105,9 @@ class Metrics:
         if series is None:
             series = self._checks[key] = Histogram(CHECK_BUCKETS)
         series.observe(record.duration)
+        if record.exchange is not None and record.exchange.call is None:
+            # Not to be told from calls that were given up: many requests may leave one call, or one of many that share it.
+            self._abandoned += 1
         if isinstance(outcome, Deny) and outcome.diagnostic is Diagnostic.UNKNOWN_ISSUER:
             # An exchange that failed before there was anybody to call, so that no token client tells of it.
             self.exchanged(ExchangeRecord(UNKNOWN_HOST, ErrorKind.UNKNOWN_ISSUER_PROFILE, None, record.started, 0.0))
@@ -170,6 +174,12 @@ class Metrics:
                 _DECISION,
                 checks,
                 CHECK_BUCKETS,
+            ),
+            _counter(
+                "ext_authz_check_abandoned_total",
+                "Requests whose caller left while their token exchange was under way; they are among the failed ones, too.",
+                (),
+                {(): self._abandoned},
             ),
             _gauge("ext_authz_check_in_flight", "Requests that wait for their answer.", (), {(): self._gauges.check_in_flight()}),
             _counter(

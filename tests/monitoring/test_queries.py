@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from tests.monitoring.exported import OPEN, exported
-from tests.monitoring.promql import read
+from tests.monitoring.promql import Reading, read
 from tests.monitoring.sources import RELEASE, Query, alert_queries, dashboard_queries
 
 PROMETHEUS: Final = "Prometheus makes it itself"
@@ -98,6 +98,18 @@ def test_a_regular_expression_is_none_where_equality_would_do(query: Query) -> N
         for label, operator, value in selector.matchers:
             if operator in {"=~", "!~"}:
                 assert re.search(r"[|$*]", value), f"{selector.metric}: {label}{operator}{value}"
+
+
+def test_who_asks_for_failures_takes_out_the_callers_who_left() -> None:
+    readings = [(query, read(query.expression)) for query in QUERIES]
+    asked = [(query, reading) for query, reading in readings if ("result", "=", "system_error") in _matchers(reading)]
+
+    assert len(asked) == 4  # both alerts, and the panels that show what they go by
+    assert all("ext_authz_check_abandoned_total" in reading.metrics for _, reading in asked), asked
+
+
+def _matchers(reading: Reading) -> set[tuple[str, str, str]]:
+    return {matcher for selector in reading.selectors for matcher in selector.matchers}
 
 
 @pytest.mark.parametrize("query", [*alert_queries()], ids=lambda query: query.place)

@@ -6,10 +6,12 @@ import pytest
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from exchanger.decision.outcome import Exchange
 from exchanger.errors import Diagnostic
 from exchanger.telemetry.metrics import CHECK_BUCKETS, EXCHANGE_BUCKETS, MAX_HOSTS, OTHER_HOST, Metrics
+from exchanger.values.entry import TokenTarget
 from exchanger.values.request import NO_TRACE
-from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
+from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord, TokenCall
 from tests.telemetry.gauges import EXPIRY, NOTHING, SOMETHING
 from tests.telemetry.records import ALLOWED, CANARY, DENIED, FAILED, UNMATCHED, record
 
@@ -17,6 +19,7 @@ EXCHANGE = {"endpoint_host": "issuer.example.com", "result": "success", "error_k
 NAMES = {
     "ext_authz_check_requests_total": "counter",
     "ext_authz_check_duration_seconds": "histogram",
+    "ext_authz_check_abandoned_total": "counter",
     "ext_authz_check_in_flight": "gauge",
     "ext_authz_token_exchange_requests_total": "counter",
     "ext_authz_token_exchange_latency_seconds": "histogram",
@@ -154,6 +157,20 @@ def test_timeouts_cancellations_and_shared_calls_have_counters_of_their_own() ->
     assert value(counted, "ext_authz_token_exchange_timeouts_total", **host) == 1
     assert value(counted, "ext_authz_token_exchange_context_cancellations_total", **host) == 1
     assert value(counted, "ext_authz_token_exchange_coalesced_total", **host) == 2
+
+
+def test_each_request_whose_caller_left_is_counted_whether_or_not_its_call_was_given_up() -> None:
+    counted = metrics()
+    assert value(counted, "ext_authz_check_abandoned_total") == 0
+    target = TokenTarget("primary", "read:orders")
+    failed = TokenCall(0.01, None, ErrorKind.TRANSPORT_ERROR)
+    counted.decided(attrs.evolve(record(FAILED), exchange=Exchange(target, "issuer.example.com", None)))
+    counted.decided(attrs.evolve(record(FAILED), exchange=Exchange(target, "issuer.example.com", None)))
+    counted.decided(attrs.evolve(record(FAILED), exchange=Exchange(target, "issuer.example.com", failed)))
+    counted.decided(record(DENIED))
+
+    assert value(counted, "ext_authz_check_abandoned_total") == 2
+    assert value(counted, "ext_authz_check_requests_total", decision="deny_exchange_error", result="system_error") == 3
 
 
 def test_an_exchange_without_an_issuer_counts_as_one_that_failed() -> None:
