@@ -1,5 +1,6 @@
 """What each value of the chart's core has to change. ``test_core_values.py`` walks ``values.yaml`` and finds a case for each leaf."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -77,6 +78,11 @@ def with_value(given: Mapping[str, Any], path: str, value: Any) -> dict[str, Any
     return {**given, head: inner}
 
 
+def in_base64(text: str) -> str:
+    """Return ``text`` as a Secret has it."""
+    return b64encode(text.encode()).decode()
+
+
 def variable(path: str, value: Any, name: str, given: Mapping[str, Any] | None = None) -> Case:
     """Return the case of a value that is a variable of the service."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
@@ -94,6 +100,7 @@ OWN_SECRET: Final = {"oauth": {"createSecret": True, "clientID": "id", "clientSe
 PEERS: Final = [{"namespaceSelector": {"matchLabels": {"team": "edge"}}}]
 RULE: Final = {"from": PEERS, "ports": [{"port": 1}]}
 PROFILES: Final = {"issuerProfiles": {"profiles": [PROFILE]}}
+DUAL_STACK: Final = {"service": {"ipFamilyPolicy": "PreferDualStack"}}
 
 
 def monitor(section: str, kind: str, endpoints: str) -> tuple[Case, ...]:
@@ -145,11 +152,11 @@ CASES: Final = (
     Case("issuerProfiles.extraProfiles", [PROFILE], "Role:secrets", "rules/0/resourceNames/0", "ext-authz-token-exchange-oauth"),
     Case("oauth.createSecret", True, "Secret", "kind", "Secret", {"oauth": {"clientID": "id", "clientSecret": "secret"}}),
     Case("oauth.secretName", "mine", "Secret", "metadata/name", "mine", OWN_SECRET),
-    Case("oauth.clientID", "other", "Secret", "stringData/client_id", "other", OWN_SECRET),
-    Case("oauth.clientSecret", "other", "Secret", "stringData/client_secret", "other", OWN_SECRET),
+    Case("oauth.clientID", "other", "Secret", "data/client_id", in_base64("other"), OWN_SECRET),
+    Case("oauth.clientSecret", "other", "Secret", "data/client_secret", in_base64("other"), OWN_SECRET),
     Case("oauth.existingSecret.name", "theirs", "Role:secrets", "rules/0/resourceNames/0", "theirs", PROFILES),
-    Case("oauth.existingSecret.clientIDKey", "user", "Secret", "stringData/user", "id", OWN_SECRET),
-    Case("oauth.existingSecret.clientSecretKey", "password", "Secret", "stringData/password", "secret", OWN_SECRET),
+    Case("oauth.existingSecret.clientIDKey", "user", "Secret", "data/user", in_base64("id"), OWN_SECRET),
+    Case("oauth.existingSecret.clientSecretKey", "password", "Secret", "data/password", in_base64("secret"), OWN_SECRET),
     Case("policyNamespaces", ["a"], "Role:policies", "metadata/namespace", "a"),
     variable("policy.configMapSelector", "policy=yes", "CONFIGMAP_LABEL_SELECTOR"),
     variable("policy.namespaceSelector", "policy=yes", "CONFIGMAP_NAMESPACE_SELECTOR"),
@@ -220,7 +227,7 @@ CASES: Final = (
     Case("service.labels", {"a": "b"}, "Service", "metadata/labels/a", "b"),
     Case("service.headless", True, "Service:-headless", "spec/clusterIP", "None"),
     Case("service.ipFamilyPolicy", "PreferDualStack", "Service", "spec/ipFamilyPolicy", "PreferDualStack"),
-    Case("service.ipFamilies", ["IPv6", "IPv4"], "Service", "spec/ipFamilies", ["IPv6", "IPv4"]),
+    Case("service.ipFamilies", ["IPv6", "IPv4"], "Service", "spec/ipFamilies", ["IPv6", "IPv4"], DUAL_STACK),
     Case("service.trafficDistribution", "PreferClose", "Service", "spec/trafficDistribution", "PreferClose"),
     Case("service.ports.grpc-api.port", 80, "Service", "spec/ports/grpc-api/port", 80),
     Case("service.ports.grpc-api.appProtocol", "grpc", "Service", "spec/ports/grpc-api/appProtocol", "grpc"),

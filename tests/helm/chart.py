@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tempfile
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -100,6 +101,12 @@ def refusal(values: Mapping[str, Any], **options: Any) -> str:
 def of_kind(manifests: Sequence[Manifest], kind: str) -> list[Manifest]:
     """Return the manifests of ``kind``, without ``helm test`` hooks."""
     return [found for found in manifests if found["kind"] == kind and "helm.sh/hook" not in (found["metadata"].get("annotations") or {})]
+
+
+def secret_texts(manifest: Manifest) -> dict[str, str]:
+    """Return what a Secret holds, by key: what ``data`` has in base64, and what ``stringData`` has as it is."""
+    encoded: Mapping[str, str] = manifest.get("data") or {}
+    return {**{key: b64decode(text).decode() for key, text in encoded.items()}, **(manifest.get("stringData") or {})}
 
 
 def only(manifests: Sequence[Manifest], kind: str, name: str | None = None) -> Manifest:

@@ -14,7 +14,7 @@ from exchanger.demo.client import LOOPBACK
 from exchanger.demo.envoy import Mode, bootstrap
 from exchanger.demo.processes import Child
 from exchanger.demo.site import Site, free_ports, make_subjects
-from tests.e2e.gateway import start_gateway, until_listening
+from tests.e2e.gateway import patient_gateways, start_gateway, until_listening
 from tests.helm.chart import CHART, ROOT, Manifest
 from tests.helm.cluster import Cluster
 from tests.helm.rendered_kubelet import Kubelet
@@ -121,7 +121,9 @@ async def running(released: Released, folder: Path, mode: Mode = Mode.EXT_AUTHZ,
             ports = released.values["ports"]
             grpc, metrics = (ports[name]["containerPort"] for name in ("grpc-authz", "http-metrics"))
             await nursery.start(forward, token_port, token_address)
-            await start_gateway(nursery, folder, bootstrap(listen=gateway_port, service=grpc, upstream=upstream_port, mode=mode))
+            with patient_gateways():
+                gateway = bootstrap(listen=gateway_port, service=grpc, upstream=upstream_port, mode=mode)
+            await start_gateway(nursery, folder, gateway)
             for port in (upstream_port, grpc, gateway_port):
                 await until_listening(port)
             site = Site(gateway_port, grpc, metrics, token_port, upstream_port, folder, make_subjects())

@@ -9,7 +9,7 @@ import yaml
 
 from exchanger import __version__
 from tests.helm.cases import Case, look, manifest_of, with_value
-from tests.helm.chart import Manifest, of_kind, render
+from tests.helm.chart import Manifest, of_kind, render, secret_texts
 from tests.helm.rendered_cluster import DEMO_CHART
 
 TEAMS: Final = ("yellow", "red", "blue")
@@ -31,7 +31,7 @@ PEERS: Final = [{"podSelector": {"matchLabels": {"a": "b"}}}]
 TOKEN_POD: Final = "spec/template/spec"
 TOKEN: Final = f"{TOKEN_POD}/containers/fake-token-endpoint"
 JAVA: Final = f"{TOKEN_POD}/containers/keycloak"
-REALM: Final = "stringData/exchanger-demo-realm.json"
+REALM: Final = "data/exchanger-demo-realm.json"
 
 
 def securities(prefix: str, kind: str, container: str, given: Mapping[str, Any], others: tuple[Case, ...]) -> tuple[Case, ...]:
@@ -156,7 +156,7 @@ CASES: Final = (
     *image("keycloak.", "Deployment:keycloak", JAVA, "quay.io/keycloak/keycloak", "26.7.3", KEYCLOAK),
     Case("keycloak.port", 80, "Service:keycloak", "spec/ports/http/port", 80, KEYCLOAK),
     Case("keycloak.url", "https://idp.example", "Deployment:keycloak", f"{JAVA}/env/KC_HOSTNAME/value", "https://idp.example", KEYCLOAK),
-    Case("keycloak.realm", "other", "Secret:realm", "stringData/other-realm.json/realm", "other", KEYCLOAK),
+    Case("keycloak.realm", "other", "Secret:realm", "data/other-realm.json/realm", "other", KEYCLOAK),
     Case("keycloak.admin.username", "root", "Secret:admin", "stringData/username", "root", ADMIN),
     Case(
         "keycloak.admin.password",
@@ -232,6 +232,8 @@ def opened(manifest: Manifest | None) -> Manifest | None:
     """Return a manifest with the documents in its data as what they are."""
     if manifest is None:
         return None
+    data = {"data": secret_texts({"data": manifest.get("data")})} if manifest["kind"] == "Secret" else {}
+    manifest = {**manifest, **data}
     return {**manifest, **{key: _documents(manifest[key]) for key in ("data", "stringData") if key in manifest}}
 
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from exchanger import __version__
-from tests.helm.cases import CONSOLE, CONTAINER, MTLS, PROFILE, TLS, look
+from tests.helm.cases import CONSOLE, CONTAINER, MTLS, PEERS, PROFILE, TLS, look
 from tests.helm.chart import CHART, ROOT, only, render, run_helm
 
 WRITER = ROOT / ".ci" / "helm_docs.py"
@@ -203,10 +203,37 @@ def test_the_notes_warn_of_what_is_dangerous_and_of_nothing_else(tmp_path: Path)
     assert "there is no issuer profile" in notes({}, tmp_path)
 
 
+EVERYBODY: tuple[list[dict[str, Any]], ...] = (
+    [{"namespaceSelector": {}}],
+    [{"namespaceSelector": {"matchLabels": {}}}],
+    [{"namespaceSelector": {"matchExpressions": []}, "podSelector": {"matchLabels": {}}}],
+    [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}],
+    [{"ipBlock": {"cidr": "::/0"}}],
+    [*PEERS, {"namespaceSelector": {}}],
+)
+SOMEBODY: tuple[list[dict[str, Any]], ...] = (
+    [],
+    PEERS,
+    [{"podSelector": {}}],
+    [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "gateway"}}}],
+    [{"namespaceSelector": {"matchExpressions": [{"key": "gateways", "operator": "Exists"}]}}],
+    [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
+)
+
+
+@pytest.mark.helm
+@pytest.mark.parametrize("gateways", [*EVERYBODY, *SOMEBODY], ids=str)
+def test_the_notes_say_where_everybody_is_let_in(gateways: list[dict[str, Any]], tmp_path: Path) -> None:
+    told = "networkPolicy.ingress.gateways lets everybody ask" in notes({"networkPolicy": {"ingress": {"gateways": gateways}}}, tmp_path)
+    assert told is (gateways in EVERYBODY)
+
+
 @pytest.mark.helm
 def test_the_notes_say_what_is_open_to_any_address_and_which_links_lead_nowhere(tmp_path: Path) -> None:
     open_to_all = "gkeAuthz.callout.sourceRanges is empty"
     assert open_to_all in notes({"gkeAuthz": {"enabled": True, "callout": {"sourceRanges": []}}}, tmp_path)
+    everything = {"gkeAuthz": {"enabled": True, "callout": {"sourceRanges": ["35.191.0.0/16", "::/0"]}}}
+    assert "gkeAuthz.callout.sourceRanges is everything: any address" in notes(everything, tmp_path)
     assert open_to_all not in notes({"gkeAuthz": {"enabled": True}}, tmp_path)
     assert open_to_all not in notes({"gkeAuthz": {"callout": {"sourceRanges": []}}}, tmp_path)
     nowhere = "prometheusRule.runbookBaseUrl (docs/runbooks) is no address"

@@ -12,7 +12,7 @@ from exchanger import settings as service_settings
 from exchanger.console.settings import is_loopback
 from exchanger.settings import read_settings
 from tests.helm.cases import CONSOLE, CONSOLE_TOKEN, CONTAINER, MTLS, PROFILE, look
-from tests.helm.chart import ROOT, only, refusal, render
+from tests.helm.chart import ROOT, only, refusal, render, secret_texts
 
 pytestmark = [pytest.mark.helm]
 
@@ -217,7 +217,7 @@ def test_profiles_of_a_second_list_come_after_those_of_the_first() -> None:
 
 def test_a_secret_among_the_profiles_makes_a_secret_of_them() -> None:
     manifests = render({"issuerProfiles": {"profiles": [{**PROFILE, "clientID": "id", "clientSecret": "hush"}]}})
-    assert "hush" in only(manifests, "Secret", "exchanger-issuer-profiles")["stringData"]["issuers.yaml"]
+    assert "hush" in secret_texts(only(manifests, "Secret", "exchanger-issuer-profiles"))["issuers.yaml"]
     volume = look(only(manifests, "Deployment"), "spec/template/spec/volumes/issuer-profiles")
     assert volume == {"name": "issuer-profiles", "secret": {"secretName": "exchanger-issuer-profiles"}}
     assert "hush" not in str([manifest for manifest in manifests if manifest["kind"] != "Secret"])

@@ -41,10 +41,24 @@ def namespace(name: str) -> dict[str, Any]:
         ("https://keycloak.identity.svc:8443/realms/a", namespace("identity")),
         ("http://keycloak.identity.svc.cluster.local/realms/a", namespace("identity")),
         ("http://keycloak.identity.svc.cluster.local.:80/realms/a", namespace("identity")),
+        ("https://Keycloak.Identity.SVC/realms/a", namespace("identity")),
+        ("https://keycloak.identity.svc.:8443/realms/a", namespace("identity")),
+        # Names of the public DNS may have `svc` in them, and pods of a headless Service have names of their own.
+        ("https://sso.eu.svc.example.com/token", port(443)),
+        ("https://sso.eu.svc.example.com.:8443/token", port(8443)),
+        ("https://keycloak-0.keycloak.identity.svc.cluster.local:8080/token", port(8080)),
+        ("https://keycloak.identity.svc.cluster.local.example.com/token", port(443)),
+        ("https://identity.svc/token", port(443)),
     ],
 )
 def test_a_token_endpoint_opens_its_port_or_its_namespace(address: str, rule: dict[str, Any]) -> None:
     assert egress(endpoints(address)) == [rule]
+
+
+def test_a_services_name_is_one_of_the_clusters_own_domain() -> None:
+    domain = {"clusterDomain": "k8s.corp.example"}
+    assert egress({**endpoints("https://keycloak.identity.svc.k8s.corp.example/token"), **domain}) == [namespace("identity")]
+    assert egress({**endpoints("https://keycloak.identity.svc.cluster.local/token"), **domain}) == [port(443)]
 
 
 def test_endpoints_with_the_same_port_need_one_rule() -> None:
@@ -74,6 +88,30 @@ def test_a_collector_is_reached_only_where_something_is_exported() -> None:
     assert egress({"otel": {"endpoint": OTLP["otel"]["endpoint"]}}) == [port(443)]
     by_env = {"env": {"OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "https://otlp.example:4318"}}
     assert egress(by_env) == [port(443), port(4318)]
+
+
+def test_a_collectors_name_with_svc_in_it_opens_its_port() -> None:
+    values = {"otel": {"tracesExporter": "otlp", "endpoint": "https://otlp.eu.svc.example.com:4318"}}
+    assert egress(values) == [port(443), port(4318)]
+
+
+@pytest.mark.parametrize("address", ["$(COLLECTOR)", "http://$(HOST):$(PORT)", "http://collector.$(NAMESPACE).svc:4318"])
+def test_where_variables_tell_of_the_collector_its_rules_have_to_be_given(address: str) -> None:
+    values: dict[str, Any] = {"env": {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": address}}
+    given = {**values, "networkPolicy": {"egress": {"collector": [{"ports": [4318]}]}}}
+    assert egress(given) == [port(443), port(4318)]
+    assert render({**values, "networkPolicy": {"enabled": False}})
+    assert egress({"env": {"OTEL_EXPORTER_OTLP_ENDPOINT": address}}) == [port(443)]  # nothing is exported
+
+
+def test_an_agent_on_the_node_is_told_by_a_variable_and_a_port() -> None:
+    values = {"otel": {"metricsExporter": "otlp", "endpoint": "http://$(NODE_IP):4318"}}
+    assert egress(values) == [port(443), port(4318)]
+
+
+def test_nothing_is_opened_for_an_export_that_is_switched_off() -> None:
+    assert egress({"otel": {**OTLP["otel"], "sdkDisabled": True}}) == [port(443)]
+    assert egress({**OTLP, "env": {"OTEL_SDK_DISABLED": "TRUE"}}) == [port(443)]
 
 
 def test_nobody_named_is_nobody_let_in() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.helm.cases import CONSOLE, MTLS, PROFILE, SCALED, TLS
+from tests.helm.cases import CONSOLE, MTLS, PEERS, PROFILE, SCALED, TLS
 from tests.helm.chart import refusal, render
 
 pytestmark = [pytest.mark.helm]
@@ -31,6 +31,7 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a port that only the pod would know": ({"env": {"METRICS_PORT": {"valueFrom": {"secretKeyRef": REF}}}}, "cannot come from valueFrom"),
     "a port that is none": ({"env": {"GRPC_PORT": "grpc"}}, "GRPC_PORT has to be a port"),
+    "a port that is too high": ({"env": {"METRICS_PORT": "65536"}}, "METRICS_PORT has to be a port"),
     "credentials of the collector as a text": (
         {"env": {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=hush"}},
         "OTEL_EXPORTER_OTLP_HEADERS holds the collector's credentials",
@@ -65,6 +66,28 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
     "an ID and a reference to one": (profile(clientID="a", clientIDSecretRef=REF), "clientID and clientIDSecretRef"),
     "a secret and a reference to one": (profile(clientSecret="a", clientSecretSecretRef=REF), "clientSecret and clientSecretSecretRef"),
     "an endpoint without TLS": (profile(tokenEndpoint="http://a.example/t"), "the tokenEndpoint of primary is not https"),
+    "an endpoint that is nowhere": (profile(tokenEndpoint="https://"), "the tokenEndpoint of primary has no usable host and port"),
+    "an endpoint without an end": (profile(tokenEndpoint="https://[2001:db8::1/t"), "has no usable host and port"),
+    "an endpoint on no port": (profile(tokenEndpoint="https://a.example:0/t"), "the tokenEndpoint of primary has a port that is none"),
+    "an endpoint on a port that is too high": (profile(tokenEndpoint="https://a.example:99999/t"), "has a port that is none"),
+    "an endpoint with a fragment": (profile(tokenEndpoint="https://a.example/t#f"), "must not have a fragment"),
+    "two volumes at one place": ({**TLS, "issuerProfiles": {"mountPath": "/etc/exchanger/tls/"}}, "two volumes at /etc/exchanger/tls;"),
+    "two volumes at one place, one of them extra": (
+        {"extraVolumeMounts": [{"name": "a", "mountPath": "/etc/ext-authz-token-exchange"}]},
+        "two volumes at /etc/ext-authz-token-exchange;",
+    ),
+    "a node's port of a Service that has none": (
+        {"service": {"ports": {"grpc-api": {"nodePort": 30001}}}},
+        "service.ports.grpc-api.nodePort needs service.type=NodePort or LoadBalancer",
+    ),
+    "two families of addresses, without a policy": (
+        {"service": {"ipFamilies": ["IPv4", "IPv6"]}},
+        "two families need service.ipFamilyPolicy",
+    ),
+    "two families of addresses, with that of one": (
+        {"service": {"ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "SingleStack"}},
+        "two families need service.ipFamilyPolicy",
+    ),
     "profiles beside a ConfigMap": (
         {"issuerProfiles": {"existingConfigMap": "a", "profiles": [PROFILE]}},
         "existingConfigMap and issuerProfiles.profiles exclude each other",
@@ -109,6 +132,20 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
         {"env": {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "collector:4318"}},
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT has to begin with http:// or https://",
     ),
+    "a collector that is nowhere, by address": ({"otel": {"endpoint": "http://:4318"}}, "OTEL_EXPORTER_OTLP_ENDPOINT has no usable host"),
+    "a collector on no port": ({"env": {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:otlp"}}, "has no usable host and port"),
+    "a collector that variables tell of": (
+        {"env": {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": "$(COLLECTOR)"}},
+        "networkPolicy.egress.collector: the collector's address refers to other variables",
+    ),
+    "a collector whose port variables tell of": (
+        {"env": {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://$(HOST):$(PORT)"}},
+        "networkPolicy.egress.collector: the collector's address refers to other variables",
+    ),
+    "a collector whose namespace variables tell of": (
+        {"otel": {"metricsExporter": "otlp", "endpoint": "http://collector.$(NAMESPACE).svc:4318"}},
+        "networkPolicy.egress.collector: the collector's address refers to other variables",
+    ),
     "a probe of the port with TLS": (
         {"tls": {"secretName": "tls"}, "livenessProbe": {"grpc": {"port": 3000}}},
         "livenessProbe asks port 3000 by gRPC without TLS, which is not spoken there: leave grpc.port out, or give 3001",
@@ -147,10 +184,27 @@ NONSENSE: tuple[dict[str, Any], ...] = (
     {"issuerProfiles": {"profiles": [{**PROFILE, "realm": "a"}]}},
     {"issuerProfiles": {"profiles": [{**PROFILE, "clientIDSecretRef": {"name": "a"}}]}},
     {"issuerProfiles": {"mountPath": "profiles"}},
+    {"issuerProfiles": {"fileName": ".."}},
+    {"metrics": {"path": "/metrics?all"}},
     {"env": {"A B": "c"}},
     {"env": [{"name": "A", "value": "b", "valueFrom": {}}]},
     {"podLabels": {"a": "not a label"}},
     {"networkPolicy": {"ingress": {"gateways": [{"namespaces": "all"}]}}},
+    # A selector of nothing selects everything, and Kubernetes drops fields that it does not know.
+    {"networkPolicy": {"ingress": {"gateways": [{"namespaceSelector": {"matchLabel": {"team": "gw"}}}]}}},
+    {"networkPolicy": {"ingress": {"gateways": [{"namespaceSelector": None, "podSelector": {}}]}}},
+    {"networkPolicy": {"ingress": {"monitoring": [{"podSelector": {"matchExpression": []}}]}}},
+    {
+        "networkPolicy": {
+            "ingress": {"gateways": [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "Is", "values": ["b"]}]}}]}
+        }
+    },
+    {"networkPolicy": {"egress": {"tokenEndpoints": [{"to": [{"namespaceSelector": {"labels": {"a": "b"}}}]}]}}},
+    {"networkPolicy": {"egress": {"apiServer": {"to": [{"podSelector": {"matchLabels": {"a": 1}}}]}}}},
+    {"networkPolicy": {"extraIngress": [{"form": PEERS}]}},
+    {"networkPolicy": {"extraIngress": [{"from": []}]}},
+    {"networkPolicy": {"extraIngress": [{"from": PEERS, "port": [{"port": 1}]}]}},
+    {"networkPolicy": {"extraEgress": [{"to": PEERS, "ports": [{"number": 1}]}]}},
     {"networkPolicy": {"egress": {"apiServer": {"ports": []}}}},
     {"networkPolicy": {"egress": {"dnsPorts": []}}},
     {"networkPolicy": {"egress": {"tokenEndpoints": [{"to": []}]}}},  # a rule of nothing would open everything
@@ -172,6 +226,17 @@ NONSENSE: tuple[dict[str, Any], ...] = (
 def test_what_cannot_be_meant_is_refused_with_a_sentence(case: str) -> None:
     values, sentence = SENTENCES[case]
     assert sentence in refusal(values)
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
+    """It would lie in a ConfigMap, or in the pod's environment, and neither the service nor its export would use such an address."""
+    endpoint = refusal(profile(tokenEndpoint="https://somebody:hush@a.example/t"))
+    assert "the tokenEndpoint of primary must not have user information" in endpoint
+    collector = refusal({"otel": {"endpoint": "http://somebody:hush@collector:4318"}})
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT must not have user information" in collector
+    without_scheme = refusal({"env": {"OTEL_EXPORTER_OTLP_ENDPOINT": "somebody:hush@collector:4318"}})
+    for said in (endpoint, collector, without_scheme):
+        assert "hush" not in said
 
 
 @pytest.mark.parametrize("values", NONSENSE, ids=str)
@@ -202,6 +267,13 @@ def test_nonsense_does_not_pass_the_schema(values: dict[str, Any]) -> None:
         {"deployments": {"default": {"enabled": True}}, "global": {"anything": 1}, "enabled": True},
         {"prometheusRule": {"enabled": True, "alerts": {"ExchangerAbsent": {"enabled": False}}}, "metrics": {"enabled": False}},
         {"livenessProbe": {"httpGet": {"path": "/metrics", "port": "http-metrics"}}},
+        {"otel": {"tracesExporter": "otlp", "sdkDisabled": True}},
+        {"env": {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "true"}},
+        {"service": {"type": "NodePort", "ports": {"grpc-api": {"nodePort": 30001}}}},
+        {"issuerProfiles": {"mountPath": "/etc/exchanger/tls"}},  # without TLS
+        profile(tokenEndpoint="https://issuer.example.com.:14443/token"),
+        profile(tokenEndpoint="https://bücher.example:/token"),
+        {"networkPolicy": {"extraIngress": [{}], "extraEgress": [{"to": PEERS, "ports": [{"protocol": "TCP", "port": 1, "endPort": 9}]}]}},
         {"tls": {**MTLS["tls"], "only": True}, "tests": {"enabled": False}},
     ],
     ids=str,

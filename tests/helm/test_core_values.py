@@ -1,6 +1,7 @@
 """Every value of the chart's core changes what it should, and nothing is in ``values.yaml`` that no test knows."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -8,10 +9,26 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helm.cases import CASES, OTHERS, Case, look, manifest_of, with_value
-from tests.helm.chart import CHART, Manifest, only, render
+from tests.helm.cases import (
+    CASES,
+    CONTAINER,
+    OTHERS,
+    OWN_SECRET,
+    PROFILE,
+    PROFILES,
+    TLS_ONLY,
+    Case,
+    look,
+    manifest_of,
+    with_value,
+)
+from tests.helm.chart import CHART, Manifest, only, render, secret_texts
 
 pytestmark = [pytest.mark.helm]
+
+OWN_PROFILE = {"issuerProfiles": {"profiles": [{**PROFILE, "clientID": "id", "clientSecret": "hush"}]}}
+LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
+"""https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set"""
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -60,6 +77,29 @@ def test_names_are_those_that_a_service_can_have(release: str, values: dict[str,
     assert only(manifests, "Service")["metadata"]["name"] == only(manifests, "Deployment")["metadata"]["name"] == name
     assert look(only(manifests, "SecurityPolicy"), "spec/extAuth/grpc/backendRefs/0/name") == name
     assert only(manifests, "Deployment")["spec"]["selector"]["matchLabels"]["app.kubernetes.io/instance"] == release
+
+
+@pytest.mark.parametrize("name", ["1e3", "null", "0x1f", "true"])
+def test_a_key_that_yaml_would_read_as_something_else_stays_what_it_is(name: str) -> None:
+    path = f"/etc/ext-authz-token-exchange/{name}"
+    said = ("--set-string", f"issuerProfiles.fileName={name},oauth.existingSecret.clientIDKey={name},tests.ca.key={name}")
+    for values, kind in (({**PROFILES, **OWN_SECRET, **TLS_ONLY}, "ConfigMap"), (OWN_PROFILE, "Secret")):
+        manifests = render(values, arguments=said)
+        assert list(only(manifests, kind, "exchanger-issuer-profiles")["data"]) == [name]
+        assert look(only(manifests, "Deployment"), f"{CONTAINER}/env/TOKEN_EXCHANGE_ISSUER_PROFILES_FILE/value") == path
+        if kind == "ConfigMap":
+            assert set(secret_texts(only(manifests, "Secret"))) == {name, "client_secret"}
+            assert look(manifest_of(manifests, "Hook"), "spec/volumes/ca/secret/items/0/key") == name
+
+
+@pytest.mark.parametrize("override", [f"{'a' * 62}.b", f"{'a' * 60}-.-b", f"{'a' * 57}.{'a' * 9}", f"{'a' * 53}.{'a' * 9}"])
+def test_names_that_are_cut_end_as_names_and_labels_have_to(override: str) -> None:
+    values = {"nameOverride": override, "service": {"headless": True}, "serviceMonitor": {"enabled": True}}
+    for manifest in render(values):
+        if manifest["kind"] in {"Service", "Pod"}:
+            assert LABEL.fullmatch(manifest["metadata"]["name"])
+        for label in (*manifest["metadata"]["labels"].values(), *(look(manifest, "spec/template/metadata/labels") or {}).values()):
+            assert LABEL.fullmatch(label), (manifest["kind"], label)
 
 
 def test_everything_is_in_the_namespace_of_the_release_or_says_why_not() -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.helm.cases import Case
-from tests.helm.chart import ROOT, of_kind, refusal, run_helm
+from tests.helm.chart import ROOT, of_kind, only, refusal, render, run_helm
 from tests.helm.cluster import Cluster
 from tests.helm.rendered_cluster import DEMO, DEMO_CHART, create_pod
 from tests.helm.rendered_demo import ADMIN, CASES, KEYCLOAK, ROUTE, SETTINGS, demo, found, leaves, placed, pods
@@ -52,6 +52,22 @@ def test_lint_has_no_objection(name: str, tmp_path: Path) -> None:
 
 def test_without_anything_nothing_is_rendered() -> None:
     assert demo(SETTINGS["nothing"]) == []
+
+
+def test_names_of_digits_stay_names() -> None:
+    teams = {team: {"namespace": str(number)} for number, team in enumerate(("yellow", "red", "blue"), 4711)}
+    values = {**ADMIN, "route": {"enabled": True, "namespace": "007"}, "teams": teams}
+    manifests = render(values, chart=DEMO_CHART, release="123", namespace="0815")
+    for manifest in manifests:
+        if not manifest["apiVersion"].startswith("gateway.networking.k8s.io/"):
+            kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
+        assert isinstance(manifest["metadata"]["name"], str)
+        assert isinstance(manifest["metadata"].get("namespace", ""), str)
+    route, grant = (only(manifests, kind) for kind in ("HTTPRoute", "ReferenceGrant"))
+    assert route["metadata"]["name"] == "123"
+    assert route["spec"]["rules"][0]["backendRefs"][0]["namespace"] == "0815"
+    assert grant["spec"]["from"][0]["namespace"] == "007"
+    assert {found["metadata"]["name"] for found in of_kind(manifests, "Namespace")} == {"4711", "4712", "4713"}
 
 
 SENTENCES: Final[dict[str, tuple[dict[str, Any], str]]] = {

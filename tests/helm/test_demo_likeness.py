@@ -20,7 +20,7 @@ from exchanger.demo.token_endpoint import CLIENT_ID, CLIENT_SECRET, TokenEndpoin
 from exchanger.demo.unsigned_jwt import claims_of
 from exchanger.policy.objects import DOCUMENT_KEY
 from tests.helm.cases import look
-from tests.helm.chart import Manifest, of_kind, only, render, run_helm
+from tests.helm.chart import Manifest, of_kind, only, render, run_helm, secret_texts
 from tests.helm.rendered_cluster import DEMO, DEMO_CHART, SERVICE
 from tests.helm.rendered_demo import KEYCLOAK, TEAMS, demo, pods
 
@@ -50,8 +50,7 @@ def test_the_policies_are_those_of_the_local_demo_to_the_letter() -> None:
 def secret(manifests: list[Manifest], reference: Mapping[str, str]) -> str:
     """Return what a profile's reference leads to among the demo's Secrets."""
     assert reference["namespace"] == DEMO
-    text: str = only(manifests, "Secret", reference["name"])["stringData"][reference["key"]]
-    return text
+    return secret_texts(only(manifests, "Secret", reference["name"]))[reference["key"]]
 
 
 def test_the_profiles_are_those_of_the_local_demo() -> None:
@@ -80,7 +79,7 @@ def test_keycloaks_values_are_the_demos_and_one_profile_more() -> None:
     *profiles, keycloak = more["issuerProfiles"]["profiles"]
     assert {**more, "issuerProfiles": {"profiles": profiles}} == plain
     manifests = demo(KEYCLOAK, namespace=DEMO)
-    realm = json.loads(only(manifests, "Secret", "keycloak-realm")["stringData"]["exchanger-demo-realm.json"])
+    realm = json.loads(secret_texts(only(manifests, "Secret", "keycloak-realm"))["exchanger-demo-realm.json"])
     (container,) = pods(manifests)["keycloak"]["containers"]
     assert keycloak["tokenEndpoint"] == f"{look(container, 'env/KC_HOSTNAME/value')}/realms/{realm['realm']}/protocol/openid-connect/token"
     client = next(client for client in realm["clients"] if client["clientId"] == secret(manifests, keycloak["clientIDSecretRef"]))
@@ -91,7 +90,7 @@ def test_keycloaks_values_are_the_demos_and_one_profile_more() -> None:
 
 def test_the_realm_lets_the_services_client_exchange_the_users_token_for_the_upstreams_audience() -> None:
     """What Keycloak asks for: https://www.keycloak.org/securing-apps/token-exchange"""
-    realm = json.loads(only(demo(KEYCLOAK), "Secret", "keycloak-realm")["stringData"]["exchanger-demo-realm.json"])
+    realm = json.loads(secret_texts(only(demo(KEYCLOAK), "Secret", "keycloak-realm"))["exchanger-demo-realm.json"])
     clients = {client["clientId"]: client for client in realm["clients"]}
 
     def audiences(client: str) -> list[str]:

@@ -97,6 +97,27 @@ def test_a_release_is_installed_upgraded_rolled_back_and_removed_without_a_trace
     assert not left.stdout
 
 
+@pytest.mark.parametrize("server_side", ["true", "false"])
+def test_a_secret_that_gets_another_key_does_not_keep_the_old_one(cluster: Cluster, server_side: str) -> None:
+    """Whoever may read the Secret would find the secret from before a rotation there."""
+
+    def apply(command: str, word: str) -> None:
+        values = {
+            "oauth": {"createSecret": True, "clientID": "id", "clientSecret": word, "existingSecret": {"clientSecretKey": f"{word}_key"}},
+            "issuerProfiles": {"fileName": f"{word}.yaml", "profiles": [{**PROFILE, "clientID": "id", "clientSecret": word}]},
+        }
+        cluster.helm(command, "exchanger", CHART, "--namespace", "edge", f"--server-side={server_side}", values=values)
+        for name, keys in (
+            ("ext-authz-token-exchange-oauth", {"client_id", f"{word}_key"}),
+            ("exchanger-issuer-profiles", {f"{word}.yaml"}),
+        ):
+            assert set(found(cluster, f"/api/v1/namespaces/edge/secrets/{name}")["data"]) == keys
+
+    apply("install", "first")
+    apply("upgrade", "second")
+    cluster.helm("uninstall", "exchanger", "--namespace", "edge")
+
+
 def test_a_release_that_begins_to_scale_keeps_its_pods_and_then_leaves_them_to_the_autoscaler(cluster: Cluster) -> None:
     def replicas() -> int:
         count: int = found(cluster, DEPLOYMENT)["spec"]["replicas"]

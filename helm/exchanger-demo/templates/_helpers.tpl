@@ -25,8 +25,8 @@ app.kubernetes.io/component: {{ index . 1 }}
 
 {{/* Metadata of an object in the release's namespace: (list root component name). */}}
 {{- define "demo.metadata" -}}
-name: {{ index . 2 }}
-namespace: {{ (index . 0).Release.Namespace }}
+name: {{ index . 2 | quote }}
+namespace: {{ (index . 0).Release.Namespace | quote }}
 labels:
   {{- include "demo.labels" . | nindent 2 }}
 {{- end -}}

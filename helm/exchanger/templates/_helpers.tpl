@@ -2,16 +2,21 @@
 What all templates share: names, labels, and the one environment that everything else is derived from.
 */}}
 
+{{/* A text of at most so many characters, which ends as a name or a label has to: (list text length). */}}
+{{- define "exchanger.cut" -}}
+{{- regexReplaceAll "[^A-Za-z0-9]+$" (trunc (index . 1) (index . 0)) "" -}}
+{{- end -}}
+
 {{/* The application's name in labels. */}}
 {{- define "exchanger.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- include "exchanger.cut" (list (default .Chart.Name .Values.nameOverride) 63) -}}
 {{- end -}}
 
 {{/* The name of what the release has one of. A release may have dots in its name, and a Service, being a part of a host name, not. */}}
 {{- define "exchanger.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- $full := .Values.fullnameOverride | default (ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name)) -}}
-{{- $full | replace "." "-" | trunc 63 | trimSuffix "-" -}}
+{{- include "exchanger.cut" (list ($full | replace "." "-") 63) -}}
 {{- end -}}
 
 {{/* The name of what lies outside of the release's namespace. Neither part has a dot, so that no two releases share one. */}}
@@ -32,7 +37,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 
 {{/* Labels of every object, without those that select the service's pods. */}}
 {{- define "exchanger.commonLabels" -}}
-{{- $chart := printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" -}}
+{{- $chart := include "exchanger.cut" (list (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") 63) -}}
 {{- toYaml (mergeOverwrite (include "exchanger.plainLabels" . | fromYaml) (dict "helm.sh/chart" $chart "app.kubernetes.io/managed-by" .Release.Service)) -}}
 {{- end -}}
 
@@ -55,7 +60,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 
 {{/* The Service whose name leads to all pods, where there is one, and its name from other namespaces. */}}
 {{- define "exchanger.headlessName" -}}
-{{- if .Values.service.headless -}}{{- printf "%s-headless" (include "exchanger.fullname" . | trunc 54 | trimSuffix "-") -}}{{- end -}}
+{{- if .Values.service.headless -}}{{- printf "%s-headless" (include "exchanger.cut" (list (include "exchanger.fullname" .) 54)) -}}{{- end -}}
 {{- end -}}
 {{- define "exchanger.podsHost" -}}
 {{- printf "%s.%s.svc.%s" (include "exchanger.headlessName" . | default (include "exchanger.serviceName" .)) .Release.Namespace .Values.clusterDomain -}}
@@ -178,7 +183,8 @@ a map has none, so what refers to other variables comes after them.
 
 {{/* "true" where a signal ("TRACES" or "METRICS") goes to a collector: (list $ signal). OpenTelemetry's variable is a list. */}}
 {{- define "exchanger.exports" -}}
-{{- if regexMatch "(^|,)\\s*otlp\\s*(,|$)" (include "exchanger.variable" (list (index . 0) (printf "OTEL_%s_EXPORTER" (index . 1))) | lower) -}}true{{- end -}}
+{{- if include "exchanger.isOn" (list (index . 0) "OTEL_SDK_DISABLED") -}}
+{{- else if regexMatch "(^|,)\\s*otlp\\s*(,|$)" (include "exchanger.variable" (list (index . 0) (printf "OTEL_%s_EXPORTER" (index . 1))) | lower) -}}true{{- end -}}
 {{- end -}}
 
 {{/* A YAML scalar as text. Null is no text; whole numbers are floats here, and 1e+06 is not what anybody wrote. */}}
@@ -287,15 +293,30 @@ everything that depends on a variable (ports, probes, rights, monitors) asks her
 {{- if .Values.console.enabled -}}{{- include "exchanger.text" .Values.console.port -}}{{- end -}}
 {{- end -}}
 
-{{/* Whole seconds, rounded up, of a duration such as 750ms or 1m30s. */}}
-{{- define "exchanger.seconds" -}}
-{{- $milliseconds := 0.0 -}}
-{{- range regexFindAll "[0-9.]+(ms|s|m|h)" . -1 -}}
-{{- $number := regexFind "[0-9.]+" . | float64 -}}
-{{- $unit := regexFind "[a-z]+" . -}}
-{{- $milliseconds = addf $milliseconds (mulf $number (get (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000) $unit)) -}}
+{{/* A part of a duration, which is as Go has them (https://pkg.go.dev/time#ParseDuration); there are two letters for micro. */}}
+{{- define "exchanger.durationPart" -}}
+([0-9]+[.]?[0-9]*|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h)
 {{- end -}}
-{{- ceil (divf $milliseconds 1000) | int -}}
+
+{{/* Milliseconds, with fractions, of a duration such as 750ms, 1m30s or 500us; 0 of what is empty. */}}
+{{- define "exchanger.milliseconds" -}}
+{{- $units := dict "ns" 0.000001 "us" 0.001 "µs" 0.001 "μs" 0.001 "ms" 1 "s" 1000 "m" 60000 "h" 3600000 -}}
+{{- $sum := 0.0 -}}
+{{- range regexFindAll (include "exchanger.durationPart" .) . -1 -}}
+{{- $number := regexFind "[0-9.]+" . -}}
+{{- $sum = addf $sum (mulf (float64 $number) (get $units (trimPrefix $number .))) -}}
+{{- end -}}
+{{- $sum -}}
+{{- end -}}
+
+{{/* Seconds of a duration, with fractions. */}}
+{{- define "exchanger.exactSeconds" -}}
+{{- divf (include "exchanger.milliseconds" . | float64) 1000 -}}
+{{- end -}}
+
+{{/* Whole seconds of a duration, rounded up. */}}
+{{- define "exchanger.seconds" -}}
+{{- ceil (include "exchanger.exactSeconds" . | float64) | int -}}
 {{- end -}}
 
 {{/* A probe: (list values handler service); the handler is for values that have none, a service is what any gRPC handler asks for. */}}
@@ -340,20 +361,78 @@ labels:
   {{- include "exchanger.labels" $root | nindent 2 }}
 {{- end -}}
 
+{{/* Host and port of an address, as they stand in it; all of a text that is no address. */}}
+{{- define "exchanger.authority" -}}
+{{- regexReplaceAll "(?s)^[^:]*://([^/?#]*).*$" . "${1}" -}}
+{{- end -}}
+
+{{/* "true" where a text is the number of a port, without zeros before it. */}}
+{{- define "exchanger.isPort" -}}
+{{- if and (regexMatch "^[1-9][0-9]{0,4}$" .) (le (int .) 65535) -}}true{{- end -}}
+{{- end -}}
+
 {{/*
-An egress rule for an address: (list address defaultPorts). A Service's packets are judged by the pod they reach, whose port nobody here
-knows, so that an address within the cluster opens the Service's namespace, and any other the port that it names.
+What is wrong with an http or https address, in words that follow its name; nothing where it can be used. The address is not repeated, since
+it may carry a password.
+*/}}
+{{- define "exchanger.addressProblem" -}}
+{{- $authority := include "exchanger.authority" . -}}
+{{- $port := regexFind ":[0-9]*$" $authority -}}
+{{- if contains "@" $authority -}}
+must not have user information, which everybody who may see the release could read
+{{- else if contains "#" . -}}
+must not have a fragment
+{{- else if not (regexMatch "^(\\[[0-9A-Fa-f:.]+\\]|[^\\[\\]:@<>\"\\\\^`{|}%$()\\s]+)(:[0-9]*)?$" $authority) -}}
+has no usable host and port
+{{- else if and (gt (len $port) 1) (not (include "exchanger.isPort" (trimPrefix ":" $port))) -}}
+has a port that is none
+{{- end -}}
+{{- end -}}
+
+{{/* Addresses of the collectors to which something is exported (JSON of a list). */}}
+{{- define "exchanger.collectors" -}}
+{{- $collectors := list -}}
+{{- range list "TRACES" "METRICS" -}}
+{{- if include "exchanger.exports" (list $ .) -}}
+{{- $own := include "exchanger.variable" (list $ (printf "OTEL_EXPORTER_OTLP_%s_ENDPOINT" .)) -}}
+{{- $collectors = append $collectors ($own | default (include "exchanger.variable" (list $ "OTEL_EXPORTER_OTLP_ENDPOINT"))) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson (compact $collectors) -}}
+{{- end -}}
+
+{{/*
+An egress rule for an address: (list root address). A Service's packets are judged by the pod they reach, whose port nobody here knows, so
+that a Service's name opens its namespace, and any other the port that the address names. Only the cluster's own domain makes a name a
+Service's: `svc` may be a part of any other, too.
 */}}
 {{- define "exchanger.egressOfAddress" -}}
-{{- $url := urlParse . -}}
-{{- $host := regexReplaceAll ":[0-9]+$" $url.host "" | trimSuffix "." -}}
-{{- $parts := splitList "." $host -}}
-{{- if and (ge (len $parts) 3) (eq (index $parts 2) "svc") -}}
+{{- $address := index . 1 -}}
+{{- $authority := include "exchanger.authority" $address -}}
+{{- $host := regexReplaceAll ":[0-9]*$" $authority "" | lower | trimSuffix "." -}}
+{{- $parts := splitList "." (trimSuffix (printf ".%s" (index . 0).Values.clusterDomain) $host) -}}
+{{- if and (eq (len $parts) 3) (eq (last $parts) "svc") -}}
 to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ index $parts 1 | quote }}}}}]
 {{- else -}}
-{{- $port := regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary "80" "443" (eq $url.scheme "http")) -}}
+{{- $port := regexFind ":[0-9]+$" $authority | trimPrefix ":" | default (ternary "80" "443" (hasPrefix "http:" $address)) -}}
 ports: [{protocol: TCP, port: {{ $port }}}]
 {{- end -}}
+{{- end -}}
+
+{{/*
+"true" where one of a list of peers is everybody: pods of all namespaces, or all addresses. What is excepted from all addresses is little beside
+the rest.
+*/}}
+{{- define "exchanger.everybody" -}}
+{{- $found := "" -}}
+{{- range . -}}
+{{- $chosen := false -}}
+{{- range list .namespaceSelector .podSelector -}}
+{{- if or (. | default dict).matchLabels (. | default dict).matchExpressions -}}{{- $chosen = true -}}{{- end -}}
+{{- end -}}
+{{- if or (hasSuffix "/0" ((.ipBlock | default dict).cidr | default "")) (and (hasKey . "namespaceSelector") (not $chosen)) -}}{{- $found = "true" -}}{{- end -}}
+{{- end -}}
+{{- $found -}}
 {{- end -}}
 
 {{/* Egress rules of values with `to` and `ports` (numbers). */}}

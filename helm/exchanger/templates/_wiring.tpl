@@ -79,24 +79,14 @@ provider is assumed where none is named.
 {{- printf "%s.%s.svc.%s" .Values.gkeAuthz.callout.service.name .Release.Namespace .Values.clusterDomain -}}
 {{- end -}}
 
-{{/* Milliseconds of a duration such as 750ms or 1m30s. */}}
-{{- define "exchanger.wiring.milliseconds" -}}
-{{- $sum := 0.0 -}}
-{{- range regexFindAll "[0-9.]+(ms|s|m|h)" . -1 -}}
-{{- $unit := get (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000) (regexFind "[a-z]+" .) -}}
-{{- $sum = addf $sum (mulf (regexFind "[0-9.]+" . | float64) $unit) -}}
-{{- end -}}
-{{- $sum -}}
-{{- end -}}
-
 {{/* A duration as protobuf's JSON has it: seconds only. */}}
 {{- define "exchanger.wiring.protobufDuration" -}}
-{{- printf "%gs" (divf (include "exchanger.wiring.milliseconds" . | float64) 1000) -}}
+{{- printf "%gs" (divf (include "exchanger.milliseconds" . | float64) 1000) -}}
 {{- end -}}
 
 {{/* A duration as the Gateway API has it (GEP-2257): whole numbers of at most five digits. */}}
 {{- define "exchanger.wiring.gatewayDuration" -}}
-{{- $whole := ceil (include "exchanger.wiring.milliseconds" . | float64) | int64 -}}
+{{- $whole := ceil (include "exchanger.milliseconds" . | float64) | int64 -}}
 {{- if mod $whole 1000 -}}{{- printf "%dms" $whole -}}{{- else -}}{{- printf "%ds" (div $whole 1000) -}}{{- end -}}
 {{- end -}}
 
