@@ -157,7 +157,7 @@ def _plain(node: nodes.Node) -> object:
         case nodes.Sequence():
             return [_plain(item) for item in node.items]
         case nodes.Scalar():
-            return {nodes.Kind.TEXT: node.text, nodes.Kind.NULL: None, nodes.Kind.OTHER: 0}[node.kind]
+            return {nodes.Kind.TEXT: node.text, nodes.Kind.NULL: None}.get(node.kind, 0)
         case _:
             assert_never(node)
 

@@ -45,12 +45,19 @@ def read_authority(text: str) -> str | None:
 def normalise_policy_host(text: str) -> str:
     """Return the canonical form of a policy's host; total and idempotent.
 
-    A text that is no host at all is only trimmed and lower-cased: ``is_host`` says so, and no request's authority equals it.
+    What follows the first colon is dropped with it, be it a port or not, so that a deny for ``api.example.com:*`` denies; "" where nothing
+    is before it. Any other text that is no host is only trimmed and lower-cased: ``is_host`` says so, and no request's authority equals it.
     """
     text = text.strip()
     if with_port := _match_named_port(text):
         text = with_port[1]
-    return read_authority(text) or _canonical_ipv6(text) or text.translate(_ASCII_LOWER)
+    if host := read_authority(text) or _canonical_ipv6(text):
+        return host
+    before, colon, after = text.partition(":")
+    before = before.strip()
+    if colon and (not before or (read_authority(before) and not after.startswith(("//", ":")))):  # neither a URL nor an IPv6 address
+        return read_authority(before) or ""
+    return text.translate(_ASCII_LOWER)
 
 
 def is_host(text: str) -> bool:

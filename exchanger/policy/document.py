@@ -9,7 +9,7 @@ import attrs
 
 from exchanger.policy.entry_reader import read_entry
 from exchanger.policy.quoting import bounded, quoted
-from exchanger.policy.yaml_nodes import MAX_BYTES, Kind, Mapping, Node, Scalar, Sequence, Unreadable, field_name, read_nodes
+from exchanger.policy.yaml_nodes import MAX_BYTES, Kind, Mapping, Node, Scalar, Sequence, Unreadable, field_name, is_null, read_nodes
 from exchanger.values.entry import EVERYWHERE, Area, Entry, Region, Source
 
 UNREADABLE_REACH: Final[Area] = EVERYWHERE  # what a document closes of which nothing can be understood
@@ -76,12 +76,12 @@ def _items(text: str | None) -> tuple[Node, ...] | Unreadable:
             return Unreadable(f"has an unknown field {'that is no text' if name is None else quoted(name)}", key.line, key.column)
         fields[name] = value
     version = fields.get("version")
-    if version is None or (isinstance(version, Scalar) and version.kind is Kind.NULL):
+    if version is None or is_null(version):
         return Unreadable(f"has no version {VERSION}", None if version is None else version.line)
     if not isinstance(version, Scalar) or version.kind is not Kind.TEXT or version.text != VERSION:
         return Unreadable(f"has {_shown(version)} instead of {VERSION}", version.line, version.column)
     entries = fields.get("entries")
-    if entries is None or (isinstance(entries, Scalar) and entries.kind is Kind.NULL):
+    if entries is None or is_null(entries):
         return ()
     if not isinstance(entries, Sequence):
         return Unreadable("has entries that are not a list", entries.line, entries.column)

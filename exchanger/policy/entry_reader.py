@@ -9,7 +9,7 @@ import attrs
 
 from exchanger.policy.authority import is_host, normalise_policy_host
 from exchanger.policy.quoting import quoted
-from exchanger.policy.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, field_name
+from exchanger.policy.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, field_name, is_null
 from exchanger.values.entry import Area, DenyEntry, Entry, ExchangeEntry, Region, Source, TokenTarget
 
 _ENTRY_FIELDS: Final = frozenset({"match", "action", "exchange"})
@@ -67,7 +67,7 @@ class _Reader:
         if node is None:
             return ()
         if isinstance(node, Sequence):
-            present = [item for item in node.items if not _is_null(item)]
+            present = [item for item in node.items if not is_null(item)]
             texts = [item.text for item in present if isinstance(item, Scalar) and item.kind is Kind.TEXT]
             if len(texts) == len(present):
                 return tuple(trimmed for text in texts if (trimmed := text.strip()))
@@ -85,7 +85,7 @@ def _reader(node: Node, where: str, known: frozenset[str], problems: list[_Probl
         name = field_name(key)
         if name is None or name not in known:
             unknown.append(key)
-        elif not _is_null(value):
+        elif not is_null(value):
             fields[name] = value
     if unknown:
         first = unknown[0]
@@ -94,10 +94,6 @@ def _reader(node: Node, where: str, known: frozenset[str], problems: list[_Probl
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         problems.append(_Problem(f"{where} has an unknown field {shown}{more}", first))
     return _Reader(where, node, problems, fields)
-
-
-def _is_null(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.kind is Kind.NULL
 
 
 def read_entry(source: Source, index: int, node: Node, issuers: frozenset[str]) -> Entry | Region:
@@ -124,9 +120,10 @@ def _read_area(entry: _Reader) -> Area:
         if "match" not in entry.fields:
             entry.problem("match", "is required")
         return Area()
-    host = normalise_policy_host(match.required("host"))
-    if host and not is_host(host):
-        match.problem("host", f"{quoted(host)} {_NO_HOST}")
+    written = match.required("host")
+    host = normalise_policy_host(written)
+    if written and not is_host(host):
+        match.problem("host", f"{quoted(host or written)} {_NO_HOST}")
     prefix = match.required("pathPrefix")
     methods = frozenset(method.strip().upper() for method in match.texts("methods") or ())
     return Area(

@@ -50,10 +50,11 @@ _COLLECTION_TAGS: Final = frozenset({None, "!", "tag:yaml.org,2002:map", "tag:ya
 
 @enum.unique
 class Kind(enum.Enum):
-    """What a scalar is; ``OTHER`` is a boolean, a number, or anything with a tag of its own."""
+    """What a scalar is; ``MERGE`` a plain ``<<`` where that merges; ``OTHER`` a boolean, a number, or anything with a tag of its own."""
 
     TEXT = "text"
     NULL = "null"
+    MERGE = "merge"
     OTHER = "other"
 
 
@@ -89,6 +90,12 @@ class Mapping:
 
 
 Node = Scalar | Sequence | Mapping
+Pairs = tuple[tuple[Node, Node], ...]
+
+
+def is_null(node: Node) -> bool:
+    """Tell whether ``node`` is YAML's null, which counts as nothing."""
+    return isinstance(node, Scalar) and node.kind is Kind.NULL
 
 
 def field_name(key: Node) -> str | None:
@@ -120,17 +127,17 @@ _POLICY_LIMITS: Final = Limits()
 
 
 def read_nodes(text: str) -> Node | Unreadable:
-    """Return the root node of the only document in ``text``, or why there is none. Never raises."""
+    """Return the root node of the only document in ``text``, with its merge keys resolved, or why there is none. Never raises."""
     if not text.strip():
         return Unreadable("is empty")
-    roots = _read(text, _Composer(_POLICY_LIMITS, max_documents=1))
+    roots = _read(text, _Composer(_POLICY_LIMITS, max_documents=1, merging=True))
     if isinstance(roots, Unreadable):
         return roots
     return roots[0] if roots else Unreadable("is empty")
 
 
 def read_stream(text: str, limits: Limits) -> tuple[Node, ...] | Unreadable:
-    """Return the root nodes of all documents in ``text``, or why they cannot be read. Never raises."""
+    """Return the root nodes of all documents in ``text``, or why they cannot be read; ``<<`` is a text there. Never raises."""
     return _read(text, _Composer(limits))
 
 
@@ -181,6 +188,7 @@ class _Composer:
 
     limits: Limits
     max_documents: float = math.inf
+    merging: bool = False
     values: int = 0
     roots: list[Node] = attrs.field(factory=list)
     documents: int = 0
@@ -195,7 +203,8 @@ class _Composer:
                 self.anchors.clear()
                 return Unreadable("has a second document", *_place(event)) if self.documents > self.max_documents else None
             case ScalarEvent():
-                return self._add(event, Scalar(_kind(event), event.value, *_place(event)), 1, 0)
+                kind = Kind.MERGE if self.merging and _is_merge(event) else _kind(event)
+                return self._add(event, Scalar(kind, event.value, *_place(event)), 1, 0)
             case AliasEvent():
                 return self._alias(event)
             case MappingStartEvent() | SequenceStartEvent():
@@ -224,7 +233,8 @@ class _Composer:
         repeated = _repeated_key(pairs)
         if repeated is not None:
             return Unreadable(f"has duplicate keys: {quoted(repeated.text)}", repeated.line, repeated.column)
-        return self._add(event, Mapping(pairs, *place), size, height)
+        merged = _merged(pairs) if self.merging else pairs
+        return merged if isinstance(merged, Unreadable) else self._add(event, Mapping(merged, *place), size, height)
 
     def _too_deep(self, event: Event, height: int) -> Unreadable | None:
         """Tell whether something of ``height`` goes too deep here; whoever walks the nodes may then do so by recursion."""
@@ -265,7 +275,34 @@ def _kind(event: ScalarEvent) -> Kind:
     return Kind.OTHER if _is_bool_or_number(event.value) else Kind.TEXT
 
 
-def _repeated_key(pairs: tuple[tuple[Node, Node], ...]) -> Scalar | None:
+def _is_merge(event: ScalarEvent) -> bool:
+    return event.value == "<<" and event.tag is None and event.implicit[0]
+
+
+def _merged(pairs: Pairs) -> Pairs | Unreadable:
+    """Put the pairs of mappings under the key ``<<`` (https://yaml.org/type/merge.html) in its place; own keys win, then earlier mappings.
+
+    What is merged is an alias as a rule, and has been counted where that stands.
+    """
+    merge = next((pair for pair in pairs if isinstance(pair[0], Scalar) and pair[0].kind is Kind.MERGE), None)
+    if merge is None:
+        return pairs
+    key, value = merge
+    found = [pair for pair in pairs if pair is not merge]
+    known = {(own.kind, own.text) for own, _ in found if isinstance(own, Scalar)}
+    for source in value.items if isinstance(value, Sequence) else (value,):
+        if not isinstance(source, Mapping):
+            return Unreadable("has a merge key << of something else than mappings", key.line, key.column)
+        for pair in source.pairs:
+            name = (pair[0].kind, pair[0].text) if isinstance(pair[0], Scalar) else None
+            if name not in known:
+                found.append(pair)
+                if name is not None:
+                    known.add(name)
+    return tuple(found)
+
+
+def _repeated_key(pairs: Pairs) -> Scalar | None:
     seen = set()
     for key, _ in pairs:
         if isinstance(key, Scalar):

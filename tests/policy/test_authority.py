@@ -74,6 +74,13 @@ def test_what_no_host_can_be_is_malformed(text: str) -> None:
         ("[2001:DB8:0::1]:443", "[2001:db8::1]"),
         ("[2001:DB8:0::1]:https", "[2001:db8::1]"),
         ("2001:DB8::1", "[2001:db8::1]"),
+        ("API.example.com:*", "api.example.com"),
+        ("api.example.com: 443", "api.example.com"),
+        ("api.example.com. :443", "api.example.com"),
+        ("api.example.com:443/orders", "api.example.com"),
+        ("api.example.com:443,8443", "api.example.com"),
+        ("api.example.com:{port}", "api.example.com"),
+        ("api.example.com:443:1", "api.example.com"),
     ],
 )
 def test_policy_hosts_have_the_same_canonical_form(text: str, canonical: str) -> None:
@@ -92,7 +99,12 @@ def test_policy_hosts_have_the_same_canonical_form(text: str, canonical: str) ->
         ("\u212aiwi.example.", "\u212aiwi.example."),
         ("fe80::1%eth0", "fe80::1%eth0"),
         ("a..", "a.."),
+        ("a b:443", "a b:443"),
+        ("https://a:443", "https://a:443"),
         ("", ""),
+        (":443", ""),
+        (" : 443", ""),
+        ("::1%eth0", ""),
     ],
 )
 def test_a_policy_host_that_no_request_can_have_stays_as_it_is(text: str, literal: str) -> None:

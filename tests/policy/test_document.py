@@ -66,7 +66,10 @@ def test_a_valid_entry_stands_beside_an_invalid_one() -> None:
         ("version: v1\nentries:\n- match: {host: a, host: b}\n", 'the document has duplicate keys: "host"', 3),
         ("version: v1\n---\nversion: v1\n", "the document has a second document", 2),
         ("version: v1\nextra: 1\n", 'the document has an unknown field "extra"', 2),
-        ("version: v1\n<<: {entries: []}\n", 'the document has an unknown field "<<"', 2),
+        ("version: v1\n'<<': {entries: []}\n", 'the document has an unknown field "<<"', 2),
+        ("version: v1\n<<: {entries: {}}\n", "the document has entries that are not a list", 2),
+        ("version: v1\n<<: [entries]\n", "the document has a merge key << of something else than mappings", 2),
+        ("version: v1\n<<: {}\n<<: {}\n", 'the document has duplicate keys: "<<"', 3),
         ("version: v1\n[a]: 1\n", "the document has an unknown field that is no text", 2),
         ("version: v1\n!x entries: []\n", "the document has an unknown field that is no text", 2),
         (

@@ -95,6 +95,11 @@ def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
         ("match: {pathPrefix: /a}", Area(None, "/a"), "entries[0].match.host is required"),
         ("match: {host: null, pathPrefix: /a}", Area(None, "/a"), "entries[0].match.host is required"),
         ("match: {host: ' ', pathPrefix: /a}", Area(None, "/a"), "entries[0].match.host is required"),
+        (
+            "match: {host: ':443', pathPrefix: /a}",
+            Area(None, "/a"),
+            'entries[0].match.host ":443" is no host: wildcards and URLs are not supported, only a host name or a bracketed IPv6 address',
+        ),
         ("match: {host: 5, pathPrefix: /a}", Area(None, "/a"), "entries[0].match.host must be text"),
         ("match: {host: [a], pathPrefix: /a}", Area(None, "/a"), "entries[0].match.host must be text"),
         ("match: {host: a}", Area("a"), "entries[0].match.pathPrefix is required"),
@@ -180,7 +185,8 @@ def test_a_host_that_no_request_has_closes_nobody_elses(host: str, literal: str)
         ("action: deny\nexchange: {issuer: primary}", 'entries[0].exchange has an unknown field "issuer"'),
         ("action: deny\nexchange: {scope: 5}", "entries[0].exchange.scope must be text"),
         (f"action: exchange\n{EXCHANGE}\nextra: 1", 'entries[0] has an unknown field "extra"'),
-        (f"action: exchange\n{EXCHANGE}\n<<: {{}}", 'entries[0] has an unknown field "<<"'),
+        (f"action: exchange\n{EXCHANGE}\n<<: {{extra: 1}}", 'entries[0] has an unknown field "extra"'),
+        (f"action: exchange\n{EXCHANGE}\n'<<': {{}}", 'entries[0] has an unknown field "<<"'),
     ],
 )
 def test_what_an_entry_asks_for_must_be_clear(rest: str, reason: str) -> None:

@@ -50,8 +50,10 @@ def test_plain_urls_in_flow_lists_are_texts() -> None:
         *((written, Kind.OTHER) for written in ("!!int '3'", "!!bool x", "!own x", "!!binary eA==", "!!null ''")),
         *(
             (written, Kind.TEXT)
-            for written in ("a", "yes", "on", "1.2.3", "0x", "1_000", "2001-01-01", "nULL", "tRUE", "''", "'1'", '"null"', "<<")
+            for written in ("a", "yes", "on", "1.2.3", "0x", "1_000", "2001-01-01", "nULL", "tRUE", "''", "'1'", '"null"')
         ),
+        *((written, Kind.TEXT) for written in ('"<<"', "!!str <<")),
+        ("<<", Kind.MERGE),
         *((written, Kind.TEXT) for written in ("!!str 5", "! '5'", "! x", "|\n  5", ">\n  null")),
     ],
 )
@@ -78,8 +80,53 @@ def test_aliases_share_their_node() -> None:
     assert node.items[2] is not node.items[0]
 
 
-def test_merge_keys_are_ordinary_keys() -> None:
-    assert read_nodes("<<: a") == Mapping(((text("<<"), text("a")),), 1)
+@pytest.mark.parametrize(
+    ("written", "merged"),
+    [
+        ("<<: {a: b}", {"a": "b"}),
+        ("{<<: {a: b}, c: d}", {"c": "d", "a": "b"}),
+        ("{a: own, <<: {a: b, c: d}}", {"a": "own", "c": "d"}),
+        ("<<: [{a: first}, {a: second, b: c}]", {"a": "first", "b": "c"}),
+        ("<<: []", {}),
+        ("<<: {<<: {a: b}, c: d}", {"c": "d", "a": "b"}),
+        ("'<<': a", {"<<": "a"}),
+        ("!!str <<: a", {"<<": "a"}),
+    ],
+)
+def test_what_is_merged_is_as_if_it_were_written_there(written: str, merged: dict[str, str]) -> None:
+    node = read_nodes(written)
+
+    assert isinstance(node, Mapping)
+    assert {key.text: value.text for key, value in node.pairs if isinstance(key, Scalar) and isinstance(value, Scalar)} == merged
+    assert len(node.pairs) == len(merged)
+
+
+def test_an_anchor_can_be_merged_and_others_are_still_known() -> None:
+    node = read_nodes("- &a {x: y, ? [k] : v}\n- {<<: *a, z: 1}\n- *a\n")
+
+    assert isinstance(node, Sequence)
+    assert node.items[2] is node.items[0]
+    assert isinstance(node.items[1], Mapping)
+    assert len(node.items[1].pairs) == 3
+
+
+@pytest.mark.parametrize("value", ["a", "null", "[a]", "[{}, a]", "!own {}"])
+def test_only_mappings_can_be_merged(value: str) -> None:
+    assert read_nodes(f"a: b\n<<: {value}") == Unreadable("has a merge key << of something else than mappings", 2)
+
+
+def test_a_stream_has_no_merge_keys() -> None:
+    assert read_stream("<<: a", Limits()) == (Mapping(((text("<<"), text("a")),), 1),)
+
+
+def test_merging_is_bounded_as_if_it_were_written_out() -> None:
+    wide = "- &a {" + ", ".join(f"k{number}: v" for number in range(1000)) + "}\n" + "- {<<: *a}\n" * 200
+    chain = "- &a0 {k: v}\n" + "".join(f"- &a{number} {{<<: *a{number - 1}}}\n" for number in range(1, 100))
+
+    for written, reason in ((wide, f"has more than {MAX_NODES} values"), (chain, f"is nested deeper than {MAX_DEPTH} levels")):
+        refused = read_nodes(written)
+        assert isinstance(refused, Unreadable)
+        assert refused.reason == reason
 
 
 def test_keys_may_be_anything() -> None:
