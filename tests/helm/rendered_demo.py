@@ -83,6 +83,8 @@ def image(prefix: str, kind: str, container: str, name: str, tag: str, given: Ma
     digest = f"sha256:{'a' * 64}"
     return (
         Case(f"{prefix}image.repository", "r.example/x", kind, f"{container}/image", f"r.example/x:{tag}", given),
+        Case(f"{prefix}image.registry", "m.example:5", kind, f"{container}/image", f"m.example:5/{name}:{tag}", given),
+        Case("global.imageRegistry", "m.example:5", kind, f"{container}/image", f"m.example:5/{name}:{tag}", given),
         Case(f"{prefix}image.tag", "edge", kind, f"{container}/image", f"{name}:edge", given),
         Case(f"{prefix}image.digest", digest, kind, f"{container}/image", f"{name}:{tag}@{digest}", given),
         Case(f"{prefix}image.pullPolicy", "Always", kind, f"{container}/imagePullPolicy", "Always", given),

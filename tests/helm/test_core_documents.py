@@ -73,7 +73,7 @@ def test_the_schema_has_no_free_form_holes() -> None:
 def test_the_schema_knows_every_value_and_no_other_but_those_it_says_so_of() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     defaults = yaml.safe_load((CHART / "values.yaml").read_text())
-    assert set(schema["properties"]) - set(defaults) == {"global", "enabled", "deployments"}
+    assert set(schema["properties"]) - set(defaults) == {"enabled", "deployments"}
     assert not set(defaults) - set(schema["properties"])
 
 

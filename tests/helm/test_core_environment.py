@@ -164,6 +164,29 @@ def test_an_empty_variable_leaves_the_value_as_it_is(form: str) -> None:
     assert "EXTRA" not in given
 
 
+def test_a_variable_that_is_not_enabled_says_nothing_anywhere() -> None:
+    """As in values files of the reference. Ports, probes and rights then follow the values, and nothing of it is refused."""
+    key = {"secretKeyRef": {"name": "a", "key": "b"}}
+    off = {
+        "GRPC_PORT": {"enabled": False, "value": "4001"},
+        "METRICS_ENABLED": {"enabled": False, "value": "false"},
+        "POLICY_EVENTS": {"enabled": False, "value": "0"},
+        "POLICY_MAX_STALENESS": {"enabled": False, "value": "1m"},
+        "POLICY_NAMESPACES": {"enabled": False, "value": "a"},
+        "OAUTH_CLIENT_ID": {"enabled": False, "valueFrom": key},
+        "EXTRA": {"enabled": False},
+    }
+    alerts = {"prometheusRule": {"enabled": True}}
+    assert render({"env": off, **alerts}) == render(alerts)
+
+
+def test_a_variable_that_is_enabled_is_what_it_is_without_the_word() -> None:
+    key = {"secretKeyRef": {"name": "a", "key": "b"}}
+    on = {"GRPC_PORT": {"enabled": True, "value": "4001"}, "EXTRA": {"enabled": True, "valueFrom": key}}
+    assert render({"env": on}) == render({"env": {"GRPC_PORT": "4001", "EXTRA": {"valueFrom": key}}})
+    assert render([{"env": on}, {"env": {"GRPC_PORT": {"enabled": False}}}]) == render({"env": {"EXTRA": on["EXTRA"]}})
+
+
 def test_a_false_variable_is_not_an_empty_one() -> None:
     env = {"TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED": False, "TOKEN_ENDPOINT_MAX_IDLE_CONNS": 0}
     given = environment({"tokenExchange": {"defaultDenyUnmatched": True}, "env": env})
@@ -199,6 +222,38 @@ def test_the_profiles_file_is_one_that_the_service_reads(tmp_path: Path) -> None
     path = tmp_path / "issuers.yaml"
     path.write_text(content)
     read_settings({"TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": str(path), "POD_NAMESPACE": "edge"})
+
+
+@pytest.mark.parametrize("nothing", ["", None])
+def test_an_optional_field_of_a_profile_that_is_empty_is_not_there(nothing: str | None) -> None:
+    refs = {field: {"name": "a", "key": "b"} for field in ("clientIDSecretRef", "clientSecretSecretRef")}
+    empty = {
+        "bearerRealm": nothing,
+        "tokenEndpointAuthMethod": nothing,
+        "clientID": nothing,
+        "clientSecret": nothing,
+        **{field: {**ref, "namespace": nothing} for field, ref in refs.items()},
+    }
+    secrets = {"rbac": {"secrets": [{"name": "more", "namespace": nothing}]}}
+    given = render({"issuerProfiles": {"profiles": [{**PROFILE, **empty}]}, **secrets})
+    assert given == render({"issuerProfiles": {"profiles": [{**PROFILE, **refs}]}, "rbac": {"secrets": [{"name": "more"}]}})
+    without_refs = {"issuerProfiles": {"profiles": [{**PROFILE, **empty, **dict.fromkeys(refs)}]}}
+    assert render(without_refs) == render({"issuerProfiles": {"profiles": [PROFILE]}})
+
+
+@pytest.mark.parametrize("nothing", ["", None])
+def test_a_secret_that_all_have_is_needed_only_where_a_profile_uses_it(nothing: str | None) -> None:
+    ref = {"name": "a", "key": "b"}
+    profiles = [
+        {**PROFILE, "clientID": "id", "clientSecretSecretRef": ref},
+        {**PROFILE, "name": "other", "clientIDSecretRef": ref, "clientSecretSecretRef": ref},
+    ]
+    unnamed = {"oauth": {"existingSecret": {"name": nothing}}}
+    for values in ({"issuerProfiles": {"profiles": profiles}}, {"issuerProfiles": {"existingConfigMap": "kept"}}, {}):
+        assert render({**values, **unnamed}) == render(values)
+    created: dict[str, Any] = {"createSecret": True, "clientID": "id", "clientSecret": "hush"}
+    shared: dict[str, Any] = {"issuerProfiles": {"profiles": [PROFILE]}}
+    assert render({**shared, "oauth": {**created, **unnamed["oauth"]}}) == render({**shared, "oauth": created})
 
 
 def test_profiles_of_a_second_list_come_after_those_of_the_first() -> None:

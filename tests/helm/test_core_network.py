@@ -43,6 +43,12 @@ def namespace(name: str) -> dict[str, Any]:
         ("http://keycloak.identity.svc.cluster.local.:80/realms/a", namespace("identity")),
         ("https://Keycloak.Identity.SVC/realms/a", namespace("identity")),
         ("https://keycloak.identity.svc.:8443/realms/a", namespace("identity")),
+        ("http://keycloak/realms/a", namespace("edge")),
+        ("https://Keycloak-2:8443/realms/a", namespace("edge")),
+        # Not names of Services: the pod itself, and a name that is whole.
+        ("http://localhost:8080/token", port(8080)),
+        ("https://keycloak./token", port(443)),
+        ("https://keycloak.identity/token", port(443)),
         # Names of the public DNS may have `svc` in them, and pods of a headless Service have names of their own.
         ("https://sso.eu.svc.example.com/token", port(443)),
         ("https://sso.eu.svc.example.com.:8443/token", port(8443)),
@@ -107,6 +113,11 @@ def test_where_variables_tell_of_the_collector_its_rules_have_to_be_given(addres
 def test_an_agent_on_the_node_is_told_by_a_variable_and_a_port() -> None:
     values = {"otel": {"metricsExporter": "otlp", "endpoint": "http://$(NODE_IP):4318"}}
     assert egress(values) == [port(443), port(4318)]
+
+
+def test_a_collector_beside_the_service_is_told_by_its_name() -> None:
+    values = {"otel": {"metricsExporter": "otlp", "endpoint": "http://collector:4318"}}
+    assert egress(values) == [port(443), namespace("edge")]
 
 
 def test_nothing_is_opened_for_an_export_that_is_switched_off() -> None:

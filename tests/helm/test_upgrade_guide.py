@@ -22,7 +22,7 @@ NAMED: Final[dict[str, Any]] = {
     **REFERENCE,
     "fullnameOverride": "ext-authz-token-exchange",
     "nameOverride": "authz",
-    "image": {"repository": "registry.example/authz", "tag": "0.6.0", "digest": f"sha256:{'0' * 64}"},
+    "image": {"registry": "registry.example", "repository": "authz", "tag": "0.6.0", "digest": f"sha256:{'0' * 64}"},
     "rbac": {**REFERENCE["rbac"], "clusterRoleName": "authz", "clusterRoleBindingName": "authz"},
     "oauth": {**REFERENCE["oauth"], "createSecret": True, "clientID": "id", "clientSecret": "hush"},
     "issuerProfiles": {**REFERENCE["issuerProfiles"], "configMapName": "profiles"},

@@ -54,6 +54,10 @@ OTHER_USES: Final[Mapping[str, Given]] = {
 SENTENCES: Final[Mapping[str, tuple[Given, str]]] = {
     "oauth.clientID": (OWN_SECRET, "oauth.createSecret needs oauth.clientID"),
     "oauth.clientSecret": (OWN_SECRET, "oauth.createSecret needs oauth.clientID"),
+    "oauth.existingSecret.name": (
+        {"issuerProfiles": {"profiles": [cases.PROFILE]}},
+        "primary has no credentials of its own, or not both, and oauth.existingSecret.name is empty",
+    ),
     "podDisruptionBudget.maxUnavailable": ({}, "podDisruptionBudget.maxUnavailable is 0"),
     "autoscaling.targetCPUUtilizationPercentage": (SCALED, "autoscaling needs targetCPUUtilizationPercentage"),
     "resources": (SCALED, "autoscaling by CPU needs resources.requests.cpu"),

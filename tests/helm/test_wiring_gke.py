@@ -9,8 +9,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from tests.helm.cases import look
-from tests.helm.chart import Manifest, of_kind, only, render
+from tests.helm.cases import CONTAINER, POD, look
+from tests.helm.chart import Manifest, of_kind, only, refusal, render
 from tests.helm.wiring_cases import GKE, GKE_AUTHZ, GKE_PLAINTEXT, GKE_SELF_SIGNED
 
 pytestmark = [pytest.mark.helm]
@@ -38,10 +38,48 @@ def test_the_load_balancer_calls_with_tls_and_checks_health_without() -> None:
     assert selector == only(manifests, "Deployment")["spec"]["selector"]["matchLabels"]
 
 
+def pace(values: Mapping[str, Any]) -> tuple[int, str | None, int]:
+    """Return the seconds for which a new pod has to be ready, how long one that leaves goes on, and its time to end."""
+    deployment = only(render(values), "Deployment")
+    sleep = look(deployment, f"{CONTAINER}/lifecycle/preStop/exec/command/2")
+    return deployment["spec"]["minReadySeconds"], sleep, look(deployment, f"{POD}/terminationGracePeriodSeconds")
+
+
+@pytest.mark.parametrize("values", [GKE, GKE_AUTHZ, GKE_PLAINTEXT, {"gatewayProvider": "gke-gateway"}], ids=str)
+def test_pods_come_and_go_at_the_pace_of_googles_health_checks(values: Mapping[str, Any]) -> None:
+    assert pace({}) == (5, "5s", 5 + 25 + 10)
+    assert pace(values) == (10, "30s", 30 + 25 + 10)
+
+
+@pytest.mark.parametrize("wiring", [{}, GKE], ids=["another gateway", "gke"])
+def test_a_pace_of_ones_own_wins(wiring: Mapping[str, Any]) -> None:
+    assert pace({**wiring, "minReadySeconds": 0, "shutdown": {"preStopSleep": "7s"}}) == (0, "7s", 7 + 25 + 10)
+    assert pace({**wiring, "minReadySeconds": 3, "shutdown": {"preStopSleep": "0"}}) == (3, None, 25 + 10)
+    assert pace({**wiring, "terminationGracePeriodSeconds": 99})[2] == 99
+    assert pace({**wiring, "minReadySeconds": None, "shutdown": {"preStopSleep": None}}) == pace(wiring)
+
+
+def test_too_little_time_to_end_is_refused_by_what_a_gke_callout_needs() -> None:
+    assert "is 45, and shutdown needs 55 seconds" in refusal({**GKE, "terminationGracePeriodSeconds": 45})
+
+
 def test_without_tls_one_port_serves_calls_and_health() -> None:
     manifests = render(GKE_PLAINTEXT)
     assert callout_ports(manifests) == {"grpc-authz-tls": (3001, "grpc-authz")}
     assert look(only(manifests, "Deployment"), "spec/template/spec/volumes/tls") is None
+
+
+def test_the_callout_says_where_the_listener_for_it_is() -> None:
+    """In values files of the reference nothing else does."""
+    values = {**GKE, "gkeAuthz": {"callout": {"tls": {"port": 3443}, "service": {"port": 3443}}}}
+    manifests = render(values)
+    assert callout_ports(manifests)["grpc-authz-tls"] == (3443, "grpc-authz-tls")
+    container = look(only(manifests, "Deployment"), CONTAINER)
+    assert look(container, "env/GRPC_TLS_PORT/value") == "3443"
+    assert look(container, "ports/grpc-authz-tls/containerPort") == 3443
+    assert render({**values, "ports": {"grpc-authz-tls": {"containerPort": 3443}}}) == manifests
+    switched_off = {"tls": {"secretName": "t"}, "gkeAuthz": values["gkeAuthz"]}
+    assert look(only(render(switched_off), "Deployment"), f"{CONTAINER}/env/GRPC_TLS_PORT/value") == "3000"
 
 
 def let_in(values: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -57,7 +95,8 @@ def let_in(values: Mapping[str, Any]) -> dict[str, list[str]]:
     return found
 
 
-UNWATCHED = {**GKE, "gkeAuthz": {"callout": {"healthCheck": {"enabled": False}}}}
+WATCHED_BY_ANOTHER = {**GKE, "gkeAuthz": {"callout": {"healthCheck": {"enabled": False}}}}
+UNWATCHED = {**WATCHED_BY_ANOTHER, "tls": {"secretName": "gateway-ext-authz-tls", "only": True}, "tests": {"enabled": False}}
 ON_THE_SERVING_PORT = {**GKE, "gkeAuthz": {"callout": {"healthCheck": {"portSpecification": "USE_SERVING_PORT"}}}}
 
 
@@ -67,10 +106,11 @@ ON_THE_SERVING_PORT = {**GKE, "gkeAuthz": {"callout": {"healthCheck": {"portSpec
         (GKE, {"grpc-authz-tls", "grpc-authz"}),
         (GKE_AUTHZ, {"grpc-authz-tls", "grpc-authz"}),
         (GKE_PLAINTEXT, {"grpc-authz"}),
+        (WATCHED_BY_ANOTHER, {"grpc-authz-tls", "grpc-authz"}),
         (UNWATCHED, {"grpc-authz-tls"}),
         (ON_THE_SERVING_PORT, {"grpc-authz-tls"}),
     ],
-    ids=["ext_proc", "ext_authz", "without tls", "without a health check", "with a health check where it serves"],
+    ids=["ext_proc", "ext_authz", "without tls", "with a health check of another's", "without one", "with a health check where it serves"],
 )
 def test_google_is_let_in_to_the_ports_that_it_asks_and_nobody_else_is_and_to_no_other(values: Mapping[str, Any], ports: set[str]) -> None:
     assert let_in(values) == {port: ["35.191.0.0/16", "130.211.0.0/22"] for port in ports}
@@ -89,6 +129,7 @@ def test_without_a_callout_google_is_not_let_in() -> None:
 def test_a_port_for_health_is_there_where_it_is_asked_and_has_the_number_of_the_pods() -> None:
     for values in (UNWATCHED, ON_THE_SERVING_PORT):
         assert callout_ports(render(values)) == {"grpc-authz-tls": (3000, "grpc-authz-tls")}
+    assert callout_ports(render(WATCHED_BY_ANOTHER)) == callout_ports(render(GKE))
     other = {**GKE, "ports": {"grpc-authz": {"containerPort": 3003}}, "gkeAuthz": {"callout": {"healthCheck": {"port": 3003}}}}
     manifests = render(other)
     assert callout_ports(manifests)["grpc-health"] == (3003, "grpc-authz")

@@ -55,6 +55,15 @@ MODES: Final[dict[str, tuple[Mapping[str, Any], set[str]]]] = {
     "gke's authorization extension": (GKE_AUTHZ, CERTIFIED),
 }
 
+ANOTHER_NAME: Final = (
+    "istio's provider",
+    "istio's filter",
+    "istio's filter, ext_proc",
+    "envoy gateway",
+    "gke",
+    "gke's authorization extension",
+)
+
 each_mode = pytest.mark.parametrize("mode", MODES)
 
 
@@ -87,6 +96,13 @@ def scalars(part: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 def test_a_mode_renders_what_it_needs_and_nothing_else(mode: str) -> None:
     _, expected = MODES[mode]
     assert {found["kind"] for found in wiring(mode)} == expected
+
+
+@pytest.mark.parametrize("mode", ANOTHER_NAME)
+def test_beside_a_switch_another_providers_name_means_nothing(mode: str) -> None:
+    """Files of the reference have to name one, such as ``none`` or ``external``, since no name means Istio there."""
+    values, _ = MODES[mode]
+    assert render({**values, "gatewayProvider": "external"}) == render(values)
 
 
 @each_mode

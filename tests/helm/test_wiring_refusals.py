@@ -27,6 +27,12 @@ GATEWAY = "gateway.networking.k8s.io/gateway-name"
 FORWARDED = {"forwardHeaders": ["authorization"], "forwardAttributes": ["request.method", "request.host", "request.path"]}
 
 SENTENCES: dict[str, tuple[Mapping[str, Any], str]] = {
+    "a provider that is misspelled": ({"gatewayProvider": "local-isito"}, "gatewayProvider=local-isito names no wiring"),
+    "a provider that is misspelled, with a host that nobody asks at": (
+        {"gatewayProvider": "local-isito", "gatewayExtAuthzService": {"enabled": True}},
+        "Names that mean something are local-istio and gke-gateway",
+    ),
+    "a provider without a wiring": ({"gatewayProvider": "none"}, "Where you wire the gateway yourself, leave it empty"),
     "two wirings of istio": ({**FILTER, **AUTHORIZATION_POLICY}, "envoyFilter.enabled and authorizationPolicy.enabled exclude each other"),
     "two wirings of istio, one by name": ({"gatewayProvider": "local-istio", **FILTER}, "exclude each other"),
     "a provider for ext_proc": (
@@ -110,8 +116,17 @@ SENTENCES: dict[str, tuple[Mapping[str, Any], str]] = {
     "a callout to a port that is not there": (callout(tls={"enabled": False}), "the port is there with a certificate only"),
     "two certificates for one listener": ({**GKE, "tls": {"secretName": "t"}}, "name two Secrets"),
     "two ports for one listener": (
-        callout(tls={"port": 3443}),
+        {**callout(tls={"port": 3443}), "ports": {"grpc-authz-tls": {"containerPort": 4443}}},
+        "gkeAuthz.callout.tls.port (3443) is not the port of the TLS listener (4443",
+    ),
+    "two ports for one listener, one by env": (
+        {**callout(tls={"port": 3443}), "env": {"GRPC_TLS_PORT": "3000"}},
         "gkeAuthz.callout.tls.port (3443) is not the port of the TLS listener (3000",
+    ),
+    "the callout's listener on another's port": (callout(tls={"port": 3001}), "two listeners on one port (3001, 3001, 3002)"),
+    "another port of the pods than the callout's": (
+        {**GKE, "ports": {"grpc-authz-tls": {"containerPort": 4443}}},
+        "gkeAuthz.callout.tls.port (3000) is not the port of the TLS listener (4443",
     ),
     "two makers of one certificate": (callout(tls={"selfSigned": {"enabled": True}}), "would both write the Secret"),
     "an extension that waits too long": (gke(timeout="11s"), "gkeExtProc.timeout (11s) has to be from 10ms to 10s"),
@@ -122,7 +137,7 @@ SENTENCES: dict[str, tuple[Mapping[str, Any], str]] = {
 
 OUT_OF_BOUNDS: dict[str, Mapping[str, Any]] = {
     "an unknown mode": {"extensionMode": "ext_wasm"},
-    "an unknown provider": {"gatewayProvider": "nginx"},
+    "a provider that is no text": {"gatewayProvider": 1},
     "a field that is nowhere": {"envoyFilter": {"failureModeAllow": False}},
     "a status that is none": {"envoyFilter": {"statusOnError": 200}},
     "an expression in a host": gke(host="a') || request.host.contains('"),

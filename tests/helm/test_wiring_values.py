@@ -18,7 +18,6 @@ REFUSED_OTHERWISE: Final = {
     "envoyFilter.extProc.failureModeAllow",
     "gatewayExtAuthzService.type",
     "gkeAuthz.callout.healthCheck.port",
-    "gkeAuthz.callout.tls.port",
     "gkeAuthz.callout.tls.selfSigned.validityDays",
     "gkeExtProc.failOpen",
 }

@@ -143,6 +143,9 @@ CASES: Final = (
         GKE,
     ),
     Case(f"{CALLOUT}.tls.enabled", False, "Certificate", "", None, {**GKE, "tls": {"secretName": "gateway-ext-authz-tls"}}),
+    Case(
+        f"{CALLOUT}.tls.port", 3443, "Deployment", "spec/template/spec/containers/exchanger/ports/grpc-authz-tls/containerPort", 3443, GKE
+    ),
     Case(f"{CALLOUT}.tls.secretName", "mine", "Deployment", "spec/template/spec/volumes/tls/secret/secretName", "mine", GKE),
     Case(
         f"{CALLOUT}.tls.selfSigned.enabled",

@@ -31,10 +31,11 @@ labels:
   {{- include "demo.labels" . | nindent 2 }}
 {{- end -}}
 
-{{/* (list image default-tag) */}}
+{{/* (list root image default-tag) */}}
 {{- define "demo.image" -}}
-{{- $image := index . 0 -}}
-{{- printf "%s:%s" $image.repository ($image.tag | default (index . 1)) -}}
+{{- $image := index . 1 -}}
+{{- with ((index . 0).Values.global | default dict).imageRegistry | default $image.registry -}}{{- trimSuffix "/" . -}}/{{- end -}}
+{{- printf "%s:%s" $image.repository ($image.tag | default (index . 2)) -}}
 {{- with $image.digest -}}@{{ . }}{{- end -}}
 {{- end -}}
 

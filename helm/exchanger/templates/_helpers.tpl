@@ -76,10 +76,10 @@ default
 {{- end -}}
 {{- end -}}
 
-{{/* A digest says exactly which image; the tag beside it is for people. */}}
+{{/* A parent's registry is for all images. A digest says exactly which image; the tag beside it is for people. */}}
 {{- define "exchanger.image" -}}
-{{- $tag := .Values.image.tag | default .Chart.AppVersion -}}
-{{- printf "%s:%s" .Values.image.repository $tag -}}
+{{- with (.Values.global | default dict).imageRegistry | default .Values.image.registry -}}{{- trimSuffix "/" . -}}/{{- end -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
 {{- with .Values.image.digest -}}@{{ . }}{{- end -}}
 {{- end -}}
 
@@ -93,7 +93,7 @@ default
 
 {{/* The Secret of the credentials that profiles without credentials of their own use. */}}
 {{- define "exchanger.oauthSecretName" -}}
-{{- ternary .Values.oauth.secretName .Values.oauth.existingSecret.name .Values.oauth.createSecret -}}
+{{- ternary .Values.oauth.secretName (.Values.oauth.existingSecret.name | default "") .Values.oauth.createSecret -}}
 {{- end -}}
 
 {{/* The profiles as the values give them (JSON of a list), both lists as one. */}}
@@ -106,7 +106,11 @@ default
 {{- $issuers := list -}}
 {{- range (include "exchanger.profiles" . | fromJsonArray) -}}
 {{- $issuer := dict -}}
-{{- range $field, $value := . -}}{{- if $value -}}{{- $_ := set $issuer $field $value -}}{{- end -}}{{- end -}}
+{{- range $field, $value := . -}}
+{{- /* Empty fields say nothing, in a reference too. */ -}}
+{{- if and (kindIs "map" $value) (not $value.namespace) -}}{{- $value = omit $value "namespace" -}}{{- end -}}
+{{- if $value -}}{{- $_ := set $issuer $field $value -}}{{- end -}}
+{{- end -}}
 {{- $name := include "exchanger.oauthSecretName" $ -}}
 {{- if not (or .clientID .clientIDSecretRef) -}}
 {{- $_ := set $issuer "clientIDSecretRef" (dict "name" $name "key" $.Values.oauth.existingSecret.clientIDKey) -}}
@@ -159,7 +163,9 @@ a map has none, so what refers to other variables comes after them.
 {{- else -}}
 {{- range $name, $value := .Values.env -}}
 {{- if kindIs "map" $value -}}
-{{- if hasKey $value "valueFrom" -}}
+{{- /* Left out as with null, and what it was can still be read in the file. */ -}}
+{{- if eq (toString $value.enabled) "false" -}}
+{{- else if hasKey $value "valueFrom" -}}
 {{- $list = append $list (dict "name" $name "valueFrom" $value.valueFrom) -}}
 {{- else -}}
 {{- $list = append $list (dict "name" $name "value" (include "exchanger.text" $value.value)) -}}
@@ -240,7 +246,7 @@ a map has none, so what refers to other variables comes after them.
   "TOKEN_EXCHANGE_SUBJECT_TOKEN_TYPE" $exchange.subjectTokenType
 -}}
 {{- if include "exchanger.tlsSecretName" . -}}
-{{- $_ := set $all "GRPC_TLS_PORT" (index .Values.ports "grpc-authz-tls").containerPort -}}
+{{- $_ := set $all "GRPC_TLS_PORT" (include "exchanger.wiring.gkeTlsPort" . | default (index .Values.ports "grpc-authz-tls").containerPort) -}}
 {{- $_ := set $all "GRPC_TLS_CERT_FILE" "/etc/exchanger/tls/tls.crt" -}}
 {{- $_ := set $all "GRPC_TLS_KEY_FILE" "/etc/exchanger/tls/tls.key" -}}
 {{- if .Values.tls.clientCA.secretName -}}
@@ -317,6 +323,23 @@ everything that depends on a variable (ports, probes, rights, monitors) asks her
 {{/* Whole seconds of a duration, rounded up. */}}
 {{- define "exchanger.seconds" -}}
 {{- ceil (include "exchanger.exactSeconds" . | float64) | int -}}
+{{- end -}}
+
+{{/*
+How long a pod that is to end goes on, and for how many seconds a new one has to be ready. Google's load balancer learns of pods by its own
+health checks, seconds apart, where other gateways are told by Kubernetes.
+*/}}
+{{- define "exchanger.preStopSleep" -}}
+{{- .Values.shutdown.preStopSleep | default (ternary "30s" "5s" (eq (include "exchanger.wiring.gkeCallout" .) "true")) -}}
+{{- end -}}
+{{- define "exchanger.minReadySeconds" -}}
+{{- $given := include "exchanger.text" .Values.minReadySeconds -}}
+{{- $given | default (ternary "10" "5" (eq (include "exchanger.wiring.gkeCallout" .) "true")) -}}
+{{- end -}}
+
+{{/* Seconds that a pod needs to end: the sleep before SIGTERM, and the running checks after it. */}}
+{{- define "exchanger.shutdownSeconds" -}}
+{{- add (include "exchanger.seconds" (include "exchanger.preStopSleep" .)) (include "exchanger.seconds" (include "exchanger.variable" (list . "SHUTDOWN_GRACE_PERIOD"))) -}}
 {{- end -}}
 
 {{/* A probe: (list values handler service); the handler is for values that have none, a service is what any gRPC handler asks for. */}}
@@ -404,14 +427,18 @@ has a port that is none
 {{/*
 An egress rule for an address: (list root address). A Service's packets are judged by the pod they reach, whose port nobody here knows, so
 that a Service's name opens its namespace, and any other the port that the address names. Only the cluster's own domain makes a name a
-Service's: `svc` may be a part of any other, too.
+Service's: `svc` may be a part of any other, too. A name of one part is found beside the pod, in the release's namespace, unless a dot at its end
+says that it is whole. Of a name of two parts nobody here knows which of both worlds it belongs to.
 */}}
 {{- define "exchanger.egressOfAddress" -}}
 {{- $address := index . 1 -}}
 {{- $authority := include "exchanger.authority" $address -}}
-{{- $host := regexReplaceAll ":[0-9]*$" $authority "" | lower | trimSuffix "." -}}
+{{- $name := regexReplaceAll ":[0-9]*$" $authority "" | lower -}}
+{{- $host := trimSuffix "." $name -}}
 {{- $parts := splitList "." (trimSuffix (printf ".%s" (index . 0).Values.clusterDomain) $host) -}}
-{{- if and (eq (len $parts) 3) (eq (last $parts) "svc") -}}
+{{- if and (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" $name) (ne $name "localhost") -}}
+to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ (index . 0).Release.Namespace | quote }}}}}]
+{{- else if and (eq (len $parts) 3) (eq (last $parts) "svc") -}}
 to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ index $parts 1 | quote }}}}}]
 {{- else -}}
 {{- $port := regexFind ":[0-9]+$" $authority | trimPrefix ":" | default (ternary "80" "443" (hasPrefix "http:" $address)) -}}

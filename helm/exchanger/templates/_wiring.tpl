@@ -33,15 +33,23 @@ provider is assumed where none is named.
 {{- if or .Values.gkeAuthz.enabled (include "exchanger.wiring.gkeExtProc" .) -}}true{{- end -}}
 {{- end -}}
 
-{{/* "true" where Google's health checks ask the port without TLS by its number; otherwise they ask the port that is called. */}}
+{{/*
+"true" where Google's health checks ask the port without TLS by its number; otherwise they ask the port that is called. The policy for them may be
+somebody else's, so its switch says nothing here. With `tls.only` that port is for probes alone.
+*/}}
 {{- define "exchanger.wiring.gkeHealthPort" -}}
-{{- with .Values.gkeAuthz.callout.healthCheck -}}
-{{- if and .enabled (eq .portSpecification "USE_FIXED_PORT") -}}true{{- end -}}
-{{- end -}}
+{{- if and (include "exchanger.plaintext" .) (eq .Values.gkeAuthz.callout.healthCheck.portSpecification "USE_FIXED_PORT") -}}true{{- end -}}
 {{- end -}}
 
 {{- define "exchanger.wiring.gkeTls" -}}
 {{- if and (include "exchanger.wiring.gkeCallout" .) .Values.gkeAuthz.callout.tls.enabled -}}true{{- end -}}
+{{- end -}}
+
+{{/* The port that GKE's callout gives the TLS listener, where `ports` says nothing else than its default; empty without such a callout. */}}
+{{- define "exchanger.wiring.gkeTlsPort" -}}
+{{- if and (include "exchanger.wiring.gkeTls" .) (eq (int (index .Values.ports "grpc-authz-tls").containerPort) 3000) -}}
+{{- include "exchanger.text" .Values.gkeAuthz.callout.tls.port -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The Secret that GKE's callout has the service's TLS listener use; empty without such a callout. */}}
