@@ -15,9 +15,9 @@ MAX_TOKEN_LENGTH: Final = 16 * 1024
 """Characters, of a subject token and of an access token alike; Envoy's default limit for all request headers together is 60 KiB."""
 
 # RFC 6750 section 2.1; nothing else can be a bearer token, and nothing else may go into a form or a header.
+_B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)
 # Header lines of one name arrive joined by commas.
 _find_bearer: Final = re.compile(r"(?:\A|[\s,])bearer\s+\S", re.IGNORECASE).search
-_B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)
 
 
 @enum.unique

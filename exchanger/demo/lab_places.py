@@ -124,4 +124,4 @@ def _field(node: nodes.Node | None, name: str) -> nodes.Node | None:
 
 
 def _text(node: nodes.Node | None) -> str:
-    return node.text if isinstance(node, nodes.Scalar) and node.kind is nodes.Kind.TEXT else ""
+    return "" if node is None else nodes.text_of(node) or ""

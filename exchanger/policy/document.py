@@ -9,7 +9,7 @@ import attrs
 
 from exchanger.policy.entry_reader import read_entry
 from exchanger.policy.quoting import bounded, quoted
-from exchanger.policy.yaml_nodes import MAX_BYTES, Kind, Mapping, Node, Scalar, Sequence, Unreadable, field_name, is_null, read_nodes
+from exchanger.policy.yaml_nodes import MAX_BYTES, Kind, Mapping, Node, Scalar, Sequence, Unreadable, is_null, read_nodes, text_of
 from exchanger.values.entry import EVERYWHERE, Area, Entry, Region, Source
 
 UNREADABLE_REACH: Final[Area] = EVERYWHERE  # what a document closes of which nothing can be understood
@@ -71,7 +71,7 @@ def _items(text: str | None) -> tuple[Node, ...] | Unreadable:
         return Unreadable("is not a mapping", root.line, root.column)
     fields: dict[str, Node] = {}
     for key, value in root.pairs:
-        name = field_name(key)
+        name = text_of(key)
         if name is None or name not in _FIELDS:
             return Unreadable(f"has an unknown field {'that is no text' if name is None else quoted(name)}", key.line, key.column)
         fields[name] = value

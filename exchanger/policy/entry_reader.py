@@ -9,7 +9,7 @@ import attrs
 
 from exchanger.policy.authority import is_host, normalise_policy_host
 from exchanger.policy.quoting import quoted
-from exchanger.policy.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, field_name, is_null
+from exchanger.policy.yaml_nodes import Mapping, Node, Sequence, is_null, text_of
 from exchanger.values.entry import Area, DenyEntry, Entry, ExchangeEntry, Region, Source, TokenTarget
 
 _ENTRY_FIELDS: Final = frozenset({"match", "action", "exchange"})
@@ -48,8 +48,9 @@ class _Reader:
         node = self.fields.get(name)
         if node is None:
             return ""
-        if isinstance(node, Scalar) and node.kind is Kind.TEXT:
-            return node.text.strip()
+        text = text_of(node)
+        if text is not None:
+            return text.strip()
         self.problem(name, "must be text")
         return ""
 
@@ -68,7 +69,7 @@ class _Reader:
             return ()
         if isinstance(node, Sequence):
             present = [item for item in node.items if not is_null(item)]
-            texts = [item.text for item in present if isinstance(item, Scalar) and item.kind is Kind.TEXT]
+            texts = [text for item in present if (text := text_of(item)) is not None]
             if len(texts) == len(present):
                 return tuple(trimmed for text in texts if (trimmed := text.strip()))
         self.problem(name, "must be a list of texts")
@@ -82,14 +83,14 @@ def _reader(node: Node, where: str, known: frozenset[str], problems: list[_Probl
     fields: dict[str, Node] = {}
     unknown: list[Node] = []
     for key, value in node.pairs:
-        name = field_name(key)
+        name = text_of(key)
         if name is None or name not in known:
             unknown.append(key)
         elif not is_null(value):
             fields[name] = value
     if unknown:
         first = unknown[0]
-        name = field_name(first)
+        name = text_of(first)
         shown = "that is no text" if name is None else quoted(name)
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         problems.append(_Problem(f"{where} has an unknown field {shown}{more}", first))

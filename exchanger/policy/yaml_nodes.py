@@ -98,9 +98,9 @@ def is_null(node: Node) -> bool:
     return isinstance(node, Scalar) and node.kind is Kind.NULL
 
 
-def field_name(key: Node) -> str | None:
-    """Return the name of a field by its key; ``None`` for a key that is no text, whatever a tag hides in it."""
-    return key.text if isinstance(key, Scalar) and key.kind is Kind.TEXT else None
+def text_of(node: Node) -> str | None:
+    """Return the text that ``node`` is; ``None`` for anything else, whatever a tag hides in it."""
+    return node.text if isinstance(node, Scalar) and node.kind is Kind.TEXT else None
 
 
 @final

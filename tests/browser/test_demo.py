@@ -10,25 +10,19 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import ROOT, Watch
+from tests.e2e.gateway import PATIENT_DEMO
 
 pytestmark = [pytest.mark.browser, pytest.mark.envoy]
 
-# As users start it, but for how long service and gateway wait.
-DEMO = """
-from unittest.mock import patch
-from exchanger import cli
-from exchanger.demo import command
-from tests.e2e.gateway import patient, patient_gateways
-with patient_gateways(), patch.object(command, "SERVICE_COMMAND", patient(command.SERVICE_COMMAND)):
-    raise SystemExit(cli.main(["demo"]))
-"""
 ALL_AS_EXPECTED = re.compile(r"^(\d+) of \1 scenarios as expected\.$")
 
 
 @pytest.fixture(scope="module")
 def url() -> Generator[str]:
     pytest.importorskip("envoy", reason="the demo extra is not installed")
-    with subprocess.Popen([sys.executable, "-c", DEMO], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT) as process:
+    with subprocess.Popen(
+        [sys.executable, *PATIENT_DEMO], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
+    ) as process:
         assert process.stdout is not None
         try:
             found = next((match for line in process.stdout if (match := re.match(r"Console: (http://\S+)", line))), None)

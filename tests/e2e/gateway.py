@@ -31,6 +31,20 @@ PATIENCE: Final = {"TOKEN_ENDPOINT_REQUEST_TIMEOUT": "2500ms", "TOKEN_ENDPOINT_R
 """For services on a machine that stalls: more than they wait by default, and less than the token endpoint's slow answer takes."""
 CHECK_TIMEOUT: Final = "5s"
 """The same for gateways, which wait for the service; whoever asks them waits for longer."""
+PATIENT_DEMO: Final = (
+    "-c",
+    """
+import sys
+from unittest.mock import patch
+from exchanger import cli
+from exchanger.demo import command, lab_effect
+from tests.e2e.gateway import READY_S, patient, patient_gateways
+service = patch.object(command, "SERVICE_COMMAND", patient(command.SERVICE_COMMAND))
+with patient_gateways(), service, patch.object(lab_effect, "EFFECT_S", READY_S):
+    raise SystemExit(cli.main(["demo", *sys.argv[1:]]))
+""",
+)
+"""Python's arguments for a demo in which service, gateway and lab wait for longer; from the top of the checkout."""
 SERVICE_NAME: Final = "exchanger.test"
 """The name in the service's certificates."""
 LOAD_TASKS: Final = 8

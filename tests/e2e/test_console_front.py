@@ -24,7 +24,8 @@ from exchanger.demo.scenarios import SCENARIOS
 from exchanger.demo.service import SERVICE_COMMAND, sample_policy, service_environment, write_sample_policy
 from exchanger.demo.site import free_ports
 from tests.console.running import Peer, opening
-from tests.e2e.test_demo import ENDING, PATIENTLY, TRIES, WHOLE_RUN, Demo, demo
+from tests.e2e.gateway import PATIENT_DEMO
+from tests.e2e.test_demo import ENDING, TRIES, WHOLE_RUN, Demo, demo
 
 pytestmark = [
     pytest.mark.envoy,
@@ -70,7 +71,7 @@ class Front:
 
 @asynccontextmanager
 async def front(folder: Path, *arguments: str) -> AsyncIterator[Front]:
-    async with demo(folder, *arguments, program=PATIENTLY) as running:
+    async with demo(folder, *arguments, program=PATIENT_DEMO) as running:
         await running.until("Ctrl-C ends everything")
         (port,) = re.findall(r"^Console: http://127\.0\.0\.1:(\d+) ", running.text, re.MULTILINE)
         with trio.fail_after(WHOLE_RUN):

@@ -31,20 +31,6 @@ ENDING = 40.0  # seconds from a signal to the end: the demo's own bounds are 10 
 
 
 AS_USERS_DO = ("-m", "exchanger", "demo")
-PATIENTLY = (
-    "-c",
-    """
-import sys
-from unittest.mock import patch
-from exchanger import cli
-from exchanger.demo import command, lab_effect
-from tests.e2e.gateway import READY_S, patient, patient_gateways
-service = patch.object(command, "SERVICE_COMMAND", patient(command.SERVICE_COMMAND))
-with patient_gateways(), service, patch.object(lab_effect, "EFFECT_S", READY_S):
-    raise SystemExit(cli.main(["demo", *sys.argv[1:]]))
-""",
-)
-"""Another demo, in which service, gateway and lab wait for longer."""
 
 
 @attrs.define(eq=False)

@@ -2,10 +2,10 @@
 
 import contextlib
 import socket
-import time
 from pathlib import Path
 
-from tests.e2e.service import Service, serving
+from tests.e2e.collector import wait_until
+from tests.e2e.service import serving
 
 DOCUMENT = """
 version: v1
@@ -14,7 +14,6 @@ entries:
     action: deny
 """
 DESCRIPTORS = 200
-SEEN_S = 30.0
 REFUSED = "ext_authz_grpc_connections_refused_total"
 
 
@@ -25,21 +24,14 @@ def test_connections_do_not_take_the_last_descriptor(tmp_path: Path) -> None:
     ):
         for _ in range(DESCRIPTORS):
             stack.enter_context(socket.create_connection(("127.0.0.1", service.port), 10))
-        until(service, REFUSED, DESCRIPTORS // 2 + 1)  # gRPC's own connection was there before
+        wait_until(lambda: service.metric(REFUSED) == DESCRIPTORS // 2 + 1)  # gRPC's own connection was there before
         assert service.metric("ext_authz_grpc_connections") == DESCRIPTORS // 2
         assert service.metric("process_max_fds") == DESCRIPTORS
         assert service.check("/admin/1").denied_response.status.code == 403
         stack.close()
-        until(service, "ext_authz_grpc_connections", 1)
+        wait_until(lambda: service.metric("ext_authz_grpc_connections") == 1)
         with socket.create_connection(("127.0.0.1", service.port), 10) as newcomer:
             newcomer.settimeout(10)
             assert newcomer.recv(9) != b""
         assert service.stop() == 0
         assert service.lines().count('"event":"grpc.connections_refused"') == 1
-
-
-def until(service: Service, metric: str, value: float) -> None:
-    deadline = time.monotonic() + SEEN_S
-    while (seen := service.metric(metric)) != value:
-        assert time.monotonic() < deadline, f"{metric} is {seen}"
-        time.sleep(0.05)
