@@ -129,7 +129,7 @@ async def test_an_exchange_is_awaited_and_recorded_once(autojump_clock: MockCloc
     (record,) = records.records
     assert record.outcome.reason is Reason.ALLOW_EXCHANGE
     assert record.duration == pytest.approx(0.2)
-    assert record.request == HttpRequest("GET", "api.example.com", "/orders", Secret("Bearer subject"))
+    assert record.request == HttpRequest("GET", "api.example.com", "/orders", Secret("Bearer subject"), path_is_raw=True)
 
 
 async def test_a_failed_exchange_denies() -> None:
