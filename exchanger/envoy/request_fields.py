@@ -65,7 +65,8 @@ def http_request(method: str, path: str, host: str, fields: Mapping[str, str], *
         find("origin", ""),
         find("access-control-request-method", ""),
         TraceContext(traceparent, tracestate, baggage) if traceparent or baggage else NO_TRACE,
-        path_is_raw=path_is_raw,
+        "",
+        path_is_raw,
     )
 
 
