@@ -6,11 +6,8 @@ Envoy lets such bytes through over HTTP/2, and refuses them itself over HTTP/1.1
 
 import json
 import socket
-import socketserver
 import subprocess
-import threading
 import time
-import wsgiref.simple_server
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +21,7 @@ import pytest
 from exchanger.demo.envoy import Mode, bootstrap, envoy_command, find_envoy
 from tests.e2e.gateway import patient_gateways
 from tests.e2e.service import Service, free_port, serving
+from tests.e2e.wsgi import wsgi_upstream
 
 pytestmark = [pytest.mark.envoy]
 
@@ -79,16 +77,6 @@ class Upstream:
     served: list[tuple[str, str]]
 
 
-class Quiet(wsgiref.simple_server.WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        pass
-
-
-class Threaded(socketserver.ThreadingMixIn, wsgiref.simple_server.WSGIServer):
-    daemon_threads = False  # closing waits for them
-    block_on_close = True
-
-
 @contextmanager
 def bottle_upstream() -> Generator[Upstream]:
     app, served = bottle.Bottle(), []
@@ -100,14 +88,8 @@ def bottle_upstream() -> Generator[Upstream]:
     app.route("/admin", callback=lambda: serve("admin"))
     app.route("/admin/<rest:path>", callback=lambda rest: serve("admin"))
     app.route("/<rest:path>", callback=lambda rest: serve("other"))
-    with wsgiref.simple_server.make_server("127.0.0.1", 0, app, Threaded, Quiet) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield Upstream(server.server_port, served)
-        finally:
-            server.shutdown()
-            thread.join()
+    with wsgi_upstream(app) as port:
+        yield Upstream(port, served)
 
 
 @contextmanager
