@@ -124,8 +124,8 @@ def _attributes(message: ProcessingRequest) -> RequestLine:
 
 def _attribute(attributes: Struct, name: str) -> str:
     """Return a string attribute; "" when it is missing or of another kind."""
-    # To index a protobuf map adds what is not there.
-    return attributes.fields[name].string_value if name in attributes.fields else ""
+    fields = attributes.fields
+    return fields[name].string_value if name in fields else ""  # to index a protobuf map adds what is not there
 
 
 def _own_attribute(message: ProcessingRequest, name: str) -> str:

@@ -93,14 +93,13 @@ def bottle_upstream() -> Generator[Upstream]:
 
 
 @contextmanager
-def gateway(folder: Path, service: int, upstream: int, mode: Mode, *, raw_headers: bool, normalised: bool) -> Generator[int]:
-    """Run an Envoy; yield its port."""
+def gateway(folder: Path, service: int, upstream: int, mode: Mode, more: dict[str, Any], *, normalised: bool) -> Generator[int]:
+    """Run an Envoy whose filter has ``more`` settings than the demo's; yield its port."""
     port = free_port()
     with patient_gateways():
         config: Any = bootstrap(listen=port, service=service, upstream=upstream, mode=mode)
     manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-    if mode is Mode.EXT_AUTHZ:
-        manager["http_filters"][0]["typed_config"]["encode_raw_headers"] = raw_headers
+    manager["http_filters"][0]["typed_config"].update(more)
     if not normalised:
         for name in ("normalize_path", "merge_slashes", "path_with_escaped_slashes_action"):
             del manager[name]
@@ -160,18 +159,23 @@ def upstream() -> Generator[Upstream]:
 
 
 EACH_GATEWAY: Final = pytest.mark.parametrize(
-    ("mode", "raw_headers"),
-    [(Mode.EXT_AUTHZ, False), (Mode.EXT_AUTHZ, True), (Mode.EXT_PROC, False)],
-    ids=["ext_authz", "ext_authz_raw_headers", "ext_proc"],
+    ("mode", "more"),
+    [
+        (Mode.EXT_AUTHZ, {"encode_raw_headers": False}),
+        (Mode.EXT_AUTHZ, {"encode_raw_headers": True}),
+        (Mode.EXT_PROC, {}),
+        (Mode.EXT_PROC, {"request_attributes": ["request.path", "request.host", "request.method", "request.query"]}),
+    ],
+    ids=["ext_authz", "ext_authz_raw_headers", "ext_proc", "ext_proc_attributes"],
 )
 
 
 @pytest.mark.parametrize("normalised", [False, True], ids=["as_it_came", "normalised"])
 @EACH_GATEWAY
 def test_no_spelling_with_bytes_that_are_dropped_reaches_what_is_denied(
-    service: Service, upstream: Upstream, tmp_path: Path, mode: Mode, raw_headers: bool, normalised: bool
+    service: Service, upstream: Upstream, tmp_path: Path, mode: Mode, more: dict[str, Any], normalised: bool
 ) -> None:
-    with gateway(tmp_path, service.port, upstream.port, mode, raw_headers=raw_headers, normalised=normalised) as port:
+    with gateway(tmp_path, service.port, upstream.port, mode, more, normalised=normalised) as port:
         upstream.served.clear()
         answers = {path: ask(port, path) for path in DROPPED}
         assert ask(port, b"/admin") == 403
