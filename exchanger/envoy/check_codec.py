@@ -21,7 +21,7 @@ from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
 from exchanger._proto.google.rpc.status_pb2 import Status
 from exchanger.decision.check import MISSING_HTTP, MISSING_REQUEST
 from exchanger.decision.outcome import Allow, Deny, Outcome, Reason
-from exchanger.envoy.request_fields import RequestLine, http_request, joined_fields, request_of_header_map
+from exchanger.envoy.request_fields import Refused, RequestLine, http_request, joined_fields, request_of_header_map
 from exchanger.grpc.status import GrpcError
 from exchanger.grpc.status import StatusCode as GrpcStatus
 from exchanger.values.request import HttpRequest
@@ -30,8 +30,8 @@ from exchanger.values.secret import Secret
 EMPTY_REQUEST: Final = HttpRequest(method="", host="", path="")
 
 
-def decode_check(message: bytes) -> HttpRequest | Deny:
-    """Read a serialised CheckRequest; the answer itself where it has no HTTP request to decide on.
+def decode_check(message: bytes) -> HttpRequest | Deny | Refused:
+    """Read a serialised CheckRequest; the answer itself where it has no HTTP request to decide on, or contradicts itself.
 
     Raises:
         GrpcError: INTERNAL, for bytes that are no CheckRequest.
@@ -51,7 +51,7 @@ def _missing(check: CheckRequest) -> Deny | None:
     return None if check.attributes.request.HasField("http") else MISSING_HTTP
 
 
-def _http_request(http: AttributeContext.HttpRequest) -> HttpRequest | Deny:
+def _http_request(http: AttributeContext.HttpRequest) -> HttpRequest | Refused:
     headers = http.headers
     if http.HasField("header_map"):
         return request_of_header_map(http.header_map, headers, RequestLine(http.method, http.path, http.host))

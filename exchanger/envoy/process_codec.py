@@ -28,7 +28,7 @@ from exchanger._proto.google.protobuf.struct_pb2 import Struct, Value
 from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
 from exchanger.decision.check import MISSING_HTTP
 from exchanger.decision.outcome import Allow, Deny, Outcome, Reason
-from exchanger.envoy.request_fields import RequestLine, request_of_header_map
+from exchanger.envoy.request_fields import Refused, RequestLine, request_of_header_map
 from exchanger.policy.target import split_absolute_form
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
@@ -76,7 +76,7 @@ CONTINUED: Final[Mapping[str | None, bytes]] = {
 """Serialised answers to the messages about which there is nothing to decide, by the name of the request's oneof member."""
 
 
-def decode_request_headers(message: ProcessingRequest) -> HttpRequest | Deny:
+def decode_request_headers(message: ProcessingRequest) -> HttpRequest | Deny | Refused:
     """Read a message whose member is ``request_headers``; the answer itself where there is nothing to decide on, or a contradiction.
 
     Attributes count where the pseudo-headers are missing. A path in absolute form is reduced to what a server looks up, and the authority
@@ -84,7 +84,7 @@ def decode_request_headers(message: ProcessingRequest) -> HttpRequest | Deny:
     """
     line = _attributes(message) if message.attributes else _NO_ATTRIBUTES
     request = request_of_header_map(message.request_headers.headers, _NO_HEADERS, line)
-    if isinstance(request, Deny):
+    if isinstance(request, Refused):
         return request
     # A gateway that was told to withhold them would have everything pass as unmatched. A path may be missing: CONNECT has none.
     if not (request.method and request.host):

@@ -52,6 +52,15 @@ class RequestLine:
     whole_path: bool = True
 
 
+@final
+@attrs.frozen
+class Refused:
+    """A request that is refused for what the gateway says of it; ``request`` is for the records, as far as it could be read."""
+
+    request: HttpRequest
+    deny: Deny
+
+
 def http_request(method: str, path: str, host: str, fields: Mapping[str, str], *, path_is_raw: bool = False) -> HttpRequest:
     """Build the value from lower-cased header ``fields``; ``host`` counts where they name none."""
     find = fields.get
@@ -78,8 +87,8 @@ def joined_fields(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: ",".join(values) for name, values in found.items()}
 
 
-def request_of_header_map(header_map: HeaderMap, headers: Mapping[str, str], line: RequestLine) -> HttpRequest | Deny:
-    """Read a request whose headers came in ``header_map``; the refusal where it is not certain what the upstream will get.
+def request_of_header_map(header_map: HeaderMap, headers: Mapping[str, str], line: RequestLine) -> HttpRequest | Refused:
+    """Read a request whose headers came in ``header_map``; refuse it where it is not certain what the upstream will get.
 
     ``raw_value`` wins over ``value``. A field that comes twice, in whatever spelling and even if it is empty, is joined with a comma, and
     ``headers`` come first: a joined credential is no credential. Pseudo-headers that the map lacks are taken from ``line``; the authority
@@ -88,7 +97,7 @@ def request_of_header_map(header_map: HeaderMap, headers: Mapping[str, str], lin
     fields = joined_fields(headers) if headers else {}
     again: dict[str, list[str]] = {}
     told: dict[str, str] = {}
-    path_is_raw = False
+    path_is_raw, deny = False, None
     for header in header_map.headers:
         name = header.key.lower()
         if name in _READ:  # most are not, and their values need not be looked at
@@ -100,38 +109,32 @@ def request_of_header_map(header_map: HeaderMap, headers: Mapping[str, str], lin
                 fields[name] = value
         elif name in _PARTS:
             if name in told:
-                return _TWICE[name]
+                deny = _TWICE[name]
             raw = header.raw_value
             # What is no UTF-8 must stay to be seen: an upstream may read it in another way, or drop it.
             told[name] = raw.decode("utf-8", "surrogateescape") if raw else header.value
             path_is_raw = path_is_raw or (name == ":path" and raw != b"")
     for name, values in again.items():
         fields[name] = ",".join(values)
-    method = _settled(":method", told, _upper, line.method, fields.get(":method"))
-    path = _settled(":path", told, _masked, _with_query(line, told), fields.get(":path"))
+    attribute, method = line.method, told.get(":method", line.method)
+    deny = deny or _doubt(":method", method, _upper, attribute, fields.get(":method"))
+    attribute, path = _with_query(line, told), told.get(":path", line.path)
+    deny = deny or _doubt(":path", path, _masked, attribute, fields.get(":path"))
     authority, named = fields.pop(":authority", ""), fields.pop("host", "")
-    host = _settled(":authority", told, _canonical, authority or named or line.host, named, line.host)
-    if isinstance(method, Deny):
-        return method
-    if isinstance(path, Deny):
-        return path
-    if isinstance(host, Deny):
-        return host
-    return http_request(method, path, host, fields, path_is_raw=path_is_raw)
+    host = told.get(":authority", authority or named or line.host)
+    deny = deny or _doubt(":authority", host, _canonical, authority, named, line.host)
+    request = http_request(method, path, host, fields, path_is_raw=path_is_raw)
+    return request if deny is None else Refused(request, deny)
 
 
-def _settled(name: str, told: Mapping[str, str], canonical: Callable[[str], str], instead: str, *others: str | None) -> str | Deny:
-    """Return a part of the request line: what the map tells of it, even if that is empty, else ``instead``.
-
-    It is refused where ``instead`` or one of ``others`` says something else. Nothing is said by what is empty or ``None``.
-    """
-    found = told.get(name, instead)
+def _doubt(name: str, found: str, canonical: Callable[[str], str], *others: str | None) -> Deny | None:
+    """Return the refusal if ``found`` cannot be what it is taken for, or one of ``others`` means something else; empty ones say nothing."""
     if name != ":path" and not found.isascii() and _BAD_BYTE.search(found):  # a path says by itself that it cannot be read
         return _NOT_UTF8[name]
-    for other in (instead, *others):
+    for other in others:
         if other and other != found and canonical(other) != canonical(found):
             return _CONTRADICTED[name]
-    return found
+    return None
 
 
 def _with_query(line: RequestLine, told: Mapping[str, str]) -> str:

@@ -17,6 +17,7 @@ from exchanger._proto.google.protobuf.struct_pb2 import ListValue, Struct, Value
 from exchanger.decision.check import MISSING_HTTP
 from exchanger.decision.outcome import Allow, Deny, Reason
 from exchanger.envoy.process_codec import CONTINUED, decode_request_headers, encode_request_headers
+from exchanger.envoy.request_fields import Refused
 from exchanger.values.request import NO_TRACE, HttpRequest, TraceContext
 from exchanger.values.secret import Secret
 
@@ -147,16 +148,16 @@ def test_attributes_count_where_pseudo_headers_are_missing(left_out: set[str], e
 @pytest.mark.parametrize(("attribute", "part"), [("request.method", "method"), ("request.host", "authority"), ("request.path", "path")])
 def test_attributes_must_not_contradict_pseudo_headers(attribute: str, part: str) -> None:
     answer = decode_request_headers(request_headers(PSEUDO, {FILTER: {attribute: ATTRIBUTES[attribute]}}))
-    assert isinstance(answer, Deny)
-    assert (answer.reason, answer.status) == (Reason.DENY_AMBIGUOUS_REQUEST, 400)
-    assert part in answer.body
+    assert isinstance(answer, Refused)
+    assert (answer.deny.reason, answer.deny.status) == (Reason.DENY_AMBIGUOUS_REQUEST, 400)
+    assert part in answer.deny.body
 
 
 @pytest.mark.parametrize("told", ["/p?a=1", "/p?", "/p?a=1?b"])
 def test_a_path_of_attributes_may_lack_its_query(told: str) -> None:
     assert decoded(request_headers({**PSEUDO, ":path": told}, {FILTER: {"request.path": "/p"}})).path == told
     for other in ("/q", "/p?b", "/p/"):
-        assert isinstance(decode_request_headers(request_headers({**PSEUDO, ":path": told}, {FILTER: {"request.path": other}})), Deny)
+        assert isinstance(decode_request_headers(request_headers({**PSEUDO, ":path": told}, {FILTER: {"request.path": other}})), Refused)
 
 
 @pytest.mark.parametrize(

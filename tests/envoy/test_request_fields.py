@@ -1,8 +1,8 @@
 import pytest
 
 from exchanger._proto.envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValue
-from exchanger.decision.outcome import Deny, Reason
-from exchanger.envoy.request_fields import RequestLine, request_of_header_map
+from exchanger.decision.outcome import Reason
+from exchanger.envoy.request_fields import Refused, RequestLine, request_of_header_map
 from exchanger.values.request import HttpRequest
 
 Field = tuple[str, str, bytes]
@@ -10,21 +10,22 @@ LINE = RequestLine("GET", "/orders", "api.example.com")
 MAP: tuple[Field, ...] = ((":method", "", b"GET"), (":path", "", b"/orders"), (":authority", "", b"api.example.com"))
 
 
-def read(*fields: Field, line: RequestLine = LINE, headers: dict[str, str] | None = None) -> HttpRequest | Deny:
+def read(*fields: Field, line: RequestLine = LINE, headers: dict[str, str] | None = None) -> HttpRequest | Refused:
     header_map = HeaderMap(headers=[HeaderValue(key=key, value=value, raw_value=raw) for key, value, raw in fields])
     return request_of_header_map(header_map, headers or {}, line)
 
 
-def request_line(found: HttpRequest | Deny) -> tuple[str, str, str, bool]:
+def request_line(found: HttpRequest | Refused) -> tuple[str, str, str, bool]:
     assert isinstance(found, HttpRequest)
     return found.method, found.path, found.host, found.path_is_raw
 
 
-def refused(found: HttpRequest | Deny, part: str) -> str:
-    assert isinstance(found, Deny)
-    assert (found.reason, found.status) == (Reason.DENY_AMBIGUOUS_REQUEST, 400)
-    assert found.body == f'{{"error":"invalid_request","error_description":"ambiguous or malformed {part}"}}'
-    return found.detail
+def refused(found: HttpRequest | Refused, part: str) -> str:
+    assert isinstance(found, Refused)
+    deny = found.deny
+    assert (deny.reason, deny.status) == (Reason.DENY_AMBIGUOUS_REQUEST, 400)
+    assert deny.body == f'{{"error":"invalid_request","error_description":"ambiguous or malformed {part}"}}'
+    return deny.detail
 
 
 def test_the_bytes_decide() -> None:
@@ -146,5 +147,14 @@ def test_a_host_header_that_comes_twice_is_ambiguous() -> None:
 def test_no_detail_repeats_what_came() -> None:
     for part, raw in ((":path", b"/secret"), (":authority", b"secret"), (":method", b"SECRET")):
         found = read(*(field for field in MAP if field[0] != part), (part, "", raw))
-        assert isinstance(found, Deny)
-        assert "secret" not in found.detail.lower() + found.body.lower()
+        assert isinstance(found, Refused)
+        assert "secret" not in found.deny.detail.lower() + found.deny.body.lower()
+
+
+def test_records_say_what_was_refused() -> None:
+    found = read(*MAP, line=RequestLine("GET", "/admin", "api.example.com"))
+    assert isinstance(found, Refused)
+    assert request_line(found.request) == ("GET", "/orders", "api.example.com", True)
+    twice = read(*MAP, (":path", "", b"/admin"))
+    assert isinstance(twice, Refused)
+    assert (twice.request.method, twice.request.host) == ("GET", "api.example.com")

@@ -19,6 +19,7 @@ from exchanger.decision.check import MISSING_HTTP, begin
 from exchanger.decision.outcome import Deny, Reason
 from exchanger.envoy.check_codec import decode_check
 from exchanger.envoy.process_codec import decode_request_headers
+from exchanger.envoy.request_fields import Refused
 from exchanger.policy.document import PolicyDocument
 from exchanger.values.request import HttpRequest
 from tests.decision.examples import RULES
@@ -96,7 +97,7 @@ class Question:
     ``twice``: a pseudo-header came twice. ``beside``: text headers were there, too.
     """
 
-    decoded: HttpRequest | Deny
+    decoded: HttpRequest | Deny | Refused
     raw: frozenset[str]
     said: tuple[frozenset[Says], ...]
     twice: bool
@@ -126,7 +127,7 @@ def questions(draw: st.DrawFn, truth: tuple[Part, Part, Part]) -> Question:
         said.append(frozenset(heard))
     twice = bool(fields) and draw(st.integers(0, 9)) == 0
     header_map = HeaderMap(headers=draw(st.permutations(fields + fields[:1] if twice else fields)))
-    decoded: HttpRequest | Deny
+    decoded: HttpRequest | Deny | Refused
     if is_check:
         http = AttributeContext.HttpRequest(
             method=plain[":method"], path=plain[":path"], host=plain[":authority"], headers=beside, header_map=header_map
@@ -149,9 +150,10 @@ def test_bytes_decide_or_nothing_does(truth: tuple[Part, Part, Part], data: st.D
     question = data.draw(questions(truth))
     path, host, method = truth
     decoded = question.decoded
-    if isinstance(decoded, Deny):
+    if not isinstance(decoded, HttpRequest):
         event("refused")
-        assert decoded is MISSING_HTTP or (decoded.reason, decoded.status) == (Reason.DENY_AMBIGUOUS_REQUEST, 400)
+        deny = decoded.deny if isinstance(decoded, Refused) else decoded
+        assert deny is MISSING_HTTP or (deny.reason, deny.status) == (Reason.DENY_AMBIGUOUS_REQUEST, 400)
         return
     event("decided")
     assert not question.twice
