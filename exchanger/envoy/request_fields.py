@@ -116,10 +116,9 @@ def request_of_header_map(header_map: HeaderMap, headers: Mapping[str, str], lin
             path_is_raw = path_is_raw or (name == ":path" and raw != b"")
     for name, values in again.items():
         fields[name] = ",".join(values)
-    attribute, method = line.method, told.get(":method", line.method)
-    deny = deny or _doubt(":method", method, _upper, attribute, fields.get(":method"))
-    attribute, path = _with_query(line, told), told.get(":path", line.path)
-    deny = deny or _doubt(":path", path, _masked, attribute, fields.get(":path"))
+    method, path = told.get(":method", line.method), told.get(":path", line.path)
+    deny = deny or _doubt(":method", method, _upper, line.method, fields.get(":method"))
+    deny = deny or _doubt(":path", path, _masked, _with_query(line, told), fields.get(":path"))
     authority, named = fields.pop(":authority", ""), fields.pop("host", "")
     host = told.get(":authority", authority or named or line.host)
     deny = deny or _doubt(":authority", host, _canonical, authority, named, line.host)
