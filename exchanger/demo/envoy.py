@@ -108,6 +108,7 @@ def _listener(port: int, mode: Mode) -> dict[str, object]:
             "virtual_hosts": [
                 {
                     "name": "everything",
+                    # A real gateway names its hosts (docs/install/gateway-hardening.md). This one has one upstream for all.
                     "domains": ["*"],
                     "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "upstream", "timeout": UPSTREAM_TIMEOUT}}],
                 }
@@ -140,6 +141,8 @@ def _ext_authz() -> dict[str, object]:
         "grpc_service": {"envoy_grpc": {"cluster_name": SERVICE_CLUSTER}, "timeout": CHECK_TIMEOUT},
         "failure_mode_allow": False,
         "include_peer_certificate": False,
+        # The service sees the path byte for byte, as the upstream does; otherwise Envoy masks bytes that are not UTF-8 with `!`.
+        "encode_raw_headers": True,
         # Envoy's default is 403; a status of its own tells a gateway without its service from a request that was refused.
         "status_on_error": {"code": "ServiceUnavailable"},
     }

@@ -6,10 +6,11 @@ import attrs
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_grpc import AuthorizationServicer
 from exchanger.decision.check import DENY_UNHEALTHY
-from exchanger.decision.outcome import Deny, ExchangePending, Filter
+from exchanger.decision.outcome import ExchangePending, Filter
 from exchanger.envoy.check_codec import EMPTY_REQUEST, decode_check, encode_check
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.gateway_trace import with_gateway_trace
+from exchanger.envoy.request_fields import Refused
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
 from exchanger.values.request import HttpRequest
 
@@ -38,9 +39,10 @@ class Authorization(AuthorizationServicer):
         evaluator = self.evaluator
         started = evaluator.clock()
         request = decode_check(message)
-        if isinstance(request, Deny):
-            evaluator.decided(EMPTY_REQUEST, request, started, Filter.EXT_AUTHZ)
-            return encode_check(request)
+        if type(request) is not HttpRequest:
+            seen, deny = (request.request, request.deny) if isinstance(request, Refused) else (EMPTY_REQUEST, request)
+            evaluator.decided(seen, deny, started, Filter.EXT_AUTHZ)
+            return encode_check(deny)
         if evaluator.tracer is not None:
             request = with_gateway_trace(request, call)
         outcome = evaluator.begin(request, started, Filter.EXT_AUTHZ)

@@ -4,12 +4,11 @@ Source: https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/auth/v3/exter
 """
 
 import functools
-from collections.abc import Mapping
 from typing import Final, assert_never
 
 from google.protobuf.message import DecodeError
 
-from exchanger._proto.envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValue, HeaderValueOption
+from exchanger._proto.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from exchanger._proto.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import (
     CheckRequest,
@@ -22,16 +21,17 @@ from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
 from exchanger._proto.google.rpc.status_pb2 import Status
 from exchanger.decision.check import MISSING_HTTP, MISSING_REQUEST
 from exchanger.decision.outcome import Allow, Deny, Outcome, Reason
+from exchanger.envoy.request_fields import Refused, RequestLine, http_request, joined_fields, request_of_header_map
 from exchanger.grpc.status import GrpcError
 from exchanger.grpc.status import StatusCode as GrpcStatus
-from exchanger.values.request import NO_TRACE, HttpRequest, TraceContext
+from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 
 EMPTY_REQUEST: Final = HttpRequest(method="", host="", path="")
 
 
-def decode_check(message: bytes) -> HttpRequest | Deny:
-    """Read a serialised CheckRequest; the answer itself where it has no HTTP request to decide on.
+def decode_check(message: bytes) -> HttpRequest | Deny | Refused:
+    """Read a serialised CheckRequest; the answer itself where it has no HTTP request to decide on, or contradicts itself.
 
     Raises:
         GrpcError: INTERNAL, for bytes that are no CheckRequest.
@@ -51,70 +51,13 @@ def _missing(check: CheckRequest) -> Deny | None:
     return None if check.attributes.request.HasField("http") else MISSING_HTTP
 
 
-def _http_request(http: AttributeContext.HttpRequest) -> HttpRequest:
+def _http_request(http: AttributeContext.HttpRequest) -> HttpRequest | Refused:
     headers = http.headers
+    if http.HasField("header_map"):
+        return request_of_header_map(http.header_map, headers, RequestLine(http.method, http.path, http.host))
     names = "".join(headers)
-    if names == names.lower() and not http.HasField("header_map"):
-        # What Envoy sends. Read where it is, since copying the map costs more than all the rest.
-        return http_request(http.method, http.path, http.host, headers)
-    return http_request(http.method, http.path, http.host, joined_fields(headers, http.header_map))
-
-
-_READ: Final = frozenset(
-    {
-        ":authority",
-        ":method",
-        ":path",
-        "access-control-request-method",
-        "authorization",
-        "baggage",
-        "host",
-        "origin",
-        "traceparent",
-        "tracestate",
-    }
-)
-"""Names that ``http_request`` looks for, and the two pseudo-headers for which ext_authz has fields of their own."""
-
-
-def http_request(method: str, path: str, host: str, fields: Mapping[str, str]) -> HttpRequest:
-    """Build the value from lower-cased header ``fields``; ``host`` counts where they name none."""
-    find = fields.get
-    authorization = find("authorization")
-    traceparent, tracestate, baggage = find("traceparent", ""), find("tracestate", ""), find("baggage", "")
-    return HttpRequest(
-        _upper(method),
-        find(":authority") or find("host") or host,
-        path,
-        Secret(authorization) if authorization else None,
-        find("origin", ""),
-        find("access-control-request-method", ""),
-        TraceContext(traceparent, tracestate, baggage) if traceparent or baggage else NO_TRACE,
-    )
-
-
-def _upper(method: str) -> str:
-    """Return ``method`` in upper case; one that is not ASCII is no method, and must not become one (``ı`` would be ``I``)."""
-    return method.upper() if method.isascii() else method
-
-
-def joined_fields(headers: Mapping[str, str], header_map: HeaderMap) -> dict[str, str]:
-    """Return what ``http_request`` looks for among ``headers`` and then a HeaderMap's, whose ``raw_value`` wins over ``value``.
-
-    Names are lower-cased. What comes twice, in whatever spelling and even if it is empty, is joined with a comma: it is ambiguous, and a
-    joined credential is no credential.
-    """
-    found: dict[str, list[str]] = {}
-    for key, value in headers.items():
-        found.setdefault(key.lower(), []).append(value)
-    for header in header_map.headers:
-        name = header.key.lower()
-        if name in _READ:  # most are not, and their values need not be looked at
-            raw = header.raw_value
-            # What is no UTF-8 must stay to be seen in a path, where an upstream may read it in another way.
-            errors = "surrogateescape" if name == ":path" else "replace"
-            found.setdefault(name, []).append(raw.decode("utf-8", errors) if raw else header.value)
-    return {name: ",".join(values) for name, values in found.items()}
+    # Read where it is if it is what Envoy sends, since copying the map costs more than all the rest.
+    return http_request(http.method, http.path, http.host, headers if names == names.lower() else joined_fields(headers))
 
 
 def header_option(name: str, value: str) -> HeaderValueOption:

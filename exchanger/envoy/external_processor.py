@@ -16,6 +16,7 @@ from exchanger.envoy.check_codec import EMPTY_REQUEST
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.gateway_trace import with_gateway_trace
 from exchanger.envoy.process_codec import CONTINUED, decode_request_headers, encode_request_headers
+from exchanger.envoy.request_fields import Refused
 from exchanger.grpc.routes import CallInfo, ImmediateStream, Pending, Route
 from exchanger.values.request import HttpRequest
 
@@ -57,6 +58,8 @@ class ExternalProcessor(ExternalProcessorServicer):
         evaluator = self.evaluator
         started = evaluator.clock()
         request = decode_request_headers(message)
+        if isinstance(request, Refused):
+            return self._refuse(request.deny, started, request.request)
         if isinstance(request, Deny):
             return self._refuse(request, started)
         if evaluator.tracer is not None:
@@ -67,8 +70,8 @@ class ExternalProcessor(ExternalProcessorServicer):
             return Pending(lambda: self._finish(request, pending, started))
         return encode_request_headers(outcome)
 
-    def _refuse(self, deny: Deny, started: float) -> bytes:
-        self.evaluator.decided(EMPTY_REQUEST, deny, started, Filter.EXT_PROC)
+    def _refuse(self, deny: Deny, started: float, request: HttpRequest = EMPTY_REQUEST) -> bytes:
+        self.evaluator.decided(request, deny, started, Filter.EXT_PROC)
         return encode_request_headers(deny)
 
     async def _finish(self, request: HttpRequest, pending: ExchangePending, started: float) -> bytes:

@@ -28,7 +28,7 @@ from exchanger._proto.google.protobuf.struct_pb2 import Struct, Value
 from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
 from exchanger.decision.check import MISSING_HTTP
 from exchanger.decision.outcome import Allow, Deny, Outcome, Reason
-from exchanger.envoy.check_codec import http_request, joined_fields
+from exchanger.envoy.request_fields import Refused, RequestLine, request_of_header_map
 from exchanger.policy.target import split_absolute_form
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
@@ -39,11 +39,15 @@ DENIED_DETAILS: Final = "ext_proc_token_exchange_denied"
 _FILTER: Final = "envoy.filters.http.ext_proc"
 """The key under which Envoy's own filter sends its attributes, as long as nobody gave it another name."""
 
+_PARTS: Final = 3
+"""Method, host and path."""
+
 _WRAPPED: Final = ("value", "string_value", "stringValue")
 """The fields under which a value by itself is found, in this order."""
 _MAX_WRAPPERS: Final = 4
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
+_NO_ATTRIBUTES: Final = RequestLine("", "", "")
 
 # The answer to request headers is all that is needed, so that Envoy is asked for nothing else, whatever its configuration sends by itself.
 _REQUEST_HEADERS_ONLY: Final = ProcessingMode(
@@ -72,36 +76,33 @@ CONTINUED: Final[Mapping[str | None, bytes]] = {
 """Serialised answers to the messages about which there is nothing to decide, by the name of the request's oneof member."""
 
 
-def decode_request_headers(message: ProcessingRequest) -> HttpRequest | Deny:
-    """Read a message whose member is ``request_headers``; the answer itself where it has no HTTP request to decide on.
+def decode_request_headers(message: ProcessingRequest) -> HttpRequest | Deny | Refused:
+    """Read a message whose member is ``request_headers``; the answer itself where there is nothing to decide on, or a contradiction.
 
     Attributes count where the pseudo-headers are missing. A path in absolute form is reduced to what a server looks up, and the authority
     that it named is kept beside it.
     """
-    fields = joined_fields(_NO_HEADERS, message.request_headers.headers)
-    method, path = fields.get(":method", ""), fields.get(":path", "")
-    host = fields.get(":authority") or fields.get("host", "")
-    if not (method and path and host):
-        attributes = _attributes(message)
-        method = method or attributes.get("method", "")
-        path = path or attributes.get("path", "")
-        host = host or attributes.get("host", "")
-        # A gateway that was told to withhold them would have everything pass as unmatched. A path may be missing: CONNECT has none.
-        if not (method and host):
-            return MISSING_HTTP
-    target = split_absolute_form(path)
+    line = _attributes(message) if message.attributes else _NO_ATTRIBUTES
+    request = request_of_header_map(message.request_headers.headers, _NO_HEADERS, line)
+    if isinstance(request, Refused):
+        return request
+    # A gateway that was told to withhold them would have everything pass as unmatched. A path may be missing: CONNECT has none.
+    if not (request.method and request.host):
+        return MISSING_HTTP
+    target = split_absolute_form(request.path)
     # Without authority (``http:///orders``) it is no http URI (RFC 9110 section 4.2.1), and stays what it is: a path without readings.
     if target is None or not target[0]:
-        return http_request(method, path, host, fields)
+        return request
     authority, path = target
-    return attrs.evolve(http_request(method, path, host, fields), target_authority=authority)
+    return attrs.evolve(request, path=path, target_authority=authority)
 
 
-def _attributes(message: ProcessingRequest) -> dict[str, str]:
-    """Return method, host and path (with query) as far as attributes have them.
+def _attributes(message: ProcessingRequest) -> RequestLine:
+    """Return the request line as far as attributes have it.
 
     Envoy sends one Struct of attributes under the name of its filter; there may be others, and other callers send each attribute under its
-    own name. Those of Envoy's own filter come first, then those of others by name, then attributes by themselves.
+    own name. Those of Envoy's own filter come first, then those of others by name, then attributes by themselves. Envoy's ``request.path``
+    has the query; that of other callers may not.
 
     https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes#request-attributes
     """
@@ -116,13 +117,15 @@ def _attributes(message: ProcessingRequest) -> dict[str, str]:
         for part, value in ("method", attribute("request.method")), ("host", attribute("request.host")), ("path", path):
             if value:
                 found.setdefault(part, value)
-    return found
+        if len(found) == _PARTS:
+            break
+    return RequestLine(found.get("method", ""), found.get("path", ""), found.get("host", ""), whole_path=False)
 
 
 def _attribute(attributes: Struct, name: str) -> str:
     """Return a string attribute; "" when it is missing or of another kind."""
-    # To index a protobuf map adds what is not there.
-    return attributes.fields[name].string_value if name in attributes.fields else ""
+    fields = attributes.fields
+    return fields[name].string_value if name in fields else ""  # to index a protobuf map adds what is not there
 
 
 def _own_attribute(message: ProcessingRequest, name: str) -> str:

@@ -36,6 +36,7 @@ class AmbiguousPart(enum.Enum):
     """The part of a request that servers read in different ways, or that cannot be read at all."""
 
     AUTHORITY = "authority"
+    METHOD = "method"
     PATH = "path"
 
 

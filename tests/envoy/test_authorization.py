@@ -1,6 +1,7 @@
 from collections.abc import Callable
 
 import attrs
+import orjson
 import pytest
 import trio
 
@@ -12,6 +13,7 @@ from exchanger.errors import Diagnostic
 from exchanger.grpc.routes import Pending
 from exchanger.grpc.status import StatusCode
 from exchanger.policy.current import CurrentPolicy
+from exchanger.telemetry.decision_log import decision_line
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from tests.decision.examples import RULES, snapshot
@@ -88,6 +90,28 @@ async def test_what_needs_no_exchange_is_answered_at_once(asked: bytes, reason: 
     assert isinstance(result, bytes)
     assert CheckResponse.FromString(result).denied_response.status.code == status
     assert [record.outcome.reason for record in records.records] == [reason]
+    assert exchanger.requests == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "path", "host"),
+    [
+        (b"/admin", "/orders", b"api.example.com"),
+        (b"/orders", "/orders", b"api\xff.example.com"),
+        (b"/adm\xffin", "/orders", b"api.example.com"),
+    ],
+)
+async def test_a_gateway_that_contradicts_itself_is_refused_and_its_record_can_be_written(raw: bytes, path: str, host: bytes) -> None:
+    exchanger, records = FakeExchanger(), Records()
+    fields = [(":path", "", raw), (":authority", "", host), ("authorization", "", b"Bearer subject")]
+    response = await answer(authorization(exchanger, records), check({}, fields, path=path))
+    assert response.denied_response.status.code == 400
+    (record,) = records.records
+    assert record.outcome.reason is Reason.DENY_AMBIGUOUS_REQUEST
+    assert record.request.host.endswith(".example.com")
+    line = orjson.dumps(decision_line(record, "now"))
+    assert b'"detail":"' in line
+    assert b"subject" not in line
     assert exchanger.requests == []
 
 

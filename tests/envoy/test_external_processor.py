@@ -119,6 +119,17 @@ async def test_what_needs_no_exchange_is_answered_at_once(path: str, token: str,
     assert exchanger.requests == []
 
 
+async def test_headers_and_attributes_that_contradict_each_other_are_refused_and_recorded() -> None:
+    records = Records()
+    message = asked("/orders", "t")
+    message.attributes["envoy.filters.http.ext_proc"].fields["request.path"].string_value = "/admin"
+    (response,) = await conversation(processor(FakeExchanger(), records), message)
+    assert response.immediate_response.status.code == 400
+    (record,) = records.records
+    assert record.outcome.reason is Reason.DENY_AMBIGUOUS_REQUEST
+    assert (record.request.host, record.request.path) == ("api.example.com", "/orders")
+
+
 async def test_an_exchange_is_awaited_and_recorded_once(autojump_clock: MockClock) -> None:
     exchanger, records = FakeExchanger(delay=0.2), Records()
     service = processor(exchanger, records)
@@ -129,7 +140,7 @@ async def test_an_exchange_is_awaited_and_recorded_once(autojump_clock: MockCloc
     (record,) = records.records
     assert record.outcome.reason is Reason.ALLOW_EXCHANGE
     assert record.duration == pytest.approx(0.2)
-    assert record.request == HttpRequest("GET", "api.example.com", "/orders", Secret("Bearer subject"))
+    assert record.request == HttpRequest("GET", "api.example.com", "/orders", Secret("Bearer subject"), path_is_raw=True)
 
 
 async def test_a_failed_exchange_denies() -> None:

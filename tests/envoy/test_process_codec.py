@@ -17,6 +17,7 @@ from exchanger._proto.google.protobuf.struct_pb2 import ListValue, Struct, Value
 from exchanger.decision.check import MISSING_HTTP
 from exchanger.decision.outcome import Allow, Deny, Reason
 from exchanger.envoy.process_codec import CONTINUED, decode_request_headers, encode_request_headers
+from exchanger.envoy.request_fields import Refused
 from exchanger.values.request import NO_TRACE, HttpRequest, TraceContext
 from exchanger.values.secret import Secret
 
@@ -65,12 +66,21 @@ def test_everything_that_is_read() -> None:
         "accept": "*/*",
     }
     assert decoded(request_headers(headers)) == HttpRequest(
-        "OPTIONS", "api.example.com", "/orders/1", Secret("Bearer token"), "https://app", "PUT", TraceContext("tp", "ts", "b")
+        "OPTIONS",
+        "api.example.com",
+        "/orders/1",
+        Secret("Bearer token"),
+        "https://app",
+        "PUT",
+        TraceContext("tp", "ts", "b"),
+        path_is_raw=True,
     )
 
 
 def test_what_is_not_there_is_absent() -> None:
-    assert decoded(request_headers(PSEUDO)) == HttpRequest("GET", "api.example.com", "/orders/1", None, "", "", NO_TRACE, "")
+    assert decoded(request_headers(PSEUDO)) == HttpRequest(
+        "GET", "api.example.com", "/orders/1", None, "", "", NO_TRACE, "", path_is_raw=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,9 +105,9 @@ def test_authorization(headers: list[tuple[str, str, bytes]], expected: str | No
 @pytest.mark.parametrize(
     ("headers", "attribute", "expected"),
     [
-        ({":authority": "a", "host": "b"}, "c", "a"),
-        ({":authority": "", "host": "b"}, "c", "b"),
-        ({"Host": "b"}, "c", "b"),
+        ({":authority": "a"}, "", "a"),
+        ({":authority": "a:80", "host": "A"}, "a.", "a:80"),
+        ({"Host": "b"}, "", "b"),
         ({"host": ""}, "c", "c"),
         ({"x-forwarded-host": "evil"}, "c", "c"),
         ({}, "c", "c"),
@@ -115,12 +125,12 @@ def test_headers_do_not_rename_the_request(name: str) -> None:
 
 
 ATTRIBUTES = {"request.method": "put", "request.scheme": "https", "request.host": "attribute.example.com", "request.path": "/attribute"}
+OF_ATTRIBUTE = {"request.method": ":method", "request.scheme": ":scheme", "request.host": ":authority", "request.path": ":path"}
 
 
 @pytest.mark.parametrize(
     ("left_out", "expected"),
     [
-        (set(), ("GET", "api.example.com", "/orders/1")),
         ({":method"}, ("PUT", "api.example.com", "/orders/1")),
         ({":authority"}, ("GET", "attribute.example.com", "/orders/1")),
         ({":path"}, ("GET", "api.example.com", "/attribute")),
@@ -129,8 +139,25 @@ ATTRIBUTES = {"request.method": "put", "request.scheme": "https", "request.host"
 )
 def test_attributes_count_where_pseudo_headers_are_missing(left_out: set[str], expected: tuple[str, str, str]) -> None:
     headers = {name: value for name, value in PSEUDO.items() if name not in left_out}
-    request = decoded(request_headers(headers, {FILTER: ATTRIBUTES}))
+    attributes = {name: value for name, value in ATTRIBUTES.items() if OF_ATTRIBUTE[name] in left_out}
+    request = decoded(request_headers(headers, {FILTER: attributes}))
     assert (request.method, request.host, request.path) == expected
+    assert request.path_is_raw == (":path" in headers)
+
+
+@pytest.mark.parametrize(("attribute", "part"), [("request.method", "method"), ("request.host", "authority"), ("request.path", "path")])
+def test_attributes_must_not_contradict_pseudo_headers(attribute: str, part: str) -> None:
+    answer = decode_request_headers(request_headers(PSEUDO, {FILTER: {attribute: ATTRIBUTES[attribute]}}))
+    assert isinstance(answer, Refused)
+    assert (answer.deny.reason, answer.deny.status) == (Reason.DENY_AMBIGUOUS_REQUEST, 400)
+    assert part in answer.deny.body
+
+
+@pytest.mark.parametrize("told", ["/p?a=1", "/p?", "/p?a=1?b"])
+def test_a_path_of_attributes_may_lack_its_query(told: str) -> None:
+    assert decoded(request_headers({**PSEUDO, ":path": told}, {FILTER: {"request.path": "/p"}})).path == told
+    for other in ("/q", "/p?b", "/p/"):
+        assert isinstance(decode_request_headers(request_headers({**PSEUDO, ":path": told}, {FILTER: {"request.path": other}})), Refused)
 
 
 @pytest.mark.parametrize(

@@ -28,11 +28,14 @@ CLUSTER: Final = f"outbound|3001||{HOST}"
 each_mode = pytest.mark.parametrize("mode", list(Mode))
 
 
-def rendered_filter(mode: Mode, **section: Any) -> dict[str, Any]:
+def rendered_patches(mode: Mode, **section: Any) -> list[dict[str, Any]]:
+    """Return what the EnvoyFilter brings: the filter, and what it changes in the connection manager, unless ``normalizePaths`` is off."""
     values = {"extensionMode": mode.value, "envoyFilter": {"enabled": True, **section}}
-    (patch,) = only(render(values), "EnvoyFilter")["spec"]["configPatches"]
-    found: dict[str, Any] = patch["patch"]["value"]
-    return found
+    return [patch["patch"]["value"] for patch in only(render(values), "EnvoyFilter")["spec"]["configPatches"]]
+
+
+def rendered_filter(mode: Mode, **section: Any) -> dict[str, Any]:
+    return rendered_patches(mode, **section)[0]
 
 
 def with_filter(config: dict[str, Any], rendered: dict[str, Any]) -> dict[str, Any]:
@@ -67,6 +70,21 @@ def validate(folder: Path, rendered: dict[str, Any]) -> subprocess.CompletedProc
 def test_envoy_accepts_what_is_rendered(mode: Mode, section: dict[str, Any], tmp_path: Path) -> None:
     done = validate(tmp_path, rendered_filter(mode, **section))
     assert done.returncode == 0, done.stderr
+
+
+def test_paths_are_normalised_as_in_the_demo(tmp_path: Path) -> None:
+    """The demo's gateway runs with these settings, and this Envoy accepts them in whatever connection manager they are merged into."""
+    changed = dict(rendered_patches(Mode.EXT_AUTHZ)[1]["typed_config"])
+    (listener,) = bootstrap(listen=1, service=2, upstream=3)["static_resources"]["listeners"]  # type: ignore[index]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    assert changed.pop("@type") == manager["@type"]
+    assert changed == {"normalize_path": True, "merge_slashes": True, "path_with_escaped_slashes_action": "REJECT_REQUEST"}
+    assert changed.items() <= manager.items()
+
+
+@each_mode
+def test_a_mesh_that_needs_escaped_slashes_keeps_its_paths(mode: Mode) -> None:
+    assert len(rendered_patches(mode, normalizePaths=False)) == 1
 
 
 @each_mode

@@ -41,13 +41,15 @@ MAKES: Final[dict[str, set[str]]] = {
 }
 """What the values of each block make, beside what the chart makes in any case."""
 READ: Final = {
-    "manifests": {"policy", "paths", "certificate", "guard", "gke-authority"},
+    "manifests": {"policy", "paths", "certificate", "guard", "gke-authority", "raw-headers"},
     "mesh": {"", "istio-host"},
     "envoy": {"ext_authz"},
-    "filter": {"ext_proc"},
+    "filter": {"ext_proc", "credentials"},
+    "routes": {"credentials"},
     "transport": {"mtls"},
 }
-"""The other blocks that a test here reads; ``test_wiring_control_plane.py`` gives the manifests to an API server, too."""
+"""The other blocks that a test reads, here or in ``test_hardening_guide.py``; an API server is given the manifests, too
+(``test_wiring_control_plane.py``)."""
 LANGUAGES: Final = {"yaml", "sh"}
 KUBERNETES_HAS: Final = {"v1", "admissionregistration.k8s.io/v1"}
 """The groups of manifests in the guides that Kubernetes' own schemas are for."""

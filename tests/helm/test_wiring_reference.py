@@ -80,7 +80,7 @@ def test_a_file_for_istios_provider_makes_policy_and_host() -> None:
 
 def test_a_file_for_istios_filter_makes_the_filter_at_the_same_place() -> None:
     ext_authz = only(render({"envoyFilter": {"enabled": True, "timeout": "2s"}}), "EnvoyFilter")
-    (patch,) = ext_authz["spec"]["configPatches"]
+    patch, _ = ext_authz["spec"]["configPatches"]
     assert (patch["applyTo"], patch["match"]["context"], patch["patch"]["operation"]) == ("HTTP_FILTER", "GATEWAY", "INSERT_BEFORE")
     config = look(ext_authz, PATCH)
     assert (config["clear_route_cache"], config["failure_mode_allow"], config["grpc_service"]["timeout"]) == (True, False, "2s")

@@ -88,6 +88,7 @@ CASES: Final = (
     *selected("envoyFilter", "EnvoyFilter", "spec/workloadSelector/labels", FILTER),
     Case("envoyFilter.timeout", "1m1500ms", "EnvoyFilter", f"{PATCH}/grpc_service/timeout", "61.5s", FILTER),
     Case("envoyFilter.statusOnError", 500, "EnvoyFilter", f"{PATCH}/status_on_error/code", 500, FILTER),
+    Case("envoyFilter.normalizePaths", False, "EnvoyFilter", "spec/configPatches/1", None, FILTER),
     Case("envoyFilter.extAuthz.clearRouteCache", False, "EnvoyFilter", f"{PATCH}/clear_route_cache", False, FILTER),
     Case("envoyFilter.extProc.clearRouteCache", False, "EnvoyFilter", f"{PATCH}/route_cache_action", "RETAIN", PROC_FILTER),
     Case("envoyGateway.enabled", True, "SecurityPolicy", "kind", "SecurityPolicy", {"envoyGateway": {"targetRefs": [{"name": "gateway"}]}}),

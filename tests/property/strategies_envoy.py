@@ -44,12 +44,19 @@ requests = st.builds(
 """Requests to the hosts and paths of generated policies; no part of them is missing, and paths are in origin form."""
 
 
-def check_request(asked: Asked) -> bytes:
-    """Return the CheckRequest that ext_authz sends: names once, what comes twice joined with a comma."""
+def check_request(asked: Asked, *, raw: bool = False) -> bytes:
+    """Return the CheckRequest that ext_authz sends: names once, what comes twice joined with a comma.
+
+    ``raw``: as with ``encode_raw_headers``.
+    """
     joined: dict[str, str] = {":authority": asked.host, ":method": asked.method, ":path": asked.path, ":scheme": "https"}
     for name, value in asked.headers:
         joined[name] = f"{joined[name]},{value}" if name in joined else value
-    http = AttributeContext.HttpRequest(method=asked.method, host=asked.host, path=asked.path, scheme="https", headers=joined)
+    http = AttributeContext.HttpRequest(
+        method=asked.method, host=asked.host, path=asked.path, scheme="https", headers={} if raw else joined
+    )
+    if raw:
+        http.header_map.CopyFrom(HeaderMap(headers=[HeaderValue(key=name, raw_value=value.encode()) for name, value in joined.items()]))
     return CheckRequest(attributes=AttributeContext(request=AttributeContext.Request(http=http))).SerializeToString()
 
 
@@ -67,7 +74,7 @@ def processing_requests_of(draw: st.DrawFn, asked: Asked) -> ProcessingRequest:
         if form != "attribute":
             pseudo.append((name, value))
         if form != "header":
-            attributes[f"request.{'host' if name == ':authority' else name[1:]}"] = Value(string_value=value if form != "both" else "other")
+            attributes[f"request.{'host' if name == ':authority' else name[1:]}"] = Value(string_value=value)
     fields = []
     for name, value in draw(st.permutations(pseudo)) + list(asked.headers):
         spelled = name.title() if draw(st.booleans()) else name

@@ -1,0 +1,159 @@
+"""One HTTP request from what a gateway says of it: header fields, and the request line as text in attributes of its own.
+
+A HeaderMap has the request line byte for byte, as the upstream gets it. Attributes are text, in which Envoy replaces each byte that is not
+UTF-8 with ``!``. The bytes decide. If anything else contradicts them, nobody knows what the upstream will see, and the request is refused.
+
+Must not know: which of Envoy's filters asks.
+
+Source: https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/core/v3/base.proto#config-core-v3-headermap
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final, final
+
+import attrs
+
+from exchanger._proto.envoy.config.core.v3.base_pb2 import HeaderMap
+from exchanger.decision.check import DENY_AMBIGUOUS
+from exchanger.decision.outcome import Deny
+from exchanger.policy.authority import read_authority
+from exchanger.policy.verdict import AmbiguousPart
+from exchanger.values.request import NO_TRACE, HttpRequest, TraceContext
+from exchanger.values.secret import Secret
+
+_PARTS: Final = {":authority": AmbiguousPart.AUTHORITY, ":method": AmbiguousPart.METHOD, ":path": AmbiguousPart.PATH}
+"""The pseudo-headers that make the request line, and what each is called in a refusal."""
+_READ: Final = frozenset({"access-control-request-method", "authorization", "baggage", "host", "origin", "traceparent", "tracestate"})
+"""Names of the other fields that are looked for."""
+
+
+def _refusals(detail: str) -> dict[str, Deny]:
+    """Return the refusal for each pseudo-header. The client learns which part of its request it is about, the operator what was wrong."""
+    return {name: attrs.evolve(DENY_AMBIGUOUS[part], detail=detail.format(name)) for name, part in _PARTS.items()}
+
+
+_TWICE: Final = _refusals("the gateway sent {} twice")  # RFC 9113 section 8.3 (https://www.rfc-editor.org/rfc/rfc9113#section-8.3)
+_NOT_UTF8: Final = _refusals("{} is not UTF-8")
+_CONTRADICTED: Final = _refusals("the gateway's attributes contradict {}")
+
+# PEP 383 (https://peps.python.org/pep-0383/): each byte that is no UTF-8 is one of these characters.
+_BAD_BYTE: Final = re.compile("[\udc80-\udcff]")
+
+
+@final
+@attrs.frozen
+class RequestLine:
+    """The request line as a gateway's attributes have it; "" where they say nothing. ``whole_path`` is false if a query may be missing."""
+
+    method: str
+    path: str
+    host: str
+    whole_path: bool = True
+
+
+@final
+@attrs.frozen
+class Refused:
+    """A request that is refused for what the gateway says of it; ``request`` is for the records, as far as it could be read."""
+
+    request: HttpRequest
+    deny: Deny
+
+
+def http_request(method: str, path: str, host: str, fields: Mapping[str, str], *, path_is_raw: bool = False) -> HttpRequest:
+    """Build the value from lower-cased header ``fields``; ``host`` counts where they name none."""
+    find = fields.get
+    authorization = find("authorization")
+    traceparent, tracestate, baggage = find("traceparent", ""), find("tracestate", ""), find("baggage", "")
+    return HttpRequest(
+        _upper(method),
+        find(":authority") or find("host") or host,
+        path,
+        Secret(authorization) if authorization else None,
+        find("origin", ""),
+        find("access-control-request-method", ""),
+        TraceContext(traceparent, tracestate, baggage) if traceparent or baggage else NO_TRACE,
+        "",
+        path_is_raw,
+    )
+
+
+def joined_fields(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return ``headers`` by lower-cased name; what comes in two spellings, even if it is empty, is joined with a comma."""
+    found: dict[str, list[str]] = {}
+    for key, value in headers.items():
+        found.setdefault(key.lower(), []).append(value)
+    return {name: ",".join(values) for name, values in found.items()}
+
+
+def request_of_header_map(header_map: HeaderMap, headers: Mapping[str, str], line: RequestLine) -> HttpRequest | Refused:
+    """Read a request whose headers came in ``header_map``; refuse it where it is not certain what the upstream will get.
+
+    ``raw_value`` wins over ``value``. A field that comes twice, in whatever spelling and even if it is empty, is joined with a comma, and
+    ``headers`` come first: a joined credential is no credential. Pseudo-headers that the map lacks are taken from ``line``; the authority
+    also from ``headers``, which come before ``line``. Nothing may contradict what is taken.
+    """
+    fields = joined_fields(headers) if headers else {}
+    again: dict[str, list[str]] = {}
+    told: dict[str, str] = {}
+    path_is_raw, deny = False, None
+    for header in header_map.headers:
+        name = header.key.lower()
+        if name in _READ:  # most are not, and their values need not be looked at
+            raw = header.raw_value
+            value = raw.decode("utf-8", "replace") if raw else header.value
+            if name in fields:
+                again.setdefault(name, [fields[name]]).append(value)
+            else:
+                fields[name] = value
+        elif name in _PARTS:
+            if name in told:
+                deny = _TWICE[name]
+            raw = header.raw_value
+            # What is no UTF-8 must stay to be seen: an upstream may read it in another way, or drop it.
+            told[name] = raw.decode("utf-8", "surrogateescape") if raw else header.value
+            path_is_raw = path_is_raw or (name == ":path" and raw != b"")
+    for name, values in again.items():
+        fields[name] = ",".join(values)
+    method, path = told.get(":method", line.method), told.get(":path", line.path)
+    deny = deny or _doubt(":method", method, _upper, line.method, fields.get(":method"))
+    deny = deny or _doubt(":path", path, _masked, _with_query(line, told), fields.get(":path"))
+    authority, named = fields.pop(":authority", ""), fields.pop("host", "")
+    host = told.get(":authority", authority or named or line.host)
+    deny = deny or _doubt(":authority", host, _canonical, authority, named, line.host)
+    request = http_request(method, path, host, fields, path_is_raw=path_is_raw)
+    return request if deny is None else Refused(request, deny)
+
+
+def _doubt(name: str, found: str, canonical: Callable[[str], str], *others: str | None) -> Deny | None:
+    """Return the refusal if ``found`` cannot be what it is taken for, or one of ``others`` means something else; empty ones say nothing."""
+    if name != ":path" and not found.isascii() and _BAD_BYTE.search(found):  # a path says by itself that it cannot be read
+        return _NOT_UTF8[name]
+    for other in others:
+        if other and other != found and canonical(other) != canonical(found):
+            return _CONTRADICTED[name]
+    return None
+
+
+def _with_query(line: RequestLine, told: Mapping[str, str]) -> str:
+    """Return the path of ``line``, with the query of the one that is told where ``line`` may lack it."""
+    path = line.path
+    if line.whole_path or not path or "?" in path or ":path" not in told:
+        return path
+    return path + "".join(told[":path"].partition("?")[1:])
+
+
+def _upper(method: str) -> str:
+    """Return ``method`` in upper case; one that is not ASCII is no method, and must not become one (``ı`` would be ``I``)."""
+    return method.upper() if method.isascii() else method
+
+
+def _masked(path: str) -> str:
+    """Return ``path`` as Envoy's text attributes have it."""
+    return _BAD_BYTE.sub("!", path)
+
+
+def _canonical(host: str) -> str:
+    authority = read_authority(host)
+    return host if authority is None else authority

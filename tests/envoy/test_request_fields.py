@@ -1,0 +1,160 @@
+import pytest
+
+from exchanger._proto.envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValue
+from exchanger.decision.outcome import Reason
+from exchanger.envoy.request_fields import Refused, RequestLine, request_of_header_map
+from exchanger.values.request import HttpRequest
+
+Field = tuple[str, str, bytes]
+LINE = RequestLine("GET", "/orders", "api.example.com")
+MAP: tuple[Field, ...] = ((":method", "", b"GET"), (":path", "", b"/orders"), (":authority", "", b"api.example.com"))
+
+
+def read(*fields: Field, line: RequestLine = LINE, headers: dict[str, str] | None = None) -> HttpRequest | Refused:
+    header_map = HeaderMap(headers=[HeaderValue(key=key, value=value, raw_value=raw) for key, value, raw in fields])
+    return request_of_header_map(header_map, headers or {}, line)
+
+
+def request_line(found: HttpRequest | Refused) -> tuple[str, str, str, bool]:
+    assert isinstance(found, HttpRequest)
+    return found.method, found.path, found.host, found.path_is_raw
+
+
+def refused(found: HttpRequest | Refused, part: str) -> str:
+    assert isinstance(found, Refused)
+    deny = found.deny
+    assert (deny.reason, deny.status) == (Reason.DENY_AMBIGUOUS_REQUEST, 400)
+    assert deny.body == f'{{"error":"invalid_request","error_description":"ambiguous or malformed {part}"}}'
+    return deny.detail
+
+
+def test_the_bytes_decide() -> None:
+    assert request_line(read(*MAP)) == ("GET", "/orders", "api.example.com", True)
+    assert request_line(read(*MAP, line=RequestLine("", "", ""))) == ("GET", "/orders", "api.example.com", True)
+
+
+def test_bytes_that_are_not_utf8_stay_to_be_seen_in_a_path() -> None:
+    found = read(*MAP[::2], (":path", "", b"/adm\xffin"), line=RequestLine("GET", "/adm!in", "api.example.com"))
+    assert request_line(found) == ("GET", "/adm\udcffin", "api.example.com", True)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"/adm!in", b"/adm\xff", b"/adm\xff\xffin", b"/admin", b"/adm\xc3\xa9in", b"", b"/adm\xffin/", b"/adm\xffin?"]
+)
+def test_a_path_that_its_attribute_does_not_show_is_refused(raw: bytes) -> None:
+    line = RequestLine("GET", "/adm!in" if raw != b"/adm!in" else "/adm!!in", "api.example.com")
+    assert "contradict" in refused(read(*MAP[::2], (":path", "", raw), line=line), "path")
+
+
+@pytest.mark.parametrize(
+    ("left_out", "line", "expected"),
+    [
+        (":path", LINE, ("GET", "/orders", "api.example.com", False)),
+        (":method", RequestLine("put", "", ""), ("PUT", "/orders", "api.example.com", True)),
+        (":authority", RequestLine("", "", "b"), ("GET", "/orders", "b", True)),
+        (":path", RequestLine("", "", ""), ("GET", "", "api.example.com", False)),
+    ],
+)
+def test_what_the_map_lacks_is_taken_from_the_attribute(left_out: str, line: RequestLine, expected: tuple[str, str, str, bool]) -> None:
+    assert request_line(read(*(field for field in MAP if field[0] != left_out), line=line)) == expected
+
+
+def test_a_path_that_came_as_text_is_not_raw() -> None:
+    assert request_line(read(*MAP[::2], (":path", "/orders", b""))) == ("GET", "/orders", "api.example.com", False)
+
+
+@pytest.mark.parametrize(
+    ("line", "authority"),
+    [
+        (RequestLine("get", "/orders", "API.example.com:443"), b"api.example.com"),
+        (RequestLine("GET", "/orders", "api.example.com"), b"Api.Example.com."),
+        (RequestLine("GET", "/orders", "[2001:DB8:0::1]"), b"[2001:db8::1]:8443"),
+        (RequestLine("GET", "/orders", "a,b"), b"a,b"),
+    ],
+)
+def test_spellings_of_one_thing_agree(line: RequestLine, authority: bytes) -> None:
+    assert request_line(read(*MAP[:2], (":authority", "", authority), line=line))[2] == authority.decode()
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        (RequestLine("POST", "/orders", "api.example.com"), "method"),
+        (RequestLine("GET", "/orders", "b.example.com"), "authority"),
+        (RequestLine("GET", "/orders", "api.example.com,api.example.com"), "authority"),
+        (RequestLine("GET", "/Orders", "api.example.com"), "path"),
+        (RequestLine("GET", "/orders/", "api.example.com"), "path"),
+        (RequestLine("GET", "/%6frders", "api.example.com"), "path"),
+    ],
+)
+def test_an_attribute_that_says_otherwise_is_refused(line: RequestLine, part: str) -> None:
+    refused(read(*MAP, line=line), part)
+
+
+@pytest.mark.parametrize("part", ["method", "path", "authority"])
+def test_an_empty_pseudo_header_is_one_that_is_there(part: str) -> None:
+    refused(read(*((name, "", b"" if name == f":{part}" else raw) for name, _, raw in MAP)), part)
+
+
+@pytest.mark.parametrize("part", ["method", "path", "authority"])
+@pytest.mark.parametrize("again", ["", "x", "same"])
+def test_a_pseudo_header_that_comes_twice_is_refused(part: str, again: str) -> None:
+    (raw,) = (raw for name, _, raw in MAP if name == f":{part}")
+    twice = (f":{part}".title(), "", raw if again == "same" else again.encode())
+    for fields in ((*MAP, twice), (twice, *MAP)):
+        assert "twice" in refused(read(*fields), part)
+
+
+@pytest.mark.parametrize(
+    ("headers", "part"),
+    [
+        ({":path": "/admin"}, "path"),
+        ({":Path": "/orders", ":path": "/admin"}, "path"),
+        ({":method": "POST"}, "method"),
+        ({":authority": "b"}, "authority"),
+        ({"host": "b"}, "authority"),
+        ({":authority": "api.example.com", "Host": "b"}, "authority"),
+    ],
+)
+@pytest.mark.parametrize("fields", [MAP, ()])
+def test_text_headers_beside_the_map_must_not_contradict(headers: dict[str, str], part: str, fields: tuple[Field, ...]) -> None:
+    refused(read(*fields, headers=headers), part)
+
+
+def test_two_paths_in_text_headers_are_none() -> None:
+    refused(read(line=RequestLine("GET", "", "api.example.com"), headers={":Path": "/orders", ":path": "/admin"}), "path")
+
+
+def test_text_headers_that_say_the_same_change_nothing() -> None:
+    headers = {":path": "/orders", ":method": "get", ":authority": "API.example.com", "host": "api.example.com:80"}
+    assert request_line(read(*MAP, headers=headers)) == ("GET", "/orders", "api.example.com", True)
+    assert request_line(read(headers=headers, line=RequestLine("GET", "/orders", ""))) == ("GET", "/orders", "API.example.com", False)
+
+
+@pytest.mark.parametrize("raw", [b"api\xff.example.com", b"\xc3", b"\xed\xa0\x80"])
+def test_a_host_or_method_that_is_not_utf8_is_refused(raw: bytes) -> None:
+    text = raw.decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "!")
+    assert "UTF-8" in refused(read(*MAP[:2], (":authority", "", raw), line=RequestLine("GET", "/orders", text)), "authority")
+    assert "UTF-8" in refused(read(*MAP[1:], (":method", "", raw), line=RequestLine(text, "/orders", "")), "method")
+
+
+def test_a_host_header_that_comes_twice_is_ambiguous() -> None:
+    fields = (*MAP[:2], ("host", "", b"a"), ("Host", "", b"b"))
+    assert request_line(read(*fields, line=RequestLine("GET", "/orders", "")))[2] == "a,b"
+    refused(read(*fields, line=RequestLine("GET", "/orders", "a")), "authority")
+
+
+def test_no_detail_repeats_what_came() -> None:
+    for part, raw in ((":path", b"/secret"), (":authority", b"secret"), (":method", b"SECRET")):
+        found = read(*(field for field in MAP if field[0] != part), (part, "", raw))
+        assert isinstance(found, Refused)
+        assert "secret" not in found.deny.detail.lower() + found.deny.body.lower()
+
+
+def test_records_say_what_was_refused() -> None:
+    found = read(*MAP, line=RequestLine("GET", "/admin", "api.example.com"))
+    assert isinstance(found, Refused)
+    assert request_line(found.request) == ("GET", "/orders", "api.example.com", True)
+    twice = read(*MAP, (":path", "", b"/admin"))
+    assert isinstance(twice, Refused)
+    assert (twice.request.method, twice.request.host) == ("GET", "api.example.com")
