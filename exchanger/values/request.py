@@ -8,16 +8,20 @@ from typing import final
 import attrs
 
 from exchanger.values.secret import Secret
+from exchanger.values.trace_state import bounded_baggage, bounded_tracestate
 
 
 @final
 @attrs.frozen
 class TraceContext:
-    """W3C trace context and baggage as they came (https://www.w3.org/TR/trace-context/, https://www.w3.org/TR/baggage/); "" is absent."""
+    """W3C trace context and baggage as they came (https://www.w3.org/TR/trace-context/, https://www.w3.org/TR/baggage/); "" is absent.
+
+    Of lists that are too long whole members are left out.
+    """
 
     traceparent: str = ""
-    tracestate: str = ""
-    baggage: str = ""
+    tracestate: str = attrs.field(default="", converter=bounded_tracestate)
+    baggage: str = attrs.field(default="", converter=bounded_baggage)
 
 
 NO_TRACE = TraceContext()

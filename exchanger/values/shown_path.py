@@ -70,33 +70,23 @@ def redacted(path: str, limit: int) -> str:
     shown stays the same when it is redacted again.
     """
     text = path[:limit]
-    read = _read(text)
-    rest = path[read.end : read.end + 2]
+    read, origins, read_to = _read(text)
+    rest = path[read_to : read_to + 2]
     hidden, queried = rest[:1] in {"?", "#"}, rest[:1] == "?"
-    goes_on = rest not in {"", ELLIPSIS} and _may_have_at(path, read.end, escaped=not queried)
+    goes_on = rest not in {"", ELLIPSIS} and _may_have_at(path, read_to, escaped=not queried)
     shown: list[str] = []
     at = 0
-    for start, end in _secrets(read.text, outer=goes_on, inner=goes_on and not queried):
-        shown += (text[at : read.origins[start]], ELLIPSIS)
-        if end == len(read.text):
+    for start, end in _secrets(read, outer=goes_on, inner=goes_on and not queried):
+        shown += (text[at : origins[start]], ELLIPSIS)
+        if end == len(read):
             return "".join(shown)
-        at = read.origins[end]
-    return "".join((*shown, text[at : read.end], "" if hidden or read.end == len(path) else ELLIPSIS))
+        at = origins[end]
+    return "".join((*shown, text[at:read_to], "" if hidden or read_to == len(path) else ELLIPSIS))
 
 
 def _may_have_at(path: str, begin: int, *, escaped: bool) -> bool:
     """Tell whether an ``@`` may stand behind ``begin``, also ``escaped``."""
     return path.find("@", begin) >= 0 or (escaped and (path.find("%", begin) >= 0 or not path.isascii()))
-
-
-@final
-@attrs.frozen
-class _Read:
-    """``text`` is the path up to ``end`` with all rewritings undone; ``origins`` say where in the path each of its characters begins."""
-
-    text: str
-    origins: list[int]
-    end: int
 
 
 def _secrets(text: str, *, outer: bool, inner: bool) -> Iterator[tuple[int, int]]:
@@ -123,8 +113,11 @@ def _secrets(text: str, *, outer: bool, inner: bool) -> Iterator[tuple[int, int]
             yield authority.end(), at
 
 
-def _read(path: str) -> _Read:
-    """Return ``path`` as far as its first delimiter; escaped ones and those of parameters are part of what is shown."""
+def _read(path: str) -> tuple[str, list[int], int]:
+    """Return ``path`` with all rewritings undone as far as its first delimiter, where in it each character begins, and where that ends.
+
+    A delimiter that is escaped, or one of parameters, is part of what is shown.
+    """
     reader = _Reader()
     at = 0
     while at < len(path):
@@ -137,9 +130,9 @@ def _read(path: str) -> _Read:
         if char == "/":
             reader.keep(char, at)
         elif reader.takes(char, at):
-            return _Read("".join(reader.text), reader.origins, at if char in {"?", "#"} else at + 1)
+            return "".join(reader.text), reader.origins, at if char in {"?", "#"} else at + 1
         at += 1
-    return _Read("".join(reader.text), reader.origins, len(path))
+    return "".join(reader.text), reader.origins, len(path)
 
 
 @final

@@ -21,7 +21,7 @@ _noise = st.text(_PLAIN + ":", max_size=6)
 def escaped(draw: st.DrawFn, char: str) -> str:
     """Return ``char`` as it is, in another form of Unicode, or escaped up to four times, digits in any case and escaped in their turn."""
     others = {"?": "\uff1f\ufe56", "#": "\uff03\ufe5f", ";": "\uff1b\u037e", "@": "\uff20\ufe6b", "/": "\\\uff0f", ":": "\uff1a"}
-    text = draw(st.sampled_from([char, char, *others.get(char, "")]))
+    text: str = draw(st.sampled_from([char, char, *others.get(char, "")]))
     for _ in range(draw(st.integers(0, 4))):
         octets = [f"%{octet:02X}" for octet in text.encode()]
         chosen = [draw(st.booleans()) or not part.isascii() for part in text]
