@@ -8,6 +8,7 @@ from typing import final
 import attrs
 
 from exchanger.values.secret import Secret
+from exchanger.values.text import loggable_host, loggable_path
 from exchanger.values.trace_state import bounded_baggage, bounded_tracestate
 
 
@@ -20,8 +21,8 @@ class TraceContext:
     """
 
     traceparent: str = ""
-    tracestate: str = attrs.field(default="", converter=bounded_tracestate)
-    baggage: str = attrs.field(default="", converter=bounded_baggage)
+    tracestate: str = attrs.field(default="", converter=bounded_tracestate, repr=False)
+    baggage: str = attrs.field(default="", converter=bounded_baggage, repr=False)
 
 
 NO_TRACE = TraceContext()
@@ -38,10 +39,10 @@ class HttpRequest:
     """
 
     method: str
-    host: str
-    path: str
+    host: str = attrs.field(repr=loggable_host)
+    path: str = attrs.field(repr=loggable_path)
     authorization: Secret | None = None
     origin: str = ""
     access_control_request_method: str = ""
     trace: TraceContext = NO_TRACE
-    target_authority: str = ""
+    target_authority: str = attrs.field(default="", repr=loggable_host)
