@@ -11,7 +11,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.address import parse_address
-from exchanger.console.settings import ConsoleSettings, is_loopback, parse_hosts
+from exchanger.console.settings import ConsoleSettings, parse_hosts
 from exchanger.console.token_file import check_token_file
 from exchanger.decision.check import TOKEN_EXCHANGE_GRANT, DecisionRules
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, TokenResponseRules
@@ -21,6 +21,7 @@ from exchanger.errors import ConfigurationError
 from exchanger.grpc.certificates import check_files
 from exchanger.grpc.server import ServerSettings
 from exchanger.grpc.tls import TlsSettings
+from exchanger.http.names import is_loopback
 from exchanger.issuers.file import check_file
 from exchanger.issuers.plan import EndpointCheck, ProfileRules
 from exchanger.issuers.plan import EndpointProblem as ProfileEndpointProblem

@@ -14,7 +14,6 @@ from exchanger.console.access import Access, AccessStatistics
 from exchanger.console.api import About, Api, PolicyNow
 from exchanger.console.broadcast import Broadcast, BroadcastStatistics, Totals
 from exchanger.console.feed import Feed
-from exchanger.console.guard import names_of
 from exchanger.console.handshake import Handshake
 from exchanger.console.items import Items, LogLine
 from exchanger.console.message import Request, Response, error
@@ -23,6 +22,7 @@ from exchanger.console.server import SESSION, STREAM, Server, ServerSettings, Se
 from exchanger.console.settings import ConsoleSettings
 from exchanger.console.token_file import TokenFile
 from exchanger.console.websocket import send_messages
+from exchanger.http.names import names_of
 from exchanger.policy.snapshot import PolicySnapshot
 
 _FULL: Final = error(503, "as many people watch as can; close a page and try again", ("Retry-After", "10"))

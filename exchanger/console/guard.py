@@ -11,14 +11,10 @@ import enum
 import hashlib
 import hmac
 import re
-from ipaddress import IPv4Address, ip_address
-from typing import Final, final
-
-import attrs
+from typing import Final
 
 from exchanger.console.message import Request
-from exchanger.console.settings import LOCALHOST
-from exchanger.policy.authority import normalise_policy_host, read_authority
+from exchanger.http.names import Authority, is_ours, read_host
 from exchanger.values.secret import Secret
 
 COOKIE: Final = "exchanger_console"
@@ -27,8 +23,6 @@ _LABEL: Final = b"exchanger console session 1"
 _MAX_COOKIES: Final = 8
 """Cookies of our name that are looked at: other programs on this host may have set some, and each costs a digest."""
 
-_PORT: Final = re.compile(r"[0-9]{0,5}", re.ASCII)
-_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 _ORIGIN: Final = re.compile(r"(https?)://([^/?#@\s]+)", re.ASCII)
 _OWN_SITES: Final = frozenset({"same-origin", "none"})
 """``none`` is a person: an address typed, a bookmark."""
@@ -41,45 +35,6 @@ class Refusal(enum.Enum):
     HOST = "this console is not known under that name; add it to CONSOLE_HOSTS"
     ORIGIN = "only the console's own page may ask here"
     SITE = "another site's page may not ask here"
-
-
-@final
-@attrs.frozen
-class Authority:
-    """Host in canonical form, and port as it was written ("" for the scheme's own)."""
-
-    host: str
-    port: str
-
-    def is_of(self, other: "Authority", scheme: str) -> bool:
-        """Tell whether both are the same place for ``scheme``."""
-        default = _DEFAULT_PORTS[scheme]
-        return self.host == other.host and (self.port or default) == (other.port or default)
-
-
-def read_host(text: str) -> Authority | None:
-    """Return the authority that ``text`` is, ``None`` when it is none."""
-    host = read_authority(text)
-    if not host or text != text.strip():
-        return None
-    _, colon, port = text.rpartition(":")
-    if not colon or text.endswith("]"):
-        return Authority(host, "")
-    return Authority(host, port) if _PORT.fullmatch(port) else None
-
-
-def is_ours(host: str, names: frozenset[str]) -> bool:
-    """Tell whether ``host`` is a name that nobody else can give to this console.
-
-    An address literal is one: a page that was loaded from it was loaded from here.
-    """
-    return host == LOCALHOST or _is_literal(host) or host in names
-
-
-def names_of(host: str, hosts: frozenset[str]) -> frozenset[str]:
-    """Return the names that a console on ``host`` is known by, ``hosts`` among them."""
-    own = normalise_policy_host(host)
-    return hosts | {own} if own else hosts
 
 
 def judged(request: Request, names: frozenset[str]) -> Refusal | None:
@@ -116,14 +71,6 @@ def bearer_of(request: Request) -> str:
     """Return the bearer token that the request shows (RFC 6750 section 2.1), "" when it shows none."""
     fields = request.value("authorization").split(" ")
     return fields[1] if len(fields) == 2 and fields[0].lower() == "bearer" else ""  # noqa: PLR2004 - scheme and token
-
-
-def _is_literal(host: str) -> bool:
-    try:
-        address = ip_address(host[1:-1] if host.startswith("[") else host)
-    except ValueError:
-        return False
-    return isinstance(address, IPv4Address) != host.startswith("[")
 
 
 def _is_same_origin(origin: str, host: Authority) -> bool:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one connection, over h11: a request's head, then its body, then the answer; every wait and every size is bounded.
+"""Requests and answers of the console on an HTTP/1.1 connection, over h11; every wait and every size is bounded.
 
 Must not know: routes, or who may ask.
 """
@@ -9,6 +9,7 @@ import h11
 import trio
 
 from exchanger.console.message import Request, Response, protected
+from exchanger.http.connection import HeadLimits, send_bounded
 
 MAX_HEAD: Final = 32 * 1024
 """Bytes of a request line and its headers; a browser on localhost brings the cookies of every other program there."""
@@ -20,10 +21,7 @@ REQUEST_S: Final = 10.0
 """Seconds for a request to arrive from its first byte on."""
 ANSWER_S: Final = 60.0
 """Seconds for an answer to be taken: the largest, some megabytes of a policy with its entries, through a forwarded port."""
-LINGER_S: Final = 1.0
-"""Seconds, and bytes below, that are read and thrown away before a connection is closed that the peer still sends on: closed at once, it
-would be reset, and the peer would lose the answer (RFC 9112 section 9.6, https://www.rfc-editor.org/rfc/rfc9112#section-9.6)."""
-LINGER_BYTES: Final = 4 * 1024 * 1024
+HEAD_LIMITS: Final = HeadLimits(MAX_HEAD, MAX_LINES, IDLE_S, REQUEST_S)
 _RECEIVE_BYTES: Final = 16 * 1024
 _JOINED: Final = 64 * 1024
 """Bytes of a body that goes out with its head; a larger one is not copied for that."""
@@ -50,45 +48,6 @@ _REASONS: Final = {
     503: b"Service Unavailable",
     504: b"Gateway Timeout",
 }
-
-
-def new_connection() -> h11.Connection:
-    """Return the protocol's state for a new connection."""
-    return h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
-
-
-async def receive_head(stream: trio.abc.Stream, protocol: h11.Connection, turn: trio.Lock) -> h11.Request | None:
-    """Return the head of the next request; ``None`` when the peer left or took too long.
-
-    Heads are read by ``turn``, one in a round of the event loop: many at once would hold up everything else that is done in it.
-
-    Raises:
-        h11.RemoteProtocolError: what was received is no HTTP, or too large.
-        trio.BrokenResourceError: the connection broke.
-    """
-    with trio.move_on_after(IDLE_S) as patience:
-        silent = True
-        while True:
-            async with turn:
-                _measure(protocol)
-                event = protocol.next_event()
-            if event is not h11.NEED_DATA:
-                break
-            protocol.receive_data(bytes(await stream.receive_some(_RECEIVE_BYTES)))
-            if silent:
-                silent = False
-                patience.deadline = trio.current_time() + REQUEST_S
-        return event if isinstance(event, h11.Request) else None
-    return None
-
-
-def _measure(protocol: h11.Connection) -> None:
-    data, _ = protocol.trailing_data
-    length = min((at + len(end) for end in (b"\n\r\n", b"\n\n") if (at := data.find(end)) >= 0), default=0)
-    if length > MAX_HEAD:  # h11 measures heads that are incomplete alone
-        raise h11.RemoteProtocolError("too long a head", error_status_hint=431)
-    if data.count(b"\n", 0, length - 1 if length else len(data)) > MAX_LINES:
-        raise h11.RemoteProtocolError("too many header fields", error_status_hint=431)
 
 
 def read_request(head: h11.Request) -> Request | None:
@@ -165,28 +124,3 @@ async def send_response(stream: trio.abc.Stream, protocol: h11.Connection, respo
         parts.append(protocol.send(h11.Data(data=response.body)) or b"")
     parts.append(protocol.send(h11.EndOfMessage()) or b"")
     await send_bounded(stream, *((b"".join(parts),) if len(response.body) <= _JOINED else parts), seconds=ANSWER_S)
-
-
-async def send_bounded(stream: trio.abc.Stream, *parts: bytes, seconds: float) -> None:
-    """Send ``parts``.
-
-    Raises:
-        trio.BrokenResourceError: the connection broke, or the peer does not take it within ``seconds``.
-    """
-    with trio.move_on_after(seconds):
-        for data in parts:
-            await stream.send_all(data)
-        return
-    raise trio.BrokenResourceError("the peer does not read")
-
-
-async def linger(stream: trio.SocketStream) -> None:
-    """Say that nothing more comes, and read what the peer still sends, for a while."""
-    with trio.move_on_after(LINGER_S):
-        try:
-            await stream.send_eof()
-            taken = 0
-            while taken < LINGER_BYTES and (data := await stream.receive_some(_RECEIVE_BYTES)):
-                taken += len(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return

@@ -20,7 +20,7 @@ from exchanger.decision.bearer import Bearer, read_bearer
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Reason
 from exchanger.policy.path import MalformedPath, readings_of
 from exchanger.values.request import HttpRequest
-from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, has_userinfo, loggable_host, loggable_path, printable
+from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, loggable_host, loggable_path, printable
 from exchanger.values.traceparent import parse_traceparent
 
 Item = dict[str, object]
@@ -69,6 +69,7 @@ class Items:
         sequence, seconds, record, revision = entry
         request, outcome, source = record.request, record.outcome, record.outcome.source
         time, path = stamp(seconds), loggable_path(request.path)
+        whole = path == request.path.partition("?")[0] and _ALTERED.search(path) is None
         denied = outcome if isinstance(outcome, Deny) else None
         return {
             "seq": sequence,
@@ -76,8 +77,8 @@ class Items:
             "method": printable(request.method, METHOD_LIMIT),
             "host": loggable_host(request.host),
             "path": path,
-            "path_cut": path != request.path.partition("?")[0] or _ALTERED.search(path) is not None,
-            "readings": [path] if _PLAIN.fullmatch(path) else _readings(request),
+            "path_cut": not whole,
+            "readings": [path] if _PLAIN.fullmatch(path) else _readings(path) if whole else [],
             "asked_by": record.asked_by.value,
             "decision": outcome.reason.value,
             "result": outcome.result.value,
@@ -114,15 +115,13 @@ class Items:
         return {"status": denied.status, "headers": headers, "body": printable(body, BODY_LIMIT)}
 
 
-def _readings(request: HttpRequest) -> list[str]:
-    """Return the paths that servers may take the request's for, none where it is none, too long for all to be shown, or has a password.
+def _readings(path: str) -> list[str]:
+    """Return the paths that servers may take ``path`` for, none where it is none, or too long for all of them to be shown.
 
-    What stands before a host (``//user:password@host/``) may come to stand anywhere in a reading.
+    ``path`` is shown whole, so there is nothing to hide in any reading. Of another one nothing is read: what it hides may stand anywhere
+    in its readings.
     """
-    path = request.path.partition("?")[0]
     if not path.startswith("/") or len(path) > (READ_LIMIT if path.isascii() else READ_LIMIT_NON_ASCII):
-        return []
-    if has_userinfo(path):
         return []
     readings = readings_of(path)
     return [] if isinstance(readings, MalformedPath) else [printable(reading, PATH_LIMIT) for reading in readings]

@@ -8,7 +8,7 @@ from typing import Final, final
 import attrs
 import trio
 
-from exchanger.console.http import send_bounded
+from exchanger.http.connection import send_bounded
 
 WRITE_S: Final = 60.0
 """Seconds for a peer to take what is sent: as long as it may leave a ping unanswered."""

@@ -13,7 +13,7 @@ from exchanger.policy.explanation import Explanation
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
 from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, Region, Source
-from exchanger.values.text import printable
+from exchanger.values.text import loggable_path, printable
 
 Json: TypeAlias = dict[str, object]
 Lines: TypeAlias = tuple[tuple[int, int], ...]
@@ -135,7 +135,7 @@ def shown_explanation(explanation: Explanation, snapshot: PolicySnapshot, lines:
     return {
         "revision": revision,
         "verdict": shown_verdict(explanation.verdict),
-        "readings": [_text(reading) for reading in explanation.readings],
+        "readings": [loggable_path(reading) for reading in explanation.readings],
         "candidates": candidates,
         "more": explanation.more,
     }

@@ -11,8 +11,8 @@ import h11
 import trio
 
 from exchanger.console.handshake import Handshake
-from exchanger.console.http import send_bounded
 from exchanger.console.message import Request, Response, error
+from exchanger.http.connection import send_bounded
 
 LOOPBACK: Final = "127.0.0.1"
 CONNECT_S: Final = 2.0

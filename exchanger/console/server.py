@@ -14,21 +14,12 @@ import trio
 from exchanger.console.access import Access
 from exchanger.console.guard import Refusal, judged
 from exchanger.console.handshake import Handshake, read_handshake
-from exchanger.console.http import (
-    has_body,
-    is_chunked,
-    is_longer,
-    linger,
-    new_connection,
-    read_request,
-    receive_body,
-    receive_head,
-    send_response,
-)
+from exchanger.console.http import HEAD_LIMITS, has_body, is_chunked, is_longer, read_request, receive_body, send_response
 from exchanger.console.message import Handler, Request, Response, error
 from exchanger.console.page import Page
 from exchanger.console.peer import PeerStream
-from exchanger.console.seats import Seat, Seats
+from exchanger.http.connection import linger, new_connection, receive_head
+from exchanger.http.seats import Seat, Seats
 
 MAX_CONNECTIONS: Final = 64
 """Twice the subscribers there may be, each with its page; the requests of a browser are short, and what waits without one gives place."""
@@ -146,12 +137,12 @@ class Server:
                 self._fault(fault)
 
     async def _converse(self, stream: trio.SocketStream, seat: Seat) -> None:
-        protocol = new_connection()
+        protocol = new_connection(HEAD_LIMITS)
         while True:
             head_only = False
             try:
                 with seat.silent():
-                    head = await receive_head(stream, protocol, self._turn)
+                    head = await receive_head(stream, protocol, self._turn, HEAD_LIMITS)
                 if head is None:
                     return
                 head_only = head.method == b"HEAD"

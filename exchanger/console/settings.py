@@ -3,7 +3,6 @@
 Must not know: environment variables, or how a request is judged.
 """
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, final
 
@@ -11,7 +10,6 @@ import attrs
 
 from exchanger.policy.authority import is_host, normalise_policy_host
 
-LOCALHOST: Final = "localhost"
 _MAX_NAMES: Final = 64
 """Names that people reach a console by: a handful; more is a mistake."""
 
@@ -28,16 +26,6 @@ class ConsoleSettings:
     port: int = 3003
     token_file: Path | None = None
     hosts: frozenset[str] = frozenset()
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches what listens on ``host``: ``localhost``, or an address literal of the loopback network."""
-    if host.lower() == LOCALHOST:
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def parse_hosts(text: str) -> frozenset[str]:

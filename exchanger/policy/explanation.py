@@ -19,6 +19,7 @@ from exchanger.policy.prefix import prefix_spellings
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.verdict import Ambiguous, Unhealthy, Verdict
 from exchanger.values.entry import Entry, Region, Source
+from exchanger.values.text import loggable_path
 
 MAX_CANDIDATES: Final = 50
 """As many as a person looks through; the nearest come first."""
@@ -151,7 +152,7 @@ class _Question:
         if not any(longest):
             return "an entry with a longer pathPrefix matches"
         if not all(longest):
-            return f"it would win only if the path were read as {self.readings[longest.index(True)]}"
+            return f"it would win only if the path were read as {loggable_path(self.readings[longest.index(True)])}"
         if isinstance(self.verdict, Ambiguous):
             return f"the request's {self.verdict.part.value} can be read in ways that lead to different decisions"
         if isinstance(self.verdict, Unhealthy) and self.verdict.source is not None:

@@ -5,6 +5,8 @@ Prometheus text format (https://prometheus.io/docs/instrumenting/exposition_form
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Final, final
 
 import attrs
@@ -13,22 +15,34 @@ import trio
 from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
+from exchanger.http.connection import HeadLimits, linger, new_connection, receive_head, send_bounded
+from exchanger.http.names import is_loopback, is_ours, names_of, read_host
+from exchanger.http.seats import Seat, Seats
 from exchanger.telemetry.metrics import Metrics, MetricsSettings
 from exchanger.telemetry.process import process_metrics
 
-MAX_CONNECTIONS: Final = 32
-"""Some Prometheus replicas with one connection each, and room for people who look."""
+MAX_CONNECTIONS: Final = 64
+"""Some Prometheus replicas with one connection each, and room for people who look; who is silent longest gives place to newcomers."""
 MAX_HEADER_BYTES: Final = 8 * 1024
 """Of a request line and its headers; a scrape has less than 1 KiB."""
+MAX_LINES: Final = 64
+"""Lines of a head; a scrape has about ten."""
 REQUEST_S: Final = 10.0
 """To receive a request and to send its answer; Prometheus itself gives up after 10 s (scrape_timeout)."""
 IDLE_S: Final = 150.0
 """Between requests of one connection: two scrape intervals of one minute and some more."""
-RECEIVE_BYTES: Final = 4096
-"""Of one read; a request fits."""
 
-_OK, _NOT_FOUND, _NOT_ALLOWED, _BAD_REQUEST = 200, 404, 405, 400
-_REASONS: Final = {_OK: b"OK", _NOT_FOUND: b"Not Found", _NOT_ALLOWED: b"Method Not Allowed", _BAD_REQUEST: b"Bad Request"}
+_JOINED: Final = 64 * 1024
+"""Bytes of a page that goes out with its head; a larger one is not copied for that."""
+_HEAD_LIMITS: Final = HeadLimits(MAX_HEADER_BYTES, MAX_LINES, IDLE_S, REQUEST_S)
+_OK, _NOT_FOUND, _NOT_ALLOWED, _BAD_REQUEST, _MISDIRECTED = 200, 404, 405, 400, 421
+_REASONS: Final = {
+    _OK: b"OK",
+    _NOT_FOUND: b"Not Found",
+    _NOT_ALLOWED: b"Method Not Allowed",
+    _BAD_REQUEST: b"Bad Request",
+    _MISDIRECTED: b"Misdirected Request",
+}
 
 
 @final
@@ -46,11 +60,12 @@ class Exposed:
 @final
 @attrs.frozen
 class ServerStatistics:
-    """``connections`` are open now; ``answered`` and ``refused`` count requests and connections since the start."""
+    """``connections`` are open now; the others count since the start: requests ``answered``, connections ``refused`` and ``displaced``."""
 
     connections: int
     answered: int
     refused: int
+    displaced: int
 
 
 @final
@@ -60,9 +75,14 @@ class MetricsServer:
 
     _settings: MetricsSettings
     _metrics: Metrics
-    _connections: int = attrs.field(default=0, init=False)
+    _names: frozenset[str] | None = attrs.field(init=False)
+    """What it may be asked for as, ``None`` where any name is right."""
+    _seats: Seats = attrs.field(factory=lambda: Seats(MAX_CONNECTIONS), init=False, repr=False)
+    _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False, repr=False)
     _answered: int = attrs.field(default=0, init=False)
-    _refused: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._names = _known_names(self._settings.host)
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen; ``started(port)`` with the port that is bound.
@@ -77,37 +97,41 @@ class MetricsServer:
 
     def statistics(self) -> ServerStatistics:
         """Tell how much was served."""
-        return ServerStatistics(self._connections, self._answered, self._refused)
+        seats = self._seats.statistics()
+        return ServerStatistics(seats.taken, self._answered, seats.refused, seats.displaced)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         """Serve one connection; ``serve_listeners`` closes it."""
-        if self._connections >= MAX_CONNECTIONS:
-            self._refused += 1
-            return
-        self._connections += 1
-        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER_BYTES)
-        try:
-            while await self._serve_request(stream, connection):
-                connection.start_next_cycle()
-        except trio.BrokenResourceError:
-            pass  # the peer left; there is nobody to answer
-        finally:
-            self._connections -= 1
+        with self._seats.taken() as seat:
+            if seat is None:
+                return
+            with suppress(trio.BrokenResourceError):  # the peer left, or does not read; there is nobody to answer
+                await self._converse(stream, seat)
 
-    async def _serve_request(self, stream: trio.SocketStream, connection: h11.Connection) -> bool:
-        """Answer the next request; return whether another one may follow."""
-        try:
-            request = await _receive(stream, connection)
-        except h11.RemoteProtocolError:
-            await _send(stream, connection, _Answer(_BAD_REQUEST, headers=((b"Connection", b"close"),)))
-            return False
-        if request is None:
-            return False
-        await _send(stream, connection, self._answer(request))
-        self._answered += 1
-        return connection.our_state is h11.DONE and connection.their_state is h11.DONE
+    async def _converse(self, stream: trio.SocketStream, seat: Seat) -> None:
+        protocol = new_connection(_HEAD_LIMITS)
+        while True:
+            try:
+                with seat.silent():
+                    head = await receive_head(stream, protocol, self._turn, _HEAD_LIMITS)
+                if head is None:
+                    return
+                protocol.next_event()  # the end of the message; a body is not for us, and ends the connection after the answer
+                async with self._turn:  # one page in a round of the event loop
+                    answer = self._answer(head)
+            except h11.RemoteProtocolError:
+                answer = _Answer(_BAD_REQUEST, headers=((b"Connection", b"close"),))
+            with seat.slow():
+                await send_bounded(stream, *_encoded(protocol, answer), seconds=REQUEST_S)
+                self._answered += answer.status != _BAD_REQUEST
+                if protocol.our_state is not h11.DONE or protocol.their_state is not h11.DONE:
+                    await linger(stream)
+                    return
+            protocol.start_next_cycle()
 
     def _answer(self, request: h11.Request) -> "_Answer":
+        if self._names is not None and not _is_for(request, self._names):
+            return _Answer(_MISDIRECTED)
         if request.target.partition(b"?")[0] != self._settings.path.encode():
             return _Answer(_NOT_FOUND)
         if request.method not in {b"GET", b"HEAD"}:
@@ -125,33 +149,32 @@ class _Answer:
     send_body: bool = True
 
 
-async def _receive(stream: trio.SocketStream, connection: h11.Connection) -> h11.Request | None:
-    """Return the next request, complete unless it has a body; ``None`` when the peer left or took too long.
+def _known_names(host: str | None) -> frozenset[str] | None:
+    """Return the names that a server on ``host`` may be asked for as, ``None`` where any is right.
 
-    Raises:
-        h11.RemoteProtocolError: what was received is no HTTP, or too large.
+    Prometheus asks for addresses of pods and for whatever else leads to them. Where only this machine can ask, or where there is a name, a
+    browser is who else might: any page can have it ask here, under a name of its own (DNS rebinding).
     """
-    with trio.move_on_after(IDLE_S) as patience:
-        silent = True
-        while (event := connection.next_event()) is h11.NEED_DATA:
-            connection.receive_data(await stream.receive_some(RECEIVE_BYTES))
-            if silent:
-                silent = False
-                patience.deadline = trio.current_time() + REQUEST_S
-        if isinstance(event, h11.Request):
-            connection.next_event()  # the end of the message; a body is not for us, and ends the connection after the answer
-            return event
-    return None
+    if not host:
+        return None
+    try:
+        ip_address(host)
+    except ValueError:
+        return names_of(host, frozenset())
+    return frozenset() if is_loopback(host) else None
 
 
-async def _send(stream: trio.SocketStream, connection: h11.Connection, answer: _Answer) -> None:
+def _is_for(request: h11.Request, names: frozenset[str]) -> bool:
+    hosts = [value for name, value in request.headers if name == b"host"]
+    host = read_host(hosts[0].decode("latin-1")) if len(hosts) == 1 else None
+    return host is not None and is_ours(host.host, names)
+
+
+def _encoded(protocol: h11.Connection, answer: _Answer) -> tuple[bytes, ...]:
     headers = [*answer.headers, (b"Content-Length", str(len(answer.body)).encode())]
     events: list[h11.Event] = [h11.Response(status_code=answer.status, headers=headers, reason=_REASONS[answer.status])]
     if answer.body and answer.send_body:
         events.append(h11.Data(data=answer.body))
     events.append(h11.EndOfMessage())
-    data = b"".join(connection.send(event) or b"" for event in events)
-    with trio.move_on_after(REQUEST_S) as patience:
-        await stream.send_all(data)
-    if patience.cancelled_caught:
-        raise trio.BrokenResourceError("the peer does not read")
+    parts = [protocol.send(event) or b"" for event in events]
+    return (b"".join(parts),) if len(answer.body) <= _JOINED else tuple(filter(None, parts))

@@ -8,16 +8,21 @@ from typing import final
 import attrs
 
 from exchanger.values.secret import Secret
+from exchanger.values.text import loggable_host, loggable_path
+from exchanger.values.trace_state import bounded_baggage, bounded_tracestate
 
 
 @final
 @attrs.frozen
 class TraceContext:
-    """W3C trace context and baggage as they came (https://www.w3.org/TR/trace-context/, https://www.w3.org/TR/baggage/); "" is absent."""
+    """W3C trace context and baggage as they came (https://www.w3.org/TR/trace-context/, https://www.w3.org/TR/baggage/); "" is absent.
+
+    Of lists that are too long whole members are left out.
+    """
 
     traceparent: str = ""
-    tracestate: str = ""
-    baggage: str = ""
+    tracestate: str = attrs.field(default="", converter=bounded_tracestate, repr=False)
+    baggage: str = attrs.field(default="", converter=bounded_baggage, repr=False)
 
 
 NO_TRACE = TraceContext()
@@ -35,11 +40,11 @@ class HttpRequest:
     """
 
     method: str
-    host: str
-    path: str
+    host: str = attrs.field(repr=loggable_host)
+    path: str = attrs.field(repr=loggable_path)
     authorization: Secret | None = None
     origin: str = ""
     access_control_request_method: str = ""
     trace: TraceContext = NO_TRACE
-    target_authority: str = ""
+    target_authority: str = attrs.field(default="", repr=loggable_host)
     path_is_raw: bool = False

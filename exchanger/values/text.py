@@ -3,8 +3,9 @@
 Must not know: log formats or settings.
 """
 
-import re
 from typing import Final
+
+from exchanger.values.shown_path import ELLIPSIS, is_plain_host, plain_end, redacted
 
 PATH_LIMIT: Final = 512
 """Characters of a path in a log line; the rest of a longer one tells operators nothing."""
@@ -18,35 +19,29 @@ POLICY_LIMIT: Final = 317
 DETAIL_LIMIT: Final = 512
 """Characters of what is wrong with a policy; the line about the policy itself has all of it."""
 
-_ELLIPSIS: Final = "…"
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
-_USERINFO: Final = re.compile(r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]{2,}+)[^/]*@")
 
 
 def printable(text: str, limit: int) -> str:
     """Return at most ``limit`` characters of ``text``, with each one that does not print (controls, bidi marks, surrogates) replaced."""
     if len(text) > limit:
-        text = text[: limit - 1] + _ELLIPSIS
+        text = text[: limit - 1] + ELLIPSIS
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else _REPLACEMENT for character in text)
 
 
-def has_userinfo(path: str) -> bool:
-    """Tell whether ``path`` begins with a host that has a name or a password before it (``//user:password@host/``)."""
-    return _USERINFO.match(path) is not None
-
-
 def loggable_path(path: str) -> str:
-    """Return ``path`` without query and fragment (RFC 3986 section 3.4 and 3.5), and without user information if it is in absolute form."""
-    path = path.partition("?")[0].partition("#")[0]
-    if "@" in path:
-        path = _USERINFO.sub(rf"\1{_ELLIPSIS}@", path)
-    return printable(path, PATH_LIMIT)
+    """Return ``path`` without what any server may read as query, parameters, fragment or user information (see ``values.shown_path``).
+
+    Query and fragment (RFC 3986 section 3.4 and 3.5) leave nothing behind; everything else that is left out leaves an ellipsis.
+    """
+    end = plain_end(path, PATH_LIMIT)
+    return printable(redacted(path, PATH_LIMIT), PATH_LIMIT) if end is None else path[:end]
 
 
 def loggable_host(host: str) -> str:
-    """Return ``host`` without user information (RFC 3986 section 3.2.1), which may be a password."""
-    if "@" in host:
-        host = f"{_ELLIPSIS}@{host.rpartition('@')[2]}"
+    """Return ``host`` without user information (RFC 3986 section 3.2.1), which may be a password, and without what is no host."""
+    if not is_plain_host(host):
+        host = redacted(f"//{host}", HOST_LIMIT + 2).removeprefix("//")
     return printable(host, HOST_LIMIT)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from exchanger import settings as service_settings
-from exchanger.console.settings import is_loopback
+from exchanger.http.names import is_loopback
 from exchanger.settings import read_settings
 from tests.helm.cases import CONSOLE, CONSOLE_TOKEN, CONTAINER, MTLS, PROFILE, look
 from tests.helm.chart import ROOT, only, refusal, render, secret_texts

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from exchanger.policy.selector import parse_selector
 from tests.helm.cases import CONSOLE, MTLS, PEERS, PROFILE, SCALED, TLS
 from tests.helm.chart import refusal, render
 
@@ -83,6 +84,59 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
     "two volumes at one place, one of them extra": (
         {"extraVolumeMounts": [{"name": "a", "mountPath": "/etc/ext-authz-token-exchange"}]},
         "two volumes at /etc/ext-authz-token-exchange;",
+    ),
+    "a volume over the whole system": ({"issuerProfiles": {"mountPath": "//"}}, "a volume at / would hide what is there"),
+    "a volume over the system's settings": (
+        {"issuerProfiles": {"mountPath": "/etc/"}},
+        "issuerProfiles.mountPath: a volume at /etc would hide what is there",
+    ),
+    "a volume over the program": (
+        {"extraVolumeMounts": [{"name": "a", "mountPath": "/opt/exchanger"}]},
+        "extraVolumeMounts: a volume at /opt/exchanger would lie over the system's own files",
+    ),
+    "a volume within the system's libraries": (
+        {"extraVolumeMounts": [{"name": "a", "mountPath": "/usr/lib/python"}]},
+        "a volume at /usr/lib/python would lie over the system's own files",
+    ),
+    "a volume over the processes": ({"issuerProfiles": {"mountPath": "//proc/self"}}, "a volume at /proc/self would lie over"),
+    "a volume over the ServiceAccount's token": (
+        {"issuerProfiles": {"mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}},
+        "serviceaccount would lie over the system's own files",
+    ),
+    "the same by its other name": (
+        {"issuerProfiles": {"mountPath": "/run/secrets/kubernetes.io"}},
+        "would lie over the system's own files",
+    ),
+    "a volume in a folder that is another one": ({"issuerProfiles": {"mountPath": "/profiles/../etc"}}, "/profiles/../etc has .. in it"),
+    "a volume somewhere": (
+        {"extraVolumeMounts": [{"name": "a", "mountPath": "ca"}]},
+        'extraVolumeMounts: "ca" does not begin with a slash',
+    ),
+    "a selector of ConfigMaps that is none": (
+        {"policy": {"configMapSelector": "enabled: true"}},
+        'policy.configMapSelector: "enabled: true" is no label selector; write requirements such as key=value',
+    ),
+    "a selector of Namespaces that is none": ({"policy": {"namespaceSelector": "policy = a b"}}, "policy.namespaceSelector: "),
+    "a selector that is none, by variable": (
+        {"env": {"CONFIGMAP_LABEL_SELECTOR": "a in b"}},
+        'CONFIGMAP_LABEL_SELECTOR: "a in b" is no label selector',
+    ),
+    "a role that Kubernetes brings": (
+        {"rbac": {"clusterRoleName": "cluster-admin"}},
+        "rbac.clusterRoleName: cluster-admin is a role that Kubernetes brings, and the release would overwrite it",
+    ),
+    "another one": ({"rbac": {"clusterRoleName": "view"}}, "view is a role that Kubernetes brings"),
+    "one of its own parts": (
+        {"rbac": {"clusterRoleName": "system:auth-delegator"}},
+        "system:auth-delegator is a role that Kubernetes brings",
+    ),
+    "a binding that Kubernetes brings": (
+        {"rbac": {"clusterRoleBindingName": "cluster-admin"}},
+        "cluster-admin is a binding that Kubernetes brings",
+    ),
+    "a binding of its own parts": (
+        {"rbac": {"clusterRoleBindingName": "system:basic-user"}},
+        "names that begin with system: are Kubernetes' own",
     ),
     "a node's port of a Service that has none": (
         {"service": {"ports": {"grpc-api": {"nodePort": 30001}}}},
@@ -194,6 +248,7 @@ NONSENSE: tuple[dict[str, Any], ...] = (
     {"issuerProfiles": {"profiles": [{**PROFILE, "realm": "a"}]}},
     {"issuerProfiles": {"profiles": [{**PROFILE, "clientIDSecretRef": {"name": "a"}}]}},
     {"issuerProfiles": {"mountPath": "profiles"}},
+    {"issuerProfiles": {"mountPath": "/"}},
     {"issuerProfiles": {"fileName": ".."}},
     {"metrics": {"path": "/metrics?all"}},
     {"env": {"A B": "c"}},
@@ -225,6 +280,14 @@ NONSENSE: tuple[dict[str, Any], ...] = (
     {"networkPolicy": {"egress": {"dnsPorts": None}}},  # a rule without ports would open them all
     {"networkPolicy": {"egress": {"apiServer": {"ports": None}}}},
     {"clusterDomain": None},
+    {"podSecurityContext": None},  # Helm takes the default away, and with it what hardens the pod
+    {"podSecurityContext": {"runAsNonRoot": None}},
+    {"podSecurityContext": {"seccompProfile": None}},
+    {"securityContext": None},
+    {"securityContext": {"allowPrivilegeEscalation": None}},
+    {"securityContext": {"readOnlyRootFilesystem": None}},
+    {"securityContext": {"capabilities": None}},
+    {"securityContext": {"capabilities": {"drop": None}}},
     {"serviceMonitor": {"interval": "often"}},
     {"service": {"ports": {"grpc-api": {"targetPort": "other"}}}},
     {"service": {"ports": {"grpc-api": {"appProtocol": "h2c: yes"}}}},
@@ -284,6 +347,14 @@ def test_nonsense_does_not_pass_the_schema(values: dict[str, Any]) -> None:
         {"env": {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "true"}},
         {"service": {"type": "NodePort", "ports": {"grpc-api": {"nodePort": 30001}}}},
         {"issuerProfiles": {"mountPath": "/etc/exchanger/tls"}},  # without TLS
+        {"issuerProfiles": {"mountPath": "/etcetera"}},
+        {"extraVolumeMounts": [{"name": "a", "mountPath": "/etc/ssl/certs"}, {"name": "b", "mountPath": "/tmp"}]},
+        {"extraVolumeMounts": [{"name": "a", "mountPath": "/etc/ssl/certs/ca.pem", "subPath": "ca.pem"}]},
+        {"rbac": {"clusterRoleName": "viewers", "clusterRoleBindingName": "admin:policies"}},
+        {"rbac": {"create": False, "clusterRoleName": "view"}},
+        {"podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}},  # as OpenShift wants it
+        {"podSecurityContext": {"runAsNonRoot": False}, "securityContext": {"readOnlyRootFilesystem": False}},
+        {"env": {"LABEL": "a=b", "CONFIGMAP_LABEL_SELECTOR": "$(LABEL)"}},
         profile(tokenEndpoint="https://issuer.example.com.:14443/token"),
         profile(tokenEndpoint="https://bücher.example:/token"),
         {"networkPolicy": {"extraIngress": [{}], "extraEgress": [{"to": PEERS, "ports": [{"protocol": "TCP", "port": 1, "endPort": 9}]}]}},
@@ -293,3 +364,68 @@ def test_nonsense_does_not_pass_the_schema(values: dict[str, Any]) -> None:
 )
 def test_what_looks_odd_but_works_is_rendered(values: dict[str, Any]) -> None:
     assert render(values)
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        *(
+            "a",
+            "!a",
+            " ! a , b",
+            "a=b",
+            "a==b",
+            "a!=b",
+            "a=",
+            "a in (b,c)",
+            "a notin ( b , c )",
+            "a in(b)",
+            "a>1",
+            "a < -5",
+            "a=b,c in (d),!e",
+        ),
+        *(
+            "example.com/a=b",
+            "A_1.x=B_1.x",
+            "a in ()",
+            "a in (,)",
+            "a in (b,)",
+            "a in (,b)",
+            "a < 5",
+            "a>007",
+            "a=b ,",
+            ",a",
+            "a b",
+            "a=b=c",
+            "a in b",
+            "a in (b",
+            "(a)",
+            "a=b;c",
+            "Example.com/a",
+            "/a",
+        ),
+        *(
+            "a/b/c",
+            "-a",
+            "a-",
+            "a=-b",
+            "{a: b}",
+            "a: b",
+            '"a"=b',
+            "a>b",
+            "a" * 63,
+            "a" * 64,
+            f"a={'b' * 64}",
+            "a===b",
+            "!a=b",
+            "a in (b c)",
+        ),
+    ],
+)
+def test_the_chart_takes_the_selectors_that_the_service_takes(selector: str) -> None:
+    try:
+        parse_selector(selector)
+    except ValueError:
+        assert "is no label selector" in refusal({"policy": {"namespaceSelector": selector}})
+    else:
+        assert render({"policy": {"namespaceSelector": selector}})

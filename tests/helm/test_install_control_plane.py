@@ -72,6 +72,24 @@ def test_the_api_server_does_not_take_a_wrong_field(cluster: Cluster) -> None:
     assert "volumMounts" in cluster.apply([deployment], "--dry-run=server", "--validate=strict").stderr
 
 
+FIXED = {"rbac": {"clusterRoleBindingName": "gateway-policies"}}
+
+
+@pytest.mark.parametrize("installed", [FIXED], indirect=True, ids=["fixed binding"])
+def test_a_role_that_changes_under_a_fixed_binding_is_explained(installed: Cluster) -> None:
+    """``roleRef`` is immutable, so that Kubernetes would refuse the binding in the middle of the upgrade."""
+    rbac = {**FIXED["rbac"], "clusterRoleName": "authz"}
+    with pytest.raises(
+        AssertionError, match=r"the binding gateway-policies in the cluster is to the role edge\.exchanger-policies, and a binding"
+    ):
+        installed.helm("upgrade", "exchanger", CHART, "--namespace", "edge", values={"rbac": rbac})
+    installed.helm("upgrade", "exchanger", CHART, "--namespace", "edge", values=FIXED)
+    values = {"rbac": {**rbac, "clusterRoleBindingName": ""}}
+    installed.helm("upgrade", "exchanger", CHART, "--namespace", "edge", values=values)
+    binding = found(installed, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/authz")
+    assert binding["roleRef"]["name"] == "authz"
+
+
 def test_a_release_is_installed_upgraded_rolled_back_and_removed_without_a_trace(cluster: Cluster) -> None:
     def variables() -> dict[str, str]:
         (container,) = found(cluster, DEPLOYMENT)["spec"]["template"]["spec"]["containers"]

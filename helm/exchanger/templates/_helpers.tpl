@@ -474,3 +474,30 @@ the rest.
   {{- end }}
 {{- end }}
 {{- end -}}
+
+{{/*
+"true" for a label selector that Kubernetes reads
+(https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors): include "exchanger.isSelector" "a=b,!c".
+*/}}
+{{- define "exchanger.isSelector" -}}
+{{- $name := "[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?" -}}
+{{- $subdomain := "[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*" -}}
+{{- $key := printf "(%s/)?%s" $subdomain $name -}}
+{{- $value := printf "(%s)?" $name -}}
+{{- $set := printf "[(]\\s*(%s\\s*(,\\s*%s\\s*)*|(,\\s*%s\\s*)+)[)]" $name $value $value -}}
+{{- $requirement := printf "(!\\s*%s|%s(\\s*(=|==|!=)\\s*%s|\\s+(in|notin)\\s*%s|\\s*[<>]\\s*0*[0-9]{1,19})?)" $key $key $value $set -}}
+{{- if regexMatch (printf "^\\s*%s\\s*(,\\s*%s\\s*)*$" $requirement $requirement) . -}}true{{- end -}}
+{{- end -}}
+
+{{/*
+Why a volume cannot be mounted at a place, empty when it can: include "exchanger.mountProblem" "/etc". Over a folder of the system it would
+hide what the service needs (its program, libraries, authorities, the token of its ServiceAccount), and the pod would not start or not work.
+*/}}
+{{- define "exchanger.mountProblem" -}}
+{{- $place := clean . -}}
+{{- if not (hasPrefix "/" .) -}}{{ printf "%q does not begin with a slash" . }}
+{{- else if regexMatch "(^|/)[.][.](/|$)" . -}}{{ printf "%s has .. in it, so that it says less than where the volume will be" . }}
+{{- else if regexMatch "^(/|/(bin|boot|dev|etc|lib|lib32|lib64|libx32|opt|proc|run|sbin|sys|usr|var)|/etc/(ssl|pki|exchanger)|/(usr|var)/(bin|lib|lib64|local|sbin|share|run)|/(var/)?run/secrets)$" $place -}}{{ printf "a volume at %s would hide what is there in the image or the pod" $place }}
+{{- else if regexMatch "^/(bin|dev|lib|lib32|lib64|libx32|opt/exchanger|proc|sbin|sys|usr/bin|usr/lib|usr/lib64|usr/sbin|(var/)?run/secrets/kubernetes[.]io)/" (printf "%s/" $place) -}}{{ printf "a volume at %s would lie over the system's own files" $place }}
+{{- end -}}
+{{- end -}}

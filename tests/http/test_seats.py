@@ -4,7 +4,7 @@ import math
 import trio
 import trio.testing
 
-from exchanger.console.seats import Seat, Seats
+from exchanger.http.seats import Seat, Seats
 
 
 async def sit(seats: Seats, ends: list[str], name: str, kind: str, *, task_status: trio.TaskStatus[Seat | None]) -> None:
