@@ -1,14 +1,19 @@
 """Typed reading of environment variables: every problem is noted, none stops the reading of the next.
 
-A variable that is unset, empty or blank has its default. What cannot be read is a problem, never a silent default.
+A variable that is unset, empty or blank has its default. What cannot be read is a problem, never a silent default. What is set and does
+nothing is a note: a name that nobody asked for and that looks like one of ours, and a name that is ours and has no text.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final, TypeVar, final
 
 import attrs
+
+from exchanger.values.likeness import closest
+from exchanger.values.text import printable
 
 T = TypeVar("T")
 
@@ -24,6 +29,21 @@ _DURATION_END: Final = 2.0**63 / 1e9
 """Seconds; nanoseconds have 64 bits in Go."""
 _INTEGER: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _MAX_PORT: Final = 65535
+
+PREFIXES: Final = ("TOKEN_EXCHANGE_", "TOKEN_ENDPOINT_", "POLICY_", "GRPC_", "METRICS_", "CONSOLE_", "CONFIGMAP_")
+"""What a name begins with that is meant for this service. LOG_, OTEL_ and KUBE_ are a whole platform's: only their near misses are told."""
+MAX_UNKNOWN: Final = 20
+"""Unknown names that are told one by one."""
+NAME_LIMIT: Final = 128
+"""Characters of a name that are told."""
+
+# What Kubernetes sets in every pod for each Service of its namespace, so that one called ``grpc`` or ``metrics`` looks like us
+# (https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables).
+_OF_A_SERVICE: Final = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII)
+_ADDRESS_OF_A_SERVICE: Final = re.compile(r"(tcp|udp|sctp)://.*", re.DOTALL)
+
+Notes = tuple[tuple[str, str], ...]
+"""Variables that have no effect, each with the reason."""
 
 
 def parse_duration(text: str) -> float:
@@ -76,13 +96,63 @@ def _port(text: str) -> int:
     return port
 
 
+def unknown_variables(variables: Mapping[str, str], known: AbstractSet[str]) -> Notes:
+    """Return the names among ``variables`` that are not ``known`` and look as if they were meant for this service; values are not told.
+
+    A name is meant for it that begins as ours do, or that is nearly ``known``. Names that Kubernetes makes of Services are not.
+    """
+    ordered = sorted(known)
+    found: list[tuple[str, str]] = []
+    more = 0
+    for name in sorted(variables.keys() - known):
+        if _is_of_a_service(name, variables[name]):
+            continue
+        folded = name.strip().upper().replace("-", "_").replace(".", "_")
+        meant = closest(folded, ordered)
+        if meant is None and not folded.startswith(PREFIXES):
+            continue
+        if len(found) < MAX_UNKNOWN:
+            hint = "" if meant is None else f"; did you mean {meant}?"
+            found.append((printable(name, NAME_LIMIT), f"there is no such variable{hint}"))
+        else:
+            more += 1
+    if more:
+        found.append((f"{more} more", "there are no such variables"))
+    return tuple(found)
+
+
+def _is_of_a_service(name: str, value: str) -> bool:
+    return _OF_A_SERVICE.fullmatch(name) is not None or (name.endswith("_PORT") and _ADDRESS_OF_A_SERVICE.fullmatch(value) is not None)
+
+
 @final
 @attrs.define(eq=False)
 class Environment:
-    """Reads variables and collects what is wrong with them; values never appear in a problem, since some of them are secret."""
+    """Reads variables and collects what is wrong with them; values never appear in a problem, since some of them are secret.
+
+    It remembers every name that it is asked for, so that whoever reads all variables knows which ones nobody reads. So ask for a variable
+    even where it has no effect.
+    """
 
     _variables: Mapping[str, str] = attrs.field(repr=False)
     _problems: list[str] = attrs.field(factory=list, init=False)
+    _asked: set[str] = attrs.field(factory=set, init=False)
+    _notes: list[tuple[str, str]] = attrs.field(factory=list, init=False)
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """The names that were asked for, whether they are set or not."""
+        return frozenset(self._asked)
+
+    def notes(self) -> Notes:
+        """Return what is set and does nothing, of all that was asked for until now and of all that nobody asked for."""
+        blank = sorted(name for name in self._asked if name in self._variables and not self._variables[name].strip())
+        empty = tuple((name, "is empty, which counts as not set") for name in blank)
+        return (*self._notes, *empty, *self.unknown())
+
+    def unknown(self) -> Notes:
+        """Return what is set, looks as if it were one of ours, and was not asked for."""
+        return unknown_variables(self._variables, self._asked)
 
     def statistics(self) -> tuple[str, ...]:
         """Return the problems so far, a readable line each."""
@@ -94,6 +164,7 @@ class Environment:
 
     def text(self, name: str, default: str = "") -> str:
         """Return the trimmed text, or ``default``."""
+        self._asked.add(name)
         return self._variables.get(name, "").strip() or default
 
     def read(self, name: str, parse: Callable[[str], T], default: T) -> T:
@@ -120,7 +191,12 @@ class Environment:
         return self.read(name, _integer, default)
 
     def port(self, name: str, default: int) -> int:
-        """Return a TCP port; 0 lets the system choose."""
+        """Return a TCP port; 0 lets the system choose. What Kubernetes sets for a Service of that name is nobody's wish."""
+        text = self.text(name)
+        if _ADDRESS_OF_A_SERVICE.fullmatch(text):
+            service = name.removesuffix("_PORT").lower().replace("_", "-")
+            self._notes.append((name, f"Kubernetes set it for the Service {service!r}; set the port, or enableServiceLinks: false in the pod"))
+            return default
         return self.read(name, _port, default)
 
     def choice(self, name: str, choices: Sequence[str], default: str) -> str:

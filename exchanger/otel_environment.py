@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from exchanger import __version__
-from exchanger.environment import Environment
+from exchanger.environment import Environment, Notes
 from exchanger.telemetry.otlp.post import files_reason, tls_context
 from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Target, TracesSettings
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings
@@ -40,9 +40,6 @@ Pairs = tuple[tuple[str, str], ...]
 _NO_PAIRS: Final[Pairs] = ()
 Headers = tuple[tuple[str, Secret], ...]
 _NO_HEADERS: Final[Headers] = ()
-
-Notes = tuple[tuple[str, str], ...]
-"""Variables that have no effect, or not the one that was meant, each with the reason."""
 
 
 @final

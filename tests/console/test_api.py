@@ -77,7 +77,8 @@ async def test_before_there_is_a_policy_nothing_is_ready() -> None:
         explained = (await console.get("/api/explain?method=GET&host=a&path=/")).json
         missing = await console.get("/api/policy/document?namespace=a&name=b")
 
-    assert listed == {"revision": 0, "ready": False, "entries": 0, "invalid_documents": 0, "more": 0, "namespaces": []}
+    nothing = {"entries": 0, "invalid_documents": 0, "more": 0, "notices": {"listed": [], "more": 0}, "namespaces": []}
+    assert listed == {"revision": 0, "ready": False, **nothing}
     assert explained["verdict"] == {"kind": "unhealthy", "policy": None, "reason": "no complete policy is known yet"}
     assert missing.status == 404
 
