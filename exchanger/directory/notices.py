@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Final
 
 from exchanger.directory.folder import SUFFIXES, Scan
-from exchanger.policy.notices import of_config_maps, of_namespaces, of_snapshot
+from exchanger.policy.notices import is_declined, of_config_maps, of_namespaces, of_snapshot
 from exchanger.policy.objects import ConfigMap, Namespace
 from exchanger.policy.selector import Selector
 from exchanger.policy.snapshot import PolicySnapshot
@@ -27,16 +27,17 @@ def notices_of(scan: Scan, namespaces: Selector, config_maps: Selector, snapshot
     """Return what is probably a mistake; ``emptied`` documents were in force until all of them went away at once."""
     known = tuple(scan.manifests())
     described = tuple(item for item in known if isinstance(item, Namespace))
-    selected: dict[str, bool] = {}
+    settled: dict[str, bool] = {}
     for item in described:
-        selected[item.name] = selected.get(item.name, False) or namespaces.matches(dict(item.labels))
+        selected = namespaces.matches(dict(item.labels)) or is_declined(item.labels, namespaces)
+        settled[item.name] = settled.get(item.name, False) or selected
     found = (item for item in known if isinstance(item, ConfigMap))
     return Notices.of(
         chain(
             of_snapshot(snapshot, f"Namespaces of the same folder that match {namespaces}", config_maps, emptied=emptied),
             _of_files(scan),
-            of_namespaces((item for item in described if not selected[item.name]), namespaces, config_maps),
-            of_config_maps(found, selected, config_maps, namespaces),
+            of_namespaces((item for item in described if not settled[item.name]), namespaces, config_maps),
+            of_config_maps(found, settled, config_maps, namespaces),
         )
     )
 

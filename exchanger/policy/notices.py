@@ -46,13 +46,15 @@ def of_config_maps(
 ) -> Iterator[Notice]:
     """Yield a notice for each ConfigMap that is not in force although it was probably meant to be.
 
-    ``namespaces`` has the Namespaces that are known, and whether they are selected.
+    ``namespaces`` has the Namespaces that are known, and whether they are selected or expressly not to be.
     """
     for config_map in config_maps:
         source = Source(config_map.namespace, config_map.name)
         if selector.matches(dict(config_map.labels)):
             if not namespaces.get(source.namespace, False):
                 yield not_enabled(source, namespace_selector, known=source.namespace in namespaces)
+            continue
+        if is_declined(config_map.labels, selector):
             continue
         hint = near_label(config_map.labels, selector, namespace_selector)
         if hint is None and looks_like_policy(config_map.document):
@@ -82,6 +84,14 @@ def of_snapshot(snapshot: PolicySnapshot, namespaces: str, config_maps: Selector
         yield Notice("policy", f"has no document in force: {gone}, so that no request is refused or exchanged by one", remedy)
     elif not snapshot.entry_count and not snapshot.invalid_documents:
         yield Notice("policy", "has no entry in force: the entries of every document are empty", "write entries, or delete the documents")
+
+
+def is_declined(labels: Labels, selector: Selector) -> bool:
+    """Tell whether ``labels`` say expressly that the object shall not count, as ``enabled=false`` does."""
+    given = dict(labels)
+    return any(
+        isinstance(requirement, OneOf) and given.get(requirement.key, "").strip().lower() in _REFUSING for requirement in selector.requirements
+    )
 
 
 def near_label(labels: Labels, selector: Selector, other: Selector) -> str | None:
