@@ -4,6 +4,7 @@ The service lets pass what no policy matches, so a policy that is not in force i
 """
 
 import shutil
+import time
 from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,16 +14,20 @@ import structlog
 import trio
 import trio.testing
 
+from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckResponse
 from exchanger.errors import ConfigurationError
 from exchanger.following import Following
 from exchanger.policy.current import CurrentPolicy
 from exchanger.settings import read_settings
+from exchanger.values.notice import Notices
 from tests.console.running import until
-from tests.e2e.service import ISSUERS, environment
+from tests.e2e.service import ISSUERS, answering, environment
+from tests.kube.cluster import Cluster, Record, source
 
 OURS: Final = "ext-authz-token-exchange.magneticflux.net"
 POLICY: Final = "version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: deny}]"
 PATIENCE_S: Final = 30.0
+SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 
 Line = MutableMapping[str, Any]
 
@@ -249,3 +254,90 @@ def test_a_start_that_is_refused_says_which_name_was_meant(tmp_path: Path) -> No
     with pytest.raises(ConfigurationError) as raised:
         read_settings({"POLICY_SOURCE": "directory", "POLICY_DIRECTROY": "/canary"})
     assert "POLICY_DIRECTROY: there is no such variable; did you mean POLICY_DIRECTORY?" in raised.value.problems
+
+
+class Told:
+    """What a source says is suspicious, state by state."""
+
+    def __init__(self) -> None:
+        self.states: list[Notices] = []
+
+    def __call__(self, notices: Notices) -> None:
+        self.states.append(notices)
+
+    def says(self, *words: str) -> bool:
+        return any(all(word in str(notice) for word in words) for notice in self.states[-1].listed)
+
+
+async def test_a_cluster_that_protects_nothing_is_warned_about(autojump_clock: trio.testing.MockClock) -> None:
+    cluster, record, told = Cluster(), Record(), Told()
+    followed = source(cluster, record)
+    followed.on_notices = told
+    async with trio.open_nursery() as nursery:
+        await nursery.start(followed.run)
+        assert told.says("no document in force: nothing is selected", "enabled in (true)", "policy in (enabled)")
+
+        cluster.put("unlabelled", "orders")  # no version comes of it, and a warning does
+        await trio.sleep(1)
+        assert told.says("ConfigMap unlabelled/orders", "Namespace unlabelled", "policy in (enabled)")
+        assert len(record.snapshots) == 1
+
+        cluster.put_namespace("unlabelled")
+        await trio.sleep(1)
+        assert told.states[-1] == Notices()
+
+        cluster.put_namespace("other")
+        cluster.put("other", "payments")
+        await trio.sleep(1)
+        for name, namespace in (("orders", "unlabelled"), ("payments", "other")):
+            cluster.delete(namespace, name)
+        await trio.sleep(1)
+        assert told.says("2 that were in force have gone")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_thousand_forgotten_labels_are_twenty_warnings_and_a_number(autojump_clock: trio.testing.MockClock) -> None:
+    cluster, told = Cluster(), Told()
+    for number in range(1000):
+        cluster.put(f"team-{number:04}", "orders")
+    followed = source(cluster, Record())
+    followed.on_notices = told
+    async with trio.open_nursery() as nursery:
+        await nursery.start(followed.run)
+        nursery.cancel_scope.cancel()
+    assert (len(told.states[-1].listed), told.states[-1].more) == (20, 981)
+
+
+def test_a_service_that_needs_a_policy_refuses_everything_without_an_entry_in_force(tmp_path: Path) -> None:
+    (tmp_path / "issuers.yaml").write_text(ISSUERS)
+    with answering(tmp_path, "version: v1\nentries: []", POLICY_REQUIRED="true") as service:
+        file = service.folder / "policy.yaml"
+        assert service.health() == NOT_SERVING
+        assert service.check("/any", host="other.example.com").denied_response.status.code == 500
+
+        file.write_text(config_map())
+        wait(lambda: service.health() == SERVING)
+        assert service.check("/a", host="h").denied_response.status.code == 403
+        assert service.check("/any", host="other.example.com").HasField("ok_response")
+
+        file.write_text(config_map(text="version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: dney}]"))
+        wait(lambda: service.health() == NOT_SERVING)
+        assert service.check("/any", host="other.example.com").denied_response.status.code == 500
+
+        file.unlink()
+        wait(lambda: "1 that were in force have gone" in service.lines())
+        assert service.health() == NOT_SERVING
+        assert service.check("/a", host="h").denied_response.status.code == 500
+
+        file.write_text(config_map())
+        wait(lambda: service.health() == SERVING)
+        assert service.stop() == 0
+        said = service.lines()
+    assert (said.count('"policy.missing"'), said.count('"policy.there_again"')) == (2, 2)
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
