@@ -13,6 +13,7 @@ from typing import Final, TypeVar, final
 import attrs
 
 from exchanger.values.likeness import closest
+from exchanger.values.notice import Notice
 from exchanger.values.text import printable
 
 T = TypeVar("T")
@@ -96,6 +97,21 @@ def _port(text: str) -> int:
     return port
 
 
+def variable_notices(variables: Mapping[str, str], known: AbstractSet[str]) -> tuple[Notice, ...]:
+    """Return what of ``variables`` is set and does nothing, for those who read no other variables."""
+    return as_notices((*_empty(variables, known), *unknown_variables(variables, known)))
+
+
+def as_notices(notes: Notes) -> tuple[Notice, ...]:
+    """Return notes on variables as notices."""
+    return tuple(Notice(f"variable {name}", text, "see the configuration reference") for name, text in notes)
+
+
+def _empty(variables: Mapping[str, str], known: AbstractSet[str]) -> Notes:
+    blank = sorted(name for name in known if name in variables and not variables[name].strip())
+    return tuple((name, "is empty, which counts as not set") for name in blank)
+
+
 def unknown_variables(variables: Mapping[str, str], known: AbstractSet[str]) -> Notes:
     """Return the names among ``variables`` that are not ``known`` and look as if they were meant for this service; values are not told.
 
@@ -146,9 +162,7 @@ class Environment:
 
     def notes(self) -> Notes:
         """Return what is set and does nothing, of all that was asked for until now and of all that nobody asked for."""
-        blank = sorted(name for name in self._asked if name in self._variables and not self._variables[name].strip())
-        empty = tuple((name, "is empty, which counts as not set") for name in blank)
-        return (*self._notes, *empty, *self.unknown())
+        return (*self._notes, *_empty(self._variables, self._asked), *self.unknown())
 
     def unknown(self) -> Notes:
         """Return what is set, looks as if it were one of ours, and was not asked for."""
@@ -195,7 +209,8 @@ class Environment:
         text = self.text(name)
         if _ADDRESS_OF_A_SERVICE.fullmatch(text):
             service = name.removesuffix("_PORT").lower().replace("_", "-")
-            self._notes.append((name, f"Kubernetes set it for the Service {service!r}; set the port, or enableServiceLinks: false in the pod"))
+            hint = "set the port, or enableServiceLinks: false in the pod"
+            self._notes.append((name, f"Kubernetes set it for the Service {service!r}, so that it counts as not set; {hint}"))
             return default
         return self.read(name, _port, default)
 

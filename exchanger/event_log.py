@@ -164,7 +164,12 @@ def log_notices(log: structlog.stdlib.BoundLogger, before: Notices, after: Notic
         if notice not in told:
             log.warning("policy.suspicious", object=notice.subject, text=notice.text, remedy=notice.remedy)
     if after.more and after.more != before.more:
-        log.warning("policy.suspicious", object=f"{after.more} more", text="as suspicious, and not listed", remedy="mend those that are listed, and the next ones follow")
+        log.warning(
+            "policy.suspicious",
+            object=f"{after.more} more",
+            text="are not listed",
+            remedy="mend those that are listed, and the next ones follow",
+        )
     for notice in before.listed:
         if notice not in standing:
             log.info("policy.suspicious_no_longer", object=notice.subject, text=notice.text)

@@ -106,9 +106,7 @@ class Following:
             raise TypeError("the Kubernetes source needs a connection")
         log = KubernetesLog(self._log) if events is None else KubernetesLog(self._log, events.published)
         requests = PolicyListWatches(connection)
-        return KubernetesSource(
-            settings, frozenset(), self.policy, log, requests, on_stale=self.on_stale, on_notices=self._use_notices
-        )
+        return KubernetesSource(settings, frozenset(), self.policy, log, requests, on_stale=self.on_stale, on_notices=self._use_notices)
 
     def _use_notices(self, notices: Notices) -> None:
         log_notices(self._log, self.policy.notices, notices)

@@ -20,6 +20,7 @@ from exchanger.console.api import About
 from exchanger.console.broadcast import Totals
 from exchanger.console.console import Console, Reports, Sources
 from exchanger.directory.source import DirectorySettings
+from exchanger.environment import as_notices
 from exchanger.envoy.authorization import Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import ExternalProcessor
@@ -42,7 +43,7 @@ from exchanger.telemetry.otlp.exports import Exports
 from exchanger.telemetry.tracing import ExchangeObservers
 from exchanger.typing import DecisionObserver, ExchangeObserver, Tracer
 from exchanger.values.issuer import Issuer
-from exchanger.values.notice import Notice, Notices
+from exchanger.values.notice import Notices
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 FADE_S: Final = 2.0
@@ -243,8 +244,7 @@ class Supervisor:
         return self._policy.newest or PolicySnapshot.EMPTY
 
     def _all_notices(self) -> tuple[Notices, ...]:
-        of_variables = (Notice(f"variable {name}", text, "see the configuration reference") for name, text in self.settings.without_effect)
-        return Notices.of(of_variables), self._policy.notices
+        return Notices.of(as_notices(self.settings.without_effect)), self._policy.notices
 
     def _ready(self, _snapshot: PolicySnapshot) -> None:
         missing, was_missing = self._policy.is_missing, self._was_missing

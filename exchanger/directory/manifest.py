@@ -124,11 +124,8 @@ def _manifests(document: object, place: str, kind_of_list: str | None) -> Iterat
         return
     if not isinstance(kind, str) or not isinstance(version, str):
         raise _WrongError(f"{place} needs apiVersion and kind, both as text")
-    if kind not in _KINDS and (kind != "" or version == "v1"):
-        yield from _of_another_kind(kind, place)
+    yield from _of_another_kind(kind, version, place)
     if version != "v1":
-        if kind in _KINDS and "." not in version.partition("/")[0]:  # a group with a dot is somebody's own, with kinds of its own
-            yield PassedOver(f"{place} is a {kind} of {printable(version, _SHOWN)!r}, and is skipped", "write apiVersion: v1")
         return
     if kind.endswith("List"):
         items = document.get("items")
@@ -149,12 +146,16 @@ def _without_kind(document: dict[object, object], place: str) -> Iterator[Passed
         yield PassedOver(f"{place} has neither apiVersion nor kind, and is skipped", "write apiVersion: v1 and kind: ConfigMap")
 
 
-def _of_another_kind(kind: str, place: str) -> Iterator[PassedOver]:
-    """Yield what to say of a kind that is misspelt; kinds that are others are other things."""
-    meant = closest(kind, _KINDS)
-    if not kind:
+def _of_another_kind(kind: str, version: str, place: str) -> Iterator[PassedOver]:
+    """Yield what to say of a kind or version that is misspelt; those that are others are other things."""
+    if "." in version.partition("/")[0]:
+        return  # the group is somebody's own, and has kinds of its own
+    if kind in _KINDS:
+        if version != "v1":
+            yield PassedOver(f"{place} is a {kind} of {printable(version, _SHOWN)!r}, and is skipped", "write apiVersion: v1")
+    elif not kind:
         yield PassedOver(f"{place} has no kind, and is skipped", "write kind: ConfigMap")
-    elif meant is not None:
+    elif (meant := closest(kind, _KINDS)) is not None:
         yield PassedOver(f"{place} is of the kind {printable(kind, _SHOWN)!r}, and is skipped", f"write kind: {meant}")
 
 

@@ -17,7 +17,7 @@ from exchanger.policy.selector import Selector
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink
 from exchanger.values.entry import Source
-from exchanger.values.notice import Notices
+from exchanger.values.notice import NO_NOTICES, Notices
 
 RESCAN_S: Final = 0.7
 """Seconds between looks at the folder without any notification: network file systems send none, and a change must count within a second."""
@@ -78,7 +78,7 @@ class _State:
     snapshot: PolicySnapshot
     unknown: frozenset[str]
     issuers: frozenset[str]
-    notices: Notices = Notices()
+    notices: Notices = NO_NOTICES
     emptied: int = 0
 
 

@@ -215,8 +215,7 @@ class KubernetesSource:
     def _notices(self) -> Notices:
         """Return what a watch shows: near misses of labels it does not, since the server only sends what is selected."""
         settings, known = self.settings, self._index.statistics()
-        where = f"the Namespaces {', '.join(settings.namespaces)}" if settings.namespaces else f"Namespaces that match {settings.namespace_selector}"
-        nothing = tuple(of_snapshot(self._snapshot, where, settings.configmap_selector, emptied=self._emptied))
+        nothing = tuple(of_snapshot(self._snapshot, settings.where, settings.configmap_selector, emptied=self._emptied))
         waiting = (not_enabled(source, settings.namespace_selector, known=False) for source in self._index.waiting())
         return Notices.of(chain(nothing, waiting), len(nothing) + known.config_maps - known.documents)
 

@@ -9,7 +9,7 @@ from typing import final
 import attrs
 
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.notice import Notices
+from exchanger.values.notice import NO_NOTICES, Notices
 
 
 @final
@@ -26,7 +26,7 @@ class CurrentPolicy:
     _on_change: tuple[Callable[[PolicySnapshot], None], ...] = ()
     required: bool = attrs.field(default=False, kw_only=True)
     newest: PolicySnapshot | None = attrs.field(default=None, init=False)
-    notices: Notices = attrs.field(factory=Notices, init=False)
+    notices: Notices = attrs.field(default=NO_NOTICES, init=False)
 
     @property
     def is_missing(self) -> bool:

@@ -89,9 +89,8 @@ def of_snapshot(snapshot: PolicySnapshot, namespaces: str, config_maps: Selector
 def is_declined(labels: Labels, selector: Selector) -> bool:
     """Tell whether ``labels`` say expressly that the object shall not count, as ``enabled=false`` does."""
     given = dict(labels)
-    return any(
-        isinstance(requirement, OneOf) and given.get(requirement.key, "").strip().lower() in _REFUSING for requirement in selector.requirements
-    )
+    wanted = (requirement for requirement in selector.requirements if isinstance(requirement, OneOf))
+    return any(given.get(requirement.key, "").strip().lower() in _REFUSING for requirement in wanted)
 
 
 def near_label(labels: Labels, selector: Selector, other: Selector) -> str | None:

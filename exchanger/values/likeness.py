@@ -5,7 +5,6 @@ Must not know: what the names are for.
 
 from collections.abc import Iterable
 from functools import lru_cache
-from os.path import commonprefix
 from typing import Final
 
 NEAR: Final = 2
@@ -55,7 +54,13 @@ def closest(name: str, candidates: Iterable[str]) -> str | None:
 
 def _without_what_is_common(left: str, right: str) -> tuple[str, str]:
     """Take away the longest common beginning, and then the longest common end: neither is edited on a shortest way."""
-    start = len(commonprefix((left, right)))
+    start = _common(left, right)
     left, right = left[start:], right[start:]
-    end = len(commonprefix((left[::-1], right[::-1])))
+    end = _common(left[::-1], right[::-1])
     return left[: len(left) - end], right[: len(right) - end]
+
+
+def _common(left: str, right: str) -> int:
+    """Return how many characters both begin with."""
+    shorter = min(len(left), len(right))
+    return next((index for index in range(shorter) if left[index] != right[index]), shorter)

@@ -61,3 +61,6 @@ class Notices:
     def count(self) -> int:
         """How many there are in all."""
         return len(self.listed) + self.more
+
+
+NO_NOTICES: Final = Notices()

@@ -73,7 +73,10 @@ FOLDERS: Final[dict[str, tuple[dict[str, str], tuple[str, ...]]]] = {
     "apiVersion core/v1": ({"p.yaml": NAMESPACE + config_map(version="core/v1")}, ("p.yaml", "'core/v1'", "apiVersion: v1")),
     "apiVersion V1 of a Namespace": ({"p.yaml": namespace(version="V1") + config_map()}, ("p.yaml", "'V1'", "apiVersion: v1")),
     "a policy without a ConfigMap": ({"p.yaml": POLICY, "n.yaml": NAMESPACE}, ("p.yaml", "ConfigMap")),
-    "a ConfigMap without kind and apiVersion": ({"p.yaml": "metadata: {name: x}\ndata: {config.yaml: ''}"}, ("p.yaml", "apiVersion", "kind")),
+    "a ConfigMap without kind and apiVersion": (
+        {"p.yaml": "metadata: {name: x}\ndata: {config.yaml: ''}"},
+        ("p.yaml", "apiVersion", "kind"),
+    ),
     "no Namespace": ({"p.yaml": config_map()}, ("team/orders", "Namespace team", "policy in (enabled)")),
     "a Namespace without labels": ({"p.yaml": namespace("") + config_map()}, ("team/orders", "Namespace team")),
     "a Namespace's label with a typo": (
@@ -114,7 +117,7 @@ FOLDERS: Final[dict[str, tuple[dict[str, str], tuple[str, ...]]]] = {
     ),
     "a ConfigMap without labels": ({"p.yaml": NAMESPACE + config_map("")}, ("team/orders", "looks like a policy")),
     "a key config.yml": ({"p.yaml": NAMESPACE + config_map(key="config.yml")}, ("team/orders", "config.yml", "rename it to config.yaml")),
-    "a key Config.yaml": ({"p.yaml": NAMESPACE + config_map(key="Config.yaml")}, ("team/orders", "Config.yaml", "rename it to config.yaml")),
+    "a key Config.yaml": ({"p.yaml": NAMESPACE + config_map(key="Config.yaml")}, ("team/orders", "Config.yaml", "rename it to config")),
     "a document of no entries": ({"p.yaml": NAMESPACE + config_map(text="version: v1\nentries: []")}, ("no entry in force",)),
 }
 

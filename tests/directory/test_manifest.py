@@ -102,7 +102,10 @@ def test_a_document_that_is_no_text_is_none_and_the_key_that_was_meant_is_known(
         ("kind: List\napiVersion: v1\nitems: []", ["document 0 is a List without items; write objects into it, or delete it"]),
         ("kind: List\napiVersion: v1\nitems: [{metadata: {}}]", ["document 0, item 0 has no kind, and is skipped; write kind: ConfigMap"]),
         ("version: v1\nentries: []", ["document 0 is a policy that is not in a ConfigMap; put it under data, config.yaml, of a ConfigMap"]),
-        ("metadata: {}\ndata: {}", ["document 0 has neither apiVersion nor kind, and is skipped; write apiVersion: v1 and kind: ConfigMap"]),
+        (
+            "metadata: {}\ndata: {}",
+            ["document 0 has neither apiVersion nor kind, and is skipped; write apiVersion: v1 and kind: ConfigMap"],
+        ),
         ("  \n", ["is empty; write manifests into it, or delete it"]),
         (f"{NAMESPACE}---\n{CONFIG_MAP}---\nkind: Secret\napiVersion: v1\n---\nresources: []", []),
         ("kind: DeploymentList\napiVersion: apps/v1\nitems: []", []),
