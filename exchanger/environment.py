@@ -104,12 +104,12 @@ def variable_notices(variables: Mapping[str, str], known: AbstractSet[str]) -> t
 
 def as_notices(notes: Notes) -> tuple[Notice, ...]:
     """Return notes on variables as notices."""
-    return tuple(Notice(f"variable {name}", text, "see the configuration reference") for name, text in notes)
+    return tuple(Notice(f"variable {name}", f"has no effect: {text}", "see the configuration reference") for name, text in notes)
 
 
 def _empty(variables: Mapping[str, str], known: AbstractSet[str]) -> Notes:
     blank = sorted(name for name in known if name in variables and not variables[name].strip())
-    return tuple((name, "is empty, which counts as not set") for name in blank)
+    return tuple((name, "it is empty, which counts as not set") for name in blank)
 
 
 def unknown_variables(variables: Mapping[str, str], known: AbstractSet[str]) -> Notes:
@@ -210,7 +210,7 @@ class Environment:
         if _ADDRESS_OF_A_SERVICE.fullmatch(text):
             service = name.removesuffix("_PORT").lower().replace("_", "-")
             hint = "set the port, or enableServiceLinks: false in the pod"
-            self._notes.append((name, f"Kubernetes set it for the Service {service!r}, so that it counts as not set; {hint}"))
+            self._notes.append((name, f"Kubernetes set it for the Service {service!r}, which counts as not set; {hint}"))
             return default
         return self.read(name, _port, default)
 

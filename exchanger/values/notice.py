@@ -39,7 +39,7 @@ class Notice:
     remedy: str = attrs.field(converter=_sentence)
 
     def __str__(self) -> str:
-        return f"{self.subject} {self.text}: {self.remedy}"
+        return f"{self.subject} {self.text} ({self.remedy})"
 
 
 @final

@@ -86,7 +86,7 @@ def entry(
 NOTICES: Final[list[Json]] = [
     {
         "subject": "variable TOKEN_EXCHANGE_DEFAULT_DENY_UNMACHED",
-        "text": "there is no such variable; did you mean TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED?",
+        "text": "has no effect: there is no such variable; did you mean TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED?",
         "remedy": "see the configuration reference",
     },
     {

@@ -31,8 +31,8 @@ def test_probable_mistakes_are_listed_with_what_to_do(page: Page) -> None:
     region = page.get_by_role("region", name="5 probable mistakes")
     expect(region.get_by_role("listitem")).to_have_count(2)
     expect(region.get_by_role("listitem").first).to_have_text(
-        "variable TOKEN_EXCHANGE_DEFAULT_DENY_UNMACHED there is no such variable; did you mean "
-        "TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED?: see the configuration reference"
+        "variable TOKEN_EXCHANGE_DEFAULT_DENY_UNMACHED has no effect: there is no such variable; did you mean "
+        "TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED? (see the configuration reference)"
     )
     expect(region).to_contain_text("3 more are not listed.")
 

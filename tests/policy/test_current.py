@@ -20,3 +20,21 @@ def test_the_newest_snapshot_is_in_force_and_callbacks_learn_of_it() -> None:
     assert current.snapshot is newest
     assert first == [PolicySnapshot.EMPTY, newest]
     assert second == [newest]
+
+
+def test_what_is_required_and_has_no_entry_is_not_gone_by() -> None:
+    current = CurrentPolicy(required=True)
+    told: list[PolicySnapshot] = []
+    current.on_change(told.append)
+    assert not current.is_missing
+
+    current.publish(PolicySnapshot.EMPTY)
+    assert (current.snapshot, current.newest, current.is_missing) == (None, PolicySnapshot.EMPTY, True)
+    newest = snapshot_of(deny("/"))
+    current.publish(newest)
+    assert (current.snapshot, current.is_missing) == (newest, False)
+    current.publish(PolicySnapshot.EMPTY)
+    assert current.is_missing
+    current.withdraw()
+    assert (current.snapshot, current.newest, current.is_missing) == (None, None, False)
+    assert len(told) == 3

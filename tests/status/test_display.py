@@ -38,7 +38,7 @@ team-b/policy        1         3
   entry 1, line 7: entries[1].match is required
 
 probably mistakes:
-  ConfigMap other/policy is not in force: label its Namespace
+  ConfigMap other/policy is not in force (label its Namespace)
   and 3 more
 
 not looked through for mistakes:

@@ -79,7 +79,7 @@ export class PolicyView {
     put(place,
       el("h2", { id: "policy-notices-title", text: plural(listed.length + more, "probable mistake") }),
       el("ul", { class: "problems" }, listed.map(({ subject, text, remedy }) =>
-        el("li", {}, icon("broken"), el("span", {}, el("strong", { text: subject }), ` ${text}: ${remedy}`)))),
+        el("li", {}, icon("broken"), el("span", {}, el("strong", { text: subject }), ` ${text} (${remedy})`)))),
       more > 0 && el("p", { class: "muted", text: `${count(more)} more are not listed.` }));
   }
 
