@@ -7,6 +7,7 @@ nothing is a note: a name that nobody asked for and that looks like one of ours,
 import re
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, TypeVar, final
 
@@ -37,10 +38,18 @@ MAX_UNKNOWN: Final = 20
 """Unknown names that are told one by one."""
 NAME_LIMIT: Final = 128
 """Characters of a name that are told."""
+_ALIKE: Final = 0.75
+"""How much a name must have in common with one of ours, in difflib's measure, for us to guess it where a word of it is missing."""
 
 # What Kubernetes sets in every pod for each Service of its namespace, so that one called ``grpc`` or ``metrics`` looks like us
 # (https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables).
 _OF_A_SERVICE: Final = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII)
+# What gRPC's own libraries read, and platforms set for every program (https://github.com/grpc/grpc/blob/master/doc/environment_variables.md).
+_OF_GRPC: Final = re.compile(
+    r"GRPC_(GO_\w+|XDS_\w+|EXPERIMENTAL_\w+|EXPERIMENTS|DEFAULT_SSL_ROOTS_FILE_PATH|SSL_CIPHER_SUITES|VERBOSITY|STACKTRACE_MINLOGLEVEL|TRACE"
+    r"|TRACE_FUZZER|DNS_RESOLVER|POLL_STRATEGY|ENABLE_FORK_SUPPORT|PROXY_EXP|ARES_QUERY_TIMEOUT|CFSTREAM|PYTHON_\w+)",
+    re.ASCII,
+)
 _ADDRESS_OF_A_SERVICE: Final = re.compile(r"(tcp|udp|sctp)://.*", re.DOTALL)
 
 Notes = tuple[tuple[str, str], ...]
@@ -121,13 +130,14 @@ def unknown_variables(variables: Mapping[str, str], known: AbstractSet[str]) -> 
     found: list[tuple[str, str]] = []
     more = 0
     for name in sorted(variables.keys() - known):
-        if _is_of_a_service(name, variables[name]):
+        if _is_of_others(name, variables[name]):
             continue
         folded = name.strip().upper().replace("-", "_").replace(".", "_")
         meant = closest(folded, ordered)
         if meant is None and not folded.startswith(PREFIXES):
             continue
         if len(found) < MAX_UNKNOWN:
+            meant = meant or _guess(folded[:NAME_LIMIT], ordered)
             hint = "" if meant is None else f"; did you mean {meant}?"
             found.append((printable(name, NAME_LIMIT), f"there is no such variable{hint}"))
         else:
@@ -137,8 +147,17 @@ def unknown_variables(variables: Mapping[str, str], known: AbstractSet[str]) -> 
     return tuple(found)
 
 
-def _is_of_a_service(name: str, value: str) -> bool:
-    return _OF_A_SERVICE.fullmatch(name) is not None or (name.endswith("_PORT") and _ADDRESS_OF_A_SERVICE.fullmatch(value) is not None)
+def _guess(name: str, known: Sequence[str]) -> str | None:
+    """Return the known name that has all words of ``name`` and the fewest besides, or else one that is much alike."""
+    words = set(name.split("_"))
+    with_all = [candidate for candidate in known if words <= set(candidate.split("_"))]
+    return min(with_all, key=len, default=None) or next(iter(get_close_matches(name, known, 1, _ALIKE)), None)
+
+
+def _is_of_others(name: str, value: str) -> bool:
+    if _OF_A_SERVICE.fullmatch(name) is not None or _OF_GRPC.fullmatch(name) is not None:
+        return True
+    return name.endswith("_PORT") and _ADDRESS_OF_A_SERVICE.fullmatch(value) is not None
 
 
 @final

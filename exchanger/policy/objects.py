@@ -31,8 +31,8 @@ class Namespace:
 class ConfigMap:
     """A ConfigMap; ``document`` is its ``config.yaml``, ``None`` when that is missing or no text.
 
-    ``instead`` is the key that was probably meant to be ``config.yaml`` where that is missing, "" where none is.
-    ``uid`` tells it from others that had its name, "" where that is not known; it is no part of what the ConfigMap says.
+    ``uid`` tells it from others that had its name, "" where that is not known. ``instead`` is the key that was probably meant to be
+    ``config.yaml`` where that is missing, "" where none is. Neither is a part of what the ConfigMap says.
     """
 
     namespace: str
@@ -40,7 +40,7 @@ class ConfigMap:
     labels: Labels
     document: str | None = attrs.field(repr=False)
     uid: str = attrs.field(default="", eq=False)
-    instead: str = ""
+    instead: str = attrs.field(default="", eq=False)
 
 
 PolicyObject = Namespace | ConfigMap

@@ -206,7 +206,9 @@ VARIABLES: Final[dict[str, tuple[str, str, str]]] = {
     "a typo in the prefix": ("TOKEN_EXCHNGE_DEFAULT_DENY_UNMATCHED", "true", "did you mean TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED?"),
     "a blank after the name": ("POLICY_REQUIRED ", "true", "did you mean POLICY_REQUIRED?"),
     "two words swapped in a letter": ("POLICY_REQIURED", "true", "did you mean POLICY_REQUIRED?"),
-    "a variable of the demo's wishes": ("TOKEN_ENDPOINT_ALLOWLIST", "https://canary", "there is no such variable"),
+    "a word that is missing": ("TOKEN_EXCHANGE_DENY_UNMATCHED", "true", "did you mean TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED?"),
+    "a word that is missing at the end": ("GRPC_TLS_CERT", "/canary", "did you mean GRPC_TLS_CERT_FILE?"),
+    "one that another service read": ("TOKEN_ENDPOINT_ALLOWLIST", "https://canary", "there is no such variable"),
     "one that is read only with TLS": ("GRPC_TLS_CLIENT_CA_FLE", "/canary", "did you mean GRPC_TLS_CLIENT_CA_FILE?"),
     "one that is read only in a cluster": ("POLICY_NAMESPACE", "canary", "did you mean POLICY_NAMESPACES?"),
     "metrics": ("METRICS_ENABLE", "true", "did you mean METRICS_ENABLED?"),
@@ -232,10 +234,10 @@ def test_a_variable_without_effect_is_warned_about(case: str, tmp_path: Path) ->
     assert "canary" not in text
 
 
-def test_what_kubernetes_sets_for_services_is_not_warned_about(tmp_path: Path) -> None:
+def test_what_is_set_for_other_programs_is_not_warned_about(tmp_path: Path) -> None:
     write(tmp_path, {"p.yaml": WHOLE})
     (tmp_path / "issuers.yaml").write_text(ISSUERS)
-    services = {
+    others = {
         "GRPC_SERVICE_HOST": "10.0.0.1",
         "GRPC_SERVICE_PORT": "3001",
         "GRPC_SERVICE_PORT_GRPC_AUTHZ": "3001",
@@ -245,12 +247,14 @@ def test_what_kubernetes_sets_for_services_is_not_warned_about(tmp_path: Path) -
         "POLICY_PORT_80_TCP_PORT": "80",
         "POLICY_PORT_80_TCP_PROTO": "tcp",
         "CONSOLE_API_PORT_53_UDP": "udp://10.0.0.1:53",
+        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": "/etc/ssl/roots.pem",
+        "GRPC_GO_LOG_SEVERITY_LEVEL": "info",
         "PATH": "/bin",
         "HOSTNAME": "exchanger",
         "LOG_DIR": "/var/log",
         "OTEL_LOGS_EXPORTER": "none",
     }
-    assert read_settings({**environment(tmp_path), **services}).without_effect == ()
+    assert read_settings({**environment(tmp_path), **others}).without_effect == ()
 
 
 def test_a_start_that_is_refused_says_which_name_was_meant(tmp_path: Path) -> None:

@@ -28,13 +28,13 @@ def test_what_is_required_and_has_no_entry_is_not_gone_by() -> None:
     current.on_change(told.append)
     assert not current.is_missing
 
-    current.publish(PolicySnapshot.EMPTY)
-    assert (current.snapshot, current.newest, current.is_missing) == (None, PolicySnapshot.EMPTY, True)
-    newest = snapshot_of(deny("/"))
-    current.publish(newest)
-    assert (current.snapshot, current.is_missing) == (newest, False)
-    current.publish(PolicySnapshot.EMPTY)
-    assert current.is_missing
+    versions = [(PolicySnapshot.EMPTY, False), (snapshot_of(deny("/")), True), (PolicySnapshot.EMPTY, False)]
+    for step, (publish, decides) in enumerate(versions):
+        current.publish(publish)
+        assert (current.newest, current.is_missing) == (publish, not decides)
+        assert current.snapshot is (publish if decides else None)
+        assert len(told) == step + 1
+
     current.withdraw()
-    assert (current.snapshot, current.newest, current.is_missing) == (None, None, False)
-    assert len(told) == 3
+    assert (current.snapshot, current.newest) == (None, None)
+    assert not current.is_missing
