@@ -14,11 +14,12 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from exchanger import __version__
-from exchanger.environment import Environment, Notes
+from exchanger.environment import Environment
 from exchanger.telemetry.otlp.post import files_reason, tls_context
 from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Target, TracesSettings
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings
 from exchanger.values.secret import Secret
+from exchanger.variable_names import Notes
 
 DEFAULT_ENDPOINT: Final = "http://localhost:4318"
 SERVICE_NAME: Final = "exchanger"

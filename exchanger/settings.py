@@ -16,7 +16,7 @@ from exchanger.console.token_file import check_token_file
 from exchanger.decision.check import TOKEN_EXCHANGE_GRANT, DecisionRules
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, TokenResponseRules
 from exchanger.directory.source import DirectorySettings
-from exchanger.environment import Environment, Notes, parse_duration
+from exchanger.environment import Environment, parse_duration
 from exchanger.errors import ConfigurationError
 from exchanger.grpc.certificates import check_files
 from exchanger.grpc.server import ServerSettings
@@ -34,6 +34,7 @@ from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettin
 from exchanger.telemetry.metrics import MetricsSettings
 from exchanger.telemetry.otlp.settings import OtlpSettings
 from exchanger.values.issuer import AuthMethod
+from exchanger.variable_names import Notes
 
 _POLICY_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
 _NAMESPACE_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/policy=enabled"

@@ -20,7 +20,6 @@ from exchanger.console.api import About
 from exchanger.console.broadcast import Totals
 from exchanger.console.console import Console, Reports, Sources
 from exchanger.directory.source import DirectorySettings
-from exchanger.environment import as_notices
 from exchanger.envoy.authorization import Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import ExternalProcessor
@@ -44,6 +43,7 @@ from exchanger.telemetry.tracing import ExchangeObservers
 from exchanger.typing import DecisionObserver, ExchangeObserver, Tracer
 from exchanger.values.issuer import Issuer
 from exchanger.values.notice import Notices
+from exchanger.variable_names import as_notices
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 FADE_S: Final = 2.0
