@@ -182,8 +182,9 @@ class PolicyIndex:
 
     def waiting(self) -> Iterator[Source]:
         """Yield the ConfigMaps that are selected and not in force, since their Namespaces are not selected."""
-        for namespace in sorted(self._texts.keys() - self._selected):
-            yield from (Source(namespace, name) for name in self._texts[namespace])
+        for namespace, texts in self._texts.items():
+            if namespace not in self._selected:
+                yield from (Source(namespace, name) for name in texts)
 
     def uid_of(self, source: Source) -> str:
         """Return the ``uid`` of the ConfigMap ``source``, "" when there is none or it is not known."""

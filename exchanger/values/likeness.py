@@ -48,7 +48,8 @@ def distance(left: str, right: str) -> int:
 def closest(name: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate that is nearest to ``name`` in any case of letters, ``None`` where none is near; the first one of equals."""
     folded = name.casefold()
-    found = [(distance(folded, candidate.casefold()), candidate) for candidate in candidates]
+    likely = (candidate for candidate in candidates if abs(len(candidate) - len(name)) <= NEAR)
+    found = [(distance(folded, candidate.casefold()), candidate) for candidate in likely]
     return min((pair for pair in found if pair[0] <= NEAR), key=lambda pair: pair[0], default=(0, None))[1]
 
 
