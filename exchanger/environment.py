@@ -1,6 +1,7 @@
 """Typed reading of environment variables: every problem is noted, none stops the reading of the next.
 
-A variable that is unset, empty or blank has its default. What cannot be read is a problem, never a silent default.
+A variable that is unset, empty or blank has its default. What cannot be read is a problem, never a silent default. What is set and does
+nothing is a note: a name that nobody asked for and that looks like one of ours, and a name that is ours and has no text.
 """
 
 import re
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Final, TypeVar, final
 
 import attrs
+
+from exchanger.variable_names import ADDRESS_OF_A_SERVICE, Notes, empty_variables, unknown_variables
 
 T = TypeVar("T")
 
@@ -79,10 +82,29 @@ def _port(text: str) -> int:
 @final
 @attrs.define(eq=False)
 class Environment:
-    """Reads variables and collects what is wrong with them; values never appear in a problem, since some of them are secret."""
+    """Reads variables and collects what is wrong with them; values never appear in a problem, since some of them are secret.
+
+    It remembers every name that it is asked for, so that whoever reads all variables knows which ones nobody reads. So ask for a variable
+    even where it has no effect.
+    """
 
     _variables: Mapping[str, str] = attrs.field(repr=False)
     _problems: list[str] = attrs.field(factory=list, init=False)
+    _asked: set[str] = attrs.field(factory=set, init=False)
+    _notes: list[tuple[str, str]] = attrs.field(factory=list, init=False)
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """The names that were asked for, whether they are set or not."""
+        return frozenset(self._asked)
+
+    def notes(self) -> Notes:
+        """Return what is set and does nothing, of all that was asked for until now and of all that nobody asked for."""
+        return (*self._notes, *empty_variables(self._variables, self._asked), *self.unknown())
+
+    def unknown(self) -> Notes:
+        """Return what is set, looks as if it were one of ours, and was not asked for."""
+        return unknown_variables(self._variables, self._asked)
 
     def statistics(self) -> tuple[str, ...]:
         """Return the problems so far, a readable line each."""
@@ -94,6 +116,7 @@ class Environment:
 
     def text(self, name: str, default: str = "") -> str:
         """Return the trimmed text, or ``default``."""
+        self._asked.add(name)
         return self._variables.get(name, "").strip() or default
 
     def read(self, name: str, parse: Callable[[str], T], default: T) -> T:
@@ -120,7 +143,13 @@ class Environment:
         return self.read(name, _integer, default)
 
     def port(self, name: str, default: int) -> int:
-        """Return a TCP port; 0 lets the system choose."""
+        """Return a TCP port; 0 lets the system choose. What Kubernetes sets for a Service of that name is nobody's wish."""
+        text = self.text(name)
+        if ADDRESS_OF_A_SERVICE.fullmatch(text):
+            service = name.removesuffix("_PORT").lower().replace("_", "-")
+            hint = "set the port, or enableServiceLinks: false in the pod"
+            self._notes.append((name, f"Kubernetes set it for the Service {service!r}, which counts as not set; {hint}"))
+            return default
         return self.read(name, _port, default)
 
     def choice(self, name: str, choices: Sequence[str], default: str) -> str:

@@ -12,6 +12,7 @@ import structlog
 from exchanger.grpc.x509 import CertificateInfo, Validity
 from exchanger.kube.list_watch import ApiFailure
 from exchanger.policy.selection import Change
+from exchanger.values.notice import Notices
 
 
 @final
@@ -154,6 +155,24 @@ class IssuerLog:
     def rotated(self, name: str, /) -> None:
         """See ``IssuerObserver``."""
         self._log.info("issuers.rotated", name=name)
+
+
+def log_notices(log: structlog.stdlib.BoundLogger, before: Notices, after: Notices) -> None:
+    """Tell what has become suspicious, and what no longer is; each once, whatever versions come in between."""
+    told, standing = frozenset(before.listed), frozenset(after.listed)
+    for notice in after.listed:
+        if notice not in told:
+            log.warning("policy.suspicious", object=notice.subject, text=notice.text, remedy=notice.remedy)
+    if after.more and after.more != before.more:
+        log.warning(
+            "policy.suspicious",
+            object=f"{after.more} more",
+            text="are not listed",
+            remedy="mend those that are listed, and the next ones follow",
+        )
+    for notice in before.listed:
+        if notice not in standing:
+            log.info("policy.suspicious_no_longer", object=notice.subject, text=notice.text)
 
 
 def _log_version(log: structlog.stdlib.BoundLogger, change: Change) -> None:

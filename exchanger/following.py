@@ -13,7 +13,7 @@ import trio
 from rpds import HashTrieMap
 
 from exchanger.directory.source import DirectorySettings, DirectorySource
-from exchanger.event_log import DirectoryLog, IssuerLog, KubernetesLog
+from exchanger.event_log import DirectoryLog, IssuerLog, KubernetesLog, log_notices
 from exchanger.issuers.source import IssuerSource
 from exchanger.kube.connection import ApiConnection
 from exchanger.kube.event_writer import EventWriter
@@ -27,6 +27,7 @@ from exchanger.secret_watch import WatchingSecrets
 from exchanger.settings import Settings, endpoint_check
 from exchanger.values.entry import Source
 from exchanger.values.issuer import Issuer
+from exchanger.values.notice import Notices
 
 
 @final
@@ -76,7 +77,7 @@ class Following:
         if isinstance(self._source, KubernetesSource):
             known = self._source.statistics()
             return FollowingStatistics(known.age, known.connected)
-        published = self.policy.snapshot is not None
+        published = self.policy.newest is not None
         return FollowingStatistics(0.0 if published else None, published)  # a folder is looked at all the time
 
     @asynccontextmanager
@@ -100,12 +101,16 @@ class Following:
     def _policy_source(self, connection: ApiConnection | None, events: PolicyEvents | None) -> DirectorySource | KubernetesSource:
         settings = self.settings.policy
         if isinstance(settings, DirectorySettings):
-            return DirectorySource(settings, frozenset(), self.policy, DirectoryLog(self._log))
+            return DirectorySource(settings, frozenset(), self.policy, DirectoryLog(self._log), self._use_notices)
         if connection is None:
             raise TypeError("the Kubernetes source needs a connection")
         log = KubernetesLog(self._log) if events is None else KubernetesLog(self._log, events.published)
         requests = PolicyListWatches(connection)
-        return KubernetesSource(settings, frozenset(), self.policy, log, requests, on_stale=self.on_stale)
+        return KubernetesSource(settings, frozenset(), self.policy, log, requests, on_stale=self.on_stale, on_notices=self._use_notices)
+
+    def _use_notices(self, notices: Notices) -> None:
+        log_notices(self._log, self.policy.notices, notices)
+        self.policy.notices = notices
 
     def _use_issuers(self, issuers: "HashTrieMap[str, Issuer]") -> None:
         self.on_issuers(issuers)

@@ -19,6 +19,7 @@ from exchanger.telemetry.otlp.post import files_reason, tls_context
 from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Target, TracesSettings
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings
 from exchanger.values.secret import Secret
+from exchanger.variable_names import Notes
 
 DEFAULT_ENDPOINT: Final = "http://localhost:4318"
 SERVICE_NAME: Final = "exchanger"
@@ -40,9 +41,6 @@ Pairs = tuple[tuple[str, str], ...]
 _NO_PAIRS: Final[Pairs] = ()
 Headers = tuple[tuple[str, Secret], ...]
 _NO_HEADERS: Final[Headers] = ()
-
-Notes = tuple[tuple[str, str], ...]
-"""Variables that have no effect, or not the one that was meant, each with the reason."""
 
 
 @final

@@ -35,6 +35,7 @@ from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettin
 from exchanger.telemetry.metrics import MetricsSettings
 from exchanger.telemetry.otlp.settings import OtlpSettings
 from exchanger.values.issuer import AuthMethod
+from exchanger.variable_names import Notes
 
 _POLICY_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
 _NAMESPACE_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/policy=enabled"
@@ -59,10 +60,11 @@ class Settings:
     console: ConsoleSettings | None = None
     kube_context: str = ""
     policy_events: bool = True
+    policy_required: bool = False
     log_health_checks: bool = True
     insecure_log_tokens: bool = False
     shutdown_grace: float = _SHUTDOWN_GRACE
-    without_effect: tuple[tuple[str, str], ...] = ()
+    without_effect: Notes = ()
 
 
 def read_settings(variables: Mapping[str, str]) -> Settings:
@@ -72,10 +74,25 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         ConfigurationError: with every problem that was found.
     """
     environment = Environment(variables)
+    settings = _settings(environment, variables)
+    problems = environment.statistics()
+    if problems:
+        raise ConfigurationError((*problems, *(f"{name}: {text}" for name, text in environment.unknown())))
+    return attrs.evolve(settings, without_effect=(*settings.without_effect, *environment.notes()))
+
+
+def known_variables() -> frozenset[str]:
+    """Return the names of all variables that ``read_settings`` asks for, but for OpenTelemetry's own."""
+    environment = Environment({})
+    _settings(environment, {})
+    return environment.asked
+
+
+def _settings(environment: Environment, variables: Mapping[str, str]) -> Settings:
     token_client = _token_client(environment)
     policy = _policy(environment)
     otel = read_otel(variables)
-    settings = Settings(
+    return Settings(
         grpc=_grpc(environment),
         decision=DecisionRules(
             bearer_realm=environment.text("TOKEN_EXCHANGE_BEARER_REALM", "ext-authz-token-exchange"),
@@ -88,6 +105,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         policy=policy,
         kube_context=environment.text("KUBE_CONTEXT"),
         policy_events=environment.boolean("POLICY_EVENTS", default=True),
+        policy_required=environment.boolean("POLICY_REQUIRED", default=False),
         issuers=_issuers(environment, with_secrets=isinstance(policy, KubernetesSettings), allow_http=token_client.allow_http),
         metrics=_metrics(environment),
         console=_console(environment),
@@ -100,12 +118,13 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
         insecure_log_tokens=environment.boolean("TOKEN_EXCHANGE_INSECURE_LOG_TOKENS", default=False),
         shutdown_grace=environment.duration("SHUTDOWN_GRACE_PERIOD", _SHUTDOWN_GRACE),
         otlp=otel.settings,
-        without_effect=(*_half_given_tls(environment), *_without_console(environment), *otel.notes),
+        without_effect=(
+            *_half_given_tls(environment),
+            *_without_console(environment),
+            *_of_another_source(environment, policy),
+            *otel.notes,
+        ),
     )
-    problems = environment.statistics()
-    if problems:
-        raise ConfigurationError(problems)
-    return settings
 
 
 def _grpc(environment: Environment) -> ServerSettings:
@@ -132,7 +151,7 @@ def _tls(environment: Environment) -> TlsSettings | None:
     return settings
 
 
-def _half_given_tls(environment: Environment) -> tuple[tuple[str, str], ...]:
+def _half_given_tls(environment: Environment) -> Notes:
     pair = ("GRPC_TLS_CERT_FILE", "GRPC_TLS_KEY_FILE")
     given = [name for name in pair if environment.text(name)]
     if len(given) != 1:
@@ -163,19 +182,26 @@ def _policy(environment: Environment) -> DirectorySettings | KubernetesSettings:
     source = environment.choice("POLICY_SOURCE", ["kubernetes", "directory"], "kubernetes")
     namespaces = _selector(environment, "CONFIGMAP_NAMESPACE_SELECTOR", _NAMESPACE_LABEL)
     config_maps = _selector(environment, "CONFIGMAP_LABEL_SELECTOR", _POLICY_LABEL)
-    if source == "kubernetes":
-        return KubernetesSettings(
-            namespace_selector=namespaces,
-            configmap_selector=config_maps,
-            namespaces=environment.read("POLICY_NAMESPACES", parse_namespaces, ()),
-            max_staleness=environment.read("POLICY_MAX_STALENESS", parse_duration, 0.0),
-        )
+    kubernetes = KubernetesSettings(
+        namespace_selector=namespaces,
+        configmap_selector=config_maps,
+        namespaces=environment.read("POLICY_NAMESPACES", parse_namespaces, ()),
+        max_staleness=environment.read("POLICY_MAX_STALENESS", parse_duration, 0.0),
+    )
     path = environment.path("POLICY_DIRECTORY")
+    if source == "kubernetes":
+        return kubernetes
     if path is None:
         environment.problem("POLICY_DIRECTORY is required with POLICY_SOURCE=directory")
     elif not path.is_dir():
         environment.problem(f"POLICY_DIRECTORY {path} is not a folder")
     return DirectorySettings(path=path or Path(), namespace_selector=namespaces, configmap_selector=config_maps)
+
+
+def _of_another_source(environment: Environment, policy: DirectorySettings | KubernetesSettings) -> Notes:
+    names = {"directory": ["POLICY_DIRECTORY"], "kubernetes": ["POLICY_NAMESPACES", "POLICY_MAX_STALENESS"]}
+    other = "directory" if isinstance(policy, KubernetesSettings) else "kubernetes"
+    return tuple((name, f"it is for POLICY_SOURCE={other}, and that is not set") for name in names[other] if environment.text(name))
 
 
 def _selector(environment: Environment, name: str, default: str) -> Selector:
@@ -216,7 +242,7 @@ def _console(environment: Environment) -> ConsoleSettings | None:
     return ConsoleSettings(host=host, port=port, token_file=token_file, hosts=hosts)
 
 
-def _without_console(environment: Environment) -> tuple[tuple[str, str], ...]:
+def _without_console(environment: Environment) -> Notes:
     if environment.text("CONSOLE_ADDRESS"):
         return ()
     names = ("CONSOLE_TOKEN_FILE", "CONSOLE_HOSTS")

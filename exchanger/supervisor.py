@@ -42,6 +42,8 @@ from exchanger.telemetry.otlp.exports import Exports
 from exchanger.telemetry.tracing import ExchangeObservers
 from exchanger.typing import DecisionObserver, ExchangeObserver, Tracer
 from exchanger.values.issuer import Issuer
+from exchanger.values.notice import Notices
+from exchanger.variable_names import as_notices
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 FADE_S: Final = 2.0
@@ -81,7 +83,7 @@ class Supervisor:
     logging: Logging
     console_shows_tokens: bool = attrs.field(default=False, kw_only=True)
     _log: structlog.stdlib.BoundLogger = attrs.field(init=False, factory=structlog.get_logger)
-    _policy: CurrentPolicy = attrs.field(init=False, factory=CurrentPolicy)
+    _policy: CurrentPolicy = attrs.field(init=False)
     _board: HealthBoard = attrs.field(init=False, factory=HealthBoard)
     _metrics: Metrics = attrs.field(init=False)
     _exports: Exports = attrs.field(init=False)
@@ -91,9 +93,11 @@ class Supervisor:
     _following: Following = attrs.field(init=False)
     _console: Console | None = attrs.field(init=False)
     _frozen: bool = attrs.field(init=False, default=False)
+    _was_missing: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         settings = self.settings
+        self._policy = CurrentPolicy(required=settings.policy_required)
         self._metrics = Metrics(
             __version__,
             Gauges(
@@ -215,7 +219,8 @@ class Supervisor:
         if settings.console is None:
             return None
         source = "directory" if isinstance(settings.policy, DirectorySettings) else "kubernetes"
-        sources = Sources(lambda: self._policy.snapshot, self._totals, decision_line)
+        policy = self._policy
+        sources = Sources(lambda: policy.newest, self._totals, decision_line, lambda: policy.is_missing, self._all_notices)
         log = ConsoleLog(self._log)
         about = About(version=__version__, policy_source=source)
         return Console(
@@ -236,9 +241,21 @@ class Supervisor:
         }
 
     def _snapshot(self) -> PolicySnapshot:
-        return self._policy.snapshot or PolicySnapshot.EMPTY
+        return self._policy.newest or PolicySnapshot.EMPTY
+
+    def _all_notices(self) -> tuple[Notices, ...]:
+        return Notices.of(as_notices(self.settings.without_effect)), self._policy.notices
 
     def _ready(self, _snapshot: PolicySnapshot) -> None:
+        missing, was_missing = self._policy.is_missing, self._was_missing
+        self._was_missing = missing
+        if missing:
+            if not was_missing:
+                self._log.error("policy.missing", text="no entry is in force and POLICY_REQUIRED is on: every check is refused")
+            self._board.set_unready()
+            return
+        if was_missing:
+            self._log.info("policy.there_again")
         if not self._frozen:
             self._frozen = True
             # What was built until now lives as long as the process, and most of it is policy: the collector need not look at it again and

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger.environment import Environment, parse_boolean, parse_duration
+from exchanger.variable_names import MAX_UNKNOWN, unknown_variables, variable_notices
 
 
 @pytest.mark.parametrize(
@@ -65,3 +66,27 @@ def test_readable_values_are_read() -> None:
     assert environment.choice("E", ["json", "console"], "json") == "console"
     assert str(environment.path("P")) == "/x"
     assert environment.statistics() == ()
+
+
+def test_what_kubernetes_sets_for_a_service_is_no_port() -> None:
+    environment = Environment({"METRICS_PORT": "tcp://10.0.0.1:3002", "GRPC_PORT": "x"})
+    assert environment.port("METRICS_PORT", 3002) == 3002
+    assert environment.port("GRPC_PORT", 3001) == 3001
+    ((name, text),) = environment.notes()
+    assert name == "METRICS_PORT"
+    assert text.startswith("Kubernetes set it for the Service 'metrics', which counts as not set")
+    assert environment.statistics() == ("GRPC_PORT must be a whole number, not negative",)
+
+
+def test_many_unknown_variables_are_some_and_a_number() -> None:
+    told = unknown_variables({f"POLICY_{number:04}": "x" for number in range(100)}, frozenset())
+    assert len(told) == MAX_UNKNOWN + 1
+    assert told[-1] == ("80 more", "there are no such variables")
+
+
+def test_notices_of_variables_are_those_that_do_nothing() -> None:
+    found = variable_notices({"A_NAME": " ", "A_NAMES": "canary", "OTHER": "x"}, frozenset({"A_NAME"}))
+    assert [str(notice) for notice in found] == [
+        "variable A_NAME has no effect: it is empty, which counts as not set (see the configuration reference)",
+        "variable A_NAMES has no effect: there is no such variable; did you mean A_NAME? (see the configuration reference)",
+    ]

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from exchanger.grpc.tls import TlsSettings
 from exchanger.issuers.plan import EndpointProblem, ProfileRules
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.selector import parse_selector
-from exchanger.settings import Settings, endpoint_check, read_settings
+from exchanger.settings import Settings, endpoint_check, known_variables, read_settings
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel
 from exchanger.telemetry.otlp.settings import OtlpSettings
 from exchanger.values.issuer import AuthMethod
@@ -281,3 +282,31 @@ def test_a_token_file_that_cannot_be_used_is_named_and_not_repeated(tmp_path: Pa
     (problem,) = raised.value.problems
     assert problem.startswith(f"CONSOLE_TOKEN_FILE {token} ")
     assert not content or content not in problem
+
+
+def test_every_variable_of_the_reference_is_known_whether_it_has_an_effect_or_not() -> None:
+    section = (Path(__file__).parent.parent / "README.md").read_text().split("## Configuration reference")[1].split("\n## ")[0]
+    names: set[str] = set()
+    for row in re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE):
+        found = re.findall(r"`([A-Z0-9_]+)`", row)
+        names |= {f"TOKEN_ENDPOINT{name}" if name.startswith("_") else name for name in found}  # the long names of two rows are cut
+    ours = {name for name in names if not name.startswith("OTEL_")} - {"KUBECONFIG"}  # the client library's own
+    assert ours == known_variables(), "a variable is asked for in any case, or is called unknown where it has no effect"
+
+
+def test_variables_that_do_nothing_are_noted_and_none_of_a_configuration_in_order(tmp_path: Path) -> None:
+    assert read(tmp_path).without_effect == ()
+    notes = dict(read(tmp_path, POLICY_MAX_STALENESS="5m", GRPC_HOST=" ", POLICY_REQURED="true").without_effect)
+    assert notes == {
+        "POLICY_MAX_STALENESS": "it is for POLICY_SOURCE=kubernetes, and that is not set",
+        "GRPC_HOST": "it is empty, which counts as not set",
+        "POLICY_REQURED": "there is no such variable; did you mean POLICY_REQUIRED?",
+    }
+    assert dict(read_settings({"POLICY_DIRECTORY": "/x"}).without_effect) == {
+        "POLICY_DIRECTORY": "it is for POLICY_SOURCE=directory, and that is not set"
+    }
+
+
+def test_a_policy_may_be_required(tmp_path: Path) -> None:
+    assert not read(tmp_path).policy_required
+    assert read(tmp_path, POLICY_REQUIRED="true").policy_required

@@ -15,15 +15,19 @@ from exchanger.directory.source import DirectorySource
 from exchanger.following import Following, FollowingStatistics
 from exchanger.grpc.server import Addresses
 from exchanger.oauth.token_client import TokenClient
+from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.settings import read_settings
 from exchanger.supervisor import StartError, Supervisor
 from exchanger.telemetry.exposition import MetricsServer
 from exchanger.telemetry.log import logging_to_stdout
 from exchanger.telemetry.otlp.exports import Exports
+from exchanger.values.notice import Notice, Notices
 from tests.e2e.service import ISSUERS, NAMESPACE, environment
 from tests.grpc.authority import Site
+from tests.policy.examples import deny, snapshot_of
 
 EXPIRY: Final = "ext_authz_tls_certificate_expiry_timestamp_seconds"
+ENTRY: Final = snapshot_of(deny("/"))
 METRICS_OF_THE_SOURCE: Final = frozenset({"policy_source_connected", "policy_snapshot_age_seconds"})
 
 
@@ -159,3 +163,45 @@ def test_a_console_that_shows_tokens_is_announced_and_one_whose_port_is_taken_is
     output = capfd.readouterr().out
     assert output.count("console.shows_tokens") == 1
     assert "CONSOLE_ADDRESS cannot be bound" in output
+
+
+def test_a_required_policy_decides_whether_the_service_is_ready(
+    configured: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POLICY_REQUIRED", "true")
+    served: list[bool] = []
+
+    async def look(supervisor: Supervisor) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervisor.logging.writer.run)
+            for version in (PolicySnapshot.EMPTY, PolicySnapshot.EMPTY, ENTRY, None, PolicySnapshot.EMPTY, ENTRY):
+                if version is None:
+                    supervisor._on_stale(True)
+                else:
+                    supervisor._policy.publish(version)
+                served.append(supervisor.statistics().serving)
+            supervisor._board.set_draining()
+            for version in (PolicySnapshot.EMPTY, ENTRY):
+                supervisor._policy.publish(version)
+                served.append(supervisor.statistics().serving)
+            nursery.cancel_scope.cancel()
+
+    monkeypatch.setattr(Supervisor, "run", look)
+    assert cli.main(["serve"]) == 0
+    assert served == [False, False, True, False, False, True, False, False]
+    output = capfd.readouterr().out
+    assert (output.count('"policy.missing"'), output.count('"policy.there_again"')) == (3, 3)
+
+
+def test_the_console_is_told_of_variables_and_of_policy(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN_EXCHANGE_DEFAULT_DENY_UNMACHED", "true")
+    found: list[Notice] = []
+
+    async def look(supervisor: Supervisor) -> None:
+        await trio.lowlevel.checkpoint()
+        supervisor._policy.notices = Notices((Notice("policy", "is missing", "write one"),))
+        found.extend(notice for notices in supervisor._all_notices() for notice in notices.listed)
+
+    monkeypatch.setattr(Supervisor, "run", look)
+    assert cli.main(["serve"]) == 0
+    assert [notice.subject for notice in found] == ["variable TOKEN_EXCHANGE_DEFAULT_DENY_UNMACHED", "policy"]

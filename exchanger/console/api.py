@@ -16,6 +16,7 @@ from exchanger.console.encoding import encode
 from exchanger.console.message import Handler, Request, Response, error, json_bytes, json_response
 from exchanger.console.pace import Pace
 from exchanger.console.policy_view import (
+    MISSING,
     NOT_READY,
     Lines,
     claims_of,
@@ -25,12 +26,14 @@ from exchanger.console.policy_view import (
     shown_document,
     shown_entry,
     shown_explanation,
+    shown_notices,
 )
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.explanation import explain
 from exchanger.policy.lines import entry_lines
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
+from exchanger.values.notice import Notices
 from exchanger.values.text import HOST_LIMIT
 
 MAX_DOCUMENTS: Final = 1000
@@ -66,10 +69,19 @@ class About:
 @final
 @attrs.frozen
 class PolicyNow:
-    """The policy in force, ``None`` when there is none, and the number of its version."""
+    """The newest policy, ``None`` when there is none, and the number of its version.
+
+    ``is_missing``: nothing is decided by it, since a policy is required and no entry is in force. ``notices``: see ``Sources``.
+    """
 
     snapshot: PolicySnapshot | None
     revision: int
+    is_missing: bool = False
+    notices: tuple[Notices, ...] = ()
+
+    def is_same(self, other: "PolicyNow") -> bool:
+        """Tell whether there is nothing new in ``other``; snapshots are compared by identity, since equality would cost too much."""
+        return self.snapshot is other.snapshot and (self.revision, self.notices) == (other.revision, other.notices)
 
 
 @final
@@ -88,7 +100,7 @@ class Api:
     _about: About
     _policy: Callable[[], PolicyNow]
     _access: Access
-    _list: tuple[PolicySnapshot | None, int, bytes] | None = attrs.field(default=None, init=False, repr=False)
+    _list: tuple[PolicyNow, bytes] | None = attrs.field(default=None, init=False, repr=False)
     _lists: int = attrs.field(default=0, init=False)
     _lined: dict[Source, Lines] = attrs.field(factory=dict, init=False, repr=False)
     _lined_of: PolicySnapshot | None = attrs.field(default=None, init=False, repr=False)
@@ -124,10 +136,10 @@ class Api:
         async with self._working:
             now = self._policy()
             known = self._list
-            if known is None or known[0] is not now.snapshot or known[1] != now.revision:
-                self._list = known = (now.snapshot, now.revision, await _listed(now))
+            if known is None or not known[0].is_same(now):
+                self._list = known = (now, await _listed(now))
                 self._lists += 1
-        return json_bytes(known[2])
+        return json_bytes(known[1])
 
     async def document(self, request: Request) -> Response:
         """Show one document: its text, its entries and what is wrong with it."""
@@ -159,8 +171,9 @@ class Api:
         if not method or len(method) > MAX_METHOD or len(host) > HOST_LIMIT or len(path) > MAX_PATH:
             return _NO_REQUEST
         now = self._policy()
-        if now.snapshot is None:
-            return json_response({"revision": now.revision, "verdict": NOT_READY, "readings": [path], "candidates": [], "more": 0})
+        if now.snapshot is None or now.is_missing:
+            verdict = NOT_READY if now.snapshot is None else MISSING
+            return json_response({"revision": now.revision, "verdict": verdict, "readings": [path], "candidates": [], "more": 0})
         async with self._working:
             # A host with a thousand entries and a path with many readings take some hundredths of a second.
             explanation = await trio.to_thread.run_sync(explain, now.snapshot, host, path, method.upper(), limiter=self._thread)
@@ -220,10 +233,11 @@ async def _listed(now: PolicyNow) -> bytes:
     head = encode(
         {
             "revision": now.revision,
-            "ready": now.snapshot is not None,
+            "ready": now.snapshot is not None and not now.is_missing,
             "entries": snapshot.entry_count,
             "invalid_documents": snapshot.invalid_documents,
             "more": max(0, len(snapshot.documents) - MAX_DOCUMENTS),
+            "notices": shown_notices(now.notices),
         }
     )
     return b'%b,"namespaces":[%b]}' % (head[:-1], b",".join(parts))

@@ -24,6 +24,7 @@ from exchanger.console.token_file import TokenFile
 from exchanger.console.websocket import send_messages
 from exchanger.http.names import names_of
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.notice import Notices
 
 _FULL: Final = error(503, "as many people watch as can; close a page and try again", ("Retry-After", "10"))
 _OPENING_HOST: Final = "console"
@@ -33,11 +34,17 @@ _OPENING_HOST: Final = "console"
 @final
 @attrs.frozen
 class Sources:
-    """What the console shows: the policy in force, what is counted anyway, and the fields of a decision's log line."""
+    """What the console shows: the newest policy, what is counted anyway, and the fields of a decision's log line.
+
+    ``is_missing`` tells whether nothing is decided by that policy, since one is required and no entry is in force; ``notices`` is what is
+    probably a mistake.
+    """
 
     snapshot: Callable[[], PolicySnapshot | None]
     totals: Callable[[], Totals]
     line: LogLine
+    is_missing: Callable[[], bool] = lambda: False
+    notices: Callable[[], tuple[Notices, ...]] = tuple
 
 
 @final
@@ -87,7 +94,7 @@ class Console:
         about = attrs.evolve(self._about, shows_tokens=self._show_tokens)
         items = Items(sources.line, show_tokens=self._show_tokens)
         self._broadcast = Broadcast(self.feed, items, sources.totals, about.version, time.time, self._reports.fault)
-        api = Api(about, lambda: PolicyNow(sources.snapshot(), self.feed.revision), self._access)
+        api = Api(about, self._policy_now, self._access)
         routes = {
             **api.routes(),
             ("POST", SESSION): self._access.open_session,
@@ -95,6 +102,10 @@ class Console:
         }
         server = ServerSettings(settings.host, settings.port, names_of(settings.host, settings.hosts))
         self._server = Server(server, self._access, self._page, routes, self._stream, self._reports.fault)
+
+    def _policy_now(self) -> PolicyNow:
+        sources = self._sources
+        return PolicyNow(sources.snapshot(), self.feed.revision, sources.is_missing(), sources.notices())
 
     def published(self, _snapshot: PolicySnapshot, /) -> None:
         """Take note of a new version of the policy."""

@@ -13,6 +13,7 @@ from exchanger.policy.explanation import Explanation
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
 from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, Region, Source
+from exchanger.values.notice import Notices
 from exchanger.values.text import loggable_path, printable
 
 Json: TypeAlias = dict[str, object]
@@ -26,6 +27,7 @@ MAX_PROBLEMS: Final = 20
 """Problems of one document in the list of documents; the document itself shows all of them."""
 
 NOT_READY: Final[Json] = {"kind": "unhealthy", "policy": None, "reason": "no complete policy is known yet"}
+MISSING: Final[Json] = {"kind": "unhealthy", "policy": None, "reason": "a policy is required, and no entry is in force"}
 
 
 def documents_in_conflict(snapshot: PolicySnapshot) -> Iterator[frozenset[Source]]:
@@ -72,6 +74,12 @@ def shown_problem(region: Region) -> Json:
 def problems_of(document: PolicyDocument) -> list[Json]:
     """Return all problems of a document, in the order in which they stand in it."""
     return [shown_problem(region) for region in _in_order(document.regions)]
+
+
+def shown_notices(notices: tuple[Notices, ...]) -> Json:
+    """Return what is probably a mistake, and how much more of it there is."""
+    listed = [{"subject": one.subject, "text": one.text, "remedy": one.remedy} for several in notices for one in several.listed]
+    return {"listed": listed, "more": sum(several.more for several in notices)}
 
 
 def claims_of(document: PolicyDocument) -> list[Entry | Region]:

@@ -11,7 +11,7 @@ import attrs
 
 from exchanger.demo.lab_places import NOWHERE, FileMap, Place, document_places, file_map, within
 from exchanger.demo.lab_policy import NotSaved, encoded
-from exchanger.directory.manifest import MAX_VALUES, UnreadableFile, read_manifests
+from exchanger.directory.manifest import MAX_VALUES, UnreadableFile, objects_of, read_manifests
 from exchanger.kube.ties import ties_of
 from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.document import PolicyDocument
@@ -78,10 +78,11 @@ def lint(name: str, text: str, others: Mapping[str, str], rules: LintRules) -> L
         return Linted(0, (Problem(data.reason),))
     if not text.strip():
         return Linted(0, (Problem(f"the file is empty{_STAYS}", Place(1, 1)),))
-    objects = read_manifests(data, is_json=False)
-    if isinstance(objects, UnreadableFile):
-        subject = "" if _find_document(objects.reason) else "the file "
-        return Linted(0, (Problem(f"{subject}{objects.reason}{_STAYS}", _unreadable_place(text, objects.reason)),))
+    read = read_manifests(data, is_json=False)
+    if isinstance(read, UnreadableFile):
+        subject = "" if _find_document(read.reason) else "the file "
+        return Linted(0, (Problem(f"{subject}{read.reason}{_STAYS}", _unreadable_place(text, read.reason)),))
+    objects = tuple(objects_of(read))
     known = file_map(text, _LIMITS)
     if isinstance(known, nodes.Unreadable):  # never: it is read with the limits of before
         return Linted(0, (Problem(f"the file {known.reason}{_STAYS}", Place(known.line, known.column)),))
@@ -101,7 +102,7 @@ def _objects_of(texts: Iterable[str]) -> Iterator[PolicyObject]:
     for text in texts:
         found = read_manifests(text.encode("utf-8", "replace"), is_json=False)
         if not isinstance(found, UnreadableFile):
-            yield from found
+            yield from objects_of(found)
 
 
 def _left_out(

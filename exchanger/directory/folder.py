@@ -13,7 +13,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.directory.manifest import MAX_FILE_BYTES, UnreadableFile, read_manifests
+from exchanger.directory.manifest import MAX_FILE_BYTES, Manifest, PassedOver, UnreadableFile, objects_of, read_manifests
 from exchanger.policy.objects import PolicyObject
 from exchanger.regular_file import open_regular
 
@@ -41,23 +41,37 @@ class File:
     """
 
     signature: Signature | None
-    manifests: tuple[PolicyObject, ...] | None
+    manifests: tuple[Manifest, ...] | None
     problem: str | None = None
     digest: bytes = attrs.field(default=b"", repr=False)
+
+    @property
+    def has_objects(self) -> bool:
+        """Tell whether the file said anything that counts."""
+        return any(True for _ in objects_of(self.manifests or ()))
 
 
 @final
 @attrs.frozen
 class Scan:
-    """What is known after a scan. ``files`` are sorted by name; ``problem`` is what is wrong with the folder itself."""
+    """What is known after a scan. ``files`` are sorted by name; ``problem`` is what is wrong with the folder itself.
+
+    ``others`` are the names, in their order, of what is there and not read, folders with a slash at the end.
+    """
 
     files: tuple[tuple[str, File], ...] = ()
     problem: str | None = None
+    others: tuple[str, ...] = ()
 
     def manifests(self) -> Iterator[PolicyObject]:
         """Return every object that is known."""
         for _, file in self.files:
-            yield from file.manifests or ()
+            yield from objects_of(file.manifests or ())
+
+    def passed_over(self) -> Iterator[tuple[str, PassedOver]]:
+        """Return what does not count although it was probably meant to, each with the name of its file."""
+        for name, file in self.files:
+            yield from ((name, found) for found in file.manifests or () if isinstance(found, PassedOver))
 
     def problems(self) -> dict[str, str]:
         """Return what cannot be read and why, by name; "." is the folder itself."""
@@ -76,18 +90,20 @@ class _CrowdedError(Exception):
 def scan(root: Path, before: Scan) -> Scan:
     """Return what the folder says now; files that did not change since ``before`` are not read again."""
     known = dict(before.files)
+    others: list[str] = []
     try:
-        names = sorted(_names(root))
+        names = sorted(_names(root, others))
     except OSError as error:
         # Nobody can tell what was meant by it, so what was known stays in force.
         return attrs.evolve(before, problem=f"cannot be listed: {error.strerror}")
     except _CrowdedError as crowded:
         return attrs.evolve(before, problem=str(crowded))
-    return Scan(tuple((name, _look(root / name, known.get(name))) for name in names))
+    files = tuple((name, _look(root / name, known.get(name))) for name in names)
+    return Scan(files, others=tuple(sorted(others)))
 
 
-def _names(root: Path) -> Iterator[str]:
-    """Return the names of the manifest files below ``root``.
+def _names(root: Path, others: list[str]) -> Iterator[str]:
+    """Return the names of the manifest files below ``root``; ``others`` gets the names of what is not read.
 
     Hidden files and folders are left out. Kubernetes keeps a mounted ConfigMap in such a folder and links to it from visible names.
     """
@@ -101,8 +117,12 @@ def _names(root: Path) -> Iterator[str]:
             if entry.name.endswith(SUFFIXES):
                 found += 1
                 yield str((folder / entry.name).relative_to(root))
-            elif depth < MAX_DEPTH and _is_folder(entry):
+            elif not _is_folder(entry):
+                others.append(str((folder / entry.name).relative_to(root)))
+            elif depth < MAX_DEPTH:
                 pending.append((folder / entry.name, depth + 1))
+            else:
+                others.append(f"{(folder / entry.name).relative_to(root)}/")
             if found > MAX_FILES:
                 raise _CrowdedError(f"has more than {MAX_FILES} manifest files")
             if entries > MAX_ENTRIES:
@@ -148,7 +168,7 @@ def _look(path: Path, before: File | None) -> File:
 
 def _understood(data: bytes, file: File, *, is_json: bool) -> File:
     """Return ``file``, which has what the file said before, with what ``data`` says."""
-    if file.manifests and not data.strip():
+    if file.has_objects and not data.strip():
         # Most likely a command is about to fill it, or has failed to. Taking it at its word would open what its policies close.
         return attrs.evolve(file, problem="is empty; to withdraw what was in it, delete it")
     found = read_manifests(data, is_json=is_json)

@@ -4,13 +4,15 @@ Must not know: files, selectors, or what a policy document says.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, assert_never, final
 
 import attrs
 
 from exchanger.policy import yaml_nodes as nodes
-from exchanger.policy.objects import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace, PolicyObject
+from exchanger.policy.objects import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace, PolicyObject, key_meant
+from exchanger.values.likeness import closest
+from exchanger.values.text import printable
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 """Bytes: a file may hold a list of many ConfigMaps, each of at most 1 MiB; more than this is no folder to edit by hand."""
@@ -26,22 +28,50 @@ class UnreadableFile:
     reason: str
 
 
+@final
+@attrs.frozen
+class PassedOver:
+    """What stands in a file and does not count although it was probably meant to; ``reason`` and ``remedy`` are for its author."""
+
+    reason: str
+    remedy: str
+
+
+Manifest = PolicyObject | PassedOver
+
+_KINDS: Final = ("ConfigMap", "Namespace", "List", "ConfigMapList", "NamespaceList")
+_SHOWN: Final = 64
+"""Characters of a kind or version that are repeated to its author."""
+
+
 class _WrongError(Exception):
     """Inside this module only: the file is unreadable for the reason that is the message."""
 
 
-def read_manifests(data: bytes, *, is_json: bool) -> tuple[PolicyObject, ...] | UnreadableFile:
-    """Return the Namespaces and ConfigMaps in the file's bytes; objects of other kinds are skipped. Never raises."""
+def read_manifests(data: bytes, *, is_json: bool) -> tuple[Manifest, ...] | UnreadableFile:
+    """Return the Namespaces and ConfigMaps in the file's bytes, and what was probably meant to be one. Never raises.
+
+    Objects of other kinds are skipped.
+    """
     if len(data) > MAX_FILE_BYTES:
         return UnreadableFile(f"is larger than {MAX_FILE_BYTES} bytes")
     try:
         text = data.decode()
         documents = _json(text) if is_json else _yaml(text)
-        return tuple(manifest for index, document in enumerate(documents) for manifest in _manifests(document, f"document {index}", None))
+        found = (manifest for index, document in enumerate(documents) for manifest in _manifests(document, f"document {index}", None))
+        return tuple(found) if text.strip() else (_EMPTY_FILE,)
     except UnicodeDecodeError:
         return UnreadableFile("is not UTF-8")
     except _WrongError as wrong:
         return UnreadableFile(str(wrong))
+
+
+_EMPTY_FILE: Final = PassedOver("is empty", "write manifests into it, or delete it")
+
+
+def objects_of(manifests: Iterable[Manifest]) -> Iterator[PolicyObject]:
+    """Return those that are objects."""
+    return (found for found in manifests if not isinstance(found, PassedOver))
 
 
 def _json(text: str) -> tuple[object, ...]:
@@ -82,26 +112,51 @@ def _plain(node: nodes.Node) -> object:
             assert_never(node)
 
 
-def _manifests(document: object, place: str, kind_of_list: str | None) -> Iterator[PolicyObject]:
+def _manifests(document: object, place: str, kind_of_list: str | None) -> Iterator[Manifest]:
     if document is None:
         return
     if not isinstance(document, dict):
         raise _WrongError(f"{place} is not a mapping")
     kind, version = document.get("kind", kind_of_list), document.get("apiVersion", None if kind_of_list is None else "v1")
     if kind is None and version is None:
-        return  # no Kubernetes object at all, such as a kustomization or chart values
+        # No Kubernetes object at all, such as a kustomization or chart values
+        yield from _without_kind(document, place)
+        return
     if not isinstance(kind, str) or not isinstance(version, str):
         raise _WrongError(f"{place} needs apiVersion and kind, both as text")
+    yield from _of_another_kind(kind, version, place)
     if version != "v1":
         return
     if kind.endswith("List"):
         items = document.get("items")
         if kind_of_list is not None or not isinstance(items, list | None):
             raise _WrongError(f"{place} is a {kind} whose items are not a list of objects")
+        if not items and kind in _KINDS:
+            yield PassedOver(f"{place} is a {kind} without items", "write objects into it, or delete it")
         for index, item in enumerate(items or ()):
             yield from _manifests(item, f"{place}, item {index}", kind.removesuffix("List"))
     elif kind in {"Namespace", "ConfigMap"}:
         yield _manifest(kind, document, place)
+
+
+def _without_kind(document: dict[object, object], place: str) -> Iterator[PassedOver]:
+    if {"version", "entries"} <= document.keys():
+        yield PassedOver(f"{place} is a policy that is not in a ConfigMap", f"put it under data, {DOCUMENT_KEY}, of a ConfigMap")
+    elif isinstance(document.get("metadata"), dict) and "data" in document:
+        yield PassedOver(f"{place} has neither apiVersion nor kind, and is skipped", "write apiVersion: v1 and kind: ConfigMap")
+
+
+def _of_another_kind(kind: str, version: str, place: str) -> Iterator[PassedOver]:
+    """Yield what to say of a kind or version that is misspelt; those that are others are other things."""
+    if "." in version.partition("/")[0]:
+        return  # the group is somebody's own, and has kinds of its own
+    if kind in _KINDS:
+        if version != "v1":
+            yield PassedOver(f"{place} is a {kind} of {printable(version, _SHOWN)!r}, and is skipped", "write apiVersion: v1")
+    elif not kind:
+        yield PassedOver(f"{place} has no kind, and is skipped", "write kind: ConfigMap")
+    elif (meant := closest(kind, _KINDS)) is not None:
+        yield PassedOver(f"{place} is of the kind {printable(kind, _SHOWN)!r}, and is skipped", f"write kind: {meant}")
 
 
 def _manifest(kind: str, document: dict[str, object], place: str) -> PolicyObject:
@@ -130,4 +185,5 @@ def _manifest(kind: str, document: dict[str, object], place: str) -> PolicyObjec
     if data is not None and not isinstance(data, dict):
         raise _WrongError(f"{place}: data is no mapping")
     text = (data or {}).get(DOCUMENT_KEY)
-    return ConfigMap(namespace, name, tuple(sorted(labels.items())), text if isinstance(text, str) else None)
+    instead = key_meant(data or {}, document.get("binaryData"))
+    return ConfigMap(namespace, name, tuple(sorted(labels.items())), text if isinstance(text, str) else None, instead=instead)

@@ -1,6 +1,6 @@
 """``POLICY_SOURCE=directory``: follows a folder of manifests, and publishes a new version of the policy for each change."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Final, Protocol, final
@@ -10,12 +10,14 @@ import trio
 import watchfiles
 
 from exchanger.directory.folder import Scan, scan
+from exchanger.directory.notices import notices_of
 from exchanger.errors import ExchangerError
 from exchanger.policy.selection import Change, Document, Unknown, advance, select
 from exchanger.policy.selector import Selector
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink
 from exchanger.values.entry import Source
+from exchanger.values.notice import NO_NOTICES, Notices
 
 RESCAN_S: Final = 0.7
 """Seconds between looks at the folder without any notification: network file systems send none, and a change must count within a second."""
@@ -66,24 +68,33 @@ class DirectoryStatistics:
 @final
 @attrs.frozen
 class _State:
-    """All that a scan starts from. ``unknown`` are the files that could not be read at the first scan nor since."""
+    """All that a scan starts from. ``unknown`` are the files that could not be read at the first scan nor since.
+
+    ``emptied`` documents were in force until all of them went away at once.
+    """
 
     scanned: Scan
     documents: tuple[tuple[Source, Document], ...]
     snapshot: PolicySnapshot
     unknown: frozenset[str]
     issuers: frozenset[str]
+    notices: Notices = NO_NOTICES
+    emptied: int = 0
 
 
 @final
 @attrs.define(eq=False)
 class DirectorySource:
-    """Implements ``typing.PolicySource``. ``issuers`` are the profiles that entries may refer to."""
+    """Implements ``typing.PolicySource``. ``issuers`` are the profiles that entries may refer to.
+
+    ``on_notices`` is told what is probably a mistake, whenever that may have changed; it must neither block nor raise.
+    """
 
     settings: DirectorySettings
     issuers: frozenset[str]
     sink: PolicySink
     observer: DirectoryObserver
+    on_notices: Callable[[Notices], None] = lambda _notices: None
     _state: _State | None = attrs.field(default=None, init=False)
     _versions: int = attrs.field(default=0, init=False)
     # One thread at a time: a scan starts from what the one before it found.
@@ -149,6 +160,8 @@ class DirectorySource:
             self._versions += 1
             self.sink.publish(change.snapshot)
             self.observer.published(change)
+        if before is None or before.notices != self._state.notices:
+            self.on_notices(self._state.notices)
 
     def _scan(self, before: _State | None) -> tuple[_State, Change | None]:
         """In the thread: return the new state, and the change if there is one."""
@@ -157,7 +170,7 @@ class DirectorySource:
         scanned = scan(settings.path, known)
         if before is None and scanned.problem is not None:
             raise FolderError(f"POLICY_DIRECTORY {settings.path} {scanned.problem}")
-        if before is not None and scanned.files == known.files and before.issuers == issuers:
+        if before is not None and (scanned.files, scanned.others, issuers) == (known.files, known.others, before.issuers):
             return attrs.evolve(before, scanned=scanned), None
         # After a restart nobody remembers what an unreadable file said before it, so until it can be read it closes everything. A file
         # that turns up unreadable later has never been in force, and takes nothing away from what is.
@@ -168,7 +181,9 @@ class DirectorySource:
             change = advance(PolicySnapshot.EMPTY, {}, documents, issuers)
         else:
             change = advance(before.snapshot, dict(before.documents), documents, issuers, afresh=before.issuers != issuers)
-        state = _State(scanned, tuple(documents.items()), change.snapshot, frozenset(unknown), issuers)
+        emptied = 0 if documents or before is None else len(change.withdrawn) or before.emptied
+        notices = notices_of(scanned, settings.namespace_selector, settings.configmap_selector, change.snapshot, emptied=emptied)
+        state = _State(scanned, tuple(documents.items()), change.snapshot, frozenset(unknown), issuers, notices, emptied)
         news = before is None or bool(change.documents or change.withdrawn)
         return state, change if news else None
 

@@ -98,6 +98,7 @@ class PolicyIndex:
     # What was in force, for every source that may have changed since the last difference was taken.
     _before: dict[Source, Text | None] = attrs.field(init=False, factory=dict, repr=False)
     _afresh: bool = attrs.field(init=False, default=False)
+    _waiting_changed: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         self._selected = set(self.named)
@@ -121,7 +122,7 @@ class PolicyIndex:
         texts: dict[str, dict[str, Text]] = {}
         for config_map in config_maps:
             if scope in {EVERY_NAMESPACE, config_map.namespace} and self._selects(config_map):
-                texts.setdefault(config_map.namespace, {})[config_map.name] = Text(config_map.document)
+                texts.setdefault(config_map.namespace, {})[config_map.name] = Text.of(config_map)
                 self._uids[Source(config_map.namespace, config_map.name)] = config_map.uid
         for namespace in tuple(self._texts) if scope == EVERY_NAMESPACE else (scope,):
             for name in self._texts.get(namespace, {}).keys() - texts.get(namespace, {}).keys():
@@ -134,7 +135,7 @@ class PolicyIndex:
         """Take a ConfigMap that is new or changed."""
         if self._selects(config_map):
             self._uids[Source(config_map.namespace, config_map.name)] = config_map.uid
-            self._set(config_map.namespace, config_map.name, Text(config_map.document))
+            self._set(config_map.namespace, config_map.name, Text.of(config_map))
         else:
             self._set(config_map.namespace, config_map.name, None)
 
@@ -147,13 +148,18 @@ class PolicyIndex:
         """Tell whether there may be a difference to take."""
         return self._afresh or bool(self._before)
 
+    @property
+    def waiting_changed(self) -> bool:
+        """Tell whether others may be ``waiting`` than at the last ``take``."""
+        return self._waiting_changed
+
     def refresh(self) -> None:
         """Have all documents in the next difference, as if they were new: what they mean has changed."""
         self._afresh = True
 
     def take(self) -> Difference:
         """Return the difference to the state at the last time, and begin anew; what was changed and changed back is not in it."""
-        pending, self._before = self._before, {}
+        pending, self._before, self._waiting_changed = self._before, {}, False
         if self._afresh:
             self._afresh = False
             gone = (Changed(source, old, None) for source, old in pending.items() if old is not None and self._in_force(source) is None)
@@ -173,6 +179,12 @@ class PolicyIndex:
             if namespace in self._selected
             for name, text in texts.items()
         }
+
+    def waiting(self) -> Iterator[Source]:
+        """Yield the ConfigMaps that are selected and not in force, since their Namespaces are not selected."""
+        for namespace, texts in self._texts.items():
+            if namespace not in self._selected:
+                yield from (Source(namespace, name) for name in texts)
 
     def uid_of(self, source: Source) -> str:
         """Return the ``uid`` of the ConfigMap ``source``, "" when there is none or it is not known."""
@@ -197,6 +209,7 @@ class PolicyIndex:
             return
         for name in self._texts.get(namespace, ()):
             self._remember(Source(namespace, name))
+            self._waiting_changed = True
         (self._selected.add if selected else self._selected.discard)(namespace)
 
     def _set(self, namespace: str, name: str, text: Text | None) -> None:
@@ -205,6 +218,8 @@ class PolicyIndex:
             return
         if namespace in self._selected:
             self._remember(Source(namespace, name))
+        else:
+            self._waiting_changed = True
         if text is not None:
             self._texts.setdefault(namespace, {})[name] = text
             return

@@ -8,7 +8,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources
 
 from collections.abc import Mapping
 
-from exchanger.policy.objects import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Labels, Namespace
+from exchanger.policy.objects import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Labels, Namespace, key_meant
 
 
 def decode_namespace(found: Mapping[str, object]) -> Namespace | None:
@@ -33,7 +33,14 @@ def decode_config_map(found: Mapping[str, object]) -> ConfigMap | None:
     if not (isinstance(namespace, str) and isinstance(name, str) and namespace and name and isinstance(data, dict | None)):
         return None
     document, uid = (data or {}).get(DOCUMENT_KEY), metadata.get("uid")
-    return ConfigMap(namespace, name, labels, document if isinstance(document, str) else None, uid if isinstance(uid, str) else "")
+    return ConfigMap(
+        namespace,
+        name,
+        labels,
+        document if isinstance(document, str) else None,
+        uid if isinstance(uid, str) else "",
+        key_meant(data or {}, found.get("binaryData")),
+    )
 
 
 def _labels(metadata: object) -> Labels | None:

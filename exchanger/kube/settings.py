@@ -32,6 +32,11 @@ class KubernetesSettings:
     reflector: ReflectorSettings = attrs.field(factory=ReflectorSettings)
 
     @property
+    def where(self) -> str:
+        """Which Namespaces may have policy, in words."""
+        return f"the Namespaces {', '.join(self.namespaces)}" if self.namespaces else f"Namespaces that match {self.namespace_selector}"
+
+    @property
     def silence(self) -> float:
         """Seconds for which a server may give no sign of life before what is known counts as ageing.
 

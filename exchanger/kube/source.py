@@ -7,6 +7,7 @@ Must not know: how the server is reached (``ListWatches`` brings that), or what 
 
 import enum
 from collections.abc import Callable
+from itertools import chain
 from random import Random
 from typing import Any, Final, Protocol, final
 
@@ -19,11 +20,13 @@ from exchanger.kube.list_watch import ListWatch
 from exchanger.kube.observer import KubernetesObserver
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.document import PolicyDocument
+from exchanger.policy.notices import not_enabled, of_snapshot
 from exchanger.policy.objects import ConfigMap, Namespace
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink
 from exchanger.values.entry import Source
+from exchanger.values.notice import Notices
 
 GATHER_S: Final = 0.03
 """Seconds in which events gather into one version: what one command applies arrives within a few milliseconds, and nobody notices more."""
@@ -83,8 +86,8 @@ class KubernetesSource:
     """Implements ``typing.PolicySource``. ``issuers`` are the profiles that entries may refer to.
 
     ``on_stale(True)`` says that nothing may be in force any more, since what is known is older than ``settings.max_staleness``. Nothing is
-    published after it until the age is zero again; then ``on_stale(False)`` comes, and the newest version at once. It must neither block
-    nor raise.
+    published after it until the age is zero again; then ``on_stale(False)`` comes, and the newest version at once. ``on_notices`` is told
+    what is probably a mistake, whenever that may have changed. Neither may block or raise.
     """
 
     settings: KubernetesSettings
@@ -94,12 +97,14 @@ class KubernetesSource:
     list_watches: ListWatches
     on_stale: Callable[[bool], None] = lambda _stale: None
     random: Random = attrs.field(factory=Random)
+    on_notices: Callable[[Notices], None] = lambda _notices: None
     _index: PolicyIndex = attrs.field(init=False)
     _feeds: tuple[Feed[Any], ...] = attrs.field(init=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     _phase: _Phase = attrs.field(default=_Phase.OPEN, init=False)
     _versions: int = attrs.field(default=0, init=False)
+    _emptied: int = attrs.field(default=0, init=False)
     # One thread at a time: a version starts from the one before it.
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
@@ -170,7 +175,7 @@ class KubernetesSource:
 
     def _changed(self) -> None:
         """Something was said: wake the publisher if there may be something to publish, and everything is known that it needs."""
-        if (self._index.changed or not self._versions) and all(feed.complete for feed in self._feeds):
+        if (self._index.changed or self._index.waiting_changed or not self._versions) and all(feed.complete for feed in self._feeds):
             self._news.set()
 
     async def _publish(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -194,7 +199,9 @@ class KubernetesSource:
             self._index.give_back(difference)  # too old in the meantime
             return
         if self._versions and phase is _Phase.OPEN and not (change.documents or change.withdrawn):
+            self.on_notices(self._notices())
             return
+        self._emptied = len(change.withdrawn) or self._emptied if not change.snapshot.documents else 0
         self._snapshot = change.snapshot
         self._versions += 1
         if phase is _Phase.RECOVERING:
@@ -203,6 +210,14 @@ class KubernetesSource:
             self.observer.stale(False, 0.0)
         self.sink.publish(change.snapshot)
         self.observer.published(change)
+        self.on_notices(self._notices())
+
+    def _notices(self) -> Notices:
+        """Return what a watch shows: near misses of labels it does not, since the server only sends what is selected."""
+        settings, known = self.settings, self._index.statistics()
+        nothing = tuple(of_snapshot(self._snapshot, settings.where, settings.configmap_selector, emptied=self._emptied))
+        waiting = (not_enabled(source, settings.namespace_selector, known=False) for source in self._index.waiting())
+        return Notices.of(chain(nothing, waiting), len(nothing) + known.config_maps - known.documents)
 
     async def _advance(self, difference: Difference) -> Change:
         if difference.work <= INLINE_WORK:

@@ -9,18 +9,28 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.document import UNREADABLE_REACH, PolicyDocument, parse_document
-from exchanger.policy.objects import ConfigMap, Namespace, PolicyObject
+from exchanger.policy.objects import DOCUMENT_KEY, ConfigMap, Namespace, PolicyObject
 from exchanger.policy.selector import Selector
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Region, Source
+from exchanger.values.text import printable
+
+KEY_LIMIT: Final = 253
+"""Characters of a ConfigMap's key (https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-object)."""
 
 
 @final
 @attrs.frozen
 class Text:
-    """A selected ConfigMap's document, ``None`` when it has none."""
+    """A selected ConfigMap's document, ``None`` when it has none; ``instead`` is the key where it probably is."""
 
     text: str | None = attrs.field(repr=False)
+    instead: str = ""
+
+    @classmethod
+    def of(cls, config_map: ConfigMap) -> "Text":
+        """Return what ``config_map`` says."""
+        return cls(config_map.document, config_map.instead)
 
 
 @final
@@ -54,7 +64,7 @@ def select(objects: Iterable[PolicyObject], namespaces: Selector, configmaps: Se
     documents: dict[Source, Document] = {}
     for item in found:
         if isinstance(item, ConfigMap) and item.namespace in selected and configmaps.matches(dict(item.labels)):
-            source, document = Source(item.namespace, item.name), Text(item.document)
+            source, document = Source(item.namespace, item.name), Text.of(item)
             documents[source] = document if documents.get(source, document) == document else _TWICE
     return documents
 
@@ -81,6 +91,10 @@ def advance(
 
 
 def _parsed(source: Source, document: Document, issuers: frozenset[str]) -> PolicyDocument:
-    if isinstance(document, Text):
-        return parse_document(source, document.text, issuers)
-    return PolicyDocument(source, regions=(Region(source, UNREADABLE_REACH, document.reason),))
+    if isinstance(document, Unknown):
+        return PolicyDocument(source, regions=(Region(source, UNREADABLE_REACH, document.reason),))
+    parsed = parse_document(source, document.text, issuers)
+    if document.text is not None or not document.instead:
+        return parsed
+    meant = f"; the ConfigMap has {printable(document.instead, KEY_LIMIT)}, which was probably meant: rename it to {DOCUMENT_KEY}"
+    return attrs.evolve(parsed, regions=tuple(attrs.evolve(region, reason=region.reason + meant) for region in parsed.regions))

@@ -1,7 +1,7 @@
 """``exchanger status``: settings from the environment, one look at the cluster, an exit status.
 
-0 when everything is healthy, 1 when there are problems, 2 when there is no telling: no API server, a missing right, a wrong setting.
-Nothing is watched and nothing is changed.
+0 when everything is healthy, 1 when there are problems or probable mistakes, 2 when there is no telling: no API server, a missing right, a
+wrong setting. Nothing is watched and nothing is changed.
 """
 
 import os
@@ -20,10 +20,11 @@ from exchanger.kube.connection import ApiConnection
 from exchanger.kube.credentials import ClusterError
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.settings import read_settings
+from exchanger.settings import known_variables, read_settings
 from exchanger.status.display import Header, as_json, as_text
 from exchanger.status.options import StatusOptions
 from exchanger.status.survey import AnyIssuer, Unanswered, survey
+from exchanger.variable_names import variable_notices
 
 HEALTHY: Final = 0
 PROBLEMS: Final = 1
@@ -61,11 +62,11 @@ async def _look(options: StatusOptions, environment: Mapping[str, str], policy: 
     async with connect(origin) as connection:
         header = attrs.evolve(header, server=await _address(connection))
         issuers = AnyIssuer() if header.profiles is None else frozenset(header.profiles)
-        found = await survey(PolicyListWatches(connection), policy, issuers)
+        found = await survey(PolicyListWatches(connection), policy, issuers, variable_notices(environment, known_variables()))
     if isinstance(found, Unanswered):
         raise ClusterError(f"{header.server}: {found.reason}")
     out.write((as_json if options.json else as_text)(header, found))
-    return PROBLEMS if found.problems else HEALTHY
+    return HEALTHY if found.healthy else PROBLEMS
 
 
 def _settings(environment: Mapping[str, str]) -> tuple[KubernetesSettings, str]:

@@ -42,12 +42,16 @@ def as_text(header: Header, survey: Survey) -> str:
     ]
     if survey.policies:
         lines += [*_table(survey.policies), ""]
-    if survey.ignored:
-        lines += ["not in force, since their namespaces are not selected:", *(f"  {source}" for source in survey.ignored), ""]
+    if survey.notices.count:
+        more = [f"  and {survey.notices.more} more"] if survey.notices.more else []
+        lines += ["probably mistakes:", *(f"  {notice}" for notice in survey.notices.listed), *more, ""]
+    if survey.gaps:
+        lines += ["not looked through for mistakes:", *(f"  {gap}" for gap in survey.gaps), ""]
     totals = (
         _count(len(survey.policies), "ConfigMap"),
         "1 entry" if survey.entries == 1 else f"{survey.entries} entries",
         _count(survey.problems, "problem"),
+        *([_count(survey.notices.count, "warning")] if survey.notices.count else []),
     )
     lines.append(f"{'total':{_LABEL_WIDTH}}{', '.join(totals)}")
     return "".join(f"{printable(line, LINE_LIMIT)}\n" for line in lines)
@@ -57,7 +61,7 @@ def as_json(header: Header, survey: Survey) -> str:
     """Return one JSON object, in one line."""
     content = {
         "server": header.server,
-        "healthy": not survey.problems,
+        "healthy": survey.healthy,
         "namespaces": survey.namespaces,
         "issuers": {"judged": header.profiles is not None, "profiles": header.profiles},
         "configMaps": [
@@ -65,7 +69,14 @@ def as_json(header: Header, survey: Survey) -> str:
             for policy in survey.policies
         ],
         "ignored": [_named(source) for source in survey.ignored],
-        "totals": {"configMaps": len(survey.policies), "entries": survey.entries, "problems": survey.problems},
+        "notices": [attrs.asdict(notice) for notice in survey.notices.listed],
+        "notLookedThrough": survey.gaps,
+        "totals": {
+            "configMaps": len(survey.policies),
+            "entries": survey.entries,
+            "problems": survey.problems,
+            "notices": survey.notices.count,
+        },
     }
     return orjson.dumps(content).decode() + "\n"
 

@@ -3,6 +3,7 @@
 Must not know: how the server is reached, or how a survey is shown.
 """
 
+from itertools import chain
 from typing import Final, TypeVar, final
 
 import attrs
@@ -15,10 +16,13 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
 from exchanger.kube.ties import ties_of
 from exchanger.policy.document import PolicyDocument
+from exchanger.policy.notices import not_enabled, of_snapshot
 from exchanger.policy.objects import ConfigMap
 from exchanger.policy.selection import advance
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.status.near_misses import NearMisses
 from exchanger.values.entry import Source
+from exchanger.values.notice import NO_NOTICES, Notice, Notices
 
 T = TypeVar("T")
 
@@ -59,11 +63,16 @@ class Policy:
 @final
 @attrs.frozen
 class Survey:
-    """What there is. ``ignored`` ConfigMaps have the label but are in Namespaces that are not selected. All in the order of names."""
+    """What there is. ``ignored`` ConfigMaps have the label but are in Namespaces that are not selected. All in the order of names.
+
+    ``notices`` is what was probably meant to be policy and is not; ``gaps`` says where that was not looked for.
+    """
 
     namespaces: tuple[str, ...]
     policies: tuple[Policy, ...]
     ignored: tuple[Source, ...] = ()
+    notices: Notices = NO_NOTICES
+    gaps: tuple[str, ...] = ()
 
     @property
     def entries(self) -> int:
@@ -75,6 +84,11 @@ class Survey:
         """How many problems there are."""
         return sum(len(policy.problems) for policy in self.policies)
 
+    @property
+    def healthy(self) -> bool:
+        """Tell whether there is nothing to mend."""
+        return not self.problems and not self.notices.count
+
 
 @final
 @attrs.frozen
@@ -84,8 +98,13 @@ class Unanswered:
     reason: str
 
 
-async def survey(list_watches: ListWatches, settings: KubernetesSettings, issuers: frozenset[str]) -> Survey | Unanswered:
-    """List what ``settings`` select, and read it; ``issuers`` are the profiles that entries may refer to."""
+async def survey(
+    list_watches: ListWatches, settings: KubernetesSettings, issuers: frozenset[str], notices: tuple[Notice, ...] = ()
+) -> Survey | Unanswered:
+    """List what ``settings`` select, and read it; ``issuers`` are the profiles that entries may refer to.
+
+    ``notices`` are known beforehand, and come first.
+    """
     index = PolicyIndex(settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces))
     namespaces = settings.namespaces
     if not namespaces:
@@ -106,7 +125,22 @@ async def survey(list_watches: ListWatches, settings: KubernetesSettings, issuer
     change = advance(PolicySnapshot.EMPTY, {}, documents, issuers)
     policies = tuple(_policy(document, change.snapshot) for document in sorted(change.documents, key=lambda document: document.source))
     selected = {Source(item.namespace, item.name) for item in config_maps if settings.configmap_selector.matches(dict(item.labels))}
-    return Survey(tuple(sorted(namespaces)), policies, tuple(sorted(selected - documents.keys())))
+    ignored = tuple(sorted(selected - documents.keys()))
+    near = NearMisses()
+    await near.look(list_watches, settings)
+    found_notices = Notices.of(
+        chain(
+            notices,
+            of_snapshot(change.snapshot, settings.where, settings.configmap_selector),
+            (
+                not_enabled(source, settings.namespace_selector, known=source.namespace in near.namespaces)
+                for source in ignored
+                if not near.namespaces.get(source.namespace, False)
+            ),
+            near.notices,
+        )
+    )
+    return Survey(tuple(sorted(namespaces)), policies, ignored, found_notices, tuple(near.gaps))
 
 
 async def _list(resource: str, scope: str, list_watch: ListWatch[T]) -> tuple[Item[T], ...] | Unanswered:

@@ -83,6 +83,20 @@ def entry(
     }
 
 
+NOTICES: Final[list[Json]] = [
+    {
+        "subject": "variable TOKEN_EXCHANGE_DEFAULT_DENY_UNMACHED",
+        "text": "has no effect: there is no such variable; did you mean TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED?",
+        "remedy": "see the configuration reference",
+    },
+    {
+        "subject": "ConfigMap team-gray/token-policy",
+        "text": "is not in force: its Namespace team-gray is not selected, or is not there",
+        "remedy": "the labels of the Namespace have to match ext-authz-token-exchange.magneticflux.net/policy in (enabled)",
+    },
+]
+
+
 def documents() -> dict[tuple[str, str], Json]:
     """Return documents by namespace and name, as ``/api/policy/document`` has them but for the revision."""
     yellow = [
@@ -139,6 +153,7 @@ def overview(found: dict[tuple[str, str], Json], revision: int) -> Json:
         "invalid_documents": sum(1 for document in found.values() if document["problems"]),
         "namespaces": [{"name": name, "documents": listed} for name, listed in namespaces.items()],
         "more": 0,
+        "notices": {"listed": NOTICES, "more": 3},
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Console, Visit, Watch
-from tests.browser.made_up import documents
+from tests.browser.made_up import documents, overview
 
 pytestmark = pytest.mark.browser
 
@@ -25,6 +25,25 @@ def test_documents_are_listed_by_namespace_with_their_health(page: Page) -> None
         "team-red token-policy 2 problems 3 entries",
         "team-yellow token-policy ok 3 entries",
     ]
+
+
+def test_probable_mistakes_are_listed_with_what_to_do(page: Page) -> None:
+    region = page.get_by_role("region", name="5 probable mistakes")
+    expect(region.get_by_role("listitem")).to_have_count(2)
+    expect(region.get_by_role("listitem").first).to_have_text(
+        "variable TOKEN_EXCHANGE_DEFAULT_DENY_UNMACHED has no effect: there is no such variable; did you mean "
+        "TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED? (see the configuration reference)"
+    )
+    expect(region).to_contain_text("3 more are not listed.")
+
+
+def test_without_a_probable_mistake_there_is_no_list_of_them(visit: Visit) -> None:
+    page = visit()
+    found = overview(documents(), 7) | {"notices": {"listed": [], "more": 0}}
+    page.route("**/api/policy", lambda route: route.fulfill(json=found))
+    page.get_by_role("link", name="Policy").click()
+    expect(page.locator(".namespace")).to_have_count(4)
+    expect(page.locator("#policy-notices")).to_be_hidden()
 
 
 def test_a_name_finds_its_documents(page: Page) -> None:

@@ -173,7 +173,9 @@ class Running:
         self.port = 0
         self.console = Console(
             settings,
-            Sources(lambda: policy.snapshot, counted, line),
+            Sources(
+                lambda: policy.newest or policy.snapshot, counted, line, lambda: policy.is_missing, lambda: (policy.notices, policy.notices)
+            ),
             Reports(self.unusable.append, self.faults.append),
             About("1.2.3", "directory"),
             PAGE,

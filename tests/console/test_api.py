@@ -16,6 +16,7 @@ from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.policy.lines import entry_lines
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Area, DenyEntry, Source
+from exchanger.values.notice import Notice, Notices
 from tests.console.running import running
 
 ISSUERS = frozenset({"primary"})
@@ -77,7 +78,8 @@ async def test_before_there_is_a_policy_nothing_is_ready() -> None:
         explained = (await console.get("/api/explain?method=GET&host=a&path=/")).json
         missing = await console.get("/api/policy/document?namespace=a&name=b")
 
-    assert listed == {"revision": 0, "ready": False, "entries": 0, "invalid_documents": 0, "more": 0, "namespaces": []}
+    nothing = {"entries": 0, "invalid_documents": 0, "more": 0, "notices": {"listed": [], "more": 0}, "namespaces": []}
+    assert listed == {"revision": 0, "ready": False, **nothing}
     assert explained["verdict"] == {"kind": "unhealthy", "policy": None, "reason": "no complete policy is known yet"}
     assert missing.status == 404
 
@@ -322,3 +324,16 @@ async def test_an_explanation_takes_from_a_policy_of_one_host_only_so_long(monke
     monkeypatch.setattr(Api, "_lines", lines)
     await api_of(snapshot).explain(Request("GET", "/", "method=GET&host=api.example.com&path=/orders"))
     assert 0 < len(asked) <= api.MAX_LINED
+
+
+async def test_probable_mistakes_are_listed_and_a_policy_that_is_missing_is_not_ready() -> None:
+    async with running(policy=CurrentPolicy(required=True)) as console:
+        console.policy.publish(PolicySnapshot.EMPTY)
+        before = (await console.get("/api/policy")).json
+        explained = (await console.get("/api/explain?method=GET&host=a&path=/")).json
+        console.policy.notices = Notices((Notice("policy", "has no document in force", "write one"),), 2)
+        after = (await console.get("/api/policy")).json
+    assert (before["ready"], before["notices"]) == (False, {"listed": [], "more": 0})
+    assert explained["verdict"]["reason"] == "a policy is required, and no entry is in force"
+    # Those of two places, here twice the same.
+    assert after["notices"] == {"listed": [{"subject": "policy", "text": "has no document in force", "remedy": "write one"}] * 2, "more": 4}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.directory.manifest import MAX_FILE_BYTES, UnreadableFile, read_manifests
+from exchanger.directory.manifest import MAX_FILE_BYTES, PassedOver, UnreadableFile, objects_of, read_manifests
 from exchanger.policy.objects import ConfigMap, Namespace, PolicyObject
 
 NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: team, labels: {a: b}}\n"
@@ -15,14 +15,21 @@ POLICY = ConfigMap("team", "policy", (("c", "d"),), "text")
 
 
 def read(text: str, *, is_json: bool = False) -> tuple[PolicyObject, ...] | UnreadableFile:
-    return read_manifests(text.encode(), is_json=is_json)
+    found = read_manifests(text.encode(), is_json=is_json)
+    return found if isinstance(found, UnreadableFile) else tuple(objects_of(found))
+
+
+def passed_over(text: str, *, is_json: bool = False) -> list[str]:
+    found = read_manifests(text.encode(), is_json=is_json)
+    assert not isinstance(found, UnreadableFile)
+    return [f"{item.reason}; {item.remedy}" for item in found if isinstance(item, PassedOver)]
 
 
 def test_documents_of_a_file() -> None:
     assert read(f"{NAMESPACE}---\n{CONFIG_MAP}---\n") == (TEAM, POLICY)
 
 
-@pytest.mark.parametrize("text", ["", "\n", "---\n", "# only a comment\n", "null"])
+@pytest.mark.parametrize("text", ["---\n", "# only a comment\n", "null"])
 def test_nothing_is_no_objects(text: str) -> None:
     assert read(text) == ()
 
@@ -65,10 +72,54 @@ def test_a_namespace_is_the_default_one_where_none_is_given() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", ["data: {}", "data:", "data: {config.yaml: 5}", "data: {config.yaml: [a]}", "binaryData: {config.yaml: eA==}"]
+    ("data", "instead"),
+    [
+        ("data: {}", ""),
+        ("data:", ""),
+        ("data: {config.yaml: 5}", ""),
+        ("data: {config.yaml: [a], config.yml: x}", ""),
+        ("binaryData: {config.yaml: eA==}", "binaryData.config.yaml"),
+        ("data: {a: x, config.yml: x}", "config.yml"),
+        ("data: {a: x, Config.YAML: x}", "Config.YAML"),
+        ("data: {policy: x}", "policy"),
+        ("data: {a: x, b: x}", ""),
+    ],
 )
-def test_a_document_that_is_no_text_is_none(data: str) -> None:
-    assert read(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x, namespace: y}}\n{data}") == (ConfigMap("y", "x", (), None),)
+def test_a_document_that_is_no_text_is_none_and_the_key_that_was_meant_is_known(data: str, instead: str) -> None:
+    found = read(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x, namespace: y}}\n{data}")
+    assert found == (ConfigMap("y", "x", (), None),)
+    assert isinstance(found[0], ConfigMap)
+    assert found[0].instead == instead
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("kind: Configmap\napiVersion: v1", ["document 0 is of the kind 'Configmap', and is skipped; write kind: ConfigMap"]),
+        ("kind: ConfigMaps\napiVersion: v1", ["document 0 is of the kind 'ConfigMaps', and is skipped; write kind: ConfigMap"]),
+        ("kind: NameSpace\napiVersion: v1", ["document 0 is of the kind 'NameSpace', and is skipped; write kind: Namespace"]),
+        ("kind: list\napiVersion: v1", ["document 0 is of the kind 'list', and is skipped; write kind: List"]),
+        ("kind: ConfigMap\napiVersion: v2", ["document 0 is a ConfigMap of 'v2', and is skipped; write apiVersion: v1"]),
+        ("kind: ConfigMap\napiVersion: core/v1", ["document 0 is a ConfigMap of 'core/v1', and is skipped; write apiVersion: v1"]),
+        ("kind: List\napiVersion: v1\nitems: []", ["document 0 is a List without items; write objects into it, or delete it"]),
+        ("kind: List\napiVersion: v1\nitems: [{metadata: {}}]", ["document 0, item 0 has no kind, and is skipped; write kind: ConfigMap"]),
+        ("version: v1\nentries: []", ["document 0 is a policy that is not in a ConfigMap; put it under data, config.yaml, of a ConfigMap"]),
+        (
+            "metadata: {}\ndata: {}",
+            ["document 0 has neither apiVersion nor kind, and is skipped; write apiVersion: v1 and kind: ConfigMap"],
+        ),
+        ("  \n", ["is empty; write manifests into it, or delete it"]),
+        (f"{NAMESPACE}---\n{CONFIG_MAP}---\nkind: Secret\napiVersion: v1\n---\nresources: []", []),
+        ("kind: DeploymentList\napiVersion: apps/v1\nitems: []", []),
+    ],
+)
+def test_what_was_probably_meant_to_count_is_passed_over_with_what_to_write(text: str, said: list[str]) -> None:
+    assert passed_over(text) == said
+    assert not text.startswith("kind: ConfigMap") or read(text) == ()
+
+
+def test_an_empty_json_file_is_passed_over() -> None:
+    assert passed_over(" ", is_json=True) == ["is empty; write manifests into it, or delete it"]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ sys.exit(trio.run(run_status, options_of(parser.parse_args())))
 EXCHANGE: Final = (
     "version: v1\nentries: [{match: {host: h, pathPrefix: /exchange}, action: exchange, exchange: {issuerRef: primary, scope: s}}]"
 )
+DOMAIN: Final = "ext-authz-token-exchange.magneticflux.net"
+TYPO: Final = f"{DOMAIN}/enable"
 SECONDS: Final = 60.0
 
 
@@ -42,9 +44,10 @@ def test_a_cluster_is_shown(control_plane: ControlPlane, tmp_path: Path) -> None
     admin.put_namespace("unselected", {})
     admin.put_config_map("status", "orders", EXCHANGE)
     admin.put_config_map("unselected", "stray", deny("/stray"))
+    admin.put_config_map("status", "typo", deny("/typo"), {TYPO: "true"})
     kubeconfig = str(control_plane.kubeconfig("status", token=ADMIN_TOKEN))
     done = status("--kubeconfig", kubeconfig)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout == (
         f"server      {control_plane.url}\n"
         "namespaces  1 selected: status\n"
@@ -53,10 +56,13 @@ def test_a_cluster_is_shown(control_plane: ControlPlane, tmp_path: Path) -> None
         "POLICY         ENTRIES  PROBLEMS\n"
         "status/orders        1         0\n"
         "\n"
-        "not in force, since their namespaces are not selected:\n"
-        "  unselected/stray\n"
+        "probably mistakes:\n"
+        "  ConfigMap unselected/stray is not in force: its Namespace unselected is not selected "
+        f"(the labels of the Namespace have to match {DOMAIN}/policy in (enabled))\n"
+        f"  ConfigMap status/typo is not selected: the label {TYPO} is probably meant to be {DOMAIN}/enabled=true "
+        f"(its labels have to match {DOMAIN}/enabled in (true))\n"
         "\n"
-        "total       1 ConfigMap, 1 entry, 0 problems\n"
+        "total       1 ConfigMap, 1 entry, 0 problems, 2 warnings\n"
     )
     issuers = tmp_path / "issuers.yaml"
     issuers.write_text("issuers: [{name: second, tokenEndpoint: 'https://issuer.invalid/', clientID: c, clientSecret: canary}]")

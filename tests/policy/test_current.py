@@ -20,3 +20,21 @@ def test_the_newest_snapshot_is_in_force_and_callbacks_learn_of_it() -> None:
     assert current.snapshot is newest
     assert first == [PolicySnapshot.EMPTY, newest]
     assert second == [newest]
+
+
+def test_what_is_required_and_has_no_entry_is_not_gone_by() -> None:
+    current = CurrentPolicy(required=True)
+    told: list[PolicySnapshot] = []
+    current.on_change(told.append)
+    assert not current.is_missing
+
+    versions = [(PolicySnapshot.EMPTY, False), (snapshot_of(deny("/")), True), (PolicySnapshot.EMPTY, False)]
+    for step, (publish, decides) in enumerate(versions):
+        current.publish(publish)
+        assert (current.newest, current.is_missing) == (publish, not decides)
+        assert current.snapshot is (publish if decides else None)
+        assert len(told) == step + 1
+
+    current.withdraw()
+    assert (current.snapshot, current.newest) == (None, None)
+    assert not current.is_missing

@@ -46,6 +46,13 @@ def test_what_is_unknown_closes_everything() -> None:
     assert repaired.withdrawn == (Source("", "broken.yaml"),)
 
 
+def test_a_config_map_without_its_document_says_which_key_was_probably_meant() -> None:
+    found = chosen(Namespace("a", SELECTED), ConfigMap("a", "p", ENABLED, None, instead="config.yml\n"))
+    (document,) = advance(PolicySnapshot.EMPTY, {}, found, frozenset()).documents
+    (region,) = document.regions
+    assert "the ConfigMap has config.yml\N{REPLACEMENT CHARACTER}, which was probably meant: rename it" in region.reason
+
+
 texts = st.sampled_from(
     [
         None,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger.directory.folder import Scan, scan
-from exchanger.directory.manifest import UnreadableFile, read_manifests
+from exchanger.directory.manifest import Manifest, UnreadableFile, objects_of, read_manifests
 from exchanger.policy.objects import PolicyObject
 
 NAMES = ("a.yaml", "b.yml", "sub/c.yaml")
@@ -80,7 +80,11 @@ def apply(edit: Edit, root: Path) -> None:
 def read(text: str) -> tuple[PolicyObject, ...] | None:
     """Return what a text says, ``None`` if it is unreadable."""
     found = read_manifests(text.encode(), is_json=False)
-    return None if isinstance(found, UnreadableFile) else found
+    return None if isinstance(found, UnreadableFile) else objects(found)
+
+
+def objects(found: tuple[Manifest, ...] | None) -> tuple[PolicyObject, ...] | None:
+    return None if found is None else tuple(objects_of(found))
 
 
 @given(edits)
@@ -99,10 +103,10 @@ def test_a_scan_knows_what_each_file_said_last(sequence: list[Edit]) -> None:
             broken = {name for name, text in texts.items() if read(text) is None or kept[name]}
             said = {name: said.get(name) if name in broken else read(text) for name, text in texts.items()}
 
-            assert {name: file.manifests for name, file in scanned.files} == said
+            assert {name: objects(file.manifests) for name, file in scanned.files} == said
             assert set(scanned.problems()) == broken
             assert set(scanned.unknown()) == {name for name in broken if said[name] is None}
 
         fresh = dict(scan(root, Scan()).files)
         readable = {name for name, file in scanned.files if file.problem is None}
-        assert {name: fresh[name].manifests for name in readable} == {name: said[name] for name in readable}
+        assert {name: objects(fresh[name].manifests) for name in readable} == {name: said[name] for name in readable}

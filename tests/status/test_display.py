@@ -5,6 +5,7 @@ import json
 from exchanger.status.display import Header, as_json, as_text
 from exchanger.status.survey import Policy, Problem, Survey
 from exchanger.values.entry import Source
+from exchanger.values.notice import Notice, Notices
 
 SURVEY = Survey(
     ("team-a", "team-b"),
@@ -21,6 +22,8 @@ SURVEY = Survey(
         ),
     ),
     (Source("other", "policy"),),
+    Notices((Notice("ConfigMap other/policy", "is not in force", "label its Namespace"),), 3),
+    ("needs list on namespaces",),
 )
 TEXT = """\
 server      https://10.0.0.1:6443
@@ -34,10 +37,14 @@ team-b/policy        1         3
   entry 0: entries[0] ties
   entry 1, line 7: entries[1].match is required
 
-not in force, since their namespaces are not selected:
-  other/policy
+probably mistakes:
+  ConfigMap other/policy is not in force (label its Namespace)
+  and 3 more
 
-total       2 ConfigMaps, 4 entries, 3 problems
+not looked through for mistakes:
+  needs list on namespaces
+
+total       2 ConfigMaps, 4 entries, 3 problems, 4 warnings
 """
 EMPTY = """\
 server      https://10.0.0.1:6443
@@ -86,7 +93,9 @@ def test_for_tools() -> None:
             },
         ],
         "ignored": [{"namespace": "other", "name": "policy"}],
-        "totals": {"configMaps": 2, "entries": 4, "problems": 3},
+        "notices": [{"subject": "ConfigMap other/policy", "text": "is not in force", "remedy": "label its Namespace"}],
+        "notLookedThrough": ["needs list on namespaces"],
+        "totals": {"configMaps": 2, "entries": 4, "problems": 3, "notices": 4},
     }
 
 

@@ -1,15 +1,22 @@
 """A survey sees what the service would see: the same objects, read the same way."""
 
+from typing import Any
+
+import attrs
 import pytest
 import trio.testing
 
-from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, Page
 from exchanger.kube.settings import KubernetesSettings
+from exchanger.policy.objects import ConfigMap, Namespace
 from exchanger.policy.selector import parse_selector
+from exchanger.status.near_misses import MAX_OBJECTS, NearMisses
 from exchanger.status.survey import ATTEMPTS, AnyIssuer, Survey, Unanswered, survey
 from exchanger.values.entry import Source
+from exchanger.values.notice import Notice
 from tests.kube.cluster import Cluster, deny
 from tests.kube.fake_api_server import Verb
+from tests.kube.fake_list_watch import FakeListWatch
 
 SETTINGS = KubernetesSettings(parse_selector("policy=enabled"), parse_selector("enabled"))
 NAMED = KubernetesSettings(parse_selector("policy=enabled"), parse_selector("enabled"), ("a", "b"))
@@ -23,9 +30,108 @@ async def look(cluster: Cluster, settings: KubernetesSettings = SETTINGS, issuer
     return found
 
 
-async def test_an_empty_cluster_is_healthy(autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_empty_cluster_has_no_problem_and_is_not_healthy(autojump_clock: trio.testing.MockClock) -> None:
     found = await look(Cluster())
     assert (found.namespaces, found.policies, found.entries, found.problems) == ((), (), 0, 0)
+    assert [notice.text for notice in found.notices.listed if notice.subject == "policy"]
+    assert not found.healthy
+
+
+async def test_what_was_meant_to_be_policy_is_found_among_all_objects(autojump_clock: trio.testing.MockClock) -> None:
+    cluster = Cluster()
+    cluster.put_namespace("a")
+    cluster.put_namespace("b", {"polcy": "enabled"})
+    cluster.put_namespace("c", {"policy": "disabled"})
+    cluster.put_namespace("d", {})
+    cluster.put("a", "p")
+    cluster.put("a", "q", labels={"enable": "true"})
+    cluster.put("a", "r", labels={})
+    cluster.put("a", "s", "not: ours", labels={"app": "x"})
+    for namespace in "bcd":
+        cluster.put(namespace, "p")
+    found = await look(cluster)
+    assert [notice.subject for notice in found.notices.listed] == [
+        "ConfigMap b/p",
+        "ConfigMap d/p",
+        "Namespace b",
+        "ConfigMap a/q",
+        "ConfigMap a/r",
+    ]
+    assert (found.healthy, found.gaps) == (False, ())
+    assert found.ignored == (Source("b", "p"), Source("c", "p"), Source("d", "p"))
+
+
+async def test_what_is_in_order_is_healthy(autojump_clock: trio.testing.MockClock) -> None:
+    cluster = Cluster()
+    cluster.put_namespace("a")
+    cluster.put("a", "p")
+    known = Notice("variable X", "there is no such variable", "see")
+    assert (await look(cluster)).healthy
+    told = await survey(cluster, SETTINGS, AnyIssuer(), (known,))
+    assert isinstance(told, Survey)
+    assert (told.healthy, told.notices.listed) == (False, (known,))
+
+
+async def test_a_right_that_only_the_search_needs_is_no_failure(autojump_clock: trio.testing.MockClock) -> None:
+    cluster = Cluster()
+    cluster.put_namespace("a")
+    cluster.put("a", "p")
+    found = await survey(Forbidding(cluster), SETTINGS, AnyIssuer())
+    assert isinstance(found, Survey)
+    assert (found.healthy, found.gaps) == (True, ("needs list on configmaps in every namespace",))
+
+
+@attrs.frozen
+class Forbidding:
+    """Lets what is selected be listed, and not all ConfigMaps."""
+
+    cluster: Cluster
+
+    def namespaces(self, selector: str, /) -> FakeListWatch[Namespace]:
+        return self.cluster.namespaces(selector)
+
+    def config_maps(self, selector: str, namespace: str, /) -> FakeListWatch[ConfigMap]:
+        if not selector:
+            self.cluster.server.fail(NO_RIGHT, resource="configmaps")
+        return self.cluster.config_maps(selector, namespace)
+
+
+@pytest.mark.parametrize(("count", "gaps"), [(MAX_OBJECTS, ()), (MAX_OBJECTS + 1, (f"configmaps beyond the first {MAX_OBJECTS}",))])
+async def test_the_search_is_bounded(autojump_clock: trio.testing.MockClock, count: int, gaps: tuple[str, ...]) -> None:
+    near = NearMisses()
+    await near.look(Many(count), SETTINGS)
+    assert tuple(near.gaps) == gaps
+
+
+async def test_the_search_takes_no_longer_than_somebody_waits(autojump_clock: trio.testing.MockClock) -> None:
+    near = NearMisses()
+    await near.look(Many(10, delay=3600), SETTINGS)
+    assert near.gaps == ["what could not be listed within 30 s"]
+
+
+@attrs.frozen
+class Many:
+    """So many ConfigMaps of nobody's, in pages; each page takes ``delay`` seconds."""
+
+    count: int
+    delay: float = 0.0
+    name: str = "configmaps"
+
+    def namespaces(self, _selector: str, /) -> "Many":
+        return Many(0)
+
+    def config_maps(self, _selector: str, _namespace: str, /) -> "Many":
+        return self
+
+    async def list_page(self, *, limit: int, continue_token: str = "", resource_version: str = "") -> Page[Any]:
+        await trio.sleep(self.delay)
+        start = int(continue_token or 0)
+        end = min(start + limit, self.count)
+        items = tuple(Item(Key("a", "b"), "1", ConfigMap("a", "b", (), None)) for _ in range(start, end))
+        return Page(items, "1", str(end) if end < self.count else "")
+
+    def watch(self, **_arguments: object) -> Any:
+        raise AssertionError
 
 
 async def test_policies_are_in_the_order_of_their_names(autojump_clock: trio.testing.MockClock) -> None:
@@ -83,7 +189,7 @@ async def test_named_namespaces_are_asked_one_by_one(autojump_clock: trio.testin
     found = await look(cluster, NAMED)
     assert found.namespaces == ("a", "b")
     assert [str(policy.source) for policy in found.policies] == ["a/p", "b/p"]
-    assert cluster.asked == ["configmaps enabled in a", "configmaps enabled in b"]
+    assert cluster.asked == ["configmaps enabled in a", "configmaps enabled in b", "configmaps  in a", "configmaps  in b"]
 
 
 @pytest.mark.parametrize(

@@ -63,12 +63,24 @@ export class PolicyView {
     say(byId("policy-summary"),
       `Version ${count(overview.revision)}${overview.ready ? "" : ", not ready yet: everything is refused"}: ${plural(documents, "document")}, ${plural(overview.entries, "entry", "entries")}` +
       `${overview.invalid_documents ? `, ${count(overview.invalid_documents)} with invalid parts` : ""}.`);
+    this.#drawNotices(overview.notices ?? { listed: [], more: 0 });
     const namespaces = overview.namespaces
       .map((namespace) => ({ ...namespace, documents: namespace.documents.filter(({ name }) => !wanted || `${namespace.name}/${name}`.toLowerCase().includes(wanted)) }))
       .filter((namespace) => namespace.documents.length);
     put(byId("policy-tree"),
       namespaces.length ? namespaces.map((namespace) => this.#namespace(namespace)) : el("p", { class: "empty", text: wanted ? "Nothing is called that." : "There is no policy." }),
       overview.more > 0 && el("p", { class: "note", text: `${plural(overview.more, "healthy document")} more are not listed.` }));
+  }
+
+  /** What looks as if it protected, and has no effect. */
+  #drawNotices({ listed, more }) {
+    const place = byId("policy-notices");
+    place.hidden = !listed.length;
+    put(place,
+      el("h2", { id: "policy-notices-title", text: plural(listed.length + more, "probable mistake") }),
+      el("ul", { class: "problems" }, listed.map(({ subject, text, remedy }) =>
+        el("li", {}, icon("broken"), el("span", {}, el("strong", { text: subject }), ` ${text} (${remedy})`)))),
+      more > 0 && el("p", { class: "muted", text: `${count(more)} more are not listed.` }));
   }
 
   #namespace({ name, documents }) {

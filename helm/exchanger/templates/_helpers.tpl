@@ -223,6 +223,7 @@ a map has none, so what refers to other variables comes after them.
   "OTEL_TRACES_EXPORTER" .Values.otel.tracesExporter
   "POLICY_EVENTS" .Values.policy.events
   "POLICY_MAX_STALENESS" .Values.policy.maxStaleness
+  "POLICY_REQUIRED" .Values.policy.required
   "POLICY_NAMESPACES" (join "," .Values.policyNamespaces)
   "SHUTDOWN_GRACE_PERIOD" .Values.shutdown.gracePeriod
   "TOKEN_ENDPOINT_AUTH_METHOD" $exchange.tokenEndpointAuthMethod

@@ -1,0 +1,144 @@
+"""Objects that were probably meant to be policy and are not in force: what authors do not see, since nothing is refused.
+
+All functions are pure. Must not know: where objects come from, or who is told.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from exchanger.policy.objects import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Labels, Namespace
+from exchanger.policy.selector import OneOf, Present, Selector
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import Source
+from exchanger.values.likeness import is_near
+from exchanger.values.notice import Notice
+
+_LOOKED_AT: Final = 64 * 1024
+"""Characters of a document that are searched for the two words that every policy begins with."""
+_LABELS: Final = 64
+"""Labels of an object that are compared; a real object has a dozen."""
+_VERSION: Final = re.compile(r"""(?:^|[\s{,"'])version["']?\s*:\s*["']?v\d""")
+_ENTRIES: Final = re.compile(r"""(?:^|[\s{,"'])entries["']?\s*:""")
+_AFFIRMATIVE: Final = frozenset({"true", "yes", "on", "1", "enabled", "enable", "active"})
+_REFUSING: Final = frozenset({"false", "no", "off", "0", "disabled", "disable", "inactive", "none", "never"})
+"""What somebody writes who means that the object shall not count; such a label is no mistake."""
+_SEPARATORS: Final = re.compile(r"[-_.\s]+")
+_TELLING: Final = 8
+"""Characters of a part of a domain that is somebody's own name; shorter ones (``com``, ``example``) are many people's."""
+
+
+def looks_like_policy(text: str | None) -> bool:
+    """Tell whether ``text`` has the two fields that policy documents begin with."""
+    return text is not None and bool(_VERSION.search(text, 0, _LOOKED_AT) and _ENTRIES.search(text, 0, _LOOKED_AT))
+
+
+def of_namespaces(namespaces: Iterable[Namespace], selector: Selector, config_maps: Selector) -> Iterator[Notice]:
+    """Yield a notice for each Namespace that is not selected although a label of it almost says so."""
+    for namespace in namespaces:
+        hint = near_label(namespace.labels, selector, config_maps)
+        if hint is not None:
+            yield Notice(f"Namespace {namespace.name}", f"is not selected: {hint}", f"its labels have to match {selector}")
+
+
+def of_config_maps(
+    config_maps: Iterable[ConfigMap], namespaces: Mapping[str, bool], selector: Selector, namespace_selector: Selector
+) -> Iterator[Notice]:
+    """Yield a notice for each ConfigMap that is not in force although it was probably meant to be.
+
+    ``namespaces`` has the Namespaces that are known, and whether they are selected or expressly not to be.
+    """
+    for config_map in config_maps:
+        source = Source(config_map.namespace, config_map.name)
+        if selector.matches(dict(config_map.labels)):
+            if not namespaces.get(source.namespace, False):
+                yield not_enabled(source, namespace_selector, known=source.namespace in namespaces)
+            continue
+        if is_declined(config_map.labels, selector):
+            continue
+        hint = near_label(config_map.labels, selector, namespace_selector)
+        if hint is None and looks_like_policy(config_map.document):
+            hint = f"its {DOCUMENT_KEY} looks like a policy, and its labels do not make it one"
+        if hint is not None:
+            yield Notice(f"ConfigMap {source}", f"is not selected: {hint}", f"its labels have to match {selector}")
+
+
+def not_enabled(source: Source, namespace_selector: Selector, *, known: bool) -> Notice:
+    """Return the notice about a selected ConfigMap in a Namespace that is not selected, or not ``known`` at all."""
+    why = "is not selected" if known else "is not selected, or is not there"
+    return Notice(
+        f"ConfigMap {source}",
+        f"is not in force: its Namespace {source.namespace} {why}",
+        f"the labels of the Namespace have to match {namespace_selector}",
+    )
+
+
+def of_snapshot(snapshot: PolicySnapshot, namespaces: str, config_maps: Selector, *, emptied: int = 0) -> Iterator[Notice]:
+    """Yield the notice that nothing is in force.
+
+    ``namespaces`` says which Namespaces count; ``emptied`` documents were in force until all of them went away at once.
+    """
+    remedy = f"policies are ConfigMaps with labels that match {config_maps}, in {namespaces}"
+    if not snapshot.documents:
+        gone = f"{emptied} that were in force have gone" if emptied else "nothing is selected"
+        yield Notice("policy", f"has no document in force: {gone}, so that no request is refused or exchanged by one", remedy)
+    elif not snapshot.entry_count and not snapshot.invalid_documents:
+        yield Notice("policy", "has no entry in force: the entries of every document are empty", "write entries, or delete the documents")
+
+
+def is_declined(labels: Labels, selector: Selector) -> bool:
+    """Tell whether ``labels`` say expressly that the object shall not count, as ``enabled=false`` does."""
+    given = dict(labels)
+    wanted = (requirement for requirement in selector.requirements if isinstance(requirement, OneOf))
+    return any(given.get(requirement.key, "").strip().lower() in _REFUSING for requirement in wanted)
+
+
+def near_label(labels: Labels, selector: Selector, other: Selector) -> str | None:
+    """Say which of ``labels`` was probably meant to satisfy ``selector``; ``None`` where it does, or none comes near.
+
+    ``other`` is the selector of the other kind of object, whose label is easily taken for this one's.
+    """
+    given = dict(labels[:_LABELS])
+    for requirement in selector.requirements:
+        if isinstance(requirement, OneOf | Present) and not Selector((requirement,)).matches(given):
+            hint = _near(given, requirement, {one.key for one in other.requirements if isinstance(one, OneOf | Present)})
+            if hint is not None:
+                return hint
+    return None
+
+
+def _near(labels: Mapping[str, str], requirement: OneOf | Present, others: set[str]) -> str | None:
+    key = requirement.key
+    if key == NAME_LABEL:
+        return None  # a name is who somebody is, not what somebody mistyped
+    wanted = key if isinstance(requirement, Present) else " or ".join(f"{key}={value}" for value in sorted(requirement.values))
+    if key in labels and isinstance(requirement, OneOf):
+        return f"the label {key} has another value; write {wanted}" if _is_near_value(labels[key], requirement.values) else None
+    for found, value in labels.items():
+        bare = isinstance(requirement, OneOf) and found == key.rpartition("/")[2] and value in requirement.values
+        if value.strip().lower() not in _REFUSING and (bare or found in others or _is_near_key(found, key)):
+            return f"the label {found} is probably meant to be {wanted}"
+    return None
+
+
+def _is_near_key(found: str, key: str) -> bool:
+    """Tell whether ``found`` is ``key`` misspelt as a whole, or its name under a domain that is much alike."""
+    if is_near(found.casefold(), key.casefold()):
+        return True
+    domain, _, name = key.casefold().rpartition("/")
+    found_domain, _, found_name = found.casefold().rpartition("/")
+    if not domain or not is_near(found_name, name):
+        return False
+    parts = {part for part in domain.split(".") if len(part) >= _TELLING}
+    return is_near(found_domain, domain) or not parts.isdisjoint(found_domain.split("."))
+
+
+def _is_near_value(value: str, wanted: frozenset[str]) -> bool:
+    if not wanted.isdisjoint(_AFFIRMATIVE):
+        return value.strip().lower() not in _REFUSING
+    # Of other values, such as names of teams, a neighbour may be meant; only how it is written can be a slip.
+    return _plain(value) in {_plain(text) for text in wanted}
+
+
+def _plain(text: str) -> str:
+    return _SEPARATORS.sub("", text.casefold())

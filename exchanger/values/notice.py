@@ -1,0 +1,66 @@
+"""What is probably a mistake although nothing is wrong with it: something that looks as if it protects, and has no effect.
+
+A notice names the object, never the value of a variable or the text of a document: either may hold a secret.
+
+Must not know: what is looked at, or who is told.
+"""
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final, final
+
+import attrs
+
+from exchanger.values.text import POLICY_LIMIT, printable
+
+MAX_NOTICES: Final = 20
+"""Notices that are told one by one; whoever has more of them has one mistake many times, and the number says so."""
+SUBJECT_LIMIT: Final = POLICY_LIMIT + 32
+"""Characters of what a notice is about: ``namespace/name`` and a word or two before it."""
+TEXT_LIMIT: Final = 1024
+"""Characters of a sentence, which may name two selectors."""
+
+
+def _subject(text: str) -> str:
+    return printable(text, SUBJECT_LIMIT)
+
+
+def _sentence(text: str) -> str:
+    return printable(text, TEXT_LIMIT)
+
+
+@final
+@attrs.frozen
+class Notice:
+    """``subject`` is what it is about, ``text`` what is likely wrong, ``remedy`` what to do. All are bounded and printable."""
+
+    subject: str = attrs.field(converter=_subject)
+    text: str = attrs.field(converter=_sentence)
+    remedy: str = attrs.field(converter=_sentence)
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.text} ({self.remedy})"
+
+
+@final
+@attrs.frozen
+class Notices:
+    """The first ``MAX_NOTICES`` notices, and the number of the others."""
+
+    listed: tuple[Notice, ...] = ()
+    more: int = 0
+
+    @classmethod
+    def of(cls, found: Iterable[Notice], count: int | None = None) -> "Notices":
+        """Keep the first of ``found``; ``count`` says how many there are, where making the others only to count them would be a waste."""
+        rest = iter(found)
+        listed = tuple(islice(rest, MAX_NOTICES))
+        return cls(listed, sum(1 for _ in rest) if count is None else count - len(listed))
+
+    @property
+    def count(self) -> int:
+        """How many there are in all."""
+        return len(self.listed) + self.more
+
+
+NO_NOTICES: Final = Notices()

@@ -1,0 +1,94 @@
+"""Names of environment variables that are set and do nothing: names that are nearly ours, and ours without a text. Values are never told.
+
+Must not know: which names are ours, or what they mean.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from difflib import get_close_matches
+from typing import Final
+
+from exchanger.values.likeness import closest
+from exchanger.values.notice import Notice
+from exchanger.values.text import printable
+
+PREFIXES: Final = ("TOKEN_EXCHANGE_", "TOKEN_ENDPOINT_", "POLICY_", "GRPC_", "METRICS_", "CONSOLE_", "CONFIGMAP_")
+"""What a name begins with that is meant for this service. LOG_, OTEL_ and KUBE_ are a whole platform's: only their near misses are told."""
+MAX_UNKNOWN: Final = 20
+"""Unknown names that are told one by one."""
+NAME_LIMIT: Final = 128
+"""Characters of a name that are told."""
+_WORDS: Final = 3
+_ALIKE: Final = 0.75
+"""How much a name must have in common with one of ours, in difflib's measure, for us to guess it where a word of it is missing."""
+
+# What Kubernetes sets in every pod for each Service of its namespace, so that one called ``grpc`` or ``metrics`` looks like us
+# (https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables).
+_OF_A_SERVICE: Final = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII)
+# What gRPC's own libraries read, and platforms set for every program (https://github.com/grpc/grpc/blob/master/doc/environment_variables.md).
+_OF_GRPC: Final = re.compile(
+    r"GRPC_(GO_\w+|XDS_\w+|EXPERIMENTAL_\w+|EXPERIMENTS|DEFAULT_SSL_ROOTS_FILE_PATH|SSL_CIPHER_SUITES|VERBOSITY|STACKTRACE_MINLOGLEVEL|TRACE"
+    r"|TRACE_FUZZER|DNS_RESOLVER|POLL_STRATEGY|ENABLE_FORK_SUPPORT|PROXY_EXP|ARES_QUERY_TIMEOUT|CFSTREAM|PYTHON_\w+)",
+    re.ASCII,
+)
+ADDRESS_OF_A_SERVICE: Final = re.compile(r"(tcp|udp|sctp)://.*", re.DOTALL)
+
+Notes = tuple[tuple[str, str], ...]
+"""Variables that have no effect, each with the reason."""
+
+
+def variable_notices(variables: Mapping[str, str], known: AbstractSet[str]) -> tuple[Notice, ...]:
+    """Return what of ``variables`` is set and does nothing, for those who read no other variables."""
+    return as_notices((*empty_variables(variables, known), *unknown_variables(variables, known)))
+
+
+def as_notices(notes: Notes) -> tuple[Notice, ...]:
+    """Return notes on variables as notices."""
+    return tuple(Notice(f"variable {name}", f"has no effect: {text}", "see the configuration reference") for name, text in notes)
+
+
+def empty_variables(variables: Mapping[str, str], known: AbstractSet[str]) -> Notes:
+    """Return the ``known`` names that are set to nothing."""
+    blank = sorted(name for name in known if name in variables and not variables[name].strip())
+    return tuple((name, "it is empty, which counts as not set") for name in blank)
+
+
+def unknown_variables(variables: Mapping[str, str], known: AbstractSet[str]) -> Notes:
+    """Return the names among ``variables`` that are not ``known`` and look as if they were meant for this service; values are not told.
+
+    A name is meant for it that begins as ours do, or that is nearly ``known``. Names that Kubernetes makes of Services are not.
+    """
+    ordered = sorted(known)
+    found: list[tuple[str, str]] = []
+    more = 0
+    for name in sorted(variables.keys() - known):
+        if _is_of_others(name, variables[name]):
+            continue
+        folded = name.strip().upper().replace("-", "_").replace(".", "_")
+        meant = closest(folded, ordered)
+        if meant is None and not folded.startswith(PREFIXES):
+            continue
+        if len(found) < MAX_UNKNOWN:
+            alike = get_close_matches(folded[:NAME_LIMIT], ordered, 1, _ALIKE)
+            meant = _with_all_words(folded, ordered) or meant or next(iter(alike), None)
+            hint = "" if meant is None else f"; did you mean {meant}?"
+            found.append((printable(name, NAME_LIMIT), f"there is no such variable{hint}"))
+        else:
+            more += 1
+    if more:
+        found.append((f"{more} more", "there are no such variables"))
+    return tuple(found)
+
+
+def _with_all_words(name: str, known: Sequence[str]) -> str | None:
+    """Return the shortest known name that has all words of ``name``; fewer than three say little."""
+    words = set(name.split("_"))
+    found = [candidate for candidate in known if words <= set(candidate.split("_"))]
+    return min(found, key=len, default=None) if len(words) >= _WORDS else None
+
+
+def _is_of_others(name: str, value: str) -> bool:
+    if _OF_A_SERVICE.fullmatch(name) is not None or _OF_GRPC.fullmatch(name) is not None:
+        return True
+    return name.endswith("_PORT") and ADDRESS_OF_A_SERVICE.fullmatch(value) is not None

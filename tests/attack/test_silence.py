@@ -1,0 +1,350 @@
+"""What looks as if it protects, and has no effect: each is warned about, with the object and the likely mistake.
+
+The service lets pass what no policy matches, so a policy that is not in force is a hole that nobody sees.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import structlog
+import trio
+import trio.testing
+
+from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckResponse
+from exchanger.errors import ConfigurationError
+from exchanger.following import Following
+from exchanger.policy.current import CurrentPolicy
+from exchanger.settings import read_settings
+from exchanger.values.notice import Notices
+from tests.console.running import until
+from tests.e2e.service import ISSUERS, answering, environment
+from tests.kube.cluster import Cluster, Record, source
+
+OURS: Final = "ext-authz-token-exchange.magneticflux.net"
+POLICY: Final = "version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: deny}]"
+PATIENCE_S: Final = 30.0
+SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
+
+Line = MutableMapping[str, Any]
+
+
+def namespace(labels: str = f"{OURS}/policy: enabled", kind: str = "Namespace", version: str = "v1") -> str:
+    return f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: team, labels: {{{labels}}}}}\n---\n"
+
+
+def config_map(
+    labels: str = f'{OURS}/enabled: "true"', kind: str = "ConfigMap", version: str = "v1", key: str = "config.yaml", text: str = POLICY
+) -> str:
+    metadata = f"metadata: {{name: orders, namespace: team, labels: {{{labels}}}}}"
+    document = "".join(f"    {line}\n" for line in text.splitlines())
+    return f"apiVersion: {version}\nkind: {kind}\n{metadata}\ndata:\n  {key}: |\n{document}---\n"
+
+
+NAMESPACE: Final = namespace()
+WHOLE: Final = NAMESPACE + config_map()
+
+FOLDERS: Final[dict[str, tuple[dict[str, str], tuple[str, ...]]]] = {
+    "an empty folder": ({}, ("enabled in (true)", "policy in (enabled)")),
+    "a folder of folders": ({"a/b/README.md": ""}, ("enabled in (true)",)),
+    "files that hold nothing that counts": ({"p.yaml": NAMESPACE}, ("enabled in (true)",)),
+    "a file that is empty": ({"p.yaml": "", "q.yaml": WHOLE}, ("p.yaml", "empty")),
+    "an empty List": ({"p.yaml": "apiVersion: v1\nkind: List\nitems: []\n", "q.yaml": WHOLE}, ("p.yaml", "List", "without items")),
+    "a List without items": ({"p.yaml": "apiVersion: v1\nkind: ConfigMapList\n"}, ("p.yaml", "without items")),
+    "a List whose items have no kind": (
+        {"p.yaml": "apiVersion: v1\nkind: List\nitems: [{metadata: {name: x}}]\n"},
+        ("p.yaml", "item 0", "has no kind"),
+    ),
+    "an extension in upper case": ({"p.YAML": WHOLE}, ("p.YAML", ".yaml")),
+    "an extension in both cases": ({"sub/p.Yml": WHOLE}, ("sub/p.Yml", ".yml")),
+    "an extension after the extension": ({"p.yaml.txt": WHOLE}, ("p.yaml.txt",)),
+    "an editor's copy without its file": ({"p.yaml~": WHOLE}, ("p.yaml~",)),
+    "an extension with a typo": ({"p.ymal": WHOLE}, ("p.ymal", ".yaml")),
+    "no extension but yaml": ({"p.json.bak": WHOLE}, ("p.json.bak",)),
+    "too deep a folder": ({"a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r.yaml": WHOLE}, ("a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/", "deep")),
+    "kind Configmap": ({"p.yaml": NAMESPACE + config_map(kind="Configmap")}, ("p.yaml", "'Configmap'", "kind: ConfigMap")),
+    "kind configMap": ({"p.yaml": NAMESPACE + config_map(kind="configMap")}, ("p.yaml", "'configMap'", "kind: ConfigMap")),
+    "kind ConfigMaps": ({"p.yaml": NAMESPACE + config_map(kind="ConfigMaps")}, ("p.yaml", "'ConfigMaps'", "kind: ConfigMap")),
+    "kind NameSpace": ({"p.yaml": namespace(kind="NameSpace") + config_map()}, ("p.yaml", "'NameSpace'", "kind: Namespace")),
+    "apiVersion v2": ({"p.yaml": NAMESPACE + config_map(version="v2")}, ("p.yaml", "'v2'", "apiVersion: v1")),
+    "apiVersion core/v1": ({"p.yaml": NAMESPACE + config_map(version="core/v1")}, ("p.yaml", "'core/v1'", "apiVersion: v1")),
+    "apiVersion V1 of a Namespace": ({"p.yaml": namespace(version="V1") + config_map()}, ("p.yaml", "'V1'", "apiVersion: v1")),
+    "a policy without a ConfigMap": ({"p.yaml": POLICY, "n.yaml": NAMESPACE}, ("p.yaml", "ConfigMap")),
+    "a ConfigMap without kind and apiVersion": (
+        {"p.yaml": "metadata: {name: x}\ndata: {config.yaml: ''}"},
+        ("p.yaml", "apiVersion", "kind"),
+    ),
+    "no Namespace": ({"p.yaml": config_map()}, ("team/orders", "Namespace team", "policy in (enabled)")),
+    "a Namespace without labels": ({"p.yaml": namespace("") + config_map()}, ("team/orders", "Namespace team")),
+    "a Namespace's label with a typo": (
+        {"p.yaml": namespace(f"{OURS}/polcy: enabled") + config_map()},
+        ("Namespace team", f"{OURS}/polcy", f"{OURS}/policy=enabled"),
+    ),
+    "a Namespace's label with another value": (
+        {"p.yaml": namespace(f'{OURS}/policy: "true"') + config_map()},
+        ("Namespace team", f"{OURS}/policy=enabled"),
+    ),
+    "a Namespace with a ConfigMap's label": (
+        {"p.yaml": namespace(f'{OURS}/enabled: "true"') + config_map()},
+        ("Namespace team", f"{OURS}/enabled", f"{OURS}/policy=enabled"),
+    ),
+    "a ConfigMap's label with a typo": (
+        {"p.yaml": NAMESPACE + config_map(f'{OURS}/enable: "true"')},
+        ("team/orders", f"{OURS}/enable", f"{OURS}/enabled=true"),
+    ),
+    "a ConfigMap's label with the value yes": (
+        {"p.yaml": NAMESPACE + config_map(f'{OURS}/enabled: "yes"')},
+        ("team/orders", f"{OURS}/enabled=true"),
+    ),
+    "a ConfigMap's label with the value True": (
+        {"p.yaml": NAMESPACE + config_map(f'{OURS}/enabled: "True"')},
+        ("team/orders", f"{OURS}/enabled=true"),
+    ),
+    "a ConfigMap's label without its domain": (
+        {"p.yaml": NAMESPACE + config_map('enabled: "true"')},
+        ("team/orders", f"{OURS}/enabled=true"),
+    ),
+    "a ConfigMap's label of another domain": (
+        {"p.yaml": NAMESPACE + config_map('exchanger.example.com/enabled: "true"')},
+        ("team/orders", "looks like a policy", "enabled in (true)"),
+    ),
+    "a ConfigMap's label of the wrong top domain": (
+        {"p.yaml": NAMESPACE + config_map('ext-authz-token-exchange.magneticflux.com/enabled: "true"')},
+        ("team/orders", f"{OURS}/enabled=true"),
+    ),
+    "a ConfigMap without labels": ({"p.yaml": NAMESPACE + config_map("")}, ("team/orders", "looks like a policy")),
+    "a key config.yml": ({"p.yaml": NAMESPACE + config_map(key="config.yml")}, ("team/orders", "config.yml", "rename it to config.yaml")),
+    "a key Config.yaml": ({"p.yaml": NAMESPACE + config_map(key="Config.yaml")}, ("team/orders", "Config.yaml", "rename it to config")),
+    "a document of no entries": ({"p.yaml": NAMESPACE + config_map(text="version: v1\nentries: []")}, ("no entry in force",)),
+}
+
+
+async def follow(root: Path, change: Callable[[Path], None] | None = None) -> list[Line]:
+    """Follow the folder until it has been read, ``change`` it, and return what was logged as a warning or worse until that was seen."""
+    (root / "issuers.yaml").write_text(ISSUERS)
+    settings = read_settings(environment(root))
+    policy = CurrentPolicy()
+    versions = 0  # each is told in one step with what is suspicious about it
+
+    def count(_snapshot: object) -> None:
+        nonlocal versions
+        versions += 1
+
+    policy.on_change(count)
+    with structlog.testing.capture_logs() as lines, trio.fail_after(PATIENCE_S):
+        async with trio.open_nursery() as nursery:
+            following = Following(settings, policy, lambda _issuers: None, lambda _stale: None, structlog.get_logger())
+            nursery.start_soon(following.run)
+            await until(lambda: versions == 1)
+            if change is not None:
+                change(root / "policy")
+                await until(lambda: versions == 2)
+            nursery.cancel_scope.cancel()
+    return [line for line in lines if line["log_level"] in {"warning", "error"}]
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    (root / "policy").mkdir()
+    for name, text in files.items():
+        path = root / "policy" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+@pytest.mark.parametrize("case", FOLDERS)
+async def test_a_folder_that_protects_nothing_is_warned_about(case: str, tmp_path: Path) -> None:
+    files, words = FOLDERS[case]
+    write(tmp_path, files)
+    said = [" ".join(str(value) for value in line.values()) for line in await follow(tmp_path)]
+    assert any(all(word in text for word in words) for text in said), said
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"p.yaml": WHOLE},
+        {"n.yml": NAMESPACE, "p.yaml": config_map(), "p.yaml~": "", "README.md": "", ".hidden.yaml": "", "values.txt": ""},
+        {"p.yaml": WHOLE + (namespace(f"{OURS}/policy: disabled") + config_map()).replace("team", "other")},
+        {"p.yaml": WHOLE + config_map(f'{OURS}/enabled: "false"').replace("orders", "switched-off")},
+        {"p.yaml": WHOLE + config_map("app: x", text="a: b").replace("orders", "another-program")},
+        {"p.yaml": WHOLE + "apiVersion: apps/v1\nkind: Deployment\n---\napiVersion: v1\nkind: Secret\n"},
+    ],
+)
+async def test_a_folder_that_is_in_order_is_not_warned_about(files: dict[str, str], tmp_path: Path) -> None:
+    write(tmp_path, files)
+    assert await follow(tmp_path) == []
+
+
+async def test_a_folder_that_is_replaced_by_an_empty_one_is_warned_about(tmp_path: Path) -> None:
+    write(tmp_path, {"p.yaml": WHOLE, "q.yaml": config_map().replace("orders", "payments")})
+
+    def replace(folder: Path) -> None:
+        folder.rename(folder.with_name("before"))
+        folder.mkdir()
+
+    lines = await follow(tmp_path, replace)
+    assert [line for line in lines if "2 that were in force have gone" in str(line)]
+
+
+async def test_a_folder_that_is_emptied_is_warned_about(tmp_path: Path) -> None:
+    write(tmp_path, {"sub/p.yaml": WHOLE})
+
+    def empty(folder: Path) -> None:
+        shutil.rmtree(folder / "sub")
+
+    lines = await follow(tmp_path, empty)
+    assert [line for line in lines if "1 that were in force have gone" in str(line)]
+
+
+VARIABLES: Final[dict[str, tuple[str, str, str]]] = {
+    "the canonical typo": ("TOKEN_EXCHANGE_DEFAULT_DENY_UNMACHED", "true", "did you mean TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED?"),
+    "in lower case": ("token_exchange_default_deny_unmatched", "true", "did you mean TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED?"),
+    "with a dash": ("TOKEN-EXCHANGE-DEFAULT-DENY-UNMATCHED", "true", "did you mean TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED?"),
+    "a typo in the prefix": ("TOKEN_EXCHNGE_DEFAULT_DENY_UNMATCHED", "true", "did you mean TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED?"),
+    "a blank after the name": ("POLICY_REQUIRED ", "true", "did you mean POLICY_REQUIRED?"),
+    "two words swapped in a letter": ("POLICY_REQIURED", "true", "did you mean POLICY_REQUIRED?"),
+    "a word that is missing": ("TOKEN_EXCHANGE_DENY_UNMATCHED", "true", "did you mean TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED?"),
+    "a word that is missing at the end": ("GRPC_TLS_CERT", "/canary", "did you mean GRPC_TLS_CERT_FILE?"),
+    "one that another service read": ("TOKEN_ENDPOINT_ALLOWLIST", "https://canary", "there is no such variable"),
+    "one that is read only with TLS": ("GRPC_TLS_CLIENT_CA_FLE", "/canary", "did you mean GRPC_TLS_CLIENT_CA_FILE?"),
+    "one that is read only in a cluster": ("POLICY_NAMESPACE", "canary", "did you mean POLICY_NAMESPACES?"),
+    "metrics": ("METRICS_ENABLE", "true", "did you mean METRICS_ENABLED?"),
+    "console": ("CONSOLE_TOKENFILE", "/canary", "did you mean CONSOLE_TOKEN_FILE?"),
+    "a selector": ("CONFIGMAP_LABELS_SELECTOR", "canary=x", "did you mean CONFIGMAP_LABEL_SELECTOR?"),
+    "empty": ("TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED", "", "is empty, which counts as not set"),
+    "blank": ("TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED", "  ", "is empty, which counts as not set"),
+    "an empty port": ("GRPC_PORT", "", "is empty, which counts as not set"),
+    "of the other source": ("POLICY_NAMESPACES", "canary", "it is for POLICY_SOURCE=kubernetes, and that is not set"),
+    "a Service called metrics": ("METRICS_PORT", "tcp://10.0.0.1:3002", "Kubernetes set it for the Service 'metrics'"),
+}
+
+
+@pytest.mark.parametrize("case", VARIABLES)
+def test_a_variable_without_effect_is_warned_about(case: str, tmp_path: Path) -> None:
+    name, value, sentence = VARIABLES[case]
+    write(tmp_path, {"p.yaml": WHOLE})
+    (tmp_path / "issuers.yaml").write_text(ISSUERS)
+    notes = read_settings({**environment(tmp_path), name: value}).without_effect
+    ((found, text),) = notes
+    assert found == name.replace("\n", " ")
+    assert sentence in text
+    assert "canary" not in text
+
+
+def test_what_is_set_for_other_programs_is_not_warned_about(tmp_path: Path) -> None:
+    write(tmp_path, {"p.yaml": WHOLE})
+    (tmp_path / "issuers.yaml").write_text(ISSUERS)
+    others = {
+        "GRPC_SERVICE_HOST": "10.0.0.1",
+        "GRPC_SERVICE_PORT": "3001",
+        "GRPC_SERVICE_PORT_GRPC_AUTHZ": "3001",
+        "POLICY_PORT": "tcp://10.0.0.1:80",
+        "POLICY_PORT_80_TCP": "tcp://10.0.0.1:80",
+        "POLICY_PORT_80_TCP_ADDR": "10.0.0.1",
+        "POLICY_PORT_80_TCP_PORT": "80",
+        "POLICY_PORT_80_TCP_PROTO": "tcp",
+        "CONSOLE_API_PORT_53_UDP": "udp://10.0.0.1:53",
+        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": "/etc/ssl/roots.pem",
+        "GRPC_GO_LOG_SEVERITY_LEVEL": "info",
+        "PATH": "/bin",
+        "HOSTNAME": "exchanger",
+        "LOG_DIR": "/var/log",
+        "OTEL_LOGS_EXPORTER": "none",
+    }
+    assert read_settings({**environment(tmp_path), **others}).without_effect == ()
+
+
+def test_a_start_that_is_refused_says_which_name_was_meant(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        read_settings({"POLICY_SOURCE": "directory", "POLICY_DIRECTROY": "/canary"})
+    assert "POLICY_DIRECTROY: there is no such variable; did you mean POLICY_DIRECTORY?" in raised.value.problems
+
+
+class Told:
+    """What a source says is suspicious, state by state."""
+
+    def __init__(self) -> None:
+        self.states: list[Notices] = []
+
+    def __call__(self, notices: Notices) -> None:
+        self.states.append(notices)
+
+    def says(self, *words: str) -> bool:
+        return any(all(word in str(notice) for word in words) for notice in self.states[-1].listed)
+
+
+async def test_a_cluster_that_protects_nothing_is_warned_about(autojump_clock: trio.testing.MockClock) -> None:
+    cluster, record, told = Cluster(), Record(), Told()
+    followed = source(cluster, record)
+    followed.on_notices = told
+    async with trio.open_nursery() as nursery:
+        await nursery.start(followed.run)
+        assert told.says("no document in force: nothing is selected", "enabled in (true)", "policy in (enabled)")
+
+        cluster.put("unlabelled", "orders")  # no version comes of it, and a warning does
+        await trio.sleep(1)
+        assert told.says("ConfigMap unlabelled/orders", "Namespace unlabelled", "policy in (enabled)")
+        assert len(record.snapshots) == 1
+
+        cluster.put_namespace("unlabelled")
+        await trio.sleep(1)
+        assert told.states[-1] == Notices()
+
+        cluster.put_namespace("other")
+        cluster.put("other", "payments")
+        await trio.sleep(1)
+        for name, namespace in (("orders", "unlabelled"), ("payments", "other")):
+            cluster.delete(namespace, name)
+        await trio.sleep(1)
+        assert told.says("2 that were in force have gone")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_thousand_forgotten_labels_are_twenty_warnings_and_a_number(autojump_clock: trio.testing.MockClock) -> None:
+    cluster, told = Cluster(), Told()
+    for number in range(1000):
+        cluster.put(f"team-{number:04}", "orders")
+    followed = source(cluster, Record())
+    followed.on_notices = told
+    async with trio.open_nursery() as nursery:
+        await nursery.start(followed.run)
+        nursery.cancel_scope.cancel()
+    assert (len(told.states[-1].listed), told.states[-1].more) == (20, 981)
+
+
+def test_a_service_that_needs_a_policy_refuses_everything_without_an_entry_in_force(tmp_path: Path) -> None:
+    (tmp_path / "issuers.yaml").write_text(ISSUERS)
+    with answering(tmp_path, "version: v1\nentries: []", POLICY_REQUIRED="true") as service:
+        file = service.folder / "policy.yaml"
+        assert service.health() == NOT_SERVING
+        assert service.check("/any", host="other.example.com").denied_response.status.code == 500
+
+        file.write_text(config_map())
+        wait(lambda: service.health() == SERVING)
+        assert service.check("/a", host="h").denied_response.status.code == 403
+        assert service.check("/any", host="other.example.com").HasField("ok_response")
+
+        file.write_text(config_map(text="version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: dney}]"))
+        wait(lambda: service.health() == NOT_SERVING)
+        assert service.check("/any", host="other.example.com").denied_response.status.code == 500
+
+        file.unlink()
+        wait(lambda: "1 that were in force have gone" in service.lines())
+        assert service.health() == NOT_SERVING
+        assert service.check("/a", host="h").denied_response.status.code == 500
+
+        file.write_text(config_map())
+        wait(lambda: service.health() == SERVING)
+        assert service.stop() == 0
+        said = service.lines()
+    assert (said.count('"policy.missing"'), said.count('"policy.there_again"')) == (2, 2)
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,0 +1,129 @@
+"""What was probably meant to be policy is noticed; what was not, or expressly shall not be, is left alone."""
+
+import pytest
+
+from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_config_maps, of_namespaces, of_snapshot
+from exchanger.policy.objects import ConfigMap, Namespace
+from exchanger.policy.selection import Text, advance
+from exchanger.policy.selector import Selector, parse_selector
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import Source
+
+DOMAIN = "ext-authz-token-exchange.magneticflux.net"
+CONFIG_MAPS = parse_selector(f"{DOMAIN}/enabled=true")
+NAMESPACES = parse_selector(f"{DOMAIN}/policy=enabled")
+POLICY = "version: v1\nentries: []"
+
+
+def near(selector: str, other: str = "unlike", **labels: str) -> bool:
+    return near_label(tuple(labels.items()), parse_selector(selector), parse_selector(other)) is not None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (f"{DOMAIN}/enabled", "yes"),
+        (f"{DOMAIN}/enabled", "True"),
+        (f"{DOMAIN}/enabled", ""),
+        (f"{DOMAIN}/enabled", "tru"),
+        (f"{DOMAIN}/enable", "true"),
+        (f"{DOMAIN}/Enabled", "true"),
+        (f"{DOMAIN}/enable", "yes"),
+        (f"{DOMAIN}./enabled", "true"),
+        ("ext-authz-token-exchange/enabled", "true"),
+        ("ext-authz-token-exchange.example.com/enabled", "true"),
+        ("magneticflux.net/enabled", "true"),
+        ("enabled", "true"),
+        (f"{DOMAIN}/policy", "enabled"),
+    ],
+)
+def test_a_label_that_was_probably_meant(key: str, value: str) -> None:
+    assert near_label(((key, value),), CONFIG_MAPS, NAMESPACES) is not None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (f"{DOMAIN}/enabled", "true"),
+        (f"{DOMAIN}/enabled", "false"),
+        (f"{DOMAIN}/enabled", "Off"),
+        (f"{DOMAIN}/enable", "false"),
+        (f"{DOMAIN}/owner", "true"),
+        ("sidecar.istio.io/enabled", "true"),
+        ("app.kubernetes.io/name", "true"),
+        ("enabled", "yes"),
+        ("kubernetes.io/metadata.name", "enabled"),
+    ],
+)
+def test_a_label_that_was_not(key: str, value: str) -> None:
+    assert near_label(((key, value),), CONFIG_MAPS, NAMESPACES) is None
+
+
+def test_labels_of_other_selectors() -> None:
+    assert near("exchanger", exchangr="")
+    assert not near("exchanger", exchanger="")
+    assert near("exchanger", "tokens", tokens="x")
+    assert near("team=orders-api", team="OrdersApi")
+    assert not near("team=orders", team="borders")
+    assert near("team in (a,b),exchanger=on", team="a", exchanger="yes")
+    assert not near("!legacy,tier!=test,version>3", legacy="x", tier="test", version="1")
+    assert not near("kubernetes.io/metadata.name=orders", **{"kubernetes.io/metadata.name": "order"})
+    assert not near("", any="x")
+
+
+def test_what_says_no_is_declined() -> None:
+    assert is_declined(((f"{DOMAIN}/enabled", "False"),), CONFIG_MAPS)
+    assert not is_declined((), CONFIG_MAPS)
+    assert not is_declined((("a", "false"),), parse_selector("a"))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_policy"),
+    [
+        (POLICY, True),
+        ("{version: v1, entries: [{}]}", True),
+        ('{"entries": [], "version": "v2"}', True),
+        ("# x\nversion : 'v1'\nentries:\n- match: {}", True),
+        ("version: 1\nentries: []", False),
+        ("version: v1", False),
+        ("conversion: v1\nentries: []", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_documents_that_look_like_policy(text: str | None, is_policy: bool) -> None:
+    assert looks_like_policy(text) is is_policy
+
+
+def subjects(config_map: ConfigMap, **namespaces: bool) -> list[str]:
+    return [notice.subject for notice in of_config_maps((config_map,), namespaces, CONFIG_MAPS, NAMESPACES)]
+
+
+def test_config_maps() -> None:
+    chosen = ((f"{DOMAIN}/enabled", "true"),)
+    assert subjects(ConfigMap("a", "p", chosen, POLICY), a=True) == []
+    assert subjects(ConfigMap("a", "p", chosen, POLICY), a=False) == ["ConfigMap a/p"]
+    assert subjects(ConfigMap("a", "p", chosen, POLICY)) == ["ConfigMap a/p"]
+    assert subjects(ConfigMap("a", "p", (), POLICY), a=True) == ["ConfigMap a/p"]
+    assert subjects(ConfigMap("a", "p", ((f"{DOMAIN}/enable", "true"),), "other"), a=True) == ["ConfigMap a/p"]
+    assert subjects(ConfigMap("a", "p", ((f"{DOMAIN}/enabled", "false"),), POLICY), a=True) == []
+    assert subjects(ConfigMap("a", "p", (), "other"), a=True) == []
+
+
+def test_namespaces() -> None:
+    found = of_namespaces((Namespace("a", ((f"{DOMAIN}/polcy", "enabled"),)), Namespace("b", ())), NAMESPACES, CONFIG_MAPS)
+    hint = f"the label {DOMAIN}/polcy is probably meant to be {DOMAIN}/policy=enabled"
+    assert [str(notice) for notice in found] == [f"Namespace a is not selected: {hint} (its labels have to match {NAMESPACES})"]
+
+
+def test_a_policy_in_which_nothing_is_in_force() -> None:
+    def told(*texts: str, emptied: int = 0) -> list[str]:
+        documents = {Source("a", str(number)): Text(text) for number, text in enumerate(texts)}
+        snapshot = advance(PolicySnapshot.EMPTY, {}, documents, frozenset()).snapshot
+        return [notice.text for notice in of_snapshot(snapshot, "b", Selector(), emptied=emptied)]
+
+    assert ["nothing is selected" in text for text in told()] == [True]
+    assert ["7 that were in force have gone" in text for text in told(emptied=7)] == [True]
+    assert ["no entry in force" in text for text in told(POLICY, POLICY)] == [True]
+    assert told("not a policy") == []  # which closes everything, and is told as what it is
+    assert told("version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: deny}]") == []
