@@ -211,7 +211,7 @@ class ConnectionPool:
             while host.resting and host.resting[0].answered_at + unused <= now:
                 self._resting -= 1
                 connection = host.resting.popleft()
-                surplus = self._keep(host, connection) if connection.looks_quiet() else connection
+                surplus = self._keep(host, connection) if connection.is_quiet() else connection
                 if surplus is not None:
                     closing.append(surplus)
             while host.idle and host.idle[0].answered_at + self.idle_timeout <= now:
@@ -250,7 +250,7 @@ class Lease:
         while self._connection is None and (connection := self._pool.take(self._host)) is not None:
             self._connection = connection
             expired = connection.answered_at + self._pool.idle_timeout <= trio.current_time()
-            if expired or not await connection.is_quiet():
+            if expired or not await connection.is_reusable():
                 await self.discard()
         return self._connection
 

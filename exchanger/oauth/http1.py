@@ -141,12 +141,12 @@ class Http1Connection:
         codec.start_next_cycle()
         return True
 
-    def looks_quiet(self) -> bool:
+    def is_quiet(self) -> bool:
         """Return whether nothing at all has come since the last exchange, neither data nor an end nor what TLS says to itself."""
         return not self._pending()
 
-    async def is_quiet(self) -> bool:
-        """Return whether the peer has neither closed nor said anything since the last exchange.
+    async def is_reusable(self) -> bool:
+        """Return whether the peer has neither closed nor said anything to us since the last exchange.
 
         Session tickets and key updates (RFC 8446 section 4.6, https://www.rfc-editor.org/rfc/rfc8446#section-4.6) are taken in and do not
         count. Replying to a key update may wait for the peer, which is the caller's to bound; who is cancelled here closes the connection.
