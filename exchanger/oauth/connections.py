@@ -1,10 +1,10 @@
 """Connections to token endpoints: dialled within bounds, used again after a rest, kept while idle, counted so that none is lost.
 
 One pool for all hosts, because some of its limits span them. It hands out leases: the right to use one connection to one host, given back
-whatever happens. A connection that comes back with exactly one answer *rests* (see ``rest``). Rested ones go out again, the one that
-rested longest first. One for which there is no use for ``UNUSED_REST`` after its rest becomes *idle*, and only then do the limits on idle
-connections apply: under load the number of connections that are out goes up and down all the time, and to close what is too many at one
-moment would mean to dial it anew at the next. Knows nothing of requests, tokens or httpx.
+whatever happens. A connection that comes back with exactly one answer *rests* (see ``rest``), and goes out again afterwards. One for which
+there is no use for ``UNUSED_REST`` after its rest becomes *idle*, and only then do the limits on idle connections apply: under load the
+number of connections that are out goes up and down all the time, and to close what is too many at one moment would mean to dial it anew at
+the next. Knows nothing of requests, tokens or httpx.
 """
 
 import ssl
@@ -25,21 +25,18 @@ At 75 ms an exchange these carry 3,400 a second, which is more than one process 
 1,024 file descriptors.
 """
 
-MAX_RESTING_CONNECTIONS_PER_HOST: Final = 256
-"""Connections to one host that rest or have rested: enough for 1,000 exchanges a second whose answers take a quarter of a second at most.
-
-Beyond that a connection is closed after its exchange. Half of those of all hosts, so that no host takes the rest from all others.
-"""
-
 MAX_RESTING_CONNECTIONS: Final = 512
-"""The same for all hosts together: beside those in use and those that are idle they fit in the usual 1,024 file descriptors."""
+"""Connections that rest, or have rested and are not idle yet. Beyond that a connection is closed after its exchange.
 
-UNUSED_REST: Final = 1.0
-"""Seconds after its rest at which a connection that nobody used becomes idle.
-
-Under load each connection's turn comes within its rest, an exchange and the load's ups and downs: at 1,000 exchanges a second of 30 ms,
-within 0.2 s, and within a second for answers that take 0.75 s.
+Beside those in use and those that are idle they fit in the usual 1,024 file descriptors.
 """
+
+MAX_RESTING_CONNECTIONS_PER_HOST: Final = 384
+"""The same for one host: enough for 1,000 exchanges a second whose answers take 0.38 s at most, and a quarter is left for other hosts."""
+
+UNUSED_REST: Final = 5.0
+"""Seconds after its rest at which a connection that nobody used becomes idle: those that the peaks of a steady load need are used more
+often, and what a single burst has opened is soon no more than may be idle."""
 
 
 @final
@@ -60,15 +57,16 @@ class ConnectionStatistics:
 @final
 @attrs.define(eq=False)
 class _Host:
-    """``resting`` is a queue, the one whose last answer is the oldest first.
+    """``resting`` is a queue. Those that have rested are taken from its head into ``rested`` as they are needed.
 
-    ``idle`` is a stack: the one used last is on top and the one that expires first at the bottom.
+    ``rested`` and ``idle`` are stacks: the one used last is on top and the one that expires first at the bottom.
     """
 
     slots: trio.Semaphore
     rest: Rest
     users: int = 0
     resting: deque[Http1Connection] = attrs.field(factory=deque)
+    rested: deque[Http1Connection] = attrs.field(factory=deque)
     idle: list[Http1Connection] = attrs.field(factory=list)
 
 
@@ -102,7 +100,7 @@ class ConnectionPool:
 
     async def aclose(self) -> None:
         """Close what rests or is idle; to be called when no lease is out any more."""
-        kept = [connection for host in self._hosts.values() for connection in (*host.resting, *host.idle)]
+        kept = [connection for host in self._hosts.values() for connection in (*host.resting, *host.rested, *host.idle)]
         self._hosts.clear()
         self._resting = 0
         for connection in kept:
@@ -133,7 +131,7 @@ class ConnectionPool:
             granted = True
         finally:
             if not granted:
-                self._leave(origin, host)
+                host.users -= 1
         self._busy += 1
         return Lease(self, origin, host)
 
@@ -150,22 +148,24 @@ class ConnectionPool:
         await connection.close()
 
     def take(self, host: _Host) -> Http1Connection | None:
-        """For leases: return the connection that rested longest, else the idle one that was used last; it may have ended meanwhile."""
+        """For leases: return the connection that was used last of those that have rested; it may have ended meanwhile."""
         now = trio.current_time()
         rested_since = now - host.rest.seconds(now)
-        if host.resting and host.resting[0].answered_at <= rested_since:
+        while host.resting and host.resting[0].answered_at <= rested_since:
+            host.rested.append(host.resting.popleft())
+        # Where answers have become slower, those on top have to rest on.
+        if host.rested and host.rested[0].answered_at <= rested_since:
             self._resting -= 1
-            return host.resting.popleft()
-        # Answers may have become slower since it became idle.
+            return host.rested.pop() if host.rested[-1].answered_at <= rested_since else host.rested.popleft()
         return host.idle.pop() if host.idle and host.idle[-1].answered_at <= rested_since else None
 
-    async def put_back(self, origin: Origin, host: _Host, connection: Http1Connection | None) -> None:
+    async def put_back(self, host: _Host, connection: Http1Connection | None) -> None:
         """For leases: give back the right to a connection, and the connection."""
         self._busy -= 1
         host.slots.release()
         if connection is not None and self._rests(host, connection):
             connection = None
-        self._leave(origin, host)
+        host.users -= 1
         if connection is not None:
             await self.close(connection)
 
@@ -177,7 +177,8 @@ class ConnectionPool:
         clean = connection.settle()
         host.rest.measured(now, now - connection.sent_at, answered=clean)
         kept = self.reuse and self.max_idle and self.max_idle_per_host
-        if not kept or not clean or self._resting >= self.max_resting or len(host.resting) >= self.max_resting_per_host:
+        full = self._resting >= self.max_resting or len(host.resting) + len(host.rested) >= self.max_resting_per_host
+        if not kept or not clean or full:
             return False
         connection.sent_at, connection.answered_at = None, now
         host.resting.append(connection)
@@ -194,33 +195,27 @@ class ConnectionPool:
             return None
         return min(stacks, key=lambda stack: stack[0].answered_at).pop(0)
 
-    def _leave(self, origin: Origin, host: _Host) -> None:
-        host.users -= 1
-        self._drop_if_unused(origin, host)
-
-    def _drop_if_unused(self, origin: Origin, host: _Host) -> None:
-        if not host.users and not host.resting and not host.idle:
-            del self._hosts[origin]
-
     async def _sweep(self, now: float) -> float:
         """Do what is due at ``now``, and return when there may be something to do again."""
         closing: list[Http1Connection] = []
         due = now + min(UNUSED_REST, self.idle_timeout)  # what comes back from now on has time until then
         for origin, host in list(self._hosts.items()):
             unused = min(host.rest.seconds(now) + UNUSED_REST, self.idle_timeout)
-            while host.resting and host.resting[0].answered_at + unused <= now:
+            while (waiting := host.rested or host.resting) and waiting[0].answered_at + unused <= now:
                 self._resting -= 1
-                connection = host.resting.popleft()
+                connection = waiting.popleft()
                 surplus = self._keep(host, connection) if connection.is_quiet() else connection
                 if surplus is not None:
                     closing.append(surplus)
             while host.idle and host.idle[0].answered_at + self.idle_timeout <= now:
                 closing.append(host.idle.pop(0))
-            if host.resting:
-                due = min(due, host.resting[0].answered_at + unused)
+            if waiting:
+                due = min(due, waiting[0].answered_at + unused)
             if host.idle:
                 due = min(due, host.idle[0].answered_at + self.idle_timeout)
-            self._drop_if_unused(origin, host)
+            # How slow it was counts for longer than its connections may last.
+            if not host.users and not waiting and not host.idle and host.rest.is_unknown(now):
+                del self._hosts[origin]
         for connection in closing:
             await self.close(connection)
         return due
@@ -270,4 +265,4 @@ class Lease:
         if not self._released:
             self._released = True
             connection, self._connection = self._connection, None
-            await self._pool.put_back(self._origin, self._host, connection)
+            await self._pool.put_back(self._host, connection)

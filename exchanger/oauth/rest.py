@@ -55,6 +55,11 @@ class Rest:
         measured = max(self._slowest, self._slowest_before, UNKNOWN_REST if few else LEAST_REST)
         return max(LEAST_REST, min(measured, self.longest))
 
+    def is_unknown(self, now: float) -> bool:
+        """Return whether nothing that was measured counts any more."""
+        self._turn(now)
+        return not (self._answers or self._answers_before or self._slowest or self._slowest_before)
+
     def _turn(self, now: float) -> None:
         if now < self._ends:
             return

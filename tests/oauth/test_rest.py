@@ -68,5 +68,7 @@ def test_a_slow_answer_counts_for_a_minute_and_two_at_most(at: float) -> None:
 
 
 def test_an_endpoint_that_was_not_asked_for_long_is_unknown_again() -> None:
+    assert not known().is_unknown(119.0)
+    assert known().is_unknown(120.0)
     assert known().seconds(60.0) == LEAST_REST
     assert known().seconds(120.0) == UNKNOWN_REST

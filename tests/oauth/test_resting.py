@@ -52,11 +52,15 @@ async def test_nor_for_another_origin(endpoint: MemoryEndpoint, autojump_clock: 
     assert counts(pool) == (2, 2, 0, 0, 0)
 
 
-async def test_the_one_that_rested_longest_is_taken_first(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+async def test_of_those_that_have_rested_the_one_used_last_is_taken_first(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
     pool = pool_of(endpoint)
-    connections = await exchange_at_once(pool, 3)
-    await trio.sleep(LONGEST)
-    assert [await exchange(pool) for _ in range(3)] == connections
+    first, second = await exchange_at_once(pool, 2)
+    await trio.sleep(0.01)
+    (third,) = await exchange_at_once(pool, 1)
+    await trio.sleep(LONGEST - 0.005)
+    assert [await take(pool) for _ in range(3)] == [second, first, None]
+    await trio.sleep(0.005)
+    assert await take(pool) is third
 
 
 async def test_an_endpoint_that_is_known_as_quick_needs_the_least_rest(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
@@ -84,6 +88,25 @@ async def test_a_slow_answer_makes_the_rest_longer_for_those_that_rest_already(e
     assert await take(pool) is quick
 
 
+async def test_and_for_those_that_had_rested_enough_until_then(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint)
+    slow = await pool.lease(ONE)
+    await use(slow)
+    await exchange_at_once(pool, MANY)
+    await trio.sleep(0.35)
+    young = await exchange(pool)
+    young_too = await exchange(pool)
+    await trio.sleep(LEAST_REST)
+    assert await take(pool) is young_too  # that made all of them rested
+    await slow.release()  # after 0.45 s
+    for _ in range(MANY - 2):
+        assert await take(pool) not in {young, None}  # the old ones below it
+        await trio.sleep(0.0001)
+    assert await take(pool) is None
+    await trio.sleep(0.4)
+    assert await take(pool) is young
+
+
 async def test_an_idle_one_needs_the_longer_rest_too(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
     pool = pool_of(endpoint, longest=10.0)
     async with expiring(pool):
@@ -91,9 +114,9 @@ async def test_an_idle_one_needs_the_longer_rest_too(endpoint: MemoryEndpoint, a
         await use(slow)
         await trio.sleep(0.5)
         quick = await exchange(pool)
-        await trio.sleep(2.5)
+        await trio.sleep(UNUSED_REST + 1.5)
         assert pool.statistics().idle == 1
-        await slow.release()  # 3 s after its request
+        await slow.release()  # 7 s after its request
         assert await take(pool) is None
         await trio.sleep(0.501)
         assert await take(pool) is quick
@@ -185,4 +208,14 @@ async def test_nothing_rests_where_connections_are_not_used_again(endpoint: Memo
     pool = attrs.evolve(pool_of(endpoint), reuse=False)
     await exchange_at_once(pool, 3)
     assert counts(pool) == (0, 0, 0, 0, 0)
-    assert pool._hosts == {}
+
+
+async def test_that_an_endpoint_was_slow_outlives_its_connections(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = attrs.evolve(pool_of(endpoint), idle_timeout=5.0)
+    async with expiring(pool):
+        await exchange_at_once(pool, MANY, seconds=0.5)
+        await trio.sleep(10)
+        assert counts(pool) == (0, 0, 0, 0, 0)
+        first = await exchange(pool)
+        await trio.sleep(0.49)
+        assert await exchange(pool) is not first

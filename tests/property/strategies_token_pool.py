@@ -93,7 +93,7 @@ behaviours = st.builds(
 )
 steps = st.lists(
     st.builds(Ask, issuer=st.sampled_from([*[ISSUERS[0]] * 3, ISSUERS[1]]), patience=st.sampled_from([*[30.0] * 5, 0.0, 0.02, 0.2]))
-    | st.builds(Pause, seconds=st.sampled_from([0.001, 0.02, 0.1, 0.11, 0.3, 0.5, 1.2, 3.0])),
+    | st.builds(Pause, seconds=st.sampled_from([0.001, 0.02, 0.1, 0.11, 0.3, 0.5, 1.2, 7.0])),
     min_size=10,
     max_size=50,
 )

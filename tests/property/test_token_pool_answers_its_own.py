@@ -139,8 +139,8 @@ class Bounds(trio.abc.Instrument):
             it.resting <= RESTING
             and it.idle <= IDLE
             and it.resting + it.idle <= it.open
-            and it.resting == sum(len(host.resting) for host in hosts)
-            and all(len(host.resting) <= RESTING_PER_HOST and len(host.idle) <= IDLE_PER_HOST for host in hosts)
+            and it.resting == sum(len(host.resting) + len(host.rested) for host in hosts)
+            and all(len(host.resting) + len(host.rested) <= RESTING_PER_HOST and len(host.idle) <= IDLE_PER_HOST for host in hosts)
             and it.busy <= BUSY * len(ISSUERS)
         )
         if not held:
