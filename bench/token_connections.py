@@ -1,10 +1,13 @@
 """How many connections a steady load of token exchanges needs, and how many of them are new.
 
-Usage: python bench/token_connections.py [--rate 1000] [--answer 0.03] [--seconds 20] [--no-reuse]
+Usage: python bench/token_connections.py [--rate 1000] [--answer 0.03] [--seconds 20] [--no-reuse] [--simulated]
 
 The token endpoint is a process of its own on loopback and answers each request after a fixed time. Exchanges begin at random moments
-(exponential gaps) and do not wait for one another. For each second it prints how many were done, how many connections are open, how many
-of them rest or are idle, and how many were dialled; at the end the figures of the second half, and the CPU time an exchange took here.
+(exponential gaps) and do not wait for one another. With --simulated the clock stands still while anything runs, and the endpoint is a task:
+the connections are then those of a machine that is never busy.
+
+For each second it prints how many exchanges were done, how many connections are open, how many of them rest or are idle, and how many were
+dialled; at the end the figures of the second half, and the CPU time an exchange took here.
 """
 
 import argparse
@@ -20,8 +23,10 @@ from typing import Final, cast, final
 
 import attrs
 import trio
+from trio.testing import MockClock
 
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE
+from exchanger.oauth.dial import Dial
 from exchanger.oauth.token_client import TokenClient, TokenClientSettings
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
@@ -33,6 +38,12 @@ ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-L
 
 
 # The token endpoint.
+
+
+def is_complete(data: bytes) -> bool:
+    """Return whether ``data`` has a request with its whole body."""
+    head, found, body = data.partition(b"\r\n\r\n")
+    return bool(found) and len(body) >= int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
 
 
 @final
@@ -50,8 +61,7 @@ class Serving(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer in time when the request is complete."""
         self._buffer += data
-        head, found, body = self._buffer.partition(b"\r\n\r\n")
-        if found and len(body) >= int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]):
+        if is_complete(self._buffer):
             self._buffer = b""
             asyncio.get_running_loop().call_later(self._seconds, self._transport.write, ANSWER)
 
@@ -67,14 +77,40 @@ def serve(pipe: Pipe, seconds: float) -> None:
     asyncio.run(main())
 
 
+@final
+@attrs.frozen
+class Simulated:
+    """An endpoint in this loop: each connection is a pair of sockets and a task."""
+
+    nursery: trio.Nursery
+    seconds: float
+
+    async def dial(self, _host: str, _port: int) -> trio.abc.Stream:
+        """Open a connection."""
+        ours, theirs = trio.socket.socketpair()
+        self.nursery.start_soon(self._serve, trio.SocketStream(theirs))
+        return trio.SocketStream(ours)
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        buffer = b""
+        async with stream:
+            while data := await stream.receive_some():
+                buffer += data
+                if is_complete(buffer):
+                    buffer = b""
+                    await trio.sleep(self.seconds)
+                    await stream.send_all(ANSWER)
+
+
 # The load.
 
 
 @final
 @attrs.define(eq=False)
 class Load:
-    """Counts what is done and what is dialled."""
+    """Counts what is done and what is dialled by ``open``."""
 
+    open: Dial
     done: int = 0
     failed: int = 0
     dialled: int = 0
@@ -89,7 +125,7 @@ class Load:
     async def dial(self, host: str, port: int) -> trio.abc.Stream:
         """Open a connection and count it."""
         self.dialled += 1
-        return await trio.open_tcp_stream(host, port)
+        return await self.open(host, port)
 
     async def exchange(self, client: TokenClient, request: TokenRequest) -> None:
         """Exchange one token and count it."""
@@ -129,14 +165,14 @@ async def generate(client: TokenClient, load: Load, rate: float, make: Callable[
             number += 1
 
 
-async def measure(port: int, arguments: argparse.Namespace) -> None:
-    """Load the client for as long as told and print what it did."""
+async def measure(port: int | None, arguments: argparse.Namespace) -> None:
+    """Load the client for as long as told and print what it did; without ``port`` the endpoint is simulated."""
     settings = TokenClientSettings(allow_http=True, connection_reuse=not arguments.no_reuse)
-    load, seconds = Load(), list[Second]()
-    client = TokenClient(settings, load, dial=load.dial)
     async with trio.open_nursery() as nursery:
+        load = Load(Simulated(nursery, arguments.answer).dial if port is None else trio.open_tcp_stream)
+        client, seconds = TokenClient(settings, load, dial=load.dial), list[Second]()
         await nursery.start(functools.partial(client.run))
-        nursery.start_soon(generate, client, load, arguments.rate, request_maker(port))
+        nursery.start_soon(generate, client, load, arguments.rate, request_maker(port or 80))
         begin, cpu = trio.current_time(), time.process_time()
         for second in range(arguments.seconds):
             done, dialled = load.done, load.dialled
@@ -164,7 +200,11 @@ def main() -> None:
     parser.add_argument("--answer", type=float, default=0.03, help="seconds that the endpoint takes for an answer")
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--no-reuse", action="store_true", help="each exchange has a connection of its own")
+    parser.add_argument("--simulated", action="store_true", help="on a clock that waits for the machine")
     arguments = parser.parse_args()
+    if arguments.simulated:
+        trio.run(measure, None, arguments, clock=MockClock(autojump_threshold=0))
+        return
     ours, theirs = multiprocessing.Pipe()
     endpoint = multiprocessing.Process(target=serve, args=(theirs, arguments.answer), daemon=True)
     endpoint.start()
