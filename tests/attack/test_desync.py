@@ -25,8 +25,10 @@ from tests.oauth.fakes import HTTP, ClientGoneError, Observer, Peer, response, r
 
 USERS: Final = 8
 EXCHANGES: Final = 480
-ANSWER_S: Final = 0.005
+ANSWER_S: Final = 0.01
 """How long the endpoint takes. Its callers never pause, so without a rest a connection is used again at once."""
+SLOW_ANSWER_S: Final = 0.2
+"""How long its first answers take: what is late comes well within that, also where the machine is busy."""
 PATIENCE_S: Final = 30.0
 _subject_of: Final = re.compile(rb"subject_token=([^&]+)").search
 
@@ -45,6 +47,7 @@ class Desyncing:
     twice: int
     context: ssl.SSLContext | None = None
     connections: int = 0
+    requests: int = 0
     answers: int = 0
     surplus: int = 0
 
@@ -59,7 +62,8 @@ class Desyncing:
             _, body = await peer.request()
             found = _subject_of(body)
             assert found is not None
-            await trio.sleep(ANSWER_S)
+            self.requests += 1
+            await trio.sleep(ANSWER_S if self.requests > USERS else SLOW_ANSWER_S)
             answer = response(success(issued_for(found[1].decode())))
             await peer.send(answer)
             self.answers += 1
@@ -114,11 +118,22 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return server, client
 
 
-@pytest.mark.parametrize("twice", [40, 240], ids=["early", "in the middle"])
-@pytest.mark.parametrize("late", [0.0, 0.002, 0.02])
-@pytest.mark.parametrize("over_tls", [False, True], ids=["tcp", "tls"])
+@pytest.mark.parametrize(
+    ("over_tls", "late", "twice"),
+    [(False, 0.002, 40), (False, 0.002, 240), (False, 0.02, 40), (False, 0.02, 240), (True, 0.02, 240)],
+    ids=["2 ms, early", "2 ms, in the middle", "20 ms, early", "20 ms, in the middle", "over TLS"],
+)
 async def test_one_surplus_answer_gives_nobody_anothers_token(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext], over_tls: bool, late: float, twice: int
 ) -> None:
     it = Desyncing(late, twice, contexts[0] if over_tls else None)
     assert await wrong_tokens(it, contexts[1]) == 0
+
+
+async def test_an_answer_however_late_finds_nobody_where_connections_are_not_reused(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    """The endpoint says more on every connection while it may."""
+    it = Desyncing(0.3, 40)
+    assert await wrong_tokens(it, contexts[1], attrs.evolve(HTTP, connection_reuse=False)) == 0
+    assert it.connections == EXCHANGES

@@ -74,6 +74,18 @@ async def test_the_idle_one_used_last_is_taken_first(endpoint: MemoryEndpoint, a
         assert await exchange(pool) is connections[2]
 
 
+async def test_an_idle_one_on_which_something_came_is_closed_and_not_used(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint)
+    async with expiring(pool):
+        idle = await exchange(pool)
+        await trio.sleep(IDLE)
+        assert counts(pool) == (1, 0, 1, 0, 0)
+        idle._pending = lambda: True
+        assert await exchange(pool) is not idle
+        assert counts(pool) == (1, 1, 0, 0, 0)
+        assert endpoint.streams[0].closed
+
+
 async def test_idle_connections_of_a_host_are_bounded(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
     pool = pool_of(endpoint, per_host=2)
     async with expiring(pool):

@@ -225,3 +225,16 @@ async def test_nor_what_is_no_tls(site: Connecting) -> None:
     await it.server.plain.send_all(ANSWER)
     await it.arrived()
     assert not await it.connection.is_reusable()
+
+
+async def test_who_leaves_while_tls_replies_takes_nothing_along(site: Connecting) -> None:
+    """Where the look has to reply it can be left, and the connection is then of no more use; a lease closes it."""
+    it = await site(NEW)
+    it.server.tls.verify_client_post_handshake()
+    await it.server.until(it.server.tls.do_handshake)
+    await it.arrived()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await it.connection.is_reusable()
+    assert scope.cancelled_caught
+    assert not it.connection.settle()
