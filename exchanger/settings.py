@@ -169,6 +169,7 @@ def _token_client(environment: Environment) -> TokenClientSettings:
         idle_connection_timeout=environment.duration("TOKEN_ENDPOINT_IDLE_CONN_TIMEOUT", 90.0),
         max_idle_connections=environment.integer("TOKEN_ENDPOINT_MAX_IDLE_CONNS", 100),
         max_idle_connections_per_host=environment.integer("TOKEN_ENDPOINT_MAX_IDLE_CONNS_PER_HOST", 10),
+        connection_reuse=environment.boolean("TOKEN_ENDPOINT_CONNECTION_REUSE", default=True),
         allow_http=environment.boolean("TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT", default=False),
         rules=TokenResponseRules(
             error_passthrough=environment.boolean("TOKEN_EXCHANGE_ERROR_PASSTHROUGH", default=False),

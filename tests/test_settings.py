@@ -127,6 +127,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         TOKEN_ENDPOINT_IDLE_CONN_TIMEOUT="1m",
         TOKEN_ENDPOINT_MAX_IDLE_CONNS="0",
         TOKEN_ENDPOINT_MAX_IDLE_CONNS_PER_HOST="3",
+        TOKEN_ENDPOINT_CONNECTION_REUSE="false",
         METRICS_ENABLED="true",
         METRICS_PORT="4002",
         METRICS_HOST="::1",
@@ -152,7 +153,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
     )
     assert (client.request_timeout, client.dial_timeout, client.tls_handshake_timeout) == (1.0, 2.0, 4.0)
     assert (client.response_header_timeout, client.idle_connection_timeout) == (5.0, 60.0)
-    assert (client.max_idle_connections, client.max_idle_connections_per_host) == (0, 3)
+    assert (client.max_idle_connections, client.max_idle_connections_per_host, client.connection_reuse) == (0, 3, False)
     metrics = settings.metrics
     assert (metrics.enabled, metrics.host, metrics.port, metrics.path) == (True, "::1", 4002, "/m")
     assert (settings.log.format, settings.log.level, settings.log.decisions) == (LogFormat.CONSOLE, LogLevel.DEBUG, LogDecisions.ALL)

@@ -1,11 +1,14 @@
-"""Connections to token endpoints: dialled within bounds, kept while idle, counted so that none is lost.
+"""Connections to token endpoints: dialled within bounds, used again after a rest, kept while idle, counted so that none is lost.
 
-One pool for all hosts, because one of its limits spans them. It hands out leases: the right to use one connection to one host, given back
-whatever happens. Knows nothing of requests, tokens or httpx.
+One pool for all hosts, because some of its limits span them. It hands out leases: the right to use one connection to one host, given back
+whatever happens. A connection that comes back with exactly one answer *rests* (see ``rest``), and goes out again afterwards. One for which
+there is no use for ``UNUSED_REST`` after its rest becomes *idle*, and only then do the limits on idle connections apply: under load the
+number of connections that are out goes up and down all the time, and to close what is too many at one moment would mean to dial it anew at
+the next. Knows nothing of requests, tokens or httpx.
 """
 
-import math
 import ssl
+from collections import deque
 from typing import Final, final
 
 import attrs
@@ -13,6 +16,7 @@ import trio
 
 from exchanger.oauth.dial import Dial, Origin, connect
 from exchanger.oauth.http1 import Bounds, Http1Connection
+from exchanger.oauth.rest import Rest
 
 MAX_BUSY_CONNECTIONS_PER_HOST: Final = 256
 """Connections in use to one host at a time; further exchanges wait for one within their own deadline.
@@ -21,13 +25,30 @@ At 75 ms an exchange these carry 3,400 a second, which is more than one process 
 1,024 file descriptors.
 """
 
+MAX_RESTING_CONNECTIONS: Final = 512
+"""Connections that rest, or have rested and are not idle yet. Beyond that a connection is closed after its exchange.
+
+Beside those in use and those that are idle they fit in the usual 1,024 file descriptors.
+"""
+
+MAX_RESTING_CONNECTIONS_PER_HOST: Final = 384
+"""The same for one host: enough for 1,000 exchanges a second whose answers take 0.38 s at most, and a quarter is left for other hosts."""
+
+UNUSED_REST: Final = 5.0
+"""Seconds after its rest at which a connection that nobody used becomes idle: those that the peaks of a steady load need are used more
+often, and what a single burst has opened is soon no more than may be idle."""
+
 
 @final
 @attrs.frozen
 class ConnectionStatistics:
-    """``open`` counts connections, ``busy`` leases that are in use, ``waiting`` exchanges that wait for a lease."""
+    """``open`` counts connections, ``busy`` leases that are in use, ``waiting`` exchanges that wait for a lease.
+
+    ``resting`` also counts those whose rest is over and that are not idle yet.
+    """
 
     open: int
+    resting: int
     idle: int
     busy: int
     waiting: int
@@ -36,10 +57,16 @@ class ConnectionStatistics:
 @final
 @attrs.define(eq=False)
 class _Host:
-    """``idle`` is a stack: the one used last is on top and the one that expires first at the bottom."""
+    """``resting`` is a queue. Those that have rested are taken from its head into ``rested`` as they are needed.
+
+    ``rested`` and ``idle`` are stacks: the one used last is on top and the one that expires first at the bottom.
+    """
 
     slots: trio.Semaphore
+    rest: Rest
     users: int = 0
+    resting: deque[Http1Connection] = attrs.field(factory=deque)
+    rested: deque[Http1Connection] = attrs.field(factory=deque)
     idle: list[Http1Connection] = attrs.field(factory=list)
 
 
@@ -51,35 +78,45 @@ class ConnectionPool:
     max_idle: int
     max_idle_per_host: int
     idle_timeout: float
+    longest_exchange: float
     tls: ssl.SSLContext
     dial: Dial
+    reuse: bool = True
     max_busy_per_host: int = MAX_BUSY_CONNECTIONS_PER_HOST
+    max_resting: int = MAX_RESTING_CONNECTIONS
+    max_resting_per_host: int = MAX_RESTING_CONNECTIONS_PER_HOST
     _hosts: dict[Origin, _Host] = attrs.field(factory=dict, init=False)
     _open: int = attrs.field(default=0, init=False)
+    _resting: int = attrs.field(default=0, init=False)
     _busy: int = attrs.field(default=0, init=False)
     _waiting: int = attrs.field(default=0, init=False)
 
     async def expire(self) -> None:
-        """Close idle connections when their time is over, until cancelled."""
+        """Make idle what nobody used after its rest, and close idle connections when their time is over, until cancelled."""
         due = trio.current_time()
         while True:
             await trio.sleep_until(due)
-            due = await self._close_expired(trio.current_time())
+            due = await self._sweep(trio.current_time())
 
     async def aclose(self) -> None:
-        """Close what is idle; to be called when no lease is out any more."""
-        await self._close_expired(math.inf)
+        """Close what rests or is idle; to be called when no lease is out any more."""
+        kept = [connection for host in self._hosts.values() for connection in (*host.resting, *host.rested, *host.idle)]
+        self._hosts.clear()
+        self._resting = 0
+        for connection in kept:
+            await self.close(connection)
 
     def statistics(self) -> ConnectionStatistics:
-        """Return the present counts; at rest, ``open`` equals ``idle`` and the others are zero."""
+        """Return the present counts; at rest, ``open`` equals ``resting`` and ``idle`` together, and the others are zero."""
         idle = sum(len(host.idle) for host in self._hosts.values())
-        return ConnectionStatistics(self._open, idle, self._busy, self._waiting)
+        return ConnectionStatistics(self._open, self._resting, idle, self._busy, self._waiting)
 
     async def lease(self, origin: Origin) -> "Lease":
         """Return the right to use one connection to ``origin``; the wait for it is the caller's to bound."""
         host = self._hosts.get(origin)
         if host is None:
-            host = self._hosts[origin] = _Host(trio.Semaphore(self.max_busy_per_host, max_value=self.max_busy_per_host))
+            slots = trio.Semaphore(self.max_busy_per_host, max_value=self.max_busy_per_host)
+            host = self._hosts[origin] = _Host(slots, Rest(self.longest_exchange))
         host.users += 1
         granted = False
         try:
@@ -94,7 +131,7 @@ class ConnectionPool:
             granted = True
         finally:
             if not granted:
-                self._leave(origin, host)
+                host.users -= 1
         self._busy += 1
         return Lease(self, origin, host)
 
@@ -110,45 +147,76 @@ class ConnectionPool:
         self._open -= 1
         await connection.close()
 
-    async def put_back(self, origin: Origin, host: _Host, connection: Http1Connection | None) -> None:
+    def take(self, host: _Host) -> Http1Connection | None:
+        """For leases: return the connection that was used last of those that have rested; it may have ended meanwhile."""
+        now = trio.current_time()
+        rested_since = now - host.rest.seconds(now)
+        while host.resting and host.resting[0].answered_at <= rested_since:
+            host.rested.append(host.resting.popleft())
+        # Where answers have become slower, those on top have to rest on.
+        if host.rested and host.rested[0].answered_at <= rested_since:
+            self._resting -= 1
+            return host.rested.pop() if host.rested[-1].answered_at <= rested_since else host.rested.popleft()
+        return host.idle.pop() if host.idle and host.idle[-1].answered_at <= rested_since else None
+
+    async def put_back(self, host: _Host, connection: Http1Connection | None) -> None:
         """For leases: give back the right to a connection, and the connection."""
         self._busy -= 1
         host.slots.release()
-        surplus = self._keep(host, connection) if connection is not None and connection.settle() else connection
-        self._leave(origin, host)
-        if surplus is not None:
-            await self.close(surplus)
+        if connection is not None and self._rests(host, connection):
+            connection = None
+        host.users -= 1
+        if connection is not None:
+            await self.close(connection)
+
+    def _rests(self, host: _Host, connection: Http1Connection) -> bool:
+        """Let ``connection`` rest if its exchange came to a clean end and there is room; return whether it does."""
+        if connection.sent_at is None:
+            return False
+        now = trio.current_time()
+        clean = connection.settle()
+        host.rest.measured(now, now - connection.sent_at, answered=clean)
+        kept = self.reuse and self.max_idle and self.max_idle_per_host
+        full = self._resting >= self.max_resting or len(host.resting) + len(host.rested) >= self.max_resting_per_host
+        if not kept or not clean or full:
+            return False
+        connection.sent_at, connection.answered_at = None, now
+        host.resting.append(connection)
+        self._resting += 1
+        return True
 
     def _keep(self, host: _Host, connection: Http1Connection) -> Http1Connection | None:
-        """Put ``connection`` aside, and return the one that is too many: this one, or the one of all hosts that was idle the longest."""
+        """Make ``connection`` idle, and return the one that is too many: this one, or of all hosts the one whose last use is the oldest."""
         if len(host.idle) >= self.max_idle_per_host:
             return connection
-        connection.idle_since = trio.current_time()
         host.idle.append(connection)
         stacks = [other.idle for other in self._hosts.values() if other.idle]
         if sum(map(len, stacks)) <= self.max_idle:
             return None
-        return min(stacks, key=lambda stack: stack[0].idle_since).pop(0)
+        return min(stacks, key=lambda stack: stack[0].answered_at).pop(0)
 
-    def _leave(self, origin: Origin, host: _Host) -> None:
-        host.users -= 1
-        self._drop_if_unused(origin, host)
-
-    def _drop_if_unused(self, origin: Origin, host: _Host) -> None:
-        if not host.users and not host.idle:
-            del self._hosts[origin]
-
-    async def _close_expired(self, now: float) -> float:
-        """Close what has been idle too long at ``now``, and return when there may be something to close again."""
-        overdue: list[Http1Connection] = []
-        due = now + self.idle_timeout  # what is put aside from now on does not expire before that
+    async def _sweep(self, now: float) -> float:
+        """Do what is due at ``now``, and return when there may be something to do again."""
+        closing: list[Http1Connection] = []
+        due = now + min(UNUSED_REST, self.idle_timeout)  # what comes back from now on has time until then
         for origin, host in list(self._hosts.items()):
-            while host.idle and host.idle[0].idle_since + self.idle_timeout <= now:
-                overdue.append(host.idle.pop(0))
+            unused = min(host.rest.seconds(now) + UNUSED_REST, self.idle_timeout)
+            while (waiting := host.rested or host.resting) and waiting[0].answered_at + unused <= now:
+                self._resting -= 1
+                connection = waiting.popleft()
+                surplus = self._keep(host, connection) if connection.is_quiet() else connection
+                if surplus is not None:
+                    closing.append(surplus)
+            while host.idle and host.idle[0].answered_at + self.idle_timeout <= now:
+                closing.append(host.idle.pop(0))
+            if waiting:
+                due = min(due, waiting[0].answered_at + unused)
             if host.idle:
-                due = min(due, host.idle[0].idle_since + self.idle_timeout)
-            self._drop_if_unused(origin, host)
-        for connection in overdue:
+                due = min(due, host.idle[0].answered_at + self.idle_timeout)
+            # How slow it was counts for longer than its connections may last.
+            if not host.users and not waiting and not host.idle and host.rest.is_unknown(now):
+                del self._hosts[origin]
+        for connection in closing:
             await self.close(connection)
         return due
 
@@ -170,12 +238,14 @@ class Lease:
         return self._connection
 
     async def reuse(self) -> Http1Connection | None:
-        """Return an idle connection that still looks alive, if there is one."""
-        while self._connection is None and self._host.idle:
-            connection = self._host.idle.pop()
-            expired = connection.idle_since + self._pool.idle_timeout <= trio.current_time()
+        """Return a connection that has rested and on which nothing has come since its last answer, if there is one.
+
+        Nothing else reads from a connection that rests, so whatever came during its rest is seen here.
+        """
+        while self._connection is None and (connection := self._pool.take(self._host)) is not None:
             self._connection = connection
-            if expired or not connection.is_quiet():
+            expired = connection.answered_at + self._pool.idle_timeout <= trio.current_time()
+            if expired or not await connection.is_reusable():
                 await self.discard()
         return self._connection
 
@@ -195,4 +265,4 @@ class Lease:
         if not self._released:
             self._released = True
             connection, self._connection = self._connection, None
-            await self._pool.put_back(self._origin, self._host, connection)
+            await self._pool.put_back(self._host, connection)

@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from exchanger.oauth.http1 import Bounds, Http1Connection, close_at_once
+from exchanger.oauth.tls_records import Records, has_pending, is_readable
 from exchanger.values.server_name import tls_server_name
 
 # RFC 1123 section 2.1 (https://www.rfc-editor.org/rfc/rfc1123#section-2.1), and the underscore that container networks allow.
@@ -76,34 +77,26 @@ async def connect(origin: Origin, bounds: Bounds, *, tls: ssl.SSLContext, dial: 
         plain = await dial(origin.host, origin.port)
     except OSError:
         return None
-    stream = await _secured(plain, origin.host, bounds, tls) if origin.secure else plain
+    if not origin.secure:
+        bounds.end()
+        return Http1Connection(plain, lambda: is_readable(plain))
+    records = Records(plain)
+    stream = await _secured(records, origin.host, bounds, tls)
     if stream is None:
         return None
     bounds.end()
-    return Http1Connection(stream, lambda: _has_pending(plain, stream))
+    return Http1Connection(stream, lambda: has_pending(records, stream), lambda: records.is_only_tls(stream))
 
 
-async def _secured(plain: trio.abc.Stream, host: str, bounds: Bounds, tls: ssl.SSLContext) -> trio.abc.Stream | None:
+async def _secured(records: Records, host: str, bounds: Bounds, tls: ssl.SSLContext) -> "trio.SSLStream[Records] | None":
     bounds.begin(bounds.limits.tls_handshake)
-    secured: trio.abc.Stream | None = None
+    secured: trio.SSLStream[Records] | None = None
     try:
-        stream = trio.SSLStream(plain, tls, server_hostname=tls_server_name(host), https_compatible=True)
+        stream = trio.SSLStream(records, tls, server_hostname=tls_server_name(host), https_compatible=True)
         with contextlib.suppress(trio.BrokenResourceError):
             await stream.do_handshake()
             secured = stream
     finally:
         if secured is None:
-            await close_at_once(plain)
+            await close_at_once(records)
     return secured
-
-
-def _has_pending(plain: trio.abc.Stream, stream: trio.abc.Stream) -> bool:
-    """Whether the socket, or TLS above it, has bytes or an end of file that were not read.
-
-    Bytes that TLS has taken in but not decrypted show only in a private attribute of Trio's stream; without it no connection is kept.
-    """
-    if isinstance(stream, trio.SSLStream):
-        incoming = getattr(stream, "_incoming", None)
-        if incoming is None or incoming.pending or stream.pending():
-            return True
-    return isinstance(plain, trio.SocketStream) and plain.socket.is_readable()

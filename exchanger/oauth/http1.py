@@ -6,7 +6,8 @@ exception: h11's messages quote header values, and those of a request are secret
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Final, final
 
 import attrs
@@ -79,12 +80,19 @@ class Http1Connection:
     Args:
         stream: The transport, with TLS if there is any.
         pending: Whether bytes wait to be read that nobody asked for; looked at between exchanges.
+        is_only_tls: Takes in what is pending, and returns whether TLS said all of it to itself; ``None`` without TLS.
+
+    For the pool: ``sent_at`` is when the request under way began to leave, ``None`` while there is none; ``answered_at`` is when the last
+    answer ended.
     """
 
     _stream: trio.abc.Stream
     _pending: Callable[[], bool]
-    idle_since: float = attrs.field(default=0.0, init=False)
+    _is_only_tls: Callable[[], Awaitable[bool]] | None = None
+    sent_at: float | None = attrs.field(default=None, init=False)
+    answered_at: float = attrs.field(default=0.0, init=False)
     _answered: bool = attrs.field(default=False, init=False)
+    _clean: bool = attrs.field(default=False, init=False)
     _codec: h11.Connection = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -93,15 +101,18 @@ class Http1Connection:
     async def send(self, head: h11.Request, body: bytes, bounds: Bounds) -> h11.Response | Broken:
         """Write the request and return the head of its response."""
         codec = self._codec
-        self._answered = False
+        self._answered = written = self._clean = False
+        self.sent_at = trio.current_time()
         parts = (codec.send(head), codec.send(h11.Data(data=body)), codec.send(h11.EndOfMessage()))
         with contextlib.suppress(trio.BrokenResourceError):  # the peer may have answered before it closed, and that is worth reading
             await self._stream.send_all(b"".join(part for part in parts if part))
+            written = True
         bounds.begin(bounds.limits.response_header)
-        for _ in range(_MAX_INTERIM_RESPONSES + 1):
+        for interim in range(_MAX_INTERIM_RESPONSES + 1):
             event = await self._next_event()
             if isinstance(event, h11.Response):
                 bounds.end()
+                self._clean = written and not interim and _is_unambiguous(event)
                 return event
             if not isinstance(event, h11.InformationalResponse):
                 break
@@ -119,18 +130,28 @@ class Http1Connection:
     def settle(self) -> bool:
         """Make ready for another exchange, and return whether that is possible.
 
-        It is not when the exchange did not come to its end on both sides, when either side asked to close, or when bytes are left over:
-        they would be taken for the answer to the next request, which is another caller's.
+        It is possible after exactly one answer to exactly one request. It is not when the exchange did not come to its end on both sides,
+        when either side asked to close, when the peer said more than one answer, or when there are two opinions on where that ends:
+        anything else would be taken for the answer to the next request, which is another caller's.
         """
-        codec = self._codec
-        if codec.our_state is not h11.DONE or codec.their_state is not h11.DONE or codec.trailing_data != (b"", False):
+        codec, clean = self._codec, self._clean
+        self._clean = False
+        if not clean or codec.our_state is not h11.DONE or codec.their_state is not h11.DONE or codec.trailing_data != (b"", False):
             return False
         codec.start_next_cycle()
         return True
 
     def is_quiet(self) -> bool:
-        """Return whether the peer has neither closed nor said anything since the last exchange."""
+        """Return whether nothing at all has come since the last exchange, neither data nor an end nor what TLS says to itself."""
         return not self._pending()
+
+    async def is_reusable(self) -> bool:
+        """Return whether the peer has neither closed nor said anything to us since the last exchange.
+
+        Session tickets and key updates (RFC 8446 section 4.6, https://www.rfc-editor.org/rfc/rfc8446#section-4.6) are taken in and do not
+        count. Replying to a key update may wait for the peer, which is the caller's to bound; who is cancelled here closes the connection.
+        """
+        return not self._pending() or (self._is_only_tls is not None and await self._is_only_tls())
 
     async def close(self) -> None:
         """Close at once."""
@@ -146,3 +167,14 @@ class Http1Connection:
         except (h11.RemoteProtocolError, trio.BrokenResourceError):
             return None
         return event
+
+
+def _is_unambiguous(answer: h11.Response) -> bool:
+    """Return whether every reader sees the same end of ``answer``, and it is certain to be one to our request.
+
+    Of two kinds of framing one wins, but who wrote both may think of the other (RFC 9112 section 6.3,
+    https://www.rfc-editor.org/rfc/rfc9112#section-6.3). A 408 tells of a connection that was idle for too long, and a request that crosses
+    it on the way may still be answered (RFC 9110 section 15.5.9, https://www.rfc-editor.org/rfc/rfc9110#section-15.5.9).
+    """
+    names = {name for name, _ in answer.headers}
+    return answer.status_code != HTTPStatus.REQUEST_TIMEOUT and not {b"content-length", b"transfer-encoding"} <= names

@@ -16,7 +16,8 @@ class TokenClientSettings:
     """Limits of the token client; durations are in seconds, and none may be zero or infinite. The defaults are the contract's.
 
     ``request_timeout`` is the longest an exchange takes as a whole, with waiting for a connection and a second attempt; the limits of its
-    phases hold beside it. No idle connection is kept when ``max_idle_connections`` or ``max_idle_connections_per_host`` is 0.
+    phases hold beside it. No connection is used twice without ``connection_reuse``, or when ``max_idle_connections`` or
+    ``max_idle_connections_per_host`` is 0.
     """
 
     request_timeout: float = attrs.field(default=0.75, validator=_positive)
@@ -26,5 +27,6 @@ class TokenClientSettings:
     idle_connection_timeout: float = attrs.field(default=90.0, validator=_positive)
     max_idle_connections: int = attrs.field(default=100, validator=attrs.validators.ge(0))
     max_idle_connections_per_host: int = attrs.field(default=10, validator=attrs.validators.ge(0))
+    connection_reuse: bool = True
     allow_http: bool = False
     rules: TokenResponseRules = attrs.field(factory=TokenResponseRules)

@@ -101,6 +101,8 @@ class TokenClient:
             max_idle=settings.max_idle_connections,
             max_idle_per_host=settings.max_idle_connections_per_host,
             idle_timeout=settings.idle_connection_timeout,
+            longest_exchange=settings.request_timeout,
+            reuse=settings.connection_reuse,
             tls=self.tls,
             dial=self.dial,
         )
@@ -216,7 +218,8 @@ class TokenClient:
             if len(self._endpoints) >= _MAX_ENDPOINTS:
                 self._endpoints.clear()
             found = read_endpoint(text, allow_http=self.settings.allow_http)
-            self._endpoints[text] = _Endpoint(found, _Transport(found.origin, self._pool)) if isinstance(found, Endpoint) else None
+            reuse = self.settings.connection_reuse
+            self._endpoints[text] = _Endpoint(found, _Transport(found.origin, self._pool), reuse) if isinstance(found, Endpoint) else None
         return self._endpoints[text]
 
 
@@ -227,11 +230,14 @@ class _Endpoint:
 
     address: Endpoint
     transport: httpx.AsyncBaseTransport
+    reuse: bool
 
     def request(self, encoded: EncodedRequest, bounds: Bounds) -> httpx.Request:
         """Return the POST of ``encoded``; ``bounds`` travels with it to the transport."""
         url = self.address.url
         headers = [("Host", url.netloc.decode("ascii")), ("Content-Length", str(len(encoded.body))), *encoded.headers]
+        if not self.reuse:  # RFC 9112 section 9.3: who does not reuse connections has to say so
+            headers.append(("Connection", "close"))
         return httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(encoded.body), extensions={"bounds": bounds})
 
 
@@ -295,15 +301,18 @@ def _head(request: httpx.Request) -> h11.Request | None:
 
 
 async def _first_answer(lease: Lease, head: h11.Request, body: bytes, bounds: Bounds) -> h11.Response | Broken | None:
-    """Send on an idle connection, else on a fresh one; ``None`` if there is no connection to be had.
+    """Send on a connection that was used before, else on a fresh one; ``None`` if there is no connection to be had.
 
-    An idle connection that ends without a byte of response was closed by the peer before it saw the request (RFC 9112 section 9.3.1,
-    https://www.rfc-editor.org/rfc/rfc9112#section-9.3.1), so the request is sent once more, and not on another idle one.
+    A used connection that ends without a byte of response was closed by the peer before it saw the request (RFC 9112 section 9.3.1,
+    https://www.rfc-editor.org/rfc/rfc9112#section-9.3.1), so the request is sent once more, and not on another used one. So it is after a
+    408, with which the peer ends a connection that was idle (RFC 9110 section 15.5.9,
+    https://www.rfc-editor.org/rfc/rfc9110#section-15.5.9): it answers no request.
     """
-    idle = await lease.reuse()
-    if idle is not None:
-        answer = await idle.send(head, body, bounds)
-        if isinstance(answer, h11.Response) or answer.answered:
+    used = await lease.reuse()
+    if used is not None:
+        answer = await used.send(head, body, bounds)
+        ended = answer.status_code == HTTPStatus.REQUEST_TIMEOUT if isinstance(answer, h11.Response) else not answer.answered
+        if not ended:
             return answer
         await lease.discard()
     fresh = await lease.connect(bounds)

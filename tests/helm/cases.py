@@ -191,6 +191,7 @@ CASES: Final = (
     variable("tokenExchange.httpClient.idleConnTimeout", "1m30s", "TOKEN_ENDPOINT_IDLE_CONN_TIMEOUT"),
     variable("tokenExchange.httpClient.maxIdleConns", 1000000, "TOKEN_ENDPOINT_MAX_IDLE_CONNS"),
     variable("tokenExchange.httpClient.maxIdleConnsPerHost", 0, "TOKEN_ENDPOINT_MAX_IDLE_CONNS_PER_HOST"),
+    variable("tokenExchange.httpClient.connectionReuse", False, "TOKEN_ENDPOINT_CONNECTION_REUSE"),
     variable("log.format", "console", "LOG_FORMAT"),
     variable("log.level", "debug", "LOG_LEVEL"),
     variable("log.decisions", "all", "LOG_DECISIONS"),

@@ -21,6 +21,8 @@ from exchanger.values.token import CoalescedRecord, ExchangeRecord, TokenRequest
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 CONTRACT = TokenClientSettings(allow_http=True)
 """The times that the contract has, for tests whose clock stands still or jumps; on a slow machine real time would use them up."""
+RESTED = 1.5
+"""Seconds after which a connection has rested, and is not idle yet, if answers come at once or almost."""
 HTTP = attrs.evolve(CONTRACT, request_timeout=30.0, dial_timeout=30.0, tls_handshake_timeout=30.0, response_header_timeout=30.0)
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and takes no time to make
 
@@ -199,12 +201,18 @@ async def _run(client: TokenClient, *, task_status: trio.TaskStatus[None]) -> No
     await client.run(task_status=task_status)
 
 
-def at_rest(client: TokenClient, *, idle: int = 0) -> bool:
-    """Whether nothing is under way, and the only connections are ``idle`` ones."""
+def kept(client: TokenClient) -> int:
+    """Return how many connections rest or are idle."""
+    connections = client.statistics().connections
+    return connections.resting + connections.idle
+
+
+def at_rest(client: TokenClient, *, connections: int = 0) -> bool:
+    """Whether nothing is under way, and the only connections are ``connections`` that rest or are idle."""
     statistics = client.statistics()
-    connections = statistics.connections
+    present = statistics.connections
     return (
         statistics.in_flight == ()
         and (statistics.coalescer.flights, statistics.coalescer.waiters) == (0, 0)
-        and (connections.open, connections.idle, connections.busy, connections.waiting) == (idle, idle, 0, 0)
+        and (present.open, kept(client), present.busy, present.waiting) == (connections, connections, 0, 0)
     )

@@ -81,8 +81,12 @@ async def test_two_exchanges_on_one_connection(nursery: trio.Nursery) -> None:
         OK + b"\r\n",
         OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
         OK.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        OK.replace(b"200", b"408"),
+        b"HTTP/1.1 100 Continue\r\n\r\n" + OK,
+        OK + b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     ],
-    ids=["second response", "stray bytes", "close", "HTTP/1.0"],
+    ids=["second response", "stray bytes", "close", "HTTP/1.0", "idle for too long", "interim", "interim afterwards", "two framings"],
 )
 async def test_a_connection_that_is_not_clean_is_not_kept(nursery: trio.Nursery, answer: bytes) -> None:
     connection = connected(nursery, saying(answer))
@@ -158,6 +162,24 @@ async def test_an_answer_that_came_before_the_request_was_taken_is_read() -> Non
     head = await connection.send(HEAD, b"body", bounds())
     assert isinstance(head, h11.Response)
     assert head.status_code == 413
+
+
+async def test_but_the_connection_is_not_kept() -> None:
+    client, server = memory_stream_pair()
+    connection = Http1Connection(client, lambda: False)
+    await server.send_all(OK)
+    await server.receive_stream.aclose()
+    assert isinstance(await connection.send(HEAD, b"body", bounds()), h11.Response)
+    assert await whole_body(connection) == b"ok"
+    assert not connection.settle()
+
+
+async def test_settling_twice_does_not_help(nursery: trio.Nursery) -> None:
+    connection = connected(nursery, saying(OK))
+    assert isinstance(await connection.send(HEAD, b"body", bounds()), h11.Response)
+    assert await whole_body(connection) == b"ok"
+    assert connection.settle()
+    assert not connection.settle()
 
 
 @pytest.mark.parametrize("dripping", [False, True])

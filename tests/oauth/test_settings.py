@@ -15,6 +15,7 @@ def test_defaults_are_the_contracts() -> None:
     assert settings.idle_connection_timeout == 90.0
     assert settings.max_idle_connections == 100
     assert settings.max_idle_connections_per_host == 10
+    assert settings.connection_reuse is True
     assert settings.allow_http is False
     assert settings.rules == TokenResponseRules()
 

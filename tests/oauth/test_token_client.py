@@ -16,6 +16,7 @@ from tests.oauth.fakes import (
     CONTRACT,
     HTTP,
     NO_TLS,
+    RESTED,
     MemoryEndpoint,
     Observer,
     Peer,
@@ -23,6 +24,7 @@ from tests.oauth.fakes import (
     answering,
     at_rest,
     closing,
+    kept,
     response,
     running,
     silent,
@@ -69,7 +71,7 @@ async def test_an_exchange(nursery: trio.Nursery) -> None:
     )
     async with running(it.client) as client:
         assert await client.exchange(request) == ISSUED
-        assert at_rest(client, idle=1)
+        assert at_rest(client, connections=1)
     lines = heads[0].decode().split("\r\n")
     assert lines[0] == "POST /a%20b/token?tenant=1 HTTP/1.1"
     assert sorted(lines[1:]) == [
@@ -87,11 +89,12 @@ async def test_an_exchange(nursery: trio.Nursery) -> None:
     assert (record.endpoint_host, record.kind, record.http_status) == ("issuer.example.com", None, 200)
 
 
-async def test_connections_are_kept_and_closed_on_the_way_out(nursery: trio.Nursery) -> None:
+async def test_connections_are_kept_and_closed_on_the_way_out(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     it = world(nursery)
     async with running(it.client) as client:
         for number in range(3):
             assert await client.exchange(token_request(f"subject-{number}")) == ISSUED
+            await trio.sleep(RESTED)
         assert len(it.endpoint.dialled) == 1
         assert it.endpoint.open_connections == 1
     assert it.endpoint.open_connections == 0
@@ -107,7 +110,34 @@ async def test_idle_connections_expire_while_it_runs(nursery: trio.Nursery, auto
         assert at_rest(client)
 
 
-async def test_no_cookie_is_kept(nursery: trio.Nursery) -> None:
+async def test_a_connection_carries_nothing_while_it_rests(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    it = world(nursery)
+    async with running(it.client) as client:
+        for number in range(3):
+            assert await client.exchange(token_request(f"subject-{number}")) == ISSUED
+        assert len(it.endpoint.dialled) == 3
+
+
+async def test_each_exchange_has_a_connection_of_its_own_if_so_chosen(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    heads: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        heads.append((await peer.request())[0])
+        await peer.send(response(success()))
+        await silent(peer)
+
+    it = world(nursery, script, settings=attrs.evolve(HTTP, connection_reuse=False))
+    async with running(it.client) as client:
+        for number in range(3):
+            assert await client.exchange(token_request(f"subject-{number}")) == ISSUED
+            assert at_rest(client)
+            assert it.endpoint.open_connections == 0
+            await trio.sleep(RESTED)
+    assert len(it.endpoint.dialled) == 3
+    assert all(b"\r\nConnection: close" in head for head in heads)
+
+
+async def test_no_cookie_is_kept(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     heads: list[bytes] = []
 
     async def script(peer: Peer) -> None:
@@ -118,6 +148,7 @@ async def test_no_cookie_is_kept(nursery: trio.Nursery) -> None:
     async with running(world(nursery, script).client) as client:
         for number in range(2):
             assert await client.exchange(token_request(f"subject-{number}")) == ISSUED
+            await trio.sleep(RESTED)
     assert len(heads) == 2
     assert not any(b"cookie" in head.lower() for head in heads)
 
@@ -190,7 +221,7 @@ async def test_it_is_a_token_exchanger(nursery: trio.Nursery) -> None:
 async def failing(it: World, request: TokenRequest | None = None) -> ExchangeFailure:
     async with running(it.client) as client:
         outcome = await client.exchange(request or token_request())
-        assert at_rest(client, idle=it.client.statistics().connections.idle)
+        assert at_rest(client, connections=kept(client))
     assert isinstance(outcome, ExchangeFailure)
     assert it.endpoint.open_connections == 0
     record = it.failure_recorded()
@@ -361,21 +392,21 @@ async def test_challenges_are_relayed(nursery: trio.Nursery) -> None:
 
 
 async def test_a_failure_is_not_kept(nursery: trio.Nursery) -> None:
-    it = world(nursery, answering(response(b"", 503), response(success())))
+    it = world(nursery, answering(response(b"", 503)), answering(response(success())))
     async with running(it.client) as client:
         assert isinstance(await client.exchange(token_request()), ExchangeFailure)
         assert await client.exchange(token_request()) == ISSUED
 
 
 class TestClosedKeepAlive:
-    """An idle connection that the peer closed before it answered is replaced once."""
+    """A used connection that the peer closed before it answered is replaced once."""
 
     async def after_one(self, it: World) -> TokenOutcome:
         async with running(it.client) as client:
             assert await client.exchange(token_request("first")) == ISSUED
-            await wait_all_tasks_blocked()
+            await trio.sleep(RESTED)
             outcome = await client.exchange(token_request("second"))
-            assert at_rest(client, idle=client.statistics().connections.idle)
+            assert at_rest(client, connections=kept(client))
         assert it.endpoint.open_connections == 0
         return outcome
 
@@ -385,31 +416,31 @@ class TestClosedKeepAlive:
         await peer.request()
         await peer.close()
 
-    async def test_the_request_goes_out_once_more(self, nursery: trio.Nursery) -> None:
+    async def test_the_request_goes_out_once_more(self, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
         it = world(nursery, self.closed_after_one, answering(response(success())))
         assert await self.after_one(it) == ISSUED
         assert len(it.endpoint.dialled) == 2
         assert [record.kind for record in it.observer.records] == [None, None]
 
-    async def test_also_when_it_was_closed_before_the_request_was_written(self, nursery: trio.Nursery) -> None:
+    async def test_also_when_it_was_closed_before_the_request_was_written(self, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
         it = world(nursery, closing(response(success())), answering(response(success())))
         assert await self.after_one(it) == ISSUED
         assert len(it.endpoint.dialled) == 2
 
-    async def test_but_only_once(self, nursery: trio.Nursery) -> None:
+    async def test_but_only_once(self, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
         it = world(nursery, self.closed_after_one, closing(b""))
         assert await self.after_one(it) == transport_failure(ErrorKind.TRANSPORT_ERROR, Diagnostic.REQUEST_FAILED)
         assert len(it.endpoint.dialled) == 2
 
-    async def test_and_not_on_another_idle_one(self, nursery: trio.Nursery) -> None:
+    async def test_and_not_on_another_idle_one(self, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
         it = world(nursery, self.closed_after_one, self.closed_after_one, answering(response(success())))
         async with running(it.client) as client:
             await exchange_all(client, [token_request("one"), token_request("two")])
-            await wait_all_tasks_blocked()
+            await trio.sleep(RESTED)
             assert await client.exchange(token_request("three")) == ISSUED
         assert len(it.endpoint.dialled) == 3
 
-    async def test_and_not_when_a_byte_has_come(self, nursery: trio.Nursery) -> None:
+    async def test_and_not_when_a_byte_has_come(self, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
         async def script(peer: Peer) -> None:
             await peer.request()
             await peer.send(response(success()))
@@ -421,7 +452,29 @@ class TestClosedKeepAlive:
         assert await self.after_one(it) == transport_failure(ErrorKind.TRANSPORT_ERROR, Diagnostic.REQUEST_FAILED)
         assert len(it.endpoint.dialled) == 1
 
-    async def test_and_not_on_a_fresh_connection(self, nursery: trio.Nursery) -> None:
+    @pytest.mark.parametrize("after", [b"", response(success("of the request that crossed it"))], ids=["alone", "before the answer"])
+    async def test_a_408_that_crosses_the_request_answers_nobody(
+        self, nursery: trio.Nursery, autojump_clock: MockClock, after: bytes
+    ) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.request()
+            await peer.send(response(success()))
+            await peer.request()
+            await peer.send(response(b"", 408))
+            await peer.send(after)
+            await silent(peer)
+
+        it = world(nursery, script, answering(response(success("second-token"))))
+        assert await self.after_one(it) == ExchangedToken(Secret("second-token"))
+        assert len(it.endpoint.dialled) == 2
+
+    async def test_a_408_on_a_fresh_connection_is_an_answer(self, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+        it = world(nursery, answering(response(b"", 408)))
+        outcome = await failing(it)
+        assert (outcome.kind, outcome.http_status) == (ErrorKind.HTTP_STATUS, 408)
+        assert len(it.endpoint.dialled) == 1
+
+    async def test_and_not_on_a_fresh_connection(self, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
         it = world(nursery, closing(b""))
         assert await failing(it) == transport_failure(ErrorKind.TRANSPORT_ERROR, Diagnostic.REQUEST_FAILED)
         assert len(it.endpoint.dialled) == 1

@@ -7,7 +7,7 @@ import attrs
 import pytest
 import trio
 import trustme
-from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from exchanger.oauth.connections import MAX_BUSY_CONNECTIONS_PER_HOST
 from exchanger.oauth.token_client import TokenClient
@@ -16,6 +16,7 @@ from exchanger.values.token import ErrorKind, ExchangedToken, TokenOutcome
 from tests.oauth.fakes import (
     HTTP,
     NO_TLS,
+    RESTED,
     MemoryEndpoint,
     Observer,
     Peer,
@@ -23,6 +24,7 @@ from tests.oauth.fakes import (
     TrackedStream,
     answering,
     at_rest,
+    kept,
     response,
     running,
     silent,
@@ -80,10 +82,11 @@ async def test_while_waiting_for_the_answer_on_a_fresh_connection(nursery: trio.
     nursery.cancel_scope.cancel()
 
 
-async def test_while_waiting_for_the_answer_on_a_kept_connection(nursery: trio.Nursery) -> None:
+async def test_while_waiting_for_the_answer_on_a_kept_connection(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     endpoint, observer = MemoryEndpoint(nursery, [kept_then_silent]), Observer()
     async with running(TokenClient(HTTP, observer, dial=endpoint.dial, tls=NO_TLS)) as client:
         assert await client.exchange(token_request()) == ISSUED
+        await trio.sleep(RESTED)
         await leave_while_waiting(client, observer)
         assert len(endpoint.dialled) == 1
         assert endpoint.open_connections == 0
@@ -240,11 +243,11 @@ async def once_with(step: int, *, over_tls: bool, contexts: tuple[ssl.SSLContext
                 trio.lowlevel.add_instrument(instrument)
                 for subject in ("first", "second"):
                     assert await client.exchange(token_request(subject, f"{scheme}://issuer.example.com/token")) == ISSUED
+                    await trio.sleep(RESTED)
             trio.lowlevel.remove_instrument(instrument)
             await wait_all_tasks_blocked()
-            idle = client.statistics().connections.idle
-            assert at_rest(client, idle=idle)
-            assert endpoint.open_connections == idle <= 1
+            assert at_rest(client, connections=kept(client))
+            assert endpoint.open_connections == kept(client) <= 1
             assert client.statistics().coalescer.started == len(observer.records)
             assert await client.exchange(token_request("third", f"{scheme}://issuer.example.com/token")) == ISSUED
         assert endpoint.open_connections == 0
@@ -261,7 +264,7 @@ def over(context: ssl.SSLContext, script: Script) -> Script:
 
 
 @pytest.mark.parametrize("over_tls", [False, True])
-async def test_at_every_step(over_tls: bool) -> None:
+async def test_at_every_step(autojump_clock: MockClock, over_tls: bool) -> None:
     authority = trustme.CA()
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.issue_cert("issuer.example.com").configure_cert(server)

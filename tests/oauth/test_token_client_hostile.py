@@ -16,6 +16,7 @@ from trio.testing import MockClock
 
 from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, transport_failure
 from exchanger.errors import Diagnostic
+from exchanger.oauth.rest import LEAST_REST
 from exchanger.oauth.token_client import TokenClient, TokenClientSettings
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
@@ -23,6 +24,7 @@ from tests.oauth.fakes import (
     CONTRACT,
     HTTP,
     NO_TLS,
+    RESTED,
     MemoryEndpoint,
     Observer,
     Peer,
@@ -30,6 +32,7 @@ from tests.oauth.fakes import (
     answering,
     at_rest,
     closing,
+    kept,
     response,
     running,
     serve,
@@ -47,9 +50,8 @@ async def outcome_of(nursery: trio.Nursery, script: Script, settings: TokenClien
     endpoint = MemoryEndpoint(nursery, [script])
     async with running(TokenClient(settings, Observer(), dial=endpoint.dial, tls=NO_TLS)) as client:
         outcome = await client.exchange(token_request())
-        idle = client.statistics().connections.idle
-        assert at_rest(client, idle=idle)
-        assert endpoint.open_connections == idle
+        assert at_rest(client, connections=kept(client))
+        assert endpoint.open_connections == kept(client)
     assert len(endpoint.dialled) == 1
     return outcome
 
@@ -120,13 +122,14 @@ async def test_a_megabyte_is_read(nursery: trio.Nursery) -> None:
     assert await outcome_of(nursery, answering(response(body))) == ISSUED
 
 
-async def test_a_surplus_answer_is_nobodys(nursery: trio.Nursery) -> None:
+async def test_a_surplus_answer_is_nobodys(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """What follows an answer is not taken for the answer to the next request, which is another caller's."""
     endpoint = MemoryEndpoint(
         nursery, [answering(response(success("one")) + response(success("one-too-many"))), answering(response(success("two")))]
     )
     async with running(TokenClient(HTTP, Observer(), dial=endpoint.dial, tls=NO_TLS)) as client:
         assert await client.exchange(token_request("first")) == ExchangedToken(Secret("one"))
+        await trio.sleep(RESTED)
         assert await client.exchange(token_request("second")) == ExchangedToken(Secret("two"))
         assert endpoint.open_connections == 1
 
@@ -257,8 +260,10 @@ class TestTls:
             listening(script, self.server_context(authority, "127.0.0.1")) as port,
             running(TokenClient(settings, Observer())) as client,
         ):
+            client._pool.longest_exchange = 0.0  # the shortest rest
             for number in range(3):
                 assert await client.exchange(token_request(f"subject-{number}", f"https://127.0.0.1:{port}/token")) == ISSUED
+                await trio.sleep(LEAST_REST)
         assert connections == 1
 
     async def test_another_name_gets_nothing(self, authority: trustme.CA) -> None:

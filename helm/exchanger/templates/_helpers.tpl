@@ -227,6 +227,7 @@ a map has none, so what refers to other variables comes after them.
   "POLICY_NAMESPACES" (join "," .Values.policyNamespaces)
   "SHUTDOWN_GRACE_PERIOD" .Values.shutdown.gracePeriod
   "TOKEN_ENDPOINT_AUTH_METHOD" $exchange.tokenEndpointAuthMethod
+  "TOKEN_ENDPOINT_CONNECTION_REUSE" $client.connectionReuse
   "TOKEN_ENDPOINT_DIAL_TIMEOUT" $client.dialTimeout
   "TOKEN_ENDPOINT_IDLE_CONN_TIMEOUT" $client.idleConnTimeout
   "TOKEN_ENDPOINT_MAX_IDLE_CONNS" $client.maxIdleConns

@@ -1,0 +1,235 @@
+"""Law: whatever comes on a connection within its rest, nobody gets the answer to another's request.
+
+The endpoint answers each request with a token of its own subject, after a while, in pieces, and says more than that: the same answer
+again, another's, a 408, a 1xx, or no HTTP at all, with the answer or later, whole or in part, but within the longest time that an answer
+of it took so far. It closes connections at any byte and at any time. Callers come, wait and leave. At every step of the loop the
+connections that rest, are idle or in use are as many as they may be, and at the end none is left.
+"""
+
+from typing import final
+from unittest.mock import patch
+
+import attrs
+import pytest
+import trio
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from exchanger.oauth.connections import ConnectionPool
+from exchanger.oauth.rest import LEAST_REST
+from exchanger.oauth.token_client import TokenClient
+from exchanger.values.secret import Secret
+from exchanger.values.token import ExchangedToken, TokenOutcome
+from tests.oauth.fakes import CONTRACT, NO_TLS, ClientGoneError, Observer, Peer, at_rest, response, running, success, token_request
+from tests.property.strategies_token_pool import ISSUERS, Ask, Behaviour, Kind, Pause, Step, Surplus, behaviours, steps
+
+BUSY, RESTING, RESTING_PER_HOST, IDLE, IDLE_PER_HOST = 4, 4, 3, 3, 2
+NOBODY = "nobody"
+GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
+"""The last where an answer and what comes beside it meet on a connection that is used too early."""
+
+
+def token_of(subject: str) -> str:
+    return f"token-of-{subject}"
+
+
+def answer_to(subject: str, *, chunked: bool = False) -> bytes:
+    body = success(token_of(subject))
+    if not chunked:
+        return response(body)
+    return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+
+
+def said(kind: Kind, subject: str) -> bytes:
+    match kind:
+        case Kind.COPY:
+            return answer_to(subject)
+        case Kind.OTHER:
+            return answer_to(NOBODY)
+        case Kind.IDLE_NOTICE:
+            return response(b"", 408)
+        case Kind.INTERIM:
+            return b"HTTP/1.1 100 Continue\r\n\r\n"
+        case Kind.BYTES:
+            return b"<html>"
+        case Kind.LINE:
+            return b"\r\n"
+
+
+@final
+@attrs.define(eq=False)
+class Endpoint:
+    """One host. ``longest`` is the longest time that an answer took so far, as the endpoint sees it."""
+
+    nursery: trio.Nursery
+    plan: list[Behaviour]
+    longest: float = LEAST_REST
+    requests: int = 0
+    connections: int = 0
+    gone: int = 0
+
+    async def serve(self, peer: Peer) -> None:
+        self.connections += 1
+        try:
+            while True:
+                _, body = await peer.request()
+                behaviour = self.plan[self.requests % len(self.plan)]
+                self.requests += 1
+                subject = body.partition(b"subject_token=")[2].partition(b"&")[0].decode()
+                if not await self.answer(peer, behaviour, subject):
+                    break
+        except (ClientGoneError, *GONE):
+            pass
+        self.gone += 1
+        await trio.aclose_forcefully(peer.stream)
+
+    async def answer(self, peer: Peer, it: Behaviour, subject: str) -> bool:
+        """Answer one request; return whether there may be another."""
+        asked = trio.current_time()
+        await trio.sleep(it.delay)
+        answer = answer_to(subject, chunked=it.chunked)
+        if it.breaks is not None:
+            await peer.send(answer[: it.breaks])
+            return False
+        if it.cut:
+            await peer.send(answer[: it.cut])
+            await trio.sleep(it.gap)
+            answer = answer[it.cut :]
+        if it.joined and it.surplus is not None:
+            await peer.send(answer + said(it.surplus.kind, subject))
+        else:
+            await peer.send(answer)
+            if it.surplus is not None:
+                needed = max(self.longest, min(trio.current_time() - asked, CONTRACT.request_timeout))
+                self.nursery.start_soon(self.say_more, peer, it.surplus, subject, needed)
+        took = trio.current_time() - asked
+        if took < CONTRACT.response_header_timeout:  # else nobody waited for it any more
+            self.longest = max(self.longest, took)
+        if it.closes is not None:
+            await trio.sleep(it.closes)
+            return False
+        return True
+
+    async def say_more(self, peer: Peer, surplus: Surplus, subject: str, needed: float) -> None:
+        data = said(surplus.kind, subject)
+        cut = min(surplus.cut, len(data) - 1)
+        try:
+            await trio.sleep(surplus.at * needed)
+            await peer.send(data[:cut] or data)
+            if cut:
+                await trio.sleep(surplus.gap)
+                await peer.send(data[cut:])
+        except GONE:
+            pass
+
+
+@final
+@attrs.define(eq=False)
+class Bounds(trio.abc.Instrument):
+    """Looks at the pool after every step of every task."""
+
+    pool: ConnectionPool
+    broken: list[object] = attrs.field(factory=list)
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        it = self.pool.statistics()
+        hosts = self.pool._hosts.values()
+        held = (
+            it.resting <= RESTING
+            and it.idle <= IDLE
+            and it.resting + it.idle <= it.open
+            and it.resting == sum(len(host.resting) + len(host.rested) for host in hosts)
+            and all(len(host.resting) + len(host.rested) <= RESTING_PER_HOST and len(host.idle) <= IDLE_PER_HOST for host in hosts)
+            and it.busy <= BUSY * len(ISSUERS)
+        )
+        if not held:
+            self.broken.append(it)
+
+
+@final
+@attrs.define(eq=False)
+class World:
+    """Carries out a plan and remembers what each caller got."""
+
+    plan: list[Behaviour]
+    outcomes: dict[str, TokenOutcome] = attrs.field(factory=dict)
+    endpoints: dict[str, Endpoint] = attrs.field(factory=dict)
+    bounds: Bounds | None = None
+
+    async def ask(self, client: TokenClient, ask: Ask, subject: str) -> None:
+        with trio.move_on_after(ask.patience):
+            self.outcomes[subject] = await client.exchange(token_request(subject, f"http://{ask.issuer}/token"))
+
+    async def run(self, planned: list[Step]) -> None:
+        async with trio.open_nursery() as network:
+            self.endpoints = {issuer: Endpoint(network, self.plan) for issuer in ISSUERS}
+
+            async def dial(host: str, port: int) -> trio.abc.Stream:
+                await trio.lowlevel.checkpoint()
+                ours, theirs = trio.socket.socketpair()
+                network.start_soon(self.endpoints[host].serve, Peer(trio.SocketStream(theirs)))
+                return trio.SocketStream(ours)
+
+            async with running(TokenClient(CONTRACT, Observer(), dial=dial, tls=NO_TLS)) as client:
+                await self.carry_out(client, planned)
+            assert at_rest(client)
+            await wait_all_tasks_blocked()
+            for endpoint in self.endpoints.values():
+                await trio.sleep(3.0)  # what it still has to say finds nobody
+                assert endpoint.gone == endpoint.connections
+            network.cancel_scope.cancel()
+
+    async def carry_out(self, client: TokenClient, planned: list[Step]) -> None:
+        pool = client._pool
+        pool.max_busy_per_host, pool.max_resting, pool.max_resting_per_host = BUSY, RESTING, RESTING_PER_HOST
+        pool.max_idle, pool.max_idle_per_host = IDLE, IDLE_PER_HOST
+        self.bounds = Bounds(pool)
+        trio.lowlevel.add_instrument(self.bounds)
+        async with trio.open_nursery() as callers:
+            for number, step in enumerate(planned):
+                match step:
+                    case Ask():
+                        callers.start_soon(self.ask, client, step, f"subject-{number}")
+                    case Pause():
+                        await trio.sleep(step.seconds)
+        trio.lowlevel.remove_instrument(self.bounds)
+        await wait_all_tasks_blocked()
+        it = pool.statistics()
+        assert (it.open, it.busy, it.waiting) == (it.resting + it.idle, 0, 0)
+
+
+def carried_out(plan: list[Behaviour], planned: list[Step]) -> World:
+    """Run a plan in which an endpoint is known from the first answer on, so that a connection rests no longer than it must."""
+    world = World(plan)
+    with patch("exchanger.oauth.rest._ENOUGH_ANSWERS", 0):
+        trio.run(world.run, planned, clock=MockClock(autojump_threshold=0))
+    return world
+
+
+def assert_lawful(world: World) -> None:
+    for subject, outcome in world.outcomes.items():
+        assert not isinstance(outcome, ExchangedToken) or outcome == ExchangedToken(Secret(token_of(subject)))
+    assert world.bounds is not None
+    assert world.bounds.broken == []
+
+
+@settings(max_examples=300)
+@given(st.lists(behaviours, min_size=1, max_size=8), steps)
+def test_nobody_gets_the_answer_to_anothers_request(plan: list[Behaviour], planned: list[Step]) -> None:
+    world = carried_out(plan, planned)
+    assert_lawful(world)
+    event(f"connections used again: {any(endpoint.requests > endpoint.connections for endpoint in world.endpoints.values())}")
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("at", [0.0, 0.7, 0.999])
+def test_also_under_load(kind: Kind, at: float) -> None:
+    """Callers come every millisecond, and one answer in seven is followed by another."""
+    plan = [Behaviour(0.03)] * 6 + [Behaviour(0.03, surplus=Surplus(kind, at))]
+    planned = [step for _ in range(200) for step in (Ask(ISSUERS[0], 30.0), Pause(0.03))]
+    world = carried_out(plan, planned)
+    assert_lawful(world)
+    (endpoint, _) = world.endpoints.values()
+    assert endpoint.requests == 200
+    assert endpoint.connections < 100
