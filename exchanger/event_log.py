@@ -105,6 +105,16 @@ class KubernetesLog:
         else:
             self._log.warning("policy.source_disconnected", resource=name, text="the policy that is known stays in force")
 
+    def silent(self, name: str, seconds: float, /) -> None:
+        """See ``KubernetesObserver``."""
+        self._log.warning(
+            "policy.source_silent",
+            resource=name,
+            silent_s=round(seconds, 1),
+            text="the server takes watches, and nothing comes of them: something in between may hold answers back. Everything is listed"
+            " again every minute until a watch speaks",
+        )
+
     def went_back(self, name: str, known: str, found: str, /) -> None:
         """See ``KubernetesObserver``."""
         self._log.warning("policy.source_went_back", resource=name, known=known, found=found)

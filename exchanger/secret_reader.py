@@ -56,7 +56,7 @@ def decode_secret(found: Mapping[str, object]) -> SecretState:
     return secret_data(version, {key: value for key, value in data.items() if isinstance(key, str) and isinstance(value, str)})
 
 
-SECRET: Final = Kind("Secret", decode_secret)
+SECRET: Final[Kind[SecretState]] = Kind("Secret", decode_secret)
 
 
 def missing_secret(secret: SecretName) -> SecretProblem:

@@ -8,9 +8,7 @@ from random import Random
 from typing import Generic, TypeVar, final
 
 import attrs
-import trio
 
-from exchanger.kube.freshness import Freshness
 from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
 from exchanger.kube.list_watch import ApiFailure, Item, Key, ListWatch
 from exchanger.kube.observer import KubernetesObserver, missing_right
@@ -87,10 +85,8 @@ class Feed(Generic[T]):
     random: Random
     complete: bool = attrs.field(default=False, init=False)
     _reflector: Reflector[T] = attrs.field(init=False)
-    _freshness: Freshness = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._freshness = Freshness(self.settings.silence)
         self._reflector = Reflector(self.list_watch, self.sink, self, self.settings.reflector, self.random)
 
     async def run(self) -> None:
@@ -103,9 +99,20 @@ class Feed(Generic[T]):
         return self._reflector.statistics().connected
 
     def current_until(self, now: float) -> float:
-        """Return the last moment (seconds of trio's clock) up to which what is known was current; ``now`` when it still is."""
-        last_contact = self._reflector.statistics().last_contact
-        return now if last_contact is None else self._freshness.current_until(now, last_contact)
+        """Return the last moment (seconds of trio's clock) up to which what is known was current; ``now`` when it still is.
+
+        It is while changes are followed and the server is silent for no longer than servers are. Otherwise it was current at the last
+        sign of life, however much later the silence was found. Where watches are in doubt, nothing shows what was not said between signs.
+        """
+        known = self._reflector.statistics()
+        if known.last_contact is None:
+            return now
+        silent = now - known.last_contact > self.settings.reflector.silence
+        return now if known.connected and not known.doubted and not silent else known.last_contact
+
+    def hurry(self, hurried: bool) -> None:  # noqa: FBT001 - the one thing there is to say
+        """See ``Reflector.hurry``."""
+        self._reflector.hurry(hurried)
 
     def listed(self, name: str, count: int, resource_version: str, /) -> None:
         """See ``reflector.ReflectorObserver``."""
@@ -120,8 +127,11 @@ class Feed(Generic[T]):
 
     def connected(self, name: str, connected: bool, /) -> None:  # noqa: FBT001 - the reflector's signature
         """See ``reflector.ReflectorObserver``."""
-        (self._freshness.opened if connected else self._freshness.lost)(trio.current_time())
         self.observer.connected(name, connected)
+
+    def silent(self, name: str, seconds: float, /) -> None:
+        """See ``reflector.ReflectorObserver``."""
+        self.observer.silent(name, seconds)
 
     def went_back(self, name: str, known: str, found: str, /) -> None:
         """See ``reflector.ReflectorObserver``."""

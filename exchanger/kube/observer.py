@@ -26,6 +26,9 @@ class KubernetesObserver(Protocol):
     def connected(self, name: str, connected: bool, /) -> None:  # noqa: FBT001 - the method's name says what is true
         """Changes are followed, or no longer followed."""
 
+    def silent(self, name: str, seconds: float, /) -> None:
+        """A watch was taken and has said nothing for ``seconds``, longer than servers are silent; told once until watches speak again."""
+
     def went_back(self, name: str, known: str, found: str, /) -> None:
         """The server's version is lower than the one known: its store was restored or emptied. A complete list follows."""
 

@@ -5,14 +5,11 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.kube.reflector_settings import ReflectorSettings
+from exchanger.kube.reflector_settings import ReflectorSettings, settings_for
 from exchanger.policy.selector import Selector
 
 # A Namespace's name is an RFC 1123 label (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names).
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-
-ANSWER_S: Final = 15.0
-"""Seconds in which a server that is there answers the question whether it is; they are allowed beside the silence before the question."""
 
 
 @final
@@ -22,22 +19,15 @@ class KubernetesSettings:
 
     The server gets a selector as ``str`` gives it: the language is the same, so that both sides select the same objects. With
     ``namespaces`` only these are followed, each by itself; they count as selected, and Namespaces are not asked for. ``max_staleness`` is
-    in seconds, 0 means that there is no limit; one below ten seconds makes an outage of every watch that breaks.
+    in seconds, 0 means that there is no limit; one below ten seconds makes an outage of every watch that breaks. Requests are repeated as
+    the limit needs it.
     """
 
     namespace_selector: Selector
     configmap_selector: Selector
     namespaces: tuple[str, ...] = ()
     max_staleness: float = 0.0
-    reflector: ReflectorSettings = attrs.field(factory=ReflectorSettings)
-
-    @property
-    def silence(self) -> float:
-        """Seconds for which a server may give no sign of life before what is known counts as ageing.
-
-        A watch may end in good order when it was about to be silent for too long, and the next one has as much time again.
-        """
-        return 2 * self.reflector.silence + ANSWER_S
+    reflector: ReflectorSettings = attrs.field(default=attrs.Factory(lambda made: settings_for(made.max_staleness), takes_self=True))
 
 
 def parse_namespaces(text: str) -> tuple[str, ...]:

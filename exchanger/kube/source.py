@@ -138,8 +138,8 @@ class KubernetesSource:
     def snapshot_age(self) -> float | None:
         """Return the seconds since the last moment at which what is in force was known to be current; ``None`` before the first version.
 
-        It is 0 while the changes of every resource are followed and the server gives signs of life; for ``settings.silence`` it may give
-        none. Only to be called in a Trio task.
+        It is 0 while the changes of every resource are followed and the server is silent for no longer than servers are. Only to be called
+        in a Trio task.
         """
         if not self._versions:
             return None
@@ -199,6 +199,7 @@ class KubernetesSource:
         self._versions += 1
         if phase is _Phase.RECOVERING:
             self._phase = _Phase.OPEN
+            self._hurry(False)
             self.on_stale(False)
             self.observer.stale(False, 0.0)
         self.sink.publish(change.snapshot)
@@ -219,7 +220,7 @@ class KubernetesSource:
         return Change(snapshot, tuple(documents), tuple(withdrawn))
 
     async def _watch_age(self) -> None:
-        """Close when what is known has become too old; make ready to open when it is current at two looks in a row.
+        """Close when what is known has become too old; make ready to open when changes are followed at two looks in a row.
 
         At the first one the events that were missed may still be on their way.
         """
@@ -227,15 +228,21 @@ class KubernetesSource:
         while True:
             await trio.sleep(LOOK_S)
             age = self.snapshot_age() or 0.0
+            followed = age <= self.settings.max_staleness and all(feed.is_connected for feed in self._feeds)
             if age > self.settings.max_staleness:
                 self._close(age)
-            elif age == 0.0 and current and self._phase is _Phase.STALE:
+            elif followed and current and self._phase is _Phase.STALE:
                 self._phase = _Phase.RECOVERING
                 self._news.set()
-            current = age == 0.0
+            current = followed
+
+    def _hurry(self, hurried: bool) -> None:  # noqa: FBT001 - the one thing there is to say
+        for feed in self._feeds:
+            feed.hurry(hurried)
 
     def _close(self, age: float) -> None:
         before, self._phase = self._phase, _Phase.STALE
         if before is _Phase.OPEN:
             self.on_stale(True)
             self.observer.stale(True, age)
+            self._hurry(True)

@@ -115,13 +115,17 @@ class FakeApiServer:
 
     ``paused``: nothing is answered or sent until that is over (SIGSTOP). ``failing``: what every request gets until that is over, and no
     watch is cut by it (see ``cut``). ``mute``: writes are not told to watches, as if their events were lost; bookmarks go on.
-    ``bookmarks``: whether they are sent. ``latency``: seconds of each request. ``watch_latency``: seconds more until a watch is taken,
+    ``bookmarks``: whether they are sent. ``buffers``: what watches say arrives when they end, as through a proxy that collects answers.
+    ``frozen``: watches are taken, and say nothing and do not end; all other requests are answered.
+    ``latency``: seconds of each request. ``watch_latency``: seconds more until a watch is taken,
     ``math.inf``: it never is. ``before``: called with each request before its answer is made, for things that happen in the middle of
     something.
     """
 
     initial: Initial = Initial.OFFERED
     bookmarks: bool = True
+    buffers: bool = False
+    frozen: bool = False
     failing: ApiFailure | None = None
     mute: bool = False
     latency: float = 0.0
@@ -195,7 +199,7 @@ class FakeApiServer:
 
     def heal(self) -> None:
         """End every fault; versions that went back stay where they are."""
-        self.failing, self.mute = None, False
+        self.failing, self.mute, self.buffers, self.frozen = None, False, False, False
         self._scripts.clear()
         self.resume()
 

@@ -18,6 +18,8 @@ from tests.kube.fake_api_server import Change, FakeApiServer, Initial, Labels, O
 T = TypeVar("T")
 
 BOOKMARK_S: Final = 60.0
+HELD_BACK_S: Final = 0.25
+"""Seconds between looks whether what is held back may go on."""
 Selects = Callable[[Labels], bool]
 
 
@@ -130,6 +132,7 @@ class _Watcher:
         self._request: Request | None = request
         self.version = 0
         self.ended = False
+        self._said = False
         self.ends_at = ends_at
         self._bookmark_at = trio.current_time() + BOOKMARK_S
         self._send, self._receive = trio.open_memory_channel[WatchEvent[Any]](math.inf)
@@ -191,10 +194,18 @@ class _Watcher:
         while True:
             await trio.lowlevel.checkpoint()
             await server.running()
+            await self._held_back()
             event = await self._next()
             await server.running()
             if event is not None:
                 return event
+
+    async def _held_back(self) -> None:
+        """Wait for as long as something in between lets nothing through but the end, or not even that."""
+        server = self.list_watch.server
+        while self._said and not self.ended and (server.frozen or (server.buffers and trio.current_time() < self.ends_at)):  # noqa: ASYNC110
+            await trio.sleep(HELD_BACK_S)
+        self._said = True
 
     async def _next(self) -> WatchEvent[Any] | None:
         """Wait for an event, or for the time at which there may be something else to send."""
