@@ -25,6 +25,7 @@ from exchanger.issuers.file import check_file
 from exchanger.issuers.plan import EndpointCheck, ProfileRules
 from exchanger.issuers.plan import EndpointProblem as ProfileEndpointProblem
 from exchanger.issuers.source import IssuerSettings
+from exchanger.kube.namespaces_file import Unusable, read_namespaces
 from exchanger.kube.settings import KubernetesSettings, parse_namespaces
 from exchanger.oauth.endpoint import EndpointProblem, read_endpoint
 from exchanger.oauth.token_client import TokenClientSettings
@@ -166,7 +167,8 @@ def _policy(environment: Environment) -> DirectorySettings | KubernetesSettings:
         return KubernetesSettings(
             namespace_selector=namespaces,
             configmap_selector=config_maps,
-            namespaces=environment.read("POLICY_NAMESPACES", parse_namespaces, ()),
+            namespaces=_namespaces(environment),
+            namespaces_file=environment.path("POLICY_NAMESPACES_FILE"),
             max_staleness=environment.read("POLICY_MAX_STALENESS", parse_duration, 0.0),
         )
     path = environment.path("POLICY_DIRECTORY")
@@ -175,6 +177,21 @@ def _policy(environment: Environment) -> DirectorySettings | KubernetesSettings:
     elif not path.is_dir():
         environment.problem(f"POLICY_DIRECTORY {path} is not a folder")
     return DirectorySettings(path=path or Path(), namespace_selector=namespaces, configmap_selector=config_maps)
+
+
+def _namespaces(environment: Environment) -> tuple[str, ...]:
+    """Return the Namespaces that are named by either variable; a file that cannot be used never means all of them."""
+    names: tuple[str, ...] = environment.read("POLICY_NAMESPACES", parse_namespaces, ())
+    path = environment.path("POLICY_NAMESPACES_FILE")
+    if path is None:
+        return names
+    if environment.text("POLICY_NAMESPACES"):
+        environment.problem("POLICY_NAMESPACES and POLICY_NAMESPACES_FILE are both set; set one of them")
+    found = read_namespaces(path)
+    if isinstance(found, Unusable):
+        environment.problem(f"POLICY_NAMESPACES_FILE {path} {found.reason}")
+        return ()
+    return found
 
 
 def _selector(environment: Environment, name: str, default: str) -> Selector:

@@ -1,6 +1,7 @@
 """What the Kubernetes source is told: which objects count, where they are, and how old what is known of them may become."""
 
 import re
+from pathlib import Path
 from typing import Final, final
 
 import attrs
@@ -15,10 +16,11 @@ _NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 @final
 @attrs.frozen
 class KubernetesSettings:
-    """The two selectors, POLICY_NAMESPACES, POLICY_MAX_STALENESS, and how requests are repeated.
+    """The two selectors, POLICY_NAMESPACES or POLICY_NAMESPACES_FILE, POLICY_MAX_STALENESS, and how requests are repeated.
 
     The server gets a selector as ``str`` gives it: the language is the same, so that both sides select the same objects. With
-    ``namespaces`` only these are followed, each by itself; they count as selected, and Namespaces are not asked for. ``max_staleness`` is
+    ``namespaces`` only these are followed, each by itself; they count as selected, and Namespaces are not asked for. With
+    ``namespaces_file`` these are what that file said at the start, and what it says later takes their place. ``max_staleness`` is
     in seconds, 0 means that there is no limit; one below ten seconds makes an outage of every watch that breaks. Requests are repeated as
     the limit needs it.
     """
@@ -28,6 +30,12 @@ class KubernetesSettings:
     namespaces: tuple[str, ...] = ()
     max_staleness: float = 0.0
     reflector: ReflectorSettings = attrs.field(default=attrs.Factory(lambda made: settings_for(made.max_staleness), takes_self=True))
+    namespaces_file: Path | None = None
+
+
+def is_namespace(text: str) -> bool:
+    """Tell whether ``text`` can be the name of a Namespace."""
+    return _NAMESPACE.fullmatch(text) is not None
 
 
 def parse_namespaces(text: str) -> tuple[str, ...]:
@@ -38,7 +46,7 @@ def parse_namespaces(text: str) -> tuple[str, ...]:
     """
     names = tuple(name.strip() for name in text.split(",")) if text.strip() else ()
     for name in names:
-        if not _NAMESPACE.fullmatch(name):
+        if not is_namespace(name):
             raise ValueError(f"must be names of Namespaces separated by commas; {name!r} is none")
     if len(set(names)) != len(names):
         raise ValueError("has a name twice")

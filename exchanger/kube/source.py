@@ -54,7 +54,8 @@ class ListWatches(Protocol):
 class KubernetesStatistics:
     """``namespaces`` and ``config_maps`` are those selected, ``documents`` those in force; ``versions`` counts what was published.
 
-    ``connected``: the changes of every resource are followed. ``age``: see ``KubernetesSource.snapshot_age``.
+    ``connected``: the changes of every resource are followed. ``age``: see ``KubernetesSource.snapshot_age``. ``named`` has each Namespace
+    that is followed by its name, and whether the right to read it is missing.
     """
 
     namespaces: int
@@ -63,6 +64,7 @@ class KubernetesStatistics:
     versions: int
     connected: bool
     age: float | None
+    named: tuple[tuple[str, bool], ...] = ()
 
 
 @enum.unique
@@ -96,6 +98,7 @@ class KubernetesSource:
     random: Random = attrs.field(factory=Random)
     _index: PolicyIndex = attrs.field(init=False)
     _feeds: tuple[Feed[Any], ...] = attrs.field(init=False)
+    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     _phase: _Phase = attrs.field(default=_Phase.OPEN, init=False)
@@ -117,6 +120,7 @@ class KubernetesSource:
         No failure of the server ends it, and the wait for the first version has no bound but the caller's.
         """
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             for feed in self._feeds:
                 nursery.start_soon(feed.run)
             await nursery.start(self._publish)
@@ -130,6 +134,26 @@ class KubernetesSource:
             self.issuers = names
             self._index.refresh()
             self._changed()
+
+    def use_namespaces(self, names: tuple[str, ...]) -> None:
+        """Follow these Namespaces, at least one, instead of those that were named before.
+
+        One that is named no longer takes its policies with it. A new one brings its own when it was listed, and takes nothing away until
+        then; but where nothing is in force yet, it is waited for like all others.
+        """
+        if not names or not all(feed.namespace for feed in self._feeds):
+            raise ValueError("Namespaces can be replaced by names only where they are named")
+        before = {feed.namespace: feed for feed in self._feeds}
+        after = {name: before.get(name) or self._config_maps(name) for name in names}
+        self._feeds = tuple(after.values())
+        self._index.use_named(names)
+        for name in before.keys() - after.keys():
+            before[name].close()
+        if self._nursery is not None:
+            for name in after.keys() - before.keys():
+                after[name].hurry(self._phase is _Phase.STALE)
+                self._nursery.start_soon(after[name].run)
+        self._changed()
 
     def uid_of(self, source: Source) -> str:
         """Return the ``uid`` of a ConfigMap, "" when it is not there any more."""
@@ -156,6 +180,7 @@ class KubernetesSource:
             versions=self._versions,
             connected=all(feed.is_connected for feed in self._feeds),
             age=self.snapshot_age(),
+            named=tuple((feed.namespace, feed.is_unreadable) for feed in self._feeds if feed.namespace),
         )
 
     def _namespaces(self) -> Feed[Namespace]:
@@ -170,7 +195,7 @@ class KubernetesSource:
 
     def _changed(self) -> None:
         """Something was said: wake the publisher if there may be something to publish, and everything is known that it needs."""
-        if (self._index.changed or not self._versions) and all(feed.complete for feed in self._feeds):
+        if (self._index.changed or not self._versions) and (self._versions or all(feed.complete for feed in self._feeds)):
             self._news.set()
 
     async def _publish(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -228,7 +253,7 @@ class KubernetesSource:
         while True:
             await trio.sleep(LOOK_S)
             age = self.snapshot_age() or 0.0
-            followed = age <= self.settings.max_staleness and all(feed.is_connected for feed in self._feeds)
+            followed = age <= self.settings.max_staleness and all(feed.is_connected for feed in self._feeds if feed.complete)
             if age > self.settings.max_staleness:
                 self._close(age)
             elif followed and current and self._phase is _Phase.STALE:

@@ -58,12 +58,25 @@ class Policy:
 
 @final
 @attrs.frozen
+class Unreadable:
+    """A Namespace that is followed by its name and may not be read, and which right is missing."""
+
+    namespace: str
+    missing_right: str
+
+
+@final
+@attrs.frozen
 class Survey:
-    """What there is. ``ignored`` ConfigMaps have the label but are in Namespaces that are not selected. All in the order of names."""
+    """What there is. ``ignored`` ConfigMaps have the label but are in Namespaces that are not selected. All in the order of names.
+
+    Where a Namespace is ``unreadable``, a service that starts has nothing in force: nobody knows which policies are in it.
+    """
 
     namespaces: tuple[str, ...]
     policies: tuple[Policy, ...]
     ignored: tuple[Source, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
 
     @property
     def entries(self) -> int:
@@ -73,15 +86,16 @@ class Survey:
     @property
     def problems(self) -> int:
         """How many problems there are."""
-        return sum(len(policy.problems) for policy in self.policies)
+        return sum(len(policy.problems) for policy in self.policies) + len(self.unreadable)
 
 
 @final
 @attrs.frozen
 class Unanswered:
-    """Why there is no survey, in a sentence."""
+    """Why there is no survey, in a sentence; ``missing_right`` where that is the reason."""
 
     reason: str
+    missing_right: str = ""
 
 
 async def survey(list_watches: ListWatches, settings: KubernetesSettings, issuers: frozenset[str]) -> Survey | Unanswered:
@@ -96,17 +110,22 @@ async def survey(list_watches: ListWatches, settings: KubernetesSettings, issuer
         index.replace_namespaces(known)
         namespaces = tuple(item.name for item in known if settings.namespace_selector.matches(dict(item.labels)))
     config_maps: list[ConfigMap] = []
+    unreadable: list[Unreadable] = []
     for scope in settings.namespaces or (EVERY_NAMESPACE,):
         listed = await _list("configmaps", scope, list_watches.config_maps(str(settings.configmap_selector), scope))
         if isinstance(listed, Unanswered):
-            return listed
+            # One of several Namespaces: the others are worth showing, and this one is worth naming.
+            if not listed.missing_right or len(unreadable) + 1 >= len(settings.namespaces):
+                return listed
+            unreadable.append(Unreadable(scope, listed.missing_right))
+            continue
         config_maps += (item.value for item in listed)
     index.replace_config_maps(config_maps)
     documents = index.documents()
     change = advance(PolicySnapshot.EMPTY, {}, documents, issuers)
     policies = tuple(_policy(document, change.snapshot) for document in sorted(change.documents, key=lambda document: document.source))
     selected = {Source(item.namespace, item.name) for item in config_maps if settings.configmap_selector.matches(dict(item.labels))}
-    return Survey(tuple(sorted(namespaces)), policies, tuple(sorted(selected - documents.keys())))
+    return Survey(tuple(sorted(namespaces)), policies, tuple(sorted(selected - documents.keys())), tuple(unreadable))
 
 
 async def _list(resource: str, scope: str, list_watch: ListWatch[T]) -> tuple[Item[T], ...] | Unanswered:
@@ -120,7 +139,7 @@ async def _list(resource: str, scope: str, list_watch: ListWatch[T]) -> tuple[It
             break
     right = missing_right(resource, scope, failure)
     if right:
-        return Unanswered(f"a right is missing: {right}")
+        return Unanswered(f"a right is missing: {right}", right)
     said = f": {failure.message}" if failure.message else ""
     return Unanswered(f"{list_watch.name} cannot be listed ({failure.kind.value.replace('_', ' ')}){said}")
 

@@ -103,6 +103,9 @@ class Record:
         self.rights.append(missing_right)
         self._say(f"failed {name}: {failure.kind.value}")
 
+    def unreadable(self, namespace: str, unreadable: bool, missing_right: str, /) -> None:
+        self._say(f"unreadable {namespace}: {missing_right}" if unreadable else f"readable {namespace}")
+
     def connected(self, name: str, connected: bool, /) -> None:
         self._say(f"{'connected' if connected else 'lost'} {name}")
 

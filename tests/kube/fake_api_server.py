@@ -81,6 +81,7 @@ class Watcher(Protocol):
     """An open watch, as far as the server knows it."""
 
     resource: str
+    namespace: str
     ends_at: float
     """Trio's time at which the server ends it."""
 
@@ -133,6 +134,8 @@ class FakeApiServer:
     client_timeout: float = 30.0
     """Seconds after which the client's side of a request that is not answered gives TIMEOUT."""
     before: Callable[[Request], None] | None = None
+    forbidden: set[str] = attrs.field(factory=set, init=False)
+    """Namespaces that clients may not read."""
     requests: list[Request] = attrs.field(factory=list, init=False)
     version: int = attrs.field(default=FIRST_VERSION, init=False)
     compacted: int = attrs.field(default=0, init=False)
@@ -197,10 +200,18 @@ class FakeApiServer:
         """Answer all requests of ``verb`` with ``failure`` until ``heal``."""
         self.fail(failure, verb=verb, resource=resource, times=math.inf)
 
+    def forbid(self, namespace: str) -> None:
+        """Take the rights for ``namespace`` away, and cut its watches, as an API server does not; those would end by themselves."""
+        self.forbidden.add(namespace)
+        for watcher in tuple(self.watchers):
+            if watcher.namespace == namespace:
+                watcher.end(None)
+
     def heal(self) -> None:
         """End every fault; versions that went back stay where they are."""
         self.failing, self.mute, self.buffers, self.frozen = None, False, False, False
         self._scripts.clear()
+        self.forbidden.clear()
         self.resume()
 
     def pause(self) -> None:

@@ -1,12 +1,11 @@
 """A survey sees what the service would see: the same objects, read the same way."""
 
-import pytest
 import trio.testing
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.selector import parse_selector
-from exchanger.status.survey import ATTEMPTS, AnyIssuer, Survey, Unanswered, survey
+from exchanger.status.survey import ATTEMPTS, AnyIssuer, Survey, Unanswered, Unreadable, survey
 from exchanger.values.entry import Source
 from tests.kube.cluster import Cluster, deny
 from tests.kube.fake_api_server import Verb
@@ -86,14 +85,23 @@ async def test_named_namespaces_are_asked_one_by_one(autojump_clock: trio.testin
     assert cluster.asked == ["configmaps enabled in a", "configmaps enabled in b"]
 
 
-@pytest.mark.parametrize(
-    ("settings", "right"),
-    [(SETTINGS, "needs list on configmaps in every namespace"), (NAMED, "needs list on configmaps in the namespace a")],
-)
-async def test_a_missing_right_is_named(autojump_clock: trio.testing.MockClock, settings: KubernetesSettings, right: str) -> None:
+async def test_a_missing_right_is_named(autojump_clock: trio.testing.MockClock) -> None:
     cluster = Cluster()
     cluster.server.fail(NO_RIGHT, resource="configmaps")
-    assert await survey(cluster, settings, frozenset()) == Unanswered(f"a right is missing: {right}")
+    right = "needs list on configmaps in every namespace"
+    assert await survey(cluster, SETTINGS, frozenset()) == Unanswered(f"a right is missing: {right}", right)
+
+
+async def test_one_of_several_namespaces_that_may_not_be_read_is_named_beside_the_others(autojump_clock: trio.testing.MockClock) -> None:
+    cluster = Cluster()
+    cluster.put("b", "p", deny("/b"))
+    cluster.server.forbid("a")
+    found = await look(cluster, NAMED)
+    assert found.unreadable == (Unreadable("a", "needs list on configmaps in the namespace a"),)
+    assert [str(policy.source) for policy in found.policies] == ["b/p"]
+    assert found.problems == 1
+    cluster.server.forbid("b")
+    assert isinstance(await survey(cluster, NAMED, frozenset()), Unanswered)
 
 
 async def test_an_unreachable_server_is_no_survey(autojump_clock: trio.testing.MockClock) -> None:
