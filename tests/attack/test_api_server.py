@@ -110,7 +110,7 @@ class Api:
             return
         await stream.send_all(WATCH_HEAD)
         about = {"kind": KINDS[resource], "apiVersion": "v1"}
-        while not self.gone:
+        while True:
             changed = self._changed
             if not self.silent:
                 for name, (version, _) in tuple(self.documents.items()) if resource == "configmaps" else ():
@@ -120,7 +120,12 @@ class Api:
                 await _tell(stream, "BOOKMARK", {**about, "metadata": {"resourceVersion": str(since)}})
             with trio.move_on_after(0.2):
                 await changed.wait()
-        await stream.aclose()
+            if self.is_gone():
+                await stream.aclose()
+                return
+
+    def is_gone(self) -> bool:
+        return self.gone
 
 
 async def _tell(stream: trio.abc.Stream, what: str, about: dict[str, object]) -> None:

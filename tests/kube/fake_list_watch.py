@@ -213,7 +213,7 @@ class _Watcher:
             if event is not None:
                 if self._said:
                     await self._held_back()
-                    if self.ended and server.frozen:
+                    if self.ended and server.frozen and not isinstance(event, ApiFailure):
                         continue  # it is lost
                 self._said = True
                 return event
