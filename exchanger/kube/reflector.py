@@ -27,9 +27,9 @@ from typing import Final, Generic, TypeVar, assert_never, final
 import attrs
 import trio
 
-from exchanger.kube.backoff import BackOff
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, ListWatch, Opened, Page, Put, WatchEvent
 from exchanger.kube.listing import gather_initial, list_all
+from exchanger.kube.pace import Pace
 from exchanger.kube.patience import Patience
 from exchanger.kube.recovery import MAX_SERVER_ERRORS, Attempt, Setback, after_failure
 from exchanger.kube.reflection import Complete, Effect, Reflection, older
@@ -59,8 +59,7 @@ class Reflector(Generic[T]):
     settings: ReflectorSettings = attrs.field(factory=ReflectorSettings)
     random: Random = attrs.field(factory=Random)
     _known: Reflection[T] = attrs.field(factory=Reflection, init=False)
-    _back_off: BackOff = attrs.field(init=False)
-    _lenient_back_off: BackOff = attrs.field(init=False)
+    _pace: Pace = attrs.field(init=False)
     _state: Attempt = attrs.field(default=Attempt.LIST, init=False)
     _waiting: bool = attrs.field(default=False, init=False)
     _connected: bool = attrs.field(default=False, init=False)
@@ -80,14 +79,11 @@ class Reflector(Generic[T]):
     _ready: Callable[[], None] | None = attrs.field(default=None, init=False)
     _taken: bool = attrs.field(default=False, init=False)
     """Whether the server has taken the present watch."""
-    _hurried: bool = attrs.field(default=False, init=False)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _woken: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._signs = Signs(self.settings)
-        self._back_off = BackOff(self.settings.back_off, self.random)
-        self._lenient_back_off = BackOff(self.settings.back_off, self.random)
+        self._pace = Pace(self.settings, self.random)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the resource until cancelled; ``started()`` when the first complete state was handed to the sink.
@@ -108,12 +104,9 @@ class Reflector(Generic[T]):
 
     def hurry(self, hurried: bool) -> None:  # noqa: FBT001 - the one thing there is to set
         """Attempt again every few seconds from now on, as somebody waits; or leave it to the back-off again."""
-        self._hurried = hurried
-        if hurried:
-            self._woken.set()
-            self._woken = trio.Event()
-            if self._state is not Attempt.LIST and not self._connected:
-                self._scope.cancel()  # it may wait for something that was lost on the way; a probe is soon made anew
+        self._pace.hurry(hurried)
+        if hurried and self._state is not Attempt.LIST and not self._connected:
+            self._scope.cancel()  # it may wait for something that was lost on the way; a probe is soon made anew
 
     def statistics(self) -> ReflectorStatistics:
         """Return what is known of the reflector at this moment."""
@@ -149,20 +142,15 @@ class Reflector(Generic[T]):
 
     async def _set_back(self, setback: Setback) -> Attempt:
         """Tell of a failure and wait; return what to attempt then."""
-        back_off = self._lenient_back_off if setback.lenient else self._back_off
-        wait = back_off.failed(trio.current_time(), at_least=setback.at_least, lenient=setback.lenient)
-        if self._hurried:
-            wait = max(min(wait, self.random.uniform(*self.settings.hurry)), setback.at_least)
+        wait = self._pace.failed(setback, trio.current_time())
         self._failures += 1
         self._state = setback.next
         if wait > 0.0:
             self._set_connected(False)
         self.observer.failed(self.list_watch.name, setback.failure, wait)
         self._waiting = True
-        woken = self._woken
         try:
-            with trio.move_on_after(wait):
-                await woken.wait()
+            await self._pace.sleep(wait)
         finally:
             self._waiting = False
         return setback.next
@@ -313,7 +301,7 @@ class Reflector(Generic[T]):
         """Ask for the newest version, which is never lower than the one known unless the store went back."""
         self._probes += 1
         self._taken = False
-        timeout = self.settings.hurried_probe if self._hurried else self.settings.probe_timeout
+        timeout = self.settings.hurried_probe if self._pace.hurried else self.settings.probe_timeout
         page: Page[T] | ApiFailure = ApiFailure(FailureKind.TIMEOUT, message=f"no answer within {timeout:.0f} s")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._doubt)
@@ -373,7 +361,7 @@ class Reflector(Generic[T]):
 
     def _watch_timeout(self) -> float:
         self._watches += 1
-        hurried = self._hurried and self._signs.doubted
+        hurried = self._pace.hurried and self._signs.doubted
         return self.random.uniform(*(self.settings.hurried_watch if hurried else self._signs.lengths))
 
 

@@ -85,8 +85,8 @@ class KubernetesSource:
     """Implements ``typing.PolicySource``. ``issuers`` are the profiles that entries may refer to.
 
     ``on_stale(True)`` says that nothing may be in force any more, since what is known is older than ``settings.max_staleness``. Nothing is
-    published after it until the age is zero again; then ``on_stale(False)`` comes, and the newest version at once. It must neither block
-    nor raise.
+    published after it until changes are followed again; then ``on_stale(False)`` comes, and the newest version at once. It must neither
+    block nor raise.
     """
 
     settings: KubernetesSettings
