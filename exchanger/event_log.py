@@ -106,6 +106,37 @@ class KubernetesLog:
         else:
             self._log.warning("policy.source_disconnected", resource=name, text="the policy that is known stays in force")
 
+    def unreadable(self, namespace: str, unreadable: bool, missing_right: str, /) -> None:  # noqa: FBT001 - the observer's signature
+        """See ``KubernetesObserver``."""
+        if unreadable:
+            self._log.error(
+                "policy.namespace_unreadable",
+                namespace=namespace,
+                reason=missing_right,
+                text="a Namespace that may not be read may have policies that deny, so nothing is in force after a start, or once "
+                "POLICY_MAX_STALENESS has passed. Give the right back, or take the name out of the list of Namespaces",
+            )
+        else:
+            self._log.info("policy.namespace_no_longer_unreadable", namespace=namespace)
+
+    def namespaces_loaded(self, names: tuple[str, ...], /) -> None:
+        """See ``NamespacesObserver``."""
+        self._log.info("policy.namespaces_loaded", namespaces=list(names))
+
+    def namespaces_rejected(self, reason: str, /) -> None:
+        """See ``NamespacesObserver``."""
+        self._log.error("policy.namespaces_rejected", reason=reason, text="the Namespaces before are still followed")
+
+    def silent(self, name: str, seconds: float, /) -> None:
+        """See ``KubernetesObserver``."""
+        self._log.warning(
+            "policy.source_silent",
+            resource=name,
+            silent_s=round(seconds, 1),
+            text="the server takes watches, and nothing comes of them: something in between may hold answers back. Everything is listed"
+            " again every minute until a watch speaks",
+        )
+
     def went_back(self, name: str, known: str, found: str, /) -> None:
         """See ``KubernetesObserver``."""
         self._log.warning("policy.source_went_back", resource=name, known=known, found=found)

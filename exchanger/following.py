@@ -17,6 +17,7 @@ from exchanger.event_log import DirectoryLog, IssuerLog, KubernetesLog, log_noti
 from exchanger.issuers.source import IssuerSource
 from exchanger.kube.connection import ApiConnection
 from exchanger.kube.event_writer import EventWriter
+from exchanger.kube.namespaces_file import NamespacesFile
 from exchanger.kube.policy_events import PolicyEvents
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
@@ -33,10 +34,14 @@ from exchanger.values.notice import Notices
 @final
 @attrs.frozen
 class FollowingStatistics:
-    """``age``: seconds since what is in force was last known to be current, ``None`` before there is anything; ``connected``: it is now."""
+    """``age``: seconds since what is in force was last known to be current, ``None`` before there is anything; ``connected``: it is now.
+
+    ``named``: each Namespace that is followed by its name, and whether the right to read it is missing.
+    """
 
     age: float | None
     connected: bool
+    named: tuple[tuple[str, bool], ...] = ()
 
 
 @final
@@ -70,13 +75,15 @@ class Following:
                 await nursery.start(issuers.run)
                 if events is not None:
                     await nursery.start(events.run)
+                if (file := self._namespaces_file(source)) is not None:
+                    nursery.start_soon(file.run)
                 await nursery.start(source.run)
 
     def statistics(self) -> FollowingStatistics:
         """Return how current the policy is; only to be called in a Trio task."""
         if isinstance(self._source, KubernetesSource):
             known = self._source.statistics()
-            return FollowingStatistics(known.age, known.connected)
+            return FollowingStatistics(known.age, known.connected, known.named)
         published = self.policy.newest is not None
         return FollowingStatistics(0.0 if published else None, published)  # a folder is looked at all the time
 
@@ -111,6 +118,12 @@ class Following:
     def _use_notices(self, notices: Notices) -> None:
         log_notices(self._log, self.policy.notices, notices)
         self.policy.notices = notices
+
+    def _namespaces_file(self, source: DirectorySource | KubernetesSource) -> NamespacesFile | None:
+        settings = self.settings.policy
+        if not isinstance(source, KubernetesSource) or not isinstance(settings, KubernetesSettings) or settings.namespaces_file is None:
+            return None
+        return NamespacesFile(settings.namespaces_file, settings.namespaces, source.use_namespaces, KubernetesLog(self._log))
 
     def _use_issuers(self, issuers: "HashTrieMap[str, Issuer]") -> None:
         self.on_issuers(issuers)

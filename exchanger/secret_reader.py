@@ -10,11 +10,13 @@ import attrs
 
 from exchanger.issuers.secrets import SecretData, SecretFault, SecretName, SecretProblem, secret_data
 from exchanger.kube.connection import ApiConnection
+from exchanger.kube.events import Kind
 from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch
 from exchanger.kube.resource import Resource, path_of
 
 SecretState = SecretData | SecretProblem
 
+_MALFORMED: Final = SecretProblem(SecretFault.MALFORMED, "is not what a Secret should be")
 _FAULTS: Final = {FailureKind.NOT_FOUND: SecretFault.MISSING, FailureKind.FORBIDDEN: SecretFault.FORBIDDEN}
 
 
@@ -28,7 +30,12 @@ class ApiSecrets:
     async def read(self, secret: SecretName, /) -> SecretState:
         """Get one Secret by its name."""
         found = await self._connection.get(path_of("api", "v1", "namespaces", secret.namespace, "secrets", secret.name))
-        return secret_problem(secret, found) if isinstance(found, ApiFailure) else decode_secret(found)
+        if isinstance(found, ApiFailure):
+            return secret_problem(secret, found)
+        item = SECRET.read(found, secret.namespace) if SECRET.is_object(found) else None
+        if item is None or item.key.name != secret.name:
+            return _MALFORMED
+        return item.value
 
     def list_watch(self, secret: SecretName, /) -> ListWatch[SecretState]:
         """Return a resource that has this Secret alone.
@@ -37,7 +44,7 @@ class ApiSecrets:
         https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources.
         """
         path = path_of("api", "v1", "namespaces", secret.namespace, "secrets")
-        return Resource(self._connection, path, decode_secret, field_selector=f"metadata.name={secret.name}")
+        return Resource(self._connection, path, SECRET, field_selector=f"metadata.name={secret.name}")
 
 
 def decode_secret(found: Mapping[str, object]) -> SecretState:
@@ -45,8 +52,11 @@ def decode_secret(found: Mapping[str, object]) -> SecretState:
     metadata, data = found.get("metadata"), found.get("data") or {}
     version = metadata.get("resourceVersion") if isinstance(metadata, Mapping) else None
     if not isinstance(data, Mapping) or not isinstance(version, str):
-        return SecretProblem(SecretFault.MALFORMED, "is not what a Secret should be")
+        return _MALFORMED
     return secret_data(version, {key: value for key, value in data.items() if isinstance(key, str) and isinstance(value, str)})
+
+
+SECRET: Final[Kind[SecretState]] = Kind("Secret", decode_secret)
 
 
 def missing_secret(secret: SecretName) -> SecretProblem:

@@ -186,6 +186,9 @@ class _Watch:
             self._lost_at = trio.current_time()
             self._beside.end()
 
+    def silent(self, name: str, seconds: float, /) -> None:
+        """See ``reflector.ReflectorObserver``. What is known is compared every minute then, and the policy's source says the rest."""
+
     def went_back(self, name: str, known: str, found: str, /) -> None:
         """See ``reflector.ReflectorObserver``. A list follows, and with it whatever is different."""
 

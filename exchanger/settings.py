@@ -26,6 +26,7 @@ from exchanger.issuers.file import check_file
 from exchanger.issuers.plan import EndpointCheck, ProfileRules
 from exchanger.issuers.plan import EndpointProblem as ProfileEndpointProblem
 from exchanger.issuers.source import IssuerSettings
+from exchanger.kube.namespaces_file import Unusable, read_namespaces
 from exchanger.kube.settings import KubernetesSettings, parse_namespaces
 from exchanger.oauth.endpoint import EndpointProblem, read_endpoint
 from exchanger.oauth.token_client import TokenClientSettings
@@ -186,7 +187,8 @@ def _policy(environment: Environment) -> DirectorySettings | KubernetesSettings:
     kubernetes = KubernetesSettings(
         namespace_selector=namespaces,
         configmap_selector=config_maps,
-        namespaces=environment.read("POLICY_NAMESPACES", parse_namespaces, ()),
+        namespaces=_namespaces(environment),
+        namespaces_file=environment.path("POLICY_NAMESPACES_FILE"),
         max_staleness=environment.read("POLICY_MAX_STALENESS", parse_duration, 0.0),
     )
     path = environment.path("POLICY_DIRECTORY")
@@ -200,9 +202,24 @@ def _policy(environment: Environment) -> DirectorySettings | KubernetesSettings:
 
 
 def _of_another_source(environment: Environment, policy: DirectorySettings | KubernetesSettings) -> Notes:
-    names = {"directory": ["POLICY_DIRECTORY"], "kubernetes": ["POLICY_NAMESPACES", "POLICY_MAX_STALENESS"]}
+    names = {"directory": ["POLICY_DIRECTORY"], "kubernetes": ["POLICY_NAMESPACES", "POLICY_NAMESPACES_FILE", "POLICY_MAX_STALENESS"]}
     other = "directory" if isinstance(policy, KubernetesSettings) else "kubernetes"
     return tuple((name, f"it is for POLICY_SOURCE={other}, and that is not set") for name in names[other] if environment.text(name))
+
+
+def _namespaces(environment: Environment) -> tuple[str, ...]:
+    """Return the Namespaces that are named by either variable; a file that cannot be used never means all of them."""
+    names: tuple[str, ...] = environment.read("POLICY_NAMESPACES", parse_namespaces, ())
+    path = environment.path("POLICY_NAMESPACES_FILE")
+    if path is None:
+        return names
+    if environment.text("POLICY_NAMESPACES"):
+        environment.problem("POLICY_NAMESPACES and POLICY_NAMESPACES_FILE are both set; set one of them")
+    found = read_namespaces(path)
+    if isinstance(found, Unusable):
+        environment.problem(f"POLICY_NAMESPACES_FILE {path} {found.reason}")
+        return ()
+    return found
 
 
 def _selector(environment: Environment, name: str, default: str) -> Selector:

@@ -107,6 +107,7 @@ class Supervisor:
                 policy_invalid_documents=lambda: self._snapshot().invalid_documents,
                 policy_snapshot_age=lambda: self._following.statistics().age,
                 policy_source_connected=lambda: self._following.statistics().connected,
+                policy_namespaces_unreadable=lambda: dict(self._following.statistics().named),
                 log_lines_dropped=lambda: self.logging.writer.statistics().dropped,
                 tls_certificate_expiry=lambda: self._server.certificate_expiry,
                 grpc_connections=lambda: self._server.connections,

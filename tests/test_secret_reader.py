@@ -12,6 +12,8 @@ from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.secret_reader import ApiSecrets
 
 NAME = SecretName("team", "issuer-oauth")
+METADATA = {"name": "issuer-oauth", "namespace": "team", "resourceVersion": "7"}
+SECRET: dict[str, object] = {"kind": "Secret", "apiVersion": "v1", "metadata": METADATA}
 
 
 @attrs.define(eq=False)
@@ -33,20 +35,31 @@ async def read(answer: dict[str, object] | ApiFailure) -> SecretData | SecretPro
 
 
 async def test_a_secret() -> None:
-    found = await read({"metadata": {"resourceVersion": "7"}, "data": {"client_id": "Y2xpZW50", "broken": "?", "odd": 5}})
+    found = await read({**SECRET, "data": {"client_id": "Y2xpZW50", "broken": "?", "odd": 5}})
     assert isinstance(found, SecretData)
     assert (found.version, found.has("client_id"), found.undecodable) == ("7", True, frozenset({"broken"}))
     assert found.values["client_id"].reveal() == "client"
 
 
 async def test_a_secret_without_data() -> None:
-    found = await read({"metadata": {"resourceVersion": "7"}})
+    found = await read(SECRET)
     assert isinstance(found, SecretData)
     assert len(found.values) == 0
 
 
 @pytest.mark.parametrize(
-    "answer", [{}, {"metadata": []}, {"metadata": {"resourceVersion": 7}}, {"metadata": {"resourceVersion": "7"}, "data": [1]}]
+    "answer",
+    [
+        {},
+        {**SECRET, "metadata": []},
+        {**SECRET, "metadata": {**METADATA, "resourceVersion": 7}},
+        {**SECRET, "metadata": {**METADATA, "name": "another"}},
+        {**SECRET, "metadata": {**METADATA, "namespace": "another"}},
+        {**SECRET, "data": [1]},
+        {**SECRET, "kind": "ConfigMap"},
+        {**SECRET, "apiVersion": "v2"},
+        {"metadata": METADATA},
+    ],
 )
 async def test_what_is_no_secret(answer: dict[str, Any]) -> None:
     assert await read(answer) == SecretProblem(SecretFault.MALFORMED, "is not what a Secret should be")

@@ -102,6 +102,32 @@ def test_wrong_values_of_the_kubernetes_source(tmp_path: Path, name: str, value:
     assert problem.startswith(name)
 
 
+def test_namespaces_may_be_named_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "namespaces"
+    path.write_text("b\na # the second\n")
+    policy = read(tmp_path, POLICY_SOURCE="kubernetes", POLICY_NAMESPACES_FILE=str(path)).policy
+    assert isinstance(policy, KubernetesSettings)
+    assert (policy.namespaces, policy.namespaces_file) == (("b", "a"), path)
+
+
+@pytest.mark.parametrize("content", [None, "", "# a", "A", "a a"])
+def test_a_file_without_names_never_means_all_namespaces(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "namespaces"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigurationError) as raised:
+        read(tmp_path, POLICY_SOURCE="kubernetes", POLICY_NAMESPACES_FILE=str(path))
+    (problem,) = raised.value.problems
+    assert problem.startswith(f"POLICY_NAMESPACES_FILE {path} ")
+
+
+def test_namespaces_are_named_in_one_place(tmp_path: Path) -> None:
+    path = tmp_path / "namespaces"
+    path.write_text("a")
+    with pytest.raises(ConfigurationError, match="both set"):
+        read(tmp_path, POLICY_SOURCE="kubernetes", POLICY_NAMESPACES_FILE=str(path), POLICY_NAMESPACES="a")
+
+
 def test_everything_can_be_set(tmp_path: Path) -> None:
     settings = read(
         tmp_path,

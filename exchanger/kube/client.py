@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 from urllib.parse import urlsplit
 
 import attrs
@@ -31,6 +31,7 @@ from kubernetes.config.incluster_config import (
     SERVICE_TOKEN_FILENAME,
     InClusterConfigLoader,
 )
+from kubernetes.config.kube_config import KubeConfigMerger
 
 from exchanger.kube.answers import printable
 from exchanger.kube.connection import ApiConnection, ConnectionBounds
@@ -116,9 +117,10 @@ def load_access(origin: Origin) -> Access:
     configuration.connection_pool_maxsize = KEPT_CONNECTIONS
     configuration.socket_options = _socket_options()
     if origin.in_cluster:
+        names_credentials = True
         _load_in_cluster(configuration, origin)
     else:
-        _load_kubeconfig(configuration, origin)
+        names_credentials = _load_kubeconfig(configuration, origin)
     _check_address(configuration)
     authorization = _Authorization(configuration)
     try:
@@ -127,14 +129,14 @@ def load_access(origin: Origin) -> Access:
         pools = RESTClientObject(configuration).pool_manager
     except (OSError, ValueError) as error:
         raise ClusterError(f"a certificate or the proxy of the API server cannot be used: {type(error).__name__}") from None
-    if authorization() is None and not certificate and configuration.host.startswith("https:"):
+    if authorization() is None and not certificate and (names_credentials or configuration.host.startswith("https:")):
         raise ClusterError(
             "the token of the pod's service account cannot be used"
             if origin.in_cluster
             else "the kubeconfig has no credentials for its user that can be used, or the plugin that gives them failed"
         )
     make_wakeable(pools)
-    return Access(configuration.host.rstrip("/"), pools, authorization, hashlib.sha256(certificate).digest(), trust)
+    return Access(configuration.host.rstrip("/"), pools, authorization, hashlib.sha256(certificate).digest() if certificate else b"", trust)
 
 
 def _trust(configuration: Configuration) -> bytes:
@@ -159,15 +161,24 @@ def _load_in_cluster(configuration: Configuration, origin: Origin) -> None:
         raise ClusterError(f"the service account that Kubernetes puts into a pod cannot be used: {printable(reason)}") from None
 
 
-def _load_kubeconfig(configuration: Configuration, origin: Origin) -> None:
+def _load_kubeconfig(configuration: Configuration, origin: Origin) -> bool:
+    """Load the file; return whether its user is given credentials, whether or not they can be used."""
     paths = origin.paths
     if not any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep) if path):
         raise ClusterError(f"there is no service account of a pod here, and no kubeconfig file at {printable(paths)}")
     try:
         # Never written back: renewed OpenID tokens are kept in memory, and the file stays its owner's.
         load_kube_config(paths, origin.context or None, configuration, persist_config=False)  # type: ignore[no-untyped-call]
+        return _names_credentials(KubeConfigMerger(paths).config, origin.context)  # type: ignore[no-untyped-call]
     except Exception as error:  # noqa: BLE001 - the library takes a file's shape for granted, so that any exception may come of it
         raise ClusterError(f"the kubeconfig {printable(paths)} cannot be used: {_reason(error)}") from None
+
+
+def _names_credentials(content: Any, context: str) -> bool:
+    """Return whether the library's ``content`` of a kubeconfig file says anything of the user of ``context``, "" being the current one."""
+    name = content["contexts"].get_with_name(context or content["current-context"])["context"].safe_get("user")
+    user = content["users"].get_with_name(name, safe=True) if name else None
+    return user is not None and bool(user.value.get("user"))
 
 
 def _reason(error: Exception) -> str:

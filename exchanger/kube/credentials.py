@@ -45,6 +45,11 @@ class Access:
     identity: bytes = attrs.field(default=b"", repr=False)
     trust: bytes = attrs.field(default=b"", repr=False)
 
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether requests say who makes them: by a header, or by a client certificate."""
+        return bool(self.identity) or self.authorization() is not None
+
 
 @final
 @attrs.define(eq=False)
@@ -114,9 +119,12 @@ class Credentials:
             return None
         self._renewed_at = now
         try:
-            return self._load()
+            fresh = self._load()
         except ClusterError:
             return None  # what there is may become good again, and a file that is being written is complete a moment later
+        # A token file that is empty for a moment reads like a configuration without credentials. An anonymous request would be answered
+        # with 403, after which nobody would look at the file again.
+        return None if self._access.is_authenticated and not fresh.is_authenticated else fresh
 
     def _replace(self, fresh: Access) -> None:
         before, self._access = self._access, fresh

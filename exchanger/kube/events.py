@@ -1,11 +1,14 @@
 """Pages of a list and events of a watch, from JSON to the vocabulary. Total.
 
-Must not know: sockets, threads, or what objects are for: ``decode`` reads one object, or returns ``None`` for what is no such object.
+Nothing is taken on trust: an answer about another kind of object, or about another namespace, says nothing about the objects asked for. An
+empty list of something else would otherwise withdraw every policy.
+
+Must not know: sockets, threads, or what objects are for: a ``Kind`` reads one object, or returns ``None`` for what is no such object.
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final, TypeVar, final
+from typing import Final, Generic, TypeVar, final
 
 import attrs
 
@@ -18,22 +21,47 @@ INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
 """The annotation of the bookmark after the initial objects: https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists."""
 
 
+@final
+@attrs.frozen
+class Kind(Generic[T]):
+    """What a resource consists of: ``name`` is the ``kind`` of its objects, such as ``ConfigMap``, and ``decode`` reads one.
+
+    Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#collections.
+    """
+
+    name: str
+    decode: Decode[T]
+    api_version: str = "v1"
+
+    def is_object(self, found: Mapping[str, object]) -> bool:
+        """Tell whether ``found`` says that it is one of these objects, as everything but the items of a list does."""
+        return found.get("kind") == self.name and found.get("apiVersion") == self.api_version
+
+    def is_list(self, found: Mapping[str, object]) -> bool:
+        """Tell whether ``found`` says that it is a list of these objects."""
+        return found.get("kind") == f"{self.name}List" and found.get("apiVersion") == self.api_version
+
+    def read(self, found: object, namespace: str) -> Item[T] | None:
+        """Return the object that an item of a list is, ``None`` when it is none, or is not in ``namespace`` ("" is any).
+
+        API servers leave the kind of items out, since the list has said it; an item that has one must have the right one.
+        """
+        if not isinstance(found, dict):
+            return None
+        if found.get("kind", self.name) != self.name or found.get("apiVersion", self.api_version) != self.api_version:
+            return None
+        identity = _identity(found, namespace)
+        if identity is None:
+            return None
+        value = self.decode(found)
+        return None if value is None else Item(*identity, value)
+
+
 def _malformed(what: str) -> ApiFailure:
     return ApiFailure(FailureKind.MALFORMED, message=what)
 
 
-def read_item(found: object, decode: Decode[T]) -> Item[T] | None:
-    """Return an object, ``None`` when it is none."""
-    if not isinstance(found, dict):
-        return None
-    identity = _identity(found)
-    if identity is None:
-        return None
-    value = decode(found)
-    return None if value is None else Item(*identity, value)
-
-
-def _identity(found: Mapping[str, object]) -> tuple[Key, str] | None:
+def _identity(found: Mapping[str, object], within: str) -> tuple[Key, str] | None:
     """Return which object it is, and its version."""
     metadata = found.get("metadata")
     if not isinstance(metadata, dict):
@@ -41,45 +69,52 @@ def _identity(found: Mapping[str, object]) -> tuple[Key, str] | None:
     namespace, name, version = metadata.get("namespace", ""), metadata.get("name"), metadata.get("resourceVersion")
     if not (isinstance(namespace, str) and isinstance(name, str) and isinstance(version, str) and name and version):
         return None
-    return Key(namespace, name), version
+    return (Key(namespace, name), version) if within in {"", namespace} else None
 
 
-def read_page(found: Mapping[str, object], decode: Decode[T]) -> Page[T] | ApiFailure:
-    """Return a page of a list; one object that cannot be read spoils it, since nobody knows what it would have said."""
-    metadata, entries = found.get("metadata"), found.get("items", 0)
-    if not isinstance(metadata, dict) or not isinstance(entries, list | None):
+def read_page(found: Mapping[str, object], kind: Kind[T], namespace: str = "") -> Page[T] | ApiFailure:
+    """Return a page of a list of ``kind`` in ``namespace`` ("" is all).
+
+    One object that cannot be read spoils it, since nobody knows what it would have said.
+    """
+    if not kind.is_list(found):
+        return _malformed(f"an answer that is no {kind.name}List of {kind.api_version}")
+    metadata, entries = found.get("metadata"), found.get("items")
+    if not isinstance(metadata, dict) or not isinstance(entries, list):
         return _malformed("a list without metadata or items")
     version, token = metadata.get("resourceVersion"), metadata.get("continue", "")
     if not isinstance(version, str) or not version or not isinstance(token, str):
         return _malformed("a list without a resourceVersion")
     items: list[Item[T]] = []
-    for entry in entries or ():
-        item = read_item(entry, decode)
+    for entry in entries:
+        item = kind.read(entry, namespace)
         if item is None:
             return _malformed("a list with an object that cannot be read")
         items.append(item)
     return Page(tuple(items), version, token)
 
 
-def read_event(line: bytes, decode: Decode[T]) -> WatchEvent[T]:
-    """Return the event that a line of a watch is."""
+def read_event(line: bytes, kind: Kind[T], namespace: str = "") -> WatchEvent[T]:
+    """Return the event that a line of a watch of ``kind`` in ``namespace`` ("" is all) is."""
     found = read_object(line)
     if isinstance(found, ApiFailure):
         return _malformed("an event that is not JSON")
-    kind, body = found.get("type"), found.get("object")
+    what, body = found.get("type"), found.get("object")
     if not isinstance(body, dict):
         return _malformed("an event without an object")
-    match kind:
+    if what == "ERROR":
+        return failure_of_status(body)  # whatever it is, it is no object
+    if not kind.is_object(body):
+        return _malformed(f"an event about something that is no {kind.name} of {kind.api_version}")
+    match what:
         case "ADDED" | "MODIFIED":
-            item = read_item(body, decode)
+            item = kind.read(body, namespace)
             return _malformed("an event with an object that cannot be read") if item is None else Put(item)
         case "DELETED":
-            identity = _identity(body)
+            identity = _identity(body, namespace)
             return _malformed("an event with an object that cannot be read") if identity is None else Deleted(*identity)
         case "BOOKMARK":
             return _bookmark(body)
-        case "ERROR":
-            return failure_of_status(body)
         case _:
             # As client-go's decoder has it: what is not understood may have been a change, so the watch is not to be trusted any more.
             return _malformed("an event of an unknown type")

@@ -5,12 +5,11 @@ Must not know: what follows from a change.
 
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import Generic, TypeVar, final
+from typing import Final, Generic, TypeVar, final
 
 import attrs
 import trio
 
-from exchanger.kube.freshness import Freshness
 from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
 from exchanger.kube.list_watch import ApiFailure, Item, Key, ListWatch
 from exchanger.kube.observer import KubernetesObserver, missing_right
@@ -19,6 +18,10 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.objects import ConfigMap, Namespace
 
 T = TypeVar("T")
+
+REFUSALS: Final = 2
+"""Refusals in a row after which a right is missing: an API server refuses everything for a moment at its start. The second one comes a
+second later."""
 
 
 @final
@@ -86,16 +89,28 @@ class Feed(Generic[T]):
     settings: KubernetesSettings
     random: Random
     complete: bool = attrs.field(default=False, init=False)
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _refusals: int = attrs.field(default=0, init=False)
+    """How often in a row the server has said that a right is missing."""
     _reflector: Reflector[T] = attrs.field(init=False)
-    _freshness: Freshness = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._freshness = Freshness(self.settings.silence)
         self._reflector = Reflector(self.list_watch, self.sink, self, self.settings.reflector, self.random)
 
     async def run(self) -> None:
-        """Follow the resource until cancelled."""
-        await self._reflector.run()
+        """Follow the resource until cancelled, or until ``close``."""
+        with self._scope:
+            await self._reflector.run()
+
+    def close(self) -> None:
+        """Follow it no longer."""
+        self._scope.cancel()
+        self._refused(0)
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Tell whether the right to read it is missing."""
+        return self._refusals >= REFUSALS
 
     @property
     def is_connected(self) -> bool:
@@ -103,9 +118,20 @@ class Feed(Generic[T]):
         return self._reflector.statistics().connected
 
     def current_until(self, now: float) -> float:
-        """Return the last moment (seconds of trio's clock) up to which what is known was current; ``now`` when it still is."""
-        last_contact = self._reflector.statistics().last_contact
-        return now if last_contact is None else self._freshness.current_until(now, last_contact)
+        """Return the last moment (seconds of trio's clock) up to which what is known was current; ``now`` when it still is.
+
+        It is while changes are followed and the server is silent for no longer than servers are. Otherwise it was current at the last
+        sign of life, however much later the silence was found. Where watches are in doubt, nothing shows what was not said between signs.
+        """
+        known = self._reflector.statistics()
+        if known.last_contact is None:
+            return now
+        silent = now - known.last_contact > self.settings.reflector.silence
+        return now if known.connected and not known.doubted and not silent else known.last_contact
+
+    def hurry(self, hurried: bool) -> None:  # noqa: FBT001 - the one thing there is to say
+        """See ``Reflector.hurry``."""
+        self._reflector.hurry(hurried)
 
     def listed(self, name: str, count: int, resource_version: str, /) -> None:
         """See ``reflector.ReflectorObserver``."""
@@ -116,13 +142,27 @@ class Feed(Generic[T]):
 
     def failed(self, name: str, failure: ApiFailure, retry_in: float, /) -> None:
         """See ``reflector.ReflectorObserver``."""
-        self.observer.failed(name, failure, missing_right(self.resource, self.namespace, failure), retry_in)
+        right = missing_right(self.resource, self.namespace, failure)
+        self.observer.failed(name, failure, right, retry_in)
+        if right:
+            self._refused(self._refusals + 1, right)
 
     def connected(self, name: str, connected: bool, /) -> None:  # noqa: FBT001 - the reflector's signature
         """See ``reflector.ReflectorObserver``."""
-        (self._freshness.opened if connected else self._freshness.lost)(trio.current_time())
+        if connected:
+            self._refused(0)
         self.observer.connected(name, connected)
+
+    def silent(self, name: str, seconds: float, /) -> None:
+        """See ``reflector.ReflectorObserver``."""
+        self.observer.silent(name, seconds)
 
     def went_back(self, name: str, known: str, found: str, /) -> None:
         """See ``reflector.ReflectorObserver``."""
         self.observer.went_back(name, known, found)
+
+    def _refused(self, times: int, right: str = "") -> None:
+        """Note how often in a row the server has refused, and tell when that makes a difference to a Namespace that is named."""
+        before, self._refusals = self.is_unreadable, times
+        if self.namespace != EVERY_NAMESPACE and self.is_unreadable is not before:
+            self.observer.unreadable(self.namespace, self.is_unreadable, right)

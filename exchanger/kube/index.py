@@ -103,6 +103,14 @@ class PolicyIndex:
     def __attrs_post_init__(self) -> None:
         self._selected = set(self.named)
 
+    def use_named(self, names: Iterable[str]) -> None:
+        """Select exactly these, and forget all others; what is in new ones is not known yet."""
+        chosen = frozenset(names)
+        for name in chosen ^ self._selected:
+            self._select(name, selected=False)
+            self.replace_config_maps((), name)
+            self._select(name, selected=name in chosen)
+
     def replace_namespaces(self, namespaces: Iterable[Namespace]) -> None:
         """Take the complete state of all Namespaces."""
         selected = {namespace.name for namespace in namespaces if self._selects(namespace)}

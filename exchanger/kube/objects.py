@@ -7,7 +7,9 @@ https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources
 """
 
 from collections.abc import Mapping
+from typing import Final
 
+from exchanger.kube.events import Kind
 from exchanger.policy.objects import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Labels, Namespace, key_meant
 
 
@@ -18,7 +20,7 @@ def decode_namespace(found: Mapping[str, object]) -> Namespace | None:
     if not isinstance(metadata, dict) or labels is None:
         return None
     name = metadata.get("name")
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not name or metadata.get("namespace"):
         return None
     return Namespace(name, tuple(sorted({**dict(labels), NAME_LABEL: name}.items())))
 
@@ -50,3 +52,7 @@ def _labels(metadata: object) -> Labels | None:
     if not isinstance(labels, dict) or not all(isinstance(text, str) for text in labels.values()):
         return None
     return tuple(sorted(labels.items()))
+
+
+NAMESPACE: Final = Kind("Namespace", decode_namespace)
+CONFIG_MAP: Final = Kind("ConfigMap", decode_config_map)

@@ -23,8 +23,14 @@ class KubernetesObserver(Protocol):
     def failed(self, name: str, failure: ApiFailure, missing_right: str, retry_in: float, /) -> None:
         """A request failed and is repeated in ``retry_in`` seconds; ``missing_right`` is "" or the right that would help."""
 
+    def unreadable(self, namespace: str, unreadable: bool, missing_right: str, /) -> None:  # noqa: FBT001 - the name says what is true
+        """A Namespace that is named may not be read, for the lack of ``missing_right``; or it may be again, or is named no longer."""
+
     def connected(self, name: str, connected: bool, /) -> None:  # noqa: FBT001 - the method's name says what is true
         """Changes are followed, or no longer followed."""
+
+    def silent(self, name: str, seconds: float, /) -> None:
+        """A watch was taken and has said nothing for ``seconds``, longer than servers are silent; told once until watches speak again."""
 
     def went_back(self, name: str, known: str, found: str, /) -> None:
         """The server's version is lower than the one known: its store was restored or emptied. A complete list follows."""

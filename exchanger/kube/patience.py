@@ -18,6 +18,11 @@ class Patience:
     def __attrs_post_init__(self) -> None:
         self.heard()
 
+    @property
+    def is_silence(self) -> bool:
+        """Whether it is silence that ends the watch next, and not the time."""
+        return self.scope.deadline < self.until
+
     def heard(self) -> None:
         """Begin to wait anew."""
         self.scope.deadline = min(self.until, trio.current_time() + self.silence)

@@ -7,8 +7,8 @@ import attrs
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 
-MAX_RETRY_AFTER_S: Final = 60.0
-"""Seconds that a server may ask for at most; the longest wait of the back-off, so that no header makes the program blind for long."""
+MAX_RETRY_AFTER_S: Final = 10.0
+"""Seconds that a server may ask for at most: one that sheds load asks for one, and no header may make the program blind for long."""
 MAX_SERVER_ERRORS: Final = 3
 """Watches in a row that may fail with server errors before a new list: a server that cannot read an object back from its store answers
 every watch from that version in this way, and only a list leads past it (client-go: TestReflectorReplacesStoreOnUnsafeDelete)."""

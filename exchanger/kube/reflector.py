@@ -8,9 +8,11 @@ The measure is client-go's reflector (https://github.com/kubernetes/client-go/bl
   break may have been the restart of a server whose store was restored, the newest version is asked for first (a list of one object):
   when it is lower than the one that is known, the watch would be silent for ever.
 - Changes are followed when the server has taken the watch, not when it has been asked for one.
-- The same look is taken when a watch was silent for longer than a bookmark takes, and all objects are compared every ten minutes or so.
-  That finds what no version shows: a restored store that was written to until its version was higher than the one known, or events
-  that were lost on the way.
+- A watch that was taken and says nothing for longer than a bookmark takes is not trusted: something may hold its events back, although
+  the server answers everything else. All objects are listed at once, and watches are asked for half a minute each, whose ends show what
+  bookmarks do not. All objects are compared every ten minutes or so in any case. That finds what no version shows: a restored store that
+  was written to until its version was higher than the one known, or single events that were lost on the way.
+- While what is known is too old to go by, attempts are made every few seconds, whatever the back-off says.
 - A lost place in the history has a back-off of its own, so that the list after an outage is not as late as requests had become in it.
 
 One request at a time, in one task: no list races with the events of a watch. Must not know: threads, the client library, or what objects
@@ -25,13 +27,14 @@ from typing import Final, Generic, TypeVar, assert_never, final
 import attrs
 import trio
 
-from exchanger.kube.backoff import BackOff
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, ListWatch, Opened, Page, Put, WatchEvent
 from exchanger.kube.listing import gather_initial, list_all
+from exchanger.kube.pace import Pace
 from exchanger.kube.patience import Patience
 from exchanger.kube.recovery import MAX_SERVER_ERRORS, Attempt, Setback, after_failure
 from exchanger.kube.reflection import Complete, Effect, Reflection, older
 from exchanger.kube.reflector_settings import ReflectorSettings
+from exchanger.kube.signs import Signs
 from exchanger.kube.sink import ReflectorObserver, ReflectorStatistics, Sink
 
 __all__ = ["Reflector", "ReflectorObserver", "ReflectorSettings", "ReflectorStatistics", "Sink"]
@@ -40,6 +43,8 @@ T = TypeVar("T")
 
 _CUT: Final = frozenset({FailureKind.TIMEOUT, FailureKind.UNREACHABLE})
 """How a watch ends that was silent for long, or whose connection something has ended."""
+ENOUGH: Final = 0.8
+"""The part of the time that a watch was asked for after which its end is in good order, where that is less than ``settled``."""
 _NOT_TAKEN: Final = ApiFailure(FailureKind.TIMEOUT, message="the server has not taken the watch")
 
 
@@ -54,12 +59,11 @@ class Reflector(Generic[T]):
     settings: ReflectorSettings = attrs.field(factory=ReflectorSettings)
     random: Random = attrs.field(factory=Random)
     _known: Reflection[T] = attrs.field(factory=Reflection, init=False)
-    _back_off: BackOff = attrs.field(init=False)
-    _lenient_back_off: BackOff = attrs.field(init=False)
+    _pace: Pace = attrs.field(init=False)
     _state: Attempt = attrs.field(default=Attempt.LIST, init=False)
     _waiting: bool = attrs.field(default=False, init=False)
     _connected: bool = attrs.field(default=False, init=False)
-    _last_contact: float | None = attrs.field(default=None, init=False)
+    _signs: Signs = attrs.field(init=False)
     _compare_at: float = attrs.field(default=math.inf, init=False)
     _streams: bool = attrs.field(default=True, init=False)
     """Whether the server is thought to offer initial events; once it did not, it is not asked again."""
@@ -75,10 +79,11 @@ class Reflector(Generic[T]):
     _ready: Callable[[], None] | None = attrs.field(default=None, init=False)
     _taken: bool = attrs.field(default=False, init=False)
     """Whether the server has taken the present watch."""
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._back_off = BackOff(self.settings.back_off, self.random)
-        self._lenient_back_off = BackOff(self.settings.back_off, self.random)
+        self._signs = Signs(self.settings)
+        self._pace = Pace(self.settings, self.random)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the resource until cancelled; ``started()`` when the first complete state was handed to the sink.
@@ -92,8 +97,16 @@ class Reflector(Generic[T]):
             if attempt is not Attempt.LIST and trio.current_time() >= self._compare_at:
                 attempt = Attempt.COMPARE
             self._state = attempt
-            outcome = await self._make(attempt)
+            outcome: Attempt | Setback = Attempt.PROBE
+            with trio.CancelScope() as self._scope:
+                outcome = await self._make(attempt)
             attempt = await self._set_back(outcome) if isinstance(outcome, Setback) else outcome
+
+    def hurry(self, hurried: bool) -> None:  # noqa: FBT001 - the one thing there is to set
+        """Attempt again every few seconds from now on, as somebody waits; or leave it to the back-off again."""
+        self._pace.hurry(hurried)
+        if hurried and self._state is not Attempt.LIST and not self._connected:
+            self._scope.cancel()  # it may wait for something that was lost on the way; a probe is soon made anew
 
     def statistics(self) -> ReflectorStatistics:
         """Return what is known of the reflector at this moment."""
@@ -108,8 +121,9 @@ class Reflector(Generic[T]):
             watches=self._watches,
             events=self._events,
             failures=self._failures,
-            last_contact=self._last_contact,
+            last_contact=self._signs.last,
             connected=self._connected,
+            doubted=self._signs.doubted,
         )
 
     async def _make(self, attempt: Attempt) -> Attempt | Setback:
@@ -128,8 +142,7 @@ class Reflector(Generic[T]):
 
     async def _set_back(self, setback: Setback) -> Attempt:
         """Tell of a failure and wait; return what to attempt then."""
-        back_off = self._lenient_back_off if setback.lenient else self._back_off
-        wait = back_off.failed(trio.current_time(), at_least=setback.at_least, lenient=setback.lenient)
+        wait = self._pace.failed(setback, trio.current_time())
         self._failures += 1
         self._state = setback.next
         if wait > 0.0:
@@ -137,7 +150,7 @@ class Reflector(Generic[T]):
         self.observer.failed(self.list_watch.name, setback.failure, wait)
         self._waiting = True
         try:
-            await trio.sleep(wait)
+            await self._pace.sleep(wait)
         finally:
             self._waiting = False
         return setback.next
@@ -156,7 +169,8 @@ class Reflector(Generic[T]):
         """Take the present objects out of the beginning of a watch, and go on with it."""
         settings = self.settings
         began = trio.current_time()
-        timeout = self._watch_timeout()
+        by_ends = self._signs.by_ends
+        timeout = settings.list_bounds.timeout if by_ends else self._watch_timeout()
         synced = False
         patience = Patience(settings.initial_silence, began + settings.list_bounds.timeout)
         self._taken = False
@@ -171,11 +185,14 @@ class Reflector(Generic[T]):
                 if isinstance(complete, Complete):
                     synced = True
                     self._replace(complete)
-                    patience.begin(settings.silence, min(began + timeout + settings.watch_margin, self._compare_at))
-                    return await self._follow(events, patience, began)
+                    if by_ends:
+                        return Attempt.WATCH  # this one is too long for that, as the objects had to arrive first
+                    self._signs.taken(trio.current_time())
+                    patience.begin(self._signs.silence, min(began + timeout + settings.watch_margin, self._compare_at))
+                    return await self._follow(events, patience, began, timeout)
                 return self._not_streamed(complete)
         if synced:
-            return Attempt.PROBE
+            return self._overdue(patience)
         if not self._taken:
             return self._not_streamed(_NOT_TAKEN)
         self._streams = False  # the end of the initial objects never came; it is asked for once, and not at each new list
@@ -203,12 +220,12 @@ class Reflector(Generic[T]):
                 trio.open_nursery() as nursery,
             ):
                 nursery.start_soon(self._doubt)
-                outcome = await self._follow(events, patience, began)
+                outcome = await self._follow(events, patience, began, timeout)
                 nursery.cancel_scope.cancel()
             return outcome
         if not self._taken:
             return after_failure(Attempt.WATCH, _NOT_TAKEN)
-        return Attempt.PROBE  # silent, or older than it should be; the comparison, when that is due, takes its place
+        return self._overdue(patience)
 
     async def _doubt(self) -> None:
         """Say that changes are not followed when the server takes long to take a watch, or to answer before there is one."""
@@ -216,17 +233,24 @@ class Reflector(Generic[T]):
         if not self._taken:
             self._set_connected(False)
 
-    async def _follow(self, events: AsyncIterator[WatchEvent[T]], patience: Patience, began: float) -> Attempt | Setback:
-        """Take over the events of a watch until it ends."""
+    async def _follow(self, events: AsyncIterator[WatchEvent[T]], patience: Patience, began: float, asked: float) -> Attempt | Setback:
+        """Take over the events of a watch, which was asked for ``asked`` seconds, until it ends."""
+        try:
+            return await self._take_over(events, patience, began, asked)
+        finally:
+            self._signs.left(trio.current_time())
+
+    async def _take_over(self, events: AsyncIterator[WatchEvent[T]], patience: Patience, began: float, asked: float) -> Attempt | Setback:
         async for event in events:
             if isinstance(event, ApiFailure):
                 return self._broken(event, trio.current_time() - began)
             if isinstance(event, Opened):
                 self._taken = True
-                patience.begin(self.settings.silence, min(patience.until, self._compare_at))
-                self._set_connected(True)
+                followed = self._signs.taken(trio.current_time())
+                patience.begin(self._signs.silence, min(patience.until, self._compare_at))
+                if followed:
+                    self._set_connected(True)
                 continue
-            patience.heard()
             before = self._known.version
             match self._known.apply(event):
                 case Effect.NEWS:
@@ -242,13 +266,25 @@ class Reflector(Generic[T]):
                     assert_never(effect)
             self._events += 1
             self._server_errors = 0
-            self._contact()
+            self._signs.spoken(trio.current_time())
+            patience.begin(self._signs.silence, patience.until)
             self._set_connected(True)
         lived = trio.current_time() - began
-        if lived >= self.settings.settled:
+        if lived >= min(self.settings.settled, ENOUGH * asked):
+            self._signs.ended(trio.current_time())
             return Attempt.WATCH
         short = ApiFailure(FailureKind.SERVER_ERROR, message=f"very short watch: the server ended it after {lived:.1f} s")
         return Setback(short, Attempt.WATCH, lenient=True)
+
+    def _overdue(self, patience: Patience) -> Attempt:
+        """Return what to do when the watch was left: it was silent for too long, or the server did not end it."""
+        if not patience.is_silence:
+            return Attempt.PROBE  # the comparison, when that is due, takes its place
+        self._set_connected(False)
+        quiet = self._signs.quiet
+        if self._signs.fell_silent():
+            self.observer.silent(self.list_watch.name, quiet)
+        return Attempt.COMPARE
 
     def _broken(self, failure: ApiFailure, lived: float) -> Attempt | Setback:
         if self._taken and lived >= self.settings.settled and failure.kind in _CUT:
@@ -265,10 +301,11 @@ class Reflector(Generic[T]):
         """Ask for the newest version, which is never lower than the one known unless the store went back."""
         self._probes += 1
         self._taken = False
-        page: Page[T] | ApiFailure = ApiFailure(FailureKind.TIMEOUT, message=f"no answer within {self.settings.probe_timeout:.0f} s")
+        timeout = self.settings.hurried_probe if self._pace.hurried else self.settings.probe_timeout
+        page: Page[T] | ApiFailure = ApiFailure(FailureKind.TIMEOUT, message=f"no answer within {timeout:.0f} s")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._doubt)
-            with trio.move_on_after(self.settings.probe_timeout):
+            with trio.move_on_after(timeout):
                 page = await self.list_watch.list_page(limit=1)
             nursery.cancel_scope.cancel()
         if isinstance(page, ApiFailure):
@@ -276,8 +313,6 @@ class Reflector(Generic[T]):
         if older(page.resource_version, self._known.version):
             self.observer.went_back(self.list_watch.name, self._known.version, page.resource_version)
             return Attempt.LIST
-        if self._connected:
-            self._contact()  # the watch before was silent, and now it is known that there was nothing to say
         return Attempt.WATCH
 
     async def _compare(self) -> Attempt | Setback:
@@ -302,7 +337,8 @@ class Reflector(Generic[T]):
         self.sink.replaced(self._known.replace(complete))
         self._synced()
         self.observer.listed(self.list_watch.name, len(complete.items), complete.resource_version)
-        self._set_connected(True)
+        if not self._signs.doubted:
+            self._set_connected(True)
         if self._ready is not None:
             ready, self._ready = self._ready, None
             ready()
@@ -311,11 +347,8 @@ class Reflector(Generic[T]):
         self._lists += 1
         self._server_errors = 0
         self._stream_next = True
-        self._contact()
+        self._signs.listed(trio.current_time())
         self._plan_comparison()
-
-    def _contact(self) -> None:
-        self._last_contact = trio.current_time()
 
     def _set_connected(self, connected: bool) -> None:  # noqa: FBT001 - the one thing there is to set
         if connected is not self._connected:
@@ -328,7 +361,8 @@ class Reflector(Generic[T]):
 
     def _watch_timeout(self) -> float:
         self._watches += 1
-        return self.random.uniform(self.settings.min_watch, self.settings.max_watch)
+        hurried = self._pace.hurried and self._signs.doubted
+        return self.random.uniform(*(self.settings.hurried_watch if hurried else self._signs.lengths))
 
 
 def _discontinuity(event: Put[T] | Deleted | Bookmark, known: str) -> ApiFailure:

@@ -1,6 +1,6 @@
 """One resource of an API server, listed and watched: implements ``list_watch.ListWatch`` over a connection.
 
-Must not know: what the objects are for; ``decode`` reads one (see ``events``).
+Must not know: what the objects are for; their ``Kind`` reads one (see ``events``).
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/.
 """
 
@@ -10,15 +10,15 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, Generic, TypeVar, final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import attrs
 import trio
 
 from exchanger.kube.connection import ApiConnection
-from exchanger.kube.events import Decode, read_event, read_page
+from exchanger.kube.events import Kind, read_event, read_page
 from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch, Opened, Page, WatchEvent
-from exchanger.kube.objects import decode_config_map, decode_namespace
+from exchanger.kube.objects import CONFIG_MAP, NAMESPACE
 from exchanger.kube.round_trip import MAX_BODY_BYTES, Request, TooLarge
 from exchanger.policy.objects import ConfigMap, Namespace
 
@@ -45,7 +45,7 @@ class Resource(Generic[T]):
 
     connection: ApiConnection
     path: str
-    decode: Decode[T]
+    kind: Kind[T]
     label_selector: str = ""
     field_selector: str = ""
     _most: int | None = attrs.field(default=None, init=False)
@@ -54,14 +54,20 @@ class Resource(Generic[T]):
     @property
     def name(self) -> str:
         """What it is, for logs: ``configmaps``, or ``configmaps in team-a``."""
+        resource = self.path.rpartition("/")[2]
+        return f"{resource} in {self.namespace}" if self.namespace else resource
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that the path is of, "" where it is of none: no object may be in another one."""
         segments = self.path.split("/")
         in_namespace = len(segments) > 2 and segments[-3] == "namespaces"  # noqa: PLR2004 - …/namespaces/NAMESPACE/RESOURCE
-        return f"{segments[-1]} in {segments[-2]}" if in_namespace else segments[-1]
+        return unquote(segments[-2]) if in_namespace else ""
 
     async def list_page(self, *, limit: int, continue_token: str = "", resource_version: str = "") -> Page[T] | ApiFailure:
         """Return a page of at most ``limit`` objects; of less when they are large, and the next page goes on with the rest."""
         version = "" if continue_token else resource_version  # the token has one, and the server takes no other beside it
-        read = partial(read_page, decode=self.decode)
+        read = partial(read_page, kind=self.kind, namespace=self.namespace)
         while True:
             size = limit if self._most is None else min(limit, self._most)
             query = self._query(limit=str(size), resourceVersion=version, **{"continue": continue_token})
@@ -117,8 +123,9 @@ class Resource(Generic[T]):
         if not lines:
             return (Opened(),)
         events: list[WatchEvent[T]] = []
+        namespace = self.namespace
         for line in lines:
-            event = read_event(line, self.decode)
+            event = read_event(line, self.kind, namespace)
             events.append(event)
             if isinstance(event, ApiFailure):
                 break  # a failure is the last event
@@ -158,9 +165,9 @@ class PolicyListWatches:
 
     def namespaces(self, selector: str, /) -> ListWatch[Namespace]:
         """Return the Namespaces with the labels that ``selector`` asks for."""
-        return Resource(self.connection, path_of("api", "v1", "namespaces"), decode_namespace, selector)
+        return Resource(self.connection, path_of("api", "v1", "namespaces"), NAMESPACE, selector)
 
     def config_maps(self, selector: str, namespace: str, /) -> ListWatch[ConfigMap]:
         """Return the ConfigMaps with the labels that ``selector`` asks for, in one namespace, or where that is "" in all."""
         within = ("namespaces", namespace) if namespace else ()
-        return Resource(self.connection, path_of("api", "v1", *within, "configmaps"), decode_config_map, selector)
+        return Resource(self.connection, path_of("api", "v1", *within, "configmaps"), CONFIG_MAP, selector)

@@ -39,6 +39,12 @@ class ReflectorObserver(Protocol):
     def connected(self, name: str, connected: bool, /) -> None:  # noqa: FBT001 - the method's name says what is true
         """Changes are followed, or no longer followed."""
 
+    def silent(self, name: str, seconds: float, /) -> None:
+        """A watch was taken and has said nothing for ``seconds``, longer than a server is silent; told once until watches speak again.
+
+        A list of everything follows.
+        """
+
     def went_back(self, name: str, known: str, found: str, /) -> None:
         """The server's version is lower than the one known: its store was restored or emptied. A new state follows."""
 
@@ -51,8 +57,9 @@ class ReflectorStatistics:
     ``state`` is what the reflector is at, or will be when it no longer waits (``waiting``). ``lists`` counts complete states, whatever
     requests they came by, and ``comparisons`` the regular ones among them; ``events`` those of watches after that, bookmarks included.
 
-    ``connected``: a watch is being followed. ``last_contact`` is when (seconds of trio's clock) what is known was last known to be right:
-    by a complete state, an event, or the answer to a probe after a watch that was silent but did not fail; ``None`` before that.
+    ``connected``: a watch is being followed. ``doubted``: watches said nothing for longer than a server is silent, and none has spoken
+    since. ``last_contact`` is when (seconds of trio's clock) what is known was last known to be right: by a complete state, an event, a
+    watch that ended in good order, or one that was taken when there was no doubt; ``None`` before that.
     """
 
     state: Attempt
@@ -67,3 +74,4 @@ class ReflectorStatistics:
     failures: int
     last_contact: float | None
     connected: bool
+    doubted: bool

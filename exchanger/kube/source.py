@@ -57,7 +57,8 @@ class ListWatches(Protocol):
 class KubernetesStatistics:
     """``namespaces`` and ``config_maps`` are those selected, ``documents`` those in force; ``versions`` counts what was published.
 
-    ``connected``: the changes of every resource are followed. ``age``: see ``KubernetesSource.snapshot_age``.
+    ``connected``: the changes of every resource are followed. ``age``: see ``KubernetesSource.snapshot_age``. ``named`` has each Namespace
+    that is followed by its name, and whether the right to read it is missing.
     """
 
     namespaces: int
@@ -66,6 +67,7 @@ class KubernetesStatistics:
     versions: int
     connected: bool
     age: float | None
+    named: tuple[tuple[str, bool], ...] = ()
 
 
 @enum.unique
@@ -86,8 +88,8 @@ class KubernetesSource:
     """Implements ``typing.PolicySource``. ``issuers`` are the profiles that entries may refer to.
 
     ``on_stale(True)`` says that nothing may be in force any more, since what is known is older than ``settings.max_staleness``. Nothing is
-    published after it until the age is zero again; then ``on_stale(False)`` comes, and the newest version at once. ``on_notices`` is told
-    what is probably a mistake, whenever that may have changed. Neither may block or raise.
+    published after it until changes are followed again; then ``on_stale(False)`` comes, and the newest version at once. ``on_notices`` is
+    told what is probably a mistake, whenever that may have changed. Neither may block or raise.
     """
 
     settings: KubernetesSettings
@@ -100,6 +102,7 @@ class KubernetesSource:
     on_notices: Callable[[Notices], None] = lambda _notices: None
     _index: PolicyIndex = attrs.field(init=False)
     _feeds: tuple[Feed[Any], ...] = attrs.field(init=False)
+    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     _phase: _Phase = attrs.field(default=_Phase.OPEN, init=False)
@@ -122,6 +125,7 @@ class KubernetesSource:
         No failure of the server ends it, and the wait for the first version has no bound but the caller's.
         """
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             for feed in self._feeds:
                 nursery.start_soon(feed.run)
             await nursery.start(self._publish)
@@ -136,6 +140,27 @@ class KubernetesSource:
             self._index.refresh()
             self._changed()
 
+    def use_namespaces(self, names: tuple[str, ...]) -> None:
+        """Follow these Namespaces, at least one, instead of those that were named before.
+
+        One that is named no longer takes its policies with it. A new one brings its own when it was listed, and takes nothing away until
+        then; but where nothing is in force yet, it is waited for like all others.
+        """
+        if not names or not all(feed.namespace for feed in self._feeds):
+            raise ValueError("Namespaces can be replaced by names only where they are named")
+        before = {feed.namespace: feed for feed in self._feeds}
+        after = {name: before.get(name) or self._config_maps(name) for name in names}
+        self._feeds = tuple(after.values())
+        self.settings = attrs.evolve(self.settings, namespaces=names)
+        self._index.use_named(names)
+        for name in before.keys() - after.keys():
+            before[name].close()
+        if self._nursery is not None:
+            for name in after.keys() - before.keys():
+                after[name].hurry(self._phase is _Phase.STALE)
+                self._nursery.start_soon(after[name].run)
+        self._changed()
+
     def uid_of(self, source: Source) -> str:
         """Return the ``uid`` of a ConfigMap, "" when it is not there any more."""
         return self._index.uid_of(source)
@@ -143,8 +168,8 @@ class KubernetesSource:
     def snapshot_age(self) -> float | None:
         """Return the seconds since the last moment at which what is in force was known to be current; ``None`` before the first version.
 
-        It is 0 while the changes of every resource are followed and the server gives signs of life; for ``settings.silence`` it may give
-        none. Only to be called in a Trio task.
+        It is 0 while the changes of every resource are followed and the server is silent for no longer than servers are. Only to be called
+        in a Trio task.
         """
         if not self._versions:
             return None
@@ -161,6 +186,7 @@ class KubernetesSource:
             versions=self._versions,
             connected=all(feed.is_connected for feed in self._feeds),
             age=self.snapshot_age(),
+            named=tuple((feed.namespace, feed.is_unreadable) for feed in self._feeds if feed.namespace),
         )
 
     def _namespaces(self) -> Feed[Namespace]:
@@ -175,7 +201,8 @@ class KubernetesSource:
 
     def _changed(self) -> None:
         """Something was said: wake the publisher if there may be something to publish, and everything is known that it needs."""
-        if (self._index.changed or self._index.waiting_changed or not self._versions) and all(feed.complete for feed in self._feeds):
+        changed = self._index.changed or self._index.waiting_changed or not self._versions
+        if changed and (self._versions or all(feed.complete for feed in self._feeds)):
             self._news.set()
 
     async def _publish(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -206,6 +233,7 @@ class KubernetesSource:
         self._versions += 1
         if phase is _Phase.RECOVERING:
             self._phase = _Phase.OPEN
+            self._hurry(False)
             self.on_stale(False)
             self.observer.stale(False, 0.0)
         self.sink.publish(change.snapshot)
@@ -234,7 +262,7 @@ class KubernetesSource:
         return Change(snapshot, tuple(documents), tuple(withdrawn))
 
     async def _watch_age(self) -> None:
-        """Close when what is known has become too old; make ready to open when it is current at two looks in a row.
+        """Close when what is known has become too old; make ready to open when changes are followed at two looks in a row.
 
         At the first one the events that were missed may still be on their way.
         """
@@ -242,15 +270,21 @@ class KubernetesSource:
         while True:
             await trio.sleep(LOOK_S)
             age = self.snapshot_age() or 0.0
+            followed = age <= self.settings.max_staleness and all(feed.is_connected for feed in self._feeds if feed.complete)
             if age > self.settings.max_staleness:
                 self._close(age)
-            elif age == 0.0 and current and self._phase is _Phase.STALE:
+            elif followed and current and self._phase is _Phase.STALE:
                 self._phase = _Phase.RECOVERING
                 self._news.set()
-            current = age == 0.0
+            current = followed
+
+    def _hurry(self, hurried: bool) -> None:  # noqa: FBT001 - the one thing there is to say
+        for feed in self._feeds:
+            feed.hurry(hurried)
 
     def _close(self, age: float) -> None:
         before, self._phase = self._phase, _Phase.STALE
         if before is _Phase.OPEN:
             self.on_stale(True)
             self.observer.stale(True, age)
+            self._hurry(True)

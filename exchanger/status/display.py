@@ -40,6 +40,9 @@ def as_text(header: Header, survey: Survey) -> str:
         f"{'issuers':{_LABEL_WIDTH}}{issuers}",
         "",
     ]
+    if survey.unreadable:
+        lines += ["cannot be read, so that a service that starts has nothing in force (give the right, or take the name out of the list):"]
+        lines += [*(f"  {found.namespace}: {found.missing_right}" for found in survey.unreadable), ""]
     if survey.policies:
         lines += [*_table(survey.policies), ""]
     if survey.notices.count:
@@ -68,6 +71,7 @@ def as_json(header: Header, survey: Survey) -> str:
             {**_named(policy.source), "entries": policy.entries, "problems": [attrs.asdict(problem) for problem in policy.problems]}
             for policy in survey.policies
         ],
+        "unreadable": [{"namespace": found.namespace, "missingRight": found.missing_right} for found in survey.unreadable],
         "ignored": [_named(source) for source in survey.ignored],
         "notices": [attrs.asdict(notice) for notice in survey.notices.listed],
         "notLookedThrough": survey.gaps,

@@ -62,10 +62,20 @@ class Policy:
 
 @final
 @attrs.frozen
+class Unreadable:
+    """A Namespace that is followed by its name and may not be read, and which right is missing."""
+
+    namespace: str
+    missing_right: str
+
+
+@final
+@attrs.frozen
 class Survey:
     """What there is. ``ignored`` ConfigMaps have the label but are in Namespaces that are not selected. All in the order of names.
 
     ``notices`` is what was probably meant to be policy and is not; ``gaps`` says where that was not looked for.
+    Where a Namespace is ``unreadable``, a service that starts has nothing in force: nobody knows which policies are in it.
     """
 
     namespaces: tuple[str, ...]
@@ -73,6 +83,7 @@ class Survey:
     ignored: tuple[Source, ...] = ()
     notices: Notices = NO_NOTICES
     gaps: tuple[str, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
 
     @property
     def entries(self) -> int:
@@ -82,7 +93,7 @@ class Survey:
     @property
     def problems(self) -> int:
         """How many problems there are."""
-        return sum(len(policy.problems) for policy in self.policies)
+        return sum(len(policy.problems) for policy in self.policies) + len(self.unreadable)
 
     @property
     def healthy(self) -> bool:
@@ -93,9 +104,10 @@ class Survey:
 @final
 @attrs.frozen
 class Unanswered:
-    """Why there is no survey, in a sentence."""
+    """Why there is no survey, in a sentence; ``missing_right`` where that is the reason."""
 
     reason: str
+    missing_right: str = ""
 
 
 async def survey(
@@ -115,10 +127,15 @@ async def survey(
         index.replace_namespaces(known)
         namespaces = tuple(item.name for item in known if settings.namespace_selector.matches(dict(item.labels)))
     config_maps: list[ConfigMap] = []
+    unreadable: list[Unreadable] = []
     for scope in settings.namespaces or (EVERY_NAMESPACE,):
         listed = await _list("configmaps", scope, list_watches.config_maps(str(settings.configmap_selector), scope))
         if isinstance(listed, Unanswered):
-            return listed
+            # One of several Namespaces: the others are worth showing, and this one is worth naming.
+            if not listed.missing_right or len(unreadable) + 1 >= len(settings.namespaces):
+                return listed
+            unreadable.append(Unreadable(scope, listed.missing_right))
+            continue
         config_maps += (item.value for item in listed)
     index.replace_config_maps(config_maps)
     documents = index.documents()
@@ -140,7 +157,7 @@ async def survey(
             near.notices,
         )
     )
-    return Survey(tuple(sorted(namespaces)), policies, ignored, found_notices, tuple(near.gaps))
+    return Survey(tuple(sorted(namespaces)), policies, ignored, found_notices, tuple(near.gaps), tuple(unreadable))
 
 
 async def _list(resource: str, scope: str, list_watch: ListWatch[T]) -> tuple[Item[T], ...] | Unanswered:
@@ -154,7 +171,7 @@ async def _list(resource: str, scope: str, list_watch: ListWatch[T]) -> tuple[It
             break
     right = missing_right(resource, scope, failure)
     if right:
-        return Unanswered(f"a right is missing: {right}")
+        return Unanswered(f"a right is missing: {right}", right)
     said = f": {failure.message}" if failure.message else ""
     return Unanswered(f"{list_watch.name} cannot be listed ({failure.kind.value.replace('_', ' ')}){said}")
 

@@ -28,6 +28,8 @@ UNKNOWN_HOST: Final = "unknown"
 _DECISION: Final = ("decision", "result")
 _EXCHANGE: Final = ("endpoint_host", "result", "error_kind", "http_status_class")
 _HOST: Final = ("endpoint_host",)
+_NAMESPACE: Final = ("policy_namespace",)
+"""Not ``namespace``, which Prometheus takes for the one that the instance is in. There are as many as operators name."""
 _STATUS_CLASSES: Final = {status: f"{status}xx" for status in range(2, 6)}
 
 Labels = tuple[str, ...]
@@ -59,6 +61,7 @@ class Gauges:
     tls_certificate_expiry: Callable[[], int | None]
     grpc_connections: Callable[[], int]
     grpc_connections_refused: Callable[[], int]
+    policy_namespaces_unreadable: Callable[[], Mapping[str, bool]] = dict
 
 
 @final
@@ -234,6 +237,12 @@ class Metrics:
                 "1 while changes of policy are followed, 0 while their source cannot be reached.",
                 (),
                 {(): int(self._gauges.policy_source_connected())},
+            ),
+            _gauge(
+                "policy_namespace_unreadable",
+                "1 for a Namespace that is followed by its name and may not be read, 0 for one that may.",
+                _NAMESPACE,
+                {(name,): int(unreadable) for name, unreadable in self._gauges.policy_namespaces_unreadable().items()},
             ),
             _gauge(
                 "ext_authz_tls_certificate_expiry_timestamp_seconds",

@@ -27,6 +27,8 @@ WITHOUT_A_VALUE = {
     "METRICS_HOST",
     "POLICY_DIRECTORY",
     "POLICY_SOURCE",
+    # The chart names Namespaces in the file that POLICY_NAMESPACES_FILE is about.
+    "POLICY_NAMESPACES",
 }
 CHANGED_DEFAULTS = {
     "METRICS_ENABLED",  # an installation is observable

@@ -103,8 +103,14 @@ class Record:
         self.rights.append(missing_right)
         self._say(f"failed {name}: {failure.kind.value}")
 
+    def unreadable(self, namespace: str, unreadable: bool, missing_right: str, /) -> None:
+        self._say(f"unreadable {namespace}: {missing_right}" if unreadable else f"readable {namespace}")
+
     def connected(self, name: str, connected: bool, /) -> None:
         self._say(f"{'connected' if connected else 'lost'} {name}")
+
+    def silent(self, name: str, seconds: float, /) -> None:
+        self._say(f"silent {name}")
 
     def went_back(self, name: str, known: str, found: str, /) -> None:
         self._say(f"went back {name}")
@@ -140,11 +146,13 @@ class Record:
         return bool(self.snapshots) and self.verdict() is Unhealthy
 
 
-def source(cluster: Cluster, record: Record, *, namespaces: tuple[str, ...] = (), max_staleness: float = 0.0) -> KubernetesSource:
+def source(
+    cluster: Cluster, record: Record, *, namespaces: tuple[str, ...] = (), max_staleness: float = 0.0, seed: int = 7
+) -> KubernetesSource:
     settings = KubernetesSettings(
         parse_selector("policy=enabled"), parse_selector("enabled=true"), namespaces=namespaces, max_staleness=max_staleness
     )
-    return KubernetesSource(settings, frozenset(), record, record, cluster, record.on_stale, Random(7))
+    return KubernetesSource(settings, frozenset(), record, record, cluster, record.on_stale, Random(seed))
 
 
 @attrs.frozen

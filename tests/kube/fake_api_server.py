@@ -81,6 +81,7 @@ class Watcher(Protocol):
     """An open watch, as far as the server knows it."""
 
     resource: str
+    namespace: str
     ends_at: float
     """Trio's time at which the server ends it."""
 
@@ -115,13 +116,17 @@ class FakeApiServer:
 
     ``paused``: nothing is answered or sent until that is over (SIGSTOP). ``failing``: what every request gets until that is over, and no
     watch is cut by it (see ``cut``). ``mute``: writes are not told to watches, as if their events were lost; bookmarks go on.
-    ``bookmarks``: whether they are sent. ``latency``: seconds of each request. ``watch_latency``: seconds more until a watch is taken,
+    ``bookmarks``: whether they are sent. ``buffers``: what watches say arrives when they end, as through a proxy that collects answers.
+    ``frozen``: watches are taken, and say nothing and do not end; all other requests are answered.
+    ``latency``: seconds of each request. ``watch_latency``: seconds more until a watch is taken,
     ``math.inf``: it never is. ``before``: called with each request before its answer is made, for things that happen in the middle of
     something.
     """
 
     initial: Initial = Initial.OFFERED
     bookmarks: bool = True
+    buffers: bool = False
+    frozen: bool = False
     failing: ApiFailure | None = None
     mute: bool = False
     latency: float = 0.0
@@ -129,6 +134,8 @@ class FakeApiServer:
     client_timeout: float = 30.0
     """Seconds after which the client's side of a request that is not answered gives TIMEOUT."""
     before: Callable[[Request], None] | None = None
+    forbidden: set[str] = attrs.field(factory=set, init=False)
+    """Namespaces that clients may not read."""
     requests: list[Request] = attrs.field(factory=list, init=False)
     version: int = attrs.field(default=FIRST_VERSION, init=False)
     compacted: int = attrs.field(default=0, init=False)
@@ -193,10 +200,18 @@ class FakeApiServer:
         """Answer all requests of ``verb`` with ``failure`` until ``heal``."""
         self.fail(failure, verb=verb, resource=resource, times=math.inf)
 
+    def forbid(self, namespace: str) -> None:
+        """Take the rights for ``namespace`` away, and cut its watches, as an API server does not; those would end by themselves."""
+        self.forbidden.add(namespace)
+        for watcher in tuple(self.watchers):
+            if watcher.namespace == namespace:
+                watcher.end(None)
+
     def heal(self) -> None:
         """End every fault; versions that went back stay where they are."""
-        self.failing, self.mute = None, False
+        self.failing, self.mute, self.buffers, self.frozen = None, False, False, False
         self._scripts.clear()
+        self.forbidden.clear()
         self.resume()
 
     def pause(self) -> None:

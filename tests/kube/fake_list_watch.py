@@ -4,6 +4,7 @@ Each ``FakeResource`` keeps objects of one kind in the server's store, and ``Fak
 all, selected by labels.
 """
 
+import contextlib
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -18,6 +19,8 @@ from tests.kube.fake_api_server import Change, FakeApiServer, Initial, Labels, O
 T = TypeVar("T")
 
 BOOKMARK_S: Final = 60.0
+HELD_BACK_S: Final = 0.25
+"""Seconds between looks whether what is held back may go on."""
 Selects = Callable[[Labels], bool]
 
 
@@ -80,7 +83,7 @@ class FakeListWatch(Generic[T]):
     async def list_page(self, *, limit: int, continue_token: str = "", resource_version: str = "") -> Page[T] | ApiFailure:
         server = self.server
         request = Request(trio.current_time(), self.resource, Verb.LIST, resource_version, limit=limit, continue_token=continue_token)
-        failure = await server.admit(request)
+        failure = await server.admit(request) or self.forbidden("list")
         if failure is not None:
             return failure
         version, start = server.version, 0
@@ -112,7 +115,14 @@ class FakeListWatch(Generic[T]):
             if watcher in server.watchers:
                 server.watchers.remove(watcher)
 
+    def forbidden(self, verb: str) -> ApiFailure | None:
+        if self.namespace not in self.server.forbidden:
+            return None
+        return ApiFailure(FailureKind.FORBIDDEN, 403, f'{self.resource} is forbidden: User "x" cannot {verb} resource "{self.resource}"')
+
     def refusal(self, request: Request) -> ApiFailure | None:
+        if (forbidden := self.forbidden("watch")) is not None:
+            return forbidden
         if request.initial_events:
             if self.server.initial is Initial.REFUSED:
                 return ApiFailure(FailureKind.UNSUPPORTED, 422, "sendInitialEvents is forbidden for watch")
@@ -127,9 +137,11 @@ class _Watcher:
     def __init__(self, list_watch: FakeListWatch[Any], ends_at: float, request: Request) -> None:
         self.list_watch = list_watch
         self.resource = list_watch.resource
+        self.namespace = list_watch.namespace
         self._request: Request | None = request
         self.version = 0
         self.ended = False
+        self._said = False
         self.ends_at = ends_at
         self._bookmark_at = trio.current_time() + BOOKMARK_S
         self._send, self._receive = trio.open_memory_channel[WatchEvent[Any]](math.inf)
@@ -173,6 +185,9 @@ class _Watcher:
         self._send.send_nowait(event)
 
     def end(self, failure: ApiFailure | None) -> None:
+        with contextlib.suppress(trio.WouldBlock):
+            while self.list_watch.server.frozen:
+                self._receive.receive_nowait()  # what was held back is lost
         if failure is not None:
             self.push(failure)
         self.ended = True
@@ -191,10 +206,23 @@ class _Watcher:
         while True:
             await trio.lowlevel.checkpoint()
             await server.running()
+            if self._said:
+                await self._held_back()
             event = await self._next()
             await server.running()
             if event is not None:
+                if self._said:
+                    await self._held_back()
+                    if self.ended and server.frozen and not isinstance(event, ApiFailure):
+                        continue  # it is lost
+                self._said = True
                 return event
+
+    async def _held_back(self) -> None:
+        """Wait for as long as something in between lets nothing through but the end, or not even that."""
+        server = self.list_watch.server
+        while not self.ended and (server.frozen or (server.buffers and trio.current_time() < self.ends_at)):  # noqa: ASYNC110
+            await trio.sleep(HELD_BACK_S)
 
     async def _next(self) -> WatchEvent[Any] | None:
         """Wait for an event, or for the time at which there may be something else to send."""
@@ -213,7 +241,7 @@ class _Watcher:
         """Time passed without an event: end the watch, or send a bookmark if it is time for one."""
         server = self.list_watch.server
         now = trio.current_time()
-        if server.paused:
+        if server.paused or server.frozen:
             return None
         if self.ended or now >= self.ends_at:
             raise StopAsyncIteration

@@ -45,6 +45,7 @@ class RecordingObserver:
     lists: list[tuple[int, str]] = attrs.field(factory=list)
     failures: list[tuple[ApiFailure, float]] = attrs.field(factory=list)
     connections: list[bool] = attrs.field(factory=list)
+    silences: list[float] = attrs.field(factory=list)
     steps_back: list[tuple[str, str]] = attrs.field(factory=list)
 
     def listed(self, name: str, count: int, resource_version: str, /) -> None:
@@ -55,6 +56,9 @@ class RecordingObserver:
 
     def connected(self, name: str, connected: bool, /) -> None:
         self.connections.append(connected)
+
+    def silent(self, name: str, seconds: float, /) -> None:
+        self.silences.append(seconds)
 
     def went_back(self, name: str, known: str, found: str, /) -> None:
         self.steps_back.append((known, found))

@@ -40,7 +40,11 @@ class Scene:
     def __attrs_post_init__(self) -> None:
         self.maps = FakeResource(self.server, "maps")
         self.list_watch = self.maps.list_watch()
-        self.reflector = Reflector(self.list_watch, self.sink, self.observer, self.settings, self.random)
+        self.use(self.settings)
+
+    def use(self, settings: ReflectorSettings) -> None:
+        """Take other settings, before anything runs."""
+        self.reflector = Reflector(self.list_watch, self.sink, self.observer, settings, self.random)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:

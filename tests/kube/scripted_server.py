@@ -13,7 +13,7 @@ from urllib3 import PoolManager
 
 from exchanger.kube.connection import ApiConnection, ConnectionBounds
 from exchanger.kube.credentials import Access, ClusterError, Credentials
-from exchanger.kube.objects import decode_config_map
+from exchanger.kube.objects import CONFIG_MAP
 from exchanger.kube.resource import Resource
 from exchanger.kube.sockets import make_wakeable
 from exchanger.policy.objects import ConfigMap
@@ -144,7 +144,12 @@ def keeps_saying(*parts: bytes) -> Script:
 
 def event(kind: str, name: str = "policy", version: str = "7", **metadata: object) -> bytes:
     """Return the line of a watch event of a ConfigMap."""
-    found = {"metadata": {"namespace": "team", "name": name, "resourceVersion": version, **metadata}, "data": {"config.yaml": "x: 1"}}
+    found = {
+        "kind": "ConfigMap",
+        "apiVersion": "v1",
+        "metadata": {"namespace": "team", "name": name, "resourceVersion": version, **metadata},
+        "data": {"config.yaml": "x: 1"},
+    }
     return orjson.dumps({"type": kind, "object": found}) + b"\n"
 
 
@@ -153,4 +158,4 @@ def query(request: Received) -> dict[str, str]:
 
 
 def config_maps(connection: ApiConnection) -> Resource[ConfigMap]:
-    return Resource(connection, "/api/v1/configmaps", decode_config_map, "enabled=true")
+    return Resource(connection, "/api/v1/configmaps", CONFIG_MAP, "enabled=true")

@@ -13,7 +13,7 @@ from urllib3 import PoolManager
 
 from exchanger.kube.connection import ApiConnection
 from exchanger.kube.credentials import Access, ClusterError, Credentials
-from exchanger.kube.objects import decode_config_map
+from exchanger.kube.objects import CONFIG_MAP
 from exchanger.kube.resource import Resource
 from exchanger.kube.sockets import make_wakeable
 from tests.kube.leftovers import nothing_left, open_sockets, working_threads
@@ -80,13 +80,13 @@ async def get(connection: ApiConnection) -> None:
 
 
 async def watch(connection: ApiConnection) -> None:
-    async with Resource(connection, "/api/v1/configmaps", decode_config_map).watch(resource_version="1", timeout=300) as events:
+    async with Resource(connection, "/api/v1/configmaps", CONFIG_MAP).watch(resource_version="1", timeout=300) as events:
         async for _ in events:
             pass
 
 
 async def watch_without_looking(connection: ApiConnection) -> None:
-    async with Resource(connection, "/api/v1/configmaps", decode_config_map).watch(resource_version="1", timeout=300):
+    async with Resource(connection, "/api/v1/configmaps", CONFIG_MAP).watch(resource_version="1", timeout=300):
         await trio.sleep_forever()
 
 

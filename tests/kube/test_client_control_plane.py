@@ -9,7 +9,7 @@ import trio
 
 from exchanger.kube.connection import ApiConnection
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Opened, Page, Put, WatchEvent
-from exchanger.kube.objects import decode_config_map
+from exchanger.kube.objects import CONFIG_MAP
 from exchanger.kube.resource import PolicyListWatches, Resource, path_of
 from exchanger.policy.objects import ConfigMap, Namespace
 from tests.kube.admin import NAMESPACE_LABELS, POLICY_LABELS
@@ -187,7 +187,7 @@ async def test_a_secret_is_watched_by_name(control_plane: ControlPlane, connecti
     control_plane.admin.put_config_map(team, "one", "x: 1")
     control_plane.admin.put_config_map(team, "two", "x: 2")
     path = path_of("api", "v1", "namespaces", team, "configmaps")
-    resource = Resource(connection, path, decode_config_map, field_selector="metadata.name=two")
+    resource = Resource(connection, path, CONFIG_MAP, field_selector="metadata.name=two")
     assert [item.key.name for item in (await page_of(resource)).items] == ["two"]
 
 

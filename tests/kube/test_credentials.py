@@ -84,5 +84,12 @@ def test_whatever_it_is_read_for_the_configuration_is_not_read_twice_within_a_se
     assert loads == [1000.0, 1000.0 + RENEWAL_PAUSE_S]
 
 
+def test_a_new_authority_is_not_taken_from_a_configuration_that_has_lost_its_credentials() -> None:
+    first, anonymous = _access(b"first"), Access("https://127.0.0.1:1", access_to("").pools, lambda: None, trust=b"second")
+    credentials = Credentials(lambda: anonymous, first)
+    assert not credentials.renew_trust(first)
+    assert credentials.present()[0] is first
+
+
 def _present(credentials: Credentials) -> tuple[Access, None]:
     return credentials._access, None

@@ -7,7 +7,7 @@ from exchanger.policy import selection
 from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.policy.objects import ConfigMap, Namespace
 from exchanger.policy.selection import Text
-from exchanger.policy.selector import parse_selector
+from exchanger.policy.selector import Selector, parse_selector
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.verdict import NoMatch, Unhealthy
 from exchanger.values.entry import DenyEntry, Source
@@ -254,3 +254,17 @@ def test_ten_thousand_config_maps_are_parsed_once_each_and_then_only_where_they_
     snapshot = made.take().advance(snapshot, frozenset()).snapshot
     assert {source.namespace for source in parsed[10_001:]} == {"n7"}
     assert len(parsed) == 10_101
+
+
+def test_other_names_take_the_place_of_those_before() -> None:
+    made = PolicyIndex(Selector(), Selector(), frozenset({"a", "b"}))
+    for namespace in "abc":
+        made.put_config_map(ConfigMap(namespace, "p", (), namespace))
+    made.take()
+    made.use_named(("b", "c"))
+    assert {str(source): text.text for source, text in made.documents().items()} == {"b/p": "b"}
+    assert [(str(changed.source), changed.after) for changed in made.take().documents] == [("a/p", None)]
+    made.put_config_map(ConfigMap("c", "p", (), "new"))
+    made.use_named(("a", "c"))
+    assert {str(source): text.text for source, text in made.documents().items()} == {"c/p": "new"}
+    assert {str(changed.source) for changed in made.take().documents} == {"b/p", "c/p"}

@@ -42,6 +42,7 @@ def test_a_config_map(found: dict[str, object], expected: ConfigMap | None) -> N
         ),
         ({"metadata": {"name": "team", "labels": {"a": None}}}, None),
         ({"metadata": {"name": ""}}, None),
+        ({"metadata": {"name": "team", "namespace": "team"}}, None),
         ({"metadata": {}}, None),
         ({}, None),
     ],

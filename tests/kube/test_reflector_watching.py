@@ -278,7 +278,7 @@ async def test_server_errors_with_events_between_them_are_not_in_a_row(scene: Sc
         assert len(scene.sink.replacements) == 1
 
 
-async def test_too_many_requests_wait_for_as_long_as_the_server_says(scene: Scene, autojump_clock: MockClock) -> None:
+async def test_too_many_requests_wait_for_as_long_as_the_server_says_within_reason(scene: Scene, autojump_clock: MockClock) -> None:
     """TestBackoffOnTooManyRequests, TestNoRelistOnTooManyRequests; TestWatchList: "checks if the reflector retries 429"."""
     async with scene.running():
         await trio.sleep(10.0)
@@ -286,7 +286,7 @@ async def test_too_many_requests_wait_for_as_long_as_the_server_says(scene: Scen
         scene.server.fail(BUSY, times=4)
         scene.server.cut(BUSY)
         await trio.sleep(300.0)
-        assert [wait for _, wait in scene.observer.failures] == [20.0] * 5
+        assert [wait for _, wait in scene.observer.failures][:4] == [10.0] * 4  # after that, the back-off is longer
         assert len(scene.requests()) == before + 4 + 2  # a probe, and the watch
         assert (len(scene.lists()), len(scene.sink.replacements)) == (lists, 1)
 

@@ -41,7 +41,9 @@ async def test_a_restored_store_is_noticed_although_the_server_is_silent(scene: 
         scene.maps.put("c", "never told")
         await trio.sleep(76.0)
         assert scene.sink.values() == {"a": "1", "c": "never told"}
-        assert scene.observer.connections == [True]
+        assert scene.observer.connections == [True, False]
+        await trio.sleep(40.0)
+        assert scene.observer.connections == [True, False, True]
 
 
 async def test_a_wiped_store_is_noticed(scene: Scene, autojump_clock: MockClock) -> None:

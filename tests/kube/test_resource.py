@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from exchanger.kube.connection import ApiConnection
-from exchanger.kube.objects import decode_config_map
+from exchanger.kube.objects import CONFIG_MAP
 from exchanger.kube.resource import PolicyListWatches, Resource, path_of
 from tests.kube.scripted_server import (
     Received,
@@ -23,7 +23,7 @@ from tests.kube.scripted_server import (
 )
 def test_what_it_is_called(path: str, name: str) -> None:
     connection = ApiConnection.__new__(ApiConnection)
-    assert Resource(connection, path, decode_config_map).name == name
+    assert Resource(connection, path, CONFIG_MAP).name == name
 
 
 def test_a_name_cannot_leave_its_place_in_a_path() -> None:
@@ -32,7 +32,7 @@ def test_a_name_cannot_leave_its_place_in_a_path() -> None:
 
 async def test_the_resources_of_policy() -> None:
     async def script(request: Received, stream: trio.abc.Stream) -> None:
-        await stream.send_all(answer({"metadata": {"resourceVersion": "1"}, "items": []}))
+        await stream.send_all(answer({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}))
 
     async with serving(script) as server:
         connection = server.connection()

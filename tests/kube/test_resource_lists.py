@@ -6,6 +6,7 @@ import trio
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Key, Page
 from exchanger.kube.listing import ListBounds, list_all
 from exchanger.kube.reflection import Complete
+from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.round_trip import MAX_BODY_BYTES
 from tests.kube.scripted_server import (
     Received,
@@ -17,16 +18,16 @@ from tests.kube.scripted_server import (
     serving,
 )
 
+LIST = {"kind": "ConfigMapList", "apiVersion": "v1"}
+IDENTITY = {"name": "a", "namespace": "b", "resourceVersion": "1"}
+
 
 def page(count: int, size: int = 10, token: str = "") -> dict[str, object]:
     items = [
         {"metadata": {"namespace": "team", "name": f"policy-{number}", "resourceVersion": "3"}, "data": {"config.yaml": "x" * size}}
         for number in range(count)
     ]
-    return {"kind": "ConfigMapList", "metadata": {"resourceVersion": "9", "continue": token}, "items": items}
-
-
-IDENTITY = {"name": "a", "namespace": "b", "resourceVersion": "1"}
+    return {**LIST, "metadata": {"resourceVersion": "9", "continue": token}, "items": items}
 
 
 async def test_a_page() -> None:
@@ -48,28 +49,24 @@ async def test_the_next_page_has_the_tokens_version() -> None:
         connection.credentials.close()
 
 
-async def test_no_items_may_be_null() -> None:
-    async with connected(says(answer({"metadata": {"resourceVersion": "9"}, "items": None}))) as connection:
-        assert await config_maps(connection).list_page(limit=1) == Page((), "9")
-
-
 @pytest.mark.parametrize(
     "body",
     [
-        {},
-        {"items": []},
-        {"metadata": {}, "items": []},
-        {"metadata": {"resourceVersion": ""}, "items": []},
-        {"metadata": {"resourceVersion": 9}, "items": []},
-        {"metadata": {"resourceVersion": "9"}},
-        {"metadata": {"resourceVersion": "9"}, "items": {}},
-        {"metadata": {"resourceVersion": "9"}, "items": [{}]},
-        {"metadata": {"resourceVersion": "9"}, "items": [1]},
-        {"metadata": {"resourceVersion": "9", "continue": 1}, "items": []},
-        {"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {"name": "a", "namespace": "b"}}]},
-        {"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {**IDENTITY, "name": ""}}]},
-        {"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {**IDENTITY, "labels": 1}}]},
-        {"metadata": {"resourceVersion": "9"}, "items": [{"metadata": IDENTITY, "data": 1}]},
+        LIST,
+        {**LIST, "items": []},
+        {**LIST, "metadata": {}, "items": []},
+        {**LIST, "metadata": {"resourceVersion": ""}, "items": []},
+        {**LIST, "metadata": {"resourceVersion": 9}, "items": []},
+        {**LIST, "metadata": {"resourceVersion": "9"}},
+        {**LIST, "metadata": {"resourceVersion": "9"}, "items": {}},
+        {**LIST, "metadata": {"resourceVersion": "9"}, "items": None},
+        {**LIST, "metadata": {"resourceVersion": "9"}, "items": [{}]},
+        {**LIST, "metadata": {"resourceVersion": "9"}, "items": [1]},
+        {**LIST, "metadata": {"resourceVersion": "9", "continue": 1}, "items": []},
+        {**LIST, "metadata": {"resourceVersion": "9"}, "items": [{"metadata": {"name": "a", "namespace": "b"}}]},
+        {**LIST, "metadata": {"resourceVersion": "9"}, "items": [{"metadata": {**IDENTITY, "name": ""}}]},
+        {**LIST, "metadata": {"resourceVersion": "9"}, "items": [{"metadata": {**IDENTITY, "labels": 1}}]},
+        {**LIST, "metadata": {"resourceVersion": "9"}, "items": [{"metadata": IDENTITY, "data": 1}]},
     ],
 )
 async def test_a_list_that_is_none_is_malformed(body: dict[str, object]) -> None:
@@ -77,6 +74,49 @@ async def test_a_list_that_is_none_is_malformed(body: dict[str, object]) -> None
         failure = await config_maps(connection).list_page(limit=1)
         assert isinstance(failure, ApiFailure)
         assert failure.kind is FailureKind.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("kind", "version"),
+    [
+        ("PodList", "v1"),
+        ("ConfigMap", "v1"),
+        ("configmaplist", "v1"),
+        ("List", "v1"),
+        ("Status", "v1"),
+        ("Table", "meta.k8s.io/v1"),
+        ("ConfigMapList", "v2"),
+        ("ConfigMapList", "example.com/v1"),
+        (None, None),
+        (["ConfigMapList"], "v1"),
+    ],
+)
+async def test_a_list_of_another_kind_is_malformed(kind: object, version: object) -> None:
+    body = {"kind": kind, "apiVersion": version, "metadata": {"resourceVersion": "99999999"}, "items": []}
+    for sent in (body, {name: text for name, text in body.items() if text is not None}):
+        async with connected(says(answer(sent))) as connection:
+            failure = await config_maps(connection).list_page(limit=1)
+            assert failure == ApiFailure(FailureKind.MALFORMED, message="an answer that is no ConfigMapList of v1")
+
+
+@pytest.mark.parametrize("said", [{"kind": "Pod"}, {"apiVersion": "v2"}, {"kind": None}, {"kind": ""}])
+async def test_an_item_that_names_another_kind_is_malformed(said: dict[str, object]) -> None:
+    body = {**LIST, "metadata": {"resourceVersion": "9"}, "items": [{"metadata": IDENTITY, **said}]}
+    async with connected(says(answer(body))) as connection:
+        assert isinstance(await config_maps(connection).list_page(limit=1), ApiFailure)
+
+
+async def test_an_item_may_name_its_kind() -> None:
+    body = {**LIST, "metadata": {"resourceVersion": "9"}, "items": [{"kind": "ConfigMap", "apiVersion": "v1", "metadata": IDENTITY}]}
+    async with connected(says(answer(body))) as connection:
+        assert isinstance(await config_maps(connection).list_page(limit=1), Page)
+
+
+async def test_the_list_of_one_namespace_has_no_object_of_another() -> None:
+    async with connected(says(answer(page(1)))) as connection:
+        assert isinstance(await PolicyListWatches(connection).config_maps("enabled=true", "other").list_page(limit=1), ApiFailure)
+    async with connected(says(answer(page(1)))) as connection:
+        assert isinstance(await PolicyListWatches(connection).config_maps("enabled=true", "team").list_page(limit=1), Page)
 
 
 async def test_an_expired_token_is_gone() -> None:
@@ -114,7 +154,7 @@ def mixed(asked: dict[str, str], version: str = "9") -> dict[str, object]:
         }
         for number in range(start, end)
     ]
-    return {"metadata": {"resourceVersion": version, "continue": str(end) if end < 10_000 else ""}, "items": items}
+    return {**LIST, "metadata": {"resourceVersion": version, "continue": str(end) if end < 10_000 else ""}, "items": items}
 
 
 async def test_pages_grow_again_behind_large_objects() -> None:

@@ -107,6 +107,14 @@ def error(code: int, message: str = "too old resource version: 1 (9)", **more: o
     return orjson.dumps({"type": "ERROR", "object": {"kind": "Status", "code": code, "message": message, **more}}) + b"\n"
 
 
+def nameless(what: str) -> bytes:
+    return orjson.dumps({"type": what, "object": {"kind": "ConfigMap", "apiVersion": "v1"}}) + b"\n"
+
+
+EVENTS = tuple(event(what) for what in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK"))
+OTHER_KIND = ApiFailure(FailureKind.MALFORMED, message="an event about something that is no ConfigMap of v1")
+
+
 @pytest.mark.parametrize(
     ("line", "failure"),
     [
@@ -116,10 +124,24 @@ def error(code: int, message: str = "too old resource version: 1 (9)", **more: o
         (b'{"type":"ERROR","object":{"reason":"Expired"}}\n', ApiFailure(FailureKind.GONE)),
         (b'{"type":"ERROR","object":{"code":true}}\n', ApiFailure(FailureKind.SERVER_ERROR)),
         (b'{"type":"ADDED"}\n', ApiFailure(FailureKind.MALFORMED, message="an event without an object")),
-        (b'{"type":"SHUFFLED","object":{}}\n', ApiFailure(FailureKind.MALFORMED, message="an event of an unknown type")),
-        (b'{"type":"ADDED","object":{}}\n', ApiFailure(FailureKind.MALFORMED, message="an event with an object that cannot be read")),
-        (b'{"type":"DELETED","object":{}}\n', ApiFailure(FailureKind.MALFORMED, message="an event with an object that cannot be read")),
-        (b'{"type":"BOOKMARK","object":{}}\n', ApiFailure(FailureKind.MALFORMED, message="a bookmark without a resourceVersion")),
+        (
+            b'{"type":"SHUFFLED","object":{"kind":"ConfigMap","apiVersion":"v1"}}\n',
+            ApiFailure(FailureKind.MALFORMED, message="an event of an unknown type"),
+        ),
+        (
+            b'{"type":"ADDED","object":{"kind":"ConfigMap","apiVersion":"v1"}}\n',
+            ApiFailure(FailureKind.MALFORMED, message="an event with an object that cannot be read"),
+        ),
+        (
+            b'{"type":"DELETED","object":{"kind":"ConfigMap","apiVersion":"v1"}}\n',
+            ApiFailure(FailureKind.MALFORMED, message="an event with an object that cannot be read"),
+        ),
+        (
+            b'{"type":"BOOKMARK","object":{"kind":"ConfigMap","apiVersion":"v1"}}\n',
+            ApiFailure(FailureKind.MALFORMED, message="a bookmark without a resourceVersion"),
+        ),
+        *((line.replace(b"ConfigMap", b"Pod"), OTHER_KIND) for line in EVENTS),
+        *((line.replace(b'"apiVersion":"v1",', b""), OTHER_KIND) for line in EVENTS),
         (b"\xff\n", ApiFailure(FailureKind.MALFORMED, message="an event that is not JSON")),
     ],
 )

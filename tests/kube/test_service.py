@@ -281,6 +281,29 @@ def test_a_named_namespace_that_is_not_there_or_may_not_be_read_keeps_everything
     admin.delete_namespace("later")
 
 
+def test_the_name_of_a_deleted_namespace_is_taken_out_without_a_restart(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
+    cluster, admin = admin_of_a_new_cluster, admin_of_a_new_cluster.admin
+    put_secret(cluster, "canary")
+    rights: tuple[Rule, ...] = ({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]},)
+    token = admin.put_service_account("narrow", rights, "team", everywhere=False)
+    admin.grant("narrow", {"kind": "ServiceAccount", "name": "narrow", "namespace": "team"}, (READ_SECRET,), "exchanger")
+    cluster.kubeconfig("service", token=token)
+    admin.put_config_map("team", "policy", deny("/admin"))
+    names = tmp_path / "namespaces"
+    names.write_text("team\ngone\n")
+    with running(cluster, tmp_path, ready=False, POLICY_NAMESPACES_FILE=str(names), METRICS_ENABLED="true") as service:
+        until(lambda: '"namespace":"gone","reason":"needs list on configmaps in the namespace gone"' in service.lines(), service)
+        assert service.health() == HealthCheckResponse.NOT_SERVING
+        names.write_text("")
+        until(lambda: "policy.namespaces_rejected" in service.lines(), service)
+        assert service.health() == HealthCheckResponse.NOT_SERVING
+        names.write_text("team # gone\n")
+        until(lambda: service.health() == HealthCheckResponse.SERVING, service)
+        assert [status(service.check(path)) for path in ("/admin", "/public")] == [403, 200]
+        assert service.lines().count("policy.namespace_unreadable") == 1
+        assert service.metric("policy_source_connected") == 1.0
+
+
 def test_sigterm_ends_it_while_the_api_server_is_away(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
     cluster = admin_of_a_new_cluster
     put_secret(cluster, "canary")

@@ -1,7 +1,9 @@
 import pytest
 
+from exchanger.kube.reflector_settings import MIN_LIMIT_S, ReflectorSettings
 from exchanger.kube.settings import KubernetesSettings, parse_namespaces
 from exchanger.policy.selector import Selector
+from tests.kube.fake_list_watch import BOOKMARK_S
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,13 @@ def test_a_name_is_there_once() -> None:
         parse_namespaces("a,b,a")
 
 
-def test_silence_is_allowed_for_longer_than_two_watches_may_take_to_notice_it() -> None:
-    settings = KubernetesSettings(Selector(), Selector())
-    assert settings.silence > 2 * settings.reflector.silence
+@pytest.mark.parametrize("limit", [1.0, 10.0, 30.0, 90.0, 224.0, 225.0, 3600.0])
+def test_signs_of_life_are_due_within_the_limit(limit: float) -> None:
+    reflector = KubernetesSettings(Selector(), Selector(), max_staleness=limit).reflector
+    due = reflector.max_watch if reflector.is_short else BOOKMARK_S
+    assert due < reflector.silence < max(limit, MIN_LIMIT_S)
+    assert reflector.short_watch[1] < reflector.short_silence < max(limit, MIN_LIMIT_S)
+
+
+def test_without_a_limit_bookmarks_do() -> None:
+    assert KubernetesSettings(Selector(), Selector()).reflector == ReflectorSettings()

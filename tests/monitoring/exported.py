@@ -17,7 +17,7 @@ from tests.telemetry.records import record
 
 HOST: Final = "issuer.example.com"
 STATUSES: Final = (None, 200, 302, 401, 503)
-OPEN: Final = frozenset({"endpoint_host", "version", "le"})
+OPEN: Final = frozenset({"endpoint_host", "policy_namespace", "version", "le"})
 """Labels whose values operators choose, or that are bounds."""
 
 
@@ -50,6 +50,7 @@ def _everything() -> Metrics:
             policy_invalid_documents=lambda: 0,
             policy_snapshot_age=lambda: 0.0,
             policy_source_connected=lambda: True,
+            policy_namespaces_unreadable=lambda: {"team-a": False, "team-b": True},
             log_lines_dropped=lambda: 0,
             tls_certificate_expiry=lambda: 1,
             grpc_connections=lambda: 1,

@@ -19,7 +19,8 @@ SECTIONS: Final = ["What it means for users", "How to see it", "Likely causes, i
 PROGRAMS: Final = frozenset({"kubectl", "helm", "curl", "grep", "sort", "uniq", "exchanger", "export", "netstat"})
 """What whoever is woken has; the last one is in busybox, which debug containers are of."""
 VALUE_WORDS: Final = frozenset(
-    {"log", "metrics", "rbac", "networkPolicy", "prometheusRule", "tokenExchange", "service", "resources", "autoscaling"}
+    {"log", "metrics", "rbac", "networkPolicy", "policyNamespaces", "prometheusRule", "tokenExchange", "service", "resources"}
+    | {"autoscaling"}
 )
 EVENT: Final = re.compile(r"(?:check|config|grpc|issuers|library|log|policy|service|tls)\.[a-z_]+")
 SOURCE: Final = "\n".join(path.read_text() for path in sorted((ROOT / "exchanger").rglob("*.py")))

@@ -11,12 +11,25 @@ from hypothesis import strategies as st
 from exchanger.kube.answers import MAX_MESSAGE_CHARS, MAX_RETRY_AFTER_S, failure_of_response, read_object
 from exchanger.kube.events import read_event, read_page
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, Item, Key, Page, Put
-from exchanger.kube.objects import decode_config_map, decode_namespace
+from exchanger.kube.objects import CONFIG_MAP, NAMESPACE
 from exchanger.policy.objects import ConfigMap, Namespace
 
 scalars = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20)
 FIELDS = (
-    *("metadata", "items", "name", "namespace", "labels", "data", "config.yaml", "resourceVersion", "continue", "annotations", "kind"),
+    *(
+        "metadata",
+        "items",
+        "name",
+        "namespace",
+        "labels",
+        "data",
+        "config.yaml",
+        "resourceVersion",
+        "continue",
+        "annotations",
+        "kind",
+        "apiVersion",
+    ),
     *("type", "object", "code", "message", "reason", "details", "retryAfterSeconds", "k8s.io/initial-events-end"),
 )
 names = st.sampled_from(FIELDS)
@@ -29,13 +42,22 @@ def usable(key: Key, version: str) -> bool:
     return bool(key.name and version)
 
 
+kinds = st.sampled_from(["ConfigMap", "Namespace", "Pod"])
+versions = st.sampled_from(["v1", "v1", "v2"])
 items = st.fixed_dictionaries(
     {"metadata": st.fixed_dictionaries({"name": words, "resourceVersion": words}, optional={"namespace": words, "labels": values})},
     optional={"data": values},
 )
 pages = st.fixed_dictionaries(
-    {"metadata": st.fixed_dictionaries({"resourceVersion": words}, optional={"continue": values})},
+    {
+        "metadata": st.fixed_dictionaries({"resourceVersion": words}, optional={"continue": values}),
+        "kind": kinds.map(lambda kind: f"{kind}List"),
+        "apiVersion": versions,
+    },
     optional={"items": st.lists(items) | values},
+)
+events = st.fixed_dictionaries(
+    {"type": words, "object": st.tuples(items, kinds, versions).map(lambda parts: {**parts[0], "kind": parts[1], "apiVersion": parts[2]})}
 )
 
 
@@ -44,9 +66,11 @@ def test_a_page(body: bytes) -> None:
     found = read_object(body)
     if isinstance(found, ApiFailure):
         return
-    config_maps, namespaces = read_page(found, decode_config_map), read_page(found, decode_namespace)
+    config_maps, namespaces = read_page(found, CONFIG_MAP), read_page(found, NAMESPACE)
     for page in (config_maps, namespaces):
         assert isinstance(page, ApiFailure) or page.resource_version
+    assert isinstance(config_maps, ApiFailure) or (found["kind"], found["apiVersion"]) == ("ConfigMapList", "v1")
+    assert isinstance(namespaces, ApiFailure) or (found["kind"], found["apiVersion"]) == ("NamespaceList", "v1")
     if isinstance(config_maps, Page):
         assert all(usable(item.key, item.resource_version) and item.key.namespace for item in config_maps.items)
         for item in config_maps.items:
@@ -55,9 +79,12 @@ def test_a_page(body: bytes) -> None:
         assert all(item.value == Namespace(item.key.name, item.value.labels) for item in namespaces.items)
 
 
-@given(bodies)
+@given(bodies | events.map(orjson.dumps))
 def test_an_event(body: bytes) -> None:
-    event = read_event(body, decode_config_map)
+    event = read_event(body, CONFIG_MAP)
+    if not isinstance(event, ApiFailure):
+        about = orjson.loads(body)["object"]
+        assert (about["kind"], about["apiVersion"]) == ("ConfigMap", "v1")
     match event:
         case Put(Item(key, version, value)):
             assert usable(key, version)

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exchanger.kube.list_watch import ApiFailure
-from exchanger.kube.objects import decode_config_map
+from exchanger.kube.objects import CONFIG_MAP
 from exchanger.kube.resource import Resource
 from tests.kube.leftovers import nothing_left, open_sockets
 from tests.kube.scripted_server import FAST, LAST_CHUNK, WATCH_HEAD, answer, chunk, connected, event, says
@@ -51,7 +51,7 @@ async def _answered(said: bytes) -> None:
     with trio.fail_after(60):
         async with connected(says(said), BOUNDS) as connection:
             assert isinstance(await connection.get("/"), dict | ApiFailure)
-            resource = Resource(connection, "/api/v1/configmaps", decode_config_map)
+            resource = Resource(connection, "/api/v1/configmaps", CONFIG_MAP)
             page = await resource.list_page(limit=1)
             assert isinstance(page, ApiFailure) or page.resource_version
             async with resource.watch(resource_version="1", timeout=60) as events:

@@ -25,6 +25,7 @@ def test_options() -> None:
     ("options", "variables", "sentence"),
     [
         (StatusOptions(), {"POLICY_NAMESPACES": "A"}, "POLICY_NAMESPACES must be names of Namespaces"),
+        (StatusOptions(), {"POLICY_NAMESPACES_FILE": "/nonexistent"}, "POLICY_NAMESPACES_FILE /nonexistent cannot be read"),
         (StatusOptions(), {"CONFIGMAP_LABEL_SELECTOR": "=="}, "CONFIGMAP_LABEL_SELECTOR is not a label selector"),
         (StatusOptions(issuers=Path("/nonexistent")), {}, "/nonexistent cannot be read"),
         (StatusOptions(), {"TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": "/nonexistent"}, "/nonexistent cannot be read"),

@@ -3,7 +3,7 @@
 import json
 
 from exchanger.status.display import Header, as_json, as_text
-from exchanger.status.survey import Policy, Problem, Survey
+from exchanger.status.survey import Policy, Problem, Survey, Unreadable
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice, Notices
 
@@ -92,11 +92,21 @@ def test_for_tools() -> None:
                 ],
             },
         ],
+        "unreadable": [],
         "ignored": [{"namespace": "other", "name": "policy"}],
         "notices": [{"subject": "ConfigMap other/policy", "text": "is not in force", "remedy": "label its Namespace"}],
         "notLookedThrough": ["needs list on namespaces"],
         "totals": {"configMaps": 2, "entries": 4, "problems": 3, "notices": 4},
     }
+
+
+def test_a_namespace_that_may_not_be_read_is_named() -> None:
+    found = Survey(("a", "b"), (), unreadable=(Unreadable("b", "needs list on configmaps in the namespace b"),))
+    assert "  b: needs list on configmaps in the namespace b\n" in as_text(Header("s", None), found)
+    assert "1 problem\n" in as_text(Header("s", None), found)
+    told = json.loads(as_json(Header("s", None), found))
+    assert told["unreadable"] == [{"namespace": "b", "missingRight": "needs list on configmaps in the namespace b"}]
+    assert not told["healthy"]
 
 
 def test_tools_learn_what_was_not_judged() -> None:

@@ -11,7 +11,7 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.objects import ConfigMap, Namespace
 from exchanger.policy.selector import parse_selector
 from exchanger.status.near_misses import MAX_OBJECTS, NearMisses
-from exchanger.status.survey import ATTEMPTS, AnyIssuer, Survey, Unanswered, survey
+from exchanger.status.survey import ATTEMPTS, AnyIssuer, Survey, Unanswered, Unreadable, survey
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice
 from tests.kube.cluster import Cluster, deny
@@ -192,14 +192,23 @@ async def test_named_namespaces_are_asked_one_by_one(autojump_clock: trio.testin
     assert cluster.asked == ["configmaps enabled in a", "configmaps enabled in b", "configmaps  in a", "configmaps  in b"]
 
 
-@pytest.mark.parametrize(
-    ("settings", "right"),
-    [(SETTINGS, "needs list on configmaps in every namespace"), (NAMED, "needs list on configmaps in the namespace a")],
-)
-async def test_a_missing_right_is_named(autojump_clock: trio.testing.MockClock, settings: KubernetesSettings, right: str) -> None:
+async def test_a_missing_right_is_named(autojump_clock: trio.testing.MockClock) -> None:
     cluster = Cluster()
     cluster.server.fail(NO_RIGHT, resource="configmaps")
-    assert await survey(cluster, settings, frozenset()) == Unanswered(f"a right is missing: {right}")
+    right = "needs list on configmaps in every namespace"
+    assert await survey(cluster, SETTINGS, frozenset()) == Unanswered(f"a right is missing: {right}", right)
+
+
+async def test_one_of_several_namespaces_that_may_not_be_read_is_named_beside_the_others(autojump_clock: trio.testing.MockClock) -> None:
+    cluster = Cluster()
+    cluster.put("b", "p", deny("/b"))
+    cluster.server.forbid("a")
+    found = await look(cluster, NAMED)
+    assert found.unreadable == (Unreadable("a", "needs list on configmaps in the namespace a"),)
+    assert [str(policy.source) for policy in found.policies] == ["b/p"]
+    assert found.problems == 1
+    cluster.server.forbid("b")
+    assert isinstance(await survey(cluster, NAMED, frozenset()), Unanswered)
 
 
 async def test_an_unreachable_server_is_no_survey(autojump_clock: trio.testing.MockClock) -> None:

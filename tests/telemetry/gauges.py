@@ -23,6 +23,7 @@ SOMETHING = Gauges(
     policy_invalid_documents=lambda: 2,
     policy_snapshot_age=lambda: 1.5,
     policy_source_connected=lambda: True,
+    policy_namespaces_unreadable=lambda: {"one": False, "two": True},
     log_lines_dropped=lambda: 3,
     tls_certificate_expiry=lambda: EXPIRY,
     grpc_connections=lambda: 5,

@@ -31,6 +31,7 @@ NAMES = {
     "policy_invalid_documents": "gauge",
     "policy_snapshot_age_seconds": "gauge",
     "policy_source_connected": "gauge",
+    "policy_namespace_unreadable": "gauge",
     "ext_authz_tls_certificate_expiry_timestamp_seconds": "gauge",
     "ext_authz_grpc_connections": "gauge",
     "ext_authz_grpc_connections_refused_total": "counter",
@@ -71,6 +72,11 @@ def test_names_and_types_are_those_of_the_dashboards() -> None:
     assert types == NAMES
     assert "_total_total" not in text(counted)
     assert "_created" not in text(counted)
+
+
+def test_each_namespace_that_is_named_says_whether_it_may_be_read() -> None:
+    assert value(metrics(), "policy_namespace_unreadable", policy_namespace="one") == 0
+    assert value(metrics(), "policy_namespace_unreadable", policy_namespace="two") == 1
 
 
 def test_decisions_are_counted_by_reason_and_result() -> None:

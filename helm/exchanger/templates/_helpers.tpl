@@ -91,6 +91,11 @@ default
 {{- end -}}
 {{- end -}}
 
+{{/* The ConfigMap with the names of the Namespaces that are followed, where they are named. */}}
+{{- define "exchanger.policyNamespacesName" -}}
+{{- printf "%s-policy-namespaces" (include "exchanger.fullname" .) -}}
+{{- end -}}
+
 {{/* The Secret of the credentials that profiles without credentials of their own use. */}}
 {{- define "exchanger.oauthSecretName" -}}
 {{- ternary .Values.oauth.secretName (.Values.oauth.existingSecret.name | default "") .Values.oauth.createSecret -}}
@@ -224,7 +229,7 @@ a map has none, so what refers to other variables comes after them.
   "POLICY_EVENTS" .Values.policy.events
   "POLICY_MAX_STALENESS" .Values.policy.maxStaleness
   "POLICY_REQUIRED" .Values.policy.required
-  "POLICY_NAMESPACES" (join "," .Values.policyNamespaces)
+  "POLICY_NAMESPACES_FILE" (ternary "/etc/exchanger/policy-namespaces/namespaces" "" (not (empty .Values.policyNamespaces)))
   "SHUTDOWN_GRACE_PERIOD" .Values.shutdown.gracePeriod
   "TOKEN_ENDPOINT_AUTH_METHOD" $exchange.tokenEndpointAuthMethod
   "TOKEN_ENDPOINT_CONNECTION_REUSE" $client.connectionReuse

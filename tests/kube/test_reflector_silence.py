@@ -1,0 +1,149 @@
+"""A watch that is taken and says nothing, although the server answers everything else; and attempts while somebody waits."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.kube.reflector_settings import settings_for
+from tests.kube.fake_api_server import Verb
+from tests.kube.reflecting import BUSY, HOUR, REFUSED, Scene
+
+
+def doubted(scene: Scene) -> bool:
+    return scene.statistics.doubted
+
+
+async def test_a_stream_that_stands_still_is_no_connection(scene: Scene, autojump_clock: MockClock) -> None:
+    async with scene.running():
+        await trio.sleep(100.0)
+        scene.server.frozen = True
+        scene.maps.put("a", "1")
+        await trio.sleep(76.0)
+        assert scene.in_sync()
+        assert scene.observer.connections == [True, False]
+        assert scene.statistics.doubted
+        for number in range(60):
+            scene.maps.put("a", str(number))
+            await trio.sleep(60.0)
+            assert scene.in_sync()
+        assert scene.observer.connections == [True, False]
+        assert len(scene.observer.silences) == 1
+        assert len(scene.requests(since=176.0)) < 170
+        scene.server.heal()
+        await trio.sleep(80.0)
+        assert scene.observer.connections == [True, False, True]
+
+
+async def test_answers_that_are_held_back_until_they_are_complete_come_half_a_minute_late(scene: Scene, autojump_clock: MockClock) -> None:
+    async with scene.running():
+        scene.server.buffers = True
+        await trio.sleep(120.0)
+        for number in range(60):
+            scene.maps.put("a", str(number))
+            await trio.sleep(37.0)
+            assert scene.in_sync()
+        assert scene.observer.connections == [True, False, True]
+        assert len(scene.observer.silences) == 1
+        assert doubted(scene)
+        scene.server.heal()
+        await trio.sleep(5.0)
+        scene.maps.put("a", "live")
+        await trio.sleep(40.0)
+        assert not doubted(scene)
+        await trio.sleep(HOUR)
+        assert len(scene.requests(since=trio.current_time() - 1800.0)) < 20
+        assert len(scene.observer.silences) == 1
+
+
+async def test_a_silent_stream_that_is_cut_again_and_again_is_found_too(scene: Scene, autojump_clock: MockClock) -> None:
+    async with scene.running(), trio.open_nursery() as nursery:
+        scene.server.frozen = True
+        scene.maps.put("a", "1")
+
+        async def cut_watches() -> None:
+            while True:
+                await trio.sleep(20.0)
+                scene.server.cut(REFUSED)
+
+        nursery.start_soon(cut_watches)
+        await trio.sleep(160.0)
+        assert scene.in_sync()
+        assert not scene.statistics.connected
+        scene.maps.put("a", "2")
+        await trio.sleep(60.0)
+        assert scene.in_sync()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("limit", "most"), [(10.0, 1450), (30.0, 500), (100.0, 160), (225.0, 30), (0.0, 30)])
+async def test_requests_in_a_healthy_hour_with_a_limit(scene: Scene, autojump_clock: MockClock, limit: float, most: int) -> None:
+    scene.use(settings_for(limit))
+    async with scene.running():
+        await trio.sleep(HOUR)
+        assert len(scene.requests()) <= most
+        assert scene.observer.connections == [True]
+        assert scene.observer.silences == []
+
+
+async def test_who_waits_makes_attempts_every_few_seconds(scene: Scene, autojump_clock: MockClock) -> None:
+    async with scene.running():
+        scene.server.stop()
+        await trio.sleep(600.0)
+        began = trio.current_time()
+        scene.reflector.hurry(True)
+        await trio.sleep(HOUR)
+        assert HOUR / 3.0 <= len(scene.requests(since=began)) <= HOUR / 1.5
+        scene.server.heal()
+        await trio.sleep(4.0)
+        assert scene.statistics.connected
+        scene.reflector.hurry(False)
+        scene.server.stop()
+        began = trio.current_time()
+        await trio.sleep(HOUR)
+        assert len(scene.requests(since=began)) <= 126
+
+
+async def test_who_waits_honours_what_an_overloaded_server_asks_for(scene: Scene, autojump_clock: MockClock) -> None:
+    async with scene.running():
+        scene.reflector.hurry(True)
+        scene.server.stop(BUSY)
+        await trio.sleep(100.0)
+        assert {wait for _, wait in scene.observer.failures} == {10.0}
+
+
+async def test_who_waits_gives_up_what_was_lost_on_the_way(scene: Scene, autojump_clock: MockClock) -> None:
+    """A request into a black hole may be answered a minute later; another one, made after it, at once."""
+    scene.server.client_timeout = 1e6
+    async with scene.running():
+        await trio.sleep(10.0)
+        scene.server.latency = 1e6
+        scene.server.cut(REFUSED)
+        await trio.sleep(20.0)
+        scene.server.latency = 0.0
+        scene.reflector.hurry(True)
+        await trio.sleep(1.0)
+        assert scene.statistics.connected
+
+
+async def test_who_waits_does_not_give_up_a_first_list(scene: Scene, autojump_clock: MockClock) -> None:
+    scene.server.latency = 20.0
+    async with scene.starting() as started:
+        await trio.sleep(15.0)
+        scene.reflector.hurry(True)
+        await trio.sleep(25.0)
+        assert started.is_set()
+
+
+@pytest.mark.parametrize("kind", [FailureKind.MALFORMED, FailureKind.GONE])
+async def test_lists_of_another_kind_leave_what_is_known(scene: Scene, autojump_clock: MockClock, kind: FailureKind) -> None:
+    """As after 410 for the watch, when whoever answers the lists answers with something else."""
+    scene.maps.put("a", "1")
+    async with scene.running():
+        scene.server.fail_for_ever(ApiFailure(FailureKind.MALFORMED, message="an answer that is no ConfigMapList of v1"), verb=Verb.LIST)
+        scene.server.fail_for_ever(ApiFailure(kind), verb=Verb.WATCH)
+        scene.server.cut(ApiFailure(kind))
+        await trio.sleep(HOUR)
+        assert scene.sink.calls == [("replaced", "a")]
+        assert not scene.statistics.connected
+        assert len(scene.requests()) < 260

@@ -1,0 +1,117 @@
+"""Namespaces that are followed by their names: what happens when one may not be read, and when the list changes."""
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.kube.cluster import Cluster, Record, deny, following, source
+
+RIGHT = "needs list on configmaps in the namespace b"
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    made = Cluster()
+    for namespace in "abc":
+        made.put(namespace, "p", deny(f"/{namespace}"))
+    return made
+
+
+async def test_a_namespace_that_may_no_longer_be_read_is_named_once(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster, namespaces=("a", "b")) as followed:
+        record = followed.record
+        cluster.server.forbid("b")
+        await trio.sleep(3600.0)
+        assert [said for said in record.said if "readable" in said] == [f"unreadable b: {RIGHT}"]
+        assert followed.source.statistics().named == (("a", False), ("b", True))
+        assert record.denies("/b")
+        cluster.put("a", "q", deny("/q"))
+        await record.until(lambda: record.denies("/q"), 1)
+        cluster.server.forbidden.clear()
+        await record.until(lambda: record.said[-1] == "connected configmaps in b", 90)
+        assert followed.source.statistics().named == (("a", False), ("b", False))
+        assert "readable b" in record.said
+
+
+async def test_one_refusal_is_no_missing_right(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster, namespaces=("a", "b")) as followed:
+        cluster.server.forbid("b")
+        await trio.sleep(0.1)
+        cluster.server.forbidden.clear()
+        await trio.sleep(60.0)
+        assert "failed configmaps in b: forbidden" in followed.record.said
+        assert not [said for said in followed.record.said if "readable" in said]
+
+
+async def test_at_the_start_it_keeps_everything_closed_until_its_name_is_taken_out(cluster: Cluster, autojump_clock: MockClock) -> None:
+    cluster.server.forbid("b")
+    record = Record()
+    followed = source(cluster, record, namespaces=("a", "b"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(followed.run)
+        await trio.sleep(600.0)
+        assert record.snapshots == []
+        assert f"unreadable b: {RIGHT}" in record.said
+        followed.use_namespaces(("a", "c"))
+        await record.until(lambda: record.denies("/a"), 10)
+        assert record.denies("/c")
+        assert record.passes("/b")
+        assert "readable b" in record.said
+        assert followed.statistics().named == (("a", False), ("c", False))
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_limit_of_age_closes_everything_until_its_name_is_taken_out(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster, namespaces=("a", "b"), max_staleness=60.0) as followed:
+        record = followed.record
+        cluster.server.forbid("b")
+        await trio.sleep(120.0)
+        assert not record.is_open()
+        followed.source.use_namespaces(("a",))
+        await record.until(record.is_open, 10)
+        assert record.denies("/a")
+        assert record.passes("/b")
+
+
+async def test_a_new_namespace_that_may_not_be_read_takes_nothing_away(cluster: Cluster, autojump_clock: MockClock) -> None:
+    cluster.server.forbid("b")
+    async with following(cluster, namespaces=("a",), max_staleness=60.0) as followed:
+        record = followed.record
+        followed.source.use_namespaces(("a", "b"))
+        await trio.sleep(600.0)
+        assert record.is_open()
+        assert f"unreadable b: {RIGHT}" in record.said
+        assert not followed.source.statistics().connected
+        cluster.put("a", "q", deny("/q"))
+        await record.until(lambda: record.denies("/q"), 1)
+        cluster.server.stop()
+        await trio.sleep(120.0)
+        assert not record.is_open()
+        cluster.server.failing = None
+        await record.until(record.is_open, 20)
+        cluster.server.heal()
+        await record.until(lambda: record.denies("/b"), 90)
+        assert followed.source.statistics().connected
+
+
+async def test_a_namespace_that_is_added_and_taken_out_at_once_leaves_nothing(cluster: Cluster, autojump_clock: MockClock) -> None:
+    async with following(cluster, namespaces=("a",)) as followed:
+        cluster.server.latency = 1.0
+        for names in (("a", "b"), ("a",), ("a", "b"), ("c",)):
+            followed.source.use_namespaces(names)
+            await trio.sleep(0.5)
+        await trio.sleep(5.0)
+        assert [followed.record.denies(f"/{name}") for name in "abc"] == [False, False, True]
+        cluster.put("b", "q", deny("/q"))
+        await trio.sleep(5.0)
+        assert followed.record.passes("/q")
+        await wait_all_tasks_blocked()
+        assert len(cluster.server.watchers) == 1
+
+
+async def test_names_cannot_take_the_place_of_all_namespaces(cluster: Cluster, autojump_clock: MockClock) -> None:
+    followed = source(cluster, Record(), namespaces=("a",))
+    with pytest.raises(ValueError, match="only where they are named"):
+        followed.use_namespaces(())
+    with pytest.raises(ValueError, match="only where they are named"):
+        source(cluster, Record()).use_namespaces(("a",))
