@@ -70,6 +70,15 @@ def read_path(path: str, method: str) -> Readings:
     return tuple([reading + mark + query for reading in readings]) if mark else readings
 
 
+def without_masks(path: str) -> str:
+    """Return ``path`` (with its query) as servers see it that drop the bytes for which ``!`` may stand in a path that is not raw.
+
+    Envoy's ext_authz puts a ``!`` in the place of each byte that is no UTF-8. The query stays as it is.
+    """
+    part, mark, query = path.partition("?")
+    return part.replace("!", "") + mark + query
+
+
 def _malformed(path: str) -> MalformedPath | None:
     if not path.startswith("/"):
         return MalformedPath.NOT_ORIGIN_FORM

@@ -10,7 +10,7 @@ from rpds import HashTrieMap
 
 from exchanger.policy.authority import read_authority
 from exchanger.policy.document import PolicyDocument
-from exchanger.policy.path import MalformedPath, read_path
+from exchanger.policy.path import MalformedPath, read_path, without_masks
 from exchanger.policy.policy_trie import PathTrie, PolicyTrie, find
 from exchanger.policy.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from exchanger.values.entry import DenyEntry, Source
@@ -64,13 +64,14 @@ class PolicySnapshot:
             trie,
         )
 
-    def match(self, host: str, path: str, method: str) -> Verdict:
+    def match(self, host: str, path: str, method: str, *, raw: bool = False) -> Verdict:
         """Return the verdict on a request.
 
         Args:
             host: the authority as it came, with or without port
             path: the path as it came, with its query
             method: in upper case
+            raw: the path came byte for byte; otherwise a ``!`` in it may stand for a byte that the gateway could not put into text
         """
         authority = read_authority(host)
         reach = self.trie.reach(authority)
@@ -84,6 +85,11 @@ class PolicySnapshot:
         readings = read_path(path, method)
         if isinstance(readings, MalformedPath):
             return AMBIGUOUS_PATH
+        if not raw and "!" in path:
+            unmasked = read_path(without_masks(path), method)
+            if isinstance(unmasked, MalformedPath):
+                return AMBIGUOUS_PATH
+            readings += unmasked
         return verdict if len(readings) == 1 else _agreed(verdict, reach, readings[1:], method)
 
 

@@ -23,11 +23,15 @@ class Source:
 @final
 @attrs.frozen
 class Area:
-    """Where an entry or region applies. ``None`` is everything: all hosts, all methods; ``path_prefix`` "" is every path."""
+    """Where an entry or region applies. ``None`` is everything: all hosts, all methods; ``path_prefix`` "" is every path.
+
+    ``case_insensitive``: ``path_prefix`` is compared without regard to the case of ASCII letters.
+    """
 
     host: str | None = None
     path_prefix: str = ""
     methods: frozenset[str] | None = None
+    case_insensitive: bool = False
 
 
 EVERYWHERE = Area()

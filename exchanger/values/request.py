@@ -31,6 +31,7 @@ class HttpRequest:
     ``method`` is in upper case; ``host`` is the first non-empty of ``:authority``, ``host`` and the gateway's own host attribute; ``path``
     carries the query. ``authorization`` is the joined value of the header, ``None`` when there is none or it is empty.
     ``target_authority`` is the authority that an absolute-form path named before it was reduced; "" when it was none.
+    ``path_is_raw`` says that the path came byte for byte; otherwise a ``!`` in it may stand for a byte that is no UTF-8.
     """
 
     method: str
@@ -41,3 +42,4 @@ class HttpRequest:
     access_control_request_method: str = ""
     trace: TraceContext = NO_TRACE
     target_authority: str = ""
+    path_is_raw: bool = False
