@@ -7,12 +7,22 @@ Must not know: what keys and values mean.
 """
 
 from bisect import bisect
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar, final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, Protocol, TypeVar, final
 
 import attrs
 
 V = TypeVar("V")
+
+
+class Likeness(Protocol):
+    """Which characters of a key may stand for which of a text, where that is not equality alone."""
+
+    def children(self, chars: str, char: str) -> Iterable[int]:
+        """Return where in ``chars``, which are sorted, those stand that may go on at ``char``; "" is the end of the text."""
+
+    def taken(self, key: str, char: str) -> int:
+        """Return how many characters of the text a key's character takes where ``char`` is next: 1, 0, or -1 if it may not stand there."""
 
 
 @final
@@ -99,6 +109,36 @@ class PrefixTrie(Generic[V]):
             at += len(node.label)
             if node.value is not None:
                 found.append(node.value)
+        return found
+
+    def alike(self, text: str, likeness: Likeness, work: int) -> list[V] | None:
+        """Return the values of all keys that are, by ``likeness``, a prefix of ``text``, in no order.
+
+        Equal characters must be alike. ``work`` bounds the characters and nodes looked at one by one; ``None``: that is too little.
+        """
+        found: list[V] = []
+        rest = [(self._root, 0)]
+        while rest:
+            node, at = rest.pop()
+            if node.value is not None:
+                found.append(node.value)
+            for index in likeness.children(node.chars, text[at : at + 1]):
+                label = node.children[index].label
+                work -= 1
+                if work < 0:
+                    return None
+                if text.startswith(label, at):
+                    rest.append((node.children[index], at + len(label)))
+                    continue
+                end = at
+                for char in label:
+                    taken = likeness.taken(char, text[end : end + 1])
+                    work -= 1
+                    if taken < 0 or work < 0:
+                        break
+                    end += taken
+                else:
+                    rest.append((node.children[index], end))
         return found
 
     def items(self) -> Iterator[tuple[str, V]]:

@@ -2,9 +2,9 @@
 
 import pytest
 
+from exchanger.policy.cell import TIE
 from exchanger.policy.conflicts import MAX_RIVALS, rivals_of
 from exchanger.policy.document import PolicyDocument
-from exchanger.policy.policy_trie import TIE
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Area, DenyEntry, Source
 
