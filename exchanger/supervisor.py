@@ -81,7 +81,7 @@ class Supervisor:
     logging: Logging
     console_shows_tokens: bool = attrs.field(default=False, kw_only=True)
     _log: structlog.stdlib.BoundLogger = attrs.field(init=False, factory=structlog.get_logger)
-    _policy: CurrentPolicy = attrs.field(init=False, factory=CurrentPolicy)
+    _policy: CurrentPolicy = attrs.field(init=False)
     _board: HealthBoard = attrs.field(init=False, factory=HealthBoard)
     _metrics: Metrics = attrs.field(init=False)
     _exports: Exports = attrs.field(init=False)
@@ -94,6 +94,7 @@ class Supervisor:
 
     def __attrs_post_init__(self) -> None:
         settings = self.settings
+        self._policy = CurrentPolicy(reach=settings.unreadable_reach)
         self._metrics = Metrics(
             __version__,
             Gauges(

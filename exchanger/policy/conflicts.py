@@ -30,12 +30,13 @@ MAX_VARIANT_WORK: Final = 4_096
 class _AnyCase:
     """Compares prefixes with a folded text without regard to the case of ASCII letters."""
 
-    def children(self, chars: str, char: str) -> Iterable[int]:
-        upper = char.upper() if char.isascii() else char
-        return [place for one in dict.fromkeys((char, upper)) if char and (place := chars.find(one)) >= 0]
+    def children(self, chars: str, text: str, at: int) -> Iterable[int]:
+        char = text[at : at + 1]
+        wanted = {char, char.upper()} if char.isascii() else {char}
+        return [place for one in wanted if one and (place := chars.find(one)) >= 0]
 
-    def taken(self, key: str, char: str) -> int:
-        return 1 if fold(key) == char else -1
+    def after(self, key: str, text: str, at: int) -> int:
+        return at + 1 if fold(key) == text[at : at + 1] else -1
 
 
 def rivals_of(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:

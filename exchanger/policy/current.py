@@ -8,20 +8,25 @@ from typing import final
 
 import attrs
 
+from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
 
 
 @final
 @attrs.define(eq=False)
 class CurrentPolicy:
-    """Holds the newest snapshot, ``None`` until there is a complete one. A request reads it once and keeps what it read."""
+    """Holds the newest snapshot, ``None`` until there is a complete one. A request reads it once and keeps what it read.
+
+    ``reach`` is the operator's, and every snapshot that is published gets it.
+    """
 
     snapshot: PolicySnapshot | None = None
     _on_change: tuple[Callable[[PolicySnapshot], None], ...] = ()
+    reach: UnreadableReach = UnreadableReach.UNMATCHED
 
     def publish(self, snapshot: PolicySnapshot, /) -> None:
         """Put ``snapshot`` in force for every request that begins from now on."""
-        self.snapshot = snapshot
+        self.snapshot = snapshot = snapshot.reaching(self.reach)
         for callback in self._on_change:
             callback(snapshot)
 

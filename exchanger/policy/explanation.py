@@ -13,11 +13,13 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.authority import read_authority
-from exchanger.policy.lookup import Masks, Reading, UnreadableReach, readings_to_ask
+from exchanger.policy.lookup import Reading, UnreadableReach, readings_to_ask
+from exchanger.policy.masks import Masks
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Paths
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.trie import after
 from exchanger.policy.verdict import Ambiguous, Unhealthy, Verdict
 from exchanger.values.entry import Area, Entry, Region, Source
 
@@ -90,15 +92,7 @@ def _concerns(claim: Entry | Region, method: str) -> bool:
 
 def _begins(path: str, prefix: str, masks: Masks | None) -> bool:
     """Tell whether ``path`` begins with ``prefix``, or may if ``masks`` hide a part of it."""
-    if masks is None or path.startswith(prefix):
-        return path.startswith(prefix)
-    end = 0
-    for char in prefix:
-        taken = masks.taken(char, path[end : end + 1])
-        if taken < 0:
-            return False
-        end += taken
-    return True
+    return path.startswith(prefix) if masks is None else after(prefix, path, 0, masks)[0] >= 0
 
 
 def _length(claim: Entry | Region, reading: Reading, *, decoded: bool) -> int:

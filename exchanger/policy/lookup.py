@@ -4,19 +4,18 @@ Must not know: documents, or how the readings of one request are weighed against
 """
 
 import enum
-from bisect import bisect_right
-from collections.abc import Iterable
 from typing import Final, final
 
 import attrs
 
 from exchanger.policy.cell import Cell, Found, nearest, nearest_of_levels
+from exchanger.policy.masks import MAX_MASKS, Masks
 from exchanger.policy.path import MalformedPath, read_path, without_masks
 from exchanger.policy.policy_trie import Paths, PolicyTrie
 from exchanger.policy.verdict import NO_MATCH, NoMatch, Unhealthy
 
-MAX_MASK_WORK: Final = 16_384
-"""Nodes and characters of prefixes that are looked at one by one for one request: some 3 ms. Three words of an honest policy need ten."""
+MAX_MASK_WORK: Final = 1_024
+"""Characters of prefixes that are looked at one by one for one request, in some milliseconds. An honest policy needs dozens."""
 
 _Levels = list[list[Cell]]
 
@@ -27,33 +26,6 @@ class UnreadableReach(enum.Enum):
 
     UNMATCHED = "unmatched"
     GLOBAL = "global"
-
-
-@enum.unique
-class Masks(enum.Enum):
-    """What the ``!`` of a path that is not raw hide, so that a prefix may match which the path does not begin with.
-
-    ``STAND`` each stands for one character beyond ASCII; ``DROPPED`` all were taken out, but some may have been meant, so that a prefix may
-    have more of them. This is a ``Likeness`` for prefixes.
-    """
-
-    STAND = "stand"
-    DROPPED = "dropped"
-
-    def children(self, chars: str, char: str) -> Iterable[int]:
-        """Return where in the sorted ``chars`` those stand that a prefix may go on with at ``char``; "" is the end of the path."""
-        places = [chars.find(char)] if char else []
-        if char == "!":
-            places += range(bisect_right(chars, "\x7f"), len(chars))
-        elif self is Masks.DROPPED:
-            places.append(chars.find("!"))
-        return [place for place in places if place >= 0]
-
-    def taken(self, key: str, char: str) -> int:
-        """Return how many characters of the path the character ``key`` of a prefix takes at ``char``, -1 if it may not stand there."""
-        if key == char or (char == "!" and key > "\x7f"):
-            return 1
-        return 0 if key == "!" and self is Masks.DROPPED else -1
 
 
 @final
@@ -79,6 +51,8 @@ def readings_to_ask(path: str, method: str, *, raw: bool) -> tuple[Reading, ...]
     readings = [Reading(text, place > 0) for place, text in enumerate(found)]
     if raw or "!" not in path:
         return tuple(readings)
+    if path.count("!") > MAX_MASKS:
+        return MalformedPath.TOO_MANY_READINGS
     without = without_masks(path)
     unmasked = read_path(without, method) if without != path else ()
     if isinstance(unmasked, MalformedPath):
@@ -86,7 +60,8 @@ def readings_to_ask(path: str, method: str, *, raw: bool) -> tuple[Reading, ...]
     work = MAX_MASK_WORK // (len(found) + len(unmasked))
     readings += [Reading(text, place > 0, Masks.STAND, work) for place, text in enumerate(found)]
     for place, text in enumerate(unmasked):
-        readings += [Reading(text, place > 0), Reading(text, place > 0, Masks.DROPPED, work)]
+        masked = Reading(text, rewritten=True, masks=Masks.DROPPED, work=work) if place else Reading(path, masks=Masks.SOME, work=work)
+        readings += [Reading(text, place > 0), masked]
     return tuple(readings)
 
 

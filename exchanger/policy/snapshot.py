@@ -59,6 +59,10 @@ class PolicySnapshot:
             trie = trie.left(claim)
         return self._changed(self.documents.discard(source), trie, document, -1)
 
+    def reaching(self, reach: UnreadableReach) -> "PolicySnapshot":
+        """Return the snapshot with ``reach`` for its regions of unknown host; itself when that is what it has."""
+        return self if reach is self.reach else attrs.evolve(self, reach=reach)
+
     def _changed(
         self, documents: "HashTrieMap[Source, PolicyDocument]", trie: PolicyTrie, document: PolicyDocument, sign: int
     ) -> "PolicySnapshot":

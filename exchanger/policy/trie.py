@@ -16,13 +16,13 @@ V = TypeVar("V")
 
 
 class Likeness(Protocol):
-    """Which characters of a key may stand for which of a text, where that is not equality alone."""
+    """Which characters of a key match which of a text, where that is not equality alone. Equal characters match."""
 
-    def children(self, chars: str, char: str) -> Iterable[int]:
-        """Return where in ``chars``, which are sorted, those stand that may go on at ``char``; "" is the end of the text."""
+    def children(self, chars: str, text: str, at: int) -> Iterable[int]:
+        """Return where in ``chars``, which are sorted, those stand that may match at ``at``, which may be the end of the text."""
 
-    def taken(self, key: str, char: str) -> int:
-        """Return how many characters of the text a key's character takes where ``char`` is next: 1, 0, or -1 if it may not stand there."""
+    def after(self, key: str, text: str, at: int) -> int:
+        """Return where the text goes on once the character ``key`` of a key was matched at ``at``, -1 when it does not match."""
 
 
 @final
@@ -114,7 +114,7 @@ class PrefixTrie(Generic[V]):
     def alike(self, text: str, likeness: Likeness, work: int) -> list[V] | None:
         """Return the values of all keys that are, by ``likeness``, a prefix of ``text``, in no order.
 
-        Equal characters must be alike. ``work`` bounds the characters and nodes looked at one by one; ``None``: that is too little.
+        ``work`` bounds the nodes and characters that are looked at one by one; ``None`` when that is too little.
         """
         found: list[V] = []
         rest = [(self._root, 0)]
@@ -122,23 +122,14 @@ class PrefixTrie(Generic[V]):
             node, at = rest.pop()
             if node.value is not None:
                 found.append(node.value)
-            for index in likeness.children(node.chars, text[at : at + 1]):
-                label = node.children[index].label
-                work -= 1
+            for index in likeness.children(node.chars, text, at):
+                child = node.children[index]
+                end, looked = after(child.label, text, at, likeness)
+                work -= looked
                 if work < 0:
                     return None
-                if text.startswith(label, at):
-                    rest.append((node.children[index], at + len(label)))
-                    continue
-                end = at
-                for char in label:
-                    taken = likeness.taken(char, text[end : end + 1])
-                    work -= 1
-                    if taken < 0 or work < 0:
-                        break
-                    end += taken
-                else:
-                    rest.append((node.children[index], end))
+                if end >= 0:
+                    rest.append((child, end))
         return found
 
     def items(self) -> Iterator[tuple[str, V]]:
@@ -169,6 +160,17 @@ class PrefixTrie(Generic[V]):
 
     def __hash__(self) -> int:
         return hash(tuple(self.items()))
+
+
+def after(label: str, text: str, at: int, likeness: Likeness) -> tuple[int, int]:
+    """Return where ``text`` goes on after ``label`` was matched at ``at``, -1 when it does not match, and how many characters that took."""
+    if text.startswith(label, at):
+        return at + len(label), 1
+    for place, char in enumerate(label, 1):
+        at = likeness.after(char, text, at)
+        if at < 0:
+            return -1, place
+    return at, len(label)
 
 
 def _fork(node: _Node[V], leaf: _Node[V]) -> _Node[V]:
