@@ -18,7 +18,7 @@ from exchanger.console.feed import Entry
 from exchanger.console.jwt import decoded
 from exchanger.decision.bearer import Bearer, read_bearer
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Reason
-from exchanger.policy.path import MalformedPath, readings_of
+from exchanger.policy.path import MalformedPath, readings_of, without_masks
 from exchanger.values.request import HttpRequest
 from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, has_userinfo, loggable_host, loggable_path, printable
 from exchanger.values.traceparent import parse_traceparent
@@ -76,6 +76,7 @@ class Items:
             "method": printable(request.method, METHOD_LIMIT),
             "host": loggable_host(request.host),
             "path": path,
+            "path_is_raw": request.path_is_raw,
             "path_cut": path != request.path.partition("?")[0] or _ALTERED.search(path) is not None,
             "readings": [path] if _PLAIN.fullmatch(path) else _readings(request),
             "asked_by": record.asked_by.value,
@@ -124,8 +125,13 @@ def _readings(request: HttpRequest) -> list[str]:
         return []
     if has_userinfo(path):
         return []
-    readings = readings_of(path)
-    return [] if isinstance(readings, MalformedPath) else [printable(reading, PATH_LIMIT) for reading in readings]
+    found: list[str] = []
+    for text in (path,) if request.path_is_raw else (path, without_masks(path)):
+        readings = readings_of(text)
+        if isinstance(readings, MalformedPath):
+            return []
+        found += [printable(reading, PATH_LIMIT) for reading in readings]
+    return list(dict.fromkeys(found))
 
 
 def _exchange(record: DecisionRecord) -> dict[str, object]:

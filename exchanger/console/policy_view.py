@@ -110,6 +110,7 @@ def shown_entry(claim: Entry | Region, snapshot: PolicySnapshot, lines: Lines) -
         "action": "invalid" if isinstance(claim, Region) else "deny" if isinstance(claim, DenyEntry) else "exchange",
         "host": None if area.host is None else _text(area.host),
         "path_prefix": _text(area.path_prefix),
+        "case_insensitive": area.case_insensitive,
         "methods": None if area.methods is None else [_text(method) for method in sorted(area.methods)[:LIST_LIMIT]],
         "issuer": None if target is None else _text(target.issuer_ref),
         "scope": "" if target is None else _text(target.scope),

@@ -205,13 +205,15 @@ class _Question:
         return f"its host cannot be known, but an entry of another namespace decides the request: {region.reason}"
 
     def _why_lost(self, entry: Entry, lengths: list[int]) -> str:
-        longest = [length == best.length for length, best in zip(lengths, self.best, strict=True)]
+        longest = [0 <= length == best.length for length, best in zip(lengths, self.best, strict=True)]
         if not any(longest):
             return "an entry with a longer pathPrefix matches"
         if not _itself(entry, self.method) and any(best.itself for best, has in zip(self.best, longest, strict=True) if has):
             return f"another entry with this pathPrefix covers {self.method} itself, and this one only by GET"
         if not all(longest):
-            return f"it would win only if the path were read as {self.readings[longest.index(True)].path}"
+            read = [reading.path for reading, has in zip(self.readings, longest, strict=True) if has and reading.masks is None]
+            otherwise = f"the path were read as {read[0]}" if read else "a ! in the path stood for another character, or for none"
+            return f"it would win only if {otherwise}"
         if isinstance(self.verdict, Ambiguous):
             return f"the request's {self.verdict.part.value} can be read in ways that lead to different decisions"
         if isinstance(self.verdict, Unhealthy) and self.verdict.source is not None:

@@ -1,4 +1,5 @@
 from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
 from tests.policy.examples import deny, snapshot_of
 
@@ -20,3 +21,15 @@ def test_the_newest_snapshot_is_in_force_and_callbacks_learn_of_it() -> None:
     assert current.snapshot is newest
     assert first == [PolicySnapshot.EMPTY, newest]
     assert second == [newest]
+
+
+def test_what_is_published_gets_the_operators_reach() -> None:
+    current = CurrentPolicy(reach=UnreadableReach.GLOBAL)
+    seen: list[PolicySnapshot] = []
+    current.on_change(seen.append)
+    current.publish(PolicySnapshot.EMPTY)
+
+    assert current.snapshot is not None
+    assert current.snapshot.reach is UnreadableReach.GLOBAL
+    assert seen == [current.snapshot]
+    assert CurrentPolicy().reach is UnreadableReach.UNMATCHED
