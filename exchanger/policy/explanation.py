@@ -21,7 +21,7 @@ from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.trie import after
 from exchanger.policy.verdict import Ambiguous, Unhealthy, Verdict
-from exchanger.values.entry import Area, Entry, Region, Source
+from exchanger.values.entry import UNKNOWN_NAMESPACE, Area, Entry, Region, Source
 
 MAX_CANDIDATES: Final = 50
 """As many as a person looks through; the nearest come first."""
@@ -183,7 +183,7 @@ class _Question:
 
     @staticmethod
     def _spared(best: _Best, region: Region) -> bool:
-        return len(best.entries) == 1 and best.entries[0].source.namespace != region.source.namespace
+        return len(best.entries) == 1 and region.source.namespace not in {best.entries[0].source.namespace, UNKNOWN_NAMESPACE}
 
     def _why(self, claim: Entry | Region) -> str:
         if not _concerns(claim, self.method):

@@ -13,6 +13,7 @@ from exchanger.policy.masks import MAX_MASKS, Masks
 from exchanger.policy.path import MalformedPath, read_path, without_masks
 from exchanger.policy.policy_trie import Paths, PolicyTrie
 from exchanger.policy.verdict import NO_MATCH, NoMatch, Unhealthy
+from exchanger.values.entry import UNKNOWN_NAMESPACE
 
 MAX_MASK_WORK: Final = 1_024
 """Characters of prefixes that are looked at one by one for one request, in some milliseconds. An honest policy needs dozens."""
@@ -82,11 +83,13 @@ def find(trie: PolicyTrie, paths: Paths | None, reach: UnreadableReach, reading:
     if found is NO_MATCH:  # nothing is written, so that decoded spellings count for a path as it came, too
         parts = _both
         found = nearest_of_levels(parts(levels), method)
-    beyond = _levels(_beyond(trie, reach, found), reading)
-    if beyond is None:
-        return None
-    closed = nearest_of_levels(parts(beyond), method)
-    return found if closed is NO_MATCH else closed
+    for beyond in _beyond(trie, reach, found):
+        levels = _levels(beyond, reading)
+        if levels is None:
+            return None
+        if isinstance(closed := nearest_of_levels(parts(levels), method), Unhealthy):
+            return closed
+    return found
 
 
 def _simple(trie: PolicyTrie, paths: Paths | None, reach: UnreadableReach, path: str, method: str) -> Found | None:
@@ -99,16 +102,20 @@ def _simple(trie: PolicyTrie, paths: Paths | None, reach: UnreadableReach, path:
         if cell.rewritten is not None:
             return None
     found = nearest(cells, method)
-    return found if trie.all_hosts is None or _beyond(trie, reach, found) is None else None
+    return found if trie.all_hosts is None or not _beyond(trie, reach, found) else None
 
 
-def _beyond(trie: PolicyTrie, reach: UnreadableReach, found: Found) -> Paths | None:
-    """Return the regions of unknown host that may close what gets ``found`` on its own host."""
-    if isinstance(found, Unhealthy):
-        return None
+def _beyond(trie: PolicyTrie, reach: UnreadableReach, found: Found) -> tuple[Paths, ...]:
+    """Return the regions of unknown host that may close what gets ``found`` on its own host.
+
+    Nobody's entry is known to be of another namespace than a region whose namespace is unknown as well.
+    """
+    if trie.all_hosts is None or isinstance(found, Unhealthy):
+        return ()
     if isinstance(found, NoMatch) or reach is UnreadableReach.GLOBAL:
-        return trie.all_hosts
-    return trie.of_namespaces.get(found.source.namespace)
+        return (trie.all_hosts,)
+    either = (trie.of_namespaces.get(found.source.namespace), trie.of_namespaces.get(UNKNOWN_NAMESPACE))
+    return tuple([paths for paths in either if paths is not None])
 
 
 def _levels(paths: Paths | None, reading: Reading) -> _Levels | None:

@@ -3,9 +3,12 @@
 Must not know: YAML, Kubernetes, or how entries are found for a request.
 """
 
-from typing import final
+from typing import Final, final
 
 import attrs
+
+UNKNOWN_NAMESPACE: Final = ""
+"""Where what nobody can read came from, when not even its namespace is known; no Kubernetes namespace has this name."""
 
 
 @final

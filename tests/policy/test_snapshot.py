@@ -9,7 +9,7 @@ from exchanger.policy.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
-from exchanger.values.entry import DenyEntry, Entry, Region, Source
+from exchanger.values.entry import UNKNOWN_NAMESPACE, DenyEntry, Entry, Region, Source
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, parsed, region, snapshot_of
 
 ORDERS, ADMIN = exchange("/orders"), deny("/admin", index=1)
@@ -160,6 +160,13 @@ def test_an_unreadable_document_closes_what_no_entry_of_another_namespace_decide
         assert isinstance(policy.match(host, path, "GET"), Unhealthy)
     ours = POLICY.apply(parsed(text, attrs.evolve(RED, name="another")))
     assert isinstance(ours.match(HOST, "/orders", "GET"), Unhealthy)
+
+
+def test_what_is_unreadable_and_of_nobody_knows_whom_closes_everything() -> None:
+    policy = POLICY.apply(parsed("nonsense: [", Source(UNKNOWN_NAMESPACE, "broken.yaml")))
+
+    assert isinstance(policy.match(HOST, "/orders", "GET"), Unhealthy)
+    assert isinstance(policy.match("other.example.com", "/", "GET"), Unhealthy)
 
 
 @pytest.mark.parametrize("text", ["nonsense: [", None])
