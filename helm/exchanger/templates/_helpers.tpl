@@ -224,6 +224,7 @@ a map has none, so what refers to other variables comes after them.
   "POLICY_EVENTS" .Values.policy.events
   "POLICY_MAX_STALENESS" .Values.policy.maxStaleness
   "POLICY_NAMESPACES" (join "," .Values.policyNamespaces)
+  "POLICY_UNREADABLE_REACH" .Values.policy.unreadableReach
   "SHUTDOWN_GRACE_PERIOD" .Values.shutdown.gracePeriod
   "TOKEN_ENDPOINT_AUTH_METHOD" $exchange.tokenEndpointAuthMethod
   "TOKEN_ENDPOINT_DIAL_TIMEOUT" $client.dialTimeout
