@@ -81,11 +81,26 @@ def test_a_prefix_with_a_mark_is_not_passed_by_other_marks(path: str) -> None:
     assert snapshot_of(deny("/hi!/admin")).match(HOST, path, "GET") is AMBIGUOUS_PATH
 
 
+def test_a_prefix_with_a_mark_is_looked_for_in_what_servers_make_of_the_rest() -> None:
+    policy = snapshot_of(exchange("/"), deny("/hi!/admin", index=1), deny("/hi/z", index=2))
+
+    assert policy.match(HOST, "/x/.!./hi!/admin", "GET") is AMBIGUOUS_PATH
+    assert policy.match(HOST, "/x/.!./hi!/other", "GET") == exchange("/")
+
+
+def test_nobodys_escapes_reach_into_a_path_with_marks_that_matches_another_entry() -> None:
+    policy = snapshot_of(ORDERS, deny("/orders%2Fx", source=BLUE))
+
+    assert policy.match(HOST, "/orders/x!", "GET") is ORDERS
+    assert policy.match(HOST, "/orders%2Fx!", "GET") == deny("/orders%2Fx", source=BLUE)
+
+
 def test_the_query_keeps_its_marks() -> None:
     policy = snapshot_of(exchange("/o"), deny("/o?admin", index=1), deny("/o?q=é", index=2), deny("/o?x!y", index=3))
 
     assert policy.match(HOST, "/o?adm!in", "GET") == exchange("/o")
     assert policy.match(HOST, "/o?!admin", "GET") == exchange("/o")
+    assert policy.match(HOST, "/o!?!admin", "GET") == exchange("/o")
     assert policy.match(HOST, "/o?x!y", "GET") == deny("/o?x!y", index=3)
     assert policy.match(HOST, "/o?q=!", "GET") is AMBIGUOUS_PATH
     assert policy.match(HOST, "/o!?admin", "GET") is AMBIGUOUS_PATH
