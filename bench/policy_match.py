@@ -10,7 +10,7 @@ from functools import partial
 from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.policy.path import read_path
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Area, DenyEntry, Entry, ExchangeEntry, Source, TokenTarget
+from exchanger.values.entry import EVERYWHERE, Area, DenyEntry, Entry, ExchangeEntry, Region, Source, TokenTarget
 
 SIZES = (10, 10_000, 100_000)  # entries
 ENTRIES_A_DOCUMENT = 10
@@ -22,6 +22,15 @@ PATHS = {
     "miss": "/nothing/here",
     "query": "/team-3/orders?page=2",
     "odd": "/team-3/orders/a%2Fb",
+    "marks": "/team-3/orders/hi!",
+}
+
+# What a policy on the same host can make of the marks of one path.
+MASKED = {
+    "many beyond ASCII": ([f"/{chr(0x4E00 + number)}x" for number in range(15_000)], "/!x"),
+    "long beyond ASCII": ([f"/{chr(0x4E00 + number)}{'é' * 500}" for number in range(1_500)], "/" + "!" * 64),
+    "runs of marks": (["/" + "!" * marks + "a" * rest for marks in range(100) for rest in range(100)], "/" + "!" * 64 + "a" * 60_000),
+    "marks or none": (["/" + "".join("!" * (number >> bit & 1) + "a" for bit in range(14)) for number in range(16_000)], "/" + "!a" * 20),
 }
 
 HOSTILE = {
@@ -93,14 +102,32 @@ def report_size(size: int) -> None:
     print(f"{size:>7} entries: built in {built:.2f} s, {built / size * 1e6:.0f} µs an entry")
     for name, path in PATHS.items():
         print(f"{'':>7}   match, {name}: {timed(partial(snapshot.match, 'host-0.example.com', path, 'GET')):.2f} µs")
+    print(f"{'':>7}   match, HEAD: {timed(partial(snapshot.match, 'host-0.example.com', PATHS['hit'], 'HEAD')):.2f} µs")
+    broken = snapshot.apply(PolicyDocument(Source("broken", "one"), regions=(Region(Source("broken", "one"), EVERYWHERE, "unreadable"),)))
+    print(
+        f"{'':>7}   match, hit, a document is unreadable: {timed(partial(broken.match, 'host-0.example.com', PATHS['hit'], 'GET')):.2f} µs"
+    )
+    folded = DenyEntry(Source("new", "one"), 0, Area("host-0.example.com", "/Folded", case_insensitive=True))
+    beside = snapshot.apply(PolicyDocument(folded.source, (folded,)))
+    print(f"{'':>7}   match, hit, a prefix has no case: {timed(partial(beside.match, 'host-0.example.com', PATHS['hit'], 'GET')):.2f} µs")
     print(f"{'':>7}   match, no policy: {timed(partial(snapshot.match, 'other.example.com', '/a', 'GET')):.2f} µs")
     newcomer = PolicyDocument(Source("new", "one"), (entry(Source("new", "one"), 0, 5),))
     print(f"{'':>7}   apply, one entry: {timed(partial(snapshot.apply, newcomer)):.1f} µs")
     print(f"{'':>7}   withdraw, one entry: {timed(partial(snapshot.apply(newcomer).withdraw, newcomer.source)):.1f} µs")
 
 
+def report_masks() -> None:
+    """Print what the worst policies that were found cost a path with marks."""
+    source = Source("team", "policy")
+    for name, (prefixes, path) in MASKED.items():
+        entries = tuple(DenyEntry(source, index, Area("h", prefix)) for index, prefix in enumerate(prefixes))
+        snapshot = PolicySnapshot.EMPTY.apply(PolicyDocument(source, entries))
+        print(f"marks, {name}: {timed(partial(snapshot.match, 'h', path, 'GET'), 0.1):.0f} µs")
+
+
 def main() -> None:
     """Print the figures."""
+    report_masks()
     for size in SIZES:
         report_size(size)
     for entries in (1, 1_000):

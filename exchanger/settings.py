@@ -31,6 +31,7 @@ from exchanger.kube.settings import KubernetesSettings, parse_namespaces
 from exchanger.oauth.endpoint import EndpointProblem, read_endpoint
 from exchanger.oauth.token_client import TokenClientSettings
 from exchanger.otel_environment import read_otel
+from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.selector import Selector, parse_selector
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettings
 from exchanger.telemetry.metrics import MetricsSettings
@@ -62,6 +63,7 @@ class Settings:
     kube_context: str = ""
     policy_events: bool = True
     policy_required: bool = False
+    unreadable_reach: UnreadableReach = UnreadableReach.UNMATCHED
     log_health_checks: bool = True
     insecure_log_tokens: bool = False
     shutdown_grace: float = _SHUTDOWN_GRACE
@@ -107,6 +109,9 @@ def _settings(environment: Environment, variables: Mapping[str, str]) -> Setting
         kube_context=environment.text("KUBE_CONTEXT"),
         policy_events=environment.boolean("POLICY_EVENTS", default=True),
         policy_required=environment.boolean("POLICY_REQUIRED", default=False),
+        unreadable_reach=UnreadableReach(
+            environment.choice("POLICY_UNREADABLE_REACH", [choice.value for choice in UnreadableReach], UnreadableReach.UNMATCHED.value)
+        ),
         issuers=_issuers(environment, with_secrets=isinstance(policy, KubernetesSettings), allow_http=token_client.allow_http),
         metrics=_metrics(environment),
         console=_console(environment),

@@ -97,7 +97,7 @@ class Supervisor:
 
     def __attrs_post_init__(self) -> None:
         settings = self.settings
-        self._policy = CurrentPolicy(required=settings.policy_required)
+        self._policy = CurrentPolicy(required=settings.policy_required, reach=settings.unreadable_reach)
         self._metrics = Metrics(
             __version__,
             Gauges(

@@ -9,6 +9,7 @@ from exchanger.errors import ConfigurationError
 from exchanger.grpc.tls import TlsSettings
 from exchanger.issuers.plan import EndpointProblem, ProfileRules
 from exchanger.kube.settings import KubernetesSettings
+from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.selector import parse_selector
 from exchanger.settings import Settings, endpoint_check, known_variables, read_settings
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel
@@ -92,6 +93,20 @@ def test_the_kubernetes_source_is_the_default(tmp_path: Path) -> None:
     plain = read(tmp_path, POLICY_SOURCE="Kubernetes", POLICY_MAX_STALENESS="0").policy
     assert isinstance(plain, KubernetesSettings)
     assert (plain.namespaces, plain.max_staleness) == ((), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "reach"),
+    [("", UnreadableReach.UNMATCHED), ("unmatched", UnreadableReach.UNMATCHED), ("Global", UnreadableReach.GLOBAL)],
+)
+def test_the_reach_of_what_cannot_be_read(tmp_path: Path, value: str, reach: UnreadableReach) -> None:
+    assert read(tmp_path, POLICY_UNREADABLE_REACH=value).unreadable_reach is reach
+
+
+def test_a_reach_that_is_neither_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        read(tmp_path, POLICY_UNREADABLE_REACH="all")
+    assert raised.value.problems == ("POLICY_UNREADABLE_REACH must be one of unmatched, global",)
 
 
 @pytest.mark.parametrize(("name", "value"), [("POLICY_NAMESPACES", "a,,b"), ("POLICY_NAMESPACES", "A"), ("POLICY_MAX_STALENESS", "5")])

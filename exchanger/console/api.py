@@ -5,6 +5,7 @@ ask, or where policy comes from.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, final
 from urllib.parse import parse_qs
 
@@ -176,7 +177,8 @@ class Api:
             return json_response({"revision": now.revision, "verdict": verdict, "readings": [path], "candidates": [], "more": 0})
         async with self._working:
             # A host with a thousand entries and a path with many readings take some hundredths of a second.
-            explanation = await trio.to_thread.run_sync(explain, now.snapshot, host, path, method.upper(), limiter=self._thread)
+            asked = partial(explain, now.snapshot, host, path, method.upper(), raw=_is_raw(request))
+            explanation = await trio.to_thread.run_sync(asked, limiter=self._thread)
             lines: dict[Source, Lines] = {}
             for candidate in explanation.candidates[:MAX_LINED]:
                 source = candidate.claim.source
@@ -241,6 +243,11 @@ async def _listed(now: PolicyNow) -> bytes:
         }
     )
     return b'%b,"namespaces":[%b]}' % (head[:-1], b",".join(parts))
+
+
+def _is_raw(request: Request) -> bool:
+    """Tell whether the path that is asked about came byte for byte; nobody says so of one that was typed in."""
+    return parse_qs(request.query, max_num_fields=16, errors="surrogateescape").get("raw") == ["true"]
 
 
 def _fields(request: Request, *names: str) -> tuple[str, ...] | None:

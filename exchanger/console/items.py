@@ -18,7 +18,7 @@ from exchanger.console.feed import Entry
 from exchanger.console.jwt import decoded
 from exchanger.decision.bearer import Bearer, read_bearer
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Reason
-from exchanger.policy.path import MalformedPath, readings_of
+from exchanger.policy.path import MalformedPath, readings_of, without_masks
 from exchanger.values.request import HttpRequest
 from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, loggable_host, loggable_path, printable
 from exchanger.values.traceparent import parse_traceparent
@@ -77,8 +77,9 @@ class Items:
             "method": printable(request.method, METHOD_LIMIT),
             "host": loggable_host(request.host),
             "path": path,
+            "path_is_raw": request.path_is_raw,
             "path_cut": not whole,
-            "readings": [path] if _PLAIN.fullmatch(path) else _readings(path) if whole else [],
+            "readings": [path] if _PLAIN.fullmatch(path) else _readings(path, is_raw=request.path_is_raw) if whole else [],
             "asked_by": record.asked_by.value,
             "decision": outcome.reason.value,
             "result": outcome.result.value,
@@ -115,7 +116,7 @@ class Items:
         return {"status": denied.status, "headers": headers, "body": printable(body, BODY_LIMIT)}
 
 
-def _readings(path: str) -> list[str]:
+def _readings(path: str, *, is_raw: bool) -> list[str]:
     """Return the paths that servers may take ``path`` for, none where it is none, or too long for all of them to be shown.
 
     ``path`` is shown whole, so there is nothing to hide in any reading. Of another one nothing is read: what it hides may stand anywhere
@@ -123,8 +124,13 @@ def _readings(path: str) -> list[str]:
     """
     if not path.startswith("/") or len(path) > (READ_LIMIT if path.isascii() else READ_LIMIT_NON_ASCII):
         return []
-    readings = readings_of(path)
-    return [] if isinstance(readings, MalformedPath) else [printable(reading, PATH_LIMIT) for reading in readings]
+    found: list[str] = []
+    for text in (path,) if is_raw else (path, without_masks(path)):
+        readings = readings_of(text)
+        if isinstance(readings, MalformedPath):
+            return []
+        found += [printable(reading, PATH_LIMIT) for reading in readings]
+    return list(dict.fromkeys(found))
 
 
 def _exchange(record: DecisionRecord) -> dict[str, object]:

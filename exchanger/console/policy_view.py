@@ -4,12 +4,15 @@ Must not know: HTTP, or who asks.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Final, TypeAlias
 
 from exchanger.policy.claims import Claims, Crowd, each
 from exchanger.policy.conflicts import rivals_of
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.explanation import Explanation
+from exchanger.policy.policy_trie import PathTrie
+from exchanger.policy.prefix import fold
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
 from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, Region, Source
@@ -32,12 +35,9 @@ MISSING: Final[Json] = {"kind": "unhealthy", "policy": None, "reason": "a policy
 
 def documents_in_conflict(snapshot: PolicySnapshot) -> Iterator[frozenset[Source]]:
     """Yield the sources of the entries that tie, place by place; a place without a tie yields nothing in it, so that callers can pause."""
-    tries = list(snapshot.trie.hosts.values())
-    if snapshot.trie.all_hosts is not None:
-        tries.append(snapshot.trie.all_hosts)
-    for paths in tries:
-        for _, cell in paths.items():  # noqa: PERF102 - a trie, which has no values()
-            yield frozenset() if cell.entries is None else _tied(cell.entries)
+    for paths in snapshot.trie.hosts.values():
+        for prefix, cell in chain(paths.exact.items(), () if paths.folded is None else paths.folded.items()):
+            yield frozenset() if cell.entries is None else _tied(cell.entries) | _tied_with_twin(cell.entries, prefix, paths.folded)
 
 
 def _tied(claims: Claims[Entry]) -> frozenset[Source]:
@@ -50,6 +50,21 @@ def _tied(claims: Claims[Entry]) -> frozenset[Source]:
     for claimed in named.values():
         if crowded or isinstance(claimed, Crowd):
             found.update(claim.source for claim in each(claimed))
+    return frozenset(found)
+
+
+def _tied_with_twin(claims: Claims[Entry], prefix: str, folded: PathTrie | None) -> frozenset[Source]:
+    """Return the sources that tie because case makes no difference for one of two; ``folded`` has the other."""
+    twins = [] if folded is None else folded.prefixes_of(fold(prefix))
+    twin = twins[-1].entries if twins and twins[-1].length == len(prefix) else None
+    if twin is None or twin is claims:
+        return frozenset()
+    found = set[Source]()
+    for mine, yours in ((claims, twin), (twin, claims)):
+        for method, claimed in ((None, mine.every), *mine.named.items()):
+            beside = list(yours.members()) if method is None else [*each(yours.every), *each(yours.named.get(method))]
+            if claimed is not None and beside:
+                found.update(claim.source for claim in (*each(claimed), *beside))
     return frozenset(found)
 
 
@@ -103,6 +118,7 @@ def shown_entry(claim: Entry | Region, snapshot: PolicySnapshot, lines: Lines) -
         "action": "invalid" if isinstance(claim, Region) else "deny" if isinstance(claim, DenyEntry) else "exchange",
         "host": None if area.host is None else _text(area.host),
         "path_prefix": _text(area.path_prefix),
+        "case_insensitive": area.case_insensitive,
         "methods": None if area.methods is None else [_text(method) for method in sorted(area.methods)[:LIST_LIMIT]],
         "issuer": None if target is None else _text(target.issuer_ref),
         "scope": "" if target is None else _text(target.scope),

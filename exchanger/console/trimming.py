@@ -50,6 +50,7 @@ def _small(request: HttpRequest) -> HttpRequest:
         path=loggable_path(request.path) + fragment,
         authorization=None if credentials is None or len(credentials.reveal()) > _MAX_AUTHORIZATION else credentials,
         trace=_small_trace(request.trace),
+        path_is_raw=request.path_is_raw,
     )
 
 

@@ -65,7 +65,7 @@ def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: Decision
     """Decide what can be decided without a token exchange. ``snapshot`` is ``None`` until a first complete policy is known."""
     if snapshot is None:
         return DENY_NO_POLICY
-    verdict = snapshot.match(request.host, request.path, request.method)
+    verdict = snapshot.match(request.host, request.path, request.method, raw=request.path_is_raw)
     if request.target_authority or request.path[:1] != "/":
         verdict = _with_target(request, snapshot, verdict)
     match verdict:
@@ -94,7 +94,7 @@ def _with_target(request: HttpRequest, snapshot: PolicySnapshot, verdict: Verdic
         authority, path = parts
     if not authority or not isinstance(verdict, NoMatch | ExchangeEntry):  # what is refused anyway stays as it is
         return verdict
-    other = snapshot.match(authority, path, request.method)
+    other = snapshot.match(authority, path, request.method, raw=request.path_is_raw)
     return verdict if other == verdict or isinstance(other, NoMatch) else AMBIGUOUS_AUTHORITY
 
 

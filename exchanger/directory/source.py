@@ -16,15 +16,13 @@ from exchanger.policy.selection import Change, Document, Unknown, advance, selec
 from exchanger.policy.selector import Selector
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink
-from exchanger.values.entry import Source
+from exchanger.values.entry import UNKNOWN_NAMESPACE, Source
 from exchanger.values.notice import NO_NOTICES, Notices
 
 RESCAN_S: Final = 0.7
 """Seconds between looks at the folder without any notification: network file systems send none, and a change must count within a second."""
 DEBOUNCE_S: Final = 0.1
 """Seconds in which notifications gather: an edit is several of them, and should be one version."""
-FILES_NAMESPACE: Final = ""
-"""Where files of which nothing is known stand among the sources; no Kubernetes namespace has this name."""
 
 
 class FolderError(ExchangerError):
@@ -176,7 +174,7 @@ class DirectorySource:
         # that turns up unreadable later has never been in force, and takes nothing away from what is.
         unknown = {name: reason for name, reason in scanned.unknown().items() if before is None or name in before.unknown}
         documents = select(scanned.manifests(), settings.namespace_selector, settings.configmap_selector)
-        documents.update({Source(FILES_NAMESPACE, name): Unknown(f"the file {reason}") for name, reason in unknown.items()})
+        documents.update({Source(UNKNOWN_NAMESPACE, name): Unknown(f"the file {reason}") for name, reason in unknown.items()})
         if before is None:
             change = advance(PolicySnapshot.EMPTY, {}, documents, issuers)
         else:

@@ -75,13 +75,23 @@ class Claims(Generic[C]):
     named: "HashTrieMap[str, Claimed[C]]" = attrs.field(factory=HashTrieMap)
 
     def of(self, method: str) -> C | Several | None:
-        """Return the only claim on ``method``, or that there is none or more than one."""
+        """Return the only claim on ``method``, or that there is none or more than one.
+
+        Handlers of GET answer HEAD (RFC 9110 section 9.3.2, https://www.rfc-editor.org/rfc/rfc9110#section-9.3.2), so claims on GET are
+        claims on HEAD where none covers HEAD itself.
+        """
         found = self.every
         if self.named and (named := self.named.get(method)) is not None:
             if found is not None:
                 return SEVERAL
             found = named
+        elif found is None and method == "HEAD":
+            found = self.named.get("GET")
         return SEVERAL if isinstance(found, Crowd) else found
+
+    def covers(self, method: str) -> bool:
+        """Tell whether there is a claim on ``method`` itself."""
+        return self.every is not None or method in self.named
 
     def members(self) -> Iterator[C]:
         """Yield every claim, once for each method that it names."""

@@ -5,16 +5,38 @@ Costs nothing while policies come and go: the trie that answers requests has eve
 Must not know: requests, or who is told of a tie.
 """
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Final, final
 
+import attrs
+
+from exchanger.policy.cell import Cell
 from exchanger.policy.claims import Claims, each
-from exchanger.policy.prefix import prefix_spellings
+from exchanger.policy.policy_trie import Paths
+from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Entry
 
 MAX_RIVALS: Final = 3
 """Rivals of one entry that are looked for: more tell its author nothing, and thousands of entries may have the same place."""
+
+
+MAX_VARIANT_WORK: Final = 4_096
+"""Nodes and characters that are looked at for entries whose prefix differs in case alone."""
+
+
+@final
+@attrs.frozen
+class _AnyCase:
+    """Compares prefixes with a folded text without regard to the case of ASCII letters."""
+
+    def children(self, chars: str, text: str, at: int) -> Iterable[int]:
+        char = text[at : at + 1]
+        wanted = {char, char.upper()} if char.isascii() else {char}
+        return [place for one in wanted if one and (place := chars.find(one)) >= 0]
+
+    def after(self, key: str, text: str, at: int) -> int:
+        return at + 1 if fold(key) == text[at : at + 1] else -1
 
 
 def rivals_of(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
@@ -25,24 +47,32 @@ def rivals_of(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
     Raises:
         KeyError: ``snapshot`` has nothing where ``entry`` should be.
     """
-    trie, host = snapshot.trie, entry.area.host
-    paths = trie.all_hosts if host is None else trie.hosts.get(host)
+    paths = None if entry.area.host is None else snapshot.trie.hosts.get(entry.area.host)
     if paths is None:
-        raise KeyError(host)
+        raise KeyError(entry.area.host)
     found: dict[tuple[object, int], Entry] = {}
-    for spelling in prefix_spellings(entry.area.path_prefix).literal:
-        cells = paths.prefixes_of(spelling)
-        claims = cells[-1].entries if cells else None  # the longest prefix of a spelling is that spelling, as the entry is there
-        if claims is None:
-            raise KeyError(entry.area.path_prefix)
-        for rival in _members(claims, entry.area.methods):
-            if (rival.source, rival.index) != (entry.source, entry.index):
-                found[rival.source, rival.index] = rival
+    for spelling in spellings_of(entry.area).literal:
+        for cell in _at(paths, spelling, case_insensitive=entry.area.case_insensitive):
+            for rival in () if cell.entries is None else _members(cell.entries, entry.area.methods):
+                if (rival.source, rival.index) != (entry.source, entry.index):
+                    found[rival.source, rival.index] = rival
                 if len(found) == MAX_RIVALS:
                     break
-        if len(found) == MAX_RIVALS:
-            break
-    return tuple(sorted(found.values(), key=lambda rival: (rival.source, rival.index)))
+    return tuple(sorted(found.values(), key=lambda rival: (rival.source, rival.index))[:MAX_RIVALS])
+
+
+def _at(paths: Paths, spelling: str, *, case_insensitive: bool) -> Iterator[Cell]:
+    """Yield the cells of the prefix ``spelling``: that of its own trie, which has to be there, and those of its twins in the other."""
+    own = paths.folded if case_insensitive else paths.exact
+    cells = [] if own is None else own.prefixes_of(spelling)
+    if not cells or cells[-1].length != len(spelling) or cells[-1].entries is None:
+        raise KeyError(spelling)
+    yield cells[-1]
+    if case_insensitive:
+        twins = paths.exact.alike(spelling, _AnyCase(), MAX_VARIANT_WORK) or []
+    else:
+        twins = [] if paths.folded is None else paths.folded.prefixes_of(fold(spelling))
+    yield from (cell for cell in twins if cell.length == len(spelling))
 
 
 def _members(claims: Claims[Entry], methods: frozenset[str] | None) -> Iterator[Entry]:

@@ -8,6 +8,7 @@ from typing import final
 
 import attrs
 
+from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.notice import NO_NOTICES, Notices
 
@@ -20,11 +21,14 @@ class CurrentPolicy:
     ``snapshot`` is what requests are decided by, ``None`` while all of them are refused: until there is a complete version, and with
     ``required`` while the newest one has no entry in force. ``newest`` is that one. ``notices`` is what was probably meant to be policy and
     has no effect.
+
+    ``reach`` is the operator's, and every snapshot that is published gets it.
     """
 
     snapshot: PolicySnapshot | None = None
     _on_change: tuple[Callable[[PolicySnapshot], None], ...] = ()
     required: bool = attrs.field(default=False, kw_only=True)
+    reach: UnreadableReach = attrs.field(default=UnreadableReach.UNMATCHED, kw_only=True)
     newest: PolicySnapshot | None = attrs.field(default=None, init=False)
     notices: Notices = attrs.field(default=NO_NOTICES, init=False)
 
@@ -35,7 +39,7 @@ class CurrentPolicy:
 
     def publish(self, snapshot: PolicySnapshot, /) -> None:
         """Put ``snapshot`` in force for every request that begins from now on."""
-        self.newest = snapshot
+        self.newest = snapshot = snapshot.reaching(self.reach)
         self.snapshot = None if self.required and not snapshot.entry_count else snapshot
         for callback in self._on_change:
             callback(snapshot)

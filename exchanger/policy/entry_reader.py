@@ -9,12 +9,13 @@ import attrs
 
 from exchanger.policy.authority import is_host, normalise_policy_host
 from exchanger.policy.quoting import quoted
-from exchanger.policy.yaml_nodes import Mapping, Node, Sequence, is_null, text_of
+from exchanger.policy.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, is_null, text_of
 from exchanger.values.entry import Area, DenyEntry, Entry, ExchangeEntry, Region, Source, TokenTarget
 
 _ENTRY_FIELDS: Final = frozenset({"match", "action", "exchange"})
-_MATCH_FIELDS: Final = frozenset({"host", "pathPrefix", "methods"})
+_MATCH_FIELDS: Final = frozenset({"host", "pathPrefix", "methods", "caseInsensitive"})
 _EXCHANGE_FIELDS: Final = frozenset({"issuerRef", "scope", "resources", "audiences"})
+_BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}  # YAML 1.2 core schema
 _NO_HOST: Final = "is no host: wildcards and URLs are not supported, only a host name or a bracketed IPv6 address"
 
 
@@ -53,6 +54,16 @@ class _Reader:
             return text.strip()
         self.problem(name, "must be text")
         return ""
+
+    def boolean(self, name: str) -> bool | None:
+        """Return a field that must be a boolean, False when it is missing, ``None`` when it is something else."""
+        node = self.fields.get(name)
+        if node is None:
+            return False
+        value = _BOOLEANS.get(node.text) if isinstance(node, Scalar) and node.kind is Kind.OTHER else None
+        if value is None:
+            self.problem(name, "must be true or false")
+        return value
 
     def required(self, name: str) -> str:
         """Return the trimmed text of a field that must be there, "" when there is a problem with it."""
@@ -131,6 +142,7 @@ def _read_area(entry: _Reader) -> Area:
         host=host or None,
         path_prefix=prefix if not prefix or prefix.startswith("/") else "/" + prefix,
         methods=methods if methods and "*" not in methods else None,
+        case_insensitive=match.boolean("caseInsensitive") is not False,
     )
 
 

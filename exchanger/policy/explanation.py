@@ -5,7 +5,7 @@ For people who look at one request, so it costs as much as the entries of its ho
 Must not know: YAML, or what follows from a verdict.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice, takewhile
 from operator import eq
 from typing import Final, final
@@ -13,12 +13,15 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.authority import read_authority
-from exchanger.policy.path import MalformedPath, read_path
-from exchanger.policy.policy_trie import PathTrie
-from exchanger.policy.prefix import prefix_spellings
+from exchanger.policy.lookup import Reading, UnreadableReach, readings_to_ask
+from exchanger.policy.masks import Masks
+from exchanger.policy.path import MalformedPath
+from exchanger.policy.policy_trie import Paths
+from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.trie import after
 from exchanger.policy.verdict import Ambiguous, Unhealthy, Verdict
-from exchanger.values.entry import Entry, Region, Source
+from exchanger.values.entry import UNKNOWN_NAMESPACE, Area, Entry, Region, Source
 from exchanger.values.text import loggable_path
 
 MAX_CANDIDATES: Final = 50
@@ -48,42 +51,67 @@ class Explanation:
     more: int = 0
 
 
-def explain(snapshot: PolicySnapshot, host: str, path: str, method: str) -> Explanation:
+def explain(snapshot: PolicySnapshot, host: str, path: str, method: str, *, raw: bool = False) -> Explanation:
     """Return the verdict of ``snapshot`` on a request, and how it came about; the arguments are those of ``PolicySnapshot.match``."""
-    found = read_path(path, method)
-    readings = (path,) if isinstance(found, MalformedPath) else found
-    reach = snapshot.trie.reach(read_authority(host))
-    claims = tuple(islice(_claims(reach, readings), MAX_LOOKED_AT))
-    question = _Question.of(snapshot.match(host, path, method), method, readings, claims)
+    found = readings_to_ask(path, method, raw=raw)
+    readings = (Reading(path),) if isinstance(found, MalformedPath) else found
+    authority = read_authority(host)
+    places = (None if authority is None else snapshot.trie.hosts.get(authority), snapshot.trie.all_hosts)
+    claims = tuple(islice(_claims([paths for paths in places if paths is not None], readings), MAX_LOOKED_AT))
+    verdict = snapshot.match(host, path, method, raw=raw)
+    question = _Question.of(verdict, method, readings, claims, snapshot.reach)
     ranked = sorted(claims, key=question.rank)
     shown = tuple(question.candidate(claim) for claim in ranked[:MAX_CANDIDATES])
-    return Explanation(question.verdict, readings, shown, len(ranked) - len(shown))
+    texts = dict.fromkeys(reading.path for reading in readings)
+    return Explanation(question.verdict, tuple(texts), shown, len(ranked) - len(shown))
 
 
-def _claims(reach: tuple[PathTrie, ...], readings: tuple[str, ...]) -> Iterator[Entry | Region]:
+def _claims(places: Sequence[Paths], readings: tuple[Reading, ...]) -> Iterator[Entry | Region]:
     """Yield every entry and region once, although it may be found under several spellings and methods; first those above ``readings``."""
-    seen: set[tuple[Source, int | None]] = set()
-    above = (cell for paths in reach for reading in readings for cell in paths.prefixes_of(reading))
-    others = (cell for paths in reach for _, cell in paths.items())
+    seen: set[tuple[Source, int | None, Area]] = set()
+    above = (
+        cell for paths in places for reading in readings for trie, text in paths.asked(reading.path) for cell in trie.prefixes_of(text)
+    )
+    others = (cell for paths in places for trie, _ in paths.asked("") for _, cell in trie.items())
     for cell in chain(above, others):
         also = cell.rewritten
         for claims in (cell.regions, cell.entries, *(() if also is None else (also.regions, also.entries))):
             for claim in () if claims is None else claims.members():
-                key = (claim.source, claim.index)
+                key = (claim.source, claim.index, claim.area)
                 if key not in seen:
                     seen.add(key)
                     yield claim
 
 
-def _concerns(claim: Entry | Region, method: str) -> bool:
+def _itself(claim: Entry | Region, method: str) -> bool:
     return claim.area.methods is None or method in claim.area.methods
 
 
-def _length(claim: Entry | Region, reading: str, *, decoded: bool) -> int:
-    """Return how long a spelling of the claim's prefix ``reading`` begins with, -1 when it begins with none."""
-    spellings = prefix_spellings(claim.area.path_prefix)
+def _concerns(claim: Entry | Region, method: str) -> bool:
+    return _itself(claim, method) or (method == "HEAD" and _itself(claim, "GET"))
+
+
+def _begins(path: str, prefix: str, masks: Masks | None) -> bool:
+    """Tell whether ``path`` begins with ``prefix``, or may if ``masks`` hide a part of it."""
+    return path.startswith(prefix) if masks is None else after(prefix, path, 0, masks)[0] >= 0
+
+
+def _length(claim: Entry | Region, reading: Reading, *, decoded: bool) -> int:
+    """Return the length of the longest spelling of the claim's prefix that ``reading`` begins with, -1 when it begins with none."""
+    spellings = spellings_of(claim.area)
     those = spellings.literal + spellings.rewritten if decoded else spellings.literal
-    return max((len(spelling) for spelling in those if reading.startswith(spelling)), default=-1)
+    path = fold(reading.path) if claim.area.case_insensitive else reading.path
+    return max((len(spelling) for spelling in those if _begins(path, spelling, reading.masks)), default=-1)
+
+
+@final
+@attrs.frozen
+class _Best:
+    """What wins for one reading among entries: the length of its prefix, whether it covers the method itself, and who has both."""
+
+    length: int = -1
+    itself: bool = False
+    entries: tuple[Entry, ...] = ()
 
 
 @final
@@ -91,24 +119,36 @@ def _length(claim: Entry | Region, reading: str, *, decoded: bool) -> int:
 class _Question:
     """A request as it is read.
 
-    ``decoded`` tells for each reading whether decoded spellings of prefixes count for it, as ``find`` has it; ``longest`` has the length of
-    the longest prefix of an entry that concerns it.
+    ``decoded`` tells for each reading whether decoded spellings of prefixes count for it, as ``find`` has it; ``best`` has what wins there
+    as long as no region does.
     """
 
     verdict: Verdict
     method: str
-    readings: tuple[str, ...]
+    readings: tuple[Reading, ...]
     decoded: tuple[bool, ...]
-    longest: tuple[int, ...] = ()
+    reach: UnreadableReach
+    best: tuple[_Best, ...] = ()
 
     @classmethod
-    def of(cls, verdict: Verdict, method: str, readings: tuple[str, ...], claims: tuple[Entry | Region, ...]) -> "_Question":
+    def of(
+        cls, verdict: Verdict, method: str, readings: tuple[Reading, ...], claims: tuple[Entry | Region, ...], reach: UnreadableReach
+    ) -> "_Question":
         """Return the question that has ``claims`` for candidates."""
-        concerned = [claim for claim in claims if _concerns(claim, method)]
-        written = any(_length(claim, readings[0], decoded=False) >= 0 for claim in concerned)
-        asked = cls(verdict, method, readings, (not written, *[True] * (len(readings) - 1)))
-        lengths = [asked.lengths(claim) for claim in concerned if not isinstance(claim, Region)]
-        return attrs.evolve(asked, longest=tuple(map(max, zip(*lengths, strict=True))) if lengths else (-1,) * len(readings))
+        concerned = [claim for claim in claims if _concerns(claim, method) and claim.area.host is not None]
+        decoded = tuple(
+            reading.rewritten or not any(_length(claim, reading, decoded=False) >= 0 for claim in concerned) for reading in readings
+        )
+        asked = cls(verdict, method, readings, decoded, reach)
+        entries = [(claim, asked.lengths(claim)) for claim in concerned if not isinstance(claim, Region)]
+        return attrs.evolve(asked, best=tuple(asked._best(entries, place) for place in range(len(readings))))
+
+    def _best(self, entries: list[tuple[Entry, list[int]]], place: int) -> _Best:
+        ranks = [(lengths[place], _itself(entry, self.method), entry) for entry, lengths in entries if lengths[place] >= 0]
+        if not ranks:
+            return _Best()
+        length, itself = max(rank[:2] for rank in ranks)
+        return _Best(length, itself, tuple(entry for *rank, entry in ranks if rank == [length, itself]))
 
     def lengths(self, claim: Entry | Region) -> list[int]:
         """Return how long a spelling of the claim's prefix each reading begins with, -1 where it begins with none that counts."""
@@ -116,7 +156,7 @@ class _Question:
 
     def rank(self, claim: Entry | Region) -> tuple[bool, bool, bool, int, Source, int]:
         """Return what sorts candidates: first what decides, then what comes nearest to it."""
-        nearness = max(sum(takewhile(bool, map(eq, claim.area.path_prefix, reading))) for reading in self.readings)
+        nearness = max(sum(takewhile(bool, map(eq, claim.area.path_prefix, reading.path))) for reading in self.readings)
         return (
             not self._won(claim),
             not _concerns(claim, self.method),
@@ -132,11 +172,19 @@ class _Question:
 
     def _won(self, claim: Entry | Region) -> bool:
         if isinstance(claim, Region):
-            return isinstance(self.verdict, Unhealthy) and self._covers(claim)
+            return isinstance(self.verdict, Unhealthy) and _concerns(claim, self.method) and any(self._closes(claim))
         return claim is self.verdict or claim == self.verdict
 
-    def _covers(self, claim: Entry | Region) -> bool:
-        return _concerns(claim, self.method) and max(self.lengths(claim)) >= 0
+    def _closes(self, region: Region) -> list[bool]:
+        """Tell of each reading whether ``region``, which concerns the method, closes it."""
+        covered = [length >= 0 for length in self.lengths(region)]
+        if region.area.host is not None or self.reach is UnreadableReach.GLOBAL:
+            return covered
+        return [covers and not self._spared(best, region) for covers, best in zip(covered, self.best, strict=True)]
+
+    @staticmethod
+    def _spared(best: _Best, region: Region) -> bool:
+        return len(best.entries) == 1 and region.source.namespace not in {best.entries[0].source.namespace, UNKNOWN_NAMESPACE}
 
     def _why(self, claim: Entry | Region) -> str:
         if not _concerns(claim, self.method):
@@ -145,14 +193,30 @@ class _Question:
         if max(lengths) < 0:
             return f"its pathPrefix {claim.area.path_prefix} is no beginning of the path"
         if isinstance(claim, Region):
-            return f"it cannot be understood, so it closes what it covers: {claim.reason}"
+            return self._why_region(claim)
         if self._won(claim):
             return "the longest pathPrefix that matches host and method"
-        longest = [length == best for length, best in zip(lengths, self.longest, strict=True)]
+        return self._why_lost(claim, lengths)
+
+    def _why_region(self, region: Region) -> str:
+        if region.area.host is not None or self.reach is UnreadableReach.GLOBAL:
+            return f"it cannot be understood, so it closes what it covers: {region.reason}"
+        if any(self._closes(region)):
+            return f"its host cannot be known, so it closes what no entry of another namespace decides: {region.reason}"
+        return f"its host cannot be known, but an entry of another namespace decides the request: {region.reason}"
+
+    def _why_lost(self, entry: Entry, lengths: list[int]) -> str:
+        longest = [0 <= length == best.length for length, best in zip(lengths, self.best, strict=True)]
         if not any(longest):
             return "an entry with a longer pathPrefix matches"
+        if not _itself(entry, self.method) and any(best.itself for best, has in zip(self.best, longest, strict=True) if has):
+            return f"another entry with this pathPrefix covers {self.method} itself, and this one only by GET"
         if not all(longest):
-            return f"it would win only if the path were read as {loggable_path(self.readings[longest.index(True)])}"
+            read = [reading.path for reading, has in zip(self.readings, longest, strict=True) if has and reading.masks is None]
+            otherwise = (
+                f"the path were read as {loggable_path(read[0])}" if read else "a ! in the path stood for another character, or for none"
+            )
+            return f"it would win only if {otherwise}"
         if isinstance(self.verdict, Ambiguous):
             return f"the request's {self.verdict.part.value} can be read in ways that lead to different decisions"
         if isinstance(self.verdict, Unhealthy) and self.verdict.source is not None:

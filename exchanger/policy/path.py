@@ -55,7 +55,7 @@ Readings = tuple[str, ...] | MalformedPath
 
 def read_path(path: str, method: str) -> Readings:
     """Return all readings of ``path`` (with its query), the raw one first, or why it cannot be read."""
-    if _is_plain_with_query(path) and "//" not in path and "/." not in path:
+    if is_plain_with_query(path):
         return (path,)
     if path == "*" and method == "OPTIONS":  # RFC 9112 section 3.2.4
         return (path,)
@@ -68,6 +68,15 @@ def read_path(path: str, method: str) -> Readings:
     if isinstance(readings, MalformedPath):
         return readings
     return tuple([reading + mark + query for reading in readings]) if mark else readings
+
+
+def without_masks(path: str) -> str:
+    """Return ``path`` (with its query) as servers see it that drop the bytes for which ``!`` may stand in a path that is not raw.
+
+    Envoy's ext_authz puts a ``!`` in the place of each byte that is no UTF-8. The query stays as it is.
+    """
+    part, mark, query = path.partition("?")
+    return part.replace("!", "") + mark + query
 
 
 def _malformed(path: str) -> MalformedPath | None:
@@ -83,6 +92,11 @@ def _malformed(path: str) -> MalformedPath | None:
 def is_plain(part: str) -> bool:
     """Tell whether ``part``, a path without query, is plain ASCII text that no rewriting changes."""
     return _is_plain_text(part) is not None and "//" not in part and "/." not in part
+
+
+def is_plain_with_query(path: str) -> bool:
+    """Tell whether ``path`` is plain ASCII text of which no rewriting changes what is before the query."""
+    return _is_plain_with_query(path) is not None and "//" not in path and "/." not in path
 
 
 def readings_of(part: str) -> Readings:

@@ -1,145 +1,106 @@
-"""Where policies apply, ready to be asked: host, then path, then method. Persistent, as all of it is made of persistent parts.
+"""Where policies apply: host, then path, then method. Persistent, as all of it is made of persistent parts.
 
 Adding or removing an entry or region costs the length of its own prefix and the number of its own methods, not the size of the policy.
 
-Must not know: documents, or that a path can be read in more than one way.
+Must not know: documents, or how a request is looked up.
 """
 
-from typing import Final, final
+from functools import partial
+from typing import final
 
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.policy.claims import SEVERAL, Claims, Several
-from exchanger.policy.prefix import prefix_spellings
+from exchanger.policy.cell import Cell
+from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.trie import PrefixTrie
-from exchanger.policy.verdict import NO_MATCH, NoMatch, Unhealthy
-from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, Region
-
-Found = NoMatch | DenyEntry | ExchangeEntry | Unhealthy
-
-TIE: Final = Unhealthy("more than one entry has this host, method and longest matching pathPrefix")
-SEVERAL_REGIONS: Final = Unhealthy("more than one invalid entry or unreadable document covers this request")
-
-
-@final
-@attrs.frozen
-class Cell:
-    """All that applies at one path prefix; ``None`` instead of no claims.
-
-    ``rewritten`` has the claims of which this prefix is a decoded spelling.
-    """
-
-    entries: Claims[Entry] | None = None
-    regions: Claims[Region] | None = None
-    rewritten: "Cell | None" = None
-
-    def joined(self, claim: Entry | Region) -> "Cell":
-        """Return the cell with ``claim`` in it."""
-        if isinstance(claim, Region):
-            return Cell(self.entries, (self.regions or Claims()).joined(claim), self.rewritten)
-        return Cell((self.entries or Claims()).joined(claim), self.regions, self.rewritten)
-
-    def left(self, claim: Entry | Region) -> "Cell | None":
-        """Return the cell without ``claim``, ``None`` when that leaves it empty."""
-        entries, regions = self.entries, self.regions
-        if isinstance(claim, Region):
-            regions = regions and regions.left(claim)
-        else:
-            entries = entries and entries.left(claim)
-        return Cell._of(entries, regions, self.rewritten)
-
-    def joined_rewritten(self, claim: Entry | Region) -> "Cell":
-        """Return the cell with ``claim`` in it for rewritten paths."""
-        return Cell(self.entries, self.regions, (self.rewritten or Cell()).joined(claim))
-
-    def left_rewritten(self, claim: Entry | Region) -> "Cell | None":
-        """Return the cell without ``claim`` for rewritten paths, ``None`` when that leaves it empty."""
-        return Cell._of(self.entries, self.regions, self.rewritten and self.rewritten.left(claim))
-
-    @staticmethod
-    def _of(entries: Claims[Entry] | None, regions: Claims[Region] | None, rewritten: "Cell | None") -> "Cell | None":
-        return None if entries is None and regions is None and rewritten is None else Cell(entries, regions, rewritten)
-
+from exchanger.values.entry import Entry, Region
 
 PathTrie = PrefixTrie[Cell]
 
 
 @final
 @attrs.frozen
-class PolicyTrie:
-    """Entries and regions by host and path prefix; those for all hosts are kept apart, ``None`` instead of an empty trie.
+class Paths:
+    """What applies by path prefix; ``folded`` has what is compared without regard to case, ``None`` instead of an empty trie."""
 
-    No host without a claim is in ``hosts``.
+    exact: PathTrie = attrs.field(factory=PrefixTrie)
+    folded: PathTrie | None = None
+
+    def joined(self, claim: Entry | Region) -> "Paths":
+        """Return the paths with ``claim`` among them, under every spelling of its prefix."""
+        trie, spellings = self._trie(claim), spellings_of(claim.area)
+        for prefix in spellings.literal:
+            trie = trie.updated(prefix, partial(_joined, claim, len(prefix)))
+        for prefix in spellings.rewritten:
+            trie = trie.updated(prefix, partial(_joined_rewritten, claim, len(prefix)))
+        return self._with(claim, trie)
+
+    def left(self, claim: Entry | Region) -> "Paths":
+        """Return the paths without ``claim``."""
+        trie, spellings = self._trie(claim), spellings_of(claim.area)
+        for prefix in spellings.literal:
+            trie = trie.updated(prefix, lambda cell: cell and cell.left(claim))
+        for prefix in spellings.rewritten:
+            trie = trie.updated(prefix, lambda cell: cell and cell.left_rewritten(claim))
+        return self._with(claim, trie)
+
+    def asked(self, path: str) -> tuple[tuple[PathTrie, str], ...]:
+        """Return each trie with the text to ask it about for ``path``."""
+        return ((self.exact, path),) if self.folded is None else ((self.exact, path), (self.folded, fold(path)))
+
+    def __bool__(self) -> bool:
+        return bool(self.exact) or self.folded is not None
+
+    def _trie(self, claim: Entry | Region) -> PathTrie:
+        if not claim.area.case_insensitive:
+            return self.exact
+        return PrefixTrie() if self.folded is None else self.folded
+
+    def _with(self, claim: Entry | Region, trie: PathTrie) -> "Paths":
+        return Paths(self.exact, trie or None) if claim.area.case_insensitive else Paths(trie, self.folded)
+
+
+def _joined(claim: Entry | Region, length: int, cell: Cell | None) -> Cell:
+    return (cell or Cell(length)).joined(claim)
+
+
+def _joined_rewritten(claim: Entry | Region, length: int, cell: Cell | None) -> Cell:
+    return (cell or Cell(length)).joined_rewritten(claim)
+
+
+@final
+@attrs.frozen
+class PolicyTrie:
+    """Entries and regions by host and path prefix. Those of unknown host are kept apart: all together, and once more by namespace.
+
+    No host and no namespace without a claim is in it; ``None`` instead of empty paths.
     """
 
-    hosts: "HashTrieMap[str, PathTrie]" = attrs.field(factory=HashTrieMap)
-    all_hosts: PathTrie | None = None
+    hosts: "HashTrieMap[str, Paths]" = attrs.field(factory=HashTrieMap)
+    all_hosts: Paths | None = None
+    of_namespaces: "HashTrieMap[str, Paths]" = attrs.field(factory=HashTrieMap)
 
     def joined(self, claim: Entry | Region) -> "PolicyTrie":
         """Return a trie with ``claim`` in it, under every spelling of its prefix."""
-        paths, spellings = self._paths(claim.area.host), prefix_spellings(claim.area.path_prefix)
-        for prefix in spellings.literal:
-            paths = paths.updated(prefix, lambda cell: (cell or Cell()).joined(claim))
-        for prefix in spellings.rewritten:
-            paths = paths.updated(prefix, lambda cell: (cell or Cell()).joined_rewritten(claim))
-        return self._with_paths(claim.area.host, paths)
+        host, namespace = claim.area.host, claim.source.namespace
+        if host is not None:
+            return PolicyTrie(self.hosts.insert(host, self.hosts.get(host, Paths()).joined(claim)), self.all_hosts, self.of_namespaces)
+        own = self.of_namespaces.get(namespace, Paths()).joined(claim)
+        return PolicyTrie(self.hosts, (self.all_hosts or Paths()).joined(claim), self.of_namespaces.insert(namespace, own))
 
     def left(self, claim: Entry | Region) -> "PolicyTrie":
         """Return a trie without ``claim``."""
-        paths, spellings = self._paths(claim.area.host), prefix_spellings(claim.area.path_prefix)
-        for prefix in spellings.literal:
-            paths = paths.updated(prefix, lambda cell: cell and cell.left(claim))
-        for prefix in spellings.rewritten:
-            paths = paths.updated(prefix, lambda cell: cell and cell.left_rewritten(claim))
-        return self._with_paths(claim.area.host, paths)
-
-    def reach(self, host: str | None) -> tuple[PathTrie, ...]:
-        """Return what applies to requests for ``host``, the more particular first; ``None`` is a host that cannot be known."""
-        paths = None if host is None else self.hosts.get(host)
-        if self.all_hosts is None:
-            return () if paths is None else (paths,)
-        return (self.all_hosts,) if paths is None else (paths, self.all_hosts)
-
-    def _paths(self, host: str | None) -> PathTrie:
-        paths = self.all_hosts if host is None else self.hosts.get(host)
-        return PrefixTrie() if paths is None else paths
-
-    def _with_paths(self, host: str | None, paths: PathTrie) -> "PolicyTrie":
-        if host is None:
-            return PolicyTrie(self.hosts, paths or None)
-        return PolicyTrie(self.hosts.insert(host, paths) if paths else self.hosts.discard(host), self.all_hosts)
+        host, namespace = claim.area.host, claim.source.namespace
+        if host is not None:
+            return PolicyTrie(_less(self.hosts, host, claim), self.all_hosts, self.of_namespaces)
+        all_hosts = None if self.all_hosts is None else self.all_hosts.left(claim) or None
+        return PolicyTrie(self.hosts, all_hosts, _less(self.of_namespaces, namespace, claim))
 
 
-def find(reach: tuple[PathTrie, ...], path: str, method: str, *, rewritten: bool = False) -> Found:
-    """Return what applies to ``path``: any region, else the entry with the longest prefix, unless several have it.
-
-    ``rewritten``: the path is not as it came, but what a server may make of it. Then decoded spellings of prefixes count beside written
-    ones; for a path as it came only where nothing that is written applies.
-    """
-    cells: list[Cell] = []
-    for paths in reach:
-        cells += reversed(paths.prefixes_of(path))
-    for cell in cells:
-        if cell.rewritten is not None:
-            return _nearest_of_both(cells, method, rewritten=rewritten)
-    return _nearest(cells, method)
-
-
-def _nearest_of_both(cells: list[Cell], method: str, *, rewritten: bool) -> Found:
-    if rewritten:
-        return _nearest([part for cell in cells for part in (cell, cell.rewritten) if part is not None], method)
-    written = _nearest(cells, method)
-    return _nearest([cell.rewritten for cell in cells if cell.rewritten is not None], method) if written is NO_MATCH else written
-
-
-def _nearest(cells: list[Cell], method: str) -> Found:
-    winner: Entry | Several | None = None
-    for cell in cells:
-        if cell.regions is not None and (region := cell.regions.of(method)) is not None:
-            return SEVERAL_REGIONS if region is SEVERAL else Unhealthy(region.reason, region.source, region.index)
-        if winner is None and cell.entries is not None:
-            winner = cell.entries.of(method)
-    if winner is None:
-        return NO_MATCH
-    return TIE if winner is SEVERAL else winner
+def _less(places: "HashTrieMap[str, Paths]", key: str, claim: Entry | Region) -> "HashTrieMap[str, Paths]":
+    paths = places.get(key)
+    if paths is None:
+        return places
+    rest = paths.left(claim)
+    return places.insert(key, rest) if rest else places.discard(key)

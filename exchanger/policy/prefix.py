@@ -6,12 +6,16 @@ under each of these spellings is found by each reading of a request that keeps t
 Must not know: requests, or where spellings are stored.
 """
 
-from typing import final
+import string
+from typing import Final, final
 
 import attrs
 
 from exchanger.policy.path import is_plain
 from exchanger.policy.percent import decode, decode_but_slashes, encode
+from exchanger.values.entry import Area
+
+_ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 @final
@@ -26,6 +30,20 @@ class Spellings:
 
     literal: tuple[str, ...]
     rewritten: tuple[str, ...] = ()
+
+
+def fold(text: str) -> str:
+    """Return ``text`` with ASCII letters in lower case: what is compared without regard to case."""
+    return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
+
+
+def spellings_of(area: Area) -> Spellings:
+    """Return the spellings of an area's prefix, folded where case makes no difference."""
+    spellings = prefix_spellings(area.path_prefix)
+    if not area.case_insensitive:
+        return spellings
+    literal = dict.fromkeys(map(fold, spellings.literal))
+    return Spellings(tuple(literal), tuple(other for other in dict.fromkeys(map(fold, spellings.rewritten)) if other not in literal))
 
 
 def prefix_spellings(prefix: str) -> Spellings:

@@ -9,9 +9,11 @@ import attrs
 from rpds import HashTrieMap
 
 from exchanger.policy.authority import read_authority
+from exchanger.policy.cell import TIE
 from exchanger.policy.document import PolicyDocument
-from exchanger.policy.path import MalformedPath, read_path
-from exchanger.policy.policy_trie import PathTrie, PolicyTrie, find
+from exchanger.policy.lookup import Reading, UnreadableReach, find, find_plain, readings_to_ask
+from exchanger.policy.path import MalformedPath, is_plain_with_query
+from exchanger.policy.policy_trie import Paths, PolicyTrie
 from exchanger.policy.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from exchanger.values.entry import DenyEntry, Source
 
@@ -19,7 +21,10 @@ from exchanger.values.entry import DenyEntry, Source
 @final
 @attrs.frozen
 class PolicySnapshot:
-    """All documents and what they say together, which is ``trie``. ``invalid_documents`` counts the documents with at least one region."""
+    """All documents and what they say together, which is ``trie``. ``invalid_documents`` counts the documents with at least one region.
+
+    ``reach`` is that of regions whose host is not known.
+    """
 
     EMPTY: ClassVar["PolicySnapshot"]
 
@@ -28,6 +33,7 @@ class PolicySnapshot:
     region_count: int = 0
     invalid_documents: int = 0
     trie: PolicyTrie = attrs.field(factory=PolicyTrie, repr=False)
+    reach: UnreadableReach = attrs.field(default=UnreadableReach.UNMATCHED, repr=False)
 
     def apply(self, document: PolicyDocument) -> "PolicySnapshot":
         """Return a snapshot with ``document`` in the place of any older one of its source; costs the size of these two documents.
@@ -53,6 +59,10 @@ class PolicySnapshot:
             trie = trie.left(claim)
         return self._changed(self.documents.discard(source), trie, document, -1)
 
+    def reaching(self, reach: UnreadableReach) -> "PolicySnapshot":
+        """Return the snapshot with ``reach`` for its regions of unknown host; itself when that is what it has."""
+        return self if reach is self.reach else attrs.evolve(self, reach=reach)
+
     def _changed(
         self, documents: "HashTrieMap[Source, PolicyDocument]", trie: PolicyTrie, document: PolicyDocument, sign: int
     ) -> "PolicySnapshot":
@@ -62,40 +72,43 @@ class PolicySnapshot:
             self.region_count + sign * len(document.regions),
             self.invalid_documents + sign * bool(document.regions),
             trie,
+            self.reach,
         )
 
-    def match(self, host: str, path: str, method: str) -> Verdict:
+    def match(self, host: str, path: str, method: str, *, raw: bool = False) -> Verdict:
         """Return the verdict on a request.
 
         Args:
             host: the authority as it came, with or without port
             path: the path as it came, with its query
             method: in upper case
+            raw: the path came byte for byte; otherwise a ``!`` in it may stand for a byte that the gateway could not put into text
         """
-        authority = read_authority(host)
-        reach = self.trie.reach(authority)
-        if not reach:
+        authority, trie = read_authority(host), self.trie
+        paths = None if authority is None else trie.hosts.get(authority)
+        if paths is None and trie.all_hosts is None:
             return NO_MATCH if authority is not None else AMBIGUOUS_AUTHORITY
-        verdict = find(reach, path, method)
+        verdict = find_plain(trie, paths, self.reach, path, method)
         if isinstance(verdict, Unhealthy):
             return verdict
         if authority is None:
             return AMBIGUOUS_AUTHORITY
-        readings = read_path(path, method)
+        if is_plain_with_query(path) and (raw or "!" not in path):
+            return verdict
+        readings = readings_to_ask(path, method, raw=raw)
         if isinstance(readings, MalformedPath):
             return AMBIGUOUS_PATH
-        return verdict if len(readings) == 1 else _agreed(verdict, reach, readings[1:], method)
+        return self._agreed(verdict, paths, readings[1:], method)
 
-
-def _agreed(verdict: Verdict, reach: tuple[PathTrie, ...], readings: tuple[str, ...], method: str) -> Verdict:
-    """Return ``verdict`` if every other reading has the same; two denials are the same, whoever wrote them."""
-    agreed = True
-    for reading in readings:
-        other = find(reach, reading, method, rewritten=True)
-        if isinstance(other, Unhealthy):
-            return other
-        agreed = agreed and (other is verdict or (isinstance(other, DenyEntry) and isinstance(verdict, DenyEntry)))
-    return verdict if agreed else AMBIGUOUS_PATH
+    def _agreed(self, verdict: Verdict, paths: Paths | None, readings: tuple[Reading, ...], method: str) -> Verdict:
+        """Return ``verdict`` if every other reading has the same; two denials are the same, whoever wrote them."""
+        agreed = True
+        for reading in readings:
+            other = find(self.trie, paths, self.reach, reading, method)
+            if isinstance(other, Unhealthy) and (other is not TIE or reading.masks is None):  # what ties by masks is only not known
+                return other
+            agreed = agreed and (other is verdict or (isinstance(other, DenyEntry) and isinstance(verdict, DenyEntry)))
+        return verdict if agreed else AMBIGUOUS_PATH
 
 
 PolicySnapshot.EMPTY = PolicySnapshot()

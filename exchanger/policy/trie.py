@@ -7,12 +7,22 @@ Must not know: what keys and values mean.
 """
 
 from bisect import bisect
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar, final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, Protocol, TypeVar, final
 
 import attrs
 
 V = TypeVar("V")
+
+
+class Likeness(Protocol):
+    """Which characters of a key match which of a text, where that is not equality alone. Equal characters match."""
+
+    def children(self, chars: str, text: str, at: int) -> Iterable[int]:
+        """Return where in ``chars``, which are sorted, those stand that may match at ``at``, which may be the end of the text."""
+
+    def after(self, key: str, text: str, at: int) -> int:
+        """Return where the text goes on once the character ``key`` of a key was matched at ``at``, -1 when it does not match."""
 
 
 @final
@@ -101,6 +111,27 @@ class PrefixTrie(Generic[V]):
                 found.append(node.value)
         return found
 
+    def alike(self, text: str, likeness: Likeness, work: int) -> list[V] | None:
+        """Return the values of all keys that are, by ``likeness``, a prefix of ``text``, in no order.
+
+        ``work`` bounds the nodes and characters that are looked at one by one; ``None`` when that is too little.
+        """
+        found: list[V] = []
+        rest = [(self._root, 0)]
+        while rest:
+            node, at = rest.pop()
+            if node.value is not None:
+                found.append(node.value)
+            for index in likeness.children(node.chars, text, at):
+                child = node.children[index]
+                end, looked = after(child.label, text, at, likeness)
+                work -= looked
+                if work < 0:
+                    return None
+                if end >= 0:
+                    rest.append((child, end))
+        return found
+
     def items(self) -> Iterator[tuple[str, V]]:
         """Iterate over keys and values, sorted by key."""
         rest = [("", self._root)]
@@ -129,6 +160,17 @@ class PrefixTrie(Generic[V]):
 
     def __hash__(self) -> int:
         return hash(tuple(self.items()))
+
+
+def after(label: str, text: str, at: int, likeness: Likeness) -> tuple[int, int]:
+    """Return where ``text`` goes on after ``label`` was matched at ``at``, -1 when it does not match, and how many characters that took."""
+    if text.startswith(label, at):
+        return at + len(label), 1
+    for place, char in enumerate(label, 1):
+        at = likeness.after(char, text, at)
+        if at < 0:
+            return -1, place
+    return at, len(label)
 
 
 def _fork(node: _Node[V], leaf: _Node[V]) -> _Node[V]:

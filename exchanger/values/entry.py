@@ -3,9 +3,12 @@
 Must not know: YAML, Kubernetes, or how entries are found for a request.
 """
 
-from typing import final
+from typing import Final, final
 
 import attrs
+
+UNKNOWN_NAMESPACE: Final = ""
+"""Where what nobody can read came from, when not even its namespace is known; no Kubernetes namespace has this name."""
 
 
 @final
@@ -23,11 +26,15 @@ class Source:
 @final
 @attrs.frozen
 class Area:
-    """Where an entry or region applies. ``None`` is everything: all hosts, all methods; ``path_prefix`` "" is every path."""
+    """Where an entry or region applies. ``None`` is everything: all hosts, all methods; ``path_prefix`` "" is every path.
+
+    ``case_insensitive``: ``path_prefix`` is compared without regard to the case of ASCII letters.
+    """
 
     host: str | None = None
     path_prefix: str = ""
     methods: frozenset[str] | None = None
+    case_insensitive: bool = False
 
 
 EVERYWHERE = Area()

@@ -125,6 +125,7 @@ async def test_a_document_is_shown_with_the_lines_of_its_entries() -> None:
         "action": "exchange",
         "host": "api.example.com",
         "path_prefix": "/orders",
+        "case_insensitive": False,
         "methods": ["GET", "POST"],
         "issuer": "primary",
         "scope": "read:orders",
@@ -215,6 +216,33 @@ async def test_a_verdict_is_explained(method: str, host: str, path: str, kind: s
         assert winner["why"]
         assert winner["line"] > 1
     assert answer["readings"][0] == path
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind", "readings"),
+    [("", "ambiguous", ["/adm!in", "/admin"]), ("&raw=true", "no_match", ["/adm!in"]), ("&raw=1", "ambiguous", ["/adm!in", "/admin"])],
+)
+async def test_a_path_is_read_without_its_marks_unless_it_is_raw(raw: str, kind: str, readings: list[str]) -> None:
+    async with running(policy=policy(a__orders=ORDERS)) as console:
+        answer = (await console.get(f"/api/explain?method=GET&host=api.example.com&path=/adm!in{raw}")).json
+
+    assert (answer["verdict"]["kind"], answer["readings"]) == (kind, readings)
+
+
+async def test_documents_whose_prefixes_differ_in_case_alone_are_in_conflict() -> None:
+    entry = "version: v1\nentries: [{{match: {{host: h, pathPrefix: {}, caseInsensitive: {}, methods: [{}]}}, action: deny}}]"
+    texts = {
+        "a__one": entry.format("/A", "false", "GET"),
+        "b__twin": entry.format("/a", "true", "'*'"),
+        "c__other": entry.format("/b", "true", "GET"),
+        "d__method": entry.format("/B", "false", "PUT"),
+        "e__longer": entry.format("/Bc", "false", "GET"),
+    }
+    async with running(policy=policy(**texts)) as console:
+        answer = (await console.get("/api/policy")).json
+
+    health = {namespace["name"]: namespace["documents"][0]["health"] for namespace in answer["namespaces"]}
+    assert health == {"a": "conflicts", "b": "conflicts", "c": "ok", "d": "ok", "e": "ok"}
 
 
 async def test_a_tie_has_no_winner_and_names_no_policy() -> None:

@@ -20,6 +20,14 @@ def item(record: DecisionRecord, items: Items = REDACTED) -> Item:
     return items.item((7, 1769860800.1234, record, 2))
 
 
+def test_a_path_that_is_not_raw_is_shown_without_its_marks_too() -> None:
+    masked = attrs.evolve(record(DENIED), request=attrs.evolve(record(DENIED).request, path="/adm!in/%61"))
+    raw = attrs.evolve(masked, request=attrs.evolve(masked.request, path_is_raw=True))
+
+    assert item(masked)["readings"] == ["/adm!in/%61", "/adm!in/a", "/admin/%61", "/admin/a"]
+    assert (item(raw)["readings"], item(raw)["path_is_raw"]) == (["/adm!in/%61", "/adm!in/a"], True)
+
+
 def test_an_item_says_what_was_asked_and_decided() -> None:
     assert item(record(DENIED)) == {
         "seq": 7,
@@ -27,6 +35,7 @@ def test_an_item_says_what_was_asked_and_decided() -> None:
         "method": "GET",
         "host": "api.example.com",
         "path": "/orders/1",
+        "path_is_raw": False,
         "path_cut": False,
         "readings": ["/orders/1"],
         "asked_by": "ext_authz",

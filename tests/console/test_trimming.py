@@ -59,6 +59,7 @@ def test_what_the_log_hides_is_not_kept(path: str) -> None:
     small = trimmed(large)
 
     assert CANARY not in small.request.path
+    assert trimmed(attrs.evolve(large, request=attrs.evolve(large.request, path_is_raw=True))).request.path_is_raw
     assert Items(decision_line).item((1, 0.0, small, 1)) == Items(decision_line).item((1, 0.0, large, 1))
 
 

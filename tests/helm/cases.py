@@ -172,6 +172,7 @@ CASES: Final = (
     variable("policy.namespaceSelector", "policy=yes", "CONFIGMAP_NAMESPACE_SELECTOR"),
     variable("policy.maxStaleness", "10m", "POLICY_MAX_STALENESS"),
     variable("policy.required", True, "POLICY_REQUIRED"),
+    variable("policy.unreadableReach", "global", "POLICY_UNREADABLE_REACH"),
     Case("policy.events", False, "ClusterRole", "rules/1", None),
     variable("tokenExchange.tokenEndpointAuthMethod", "client_secret_post", "TOKEN_ENDPOINT_AUTH_METHOD"),
     variable("tokenExchange.grantType", "urn:g", "TOKEN_EXCHANGE_GRANT_TYPE"),

@@ -1,5 +1,9 @@
 """Small policies that several tests of this room start from."""
 
+from typing import TypedDict, Unpack
+
+import attrs
+
 from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Area, DenyEntry, ExchangeEntry, Region, Source, TokenTarget
@@ -11,20 +15,32 @@ ISSUERS = frozenset({"primary"})
 TARGET = TokenTarget("primary", scope="read:orders")
 
 
-def exchange(
-    prefix: str, *, source: Source = RED, index: int = 0, host: str = HOST, methods: frozenset[str] | None = None
-) -> ExchangeEntry:
-    return ExchangeEntry(source, index, Area(host, prefix, methods), TARGET)
+class Where(TypedDict, total=False):
+    """The rest of an entry's area."""
+
+    host: str
+    methods: frozenset[str] | None
+    case_insensitive: bool
 
 
-def deny(prefix: str, *, source: Source = RED, index: int = 0, host: str = HOST, methods: frozenset[str] | None = None) -> DenyEntry:
-    return DenyEntry(source, index, Area(host, prefix, methods))
+def exchange(prefix: str, *, source: Source = RED, index: int = 0, **where: Unpack[Where]) -> ExchangeEntry:
+    return ExchangeEntry(source, index, attrs.evolve(Area(HOST, prefix), **where), TARGET)
+
+
+def deny(prefix: str, *, source: Source = RED, index: int = 0, **where: Unpack[Where]) -> DenyEntry:
+    return DenyEntry(source, index, attrs.evolve(Area(HOST, prefix), **where))
 
 
 def region(
-    prefix: str, *, source: Source = RED, index: int | None = 0, host: str | None = HOST, methods: frozenset[str] | None = None
+    prefix: str,
+    *,
+    source: Source = RED,
+    index: int | None = 0,
+    host: str | None = HOST,
+    methods: frozenset[str] | None = None,
+    case_insensitive: bool = False,
 ) -> Region:
-    return Region(source, Area(host, prefix, methods), f"region of {source}", index)
+    return Region(source, Area(host, prefix, methods, case_insensitive), f"region of {source}", index)
 
 
 def snapshot_of(*claims: DenyEntry | ExchangeEntry | Region) -> PolicySnapshot:

@@ -35,6 +35,18 @@ def test_two_claims_are_several() -> None:
     assert claims_of(every, named).of("PUT") is every
 
 
+def test_claims_on_get_are_claims_on_head_where_none_covers_head_itself() -> None:
+    get, head, every = deny("/", methods=GET), deny("/", methods=frozenset({"HEAD"}), source=BLUE), exchange("/", source=BLUE)
+    other = exchange("/", methods=GET, index=1)
+
+    assert claims_of(get).of("HEAD") is get
+    assert claims_of(get, other).of("HEAD") is SEVERAL
+    assert claims_of(get, head).of("HEAD") is head
+    assert claims_of(get, every).of("HEAD") is every
+    assert claims_of(head).of("GET") is None
+    assert [claims_of(get).of(method) for method in ("head", "OPTIONS", "")] == [None] * 3
+
+
 def test_a_claim_never_ties_with_itself() -> None:
     entry = deny("/")
 

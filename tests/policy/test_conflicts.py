@@ -2,11 +2,11 @@
 
 import pytest
 
+from exchanger.policy.cell import TIE
 from exchanger.policy.conflicts import MAX_RIVALS, rivals_of
 from exchanger.policy.document import PolicyDocument
-from exchanger.policy.policy_trie import TIE
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Area, DenyEntry, Source
+from exchanger.values.entry import Area, DenyEntry, Region, Source
 
 
 def documents(*areas: Area) -> tuple[PolicySnapshot, list[DenyEntry]]:
@@ -18,7 +18,7 @@ def documents(*areas: Area) -> tuple[PolicySnapshot, list[DenyEntry]]:
     return snapshot, entries
 
 
-GET, POST = frozenset({"GET"}), frozenset({"POST"})
+GET, HEAD, POST = frozenset({"GET"}), frozenset({"HEAD"}), frozenset({"POST"})
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,15 @@ GET, POST = frozenset({"GET"}), frozenset({"POST"})
         (Area("h", "/%41"), Area("h", "/A"), "/A", False),
         (Area("h", "/%41"), Area("h", "/A"), "/%41", False),
         (Area("h", "/ä"), Area("h", "/%C3%A4"), "/%C3%A4", True),
+        (Area("h", "/A/b"), Area("h", "/a/B", case_insensitive=True), "/A/b", True),
+        (Area("h", "/a/B", case_insensitive=True), Area("h", "/A/b"), "/A/b", True),
+        (Area("h", "/A", case_insensitive=True), Area("h", "/a", case_insensitive=True), "/a", True),
+        (Area("h", "/é/A"), Area("h", "/é/a", case_insensitive=True), "/é/A", True),
+        (Area("h", "/A", GET), Area("h", "/a", POST, case_insensitive=True), "/A", False),
+        (Area("h", "/A"), Area("h", "/ab", case_insensitive=True), "/A", False),
+        (Area("h", "/abc"), Area("h", "/aB", case_insensitive=True), "/abc", False),
+        (Area("h", "/aBd", case_insensitive=True), Area("h", "/abc"), "/abc", False),
+        (Area("h", "/a", HEAD), Area("h", "/a", GET), "/a", False),
     ],
 )
 def test_a_tie_is_what_the_snapshot_refuses(one: Area, other: Area, path: str, *, tie: bool) -> None:
@@ -54,6 +63,12 @@ def test_entries_of_one_document_tie_too() -> None:
     first, second = (DenyEntry(source, index, Area("h", "/a")) for index in range(2))
     snapshot = PolicySnapshot.EMPTY.apply(PolicyDocument(source, (first, second)))
     assert rivals_of(first, snapshot) == (second,)
+
+
+def test_a_region_where_a_twin_would_be_is_no_rival() -> None:
+    snapshot, (entry,) = documents(Area("h", "/a", case_insensitive=True))
+    region = Region(Source("other", "p"), Area("h", "/A"), "cannot be read")
+    assert rivals_of(entry, snapshot.apply(PolicyDocument(region.source, (), (region,)))) == ()
 
 
 def test_rivals_are_bounded() -> None:

@@ -1,4 +1,5 @@
 from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
 from tests.policy.examples import deny, snapshot_of
 
@@ -38,3 +39,15 @@ def test_what_is_required_and_has_no_entry_is_not_gone_by() -> None:
     current.withdraw()
     assert (current.snapshot, current.newest) == (None, None)
     assert not current.is_missing
+
+
+def test_what_is_published_gets_the_operators_reach() -> None:
+    current = CurrentPolicy(reach=UnreadableReach.GLOBAL)
+    seen: list[PolicySnapshot] = []
+    current.on_change(seen.append)
+    current.publish(PolicySnapshot.EMPTY)
+
+    assert current.snapshot is not None
+    assert current.snapshot.reach is UnreadableReach.GLOBAL
+    assert seen == [current.snapshot]
+    assert CurrentPolicy().reach is UnreadableReach.UNMATCHED

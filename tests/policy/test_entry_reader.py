@@ -34,6 +34,10 @@ def closed(entry: str) -> Region:
         ("host: ' API.Example.com:8443 ', pathPrefix: ' orders '", Area(HOST, "/orders")),
         ("host: api.example.com., pathPrefix: /", Area(HOST, "/")),
         ("host: '[2001:DB8:0::1]:443', pathPrefix: /", Area("[2001:db8::1]", "/")),
+        ("host: a, pathPrefix: /A, caseInsensitive: true", Area("a", "/A", case_insensitive=True)),
+        ("host: a, pathPrefix: /A, caseInsensitive: TRUE", Area("a", "/A", case_insensitive=True)),
+        ("host: a, pathPrefix: /A, caseInsensitive: False", Area("a", "/A")),
+        ("host: a, pathPrefix: /A, caseInsensitive: null", Area("a", "/A")),
         ("host: a, pathPrefix: '//x'", Area("a", "//x")),
         ("host: a, pathPrefix: '/x?y'", Area("a", "/x?y")),
         ("host: a, pathPrefix: '?y'", Area("a", "/?y")),
@@ -48,6 +52,14 @@ def closed(entry: str) -> Region:
 )
 def test_areas_are_normalised(match: str, area: Area) -> None:
     assert read(f"{{match: {{{match}}}, action: deny}}") == DenyEntry(RED, 0, area)
+
+
+@pytest.mark.parametrize("value", ["'true'", "yes", "1", "[true]", "{}", "''"])
+def test_case_that_is_no_boolean_closes_every_case(value: str) -> None:
+    region = closed(f"{{match: {{host: a, pathPrefix: /A, caseInsensitive: {value}}}, action: deny}}")
+
+    assert region.area == Area("a", "/A", case_insensitive=True)
+    assert region.reason == "entries[0].match.caseInsensitive must be true or false"
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@ import pytest
 
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.explanation import MAX_CANDIDATES, MAX_LOOKED_AT, Candidate, explain
+from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.verdict import AMBIGUOUS_PATH, NO_MATCH
-from exchanger.values.entry import Area, DenyEntry
+from exchanger.policy.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
+from exchanger.values.entry import Area, DenyEntry, Region
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
 
 ORDERS = exchange("/orders")
@@ -88,6 +89,74 @@ def test_an_equal_place_under_another_spelling_is_another_entry_that_decides() -
 
     assert found.candidates[0].claim == entries[0]
     assert found.candidates[0].won
+
+
+def test_a_region_of_unknown_host_closes_what_no_entry_of_another_namespace_decides() -> None:
+    snapshot = snapshot_of(ORDERS, region("", source=BLUE, host=None))
+
+    decided = explain(snapshot, HOST, "/orders", "GET")
+    assert [(candidate.claim.source, candidate.won) for candidate in decided.candidates] == [(RED, True), (BLUE, False)]
+    assert decided.candidates[1].why == (
+        f"its host cannot be known, but an entry of another namespace decides the request: region of {BLUE}"
+    )
+    closed = explain(snapshot, HOST, "/elsewhere", "GET")
+    assert closed.verdict == Unhealthy(f"region of {BLUE}", BLUE, 0)
+    assert closed.candidates[0] == Candidate(
+        region("", source=BLUE, host=None),
+        won=True,
+        why=f"its host cannot be known, so it closes what no entry of another namespace decides: region of {BLUE}",
+    )
+
+
+def test_a_region_of_unknown_host_closes_what_its_own_namespace_decides() -> None:
+    found = explain(snapshot_of(ORDERS, region("", index=1, host=None)), HOST, "/orders", "GET")
+
+    assert [candidate.won for candidate in found.candidates] == [True, False]
+    assert isinstance(found.candidates[0].claim, Region)
+
+
+def test_a_region_of_unknown_host_closes_everything_where_the_operator_says_so() -> None:
+    snapshot = snapshot_of(ORDERS, region("", source=BLUE, host=None)).reaching(UnreadableReach.GLOBAL)
+
+    found = explain(snapshot, HOST, "/orders", "GET")
+    assert found.candidates[0].why == f"it cannot be understood, so it closes what it covers: region of {BLUE}"
+    assert [candidate.won for candidate in found.candidates] == [True, False]
+
+
+def test_an_entry_for_get_says_that_another_covers_head_itself() -> None:
+    get, head = exchange("/orders", methods=frozenset({"GET"})), deny("/orders", source=BLUE, methods=frozenset({"HEAD"}))
+
+    found = explain(snapshot_of(get, head), HOST, "/orders", "HEAD")
+    assert [candidate.why for candidate in found.candidates] == [
+        "the longest pathPrefix that matches host and method",
+        "another entry with this pathPrefix covers HEAD itself, and this one only by GET",
+    ]
+    assert explain(snapshot_of(get), HOST, "/orders", "HEAD").candidates[0].won
+
+
+def test_a_path_with_marks_is_shown_without_them_too() -> None:
+    snapshot = snapshot_of(ORDERS, OTHER)
+
+    found = explain(snapshot, HOST, "/car!ts", "GET")
+    assert (found.verdict, found.readings) == (AMBIGUOUS_PATH, ("/car!ts", "/carts"))
+    assert found.candidates[0].why == "it would win only if the path were read as /carts"
+    raw = explain(snapshot, HOST, "/car!ts", "GET", raw=True)
+    assert (raw.verdict, raw.readings) == (NO_MATCH, ("/car!ts",))
+
+
+def test_a_prefix_that_a_mark_may_hide_is_a_candidate() -> None:
+    found = explain(snapshot_of(exchange("/café")), HOST, "/caf!", "GET")
+
+    assert found.verdict == AMBIGUOUS_PATH
+    assert found.candidates[0].why == "it would win only if a ! in the path stood for another character, or for none"
+
+
+def test_case_makes_no_difference_where_an_entry_says_so() -> None:
+    entry = exchange("/Orders", case_insensitive=True)
+
+    assert explain(snapshot_of(entry), HOST, "/ORDERS", "GET").candidates == (
+        Candidate(entry, won=True, why="the longest pathPrefix that matches host and method"),
+    )
 
 
 @pytest.mark.parametrize("count", [MAX_CANDIDATES, MAX_CANDIDATES + 7, MAX_LOOKED_AT + 50])

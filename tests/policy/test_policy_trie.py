@@ -1,6 +1,8 @@
 import pytest
 
-from exchanger.policy.policy_trie import SEVERAL_REGIONS, TIE, Cell, Found, PolicyTrie, find
+from exchanger.policy.cell import SEVERAL_REGIONS, TIE, Cell, Found
+from exchanger.policy.lookup import Reading, UnreadableReach, find
+from exchanger.policy.policy_trie import PolicyTrie
 from exchanger.policy.verdict import NO_MATCH, Unhealthy
 from exchanger.values.entry import Entry, Region, Source
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region
@@ -16,8 +18,8 @@ def trie_of(*claims: Entry | Region) -> PolicyTrie:
     return trie
 
 
-def found(trie: PolicyTrie, path: str, method: str = "GET", host: str | None = HOST) -> Found:
-    return find(trie.reach(host), path, method)
+def found(trie: PolicyTrie, path: str, method: str = "GET", host: str | None = HOST, *, rewritten: bool = False) -> Found | None:
+    return find(trie, None if host is None else trie.hosts.get(host), UnreadableReach.GLOBAL, Reading(path, rewritten), method)
 
 
 def test_the_longest_prefix_among_matching_methods_wins() -> None:
@@ -77,7 +79,7 @@ def test_an_entry_is_found_under_each_spelling_and_does_not_tie_with_itself() ->
 
     assert found(trie, "/a%2fb/c") is entry
     assert found(trie, "/a/b/c") is entry
-    assert find(trie.reach(HOST), "/a/b/c", "GET", rewritten=True) is entry
+    assert found(trie, "/a/b/c", rewritten=True) is entry
     assert trie.left(entry) == PolicyTrie()
 
 
@@ -86,8 +88,8 @@ def test_a_decoded_spelling_comes_after_what_is_written() -> None:
     trie = trie_of(escaped, short)
 
     assert found(trie, "/a/b") is short
-    assert find(trie.reach(HOST), "/a/b", "GET", rewritten=True) is escaped
-    assert find(trie.joined(same).reach(HOST), "/a/b", "GET", rewritten=True) is same
+    assert found(trie, "/a/b", rewritten=True) is escaped
+    assert found(trie.joined(same), "/a/b", rewritten=True) is same
     assert trie.joined(same).left(escaped) == trie_of(short, same)
     assert trie.joined(same).left(same) == trie
 
@@ -98,7 +100,7 @@ def test_a_decoded_region_closes_rewritten_paths_and_those_where_nothing_is_writ
 
     assert isinstance(found(alone, "/a/b"), Unhealthy)
     assert found(beside, "/a/b") is short
-    assert isinstance(find(beside.reach(HOST), "/a/b", "GET", rewritten=True), Unhealthy)
+    assert isinstance(found(beside, "/a/b", rewritten=True), Unhealthy)
     assert beside.left(closed) == trie_of(short)
 
 

@@ -1,13 +1,15 @@
 from collections.abc import Callable
 from typing import assert_type
 
+import attrs
 import pytest
 
+from exchanger.policy.cell import TIE
 from exchanger.policy.document import PolicyDocument
-from exchanger.policy.policy_trie import TIE
+from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
-from exchanger.values.entry import DenyEntry, Entry, Region, Source
+from exchanger.values.entry import UNKNOWN_NAMESPACE, DenyEntry, Entry, Region, Source
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, parsed, region, snapshot_of
 
 ORDERS, ADMIN = exchange("/orders"), deny("/admin", index=1)
@@ -148,9 +150,35 @@ def test_counts_follow_the_documents() -> None:
     assert (len(policy.documents), policy.entry_count, policy.region_count, policy.invalid_documents) == (2, 2, 0, 0)
 
 
+@pytest.mark.parametrize("text", ["nonsense: [", None])
+def test_an_unreadable_document_closes_what_no_entry_of_another_namespace_decides(text: str | None) -> None:
+    policy = POLICY.apply(parsed(text, BLUE))
+
+    assert policy.match(HOST, "/orders", "GET") is ORDERS
+    assert policy.match(HOST, "/admin", "GET") is ADMIN
+    for host, path in ((HOST, "/elsewhere"), ("other.example.com", "/orders"), ("", "/"), ("a,b", "/orders")):
+        assert isinstance(policy.match(host, path, "GET"), Unhealthy)
+    ours = POLICY.apply(parsed(text, attrs.evolve(RED, name="another")))
+    assert isinstance(ours.match(HOST, "/orders", "GET"), Unhealthy)
+
+
+def test_what_is_unreadable_and_of_nobody_knows_whom_closes_everything() -> None:
+    policy = POLICY.apply(parsed("nonsense: [", Source(UNKNOWN_NAMESPACE, "broken.yaml")))
+
+    assert isinstance(policy.match(HOST, "/orders", "GET"), Unhealthy)
+    assert isinstance(policy.match("other.example.com", "/", "GET"), Unhealthy)
+
+
+@pytest.mark.parametrize("text", ["nonsense: [", None])
+def test_an_unreadable_document_closes_everything_where_the_operator_says_so(text: str | None) -> None:
+    policy = attrs.evolve(POLICY, reach=UnreadableReach.GLOBAL).apply(parsed(text, BLUE))
+
+    for host, path in ((HOST, "/orders"), (HOST, "/elsewhere"), ("other.example.com", "/orders"), ("", "/"), ("a,b", "/orders")):
+        assert isinstance(policy.match(host, path, "GET"), Unhealthy)
+    assert policy.withdraw(BLUE).match(HOST, "/orders", "GET") is ORDERS
+
+
 def test_one_team_cannot_change_what_another_gets_without_a_tie() -> None:
-    for text in ("nonsense: [", None):
-        assert isinstance(POLICY.apply(parsed(text, BLUE)).match(HOST, "/orders", "GET"), Unhealthy)
     for entry in (
         "{host: '*', pathPrefix: /}",
         "{host: 'https://api.example.com', pathPrefix: /orders}",

@@ -5,11 +5,12 @@ from typing import TypeVar
 from hypothesis import strategies as st
 
 from exchanger.policy.document import PolicyDocument
+from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Area, DenyEntry, Entry, ExchangeEntry, Region, Source, TokenTarget
 
 ISSUERS = frozenset({"primary", "other"})
-METHODS = ("GET", "PUT", "POST")
+METHODS = ("GET", "HEAD", "PUT", "POST")
 HOSTS = ("a.example", "b.example", "[2001:db8::1]")
 
 T = TypeVar("T")
@@ -26,20 +27,30 @@ methods = st.sampled_from(METHODS)
 method_sets: st.SearchStrategy[frozenset[str] | None] = st.none() | st.frozensets(methods, min_size=1)
 
 # Prefixes are strings, of which not all are prefixes of a plain path.
-prefixes = st.sampled_from(["/", "/a", "/b", "/a/", "/aa", "/a/b"]) | st.text(alphabet="/ab", max_size=4).map(lambda rest: "/" + rest)
+prefixes = st.sampled_from(["/", "/a", "/b", "/a/", "/aa", "/a/b", "/A", "/a/B"]) | st.text(alphabet="/ab", max_size=4).map(
+    lambda rest: "/" + rest
+)
 segments = st.text(alphabet="ab", min_size=1, max_size=2)
 plain_paths = st.builds(
     lambda parts, end: "/" + "/".join(parts) + end, st.lists(segments, min_size=1, max_size=3), st.sampled_from(["", "/"])
 )
 queries = st.sampled_from(["", "?", "?a", "?/../b//%61"])
 
-areas = st.builds(Area, hosts, prefixes, method_sets)
-region_areas = st.builds(Area, st.none() | hosts, st.just("") | prefixes, method_sets)
+case_insensitivity = rarely(st.just(value=True), st.just(value=False), one_in=5)
+areas = st.builds(Area, hosts, prefixes, method_sets, case_insensitivity)
+region_areas = st.builds(Area, st.none() | hosts, st.just("") | prefixes, method_sets, case_insensitivity)
 targets = st.builds(TokenTarget, st.sampled_from(sorted(ISSUERS)), scope=st.sampled_from(["r", "w"]))
 
 
 @st.composite
-def documents(draw: st.DrawFn, of: st.SearchStrategy[Source] = sources, max_entries: int = 4, max_regions: int = 1) -> PolicyDocument:
+def documents(
+    draw: st.DrawFn,
+    of: st.SearchStrategy[Source] = sources,
+    max_entries: int = 4,
+    max_regions: int = 1,
+    areas: st.SearchStrategy[Area] = areas,
+    region_areas: st.SearchStrategy[Area] = region_areas,
+) -> PolicyDocument:
     """Draw a document: entries first, then regions, with indices in this order."""
     source = draw(of)
     entries: list[Entry] = []
@@ -56,9 +67,9 @@ def documents(draw: st.DrawFn, of: st.SearchStrategy[Source] = sources, max_entr
 policies = st.lists(rarely(documents(), documents(max_regions=0), one_in=8), max_size=3)
 
 
-def snapshot_of(policy: list[PolicyDocument]) -> PolicySnapshot:
+def snapshot_of(policy: list[PolicyDocument], reach: UnreadableReach = UnreadableReach.UNMATCHED) -> PolicySnapshot:
     """Return the snapshot after ``policy`` has been applied in order."""
-    snapshot = PolicySnapshot.EMPTY
+    snapshot = PolicySnapshot.EMPTY.reaching(reach)
     for document in policy:
         snapshot = snapshot.apply(document)
     return snapshot

@@ -3,23 +3,35 @@ from hypothesis import strategies as st
 
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.explanation import explain
+from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.verdict import Unhealthy
 from exchanger.values.entry import DenyEntry, ExchangeEntry, Region
 from tests.property.strategies_policy import hosts, methods, plain_paths, policies, queries, snapshot_of
 
 paths = st.builds(
-    lambda path, oddity, query: oddity + path + query, plain_paths, st.sampled_from(["", "/a/..", "/", "/%61", "/b;x"]), queries
+    lambda path, oddity, query: oddity + path + query,
+    plain_paths,
+    st.sampled_from(["", "/a/..", "/", "/%61", "/b;x", "/a!", "/!"]),
+    queries,
 )
+reaches = st.sampled_from(UnreadableReach)
 
 
-@given(policies, hosts, paths, methods)
-def test_an_explanation_tells_the_verdict_and_nothing_else_wins(policy: list[PolicyDocument], host: str, path: str, method: str) -> None:
-    snapshot = snapshot_of(policy)
+@given(policies, reaches, hosts, paths, methods, st.booleans())
+def test_an_explanation_tells_the_verdict_and_nothing_else_wins(
+    policy: list[PolicyDocument],
+    reach: UnreadableReach,
+    host: str,
+    path: str,
+    method: str,
+    raw: bool,
+) -> None:
+    snapshot = snapshot_of(policy, reach)
 
-    found = explain(snapshot, host, path, method)
+    found = explain(snapshot, host, path, method, raw=raw)
 
     won = [candidate.claim for candidate in found.candidates if candidate.won]
-    assert found.verdict == snapshot.match(host, path, method)
+    assert found.verdict == snapshot.match(host, path, method, raw=raw)
     if isinstance(found.verdict, DenyEntry | ExchangeEntry):
         assert won == [found.verdict]
         assert found.candidates[0].won

@@ -145,7 +145,7 @@ export class PolicyView {
 function entryRow(entry) {
   return el("tr", { class: entry.action === "invalid" ? "invalid" : null },
     el("th", { scope: "row", class: "nums" }, entry.line ? String(entry.line) : "–", el("span", { class: "muted sub", text: entryName(entry.entry) })),
-    el("td", { class: "mono" }, `${entry.host ?? "every host"} ${entry.path_prefix}`, entry.conflicts.length > 0 && conflicts(entry.conflicts)),
+    el("td", { class: "mono" }, `${entry.host ?? "any host"} ${entry.path_prefix}${entry.case_insensitive ? " (any case)" : ""}`, entry.conflicts.length > 0 && conflicts(entry.conflicts)),
     el("td", { text: entry.methods ? entry.methods.join(", ") : "all" }),
     el("td", {}, el("span", { class: `action a-${entry.action}` }, icon({ exchange: "exchanged", deny: "refused" }[entry.action] ?? "broken"), entry.action)),
     el("td", {}, targetText(entry) || "–", entry.issuer && el("span", { class: "muted sub", text: `issuer ${entry.issuer}` })));

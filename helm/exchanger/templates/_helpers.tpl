@@ -230,6 +230,7 @@ a map has none, so what refers to other variables comes after them.
   "POLICY_MAX_STALENESS" .Values.policy.maxStaleness
   "POLICY_REQUIRED" .Values.policy.required
   "POLICY_NAMESPACES_FILE" (ternary "/etc/exchanger/policy-namespaces/namespaces" "" (not (empty .Values.policyNamespaces)))
+  "POLICY_UNREADABLE_REACH" .Values.policy.unreadableReach
   "SHUTDOWN_GRACE_PERIOD" .Values.shutdown.gracePeriod
   "TOKEN_ENDPOINT_AUTH_METHOD" $exchange.tokenEndpointAuthMethod
   "TOKEN_ENDPOINT_CONNECTION_REUSE" $client.connectionReuse

@@ -18,7 +18,7 @@ export function showPolicy(panel, item, { api }) {
   const left = new AbortController();
   put(panel, el("p", { class: "muted loading", text: "Asking for the policy …" }));
   const options = { signal: left.signal };
-  const explain = item.path_cut ? Promise.resolve(null) : api.get("api/explain", { method: item.method, host: item.host, path: item.path }, options);
+  const explain = item.path_cut ? Promise.resolve(null) : api.get("api/explain", { method: item.method, host: item.host, path: item.path, raw: item.path_is_raw === true }, options);
   const document = item.policy ? api.get("api/policy/document", { namespace: item.policy.namespace, name: item.policy.name }, options) : Promise.resolve(null);
   Promise.allSettled([document, explain]).then(([found, explained]) => {
     if (left.signal.aborted) return;
@@ -85,7 +85,7 @@ function row(entry) {
   return el("tr", { class: entry.won ? "won" : null },
     el("td", {}, el("span", { class: "verdict" }, icon(entry.won ? "ok" : "no"), entry.won ? "won" : "no")),
     el("th", { scope: "row" }, el("a", { href: documentHash(entry), text: policyName(entry) }), el("span", { class: "muted sub", text: `${entryName(entry.entry)} ${entry.action}` })),
-    el("td", { class: "mono" }, `${entry.host ?? "every host"} ${entry.path_prefix}`),
+    el("td", { class: "mono" }, `${entry.host ?? "any host"} ${entry.path_prefix}${entry.case_insensitive ? " (any case)" : ""}`),
     el("td", { text: entry.methods ? entry.methods.join(", ") : "all" }),
     el("td", { text: entry.why }));
 }

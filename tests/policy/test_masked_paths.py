@@ -1,0 +1,163 @@
+"""A ``!`` in a path that is not raw may stand for a byte that is no UTF-8: Envoy's ext_authz masks each of them so."""
+
+import pytest
+
+from exchanger.policy.lookup import MAX_MASK_WORK
+from exchanger.policy.masks import MAX_MASKS
+from exchanger.policy.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy
+from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
+
+ORDERS, ADMIN = exchange("/orders"), deny("/admin", index=1)
+POLICY = snapshot_of(ORDERS, ADMIN)
+
+
+@pytest.mark.parametrize("path", ["/adm!in", "/!admin", "/!!admin", "/.!./admin", "/x/.!./admin/y", "/!/admin", "/ad!%6din", "/adm!in?x=1"])
+def test_masked_bytes_that_a_server_drops_hide_nothing(path: str) -> None:
+    assert POLICY.match(HOST, path, "GET") is AMBIGUOUS_PATH
+
+
+@pytest.mark.parametrize("path", ["/orders/hi!", "/orders!", "/orders/!/x?y=!", "/orders?a=!"])
+def test_a_mark_that_makes_no_difference_stays_what_it_is(path: str) -> None:
+    assert POLICY.match(HOST, path, "GET") is ORDERS
+    assert POLICY.match(HOST, path, "GET", raw=True) is ORDERS
+
+
+def test_a_raw_path_has_no_masks() -> None:
+    assert POLICY.match(HOST, "/adm!in", "GET", raw=True) is NO_MATCH
+    assert POLICY.match(HOST, "/x?/adm!in", "GET") is NO_MATCH
+    assert POLICY.match(HOST, "/hello!", "GET") is NO_MATCH
+
+
+@pytest.mark.parametrize("prefix", ["/café", "/caf%C3%A9", "/caf!"])
+def test_a_mark_may_be_a_character_beyond_ascii(prefix: str) -> None:
+    policy = snapshot_of(deny(prefix), exchange("/", source=BLUE))
+
+    for path in ("/caf!", "/caf!/x", "/x/../caf!", "/caf!?x"):
+        assert policy.match(HOST, path, "GET") is AMBIGUOUS_PATH
+    for path in ("/cafe!", "/caf", "/ca!", "/cafe"):
+        assert policy.match(HOST, path, "GET") == exchange("/", source=BLUE)
+
+
+def test_a_mark_is_one_character_and_a_character_is_no_mark() -> None:
+    policy = snapshot_of(exchange("/orders"), deny("/orders/éé", index=1), deny("/orders/é/x", index=2))
+
+    assert policy.match(HOST, "/orders/!", "GET") == exchange("/orders")
+    assert policy.match(HOST, "/orders/ž/!", "GET") == exchange("/orders")
+    assert policy.match(HOST, "/orders/!é", "GET") is AMBIGUOUS_PATH
+    assert policy.match(HOST, "/orders/!/x", "GET") is AMBIGUOUS_PATH
+
+
+def test_several_that_a_mark_may_be_are_a_dispute_and_no_tie() -> None:
+    policy = snapshot_of(exchange("/é"), exchange("/я", source=BLUE))
+
+    assert policy.match(HOST, "/!", "GET") is AMBIGUOUS_PATH
+
+
+def test_an_invalid_entry_that_a_mark_may_reach_closes_the_request() -> None:
+    policy = snapshot_of(exchange("/"), region("/café", source=BLUE))
+
+    assert policy.match(HOST, "/caf!", "GET") == Unhealthy(f"region of {BLUE}", BLUE, 0)
+    assert policy.match(HOST, "/caf!", "GET", raw=True) == exchange("/")
+
+
+@pytest.mark.parametrize(
+    ("path", "disputed"), [("/hi!/x", True), ("/hi!!", True), ("/hi/x!", False), ("/!hi", True), ("/h!i!", True), ("/hello!", False)]
+)
+def test_a_prefix_with_a_mark_is_one_of_the_ways_to_read_it(path: str, *, disputed: bool) -> None:
+    policy = snapshot_of(exchange("/h"), deny("/hi!", index=1))
+
+    assert (policy.match(HOST, path, "GET") is AMBIGUOUS_PATH) == disputed
+    assert policy.match(HOST, "/hi!/x", "GET", raw=True) == deny("/hi!", index=1)
+
+
+def test_denials_on_either_side_of_a_mark_agree() -> None:
+    policy = snapshot_of(deny("/hi"), deny("/hi!", index=1))
+
+    assert policy.match(HOST, "/hi!/x", "GET") == deny("/hi!", index=1)
+
+
+@pytest.mark.parametrize("path", ["/hi!/adm!in", "/!hi!/admin", "/x/.!./hi!/admin", "/hi!//admin!", "/;x!/hi!/admin"])
+def test_a_prefix_with_a_mark_is_not_passed_by_other_marks(path: str) -> None:
+    assert snapshot_of(deny("/hi!/admin")).match(HOST, path, "GET") is AMBIGUOUS_PATH
+
+
+def test_a_prefix_with_a_mark_is_looked_for_in_what_servers_make_of_the_rest() -> None:
+    policy = snapshot_of(exchange("/"), deny("/hi!/admin", index=1), deny("/hi/z", index=2))
+
+    assert policy.match(HOST, "/x/.!./hi!/admin", "GET") is AMBIGUOUS_PATH
+    assert policy.match(HOST, "/x/.!./hi!/other", "GET") == exchange("/")
+
+
+def test_nobodys_escapes_reach_into_a_path_with_marks_that_matches_another_entry() -> None:
+    policy = snapshot_of(ORDERS, deny("/orders%2Fx", source=BLUE))
+
+    assert policy.match(HOST, "/orders/x!", "GET") is ORDERS
+    assert policy.match(HOST, "/orders%2Fx!", "GET") == deny("/orders%2Fx", source=BLUE)
+
+
+def test_the_query_keeps_its_marks() -> None:
+    policy = snapshot_of(exchange("/o"), deny("/o?admin", index=1), deny("/o?q=é", index=2), deny("/o?x!y", index=3))
+
+    assert policy.match(HOST, "/o?adm!in", "GET") == exchange("/o")
+    assert policy.match(HOST, "/o?!admin", "GET") == exchange("/o")
+    assert policy.match(HOST, "/o!?!admin", "GET") == exchange("/o")
+    assert policy.match(HOST, "/o?x!y", "GET") == deny("/o?x!y", index=3)
+    assert policy.match(HOST, "/o?q=!", "GET") is AMBIGUOUS_PATH
+    assert policy.match(HOST, "/o!?admin", "GET") is AMBIGUOUS_PATH
+    assert policy.match(HOST, "/o!?x!y", "GET") is AMBIGUOUS_PATH
+
+
+def test_marks_make_no_difference_to_case() -> None:
+    policy = snapshot_of(deny("/Café/Admin", case_insensitive=True))
+
+    for path in ("/CAF!/admin", "/caf\u00e9/ADM!IN"):
+        assert policy.match(HOST, path, "GET") is AMBIGUOUS_PATH
+
+
+def test_what_is_malformed_without_its_marks_is_refused() -> None:
+    policy = snapshot_of(exchange("/"))
+
+    assert policy.match(HOST, f"/{'a' * 9_000}/!/x", "GET") is AMBIGUOUS_PATH
+    assert policy.match(HOST, f"/{'a' * 9_000}/!x", "GET") == exchange("/")
+    assert policy.match(HOST, "/x#!", "GET") is AMBIGUOUS_PATH
+    assert policy.match(HOST, "/%!41", "GET") is AMBIGUOUS_PATH
+
+
+def test_marks_are_bounded() -> None:
+    policy = snapshot_of(exchange("/"))
+
+    assert policy.match(HOST, "/a" + "!" * MAX_MASKS, "GET") == exchange("/")
+    assert policy.match(HOST, "/a" + "!" * (MAX_MASKS + 1), "GET") is AMBIGUOUS_PATH
+    assert policy.match(HOST, "/a" + "!" * (MAX_MASKS + 1), "GET", raw=True) == exchange("/")
+
+
+@pytest.mark.parametrize(
+    "prefixes",
+    [
+        [f"/{chr(0x4E00 + number)}" for number in range(MAX_MASK_WORK)],
+        ["/" + "".join("!" * (number >> bit & 1) + "a" for bit in range(10)) for number in range(1024)],
+    ],
+)
+def test_what_a_policy_can_make_of_marks_is_bounded(prefixes: list[str]) -> None:
+    policy = snapshot_of(*(exchange(prefix, index=index) for index, prefix in enumerate(prefixes)))
+
+    assert policy.match(HOST, "/" + "!a" * 10, "GET") is AMBIGUOUS_PATH
+    assert policy.match("other.example.com", "/!", "GET") is NO_MATCH
+
+
+def test_regions_of_unknown_host_follow_the_reading() -> None:
+    policy = snapshot_of(exchange("/"), region("/caf\u00e9", source=BLUE, host=None))
+
+    assert policy.match(HOST, "/caf!", "GET") == exchange("/")
+    assert policy.match("other.example.com", "/caf!", "GET") == Unhealthy(f"region of {BLUE}", BLUE, 0)
+    many = (region(f"/{chr(0x4E00 + number)}", source=BLUE, index=number, host=None) for number in range(MAX_MASK_WORK))
+    crowded = snapshot_of(exchange("/"), *many)
+    assert crowded.match(HOST, "/!", "GET") == exchange("/")
+    assert crowded.match("other.example.com", "/!", "GET") is AMBIGUOUS_PATH
+
+
+@pytest.mark.parametrize("host", ["api!example.com", "!api.example.com", "api.example.com!", "[2001:db8::1!]", "!"])
+def test_an_authority_with_a_mark_is_refused_whatever_the_policy(host: str) -> None:
+    assert POLICY.match(host, "/orders", "GET") is AMBIGUOUS_AUTHORITY
+    assert snapshot_of().match(host, "/orders", "GET", raw=True) is AMBIGUOUS_AUTHORITY
+    assert isinstance(snapshot_of(region("", source=RED, host=None)).match(host, "/orders", "GET"), Unhealthy)
