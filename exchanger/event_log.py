@@ -158,7 +158,7 @@ class IssuerLog:
 
 def _log_version(log: structlog.stdlib.BoundLogger, change: Change) -> None:
     for document in change.documents:
-        for region in document.regions:
+        for region in document.problems:
             log.warning("policy.invalid", policy=str(region.source), entry=region.index, line=region.line, reason=region.reason)
     snapshot = change.snapshot
     log.info(

@@ -15,13 +15,16 @@ from exchanger.values.entry import EVERYWHERE, Area, Entry, Region, Source
 UNREADABLE_REACH: Final[Area] = EVERYWHERE  # what a document closes of which nothing can be understood
 VERSION: Final = "v1"
 MAX_ENTRIES: Final = MAX_BYTES // 48  # the shortest valid entry has 48 bytes, so this is in the way of nothing but invalid ones
+MAX_REGIONS_BY_NAME: Final = 4096
+"""Regions up to which an entry that names several hosts closes each of them; from then on, what the reach of unknown hosts says."""
 _FIELDS: Final = frozenset({"version", "entries"})
 
 
 @final
 @attrs.frozen
 class PolicyDocument:
-    """What one ConfigMap says. All entries and regions are its own, and no two have the same index.
+    """What one ConfigMap says. All entries and regions are its own, and no two have the same index, but for the regions of one invalid entry,
+    which differ in their hosts.
 
     ``text`` is what it was read from, ``None`` where there is none; documents that differ in their text alone say the same.
     """
@@ -35,8 +38,15 @@ class PolicyDocument:
         claims = (*self.entries, *self.regions)
         if any(claim.source != self.source for claim in claims):
             raise ValueError("an entry or region is of another source")
-        if len({claim.index for claim in claims}) != len(claims):
+        healthy = {entry.index for entry in self.entries}
+        closed = {(region.index, region.area.host) for region in self.regions}
+        if len(healthy) + len(closed) != len(claims) or not healthy.isdisjoint(index for index, _ in closed):
             raise ValueError("two entries or regions have the same index")
+
+    @property
+    def problems(self) -> tuple[Region, ...]:
+        """The first region of each invalid entry, or that of the document: what there is to tell, once each."""
+        return tuple({region.index: region for region in reversed(self.regions)}.values())[::-1]
 
 
 def parse_document(source: Source, text: str | None, issuers: frozenset[str]) -> PolicyDocument:
@@ -51,13 +61,19 @@ def parse_document(source: Source, text: str | None, issuers: frozenset[str]) ->
     if isinstance(items, Unreadable):
         region = Region(source, UNREADABLE_REACH, f"the document {items.reason}", line=items.line, column=items.column)
         return PolicyDocument(source, regions=(region,), text=text)
-    claims = [read_entry(source, index, node, issuers) for index, node in enumerate(items)]
-    return PolicyDocument(
-        source,
-        entries=tuple(claim for claim in claims if not isinstance(claim, Region)),
-        regions=tuple(claim for claim in claims if isinstance(claim, Region)),
-        text=text,
-    )
+    entries: list[Entry] = []
+    regions: list[Region] = []
+    for index, node in enumerate(items):
+        if is_null(node):
+            continue
+        read = read_entry(source, index, node, issuers)
+        if not isinstance(read, tuple):
+            entries.append(read)
+        elif len(regions) < MAX_REGIONS_BY_NAME:
+            regions += read
+        else:
+            regions.append(read[0] if len(read) == 1 else attrs.evolve(read[0], area=attrs.evolve(read[0].area, host=None)))
+    return PolicyDocument(source, tuple(entries), tuple(regions), text)
 
 
 def _items(text: str | None) -> tuple[Node, ...] | Unreadable:
