@@ -23,8 +23,9 @@ _FIELDS: Final = frozenset({"version", "entries"})
 @final
 @attrs.frozen
 class PolicyDocument:
-    """What one ConfigMap says. All entries and regions are its own, and no two have the same index, but for the regions of one invalid entry,
-    which differ in their hosts.
+    """What one ConfigMap says. All entries and regions are its own.
+
+    No two have the same index, except the regions of one invalid entry: there is one for each host that it closes.
 
     ``text`` is what it was read from, ``None`` where there is none; documents that differ in their text alone say the same.
     """

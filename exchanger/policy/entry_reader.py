@@ -9,7 +9,7 @@ from exchanger.policy.fields import Fields, Problem
 from exchanger.policy.match_reader import read_match
 from exchanger.policy.quoting import quoted
 from exchanger.policy.yaml_nodes import Node
-from exchanger.values.entry import EVERYWHERE, DenyEntry, Entry, ExchangeEntry, Region, Source, TokenTarget
+from exchanger.values.entry import EVERYWHERE, Area, DenyEntry, Entry, ExchangeEntry, Region, Source, TokenTarget
 
 _ENTRY_FIELDS: Final = frozenset({"match", "action", "exchange"})
 _EXCHANGE_FIELDS: Final = frozenset({"issuerRef", "scope", "resources", "audiences"})
@@ -22,7 +22,8 @@ def read_entry(source: Source, index: int, node: Node, issuers: frozenset[str]) 
     that lacks one.
     """
     problems: list[Problem] = []
-    areas, target = (EVERYWHERE,), None
+    areas: tuple[Area, ...] = (EVERYWHERE,)
+    target = None
     entry = Fields.of(node, f"entries[{index}]", _ENTRY_FIELDS, problems)
     if entry is not None:
         areas = read_match(entry)

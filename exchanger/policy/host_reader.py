@@ -38,6 +38,8 @@ _WORDS: Final = re.compile(r"([\s,/\\]+)")
 # Brackets and quantifiers that touch a name are a pattern; what they stand for cannot be known.
 _is_pattern: Final = re.compile(r"[\w.-][(\[]|[)\]][\w.+?-]|[+?]\.").search
 _LITERAL: Final = re.compile(r"\[[0-9A-Fa-f:.]{2,45}\]")
+# One of IPv6, with or without its brackets.
+_ADDRESS: Final = re.compile(r"(?<![\w.-])\[?(?:[0-9A-Fa-f]{1,4})?(?::[0-9A-Fa-f.]{0,15}){2,8}\]?(?![\w.-])")
 _TOKEN: Final = re.compile(r"[\w.-]+")
 _BETWEEN_NAMES: Final = frozenset(["Pi", "Pf", "Ps", "Pe", "Zs"])  # quotation marks, brackets, blanks; other signs may belong to a name
 _is_ipv4: Final = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}").fullmatch
@@ -62,7 +64,9 @@ def read_host(text: str) -> HostReading:
     if _is_template(text):
         return HostReading((None,), f"is a template or has escapes: write the host name itself instead of {quoted(_safe(text))}")
     if "*" in text.removeprefix("*."):
-        return HostReading((None,), f'has no patterns, and "*" is no host: write one entry for each host name instead of {quoted(_safe(text))}')
+        return HostReading(
+            (None,), f'has no patterns, and "*" is no host: write one entry for each host name instead of {quoted(_safe(text))}'
+        )
     if _is_pattern(_LITERAL.sub(" ", text)):
         return HostReading((None,), f"has no patterns: write one entry for each host name instead of {quoted(_safe(text))}")
     named = _named_in(text)
@@ -77,7 +81,9 @@ def _sentence(text: str, known: list[str]) -> str:
         return f"is a wildcard, and wildcards are not supported: write one entry for each host name instead of {shown}"
     if len(known) > 1:
         more = f" and {len(known) - _SHOWN_HOSTS} more" if len(known) > _SHOWN_HOSTS else ""
-        return f"is more than one host: write one entry for each of {', '.join(map(bounded, known[:_SHOWN_HOSTS]))}{more} instead of {shown}"
+        return (
+            f"is more than one host: write one entry for each of {', '.join(map(bounded, known[:_SHOWN_HOSTS]))}{more} instead of {shown}"
+        )
     if not known:
         return f"is no host: write a host name or a bracketed IPv6 address instead of {shown}"
     what = "is a URL" if "://" in text or text.startswith("//") else "is more than a host name"
@@ -92,7 +98,7 @@ def _safe(text: str) -> str:
 
 def _named_in(text: str) -> tuple[str | None, ...]:
     """Return the hosts that ``text`` names, each once, and ``None`` where something in it may be a host that cannot be known."""
-    text = _USER_OF_URL.sub("", " ".join(text.split()))
+    text = _USER_OF_URL.sub(_without_user, " ".join(text.split()))
     text = text.replace("\\.", ".")  # a dot in a pattern
     if not text.isascii():
         text = normalize("NFKC", text).replace("\u3002", ".")  # the full stop of CJK, which browsers take for a dot
@@ -101,6 +107,12 @@ def _named_in(text: str) -> tuple[str | None, ...]:
     together = _join_dots("".join([char for char in text if not _is_invisible(char)]))
     found = [name for reading in dict.fromkeys((together, apart)) for item in _SEPARATORS.split(reading) for name in _named_by(item)]
     return tuple(dict.fromkeys(found))
+
+
+def _without_user(found: re.Match[str]) -> str:
+    """Return "" for user information, and what was ``found`` where it goes on from one URL of a list to the next."""
+    items = _SEPARATORS.split(found[0])
+    return found[0] if len(items) > 1 and any("[" in item or _is_ipv4(item) or _is_domain(item) for item in items) else ""
 
 
 def _join_dots(text: str) -> str:
@@ -127,7 +139,7 @@ def _named_by(item: str) -> Iterator[str | None]:
     host = normalise_policy_host(authority)
     if not is_host(host):
         # "localhost:api.example.com" may be about either of the two; behind a domain's colon a mere word is rather a port.
-        yield from _names(authority, dotted=_is_domain(authority.partition(":")[0]))
+        yield from _names(authority, dotted=":" in authority and _is_domain(authority.partition(":")[0]))
     elif not host.isdecimal():  # else rather one of several ports
         yield host
     yield from _names(path.rpartition("@")[2], dotted=True)
@@ -135,11 +147,11 @@ def _named_by(item: str) -> Iterator[str | None]:
 
 def _names(text: str, *, dotted: bool) -> Iterator[str | None]:
     """Yield the hosts among the words of ``text``; ``dotted``: only those that cannot be a mere word."""
-    for literal in _LITERAL.findall(text):
-        host = normalise_policy_host(literal)
+    for address in _ADDRESS.findall(text):
+        host = normalise_policy_host(address.strip("[]"))
         if is_host(host):
             yield host
-            text = text.replace(literal, " ")
+            text = text.replace(address, " ")
     if not all(char.isascii() or char.isalnum() or category(char) in _BETWEEN_NAMES for char in text):
         yield None
         return

@@ -1,4 +1,4 @@
-r"""What a policy's ``pathPrefix`` says: a prefix of the paths that requests have, or what is closed where no request's path is like that.
+"""What a policy's ``pathPrefix`` says: a prefix of the paths that requests have, or what is closed where no request's path is like that.
 
 A prefix is plain text. One that servers rewrite, or that is a pattern, would look as if it protected something. It closes the paths that
 begin with what stands before the first sign of that; every path where servers could end up anywhere, as with dot segments.
@@ -16,7 +16,7 @@ import attrs
 
 from exchanger.policy.authority import normalise_policy_host
 from exchanger.policy.path import remove_dot_segments
-from exchanger.policy.percent import decode, has_broken_escape, has_escape
+from exchanger.policy.percent import decode, has_escape
 from exchanger.policy.quoting import bounded, quoted, without_secrets
 
 MAX_PREFIX: Final = 2048
@@ -49,6 +49,8 @@ class _Fault(enum.Enum):
     REWRITTEN = "has escapes or parameters that servers rewrite"
     LONG = "is too long"
 
+
+_MAX_CUTS: Final = 4  # of one prefix; what needs more is nobody's mistake
 
 _HERE: Final = "[^/\\\\?#]*+"
 _match_url: Final = re.compile(rf"/?[a-z][a-z0-9+.-]*+:[/\\]{{2}}{_HERE}|(?:https?|wss?):[/\\]*+", re.IGNORECASE).match
@@ -85,7 +87,7 @@ _INVISIBLE_RUN: Final = re.compile(rf"[\x00-\x1f\x7f-\x9f{_UNSEEN}]+")
 @final
 @attrs.frozen
 class PrefixReading:
-    """The prefix of an entry, or where there is a ``problem`` the one that is closed, "" being every path. It is "" or begins with a slash."""
+    """The prefix of an entry, or where there is a ``problem`` the one that is closed: "", which is every path, or a legal prefix."""
 
     prefix: str
     problem: str = ""
@@ -104,7 +106,17 @@ class _Found:
 def read_prefix(text: str, hosts: tuple[str | None, ...] = ()) -> PrefixReading:
     """Read the trimmed text of ``pathPrefix``, which is not ""; ``hosts`` are the entry's. Total, and takes bounded work."""
     found = _judge(text, hosts)
-    return PrefixReading(_with_slash(text)) if found is None else PrefixReading(found.closed, _sentence(text, found, hosts))
+    return PrefixReading(_with_slash(text)) if found is None else PrefixReading(_legal(found.closed), _sentence(text, found, hosts))
+
+
+def _legal(closed: str) -> str:
+    """Return a legal beginning of ``closed``, which was cut in the middle of something, as ``/a*`` was of ``/a*%``."""
+    for _ in range(_MAX_CUTS):
+        found = _judge(closed, ()) if closed else None
+        if found is None:
+            return closed
+        closed = found.closed
+    return ""
 
 
 def _sentence(text: str, found: _Found, hosts: tuple[str | None, ...]) -> str:

@@ -61,7 +61,11 @@ def test_an_invalid_entry_closes_each_host_that_it_names_and_is_one_problem() ->
         "version: v1\nentries:\n- {match: {host: 'a,b', pathPrefix: /x}, action: deny}\n- {match: {pathPrefix: /y}, action: deny}\n"
     )
 
-    assert [(region.index, region.area) for region in document.regions] == [(0, Area("a", "/x")), (0, Area("b", "/x")), (1, Area(None, "/y"))]
+    assert [(region.index, region.area) for region in document.regions] == [
+        (0, Area("a", "/x")),
+        (0, Area("b", "/x")),
+        (1, Area(None, "/y")),
+    ]
     assert document.problems == (document.regions[0], document.regions[2])
     assert document.regions[0].reason == document.regions[1].reason
 

@@ -107,9 +107,11 @@ def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
         (
             "match: {host: https://a.example.com, pathPrefix: '/b*', methods: ['C,D']}",
             Area("a.example.com", "/b"),
-            'entries[0].match.host is a URL: write a.example.com instead of "https://a.example.com"; '
-            'entries[0].match.pathPrefix is a prefix already: write /b instead of "/b*"; '
-            'entries[0].match.methods must be a list of methods: write [C, D] instead of ["C,D"]',
+            (
+                'entries[0].match.host is a URL: write a.example.com instead of "https://a.example.com"; '
+                'entries[0].match.pathPrefix is a prefix already: write /b instead of "/b*"; '
+                'entries[0].match.methods must be a list of methods: write [C, D] instead of ["C,D"]'
+            ),
         ),
         ("match: {host: a, pathPrefix: /, methods: GET}", Area("a", "/"), "entries[0].match.methods must be a list of texts"),
         ("match: {host: a, pathPrefix: /, methods: {GET: 1}}", Area("a", "/"), "entries[0].match.methods must be a list of texts"),
