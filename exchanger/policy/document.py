@@ -8,6 +8,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.entry_reader import read_entry
+from exchanger.policy.match_reader import MatchReader
 from exchanger.policy.quoting import bounded, quoted
 from exchanger.policy.yaml_nodes import MAX_BYTES, Kind, Mapping, Node, Scalar, Sequence, Unreadable, is_null, read_nodes, text_of
 from exchanger.values.entry import EVERYWHERE, Area, Entry, Region, Source
@@ -62,12 +63,13 @@ def parse_document(source: Source, text: str | None, issuers: frozenset[str]) ->
     if isinstance(items, Unreadable):
         region = Region(source, UNREADABLE_REACH, f"the document {items.reason}", line=items.line, column=items.column)
         return PolicyDocument(source, regions=(region,), text=text)
+    matches = MatchReader()
     entries: list[Entry] = []
     regions: list[Region] = []
     for index, node in enumerate(items):
         if is_null(node):
             continue
-        read = read_entry(source, index, node, issuers)
+        read = read_entry(source, index, node, issuers, matches)
         if not isinstance(read, tuple):
             entries.append(read)
         elif len(regions) < MAX_REGIONS_BY_NAME:

@@ -6,7 +6,7 @@ Must not know: YAML text, or other entries.
 from typing import Final
 
 from exchanger.policy.fields import Fields, Problem
-from exchanger.policy.match_reader import read_match
+from exchanger.policy.match_reader import MatchReader
 from exchanger.policy.quoting import quoted
 from exchanger.policy.yaml_nodes import Node
 from exchanger.values.entry import EVERYWHERE, Area, DenyEntry, Entry, ExchangeEntry, Region, Source, TokenTarget
@@ -15,18 +15,24 @@ _ENTRY_FIELDS: Final = frozenset({"match", "action", "exchange"})
 _EXCHANGE_FIELDS: Final = frozenset({"issuerRef", "scope", "resources", "audiences"})
 
 
-def read_entry(source: Source, index: int, node: Node, issuers: frozenset[str]) -> Entry | tuple[Region, ...]:
+def read_entry(source: Source, index: int, node: Node, issuers: frozenset[str], matches: MatchReader) -> Entry | tuple[Region, ...]:
     """Return the entry at ``index``, or the regions that its problems close, one for each host that may have been meant.
 
-    ``issuers`` are the profiles it may refer to. The regions' place is that of the first problem: the field that is wrong, or the mapping
-    that lacks one.
+    The regions' place is that of the first problem: the field that is wrong, or the mapping that lacks one.
+
+    Args:
+        source: the document
+        index: the position in its ``entries``
+        node: what stands there
+        issuers: the profiles that it may refer to
+        matches: the reader of all matches of the document
     """
     problems: list[Problem] = []
     areas: tuple[Area, ...] = (EVERYWHERE,)
     target = None
     entry = Fields.of(node, f"entries[{index}]", _ENTRY_FIELDS, problems)
     if entry is not None:
-        areas = read_match(entry)
+        areas = matches.read(entry)
         target = _read_action(entry, issuers)
     if problems:
         reason, place = "; ".join(problem.text for problem in problems), problems[0].node

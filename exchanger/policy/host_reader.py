@@ -8,6 +8,7 @@ Must not know: other fields, or entries.
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Final, final
 from unicodedata import category, normalize
 
@@ -80,7 +81,7 @@ def _sentence(text: str, known: list[str]) -> str:
     if text.startswith("*."):
         return f"is a wildcard, and wildcards are not supported: write one entry for each host name instead of {shown}"
     if len(known) > 1:
-        more = f" and {len(known) - _SHOWN_HOSTS} more" if len(known) > _SHOWN_HOSTS else ""
+        more = " and the others" if len(known) > _SHOWN_HOSTS else ""
         return (
             f"is more than one host: write one entry for each of {', '.join(map(bounded, known[:_SHOWN_HOSTS]))}{more} instead of {shown}"
         )
@@ -105,8 +106,12 @@ def _named_in(text: str) -> tuple[str | None, ...]:
     # A blank, or what cannot be seen, may stand between two names or have got into one.
     apart = "".join([" " if _is_invisible(char) else char for char in text])
     together = _join_dots("".join([char for char in text if not _is_invisible(char)]))
-    found = [name for reading in dict.fromkeys((together, apart)) for item in _SEPARATORS.split(reading) for name in _named_by(item)]
-    return tuple(dict.fromkeys(found))
+    found: dict[str | None, None] = {}
+    for item in chain.from_iterable(map(_SEPARATORS.split, dict.fromkeys((together, apart)))):
+        found.update(dict.fromkeys(_named_by(item)))
+        if len(found) > MAX_HOSTS + 1:  # more than are used
+            break
+    return tuple(found)
 
 
 def _without_user(found: re.Match[str]) -> str:

@@ -4,11 +4,14 @@ Must not know: what an entry asks for.
 """
 
 import re
-from typing import Final
+from typing import Final, final
 
+import attrs
+
+from exchanger.policy.authority import normalise_policy_host
 from exchanger.policy.fields import Fields
-from exchanger.policy.host_reader import read_host
-from exchanger.policy.prefix_reader import read_prefix
+from exchanger.policy.host_reader import MAX_TEXT, HostReading, read_host
+from exchanger.policy.prefix_reader import MAX_PREFIX, PrefixReading, read_prefix
 from exchanger.policy.quoting import bounded, quoted
 from exchanger.values.entry import EVERYWHERE, Area
 
@@ -20,37 +23,52 @@ _find_methods: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*+").findall
 _EVERY: Final = frozenset({"ALL", "ANY"})  # words for all methods elsewhere; as methods they would match nothing
 
 
-def read_match(entry: Fields) -> tuple[Area, ...]:
-    """Read where ``entry`` applies; more than one area only where there is a problem, and then they differ in their hosts alone."""
-    match = entry.mapping("match", _MATCH_FIELDS)
-    if match is None:
-        if "match" not in entry.nodes:
-            entry.problem("match", "is required")
-        return (EVERYWHERE,)
-    hosts = _read_hosts(match)
-    prefix = _read_prefix(match, hosts)
-    methods = _read_methods(match)
-    return tuple(Area(host, prefix, methods) for host in hosts)
+@final
+@attrs.define(eq=False)
+class MatchReader:
+    """Reads the matches of one document. It remembers what texts mean, since aliases may repeat a long one in each of many entries."""
+
+    _hosts: dict[str, HostReading] = attrs.field(factory=dict, init=False, repr=False)
+    _prefixes: dict[str, PrefixReading] = attrs.field(factory=dict, init=False, repr=False)
+
+    def read(self, entry: Fields) -> tuple[Area, ...]:
+        """Read where ``entry`` applies; more than one area only where there is a problem, and then they differ in their hosts alone."""
+        match = entry.mapping("match", _MATCH_FIELDS)
+        if match is None:
+            if "match" not in entry.nodes:
+                entry.problem("match", "is required")
+            return (EVERYWHERE,)
+        hosts = self._read_hosts(match)
+        prefix = self._read_prefix(match, hosts)
+        methods = _read_methods(match)
+        return tuple([Area(host, prefix, methods) for host in hosts])
+
+    def _read_hosts(self, match: Fields) -> tuple[str | None, ...]:
+        text = match.required("host")[: MAX_TEXT + 1]
+        if not text:
+            return (None,)
+        reading = self._hosts.get(text) or self._hosts.setdefault(text, read_host(text))
+        if reading.problem:
+            match.problem("host", reading.problem)
+        return reading.hosts
+
+    def _read_prefix(self, match: Fields, hosts: tuple[str | None, ...]) -> str:
+        text = match.required("pathPrefix")[: MAX_PREFIX + 1]
+        if not text:
+            return ""
+        reading = self._prefixes.get(text) or self._prefixes.setdefault(text, read_prefix(text))
+        if reading.problem:
+            match.problem("pathPrefix", reading.problem)
+        elif not text.startswith("/") and _names_one_of(hosts, text):
+            match.problem("pathPrefix", f"begins with the host: write the path alone instead of {quoted(text)}")
+            return ""
+        return reading.prefix
 
 
-def _read_hosts(match: Fields) -> tuple[str | None, ...]:
-    text = match.required("host")
-    if not text:
-        return (None,)
-    reading = read_host(text)
-    if reading.problem:
-        match.problem("host", reading.problem)
-    return reading.hosts
-
-
-def _read_prefix(match: Fields, hosts: tuple[str | None, ...]) -> str:
-    text = match.required("pathPrefix")
-    if not text:
-        return ""
-    reading = read_prefix(text, hosts)
-    if reading.problem:
-        match.problem("pathPrefix", reading.problem)
-    return reading.prefix
+def _names_one_of(hosts: tuple[str | None, ...], prefix: str) -> bool:
+    """Tell whether the first segment of ``prefix`` is one of ``hosts``; a host without a dot may also be the name of a segment."""
+    first, slash, _ = prefix.partition("/")
+    return bool(slash) and "." in first and normalise_policy_host(first) in hosts
 
 
 def _read_methods(match: Fields) -> frozenset[str] | None:

@@ -14,7 +14,6 @@ from unicodedata import normalize
 
 import attrs
 
-from exchanger.policy.authority import normalise_policy_host
 from exchanger.policy.path import remove_dot_segments
 from exchanger.policy.percent import decode, has_escape
 from exchanger.policy.quoting import bounded, quoted, without_secrets
@@ -32,7 +31,6 @@ class _Fault(enum.Enum):
     """What is wrong, in words that go on after the field's name."""
 
     URL = "is a URL"
-    HOST = "begins with the host"
     NETWORK_PATH = "begins with two slashes, after which servers look for a host"
     QUOTED = "has quotation marks of its own"
     EXPRESSION = "is taken as it is written, not as a regular expression"
@@ -103,25 +101,25 @@ class _Found:
     meant: str = ""
 
 
-def read_prefix(text: str, hosts: tuple[str | None, ...] = ()) -> PrefixReading:
-    """Read the trimmed text of ``pathPrefix``, which is not ""; ``hosts`` are the entry's. Total, and takes bounded work."""
-    found = _judge(text, hosts)
-    return PrefixReading(_with_slash(text)) if found is None else PrefixReading(_legal(found.closed), _sentence(text, found, hosts))
+def read_prefix(text: str) -> PrefixReading:
+    """Read the trimmed text of ``pathPrefix``, which is not "". Total, and takes bounded work; looks no further than ``MAX_PREFIX``."""
+    found = _judge(text)
+    return PrefixReading(_with_slash(text)) if found is None else PrefixReading(_legal(found.closed), _sentence(text, found))
 
 
 def _legal(closed: str) -> str:
     """Return a legal beginning of ``closed``, which was cut in the middle of something, as ``/a*`` was of ``/a*%``."""
     for _ in range(_MAX_CUTS):
-        found = _judge(closed, ()) if closed else None
+        found = _judge(closed) if closed else None
         if found is None:
             return closed
         closed = found.closed
     return ""
 
 
-def _sentence(text: str, found: _Found, hosts: tuple[str | None, ...]) -> str:
+def _sentence(text: str, found: _Found) -> str:
     shown, what = quoted(without_secrets(text[:MAX_PREFIX])), found.fault.value
-    meant = found.meant if found.meant and _judge(found.meant, hosts) is None else ""
+    meant = found.meant if found.meant and _judge(found.meant) is None else ""
     if found.fault in {_Fault.LIST, _Fault.PATTERN, _Fault.LONG}:
         each = "one entry for each prefix" + (f", or {bounded(meant)} for all of them," if meant else "")
         return f"{what}: write {each} instead of {shown}"
@@ -134,12 +132,12 @@ def _with_slash(text: str) -> str:
     return text if text.startswith("/") else "/" + text
 
 
-def _judge(text: str, hosts: tuple[str | None, ...]) -> _Found | None:
+def _judge(text: str) -> _Found | None:
     """Return what is wrong with ``text``, ``None`` where nothing is."""
     if len(text) > MAX_PREFIX:
-        cut = _judge(text[:MAX_PREFIX], hosts)
+        cut = _judge(text[:MAX_PREFIX])
         return _Found(_Fault.LONG, _with_slash(text[:MAX_PREFIX]).rstrip("/")) if cut is None else attrs.evolve(cut, meant="")
-    if (everywhere := _judge_beginning(text, hosts)) is not None:
+    if (everywhere := _judge_beginning(text)) is not None:
         return everywhere
     prefix = _with_slash(text)
     path = _before_query(prefix)
@@ -168,7 +166,7 @@ def _judge(text: str, hosts: tuple[str | None, ...]) -> _Found | None:
     return _Found(fault, closed, meant)
 
 
-def _judge_beginning(text: str, hosts: tuple[str | None, ...]) -> _Found | None:
+def _judge_beginning(text: str) -> _Found | None:
     """Return what is wrong with the beginning of ``text``, which closes every path."""
     if url := _match_url(text):
         return _Found(_Fault.URL, meant=_with_slash(_before_query(text[url.end() :])))
@@ -179,9 +177,6 @@ def _judge_beginning(text: str, hosts: tuple[str | None, ...]) -> _Found | None:
         return _Found(_Fault.QUOTED, meant=text.strip("\"'`"))
     if anchor := _match_anchor(text):
         return _Found(_Fault.EXPRESSION, meant=_with_slash(text[anchor.end() :].removesuffix("$")))
-    first, slash, rest = text.partition("/")
-    if slash and "." in first and normalise_policy_host(first) in hosts:
-        return _Found(_Fault.HOST, meant="/" + _before_query(rest))
     return None
 
 
