@@ -55,6 +55,7 @@ def test_a_number_of_hosts_is_closed_by_name_and_the_others_are_unknown() -> Non
     assert len(some) == MAX_HOSTS
     assert read_host(" ".join(some)).hosts == some
     assert read_host(" ".join([*some, "i.example.com"])).hosts == (*some, None)
+    assert read_host(" ".join([*some, *"ijklmn"])).hosts == (*some, None)
 
 
 @pytest.mark.parametrize(
@@ -74,3 +75,4 @@ def test_what_cannot_be_known_is_unknown(text: str) -> None:
 
 def test_what_is_known_is_closed_beside_what_is_not() -> None:
     assert read_host("a.example.com 😀.example.com").hosts == ("a.example.com", None)
+    assert read_host("a.example.com :443:8443").hosts == ("a.example.com",)
