@@ -57,8 +57,9 @@ _match_quote: Final = re.compile(r"[\"'`](?=/)|/?[\"`]").match
 _match_anchor: Final = re.compile(r"/?\^").match
 
 _END: Final = r"(?=[/?#;,|\s\\)]|\Z)"  # of a segment
-_UNSEEN: Final = (  # default ignorable code points of Unicode, but for those beyond U+FFFF
+_UNSEEN: Final = (  # default ignorable code points of Unicode
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
+    r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 # What closes all that begins with the text before it. The names are those of faults.
 _find_fault: Final = re.compile(

@@ -192,6 +192,8 @@ PREFIXES = [
     ("/admin%ff", ["/admin"], "/public"),
     ("/admin\x07", ["/admin"], "/public"),
     ("/admin\u200b", ["/admin"], "/public"),
+    ("/admin\U000e0041", ["/admin"], "/public"),
+    ("/adm\u00adin/x", ["/admin/x"], "/public"),
     ("/admin//keys", ["/admin/keys"], "/public"),
     ("/admin//", ["/admin"], "/public"),
     ("/admin\\keys", ["/admin/keys"], "/public"),
