@@ -28,13 +28,22 @@ class PolicyDocument:
 
     No two have the same index, except the regions of one invalid entry: there is one for each host that it closes.
 
-    ``text`` is what it was read from, ``None`` where there is none; documents that differ in their text alone say the same.
+    ``text`` is what it was read from, ``None`` where there is none; documents that differ in their text alone say the same. ``problems``
+    are what there is to tell: the first region of each invalid entry, or that of the document.
     """
 
     source: Source
     entries: tuple[Entry, ...] = ()
     regions: tuple[Region, ...] = ()
     text: str | None = attrs.field(default=None, eq=False, repr=False)
+    problems: tuple[Region, ...] = attrs.field(init=False, eq=False, repr=False)
+
+    @problems.default
+    def _first_of_each(self) -> tuple[Region, ...]:
+        first: dict[int | None, Region] = {}
+        for region in self.regions:
+            first.setdefault(region.index, region)
+        return tuple(first.values())
 
     def __attrs_post_init__(self) -> None:
         claims = (*self.entries, *self.regions)
@@ -44,11 +53,6 @@ class PolicyDocument:
         closed = {(region.index, region.area.host) for region in self.regions}
         if len(healthy) + len(closed) != len(claims) or not healthy.isdisjoint(index for index, _ in closed):
             raise ValueError("two entries or regions have the same index")
-
-    @property
-    def problems(self) -> tuple[Region, ...]:
-        """The first region of each invalid entry, or that of the document: what there is to tell, once each."""
-        return tuple({region.index: region for region in reversed(self.regions)}.values())[::-1]
 
 
 def parse_document(source: Source, text: str | None, issuers: frozenset[str]) -> PolicyDocument:
