@@ -208,7 +208,7 @@ def log_notices(log: structlog.stdlib.BoundLogger, before: Notices, after: Notic
 
 def _log_version(log: structlog.stdlib.BoundLogger, change: Change) -> None:
     for document in change.documents:
-        for region in document.regions:
+        for region in document.problems:
             log.warning("policy.invalid", policy=str(region.source), entry=region.index, line=region.line, reason=region.reason)
     snapshot = change.snapshot
     log.info(

@@ -77,7 +77,7 @@ def health_of(document: PolicyDocument, conflicts: "frozenset[Source] | set[Sour
 
 def shown_document(document: PolicyDocument, health: str) -> Json:
     """Return a document as a line of the list."""
-    problems = [shown_problem(region) for region in _in_order(document.regions)[:MAX_PROBLEMS]]
+    problems = [shown_problem(region) for region in _in_order(document.problems)[:MAX_PROBLEMS]]
     return {"name": _text(document.source.name), "entries": len(document.entries), "health": health, "problems": problems}
 
 
@@ -88,7 +88,7 @@ def shown_problem(region: Region) -> Json:
 
 def problems_of(document: PolicyDocument) -> list[Json]:
     """Return all problems of a document, in the order in which they stand in it."""
-    return [shown_problem(region) for region in _in_order(document.regions)]
+    return [shown_problem(region) for region in _in_order(document.problems)]
 
 
 def shown_notices(notices: tuple[Notices, ...]) -> Json:

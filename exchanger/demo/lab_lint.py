@@ -125,7 +125,7 @@ def _left_out(
 def _said(document: PolicyDocument, change: Change, known: FileMap) -> Iterator[Problem]:
     """Yield what cannot be understood of a document, and what of it ties with others."""
     source = document.source
-    for region in document.regions:
+    for region in document.problems:
         yield _of_region(region, known)
     lines: tuple[tuple[int, int], ...] | None = None
     for tie in ties_of(document, change.snapshot):

@@ -136,7 +136,7 @@ class PolicyEvents:
         if document.regions:
             self._invalid[source] = document.regions
             if document.regions != before:
-                self._say(Report(source, Reason.INVALID, regions=document.regions))
+                self._say(Report(source, Reason.INVALID, regions=document.problems))
         elif before is not None:
             self._say(Report(source, Reason.ACCEPTED, f"the document is valid again; entries in force: {len(document.entries)}"))
 

@@ -22,8 +22,14 @@ _is_canonical_name: Final = re.compile(_NAME.replace("A-Z", "")).fullmatch
 # host has, and without userinfo, which RFC 9110 section 4.2.4 forbids here. A port may be empty. Blanks around are those of RFC 9110 OWS.
 _match_authority: Final = re.compile(rf"[ \t]*+(?:({_NAME})\.?|({_LITERAL}))(?::[0-9]*+)?[ \t]*+").fullmatch
 
-# A policy may also name its port (``:http``), since it is dropped anyway.
-_match_named_port: Final = re.compile(rf"((?:{_NAME}\.?)|{_LITERAL}):[A-Za-z0-9_-]*+").fullmatch
+# What stands behind a policy host's first colon, blanks around it allowed. It is dropped, so it has to be what a port can be.
+_match_with_port: Final = re.compile(rf"((?:{_NAME}\.?)|{_LITERAL})[ \t]*+:[ \t]*+([^ \t]*+)").fullmatch
+_is_port: Final = re.compile(r"[0-9]*+|\*").fullmatch
+# RFC 6335 section 5.1 (https://www.rfc-editor.org/rfc/rfc6335#section-5.1): at most 15 characters, one of them a letter.
+_is_service: Final = re.compile(r"(?=.{1,15}\Z)(?=.*[A-Za-z])[A-Za-z0-9]++(?:-[A-Za-z0-9]++)*+").fullmatch
+
+SCHEMES: Final = frozenset(["http", "https", "ws", "wss", "grpc", "grpcs", "h2", "h2c", "tcp", "tls"])
+"""Names that stand for a scheme where a name follows their colon: ``http:orders`` is about ``orders``."""
 
 _ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -45,18 +51,16 @@ def read_authority(text: str) -> str | None:
 def normalise_policy_host(text: str) -> str:
     """Return the canonical form of a policy's host; total and idempotent.
 
-    What follows the first colon is dropped with it, be it a port or not, so that a deny for ``api.example.com:*`` denies; "" where nothing
-    is before it. Any other text that is no host is only trimmed and lower-cased: ``is_host`` says so, and no request's authority equals it.
+    A port is dropped: digits, a service name, or ``*``, so that a deny for ``api.example.com:*`` denies. Any text that is no host is only
+    trimmed and lower-cased: ``is_host`` says so, and no request's authority equals it.
     """
     text = text.strip()
-    if with_port := _match_named_port(text):
-        text = with_port[1]
     if host := read_authority(text) or _canonical_ipv6(text):
         return host
-    before, colon, after = text.partition(":")
-    before = before.strip()
-    if colon and (not before or (read_authority(before) and not after.startswith(("//", ":")))):  # neither a URL nor an IPv6 address
-        return read_authority(before) or ""
+    if parts := _match_with_port(text):
+        name, port = parts.groups()
+        if _is_port(port) or (_is_service(port) and name.lower() not in SCHEMES):
+            return read_authority(name) or text.translate(_ASCII_LOWER)
     return text.translate(_ASCII_LOWER)
 
 

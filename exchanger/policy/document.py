@@ -8,6 +8,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.entry_reader import read_entry
+from exchanger.policy.match_reader import MatchReader
 from exchanger.policy.quoting import bounded, quoted
 from exchanger.policy.yaml_nodes import MAX_BYTES, Kind, Mapping, Node, Scalar, Sequence, Unreadable, is_null, read_nodes, text_of
 from exchanger.values.entry import EVERYWHERE, Area, Entry, Region, Source
@@ -15,27 +16,42 @@ from exchanger.values.entry import EVERYWHERE, Area, Entry, Region, Source
 UNREADABLE_REACH: Final[Area] = EVERYWHERE  # what a document closes of which nothing can be understood
 VERSION: Final = "v1"
 MAX_ENTRIES: Final = MAX_BYTES // 48  # the shortest valid entry has 48 bytes, so this is in the way of nothing but invalid ones
+MAX_REGIONS_BY_NAME: Final = 4096
+"""Regions up to which an entry that names several hosts closes each of them; from then on, what the reach of unknown hosts says."""
 _FIELDS: Final = frozenset({"version", "entries"})
 
 
 @final
 @attrs.frozen
 class PolicyDocument:
-    """What one ConfigMap says. All entries and regions are its own, and no two have the same index.
+    """What one ConfigMap says. All entries and regions are its own.
 
-    ``text`` is what it was read from, ``None`` where there is none; documents that differ in their text alone say the same.
+    No two have the same index, except the regions of one invalid entry: there is one for each host that it closes.
+
+    ``text`` is what it was read from, ``None`` where there is none; documents that differ in their text alone say the same. ``problems``
+    are what there is to tell: the first region of each invalid entry, or that of the document.
     """
 
     source: Source
     entries: tuple[Entry, ...] = ()
     regions: tuple[Region, ...] = ()
     text: str | None = attrs.field(default=None, eq=False, repr=False)
+    problems: tuple[Region, ...] = attrs.field(init=False, eq=False, repr=False)
+
+    @problems.default
+    def _first_of_each(self) -> tuple[Region, ...]:
+        first: dict[int | None, Region] = {}
+        for region in self.regions:
+            first.setdefault(region.index, region)
+        return tuple(first.values())
 
     def __attrs_post_init__(self) -> None:
         claims = (*self.entries, *self.regions)
         if any(claim.source != self.source for claim in claims):
             raise ValueError("an entry or region is of another source")
-        if len({claim.index for claim in claims}) != len(claims):
+        healthy = {entry.index for entry in self.entries}
+        closed = {(region.index, region.area.host) for region in self.regions}
+        if len(healthy) + len(closed) != len(claims) or not healthy.isdisjoint(index for index, _ in closed):
             raise ValueError("two entries or regions have the same index")
 
 
@@ -51,13 +67,20 @@ def parse_document(source: Source, text: str | None, issuers: frozenset[str]) ->
     if isinstance(items, Unreadable):
         region = Region(source, UNREADABLE_REACH, f"the document {items.reason}", line=items.line, column=items.column)
         return PolicyDocument(source, regions=(region,), text=text)
-    claims = [read_entry(source, index, node, issuers) for index, node in enumerate(items)]
-    return PolicyDocument(
-        source,
-        entries=tuple(claim for claim in claims if not isinstance(claim, Region)),
-        regions=tuple(claim for claim in claims if isinstance(claim, Region)),
-        text=text,
-    )
+    matches = MatchReader()
+    entries: list[Entry] = []
+    regions: list[Region] = []
+    for index, node in enumerate(items):
+        if is_null(node):
+            continue
+        read = read_entry(source, index, node, issuers, matches)
+        if not isinstance(read, tuple):
+            entries.append(read)
+        elif len(regions) < MAX_REGIONS_BY_NAME:
+            regions += read
+        else:
+            regions.append(read[0] if len(read) == 1 else attrs.evolve(read[0], area=attrs.evolve(read[0].area, host=None)))
+    return PolicyDocument(source, tuple(entries), tuple(regions), text)
 
 
 def _items(text: str | None) -> tuple[Node, ...] | Unreadable:

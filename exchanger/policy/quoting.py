@@ -3,9 +3,18 @@
 Must not know: what is repeated.
 """
 
+import re
 from typing import Final
 
 MAX_QUOTED: Final = 64  # characters; enough to find the place in a document, too few to carry one
+
+_USER_OF_URL: Final = re.compile(r"(?<=//)[^/\\\s]*@")
+_QUERY: Final = re.compile(r"([?#]).*\Z", re.DOTALL)
+
+
+def without_secrets(text: str) -> str:
+    """Return ``text`` without what may be a secret in a URL: user information, query and fragment."""
+    return _QUERY.sub(r"\1…", _USER_OF_URL.sub("…@", text))
 
 
 def bounded(text: str) -> str:

@@ -127,7 +127,10 @@ _POLICY_LIMITS: Final = Limits()
 
 
 def read_nodes(text: str) -> Node | Unreadable:
-    """Return the root node of the only document in ``text``, with its merge keys resolved, or why there is none. Never raises."""
+    """Return the root node of the only document in ``text``, with its merge keys resolved, or why there is none. Never raises.
+
+    Empty documents after it are none.
+    """
     if not text.strip():
         return Unreadable("is empty")
     roots = _read(text, _Composer(_POLICY_LIMITS, max_documents=1, merging=True))
@@ -184,7 +187,10 @@ class _Open:
 
 @attrs.define(eq=False)
 class _Composer:
-    """Takes events one by one, and has the ``roots`` when all are taken. ``anchors`` has ``None`` for a node that is still open."""
+    """Takes events one by one, and has the ``roots`` when all are taken. ``anchors`` has ``None`` for a node that is still open.
+
+    ``began`` is where the latest document begins. Documents beyond ``max_documents`` may only be empty, as after ``---`` at the end.
+    """
 
     limits: Limits
     max_documents: float = math.inf
@@ -192,6 +198,7 @@ class _Composer:
     values: int = 0
     roots: list[Node] = attrs.field(factory=list)
     documents: int = 0
+    began: tuple[int, int] = (1, 1)
     stack: list[_Open] = attrs.field(factory=list)
     anchors: dict[str, tuple[Node, int, int] | None] = attrs.field(factory=dict)
 
@@ -201,7 +208,10 @@ class _Composer:
             case DocumentStartEvent():
                 self.documents += 1
                 self.anchors.clear()
-                return Unreadable("has a second document", *_place(event)) if self.documents > self.max_documents else None
+                self.began = _place(event)
+                return None
+            case NodeEvent() if self.documents > self.max_documents:
+                return None if _is_nothing(event) else Unreadable("has a second document", *self.began)
             case ScalarEvent():
                 kind = Kind.MERGE if self.merging and _is_merge(event) else _kind(event)
                 return self._add(event, Scalar(kind, event.value, *_place(event)), 1, 0)
@@ -263,6 +273,11 @@ class _Composer:
 def _place(event: Event) -> tuple[int, int]:
     mark = event.start_mark
     return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+
+
+def _is_nothing(event: NodeEvent) -> bool:
+    """Tell whether ``event`` is the node of an empty document: not even a ``null`` is written there."""
+    return isinstance(event, ScalarEvent) and event.value == "" and event.implicit[0] and event.tag is None and event.anchor is None
 
 
 def _kind(event: ScalarEvent) -> Kind:

@@ -177,7 +177,7 @@ async def _list(resource: str, scope: str, list_watch: ListWatch[T]) -> tuple[It
 
 
 def _policy(document: PolicyDocument, snapshot: PolicySnapshot) -> Policy:
-    wrong = [Problem(region.index, region.line, region.reason) for region in document.regions]
+    wrong = [Problem(region.index, region.line, region.reason) for region in document.problems]
     ties = [Problem(tie.entry.index, None, str(tie)) for tie in ties_of(document, snapshot) if tie is not None]
     problems = sorted((*wrong, *ties), key=lambda problem: -1 if problem.entry is None else problem.entry)
     return Policy(document.source, len(document.entries), tuple(problems))

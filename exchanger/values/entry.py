@@ -86,8 +86,9 @@ Entry = DenyEntry | ExchangeEntry
 class Region:
     """An area that fails closed: what its author wanted there cannot be known. ``reason`` is written for the author.
 
-    ``index`` is the position in ``entries`` (``None``: the document as a whole). ``line`` and ``column`` are the place in the document to
-    look at, counted from 1 (``None``: there is none); regions that differ in their column alone say the same.
+    ``index`` is the position in ``entries`` (``None``: the document as a whole). An invalid entry has a region for each host that it
+    closes, and these differ in their hosts alone. ``line`` and ``column`` are the place in the document to look at, counted from 1
+    (``None``: there is none); regions that differ in their column alone say the same.
     """
 
     source: Source

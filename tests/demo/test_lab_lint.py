@@ -28,6 +28,7 @@ def test_the_sample_policy_has_no_problems() -> None:
     [
         ("demo, scope", "nobody, scope", 0, "unknown issuer profile"),
         ("action: deny", "action: dney", 1, "action"),
+        ("host: yellow.example.com", "host: yellow.example.com|b.example.com", 0, "is more than one host"),
         ("version: v1", "version: v2", None, 'version "v2" instead of v1'),
         ("action: deny", "action: [", None, "is not YAML"),
     ],

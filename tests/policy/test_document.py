@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.policy.document import MAX_ENTRIES, UNREADABLE_REACH, PolicyDocument, parse_document
+from exchanger.policy.document import MAX_ENTRIES, MAX_REGIONS_BY_NAME, UNREADABLE_REACH, PolicyDocument, parse_document
 from exchanger.policy.quoting import MAX_QUOTED
 from exchanger.values.entry import EVERYWHERE, Area, DenyEntry, ExchangeEntry, Region, TokenTarget
 from tests.policy.examples import BLUE, RED, deny, exchange, parsed, region
@@ -42,6 +42,41 @@ def test_json_is_a_document() -> None:
 @pytest.mark.parametrize("text", ["version: v1", "version: v1\nentries:", "version: v1\nentries: null", "version: 'v1'\nentries: []"])
 def test_a_document_may_be_without_entries(text: str) -> None:
     assert parsed(text) == PolicyDocument(RED)
+
+
+@pytest.mark.parametrize("end", ["---", "---\n", "---\n---\n", "--- # nothing\n# at all\n", "...\n---\n...\n"])
+def test_an_empty_document_at_the_end_is_none(end: str) -> None:
+    assert parsed(EXAMPLE + end) == parsed(EXAMPLE)
+
+
+def test_an_item_that_is_null_is_none_and_the_others_keep_their_positions() -> None:
+    document = parsed("version: v1\nentries:\n-\n- {match: {host: a, pathPrefix: /}, action: deny}\n- null\n- ~\n- text\n")
+
+    assert [entry.index for entry in document.entries] == [1]
+    assert [region.index for region in document.regions] == [4]
+
+
+def test_an_invalid_entry_closes_each_host_that_it_names_and_is_one_problem() -> None:
+    document = parsed(
+        "version: v1\nentries:\n- {match: {host: 'a,b', pathPrefix: /x}, action: deny}\n- {match: {pathPrefix: /y}, action: deny}\n"
+    )
+
+    assert [(region.index, region.area) for region in document.regions] == [
+        (0, Area("a", "/x")),
+        (0, Area("b", "/x")),
+        (1, Area(None, "/y")),
+    ]
+    assert document.problems == (document.regions[0], document.regions[2])
+    assert document.regions[0].reason == document.regions[1].reason
+
+
+def test_a_document_closes_a_bounded_number_of_hosts_by_name() -> None:
+    entries = "- {match: &m {host: 'a,b,c,d,e,f,g,h', pathPrefix: /x}, action: deny}\n" + "- {match: *m, action: deny}\n" * 1_000
+
+    regions = parsed("version: v1\nentries:\n" + entries).regions
+
+    assert len(regions) == MAX_REGIONS_BY_NAME + 1_001 - MAX_REGIONS_BY_NAME // 8
+    assert [region.area for region in regions[-2:]] == [Area(None, "/x")] * 2
 
 
 def test_a_valid_entry_stands_beside_an_invalid_one() -> None:
@@ -135,6 +170,7 @@ def test_broken_yaml_closes_everything_and_says_where() -> None:
 
 def test_the_number_of_entries_is_bounded() -> None:
     assert len(parsed(f"version: v1\nentries: [{'a,' * MAX_ENTRIES}]\n").regions) == MAX_ENTRIES
+    assert parsed(f"version: v1\nentries: [{'~,' * MAX_ENTRIES}]\n") == PolicyDocument(RED)
     assert parsed(f"version: v1\nentries: [{'a,' * (MAX_ENTRIES + 1)}]\n").regions == (
         Region(RED, UNREADABLE_REACH, f"the document has more than {MAX_ENTRIES} entries", None, 2),
     )
@@ -158,6 +194,8 @@ def test_issuers_are_those_that_are_given() -> None:
         ((deny("/a"), deny("/b")), ()),
         ((deny("/a"),), (region("/b"),)),
         ((), (region("/a", index=None), region("/b", index=None))),
+        ((), (region("/a"), region("/b"))),
+        ((deny("/a", index=1),), (region("/b"), region("/b", host="b"), region("/a", index=1, host="b"))),
     ],
 )
 def test_a_document_has_only_entries_of_its_own_with_indices_of_their_own(

@@ -180,8 +180,8 @@ def test_an_unreadable_document_closes_everything_where_the_operator_says_so(tex
 
 def test_one_team_cannot_change_what_another_gets_without_a_tie() -> None:
     for entry in (
-        "{host: '*', pathPrefix: /}",
-        "{host: 'https://api.example.com', pathPrefix: /orders}",
+        "{host: 'https://other.example.com', pathPrefix: /orders}",
+        "{host: 'a.example.com,b.example.com', pathPrefix: '*'}",
         "{host: api.example.com, pathPrefix: /orders/x}",
     ):
         policy = POLICY.apply(parsed(f"version: v1\nentries: [{{match: {entry}, action: deny}}]", BLUE))

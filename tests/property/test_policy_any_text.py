@@ -63,13 +63,13 @@ def mutated(draw: st.DrawFn) -> str:
 
 def check(text: str) -> PolicyDocument:
     document = parse_document(RED, text, ISSUERS)
-    event("unreadable" if any(region.index is None for region in document.regions) else f"{len(document.entries)}+{len(document.regions)}")
-    claims = [*document.entries, *document.regions]
-    if any(claim.index is None for claim in claims):
-        (region,) = claims
+    event("unreadable" if any(region.index is None for region in document.regions) else f"{len(document.entries)}+{len(document.problems)}")
+    if any(region.index is None for region in document.regions):
+        assert document.entries == ()
+        (region,) = document.regions
         assert region.area == UNREADABLE_REACH
-    else:
-        assert sorted(claim.index or 0 for claim in claims) == list(range(len(claims)))
+    indices = [claim.index for claim in (*document.entries, *document.problems)]
+    assert len(set(indices)) == len(indices)
     for region in document.regions:
         assert region.reason.isprintable()
         assert len(region.reason) < 2_000
@@ -99,7 +99,8 @@ def test_every_entry_of_a_document_is_accounted_for(structure: object) -> None:
 
     if not any(region.index is None for region in document.regions):
         assert isinstance(structure, dict)
-        assert len(document.entries) + len(document.regions) == len(structure["entries"] or ())
+        written = [index for index, entry in enumerate(structure["entries"] or ()) if entry is not None]
+        assert sorted(claim.index or 0 for claim in (*document.entries, *document.problems)) == written
 
 
 class QuotingDumper(yaml.SafeDumper):

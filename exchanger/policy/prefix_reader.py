@@ -1,0 +1,217 @@
+"""What a policy's ``pathPrefix`` says: a prefix of the paths that requests have, or what is closed where no request's path is like that.
+
+A prefix is plain text. One that servers rewrite, or that is a pattern, would look as if it protected something. It closes the paths that
+begin with what stands before the first sign of that; every path where servers could end up anywhere, as with dot segments.
+
+Must not know: other fields, or entries.
+"""
+
+import enum
+import re
+from collections.abc import Iterator
+from typing import Final, final
+from unicodedata import normalize
+
+import attrs
+
+from exchanger.policy.path import remove_dot_segments
+from exchanger.policy.percent import decode, has_escape
+from exchanger.policy.quoting import bounded, quoted, without_secrets
+
+MAX_PREFIX: Final = 2048
+"""Characters of a prefix; longer paths are legal, but nobody writes a policy for one."""
+MAX_NON_ASCII_PREFIX: Final = 512
+"""The same where Unicode has to be normalised; requests have this bound, too."""
+MAX_DECODINGS: Final = 8
+"""Times that a prefix may be decoded; a server that does so twice is unusual."""
+
+
+@enum.unique
+class _Fault(enum.Enum):
+    """What is wrong, in words that go on after the field's name."""
+
+    URL = "is a URL"
+    NETWORK_PATH = "begins with two slashes, after which servers look for a host"
+    QUOTED = "has quotation marks of its own"
+    EXPRESSION = "is taken as it is written, not as a regular expression"
+    DOTS = 'has a dot segment ("." or ".."), which servers resolve'
+    SLASHES = 'has an empty segment ("//"), which servers drop'
+    BACKSLASH = "has a backslash, which servers take for a slash"
+    FRAGMENT = "has a fragment, which no server gets to see"
+    QUERY = "has a query, and a prefix is about paths alone"
+    ESCAPE = 'has a "%" that begins no escape'
+    INVISIBLE = "has a character that cannot be seen, and no path has one"
+    LIST = "is more than one prefix"
+    WILDCARD = "is a prefix already"
+    PATTERN = "is taken as it is written, and is no pattern"
+    REWRITTEN = "has escapes or parameters that servers rewrite"
+    LONG = "is too long"
+
+
+_MAX_CUTS: Final = 4  # of one prefix; what needs more is nobody's mistake
+
+_HERE: Final = "[^/\\\\?#]*+"
+_match_url: Final = re.compile(rf"/?[a-z][a-z0-9+.-]*+:[/\\]{{2}}{_HERE}|(?:https?|wss?):[/\\]*+", re.IGNORECASE).match
+_match_slashes: Final = re.compile(r"//+|[/\\]*\\[/\\]*").match
+_match_quote: Final = re.compile(r"[\"'`](?=/)|/?[\"`]").match
+_match_anchor: Final = re.compile(r"/?\^").match
+
+_END: Final = r"(?=[/?#;,|\s\\)]|\Z)"  # of a segment
+_UNSEEN: Final = (  # default ignorable code points of Unicode
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
+    r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+# What closes all that begins with the text before it. The names are those of faults.
+_find_fault: Final = re.compile(
+    r"(?P<SLASHES>//)"
+    r"|(?P<BACKSLASH>\\)"
+    r"|(?P<FRAGMENT>#)"
+    r"|(?P<QUERY>\?)"
+    r"|(?P<ESCAPE>%(?![0-9A-Fa-f]{2}))"
+    rf"|(?P<INVISIBLE>[\x00-\x1f\x7f-\x9f\ud800-\udfff{_UNSEEN}])"
+    rf"|(?P<WILDCARD>(?<![.*])\.*+\*++{_END})"
+    r"|(?P<PATTERN>(?<=/)\*|\.\*"
+    rf"|\.\+{_END}"
+    rf"|(?<=/)(?:\{{[^/]*\}}|<[^/]*>){_END}|\$\{{|\{{\{{"
+    r"|\((?=/|[^()'/]*\|)|\[\^|\[[^/\]]{1,64}\][*+{])"
+).search
+_find_list: Final = re.compile(r"(?<![\s,|])[\s,|]++(?=/)").search
+_SLASH: Final = re.compile(r"[/\\]")
+_find_rewritable: Final = re.compile(r"[%;]|[^\x00-\x7f]").search
+_find_control: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
+_BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_INVISIBLE_RUN: Final = re.compile(rf"[\x00-\x1f\x7f-\x9f{_UNSEEN}]+")
+
+
+@final
+@attrs.frozen
+class PrefixReading:
+    """The prefix of an entry, or where there is a ``problem`` the one that is closed: "", which is every path, or a legal prefix."""
+
+    prefix: str
+    problem: str = ""
+
+
+@final
+@attrs.frozen
+class _Found:
+    """What is wrong, the prefix that it closes, and what may have been meant ("": nobody knows)."""
+
+    fault: _Fault
+    closed: str = ""
+    meant: str = ""
+
+
+def read_prefix(text: str) -> PrefixReading:
+    """Read the trimmed text of ``pathPrefix``, which is not "". Total, and takes bounded work; looks no further than ``MAX_PREFIX``."""
+    found = _judge(text)
+    return PrefixReading(_with_slash(text)) if found is None else PrefixReading(_legal(found.closed), _sentence(text, found))
+
+
+def _legal(closed: str) -> str:
+    """Return a legal beginning of ``closed``, which was cut in the middle of something, as ``/a*`` was of ``/a*%``."""
+    for _ in range(_MAX_CUTS):
+        found = _judge(closed) if closed else None
+        if found is None:
+            return closed
+        closed = found.closed
+    return ""
+
+
+def _sentence(text: str, found: _Found) -> str:
+    shown, what = quoted(without_secrets(text[:MAX_PREFIX])), found.fault.value
+    meant = found.meant if found.meant and _judge(found.meant) is None else ""
+    if found.fault in {_Fault.LIST, _Fault.PATTERN, _Fault.LONG}:
+        each = "one entry for each prefix" + (f", or {bounded(meant)} for all of them," if meant else "")
+        return f"{what}: write {each} instead of {shown}"
+    if found.fault is _Fault.ESCAPE and meant:
+        return f"{what}: write {bounded(meant)} instead of {shown} if the sign itself is meant"
+    return f"{what}: write {bounded(meant) or 'the path as servers see it'} instead of {shown}"
+
+
+def _with_slash(text: str) -> str:
+    return text if text.startswith("/") else "/" + text
+
+
+def _judge(text: str) -> _Found | None:
+    """Return what is wrong with ``text``, ``None`` where nothing is."""
+    if len(text) > MAX_PREFIX:
+        cut = _judge(text[:MAX_PREFIX])
+        return _Found(_Fault.LONG, _with_slash(text[:MAX_PREFIX]).rstrip("/")) if cut is None else attrs.evolve(cut, meant="")
+    if (everywhere := _judge_beginning(text)) is not None:
+        return everywhere
+    prefix = _with_slash(text)
+    path = _before_query(prefix)
+    if _find_list(path):
+        return _Found(_Fault.LIST)
+    rewritten = _rewritten(path)
+    if rewritten is not None and rewritten.fault is _Fault.DOTS:
+        return rewritten
+    place = _find_fault(prefix)
+    if place is None:
+        return rewritten
+    fault, closed = _Fault[place.lastgroup or ""], prefix[: place.start()].rstrip("/")
+    match fault:
+        case _Fault.SLASHES:
+            meant = re.sub("//+", "/", prefix)
+        case _Fault.BACKSLASH:
+            meant = re.sub(r"[/\\]+", "/", prefix)
+        case _Fault.ESCAPE:
+            meant = _BROKEN_ESCAPE.sub("%25", prefix)
+        case _Fault.INVISIBLE:
+            meant = _INVISIBLE_RUN.sub("", prefix)
+        case _:
+            meant = closed or "/"
+    if fault is _Fault.WILDCARD and place.end() < len(prefix):
+        fault = _Fault.PATTERN
+    return _Found(fault, closed, meant)
+
+
+def _judge_beginning(text: str) -> _Found | None:
+    """Return what is wrong with the beginning of ``text``, which closes every path."""
+    if url := _match_url(text):
+        return _Found(_Fault.URL, meant=_with_slash(_before_query(text[url.end() :])))
+    if slashes := _match_slashes(text):
+        fault = _Fault.BACKSLASH if "\\" in slashes[0] else _Fault.NETWORK_PATH
+        return _Found(fault, meant="/" + text[slashes.end() :])
+    if _match_quote(text):
+        return _Found(_Fault.QUOTED, meant=text.strip("\"'`"))
+    if anchor := _match_anchor(text):
+        return _Found(_Fault.EXPRESSION, meant=_with_slash(text[anchor.end() :].removesuffix("$")))
+    return None
+
+
+def _before_query(text: str) -> str:
+    return re.split(r"[?#]", text, maxsplit=1)[0]
+
+
+def _rewritten(path: str) -> _Found | None:
+    """Return what is wrong with what servers make of ``path``, a prefix without its query, ``None`` where nothing is."""
+    place = _find_rewritable(path)
+    closed = "" if place is None else path[: place.start()].rstrip("/")
+    if not path.isascii() and len(path) > MAX_NON_ASCII_PREFIX:
+        return _Found(_Fault.LONG, closed)
+    found: _Found | None = None
+    for stage in _stages(path):
+        if stage is None:
+            return found or _Found(_Fault.REWRITTEN, closed)
+        segments = [segment.partition(";")[0].strip(" ") for segment in _SLASH.split(stage)]
+        if "." in segments or ".." in segments:
+            return _Found(_Fault.DOTS, meant=remove_dot_segments(path))
+        if "\\" in stage or "" in segments[1:-1]:
+            found = _Found(_Fault.REWRITTEN, closed)
+    return found
+
+
+def _stages(path: str) -> Iterator[str | None]:
+    """Yield ``path`` normalised, and then decoded again and again, ``None`` where that ends in something that no path has."""
+    for _ in range(MAX_DECODINGS):
+        path = path if path.isascii() else normalize("NFKC", path)
+        yield path
+        if not has_escape(path):
+            return
+        decoded = decode(path)
+        if decoded is None or _find_control(decoded):
+            break
+        path = decoded
+    yield None
