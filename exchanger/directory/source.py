@@ -9,11 +9,11 @@ import attrs
 import trio
 import watchfiles
 
+from exchanger.assembly.assembler import Assembler
 from exchanger.directory.folder import Scan, scan
 from exchanger.errors import ExchangerError
-from exchanger.policy.selection import Change, Document, Unknown, advance, select
+from exchanger.policy.selection import Change, Document, Unknown, select
 from exchanger.policy.selector import Selector
-from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink
 from exchanger.values.entry import Source
 
@@ -21,6 +21,8 @@ RESCAN_S: Final = 0.7
 """Seconds between looks at the folder without any notification: network file systems send none, and a change must count within a second."""
 DEBOUNCE_S: Final = 0.1
 """Seconds in which notifications gather: an edit is several of them, and should be one version."""
+STEP: Final = 200
+"""Documents that are handed on in one step of the event loop: 2 ms."""
 FILES_NAMESPACE: Final = ""
 """Where files of which nothing is known stand among the sources; no Kubernetes namespace has this name."""
 
@@ -70,9 +72,18 @@ class _State:
 
     scanned: Scan
     documents: tuple[tuple[Source, Document], ...]
-    snapshot: PolicySnapshot
     unknown: frozenset[str]
     issuers: frozenset[str]
+
+
+@final
+@attrs.frozen
+class _Change:
+    """What is to be in force for a source now, ``None`` for nothing. ``again``: as before, and to be read again."""
+
+    source: Source
+    document: Document | None
+    again: bool = False
 
 
 @final
@@ -84,10 +95,14 @@ class DirectorySource:
     issuers: frozenset[str]
     sink: PolicySink
     observer: DirectoryObserver
+    _assembler: Assembler = attrs.field(init=False)
     _state: _State | None = attrs.field(default=None, init=False)
     _versions: int = attrs.field(default=0, init=False)
     # One thread at a time: a scan starts from what the one before it found.
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._assembler = Assembler(self.issuers)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Publish the folder's policy and each change until cancelled; ``started()`` when the first version is published.
@@ -96,9 +111,12 @@ class DirectorySource:
             FolderError: the folder cannot be listed at the start.
         """
         await self._rescan()
-        task_status.started()
+        self._assembler.require()
         end = trio.Event()
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._assembler.run)
+            await nursery.start(self._publish)
+            task_status.started()
             nursery.start_soon(_set_when_cancelled, end)
             async with aclosing(self._notifications(end)) as notifications:
                 async for _ in notifications:
@@ -143,34 +161,48 @@ class DirectorySource:
     async def _rescan(self) -> None:
         # Abandoned when cancelled: a scan only reads, and what it found is dropped.
         found = await trio.to_thread.run_sync(self._scan, self._state, abandon_on_cancel=True, limiter=self._limiter)
-        before, (self._state, change) = self._state, found
+        before, (self._state, changes) = self._state, found
+        self._assembler.issuers = self._state.issuers
         self._report(before, self._state)
-        if change is not None:
-            self._versions += 1
-            self.sink.publish(change.snapshot)
-            self.observer.published(change)
+        for number, change in enumerate(changes, 1):
+            self._assembler.put(change.source, change.document, again=change.again)
+            if number % STEP == 0:
+                await trio.lowlevel.checkpoint()
 
-    def _scan(self, before: _State | None) -> tuple[_State, Change | None]:
-        """In the thread: return the new state, and the change if there is one."""
+    async def _publish(self, *, task_status: trio.TaskStatus[None]) -> None:
+        while True:
+            await self._assembler.news()
+            change = self._assembler.take(anyway=not self._versions)
+            if change is not None:
+                self._versions += 1
+                self.sink.publish(change.snapshot)
+                self.observer.published(change)
+                if self._versions == 1:
+                    task_status.started()
+
+    def _scan(self, before: _State | None) -> tuple[_State, tuple[_Change, ...]]:
+        """In the thread: return the new state, and how its documents differ."""
         settings, issuers = self.settings, self.issuers
         known = Scan() if before is None else before.scanned
         scanned = scan(settings.path, known)
         if before is None and scanned.problem is not None:
             raise FolderError(f"POLICY_DIRECTORY {settings.path} {scanned.problem}")
         if before is not None and scanned.files == known.files and before.issuers == issuers:
-            return attrs.evolve(before, scanned=scanned), None
+            return attrs.evolve(before, scanned=scanned), ()
         # After a restart nobody remembers what an unreadable file said before it, so until it can be read it closes everything. A file
         # that turns up unreadable later has never been in force, and takes nothing away from what is.
         unknown = {name: reason for name, reason in scanned.unknown().items() if before is None or name in before.unknown}
         documents = select(scanned.manifests(), settings.namespace_selector, settings.configmap_selector)
         documents.update({Source(FILES_NAMESPACE, name): Unknown(f"the file {reason}") for name, reason in unknown.items()})
-        if before is None:
-            change = advance(PolicySnapshot.EMPTY, {}, documents, issuers)
-        else:
-            change = advance(before.snapshot, dict(before.documents), documents, issuers, afresh=before.issuers != issuers)
-        state = _State(scanned, tuple(documents.items()), change.snapshot, frozenset(unknown), issuers)
-        news = before is None or bool(change.documents or change.withdrawn)
-        return state, change if news else None
+        old = {} if before is None else dict(before.documents)
+        afresh = before is not None and before.issuers != issuers
+        changes: list[_Change] = []
+        for source, document in documents.items():
+            same = old.get(source) == document
+            if afresh or not same:
+                changes.append(_Change(source, document, again=same))
+        changes += (_Change(source, None) for source in old if source not in documents)  # last, so that what moves is never gone
+        return _State(scanned, tuple(documents.items()), frozenset(unknown), issuers), tuple(changes)
 
     def _report(self, before: _State | None, after: _State) -> None:
         old = {} if before is None else before.scanned.problems()
