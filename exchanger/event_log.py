@@ -20,7 +20,7 @@ MAX_PROBLEMS: Final = 5
 OTHER_LIMIT: Final = 160
 """Characters of each of them but the first."""
 MAX_LINES: Final = 50
-"""Documents of one version that have a line: 2 ms, and after a restart with thousands of broken documents the log still shows other things."""
+"""Documents of one version that have a line: 2 ms. After a restart with thousands of broken documents the log still shows other things."""
 
 
 @final

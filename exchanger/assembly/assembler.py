@@ -7,13 +7,13 @@ Must not know: where documents come from, or who reads the policy.
 """
 
 from collections.abc import Callable
-from typing import Final, TypeVar, final
+from typing import Any, Final, TypeVar, final
 
 import attrs
 import trio
 
+from exchanger.assembly.background import Background
 from exchanger.assembly.backlog import CHANGE_WORK, Backlog, Lane, Pending
-from exchanger.assembly.collections import FullCollections
 from exchanger.assembly.work import Documents, Made, make, taken_in
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.selection import Change, Document, Unknown, read
@@ -41,10 +41,14 @@ _NOT_READ: Final = f"the document has not been read yet: others of its namespace
 @final
 @attrs.define(eq=False)
 class Assembler:
-    """``put``, ``use_issuers``, ``require`` and ``take`` are to be called in the event loop's thread, and return at once."""
+    """``issuers`` are the profiles that entries may refer to; whoever changes them puts all documents ``again``.
+
+    All but ``run`` and ``news`` returns at once, and is to be called in the event loop's thread. ``run_sync`` runs a function in a thread.
+    """
 
     issuers: frozenset[str]
     clock: Callable[[], float] = trio.current_time
+    run_sync: Callable[..., Any] = trio.to_thread.run_sync
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     # What the next version differs in.
     _changed: dict[Source, PolicyDocument | None] = attrs.field(factory=dict, init=False, repr=False)
@@ -56,7 +60,7 @@ class Assembler:
     _backlog: Backlog = attrs.field(init=False)
     # What the light lane has taken in while the heavy one was at work.
     _meanwhile: dict[Source, PolicyDocument | None] = attrs.field(factory=dict, init=False, repr=False)
-    _collections: FullCollections = attrs.field(factory=FullCollections, init=False)
+    _background: Background = attrs.field(factory=Background, init=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
     _woken_at: float = attrs.field(default=float("-inf"), init=False)
     _work: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -68,7 +72,7 @@ class Assembler:
 
     async def run(self) -> None:
         """Read what is put until cancelled."""
-        with self._collections.watched():
+        with self._background.watched():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._begin)
                 nursery.start_soon(self._light)
@@ -101,6 +105,11 @@ class Assembler:
         documents = tuple(document for document in changed.values() if document is not None)
         return Change(self._snapshot, documents, tuple(source for source, document in changed.items() if document is None))
 
+    @property
+    def unread(self) -> int:
+        """The number of changes that wait or are being read."""
+        return len(self._backlog)
+
     async def news(self) -> None:
         """Wait until there may be something to take."""
         await self._news.wait()
@@ -111,7 +120,7 @@ class Assembler:
         self._news.set()
 
     async def _begin(self) -> None:
-        with self._collections.held_off():
+        with self._background.at_work():
             await self._taken.wait()
 
     async def _light(self) -> None:
@@ -161,8 +170,8 @@ class Assembler:
 
     async def _in_thread(self, lane: Lane, function: Callable[..., T], *args: object) -> T:
         # Abandoned when cancelled: it only reads, and what it made is dropped.
-        with self._collections.held_off():
-            return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=True, limiter=self._limiters[lane])
+        with self._background.at_work():
+            return await self.run_sync(function, *args, abandon_on_cancel=True, limiter=self._limiters[lane])  # type: ignore[no-any-return]
 
     def _commit_light(self, made: Made) -> None:
         self._commit(made.snapshot, made.documents)

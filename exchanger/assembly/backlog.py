@@ -1,8 +1,8 @@
 """The documents that wait to be read, in the order in which their turn comes: fair between namespaces, cheap ones first.
 
 A namespace pays for the time that its documents take. One that has used up a budget waits behind those that have used less, so however many
-expensive documents a team has, another team's edit does not wait for them. Budgets fill up again as time passes. What is withdrawn waits for
-nothing but the documents that its own namespace has put before.
+expensive documents a team has, another team's edit does not wait for them. Budgets fill up again as time passes. What is withdrawn only
+waits for documents that its own namespace has put before.
 
 Must not know: tasks, threads, or what a document says.
 """
@@ -149,16 +149,13 @@ class Backlog:
 
     def _queue(self, source: Source, now: float) -> None:
         number, pending = self._pending[source]
+        self._forget_document(source)
         if pending.document is not None:
-            documents = self._documents.setdefault(source.namespace, {})
-            documents.pop(source, None)
-            documents[source] = number
+            self._documents.setdefault(source.namespace, {})[source] = number
+            self._push(source, now)
         else:
-            self._forget_document(source)
-            if self._waits(source.namespace, number):
-                self._withdrawals.setdefault(source.namespace, {})[source] = number
-                return
-        self._push(source, now)
+            self._withdrawals.setdefault(source.namespace, {})[source] = number
+        self._release(source.namespace, now)
 
     def _forget_document(self, source: Source) -> None:
         documents = self._documents.get(source.namespace, {})
@@ -166,15 +163,13 @@ class Backlog:
         if not documents:
             self._documents.pop(source.namespace, None)
 
-    def _waits(self, namespace: str, number: int) -> bool:
-        """Tell whether a withdrawal has to wait for a document of its namespace."""
-        return next(iter(self._documents.get(namespace, {}).values()), number) < number
-
     def _release(self, namespace: str, now: float) -> None:
-        """Let withdrawals have their turn that no document of their namespace is in the way of any more."""
+        """Let withdrawals have their turn that no older document of their namespace is in the way of any more."""
         withdrawals = self._withdrawals.get(namespace, {})
-        for source, number in tuple(withdrawals.items()):
-            if self._waits(namespace, number):
+        oldest = next(iter(self._documents.get(namespace, {}).values()), self._numbers + 1)
+        while withdrawals:
+            source, number = next(iter(withdrawals.items()))
+            if oldest < number:
                 return
             del withdrawals[source]
             if self._pending.get(source, (0,))[0] == number:

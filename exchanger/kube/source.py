@@ -1,7 +1,7 @@
 """``POLICY_SOURCE=kubernetes``: follows Namespaces and ConfigMaps of an API server, and publishes a version of the policy for each change.
 
-Nothing is published before every list is complete, and every document in them read. After that a version has what is ready: a document whose
-new text is not read yet stays as it was. An outage keeps the last version in force, unless there is a limit to its age.
+Nothing is published before every list is complete, and every document in them read. After that a version has what is ready: a document
+whose new text is not read yet stays as it was. An outage keeps the last version in force, unless there is a limit to its age.
 
 Must not know: how the server is reached (``ListWatches`` brings that), or what is made of a version.
 """
@@ -22,7 +22,6 @@ from exchanger.kube.list_watch import ListWatch
 from exchanger.kube.observer import KubernetesObserver
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.objects import ConfigMap, Namespace
-from exchanger.policy.selection import Change
 from exchanger.typing import PolicySink
 from exchanger.values.entry import Source
 
@@ -47,7 +46,8 @@ class ListWatches(Protocol):
 class KubernetesStatistics:
     """``namespaces`` and ``config_maps`` are those selected, ``documents`` those in force; ``versions`` counts what was published.
 
-    ``connected``: the changes of every resource are followed. ``age``: see ``KubernetesSource.snapshot_age``.
+    ``unread`` are the changes that are in no version yet. ``connected``: the changes of every resource are followed. ``age``: see
+    ``KubernetesSource.snapshot_age``.
     """
 
     namespaces: int
@@ -56,6 +56,7 @@ class KubernetesStatistics:
     versions: int
     connected: bool
     age: float | None
+    unread: int = 0
 
 
 @enum.unique
@@ -154,6 +155,7 @@ class KubernetesSource:
             versions=self._versions,
             connected=all(feed.is_connected for feed in self._feeds),
             age=self.snapshot_age(),
+            unread=self._assembler.unread,
         )
 
     def _namespaces(self) -> Feed[Namespace]:
@@ -184,14 +186,16 @@ class KubernetesSource:
                 await trio.sleep(GATHER_S)
                 await self._take_in()
             self._news = trio.Event()
-            withdrawn: list[Source] = []  # last, so that what moves from one document into another is never gone
+            withdrawn: dict[Source, None] = {}  # last, so that what moves from one document into another is never gone
             while documents := self._index.take(STEP):
                 for changed in documents:
                     if changed.after is None:
-                        withdrawn.append(changed.source)
+                        withdrawn[changed.source] = None
                     else:
+                        withdrawn.pop(changed.source, None)
                         self._assembler.put(changed.source, changed.after, again=changed.before == changed.after)
                 await trio.lowlevel.checkpoint()
+                await self._take_in()  # or whoever edits would wait until 10,000 documents are ready to be read again
             for number, source in enumerate(withdrawn, 1):
                 self._assembler.put(source, None)
                 if number % STEP == 0:
