@@ -62,7 +62,8 @@ class Assembler:
     _meanwhile: dict[Source, PolicyDocument | None] = attrs.field(factory=dict, init=False, repr=False)
     _background: Background = attrs.field(factory=Background, init=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _woken_at: float = attrs.field(default=float("-inf"), init=False)
+    # Since when lanes have done something that they have not said.
+    _ready: dict[Lane, float] = attrs.field(factory=dict, init=False)
     _work: trio.Event = attrs.field(factory=trio.Event, init=False)
     # A thread that outlives a cancellation ends before another one begins.
     _limiters: dict[Lane, trio.CapacityLimiter] = attrs.field(factory=lambda: {lane: trio.CapacityLimiter(1) for lane in Lane}, init=False)
@@ -126,6 +127,7 @@ class Assembler:
     async def _light(self) -> None:
         while True:
             changes = await self._next(Lane.LIGHT)
+            self._ready.setdefault(Lane.LIGHT, self.clock())
             if sum(change.work for change in changes) <= INLINE_BATCH and all(change.work <= INLINE_WORK for change in changes):
                 for change in changes:
                     await trio.lowlevel.checkpoint()
@@ -144,6 +146,7 @@ class Assembler:
     async def _heavy(self) -> None:
         while True:
             changes = await self._next(Lane.HEAVY)
+            self._ready.setdefault(Lane.HEAVY, self.clock())
             self._meanwhile = {}
             made = await self._in_thread(Lane.HEAVY, make, self._snapshot, changes, self.issuers)
             snapshot = made.snapshot
@@ -160,8 +163,8 @@ class Assembler:
         while True:
             now = self.clock()
             changes = self._backlog.take(lane, now)
-            if not changes or now >= self._woken_at + GATHER_S:
-                self._woken_at = now
+            if lane in self._ready and (not changes or now >= self._ready[lane] + GATHER_S):
+                del self._ready[lane]
                 self.wake()
             if changes:
                 return changes
@@ -185,12 +188,15 @@ class Assembler:
         sources = [change.source for change in changes]
         self._backlog.done(sources, made.costs, self.clock())
         self._work.set()  # newer changes of these sources may have their turn now
+        required = bool(self._required)
         self._required.difference_update(sources)
         if self._required and not self._taken.is_set():
             for namespace, seconds in made.costs.items():
                 self._spent[namespace] = self._spent.get(namespace, 0.0) + seconds
                 if self._spent[namespace] > FIRST_BUDGET_S:
                     await self._close_unread(namespace)
+        if required and not self._required:
+            self.wake()
 
     async def _close_unread(self, namespace: str) -> None:
         """Let the first version wait no longer for documents of a namespace: they close what they may speak of until they are read."""

@@ -187,10 +187,10 @@ class Backlog:
         heappush(turns, (self._level(pending, now), work, number, source))
 
     def _is_next(self, turn: _Turn) -> bool:
-        """Tell whether a turn is that of a change that waits for nothing else."""
+        """Tell whether a turn has not been overtaken by a newer change."""
         *_, number, source = turn
         known = self._pending.get(source)
-        return known is not None and known[0] == number and source not in self._under_way
+        return known is not None and known[0] == number
 
     def _level(self, pending: Pending, now: float) -> int:
         """Return how many budgets the namespace has used; what is withdrawn costs nearly nothing, and waits for nobody."""

@@ -113,7 +113,8 @@ class PolicyEvents:
             for lane in ((source, False), (source, True)):
                 self._pending.pop(lane, None)
         for document in change.documents:
-            self._take(document)
+            if document.regions or document.source in self._invalid:
+                self._take(document)
         self._snapshot = change.snapshot
         self._changed.update(change.withdrawn, (document.source for document in change.documents))
         self._version.set()

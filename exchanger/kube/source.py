@@ -169,7 +169,11 @@ class KubernetesSource:
         return Feed("configmaps", namespace, list_watch, sink, self.observer, self._changed, self.settings, self.random)
 
     def _said(self, taking: Taking) -> None:
-        self._untaken.append(taking)
+        steps = None if self._untaken else taking()
+        if self._untaken:
+            self._untaken.append(taking)
+        elif steps is not None:
+            self._untaken.append(lambda: steps)
         self._changed()
 
     def _changed(self) -> None:
@@ -195,7 +199,8 @@ class KubernetesSource:
                         withdrawn.pop(changed.source, None)
                         self._assembler.put(changed.source, changed.after, again=changed.before == changed.after)
                 await trio.lowlevel.checkpoint()
-                await self._take_in()  # or whoever edits would wait until 10,000 documents are ready to be read again
+                if self._index.changed:  # or whoever edits would wait until 10,000 documents are handed on to be read again
+                    await self._take_in()
             for number, source in enumerate(withdrawn, 1):
                 self._assembler.put(source, None)
                 if number % STEP == 0:
@@ -206,8 +211,9 @@ class KubernetesSource:
 
     async def _take_in(self) -> None:
         while self._untaken:
-            for _ in self._untaken.popleft()() or ():
+            for _ in self._untaken[0]() or ():
                 await trio.lowlevel.checkpoint()
+            self._untaken.popleft()
 
     async def _publish(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Publish each version that the assembler has, for as long as what is known is not too old."""
