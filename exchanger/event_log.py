@@ -4,15 +4,24 @@ Must not know: what is done about it.
 """
 
 from collections.abc import Callable
-from typing import final
+from typing import Final, final
 
 import attrs
 import structlog
 
 from exchanger.grpc.x509 import CertificateInfo, Validity
 from exchanger.kube.list_watch import ApiFailure
+from exchanger.policy.document import PolicyDocument
 from exchanger.policy.selection import Change
 from exchanger.values.notice import Notices
+from exchanger.values.text import DETAIL_LIMIT, POLICY_LIMIT, printable
+
+MAX_PROBLEMS: Final = 5
+"""Problems of one document in its line: whoever mends these looks again."""
+OTHER_LIMIT: Final = 160
+"""Characters of each of them but the first."""
+MAX_LINES: Final = 50
+"""Documents of one version that have a line: 2 ms. After a restart with thousands of broken documents the log still shows other things."""
 
 
 @final
@@ -207,9 +216,11 @@ def log_notices(log: structlog.stdlib.BoundLogger, before: Notices, after: Notic
 
 
 def _log_version(log: structlog.stdlib.BoundLogger, change: Change) -> None:
-    for document in change.documents:
-        for region in document.problems:
-            log.warning("policy.invalid", policy=str(region.source), entry=region.index, line=region.line, reason=region.reason)
+    invalid = [document for document in change.documents if document.regions]
+    for document in invalid[:MAX_LINES]:
+        _log_invalid(log, document)
+    if len(invalid) > MAX_LINES:
+        log.warning("policy.invalid_not_shown", documents=len(invalid) - MAX_LINES, text="exchanger status shows them")
     snapshot = change.snapshot
     log.info(
         "policy.published",
@@ -218,4 +229,19 @@ def _log_version(log: structlog.stdlib.BoundLogger, change: Change) -> None:
         invalid_documents=snapshot.invalid_documents,
         changed=len(change.documents),
         withdrawn=len(change.withdrawn),
+    )
+
+
+def _log_invalid(log: structlog.stdlib.BoundLogger, document: PolicyDocument) -> None:
+    """Write one line about a document, however much is wrong with it: its authors cost nobody else a second in the event loop."""
+    first, *others = document.problems[:MAX_PROBLEMS]
+    more = len(document.problems) - MAX_PROBLEMS
+    log.warning(
+        "policy.invalid",
+        policy=printable(str(document.source), POLICY_LIMIT),
+        entry=first.index,
+        line=first.line,
+        reason=printable(first.reason, DETAIL_LIMIT),
+        **({"others": [f"line {region.line}: {printable(region.reason, OTHER_LIMIT)}" for region in others]} if others else {}),
+        **({"more": more} if more > 0 else {}),
     )

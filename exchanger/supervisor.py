@@ -133,6 +133,7 @@ class Supervisor:
         Raises:
             ExchangerError: a port cannot be bound, the policy folder is not there, or no API server is named.
         """
+        gc.collect()  # what is garbage when the first version is frozen stays, and most of it is of the imports
         with trio.open_signal_receiver(*SIGNALS) as signals:
             async with trio.open_nursery() as infrastructure:
                 await infrastructure.start(self.logging.writer.run)
@@ -260,8 +261,8 @@ class Supervisor:
         if not self._frozen:
             self._frozen = True
             # What was built until now lives as long as the process, and most of it is policy: the collector need not look at it again and
-            # again while requests are answered. Later versions share nearly all of it.
-            gc.collect()
+            # again while requests are answered. Later versions share nearly all of it. Nothing is collected first, since with 10,000
+            # documents that would take longer than anybody may hold the event loop.
             gc.freeze()
         self._board.set_ready()
 

@@ -23,11 +23,11 @@ from exchanger.console.policy_view import (
     claims_of,
     documents_in_conflict,
     health_of,
-    problems_of,
     shown_document,
     shown_entry,
     shown_explanation,
     shown_notices,
+    shown_problem,
 )
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.explanation import explain
@@ -158,10 +158,13 @@ class Api:
                 if claim.index is not None:  # otherwise it is the document as a whole, which is no entry
                     entries.append(encode(shown_entry(claim, now.snapshot, lines)))
                     await pace.step()
+            problems = list[bytes]()
+            for region in document.problems:
+                problems.append(encode(shown_problem(region)))
+                await pace.step()
         source = document.source
         head = encode({"namespace": source.namespace, "name": source.name, "revision": now.revision, "text": document.text})
-        problems = encode(problems_of(document))
-        return json_bytes(b'%b,"entries":[%b],"problems":%b}' % (head[:-1], b",".join(entries), problems))
+        return json_bytes(b'%b,"entries":[%b],"problems":[%b]}' % (head[:-1], b",".join(entries), b",".join(problems)))
 
     async def explain(self, request: Request) -> Response:
         """Say why a request gets the verdict that it gets."""

@@ -4,10 +4,10 @@ Must not know: HTTP, or who asks.
 """
 
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Final, TypeAlias
 
-from exchanger.policy.claims import Claims, Crowd, each
+from exchanger.policy.claims import Claimed, Claims, Crowd, each
 from exchanger.policy.conflicts import rivals_of
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.explanation import Explanation
@@ -26,6 +26,8 @@ TEXT_LIMIT: Final = 1024
 """Characters of a name, a path prefix, a scope: longer ones exist as attacks on whoever looks at them."""
 LIST_LIMIT: Final = 64
 """Methods, resources and audiences of an entry that are shown."""
+MANY_METHODS: Final = 4096
+"""Methods of an entry that are sorted before the first ones are shown; of more, any."""
 MAX_PROBLEMS: Final = 20
 """Problems of one document in the list of documents; the document itself shows all of them."""
 
@@ -34,38 +36,48 @@ MISSING: Final[Json] = {"kind": "unhealthy", "policy": None, "reason": "a policy
 
 
 def documents_in_conflict(snapshot: PolicySnapshot) -> Iterator[frozenset[Source]]:
-    """Yield the sources of the entries that tie, place by place; a place without a tie yields nothing in it, so that callers can pause."""
+    """Yield the sources of the entries that tie, place by place; empty sets between steps of bounded work, so that callers can pause."""
     for paths in snapshot.trie.hosts.values():
         for prefix, cell in chain(paths.exact.items(), () if paths.folded is None else paths.folded.items()):
-            yield frozenset() if cell.entries is None else _tied(cell.entries) | _tied_with_twin(cell.entries, prefix, paths.folded)
+            yield frozenset()
+            if cell.entries is not None:
+                yield from _tied(cell.entries)
+                yield from _tied_with_twin(cell.entries, prefix, paths.folded)
 
 
-def _tied(claims: Claims[Entry]) -> frozenset[Source]:
-    """Return the sources of the claims of which there are two for a method."""
+def _tied(claims: Claims[Entry]) -> Iterator[frozenset[Source]]:
+    """Yield the sources of the claims of which there are two for a method, method by method."""
     every, named = claims.every, claims.named
     crowded = every is not None and bool(named)
-    if not crowded and not isinstance(every, Crowd) and not any(isinstance(claimed, Crowd) for claimed in named.values()):
-        return frozenset()
-    found = {claim.source for claim in each(every)}
+    if crowded or isinstance(every, Crowd):
+        yield from _sources(every)
     for claimed in named.values():
         if crowded or isinstance(claimed, Crowd):
-            found.update(claim.source for claim in each(claimed))
-    return frozenset(found)
+            yield from _sources(claimed)
+        else:
+            yield frozenset()
 
 
-def _tied_with_twin(claims: Claims[Entry], prefix: str, folded: PathTrie | None) -> frozenset[Source]:
-    """Return the sources that tie because case makes no difference for one of two; ``folded`` has the other."""
+def _sources(claimed: Claimed[Entry]) -> Iterator[frozenset[Source]]:
+    for claim in each(claimed):
+        yield frozenset({claim.source})
+
+
+def _tied_with_twin(claims: Claims[Entry], prefix: str, folded: PathTrie | None) -> Iterator[frozenset[Source]]:
+    """Yield the sources that tie because case makes no difference for one of two; ``folded`` has the other."""
     twins = [] if folded is None else folded.prefixes_of(fold(prefix))
     twin = twins[-1].entries if twins and twins[-1].length == len(prefix) else None
     if twin is None or twin is claims:
-        return frozenset()
-    found = set[Source]()
+        return
     for mine, yours in ((claims, twin), (twin, claims)):
         for method, claimed in ((None, mine.every), *mine.named.items()):
-            beside = list(yours.members()) if method is None else [*each(yours.every), *each(yours.named.get(method))]
-            if claimed is not None and beside:
-                found.update(claim.source for claim in (*each(claimed), *beside))
-    return frozenset(found)
+            yield frozenset()
+            beside = yours.members() if method is None else chain(each(yours.every), each(yours.named.get(method)))
+            first = None if claimed is None else next(beside, None)
+            if first is not None:
+                yield frozenset({first.source})
+                yield from (frozenset({claim.source}) for claim in beside)
+                yield from _sources(claimed)
 
 
 def health_of(document: PolicyDocument, conflicts: "frozenset[Source] | set[Source]") -> str:
@@ -77,18 +89,13 @@ def health_of(document: PolicyDocument, conflicts: "frozenset[Source] | set[Sour
 
 def shown_document(document: PolicyDocument, health: str) -> Json:
     """Return a document as a line of the list."""
-    problems = [shown_problem(region) for region in _in_order(document.problems)[:MAX_PROBLEMS]]
+    problems = [shown_problem(region) for region in document.problems[:MAX_PROBLEMS]]
     return {"name": _text(document.source.name), "entries": len(document.entries), "health": health, "problems": problems}
 
 
 def shown_problem(region: Region) -> Json:
     """Return what is wrong, and where to look."""
     return {"entry": region.index, "line": region.line, "column": region.column, "reason": _text(region.reason)}
-
-
-def problems_of(document: PolicyDocument) -> list[Json]:
-    """Return all problems of a document, in the order in which they stand in it."""
-    return [shown_problem(region) for region in _in_order(document.problems)]
 
 
 def shown_notices(notices: tuple[Notices, ...]) -> Json:
@@ -119,7 +126,7 @@ def shown_entry(claim: Entry | Region, snapshot: PolicySnapshot, lines: Lines) -
         "host": None if area.host is None else _text(area.host),
         "path_prefix": _text(area.path_prefix),
         "case_insensitive": area.case_insensitive,
-        "methods": None if area.methods is None else [_text(method) for method in sorted(area.methods)[:LIST_LIMIT]],
+        "methods": None if area.methods is None else _methods(area.methods),
         "issuer": None if target is None else _text(target.issuer_ref),
         "scope": "" if target is None else _text(target.scope),
         "resources": [] if target is None else [_text(resource) for resource in target.resources[:LIST_LIMIT]],
@@ -165,15 +172,16 @@ def shown_explanation(explanation: Explanation, snapshot: PolicySnapshot, lines:
     }
 
 
+def _methods(methods: frozenset[str]) -> list[str]:
+    few = methods if len(methods) <= MANY_METHODS else islice(methods, LIST_LIMIT)  # sorting 100,000 takes too long
+    return [_text(method) for method in sorted(few)[:LIST_LIMIT]]
+
+
 def _rivals(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
     try:
         return rivals_of(entry, snapshot)
     except KeyError:  # it is of another version than the snapshot
         return ()
-
-
-def _in_order(regions: tuple[Region, ...]) -> list[Region]:
-    return sorted(regions, key=lambda region: -1 if region.index is None else region.index)
 
 
 def _text(text: str) -> str:

@@ -9,10 +9,9 @@ from itertools import chain
 from typing import Final
 
 from exchanger.directory.folder import SUFFIXES, Scan
-from exchanger.policy.notices import is_declined, of_config_maps, of_namespaces, of_snapshot
+from exchanger.policy.notices import is_declined, of_config_maps, of_namespaces
 from exchanger.policy.objects import ConfigMap, Namespace
 from exchanger.policy.selector import Selector
-from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.likeness import distance
 from exchanger.values.notice import Notice, Notices
 
@@ -23,8 +22,8 @@ _OTHER_ENDINGS: Final = frozenset({".xml", ".jsonl", ".json5", ".jsonc"})
 """Names that are nearly ours, and are those of other formats."""
 
 
-def notices_of(scan: Scan, namespaces: Selector, config_maps: Selector, snapshot: PolicySnapshot, *, emptied: int) -> Notices:
-    """Return what is probably a mistake; ``emptied`` documents were in force until all of them went away at once."""
+def notices_of(scan: Scan, namespaces: Selector, config_maps: Selector) -> Notices:
+    """Return what is probably a mistake in a folder; what follows from the version in force is not its business."""
     known = tuple(scan.manifests())
     described = tuple(item for item in known if isinstance(item, Namespace))
     settled: dict[str, bool] = {}
@@ -34,7 +33,6 @@ def notices_of(scan: Scan, namespaces: Selector, config_maps: Selector, snapshot
     found = (item for item in known if isinstance(item, ConfigMap))
     return Notices.of(
         chain(
-            of_snapshot(snapshot, f"Namespaces of the same folder that match {namespaces}", config_maps, emptied=emptied),
             _of_files(scan),
             of_namespaces((item for item in described if not settled[item.name]), namespaces, config_maps),
             of_config_maps(found, settled, config_maps, namespaces),

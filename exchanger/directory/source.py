@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from itertools import chain
 from pathlib import Path
 from typing import Final, Protocol, final
 
@@ -9,10 +10,12 @@ import attrs
 import trio
 import watchfiles
 
+from exchanger.assembly.assembler import Assembler
 from exchanger.directory.folder import Scan, scan
 from exchanger.directory.notices import notices_of
 from exchanger.errors import ExchangerError
-from exchanger.policy.selection import Change, Document, Unknown, advance, select
+from exchanger.policy.notices import of_snapshot
+from exchanger.policy.selection import Change, Document, Unknown, select
 from exchanger.policy.selector import Selector
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink
@@ -23,6 +26,8 @@ RESCAN_S: Final = 0.7
 """Seconds between looks at the folder without any notification: network file systems send none, and a change must count within a second."""
 DEBOUNCE_S: Final = 0.1
 """Seconds in which notifications gather: an edit is several of them, and should be one version."""
+STEP: Final = 200
+"""Documents that are handed on in one step of the event loop: 2 ms."""
 
 
 class FolderError(ExchangerError):
@@ -73,11 +78,19 @@ class _State:
 
     scanned: Scan
     documents: tuple[tuple[Source, Document], ...]
-    snapshot: PolicySnapshot
     unknown: frozenset[str]
     issuers: frozenset[str]
     notices: Notices = NO_NOTICES
-    emptied: int = 0
+
+
+@final
+@attrs.frozen
+class _Change:
+    """What is to be in force for a source now, ``None`` for nothing. ``again``: as before, and to be read again."""
+
+    source: Source
+    document: Document | None
+    again: bool = False
 
 
 @final
@@ -93,10 +106,16 @@ class DirectorySource:
     sink: PolicySink
     observer: DirectoryObserver
     on_notices: Callable[[Notices], None] = lambda _notices: None
+    _assembler: Assembler = attrs.field(init=False)
+    _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
+    _emptied: int = attrs.field(default=0, init=False)
     _state: _State | None = attrs.field(default=None, init=False)
     _versions: int = attrs.field(default=0, init=False)
     # One thread at a time: a scan starts from what the one before it found.
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._assembler = Assembler(self.issuers)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Publish the folder's policy and each change until cancelled; ``started()`` when the first version is published.
@@ -105,9 +124,12 @@ class DirectorySource:
             FolderError: the folder cannot be listed at the start.
         """
         await self._rescan()
-        task_status.started()
+        self._assembler.require()
         end = trio.Event()
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._assembler.run)
+            await nursery.start(self._publish)
+            task_status.started()
             nursery.start_soon(_set_when_cancelled, end)
             async with aclosing(self._notifications(end)) as notifications:
                 async for _ in notifications:
@@ -152,38 +174,61 @@ class DirectorySource:
     async def _rescan(self) -> None:
         # Abandoned when cancelled: a scan only reads, and what it found is dropped.
         found = await trio.to_thread.run_sync(self._scan, self._state, abandon_on_cancel=True, limiter=self._limiter)
-        before, (self._state, change) = self._state, found
+        before, (self._state, changes) = self._state, found
+        self._assembler.issuers = self._state.issuers
         self._report(before, self._state)
-        if change is not None:
-            self._versions += 1
-            self.sink.publish(change.snapshot)
-            self.observer.published(change)
-        if before is None or before.notices != self._state.notices:
-            self.on_notices(self._state.notices)
+        for number, change in enumerate(changes, 1):
+            self._assembler.put(change.source, change.document, again=change.again)
+            if number % STEP == 0:
+                await trio.lowlevel.checkpoint()
+        if self._versions and (before is None or before.notices != self._state.notices):
+            self._tell_notices()
 
-    def _scan(self, before: _State | None) -> tuple[_State, Change | None]:
-        """In the thread: return the new state, and the change if there is one."""
+    async def _publish(self, *, task_status: trio.TaskStatus[None]) -> None:
+        while True:
+            await self._assembler.news()
+            change = self._assembler.take(anyway=not self._versions)
+            if change is not None:
+                self._versions += 1
+                self._snapshot = change.snapshot
+                self._emptied = 0 if change.snapshot.documents else self._emptied + len(change.withdrawn)
+                self.sink.publish(change.snapshot)
+                self.observer.published(change)
+                self._tell_notices()
+                if self._versions == 1:
+                    task_status.started()
+
+    def _scan(self, before: _State | None) -> tuple[_State, tuple[_Change, ...]]:
+        """In the thread: return the new state, and how its documents differ."""
         settings, issuers = self.settings, self.issuers
         known = Scan() if before is None else before.scanned
         scanned = scan(settings.path, known)
         if before is None and scanned.problem is not None:
             raise FolderError(f"POLICY_DIRECTORY {settings.path} {scanned.problem}")
         if before is not None and (scanned.files, scanned.others, issuers) == (known.files, known.others, before.issuers):
-            return attrs.evolve(before, scanned=scanned), None
+            return attrs.evolve(before, scanned=scanned), ()
         # After a restart nobody remembers what an unreadable file said before it, so until it can be read it closes everything. A file
         # that turns up unreadable later has never been in force, and takes nothing away from what is.
         unknown = {name: reason for name, reason in scanned.unknown().items() if before is None or name in before.unknown}
         documents = select(scanned.manifests(), settings.namespace_selector, settings.configmap_selector)
         documents.update({Source(UNKNOWN_NAMESPACE, name): Unknown(f"the file {reason}") for name, reason in unknown.items()})
-        if before is None:
-            change = advance(PolicySnapshot.EMPTY, {}, documents, issuers)
-        else:
-            change = advance(before.snapshot, dict(before.documents), documents, issuers, afresh=before.issuers != issuers)
-        emptied = 0 if documents or before is None else len(change.withdrawn) or before.emptied
-        notices = notices_of(scanned, settings.namespace_selector, settings.configmap_selector, change.snapshot, emptied=emptied)
-        state = _State(scanned, tuple(documents.items()), change.snapshot, frozenset(unknown), issuers, notices, emptied)
-        news = before is None or bool(change.documents or change.withdrawn)
-        return state, change if news else None
+        old = {} if before is None else dict(before.documents)
+        afresh = before is not None and before.issuers != issuers
+        changes: list[_Change] = []
+        for source, document in documents.items():
+            same = old.get(source) == document
+            if afresh or not same:
+                changes.append(_Change(source, document, again=same))
+        changes += (_Change(source, None) for source in old if source not in documents)  # last, so that what moves is never gone
+        notices = notices_of(scanned, settings.namespace_selector, settings.configmap_selector)
+        return _State(scanned, tuple(documents.items()), frozenset(unknown), issuers, notices), tuple(changes)
+
+    def _tell_notices(self) -> None:
+        """Say what in the folder, and in the version in force, is probably a mistake."""
+        settings, found = self.settings, NO_NOTICES if self._state is None else self._state.notices
+        where = f"Namespaces of the same folder that match {settings.namespace_selector}"
+        nothing = tuple(of_snapshot(self._snapshot, where, settings.configmap_selector, emptied=self._emptied))
+        self.on_notices(Notices.of(chain(nothing, found.listed), len(nothing) + found.count))
 
     def _report(self, before: _State | None, after: _State) -> None:
         old = {} if before is None else before.scanned.problems()

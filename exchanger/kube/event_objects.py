@@ -20,6 +20,8 @@ COMPONENT: Final = "exchanger"
 MAX_MESSAGE_BYTES: Final = 1024
 """An API server takes no longer message in the Event's newer form (https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/events.go),
 and counts bytes."""
+MAX_REGIONS: Final = 32
+"""Regions of one document that are told: the sentences of so many fill a message, and more are not looked at."""
 _MAX_NAME: Final = 253  # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
 _HASH_CHARS: Final = 16
 _MORE: Final = " …"
@@ -106,7 +108,7 @@ def shortened(text: str) -> str:
 def _wrongs(regions: tuple[Region, ...]) -> str:
     parts: list[str] = []
     length = 0
-    for region in regions:
+    for region in regions[:MAX_REGIONS]:
         parts.append(region.reason if region.line is None else f"line {region.line}: {region.reason}")
         length += len(parts[-1])
         if length > MAX_MESSAGE_BYTES:  # as much as is shown

@@ -3,7 +3,7 @@
 Must not know: what follows from a change.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import Final, Generic, TypeVar, final
 
@@ -24,55 +24,53 @@ REFUSALS: Final = 2
 second later."""
 
 
+Taking = Callable[[], Iterator[None] | None]
+"""Has the index take something, at once or in steps of bounded work."""
+
+
 @final
 @attrs.frozen
 class NamespaceSink:
-    """Hands Namespaces to the index, and then calls ``changed``."""
+    """Hands Namespaces on to the index, by telling ``said`` how it is to take them."""
 
     _index: PolicyIndex
-    _changed: Callable[[], None]
+    _said: Callable[[Taking], None]
 
     def replaced(self, items: Mapping[Key, Item[Namespace]], /) -> None:
         """See ``reflector.Sink``."""
-        self._index.replace_namespaces(item.value for item in items.values())
-        self._changed()
+        self._said(lambda: self._index.replacing_namespaces(item.value for item in items.values()))
 
     def put(self, item: Item[Namespace], /) -> None:
         """See ``reflector.Sink``."""
-        self._index.put_namespace(item.value)
-        self._changed()
+        self._said(lambda: self._index.putting_namespace(item.value))
 
     def deleted(self, key: Key, /) -> None:
         """See ``reflector.Sink``."""
-        self._index.delete_namespace(key.name)
-        self._changed()
+        self._said(lambda: self._index.deleting_namespace(key.name))
 
 
 @final
 @attrs.frozen
 class ConfigMapSink:
-    """Hands the ConfigMaps of ``namespace``, or all, to the index, and then calls ``changed``; others are not this list's to speak of."""
+    """Hands on the ConfigMaps of ``namespace``, or all, in the same way; others are not this list's to speak of."""
 
     _index: PolicyIndex
-    _changed: Callable[[], None]
+    _said: Callable[[Taking], None]
     _namespace: str = EVERY_NAMESPACE
 
     def replaced(self, items: Mapping[Key, Item[ConfigMap]], /) -> None:
         """See ``reflector.Sink``."""
-        self._index.replace_config_maps((item.value for item in items.values()), self._namespace)
-        self._changed()
+        self._said(lambda: self._index.replacing_config_maps((item.value for item in items.values()), self._namespace))
 
     def put(self, item: Item[ConfigMap], /) -> None:
         """See ``reflector.Sink``."""
         if self._namespace in {EVERY_NAMESPACE, item.key.namespace}:
-            self._index.put_config_map(item.value)
-            self._changed()
+            self._said(lambda: self._index.put_config_map(item.value))
 
     def deleted(self, key: Key, /) -> None:
         """See ``reflector.Sink``."""
         if self._namespace in {EVERY_NAMESPACE, key.namespace}:
-            self._index.delete_config_map(key.namespace, key.name)
-            self._changed()
+            self._said(lambda: self._index.delete_config_map(key.namespace, key.name))
 
 
 @final

@@ -1,73 +1,36 @@
 """Which policy documents are in force, kept from Namespaces and ConfigMaps as they come and go, and what changed since the last version.
 
 A machine and no value: there is one writer and one reader, nobody asks for an older state, and complete lists of 10,000 objects are taken
-in on the event loop, where persistent maps would take many times as long. What leaves it, a ``Difference``, is a value.
+in on the event loop, where persistent maps would take many times as long. What leaves it, a tuple of what changed, is a value.
 
 Must not know: tasks, threads, clocks, the API server, or what a document says.
 """
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Final, final
 
 import attrs
 
 from exchanger.policy.objects import NAME_LABEL, ConfigMap, Namespace
-from exchanger.policy.selection import Change, Text, advance
+from exchanger.policy.selection import Text
 from exchanger.policy.selector import Selector
-from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 
 EVERY_NAMESPACE: Final = ""
 """The scope of a list that is of the whole cluster; no Namespace has this name."""
-
-_DOCUMENT_WORK: Final = 64
-"""Characters that a change counts for beside those of its documents: what it costs however short they are."""
+STEP: Final = 100
+"""Objects that are taken in one step: 1 ms."""
 
 
 @final
 @attrs.frozen
 class Changed:
-    """One document as it was and as it is; ``None`` where it is not in force."""
+    """One document as it was and as it is; ``None`` where it is not in force. Both are equal where it is only to be read again."""
 
     source: Source
     before: Text | None
     after: Text | None
-
-    @property
-    def work(self) -> int:
-        """A measure of what taking in the change costs, in characters of documents."""
-        return _DOCUMENT_WORK + sum(len(text.text or "") for text in (self.before, self.after) if text is not None)
-
-
-@final
-@attrs.frozen
-class Difference:
-    """All documents that changed between two states."""
-
-    documents: tuple[Changed, ...] = attrs.field(default=(), repr=False)
-
-    @property
-    def work(self) -> int:
-        """A measure of what taking in all changes costs, in characters of documents."""
-        return sum(changed.work for changed in self.documents)
-
-    def parts(self, work: int) -> "Iterator[Difference]":
-        """Cut into differences of at most ``work`` each, or of one document where that alone is more."""
-        part: list[Changed] = []
-        done = 0
-        for changed in self.documents:
-            if part and done + changed.work > work:
-                yield Difference(tuple(part))
-                part, done = [], 0
-            part.append(changed)
-            done += changed.work
-        yield Difference(tuple(part))
-
-    def advance(self, snapshot: PolicySnapshot, issuers: frozenset[str]) -> Change:
-        """Return the version after ``snapshot``, which has the documents as they were; parses those that are new or changed."""
-        before = {changed.source: changed.before for changed in self.documents if changed.before is not None}
-        after = {changed.source: changed.after for changed in self.documents if changed.after is not None}
-        return advance(snapshot, before, after, issuers)
 
 
 @final
@@ -97,47 +60,83 @@ class PolicyIndex:
     _uids: dict[Source, str] = attrs.field(init=False, factory=dict, repr=False)
     # What was in force, for every source that may have changed since the last difference was taken.
     _before: dict[Source, Text | None] = attrs.field(init=False, factory=dict, repr=False)
-    _afresh: bool = attrs.field(init=False, default=False)
     _waiting_changed: bool = attrs.field(init=False, default=False)
+    # The documents that are to be read again, as names by namespace.
+    _again: list[tuple[str, list[str]]] = attrs.field(init=False, factory=list, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._selected = set(self.named)
 
-    def use_named(self, names: Iterable[str]) -> None:
-        """Select exactly these, and forget all others; what is in new ones is not known yet."""
+    def using_named(self, names: Iterable[str]) -> Iterator[None]:
+        """Select exactly these, and forget all others; what is in new ones is not known yet. In steps, as below."""
         chosen = frozenset(names)
         for name in chosen ^ self._selected:
-            self._select(name, selected=False)
-            self.replace_config_maps((), name)
-            self._select(name, selected=name in chosen)
+            yield from self._select(name, selected=False)
+            yield from self.replacing_config_maps((), name)
+            yield from self._select(name, selected=name in chosen)
 
-    def replace_namespaces(self, namespaces: Iterable[Namespace]) -> None:
-        """Take the complete state of all Namespaces."""
-        selected = {namespace.name for namespace in namespaces if self._selects(namespace)}
+    def replacing_namespaces(self, namespaces: Iterable[Namespace]) -> Iterator[None]:
+        """Take the complete state of all Namespaces, yielding between steps of bounded work; nothing else may be taken meanwhile."""
+        selected = set[str]()
+        for number, namespace in enumerate(namespaces, 1):
+            if self._selects(namespace):
+                selected.add(namespace.name)
+            if number % STEP == 0:
+                yield
         for name in selected ^ self._selected:
-            self._select(name, selected=name in selected)
+            yield from self._select(name, selected=name in selected)
+            yield
 
-    def put_namespace(self, namespace: Namespace) -> None:
-        """Take a Namespace that is new or changed; costs its own ConfigMaps if that makes a difference to them."""
-        self._select(namespace.name, selected=self._selects(namespace))
+    def putting_namespace(self, namespace: Namespace) -> Iterator[None]:
+        """Take a Namespace that is new or changed, in the same way; costs its own ConfigMaps if that makes a difference to them."""
+        return self._select(namespace.name, selected=self._selects(namespace))
 
-    def delete_namespace(self, name: str) -> None:
-        """Forget a Namespace; its documents leave at once, although its ConfigMaps may still be listed."""
-        self._select(name, selected=False)
+    def deleting_namespace(self, name: str) -> Iterator[None]:
+        """Forget a Namespace, in the same way; its documents leave, although its ConfigMaps may still be listed."""
+        return self._select(name, selected=False)
 
-    def replace_config_maps(self, config_maps: Iterable[ConfigMap], scope: str = EVERY_NAMESPACE) -> None:
-        """Take the complete state of the ConfigMaps in the namespace ``scope``, or in all; equal documents cost a comparison."""
+    def replacing_config_maps(self, config_maps: Iterable[ConfigMap], scope: str = EVERY_NAMESPACE) -> Iterator[None]:
+        """Take the complete state of the ConfigMaps in the namespace ``scope``, or in all, in the same way; equal documents cost little."""
         texts: dict[str, dict[str, Text]] = {}
-        for config_map in config_maps:
+        for number, config_map in enumerate(config_maps, 1):
             if scope in {EVERY_NAMESPACE, config_map.namespace} and self._selects(config_map):
                 texts.setdefault(config_map.namespace, {})[config_map.name] = Text.of(config_map)
                 self._uids[Source(config_map.namespace, config_map.name)] = config_map.uid
+            if number % STEP == 0:
+                yield
+        changes = 0
         for namespace in tuple(self._texts) if scope == EVERY_NAMESPACE else (scope,):
             for name in self._texts.get(namespace, {}).keys() - texts.get(namespace, {}).keys():
                 self._set(namespace, name, None)
+                changes += 1
+                if changes % STEP == 0:
+                    yield
         for namespace, named in texts.items():
             for name, text in named.items():
                 self._set(namespace, name, text)
+                changes += 1
+                if changes % STEP == 0:
+                    yield
+
+    def use_named(self, names: Iterable[str]) -> None:
+        """``using_named`` in one step, as the others below: for whoever has nobody to wait for the event loop."""
+        _all(self.using_named(names))
+
+    def replace_namespaces(self, namespaces: Iterable[Namespace]) -> None:
+        """See ``replacing_namespaces``."""
+        _all(self.replacing_namespaces(namespaces))
+
+    def put_namespace(self, namespace: Namespace) -> None:
+        """See ``putting_namespace``."""
+        _all(self.putting_namespace(namespace))
+
+    def delete_namespace(self, name: str) -> None:
+        """See ``deleting_namespace``."""
+        _all(self.deleting_namespace(name))
+
+    def replace_config_maps(self, config_maps: Iterable[ConfigMap], scope: str = EVERY_NAMESPACE) -> None:
+        """See ``replacing_config_maps``."""
+        _all(self.replacing_config_maps(config_maps, scope))
 
     def put_config_map(self, config_map: ConfigMap) -> None:
         """Take a ConfigMap that is new or changed."""
@@ -154,7 +153,7 @@ class PolicyIndex:
     @property
     def changed(self) -> bool:
         """Tell whether there may be a difference to take."""
-        return self._afresh or bool(self._before)
+        return bool(self._before or self._again)
 
     @property
     def waiting_changed(self) -> bool:
@@ -162,22 +161,31 @@ class PolicyIndex:
         return self._waiting_changed
 
     def refresh(self) -> None:
-        """Have all documents in the next difference, as if they were new: what they mean has changed."""
-        self._afresh = True
+        """Have all documents in the differences that follow: what they mean has changed."""
+        self._again = [(namespace, list(texts)) for namespace, texts in self._texts.items()]
 
-    def take(self) -> Difference:
-        """Return the difference to the state at the last time, and begin anew; what was changed and changed back is not in it."""
-        pending, self._before, self._waiting_changed = self._before, {}, False
-        if self._afresh:
-            self._afresh = False
-            gone = (Changed(source, old, None) for source, old in pending.items() if old is not None and self._in_force(source) is None)
-            return Difference((*(Changed(source, None, text) for source, text in self.documents().items()), *gone))
-        changed = (Changed(source, old, self._in_force(source)) for source, old in pending.items())
-        return Difference(tuple(document for document in changed if document.before != document.after))
+    def take(self, most: int = sys.maxsize) -> tuple[Changed, ...]:
+        """Return at most ``most`` of the documents that differ from what was last returned of them, and none when there are no more.
 
-    def give_back(self, difference: Difference) -> None:
-        """Undo the last ``take``: nothing was made of ``difference``, so the next one starts from where it did."""
-        self._before.update((changed.source, changed.before) for changed in difference.documents)
+        What was changed and changed back is not among them.
+        """
+        self._waiting_changed = False
+        found: list[Changed] = []
+        while self._before and len(found) < most:
+            source = next(iter(self._before))
+            before, after = self._before.pop(source), self._in_force(source)
+            if before != after:
+                found.append(Changed(source, before, after))
+        while self._again and len(found) < most:
+            namespace, names = self._again[-1]
+            if not names:
+                self._again.pop()
+                continue
+            source = Source(namespace, names.pop())
+            text = self._in_force(source)
+            if text is not None:
+                found.append(Changed(source, text, text))
+        return tuple(found)
 
     def documents(self) -> dict[Source, Text]:
         """Return all documents that are in force."""
@@ -212,12 +220,14 @@ class PolicyIndex:
         # Every server sets this label, and it says what the name says in any case.
         return self.namespace_selector.matches({**dict(item.labels), NAME_LABEL: item.name})
 
-    def _select(self, namespace: str, *, selected: bool) -> None:
+    def _select(self, namespace: str, *, selected: bool) -> Iterator[None]:
         if selected == (namespace in self._selected):
             return
-        for name in self._texts.get(namespace, ()):
+        for number, name in enumerate(self._texts.get(namespace, ()), 1):
             self._remember(Source(namespace, name))
             self._waiting_changed = True
+            if number % STEP == 0:
+                yield
         (self._selected.add if selected else self._selected.discard)(namespace)
 
     def _set(self, namespace: str, name: str, text: Text | None) -> None:
@@ -243,3 +253,8 @@ class PolicyIndex:
 
     def _in_force(self, source: Source) -> Text | None:
         return self._texts.get(source.namespace, {}).get(source.name) if source.namespace in self._selected else None
+
+
+def _all(steps: Iterator[None]) -> None:
+    for _ in steps:
+        pass

@@ -12,7 +12,7 @@ from typing import Final, Protocol, assert_never, final
 import attrs
 import trio
 
-from exchanger.kube.event_objects import Reason, Report
+from exchanger.kube.event_objects import MAX_REGIONS, Reason, Report
 from exchanger.kube.event_writer import EventWriter, Written
 from exchanger.kube.ties import TieWatch
 from exchanger.kube.token_bucket import TokenBucket
@@ -84,7 +84,7 @@ class PolicyEvents:
     settings: PolicyEventsSettings = attrs.field(factory=PolicyEventsSettings)
     uid_of: Callable[[Source], str] = lambda _source: ""
     _pending: dict[_Lane, Report] = attrs.field(factory=dict, init=False, repr=False)
-    # What is wrong with each document that is not valid, so that the same is not said twice.
+    # What is wrong with each document that is not valid, as far as it is told, so that the same is not said twice.
     _invalid: dict[Source, tuple[Region, ...]] = attrs.field(factory=dict, init=False, repr=False)
     _ties: TieWatch = attrs.field(factory=TieWatch, init=False)
     # Whose authors were told of ties and not of their end, so that they learn of it, and nobody else does.
@@ -113,7 +113,8 @@ class PolicyEvents:
             for lane in ((source, False), (source, True)):
                 self._pending.pop(lane, None)
         for document in change.documents:
-            self._take(document)
+            if document.regions or document.source in self._invalid:
+                self._take(document)
         self._snapshot = change.snapshot
         self._changed.update(change.withdrawn, (document.source for document in change.documents))
         self._version.set()
@@ -132,11 +133,11 @@ class PolicyEvents:
 
     def _take(self, document: PolicyDocument) -> None:
         source = document.source
-        before = self._invalid.pop(source, None)
-        if document.regions:
-            self._invalid[source] = document.regions
-            if document.regions != before:
-                self._say(Report(source, Reason.INVALID, regions=document.problems))
+        before, regions = self._invalid.pop(source, None), document.problems[:MAX_REGIONS]
+        if regions:
+            self._invalid[source] = regions
+            if regions != before:
+                self._say(Report(source, Reason.INVALID, regions=regions))
         elif before is not None:
             self._say(Report(source, Reason.ACCEPTED, f"the document is valid again; entries in force: {len(document.entries)}"))
 

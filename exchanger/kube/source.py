@@ -1,11 +1,13 @@
 """``POLICY_SOURCE=kubernetes``: follows Namespaces and ConfigMaps of an API server, and publishes a version of the policy for each change.
 
-Nothing is published before every list is complete. An outage keeps the last version in force, unless there is a limit to its age.
+Nothing is published before every list is complete, and every document in them read. After that a version has what is ready: a document
+whose new text is not read yet stays as it was. An outage keeps the last version in force, unless there is a limit to its age.
 
 Must not know: how the server is reached (``ListWatches`` brings that), or what is made of a version.
 """
 
 import enum
+from collections import deque
 from collections.abc import Callable
 from itertools import chain
 from random import Random
@@ -14,15 +16,14 @@ from typing import Any, Final, Protocol, final
 import attrs
 import trio
 
-from exchanger.kube.feed import ConfigMapSink, Feed, NamespaceSink
-from exchanger.kube.index import EVERY_NAMESPACE, Difference, PolicyIndex
+from exchanger.assembly.assembler import Assembler
+from exchanger.kube.feed import ConfigMapSink, Feed, NamespaceSink, Taking
+from exchanger.kube.index import EVERY_NAMESPACE, STEP, PolicyIndex
 from exchanger.kube.list_watch import ListWatch
 from exchanger.kube.observer import KubernetesObserver
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.policy.document import PolicyDocument
 from exchanger.policy.notices import not_enabled, of_snapshot
 from exchanger.policy.objects import ConfigMap, Namespace
-from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink
 from exchanger.values.entry import Source
@@ -30,14 +31,6 @@ from exchanger.values.notice import Notices
 
 GATHER_S: Final = 0.03
 """Seconds in which events gather into one version: what one command applies arrives within a few milliseconds, and nobody notices more."""
-INLINE_WORK: Final = 2048
-"""Characters of documents that are parsed on the event loop: 1 ms, for the worst ones 5, for which a thread would hold it up as well
-(https://docs.python.org/3/library/sys.html#sys.setswitchinterval)."""
-PART_WORK: Final = 32 * 1024
-"""Characters of documents for one turn of the worker thread; for so long, some 75 ms at worst, it may outlive a cancellation.
-
-A document is not divided: one of 1 MiB, the largest that a server keeps, takes up to a second.
-"""
 LOOK_S: Final = 1.0
 """Seconds between looks at the age of what is known: a limit takes effect so much late at most."""
 
@@ -57,8 +50,9 @@ class ListWatches(Protocol):
 class KubernetesStatistics:
     """``namespaces`` and ``config_maps`` are those selected, ``documents`` those in force; ``versions`` counts what was published.
 
-    ``connected``: the changes of every resource are followed. ``age``: see ``KubernetesSource.snapshot_age``. ``named`` has each Namespace
-    that is followed by its name, and whether the right to read it is missing.
+    ``unread`` are the changes that are in no version yet. ``connected``: the changes of every resource are followed. ``age``: see
+    ``KubernetesSource.snapshot_age``. ``named`` has each Namespace that is followed by its name, and whether the right to read it is
+    missing.
     """
 
     namespaces: int
@@ -68,6 +62,7 @@ class KubernetesStatistics:
     connected: bool
     age: float | None
     named: tuple[tuple[str, bool], ...] = ()
+    unread: int = 0
 
 
 @enum.unique
@@ -77,9 +72,11 @@ class _Phase(enum.Enum):
     OPEN = "open"
     """It is published."""
     STALE = "stale"
-    """None is made, since what is known is too old."""
+    """It is not, since what is known is too old."""
+    CATCHING_UP = "catching up"
+    """Nor is this one: what is known is current again, and has to be read."""
     RECOVERING = "recovering"
-    """It is the first one after that."""
+    """It is published when it has all of that."""
 
 
 @final
@@ -102,17 +99,19 @@ class KubernetesSource:
     on_notices: Callable[[Notices], None] = lambda _notices: None
     _index: PolicyIndex = attrs.field(init=False)
     _feeds: tuple[Feed[Any], ...] = attrs.field(init=False)
+    _assembler: Assembler = attrs.field(init=False)
+    # What was said and has not been taken into the index, in its order.
+    _untaken: deque[Taking] = attrs.field(factory=deque, init=False, repr=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
-    _news: trio.Event = attrs.field(factory=trio.Event, init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
-    _phase: _Phase = attrs.field(default=_Phase.OPEN, init=False)
+    _news: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _phase: _Phase = attrs.field(default=_Phase.CATCHING_UP, init=False)
     _versions: int = attrs.field(default=0, init=False)
     _emptied: int = attrs.field(default=0, init=False)
-    # One thread at a time: a version starts from the one before it.
-    _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
     def __attrs_post_init__(self) -> None:
         settings = self.settings
+        self._assembler = Assembler(self.issuers)
         self._index = PolicyIndex(settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces))
         self._feeds = tuple(self._config_maps(namespace) for namespace in settings.namespaces) or (
             self._namespaces(),
@@ -128,6 +127,8 @@ class KubernetesSource:
             self._nursery = nursery
             for feed in self._feeds:
                 nursery.start_soon(feed.run)
+            nursery.start_soon(self._assembler.run)
+            nursery.start_soon(self._hand_on)
             await nursery.start(self._publish)
             task_status.started()
             if self.settings.max_staleness > 0:
@@ -136,7 +137,7 @@ class KubernetesSource:
     def use_issuers(self, names: frozenset[str]) -> None:
         """Let entries refer to these profiles from now on; what that changes is published as a version."""
         if names != self.issuers:
-            self.issuers = names
+            self.issuers = self._assembler.issuers = names
             self._index.refresh()
             self._changed()
 
@@ -152,14 +153,13 @@ class KubernetesSource:
         after = {name: before.get(name) or self._config_maps(name) for name in names}
         self._feeds = tuple(after.values())
         self.settings = attrs.evolve(self.settings, namespaces=names)
-        self._index.use_named(names)
         for name in before.keys() - after.keys():
             before[name].close()
         if self._nursery is not None:
             for name in after.keys() - before.keys():
                 after[name].hurry(self._phase is _Phase.STALE)
                 self._nursery.start_soon(after[name].run)
-        self._changed()
+        self._said(lambda: self._index.using_named(names))
 
     def uid_of(self, source: Source) -> str:
         """Return the ``uid`` of a ConfigMap, "" when it is not there any more."""
@@ -187,58 +187,68 @@ class KubernetesSource:
             connected=all(feed.is_connected for feed in self._feeds),
             age=self.snapshot_age(),
             named=tuple((feed.namespace, feed.is_unreadable) for feed in self._feeds if feed.namespace),
+            unread=self._assembler.unread,
         )
 
     def _namespaces(self) -> Feed[Namespace]:
         list_watch = self.list_watches.namespaces(str(self.settings.namespace_selector))
-        sink = NamespaceSink(self._index, self._changed)
+        sink = NamespaceSink(self._index, self._said)
         return Feed("namespaces", EVERY_NAMESPACE, list_watch, sink, self.observer, self._changed, self.settings, self.random)
 
     def _config_maps(self, namespace: str) -> Feed[ConfigMap]:
         list_watch = self.list_watches.config_maps(str(self.settings.configmap_selector), namespace)
-        sink = ConfigMapSink(self._index, self._changed, namespace)
+        sink = ConfigMapSink(self._index, self._said, namespace)
         return Feed("configmaps", namespace, list_watch, sink, self.observer, self._changed, self.settings, self.random)
 
+    def _said(self, taking: Taking) -> None:
+        steps = None if self._untaken else taking()
+        if self._untaken:
+            self._untaken.append(taking)
+        elif steps is not None:
+            self._untaken.append(lambda: steps)
+        self._changed()
+
     def _changed(self) -> None:
-        """Something was said: wake the publisher if there may be something to publish, and everything is known that it needs."""
-        changed = self._index.changed or self._index.waiting_changed or not self._versions
-        if changed and (self._versions or all(feed.complete for feed in self._feeds)):
+        """Something was said: hand it on, if everything is known that a version needs."""
+        if self._versions or all(feed.complete for feed in self._feeds):
             self._news.set()
 
-    async def _publish(self, *, task_status: trio.TaskStatus[None]) -> None:
-        await self._news.wait()
-        await self._make_version()
-        task_status.started()
+    async def _hand_on(self) -> None:
+        """Take into the index what was said, and give the assembler what that changes, some events at a time."""
         while True:
             await self._news.wait()
-            await trio.sleep(GATHER_S)
-            await self._make_version()
+            await self._take_in()
+            if self._versions and self._phase is _Phase.OPEN and self._index.changed:
+                await trio.sleep(GATHER_S)
+                await self._take_in()
+            self._news = trio.Event()
+            waiting_changed = self._index.waiting_changed
+            withdrawn: dict[Source, None] = {}  # last, so that what moves from one document into another is never gone
+            while documents := self._index.take(STEP):
+                for changed in documents:
+                    if changed.after is None:
+                        withdrawn[changed.source] = None
+                    else:
+                        withdrawn.pop(changed.source, None)
+                        self._assembler.put(changed.source, changed.after, again=changed.before == changed.after)
+                await trio.lowlevel.checkpoint()
+                if self._index.changed:  # or whoever edits would wait until 10,000 documents are handed on to be read again
+                    await self._take_in()
+            for number, source in enumerate(withdrawn, 1):
+                self._assembler.put(source, None)
+                if number % STEP == 0:
+                    await trio.lowlevel.checkpoint()
+            if self._phase is _Phase.CATCHING_UP:
+                self._phase = _Phase.RECOVERING
+                self._assembler.require()
+            if waiting_changed and self._versions:
+                self.on_notices(self._notices())
 
-    async def _make_version(self) -> None:
-        """Publish the version that the index has now, unless it is the one that is in force already."""
-        self._news = trio.Event()
-        phase = self._phase
-        if phase is _Phase.STALE:
-            return  # recovery brings its own news
-        difference = self._index.take()
-        change = await self._advance(difference)
-        if self._phase is not phase:
-            self._index.give_back(difference)  # too old in the meantime
-            return
-        if self._versions and phase is _Phase.OPEN and not (change.documents or change.withdrawn):
-            self.on_notices(self._notices())
-            return
-        self._emptied = len(change.withdrawn) or self._emptied if not change.snapshot.documents else 0
-        self._snapshot = change.snapshot
-        self._versions += 1
-        if phase is _Phase.RECOVERING:
-            self._phase = _Phase.OPEN
-            self._hurry(False)
-            self.on_stale(False)
-            self.observer.stale(False, 0.0)
-        self.sink.publish(change.snapshot)
-        self.observer.published(change)
-        self.on_notices(self._notices())
+    async def _take_in(self) -> None:
+        while self._untaken:
+            for _ in self._untaken[0]() or ():
+                await trio.lowlevel.checkpoint()
+            self._untaken.popleft()
 
     def _notices(self) -> Notices:
         """Return what a watch shows: near misses of labels it does not, since the server only sends what is selected."""
@@ -247,19 +257,28 @@ class KubernetesSource:
         waiting = (not_enabled(source, settings.namespace_selector, known=False) for source in self._index.waiting())
         return Notices.of(chain(nothing, waiting), len(nothing) + known.config_maps - known.documents)
 
-    async def _advance(self, difference: Difference) -> Change:
-        if difference.work <= INLINE_WORK:
-            return difference.advance(self._snapshot, self.issuers)
-        snapshot = self._snapshot
-        documents: list[PolicyDocument] = []
-        withdrawn: list[Source] = []
-        for part in difference.parts(PART_WORK):
-            # Abandoned when cancelled: it only reads, and what it made is dropped.
-            change = await trio.to_thread.run_sync(part.advance, snapshot, self.issuers, abandon_on_cancel=True, limiter=self._limiter)
-            snapshot = change.snapshot
-            documents += change.documents
-            withdrawn += change.withdrawn
-        return Change(snapshot, tuple(documents), tuple(withdrawn))
+    async def _publish(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Publish each version that the assembler has, for as long as what is known is not too old."""
+        while True:
+            await self._assembler.news()
+            if self._phase not in {_Phase.OPEN, _Phase.RECOVERING}:
+                continue  # recovery brings its own news
+            change = self._assembler.take(anyway=self._phase is _Phase.RECOVERING)
+            if change is None:
+                continue
+            reopened, self._phase = self._phase is _Phase.RECOVERING and self._versions > 0, _Phase.OPEN
+            self._versions += 1
+            self._snapshot = change.snapshot
+            self._emptied = 0 if change.snapshot.documents else self._emptied + len(change.withdrawn)
+            if reopened:
+                self._hurry(False)
+                self.on_stale(False)
+                self.observer.stale(False, 0.0)
+            self.sink.publish(change.snapshot)
+            self.observer.published(change)
+            self.on_notices(self._notices())
+            if self._versions == 1:
+                task_status.started()
 
     async def _watch_age(self) -> None:
         """Close when what is known has become too old; make ready to open when changes are followed at two looks in a row.
@@ -274,7 +293,7 @@ class KubernetesSource:
             if age > self.settings.max_staleness:
                 self._close(age)
             elif followed and current and self._phase is _Phase.STALE:
-                self._phase = _Phase.RECOVERING
+                self._phase = _Phase.CATCHING_UP
                 self._news.set()
             current = followed
 

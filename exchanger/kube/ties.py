@@ -63,7 +63,9 @@ class TieWatch:
         ``changed`` are the sources of documents that are new, changed or gone since the last look.
         """
         pending = dict.fromkeys(changed)
-        for source, ties in self._known.items():
+        for number, (source, ties) in enumerate(self._known.items(), 1):  # which only changes below
+            if number % STEP == 0:
+                yield None
             if any(rival.source in changed for tie in ties for rival in tie.rivals):
                 pending[source] = None
         done: set[Source] = set()

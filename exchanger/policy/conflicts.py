@@ -6,6 +6,7 @@ Must not know: requests, or who is told of a tie.
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final, final
 
 import attrs
@@ -19,6 +20,11 @@ from exchanger.values.entry import Entry
 
 MAX_RIVALS: Final = 3
 """Rivals of one entry that are looked for: more tell its author nothing, and thousands of entries may have the same place."""
+
+MAX_CLAIMS: Final = 256
+"""Claims on one place that are looked at, a tenth of a millisecond: one entry may name 100,000 methods."""
+MAX_PREFIX: Final = 1024
+"""Characters of a prefix whose rivals are looked for, a quarter of a millisecond for the worst: one of escapes alone has long spellings."""
 
 
 MAX_VARIANT_WORK: Final = 4_096
@@ -42,18 +48,21 @@ class _AnyCase:
 def rivals_of(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
     """Return other entries that tie with ``entry``, which is in ``snapshot``, in the order of their sources; ``MAX_RIVALS`` at most.
 
-    Costs the length of its prefix and the number of its methods; for an entry for all methods, that of those named beside it.
+    Costs the length of its prefix and the number of its methods; for an entry for all methods, that of those named beside it. Both are
+    bounded: where there is more, rivals may be missing.
 
     Raises:
         KeyError: ``snapshot`` has nothing where ``entry`` should be.
     """
+    if len(entry.area.path_prefix) > MAX_PREFIX:
+        return ()
     paths = None if entry.area.host is None else snapshot.trie.hosts.get(entry.area.host)
     if paths is None:
         raise KeyError(entry.area.host)
     found: dict[tuple[object, int], Entry] = {}
     for spelling in spellings_of(entry.area).literal:
         for cell in _at(paths, spelling, case_insensitive=entry.area.case_insensitive):
-            for rival in () if cell.entries is None else _members(cell.entries, entry.area.methods):
+            for rival in () if cell.entries is None else islice(_members(cell.entries, entry.area.methods), MAX_CLAIMS):
                 if (rival.source, rival.index) != (entry.source, entry.index):
                     found[rival.source, rival.index] = rival
                 if len(found) == MAX_RIVALS:

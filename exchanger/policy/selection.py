@@ -82,7 +82,7 @@ def advance(
     With ``afresh`` all of them are read again, since ``issuers`` are others than before.
     """
     withdrawn = tuple(source for source in before if source not in after)
-    changed = tuple(_parsed(source, document, issuers) for source, document in after.items() if afresh or before.get(source) != document)
+    changed = tuple(read(source, document, issuers) for source, document in after.items() if afresh or before.get(source) != document)
     for source in withdrawn:
         snapshot = snapshot.withdraw(source)
     for document in changed:
@@ -90,7 +90,8 @@ def advance(
     return Change(snapshot, changed, withdrawn)
 
 
-def _parsed(source: Source, document: Document, issuers: frozenset[str]) -> PolicyDocument:
+def read(source: Source, document: Document, issuers: frozenset[str]) -> PolicyDocument:
+    """Return what a document says; ``issuers`` are the profiles that its entries may refer to."""
     if isinstance(document, Unknown):
         return PolicyDocument(source, regions=(Region(source, UNREADABLE_REACH, document.reason),))
     parsed = parse_document(source, document.text, issuers)

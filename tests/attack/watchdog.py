@@ -16,7 +16,7 @@ class StepWatch(trio.abc.Instrument):
 
     longest: float = 0.0
     task: str = ""
-    _began: float = 0.0
+    _began: float = attrs.field(factory=time.thread_time)
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self._began = time.thread_time()

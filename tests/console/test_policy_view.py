@@ -1,4 +1,4 @@
-from exchanger.console.policy_view import claims_of, problems_of, shown_document
+from exchanger.console.policy_view import claims_of, shown_document, shown_problem
 from exchanger.policy.document import parse_document
 from exchanger.values.entry import Source
 
@@ -10,8 +10,9 @@ DOCUMENT = parse_document(
 
 
 def test_an_entry_that_closes_several_hosts_is_one_problem() -> None:
-    assert [(problem["entry"], problem["line"]) for problem in problems_of(DOCUMENT)] == [(0, 3), (1, 4)]
-    assert shown_document(DOCUMENT, "problems")["problems"] == problems_of(DOCUMENT)
+    shown = [shown_problem(region) for region in DOCUMENT.problems]
+    assert [(problem["entry"], problem["line"]) for problem in shown] == [(0, 3), (1, 4)]
+    assert shown_document(DOCUMENT, "problems")["problems"] == shown
 
 
 def test_each_host_that_it_closes_is_shown() -> None:

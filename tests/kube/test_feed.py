@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.kube.feed import ConfigMapSink, NamespaceSink
+from exchanger.kube.feed import ConfigMapSink, NamespaceSink, Taking
 from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
 from exchanger.kube.list_watch import Item, Key
 from exchanger.policy.objects import ConfigMap, Namespace
@@ -12,8 +12,10 @@ class Heard:
         self.index = PolicyIndex(Selector(), Selector(), frozenset({"a", "b"}))
         self.times = 0
 
-    def changed(self) -> None:
+    def said(self, taking: Taking) -> None:
         self.times += 1
+        for _ in taking() or ():
+            pass
 
     def texts(self) -> dict[str, str | None]:
         return {str(source): text.text for source, text in self.index.documents().items()}
@@ -27,7 +29,7 @@ def config_map(namespace: str, text: str) -> Item[ConfigMap]:
 def test_a_list_of_one_namespace_does_not_speak_of_others(scope: str, expected: dict[str, str]) -> None:
     heard = Heard()
     heard.index.put_config_map(ConfigMap("b", "p", (), "0"))
-    sink = ConfigMapSink(heard.index, heard.changed, scope)
+    sink = ConfigMapSink(heard.index, heard.said, scope)
     sink.replaced({item.key: item for item in (config_map("a", "1"), config_map("b", "1"))})
     sink.put(config_map("a", "2"))
     sink.put(config_map("b", "2"))
@@ -41,7 +43,7 @@ def test_a_list_of_one_namespace_does_not_speak_of_others(scope: str, expected: 
 
 def test_namespaces_are_handed_on() -> None:
     heard = Heard()
-    sink = NamespaceSink(heard.index, heard.changed)
+    sink = NamespaceSink(heard.index, heard.said)
     sink.replaced({Key("", "c"): Item(Key("", "c"), "1", Namespace("c", ()))})
     assert heard.index.statistics().namespaces == 1
     sink.put(Item(Key("", "d"), "1", Namespace("d", ())))

@@ -1,19 +1,12 @@
-import itertools
-
 import pytest
 
-from exchanger.kube.index import Changed, Difference, IndexStatistics, PolicyIndex
-from exchanger.policy import selection
-from exchanger.policy.document import PolicyDocument, parse_document
+from exchanger.kube.index import STEP, Changed, IndexStatistics, PolicyIndex
 from exchanger.policy.objects import ConfigMap, Namespace
 from exchanger.policy.selection import Text
 from exchanger.policy.selector import Selector, parse_selector
-from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.verdict import NoMatch, Unhealthy
-from exchanger.values.entry import DenyEntry, Source
+from exchanger.values.entry import Source
 
 SELECTED, ENABLED = (("policy", "enabled"),), (("enabled", "true"),)
-DENY = "version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: deny}]"
 
 
 def index(*, named: frozenset[str] = frozenset()) -> PolicyIndex:
@@ -39,7 +32,7 @@ def texts(made: PolicyIndex) -> dict[str, str | None]:
 
 def taken(made: PolicyIndex) -> dict[str, tuple[str | None, str | None]]:
     """Take the difference, as texts before and after; "-" is no document at all."""
-    return {str(changed.source): (_text(changed.before), _text(changed.after)) for changed in made.take().documents}
+    return {str(changed.source): (_text(changed.before), _text(changed.after)) for changed in made.take()}
 
 
 def _text(text: Text | None) -> str | None:
@@ -124,10 +117,7 @@ def test_a_config_map_costs_itself() -> None:
 def test_a_config_map_without_the_key_is_a_document_without_text() -> None:
     made = filled()
     made.put_config_map(config_map("a", "p", None))
-    difference = made.take()
-    assert difference == Difference((Changed(Source("a", "p"), Text("x"), Text(None)),))
-    change = difference.advance(PolicySnapshot.EMPTY, frozenset())
-    assert isinstance(change.snapshot.match("any", "/", "GET"), Unhealthy)
+    assert made.take() == (Changed(Source("a", "p"), Text("x"), Text(None)),)
     made.put_config_map(ConfigMap("a", "p", (), None))
     assert taken(made) == {"a/p": (None, "-")}
 
@@ -147,7 +137,7 @@ def test_what_was_changed_back_is_no_difference() -> None:
     made.put_config_map(config_map("a", "p", "x"))
     made.put_namespace(Namespace("a", SELECTED))
     assert made.changed
-    assert made.take() == Difference()
+    assert made.take() == ()
     assert not made.changed
 
 
@@ -181,79 +171,56 @@ def test_a_list_of_one_namespace_says_nothing_of_others() -> None:
     assert texts(made) == {"b/p": "x", "b/q": "x"}
 
 
-def test_a_difference_that_nothing_was_made_of_is_in_the_next_one() -> None:
+def test_a_difference_can_be_taken_in_parts() -> None:
     made = filled()
-    made.put_config_map(config_map("a", "p", "y"))
-    made.put_config_map(config_map("a", "r", "y"))
-    made.delete_config_map("b", "p")
-    difference = made.take()
-    made.put_config_map(config_map("a", "p", "z"))
-    made.put_config_map(config_map("b", "p", "x"))
-    made.give_back(difference)
-    assert taken(made) == {"a/p": ("x", "z"), "a/r": ("-", "y")}
+    for name in "pqrst":
+        made.put_config_map(config_map("a", name, "y"))
+    made.put_config_map(config_map("a", "p", "x"))
+    parts = [made.take(2) for _ in range(3)]
+    assert [[changed.source.name for changed in part] for part in parts] == [["q", "r"], ["s", "t"], []]
     assert not made.changed
 
 
-def test_parts_of_a_difference_lead_to_the_same_version() -> None:
+def test_a_document_that_changes_between_two_parts_is_in_both() -> None:
     made = filled()
-    made.take()
-    for name in "pqrst":
-        made.put_config_map(config_map("a", name, DENY.replace("/a", f"/{name}")))
+    made.put_config_map(config_map("a", "p", "y"))
+    made.put_config_map(config_map("a", "q", "y"))
+    assert made.take(1) == (Changed(Source("a", "p"), Text("x"), Text("y")),)
+    made.put_config_map(config_map("a", "p", "z"))
+    assert taken(made) == {"a/q": ("x", "y"), "a/p": ("y", "z")}
+
+
+def test_all_documents_that_are_in_force_can_be_had_again() -> None:
+    made = filled()
+    made.put_config_map(config_map("c", "p"))
+    made.delete_config_map("a", "q")
+    made.refresh()
+    assert taken(made) == {"a/q": ("x", "-"), "a/p": ("x", "x"), "b/p": ("x", "x"), "b/q": ("x", "x")}
+    made.refresh()
+    made.take(1)
     made.delete_namespace("b")
-    difference = made.take()
-    whole = difference.advance(PolicySnapshot.EMPTY, frozenset()).snapshot
-    assert isinstance(whole.match("h", "/t", "GET"), DenyEntry)
-    assert isinstance(whole.match("h", "/u", "GET"), NoMatch)
-    for work in (1, 700, 1500, difference.work):
-        snapshot = PolicySnapshot.EMPTY
-        parts = list(difference.parts(work))
-        for part in parts:
-            assert part.work <= work or len(part.documents) == 1
-            snapshot = part.advance(snapshot, frozenset()).snapshot
-        assert snapshot == whole
-        assert all(part.work + after.documents[0].work > work for part, after in itertools.pairwise(parts))
-        assert tuple(document for part in parts for document in part.documents) == difference.documents
-    assert len(list(difference.parts(1))) == 7
-    assert list(difference.parts(difference.work)) == [difference]
-    assert list(Difference().parts(1)) == [Difference()]
+    assert all(before is not None for before, _ in taken(made).values())
+    assert not made.changed
+
+
+@pytest.mark.parametrize("size", [1, STEP, 3 * STEP])
+def test_much_is_taken_in_steps(size: int) -> None:
+    made, everything = filled(), [config_map("a", f"p{number}") for number in range(size)]
+    assert len(list(made.replacing_config_maps(everything))) >= 2 * (size // STEP)
+    assert len(made.documents()) == size
+    assert len(list(made.deleting_namespace("a"))) == size // STEP
+    assert made.documents() == {}
+    assert len(list(made.replacing_config_maps([]))) == size // STEP
+    namespaces = [Namespace(f"n{number}", SELECTED) for number in range(size)]
+    assert len(list(made.replacing_namespaces(namespaces))) >= size // STEP
+    assert made.statistics().namespaces == size
 
 
 def test_no_document_is_in_a_repr() -> None:
     made = filled()
     made.put_config_map(config_map("a", "p", "canary"))
     assert "canary" not in repr(made)
-    difference = made.take()
-    assert "canary" not in repr(difference) + repr(difference.documents)
-
-
-def test_ten_thousand_config_maps_are_parsed_once_each_and_then_only_where_they_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    parsed: list[Source] = []
-
-    def counted(source: Source, text: str | None, issuers: frozenset[str]) -> PolicyDocument:
-        parsed.append(source)
-        return parse_document(source, text, issuers)
-
-    monkeypatch.setattr(selection, "parse_document", counted)
-    made, everything = index(), [config_map(f"n{number % 100}", f"p{number}", "version: v1") for number in range(10_000)]
-    made.replace_namespaces([Namespace(f"n{number}", SELECTED) for number in range(100)])
-    made.replace_config_maps(everything)
-    snapshot = made.take().advance(PolicySnapshot.EMPTY, frozenset()).snapshot
-    assert len(parsed) == len(snapshot.documents) == 10_000
-
-    made.replace_config_maps(everything)
-    assert not made.changed
-    made.put_config_map(config_map("n7", "p7", "version: v2"))
-    snapshot = made.take().advance(snapshot, frozenset()).snapshot
-    assert parsed[10_000:] == [Source("n7", "p7")]
-
-    made.delete_namespace("n7")
-    snapshot = made.take().advance(snapshot, frozenset()).snapshot
-    assert len(parsed) == 10_001
-    assert len(snapshot.documents) == 9_900
-    made.put_namespace(Namespace("n7", SELECTED))
-    snapshot = made.take().advance(snapshot, frozenset()).snapshot
-    assert {source.namespace for source in parsed[10_001:]} == {"n7"}
-    assert len(parsed) == 10_101
+    assert "canary" not in repr(made.take())
 
 
 def test_other_names_take_the_place_of_those_before() -> None:
@@ -263,8 +230,8 @@ def test_other_names_take_the_place_of_those_before() -> None:
     made.take()
     made.use_named(("b", "c"))
     assert {str(source): text.text for source, text in made.documents().items()} == {"b/p": "b"}
-    assert [(str(changed.source), changed.after) for changed in made.take().documents] == [("a/p", None)]
+    assert [(str(changed.source), changed.after) for changed in made.take()] == [("a/p", None)]
     made.put_config_map(ConfigMap("c", "p", (), "new"))
     made.use_named(("a", "c"))
     assert {str(source): text.text for source, text in made.documents().items()} == {"c/p": "new"}
-    assert {str(changed.source) for changed in made.take().documents} == {"b/p", "c/p"}
+    assert {str(changed.source) for changed in made.take()} == {"b/p", "c/p"}

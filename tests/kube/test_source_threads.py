@@ -3,7 +3,8 @@
 import pytest
 import trio
 
-from exchanger.kube.source import INLINE_WORK, PART_WORK
+from exchanger.assembly.assembler import INLINE_WORK
+from exchanger.assembly.backlog import LIGHT_WORK, Lane
 from tests.kube.cluster import PATIENCE_S, Cluster, Record, deny, following, source
 from tests.kube.gate import Gate
 
@@ -42,7 +43,7 @@ async def test_cancellation_does_not_wait_for_the_thread_which_ends_with_its_par
     gate = Gate(monkeypatch)
     gate.shut()
     for number in range(10):
-        cluster.put("a", f"p{number}", deny(f"/{number}") + " " * PART_WORK)
+        cluster.put("a", f"p{number}", deny(f"/{number}") + " " * LIGHT_WORK)
     record = Record()
     followed = source(cluster, record)
     async with trio.open_nursery() as nursery:
@@ -50,10 +51,11 @@ async def test_cancellation_does_not_wait_for_the_thread_which_ends_with_its_par
         await gate.reached()
         nursery.cancel_scope.cancel()
     assert cluster.server.watchers == []
-    assert followed._limiter.borrowed_tokens == 1
+    limiter = followed._assembler._limiters[Lane.HEAVY]
+    assert limiter.borrowed_tokens == 1
     gate.open()
     with trio.fail_after(PATIENCE_S):
-        await followed._limiter.acquire()  # its turn comes when the thread has ended
+        await limiter.acquire()  # its turn comes when the thread has ended
     assert record.snapshots == []
     assert len(gate.parsed) == 1
 

@@ -3,7 +3,7 @@
 import pytest
 
 from exchanger.policy.cell import TIE
-from exchanger.policy.conflicts import MAX_RIVALS, rivals_of
+from exchanger.policy.conflicts import MAX_PREFIX, MAX_RIVALS, rivals_of
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Area, DenyEntry, Region, Source
@@ -81,3 +81,9 @@ def test_an_entry_of_another_snapshot_is_a_mistake_of_the_caller(area: Area) -> 
     snapshot, _ = documents(Area("h", "/a"))
     with pytest.raises(KeyError):
         rivals_of(DenyEntry(Source("team", "p"), 0, area), snapshot)
+
+
+def test_rivals_at_prefixes_that_no_server_takes_are_not_looked_for() -> None:
+    snapshot, (long, _, short, _) = documents(*(Area("h", "/" + "a" * size) for size in (MAX_PREFIX, MAX_PREFIX, 1, 1)))
+    assert rivals_of(long, snapshot) == ()
+    assert len(rivals_of(short, snapshot)) == 1

@@ -1,0 +1,218 @@
+"""Makes versions of the policy from documents as they come and go, for whatever source follows them.
+
+Documents are read in the order of the ``Backlog``, in two lanes, so that what is cheap never waits for what is not. Each lane takes what it
+has read into the newest policy, and a version has whatever is ready: until a new text is read, the one before it stays in force.
+
+Must not know: where documents come from, or who reads the policy.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, final
+
+import attrs
+import trio
+
+from exchanger.assembly.background import Background
+from exchanger.assembly.backlog import CHANGE_WORK, Backlog, Lane, Pending
+from exchanger.assembly.work import Documents, Made, make, taken_in
+from exchanger.policy.document import PolicyDocument
+from exchanger.policy.selection import Change, Document, Unknown, read
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import Source
+
+T = TypeVar("T")
+
+INLINE_WORK: Final = 384
+"""Characters of a change that is made on the event loop: 1 ms, and 5 for the worst that an author can write. A thread costs requests as
+much (https://docs.python.org/3/library/sys.html#sys.setswitchinterval)."""
+INLINE_BATCH: Final = 2048
+"""Characters of changes that are made there one after the other, with a pause after each."""
+GATHER_S: Final = 0.03
+"""Seconds for which a version may wait for more, while there is more of the same lane."""
+SLICE: Final = 100
+"""Documents of one region that are taken in without a pause: 2 ms."""
+FIRST_BUDGET_S: Final = 10.0
+"""Seconds of CPU for one namespace that the first version waits for: ten of the most expensive documents. What is left is closed until it
+is read, so that nobody keeps the service from starting."""
+
+_NOT_READ: Final = f"the document has not been read yet: others of its namespace took more than {FIRST_BUDGET_S:.0f} s"
+
+
+@final
+@attrs.define(eq=False)
+class Assembler:
+    """``issuers`` are the profiles that entries may refer to; whoever changes them puts all documents ``again``.
+
+    All but ``run`` and ``news`` returns at once, and is to be called in the event loop's thread. ``run_sync`` runs a function in a thread.
+    """
+
+    issuers: frozenset[str]
+    clock: Callable[[], float] = trio.current_time
+    run_sync: Callable[..., Any] = trio.to_thread.run_sync
+    _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
+    # What the next version differs in.
+    _changed: dict[Source, PolicyDocument | None] = attrs.field(factory=dict, init=False, repr=False)
+    # Sources without which there may be no version.
+    _required: set[Source] = attrs.field(factory=set, init=False, repr=False)
+    _taken: trio.Event = attrs.field(factory=trio.Event, init=False)
+    # Seconds of CPU that each namespace has cost the first version.
+    _spent: dict[str, float] = attrs.field(factory=dict, init=False, repr=False)
+    _backlog: Backlog = attrs.field(init=False)
+    # What the light lane has taken in while the heavy one was at work.
+    _meanwhile: dict[Source, PolicyDocument | None] = attrs.field(factory=dict, init=False, repr=False)
+    _background: Background = attrs.field(factory=Background, init=False)
+    _news: trio.Event = attrs.field(factory=trio.Event, init=False)
+    # Since when lanes have done something that they have not said.
+    _ready: dict[Lane, float] = attrs.field(factory=dict, init=False)
+    _work: trio.Event = attrs.field(factory=trio.Event, init=False)
+    # A thread that outlives a cancellation ends before another one begins.
+    _limiters: dict[Lane, trio.CapacityLimiter] = attrs.field(factory=lambda: {lane: trio.CapacityLimiter(1) for lane in Lane}, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._backlog = Backlog(self._size_in_force)
+
+    async def run(self) -> None:
+        """Read what is put until cancelled."""
+        with self._background.watched():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._begin)
+                nursery.start_soon(self._light)
+                nursery.start_soon(self._heavy)
+
+    def put(self, source: Source, document: Document | None, *, again: bool = False) -> None:
+        """Take what is to be in force for a source from now on, ``None`` for nothing; the last word of a source counts.
+
+        ``again``: the document is to be read again, but is not new itself, and its turn comes after those that are.
+        """
+        self._backlog.put(source, document, self.clock(), again=again)
+        self._work.set()
+
+    def require(self) -> None:
+        """Have no version from now on before all that is waiting now is in it."""
+        self._required |= self._backlog.sources()
+        self.wake()
+
+    def take(self, *, anyway: bool = False) -> Change | None:
+        """Return the version that there is and how it differs from the last one, ``None`` if it may not be taken yet.
+
+        ``None`` as well if it is the last one, unless it is wanted ``anyway``.
+        """
+        if self._required:
+            return None
+        if not self._changed and not anyway:
+            return None
+        self._taken.set()
+        changed, self._changed = self._changed, {}
+        documents = tuple(document for document in changed.values() if document is not None)
+        return Change(self._snapshot, documents, tuple(source for source, document in changed.items() if document is None))
+
+    @property
+    def unread(self) -> int:
+        """The number of changes that wait or are being read."""
+        return len(self._backlog)
+
+    async def news(self) -> None:
+        """Wait until there may be something to take."""
+        await self._news.wait()
+        self._news = trio.Event()
+
+    def wake(self) -> None:
+        """Let ``news`` return."""
+        self._news.set()
+
+    async def _begin(self) -> None:
+        with self._background.at_work():
+            await self._taken.wait()
+
+    async def _light(self) -> None:
+        while True:
+            changes = await self._next(Lane.LIGHT)
+            self._ready.setdefault(Lane.LIGHT, self.clock())
+            if sum(change.work for change in changes) <= INLINE_BATCH and all(change.work <= INLINE_WORK for change in changes):
+                for change in changes:
+                    await trio.lowlevel.checkpoint()
+                    made = make(self._snapshot, (change,), self.issuers)
+                    self._commit_light(made)
+                    await self._done((change,), made)
+            else:
+                base = self._snapshot
+                made = await self._in_thread(Lane.LIGHT, make, base, changes, self.issuers)
+                while self._snapshot is not base:  # the heavy lane was ready first
+                    base = self._snapshot
+                    made = await self._in_thread(Lane.LIGHT, made.moved_to, base)
+                self._commit_light(made)
+                await self._done(changes, made)
+
+    async def _heavy(self) -> None:
+        while True:
+            changes = await self._next(Lane.HEAVY)
+            self._ready.setdefault(Lane.HEAVY, self.clock())
+            self._meanwhile = {}
+            made = await self._in_thread(Lane.HEAVY, make, self._snapshot, changes, self.issuers)
+            snapshot = made.snapshot
+            while self._meanwhile:
+                meanwhile, self._meanwhile = self._meanwhile, {}
+                if _work(meanwhile) <= INLINE_BATCH:
+                    snapshot = taken_in(snapshot, meanwhile)
+                else:
+                    snapshot = await self._in_thread(Lane.HEAVY, taken_in, snapshot, meanwhile)
+            self._commit(snapshot, made.documents)
+            await self._done(changes, made)
+
+    async def _next(self, lane: Lane) -> tuple[Pending, ...]:
+        while True:
+            now = self.clock()
+            changes = self._backlog.take(lane, now)
+            if lane in self._ready and (not changes or now >= self._ready[lane] + GATHER_S):
+                del self._ready[lane]
+                self.wake()
+            if changes:
+                return changes
+            self._work = self._work if not self._work.is_set() else trio.Event()
+            await self._work.wait()
+
+    async def _in_thread(self, lane: Lane, function: Callable[..., T], *args: object) -> T:
+        # Abandoned when cancelled: it only reads, and what it made is dropped.
+        with self._background.at_work():
+            return await self.run_sync(function, *args, abandon_on_cancel=True, limiter=self._limiters[lane])  # type: ignore[no-any-return]
+
+    def _commit_light(self, made: Made) -> None:
+        self._commit(made.snapshot, made.documents)
+        self._meanwhile.update(made.documents)
+
+    def _commit(self, snapshot: PolicySnapshot, documents: Documents) -> None:
+        self._snapshot = snapshot
+        self._changed.update(documents)
+
+    async def _done(self, changes: tuple[Pending, ...], made: Made) -> None:
+        sources = [change.source for change in changes]
+        self._backlog.done(sources, made.costs, self.clock())
+        self._work.set()  # newer changes of these sources may have their turn now
+        required = bool(self._required)
+        self._required.difference_update(sources)
+        if self._required and not self._taken.is_set():
+            for namespace, seconds in made.costs.items():
+                self._spent[namespace] = self._spent.get(namespace, 0.0) + seconds
+                if self._spent[namespace] > FIRST_BUDGET_S:
+                    await self._close_unread(namespace)
+        if required and not self._required:
+            self.wake()
+
+    async def _close_unread(self, namespace: str) -> None:
+        """Let the first version wait no longer for documents of a namespace: they close what they may speak of until they are read."""
+        for number, source in enumerate([source for source in self._required if source.namespace == namespace]):
+            self._required.discard(source)
+            closed = read(source, Unknown(_NOT_READ), self.issuers)
+            self._commit(self._snapshot.apply(closed), {source: closed})
+            if not self._backlog.is_under_way(source):
+                self._meanwhile[source] = closed
+            if number % SLICE == SLICE - 1:
+                await trio.lowlevel.checkpoint()
+
+    def _size_in_force(self, source: Source) -> int:
+        document = self._snapshot.documents.get(source)
+        return 0 if document is None else len(document.text or "")
+
+
+def _work(documents: Documents) -> int:
+    return sum(CHANGE_WORK + len(document.text or "") for document in documents.values() if document is not None)

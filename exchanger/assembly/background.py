@@ -1,0 +1,70 @@
+"""Keeps work in threads from holding up the event loop, by the interpreter's two switches that are for the whole process.
+
+Full garbage collections look at everything that there is, in one go: with some large documents that takes a tenth of a second, during which
+nothing else runs. Policy is values without cycles, and need never be looked at. So none begins while documents are read, and what reading
+has allocated does not bring one about later. Young objects are collected as always, and so is everything else's garbage.
+(https://docs.python.org/3/library/gc.html#gc.set_threshold)
+
+A thread that computes gives the interpreter up after the switch interval, and so long the event loop waits at each of its turns.
+(https://docs.python.org/3/library/sys.html#sys.setswitchinterval)
+"""
+
+import gc
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final, final
+
+import attrs
+
+NEVER: Final = 2**30
+"""Collections of the younger objects before a full one."""
+SWITCH_S: Final = 0.0005
+"""Seconds: a tenth of what is usual, which costs the thread some percent."""
+
+
+@final
+@attrs.define(eq=False)
+class Background:
+    """Counts collections of the middle generation, of which so many bring a full one about."""
+
+    _usual: tuple[int, int, int] = attrs.field(factory=gc.get_threshold, init=False)
+    _interval: float = attrs.field(factory=sys.getswitchinterval, init=False)
+    _at_work: int = attrs.field(default=0, init=False)
+    _count: int = attrs.field(default=0, init=False)
+    _allowed: int = attrs.field(default=0, init=False)
+
+    @contextmanager
+    def watched(self) -> Generator[None]:
+        """Have everything as it was when the block ends."""
+        self._usual, self._interval = gc.get_threshold(), sys.getswitchinterval()
+        gc.callbacks.append(self._collected)
+        try:
+            yield
+        finally:
+            gc.callbacks.remove(self._collected)
+            gc.set_threshold(*self._usual)
+            sys.setswitchinterval(self._interval)
+
+    @contextmanager
+    def at_work(self) -> Generator[None]:
+        """Have no full collection within the block, nor later because of what was allocated in it; threads switch often."""
+        if not self._at_work:
+            self._count = gc.get_count()[2]
+            gc.set_threshold(*self._usual[:2], NEVER)
+            sys.setswitchinterval(min(SWITCH_S, self._interval))
+        self._at_work += 1
+        try:
+            yield
+        finally:
+            self._at_work -= 1
+            if not self._at_work:
+                self._allowed += max(0, gc.get_count()[2] - self._count)
+                gc.set_threshold(*self._usual[:2], self._usual[2] + self._allowed)
+                sys.setswitchinterval(self._interval)
+
+    def _collected(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "stop" and info["generation"] == len(self._usual) - 1:
+            self._allowed = self._count = 0
+            if not self._at_work:
+                gc.set_threshold(*self._usual)

@@ -1,0 +1,203 @@
+"""The documents that wait to be read, in the order in which their turn comes: fair between namespaces, cheap ones first.
+
+A namespace pays for the time that its documents take. One that has used up a budget waits behind those that have used less, so however many
+expensive documents a team has, another team's edit does not wait for them. Budgets fill up again as time passes. What is withdrawn only
+waits for documents that its own namespace has put before.
+
+Must not know: tasks, threads, or what a document says.
+"""
+
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from heapq import heapify, heappop, heappush
+from typing import Final, final
+
+import attrs
+
+from exchanger.policy.selection import Document, Text
+from exchanger.values.entry import Source
+
+BUDGET_S: Final = 0.1
+"""Seconds of CPU: a hundred ordinary documents. Each further one of these puts a namespace behind those that have used one less."""
+REFILL: Final = 0.05
+"""Seconds of CPU that a namespace gets back in each second: twenty namespaces that never stop use up one core."""
+LIGHT_WORK: Final = 8 * 1024
+"""Characters that a light document has at most, and so has a batch of them: some 40 ms, and 150 for the worst that an author can write."""
+CHANGE_WORK: Final = 64
+"""Characters that a change counts for besides those of its documents: what it costs however short they are."""
+_MANY: Final = 1024
+"""Turns that are overtaken, or budgets that are full again, before they are forgotten."""
+
+
+@enum.unique
+class Lane(enum.Enum):
+    """Light documents never wait for a heavy one, which takes up to a second or two."""
+
+    LIGHT = "light"
+    HEAVY = "heavy"
+
+
+@final
+@attrs.frozen
+class Pending:
+    """A change that waits: ``document`` is what is to be in force for ``source``, ``None`` for nothing.
+
+    ``again``: the document itself is not new, so that it comes after those of its kind that are. ``work`` is a measure of the cost.
+    """
+
+    source: Source
+    document: Document | None
+    again: bool = False
+    work: int = 0
+
+
+@final
+@attrs.define(eq=False)
+class _Budget:
+    """The CPU time in seconds that a namespace has used at the time ``at``, less what it got back."""
+
+    used: float
+    at: float
+
+    def left_at(self, now: float) -> float:
+        return max(0.0, self.used - REFILL * (now - self.at))
+
+
+_Turn = tuple[int, int, int, Source]
+"""Budgets used, work, number of the change: what is smallest has its turn."""
+
+
+@final
+@attrs.define(eq=False)
+class Backlog:
+    """Keeps the newest change of each source. ``in_force`` returns the characters of the document that a change of a source replaces."""
+
+    in_force: Callable[[Source], int]
+    _pending: dict[Source, tuple[int, Pending]] = attrs.field(factory=dict, init=False, repr=False)
+    _turns: dict[Lane, list[_Turn]] = attrs.field(factory=lambda: {lane: [] for lane in Lane}, init=False, repr=False)
+    # Sources whose older change is under way: the newer one waits for it, so that the newest is what remains.
+    _under_way: set[Source] = attrs.field(factory=set, init=False, repr=False)
+    # Documents that wait or are under way, with their numbers, by namespace; the oldest first. And the withdrawals that wait for them:
+    # what a team moves from one ConfigMap into another is there before it is gone.
+    _documents: dict[str, dict[Source, int]] = attrs.field(factory=dict, init=False, repr=False)
+    _withdrawals: dict[str, dict[Source, int]] = attrs.field(factory=dict, init=False, repr=False)
+    _budgets: dict[str, _Budget] = attrs.field(factory=dict, init=False, repr=False)
+    _forget_at: int = attrs.field(default=_MANY, init=False)
+    _numbers: int = attrs.field(default=0, init=False)
+
+    def __len__(self) -> int:
+        return len(self._pending) + len(self._under_way - self._pending.keys())
+
+    def sources(self) -> set[Source]:
+        """Return the sources of all changes that wait or are under way."""
+        return self._under_way | self._pending.keys()
+
+    def is_under_way(self, source: Source) -> bool:
+        """Tell whether a change of the source was taken and is not done."""
+        return source in self._under_way
+
+    def put(self, source: Source, document: Document | None, now: float, *, again: bool = False) -> None:
+        """Take a change, in the place of an older one that waits."""
+        if again and source in self._pending:
+            return  # the newest document waits already
+        self._numbers += 1
+        self._pending[source] = (self._numbers, Pending(source, document, again))
+        if source not in self._under_way:
+            self._queue(source, now)
+
+    def take(self, lane: Lane, now: float) -> tuple[Pending, ...]:
+        """Return the changes whose turn it is: one, or light ones of ``LIGHT_WORK`` characters. ``done`` is to be told of them."""
+        turns, taken, work = self._turns[lane], list[Pending](), 0
+        while turns:
+            used, cost, number, source = turns[0]
+            if not self._is_next(turns[0]):
+                heappop(turns)
+                continue
+            _, pending = self._pending[source]
+            level = self._level(pending, now)
+            if level > used:
+                heappop(turns)
+                heappush(turns, (level, cost, number, source))
+                continue
+            if taken and (lane is Lane.HEAVY or work + cost > LIGHT_WORK):
+                break
+            heappop(turns)
+            del self._pending[source]
+            self._under_way.add(source)
+            taken.append(attrs.evolve(pending, work=cost))
+            work += cost
+        return tuple(taken)
+
+    def done(self, sources: Iterable[Source], costs: Mapping[str, float], now: float) -> None:
+        """Let newer changes of ``sources`` have their turn, and charge namespaces for the seconds of CPU that they cost."""
+        for namespace, seconds in costs.items():
+            self._charge(namespace, seconds, now)
+        namespaces: dict[str, None] = {}
+        for source in sources:
+            namespaces[source.namespace] = None
+            self._under_way.discard(source)
+            self._forget_document(source)
+            if source in self._pending:
+                self._queue(source, now)
+        for namespace in namespaces:
+            self._release(namespace, now)
+
+    def used(self, namespace: str, now: float) -> float:
+        """Return the seconds of CPU that a namespace has used and not got back."""
+        budget = self._budgets.get(namespace)
+        return 0.0 if budget is None else budget.left_at(now)
+
+    def _queue(self, source: Source, now: float) -> None:
+        number, pending = self._pending[source]
+        self._forget_document(source)
+        if pending.document is not None:
+            self._documents.setdefault(source.namespace, {})[source] = number
+            self._push(source, now)
+        else:
+            self._withdrawals.setdefault(source.namespace, {})[source] = number
+        self._release(source.namespace, now)
+
+    def _forget_document(self, source: Source) -> None:
+        documents = self._documents.get(source.namespace, {})
+        documents.pop(source, None)
+        if not documents:
+            self._documents.pop(source.namespace, None)
+
+    def _release(self, namespace: str, now: float) -> None:
+        """Let withdrawals have their turn that no older document of their namespace is in the way of any more."""
+        withdrawals = self._withdrawals.get(namespace, {})
+        oldest = next(iter(self._documents.get(namespace, {}).values()), self._numbers + 1)
+        while withdrawals:
+            source, number = next(iter(withdrawals.items()))
+            if oldest < number:
+                return
+            del withdrawals[source]
+            if self._pending.get(source, (0,))[0] == number:
+                self._push(source, now)
+        self._withdrawals.pop(namespace, None)
+
+    def _push(self, source: Source, now: float) -> None:
+        number, pending = self._pending[source]
+        text = pending.document.text if isinstance(pending.document, Text) else None
+        work = CHANGE_WORK + len(text or "") + self.in_force(source)
+        turns = self._turns[Lane.LIGHT if work <= LIGHT_WORK else Lane.HEAVY]
+        if len(turns) > 2 * len(self._pending) + _MANY:
+            turns[:] = (turn for turn in turns if self._is_next(turn))
+            heapify(turns)
+        heappush(turns, (self._level(pending, now), work, number, source))
+
+    def _is_next(self, turn: _Turn) -> bool:
+        """Tell whether a turn has not been overtaken by a newer change."""
+        *_, number, source = turn
+        known = self._pending.get(source)
+        return known is not None and known[0] == number
+
+    def _level(self, pending: Pending, now: float) -> int:
+        """Return how many budgets the namespace has used; what is withdrawn costs nearly nothing, and waits for nobody."""
+        return 0 if pending.document is None else int(self.used(pending.source.namespace, now) / BUDGET_S) + pending.again
+
+    def _charge(self, namespace: str, seconds: float, now: float) -> None:
+        if len(self._budgets) >= self._forget_at:
+            self._budgets = {other: budget for other, budget in self._budgets.items() if budget.left_at(now) > 0.0}
+            self._forget_at = max(_MANY, 2 * len(self._budgets))
+        self._budgets[namespace] = _Budget(self.used(namespace, now) + seconds, now)

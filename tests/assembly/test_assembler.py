@@ -1,0 +1,149 @@
+import gc
+import sys
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from exchanger.assembly.assembler import FIRST_BUDGET_S, Assembler
+from exchanger.assembly.backlog import LIGHT_WORK
+from exchanger.policy.selection import Text
+from exchanger.policy.verdict import NoMatch, Unhealthy
+from exchanger.values.entry import DenyEntry, Source
+
+A, B, OTHER = Source("a", "p"), Source("a", "q"), Source("b", "p")
+
+
+def deny(path: str, *, heavy: bool = False) -> Text:
+    padding = "#" * LIGHT_WORK if heavy else ""
+    return Text(f"version: v1\nentries: [{{match: {{host: h, pathPrefix: {path}}}, action: deny}}]\n{padding}")
+
+
+class Gate:
+    """Holds what is run in a thread until it is opened; ``reached`` counts what waits."""
+
+    def __init__(self) -> None:
+        self.event = trio.Event()
+        self.reached = 0
+
+    async def run_sync(self, function: object, *args: object, abandon_on_cancel: bool, limiter: trio.CapacityLimiter) -> object:
+        assert callable(function)
+        self.reached += 1
+        await self.event.wait()
+        return function(*args)
+
+
+@asynccontextmanager
+async def running(assembler: Assembler) -> AsyncGenerator[None]:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(assembler.run)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_small_document_is_out_while_a_large_one_of_its_own_team_is_read(autojump_clock: MockClock) -> None:
+    gate = Gate()
+    made = Assembler(frozenset(), run_sync=gate.run_sync)
+    made.put(A, deny("/a", heavy=True))
+    made.put(OTHER, deny("/b"))
+    made.put(B, deny("/c"))
+    async with running(made):
+        await trio.sleep(1)
+        change = made.take()
+        assert change is not None
+        assert {document.source for document in change.documents} == {B, OTHER}
+        assert (made.unread, gate.reached, made.take()) == (1, 1, None)
+        made.put(OTHER, None)
+        await trio.sleep(1)
+        change = made.take()
+        assert change is not None
+        assert (change.documents, change.withdrawn) == ((), (OTHER,))
+        gate.event.set()
+        await trio.sleep(1)
+        change = made.take()
+        assert change is not None
+        assert isinstance(change.snapshot.match("h", "/a", "GET"), DenyEntry)
+        assert isinstance(change.snapshot.match("h", "/b", "GET"), NoMatch)
+        assert isinstance(change.snapshot.match("h", "/c", "GET"), DenyEntry)
+
+
+async def test_nothing_is_out_before_what_is_required(autojump_clock: MockClock) -> None:
+    gate = Gate()
+    made = Assembler(frozenset(), run_sync=gate.run_sync)
+    made.put(A, deny("/a", heavy=True))
+    made.put(OTHER, deny("/b"))
+    made.require()
+    async with running(made):
+        await trio.sleep(1)
+        assert made.take(anyway=True) is None
+        made.put(B, deny("/c", heavy=True))  # which is not required
+        gate.event.set()
+        await made.news()
+        await trio.sleep(1)
+        assert made.take() is not None
+
+
+async def test_a_change_that_makes_no_difference_is_no_version(autojump_clock: MockClock) -> None:
+    made = Assembler(frozenset())
+    made.put(A, deny("/a"))
+    async with running(made):
+        await trio.sleep(1)
+        assert made.take() is not None
+        made.put(A, deny("/a"), again=True)
+        made.put(OTHER, None)
+        await trio.sleep(1)
+        assert (made.unread, made.take()) == (0, None)
+
+
+async def test_the_first_version_does_not_wait_for_ever_for_one_namespace(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter(range(0, 1000 * int(FIRST_BUDGET_S), int(FIRST_BUDGET_S)))
+    monkeypatch.setattr(time, "thread_time", lambda: float(next(seconds)))
+    gate = Gate()
+    gate.event.set()
+    made = Assembler(frozenset(), run_sync=gate.run_sync)
+    sources = [Source("a", f"p{number}") for number in range(300)]
+    for number, source in enumerate(sources):
+        made.put(source, deny(f"/{number}", heavy=True))
+    made.require()
+    async with running(made):
+        while (change := made.take()) is None:
+            await made.news()
+        assert len(change.snapshot.documents) == 300
+        assert 1 < change.snapshot.entry_count < 10
+        assert isinstance(change.snapshot.match("h", "/299", "GET"), Unhealthy)
+        while made.unread:
+            await made.news()
+        change = made.take()
+        assert change is not None
+        assert (change.snapshot.entry_count, change.snapshot.invalid_documents) == (300, 0)
+
+
+async def test_full_collections_wait_and_threads_switch_often_while_documents_are_read(autojump_clock: MockClock) -> None:
+    usual, interval = gc.get_threshold(), sys.getswitchinterval()
+    gate = Gate()
+    made = Assembler(frozenset(), run_sync=gate.run_sync)
+    made.put(OTHER, deny("/b"))
+    async with running(made):
+        await trio.sleep(1)
+        assert gc.get_threshold()[2] > usual[2]  # until there is a version
+        assert made.take() is not None
+        await trio.sleep(1)
+        assert sys.getswitchinterval() == interval
+        made.put(A, deny("/a", heavy=True))
+        await trio.sleep(1)
+        assert gc.get_threshold()[:2] == usual[:2]
+        assert gc.get_threshold()[2] > usual[2]
+        assert sys.getswitchinterval() < interval
+        gc.collect()
+        gate.event.set()
+        await trio.sleep(1)
+        assert gc.get_threshold()[2] < 1000
+        gc.collect()
+        assert gc.get_threshold() == usual
+        assert sys.getswitchinterval() == interval
+    assert (gc.get_threshold(), sys.getswitchinterval()) == (usual, interval)

@@ -1,0 +1,229 @@
+"""One team that costs all teams: documents made to be expensive, in bulk, beside another team that edits a small one.
+
+No step may hold the event loop for long, and the small edit may not wait for what is expensive: its version is out while most of that is
+still to be read, whatever the machine.
+"""
+
+import gc
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Final, Generic, TypeVar
+
+import attrs
+import pytest
+import structlog
+import trio
+
+from exchanger.event_log import KubernetesLog
+from exchanger.kube.event_writer import EventWriter
+from exchanger.kube.list_watch import Bookmark, Item, Key, Opened, Page, Put, WatchEvent
+from exchanger.kube.policy_events import PolicyEvents
+from exchanger.kube.settings import KubernetesSettings
+from exchanger.kube.source import KubernetesSource
+from exchanger.policy.objects import ConfigMap, Namespace
+from exchanger.policy.selection import Change
+from exchanger.policy.selector import parse_selector
+from exchanger.policy.yaml_nodes import MAX_BYTES
+from exchanger.values.entry import Source
+from tests.attack.watchdog import watched_steps
+from tests.kube.cluster import Record, deny
+from tests.kube.telling import FakeEvents
+
+T = TypeVar("T")
+
+STEP_S: Final = 0.010
+EDIT_S: Final = 1.0
+PATIENCE_S: Final = 60.0
+SELECTED: Final = (("policy", "enabled"),)
+ENABLED: Final = (("enabled", "true"),)
+GOOD: Final = Source("good", "p")
+EVIL: Final = "evil"
+
+
+@attrs.define(eq=False)
+class Stream(Generic[T]):
+    """A list and watch that cost nothing: the objects of the start are made before, and later events are said."""
+
+    name: str
+    items: list[Item[T]]
+    events: deque[WatchEvent[T]] = attrs.field(factory=deque)
+    said: trio.Event = attrs.field(factory=trio.Event)
+
+    def put(self, item: Item[T]) -> None:
+        self.events.append(Put(item))
+        self.said.set()
+
+    async def list_page(self, *, limit: int, continue_token: str = "", resource_version: str = "") -> Page[T]:
+        raise NotImplementedError
+
+    @asynccontextmanager
+    async def watch(
+        self,
+        *,
+        resource_version: str,
+        timeout: float,  # noqa: ASYNC109 - the Protocol's signature
+        initial_events: bool = False,
+    ) -> AsyncGenerator[AsyncIterator[WatchEvent[T]], None]:
+        assert initial_events
+        yield self._events()
+
+    async def _events(self) -> AsyncIterator[WatchEvent[T]]:
+        yield Opened()
+        for item in self.items:
+            await trio.lowlevel.checkpoint()
+            yield Put(item)
+        yield Bookmark("1", initial_events_end=True)
+        while True:
+            await self.said.wait()
+            self.said = trio.Event()
+            while self.events:
+                yield self.events.popleft()
+
+
+class Server:
+    """Implements ``ListWatches``."""
+
+    def __init__(self, config_maps: list[ConfigMap]) -> None:
+        names = dict.fromkeys((GOOD.namespace, EVIL, *(config_map.namespace for config_map in config_maps)))
+        self._version = 1
+        self._namespaces = Stream("namespaces", [Item(Key("", name), "1", Namespace(name, SELECTED)) for name in names])
+        self._config_maps = Stream("configmaps", [self._item(config_map) for config_map in config_maps])
+
+    def namespaces(self, _selector: str, /) -> Stream[Namespace]:
+        return self._namespaces
+
+    def config_maps(self, _selector: str, _namespace: str, /) -> Stream[ConfigMap]:
+        return self._config_maps
+
+    def put(self, source: Source, text: str) -> None:
+        self._version += 1
+        self._config_maps.put(self._item(config_map(source, text)))
+
+    def _item(self, config_map: ConfigMap) -> Item[ConfigMap]:
+        return Item(Key(config_map.namespace, config_map.name), str(self._version), config_map)
+
+
+def config_map(source: Source, text: str) -> ConfigMap:
+    return ConfigMap(source.namespace, source.name, ENABLED, text)
+
+
+class Told(Record):
+    """What the service makes of versions: log lines, and Events for their authors."""
+
+    def __init__(self, events: PolicyEvents) -> None:
+        super().__init__()
+        self._log = KubernetesLog(structlog.get_logger(), events.published)
+
+    def published(self, change: Change, /) -> None:
+        self._log.published(change)
+        super().published(change)
+
+    def text(self, source: Source) -> str | None:
+        document = self.snapshots[-1].documents.get(source)
+        return None if document is None else document.text
+
+    def pending(self, texts: dict[Source, str]) -> int:
+        """Return how many of ``texts`` are not in force yet."""
+        return sum(self.text(source) != text for source, text in texts.items())
+
+
+class Nobody:
+    def event_right_missing(self, text: str, /) -> None:
+        raise AssertionError(text)
+
+
+@pytest.fixture(autouse=True)
+def frozen() -> Iterator[None]:
+    """Have the collector look at what is made here only, as in the service."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@attrs.frozen
+class Scene:
+    server: Server
+    told: Told
+    source: KubernetesSource
+
+    async def edit(self, number: int) -> float:
+        """Have a small document changed, and return how long it takes until that is in force."""
+        text, began = deny(f"/edit-{number}"), trio.current_time()
+        self.server.put(GOOD, text)
+        await self.told.until(lambda: self.told.text(GOOD) == text, PATIENCE_S)
+        return trio.current_time() - began
+
+
+@asynccontextmanager
+async def running(server: Server) -> AsyncGenerator[Scene]:
+    events = PolicyEvents(EventWriter(FakeEvents()), Nobody())
+    told = Told(events)
+    settings = KubernetesSettings(parse_selector("policy=enabled"), parse_selector("enabled=true"))
+    source = KubernetesSource(settings, frozenset(), told, told, server)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(events.run)
+        await nursery.start(source.run)
+        yield Scene(server, told, source)
+        nursery.cancel_scope.cancel()
+
+
+def full(text: str) -> str:
+    """Return ``text`` with comments up to the size that a ConfigMap may have."""
+    return text + "#" * (MAX_BYTES - len(text))
+
+
+def entries(number: int, host: str) -> str:
+    return "".join(f"- {{match: {{host: {host},pathPrefix: /{index}}},action: deny}}\n" for index in range(number))
+
+
+INVALID: Final = "version: v1\nentries:\n" + "- {x: 1}\n" * 16_000
+METHODS: Final = ",".join(f"m{number:x}" for number in range(120_000))
+HOSTILE: Final = {
+    "entries": full("version: v1\nentries:\n" + entries(19_000, "h")),
+    "other entries": full("version: v1\nentries:\n" + entries(19_000, "i")),
+    "one place": full("version: v1\nentries:\n" + "- {match: {host: h,pathPrefix: /a},action: deny}\n" * 20_000),
+    "aliases": full("version: v1\nentries:\n- &a {match: {host: h, pathPrefix: /x}, action: deny}\n" + "- *a\n" * 20_000),
+    "methods": full(f"version: v1\nentries: [{{action: deny, match: {{host: h, pathPrefix: /, methods: [{METHODS}]}}}}]\n"),
+    "escapes": f'version: v1\nentries: [{{action: deny, match: {{host: h, pathPrefix: "/{"%41" * 349_000}"}}}}]',
+    "depth": "[" * MAX_BYTES,
+    "long scalar": "version: v1\nx: " + "a" * (MAX_BYTES - 20),
+}
+BULK: Final = {
+    "invalid entries": {Source(EVIL, f"p{number}"): f"{INVALID}# {number}" for number in range(10)},
+    "hostile teams": {Source(f"{EVIL}-{number}", "p"): text for number, text in enumerate(HOSTILE.values())},
+}
+
+
+@pytest.mark.parametrize("kind", BULK)
+async def test_expensive_documents_hold_up_neither_requests_nor_another_teams_edit(kind: str) -> None:
+    bulk = BULK[kind]
+    start = [config_map(source, deny()) for source in (GOOD, *(Source(source.namespace, "q") for source in bulk))]
+    async with running(Server(start)) as scene:
+        with watched_steps() as steps:
+            for source, text in bulk.items():
+                scene.server.put(source, text)
+            await trio.sleep(0.1)
+            took = await scene.edit(0)
+            assert scene.told.pending(bulk) > len(bulk) // 2
+            for number in range(1, 4):
+                took = max(took, await scene.edit(number))
+            await scene.told.until(lambda: not scene.told.pending(bulk), PATIENCE_S)
+        assert steps.longest < STEP_S, steps.task
+        assert took < EDIT_S
+
+
+async def test_ten_thousand_config_maps_hold_up_neither_requests_nor_an_edit() -> None:
+    start = [config_map(Source(f"team-{number % 1000}", f"p{number}"), deny(f"/{number}")) for number in range(10_000)]
+    start.append(config_map(GOOD, deny()))
+    server = Server(start)
+    with watched_steps() as steps:
+        async with running(server) as scene:
+            assert len(scene.told.snapshots[0].documents) == len(start)
+            scene.source.use_issuers(frozenset({"another"}))
+            took = await scene.edit(0)
+            assert len(scene.told.snapshots) == 2
+            assert scene.source.statistics().unread > 0
+            assert took < EDIT_S
+    assert steps.longest < STEP_S, steps.task

@@ -1,0 +1,154 @@
+"""Law: whatever is put in whatever order, and however reading and taking in are interleaved, the end is that of a fresh start.
+
+"The last version of a document wins, and a history of changes equals a fresh start": so lanes, budgets and what is under way do not show in
+the policy once everything is read. No version on the way has a document that nobody put, and none is taken before what is required.
+"""
+
+from collections.abc import Callable
+
+import attrs
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from exchanger.assembly.assembler import INLINE_BATCH, INLINE_WORK, Assembler
+from exchanger.assembly.backlog import LIGHT_WORK, Lane
+from exchanger.policy.selection import Document, Text, Unknown, advance
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import Source
+
+# Those that are read on the event loop, in the light lane's thread, and in the heavy one's.
+PADDING = (0, INLINE_WORK, INLINE_BATCH, LIGHT_WORK)
+ENTRIES = (
+    "[]",
+    "[{match: {host: h, pathPrefix: /a}, action: deny}]",
+    "[{match: {host: h}, action: deny}]",
+    "[{match: {host: h, pathPrefix: /a}, action: exchange, exchange: {issuerRef: one, scope: s}}]",
+    "[{match: {host: h, pathPrefix: /a}, action: exchange, exchange: {issuerRef: two, scope: s}}, {}]",
+)
+sources = st.builds(Source, st.sampled_from("ab"), st.sampled_from("pq"))
+documents: st.SearchStrategy[Document | None] = st.one_of(
+    st.builds(
+        lambda entries, size: Text(f"version: v1\nentries: {entries}\n{'#' * size}"), st.sampled_from(ENTRIES), st.sampled_from(PADDING)
+    ),
+    st.sampled_from([None, None, Unknown("unreadable")]),
+)
+
+
+@attrs.frozen
+class Put:
+    source: Source
+    document: Document | None
+
+
+@attrs.frozen
+class Issuers:
+    names: frozenset[str]
+
+
+@attrs.frozen
+class Finish:
+    """A lane's thread ends."""
+
+    lane: Lane
+
+
+@attrs.frozen
+class Pause:
+    seconds: float
+
+
+@attrs.frozen
+class Require:
+    pass
+
+
+Step = Put | Issuers | Finish | Pause | Require
+
+steps: st.SearchStrategy[Step] = st.one_of(
+    st.builds(Put, sources, documents),
+    st.builds(Put, sources, documents),
+    st.builds(Issuers, st.frozensets(st.sampled_from(["one", "two"]))),
+    st.builds(Finish, st.sampled_from(Lane)),
+    st.builds(Pause, st.sampled_from([0.0, 0.001, 10.0])),
+    st.builds(Require),
+)
+
+
+@attrs.define(eq=False)
+class Threads:
+    """Stands for the worker threads: what is run in one is done when it is let."""
+
+    waiting: dict[trio.CapacityLimiter, trio.Event] = attrs.field(factory=dict)
+    free: bool = False
+
+    async def run_sync(
+        self, function: Callable[..., object], *args: object, abandon_on_cancel: bool, limiter: trio.CapacityLimiter
+    ) -> object:
+        assert abandon_on_cancel
+        result = function(*args)
+        if not self.free:
+            self.waiting[limiter] = event = trio.Event()
+            await event.wait()
+        await trio.lowlevel.checkpoint()
+        return result
+
+    def finish(self, limiter: trio.CapacityLimiter) -> None:
+        if limiter in self.waiting:
+            self.waiting.pop(limiter).set()
+
+
+async def follow(history: list[Step]) -> None:
+    threads = Threads()
+    made = Assembler(frozenset(), run_sync=threads.run_sync)
+    wanted: dict[Source, Document] = {}
+    required: set[Source] = set()
+    shown = PolicySnapshot.EMPTY
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(made.run)
+        for step in [*history, *(Finish(lane) for lane in Lane)]:
+            match step:
+                case Put(source, document):
+                    wanted.pop(source, None)
+                    if document is not None:
+                        wanted[source] = document
+                    made.put(source, document)
+                case Issuers(names):
+                    made.issuers = names
+                    for source, document in wanted.items():
+                        made.put(source, document, again=True)
+                case Finish(lane):
+                    threads.finish(made._limiters[lane])
+                case Pause(seconds):
+                    await trio.sleep(seconds)
+                case Require():
+                    made.require()
+                    required = made._backlog.sources()
+            change = made.take()
+            if change is not None:
+                required = required & made._required
+                assert not required
+                assert change.documents or change.withdrawn
+                shown = change.snapshot
+        threads.free = True
+        for lane in Lane:
+            threads.finish(made._limiters[lane])
+        await trio.sleep(1)
+        assert made.unread == 0
+        change = made.take()
+        if change is not None:
+            shown = change.snapshot
+        assert made.take() is None
+        assert made.take(anyway=True) is not None
+        nursery.cancel_scope.cancel()
+    assert shown == advance(PolicySnapshot.EMPTY, {}, wanted, made.issuers).snapshot
+    assert {source: document.text for source, document in shown.documents.items()} == {
+        source: document.text if isinstance(document, Text) else None for source, document in wanted.items()
+    }
+
+
+@settings(max_examples=150)
+@given(st.lists(steps, max_size=25))
+def test_the_end_is_that_of_a_fresh_start(history: list[Step]) -> None:
+    trio.run(follow, history, clock=MockClock(autojump_threshold=0))
