@@ -1,7 +1,7 @@
 """Law: a token comes out of a response if, and only if, everything that the contract asks of it is there.
 
-RFC 8693 section 2.2.1: status 200, a JSON object, an ``access_token`` that a header can carry, Bearer as ``token_type`` in any case, and the
-expected ``issued_token_type`` unless that is switched off. The other members do not matter.
+RFC 8693 section 2.2.1: status 200, a JSON object, an ``access_token`` that a header can carry, Bearer as ``token_type`` in any case, and
+the expected ``issued_token_type`` unless that is switched off. The other members do not matter.
 """
 
 import json
