@@ -2,7 +2,7 @@
 
     release.py stamp v1.2.0                              writes the version into the package
     release.py notes v1.2.0                              prints the changelog's section
-    release.py chart v1.2.0 IMAGE DIGEST FOLDER          packages both charts; exchanger's names the image of this release
+    release.py charts v1.2.0 IMAGE FOLDER                packages both charts, which name the image of this release
 
 Tags are semantic versions with a ``v``, as ``v1.2.0`` or ``v1.2.0-rc.1``. The tag is the only place where a version is decided.
 """
@@ -20,8 +20,7 @@ import helm_tools
 ROOT: Final = Path(__file__).resolve().parent.parent
 TAG: Final = re.compile(r"v((0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-(alpha|beta|rc)\.(0|[1-9]\d*))?)")
 PYTHON_PRE: Final = {"alpha": "a", "beta": "b", "rc": "rc"}
-IMAGE: Final = re.compile(r"[a-z0-9.:-]+(/[a-z0-9._-]+)+")
-DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+IMAGE: Final = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+")
 PACKAGE_S: Final = 60.0
 
 
@@ -63,37 +62,34 @@ def notes(tag: str, root: Path = ROOT) -> str:
     return found[1].strip()
 
 
-def charts(tag: str, image: str, digest: str, folder: Path, root: Path = ROOT) -> list[Path]:
-    """Package the charts into ``folder`` under the version of ``tag``; exchanger's names ``image`` at ``digest``."""
+def charts(tag: str, image: str, folder: Path, root: Path = ROOT) -> list[Path]:
+    """Package the charts into ``folder`` under the version of ``tag``; their ``image.repository`` is ``image``.
+
+    No digest is put in: it would win over an ``image.tag`` that somebody sets later.
+    """
     version = version_of(tag)
     if IMAGE.fullmatch(image) is None:
         fail(f"{image!r} is not an image's name without tag, such as registry.example.com/owner/exchanger")
-    if DIGEST.fullmatch(digest) is None:
-        fail(f"{digest!r} is not a digest, such as sha256:…")
     with tempfile.TemporaryDirectory() as copied:
         packaged = []
         for chart in ("exchanger", "exchanger-demo"):
             source = Path(copied) / chart
             shutil.copytree(root / "helm" / chart, source)
-            name_image(source / "values.yaml", image, digest)
+            name_image(source / "values.yaml", image)
             command = (helm(), "package", source, "--version", version, "--app-version", version, "--destination", folder)
             subprocess.run(command, check=True, timeout=PACKAGE_S, stdout=sys.stderr)
             packaged.append(folder / f"{chart}-{version}.tgz")
     return packaged
 
 
-def name_image(values: Path, image: str, digest: str) -> None:
-    """Put ``image`` and ``digest`` into the top-level ``image`` block of a chart's values, comments untouched."""
+def name_image(values: Path, image: str) -> None:
+    """Put ``image`` into the top-level ``image`` block of a chart's values, comments untouched."""
     head, mark, rest = values.read_text().partition("\nimage:\n")
     block = re.match(r"(?:(?:  [^\n]*)?\n)*", rest)
-    if not mark or block is None:
-        fail(f"{values} has no image block")
-    named, tail = block[0], rest[block.end() :]
-    for key, value in (("repository", image), ("digest", digest)):
-        named, count = re.subn(rf"(?m)^  {key}: .*$", f"  {key}: {value}", named)
-        if count != 1:
-            fail(f"{values} does not say image.{key} exactly once")
-    values.write_text(head + mark + named + tail)
+    named, count = re.subn(r"(?m)^  repository: .*$", f"  repository: {image}", block[0] if block else "")
+    if not mark or block is None or count != 1:
+        fail(f"{values} does not say image.repository exactly once")
+    values.write_text(head + mark + named + rest[block.end() :])
 
 
 def helm() -> Path:
@@ -109,11 +105,11 @@ def main(arguments: list[str]) -> int:
             stamp(tag)
         case ["notes", tag]:
             print(notes(tag))
-        case ["chart", tag, image, digest, folder]:
-            for file in charts(tag, image, digest, Path(folder)):
+        case ["charts", tag, image, folder]:
+            for file in charts(tag, image, Path(folder)):
                 print(file)
         case _:
-            fail("usage: stamp TAG | notes TAG | chart TAG IMAGE DIGEST FOLDER")
+            fail("usage: stamp TAG | notes TAG | charts TAG IMAGE FOLDER")
     return 0
 
 
