@@ -18,6 +18,7 @@ from typing import Final
 
 MODULE: Final = Path(__file__).resolve().with_suffix("")
 PACKAGES: Final = {
+    "actionlint": ("github.com/rhysd/actionlint", "cmd/actionlint"),
     "grpcurl": ("github.com/fullstorydev/grpcurl", "cmd/grpcurl"),
     "h2spec": ("github.com/summerwind/h2spec", "cmd/h2spec"),
     "promtool": ("github.com/prometheus/prometheus", "cmd/promtool"),

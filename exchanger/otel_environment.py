@@ -16,25 +16,31 @@ import attrs
 from exchanger import __version__
 from exchanger.environment import Environment
 from exchanger.telemetry.otlp.post import files_reason, tls_context
-from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Target, TracesSettings
+from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Protocol, Target, TracesSettings
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings
 from exchanger.values.secret import Secret
 from exchanger.variable_names import Notes
 
-DEFAULT_ENDPOINT: Final = "http://localhost:4318"
+DEFAULT_ENDPOINTS: Final = {Protocol.HTTP_PROTOBUF: "http://localhost:4318", Protocol.GRPC: "http://localhost:4317"}
 SERVICE_NAME: Final = "exchanger"
 
 _PREFIX: Final = "OTEL_EXPORTER_OTLP"
 _PORTS: Final = {"http": 80, "https": 443}
 _GRPC_PORT: Final = 4317
-"""Where collectors take OTLP over gRPC (https://opentelemetry.io/docs/specs/otlp/#otlpgrpc-default-port), which is not spoken here."""
+"""Where collectors take OTLP over gRPC (https://opentelemetry.io/docs/specs/otlp/#otlpgrpc-default-port)."""
+_METHODS: Final = {
+    "TRACES": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    "METRICS": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+}
 _MILLISECONDS: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _COUNT: Final = re.compile(r"[0-9]{1,7}", re.ASCII)
 _URL: Final = re.compile(r"[\x21-\x7e]*")
 """What a request's target can be made of (RFC 9112 section 3.2): without blanks, and what is no ASCII has to be percent-encoded."""
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 section 5.1
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?|")
-_OURS: Final = frozenset({"host", "content-length", "content-type", "content-encoding", "connection", "transfer-encoding"})
+_OURS: Final = frozenset(
+    {"host", "content-length", "content-type", "content-encoding", "connection", "transfer-encoding", "te", "grpc-encoding", "grpc-timeout"}
+)
 _PROPAGATED: Final = frozenset({"tracecontext", "baggage"})
 
 Pairs = tuple[tuple[str, str], ...]
@@ -98,11 +104,11 @@ class _Reader:
             return None
         if exporters - {"", "otlp"}:
             self._note(name, "nothing is exported but by otlp")
-        protocol_name, protocol = self._of_signal(signal, "PROTOCOL")
-        if protocol.lower() not in {"", "http/protobuf"}:
-            self._note(protocol_name, f"only http/protobuf is supported (port 4318 of a collector); no {signal.lower()} are exported")
+        name, text = self._of_signal(signal, "PROTOCOL")
+        if text.lower() not in {"", *(protocol.value for protocol in Protocol)}:
+            self._note(name, f"must be grpc or http/protobuf; no {signal.lower()} are exported")
             return None
-        target = self._endpoint(signal)
+        target = self._endpoint(signal, Protocol(text.lower()) if text else None)
         if target is None:
             return None
         target = attrs.evolve(
@@ -164,10 +170,15 @@ class _Reader:
         text = self._environment.text(own)
         return (own, text) if text else (common, self._environment.text(common))
 
-    def _endpoint(self, signal: str) -> Target | None:
+    def _endpoint(self, signal: str, protocol: Protocol | None) -> Target | None:
+        """Return where ``signal`` goes by ``protocol``; ``None`` leaves it to the port."""
         name, text = self._of_signal(signal, "ENDPOINT")
+        text = text or DEFAULT_ENDPOINTS[protocol or Protocol.HTTP_PROTOBUF]
+        named_grpc = protocol is Protocol.GRPC or (protocol is None and text.endswith(f":{_GRPC_PORT}"))
+        if named_grpc and "://" not in text:  # as clients of gRPC have it
+            text = f"{'http' if self._insecure(signal) else 'https'}://{text}"
         try:
-            url = urlsplit(text or DEFAULT_ENDPOINT)
+            url = urlsplit(text)
             port = _PORTS[url.scheme] if url.port is None else url.port
         except (KeyError, ValueError):
             url, port = urlsplit(""), 0
@@ -176,11 +187,16 @@ class _Reader:
         if unusable or not url.hostname or not _URL.fullmatch(text):
             self._note(name, f"must be an http or https URL without user information or blanks; no {signal.lower()} are exported")
             return None
-        if port == _GRPC_PORT:
-            self._note(name, f"port {_GRPC_PORT} is usually that of OTLP over gRPC; this is sent over HTTP, which is usually on 4318")
+        if protocol is Protocol.GRPC or (protocol is None and port == _GRPC_PORT):
+            path = _METHODS[signal]  # a URL's path has no meaning for gRPC
+            return Target(secure=url.scheme == "https", host=url.hostname, port=port, path=path, protocol=Protocol.GRPC)
         path = url.path if name == f"{_PREFIX}_{signal}_ENDPOINT" else f"{url.path.rstrip('/')}/v1/{signal.lower()}"
         path = f"{path or '/'}?{url.query}" if url.query else path or "/"
         return Target(secure=url.scheme == "https", host=url.hostname, port=port, path=path)
+
+    def _insecure(self, signal: str) -> bool:
+        name = self._of_signal(signal, "INSECURE")[0]
+        return self._environment.boolean(name, default=False)
 
     def _headers(self, signal: str, target: Target) -> Headers:
         name = self._of_signal(signal, "HEADERS")[0]

@@ -1,12 +1,13 @@
 from pathlib import Path
 
+import attrs
 import pytest
 import trustme
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 
 from exchanger import __version__
 from exchanger.otel_environment import OtelReading, read_otel
-from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Target, TracesSettings
+from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Protocol, Target, TracesSettings
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings
 from tests.telemetry.otlp.test_post import encrypted
 
@@ -42,7 +43,7 @@ def note(**variables: str) -> tuple[str, str]:
         {},
         {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "None"},
         {**BOTH, "OTEL_SDK_DISABLED": "true"},
-        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"},
     ],
 )
 def test_nothing_is_exported_unless_it_is_asked_for(variables: dict[str, str]) -> None:
@@ -155,14 +156,37 @@ def test_headers_of_a_signal_that_is_not_exported_go_nowhere() -> None:
     assert read_otel({"OTEL_METRICS_EXPORTER": "otlp", **variables}).settings.in_clear == ()
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_the_port_of_grpc_is_noted_and_used(scheme: str) -> None:
-    reading = read(OTEL_EXPORTER_OTLP_ENDPOINT=f"{scheme}://collector:4317")
-    ((variable, text),) = reading.notes
-    assert variable == "OTEL_EXPORTER_OTLP_ENDPOINT"
-    assert "4318" in text
-    assert reading.settings.traces is not None
-    assert reading.settings.traces.target.port == 4317
+TRACE_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+METRICS_METHOD = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
+
+
+@pytest.mark.parametrize(
+    ("variables", "secure", "host", "port"),
+    [
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, False, "localhost", 4317),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "GRPC", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318/ignored"}, False, "c", 4318),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317"}, False, "c", 4317),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c:4317/"}, True, "c", 4317),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "c:4317"}, True, "c", 4317),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "c:4317", "OTEL_EXPORTER_OTLP_INSECURE": "true"}, False, "c", 4317),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": "c:55680"}, True, "c", 55680),
+    ],
+)
+def test_grpc_is_spoken_where_it_is_named_or_its_port_is(variables: dict[str, str], secure: bool, host: str, port: int) -> None:
+    expected = Target(secure=secure, host=host, port=port, path=TRACE_METHOD, protocol=Protocol.GRPC)
+    assert traces(**variables).target == expected
+    assert metrics(**variables).target == attrs.evolve(expected, path=METRICS_METHOD)
+
+
+def test_a_named_protocol_wins_over_the_port() -> None:
+    target = traces(OTEL_EXPORTER_OTLP_ENDPOINT="http://c:4317", OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf").target
+    assert (target.protocol, target.path) == (Protocol.HTTP_PROTOBUF, "/v1/traces")
+
+
+def test_each_signal_has_a_protocol_of_its_own() -> None:
+    variables = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/protobuf"}
+    assert traces(**variables).target.protocol is Protocol.GRPC
+    assert metrics(**variables).target.protocol is Protocol.HTTP_PROTOBUF
 
 
 def test_a_signal_has_variables_of_its_own() -> None:
@@ -198,12 +222,12 @@ def test_the_protocol_is_known_in_any_case(text: str) -> None:
 
 
 def test_another_protocol_is_said_to_be_missing() -> None:
-    reading = read(OTEL_EXPORTER_OTLP_PROTOCOL="grpc", OTEL_EXPORTER_OTLP_METRICS_PROTOCOL="http/protobuf")
+    reading = read(OTEL_EXPORTER_OTLP_PROTOCOL="http/json", OTEL_EXPORTER_OTLP_METRICS_PROTOCOL="http/protobuf")
     assert reading.settings.traces is None
     assert reading.settings.metrics is not None
     ((variable, text),) = reading.notes
     assert variable == "OTEL_EXPORTER_OTLP_PROTOCOL"
-    assert text.startswith("only http/protobuf is supported")
+    assert text.startswith("must be grpc or http/protobuf")
 
 
 @pytest.mark.parametrize(

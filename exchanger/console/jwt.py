@@ -11,9 +11,9 @@ from typing import Final, cast
 
 import orjson
 
-from exchanger.decision.bearer import MAX_TOKEN_LENGTH
-
 _PARTS: Final = 3
+MAX_SHOWN_TOKEN: Final = 16 * 1024
+"""Characters of a token that is looked into: longer ones cost the loop more than a page is worth."""
 _MAX_EXACT: Final = 2**53 - 1
 
 Jwt = dict[str, object]
@@ -24,7 +24,7 @@ OPAQUE: Final[Jwt] = {"opaque": True}
 def decoded(token: str) -> Jwt:
     """Return ``{"header", "claims", "signature": "present" | "none"}`` of a signed or unsigned JWT, or that it is opaque. Total."""
     parts = token.split(".", _PARTS)
-    if len(token) > MAX_TOKEN_LENGTH or len(parts) != _PARTS:
+    if len(token) > MAX_SHOWN_TOKEN or len(parts) != _PARTS:
         return OPAQUE
     header, claims = _object(parts[0]), _object(parts[1])
     if header is None or claims is None:

@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from exchanger.decision.bearer import MAX_TOKEN_LENGTH
+from exchanger.console.jwt import MAX_SHOWN_TOKEN
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.values.request import NO_TRACE, HttpRequest, TraceContext
 from exchanger.values.text import METHOD_LIMIT, loggable_host, loggable_path, printable
@@ -17,8 +17,8 @@ MAX_REQUEST: Final = 64 * 1024
 """Characters of a request that is kept as it came: what Envoy lets through in headers unless it is told otherwise (60 KiB)."""
 _MAX_TRACEPARENT: Final = 55
 """Characters of a ``traceparent`` that have a meaning in every version (https://www.w3.org/TR/trace-context/#traceparent-header)."""
-_MAX_AUTHORIZATION: Final = MAX_TOKEN_LENGTH + 64
-"""Characters of a header with a token that can be one, and its scheme."""
+_MAX_AUTHORIZATION: Final = MAX_SHOWN_TOKEN + 64
+"""Characters of a header with a token that is looked into, and its scheme."""
 
 
 def trimmed(record: DecisionRecord) -> DecisionRecord:

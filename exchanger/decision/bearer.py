@@ -11,11 +11,13 @@ import attrs
 
 from exchanger.values.secret import Secret
 
-MAX_TOKEN_LENGTH: Final = 16 * 1024
-"""Characters, of a subject token and of an access token alike; Envoy's default limit for all request headers together is 60 KiB."""
+MAX_TOKEN_LENGTH: Final = 64 * 1024
+"""Characters, of a subject token and of an access token alike. Envoy lets 60 KiB of request headers through by default and can be told
+to let through more."""
 
-# RFC 6750 section 2.1; nothing else can be a bearer token, and nothing else may go into a form or a header.
-_B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)
+# RFC 6749 appendix A.12 (https://www.rfc-editor.org/rfc/rfc6749#appendix-A.12) has any VSCHAR. Opaque tokens use that: ``!``, ``|``, ``:``
+# and ``$`` are common. Left out is what ends or escapes a value where headers are read as lists or parameters: comma, quote, backslash.
+_TOKEN: Final = re.compile(r"[!#-+\--\[\]-~]+", re.ASCII)
 # Header lines of one name arrive joined by commas.
 _find_bearer: Final = re.compile(r"(?:\A|[\s,])bearer\s+\S", re.IGNORECASE).search
 
@@ -38,9 +40,9 @@ class Bearer:
     token: Secret
 
 
-def is_b64token(text: str) -> bool:
-    """Tell whether ``text`` is a ``b64token`` (RFC 6750 section 2.1) of bearable length."""
-    return len(text) <= MAX_TOKEN_LENGTH and _B64TOKEN.fullmatch(text) is not None
+def is_bearer_token(text: str) -> bool:
+    """Tell whether ``text`` can be sent as a bearer token: visible ASCII without comma, double quote and backslash, at most 64 KiB."""
+    return len(text) <= MAX_TOKEN_LENGTH and _TOKEN.fullmatch(text) is not None
 
 
 def read_bearer(authorization: Secret | None) -> Bearer | NoToken:
@@ -54,7 +56,7 @@ def read_bearer(authorization: Secret | None) -> Bearer | NoToken:
         return NoToken.ABSENT
     if len(fields) != 2 or fields[0].lower() != "bearer":  # noqa: PLR2004 - scheme and token
         return NoToken.NOT_ONE if _find_bearer(value) else NoToken.NOT_BEARER
-    return Bearer(Secret(fields[1])) if is_b64token(fields[1]) else NoToken.INVALID
+    return Bearer(Secret(fields[1])) if is_bearer_token(fields[1]) else NoToken.INVALID
 
 
 def challenge(realm: str, scope: str = "", error: str = "") -> str:

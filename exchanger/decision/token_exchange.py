@@ -13,7 +13,7 @@ from typing import Final, NoReturn, assert_never, final
 
 import attrs
 
-from exchanger.decision.bearer import is_b64token
+from exchanger.decision.bearer import is_bearer_token
 from exchanger.errors import Diagnostic
 from exchanger.values.issuer import AuthMethod
 from exchanger.values.request import TraceContext
@@ -202,7 +202,7 @@ def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules) -> TokenO
         return _unusable(Diagnostic.NOT_BEARER, ErrorKind.NON_BEARER_TOKEN_TYPE)
     if rules.require_issued_token_type and issued_token_type != rules.expected_issued_token_type:
         return _unusable(Diagnostic.WRONG_ISSUED_TOKEN_TYPE, ErrorKind.WRONG_ISSUED_TOKEN_TYPE)
-    if not is_b64token(access_token):
+    if not is_bearer_token(access_token):
         return _unusable(Diagnostic.UNUSABLE_ACCESS_TOKEN, ErrorKind.MISSING_ACCESS_TOKEN)
     return ExchangedToken(Secret(access_token))
 

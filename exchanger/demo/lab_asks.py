@@ -4,25 +4,22 @@ The page is not trusted: whatever it sends becomes one request, with a token of 
 answers, or how.
 """
 
-import re
 from typing import Final, final
 
 import attrs
 import orjson
 
+from exchanger.decision.bearer import is_bearer_token
 from exchanger.demo.http import Headers
 from exchanger.demo.request_rules import MAX_HEADERS, is_host, is_method, is_path, why_no_header
 from exchanger.demo.scenario import Call, Subject
 
 OWN: Final = "own"
 """The subject that is the asker's own token."""
-MAX_TOKEN: Final = 65_536
-"""Characters; beyond the 60 KiB of headers that Envoy lets through."""
 MAX_HEADER_CHARACTERS: Final = 49_152
 """Of all header values together; with a token and the request line there is no room for more either."""
 
 _SUBJECTS: Final = {subject.value: subject for subject in Subject}
-_is_token: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*").fullmatch  # RFC 6750 section 2.1
 _NO_OBJECT: Final = "the body must be a JSON object"
 
 
@@ -131,7 +128,7 @@ def _headers(value: object) -> Headers | Wrong:
 
 
 def _why_no_token(token: str) -> Wrong | None:
-    if len(token) <= MAX_TOKEN and _is_token(token):
+    if is_bearer_token(token):
         return None
     return Wrong("token is no bearer token that can be sent (the token alone, without the word Bearer)")
 

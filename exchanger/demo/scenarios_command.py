@@ -7,7 +7,6 @@ Must not know: how a scenario is run, or how findings are laid out.
 """
 
 import os
-import re
 import signal
 import ssl
 import sys
@@ -19,6 +18,7 @@ from typing import Final, final
 import attrs
 import trio
 
+from exchanger.decision.bearer import MAX_TOKEN_LENGTH, is_bearer_token
 from exchanger.demo.display import Output, Progress
 from exchanger.demo.faults import DemoError
 from exchanger.demo.gateway import Gateway
@@ -39,8 +39,6 @@ SIGNAL_STATUS: Final = 128
 """Added to a signal's number, as shells report a command that a signal has ended."""
 
 _MAX_FILE: Final = 1_048_576  # bytes; scenario files are bounded well below by their reader
-_MAX_TOKEN: Final = 65_536  # bytes; beyond the 60 KiB of headers that Envoy lets through
-_is_token: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*").fullmatch  # RFC 6750 section 2.1
 
 
 @final
@@ -167,7 +165,7 @@ def _read(file: Path) -> tuple[Scenario, ...]:
 def _token(options: ScenariosOptions, variables: Mapping[str, str]) -> str | None:
     """Return the user's own token, ``None`` for the demo's; it is in no message."""
     if options.token_file is not None:
-        where, text = f"--token-file {options.token_file}", _text(options.token_file, "--token-file", _MAX_TOKEN)
+        where, text = f"--token-file {options.token_file}", _text(options.token_file, "--token-file", MAX_TOKEN_LENGTH)
     elif options.token_env:
         where = f"--token-env {options.token_env}"
         if options.token_env not in variables:
@@ -176,7 +174,7 @@ def _token(options: ScenariosOptions, variables: Mapping[str, str]) -> str | Non
     else:
         return None
     token = text.strip()
-    if not _is_token(token) or len(token) > _MAX_TOKEN:
+    if not is_bearer_token(token):
         raise _UsageError(f"{where}: holds no bearer token (the token alone, without the word Bearer)")
     return token
 

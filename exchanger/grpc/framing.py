@@ -20,9 +20,9 @@ unpack_prefix: Final = struct.Struct(">BI").unpack_from
 """Returns Compressed-Flag and Message-Length of what begins with a prefix."""
 
 
-def frame(message: bytes) -> bytes:
-    """Return ``message`` with its prefix, uncompressed."""
-    return b"\0" + len(message).to_bytes(4, "big") + message
+def frame(message: bytes, *, compressed: bool = False) -> bytes:
+    """Return ``message`` with its prefix; ``compressed`` says that it was compressed, and changes nothing of it."""
+    return (b"\1" if compressed else b"\0") + len(message).to_bytes(4, "big") + message
 
 
 def goaway(last_stream: int, error_code: int) -> bytes:

@@ -1,7 +1,7 @@
 """A client's side of one unary call, as a sans-IO machine: the request's bytes out, the reply's bytes in.
 
-HTTP/2 itself is the codec's, ``ngh2``. It is what a health check needs of a client: one connection, one call, one small answer. Whatever
-the server sends ends in a reply, never in an exception.
+HTTP/2 itself is the codec's, ``ngh2``. It is what a health check and an export of telemetry need of a client: one connection, one call, one
+small answer. Whatever the server sends ends in a reply, never in an exception.
 
 Must not know: sockets, TLS, clocks, or what is asked. Sources: as of ``exchanger.grpc.connection``.
 """
@@ -16,7 +16,7 @@ from exchanger.grpc.framing import PREFIX_BYTES, frame, unpack_prefix
 from exchanger.grpc.status import StatusCode
 
 _MAX_ANSWER: Final = 64 * 1024
-"""Bytes of an answer's body; a health service's has seven."""
+"""Bytes of an answer's body; a health service's has seven, a collector's a sentence."""
 _MAX_TIMEOUT_MS: Final = 99_999_999
 """TimeoutValue has at most 8 digits."""
 
@@ -61,13 +61,19 @@ class OneCallStatistics:
 @final
 @attrs.define(eq=False)
 class OneCall:
-    """One call of ``path`` (``/package.Service/Method``); ``reply`` is there when it is over. ``timeout`` is in seconds, for the server."""
+    """One call of ``path`` (``/package.Service/Method``); ``reply`` is there when it is over.
+
+    ``timeout`` is in seconds, for the server. ``metadata`` has names in lower case and values that HTTP can carry. ``encoding`` names the
+    compression that ``message`` has (``grpc-encoding``); "" is none.
+    """
 
     path: str
     message: bytes = attrs.field(repr=False)
     authority: str
     scheme: str
     timeout: float
+    metadata: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
+    encoding: str = ""
     reply: Reply | None = attrs.field(default=None, init=False)
     _http: ngh2.Connection = attrs.field(init=False)
     _stream: int = attrs.field(init=False)
@@ -86,9 +92,11 @@ class OneCall:
             (b"te", b"trailers"),
             (b"content-type", b"application/grpc"),
             (b"grpc-timeout", b"%dm" % min(max(1, round(self.timeout * 1000)), _MAX_TIMEOUT_MS)),
+            *(((b"grpc-encoding", self.encoding.encode("ascii")),) if self.encoding else ()),
+            *((name.encode("ascii"), value.encode("ascii")) for name, value in self.metadata),
         )
         self._stream = self._http.send_request(list(headers), end_stream=False)
-        self._http.send_data(self._stream, frame(self.message), end_stream=True)
+        self._http.send_data(self._stream, frame(self.message, compressed=bool(self.encoding)), end_stream=True)
 
     def statistics(self) -> OneCallStatistics:
         """Return how far the call is."""

@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from exchanger.address import format_address
 from exchanger.errors import ConfigurationError
+from exchanger.grpc.client import exchange
 from exchanger.grpc.one_call import Answered, Broken, OneCall, Refused, Reply
 from exchanger.grpc.status import StatusCode
 from exchanger.health.options import HealthOptions
@@ -27,9 +28,6 @@ METHOD: Final = "/grpc.health.v1.Health/Check"
 SERVING: Final = 0
 NOT_SERVING: Final = 1
 USAGE: Final = 2
-
-_READ_CHUNK: Final = 65_536
-"""Bytes that one read takes at most; an answer has some hundred."""
 
 
 async def run_health(options: HealthOptions) -> int:
@@ -56,14 +54,14 @@ async def ask(options: HealthOptions, context: ssl.SSLContext | None) -> Reply:
             connected = await trio.open_tcp_stream(host, port)
             async with connected:
                 if context is None:
-                    return await _exchange(connected, options)
+                    return await _call(connected, options)
                 # gRPC needs no close_notify: its messages and streams say where they end.
                 name = tls_server_name(options.server_name or host)
                 secured = trio.SSLStream(connected, context, server_hostname=name, https_compatible=True)
                 await secured.do_handshake()
                 if secured.selected_alpn_protocol() != "h2":
                     return Broken("no h2 in ALPN: TLS, but no gRPC")
-                return await _exchange(secured, options)
+                return await _call(secured, options)
     except trio.TooSlowError:
         return Broken(f"no answer within {options.timeout:g} s")
     except trio.BrokenResourceError as error:
@@ -72,17 +70,12 @@ async def ask(options: HealthOptions, context: ssl.SSLContext | None) -> Reply:
         return Broken(f"no connection: {_connect_reason(error)}")
 
 
-async def _exchange(stream: trio.abc.Stream, options: HealthOptions) -> Reply:
+async def _call(stream: trio.abc.Stream, options: HealthOptions) -> Reply:
     host, port = options.address
     authority = format_address(options.server_name or host, port)
     scheme = "https" if options.tls else "http"
-    call = OneCall(METHOD, HealthCheckRequest(service=options.service).SerializeToString(), authority, scheme, options.timeout)
-    while True:
-        if data := call.data_to_send():
-            await stream.send_all(data)
-        if call.reply is not None:
-            return call.reply
-        call.receive(bytes(await stream.receive_some(_READ_CHUNK)))
+    message = HealthCheckRequest(service=options.service).SerializeToString()
+    return await exchange(stream, OneCall(METHOD, message, authority, scheme, options.timeout))
 
 
 def _judge(reply: Reply) -> tuple[str, str]:

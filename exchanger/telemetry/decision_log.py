@@ -18,7 +18,7 @@ from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, POLICY_LIMIT, logg
 Line = dict[str, str | int | float]
 
 _HTTP_OK: Final = 200
-_TOKEN_LIMIT: Final = 16 * 1024
+_TOKEN_LIMIT: Final = 64 * 1024
 """Characters of a token; longer ones are exchanged nowhere."""
 _LEVELS: Final = {Result.ALLOWED: "info", Result.AUTH_DENIED: "warning", Result.SYSTEM_ERROR: "error"}
 

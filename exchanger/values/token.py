@@ -51,7 +51,7 @@ class TokenCall:
 @final
 @attrs.frozen
 class ExchangedToken:
-    """The exchange succeeded; ``access_token`` is a b64token (RFC 6750 section 2.1). ``call`` is no part of the outcome."""
+    """The exchange succeeded; ``access_token`` can be sent as a bearer token. ``call`` is no part of the outcome."""
 
     access_token: Secret
     call: TokenCall | None = attrs.field(default=None, eq=False)

@@ -14,7 +14,7 @@ import attrs
 import structlog
 import trio
 
-from exchanger.telemetry.otlp.post import Accepted, Answer, Refused
+from exchanger.telemetry.otlp.answer import Accepted, Answer, Refused
 
 FLUSH_S: Final = 2.0
 """For what is left at the end; a small part of the 30 s that Kubernetes gives a pod to stop."""

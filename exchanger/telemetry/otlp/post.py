@@ -1,62 +1,29 @@
-"""One POST of OTLP to a collector, over HTTP/1.1 on a connection of its own, and what its answer means.
+"""One message of OTLP to a collector, over HTTP/1.1 or gRPC on a connection of its own, and what its answer means.
 
 Connections are not kept: there is a request every few seconds, a collector behind a load balancer changes places, and what is not kept
 cannot be stale. No proxy of the environment is used and no redirect is followed: headers may hold a credential for this address alone.
 Whatever goes wrong is a value. Must not know: what is sent, or when to try again.
 
-Source: https://opentelemetry.io/docs/specs/otlp/#otlphttp
+Source: https://opentelemetry.io/docs/specs/otlp/
 """
 
 import errno
-import gzip
 import os
-import re
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Final, Never, final
+from typing import Never, final
 
 import attrs
-import h11
 import trio
 
-from exchanger import __version__
-from exchanger.telemetry.otlp.settings import Target
+from exchanger.telemetry.otlp.answer import Answer, Refused
+from exchanger.telemetry.otlp.grpc_message import send_by_grpc
+from exchanger.telemetry.otlp.http_message import send_by_http
+from exchanger.telemetry.otlp.settings import Protocol, Target
 from exchanger.values.server_name import tls_server_name
-
-MAX_ANSWER_BYTES: Final = 64 * 1024
-"""Of an answer's body; a usual one is empty, or a sentence on what was rejected."""
-RECEIVE_BYTES: Final = 4096
-"""Of one read; an answer fits."""
-GZIP_LEVEL: Final = 1
-"""The fastest: spans repeat themselves so much that more effort gains little, and the event loop waits for it."""
-
-_SUCCESS: Final = range(200, 300)
-_RETRYABLE: Final = frozenset({429, 502, 503, 504})  # https://opentelemetry.io/docs/specs/otlp/#failures-1
-_RETRY_AFTER: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
 
 Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
 """Opens a TCP connection to a host and port, or raises ``OSError``."""
-
-
-@final
-@attrs.frozen
-class Accepted:
-    """The collector took it; ``body`` may say that it did not take all."""
-
-    body: bytes
-
-
-@final
-@attrs.frozen
-class Refused:
-    """It was not taken. ``reason`` is for operators and has nothing of what was sent; ``retry_after`` is in seconds, if it was told."""
-
-    reason: str
-    retryable: bool
-    retry_after: float | None = None
-
-
-Answer = Accepted | Refused
 
 
 def tls_context(target: Target) -> ssl.SSLContext:
@@ -67,6 +34,8 @@ def tls_context(target: Target) -> ssl.SSLContext:
     """
     context = ssl.create_default_context(cafile=None if target.ca_file is None else str(target.ca_file))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if target.protocol is Protocol.GRPC:
+        context.set_alpn_protocols(["h2"])  # as gRPC servers demand
     # SSLKEYLOGFILE in the environment would write down the keys to the headers. (The stub does not know that it can be unset.)
     context.keylog_filename = None  # type: ignore[assignment]
     if target.client_cert_file is not None:
@@ -113,12 +82,10 @@ class Poster:
             return Refused(f"files of TLS: {files_reason(error)}", retryable=True)
         stream: trio.abc.Stream | None = None
         try:
-            request = _request(target, body)
             stream = await self.dial(target.host, target.port)
             if context is not None:
                 stream = trio.SSLStream(stream, context, server_hostname=tls_server_name(target.host), https_compatible=True)
-            await stream.send_all(request)
-            return await _answer(stream)
+            return await (send_by_grpc if target.protocol is Protocol.GRPC else send_by_http)(stream, target, body)
         except ValueError:  # what no resolver and no TLS library takes for a name, and targets that are no text of HTTP
             return Refused("the address is not usable", retryable=False)
         except OSError as error:
@@ -128,8 +95,6 @@ class Poster:
             if isinstance(cause, ssl.SSLError):
                 return Refused(f"TLS: {_tls_reason(cause)}", retryable=not isinstance(cause, ssl.SSLCertVerificationError))
             return Refused("the connection broke", retryable=True)
-        except h11.LocalProtocolError:
-            return Refused("the headers that are set cannot be sent", retryable=False)
         finally:
             if stream is not None:
                 await trio.aclose_forcefully(stream)
@@ -144,56 +109,6 @@ class Poster:
         if self._system_context is None:
             self._system_context = tls_context(self.target)  # the trust store takes some 20 ms to read
         return self._system_context
-
-
-def _request(target: Target, body: bytes) -> bytes:
-    headers = [
-        ("Host", f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"),
-        ("Content-Type", "application/x-protobuf"),
-        ("Connection", "close"),
-        *((name, value.reveal()) for name, value in target.headers),
-    ]
-    if not any(name.lower() == "user-agent" for name, _ in target.headers):  # there is one at most (RFC 9110 section 10.1.5)
-        headers.append(("User-Agent", f"exchanger/{__version__}"))
-    if target.gzip:
-        body = gzip.compress(body, GZIP_LEVEL)
-        headers.append(("Content-Encoding", "gzip"))
-    headers.append(("Content-Length", str(len(body))))
-    connection = h11.Connection(h11.CLIENT)
-    events = (h11.Request(method="POST", target=target.path, headers=headers), h11.Data(data=body), h11.EndOfMessage())
-    return b"".join(connection.send(event) or b"" for event in events)
-
-
-async def _answer(stream: trio.abc.Stream) -> Answer:
-    """Read the answer; of a body that is too long the beginning is enough."""
-    connection = h11.Connection(h11.CLIENT)
-    connection.send(h11.Request(method="POST", target="/", headers=[("Host", "")]))
-    connection.send(h11.EndOfMessage())
-    head: h11.Response | None = None
-    body, ended = bytearray(), False
-    while True:
-        try:
-            event = connection.next_event()
-        except h11.RemoteProtocolError:
-            return Refused("the connection broke", retryable=True) if ended else Refused("the answer is no HTTP", retryable=False)
-        if event is h11.NEED_DATA:
-            data = bytes(await stream.receive_some(RECEIVE_BYTES))
-            ended = not data
-            connection.receive_data(data)
-        elif isinstance(event, h11.Response):
-            head = event
-        elif isinstance(event, h11.Data):
-            body += event.data
-        if head is not None and (isinstance(event, h11.EndOfMessage) or len(body) > MAX_ANSWER_BYTES):
-            return _meaning(head, bytes(body))
-
-
-def _meaning(head: h11.Response, body: bytes) -> Answer:
-    if head.status_code in _SUCCESS:
-        return Accepted(body)
-    found = next((value.decode("latin-1") for name, value in head.headers if name == b"retry-after"), "")
-    retry_after = float(found) if _RETRY_AFTER.fullmatch(found) else None
-    return Refused(f"HTTP status {head.status_code}", head.status_code in _RETRYABLE, retry_after)
 
 
 def _os_reason(error: OSError) -> str:

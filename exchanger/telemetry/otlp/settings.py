@@ -4,6 +4,7 @@ Sources: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-
 https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 """
 
+import enum
 from pathlib import Path
 from typing import final
 
@@ -13,11 +14,20 @@ from exchanger.telemetry.trace_context import SamplingSettings
 from exchanger.values.secret import Secret
 
 
+@enum.unique
+class Protocol(enum.Enum):
+    """OTEL_EXPORTER_OTLP_PROTOCOL, of which JSON is not supported."""
+
+    HTTP_PROTOBUF = "http/protobuf"
+    GRPC = "grpc"
+
+
 @final
 @attrs.frozen(kw_only=True)
 class Target:
-    """Where a signal is posted, and how. ``headers`` often hold a credential; ``timeout`` is in seconds, repeated attempts included.
+    """Where a signal is sent, and how. ``headers`` often hold a credential; ``timeout`` is in seconds, repeated attempts included.
 
+    ``path`` is that of the URL, or of the method (``/package.Service/Method``) where ``protocol`` is gRPC.
     ``ca_file`` ``None`` means the system's trust store; ``client_cert_file`` and ``client_key_file`` are for mTLS.
     """
 
@@ -28,6 +38,7 @@ class Target:
     headers: tuple[tuple[str, Secret], ...] = ()
     timeout: float = 10.0
     gzip: bool = False
+    protocol: Protocol = Protocol.HTTP_PROTOBUF
     ca_file: Path | None = None
     client_cert_file: Path | None = None
     client_key_file: Path | None = None

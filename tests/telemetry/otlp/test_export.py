@@ -9,8 +9,8 @@ import trio.testing
 from structlog.testing import CapturingLogger
 from trio.testing import MockClock
 
+from exchanger.telemetry.otlp.answer import Accepted, Answer, Refused
 from exchanger.telemetry.otlp.export import FLUSH_S, REMIND_S, Batch, Export
-from exchanger.telemetry.otlp.post import Accepted, Answer, Refused
 
 DEAD = Refused("cannot be reached: Connection refused", retryable=True)
 WRONG = Refused("HTTP status 400", retryable=False)

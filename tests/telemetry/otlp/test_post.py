@@ -10,7 +10,9 @@ import trio.testing
 import trustme
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, load_pem_private_key
 
-from exchanger.telemetry.otlp.post import MAX_ANSWER_BYTES, Accepted, Answer, Poster, Refused, tls_context
+from exchanger.telemetry.otlp.answer import Accepted, Answer, Refused
+from exchanger.telemetry.otlp.http_message import MAX_ANSWER_BYTES
+from exchanger.telemetry.otlp.post import Poster, tls_context
 from exchanger.telemetry.otlp.settings import Target
 from exchanger.values.secret import Secret
 from tests.telemetry.otlp.examples import TARGET, MemoryCollector, answer

@@ -1,0 +1,58 @@
+"""One message of OTLP as a unary call of gRPC. Must not know: how the connection was made, or when to try again.
+
+Source: https://opentelemetry.io/docs/specs/otlp/#otlpgrpc
+"""
+
+import gzip
+from typing import Final, assert_never
+
+import trio
+
+from exchanger import __version__
+from exchanger.grpc.client import exchange
+from exchanger.grpc.one_call import Answered, Broken, OneCall
+from exchanger.grpc.one_call import Refused as RefusedCall
+from exchanger.grpc.status import StatusCode
+from exchanger.telemetry.otlp.answer import Accepted, Answer, Refused
+from exchanger.telemetry.otlp.http_message import GZIP_LEVEL
+from exchanger.telemetry.otlp.settings import Target
+
+RETRYABLE: Final = frozenset(
+    {
+        StatusCode.CANCELLED,
+        StatusCode.DEADLINE_EXCEEDED,
+        StatusCode.ABORTED,
+        StatusCode.OUT_OF_RANGE,
+        StatusCode.UNAVAILABLE,
+        StatusCode.DATA_LOSS,
+    }
+)
+"""https://opentelemetry.io/docs/specs/otlp/#failures; RESOURCE_EXHAUSTED is one only with a RetryInfo, which is not read here."""
+
+
+async def send_by_grpc(stream: trio.abc.Stream, target: Target, body: bytes) -> Answer:
+    """Send ``body`` and return the answer; the caller bounds the time and closes the stream.
+
+    Raises:
+        trio.BrokenResourceError: the connection broke, or does not speak TLS.
+    """
+    if isinstance(stream, trio.SSLStream):
+        await stream.do_handshake()
+        if stream.selected_alpn_protocol() != "h2":
+            return Refused("TLS without HTTP/2, which gRPC needs", retryable=False)
+    metadata = tuple((name.lower(), value.reveal()) for name, value in target.headers)
+    if not any(name == "user-agent" for name, _ in metadata):
+        metadata = (("user-agent", f"exchanger/{__version__}"), *metadata)
+    message = gzip.compress(body, GZIP_LEVEL) if target.gzip else body
+    authority = f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
+    scheme, encoding = "https" if target.secure else "http", "gzip" if target.gzip else ""
+    reply = await exchange(stream, OneCall(target.path, message, authority, scheme, target.timeout, metadata, encoding))
+    match reply:
+        case Answered(answer):
+            return Accepted(answer)
+        case RefusedCall(status, _):  # its text is the collector's, and may repeat what was sent
+            return Refused(f"gRPC status {status.name}", status in RETRYABLE)
+        case Broken(reason):
+            return Refused(reason, retryable=True)
+        case _:
+            assert_never(reply)
