@@ -5,6 +5,7 @@ from rpds import HashTrieMap
 from exchanger.decision.check import ALLOW_UNMATCHED, DENY_UNMATCHED, begin, finish
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Reason, Result
 from exchanger.errors import Diagnostic
+from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.target import split_absolute_form
 from exchanger.values.entry import ExchangeEntry
 from exchanger.values.request import TraceContext
@@ -39,6 +40,30 @@ def test_a_target_that_names_a_protected_host_does_not_pass_under_another_name(t
 @pytest.mark.parametrize("target", ["http://else.example.com/orders/1", "http://api.example.com/public", "else", "*"])
 def test_a_target_that_no_policy_speaks_of_is_unmatched(target: str) -> None:
     assert begin(request(target, host=OTHER), SNAPSHOT, RULES) is ALLOW_UNMATCHED
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("CONNECT", ""), ("CONNECT", "api.example.com:443"), ("GET", "http://api.example.com/orders"), ("GET", "*"), ("GET", "")],
+)
+def test_a_target_without_a_path_of_its_own_is_refused_on_a_host_with_policy(method: str, target: str) -> None:
+    outcome = begin(request(target, "Bearer token", method), SNAPSHOT, RULES)
+    assert isinstance(outcome, Deny)
+    assert (outcome.reason, outcome.status) == (Reason.DENY_AMBIGUOUS_REQUEST, 400)
+    assert begin(request("*", "Bearer token", "OPTIONS"), SNAPSHOT, RULES) is ALLOW_UNMATCHED
+
+
+@pytest.mark.parametrize("host", ["a~b", "*", "[::1", "a@b", "a b", "%41"])
+@pytest.mark.parametrize("policy", [SNAPSHOT, snapshot("version: v1")])
+def test_a_host_that_is_none_is_refused_wherever_there_is_policy(host: str, policy: PolicySnapshot) -> None:
+    outcome = begin(request("/x", host=host), policy, RULES)
+    assert isinstance(outcome, Deny)
+    assert (outcome.reason, outcome.status) == (Reason.DENY_AMBIGUOUS_REQUEST, 400)
+
+
+@pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f.1"])
+def test_a_host_that_is_a_number_is_a_name(host: str) -> None:
+    assert begin(request("/x", host=host), SNAPSHOT, RULES) is ALLOW_UNMATCHED
 
 
 def test_a_malformed_authority_in_the_target_is_refused() -> None:

@@ -102,6 +102,11 @@ class TestEncode:
         assert scheme == "Basic"
         assert base64.b64decode(value) == b"a%3Ab+c:p%25%26%2B%C3%BC"
 
+    def test_basic_encodes_the_star_and_leaves_the_tilde(self) -> None:
+        """As Go and Python encode forms. Browsers and Java do the opposite; whoever decodes them takes either."""
+        headers = dict(encoded(token_request(client_id="a*b", client_secret="c~d-e_f.g")).headers)
+        assert base64.b64decode(headers["Authorization"].removeprefix("Basic ")) == b"a%2Ab:c~d-e_f.g"
+
     def test_post_puts_the_credentials_last_in_the_form(self) -> None:
         request = token_request(auth_method=AuthMethod.CLIENT_SECRET_POST, client_id="a&b", client_secret="=c")
         assert form(request)[-2:] == [("client_id", "a&b"), ("client_secret", "=c")]
@@ -161,6 +166,17 @@ class TestSuccess:
     @pytest.mark.parametrize("token_type", ["Bearer", "bearer", "BEARER"])
     def test_bearer_in_any_case(self, token_type: str) -> None:
         assert decode_response(200, (), success(token_type=token_type), RULES) == ExchangedToken(Secret("issued-token"))
+
+    @pytest.mark.parametrize(
+        ("name", "diagnostic"),
+        [
+            ("access_token", Diagnostic.MISSING_ACCESS_TOKEN),
+            ("token_type", Diagnostic.NOT_BEARER),
+            ("issued_token_type", Diagnostic.WRONG_ISSUED_TOKEN_TYPE),
+        ],
+    )
+    def test_names_are_case_sensitive(self, name: str, diagnostic: Diagnostic) -> None:
+        assert decoded(200, success().replace(f'"{name}"'.encode(), f'"{name.title()}"'.encode(), 1)).diagnostic is diagnostic
 
     def test_other_members_do_not_matter(self) -> None:
         body = success(expires_in=-1, refresh_token=None, scope=["x"], nested={"a": {"a": [1e300]}})

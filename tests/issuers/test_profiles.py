@@ -51,6 +51,7 @@ def test_no_issuers_is_no_problem() -> None:
         ("".join(["a0: &a0 [x]\n", *(f"a{level}: &a{level} [*a{level - 1}]\n" for level in range(1, 690))]).encode(), "nested deeper"),
         (b"!!python/object/apply:os.system [x]", "must be a mapping"),
         (b"issuers: [7]", "issuers[0] must be a mapping"),
+        (b"issuers: [null]", "issuers[0] must be a mapping"),
         (b"issuers: [{tokenEndpoint: https://a}]", "issuers[0].name is required"),
         (b"issuers: [{name: a}]", "issuers[0].tokenEndpoint is required"),
         (b"issuers: [{name: a, tokenEndpoint: b, clientID: 5}]", "issuers[0].clientID must be text"),

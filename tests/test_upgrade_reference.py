@@ -1,0 +1,207 @@
+"""What users of the Go service bring along is read here, and docs/upgrade.md says of each part of that project where it is.
+
+The names are those of ``ext-authz-token-exchange`` 0.6.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from exchanger.settings import read_settings
+from exchanger.telemetry.metrics import Metrics
+from tests.telemetry.gauges import SOMETHING
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+PAGE: Final = ROOT / "docs" / "upgrade.md"
+SECTION: Final = PAGE.read_text().split("\n## Where everything is\n")[1]
+
+VARIABLES: Final = {
+    *("GRPC_PORT", "GRPC_TLS_PORT", "GRPC_TLS_CERT_FILE", "GRPC_TLS_KEY_FILE", "GRPC_LOG_HEALTH_CHECKS", "POD_NAMESPACE"),
+    *("CONFIGMAP_LABEL_SELECTOR", "CONFIGMAP_NAMESPACE_SELECTOR", "METRICS_ENABLED", "METRICS_PORT", "METRICS_PATH"),
+    *("TOKEN_EXCHANGE_ISSUER_PROFILES_FILE", "TOKEN_EXCHANGE_GRANT_TYPE", "TOKEN_EXCHANGE_SUBJECT_TOKEN_TYPE"),
+    *("TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT", "TOKEN_EXCHANGE_ERROR_PASSTHROUGH", "TOKEN_EXCHANGE_INSECURE_LOG_TOKENS"),
+    *("TOKEN_EXCHANGE_REQUIRE_ISSUED_TOKEN_TYPE", "TOKEN_EXCHANGE_EXPECTED_ISSUED_TOKEN_TYPE", "TOKEN_EXCHANGE_BEARER_REALM"),
+    *("TOKEN_EXCHANGE_ALLOW_UNAUTHENTICATED_OPTIONS", "TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED"),
+    *("TOKEN_ENDPOINT_AUTH_METHOD", "TOKEN_ENDPOINT_REQUEST_TIMEOUT", "TOKEN_ENDPOINT_DIAL_TIMEOUT"),
+    *("TOKEN_ENDPOINT_TLS_HANDSHAKE_TIMEOUT", "TOKEN_ENDPOINT_RESPONSE_HEADER_TIMEOUT", "TOKEN_ENDPOINT_IDLE_CONN_TIMEOUT"),
+    *("TOKEN_ENDPOINT_MAX_IDLE_CONNS", "TOKEN_ENDPOINT_MAX_IDLE_CONNS_PER_HOST"),
+    *("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_SDK_DISABLED"),
+    *("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"),
+}
+METRICS: Final = {
+    *("ext_authz_check_requests_total", "ext_authz_check_duration_seconds", "ext_authz_check_in_flight"),
+    *("ext_authz_token_exchange_requests_total", "ext_authz_token_exchange_latency_seconds"),
+    *("ext_authz_token_exchange_timeouts_total", "ext_authz_token_exchange_context_cancellations_total"),
+    "ext_authz_token_exchange_in_flight",
+}
+
+LABELS: Final = "workloadSelectorLabels workloadSelectorLabelsOverride"
+CALLOUT: Final = "gkeAuthz.callout"
+VALUES: Final = {
+    "image": "repository tag pullPolicy digest registry",
+    "global": "imageRegistry",
+    "": "gatewayProvider extensionMode deploymentAnnotations serviceAccountName podSecurityContext securityContext resources env",
+    "deployments.default": "enabled",
+    "ports.grpc-authz": "containerPort",
+    "ports.grpc-authz-tls": "enabled containerPort",
+    "ports.http-metrics": "containerPort",
+    "livenessProbe": "grpc initialDelaySeconds periodSeconds failureThreshold",
+    "readinessProbe": "grpc initialDelaySeconds periodSeconds failureThreshold",
+    "service": "type",
+    "service.ports.grpc-api": "port targetPort appProtocol",
+    "service.ports.http-metrics": "port targetPort appProtocol",
+    "oauth": "createSecret secretName clientID clientSecret",
+    "oauth.existingSecret": "name clientIDKey clientSecretKey",
+    "issuerProfiles": "configMapName mountPath fileName profiles extraProfiles",
+    "rbac": "create serviceAccountName clusterRoleName clusterRoleBindingName",
+    "envoyFilter": f"enabled namespace timeout {LABELS}",
+    "envoyFilter.extProc": "failureModeAllow clearRouteCache",
+    "authorizationPolicy": f"enabled namespace providerName rules {LABELS}",
+    "gatewayExtAuthzService": "enabled namespace name type externalName port targetPort appProtocol",
+    "gatewayExtAuthzService.serviceEntry": "enabled location resolution protocol",
+    "gkeAuthz": "enabled host",
+    "gkeAuthz.gateway": "name namespace sectionName",
+    f"{CALLOUT}.service": "name port targetPort appProtocol",
+    f"{CALLOUT}.tls": "enabled port secretName mountPath",
+    f"{CALLOUT}.tls.selfSigned": "enabled validityDays",
+    f"{CALLOUT}.tls.backendTLSPolicy": "enabled",
+    f"{CALLOUT}.tls.certificate": "enabled issuerName issuerKind dnsNames",
+    f"{CALLOUT}.healthCheck": "enabled port portSpecification checkIntervalSec timeoutSec healthyThreshold unhealthyThreshold",
+    f"{CALLOUT}.healthCheck.logConfig": "enabled",
+    f"{CALLOUT}.backendPolicy": "enabled",
+    f"{CALLOUT}.backendPolicy.connectionDraining": "drainingTimeoutSec",
+    "gkeExtProc": "enabled name chainName extensionName timeout failOpen host supportedEvents forwardHeaders forwardAttributes",
+    "gkeExtProc.gateway": "name",
+    "serviceMonitor": "enabled interval scrapeTimeout labels",
+    "grafanaDashboard": "enabled name labels annotations datasourceUid pluginJob gatewayJob gatewayWorkload providerCluster "
+    "envoyTimeoutMs tokenEndpointTimeoutSeconds",
+}
+"""Names in the values of its chart, by the section that they are in."""
+LIBRARY: Final = {
+    *("nameOverride", "fullnameOverride", "imagePullSecrets", "replicaCount", "strategy", "revisionHistoryLimit", "minReadySeconds"),
+    *("podAnnotations", "podLabels", "nodeSelector", "tolerations", "affinity", "topologySpreadConstraints", "priorityClassName"),
+    *("runtimeClassName", "terminationGracePeriodSeconds", "startupProbe", "envFrom", "autoscaling"),
+}
+REFUSED: Final = {
+    *("volumes", "volumeMounts", "lifecycle", "initContainers", "sidecarContainers", "command", "args", "workingDir", "hostNetwork"),
+    *("hostPID", "hostname", "subdomain", "dnsPolicy", "dnsConfig", "schedulerName", "restartPolicy", "activeDeadlineSeconds"),
+    *("progressDeadlineSeconds", "autoscaling.metrics", "deployments.default.replicaCount"),
+}
+"""What its library chart takes and this one does not."""
+
+NAMED: Final = {
+    "variables that nothing reads": "OAUTH_CLIENT_ID OAUTH_CLIENT_SECRET HTTPS_PROXY HTTP_PROXY NO_PROXY",
+    "variables of the fake token endpoint": "FAKE_TOKEN_ENDPOINT_ADDR FAKE_TOKEN_ENDPOINT_CLIENT_ID FAKE_TOKEN_ENDPOINT_CLIENT_SECRET "
+    "FAKE_TOKEN_ENDPOINT_CONFIG",
+    "variables of the demo": "DEMO_BASE_URL DEMO_SCENARIO_CONFIG DEMO_NAMESPACE_PREFIX DEMO_SYSTEM_NAMESPACE DEMO_PLUGIN_NAMESPACE "
+    "DEMO_PLUGIN_DEPLOYMENT DEMO_BEARER_TOKEN DEMO_INSECURE_SKIP_VERIFY DEMO_DASHBOARD_ADDR DEMO_KEYCLOAK_BASE_URL DEMO_KEYCLOAK_REALM "
+    "DEMO_KEYCLOAK_ISSUER DEMO_KEYCLOAK_USER DEMO_KEYCLOAK_PASSWORD DEMO_KEYCLOAK_SUBJECT_CLIENT_ID DEMO_KEYCLOAK_SUBJECT_CLIENT_SECRET "
+    "DEMO_KEYCLOAK_SHORT_TTL_CLIENT_ID DEMO_KEYCLOAK_SHORT_TTL_CLIENT_SECRET",
+    "variables of its tests": "E2E_BASE_URL E2E_HOST E2E_DIRECT_ADDRESS E2E_NAMESPACE_PREFIX E2E_RELEASE E2E_NAMESPACE E2E_DEMO_RELEASE "
+    "E2E_DEMO_NAMESPACE E2E_PLUGIN_IMAGE E2E_FAKE_TOKEN_ENDPOINT_IMAGE E2E_OAUTH_CLIENT_ID E2E_OAUTH_CLIENT_SECRET "
+    "E2E_HTTPBIN_RESOURCE_BASE E2E_SKIP_INSTALL E2E_SKIP_CLEANUP E2E_INSECURE_SKIP_VERIFY E2E_ISSUER E2E_KEYCLOAK_BASE_URL "
+    "E2E_KEYCLOAK_ISSUER E2E_EXPECT_INSECURE_TOKEN_LOGS E2E_STRESS_CONCURRENCY E2E_STRESS_DURATION E2E_STRESS_REQUEST_TIMEOUT "
+    "SMOKE_MODE SMOKE_CLUSTER_NAME",
+    "programs": "ext-authz-token-exchange-service fake-token-endpoint demo-dashboard",
+    "profiles": "with-infra with-test local-test with-fake-issuer with-keycloak ext-proc gke gke-platform gke-app",
+    "commands": "setup generate compile build test coverage actionlint lint helm-verify verify smoke test-e2e gke-smoke stress-e2e "
+    "demo-dashboard start build-images deploy dev helm k k9s logs",
+    "variables of DevSpace": "REGISTRY DEV_REGISTRY DEV_REGISTRY_IMAGE_PREFIX IMAGE_NAME FAKE_TOKEN_ENDPOINT_IMAGE_NAME IMAGE_TAG DEV_TAG "
+    "PROD_TAG GATEWAY_PROVIDER GATEWAY_NAMESPACE GKE_GATEWAY_NAME GKE_GATEWAY_NAMESPACE DEPLOYMENT_DOMAIN ISSUER_PROFILE HOST_INTEGRATION",
+    "scripts": "scripts/devspace-pipeline.sh scripts/devspace-detect-issuer.sh scripts/docker-entrypoint.sh scripts/gke-authz.sh "
+    "scripts/run-demo-dashboard.sh scripts/run-gke-smoke.sh scripts/starter-pack-env.sh scripts/verify-gke-deployment-model.sh",
+    "files": "Dockerfile devspace.yaml go.mod renovate.json release-please-config.json .pre-commit-config.yaml docs/policy.schema.json "
+    "charts/ext-authz-token-exchange charts/ext-authz-token-exchange-e2e charts/keycloak deploy/gke-service-extensions/ "
+    "test/e2e/ test/e2e/cmd/smoke test/e2e/demo-scenarios.yaml test/e2e/keycloak-demo-scenarios.yaml",
+    "values of the demo": "host namespacePrefix systemNamespace teams additionalScenarios teamApp platformRoutes fakeTokenEndpoint.routes "
+    "fakeTokenEndpoint.defaultResponse fakeTokenEndpoint.env policy.labelKey policy.httpbinResourceBase pluginNamespace testUser gkeIap "
+    "gkeHealthCheck clients.subject clients.shortTTLSubject clients.exchanger clients.audience keycloak.externalURL secret.name",
+    "workflows": "ci.yml smoke.yml container-ci.yml container-release.yml release-please.yml test-published-chart.yml actions/setup-helm",
+    "pages": "README.md docs/configuration.md COMPATIBILITY.md DEVELOPMENT.md docs/development.md docs/implementation.md docs/devspace.md "
+    "docs/tracing.md docs/gke-service-extensions.md docs/gke-platform-demo.md test/e2e/README.md CHANGELOG.md",
+}
+"""Other parts of that project."""
+
+
+class Asked(dict[str, str]):
+    """Variables that remember which of them were asked for."""
+
+    def __init__(self, **variables: str) -> None:
+        super().__init__(variables)
+        self.names: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.names.add(key)
+        return super().get(key, default)
+
+
+def values() -> Iterator[str]:
+    """Return the full names of ``VALUES``."""
+    for section, names in VALUES.items():
+        for name in names.split():
+            yield f"{section}.{name}" if section else name
+
+
+def accepts(name: str) -> bool:
+    """Return whether the chart's schema has a place for the value ``name``."""
+    whole = json.loads((ROOT / "helm" / "exchanger" / "values.schema.json").read_text())
+    schema: Any = whole
+    for part in name.split("."):
+        while "$ref" in schema:
+            schema = whole["$defs"][schema["$ref"].rpartition("/")[2]]
+        if part not in schema.get("properties", {}):
+            return schema.get("additionalProperties", True) is not False
+        schema = schema["properties"][part]
+    return True
+
+
+def quoted(text: str) -> set[str]:
+    """Return what stands between backticks, and the words in it."""
+    found = re.findall(r"`([^`]+)`", text)
+    return {*found, *(word for each in found for word in each.split())}
+
+
+def test_every_variable_is_read() -> None:
+    asked = Asked(OTEL_TRACES_EXPORTER="otlp", OTEL_METRICS_EXPORTER="otlp", METRICS_ENABLED="true")
+    read_settings(asked)
+    assert VARIABLES - asked.names == set()
+
+
+def test_every_metric_is_exposed() -> None:
+    metrics = Metrics("1.2.3", SOMETHING)
+    families = text_string_to_metric_families(generate_latest(metrics).decode())
+    names = {family.name + ("_total" if family.type == "counter" else "") for family in families}
+    assert METRICS - names == set()
+
+
+def test_the_chart_takes_every_value_of_the_old_one() -> None:
+    assert [name for name in (*values(), *LIBRARY) if not accepts(name)] == []
+
+
+def test_the_chart_refuses_what_the_page_says() -> None:
+    assert [name for name in REFUSED if accepts(name)] == []
+
+
+def test_the_page_names_each_part_of_that_project() -> None:
+    named = quoted(SECTION)
+    parts = {*VARIABLES, *METRICS, *LIBRARY, *REFUSED, *(name for names in NAMED.values() for name in names.split())}
+    assert parts - named == set()
+    sections = {name.partition(".")[0] for name in values()}
+    assert sections - {name.partition(".")[0] for name in named} == set()
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)\s]+)\)", PAGE.read_text()))))
+def test_links_lead_somewhere(link: str) -> None:
+    path, _, anchor = link.partition("#")
+    page = (PAGE.parent / path).resolve() if path else PAGE
+    assert page.exists()
+    if anchor:
+        headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+        # As GitHub makes them: small letters, hyphens for blanks, and of other signs only the hyphen and the underscore.
+        assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
