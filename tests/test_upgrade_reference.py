@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -194,14 +193,3 @@ def test_the_page_names_each_part_of_that_project() -> None:
     assert parts - named == set()
     sections = {name.partition(".")[0] for name in values()}
     assert sections - {name.partition(".")[0] for name in named} == set()
-
-
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)\s]+)\)", PAGE.read_text()))))
-def test_links_lead_somewhere(link: str) -> None:
-    path, _, anchor = link.partition("#")
-    page = (PAGE.parent / path).resolve() if path else PAGE
-    assert page.exists()
-    if anchor:
-        headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
-        # As GitHub makes them: small letters, hyphens for blanks, and of other signs only the hyphen and the underscore.
-        assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
