@@ -79,9 +79,10 @@ def _rule(rule: TextRule) -> Schema:
         return {"const": rule.only}
     schema: Schema = {"pattern": rule.pattern} if rule.pattern else {}
     if rule.refusals:
-        # A pattern says nothing of what is no text, so "not" has to ask for one.
+        # A pattern says nothing of what is no text, so "not" has to ask for one. The reason stands in it, where validators show it, and
+        # editors do not take it for a description of the field.
         schema["allOf"] = [
-            {"description": refusal.reason, "not": {"type": "string", "pattern": refusal.pattern}} for refusal in rule.refusals
+            {"not": {"description": refusal.reason, "type": "string", "pattern": refusal.pattern}} for refusal in rule.refusals
         ]
     return schema
 
