@@ -118,6 +118,8 @@ hosts = st.builds(lambda *parts: "".join(parts), host_parts, host_ends, rarely(h
 
 
 @given(around(hosts | some_texts))
+@example("a" * MAX_TEXT)
+@example("a" * (MAX_TEXT + 1))
 @example("http:8-x")
 @example("orders:a23456789012345")
 def test_hosts(text: str) -> None:
@@ -135,6 +137,8 @@ prefixes = st.lists(prefix_signs | prefix_parts | escapes, max_size=6).map("".jo
 
 
 @given(around(prefixes | prefixes.map("/{}".format) | some_texts))
+@example("a.example/orders")
+@example("/" + "a" * MAX_PREFIX)
 @example("/ /")
 @example("/a%")
 @example("/a%4\n")
