@@ -9,6 +9,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from exchanger.policy.host_reader import read_host
+from exchanger.policy.prefix_reader import Fault, read_prefix
 from exchanger.policy.schema import UNSAID, policy_schema, schema_text
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -90,3 +92,95 @@ def test_a_mistake_is_shown_where_it_is(entry: dict[str, object], place: list[ob
 
 def test_an_exchange_with_one_target_is_complete() -> None:
     assert VALIDATOR.is_valid(policy(action=" Exchange\n", exchange=TARGET))
+
+
+def is_valid(**match: object) -> bool:
+    return VALIDATOR.is_valid(policy(match={"host": "a.example", "pathPrefix": "/", **match}))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "\ta\n",
+        "A.b_c-d.",
+        "a:",
+        "a:0080",
+        "a : 80",
+        "a:*",
+        "a.:http-alt",
+        "http",
+        "http:80",
+        "h2c:*",
+        "[::1]",
+        "[::1]:x",
+        "::1",
+        "1::2:10.0.0.1",
+    ],
+)
+def test_a_host_that_the_service_takes(host: str) -> None:
+    assert not read_host(host.strip()).problem
+    assert is_valid(host=host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        " ",
+        "*",
+        "*.a",
+        "a/",
+        "a..b",
+        ".a",
+        "a b",
+        "a,b",
+        "a@b",
+        "x:y:z",
+        "a:-",
+        "a:b-",
+        "a:1-2",
+        "http:a",
+        "HTTPS:8x",
+        "h2:8-x",
+        "a\u200b",
+    ],
+)
+def test_a_host_that_no_request_has(host: str) -> None:
+    assert not host.strip() or read_host(host.strip()).problem
+    assert not is_valid(host=host)
+
+
+@pytest.mark.parametrize(
+    "prefix", [" /a\t", "a", "/a*b", "/a(b)", "/a[0]", "/('x')", "/a:b", "/$a", "/a%20b", "/.a", "/...", "/a;b", "/a,b", "/a b", "/é"]
+)
+def test_a_prefix_that_the_service_takes(prefix: str) -> None:
+    assert not read_prefix(prefix.strip()).problem
+    assert is_valid(pathPrefix=prefix)
+
+
+@pytest.mark.parametrize(
+    ("fault", "prefixes"),
+    [
+        (Fault.URL, ["http:a", "WSS:", "x+y:/\\a", "/x://a"]),
+        (Fault.QUOTED, ["'/a'", '"a', "/`a"]),
+        (Fault.EXPRESSION, ["^/a", "/^a"]),
+        (Fault.DOTS, [".", "/a/..", "/a/../b", "/a/ . /b", "/..;a", "/a/%2e.", "/a%252F%252E/b"]),
+        (Fault.SLASHES, ["/a//b"]),
+        (Fault.BACKSLASH, ["/a\\b"]),
+        (Fault.FRAGMENT, ["/a#b"]),
+        (Fault.QUERY, ["/a?b"]),
+        (Fault.ESCAPE, ["/%", "/%4", "/%g0", "/%0g"]),
+        (Fault.INVISIBLE, ["/a\u200b", "\ufeff/a", "/a\tb", "/a\u2028b", "/a\x7f"]),
+        (Fault.LIST, ["/a /b", "/a,/b", "/a|/b", ",/b", "/a,\u00a0/b"]),
+        (Fault.WILDCARD, ["/a*", "/a**", "/a*/b", "/a*;b"]),
+        (Fault.PATTERN, ["*a", "/*a", "/a.*b", "/a.+", "{a}", "/a/{b}/c", "/<a>", "/${a", "/a{{", "/a(/b", "/a(b|c)", "/[^a]", "/[ab]+"]),
+        (Fault.REWRITTEN, [";/a", "/a/;b/c", "/a%2f/b", "/a/%252F", "%2Fa", "/a%5cb", "/a%0Ab", "/a%257f"]),
+    ],
+)
+def test_a_prefix_is_refused_with_the_reason(fault: Fault, prefixes: list[str]) -> None:
+    refusals = policy_schema()["properties"]["entries"]["items"]["properties"]["match"]["properties"]["pathPrefix"]["allOf"]  # type: ignore[index]
+    for prefix in prefixes:
+        assert read_prefix(prefix).problem, prefix
+        reasons = [refusal["not"]["description"] for refusal in refusals if re.search(refusal["not"]["pattern"], prefix)]
+        assert any(fault.value in reason for reason in reasons), prefix
+        assert not is_valid(pathPrefix=prefix)
