@@ -48,6 +48,8 @@ def _run(namespace: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             return _status(namespace)
         case "health":
             return _health(namespace)
+        case "schema":
+            return _schema()
         case "pre-stop-sleep":
             return _pre_stop_sleep(namespace.duration)
         case "fake-token-endpoint" | "echo" as name:
@@ -68,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     sleep.add_argument("duration", nargs="?", default="30s", help="such as 5s or 1m30s (default: %(default)s)")
     _add_demo(commands.add_parser("demo", help="see it work here: a real Envoy, a token endpoint and an upstream, no cluster"))
     _add_scenarios(commands.add_parser("scenarios", help="run the demo's scenarios, or your own, against any gateway"))
+    schema = commands.add_parser("schema", help="print a JSON Schema, for editors and CI")
+    schema.add_argument("name", choices=["policy"], help="policy: the document under config.yaml in a ConfigMap")
     for name, text in _DEMO_SERVERS.items():
         _add_demo_server(commands.add_parser(name, help=text))
     return parser
@@ -134,6 +138,13 @@ def _health(namespace: argparse.Namespace) -> int:
     from exchanger.health.options import options_of
 
     return trio.run(run_health, options_of(namespace))
+
+
+def _schema() -> int:
+    from exchanger.policy.schema import schema_text
+
+    print(schema_text(), end="")
+    return 0
 
 
 def _demo_server(name: str, namespace: argparse.Namespace) -> int:

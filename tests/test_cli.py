@@ -8,7 +8,7 @@ import pytest
 
 from exchanger import __version__, cli
 
-COMMANDS = ("serve", "status", "health", "pre-stop-sleep", "demo", "scenarios", "fake-token-endpoint", "echo")
+COMMANDS = ("serve", "status", "health", "pre-stop-sleep", "demo", "scenarios", "schema", "fake-token-endpoint", "echo")
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,7 +33,15 @@ def test_no_command_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["no-such"], ["serve", "surplus"], ["health", "--timeout", "soon"], ["scenarios", "--base-url", "here"]]
+    "arguments",
+    [
+        ["no-such"],
+        ["serve", "surplus"],
+        ["health", "--timeout", "soon"],
+        ["scenarios", "--base-url", "here"],
+        ["schema"],
+        ["schema", "no-such"],
+    ],
 )
 def test_wrong_arguments_are_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

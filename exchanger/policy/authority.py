@@ -11,19 +11,19 @@ from ipaddress import IPv6Address
 from typing import Final
 
 # Every quantifier below is possessive: a text is read once, from left to right, whatever its length.
-_NAME: Final = r"[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++)*+"
-_LITERAL: Final = r"\[[0-9A-Fa-f:.]{2,45}+\]"  # 45: the longest IPv6 address, six groups and a dotted quad
+NAME: Final = r"[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++)*+"
+LITERAL: Final = r"\[[0-9A-Fa-f:.]{2,45}+\]"  # 45: the longest IPv6 address, six groups and a dotted quad
 
 # The common case first: most requests name their host in canonical form, and a match without groups is the cheapest question (0.2 µs).
 # A cache would not be faster, and would keep texts that strangers chose.
-_is_canonical_name: Final = re.compile(_NAME.replace("A-Z", "")).fullmatch
+_is_canonical_name: Final = re.compile(NAME.replace("A-Z", "")).fullmatch
 
 # RFC 3986 section 3.2.2 and 3.2.3 (https://www.rfc-editor.org/rfc/rfc3986#section-3.2), without percent escapes and sub-delims, which no
 # host has, and without userinfo, which RFC 9110 section 4.2.4 forbids here. A port may be empty. Blanks around are those of RFC 9110 OWS.
-_match_authority: Final = re.compile(rf"[ \t]*+(?:({_NAME})\.?|({_LITERAL}))(?::[0-9]*+)?[ \t]*+").fullmatch
+_match_authority: Final = re.compile(rf"[ \t]*+(?:({NAME})\.?|({LITERAL}))(?::[0-9]*+)?[ \t]*+").fullmatch
 
 # What stands behind a policy host's first colon, blanks around it allowed. It is dropped, so it has to be what a port can be.
-_match_with_port: Final = re.compile(rf"((?:{_NAME}\.?)|{_LITERAL})[ \t]*+:[ \t]*+([^ \t]*+)").fullmatch
+_match_with_port: Final = re.compile(rf"((?:{NAME}\.?)|{LITERAL})[ \t]*+:[ \t]*+([^ \t]*+)").fullmatch
 _is_port: Final = re.compile(r"[0-9]*+|\*").fullmatch
 # RFC 6335 section 5.1 (https://www.rfc-editor.org/rfc/rfc6335#section-5.1): at most 15 characters, one of them a letter.
 _is_service: Final = re.compile(r"(?=.{1,15}\Z)(?=.*[A-Za-z])[A-Za-z0-9]++(?:-[A-Za-z0-9]++)*+").fullmatch

@@ -7,9 +7,11 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.entry_reader import read_entry
+from exchanger.policy.entry_reader import ENTRY_FIELDS, read_entry
+from exchanger.policy.fields import Field, FieldType
 from exchanger.policy.match_reader import MatchReader
 from exchanger.policy.quoting import bounded, quoted
+from exchanger.policy.text_rules import TextRule
 from exchanger.policy.yaml_nodes import MAX_BYTES, Kind, Mapping, Node, Scalar, Sequence, Unreadable, is_null, read_nodes, text_of
 from exchanger.values.entry import EVERYWHERE, Area, Entry, Region, Source
 
@@ -18,7 +20,16 @@ VERSION: Final = "v1"
 MAX_ENTRIES: Final = MAX_BYTES // 48  # the shortest valid entry has 48 bytes, so this is in the way of nothing but invalid ones
 MAX_REGIONS_BY_NAME: Final = 4096
 """Regions up to which an entry that names several hosts closes each of them; from then on, what the reach of unknown hosts says."""
-_FIELDS: Final = frozenset({"version", "entries"})
+DOCUMENT_FIELDS: Final = (
+    Field("version", FieldType.TEXT, f"The version of the format: {VERSION}.", required=True, rule=TextRule(only=VERSION)),
+    Field(
+        "entries",
+        FieldType.ENTRIES,
+        "The entries. Of those that match a request, the one with the longest prefix decides.",
+        fields=ENTRY_FIELDS,
+    ),
+)
+_NAMES: Final = frozenset(field.name for field in DOCUMENT_FIELDS)
 
 
 @final
@@ -95,7 +106,7 @@ def _items(text: str | None) -> tuple[Node, ...] | Unreadable:
     fields: dict[str, Node] = {}
     for key, value in root.pairs:
         name = text_of(key)
-        if name is None or name not in _FIELDS:
+        if name is None or name not in _NAMES:
             return Unreadable(f"has an unknown field {'that is no text' if name is None else quoted(name)}", key.line, key.column)
         fields[name] = value
     version = fields.get("version")

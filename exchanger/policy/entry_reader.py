@@ -5,14 +5,38 @@ Must not know: YAML text, or other entries.
 
 from typing import Final
 
-from exchanger.policy.fields import Fields, Problem
-from exchanger.policy.match_reader import MatchReader
+from exchanger.policy.fields import Field, Fields, FieldType, Problem
+from exchanger.policy.match_reader import MATCH_FIELDS, MatchReader
 from exchanger.policy.quoting import quoted
+from exchanger.policy.text_rules import ACTION, DENY, EXCHANGE
 from exchanger.policy.yaml_nodes import Node
 from exchanger.values.entry import EVERYWHERE, Area, DenyEntry, Entry, ExchangeEntry, Region, Source, TokenTarget
 
-_ENTRY_FIELDS: Final = frozenset({"match", "action", "exchange"})
-_EXCHANGE_FIELDS: Final = frozenset({"issuerRef", "scope", "resources", "audiences"})
+ISSUER: Final = "issuerRef"
+EXCHANGE_FIELDS: Final = (
+    Field(ISSUER, FieldType.TEXT, "The name of the issuer profile whose token endpoint exchanges the token."),
+    Field("scope", FieldType.TEXT, "The scopes to ask for, separated by spaces. An exchange needs a scope, a resource or an audience."),
+    Field("resources", FieldType.TEXTS, "URIs of the services that the token is meant for, sent as resource parameters (RFC 8707)."),
+    Field("audiences", FieldType.TEXTS, "Names of the services that the token is meant for, sent as audience parameters (RFC 8693)."),
+)
+ENTRY_FIELDS: Final = (
+    Field("match", FieldType.MAPPING, "The requests that the entry applies to.", required=True, fields=MATCH_FIELDS),
+    Field(
+        "action",
+        FieldType.TEXT,
+        "What happens to these requests: exchange replaces the caller's token, deny refuses the request. Case does not matter.",
+        required=True,
+        rule=ACTION,
+    ),
+    Field(
+        "exchange",
+        FieldType.MAPPING,
+        "What to ask the token endpoint for. The action exchange needs it.",
+        fields=EXCHANGE_FIELDS,
+    ),
+)
+TARGETS: Final = ("scope", "resources", "audiences")
+"""Fields of which an exchange needs one at least that is not blank."""
 
 
 def read_entry(source: Source, index: int, node: Node, issuers: frozenset[str], matches: MatchReader) -> Entry | tuple[Region, ...]:
@@ -30,7 +54,7 @@ def read_entry(source: Source, index: int, node: Node, issuers: frozenset[str], 
     problems: list[Problem] = []
     areas: tuple[Area, ...] = (EVERYWHERE,)
     target = None
-    entry = Fields.of(node, f"entries[{index}]", _ENTRY_FIELDS, problems)
+    entry = Fields.of(node, f"entries[{index}]", ENTRY_FIELDS, problems)
     if entry is not None:
         areas = matches.read(entry)
         target = _read_action(entry, issuers)
@@ -43,22 +67,20 @@ def read_entry(source: Source, index: int, node: Node, issuers: frozenset[str], 
 
 def _read_action(entry: Fields, issuers: frozenset[str]) -> TokenTarget | None:
     """Read what the entry asks for, and return the target of an exchange that has no problem."""
-    action = entry.required("action").lower()
-    wanted = action == "exchange"
-    if action and not wanted and action != "deny":
+    action = entry.text("action").lower()
+    wanted = action == EXCHANGE
+    if action and not wanted and action != DENY:
         entry.problem("action", f"must be exchange or deny, not {quoted(action)}")
-    exchange = entry.mapping("exchange", _EXCHANGE_FIELDS)
+    exchange = entry.mapping("exchange", required=wanted)
     if exchange is None:
-        if wanted and "exchange" not in entry.nodes:
-            entry.problem("exchange", "is required")
         return None
     # The block of another action need not be complete, but must be made of the fields and types that it may have.
-    issuer = exchange.required("issuerRef") if wanted else exchange.text("issuerRef")
+    issuer = exchange.text(ISSUER, required=wanted)
     scope, resources, audiences = exchange.text("scope"), exchange.texts("resources"), exchange.texts("audiences")
     if not wanted:
         return None
     if issuer and issuer not in issuers:
-        exchange.problem("issuerRef", f"references unknown issuer profile {quoted(issuer)}")
+        exchange.problem(ISSUER, f"references unknown issuer profile {quoted(issuer)}")
     if not (scope or resources or audiences) and resources is not None and audiences is not None:
         entry.problem("exchange", "needs at least one of scope, resources and audiences")
     return None if entry.problems else TokenTarget(issuer, scope, resources or (), audiences or ())

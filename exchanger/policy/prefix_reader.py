@@ -27,7 +27,7 @@ MAX_DECODINGS: Final = 8
 
 
 @enum.unique
-class _Fault(enum.Enum):
+class Fault(enum.Enum):
     """What is wrong, in words that go on after the field's name."""
 
     URL = "is a URL"
@@ -57,10 +57,11 @@ _match_quote: Final = re.compile(r"[\"'`](?=/)|/?[\"`]").match
 _match_anchor: Final = re.compile(r"/?\^").match
 
 _END: Final = r"(?=[/?#;,|\s\\)]|\Z)"  # of a segment
-_UNSEEN: Final = (  # default ignorable code points of Unicode
-    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
-    r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+UNSEEN: Final = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
 )
+"""Default ignorable code points of Unicode up to U+FFFF, for a regular expression to choose from; none is a blank."""
+_UNSEEN: Final = UNSEEN + r"\u2028\u2029\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 # What closes all that begins with the text before it. The names are those of faults.
 _find_fault: Final = re.compile(
     r"(?P<SLASHES>//)"
@@ -97,7 +98,7 @@ class PrefixReading:
 class _Found:
     """What is wrong, the prefix that it closes, and what may have been meant ("": nobody knows)."""
 
-    fault: _Fault
+    fault: Fault
     closed: str = ""
     meant: str = ""
 
@@ -121,10 +122,10 @@ def _legal(closed: str) -> str:
 def _sentence(text: str, found: _Found) -> str:
     shown, what = quoted(without_secrets(text[:MAX_PREFIX])), found.fault.value
     meant = found.meant if found.meant and _judge(found.meant) is None else ""
-    if found.fault in {_Fault.LIST, _Fault.PATTERN, _Fault.LONG}:
+    if found.fault in {Fault.LIST, Fault.PATTERN, Fault.LONG}:
         each = "one entry for each prefix" + (f", or {bounded(meant)} for all of them," if meant else "")
         return f"{what}: write {each} instead of {shown}"
-    if found.fault is _Fault.ESCAPE and meant:
+    if found.fault is Fault.ESCAPE and meant:
         return f"{what}: write {bounded(meant)} instead of {shown} if the sign itself is meant"
     return f"{what}: write {bounded(meant) or 'the path as servers see it'} instead of {shown}"
 
@@ -137,47 +138,47 @@ def _judge(text: str) -> _Found | None:
     """Return what is wrong with ``text``, ``None`` where nothing is."""
     if len(text) > MAX_PREFIX:
         cut = _judge(text[:MAX_PREFIX])
-        return _Found(_Fault.LONG, _with_slash(text[:MAX_PREFIX]).rstrip("/")) if cut is None else attrs.evolve(cut, meant="")
+        return _Found(Fault.LONG, _with_slash(text[:MAX_PREFIX]).rstrip("/")) if cut is None else attrs.evolve(cut, meant="")
     if (everywhere := _judge_beginning(text)) is not None:
         return everywhere
     prefix = _with_slash(text)
     path = _before_query(prefix)
     if _find_list(path):
-        return _Found(_Fault.LIST)
+        return _Found(Fault.LIST)
     rewritten = _rewritten(path)
-    if rewritten is not None and rewritten.fault is _Fault.DOTS:
+    if rewritten is not None and rewritten.fault is Fault.DOTS:
         return rewritten
     place = _find_fault(prefix)
     if place is None:
         return rewritten
-    fault, closed = _Fault[place.lastgroup or ""], prefix[: place.start()].rstrip("/")
+    fault, closed = Fault[place.lastgroup or ""], prefix[: place.start()].rstrip("/")
     match fault:
-        case _Fault.SLASHES:
+        case Fault.SLASHES:
             meant = re.sub("//+", "/", prefix)
-        case _Fault.BACKSLASH:
+        case Fault.BACKSLASH:
             meant = re.sub(r"[/\\]+", "/", prefix)
-        case _Fault.ESCAPE:
+        case Fault.ESCAPE:
             meant = _BROKEN_ESCAPE.sub("%25", prefix)
-        case _Fault.INVISIBLE:
+        case Fault.INVISIBLE:
             meant = _INVISIBLE_RUN.sub("", prefix)
         case _:
             meant = closed or "/"
-    if fault is _Fault.WILDCARD and place.end() < len(prefix):
-        fault = _Fault.PATTERN
+    if fault is Fault.WILDCARD and place.end() < len(prefix):
+        fault = Fault.PATTERN
     return _Found(fault, closed, meant)
 
 
 def _judge_beginning(text: str) -> _Found | None:
     """Return what is wrong with the beginning of ``text``, which closes every path."""
     if url := _match_url(text):
-        return _Found(_Fault.URL, meant=_with_slash(_before_query(text[url.end() :])))
+        return _Found(Fault.URL, meant=_with_slash(_before_query(text[url.end() :])))
     if slashes := _match_slashes(text):
-        fault = _Fault.BACKSLASH if "\\" in slashes[0] else _Fault.NETWORK_PATH
+        fault = Fault.BACKSLASH if "\\" in slashes[0] else Fault.NETWORK_PATH
         return _Found(fault, meant="/" + text[slashes.end() :])
     if _match_quote(text):
-        return _Found(_Fault.QUOTED, meant=text.strip("\"'`"))
+        return _Found(Fault.QUOTED, meant=text.strip("\"'`"))
     if anchor := _match_anchor(text):
-        return _Found(_Fault.EXPRESSION, meant=_with_slash(text[anchor.end() :].removesuffix("$")))
+        return _Found(Fault.EXPRESSION, meant=_with_slash(text[anchor.end() :].removesuffix("$")))
     return None
 
 
@@ -190,16 +191,16 @@ def _rewritten(path: str) -> _Found | None:
     place = _find_rewritable(path)
     closed = "" if place is None else path[: place.start()].rstrip("/")
     if not path.isascii() and len(path) > MAX_NON_ASCII_PREFIX:
-        return _Found(_Fault.LONG, closed)
+        return _Found(Fault.LONG, closed)
     found: _Found | None = None
     for stage in _stages(path):
         if stage is None:
-            return found or _Found(_Fault.REWRITTEN, closed)
+            return found or _Found(Fault.REWRITTEN, closed)
         segments = [segment.partition(";")[0].strip(" ") for segment in _SLASH.split(stage)]
         if "." in segments or ".." in segments:
-            return _Found(_Fault.DOTS, meant=remove_dot_segments(path))
+            return _Found(Fault.DOTS, meant=remove_dot_segments(path))
         if "\\" in stage or "" in segments[1:-1]:
-            found = _Found(_Fault.REWRITTEN, closed)
+            found = _Found(Fault.REWRITTEN, closed)
     return found
 
 

@@ -1,0 +1,105 @@
+"""The JSON Schema (2020-12) of a policy document, for editors and CI, made from the tables of fields that the readers go by.
+
+It never refuses what the service accepts. Of what the service refuses, ``UNSAID`` is all that it lets pass.
+
+Must not know: documents.
+"""
+
+import json
+from typing import Final, assert_never
+
+from exchanger.policy.document import DOCUMENT_FIELDS, MAX_ENTRIES, VERSION
+from exchanger.policy.entry_reader import EXCHANGE_FIELDS, ISSUER, TARGETS
+from exchanger.policy.fields import Field, FieldType
+from exchanger.policy.text_rules import IS_EXCHANGE, NOT_BLANK, TextRule
+
+Schema = dict[str, object]
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+UNSAID: Final = (
+    "YAML beyond its JSON: duplicate keys, tags, a second document, and limits of size and depth",
+    "which issuer profiles there are",
+    "the length of texts",
+    "whether an IPv6 address is one, and whether the name of a service instead of a port is one",
+    "a pathPrefix that begins with the entry's host",
+    "what a pathPrefix with escapes or non-ASCII characters becomes once servers have decoded and normalised it",
+)
+"""What the service refuses, and the schema cannot say."""
+
+
+def policy_schema() -> Schema:
+    """Return the schema of a document, the text under ``config.yaml`` in a ConfigMap."""
+    return {
+        "$schema": DIALECT,
+        "$id": f"urn:exchanger:policy:{VERSION}",
+        "title": "exchanger policy",
+        "description": "A policy of exchanger, as it stands under config.yaml in a ConfigMap. The service refuses more than this schema "
+        f"can say: {'; '.join(UNSAID)}.",
+        **_mapping(DOCUMENT_FIELDS),
+    }
+
+
+def schema_text() -> str:
+    """Return the schema as it is printed: JSON in ASCII, with a line break at its end."""
+    return json.dumps(policy_schema(), indent=2) + "\n"
+
+
+def _mapping(fields: tuple[Field, ...]) -> Schema:
+    """Return the schema of a mapping that has no other fields than these."""
+    schema: Schema = {"type": "object", "additionalProperties": False, "properties": {field.name: _field(field) for field in fields}}
+    required = [field.name for field in fields if field.required]
+    return {**schema, "required": required} if required else schema
+
+
+def _field(field: Field) -> Schema:
+    """Return the schema of a field, which may be null where it may be missing."""
+    schema: Schema = {"description": field.description, **_value(field)}
+    return schema if field.required else {**schema, "type": [schema["type"], "null"]}
+
+
+def _value(field: Field) -> Schema:
+    match field.type:
+        case FieldType.TEXT:
+            return {"type": "string", **_rule(field.rule)}
+        case FieldType.TEXTS:
+            return {"type": "array", "items": {"type": ["string", "null"], **_rule(field.rule)}}
+        case FieldType.BOOLEAN:
+            return {"type": "boolean"}
+        case FieldType.MAPPING:
+            return _mapping(field.fields)
+        case FieldType.ENTRIES:
+            entry = {**_mapping(field.fields), "type": ["object", "null"], **_complete_exchange()}
+            return {"type": "array", "maxItems": MAX_ENTRIES, "items": entry}
+        case _:
+            assert_never(field.type)
+
+
+def _rule(rule: TextRule) -> Schema:
+    if rule.only:
+        return {"const": rule.only}
+    schema: Schema = {"pattern": rule.pattern} if rule.pattern else {}
+    if rule.refusals:
+        # A pattern says nothing of what is no text, so "not" has to ask for one. The reason stands in it, where validators show it, and
+        # editors do not take it for a description of the field.
+        schema["allOf"] = [
+            {"not": {"description": refusal.reason, "type": "string", "pattern": refusal.pattern}} for refusal in rule.refusals
+        ]
+    return schema
+
+
+def _complete_exchange() -> Schema:
+    """Return what an entry needs whose action is to exchange; the block of another need not be complete."""
+    present: Schema = {"type": "string", "pattern": NOT_BLANK}
+    targets: list[Schema] = [
+        {
+            "properties": {field.name: present if field.type is FieldType.TEXT else {"type": "array", "contains": present}},
+            "required": [field.name],
+        }
+        for field in EXCHANGE_FIELDS
+        if field.name in TARGETS
+    ]
+    exchange: Schema = {"type": "object", "required": [ISSUER], "properties": {ISSUER: present}, "anyOf": targets}
+    return {
+        "if": {"properties": {"action": {"type": "string", "pattern": IS_EXCHANGE}}, "required": ["action"], "type": "object"},
+        "then": {"required": ["exchange"], "properties": {"exchange": exchange}},
+    }
