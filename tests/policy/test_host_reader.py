@@ -86,5 +86,9 @@ def test_user_information_that_may_be_a_list_of_hosts_is_unknown(text: str) -> N
     assert reading.problem == 'is a URL: write billing instead of "https://…@billing"'
 
 
+def test_an_address_within_brackets_of_another_kind_is_named() -> None:
+    assert read_host("([2001:DB8::1])").hosts == ("[2001:db8::1]",)
+
+
 def test_user_information_is_no_host() -> None:
     assert read_host("https://user:pass@billing").hosts == ("billing",)
