@@ -29,6 +29,7 @@ _SHOWN_HOSTS: Final = 3
 
 _is_template: Final = re.compile(r"[${}<>%]").search
 _SEPARATORS: Final = re.compile(r"[\s,;|\"'`&]+")
+_find_list_sign: Final = re.compile(r"[,;|]").search
 _match_scheme: Final = re.compile(
     rf"[A-Za-z][A-Za-z0-9+.-]*+:(?=[/\\])|(?i:{'|'.join(sorted(SCHEMES, key=len, reverse=True))})(?::(?![0-9*])|(?=[/\\]))"
 ).match
@@ -99,14 +100,15 @@ def _safe(text: str) -> str:
 
 def _named_in(text: str) -> tuple[str | None, ...]:
     """Return the hosts that ``text`` names, each once, and ``None`` where something in it may be a host that cannot be known."""
-    text = _USER_OF_URL.sub(_without_user, " ".join(text.split()))
+    text = " ".join(text.split())
+    found: dict[str | None, None] = dict.fromkeys([None] if _may_hide_hosts(text) else [])
+    text = _USER_OF_URL.sub(_without_user, text)
     text = text.replace("\\.", ".")  # a dot in a pattern
     if not text.isascii():
         text = normalize("NFKC", text).replace("\u3002", ".")  # the full stop of CJK, which browsers take for a dot
     # A blank, or what cannot be seen, may stand between two names or have got into one.
     apart = "".join([" " if _is_invisible(char) else char for char in text])
     together = _join_dots("".join([char for char in text if not _is_invisible(char)]))
-    found: dict[str | None, None] = {}
     for item in chain.from_iterable(map(_SEPARATORS.split, dict.fromkeys((together, apart)))):
         found.update(dict.fromkeys(_named_by(item)))
         if len(found) > MAX_HOSTS + 1:  # more than are used
@@ -118,6 +120,11 @@ def _without_user(found: re.Match[str]) -> str:
     """Return "" for user information, and what was ``found`` where it goes on from one URL of a list to the next."""
     items = _SEPARATORS.split(found[0])
     return found[0] if len(items) > 1 and any("[" in item or _is_ipv4(item) or _is_domain(item) for item in items) else ""
+
+
+def _may_hide_hosts(text: str) -> bool:
+    """Tell whether user information that is left out may be hosts of a list: ``orders`` in ``https://orders,user@billing``."""
+    return any(_find_list_sign(found[0]) and not _without_user(found) for found in _USER_OF_URL.finditer(text))
 
 
 def _join_dots(text: str) -> str:

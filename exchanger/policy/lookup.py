@@ -52,7 +52,7 @@ def readings_to_ask(path: str, method: str, *, raw: bool) -> tuple[Reading, ...]
     readings = [Reading(text, place > 0) for place, text in enumerate(found)]
     if raw or "!" not in path:
         return tuple(readings)
-    if path.count("!") > MAX_MASKS:
+    if path.partition("?")[0].count("!") > MAX_MASKS:
         return MalformedPath.TOO_MANY_READINGS
     without = without_masks(path)
     unmasked = read_path(without, method) if without != path else ()

@@ -115,6 +115,11 @@ def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
         ("match: {host: [a], pathPrefix: /a}", Area(None, "/a"), "entries[0].match.host must be text"),
         ("match: {host: a}", Area("a"), "entries[0].match.pathPrefix is required"),
         ("match: {host: a, pathPrefix: ' '}", Area("a"), "entries[0].match.pathPrefix is required"),
+        (
+            "match: {host: A.example.com, pathPrefix: 'a.example.com:443/admin'}",
+            Area("a.example.com"),
+            'entries[0].match.pathPrefix begins with the host: write the path alone instead of "a.example.com:443/admin"',
+        ),
         ("match: {host: a, pathPrefix: true}", Area("a"), "entries[0].match.pathPrefix must be text"),
         (
             "match: {host: https://a.example.com, pathPrefix: '/b*', methods: ['C,D']}",

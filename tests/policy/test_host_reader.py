@@ -76,3 +76,19 @@ def test_what_cannot_be_known_is_unknown(text: str) -> None:
 def test_what_is_known_is_closed_beside_what_is_not() -> None:
     assert read_host("a.example.com 😀.example.com").hosts == ("a.example.com", None)
     assert read_host("a.example.com :443:8443").hosts == ("a.example.com",)
+
+
+@pytest.mark.parametrize("text", ["https://orders,user@billing", "https://orders;user@billing", "https://user:a|b@billing"])
+def test_user_information_that_may_be_a_list_of_hosts_is_unknown(text: str) -> None:
+    reading = read_host(text)
+
+    assert set(reading.hosts) == {"billing", None}
+    assert reading.problem == 'is a URL: write billing instead of "https://…@billing"'
+
+
+def test_an_address_within_brackets_of_another_kind_is_named() -> None:
+    assert read_host("([2001:DB8::1])").hosts == ("[2001:db8::1]",)
+
+
+def test_user_information_is_no_host() -> None:
+    assert read_host("https://user:pass@billing").hosts == ("billing",)

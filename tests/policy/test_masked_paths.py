@@ -129,6 +129,7 @@ def test_marks_are_bounded() -> None:
     assert policy.match(HOST, "/a" + "!" * MAX_MASKS, "GET") == exchange("/")
     assert policy.match(HOST, "/a" + "!" * (MAX_MASKS + 1), "GET") is AMBIGUOUS_PATH
     assert policy.match(HOST, "/a" + "!" * (MAX_MASKS + 1), "GET", raw=True) == exchange("/")
+    assert policy.match(HOST, "/a?" + "!" * (MAX_MASKS + 1), "GET") == exchange("/")
 
 
 @pytest.mark.parametrize(
