@@ -32,9 +32,9 @@ def saying(*pieces: bytes, opens: bool = False) -> Answer:
 @final
 @attrs.define(eq=False)
 class ConnectProxy:
-    """Opens tunnels to ``ways``, or to any address of loopback; ``received`` has the first bytes of each client, ``carried`` what followed."""
+    """Opens tunnels to ``ways``, or to the port that is asked for; ``received`` has the clients' first bytes, ``carried`` what followed."""
 
-    answer: Answer = saying(ESTABLISHED, opens=True)
+    answer: Answer = attrs.field(factory=lambda: saying(ESTABLISHED, opens=True))
     credentials: str = ""
     ways: dict[str, int] = attrs.field(factory=dict)
     tls: ssl.SSLContext | None = None
@@ -59,7 +59,8 @@ class ConnectProxy:
             head += data
         self.received += head
         method, target, _ = head.decode().split("\r\n")[0].split(" ")
-        assert (method, head[-4:]) == ("CONNECT", b"\r\n\r\n"), "a client says nothing more until it is answered"
+        assert method == "CONNECT"
+        assert head.endswith(b"\r\n\r\n"), "a client says nothing more until it is answered"
         self.asked.append(target)
         expected = base64.b64encode(self.credentials.encode()).decode()
         if self.credentials and f"\r\nProxy-Authorization: Basic {expected}\r\n" not in head.decode():

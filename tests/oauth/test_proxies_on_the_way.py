@@ -95,7 +95,7 @@ async def test_the_proxy_of_a_profile_learns_host_and_port_and_nothing_else(auth
 @pytest.mark.parametrize("secure", [False, True], ids=["http endpoint", "https endpoint"])
 async def test_the_proxy_of_the_environment(authority: trustme.CA, secure: bool) -> None:
     async with place(authority, ConnectProxy(), secure=secure) as it:
-        proxies = EnvironmentProxies(**{"https" if secure else "http": it.by_profile()})
+        proxies = EnvironmentProxies(https=it.by_profile()) if secure else EnvironmentProxies(http=it.by_profile())
         it.client.settings = attrs.evolve(it.client.settings, proxies=proxies)
         scheme = "https" if secure else "http"
         assert await it.client.exchange(it.request(scheme=scheme)) == ISSUED
