@@ -61,6 +61,7 @@ ONE, TWO = Proxy(False, "one.example", 1), Proxy(False, "two.example", 2)
         (".", "issuer.example.com", 443, False),
         ("*.", "issuer.example.com", 443, False),
         ("\u00fc" * 70, "issuer.example.com", 443, False),
+        ("\u00fc..example, issuer.example.com", "issuer.example.com", 443, True),
         ("http://issuer.example.com", "issuer.example.com", 443, False),
         # This machine.
         ("", "localhost", 443, True),

@@ -62,6 +62,37 @@ async def test_heads_that_open(head: bytes) -> None:
     assert (await opened(head[:-1]))[:2] == (False, False)
 
 
+@attrs.define(eq=False)
+class Dripping(trio.abc.Stream):
+    """Gives one byte a read, without end."""
+
+    said: bytes
+    reads: int = 0
+    closed: bool = False
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        self.reads += 1
+        return self.said[self.reads - 1 : self.reads] or b"a"
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        self.closed = True
+        await trio.lowlevel.checkpoint()
+
+
+async def test_an_answer_in_single_bytes_is_not_read_for_long() -> None:
+    stream = Dripping(b"HTTP/1.1 200 OK\r\nX: ")
+    assert not await open_tunnel(stream, "issuer.example.com", 443, NOBODY)
+    assert stream.closed
+    assert stream.reads <= 64
+
+
 @given(st.lists(st.binary(max_size=30) | st.sampled_from([b"HTTP/1.1 ", b"200 OK", b"407 ", b"\r\n", b"\n", b"Content-Length: 5"])))
 def test_whatever_a_proxy_says_ends_in_an_open_tunnel_or_a_closed_stream(pieces: list[bytes]) -> None:
     found, is_open, _ = trio.run(opened, *pieces)
