@@ -1,6 +1,7 @@
 """Which proxy leads to an endpoint where the environment names proxies: the rules of HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
 
-They are those of Go's programs (https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config). Pure: knows neither connections nor variables.
+They are those of Go's programs (https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config), but that the dot at the end of an absolute name
+makes no difference. Pure: knows neither connections nor variables.
 """
 
 import re
@@ -12,6 +13,8 @@ import attrs
 from exchanger.values.proxy import Proxy
 
 _CIDR: Final = re.compile(r"[0-9a-f:.]+/[0-9]{1,3}")
+_MAPPED_BITS: Final = 96
+"""Bits before an IPv4 address that is mapped into IPv6 (RFC 4291 section 2.5.5.2)."""
 _WITH_PORT: Final = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*):([^:]*)")
 
 Address = IPv4Address | IPv6Address
@@ -97,15 +100,15 @@ def _exception(item: str) -> _Exception | None:
         return _Everything()
     if _CIDR.fullmatch(item):
         try:
-            return _Network(ip_network(item, strict=False))
+            return _Network(_network(item))
         except ValueError:
             return None
     with_port = _WITH_PORT.fullmatch(item)
-    host, port = (with_port[1], with_port[2]) if with_port is not None else (item, "")
-    address = _address(host.removeprefix("[").removesuffix("]"))
+    host, port = (with_port[1].removeprefix("[").removesuffix("]"), with_port[2]) if with_port is not None else (item, "")
+    address = _address(host)
     if address is not None:
         return _Host(address, port)
-    below = host.removeprefix("*")
+    below = host[1:] if host.startswith("*.") else host
     name = _ascii(below.removeprefix(".").removesuffix("."))
     return _Domain(name, port, only_below=below.startswith(".")) if name else None
 
@@ -132,6 +135,13 @@ def _address(text: str) -> Address | None:
     except ValueError:
         return None
     return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    """Return the network that ``text`` is, or raise ``ValueError``; as with addresses, what is mapped into IPv6 is IPv4."""
+    found = ip_network(text, strict=False)
+    mapped = found.network_address.ipv4_mapped if isinstance(found, IPv6Network) else None
+    return found if mapped is None or found.prefixlen < _MAPPED_BITS else IPv4Network((mapped, found.prefixlen - _MAPPED_BITS))
 
 
 def _ascii(name: str) -> str:
