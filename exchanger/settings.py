@@ -33,6 +33,7 @@ from exchanger.oauth.token_client import TokenClientSettings
 from exchanger.otel_environment import read_otel
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.selector import Selector, parse_selector
+from exchanger.proxy_environment import read_proxies
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettings
 from exchanger.telemetry.metrics import MetricsSettings
 from exchanger.telemetry.otlp.settings import OtlpSettings
@@ -95,6 +96,7 @@ def _settings(environment: Environment, variables: Mapping[str, str]) -> Setting
     token_client = _token_client(environment)
     policy = _policy(environment)
     otel = read_otel(variables)
+    proxies = read_proxies(environment, variables, allow_http=token_client.allow_http)
     return Settings(
         grpc=_grpc(environment),
         decision=DecisionRules(
@@ -104,7 +106,7 @@ def _settings(environment: Environment, variables: Mapping[str, str]) -> Setting
             allow_unauthenticated_options=environment.boolean("TOKEN_EXCHANGE_ALLOW_UNAUTHENTICATED_OPTIONS", default=False),
             default_deny_unmatched=environment.boolean("TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED", default=False),
         ),
-        token_client=token_client,
+        token_client=attrs.evolve(token_client, proxies=proxies.proxies),
         policy=policy,
         kube_context=environment.text("KUBE_CONTEXT"),
         policy_events=environment.boolean("POLICY_EVENTS", default=True),
@@ -128,6 +130,7 @@ def _settings(environment: Environment, variables: Mapping[str, str]) -> Setting
             *_half_given_tls(environment),
             *_without_console(environment),
             *_of_another_source(environment, policy),
+            *proxies.notes,
             *otel.notes,
         ),
     )

@@ -95,7 +95,8 @@ REFUSED: Final = {
 """What its library chart takes and this one does not."""
 
 NAMED: Final = {
-    "variables that nothing reads": "OAUTH_CLIENT_ID OAUTH_CLIENT_SECRET HTTPS_PROXY HTTP_PROXY NO_PROXY",
+    "variables that nothing reads": "OAUTH_CLIENT_ID OAUTH_CLIENT_SECRET",
+    "variables of the platform": "HTTPS_PROXY HTTP_PROXY NO_PROXY",
     "variables of the fake token endpoint": "FAKE_TOKEN_ENDPOINT_ADDR FAKE_TOKEN_ENDPOINT_CLIENT_ID FAKE_TOKEN_ENDPOINT_CLIENT_SECRET "
     "FAKE_TOKEN_ENDPOINT_CONFIG",
     "variables of the demo": "DEMO_BASE_URL DEMO_SCENARIO_CONFIG DEMO_NAMESPACE_PREFIX DEMO_SYSTEM_NAMESPACE DEMO_PLUGIN_NAMESPACE "

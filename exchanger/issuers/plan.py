@@ -12,6 +12,7 @@ import attrs
 from exchanger.issuers.profiles import IssuerProfile, SecretKeyRef
 from exchanger.issuers.secrets import SecretName
 from exchanger.values.issuer import AuthMethod
+from exchanger.values.proxy import Proxy, ProxyProblem, read_proxy
 from exchanger.values.secret import Secret
 
 MAX_SECRETS: Final = 256
@@ -73,6 +74,7 @@ class Draft:
     bearer_realm: str
     client_id: str | SecretKey
     client_secret: Secret | SecretKey
+    proxy: Proxy | None = None
 
     @property
     def references(self) -> tuple[SecretKey, ...]:
@@ -138,6 +140,10 @@ def _draft(profile: IssuerProfile, rules: ProfileRules, check_endpoint: Endpoint
     client_id, client_secret = Secret(profile.client_id), profile.client_secret
     id_key = _located("clientID", client_id, profile.client_id_secret_ref, rules, problems)
     secret_key = _located("clientSecret", client_secret, profile.client_secret_secret_ref, rules, problems)
+    proxy = None if profile.proxy is None else read_proxy(profile.proxy.reveal().strip())
+    if isinstance(proxy, ProxyProblem):
+        problems.append(f"proxy {proxy.reason}")
+        proxy = None
     if problems:
         return tuple(problems)
     return Draft(
@@ -148,6 +154,7 @@ def _draft(profile: IssuerProfile, rules: ProfileRules, check_endpoint: Endpoint
         bearer_realm=profile.bearer_realm,
         client_id=profile.client_id if id_key is None else id_key,
         client_secret=client_secret if secret_key is None else secret_key,
+        proxy=proxy,
     )
 
 

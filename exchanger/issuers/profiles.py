@@ -44,6 +44,7 @@ class IssuerProfile:
     client_secret: Secret = attrs.field(default=Secret(""))
     client_id_secret_ref: SecretKeyRef | None = None
     client_secret_secret_ref: SecretKeyRef | None = None
+    proxy: Secret | None = None
 
 
 _SPELLING: Final = {

@@ -91,4 +91,5 @@ def _issuer(draft: Draft, credentials: Credentials) -> Issuer:
         auth_method=draft.auth_method,
         credentials=credentials,
         bearer_realm=draft.bearer_realm,
+        proxy=draft.proxy,
     )

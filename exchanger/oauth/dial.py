@@ -1,26 +1,21 @@
-"""New connections to token endpoints: TCP, and TLS that proves whom we talk to, each within its own bound.
+"""New connections to token endpoints: TCP, a proxy's tunnel, and TLS that proves whom we talk to, each within its own bound.
 
 Knows nothing of pools, requests or tokens. That an endpoint cannot be reached is a value.
 """
 
 import contextlib
-import re
 import ssl
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
-from typing import Final, final
+from typing import final
 
 import attrs
 import trio
 
 from exchanger.oauth.http1 import Bounds, Http1Connection, close_at_once
 from exchanger.oauth.tls_records import Records, has_pending, is_readable
+from exchanger.oauth.tunnel import open_tunnel
+from exchanger.values.proxy import Proxy
 from exchanger.values.server_name import tls_server_name
-
-# RFC 1123 section 2.1 (https://www.rfc-editor.org/rfc/rfc1123#section-2.1), and the underscore that container networks allow.
-_LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_HOST_NAME: Final = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
-_PORTS: Final = range(1, 65_536)
 
 Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
 """Opens a TCP connection to a host and port, or raises ``OSError``."""
@@ -29,27 +24,12 @@ Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
 @final
 @attrs.frozen
 class Origin:
-    """Where connections go: equal origins may share one. ``host`` is an A-label or an address, without brackets."""
+    """Where connections go, and by which proxy: equal origins may share one. ``host`` is an A-label or an address, without brackets."""
 
     secure: bool
     host: str
     port: int
-
-
-def is_dialable(host: str, port: int) -> bool:
-    """Return whether ``host`` is a name in A-labels or an IP address without a zone, and ``port`` one to connect to.
-
-    What passes here makes neither the resolver nor the TLS library raise anything but ``OSError``.
-    """
-    if port not in _PORTS:
-        return False
-    if _HOST_NAME.fullmatch(host):
-        return True
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return "%" not in host
+    proxy: Proxy | None = None
 
 
 def client_tls_context() -> ssl.SSLContext:
@@ -69,23 +49,45 @@ def client_tls_context() -> ssl.SSLContext:
 async def connect(origin: Origin, bounds: Bounds, *, tls: ssl.SSLContext, dial: Dial) -> Http1Connection | None:
     """Return a new connection; ``None`` if ``origin`` cannot be reached or does not prove who it is.
 
-    A name is looked up in a worker thread that nothing can interrupt; when the bound is reached first, that thread is left to end by the
-    resolver's own timeout.
+    The same holds for its proxy, which learns host and port of the endpoint, and for https nothing else: TLS with the endpoint runs inside
+    the tunnel. A name is looked up in a worker thread that nothing can interrupt; when the bound is reached first, that thread is left to
+    end by the resolver's own timeout.
     """
-    bounds.begin(bounds.limits.dial)
-    try:
-        plain = await dial(origin.host, origin.port)
-    except OSError:
+    plain = await _reach(origin, bounds, tls, dial)
+    if plain is None:
         return None
+    # What waits in the layers of two TLS sessions cannot be told apart, so a connection by way of an https proxy carries one exchange.
+    nested = origin.proxy is not None and origin.proxy.secure
     if not origin.secure:
         bounds.end()
-        return Http1Connection(plain, lambda: is_readable(plain))
+        return Http1Connection(plain, lambda: nested or is_readable(plain))
     records = Records(plain)
     stream = await _secured(records, origin.host, bounds, tls)
     if stream is None:
         return None
     bounds.end()
+    if nested:
+        return Http1Connection(stream, lambda: True)
     return Http1Connection(stream, lambda: has_pending(records, stream), lambda: records.is_only_tls(stream))
+
+
+async def _reach(origin: Origin, bounds: Bounds, tls: ssl.SSLContext, dial: Dial) -> trio.abc.Stream | None:
+    """Return a stream whose other end is ``origin``; ``None`` if it cannot be reached."""
+    proxy = origin.proxy
+    bounds.begin(bounds.limits.dial)
+    try:
+        stream = await dial(origin.host, origin.port) if proxy is None else await dial(proxy.host, proxy.port)
+    except OSError:
+        return None
+    if proxy is None:
+        return stream
+    if proxy.secure:
+        secured = await _secured(Records(stream), proxy.host, bounds, tls)
+        if secured is None:
+            return None
+        stream = secured
+        bounds.begin(bounds.limits.dial)
+    return stream if await open_tunnel(stream, origin.host, origin.port, proxy.credentials) else None
 
 
 async def _secured(records: Records, host: str, bounds: Bounds, tls: ssl.SSLContext) -> "trio.SSLStream[Records] | None":

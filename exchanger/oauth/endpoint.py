@@ -6,7 +6,8 @@ from typing import final
 import attrs
 import httpx
 
-from exchanger.oauth.dial import Origin, is_dialable
+from exchanger.oauth.dial import Origin
+from exchanger.values.reachable import is_dialable
 
 
 @final

@@ -6,6 +6,7 @@ from typing import final
 import attrs
 
 from exchanger.decision.token_exchange import TokenResponseRules
+from exchanger.oauth.proxies import EnvironmentProxies
 
 _positive = attrs.validators.and_(attrs.validators.gt(0.0), attrs.validators.lt(math.inf))
 
@@ -17,7 +18,7 @@ class TokenClientSettings:
 
     ``request_timeout`` is the longest an exchange takes as a whole, with waiting for a connection and a second attempt; the limits of its
     phases hold beside it. No connection is used twice without ``connection_reuse``, or when ``max_idle_connections`` or
-    ``max_idle_connections_per_host`` is 0.
+    ``max_idle_connections_per_host`` is 0. ``proxies`` hold for issuers that name no proxy of their own.
     """
 
     request_timeout: float = attrs.field(default=0.75, validator=_positive)
@@ -29,4 +30,5 @@ class TokenClientSettings:
     max_idle_connections_per_host: int = attrs.field(default=10, validator=attrs.validators.ge(0))
     connection_reuse: bool = True
     allow_http: bool = False
+    proxies: EnvironmentProxies = attrs.field(factory=EnvironmentProxies)
     rules: TokenResponseRules = attrs.field(factory=TokenResponseRules)

@@ -38,6 +38,8 @@ from exchanger.oauth.http1 import Bounds, Broken, PhaseLimits
 from exchanger.oauth.previous_client import as_before
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.typing import ExchangeObserver, Tracer
+from exchanger.values.issuer import Issuer
+from exchanger.values.proxy import Proxy
 from exchanger.values.span import SpanContext
 from exchanger.values.token import (
     CoalescedRecord,
@@ -56,7 +58,7 @@ _MAX_BODY_PIECES: Final = 4096
 """Most pieces a body may come in, so that a megabyte of one-byte chunks does not cost a second of CPU; a usual body comes in one or two."""
 
 _MAX_ENDPOINTS: Final = 1024
-"""Parsed endpoints that are remembered; there is one an issuer profile."""
+"""Parsed endpoints that are remembered, each with its proxy; there is one an issuer profile."""
 
 
 @final
@@ -92,7 +94,7 @@ class TokenClient:
     _pool: ConnectionPool = attrs.field(init=False)
     _coalescer: Coalescer[TokenRequest, TokenOutcome] = attrs.field(init=False)
     _limits: PhaseLimits = attrs.field(init=False)
-    _endpoints: dict[str, "_Endpoint | None"] = attrs.field(factory=dict, init=False)
+    _endpoints: dict[tuple[str, Proxy | None], "_Endpoint | None"] = attrs.field(factory=dict, init=False)
     _in_flight: dict[str, int] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -175,11 +177,11 @@ class TokenClient:
         self.observer.coalesced(CoalescedRecord(request.issuer.endpoint_host, request.trace, shared.trace))
 
     def _port(self, request: TokenRequest) -> int | None:
-        endpoint = self._endpoint(request.issuer.token_endpoint)
+        endpoint = self._endpoint(request.issuer)
         return None if endpoint is None else endpoint.address.origin.port
 
     async def _call(self, request: TokenRequest, expires: float) -> TokenOutcome:
-        endpoint = self._endpoint(request.issuer.token_endpoint)
+        endpoint = self._endpoint(request.issuer)
         if endpoint is None:
             return transport_failure(ErrorKind.INVALID_TOKEN_ENDPOINT, Diagnostic.INVALID_TOKEN_ENDPOINT)
         encoded = encode_request(request)
@@ -213,14 +215,21 @@ class TokenClient:
         challenges = [value.decode("latin-1") for name, value in response.headers.raw if name.lower() == b"www-authenticate"]
         return decode_response(status, challenges, body, self.settings.rules)
 
-    def _endpoint(self, text: str) -> "_Endpoint | None":
-        if text not in self._endpoints:
+    def _endpoint(self, issuer: Issuer) -> "_Endpoint | None":
+        key = (issuer.token_endpoint, issuer.proxy)
+        if key not in self._endpoints:
             if len(self._endpoints) >= _MAX_ENDPOINTS:
                 self._endpoints.clear()
-            found = read_endpoint(text, allow_http=self.settings.allow_http)
-            reuse = self.settings.connection_reuse
-            self._endpoints[text] = _Endpoint(found, _Transport(found.origin, self._pool), reuse) if isinstance(found, Endpoint) else None
-        return self._endpoints[text]
+            found = read_endpoint(issuer.token_endpoint, allow_http=self.settings.allow_http)
+            self._endpoints[key] = self._reached(found, issuer.proxy) if isinstance(found, Endpoint) else None
+        return self._endpoints[key]
+
+    def _reached(self, endpoint: Endpoint, proxy: Proxy | None) -> "_Endpoint":
+        """Return ``endpoint`` with the way there: its issuer's ``proxy``, else the environment's, else directly."""
+        origin = endpoint.origin
+        if proxy is None:
+            proxy = self.settings.proxies.proxy_for(origin.host, origin.port, secure=origin.secure)
+        return _Endpoint(endpoint, _Transport(attrs.evolve(origin, proxy=proxy), self._pool), self.settings.connection_reuse)
 
 
 @final

@@ -8,6 +8,7 @@ from typing import final
 
 import attrs
 
+from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 
 
@@ -32,7 +33,7 @@ class Credentials:
 @final
 @attrs.frozen
 class Issuer:
-    """A resolved issuer profile. ``bearer_realm`` "" means the global realm.
+    """A resolved issuer profile. ``bearer_realm`` "" means the global realm, and ``proxy`` ``None`` whatever the environment says.
 
     ``previous`` are the credentials that ``credentials`` replaced a short while ago, at the same token endpoint, which may not know the new
     ones yet. It counts in comparisons: exchanges that may end with other credentials than these are not shared with those that may not.
@@ -45,3 +46,4 @@ class Issuer:
     credentials: Credentials
     bearer_realm: str = ""
     previous: Credentials | None = None
+    proxy: Proxy | None = None

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.helm.cases import OTLP, PEERS, PROFILE
-from tests.helm.chart import only, render
+from tests.helm.chart import only, refusal, render
 
 pytestmark = [pytest.mark.helm]
 
@@ -138,3 +138,59 @@ def test_gateways_reach_grpc_and_monitoring_reaches_metrics() -> None:
     gateways, monitoring = only(render(values), "NetworkPolicy")["spec"]["ingress"]
     assert gateways == {"from": PEERS, "ports": [{"protocol": "TCP", "port": "grpc-authz"}]}
     assert monitoring == {"from": [{"podSelector": {}}], "ports": [{"protocol": "TCP", "port": "http-metrics"}]}
+
+
+def behind(proxy: str | None, **env: Any) -> dict[str, Any]:
+    values = endpoints("https://issuer.example.com:8443/token", "https://other.example.com/token")
+    values["issuerProfiles"]["profiles"][0]["proxy"] = proxy
+    return {**values, "env": env}
+
+
+SWITCH = {"TOKEN_ENDPOINT_PROXY_FROM_ENVIRONMENT": "true"}
+
+
+@pytest.mark.parametrize(
+    ("proxy", "rule"),
+    [
+        ("http://proxy.example.com:3128", port(3128)),
+        ("http://proxy.example.com/", port(80)),
+        ("https://proxy.example.com", port(443)),
+        ("http://squid.network.svc:3128", namespace("network")),
+        ("", port(8443)),
+        (None, port(8443)),
+    ],
+)
+def test_a_proxy_is_opened_in_the_place_of_its_profiles_endpoint(proxy: str | None, rule: dict[str, Any]) -> None:
+    expected = [rule] if rule == port(443) else [rule, port(443)]
+    assert egress(behind(proxy)) == expected
+
+
+def test_a_proxy_of_the_environment_is_opened_beside_the_endpoints() -> None:
+    assert egress(behind(None, HTTPS_PROXY="proxy.example.com:3128")) == [port(8443), port(443)]
+    assert egress(behind(None, HTTPS_PROXY="proxy.example.com:3128", **SWITCH)) == [port(8443), port(443), port(3128)]
+    assert egress({"env": {"https_proxy": "http://squid.network.svc:3128", **SWITCH}}) == [port(443), namespace("network")]
+    http = {"env": {"HTTP_PROXY": "http://proxy.example.com:3128", **SWITCH}}
+    assert egress(http) == [port(443)]
+    assert egress({**http, "tokenExchange": {"allowHttpTokenEndpoint": True}}) == [port(443), port(3128)]
+
+
+def test_a_proxy_that_only_the_pod_knows_needs_rules() -> None:
+    hidden = {"env": {"HTTPS_PROXY": {"valueFrom": {"secretKeyRef": {"name": "proxy", "key": "url"}}}, **SWITCH}}
+    assert "networkPolicy.egress.tokenEndpoints: HTTPS_PROXY is known to the pod alone" in refusal(hidden)
+    assert egress({**hidden, "networkPolicy": {"egress": {"tokenEndpoints": [{"ports": [3128]}]}}}) == [port(3128)]
+    assert render({**hidden, "networkPolicy": {"enabled": False}})
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (behind("http://canary:canary@proxy.example.com"), "the proxy of 0 must not have user information"),
+        (behind("http://proxy.example.com:99999"), "the proxy of 0 has a port that is none"),
+        (behind("http://proxy.example.com/canary"), "the proxy of 0 has more than a host and a port"),
+        (behind("socks5://canary"), "proxy"),
+        (behind(None, HTTPS_PROXY="http://canary:canary@proxy.example.com", **SWITCH), "HTTPS_PROXY must not have user information"),
+        (behind(None, HTTPS_PROXY="socks5://canary", **SWITCH), "HTTPS_PROXY has to begin with http:// or https://"),
+    ],
+)
+def test_a_proxy_that_will_not_do_is_refused(values: dict[str, Any], sentence: str) -> None:
+    assert sentence in refusal(values)

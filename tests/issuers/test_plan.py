@@ -1,8 +1,12 @@
 import pytest
+from rpds import HashTrieMap
 
 from exchanger.issuers.plan import MAX_SECRETS, Plan, ProfileRules, Rejected, SecretKey
+from exchanger.issuers.resolve import resolve
 from exchanger.issuers.secrets import SecretName
 from exchanger.values.issuer import AuthMethod
+from exchanger.values.proxy import Proxy
+from exchanger.values.secret import Secret
 from tests.issuers.fakes import RULES, good_plan, inline, plan_of, profiles, referring
 
 ENDPOINT = 'tokenEndpoint: "https://a.example/t"'
@@ -122,3 +126,24 @@ def test_a_limit_of_secrets() -> None:
     many = [referring(f"p{number}", f"s{number}") for number in range(MAX_SECRETS + 1)]
     assert len(good_plan(profiles(*many[:-1])).secrets) == MAX_SECRETS
     assert plan_of(profiles(*many)) == Rejected((f"issuer profiles refer to more than {MAX_SECRETS} Secrets",))
+
+
+@pytest.mark.parametrize(
+    ("proxy", "expected"),
+    [
+        ('"http://proxy.example.com:3128"', Proxy(False, "proxy.example.com", 3128)),
+        ('" https://canary-user:canary%40@proxy.example.com "', Proxy(True, "proxy.example.com", 443, Secret("canary-user:canary@"))),
+        ("null", None),
+    ],
+)
+def test_a_profile_has_its_own_proxy(proxy: str, expected: Proxy | None) -> None:
+    plan = good_plan(profiles(f"  - {{name: a, {ENDPOINT}, clientID: i, clientSecret: s, proxy: {proxy}}}\n"))
+    assert plan.drafts[0].proxy == expected
+    assert "canary" not in repr(plan)
+    assert resolve(plan, HashTrieMap()).issuers["a"].proxy == expected
+
+
+@pytest.mark.parametrize("proxy", ['""', '"canary:3128"', '"socks5://canary"', '"http://canary:0"', '"http://a%3Acanary:b@canary"', "3128"])
+def test_a_proxy_that_cannot_be_used_is_a_problem_of_the_file(proxy: str) -> None:
+    (problem,) = problems(f"name: a, {ENDPOINT}, clientID: i, clientSecret: canary, proxy: {proxy}")
+    assert " proxy " in problem or ".proxy " in problem

@@ -82,7 +82,7 @@ class Peer:
             await self._more()
         head, _, rest = self.buffer.partition(b"\r\n\r\n")
         headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
-        length = int(headers[b"content-length"])
+        length = int(headers.get(b"content-length", b"0"))  # CONNECT has none
         self.buffer = rest
         while len(self.buffer) < length:
             await self._more()

@@ -289,8 +289,8 @@ async def test_valid_endpoints(nursery: trio.Nursery, endpoint: str, dialled: tu
 async def test_remembered_endpoints_are_bounded(nursery: trio.Nursery) -> None:
     it = world(nursery)
     for number in range(3 * _MAX_ENDPOINTS // 2):
-        it.client._endpoint(f"http://issuer.example.com/{number}")
-        it.client._endpoint(f"invalid {number}")
+        it.client._endpoint(token_request(endpoint=f"http://issuer.example.com/{number}").issuer)
+        it.client._endpoint(token_request(endpoint=f"invalid {number}").issuer)
     assert len(it.client._endpoints) <= _MAX_ENDPOINTS
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, TokenResponseRules
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
+from exchanger.values.proxy import Proxy
 from exchanger.values.request import TraceContext
 from exchanger.values.secret import Secret
 from exchanger.values.token import TokenRequest
@@ -115,6 +116,8 @@ similar_requests = st.builds(
         credentials=st.builds(
             Credentials, client_id=st.just("client"), client_secret=small_texts.map(Secret), generation=st.integers(0, 1)
         ),
+        proxy=st.none()
+        | st.builds(Proxy, st.just(False), st.sampled_from(["a.example", "b.example"]), st.just(1), small_texts.map(Secret)),
     ),
     subject_token=small_texts.map(Secret),
     target=st.builds(

@@ -1,7 +1,8 @@
 """Law: two requests share a call if, and only if, they could not be told apart at the token endpoint.
 
-Everything that makes a difference there, or in who may see the answer, is part of the key: endpoint, credentials and their generation,
-subject token, scope, resources, audiences and types, also where a part contains what separates parts. Whose trace is carried makes none.
+Everything that makes a difference there, or in who may see the answer, is part of the key: endpoint, proxy, credentials and their
+generation, subject token, scope, resources, audiences and types, also where a part contains what separates parts. Whose trace is
+carried makes none.
 """
 
 import attrs
@@ -31,7 +32,9 @@ async def calls_for(first: TokenRequest, second: TokenRequest) -> int:
 def traceless(request: TokenRequest) -> str:
     """All of the request but its trace, with the secrets in the open."""
     whole = attrs.evolve(request, trace=NO_TRACE)
-    return repr((whole, whole.subject_token.reveal(), whole.issuer.credentials.client_secret.reveal()))
+    proxy = whole.issuer.proxy
+    secrets = (whole.subject_token, whole.issuer.credentials.client_secret, *(() if proxy is None else (proxy.credentials,)))
+    return repr((whole, [secret.reveal() for secret in secrets]))
 
 
 @settings(max_examples=100)

@@ -433,6 +433,22 @@ has a port that is none
 {{- end -}}
 
 {{/*
+Addresses of the proxies that the service takes from its environment (JSON of a list). Those that only the pod will know are not among them.
+*/}}
+{{- define "exchanger.environmentProxies" -}}
+{{- $proxies := list -}}
+{{- if include "exchanger.isOn" (list . "TOKEN_ENDPOINT_PROXY_FROM_ENVIRONMENT") -}}
+{{- range (ternary (list "HTTPS_PROXY" "HTTP_PROXY") (list "HTTPS_PROXY") (ne "" (include "exchanger.isOn" (list . "TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT")))) -}}
+{{- $text := include "exchanger.variable" (list $ .) | trim | default (include "exchanger.variable" (list $ (lower .)) | trim) -}}
+{{- if and $text (not (contains "$(" $text)) -}}
+{{- $proxies = append $proxies (ternary $text (printf "http://%s" $text) (contains "://" $text)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $proxies -}}
+{{- end -}}
+
+{{/*
 An egress rule for an address: (list root address). A Service's packets are judged by the pod they reach, whose port nobody here knows, so
 that a Service's name opens its namespace, and any other the port that the address names. Only the cluster's own domain makes a name a
 Service's: `svc` may be a part of any other, too. A name of one part is found beside the pod, in the release's namespace, unless a dot at its end

@@ -1,0 +1,226 @@
+"""Exchanges by way of a real CONNECT proxy on loopback: what it learns, and what its faults come to."""
+
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import attrs
+import pytest
+import trio
+import trustme
+
+from exchanger.errors import Diagnostic
+from exchanger.oauth.proxies import EnvironmentProxies, NoProxy
+from exchanger.oauth.token_client import TokenClient, TokenClientSettings
+from exchanger.oauth.tunnel import MAX_ANSWER_BYTES
+from exchanger.values.proxy import Proxy
+from exchanger.values.secret import Secret
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenRequest
+from tests.oauth.connect_proxy import ESTABLISHED, Answer, ConnectProxy, proxying, remembering, saying, token_endpoint
+from tests.oauth.fakes import HTTP, Observer, kept, response, running, success, token_request
+
+HOST: Final = "issuer.example.com"
+ISSUED: Final = ExchangedToken(Secret("issued-token"))
+CREDENTIALS: Final = "canary-user:canary-pass:word"
+
+
+@attrs.define(eq=False)
+class Place:
+    """A client, a token endpoint with TLS, and a proxy that knows the way to it."""
+
+    client: TokenClient
+    observer: Observer
+    proxy: ConnectProxy
+    port: int
+    seen: list[bytes]
+
+    def request(self, subject: str = "canary-subject", *, proxy: Proxy | None = None, scheme: str = "https") -> TokenRequest:
+        request = token_request(subject, f"{scheme}://{HOST}:{self.port}/token", client_secret="canary-secret")
+        return attrs.evolve(request, issuer=attrs.evolve(request.issuer, proxy=proxy))
+
+    def by_profile(self, credentials: str = "") -> Proxy:
+        return Proxy(self.proxy.tls is not None, "127.0.0.1", self.proxy.port, Secret(credentials))
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def server_context(authority: trustme.CA, name: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+def client_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+@asynccontextmanager
+async def place(
+    authority: trustme.CA, proxy: ConnectProxy, settings: TokenClientSettings = HTTP, *, secure: bool = True, name: str = HOST
+) -> AsyncGenerator[Place]:
+    seen: list[bytes] = []
+    tls = server_context(authority, name) if secure else None
+    async with token_endpoint(remembering(seen, response(success())), tls) as port, proxying(proxy):
+        proxy.ways[HOST] = port
+        observer = Observer()
+        async with running(TokenClient(settings, observer, tls=client_context(authority))) as client:
+            yield Place(client, observer, proxy, port, seen)
+
+
+async def test_the_proxy_of_a_profile_learns_host_and_port_and_nothing_else(authority: trustme.CA) -> None:
+    async with place(authority, ConnectProxy()) as it:
+        assert await it.client.exchange(it.request(proxy=it.by_profile())) == ISSUED
+        target = f"{HOST}:{it.port}"
+        assert bytes(it.proxy.received).decode().split("\r\n") == [
+            f"CONNECT {target} HTTP/1.1",
+            f"Host: {target}",
+            "User-Agent: exchanger",
+            "",
+            "",
+        ]
+        assert b"canary-subject" in it.seen[0]
+        assert b"canary-secret" in it.seen[0]
+        assert len(it.proxy.carried) > 1000
+        assert b"canary" not in it.proxy.carried
+        (record,) = it.observer.records
+        assert (record.endpoint_host, record.port) == (HOST, it.port)
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["http endpoint", "https endpoint"])
+async def test_the_proxy_of_the_environment(authority: trustme.CA, secure: bool) -> None:
+    async with place(authority, ConnectProxy(), secure=secure) as it:
+        proxies = EnvironmentProxies(https=it.by_profile()) if secure else EnvironmentProxies(http=it.by_profile())
+        it.client.settings = attrs.evolve(it.client.settings, proxies=proxies)
+        scheme = "https" if secure else "http"
+        assert await it.client.exchange(it.request(scheme=scheme)) == ISSUED
+        assert it.proxy.asked == [f"{HOST}:{it.port}"]
+        assert b"Proxy-Authorization" not in it.seen[0]
+
+
+async def test_a_profile_comes_before_the_environment_and_no_proxy(authority: trustme.CA) -> None:
+    nowhere = EnvironmentProxies(https=Proxy(False, "127.0.0.1", 1), no_proxy=NoProxy.of("*"))
+    async with place(authority, ConnectProxy(), attrs.evolve(HTTP, proxies=nowhere)) as it:
+        assert await it.client.exchange(it.request(proxy=it.by_profile())) == ISSUED
+        assert it.proxy.asked == [f"{HOST}:{it.port}"]
+
+
+async def test_what_no_proxy_covers_is_reached_directly(authority: trustme.CA) -> None:
+    nowhere = EnvironmentProxies(https=Proxy(False, "127.0.0.1", 1))
+    async with place(authority, ConnectProxy(), attrs.evolve(HTTP, proxies=nowhere), name="127.0.0.1") as it:
+        request = token_request("subject", f"https://127.0.0.1:{it.port}/token")
+        assert await it.client.exchange(request) == ISSUED
+        assert it.proxy.asked == []
+
+
+async def test_credentials_go_to_the_proxy_alone(authority: trustme.CA) -> None:
+    async with place(authority, ConnectProxy(credentials=CREDENTIALS)) as it:
+        assert await it.client.exchange(it.request(proxy=it.by_profile(CREDENTIALS))) == ISSUED
+        assert it.proxy.received.count(b"Proxy-Authorization") == 1
+        assert b"proxy-authorization" not in it.seen[0].lower()
+
+
+async def test_an_https_proxy_is_asked_inside_tls_and_each_tunnel_used_once(authority: trustme.CA) -> None:
+    proxy = ConnectProxy(credentials=CREDENTIALS, tls=server_context(authority, "127.0.0.1"))
+    async with place(authority, proxy, attrs.evolve(HTTP, request_timeout=30.0)) as it:
+        for number in range(2):
+            assert await it.client.exchange(it.request(f"subject-{number}", proxy=it.by_profile(CREDENTIALS))) == ISSUED
+            await trio.sleep(1.1)
+        assert len(it.proxy.asked) == 2
+
+
+async def test_an_https_proxy_has_to_prove_who_it_is(authority: trustme.CA) -> None:
+    async with place(authority, ConnectProxy(tls=server_context(trustme.CA(), "127.0.0.1"))) as it:
+        assert_unreachable(await it.client.exchange(it.request(proxy=it.by_profile(CREDENTIALS))))
+        assert it.proxy.received == b""
+
+
+async def test_an_endpoint_behind_a_proxy_has_to_prove_who_it_is(authority: trustme.CA) -> None:
+    async with place(authority, ConnectProxy(), name="other.example.com") as it:
+        assert_unreachable(await it.client.exchange(it.request(proxy=it.by_profile())))
+        assert it.seen == []
+
+
+async def test_a_tunnel_is_used_again_and_by_nobody_with_another_way(authority: trustme.CA) -> None:
+    async with place(authority, ConnectProxy(), attrs.evolve(HTTP, request_timeout=20.0)) as it, proxying(ConnectProxy()) as other:
+        other.ways[HOST] = it.port
+        one, two = it.by_profile(), Proxy(False, "127.0.0.1", other.port)
+        for number, proxy in enumerate([one, two, attrs.evolve(one, credentials=Secret("a:b"))]):
+            assert await it.client.exchange(it.request(f"first-{number}", proxy=proxy)) == ISSUED
+        assert kept(it.client) == 3
+        await trio.sleep(1.1)
+        assert await it.client.exchange(it.request("second", proxy=one)) == ISSUED
+        assert (len(it.proxy.asked), len(other.asked)) == (2, 1)
+        assert b"Basic" in it.proxy.received
+
+
+FAULTS: Final[dict[str, Answer]] = {
+    "407": saying(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"),
+    "502": saying(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\nno"),
+    "a redirect": saying(b"HTTP/1.1 307 T\r\nLocation: http://evil.example/\r\nContent-Length: 0\r\n\r\n"),
+    "101": saying(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"),
+    "the endpoint's answer instead of its own": saying(response(success("forged"))),
+    "more than its head": saying(ESTABLISHED + response(success("forged"))),
+    "one byte more than its head": saying(ESTABLISHED + b"\n"),
+    "garbage": saying(b"\x16\x03\x01\x00\x00 canary\r\n\r\n"),
+    "another protocol": saying(b"SSH-2.0-OpenSSH_9.9\r\n"),
+    "a head too long": saying(b"HTTP/1.1 200 OK\r\nX: " + b"a" * MAX_ANSWER_BYTES + b"\r\n\r\n"),
+    "a head without end": saying(b"HTTP/1.1 200 OK\r\n", *[b"X: " + b"a" * 1000 + b"\r\n"] * 20),
+    "interim responses without end": saying(*[b"HTTP/1.1 103 Early Hints\r\n\r\n" * 40] * 20),
+    "a bad header": saying(b"HTTP/1.1 200 OK\r\ncanary\x00: x\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_whatever_the_proxy_says_but_yes_is_no_connection(authority: trustme.CA, fault: str, scheme: str) -> None:
+    # "another protocol" is a line without an end, which is waited for.
+    settings = attrs.evolve(HTTP, dial_timeout=0.3) if fault == "another protocol" else HTTP
+    async with place(authority, ConnectProxy(FAULTS[fault]), settings, secure=scheme == "https") as it:
+        outcome = await it.client.exchange(it.request(proxy=it.by_profile(CREDENTIALS), scheme=scheme))
+        assert_unreachable(outcome, ErrorKind.TIMEOUT if fault == "another protocol" else ErrorKind.TRANSPORT_ERROR)
+        assert it.seen == []
+        assert "canary" not in repr(it.observer.records)
+        assert it.client.statistics().connections.open == 0
+
+
+async def test_a_proxy_that_closes_instead_of_answering(authority: trustme.CA) -> None:
+    async def answer(stream: trio.abc.Stream) -> bool:
+        await stream.aclose()
+        return False
+
+    async with place(authority, ConnectProxy(answer)) as it:
+        assert_unreachable(await it.client.exchange(it.request(proxy=it.by_profile())))
+
+
+async def test_a_proxy_that_is_not_there(authority: trustme.CA) -> None:
+    async with place(authority, ConnectProxy()) as it:
+        nobody = Proxy(False, "127.0.0.1", 1)
+        assert_unreachable(await it.client.exchange(it.request(proxy=nobody)))
+        assert it.seen == []
+
+
+async def test_a_proxy_that_says_nothing_has_the_time_of_a_dial(authority: trustme.CA) -> None:
+    async with place(authority, ConnectProxy(saying()), attrs.evolve(HTTP, dial_timeout=0.2)) as it:
+        with trio.fail_after(15):
+            assert_unreachable(await it.client.exchange(it.request(proxy=it.by_profile())), ErrorKind.TIMEOUT)
+        assert it.client.statistics().connections.open == 0
+
+
+async def test_a_head_in_single_bytes_is_a_head(authority: trustme.CA) -> None:
+    head = b"HTTP/1.1 200 OK\r\n\r\n"
+    pieces = saying(*(head[at : at + 1] for at in range(len(head))), opens=True)
+    async with place(authority, ConnectProxy(pieces)) as it:
+        assert await it.client.exchange(it.request(proxy=it.by_profile())) == ISSUED
+
+
+def assert_unreachable(outcome: object, kind: ErrorKind = ErrorKind.TRANSPORT_ERROR) -> None:
+    assert isinstance(outcome, ExchangeFailure)
+    assert (outcome.kind, outcome.diagnostic) == (kind, Diagnostic.REQUEST_FAILED)
+    assert "canary" not in repr(outcome)
+    assert "forged" not in repr(outcome)
