@@ -157,7 +157,7 @@ class KubernetesSource:
             before[name].close()
         if self._nursery is not None:
             for name in after.keys() - before.keys():
-                after[name].hurry(self._phase is _Phase.STALE)
+                after[name].hurry(self._versions > 0 and self._phase is not _Phase.OPEN)
                 self._nursery.start_soon(after[name].run)
         self._said(lambda: self._index.using_named(names))
 
@@ -209,9 +209,8 @@ class KubernetesSource:
         self._changed()
 
     def _changed(self) -> None:
-        """Something was said: hand it on, if everything is known that a version needs."""
-        if self._versions or all(feed.complete for feed in self._feeds):
-            self._news.set()
+        """Something was said: take it in, and hand it on if everything is known that a version needs."""
+        self._news.set()
 
     async def _hand_on(self) -> None:
         """Take into the index what was said, and give the assembler what that changes, some events at a time."""
@@ -222,6 +221,8 @@ class KubernetesSource:
                 await trio.sleep(GATHER_S)
                 await self._take_in()
             self._news = trio.Event()
+            if not self._versions and not all(feed.complete for feed in self._feeds):
+                continue  # what was said is in the index; as it came, it would pile up for as long as one list cannot be had
             waiting_changed = self._index.waiting_changed
             withdrawn: dict[Source, None] = {}  # last, so that what moves from one document into another is never gone
             while documents := self._index.take(STEP):
