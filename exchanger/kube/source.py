@@ -223,27 +223,36 @@ class KubernetesSource:
             self._news = trio.Event()
             if not self._versions and not all(feed.complete for feed in self._feeds):
                 continue  # what was said is in the index; as it came, it would pile up for as long as one list cannot be had
-            waiting_changed = self._index.waiting_changed
-            withdrawn: dict[Source, None] = {}  # last, so that what moves from one document into another is never gone
-            while documents := self._index.take(STEP):
-                for changed in documents:
-                    if changed.after is None:
-                        withdrawn[changed.source] = None
-                    else:
-                        withdrawn.pop(changed.source, None)
-                        self._assembler.put(changed.source, changed.after, again=changed.before == changed.after)
-                await trio.lowlevel.checkpoint()
-                if self._index.changed:  # or whoever edits would wait until 10,000 documents are handed on to be read again
-                    await self._take_in()
-            for number, source in enumerate(withdrawn, 1):
-                self._assembler.put(source, None)
-                if number % STEP == 0:
-                    await trio.lowlevel.checkpoint()
-            if self._phase is _Phase.CATCHING_UP:
+            waiting_changed = await self._put_changes()
+            if self._phase is _Phase.CATCHING_UP and not (self._untaken or self._index.changed):
                 self._phase = _Phase.RECOVERING
                 self._assembler.require()
             if waiting_changed and self._versions:
                 self.on_notices(self._notices())
+
+    async def _put_changes(self) -> bool:
+        """Give the assembler what has changed in the index; return whether others may be waiting there."""
+        waiting_changed = False
+        withdrawn: dict[Source, None] = {}  # last, so that what moves from one document into another is never gone
+        while True:
+            waiting_changed |= self._index.waiting_changed  # which taking resets
+            documents = self._index.take(STEP)
+            if not documents:
+                break
+            for changed in documents:
+                if changed.after is None:
+                    withdrawn[changed.source] = None
+                else:
+                    withdrawn.pop(changed.source, None)
+                    self._assembler.put(changed.source, changed.after, again=changed.before == changed.after)
+            await trio.lowlevel.checkpoint()
+            if self._index.changed:  # or whoever edits would wait until 10,000 documents are handed on to be read again
+                await self._take_in()
+        for number, source in enumerate(withdrawn, 1):
+            self._assembler.put(source, None)
+            if number % STEP == 0:
+                await trio.lowlevel.checkpoint()
+        return waiting_changed
 
     async def _take_in(self) -> None:
         while self._untaken:
@@ -270,7 +279,7 @@ class KubernetesSource:
             reopened, self._phase = self._phase is _Phase.RECOVERING and self._versions > 0, _Phase.OPEN
             self._versions += 1
             self._snapshot = change.snapshot
-            self._emptied = 0 if change.snapshot.documents else self._emptied + len(change.withdrawn)
+            self._emptied = 0 if change.documents else self._emptied + len(change.withdrawn)
             if reopened:
                 self._hurry(False)
                 self.on_stale(False)
