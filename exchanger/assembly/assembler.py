@@ -52,8 +52,9 @@ class Assembler:
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     # What the next version differs in.
     _changed: dict[Source, PolicyDocument | None] = attrs.field(factory=dict, init=False, repr=False)
-    # Sources without which there may be no version.
-    _required: set[Source] = attrs.field(factory=set, init=False, repr=False)
+    # Sources without which there may be no version, and how many changes of each are still to be done: what is required may wait for an
+    # older one, and what was put later is not required, or whoever edits without end would keep everything closed.
+    _required: dict[Source, int] = attrs.field(factory=dict, init=False, repr=False)
     _taken: trio.Event = attrs.field(factory=trio.Event, init=False)
     # Seconds of CPU that each namespace has cost the first version.
     _spent: dict[str, float] = attrs.field(factory=dict, init=False, repr=False)
@@ -89,7 +90,7 @@ class Assembler:
 
     def require(self) -> None:
         """Have no version from now on before all that is waiting now is in it."""
-        self._required |= self._backlog.sources()
+        self._required.update(self._backlog.sources())
         self.wake()
 
     def take(self, *, anyway: bool = False) -> Change | None:
@@ -189,7 +190,10 @@ class Assembler:
         self._backlog.done(sources, made.costs, self.clock())
         self._work.set()  # newer changes of these sources may have their turn now
         required = bool(self._required)
-        self._required.difference_update(sources)
+        for source in self._required.keys() & sources:
+            self._required[source] -= 1
+            if not self._required[source]:
+                del self._required[source]
         if self._required and not self._taken.is_set():
             for namespace, seconds in made.costs.items():
                 self._spent[namespace] = self._spent.get(namespace, 0.0) + seconds
@@ -201,7 +205,8 @@ class Assembler:
     async def _close_unread(self, namespace: str) -> None:
         """Let the first version wait no longer for documents of a namespace: they close what they may speak of until they are read."""
         for number, source in enumerate([source for source in self._required if source.namespace == namespace]):
-            self._required.discard(source)
+            if self._required.pop(source, None) is None:
+                continue  # the other lane has read it in a pause
             closed = read(source, Unknown(_NOT_READ), self.issuers)
             self._commit(self._snapshot.apply(closed), {source: closed})
             if not self._backlog.is_under_way(source):

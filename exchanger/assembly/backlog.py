@@ -88,9 +88,9 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._pending) + len(self._under_way - self._pending.keys())
 
-    def sources(self) -> set[Source]:
-        """Return the sources of all changes that wait or are under way."""
-        return self._under_way | self._pending.keys()
+    def sources(self) -> dict[Source, int]:
+        """Return the sources of all changes that wait or are under way, and after how many ``done`` these are: two where there are both."""
+        return {source: (source in self._under_way) + (source in self._pending) for source in self._under_way | self._pending.keys()}
 
     def is_under_way(self, source: Source) -> bool:
         """Tell whether a change of the source was taken and is not done."""

@@ -191,7 +191,7 @@ class DirectorySource:
             if change is not None:
                 self._versions += 1
                 self._snapshot = change.snapshot
-                self._emptied = 0 if change.snapshot.documents else self._emptied + len(change.withdrawn)
+                self._emptied = 0 if change.documents else self._emptied + len(change.withdrawn)
                 self.sink.publish(change.snapshot)
                 self.observer.published(change)
                 self._tell_notices()

@@ -7,6 +7,7 @@ Must not know: how the policy is followed, or what a document says beyond what i
 """
 
 from collections.abc import Callable
+from itertools import chain, islice
 from typing import Final, Protocol, assert_never, final
 
 import attrs
@@ -34,6 +35,8 @@ PAUSE_S: Final = 600.0
 """Seconds for which a namespace is left alone where the right to write is missing: somebody has to read the log and give it."""
 RETRY_S: Final = 5.0
 """The same after a first refusal: a server that has just been given the right, or has just started, may not know it yet."""
+SLICE: Final = 1000
+"""Sources that are hashed in one step: half a millisecond."""
 
 
 class PolicyEventsObserver(Protocol):
@@ -91,7 +94,8 @@ class PolicyEvents:
     _told_of_ties: set[Source] = attrs.field(factory=set, init=False, repr=False)
     _writing: Report | None = attrs.field(default=None, init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
-    _changed: set[Source] = attrs.field(factory=set, init=False, repr=False)
+    # Versions in which ties have not been looked for.
+    _versions: list[Change] = attrs.field(factory=list, init=False, repr=False)
     _bucket: TokenBucket = attrs.field(init=False)
     _buckets: dict[Source, TokenBucket] = attrs.field(factory=dict, init=False, repr=False)
     _paused: dict[str, float] = attrs.field(factory=dict, init=False, repr=False)
@@ -113,10 +117,10 @@ class PolicyEvents:
             for lane in ((source, False), (source, True)):
                 self._pending.pop(lane, None)
         for document in change.documents:
-            if document.regions or document.source in self._invalid:
+            if document.regions or (self._invalid and document.source in self._invalid):
                 self._take(document)
         self._snapshot = change.snapshot
-        self._changed.update(change.withdrawn, (document.source for document in change.documents))
+        self._versions.append(change)
         self._version.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -152,7 +156,7 @@ class PolicyEvents:
         while True:
             await self._version.wait()
             self._version = trio.Event()
-            changed, self._changed = self._changed, set()
+            changed = await self._take_changed()
             for news in self._ties.look(self._snapshot, changed):
                 if news is None:
                     await trio.lowlevel.checkpoint()
@@ -160,6 +164,18 @@ class PolicyEvents:
                     self._say(Report(news.source, Reason.CONFLICTING, "; ".join(map(str, news.ties)), of_ties=True))
                 else:
                     self._untied(news.source)
+
+    async def _take_changed(self) -> set[Source]:
+        """Return whatever differs in the versions up to the present one; hashing 10,000 sources takes milliseconds, hence the pauses."""
+        changed = set[Source]()
+        while self._versions:
+            change = self._versions.pop(0)
+            sources = chain(change.withdrawn, (document.source for document in change.documents))
+            while some := tuple(islice(sources, SLICE)):
+                changed.update(some)
+                if len(some) == SLICE:
+                    await trio.lowlevel.checkpoint()
+        return changed
 
     def _untied(self, source: Source) -> None:
         """No entry of the document ties any more: whoever knows that one did is told, unless the document is gone or something is wrong."""

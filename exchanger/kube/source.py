@@ -157,7 +157,7 @@ class KubernetesSource:
             before[name].close()
         if self._nursery is not None:
             for name in after.keys() - before.keys():
-                after[name].hurry(self._phase is _Phase.STALE)
+                after[name].hurry(self._versions > 0 and self._phase is not _Phase.OPEN)
                 self._nursery.start_soon(after[name].run)
         self._said(lambda: self._index.using_named(names))
 
@@ -209,9 +209,8 @@ class KubernetesSource:
         self._changed()
 
     def _changed(self) -> None:
-        """Something was said: hand it on, if everything is known that a version needs."""
-        if self._versions or all(feed.complete for feed in self._feeds):
-            self._news.set()
+        """Something was said: take it in, and hand it on if everything is known that a version needs."""
+        self._news.set()
 
     async def _hand_on(self) -> None:
         """Take into the index what was said, and give the assembler what that changes, some events at a time."""
@@ -222,27 +221,38 @@ class KubernetesSource:
                 await trio.sleep(GATHER_S)
                 await self._take_in()
             self._news = trio.Event()
-            waiting_changed = self._index.waiting_changed
-            withdrawn: dict[Source, None] = {}  # last, so that what moves from one document into another is never gone
-            while documents := self._index.take(STEP):
-                for changed in documents:
-                    if changed.after is None:
-                        withdrawn[changed.source] = None
-                    else:
-                        withdrawn.pop(changed.source, None)
-                        self._assembler.put(changed.source, changed.after, again=changed.before == changed.after)
-                await trio.lowlevel.checkpoint()
-                if self._index.changed:  # or whoever edits would wait until 10,000 documents are handed on to be read again
-                    await self._take_in()
-            for number, source in enumerate(withdrawn, 1):
-                self._assembler.put(source, None)
-                if number % STEP == 0:
-                    await trio.lowlevel.checkpoint()
-            if self._phase is _Phase.CATCHING_UP:
+            if not self._versions and not all(feed.complete for feed in self._feeds):
+                continue  # what was said is in the index; as it came, it would pile up for as long as one list cannot be had
+            waiting_changed = await self._put_changes()
+            if self._phase is _Phase.CATCHING_UP and not (self._untaken or self._index.changed):
                 self._phase = _Phase.RECOVERING
                 self._assembler.require()
             if waiting_changed and self._versions:
                 self.on_notices(self._notices())
+
+    async def _put_changes(self) -> bool:
+        """Give the assembler what has changed in the index; return whether others may be waiting there."""
+        waiting_changed = False
+        withdrawn: dict[Source, None] = {}  # last, so that what moves from one document into another is never gone
+        while True:
+            waiting_changed |= self._index.waiting_changed  # which taking resets
+            documents = self._index.take(STEP)
+            if not documents:
+                break
+            for changed in documents:
+                if changed.after is None:
+                    withdrawn[changed.source] = None
+                else:
+                    withdrawn.pop(changed.source, None)
+                    self._assembler.put(changed.source, changed.after, again=changed.before == changed.after)
+            await trio.lowlevel.checkpoint()
+            if self._index.changed:  # or whoever edits would wait until 10,000 documents are handed on to be read again
+                await self._take_in()
+        for number, source in enumerate(withdrawn, 1):
+            self._assembler.put(source, None)
+            if number % STEP == 0:
+                await trio.lowlevel.checkpoint()
+        return waiting_changed
 
     async def _take_in(self) -> None:
         while self._untaken:
@@ -269,7 +279,7 @@ class KubernetesSource:
             reopened, self._phase = self._phase is _Phase.RECOVERING and self._versions > 0, _Phase.OPEN
             self._versions += 1
             self._snapshot = change.snapshot
-            self._emptied = 0 if change.snapshot.documents else self._emptied + len(change.withdrawn)
+            self._emptied = 0 if change.documents else self._emptied + len(change.withdrawn)
             if reopened:
                 self._hurry(False)
                 self.on_stale(False)

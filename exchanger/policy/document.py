@@ -74,7 +74,16 @@ def parse_document(source: Source, text: str | None, issuers: frozenset[str]) ->
         text: the document, ``None`` when the ConfigMap has no such key
         issuers: the names of the issuer profiles that entries may refer to
     """
-    items = _items(text)
+    nodes: list[Node] = []
+    document = _parse(source, text, issuers, nodes)
+    while nodes:
+        nodes.pop()
+    return document
+
+
+def _parse(source: Source, text: str | None, issuers: frozenset[str], nodes: list[Node]) -> PolicyDocument:
+    """Return the document; ``nodes`` gets what it was read from."""
+    items = _items(text, nodes)
     if isinstance(items, Unreadable):
         region = Region(source, UNREADABLE_REACH, f"the document {items.reason}", line=items.line, column=items.column)
         return PolicyDocument(source, regions=(region,), text=text)
@@ -94,11 +103,11 @@ def parse_document(source: Source, text: str | None, issuers: frozenset[str]) ->
     return PolicyDocument(source, tuple(entries), tuple(regions), text)
 
 
-def _items(text: str | None) -> tuple[Node, ...] | Unreadable:
+def _items(text: str | None, nodes: list[Node]) -> tuple[Node, ...] | Unreadable:
     """Return the nodes of the entries."""
     if text is None:
         return Unreadable("is missing: the ConfigMap has no config.yaml")
-    root = read_nodes(text)
+    root = read_nodes(text, nodes)
     if isinstance(root, Unreadable):
         return root
     if not isinstance(root, Mapping):

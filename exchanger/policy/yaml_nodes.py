@@ -33,7 +33,8 @@ MAX_NODES: Final = 262_144  # with aliases written out; the densest honest docum
 MAX_DEPTH: Final = 32  # levels of lists and mappings; a policy document needs 5
 
 # libyaml compares each %TAG with all before it, so a text full of them takes time with the square of its length; a policy needs none.
-_find_tag_directive: Final = re.compile(r"(?:\A\ufeff?|[\n\r\x85\u2028\u2029])%TAG").search
+_TAG: Final = "%TAG"
+_BREAKS: Final = frozenset("\n\r\x85\u2028\u2029")
 
 # What plain scalars mean: YAML 1.2 core schema, https://yaml.org/spec/1.2.2/#1032-tag-resolution. All others are texts.
 _is_null: Final = re.compile(r"null|Null|NULL|~|").fullmatch
@@ -126,14 +127,15 @@ class Limits:
 _POLICY_LIMITS: Final = Limits()
 
 
-def read_nodes(text: str) -> Node | Unreadable:
+def read_nodes(text: str, found: list[Node] | None = None) -> Node | Unreadable:
     """Return the root node of the only document in ``text``, with its merge keys resolved, or why there is none. Never raises.
 
-    Empty documents after it are none.
+    Empty documents after it are none. ``found`` gets every node, those below before those above, also of an unreadable text. Whoever pops
+    them when the root is gone frees them one by one, instead of up to ``MAX_NODES`` in one step that nothing can interrupt.
     """
-    if not text.strip():
+    if not text or text.isspace():
         return Unreadable("is empty")
-    roots = _read(text, _Composer(_POLICY_LIMITS, max_documents=1, merging=True))
+    roots = _read(text, _Composer(_POLICY_LIMITS, [] if found is None else found, max_documents=1, merging=True))
     if isinstance(roots, Unreadable):
         return roots
     return roots[0] if roots else Unreadable("is empty")
@@ -141,27 +143,50 @@ def read_nodes(text: str) -> Node | Unreadable:
 
 def read_stream(text: str, limits: Limits) -> tuple[Node, ...] | Unreadable:
     """Return the root nodes of all documents in ``text``, or why they cannot be read; ``<<`` is a text there. Never raises."""
-    return _read(text, _Composer(limits))
+    return _read(text, _Composer(limits, []))
 
 
 def _read(text: str, composer: "_Composer") -> tuple[Node, ...] | Unreadable:
     size = composer.limits.size
     try:
-        too_long = len(text) > size or len(text.encode()) > size
+        data = b"" if len(text) > size else text.encode()
     except UnicodeEncodeError:
         return Unreadable("is not UTF-8")
-    if too_long:
+    if max(len(text), len(data)) > size:
         return Unreadable(f"is longer than {size} bytes")
-    if directive := _find_tag_directive(text):
-        return Unreadable("has a %TAG directive", text.count("\n", 0, directive.end()) + 1)
+    directive = _tag_directive(text)
+    if directive >= 0:
+        return Unreadable("has a %TAG directive", text.count("\n", 0, directive) + 1)
     try:
-        return _compose(composer, parse(text, Loader=CSafeLoader))
+        return _compose(composer, parse(Pieces(data), Loader=CSafeLoader))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = f"is not YAML: {error.problem or error.context}"
         return Unreadable(what) if mark is None else Unreadable(what, mark.line + 1, mark.column + 1)
     except YAMLError:  # the reader's, which know no line
         return Unreadable("is not YAML: it has characters that YAML does not allow")
+
+
+def _tag_directive(text: str) -> int:
+    """Return where the first line begins that may be a %TAG directive, -1 where there is none."""
+    at = text.find(_TAG)
+    while at > 0 and text[at - 1] not in _BREAKS and not (at == 1 and text[0] == "\ufeff"):
+        at = text.find(_TAG, at + 1)
+    return at
+
+
+@final
+@attrs.define(eq=False)
+class Pieces:
+    """Has libyaml read a text piece by piece. Between two of them other threads may go on, which they may not within one long scalar."""
+
+    _data: bytes = attrs.field(repr=False)
+    _at: int = attrs.field(default=0, init=False)
+
+    def read(self, size: int = MAX_BYTES) -> bytes:
+        """Return the next ``size`` bytes at most, b"" at the end."""
+        began, self._at = self._at, self._at + size
+        return self._data[began : self._at]
 
 
 def _compose(composer: "_Composer", events: Iterator[Event]) -> tuple[Node, ...] | Unreadable:
@@ -189,10 +214,12 @@ class _Open:
 class _Composer:
     """Takes events one by one, and has the ``roots`` when all are taken. ``anchors`` has ``None`` for a node that is still open.
 
+    ``found`` gets every node before what it is in.
     ``began`` is where the latest document begins. Documents beyond ``max_documents`` may only be empty, as after ``---`` at the end.
     """
 
     limits: Limits
+    found: list[Node]
     max_documents: float = math.inf
     merging: bool = False
     values: int = 0
@@ -252,8 +279,10 @@ class _Composer:
         return Unreadable(f"is nested deeper than {depth} levels", *_place(event)) if len(self.stack) + height > depth else None
 
     def _add(self, event: NodeEvent, node: Node, size: int, height: int) -> Unreadable | None:
-        if event.anchor is not None and not isinstance(event, AliasEvent):
-            self.anchors[event.anchor] = (node, size, height)
+        if not isinstance(event, AliasEvent):
+            self.found.append(node)
+            if event.anchor is not None:
+                self.anchors[event.anchor] = (node, size, height)
         if self.stack:
             parent = self.stack[-1]
             parent.nodes.append(node)
@@ -318,10 +347,11 @@ def _merged(pairs: Pairs) -> Pairs | Unreadable:
 
 
 def _repeated_key(pairs: Pairs) -> Scalar | None:
-    seen = set()
+    seen: dict[Kind, set[str]] = {}
     for key, _ in pairs:
         if isinstance(key, Scalar):
-            if (key.kind, key.text) in seen:
+            texts = seen.setdefault(key.kind, set())
+            if key.text in texts:
                 return key
-            seen.add((key.kind, key.text))
+            texts.add(key.text)
     return None

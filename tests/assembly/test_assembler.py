@@ -35,6 +35,11 @@ class Gate:
         await self.event.wait()
         return function(*args)
 
+    def step(self) -> None:
+        """Let go of what waits, and hold what comes later."""
+        self.event.set()
+        self.event = trio.Event()
+
 
 @asynccontextmanager
 async def running(assembler: Assembler) -> AsyncGenerator[None]:
@@ -84,6 +89,27 @@ async def test_nothing_is_out_before_what_is_required(autojump_clock: MockClock)
         await made.news()
         await trio.sleep(1)
         assert made.take() is not None
+
+
+async def test_what_is_required_may_wait_for_an_older_change_of_its_source_and_for_no_newer_one(autojump_clock: MockClock) -> None:
+    gate = Gate()
+    made = Assembler(frozenset(), run_sync=gate.run_sync)
+    async with running(made):
+        made.put(A, deny("/old", heavy=True))
+        await trio.sleep(1)
+        made.put(A, deny("/new", heavy=True))
+        made.require()
+        gate.step()
+        await trio.sleep(1)
+        assert (made.unread, made.take()) == (1, None)
+        made.put(A, deny("/newest", heavy=True))
+        gate.step()
+        await trio.sleep(1)
+        change = made.take()
+        assert made.unread == 1
+        assert change is not None
+        assert isinstance(change.snapshot.match("h", "/new", "GET"), DenyEntry)
+        gate.step()
 
 
 async def test_a_change_that_makes_no_difference_is_no_version(autojump_clock: MockClock) -> None:

@@ -4,6 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from exchanger.values.notice import Notices
 from tests.kube.cluster import Cluster, Record, deny, following, source
 
 RIGHT = "needs list on configmaps in the namespace b"
@@ -115,3 +116,38 @@ async def test_names_cannot_take_the_place_of_all_namespaces(cluster: Cluster, a
         followed.use_namespaces(())
     with pytest.raises(ValueError, match="only where they are named"):
         source(cluster, Record()).use_namespaces(("a",))
+
+
+async def test_what_is_said_while_one_list_cannot_be_had_does_not_pile_up(cluster: Cluster, autojump_clock: MockClock) -> None:
+    cluster.server.forbid("b")
+    followed = source(cluster, Record(), namespaces=("a", "b"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(followed.run)
+        await trio.sleep(10.0)
+        for number in range(100):
+            cluster.put("a", "p", deny(f"/{number}"))
+            await trio.sleep(0.1)
+        assert not followed._untaken
+        assert followed.statistics().config_maps == 1
+        assert followed.statistics().versions == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_namespace_may_leave_while_its_list_is_taken_in(cluster: Cluster, autojump_clock: MockClock) -> None:
+    for number in range(1000):
+        cluster.put("b", f"q{number}", deny(f"/q{number}"))
+    told: list[Notices] = []
+    async with following(cluster, namespaces=("a",)) as followed:
+        followed.source.on_notices = told.append
+        for steps in range(12):
+            followed.source.use_namespaces(("a", "b"))
+            await followed.record.until(lambda: "listed 1001 configmaps in b" in followed.record.said)
+            followed.record.said.clear()
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            followed.source.use_namespaces(("a",))
+            await trio.sleep(1.0)
+            assert followed.source.statistics().config_maps == followed.source.statistics().documents == 1
+            assert followed.record.passes("/b")
+            assert followed.record.denies("/a")
+    assert not told or not told[-1].count

@@ -4,6 +4,7 @@ from trio.testing import MockClock
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.source import LOOK_S
+from exchanger.values.entry import DenyEntry
 from tests.kube.cluster import REFUSED, Cluster, Followed, deny, following
 from tests.kube.gate import Gate
 
@@ -199,6 +200,28 @@ async def test_contact_that_is_lost_again_before_it_was_of_use_opens_nothing(
         await record.until(record.is_open, float("inf"))
         assert record.denies("/q")
         assert [said for said in record.said if said in {"open", "close"}] == ["close", "open"]
+
+
+async def test_it_opens_with_the_newest_of_a_document_whose_older_text_is_still_being_read(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    gate = Gate(monkeypatch)
+    async with following(cluster, max_staleness=LIMIT_S) as followed:
+        record = followed.record
+        gate.shut()
+        cluster.put("a", "q", deny("/old") + " " * 5000)
+        await gate.reached()
+        cluster.server.stop()
+        await trio.sleep(LIMIT_S + LATE_S)
+        assert not record.is_open()
+        cluster.put("a", "q", deny("/new") + " " * 5000)
+        cluster.server.heal()
+        await trio.sleep(120)
+        assert not record.is_open()
+        gate.open()
+        await record.until(record.is_open, float("inf"))
+        await record.until(lambda: len(record.snapshots) > 1)
+        assert isinstance(record.snapshots[1].match("h", "/new", "GET"), DenyEntry)
 
 
 async def test_it_opens_when_watches_are_taken_and_not_when_they_are_asked_for(cluster: Cluster, autojump_clock: MockClock) -> None:

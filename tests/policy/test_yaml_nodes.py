@@ -9,6 +9,7 @@ from exchanger.policy.yaml_nodes import (
     Kind,
     Limits,
     Mapping,
+    Node,
     Scalar,
     Sequence,
     Unreadable,
@@ -239,3 +240,29 @@ def test_depth_counts_with_aliases_written_out() -> None:
     assert isinstance(read_nodes(chain), Mapping)
     last = MAX_DEPTH - 1
     assert read_nodes(f"{chain}a{last}: &a{last} [*a{last - 1}]\n") == Unreadable(f"is nested deeper than {MAX_DEPTH} levels", MAX_DEPTH)
+
+
+@pytest.mark.parametrize(
+    ("written", "texts"),
+    [("a: [b, {c: &d e}, *d]\n<<: {f: g}\n", "abce<<fg"), ("a: [b, c]\nd: [e", "abcde"), ("a: {b: c, b: d}", "abcbd")],
+)
+def test_every_node_is_found_after_those_in_it(written: str, texts: str) -> None:
+    found: list[Node] = []
+    root = read_nodes(written, found)
+    assert "".join(node.text for node in found if isinstance(node, Scalar)) == texts
+    for number, node in enumerate(found):
+        below = (
+            node.items
+            if isinstance(node, Sequence)
+            else [part for pair in node.pairs for part in pair]
+            if isinstance(node, Mapping)
+            else ()
+        )
+        assert {id(part) for part in below} <= {id(part) for part in found[:number]}
+    assert isinstance(root, Unreadable) or found[-1] is root
+
+
+@pytest.mark.parametrize("written", ["%", "x%TAG! ", "\ufeff\ufeff%TAG "])
+def test_other_marks_are_no_tag_directive(written: str) -> None:
+    read = read_nodes(written * 20_000)
+    assert not isinstance(read, Unreadable) or "%TAG" not in read.reason

@@ -27,7 +27,8 @@ ENTRIES = (
     "[{match: {host: h, pathPrefix: /a}, action: exchange, exchange: {issuerRef: one, scope: s}}]",
     "[{match: {host: h, pathPrefix: /a}, action: exchange, exchange: {issuerRef: two, scope: s}}, {}]",
 )
-sources = st.builds(Source, st.sampled_from("ab"), st.sampled_from("pq"))
+SOURCES = [Source(namespace, name) for namespace in "ab" for name in "pq"]
+sources = st.sampled_from(SOURCES)
 documents: st.SearchStrategy[Document | None] = st.one_of(
     st.builds(
         lambda entries, size: Text(f"version: v1\nentries: {entries}\n{'#' * size}"), st.sampled_from(ENTRIES), st.sampled_from(PADDING)
@@ -99,11 +100,19 @@ class Threads:
             self.waiting.pop(limiter).set()
 
 
+def says_one_of(snapshot: PolicySnapshot, source: Source, wanted: list[Document | None]) -> bool:
+    """Tell whether the source has one of these documents, or rightly none."""
+    document = snapshot.documents.get(source)
+    if document is None:
+        return None in wanted
+    return document.text in [one.text if isinstance(one, Text) else None for one in wanted if one is not None]
+
+
 async def follow(history: list[Step]) -> None:
     threads = Threads()
     made = Assembler(frozenset(), run_sync=threads.run_sync)
     wanted: dict[Source, Document] = {}
-    required: set[Source] = set()
+    since: dict[Source, list[Document | None]] = {}  # what each source was to be when something was last required, and later
     shown = PolicySnapshot.EMPTY
     async with trio.open_nursery() as nursery:
         nursery.start_soon(made.run)
@@ -114,6 +123,7 @@ async def follow(history: list[Step]) -> None:
                     if document is not None:
                         wanted[source] = document
                     made.put(source, document)
+                    since.setdefault(source, [None]).append(document)
                 case Issuers(names):
                     made.issuers = names
                     for source, document in wanted.items():
@@ -124,11 +134,10 @@ async def follow(history: list[Step]) -> None:
                     await trio.sleep(seconds)
                 case Require():
                     made.require()
-                    required = made._backlog.sources()
+                    since = {source: [document] for source, document in wanted.items()}
             change = made.take()
             if change is not None:
-                required = required & made._required
-                assert not required
+                assert all(says_one_of(change.snapshot, source, since.get(source, [None])) for source in SOURCES)
                 assert change.documents or change.withdrawn
                 shown = change.snapshot
         threads.free = True
