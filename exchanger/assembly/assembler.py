@@ -50,8 +50,9 @@ class Assembler:
     clock: Callable[[], float] = trio.current_time
     run_sync: Callable[..., Any] = trio.to_thread.run_sync
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
-    # What the next version differs in.
-    _changed: dict[Source, PolicyDocument | None] = attrs.field(factory=dict, init=False, repr=False)
+    # What the next version differs in. Kept apart, so that a version of 10,000 documents is handed over in one short step.
+    _changed: dict[Source, PolicyDocument] = attrs.field(factory=dict, init=False, repr=False)
+    _withdrawn: dict[Source, None] = attrs.field(factory=dict, init=False, repr=False)
     # Sources without which there may be no version, and how many changes of each are still to be done: what is required may wait for an
     # older one, and what was put later is not required, or whoever edits without end would keep everything closed.
     _required: dict[Source, int] = attrs.field(factory=dict, init=False, repr=False)
@@ -100,12 +101,12 @@ class Assembler:
         """
         if self._required:
             return None
-        if not self._changed and not anyway:
+        if not (self._changed or self._withdrawn or anyway):
             return None
         self._taken.set()
         changed, self._changed = self._changed, {}
-        documents = tuple(document for document in changed.values() if document is not None)
-        return Change(self._snapshot, documents, tuple(source for source, document in changed.items() if document is None))
+        withdrawn, self._withdrawn = self._withdrawn, {}
+        return Change(self._snapshot, tuple(changed.values()), tuple(withdrawn))
 
     @property
     def unread(self) -> int:
@@ -183,7 +184,13 @@ class Assembler:
 
     def _commit(self, snapshot: PolicySnapshot, documents: Documents) -> None:
         self._snapshot = snapshot
-        self._changed.update(documents)
+        for source, document in documents.items():
+            if document is None:
+                self._changed.pop(source, None)
+                self._withdrawn[source] = None
+            else:
+                self._withdrawn.pop(source, None)
+                self._changed[source] = document
 
     async def _done(self, changes: tuple[Pending, ...], made: Made) -> None:
         sources = [change.source for change in changes]
