@@ -1,7 +1,7 @@
 """Renders a chart with many values files in one run of helm: as dependencies, under an alias each, of a chart that has nothing else.
 
 Helm treats the values of a dependency as it treats those of the chart itself. One thing is not the same: the alias takes the place of the
-chart's name, and is replaced by it again in what is returned.
+chart's name, and is replaced by it again in what is returned. ``IMAGE`` comes before each values file here too.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any, Final
 import attrs
 import yaml
 
-from tests.helm.chart import KUBERNETES, run_helm
+from tests.helm.chart import IMAGE, KUBERNETES, run_helm
 
 ALIAS: Final = "one-of-many-{:04}"
 """Of equal length, and in no text of a chart."""
@@ -32,6 +32,12 @@ class Rendered:
     objections: Mapping[int, str]
 
 
+def with_image(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` with the image's name, unless they say what it is."""
+    image = values.get("image", {})
+    return {**values, "image": {**IMAGE["image"], **image} if isinstance(image, Mapping) else image}
+
+
 def render_many(chart: Path, many: Sequence[Mapping[str, Any]], release: str, namespace: str) -> Rendered:
     """Return what helm makes of ``chart`` with each of ``many``; nothing is rendered when the schema refuses one of them.
 
@@ -46,7 +52,7 @@ def render_many(chart: Path, many: Sequence[Mapping[str, Any]], release: str, na
         about = {"apiVersion": "v2", "name": "many", "version": "0.0.0", "dependencies": dependencies}
         (place / "Chart.yaml").write_text(yaml.safe_dump(about))
         values = place / "given.yaml"
-        values.write_text(json.dumps(dict(zip(aliases, many, strict=True))))  # which is YAML, and written at once
+        values.write_text(json.dumps(dict(zip(aliases, map(with_image, many), strict=True))))  # which is YAML, and written at once
         done = run_helm("template", release, place, "--namespace", namespace, "--kube-version", KUBERNETES, "--values", values)
     objections = {int(found[1]): found[2] for found in REFUSED.finditer(done.stderr)}
     if done.returncode and not objections:
