@@ -24,8 +24,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import go_tools
 
@@ -210,10 +211,14 @@ def git(*arguments: str, default: str) -> str:
     return done.stdout.strip() or default
 
 
-def build(builder: Builder, sources: Path, image: str, suite: str, *options: str) -> None:
-    """Build ``image`` from ``sources``, with the last commit's time as the time of everything in it."""
+def epoch_of_sources() -> str:
+    """Return the last commit's time, in seconds since 1970."""
+    return os.environ.get("SOURCE_DATE_EPOCH") or git("log", "-1", "--format=%ct", default="0")
+
+
+def build(builder: Builder, sources: Path, image: str, suite: str, epoch: str, *options: str) -> None:
+    """Build ``image`` from ``sources``, with ``epoch`` as the time of everything in it."""
     base = base_of(builder, suite)
-    epoch = os.environ.get("SOURCE_DATE_EPOCH") or git("log", "-1", "--format=%ct", default="0")
     version = (sources / "exchanger" / "__init__.py").read_text().partition('__version__ = "')[2].partition('"')[0]
     values = {"BASE": base, "SOURCE_DATE_EPOCH": epoch, "VERSION": version, "REVISION": git("rev-parse", "HEAD", default="unknown")}
     arguments = [argument for name, value in values.items() for argument in ("--build-arg", f"{name}={value}")]
@@ -224,22 +229,24 @@ def build(builder: Builder, sources: Path, image: str, suite: str, *options: str
         builder.run("bud", *fixed, *options, *arguments, *secrets, *file, sources)
 
 
-def layers_of(builder: Builder, image: str) -> list[str]:
-    """Return the digests of the layers of ``image``, uncompressed, the lowest first."""
-    found: list[str] = json.loads(builder.run("inspect", "--type", "image", image, timeout=ASK_S))["OCIv1"]["rootfs"]["diff_ids"]
+def told_of(builder: Builder, image: str) -> dict[str, Any]:
+    """Return what ``image`` says of itself (https://github.com/opencontainers/image-spec/blob/main/config.md)."""
+    found: dict[str, Any] = json.loads(builder.run("inspect", "--type", "image", image, timeout=ASK_S))["OCIv1"]
     return found
 
 
 def built_twice(builder: Builder, sources: Path, image: str, suite: str) -> bool:
     """Build ``image`` once more from the start; print the layers of both, and return whether they are equal."""
     again = f"{image}-again"
-    build(builder, sources, again, suite, "--no-cache")
+    made = datetime.fromisoformat(told_of(builder, image)["created"])  # maybe before the last commit
+    build(builder, sources, again, suite, f"{made.timestamp():.0f}", "--no-cache")
     try:
-        layers = {"first": layers_of(builder, image), "second": layers_of(builder, again)}
+        # Digests of what is in the layers, before they are compressed.
+        layers = {which: told_of(builder, name)["rootfs"]["diff_ids"] for which, name in (("first", image), ("second", again))}
     finally:
         builder.run("rmi", again)
     print(json.dumps(layers, indent=2))
-    return layers["first"] == layers["second"]
+    return bool(layers["first"] == layers["second"])
 
 
 def described(builder: Builder, image: str) -> dict[str, object]:
@@ -257,7 +264,7 @@ def described(builder: Builder, image: str) -> dict[str, object]:
             subprocess.run((*privileged(), "mv", "-T", str(partial), str(root)), check=True, timeout=ASK_S)
         finally:
             builder.run("rm", container)
-    configuration = json.loads(builder.run("inspect", "--type", "image", image, timeout=ASK_S))["OCIv1"]["config"]
+    configuration = told_of(builder, image)["config"]
     size = sum(path.lstat().st_size for path in root.rglob("*") if not path.is_symlink() and path.is_file())
     return {
         "image": image,
@@ -308,7 +315,7 @@ def main(arguments: list[str]) -> int:
                     if options.where:
                         print("the image is not built: run python .ci/image.py", file=sys.stderr)
                         return 1
-                    build(builder, sources, name, options.suite, "--target", target)
+                    build(builder, sources, name, options.suite, epoch_of_sources(), "--target", target)
             if options.twice:
                 return 0 if built_twice(builder, sources, image, options.suite) else 1
         print(json.dumps({**described(builder, image), "demo": described(builder, f"{image}{DEMO}")}, indent=2))

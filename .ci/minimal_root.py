@@ -9,8 +9,8 @@ along.
 
 ``ENVIRONMENT`` is a virtual environment of this Python. The files in ``DOCUMENTS`` go to ``/usr/share/doc/exchanger``.
 ``TARGET/system``, ``TARGET/dependencies`` and ``TARGET/application`` are the image's layers, from what changes rarely to what changes with
-each version. ``TARGET/demo`` is one more layer, with the demo's package, which the production image does not have. ``TARGET`` must not exist.
-Times of files are those of SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/).
+each version. ``TARGET/demo`` is one more layer, with the demo's package, which the production image does not have. ``TARGET`` must not
+exist. Times of files are those of SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/).
 
 Must not know: a registry, or where the base comes from.
 """

@@ -64,7 +64,7 @@ def notes(tag: str, root: Path = ROOT) -> str:
 
 
 def charts(tag: str, image: str, folder: Path, root: Path = ROOT) -> list[Path]:
-    """Package the charts into ``folder`` under the version of ``tag``; their ``image.repository`` is ``image``, or the demo image beside it.
+    """Package the charts into ``folder`` under the version of ``tag``; their ``image.repository`` is ``image``, or ``image-demo``.
 
     No digest is put in: it would win over an ``image.tag`` that somebody sets later.
     """

@@ -53,8 +53,7 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
     "two ports of the Service alike": ({**TLS, "service": {"ports": {"grpc-api": {"port": 3000}}}}, "two ports with the same number"),
     "no image": (
         {"image": {"repository": ""}},
-        "image.repository is empty: set it to your image, such as --set image.repository=registry.example.com/exchanger, or install a"
-        " released chart, which names its image",
+        "image.repository is empty: set it to your image, such as --set image.repository=registry.example.com/exchanger, or install",
     ),
     "the Go service's image": (
         {"image": {"repository": "registry.example/edge/ext-authz-token-exchange"}},

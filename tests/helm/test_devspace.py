@@ -67,7 +67,9 @@ CONFIG: Final[dict[str, Any]] = {
     },
     "commands": {NAMED: {"description": VALUE, "command": VALUE, "appendArgs": VALUE}},
 }
-CONFIG["profiles"] = [{"name": VALUE, "parent": VALUE, "merge": {name: CONFIG[name] for name in ("images", "deployments", "pipelines", "dev")}}]
+CONFIG["profiles"] = [
+    {"name": VALUE, "parent": VALUE, "merge": {name: CONFIG[name] for name in ("images", "deployments", "pipelines", "dev")}}
+]
 FUNCTIONS: Final = frozenset({"build_images", "create_deployments", "run_pipelines", "start_dev"})
 """Of the functions that pipelines have, those that the file uses."""
 CHOICES: Final = ((), ("with-test",), ("with-keycloak",), ("ext-proc",), ("with-test", "ext-proc"), ("gke",), ("with-test", "gke"))
