@@ -1,7 +1,8 @@
 """Renders a chart with many values files in one run of helm: as dependencies, under an alias each, of a chart that has nothing else.
 
 Helm treats the values of a dependency as it treats those of the chart itself. One thing is not the same: the alias takes the place of the
-chart's name, and is replaced by it again in what is returned. ``IMAGE`` comes before each values file here too.
+chart's name, and is replaced by it again in what is returned; the dashboard's uid, which is a digest of it, is the same everywhere.
+``IMAGE`` comes before each values file here too.
 """
 
 import json
@@ -20,6 +21,7 @@ from tests.helm.chart import IMAGE, KUBERNETES, run_helm
 ALIAS: Final = "one-of-many-{:04}"
 """Of equal length, and in no text of a chart."""
 SOURCE: Final = re.compile(r"^---\n# Source: many/charts/one-of-many-(\d{4})/.*\n", re.MULTILINE)
+UID: Final = re.compile(r"\bexchanger-[0-9a-f]{16}\b")
 REFUSED: Final = re.compile(r"^one-of-many-(\d{4}):\n((?:- .*\n?)+)", re.MULTILINE)
 """How helm says what the schema objects to, for each chart that it objects to."""
 
@@ -61,5 +63,5 @@ def render_many(chart: Path, many: Sequence[Mapping[str, Any]], release: str, na
     _, *parts = SOURCE.split(done.stdout)
     texts = dict.fromkeys(range(len(many)) if not objections else (), "")
     for number, text in zip(parts[::2], parts[1::2], strict=True):
-        texts[int(number)] += "---\n" + text.replace(ALIAS.format(int(number)), chart.name)
+        texts[int(number)] += "---\n" + UID.sub("exchanger-uid", text.replace(ALIAS.format(int(number)), chart.name))
     return Rendered(texts, objections)

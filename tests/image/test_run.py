@@ -217,7 +217,8 @@ def test_a_cluster_is_followed_by_the_pods_own_account(image: Image, volume: Pat
     port = free_port()
     with running(control, programs=programs) as control_plane:
         control_plane.admin.put_namespace("team")
-        control_plane.admin.put_config_map("team", "policy", "version: v1\nentries: []")
+        policy = "version: v1\nentries: [{match: {host: api.example.com, pathPrefix: /}, action: deny}]"
+        control_plane.admin.put_config_map("team", "policy", policy)
         (account / "token").write_text(ADMIN_TOKEN)
         (account / "ca.crt").write_bytes(control_plane.ca_file.read_bytes())
         cluster = urlsplit(control_plane.url)
@@ -226,7 +227,7 @@ def test_a_cluster_is_followed_by_the_pods_own_account(image: Image, volume: Pat
         environment = {"PATH": os.environ["PATH"], **variables}
         command = image.command("status", volumes=lent)
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=START_S)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "total       1 ConfigMap, 0 entries, 0 problems\n" in done.stdout
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        assert "total       1 ConfigMap, 1 entry, 0 problems\n" in done.stdout
         with started(image, volumes=lent, **variables) as process:
             until_serving(image, process, f"127.0.0.1:{port}")
