@@ -1,4 +1,4 @@
-"""Builds the container image of this checkout, where no image can be pulled and no engine runs; prints its name and sizes.
+"""Builds the container images of this checkout, where no image can be pulled and no engine runs; prints their names and sizes.
 
 The base is a Debian with its own Python, made by debootstrap, and the builder is buildah with chroot isolation. Both need root, or sudo
 that does not ask, and both are installed as system packages where they are missing. Base and image are kept in ``exchanger/image/`` of the
@@ -6,6 +6,10 @@ user's cache folder. An image is named by a digest of everything that it is made
 
     image.py [--suite bookworm]     builds, and prints what came of it as JSON
     image.py --where                builds nothing; prints the same when it is built, and ends with 1 otherwise
+    image.py --twice                builds the production image again, without what was kept of the first time, and ends with 1 when a
+                                    layer differs; prints the digests of the layers
+
+There are two images: the production image, and under ``demo`` the one that has the demo's commands besides.
 
 Status 75 (EX_TEMPFAIL of sysexits.h) says that this machine cannot build images, and why. pip's settings of this machine, with the
 authority that it trusts, are lent to the build as secrets, of which nothing is left in the image.
@@ -20,8 +24,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import go_tools
 
@@ -49,8 +54,10 @@ ASK_S: Final = 60.0
 """Seconds for what the builder knows already."""
 PIP_SETTINGS: Final = ("index-url", "extra-index-url", "no-index", "trusted-host", "cert", "proxy", "timeout", "default-timeout", "retries")
 """Those that a build somewhere else can use; folders of this machine are not there."""
+DEMO: Final = "-demo"
+"""What the demo image's tag ends with."""
 KEPT: Final = 3
-"""Images that are kept; older ones make room."""
+"""Versions that are kept, two images each; older ones make room."""
 KEPT_STEPS: Final = 120
 """Results of single steps that are kept, so that only what has changed is built again; more are some gigabytes, and all of them go."""
 
@@ -204,10 +211,14 @@ def git(*arguments: str, default: str) -> str:
     return done.stdout.strip() or default
 
 
-def build(builder: Builder, sources: Path, image: str, suite: str) -> None:
-    """Build ``image`` from ``sources``, with the last commit's time as the time of everything in it."""
+def epoch_of_sources() -> str:
+    """Return the last commit's time, in seconds since 1970."""
+    return os.environ.get("SOURCE_DATE_EPOCH") or git("log", "-1", "--format=%ct", default="0")
+
+
+def build(builder: Builder, sources: Path, image: str, suite: str, epoch: str, *options: str) -> None:
+    """Build ``image`` from ``sources``, with ``epoch`` as the time of everything in it."""
     base = base_of(builder, suite)
-    epoch = os.environ.get("SOURCE_DATE_EPOCH") or git("log", "-1", "--format=%ct", default="0")
     version = (sources / "exchanger" / "__init__.py").read_text().partition('__version__ = "')[2].partition('"')[0]
     values = {"BASE": base, "SOURCE_DATE_EPOCH": epoch, "VERSION": version, "REVISION": git("rev-parse", "HEAD", default="unknown")}
     arguments = [argument for name, value in values.items() for argument in ("--build-arg", f"{name}={value}")]
@@ -215,7 +226,27 @@ def build(builder: Builder, sources: Path, image: str, suite: str) -> None:
         secrets = pip_secrets(Path(folder))
         file = ("--ignorefile", str(sources / ".containerignore"), "--file", str(sources / "Containerfile"))
         fixed = ("--quiet", "--pull=never", "--network", "host", "--layers", "--timestamp", epoch, "--tag", image)
-        builder.run("bud", *fixed, *arguments, *secrets, *file, sources)
+        builder.run("bud", *fixed, *options, *arguments, *secrets, *file, sources)
+
+
+def told_of(builder: Builder, image: str) -> dict[str, Any]:
+    """Return what ``image`` says of itself (https://github.com/opencontainers/image-spec/blob/main/config.md)."""
+    found: dict[str, Any] = json.loads(builder.run("inspect", "--type", "image", image, timeout=ASK_S))["OCIv1"]
+    return found
+
+
+def built_twice(builder: Builder, sources: Path, image: str, suite: str) -> bool:
+    """Build ``image`` once more from the start; print the layers of both, and return whether they are equal."""
+    again = f"{image}-again"
+    made = datetime.fromisoformat(told_of(builder, image)["created"])  # maybe before the last commit
+    build(builder, sources, again, suite, f"{made.timestamp():.0f}", "--no-cache")
+    try:
+        # Digests of what is in the layers, before they are compressed.
+        layers = {which: told_of(builder, name)["rootfs"]["diff_ids"] for which, name in (("first", image), ("second", again))}
+    finally:
+        builder.run("rmi", again)
+    print(json.dumps(layers, indent=2))
+    return bool(layers["first"] == layers["second"])
 
 
 def described(builder: Builder, image: str) -> dict[str, object]:
@@ -233,7 +264,7 @@ def described(builder: Builder, image: str) -> dict[str, object]:
             subprocess.run((*privileged(), "mv", "-T", str(partial), str(root)), check=True, timeout=ASK_S)
         finally:
             builder.run("rm", container)
-    configuration = json.loads(builder.run("inspect", "--type", "image", image, timeout=ASK_S))["OCIv1"]["config"]
+    configuration = told_of(builder, image)["config"]
     size = sum(path.lstat().st_size for path in root.rglob("*") if not path.is_symlink() and path.is_file())
     return {
         "image": image,
@@ -245,10 +276,10 @@ def described(builder: Builder, image: str) -> dict[str, object]:
     }
 
 
-def forget_old(builder: Builder, kept: str) -> None:
-    """Remove the images that were not used for longest."""
+def forget_old(builder: Builder, *kept: str) -> None:
+    """Remove the images that were not used for longest, but those with the tags ``kept``."""
     places = sorted((path for path in builder.folder.glob("*") if (path / "root").exists()), key=lambda path: path.stat().st_mtime)
-    for place in [place for place in places if place.name != kept][: -(KEPT - 1)]:
+    for place in [place for place in places if place.name not in kept][: -(KEPT - 1) * len(kept)]:
         subprocess.run((*privileged(), "rm", "-rf", str(place)), check=False, timeout=ASK_S * 5)
         if builder.has(f"{NAME}:{place.name}"):
             builder.run("rmi", f"{NAME}:{place.name}")
@@ -264,7 +295,9 @@ def main(arguments: list[str]) -> int:
         default=os.environ.get("EXCHANGER_IMAGE_SUITE", SUITE),
         help="Debian's release that the base is made of (default: EXCHANGER_IMAGE_SUITE, else %(default)s)",
     )
-    parser.add_argument("--where", action="store_true", help="build nothing")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--where", action="store_true", help="build nothing")
+    what.add_argument("--twice", action="store_true", help="build again, and compare the layers")
     options = parser.parse_args(arguments)
     folder = go_tools.cache_folder().with_name("image")
     try:
@@ -277,13 +310,16 @@ def main(arguments: list[str]) -> int:
             copy_sources(sources)
             tag = digest_of(sources, options.suite)
             image = f"{NAME}:{tag}"
-            if not builder.has(image):
-                if options.where:
-                    print("the image is not built: run python .ci/image.py", file=sys.stderr)
-                    return 1
-                build(builder, sources, image, options.suite)
-        print(json.dumps(described(builder, image), indent=2))
-        forget_old(builder, tag)
+            for name, target in ((image, "production"), (f"{image}{DEMO}", "demo")):
+                if not builder.has(name):
+                    if options.where:
+                        print("the image is not built: run python .ci/image.py", file=sys.stderr)
+                        return 1
+                    build(builder, sources, name, options.suite, epoch_of_sources(), "--target", target)
+            if options.twice:
+                return 0 if built_twice(builder, sources, image, options.suite) else 1
+        print(json.dumps({**described(builder, image), "demo": described(builder, f"{image}{DEMO}")}, indent=2))
+        forget_old(builder, tag, f"{tag}{DEMO}")
     except CannotBuildError as error:
         print(f"no image can be built here: {error}", file=sys.stderr)
         return CANNOT

@@ -8,9 +8,9 @@ along.
     minimal_root.py ENVIRONMENT TARGET DOCUMENTS
 
 ``ENVIRONMENT`` is a virtual environment of this Python. The files in ``DOCUMENTS`` go to ``/usr/share/doc/exchanger``.
-``TARGET/system``, ``TARGET/dependencies`` and ``TARGET/application`` are the
-image's layers, from what changes rarely to what changes with each version; ``TARGET`` must not exist. Times of files are those of
-SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/).
+``TARGET/system``, ``TARGET/dependencies`` and ``TARGET/application`` are the image's layers, from what changes rarely to what changes with
+each version. ``TARGET/demo`` is one more layer, with the demo's package, which the production image does not have. ``TARGET`` must not
+exist. Times of files are those of SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/).
 
 Must not know: a registry, or where the base comes from.
 """
@@ -29,6 +29,8 @@ from typing import Final
 
 APPLICATION: Final = "exchanger"
 """Name of the distribution that changes with each version."""
+DEMO: Final = "exchanger/demo"
+"""Of that distribution: the package with the demo's commands. The program offers them only where it finds it."""
 USER: Final = 65532
 """User and group that images without a shell use by custom; any other works too."""
 
@@ -180,8 +182,11 @@ def _describe(system: System) -> None:
             system.write(str(copyright_file), copyright_file.read_text("utf-8", "replace"))
 
 
-def take_environment(environment: Path, dependencies: Path, application: Path) -> None:
-    """Copy ``environment`` to its place below ``dependencies``, and what is this project's own to its place below ``application``."""
+def take_environment(environment: Path, dependencies: Path, application: Path, demo: Path) -> None:
+    """Copy ``environment`` to its place below ``dependencies``, and what is this project's own to its place below ``application``.
+
+    The demo's package goes to its place below ``demo``.
+    """
     place = dependencies / environment.relative_to("/")
     shutil.copytree(environment, place, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "include"))
     programs = place / "bin"
@@ -192,8 +197,9 @@ def take_environment(environment: Path, dependencies: Path, application: Path) -
     packages = next(place.glob("lib/python*/site-packages"))
     for name in UNUSED:
         shutil.rmtree(packages / name)
-    for path in (programs / APPLICATION, packages / APPLICATION, *packages.glob(f"{APPLICATION}-*.dist-info")):
-        goal = application / path.relative_to(dependencies)
+    ours = (programs / APPLICATION, packages / APPLICATION, *packages.glob(f"{APPLICATION}-*.dist-info"))
+    for path, layer in ((packages / DEMO, demo), *((path, application) for path in ours)):
+        goal = layer / path.relative_to(dependencies)
         goal.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(path, goal)
 
@@ -220,12 +226,12 @@ def main(arguments: list[str]) -> int:
     """Return the exit status."""
     environment, target, documents = (Path(argument).resolve() for argument in arguments)
     epoch = int(os.environ.get("SOURCE_DATE_EPOCH") or 0)
-    system, dependencies, application = (target / name for name in ("system", "dependencies", "application"))
+    system, dependencies, application, demo = (target / name for name in ("system", "dependencies", "application", "demo"))
     system.mkdir(parents=True)
     take_system(environment, system)
-    take_environment(environment, dependencies, application)
+    take_environment(environment, dependencies, application, demo)
     shutil.copytree(documents, application / "usr/share/doc" / APPLICATION)
-    for root in (system, dependencies, application):
+    for root in (system, dependencies, application, demo):
         compile_all(root)
         settle(root, epoch)
     (system / "tmp").mkdir()

@@ -2,7 +2,8 @@
 
     release.py stamp v1.2.0                              writes the version into the package
     release.py notes v1.2.0                              prints the changelog's section
-    release.py charts v1.2.0 IMAGE FOLDER                packages both charts, which name the image of this release
+    release.py charts v1.2.0 IMAGE FOLDER                packages both charts, which name the images of this release: IMAGE, and
+                                                         IMAGE-demo for the demo
 
 Tags are semantic versions with a ``v``, as ``v1.2.0`` or ``v1.2.0-rc.1``. The tag is the only place where a version is decided.
 """
@@ -63,7 +64,7 @@ def notes(tag: str, root: Path = ROOT) -> str:
 
 
 def charts(tag: str, image: str, folder: Path, root: Path = ROOT) -> list[Path]:
-    """Package the charts into ``folder`` under the version of ``tag``; their ``image.repository`` is ``image``.
+    """Package the charts into ``folder`` under the version of ``tag``; their ``image.repository`` is ``image``, or ``image-demo``.
 
     No digest is put in: it would win over an ``image.tag`` that somebody sets later.
     """
@@ -72,10 +73,10 @@ def charts(tag: str, image: str, folder: Path, root: Path = ROOT) -> list[Path]:
         fail(f"{image!r} is not an image's name without tag, such as registry.example.com/owner/exchanger")
     with tempfile.TemporaryDirectory() as copied:
         packaged = []
-        for chart in ("exchanger", "exchanger-demo"):
+        for chart, named in (("exchanger", image), ("exchanger-demo", f"{image}-demo")):
             source = Path(copied) / chart
             shutil.copytree(root / "helm" / chart, source)
-            name_image(source / "values.yaml", image)
+            name_image(source / "values.yaml", named)
             command = (helm(), "package", source, "--version", version, "--app-version", version, "--destination", folder)
             subprocess.run(command, check=True, timeout=PACKAGE_S, stdout=sys.stderr)
             packaged.append(folder / f"{chart}-{version}.tgz")

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import importlib.util
 import io
 import sys
 import time
@@ -68,12 +69,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_health(commands.add_parser("health", help="ask a running service whether it wants traffic: for probes that are commands"))
     sleep = commands.add_parser("pre-stop-sleep", help="wait before a pod is stopped, so that gateways learn of it first")
     sleep.add_argument("duration", nargs="?", default="30s", help="such as 5s or 1m30s (default: %(default)s)")
-    _add_demo(commands.add_parser("demo", help="see it work here: a real Envoy, a token endpoint and an upstream, no cluster"))
-    _add_scenarios(commands.add_parser("scenarios", help="run the demo's scenarios, or your own, against any gateway"))
     schema = commands.add_parser("schema", help="print a JSON Schema, for editors and CI")
     schema.add_argument("name", choices=["policy"], help="policy: the document under config.yaml in a ConfigMap")
-    for name, text in _DEMO_SERVERS.items():
-        _add_demo_server(commands.add_parser(name, help=text))
+    if importlib.util.find_spec("exchanger.demo"):  # the production image does not have the package, and so none of its commands
+        _add_demo(commands.add_parser("demo", help="see it work here: a real Envoy, a token endpoint and an upstream, no cluster"))
+        _add_scenarios(commands.add_parser("scenarios", help="run the demo's scenarios, or your own, against any gateway"))
+        for name, text in _DEMO_SERVERS.items():
+            _add_demo_server(commands.add_parser(name, help=text))
     return parser
 
 

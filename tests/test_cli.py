@@ -1,5 +1,6 @@
 """The command line: each command is there, and wrong arguments are status 2."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -8,7 +9,8 @@ import pytest
 
 from exchanger import __version__, cli
 
-COMMANDS = ("serve", "status", "health", "pre-stop-sleep", "demo", "scenarios", "schema", "fake-token-endpoint", "echo")
+DEMO_COMMANDS = ("demo", "scenarios", "fake-token-endpoint", "echo")
+COMMANDS = ("serve", "status", "health", "pre-stop-sleep", "schema", *DEMO_COMMANDS)
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,6 +27,17 @@ def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str])
         cli.main([command, "--help"])
     assert ended.value.code == 0
     assert f"exchanger {command}" in capsys.readouterr().out
+
+
+def test_without_the_demo_s_package_its_commands_are_unknown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    for command in DEMO_COMMANDS:
+        with pytest.raises(SystemExit) as ended:
+            cli.main([command])
+        assert ended.value.code == 2
+        assert f"invalid choice: '{command}'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["serve", "--help"])
 
 
 def test_no_command_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,8 @@ FETCHER: Final = ROOT / ".ci" / "helm_tools.py"
 CHART: Final = ROOT / "helm" / "exchanger"
 RENDER_S: Final = 300.0
 """Seconds: a chart is rendered in a tenth of one on an idle machine, and with hundreds of values files in half a minute on a busy one."""
+IMAGE: Final = {"image": {"repository": "exchanger"}}
+"""Values that every rendering begins with: without the name of an image, charts of this repository render nothing."""
 KUBERNETES: Final = "1.37.0"
 """What charts are told they are rendered for."""
 
@@ -51,8 +53,15 @@ def find_tools() -> Tools:
 
 
 def run_helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run helm without anything of the user's own; its status is the caller's to look at."""
+    """Run helm without anything of the user's own; its status is the caller's to look at.
+
+    Where it renders, it gets ``IMAGE`` before all other values.
+    """
     with tempfile.TemporaryDirectory() as home:
+        if arguments[0] in {"template", "lint", "install", "upgrade"}:
+            image = Path(home) / "image.yaml"
+            image.write_text(yaml.safe_dump(IMAGE))
+            arguments = (arguments[0], "--values", image, *arguments[1:])
         places = {f"HELM_{kind}_HOME": home for kind in ("CACHE", "CONFIG", "DATA")}
         environment = {"HOME": home, "PATH": "/usr/bin:/bin", **places}
         return subprocess.run(

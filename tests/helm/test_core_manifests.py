@@ -83,7 +83,13 @@ def test_a_wrong_field_would_be_found() -> None:
 
 
 def test_an_older_kubernetes_is_refused() -> None:
-    assert "kubeVersion" in refusal({}, kubernetes="1.28.9")
+    said = refusal({}, kubernetes="1.28.9")
+    assert "this chart needs Kubernetes 1.29 or newer, and this is v1.28.9: upgrade the cluster" in said
+
+
+@pytest.mark.parametrize("version", ["1.29.0", "1.29.0-rc.1", "1.29.4-gke.100", "1.33.5+k3s1"])
+def test_every_build_of_a_supported_kubernetes_is_taken(version: str) -> None:
+    assert render(kubernetes=version)
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -51,6 +51,10 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
         "CONSOLE_TOKEN_FILE is not for you to set: use console.token",
     ),
     "two ports of the Service alike": ({**TLS, "service": {"ports": {"grpc-api": {"port": 3000}}}}, "two ports with the same number"),
+    "no image": (
+        {"image": {"repository": ""}},
+        "image.repository is empty: set it to your image, such as --set image.repository=registry.example.com/exchanger, or install",
+    ),
     "the Go service's image": (
         {"image": {"repository": "registry.example/edge/ext-authz-token-exchange"}},
         "is the image of the Go service",
@@ -223,7 +227,6 @@ SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
 
 NONSENSE: tuple[dict[str, Any], ...] = (
     {"replicas": 3},
-    {"image": {"repository": ""}},
     {"image": {"digest": "latest"}},
     {"image": {"registry": "https://registry.example"}},
     {"global": {"imageRegistry": "registry example"}},
@@ -283,6 +286,8 @@ NONSENSE: tuple[dict[str, Any], ...] = (
     {"podSecurityContext": None},  # Helm takes the default away, and with it what hardens the pod
     {"podSecurityContext": {"runAsNonRoot": None}},
     {"podSecurityContext": {"seccompProfile": None}},
+    {"podSecurityContext": {"seccompProfile": {"type": None}}},
+    {"podSecurityContext": {"seccompProfile": {"type": "Default"}}},
     {"securityContext": None},
     {"securityContext": {"allowPrivilegeEscalation": None}},
     {"securityContext": {"readOnlyRootFilesystem": None}},

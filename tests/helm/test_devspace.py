@@ -21,6 +21,8 @@ FILE: Final = ROOT / "devspace.yaml"
 VARIABLES: Final = {
     "runtime.images.exchanger.image": "registry.example/exchanger",
     "runtime.images.exchanger.tag": "dev-1",
+    "runtime.images.demo.image": "registry.example/exchanger-demo",
+    "runtime.images.demo.tag": "dev-1",
     "runtime.images.dev.image": "registry.example/exchanger-dev",
     "runtime.images.dev.tag": "dev-1",
     "IMAGE": "registry.example/exchanger",
@@ -65,7 +67,9 @@ CONFIG: Final[dict[str, Any]] = {
     },
     "commands": {NAMED: {"description": VALUE, "command": VALUE, "appendArgs": VALUE}},
 }
-CONFIG["profiles"] = [{"name": VALUE, "parent": VALUE, "merge": {name: CONFIG[name] for name in ("deployments", "pipelines", "dev")}}]
+CONFIG["profiles"] = [
+    {"name": VALUE, "parent": VALUE, "merge": {name: CONFIG[name] for name in ("images", "deployments", "pipelines", "dev")}}
+]
 FUNCTIONS: Final = frozenset({"build_images", "create_deployments", "run_pipelines", "start_dev"})
 """Of the functions that pipelines have, those that the file uses."""
 CHOICES: Final = ((), ("with-test",), ("with-keycloak",), ("ext-proc",), ("with-test", "ext-proc"), ("gke",), ("with-test", "gke"))
@@ -146,9 +150,8 @@ def test_pipelines_do_what_there_is_and_the_demo_comes_before_the_service_whose_
         created = [arguments[0] for function, *arguments in steps(found, "deploy") if function == "create_deployments"]
         assert created == (["demo", "exchanger"] if {"with-test", "with-keycloak"} & set(names) else ["exchanger"])
         assert set(created) == set(found["deployments"])
-        built = {
-            arguments[0] for pipeline in found["pipelines"] for function, *arguments in steps(found, pipeline) if function == "build_images"
-        }
+        calls = [call for pipeline in found["pipelines"] for call in steps(found, pipeline)]
+        built = {image for function, *images in calls if function == "build_images" for image in images}
         assert built == set(found["images"])
 
 
@@ -171,7 +174,8 @@ def test_each_choice_of_profiles_is_rendered(names: tuple[str, ...]) -> None:
     assert ("keycloak" in {profile["name"] for profile in profiles}) is ("with-keycloak" in names)
     if "demo" in found["deployments"]:
         demo = rendered(found["deployments"]["demo"])
-        assert all(look(pod, "spec/template/spec/containers/0/image") for pod in of_kind(demo, "Deployment"))
+        images = {look(pod, "spec/template/spec/containers/0/image") for pod in of_kind(demo, "Deployment")}
+        assert {image for image in images if "keycloak" not in image} == {"registry.example/exchanger-demo:dev-1"}
         assert only(demo, "HTTPRoute")["spec"]["parentRefs"] == [{"name": "edge", "namespace": "gateways"}]
         assert ("keycloak" in {pod["metadata"]["name"] for pod in of_kind(demo, "Deployment")}) is ("with-keycloak" in names)
         # What profiles refer to is in the demo's namespace.

@@ -45,8 +45,6 @@ OTHER_GROUPS: Final = (
 )
 SERVICE_KNOWS: Final = ("tokenExchange", "log")
 """Sections whose values are variables: without one the service's own default holds, which is the chart's (``test_core_environment.py``)."""
-KUBERNETES_REFUSES: Final = ("podSecurityContext.seccompProfile.type",)
-"""Parts of a value without which Kubernetes, whose structure it is, does not take the rest of it."""
 OTHER_USES: Final[Mapping[str, Given]] = {
     "podDisruptionBudget.maxUnavailable": {"podDisruptionBudget": {"minAvailable": 1}},
     "podDisruptionBudget.minAvailable": {"podDisruptionBudget": {"maxUnavailable": 1}},
@@ -198,9 +196,8 @@ def test_null_means_the_empty_value_or_is_refused_by_its_name(number: int, resul
         *section, name = null.path
         assert result.objection == f"- at '{''.join(f'/{step}' for step in section)}': missing property '{name}'\n"
         return
-    if ".".join(null.path) not in KUBERNETES_REFUSES:
-        for text in result.texts:
-            check(text)
+    for text in result.texts:
+        check(text)
     if null.path[0] in SERVICE_KNOWS:
         there, before = (
             Counter(line.split(":")[0] for text in texts for line in text.splitlines()) for texts in (result.texts, result.like)

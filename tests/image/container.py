@@ -3,7 +3,6 @@
 No engine is needed: a mount namespace and a root of its own are all of a container that these tests are about. It takes root.
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -47,9 +46,8 @@ class Image:
     config: dict[str, Any]
 
     @classmethod
-    def copied(cls, description: str, folder: Path) -> "Image":
-        """Return the image that ``.ci/image.py`` has described, with a copy of its files in ``folder``."""
-        told = json.loads(description)
+    def copied(cls, told: dict[str, Any], folder: Path) -> "Image":
+        """Return the image that ``.ci/image.py`` has described as ``told``, with a copy of its files in ``folder``."""
         root = folder / "root"
         shutil.copytree(told["root"], root, symlinks=True)
         for name in ("proc", "dev"):

@@ -1,6 +1,7 @@
 """``.ci/image.py``: what it makes of a machine's settings, and of machines that cannot build images."""
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -8,9 +9,11 @@ import sys
 from collections.abc import Generator
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 import pytest
+
+from tests.image.conftest import run_builder
 
 SCRIPTS: Final = Path(__file__).resolve().parents[2] / ".ci"
 
@@ -82,3 +85,13 @@ def test_an_image_is_named_by_what_it_is_made_from(builder: ModuleType, tmp_path
     assert name != builder.digest_of(sources, "trixie")
     (sources / "exchanger" / "cli.py").write_text("pass")
     assert name != builder.digest_of(sources, "bookworm")
+
+
+@pytest.mark.image
+@pytest.mark.slow
+def test_a_second_build_from_the_start_has_the_same_layers(described: dict[str, Any]) -> None:
+    done = run_builder("--twice")
+    assert done.returncode == 0, done.stdout + done.stderr
+    layers = json.loads(done.stdout)
+    assert len(layers["first"]) == 3
+    assert layers["first"] == layers["second"]

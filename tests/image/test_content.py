@@ -99,12 +99,22 @@ def test_every_module_is_compiled_and_not_compared_with_its_source(image: Image)
         assert compiled.read_bytes()[4:8] == b"\1\0\0\0"  # PEP 552: by hash, unchecked
 
 
-def test_everything_that_the_program_reads_is_in_it(image: Image) -> None:
+def test_only_the_demo_image_has_the_demo(image: Image, demo_image: Image) -> None:
+    assert not (packages(image) / "exchanger" / "demo").exists()
+    assert (packages(demo_image) / "exchanger" / "demo" / "token_endpoint.py").exists()
+    production, demo = ({path.relative_to(each.pristine) for path in each.pristine.rglob("*")} for each in (image, demo_image))
+    assert production < demo
+    assert {path.parts[path.parts.index("exchanger", 3) :][:2] for path in demo - production} == {("exchanger", "demo")}
+
+
+def test_everything_that_the_program_reads_is_in_it(image: Image, demo_image: Image) -> None:
     source = ROOT / "exchanger"
     data = [path for path in source.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"} and path.name != "py.typed"]
     assert source / "console" / "page" / "index.html" in data
+    assert source / "demo" / "scenarios.yaml" in data
     for path in data:
-        assert (packages(image) / "exchanger" / path.relative_to(source)).read_bytes() == path.read_bytes()
+        holder = demo_image if path.is_relative_to(source / "demo") else image
+        assert (packages(holder) / "exchanger" / path.relative_to(source)).read_bytes() == path.read_bytes()
 
 
 def test_scanners_find_the_systems_packages(image: Image) -> None:

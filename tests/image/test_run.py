@@ -107,10 +107,14 @@ def test_it_runs_as_nobody_with_nothing_to_write_to(image: Image, user: str) -> 
     assert done.stdout == f"{uid} {gid} [] True\n0000000000000000 1\n", done.stderr
 
 
-def test_every_module_finds_what_it_imports(image: Image) -> None:
-    done = python(image, IMPORT_EVERYTHING)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 100
+def test_every_module_finds_what_it_imports(image: Image, demo_image: Image) -> None:
+    counts = []
+    for each in (image, demo_image):
+        done = python(each, IMPORT_EVERYTHING)
+        assert done.returncode == 0, done.stderr
+        counts.append(int(done.stdout))
+    production, demo = counts
+    assert demo > production > 100
 
 
 def test_authorities_of_the_public_web_are_known(image: Image) -> None:
@@ -139,9 +143,23 @@ def test_health_of_nobody(image: Image) -> None:
     assert "Connection refused" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["echo", "fake-token-endpoint", "scenarios", "demo"])
+def test_production_does_not_know_the_demos_commands(image: Image, name: str) -> None:
+    done = image.run(name, "--help")
+    assert (done.stdout, done.returncode) == ("", 2)
+    assert f"invalid choice: '{name}'" in done.stderr
+    assert name not in image.run("--help").stdout.split()
+
+
+def test_the_demo_image_knows_the_scenarios(demo_image: Image) -> None:
+    done = demo_image.run("scenarios", "--list")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert SCENARIOS[0].name in done.stdout
+
+
 @pytest.mark.parametrize("name", ["echo", "fake-token-endpoint"])
-async def test_the_demos_servers_are_in_it(image: Image, name: str) -> None:
-    with started(image, name, "--address", ":0") as process:
+async def test_the_demos_servers_are_in_the_demo_image(demo_image: Image, name: str) -> None:
+    with started(demo_image, name, "--address", ":0") as process:
         assert process.stdout is not None
         said = re.fullmatch(rf"exchanger {name}: listening on \*:(\d+)\n", process.stdout.readline())
         assert said is not None
@@ -199,7 +217,8 @@ def test_a_cluster_is_followed_by_the_pods_own_account(image: Image, volume: Pat
     port = free_port()
     with running(control, programs=programs) as control_plane:
         control_plane.admin.put_namespace("team")
-        control_plane.admin.put_config_map("team", "policy", "version: v1\nentries: []")
+        policy = "version: v1\nentries: [{match: {host: api.example.com, pathPrefix: /}, action: deny}]"
+        control_plane.admin.put_config_map("team", "policy", policy)
         (account / "token").write_text(ADMIN_TOKEN)
         (account / "ca.crt").write_bytes(control_plane.ca_file.read_bytes())
         cluster = urlsplit(control_plane.url)
@@ -208,7 +227,7 @@ def test_a_cluster_is_followed_by_the_pods_own_account(image: Image, volume: Pat
         environment = {"PATH": os.environ["PATH"], **variables}
         command = image.command("status", volumes=lent)
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=START_S)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "total       1 ConfigMap, 0 entries, 0 problems\n" in done.stdout
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        assert "total       1 ConfigMap, 1 entry, 0 problems\n" in done.stdout
         with started(image, volumes=lent, **variables) as process:
             until_serving(image, process, f"127.0.0.1:{port}")

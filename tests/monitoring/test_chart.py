@@ -18,6 +18,8 @@ pytestmark = pytest.mark.helm
 THRESHOLDS: Final = sorted(values()["prometheusRule"]["thresholds"])
 CONFIGMAP_BYTES: Final = 1024 * 1024
 """The most that a ConfigMap may hold; https://kubernetes.io/docs/concepts/configuration/configmap/."""
+UID_CHARACTERS: Final = 40
+"""The most that a dashboard's uid may have; https://grafana.com/docs/grafana/latest/developers/http_api/dashboard/."""
 
 CHANGES: Final[dict[str, object]] = {
     "prometheusRule.enabled": False,
@@ -56,19 +58,24 @@ def rendered(manifest: Manifest) -> dict[str, Json]:
     return {one["alert"]: one for group in manifest["spec"]["groups"] for one in group["rules"]}
 
 
+def files(manifest: Manifest) -> list[str]:
+    """Return the names of the dashboards in a ConfigMap."""
+    return [name for name in manifest["data"] if re.fullmatch(r"exchanger-[0-9a-f]{16}\.json", name)]
+
+
 def expressions(manifest: Manifest) -> str:
     return "\n".join(one["expr"] for one in rendered(manifest).values())
 
 
 def board(*others: Json, **given: Any) -> tuple[Manifest, Json]:
     """Return the ConfigMap of the dashboard and the dashboard in it."""
-    found = [
-        manifest
-        for manifest in of_kind(render([{"grafanaDashboard": {"enabled": True, **given}}, *others]), "ConfigMap")
-        if "exchanger.json" in manifest["data"]
-    ]
-    assert len(found) == 1
-    return found[0], json.loads(found[0]["data"]["exchanger.json"])
+    return only_board(render([{"grafanaDashboard": {"enabled": True, **given}}, *others]))
+
+
+def only_board(manifests: list[Manifest]) -> tuple[Manifest, Json]:
+    (found,) = (manifest for manifest in of_kind(manifests, "ConfigMap") if files(manifest))
+    (name,) = files(found)
+    return found, json.loads(found["data"][name])
 
 
 def variable(content: Json, name: str) -> Json:
@@ -100,7 +107,7 @@ def test_every_value_is_tried() -> None:
 @pytest.mark.parametrize("path", sorted(CHANGES))
 def test_every_value_changes_something_and_only_its_own_object(path: str) -> None:
     def by_kind(manifests: list[Manifest]) -> tuple[list[Manifest], list[Manifest], list[Manifest]]:
-        boards = [one for one in of_kind(manifests, "ConfigMap") if "exchanger.json" in one["data"]]
+        boards = [one for one in of_kind(manifests, "ConfigMap") if files(one)]
         rules = of_kind(manifests, "PrometheusRule")
         return rules, boards, [one for one in manifests if one not in boards and one not in rules]
 
@@ -115,7 +122,7 @@ def test_neither_is_rendered_unless_asked_for() -> None:
     manifests = render()
 
     assert not of_kind(manifests, "PrometheusRule")
-    assert not [one for one in of_kind(manifests, "ConfigMap") if "exchanger.json" in one["data"]]
+    assert not [one for one in of_kind(manifests, "ConfigMap") if files(one)]
 
 
 def test_alerts_are_those_of_the_file_with_labels_of_the_release() -> None:
@@ -286,13 +293,31 @@ def test_the_dashboard_is_that_of_the_file_but_for_what_is_chosen_first() -> Non
     expected = json.loads(json.dumps(dashboard()))
     for one in (*expected["templating"]["list"], *content["templating"]["list"]):
         del one["current"]
+    (name,) = files(manifest)
 
-    assert content == expected
+    assert content["title"] == f"{expected['title']} (edge/exchanger)"
+    assert name == f"{content['uid']}.json"
+    assert content == {**expected, "title": content["title"], "uid": content["uid"]}
     assert manifest["metadata"]["name"] == "exchanger-dashboard"
     assert manifest["metadata"]["namespace"] == "edge"
     assert manifest["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert manifest["metadata"]["annotations"] == {"grafana_folder": "Ext AuthZ"}
-    assert len(manifest["data"]["exchanger.json"].encode()) < CONFIGMAP_BYTES
+    assert len(manifest["data"][name].encode()) < CONFIGMAP_BYTES
+
+
+def test_dashboards_of_two_releases_live_in_one_grafana() -> None:
+    """Its sidecar puts them into one folder, where a file's name, a uid or a title that is there twice loses."""
+    places = [("blue", "edge"), ("green", "edge"), ("blue", "other")]
+    found = [
+        only_board(render({"grafanaDashboard": {"enabled": True}}, release=release, namespace=namespace)) for release, namespace in places
+    ]
+    for distinct in (
+        {content["uid"] for _, content in found},
+        {content["title"] for _, content in found},
+        {name for manifest, _ in found for name in files(manifest)},
+    ):
+        assert len(distinct) == len(places)
+    assert all(len(content["uid"]) <= UID_CHARACTERS for _, content in found)
 
 
 def test_the_dashboard_is_where_and_as_grafana_looks_for_it() -> None:
