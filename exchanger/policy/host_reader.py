@@ -123,8 +123,17 @@ def _without_user(found: re.Match[str]) -> str:
 
 
 def _may_hide_hosts(text: str) -> bool:
-    """Tell whether user information that is left out may be hosts of a list: ``orders`` in ``https://orders,user@billing``."""
-    return any(_find_list_sign(found[0]) and not _without_user(found) for found in _USER_OF_URL.finditer(text))
+    """Tell whether user information that is left out may be hosts of a list: ``orders`` in ``https://orders,user@billing``.
+
+    After a colon that begins no port stands a password, and a comma in it is a part of that.
+    """
+    left_out = (found[0] for found in _USER_OF_URL.finditer(text) if not _without_user(found))
+    return any(_find_list_sign(user) and not _has_password(_SEPARATORS.split(user, maxsplit=1)[0]) for user in left_out)
+
+
+def _has_password(item: str) -> bool:
+    _, colon, after = item.rpartition(":")
+    return bool(colon) and not after.isdecimal()
 
 
 def _join_dots(text: str) -> str:

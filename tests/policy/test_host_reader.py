@@ -78,7 +78,7 @@ def test_what_is_known_is_closed_beside_what_is_not() -> None:
     assert read_host("a.example.com :443:8443").hosts == ("a.example.com",)
 
 
-@pytest.mark.parametrize("text", ["https://orders,user@billing", "https://orders;user@billing", "https://user:a|b@billing"])
+@pytest.mark.parametrize("text", ["https://orders,user@billing", "https://orders;user@billing", "https://orders:443|user@billing"])
 def test_user_information_that_may_be_a_list_of_hosts_is_unknown(text: str) -> None:
     reading = read_host(text)
 
@@ -90,5 +90,6 @@ def test_an_address_within_brackets_of_another_kind_is_named() -> None:
     assert read_host("([2001:DB8::1])").hosts == ("[2001:db8::1]",)
 
 
-def test_user_information_is_no_host() -> None:
-    assert read_host("https://user:pass@billing").hosts == ("billing",)
+@pytest.mark.parametrize("text", ["https://user:pass@billing", "https://user:a|b@billing", "https://user:sec,ret@billing"])
+def test_user_information_is_no_host(text: str) -> None:
+    assert read_host(text).hosts == ("billing",)
