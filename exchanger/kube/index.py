@@ -161,8 +161,8 @@ class PolicyIndex:
         return self._waiting_changed
 
     def refresh(self) -> None:
-        """Have all documents in the differences that follow: what they mean has changed."""
-        self._again = [(namespace, list(texts)) for namespace, texts in self._texts.items()]
+        """Have all documents in force in the differences that follow: what they mean has changed. Others are read when they come into force."""
+        self._again = [(namespace, list(texts)) for namespace, texts in self._texts.items() if namespace in self._selected]
 
     def take(self, most: int = sys.maxsize) -> tuple[Changed, ...]:
         """Return at most ``most`` of the documents that differ from what was last returned of them, and none when there are no more.
