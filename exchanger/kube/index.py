@@ -161,7 +161,7 @@ class PolicyIndex:
         return self._waiting_changed
 
     def refresh(self) -> None:
-        """Have all documents in force in the differences that follow: what they mean has changed. Others are read when they come into force."""
+        """Have all documents in force in the differences that follow: what they mean has changed. Others are read when their time comes."""
         self._again = [(namespace, list(texts)) for namespace, texts in self._texts.items() if namespace in self._selected]
 
     def take(self, most: int = sys.maxsize) -> tuple[Changed, ...]:
