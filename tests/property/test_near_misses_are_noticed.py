@@ -78,7 +78,7 @@ def test_what_is_told_of_variables_is_bounded_and_has_no_values(variables: dict[
 def test_each_near_miss_of_a_label_is_told_with_the_right_one(pair: tuple[str, str]) -> None:
     right, key = pair
     selector, other, value = (CONFIG_MAPS, NAMESPACES, "true") if right == LABEL else (NAMESPACES, CONFIG_MAPS, "enabled")
-    assume(key != right)
+    assume(key != right and distance(key, right) <= 2)  # two slips may lie further apart: a swap of what a letter was lost between
     hint = near_label(((key, value),), selector, other)
     assert hint is not None
     assert f"{right}={value}" in hint
