@@ -6,8 +6,8 @@ user's cache folder. An image is named by a digest of everything that it is made
 
     image.py [--suite bookworm]     builds, and prints what came of it as JSON
     image.py --where                builds nothing; prints the same when it is built, and ends with 1 otherwise
-    image.py --twice                builds the production image again, without what was kept of the first time, and ends with 1 when a
-                                    layer differs; prints the digests of the layers
+    image.py --twice                builds the production image again, without what was kept of the first time, and ends with 1 when the
+                                    layer with our own files differs; prints the digests of all layers
 
 There are two images: the production image, and under ``demo`` the one that has the demo's commands besides.
 
@@ -236,7 +236,10 @@ def told_of(builder: Builder, image: str) -> dict[str, Any]:
 
 
 def built_twice(builder: Builder, sources: Path, image: str, suite: str) -> bool:
-    """Build ``image`` once more from the start; print the layers of both, and return whether they are equal."""
+    """Build ``image`` once more from the start; print the layers of both, and return whether the last one, with our own files, is equal.
+
+    The layers below it may have been kept from an earlier commit, whose date their files have.
+    """
     again = f"{image}-again"
     made = datetime.fromisoformat(told_of(builder, image)["created"])  # maybe before the last commit
     build(builder, sources, again, suite, f"{made.timestamp():.0f}", "--no-cache")
@@ -246,7 +249,7 @@ def built_twice(builder: Builder, sources: Path, image: str, suite: str) -> bool
     finally:
         builder.run("rmi", again)
     print(json.dumps(layers, indent=2))
-    return bool(layers["first"] == layers["second"])
+    return bool(layers["first"][-1] == layers["second"][-1])
 
 
 def described(builder: Builder, image: str) -> dict[str, object]:
