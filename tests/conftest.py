@@ -9,8 +9,9 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Shared machines are slow at times; what a law costs is shown in benchmarks, not by a deadline here.
-settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Shared machines are slow at times; what a law costs is shown in benchmarks, not by a deadline here. In CI the examples are the same each
+# time, so that a change is judged by what it changes; elsewhere each run looks at others.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ)
 settings.load_profile("default")
 
 
