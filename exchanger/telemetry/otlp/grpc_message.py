@@ -44,9 +44,8 @@ async def send_by_grpc(stream: trio.abc.Stream, target: Target, body: bytes) -> 
     if not any(name == "user-agent" for name, _ in metadata):
         metadata = (("user-agent", f"exchanger/{__version__}"), *metadata)
     message = gzip.compress(body, GZIP_LEVEL) if target.gzip else body
-    authority = f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
     scheme, encoding = "https" if target.secure else "http", "gzip" if target.gzip else ""
-    reply = await exchange(stream, OneCall(target.path, message, authority, scheme, target.timeout, metadata, encoding))
+    reply = await exchange(stream, OneCall(target.path, message, target.authority, scheme, target.timeout, metadata, encoding))
     match reply:
         case Answered(answer):
             return Accepted(answer)

@@ -42,7 +42,7 @@ async def send_by_http(stream: trio.abc.Stream, target: Target, body: bytes) -> 
 
 def _request(target: Target, body: bytes) -> bytes:
     headers = [
-        ("Host", f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"),
+        ("Host", target.authority),
         ("Content-Type", "application/x-protobuf"),
         ("Connection", "close"),
         *((name, value.reveal()) for name, value in target.headers),

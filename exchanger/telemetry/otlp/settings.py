@@ -48,6 +48,11 @@ class Target:
         """What logs may say of it."""
         return f"{self.host}:{self.port}"
 
+    @property
+    def authority(self) -> str:
+        """What requests say of it: an IPv6 address is in brackets (RFC 3986 section 3.2.2)."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else self.address
+
 
 @final
 @attrs.frozen(kw_only=True)
