@@ -118,12 +118,8 @@ class PolicyIndex:
                 if changes % STEP == 0:
                     yield
 
-    def use_named(self, names: Iterable[str]) -> None:
-        """``using_named`` in one step, as the others below: for whoever has nobody to wait for the event loop."""
-        _all(self.using_named(names))
-
     def replace_namespaces(self, namespaces: Iterable[Namespace]) -> None:
-        """See ``replacing_namespaces``."""
+        """The same in one step, as the others below: for whoever has nobody to wait for the event loop."""
         _all(self.replacing_namespaces(namespaces))
 
     def put_namespace(self, namespace: Namespace) -> None:

@@ -1,3 +1,5 @@
+from collections import deque
+
 import pytest
 
 from exchanger.kube.index import STEP, Changed, IndexStatistics, PolicyIndex
@@ -228,10 +230,10 @@ def test_other_names_take_the_place_of_those_before() -> None:
     for namespace in "abc":
         made.put_config_map(ConfigMap(namespace, "p", (), namespace))
     made.take()
-    made.use_named(("b", "c"))
+    deque(made.using_named(("b", "c")), maxlen=0)
     assert {str(source): text.text for source, text in made.documents().items()} == {"b/p": "b"}
     assert [(str(changed.source), changed.after) for changed in made.take()] == [("a/p", None)]
     made.put_config_map(ConfigMap("c", "p", (), "new"))
-    made.use_named(("a", "c"))
+    deque(made.using_named(("a", "c")), maxlen=0)
     assert {str(source): text.text for source, text in made.documents().items()} == {"c/p": "new"}
     assert {str(changed.source) for changed in made.take()} == {"b/p", "c/p"}
