@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from exchanger import __version__
-from exchanger.environment import parse_duration
+from exchanger.app.environment import parse_duration
 
 _USAGE_ERROR: Final = 2
 _INTERRUPTED: Final = 130
@@ -110,7 +110,7 @@ def _add_status(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve() -> int:
-    from exchanger.serve import serve
+    from exchanger.app.serve import serve
 
     return serve()
 

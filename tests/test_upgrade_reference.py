@@ -12,7 +12,7 @@ from typing import Any, Final
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exchanger.settings import read_settings
+from exchanger.app.settings import read_settings
 from exchanger.telemetry.metrics import Metrics
 from tests.telemetry.gauges import SOMETHING
 

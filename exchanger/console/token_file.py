@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from exchanger.errors import ExchangerError
-from exchanger.regular_file import NotRegularError, open_regular
+from exchanger.util.regular_file import NotRegularError, open_regular
 from exchanger.values.secret import Secret
 
 MIN_LENGTH: Final = 8

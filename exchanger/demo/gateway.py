@@ -12,13 +12,13 @@ from typing import final
 import attrs
 import trio
 
-from exchanger.address import format_address
 from exchanger.demo.answer import Answer, answer_of
 from exchanger.demo.client import fetch_from
 from exchanger.demo.faults import NoAnswerError
 from exchanger.demo.http import Headers, Response, values_of
 from exchanger.demo.scenario import Call
 from exchanger.demo.site import request_of
+from exchanger.util.address import format_address
 from exchanger.values.traceparent import parse_traceparent
 
 REQUEST_TIMEOUT = 8.0  # seconds: beyond the demo's gateway's own bounds together, 1 s for the service and 5 s for the upstream

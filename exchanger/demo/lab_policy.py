@@ -10,7 +10,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.regular_file import open_regular
+from exchanger.util.regular_file import open_regular
 
 MAX_TEXT: Final = 1_048_576
 """Bytes of UTF-8 of a file; a ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/)."""

@@ -11,7 +11,6 @@ from typing import assert_never, final
 import attrs
 import trio
 
-from exchanger.address import format_address
 from exchanger.demo.answer import Answer, Reached, answer_of, describe, relaxed
 from exchanger.demo.client import fetch_from
 from exchanger.demo.faults import NoAnswerError
@@ -20,7 +19,8 @@ from exchanger.demo.ground import Ground
 from exchanger.demo.hiding import printable, without_tokens
 from exchanger.demo.http import Request
 from exchanger.demo.scenario import EDIT_BOUND, Call, EqualRequests, OneRequest, PolicyEdit, Scenario
-from exchanger.regular_file import open_regular
+from exchanger.util.address import format_address
+from exchanger.util.regular_file import open_regular
 
 EDIT_POLL = 0.02  # seconds between two looks at whether an edit is in force
 

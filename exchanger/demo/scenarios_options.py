@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
-from exchanger.address import format_address
+from exchanger.util.address import format_address
 
 DEFAULT_TIMEOUT: Final = 8.0
 """Seconds for one request: beyond a gateway's second for the service and a few more for the upstream."""

@@ -6,7 +6,7 @@ worth nothing. Must not know: what else the demo starts.
 
 import sys
 
-from exchanger.serve import serve
+from exchanger.app.serve import serve
 
 if __name__ == "__main__":
     sys.exit(serve(console_shows_tokens=True))

@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-from exchanger.address import format_address, parse_address
+from exchanger.util.address import format_address, parse_address
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 DEFAULT_ADDRESS: Final = "127.0.0.1:8080"

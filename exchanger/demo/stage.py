@@ -13,6 +13,7 @@ from typing import final
 import attrs
 import trio
 
+from exchanger.app.settings import read_settings
 from exchanger.console.proxy import LoopbackProxy
 from exchanger.demo.answer import answer_of, describe, exchanged_claims
 from exchanger.demo.client import fetch
@@ -36,7 +37,6 @@ from exchanger.demo.service import base_environment, service_environment
 from exchanger.demo.site import Site, free_ports, request_of
 from exchanger.demo.token_endpoint import run_fake_token_endpoint
 from exchanger.directory.source import DirectorySettings
-from exchanger.settings import read_settings
 
 READY_POLL = 0.1  # seconds between two looks; service and gateway take one to three seconds to start
 READY_REQUEST = 2.0  # seconds for one look: beyond the gateway's 1 s for the service

@@ -15,7 +15,7 @@ import attrs
 
 from exchanger.directory.manifest import MAX_FILE_BYTES, Manifest, PassedOver, UnreadableFile, objects_of, read_manifests
 from exchanger.policy.objects import PolicyObject
-from exchanger.regular_file import open_regular
+from exchanger.util.regular_file import open_regular
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 MAX_FILES: Final = 20_000

@@ -11,7 +11,7 @@ import attrs
 
 from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.objects import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace, PolicyObject, key_meant
-from exchanger.values.likeness import closest
+from exchanger.util.likeness import closest
 from exchanger.values.text import printable
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024

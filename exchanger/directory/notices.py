@@ -12,7 +12,7 @@ from exchanger.directory.folder import SUFFIXES, Scan
 from exchanger.policy.notices import is_declined, of_config_maps, of_namespaces
 from exchanger.policy.objects import ConfigMap, Namespace
 from exchanger.policy.selector import Selector
-from exchanger.values.likeness import distance
+from exchanger.util.likeness import distance
 from exchanger.values.notice import Notice, Notices
 
 _ENDINGS: Final = ", ".join(SUFFIXES)

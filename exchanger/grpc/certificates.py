@@ -19,7 +19,7 @@ import attrs
 from exchanger.errors import ExchangerError
 from exchanger.grpc.tls import TlsSettings
 from exchanger.grpc.x509 import CertificateInfo, read_certificate
-from exchanger.regular_file import NotRegularError, open_regular
+from exchanger.util.regular_file import NotRegularError, open_regular
 
 _FILE_BYTES: Final = 1024 * 1024
 """The most that one file may have: a Kubernetes Secret cannot be larger, and all public authorities together are a quarter of it."""

@@ -16,12 +16,12 @@ import trio
 from google.protobuf.message import DecodeError
 
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from exchanger.address import format_address
 from exchanger.errors import ConfigurationError
 from exchanger.grpc.client import exchange
 from exchanger.grpc.one_call import Answered, Broken, OneCall, Refused, Reply
 from exchanger.grpc.status import StatusCode
 from exchanger.health.options import HealthOptions
+from exchanger.util.address import format_address
 from exchanger.values.server_name import tls_server_name
 
 METHOD: Final = "/grpc.health.v1.Health/Check"

@@ -9,8 +9,8 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.address import parse_address
-from exchanger.environment import parse_duration
+from exchanger.app.environment import parse_duration
+from exchanger.util.address import parse_address
 
 LOOPBACK: Final = "127.0.0.1"
 DEFAULT_ADDRESS: Final = f"{LOOPBACK}:3001"

@@ -12,10 +12,10 @@ from typing import Final, Protocol, final
 import attrs
 import trio
 
-from exchanger.kube.backoff import BackOff, BackOffSettings
 from exchanger.kube.event_objects import Report, timestamp
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.resource import path_of
+from exchanger.util.backoff import BackOff, BackOffSettings
 
 WRITE_S: Final = 15.0
 """Seconds for one request: an API server that works takes milliseconds."""

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from exchanger.kube.settings import is_namespace
-from exchanger.regular_file import NotRegularError, open_regular
+from exchanger.util.regular_file import NotRegularError, open_regular
 
 MAX_BYTES: Final = 1024 * 1024
 """Of the file, as much as a ConfigMap may have: comments may be long, names are not."""

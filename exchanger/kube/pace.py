@@ -9,9 +9,9 @@ from typing import final
 import attrs
 import trio
 
-from exchanger.kube.backoff import BackOff
 from exchanger.kube.recovery import Setback
 from exchanger.kube.reflector_settings import ReflectorSettings
+from exchanger.util.backoff import BackOff
 
 
 @final

@@ -4,8 +4,8 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.kube.backoff import BackOffSettings
 from exchanger.kube.listing import ListBounds
+from exchanger.util.backoff import BackOffSettings
 
 MIN_WATCH_S: Final = 300.0
 MAX_WATCH_S: Final = 600.0

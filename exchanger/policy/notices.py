@@ -10,8 +10,8 @@ from typing import Final
 from exchanger.policy.objects import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Labels, Namespace
 from exchanger.policy.selector import OneOf, Present, Selector
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.util.likeness import is_near
 from exchanger.values.entry import Source
-from exchanger.values.likeness import is_near
 from exchanger.values.notice import Notice
 
 _LOOKED_AT: Final = 64 * 1024

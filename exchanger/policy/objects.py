@@ -8,7 +8,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.values.likeness import closest
+from exchanger.util.likeness import closest
 
 DOCUMENT_KEY: Final = "config.yaml"
 NAME_LABEL: Final = "kubernetes.io/metadata.name"

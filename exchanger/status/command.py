@@ -14,17 +14,17 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
+from exchanger.app.settings import known_variables, read_settings
+from exchanger.app.variable_names import variable_notices
 from exchanger.errors import ConfigurationError
 from exchanger.issuers.profiles import parse_profiles, read_bytes
 from exchanger.kube.connection import ApiConnection
 from exchanger.kube.credentials import ClusterError
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.settings import known_variables, read_settings
 from exchanger.status.display import Header, as_json, as_text
 from exchanger.status.options import StatusOptions
 from exchanger.status.survey import AnyIssuer, Unanswered, survey
-from exchanger.variable_names import variable_notices
 
 HEALTHY: Final = 0
 PROBLEMS: Final = 1

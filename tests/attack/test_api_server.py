@@ -17,7 +17,6 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.kube import credentials
-from exchanger.kube.backoff import BackOffSettings
 from exchanger.kube.client import Origin, connect
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.reflector_settings import ReflectorSettings
@@ -25,6 +24,7 @@ from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
 from exchanger.policy.selector import parse_selector
+from exchanger.util.backoff import BackOffSettings
 from exchanger.values.entry import DenyEntry
 from tests.kube.cluster import Cluster, Record, deny, following
 from tests.kube.scripted_server import FAST, WATCH_HEAD, Received, answer, chunk, query, serving

@@ -15,7 +15,7 @@ import pytest
 import structlog
 import trio
 
-from exchanger.event_log import KubernetesLog
+from exchanger.app.event_log import KubernetesLog
 from exchanger.kube.event_writer import EventWriter
 from exchanger.kube.list_watch import Bookmark, Item, Key, Opened, Page, Put, WatchEvent
 from exchanger.kube.policy_events import PolicyEvents

@@ -15,10 +15,10 @@ import trio
 import trio.testing
 
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckResponse
+from exchanger.app.policy_sync import Following
+from exchanger.app.settings import read_settings
 from exchanger.errors import ConfigurationError
-from exchanger.following import Following
 from exchanger.policy.current import CurrentPolicy
-from exchanger.settings import read_settings
 from exchanger.values.notice import Notices
 from tests.console.running import until
 from tests.e2e.service import ISSUERS, answering, environment

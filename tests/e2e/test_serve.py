@@ -19,7 +19,7 @@ from exchanger._proto.grpc.health.v1.health_pb2 import (
     HealthListRequest,
     HealthListResponse,
 )
-from exchanger.supervisor import SERVICES
+from exchanger.app.supervisor import SERVICES
 from tests.e2e.service import STOP_S, Service, config_map, environment, free_port, get, serving
 
 DOCUMENT = """

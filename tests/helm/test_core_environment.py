@@ -8,9 +8,9 @@ import attrs
 import pytest
 import yaml
 
-from exchanger import settings as service_settings
+from exchanger.app import settings as service_settings
+from exchanger.app.settings import read_settings
 from exchanger.http.names import is_loopback
-from exchanger.settings import read_settings
 from tests.helm.cases import CONSOLE, CONSOLE_TOKEN, CONTAINER, MTLS, PROFILE, look
 from tests.helm.chart import ROOT, only, refusal, render, secret_texts
 

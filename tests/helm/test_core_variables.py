@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import pytest
 
-from exchanger.environment import parse_duration
+from exchanger.app.environment import parse_duration
+from exchanger.app.settings import read_settings
 from exchanger.errors import ConfigurationError
-from exchanger.settings import read_settings
 from tests.helm.cases import POD, look
 from tests.helm.chart import CHART, Manifest, RenderError, only, refusal, render
 from tests.helm.many import render_many

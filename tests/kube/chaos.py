@@ -11,7 +11,6 @@ from typing import Final
 import attrs
 import trio
 
-from exchanger.kube.backoff import FACTOR, BackOffSettings
 from exchanger.kube.client import Origin, connect
 from exchanger.kube.connection import ApiConnection, ConnectionBounds
 from exchanger.kube.reflector_settings import COMPARE_S, ReflectorSettings
@@ -22,6 +21,7 @@ from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.policy.objects import DOCUMENT_KEY
 from exchanger.policy.selector import parse_selector
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.util.backoff import FACTOR, BackOffSettings
 from exchanger.values.entry import DenyEntry, Source
 from tests.kube.admin import NAMESPACE_LABELS, POLICY_LABELS, Admin
 from tests.kube.cluster import Record, deny

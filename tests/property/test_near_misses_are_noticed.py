@@ -5,13 +5,13 @@ from typing import Final
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from exchanger.app.settings import known_variables
+from exchanger.app.variable_names import MAX_UNKNOWN, NAME_LIMIT, unknown_variables
 from exchanger.policy.notices import near_label, of_config_maps, of_namespaces
 from exchanger.policy.objects import ConfigMap, Namespace
 from exchanger.policy.selector import parse_selector
-from exchanger.settings import known_variables
-from exchanger.values.likeness import distance
+from exchanger.util.likeness import distance
 from exchanger.values.notice import MAX_NOTICES, SUBJECT_LIMIT, TEXT_LIMIT, Notices
-from exchanger.variable_names import MAX_UNKNOWN, NAME_LIMIT, unknown_variables
 
 KNOWN: Final = sorted(known_variables())
 CANARY: Final = "canary-value"

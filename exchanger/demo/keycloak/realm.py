@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from exchanger.address import format_address
+from exchanger.util.address import format_address
 
 PROFILE: Final = "keycloak"
 """The issuer profile's name, as ``policy.yaml`` refers to it."""

@@ -4,7 +4,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from exchanger.event_log import MAX_LINES, MAX_PROBLEMS, DirectoryLog, KubernetesLog, log_notices
+from exchanger.app.event_log import MAX_LINES, MAX_PROBLEMS, DirectoryLog, KubernetesLog, log_notices
 from exchanger.policy.selection import Change, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source

@@ -10,14 +10,14 @@ import trio
 from cryptography import x509
 
 from exchanger import cli
+from exchanger.app.policy_sync import Following, FollowingStatistics
+from exchanger.app.settings import read_settings
+from exchanger.app.supervisor import StartError, Supervisor
 from exchanger.console.console import Console
 from exchanger.directory.source import DirectorySource
-from exchanger.following import Following, FollowingStatistics
 from exchanger.grpc.server import Addresses
 from exchanger.oauth.token_client import TokenClient
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.settings import read_settings
-from exchanger.supervisor import StartError, Supervisor
 from exchanger.telemetry.exposition import MetricsServer
 from exchanger.telemetry.log import logging_to_stdout
 from exchanger.telemetry.otlp.exports import Exports

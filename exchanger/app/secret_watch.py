@@ -15,11 +15,11 @@ from typing import Final, NoReturn, Protocol, final
 import attrs
 import trio
 
+from exchanger.app.secret_reader import SecretState, missing_secret, secret_problem
 from exchanger.issuers.polling import PollingSecrets
 from exchanger.issuers.secrets import SecretName, SecretProblem, SecretReader
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, ListWatch
 from exchanger.kube.reflector import Reflector
-from exchanger.secret_reader import SecretState, missing_secret, secret_problem
 
 REFUSALS: Final = 2
 """Refusals without success in between after which the right is taken to be missing. One is not enough: an API server refuses everything

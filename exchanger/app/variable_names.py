@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from difflib import get_close_matches
 from typing import Final
 
-from exchanger.values.likeness import closest
+from exchanger.util.likeness import closest
 from exchanger.values.notice import Notice
 from exchanger.values.text import printable
 

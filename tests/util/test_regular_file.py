@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from exchanger.regular_file import NotRegularError, open_regular
+from exchanger.util.regular_file import NotRegularError, open_regular
 
 
 def descriptors() -> int:

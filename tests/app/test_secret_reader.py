@@ -6,10 +6,10 @@ import attrs
 import pytest
 import trio
 
+from exchanger.app.secret_reader import ApiSecrets
 from exchanger.issuers.secrets import SecretData, SecretFault, SecretName, SecretProblem
 from exchanger.kube.connection import ApiConnection
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.secret_reader import ApiSecrets
 
 NAME = SecretName("team", "issuer-oauth")
 METADATA = {"name": "issuer-oauth", "namespace": "team", "resourceVersion": "7"}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.address import format_address, parse_address
+from exchanger.util.address import format_address, parse_address
 
 
 @pytest.mark.parametrize(

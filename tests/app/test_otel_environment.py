@@ -6,7 +6,7 @@ import trustme
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 
 from exchanger import __version__
-from exchanger.otel_environment import OtelReading, read_otel
+from exchanger.app.otel_environment import OtelReading, read_otel
 from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Protocol, Target, TracesSettings
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings
 from tests.telemetry.otlp.test_post import encrypted

@@ -15,7 +15,10 @@ import trio
 from rpds import HashTrieMap
 
 from exchanger import __version__
-from exchanger.address import format_address
+from exchanger.app.event_log import ConsoleLog, TlsLog
+from exchanger.app.policy_sync import Following
+from exchanger.app.settings import Settings
+from exchanger.app.variable_names import as_notices
 from exchanger.console.api import About
 from exchanger.console.broadcast import Totals
 from exchanger.console.console import Console, Reports, Sources
@@ -26,14 +29,11 @@ from exchanger.envoy.external_processor import ExternalProcessor
 from exchanger.envoy.health import Health, HealthBoard
 from exchanger.envoy.reflection import REFLECTION_SERVICES, Reflection
 from exchanger.errors import ExchangerError
-from exchanger.event_log import ConsoleLog, TlsLog
-from exchanger.following import Following
 from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.server import GrpcServer
 from exchanger.oauth.token_client import TokenClient
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.settings import Settings
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.telemetry.exposition import MetricsServer
 from exchanger.telemetry.log import LogDecisions, Logging
@@ -41,9 +41,9 @@ from exchanger.telemetry.metrics import CHECK_BUCKETS, Gauges, Metrics
 from exchanger.telemetry.otlp.exports import Exports
 from exchanger.telemetry.tracing import ExchangeObservers
 from exchanger.typing import DecisionObserver, ExchangeObserver, Tracer
+from exchanger.util.address import format_address
 from exchanger.values.issuer import Issuer
 from exchanger.values.notice import Notices
-from exchanger.variable_names import as_notices
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 FADE_S: Final = 2.0

@@ -13,12 +13,12 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from exchanger.app.secret_reader import SecretState, secret_problem
+from exchanger.app.secret_watch import FAILING_S, SETTLED_S, WatchingSecrets, WatchingStatistics
 from exchanger.issuers.polling import JITTER, POLL_S
 from exchanger.issuers.secrets import SecretData, SecretFault, SecretName, SecretProblem, secret_data
-from exchanger.kube.backoff import CAP_S
 from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch
-from exchanger.secret_reader import SecretState, secret_problem
-from exchanger.secret_watch import FAILING_S, SETTLED_S, WatchingSecrets, WatchingStatistics
+from exchanger.util.backoff import CAP_S
 from tests.kube.cluster import REFUSED
 from tests.kube.fake_api_server import FakeApiServer, Request, Verb
 from tests.kube.fake_list_watch import FakeResource

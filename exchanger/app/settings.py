@@ -10,13 +10,15 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.address import parse_address
+from exchanger.app.environment import Environment, parse_duration
+from exchanger.app.otel_environment import read_otel
+from exchanger.app.proxy_environment import read_proxies
+from exchanger.app.variable_names import Notes
 from exchanger.console.settings import ConsoleSettings, parse_hosts
 from exchanger.console.token_file import check_token_file
 from exchanger.decision.check import TOKEN_EXCHANGE_GRANT, DecisionRules
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, TokenResponseRules
 from exchanger.directory.source import DirectorySettings
-from exchanger.environment import Environment, parse_duration
 from exchanger.errors import ConfigurationError
 from exchanger.grpc.certificates import check_files
 from exchanger.grpc.server import ServerSettings
@@ -30,15 +32,13 @@ from exchanger.kube.namespaces_file import Unusable, read_namespaces
 from exchanger.kube.settings import KubernetesSettings, parse_namespaces
 from exchanger.oauth.endpoint import EndpointProblem, read_endpoint
 from exchanger.oauth.token_client import TokenClientSettings
-from exchanger.otel_environment import read_otel
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.selector import Selector, parse_selector
-from exchanger.proxy_environment import read_proxies
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettings
 from exchanger.telemetry.metrics import MetricsSettings
 from exchanger.telemetry.otlp.settings import OtlpSettings
+from exchanger.util.address import parse_address
 from exchanger.values.issuer import AuthMethod
-from exchanger.variable_names import Notes
 
 _POLICY_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
 _NAMESPACE_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/policy=enabled"

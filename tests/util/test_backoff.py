@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.kube.backoff import BackOff, BackOffSettings
+from exchanger.util.backoff import BackOff, BackOffSettings
 
 DEFAULTS = BackOffSettings()
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from exchanger.app.settings import Settings, endpoint_check, known_variables, read_settings
 from exchanger.console.settings import ConsoleSettings
 from exchanger.errors import ConfigurationError
 from exchanger.grpc.tls import TlsSettings
@@ -11,7 +12,6 @@ from exchanger.issuers.plan import EndpointProblem, ProfileRules
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.selector import parse_selector
-from exchanger.settings import Settings, endpoint_check, known_variables, read_settings
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel
 from exchanger.telemetry.otlp.settings import OtlpSettings
 from exchanger.values.issuer import AuthMethod
@@ -327,7 +327,7 @@ def test_a_token_file_that_cannot_be_used_is_named_and_not_repeated(tmp_path: Pa
 
 
 def test_every_variable_of_the_reference_is_known_whether_it_has_an_effect_or_not() -> None:
-    section = (Path(__file__).parent.parent / "README.md").read_text().split("## Configuration reference")[1].split("\n## ")[0]
+    section = (Path(__file__).parents[2] / "README.md").read_text().split("## Configuration reference")[1].split("\n## ")[0]
     names: set[str] = set()
     for row in re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE):
         found = re.findall(r"`([A-Z0-9_]+)`", row)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.descriptors import RESERVED, WANTED, for_callers, raise_limit
+from exchanger.app.descriptors import RESERVED, WANTED, for_callers, raise_limit
 
 UNLIMITED = resource.RLIM_INFINITY
 

@@ -12,8 +12,11 @@ import structlog
 import trio
 from rpds import HashTrieMap
 
+from exchanger.app.event_log import DirectoryLog, IssuerLog, KubernetesLog, log_notices
+from exchanger.app.secret_reader import ApiSecrets
+from exchanger.app.secret_watch import WatchingSecrets
+from exchanger.app.settings import Settings, endpoint_check
 from exchanger.directory.source import DirectorySettings, DirectorySource
-from exchanger.event_log import DirectoryLog, IssuerLog, KubernetesLog, log_notices
 from exchanger.issuers.source import IssuerSource
 from exchanger.kube.connection import ApiConnection
 from exchanger.kube.event_writer import EventWriter
@@ -23,9 +26,6 @@ from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
 from exchanger.policy.current import CurrentPolicy
-from exchanger.secret_reader import ApiSecrets
-from exchanger.secret_watch import WatchingSecrets
-from exchanger.settings import Settings, endpoint_check
 from exchanger.values.entry import Source
 from exchanger.values.issuer import Issuer
 from exchanger.values.notice import Notices

@@ -11,7 +11,7 @@ from typing import Final, TypeVar, final
 
 import attrs
 
-from exchanger.variable_names import ADDRESS_OF_A_SERVICE, Notes, empty_variables, unknown_variables
+from exchanger.app.variable_names import ADDRESS_OF_A_SERVICE, Notes, empty_variables, unknown_variables
 
 T = TypeVar("T")
 

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.environment import Environment, parse_boolean, parse_duration
-from exchanger.variable_names import MAX_UNKNOWN, unknown_variables, variable_notices
+from exchanger.app.environment import Environment, parse_boolean, parse_duration
+from exchanger.app.variable_names import MAX_UNKNOWN, unknown_variables, variable_notices
 
 
 @pytest.mark.parametrize(

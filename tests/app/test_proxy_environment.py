@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from exchanger.app.settings import Settings, read_settings
 from exchanger.errors import ConfigurationError
 from exchanger.oauth.proxies import EnvironmentProxies, NoProxy
-from exchanger.settings import Settings, read_settings
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 

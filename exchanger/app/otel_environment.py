@@ -14,12 +14,12 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from exchanger import __version__
-from exchanger.environment import Environment
+from exchanger.app.environment import Environment
+from exchanger.app.variable_names import Notes
 from exchanger.telemetry.otlp.post import files_reason, tls_context
 from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Protocol, Target, TracesSettings
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings
 from exchanger.values.secret import Secret
-from exchanger.variable_names import Notes
 
 DEFAULT_ENDPOINTS: Final = {Protocol.HTTP_PROTOBUF: "http://localhost:4318", Protocol.GRPC: "http://localhost:4317"}
 SERVICE_NAME: Final = "exchanger"

@@ -12,10 +12,10 @@ import attrs
 import structlog
 import trio
 
-from exchanger import descriptors
+from exchanger.app import descriptors
+from exchanger.app.settings import read_settings
+from exchanger.app.supervisor import Supervisor
 from exchanger.errors import ConfigurationError, ExchangerError
-from exchanger.settings import read_settings
-from exchanger.supervisor import Supervisor
 from exchanger.telemetry.log import logging_to_stdout
 
 USAGE_ERROR: Final = 2

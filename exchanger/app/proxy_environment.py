@@ -8,10 +8,10 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.environment import Environment
+from exchanger.app.environment import Environment
+from exchanger.app.variable_names import Notes
 from exchanger.oauth.proxies import EnvironmentProxies, NoProxy
 from exchanger.values.proxy import Proxy, ProxyProblem, read_proxy
-from exchanger.variable_names import Notes
 
 SWITCH: Final = "TOKEN_ENDPOINT_PROXY_FROM_ENVIRONMENT"
 

@@ -1,0 +1,1 @@
+"""The joints: reads the settings, builds the rooms, and runs them in one nursery."""

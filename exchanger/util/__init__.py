@@ -1,0 +1,1 @@
+"""Leaf helpers that every room may use. They know nothing of the rooms."""
