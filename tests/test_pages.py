@@ -9,10 +9,13 @@ from types import ModuleType
 from typing import Final
 
 import pytest
+import yaml
 
 from exchanger.cli import _parser
 from exchanger.decision.outcome import Reason
 from exchanger.errors import Diagnostic
+from exchanger.policy.document import parse_document
+from exchanger.values.entry import Source
 from exchanger.values.token import ErrorKind
 from tests.monitoring.exported import exported
 
@@ -130,6 +133,17 @@ def test_places_to_add_something_are_there() -> None:
     source = "\n".join(path.read_text() for path in (ROOT / "exchanger").rglob("*") if path.suffix in {".py", ".js"})
     names = set(re.findall(r"`(_?[A-Za-z]\w+)`", table))
     assert [name for name in names if not re.search(rf"\b{name}\b", source)] == []
+
+
+def test_the_tutorial_quotes_what_the_service_says() -> None:
+    page = (DOCS / "tutorials" / "first-policy.md").read_text()
+    manifest, _ = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (appended,) = re.findall(r"<<'END'\n(.*?)END\n", page, re.DOTALL)
+    _, policy = yaml.safe_load_all(manifest + appended)
+    text = policy["data"]["config.yaml"]
+    for wrong in (text, text.replace("issuerRef: demo", "issuerRef: dmeo").replace("/internal/*", "/internal")):
+        (region,) = parse_document(Source("team-green", "policy"), wrong, frozenset({"demo"})).regions
+        assert region.reason in page.replace('\\"', '"')
 
 
 def test_the_site_has_every_page_and_every_diagram() -> None:
