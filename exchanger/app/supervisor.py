@@ -16,6 +16,7 @@ from rpds import HashTrieMap
 
 from exchanger import __version__
 from exchanger.app.event_log import ConsoleLog, TlsLog
+from exchanger.app.fade import Fade
 from exchanger.app.policy_sync import Following
 from exchanger.app.settings import Settings
 from exchanger.app.variable_names import as_notices
@@ -46,10 +47,6 @@ from exchanger.values.issuer import Issuer
 from exchanger.values.notice import Notices
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-FADE_S: Final = 2.0
-"""Seconds: some intervals of a gateway's quick health checks. In Kubernetes the pre-stop sleep has done this before SIGTERM."""
-QUIET_S: Final = 0.3
-"""Seconds without a request after which nobody is thought to send any here."""
 SERVICES: Final = (
     "envoy.service.auth.v3.Authorization",
     "envoy.service.ext_proc.v3.ExternalProcessor",
@@ -91,6 +88,7 @@ class Supervisor:
     _evaluator: Evaluator = attrs.field(init=False)
     _server: GrpcServer = attrs.field(init=False)
     _following: Following = attrs.field(init=False)
+    _fade: Fade = attrs.field(init=False)
     _console: Console | None = attrs.field(init=False)
     _frozen: bool = attrs.field(init=False, default=False)
     _was_missing: bool = attrs.field(init=False, default=False)
@@ -121,6 +119,7 @@ class Supervisor:
         exchange_observer: ExchangeObserver = self._metrics if tracing is None else ExchangeObservers((self._metrics, tracing))
         self._tokens = TokenClient(settings.token_client, exchange_observer, tracer=tracer)
         self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers(), tracer=tracer)
+        self._fade = Fade(lambda: self._evaluator.statistics().answered)
         self._server = GrpcServer(settings.grpc, self._routes(), self._handler_fault, TlsLog(self._log), self._on_refused)
         self._following = Following(settings, self._policy, self._use_issuers, self._on_stale, self._log)
         if self._console is not None:
@@ -183,21 +182,9 @@ class Supervisor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cancel_on, signals, nursery.cancel_scope)
             deadline = trio.current_time() + self.settings.shutdown_grace
-            await self._fade()
+            await self._fade.run(self.settings.shutdown_grace / 4)
             await self._server.drain(max(0.0, deadline - trio.current_time()))
             nursery.cancel_scope.cancel()
-
-    async def _fade(self) -> None:
-        """Go on answering while gateways learn from health checks that this instance ends, until none of them asks any more.
-
-        A connection that is refused costs a gateway the request that it was opened for, so the listeners stay until then.
-        """
-        with trio.move_on_after(min(FADE_S, self.settings.shutdown_grace / 4)):
-            while True:
-                answered = self._evaluator.statistics().answered
-                await trio.sleep(QUIET_S)
-                if self._evaluator.statistics().answered == answered:
-                    return
 
     async def _cancel_on(self, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
         await anext(signals)
@@ -267,6 +254,7 @@ class Supervisor:
         self._board.set_ready()
 
     def _health_checked(self, service: str, serving: bool) -> None:  # noqa: FBT001 - the signature that Health calls
+        self._fade.checked(service, serving=serving)
         if self.settings.log_health_checks:
             self._log.info("grpc.health_checked", service=service, serving=serving)
 
