@@ -1,21 +1,18 @@
-"""How many files and sockets this process may have open, and how many of them callers may take.
-
-Must not know: who opens them.
-"""
+"""The limit on open files and sockets, and the share of it that callers' connections may take."""
 
 import resource
 from typing import Final
 
+# Many times the sum of our own limits, and a value that every system accepts.
 WANTED: Final = 65_536
-"""Descriptors that are asked for: many times what all our limits add up to, and no number that anything chokes on."""
+# Kept free of callers' connections: for token endpoints, the API server, scrapes and the console.
 RESERVED: Final = 1024
-"""Descriptors that callers' connections leave for everything else: token endpoints, the API server, scrapes, the console."""
 
 
 def raise_limit() -> int:
-    """Raise the soft limit as far as the hard one and ``WANTED`` allow; return what it is then.
+    """Raise the soft limit as far as the hard limit and ``WANTED`` allow; return the resulting limit.
 
-    Soft limits are often 1,024, for programs that use select(2), and are meant to be raised by others; Go does so for every program.
+    The soft limit is often 1,024 for the sake of select(2); other programs are expected to raise it, as Go does.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
@@ -24,12 +21,12 @@ def raise_limit() -> int:
     if wanted > soft:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        except (OSError, ValueError):  # macOS has a lower limit than the hard one that it tells (OPEN_MAX)
+        except (OSError, ValueError):  # macOS enforces a lower limit than the hard one it reports (OPEN_MAX)
             return soft
         return wanted
     return soft
 
 
 def for_callers(limit: int) -> int:
-    """Return how many of ``limit`` descriptors callers' connections may take: at least half, and one."""
+    """Return how many of ``limit`` descriptors callers' connections may take: at least half of them, and at least one."""
     return max(1, limit - min(RESERVED, limit // 2))

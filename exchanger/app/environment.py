@@ -1,7 +1,7 @@
-"""Typed reading of environment variables: every problem is noted, none stops the reading of the next.
+"""Reads typed environment variables and collects every problem instead of stopping at the first.
 
-A variable that is unset, empty or blank has its default. What cannot be read is a problem, never a silent default. What is set and does
-nothing is a note: a name that nobody asked for and that looks like one of ours, and a name that is ours and has no text.
+An unset, empty or blank variable has its default. An unreadable value is a problem, never a silent default. A variable that is set without
+effect becomes a note: an unknown name that resembles one of ours, or one of ours with an empty value.
 """
 
 import re
@@ -33,7 +33,7 @@ def parse_duration(text: str) -> float:
     """Return the seconds of a non-negative Go duration string such as ``750ms`` or ``1m30s``.
 
     Raises:
-        ValueError: if it is none, or longer than Go can count (292 years).
+        ValueError: if the text is not a duration, or longer than Go can represent (292 years).
     """
     if text == "0":
         return 0.0
@@ -82,10 +82,9 @@ def _port(text: str) -> int:
 @final
 @attrs.define(eq=False)
 class Environment:
-    """Reads variables and collects what is wrong with them; values never appear in a problem, since some of them are secret.
+    """Reads variables and collects their problems. Problems never contain values, since some are secret.
 
-    It remembers every name that it is asked for, so that whoever reads all variables knows which ones nobody reads. So ask for a variable
-    even where it has no effect.
+    It records every name it reads, and so knows which variables nothing reads. Read a variable even where it has no effect.
     """
 
     _variables: Mapping[str, str] = attrs.field(repr=False)
@@ -95,23 +94,23 @@ class Environment:
 
     @property
     def asked(self) -> frozenset[str]:
-        """The names that were asked for, whether they are set or not."""
+        """The names read so far, set or not."""
         return frozenset(self._asked)
 
     def notes(self) -> Notes:
-        """Return what is set and does nothing, of all that was asked for until now and of all that nobody asked for."""
+        """Return the variables that are set without effect, known and unknown ones, each with the reason."""
         return (*self._notes, *empty_variables(self._variables, self._asked), *self.unknown())
 
     def unknown(self) -> Notes:
-        """Return what is set, looks as if it were one of ours, and was not asked for."""
+        """Return the variables that resemble ours but were never read."""
         return unknown_variables(self._variables, self._asked)
 
-    def statistics(self) -> tuple[str, ...]:
-        """Return the problems so far, a readable line each."""
+    def problems(self) -> tuple[str, ...]:
+        """Return the problems found so far, one line each."""
         return tuple(self._problems)
 
     def problem(self, text: str) -> None:
-        """Note something that only the reader of several variables can see."""
+        """Add a problem that involves several variables."""
         self._problems.append(text)
 
     def text(self, name: str, default: str = "") -> str:
@@ -120,7 +119,7 @@ class Environment:
         return self._variables.get(name, "").strip() or default
 
     def read(self, name: str, parse: Callable[[str], T], default: T) -> T:
-        """Return ``parse`` of the text; a ``ValueError`` of it is noted, and ``default`` stands in."""
+        """Return ``parse(text)``; if it raises ``ValueError``, record the problem and return ``default``."""
         text = self.text(name)
         if not text:
             return default
@@ -135,20 +134,20 @@ class Environment:
         return self.read(name, parse_boolean, default)
 
     def duration(self, name: str, default: float) -> float:
-        """Return seconds, more than none."""
+        """Return a positive number of seconds."""
         return self.read(name, _positive_duration, default)
 
     def integer(self, name: str, default: int) -> int:
-        """Return a whole number, not negative."""
+        """Return a non-negative integer."""
         return self.read(name, _integer, default)
 
     def port(self, name: str, default: int) -> int:
-        """Return a TCP port; 0 lets the system choose. What Kubernetes sets for a Service of that name is nobody's wish."""
+        """Return a TCP port; 0 lets the system choose. The address that Kubernetes sets for a Service of the same name is ignored."""
         text = self.text(name)
         if ADDRESS_OF_A_SERVICE.fullmatch(text):
             service = name.removesuffix("_PORT").lower().replace("_", "-")
             hint = "set the port, or enableServiceLinks: false in the pod"
-            self._notes.append((name, f"Kubernetes set it for the Service {service!r}, which counts as not set; {hint}"))
+            self._notes.append((name, f"Kubernetes set it for the Service {service!r}, so it is ignored; {hint}"))
             return default
         return self.read(name, _port, default)
 

@@ -1,7 +1,4 @@
-"""What the rooms' observers are told, as log lines with dotted names and flat fields.
-
-Must not know: what is done about it.
-"""
+"""Writes the events that the rooms report to their observers as log lines with dotted names and flat fields."""
 
 from collections.abc import Callable
 from typing import Final, final
@@ -16,18 +13,18 @@ from exchanger.policy.selection import Change
 from exchanger.values.notice import Notices
 from exchanger.values.text import DETAIL_LIMIT, POLICY_LIMIT, printable
 
+# Problems listed in one document's line; once these are fixed, the next ones appear.
 MAX_PROBLEMS: Final = 5
-"""Problems of one document in its line: whoever mends these looks again."""
+# Characters of each problem after the first.
 OTHER_LIMIT: Final = 160
-"""Characters of each of them but the first."""
+# Lines about invalid documents per version (2 ms), so that thousands of them do not flood the log after a restart.
 MAX_LINES: Final = 50
-"""Documents of one version that have a line: 2 ms. After a restart with thousands of broken documents the log still shows other things."""
 
 
 @final
 @attrs.frozen
 class TlsLog:
-    """What happens to certificates and handshakes, as log lines."""
+    """Logs certificates and handshakes."""
 
     _log: structlog.stdlib.BoundLogger
 
@@ -38,7 +35,7 @@ class TlsLog:
 
     def certificates_rejected(self, reason: str) -> None:
         """See ``TlsObserver``."""
-        self._log.error("tls.certificates_rejected", reason=reason, text="the certificate before stays in use")
+        self._log.error("tls.certificates_rejected", reason=reason, text="the previous certificate stays in use")
 
     def handshake_failed(self, peer: str, reason: str) -> None:
         """See ``TlsObserver``."""
@@ -52,23 +49,23 @@ def _plain(info: CertificateInfo) -> dict[str, object]:
 @final
 @attrs.frozen
 class ConsoleLog:
-    """What operators should know of the console, as log lines."""
+    """Logs what operators should know about the console."""
 
     _log: structlog.stdlib.BoundLogger
 
     def token_file_unusable(self, reason: str) -> None:
-        """The token file was in order and is no longer."""
-        self._log.error("console.token_file_unusable", reason=reason, text="the token before stays in force")
+        """The token file became unusable."""
+        self._log.error("console.token_file_unusable", reason=reason, text="the previous token stays in force")
 
     def handler_failed(self, fault: BaseException) -> None:
-        """A fault of ours; the type only, since a message may hold anything."""
+        """A handler raised. Only the type is logged: the message may contain request data."""
         self._log.error("console.handler_failed", error=type(fault).__qualname__)
 
 
 @final
 @attrs.frozen
 class DirectoryLog:
-    """What happens in the policy folder, as log lines: each problem with the place that its author must look at."""
+    """Logs changes of the policy folder, each problem with the place its author must look at."""
 
     _log: structlog.stdlib.BoundLogger
 
@@ -88,7 +85,7 @@ class DirectoryLog:
 @final
 @attrs.frozen
 class KubernetesLog:
-    """What happens between the service and the API server, as log lines; ``on_published`` learns of versions, too."""
+    """Logs the exchange with the API server, and passes each published version to ``on_published``."""
 
     _log: structlog.stdlib.BoundLogger
     _on_published: Callable[[Change], None] = lambda _change: None
@@ -113,7 +110,7 @@ class KubernetesLog:
         if connected:
             self._log.info("policy.source_connected", resource=name)
         else:
-            self._log.warning("policy.source_disconnected", resource=name, text="the policy that is known stays in force")
+            self._log.warning("policy.source_disconnected", resource=name, text="the last known policy stays in force")
 
     def unreadable(self, namespace: str, unreadable: bool, missing_right: str, /) -> None:  # noqa: FBT001 - the observer's signature
         """See ``KubernetesObserver``."""
@@ -122,8 +119,8 @@ class KubernetesLog:
                 "policy.namespace_unreadable",
                 namespace=namespace,
                 reason=missing_right,
-                text="a Namespace that may not be read may have policies that deny, so nothing is in force after a start, or once "
-                "POLICY_MAX_STALENESS has passed. Give the right back, or take the name out of the list of Namespaces",
+                text="an unreadable Namespace might contain deny rules, so no policy is in force after a start, or once "
+                "POLICY_MAX_STALENESS has passed. Restore the permission, or remove the name from the list of Namespaces",
             )
         else:
             self._log.info("policy.namespace_no_longer_unreadable", namespace=namespace)
@@ -134,7 +131,7 @@ class KubernetesLog:
 
     def namespaces_rejected(self, reason: str, /) -> None:
         """See ``NamespacesObserver``."""
-        self._log.error("policy.namespaces_rejected", reason=reason, text="the Namespaces before are still followed")
+        self._log.error("policy.namespaces_rejected", reason=reason, text="the previous list of Namespaces stays in use")
 
     def silent(self, name: str, seconds: float, /) -> None:
         """See ``KubernetesObserver``."""
@@ -142,8 +139,8 @@ class KubernetesLog:
             "policy.source_silent",
             resource=name,
             silent_s=round(seconds, 1),
-            text="the server takes watches, and nothing comes of them: something in between may hold answers back. Everything is listed"
-            " again every minute until a watch speaks",
+            text="watches are accepted but deliver nothing: a proxy in between may be buffering responses. Objects are listed again"
+            " every minute until a watch delivers",
         )
 
     def went_back(self, name: str, known: str, found: str, /) -> None:
@@ -158,13 +155,13 @@ class KubernetesLog:
     def event_right_missing(self, text: str, /) -> None:
         """See ``PolicyEventsObserver``."""
         self._log.warning(
-            "policy.event_right_missing", reason=text, text="authors of policies learn nothing; POLICY_EVENTS=false ends this"
+            "policy.event_right_missing", reason=text, text="policy authors get no Events; set POLICY_EVENTS=false to silence this"
         )
 
     def stale(self, stale: bool, age: float, /) -> None:  # noqa: FBT001 - the observer's signature
         """See ``KubernetesObserver``."""
         if stale:
-            self._log.error("policy.stale", age_s=round(age, 1), text="every check is refused until the API server is reached again")
+            self._log.error("policy.stale", age_s=round(age, 1), text="every check is refused until the API server is reachable")
         else:
             self._log.info("policy.current_again")
 
@@ -172,7 +169,7 @@ class KubernetesLog:
 @final
 @attrs.frozen
 class IssuerLog:
-    """What happens to issuer profiles and their Secrets, as log lines."""
+    """Logs changes of issuer profiles and their Secrets."""
 
     _log: structlog.stdlib.BoundLogger
 
@@ -182,7 +179,7 @@ class IssuerLog:
 
     def file_rejected(self, reason: str, /) -> None:
         """See ``IssuerObserver``."""
-        self._log.error("issuers.file_rejected", reason=reason, text="the version before stays in force")
+        self._log.error("issuers.file_rejected", reason=reason, text="the previous version stays in force")
 
     def secret_problem(self, text: str, /) -> None:
         """See ``IssuerObserver``."""
@@ -198,7 +195,7 @@ class IssuerLog:
 
 
 def log_notices(log: structlog.stdlib.BoundLogger, before: Notices, after: Notices) -> None:
-    """Tell what has become suspicious, and what no longer is; each once, whatever versions come in between."""
+    """Log each notice once when it appears and once when it disappears."""
     told, standing = frozenset(before.listed), frozenset(after.listed)
     for notice in after.listed:
         if notice not in told:
@@ -208,7 +205,7 @@ def log_notices(log: structlog.stdlib.BoundLogger, before: Notices, after: Notic
             "policy.suspicious",
             object=f"{after.more} more",
             text="are not listed",
-            remedy="mend those that are listed, and the next ones follow",
+            remedy="fix the listed ones first; the next ones follow",
         )
     for notice in before.listed:
         if notice not in standing:
@@ -233,7 +230,7 @@ def _log_version(log: structlog.stdlib.BoundLogger, change: Change) -> None:
 
 
 def _log_invalid(log: structlog.stdlib.BoundLogger, document: PolicyDocument) -> None:
-    """Write one line about a document, however much is wrong with it: its authors cost nobody else a second in the event loop."""
+    """Write one line per document however many problems it has, so that one author cannot block the event loop."""
     first, *others = document.problems[:MAX_PROBLEMS]
     more = len(document.problems) - MAX_PROBLEMS
     log.warning(

@@ -1,7 +1,7 @@
-"""OpenTelemetry's variables to the settings of the export.
+"""Turns OpenTelemetry's variables into export settings.
 
-They are often set for a whole platform, so nothing that is wrong with them stops the service: it is noted, and what cannot be done is left
-out (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#parsing). The notes become warnings at the start.
+They are often set for a whole platform, so a mistake in them never stops the service: it is reported, and the affected export is left
+out (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#parsing). The reports become warnings at the start.
 """
 
 import ipaddress
@@ -26,16 +26,16 @@ SERVICE_NAME: Final = "exchanger"
 
 _PREFIX: Final = "OTEL_EXPORTER_OTLP"
 _PORTS: Final = {"http": 80, "https": 443}
+# The default port of OTLP over gRPC (https://opentelemetry.io/docs/specs/otlp/#otlpgrpc-default-port).
 _GRPC_PORT: Final = 4317
-"""Where collectors take OTLP over gRPC (https://opentelemetry.io/docs/specs/otlp/#otlpgrpc-default-port)."""
 _METHODS: Final = {
     "TRACES": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
     "METRICS": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
 }
 _MILLISECONDS: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _COUNT: Final = re.compile(r"[0-9]{1,7}", re.ASCII)
+# Characters of a request target (RFC 9112 section 3.2): no blanks, and anything outside ASCII percent-encoded.
 _URL: Final = re.compile(r"[\x21-\x7e]*")
-"""What a request's target can be made of (RFC 9112 section 3.2): without blanks, and what is no ASCII has to be percent-encoded."""
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 section 5.1
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?|")
 _OURS: Final = frozenset(
@@ -52,14 +52,14 @@ _NO_HEADERS: Final[Headers] = ()
 @final
 @attrs.frozen
 class OtelReading:
-    """What is exported, and what to tell the operator."""
+    """The export settings, and notes for the operator."""
 
     settings: OtlpSettings
     notes: Notes
 
 
 def read_otel(variables: Mapping[str, str]) -> OtelReading:
-    """Read everything that begins with OTEL_ and is supported."""
+    """Read all supported OTEL_ variables."""
     environment = Environment(variables)
     reader = _Reader(environment)
     if environment.boolean("OTEL_SDK_DISABLED", default=False):
@@ -78,24 +78,24 @@ def read_otel(variables: Mapping[str, str]) -> OtelReading:
 @final
 @attrs.define(eq=False)
 class _Reader:
-    """Reads variables, of a signal where it has its own and the common one otherwise."""
+    """Reads the variables of a signal, or the common ones where the signal has none."""
 
     _environment: Environment
     _notes: list[tuple[str, str]] = attrs.field(factory=list)
     _in_clear: list[str] = attrs.field(factory=list)
 
     def notes(self) -> Notes:
-        """Return what was noted here, and what the environment found to be unreadable."""
-        unreadable = (problem.partition(" ") for problem in self._environment.statistics())
+        """Return the notes made here and the problems of the environment."""
+        unreadable = (problem.partition(" ") for problem in self._environment.problems())
         notes = (*self._notes, *((name, f"{text}; the default is used") for name, _, text in unreadable))
-        return tuple(dict.fromkeys(notes))  # what counts for both signals was read twice
+        return tuple(dict.fromkeys(notes))  # variables of both signals are read twice
 
     def in_clear(self) -> tuple[str, ...]:
-        """Return the variables whose headers leave this machine without TLS. They have their effect, so that this is no note."""
+        """Return the variables whose headers leave this machine without TLS. They do take effect, so these are not notes."""
         return tuple(dict.fromkeys(self._in_clear))
 
     def target(self, signal: str) -> Target | None:
-        """Return where ``signal`` goes, ``None`` where it is not exported."""
+        """Return the target of ``signal``, or ``None`` if it is not exported."""
         name = f"OTEL_{signal}_EXPORTER"
         exporters = {part.strip().lower() for part in self._environment.text(name).split(",")}
         if "otlp" not in exporters:
@@ -103,7 +103,7 @@ class _Reader:
                 self._note(name, "must be otlp or none; nothing is exported")
             return None
         if exporters - {"", "otlp"}:
-            self._note(name, "nothing is exported but by otlp")
+            self._note(name, "only otlp is supported; the other exporters are ignored")
         name, text = self._of_signal(signal, "PROTOCOL")
         if text.lower() not in {"", *(protocol.value for protocol in Protocol)}:
             self._note(name, f"must be grpc or http/protobuf; no {signal.lower()} are exported")
@@ -120,7 +120,7 @@ class _Reader:
         return self._with_files(target, signal) if target.secure else target
 
     def traces(self, target: Target) -> TracesSettings:
-        """Return how traces are sampled and gathered."""
+        """Return how traces are sampled and batched."""
         timeout = self._milliseconds("OTEL_BSP_EXPORT_TIMEOUT", target.timeout)
         return TracesSettings(
             target=attrs.evolve(target, timeout=min(target.timeout, timeout)),
@@ -131,16 +131,16 @@ class _Reader:
         )
 
     def metrics(self, target: Target) -> MetricsExportSettings:
-        """Return how often metrics are sent."""
+        """Return how often metrics are exported."""
         name = f"{_PREFIX}_METRICS_TEMPORALITY_PREFERENCE"
         if self._environment.text(name, "cumulative").lower() != "cumulative":
-            self._note(name, "metrics are cumulative")
+            self._note(name, "only cumulative is supported")
         timeout = self._milliseconds("OTEL_METRIC_EXPORT_TIMEOUT", target.timeout)
         target = attrs.evolve(target, timeout=min(target.timeout, timeout))
         return MetricsExportSettings(target=target, interval=self._milliseconds("OTEL_METRIC_EXPORT_INTERVAL", 60.0))
 
     def resource(self) -> tuple[tuple[str, str], ...]:
-        """Return what describes this process; OTEL_SERVICE_NAME wins over OTEL_RESOURCE_ATTRIBUTES, and that over what is known here."""
+        """Return the resource attributes; OTEL_SERVICE_NAME wins over OTEL_RESOURCE_ATTRIBUTES, which wins over the defaults."""
         attributes = {
             "service.name": SERVICE_NAME,
             "service.version": __version__,
@@ -155,34 +155,34 @@ class _Reader:
         return tuple((_encodable(key), _encodable(value)) for key, value in {**attributes, **sdk}.items())
 
     def check_propagators(self) -> None:
-        """Note propagators that are asked for and not there: W3C's two are always on."""
+        """Note unsupported propagators: the two of W3C are always on, and the only ones."""
         name = "OTEL_PROPAGATORS"
         asked = {part.strip().lower() for part in self._environment.text(name).split(",") if part.strip()}
         if asked and asked != _PROPAGATED:
-            self._note(name, "tracecontext and baggage are always passed on, and nothing else")
+            self._note(name, "only tracecontext and baggage are supported, and both are always on")
 
     def _note(self, name: str, text: str) -> None:
         self._notes.append((name, text))
 
     def _of_signal(self, signal: str, name: str) -> tuple[str, str]:
-        """Return the name and the text of the variable that counts for ``signal``."""
+        """Return name and value of the variable that applies to ``signal``."""
         own, common = f"{_PREFIX}_{signal}_{name}", f"{_PREFIX}_{name}"
         text = self._environment.text(own)
         return (own, text) if text else (common, self._environment.text(common))
 
     def _endpoint(self, signal: str, protocol: Protocol | None) -> Target | None:
-        """Return where ``signal`` goes by ``protocol``; ``None`` leaves it to the port."""
+        """Return the target of ``signal``; without a ``protocol``, the port decides."""
         name, text = self._of_signal(signal, "ENDPOINT")
         text = text or DEFAULT_ENDPOINTS[protocol or Protocol.HTTP_PROTOBUF]
         named_grpc = protocol is Protocol.GRPC or (protocol is None and text.endswith(f":{_GRPC_PORT}"))
-        if named_grpc and "://" not in text:  # as clients of gRPC have it
+        if named_grpc and "://" not in text:  # the form that gRPC clients use
             text = f"{'http' if self._insecure(signal) else 'https'}://{text}"
         try:
             url = urlsplit(text)
             port = _PORTS[url.scheme] if url.port is None else url.port
         except (KeyError, ValueError):
             url, port = urlsplit(""), 0
-        # A password in the address would end up in logs; headers are the place for credentials.
+        # A password in the URL would end up in logs; credentials belong in headers.
         unusable = url.scheme not in _PORTS or not port or url.username is not None or bool(url.fragment)
         if unusable or not url.hostname or not _URL.fullmatch(text):
             self._note(name, f"must be an http or https URL without user information or blanks; no {signal.lower()} are exported")
@@ -212,7 +212,7 @@ class _Reader:
         return text.lower() == "gzip"
 
     def _with_files(self, target: Target, signal: str) -> Target | None:
-        """Add the files of TLS. One that cannot be used leaves no way to send, since what it says must not be passed by."""
+        """Add the TLS files. If one is unusable, the signal is not exported: its restriction must not be ignored."""
         names = [self._of_signal(signal, part)[0] for part in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")]
         certificate, client_certificate, client_key = (self._environment.path(name) for name in names)
         if client_key is not None and client_certificate is None:
@@ -236,7 +236,7 @@ class _Reader:
 
 
 def _is_loopback(host: str) -> bool:
-    """Return whether what is sent to ``host`` stays in the pod, as it does on the way to a collector beside the service."""
+    """Return whether ``host`` is in the same pod, as a sidecar collector is."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -244,13 +244,13 @@ def _is_loopback(host: str) -> bool:
 
 
 def _encodable(text: str) -> str:
-    """Return ``text`` without the lone surrogates that stand for bytes of the environment that are no UTF-8."""
+    """Replace the lone surrogates that stand for bytes that are not UTF-8."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _milliseconds(text: str) -> float:
     if not _MILLISECONDS.fullmatch(text) or not int(text):
-        raise ValueError("must be milliseconds, a whole number above 0")
+        raise ValueError("must be a positive whole number of milliseconds")
     return int(text) / 1000
 
 
@@ -271,7 +271,7 @@ def _ratio(text: str) -> float:
 
 
 def _pairs(text: str) -> Pairs:
-    """Read ``key=value,key=value`` with percent-encoded values; one that cannot be read makes all of it unreadable."""
+    """Read ``key=value,key=value`` with percent-encoded values; a single malformed pair invalidates the whole list."""
     pairs = []
     for part in text.split(","):
         key, equals, value = part.partition("=")
@@ -287,5 +287,5 @@ def _headers(text: str) -> Headers:
     pairs = _pairs(text)
     for name, value in pairs:
         if not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS or not _HEADER_VALUE.fullmatch(value):
-            raise ValueError("must be header=value pairs that can be sent")
+            raise ValueError("must be valid header=value pairs")
     return tuple((name, Secret(value)) for name, value in pairs)

@@ -1,7 +1,4 @@
-"""Follows issuers, and once they are complete the policy that may refer to them, in a cluster or in a folder.
-
-Must not know: who asks, or how an answer is made of it.
-"""
+"""Watches issuer profiles and, once they are complete, the policy that refers to them, in a cluster or in a folder."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -33,10 +30,11 @@ from exchanger.values.notice import Notices
 
 @final
 @attrs.frozen
-class FollowingStatistics:
-    """``age``: seconds since what is in force was last known to be current, ``None`` before there is anything; ``connected``: it is now.
+class SyncState:
+    """How current the policy is.
 
-    ``named``: each Namespace that is followed by its name, and whether the right to read it is missing.
+    ``age``: seconds since the policy in force was last known to be current, ``None`` before the first version. ``connected``: it is current
+    now. ``named``: each Namespace configured by name, and whether reading it is forbidden.
     """
 
     age: float | None
@@ -46,10 +44,10 @@ class FollowingStatistics:
 
 @final
 @attrs.define(eq=False)
-class Following:
-    """Publishes to ``policy``, and hands each set of issuers to ``on_issuers``.
+class PolicySync:
+    """Publishes to ``policy``, and passes each set of issuers to ``on_issuers``.
 
-    ``on_stale(True)`` says that what is known is too old to go by; a version that is published ends that.
+    ``on_stale(True)`` means that the policy is too old to enforce; the next published version ends that state.
     """
 
     settings: Settings
@@ -60,10 +58,10 @@ class Following:
     _source: DirectorySource | KubernetesSource | None = attrs.field(init=False, default=None)
 
     async def run(self) -> None:
-        """Follow until cancelled. Until issuers and policy are both complete, nothing is published.
+        """Watch until cancelled. Nothing is published until issuers and policy are both complete.
 
         Raises:
-            ExchangerError: the policy folder is not there, or no API server is named.
+            ExchangerError: the policy folder does not exist, or no API server is configured.
         """
         async with self._cluster() as connection:
             secrets = None if connection is None else WatchingSecrets(ApiSecrets(connection))
@@ -79,13 +77,13 @@ class Following:
                     nursery.start_soon(file.run)
                 await nursery.start(source.run)
 
-    def statistics(self) -> FollowingStatistics:
-        """Return how current the policy is; only to be called in a Trio task."""
+    def state(self) -> SyncState:
+        """Return how current the policy is. Call it from a Trio task."""
         if isinstance(self._source, KubernetesSource):
             known = self._source.statistics()
-            return FollowingStatistics(known.age, known.connected, known.named)
+            return SyncState(known.age, known.connected, known.named)
         published = self.policy.newest is not None
-        return FollowingStatistics(0.0 if published else None, published)  # a folder is looked at all the time
+        return SyncState(0.0 if published else None, published)  # a folder is polled all the time
 
     @asynccontextmanager
     async def _cluster(self) -> AsyncGenerator[ApiConnection | None]:

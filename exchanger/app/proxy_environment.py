@@ -1,6 +1,6 @@
-"""The platform's proxy variables: what they say of the way to token endpoints, and which of them say it in vain.
+"""Reads the platform's proxy variables for token endpoints, and finds those without effect.
 
-They are read beside the service's own variables: a platform sets them for every program, so an empty or similar name is nobody's mistake.
+They are read apart from the service's own variables: a platform sets them for every program, so empty or similar names are no mistake.
 """
 
 from collections.abc import Mapping
@@ -19,22 +19,22 @@ SWITCH: Final = "TOKEN_ENDPOINT_PROXY_FROM_ENVIRONMENT"
 @final
 @attrs.frozen
 class ProxyReading:
-    """What was read, and what is set and does nothing."""
+    """The proxies, and the variables without effect."""
 
     proxies: EnvironmentProxies = attrs.field(factory=EnvironmentProxies)
     notes: Notes = ()
 
 
 def read_proxies(environment: Environment, variables: Mapping[str, str], *, allow_http: bool) -> ProxyReading:
-    """Read the proxies if the switch says so; a URL that cannot be used becomes a problem of ``environment``, without being repeated.
+    """Read the proxies if the switch is on. An unusable URL becomes a problem of ``environment``, which does not repeat the URL.
 
-    A name in capitals comes before the same name in small letters (https://pkg.go.dev/golang.org/x/net/http/httpproxy#FromEnvironment).
+    The upper-case name takes precedence over the lower-case one (https://pkg.go.dev/golang.org/x/net/http/httpproxy#FromEnvironment).
     ``allow_http``: there may be http endpoints, for which HTTP_PROXY counts.
     """
     on = environment.boolean(SWITCH, default=False)
     relevant = ("HTTPS_PROXY", *(("HTTP_PROXY",) if allow_http else ()))
     if not on:
-        reason = f"token endpoints are reached without it; set {SWITCH}=true, or proxy in an issuer profile"
+        reason = f"token endpoints are reached directly; set {SWITCH}=true, or proxy in an issuer profile"
         notes = ((name, reason) for name in _set(variables, *relevant, "NO_PROXY"))
         return ProxyReading(notes=(*notes, *_never_used(variables)))
     found = {name: _proxy(environment, variables, name) for name in relevant}
@@ -46,7 +46,7 @@ def _proxy(environment: Environment, variables: Mapping[str, str], name: str) ->
     name, text = _first(variables, name)
     if not text:
         return None
-    # A bare host and port is a proxy without TLS, as everywhere else.
+    # A bare host and port means a proxy without TLS, as in other programs.
     found = read_proxy(text if "://" in text else f"http://{text}")
     if isinstance(found, ProxyProblem):
         environment.problem(f"{name} {found.reason}")
@@ -60,23 +60,23 @@ def _idle(variables: Mapping[str, str], relevant: tuple[str, ...]) -> Notes:
         return ((SWITCH, f"{names} is not set"), *((name, f"{names} is not set") for name in _set(variables, "NO_PROXY")))
     pairs = [_set(variables, name) for name in (*relevant, "NO_PROXY")]
     return tuple(
-        (pair[1], f"{pair[0]} is set to something else, and comes first")
+        (pair[1], f"{pair[0]} is set to another value and takes precedence")
         for pair in pairs
         if len(pair) > 1 and variables[pair[0]].strip() != variables[pair[1]].strip()
     )
 
 
 def _never_used(variables: Mapping[str, str]) -> Notes:
-    return tuple((name, "it is not read; token endpoints have HTTPS_PROXY") for name in _set(variables, "ALL_PROXY"))
+    return tuple((name, "it is not read; use HTTPS_PROXY for token endpoints") for name in _set(variables, "ALL_PROXY"))
 
 
 def _first(variables: Mapping[str, str], name: str) -> tuple[str, str]:
-    """Return the spelling of ``name`` that counts, and its text, "" without one."""
+    """Return the spelling of ``name`` that takes precedence, and its value or ""."""
     found = _set(variables, name)
     return (found[0], variables[found[0]].strip()) if found else (name, "")
 
 
 def _set(variables: Mapping[str, str], *names: str) -> tuple[str, ...]:
-    """Return those of ``names``, and of the same names in small letters, that have a text."""
+    """Return those of ``names``, upper or lower case, that are not blank."""
     spellings = [spelling for name in names for spelling in (name, name.lower())]
     return tuple(spelling for spelling in spellings if variables.get(spelling, "").strip())

@@ -1,7 +1,4 @@
-"""``exchanger serve``: from the environment to a running service, and from its end to an exit status.
-
-Must not know: command lines, or who else starts a service.
-"""
+"""``exchanger serve``: reads the environment, runs the service, and returns its exit status."""
 
 import os
 import sys
@@ -20,12 +17,12 @@ from exchanger.telemetry.log import logging_to_stdout
 
 USAGE_ERROR: Final = 2
 FAILED: Final = 1
+# Innermost stack frames in the log line of a fault.
 _FRAMES: Final = 8
-"""Places of a fault that are told: the innermost ones, where it was raised and who asked for it."""
 
 
 def serve(*, console_shows_tokens: bool = False) -> int:
-    """Serve until a signal ends it; return the exit status. ``console_shows_tokens`` as in ``Supervisor``."""
+    """Serve until a signal arrives; return the exit status. See ``Supervisor`` for ``console_shows_tokens``."""
     try:
         settings = read_settings(os.environ)
     except ConfigurationError as error:
@@ -36,7 +33,7 @@ def serve(*, console_shows_tokens: bool = False) -> int:
     with logging_to_stdout(settings.log) as logging:
         try:
             trio.run(Supervisor(settings, logging, console_shows_tokens=console_shows_tokens).run)
-        except BaseException as fault:  # noqa: BLE001 - the last stop: whatever it is, the process ends with it, and says so
+        except BaseException as fault:  # noqa: BLE001 - the outermost handler: it logs the fault and ends the process
             return _report(fault)
     return 0
 
@@ -44,7 +41,7 @@ def serve(*, console_shows_tokens: bool = False) -> int:
 def _report(fault: BaseException) -> int:
     """Log why the process ends, and return its exit status.
 
-    Of faults that are not ours only type and place are told: a message may hold anything that was in hand.
+    For faults that we did not raise on purpose, only type and place are logged: the message may contain request data.
     """
     log = structlog.get_logger()
     leaves = _leaves(fault)

@@ -1,6 +1,6 @@
-"""Environment to the settings value of each room; all problems at once, those of files that have to be there included.
+"""Turns the environment into the settings of each room, and reports all problems at once, including those of required files.
 
-``Settings`` only carries the rooms' values to the supervisor; no room ever sees it.
+``Settings`` only carries the rooms' values to the supervisor; no room sees it.
 """
 
 import re
@@ -43,14 +43,14 @@ from exchanger.values.issuer import AuthMethod
 _POLICY_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
 _NAMESPACE_LABEL: Final = "ext-authz-token-exchange.magneticflux.net/policy=enabled"
 _is_request_target: Final = re.compile(r"/[!\"$->@-~]*").fullmatch  # visible ASCII, and neither query nor fragment (RFC 9112 section 3.2)
+# Seconds: Kubernetes kills after 30 by default (https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination).
 _SHUTDOWN_GRACE: Final = 25.0
-"""Seconds: Kubernetes kills after 30 by default (https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination)."""
 
 
 @final
 @attrs.frozen
 class Settings:
-    """One settings value for each room. ``without_effect`` has variables that are set and do nothing, each with the reason."""
+    """The settings of each room. ``without_effect``: variables that are set without effect, each with the reason."""
 
     grpc: ServerSettings
     decision: DecisionRules
@@ -72,21 +72,21 @@ class Settings:
 
 
 def read_settings(variables: Mapping[str, str]) -> Settings:
-    """Read everything that ``exchanger serve`` is told.
+    """Read the whole configuration of ``exchanger serve``.
 
     Raises:
-        ConfigurationError: with every problem that was found.
+        ConfigurationError: with every problem found.
     """
     environment = Environment(variables)
     settings = _settings(environment, variables)
-    problems = environment.statistics()
+    problems = environment.problems()
     if problems:
         raise ConfigurationError((*problems, *(f"{name}: {text}" for name, text in environment.unknown())))
     return attrs.evolve(settings, without_effect=(*settings.without_effect, *environment.notes()))
 
 
 def known_variables() -> frozenset[str]:
-    """Return the names of all variables that ``read_settings`` asks for, but for OpenTelemetry's own."""
+    """Return the names of all variables that ``read_settings`` reads, except OpenTelemetry's."""
     environment = Environment({})
     _settings(environment, {})
     return environment.asked
@@ -140,7 +140,7 @@ def _grpc(environment: Environment) -> ServerSettings:
     tls = _tls(environment)
     plaintext = environment.boolean("GRPC_PLAINTEXT_ENABLED", default=True)
     if not plaintext and tls is None:
-        environment.problem("GRPC_PLAINTEXT_ENABLED=false leaves no port to listen on; it needs GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE")
+        environment.problem("GRPC_PLAINTEXT_ENABLED=false leaves no port to listen on; set GRPC_TLS_CERT_FILE and GRPC_TLS_KEY_FILE")
         plaintext = True
     port = environment.port("GRPC_PORT", 3001)
     return ServerSettings(host=environment.text("GRPC_HOST") or None, port=port if plaintext else None, tls=tls)
@@ -212,11 +212,11 @@ def _policy(environment: Environment) -> DirectorySettings | KubernetesSettings:
 def _of_another_source(environment: Environment, policy: DirectorySettings | KubernetesSettings) -> Notes:
     names = {"directory": ["POLICY_DIRECTORY"], "kubernetes": ["POLICY_NAMESPACES", "POLICY_NAMESPACES_FILE", "POLICY_MAX_STALENESS"]}
     other = "directory" if isinstance(policy, KubernetesSettings) else "kubernetes"
-    return tuple((name, f"it is for POLICY_SOURCE={other}, and that is not set") for name in names[other] if environment.text(name))
+    return tuple((name, f"it applies to POLICY_SOURCE={other} only") for name in names[other] if environment.text(name))
 
 
 def _namespaces(environment: Environment) -> tuple[str, ...]:
-    """Return the Namespaces that are named by either variable; a file that cannot be used never means all of them."""
+    """Return the Namespaces named by either variable. An unusable file never means all Namespaces."""
     names: tuple[str, ...] = environment.read("POLICY_NAMESPACES", parse_namespaces, ())
     path = environment.path("POLICY_NAMESPACES_FILE")
     if path is None:
@@ -245,7 +245,7 @@ def _metrics(environment: Environment) -> MetricsSettings:
     if not path.startswith("/"):
         environment.problem("METRICS_PATH must start with /")
     elif not _is_request_target(path):
-        environment.problem("METRICS_PATH must be visible ASCII without ? and #, or nobody could ask for it")
+        environment.problem("METRICS_PATH must be visible ASCII without ? and #")
     return MetricsSettings(
         enabled=environment.boolean("METRICS_ENABLED", default=False),
         host=environment.text("METRICS_HOST") or None,
@@ -262,7 +262,7 @@ def _console(environment: Environment) -> ConsoleSettings | None:
         return None
     host, port = address
     if token_file is None and not is_loopback(host):
-        environment.problem("CONSOLE_TOKEN_FILE is required, since CONSOLE_ADDRESS is more than a loopback address")
+        environment.problem("CONSOLE_TOKEN_FILE is required, since CONSOLE_ADDRESS is not a loopback address")
     if token_file is not None and (problem := check_token_file(token_file)) is not None:
         environment.problem(f"CONSOLE_TOKEN_FILE {token_file} {problem}")
     return ConsoleSettings(host=host, port=port, token_file=token_file, hosts=hosts)
@@ -276,7 +276,7 @@ def _without_console(environment: Environment) -> Notes:
 
 
 def endpoint_check(*, allow_http: bool) -> EndpointCheck:
-    """Return how the addresses of token endpoints are checked where profiles are read."""
+    """Return the check of token endpoint URLs that issuer profiles are read with."""
 
     def check(address: str) -> str | ProfileEndpointProblem:
         found = read_endpoint(address, allow_http=allow_http)

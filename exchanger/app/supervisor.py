@@ -1,7 +1,7 @@
-"""Opens the nurseries, starts the parts in order, and drains them in reverse order.
+"""Opens the nurseries, starts the components in order, and drains them in reverse order.
 
-Two nurseries, one inside the other: what others lean on (log writer, metrics, exports, token client) outlives what leans on it (policy
-source, gRPC endpoint). A fault in any part ends both, and with them the process.
+One nursery inside the other: the infrastructure (log writer, metrics, exports, token client) outlives its users (policy source, gRPC
+endpoint). A fault in any component ends both nurseries, and with them the process.
 """
 
 import gc
@@ -16,7 +16,8 @@ from rpds import HashTrieMap
 
 from exchanger import __version__
 from exchanger.app.event_log import ConsoleLog, TlsLog
-from exchanger.app.policy_sync import Following
+from exchanger.app.fade import Fade
+from exchanger.app.policy_sync import PolicySync
 from exchanger.app.settings import Settings
 from exchanger.app.variable_names import as_notices
 from exchanger.console.api import About
@@ -46,10 +47,6 @@ from exchanger.values.issuer import Issuer
 from exchanger.values.notice import Notices
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-FADE_S: Final = 2.0
-"""Seconds: some intervals of a gateway's quick health checks. In Kubernetes the pre-stop sleep has done this before SIGTERM."""
-QUIET_S: Final = 0.3
-"""Seconds without a request after which nobody is thought to send any here."""
 SERVICES: Final = (
     "envoy.service.auth.v3.Authorization",
     "envoy.service.ext_proc.v3.ExternalProcessor",
@@ -59,24 +56,15 @@ SERVICES: Final = (
 
 
 class StartError(ExchangerError):
-    """A part could not start, for a reason that an operator can mend; the message says it."""
-
-
-@final
-@attrs.frozen
-class SupervisorStatistics:
-    """Whether the service wants traffic, and the policy that is in force."""
-
-    serving: bool
-    documents: int
+    """A component could not start. The message tells the operator why."""
 
 
 @final
 @attrs.define(eq=False)
 class Supervisor:
-    """Builds the parts from their settings and joins them at the Protocols of ``exchanger.typing``.
+    """Builds the components from their settings and connects them through the Protocols of ``exchanger.typing``.
 
-    ``console_shows_tokens`` is for a demo whose tokens are worth nothing: its console shows what is in them. No setting leads to it.
+    ``console_shows_tokens`` makes the console decode tokens. Only the demo sets it, whose tokens are worthless; no setting does.
     """
 
     settings: Settings
@@ -90,7 +78,8 @@ class Supervisor:
     _tokens: TokenClient = attrs.field(init=False)
     _evaluator: Evaluator = attrs.field(init=False)
     _server: GrpcServer = attrs.field(init=False)
-    _following: Following = attrs.field(init=False)
+    _sync: PolicySync = attrs.field(init=False)
+    _fade: Fade = attrs.field(init=False)
     _console: Console | None = attrs.field(init=False)
     _frozen: bool = attrs.field(init=False, default=False)
     _was_missing: bool = attrs.field(init=False, default=False)
@@ -105,9 +94,9 @@ class Supervisor:
                 exchanges_in_flight=lambda: dict(self._tokens.statistics().in_flight),
                 policy_entries=lambda: self._snapshot().entry_count,
                 policy_invalid_documents=lambda: self._snapshot().invalid_documents,
-                policy_snapshot_age=lambda: self._following.statistics().age,
-                policy_source_connected=lambda: self._following.statistics().connected,
-                policy_namespaces_unreadable=lambda: dict(self._following.statistics().named),
+                policy_snapshot_age=lambda: self._sync.state().age,
+                policy_source_connected=lambda: self._sync.state().connected,
+                policy_namespaces_unreadable=lambda: dict(self._sync.state().named),
                 log_lines_dropped=lambda: self.logging.writer.statistics().dropped,
                 tls_certificate_expiry=lambda: self._server.certificate_expiry,
                 grpc_connections=lambda: self._server.connections,
@@ -121,8 +110,9 @@ class Supervisor:
         exchange_observer: ExchangeObserver = self._metrics if tracing is None else ExchangeObservers((self._metrics, tracing))
         self._tokens = TokenClient(settings.token_client, exchange_observer, tracer=tracer)
         self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers(), tracer=tracer)
+        self._fade = Fade(lambda: self._evaluator.statistics().answered)
         self._server = GrpcServer(settings.grpc, self._routes(), self._handler_fault, TlsLog(self._log), self._on_refused)
-        self._following = Following(settings, self._policy, self._use_issuers, self._on_stale, self._log)
+        self._sync = PolicySync(settings, self._policy, self._use_issuers, self._on_stale, self._log)
         if self._console is not None:
             self._policy.on_change(self._console.published)
         self._policy.on_change(self._ready)
@@ -131,9 +121,9 @@ class Supervisor:
         """Serve until SIGTERM or SIGINT, then drain; a second signal ends the drain.
 
         Raises:
-            ExchangerError: a port cannot be bound, the policy folder is not there, or no API server is named.
+            ExchangerError: a port cannot be bound, the policy folder does not exist, or no API server is configured.
         """
-        gc.collect()  # what is garbage when the first version is frozen stays, and most of it is of the imports
+        gc.collect()  # garbage left by imports would be frozen with the first policy version, and stay
         with trio.open_signal_receiver(*SIGNALS) as signals:
             async with trio.open_nursery() as infrastructure:
                 await infrastructure.start(self.logging.writer.run)
@@ -146,7 +136,7 @@ class Supervisor:
                 if self._console is not None and console is not None:
                     await self._start(infrastructure, self._console.run, "CONSOLE_ADDRESS", console.host)
                 async with trio.open_nursery() as workers:
-                    workers.start_soon(self._following.run)
+                    workers.start_soon(self._sync.run)
                     await self._start(workers, self._server.run, "GRPC_PORT, GRPC_TLS_PORT")
                     self._log.info("service.started", version=__version__)
                     await self._drain_on(signals)
@@ -158,46 +148,35 @@ class Supervisor:
         self._evaluator.rules = attrs.evolve(self._evaluator.rules, issuers=issuers)
 
     def _on_stale(self, stale: bool) -> None:  # noqa: FBT001 - the signature that the source calls
-        if stale:  # what follows when it is over is a version, and with it readiness
+        if stale:  # the version that ends it also makes the service ready again
             self._policy.withdraw()
             self._board.set_unready()
 
-    def statistics(self) -> SupervisorStatistics:
-        """Return what is served."""
-        return SupervisorStatistics(self._board.serving, len(self._snapshot().documents))
+    @property
+    def serving(self) -> bool:
+        """Whether the health service reports SERVING."""
+        return self._board.serving
 
     async def _start(self, nursery: trio.Nursery, run: object, variable: str, host: str | None = None) -> None:
-        """Start what tells where it listens; with a ``host``, what it tells is the port there."""
+        """Start a listener and log its address; with a ``host``, the listener reports only its port."""
         try:
-            bound = await nursery.start(run)  # type: ignore[arg-type]  # what starts with a port or with addresses
+            bound = await nursery.start(run)  # type: ignore[arg-type]  # reports a port or addresses
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
             raise StartError(f"{variable} cannot be bound{where}: {error.strerror or error}") from None
         self._log.info("service.listening", variable=variable, address=str(bound) if host is None else format_address(host, bound))
 
     async def _drain_on(self, signals: AsyncIterator[int]) -> None:
-        """Return when every call has ended after the first signal, or at the grace period's end, or at the second signal."""
+        """Wait for the first signal, then until every call has ended, the grace period is over, or a second signal arrives."""
         number = await anext(signals)
         self._log.info("service.draining", signal=signal.Signals(number).name, grace_s=self.settings.shutdown_grace)
         self._board.set_draining()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cancel_on, signals, nursery.cancel_scope)
             deadline = trio.current_time() + self.settings.shutdown_grace
-            await self._fade()
+            await self._fade.run(self.settings.shutdown_grace / 4)
             await self._server.drain(max(0.0, deadline - trio.current_time()))
             nursery.cancel_scope.cancel()
-
-    async def _fade(self) -> None:
-        """Go on answering while gateways learn from health checks that this instance ends, until none of them asks any more.
-
-        A connection that is refused costs a gateway the request that it was opened for, so the listeners stay until then.
-        """
-        with trio.move_on_after(min(FADE_S, self.settings.shutdown_grace / 4)):
-            while True:
-                answered = self._evaluator.statistics().answered
-                await trio.sleep(QUIET_S)
-                if self._evaluator.statistics().answered == answered:
-                    return
 
     async def _cancel_on(self, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
         await anext(signals)
@@ -260,18 +239,18 @@ class Supervisor:
             self._log.info("policy.there_again")
         if not self._frozen:
             self._frozen = True
-            # What was built until now lives as long as the process, and most of it is policy: the collector need not look at it again and
-            # again while requests are answered. Later versions share nearly all of it. Nothing is collected first, since with 10,000
-            # documents that would take longer than anybody may hold the event loop.
+            # Everything built so far, mostly policy, lives as long as the process and is shared by later versions, so the collector need
+            # not traverse it while requests are answered. There is no collection first: with 10,000 documents it would block the loop.
             gc.freeze()
         self._board.set_ready()
 
     def _health_checked(self, service: str, serving: bool) -> None:  # noqa: FBT001 - the signature that Health calls
+        self._fade.checked(service, serving=serving)
         if self.settings.log_health_checks:
             self._log.info("grpc.health_checked", service=service, serving=serving)
 
     def _handler_fault(self, fault: BaseException) -> None:
-        # The type only: a message may hold anything that the handler had in hand.
+        # Only the type: the message may contain request data.
         self._log.error("grpc.handler_failed", error=type(fault).__qualname__)
 
     def _on_refused(self, reason: str) -> None:
@@ -279,12 +258,12 @@ class Supervisor:
 
     def _announce(self) -> None:
         if self.settings.insecure_log_tokens:
-            self._log.critical(  # or LOG_LEVEL could silence it, and tokens would be in a log that says nothing of them
+            self._log.critical(  # at any other level, LOG_LEVEL could hide that this log contains tokens
                 "config.insecure_log_tokens", text="TOKEN_EXCHANGE_INSECURE_LOG_TOKENS IS ON: BEARER TOKENS ARE WRITTEN TO THIS LOG"
             )
         for variable, text in self.settings.without_effect:
             self._log.warning("config.without_effect", variable=variable, text=text)
         if self.console_shows_tokens:
-            self._log.warning("console.shows_tokens", text="THE CONSOLE SHOWS WHAT IS IN TOKENS")
+            self._log.warning("console.shows_tokens", text="THE CONSOLE DECODES TOKENS")
         if self.settings.token_client.allow_http:
             self._log.warning("config.http_token_endpoints", text="token endpoints without TLS are allowed")

@@ -1,7 +1,4 @@
-"""Names of environment variables that are set and do nothing: names that are nearly ours, and ours without a text. Values are never told.
-
-Must not know: which names are ours, or what they mean.
-"""
+"""Finds environment variables that are set without effect: misspelled names, and known names with an empty value. Never reports values."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,20 +10,20 @@ from exchanger.util.likeness import closest
 from exchanger.values.notice import Notice
 from exchanger.values.text import printable
 
+# Prefixes of names meant for this service. LOG_, OTEL_ and KUBE_ are shared by a whole platform: only their near misses are reported.
 PREFIXES: Final = ("TOKEN_EXCHANGE_", "TOKEN_ENDPOINT_", "POLICY_", "GRPC_", "METRICS_", "CONSOLE_", "CONFIGMAP_")
-"""What a name begins with that is meant for this service. LOG_, OTEL_ and KUBE_ are a whole platform's: only their near misses are told."""
+# Unknown names listed one by one.
 MAX_UNKNOWN: Final = 20
-"""Unknown names that are told one by one."""
+# Characters of a reported name.
 NAME_LIMIT: Final = 128
-"""Characters of a name that are told."""
 _WORDS: Final = 3
+# Similarity, in difflib's measure, from which a known name is suggested.
 _ALIKE: Final = 0.75
-"""How much a name must have in common with one of ours, in difflib's measure, for us to guess it where a word of it is missing."""
 
-# What Kubernetes sets in every pod for each Service of its namespace, so that one called ``grpc`` or ``metrics`` looks like us
+# Kubernetes sets these in every pod for each Service of its namespace, so a Service called ``grpc`` or ``metrics`` looks like ours
 # (https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables).
 _OF_A_SERVICE: Final = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII)
-# What gRPC's own libraries read, and platforms set for every program (https://github.com/grpc/grpc/blob/master/doc/environment_variables.md).
+# Read by gRPC's own libraries, and set for every program by some platforms (https://github.com/grpc/grpc/blob/master/doc/environment_variables.md).
 _OF_GRPC: Final = re.compile(
     r"GRPC_(GO_\w+|XDS_\w+|EXPERIMENTAL_\w+|EXPERIMENTS|DEFAULT_SSL_ROOTS_FILE_PATH|SSL_CIPHER_SUITES|VERBOSITY|STACKTRACE_MINLOGLEVEL|TRACE"
     r"|TRACE_FUZZER|DNS_RESOLVER|POLL_STRATEGY|ENABLE_FORK_SUPPORT|PROXY_EXP|ARES_QUERY_TIMEOUT|CFSTREAM|PYTHON_\w+)",
@@ -34,12 +31,12 @@ _OF_GRPC: Final = re.compile(
 )
 ADDRESS_OF_A_SERVICE: Final = re.compile(r"(tcp|udp|sctp)://.*", re.DOTALL)
 
+# Variables without effect, each with the reason.
 Notes = tuple[tuple[str, str], ...]
-"""Variables that have no effect, each with the reason."""
 
 
 def variable_notices(variables: Mapping[str, str], known: AbstractSet[str]) -> tuple[Notice, ...]:
-    """Return what of ``variables`` is set and does nothing, for those who read no other variables."""
+    """Return notices for those ``variables`` that are set without effect."""
     return as_notices((*empty_variables(variables, known), *unknown_variables(variables, known)))
 
 
@@ -51,13 +48,13 @@ def as_notices(notes: Notes) -> tuple[Notice, ...]:
 def empty_variables(variables: Mapping[str, str], known: AbstractSet[str]) -> Notes:
     """Return the ``known`` names that are set to nothing."""
     blank = sorted(name for name in known if name in variables and not variables[name].strip())
-    return tuple((name, "it is empty, which counts as not set") for name in blank)
+    return tuple((name, "it is empty, so the default applies") for name in blank)
 
 
 def unknown_variables(variables: Mapping[str, str], known: AbstractSet[str]) -> Notes:
-    """Return the names among ``variables`` that are not ``known`` and look as if they were meant for this service; values are not told.
+    """Return the names that are not ``known`` but look meant for this service.
 
-    A name is meant for it that begins as ours do, or that is nearly ``known``. Names that Kubernetes makes of Services are not.
+    A name looks meant for it if it has one of our prefixes or is a near miss of a known name. Names derived from Services do not count.
     """
     ordered = sorted(known)
     found: list[tuple[str, str]] = []

@@ -52,7 +52,7 @@ def test_every_problem_is_noted_and_no_value_is_repeated() -> None:
     assert environment.integer("F", 3) == 3
     assert environment.text("G", "default") == "default"
     assert environment.path("G") is None
-    problems = environment.statistics()
+    problems = environment.problems()
     assert [problem.split()[0] for problem in problems] == ["A", "B", "C", "D", "E", "F"]
     assert "secret-value" not in " ".join(problems)
 
@@ -65,7 +65,7 @@ def test_readable_values_are_read() -> None:
     assert environment.port("D", 80) == 0
     assert environment.choice("E", ["json", "console"], "json") == "console"
     assert str(environment.path("P")) == "/x"
-    assert environment.statistics() == ()
+    assert environment.problems() == ()
 
 
 def test_what_kubernetes_sets_for_a_service_is_no_port() -> None:
@@ -74,8 +74,8 @@ def test_what_kubernetes_sets_for_a_service_is_no_port() -> None:
     assert environment.port("GRPC_PORT", 3001) == 3001
     ((name, text),) = environment.notes()
     assert name == "METRICS_PORT"
-    assert text.startswith("Kubernetes set it for the Service 'metrics', which counts as not set")
-    assert environment.statistics() == ("GRPC_PORT must be a whole number, not negative",)
+    assert text.startswith("Kubernetes set it for the Service 'metrics', so it is ignored")
+    assert environment.problems() == ("GRPC_PORT must be a whole number, not negative",)
 
 
 def test_many_unknown_variables_are_some_and_a_number() -> None:
@@ -87,6 +87,6 @@ def test_many_unknown_variables_are_some_and_a_number() -> None:
 def test_notices_of_variables_are_those_that_do_nothing() -> None:
     found = variable_notices({"A_NAME": " ", "A_NAMES": "canary", "OTHER": "x"}, frozenset({"A_NAME"}))
     assert [str(notice) for notice in found] == [
-        "variable A_NAME has no effect: it is empty, which counts as not set (see the configuration reference)",
+        "variable A_NAME has no effect: it is empty, so the default applies (see the configuration reference)",
         "variable A_NAMES has no effect: there is no such variable; did you mean A_NAME? (see the configuration reference)",
     ]

@@ -288,7 +288,7 @@ def test_what_is_as_it_is_anyway_is_not_noted() -> None:
 
 def test_of_several_exporters_the_one_that_there_is_counts() -> None:
     reading = read(OTEL_METRICS_EXPORTER="prometheus, OTLP", OTEL_TRACES_EXPORTER="otlp,")
-    assert reading.notes == (("OTEL_METRICS_EXPORTER", "nothing is exported but by otlp"),)
+    assert reading.notes == (("OTEL_METRICS_EXPORTER", "only otlp is supported; the other exporters are ignored"),)
     assert reading.settings.metrics == metrics()
     assert read(OTEL_METRICS_EXPORTER="prometheus,console").settings.metrics is None
 

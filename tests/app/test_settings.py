@@ -304,7 +304,7 @@ def test_a_console_on_a_loopback_address_needs_no_token(tmp_path: Path, address:
 def test_a_console_anywhere_else_needs_a_token(tmp_path: Path, address: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         read(tmp_path, CONSOLE_ADDRESS=address)
-    assert raised.value.problems == ("CONSOLE_TOKEN_FILE is required, since CONSOLE_ADDRESS is more than a loopback address",)
+    assert raised.value.problems == ("CONSOLE_TOKEN_FILE is required, since CONSOLE_ADDRESS is not a loopback address",)
 
     token = tmp_path / "token"
     token.write_text("a-token-that-is-long-enough\n")
@@ -340,12 +340,12 @@ def test_variables_that_do_nothing_are_noted_and_none_of_a_configuration_in_orde
     assert read(tmp_path).without_effect == ()
     notes = dict(read(tmp_path, POLICY_MAX_STALENESS="5m", GRPC_HOST=" ", POLICY_REQURED="true").without_effect)
     assert notes == {
-        "POLICY_MAX_STALENESS": "it is for POLICY_SOURCE=kubernetes, and that is not set",
-        "GRPC_HOST": "it is empty, which counts as not set",
+        "POLICY_MAX_STALENESS": "it applies to POLICY_SOURCE=kubernetes only",
+        "GRPC_HOST": "it is empty, so the default applies",
         "POLICY_REQURED": "there is no such variable; did you mean POLICY_REQUIRED?",
     }
     assert dict(read_settings({"POLICY_DIRECTORY": "/x"}).without_effect) == {
-        "POLICY_DIRECTORY": "it is for POLICY_SOURCE=directory, and that is not set"
+        "POLICY_DIRECTORY": "it applies to POLICY_SOURCE=directory only"
     }
 
 

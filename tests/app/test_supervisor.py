@@ -10,7 +10,7 @@ import trio
 from cryptography import x509
 
 from exchanger import cli
-from exchanger.app.policy_sync import Following, FollowingStatistics
+from exchanger.app.policy_sync import PolicySync, SyncState
 from exchanger.app.settings import read_settings
 from exchanger.app.supervisor import StartError, Supervisor
 from exchanger.console.console import Console
@@ -95,16 +95,16 @@ def test_that_tokens_are_logged_is_said_at_every_level(
 @pytest.mark.parametrize(
     ("known", "said"),
     [
-        (FollowingStatistics(None, False), {"policy_source_connected": 0.0}),
-        (FollowingStatistics(0.0, True), {"policy_source_connected": 1.0, "policy_snapshot_age_seconds": 0.0}),
-        (FollowingStatistics(12.5, False), {"policy_source_connected": 0.0, "policy_snapshot_age_seconds": 12.5}),
+        (SyncState(None, False), {"policy_source_connected": 0.0}),
+        (SyncState(0.0, True), {"policy_source_connected": 1.0, "policy_snapshot_age_seconds": 0.0}),
+        (SyncState(12.5, False), {"policy_source_connected": 0.0, "policy_snapshot_age_seconds": 12.5}),
     ],
     ids=["nothing yet", "current", "cut off"],
 )
 def test_metrics_say_how_current_the_policy_is(
-    known: FollowingStatistics, said: dict[str, float], configured: Path, monkeypatch: pytest.MonkeyPatch
+    known: SyncState, said: dict[str, float], configured: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Following, "statistics", lambda _self: known)
+    monkeypatch.setattr(PolicySync, "state", lambda _self: known)
     found: dict[str, float] = {}
 
     async def look(supervisor: Supervisor) -> None:
@@ -179,11 +179,11 @@ def test_a_required_policy_decides_whether_the_service_is_ready(
                     supervisor._on_stale(True)
                 else:
                     supervisor._policy.publish(version)
-                served.append(supervisor.statistics().serving)
+                served.append(supervisor.serving)
             supervisor._board.set_draining()
             for version in (PolicySnapshot.EMPTY, ENTRY):
                 supervisor._policy.publish(version)
-                served.append(supervisor.statistics().serving)
+                served.append(supervisor.serving)
             nursery.cancel_scope.cancel()
 
     monkeypatch.setattr(Supervisor, "run", look)

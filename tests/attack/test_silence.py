@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckResponse
-from exchanger.app.policy_sync import Following
+from exchanger.app.policy_sync import PolicySync
 from exchanger.app.settings import read_settings
 from exchanger.errors import ConfigurationError
 from exchanger.policy.current import CurrentPolicy
@@ -136,7 +136,7 @@ async def follow(root: Path, change: Callable[[Path], None] | None = None) -> li
     policy.on_change(count)
     with structlog.testing.capture_logs() as lines, trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
-            following = Following(settings, policy, lambda _issuers: None, lambda _stale: None, structlog.get_logger())
+            following = PolicySync(settings, policy, lambda _issuers: None, lambda _stale: None, structlog.get_logger())
             nursery.start_soon(following.run)
             await until(lambda: versions == 1)
             if change is not None:
@@ -214,10 +214,10 @@ VARIABLES: Final[dict[str, tuple[str, str, str]]] = {
     "metrics": ("METRICS_ENABLE", "true", "did you mean METRICS_ENABLED?"),
     "console": ("CONSOLE_TOKENFILE", "/canary", "did you mean CONSOLE_TOKEN_FILE?"),
     "a selector": ("CONFIGMAP_LABELS_SELECTOR", "canary=x", "did you mean CONFIGMAP_LABEL_SELECTOR?"),
-    "empty": ("TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED", "", "is empty, which counts as not set"),
-    "blank": ("TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED", "  ", "is empty, which counts as not set"),
-    "an empty port": ("GRPC_PORT", "", "is empty, which counts as not set"),
-    "of the other source": ("POLICY_NAMESPACES", "canary", "it is for POLICY_SOURCE=kubernetes, and that is not set"),
+    "empty": ("TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED", "", "is empty, so the default applies"),
+    "blank": ("TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED", "  ", "is empty, so the default applies"),
+    "an empty port": ("GRPC_PORT", "", "is empty, so the default applies"),
+    "of the other source": ("POLICY_NAMESPACES", "canary", "it applies to POLICY_SOURCE=kubernetes only"),
     "a Service called metrics": ("METRICS_PORT", "tcp://10.0.0.1:3002", "Kubernetes set it for the Service 'metrics'"),
 }
 
