@@ -1,6 +1,6 @@
-"""Command line: arguments to a command, its end to an exit status.
+"""The command line: parses arguments, runs a command and returns its exit status.
 
-0 when a command ended as asked, 2 when arguments or configuration are wrong, 1 when something failed.
+0: the command succeeded. 1: it failed. 2: the arguments or the configuration are wrong.
 """
 
 import argparse
@@ -19,15 +19,15 @@ from exchanger.app.environment import parse_duration
 _USAGE_ERROR: Final = 2
 _INTERRUPTED: Final = 130
 _DEMO_SERVERS: Final = {
-    "fake-token-endpoint": "the demo's token endpoint alone: it makes up tokens, and protects nothing",
-    "echo": "the demo's upstream alone: it answers with what it gets",
+    "fake-token-endpoint": "run only the demo's token endpoint; it issues made-up tokens and protects nothing",
+    "echo": "run only the demo's upstream, which echoes each request",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that ``arguments`` (default: the process's) name and return its exit status."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character is no reason to end
+        if isinstance(stream, io.TextIOWrapper):  # a character that the terminal cannot show must not end the command
             stream.reconfigure(errors="replace")
     parser = _parser()
     namespace = parser.parse_args(arguments)
@@ -61,18 +61,18 @@ def _run(namespace: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="exchanger", description="Envoy external authorization with OAuth 2.0 token exchange")
+    parser = argparse.ArgumentParser(prog="exchanger", description="Envoy external authorization with OAuth 2.0 Token Exchange (RFC 8693).")
     parser.add_argument("--version", action="version", version=f"exchanger {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
-    commands.add_parser("serve", help="answer Envoy; configured by the environment")
-    _add_status(commands.add_parser("status", help="show what the service would see in a cluster, and what is wrong with it"))
-    _add_health(commands.add_parser("health", help="ask a running service whether it wants traffic: for probes that are commands"))
-    sleep = commands.add_parser("pre-stop-sleep", help="wait before a pod is stopped, so that gateways learn of it first")
-    sleep.add_argument("duration", nargs="?", default="30s", help="such as 5s or 1m30s (default: %(default)s)")
-    schema = commands.add_parser("schema", help="print a JSON Schema, for editors and CI")
-    schema.add_argument("name", choices=["policy"], help="policy: the document under config.yaml in a ConfigMap")
-    if importlib.util.find_spec("exchanger.demo"):  # the production image does not have the package, and so none of its commands
-        _add_demo(commands.add_parser("demo", help="see it work here: a real Envoy, a token endpoint and an upstream, no cluster"))
+    commands.add_parser("serve", help="run the service, configured by environment variables")
+    _add_status(commands.add_parser("status", help="show a cluster's policies as the service sees them, and what is wrong with them"))
+    _add_health(commands.add_parser("health", help="check gRPC health (for exec probes)"))
+    sleep = commands.add_parser("pre-stop-sleep", help="sleep in a preStop hook, so that gateways drain the pod before it stops")
+    sleep.add_argument("duration", nargs="?", default="30s", help="for example 5s or 1m30s (default: %(default)s)")
+    schema = commands.add_parser("schema", help="print a JSON Schema for editors and CI")
+    schema.add_argument("name", choices=["policy"], help="policy: the document under config.yaml in a policy ConfigMap")
+    if importlib.util.find_spec("exchanger.demo"):  # not in the production image, which therefore lacks these commands
+        _add_demo(commands.add_parser("demo", help="run the service locally behind a real Envoy, with a token endpoint and an upstream"))
         _add_scenarios(commands.add_parser("scenarios", help="run the demo's scenarios, or your own, against any gateway"))
         for name, text in _DEMO_SERVERS.items():
             _add_demo_server(commands.add_parser(name, help=text))
@@ -157,8 +157,8 @@ def _demo_server(name: str, namespace: argparse.Namespace) -> int:
     return trio.run(run_server, name, run_echo if name == "echo" else run_fake_token_endpoint, namespace.address)
 
 
+# No pod has longer than this to stop, and operating systems do not accept every number.
 _LONGEST_SLEEP_S: Final = 86_400.0
-"""No pod is given that long to end; and operating systems do not take every number."""
 
 
 def _pre_stop_sleep(duration: str) -> int:

@@ -20,7 +20,7 @@ class ConfigurationError(ExchangerError):
 
 @enum.unique
 class Diagnostic(enum.Enum):
-    """Diagnostic codes of a failed token exchange; the value is the code. README.md says what to do about each."""
+    """Diagnostic codes of a failed token exchange; the value is the code. docs/reference/answers.md says what to do about each."""
 
     INVALID_TOKEN_ENDPOINT = "TXE-1001"
     CREATE_REQUEST = "TXE-1002"

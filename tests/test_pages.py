@@ -1,26 +1,68 @@
-"""What the pages point at exists: links and their anchors, the tests that docs/security.md names, and pages from their indexes."""
+"""The pages hold what they promise: links and anchors, proofs of the security page, indexes, and a reference that is complete."""
 
+import argparse
+import importlib.util
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 import pytest
+import yaml
+
+from exchanger.cli import _parser
+from exchanger.decision.outcome import Reason
+from exchanger.errors import Diagnostic
+from exchanger.policy.document import parse_document
+from exchanger.values.entry import Source
+from exchanger.values.token import ErrorKind
+from tests.monitoring.exported import exported
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-PAGES: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("helm/*/README.md")])
-SECURITY: Final = ROOT / "docs" / "security.md"
+DOCS: Final = ROOT / "docs"
+PAGES: Final = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("helm/*/README.md")])
+SECURITY: Final = DOCS / "explanation" / "security.md"
+ARCHITECTURE: Final = DOCS / "explanation" / "architecture.md"
+REFERENCE: Final = DOCS / "reference"
+README_LINES: Final = 200
+EVENT: Final = re.compile(r'"((?:check|config|console|grpc|issuers|library|log|policy|service|telemetry|tls)\.[a-z_]+)"')
+# Names of files and of OpenTelemetry's attributes, which look like events.
+NOT_EVENTS: Final = frozenset(
+    {"config.yaml", "console.log", "issuers.json", "policy.yaml", "service.log", "service.name", "service.version"}
+)
+
+
+def site() -> ModuleType:
+    """Return what builds the site."""
+    spec = importlib.util.spec_from_file_location("site_pages", ROOT / ".ci" / "site_pages.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def links(page: Path) -> list[tuple[Path, str]]:
-    """Return the files that ``page`` links to, each with its anchor or an empty text."""
+    """Return the files that ``page`` links to, each with its anchor or an empty string."""
     found = re.findall(r"\]\((?!\w+:)([^)#\s]*)#?([^)\s]*)\)", page.read_text())
     return [((page.parent / path).resolve() if path else page, anchor) for path, anchor in found]
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the anchors of a page's headings as GitHub makes them: lower case, hyphens for blanks, no signs but ``-`` and ``_``."""
+    """Return the anchors of a page's headings as GitHub makes them: lower case, hyphens for spaces, and only ``-`` and ``_`` kept."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def code(page: Path) -> set[str]:
+    """Return what ``page`` has between backticks."""
+    return set(re.findall(r"`([^`\n]+)`", page.read_text()))
+
+
+def events() -> Iterator[str]:
+    for path in (ROOT / "exchanger").rglob("*.py"):
+        yield from EVENT.findall(path.read_text())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -43,7 +85,71 @@ def test_every_attack_is_named() -> None:
     assert [path.name for path in ROOT.glob("tests/attack/test_*.py") if f"`tests/attack/{path.name}`" not in text] == []
 
 
-@pytest.mark.parametrize(("index", "folder"), [("docs/install/README.md", "docs/install"), ("README.md", "docs")])
-def test_an_index_names_each_page(index: str, folder: str) -> None:
-    linked = {path for path, _ in links(ROOT / index)}
-    assert [page.name for page in (ROOT / folder).glob("*.md") if page.name != "README.md" and page not in linked] == []
+def test_the_index_names_each_page() -> None:
+    """A runbook is found from the index of runbooks."""
+    linked = {path for path, _ in links(DOCS / "README.md")}
+    moved = {ROOT / path for path in site().MOVED}
+    pages = {path for path in DOCS.rglob("*.md") if path.parent.name != "runbooks" or path.name == "README.md"}
+    assert pages - linked - moved == {DOCS / "README.md"}
+
+
+def test_the_guides_name_each_other() -> None:
+    folder = DOCS / "how-to" / "install"
+    assert {path for path, _ in links(folder / "README.md")} >= set(folder.glob("*.md")) - {folder / "README.md"}
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= README_LINES
+
+
+def test_the_reference_has_every_metric() -> None:
+    named = {name.partition("{")[0] for name in code(REFERENCE / "metrics.md")}
+    families = {re.sub(r"_(?:bucket|count|sum|created)$", "", name) for name in exported()}
+    assert {name for name in families if not name.startswith("process_")} - named == set()
+    assert {value.value for value in (*Reason, *ErrorKind)} - named == set()
+
+
+def test_the_reference_has_every_log_event() -> None:
+    assert code(REFERENCE / "log-events.md") & set(events()) == set(events()) - NOT_EVENTS
+
+
+def test_the_reference_has_every_code() -> None:
+    named = set(re.findall(r"^\| (TXE.*?) \|", (REFERENCE / "answers.md").read_text(), re.MULTILINE))
+    assert {diagnostic.value for diagnostic in Diagnostic} == {code for row in named for code in row.split(", ")}
+
+
+def test_the_reference_has_every_command() -> None:
+    (commands,) = (action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
+    rows = set(re.findall(r"^\| `exchanger ([a-z-]+)", (REFERENCE / "commands.md").read_text(), re.MULTILINE)) - {"--version"}
+    assert rows == set(commands.choices)
+
+
+def test_places_to_add_something_are_there() -> None:
+    """Whoever moves one updates the table."""
+    table = ARCHITECTURE.read_text().partition("## Where to add")[2]
+    named = {text for text in re.findall(r"`([^`\n]+)`", table) if re.fullmatch(r"[\w./-]+(?:/|\.\w+)", text)}
+    assert named
+    assert [text for text in named if not any((root / text).exists() for root in (ROOT, ROOT / "exchanger"))] == []
+    source = "\n".join(path.read_text() for path in (ROOT / "exchanger").rglob("*") if path.suffix in {".py", ".js"})
+    names = set(re.findall(r"`(_?[A-Za-z]\w+)`", table))
+    assert [name for name in names if not re.search(rf"\b{name}\b", source)] == []
+
+
+def test_the_tutorial_quotes_what_the_service_says() -> None:
+    page = (DOCS / "tutorials" / "first-policy.md").read_text()
+    manifest, _ = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (appended,) = re.findall(r"<<'END'\n(.*?)END\n", page, re.DOTALL)
+    _, policy = yaml.safe_load_all(manifest + appended)
+    text = policy["data"]["config.yaml"]
+    for wrong in (text, text.replace("issuerRef: demo", "issuerRef: dmeo").replace("/internal/*", "/internal")):
+        (region,) = parse_document(Source("team-green", "policy"), wrong, frozenset({"demo"})).regions
+        assert region.reason in page.replace('\\"', '"')
+
+
+def test_the_site_has_every_page_and_every_diagram() -> None:
+    builder = site()
+    at = builder.places()
+    for source in at:
+        if source.suffix == ".md":
+            assert "```mermaid" not in builder.page(source, at)
+    assert {path for path in PAGES if path not in at} == {ROOT / path for path in builder.MOVED}

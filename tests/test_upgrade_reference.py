@@ -1,4 +1,4 @@
-"""What users of the Go service bring along is read here, and docs/upgrade.md says of each part of that project where it is.
+"""What users of the Go service bring along is read here, and docs/how-to/upgrade.md says of each part of that project where it is.
 
 The names are those of ``ext-authz-token-exchange`` 0.6.
 """
@@ -17,7 +17,7 @@ from exchanger.telemetry.metrics import Metrics
 from tests.telemetry.gauges import SOMETHING
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-PAGE: Final = ROOT / "docs" / "upgrade.md"
+PAGE: Final = ROOT / "docs" / "how-to" / "upgrade.md"
 SECTION: Final = PAGE.read_text().split("\n## Where everything is\n")[1]
 
 VARIABLES: Final = {

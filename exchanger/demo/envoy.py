@@ -108,7 +108,7 @@ def _listener(port: int, mode: Mode) -> dict[str, object]:
             "virtual_hosts": [
                 {
                     "name": "everything",
-                    # A real gateway names its hosts (docs/install/gateway-hardening.md). This one has one upstream for all.
+                    # A real gateway names its hosts (docs/how-to/install/gateway-hardening.md). This one has one upstream for all.
                     "domains": ["*"],
                     "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "upstream", "timeout": UPSTREAM_TIMEOUT}}],
                 }

@@ -49,33 +49,31 @@ _PORTS = (
     ("--metrics-port", "port of the service's metrics"),
     ("--token-port", "port of the fake token endpoint"),
     ("--upstream-port", "port of the upstream"),
-    ("--console-port", "port of the console, where the demo is seen in a browser"),
+    ("--console-port", "port of the console (open it in a browser)"),
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the demo's options to ``parser``."""
-    parser.add_argument("--check", action="store_true", help="run the scenarios, print what came of them, and end with status 0 or 1")
+    parser.add_argument("--check", action="store_true", help="run all scenarios, print the results, and exit with 0 or 1")
     parser.add_argument(
         "--mode",
         type=_mode,
         default=Mode.EXT_AUTHZ,
         metavar="|".join(mode.value for mode in Mode),
-        help=f"the filter by which the gateway asks the service (default: {Mode.EXT_AUTHZ.value})",
+        help=f"the gateway's filter (default: {Mode.EXT_AUTHZ.value})",
     )
     for flag, text in _PORTS:
         parser.add_argument(flag, type=_port, default=0, metavar="PORT", help=f"{text} (default: a free one)")
-    parser.add_argument(
-        "--keycloak", type=_keycloak, metavar="URL", help="a Keycloak that exchanges tokens, in the place of the fake token endpoint"
-    )
+    parser.add_argument("--keycloak", type=_keycloak, metavar="URL", help="use a Keycloak instead of the fake token endpoint")
     parser.add_argument(
         "--keycloak-admin-password-file",
         type=Path,
         metavar="FILE",
-        help="the password of its administrator, admin, who creates the demo's realm where it is missing",
+        help="password of Keycloak's user admin, to create the demo's realm if it does not exist",
     )
     parser.add_argument(
-        "--start-timeout", type=_seconds, default=START_TIMEOUT, metavar="SECONDS", help="how long starting may take (default: %(default)g)"
+        "--start-timeout", type=_seconds, default=START_TIMEOUT, metavar="SECONDS", help="time limit for startup (default: %(default)g)"
     )
 
 

@@ -1,6 +1,6 @@
 """Reads a scenario file: YAML to values, or every problem with its line and field. Total and strict: nothing unknown, nothing guessed.
 
-The format is in docs/scenarios.md.
+The format is in docs/how-to/scenarios.md.
 
 Must not know: where the text comes from, or how scenarios are run.
 """

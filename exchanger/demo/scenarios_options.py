@@ -63,20 +63,22 @@ class ScenariosOptions:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options to ``parser``."""
-    parser.add_argument("--base-url", type=_base_url, metavar="URL", help="the gateway, such as https://gateway.example.com")
-    parser.add_argument("--resolve", type=_ip, metavar="IP", help="connect to this address instead of the URL's host")
-    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="authorities that its certificate may come from, in PEM")
-    parser.add_argument("--file", type=Path, metavar="FILE", help="scenarios of your own (default: the demo's)")
-    parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="run these alone")
-    parser.add_argument("--list", action="store_true", help="show the scenarios, and run none")
+    parser.add_argument("--base-url", type=_base_url, metavar="URL", help="URL of the gateway, for example https://gateway.example.com")
+    parser.add_argument("--resolve", type=_ip, metavar="IP", help="connect to this address instead of resolving the URL's host")
+    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="CA certificates to trust, in PEM")
+    parser.add_argument("--file", type=Path, metavar="FILE", help="your own scenarios (default: the demo's)")
+    parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="run only these, in the order of the file")
+    parser.add_argument("--list", action="store_true", help="list the scenarios without running them")
     token = parser.add_mutually_exclusive_group()
-    token.add_argument("--token-file", type=Path, metavar="FILE", help="a bearer token of your own (default: the demo's made-up ones)")
-    token.add_argument("--token-env", default="", metavar="NAME", help="the same, from a variable of the environment")
-    parser.add_argument("--stats-url", type=_stats_url, metavar="URL", help="the demo's token endpoint, for its counts")
+    token.add_argument("--token-file", type=Path, metavar="FILE", help="your own bearer token (default: the demo's made-up tokens)")
+    token.add_argument("--token-env", default="", metavar="NAME", help="the same, from an environment variable")
     parser.add_argument(
-        "--timeout", type=_seconds, default=DEFAULT_TIMEOUT, metavar="SECONDS", help="how long one request may take (default: %(default)g)"
+        "--stats-url", type=_stats_url, metavar="URL", help="statistics of the demo's token endpoint, to count token requests"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object, for tools")
+    parser.add_argument(
+        "--timeout", type=_seconds, default=DEFAULT_TIMEOUT, metavar="SECONDS", help="time limit for each request (default: %(default)g)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
 def options_of(namespace: argparse.Namespace) -> ScenariosOptions:

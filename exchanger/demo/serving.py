@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_address,
         default=DEFAULT_ADDRESS,
         metavar="HOST:PORT",
-        help="where to listen; :8080 for all interfaces, port 0 for a free one (default: %(default)s)",
+        help="address to listen on; :8080 means all interfaces, port 0 any free port (default: %(default)s)",
     )
 
 

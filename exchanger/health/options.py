@@ -36,16 +36,18 @@ class HealthOptions:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options to ``parser``."""
-    parser.add_argument("--address", type=_address, default=DEFAULT_ADDRESS, metavar="HOST:PORT", help="whom to ask (default: %(default)s)")
-    parser.add_argument("--service", default="", metavar="NAME", help="the service to ask for (default: the whole server)")
     parser.add_argument(
-        "--timeout", type=_timeout, default=DEFAULT_TIMEOUT, help="such as 500ms or 2s, for everything (default: %(default)s)"
+        "--address", type=_address, default=DEFAULT_ADDRESS, metavar="HOST:PORT", help="address to check (default: %(default)s)"
     )
-    parser.add_argument("--tls", action="store_true", help="ask by TLS; so does each of the options below")
-    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="authorities that the server's certificate may come from, in PEM")
-    parser.add_argument("--cert-file", type=Path, metavar="FILE", help="our certificate, in PEM, where the server wants one")
-    parser.add_argument("--key-file", type=Path, metavar="FILE", help="its key, in PEM")
-    parser.add_argument("--server-name", default="", metavar="NAME", help="the name in the server's certificate (default: the host)")
+    parser.add_argument("--service", default="", metavar="NAME", help="gRPC service to check (default: the server as a whole)")
+    parser.add_argument(
+        "--timeout", type=_timeout, default=DEFAULT_TIMEOUT, help="limit for the whole check, for example 500ms (default: %(default)s)"
+    )
+    parser.add_argument("--tls", action="store_true", help="use TLS; implied by each of the options below")
+    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="CA certificates to trust, in PEM")
+    parser.add_argument("--cert-file", type=Path, metavar="FILE", help="client certificate in PEM, for servers that require one")
+    parser.add_argument("--key-file", type=Path, metavar="FILE", help="key of the client certificate, in PEM")
+    parser.add_argument("--server-name", default="", metavar="NAME", help="name expected in the server's certificate (default: the host)")
 
 
 def options_of(namespace: argparse.Namespace) -> HealthOptions:

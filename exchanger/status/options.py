@@ -24,18 +24,18 @@ class StatusOptions:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options to ``parser``."""
     parser.add_argument(
-        "--kubeconfig", default="", metavar="FILE", help="how to reach the API server (default: as kubectl, or as a pod does)"
+        "--kubeconfig", default="", metavar="FILE", help="kubeconfig file (default: the same as kubectl, or the pod's own cluster)"
     )
     parser.add_argument(
-        "--context", default="", metavar="NAME", help="a context of the kubeconfig file (default: KUBE_CONTEXT, or its own)"
+        "--context", default="", metavar="NAME", help="context of the kubeconfig (default: KUBE_CONTEXT, or the current context)"
     )
     parser.add_argument(
         "--issuers",
         type=Path,
         metavar="FILE",
-        help="issuer profiles that policies may refer to (default: TOKEN_EXCHANGE_ISSUER_PROFILES_FILE; without either, none is unknown)",
+        help="issuer profiles file, to check issuerRef (default: TOKEN_EXCHANGE_ISSUER_PROFILES_FILE; with neither, it is not checked)",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object, for tools")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def options_of(namespace: argparse.Namespace) -> StatusOptions:

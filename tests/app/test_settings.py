@@ -327,7 +327,7 @@ def test_a_token_file_that_cannot_be_used_is_named_and_not_repeated(tmp_path: Pa
 
 
 def test_every_variable_of_the_reference_is_known_whether_it_has_an_effect_or_not() -> None:
-    section = (Path(__file__).parents[2] / "README.md").read_text().split("## Configuration reference")[1].split("\n## ")[0]
+    section = (Path(__file__).parents[2] / "docs" / "reference" / "configuration.md").read_text()
     names: set[str] = set()
     for row in re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE):
         found = re.findall(r"`([A-Z0-9_]+)`", row)

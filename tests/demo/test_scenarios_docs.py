@@ -1,4 +1,4 @@
-"""docs/scenarios.md says what there is."""
+"""docs/how-to/scenarios.md says what there is."""
 
 import argparse
 import re
@@ -9,7 +9,7 @@ from exchanger.demo.scenario_reader import Unusable, read_scenarios
 from exchanger.demo.scenarios import SCENARIOS
 from exchanger.demo.scenarios_options import add_arguments
 
-TEXT = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text("utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "how-to" / "scenarios.md").read_text("utf-8")
 
 
 def test_its_example_is_a_scenario_file() -> None:

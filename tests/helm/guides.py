@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 import yaml
 
-GUIDES: Final = Path(__file__).resolve().parents[2] / "docs" / "install"
+GUIDES: Final = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "install"
 PAGES: Final = (*sorted(GUIDES.glob("*.md")), GUIDES.parent / "upgrade.md")
 BLOCK: Final = re.compile(r"^<!-- (?P<kind>[a-z]+)(?:: (?P<name>[a-z_-]+))? -->\n```yaml\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 

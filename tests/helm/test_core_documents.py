@@ -236,7 +236,7 @@ def test_the_notes_say_what_is_open_to_any_address_and_which_links_lead_nowhere(
     assert "gkeAuthz.callout.sourceRanges is everything: any address" in notes(everything, tmp_path)
     assert open_to_all not in notes({"gkeAuthz": {"enabled": True}}, tmp_path)
     assert open_to_all not in notes({"gkeAuthz": {"callout": {"sourceRanges": []}}}, tmp_path)
-    nowhere = "prometheusRule.runbookBaseUrl (docs/runbooks) is no address"
+    nowhere = "prometheusRule.runbookBaseUrl (docs/runbooks) is not a URL"
     assert nowhere in notes({"prometheusRule": {"enabled": True}}, tmp_path)
     assert "runbookBaseUrl" not in notes({}, tmp_path)
     assert "runbookBaseUrl" not in notes({"prometheusRule": {"enabled": True, "runbookBaseUrl": "https://a.example/runbooks"}}, tmp_path)
@@ -244,7 +244,7 @@ def test_the_notes_say_what_is_open_to_any_address_and_which_links_lead_nowhere(
 
 @pytest.mark.helm
 def test_the_notes_warn_of_a_port_that_asks_for_no_certificate_beside_one_that_does(tmp_path: Path) -> None:
-    warning = "WARNING: tls.clientCA asks for client certificates on the port with TLS only. The one without TLS is still in the Service"
+    warning = "WARNING: tls.clientCA requires client certificates on the TLS port only. The plaintext port is still in the Service"
     beside = notes(MTLS, tmp_path)
     assert f"{warning} and the NetworkPolicy, and" in beside
     assert "Set tls.only, and tests.enabled to false" in beside

@@ -46,7 +46,7 @@ def environment(values: dict[str, Any]) -> dict[str, str]:
 
 def known_variables() -> set[str]:
     """Return the names in the service's configuration reference, where its own tests keep them complete."""
-    section = (ROOT / "README.md").read_text().split("## Configuration reference")[1].split("\n## ")[0]
+    section = (ROOT / "docs" / "reference" / "configuration.md").read_text()
     names: set[str] = set()
     for row in re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE):
         first = ""

@@ -32,7 +32,7 @@ HOST: Final = "api.example.com"
 READY_S: Final = 30.0
 ANSWER_S: Final = 10.0
 PATHS: Final = {"normalize_path": True, "merge_slashes": True, "path_with_escaped_slashes_action": "REJECT_REQUEST"}
-README: Final = GUIDES.parents[1] / "README.md"
+REFERENCE: Final = GUIDES.parents[1] / "reference" / "gateway.md"
 
 
 def manager(config: dict[str, Any]) -> dict[str, Any]:
@@ -210,8 +210,8 @@ def validate(config: dict[str, Any], folder: Path) -> str:
     return done.stderr if done.returncode else ""
 
 
-def test_envoy_accepts_what_the_readme_says(tmp_path: Path) -> None:
-    snippets = [yaml.safe_load(part.partition("```")[0]) for part in README.read_text().split("```yaml\n")[1:]]
+def test_envoy_accepts_the_filters_of_the_reference(tmp_path: Path) -> None:
+    snippets = [yaml.safe_load(part.partition("```")[0]) for part in REFERENCE.read_text().split("```yaml\n")[1:]]
     asking = [snippet for snippet in snippets if str(snippet.get("name", "")).startswith("envoy.filters.http.ext_")]
     assert [found["name"].rpartition(".")[2] for found in asking] == ["ext_authz", "ext_proc"]
     assert PATHS in snippets

@@ -138,7 +138,7 @@ def test_the_meshs_provider_is_the_one_that_the_policy_names_and_leads_to_the_se
 
 
 def test_the_commands_are_for_the_chart_that_is_here() -> None:
-    named = {path for guide in GUIDES.glob("*.md") for path in re.findall(r"\./(helm/\S+)", guide.read_text())}
+    named = {path for guide in GUIDES.glob("*.md") for path in re.findall(r"(?<!\.)\./(helm/\S+)", guide.read_text())}
     assert named == {str(CHART.relative_to(CHART.parents[1]))}
 
 
