@@ -108,7 +108,7 @@ class Supervisor:
                 policy_snapshot_age=lambda: self._following.statistics().age,
                 policy_source_connected=lambda: self._following.statistics().connected,
                 policy_namespaces_unreadable=lambda: dict(self._following.statistics().named),
-                log_lines_dropped=lambda: self.logging.writer.statistics().dropped,
+                log_lines_dropped=lambda: self.logging.writer.dropped,
                 tls_certificate_expiry=lambda: self._server.certificate_expiry,
                 grpc_connections=lambda: self._server.connections,
                 grpc_connections_refused=lambda: self._server.refused,

@@ -1,7 +1,7 @@
-"""What time of day it was when a clock for durations showed something.
+"""The time of day at a reading of the monotonic clock.
 
-Both ends of every span come from one clock that never jumps, so that spans lie within each other as what they tell did, however late they
-are told. The time of day is only compared with it. Must not know: spans, records, or who asks.
+Both ends of every span come from one clock that never jumps, so spans nest as the work they describe did. The time of day is only compared
+with it.
 """
 
 import time
@@ -10,33 +10,33 @@ from typing import Final, final
 
 import attrs
 
+# Nanoseconds. The two clocks run equally fast nearly everywhere; a larger difference means that one was set, or the machine slept.
 TOLERANCE: Final = 1_000_000
-"""Nanoseconds. The two clocks go equally fast nearly everywhere; what differs by more was set, or slept."""
 
 _NANOSECONDS: Final = 1_000_000_000
 
 
 @final
 @attrs.define(eq=False)
-class Epoch:
-    """Keeps the distance of two clocks, both in nanoseconds: ``wall`` counts from 1970, ``monotonic`` from wherever durations do."""
+class Clock:
+    """Keeps the offset between two clocks, both in nanoseconds: ``wall`` counts from 1970, ``monotonic`` from an arbitrary moment."""
 
     _wall: Callable[[], int] = time.time_ns
     _monotonic: Callable[[], int] = time.perf_counter_ns
-    _distance: int = attrs.field(init=False)
+    _offset: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._distance = self._wall() - self._monotonic()
+        self._offset = self._wall() - self._monotonic()
 
     def at(self, moment: float) -> int:
         """Return the nanoseconds since 1970 of ``moment``, which is in seconds of the monotonic clock.
 
-        Where the time of day was set, this and what follows have the new one.
+        After the time of day was set, this and later results follow it.
         """
         before = self._monotonic()
         wall = self._wall()
         after = self._monotonic()
-        # Whatever else ran in between, the distance is none outside these two.
-        if not wall - after - TOLERANCE <= self._distance <= wall - before + TOLERANCE:
-            self._distance = wall - (before + after) // 2
-        return self._distance + int(moment * _NANOSECONDS)
+        # The offset must lie between these bounds, whatever else ran in between.
+        if not wall - after - TOLERANCE <= self._offset <= wall - before + TOLERANCE:
+            self._offset = wall - (before + after) // 2
+        return self._offset + int(moment * _NANOSECONDS)

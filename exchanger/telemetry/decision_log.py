@@ -68,15 +68,6 @@ def _line(event: str, level: str, record: DecisionRecord, timestamp: str) -> Lin
 
 
 @final
-@attrs.frozen
-class DecisionLogStatistics:
-    """How many decisions became lines, and how many were not asked for."""
-
-    logged: int
-    skipped: int
-
-
-@final
 @attrs.define(eq=False)
 class DecisionLog:
     """Writes one line a decision whose result is among ``results``. Takes about two microseconds, so it does not go through structlog."""
@@ -85,20 +76,11 @@ class DecisionLog:
     _stamp: Callable[[], str]
     _render: Render
     _put: Callable[[bytes], None]
-    _logged: int = attrs.field(default=0, init=False)
-    _skipped: int = attrs.field(default=0, init=False)
 
     def decided(self, record: DecisionRecord, /) -> None:
         """See ``typing.DecisionObserver``."""
         if record.outcome.result in self._results:
-            self._logged += 1
             self._put(self._render(decision_line(record, self._stamp())))
-        else:
-            self._skipped += 1
-
-    def statistics(self) -> DecisionLogStatistics:
-        """Tell how many decisions were logged."""
-        return DecisionLogStatistics(self._logged, self._skipped)
 
 
 @final
@@ -109,17 +91,11 @@ class InsecureTokenLog:
     _stamp: Callable[[], str]
     _render: Render
     _put: Callable[[bytes], None]
-    _logged: int = attrs.field(default=0, init=False)
 
     def decided(self, record: DecisionRecord, /) -> None:
         """See ``typing.DecisionObserver``."""
         match record.outcome:
             case Allow(access_token=Secret() as exchanged) if isinstance(subject := read_bearer(record.request.authorization), Bearer):
-                self._logged += 1
                 self._put(self._render(insecure_token_line(record, self._stamp(), subject=subject.token, exchanged=exchanged)))
             case _:
                 pass
-
-    def statistics(self) -> DecisionLogStatistics:
-        """Tell how many exchanges were logged."""
-        return DecisionLogStatistics(self._logged, 0)

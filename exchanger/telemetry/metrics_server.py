@@ -11,6 +11,7 @@ from typing import Final, final
 
 import attrs
 import trio
+from prometheus_client import ProcessCollector
 from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
@@ -18,7 +19,6 @@ from exchanger.http.message import Request, Response
 from exchanger.http.names import is_loopback, is_ours, names_of, read_host
 from exchanger.http.server import HttpServer, Limits
 from exchanger.telemetry.metrics import Metrics, MetricsSettings
-from exchanger.telemetry.process import process_metrics
 
 LIMITS: Final = Limits(
     # Some Prometheus replicas with one connection each, and room for people who look.
@@ -32,6 +32,10 @@ LIMITS: Final = Limits(
     arrival_s=10.0,
     answer_s=10.0,
 )
+# Processor time, memory, open files and start time under ``process_``, as all client libraries have them
+# (https://prometheus.io/docs/instrumenting/writing_clientlibs/#standard-and-runtime-collectors). They are for scrapes alone: OTLP has
+# names of its own for the same, and collectors that measure them beside a process.
+_PROCESS: Final = ProcessCollector(registry=None)
 _NOT_FOUND: Final = Response(404)
 _NOT_ALLOWED: Final = Response(405, (("Allow", "GET, HEAD"),))
 _MISDIRECTED: Final = Response(421)
@@ -47,6 +51,17 @@ class Exposed:
     def collect(self) -> Iterable[Metric]:
         """Return every metric as it is now."""
         return (*self._metrics.collect(), *process_metrics())
+
+
+def process_metrics() -> tuple[Metric, ...]:
+    """Return the metrics of this process; nothing where the system has no /proc, or an unusual one.
+
+    It reads two short files and the list of open ones, all from memory: 0.08 ms, with 4,000 connections 3 ms, so no thread is needed.
+    """
+    try:
+        return tuple(_PROCESS.collect())
+    except (LookupError, NameError, ValueError):  # a sandbox's /proc may lack a line or a number that the collector expects
+        return ()
 
 
 @final

@@ -80,7 +80,6 @@ def test_only_the_results_asked_for_are_logged(results: frozenset[Result], outco
     log.decided(decision)
 
     assert lines == ([render_json(decision_line(decision, "T"))] if logged else [])
-    assert (log.statistics().logged, log.statistics().skipped) == ((1, 0) if logged else (0, 1))
 
 
 def test_the_insecure_line_has_both_tokens_and_warns() -> None:
@@ -103,7 +102,7 @@ def test_the_insecure_log_is_about_exchanges_that_succeeded() -> None:
 
     assert orjson.loads(lines[0])["subject_token"] == CANARY
     assert orjson.loads(lines[0])["exchanged_token"] == f"exchanged-{CANARY}"
-    assert log.statistics().logged == 1
+    assert len(lines) == 1
 
 
 def test_every_reason_and_status_has_a_level() -> None:

@@ -30,7 +30,7 @@ def test_lines_are_written_whole(pipe: tuple[int, int]) -> None:
 
     assert output.write(b"one\ntwo\n", patience=0, at_once=SURE_BYTES) == 0
     assert os.read(reader, 100) == b"one\ntwo\n"
-    assert not output.statistics().torn
+    assert not output._torn
 
 
 def test_a_large_batch_reaches_a_reader_who_reads(pipe: tuple[int, int]) -> None:
@@ -65,12 +65,12 @@ def test_after_a_torn_line_the_next_one_starts_anew(pipe: tuple[int, int]) -> No
     output = Descriptor(writer)
 
     assert output.write(b"a" * 5000 + b"\nb\n", patience=0, at_once=SURE_BYTES) == 2
-    assert output.statistics().torn
+    assert output._torn
     while os.read(reader, 65536)[-1:] != b"a":
         pass
     assert output.write(b"c\n", patience=0, at_once=SURE_BYTES) == 0
     assert os.read(reader, 100) == b"\nc\n"
-    assert not output.statistics().torn
+    assert not output._torn
 
 
 def test_a_line_that_never_began_tears_nothing(pipe: tuple[int, int]) -> None:
@@ -79,7 +79,7 @@ def test_a_line_that_never_began_tears_nothing(pipe: tuple[int, int]) -> None:
     output = Descriptor(writer)
     output.write(b"a\n", patience=0, at_once=SURE_BYTES)
 
-    assert not output.statistics().torn
+    assert not output._torn
 
 
 def test_a_reader_that_left_costs_the_lines_and_nothing_else() -> None:

@@ -15,9 +15,9 @@ from prometheus_client.core import Metric as Family
 
 from exchanger._proto.opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from exchanger._proto.opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from exchanger.telemetry.clock import Epoch
+from exchanger.telemetry.clock import Clock
 from exchanger.telemetry.otlp.encoding import Identity, encode_span, metrics_request, traces_request
-from exchanger.telemetry.otlp.export import Batch, Export, ExportStatistics
+from exchanger.telemetry.otlp.export import Batch, Export
 from exchanger.telemetry.otlp.post import Poster
 from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, TracesSettings
 from exchanger.telemetry.trace_context import TraceContexts
@@ -43,14 +43,14 @@ class SpanSource:
 
     def batches(self) -> Iterator[Batch]:
         """Yield what waits now; what comes meanwhile is for the next time."""
-        waiting = self._queue.statistics().waiting
+        waiting = self._queue.waiting
         while waiting > 0 and (spans := self._queue.take()):
             waiting -= len(spans)
             yield Batch(traces_request(spans, self._identity), len(spans), _rejected_spans)
 
     def dropped(self) -> int:
         """Return how many spans found no room."""
-        return self._queue.statistics().dropped
+        return self._queue.dropped
 
 
 @final
@@ -78,22 +78,13 @@ class MetricsSource:
 
 
 @final
-@attrs.frozen
-class ExportsStatistics:
-    """Each signal's own; ``None`` where it is not exported."""
-
-    traces: ExportStatistics | None
-    metrics: ExportStatistics | None
-
-
-@final
 @attrs.define(eq=False)
 class Exports:
     """The exports that the settings ask for. ``tracing`` is what has to observe, where traces are exported."""
 
     tracing: Tracing | None = None
-    _traces: Export | None = None
-    _metrics: Export | None = None
+    traces: Export | None = None
+    metrics: Export | None = None
     _in_clear: tuple[str, ...] = ()
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
 
@@ -101,7 +92,7 @@ class Exports:
     def of(cls, settings: OtlpSettings, version: str, collect: Collect, clock: Callable[[], int] = time.time_ns) -> Self:
         """Build them; ``collect`` returns the metrics, ``clock`` nanoseconds since the epoch."""
         identity = Identity(settings.resource, SCOPE, version)
-        tracing = None if settings.traces is None else _tracing(settings.traces, Epoch(clock))
+        tracing = None if settings.traces is None else _tracing(settings.traces, Clock(clock))
         return cls(
             tracing,
             None if tracing is None or settings.traces is None else _traces_export(settings.traces, tracing.queue, identity),
@@ -114,21 +105,15 @@ class Exports:
         for variable in self._in_clear:
             self._log.warning("telemetry.credentials_in_clear", variable=variable, text="credentials are sent to the collector without TLS")
         async with trio.open_nursery() as nursery:
-            for export in (self._traces, self._metrics):
+            for export in (self.traces, self.metrics):
                 if export is not None:
                     await nursery.start(export.run)
             task_status.started()
 
-    def statistics(self) -> ExportsStatistics:
-        """Tell what became of everything."""
-        return ExportsStatistics(
-            None if self._traces is None else self._traces.statistics(), None if self._metrics is None else self._metrics.statistics()
-        )
 
-
-def _tracing(settings: TracesSettings, epoch: Epoch) -> Tracing:
+def _tracing(settings: TracesSettings, spans_clock: Clock) -> Tracing:
     queue = SpanQueue(settings.max_queue, min(settings.max_batch, settings.max_queue))
-    return Tracing(TraceContexts(settings.sampling), queue, encode_span, epoch.at)
+    return Tracing(TraceContexts(settings.sampling), queue, encode_span, spans_clock.at)
 
 
 def _traces_export(settings: TracesSettings, queue: SpanQueue, identity: Identity) -> Export:

@@ -13,9 +13,8 @@ from exchanger.grpc.client import exchange
 from exchanger.grpc.one_call import Answered, Broken, OneCall
 from exchanger.grpc.one_call import Refused as RefusedCall
 from exchanger.grpc.status import StatusCode
-from exchanger.telemetry.otlp.answer import Accepted, Answer, Refused
-from exchanger.telemetry.otlp.http_message import GZIP_LEVEL
-from exchanger.telemetry.otlp.settings import Target
+from exchanger.telemetry.otlp.export import Accepted, Answer, Refused
+from exchanger.telemetry.otlp.settings import GZIP_LEVEL, Target
 
 RETRYABLE: Final = frozenset(
     {

@@ -11,7 +11,7 @@ import pytest
 import trio
 import trustme
 
-from exchanger.telemetry.otlp.answer import Accepted, Answer, Refused
+from exchanger.telemetry.otlp.export import Accepted, Answer, Refused
 from exchanger.telemetry.otlp.post import Poster
 from exchanger.telemetry.otlp.settings import Protocol, Target
 from exchanger.values.secret import Secret
