@@ -1,69 +1,129 @@
-from collections.abc import AsyncGenerator
+"""The metrics port: one path, two methods, and the process's own metrics held against what Python knows of it."""
 
-import attrs
+import gc
+import os
+import resource
+import time
+from pathlib import Path
+from typing import Final
+
 import pytest
 import trio
 import trio.testing
 from prometheus_client import ProcessCollector
 from prometheus_client.core import Metric
 
+from exchanger.telemetry import metrics_server
 from exchanger.telemetry.metrics import Metrics, MetricsSettings
-from exchanger.telemetry.metrics_server import LIMITS, MetricsServer
+from exchanger.telemetry.metrics_server import LIMITS, MetricsServer, process_metrics
 from tests.telemetry.gauges import NOTHING
 from tests.telemetry.records import CANARY, DENIED, record
 
-PATIENCE_S = 10.0
 GET = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
-class Running:
-    """A server on a free port and the means to talk to it."""
-
-    def __init__(self, server: MetricsServer, port: int) -> None:
-        self.server, self.port = server, port
-
-    async def connect(self) -> trio.SocketStream:
-        return await trio.open_tcp_stream("127.0.0.1", self.port)
-
-    async def ask(self, request: bytes) -> tuple[bytes, bytes]:
-        """Return head and body of the answer to a request on a connection of its own that is closed after it."""
-        async with await self.connect() as stream:
-            await stream.send_all(request)
-            await stream.send_eof()
-            return split(await everything(stream))
-
-
-async def everything(stream: trio.SocketStream) -> bytes:
-    with trio.fail_after(PATIENCE_S):
-        return b"".join([chunk async for chunk in stream])
-
-
-async def one_answer(stream: trio.SocketStream) -> tuple[bytes, bytes]:
-    """Receive one answer of a connection that stays open."""
-    data = b""
-    with trio.fail_after(PATIENCE_S):
-        while b"\r\n\r\n" not in data:
-            data += await stream.receive_some()
-        head, body = split(data)
-        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        while len(body) < length:
-            body += await stream.receive_some()
-    return head, body
-
-
-def split(answer: bytes) -> tuple[bytes, bytes]:
-    head, _, body = answer.partition(b"\r\n\r\n")
-    return head, body
-
-
-@pytest.fixture
-async def running() -> AsyncGenerator[Running]:
+async def ask(request: bytes, bound: str | None = "127.0.0.1") -> tuple[int, bytes, bytes]:
+    """Return status, head and body of the response from a server on the address ``bound``."""
     metrics = Metrics("1.2.3", NOTHING)
     metrics.decided(record(DENIED))
-    server = MetricsServer(MetricsSettings(enabled=True, host="127.0.0.1", port=0), metrics)
+    server = MetricsServer(MetricsSettings(host=bound), metrics)
+    client, served = trio.testing.memory_stream_pair()
+    await client.send_all(request)
+    await client.send_eof()
+    await server.http.serve(served)
+    await served.aclose()
+    head, _, body = b"".join([chunk async for chunk in client]).partition(b"\r\n\r\n")
+    return int(head.split()[1]), head, body
+
+
+async def test_metrics_are_served_as_prometheus_text() -> None:
+    status, head, body = await ask(GET.replace(b"/metrics", b"/metrics?name=" + CANARY.encode()))
+
+    assert status == 200
+    assert b"Content-Type: text/plain; version=0.0.4; charset=utf-8" in head
+    assert b'ext_authz_check_requests_total{decision="deny_explicit_policy",result="auth_denied"} 1.0\n' in body
+    assert b"# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total " in body
+    assert f"content-length: {len(body)}".encode() in head.lower()
+    assert CANARY.encode() not in head + body
+
+
+async def test_a_process_that_cannot_be_measured_costs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_self: object) -> list[Metric]:
+        raise ValueError("could not convert string to float: b'unlimited'")
+
+    monkeypatch.setattr(ProcessCollector, "collect", broken)
+    status, _, body = await ask(GET)
+
+    assert (status, b"process_" in body, b"exchanger_build_info" in body) == (200, False, True)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        (b"GET / HTTP/1.1", 404),
+        (b"GET /metrics/ HTTP/1.1", 404),
+        (b"GET /%6detrics HTTP/1.1", 404),
+        (b"GET http://localhost/metrics HTTP/1.1", 404),
+        (b"POST /metrics HTTP/1.1", 405),
+        (b"DELETE /metrics HTTP/1.1", 405),
+        (b"OPTIONS * HTTP/1.1", 404),
+        (b"GET /metrics HTTP/1.0", 200),
+        (b"HEAD /metrics HTTP/1.1", 200),
+    ],
+)
+async def test_one_resource_and_two_methods(request_line: bytes, status: int) -> None:
+    found, head, body = await ask(request_line + b"\r\nHost: localhost\r\n\r\n")
+
+    assert found == status
+    assert (b"Allow: GET, HEAD" in head) == (status == 405)
+    assert bool(body) == (status == 200 and not request_line.startswith(b"HEAD"))
+    assert (b"Content-Length: 0" in head) == (status != 200)
+
+
+@pytest.mark.parametrize(
+    ("bound", "host", "status"),
+    [
+        ("127.0.0.1", "localhost:3002", 200),
+        ("127.0.0.1", "127.0.0.1:3002", 200),
+        ("127.0.0.1", "evil.example", 421),
+        ("::1", "[::1]:3002", 200),
+        ("::1", "evil.example", 421),
+        ("localhost", "evil.example", 421),
+        ("localhost", "localhost", 200),
+        ("Metrics.example.com", "metrics.example.com:3002", 200),
+        ("metrics.example.com", "evil.example", 421),
+        ("metrics.example.com", "10.0.0.7:3002", 200),
+        (None, "anything", 200),
+        ("0.0.0.0", "metrics.monitoring", 200),
+        ("10.0.0.7", "metrics.monitoring", 200),
+        ("127.0.0.1", "localhost\r\nHost: localhost", 400),
+    ],
+)
+async def test_only_its_own_name_leads_to_a_server_on_loopback_or_a_name(bound: str | None, host: str, status: int) -> None:
+    assert (await ask(f"GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(), bound))[0] == status
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET /metrics HTTP/1.0\r\n\r\n", 421),
+        (b"nonsense\r\n\r\n", 400),
+        (GET[:-2] + b"X: y\r\n" * LIMITS.head_lines + b"\r\n", 400),
+        (b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 36\r\n\r\n" + GET, 405),
+    ],
+)
+async def test_what_is_not_a_scrape_is_refused_without_a_body(data: bytes, status: int) -> None:
+    found, _, body = await ask(data)
+    assert (found, body) == (status, b"")
+
+
+async def test_it_listens_where_it_is_set() -> None:
+    server = MetricsServer(MetricsSettings(enabled=True, host="127.0.0.1", port=0), Metrics("1.2.3", NOTHING))
     async with trio.open_nursery() as nursery:
         port: int = await nursery.start(_run, server)
-        yield Running(server, port)
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(GET)
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200 ")
         nursery.cancel_scope.cancel()
 
 
@@ -71,208 +131,77 @@ async def _run(server: MetricsServer, *, task_status: trio.TaskStatus[int]) -> N
     await server.run(task_status=task_status)
 
 
-async def test_metrics_are_served_as_prometheus_text(running: Running) -> None:
-    head, body = await running.ask(GET)
-
-    assert head.startswith(b"HTTP/1.1 200 ")
-    assert b"Content-Type: text/plain; version=0.0.4; charset=utf-8" in head
-    assert b'ext_authz_check_requests_total{decision="deny_explicit_policy",result="auth_denied"} 1.0\n' in body
-    assert f"content-length: {len(body)}".encode() in head.lower()
-
-
-async def test_the_process_is_among_them(running: Running) -> None:
-    _, body = await running.ask(GET)
-
-    assert b"# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total " in body
-    assert b"# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes " in body
+NAMES: Final = {
+    "process_cpu_seconds_total": "counter",
+    "process_resident_memory_bytes": "gauge",
+    "process_virtual_memory_bytes": "gauge",
+    "process_start_time_seconds": "gauge",
+    "process_open_fds": "gauge",
+    "process_max_fds": "gauge",
+}
+"""Those that Prometheus' client libraries have in common, as far as there is something to measure here."""
+TICK_S: Final = 0.02
+"""Twice the resolution of processor times in /proc."""
 
 
-async def test_a_process_that_cannot_be_measured_costs_nothing_else(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_self: object) -> list[Metric]:
-        raise ValueError("could not convert string to float: b'unlimited'")
-
-    monkeypatch.setattr(ProcessCollector, "collect", broken)
-    head, body = await running.ask(GET)
-
-    assert head.startswith(b"HTTP/1.1 200 ")
-    assert b"process_" not in body
-    assert b"exchanger_build_info" in body
+def values() -> dict[str, float]:
+    return {sample.name: sample.value for metric in process_metrics() for sample in metric.samples}
 
 
-async def test_a_query_is_not_read(running: Running) -> None:
-    head, body = await running.ask(f"GET /metrics?name={CANARY} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-
-    assert head.startswith(b"HTTP/1.1 200 ")
-    assert CANARY.encode() not in body
+def test_names_and_types_are_those_that_all_client_libraries_have() -> None:
+    assert {sample.name: metric.type for metric in process_metrics() for sample in metric.samples} == NAMES
+    assert all(not sample.labels for metric in process_metrics() for sample in metric.samples)
 
 
-async def test_head_has_no_body(running: Running) -> None:
-    head, body = await running.ask(GET.replace(b"GET", b"HEAD"))
+def test_processor_time_is_that_of_this_process() -> None:
+    before = time.process_time()
+    found = values()["process_cpu_seconds_total"]
 
-    assert head.startswith(b"HTTP/1.1 200 ")
-    assert b"Content-Length: 0" not in head
-    assert body == b""
+    assert before - TICK_S <= found <= time.process_time() + TICK_S
 
 
-@pytest.mark.parametrize(
-    ("request_line", "status"),
-    [
-        (b"GET / HTTP/1.1", b"404"),
-        (b"GET /metrics/ HTTP/1.1", b"404"),
-        (b"GET /%6detrics HTTP/1.1", b"404"),
-        (b"GET http://localhost/metrics HTTP/1.1", b"404"),
-        (b"POST /metrics HTTP/1.1", b"405"),
-        (b"DELETE /metrics HTTP/1.1", b"405"),
-        (b"OPTIONS * HTTP/1.1", b"404"),
-        (b"GET /metrics HTTP/1.0", b"200"),
-    ],
-)
-async def test_one_resource_and_two_methods(running: Running, request_line: bytes, status: bytes) -> None:
-    head, body = await running.ask(request_line + b"\r\nHost: localhost\r\n\r\n")
+def test_open_files_are_counted() -> None:
+    gc.collect()  # or files that other tests have forgotten are closed in between
+    before = values()["process_open_fds"]
+    ends = os.pipe()
+    after = values()["process_open_fds"]
+    for end in ends:
+        os.close(end)
 
-    assert head.split()[1] == status
-    assert (b"Allow: GET, HEAD" in head) == (status == b"405")
-    assert bool(body) == (status == b"200")
+    assert after == before + 2
+    assert values()["process_max_fds"] == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+STAT: Final = "1 (python) S " + " ".join(str(number) for number in range(1, 50))
+LIMIT: Final = "Max open files            1024                 4096                 files\n"
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("stat", "limits", "told"),
     [
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"GET /metrics\r\n\r\n",
-        b"nonsense\r\n\r\n",
-        b"GET /metrics HTTP/1.1\r\n\r\n",
-        b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: " + CANARY.encode() + b"\x00\r\n\r\n",
-        b"GET /" + b"a" * (2 * LIMITS.head_bytes) + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * LIMITS.head_bytes,
+        (STAT, LIMIT, 6),
+        (STAT, LIMIT.replace("1024     ", "unlimited"), 0),
+        (STAT, "", 0),
+        ("1 (python) S", LIMIT, 0),
+        ("", LIMIT, 0),
+        (STAT, None, 4),
     ],
+    ids=["all is well", "no limit", "no such line", "a short line", "nothing", "no such file"],
 )
-async def test_what_is_no_http_is_refused_and_the_connection_ends(running: Running, data: bytes) -> None:
-    async with await running.connect() as stream:
-        try:
-            await stream.send_all(data)
-            answer = await everything(stream)
-        except trio.BrokenResourceError:
-            answer = b""  # it was closed while we were still sending
+def test_a_proc_that_is_written_differently_is_no_fault(
+    stat: str, limits: str | None, told: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stat").write_text("cpu 1\nbtime 1700000000\n")
+    (tmp_path / "self" / "fd").mkdir(parents=True)
+    (tmp_path / "self" / "stat").write_text(stat)
+    if limits is not None:
+        (tmp_path / "self" / "limits").write_text(limits)
+    monkeypatch.setattr(metrics_server, "_PROCESS", ProcessCollector(proc=str(tmp_path), registry=None))
 
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
-    assert CANARY.encode() not in answer
-    assert (await running.ask(GET))[0].startswith(b"HTTP/1.1 200 ")
-
-
-async def test_a_request_with_a_body_is_answered_once(running: Running) -> None:
-    answer = await running.ask(b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 36\r\n\r\n" + GET)
-
-    assert answer[0].startswith(b"HTTP/1.1 405 ")
-    assert answer[1] == b""
+    assert len(process_metrics()) == told
 
 
-async def test_a_connection_serves_many_requests(running: Running) -> None:
-    async with await running.connect() as stream:
-        for _ in range(3):
-            await stream.send_all(GET)
-            head, body = await one_answer(stream)
-            assert head.startswith(b"HTTP/1.1 200 ")
-            assert body.endswith(b"\n")
-        assert running.server.http.slots.taken == 1
-    with trio.fail_after(PATIENCE_S):
-        while running.server.http.answered < 3:
-            await trio.lowlevel.checkpoint()
+def test_without_proc_there_is_nothing_to_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_server, "_PROCESS", ProcessCollector(proc=str(tmp_path), registry=None))
 
-
-async def test_requests_sent_ahead_are_answered_in_order(running: Running) -> None:
-    async with await running.connect() as stream:
-        await stream.send_all(GET.replace(b"/metrics", b"/nothing") + GET)
-        await stream.send_eof()
-        answers = await everything(stream)
-    assert [line.split()[1] for line in answers.splitlines() if line.startswith(b"HTTP/1.1 ")] == [b"404", b"200"]
-
-
-async def test_who_is_silent_longest_gives_place_to_who_comes(running: Running) -> None:
-    streams = []
-    for _ in range(LIMITS.connections):
-        stream = await running.connect()
-        await stream.send_all(GET)
-        await one_answer(stream)
-        streams.append(stream)
-
-    assert (await running.ask(GET))[0].startswith(b"HTTP/1.1 200 ")
-    assert await everything(streams[0]) == b""
-    assert running.server.http.slots.displaced == 1
-    assert running.server.http.slots.refused == 0
-    await streams[1].send_all(GET)
-    await one_answer(streams[1])
-    for stream in streams:
-        await stream.aclose()
-    with trio.fail_after(PATIENCE_S):
-        while running.server.http.slots.taken:
-            await trio.lowlevel.checkpoint()
-
-
-@pytest.mark.parametrize(
-    ("bound", "host", "status"),
-    [
-        ("127.0.0.1", "localhost:3002", b"200"),
-        ("127.0.0.1", "127.0.0.1:3002", b"200"),
-        ("127.0.0.1", "evil.example", b"421"),
-        ("::1", "[::1]:3002", b"200"),
-        ("::1", "evil.example", b"421"),
-        ("localhost", "evil.example", b"421"),
-        ("localhost", "localhost", b"200"),
-        ("Metrics.example.com", "metrics.example.com:3002", b"200"),
-        ("metrics.example.com", "evil.example", b"421"),
-        ("metrics.example.com", "10.0.0.7:3002", b"200"),
-        (None, "anything", b"200"),
-        ("0.0.0.0", "metrics.monitoring", b"200"),
-        ("10.0.0.7", "metrics.monitoring", b"200"),
-        ("127.0.0.1", "localhost\r\nHost: localhost", b"400"),
-    ],
-)
-async def test_only_its_own_name_leads_to_a_server_on_loopback_or_a_name(bound: str | None, host: str, status: bytes) -> None:
-    server = MetricsServer(MetricsSettings(host=bound), Metrics("1.2.3", NOTHING))
-    client, served = pair()
-    async with client, served, trio.open_nursery() as nursery:
-        nursery.start_soon(server.http.serve, served)
-        await client.send_all(f"GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-        await client.send_eof()
-        assert (await one_answer(client))[0].split()[1] == status
-
-
-async def test_without_a_host_nothing_is_answered_on_loopback(running: Running) -> None:
-    assert (await running.ask(b"GET /metrics HTTP/1.0\r\n\r\n"))[0].startswith(b"HTTP/1.1 421 ")
-
-
-@pytest.mark.parametrize(("sent", "after"), [(b"", LIMITS.idle_s), (b"GET /metrics HTTP/1.1\r\n", LIMITS.arrival_s)])
-async def test_a_silent_connection_is_closed(sent: bytes, after: float, mock_clock: trio.testing.MockClock) -> None:
-    server = MetricsServer(MetricsSettings(), Metrics("1.2.3", NOTHING))
-    client, served = pair()
-    async with client, served, trio.open_nursery() as nursery:
-        nursery.start_soon(server.http.serve, served)
-        if sent:
-            await client.send_all(sent)
-        await trio.testing.wait_all_tasks_blocked(0.05)
-        mock_clock.jump(after - 0.1)
-        await trio.testing.wait_all_tasks_blocked(0.05)
-        assert server.http.slots.taken == 1
-        mock_clock.jump(0.2)
-    assert server.http.slots.taken == 0
-    assert server.http.answered == 0
-
-
-async def test_a_peer_that_does_not_read_is_left(mock_clock: trio.testing.MockClock) -> None:
-    hosts = {f"h{number}.example.com": 1 for number in range(20_000)}  # far more than a socket holds
-    server = MetricsServer(MetricsSettings(), Metrics("1.2.3", attrs.evolve(NOTHING, exchanges_in_flight=lambda: hosts)))
-    client, served = pair()
-    async with client, served, trio.open_nursery() as nursery:
-        await client.send_all(GET)
-        nursery.start_soon(server.http.serve, served)
-        await trio.testing.wait_all_tasks_blocked(0.05)
-        assert server.http.slots.taken == 1
-        mock_clock.jump(LIMITS.answer_s)
-    assert server.http.slots.taken == 0
-
-
-def pair() -> tuple[trio.SocketStream, trio.SocketStream]:
-    """Return the two ends of a connection."""
-    left, right = trio.socket.socketpair()
-    return trio.SocketStream(left), trio.SocketStream(right)
+    assert process_metrics() == ()
