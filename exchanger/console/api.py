@@ -1,4 +1,4 @@
-"""What the console answers over HTTP: what it is, the policy in force, one document of it, and why a request gets its verdict.
+"""The handlers of ``/api``: what the console is, the policy in force, one of its documents, and why a request gets its verdict.
 
 All of it comes from a snapshot, which never changes, so long responses are made in slices while requests go on. Must not know: who may
 ask, or where policy comes from.
@@ -180,9 +180,9 @@ class Api:
         return json_response(shown_explanation(explanation, now.snapshot, lines, now.revision))
 
     async def _lines(self, document: PolicyDocument, snapshot: PolicySnapshot) -> Lines:
-        """Return where the entries stand: from a thread, as a document of a megabyte takes a part of a second to parse, and once a version.
+        """Return the lines of the entries, computed once a version and in a thread: a document of a megabyte takes a part of a second.
 
-        While a thread computes, whatever else is done waits for it at each system call (5 ms), requests included.
+        While a thread computes, everything else waits for it at each system call (5 ms), requests included.
         """
         if document.text is None:
             return ()

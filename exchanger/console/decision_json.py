@@ -57,8 +57,8 @@ _JWT_PARTS: Final = 3
 _MAX_EXACT: Final = 2**53 - 1
 
 Jwt = dict[str, object]
+# A token that is not a JWT, or that is too long to be decoded.
 OPAQUE: Final[Jwt] = {"opaque": True}
-"""A token that is not a JWT, or that is too long to be decoded."""
 
 
 def stamp(seconds: float) -> str:

@@ -1,7 +1,4 @@
-"""The page's files, read once from the package and served from memory.
-
-Must not know: what is in them.
-"""
+"""The page's files, read once from the package and served from memory."""
 
 import hashlib
 import importlib.resources

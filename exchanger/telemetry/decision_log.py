@@ -1,7 +1,7 @@
-"""The line that a decision leaves in the log.
+"""The log line of a decision.
 
-Never a token, a secret, a header value or a token endpoint's body: of the request only method, host and path are read, of the answer
-only what was decided. The one exception is ``insecure_token_line``, for which an operator has asked in so many words.
+It never has a token, a secret, a header value or a token endpoint's body: of the request only method, host and path are read, of the
+response only the decision. The one exception is ``insecure_token_line``, which an operator has to switch on explicitly.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, POLICY_LIMIT, logg
 Line = dict[str, str | int | float]
 
 _HTTP_OK: Final = 200
+# Characters of a token; longer ones are exchanged nowhere.
 _TOKEN_LIMIT: Final = 64 * 1024
-"""Characters of a token; longer ones are exchanged nowhere."""
 _LEVELS: Final = {Result.ALLOWED: "info", Result.AUTH_DENIED: "warning", Result.SYSTEM_ERROR: "error"}
 
 

@@ -42,14 +42,11 @@ async def test_the_token_opens_a_session_that_admits(access: Access) -> None:
     assert attributes == ["HttpOnly", "SameSite=Strict", "Path=/"]
     assert TOKEN not in value
     assert await access.admit(Request("GET", "/", headers=(("cookie", value),))) is None
+    assert await access.admit(bearer(TOKEN)) is None
 
 
 async def test_behind_tls_the_cookie_is_secure(access: Access) -> None:
     assert cookie(await access.open_session(login(TOKEN, ("origin", "https://console.example.com")))).endswith("; Secure")
-
-
-async def test_the_token_itself_admits(access: Access) -> None:
-    assert await access.admit(bearer(TOKEN)) is None
 
 
 async def test_no_credentials_are_refused_at_once(access: Access, mock_clock: trio.testing.MockClock) -> None:
@@ -117,12 +114,6 @@ async def test_without_a_token_everybody_is_admitted_and_there_are_no_sessions()
     assert await access.admit(Request("GET", "/api/policy")) is None
     assert (await access.open_session(login(TOKEN))).status == 404
     assert not access.revoked.is_set()
-
-
-def test_a_session_says_nothing_of_the_token_and_changes_with_it() -> None:
-    sessions = {session_of(Secret(token)) for token in (TOKEN, TOKEN + "x")}
-    assert len(sessions) == 2
-    assert all(len(session) == 64 for session in sessions)
 
 
 def test_names_are_read_in_canonical_form() -> None:

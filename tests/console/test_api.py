@@ -67,11 +67,6 @@ async def test_about_says_what_this_is() -> None:
     assert answer.header("cache-control") == "no-store"
 
 
-async def test_where_tokens_are_shown_about_says_so() -> None:
-    async with running(show_tokens=True) as console:
-        assert (await console.get("/api/about")).json["shows_tokens"] is True
-
-
 async def test_before_there_is_a_policy_nothing_is_ready() -> None:
     async with running() as console:
         listed = (await console.get("/api/policy")).json

@@ -7,7 +7,7 @@ from exchanger.decision.outcome import DecisionRecord
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.values.request import TraceContext
 from exchanger.values.secret import Secret
-from tests.console.records import CANARY, DENIED, SUBJECT, TRACE_ID, record
+from tests.console.records import CANARY, DENIED, SUBJECT, record
 
 HUGE = "x" * MAX_REQUEST
 
@@ -69,18 +69,6 @@ def test_a_token_that_can_be_one_is_kept_for_those_who_may_look_into_it() -> Non
     assert isinstance(shown["tokens"], dict)
     assert shown["tokens"]["subject"]["claims"] == {"sub": "alice"}
     assert SUBJECT not in str(shown)
-
-
-@pytest.mark.parametrize(
-    ("version", "rest", "known"), [("00", "", True), ("00", "-more", False), ("cc", "-more", True), ("cc", "-\n", False)]
-)
-def test_what_is_no_trace_is_none_after_it_was_cut_either(version: str, rest: str, known: bool) -> None:
-    large = enormous("path")
-    trace = TraceContext(f"{version}{large.request.trace.traceparent[2:]}{rest}")
-    large = attrs.evolve(large, request=attrs.evolve(large.request, trace=trace))
-    shown = [DecisionJson(decision_line).item((1, 0.0, of, 1))["trace_id"] for of in (large, bounded(large))]
-
-    assert shown == [TRACE_ID if known else None] * 2
 
 
 def test_trace_state_and_baggage_are_not_kept() -> None:

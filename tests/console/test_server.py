@@ -135,9 +135,6 @@ async def test_a_foreign_name_is_misdirected_also_for_the_stream() -> None:
             answer = await console.ask(data)
             assert answer.status == 421
             assert "evil" not in answer.body.decode()
-
-
-async def test_a_name_that_operators_add_is_ours() -> None:
     async with running(ConsoleSettings(port=0, hosts=frozenset({"console.example.com"}))) as console:
         assert (await console.ask(request("GET", "/", host="console.example.com:8443"))).status == 200
 

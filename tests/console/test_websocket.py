@@ -126,7 +126,8 @@ async def test_who_comes_back_sees_what_happened_meanwhile() -> None:
             assert [item["seq"] for item in (await peer.message("hello"))["items"]] == [1, 2]
 
 
-async def test_at_the_end_of_the_service_clients_are_told() -> None:
+async def test_at_the_end_of_the_service_clients_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "CLOSE_S", 0.2)
     codes: list[int] = []
 
     async def until_closed(peer: Peer) -> None:

@@ -27,21 +27,12 @@ def test_a_refusal_is_a_warning_with_its_policy() -> None:
     }
 
 
-def test_a_failure_is_an_error_with_its_diagnostic() -> None:
-    line = decision_line(record(FAILED), "T")
+def test_of_other_decisions_a_line_says_what_there_is() -> None:
+    failed, allowed, unmatched = (decision_line(record(outcome), "T") for outcome in (FAILED, ALLOWED, UNMATCHED))
 
-    assert (line["level"], line["status"], line["diagnostic"]) == ("error", 500, "TXE-1003")
-
-
-def test_what_is_allowed_is_information_with_status_200() -> None:
-    line = decision_line(record(ALLOWED), "T")
-
-    assert (line["level"], line["status"], line["decision"]) == ("info", 200, "allow_exchange")
-    assert "diagnostic" not in line
-
-
-def test_without_a_policy_there_is_no_policy() -> None:
-    assert "policy" not in decision_line(record(UNMATCHED), "T")
+    assert (failed["level"], failed["status"], failed["diagnostic"]) == ("error", 500, "TXE-1003")
+    assert (allowed["level"], allowed["status"], allowed["decision"], "diagnostic" in allowed) == ("info", 200, "allow_exchange", False)
+    assert "policy" not in unmatched
 
 
 @pytest.mark.parametrize("outcome", [ALLOWED, UNMATCHED, DENIED, FAILED])

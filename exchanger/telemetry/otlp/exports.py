@@ -1,4 +1,4 @@
-"""What is exported, put together: traces from the observer's queue, metrics from the numbers that a scrape reads.
+"""The exports, put together: traces from the observer's queue, metrics from the numbers that a scrape reads.
 
 Metrics are read in the event loop's thread, by the same collector as for Prometheus, so nothing is counted twice and nothing needs a lock.
 """
@@ -23,8 +23,8 @@ from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSetting
 from exchanger.telemetry.trace_context import TraceContexts
 from exchanger.telemetry.tracing import SpanQueue, Tracing
 
+# The name under which spans and metrics are told.
 SCOPE: Final = "exchanger"
-"""The name under which spans and metrics are told."""
 
 Collect = Callable[[], Iterable[Family]]
 
@@ -73,14 +73,14 @@ class MetricsSource:
         yield Batch(metrics_request(families, self._identity, self._started, self._clock()), len(families), _rejected_points)
 
     def dropped(self) -> int:
-        """Return 0: what was not delivered is in the next batch."""
+        """Return 0: the next batch has what was not delivered."""
         return 0
 
 
 @final
 @attrs.define(eq=False)
 class Exports:
-    """The exports that the settings ask for. ``tracing`` is what has to observe, where traces are exported."""
+    """The exports in the settings. ``tracing`` is the observer to bind if traces are exported."""
 
     tracing: Tracing | None = None
     traces: Export | None = None

@@ -157,17 +157,18 @@ async def test_an_attempt_that_succeeds_ends_them(autojump_clock: MockClock) -> 
     assert (export.delivered, scene.events()) == (1, [])
 
 
-@pytest.mark.parametrize(("answer", "attempts"), [(Refused("HTTP status 429", retryable=True, retry_after=4.0), 3), (WRONG, 1)])
-async def test_the_collector_says_whether_and_when_to_try_again(answer: Refused, attempts: int, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(
+    ("answer", "attempts"),
+    [
+        (Refused("HTTP status 429", retryable=True, retry_after=4.0), {3}),
+        (WRONG, {1}),
+        (Refused("HTTP status 503", retryable=True, retry_after=0.0), {3, 4, 5, 6}),
+    ],
+)
+async def test_the_collector_says_whether_and_when_to_try_again(answer: Refused, attempts: set[int], autojump_clock: MockClock) -> None:
     scene = Scene(FakeSource(items=1), FakePost([answer]))
     await run(scene.export(), 20)
-    assert len(scene.post.posted) == attempts
-
-
-async def test_a_collector_that_says_at_once_is_not_asked_without_a_pause(autojump_clock: MockClock) -> None:
-    scene = Scene(FakeSource(items=1), FakePost([Refused("HTTP status 503", retryable=True, retry_after=0.0)], delay=0.1))
-    await run(scene.export(), 20)
-    assert 3 <= len(scene.post.posted) <= 6
+    assert len(scene.post.posted) in attempts
 
 
 async def test_a_dead_collector_is_one_warning_and_then_one_in_a_while(autojump_clock: MockClock) -> None:
