@@ -164,6 +164,7 @@ class FakeConsole:
             "totals": self.tell_samples,
             "drop": self.drop,
             "set": self.change,
+            "reset": self.reset,
             "document": self.replace,
         }
         await told[what](body)
@@ -180,6 +181,14 @@ class FakeConsole:
     async def change(self, values: Json) -> None:
         for name, value in values.items():
             setattr(self, name, set(value) if isinstance(getattr(self, name), set) else value)
+
+    async def reset(self, _body: object) -> None:
+        """Forget what other tests have made of it."""
+        await self.drop(None)
+        new = FakeConsole(token=self.token, demo=self.demo)
+        for field in attrs.fields(FakeConsole):
+            if field.name != "watchers":
+                setattr(self, field.name, getattr(new, field.name))
 
     async def replace(self, document: Json) -> None:
         self.documents[document["namespace"], document["name"]] = document
