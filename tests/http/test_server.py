@@ -358,3 +358,9 @@ async def test_a_stream_may_be_encrypted() -> None:
             answer += await stream.receive_some()
         assert answer.startswith(b"HTTP/1.1 200 ")
         nursery.cancel_scope.cancel()
+
+
+def test_messages_hide_what_may_be_secret() -> None:
+    hidden = (("authorization", CANARY),)
+    request, response = Request("GET", f"/?token={CANARY}", hidden, CANARY.encode()), Response(200, hidden, CANARY.encode())
+    assert CANARY not in repr(request) + repr(response)
