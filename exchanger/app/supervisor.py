@@ -36,9 +36,9 @@ from exchanger.oauth.token_client import TokenClient
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.telemetry.decision_log import decision_line
-from exchanger.telemetry.exposition import MetricsServer
 from exchanger.telemetry.log import LogDecisions, Logging
 from exchanger.telemetry.metrics import CHECK_BUCKETS, Gauges, Metrics
+from exchanger.telemetry.metrics_server import MetricsServer
 from exchanger.telemetry.otlp.exports import Exports
 from exchanger.telemetry.tracing import ExchangeObservers
 from exchanger.typing import DecisionObserver, ExchangeObserver, Tracer
@@ -97,7 +97,7 @@ class Supervisor:
                 policy_snapshot_age=lambda: self._sync.state().age,
                 policy_source_connected=lambda: self._sync.state().connected,
                 policy_namespaces_unreadable=lambda: dict(self._sync.state().named),
-                log_lines_dropped=lambda: self.logging.writer.statistics().dropped,
+                log_lines_dropped=lambda: self.logging.writer.dropped,
                 tls_certificate_expiry=lambda: self._server.certificate_expiry,
                 grpc_connections=lambda: self._server.connections,
                 grpc_connections_refused=lambda: self._server.refused,

@@ -1,8 +1,8 @@
-"""Takes each decision's record as it happens, and keeps the newest. The only part of the console on the way of a request.
+"""Receives the record of each decision and keeps the newest. The only part of the console on the path of a request.
 
-It appends a tuple and looks whether somebody waits, so that it costs a fraction of a microsecond whether or not anybody watches. Half of
-that is spent on what is kept: when it is let go of, its memory is no longer in the processor's caches. So under load no more is kept than
-is told. Must not know: JSON, subscribers, or anything in a record but whether it was refused and how large it is.
+It appends a tuple and checks whether somebody waits: a fraction of a microsecond, with viewers or without. Half of that is spent on records
+that are kept, since their memory has left the processor's caches when they are released. So under load it keeps no more than is shown.
+Must not know: JSON, subscribers, or anything of a record but whether it is a denial and how large it is.
 """
 
 import math
@@ -14,16 +14,16 @@ from typing import Final, TypeAlias, final
 import attrs
 import trio
 
-from exchanger.console.trimming import trimmed
+from exchanger.console.bounded_record import bounded
 from exchanger.decision.outcome import DecisionRecord, Deny
 
+# Records that a new viewer gets: as many as somebody scrolls through.
 KEPT: Final = 200
-"""Records that a newcomer is shown: as many as somebody scrolls through."""
+# Denials kept beside those, so that a burst of allowed requests does not displace them before they are shown.
 KEPT_DENIED: Final = 100
-"""Denials kept beside those, so that a burst of what was allowed does not push them out before they are told."""
 
+# Seconds in which at most that many are added; messages to viewers have the same interval.
 WINDOW_S: Final = 0.25
-"""Seconds in which no more than these are kept anew; as often, the news is told."""
 
 Entry: TypeAlias = tuple[int, float, DecisionRecord, int]
 """Sequence number from 1, time in seconds since the epoch, record, and revision of the policy then. A tuple is the cheapest."""
@@ -32,7 +32,7 @@ Entry: TypeAlias = tuple[int, float, DecisionRecord, int]
 @final
 @attrs.frozen
 class Batch:
-    """What is new: ``entries`` in order, ``lost`` how many there were besides, ``upto`` the sequence number to go on from."""
+    """New ``entries`` in order, how many more were ``lost``, and the sequence number to continue from."""
 
     entries: tuple[Entry, ...]
     lost: int
@@ -40,18 +40,9 @@ class Batch:
 
 
 @final
-@attrs.frozen
-class FeedStatistics:
-    """``seen``: decisions since the start; ``kept``: records that are held now."""
-
-    seen: int
-    kept: int
-
-
-@final
 @attrs.define(eq=False)
 class Feed:
-    """See ``typing.DecisionObserver``. ``revision`` is that of the policy in force; whoever publishes one sets it."""
+    """See ``typing.DecisionObserver``. ``revision`` is that of the policy in force; its publisher sets it."""
 
     revision: int = 0
     _clock: Callable[[], float] = time.time
@@ -67,12 +58,12 @@ class Feed:
         """See ``typing.DecisionObserver``."""
         self._sequence = sequence = self._sequence + 1
         now = self._clock()
-        if not 0.0 <= now - self._began < WINDOW_S:  # clocks are set back at times
+        if not 0.0 <= now - self._began < WINDOW_S:  # clocks may be set back
             self._began = now
             self._make_room()
         denied = type(record.outcome) is Deny
         if self._room or (denied and self._room_denied):
-            self._keep((sequence, now, trimmed(record), self.revision), denied=denied)
+            self._keep((sequence, now, bounded(record), self.revision), denied=denied)
         if self._waiting is not None:
             self._waiting.set()
             self._waiting = None
@@ -94,7 +85,7 @@ class Feed:
         return tuple(entry for entry in self._latest if entry[0] <= upto)
 
     def since(self, sequence: int, limit: int) -> Batch:
-        """Return at most ``limit`` (not more than are kept) of what is kept and after ``sequence``: denials first, then the newest."""
+        """Return at most ``limit`` entries after ``sequence``: denials first, then the newest."""
         self._make_room()
         new = self._sequence - sequence
         latest = [entry for entry in self._latest if entry[0] > sequence]
@@ -119,7 +110,3 @@ class Feed:
         self._latest.append(entry)
         if denied:
             self._denied.append(entry)
-
-    def statistics(self) -> FeedStatistics:
-        """Tell how much was seen."""
-        return FeedStatistics(self._sequence, len({entry[0] for kept in (self._latest, self._denied) for entry in kept}))

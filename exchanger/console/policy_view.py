@@ -1,7 +1,4 @@
-"""The policy in force as the console shows it: documents with their health, entries with their places, problems in words. Pure.
-
-Must not know: HTTP, or who asks.
-"""
+"""The policy in force as the console shows it: documents with their health, entries with their places, problems in words. Pure."""
 
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -22,14 +19,14 @@ from exchanger.values.text import loggable_path, printable
 Json: TypeAlias = dict[str, object]
 Lines: TypeAlias = tuple[tuple[int, int], ...]
 
+# Characters of a name, a path prefix, a scope: longer ones are attacks on their readers.
 TEXT_LIMIT: Final = 1024
-"""Characters of a name, a path prefix, a scope: longer ones exist as attacks on whoever looks at them."""
+# Methods, resources and audiences of an entry that are shown.
 LIST_LIMIT: Final = 64
-"""Methods, resources and audiences of an entry that are shown."""
+# Methods of an entry that are sorted before the first ones are shown; of more, any.
 MANY_METHODS: Final = 4096
-"""Methods of an entry that are sorted before the first ones are shown; of more, any."""
+# Problems of one document in the list of documents; the document itself shows all of them.
 MAX_PROBLEMS: Final = 20
-"""Problems of one document in the list of documents; the document itself shows all of them."""
 
 NOT_READY: Final[Json] = {"kind": "unhealthy", "policy": None, "reason": "no complete policy is known yet"}
 MISSING: Final[Json] = {"kind": "unhealthy", "policy": None, "reason": "a policy is required, and no entry is in force"}
@@ -81,7 +78,7 @@ def _tied_with_twin(claims: Claims[Entry], prefix: str, folded: PathTrie | None)
 
 
 def health_of(document: PolicyDocument, conflicts: "frozenset[Source] | set[Source]") -> str:
-    """Return the health of a document: what cannot be understood is worse than what ties."""
+    """Return the health of a document: problems are worse than conflicts."""
     if document.regions:
         return "problems"
     return "conflicts" if document.source in conflicts else "ok"
@@ -99,19 +96,19 @@ def shown_problem(region: Region) -> Json:
 
 
 def shown_notices(notices: tuple[Notices, ...]) -> Json:
-    """Return what is probably a mistake, and how much more of it there is."""
+    """Return probable mistakes, and how many more there are."""
     listed = [{"subject": one.subject, "text": one.text, "remedy": one.remedy} for several in notices for one in several.listed]
     return {"listed": listed, "more": sum(several.more for several in notices)}
 
 
 def claims_of(document: PolicyDocument) -> list[Entry | Region]:
-    """Return what a document says, in the order in which it stands there."""
+    """Return the entries and invalid regions of a document, in its order."""
     claims: list[Entry | Region] = [*document.entries, *document.regions]
     return sorted(claims, key=lambda claim: -1 if claim.index is None else claim.index)
 
 
 def shown_entry(claim: Entry | Region, snapshot: PolicySnapshot, lines: Lines) -> Json:
-    """Return an entry, or what stands in the place of an invalid one. ``lines`` are those of its document's entries."""
+    """Return an entry, or the region that replaces an invalid one. ``lines`` are those of its document's entries."""
     target = claim.target if isinstance(claim, ExchangeEntry) else None
     area, index = claim.area, claim.index
     first, last = lines[index] if index is not None and index < len(lines) else (claim.line if isinstance(claim, Region) else None, None)
@@ -180,7 +177,7 @@ def _methods(methods: frozenset[str]) -> list[str]:
 def _rivals(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
     try:
         return rivals_of(entry, snapshot)
-    except KeyError:  # it is of another version than the snapshot
+    except KeyError:  # it belongs to another version than the snapshot
         return ()
 
 

@@ -13,12 +13,13 @@ import trio
 
 from exchanger import __version__
 from exchanger.console.access import Access
-from exchanger.console.message import Handler, Request, Response, json_response
+from exchanger.console.message import json_response
 from exchanger.console.page import Page, load_page
 from exchanger.console.proxy import LoopbackProxy
 from exchanger.console.server import SESSION, Server, ServerSettings
 from exchanger.demo.envoy import LOOPBACK
 from exchanger.demo.lab_policy import MAX_TEXT
+from exchanger.http.message import Handler, Request, Response
 
 MAX_BODY: Final = 2 * MAX_TEXT + 4096
 """Bytes of a request's body: a policy file in an editor, in JSON, which writes a line's end as two."""

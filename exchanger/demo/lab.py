@@ -11,7 +11,7 @@ from typing import Final, TypeVar, final
 import attrs
 import trio
 
-from exchanger.console.message import Handler, Request, Response, error, json_response
+from exchanger.console.message import error, json_response
 from exchanger.demo.display import shell_line
 from exchanger.demo.gateway import send
 from exchanger.demo.ground import Ground, ground_with_token
@@ -22,6 +22,7 @@ from exchanger.demo.lab_policy import Changed, NotSaved, PolicyFiles, version_of
 from exchanger.demo.lab_results import Json, Verify, result_of_finding, result_of_request
 from exchanger.demo.runner import Finding, run_scenario, summary
 from exchanger.demo.scenario import EqualRequests, OneRequest, PolicyEdit, Scenario
+from exchanger.http.message import Handler, Request, Response
 
 MAX_RUNS: Final = 4
 """Runs and requests at once: a page has one at a time, and a few pages may be open."""

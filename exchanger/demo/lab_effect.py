@@ -9,8 +9,8 @@ from typing import Final
 import orjson
 import trio
 
-from exchanger.console.message import Request
 from exchanger.console.proxy import LoopbackProxy
+from exchanger.http.message import Request
 
 EFFECT_S: Final = 2.0
 """Seconds to wait: the service looks at its folder within one, and the machine may be busy. What changes no policy, or cannot be read,

@@ -6,7 +6,7 @@ Must not know: HTTP servers, or how requests are sent.
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-from exchanger.console.jwt import decoded
+from exchanger.console.decision_json import decoded
 from exchanger.demo.answer import answer_of, describe, token_seen
 from exchanger.demo.gateway import Asked
 from exchanger.demo.ground import Ground

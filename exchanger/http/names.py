@@ -1,7 +1,6 @@
-"""The name that a request is for, and whether nobody else can give that name to this server (DNS rebinding). Pure and total.
+"""The name that a request addresses, and whether only this server can have it (DNS rebinding). Pure and total.
 
-A browser takes any page's requests to a name that resolves to this address; so the name must be one that only this server has. Must not
-know: who asks, or what is answered.
+A browser sends any page's requests to a name that resolves to this address, so the name must be one that only this server has.
 
 Source: RFC 9110 section 7.2 (https://www.rfc-editor.org/rfc/rfc9110#section-7.2).
 """
@@ -29,13 +28,13 @@ class Authority:
     port: str
 
     def is_of(self, other: "Authority", scheme: str) -> bool:
-        """Tell whether both are the same place for ``scheme``."""
+        """Tell whether both are the same for ``scheme``."""
         default = _DEFAULT_PORTS[scheme]
         return self.host == other.host and (self.port or default) == (other.port or default)
 
 
 def read_host(text: str) -> Authority | None:
-    """Return the authority that ``text`` is, ``None`` when it is none."""
+    """Return the authority in ``text``, or ``None`` if it is not one."""
     host = read_authority(text)
     if not host or text != text.strip():
         return None
@@ -46,15 +45,15 @@ def read_host(text: str) -> Authority | None:
 
 
 def is_ours(host: str, names: frozenset[str]) -> bool:
-    """Tell whether ``host`` is a name that nobody else can give to this server.
+    """Tell whether only this server can have the name ``host``.
 
-    An address literal is one: a page that was loaded from it was loaded from here.
+    An address literal qualifies: a page that was loaded from it was loaded from here.
     """
     return host == LOCALHOST or _is_literal(host) or host in names
 
 
 def names_of(host: str, hosts: frozenset[str]) -> frozenset[str]:
-    """Return the names that a server on ``host`` is known by, ``hosts`` among them."""
+    """Return the names of a server on ``host``, ``hosts`` included."""
     own = normalise_policy_host(host)
     return hosts | {own} if own else hosts
 

@@ -1,7 +1,7 @@
-"""The line that a decision leaves in the log.
+"""The log line of a decision.
 
-Never a token, a secret, a header value or a token endpoint's body: of the request only method, host and path are read, of the answer
-only what was decided. The one exception is ``insecure_token_line``, for which an operator has asked in so many words.
+It never has a token, a secret, a header value or a token endpoint's body: of the request only method, host and path are read, of the
+response only the decision. The one exception is ``insecure_token_line``, which an operator has to switch on explicitly.
 """
 
 from collections.abc import Callable
@@ -11,15 +11,15 @@ import attrs
 
 from exchanger.decision.bearer import Bearer, read_bearer
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Result
-from exchanger.telemetry.lines import Render
+from exchanger.telemetry.render import Render
 from exchanger.values.secret import Secret
 from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, POLICY_LIMIT, loggable_host, loggable_path, printable
 
 Line = dict[str, str | int | float]
 
 _HTTP_OK: Final = 200
+# Characters of a token; longer ones are exchanged nowhere.
 _TOKEN_LIMIT: Final = 64 * 1024
-"""Characters of a token; longer ones are exchanged nowhere."""
 _LEVELS: Final = {Result.ALLOWED: "info", Result.AUTH_DENIED: "warning", Result.SYSTEM_ERROR: "error"}
 
 
@@ -68,15 +68,6 @@ def _line(event: str, level: str, record: DecisionRecord, timestamp: str) -> Lin
 
 
 @final
-@attrs.frozen
-class DecisionLogStatistics:
-    """How many decisions became lines, and how many were not asked for."""
-
-    logged: int
-    skipped: int
-
-
-@final
 @attrs.define(eq=False)
 class DecisionLog:
     """Writes one line a decision whose result is among ``results``. Takes about two microseconds, so it does not go through structlog."""
@@ -85,20 +76,11 @@ class DecisionLog:
     _stamp: Callable[[], str]
     _render: Render
     _put: Callable[[bytes], None]
-    _logged: int = attrs.field(default=0, init=False)
-    _skipped: int = attrs.field(default=0, init=False)
 
     def decided(self, record: DecisionRecord, /) -> None:
         """See ``typing.DecisionObserver``."""
         if record.outcome.result in self._results:
-            self._logged += 1
             self._put(self._render(decision_line(record, self._stamp())))
-        else:
-            self._skipped += 1
-
-    def statistics(self) -> DecisionLogStatistics:
-        """Tell how many decisions were logged."""
-        return DecisionLogStatistics(self._logged, self._skipped)
 
 
 @final
@@ -109,17 +91,11 @@ class InsecureTokenLog:
     _stamp: Callable[[], str]
     _render: Render
     _put: Callable[[bytes], None]
-    _logged: int = attrs.field(default=0, init=False)
 
     def decided(self, record: DecisionRecord, /) -> None:
         """See ``typing.DecisionObserver``."""
         match record.outcome:
             case Allow(access_token=Secret() as exchanged) if isinstance(subject := read_bearer(record.request.authorization), Bearer):
-                self._logged += 1
                 self._put(self._render(insecure_token_line(record, self._stamp(), subject=subject.token, exchanged=exchanged)))
             case _:
                 pass
-
-    def statistics(self) -> DecisionLogStatistics:
-        """Tell how many exchanges were logged."""
-        return DecisionLogStatistics(self._logged, 0)

@@ -1,6 +1,6 @@
-"""What libraries say through the standard ``logging``, taken into our stream or kept out of it.
+"""Messages of libraries through the standard ``logging``, taken into our log or kept out of it.
 
-HTTP clients put URLs and header names into their messages, so a library is heard only if it is on the list.
+HTTP clients put URLs and header names into their messages, so only libraries on the list are heard.
 """
 
 import logging
@@ -8,8 +8,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final, Protocol, final
 
+# Their warnings are about tasks and folders, never about requests.
 HEARD: Final = ("trio", "watchfiles")
-"""Their warnings are about tasks and folders, never about requests."""
 
 
 class EventLogger(Protocol):

@@ -1,4 +1,4 @@
-"""Structured logs: what is logged, in which form, and the wiring from structlog to the writer.
+"""Structured logs: which events are logged, their form, and the wiring from structlog to the writer.
 
 Events are dotted names with flat fields: ``structlog.get_logger().info("policy.published", documents=3)``. Every line goes to standard
 output, where platforms collect it.
@@ -16,9 +16,9 @@ import structlog
 from exchanger.decision.outcome import Result
 from exchanger.telemetry.decision_log import DecisionLog, InsecureTokenLog
 from exchanger.telemetry.library_log import libraries_heard
-from exchanger.telemetry.lines import Render, Stamp, bounded, console_renderer, render_json
 from exchanger.telemetry.log_writer import LogWriter
 from exchanger.telemetry.output import STDOUT, Descriptor, Output
+from exchanger.telemetry.render import Render, Stamp, bounded, console_renderer, render_json
 
 
 @enum.unique
@@ -41,7 +41,7 @@ class LogLevel(enum.Enum):
 
 @enum.unique
 class LogDecisions(enum.Enum):
-    """Which decisions are logged; ``DENIED`` is whatever was refused or failed."""
+    """Which decisions are logged; ``DENIED``: those refused or failed."""
 
     ALL = "all"
     DENIED = "denied"
@@ -102,7 +102,7 @@ def logging_to_stdout(settings: LogSettings, output: Output | None = None) -> Ge
 
 
 def results_logged(settings: LogSettings) -> frozenset[Result]:
-    """Return the results whose decisions become lines: those asked for, as far as the level lets their lines through."""
+    """Return the results whose decisions become lines, given the setting and the level."""
     level = settings.level
     audible = {
         LogLevel.DEBUG: frozenset(Result),
@@ -147,7 +147,7 @@ class _Final:
 @final
 @attrs.frozen
 class _LineLogger:
-    """What structlog hands finished lines to, whatever their level."""
+    """Receives finished lines from structlog, whatever their level."""
 
     writer: LogWriter
 

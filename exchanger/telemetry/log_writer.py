@@ -1,7 +1,7 @@
 """A bounded buffer of log lines, written in batches by a task of its own, so that no request ever waits for a log.
 
-What does not fit is dropped and counted, and a line says so once there is room again. Before the task runs and after it ended, lines
-are written where they are made. Must not know: what a line says, except for the one about dropped lines.
+What does not fit is dropped and counted, and a line says so once there is room again. Before the task runs and after it has ended, lines
+are written directly.
 """
 
 import contextlib
@@ -16,20 +16,20 @@ import trio
 
 from exchanger.telemetry.output import MANY_BYTES, SURE_BYTES, Output
 
+# A quarter of a second of decisions at 40,000 a second, more than one core answers.
 MAX_LINES: Final = 10_000
-"""A quarter of a second of decisions at 40,000 a second, more than one core answers."""
+# MAX_LINES of 400 bytes, a long decision line.
 MAX_BYTES: Final = 4 * 1024 * 1024
-"""MAX_LINES of 400 bytes, a long decision line."""
+# Lines gather this long before they are written together: short for someone who watches, long enough for one write to carry many.
 BATCH_S: Final = 0.05
-"""Lines gather this long before they are written together: short for someone who watches, long enough for one write to carry many."""
+# A batch is given up when nobody reads for this long; a collector that restarts is back sooner.
 PATIENCE_S: Final = 5.0
-"""A batch is given up when nobody reads for this long; a collector that restarts is back sooner."""
+# The same for a line that is written without the task: a start or an exit must not hang on it.
 DIRECT_PATIENCE_S: Final = 1.0
-"""The same for a line that is written without the task: a start or an exit must not hang on it."""
+# For what is left in the buffer at the end; a small part of the 30 s that Kubernetes gives a pod to stop.
 FLUSH_S: Final = 2.0
-"""For what is left in the buffer at the end; a small part of the 30 s that Kubernetes gives a pod to stop."""
+# At most one line about dropped lines in this time: it must not crowd out the lines that it stands for.
 NOTICE_S: Final = 1.0
-"""At most one line about dropped lines in this time: it must not crowd out the lines that it speaks for."""
 
 
 @enum.unique
@@ -42,23 +42,11 @@ class Mode(enum.Enum):
 
 
 @final
-@attrs.frozen
-class LogStatistics:
-    """``accepted`` and ``dropped`` count lines since the start; ``buffered_lines`` and ``buffered_bytes`` are waiting now."""
-
-    mode: Mode
-    accepted: int
-    dropped: int
-    buffered_lines: int
-    buffered_bytes: int
-
-
-@final
 @attrs.define(eq=False)
 class LogWriter:
     """Takes lines from any thread and never blocks the event loop's.
 
-    ``notice`` makes the line that tells how many lines were dropped.
+    ``notice`` makes the line that says how many were dropped. ``accepted`` and ``dropped`` count lines from the start.
     """
 
     _output: Output
@@ -68,8 +56,8 @@ class LogWriter:
     _mode: Mode = attrs.field(default=Mode.DIRECT, init=False)
     _lines: deque[bytes] = attrs.field(factory=deque, init=False)
     _bytes: int = attrs.field(default=0, init=False)
-    _accepted: int = attrs.field(default=0, init=False)
-    _dropped: int = attrs.field(default=0, init=False)
+    accepted: int = attrs.field(default=0, init=False)
+    dropped: int = attrs.field(default=0, init=False)
     _noticed: int = attrs.field(default=0, init=False)
     _notice_after: float = attrs.field(default=0.0, init=False)
     _awake: bool = attrs.field(default=False, init=False)
@@ -89,9 +77,9 @@ class LogWriter:
             if mode is Mode.STUCK or (
                 mode is Mode.BUFFERED and (len(self._lines) >= self._max_lines or self._bytes + size > self._max_bytes)
             ):
-                self._dropped += 1
+                self.dropped += 1
                 return
-            self._accepted += 1
+            self.accepted += 1
             if mode is Mode.BUFFERED:
                 self._lines.append(line)
                 self._bytes += size
@@ -119,11 +107,6 @@ class LogWriter:
                 self._wake.set()
                 last_words.deadline = trio.current_time() + FLUSH_S
 
-    def statistics(self) -> LogStatistics:
-        """Tell what was taken and dropped, and what is waiting."""
-        with self._lock:
-            return LogStatistics(self._mode, self._accepted, self._dropped, len(self._lines), self._bytes)
-
     async def _write_batches(self, last_words: trio.CancelScope) -> None:
         with last_words:
             last = False
@@ -138,7 +121,7 @@ class LogWriter:
                 await self._write_batch()
         with self._lock:
             self._mode = Mode.STUCK if last_words.cancelled_caught else Mode.DIRECT
-            self._dropped += len(self._lines)
+            self.dropped += len(self._lines)
             self._lines.clear()
             self._bytes = 0
 
@@ -150,9 +133,9 @@ class LogWriter:
             self._awake = False
             self._wake = trio.Event()
         now = trio.current_time()
-        if self._dropped > self._noticed and (self._end.is_set() or now >= self._notice_after):
-            lines.append(self._notice(self._dropped - self._noticed))
-            self._noticed = self._dropped
+        if self.dropped > self._noticed and (self._end.is_set() or now >= self._notice_after):
+            lines.append(self._notice(self.dropped - self._noticed))
+            self._noticed = self.dropped
             self._notice_after = now + NOTICE_S
         if lines:
             # Abandoned only at the end, when FLUSH_S is over and the output takes nothing: such a thread dies with the process.
@@ -164,8 +147,8 @@ class LogWriter:
     def _lost(self, lines: int) -> None:
         if lines:
             with self._lock:
-                self._accepted -= lines
-                self._dropped += lines
+                self.accepted -= lines
+                self.dropped += lines
 
     def _wake_up(self) -> None:
         if threading.get_ident() == self._loop_thread:

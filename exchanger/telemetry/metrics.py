@@ -1,44 +1,42 @@
-"""The numbers of the service: one machine that counts decisions and token exchanges, and tells them to whoever scrapes.
+"""The service's metrics: counts decisions and token exchanges, and returns them for a scrape.
 
 Names, labels and buckets are an interface that dashboards rely on. A label is one of a closed set or comes from operators; nothing of a
-request ever becomes one. A decision costs well under a microsecond here, so there are no metric objects on its way, only numbers.
+request ever becomes one. A decision costs well under a microsecond here: on its way there are only numbers, no metric objects.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, final
 
 import attrs
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import Metric
 
 from exchanger.decision.outcome import DecisionRecord, Deny, Reason, Result
 from exchanger.errors import Diagnostic
-from exchanger.telemetry.series import Histogram
+from exchanger.telemetry.histogram import Histogram, Labels, counter, gauge, histogram
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
 
+# Seconds: from an answer without exchange to a token endpoint at its slowest.
 CHECK_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5)
-"""Seconds; from an answer without exchange to a token endpoint at its slowest."""
+# Seconds: a token endpoint call is a round trip at least.
 EXCHANGE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0)
-"""Seconds; a token endpoint call is a round trip at least."""
+# Token endpoints counted by name. Operators name a handful; the bound is for mistakes elsewhere, and the rest counts as OTHER_HOST.
 MAX_HOSTS: Final = 256
-"""Token endpoints counted by name. Operators name a handful; the bound is for mistakes elsewhere, the rest is counted as OTHER_HOST."""
 OTHER_HOST: Final = "other"
+# The endpoint of an exchange whose issuer profile does not exist.
 UNKNOWN_HOST: Final = "unknown"
-"""The endpoint of an exchange whose issuer profile is not there."""
 
 _DECISION: Final = ("decision", "result")
 _EXCHANGE: Final = ("endpoint_host", "result", "error_kind", "http_status_class")
 _HOST: Final = ("endpoint_host",)
+# Not ``namespace``, which Prometheus takes for the instance's own. There are as many as operators name.
 _NAMESPACE: Final = ("policy_namespace",)
-"""Not ``namespace``, which Prometheus takes for the one that the instance is in. There are as many as operators name."""
 _STATUS_CLASSES: Final = {status: f"{status}xx" for status in range(2, 6)}
-
-Labels = tuple[str, ...]
 
 
 @final
 @attrs.frozen
 class MetricsSettings:
-    """METRICS_ENABLED, METRICS_PORT and METRICS_PATH. ``host`` ``None`` is every interface; ``port`` 0 is any free one."""
+    """METRICS_ENABLED, METRICS_PORT and METRICS_PATH. ``host`` ``None``: all interfaces; ``port`` 0: any free one."""
 
     enabled: bool = False
     host: str | None = None
@@ -49,7 +47,7 @@ class MetricsSettings:
 @final
 @attrs.frozen
 class Gauges:
-    """What is not counted here but read where it is kept, at the moment of a scrape."""
+    """What is read from elsewhere at the moment of a scrape."""
 
     check_in_flight: Callable[[], int]
     exchanges_in_flight: Callable[[], Mapping[str, int]]
@@ -62,16 +60,6 @@ class Gauges:
     grpc_connections: Callable[[], int]
     grpc_connections_refused: Callable[[], int]
     policy_namespaces_unreadable: Callable[[], Mapping[str, bool]] = dict
-
-
-@final
-@attrs.frozen
-class MetricsStatistics:
-    """How many decisions and token endpoint calls there were, and how many series they are counted in."""
-
-    decisions: int
-    exchanges: int
-    series: int
 
 
 @final
@@ -109,10 +97,10 @@ class Metrics:
             series = self._checks[key] = Histogram(CHECK_BUCKETS)
         series.observe(record.duration)
         if record.exchange is not None and record.exchange.call is None:
-            # Not to be told from calls that were given up: many requests may leave one call, or one of many that share it.
+            # Calls that were given up do not show this: many requests may leave one call, or one of many that share it.
             self._abandoned += 1
         if isinstance(outcome, Deny) and outcome.diagnostic is Diagnostic.UNKNOWN_ISSUER:
-            # An exchange that failed before there was anybody to call, so that no token client tells of it.
+            # The exchange failed before there was an endpoint to call, so no token client reports it.
             self.exchanged(ExchangeRecord(UNKNOWN_HOST, ErrorKind.UNKNOWN_ISSUER_PROFILE, None, record.started, 0.0))
 
     def exchanged(self, record: ExchangeRecord, /) -> None:
@@ -138,20 +126,12 @@ class Metrics:
         """See ``typing.ExchangeObserver``."""
         _add_one(self._coalesced, self._host(record.endpoint_host))
 
-    def statistics(self) -> MetricsStatistics:
-        """Tell how much was counted."""
-        return MetricsStatistics(
-            decisions=sum(series.count for series in self._checks.values()),
-            exchanges=sum(series.count for series in self._exchanges.values()),
-            series=len(self._checks) + len(self._exchanges),
-        )
-
     def overview(self) -> Overview:
         """Return what was counted, in a few numbers."""
         decisions: dict[str, int] = {}
         cumulative = [0] * (len(CHECK_BUCKETS) + 1)
         for (reason, _), series in self._checks.items():
-            counts = series.statistics().cumulative
+            counts = series.cumulative()
             decisions[reason.value] = decisions.get(reason.value, 0) + counts[-1]
             cumulative = [sum(pair) for pair in zip(cumulative, counts, strict=True)]
         return Overview(
@@ -163,102 +143,95 @@ class Metrics:
 
     def collect(self) -> Iterable[Metric]:
         """Return every metric as it is now."""
+        gauges = self._gauges
         checks: dict[Labels, Histogram] = {(reason.value, result.value): series for (reason, result), series in self._checks.items()}
         return (
-            _counter(
+            counter(
                 "ext_authz_check_requests_total",
                 "Requests answered, by what was decided and by whether that was a refusal or a failure.",
-                _DECISION,
                 _counts(checks),
+                _DECISION,
             ),
-            _histogram(
+            histogram(
                 "ext_authz_check_duration_seconds",
                 "Time from a request's arrival to its answer, token exchange included.",
-                _DECISION,
                 checks,
                 CHECK_BUCKETS,
+                _DECISION,
             ),
-            _counter(
+            counter(
                 "ext_authz_check_abandoned_total",
                 "Requests whose caller left while their token exchange was under way; they are among the failed ones, too.",
-                (),
                 {(): self._abandoned},
             ),
-            _gauge("ext_authz_check_in_flight", "Requests that wait for their answer.", (), {(): self._gauges.check_in_flight()}),
-            _counter(
+            gauge("ext_authz_check_in_flight", "Requests that wait for their answer.", {(): gauges.check_in_flight()}),
+            counter(
                 "ext_authz_token_exchange_requests_total",
                 "Token endpoint calls that ended, by endpoint, outcome and HTTP status class.",
-                _EXCHANGE,
                 _counts(self._exchanges),
+                _EXCHANGE,
             ),
-            _histogram(
+            histogram(
                 "ext_authz_token_exchange_latency_seconds",
                 "Duration of token endpoint calls, by endpoint, outcome and HTTP status class.",
-                _EXCHANGE,
                 self._exchanges,
                 EXCHANGE_BUCKETS,
+                _EXCHANGE,
             ),
-            _counter(
-                "ext_authz_token_exchange_timeouts_total", "Token endpoint calls that took too long.", _HOST, _by_host(self._timeouts)
-            ),
-            _counter(
+            counter("ext_authz_token_exchange_timeouts_total", "Token endpoint calls that took too long.", _by_host(self._timeouts), _HOST),
+            counter(
                 "ext_authz_token_exchange_context_cancellations_total",
                 "Token endpoint calls that were given up because nobody waited for them any more.",
-                _HOST,
                 _by_host(self._cancellations),
+                _HOST,
             ),
-            _counter(
+            counter(
                 "ext_authz_token_exchange_coalesced_total",
                 "Requests that shared a token endpoint call of an equal request.",
-                _HOST,
                 _by_host(self._coalesced),
+                _HOST,
             ),
-            _gauge(
+            gauge(
                 "ext_authz_token_exchange_in_flight",
                 "Token endpoint calls under way.",
+                _by_host({host: 0 for host, *_ in self._exchanges} | dict(gauges.exchanges_in_flight())),
                 _HOST,
-                _by_host({host: 0 for host, *_ in self._exchanges} | dict(self._gauges.exchanges_in_flight())),
             ),
-            _gauge("policy_entries", "Policy entries in force.", (), {(): self._gauges.policy_entries()}),
-            _gauge(
+            gauge("policy_entries", "Policy entries in force.", {(): gauges.policy_entries()}),
+            gauge(
                 "policy_invalid_documents",
                 "Policy documents with parts that cannot be read and fail closed.",
-                (),
-                {(): self._gauges.policy_invalid_documents()},
+                {(): gauges.policy_invalid_documents()},
             ),
-            _gauge(
+            gauge(
                 "policy_snapshot_age_seconds",
                 "Seconds since the policy in force was last known to be current; nothing before there is one.",
-                (),
-                {} if (age := self._gauges.policy_snapshot_age()) is None else {(): age},
+                {} if (age := gauges.policy_snapshot_age()) is None else {(): age},
             ),
-            _gauge(
+            gauge(
                 "policy_source_connected",
                 "1 while changes of policy are followed, 0 while their source cannot be reached.",
-                (),
-                {(): int(self._gauges.policy_source_connected())},
+                {(): int(gauges.policy_source_connected())},
             ),
-            _gauge(
+            gauge(
                 "policy_namespace_unreadable",
                 "1 for a Namespace that is followed by its name and may not be read, 0 for one that may.",
+                {(name,): int(unreadable) for name, unreadable in gauges.policy_namespaces_unreadable().items()},
                 _NAMESPACE,
-                {(name,): int(unreadable) for name, unreadable in self._gauges.policy_namespaces_unreadable().items()},
             ),
-            _gauge(
+            gauge(
                 "ext_authz_tls_certificate_expiry_timestamp_seconds",
                 "When the certificate that new TLS connections get expires, in seconds since 1970; nothing without TLS.",
-                (),
-                {} if (expiry := self._gauges.tls_certificate_expiry()) is None else {(): expiry},
+                {} if (expiry := gauges.tls_certificate_expiry()) is None else {(): expiry},
             ),
-            _gauge("ext_authz_grpc_connections", "Connections of gateways and other callers.", (), {(): self._gauges.grpc_connections()}),
-            _counter(
+            gauge("ext_authz_grpc_connections", "Connections of gateways and other callers.", {(): gauges.grpc_connections()}),
+            counter(
                 "ext_authz_grpc_connections_refused_total",
                 "Connections that found no room, or no file descriptor.",
-                (),
-                {(): self._gauges.grpc_connections_refused()},
+                {(): gauges.grpc_connections_refused()},
             ),
-            _counter("log_lines_dropped_total", "Log lines that were not written.", (), {(): self._gauges.log_lines_dropped()}),
-            _gauge("exchanger_build_info", "Always 1; the version is in the label.", ("version",), {(self._version,): 1}),
+            counter("log_lines_dropped_total", "Log lines that were not written.", {(): gauges.log_lines_dropped()}),
+            gauge("exchanger_build_info", "Always 1; the version is in the label.", {(self._version,): 1}, ("version",)),
         )
 
     def _host(self, host: str) -> str:
@@ -278,27 +251,4 @@ def _by_host(counts: Mapping[str, int]) -> dict[Labels, int]:
 
 
 def _counts(series: Mapping[Labels, Histogram]) -> dict[Labels, int]:
-    return {labels: histogram.count for labels, histogram in series.items()}
-
-
-def _counter(name: str, documentation: str, labels: Labels, values: Mapping[Labels, int]) -> Metric:
-    family = CounterMetricFamily(name, documentation, labels=labels)
-    for of, value in values.items():
-        family.add_metric(of, value)
-    return family
-
-
-def _gauge(name: str, documentation: str, labels: Labels, values: Mapping[Labels, float]) -> Metric:
-    family = GaugeMetricFamily(name, documentation, labels=labels)
-    for of, value in values.items():
-        family.add_metric(of, value)
-    return family
-
-
-def _histogram(name: str, documentation: str, labels: Labels, series: Mapping[Labels, Histogram], bounds: tuple[float, ...]) -> Metric:
-    texts = (*(f"{bound:g}" for bound in bounds), "+Inf")
-    family = HistogramMetricFamily(name, documentation, labels=labels)
-    for of, histogram in series.items():
-        statistics = histogram.statistics()
-        family.add_metric(of, tuple(zip(texts, statistics.cumulative, strict=True)), statistics.total)
-    return family
+    return {labels: one.count for labels, one in series.items()}

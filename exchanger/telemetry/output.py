@@ -1,6 +1,6 @@
-"""Where log lines end: a file descriptor that may be a pipe nobody reads, or a full disk.
+"""The output of log lines: a file descriptor that may be a pipe nobody reads, or a full disk.
 
-Blocking code for a thread or for the moments when no event loop runs. Must not know: what a line says.
+Blocking code, for a thread or for the time when no event loop runs.
 """
 
 import os
@@ -10,12 +10,10 @@ from typing import Final, Protocol, final
 import attrs
 
 STDOUT: Final = 1
-
-
+# A ready pipe takes this many without blocking (pipe(7)), so a write that offers no more at once keeps to its patience exactly.
 SURE_BYTES: Final = select.PIPE_BUF
-"""A ready pipe takes this many without blocking (pipe(7)), so a write that offers no more at once keeps to its patience exactly."""
+# For a thread beside a busy event loop: each write gives up the interpreter lock and must win it back, so there must be few of them.
 MANY_BYTES: Final = 256 * 1024
-"""For a thread beside a busy event loop: each write gives up the interpreter lock and must win it back, so there must be few of them."""
 
 
 class Output(Protocol):
@@ -31,17 +29,12 @@ class Output(Protocol):
 
 
 @final
-@attrs.frozen
-class OutputStatistics:
-    """``torn``: the last thing written was the beginning of a line, and the next line starts on a new one."""
-
-    torn: bool
-
-
-@final
 @attrs.define(eq=False)
 class Descriptor:
-    """An open file descriptor. It is left in the mode it is in: others may share it."""
+    """An open file descriptor, left in the mode that it is in: others may share it.
+
+    ``_torn``: the last write ended within a line, so the next one starts a new line.
+    """
 
     fd: int = STDOUT
     _torn: bool = False
@@ -70,7 +63,3 @@ class Descriptor:
             except OSError:
                 break  # the reader is gone, the disk is full: the lines are lost, the service goes on
         return written
-
-    def statistics(self) -> OutputStatistics:
-        """Tell the state of the output."""
-        return OutputStatistics(self._torn)

@@ -1,9 +1,7 @@
-"""What a span says, made of a record after the fact. Pure.
+"""Spans, made from records after the fact. Pure.
 
-Names and attributes are those of OpenTelemetry's conventions where there are such, and begin with ``exchanger.`` where they are ours. Of a
+Names and attributes follow OpenTelemetry's conventions where these exist; our own begin with ``exchanger.``. Of a
 request only method and host are read, never its path, its query, a token or a header's value; of a token endpoint only host and port.
-
-Must not know: wire formats, queues, or which traces are recorded.
 
 Sources: https://opentelemetry.io/docs/specs/semconv/rpc/grpc/, https://opentelemetry.io/docs/specs/semconv/http/http-spans/
 """
@@ -31,7 +29,7 @@ _NANOSECONDS: Final = 1_000_000_000
 
 @enum.unique
 class SpanKind(enum.Enum):
-    """Which side of a call is told about: a question that was answered here, or a call that was made."""
+    """Which side of a call: one answered here, or one made from here."""
 
     SERVER = "server"
     CLIENT = "client"
@@ -88,7 +86,7 @@ def decision_span(record: DecisionRecord, context: SpanContext, start: int, shar
 
 
 def exchange_span(record: ExchangeRecord, context: SpanContext, start: int) -> FinishedSpan:
-    """Return the client span of a token endpoint call. It is named by method alone: the endpoint's path is not told."""
+    """Return the client span of a token endpoint call. It is named by method alone: the endpoint's path stays out of it."""
     attributes: list[Attribute] = [("http.request.method", "POST"), ("server.address", loggable_host(record.endpoint_host))]
     if record.port is not None:
         attributes.append(("server.port", record.port))

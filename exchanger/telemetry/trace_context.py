@@ -1,7 +1,6 @@
-"""Traces continued or begun: ids made, and the choice of which traces are recorded.
+"""Span contexts: traces continued or begun, and the choice of which are recorded.
 
-The choice is made once a trace and is the same in every process, since it follows the caller's or the trace's own id. Ids identify, they
-protect nothing. Must not know: what spans tell, or where they go.
+The choice is the same in every process, since it follows the caller's or the trace's own id. Ids identify; they protect nothing.
 
 Sources: https://www.w3.org/TR/trace-context/, https://opentelemetry.io/docs/specs/otel/trace/sdk/#sampling
 """
@@ -16,11 +15,11 @@ from exchanger.values.request import TraceContext
 from exchanger.values.span import SAMPLED, SpanContext
 from exchanger.values.traceparent import Traceparent, parse_traceparent
 
+# The flag of level 2 (https://www.w3.org/TR/trace-context-2/#random-trace-id-flag): it belongs to the trace's id and is kept.
 _RANDOM: Final = 0x02
-"""The flag of level 2 (https://www.w3.org/TR/trace-context-2/#random-trace-id-flag): it belongs to the trace's id and is kept."""
+# The low half of a trace's id is compared with the ratio, as other OpenTelemetry samplers do, so that all keep the same traces.
 _RATIO_BITS: Final = 64
 _LOW_HALF: Final = (1 << _RATIO_BITS) - 1
-"""The low half of a trace's id is compared with the ratio, as other OpenTelemetry samplers do, so that all keep the same traces."""
 
 
 @enum.unique
@@ -50,15 +49,6 @@ class SamplingSettings:
 
 
 @final
-@attrs.frozen
-class TracerStatistics:
-    """How many traces were continued, and how many begun here; those that are not recorded count where an exchange passed them on."""
-
-    continued: int
-    begun: int
-
-
-@final
 @attrs.define(eq=False)
 class TraceContexts:
     """Gives spans their places; see ``typing.Tracer``."""
@@ -67,8 +57,6 @@ class TraceContexts:
     _bits: random.Random = attrs.field(factory=random.Random)  # a fast generator, seeded by the system
     _bound: int = attrs.field(init=False)
     _follows: bool = attrs.field(init=False)
-    _continued: int = attrs.field(default=0, init=False)
-    _begun: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         sampler = self._settings.sampler
@@ -93,18 +81,12 @@ class TraceContexts:
         context = self._below(trace, found)
         return context if context.sampled else None
 
-    def statistics(self) -> TracerStatistics:
-        """Tell how many places were given."""
-        return TracerStatistics(self._continued, self._begun)
-
     def _below(self, trace: TraceContext, found: Traceparent | None) -> SpanContext:
         if found is None:
             number = self._new_trace_id()
-            self._begun += 1
             # Section 3.3.1.1: without a valid traceparent, tracestate means nothing. Baggage stands for itself.
             flags = SAMPLED if self._chosen(number) else 0
             return SpanContext(f"{number:032x}", self._span_id(), "", flags, "", trace.baggage)
-        self._continued += 1
         trace_id, parent_id, came = found
         sampled = came & SAMPLED if self._follows else SAMPLED if self._chosen(int(trace_id, 16)) else 0
         return SpanContext(trace_id, self._span_id(), parent_id, came & _RANDOM | sampled, trace.tracestate, trace.baggage)

@@ -1,8 +1,7 @@
 """The observer that turns records into spans, for traces that are recorded, and queues them.
 
-Where a span belongs, and whether it is recorded, was chosen before there was a record, so that whoever else reads that says the same.
-Spans are encoded where they are made, so that a queue holds bytes of a known size and nothing of a request. Must not know: wire formats, or
-where spans go.
+The place of a span, and whether it is recorded, was chosen before there was a record, so all readers of the record agree on it. Spans are
+encoded at once: the queue holds bytes of a known size and nothing of a request.
 """
 
 from collections import deque
@@ -20,37 +19,28 @@ from exchanger.values.request import TraceContext
 from exchanger.values.span import SpanContext
 from exchanger.values.token import CoalescedRecord, ExchangeRecord
 
+# The span's id within a ``traceparent`` of ours.
 SPAN_ID: Final = slice(36, 52)
-"""Where a ``traceparent`` of ours has the span's id."""
+# Requests that share another's exchange and are remembered until they are answered; more than one process has in flight.
 MAX_SHARED: Final = 10_000
-"""Requests that wait for an exchange of another one, and are remembered until they are answered; more than one process has in flight."""
-
-
-@final
-@attrs.frozen
-class SpanQueueStatistics:
-    """``waiting`` now; ``dropped`` since the start, because there was no room."""
-
-    waiting: int
-    dropped: int
 
 
 @final
 @attrs.define(eq=False)
 class SpanQueue:
-    """Encoded spans that wait to be exported; what does not fit is dropped and counted."""
+    """Encoded spans that wait to be exported; what does not fit is dropped and counted in ``dropped``."""
 
     max_size: int
     batch_size: int
     full: trio.Event = attrs.field(factory=trio.Event, init=False)
     _spans: deque[bytes] = attrs.field(factory=deque, init=False)
-    _dropped: int = attrs.field(default=0, init=False)
+    dropped: int = attrs.field(default=0, init=False)
 
     def put(self, span: bytes) -> None:
         """Take one span; ``full`` is set when there are enough for a batch."""
         count = len(self._spans)
         if count >= self.max_size:
-            self._dropped += 1
+            self.dropped += 1
             return
         self._spans.append(span)
         if count + 1 >= self.batch_size:
@@ -63,18 +53,10 @@ class SpanQueue:
             self.full = trio.Event()
         return batch
 
-    def statistics(self) -> SpanQueueStatistics:
-        """Tell what waits and what was lost."""
-        return SpanQueueStatistics(len(self._spans), self._dropped)
-
-
-@final
-@attrs.frozen
-class TracingStatistics:
-    """``recorded``: spans made since the start; ``sharing``: requests now that wait for an exchange of another one."""
-
-    recorded: int
-    sharing: int
+    @property
+    def waiting(self) -> int:
+        """How many spans wait."""
+        return len(self._spans)
 
 
 @final
@@ -87,7 +69,6 @@ class Tracing:
     _encode: Callable[[FinishedSpan], bytes]
     _at: Callable[[float], int]
     _shared: dict[str, TraceContext] = attrs.field(factory=dict, init=False)
-    _recorded: int = attrs.field(default=0, init=False)
 
     def decided(self, record: DecisionRecord, /) -> None:
         """See ``typing.DecisionObserver``."""
@@ -109,12 +90,7 @@ class Tracing:
         if len(self._shared) < MAX_SHARED:
             self._shared[record.trace.traceparent[SPAN_ID]] = record.shared
 
-    def statistics(self) -> TracingStatistics:
-        """Tell how much was recorded."""
-        return TracingStatistics(self._recorded, len(self._shared))
-
     def _record(self, span: FinishedSpan) -> None:
-        self._recorded += 1
         self.queue.put(self._encode(span))
 
 

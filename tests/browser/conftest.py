@@ -118,15 +118,25 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def console(request: pytest.FixtureRequest) -> Iterator[Console]:
-    """A fake console; ``pytest.mark.parametrize("console", [("--service",)], indirect=True)`` gives it options."""
-    console = Console(tuple(getattr(request, "param", ())))
-    try:
-        console.start()
-        yield console
-    finally:
+@pytest.fixture(scope="package")
+def consoles() -> Iterator[dict[tuple[str, ...], Console]]:
+    """Fake consoles by their options. Each is a process that serves one test after another."""
+    started: dict[tuple[str, ...], Console] = {}
+    yield started
+    for console in started.values():
         console.stop()
+
+
+@pytest.fixture
+def console(request: pytest.FixtureRequest, consoles: dict[tuple[str, ...], Console]) -> Console:
+    """A fake console as new; ``pytest.mark.parametrize("console", [("--service",)], indirect=True)`` gives it options."""
+    options = tuple(getattr(request, "param", ()))
+    console = consoles.setdefault(options, Console(options))
+    if console.process is None:
+        console.start()
+    else:
+        console.tell("reset")
+    return console
 
 
 @pytest.fixture

@@ -11,61 +11,31 @@ import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import attrs
-import h11
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
+from exchanger.console.message import PROTECTION
+from exchanger.console.message import json_response as said
+from exchanger.console.server import LIMITS
+from exchanger.console.websocket import Handshake, read_handshake, send_messages
+from exchanger.http.message import Handler, Request, Response
+from exchanger.http.server import HttpServer, Upgrade
 from tests.browser import made_up
 from tests.browser.made_up import Json
 
 PAGE: Final = Path(__file__).parents[2] / "exchanger" / "console" / "page"
 TYPES: Final = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 BOUNDS: Final = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5]
 COOKIE: Final = "exchanger_console"
 
 
-@final
-@attrs.define
-class Question:
-    """One request, read."""
-
-    method: str
-    target: str
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def path(self) -> str:
-        return urlsplit(self.target).path
-
-    @property
-    def query(self) -> dict[str, str]:
-        return dict(parse_qsl(urlsplit(self.target).query))
+def query_of(request: Request) -> dict[str, str]:
+    return dict(parse_qsl(request.query))
 
 
-@final
-@attrs.define
-class Answer:
-    """One answer: JSON, or a file."""
-
-    status: int
-    body: bytes = b""
-    kind: str = "application/json"
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-def said(content: object, status: int = 200) -> Answer:
-    return Answer(status, json.dumps(content).encode())
-
-
-def wrong(status: int, text: str) -> Answer:
+def wrong(status: int, text: str) -> Response:
     return said({"error": text}, status)
 
 
@@ -85,7 +55,7 @@ class FakeConsole:
     documents: dict[tuple[str, str], Json] = attrs.field(factory=made_up.documents)
     revision: int = 7
     files: dict[str, str] = attrs.field(factory=lambda: {"yellow.yaml": made_up.FILE_TEXT, "red.yaml": made_up.FILE_HEAD})
-    sockets: set[WebSocketConnection] = attrs.field(factory=set)
+    watchers: dict[trio.MemorySendChannel[str], trio.CancelScope] = attrs.field(factory=dict)
     sessions: set[str] = attrs.field(factory=set)
     counts: dict[str, int] = attrs.field(factory=lambda: dict.fromkeys(made_up.KINDS, 0))
     lint_delay: float = 0.0
@@ -93,11 +63,11 @@ class FakeConsole:
     full: bool = False
     silent: bool = False  # tells no totals of its own
 
-    def allowed(self, question: Question) -> bool:
-        cookie = question.headers.get("cookie", "").removeprefix(f"{COOKIE}=")
+    def allowed(self, question: Request) -> bool:
+        cookie = question.value("cookie").removeprefix(f"{COOKIE}=")
         return not self.token or cookie in self.sessions
 
-    async def answer(self, question: Question) -> Answer:
+    async def answer(self, question: Request) -> Response:
         path = question.path
         if path.startswith("/fake/"):
             return await self.told(path.removeprefix("/fake/"), json.loads(question.body or b"{}"))
@@ -109,7 +79,7 @@ class FakeConsole:
             return said(self.about(authorized=self.allowed(question)))
         if not self.allowed(question):
             return wrong(401, "sign in first")
-        handlers: dict[str, Callable[[Question], Answer]] = {
+        handlers: dict[str, Callable[[Request], Response]] = {
             "/api/policy": self.policy,
             "/api/policy/document": self.document,
             "/api/explain": self.explain,
@@ -130,28 +100,28 @@ class FakeConsole:
             "policy_source": "directory",
         }
 
-    def session(self, question: Question) -> Answer:
+    def session(self, question: Request) -> Response:
         if question.method == "DELETE":
             self.sessions.clear()
-            return Answer(204, headers=(("Set-Cookie", f"{COOKIE}=; Max-Age=0; Path=/"),))
+            return Response(204, (("Set-Cookie", f"{COOKIE}=; Max-Age=0; Path=/"),))
         if json.loads(question.body).get("token") != self.token:
             return wrong(401, "wrong token")
         session = secrets.token_hex(8)
         self.sessions.add(session)
-        return Answer(204, headers=(("Set-Cookie", f"{COOKIE}={session}; HttpOnly; SameSite=Strict; Path=/"),))
+        return Response(204, (("Set-Cookie", f"{COOKIE}={session}; HttpOnly; SameSite=Strict; Path=/"),))
 
-    def policy(self, _question: Question) -> Answer:
+    def policy(self, _question: Request) -> Response:
         return said(made_up.overview(self.documents, self.revision))
 
-    def document(self, question: Question) -> Answer:
-        found = self.documents.get((question.query.get("namespace", ""), question.query.get("name", "")))
+    def document(self, question: Request) -> Response:
+        found = self.documents.get((query_of(question).get("namespace", ""), query_of(question).get("name", "")))
         return wrong(404, "no such document") if found is None else said(found | {"revision": self.revision})
 
-    def explain(self, question: Question) -> Answer:
-        query = question.query
+    def explain(self, question: Request) -> Response:
+        query = query_of(question)
         return said(made_up.candidates(query["method"], query["host"], query["path"]) | {"revision": self.revision})
 
-    async def lab(self, question: Question) -> Answer:
+    async def lab(self, question: Request) -> Response:
         body: Json = json.loads(question.body) if question.body else {}
         match question.method, question.path:
             case "GET", "/lab/scenarios":
@@ -185,7 +155,7 @@ class FakeConsole:
         await self.emit([made_up.item(self.items[-1]["seq"] + 1, trace_id=trace)])
         return made_up.result(name, [trace], ok=name not in self.bad)
 
-    async def told(self, what: str, body: Any) -> Answer:
+    async def told(self, what: str, body: Any) -> Response:
         """Do what a test asks for."""
         told: dict[str, Callable[[Any], Awaitable[None]]] = {
             "emit": self.emit,
@@ -194,22 +164,31 @@ class FakeConsole:
             "totals": self.tell_samples,
             "drop": self.drop,
             "set": self.change,
+            "reset": self.reset,
             "document": self.replace,
         }
         await told[what](body)
-        return Answer(204)
+        return Response(204)
 
     async def tell_samples(self, samples: list[Json]) -> None:
         for sample in samples:
             await self.send({"type": "totals", **sample})
 
     async def drop(self, _body: object) -> None:
-        for socket in list(self.sockets):
-            await socket.aclose(1001)
+        for scope in self.watchers.values():
+            scope.cancel()
 
     async def change(self, values: Json) -> None:
         for name, value in values.items():
             setattr(self, name, set(value) if isinstance(getattr(self, name), set) else value)
+
+    async def reset(self, _body: object) -> None:
+        """Forget what other tests have made of it."""
+        await self.drop(None)
+        new = FakeConsole(token=self.token, demo=self.demo)
+        for field in attrs.fields(FakeConsole):
+            if field.name != "watchers":
+                setattr(self, field.name, getattr(new, field.name))
 
     async def replace(self, document: Json) -> None:
         self.documents[document["namespace"], document["name"]] = document
@@ -221,14 +200,8 @@ class FakeConsole:
         await self.send({"type": "decisions", "items": items, "lost": 0})
 
     async def send(self, message: Json) -> None:
-        for socket in list(self.sockets):
-            await self.send_to(socket, message)
-
-    async def send_to(self, socket: WebSocketConnection, message: Json) -> None:
-        try:
-            await socket.send_message(json.dumps(message))
-        except ConnectionClosed:
-            self.sockets.discard(socket)
+        for watcher in self.watchers:
+            watcher.send_nowait(json.dumps(message))
 
     def totals(self) -> Json:
         exchanges = self.counts["allow_exchange"] + self.counts["deny_exchange_error"]
@@ -241,11 +214,11 @@ class FakeConsole:
             "exchanges": exchanges,
             "coalesced": exchanges // 3,
             "latency": {"bounds": BOUNDS, "counts": [total, 0, 0, exchanges, *([0] * (len(BOUNDS) - 3))]},
-            "subscribers": len(self.sockets),
+            "subscribers": len(self.watchers),
         }
 
-    async def stream(self, socket: WebSocketConnection) -> None:
-        """Serve one that watches until it leaves."""
+    async def stream(self, stream: trio.abc.Stream, handshake: Handshake) -> None:
+        """Serve one that watches until it leaves, or is dropped."""
         hello = {
             "type": "hello",
             "version": self.release,
@@ -253,128 +226,50 @@ class FakeConsole:
             "revision": self.revision,
             "items": self.items,
         }
-        # From here on it is told what is new, which the connection keeps behind what it is told first.
-        self.sockets.add(socket)
-        await self.send_to(socket, hello)
-        with trio.CancelScope() as gone:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.tell_totals, socket)
-                try:
-                    await socket.get_message()
-                except ConnectionClosed:
-                    self.sockets.discard(socket)
-                gone.cancel()
+        told, messages = trio.open_memory_channel[str](math.inf)
+        told.send_nowait(json.dumps(hello))
+        async with trio.open_nursery() as nursery:
+            self.watchers[told] = nursery.cancel_scope
+            nursery.start_soon(self.tell_totals, told)
+            try:
+                await send_messages(stream, handshake, messages.receive, trio.sleep_forever)
+            finally:
+                del self.watchers[told]
+            nursery.cancel_scope.cancel()
 
-    async def tell_totals(self, socket: WebSocketConnection) -> None:
+    async def tell_totals(self, watcher: trio.MemorySendChannel[str]) -> None:
         while True:
             if not self.silent:
-                await self.send_to(socket, self.totals())
+                watcher.send_nowait(json.dumps(self.totals()))
             await trio.sleep(1)
 
 
-def page_file(path: str) -> Answer:
+def page_file(path: str) -> Response:
     name = "index.html" if path == "/" else path.removeprefix("/assets/")
     file = PAGE / name
     if ".." in name or not file.is_file() or file.suffix not in TYPES:
         return wrong(404, "there is no such file")
-    return Answer(200, file.read_bytes(), f"{TYPES[file.suffix]}; charset=utf-8")
-
-
-@final
-@attrs.define(eq=False)
-class Replayed(trio.abc.HalfCloseableStream):
-    """A stream of which something was read already."""
-
-    stream: trio.SocketStream
-    before: bytes
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        if self.before:
-            data, self.before = self.before, b""
-            return data
-        return bytes(await self.stream.receive_some(max_bytes))
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self.stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self.stream.wait_send_all_might_not_block()
-
-    async def send_eof(self) -> None:
-        await self.stream.send_eof()
-
-    async def aclose(self) -> None:
-        await self.stream.aclose()
-
-
-async def serve_connection(console: FakeConsole, stream: trio.SocketStream) -> None:
-    """Serve HTTP on ``stream``, or hand it to the WebSocket."""
-    protocol = h11.Connection(h11.SERVER)
-    received = b""
-    async with stream:
-        while True:
-            head: h11.Request | None = None
-            body = b""
-            while True:
-                event = protocol.next_event()
-                if event is h11.NEED_DATA:
-                    data = bytes(await stream.receive_some(65_536))
-                    received += data
-                    protocol.receive_data(data)
-                elif isinstance(event, h11.Request):
-                    head = event
-                elif isinstance(event, h11.Data):
-                    body += bytes(event.data)
-                elif isinstance(event, h11.EndOfMessage) and head is not None:
-                    break
-                elif isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
-                    return
-            headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
-            question = Question(head.method.decode(), head.target.decode(), headers, body)
-            if question.path == "/stream" and console.allowed(question) and not console.full:
-                await upgrade(console, Replayed(stream, received))
-                return
-            answer = wrong(503, "too many") if question.path == "/stream" else await console.answer(question)
-            received = b""
-            fields = [
-                ("Content-Type", answer.kind),
-                ("Content-Length", str(len(answer.body))),
-                ("Content-Security-Policy", POLICY),
-                ("X-Content-Type-Options", "nosniff"),
-                ("Referrer-Policy", "no-referrer"),
-                ("Cache-Control", "no-store"),
-                *answer.headers,
-            ]
-            if answer.status == 204:
-                fields = [field for field in fields if field[0] not in {"Content-Type", "Content-Length"}]
-            sent = protocol.send(h11.Response(status_code=answer.status, headers=fields)) or b""
-            sent += (protocol.send(h11.Data(data=answer.body)) or b"") if answer.body else b""
-            sent += protocol.send(h11.EndOfMessage()) or b""
-            await stream.send_all(sent)
-            if protocol.our_state is not h11.DONE or protocol.their_state is not h11.DONE:
-                return
-            protocol.start_next_cycle()
-
-
-async def upgrade(console: FakeConsole, stream: Replayed) -> None:
-    async with trio.open_nursery() as nursery:
-        request = await wrap_server_stream(nursery, stream)
-        async with await request.accept() as socket:
-            await console.stream(socket)
+    return Response(200, (("Content-Type", f"{TYPES[file.suffix]}; charset=utf-8"), ("Cache-Control", "no-store")), file.read_bytes())
 
 
 async def serve(console: FakeConsole, port: int) -> None:
     """Serve until the process ends; the port is printed first."""
 
-    async def connection(stream: trio.SocketStream) -> None:
-        try:
-            await serve_connection(console, stream)
-        except* (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
-            pass  # the browser left
+    async def route(request: Request) -> Response | Handler | Upgrade:
+        if request.path != "/stream" or not console.allowed(request):
+            return console.answer
+        handshake = read_handshake(request)
+        if console.full or isinstance(handshake, Response):
+            return wrong(503, "too many")
+
+        async def run(stream: trio.abc.Stream, _early: bytes) -> None:
+            await console.stream(stream, handshake)
+
+        return Upgrade(run)
 
     listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
     print(listeners[0].socket.getsockname()[1], flush=True)  # noqa: T201 - the parent reads it
-    await trio.serve_listeners(connection, listeners)
+    await HttpServer(route, attrs.evolve(LIMITS, body_bytes=2**20), PROTECTION).run(listeners)
 
 
 def main() -> None:

@@ -4,8 +4,8 @@ import pytest
 import trio
 import trio.testing
 
+from exchanger.console.bounded_record import MAX_REQUEST
 from exchanger.console.feed import KEPT, KEPT_DENIED, WINDOW_S, Feed
-from exchanger.console.trimming import MAX_REQUEST
 from exchanger.values.text import PATH_LIMIT
 from tests.console.records import DENIED, UNMATCHED, record
 from tests.console.running import PATIENCE_S
@@ -38,8 +38,7 @@ def test_only_the_newest_are_kept() -> None:
         feed.decided(record())
 
     assert numbers(feed.latest(feed.sequence)) == list(range(6, KEPT + 6))
-    assert feed.statistics().seen == KEPT + 5
-    assert feed.statistics().kept == KEPT
+    assert feed.sequence == KEPT + 5
 
 
 def test_of_a_burst_no_more_is_kept_than_can_be_told() -> None:
@@ -61,31 +60,6 @@ def test_there_is_room_again_a_while_later_also_when_the_clock_is_set_back(later
     feed.decided(record())
 
     assert numbers(feed.latest(feed.sequence))[-2:] == [KEPT, KEPT + 6]
-
-
-def test_what_is_after_a_number_is_not_among_the_latest_until_it() -> None:
-    assert numbers(filled(False, False, False).latest(2)) == [1, 2]
-
-
-def test_all_that_is_new_is_told_when_it_fits() -> None:
-    batch = filled(*[False] * 10).since(4, 6)
-
-    assert numbers(batch.entries) == [5, 6, 7, 8, 9, 10]
-    assert (batch.lost, batch.upto) == (0, 10)
-
-
-def test_denials_come_before_what_was_allowed_and_the_rest_is_the_newest() -> None:
-    batch = filled(True, False, False, True, False, False, False).since(0, 4)
-
-    assert numbers(batch.entries) == [1, 4, 6, 7]
-    assert batch.lost == 3
-
-
-def test_the_newest_denials_are_told_when_they_alone_are_too_many() -> None:
-    batch = filled(*[True] * 5, False).since(0, 3)
-
-    assert numbers(batch.entries) == [3, 4, 5]
-    assert batch.lost == 3
 
 
 def test_denials_outlast_a_burst_of_what_was_allowed() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from exchanger.console.guard import COOKIE, Refusal, bearer_of, has_session, is_token, judged, session_of
-from exchanger.console.message import Request
+from exchanger.http.message import Request
 from exchanger.http.names import Authority, names_of, read_host
 from exchanger.values.secret import Secret
 
@@ -115,11 +115,8 @@ def test_the_own_page_may_ask(host: str, origin: str) -> None:
 )
 def test_other_pages_may_not_ask(origin: str) -> None:
     assert judged(request(("host", "localhost:3003"), ("origin", origin)), NAMES) is Refusal.ORIGIN
-
-
-def test_every_origin_has_to_be_the_own_one() -> None:
-    origins = (("origin", "http://localhost"), ("origin", "http://evil.example"))
-    assert judged(request(("host", "localhost"), *origins), NAMES) is Refusal.ORIGIN
+    both = (("origin", "http://localhost:3003"), ("origin", origin))
+    assert judged(request(("host", "localhost:3003"), *both), NAMES) is Refusal.ORIGIN
 
 
 @pytest.mark.parametrize(
@@ -184,10 +181,7 @@ def test_only_so_many_cookies_are_looked_at() -> None:
 )
 def test_a_bearer_token_is_read(value: str, bearer: str) -> None:
     assert bearer_of(request(("authorization", value))) == bearer
-
-
-def test_two_authorizations_are_none() -> None:
-    assert bearer_of(request(("authorization", "Bearer t"), ("authorization", "Bearer t"))) == ""
+    assert bearer_of(request(("authorization", value), ("authorization", value))) == ""
 
 
 def test_a_token_is_itself_alone() -> None:

@@ -5,7 +5,8 @@ from typing import Final
 
 import pytest
 
-from exchanger.console.settings import ConsoleSettings
+from exchanger.console import access
+from exchanger.console.access import ConsoleSettings
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.document import parse_document
 from exchanger.policy.snapshot import PolicySnapshot
@@ -96,6 +97,7 @@ def policy() -> CurrentPolicy:
 
 async def test_no_byte_has_a_secret(tmp_path: Path, policy: CurrentPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console_running, "line", decision_line)
+    monkeypatch.setattr(access, "FAILURE_S", 0.01)
     file = tmp_path / "token"
     file.write_text(TOKEN)
     async with running(ConsoleSettings(port=0, token_file=file), policy) as console:

@@ -9,7 +9,6 @@ from typing import Any, Final
 import attrs
 import trio
 
-from exchanger.console.message import Request
 from exchanger.demo.ground import ground_of
 from exchanger.demo.http import Handler, serve_http
 from exchanger.demo.lab import Lab, LabSettings
@@ -22,6 +21,7 @@ from exchanger.demo.scenarios import SCENARIOS
 from exchanger.demo.service import own_issuers, sample_policy, write_sample_policy
 from exchanger.demo.site import Site, make_subjects
 from exchanger.demo.token_endpoint import TokenEndpoint
+from exchanger.http.message import Request
 from exchanger.policy.selector import parse_selector
 
 SAMPLE: Final = {file.name: file.read_text("utf-8") for file in sample_policy()}

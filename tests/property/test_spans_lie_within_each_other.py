@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger.decision.outcome import DecisionRecord
-from exchanger.telemetry.epoch import Epoch
+from exchanger.telemetry.clock import Clock
 from exchanger.telemetry.spans import FinishedSpan
 from exchanger.telemetry.trace_context import TraceContexts
 from exchanger.telemetry.tracing import SpanQueue, Tracing
@@ -28,7 +28,7 @@ def test_an_exchange_lies_within_its_decision(before: int, call: int, after: int
         spans.append(span)
         return b""
 
-    tracing = Tracing(TraceContexts(), SpanQueue(10, 10), encode, Epoch(machine.wall, machine.monotonic).at)
+    tracing = Tracing(TraceContexts(), SpanQueue(10, 10), encode, Clock(machine.wall, machine.monotonic).at)
     place = tracing.contexts.below(CALLER)
     arrived = machine.now
     called = arrived + before

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Filter, Reason
 from exchanger.errors import Diagnostic
-from exchanger.telemetry.epoch import Epoch
+from exchanger.telemetry.clock import Clock
 from exchanger.telemetry.otlp.encoding import encode_span
 from exchanger.telemetry.trace_context import TraceContexts
 from exchanger.telemetry.tracing import SpanQueue, Tracing
@@ -53,7 +53,7 @@ outcomes = st.one_of(
 @given(requests, outcomes, st.floats(0, 100), st.sampled_from(Filter), st.booleans())
 def test_decisions(request: HttpRequest, outcome: Allow | Deny, duration: float, asked_by: Filter, exchanged: bool) -> None:
     queue = SpanQueue(10, 10)
-    tracing = Tracing(TraceContexts(), queue, encode_span, Epoch().at)
+    tracing = Tracing(TraceContexts(), queue, encode_span, Clock().at)
     place = tracing.contexts.below if exchanged else tracing.contexts.recorded_below
     tracing.decided(DecisionRecord(request, outcome, 0.0, duration, asked_by, place(request.trace)))
     (data,) = queue.take()
@@ -66,7 +66,7 @@ def test_decisions(request: HttpRequest, outcome: Allow | Deny, duration: float,
 @given(text, st.none() | st.sampled_from(ErrorKind), st.none() | st.integers(100, 999), st.none() | st.integers(1, 65535))
 def test_exchanges(host: str, kind: ErrorKind | None, status: int | None, port: int | None) -> None:
     queue = SpanQueue(10, 10)
-    tracing = Tracing(TraceContexts(), queue, encode_span, Epoch().at)
+    tracing = Tracing(TraceContexts(), queue, encode_span, Clock().at)
     span = attrs.evolve(tracing.contexts.below(TraceContext()), baggage=CANARY)
     tracing.exchanged(ExchangeRecord(host, kind, status, 0.0, 0.1, port, span))
     (data,) = queue.take()

@@ -1,5 +1,7 @@
+import contextlib
 import os
 import threading
+from collections.abc import AsyncIterator
 
 import attrs
 import pytest
@@ -56,55 +58,59 @@ async def _batch(clock: trio.testing.MockClock, writer: LogWriter, output: FakeO
     await _entered(output)
 
 
+@contextlib.asynccontextmanager
+async def running(writer: LogWriter) -> AsyncIterator[trio.CancelScope]:
+    """Run ``writer`` while open."""
+
+    async def run(*, task_status: trio.TaskStatus[None]) -> None:
+        await writer.run(task_status=task_status)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run)
+        yield nursery.cancel_scope
+        nursery.cancel_scope.cancel()
+
+
 def test_lines_are_written_at_once_before_the_task_runs() -> None:
     output = FakeOutput()
-    _writer(output).put(b"one")
+    writer = _writer(output)
+    writer.put(b"one")
 
-    assert output.written == [b"one\n"]
+    assert (output.written, writer.accepted, len(writer._lines)) == ([b"one\n"], 1, 0)
 
 
 async def test_lines_are_gathered_into_one_write(mock_clock: trio.testing.MockClock) -> None:
     output = FakeOutput()
     writer = _writer(output)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_run, writer)
+    async with running(writer):
         for line in (b"one", b"two", b"three"):
             writer.put(line)
         assert output.written == []
-        assert writer.statistics().buffered_lines == 3
-        assert writer.statistics().buffered_bytes == len(b"one\ntwo\nthree\n")
+        assert (len(writer._lines), writer._bytes) == (3, len(b"one\ntwo\nthree\n"))
         await _batch(mock_clock, writer, output)
-        nursery.cancel_scope.cancel()
 
-    assert output.written == [b"one\ntwo\nthree\n"]
-    assert writer.statistics().accepted == 3
-    assert writer.statistics().buffered_bytes == 0
+    assert (output.written, writer.accepted, writer._bytes) == ([b"one\ntwo\nthree\n"], 3, 0)
 
 
 async def test_what_does_not_fit_is_dropped_counted_and_told(mock_clock: trio.testing.MockClock) -> None:
     output = FakeOutput()
     writer = _writer(output, max_lines=2)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_run, writer)
+    async with running(writer):
         for line in (b"one", b"two", b"three", b"four"):
             writer.put(line)
         await _batch(mock_clock, writer, output)
         writer.put(b"five")
-        nursery.cancel_scope.cancel()
 
     assert b"".join(output.written) == b"one\ntwo\ndropped 2\nfive\n"
-    assert writer.statistics().dropped == 2
-    assert writer.statistics().accepted == 3
+    assert (writer.dropped, writer.accepted) == (2, 3)
 
 
 async def test_the_bytes_are_bounded_too(mock_clock: trio.testing.MockClock) -> None:
     output = FakeOutput()
     writer = _writer(output, max_bytes=10)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_run, writer)
+    async with running(writer):
         writer.put(b"123456789")
         writer.put(b"")
-        nursery.cancel_scope.cancel()
 
     assert b"".join(output.written) == b"123456789\ndropped 1\n"
 
@@ -112,26 +118,22 @@ async def test_the_bytes_are_bounded_too(mock_clock: trio.testing.MockClock) -> 
 async def test_dropped_lines_are_told_of_once_in_a_while(mock_clock: trio.testing.MockClock) -> None:
     output = FakeOutput()
     writer = _writer(output, max_lines=1)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_run, writer)
+    async with running(writer):
         for _ in range(10):
             writer.put(b"kept")
             writer.put(b"dropped")
             await _batch(mock_clock, writer, output)
-        nursery.cancel_scope.cancel()
 
-    told = b"".join(output.written).count(b"dropped")
     assert 10 * BATCH_S <= NOTICE_S
-    assert told == 2  # with the first batch, and at the end for all the others
-    assert writer.statistics().dropped == 10
+    assert b"".join(output.written).count(b"dropped") == 2  # with the first batch, and at the end for all the others
+    assert writer.dropped == 10
 
 
 @pytest.mark.usefixtures("unhurried")
 async def test_what_was_dropped_is_told_at_the_end_although_a_batch_is_on_its_way(mock_clock: trio.testing.MockClock) -> None:
     output = FakeOutput()
     writer = _writer(output, max_lines=1)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_run, writer)
+    async with running(writer) as scope:
         writer.put(b"kept")
         writer.put(b"dropped")
         await _batch(mock_clock, writer, output)  # it tells of the first
@@ -141,7 +143,7 @@ async def test_what_was_dropped_is_told_at_the_end_although_a_batch_is_on_its_wa
             await trio.lowlevel.checkpoint()
         output.gate = threading.Event()
         await _batch(mock_clock, writer, output)  # too soon to tell of the second, and not written yet
-        nursery.cancel_scope.cancel()
+        scope.cancel()
         output.gate.set()
     assert b"".join(output.written) == b"kept\ndropped 1\nkept\ndropped 1\n"
 
@@ -152,51 +154,34 @@ async def test_an_output_that_hangs_does_not_stop_the_loop_and_fills_the_buffer_
     assert output.gate is not None
     writer = _writer(output, max_lines=3)
     with trio.fail_after(30):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(_run, writer)
-            writer.put(b"first")
+        async with running(writer):
+            await trio.to_thread.run_sync(writer.put, b"from another thread")
             await _entered(output)
             for _ in range(10):
                 writer.put(b"more")
-            assert writer.statistics().buffered_lines == 3
-            assert writer.statistics().dropped == 7
+            assert (len(writer._lines), writer.dropped) == (3, 7)
             output.gate.set()
-            nursery.cancel_scope.cancel()
 
-    assert b"".join(output.written) == b"first\nmore\nmore\nmore\ndropped 7\n"
-
-
-@pytest.mark.usefixtures("unhurried")
-async def test_what_is_in_the_buffer_is_written_at_the_end() -> None:
-    output = FakeOutput()
-    writer = _writer(output)
-    with trio.fail_after(30):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(_run, writer)
-            writer.put(b"last words")
-            nursery.cancel_scope.cancel()
-
-    assert output.written == [b"last words\n"]
-    writer.put(b"after")
-    assert output.written[-1] == b"after\n"
-    assert writer.statistics().mode is Mode.DIRECT
+    assert b"".join(output.written) == b"from another thread\nmore\nmore\nmore\ndropped 7\n"
 
 
 @pytest.mark.usefixtures("unhurried")
-async def test_the_end_waits_for_a_batch_on_its_way_and_what_came_meanwhile() -> None:
+async def test_the_end_waits_for_a_batch_on_its_way_and_what_came_meanwhile_and_then_lines_go_out_at_once() -> None:
     output = FakeOutput(gate=threading.Event())
     assert output.gate is not None
     writer = _writer(output)
     with trio.fail_after(30):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(_run, writer)
+        async with running(writer) as scope:
             writer.put(b"first")
             await _entered(output)
-            nursery.cancel_scope.cancel()
+            scope.cancel()
             writer.put(b"second")
             output.gate.set()
 
     assert b"".join(output.written) == b"first\nsecond\n"
+    writer.put(b"after")
+    assert output.written[-1] == b"after\n"
+    assert writer._mode is Mode.DIRECT
 
 
 async def test_the_end_does_not_wait_for_an_output_that_hangs(mock_clock: trio.testing.MockClock) -> None:
@@ -204,97 +189,57 @@ async def test_the_end_does_not_wait_for_an_output_that_hangs(mock_clock: trio.t
     assert output.gate is not None
     writer = _writer(output)
     ended = trio.Event()
+    scopes: list[trio.CancelScope] = []
 
-    async def run_to_the_end(*, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
-        with trio.CancelScope() as scope:
-            await writer.run(task_status=_Started(task_status, scope))
-        ended.set()
+    async def run_to_the_end() -> None:
+        try:
+            async with running(writer) as scope:
+                scopes.append(scope)
+                await trio.sleep_forever()
+        finally:
+            ended.set()
 
     async with trio.open_nursery() as nursery:
-        scope: trio.CancelScope = await nursery.start(run_to_the_end)
+        nursery.start_soon(run_to_the_end)
+        await trio.testing.wait_all_tasks_blocked()
         writer.put(b"stuck")
         await _batch(mock_clock, writer, output)
-        scope.cancel()
+        scopes[0].cancel()
         writer.put(b"too late")
         await trio.testing.wait_all_tasks_blocked()
         assert not ended.is_set()
         mock_clock.jump(FLUSH_S)
         await ended.wait()
 
-    assert writer.statistics().mode is Mode.STUCK
+    assert writer._mode is Mode.STUCK
     writer.put(b"nowhere")
-    assert writer.statistics().dropped == 2
+    assert writer.dropped == 2
     output.gate.set()
 
 
 async def test_lines_that_the_output_loses_are_counted(mock_clock: trio.testing.MockClock) -> None:
-    output = FakeOutput(losing=True)
-    writer = _writer(output)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_run, writer)
+    writer = _writer(FakeOutput(losing=True))
+    async with running(writer):
         writer.put(b"one")
         writer.put(b"two")
-        nursery.cancel_scope.cancel()
 
-    assert writer.statistics().dropped == 2
-    assert writer.statistics().accepted == 0
-
-
-@pytest.mark.usefixtures("unhurried")
-async def test_other_threads_may_log() -> None:
-    output = FakeOutput()
-    writer = _writer(output)
-    with trio.fail_after(30):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(_run, writer)
-            await trio.to_thread.run_sync(writer.put, b"from a thread")
-            await _entered(output)
-            nursery.cancel_scope.cancel()
-
-    assert output.written == [b"from a thread\n"]
+    assert (writer.dropped, writer.accepted) == (2, 0)
 
 
 async def test_a_pipe_that_nobody_reads_costs_lines_but_no_time() -> None:
     reader, pipe = os.pipe()
     writer = _writer(Descriptor(pipe), max_lines=100)
     with trio.fail_after(30):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(_run, writer)
+        async with running(writer) as scope:
             for _ in range(20):
                 for _ in range(200):
                     writer.put(b"x" * 1000)
                 await trio.lowlevel.checkpoint()
             # Kept are a batch, which the pipe does not take as a whole, and, if this took long enough for it, the buffer after that.
-            assert writer.statistics().dropped >= 20 * 200 - 2 * 100
+            assert writer.dropped >= 20 * 200 - 2 * 100
             drained = await trio.to_thread.run_sync(os.read, reader, 65536)
-            nursery.cancel_scope.cancel()
+            scope.cancel()
             os.close(reader)
     os.close(pipe)
 
     assert drained.startswith(b"x" * 1000 + b"\n")
-
-
-@pytest.mark.parametrize("lines", [1, 1000])
-def test_the_buffer_holds_nothing_when_lines_go_out_at_once(lines: int) -> None:
-    output = FakeOutput()
-    writer = _writer(output)
-    for _ in range(lines):
-        writer.put(b"line")
-
-    assert writer.statistics().buffered_lines == 0
-    assert writer.statistics().accepted == lines == len(output.written)
-
-
-@attrs.frozen
-class _Started(trio.TaskStatus[None]):
-    """Tells the starter a scope of its own."""
-
-    outer: trio.TaskStatus[trio.CancelScope]
-    scope: trio.CancelScope
-
-    def started(self, value: None = None) -> None:
-        self.outer.started(self.scope)
-
-
-async def _run(writer: LogWriter, *, task_status: trio.TaskStatus[None]) -> None:
-    await writer.run(task_status=task_status)

@@ -45,7 +45,7 @@ def test_a_decision_becomes_a_span_if_its_trace_is_recorded(trace: TraceContext,
     place = observer.contexts.recorded_below(trace)
     observer.decided(decided(trace, place))
     assert [span.context for span in encoded.spans] == ([] if place is None else [place])
-    assert len(encoded.spans) == recorded == observer.statistics().recorded == observer.queue.statistics().waiting
+    assert len(encoded.spans) == recorded == observer.queue.waiting
 
 
 def test_the_place_that_an_exchange_was_given_is_that_of_the_span() -> None:
@@ -75,29 +75,29 @@ def test_who_shares_an_exchange_is_linked_to_who_made_it_and_nothing_stays() -> 
     observer = tracing(encoded)
     leader, follower = observer.contexts.below(SAMPLED), observer.contexts.below(NO_TRACE)
     observer.coalesced(CoalescedRecord("issuer.example.com", follower.trace, leader.trace))
-    assert observer.statistics().sharing == 1
+    assert len(observer._shared) == 1
     for place in (leader, follower):
         observer.decided(DecisionRecord(record(ALLOWED).request, ALLOWED, 0.0, 0.1, span=place))
     assert [span.link for span in encoded.spans] == [None, leader.trace]
-    assert observer.statistics().sharing == 0
+    assert len(observer._shared) == 0
 
 
 def test_what_is_remembered_of_shared_exchanges_is_bounded() -> None:
     observer = tracing(Encoded())
     for number in range(MAX_SHARED + 10):
         observer.coalesced(CoalescedRecord("h", TraceContext(f"00-{TRACE_ID}-{number:016x}-01"), SAMPLED))
-    assert observer.statistics().sharing == MAX_SHARED
+    assert len(observer._shared) == MAX_SHARED
 
 
 def test_a_full_queue_drops_and_counts() -> None:
     queue = SpanQueue(3, 2)
     for number in range(5):
         queue.put(bytes([number]))
-    assert (queue.statistics().waiting, queue.statistics().dropped) == (3, 2)
+    assert (queue.waiting, queue.dropped) == (3, 2)
     assert queue.take() == [b"\x00", b"\x01"]
     assert queue.take() == [b"\x02"]
     assert queue.take() == []
-    assert queue.statistics().waiting == 0
+    assert queue.waiting == 0
 
 
 async def test_a_batch_that_is_full_wakes_who_waits(autojump_clock: trio.testing.MockClock) -> None:

@@ -1,9 +1,7 @@
 """Spans and metrics to OTLP's protobuf. Pure; the door to the messages of ``opentelemetry.proto``.
 
 Spans are encoded one by one, from parts that are kept, and joined: messages in wire format that follow each other are one message with all
-their fields (https://protobuf.dev/programming-guides/encoding/#last-one-wins). So no batch ever takes long, whatever its size.
-
-Must not know: HTTP, queues or tasks.
+their fields (https://protobuf.dev/programming-guides/encoding/#last-one-wins). So no batch takes long, whatever its size.
 """
 
 import functools
@@ -27,8 +25,8 @@ from exchanger._proto.opentelemetry.proto.resource.v1.resource_pb2 import Resour
 from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 from exchanger.telemetry.spans import Attribute, FinishedSpan, SpanKind
 
+# Characters of a tracestate that a span keeps: what W3C asks everybody to take (https://www.w3.org/TR/trace-context/#tracestate-limits).
 MAX_TRACESTATE: Final = 512
-"""Characters of a tracestate that a span keeps: what W3C asks everybody to take (https://www.w3.org/TR/trace-context/#tracestate-limits)."""
 
 _KINDS: Final = {SpanKind.SERVER: Span.SPAN_KIND_SERVER, SpanKind.CLIENT: Span.SPAN_KIND_CLIENT}
 _PARENT_IS_KNOWN: Final = 0x100
@@ -42,7 +40,7 @@ _SECONDS_SUFFIX: Final = "_seconds"
 @final
 @attrs.frozen
 class Identity:
-    """Who tells: the resource's attributes, and this program's name and version."""
+    """The resource's attributes, and this program's name and version."""
 
     resource: tuple[tuple[str, str], ...]
     name: str
@@ -91,8 +89,8 @@ def traces_request(spans: Iterable[bytes], identity: Identity) -> bytes:
 def metrics_request(families: Iterable[Family], identity: Identity, start: int, now: int) -> bytes:
     """Return the ExportMetricsServiceRequest with what a collector of ``prometheus_client`` says, under the same names and labels.
 
-    Counts are cumulative since ``start``; both times are nanoseconds since the epoch. The unit is told for seconds only: what Prometheus
-    makes of any other one changes the name.
+    Counts are cumulative since ``start``; both times are nanoseconds since the epoch. Only seconds have a unit: Prometheus would change the
+    name for any other.
     """
     request = ExportMetricsServiceRequest()
     of_resource = request.resource_metrics.add(resource=_resource(identity))

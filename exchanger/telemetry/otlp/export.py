@@ -1,9 +1,7 @@
-"""The loop that exports one signal: gathers, sends, tries again within bounds, and says so when it cannot.
+"""The loop that exports one signal: it gathers, sends, retries within bounds, and logs when it cannot.
 
 Telemetry is a courtesy: nobody waits for it, what cannot be delivered in time is lost, and a collector that is gone or silent costs a log
-line. At the end what is left is sent, for ``FLUSH_S`` seconds at most, and not at all where nothing was taken before.
-
-Must not know: what is exported, or HTTP.
+line. At the end the rest is sent, for ``FLUSH_S`` seconds at most, and not at all if the collector took nothing before.
 """
 
 import random
@@ -14,14 +12,33 @@ import attrs
 import structlog
 import trio
 
-from exchanger.telemetry.otlp.answer import Accepted, Answer, Refused
-
+# For what is left at the end; a small part of the 30 s that Kubernetes gives a pod to stop.
 FLUSH_S: Final = 2.0
-"""For what is left at the end; a small part of the 30 s that Kubernetes gives a pod to stop."""
+# Between two log lines about a collector that takes nothing.
 REMIND_S: Final = 600.0
-"""Between two lines about a collector that does not take anything."""
+# Before the second attempt, doubled for each further one. Up to half of it is taken off at random, so that many senders take turns.
 FIRST_WAIT_S: Final = 1.0
-"""Before the second attempt, doubled for each further one; up to half of it is taken off by chance, so that many senders come in turns."""
+
+
+@final
+@attrs.frozen
+class Accepted:
+    """The collector took it; ``body`` may say that it did not take all of it."""
+
+    body: bytes
+
+
+@final
+@attrs.frozen
+class Refused:
+    """It was not taken. ``reason`` is for operators and has nothing of what was sent; ``retry_after`` is in seconds, if known."""
+
+    reason: str
+    retryable: bool
+    retry_after: float | None = None
+
+
+Answer = Accepted | Refused
 
 
 @final
@@ -48,21 +65,12 @@ class Source(Protocol):
 
 
 @final
-@attrs.frozen
-class ExportStatistics:
-    """Items since the start, and whether the last batch was taken; ``lost`` are those that were not delivered."""
-
-    delivered: int
-    lost: int
-    healthy: bool
-
-
-@final
 @attrs.define(eq=False)
 class Export:
     """Exports ``source`` under the name ``signal``; ``post`` sends one body once, and ``address`` is what logs say of where.
 
-    ``interval`` and ``timeout`` are seconds: between two batches, and for a batch with all its attempts.
+    ``interval`` and ``timeout`` are seconds: between two batches, and for a batch with all its attempts. ``delivered`` counts items, and
+    ``healthy`` says whether the last batch was taken.
     """
 
     signal: str
@@ -73,9 +81,9 @@ class Export:
     timeout: float
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
     _end: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _delivered: int = attrs.field(default=0, init=False)
-    _lost: int = attrs.field(default=0, init=False)
-    _healthy: bool = attrs.field(default=True, init=False)
+    delivered: int = attrs.field(default=0, init=False)
+    _undelivered: int = attrs.field(default=0, init=False)
+    healthy: bool = attrs.field(default=True, init=False)
     _told: int = attrs.field(default=0, init=False)
     _silent_until: float = attrs.field(default=0.0, init=False)
 
@@ -89,18 +97,19 @@ class Export:
                 await trio.sleep_forever()
             finally:
                 self._end.set()
-                last_words.deadline = trio.current_time() + (FLUSH_S if self._healthy else 0.0)
+                last_words.deadline = trio.current_time() + (FLUSH_S if self.healthy else 0.0)
 
-    def statistics(self) -> ExportStatistics:
-        """Tell what became of the items."""
-        return ExportStatistics(self._delivered, self._lost + self.source.dropped(), self._healthy)
+    @property
+    def lost(self) -> int:
+        """How many items were not delivered since the start."""
+        return self._undelivered + self.source.dropped()
 
     async def _run(self, last_words: trio.CancelScope) -> None:
         with last_words:
             ended = False
             while not ended:
                 await self._gather()
-                ended = self._end.is_set()  # not later: what came while these batches were on their way is for one more round
+                ended = self._end.is_set()  # read here: what arrives while these batches are under way gets one more round
                 for batch in self.source.batches():
                     self._settle(batch, await self._deliver(batch))
 
@@ -124,7 +133,7 @@ class Export:
                 answer = await self.post(batch.body)
                 if isinstance(answer, Accepted) or not answer.retryable:
                     return answer
-                # What the collector asks for is the least: with `Retry-After: 0` it would be asked in a loop.
+                # The collector may only prolong the pause: `Retry-After: 0` must not make a busy loop.
                 pause = max(wait * random.uniform(0.5, 1.0), answer.retry_after or 0.0)  # noqa: S311 - no secret
                 if trio.current_time() + pause >= patience.deadline:
                     return answer
@@ -136,18 +145,18 @@ class Export:
         now = trio.current_time()
         if isinstance(answer, Accepted):
             rejected = min(batch.items, batch.rejected(answer.body))
-            self._delivered += batch.items - rejected
-            self._lost += rejected
-            if not self._healthy:
-                self._healthy = True
+            self.delivered += batch.items - rejected
+            self._undelivered += rejected
+            if not self.healthy:
+                self.healthy = True
                 self._silent_until = now
                 self._log.info("telemetry.export_recovered", signal=self.signal, endpoint=self.address, lost=self._untold())
         else:
-            self._lost += batch.items
-            if self._healthy or now >= self._silent_until:
+            self._undelivered += batch.items
+            if self.healthy or now >= self._silent_until:
                 self._warn("telemetry.export_failed", now, reason=answer.reason, text="requests are answered all the same")
-            self._healthy = False
-        if self._healthy and self._lost + self.source.dropped() > self._told and now >= self._silent_until:
+            self.healthy = False
+        if self.healthy and self.lost > self._told and now >= self._silent_until:
             self._warn("telemetry.items_lost", now, text="more than there is room for, or rejected by the collector")
 
     def _warn(self, event: str, now: float, **fields: str) -> None:
@@ -155,6 +164,6 @@ class Export:
         self._log.warning(event, signal=self.signal, endpoint=self.address, lost=self._untold(), **fields)
 
     def _untold(self) -> int:
-        total = self._lost + self.source.dropped()
+        total = self.lost
         untold, self._told = total - self._told, total
         return untold

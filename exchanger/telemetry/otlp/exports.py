@@ -1,4 +1,4 @@
-"""What is exported, put together: traces from the observer's queue, metrics from the numbers that a scrape reads.
+"""The exports, put together: traces from the observer's queue, metrics from the numbers that a scrape reads.
 
 Metrics are read in the event loop's thread, by the same collector as for Prometheus, so nothing is counted twice and nothing needs a lock.
 """
@@ -15,16 +15,16 @@ from prometheus_client.core import Metric as Family
 
 from exchanger._proto.opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from exchanger._proto.opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from exchanger.telemetry.epoch import Epoch
+from exchanger.telemetry.clock import Clock
 from exchanger.telemetry.otlp.encoding import Identity, encode_span, metrics_request, traces_request
-from exchanger.telemetry.otlp.export import Batch, Export, ExportStatistics
+from exchanger.telemetry.otlp.export import Batch, Export
 from exchanger.telemetry.otlp.post import Poster
 from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, TracesSettings
 from exchanger.telemetry.trace_context import TraceContexts
 from exchanger.telemetry.tracing import SpanQueue, Tracing
 
+# The name under which spans and metrics are told.
 SCOPE: Final = "exchanger"
-"""The name under which spans and metrics are told."""
 
 Collect = Callable[[], Iterable[Family]]
 
@@ -43,14 +43,14 @@ class SpanSource:
 
     def batches(self) -> Iterator[Batch]:
         """Yield what waits now; what comes meanwhile is for the next time."""
-        waiting = self._queue.statistics().waiting
+        waiting = self._queue.waiting
         while waiting > 0 and (spans := self._queue.take()):
             waiting -= len(spans)
             yield Batch(traces_request(spans, self._identity), len(spans), _rejected_spans)
 
     def dropped(self) -> int:
         """Return how many spans found no room."""
-        return self._queue.statistics().dropped
+        return self._queue.dropped
 
 
 @final
@@ -73,27 +73,18 @@ class MetricsSource:
         yield Batch(metrics_request(families, self._identity, self._started, self._clock()), len(families), _rejected_points)
 
     def dropped(self) -> int:
-        """Return 0: what was not delivered is in the next batch."""
+        """Return 0: the next batch has what was not delivered."""
         return 0
-
-
-@final
-@attrs.frozen
-class ExportsStatistics:
-    """Each signal's own; ``None`` where it is not exported."""
-
-    traces: ExportStatistics | None
-    metrics: ExportStatistics | None
 
 
 @final
 @attrs.define(eq=False)
 class Exports:
-    """The exports that the settings ask for. ``tracing`` is what has to observe, where traces are exported."""
+    """The exports in the settings. ``tracing`` is the observer to bind if traces are exported."""
 
     tracing: Tracing | None = None
-    _traces: Export | None = None
-    _metrics: Export | None = None
+    traces: Export | None = None
+    metrics: Export | None = None
     _in_clear: tuple[str, ...] = ()
     _log: structlog.stdlib.BoundLogger = attrs.field(factory=structlog.get_logger)
 
@@ -101,7 +92,7 @@ class Exports:
     def of(cls, settings: OtlpSettings, version: str, collect: Collect, clock: Callable[[], int] = time.time_ns) -> Self:
         """Build them; ``collect`` returns the metrics, ``clock`` nanoseconds since the epoch."""
         identity = Identity(settings.resource, SCOPE, version)
-        tracing = None if settings.traces is None else _tracing(settings.traces, Epoch(clock))
+        tracing = None if settings.traces is None else _tracing(settings.traces, Clock(clock))
         return cls(
             tracing,
             None if tracing is None or settings.traces is None else _traces_export(settings.traces, tracing.queue, identity),
@@ -114,21 +105,15 @@ class Exports:
         for variable in self._in_clear:
             self._log.warning("telemetry.credentials_in_clear", variable=variable, text="credentials are sent to the collector without TLS")
         async with trio.open_nursery() as nursery:
-            for export in (self._traces, self._metrics):
+            for export in (self.traces, self.metrics):
                 if export is not None:
                     await nursery.start(export.run)
             task_status.started()
 
-    def statistics(self) -> ExportsStatistics:
-        """Tell what became of everything."""
-        return ExportsStatistics(
-            None if self._traces is None else self._traces.statistics(), None if self._metrics is None else self._metrics.statistics()
-        )
 
-
-def _tracing(settings: TracesSettings, epoch: Epoch) -> Tracing:
+def _tracing(settings: TracesSettings, spans_clock: Clock) -> Tracing:
     queue = SpanQueue(settings.max_queue, min(settings.max_batch, settings.max_queue))
-    return Tracing(TraceContexts(settings.sampling), queue, encode_span, epoch.at)
+    return Tracing(TraceContexts(settings.sampling), queue, encode_span, spans_clock.at)
 
 
 def _traces_export(settings: TracesSettings, queue: SpanQueue, identity: Identity) -> Export:

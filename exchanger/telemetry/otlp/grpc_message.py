@@ -1,4 +1,4 @@
-"""One message of OTLP as a unary call of gRPC. Must not know: how the connection was made, or when to try again.
+"""One message of OTLP as a unary gRPC call.
 
 Source: https://opentelemetry.io/docs/specs/otlp/#otlpgrpc
 """
@@ -13,10 +13,10 @@ from exchanger.grpc.client import exchange
 from exchanger.grpc.one_call import Answered, Broken, OneCall
 from exchanger.grpc.one_call import Refused as RefusedCall
 from exchanger.grpc.status import StatusCode
-from exchanger.telemetry.otlp.answer import Accepted, Answer, Refused
-from exchanger.telemetry.otlp.http_message import GZIP_LEVEL
-from exchanger.telemetry.otlp.settings import Target
+from exchanger.telemetry.otlp.export import Accepted, Answer, Refused
+from exchanger.telemetry.otlp.settings import GZIP_LEVEL, Target
 
+# https://opentelemetry.io/docs/specs/otlp/#failures; RESOURCE_EXHAUSTED is one only with a RetryInfo, which is not read here.
 RETRYABLE: Final = frozenset(
     {
         StatusCode.CANCELLED,
@@ -27,7 +27,6 @@ RETRYABLE: Final = frozenset(
         StatusCode.DATA_LOSS,
     }
 )
-"""https://opentelemetry.io/docs/specs/otlp/#failures; RESOURCE_EXHAUSTED is one only with a RetryInfo, which is not read here."""
 
 
 async def send_by_grpc(stream: trio.abc.Stream, target: Target, body: bytes) -> Answer:

@@ -1,4 +1,4 @@
-"""What operators may set about the export of telemetry; the variables are OpenTelemetry's.
+"""Settings of the export of telemetry; the variables are OpenTelemetry's.
 
 Sources: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/,
 https://opentelemetry.io/docs/specs/otel/protocol/exporter/
@@ -6,12 +6,15 @@ https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 
 import enum
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 import attrs
 
 from exchanger.telemetry.trace_context import SamplingSettings
 from exchanger.values.secret import Secret
+
+# The fastest: spans repeat themselves so much that more effort gains little, and the event loop waits for it.
+GZIP_LEVEL: Final = 1
 
 
 @enum.unique

@@ -40,7 +40,7 @@ def test_spans_leave_in_batches_and_what_comes_meanwhile_waits() -> None:
         assert len(of_resource.scope_spans[0].spans) == batch.items
         sizes.append(batch.items)
     assert sizes == [2, 2, 2]
-    assert queue.statistics().waiting == 2
+    assert queue.waiting == 2
     assert list(SpanSource(SpanQueue(1, 1), IDENTITY).batches()) == []
 
 
@@ -82,7 +82,7 @@ def test_partial_success_is_read() -> None:
 async def test_what_is_not_asked_for_is_not_there(autojump_clock: MockClock) -> None:
     exports = Exports.of(OtlpSettings(), "1", tuple)
     assert exports.tracing is None
-    assert (exports.statistics().traces, exports.statistics().metrics) == (None, None)
+    assert (exports.traces, exports.metrics) == (None, None)
     with trio.fail_after(1):
         await exports.run()
 
@@ -102,7 +102,7 @@ async def test_both_signals_end_soon_where_nobody_listens() -> None:
                 await nursery.start(exports.run)
                 tracing.decided(attrs.evolve(record(DENIED), span=tracing.contexts.below(NO_TRACE)))
                 while True:
-                    of = exports.statistics()
+                    of = exports
                     if of.traces is not None and of.metrics is not None and not (of.traces.healthy or of.metrics.healthy):
                         break
                     await trio.sleep(0.01)

@@ -11,7 +11,7 @@ import pytest
 import trio
 import trustme
 
-from exchanger.telemetry.otlp.answer import Accepted, Answer, Refused
+from exchanger.telemetry.otlp.export import Accepted, Answer, Refused
 from exchanger.telemetry.otlp.post import Poster
 from exchanger.telemetry.otlp.settings import Protocol, Target
 from exchanger.values.secret import Secret
@@ -110,19 +110,6 @@ async def test_over_tls_with_a_client_certificate(tmp_path: Path, authority: tru
         stranger = await sent(attrs.evolve(secured, client_cert_file=None), b"canary")
         assert isinstance(stranger, Refused)
     assert collector.messages == [b"body"]
-
-
-async def test_an_unknown_authority_is_refused(tmp_path: Path, authority: trustme.CA) -> None:
-    other = tmp_path / "other.pem"
-    trustme.CA().cert_pem.write_to_path(str(other))
-    server = authority.issue_cert("127.0.0.1")
-    credentials = grpc.ssl_server_credentials([(server.private_key_pem.bytes(), server.cert_chain_pems[0].bytes())])
-    with collecting(GrpcioCollector(), credentials) as collector:
-        answer = await sent(attrs.evolve(target(collector.port), secure=True, ca_file=other), b"canary")
-    assert isinstance(answer, Refused)
-    assert answer.reason.startswith("TLS: ")
-    assert not answer.retryable
-    assert collector.messages == []
 
 
 async def test_a_server_of_something_else_is_no_collector() -> None:

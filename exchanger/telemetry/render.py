@@ -1,7 +1,4 @@
-"""From fields to the bytes of a line: JSON for machines, text for people, the same fields in both.
-
-Must not know: where lines go, or which events there are.
-"""
+"""Fields to the bytes of a log line: JSON for machines, text for people, the same fields in both."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -16,30 +13,22 @@ from exchanger.values.text import printable
 
 Render = Callable[[Mapping[str, object]], bytes]
 
+# Characters of one field; whatever needs more does not belong in a log line.
 TEXT_LIMIT: Final = 2048
-"""Characters of one field; whatever needs more does not belong in a log line."""
+# Characters of a traceback; the end is kept, which names the error.
 EXCEPTION_LIMIT: Final = 16 * 1024
-"""Characters of a traceback, of which the end is kept: it names the error."""
 
+# Up to here every reader of JSON keeps an integer exact (RFC 8259 section 6, https://www.rfc-editor.org/rfc/rfc8259#section-6).
 _EXACT: Final = 2**53
-"""Up to here every reader of JSON keeps an integer exact (RFC 8259 section 6, https://www.rfc-editor.org/rfc/rfc8259#section-6)."""
 _MILLISECONDS: Final = tuple(f".{count:03d}Z" for count in range(1000))
-
-
-@final
-@attrs.frozen
-class StampStatistics:
-    """``second`` is the one whose text is kept, in seconds since the epoch."""
-
-    second: int
 
 
 @final
 @attrs.define(eq=False)
 class Stamp:
-    """Tells the time in the form of RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339), in UTC, with milliseconds.
+    """The time in the form of RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339), in UTC, with milliseconds.
 
-    Keeps the text of the current second, because making it is the larger part of the work.
+    Keeps the text of the current second: making it is most of the work.
     """
 
     _clock: Callable[[], float] = time.time
@@ -55,16 +44,12 @@ class Stamp:
             self._second = (second, text)
         return text + _MILLISECONDS[int((now - second) * 1000)]
 
-    def statistics(self) -> StampStatistics:
-        """Tell which second is kept."""
-        return StampStatistics(self._second[0])
-
 
 def render_json(fields: Mapping[str, object]) -> bytes:
-    """Return ``fields`` as one JSON object; a value that JSON has no form for becomes a bounded text."""
+    """Return ``fields`` as one JSON object; a value that JSON cannot express becomes a bounded text."""
     try:
         return orjson.dumps(fields, default=_as_text)
-    except TypeError:  # a key that is no text, a lone surrogate, an integer beyond 64 bits
+    except TypeError:  # a key that is not text, a lone surrogate, an integer beyond 64 bits
         return orjson.dumps({printable(str(key), TEXT_LIMIT): _as_json(value) for key, value in fields.items()})
 
 

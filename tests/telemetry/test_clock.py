@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.telemetry.epoch import TOLERANCE, Epoch
+from exchanger.telemetry.clock import TOLERANCE, Clock
 from tests.telemetry.clocks import Machine
 
 SECOND = 1_000_000_000
@@ -8,13 +8,13 @@ SECOND = 1_000_000_000
 
 def test_a_moment_is_told_in_the_time_of_day() -> None:
     machine = Machine()
-    epoch = Epoch(machine.wall, machine.monotonic)
+    epoch = Clock(machine.wall, machine.monotonic)
     assert epoch.at(5.25) == machine.distance + 5_250_000_000
 
 
 def test_what_passes_before_it_is_told_changes_nothing() -> None:
     machine = Machine()
-    epoch = Epoch(machine.wall, machine.monotonic)
+    epoch = Clock(machine.wall, machine.monotonic)
     told = epoch.at(5.25)
     machine.now += 3600 * SECOND
     assert epoch.at(5.25) == told
@@ -23,7 +23,7 @@ def test_what_passes_before_it_is_told_changes_nothing() -> None:
 @pytest.mark.parametrize("pauses", [(SECOND, 0, 0), (0, SECOND, 0), (0, 0, SECOND), (SECOND, SECOND, SECOND)])
 def test_a_pause_between_the_readings_is_not_taken_for_a_clock_that_was_set(pauses: tuple[int, ...]) -> None:
     machine = Machine()
-    epoch = Epoch(machine.wall, machine.monotonic)
+    epoch = Clock(machine.wall, machine.monotonic)
     told = epoch.at(5.25)
     machine.pauses = iter(pauses)
     assert epoch.at(5.25) == told
@@ -32,7 +32,7 @@ def test_a_pause_between_the_readings_is_not_taken_for_a_clock_that_was_set(paus
 @pytest.mark.parametrize("step", [2 * TOLERANCE, -2 * TOLERANCE, 86_400 * SECOND, -86_400 * SECOND])
 def test_a_clock_that_was_set_is_followed(step: int) -> None:
     machine = Machine()
-    epoch = Epoch(machine.wall, machine.monotonic)
+    epoch = Clock(machine.wall, machine.monotonic)
     told = epoch.at(5.25)
     machine.distance += step
     assert epoch.at(5.25) == told + step
@@ -42,5 +42,5 @@ def test_a_clock_that_was_set_is_followed(step: int) -> None:
 @pytest.mark.parametrize("pauses", [(SECOND, 0), (0, SECOND)])
 def test_a_pause_at_the_start_is_mended_at_the_first_look(pauses: tuple[int, ...]) -> None:
     machine = Machine(iter(pauses))
-    epoch = Epoch(machine.wall, machine.monotonic)
+    epoch = Clock(machine.wall, machine.monotonic)
     assert epoch.at(5.25) == pytest.approx(machine.distance + 5_250_000_000, abs=TOLERANCE)
