@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Final, TypeAlias
 
-from exchanger.policy.claims import Claimed, Claims, Crowd, each
-from exchanger.policy.conflicts import rivals_of
+from exchanger.policy.claims import Claimed, Contenders, MethodTable, each
+from exchanger.policy.conflicts import conflicts_with
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.explanation import Explanation
 from exchanger.policy.policy_trie import PathTrie
 from exchanger.policy.prefix import fold
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
-from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, Region, Source
+from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, FailClosedRegion, Source
 from exchanger.values.notice import Notices
 from exchanger.values.text import loggable_path, printable
 
@@ -45,14 +45,14 @@ def documents_in_conflict(snapshot: PolicySnapshot) -> Iterator[frozenset[Source
                 yield from _tied_with_twin(cell.entries, prefix, paths.folded)
 
 
-def _tied(claims: Claims[Entry]) -> Iterator[frozenset[Source]]:
+def _tied(claims: MethodTable[Entry]) -> Iterator[frozenset[Source]]:
     """Yield the sources of the claims of which there are two for a method, method by method."""
     every, named = claims.every, claims.named
     crowded = every is not None and bool(named)
-    if crowded or isinstance(every, Crowd):
+    if crowded or isinstance(every, Contenders):
         yield from _sources(every)
     for claimed in named.values():
-        if crowded or isinstance(claimed, Crowd):
+        if crowded or isinstance(claimed, Contenders):
             yield from _sources(claimed)
         else:
             yield frozenset()
@@ -63,7 +63,7 @@ def _sources(claimed: Claimed[Entry]) -> Iterator[frozenset[Source]]:
         yield frozenset({claim.source})
 
 
-def _tied_with_twin(claims: Claims[Entry], prefix: str, folded: PathTrie | None) -> Iterator[frozenset[Source]]:
+def _tied_with_twin(claims: MethodTable[Entry], prefix: str, folded: PathTrie | None) -> Iterator[frozenset[Source]]:
     """Yield the sources that tie because case makes no difference for one of two; ``folded`` has the other."""
     twins = [] if folded is None else folded.prefixes_of(fold(prefix))
     twin = twins[-1].entries if twins and twins[-1].length == len(prefix) else None
@@ -93,7 +93,7 @@ def shown_document(document: PolicyDocument, health: str) -> Json:
     return {"name": _text(document.source.name), "entries": len(document.entries), "health": health, "problems": problems}
 
 
-def shown_problem(region: Region) -> Json:
+def shown_problem(region: FailClosedRegion) -> Json:
     """Return what is wrong, and where to look."""
     return {"entry": region.index, "line": region.line, "column": region.column, "reason": _text(region.reason)}
 
@@ -104,25 +104,27 @@ def shown_notices(notices: tuple[Notices, ...]) -> Json:
     return {"listed": listed, "more": sum(several.more for several in notices)}
 
 
-def claims_of(document: PolicyDocument) -> list[Entry | Region]:
+def claims_of(document: PolicyDocument) -> list[Entry | FailClosedRegion]:
     """Return what a document says, in the order in which it stands there."""
-    claims: list[Entry | Region] = [*document.entries, *document.regions]
+    claims: list[Entry | FailClosedRegion] = [*document.entries, *document.regions]
     return sorted(claims, key=lambda claim: -1 if claim.index is None else claim.index)
 
 
-def shown_entry(claim: Entry | Region, snapshot: PolicySnapshot, lines: Lines) -> Json:
+def shown_entry(claim: Entry | FailClosedRegion, snapshot: PolicySnapshot, lines: Lines) -> Json:
     """Return an entry, or what stands in the place of an invalid one. ``lines`` are those of its document's entries."""
     target = claim.target if isinstance(claim, ExchangeEntry) else None
-    area, index = claim.area, claim.index
-    first, last = lines[index] if index is not None and index < len(lines) else (claim.line if isinstance(claim, Region) else None, None)
-    rivals = () if isinstance(claim, Region) else _rivals(claim, snapshot)
+    area, index = claim.match, claim.index
+    first, last = (
+        lines[index] if index is not None and index < len(lines) else (claim.line if isinstance(claim, FailClosedRegion) else None, None)
+    )
+    rivals = () if isinstance(claim, FailClosedRegion) else _rivals(claim, snapshot)
     return {
         "namespace": _text(claim.source.namespace),
         "name": _text(claim.source.name),
         "entry": index,
         "line": first,
         "end_line": last,
-        "action": "invalid" if isinstance(claim, Region) else "deny" if isinstance(claim, DenyEntry) else "exchange",
+        "action": "invalid" if isinstance(claim, FailClosedRegion) else "deny" if isinstance(claim, DenyEntry) else "exchange",
         "host": None if area.host is None else _text(area.host),
         "path_prefix": _text(area.path_prefix),
         "case_insensitive": area.case_insensitive,
@@ -179,7 +181,7 @@ def _methods(methods: frozenset[str]) -> list[str]:
 
 def _rivals(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
     try:
-        return rivals_of(entry, snapshot)
+        return conflicts_with(entry, snapshot)
     except KeyError:  # it is of another version than the snapshot
         return ()
 

@@ -20,7 +20,7 @@ from exchanger.policy.objects import ConfigMap, Namespace, PolicyObject
 from exchanger.policy.selection import Change, advance, select
 from exchanger.policy.selector import Selector
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Region, Source
+from exchanger.values.entry import FailClosedRegion, Source
 from exchanger.values.text import printable
 
 MAX_PROBLEMS: Final = 200
@@ -136,7 +136,7 @@ def _said(document: PolicyDocument, change: Change, known: FileMap) -> Iterator[
             yield Problem(str(tie), place, str(source), index)
 
 
-def _of_region(region: Region, known: FileMap) -> Problem:
+def _of_region(region: FailClosedRegion, known: FileMap) -> Problem:
     return Problem(region.reason, known.place(region.source, region.line, region.column), str(region.source), region.index)
 
 

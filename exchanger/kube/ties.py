@@ -8,7 +8,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.conflicts import rivals_of
+from exchanger.policy.conflicts import conflicts_with
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Entry, Source
@@ -104,7 +104,7 @@ def ties_of(document: PolicyDocument | None, snapshot: PolicySnapshot) -> Iterat
     """Yield the first ``MAX_TIES`` ties of ``document``, and ``None`` between steps of bounded work."""
     found = 0
     for number, entry in enumerate(() if document is None else document.entries, 1):
-        rivals = rivals_of(entry, snapshot)
+        rivals = conflicts_with(entry, snapshot)
         if rivals:
             found += 1
             yield Tie(entry, rivals)

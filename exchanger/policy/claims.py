@@ -1,6 +1,6 @@
 """Who claims one place of the policy, by method: an answer in constant time, however many claim it.
 
-For a request it matters only whether there is no claim, exactly one, or more than one. Claims are told apart by source and index.
+For a request it matters only whether there is no claim, exactly one, or more than one. MethodTable are told apart by source and index.
 
 Must not know: hosts, paths, or what follows from a claim.
 """
@@ -12,55 +12,55 @@ from typing import Final, Generic, TypeAlias, TypeVar, final
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.values.entry import DenyEntry, ExchangeEntry, Region, Source
+from exchanger.values.entry import DenyEntry, ExchangeEntry, FailClosedRegion, Source
 
 ClaimKey = tuple[Source, int | None]
-C = TypeVar("C", bound=DenyEntry | ExchangeEntry | Region)
+C = TypeVar("C", bound=DenyEntry | ExchangeEntry | FailClosedRegion)
 
 
 @enum.unique
-class Several(enum.Enum):
+class Contested(enum.Enum):
     """More than one claim."""
 
-    SEVERAL = "several"
+    CONTESTED = "several"
 
 
-SEVERAL: Final = Several.SEVERAL
+CONTESTED: Final = Contested.CONTESTED
 
 
 @final
 @attrs.frozen
-class Crowd(Generic[C]):
+class Contenders(Generic[C]):
     """Two or more claims on one place."""
 
     members: "HashTrieMap[ClaimKey, C]"
 
 
-Claimed: TypeAlias = C | Crowd[C] | None
+Claimed: TypeAlias = C | Contenders[C] | None
 
 
-def _key(claim: DenyEntry | ExchangeEntry | Region) -> ClaimKey:
+def _key(claim: DenyEntry | ExchangeEntry | FailClosedRegion) -> ClaimKey:
     return (claim.source, claim.index)
 
 
-def _joined(claimed: Claimed[C], claim: C) -> Claimed[C]:
-    if isinstance(claimed, Crowd):
-        return Crowd(claimed.members.insert(_key(claim), claim))
+def _with_claim(claimed: Claimed[C], claim: C) -> Claimed[C]:
+    if isinstance(claimed, Contenders):
+        return Contenders(claimed.members.insert(_key(claim), claim))
     if claimed is None or _key(claimed) == _key(claim):
         return claim
-    return Crowd(HashTrieMap({_key(claimed): claimed, _key(claim): claim}))
+    return Contenders(HashTrieMap({_key(claimed): claimed, _key(claim): claim}))
 
 
-def _left(claimed: Claimed[C], claim: C) -> Claimed[C]:
-    if isinstance(claimed, Crowd):
+def _without_claim(claimed: Claimed[C], claim: C) -> Claimed[C]:
+    if isinstance(claimed, Contenders):
         members = claimed.members.discard(_key(claim))
-        return Crowd(members) if len(members) > 1 else next(iter(members.values()))
+        return Contenders(members) if len(members) > 1 else next(iter(members.values()))
     return None if claimed is not None and _key(claimed) == _key(claim) else claimed
 
 
 def each(claimed: Claimed[C]) -> Iterator[C]:
     """Yield the claims that ``claimed`` is."""
-    if isinstance(claimed, Crowd):
+    if isinstance(claimed, Contenders):
         yield from claimed.members.values()
     elif claimed is not None:
         yield claimed
@@ -68,13 +68,13 @@ def each(claimed: Claimed[C]) -> Iterator[C]:
 
 @final
 @attrs.frozen
-class Claims(Generic[C]):
+class MethodTable(Generic[C]):
     """The claims on one place: ``every`` for all methods, ``named`` for those that name theirs (no method without a claim is in it)."""
 
     every: Claimed[C] = None
     named: "HashTrieMap[str, Claimed[C]]" = attrs.field(factory=HashTrieMap)
 
-    def of(self, method: str) -> C | Several | None:
+    def of(self, method: str) -> C | Contested | None:
         """Return the only claim on ``method``, or that there is none or more than one.
 
         Handlers of GET answer HEAD (RFC 9110 section 9.3.2, https://www.rfc-editor.org/rfc/rfc9110#section-9.3.2), so claims on GET are
@@ -83,11 +83,11 @@ class Claims(Generic[C]):
         found = self.every
         if self.named and (named := self.named.get(method)) is not None:
             if found is not None:
-                return SEVERAL
+                return CONTESTED
             found = named
         elif found is None and method == "HEAD":
             found = self.named.get("GET")
-        return SEVERAL if isinstance(found, Crowd) else found
+        return CONTESTED if isinstance(found, Contenders) else found
 
     def covers(self, method: str) -> bool:
         """Tell whether there is a claim on ``method`` itself."""
@@ -98,21 +98,21 @@ class Claims(Generic[C]):
         for claimed in (self.every, *self.named.values()):
             yield from each(claimed)
 
-    def joined(self, claim: C) -> "Claims[C]":
-        """Return the claims with ``claim`` among them, for the methods of its area; costs the number of these."""
-        if claim.area.methods is None:
-            return Claims(_joined(self.every, claim), self.named)
+    def with_claim(self, claim: C) -> "MethodTable[C]":
+        """Return the claims with ``claim`` among them, for the methods of its scope; costs the number of these."""
+        if claim.match.methods is None:
+            return MethodTable(_with_claim(self.every, claim), self.named)
         named = self.named
-        for method in claim.area.methods:
-            named = named.insert(method, _joined(named.get(method), claim))
-        return Claims(self.every, named)
+        for method in claim.match.methods:
+            named = named.insert(method, _with_claim(named.get(method), claim))
+        return MethodTable(self.every, named)
 
-    def left(self, claim: C) -> "Claims[C] | None":
+    def without_claim(self, claim: C) -> "MethodTable[C] | None":
         """Return the claims without ``claim``, ``None`` when there is no other."""
         every, named = self.every, self.named
-        if claim.area.methods is None:
-            every = _left(every, claim)
-        for method in claim.area.methods or ():
-            rest = _left(named.get(method), claim)
+        if claim.match.methods is None:
+            every = _without_claim(every, claim)
+        for method in claim.match.methods or ():
+            rest = _without_claim(named.get(method), claim)
             named = named.discard(method) if rest is None else named.insert(method, rest)
-        return None if every is None and not named else Claims(every, named)
+        return None if every is None and not named else MethodTable(every, named)

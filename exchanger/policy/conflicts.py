@@ -12,7 +12,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.cell import Cell
-from exchanger.policy.claims import Claims, each
+from exchanger.policy.claims import MethodTable, each
 from exchanger.policy.policy_trie import Paths
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
@@ -22,7 +22,7 @@ MAX_RIVALS: Final = 3
 """Rivals of one entry that are looked for: more tell its author nothing, and thousands of entries may have the same place."""
 
 MAX_CLAIMS: Final = 256
-"""Claims on one place that are looked at, a tenth of a millisecond: one entry may name 100,000 methods."""
+"""MethodTable on one place that are looked at, a tenth of a millisecond: one entry may name 100,000 methods."""
 MAX_PREFIX: Final = 1024
 """Characters of a prefix whose rivals are looked for, a quarter of a millisecond for the worst: one of escapes alone has long spellings."""
 
@@ -45,7 +45,7 @@ class _AnyCase:
         return at + 1 if fold(key) == text[at : at + 1] else -1
 
 
-def rivals_of(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
+def conflicts_with(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
     """Return other entries that tie with ``entry``, which is in ``snapshot``, in the order of their sources; ``MAX_RIVALS`` at most.
 
     Costs the length of its prefix and the number of its methods; for an entry for all methods, that of those named beside it. Both are
@@ -54,15 +54,15 @@ def rivals_of(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
     Raises:
         KeyError: ``snapshot`` has nothing where ``entry`` should be.
     """
-    if len(entry.area.path_prefix) > MAX_PREFIX:
+    if len(entry.match.path_prefix) > MAX_PREFIX:
         return ()
-    paths = None if entry.area.host is None else snapshot.trie.hosts.get(entry.area.host)
+    paths = None if entry.match.host is None else snapshot.trie.hosts.get(entry.match.host)
     if paths is None:
-        raise KeyError(entry.area.host)
+        raise KeyError(entry.match.host)
     found: dict[tuple[object, int], Entry] = {}
-    for spelling in spellings_of(entry.area).literal:
-        for cell in _at(paths, spelling, case_insensitive=entry.area.case_insensitive):
-            for rival in () if cell.entries is None else islice(_members(cell.entries, entry.area.methods), MAX_CLAIMS):
+    for spelling in spellings_of(entry.match).literal:
+        for cell in _at(paths, spelling, case_insensitive=entry.match.case_insensitive):
+            for rival in () if cell.entries is None else islice(_members(cell.entries, entry.match.methods), MAX_CLAIMS):
                 if (rival.source, rival.index) != (entry.source, entry.index):
                     found[rival.source, rival.index] = rival
                 if len(found) == MAX_RIVALS:
@@ -84,7 +84,7 @@ def _at(paths: Paths, spelling: str, *, case_insensitive: bool) -> Iterator[Cell
     yield from (cell for cell in twins if cell.length == len(spelling))
 
 
-def _members(claims: Claims[Entry], methods: frozenset[str] | None) -> Iterator[Entry]:
+def _members(claims: MethodTable[Entry], methods: frozenset[str] | None) -> Iterator[Entry]:
     yield from each(claims.every)
     for method in claims.named if methods is None else methods:
         yield from each(claims.named.get(method))

@@ -13,9 +13,9 @@ from exchanger.policy.match_reader import MatchReader
 from exchanger.policy.quoting import bounded, quoted
 from exchanger.policy.text_rules import TextRule
 from exchanger.policy.yaml_nodes import MAX_BYTES, Kind, Mapping, Node, Scalar, Sequence, Unreadable, is_null, read_nodes, text_of
-from exchanger.values.entry import EVERYWHERE, Area, Entry, Region, Source
+from exchanger.values.entry import EVERYWHERE, Entry, FailClosedRegion, MatchScope, Source
 
-UNREADABLE_REACH: Final[Area] = EVERYWHERE  # what a document closes of which nothing can be understood
+UNREADABLE_REACH: Final[MatchScope] = EVERYWHERE  # what a document closes of which nothing can be understood
 VERSION: Final = "v1"
 MAX_ENTRIES: Final = MAX_BYTES // 48  # the shortest valid entry has 48 bytes, so this is in the way of nothing but invalid ones
 MAX_REGIONS_BY_NAME: Final = 4096
@@ -45,13 +45,13 @@ class PolicyDocument:
 
     source: Source
     entries: tuple[Entry, ...] = ()
-    regions: tuple[Region, ...] = ()
+    regions: tuple[FailClosedRegion, ...] = ()
     text: str | None = attrs.field(default=None, eq=False, repr=False)
-    problems: tuple[Region, ...] = attrs.field(init=False, eq=False, repr=False)
+    problems: tuple[FailClosedRegion, ...] = attrs.field(init=False, eq=False, repr=False)
 
     @problems.default
-    def _first_of_each(self) -> tuple[Region, ...]:
-        first: dict[int | None, Region] = {}
+    def _first_of_each(self) -> tuple[FailClosedRegion, ...]:
+        first: dict[int | None, FailClosedRegion] = {}
         for region in self.regions:
             first.setdefault(region.index, region)
         return tuple(first.values())
@@ -61,7 +61,7 @@ class PolicyDocument:
         if any(claim.source != self.source for claim in claims):
             raise ValueError("an entry or region is of another source")
         healthy = {entry.index for entry in self.entries}
-        closed = {(region.index, region.area.host) for region in self.regions}
+        closed = {(region.index, region.match.host) for region in self.regions}
         if len(healthy) + len(closed) != len(claims) or not healthy.isdisjoint(index for index, _ in closed):
             raise ValueError("two entries or regions have the same index")
 
@@ -85,11 +85,11 @@ def _parse(source: Source, text: str | None, issuers: frozenset[str], nodes: lis
     """Return the document; ``nodes`` gets what it was read from."""
     items = _items(text, nodes)
     if isinstance(items, Unreadable):
-        region = Region(source, UNREADABLE_REACH, f"the document {items.reason}", line=items.line, column=items.column)
+        region = FailClosedRegion(source, UNREADABLE_REACH, f"the document {items.reason}", line=items.line, column=items.column)
         return PolicyDocument(source, regions=(region,), text=text)
     matches = MatchReader()
     entries: list[Entry] = []
-    regions: list[Region] = []
+    regions: list[FailClosedRegion] = []
     for index, node in enumerate(items):
         if is_null(node):
             continue
@@ -99,7 +99,7 @@ def _parse(source: Source, text: str | None, issuers: frozenset[str], nodes: lis
         elif len(regions) < MAX_REGIONS_BY_NAME:
             regions += read
         else:
-            regions.append(read[0] if len(read) == 1 else attrs.evolve(read[0], area=attrs.evolve(read[0].area, host=None)))
+            regions.append(read[0] if len(read) == 1 else attrs.evolve(read[0], match=attrs.evolve(read[0].match, host=None)))
     return PolicyDocument(source, tuple(entries), tuple(regions), text)
 
 

@@ -1,4 +1,4 @@
-"""One entry of a document, from nodes to a value: an entry where all is well, otherwise regions over what can be read of its area.
+"""One entry of a document, from nodes to a value: an entry where all is well, otherwise regions over what can be read of its scope.
 
 Must not know: YAML text, or other entries.
 """
@@ -10,7 +10,7 @@ from exchanger.policy.match_reader import MATCH_FIELDS, MatchReader
 from exchanger.policy.quoting import quoted
 from exchanger.policy.text_rules import ACTION, DENY, EXCHANGE
 from exchanger.policy.yaml_nodes import Node
-from exchanger.values.entry import EVERYWHERE, Area, DenyEntry, Entry, ExchangeEntry, Region, Source, TokenTarget
+from exchanger.values.entry import EVERYWHERE, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
 
 ISSUER: Final = "issuerRef"
 EXCHANGE_FIELDS: Final = (
@@ -39,7 +39,9 @@ TARGETS: Final = ("scope", "resources", "audiences")
 """Fields of which an exchange needs one at least that is not blank."""
 
 
-def read_entry(source: Source, index: int, node: Node, issuers: frozenset[str], matches: MatchReader) -> Entry | tuple[Region, ...]:
+def read_entry(
+    source: Source, index: int, node: Node, issuers: frozenset[str], matches: MatchReader
+) -> Entry | tuple[FailClosedRegion, ...]:
     """Return the entry at ``index``, or the regions that its problems close, one for each host that may have been meant.
 
     The regions' place is that of the first problem: the field that is wrong, or the mapping that lacks one.
@@ -52,17 +54,17 @@ def read_entry(source: Source, index: int, node: Node, issuers: frozenset[str], 
         matches: the reader of all matches of the document
     """
     problems: list[Problem] = []
-    areas: tuple[Area, ...] = (EVERYWHERE,)
+    scopes: tuple[MatchScope, ...] = (EVERYWHERE,)
     target = None
     entry = Fields.of(node, f"entries[{index}]", ENTRY_FIELDS, problems)
     if entry is not None:
-        areas = matches.read(entry)
+        scopes = matches.read(entry)
         target = _read_action(entry, issuers)
     if problems:
         reason, place = "; ".join(problem.text for problem in problems), problems[0].node
-        return tuple(Region(source, area, reason, index, place.line, place.column) for area in areas)
-    (area,) = areas
-    return DenyEntry(source, index, area) if target is None else ExchangeEntry(source, index, area, target)
+        return tuple(FailClosedRegion(source, scope, reason, index, place.line, place.column) for scope in scopes)
+    (scope,) = scopes
+    return DenyEntry(source, index, scope) if target is None else ExchangeEntry(source, index, scope, target)
 
 
 def _read_action(entry: Fields, issuers: frozenset[str]) -> TokenTarget | None:

@@ -21,7 +21,7 @@ from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.trie import after
 from exchanger.policy.verdict import Ambiguous, Unhealthy, Verdict
-from exchanger.values.entry import UNKNOWN_NAMESPACE, Area, Entry, Region, Source
+from exchanger.values.entry import UNKNOWN_NAMESPACE, Entry, FailClosedRegion, MatchScope, Source
 from exchanger.values.text import loggable_path
 
 MAX_CANDIDATES: Final = 50
@@ -35,7 +35,7 @@ MAX_LOOKED_AT: Final = 1_000
 class Candidate:
     """An entry or region that could concern the request: whether it decides, and in words why it does or does not."""
 
-    claim: Entry | Region
+    claim: Entry | FailClosedRegion
     won: bool
     why: str
 
@@ -66,28 +66,28 @@ def explain(snapshot: PolicySnapshot, host: str, path: str, method: str, *, raw:
     return Explanation(question.verdict, tuple(texts), shown, len(ranked) - len(shown))
 
 
-def _claims(places: Sequence[Paths], readings: tuple[Reading, ...]) -> Iterator[Entry | Region]:
+def _claims(places: Sequence[Paths], readings: tuple[Reading, ...]) -> Iterator[Entry | FailClosedRegion]:
     """Yield every entry and region once, although it may be found under several spellings and methods; first those above ``readings``."""
-    seen: set[tuple[Source, int | None, Area]] = set()
+    seen: set[tuple[Source, int | None, MatchScope]] = set()
     above = (
-        cell for paths in places for reading in readings for trie, text in paths.asked(reading.path) for cell in trie.prefixes_of(text)
+        cell for paths in places for reading in readings for trie, text in paths.tries_for(reading.path) for cell in trie.prefixes_of(text)
     )
-    others = (cell for paths in places for trie, _ in paths.asked("") for _, cell in trie.items())
+    others = (cell for paths in places for trie, _ in paths.tries_for("") for _, cell in trie.items())
     for cell in chain(above, others):
         also = cell.rewritten
         for claims in (cell.regions, cell.entries, *(() if also is None else (also.regions, also.entries))):
             for claim in () if claims is None else claims.members():
-                key = (claim.source, claim.index, claim.area)
+                key = (claim.source, claim.index, claim.match)
                 if key not in seen:
                     seen.add(key)
                     yield claim
 
 
-def _itself(claim: Entry | Region, method: str) -> bool:
-    return claim.area.methods is None or method in claim.area.methods
+def _itself(claim: Entry | FailClosedRegion, method: str) -> bool:
+    return claim.match.methods is None or method in claim.match.methods
 
 
-def _concerns(claim: Entry | Region, method: str) -> bool:
+def _concerns(claim: Entry | FailClosedRegion, method: str) -> bool:
     return _itself(claim, method) or (method == "HEAD" and _itself(claim, "GET"))
 
 
@@ -96,11 +96,11 @@ def _begins(path: str, prefix: str, masks: Masks | None) -> bool:
     return path.startswith(prefix) if masks is None else after(prefix, path, 0, masks)[0] >= 0
 
 
-def _length(claim: Entry | Region, reading: Reading, *, decoded: bool) -> int:
+def _length(claim: Entry | FailClosedRegion, reading: Reading, *, decoded: bool) -> int:
     """Return the length of the longest spelling of the claim's prefix that ``reading`` begins with, -1 when it begins with none."""
-    spellings = spellings_of(claim.area)
+    spellings = spellings_of(claim.match)
     those = spellings.literal + spellings.rewritten if decoded else spellings.literal
-    path = fold(reading.path) if claim.area.case_insensitive else reading.path
+    path = fold(reading.path) if claim.match.case_insensitive else reading.path
     return max((len(spelling) for spelling in those if _begins(path, spelling, reading.masks)), default=-1)
 
 
@@ -132,15 +132,20 @@ class _Question:
 
     @classmethod
     def of(
-        cls, verdict: Verdict, method: str, readings: tuple[Reading, ...], claims: tuple[Entry | Region, ...], reach: UnreadableReach
+        cls,
+        verdict: Verdict,
+        method: str,
+        readings: tuple[Reading, ...],
+        claims: tuple[Entry | FailClosedRegion, ...],
+        reach: UnreadableReach,
     ) -> "_Question":
         """Return the question that has ``claims`` for candidates."""
-        concerned = [claim for claim in claims if _concerns(claim, method) and claim.area.host is not None]
+        concerned = [claim for claim in claims if _concerns(claim, method) and claim.match.host is not None]
         decoded = tuple(
             reading.rewritten or not any(_length(claim, reading, decoded=False) >= 0 for claim in concerned) for reading in readings
         )
         asked = cls(verdict, method, readings, decoded, reach)
-        entries = [(claim, asked.lengths(claim)) for claim in concerned if not isinstance(claim, Region)]
+        entries = [(claim, asked.lengths(claim)) for claim in concerned if not isinstance(claim, FailClosedRegion)]
         return attrs.evolve(asked, best=tuple(asked._best(entries, place) for place in range(len(readings))))
 
     def _best(self, entries: list[tuple[Entry, list[int]]], place: int) -> _Best:
@@ -150,13 +155,13 @@ class _Question:
         length, itself = max(rank[:2] for rank in ranks)
         return _Best(length, itself, tuple(entry for *rank, entry in ranks if rank == [length, itself]))
 
-    def lengths(self, claim: Entry | Region) -> list[int]:
+    def lengths(self, claim: Entry | FailClosedRegion) -> list[int]:
         """Return how long a spelling of the claim's prefix each reading begins with, -1 where it begins with none that counts."""
         return [_length(claim, reading, decoded=decoded) for reading, decoded in zip(self.readings, self.decoded, strict=True)]
 
-    def rank(self, claim: Entry | Region) -> tuple[bool, bool, bool, int, Source, int]:
+    def rank(self, claim: Entry | FailClosedRegion) -> tuple[bool, bool, bool, int, Source, int]:
         """Return what sorts candidates: first what decides, then what comes nearest to it."""
-        nearness = max(sum(takewhile(bool, map(eq, claim.area.path_prefix, reading.path))) for reading in self.readings)
+        nearness = max(sum(takewhile(bool, map(eq, claim.match.path_prefix, reading.path))) for reading in self.readings)
         return (
             not self._won(claim),
             not _concerns(claim, self.method),
@@ -166,40 +171,40 @@ class _Question:
             -1 if claim.index is None else claim.index,
         )
 
-    def candidate(self, claim: Entry | Region) -> Candidate:
+    def candidate(self, claim: Entry | FailClosedRegion) -> Candidate:
         """Say what became of ``claim``."""
         return Candidate(claim, self._won(claim), self._why(claim))
 
-    def _won(self, claim: Entry | Region) -> bool:
-        if isinstance(claim, Region):
+    def _won(self, claim: Entry | FailClosedRegion) -> bool:
+        if isinstance(claim, FailClosedRegion):
             return isinstance(self.verdict, Unhealthy) and _concerns(claim, self.method) and any(self._closes(claim))
         return claim is self.verdict or claim == self.verdict
 
-    def _closes(self, region: Region) -> list[bool]:
+    def _closes(self, region: FailClosedRegion) -> list[bool]:
         """Tell of each reading whether ``region``, which concerns the method, closes it."""
         covered = [length >= 0 for length in self.lengths(region)]
-        if region.area.host is not None or self.reach is UnreadableReach.GLOBAL:
+        if region.match.host is not None or self.reach is UnreadableReach.GLOBAL:
             return covered
         return [covers and not self._spared(best, region) for covers, best in zip(covered, self.best, strict=True)]
 
     @staticmethod
-    def _spared(best: _Best, region: Region) -> bool:
+    def _spared(best: _Best, region: FailClosedRegion) -> bool:
         return len(best.entries) == 1 and region.source.namespace not in {best.entries[0].source.namespace, UNKNOWN_NAMESPACE}
 
-    def _why(self, claim: Entry | Region) -> str:
+    def _why(self, claim: Entry | FailClosedRegion) -> str:
         if not _concerns(claim, self.method):
-            return f"its methods ({', '.join(sorted(claim.area.methods or ()))}) do not include {self.method}"
+            return f"its methods ({', '.join(sorted(claim.match.methods or ()))}) do not include {self.method}"
         lengths = self.lengths(claim)
         if max(lengths) < 0:
-            return f"its pathPrefix {claim.area.path_prefix} is no beginning of the path"
-        if isinstance(claim, Region):
+            return f"its pathPrefix {claim.match.path_prefix} is no beginning of the path"
+        if isinstance(claim, FailClosedRegion):
             return self._why_region(claim)
         if self._won(claim):
             return "the longest pathPrefix that matches host and method"
         return self._why_lost(claim, lengths)
 
-    def _why_region(self, region: Region) -> str:
-        if region.area.host is not None or self.reach is UnreadableReach.GLOBAL:
+    def _why_region(self, region: FailClosedRegion) -> str:
+        if region.match.host is not None or self.reach is UnreadableReach.GLOBAL:
             return f"it cannot be understood, so it closes what it covers: {region.reason}"
         if any(self._closes(region)):
             return f"its host cannot be known, so it closes what no entry of another namespace decides: {region.reason}"

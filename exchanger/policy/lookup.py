@@ -23,7 +23,7 @@ _Levels = list[list[Cell]]
 
 @enum.unique
 class UnreadableReach(enum.Enum):
-    """How far a region of unknown host reaches inside its area: what no entry of another namespace decides, or everything."""
+    """How far a region of unknown host reaches inside its scope: what no entry of another namespace decides, or everything."""
 
     UNMATCHED = "unmatched"
     GLOBAL = "global"
@@ -121,7 +121,7 @@ def _beyond(trie: PolicyTrie, reach: UnreadableReach, found: Found) -> tuple[Pat
 def _levels(paths: Paths | None, reading: Reading) -> _Levels | None:
     """Return the cells of all prefixes of ``reading``, those of equal length together, the longest first."""
     by_length: dict[int, list[Cell]] = {}
-    for trie, text in () if paths is None else paths.asked(reading.path):
+    for trie, text in () if paths is None else paths.tries_for(reading.path):
         cells = trie.prefixes_of(text) if reading.masks is None else trie.alike(text, reading.masks, reading.work)
         if cells is None:
             return None

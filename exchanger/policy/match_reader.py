@@ -1,4 +1,4 @@
-"""Where an entry applies: its ``match`` as areas, one for each host. A part that is missing or cannot be read is everything.
+"""Where an entry applies: its ``match`` as scopes, one for each host. A part that is missing or cannot be read is everything.
 
 Must not know: what an entry asks for.
 """
@@ -14,7 +14,7 @@ from exchanger.policy.host_reader import MAX_TEXT, HostReading, read_host
 from exchanger.policy.prefix_reader import MAX_PREFIX, PrefixReading, read_prefix
 from exchanger.policy.quoting import bounded, quoted
 from exchanger.policy.text_rules import EVERY_METHOD, HOST, METHOD, METHODS, PATH_PREFIX
-from exchanger.values.entry import EVERYWHERE, Area
+from exchanger.values.entry import EVERYWHERE, MatchScope
 
 MATCH_FIELDS: Final = (
     Field(
@@ -53,8 +53,8 @@ class MatchReader:
     _hosts: dict[str, HostReading] = attrs.field(factory=dict, init=False, repr=False)
     _prefixes: dict[str, PrefixReading] = attrs.field(factory=dict, init=False, repr=False)
 
-    def read(self, entry: Fields) -> tuple[Area, ...]:
-        """Read where ``entry`` applies; more than one area only where there is a problem, and then they differ in their hosts alone."""
+    def read(self, entry: Fields) -> tuple[MatchScope, ...]:
+        """Read where ``entry`` applies; more than one scope only where there is a problem, and then they differ in their hosts alone."""
         match = entry.mapping("match")
         if match is None:
             return (EVERYWHERE,)
@@ -62,7 +62,7 @@ class MatchReader:
         prefix = self._read_prefix(match, hosts)
         methods = _read_methods(match)
         insensitive = match.boolean("caseInsensitive") is not False
-        return tuple([Area(host, prefix, methods, insensitive) for host in hosts])
+        return tuple([MatchScope(host, prefix, methods, insensitive) for host in hosts])
 
     def _read_hosts(self, match: Fields) -> tuple[str | None, ...]:
         text = match.text("host")[: MAX_TEXT + 1]

@@ -13,7 +13,7 @@ import attrs
 
 from exchanger.policy.path import is_plain
 from exchanger.policy.percent import decode, decode_but_slashes, encode
-from exchanger.values.entry import Area
+from exchanger.values.entry import MatchScope
 
 _ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -37,10 +37,10 @@ def fold(text: str) -> str:
     return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
 
 
-def spellings_of(area: Area) -> Spellings:
-    """Return the spellings of an area's prefix, folded where case makes no difference."""
-    spellings = prefix_spellings(area.path_prefix)
-    if not area.case_insensitive:
+def spellings_of(scope: MatchScope) -> Spellings:
+    """Return the spellings of an scope's prefix, folded where case makes no difference."""
+    spellings = prefix_spellings(scope.path_prefix)
+    if not scope.case_insensitive:
         return spellings
     literal = dict.fromkeys(map(fold, spellings.literal))
     return Spellings(tuple(literal), tuple(other for other in dict.fromkeys(map(fold, spellings.rewritten)) if other not in literal))

@@ -12,7 +12,7 @@ from exchanger.policy.document import UNREADABLE_REACH, PolicyDocument, parse_do
 from exchanger.policy.objects import DOCUMENT_KEY, ConfigMap, Namespace, PolicyObject
 from exchanger.policy.selector import Selector
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Region, Source
+from exchanger.values.entry import FailClosedRegion, Source
 from exchanger.values.text import printable
 
 KEY_LIMIT: Final = 253
@@ -93,7 +93,7 @@ def advance(
 def read(source: Source, document: Document, issuers: frozenset[str]) -> PolicyDocument:
     """Return what a document says; ``issuers`` are the profiles that its entries may refer to."""
     if isinstance(document, Unknown):
-        return PolicyDocument(source, regions=(Region(source, UNREADABLE_REACH, document.reason),))
+        return PolicyDocument(source, regions=(FailClosedRegion(source, UNREADABLE_REACH, document.reason),))
     parsed = parse_document(source, document.text, issuers)
     if document.text is not None or not document.instead:
         return parsed

@@ -9,7 +9,7 @@ import attrs
 from rpds import HashTrieMap
 
 from exchanger.policy.authority import read_authority
-from exchanger.policy.cell import TIE
+from exchanger.policy.cell import CONFLICT
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.lookup import Reading, UnreadableReach, find, find_plain, readings_to_ask
 from exchanger.policy.path import MalformedPath, is_plain_with_query
@@ -46,7 +46,7 @@ class PolicySnapshot:
         base = self.withdraw(document.source)
         trie = base.trie
         for claim in (*document.entries, *document.regions):
-            trie = trie.joined(claim)
+            trie = trie.with_claim(claim)
         return base._changed(base.documents.insert(document.source, document), trie, document, 1)  # noqa: SLF001 - of the same class
 
     def withdraw(self, source: Source) -> "PolicySnapshot":
@@ -56,7 +56,7 @@ class PolicySnapshot:
             return self
         trie = self.trie
         for claim in (*document.entries, *document.regions):
-            trie = trie.left(claim)
+            trie = trie.without_claim(claim)
         return self._changed(self.documents.discard(source), trie, document, -1)
 
     def reaching(self, reach: UnreadableReach) -> "PolicySnapshot":
@@ -105,7 +105,7 @@ class PolicySnapshot:
         agreed = True
         for reading in readings:
             other = find(self.trie, paths, self.reach, reading, method)
-            if isinstance(other, Unhealthy) and (other is not TIE or reading.masks is None):  # what ties by masks is only not known
+            if isinstance(other, Unhealthy) and (other is not CONFLICT or reading.masks is None):  # what ties by masks is only not known
                 return other
             agreed = agreed and (other is verdict or (isinstance(other, DenyEntry) and isinstance(verdict, DenyEntry)))
         return verdict if agreed else AMBIGUOUS_PATH

@@ -25,7 +25,7 @@ class Source:
 
 @final
 @attrs.frozen
-class Area:
+class MatchScope:
     """Where an entry or region applies. ``None`` is everything: all hosts, all methods; ``path_prefix`` "" is every path.
 
     ``case_insensitive``: ``path_prefix`` is compared without regard to the case of ASCII letters.
@@ -37,7 +37,7 @@ class Area:
     case_insensitive: bool = False
 
 
-EVERYWHERE = Area()
+EVERYWHERE = MatchScope()
 
 
 @final
@@ -60,21 +60,21 @@ class TokenTarget:
 @final
 @attrs.frozen(cache_hash=True)
 class DenyEntry:
-    """Requests in ``area`` are refused."""
+    """Requests in ``match`` are refused."""
 
     source: Source
     index: int
-    area: Area
+    match: MatchScope
 
 
 @final
 @attrs.frozen(cache_hash=True)
 class ExchangeEntry:
-    """Requests in ``area`` go on with a token exchanged for ``target``."""
+    """Requests in ``match`` go on with a token exchanged for ``target``."""
 
     source: Source
     index: int
-    area: Area
+    match: MatchScope
     target: TokenTarget
 
 
@@ -83,7 +83,7 @@ Entry = DenyEntry | ExchangeEntry
 
 @final
 @attrs.frozen
-class Region:
+class FailClosedRegion:
     """An area that fails closed: what its author wanted there cannot be known. ``reason`` is written for the author.
 
     ``index`` is the position in ``entries`` (``None``: the document as a whole). An invalid entry has a region for each host that it
@@ -92,7 +92,7 @@ class Region:
     """
 
     source: Source
-    area: Area
+    match: MatchScope
     reason: str
     index: int | None = None
     line: int | None = None

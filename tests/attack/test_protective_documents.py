@@ -155,7 +155,7 @@ HOSTS_OF_NO_NAME = [
 def test_a_host_that_names_none_closes_what_unknown_hosts_do(host: str) -> None:
     document = document_of({"host": host, "pathPrefix": "/admin"})
 
-    assert [region.area.host for region in document.regions] == [None]
+    assert [region.match.host for region in document.regions] == [None]
     assert_closed(document, UNRELATED, "/admin/1")
     assert asked(document, UNRELATED, "/public") is NO_MATCH
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exchanger.policy.cell import TIE
+from exchanger.policy.cell import CONFLICT
 from exchanger.policy.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from exchanger.values.entry import DenyEntry
 from tests.policy.examples import BLUE, HOST, deny, exchange, region, snapshot_of
@@ -49,7 +49,7 @@ def test_the_longest_prefix_wins_among_both_kinds() -> None:
 def test_twins_tie_where_both_match() -> None:
     policy = snapshot_of(exchange("/api"), deny("/API", source=BLUE, case_insensitive=True))
 
-    assert policy.match(HOST, "/api", "GET") is TIE
+    assert policy.match(HOST, "/api", "GET") is CONFLICT
     assert policy.match(HOST, "/Api", "GET") == deny("/API", source=BLUE, case_insensitive=True)
     assert (
         snapshot_of(exchange("/API", case_insensitive=True), deny("/api", source=BLUE, case_insensitive=True)).match(HOST, "/", "GET")
@@ -65,14 +65,14 @@ def test_of_twins_the_one_that_covers_head_itself_goes_first() -> None:
     assert policy.match(HOST, "/api", "GET") is get
     assert policy.match(HOST, "/api", "PUT") is NO_MATCH
     both = snapshot_of(get, deny("/API", source=BLUE, case_insensitive=True, methods=frozenset({"GET"})))
-    assert both.match(HOST, "/api", "HEAD") is TIE
+    assert both.match(HOST, "/api", "HEAD") is CONFLICT
 
 
 def test_twins_in_one_crowd_tie() -> None:
     crowd = [deny("/API", index=index, case_insensitive=True) for index in range(3)]
 
-    assert snapshot_of(*crowd).match(HOST, "/api", "GET") is TIE
-    assert snapshot_of(*crowd, exchange("/api", source=BLUE)).match(HOST, "/api", "GET") is TIE
+    assert snapshot_of(*crowd).match(HOST, "/api", "GET") is CONFLICT
+    assert snapshot_of(*crowd, exchange("/api", source=BLUE)).match(HOST, "/api", "GET") is CONFLICT
 
 
 @pytest.mark.parametrize("host", [HOST, None])

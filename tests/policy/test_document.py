@@ -2,7 +2,7 @@ import pytest
 
 from exchanger.policy.document import MAX_ENTRIES, MAX_REGIONS_BY_NAME, UNREADABLE_REACH, PolicyDocument, parse_document
 from exchanger.policy.quoting import MAX_QUOTED
-from exchanger.values.entry import EVERYWHERE, Area, DenyEntry, ExchangeEntry, Region, TokenTarget
+from exchanger.values.entry import EVERYWHERE, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, TokenTarget
 from tests.policy.examples import BLUE, RED, deny, exchange, parsed, region
 
 EXAMPLE = """
@@ -27,8 +27,8 @@ def test_a_document_is_its_entries() -> None:
     assert parsed(EXAMPLE) == PolicyDocument(
         RED,
         entries=(
-            ExchangeEntry(RED, 0, Area("api.example.com", "/orders", frozenset({"GET", "POST"})), target),
-            DenyEntry(RED, 1, Area("api.example.com", "/admin")),
+            ExchangeEntry(RED, 0, MatchScope("api.example.com", "/orders", frozenset({"GET", "POST"})), target),
+            DenyEntry(RED, 1, MatchScope("api.example.com", "/admin")),
         ),
     )
 
@@ -36,7 +36,7 @@ def test_a_document_is_its_entries() -> None:
 def test_json_is_a_document() -> None:
     text = '{"version":"v1","entries":[{"match":{"host":"a","pathPrefix":"/"},"action":"deny"}]}'
 
-    assert parsed(text).entries == (DenyEntry(RED, 0, Area("a", "/")),)
+    assert parsed(text).entries == (DenyEntry(RED, 0, MatchScope("a", "/")),)
 
 
 @pytest.mark.parametrize("text", ["version: v1", "version: v1\nentries:", "version: v1\nentries: null", "version: 'v1'\nentries: []"])
@@ -61,10 +61,10 @@ def test_an_invalid_entry_closes_each_host_that_it_names_and_is_one_problem() ->
         "version: v1\nentries:\n- {match: {host: 'a,b', pathPrefix: /x}, action: deny}\n- {match: {pathPrefix: /y}, action: deny}\n"
     )
 
-    assert [(region.index, region.area) for region in document.regions] == [
-        (0, Area("a", "/x")),
-        (0, Area("b", "/x")),
-        (1, Area(None, "/y")),
+    assert [(region.index, region.match) for region in document.regions] == [
+        (0, MatchScope("a", "/x")),
+        (0, MatchScope("b", "/x")),
+        (1, MatchScope(None, "/y")),
     ]
     assert document.problems == (document.regions[0], document.regions[2])
     assert document.regions[0].reason == document.regions[1].reason
@@ -76,7 +76,7 @@ def test_a_document_closes_a_bounded_number_of_hosts_by_name() -> None:
     regions = parsed("version: v1\nentries:\n" + entries).regions
 
     assert len(regions) == MAX_REGIONS_BY_NAME + 1_001 - MAX_REGIONS_BY_NAME // 8
-    assert [region.area for region in regions[-2:]] == [Area(None, "/x")] * 2
+    assert [region.match for region in regions[-2:]] == [MatchScope(None, "/x")] * 2
 
 
 def test_a_valid_entry_stands_beside_an_invalid_one() -> None:
@@ -84,7 +84,9 @@ def test_a_valid_entry_stands_beside_an_invalid_one() -> None:
 
     assert len(document.entries) == 2
     assert document.regions == (
-        Region(RED, Area("other.example.com", "/x"), 'entries[2].action must be exchange or deny, not "permit"', index=2, line=16),
+        FailClosedRegion(
+            RED, MatchScope("other.example.com", "/x"), 'entries[2].action must be exchange or deny, not "permit"', index=2, line=16
+        ),
     )
 
 
@@ -136,7 +138,7 @@ def test_a_valid_entry_stands_beside_an_invalid_one() -> None:
     ],
 )
 def test_an_unreadable_document_closes_everything(text: str | None, reason: str, line: int | None) -> None:
-    assert parsed(text) == PolicyDocument(RED, regions=(Region(RED, UNREADABLE_REACH, reason, None, line),))
+    assert parsed(text) == PolicyDocument(RED, regions=(FailClosedRegion(RED, UNREADABLE_REACH, reason, None, line),))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,7 @@ def test_a_wrong_version_has_a_place() -> None:
 def test_broken_yaml_closes_everything_and_says_where() -> None:
     (closed,) = parsed("version: v1\nentries: [\n").regions
 
-    assert closed.area == UNREADABLE_REACH
+    assert closed.match == UNREADABLE_REACH
     assert closed.reason.startswith("the document is not YAML: ")
     assert closed.line == 3
 
@@ -172,7 +174,7 @@ def test_the_number_of_entries_is_bounded() -> None:
     assert len(parsed(f"version: v1\nentries: [{'a,' * MAX_ENTRIES}]\n").regions) == MAX_ENTRIES
     assert parsed(f"version: v1\nentries: [{'~,' * MAX_ENTRIES}]\n") == PolicyDocument(RED)
     assert parsed(f"version: v1\nentries: [{'a,' * (MAX_ENTRIES + 1)}]\n").regions == (
-        Region(RED, UNREADABLE_REACH, f"the document has more than {MAX_ENTRIES} entries", None, 2),
+        FailClosedRegion(RED, UNREADABLE_REACH, f"the document has more than {MAX_ENTRIES} entries", None, 2),
     )
 
 
@@ -199,7 +201,7 @@ def test_issuers_are_those_that_are_given() -> None:
     ],
 )
 def test_a_document_has_only_entries_of_its_own_with_indices_of_their_own(
-    entries: tuple[DenyEntry | ExchangeEntry, ...], regions: tuple[Region, ...]
+    entries: tuple[DenyEntry | ExchangeEntry, ...], regions: tuple[FailClosedRegion, ...]
 ) -> None:
     with pytest.raises(ValueError, match=r"is of another source|have the same index"):
         PolicyDocument(RED, entries, regions)

@@ -2,24 +2,24 @@ import attrs
 import pytest
 
 from exchanger.policy.quoting import MAX_QUOTED
-from exchanger.values.entry import Area, DenyEntry, Entry, ExchangeEntry, Region, TokenTarget
+from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, TokenTarget
 from tests.policy.examples import HOST, RED, parsed
 
 MATCH = "match: {host: api.example.com, pathPrefix: /orders}"
 EXCHANGE = "exchange: {issuerRef: primary, scope: s}"
 
 
-def read(entry: str) -> Entry | Region:
+def read(entry: str) -> Entry | FailClosedRegion:
     """Read one entry, in flow or block style."""
     document = parsed("version: v1\nentries:\n  - " + entry.replace("\n", "\n    "))
-    claims: list[Entry | Region] = [*document.entries, *document.regions]
+    claims: list[Entry | FailClosedRegion] = [*document.entries, *document.regions]
     (claim,) = claims
     return claim
 
 
-def closed(entry: str) -> Region:
+def closed(entry: str) -> FailClosedRegion:
     region = read(entry)
-    assert isinstance(region, Region)
+    assert isinstance(region, FailClosedRegion)
     assert region.index == 0
     assert region.line is not None
     assert region.line >= 3
@@ -30,26 +30,26 @@ def closed(entry: str) -> Region:
 @pytest.mark.parametrize(
     ("match", "area"),
     [
-        ("host: api.example.com, pathPrefix: /orders", Area(HOST, "/orders")),
-        ("host: ' API.Example.com:8443 ', pathPrefix: ' orders '", Area(HOST, "/orders")),
-        ("host: api.example.com., pathPrefix: /", Area(HOST, "/")),
-        ("host: '[2001:DB8:0::1]:443', pathPrefix: /", Area("[2001:db8::1]", "/")),
-        ("host: a, pathPrefix: /A, caseInsensitive: true", Area("a", "/A", case_insensitive=True)),
-        ("host: a, pathPrefix: /A, caseInsensitive: TRUE", Area("a", "/A", case_insensitive=True)),
-        ("host: a, pathPrefix: /A, caseInsensitive: False", Area("a", "/A")),
-        ("host: a, pathPrefix: /A, caseInsensitive: null", Area("a", "/A")),
-        ("host: api.example.com:http, pathPrefix: /a%2Fb", Area(HOST, "/a%2Fb")),
-        ("host: a, pathPrefix: /, methods: [GET, ' post ', '']", Area("a", "/", frozenset({"GET", "POST"}))),
-        ("host: a, pathPrefix: /, methods: [get, GET, null]", Area("a", "/", frozenset({"GET"}))),
-        ("host: a, pathPrefix: /, methods: []", Area("a", "/")),
-        ("host: a, pathPrefix: /, methods: null", Area("a", "/")),
-        ("host: a, pathPrefix: /, methods: [' ']", Area("a", "/")),
-        ("host: a, pathPrefix: /, methods: [GET, ' * ']", Area("a", "/")),
-        ("host: a, pathPrefix: /, methods: [m-search, VERSION_2]", Area("a", "/", frozenset({"M-SEARCH", "VERSION_2"}))),
-        ("host: '1', pathPrefix: '2', methods: ['a3']", Area("1", "/2", frozenset({"A3"}))),
+        ("host: api.example.com, pathPrefix: /orders", MatchScope(HOST, "/orders")),
+        ("host: ' API.Example.com:8443 ', pathPrefix: ' orders '", MatchScope(HOST, "/orders")),
+        ("host: api.example.com., pathPrefix: /", MatchScope(HOST, "/")),
+        ("host: '[2001:DB8:0::1]:443', pathPrefix: /", MatchScope("[2001:db8::1]", "/")),
+        ("host: a, pathPrefix: /A, caseInsensitive: true", MatchScope("a", "/A", case_insensitive=True)),
+        ("host: a, pathPrefix: /A, caseInsensitive: TRUE", MatchScope("a", "/A", case_insensitive=True)),
+        ("host: a, pathPrefix: /A, caseInsensitive: False", MatchScope("a", "/A")),
+        ("host: a, pathPrefix: /A, caseInsensitive: null", MatchScope("a", "/A")),
+        ("host: api.example.com:http, pathPrefix: /a%2Fb", MatchScope(HOST, "/a%2Fb")),
+        ("host: a, pathPrefix: /, methods: [GET, ' post ', '']", MatchScope("a", "/", frozenset({"GET", "POST"}))),
+        ("host: a, pathPrefix: /, methods: [get, GET, null]", MatchScope("a", "/", frozenset({"GET"}))),
+        ("host: a, pathPrefix: /, methods: []", MatchScope("a", "/")),
+        ("host: a, pathPrefix: /, methods: null", MatchScope("a", "/")),
+        ("host: a, pathPrefix: /, methods: [' ']", MatchScope("a", "/")),
+        ("host: a, pathPrefix: /, methods: [GET, ' * ']", MatchScope("a", "/")),
+        ("host: a, pathPrefix: /, methods: [m-search, VERSION_2]", MatchScope("a", "/", frozenset({"M-SEARCH", "VERSION_2"}))),
+        ("host: '1', pathPrefix: '2', methods: ['a3']", MatchScope("1", "/2", frozenset({"A3"}))),
     ],
 )
-def test_areas_are_normalised(match: str, area: Area) -> None:
+def test_areas_are_normalised(match: str, area: MatchScope) -> None:
     assert read(f"{{match: {{{match}}}, action: deny}}") == DenyEntry(RED, 0, area)
 
 
@@ -57,7 +57,7 @@ def test_areas_are_normalised(match: str, area: Area) -> None:
 def test_case_that_is_no_boolean_closes_every_case(value: str) -> None:
     region = closed(f"{{match: {{host: a, pathPrefix: /A, caseInsensitive: {value}}}, action: deny}}")
 
-    assert region.area == Area("a", "/A", case_insensitive=True)
+    assert region.match == MatchScope("a", "/A", case_insensitive=True)
     assert region.reason == "entries[0].match.caseInsensitive must be true or false"
 
 
@@ -73,7 +73,7 @@ def test_case_that_is_no_boolean_closes_every_case(value: str) -> None:
 def test_targets_are_normalised(exchange: str, target: TokenTarget) -> None:
     entry = read(f"{MATCH}\naction: ' ExChange '\nexchange: {{{exchange}}}")
 
-    assert entry == ExchangeEntry(RED, 0, Area(HOST, "/orders"), target)
+    assert entry == ExchangeEntry(RED, 0, MatchScope(HOST, "/orders"), target)
 
 
 @pytest.mark.parametrize(
@@ -88,74 +88,78 @@ def test_targets_are_normalised(exchange: str, target: TokenTarget) -> None:
     ],
 )
 def test_a_denial_needs_no_target(exchange: str) -> None:
-    assert read(f"{MATCH}\naction: Deny\n{exchange}") == DenyEntry(RED, 0, Area(HOST, "/orders"))
+    assert read(f"{MATCH}\naction: Deny\n{exchange}") == DenyEntry(RED, 0, MatchScope(HOST, "/orders"))
 
 
 @pytest.mark.parametrize("entry", ["text", "5", "[a]", "!own {match: {}}"])
 def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
-    assert attrs.evolve(closed(entry), line=None) == Region(RED, Area(), "entries[0] must be a mapping", 0)
+    assert attrs.evolve(closed(entry), line=None) == FailClosedRegion(RED, MatchScope(), "entries[0] must be a mapping", 0)
 
 
 @pytest.mark.parametrize(
     ("match", "area", "reason"),
     [
-        ("", Area(), "entries[0].match is required"),
-        ("match: null", Area(), "entries[0].match is required"),
-        ("match: [a]", Area(), "entries[0].match must be a mapping"),
-        ("match: {}", Area(), "entries[0].match.host is required; entries[0].match.pathPrefix is required"),
-        ("match: {pathPrefix: /a}", Area(None, "/a"), "entries[0].match.host is required"),
-        ("match: {host: null, pathPrefix: /a}", Area(None, "/a"), "entries[0].match.host is required"),
-        ("match: {host: ' ', pathPrefix: /a}", Area(None, "/a"), "entries[0].match.host is required"),
+        ("", MatchScope(), "entries[0].match is required"),
+        ("match: null", MatchScope(), "entries[0].match is required"),
+        ("match: [a]", MatchScope(), "entries[0].match must be a mapping"),
+        ("match: {}", MatchScope(), "entries[0].match.host is required; entries[0].match.pathPrefix is required"),
+        ("match: {pathPrefix: /a}", MatchScope(None, "/a"), "entries[0].match.host is required"),
+        ("match: {host: null, pathPrefix: /a}", MatchScope(None, "/a"), "entries[0].match.host is required"),
+        ("match: {host: ' ', pathPrefix: /a}", MatchScope(None, "/a"), "entries[0].match.host is required"),
         (
             "match: {host: ':443', pathPrefix: /a}",
-            Area(None, "/a"),
+            MatchScope(None, "/a"),
             'entries[0].match.host is no host: write a host name or a bracketed IPv6 address instead of ":443"',
         ),
-        ("match: {host: 5, pathPrefix: /a}", Area(None, "/a"), "entries[0].match.host must be text"),
-        ("match: {host: [a], pathPrefix: /a}", Area(None, "/a"), "entries[0].match.host must be text"),
-        ("match: {host: a}", Area("a"), "entries[0].match.pathPrefix is required"),
-        ("match: {host: a, pathPrefix: ' '}", Area("a"), "entries[0].match.pathPrefix is required"),
+        ("match: {host: 5, pathPrefix: /a}", MatchScope(None, "/a"), "entries[0].match.host must be text"),
+        ("match: {host: [a], pathPrefix: /a}", MatchScope(None, "/a"), "entries[0].match.host must be text"),
+        ("match: {host: a}", MatchScope("a"), "entries[0].match.pathPrefix is required"),
+        ("match: {host: a, pathPrefix: ' '}", MatchScope("a"), "entries[0].match.pathPrefix is required"),
         (
             "match: {host: A.example.com, pathPrefix: 'a.example.com:443/admin'}",
-            Area("a.example.com"),
+            MatchScope("a.example.com"),
             'entries[0].match.pathPrefix begins with the host: write the path alone instead of "a.example.com:443/admin"',
         ),
-        ("match: {host: a, pathPrefix: true}", Area("a"), "entries[0].match.pathPrefix must be text"),
+        ("match: {host: a, pathPrefix: true}", MatchScope("a"), "entries[0].match.pathPrefix must be text"),
         (
             "match: {host: https://a.example.com, pathPrefix: '/b*', methods: ['C,D']}",
-            Area("a.example.com", "/b"),
+            MatchScope("a.example.com", "/b"),
             (
                 'entries[0].match.host is a URL: write a.example.com instead of "https://a.example.com"; '
                 'entries[0].match.pathPrefix is a prefix already: write /b instead of "/b*"; '
                 'entries[0].match.methods must be a list of methods: write [C, D] instead of ["C,D"]'
             ),
         ),
-        ("match: {host: a, pathPrefix: /, methods: GET}", Area("a", "/"), "entries[0].match.methods must be a list of texts"),
-        ("match: {host: a, pathPrefix: /, methods: {GET: 1}}", Area("a", "/"), "entries[0].match.methods must be a list of texts"),
-        ("match: {host: a, pathPrefix: /, methods: [GET, 1]}", Area("a", "/"), "entries[0].match.methods must be a list of texts"),
-        ("match: {host: a, pathPrefix: /, methods: [GET, [PUT]]}", Area("a", "/"), "entries[0].match.methods must be a list of texts"),
+        ("match: {host: a, pathPrefix: /, methods: GET}", MatchScope("a", "/"), "entries[0].match.methods must be a list of texts"),
+        ("match: {host: a, pathPrefix: /, methods: {GET: 1}}", MatchScope("a", "/"), "entries[0].match.methods must be a list of texts"),
+        ("match: {host: a, pathPrefix: /, methods: [GET, 1]}", MatchScope("a", "/"), "entries[0].match.methods must be a list of texts"),
+        (
+            "match: {host: a, pathPrefix: /, methods: [GET, [PUT]]}",
+            MatchScope("a", "/"),
+            "entries[0].match.methods must be a list of texts",
+        ),
         (
             "match: {host: a, pathPrefix: /, methods: [GET], pathType: Segment}",
-            Area("a", "/", frozenset({"GET"})),
+            MatchScope("a", "/", frozenset({"GET"})),
             'entries[0].match has an unknown field "pathType"',
         ),
         (
             "match: {host: a, pathPrefix: /, Host: b, 1: c, [x]: y}",
-            Area("a", "/"),
+            MatchScope("a", "/"),
             'entries[0].match has an unknown field "Host" and 2 more',
         ),
-        ("match: {host: a, pathPrefix: /, [x]: y}", Area("a", "/"), "entries[0].match has an unknown field that is no text"),
-        ("match: {host: a, !x host: b, pathPrefix: /}", Area("a", "/"), "entries[0].match has an unknown field that is no text"),
+        ("match: {host: a, pathPrefix: /, [x]: y}", MatchScope("a", "/"), "entries[0].match has an unknown field that is no text"),
+        ("match: {host: a, !x host: b, pathPrefix: /}", MatchScope("a", "/"), "entries[0].match has an unknown field that is no text"),
         (
             "match: {!x host: b, pathPrefix: /}",
-            Area(None, "/"),
+            MatchScope(None, "/"),
             "entries[0].match has an unknown field that is no text; entries[0].match.host is required",
         ),
-        ("match: {!!str host: a, ! pathPrefix: /, more: 1}", Area("a", "/"), 'entries[0].match has an unknown field "more"'),
+        ("match: {!!str host: a, ! pathPrefix: /, more: 1}", MatchScope("a", "/"), 'entries[0].match has an unknown field "more"'),
     ],
 )
-def test_what_can_be_read_of_an_area_is_closed(match: str, area: Area, reason: str) -> None:
-    assert attrs.evolve(closed(f"action: deny\n{match}"), line=None) == Region(RED, area, reason, 0)
+def test_what_can_be_read_of_an_area_is_closed(match: str, area: MatchScope, reason: str) -> None:
+    assert attrs.evolve(closed(f"action: deny\n{match}"), line=None) == FailClosedRegion(RED, area, reason, 0)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +180,7 @@ def test_what_can_be_read_of_an_area_is_closed(match: str, area: Area, reason: s
 def test_what_is_no_method_closes_all_methods(item: str, sentence: str) -> None:
     region = closed(f"match: {{host: a, pathPrefix: /x, methods: [GET, '{item}']}}\naction: deny")
 
-    assert region.area == Area("a", "/x")
+    assert region.match == MatchScope("a", "/x")
     assert region.reason.startswith(f"entries[0].match.methods {sentence}")
 
 
@@ -217,7 +221,7 @@ def test_what_is_no_method_closes_all_methods(item: str, sentence: str) -> None:
     ],
 )
 def test_what_an_entry_asks_for_must_be_clear(rest: str, reason: str) -> None:
-    assert attrs.evolve(closed(f"{MATCH}\n{rest}"), line=None) == Region(RED, Area(HOST, "/orders"), reason, 0)
+    assert attrs.evolve(closed(f"{MATCH}\n{rest}"), line=None) == FailClosedRegion(RED, MatchScope(HOST, "/orders"), reason, 0)
 
 
 def test_all_problems_are_told_in_one_reason() -> None:
@@ -237,7 +241,12 @@ def test_aliases_are_read_like_what_they_stand_for() -> None:
         "- {match: {host: c, pathPrefix: *p}, action: deny}\n- {match: *m, action: deny}\n"
     )
 
-    assert [entry.area for entry in document.entries] == [Area("a", "/"), Area("b", "/p"), Area("c", "/p"), Area("a", "/")]
+    assert [entry.match for entry in document.entries] == [
+        MatchScope("a", "/"),
+        MatchScope("b", "/p"),
+        MatchScope("c", "/p"),
+        MatchScope("a", "/"),
+    ]
 
 
 def test_reasons_repeat_little_of_a_text() -> None:

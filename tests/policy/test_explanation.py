@@ -5,7 +5,7 @@ from exchanger.policy.explanation import MAX_CANDIDATES, MAX_LOOKED_AT, Candidat
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
-from exchanger.values.entry import Area, DenyEntry, Region
+from exchanger.values.entry import DenyEntry, FailClosedRegion, MatchScope
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
 
 ORDERS = exchange("/orders")
@@ -112,7 +112,7 @@ def test_a_region_of_unknown_host_closes_what_its_own_namespace_decides() -> Non
     found = explain(snapshot_of(ORDERS, region("", index=1, host=None)), HOST, "/orders", "GET")
 
     assert [candidate.won for candidate in found.candidates] == [True, False]
-    assert isinstance(found.candidates[0].claim, Region)
+    assert isinstance(found.candidates[0].claim, FailClosedRegion)
 
 
 def test_a_region_of_unknown_host_closes_everything_where_the_operator_says_so() -> None:
@@ -161,7 +161,7 @@ def test_case_makes_no_difference_where_an_entry_says_so() -> None:
 
 @pytest.mark.parametrize("count", [MAX_CANDIDATES, MAX_CANDIDATES + 7, MAX_LOOKED_AT + 50])
 def test_what_is_shown_is_bounded_and_has_what_covers_the_request(count: int) -> None:
-    entries = tuple(DenyEntry(RED, index, Area(HOST, f"/{index:05}")) for index in range(count))
+    entries = tuple(DenyEntry(RED, index, MatchScope(HOST, f"/{index:05}")) for index in range(count))
     snapshot = PolicySnapshot.EMPTY.apply(PolicyDocument(RED, entries))
 
     found = explain(snapshot, HOST, f"/{count - 1:05}/x", "GET")

@@ -1,20 +1,20 @@
 import pytest
 
-from exchanger.policy.cell import SEVERAL_REGIONS, TIE, Cell, Found
+from exchanger.policy.cell import CONFLICT, SEVERAL_REGIONS, Cell, Found
 from exchanger.policy.lookup import Reading, UnreadableReach, find
 from exchanger.policy.policy_trie import PolicyTrie
 from exchanger.policy.verdict import NO_MATCH, Unhealthy
-from exchanger.values.entry import Entry, Region, Source
+from exchanger.values.entry import Entry, FailClosedRegion, Source
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region
 
 GET = frozenset({"GET"})
 PUT = frozenset({"PUT"})
 
 
-def trie_of(*claims: Entry | Region) -> PolicyTrie:
+def trie_of(*claims: Entry | FailClosedRegion) -> PolicyTrie:
     trie = PolicyTrie()
     for claim in claims:
-        trie = trie.joined(claim)
+        trie = trie.with_claim(claim)
     return trie
 
 
@@ -35,7 +35,7 @@ def test_the_longest_prefix_among_matching_methods_wins() -> None:
 def test_two_winners_of_equal_length_are_a_tie() -> None:
     trie = trie_of(exchange("/a"), exchange("/a", source=BLUE, methods=GET))
 
-    assert found(trie, "/a") is TIE
+    assert found(trie, "/a") is CONFLICT
     assert isinstance(found(trie, "/a", "PUT"), type(exchange("/a")))
 
 
@@ -80,7 +80,7 @@ def test_an_entry_is_found_under_each_spelling_and_does_not_tie_with_itself() ->
     assert found(trie, "/a%2fb/c") is entry
     assert found(trie, "/a/b/c") is entry
     assert found(trie, "/a/b/c", rewritten=True) is entry
-    assert trie.left(entry) == PolicyTrie()
+    assert trie.without_claim(entry) == PolicyTrie()
 
 
 def test_a_decoded_spelling_comes_after_what_is_written() -> None:
@@ -89,9 +89,9 @@ def test_a_decoded_spelling_comes_after_what_is_written() -> None:
 
     assert found(trie, "/a/b") is short
     assert found(trie, "/a/b", rewritten=True) is escaped
-    assert found(trie.joined(same), "/a/b", rewritten=True) is same
-    assert trie.joined(same).left(escaped) == trie_of(short, same)
-    assert trie.joined(same).left(same) == trie
+    assert found(trie.with_claim(same), "/a/b", rewritten=True) is same
+    assert trie.with_claim(same).without_claim(escaped) == trie_of(short, same)
+    assert trie.with_claim(same).without_claim(same) == trie
 
 
 def test_a_decoded_region_closes_rewritten_paths_and_those_where_nothing_is_written() -> None:
@@ -101,12 +101,12 @@ def test_a_decoded_region_closes_rewritten_paths_and_those_where_nothing_is_writ
     assert isinstance(found(alone, "/a/b"), Unhealthy)
     assert found(beside, "/a/b") is short
     assert isinstance(found(beside, "/a/b", rewritten=True), Unhealthy)
-    assert beside.left(closed) == trie_of(short)
+    assert beside.without_claim(closed) == trie_of(short)
 
 
 def test_removing_gives_back_the_trie_before() -> None:
-    kept: list[Entry | Region] = [exchange("/a"), region("/a/b", index=1), deny("/x", index=2, host="other.example.com")]
-    more: list[Entry | Region] = [
+    kept: list[Entry | FailClosedRegion] = [exchange("/a"), region("/a/b", index=1), deny("/x", index=2, host="other.example.com")]
+    more: list[Entry | FailClosedRegion] = [
         deny("/a", source=BLUE),
         region("/a/b/c", source=BLUE, index=1),
         region("", source=BLUE, index=2, host=None),
@@ -114,39 +114,39 @@ def test_removing_gives_back_the_trie_before() -> None:
     before = trie_of(*kept)
     trie = trie_of(*kept, *more)
     for claim in more:
-        trie = trie.left(claim)
+        trie = trie.without_claim(claim)
 
     assert trie == before
     assert trie_of(*reversed(kept)) == before
     for claim in kept:
-        trie = trie.left(claim)
+        trie = trie.without_claim(claim)
     assert trie == PolicyTrie()
 
 
 def test_an_entry_and_a_region_share_a_cell() -> None:
     entry, closed = exchange("/a"), region("/a", index=1)
-    cell = Cell().joined(entry).joined(closed)
+    cell = Cell().with_claim(entry).with_claim(closed)
 
-    assert cell.left(closed) == Cell().joined(entry)
-    assert cell.left(entry) == Cell().joined(closed)
-    assert Cell().joined(entry).left(closed) == Cell().joined(entry)
-    assert Cell().joined(closed).left(entry) == Cell().joined(closed)
+    assert cell.without_claim(closed) == Cell().with_claim(entry)
+    assert cell.without_claim(entry) == Cell().with_claim(closed)
+    assert Cell().with_claim(entry).without_claim(closed) == Cell().with_claim(entry)
+    assert Cell().with_claim(closed).without_claim(entry) == Cell().with_claim(closed)
 
 
 def test_removing_what_is_not_there_changes_nothing() -> None:
     trie = trie_of(exchange("/a"))
 
-    assert trie.left(deny("/b", source=BLUE)) == trie
-    assert trie.left(deny("/b", source=BLUE, host="other.example.com")) == trie
-    assert trie.left(region("", source=BLUE, host=None)) == trie
+    assert trie.without_claim(deny("/b", source=BLUE)) == trie
+    assert trie.without_claim(deny("/b", source=BLUE, host="other.example.com")) == trie
+    assert trie.without_claim(region("", source=BLUE, host=None)) == trie
 
 
 def test_thousands_of_ties_are_one_tie() -> None:
     crowd = [deny("/a", source=Source("team", str(number))) for number in range(2_000)]
     trie = trie_of(*crowd)
 
-    assert found(trie, "/a") is TIE
+    assert found(trie, "/a") is CONFLICT
     for claim in crowd[1:]:
-        trie = trie.left(claim)
+        trie = trie.without_claim(claim)
     assert found(trie, "/a") is crowd[0]
     assert RED not in {claim.source for claim in crowd}

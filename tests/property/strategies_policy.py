@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Area, DenyEntry, Entry, ExchangeEntry, Region, Source, TokenTarget
+from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
 
 ISSUERS = frozenset({"primary", "other"})
 METHODS = ("GET", "HEAD", "PUT", "POST")
@@ -37,8 +37,8 @@ plain_paths = st.builds(
 queries = st.sampled_from(["", "?", "?a", "?/../b//%61"])
 
 case_insensitivity = rarely(st.just(value=True), st.just(value=False), one_in=5)
-areas = st.builds(Area, hosts, prefixes, method_sets, case_insensitivity)
-region_areas = st.builds(Area, st.none() | hosts, st.just("") | prefixes, method_sets, case_insensitivity)
+areas = st.builds(MatchScope, hosts, prefixes, method_sets, case_insensitivity)
+region_areas = st.builds(MatchScope, st.none() | hosts, st.just("") | prefixes, method_sets, case_insensitivity)
 targets = st.builds(TokenTarget, st.sampled_from(sorted(ISSUERS)), scope=st.sampled_from(["r", "w"]))
 
 
@@ -48,8 +48,8 @@ def documents(
     of: st.SearchStrategy[Source] = sources,
     max_entries: int = 4,
     max_regions: int = 1,
-    areas: st.SearchStrategy[Area] = areas,
-    region_areas: st.SearchStrategy[Area] = region_areas,
+    areas: st.SearchStrategy[MatchScope] = areas,
+    region_areas: st.SearchStrategy[MatchScope] = region_areas,
 ) -> PolicyDocument:
     """Draw a document: entries first, then regions, with indices in this order."""
     source = draw(of)
@@ -57,7 +57,7 @@ def documents(
     for index, (area, target) in enumerate(draw(st.lists(st.tuples(areas, st.none() | targets), min_size=1, max_size=max_entries))):
         entries.append(DenyEntry(source, index, area) if target is None else ExchangeEntry(source, index, area, target))
     regions = tuple(
-        Region(source, area, f"{source} {index}", index)
+        FailClosedRegion(source, area, f"{source} {index}", index)
         for index, area in enumerate(draw(st.lists(region_areas, max_size=max_regions)), start=len(entries))
     )
     return PolicyDocument(source, tuple(entries), regions)

@@ -5,7 +5,7 @@ from exchanger.policy.document import PolicyDocument
 from exchanger.policy.explanation import explain
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.verdict import Unhealthy
-from exchanger.values.entry import DenyEntry, ExchangeEntry, Region
+from exchanger.values.entry import DenyEntry, ExchangeEntry, FailClosedRegion
 from tests.property.strategies_policy import hosts, methods, plain_paths, policies, queries, snapshot_of
 
 paths = st.builds(
@@ -36,7 +36,7 @@ def test_an_explanation_tells_the_verdict_and_nothing_else_wins(
         assert won == [found.verdict]
         assert found.candidates[0].won
     elif isinstance(found.verdict, Unhealthy):
-        assert all(isinstance(claim, Region) for claim in won)
+        assert all(isinstance(claim, FailClosedRegion) for claim in won)
         assert found.verdict.source is None or found.verdict.source in {claim.source for claim in won}
     else:
         assert not won
@@ -50,4 +50,6 @@ def test_every_claim_on_the_host_is_explained_once(policy: list[PolicyDocument],
     found = [(candidate.claim.source, candidate.claim.index) for candidate in explain(snapshot, host, path, method).candidates]
 
     in_force = [claim for document in snapshot.documents.values() for claim in (*document.entries, *document.regions)]
-    assert sorted(found, key=str) == sorted(((claim.source, claim.index) for claim in in_force if claim.area.host in {host, None}), key=str)
+    assert sorted(found, key=str) == sorted(
+        ((claim.source, claim.index) for claim in in_force if claim.match.host in {host, None}), key=str
+    )

@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.values.entry import EVERYWHERE, Area, Region, Source, TokenTarget
+from exchanger.values.entry import EVERYWHERE, FailClosedRegion, MatchScope, Source, TokenTarget
 
 
 def test_a_source_is_written_as_kubernetes_does() -> None:
@@ -12,7 +12,7 @@ def test_sources_are_sorted_by_namespace_and_name() -> None:
 
 
 def test_everywhere_is_every_host_path_and_method() -> None:
-    assert Area(host=None, path_prefix="", methods=None) == EVERYWHERE
+    assert MatchScope(host=None, path_prefix="", methods=None) == EVERYWHERE
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_target_without_issuer_does_not_exist() -> None:
 
 
 def test_a_region_may_be_a_whole_document() -> None:
-    region = Region(Source("team", "policy"), EVERYWHERE, "unreadable")
+    region = FailClosedRegion(Source("team", "policy"), EVERYWHERE, "unreadable")
 
     assert region.index is None
     assert region.line is None
