@@ -14,7 +14,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.directory.manifest import MAX_FILE_BYTES, Manifest, PassedOver, UnreadableFile, objects_of, read_manifests
-from exchanger.policy.objects import PolicyObject
+from exchanger.policy.selection import PolicyObject
 from exchanger.util.regular_file import open_regular
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")

@@ -10,9 +10,8 @@ from typing import Final, assert_never, final
 import attrs
 
 from exchanger.policy import yaml_nodes as nodes
-from exchanger.policy.objects import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace, PolicyObject, key_meant
-from exchanger.util.likeness import closest
-from exchanger.values.text import printable
+from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace, PolicyObject, key_meant
+from exchanger.util.text import closest, printable
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 """Bytes: a file may hold a list of many ConfigMaps, each of at most 1 MiB; more than this is no folder to edit by hand."""

@@ -10,10 +10,10 @@ from typing import Final
 
 from exchanger.directory.folder import SUFFIXES, Scan
 from exchanger.policy.notices import is_declined, of_config_maps, of_namespaces
-from exchanger.policy.objects import ConfigMap, Namespace
-from exchanger.policy.selector import Selector
-from exchanger.util.likeness import distance
+from exchanger.policy.selection import ConfigMap, Namespace
+from exchanger.util.text import distance
 from exchanger.values.notice import Notice, Notices
+from exchanger.values.selector import Selector
 
 _ENDINGS: Final = ", ".join(SUFFIXES)
 _WITH_MORE: Final = re.compile(r"(.*\.(?:ya?ml|json))[^/a-z0-9][^/]*", re.IGNORECASE | re.DOTALL)

@@ -16,11 +16,11 @@ from exchanger.directory.notices import notices_of
 from exchanger.errors import ExchangerError
 from exchanger.policy.notices import of_snapshot
 from exchanger.policy.selection import Change, Document, Unknown, select
-from exchanger.policy.selector import Selector
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink
 from exchanger.values.entry import UNKNOWN_NAMESPACE, Source
 from exchanger.values.notice import NO_NOTICES, Notices
+from exchanger.values.selector import Selector
 
 RESCAN_S: Final = 0.7
 """Seconds between looks at the folder without any notification: network file systems send none, and a change must count within a second."""

@@ -7,12 +7,10 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.entry_reader import ENTRY_FIELDS, read_entry
-from exchanger.policy.fields import Field, FieldType
-from exchanger.policy.match_reader import MatchReader
-from exchanger.policy.quoting import bounded, quoted
-from exchanger.policy.text_rules import TextRule
+from exchanger.policy.entry_reader import ENTRY_FIELDS, MatchReader, read_entry
+from exchanger.policy.fields import Field, FieldType, TextRule
 from exchanger.policy.yaml_nodes import MAX_BYTES, Kind, Mapping, Node, Scalar, Sequence, Unreadable, is_null, read_nodes, text_of
+from exchanger.util.text import bounded, quoted
 from exchanger.values.entry import EVERYWHERE, Entry, FailClosedRegion, MatchScope, Source
 
 UNREADABLE_REACH: Final[MatchScope] = EVERYWHERE  # what a document closes of which nothing can be understood
@@ -30,6 +28,9 @@ DOCUMENT_FIELDS: Final = (
     ),
 )
 _NAMES: Final = frozenset(field.name for field in DOCUMENT_FIELDS)
+
+Lines = tuple[int, int]
+"""First and last line, counted from 1."""
 
 
 @final
@@ -142,3 +143,23 @@ def _shown(version: Node) -> str:
     if version.text in {"", VERSION}:  # without its tag, it would look empty or right
         return "a version with a tag"
     return f"version {bounded(version.text)}"
+
+
+def entry_lines(text: str) -> tuple[Lines, ...]:
+    """Return the lines of each item of ``entries``, in order; nothing where the document is unreadable or has none.
+
+    An entry ends before the next one begins, or before the field of the document that follows; blank lines and comments between two of them
+    are the first one's. An entry that is an alias of another has that one's lines.
+    """
+    root = read_nodes(text)
+    if not isinstance(root, Mapping):
+        return ()
+    entries = next((value for key, value in root.pairs if isinstance(key, Scalar) and key.text == "entries"), None)
+    if not isinstance(entries, Sequence):
+        return ()
+    firsts = [item.line for item in entries.items]
+    # What may end an entry: the beginning of any other, and of what follows the list.
+    beginnings = sorted({*firsts, *(key.line for key, _ in root.pairs)})
+    last = len(text.splitlines())
+    following = dict(zip(beginnings, [line - 1 for line in beginnings[1:]] + [last], strict=True))
+    return tuple((first, max(first, following[first])) for first in firsts)

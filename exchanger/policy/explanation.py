@@ -13,16 +13,15 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.authority import read_authority
-from exchanger.policy.lookup import Reading, UnreadableReach, readings_to_ask
-from exchanger.policy.masks import Masks
+from exchanger.policy.lookup import Masks, Reading, UnreadableReach, readings_to_ask
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Paths
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.trie import after
-from exchanger.policy.verdict import Ambiguous, Unhealthy, Verdict
-from exchanger.values.entry import UNKNOWN_NAMESPACE, Entry, FailClosedRegion, MatchScope, Source
+from exchanger.values.entry import UNKNOWN_NAMESPACE, Claim, Entry, FailClosedRegion, MatchScope, Source
 from exchanger.values.text import loggable_path
+from exchanger.values.verdict import Ambiguous, Unhealthy, Verdict
 
 MAX_CANDIDATES: Final = 50
 """As many as a person looks through; the nearest come first."""
@@ -35,7 +34,7 @@ MAX_LOOKED_AT: Final = 1_000
 class Candidate:
     """An entry or region that could concern the request: whether it decides, and in words why it does or does not."""
 
-    claim: Entry | FailClosedRegion
+    claim: Claim
     won: bool
     why: str
 
@@ -66,7 +65,7 @@ def explain(snapshot: PolicySnapshot, host: str, path: str, method: str, *, raw:
     return Explanation(question.verdict, tuple(texts), shown, len(ranked) - len(shown))
 
 
-def _claims(places: Sequence[Paths], readings: tuple[Reading, ...]) -> Iterator[Entry | FailClosedRegion]:
+def _claims(places: Sequence[Paths], readings: tuple[Reading, ...]) -> Iterator[Claim]:
     """Yield every entry and region once, although it may be found under several spellings and methods; first those above ``readings``."""
     seen: set[tuple[Source, int | None, MatchScope]] = set()
     above = (
@@ -83,11 +82,11 @@ def _claims(places: Sequence[Paths], readings: tuple[Reading, ...]) -> Iterator[
                     yield claim
 
 
-def _itself(claim: Entry | FailClosedRegion, method: str) -> bool:
+def _itself(claim: Claim, method: str) -> bool:
     return claim.match.methods is None or method in claim.match.methods
 
 
-def _concerns(claim: Entry | FailClosedRegion, method: str) -> bool:
+def _concerns(claim: Claim, method: str) -> bool:
     return _itself(claim, method) or (method == "HEAD" and _itself(claim, "GET"))
 
 
@@ -96,7 +95,7 @@ def _begins(path: str, prefix: str, masks: Masks | None) -> bool:
     return path.startswith(prefix) if masks is None else after(prefix, path, 0, masks)[0] >= 0
 
 
-def _length(claim: Entry | FailClosedRegion, reading: Reading, *, decoded: bool) -> int:
+def _length(claim: Claim, reading: Reading, *, decoded: bool) -> int:
     """Return the length of the longest spelling of the claim's prefix that ``reading`` begins with, -1 when it begins with none."""
     spellings = spellings_of(claim.match)
     those = spellings.literal + spellings.rewritten if decoded else spellings.literal
@@ -136,7 +135,7 @@ class _Question:
         verdict: Verdict,
         method: str,
         readings: tuple[Reading, ...],
-        claims: tuple[Entry | FailClosedRegion, ...],
+        claims: tuple[Claim, ...],
         reach: UnreadableReach,
     ) -> "_Question":
         """Return the question that has ``claims`` for candidates."""
@@ -155,11 +154,11 @@ class _Question:
         length, itself = max(rank[:2] for rank in ranks)
         return _Best(length, itself, tuple(entry for *rank, entry in ranks if rank == [length, itself]))
 
-    def lengths(self, claim: Entry | FailClosedRegion) -> list[int]:
+    def lengths(self, claim: Claim) -> list[int]:
         """Return how long a spelling of the claim's prefix each reading begins with, -1 where it begins with none that counts."""
         return [_length(claim, reading, decoded=decoded) for reading, decoded in zip(self.readings, self.decoded, strict=True)]
 
-    def rank(self, claim: Entry | FailClosedRegion) -> tuple[bool, bool, bool, int, Source, int]:
+    def rank(self, claim: Claim) -> tuple[bool, bool, bool, int, Source, int]:
         """Return what sorts candidates: first what decides, then what comes nearest to it."""
         nearness = max(sum(takewhile(bool, map(eq, claim.match.path_prefix, reading.path))) for reading in self.readings)
         return (
@@ -171,11 +170,11 @@ class _Question:
             -1 if claim.index is None else claim.index,
         )
 
-    def candidate(self, claim: Entry | FailClosedRegion) -> Candidate:
+    def candidate(self, claim: Claim) -> Candidate:
         """Say what became of ``claim``."""
         return Candidate(claim, self._won(claim), self._why(claim))
 
-    def _won(self, claim: Entry | FailClosedRegion) -> bool:
+    def _won(self, claim: Claim) -> bool:
         if isinstance(claim, FailClosedRegion):
             return isinstance(self.verdict, Unhealthy) and _concerns(claim, self.method) and any(self._closes(claim))
         return claim is self.verdict or claim == self.verdict
@@ -191,7 +190,7 @@ class _Question:
     def _spared(best: _Best, region: FailClosedRegion) -> bool:
         return len(best.entries) == 1 and region.source.namespace not in {best.entries[0].source.namespace, UNKNOWN_NAMESPACE}
 
-    def _why(self, claim: Entry | FailClosedRegion) -> str:
+    def _why(self, claim: Claim) -> str:
         if not _concerns(claim, self.method):
             return f"its methods ({', '.join(sorted(claim.match.methods or ()))}) do not include {self.method}"
         lengths = self.lengths(claim)

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from exchanger.policy.objects import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Labels, Namespace
-from exchanger.policy.selector import OneOf, Present, Selector
+from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Labels, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.util.likeness import is_near
+from exchanger.util.text import is_near
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice
+from exchanger.values.selector import OneOf, Present, Selector
 
 _LOOKED_AT: Final = 64 * 1024
 """Characters of a document that are searched for the two words that every policy begins with."""

@@ -10,8 +10,7 @@ from typing import Final, assert_never
 
 from exchanger.policy.document import DOCUMENT_FIELDS, MAX_ENTRIES, VERSION
 from exchanger.policy.entry_reader import EXCHANGE_FIELDS, ISSUER, TARGETS
-from exchanger.policy.fields import Field, FieldType
-from exchanger.policy.text_rules import IS_EXCHANGE, NOT_BLANK, TextRule
+from exchanger.policy.fields import IS_EXCHANGE, NOT_BLANK, Field, FieldType, TextRule
 
 Schema = dict[str, object]
 

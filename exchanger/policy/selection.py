@@ -9,14 +9,47 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.document import UNREADABLE_REACH, PolicyDocument, parse_document
-from exchanger.policy.objects import DOCUMENT_KEY, ConfigMap, Namespace, PolicyObject
-from exchanger.policy.selector import Selector
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.util.text import closest, printable
 from exchanger.values.entry import FailClosedRegion, Source
-from exchanger.values.text import printable
+from exchanger.values.selector import Selector
 
+DOCUMENT_KEY: Final = "config.yaml"
+NAME_LABEL: Final = "kubernetes.io/metadata.name"
+"""Every Namespace has it (https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-metadata-name)."""
+
+Labels = tuple[tuple[str, str], ...]
 KEY_LIMIT: Final = 253
 """Characters of a ConfigMap's key (https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-object)."""
+
+
+@final
+@attrs.frozen
+class Namespace:
+    """A Namespace."""
+
+    name: str
+    labels: Labels
+
+
+@final
+@attrs.frozen
+class ConfigMap:
+    """A ConfigMap; ``document`` is its ``config.yaml``, ``None`` when that is missing or no text.
+
+    ``uid`` tells it from others that had its name, "" where that is not known. ``instead`` is the key that was probably meant to be
+    ``config.yaml`` where that is missing, "" where none is. Neither is a part of what the ConfigMap says.
+    """
+
+    namespace: str
+    name: str
+    labels: Labels
+    document: str | None = attrs.field(repr=False)
+    uid: str = attrs.field(default="", eq=False)
+    instead: str = attrs.field(default="", eq=False)
+
+
+PolicyObject = Namespace | ConfigMap
 
 
 @final
@@ -99,3 +132,15 @@ def read(source: Source, document: Document, issuers: frozenset[str]) -> PolicyD
         return parsed
     meant = f"; the ConfigMap has {printable(document.instead, KEY_LIMIT)}, which was probably meant: rename it to {DOCUMENT_KEY}"
     return attrs.evolve(parsed, regions=tuple(attrs.evolve(region, reason=region.reason + meant) for region in parsed.regions))
+
+
+def key_meant(data: Mapping[str, object], binary: object) -> str:
+    """Return the key of ``data`` that was probably meant to be ``config.yaml``, "" where there is none.
+
+    It is one that is spelt nearly so, or the only one there is; ``binary`` is the ConfigMap's ``binaryData``, which is not read.
+    """
+    if DOCUMENT_KEY in data:
+        return ""
+    if isinstance(binary, dict) and DOCUMENT_KEY in binary:
+        return f"binaryData.{DOCUMENT_KEY}"
+    return closest(DOCUMENT_KEY, data) or (next(iter(data)) if len(data) == 1 else "")

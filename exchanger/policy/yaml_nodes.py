@@ -26,7 +26,7 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
-from exchanger.policy.quoting import quoted
+from exchanger.util.text import quoted
 
 MAX_BYTES: Final = 1_048_576  # of UTF-8; a ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/)
 MAX_NODES: Final = 262_144  # with aliases written out; the densest honest document has some 4 bytes a node

@@ -9,8 +9,8 @@ import attrs
 import orjson
 
 from exchanger.status.survey import Policy, Problem, Survey
+from exchanger.util.text import printable
 from exchanger.values.entry import Source
-from exchanger.values.text import printable
 
 LINE_LIMIT: Final = 2048
 """Characters of one line: a reason has all problems of an entry."""

@@ -19,9 +19,9 @@ from exchanger.kube.observer import missing_right
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
 from exchanger.policy.notices import is_declined, of_config_maps, of_namespaces
-from exchanger.policy.objects import Namespace
-from exchanger.policy.selector import Selector
+from exchanger.policy.selection import Namespace
 from exchanger.values.notice import Notice
+from exchanger.values.selector import Selector
 
 T = TypeVar("T")
 

@@ -14,11 +14,10 @@ from exchanger.kube.listing import ListBounds, list_all
 from exchanger.kube.observer import missing_right
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
-from exchanger.kube.ties import ties_of
+from exchanger.policy.conflicts import conflicts_of
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.notices import not_enabled, of_snapshot
-from exchanger.policy.objects import ConfigMap
-from exchanger.policy.selection import advance
+from exchanger.policy.selection import ConfigMap, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.status.near_misses import NearMisses
 from exchanger.values.entry import Source
@@ -178,6 +177,6 @@ async def _list(resource: str, scope: str, list_watch: ListWatch[T]) -> tuple[It
 
 def _policy(document: PolicyDocument, snapshot: PolicySnapshot) -> Policy:
     wrong = [Problem(region.index, region.line, region.reason) for region in document.problems]
-    ties = [Problem(tie.entry.index, None, str(tie)) for tie in ties_of(document, snapshot) if tie is not None]
+    ties = [Problem(tie.entry.index, None, str(tie)) for tie in conflicts_of(document, snapshot) if tie is not None]
     problems = sorted((*wrong, *ties), key=lambda problem: -1 if problem.entry is None else problem.entry)
     return Policy(document.source, len(document.entries), tuple(problems))

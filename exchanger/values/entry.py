@@ -97,3 +97,6 @@ class FailClosedRegion:
     index: int | None = None
     line: int | None = None
     column: int | None = attrs.field(default=None, eq=False)
+
+
+Claim = Entry | FailClosedRegion

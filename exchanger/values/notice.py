@@ -11,7 +11,8 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.values.text import POLICY_LIMIT, printable
+from exchanger.util.text import printable
+from exchanger.values.text import POLICY_LIMIT
 
 MAX_NOTICES: Final = 20
 """Notices that are told one by one; whoever has more of them has one mistake many times, and the number says so."""

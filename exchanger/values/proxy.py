@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import attrs
 
-from exchanger.values.reachable import is_dialable
+from exchanger.util.address import is_dialable
 from exchanger.values.secret import Secret
 
 _MAX_URL: Final = 4096

@@ -9,23 +9,7 @@ import attrs
 
 from exchanger.values.secret import Secret
 from exchanger.values.text import loggable_host, loggable_path
-from exchanger.values.trace_state import bounded_baggage, bounded_tracestate
-
-
-@final
-@attrs.frozen
-class TraceContext:
-    """W3C trace context and baggage as they came (https://www.w3.org/TR/trace-context/, https://www.w3.org/TR/baggage/); "" is absent.
-
-    Of lists that are too long whole members are left out.
-    """
-
-    traceparent: str = ""
-    tracestate: str = attrs.field(default="", converter=bounded_tracestate, repr=False)
-    baggage: str = attrs.field(default="", converter=bounded_baggage, repr=False)
-
-
-NO_TRACE = TraceContext()
+from exchanger.values.trace import NO_TRACE, TraceContext
 
 
 @final

@@ -16,8 +16,7 @@ from unicodedata import normalize
 
 import attrs
 
-ELLIPSIS: Final = "…"
-"""Stands for what is not shown."""
+from exchanger.util.text import ELLIPSIS
 
 _HARMLESS_ESCAPE: Final = "%(?:[2-7][0-9A-Fa-f](?<!23|25|3[bBfF]|40)|[89ABabCcDdEe][0-9A-Fa-f](?<![Cc][01dD]|[Ee][02fF]))"
 """Of an ASCII character that is neither a percent sign nor one that hides something, or of a byte of characters that normalisation makes no

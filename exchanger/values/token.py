@@ -11,9 +11,8 @@ import attrs
 from exchanger.errors import Diagnostic
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import Issuer
-from exchanger.values.request import NO_TRACE, TraceContext
 from exchanger.values.secret import Secret
-from exchanger.values.span import SpanContext
+from exchanger.values.trace import NO_TRACE, SpanContext, TraceContext
 
 
 @enum.unique

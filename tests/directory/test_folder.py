@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from exchanger.directory.folder import MAX_DEPTH, Scan, scan
-from exchanger.policy.objects import Namespace
+from exchanger.policy.selection import Namespace
 
 
 def namespace(name: str) -> str:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger.directory.manifest import MAX_FILE_BYTES, PassedOver, UnreadableFile, objects_of, read_manifests
-from exchanger.policy.objects import ConfigMap, Namespace, PolicyObject
+from exchanger.policy.selection import ConfigMap, Namespace, PolicyObject
 
 NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: team, labels: {a: b}}\n"
 METADATA = "metadata: {name: policy, namespace: team, labels: {c: d}}"

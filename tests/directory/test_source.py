@@ -7,10 +7,10 @@ import trio
 
 from exchanger.directory.source import DirectorySettings, DirectorySource, FolderError
 from exchanger.policy.selection import Change
-from exchanger.policy.selector import parse_selector
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.verdict import NoMatch, Unhealthy
 from exchanger.values.entry import DenyEntry
+from exchanger.values.selector import parse_selector
+from exchanger.values.verdict import NoMatch, Unhealthy
 from tests.e2e.service import NAMESPACE, config_map
 
 PATIENCE_S = 30.0

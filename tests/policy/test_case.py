@@ -2,9 +2,9 @@
 
 import pytest
 
-from exchanger.policy.cell import CONFLICT
-from exchanger.policy.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
+from exchanger.policy.lookup import CONFLICT
 from exchanger.values.entry import DenyEntry
+from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, HOST, deny, exchange, region, snapshot_of
 
 ADMIN = deny("/Admin", case_insensitive=True)

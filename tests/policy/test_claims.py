@@ -1,4 +1,4 @@
-from exchanger.policy.claims import CONTESTED, MethodTable
+from exchanger.policy.policy_trie import CONTESTED, MethodTable
 from exchanger.values.entry import Entry
 from tests.policy.examples import BLUE, RED, deny, exchange
 

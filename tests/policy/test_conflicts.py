@@ -2,9 +2,9 @@
 
 import pytest
 
-from exchanger.policy.cell import CONFLICT
 from exchanger.policy.conflicts import MAX_PREFIX, MAX_RIVALS, conflicts_with
 from exchanger.policy.document import PolicyDocument
+from exchanger.policy.lookup import CONFLICT
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, FailClosedRegion, MatchScope, Source
 

@@ -1,6 +1,5 @@
-from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.lookup import UnreadableReach
-from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from tests.policy.examples import deny, snapshot_of
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from exchanger.policy.document import MAX_ENTRIES, MAX_REGIONS_BY_NAME, UNREADABLE_REACH, PolicyDocument, parse_document
-from exchanger.policy.quoting import MAX_QUOTED
+from exchanger.util.text import MAX_QUOTED
 from exchanger.values.entry import EVERYWHERE, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, TokenTarget
 from tests.policy.examples import BLUE, RED, deny, exchange, parsed, region
 

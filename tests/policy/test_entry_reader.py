@@ -1,18 +1,18 @@
 import attrs
 import pytest
 
-from exchanger.policy.quoting import MAX_QUOTED
-from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, TokenTarget
+from exchanger.util.text import MAX_QUOTED
+from exchanger.values.entry import Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, TokenTarget
 from tests.policy.examples import HOST, RED, parsed
 
 MATCH = "match: {host: api.example.com, pathPrefix: /orders}"
 EXCHANGE = "exchange: {issuerRef: primary, scope: s}"
 
 
-def read(entry: str) -> Entry | FailClosedRegion:
+def read(entry: str) -> Claim:
     """Read one entry, in flow or block style."""
     document = parsed("version: v1\nentries:\n  - " + entry.replace("\n", "\n    "))
-    claims: list[Entry | FailClosedRegion] = [*document.entries, *document.regions]
+    claims: list[Claim] = [*document.entries, *document.regions]
     (claim,) = claims
     return claim
 

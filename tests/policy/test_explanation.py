@@ -4,8 +4,8 @@ from exchanger.policy.document import PolicyDocument
 from exchanger.policy.explanation import MAX_CANDIDATES, MAX_LOOKED_AT, Candidate, explain
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from exchanger.values.entry import DenyEntry, FailClosedRegion, MatchScope
+from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
 
 ORDERS = exchange("/orders")

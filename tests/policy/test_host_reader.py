@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.policy.host_reader import MAX_HOSTS, MAX_NON_ASCII_TEXT, MAX_TEXT, HostReading, read_host
+from exchanger.policy.authority import MAX_HOSTS, MAX_NON_ASCII_TEXT, MAX_TEXT, HostReading, read_host
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.policy.lines import entry_lines
+from exchanger.policy.document import entry_lines
 
 TEXT = """\
 version: v1

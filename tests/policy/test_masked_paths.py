@@ -2,9 +2,8 @@
 
 import pytest
 
-from exchanger.policy.lookup import MAX_MASK_WORK
-from exchanger.policy.masks import MAX_MASKS
-from exchanger.policy.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy
+from exchanger.policy.lookup import MAX_MASK_WORK, MAX_MASKS
+from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region, snapshot_of
 
 ORDERS, ADMIN = exchange("/orders"), deny("/admin", index=1)

@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.policy.percent import decode, decode_but_slashes, encode, has_broken_escape, has_escape
+from exchanger.policy.path import decode, decode_but_slashes, encode, has_broken_escape, has_escape
 
 
 @pytest.mark.parametrize(

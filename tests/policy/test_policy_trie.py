@@ -1,17 +1,16 @@
 import pytest
 
-from exchanger.policy.cell import CONFLICT, SEVERAL_REGIONS, Cell, Found
-from exchanger.policy.lookup import Reading, UnreadableReach, find
-from exchanger.policy.policy_trie import PolicyTrie
-from exchanger.policy.verdict import NO_MATCH, Unhealthy
-from exchanger.values.entry import Entry, FailClosedRegion, Source
+from exchanger.policy.lookup import CONFLICT, SEVERAL_REGIONS, Found, Reading, UnreadableReach, find
+from exchanger.policy.policy_trie import Cell, PolicyTrie
+from exchanger.values.entry import Claim, Source
+from exchanger.values.verdict import NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region
 
 GET = frozenset({"GET"})
 PUT = frozenset({"PUT"})
 
 
-def trie_of(*claims: Entry | FailClosedRegion) -> PolicyTrie:
+def trie_of(*claims: Claim) -> PolicyTrie:
     trie = PolicyTrie()
     for claim in claims:
         trie = trie.with_claim(claim)
@@ -105,8 +104,8 @@ def test_a_decoded_region_closes_rewritten_paths_and_those_where_nothing_is_writ
 
 
 def test_removing_gives_back_the_trie_before() -> None:
-    kept: list[Entry | FailClosedRegion] = [exchange("/a"), region("/a/b", index=1), deny("/x", index=2, host="other.example.com")]
-    more: list[Entry | FailClosedRegion] = [
+    kept: list[Claim] = [exchange("/a"), region("/a/b", index=1), deny("/x", index=2, host="other.example.com")]
+    more: list[Claim] = [
         deny("/a", source=BLUE),
         region("/a/b/c", source=BLUE, index=1),
         region("", source=BLUE, index=2, host=None),

@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.policy.prefix_reader import MAX_DECODINGS, MAX_NON_ASCII_PREFIX, MAX_PREFIX, PrefixReading, read_prefix
+from exchanger.policy.prefix import MAX_DECODINGS, MAX_NON_ASCII_PREFIX, MAX_PREFIX, PrefixReading, read_prefix
 
 
 @pytest.mark.parametrize(

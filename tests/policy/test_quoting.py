@@ -1,4 +1,4 @@
-from exchanger.policy.quoting import MAX_QUOTED, bounded, quoted
+from exchanger.util.text import MAX_QUOTED, bounded, quoted
 
 
 def test_a_short_text_is_repeated() -> None:

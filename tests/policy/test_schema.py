@@ -9,8 +9,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from exchanger.policy.host_reader import read_host
-from exchanger.policy.prefix_reader import Fault, read_prefix
+from exchanger.policy.authority import read_host
+from exchanger.policy.prefix import Fault, read_prefix
 from exchanger.policy.schema import UNSAID, policy_schema, schema_text
 
 ROOT: Final = Path(__file__).resolve().parents[2]

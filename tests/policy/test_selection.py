@@ -1,12 +1,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.policy.objects import ConfigMap, Namespace, PolicyObject
-from exchanger.policy.selection import Document, Text, Unknown, advance, select
-from exchanger.policy.selector import parse_selector
+from exchanger.policy.selection import ConfigMap, Document, Namespace, PolicyObject, Text, Unknown, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.verdict import NoMatch, Unhealthy
 from exchanger.values.entry import Source
+from exchanger.values.selector import parse_selector
+from exchanger.values.verdict import NoMatch, Unhealthy
 
 NAMESPACES = parse_selector("policy=enabled")
 CONFIG_MAPS = parse_selector("enabled=true")

@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.policy.selector import Above, Absent, Below, NoneOf, OneOf, Present, Selector, parse_selector
+from exchanger.values.selector import Above, Absent, Below, NoneOf, OneOf, Present, Selector, parse_selector
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,11 @@ from typing import assert_type
 import attrs
 import pytest
 
-from exchanger.policy.cell import CONFLICT
 from exchanger.policy.document import PolicyDocument
-from exchanger.policy.lookup import UnreadableReach
+from exchanger.policy.lookup import CONFLICT, UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
-from exchanger.values.entry import UNKNOWN_NAMESPACE, DenyEntry, Entry, FailClosedRegion, Source
+from exchanger.values.entry import UNKNOWN_NAMESPACE, Claim, DenyEntry, Source
+from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, parsed, region, snapshot_of
 
 ORDERS, ADMIN = exchange("/orders"), deny("/admin", index=1)
@@ -101,7 +100,7 @@ def test_an_escaped_prefix_is_found_by_what_clients_send(prefix: str) -> None:
 
 @pytest.mark.parametrize("theirs", ["/orders%2f", "/orders%2F1", "/%6frders", "/%6Frders/", "/orders%3F", "/orders%3Fx%3d", "/%2e/orders"])
 @pytest.mark.parametrize("claim", [deny, exchange, region])
-def test_nobodys_escapes_reach_into_requests_that_match_another_entry(theirs: str, claim: Callable[..., Entry | FailClosedRegion]) -> None:
+def test_nobodys_escapes_reach_into_requests_that_match_another_entry(theirs: str, claim: Callable[..., Claim]) -> None:
     policy = snapshot_of(ORDERS, claim(theirs, source=BLUE))
 
     for path in ("/orders", "/orders/1", "/orders?x=1", "/orders/~joe?x"):

@@ -8,8 +8,8 @@ from typing import assert_never
 
 import pytest
 
-from exchanger.policy.verdict import Ambiguous, AmbiguousPart, NoMatch, Unhealthy
 from exchanger.values.entry import DenyEntry, ExchangeEntry
+from exchanger.values.verdict import Ambiguous, AmbiguousPart, NoMatch, Unhealthy
 from tests.policy.examples import HOST, deny, exchange, snapshot_of
 
 POLICY = snapshot_of(exchange("/orders"), deny("/admin", index=1))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.policy.target import split_absolute_form
+from exchanger.policy.authority import split_absolute_form
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.explanation import explain
 from exchanger.policy.lookup import UnreadableReach
-from exchanger.policy.verdict import Unhealthy
 from exchanger.values.entry import DenyEntry, ExchangeEntry, FailClosedRegion
+from exchanger.values.verdict import Unhealthy
 from tests.property.strategies_policy import hosts, methods, plain_paths, policies, queries, snapshot_of
 
 paths = st.builds(

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
-from exchanger.policy.verdict import AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
 from exchanger.values.entry import DenyEntry, MatchScope
+from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
 from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer, agreed, answer, read_otherwise, some_dropped
 from tests.property.strategies_policy import (
     case_insensitivity,

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
-from exchanger.policy.verdict import Ambiguous, Unhealthy, Verdict
 from exchanger.values.entry import EVERYWHERE, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, Source
+from exchanger.values.verdict import Ambiguous, Unhealthy, Verdict
 from tests.property.strategies_policy import (
     documents,
     hosts,

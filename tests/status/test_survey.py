@@ -8,12 +8,12 @@ import trio.testing
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, Page
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.policy.objects import ConfigMap, Namespace
-from exchanger.policy.selector import parse_selector
+from exchanger.policy.selection import ConfigMap, Namespace
 from exchanger.status.near_misses import MAX_OBJECTS, NearMisses
 from exchanger.status.survey import ATTEMPTS, AnyIssuer, Survey, Unanswered, Unreadable, survey
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice
+from exchanger.values.selector import parse_selector
 from tests.kube.cluster import Cluster, deny
 from tests.kube.fake_api_server import Verb
 from tests.kube.fake_list_watch import FakeListWatch

@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.values.reachable import is_dialable
+from exchanger.util.address import is_dialable
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
-from exchanger.values.request import NO_TRACE, HttpRequest, TraceContext
+from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
+from exchanger.values.trace import NO_TRACE, TraceContext
 
 
 def test_a_request_has_no_credentials_and_no_trace_unless_it_says_so() -> None:

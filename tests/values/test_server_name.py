@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.values.server_name import tls_server_name
+from exchanger.util.address import tls_server_name
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import pytest
 
-from exchanger.values.text import HOST_LIMIT, PATH_LIMIT, loggable_host, loggable_path, printable
+from exchanger.util.text import printable
+from exchanger.values.text import HOST_LIMIT, PATH_LIMIT, loggable_host, loggable_path
 
 
 @pytest.mark.parametrize(

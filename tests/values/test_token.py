@@ -4,9 +4,9 @@ import pytest
 from exchanger.errors import Diagnostic
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
-from exchanger.values.request import TraceContext
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenRequest
+from exchanger.values.trace import TraceContext
 
 ISSUER = Issuer(
     "primary", "https://issuer.example/token", "issuer.example", AuthMethod.CLIENT_SECRET_BASIC, Credentials("id", Secret("s3cr3t"))

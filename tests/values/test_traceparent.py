@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.values.traceparent import parse_traceparent
+from exchanger.values.trace import parse_traceparent
 
 TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.util.likeness import NEAR, closest, distance, is_near
+from exchanger.util.text import NEAR, closest, distance, is_near
 
 texts = st.text("abc", max_size=7)
 
