@@ -6,7 +6,8 @@ has read into the newest policy, and a version has whatever is ready: until a ne
 Must not know: where documents come from, or who reads the policy.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar, final
 
 import attrs
@@ -14,7 +15,6 @@ import trio
 
 from exchanger.assembly.background import Background
 from exchanger.assembly.backlog import CHANGE_WORK, Backlog, Lane, Pending
-from exchanger.assembly.work import Documents, Made, make, taken_in
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.selection import Change, Document, Unknown, read
 from exchanger.policy.snapshot import PolicySnapshot
@@ -35,7 +35,45 @@ FIRST_BUDGET_S: Final = 10.0
 """Seconds of CPU for one namespace that the first version waits for: ten of the most expensive documents. What is left is closed until it
 is read, so that nobody keeps the service from starting."""
 
+Documents = Mapping[Source, PolicyDocument | None]
+"""What is to be in force for each source, ``None`` for nothing."""
+
 _NOT_READ: Final = f"the document has not been read yet: others of its namespace took more than {FIRST_BUDGET_S:.0f} s"
+
+
+@final
+@attrs.frozen
+class Made:
+    """The policy with some documents taken in, those of them that made a difference, and the seconds of CPU that each namespace cost."""
+
+    snapshot: PolicySnapshot
+    documents: Documents = attrs.field(factory=dict, repr=False)
+    costs: Mapping[str, float] = attrs.field(factory=dict, repr=False)
+
+    def moved_to(self, snapshot: PolicySnapshot) -> "Made":
+        """Return the same with ``snapshot`` as the policy before; nothing is read again."""
+        return attrs.evolve(self, snapshot=taken_in(snapshot, self.documents))
+
+
+def make(snapshot: PolicySnapshot, changes: Iterable[Pending], issuers: frozenset[str]) -> Made:
+    """Read what is pending, and take it into ``snapshot``."""
+    documents: dict[Source, PolicyDocument | None] = {}
+    costs: dict[str, float] = {}
+    for change in changes:
+        began, source = time.thread_time(), change.source
+        document = None if change.document is None else read(source, change.document, issuers)
+        before, snapshot = snapshot, snapshot.withdraw(source) if document is None else snapshot.apply(document)
+        if snapshot is not before:
+            documents[source] = document
+        costs[source.namespace] = costs.get(source.namespace, 0.0) + time.thread_time() - began
+    return Made(snapshot, documents, costs)
+
+
+def taken_in(snapshot: PolicySnapshot, documents: Documents) -> PolicySnapshot:
+    """Return ``snapshot`` with these documents in it."""
+    for source, document in documents.items():
+        snapshot = snapshot.withdraw(source) if document is None else snapshot.apply(document)
+    return snapshot
 
 
 @final

@@ -6,16 +6,22 @@ policy documents.
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Final, final
 
 import attrs
 
 from exchanger.directory.manifest import MAX_FILE_BYTES, Manifest, PassedOver, UnreadableFile, objects_of, read_manifests
-from exchanger.policy.selection import PolicyObject
+from exchanger.policy.notices import is_declined, of_config_maps, of_namespaces
+from exchanger.policy.selection import ConfigMap, Namespace, PolicyObject
 from exchanger.util.regular_file import open_regular
+from exchanger.util.text import distance
+from exchanger.values.notice import Notice, Notices
+from exchanger.values.selector import Selector
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 MAX_FILES: Final = 20_000
@@ -28,6 +34,11 @@ YOUNG_NS: Final = 2_000_000_000
 """A file that changed this lately may change again without a sign of it: file systems keep times in steps of up to 2 s (FAT)."""
 NO_FOLDERS: Final = frozenset({"lost+found"})
 """The root of a volume has it, and nobody but root may list it."""
+_ENDINGS: Final = ", ".join(SUFFIXES)
+_WITH_MORE: Final = re.compile(r"(.*\.(?:ya?ml|json))[^/a-z0-9][^/]*", re.IGNORECASE | re.DOTALL)
+"""A manifest's name with something after it, such as ``.txt`` or ``~``."""
+_OTHER_ENDINGS: Final = frozenset({".xml", ".jsonl", ".json5", ".jsonc"})
+"""Names that are nearly ours, and are those of other formats."""
 
 Signature = tuple[int, int, int, int, int]
 
@@ -191,3 +202,42 @@ def _read(path: Path) -> tuple[bytes, Signature | None]:
 
 def _signature(status: os.stat_result) -> Signature:
     return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+
+
+def notices_of(scan: Scan, namespaces: Selector, config_maps: Selector) -> Notices:
+    """Return what is probably a mistake in a folder; what follows from the version in force is not its business."""
+    known = tuple(scan.manifests())
+    described = tuple(item for item in known if isinstance(item, Namespace))
+    settled: dict[str, bool] = {}
+    for item in described:
+        selected = namespaces.matches(dict(item.labels)) or is_declined(item.labels, namespaces)
+        settled[item.name] = settled.get(item.name, False) or selected
+    found = (item for item in known if isinstance(item, ConfigMap))
+    return Notices.of(
+        chain(
+            _of_files(scan),
+            of_namespaces((item for item in described if not settled[item.name]), namespaces, config_maps),
+            of_config_maps(found, settled, config_maps, namespaces),
+        )
+    )
+
+
+def _of_files(scan: Scan) -> Iterator[Notice]:
+    read = {name for name, _ in scan.files}
+    for name in scan.others:
+        if name.endswith("/"):
+            yield Notice(f"folder {name}", "is not read: it lies too deep", "move it up")
+        elif _is_meant(name, read):
+            yield Notice(f"file {name}", f"is skipped: its name does not end in {_ENDINGS}", f"rename it to end in one of {_ENDINGS}")
+    for name, passed_over in scan.passed_over():
+        yield Notice(f"file {name}", passed_over.reason, passed_over.remedy)
+
+
+def _is_meant(name: str, read: set[str]) -> bool:
+    """Tell whether ``name`` is probably that of a manifest. What an editor keeps beside a file (``p.yaml~``) is none."""
+    more = _WITH_MORE.fullmatch(name)
+    if more is not None:
+        return more[1] not in read
+    dot = name.rfind(".")
+    ending = name[dot:].lower() if dot > name.rfind("/") else ""
+    return ending not in _OTHER_ENDINGS and any(distance(ending, suffix) <= 1 for suffix in SUFFIXES)

@@ -9,8 +9,7 @@ import trio.testing
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, Page
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.selection import ConfigMap, Namespace
-from exchanger.status.near_misses import MAX_OBJECTS, NearMisses
-from exchanger.status.survey import ATTEMPTS, AnyIssuer, Survey, Unanswered, Unreadable, survey
+from exchanger.status.survey import ATTEMPTS, MAX_OBJECTS, AnyIssuer, NearMisses, Survey, Unanswered, Unreadable, survey
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice
 from exchanger.values.selector import parse_selector
