@@ -22,21 +22,21 @@ from exchanger.values.entry import Source
 
 T = TypeVar("T")
 
+# Characters of a change that is made on the event loop: 1 ms, and 5 for the worst that an author can write. A thread costs requests as
+# much (https://docs.python.org/3/library/sys.html#sys.setswitchinterval).
 INLINE_WORK: Final = 384
-"""Characters of a change that is made on the event loop: 1 ms, and 5 for the worst that an author can write. A thread costs requests as
-much (https://docs.python.org/3/library/sys.html#sys.setswitchinterval)."""
+# Characters of changes that are made there one after the other, with a pause after each.
 INLINE_BATCH: Final = 2048
-"""Characters of changes that are made there one after the other, with a pause after each."""
+# Seconds for which a version may wait for more, while there is more of the same lane.
 GATHER_S: Final = 0.03
-"""Seconds for which a version may wait for more, while there is more of the same lane."""
+# Documents of one region that are taken in without a pause: 2 ms.
 SLICE: Final = 100
-"""Documents of one region that are taken in without a pause: 2 ms."""
+# Seconds of CPU for one namespace that the first version waits for: ten of the most expensive documents. What is left is closed until it
+# is read, so that nobody keeps the service from starting.
 FIRST_BUDGET_S: Final = 10.0
-"""Seconds of CPU for one namespace that the first version waits for: ten of the most expensive documents. What is left is closed until it
-is read, so that nobody keeps the service from starting."""
 
+# What is to be in force for each source, ``None`` for nothing.
 Documents = Mapping[Source, PolicyDocument | None]
-"""What is to be in force for each source, ``None`` for nothing."""
 
 _NOT_READ: Final = f"the document has not been read yet: others of its namespace took more than {FIRST_BUDGET_S:.0f} s"
 

@@ -17,10 +17,10 @@ from typing import Final, final
 
 import attrs
 
+# Collections of the younger objects before a full one.
 NEVER: Final = 2**30
-"""Collections of the younger objects before a full one."""
+# Seconds: a tenth of what is usual, which costs the thread some percent.
 SWITCH_S: Final = 0.0005
-"""Seconds: a tenth of what is usual, which costs the thread some percent."""
 
 
 @final

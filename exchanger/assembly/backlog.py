@@ -17,16 +17,16 @@ import attrs
 from exchanger.policy.selection import Document, Text
 from exchanger.values.entry import Source
 
+# Seconds of CPU: a hundred ordinary documents. Each further one of these puts a namespace behind those that have used one less.
 BUDGET_S: Final = 0.1
-"""Seconds of CPU: a hundred ordinary documents. Each further one of these puts a namespace behind those that have used one less."""
+# Seconds of CPU that a namespace gets back in each second: twenty namespaces that never stop use up one core.
 REFILL: Final = 0.05
-"""Seconds of CPU that a namespace gets back in each second: twenty namespaces that never stop use up one core."""
+# Characters that a light document has at most, and so has a batch of them: some 40 ms, and 150 for the worst that an author can write.
 LIGHT_WORK: Final = 8 * 1024
-"""Characters that a light document has at most, and so has a batch of them: some 40 ms, and 150 for the worst that an author can write."""
+# Characters that a change counts for besides those of its documents: what it costs however short they are.
 CHANGE_WORK: Final = 64
-"""Characters that a change counts for besides those of its documents: what it costs however short they are."""
+# Turns that are overtaken, or budgets that are full again, before they are forgotten.
 _MANY: Final = 1024
-"""Turns that are overtaken, or budgets that are full again, before they are forgotten."""
 
 
 @enum.unique
@@ -63,8 +63,8 @@ class _Budget:
         return max(0.0, self.used - REFILL * (now - self.at))
 
 
+# Budgets used, work, number of the change: what is smallest has its turn.
 _Turn = tuple[int, int, int, Source]
-"""Budgets used, work, number of the change: what is smallest has its turn."""
 
 
 @final

@@ -24,21 +24,21 @@ from exchanger.values.notice import Notice, Notices
 from exchanger.values.selector import Selector
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
+# PolicyObject files; a scan reads the attributes of each, which takes some microseconds.
 MAX_FILES: Final = 20_000
-"""PolicyObject files; a scan reads the attributes of each, which takes some microseconds."""
+# Levels of folders; nobody keeps manifests deeper.
 MAX_DEPTH: Final = 16
-"""Levels of folders; nobody keeps manifests deeper."""
+# Files of any kind and folders; a folder with more was not meant for manifests, and listing it takes a good part of a second.
 MAX_ENTRIES: Final = 100_000
-"""Files of any kind and folders; a folder with more was not meant for manifests, and listing it takes a good part of a second."""
+# A file that changed this lately may change again without a sign of it: file systems keep times in steps of up to 2 s (FAT).
 YOUNG_NS: Final = 2_000_000_000
-"""A file that changed this lately may change again without a sign of it: file systems keep times in steps of up to 2 s (FAT)."""
+# The root of a volume has it, and nobody but root may list it.
 NO_FOLDERS: Final = frozenset({"lost+found"})
-"""The root of a volume has it, and nobody but root may list it."""
 _ENDINGS: Final = ", ".join(SUFFIXES)
+# A manifest's name with something after it, such as ``.txt`` or ``~``.
 _WITH_MORE: Final = re.compile(r"(.*\.(?:ya?ml|json))[^/a-z0-9][^/]*", re.IGNORECASE | re.DOTALL)
-"""A manifest's name with something after it, such as ``.txt`` or ``~``."""
+# Names that are nearly ours, and are those of other formats.
 _OTHER_ENDINGS: Final = frozenset({".xml", ".jsonl", ".json5", ".jsonc"})
-"""Names that are nearly ours, and are those of other formats."""
 
 Signature = tuple[int, int, int, int, int]
 

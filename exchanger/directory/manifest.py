@@ -13,10 +13,10 @@ from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace, PolicyObject, key_meant
 from exchanger.util.text import closest, printable
 
+# Bytes: a file may hold a list of many ConfigMaps, each of at most 1 MiB; more than this is no folder to edit by hand.
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
-"""Bytes: a file may hold a list of many ConfigMaps, each of at most 1 MiB; more than this is no folder to edit by hand."""
+# Values of a file, all documents together.
 MAX_VALUES: Final = 2_000_000
-"""Values of a file, all documents together."""
 
 
 @final
@@ -39,8 +39,8 @@ class PassedOver:
 Manifest = PolicyObject | PassedOver
 
 _KINDS: Final = ("ConfigMap", "Namespace", "List", "ConfigMapList", "NamespaceList")
+# Characters of a kind or version that are repeated to its author.
 _SHOWN: Final = 64
-"""Characters of a kind or version that are repeated to its author."""
 
 
 class _WrongError(Exception):

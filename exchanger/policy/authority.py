@@ -25,35 +25,35 @@ from exchanger.util.text import bounded, quoted, without_secrets
 NAME: Final = r"[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++)*+"
 LITERAL: Final = r"\[[0-9A-Fa-f:.]{2,45}+\]"  # 45: the longest IPv6 address, six groups and a dotted quad
 
-# The common case first: most requests name their host in canonical form, and a match without groups is the cheapest question (0.2 µs).
-# A cache would not be faster, and would keep texts that strangers chose.
+# The common case first: most requests name their host in canonical form, and a match without groups is the cheapest test (0.2 µs). A
+# cache would not be faster, and would keep texts that strangers chose.
 _is_canonical_name: Final = re.compile(NAME.replace("A-Z", "")).fullmatch
 
 # RFC 3986 section 3.2.2 and 3.2.3 (https://www.rfc-editor.org/rfc/rfc3986#section-3.2), without percent escapes and sub-delims, which no
-# host has, and without userinfo, which RFC 9110 section 4.2.4 forbids here. A port may be empty. Blanks around are those of RFC 9110 OWS.
+# host has, and without userinfo, which RFC 9110 section 4.2.4 forbids. A port may be empty. Blanks around are those of RFC 9110 OWS.
 _match_authority: Final = re.compile(rf"[ \t]*+(?:({NAME})\.?|({LITERAL}))(?::[0-9]*+)?[ \t]*+").fullmatch
 
-# What stands behind a policy host's first colon, blanks around it allowed. It is dropped, so it has to be what a port can be.
+# The text after a policy host's first colon, blanks around it allowed. It is dropped, so it has to be a possible port.
 _match_with_port: Final = re.compile(rf"((?:{NAME}\.?)|{LITERAL})[ \t]*+:[ \t]*+([^ \t]*+)").fullmatch
 _is_port: Final = re.compile(r"[0-9]*+|\*").fullmatch
 # RFC 6335 section 5.1 (https://www.rfc-editor.org/rfc/rfc6335#section-5.1): at most 15 characters, one of them a letter.
 _is_service: Final = re.compile(r"(?=.{1,15}\Z)(?=.*[A-Za-z])[A-Za-z0-9]++(?:-[A-Za-z0-9]++)*+").fullmatch
 
+# Schemes if a name follows their colon: ``http:orders`` is about ``orders``.
 SCHEMES: Final = frozenset(["http", "https", "ws", "wss", "grpc", "grpcs", "h2", "h2c", "tcp", "tls"])
-"""Names that stand for a scheme where a name follows their colon: ``http:orders`` is about ``orders``."""
 
 _ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
-# RFC 3986 section 3.1 and appendix B (https://www.rfc-editor.org/rfc/rfc3986#section-3.1); servers that read targets know http and https
-# only, but what takes any scheme misses none of theirs.
+# RFC 3986 section 3.1 and appendix B (https://www.rfc-editor.org/rfc/rfc3986#section-3.1); servers know http and https only, but a pattern
+# that takes any scheme misses none of theirs.
 _absolute: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*+://([^/?#]*+)(.*)", re.DOTALL).fullmatch
 
+# Characters of a text in which hosts are looked for: a name has 253 at most (RFC 1035 section 2.3.4), so this is a list of eight.
 MAX_TEXT: Final = 2048
-"""Characters of a text in which hosts are looked for: a name has 253 at most (RFC 1035 section 2.3.4), so this is a list of eight."""
+# The same where Unicode has to be normalised, which takes time with the square of a run of combining marks.
 MAX_NON_ASCII_TEXT: Final = 512
-"""The same where Unicode has to be normalised, which takes time with the square of a run of combining marks."""
+# Hosts that one text may close by name. Each costs as much as an entry.
 MAX_HOSTS: Final = 8
-"""Hosts that one text may close by name. Each costs as much as an entry."""
 
 _MAX_LABEL: Final = 63  # RFC 1035 section 2.3.4
 _SHOWN_HOSTS: Final = 3
@@ -79,9 +79,9 @@ _is_ipv4: Final = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}").fullmatch
 
 
 def read_authority(text: str) -> str | None:
-    """Return the canonical form of a request's authority, ``None`` when it is malformed.
+    """Return the canonical form of a request's authority, ``None`` if it is malformed.
 
-    The empty (or blank) authority is "", which is in order but no host of any policy.
+    An empty (or blank) authority is "", which is well-formed but matches no policy's host.
     """
     if _is_canonical_name(text):
         return text
@@ -95,8 +95,8 @@ def read_authority(text: str) -> str | None:
 def normalise_policy_host(text: str) -> str:
     """Return the canonical form of a policy's host; total and idempotent.
 
-    A port is dropped: digits, a service name, or ``*``, so that a deny for ``api.example.com:*`` denies. Any text that is no host is only
-    trimmed and lower-cased: ``is_host`` says so, and no request's authority equals it.
+    A port is dropped: digits, a service name, or ``*``, so that a deny for ``api.example.com:*`` denies. Any other text is only trimmed and
+    lower-cased: ``is_host`` is false for it, and no request's authority equals it.
     """
     text = text.strip()
     if host := read_authority(text) or _canonical_ipv6(text):
@@ -109,12 +109,12 @@ def normalise_policy_host(text: str) -> str:
 
 
 def is_host(text: str) -> bool:
-    """Tell whether a normalised policy host can equal a request's authority."""
+    """Tell whether a request's authority can equal a normalised policy host."""
     return bool(text) and read_authority(text) == text
 
 
 def _canonical_ipv6(text: str) -> str | None:
-    """Return the bracketed RFC 5952 form of an address without zone (RFC 9110 has no zones), ``None`` if it is none."""
+    """Return the bracketed RFC 5952 form of an address without zone (RFC 9110 has no zones), ``None`` for anything else."""
     if "%" in text:
         return None
     try:
@@ -124,7 +124,11 @@ def _canonical_ipv6(text: str) -> str | None:
 
 
 def split_absolute_form(target: str) -> tuple[str, str] | None:
-    """Return authority and path (with query, and a ``/`` before it) of an absolute-form ``target``, ``None`` when it is none."""
+    """Return authority and path (with query, and a leading ``/``) of an absolute-form ``target``, ``None`` for any other form.
+
+    A server that gets an absolute form (RFC 9112 section 3.2.2, https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2) takes the authority
+    in it, whatever the host header says.
+    """
     if target[:1] == "/" or (parts := _absolute(target)) is None:
         return None
     authority, path = parts.groups()
@@ -134,7 +138,7 @@ def split_absolute_form(target: str) -> tuple[str, str] | None:
 @final
 @attrs.frozen
 class HostReading:
-    """The hosts of an entry, of which ``None`` is one that cannot be known; exactly one host where there is no ``problem``."""
+    """The hosts of an entry, ``None`` for one that cannot be known; exactly one host if there is no ``problem``."""
 
     hosts: tuple[str | None, ...]
     problem: str = ""
@@ -177,13 +181,13 @@ def _sentence(text: str, known: list[str]) -> str:
 
 
 def _safe(text: str) -> str:
-    """Return what may be repeated of ``text``."""
+    """Return ``text`` without anything secret."""
     words = _WORDS.split(without_secrets(text[:MAX_TEXT]))
     return "".join([word if (at := word.rfind("@")) < 0 else "…" + word[at:] for word in words])
 
 
 def _named_in(text: str) -> tuple[str | None, ...]:
-    """Return the hosts that ``text`` names, each once, and ``None`` where something in it may be a host that cannot be known."""
+    """Return the hosts that ``text`` names, each once, and ``None`` if something in it may be a host that cannot be known."""
     text = " ".join(text.split())
     found: dict[str | None, None] = dict.fromkeys([None] if _may_hide_hosts(text) else [])
     text = _USER_OF_URL.sub(_without_user, text)
@@ -201,15 +205,15 @@ def _named_in(text: str) -> tuple[str | None, ...]:
 
 
 def _without_user(found: re.Match[str]) -> str:
-    """Return "" for user information, and what was ``found`` where it goes on from one URL of a list to the next."""
+    """Return "" for user information, and all of ``found`` if it spans more than one URL of a list."""
     items = _SEPARATORS.split(found[0])
     return found[0] if len(items) > 1 and any("[" in item or _is_ipv4(item) or _is_domain(item) for item in items) else ""
 
 
 def _may_hide_hosts(text: str) -> bool:
-    """Tell whether user information that is left out may be hosts of a list: ``orders`` in ``https://orders,user@billing``.
+    """Tell whether removed user information may be hosts of a list: ``orders`` in ``https://orders,user@billing``.
 
-    After a colon that begins no port stands a password, and a comma in it is a part of that.
+    The text after a colon that begins no port is a password, and so is a comma in it.
     """
     left_out = (found[0] for found in _USER_OF_URL.finditer(text) if not _without_user(found))
     return any(_find_list_sign(user) and not _has_password(_SEPARATORS.split(user, maxsplit=1)[0]) for user in left_out)

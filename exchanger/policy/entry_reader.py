@@ -80,8 +80,8 @@ ENTRY_FIELDS: Final = (
         fields=EXCHANGE_FIELDS,
     ),
 )
+# An exchange needs at least one of these that is not blank.
 TARGETS: Final = ("scope", "resources", "audiences")
-"""Fields of which an exchange needs one at least that is not blank."""
 
 
 def read_entry(
@@ -89,7 +89,7 @@ def read_entry(
 ) -> Entry | tuple[FailClosedRegion, ...]:
     """Return the entry at ``index``, or the regions that its problems close, one for each host that may have been meant.
 
-    The regions' place is that of the first problem: the field that is wrong, or the mapping that lacks one.
+    The regions have the place of the first problem: the wrong field, or the mapping without a required one.
 
     Args:
         source: the document
@@ -113,7 +113,7 @@ def read_entry(
 
 
 def _read_action(entry: Fields, issuers: frozenset[str]) -> TokenTarget | None:
-    """Read what the entry asks for, and return the target of an exchange that has no problem."""
+    """Read the action, and return the target of an exchange without problems."""
     action = entry.text("action").lower()
     wanted = action == EXCHANGE
     if action and not wanted and action != DENY:
@@ -121,7 +121,7 @@ def _read_action(entry: Fields, issuers: frozenset[str]) -> TokenTarget | None:
     exchange = entry.mapping("exchange", required=wanted)
     if exchange is None:
         return None
-    # The block of another action need not be complete, but must be made of the fields and types that it may have.
+    # For another action, the block need not be complete, but its fields and types have to be right.
     issuer = exchange.text(ISSUER, required=wanted)
     scope, resources, audiences = exchange.text("scope"), exchange.texts("resources"), exchange.texts("audiences")
     if not wanted:
@@ -136,13 +136,13 @@ def _read_action(entry: Fields, issuers: frozenset[str]) -> TokenTarget | None:
 @final
 @attrs.define(eq=False)
 class MatchReader:
-    """Reads the matches of one document. It remembers what texts mean, since aliases may repeat a long one in each of many entries."""
+    """Reads the matches of one document. It caches what texts mean, because aliases may repeat a long one in many entries."""
 
     _hosts: dict[str, HostReading] = attrs.field(factory=dict, init=False, repr=False)
     _prefixes: dict[str, PrefixReading] = attrs.field(factory=dict, init=False, repr=False)
 
     def read(self, entry: Fields) -> tuple[MatchScope, ...]:
-        """Read where ``entry`` applies; more than one scope only where there is a problem, and then they differ in their hosts alone."""
+        """Read where ``entry`` applies; more than one scope only if there is a problem, and then they differ in their hosts alone."""
         match = entry.mapping("match")
         if match is None:
             return (EVERYWHERE,)

@@ -23,8 +23,8 @@ _BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "F
 
 EXCHANGE: Final = "exchange"
 DENY: Final = "deny"
+# Words for all methods elsewhere; as methods they would match no request.
 EVERY_METHOD: Final = frozenset({"ALL", "ANY"})
-"""Words for all methods elsewhere; as methods they would match nothing."""
 METHOD: Final = "[A-Za-z][A-Za-z0-9_-]*"
 
 
@@ -40,7 +40,7 @@ class Refusal:
 @final
 @attrs.frozen
 class TextRule:
-    """A text has to contain ``pattern`` ("": anything), and none of the ``refusals``; or to be ``only`` this, to the last blank."""
+    """A text has to contain ``pattern`` ("": anything) and none of the ``refusals``, or to be exactly ``only``."""
 
     pattern: str = ""
     refusals: tuple[Refusal, ...] = ()
@@ -61,16 +61,16 @@ def _any_case(words: frozenset[str]) -> str:
 
 
 def _only(pattern: str) -> str:
-    """Return ``pattern`` for a whole text, but for the blanks around it."""
+    """Return ``pattern`` for a whole text, with blanks around it."""
     return f"^[{BLANKS}]*(?:{pattern})[{BLANKS}]*$"
 
 
 def _portable(pattern: str) -> str:
-    """Return ``pattern`` without what is about its speed alone: every quantifier of a host's parts stops at what follows it."""
+    """Return ``pattern`` without possessive quantifiers, which make a difference to its speed alone."""
     return re.sub(r"([+*}])\+", r"\1", pattern)
 
 
-# What Python strips, and takes for a blank: more than JavaScript does in some places, and less in others.
+# The blanks that Python strips: more than JavaScript in some places, and fewer in others.
 BLANKS: Final = _literally(r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000")
 NOT_BLANK: Final = f"[^{BLANKS}]"
 
@@ -97,9 +97,7 @@ _DOT: Final = r"(?:\.|%(?:25)*2[Ee])"
 _START: Final = f"(?:^[{BLANKS}]*|{_SLASH})"  # of a segment
 _END: Final = f"(?:[/;,|){BLANKS}]|$)"  # of a segment, of a list's item, or of a pattern's group
 _HIDDEN: Final = _literally(rf"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f{UNSEEN}")
-_LINE_BREAKS: Final = _literally(
-    r"\t-\r\x1c-\x1f\x85\u2028\u2029"
-)  # blanks that are controls or break lines; around a text they do no harm
+_LINE_BREAKS: Final = _literally(r"\t-\r\x1c-\x1f\x85\u2028\u2029")  # blanks that are controls or break lines; harmless around a text
 _REFUSED_IN_PREFIXES: Final = (
     (Fault.URL, rf"^[{BLANKS}]*(?:/?[A-Za-z][A-Za-z0-9+.-]*:[/\\]{{2}}|(?:{_any_case(frozenset({'http', 'https', 'ws', 'wss'}))}):)"),
     (Fault.QUOTED, f'^[{BLANKS}]*(?:["\'`]/|/?["`])'),
@@ -146,8 +144,8 @@ class FieldType(enum.Enum):
 class Field:
     """A field that a mapping may have.
 
-    ``description`` is for authors, whose editor shows it. ``required``: it must be there, and not be null or blank. ``rule`` is about the
-    field's text, or each of its texts. ``fields`` are those of the mapping, or of each entry, that it holds.
+    ``description`` is shown by authors' editors. ``required``: it must not be missing, null or blank. ``rule`` applies to the field's text,
+    or each of its texts. ``fields`` are those of the mapping, or of each entry, in it.
     """
 
     name: str
@@ -170,7 +168,7 @@ class Problem:
 @final
 @attrs.define(eq=False)
 class Fields:
-    """The fields of one mapping, ``node``. A field that is null is missing. ``where`` is the mapping's path, for sentences."""
+    """The fields of one mapping, ``node``. A null field is missing. ``where`` is the mapping's path, for sentences."""
 
     where: str
     node: Node
@@ -180,7 +178,7 @@ class Fields:
 
     @classmethod
     def of(cls, node: Node, where: str, known: tuple[Field, ...], problems: list[Problem]) -> "Fields | None":
-        """Return the fields of ``node``, ``None`` when it is no mapping. What is wrong goes to ``problems``, now and later."""
+        """Return the fields of ``node``, ``None`` if it is no mapping. ``problems`` gets what is wrong, now and later."""
         table = {field.name: field for field in known}
         if not isinstance(node, Mapping):
             problems.append(Problem(f"{where} must be a mapping", node))
@@ -202,13 +200,13 @@ class Fields:
         return cls(where, node, table, problems, nodes)
 
     def problem(self, name: str, text: str) -> None:
-        """Note that something is wrong with the field ``name``; ``text`` goes on after its path."""
+        """Record a problem with the field ``name``; ``text`` continues after its path."""
         self.problems.append(Problem(f"{self.where}.{name} {text}", self.nodes.get(name, self.node)))
 
     def mapping(self, name: str, *, required: bool = False) -> "Fields | None":
-        """Return the fields of the mapping in the field ``name``, ``None`` when it is missing or something else.
+        """Return the fields of the mapping in the field ``name``, ``None`` if it is missing or something else.
 
-        It is a problem that one is missing where the table says that it is ``required``, or the caller does.
+        A missing mapping is a problem if the table or the caller says that it is ``required``.
         """
         field, node = self.known[name], self.nodes.get(name)
         if node is not None:
@@ -218,7 +216,7 @@ class Fields:
         return None
 
     def text(self, name: str, *, required: bool = False) -> str:
-        """Return the trimmed text of a field, "" when it is missing or something else; ``required`` as for a mapping."""
+        """Return the trimmed text of a field, "" if it is missing or something else; ``required`` as for a mapping."""
         node = self.nodes.get(name)
         text = "" if node is None else text_of(node)
         if text is None:
@@ -230,7 +228,7 @@ class Fields:
         return text
 
     def boolean(self, name: str) -> bool | None:
-        """Return a field that must be a boolean, False when it is missing, ``None`` when it is something else."""
+        """Return a boolean field, False if it is missing, ``None`` if it is something else."""
         node = self.nodes.get(name)
         if node is None:
             return False
@@ -240,7 +238,7 @@ class Fields:
         return value
 
     def texts(self, name: str) -> tuple[str, ...] | None:
-        """Return the trimmed texts of a list without blank ones; ``None`` when it is no list of texts."""
+        """Return the trimmed texts of a list, without blank ones; ``None`` if it is no list of texts."""
         node = self.nodes.get(name)
         if node is None:
             return ()

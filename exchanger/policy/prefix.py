@@ -1,7 +1,7 @@
 """A policy's path prefix: what the text of ``pathPrefix`` says, and the spellings under which its entry is found.
 
-A prefix is plain text. One that servers rewrite, or that is a pattern, would look as if it protected something. It closes the paths that
-begin with what stands before the first sign of that; every path where servers could end up anywhere, as with dot segments.
+A prefix is plain text. One that servers rewrite, or that is a pattern, would look as if it protected something. It closes the paths
+that begin with the text before the first sign of that; every path if servers could end up anywhere, as with dot segments.
 
 A prefix with escapes or non-ASCII characters is one thing in the raw path and another after a server has decoded it. An entry that is found
 under each of these spellings is found by each reading of a request that keeps to them, so the readings agree.
@@ -24,12 +24,12 @@ from exchanger.values.entry import MatchScope
 
 _ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
+# Characters of a prefix; longer paths are legal, but nobody writes a policy for one.
 MAX_PREFIX: Final = 2048
-"""Characters of a prefix; longer paths are legal, but nobody writes a policy for one."""
+# The same where Unicode has to be normalised; requests have this bound, too.
 MAX_NON_ASCII_PREFIX: Final = 512
-"""The same where Unicode has to be normalised; requests have this bound, too."""
+# Rounds of decoding; a server that decodes twice is unusual.
 MAX_DECODINGS: Final = 8
-"""Times that a prefix may be decoded; a server that does so twice is unusual."""
 
 
 @enum.unique
@@ -54,7 +54,7 @@ class Fault(enum.Enum):
     LONG = "is too long"
 
 
-_MAX_CUTS: Final = 4  # of one prefix; what needs more is nobody's mistake
+_MAX_CUTS: Final = 4  # of one prefix; no honest mistake needs more
 
 _HERE: Final = "[^/\\\\?#]*+"
 _match_url: Final = re.compile(rf"/?[a-z][a-z0-9+.-]*+:[/\\]{{2}}{_HERE}|(?:https?|wss?):[/\\]*+", re.IGNORECASE).match
@@ -63,12 +63,12 @@ _match_quote: Final = re.compile(r"[\"'`](?=/)|/?[\"`]").match
 _match_anchor: Final = re.compile(r"/?\^").match
 
 _END: Final = r"(?=[/?#;,|\s\\)]|\Z)"  # of a segment
+# Default ignorable code points of Unicode up to U+FFFF, for a regular expression to choose from; none is a blank.
 UNSEEN: Final = (
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
 )
-"""Default ignorable code points of Unicode up to U+FFFF, for a regular expression to choose from; none is a blank."""
 _UNSEEN: Final = UNSEEN + r"\u2028\u2029\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-# What closes all that begins with the text before it. The names are those of faults.
+# These close everything that begins with the text before them. Groups are named after faults.
 _find_fault: Final = re.compile(
     r"(?P<SLASHES>//)"
     r"|(?P<BACKSLASH>\\)"
@@ -93,7 +93,7 @@ _INVISIBLE_RUN: Final = re.compile(rf"[\x00-\x1f\x7f-\x9f{_UNSEEN}]+")
 @final
 @attrs.frozen
 class PrefixReading:
-    """The prefix of an entry, or where there is a ``problem`` the one that is closed: "", which is every path, or a legal prefix."""
+    """The prefix of an entry, or if there is a ``problem`` the one that is closed: "", which is every path, or a legal prefix."""
 
     prefix: str
     problem: str = ""
@@ -102,7 +102,7 @@ class PrefixReading:
 @final
 @attrs.frozen
 class _Found:
-    """What is wrong, the prefix that it closes, and what may have been meant ("": nobody knows)."""
+    """What is wrong, the prefix that it closes, and the prefix that was probably meant ("": unknown)."""
 
     fault: Fault
     closed: str = ""
@@ -116,7 +116,7 @@ def read_prefix(text: str) -> PrefixReading:
 
 
 def _legal(closed: str) -> str:
-    """Return a legal beginning of ``closed``, which was cut in the middle of something, as ``/a*`` was of ``/a*%``."""
+    """Return a legal beginning of ``closed``, which may have been cut in the middle of something, as ``/a*`` from ``/a*%``."""
     for _ in range(_MAX_CUTS):
         found = _judge(closed) if closed else None
         if found is None:
@@ -141,7 +141,7 @@ def _with_slash(text: str) -> str:
 
 
 def _judge(text: str) -> _Found | None:
-    """Return what is wrong with ``text``, ``None`` where nothing is."""
+    """Return what is wrong with ``text``, ``None`` if nothing is."""
     if len(text) > MAX_PREFIX:
         cut = _judge(text[:MAX_PREFIX])
         return _Found(Fault.LONG, _with_slash(text[:MAX_PREFIX]).rstrip("/")) if cut is None else attrs.evolve(cut, meant="")
@@ -193,7 +193,7 @@ def _before_query(text: str) -> str:
 
 
 def _rewritten(path: str) -> _Found | None:
-    """Return what is wrong with what servers make of ``path``, a prefix without its query, ``None`` where nothing is."""
+    """Return what is wrong with ``path``, a prefix without its query, after servers rewrote it; ``None`` if nothing is."""
     place = _find_rewritable(path)
     closed = "" if place is None else path[: place.start()].rstrip("/")
     if not path.isascii() and len(path) > MAX_NON_ASCII_PREFIX:
@@ -211,7 +211,7 @@ def _rewritten(path: str) -> _Found | None:
 
 
 def _stages(path: str) -> Iterator[str | None]:
-    """Yield ``path`` normalised, and then decoded again and again, ``None`` where that ends in something that no path has."""
+    """Yield ``path`` normalised and then decoded again and again, ``None`` at the end if the result is no path."""
     for _ in range(MAX_DECODINGS):
         path = path if path.isascii() else normalize("NFKC", path)
         yield path
@@ -229,9 +229,9 @@ def _stages(path: str) -> Iterator[str | None]:
 class Spellings:
     """The distinct spellings of a prefix.
 
-    ``literal``: those that mean nothing else: as written, as clients escape it, decoded but still in need of escapes.
-    ``rewritten``: decoded ones that may also be written as they are, such as ``/orders/`` for ``/orders%2F``. A prefix is plain text, so
-    what is written as it is comes first: nobody's escapes reach into requests that match another entry and that nobody has to decode.
+    ``literal``: unambiguous ones: as written, as clients escape it, decoded but still in need of escapes.
+    ``rewritten``: decoded ones that somebody may also write, such as ``/orders/`` for ``/orders%2F``. A prefix is plain text, so a written
+    one comes first: nobody's escapes reach into requests that match another entry and need no decoding.
     """
 
     literal: tuple[str, ...]
@@ -239,12 +239,12 @@ class Spellings:
 
 
 def fold(text: str) -> str:
-    """Return ``text`` with ASCII letters in lower case: what is compared without regard to case."""
+    """Return ``text`` with ASCII letters in lower case, for comparison that ignores case."""
     return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
 
 
 def spellings_of(scope: MatchScope) -> Spellings:
-    """Return the spellings of an scope's prefix, folded where case makes no difference."""
+    """Return the spellings of a scope's prefix, folded if it ignores case."""
     spellings = prefix_spellings(scope.path_prefix)
     if not scope.case_insensitive:
         return spellings

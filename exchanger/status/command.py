@@ -30,11 +30,11 @@ HEALTHY: Final = 0
 PROBLEMS: Final = 1
 NO_TELLING: Final = 2
 
+# What the service's environment says of the cluster; the rest of it need not be there where somebody only looks.
 _VARIABLES: Final = (
     *("CONFIGMAP_NAMESPACE_SELECTOR", "CONFIGMAP_LABEL_SELECTOR"),
     *("POLICY_NAMESPACES", "POLICY_NAMESPACES_FILE", "KUBE_CONTEXT"),
 )
-"""What the service's environment says of the cluster; the rest of it need not be there where somebody only looks."""
 _PROFILES_FILE: Final = "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE"
 
 

@@ -12,8 +12,8 @@ from exchanger.status.survey import Policy, Problem, Survey
 from exchanger.util.text import printable
 from exchanger.values.entry import Source
 
+# Characters of one line: a reason has all problems of an entry.
 LINE_LIMIT: Final = 2048
-"""Characters of one line: a reason has all problems of an entry."""
 _LABEL_WIDTH: Final = 12
 
 

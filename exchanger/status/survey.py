@@ -28,13 +28,13 @@ from exchanger.values.selector import Selector
 
 T = TypeVar("T")
 
+# Times that a list is begun anew when its version has gone away in the middle, as it does every five minutes at most.
 ATTEMPTS: Final = 3
-"""Times that a list is begun anew when its version has gone away in the middle, as it does every five minutes at most."""
 
+# Objects of a kind that are looked at: 40 pages, which a server sends within seconds. They are dropped page by page.
 MAX_OBJECTS: Final = 20_000
-"""Objects of a kind that are looked at: 40 pages, which a server sends within seconds. They are dropped page by page."""
+# Seconds for everything: somebody waits in front of a terminal.
 TIMEOUT_S: Final = 30.0
-"""Seconds for everything: somebody waits in front of a terminal."""
 NOWHERE: Final = Selector()
 
 

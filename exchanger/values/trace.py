@@ -31,8 +31,8 @@ _TRACEPARENT: Final = re.compile(
     r"(?:00(?=.{53}\Z)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
 )
 
+# The ids of the trace and of the caller's span, lower-case hex of 32 and 16 characters, and the flags. A tuple is the cheapest.
 Traceparent: TypeAlias = tuple[str, str, int]
-"""The ids of the trace and of the caller's span, lower-case hex of 32 and 16 characters, and the flags. A tuple is the cheapest."""
 
 
 def parse_traceparent(text: str) -> Traceparent | None:

@@ -22,7 +22,7 @@ def test_the_winner_comes_first_and_every_other_says_why_it_did_not_win() -> Non
     assert found.candidates == (
         Candidate(INTERNAL, True, "the longest pathPrefix that matches host and method"),
         Candidate(ORDERS, False, "an entry with a longer pathPrefix matches"),
-        Candidate(OTHER, False, "its pathPrefix /carts is no beginning of the path"),
+        Candidate(OTHER, False, "the path does not start with its pathPrefix /carts"),
         Candidate(WRITES, False, "its methods (POST, PUT) do not include GET"),
     )
     assert found.more == 0
@@ -46,7 +46,7 @@ def test_an_invalid_entry_elsewhere_decides_nothing() -> None:
     found = explain(snapshot_of(ORDERS, region("/closed", source=BLUE)), HOST, "/orders", "GET")
 
     assert [candidate.won for candidate in found.candidates] == [True, False]
-    assert found.candidates[1].why == "its pathPrefix /closed is no beginning of the path"
+    assert found.candidates[1].why == "the path does not start with its pathPrefix /closed"
 
 
 def test_entries_that_tie_say_so() -> None:
