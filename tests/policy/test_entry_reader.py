@@ -30,19 +30,13 @@ def closed(entry: str) -> FailClosedRegion:
 @pytest.mark.parametrize(
     ("match", "area"),
     [
-        ("host: api.example.com, pathPrefix: /orders", MatchScope(HOST, "/orders")),
         ("host: ' API.Example.com:8443 ', pathPrefix: ' orders '", MatchScope(HOST, "/orders")),
-        ("host: api.example.com., pathPrefix: /", MatchScope(HOST, "/")),
         ("host: '[2001:DB8:0::1]:443', pathPrefix: /", MatchScope("[2001:db8::1]", "/")),
         ("host: a, pathPrefix: /A, caseInsensitive: true", MatchScope("a", "/A", case_insensitive=True)),
-        ("host: a, pathPrefix: /A, caseInsensitive: TRUE", MatchScope("a", "/A", case_insensitive=True)),
         ("host: a, pathPrefix: /A, caseInsensitive: False", MatchScope("a", "/A")),
         ("host: a, pathPrefix: /A, caseInsensitive: null", MatchScope("a", "/A")),
-        ("host: api.example.com:http, pathPrefix: /a%2Fb", MatchScope(HOST, "/a%2Fb")),
         ("host: a, pathPrefix: /, methods: [GET, ' post ', '']", MatchScope("a", "/", frozenset({"GET", "POST"}))),
         ("host: a, pathPrefix: /, methods: [get, GET, null]", MatchScope("a", "/", frozenset({"GET"}))),
-        ("host: a, pathPrefix: /, methods: []", MatchScope("a", "/")),
-        ("host: a, pathPrefix: /, methods: null", MatchScope("a", "/")),
         ("host: a, pathPrefix: /, methods: [' ']", MatchScope("a", "/")),
         ("host: a, pathPrefix: /, methods: [GET, ' * ']", MatchScope("a", "/")),
         ("host: a, pathPrefix: /, methods: [m-search, VERSION_2]", MatchScope("a", "/", frozenset({"M-SEARCH", "VERSION_2"}))),
@@ -100,19 +94,11 @@ def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
     ("match", "area", "reason"),
     [
         ("", MatchScope(), "entries[0].match is required"),
-        ("match: null", MatchScope(), "entries[0].match is required"),
         ("match: [a]", MatchScope(), "entries[0].match must be a mapping"),
         ("match: {}", MatchScope(), "entries[0].match.host is required; entries[0].match.pathPrefix is required"),
         ("match: {pathPrefix: /a}", MatchScope(None, "/a"), "entries[0].match.host is required"),
-        ("match: {host: null, pathPrefix: /a}", MatchScope(None, "/a"), "entries[0].match.host is required"),
         ("match: {host: ' ', pathPrefix: /a}", MatchScope(None, "/a"), "entries[0].match.host is required"),
-        (
-            "match: {host: ':443', pathPrefix: /a}",
-            MatchScope(None, "/a"),
-            'entries[0].match.host is no host: write a host name or a bracketed IPv6 address instead of ":443"',
-        ),
         ("match: {host: 5, pathPrefix: /a}", MatchScope(None, "/a"), "entries[0].match.host must be text"),
-        ("match: {host: [a], pathPrefix: /a}", MatchScope(None, "/a"), "entries[0].match.host must be text"),
         ("match: {host: a}", MatchScope("a"), "entries[0].match.pathPrefix is required"),
         ("match: {host: a, pathPrefix: ' '}", MatchScope("a"), "entries[0].match.pathPrefix is required"),
         (
@@ -120,7 +106,6 @@ def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
             MatchScope("a.example.com"),
             'entries[0].match.pathPrefix begins with the host: write the path alone instead of "a.example.com:443/admin"',
         ),
-        ("match: {host: a, pathPrefix: true}", MatchScope("a"), "entries[0].match.pathPrefix must be text"),
         (
             "match: {host: https://a.example.com, pathPrefix: '/b*', methods: ['C,D']}",
             MatchScope("a.example.com", "/b"),
@@ -131,13 +116,7 @@ def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
             ),
         ),
         ("match: {host: a, pathPrefix: /, methods: GET}", MatchScope("a", "/"), "entries[0].match.methods must be a list of texts"),
-        ("match: {host: a, pathPrefix: /, methods: {GET: 1}}", MatchScope("a", "/"), "entries[0].match.methods must be a list of texts"),
         ("match: {host: a, pathPrefix: /, methods: [GET, 1]}", MatchScope("a", "/"), "entries[0].match.methods must be a list of texts"),
-        (
-            "match: {host: a, pathPrefix: /, methods: [GET, [PUT]]}",
-            MatchScope("a", "/"),
-            "entries[0].match.methods must be a list of texts",
-        ),
         (
             "match: {host: a, pathPrefix: /, methods: [GET], pathType: Segment}",
             MatchScope("a", "/", frozenset({"GET"})),
@@ -166,14 +145,10 @@ def test_what_can_be_read_of_an_area_is_closed(match: str, area: MatchScope, rea
     ("item", "sentence"),
     [
         ("GET,POST", 'must be a list of methods: write [GET, POST] instead of ["GET,POST"]'),
-        ("get|post", 'must be a list of methods: write [GET, POST] instead of ["get|post"]'),
         ("GET POST PUT PATCH DELETE HEAD", "must be a list of methods: write [GET, POST, PUT, PATCH, DELETE] instead of "),
         ("GET*", 'must be a list of methods: write [GET] instead of ["GET*"]'),
         ("all", 'has no word for all methods: leave methods out instead of "all"'),
-        ("ANY", 'has no word for all methods: leave methods out instead of "ANY"'),
         ("!GET", 'must name each method, such as [GET, POST], or be left out for all of them, instead of "!GET"'),
-        ("3", 'must name each method, such as [GET, POST], or be left out for all of them, instead of "3"'),
-        ("**", 'must name each method, such as [GET, POST], or be left out for all of them, instead of "**"'),
         ("\uff27\uff25\uff34", "must name each method, such as [GET, POST], or be left out for all of them, instead of "),
     ],
 )
@@ -188,20 +163,16 @@ def test_what_is_no_method_closes_all_methods(item: str, sentence: str) -> None:
     ("rest", "reason"),
     [
         ("", "entries[0].action is required"),
-        ("action: null", "entries[0].action is required"),
         ("action: ' '", "entries[0].action is required"),
         ("action: true", "entries[0].action must be text"),
         ("action: Allow", 'entries[0].action must be exchange or deny, not "allow"'),
         ("action: exchange", "entries[0].exchange is required"),
-        ("action: exchange\nexchange: null", "entries[0].exchange is required"),
         ("action: exchange\nexchange: primary", "entries[0].exchange must be a mapping"),
         (
             "action: exchange\nexchange: {}",
             "entries[0].exchange.issuerRef is required; entries[0].exchange needs at least one of scope, resources and audiences",
         ),
-        ("action: exchange\nexchange: {issuerRef: ' ', scope: s}", "entries[0].exchange.issuerRef is required"),
         ("action: exchange\nexchange: {issuerRef: 5, scope: s}", "entries[0].exchange.issuerRef must be text"),
-        ("action: exchange\nexchange: {issuerRef: x, scope: s}", 'entries[0].exchange.issuerRef references unknown issuer profile "x"'),
         (
             "action: exchange\nexchange: {issuerRef: primary, scope: ' ', resources: [' '], audiences: []}",
             "entries[0].exchange needs at least one of scope, resources and audiences",

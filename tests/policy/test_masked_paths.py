@@ -80,13 +80,6 @@ def test_a_prefix_with_a_mark_is_not_passed_by_other_marks(path: str) -> None:
     assert snapshot_of(deny("/hi!/admin")).match(HOST, path, "GET") is AMBIGUOUS_PATH
 
 
-def test_a_prefix_with_a_mark_is_looked_for_in_what_servers_make_of_the_rest() -> None:
-    policy = snapshot_of(exchange("/"), deny("/hi!/admin", index=1), deny("/hi/z", index=2))
-
-    assert policy.match(HOST, "/x/.!./hi!/admin", "GET") is AMBIGUOUS_PATH
-    assert policy.match(HOST, "/x/.!./hi!/other", "GET") == exchange("/")
-
-
 def test_nobodys_escapes_reach_into_a_path_with_marks_that_matches_another_entry() -> None:
     policy = snapshot_of(ORDERS, deny("/orders%2Fx", source=BLUE))
 
@@ -104,13 +97,6 @@ def test_the_query_keeps_its_marks() -> None:
     assert policy.match(HOST, "/o?q=!", "GET") is AMBIGUOUS_PATH
     assert policy.match(HOST, "/o!?admin", "GET") is AMBIGUOUS_PATH
     assert policy.match(HOST, "/o!?x!y", "GET") is AMBIGUOUS_PATH
-
-
-def test_marks_make_no_difference_to_case() -> None:
-    policy = snapshot_of(deny("/Café/Admin", case_insensitive=True))
-
-    for path in ("/CAF!/admin", "/caf\u00e9/ADM!IN"):
-        assert policy.match(HOST, path, "GET") is AMBIGUOUS_PATH
 
 
 def test_what_is_malformed_without_its_marks_is_refused() -> None:

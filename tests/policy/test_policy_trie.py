@@ -1,8 +1,8 @@
 import pytest
 
 from exchanger.policy.lookup import CONFLICT, SEVERAL_REGIONS, Found, Reading, UnreadableReach, find
-from exchanger.policy.policy_trie import Cell, PolicyTrie
-from exchanger.values.entry import Claim, Source
+from exchanger.policy.policy_trie import CONTESTED, Cell, MethodTable, PolicyTrie
+from exchanger.values.entry import Claim, Entry, Source
 from exchanger.values.verdict import NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region
 
@@ -31,13 +31,6 @@ def test_the_longest_prefix_among_matching_methods_wins() -> None:
     assert found(trie, "/a", host="other.example.com") is NO_MATCH
 
 
-def test_two_winners_of_equal_length_are_a_tie() -> None:
-    trie = trie_of(exchange("/a"), exchange("/a", source=BLUE, methods=GET))
-
-    assert found(trie, "/a") is CONFLICT
-    assert isinstance(found(trie, "/a", "PUT"), type(exchange("/a")))
-
-
 def test_a_longer_prefix_breaks_a_tie() -> None:
     winner = deny("/a/b", index=1)
 
@@ -49,13 +42,6 @@ def test_a_region_wins_over_everything_inside_it(where: str) -> None:
     trie = trie_of(exchange("/a/b"), region(where, source=BLUE))
 
     assert found(trie, "/a/b/c") == Unhealthy(f"region of {BLUE}", BLUE, 0)
-
-
-def test_a_region_for_other_methods_or_hosts_changes_nothing() -> None:
-    entry = exchange("/a")
-    trie = trie_of(entry, region("/a", source=BLUE, methods=PUT), region("", source=BLUE, index=1, host="other.example.com"))
-
-    assert found(trie, "/a") is entry
 
 
 def test_a_region_for_all_hosts_reaches_every_request() -> None:
@@ -149,3 +135,68 @@ def test_thousands_of_ties_are_one_tie() -> None:
         trie = trie.without_claim(claim)
     assert found(trie, "/a") is crowd[0]
     assert RED not in {claim.source for claim in crowd}
+
+
+GET = frozenset({"GET"})
+
+
+def claims_of(*entries: Entry) -> MethodTable[Entry]:
+    claims: MethodTable[Entry] = MethodTable()
+    for entry in entries:
+        claims = claims.with_claim(entry)
+    return claims
+
+
+def test_two_claims_are_several() -> None:
+    every, other = deny("/"), exchange("/", source=BLUE)
+    named, named_too = deny("/", methods=GET, index=1), deny("/", methods=GET, source=BLUE, index=1)
+
+    assert claims_of(every, other).of("GET") is CONTESTED
+    assert claims_of(named, named_too).of("GET") is CONTESTED
+    assert claims_of(named, named_too).of("PUT") is None
+    assert claims_of(every, named).of("GET") is CONTESTED
+    assert claims_of(every, named).of("PUT") is every
+
+
+def test_claims_on_get_are_claims_on_head_where_none_covers_head_itself() -> None:
+    get, head, every = deny("/", methods=GET), deny("/", methods=frozenset({"HEAD"}), source=BLUE), exchange("/", source=BLUE)
+    other = exchange("/", methods=GET, index=1)
+
+    assert claims_of(get).of("HEAD") is get
+    assert claims_of(get, other).of("HEAD") is CONTESTED
+    assert claims_of(get, head).of("HEAD") is head
+    assert claims_of(get, every).of("HEAD") is every
+    assert claims_of(head).of("GET") is None
+    assert [claims_of(get).of(method) for method in ("head", "OPTIONS", "")] == [None] * 3
+
+
+def test_a_claim_that_leaves_is_gone_and_others_stay() -> None:
+    entries = [deny("/", source=source, index=index) for source in (RED, BLUE) for index in (0, 1)]
+    claims: MethodTable[Entry] | None = claims_of(*entries)
+
+    for count, entry in enumerate(entries[:-1], start=1):
+        assert claims is not None
+        claims = claims.without_claim(entry)
+        assert claims == claims_of(*entries[count:])
+    assert claims is not None
+    assert claims.of("GET") is entries[-1]
+    assert claims.without_claim(entries[-1]) is None
+
+
+def test_methods_without_claims_are_forgotten() -> None:
+    get, both = deny("/", methods=GET), deny("/", methods=frozenset({"GET", "PUT"}), index=1)
+
+    claims = claims_of(get, both).without_claim(both)
+
+    assert claims == claims_of(get)
+    assert claims is not None
+    assert len(claims.named) == 1
+    assert claims.without_claim(get) is None
+
+
+def test_one_who_never_came_cannot_leave() -> None:
+    claims = claims_of(deny("/"))
+
+    assert claims.without_claim(deny("/", source=BLUE)) == claims
+    assert claims.without_claim(deny("/", source=BLUE, methods=GET)) == claims
+    assert MethodTable[Entry]().without_claim(deny("/")) is None

@@ -1,7 +1,5 @@
 from collections.abc import Callable
 
-import pytest
-
 from exchanger.policy.trie import PrefixTrie
 
 
@@ -20,14 +18,6 @@ def trie_of(**keys: int) -> PrefixTrie[int]:
     return trie
 
 
-def test_an_empty_trie_has_nothing() -> None:
-    trie: PrefixTrie[int] = PrefixTrie()
-
-    assert not trie
-    assert trie.prefixes_of("abc") == []
-    assert list(trie.items()) == []
-
-
 def test_values_are_found_at_all_prefixes_of_a_text_shortest_first() -> None:
     trie = trie_of(a=1, abc=3, abd=4, b=5).updated("", put(0))
 
@@ -35,15 +25,6 @@ def test_values_are_found_at_all_prefixes_of_a_text_shortest_first() -> None:
     assert trie.prefixes_of("ab") == [0, 1]
     assert trie.prefixes_of("x") == [0]
     assert trie.prefixes_of("") == [0]
-
-
-def test_items_are_sorted_by_key() -> None:
-    assert list(trie_of(b=1, abd=2, a=3, abc=4).items()) == [("a", 3), ("abc", 4), ("abd", 2), ("b", 1)]
-
-
-def test_a_key_may_end_inside_a_label_or_part_from_it() -> None:
-    assert trie_of(abcd=1, ab=2).prefixes_of("abcd") == [2, 1]
-    assert trie_of(abcd=1, abxy=2).prefixes_of("abxyz") == [2]
 
 
 def test_an_update_is_given_the_value_that_is_there() -> None:
@@ -67,22 +48,6 @@ def test_an_update_leaves_the_old_version_as_it_was() -> None:
 
     assert list(old.items()) == [("a", 1), ("ab", 2)]
     assert list(new.items()) == [("ab", 2), ("abc", 3)]
-
-
-@pytest.mark.parametrize("key", ["", "a", "ab", "abx", "abcdef", "b"])
-def test_removing_what_was_added_gives_an_equal_trie(key: str) -> None:
-    trie = trie_of(abc=1, abd=2)
-
-    assert trie.updated(key, put(9)).updated(key, remove) == trie
-
-
-def test_removing_everything_leaves_an_empty_trie() -> None:
-    trie = trie_of(ab=1, a=2, abc=3)
-    for key in ("a", "abc", "ab"):
-        trie = trie.updated(key, remove)
-
-    assert not trie
-    assert trie == PrefixTrie()
 
 
 def test_equality_is_of_contents() -> None:

@@ -23,10 +23,6 @@ def test_no_way_of_formatting_shows_it(show: Callable[[object], str], holder: ob
     assert TEXT not in show(holder)
 
 
-def test_no_format_specification_shows_it() -> None:
-    assert f"{Secret(TEXT):>40}" == "Secret(…)"
-
-
 def test_a_value_that_holds_it_does_not_show_it() -> None:
     assert TEXT not in repr(Credentials("id", Secret(TEXT)))
 

@@ -1,6 +1,5 @@
 import pytest
 
-from exchanger.util.text import printable
 from exchanger.values.text import HOST_LIMIT, PATH_LIMIT, loggable_host, loggable_path
 
 
@@ -90,7 +89,3 @@ def test_a_host_is_logged_without_user_information(host: str, logged: str) -> No
 
 def test_a_host_is_bounded() -> None:
     assert len(loggable_host("h" * 100_000)) == HOST_LIMIT
-
-
-def test_what_prints_is_left_alone() -> None:
-    assert printable("PROPFIND", 8) == "PROPFIND"

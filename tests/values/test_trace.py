@@ -24,7 +24,6 @@ def test_a_valid_one_says_where_the_caller_is(text: str, flags: int) -> None:
     "text",
     [
         "",
-        "garbage",
         f"00-{TRACE_ID}-{PARENT_ID}",
         f"00-{TRACE_ID}-{PARENT_ID}-01".upper(),
         f"00-{'0' * 32}-{PARENT_ID}-01",
