@@ -141,7 +141,6 @@ def test_a_reason_says_what_to_write_instead_of_the_host(text: str, sentence: st
 )
 def test_a_sentence_keeps_passwords_and_queries_to_itself(text: str, shown: str) -> None:
     reading = read_host(text)
-
     assert reading.problem.endswith(f'"{shown}"')
     assert not any("secret" in (host or "") for host in reading.hosts)
 
@@ -156,7 +155,6 @@ def test_a_host_is_read_up_to_a_length() -> None:
 
 def test_a_number_of_hosts_is_closed_by_name_and_the_others_are_unknown() -> None:
     some = tuple(f"{name}.example.com" for name in "abcdefgh")
-
     assert len(some) == MAX_HOSTS
     assert read_host(" ".join(some)).hosts == some
     assert read_host(" ".join([*some, "i.example.com"])).hosts == (*some, None)
@@ -186,7 +184,6 @@ def test_what_is_known_is_closed_beside_what_is_not() -> None:
 @pytest.mark.parametrize("text", ["https://orders,user@billing", "https://orders;user@billing", "https://orders:443|user@billing"])
 def test_user_information_that_may_be_a_list_of_hosts_is_unknown(text: str) -> None:
     reading = read_host(text)
-
     assert set(reading.hosts) == {"billing", None}
     assert reading.problem == 'is a URL: write billing instead of "https://…@billing"'
 

@@ -53,11 +53,6 @@ def test_a_tie_is_what_the_snapshot_refuses(one: MatchScope, other: MatchScope, 
     assert conflicts_with(second, snapshot) == ((first,) if tie else ())
 
 
-def test_an_entry_is_no_rival_of_itself() -> None:
-    snapshot, (only,) = documents(MatchScope("h", "/%41", GET | POST))
-    assert conflicts_with(only, snapshot) == ()
-
-
 def test_entries_of_one_document_tie_too() -> None:
     source = Source("team", "p")
     first, second = (DenyEntry(source, index, MatchScope("h", "/a")) for index in range(2))

@@ -35,7 +35,6 @@ def test_a_document_is_its_entries() -> None:
 
 def test_json_is_a_document() -> None:
     text = '{"version":"v1","entries":[{"match":{"host":"a","pathPrefix":"/"},"action":"deny"}]}'
-
     assert parsed(text).entries == (DenyEntry(RED, 0, MatchScope("a", "/")),)
 
 
@@ -51,7 +50,6 @@ def test_an_empty_document_at_the_end_is_none(end: str) -> None:
 
 def test_an_item_that_is_null_is_none_and_the_others_keep_their_positions() -> None:
     document = parsed("version: v1\nentries:\n-\n- {match: {host: a, pathPrefix: /}, action: deny}\n- null\n- ~\n- text\n")
-
     assert [entry.index for entry in document.entries] == [1]
     assert [region.index for region in document.regions] == [4]
 
@@ -60,7 +58,6 @@ def test_an_invalid_entry_closes_each_host_that_it_names_and_is_one_problem() ->
     document = parsed(
         "version: v1\nentries:\n- {match: {host: 'a,b', pathPrefix: /x}, action: deny}\n- {match: {pathPrefix: /y}, action: deny}\n"
     )
-
     assert [(region.index, region.match) for region in document.regions] == [
         (0, MatchScope("a", "/x")),
         (0, MatchScope("b", "/x")),
@@ -72,16 +69,13 @@ def test_an_invalid_entry_closes_each_host_that_it_names_and_is_one_problem() ->
 
 def test_a_document_closes_a_bounded_number_of_hosts_by_name() -> None:
     entries = "- {match: &m {host: 'a,b,c,d,e,f,g,h', pathPrefix: /x}, action: deny}\n" + "- {match: *m, action: deny}\n" * 1_000
-
     regions = parsed("version: v1\nentries:\n" + entries).regions
-
     assert len(regions) == MAX_REGIONS_BY_NAME + 1_001 - MAX_REGIONS_BY_NAME // 8
     assert [region.match for region in regions[-2:]] == [MatchScope(None, "/x")] * 2
 
 
 def test_a_valid_entry_stands_beside_an_invalid_one() -> None:
     document = parsed(EXAMPLE + "  - match: {host: other.example.com, pathPrefix: /x}\n    action: permit\n")
-
     assert len(document.entries) == 2
     assert document.regions == (
         FailClosedRegion(
@@ -140,7 +134,6 @@ def test_an_unreadable_document_closes_everything(text: str | None, reason: str,
 )
 def test_of_a_wrong_version_a_little_is_repeated_that_no_terminal_obeys(version: str, shown: str) -> None:
     (closed,) = parsed(f"version: {version}\n").regions
-
     assert closed.reason == f"the document has version {shown} instead of v1"
 
 

@@ -50,7 +50,6 @@ def test_areas_are_normalised(match: str, area: MatchScope) -> None:
 @pytest.mark.parametrize("value", ["'true'", "yes", "1", "[true]", "{}", "''"])
 def test_case_that_is_no_boolean_closes_every_case(value: str) -> None:
     region = closed(f"{{match: {{host: a, pathPrefix: /A, caseInsensitive: {value}}}, action: deny}}")
-
     assert region.match == MatchScope("a", "/A", case_insensitive=True)
     assert region.reason == "entries[0].match.caseInsensitive must be true or false"
 
@@ -66,7 +65,6 @@ def test_case_that_is_no_boolean_closes_every_case(value: str) -> None:
 )
 def test_targets_are_normalised(exchange: str, target: TokenTarget) -> None:
     entry = read(f"{MATCH}\naction: ' ExChange '\nexchange: {{{exchange}}}")
-
     assert entry == ExchangeEntry(RED, 0, MatchScope(HOST, "/orders"), target)
 
 
@@ -154,7 +152,6 @@ def test_what_can_be_read_of_an_area_is_closed(match: str, area: MatchScope, rea
 )
 def test_what_is_no_method_closes_all_methods(item: str, sentence: str) -> None:
     region = closed(f"match: {{host: a, pathPrefix: /x, methods: [GET, '{item}']}}\naction: deny")
-
     assert region.match == MatchScope("a", "/x")
     assert region.reason.startswith(f"entries[0].match.methods {sentence}")
 
@@ -197,7 +194,6 @@ def test_what_an_entry_asks_for_must_be_clear(rest: str, reason: str) -> None:
 
 def test_all_problems_are_told_in_one_reason() -> None:
     region = closed("more: 1\nmatch: {pathPrefix: /a, methods: GET}\naction: allow\nexchange: {issuerRef: 1, also: 2}")
-
     assert region.reason == (
         'entries[0] has an unknown field "more"; entries[0].match.host is required; entries[0].match.methods must be a list of texts; '
         'entries[0].action must be exchange or deny, not "allow"; entries[0].exchange has an unknown field "also"; '
@@ -211,7 +207,6 @@ def test_aliases_are_read_like_what_they_stand_for() -> None:
         "- match: {host: b, pathPrefix: &p /p}\n  action: deny\n"
         "- {match: {host: c, pathPrefix: *p}, action: deny}\n- {match: *m, action: deny}\n"
     )
-
     assert [entry.match for entry in document.entries] == [
         MatchScope("a", "/"),
         MatchScope("b", "/p"),
@@ -223,7 +218,6 @@ def test_aliases_are_read_like_what_they_stand_for() -> None:
 def test_reasons_repeat_little_of_a_text() -> None:
     long = "x" * 1_000
     region = closed(f"match: {{host: 'a@{long}/', pathPrefix: /}}\naction: {long}\n{long}: 1\nexchange: {{issuerRef: {long}}}")
-
     assert "x" * (MAX_QUOTED - 1) in region.reason
     assert "x" * MAX_QUOTED not in region.reason
 
@@ -244,5 +238,4 @@ def test_reasons_repeat_little_of_a_text() -> None:
 )
 def test_a_problem_is_shown_at_the_field_that_has_it_or_the_mapping_that_lacks_it(entry: str, line: int, column: int) -> None:
     region = closed(entry)
-
     assert (region.line, region.column) == (line, column)

@@ -65,7 +65,6 @@ def test_a_plain_path_has_one_reading(path: str) -> None:
 )
 def test_an_odd_path_has_all_its_readings(path: str, readings: set[str]) -> None:
     found = read_path(path, "GET")
-
     assert isinstance(found, tuple)
     assert found[0] == path
     assert set(found[1:]) == readings

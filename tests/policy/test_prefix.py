@@ -75,7 +75,6 @@ def test_a_reason_says_what_to_write_instead_of_the_prefix(text: str, closed: st
 def test_a_prefix_is_read_up_to_a_length() -> None:
     longest = "/" + "a" * (MAX_PREFIX - 1)
     assert read_prefix(longest) == PrefixReading(longest)
-
     assert read_prefix(longest + "b").prefix == longest
     assert read_prefix(longest + "b").problem.startswith("is too long: write one entry for each prefix instead of ")
     assert read_prefix("/a*" + longest).prefix == "/a"
@@ -90,5 +89,4 @@ def test_escapes_of_escapes_are_read_so_many_times() -> None:
 @pytest.mark.parametrize("text", ["/a*%", "/a" + "*.+" * 50 + "%"])
 def test_what_is_closed_is_legal_itself(text: str) -> None:
     closed = read_prefix(text).prefix
-
     assert closed in {"/a", ""}

@@ -185,7 +185,6 @@ def test_a_spelling_of_an_authority_never_opens(host: str, expected: Expect) -> 
 
 def test_an_ipv6_literal_matches_in_every_spelling() -> None:
     policy = snapshot_of(deny("/", host="[2001:db8::1]"))
-
     for host in ("[2001:db8::1]", "[2001:db8::1]:443", "[2001:DB8:0::1]", "[2001:0db8:0000::0001]:1"):
         assert policy.match(host, "/", "GET") == deny("/", host="[2001:db8::1]")
     assert isinstance(policy.match("2001:db8::1", "/", "GET"), Ambiguous)

@@ -34,7 +34,6 @@ def test_attrs_does_not_take_it_apart(convert: Callable[[Credentials], object]) 
 
 def test_asdict_without_recursion_keeps_the_secret() -> None:
     secret = Secret(TEXT)
-
     assert attrs.asdict(Credentials("id", secret), recurse=False)["client_secret"] is secret
 
 
@@ -49,7 +48,6 @@ def test_it_is_not_serialised() -> None:
 
 def test_it_is_not_changed() -> None:
     secret = Secret(TEXT)
-
     with pytest.raises(AttributeError):
         setattr(secret, "_text", "other")  # noqa: B010 - a type checker would forbid the statement
     with pytest.raises(AttributeError):

@@ -57,7 +57,6 @@ def test_a_path_is_logged_without_what_may_carry_a_credential(path: str, logged:
 @pytest.mark.parametrize("path", ["/" + "a" * 511, "/" + "a" * 512, "/" + "\n" * 100_000, "?" * 100_000, "http://" + "p" * 100_000 + "@h/"])
 def test_a_path_is_bounded(path: str) -> None:
     logged = loggable_path(path)
-
     assert len(logged) <= PATH_LIMIT
     assert logged.isprintable()
     assert "p" * 100 not in logged
@@ -65,7 +64,6 @@ def test_a_path_is_bounded(path: str) -> None:
 
 def test_a_path_of_just_the_limit_is_whole() -> None:
     path = "/" + "a" * (PATH_LIMIT - 1)
-
     assert loggable_path(path) == path
     assert loggable_path(path + "a") == path[:-1] + "…"
 
