@@ -1,7 +1,8 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.policy.selection import ConfigMap, Document, Namespace, PolicyObject, Text, Unknown, advance, select
+from exchanger.policy.selection import ConfigMap, Document, Namespace, PolicyObject, Text, Unknown, advance, key_meant, select
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.selector import parse_selector
@@ -50,6 +51,21 @@ def test_a_config_map_without_its_document_says_which_key_was_probably_meant() -
     (document,) = advance(PolicySnapshot.EMPTY, {}, found, frozenset()).documents
     (region,) = document.regions
     assert "the ConfigMap has config.yml\N{REPLACEMENT CHARACTER}, which was probably meant: rename it" in region.reason
+
+
+@pytest.mark.parametrize(
+    ("data", "binary", "key"),
+    [
+        ({"config.yaml": 5, "config.yml": "x"}, None, ""),
+        ({"a": "x"}, {"config.yaml": "eA=="}, "binaryData.config.yaml"),
+        ({"a": "x", "Config.YML": "x"}, {}, "Config.YML"),
+        ({"policy": "x"}, [], "policy"),
+        ({"a": "x", "b": "x"}, None, ""),
+        ({}, None, ""),
+    ],
+)
+def test_the_key_that_was_probably_meant(data: dict[str, object], binary: object, key: str) -> None:
+    assert key_meant(data, binary) == key
 
 
 texts = st.sampled_from(

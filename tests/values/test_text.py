@@ -27,6 +27,7 @@ from exchanger.values.text import HOST_LIMIT, PATH_LIMIT, loggable_host, loggabl
         ("/a/../b%2Fc%20d/%e4%b8%ad", "/a/../b%2Fc%20d/%e4%b8%ad"),
         ("//admin//x", "//admin//x"),
         ("/50%25off", "/50%25off"),
+        ("/50%/off;token=x", "/50%/off;…"),
         ("/o%3Ftoken=x", "/o%3F…"),
         ("/o%253ftoken=x", "/o%253f…"),
         ("/o%%33Ftoken=x", "/o%%33F…"),
