@@ -28,10 +28,10 @@ from exchanger.values.selector import Selector
 
 T = TypeVar("T")
 
-# Times that a list is begun anew when its version has gone away in the middle, as it does every five minutes at most.
+# Attempts at a list whose version goes away in the middle, which happens every five minutes at most.
 ATTEMPTS: Final = 3
 
-# Objects of a kind that are looked at: 40 pages, which a server sends within seconds. They are dropped page by page.
+# Objects of a kind that are looked at: 40 pages, which a server sends within seconds, and which are dropped one by one.
 MAX_OBJECTS: Final = 20_000
 # Seconds for everything: somebody waits in front of a terminal.
 TIMEOUT_S: Final = 30.0
@@ -40,7 +40,7 @@ NOWHERE: Final = Selector()
 
 @final
 class AnyIssuer(frozenset[str]):
-    """All names there can be: for reading policies where nobody knows which profiles there are."""
+    """All possible names: for reading policies when the profiles are not known."""
 
     __slots__ = ()
 
@@ -61,7 +61,7 @@ class Problem:
 @final
 @attrs.frozen
 class Policy:
-    """One ConfigMap that is in force: how many entries are healthy, and what is wrong with it, ties included."""
+    """One ConfigMap that is in force: how many entries are healthy, and what is wrong with it, conflicts included."""
 
     source: Source
     entries: int
@@ -80,10 +80,10 @@ class Unreadable:
 @final
 @attrs.frozen
 class Survey:
-    """What there is. ``ignored`` ConfigMaps have the label but are in Namespaces that are not selected. All in the order of names.
+    """The policies of a cluster. ``ignored`` ConfigMaps have the label, in Namespaces that are not selected. All in the order of names.
 
-    ``notices`` is what was probably meant to be policy and is not; ``gaps`` says where that was not looked for.
-    Where a Namespace is ``unreadable``, a service that starts has nothing in force: nobody knows which policies are in it.
+    ``notices`` are probable mistakes; ``gaps`` says where those were not looked for. While a Namespace is ``unreadable``, a service that
+    starts has nothing in force, because the policies in it are unknown.
     """
 
     namespaces: tuple[str, ...]
@@ -105,14 +105,14 @@ class Survey:
 
     @property
     def healthy(self) -> bool:
-        """Tell whether there is nothing to mend."""
+        """Tell whether there is nothing to fix."""
         return not self.problems and not self.notices.count
 
 
 @final
 @attrs.frozen
 class Unanswered:
-    """Why there is no survey, in a sentence; ``missing_right`` where that is the reason."""
+    """Why there is no survey, in a sentence; ``missing_right`` if that is the reason."""
 
     reason: str
     missing_right: str = ""
@@ -121,10 +121,7 @@ class Unanswered:
 async def survey(
     list_watches: ListWatches, settings: KubernetesSettings, issuers: frozenset[str], notices: tuple[Notice, ...] = ()
 ) -> Survey | Unanswered:
-    """List what ``settings`` select, and read it; ``issuers`` are the profiles that entries may refer to.
-
-    ``notices`` are known beforehand, and come first.
-    """
+    """List what ``settings`` select, and read it; ``issuers`` are the profiles that entries may refer to. ``notices`` come first."""
     index = PolicyIndex(settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces))
     namespaces = settings.namespaces
     if not namespaces:
@@ -139,7 +136,7 @@ async def survey(
     for scope in settings.namespaces or (EVERY_NAMESPACE,):
         listed = await _list("configmaps", scope, list_watches.config_maps(str(settings.configmap_selector), scope))
         if isinstance(listed, Unanswered):
-            # One of several Namespaces: the others are worth showing, and this one is worth naming.
+            # One of several Namespaces: show the others, and name this one.
             if not listed.missing_right or len(unreadable) + 1 >= len(settings.namespaces):
                 return listed
             unreadable.append(Unreadable(scope, listed.missing_right))
@@ -186,17 +183,18 @@ async def _list(resource: str, scope: str, list_watch: ListWatch[T]) -> tuple[It
 
 def _policy(document: PolicyDocument, snapshot: PolicySnapshot) -> Policy:
     wrong = [Problem(region.index, region.line, region.reason) for region in document.problems]
-    ties = [Problem(tie.entry.index, None, str(tie)) for tie in conflicts_of(document, snapshot) if tie is not None]
-    problems = sorted((*wrong, *ties), key=lambda problem: -1 if problem.entry is None else problem.entry)
+    conflicts = [Problem(found.entry.index, None, str(found)) for found in conflicts_of(document, snapshot) if found is not None]
+    problems = sorted((*wrong, *conflicts), key=lambda problem: -1 if problem.entry is None else problem.entry)
     return Policy(document.source, len(document.entries), tuple(problems))
 
 
 @final
 @attrs.define(eq=False)
 class NearMisses:
-    """What was found. ``namespaces`` are those that are there, each with whether its labels settle the matter.
+    """Looks through all Namespaces and ConfigMaps for probable mistakes, which the service itself never asks for.
 
-    ``gaps`` says what was not looked at, and why.
+    Somebody waits for the answer, so it looks at a bounded number of objects, and a missing right is only mentioned in ``gaps``.
+    ``namespaces`` has the existing ones, each with whether its labels settle the matter.
     """
 
     notices: list[Notice] = attrs.field(factory=list, init=False)
@@ -204,7 +202,7 @@ class NearMisses:
     gaps: list[str] = attrs.field(factory=list, init=False)
 
     async def look(self, list_watches: ListWatches, settings: KubernetesSettings) -> None:
-        """Look at what there is, whatever its labels."""
+        """Look at every object, whatever its labels."""
         with trio.move_on_after(TIMEOUT_S) as scope:
             if not settings.namespaces:
                 await self._look_at_namespaces(list_watches, settings)
