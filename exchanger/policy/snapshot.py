@@ -106,7 +106,7 @@ class PolicySnapshot:
         agreed = True
         for reading in readings:
             other = find(self.trie, paths, self.reach, reading, method)
-            if isinstance(other, Unhealthy) and (other is not CONFLICT or reading.masks is None):  # a conflict through masks is only not known
+            if isinstance(other, Unhealthy) and (other is not CONFLICT or reading.masks is None):  # masks only hint at one
                 return other
             agreed = agreed and (other is verdict or (isinstance(other, DenyEntry) and isinstance(verdict, DenyEntry)))
         return verdict if agreed else AMBIGUOUS_PATH
