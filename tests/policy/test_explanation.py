@@ -46,11 +46,7 @@ def as_path(path: str) -> str:
             "GET /orders",
             [(deny("/orders", source=BLUE), False, CONFLICTS), (ORDERS, False, CONFLICTS)],
         ),
-        (
-            [ORDERS, OTHER],
-            "GET /orders/../carts",
-            [(ORDERS, False, as_path("/orders/../carts")), (OTHER, False, as_path("/carts"))],
-        ),
+        ([ORDERS, OTHER], "GET /orders/../carts", [(ORDERS, False, as_path("/orders/../carts")), (OTHER, False, as_path("/carts"))]),
         ([ORDERS], "GET /orders#x", [(ORDERS, False, "the request's path can be read in ways that lead to different decisions")]),
         (
             [deny("/a"), deny("/b", source=BLUE)],
