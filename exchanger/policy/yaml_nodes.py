@@ -140,15 +140,16 @@ def _read(text: str, composer: "_Composer") -> tuple[Node, ...] | Unreadable:
     if directive := _find_tag_directive(text):
         return Unreadable("has a %TAG directive", text.count("\n", 0, directive.start()) + 1)
     try:
-        problems = map(composer.take, parse(Pieces(data), Loader=CSafeLoader))
-        problem = next((problem for problem in problems if problem is not None), None)
-        return tuple(composer.roots) if problem is None else problem
+        for event in parse(Pieces(data), Loader=CSafeLoader):
+            if (problem := composer.take(event)) is not None:
+                return problem
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = f"is not YAML: {error.problem or error.context}"
         return Unreadable(what) if mark is None else Unreadable(what, mark.line + 1, mark.column + 1)
     except YAMLError:  # from the reader, without a line
         return Unreadable("is not YAML: it has characters that YAML does not allow")
+    return tuple(composer.roots)
 
 
 @final
@@ -277,11 +278,13 @@ def _collection(event: StartEvent, nodes: tuple[Node, ...], *, merging: bool) ->
     if isinstance(event, SequenceStartEvent):
         return Sequence(nodes, *_place(event))
     pairs = tuple(zip(nodes[::2], nodes[1::2], strict=True))
-    seen: set[tuple[Kind, str]] = set()
-    for key in (key for key, _ in pairs if isinstance(key, Scalar)):
-        if (key.kind, key.text) in seen:
-            return Unreadable(f"has duplicate keys: {quoted(key.text)}", key.line, key.column)
-        seen.add((key.kind, key.text))
+    seen: dict[str, tuple[Kind, ...]] = {}
+    for key, _ in pairs:
+        if isinstance(key, Scalar):
+            kinds = seen.get(key.text, ())
+            if key.kind in kinds:
+                return Unreadable(f"has duplicate keys: {quoted(key.text)}", key.line, key.column)
+            seen[key.text] = (*kinds, key.kind)
     merged = _merged(pairs) if merging else pairs
     return merged if isinstance(merged, Unreadable) else Mapping(merged, *_place(event))
 

@@ -140,6 +140,7 @@ def test_keys_may_be_anything() -> None:
         ("a: \ud800", Unreadable("is not UTF-8")),
         ("a: \x00", Unreadable("is not YAML: it has characters that YAML does not allow")),
         ("%TAG ! x\n---\na", Unreadable("has a %TAG directive", 1)),
+        ("\n%TAG ! x\n---\na", Unreadable("has a %TAG directive", 2)),
         ("\ufeff%TAG ! x\n---\na", Unreadable("has a %TAG directive", 1)),
         ("# a\r\n%TAG ! x\n---\na", Unreadable("has a %TAG directive", 2)),
         ("a\u2028%TAG ! x\n---\na", Unreadable("has a %TAG directive", 1)),
@@ -157,6 +158,7 @@ def test_what_is_not_yaml_says_where(written: str, line: int) -> None:
     assert isinstance(node, Unreadable)
     assert node.reason.startswith("is not YAML: ")
     assert node.line == line
+    assert written != "a: b: c\n" or node.column == 5
 
 
 def test_other_directives_and_document_marks_are_in_order() -> None:
