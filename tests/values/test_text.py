@@ -35,6 +35,7 @@ from exchanger.values.text import HOST_LIMIT, PATH_LIMIT, loggable_host, loggabl
         ("/o%u003Ftoken=x", "/o%u…"),
         ("/o%C0%BFtoken=x", "/o%C0…"),
         ("/o%E0%80%BFtoken=x", "/o%E0%80…"),
+        ("/o%F0%80%80%BFtoken=x", "/o%F0%80…"),
         ("/o\udcc0\udcbftoken=x", "/o�…"),
         ("/o\uff1ftoken=x", "/o\uff1f…"),
         ("/o%EF%BC%9Ftoken=x", "/o%EF%BC%9F…"),
