@@ -10,7 +10,7 @@ from functools import partial
 from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.policy.path import read_path
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import EVERYWHERE, Area, DenyEntry, Entry, ExchangeEntry, Region, Source, TokenTarget
+from exchanger.values.entry import EVERYWHERE, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
 
 SIZES = (10, 10_000, 100_000)  # entries
 ENTRIES_A_DOCUMENT = 10
@@ -69,7 +69,7 @@ def timed(call: Callable[[], object], seconds: float = 0.2) -> float:
 
 def entry(source: Source, index: int, number: int) -> Entry:
     """Return the entry with ``number``: hosts get ``HOSTS_SHARE`` entries each, prefixes repeat from host to host."""
-    area = Area(f"host-{number // HOSTS_SHARE}.example.com", f"/team-{number % HOSTS_SHARE}/orders")
+    area = MatchScope(f"host-{number // HOSTS_SHARE}.example.com", f"/team-{number % HOSTS_SHARE}/orders")
     return DenyEntry(source, index, area) if number % 2 else ExchangeEntry(source, index, area, TARGET)
 
 
@@ -103,11 +103,13 @@ def report_size(size: int) -> None:
     for name, path in PATHS.items():
         print(f"{'':>7}   match, {name}: {timed(partial(snapshot.match, 'host-0.example.com', path, 'GET')):.2f} µs")
     print(f"{'':>7}   match, HEAD: {timed(partial(snapshot.match, 'host-0.example.com', PATHS['hit'], 'HEAD')):.2f} µs")
-    broken = snapshot.apply(PolicyDocument(Source("broken", "one"), regions=(Region(Source("broken", "one"), EVERYWHERE, "unreadable"),)))
+    broken = snapshot.apply(
+        PolicyDocument(Source("broken", "one"), regions=(FailClosedRegion(Source("broken", "one"), EVERYWHERE, "unreadable"),))
+    )
     print(
         f"{'':>7}   match, hit, a document is unreadable: {timed(partial(broken.match, 'host-0.example.com', PATHS['hit'], 'GET')):.2f} µs"
     )
-    folded = DenyEntry(Source("new", "one"), 0, Area("host-0.example.com", "/Folded", case_insensitive=True))
+    folded = DenyEntry(Source("new", "one"), 0, MatchScope("host-0.example.com", "/Folded", case_insensitive=True))
     beside = snapshot.apply(PolicyDocument(folded.source, (folded,)))
     print(f"{'':>7}   match, hit, a prefix has no case: {timed(partial(beside.match, 'host-0.example.com', PATHS['hit'], 'GET')):.2f} µs")
     print(f"{'':>7}   match, no policy: {timed(partial(snapshot.match, 'other.example.com', '/a', 'GET')):.2f} µs")
@@ -120,7 +122,7 @@ def report_masks() -> None:
     """Print what the worst policies that were found cost a path with marks."""
     source = Source("team", "policy")
     for name, (prefixes, path) in MASKED.items():
-        entries = tuple(DenyEntry(source, index, Area("h", prefix)) for index, prefix in enumerate(prefixes))
+        entries = tuple(DenyEntry(source, index, MatchScope("h", prefix)) for index, prefix in enumerate(prefixes))
         snapshot = PolicySnapshot.EMPTY.apply(PolicyDocument(source, entries))
         print(f"marks, {name}: {timed(partial(snapshot.match, 'h', path, 'GET'), 0.1):.0f} µs")
 

@@ -22,7 +22,7 @@ from exchanger.kube.policy_events import PolicyEvents
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
-from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.entry import Source
 from exchanger.values.issuer import Issuer
 from exchanger.values.notice import Notices

@@ -6,9 +6,8 @@ from collections.abc import Set as AbstractSet
 from difflib import get_close_matches
 from typing import Final
 
-from exchanger.util.likeness import closest
+from exchanger.util.text import closest, printable
 from exchanger.values.notice import Notice
-from exchanger.values.text import printable
 
 # Prefixes of names meant for this service. LOG_, OTEL_ and KUBE_ are shared by a whole platform: only their near misses are reported.
 PREFIXES: Final = ("TOKEN_EXCHANGE_", "TOKEN_ENDPOINT_", "POLICY_", "GRPC_", "METRICS_", "CONSOLE_", "CONFIGMAP_")

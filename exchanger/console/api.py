@@ -19,7 +19,6 @@ from exchanger.console.policy_view import (
     NOT_READY,
     Lines,
     claims_of,
-    documents_in_conflict,
     health_of,
     shown_document,
     shown_entry,
@@ -27,10 +26,10 @@ from exchanger.console.policy_view import (
     shown_notices,
     shown_problem,
 )
+from exchanger.policy.document import PolicyDocument, entry_lines
 from exchanger.http.message import Handler, Request, Response
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.conflicts import documents_in_conflict
 from exchanger.policy.explanation import explain
-from exchanger.policy.lines import entry_lines
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notices
@@ -200,9 +199,9 @@ async def _listed(now: PolicyNow) -> bytes:
     """Return the list of documents, in slices: the conflicts of 100,000 entries take a part of a second to find."""
     snapshot = now.snapshot or PolicySnapshot.EMPTY
     time_slice, conflicts = TimeSlice(), set[Source]()
-    for sources in documents_in_conflict(snapshot):
-        if sources:
-            conflicts.update(sources)
+    for source in documents_in_conflict(snapshot):
+        if source is not None:
+            conflicts.add(source)
         await time_slice.step()
     unhealthy, healthy = _Shelf(), _Shelf()
     for source, document in snapshot.documents.items():

@@ -1,20 +1,17 @@
 """The policy in force as the console shows it: documents with their health, entries with their places, problems in words. Pure."""
 
-from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import islice
 from typing import Final, TypeAlias
 
-from exchanger.policy.claims import Claimed, Claims, Crowd, each
-from exchanger.policy.conflicts import rivals_of
+from exchanger.policy.conflicts import conflicts_with
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.explanation import Explanation
-from exchanger.policy.policy_trie import PathTrie
-from exchanger.policy.prefix import fold
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
-from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, Region, Source
+from exchanger.util.text import printable
+from exchanger.values.entry import Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, Source
 from exchanger.values.notice import Notices
-from exchanger.values.text import loggable_path, printable
+from exchanger.values.text import loggable_path
+from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
 
 Json: TypeAlias = dict[str, object]
 Lines: TypeAlias = tuple[tuple[int, int], ...]
@@ -32,51 +29,6 @@ NOT_READY: Final[Json] = {"kind": "unhealthy", "policy": None, "reason": "no com
 MISSING: Final[Json] = {"kind": "unhealthy", "policy": None, "reason": "a policy is required, and no entry is in force"}
 
 
-def documents_in_conflict(snapshot: PolicySnapshot) -> Iterator[frozenset[Source]]:
-    """Yield the sources of the entries that tie, place by place; empty sets between steps of bounded work, so that callers can pause."""
-    for paths in snapshot.trie.hosts.values():
-        for prefix, cell in chain(paths.exact.items(), () if paths.folded is None else paths.folded.items()):
-            yield frozenset()
-            if cell.entries is not None:
-                yield from _tied(cell.entries)
-                yield from _tied_with_twin(cell.entries, prefix, paths.folded)
-
-
-def _tied(claims: Claims[Entry]) -> Iterator[frozenset[Source]]:
-    """Yield the sources of the claims of which there are two for a method, method by method."""
-    every, named = claims.every, claims.named
-    crowded = every is not None and bool(named)
-    if crowded or isinstance(every, Crowd):
-        yield from _sources(every)
-    for claimed in named.values():
-        if crowded or isinstance(claimed, Crowd):
-            yield from _sources(claimed)
-        else:
-            yield frozenset()
-
-
-def _sources(claimed: Claimed[Entry]) -> Iterator[frozenset[Source]]:
-    for claim in each(claimed):
-        yield frozenset({claim.source})
-
-
-def _tied_with_twin(claims: Claims[Entry], prefix: str, folded: PathTrie | None) -> Iterator[frozenset[Source]]:
-    """Yield the sources that tie because case makes no difference for one of two; ``folded`` has the other."""
-    twins = [] if folded is None else folded.prefixes_of(fold(prefix))
-    twin = twins[-1].entries if twins and twins[-1].length == len(prefix) else None
-    if twin is None or twin is claims:
-        return
-    for mine, yours in ((claims, twin), (twin, claims)):
-        for method, claimed in ((None, mine.every), *mine.named.items()):
-            yield frozenset()
-            beside = yours.members() if method is None else chain(each(yours.every), each(yours.named.get(method)))
-            first = None if claimed is None else next(beside, None)
-            if first is not None:
-                yield frozenset({first.source})
-                yield from (frozenset({claim.source}) for claim in beside)
-                yield from _sources(claimed)
-
-
 def health_of(document: PolicyDocument, conflicts: "frozenset[Source] | set[Source]") -> str:
     """Return the health of a document: problems are worse than conflicts."""
     if document.regions:
@@ -90,7 +42,7 @@ def shown_document(document: PolicyDocument, health: str) -> Json:
     return {"name": _text(document.source.name), "entries": len(document.entries), "health": health, "problems": problems}
 
 
-def shown_problem(region: Region) -> Json:
+def shown_problem(region: FailClosedRegion) -> Json:
     """Return what is wrong, and where to look."""
     return {"entry": region.index, "line": region.line, "column": region.column, "reason": _text(region.reason)}
 
@@ -101,25 +53,27 @@ def shown_notices(notices: tuple[Notices, ...]) -> Json:
     return {"listed": listed, "more": sum(several.more for several in notices)}
 
 
-def claims_of(document: PolicyDocument) -> list[Entry | Region]:
+def claims_of(document: PolicyDocument) -> list[Claim]:
     """Return the entries and invalid regions of a document, in its order."""
-    claims: list[Entry | Region] = [*document.entries, *document.regions]
+    claims: list[Claim] = [*document.entries, *document.regions]
     return sorted(claims, key=lambda claim: -1 if claim.index is None else claim.index)
 
 
-def shown_entry(claim: Entry | Region, snapshot: PolicySnapshot, lines: Lines) -> Json:
+def shown_entry(claim: Claim, snapshot: PolicySnapshot, lines: Lines) -> Json:
     """Return an entry, or the region that replaces an invalid one. ``lines`` are those of its document's entries."""
     target = claim.target if isinstance(claim, ExchangeEntry) else None
-    area, index = claim.area, claim.index
-    first, last = lines[index] if index is not None and index < len(lines) else (claim.line if isinstance(claim, Region) else None, None)
-    rivals = () if isinstance(claim, Region) else _rivals(claim, snapshot)
+    area, index = claim.match, claim.index
+    first, last = (
+        lines[index] if index is not None and index < len(lines) else (claim.line if isinstance(claim, FailClosedRegion) else None, None)
+    )
+    rivals = () if isinstance(claim, FailClosedRegion) else _rivals(claim, snapshot)
     return {
         "namespace": _text(claim.source.namespace),
         "name": _text(claim.source.name),
         "entry": index,
         "line": first,
         "end_line": last,
-        "action": "invalid" if isinstance(claim, Region) else "deny" if isinstance(claim, DenyEntry) else "exchange",
+        "action": "invalid" if isinstance(claim, FailClosedRegion) else "deny" if isinstance(claim, DenyEntry) else "exchange",
         "host": None if area.host is None else _text(area.host),
         "path_prefix": _text(area.path_prefix),
         "case_insensitive": area.case_insensitive,
@@ -176,7 +130,7 @@ def _methods(methods: frozenset[str]) -> list[str]:
 
 def _rivals(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
     try:
-        return rivals_of(entry, snapshot)
+        return conflicts_with(entry, snapshot)
     except KeyError:  # it belongs to another version than the snapshot
         return ()
 

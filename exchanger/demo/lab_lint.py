@@ -12,16 +12,14 @@ import attrs
 from exchanger.demo.lab_places import NOWHERE, FileMap, Place, document_places, file_map, within
 from exchanger.demo.lab_policy import NotSaved, encoded
 from exchanger.directory.manifest import MAX_VALUES, UnreadableFile, objects_of, read_manifests
-from exchanger.kube.ties import ties_of
 from exchanger.policy import yaml_nodes as nodes
-from exchanger.policy.document import PolicyDocument
-from exchanger.policy.lines import entry_lines
-from exchanger.policy.objects import ConfigMap, Namespace, PolicyObject
-from exchanger.policy.selection import Change, advance, select
-from exchanger.policy.selector import Selector
+from exchanger.policy.conflicts import conflicts_of
+from exchanger.policy.document import PolicyDocument, entry_lines
+from exchanger.policy.selection import Change, ConfigMap, Namespace, PolicyObject, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Region, Source
-from exchanger.values.text import printable
+from exchanger.util.text import printable
+from exchanger.values.entry import FailClosedRegion, Source
+from exchanger.values.selector import Selector
 
 MAX_PROBLEMS: Final = 200
 """Problems that are told of a file: more than anybody goes through before the next look."""
@@ -128,7 +126,7 @@ def _said(document: PolicyDocument, change: Change, known: FileMap) -> Iterator[
     for region in document.problems:
         yield _of_region(region, known)
     lines: tuple[tuple[int, int], ...] | None = None
-    for tie in ties_of(document, change.snapshot):
+    for tie in conflicts_of(document, change.snapshot):
         if tie is not None:
             lines = entry_lines(document.text or "") if lines is None else lines
             index = tie.entry.index
@@ -136,7 +134,7 @@ def _said(document: PolicyDocument, change: Change, known: FileMap) -> Iterator[
             yield Problem(str(tie), place, str(source), index)
 
 
-def _of_region(region: Region, known: FileMap) -> Problem:
+def _of_region(region: FailClosedRegion, known: FileMap) -> Problem:
     return Problem(region.reason, known.place(region.source, region.line, region.column), str(region.source), region.index)
 
 

@@ -14,7 +14,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.values.entry import Region, Source
+from exchanger.values.entry import FailClosedRegion, Source
 
 COMPONENT: Final = "exchanger"
 MAX_MESSAGE_BYTES: Final = 1024
@@ -55,7 +55,7 @@ class Report:
     source: Source
     reason: Reason
     text: str = ""
-    regions: tuple[Region, ...] = attrs.field(default=(), repr=False)
+    regions: tuple[FailClosedRegion, ...] = attrs.field(default=(), repr=False)
     uid: str = ""
     of_ties: bool = False
 
@@ -105,7 +105,7 @@ def shortened(text: str) -> str:
     return data[: MAX_MESSAGE_BYTES - len(_MORE.encode())].decode(errors="ignore") + _MORE
 
 
-def _wrongs(regions: tuple[Region, ...]) -> str:
+def _wrongs(regions: tuple[FailClosedRegion, ...]) -> str:
     parts: list[str] = []
     length = 0
     for region in regions[:MAX_REGIONS]:

@@ -15,7 +15,7 @@ from exchanger.kube.list_watch import ApiFailure, Item, Key, ListWatch
 from exchanger.kube.observer import KubernetesObserver, missing_right
 from exchanger.kube.reflector import Reflector, Sink
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.policy.objects import ConfigMap, Namespace
+from exchanger.policy.selection import ConfigMap, Namespace
 
 T = TypeVar("T")
 

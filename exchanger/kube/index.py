@@ -12,10 +12,9 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.objects import NAME_LABEL, ConfigMap, Namespace
-from exchanger.policy.selection import Text
-from exchanger.policy.selector import Selector
+from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace, Text
 from exchanger.values.entry import Source
+from exchanger.values.selector import Selector
 
 EVERY_NAMESPACE: Final = ""
 """The scope of a list that is of the whole cluster; no Namespace has this name."""

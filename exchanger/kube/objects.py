@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from exchanger.kube.events import Kind
-from exchanger.policy.objects import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Labels, Namespace, key_meant
+from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Labels, Namespace, key_meant
 
 
 def decode_namespace(found: Mapping[str, object]) -> Namespace | None:

@@ -20,7 +20,7 @@ from exchanger.kube.token_bucket import TokenBucket
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Region, Source
+from exchanger.values.entry import FailClosedRegion, Source
 
 BURST: Final = 25
 """Events at once, of one ConfigMap and of all: client-go's ``defaultSpamBurst``
@@ -88,7 +88,7 @@ class PolicyEvents:
     uid_of: Callable[[Source], str] = lambda _source: ""
     _pending: dict[_Lane, Report] = attrs.field(factory=dict, init=False, repr=False)
     # What is wrong with each document that is not valid, as far as it is told, so that the same is not said twice.
-    _invalid: dict[Source, tuple[Region, ...]] = attrs.field(factory=dict, init=False, repr=False)
+    _invalid: dict[Source, tuple[FailClosedRegion, ...]] = attrs.field(factory=dict, init=False, repr=False)
     _ties: TieWatch = attrs.field(factory=TieWatch, init=False)
     # Whose authors were told of ties and not of their end, so that they learn of it, and nobody else does.
     _told_of_ties: set[Source] = attrs.field(factory=set, init=False, repr=False)

@@ -20,7 +20,7 @@ from exchanger.kube.events import Kind, read_event, read_page
 from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch, Opened, Page, WatchEvent
 from exchanger.kube.objects import CONFIG_MAP, NAMESPACE
 from exchanger.kube.round_trip import MAX_BODY_BYTES, Request, TooLarge
-from exchanger.policy.objects import ConfigMap, Namespace
+from exchanger.policy.selection import ConfigMap, Namespace
 
 T = TypeVar("T")
 

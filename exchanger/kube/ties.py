@@ -4,33 +4,13 @@ Must not know: tasks, clocks, or how a tie is told.
 """
 
 from collections.abc import Collection, Iterator
-from typing import Final, final
+from typing import final
 
 import attrs
 
-from exchanger.policy.conflicts import rivals_of
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.conflicts import STEP, Conflict, conflicts_of
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Entry, Source
-
-STEP: Final = 32
-"""Entries that are looked at in one step; each takes some microseconds."""
-MAX_TIES: Final = 8
-"""Ties of one document that are told: more do not fit into a message."""
-
-
-@final
-@attrs.frozen
-class Tie:
-    """An entry and those that it ties with; there is at least one."""
-
-    entry: Entry
-    rivals: tuple[Entry, ...]
-
-    def __str__(self) -> str:
-        source = self.entry.source
-        rivals = ", ".join(("" if rival.source == source else f"{rival.source} ") + f"entries[{rival.index}]" for rival in self.rivals)
-        return f"entries[{self.entry.index}] has a host, method and pathPrefix in common with {rivals}: such requests are refused"
+from exchanger.values.entry import Source
 
 
 @final
@@ -39,7 +19,7 @@ class TieNews:
     """The ties of one document are others than before; there are none when the last one has ended, as also when the document is gone."""
 
     source: Source
-    ties: tuple[Tie, ...]
+    ties: tuple[Conflict, ...]
 
 
 @final
@@ -55,7 +35,7 @@ class TieStatistics:
 class TieWatch:
     """Remembers the ties that are known, by document."""
 
-    _known: dict[Source, tuple[Tie, ...]] = attrs.field(factory=dict, init=False, repr=False)
+    _known: dict[Source, tuple[Conflict, ...]] = attrs.field(factory=dict, init=False, repr=False)
 
     def look(self, snapshot: PolicySnapshot, changed: Collection[Source]) -> Iterator[TieNews | None]:
         """Yield what is new of each document's ties, and ``None`` between steps of bounded work.
@@ -73,8 +53,8 @@ class TieWatch:
             source = next(iter(pending))
             del pending[source]
             done.add(source)
-            found: list[Tie] = []
-            for tie in ties_of(snapshot.documents.get(source), snapshot):
+            found: list[Conflict] = []
+            for tie in conflicts_of(snapshot.documents.get(source), snapshot):
                 if tie is None:
                     yield None
                     continue
@@ -92,24 +72,9 @@ class TieWatch:
         """Return what is known."""
         return TieStatistics(len(self._known))
 
-    def _note(self, source: Source, ties: tuple[Tie, ...]) -> bool:
+    def _note(self, source: Source, ties: tuple[Conflict, ...]) -> bool:
         """Remember the ties of a document, and tell whether they are news."""
         before = self._known.pop(source, ())
         if ties:
             self._known[source] = ties
         return ties != before
-
-
-def ties_of(document: PolicyDocument | None, snapshot: PolicySnapshot) -> Iterator[Tie | None]:
-    """Yield the first ``MAX_TIES`` ties of ``document``, and ``None`` between steps of bounded work."""
-    found = 0
-    for number, entry in enumerate(() if document is None else document.entries, 1):
-        rivals = rivals_of(entry, snapshot)
-        if rivals:
-            found += 1
-            yield Tie(entry, rivals)
-            if found == MAX_TIES:
-                return
-        if number % STEP == 0:
-            yield None
-    yield None

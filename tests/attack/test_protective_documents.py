@@ -9,8 +9,8 @@ import pytest
 
 from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.verdict import NO_MATCH, Verdict
 from exchanger.values.entry import ExchangeEntry, Source
+from exchanger.values.verdict import NO_MATCH, Verdict
 
 API = "api.example.com"
 UNRELATED = "unrelated.example.org"
@@ -155,7 +155,7 @@ HOSTS_OF_NO_NAME = [
 def test_a_host_that_names_none_closes_what_unknown_hosts_do(host: str) -> None:
     document = document_of({"host": host, "pathPrefix": "/admin"})
 
-    assert [region.area.host for region in document.regions] == [None]
+    assert [region.match.host for region in document.regions] == [None]
     assert_closed(document, UNRELATED, "/admin/1")
     assert asked(document, UNRELATED, "/public") is NO_MATCH
 

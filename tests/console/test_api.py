@@ -10,12 +10,10 @@ from exchanger.console import api
 from exchanger.console.access import Access
 from exchanger.console.api import MAX_DOCUMENTS, MAX_PATH, About, Api, PolicyNow
 from exchanger.console.policy_view import Lines
+from exchanger.policy.document import PolicyDocument, entry_lines, parse_document
+from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
+from exchanger.values.entry import DenyEntry, MatchScope, Source
 from exchanger.http.message import Request
-from exchanger.policy.current import CurrentPolicy
-from exchanger.policy.document import PolicyDocument, parse_document
-from exchanger.policy.lines import entry_lines
-from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Area, DenyEntry, Source
 from exchanger.values.notice import Notice, Notices
 from tests.console.running import running
 
@@ -175,7 +173,7 @@ async def test_the_lines_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPat
 
 
 async def test_a_document_without_text_has_no_lines() -> None:
-    document = PolicyDocument(Source("a", "b"), (DenyEntry(Source("a", "b"), 0, Area("h", "/x")),))
+    document = PolicyDocument(Source("a", "b"), (DenyEntry(Source("a", "b"), 0, MatchScope("h", "/x")),))
     answer = await api_of(PolicySnapshot.EMPTY.apply(document)).document(Request("GET", "/?namespace=a&name=b"))
 
     assert b'"text":null' in answer.body
@@ -292,7 +290,7 @@ def many(count: int) -> PolicySnapshot:
     for number in range(count):
         source = Source(f"team-{number % 97:03}", f"policy-{number:06}")
         text = BROKEN if number == count - 1 else None
-        entries = (DenyEntry(source, 0, Area(f"host-{number // 10}.example.com", f"/{number}")),)
+        entries = (DenyEntry(source, 0, MatchScope(f"host-{number // 10}.example.com", f"/{number}")),)
         snapshot = snapshot.apply(parse_document(source, text, ISSUERS) if text else PolicyDocument(source, entries))
     return snapshot
 

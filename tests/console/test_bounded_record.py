@@ -5,9 +5,9 @@ from exchanger.console.bounded_record import MAX_REQUEST, bounded
 from exchanger.console.decision_json import DecisionJson
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.telemetry.decision_log import decision_line
-from exchanger.values.request import TraceContext
 from exchanger.values.secret import Secret
 from tests.console.records import CANARY, DENIED, SUBJECT, record
+from exchanger.values.trace import TraceContext
 
 HUGE = "x" * MAX_REQUEST
 

@@ -7,9 +7,8 @@ import pytest
 
 from exchanger.console import access
 from exchanger.console.access import ConsoleSettings
-from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.document import parse_document
-from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.values.entry import Source
 from tests.console import running as console_running

@@ -16,7 +16,7 @@ def test_an_entry_that_closes_several_hosts_is_one_problem() -> None:
 
 
 def test_each_host_that_it_closes_is_shown() -> None:
-    assert [(claim.index, claim.area.host, claim.area.path_prefix) for claim in claims_of(DOCUMENT)] == [
+    assert [(claim.index, claim.match.host, claim.match.path_prefix) for claim in claims_of(DOCUMENT)] == [
         (0, "a", "/x"),
         (0, "b", "/x"),
         (1, "c", ""),

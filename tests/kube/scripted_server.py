@@ -16,7 +16,7 @@ from exchanger.kube.credentials import Access, ClusterError, Credentials
 from exchanger.kube.objects import CONFIG_MAP
 from exchanger.kube.resource import Resource
 from exchanger.kube.sockets import make_wakeable
-from exchanger.policy.objects import ConfigMap
+from exchanger.policy.selection import ConfigMap
 from exchanger.values.secret import Secret
 
 FAST: Final = ConnectionBounds(connect=5, read=20, call=30, quiet=20, probe=20, watch_read=60, watch_margin=20)

@@ -3,12 +3,12 @@
 import pytest
 
 from exchanger.kube.event_objects import MAX_MESSAGE_BYTES, Reason, Report, shortened, timestamp
-from exchanger.values.entry import EVERYWHERE, Area, Region, Source
+from exchanger.values.entry import EVERYWHERE, FailClosedRegion, MatchScope, Source
 
 SOURCE = Source("team", "policy")
 REGIONS = (
-    Region(SOURCE, EVERYWHERE, "entries[0].action is required", 0, 3),
-    Region(SOURCE, Area("h"), "entries[2].match is required", 2, None),
+    FailClosedRegion(SOURCE, EVERYWHERE, "entries[0].action is required", 0, 3),
+    FailClosedRegion(SOURCE, MatchScope("h"), "entries[2].match is required", 2, None),
 )
 
 
@@ -77,7 +77,7 @@ def test_a_message_is_one_line_that_prints() -> None:
 
 
 def test_of_ten_thousand_problems_the_first_are_told() -> None:
-    many = tuple(Region(SOURCE, EVERYWHERE, f"entries[{index}] must be a mapping", index, index) for index in range(10_000))
+    many = tuple(FailClosedRegion(SOURCE, EVERYWHERE, f"entries[{index}] must be a mapping", index, index) for index in range(10_000))
     message = Report(SOURCE, Reason.INVALID, regions=many).message
     assert message.startswith("line 0: entries[0] must be a mapping; line 1: ")
     assert MAX_MESSAGE_BYTES - 8 < len(message.encode()) <= MAX_MESSAGE_BYTES

@@ -3,7 +3,7 @@
 import pytest
 
 from exchanger.kube.objects import decode_config_map, decode_namespace
-from exchanger.policy.objects import ConfigMap, Namespace
+from exchanger.policy.selection import ConfigMap, Namespace
 
 IDENTITY = {"name": "policy", "namespace": "team"}
 

@@ -1,6 +1,7 @@
 """Ties are told to both sides, once, and again when they come back; so is their end."""
 
-from exchanger.kube.ties import MAX_TIES, STEP, Tie, TieWatch
+from exchanger.kube.ties import TieWatch
+from exchanger.policy.conflicts import MAX_CONFLICTS, STEP, Conflict
 from exchanger.policy.document import parse_document
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
@@ -13,7 +14,7 @@ def with_policy(snapshot: PolicySnapshot, source: Source, text: str) -> PolicySn
     return snapshot.apply(parse_document(source, text, frozenset()))
 
 
-def told(watch: TieWatch, snapshot: PolicySnapshot, *changed: Source) -> dict[Source, tuple[Tie, ...]]:
+def told(watch: TieWatch, snapshot: PolicySnapshot, *changed: Source) -> dict[Source, tuple[Conflict, ...]]:
     """Return what is new, and assert that nothing is told twice."""
     found = [news for news in watch.look(snapshot, set(changed)) if news is not None]
     by_source = {news.source: news.ties for news in found}
@@ -70,7 +71,7 @@ def test_work_comes_in_steps() -> None:
     entries = ", ".join(f"{{match: {{host: h, pathPrefix: /{number % 10}}}, action: deny}}" for number in range(5 * STEP))
     snapshot = with_policy(PolicySnapshot.EMPTY, A, f"version: v1\nentries: [{entries}]")
     (ties,) = told(TieWatch(), snapshot, A).values()
-    assert len(ties) == MAX_TIES
+    assert len(ties) == MAX_CONFLICTS
     paths = ", ".join(f"{{match: {{host: h, pathPrefix: /{number}}}, action: deny}}" for number in range(5 * STEP))
     steps = list(TieWatch().look(with_policy(PolicySnapshot.EMPTY, A, f"version: v1\nentries: [{paths}]"), {A}))
     assert steps == [None] * 6

@@ -6,7 +6,7 @@ import attrs
 
 from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Area, DenyEntry, ExchangeEntry, Region, Source, TokenTarget
+from exchanger.values.entry import Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
 
 HOST = "api.example.com"
 RED = Source("red", "policy")
@@ -24,11 +24,11 @@ class Where(TypedDict, total=False):
 
 
 def exchange(prefix: str, *, source: Source = RED, index: int = 0, **where: Unpack[Where]) -> ExchangeEntry:
-    return ExchangeEntry(source, index, attrs.evolve(Area(HOST, prefix), **where), TARGET)
+    return ExchangeEntry(source, index, attrs.evolve(MatchScope(HOST, prefix), **where), TARGET)
 
 
 def deny(prefix: str, *, source: Source = RED, index: int = 0, **where: Unpack[Where]) -> DenyEntry:
-    return DenyEntry(source, index, attrs.evolve(Area(HOST, prefix), **where))
+    return DenyEntry(source, index, attrs.evolve(MatchScope(HOST, prefix), **where))
 
 
 def region(
@@ -39,17 +39,17 @@ def region(
     host: str | None = HOST,
     methods: frozenset[str] | None = None,
     case_insensitive: bool = False,
-) -> Region:
-    return Region(source, Area(host, prefix, methods, case_insensitive), f"region of {source}", index)
+) -> FailClosedRegion:
+    return FailClosedRegion(source, MatchScope(host, prefix, methods, case_insensitive), f"region of {source}", index)
 
 
-def snapshot_of(*claims: DenyEntry | ExchangeEntry | Region) -> PolicySnapshot:
+def snapshot_of(*claims: Claim) -> PolicySnapshot:
     """Return a snapshot of one document for each source among ``claims``."""
     snapshot = PolicySnapshot.EMPTY
     for source in dict.fromkeys(claim.source for claim in claims):
         own = [claim for claim in claims if claim.source == source]
-        entries = tuple(claim for claim in own if not isinstance(claim, Region))
-        regions = tuple(claim for claim in own if isinstance(claim, Region))
+        entries = tuple(claim for claim in own if not isinstance(claim, FailClosedRegion))
+        regions = tuple(claim for claim in own if isinstance(claim, FailClosedRegion))
         snapshot = snapshot.apply(PolicyDocument(source, entries, regions))
     return snapshot
 

@@ -2,14 +2,23 @@
 
 import pytest
 
-from exchanger.policy.cell import TIE
-from exchanger.policy.conflicts import MAX_PREFIX, MAX_RIVALS, rivals_of
+from exchanger.policy.conflicts import (
+    MAX_CONFLICTS,
+    MAX_PREFIX,
+    MAX_RIVALS,
+    STEP,
+    Conflict,
+    conflicts_of,
+    conflicts_with,
+    documents_in_conflict,
+)
 from exchanger.policy.document import PolicyDocument
+from exchanger.policy.lookup import CONFLICT
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Area, DenyEntry, Region, Source
+from exchanger.values.entry import DenyEntry, FailClosedRegion, MatchScope, Source
 
 
-def documents(*areas: Area) -> tuple[PolicySnapshot, list[DenyEntry]]:
+def documents(*areas: MatchScope) -> tuple[PolicySnapshot, list[DenyEntry]]:
     """Return a snapshot with a document for each area, and their entries."""
     entries = [DenyEntry(Source("team", f"p{number}"), 0, area) for number, area in enumerate(areas)]
     snapshot = PolicySnapshot.EMPTY
@@ -24,66 +33,81 @@ GET, HEAD, POST = frozenset({"GET"}), frozenset({"HEAD"}), frozenset({"POST"})
 @pytest.mark.parametrize(
     ("one", "other", "path", "tie"),
     [
-        (Area("h", "/a"), Area("h", "/a"), "/a", True),
-        (Area("h", "/a", GET), Area("h", "/a"), "/a", True),
-        (Area("h", "/a"), Area("h", "/a", GET), "/a", True),
-        (Area("h", "/a", GET), Area("h", "/a", GET | POST), "/a", True),
-        (Area("h", "/a", GET), Area("h", "/a", POST), "/a", False),
-        (Area("h", "/a"), Area("h", "/ab"), "/a", False),
-        (Area("h", "/ab"), Area("h", "/a"), "/ab", False),
-        (Area("h", "/a"), Area("i", "/a"), "/a", False),
-        (Area("h", "/%41"), Area("h", "/A"), "/A", False),
-        (Area("h", "/%41"), Area("h", "/A"), "/%41", False),
-        (Area("h", "/ä"), Area("h", "/%C3%A4"), "/%C3%A4", True),
-        (Area("h", "/A/b"), Area("h", "/a/B", case_insensitive=True), "/A/b", True),
-        (Area("h", "/a/B", case_insensitive=True), Area("h", "/A/b"), "/A/b", True),
-        (Area("h", "/A", case_insensitive=True), Area("h", "/a", case_insensitive=True), "/a", True),
-        (Area("h", "/é/A"), Area("h", "/é/a", case_insensitive=True), "/é/A", True),
-        (Area("h", "/A", GET), Area("h", "/a", POST, case_insensitive=True), "/A", False),
-        (Area("h", "/A"), Area("h", "/ab", case_insensitive=True), "/A", False),
-        (Area("h", "/abc"), Area("h", "/aB", case_insensitive=True), "/abc", False),
-        (Area("h", "/aBd", case_insensitive=True), Area("h", "/abc"), "/abc", False),
-        (Area("h", "/a", HEAD), Area("h", "/a", GET), "/a", False),
+        (MatchScope("h", "/a"), MatchScope("h", "/a"), "/a", True),
+        (MatchScope("h", "/a", GET), MatchScope("h", "/a"), "/a", True),
+        (MatchScope("h", "/a"), MatchScope("h", "/a", GET), "/a", True),
+        (MatchScope("h", "/a", GET), MatchScope("h", "/a", GET | POST), "/a", True),
+        (MatchScope("h", "/a", GET), MatchScope("h", "/a", POST), "/a", False),
+        (MatchScope("h", "/a"), MatchScope("h", "/ab"), "/a", False),
+        (MatchScope("h", "/ab"), MatchScope("h", "/a"), "/ab", False),
+        (MatchScope("h", "/a"), MatchScope("i", "/a"), "/a", False),
+        (MatchScope("h", "/%41"), MatchScope("h", "/A"), "/A", False),
+        (MatchScope("h", "/%41"), MatchScope("h", "/A"), "/%41", False),
+        (MatchScope("h", "/ä"), MatchScope("h", "/%C3%A4"), "/%C3%A4", True),
+        (MatchScope("h", "/A/b"), MatchScope("h", "/a/B", case_insensitive=True), "/A/b", True),
+        (MatchScope("h", "/a/B", case_insensitive=True), MatchScope("h", "/A/b"), "/A/b", True),
+        (MatchScope("h", "/A", case_insensitive=True), MatchScope("h", "/a", case_insensitive=True), "/a", True),
+        (MatchScope("h", "/é/A"), MatchScope("h", "/é/a", case_insensitive=True), "/é/A", True),
+        (MatchScope("h", "/A", GET), MatchScope("h", "/a", POST, case_insensitive=True), "/A", False),
+        (MatchScope("h", "/A"), MatchScope("h", "/ab", case_insensitive=True), "/A", False),
+        (MatchScope("h", "/abc"), MatchScope("h", "/aB", case_insensitive=True), "/abc", False),
+        (MatchScope("h", "/aBd", case_insensitive=True), MatchScope("h", "/abc"), "/abc", False),
+        (MatchScope("h", "/a", HEAD), MatchScope("h", "/a", GET), "/a", False),
     ],
 )
-def test_a_tie_is_what_the_snapshot_refuses(one: Area, other: Area, path: str, *, tie: bool) -> None:
+def test_a_tie_is_what_the_snapshot_refuses(one: MatchScope, other: MatchScope, path: str, *, tie: bool) -> None:
     snapshot, (first, second) = documents(one, other)
-    assert (snapshot.match("h", path, "GET") is TIE) == tie
-    assert rivals_of(first, snapshot) == ((second,) if tie else ())
-    assert rivals_of(second, snapshot) == ((first,) if tie else ())
-
-
-def test_an_entry_is_no_rival_of_itself() -> None:
-    snapshot, (only,) = documents(Area("h", "/%41", GET | POST))
-    assert rivals_of(only, snapshot) == ()
+    assert (snapshot.match("h", path, "GET") is CONFLICT) == tie
+    assert conflicts_with(first, snapshot) == ((second,) if tie else ())
+    assert conflicts_with(second, snapshot) == ((first,) if tie else ())
 
 
 def test_entries_of_one_document_tie_too() -> None:
     source = Source("team", "p")
-    first, second = (DenyEntry(source, index, Area("h", "/a")) for index in range(2))
+    first, second = (DenyEntry(source, index, MatchScope("h", "/a")) for index in range(2))
     snapshot = PolicySnapshot.EMPTY.apply(PolicyDocument(source, (first, second)))
-    assert rivals_of(first, snapshot) == (second,)
+    assert conflicts_with(first, snapshot) == (second,)
 
 
 def test_a_region_where_a_twin_would_be_is_no_rival() -> None:
-    snapshot, (entry,) = documents(Area("h", "/a", case_insensitive=True))
-    region = Region(Source("other", "p"), Area("h", "/A"), "cannot be read")
-    assert rivals_of(entry, snapshot.apply(PolicyDocument(region.source, (), (region,)))) == ()
+    snapshot, (entry,) = documents(MatchScope("h", "/a", case_insensitive=True))
+    region = FailClosedRegion(Source("other", "p"), MatchScope("h", "/A"), "cannot be read")
+    assert conflicts_with(entry, snapshot.apply(PolicyDocument(region.source, (), (region,)))) == ()
 
 
 def test_rivals_are_bounded() -> None:
-    snapshot, entries = documents(*[Area("h", "/a")] * 20)
-    assert len(rivals_of(entries[0], snapshot)) == MAX_RIVALS
+    snapshot, entries = documents(*[MatchScope("h", "/a")] * 20)
+    assert len(conflicts_with(entries[0], snapshot)) == MAX_RIVALS
 
 
-@pytest.mark.parametrize("area", [Area("other", "/a"), Area("h", "/other")])
-def test_an_entry_of_another_snapshot_is_a_mistake_of_the_caller(area: Area) -> None:
-    snapshot, _ = documents(Area("h", "/a"))
+@pytest.mark.parametrize("area", [MatchScope("other", "/a"), MatchScope("h", "/other")])
+def test_an_entry_of_another_snapshot_is_a_mistake_of_the_caller(area: MatchScope) -> None:
+    snapshot, _ = documents(MatchScope("h", "/a"))
     with pytest.raises(KeyError):
-        rivals_of(DenyEntry(Source("team", "p"), 0, area), snapshot)
+        conflicts_with(DenyEntry(Source("team", "p"), 0, area), snapshot)
 
 
 def test_rivals_at_prefixes_that_no_server_takes_are_not_looked_for() -> None:
-    snapshot, (long, _, short, _) = documents(*(Area("h", "/" + "a" * size) for size in (MAX_PREFIX, MAX_PREFIX, 1, 1)))
-    assert rivals_of(long, snapshot) == ()
-    assert len(rivals_of(short, snapshot)) == 1
+    snapshot, (long, _, short, _) = documents(*(MatchScope("h", "/" + "a" * size) for size in (MAX_PREFIX, MAX_PREFIX, 1, 1)))
+    assert conflicts_with(long, snapshot) == ()
+    assert len(conflicts_with(short, snapshot)) == 1
+
+
+def test_the_conflicts_of_a_document_come_in_steps_and_are_bounded() -> None:
+    crowded, apart = Source("team", "p"), Source("team", "q")
+    snapshot = PolicySnapshot.EMPTY
+    for source, prefixes in ((crowded, ["/a"] * 5 * STEP), (apart, [f"/b{number:03}" for number in range(5 * STEP)])):
+        entries = tuple(DenyEntry(source, index, MatchScope("h", prefix)) for index, prefix in enumerate(prefixes))
+        snapshot = snapshot.apply(PolicyDocument(source, entries))
+    found = list(conflicts_of(snapshot.documents[crowded], snapshot))
+    assert [conflict.entry.index for conflict in found if conflict is not None] == list(range(MAX_CONFLICTS))
+    assert list(conflicts_of(snapshot.documents[apart], snapshot)) == [None] * 6
+    assert list(conflicts_of(None, snapshot)) == [None]
+    assert [source for source in documents_in_conflict(snapshot) if source is not None] == [crowded]
+
+
+def test_a_conflict_names_its_rivals() -> None:
+    here, there = DenyEntry(Source("team", "p"), 1, MatchScope("h", "/a")), DenyEntry(Source("team", "q"), 2, MatchScope("h", "/a"))
+    assert str(Conflict(here, (here, there))) == (
+        "entries[1] has a host, method and pathPrefix in common with entries[1], team/q entries[2]: such requests are refused"
+    )

@@ -8,7 +8,7 @@ from itertools import product
 
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
-from exchanger.values.entry import Area, DenyEntry, Entry, Region
+from exchanger.values.entry import DenyEntry, Entry, FailClosedRegion, MatchScope
 
 CLOSED = "closed"
 """The answer is 500: a region covers the request, or entries tie."""
@@ -24,40 +24,40 @@ def without_case(text: str) -> str:
     return "".join(_LETTERS.get(char, char) for char in text)
 
 
-def begins(path: str, area: Area) -> bool:
+def begins(path: str, area: MatchScope) -> bool:
     if area.case_insensitive:
         return without_case(path)[: len(area.path_prefix)] == without_case(area.path_prefix)
     return path[: len(area.path_prefix)] == area.path_prefix
 
 
-def names(area: Area, method: str) -> bool:
+def names(area: MatchScope, method: str) -> bool:
     return area.methods is None or method in area.methods
 
 
-def covers(area: Area, path: str, method: str) -> bool:
+def covers(area: MatchScope, path: str, method: str) -> bool:
     return begins(path, area) and (names(area, method) or (method == "HEAD" and names(area, "GET")))
 
 
 def decided_by(entries: Iterable[Entry], path: str, method: str) -> list[Entry]:
     """Return the entry that wins, none, or all that tie."""
-    found = [entry for entry in entries if covers(entry.area, path, method)]
-    rank = max(((len(entry.area.path_prefix), names(entry.area, method)) for entry in found), default=None)
-    return [entry for entry in found if (len(entry.area.path_prefix), names(entry.area, method)) == rank]
+    found = [entry for entry in entries if covers(entry.match, path, method)]
+    rank = max(((len(entry.match.path_prefix), names(entry.match, method)) for entry in found), default=None)
+    return [entry for entry in found if (len(entry.match.path_prefix), names(entry.match, method)) == rank]
 
 
 def answer(policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str) -> Answer:
     """Return the answer to a request whose path is exactly ``path``."""
     in_force = list({document.source: document for document in policy}.values())
-    winners = decided_by((entry for document in in_force for entry in document.entries if entry.area.host == host), path, method)
-    for region in (region for document in in_force for region in document.regions if covers(region.area, path, method)):
-        if region.area.host == host or (region.area.host is None and reaches(region, winners, reach)):
+    winners = decided_by((entry for document in in_force for entry in document.entries if entry.match.host == host), path, method)
+    for region in (region for document in in_force for region in document.regions if covers(region.match, path, method)):
+        if region.match.host == host or (region.match.host is None and reaches(region, winners, reach)):
             return CLOSED
     if not winners:
         return UNMATCHED
     return winners[0] if len(winners) == 1 else CLOSED
 
 
-def reaches(region: Region, winners: list[Entry], reach: UnreadableReach) -> bool:
+def reaches(region: FailClosedRegion, winners: list[Entry], reach: UnreadableReach) -> bool:
     """Tell whether a region of unknown host closes what ``winners`` would decide."""
     decided_elsewhere = len(winners) == 1 and winners[0].source.namespace != region.source.namespace
     return reach is UnreadableReach.GLOBAL or not decided_elsewhere

@@ -10,8 +10,9 @@ from exchanger.console.decision_json import OPAQUE, DecisionJson, decoded
 from exchanger.console.message import encode
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Filter, Outcome, Reason
 from exchanger.values.entry import Source
-from exchanger.values.request import HttpRequest, TraceContext
+from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
+from exchanger.values.trace import TraceContext
 from tests.console.running import line
 
 CANARY = "c4n4ry"

@@ -11,7 +11,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from exchanger.policy.document import UNREADABLE_REACH, PolicyDocument, parse_document
-from exchanger.policy.quoting import MAX_QUOTED
+from exchanger.util.text import MAX_QUOTED
 from exchanger.values.entry import Source
 from tests.property.strategies_policy import ISSUERS, rarely
 
@@ -67,7 +67,7 @@ def check(text: str) -> PolicyDocument:
     if any(region.index is None for region in document.regions):
         assert document.entries == ()
         (region,) = document.regions
-        assert region.area == UNREADABLE_REACH
+        assert region.match == UNREADABLE_REACH
     indices = [claim.index for claim in (*document.entries, *document.problems)]
     assert len(set(indices)) == len(indices)
     for region in document.regions:
@@ -116,4 +116,6 @@ def test_json_and_yaml_are_read_alike(structure: object) -> None:
     from_yaml = parse_document(RED, yaml.dump(structure, Dumper=QuotingDumper, sort_keys=False), ISSUERS)
 
     assert from_json.entries == from_yaml.entries
-    assert [(region.area, region.reason) for region in from_json.regions] == [(region.area, region.reason) for region in from_yaml.regions]
+    assert [(region.match, region.reason) for region in from_json.regions] == [
+        (region.match, region.reason) for region in from_yaml.regions
+    ]

@@ -4,20 +4,12 @@ from hypothesis import strategies as st
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.explanation import explain
 from exchanger.policy.lookup import UnreadableReach
-from exchanger.policy.verdict import Unhealthy
-from exchanger.values.entry import DenyEntry, ExchangeEntry, Region
-from tests.property.strategies_policy import hosts, methods, plain_paths, policies, queries, snapshot_of
-
-paths = st.builds(
-    lambda path, oddity, query: oddity + path + query,
-    plain_paths,
-    st.sampled_from(["", "/a/..", "/", "/%61", "/b;x", "/a!", "/!"]),
-    queries,
-)
-reaches = st.sampled_from(UnreadableReach)
+from exchanger.values.entry import DenyEntry, ExchangeEntry, FailClosedRegion
+from exchanger.values.verdict import Unhealthy
+from tests.property.strategies_policy import hosts, methods, odd_paths, policies, reaches, snapshot_of
 
 
-@given(policies, reaches, hosts, paths, methods, st.booleans())
+@given(policies, reaches, hosts, odd_paths, methods, st.booleans())
 def test_an_explanation_tells_the_verdict_and_nothing_else_wins(
     policy: list[PolicyDocument],
     reach: UnreadableReach,
@@ -36,18 +28,20 @@ def test_an_explanation_tells_the_verdict_and_nothing_else_wins(
         assert won == [found.verdict]
         assert found.candidates[0].won
     elif isinstance(found.verdict, Unhealthy):
-        assert all(isinstance(claim, Region) for claim in won)
+        assert all(isinstance(claim, FailClosedRegion) for claim in won)
         assert found.verdict.source is None or found.verdict.source in {claim.source for claim in won}
     else:
         assert not won
     assert all(candidate.why for candidate in found.candidates)
 
 
-@given(policies, hosts, paths, methods)
+@given(policies, hosts, odd_paths, methods)
 def test_every_claim_on_the_host_is_explained_once(policy: list[PolicyDocument], host: str, path: str, method: str) -> None:
     snapshot = snapshot_of(policy)
 
     found = [(candidate.claim.source, candidate.claim.index) for candidate in explain(snapshot, host, path, method).candidates]
 
     in_force = [claim for document in snapshot.documents.values() for claim in (*document.entries, *document.regions)]
-    assert sorted(found, key=str) == sorted(((claim.source, claim.index) for claim in in_force if claim.area.host in {host, None}), key=str)
+    assert sorted(found, key=str) == sorted(
+        ((claim.source, claim.index) for claim in in_force if claim.match.host in {host, None}), key=str
+    )

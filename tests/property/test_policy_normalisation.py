@@ -77,5 +77,5 @@ def test_an_entry_that_is_written_as_it_was_read_is_the_same(host: str, prefix: 
 
     entry = read({"host": host, "pathPrefix": prefix, "methods": methods})
     if entry is not None:
-        area = entry.area
+        area = entry.match
         assert read({"host": area.host, "pathPrefix": area.path_prefix, "methods": sorted(area.methods or ())}) == entry

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.path import readings_of
-from exchanger.policy.prefix_reader import MAX_PREFIX, read_prefix
-from exchanger.policy.quoting import MAX_QUOTED
+from exchanger.policy.prefix import MAX_PREFIX, read_prefix
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.verdict import NO_MATCH
-from exchanger.values.entry import Area, DenyEntry, Source
+from exchanger.util.text import MAX_QUOTED
+from exchanger.values.entry import DenyEntry, MatchScope, Source
+from exchanger.values.verdict import NO_MATCH
 
 RED = Source("red", "policy")
 HOST = "api.example.com"
@@ -65,7 +65,7 @@ def test_no_path_that_begins_with_a_legal_prefix_passes_by_a_deny(text: str, res
     if not text or read_prefix(text).problem:
         return
     prefix = read_prefix(text).prefix
-    snapshot = PolicySnapshot.EMPTY.apply(PolicyDocument(RED, (DenyEntry(RED, 0, Area(HOST, prefix)),)))
+    snapshot = PolicySnapshot.EMPTY.apply(PolicyDocument(RED, (DenyEntry(RED, 0, MatchScope(HOST, prefix)),)))
 
     assert snapshot.match(HOST, prefix + rest, method) is not NO_MATCH
 

@@ -23,7 +23,7 @@ from exchanger import __version__
 from exchanger.telemetry.otlp.export import Accepted, Answer, Refused
 from exchanger.telemetry.otlp.grpc_message import send_by_grpc
 from exchanger.telemetry.otlp.settings import GZIP_LEVEL, Protocol, Target
-from exchanger.values.server_name import tls_server_name
+from exchanger.util.address import tls_server_name
 
 # Of a response's body; a usual one is empty, or a sentence on what was rejected.
 MAX_ANSWER_BYTES: Final = 64 * 1024
