@@ -26,9 +26,9 @@ from exchanger.console.policy_view import (
     shown_notices,
     shown_problem,
 )
-from exchanger.policy.document import PolicyDocument, entry_lines
 from exchanger.http.message import Handler, Request, Response
 from exchanger.policy.conflicts import documents_in_conflict
+from exchanger.policy.document import PolicyDocument, entry_lines
 from exchanger.policy.explanation import explain
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source

@@ -10,10 +10,10 @@ from exchanger.console import api
 from exchanger.console.access import Access
 from exchanger.console.api import MAX_DOCUMENTS, MAX_PATH, About, Api, PolicyNow
 from exchanger.console.policy_view import Lines
+from exchanger.http.message import Request
 from exchanger.policy.document import PolicyDocument, entry_lines, parse_document
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.values.entry import DenyEntry, MatchScope, Source
-from exchanger.http.message import Request
 from exchanger.values.notice import Notice, Notices
 from tests.console.running import running
 

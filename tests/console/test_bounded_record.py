@@ -6,8 +6,8 @@ from exchanger.console.decision_json import DecisionJson
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.values.secret import Secret
-from tests.console.records import CANARY, DENIED, SUBJECT, record
 from exchanger.values.trace import TraceContext
+from tests.console.records import CANARY, DENIED, SUBJECT, record
 
 HUGE = "x" * MAX_REQUEST
 

@@ -1,11 +1,11 @@
 import attrs
 import pytest
 
+from exchanger.console.bounded_record import bounded
+from exchanger.console.decision_json import BODY_LIMIT, OPAQUE, READ_LIMIT, DecisionJson, Item, decoded, stamp
+from exchanger.console.message import encode
 from exchanger.decision.outcome import DecisionRecord, Exchange
 from exchanger.values.request import HttpRequest
-from exchanger.console.bounded_record import bounded
-from exchanger.console.decision_json import BODY_LIMIT, DecisionJson, Item, OPAQUE, READ_LIMIT, decoded, stamp
-from exchanger.console.message import encode
 from exchanger.values.token import ErrorKind, TokenCall
 from exchanger.values.trace import SpanContext, TraceContext
 from tests.console.records import (

@@ -5,8 +5,8 @@ from exchanger.decision.check import DENY_NO_POLICY
 from exchanger.decision.outcome import Filter, Outcome, Reason
 from exchanger.telemetry.spans import FinishedSpan, SpanKind, decision_span, exchange_span
 from exchanger.values.token import ErrorKind, ExchangeRecord
-from tests.telemetry.records import ALLOWED, DENIED, FAILED, UNMATCHED, record
 from exchanger.values.trace import SpanContext, TraceContext
+from tests.telemetry.records import ALLOWED, DENIED, FAILED, UNMATCHED, record
 
 CONTEXT = SpanContext("1" * 32, "2" * 16, "3" * 16, 1, "vendor=state")
 START = 1_800_000_000_000_000_000
