@@ -17,8 +17,7 @@ from google.protobuf.message import DecodeError
 
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from exchanger.errors import ConfigurationError
-from exchanger.grpc.client import exchange
-from exchanger.grpc.one_call import Answered, Broken, OneCall, Refused, Reply
+from exchanger.grpc.client import Answered, Broken, Refused, Reply, UnaryCall, exchange
 from exchanger.grpc.status import StatusCode
 from exchanger.health.options import HealthOptions
 from exchanger.util.address import format_address
@@ -75,7 +74,7 @@ async def _call(stream: trio.abc.Stream, options: HealthOptions) -> Reply:
     authority = format_address(options.server_name or host, port)
     scheme = "https" if options.tls else "http"
     message = HealthCheckRequest(service=options.service).SerializeToString()
-    return await exchange(stream, OneCall(METHOD, message, authority, scheme, options.timeout))
+    return await exchange(stream, UnaryCall(METHOD, message, authority, scheme, options.timeout))
 
 
 def _judge(reply: Reply) -> tuple[str, str]:

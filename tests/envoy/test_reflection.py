@@ -200,7 +200,7 @@ async def test_streams_that_are_reset_while_they_wait_leave_nothing_behind() -> 
         path = b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
         streams = [client.peer.request(head(path), b"", end=False) for _ in range(50)]
         await client.settle()
-        assert served.server.statistics().tasks == 50
+        assert served.server.usage().tasks == 50
         for stream in streams:
             client.peer.http.reset_stream(stream, 8)
         await client.settle()

@@ -113,12 +113,12 @@ async def test_a_connection_of_many_half_requests_is_cleared(mock_clock: MockClo
         for _ in range(900):
             slow.peer.request(head(), b"\0", end=False)
         await slow.settle()
-        assert served.server.statistics().streams == 900
+        assert served.server.usage().streams == 900
         assert (await other.ask(b"x")).status == 0
         mock_clock.jump(30.1)
         await slow.settle()
         assert served.at_rest()
-        assert served.server.statistics().calls[StatusCode.DEADLINE_EXCEEDED] == 900
+        assert served.server.ended_calls[StatusCode.DEADLINE_EXCEEDED] == 900
         assert (await slow.ask(b"x")).status == 0
 
 
@@ -128,7 +128,7 @@ async def test_a_lost_connection_has_no_alarm(mock_clock: MockClock) -> None:
         await client.start(ECHO, b"\0", TIMEOUT, end=False)
         client.socket.close()
         await wait_all_tasks_blocked()
-        assert served.server.statistics().connections == 0
+        assert served.server.connections == 0
         mock_clock.jump(1.0)
         await wait_all_tasks_blocked()
         assert served.faults == []
@@ -137,7 +137,7 @@ async def test_a_lost_connection_has_no_alarm(mock_clock: MockClock) -> None:
 async def test_requests_of_all_connections_share_one_budget() -> None:
     whole = framed(bytes(100_000))
     async with serving(routes(lambda _message, _call: b"")) as served:
-        served.server._budget._limit = 2 * len(whole)
+        served.server._budget.limit = 2 * len(whole)
         clients = [await served.connect() for _ in range(3)]
         halves = [await client.start(ECHO, whole[:-1], end=False) for client in clients]
         assert [answer.status for _, answer in halves] == [None, None, StatusCode.RESOURCE_EXHAUSTED]

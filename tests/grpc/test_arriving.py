@@ -47,7 +47,7 @@ def test_the_deadline_bounds_the_arrival_too(path: bytes, body: bytes) -> None:
     after = joined.peer.call(b"next")
     joined.serve()
     assert joined.peer.answers[after].messages == [b"echo next"]
-    assert joined.connection.statistics().table.calls[StatusCode.DEADLINE_EXCEEDED] == 1
+    assert joined.connection.ended_calls[StatusCode.DEADLINE_EXCEEDED] == 1
 
 
 @pytest.mark.parametrize("extra", [(), ((b"grpc-timeout", b"1H"),)])
@@ -191,7 +191,7 @@ def test_completed_requests_are_forgotten_long_before_their_time() -> None:
         joined.exchange()
         joined.peer.http.send_data(stream, framed(b"x"), end_stream=True)
         joined.serve()
-    assert len(joined.connection._table.arriving._heap) <= 65
+    assert len(joined.connection._table.deadlines._heap) <= 65
 
 
 def test_waiting_requests_are_all_remembered() -> None:
@@ -202,7 +202,7 @@ def test_waiting_requests_are_all_remembered() -> None:
         joined.exchange()
     assert len(joined.calls) == 500  # the limit of streams is a thousand
     at(joined, 30.0)
-    assert joined.connection.statistics().table.calls[StatusCode.DEADLINE_EXCEEDED] >= 1000
+    assert joined.connection.ended_calls[StatusCode.DEADLINE_EXCEEDED] >= 1000
 
 
 def test_nothing_is_due_on_a_connection_that_is_over() -> None:

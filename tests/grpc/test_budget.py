@@ -2,9 +2,8 @@ from collections.abc import Callable
 
 import pytest
 
-from exchanger.grpc.budget import Budget, BudgetStatistics
 from exchanger.grpc.connection import Connection
-from exchanger.grpc.limits import ConnectionLimits
+from exchanger.grpc.limits import Budget, ConnectionLimits
 from exchanger.grpc.status import StatusCode
 from tests.grpc.peer import ECHO, Pair, framed, head, pair, routes
 from tests.grpc.test_connection import streaming_call, table
@@ -32,19 +31,18 @@ def test_of_its_own() -> None:
     assert budget.refuses(100_000)
     assert not budget.refuses(64 * 1024)
     assert budget.refuses(64 * 1024 + 1)
-    assert budget.statistics() == BudgetStatistics(100_001, 100_000)
 
 
 def test_incomplete_requests_of_all_connections_are_bounded_together() -> None:
     budget = Budget(2 * LARGE)
     first, second, third = sharing(budget), sharing(budget), sharing(budget)
     one = begin(first, LARGE - 5)
-    assert budget.statistics().used == LARGE - 1
+    assert budget.used == LARGE - 1
     two = begin(second, LARGE - 5)
     assert first.peer.answers[one].status is second.peer.answers[two].status is None
     three = begin(third, LARGE - 5)
     assert third.peer.answers[three].status == StatusCode.RESOURCE_EXHAUSTED
-    assert budget.statistics().used == 2 * (LARGE - 1)
+    assert budget.used == 2 * (LARGE - 1)
     first.peer.http.send_data(one, b"x", end_stream=True)
     first.serve()
     assert first.peer.answers[one].status == 0
@@ -58,7 +56,7 @@ def test_a_connection_that_holds_little_is_served_whatever_the_others_hold() -> 
     stream = modest.peer.call(bytes(60_000))
     modest.serve()
     assert modest.peer.answers[stream].status == 0
-    assert budget.statistics().used == LARGE - 1
+    assert budget.used == LARGE - 1
 
 
 def test_unread_messages_and_answers_that_nobody_takes_count() -> None:
@@ -67,12 +65,12 @@ def test_unread_messages_and_answers_that_nobody_takes_count() -> None:
     stream, call = streaming_call(joined)
     joined.peer.http.send_data(stream, framed(bytes(40_000)))
     joined.exchange()
-    assert budget.statistics().used == 40_064
+    assert budget.used == 40_064
     assert joined.connection.take(call) == bytes(40_000)
-    assert budget.statistics().used == 0
+    assert budget.used == 0
     joined.connection.send(call, bytes(75_000))
     joined.connection.data_to_send()
-    assert budget.statistics().used == 75_005 - 65_535
+    assert budget.used == 75_005 - 65_535
 
 
 def test_a_peer_that_takes_no_answers_is_cut_off_when_all_hold_too_much() -> None:
@@ -83,7 +81,7 @@ def test_a_peer_that_takes_no_answers_is_cut_off_when_all_hold_too_much() -> Non
     joined.connection.send(call, bytes(65_535 + LARGE))
     joined.to_peer()
     assert joined.connection.closed
-    assert budget.statistics().used == LARGE - 1
+    assert budget.used == LARGE - 1
     other.peer.http.send_data(stream, b"x", end_stream=True)
     other.serve()
     assert other.peer.answers[stream].status == 0
@@ -97,11 +95,11 @@ def test_nothing_is_left_of_a_connection_that_is_over(end: Callable[[Connection]
     _, call = streaming_call(joined)
     joined.connection.send(call, bytes(LARGE))
     joined.connection.data_to_send()
-    assert budget.statistics().used > LARGE
+    assert budget.used > LARGE
     end(joined.connection)
     joined.connection.data_to_send()
     assert joined.connection.closed
-    assert budget.statistics().used == 0
+    assert budget.used == 0
 
 
 def test_a_request_in_one_piece_asks_for_nothing() -> None:
@@ -111,4 +109,4 @@ def test_a_request_in_one_piece_asks_for_nothing() -> None:
         joined.peer.call(bytes(10_000), ECHO)
     joined.serve()
     assert all(answer.status == 0 for answer in joined.peer.answers.values())
-    assert budget.statistics().used == 0
+    assert budget.used == 0

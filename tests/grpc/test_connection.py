@@ -52,7 +52,7 @@ def test_a_unary_call() -> None:
     assert answer.closed
     assert answer.reset is None
     assert joined.at_rest()
-    assert joined.connection.statistics().table.calls[0] == 1
+    assert joined.connection.ended_calls[0] == 1
 
 
 def test_settings_are_announced() -> None:
@@ -109,7 +109,7 @@ def test_what_is_refused(headers: list[tuple[bytes, bytes]], body: bytes, status
     assert answer.closed
     assert answer_of(joined, joined.peer.call(b"next")).messages == [b"echo next"]
     assert joined.at_rest()
-    assert joined.connection.statistics().table.calls[status] == 1
+    assert joined.connection.ended_calls[status] == 1
 
 
 def test_plain_http_is_refused_as_http() -> None:
@@ -177,7 +177,7 @@ def test_five_mebibytes_are_refused_before_they_are_read() -> None:
     joined = pair()
     stream = joined.peer.call(bytes(5 * 1024 * 1024))
     joined.to_server()
-    assert joined.connection.statistics().table.held_bytes == 0
+    assert joined.connection.usage().held_bytes == 0
     answer = answer_of(joined, stream)
     assert answer.status == StatusCode.RESOURCE_EXHAUSTED
     assert answer.reset == ngh2.ErrorCode.NO_ERROR
@@ -190,7 +190,7 @@ def test_messages_in_parts_are_bounded_together() -> None:
     streams = [joined.peer.request(head(), framed(bytes(10_000))[:10_000], end=False) for _ in range(3)]
     joined.exchange()
     assert [joined.peer.answers[stream].status for stream in streams] == [None, None, StatusCode.RESOURCE_EXHAUSTED]
-    assert joined.connection.statistics().table.held_bytes == 20_000
+    assert joined.connection.usage().held_bytes == 20_000
     for stream in streams[:2]:
         joined.peer.http.send_data(stream, bytes(5), end_stream=True)
     joined.serve()
@@ -204,9 +204,9 @@ def test_a_message_that_came_in_parts_is_held_until_its_call_is_over() -> None:
         joined.peer.call(bytes(20_000))  # more than a frame
     joined.exchange()
     assert [call.open for call in joined.calls] == [True]
-    assert joined.connection.statistics().table.held_bytes == 20_000
+    assert joined.connection.usage().held_bytes == 20_000
     joined.connection.respond(joined.calls[0], b"")
-    assert joined.connection.statistics().table.held_bytes == 0
+    assert joined.connection.usage().held_bytes == 0
     joined.exchange()
     assert [answer.status for answer in joined.peer.answers.values()] == [0, StatusCode.RESOURCE_EXHAUSTED]
     assert joined.at_rest()
@@ -216,11 +216,11 @@ def test_a_reset_leaves_nothing_behind() -> None:
     joined = pair()
     stream = joined.peer.request(head(), framed(bytes(1000))[:500], end=False)
     joined.exchange()
-    assert joined.connection.statistics().table.held_bytes == 500
+    assert joined.connection.usage().held_bytes == 500
     joined.peer.http.reset_stream(stream)
     joined.exchange()
     assert joined.at_rest()
-    assert joined.connection.statistics().table.calls[StatusCode.CANCELLED] == 1
+    assert joined.connection.ended_calls[StatusCode.CANCELLED] == 1
 
 
 def test_a_call_reset_in_the_batch_that_brought_it_is_not_open() -> None:
@@ -256,10 +256,10 @@ def test_streams_beyond_the_limit_are_kept_back_by_the_peer() -> None:
     joined = pair(limits=ConnectionLimits(concurrent_streams=2))
     streams = [joined.peer.request(head(), framed(b"x"), end=False) for _ in range(3)]
     joined.exchange()
-    assert joined.connection.statistics().table.streams == 2
+    assert joined.connection.usage().streams == 2
     joined.peer.http.reset_stream(streams[0])
     joined.exchange()
-    assert joined.connection.statistics().table.streams == 2
+    assert joined.connection.usage().streams == 2
 
 
 def test_a_peer_that_opens_more_streams_than_allowed_is_cut_off() -> None:
@@ -323,15 +323,15 @@ class TestStreams:
         for _ in range(200):
             joined.peer.http.send_data(stream, framed(message))
         joined.exchange()
-        statistics = joined.connection.statistics()
-        assert limits.STREAM_WINDOW // 2 < statistics.unread_bytes <= limits.STREAM_WINDOW
+        unread = joined.connection.usage().unread_bytes
+        assert limits.STREAM_WINDOW // 2 < unread <= limits.STREAM_WINDOW
         assert answer_of_other_call(joined) == [b"echo other"]
         taken = 0
         while joined.connection.take(call) is not None:
             taken += 1
             joined.exchange()
         assert taken == 200
-        assert joined.connection.statistics().unread_bytes == 0
+        assert joined.connection.usage().unread_bytes == 0
 
     def test_a_message_larger_than_the_window_arrives_behind_unread_ones(self) -> None:
         joined = pair(table())
@@ -350,10 +350,10 @@ class TestStreams:
             joined.peer.http.send_data(stream, framed(bytes(400_000)))
             joined.exchange()
         assert [joined.peer.answers[stream].status for stream, _ in calls] == [None, None, StatusCode.RESOURCE_EXHAUSTED]
-        assert joined.connection.statistics().table.held_bytes == 800_128
+        assert joined.connection.usage().held_bytes == 800_128
         for _, call in calls[:2]:
             assert joined.connection.take(call) == bytes(400_000)
-        assert joined.connection.statistics().table.held_bytes == 0
+        assert joined.connection.usage().held_bytes == 0
 
     @pytest.mark.parametrize("end", [Connection.lose, Connection.terminate, lambda connection: connection.receive(bytes(99), 0.0)])
     def test_nothing_is_read_from_a_connection_that_is_over(self, end: Callable[[Connection], None]) -> None:
@@ -404,7 +404,7 @@ class TestStreams:
             joined.connection.send(call, bytes(10_000))
         joined.connection.data_to_send()  # the peer's window of 65,535 bytes is used up, and it never gives more
         assert not joined.connection.has_room(call)
-        assert joined.connection.statistics().queued_bytes > 1000
+        assert joined.connection.usage().queued_bytes > 1000
 
     def test_too_much_that_nobody_reads_ends_the_connection(self) -> None:
         joined = pair(table(), ConnectionLimits(queued_bytes=100_000))
@@ -426,7 +426,7 @@ def test_what_callers_send_does_not_show() -> None:
     joined.peer.call(b"hunter2", ECHO, (b"authorization", b"hunter2"))
     joined.peer.request(head(STREAM), framed(b"hunter2") + framed(b"hunter2")[:11], end=False)
     joined.exchange()
-    assert joined.connection.statistics().table.held_bytes == 7 + 64 + 11
+    assert joined.connection.usage().held_bytes == 7 + 64 + 11
     assert "hunter2" not in repr(joined.connection)
     assert "hunter2" not in repr(joined.calls)
 
@@ -566,4 +566,4 @@ class TestConnectionErrors:
         joined.events()
         assert joined.aborted == joined.calls
         assert joined.at_rest()
-        assert joined.connection.statistics().table.calls[StatusCode.CANCELLED] == 1
+        assert joined.connection.ended_calls[StatusCode.CANCELLED] == 1

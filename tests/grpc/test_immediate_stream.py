@@ -74,7 +74,7 @@ async def test_each_message_is_answered_in_order_without_a_task() -> None:
         client = await served.connect()
         stream, answer = await talk(client, b"a", b"nothing", b"b", end=False)
         assert (answer.messages, answer.status) == ([b"echo a", b"echo b"], None)
-        assert served.server.statistics().tasks == 0
+        assert served.server.usage().tasks == 0
         await say(client, stream, b"c", end=True)
         assert (answer.messages[2:], answer.status) == ([b"echo c"], StatusCode.OK)
         assert served.at_rest()
@@ -94,7 +94,7 @@ async def test_a_message_that_waits_holds_up_its_own_call_only() -> None:
         _, quick = await talk(client, b"c")
         assert (slow.messages, quick.messages, quick.status) == ([b"echo a"], [b"echo c"], StatusCode.OK)
         await say(client, stream, b"later 2", b"d", end=True)
-        assert (slow.messages, chat.waiting, served.server.statistics().tasks) == ([b"echo a"], 1, 1)
+        assert (slow.messages, chat.waiting, served.server.usage().tasks) == ([b"echo a"], 1, 1)
         chat.let_go.set()
         await client.settle()
         assert slow.messages == [b"echo a", b"late later", b"echo b", b"late later 2", b"echo d"]

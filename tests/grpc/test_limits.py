@@ -90,13 +90,13 @@ class TestHeaders:
         joined = fresh()
         joined.to_server(self.in_frames(self.of_size(limits.MAX_HEADER_LIST), 7))
         assert not joined.connection.closed
-        assert joined.connection.statistics().table.calls[StatusCode.UNIMPLEMENTED] == 1  # it has no message
+        assert joined.connection.ended_calls[StatusCode.UNIMPLEMENTED] == 1  # it has no message
         assert lives(joined)
 
     def test_a_list_beyond_it_is_refused_and_costs_nobody_else_anything(self) -> None:
         joined = fresh()
         joined.to_server(self.in_frames(self.of_size(limits.MAX_HEADER_LIST + 1), 7))
-        assert joined.connection.statistics().table.calls[StatusCode.RESOURCE_EXHAUSTED] == 1
+        assert joined.connection.ended_calls[StatusCode.RESOURCE_EXHAUSTED] == 1
         assert lives(joined)
 
     def test_a_list_far_beyond_it(self) -> None:
@@ -109,7 +109,7 @@ class TestHeaders:
         headers = head() + [(b"x", b"")] * (limits.MAX_HEADER_COUNT - len(head()))
         assert decided(joined, request(1, headers, framed(b""))) == [1]
         joined.to_server(request(3, [*headers, (b"x", b"")], framed(b"")))
-        assert joined.connection.statistics().table.calls[StatusCode.RESOURCE_EXHAUSTED] == 1
+        assert joined.connection.ended_calls[StatusCode.RESOURCE_EXHAUSTED] == 1
         assert lives(joined)
         joined = fresh()
         joined.to_server(request(1, [*headers, *[(b"x", b"")] * (limits.TOLERANCE * limits.MAX_HEADER_COUNT)], framed(b"")))
@@ -130,7 +130,7 @@ class TestMessages:
     def test_size(self, extra: int) -> None:
         joined = fresh(ConnectionLimits(message_bytes=1000))
         assert decided(joined, request(1, head(), framed(bytes(1000 + extra)))) == ([] if extra else [1])
-        assert joined.connection.statistics().table.calls[StatusCode.RESOURCE_EXHAUSTED] == extra
+        assert joined.connection.ended_calls[StatusCode.RESOURCE_EXHAUSTED] == extra
         assert lives(joined)
 
     def test_the_default_is_four_mebibytes(self) -> None:
@@ -146,8 +146,8 @@ class TestMessages:
         joined.to_server(
             request(1, head(), framed(bytes(1000))[:500], end=False) + request(3, head(), framed(bytes(1000))[: 500 + extra], end=False)
         )
-        assert joined.connection.statistics().table.calls[StatusCode.RESOURCE_EXHAUSTED] == extra
-        assert joined.connection.statistics().table.held_bytes == (500 if extra else 1000)
+        assert joined.connection.ended_calls[StatusCode.RESOURCE_EXHAUSTED] == extra
+        assert joined.connection.usage().held_bytes == (500 if extra else 1000)
         assert lives(joined)
 
     def test_the_window_of_a_stream(self) -> None:
@@ -177,7 +177,7 @@ class TestAnswers:
         _, call = streaming_call(joined)
         joined.connection.send(call, bytes(65_535 + 999 - 5))
         joined.connection.data_to_send()
-        assert joined.connection.statistics().queued_bytes == 999
+        assert joined.connection.usage().queued_bytes == 999
         assert joined.connection.has_room(call)
         joined.connection.send(call, b"")
         assert not joined.connection.has_room(call)

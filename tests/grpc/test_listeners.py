@@ -7,8 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.grpc import listeners
-from exchanger.grpc.listeners import accepted, bind
+from exchanger.grpc import tcp
+from exchanger.grpc.tcp import accepted, bind
 
 
 class Listener:
@@ -68,14 +68,14 @@ async def test_one_port_for_all_addresses() -> None:
 
 
 async def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = listeners._listen
+    real = tcp._listen
 
     def listen(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
         if family == socket.AF_INET6:
             raise OSError(errno.EADDRNOTAVAIL, "no such address")
         return real(family, kind, protocol, address)
 
-    monkeypatch.setattr(listeners, "_listen", listen)
+    monkeypatch.setattr(tcp, "_listen", listen)
     bound = await bind(None, 0)
     assert [listener.family for listener in bound] == [socket.AF_INET]
     bound[0].close()
@@ -87,7 +87,7 @@ async def test_a_machine_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
     def listen(*_: object) -> socket.socket:
         raise OSError(errno.EAFNOSUPPORT, "nothing here")
 
-    monkeypatch.setattr(listeners, "_listen", listen)
+    monkeypatch.setattr(tcp, "_listen", listen)
     with pytest.raises(OSError, match="nothing here"):
         await bind(None, 0)
 
@@ -102,7 +102,7 @@ async def test_sockets_are_given_back_when_one_is_busy(monkeypatch: pytest.Monke
         made[0].bind(address)
         return made[0]
 
-    monkeypatch.setattr(listeners, "_listen", listen)
+    monkeypatch.setattr(tcp, "_listen", listen)
     with pytest.raises(OSError, match="busy"):
         await bind(None, 0)
     assert made[0].fileno() == -1

@@ -129,7 +129,7 @@ async def test_a_reset_cancels_a_method_that_waits_for_requests() -> None:
     async with serving(routes_of(Texts().service())) as served:
         client = await served.connect()
         stream, _ = await client.start(JOIN, framed(text("a")), end=False)
-        assert served.server.statistics().tasks == 1
+        assert served.server.usage().tasks == 1
         client.peer.http.reset_stream(stream)
         await client.settle()
         assert served.at_rest()
@@ -176,7 +176,7 @@ async def test_a_method_waits_for_a_peer_that_does_not_read() -> None:
         client.send()
         await wait_all_tasks_blocked()
         assert 65 <= texts.running <= 70  # the peer's window is 65,535 bytes
-        assert served.server.statistics().queued_bytes < 3000
+        assert served.server.usage().queued_bytes < 3000
         before = texts.running
         assert client.receive()  # reading opens the window
         client.send()
@@ -198,7 +198,7 @@ async def test_a_flood_into_the_socket_waits_too() -> None:
         client.peer.request([*_head(FLOOD)], framed(text("x" * 10_000)))
         client.send()
         await wait_all_tasks_blocked()
-        assert served.server.statistics().queued_bytes < 200_000
+        assert served.server.usage().queued_bytes < 200_000
         before = texts.running
         client.receive()
         await wait_all_tasks_blocked()

@@ -3,7 +3,7 @@
 ``bench/rapid_reset.py`` has the figures: how fast, and how little another connection notices.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import attrs
 import pytest
@@ -42,11 +42,11 @@ class Tasks:
     def later(self, _message: bytes, _call: CallInfo) -> Pending:
         return Pending(self.wait)
 
-    async def join(self, messages: object, _call: CallInfo) -> Text:
-        return Text(await self.wait())
+    async def join(self, messages: object, _call: CallInfo) -> AsyncIterator[Text]:
+        yield Text(await self.wait())
 
     def table(self) -> dict[bytes, Route]:
-        return {**routes(), LATER: Immediate(self.later), STREAM: StreamMethod(self.join, Text, Streaming.STREAM_UNARY)}
+        return {**routes(), LATER: Immediate(self.later), STREAM: StreamMethod(self.join, Text, Streaming.STREAM_STREAM)}
 
 
 def partial(stream: int) -> bytes:
@@ -111,7 +111,7 @@ async def test_other_calls_stay_right_and_nothing_is_left(variant: Variant) -> N
         assert served.at_rest()
         assert served.faults == []
         assert tasks.begun == tasks.cancelled == (variant.streams if variant.tasks else 0)
-        assert served.server.statistics().calls[StatusCode.CANCELLED] == variant.streams
+        assert served.server.ended_calls[StatusCode.CANCELLED] == variant.streams
         assert window(served) > CONNECTION_WINDOW // 2
         last = 2 * variant.streams + 3
         client.send(request(last, head(ECHO), framed(b"still here")))

@@ -10,7 +10,7 @@ def test_routes_of_a_service() -> None:
     kinds = {path: route.streaming for path, route in routes.items() if isinstance(route, StreamMethod)}
     assert kinds == {
         b"/test.Texts/Split": Streaming.UNARY_STREAM,
-        b"/test.Texts/Join": Streaming.STREAM_UNARY,
+        b"/test.Texts/Join": Streaming.STREAM_STREAM,
         b"/test.Texts/Echo": Streaming.STREAM_STREAM,
         b"/test.Texts/Flood": Streaming.UNARY_STREAM,
     }

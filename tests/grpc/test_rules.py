@@ -184,7 +184,7 @@ async def test_all_of_them_on_one_connection(mock_clock: MockClock) -> None:
             check(case, await ask(client, case))
             assert (await client.ask(b"next")).messages == [b"echo next"]
         assert served.at_rest()
-        assert served.server.statistics().accepted == 1
+        assert served.server.accepted == 1
 
 
 async def test_a_refusal_that_goes_on_and_on_is_cut() -> None:

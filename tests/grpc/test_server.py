@@ -51,12 +51,11 @@ async def test_calls_on_two_connections() -> None:
         assert (await first.ask(b"1")).messages == [b"echo 1"]
         assert (await second.ask(b"2")).messages == [b"echo 2"]
         assert (await first.ask(b"3")).messages == [b"echo 3"]
-        statistics = served.server.statistics()
-        assert (statistics.connections, statistics.accepted, statistics.calls[0]) == (2, 2, 3)
+        assert (served.server.connections, served.server.accepted, served.server.ended_calls[0]) == (2, 2, 3)
         first.socket.close()
         await second.settle()
-        assert served.server.statistics().connections == 1
-        assert served.server.statistics().calls[0] == 3
+        assert served.server.connections == 1
+        assert served.server.ended_calls[0] == 3
 
 
 async def test_a_pending_answer() -> None:
@@ -64,7 +63,7 @@ async def test_a_pending_answer() -> None:
     async with serving(waiting.table()) as served:
         client = await served.connect()
         _, answer = await client.start(LATER, framed(b"x"))
-        assert served.server.statistics().tasks == waiting.running == 1
+        assert served.server.usage().tasks == waiting.running == 1
         assert (await client.ask(b"meanwhile")).messages == [b"echo meanwhile"]
         assert answer.headers == {}
         waiting.release.set()
@@ -103,7 +102,7 @@ class TestWhatEndsAPendingCall:
             await client.settle()
             assert (waiting.running, waiting.cancelled) == (0, 1)
             assert served.at_rest()
-            assert served.server.statistics().calls[StatusCode.CANCELLED] == 1
+            assert served.server.ended_calls[StatusCode.CANCELLED] == 1
             assert (await client.ask(b"next")).messages == [b"echo next"]
 
     async def test_reset_before_its_task_has_run(self) -> None:
@@ -140,7 +139,7 @@ class TestWhatEndsAPendingCall:
             client.socket.close()
             await wait_all_tasks_blocked()
             assert (waiting.running, waiting.cancelled) == (0, 1)
-            assert served.server.statistics().connections == 0
+            assert served.server.connections == 0
 
     async def test_protocol_error(self) -> None:
         waiting = Waiting()
@@ -265,10 +264,10 @@ class TestConnections:
                 await wait_all_tasks_blocked()
                 mock_clock.jump(9)
                 await wait_all_tasks_blocked()
-                assert served.server.statistics().connections == 1
+                assert served.server.connections == 1
                 mock_clock.jump(2)
                 await wait_all_tasks_blocked()
-                assert served.server.statistics().connections == 0
+                assert served.server.connections == 0
 
     async def test_an_idle_connection_may_stay(self, mock_clock: MockClock) -> None:
         async with serving(routes()) as served:
@@ -295,14 +294,14 @@ class TestConnections:
                     assert not data.startswith(b"HTTP")
                 mock_clock.jump(2)  # it does not close, so it is closed
                 await wait_all_tasks_blocked()
-                assert served.server.statistics().connections == 0
+                assert served.server.connections == 0
 
     async def test_more_than_allowed_are_refused(self) -> None:
         async with serving(routes(), max_connections=2) as served:
             clients = [await served.connect() for _ in range(3)]
             assert [client.eof for client in clients] == [False, False, True]
             assert (await clients[0].ask(b"x")).status == 0
-            assert served.server.statistics().refused == 1
+            assert served.server.refused == 1
             clients[1].socket.close()
             await wait_all_tasks_blocked()
             assert (await (await served.connect()).ask(b"x")).status == 0
@@ -317,11 +316,11 @@ class TestConnections:
                 stuck.peer.call(b"more")
                 stuck.send()
                 await wait_all_tasks_blocked()
-            assert served.server.statistics().calls[0] < 400  # the server reads no more than it can answer
+            assert served.server.ended_calls[0] < 400  # the server reads no more than it can answer
             assert (await reader.ask(b"x")).messages == [big]
             mock_clock.jump(21)
             await reader.settle()
-            assert served.server.statistics().connections == 1
+            assert served.server.connections == 1
             assert (await reader.ask(b"x")).messages == [big]
 
     async def test_a_slow_reader_gets_everything_in_order(self, mock_clock: MockClock) -> None:
@@ -377,7 +376,7 @@ async def test_rapid_resets_leave_nothing_behind() -> None:
             await wait_all_tasks_blocked()
             assert served.at_rest()
         client.receive()
-        assert served.server.statistics().calls[StatusCode.CANCELLED] == 20_000
+        assert served.server.ended_calls[StatusCode.CANCELLED] == 20_000
         assert (waiting.running, waiting.cancelled) == (0, 0)
         assert (await client.ask(b"alive")).messages == [b"echo alive"]
 
@@ -447,7 +446,7 @@ class TestDrain:
     async def test_before_it_runs(self) -> None:
         server = GrpcServer(ServerSettings("127.0.0.1", 0), routes(), lambda _fault: None)
         await server.drain(1.0)
-        assert server.statistics().connections == 0
+        assert server.connections == 0
 
 
 class TestListening:

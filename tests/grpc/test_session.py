@@ -12,7 +12,7 @@ from exchanger.grpc.reactor import READ, WRITE, Reactor
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
 from exchanger.grpc.session import Session
 from exchanger.grpc.status import StatusCode
-from exchanger.grpc.transport import StreamEndedError
+from exchanger.grpc.tcp import StreamEndedError
 from tests.grpc.peer import ECHO, Peer, echo, routes
 
 
@@ -26,7 +26,7 @@ class Script:
     room: int = 1000
     finished: bool = False
     unsent: bool = False
-    surcharge: int = 0
+    extra_work: int = 0
     fault: Exception | None = None
 
     def fileno(self) -> int:
@@ -76,6 +76,10 @@ class Stage:
         self.transport.sent.clear()
 
 
+def is_blocked(session: Session) -> bool:
+    return session.blocked
+
+
 @asynccontextmanager
 async def stage(table: dict[bytes, Route]) -> AsyncIterator[Stage]:
     reactor = Reactor()
@@ -94,7 +98,7 @@ async def stage(table: dict[bytes, Route]) -> AsyncIterator[Stage]:
             yield here
             nursery.cancel_scope.cancel()
     reactor.close()
-    assert session.statistics().tasks == 0
+    assert session.tasks == 0
 
 
 def later(run: Callable[[], None]) -> dict[bytes, Route]:
@@ -111,12 +115,12 @@ async def test_a_call_that_is_reset_before_its_task_runs_is_never_begun() -> Non
     async with stage(later(lambda: begun.append(1))) as here:
         stream = here.peer.call(b"x")
         here.turn(here.peer.send())
-        assert here.session.statistics().tasks == 1
+        assert here.session.tasks == 1
         here.peer.http.reset_stream(stream)
         here.turn(here.peer.send())
         await trio.testing.wait_all_tasks_blocked()
         assert begun == []
-        assert here.session.statistics().tasks == 0
+        assert here.session.tasks == 0
 
 
 async def test_nothing_is_read_while_calls_of_the_last_batch_are_undecided() -> None:
@@ -160,14 +164,14 @@ async def test_order_is_kept_while_the_transport_is_full() -> None:
         here.peer.call(b"first")
         here.turn(here.peer.send())
         assert len(here.transport.sent) == 1
-        assert here.session.statistics().blocked
+        assert is_blocked(here.session)
         here.session.begin_drain()
         assert len(here.transport.sent) == 1
         here.turn(mask=WRITE)
-        assert here.session.statistics().blocked
+        assert is_blocked(here.session)
         here.transport.room = 10
         here.turn(mask=WRITE)
-        assert not here.session.statistics().blocked
+        assert not is_blocked(here.session)
         assert len(here.transport.sent) == 2
         here.hear()
         assert here.peer.goaways
@@ -221,7 +225,7 @@ async def test_after_the_last_bytes_input_is_read_and_thrown_away() -> None:
         assert here.transport.socket.fileno() != -1
         here.turn(b"")
         assert here.transport.socket.fileno() == -1
-        assert here.session.statistics().connection.table.calls[StatusCode.OK] == 0
+        assert here.session._connection.ended_calls[StatusCode.OK] == 0
 
 
 async def test_words_of_the_transport_itself_are_sent() -> None:
@@ -233,12 +237,12 @@ async def test_words_of_the_transport_itself_are_sent() -> None:
         here.transport.room = 0
         here.turn()
         assert here.transport.sent == [b""]
-        assert here.session.statistics().blocked
+        assert here.session.blocked
 
 
 async def test_work_of_the_transport_itself_counts() -> None:
     async with stage(routes()) as here:
-        here.transport.surcharge = 50
+        here.transport.extra_work = 50
         assert here.session.ready(READ, 0.0) == 51
         here.peer.call(b"x")
         here.transport.incoming.append(here.peer.send())
@@ -250,7 +254,7 @@ async def test_a_stream_that_ends_itself_has_its_last_words_and_time_to_be_heard
         here.peer.call(b"x")
         here.turn(here.peer.send())
         await trio.testing.wait_all_tasks_blocked()
-        assert here.session.statistics().tasks == 1
+        assert here.session.tasks == 1
         here.transport.sent.clear()
         here.transport.incoming.append(StreamEndedError())
         here.transport.unsent = True
@@ -259,7 +263,7 @@ async def test_a_stream_that_ends_itself_has_its_last_words_and_time_to_be_heard
         assert here.transport.finished
         assert here.transport.socket.fileno() != -1
         await trio.testing.wait_all_tasks_blocked()
-        assert here.session.statistics().tasks == 0
+        assert here.session.tasks == 0
         here.turn(b"")
         assert here.transport.socket.fileno() == -1
         assert here.faults == []

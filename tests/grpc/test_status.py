@@ -1,6 +1,7 @@
 import pytest
 
-from exchanger.grpc.status import GrpcError, StatusCode, encode_message
+from exchanger.grpc.head import encode_message
+from exchanger.grpc.status import GrpcError, StatusCode
 
 
 def test_codes_are_those_of_grpc() -> None:

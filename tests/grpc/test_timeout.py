@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.grpc.timeout import parse_timeout
+from exchanger.grpc.head import parse_timeout
 
 
 @pytest.mark.parametrize(

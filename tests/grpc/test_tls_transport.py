@@ -15,8 +15,8 @@ from exchanger.grpc.certificates import Identity, load
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.reactor import Reactor
 from exchanger.grpc.session import Session
+from exchanger.grpc.tcp import StreamEndedError
 from exchanger.grpc.tls_transport import Phase, TlsTransport, peer_name
-from exchanger.grpc.transport import StreamEndedError
 from tests.grpc.authority import Site
 from tests.grpc.peer import Peer, routes
 from tests.grpc.tls_streams import Ends, ends
@@ -53,7 +53,7 @@ def test_bytes_both_ways(pair: Ends) -> None:
     assert pair.received == b"hello"
     assert pair.transport.send(b"world")
     assert pair.hear() == b"world"
-    assert pair.transport.statistics().waiting_bytes == 0
+    assert pair.transport.waiting_bytes == 0
     assert pair.secured == [1]
 
 
@@ -92,11 +92,11 @@ def test_what_is_sent_early_comes_after_the_handshake(site: Site) -> None:
     with joined(site) as pair:
         assert pair.transport.send(b"first ")
         assert pair.transport.send(b"second")
-        assert pair.transport.statistics().waiting_bytes == 12
+        assert pair.transport.waiting_bytes == 12
         assert pair.take() == b""
         pair.shake()
         assert pair.hear() == b"first second"
-        assert pair.transport.statistics().waiting_bytes == 0
+        assert pair.transport.waiting_bytes == 0
 
 
 def test_what_the_socket_does_not_take_is_kept_in_order(site: Site) -> None:
@@ -105,7 +105,7 @@ def test_what_the_socket_does_not_take_is_kept_in_order(site: Site) -> None:
         pair.shake()
         assert not pair.transport.send(data)
         assert waits(pair)
-        assert pair.transport.statistics().waiting_bytes > 3_000_000  # in clear: it is encrypted piece by piece
+        assert pair.transport.waiting_bytes > 3_000_000  # in clear: it is encrypted piece by piece
         heard = bytearray()
         while not pair.transport.flush():
             heard += pair.hear()
@@ -154,17 +154,17 @@ def test_a_handshake_step_waits_for_its_turn(site: Site) -> None:
         with pytest.raises(BlockingIOError):
             pair.transport.receive()
         assert pair.take() == b""
-        assert pair.transport.surcharge == 0
+        assert pair.transport.extra_work == 0
         with pytest.raises(BlockingIOError):
             pair.transport.receive()
         assert pair.take() != b""
-        assert pair.transport.surcharge > 0
+        assert pair.transport.extra_work > 0
 
 
 def test_tiny_records_cost_what_they_come_in(pair: Ends) -> None:
     pair.far.sendall(b"".join(pair.encrypted(b"x") for _ in range(1000)))
     assert pair.transport.receive() == b"x" * 1000
-    assert pair.transport.surcharge > 40
+    assert pair.transport.extra_work > 40
 
 
 def test_finish_says_goodbye_and_hears_no_more(pair: Ends) -> None:
@@ -280,7 +280,7 @@ async def test_a_handshake_that_the_socket_does_not_take_at_once(site: Site, moc
             await wait_all_tasks_blocked()  # nothing turns while the client does not read
             assert not pair.secured
             assert waits(pair)
-            assert session.statistics().blocked
+            assert session.blocked
             pieces = 0
             peer = Peer()
             while not pair.secured:

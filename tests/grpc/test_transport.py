@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from exchanger.grpc.transport import SocketTransport
+from exchanger.grpc.tcp import SocketTransport
 
 Ends = tuple[SocketTransport, socket.socket]
 

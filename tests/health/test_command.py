@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from exchanger.envoy.health import Health, HealthBoard
-from exchanger.grpc.one_call import Answered, Broken, Refused, Reply
+from exchanger.grpc.client import Answered, Broken, Refused, Reply
 from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.status import StatusCode
 from exchanger.health import command
