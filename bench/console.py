@@ -133,7 +133,7 @@ def serve(pipe: Pipe) -> None:
                 elif question == "ignore":
                     evaluator.observers = (metrics,)
                 told = console.statistics()
-                pipe.send((time.process_time(), evaluator.statistics().answered, memory_mib(), told.broadcast, told.server))
+                pipe.send((time.process_time(), evaluator.answered, memory_mib(), told.broadcast, told.server))
 
     trio.run(main)
 

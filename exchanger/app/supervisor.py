@@ -101,7 +101,7 @@ class Supervisor:
         self._metrics = Metrics(
             __version__,
             Gauges(
-                check_in_flight=lambda: self._evaluator.statistics().in_flight,
+                check_in_flight=lambda: self._evaluator.in_flight,
                 exchanges_in_flight=lambda: dict(self._tokens.statistics().in_flight),
                 policy_entries=lambda: self._snapshot().entry_count,
                 policy_invalid_documents=lambda: self._snapshot().invalid_documents,
@@ -194,9 +194,9 @@ class Supervisor:
         """
         with trio.move_on_after(min(FADE_S, self.settings.shutdown_grace / 4)):
             while True:
-                answered = self._evaluator.statistics().answered
+                answered = self._evaluator.answered
                 await trio.sleep(QUIET_S)
-                if self._evaluator.statistics().answered == answered:
+                if self._evaluator.answered == answered:
                     return
 
     async def _cancel_on(self, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:

@@ -8,7 +8,7 @@ from exchanger._proto.envoy.service.auth.v3.attribute_context_pb2 import Attribu
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from exchanger.decision.check import MISSING_HTTP, MISSING_REQUEST
 from exchanger.decision.outcome import Allow, Deny, Reason
-from exchanger.envoy.check_codec import decode_check, encode_check
+from exchanger.envoy.authorization import decode_check, encode_check
 from exchanger.grpc.status import GrpcError, StatusCode
 from exchanger.values.request import HttpRequest, TraceContext
 from exchanger.values.secret import Secret

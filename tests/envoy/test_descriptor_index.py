@@ -5,8 +5,7 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, EnumDescriptorProto,
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from exchanger._proto._pool import POOL
-from exchanger.envoy.descriptor_index import DescriptorIndex
-from exchanger.envoy.reflection import REFLECTION_SERVICES
+from exchanger.envoy.reflection import REFLECTION_SERVICES, DescriptorIndex
 
 SERVICES = (
     "envoy.service.auth.v3.Authorization",

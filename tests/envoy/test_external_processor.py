@@ -260,7 +260,7 @@ class Running:
         return [record.outcome.reason for record in self.records.records]
 
     def is_idle(self) -> bool:
-        return self.exchanger.waiting == 0 and self.service.evaluator.statistics().in_flight == 0
+        return self.exchanger.waiting == 0 and self.service.evaluator.in_flight == 0
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@ import math
 import attrs
 import pytest
 
-from exchanger.envoy.gateway_trace import with_gateway_trace
+from exchanger.envoy.request_fields import with_gateway_trace
 from exchanger.grpc.routes import CallInfo, Headers
 from exchanger.values.request import NO_TRACE, HttpRequest, TraceContext
 

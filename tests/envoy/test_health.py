@@ -24,7 +24,7 @@ async def test_serving_is_between_the_first_policy_and_the_drain(service: str) -
     assert (await health.Check(request)).status == NOT_SERVING
     board.set_ready()
     assert (await health.Check(request)).status == NOT_SERVING
-    assert board.statistics().draining
+    assert board.draining
 
 
 async def test_a_process_that_waits_or_drains_is_alive() -> None:
