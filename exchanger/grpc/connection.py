@@ -59,6 +59,7 @@ class Connection:
         established: The peer's preface and SETTINGS were read.
         closed: Nothing more will be read. Send what ``data_to_send`` returns, then close the transport.
         next_due: When to call ``expire``, at the latest (seconds; infinite when nothing is arriving).
+        handled: Events of the codec that the last ``receive`` handled: two for a usual call, one for a frame without a meaning.
     """
 
     _routes: Routes
@@ -67,6 +68,7 @@ class Connection:
     established: bool = attrs.field(default=False, init=False)
     closed: bool = attrs.field(default=False, init=False)
     next_due: float = attrs.field(default=NEVER, init=False)
+    handled: int = attrs.field(default=0, init=False)
     _http: ngh2.Connection = attrs.field(init=False)
     _table: CallTable = attrs.field(init=False)
     _send_queue: SendQueue = attrs.field(init=False)
@@ -97,7 +99,9 @@ class Connection:
         calls, events = self._table.calls, self._table.events
         limit = self._limits.message_bytes + PREFIX_BYTES
         before, whole = self._last_stream, 0
-        for event in self._http.events():
+        found = self._http.events()
+        self.handled = len(found)
+        for event in found:
             if type(event) is RequestReceived:
                 self._on_request(event, now)
             elif type(event) is DataReceived:

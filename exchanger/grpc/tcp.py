@@ -9,8 +9,8 @@ from typing import ClassVar, Final, Protocol, final
 import attrs
 import trio
 
-# Bytes of one read: a hundred usual requests, and the most that one peer can make this process parse in one turn.
-_RECEIVE_BYTES: Final = 64 * 1024
+# Bytes of one read at most: a hundred usual requests. A session reads less from a peer whose bytes are expensive.
+RECEIVE_BYTES: Final = 64 * 1024
 
 # Bytes that the kernel keeps for a peer that does not read, instead of megabytes; it reports progress in steps of half of it. More than all
 # answers to one read of small requests.
@@ -63,8 +63,8 @@ class Transport(Protocol):
     def fileno(self) -> int:
         """Return the descriptor whose readiness announces this stream's."""
 
-    def receive(self) -> bytes:
-        """Return the result of one read from the descriptor, ``b""`` at the end.
+    def receive(self, limit: int) -> bytes:
+        """Return the result of one read of at most ``limit`` bytes from the descriptor, ``b""`` at the end.
 
         Raises:
             BlockingIOError: there is nothing yet.
@@ -105,9 +105,9 @@ class SocketTransport:
         """Return the socket's descriptor."""
         return self._socket.fileno()
 
-    def receive(self) -> bytes:
+    def receive(self, limit: int = RECEIVE_BYTES) -> bytes:
         """Read once."""
-        return self._socket.recv(_RECEIVE_BYTES)
+        return self._socket.recv(limit)
 
     def send(self, data: bytes) -> bool:
         """Send what the socket takes, and keep the rest."""

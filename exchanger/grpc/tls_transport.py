@@ -17,7 +17,7 @@ from typing import Final, Never, final
 
 import attrs
 
-from exchanger.grpc.tcp import SocketTransport, StreamEndedError
+from exchanger.grpc.tcp import RECEIVE_BYTES, SocketTransport, StreamEndedError
 
 # Largest record (RFC 8446 section 5.1), so also the largest result of one read of OpenSSL.
 _RECORD_BYTES: Final = 16 * 1024
@@ -89,13 +89,13 @@ class TlsTransport:
         """Return the socket's descriptor."""
         return self._below.fileno()
 
-    def receive(self) -> bytes:
+    def receive(self, limit: int = RECEIVE_BYTES) -> bytes:
         """Read once, and decrypt everything: the selector does not announce bytes that OpenSSL holds already."""
         if self.phase is Phase.HANDSHAKE:
-            return self._receive_in_handshake()
+            return self._receive_in_handshake(limit)
         if self._closed_by_peer:
             return b""
-        data = self._below.receive()
+        data = self._below.receive(limit)
         self.extra_work = len(data) // 512  # not of the clear text: records of one byte cost as much as their ciphertext
         if not data or self.phase is Phase.OVER:
             return data
@@ -154,12 +154,12 @@ class TlsTransport:
 
     # The handshake.
 
-    def _receive_in_handshake(self) -> bytes:
+    def _receive_in_handshake(self, limit: int) -> bytes:
         self.extra_work = 0
         if not self._admit():
             raise BlockingIOError
         try:
-            data = self._below.receive()
+            data = self._below.receive(limit)
         except BlockingIOError:
             raise
         except OSError:

@@ -356,7 +356,8 @@ async def test_many_calls_in_one_batch_do_not_starve_other_tasks() -> None:
         await client.settle()
         assert all(answer.status == 0 for answer in client.peer.answers.values())
     # Two turns of the reactor may come between two turns of another task, for Trio runs what is ready in any order.
-    assert max(seen.count(turn) for turn in set(seen)) <= 256
+    # Each is shorter than a checkpoint and one turn of a connection, 128 and 64 calls.
+    assert max(seen.count(turn) for turn in set(seen)) <= 2 * (128 + 64)
 
 
 async def test_rapid_resets_leave_nothing_behind() -> None:

@@ -13,7 +13,8 @@ from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
 from exchanger.grpc.session import Session
 from exchanger.grpc.status import StatusCode
 from exchanger.grpc.tcp import StreamEndedError
-from tests.grpc.peer import ECHO, Peer, echo, routes
+from tests.grpc.frames import DATA, RST_STREAM, WINDOW_UPDATE, raw, word
+from tests.grpc.peer import ECHO, Peer, echo, framed, routes
 
 
 @attrs.define(eq=False)
@@ -32,13 +33,15 @@ class Script:
     def fileno(self) -> int:
         return self.socket.fileno()
 
-    def receive(self) -> bytes:
+    def receive(self, limit: int) -> bytes:
         if not self.incoming:
             raise BlockingIOError
         item = self.incoming.pop(0)
         if isinstance(item, Exception):
             raise item
-        return item
+        if len(item) > limit:
+            self.incoming.insert(0, item[limit:])
+        return item[:limit]
 
     def send(self, data: bytes) -> bool:
         self.unsent = False
@@ -65,9 +68,26 @@ class Stage:
     peer: Peer
     faults: list[BaseException]
 
-    def turn(self, *incoming: bytes, mask: int = READ) -> None:
+    def turn(self, *incoming: bytes, mask: int = READ) -> int:
         self.transport.incoming += incoming
-        self.session.ready(mask, trio.current_time())
+        return self.session.ready(mask, trio.current_time())
+
+    def turns(self, data: bytes) -> list[int]:
+        """Let the session read all of ``data``; return the work of each turn."""
+        self.transport.incoming.append(data)
+        work = []
+        while self.transport.incoming and self.transport.socket.fileno() != -1:
+            work.append(self.turn())
+        return work
+
+    def warm_up(self) -> list[int]:
+        """Send cheap bytes, so that the session reads as much as it ever does; return the work of each turn."""
+        stream = self.peer.request(body=framed(bytes(300_000))[:5], end=False)
+        self.turn(self.peer.send())
+        turns = self.turns(b"".join(raw(DATA, 0, stream, bytes(16_000)) for _ in range(14)))
+        self.turn(raw(RST_STREAM, 0, stream, word(8)))
+        del self.peer.answers[stream]
+        return turns
 
     def hear(self) -> None:
         for data in self.transport.sent:
@@ -131,6 +151,7 @@ async def test_nothing_is_read_while_calls_of_the_last_batch_are_undecided() -> 
         return echo(message, call)
 
     async with stage(routes(handler)) as here:
+        here.warm_up()
         for number in range(150):
             here.peer.call(b"%d" % number)
         here.turn(here.peer.send())
@@ -150,6 +171,7 @@ async def test_nothing_is_read_while_calls_of_the_last_batch_are_undecided() -> 
 
 async def test_each_batch_is_answered_with_one_send() -> None:
     async with stage(routes()) as here:
+        here.warm_up()
         here.transport.sent.clear()
         for _ in range(20):
             here.peer.call(b"x")
@@ -208,6 +230,7 @@ async def test_a_fault_of_ours_ends_the_session_and_is_reported() -> None:
 
 async def test_a_fault_of_ours_in_a_later_turn_does_so_too() -> None:
     async with stage(routes()) as here:
+        here.warm_up()
         for _ in range(100):
             here.peer.call(b"x")
         here.turn(here.peer.send())
@@ -267,3 +290,24 @@ async def test_a_stream_that_ends_itself_has_its_last_words_and_time_to_be_heard
         here.turn(b"")
         assert here.transport.socket.fileno() == -1
         assert here.faults == []
+
+
+async def test_expensive_bytes_are_read_in_small_pieces_so_others_get_their_turn() -> None:
+    async with stage(routes()) as here:
+        stream = here.peer.request(end=False)
+        here.turn(here.peer.send())
+        flood = here.turns(raw(DATA, 0, stream) * 4000)
+        assert sum(flood) > 2000  # each turn reports its cost
+        assert max(flood) < 140
+        for _ in range(20):
+            here.turn(raw(WINDOW_UPDATE, 0, 0, word(1)))  # small reads prove nothing
+        assert max(here.turns(raw(DATA, 0, stream) * 900)) < 140
+
+
+async def test_cheap_bytes_are_read_in_growing_pieces_until_they_get_expensive() -> None:
+    async with stage(routes()) as here:
+        assert len(here.warm_up()) < 12
+        stream = here.peer.request(end=False)
+        here.turn(here.peer.send())
+        flood = here.turns(raw(DATA, 0, stream) * 4000)
+        assert [work > 140 for work in flood] == [True] + [False] * (len(flood) - 1)  # only the first one was of full size
