@@ -111,13 +111,6 @@ async def test_a_known_message_has_no_extensions() -> None:
     assert not response.all_extension_numbers_response.extension_number
 
 
-async def test_host_and_request_are_echoed() -> None:
-    request = Request(host="api.example.com", list_services="x")
-    (response,) = await ask(request)
-    assert response.valid_host == "api.example.com"
-    assert response.original_request == request
-
-
 async def test_a_silent_stream_ends_by_itself(autojump_clock: trio.testing.MockClock) -> None:
     async def stream() -> AsyncIterator[v1.ServerReflectionRequest]:
         for wait in (IDLE_S - 0.1, IDLE_S - 0.1, IDLE_S + 0.1):

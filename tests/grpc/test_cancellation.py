@@ -9,7 +9,6 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route, Streaming, StreamMethod, UnaryMethod
 from exchanger.grpc.status import StatusCode
 from tests.grpc.peer import Header, Text, framed, head, routes
@@ -170,20 +169,6 @@ async def test_a_deadline_that_has_passed_already_ends_it_before_it_waits(mock_c
         _, answer = await client.start(b"/test.Wait/Pending", framed(b"x"), (b"grpc-timeout", b"0n"))
         assert answer.status == StatusCode.DEADLINE_EXCEEDED
         assert methods.waiting == 0
-
-
-async def test_each_stream_ends_its_own() -> None:
-    methods = Methods()
-    async with serving(methods.table(), limits=ConnectionLimits(concurrent_streams=100)) as served:
-        client = await served.connect()
-        streams = [client.peer.request(head(PATHS[0]), framed(b"x")) for _ in range(50)]
-        await client.settle()
-        for count, stream in enumerate(streams[::2], 1):
-            client.peer.http.reset_stream(stream)
-            await client.settle()
-            assert (methods.waiting, len(methods.seen)) == (50 - count, count)
-        assert (await client.ask(b"next")).messages == [b"echo next"]
-        assert methods.waiting == 25
 
 
 async def test_a_reset_that_waits_behind_undecided_calls_still_ends_them() -> None:

@@ -48,15 +48,6 @@ def pair(site: Site) -> Iterator[Ends]:
         yield made
 
 
-def test_bytes_both_ways(pair: Ends) -> None:
-    pair.deliver(pair.encrypted(b"hello"))
-    assert pair.received == b"hello"
-    assert pair.transport.send(b"world")
-    assert pair.hear() == b"world"
-    assert pair.transport.waiting_bytes == 0
-    assert pair.secured == [1]
-
-
 def test_one_read_brings_all_that_it_decrypts(pair: Ends) -> None:
     """The selector would not announce the second record again."""
     pair.far.sendall(pair.encrypted(b"one ") + pair.encrypted(b"two ") + pair.encrypted(bytes(20_000)))
@@ -78,14 +69,6 @@ def test_one_read_is_bounded(pair: Ends) -> None:
             continue
         largest, got = max(largest, part), got + part
     assert largest <= 65_536 + 16_384
-
-
-def test_part_of_a_record_is_nothing_yet(pair: Ends) -> None:
-    record = pair.encrypted(b"whole")
-    pair.deliver(record[:10])
-    assert pair.received == b""
-    pair.deliver(record[10:])
-    assert pair.received == b"whole"
 
 
 def test_what_is_sent_early_comes_after_the_handshake(site: Site) -> None:
@@ -138,13 +121,6 @@ def test_what_openssl_says_while_reading_is_sent(pair: Ends) -> None:
     assert pair.received == b"x"
 
 
-def test_nothing_to_read_in_a_handshake(site: Site) -> None:
-    with joined(site) as pair:
-        with pytest.raises(BlockingIOError):
-            pair.transport.receive()
-        assert pair.transport.phase is Phase.HANDSHAKE
-
-
 def test_a_handshake_step_waits_for_its_turn(site: Site) -> None:
     with joined(site) as pair:
         turns = [False, True]
@@ -177,14 +153,6 @@ def test_finish_says_goodbye_and_hears_no_more(pair: Ends) -> None:
     pair.far.sendall(raw)
     assert pair.transport.receive() == raw  # something, that nobody looks at
     assert pair.transport.send(b"nor is this sent")
-
-
-def test_finish_before_the_handshake(site: Site) -> None:
-    with joined(site) as pair:
-        pair.transport.send(b"never sent")
-        pair.transport.finish()
-        assert pair.far.recv(10) == b""
-        assert pair.transport.failure is None
 
 
 def test_a_broken_record_ends_the_stream_with_an_alert(pair: Ends) -> None:
