@@ -1,7 +1,6 @@
 """One gRPC connection as a sans-IO machine: bytes in, calls out; answers in, bytes out. HTTP/2 itself is the codec's, ``ngh2``.
 
-On the server's side only this module imports the codec, so it can be replaced. Whatever a peer sends ends in an answer, a reset stream or
-a closed connection, never in an exception.
+For servers only this module imports the codec. Whatever a peer sends ends in an answer, a reset or a closed connection, never in an error.
 
 Must not know: sockets, tasks, clocks, or what a method does. Sources: RFC 9113 (https://www.rfc-editor.org/rfc/rfc9113.html) and
 https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
@@ -20,7 +19,7 @@ from exchanger.grpc.call_table import CallTable
 from exchanger.grpc.flow_control import FlowControl, SendQueue
 from exchanger.grpc.framing import PREFIX_BYTES, frame, goaway, unpack_prefix
 from exchanger.grpc.head import OK_TRAILERS, RESPONSE_HEADERS, Refusal, error_trailers, refuse
-from exchanger.grpc.limits import Budget
+from exchanger.grpc.limits import Budget, ConnectionUsage
 from exchanger.grpc.routes import Routes
 from exchanger.grpc.status import GrpcError, StatusCode
 
@@ -37,17 +36,6 @@ _CONFIGURATION: Final = ngh2.Configuration(
 
 # Acknowledged one round trip after the shutdown notice: from then on the peer knows that it must not open streams.
 _DRAIN_PING: Final = b"draining"
-
-
-@final
-@attrs.frozen
-class ConnectionUsage:
-    """Open streams, bytes of incomplete or unread messages, bytes not given back to flow control, and bytes of answers kept back by it."""
-
-    streams: int
-    held_bytes: int
-    unread_bytes: int
-    queued_bytes: int
 
 
 @final
@@ -200,7 +188,8 @@ class Connection:
                 self._http.send_trailers(call.stream_id, error_trailers(error))
         else:
             self._reject(call.stream_id, refuse(error))
-        self._close(call, error.status)
+        self._table.close(call, error.status)
+        self._let_go(call)
 
     def send(self, call: Call, message: bytes) -> None:
         """Send one message of a server-streaming ``call``."""
@@ -219,7 +208,8 @@ class Connection:
             self._http.send_trailers(call.stream_id, OK_TRAILERS)
         else:
             self._http.send_response(call.stream_id, RESPONSE_HEADERS + OK_TRAILERS, end_stream=True)
-        self._close(call, StatusCode.OK)
+        self._table.close(call, StatusCode.OK)
+        self._let_go(call)
 
     def has_room(self, call: Call) -> bool:
         """Whether ``call`` may send another message: neither it nor the connection as a whole has too much queued."""
@@ -231,8 +221,6 @@ class Connection:
         if message is not None and not call.messages:
             self._flow.consumed(call)
         return message
-
-    # The end.
 
     def begin_drain(self) -> None:
         """Ask the peer to open no more streams (RFC 9113 section 6.8); the connection closes when those it has are done."""
@@ -254,12 +242,11 @@ class Connection:
             return
         for call in tuple(self._table.calls.values()):
             self._break_off(call, GrpcError(StatusCode.UNAVAILABLE, "server is shutting down"))
-        words = self.data_to_send()
+        self._last_words = self.data_to_send()
         if not self.closed:
             self._http.terminate_connection(ngh2.ErrorCode.NO_ERROR)
-            words += self._http.data_to_send()
+            self._last_words += self._http.data_to_send()
             self.lose()
-        self._last_words = words
 
     def lose(self) -> None:
         """The transport is gone or useless: every call is over."""
@@ -270,16 +257,13 @@ class Connection:
 
     def usage(self) -> ConnectionUsage:
         """Return what is held now."""
-        table = self._table
         unread, queued = (0, 0) if self.closed else (self._flow.unread, self._http.queued_body_size())
-        return ConnectionUsage(len(table.calls), table.held, unread, queued)
+        return ConnectionUsage(len(self._table.calls), self._table.held, unread, queued)
 
     @property
     def ended_calls(self) -> tuple[int, ...]:
         """The number of ended calls, by status code."""
         return tuple(self._table.ended_calls)
-
-    # Events of the codec.
 
     def _on_request(self, event: RequestReceived, now: float) -> None:
         stream_id = self._last_stream = event.stream_id
@@ -350,10 +334,6 @@ class Connection:
         if call.open:
             self.refuse(call, error)
             self._table.report_aborted(call)
-
-    def _close(self, call: Call, status: StatusCode) -> None:
-        self._table.close(call, status)
-        self._let_go(call)
 
     def _let_go(self, call: Call) -> None:
         """Our side of ``call`` is over."""

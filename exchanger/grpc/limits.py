@@ -70,6 +70,17 @@ class ConnectionLimits:
     arrival_seconds: float = 30.0
 
 
+@final
+@attrs.frozen
+class ConnectionUsage:
+    """Open streams, bytes of incomplete or unread messages, bytes not given back to flow control, and bytes of answers kept back by it."""
+
+    streams: int
+    held_bytes: int
+    unread_bytes: int
+    queued_bytes: int
+
+
 def settings(limits: ConnectionLimits) -> dict[int, int]:
     """Return the SETTINGS to announce, by the identifiers of RFC 9113 section 6.5.2 and RFC 9218 section 2.1."""
     return {
