@@ -165,8 +165,8 @@ class TestTls:
     [
         (Answered(b"\x08\x01"), "SERVING", ""),
         (Answered(b""), "UNKNOWN", ""),
-        (Answered(b"\x08\x63"), "", "the answer is none of a health service"),
-        (Answered(b"\xff"), "", "the answer is none of a health service"),
+        (Answered(b"\x08\x63"), "", "the answer is not a health status"),
+        (Answered(b"\xff"), "", "the answer is not a health status"),
         (Refused(StatusCode.UNIMPLEMENTED, "unknown method"), "", "UNIMPLEMENTED: unknown method"),
         (Refused(StatusCode.UNAVAILABLE, ""), "", "UNAVAILABLE"),
         (Refused(StatusCode.UNAVAILABLE, "a\x1b[31m"), "", "UNAVAILABLE: a\N{REPLACEMENT CHARACTER}[31m"),
