@@ -270,6 +270,16 @@ class TestStreams:
         assert joined.peer.answers[stream].status == StatusCode.INTERNAL
         assert joined.at_rest()
 
+    def test_answers_that_nobody_reads_are_bounded(self) -> None:
+        joined = pair(table(), ConnectionLimits(call_queued_bytes=1000))
+        _, call = streaming_call(joined)
+        assert joined.connection.has_room(call)
+        for _ in range(10):
+            joined.connection.send(call, bytes(10_000))
+        joined.connection.data_to_send()  # the peer's window of 65,535 bytes is used up, and it never gives more
+        assert not joined.connection.has_room(call)
+        assert joined.connection.usage().queued_bytes > 1000
+
     def test_too_much_that_nobody_reads_ends_the_connection(self) -> None:
         joined = pair(table(), ConnectionLimits(queued_bytes=100_000))
         _, call = streaming_call(joined)

@@ -175,6 +175,15 @@ class TestAnswers:
         joined.connection.send(call, b"")
         assert not joined.connection.has_room(call)
 
+    def test_half_of_the_unsent_bytes_of_all_calls_leaves_no_room(self) -> None:
+        joined = pair(table(), ConnectionLimits(queued_bytes=100_000))
+        _, call = streaming_call(joined)
+        joined.connection.send(call, bytes(65_535 + 49_999 - 5))
+        joined.connection.data_to_send()
+        assert joined.connection.has_room(call)
+        joined.connection.send(call, b"")
+        assert not joined.connection.has_room(call)
+
 
 class TestControlFrames:
     @pytest.mark.parametrize("extra", [0, 1])

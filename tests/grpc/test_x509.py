@@ -80,6 +80,13 @@ def test_texts_are_fit_for_a_log() -> None:
     assert info.names[0] == f"DNS:{'x' * 251}…"
 
 
+def test_validity() -> None:
+    made = certificate([]).public_bytes(DER)
+    assert read_certificate(made, START.timestamp() - 1).validity is Validity.NOT_YET_VALID
+    assert read_certificate(made, END.timestamp()).validity is Validity.VALID
+    assert read_certificate(made, END.timestamp() + 1).validity is Validity.EXPIRED
+
+
 def test_years_of_the_last_century() -> None:
     made = certificate([], start=dt.datetime(1999, 12, 31, tzinfo=dt.UTC))
     assert read_certificate(made.public_bytes(DER), NOW).not_before == "1999-12-31T00:00:00Z"
