@@ -132,7 +132,7 @@ def serve(pipe: Pipe) -> None:
                 elif question == "ignore":
                     evaluator.observers = (metrics,)
                 told = (console.broadcast.sampled, console.server.http.slots.taken)
-                pipe.send((time.process_time(), evaluator.statistics().answered, memory_mib(), *told))
+                pipe.send((time.process_time(), evaluator.answered, memory_mib(), *told))
 
     trio.run(main)
 

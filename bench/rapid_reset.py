@@ -15,7 +15,7 @@ import statistics
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Final
@@ -24,8 +24,7 @@ import ngh2
 import trio
 
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route, Streaming, StreamMethod
-from exchanger.grpc.server import GrpcServer, ServerSettings
-from exchanger.grpc.statistics import ServerStatistics
+from exchanger.grpc.server import GrpcServer, ServerSettings, ServerUsage
 
 NOW: Final = b"/bench.Echo/Now"
 LATER: Final = b"/bench.Echo/Later"
@@ -74,14 +73,15 @@ async def _forever() -> bytes:
     raise AssertionError
 
 
-def _stream(_argument: object, _call: CallInfo) -> object:
-    return _forever()
+async def _stream(_argument: object, _call: CallInfo) -> AsyncIterator[Text]:
+    await _forever()
+    yield Text()
 
 
 ROUTES: Final[dict[bytes, Route]] = {
     NOW: Immediate(lambda message, _call: message),
     LATER: Immediate(lambda _message, _call: Pending(_forever)),
-    STREAM: StreamMethod(_stream, Text, Streaming.STREAM_UNARY),
+    STREAM: StreamMethod(_stream, Text, Streaming.STREAM_STREAM),
 }
 
 
@@ -97,7 +97,7 @@ def report(fault: BaseException) -> None:
 
 
 def serve(pipe: Pipe) -> None:
-    """Serve on a port that ``pipe`` is told of; answer each question on it with memory and statistics, until it is closed."""
+    """Serve on a port that ``pipe`` is told of; answer each question on it with memory and usage, until it is closed."""
 
     async def main() -> None:
         server = GrpcServer(ServerSettings("127.0.0.1", 0), ROUTES, on_fault=report)
@@ -111,7 +111,7 @@ def serve(pipe: Pipe) -> None:
                 except EOFError:
                     nursery.cancel_scope.cancel()
                     return
-                pipe.send((resident_kib(), server.statistics()))
+                pipe.send((resident_kib(), server.usage()))
 
     trio.run(main)
 
@@ -264,10 +264,10 @@ def described(times: list[float]) -> str:
     return f"{len(times)} calls, p50 {cuts[49] * 1e3:.2f} ms, p99 {cuts[98] * 1e3:.2f} ms, max {max(times) * 1e3:.2f} ms"
 
 
-def ask(server: Pipe) -> tuple[int, ServerStatistics]:
-    """Return the server's memory in KiB, and its statistics."""
+def ask(server: Pipe) -> tuple[int, ServerUsage]:
+    """Return the server's memory in KiB, and its usage."""
     server.send(None)
-    answer: tuple[int, ServerStatistics] = server.recv()
+    answer: tuple[int, ServerUsage] = server.recv()
     return answer
 
 

@@ -89,7 +89,7 @@ class Supervisor:
         self._metrics = Metrics(
             __version__,
             Gauges(
-                check_in_flight=lambda: self._evaluator.statistics().in_flight,
+                check_in_flight=lambda: self._evaluator.in_flight,
                 exchanges_in_flight=lambda: dict(self._tokens.statistics().in_flight),
                 policy_entries=lambda: self._snapshot().entry_count,
                 policy_invalid_documents=lambda: self._snapshot().invalid_documents,
@@ -109,7 +109,7 @@ class Supervisor:
         exchange_observer: ExchangeObserver = self._metrics if tracing is None else ExchangeObservers((self._metrics, tracing))
         self._tokens = TokenClient(settings.token_client, exchange_observer, tracer=tracer)
         self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers(), tracer=tracer)
-        self._fade = Fade(lambda: self._evaluator.statistics().answered)
+        self._fade = Fade(lambda: self._evaluator.answered)
         self._server = GrpcServer(settings.grpc, self._routes(), self._handler_fault, TlsLog(self._log), self._on_refused)
         self._sync = PolicySync(settings, self._policy, self._use_issuers, self._on_stale, self._log)
         if self._console is not None:

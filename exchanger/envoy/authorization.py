@@ -1,20 +1,127 @@
-"""``envoy.service.auth.v3.Authorization``: the synchronous door for Check, and the purerpc service around it."""
+"""``envoy.service.auth.v3.Authorization``: Check as a synchronous route, and its messages to and from the decision's values.
 
-from typing import Final, final
+Source: https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/auth/v3/external_auth.proto
+"""
+
+import functools
+from typing import Final, assert_never, final
 
 import attrs
+from google.protobuf.message import DecodeError
 
+from exchanger._proto.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
+from exchanger._proto.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 from exchanger._proto.envoy.service.auth.v3.external_auth_grpc import AuthorizationServicer
-from exchanger.decision.check import DENY_UNHEALTHY
-from exchanger.decision.outcome import ExchangePending, Filter
-from exchanger.envoy.check_codec import EMPTY_REQUEST, decode_check, encode_check
+from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import (
+    CheckRequest,
+    CheckResponse,
+    DeniedHttpResponse,
+    OkHttpResponse,
+)
+from exchanger._proto.envoy.type.v3.http_status_pb2 import HttpStatus, StatusCode
+from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
+from exchanger._proto.google.rpc.status_pb2 import Status
+from exchanger.decision.check import DENY_UNHEALTHY, MISSING_HTTP, MISSING_REQUEST
+from exchanger.decision.outcome import Allow, Deny, ExchangePending, Filter, Outcome, Reason
 from exchanger.envoy.evaluator import Evaluator
-from exchanger.envoy.gateway_trace import with_gateway_trace
-from exchanger.envoy.request_fields import Refused
+from exchanger.envoy.request_fields import (
+    EMPTY_REQUEST,
+    Refused,
+    RequestLine,
+    http_request,
+    joined_fields,
+    request_of_header_map,
+    with_gateway_trace,
+)
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
+from exchanger.grpc.status import GrpcError
+from exchanger.grpc.status import StatusCode as GrpcStatus
 from exchanger.values.request import HttpRequest
+from exchanger.values.secret import Secret
 
 CHECK_PATH: Final = b"/envoy.service.auth.v3.Authorization/Check"
+
+
+def decode_check(message: bytes) -> HttpRequest | Deny | Refused:
+    """Read a serialised CheckRequest. One without an HTTP request, or that contradicts itself, is answered here.
+
+    Raises:
+        GrpcError: INTERNAL, for bytes that are not a CheckRequest.
+    """
+    try:
+        check = CheckRequest.FromString(message)
+    except DecodeError:
+        raise GrpcError(GrpcStatus.INTERNAL, "malformed CheckRequest") from None
+    http = check.attributes.request.http
+    # Only a block that is there can have a path, so Envoy's messages need no further check.
+    return _http_request(http) if http.path else _missing(check) or _http_request(http)
+
+
+def _missing(check: CheckRequest) -> Deny | None:
+    if not check.HasField("attributes") or not check.attributes.HasField("request"):
+        return MISSING_REQUEST
+    return None if check.attributes.request.HasField("http") else MISSING_HTTP
+
+
+def _http_request(http: AttributeContext.HttpRequest) -> HttpRequest | Refused:
+    headers = http.headers
+    if http.HasField("header_map"):
+        return request_of_header_map(http.header_map, headers, RequestLine(http.method, http.path, http.host))
+    names = "".join(headers)
+    # Envoy sends lower case. Then the map is not copied, which would cost more than everything else.
+    return http_request(http.method, http.path, http.host, headers if names == names.lower() else joined_fields(headers))
+
+
+def _header(name: str, value: str) -> HeaderValueOption:
+    """Return a header that replaces any other of its name. Versions of Envoy disagree on which of the two fields they obey."""
+    return HeaderValueOption(
+        header=HeaderValue(key=name, value=value),
+        append=BoolValue(value=False),
+        append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+    )
+
+
+_OK: Final = CheckResponse(status=Status(code=GrpcStatus.OK), ok_response=OkHttpResponse()).SerializeToString()
+
+
+def encode_check(outcome: Outcome) -> bytes:
+    """Return the serialised CheckResponse; its status is OK or PERMISSION_DENIED, never one that ``failure_mode_allow`` lets pass."""
+    match outcome:
+        case Allow():
+            token = outcome.access_token
+            return _OK if token is None else _ok_with_token(token)
+        case Deny():
+            # A token endpoint's answer may be large, and seldom repeats.
+            return _denied(outcome) if outcome.reason is Reason.DENY_EXCHANGE_ERROR else _kept_denied(outcome)
+        case _:
+            assert_never(outcome)
+
+
+def _ok_with_token(token: Secret) -> bytes:
+    response = CheckResponse()
+    response.status.code = GrpcStatus.OK
+    option = response.ok_response.headers.add()
+    option.header.key = "authorization"
+    option.header.value = f"Bearer {token.reveal()}"
+    option.append.SetInParent()
+    option.append_action = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    return response.SerializeToString()
+
+
+def _denied(deny: Deny) -> bytes:
+    return CheckResponse(
+        status=Status(code=GrpcStatus.PERMISSION_DENIED),
+        denied_response=DeniedHttpResponse(
+            status=HttpStatus(code=StatusCode.ValueType(deny.status)),
+            headers=[_header("Content-Type", "application/json"), *(_header(name, value) for name, value in deny.headers)],
+            body=deny.body,
+        ),
+    ).SerializeToString()
+
+
+# These repeat: a few constants, and a denial or a challenge for each entry of the policy.
+_kept_denied: Final = functools.lru_cache(maxsize=4096)(_denied)
+
 
 _BROKEN: Final = encode_check(DENY_UNHEALTHY)
 
@@ -27,14 +134,14 @@ class Authorization(AuthorizationServicer):
     evaluator: Evaluator
 
     def routes(self) -> dict[bytes, Route]:
-        """Return the route of Check. A fault of ours is answered with a denial: a gateway may take a gRPC error for leave to go on."""
+        """Return the route of Check. A fault of ours is answered with a denial: a gateway may let requests pass on a gRPC error."""
         return {CHECK_PATH: Immediate(self.check, instead=_BROKEN)}
 
     def check(self, message: bytes, call: CallInfo) -> bytes | Pending:
         """Answer a serialised CheckRequest with a serialised CheckResponse, at once unless an exchange is needed.
 
         Raises:
-            GrpcError: INTERNAL, for bytes that are no CheckRequest.
+            GrpcError: INTERNAL, for bytes that are not a CheckRequest.
         """
         evaluator = self.evaluator
         started = evaluator.clock()

@@ -1,4 +1,4 @@
-"""One request from question to answer: the decision's two steps around the exchange, and the record that leaves for the observers."""
+"""One request from question to answer: the decision's two steps around the exchange, and the record for the observers."""
 
 import time
 from collections.abc import Callable
@@ -21,21 +21,12 @@ _ABANDONED: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQ
 
 
 @final
-@attrs.frozen
-class EvaluatorStatistics:
-    """``in_flight``: requests that wait for an exchange now. ``answered``: all since the start."""
-
-    in_flight: int
-    answered: int
-
-
-@final
 @attrs.define(eq=False)
 class Evaluator:
     """Answers HTTP requests from the policy in force. ``clock`` returns seconds and never jumps; it is read for records only.
 
-    With a ``tracer`` every record says where its span belongs, if it has one, and an exchange continues the trace below that place;
-    otherwise it continues the caller's.
+    With a ``tracer`` every record has the place of its span, if there is one, and an exchange continues the trace below it; otherwise it
+    continues the caller's. ``in_flight`` counts the requests that wait for an exchange now, ``answered`` all since the start.
     """
 
     policy: CurrentPolicy
@@ -44,8 +35,8 @@ class Evaluator:
     observers: tuple[DecisionObserver, ...] = ()
     clock: Callable[[], float] = time.perf_counter
     tracer: Tracer | None = None
-    _in_flight: int = attrs.field(default=0, init=False)
-    _answered: int = attrs.field(default=0, init=False)
+    in_flight: int = attrs.field(default=0, init=False)
+    answered: int = attrs.field(default=0, init=False)
 
     def begin(self, request: HttpRequest, started: float, asked_by: Filter) -> Outcome | ExchangePending:
         """Answer at once where no exchange is needed; ``started`` is the clock's reading at the request's arrival."""
@@ -64,8 +55,8 @@ class Evaluator:
         exchange: Exchange | None = None,
     ) -> None:
         """Tell every observer of an answer."""
-        self._answered += 1
-        if self.tracer is not None and span is None:  # here, so that all observers learn of one and the same place
+        self.answered += 1
+        if self.tracer is not None and span is None:  # here, so all observers see the same place
             span = self.tracer.recorded_below(request.trace)
         record = DecisionRecord(request, outcome, started, self.clock() - started, asked_by, span, exchange)
         for observer in self.observers:
@@ -78,18 +69,14 @@ class Evaluator:
         if self.tracer is not None:
             span = self.tracer.below(request.trace)
             token_request = attrs.evolve(token_request, trace=span.trace)
-        self._in_flight += 1
+        self.in_flight += 1
         try:
             token_outcome = await self.exchanger.exchange(token_request)
         except trio.Cancelled:
             self.decided(request, finish(pending.entry, _ABANDONED), started, asked_by, span, Exchange(target, endpoint_host, None))
             raise
         finally:
-            self._in_flight -= 1
+            self.in_flight -= 1
         outcome = finish(pending.entry, token_outcome)
         self.decided(request, outcome, started, asked_by, span, Exchange(target, endpoint_host, token_outcome.call))
         return outcome
-
-    def statistics(self) -> EvaluatorStatistics:
-        """Return what runs now."""
-        return EvaluatorStatistics(in_flight=self._in_flight, answered=self._answered)

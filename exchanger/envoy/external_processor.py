@@ -1,6 +1,6 @@
-"""``envoy.service.ext_proc.v3.ExternalProcessor``: the stream on which Envoy sends the parts of a request, and waits for an answer to each.
+"""``envoy.service.ext_proc.v3.ExternalProcessor``: a stream on which Envoy sends the parts of a request and waits for an answer to each.
 
-Only request headers are decided on, each by itself; nothing is remembered from one message of a stream to the next.
+Only request headers are decided on. Nothing is remembered from one message of a stream to the next.
 """
 
 from typing import Final, final
@@ -12,11 +12,9 @@ from exchanger._proto.envoy.service.ext_proc.v3.external_processor_grpc import E
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from exchanger.decision.check import DENY_UNHEALTHY, MISSING_REQUEST
 from exchanger.decision.outcome import Deny, ExchangePending, Filter
-from exchanger.envoy.check_codec import EMPTY_REQUEST
 from exchanger.envoy.evaluator import Evaluator
-from exchanger.envoy.gateway_trace import with_gateway_trace
 from exchanger.envoy.process_codec import CONTINUED, decode_request_headers, encode_request_headers
-from exchanger.envoy.request_fields import Refused
+from exchanger.envoy.request_fields import EMPTY_REQUEST, Refused, with_gateway_trace
 from exchanger.grpc.routes import CallInfo, ImmediateStream, Pending, Route
 from exchanger.values.request import HttpRequest
 
@@ -33,14 +31,14 @@ class ExternalProcessor(ExternalProcessorServicer):
     evaluator: Evaluator
 
     def routes(self) -> dict[bytes, Route]:
-        """Return the route of Process. A fault of ours is answered with a denial: a gateway may take a gRPC error for leave to go on."""
+        """Return the route of Process. A fault of ours is answered with a denial: a gateway may let requests pass on a gRPC error."""
         return {PROCESS_PATH: ImmediateStream(self.process, instead=_BROKEN)}
 
     def process(self, message: bytes, call: CallInfo) -> bytes | Pending | None:
         """Answer a serialised ProcessingRequest with a serialised ProcessingResponse, at once unless an exchange is needed.
 
-        ``None`` where Envoy waits for no answer. Bytes that are no ProcessingRequest are denied: callers can bring that about, by text that
-        is no UTF-8 in what the gateway was told to send as an attribute, and a gRPC error can be leave to go on.
+        ``None`` where Envoy waits for no answer. Bytes that are not a ProcessingRequest are denied: callers can cause that, by text that is
+        not UTF-8 in what the gateway sends as an attribute, and a gateway may let requests pass on a gRPC error.
         """
         try:
             request = ProcessingRequest.FromString(message)
@@ -51,7 +49,7 @@ class ExternalProcessor(ExternalProcessorServicer):
         kind = request.WhichOneof("request")
         if kind == "request_headers":
             return self._decide(request, call)
-        # A message of a kind that is not known here may be about a request that nobody has decided on.
+        # A message of an unknown kind may be about a request that nobody has decided on.
         return CONTINUED.get(kind) or self._refuse(MISSING_REQUEST, self.evaluator.clock())
 
     def _decide(self, message: ProcessingRequest, call: CallInfo) -> bytes | Pending:

@@ -1,4 +1,4 @@
-"""``grpc.health.v1.Health``: what probes and gateways ask before they send traffic.
+"""``grpc.health.v1.Health``, for probes and gateways.
 
 Source: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 """
@@ -18,9 +18,9 @@ from exchanger._proto.grpc.health.v1.health_pb2 import (
 )
 from exchanger.grpc.status import GrpcError, StatusCode
 
+# This name is always SERVING: a liveness probe must not take a process that waits for its policy, or drains, for one that hangs. It is not
+# a service, so ``List`` does not name it.
 LIVENESS: Final = "liveness"
-"""A name that is SERVING for as long as anybody is there to say so: what asks in order to restart a process must not take one that waits
-for its policy, or drains, for one that hangs. It is no service, so ``List`` does not name it."""
 
 _SERVING: Final = HealthCheckResponse.SERVING
 _NOT_SERVING: Final = HealthCheckResponse.NOT_SERVING
@@ -28,35 +28,26 @@ _SERVICE_UNKNOWN: Final = HealthCheckResponse.SERVICE_UNKNOWN
 
 
 @final
-@attrs.frozen
-class HealthStatistics:
-    """What the board says now."""
-
-    serving: bool
-    draining: bool
-
-
-@final
 @attrs.define(eq=False)
 class HealthBoard:
     """Whether this process wants traffic: only while a policy is in force, and never again once it drains."""
 
-    _ready: bool = False
-    _draining: bool = False
+    _ready: bool = attrs.field(default=False, init=False)
+    draining: bool = attrs.field(default=False, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     @property
     def serving(self) -> bool:
         """True while a complete policy is in force, until the drain starts."""
-        return self._ready and not self._draining
+        return self._ready and not self.draining
 
     def set_ready(self) -> None:
         """A complete policy is in force."""
-        self._set(ready=True, draining=self._draining)
+        self._set(ready=True, draining=self.draining)
 
     def set_unready(self) -> None:
-        """There is no policy in force any more."""
-        self._set(ready=False, draining=self._draining)
+        """No policy is in force any more."""
+        self._set(ready=False, draining=self.draining)
 
     def set_draining(self) -> None:
         """The process is about to end."""
@@ -64,7 +55,7 @@ class HealthBoard:
 
     def _set(self, *, ready: bool, draining: bool) -> None:
         before = self.serving
-        self._ready, self._draining = ready, draining
+        self._ready, self.draining = ready, draining
         if self.serving != before or draining:
             self._changed.set()
             self._changed = trio.Event()
@@ -72,10 +63,6 @@ class HealthBoard:
     async def changed(self) -> None:
         """Wait for the next change; the caller's cancel scope is the way out."""
         await self._changed.wait()
-
-    def statistics(self) -> HealthStatistics:
-        """Return what the board says now."""
-        return HealthStatistics(serving=self.serving, draining=self._draining)
 
 
 @final
@@ -116,14 +103,14 @@ class Health(HealthServicer):
         )
 
     async def Watch(self, input_message: HealthCheckRequest) -> AsyncIterator[HealthCheckResponse]:  # noqa: N802 - the name of the RPC
-        """Answer now and after each change, until the call ends or the drain begins; an unknown service is a status here, not an error."""
+        """Answer now and after each change, until the call ends or the drain begins. An unknown service is a status here, not an error."""
         last = None
         while True:
             status = self._status(input_message.service)
             if status != last:
                 last = status
                 yield HealthCheckResponse(status=status)
-            elif self.board.statistics().draining:
-                return  # nothing will change any more, and the drain waits for running calls
+            elif self.board.draining:
+                return  # nothing changes any more, and the drain waits for running calls
             else:
                 await self.board.changed()

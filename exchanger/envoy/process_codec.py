@@ -1,7 +1,5 @@
 """ProcessingRequest and ProcessingResponse to and from the decision's values.
 
-Must not know: streams, tasks, or who asks.
-
 Source: https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/ext_proc/v3/external_processor.proto
 """
 
@@ -33,23 +31,23 @@ from exchanger.policy.authority import split_absolute_form
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 
+# Envoy's access log shows this as the response code details of a denial.
 DENIED_DETAILS: Final = "ext_proc_token_exchange_denied"
-"""What Envoy's access log shows as the response code details of a denial."""
 
+# The key under which Envoy's own filter sends its attributes, unless it was given another name.
 _FILTER: Final = "envoy.filters.http.ext_proc"
-"""The key under which Envoy's own filter sends its attributes, as long as nobody gave it another name."""
 
+# Method, host and path.
 _PARTS: Final = 3
-"""Method, host and path."""
 
+# The fields that may wrap a single value, in this order, and how deep.
 _WRAPPED: Final = ("value", "string_value", "stringValue")
-"""The fields under which a value by itself is found, in this order."""
 _MAX_WRAPPERS: Final = 4
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _NO_ATTRIBUTES: Final = RequestLine("", "", "")
 
-# The answer to request headers is all that is needed, so that Envoy is asked for nothing else, whatever its configuration sends by itself.
+# Only request headers matter, so Envoy is asked to send nothing else, whatever its configuration says.
 _REQUEST_HEADERS_ONLY: Final = ProcessingMode(
     request_header_mode=ProcessingMode.SEND,
     response_header_mode=ProcessingMode.SKIP,
@@ -62,7 +60,8 @@ _CONTINUE: Final = CommonResponse(status=CommonResponse.CONTINUE)
 _UNCHANGED_HEADERS: Final = HeadersResponse(response=_CONTINUE)
 _UNCHANGED_TRAILERS: Final = TrailersResponse(header_mutation=HeaderMutation())
 
-# Envoy takes a mode override with an answer to headers only, and only while none of what it turns off has begun.
+# Serialised answers to messages that need no decision, by the name of the request's oneof member. They have no mode override: Envoy takes
+# one only with an answer to headers, and only before the parts that it turns off have begun.
 CONTINUED: Final[Mapping[str | None, bytes]] = {
     kind: response.SerializeToString()
     for kind, response in {
@@ -73,24 +72,23 @@ CONTINUED: Final[Mapping[str | None, bytes]] = {
         "response_trailers": ProcessingResponse(response_trailers=_UNCHANGED_TRAILERS),
     }.items()
 }
-"""Serialised answers to the messages about which there is nothing to decide, by the name of the request's oneof member."""
 
 
 def decode_request_headers(message: ProcessingRequest) -> HttpRequest | Deny | Refused:
-    """Read a message whose member is ``request_headers``; the answer itself where there is nothing to decide on, or a contradiction.
+    """Read a message whose member is ``request_headers``. One without a request, or that contradicts itself, is answered here.
 
-    Attributes count where the pseudo-headers are missing. A path in absolute form is reduced to what a server looks up, and the authority
+    Attributes are used where pseudo-headers are missing. A path in absolute form is reduced to what a server looks up, and the authority
     that it named is kept beside it.
     """
     line = _attributes(message) if message.attributes else _NO_ATTRIBUTES
     request = request_of_header_map(message.request_headers.headers, _NO_HEADERS, line)
     if isinstance(request, Refused):
         return request
-    # A gateway that was told to withhold them would have everything pass as unmatched. A path may be missing: CONNECT has none.
+    # If a gateway withheld these, everything would pass as unmatched. A path may be missing: CONNECT has none.
     if not (request.method and request.host):
         return MISSING_HTTP
     target = split_absolute_form(request.path)
-    # Without authority (``http:///orders``) it is no http URI (RFC 9110 section 4.2.1), and stays what it is: a path without readings.
+    # Without an authority (``http:///orders``) it is not an http URI (RFC 9110 section 4.2.1) and stays a path without readings.
     if target is None or not target[0]:
         return request
     authority, path = target
@@ -98,11 +96,11 @@ def decode_request_headers(message: ProcessingRequest) -> HttpRequest | Deny | R
 
 
 def _attributes(message: ProcessingRequest) -> RequestLine:
-    """Return the request line as far as attributes have it.
+    """Return the request line, as far as attributes have it.
 
-    Envoy sends one Struct of attributes under the name of its filter; there may be others, and other callers send each attribute under its
-    own name. Those of Envoy's own filter come first, then those of others by name, then attributes by themselves. Envoy's ``request.path``
-    has the query; that of other callers may not.
+    Envoy sends one Struct of attributes under the name of its filter. There may be others, and other callers send each attribute under its
+    own name. Those of Envoy's filter come first, then the other Structs by name, then single attributes. Envoy's ``request.path`` has the
+    query; that of other callers may not.
 
     https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes#request-attributes
     """
@@ -125,11 +123,11 @@ def _attributes(message: ProcessingRequest) -> RequestLine:
 def _attribute(attributes: Struct, name: str) -> str:
     """Return a string attribute; "" when it is missing or of another kind."""
     fields = attributes.fields
-    return fields[name].string_value if name in fields else ""  # to index a protobuf map adds what is not there
+    return fields[name].string_value if name in fields else ""  # indexing a protobuf map adds missing keys
 
 
 def _own_attribute(message: ProcessingRequest, name: str) -> str:
-    """Return an attribute that is sent under its own name, in any form that a value has been seen to be wrapped in; "" without one."""
+    """Return an attribute that is sent under its own name, unwrapped from any form seen in practice; "" without one."""
     return _unwrapped(message.attributes[name]) if name in message.attributes else ""
 
 
@@ -169,7 +167,7 @@ def encode_request_headers(outcome: Outcome) -> bytes:
             token = outcome.access_token
             return _ALLOWED if token is None else _allowed_with_token(token)
         case Deny():
-            # What came of a token endpoint may be large, and seldom repeats.
+            # A token endpoint's answer may be large, and seldom repeats.
             return _denied(outcome) if outcome.reason is Reason.DENY_EXCHANGE_ERROR else _kept_denied(outcome)
         case _:
             assert_never(outcome)
@@ -200,12 +198,12 @@ def _denied(deny: Deny) -> bytes:
     ).SerializeToString()
 
 
+# These repeat: a few constants, and a denial or a challenge for each entry of the policy. None of them contains a token.
 _kept_denied: Final = functools.lru_cache(maxsize=4096)(_denied)
-"""These repeat: a few constants, a denial or a challenge for each entry of the policy. None of them has a token in it."""
 
 
 def _header(name: str, value: str) -> HeaderValueOption:
-    """Return a header that replaces whatever there is; versions of Envoy disagree on which of the two fields they obey."""
+    """Return a header that replaces any other of its name. Versions of Envoy disagree on which of the two fields they obey."""
     return HeaderValueOption(
         header=HeaderValue(key=name, raw_value=value.encode("utf-8")),
         append=BoolValue(value=False),

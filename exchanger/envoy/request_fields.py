@@ -1,9 +1,7 @@
-"""One HTTP request from what a gateway says of it: header fields, and the request line as text in attributes of its own.
+"""Builds one HTTP request from what a gateway reports: header fields, the request line as text attributes, and the gateway's own trace.
 
 A HeaderMap has the request line byte for byte, as the upstream gets it. Attributes are text, in which Envoy replaces each byte that is not
 UTF-8 with ``!``. The bytes decide. If anything else contradicts them, nobody knows what the upstream will see, and the request is refused.
-
-Must not know: which of Envoy's filters asks.
 
 Source: https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/core/v3/base.proto#config-core-v3-headermap
 """
@@ -17,20 +15,24 @@ import attrs
 from exchanger._proto.envoy.config.core.v3.base_pb2 import HeaderMap
 from exchanger.decision.check import DENY_AMBIGUOUS
 from exchanger.decision.outcome import Deny
+from exchanger.grpc.routes import CallInfo
 from exchanger.policy.authority import read_authority
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
-from exchanger.values.trace import NO_TRACE, TraceContext
+from exchanger.values.trace import NO_TRACE, TraceContext, parse_traceparent
 from exchanger.values.verdict import AmbiguousPart
 
+EMPTY_REQUEST: Final = HttpRequest(method="", host="", path="")
+
+# The pseudo-headers of the request line, and the name of each in a refusal.
 _PARTS: Final = {":authority": AmbiguousPart.AUTHORITY, ":method": AmbiguousPart.METHOD, ":path": AmbiguousPart.PATH}
-"""The pseudo-headers that make the request line, and what each is called in a refusal."""
+
+# The other fields that are read.
 _READ: Final = frozenset({"access-control-request-method", "authorization", "baggage", "host", "origin", "traceparent", "tracestate"})
-"""Names of the other fields that are looked for."""
 
 
 def _refusals(detail: str) -> dict[str, Deny]:
-    """Return the refusal for each pseudo-header. The client learns which part of its request it is about, the operator what was wrong."""
+    """Return the refusal for each pseudo-header. The client learns which part of its request is at fault, the operator what is wrong."""
     return {name: attrs.evolve(DENY_AMBIGUOUS[part], detail=detail.format(name)) for name, part in _PARTS.items()}
 
 
@@ -45,7 +47,7 @@ _BAD_BYTE: Final = re.compile("[\udc80-\udcff]")
 @final
 @attrs.frozen
 class RequestLine:
-    """The request line as a gateway's attributes have it; "" where they say nothing. ``whole_path`` is false if a query may be missing."""
+    """The request line by a gateway's attributes, "" where they lack it. ``whole_path`` is false if a query may be missing."""
 
     method: str
     path: str
@@ -56,14 +58,14 @@ class RequestLine:
 @final
 @attrs.frozen
 class Refused:
-    """A request that is refused for what the gateway says of it; ``request`` is for the records, as far as it could be read."""
+    """A request that is refused because of how the gateway describes it. ``request`` is for the records, as far as it could be read."""
 
     request: HttpRequest
     deny: Deny
 
 
 def http_request(method: str, path: str, host: str, fields: Mapping[str, str], *, path_is_raw: bool = False) -> HttpRequest:
-    """Build the value from lower-cased header ``fields``; ``host`` counts where they name none."""
+    """Build the value from lower-cased header ``fields``; ``host`` is used where they name none."""
     find = fields.get
     authorization = find("authorization")
     traceparent, tracestate, baggage = find("traceparent", ""), find("tracestate", ""), find("baggage", "")
@@ -81,7 +83,7 @@ def http_request(method: str, path: str, host: str, fields: Mapping[str, str], *
 
 
 def joined_fields(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return ``headers`` by lower-cased name; what comes in two spellings, even if it is empty, is joined with a comma."""
+    """Return ``headers`` by lower-cased name. Two spellings of one name are joined with a comma, even if one is empty."""
     found: dict[str, list[str]] = {}
     for key, value in headers.items():
         found.setdefault(key.lower(), []).append(value)
@@ -89,19 +91,19 @@ def joined_fields(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def request_of_header_map(header_map: HeaderMap, headers: Mapping[str, str], line: RequestLine) -> HttpRequest | Refused:
-    """Read a request whose headers came in ``header_map``; refuse it where it is not certain what the upstream will get.
+    """Read a request whose headers came in ``header_map``; refuse it where it is uncertain what the upstream will get.
 
-    ``raw_value`` wins over ``value``. A field that comes twice, in whatever spelling and even if it is empty, is joined with a comma, and
-    ``headers`` come first: a joined credential is no credential. Pseudo-headers that the map lacks are taken from ``line``; the authority
-    also from ``headers``, which come before ``line``. Nothing may contradict what is taken.
+    ``raw_value`` wins over ``value``. Repeated fields, in whatever spelling and even if empty, are joined with a comma, those of
+    ``headers`` first: a joined credential is not a credential. Pseudo-headers that the map lacks are taken from ``line``, and the authority
+    from ``headers`` before that. Nothing may contradict what is taken.
     """
     fields = joined_fields(headers) if headers else {}
     again: dict[str, list[str]] = {}
-    told: dict[str, str] = {}
+    raw_line: dict[str, str] = {}
     path_is_raw, deny = False, None
     for header in header_map.headers:
         name = header.key.lower()
-        if name in _READ:  # most are not, and their values need not be looked at
+        if name in _READ:  # most are not, so their values are not even looked at
             raw = header.raw_value
             value = raw.decode("utf-8", "replace") if raw else header.value
             if name in fields:
@@ -109,27 +111,27 @@ def request_of_header_map(header_map: HeaderMap, headers: Mapping[str, str], lin
             else:
                 fields[name] = value
         elif name in _PARTS:
-            if name in told:
+            if name in raw_line:
                 deny = _TWICE[name]
             raw = header.raw_value
-            # What is no UTF-8 must stay to be seen: an upstream may read it in another way, or drop it.
-            told[name] = raw.decode("utf-8", "surrogateescape") if raw else header.value
+            # Bytes that are not UTF-8 must stay visible: an upstream may read them differently, or drop them.
+            raw_line[name] = raw.decode("utf-8", "surrogateescape") if raw else header.value
             path_is_raw = path_is_raw or (name == ":path" and raw != b"")
     for name, values in again.items():
         fields[name] = ",".join(values)
-    method, path = told.get(":method", line.method), told.get(":path", line.path)
+    method, path = raw_line.get(":method", line.method), raw_line.get(":path", line.path)
     deny = deny or _doubt(":method", method, _upper, line.method, fields.get(":method"))
-    deny = deny or _doubt(":path", path, _masked, _with_query(line, told), fields.get(":path"))
+    deny = deny or _doubt(":path", path, _masked, _with_query(line, raw_line), fields.get(":path"))
     authority, named = fields.pop(":authority", ""), fields.pop("host", "")
-    host = told.get(":authority", authority or named or line.host)
+    host = raw_line.get(":authority", authority or named or line.host)
     deny = deny or _doubt(":authority", host, _canonical, authority, named, line.host)
     request = http_request(method, path, host, fields, path_is_raw=path_is_raw)
     return request if deny is None else Refused(request, deny)
 
 
 def _doubt(name: str, found: str, canonical: Callable[[str], str], *others: str | None) -> Deny | None:
-    """Return the refusal if ``found`` cannot be what it is taken for, or one of ``others`` means something else; empty ones say nothing."""
-    if name != ":path" and not found.isascii() and _BAD_BYTE.search(found):  # a path says by itself that it cannot be read
+    """Return the refusal if ``found`` is unreadable, or one of ``others`` that is not empty means something else."""
+    if name != ":path" and not found.isascii() and _BAD_BYTE.search(found):  # an unreadable path is refused later
         return _NOT_UTF8[name]
     for other in others:
         if other and other != found and canonical(other) != canonical(found):
@@ -137,24 +139,41 @@ def _doubt(name: str, found: str, canonical: Callable[[str], str], *others: str 
     return None
 
 
-def _with_query(line: RequestLine, told: Mapping[str, str]) -> str:
-    """Return the path of ``line``, with the query of the one that is told where ``line`` may lack it."""
+def _with_query(line: RequestLine, raw_line: Mapping[str, str]) -> str:
+    """Return the path of ``line``, with the query of the raw path where ``line`` may lack it."""
     path = line.path
-    if line.whole_path or not path or "?" in path or ":path" not in told:
+    if line.whole_path or not path or "?" in path or ":path" not in raw_line:
         return path
-    return path + "".join(told[":path"].partition("?")[1:])
+    return path + "".join(raw_line[":path"].partition("?")[1:])
 
 
 def _upper(method: str) -> str:
-    """Return ``method`` in upper case; one that is not ASCII is no method, and must not become one (``ı`` would be ``I``)."""
+    """Return ``method`` in upper case, if it is ASCII. Anything else is not a method and must not become one (``ı`` would be ``I``)."""
     return method.upper() if method.isascii() else method
 
 
 def _masked(path: str) -> str:
-    """Return ``path`` as Envoy's text attributes have it."""
+    """Return ``path`` as it is in Envoy's text attributes."""
     return _BAD_BYTE.sub("!", path)
 
 
 def _canonical(host: str) -> str:
     authority = read_authority(host)
     return host if authority is None else authority
+
+
+def with_gateway_trace(request: HttpRequest, call: CallInfo) -> HttpRequest:
+    """Return ``request`` in the trace of the gateway's ``call``, unless its caller brought a valid one. Baggage stays the caller's.
+
+    Envoy sends a trace that it began itself to the upstream and, as metadata, to services like this one. The headers that it asks about are
+    the caller's. https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/observability/tracing#trace-context-propagation
+    """
+    trace = request.trace
+    if parse_traceparent(trace.traceparent) is not None:
+        return request
+    found = dict(call.metadata)
+    traceparent = found.get(b"traceparent")
+    if traceparent is None:
+        return request
+    tracestate = found.get(b"tracestate", b"")
+    return attrs.evolve(request, trace=TraceContext(traceparent.decode("latin-1"), tracestate.decode("latin-1"), trace.baggage))

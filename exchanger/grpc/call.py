@@ -1,7 +1,4 @@
-"""One call on a connection: how its request is put together, and what the connection reports about it.
-
-Must not know: the HTTP/2 codec, tasks or clocks.
-"""
+"""One call on a connection: how its request is put together, and the events that the connection reports about it."""
 
 import math
 from collections import deque
@@ -15,8 +12,8 @@ from exchanger.grpc.status import GrpcError, StatusCode
 
 NEVER: Final = math.inf
 
+# Memory of an unread message besides its own bytes. Without this, a stream of tiny messages would hold many times what is counted.
 _OBJECT_BYTES: Final = 64
-"""What an unread message takes besides its own bytes: without this, a stream of tiny ones would hold many times what it says."""
 
 
 @final
@@ -24,12 +21,17 @@ _OBJECT_BYTES: Final = 64
 class Call:
     """A call in the stream table. Only the connection changes it.
 
-    ``open`` until it is answered, refused or gone; ``started`` when it was reported; ``ended`` when the peer has sent all it will;
-    ``headed`` when response headers were sent. ``message`` is the request of a unary call, ``messages`` the unread ones of a
-    client-streaming call (``None`` for any other). ``owed`` counts received bytes that were not given back to flow control yet. ``due``
-    is the time (seconds) until which what has begun to arrive must be complete.
-
     A unary call whose request came in one frame has no ``deframer`` and no ``due``, and counts as holding nothing.
+
+    Attributes:
+        message: The request of a unary call.
+        open: It is neither answered, refused nor gone yet.
+        started: It was reported.
+        ended: The peer has sent all it will.
+        headers_sent: Response headers were sent.
+        unread: Received bytes that were not given back to flow control yet.
+        messages: Unread messages of a client-streaming call; ``None`` for any other.
+        due: When the message that has begun to arrive must be complete (seconds).
     """
 
     stream_id: int
@@ -39,11 +41,11 @@ class Call:
     open: bool = True
     started: bool = False
     ended: bool = False
-    headed: bool = False
-    owed: int = 0
+    headers_sent: bool = False
+    unread: int = 0
     deframer: Deframer | None = attrs.field(default=None, repr=False)
     messages: deque[bytes] | None = attrs.field(default=None, repr=False)
-    due: float = attrs.field(init=False, repr=False)  # as the next one, not set where it is not needed
+    due: float = attrs.field(init=False, repr=False)  # like the next one, not set where it is not needed
     _kept: int = attrs.field(init=False, repr=False)
 
     @property
@@ -92,14 +94,14 @@ class Call:
         return message
 
     def check_complete(self) -> None:
-        """Raise ``GrpcError`` when what came until the end is not a request."""
+        """Raise ``GrpcError`` when the data up to the end is not a request."""
         if self.partial:
             raise GrpcError(StatusCode.INTERNAL, "request message cut short")
         if self.messages is None and self.message is None:
             raise _not_one_message()
 
     def _compressed(self) -> GrpcError:
-        """Nothing can be compressed by what was not named, and nothing that could be named is supported here.
+        """Explain a compressed message: no encoding was named, or one that is not supported, as all are.
 
         https://github.com/grpc/grpc/blob/master/doc/compression.md
         """
@@ -108,7 +110,7 @@ class Call:
         return GrpcError(StatusCode.UNIMPLEMENTED, "compressed messages are not supported")
 
     def release(self) -> None:
-        """Let go of all that was received."""
+        """Let go of all received data."""
         self.deframer = None
         if self.messages is not None:
             self.messages.clear()
@@ -129,10 +131,10 @@ class Arrived:
 @final
 @attrs.frozen
 class Aborted:
-    """A call that was reported as started is over, and nobody waits for its answer any more."""
+    """A call that was reported as started is over, and nobody waits for its answer."""
 
     call: Call
 
 
+# A ``Call`` by itself is to be started now: its request is complete, or it streams and its headers are there.
 Event = Call | Arrived | Aborted
-"""A ``Call`` by itself is one to start now: its request is complete, or it streams and its headers are there."""

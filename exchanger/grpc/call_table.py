@@ -1,58 +1,109 @@
-"""The calls of one connection: which are there, what they hold together, what is to be reported, and how they ended.
+"""The calls of one connection: which are there, what they hold together, when they must be complete, and how they ended."""
 
-Must not know: the HTTP/2 codec, tasks or clocks.
-"""
-
+import heapq
 import math
 from collections import deque
-from typing import final
+from collections.abc import Mapping
+from typing import Final, final
 
 import attrs
 
-from exchanger.grpc.arriving import Arriving
-from exchanger.grpc.budget import Budget
 from exchanger.grpc.call import NEVER, Aborted, Arrived, Call, Event
 from exchanger.grpc.head import UNKNOWN_METHOD, Refusal, read_head
-from exchanger.grpc.limits import ConnectionLimits
+from exchanger.grpc.limits import Budget, ConnectionLimits
 from exchanger.grpc.routes import CallInfo, Headers, ImmediateStream, Route, Routes, Streaming, StreamMethod
-from exchanger.grpc.statistics import CallTableStatistics
 from exchanger.grpc.status import GrpcError, StatusCode
+
+# Heap entries that are kept without checking whether they are stale.
+_SPARE: Final = 64
+
+
+@final
+@attrs.define(eq=False)
+class ArrivalDeadlines:
+    """When the requests of a connection that are still arriving must be complete; and streams, when they must be over.
+
+    Nearly all requests are complete at first sight, so the others may cost something: each gets a heap entry, which stays until its time
+    has come, even if the request was completed meanwhile.
+    """
+
+    _calls: Mapping[int, Call]
+    _heap: list[tuple[float, int]] = attrs.field(factory=list, init=False)
+    _full: int = attrs.field(default=_SPARE, init=False)
+
+    @property
+    def next_due(self) -> float:
+        """When to ask for ``overdue`` calls, at the latest (seconds). There may be none then."""
+        return self._heap[0][0] if self._heap else NEVER
+
+    def expect(self, call: Call, due: float) -> None:
+        """``call`` must be complete by ``due`` (seconds). Replaces its earlier deadline."""
+        call.due = due
+        heapq.heappush(self._heap, (due, call.stream_id))
+        if len(self._heap) > self._full:  # most entries are stale
+            self._heap = list({entry for entry in self._heap if self._waiting(*entry) is not None})
+            heapq.heapify(self._heap)
+            self._full = 2 * len(self._heap) + _SPARE
+
+    def overdue(self, now: float) -> list[Call]:
+        """Return the calls that should have been complete by ``now`` (seconds), and forget them."""
+        heap, late = self._heap, []
+        while heap:
+            call = self._waiting(*heap[0])
+            if call is not None:
+                if call.due > now:
+                    break
+                call.due = NEVER
+                late.append(call)
+            heapq.heappop(heap)
+        return late
+
+    def clear(self) -> None:
+        """The connection is over."""
+        self._heap.clear()
+
+    def _waiting(self, due: float, stream_id: int) -> Call | None:
+        """Return the call of an entry, unless the entry is stale."""
+        call = self._calls.get(stream_id)
+        if call is None or call.due != due or not call.open:
+            return None
+        return None if call.ended and call.messages is None else call
 
 
 @final
 @attrs.define(eq=False)
 class CallTable:
-    """The stream table. ``events`` grows until they are taken; ``counts`` has the ended calls, by status code."""
+    """The stream table. ``events`` grows until they are taken; ``ended_calls`` counts by status code; ``held`` is in bytes."""
 
     _routes: Routes
     _limits: ConnectionLimits
     _budget: Budget
     calls: dict[int, Call] = attrs.field(factory=dict, init=False)
     events: list[Event] = attrs.field(factory=list, init=False)
-    counts: list[int] = attrs.field(factory=lambda: [0] * len(StatusCode), init=False)
-    arriving: Arriving = attrs.field(init=False)
-    _held: int = attrs.field(default=0, init=False)
+    ended_calls: list[int] = attrs.field(factory=lambda: [0] * len(StatusCode), init=False)
+    held: int = attrs.field(default=0, init=False)
+    deadlines: ArrivalDeadlines = attrs.field(init=False)
     _head: tuple[Route, CallInfo] | None = attrs.field(default=None, init=False)
     _headers: Headers = attrs.field(default=(), init=False, repr=False)
     _now: float = attrs.field(default=math.nan, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.arriving = Arriving(self.calls)
+        self.deadlines = ArrivalDeadlines(self.calls)
 
     def admit(self, stream_id: int, headers: Headers, now: float) -> Call | Refusal:
-        """Return the new call that ``headers`` ask for, or why there is none. A streaming call starts with its headers."""
-        # One gateway sends the same headers over and over; to compare them costs a third of reading them.
+        """Return the new call that ``headers`` ask for, or the refusal. A streaming call starts with its headers."""
+        # A gateway sends the same headers over and over; comparing them costs a third of reading them.
         head = self._head
         if head is None or headers != self._headers or (now != self._now and head[1].deadline != math.inf):
             read = self._read(headers, now)
             if type(read) is Refusal:
-                self.counts[read.status] += 1
+                self.ended_calls[read.status] += 1
                 return read
             head, self._headers, self._now = read, headers, now
             self._head = head
         route, info = head
         call = self.calls[stream_id] = Call(stream_id, route, info)
-        if type(route) is ImmediateStream or (type(route) is StreamMethod and route.streaming is not Streaming.UNARY_STREAM):
+        if type(route) is ImmediateStream or (type(route) is StreamMethod and route.streaming is Streaming.STREAM_STREAM):
             call.messages = deque()
             call.expect_parts(self._limits.message_bytes)
             call.due = NEVER
@@ -68,7 +119,7 @@ class CallTable:
         return UNKNOWN_METHOD if route is None else (route, info)
 
     def expect_since(self, stream_id: int, now: float) -> None:
-        """Give a time until which to be complete to the requests that are not, of those with a stream after ``stream_id``."""
+        """Set the arrival deadline of incomplete requests whose streams came after ``stream_id``."""
         for call in reversed(self.calls.values()):
             if call.stream_id <= stream_id:  # streams are opened in order (RFC 9113 section 5.1.1)
                 break
@@ -79,16 +130,16 @@ class CallTable:
         """Take request bytes of an open ``call``.
 
         Raises:
-            GrpcError: what to refuse the call with.
+            GrpcError: the refusal of the call.
         """
         held = call.held
         try:
             complete = call.feed(data, self._limits.message_bytes)
         finally:
             self._hold(call.held - held)
-        if self._held > self._limits.held_bytes:
+        if self.held > self._limits.held_bytes:
             raise GrpcError(StatusCode.RESOURCE_EXHAUSTED, "too much request data on this connection")
-        if self._budget.refuses(self._held):
+        if self._budget.refuses(self.held):
             raise GrpcError(StatusCode.RESOURCE_EXHAUSTED, "too much request data on all connections")
         if call.messages is not None:
             if not call.partial:
@@ -109,7 +160,7 @@ class CallTable:
         """The request of ``call`` has ended; a unary one can start.
 
         Raises:
-            GrpcError: what to refuse the call with.
+            GrpcError: the refusal of the call.
         """
         call.ended = True
         if not call.open:
@@ -121,9 +172,9 @@ class CallTable:
             self.events.append(Arrived(call))
 
     def close(self, call: Call, status: StatusCode) -> None:
-        """An open ``call`` is over, with ``status``; what it holds is let go."""
+        """An open ``call`` is over, with ``status``."""
         call.open = False
-        self.counts[status] += 1
+        self.ended_calls[status] += 1
         self.release(call)
 
     def release(self, call: Call) -> None:
@@ -147,25 +198,21 @@ class CallTable:
         for call in self.calls.values():
             self.abandon(call)
         self.calls.clear()
-        self.arriving.clear()
-
-    def statistics(self) -> CallTableStatistics:
-        """Return what is held now, and how calls ended so far."""
-        return CallTableStatistics(len(self.calls), self._held, tuple(self.counts))
+        self.deadlines.clear()
 
     def _expect(self, call: Call, now: float) -> None:
-        self.arriving.expect(call, min(call.info.deadline, now + self._limits.arrival_seconds))
+        self.deadlines.expect(call, min(call.info.deadline, now + self._limits.arrival_seconds))
 
     def _expect_nothing(self, call: Call) -> None:
-        """No message of a client-streaming ``call`` has begun, so that it may be silent, until its deadline if no task sees to that."""
+        """No message of a client-streaming ``call`` has begun, so it may be silent: until its deadline, if no task enforces that."""
         due = call.info.deadline if type(call.route) is ImmediateStream else NEVER
         if due == NEVER:
             call.due = NEVER
         elif call.due != due:
-            self.arriving.expect(call, due)
+            self.deadlines.expect(call, due)
 
     def _hold(self, change: int) -> None:
-        self._held += change
+        self.held += change
         self._budget.change(change)
 
     def _start(self, call: Call) -> None:

@@ -1,9 +1,9 @@
-"""Certificate files into a TLS context for servers, or the sentence that says why not.
+"""Turns certificate files into a TLS context for servers, or a sentence that says why not.
 
-Blocks while it reads, and is meant for a thread. No exception, sentence or ``repr`` from here has anything of a key.
+Blocks while it reads, so it is meant for a thread. No exception, sentence or ``repr`` from here contains any part of a key.
 
-Must not know: sockets, tasks, or when the files are read. Sources: RFC 9113 section 9.2 (https://www.rfc-editor.org/rfc/rfc9113#section-9.2)
-for TLS below HTTP/2, RFC 7468 (https://www.rfc-editor.org/rfc/rfc7468) for the files.
+Sources: RFC 9113 section 9.2 (https://www.rfc-editor.org/rfc/rfc9113#section-9.2) for TLS below HTTP/2, RFC 7468
+(https://www.rfc-editor.org/rfc/rfc7468) for the files.
 """
 
 import hashlib
@@ -21,12 +21,12 @@ from exchanger.grpc.tls import TlsSettings
 from exchanger.grpc.x509 import CertificateInfo, read_certificate
 from exchanger.util.regular_file import NotRegularError, open_regular
 
+# Bytes of one file at most: a Kubernetes Secret cannot be larger, and all public authorities together are a quarter of it.
 _FILE_BYTES: Final = 1024 * 1024
-"""The most that one file may have: a Kubernetes Secret cannot be larger, and all public authorities together are a quarter of it."""
 
+# For TLS 1.2: ephemeral keys and AEAD, which is what RFC 9113 appendix A leaves; all suites of TLS 1.3 are of that kind. The level demands
+# 112 bits of security in every key and signature: RSA from 2048 bits, no SHA-1 (NIST SP 800-57 part 1 section 5.6).
 _CIPHERS: Final = "@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20"
-"""For TLS 1.2: ephemeral keys and AEAD, which is what RFC 9113 appendix A leaves; the suites of TLS 1.3 are all of that kind. The level
-asks for 112 bits of security in every key and signature: RSA from 2048 bits, no SHA-1 (NIST SP 800-57 part 1 section 5.6)."""
 
 _OPTIONS: Final = (
     ssl.OP_NO_COMPRESSION  # RFC 9113 section 9.2.1, as the next one
@@ -45,10 +45,7 @@ class CertificatesError(ExchangerError):
 @final
 @attrs.frozen(eq=False)
 class Identity:
-    """What this server shows to its clients, and what it asks of them, as the files said it in one ``version``.
-
-    ``context`` is complete, and not changed any more.
-    """
+    """What this server shows to its clients and demands of them, from one ``version`` of the files. ``context`` is complete."""
 
     version: bytes
     context: ssl.SSLContext
@@ -58,7 +55,7 @@ class Identity:
 @final
 @attrs.frozen
 class Unusable:
-    """A ``version`` of the files from which nothing can be made, and why."""
+    """A ``version`` of the files that cannot be used, and why."""
 
     version: bytes
     reason: str
@@ -79,10 +76,10 @@ def check_files(settings: TlsSettings) -> str | None:
 
 
 def load(settings: TlsSettings, known: Container[bytes] = ()) -> Identity | Unusable | Known:
-    """Read the files; return what came of them, unless their version is one of the ``known``.
+    """Read the files and load them, unless their version is one of the ``known``.
 
-    An expired certificate is loaded like any other: what it is worth is the client's verdict, by the client's clock, and two instances
-    with the same files should not differ in what they show because one was started later.
+    An expired certificate is loaded like any other: judging it is up to the client, by the client's clock, and two instances with the same
+    files should not show different certificates because one was started later.
     """
     files = _read(settings)
     version = _version(files)
@@ -96,7 +93,7 @@ def load(settings: TlsSettings, known: Container[bytes] = ()) -> Identity | Unus
             _demand_client_certificates(context, settings.client_ca_file, authorities)
     except CertificatesError as error:
         return Unusable(version, str(error))
-    if _version(_read(settings)) != version:  # OpenSSL reads the files itself, and may have seen others
+    if _version(_read(settings)) != version:  # OpenSSL reads the files itself and may have seen another version
         return Unusable(version, "the files were changed while they were read")
     return Identity(version, context, info)
 
@@ -142,7 +139,7 @@ def _content(file: bytes | _Unread) -> bytes:
 
 
 def _certificates(path: Path, content: bytes) -> list[str]:
-    """Return the certificates of a PEM file, which may have other texts between them (RFC 7468 section 2), in any encoding."""
+    """Return the certificates of a PEM file. Other text, in any encoding, may stand between them (RFC 7468 section 2)."""
     text, found, at = content.decode("latin-1"), [], 0
     while (start := text.find(_BEGIN, at)) >= 0 and (end := text.find(_END, start)) >= 0:
         at = end + len(_END)
@@ -165,12 +162,12 @@ class _KeyIsEncryptedError(Exception):
 
 
 def _no_password() -> Never:
-    # Without this, OpenSSL would ask whoever sits at the terminal, and wait.
+    # Without this, OpenSSL would prompt on the terminal and wait.
     raise _KeyIsEncryptedError
 
 
 def _context(settings: TlsSettings, certificate: bytes) -> ssl.SSLContext:
-    """Return a new context: not only the certificate changes with it, it also forgets the sessions of the one before."""
+    """Return a new context. A new one does not resume sessions of the one before."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # not create_default_context, which writes keys where SSLKEYLOGFILE says
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)

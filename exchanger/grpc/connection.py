@@ -1,7 +1,6 @@
 """One gRPC connection as a sans-IO machine: bytes in, calls out; answers in, bytes out. HTTP/2 itself is the codec's, ``ngh2``.
 
-For the server, this module alone imports the codec, so that another one can take its place. Whatever a peer sends ends in an answer, a
-reset stream or a closed connection, never in an exception.
+For servers only this module imports the codec. Whatever a peer sends ends in an answer, a reset or a closed connection, never in an error.
 
 Must not know: sockets, tasks, clocks, or what a method does. Sources: RFC 9113 (https://www.rfc-editor.org/rfc/rfc9113.html) and
 https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
@@ -15,19 +14,17 @@ import ngh2
 from ngh2 import ConnectionClosed, DataReceived, RequestReceived, StreamClosed
 
 from exchanger.grpc import limits
-from exchanger.grpc.budget import Budget
 from exchanger.grpc.call import NEVER, Call, Event
 from exchanger.grpc.call_table import CallTable
+from exchanger.grpc.flow_control import FlowControl, SendQueue
 from exchanger.grpc.framing import PREFIX_BYTES, frame, goaway, unpack_prefix
 from exchanger.grpc.head import OK_TRAILERS, RESPONSE_HEADERS, Refusal, error_trailers, refuse
-from exchanger.grpc.receive_window import ReceiveWindow
+from exchanger.grpc.limits import Budget, ConnectionUsage
 from exchanger.grpc.routes import Routes
-from exchanger.grpc.statistics import ConnectionStatistics
 from exchanger.grpc.status import GrpcError, StatusCode
-from exchanger.grpc.unsent import Unsent
 
 _CONFIGURATION: Final = ngh2.Configuration(
-    auto_window_update=False,  # only what was consumed is given back, so that flow control bounds unread messages
+    auto_window_update=False,  # only consumed bytes are given back, so flow control bounds unread messages
     max_outbound_ack=limits.MAX_OUTBOUND_ACKS,
     max_settings=limits.MAX_SETTINGS,
     stream_reset_rate_limit=(limits.RESET_BURST, limits.RESET_BURST),
@@ -37,8 +34,8 @@ _CONFIGURATION: Final = ngh2.Configuration(
     max_inbound_header_count=limits.TOLERANCE * limits.MAX_HEADER_COUNT,
 )
 
+# Acknowledged one round trip after the shutdown notice: from then on the peer knows that it must not open streams.
 _DRAIN_PING: Final = b"draining"
-"""Acknowledged one round trip after the shutdown notice: from then on the peer knows that it must not open streams."""
 
 
 @final
@@ -46,8 +43,11 @@ _DRAIN_PING: Final = b"draining"
 class Connection:
     """The server's side of one connection.
 
-    ``established`` when the peer's preface and SETTINGS were read; ``closed`` when nothing more will be read: send what ``data_to_send``
-    returns, then close the transport. ``next_due`` is when to call ``expire``, at the latest (seconds, infinite when nothing is arriving).
+    Attributes:
+        established: The peer's preface and SETTINGS were read.
+        closed: Nothing more will be read. Send what ``data_to_send`` returns, then close the transport.
+        next_due: When to call ``expire``, at the latest (seconds; infinite when nothing is arriving).
+        handled: Events of the codec that the last ``receive`` handled: two for a usual call, one for a frame without a meaning.
     """
 
     _routes: Routes
@@ -56,24 +56,25 @@ class Connection:
     established: bool = attrs.field(default=False, init=False)
     closed: bool = attrs.field(default=False, init=False)
     next_due: float = attrs.field(default=NEVER, init=False)
+    handled: int = attrs.field(default=0, init=False)
     _http: ngh2.Connection = attrs.field(init=False)
     _table: CallTable = attrs.field(init=False)
-    _unsent: Unsent = attrs.field(init=False)
-    _window: ReceiveWindow = attrs.field(init=False)
+    _send_queue: SendQueue = attrs.field(init=False)
+    _flow: FlowControl = attrs.field(init=False)
     _last_stream: int = attrs.field(default=0, init=False)
     _last_words: bytes = attrs.field(default=b"", init=False, repr=False)
     _draining: bool = attrs.field(default=False, init=False)
-    _said_last: bool = attrs.field(default=False, init=False)
+    _goaway_sent: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._table = CallTable(self._routes, self._limits, self._budget)
         self._http = ngh2.Connection(ngh2.Role.SERVER, _CONFIGURATION)
         self._http.initiate_connection(limits.settings(self._limits))
-        self._window = ReceiveWindow(self._http)
-        self._unsent = Unsent(self._http, self._limits, self._budget)
+        self._flow = FlowControl(self._http)
+        self._send_queue = SendQueue(self._http, self._limits, self._budget)
 
     def receive(self, data: bytes, now: float) -> None:
-        """Take ``data`` from the peer at ``now`` (seconds); what came of it is in ``events`` and ``data_to_send``."""
+        """Take ``data`` from the peer at ``now`` (seconds). The outcome is in ``events`` and ``data_to_send``."""
         if self.closed:
             return
         try:
@@ -86,14 +87,16 @@ class Connection:
         calls, events = self._table.calls, self._table.events
         limit = self._limits.message_bytes + PREFIX_BYTES
         before, whole = self._last_stream, 0
-        for event in self._http.events():
+        found = self._http.events()
+        self.handled = len(found)
+        for event in found:
             if type(event) is RequestReceived:
                 self._on_request(event, now)
             elif type(event) is DataReceived:
                 stream_id, data = event.stream_id, event.data
                 call = calls.get(stream_id)
                 size = len(data)
-                if (  # one whole message in one frame at the end of a unary request, as nearly all of them come
+                if (  # one whole message in one frame that ends a unary request, as nearly always
                     event.end_stream
                     and call is not None
                     and call.open
@@ -113,34 +116,34 @@ class Connection:
                 self._on_stream_closed(event.stream_id, calls.pop(event.stream_id, None))
             else:
                 self._on_other(event)
-        if self._last_stream - before != 2 * whole:  # not every stream that was opened brought one whole request
+        if self._last_stream - before != 2 * whole:  # not every new stream brought one whole request
             self._table.expect_since(before, now)
-            self.next_due = self._table.arriving.next_due
+            self.next_due = self._table.deadlines.next_due
 
     def expire(self, now: float) -> None:
-        """End the calls whose request, or a message of it, should have been there by ``now`` (seconds): their deadline bounds that too."""
-        for call in self._table.arriving.overdue(now):
+        """End the calls whose request, or a message of it, should have arrived by ``now`` (seconds), at the latest by their deadline."""
+        for call in self._table.deadlines.overdue(now):
             self._break_off(call, GrpcError(StatusCode.DEADLINE_EXCEEDED, "request did not arrive in time"))
-        self.next_due = self._table.arriving.next_due
+        self.next_due = self._table.deadlines.next_due
 
     def events(self) -> list[Event]:
-        """Return what happened to calls since the last time, in order, and forget it."""
+        """Return what happened to calls since the last time, in order."""
         events = self._table.events
         if events:
             self._table.events = []
         return events
 
     def data_to_send(self) -> bytes:
-        """Return the bytes for the peer. It can bring events too."""
+        """Return the bytes for the peer. This can bring events too."""
         if self.closed:
             words, self._last_words = self._last_words, b""
             return words
         data = b""
         try:
             data = self._pump()
-            if self._unsent.early and self._unsent.reset_early():
+            if self._send_queue.answered_early and self._send_queue.reset_answered():
                 data += self._pump()
-            if self._unsent.overfull():
+            if self._send_queue.overfull():
                 self._http.terminate_connection(ngh2.ErrorCode.ENHANCE_YOUR_CALM)
                 data += self._pump()
         except ngh2.NGH2Error as error:
@@ -161,10 +164,10 @@ class Connection:
                 self.lose()
         return data + http.data_to_send() if more else data
 
-    # What is answered.
+    # Answers. None of these does anything for a call that is over.
 
     def respond(self, call: Call, message: bytes) -> None:
-        """Answer ``call`` with ``message`` and OK. Nothing happens for a call that is over."""
+        """Answer ``call`` with ``message`` and OK."""
         if not call.open:
             return
         http, stream_id = self._http, call.stream_id
@@ -172,55 +175,55 @@ class Connection:
         http.send_response(stream_id, RESPONSE_HEADERS)
         http.send_data(stream_id, frame(message))
         http.send_trailers(stream_id, OK_TRAILERS)
-        self._table.counts[0] += 1
+        self._table.ended_calls[0] += 1
         if call.deframer is not None:  # it came in parts, or is a stream
             self._let_go(call)
 
     def refuse(self, call: Call, error: GrpcError) -> None:
-        """End ``call`` with ``error``. Nothing happens for a call that is over."""
+        """End ``call`` with ``error``."""
         if not call.open:
             return
-        if call.headed:
+        if call.headers_sent:
             with contextlib.suppress(ngh2.StreamProtocolError):  # as in _reject
                 self._http.send_trailers(call.stream_id, error_trailers(error))
         else:
             self._reject(call.stream_id, refuse(error))
-        self._close(call, error.status)
+        self._table.close(call, error.status)
+        self._let_go(call)
 
     def send(self, call: Call, message: bytes) -> None:
-        """Send one message of a server-streaming ``call``. Nothing happens for a call that is over."""
+        """Send one message of a server-streaming ``call``."""
         if not call.open:
             return
-        if not call.headed:
+        if not call.headers_sent:
             self._http.send_response(call.stream_id, RESPONSE_HEADERS)
-            call.headed = True
+            call.headers_sent = True
         self._http.send_data(call.stream_id, frame(message))
 
     def finish(self, call: Call) -> None:
-        """End a server-streaming ``call`` with OK. Nothing happens for a call that is over."""
+        """End a server-streaming ``call`` with OK."""
         if not call.open:
             return
-        if call.headed:
+        if call.headers_sent:
             self._http.send_trailers(call.stream_id, OK_TRAILERS)
         else:
             self._http.send_response(call.stream_id, RESPONSE_HEADERS + OK_TRAILERS, end_stream=True)
-        self._close(call, StatusCode.OK)
+        self._table.close(call, StatusCode.OK)
+        self._let_go(call)
 
     def has_room(self, call: Call) -> bool:
-        """Whether ``call`` may send another message: neither it nor the connection as a whole has too much unsent."""
-        return self.closed or self._unsent.has_room(call.stream_id)
+        """Whether ``call`` may send another message: neither it nor the connection as a whole has too much queued."""
+        return self.closed or self._send_queue.has_room(call.stream_id)
 
     def take(self, call: Call) -> bytes | None:
-        """Return the next message of a client-streaming ``call``, or ``None`` when there is none now; the peer may send on as they go."""
+        """Return the next message of a client-streaming ``call``, or ``None`` if there is none yet. This lets the peer send more."""
         message = self._table.take(call)
         if message is not None and not call.messages:
-            self._window.settle(call)
+            self._flow.consumed(call)
         return message
 
-    # How the connection ends.
-
     def begin_drain(self) -> None:
-        """Tell the peer to open no more streams (RFC 9113 section 6.8); the connection closes when those it has are done."""
+        """Ask the peer to open no more streams (RFC 9113 section 6.8); the connection closes when those it has are done."""
         if self.closed or self._draining:
             return
         self._draining = True
@@ -228,38 +231,39 @@ class Connection:
         self._http.ping(_DRAIN_PING)
 
     def finish_drain(self) -> None:
-        """Say which stream was the last, whether or not the peer has acknowledged that there should be none."""
-        if self._draining and not self._said_last and not self.closed:
-            self._said_last = True
+        """Announce the last stream, whether or not the peer has acknowledged ``begin_drain``."""
+        if self._draining and not self._goaway_sent and not self.closed:
+            self._goaway_sent = True
             self._http.send_goaway()
 
     def terminate(self) -> None:
-        """Refuse what is still open as UNAVAILABLE and close at once; ``data_to_send`` has the last bytes."""
+        """Refuse open calls as UNAVAILABLE and close at once; ``data_to_send`` has the last bytes."""
         if self.closed:
             return
         for call in tuple(self._table.calls.values()):
             self._break_off(call, GrpcError(StatusCode.UNAVAILABLE, "server is shutting down"))
-        words = self.data_to_send()
+        self._last_words = self.data_to_send()
         if not self.closed:
             self._http.terminate_connection(ngh2.ErrorCode.NO_ERROR)
-            words += self._http.data_to_send()
+            self._last_words += self._http.data_to_send()
             self.lose()
-        self._last_words = words
 
     def lose(self) -> None:
-        """The transport is gone, or of no more use: every call is over."""
+        """The transport is gone or useless: every call is over."""
         self.closed = True
         self._table.clear()
-        self._unsent.clear()
+        self._send_queue.clear()
         self.next_due = NEVER
 
-    def statistics(self) -> ConnectionStatistics:
-        """Return what is held now, and the calls that ended so far."""
-        if self.closed:
-            return ConnectionStatistics(self._table.statistics(), 0, 0)
-        return ConnectionStatistics(self._table.statistics(), self._window.unread, self._http.queued_body_size())
+    def usage(self) -> ConnectionUsage:
+        """Return what is held now."""
+        unread, queued = (0, 0) if self.closed else (self._flow.unread, self._http.queued_body_size())
+        return ConnectionUsage(len(self._table.calls), self._table.held, unread, queued)
 
-    # What is received.
+    @property
+    def ended_calls(self) -> tuple[int, ...]:
+        """The number of ended calls, by status code."""
+        return tuple(self._table.ended_calls)
 
     def _on_request(self, event: RequestReceived, now: float) -> None:
         stream_id = self._last_stream = event.stream_id
@@ -267,28 +271,28 @@ class Connection:
         if type(call) is Refusal:
             self._reject(stream_id, call)
             if not event.end_stream:
-                self._unsent.early.add(stream_id)
+                self._send_queue.answered_early.add(stream_id)
         elif event.end_stream:
             self._on_end(stream_id, call)
 
     def _on_data(self, stream_id: int, call: Call | None, data: bytes, now: float, *, ended: bool) -> None:
-        """Take what is not one whole message of a unary call: parts, several messages, streams, and what is malformed or too late."""
+        """Take anything but one whole message of a unary call: parts, several messages, streams, and malformed or late data."""
         if call is None or not call.open:
             self._http.acknowledge_received_data(len(data), stream_id)
         else:
-            self._window.owe(call, len(data))
+            self._flow.received(call, len(data))
             try:
                 self._table.feed(call, data, now)
             except GrpcError as error:
                 self._break_off(call, error)
-            self.next_due = self._table.arriving.next_due
+            self.next_due = self._table.deadlines.next_due
             if not call.messages:
-                self._window.settle(call)
+                self._flow.consumed(call)
         if ended:
             self._on_end(stream_id, call)
 
     def _on_end(self, stream_id: int, call: Call | None) -> None:
-        self._unsent.early.discard(stream_id)
+        self._send_queue.answered_early.discard(stream_id)
         if call is not None:
             try:
                 self._table.end(call)
@@ -296,14 +300,14 @@ class Connection:
                 self._break_off(call, error)
 
     def _on_stream_closed(self, stream_id: int, call: Call | None) -> bool:
-        """Let go of ``call`` and its stream, which is gone; return whether there may be more to send because of that."""
-        self._unsent.early.discard(stream_id)
+        """Let go of ``call`` and its stream, which is gone; return whether that may bring more to send."""
+        self._send_queue.answered_early.discard(stream_id)
         if call is not None:
             if call.ended and not call.open:
                 return False
             self._table.abandon(call)
-            self._window.settle(call)
-        if not self._window.restore():
+            self._flow.consumed(call)
+        if not self._flow.restore():
             self._http.terminate_connection(ngh2.ErrorCode.ENHANCE_YOUR_CALM)
         return True
 
@@ -319,31 +323,27 @@ class Connection:
                 self.lose()
 
     def _reject(self, stream_id: int, refusal: Refusal) -> None:
-        # The codec is ahead of its events: the stream may be reset already, by what came later in the same batch.
+        # The codec is ahead of its events: something later in the same batch may have reset the stream already.
         with contextlib.suppress(ngh2.StreamProtocolError):
             self._http.send_response(stream_id, refusal.headers, end_stream=not refusal.body)
             if refusal.body:
                 self._http.send_data(stream_id, refusal.body, end_stream=True)
 
     def _break_off(self, call: Call, error: GrpcError) -> None:
-        """Refuse ``call`` for what the connection itself found, and tell whoever runs it."""
+        """Refuse ``call`` for a reason that the connection found itself, and tell whoever runs it."""
         if call.open:
             self.refuse(call, error)
             self._table.report_aborted(call)
 
-    def _close(self, call: Call, status: StatusCode) -> None:
-        self._table.close(call, status)
-        self._let_go(call)
-
     def _let_go(self, call: Call) -> None:
         """Our side of ``call`` is over."""
         self._table.release(call)
-        self._window.settle(call)
+        self._flow.consumed(call)
         if not call.ended:
-            self._unsent.early.add(call.stream_id)
+            self._send_queue.answered_early.add(call.stream_id)
 
     def _fail(self, error: ngh2.NGH2Error) -> None:
-        """The codec gave up. It has no more output then, so that the GOAWAY (RFC 9113 section 6.8) is written here."""
+        """The codec failed. It has no more output then, so the GOAWAY (RFC 9113 section 6.8) is written here."""
         if self.established and not isinstance(error, ngh2.ConnectionStateError):
             code = ngh2.ErrorCode.ENHANCE_YOUR_CALM if isinstance(error, ngh2.DenialOfServiceError) else ngh2.ErrorCode.PROTOCOL_ERROR
             self._last_words = goaway(self._last_stream, code)

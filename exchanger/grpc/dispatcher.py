@@ -1,9 +1,7 @@
-"""The calls of one session: decided at once where their route can, run in a task where it cannot.
+"""The calls of one session: decided at once where their route allows it, otherwise run in a task.
 
-A task exists only for a call that has to wait. Its cancel scope sits in a table under the call's stream, so that a reset, a lost
-connection, the deadline and the drain all end it.
-
-Must not know: HTTP/2 frames, transports, or what a method does.
+Only a call that has to wait gets a task. A table has the task's cancel scope by stream, so a reset, a lost connection, the deadline and the
+drain all end it.
 """
 
 import functools
@@ -15,20 +13,19 @@ import trio
 
 from exchanger.grpc.call import Arrived, Call, Event
 from exchanger.grpc.connection import Connection
-from exchanger.grpc.methods import run_stream, run_unary
-from exchanger.grpc.routes import Immediate, ImmediateStream, Pending, StreamMethod, UnaryMethod
+from exchanger.grpc.routes import Immediate, ImmediateStream, Pending, StreamMethod, UnaryMethod, run_stream, run_unary
 from exchanger.grpc.status import GrpcError, StatusCode
 
+# Calls decided, and stream messages answered, for one connection before the others have their turn: about 1 ms.
 _WORK_PER_TURN: Final = 64
-"""Calls decided, and messages of streams answered, for one connection before the others have their turn: about 1 ms."""
 
 
 @final
 @attrs.define(eq=False)
 class Dispatcher:
-    """Takes the events of ``connection``; ``flush`` sends what came of them, ``later`` asks for a call of ``resume``.
+    """Takes the events of ``connection``; ``flush`` sends the outcome, ``later`` asks for a call of ``resume``.
 
-    ``blocked`` is set by its owner while nothing can be sent. Exceptions that methods should not raise go to ``on_fault``.
+    Its owner sets ``blocked`` while nothing can be sent. Exceptions that methods should not raise go to ``on_fault``.
     """
 
     _connection: Connection
@@ -46,7 +43,7 @@ class Dispatcher:
 
     @property
     def unfinished(self) -> bool:
-        """Whether events were left for ``resume``, which go before any new ones."""
+        """Whether events are left for ``resume``; they go before any new ones."""
         return bool(self._todo)
 
     @property
@@ -65,12 +62,12 @@ class Dispatcher:
         return len(self._scopes)
 
     def resume(self) -> int:
-        """Go on with what was left; return the number of calls that were decided."""
+        """Go on with the events that were left; return the work done."""
         todo, self._todo = self._todo, []
         return self.decide(todo)
 
     def decide(self, events: list[Event]) -> int:
-        """Take ``events``, a bounded number of them now; return the work that was done, in calls and messages."""
+        """Take ``events``, a bounded number of them now; return the work done, in calls and messages."""
         work = 0
         for index, event in enumerate(events):
             if work >= _WORK_PER_TURN:
@@ -87,7 +84,7 @@ class Dispatcher:
         return work
 
     def wake_senders(self) -> None:
-        """Something was sent: whoever waited for room looks again."""
+        """Something was sent: calls that wait for room look again."""
         if self.blocked:
             return
         senders, self._senders = self._senders, {}
@@ -123,11 +120,12 @@ class Dispatcher:
             except Exception as fault:  # noqa: BLE001 - a handler's fault is one call's, whatever it is
                 self._fault(call, fault)
         elif type(route) is ImmediateStream:
-            pass  # it goes on when a message has arrived
+            pass  # it starts when a message has arrived
         elif type(route) is UnaryMethod:
-            self._start(call, functools.partial(run_unary, route, call))
+            self._start(call, functools.partial(run_unary, route, call.message or b"", call.info))
         elif type(route) is StreamMethod:
-            self._start(call, functools.partial(run_stream, route, call, self))
+            receive, send = functools.partial(self._receive, call), functools.partial(self._send, call)
+            self._start(call, functools.partial(run_stream, route, call.message or b"", call.info, receive, send))
         else:
             assert_never(route)
 
@@ -140,7 +138,7 @@ class Dispatcher:
     async def _run(self, call: Call, scope: trio.CancelScope, work: Callable[[], Awaitable[bytes | None]]) -> None:
         connection = self._connection
         try:
-            if call.open:  # it may have been reset before this task came to run
+            if call.open:  # it may have been reset before this task ran
                 with scope:
                     message = await work()
                     if message is None:
@@ -164,14 +162,16 @@ class Dispatcher:
 
     def _fault(self, call: Call, fault: Exception) -> None:
         self._on_fault(fault)
-        instead = call.route.instead if isinstance(call.route, Immediate) else None
-        if instead is None:
+        route = call.route
+        if not isinstance(route, Immediate | ImmediateStream) or route.instead is None:
             self._connection.refuse(call, GrpcError(StatusCode.INTERNAL, "internal error"))
+        elif isinstance(route, Immediate):
+            self._connection.respond(call, route.instead)
         else:
-            self._connection.respond(call, instead)
+            self._connection.send(call, route.instead)
 
     async def _flush_soon(self) -> None:
-        """Send after every task that is ready now has run: calls that shared an exchange end together, and need one send."""
+        """Send once every task that is ready now has run: calls that shared an exchange end together and need one send."""
         if not self._flush_due:
             self._flush_due = True
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -213,7 +213,7 @@ class Dispatcher:
             except GrpcError as error:
                 connection.refuse(call, error)
             except Exception as fault:  # noqa: BLE001 - a handler's fault is one call's, whatever it is
-                self._stream_fault(call, route, fault)
+                self._fault(call, fault)
         self._leave([Arrived(call)])
         return _WORK_PER_TURN
 
@@ -226,23 +226,15 @@ class Dispatcher:
         except GrpcError as error:
             self._connection.refuse(call, error)
         except Exception as fault:  # noqa: BLE001 - as above
-            self._stream_fault(call, route, fault)
+            self._fault(call, fault)
         finally:
             del self._scopes[call.stream_id]
         self._advance(call, route)  # what came meanwhile
         await self._flush_soon()
 
-    def _stream_fault(self, call: Call, route: ImmediateStream, fault: Exception) -> None:
-        self._on_fault(fault)
-        if route.instead is None:
-            self._connection.refuse(call, GrpcError(StatusCode.INTERNAL, "internal error"))
-        else:
-            self._connection.send(call, route.instead)
+    # The messages of a call that runs in a task; see ``run_stream``. The call's scope bounds the waits.
 
-    # The line of a streaming call; see ``Line``.
-
-    async def receive_message(self, call: Call) -> bytes | None:
-        """Return the next request message, or ``None`` after the last one. The call's scope bounds the wait."""
+    async def _receive(self, call: Call) -> bytes | None:
         await trio.lowlevel.checkpoint()
         while (message := self._connection.take(call)) is None:
             if call.ended or not call.open:
@@ -251,8 +243,7 @@ class Dispatcher:
         self._flush()  # taking a message may have opened the peer's window
         return message
 
-    async def send_message(self, call: Call, message: bytes) -> None:
-        """Send a response message, and wait while too much is unsent. The call's scope bounds the wait."""
+    async def _send(self, call: Call, message: bytes) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()  # the only way out of a method that waits for nothing else
         self._connection.send(call, message)
         await self._flush_soon()

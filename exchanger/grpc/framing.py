@@ -1,6 +1,6 @@
-"""What is framed here and not by the codec: gRPC's length-prefixed messages, and the GOAWAY after the codec itself has given up.
+"""Frames that the codec does not make: gRPC's length-prefixed messages, and the GOAWAY after the codec has failed.
 
-https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests. Must not know: connections, or what a message means.
+Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
 """
 
 import struct
@@ -10,18 +10,18 @@ import attrs
 
 from exchanger.grpc.status import GrpcError, StatusCode
 
+# Compressed-Flag (1 byte) and Message-Length (4 bytes, big endian).
 PREFIX_BYTES: Final = 5
-"""Compressed-Flag (1 byte) and Message-Length (4 bytes, big endian)."""
 
 COMPRESSED: Final = 1
 _GOAWAY_TYPE: Final = 7
 
+# Returns Compressed-Flag and Message-Length of data that begins with a prefix.
 unpack_prefix: Final = struct.Struct(">BI").unpack_from
-"""Returns Compressed-Flag and Message-Length of what begins with a prefix."""
 
 
 def frame(message: bytes, *, compressed: bool = False) -> bytes:
-    """Return ``message`` with its prefix; ``compressed`` says that it was compressed, and changes nothing of it."""
+    """Return ``message`` with its prefix. ``compressed`` only sets the flag."""
     return (b"\1" if compressed else b"\0") + len(message).to_bytes(4, "big") + message
 
 
@@ -32,14 +32,14 @@ def goaway(last_stream: int, error_code: int) -> bytes:
 
 
 @final
-class CompressedMessage(Exception):  # noqa: N818 - what happened is no error yet: the call knows which it is
-    """A prefix says that its message is compressed."""
+class CompressedMessage(Exception):  # noqa: N818 - not an error yet: the call knows which one it is
+    """A prefix marks its message as compressed."""
 
 
 @final
 @attrs.define(eq=False)
 class Deframer:
-    """Cuts one call's bytes into messages of at most ``limit`` bytes each; holds the beginning of at most one message."""
+    """Cuts one call's bytes into messages of at most ``limit`` bytes; holds the beginning of at most one message."""
 
     _limit: int
     _buffer: bytearray = attrs.field(factory=bytearray, init=False, repr=False)
@@ -50,10 +50,10 @@ class Deframer:
         return len(self._buffer)
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the messages that ``data`` completes, in order.
+        """Return the messages that ``data`` completes, in order. After an exception this object must not be used any more.
 
         Raises:
-            GrpcError: as soon as a prefix announces a message that will not be read; this object is of no use afterwards.
+            GrpcError: as soon as a prefix announces a message that will not be read.
             CompressedMessage: likewise.
         """
         buffer = self._buffer

@@ -1,8 +1,9 @@
-"""The request headers of a call, judged; and the header lists with which a call is answered or refused.
+"""Header lists: those of requests, judged, and those with which a call is answered or refused.
 
-Must not know: the HTTP/2 codec, tasks or clocks.
+Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 """
 
+import functools
 import math
 from typing import Final, final
 
@@ -10,8 +11,7 @@ import attrs
 
 from exchanger.grpc.limits import MAX_HEADER_COUNT, MAX_HEADER_LIST
 from exchanger.grpc.routes import CallInfo, Headers
-from exchanger.grpc.status import GrpcError, StatusCode, encode_message
-from exchanger.grpc.timeout import parse_timeout
+from exchanger.grpc.status import GrpcError, StatusCode
 
 _CONTENT_TYPE: Final = (b"content-type", b"application/grpc")
 _STATUS_200: Final = (b":status", b"200")
@@ -19,18 +19,27 @@ _STATUS_200: Final = (b":status", b"200")
 RESPONSE_HEADERS: Final[Headers] = (_STATUS_200, _CONTENT_TYPE)
 OK_TRAILERS: Final[Headers] = ((b"grpc-status", b"0"),)
 
+# https://github.com/grpc/grpc/blob/master/doc/compression.md
 _ENCODINGS: Final[Headers] = ((b"grpc-accept-encoding", b"identity"),)
-"""https://github.com/grpc/grpc/blob/master/doc/compression.md"""
+
+# Characters of a message that are sent: 6 kB if each is escaped and four bytes long. gRPC clients accept 8 KiB of headers.
+_MESSAGE_CHARACTERS: Final = 500
 
 
 @final
 @attrs.frozen
 class Refusal:
-    """What ends a call before it reaches a method: the status it counts as, and the response, which has a body in plain HTTP only."""
+    """Ends a call before it reaches a method: the status it counts as, and the response, which has a body in plain HTTP only."""
 
     status: StatusCode
     headers: Headers
     body: bytes = b""
+
+
+def encode_message(message: str) -> bytes:
+    """Return the beginning of ``message`` as the value of ``grpc-message``: UTF-8; ``%`` and all but printable ASCII percent-encoded."""
+    text = message[:_MESSAGE_CHARACTERS].encode("utf-8", "replace")
+    return b"".join(bytes((byte,)) if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in text)  # noqa: PLR2004 - the specification's ranges
 
 
 def error_trailers(error: GrpcError) -> Headers:
@@ -40,9 +49,9 @@ def error_trailers(error: GrpcError) -> Headers:
 
 
 def refuse(error: GrpcError) -> Refusal:
-    """Return ``error`` as a Trailers-Only response (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses)."""
+    """Return ``error`` as a Trailers-Only response."""
     headers = RESPONSE_HEADERS + error_trailers(error)
-    if error.status is StatusCode.UNIMPLEMENTED:  # perhaps for a compression, so that it must be said which ones are not
+    if error.status is StatusCode.UNIMPLEMENTED:  # perhaps a compression; then the supported ones must be named
         headers += _ENCODINGS
     return Refusal(error.status, headers)
 
@@ -51,19 +60,19 @@ TOO_LARGE: Final = refuse(GrpcError(StatusCode.RESOURCE_EXHAUSTED, "too much met
 UNKNOWN_METHOD: Final = refuse(GrpcError(StatusCode.UNIMPLEMENTED, "unknown method"))
 BAD_TIMEOUT: Final = refuse(GrpcError(StatusCode.INTERNAL, "malformed grpc-timeout"))
 
-_FIELD_OVERHEAD: Final = 32
-"""Bytes that each field counts for besides its own: RFC 9113 section 10.5.1."""
+# Clients that do not speak gRPC get plain HTTP: they would take status 200 for a success. The body says where they ended up.
 _BODY: Final = b"This is a gRPC endpoint: it takes POST with content-type application/grpc.\n"
 _PLAIN: Final[Headers] = ((b"content-type", b"text/plain"), (b"content-length", b"%d" % len(_BODY)))
-
 NOT_POST: Final = Refusal(StatusCode.INTERNAL, ((b":status", b"405"), (b"allow", b"POST"), *_PLAIN), _BODY)
 NOT_POST_BUT_HEAD: Final = attrs.evolve(NOT_POST, body=b"")
 NOT_GRPC: Final = Refusal(StatusCode.INVALID_ARGUMENT, ((b":status", b"415"), *_PLAIN), _BODY)
-"""Plain HTTP for what does not speak gRPC: it would take status 200 for a success. Whoever came here by mistake can read where they are."""
+
+# Bytes that each field counts for besides its own: RFC 9113 section 10.5.1.
+_FIELD_OVERHEAD: Final = 32
 
 
 def read_head(headers: Headers, now: float) -> CallInfo | Refusal:
-    """Return what ``headers`` say about a call that arrived at ``now`` (seconds), or why it is none."""
+    """Read the ``headers`` of a call that arrived at ``now`` (seconds)."""
     if len(headers) > MAX_HEADER_COUNT or sum(_FIELD_OVERHEAD + len(name) + len(value) for name, value in headers) > MAX_HEADER_LIST:
         return TOO_LARGE
     fields = dict(headers)
@@ -83,7 +92,7 @@ def read_head(headers: Headers, now: float) -> CallInfo | Refusal:
 
 
 def _contradiction(headers: Headers) -> Refusal | None:
-    """Return why a call is refused that says twice what it may say once: two readers could take different ones (RFC 9110 section 5.3)."""
+    """Refuse a call that repeats a field that may come once: two readers could take different ones (RFC 9110 section 5.3)."""
     names = [name for name, _ in headers]
     if names.count(b"content-type") > 1:
         return NOT_GRPC
@@ -94,5 +103,25 @@ def _is_grpc(content_type: bytes | None) -> bool:
     """Whether the content type is gRPC with protobuf: ``application/grpc-web`` or ``application/grpc+json`` is another protocol."""
     if content_type is None:
         return False
-    media_type = content_type.partition(b";")[0].strip().lower()  # parameters are allowed, and a media type has no case
+    media_type = content_type.partition(b";")[0].strip().lower()  # parameters are allowed, and case does not matter
     return media_type in (b"application/grpc", b"application/grpc+proto")
+
+
+_UNIT_SECONDS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+
+# TimeoutValue is a positive integer of at most 8 digits; one letter for the unit follows.
+_MAX_TIMEOUT_LENGTH: Final = 9
+
+# Callers use a handful of timeouts over and over. Keys are short: longer ones are refused before.
+_KEPT_TIMEOUTS: Final = 256
+
+
+def parse_timeout(value: bytes) -> float | None:
+    """Return the ``grpc-timeout`` in seconds, or ``None`` if it is malformed."""
+    return _parse_timeout(value) if len(value) <= _MAX_TIMEOUT_LENGTH else None
+
+
+@functools.lru_cache(maxsize=_KEPT_TIMEOUTS)
+def _parse_timeout(value: bytes) -> float | None:
+    digits, unit = value[:-1], _UNIT_SECONDS.get(value[-1:])
+    return int(digits) * unit if unit is not None and digits.isdigit() else None

@@ -1,9 +1,7 @@
 """One task that serves all ready connections in turn.
 
-Trio charges for each task that it wakes, which is most of the cost of a small batch. So the sockets sit in a selector of their own, whose
-descriptor is all that Trio waits for, and one wake-up serves every socket that is ready by then.
-
-Must not know: gRPC, HTTP/2, or how a connection is set up and closed.
+Trio charges for each task that it wakes, which is most of the cost of a small batch. So the sockets are in a selector of their own. Trio
+waits for its descriptor only, and one wake-up serves every socket that is ready by then.
 """
 
 import contextlib
@@ -13,21 +11,21 @@ from typing import Final, Protocol, final
 import attrs
 import trio
 
+# Units of work in a row before other tasks get their turn: about 1 ms.
 _WORK_PER_CHECKPOINT: Final = 128
-"""Units of work in a row before other tasks get their turn: about 1 ms."""
 
+# TLS handshake steps in one round, of 0.3 ms with an elliptic curve key and 1 ms with an RSA key. When many gateways connect at once, those
+# that are connected already wait no longer than this for their turn.
 _LONG_PER_ROUND: Final = 4
-"""Pieces of long work in one round: TLS handshakes, of 0.3 ms with an elliptic curve key and 1 ms with an RSA key. When many gateways come
-at once, those that are connected already wait no longer than this for their turn."""
 
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
 
 
 class Participant(Protocol):
-    """What the reactor serves. Neither method raises, but for a fault that must end the process.
+    """What the reactor serves. Neither method raises, except for a fault that must end the process.
 
-    Both return the work that was done, at least 1, in units of one call or of half a KiB that was read.
+    Both return the work done, at least 1, in units of one call or of half a KiB that was read.
     """
 
     def fileno(self) -> int:
@@ -38,15 +36,6 @@ class Participant(Protocol):
 
     def resume(self, now: float) -> int:
         """Go on with what was left."""
-
-
-@final
-@attrs.frozen
-class ReactorStatistics:
-    """Participants that are watched, and those with work left over from their last turn."""
-
-    watched: int
-    unfinished: int
 
 
 @final
@@ -67,7 +56,7 @@ class Reactor:
         self._selector.modify(participant.fileno(), mask, participant)
 
     def forget(self, participant: Participant) -> None:
-        """Serve ``participant`` no more, if it was served; to be called before its descriptor is closed."""
+        """Serve ``participant`` no more, if it was served. Call this before its descriptor is closed."""
         with contextlib.suppress(KeyError):
             self._selector.unregister(participant.fileno())
 
@@ -78,21 +67,17 @@ class Reactor:
     def admit(self) -> bool:
         """Return whether one more long piece of work has room in this round.
 
-        A participant that is not admitted leaves what is ready as it is, and so is served again in the next round.
+        A participant that is not admitted leaves its input unread, so it is served again in the next round.
         """
         self._long += 1
         return self._long <= _LONG_PER_ROUND
 
     def close(self) -> None:
-        """Give the selector back, after the last participant is gone."""
+        """Close the selector, after the last participant is gone."""
         self._selector.close()
 
-    def statistics(self) -> ReactorStatistics:
-        """Return what is watched now."""
-        return ReactorStatistics(len(self._selector.get_map()), len(self._unfinished))
-
     async def run(self) -> None:
-        """Serve until cancelled. Nothing bounds the wait, for there may be nothing to do: the caller's cancel scope is the way out."""
+        """Serve until cancelled. Only the caller's cancel scope bounds the wait: there may be nothing to do."""
         selector = self._selector
         work, now = 0, trio.current_time()
         while True:

@@ -1,15 +1,17 @@
-"""What can be called: a closed union of four kinds of route, and the table of a purerpc service.
+"""Callable methods: a closed union of four kinds of route, the routes of a purerpc service, and how its methods are run.
 
-A service is taken by its shape alone, so that neither purerpc nor the HTTP/2 code it brings along is imported here.
-
-Must not know: HTTP/2, sockets, or any particular method.
+A service is recognised by its shape alone, so neither purerpc nor the HTTP/2 code that it brings along is imported here.
 """
 
 import enum
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Protocol, final
 
 import attrs
+from google.protobuf.message import DecodeError
+
+from exchanger.grpc.status import GrpcError, StatusCode
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -25,21 +27,21 @@ class CallInfo:
 
     @property
     def metadata(self) -> Headers:
-        """The caller's own headers as they came, in order: all but those that HTTP/2 and gRPC reserve for themselves."""
+        """The caller's own headers as they came, in order: all but those that HTTP/2 and gRPC reserve."""
         return tuple(
             (name, value) for name, value in self._headers if not name.startswith((b":", b"grpc-")) and name not in (b"content-type", b"te")
         )
 
     @property
     def encoding(self) -> bytes:
-        """The ``grpc-encoding`` by which messages are compressed that are; empty when the caller named none."""
+        """The ``grpc-encoding`` of compressed messages; empty when the caller named none."""
         return next((value for name, value in self._headers if name == b"grpc-encoding"), b"")
 
 
 @final
 @attrs.frozen
 class Pending:
-    """The answer has to be waited for: ``run`` returns the serialised response message, in a task that ends with the call."""
+    """The answer takes a while: ``run`` returns the serialised response, in a task that ends with the call."""
 
     run: Callable[[], Awaitable[bytes]]
 
@@ -47,10 +49,10 @@ class Pending:
 @final
 @attrs.frozen
 class Immediate:
-    """The synchronous door for unary calls: serialised request message in, serialised response message out, or what to wait for.
+    """A synchronous unary method: serialised request in, serialised response out, or ``Pending``.
 
-    The handler runs in the reader's turn, so it must not block. It refuses with ``GrpcError``; any other exception is a fault, upon which
-    ``instead`` is answered, or INTERNAL where that is ``None``.
+    The handler runs in the reader's turn, so it must not block. It refuses with ``GrpcError``. Any other exception is a fault, which is
+    answered with ``instead``, or with INTERNAL where that is ``None``.
     """
 
     handler: Callable[[bytes, CallInfo], bytes | Pending]
@@ -60,10 +62,10 @@ class Immediate:
 @final
 @attrs.frozen
 class ImmediateStream:
-    """The synchronous door for bidirectional calls, message by message: as ``Immediate``, with ``None`` for a message without an answer.
+    """A synchronous bidirectional method, called for each message: as ``Immediate``, with ``None`` for a message that needs no answer.
 
-    Answers leave in the order of their messages. A message that has to wait holds up the later ones of its call, and nothing else. The call
-    ends with OK when the peer has sent its last message and all are answered.
+    Answers leave in the order of their messages. A pending answer holds up the later ones of its call, and nothing else. The call ends
+    with OK when the peer has sent its last message and all are answered.
     """
 
     handler: Callable[[bytes, CallInfo], bytes | Pending | None]
@@ -71,7 +73,7 @@ class ImmediateStream:
 
 
 class Message(Protocol):
-    """A protobuf message, as far as this package uses one."""
+    """The part of a protobuf message that is used here."""
 
     def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
         """Return the message in wire format."""
@@ -81,15 +83,14 @@ class MessageType(Protocol):
     """The class of a protobuf message."""
 
     def FromString(self, data: bytes, /) -> Message:  # noqa: N802 - protobuf's name
-        """Parse ``data``; protobuf raises ``DecodeError`` when it is not such a message."""
+        """Parse ``data``; protobuf raises ``DecodeError`` when that fails."""
 
 
 @enum.unique
 class Streaming(enum.Enum):
-    """Which sides of a streaming method send any number of messages; the names are purerpc's and gRPC's."""
+    """Which sides of a streaming method send any number of messages; the names are purerpc's and gRPC's. No service streams only in."""
 
     UNARY_STREAM = enum.auto()
-    STREAM_UNARY = enum.auto()
     STREAM_STREAM = enum.auto()
 
 
@@ -105,10 +106,7 @@ class UnaryMethod:
 @final
 @attrs.frozen
 class StreamMethod:
-    """A method that takes or returns a stream.
-
-    ``handler(message_or_iterator, info)`` returns an awaitable message for STREAM_UNARY, else an async generator of messages.
-    """
+    """A method that returns a stream: ``handler(message_or_iterator, info)`` returns an async generator of messages."""
 
     handler: Callable[[Any, CallInfo], Any]
     request_type: MessageType
@@ -117,25 +115,6 @@ class StreamMethod:
 
 Route = Immediate | ImmediateStream | UnaryMethod | StreamMethod
 Routes = Mapping[bytes, Route]
-
-
-class _Cardinality(Protocol):
-    @property
-    def name(self) -> str: ...
-
-
-class _Signature(Protocol):
-    @property
-    def cardinality(self) -> _Cardinality: ...
-    @property
-    def request_type(self) -> Any: ...
-
-
-class _BoundMethod(Protocol):
-    @property
-    def method_fn(self) -> Callable[..., Any]: ...
-    @property
-    def signature(self) -> _Signature: ...
 
 
 class ServiceLike(Protocol):
@@ -151,11 +130,11 @@ class ServiceLike(Protocol):
 
 
 def routes_of(service: ServiceLike) -> dict[bytes, Route]:
-    """Return the routes of ``service`` by path, ``/package.Service/Method``; tables of several services merge like mappings."""
+    """Return the routes of ``service`` by path, ``/package.Service/Method``."""
     return {f"/{service.name}/{name}".encode("ascii"): _route_of(method) for name, method in service.methods.items()}
 
 
-def _route_of(method: _BoundMethod) -> Route:
+def _route_of(method: Any) -> Route:
     function, signature = method.method_fn, method.signature
 
     def handler(argument: object, info: CallInfo) -> Any:
@@ -164,3 +143,61 @@ def _route_of(method: _BoundMethod) -> Route:
     if signature.cardinality.name == "UNARY_UNARY":
         return UnaryMethod(handler, signature.request_type)
     return StreamMethod(handler, signature.request_type, Streaming[signature.cardinality.name])
+
+
+# How the methods of a service are run.
+
+
+# The next request message of a streaming call, or ``None`` after the last one.
+Receive = Callable[[], Awaitable[bytes | None]]
+# Sends a response message, and waits while too many earlier ones are unsent.
+Send = Callable[[bytes], Awaitable[None]]
+
+
+@final
+@attrs.define(eq=False)
+class RequestMessages:
+    """The request messages of a client-streaming call, as the method iterates over them."""
+
+    _receive: Receive
+    _type: MessageType
+
+    def __aiter__(self) -> "RequestMessages":
+        return self
+
+    async def __anext__(self) -> Message:
+        data = await self._receive()
+        if data is None:
+            raise StopAsyncIteration
+        return _parse(self._type, data)
+
+
+async def run_unary(method: UnaryMethod, message: bytes, info: CallInfo) -> bytes:
+    """Return the serialised response of a unary ``method``.
+
+    Raises:
+        GrpcError: from the method, or because the request is not a message of its type.
+    """
+    response = await method.handler(_parse(method.request_type, message), info)
+    return response.SerializeToString()
+
+
+async def run_stream(method: StreamMethod, message: bytes, info: CallInfo, receive: Receive, send: Send) -> None:
+    """Run a streaming ``method`` until it has sent all its messages. ``message`` is the request of one that takes a single message.
+
+    Raises:
+        GrpcError: from the method, or because a request is not a message of its type.
+    """
+    kind = method.request_type
+    argument = RequestMessages(receive, kind) if method.streaming is Streaming.STREAM_STREAM else _parse(kind, message)
+    async with aclosing(method.handler(argument, info)) as responses:
+        async for response in responses:
+            await send(response.SerializeToString())
+
+
+def _parse(kind: MessageType, data: bytes) -> Message:
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        # The status that https://grpc.github.io/grpc/core/md_doc_statuscodes.html has for this.
+        raise GrpcError(StatusCode.INTERNAL, "request is not a message of the method's type") from None

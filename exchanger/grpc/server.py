@@ -1,7 +1,4 @@
-"""The gRPC server: listeners with and without TLS, sessions, and the drain.
-
-Must not know: HTTP/2, or what a method does.
-"""
+"""The gRPC server: listeners with and without TLS, sessions, and the drain."""
 
 import contextlib
 import functools
@@ -12,28 +9,23 @@ from typing import Final, final
 import attrs
 import trio
 
-from exchanger.grpc.admission import Admission
-from exchanger.grpc.budget import Budget
 from exchanger.grpc.connection import Connection
-from exchanger.grpc.handshake_log import HandshakeLog
-from exchanger.grpc.limits import ConnectionLimits
-from exchanger.grpc.listeners import accepted, bind
+from exchanger.grpc.limits import Admission, Budget, ConnectionLimits
 from exchanger.grpc.reactor import Reactor
 from exchanger.grpc.rotation import Rotation
 from exchanger.grpc.routes import Route
 from exchanger.grpc.session import Session
-from exchanger.grpc.statistics import ServerStatistics
 from exchanger.grpc.status import StatusCode
-from exchanger.grpc.tls import SilentTlsObserver, TlsObserver, TlsSettings
+from exchanger.grpc.tcp import SocketTransport, Transport, accepted, bind
+from exchanger.grpc.tls import HandshakeLog, SilentTlsObserver, TlsObserver, TlsSettings
 from exchanger.grpc.tls_transport import Phase, TlsTransport
-from exchanger.grpc.transport import SocketTransport, Transport
 
+# Seconds for a peer to learn that it must not open streams (RFC 9113 section 6.8 asks for a round trip). A peer that does not acknowledge
+# it would hold up the end for the whole grace period.
 _ROUND_TRIP: Final = 1.0
-"""Seconds for a peer to learn that it must not open streams (RFC 9113 section 6.8 asks for a round trip); one that does not acknowledge it,
-since it is gone or does not care, would hold up the end for the whole grace period."""
-_CLOSE_TIMEOUT: Final = 2.0
-"""Seconds for connections to close after the grace period: a session's own bound for its last bytes is one second."""
 
+# Seconds for connections to close after the grace period: a session allows one second for its last bytes.
+_CLOSE_TIMEOUT: Final = 2.0
 
 Address = tuple[str, int]
 
@@ -54,14 +46,11 @@ class Addresses:
 @final
 @attrs.frozen
 class ServerSettings:
-    """Where to listen (``host`` ``None``: all interfaces; ``port`` 0: any free one, ``None``: only with TLS), and how much to take on.
-
-    ``max_connections``: Envoy opens one connection for each of its worker threads, so that this is hundreds of Envoys.
-    """
+    """Where to listen (``host`` ``None``: all interfaces; ``port`` 0: any free one, ``None``: only with TLS), and the limits."""
 
     host: str | None = None
     port: int | None = 3001
-    max_connections: int = 4096
+    max_connections: int = 4096  # Envoy opens one for each of its worker threads, so these are hundreds of Envoys
     limits: ConnectionLimits = attrs.field(factory=ConnectionLimits)
     tls: TlsSettings | None = None
 
@@ -70,8 +59,17 @@ class ServerSettings:
             raise ValueError("a server needs a port, with TLS or without")
 
 
-def _unheard(_reason: str) -> None:
-    """Nobody asked."""
+@final
+@attrs.frozen
+class ServerUsage:
+    """What the connections of a server hold now."""
+
+    connections: int
+    streams: int
+    tasks: int
+    held_bytes: int
+    unread_bytes: int
+    queued_bytes: int
 
 
 @final
@@ -87,7 +85,7 @@ class GrpcServer:
     _routes: Mapping[bytes, Route]
     _on_fault: Callable[[BaseException], None]
     _tls_observer: TlsObserver = attrs.field(factory=SilentTlsObserver)
-    _on_refused: Callable[[str], None] = _unheard
+    _on_refused: Callable[[str], None] = lambda _reason: None
     _admission: Admission = attrs.field(init=False)
     _reactor: Reactor = attrs.field(factory=Reactor, init=False)
     _handshakes: HandshakeLog = attrs.field(init=False)
@@ -109,8 +107,8 @@ class GrpcServer:
         """Serve until drained or cancelled; ``started()`` with the bound addresses. A server runs once.
 
         Raises:
-            OSError: an address cannot be bound; ``filename`` says which port.
-            CertificatesError: the certificate files cannot be used, and have not become usable for three seconds.
+            OSError: an address cannot be bound; ``filename`` names the port.
+            CertificatesError: the certificate files have been unusable for three seconds.
         """
         with contextlib.ExitStack() as stack:
             stack.callback(self._reactor.close)
@@ -121,7 +119,7 @@ class GrpcServer:
             tls_listeners = await self._bind(stack, None if tls is None else tls.port)
             self._running = True
             stack.callback(self._stopped.set)
-            # What others lean on outlives them: reactor, then sessions, then listeners.
+            # Each outlives its users: the reactor the sessions, the sessions the listeners.
             async with trio.open_nursery() as infrastructure:
                 infrastructure.start_soon(self._reactor.run)
                 if rotation is not None:
@@ -141,9 +139,9 @@ class GrpcServer:
                 infrastructure.cancel_scope.cancel()
 
     async def drain(self, grace: float) -> None:
-        """Accept no more, let running calls finish for ``grace`` seconds, and end what still runs then.
+        """Accept no more connections, let running calls finish for ``grace`` seconds, then end the rest.
 
-        Returns when ``run`` is done, or at the latest two seconds after the grace period. May be called again, with another ``grace``.
+        Returns when ``run`` is done, at the latest two seconds after the grace period. May be called again, with another ``grace``.
         """
         if not self._running:
             return
@@ -163,39 +161,47 @@ class GrpcServer:
         with trio.move_on_after(_CLOSE_TIMEOUT):
             await self._stopped.wait()
 
-    def statistics(self) -> ServerStatistics:
-        """Return what is going on now, and what was."""
-        sessions = [session.statistics() for session in self._sessions]
-        tables = [session.connection.table for session in sessions]
-        handshakes, admission = self._handshakes.statistics(), self._admission.statistics()
-        return ServerStatistics(
-            connections=len(sessions),
-            streams=sum(table.streams for table in tables),
-            tasks=sum(session.tasks for session in sessions),
-            held_bytes=sum(table.held_bytes for table in tables),
-            unread_bytes=sum(session.connection.unread_bytes for session in sessions),
-            queued_bytes=sum(session.connection.queued_bytes for session in sessions),
-            calls=tuple(map(sum, zip(self._past_calls, *(table.calls for table in tables), strict=True))),
-            accepted=admission.accepted,
-            refused=admission.refused,
-            handshakes=handshakes.completed,
-            handshakes_failed=handshakes.failed,
-            certificates=None if self._rotation is None else self._rotation.statistics(),
+    def usage(self) -> ServerUsage:
+        """Look at every connection, and return what they hold now."""
+        found = [connection.usage() for connection in self._sessions.values()]
+        return ServerUsage(
+            connections=len(found),
+            streams=sum(usage.streams for usage in found),
+            tasks=sum(session.tasks for session in self._sessions),
+            held_bytes=sum(usage.held_bytes for usage in found),
+            unread_bytes=sum(usage.unread_bytes for usage in found),
+            queued_bytes=sum(usage.queued_bytes for usage in found),
         )
 
     @property
+    def ended_calls(self) -> tuple[int, ...]:
+        """The number of ended calls since the start, by status code."""
+        present = (connection.ended_calls for connection in self._sessions.values())
+        return tuple(map(sum, zip(self._past_calls, *present, strict=True)))
+
+    @property
     def connections(self) -> int:
-        """As ``statistics()`` has it, without a look at every connection."""
+        """Open connections."""
         return len(self._sessions)
 
     @property
+    def accepted(self) -> int:
+        """Connections accepted since the start."""
+        return self._admission.accepted
+
+    @property
     def refused(self) -> int:
-        """As ``statistics()`` has it, without a look at every connection."""
-        return self._admission.statistics().refused
+        """Connections refused since the start, that is closed at once or left in the queue."""
+        return self._admission.refused
+
+    @property
+    def handshakes(self) -> tuple[int, int]:
+        """TLS handshakes since the start: completed, and failed."""
+        return self._handshakes.completed, self._handshakes.failed
 
     @property
     def certificate_expiry(self) -> int | None:
-        """As ``statistics().certificates`` has it, without a look at every connection; ``None`` without TLS."""
+        """When the TLS certificate expires, in seconds since 1970; ``None`` without TLS."""
         return None if self._rotation is None else self._rotation.statistics().expiry
 
     async def _bind(self, stack: contextlib.ExitStack, port: int | None) -> tuple[socket.socket, ...]:
@@ -211,7 +217,7 @@ class GrpcServer:
         return listeners
 
     def _with_tls(self, rotation: Rotation, connected: socket.socket) -> TlsTransport:
-        return TlsTransport(connected, rotation.context, self._reactor.admit, self._handshakes.completed)
+        return TlsTransport(connected, rotation.context, self._reactor.admit, self._handshakes.on_completed)
 
     async def _accept(self, listener: socket.socket, nursery: trio.Nursery, secure: Callable[[socket.socket], Transport]) -> None:
         async with contextlib.aclosing(accepted(listener, self._admission.exhausted)) as sockets:
@@ -235,16 +241,15 @@ class GrpcServer:
         except* Exception as faults:  # noqa: BLE001 - a fault of ours costs this connection, not all the others
             self._on_fault(faults)
         finally:
-            for status, count in enumerate(session.statistics().connection.table.calls):
+            for status, count in enumerate(self._sessions.pop(session).ended_calls):
                 self._past_calls[status] += count
-            del self._sessions[session]
             if isinstance(transport, TlsTransport):
                 self._note(transport, timed_out=session.timed_out)
 
     def _note(self, transport: TlsTransport, *, timed_out: bool) -> None:
         failure = "timeout" if timed_out and transport.phase is Phase.HANDSHAKE else transport.failure
         if failure is not None:
-            self._handshakes.failed(transport.peer, failure)
+            self._handshakes.on_failed(transport.peer, failure)
 
 
 def _names(listeners: tuple[socket.socket, ...]) -> tuple[Address, ...]:

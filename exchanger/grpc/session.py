@@ -1,8 +1,6 @@
 """One connection in Trio: joins its transport, its protocol machine and the dispatcher of its calls.
 
-What arrives is decided in the reactor's turn, with one send for everything that a batch brought.
-
-Must not know: HTTP/2 frames, listeners, or what a method does.
+Requests are decided in the reactor's turn, with one send for everything that a batch brought.
 """
 
 import math
@@ -15,18 +13,24 @@ import trio
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.dispatcher import Dispatcher
 from exchanger.grpc.reactor import READ, WRITE, Reactor
-from exchanger.grpc.statistics import SessionStatistics
-from exchanger.grpc.transport import StreamEndedError, Transport
+from exchanger.grpc.tcp import RECEIVE_BYTES, StreamEndedError, Transport
 
+# Work of one read, in units of one call or two events of the codec: about 1 ms. A full read has room for 7,000 empty DATA frames, which
+# would hold up all other connections for 70 ms. So a peer starts with small reads, which grow while they are full and cheap.
+_WORK_PER_READ: Final = 64
+
+# Bytes of the smallest read: 113 of the smallest frames, which is less than the work of one read.
+_SMALLEST_READ: Final = 1024
+
+# Seconds until the peer's connection preface must be there, with or without a TLS handshake before it. A peer sends both without waiting
+# for anything but the handshake's answers.
 _PREFACE_TIMEOUT: Final = 10.0
-"""Seconds until the peer's connection preface must be there, with a TLS handshake before it or without; a peer sends both without waiting
-for anything but the handshake's answers."""
 
+# Seconds within which a peer must read some of the bytes that wait for it: far beyond any deadline of a check (Envoy's is 0.2 s).
 _STALL_TIMEOUT: Final = 20.0
-"""Seconds in which a peer must have read something of what is there for it: far beyond any deadline of a check (Envoy's is 0.2 s)."""
 
+# Seconds for a peer to read the last bytes and to close: closing with unread input would destroy bytes that are on their way to it.
 _LINGER_TIMEOUT: Final = 1.0
-"""Seconds for a peer to read the last bytes and to close; closing with unread input would destroy what is still on its way to it."""
 
 
 @final
@@ -47,13 +51,14 @@ class Session:
     _over: bool = attrs.field(default=False, init=False)
     _established: bool = attrs.field(default=False, init=False)
     _lingering: bool = attrs.field(default=False, init=False)
+    _read_bytes: int = attrs.field(default=_SMALLEST_READ, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._calls = Dispatcher(self._connection, self._on_fault, self._flush, lambda: self._reactor.later(self))
 
     async def run(self) -> None:
-        """Serve until the connection has ended, and every task of it."""
-        if self._over:  # a drain was faster than this task, and found the connection broken
+        """Serve until the connection and all its tasks have ended."""
+        if self._over:  # a drain came first and found the connection broken
             return
         try:
             async with trio.open_nursery() as nursery:
@@ -68,7 +73,7 @@ class Session:
             self._lose()
 
     async def _watch_arrivals(self) -> None:
-        """Wait for the end, and meanwhile end the calls whose requests do not arrive in time."""
+        """End calls whose requests do not arrive in time, until the connection ends."""
         while not self._over:
             self._alarm_at = self._connection.next_due
             with trio.CancelScope(deadline=self._alarm_at) as self._alarm:
@@ -79,30 +84,36 @@ class Session:
                 self._flush()
 
     def begin_drain(self) -> None:
-        """Let running calls finish, and then close; the peer is told."""
+        """Announce the end to the peer, let running calls finish, then close."""
         self._connection.begin_drain()
         self._flush()
 
     def finish_drain(self) -> None:
-        """Take no more streams; the peer had time for a round trip."""
+        """Accept no more streams: the peer had time for a round trip."""
         self._connection.finish_drain()
         self._flush()
 
     @property
     def timed_out(self) -> bool:
-        """Whether the peer's time was up, so that ``run`` ended the connection."""
+        """Whether ``run`` ended the connection because the peer's time was up."""
         return self._watchdog.cancelled_caught
 
     def terminate(self) -> None:
-        """Refuse what still runs, and close."""
+        """Refuse calls that still run, and close."""
         self._connection.terminate()
         self._decide_new()
         self._flush()
         self._watchdog.deadline = trio.current_time() + _LINGER_TIMEOUT
 
-    def statistics(self) -> SessionStatistics:
-        """Return what is going on now."""
-        return SessionStatistics(self._connection.statistics(), self._calls.tasks, self._calls.blocked)
+    @property
+    def tasks(self) -> int:
+        """Calls that run in tasks now."""
+        return self._calls.tasks
+
+    @property
+    def blocked(self) -> bool:
+        """Whether nothing is read until the peer reads."""
+        return self._calls.blocked
 
     # The reactor's side.
 
@@ -138,15 +149,15 @@ class Session:
 
     def _on_readable(self, now: float) -> int:
         try:
-            data = self._transport.receive()
+            data = self._transport.receive(self._read_bytes)
         except BlockingIOError:
             if self._transport.unsent:
                 self._flush()
-            return 1 + self._transport.surcharge
+            return 1 + self._transport.extra_work
         except StreamEndedError:
             self._connection.lose()
             self._flush()
-            return 1 + self._transport.surcharge
+            return 1 + self._transport.extra_work
         connection = self._connection
         if not data:
             self._lose()
@@ -159,8 +170,17 @@ class Session:
                 self._alarm.deadline = self._alarm_at = connection.next_due
             work = self._calls.decide(connection.events())
             self._flush()
-            return 1 + work + len(data) // 512 + self._transport.surcharge
+            return 1 + max(work, self._pace(len(data))) + len(data) // 512 + self._transport.extra_work
         return 1
+
+    def _pace(self, size: int) -> int:
+        """Choose the size of the next read by the work that the last ``size`` bytes made; return that work."""
+        work = self._connection.handled // 2
+        if work > _WORK_PER_READ:
+            self._read_bytes = max(_SMALLEST_READ, size * _WORK_PER_READ // work)
+        elif self._read_bytes < RECEIVE_BYTES and 2 * size >= self._read_bytes:
+            self._read_bytes = min(RECEIVE_BYTES, 2 * self._read_bytes)
+        return work
 
     def _on_writable(self) -> None:
         self._await_reader()
@@ -171,7 +191,7 @@ class Session:
             self._flush()
 
     def _flush(self) -> None:
-        """Send what there is to send, unless earlier bytes are still waiting: order is kept, and nothing is read meanwhile."""
+        """Send what there is to send, unless earlier bytes still wait: that keeps the order, and nothing is read meanwhile."""
         if self._calls.blocked or self._over:
             return
         connection = self._connection
@@ -181,7 +201,7 @@ class Session:
                 self._calls.blocked = True
                 self._reactor.change(self, WRITE)
                 self._await_reader()
-            if events := connection.events():  # not new calls, but the end of old ones
+            if events := connection.events():  # never new calls, only the end of old ones
                 self._calls.decide(events)
             if connection.closed and not self._calls.blocked and not self._lingering:
                 self._lingering = True

@@ -1,13 +1,7 @@
-"""gRPC status: the closed set of codes, the refusal that carries one, and how its message is written on the wire.
-
-Must not know: HTTP/2, tasks, or any method.
-"""
+"""gRPC status: the closed set of codes, and the exception that carries one."""
 
 import enum
-from typing import Final, final
-
-_MESSAGE_CHARACTERS: Final = 500
-"""Characters of a message that are sent: 6 kB when each of them is four bytes long and escaped, and gRPC clients take 8 KiB of headers."""
+from typing import final
 
 
 @enum.unique
@@ -35,7 +29,7 @@ class StatusCode(enum.IntEnum):
 
 @final
 class GrpcError(Exception):
-    """A call ends with ``status``, which is not OK. ``message`` goes to the peer as it is: a sentence of ours, never a foreign text."""
+    """A call ends with ``status``, which is not OK. ``message`` goes to the peer: it must be our own text, never a foreign one."""
 
     def __init__(self, status: StatusCode, message: str = "") -> None:
         if status is StatusCode.OK:
@@ -43,12 +37,3 @@ class GrpcError(Exception):
         super().__init__(f"{status.name}: {message}")
         self.status = status
         self.message = message
-
-
-def encode_message(message: str) -> bytes:
-    """Return the beginning of ``message`` as the value of ``grpc-message``: UTF-8, with all but printable ASCII percent-encoded, and ``%``.
-
-    https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses
-    """
-    text = message[:_MESSAGE_CHARACTERS].encode("utf-8", "replace")
-    return b"".join(bytes((byte,)) if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte for byte in text)  # noqa: PLR2004 - the specification's ranges

@@ -1,30 +1,28 @@
-"""The TLS listener's vocabulary: what it is given, and what it tells of certificates and handshakes.
-
-Must not know: OpenSSL, sockets or tasks.
-"""
+"""The TLS listener's settings, and what it reports: certificates to an observer, and failed handshakes at a bounded rate."""
 
 from pathlib import Path
 from typing import Final, Protocol, final
 
 import attrs
+import trio
 
 from exchanger.grpc.x509 import CertificateInfo
 
+# Seconds between looks at the files. A look costs 0.3 ms in a thread, which is no load, and a new certificate is in use before whoever
+# installed it can check. Certificates are replaced days before they expire.
 POLL_INTERVAL: Final = 1.0
-"""Seconds between looks at the files. A look costs 0.3 ms in a thread, so this is no load, and a new certificate is in use before
-whoever installed it has looked; certificates are replaced days before they end."""
 
 
 @final
 @attrs.frozen
 class TlsSettings:
-    """Where to listen with TLS (``port`` 0: any free one), and the PEM files to prove who this is.
+    """Where to listen with TLS (``port`` 0: any free one), and the PEM files that prove the server's identity.
 
     ``cert_file`` has this server's certificate first, then those that lead to its authority; ``key_file`` the key, not encrypted. With
-    ``client_ca_file`` every client must show a certificate of an authority in it (mTLS). There are no revocation lists: what a client's
-    certificate may no longer do ends with its validity, or with its authority's removal from the file.
+    ``client_ca_file`` every client must show a certificate of an authority in it (mTLS). There are no revocation lists: a client's access
+    ends with its certificate's validity, or when its authority is removed from the file.
 
-    All three are read again every ``poll_interval`` seconds, and what changed counts for new connections.
+    All three are read again every ``poll_interval`` seconds. Changes apply to new connections.
     """
 
     port: int = attrs.field(default=3000, kw_only=True)
@@ -35,22 +33,22 @@ class TlsSettings:
 
 
 class TlsObserver(Protocol):
-    """Learns of certificates and handshakes; must neither block nor raise. Nothing that it is told is secret."""
+    """Learns of certificates and handshakes; must neither block nor raise. None of its arguments is secret."""
 
     def certificates_loaded(self, info: CertificateInfo) -> None:
         """From now on new connections get this certificate, and the client authorities that were read with it."""
 
     def certificates_rejected(self, reason: str) -> None:
-        """The files cannot be used as they are now; the certificate before stays. Told once for each content of the files."""
+        """The files cannot be used as they are now; the previous certificate stays. Called once for each content of the files."""
 
     def handshake_failed(self, peer: str, reason: str) -> None:
-        """A connection from ``peer`` (address and port) did not come to be. Told of a few in a minute, and how many others there were."""
+        """The handshake with ``peer`` (address and port) failed. Called for a few a minute, and for the number of the others."""
 
 
 @final
 @attrs.frozen
 class SilentTlsObserver:
-    """An observer that keeps everything to itself."""
+    """Ignores everything."""
 
     def certificates_loaded(self, info: CertificateInfo) -> None:
         """See ``TlsObserver``."""
@@ -60,3 +58,44 @@ class SilentTlsObserver:
 
     def handshake_failed(self, peer: str, reason: str) -> None:
         """See ``TlsObserver``."""
+
+
+# Seconds for which lines are counted; alerts on logs usually count per minute.
+_WINDOW: Final = 60.0
+
+# Lines in that time, so that nobody can flood the log from outside. Enough to see that several clients fail for the same reason, or one for
+# several.
+LINES_PER_WINDOW: Final = 10
+
+
+@final
+@attrs.define(eq=False)
+class HandshakeLog:
+    """Counts handshakes, and reports failed ones to the observer."""
+
+    _observer: TlsObserver
+    completed: int = attrs.field(default=0, init=False)
+    failed: int = attrs.field(default=0, init=False)
+    _lines: int = attrs.field(default=0, init=False)
+    _unreported: int = attrs.field(default=0, init=False)
+
+    async def run(self) -> None:
+        """Report how many were left out, minute by minute, until cancelled."""
+        while True:
+            await trio.sleep(_WINDOW)
+            if self._unreported:
+                self._observer.handshake_failed("several peers", f"{self._unreported} more in the last minute, not reported one by one")
+            self._lines = self._unreported = 0
+
+    def on_completed(self) -> None:
+        """A handshake succeeded."""
+        self.completed += 1
+
+    def on_failed(self, peer: str, reason: str) -> None:
+        """The handshake with ``peer`` failed for ``reason``."""
+        self.failed += 1
+        if self._lines < LINES_PER_WINDOW:
+            self._lines += 1
+            self._observer.handshake_failed(peer, reason)
+        else:
+            self._unreported += 1

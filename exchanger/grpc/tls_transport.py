@@ -1,10 +1,10 @@
 """TLS as a byte stream that never waits: OpenSSL between two memory buffers, above the plain socket.
 
-Everything happens in the turn of whoever reads or writes; there is no task and no thread. What the session sends before the handshake is
-done is kept until then: it is no more than an HTTP/2 preface, for without a handshake nothing is received that could be answered.
+Everything happens in the turn of the reader or writer, without a task or thread. Bytes that the session sends before the handshake is done
+are kept until then. They are no more than an HTTP/2 preface: before the handshake nothing is received that could be answered.
 
-Must not know: HTTP/2, where certificates come from, or who waits for readiness. Sources: RFC 8446
-(https://www.rfc-editor.org/rfc/rfc8446) and RFC 9113 sections 3.2 and 9.2 (https://www.rfc-editor.org/rfc/rfc9113#section-9.2).
+Sources: RFC 8446 (https://www.rfc-editor.org/rfc/rfc8446) and RFC 9113 sections 3.2 and 9.2
+(https://www.rfc-editor.org/rfc/rfc9113#section-9.2).
 """
 
 import contextlib
@@ -17,26 +17,26 @@ from typing import Final, Never, final
 
 import attrs
 
-from exchanger.grpc.transport import SocketTransport, StreamEndedError
+from exchanger.grpc.tcp import RECEIVE_BYTES, SocketTransport, StreamEndedError
 
+# Largest record (RFC 8446 section 5.1), so also the largest result of one read of OpenSSL.
 _RECORD_BYTES: Final = 16 * 1024
-"""The most that one record can have (RFC 8446 section 5.1), and so the most that one read of OpenSSL returns."""
 
+# Bytes encrypted ahead of the socket: as many as the kernel keeps unsent, so it never runs dry. The rest of a large answer stays in clear:
+# it is not held twice, and costs nothing if the peer leaves.
 _ENCRYPT_BYTES: Final = 256 * 1024
-"""Bytes encrypted ahead of what the socket takes: as many as the kernel keeps unsent, so that it is not found empty. The rest of a large
-answer stays as it is, so that it is not held twice, and costs nothing if the peer leaves."""
 
+# Units of work of one handshake step: half a millisecond by the reactor's measure.
 _HANDSHAKE_WORK: Final = 64
-"""Units of work of one step of a handshake, the reactor's measure of a half millisecond."""
 
 _EMPTY: Final = memoryview(b"")
 
+# Input that OpenSSL, and so an operator, would take for a wrong TLS version. It recognises plain HTTP/1 itself.
 _ODD_BEGINNINGS: Final = (
     (b"PRI * HTTP/2.0", "plain HTTP/2: the peer does not use TLS"),
     (b"PROXY ", "PROXY protocol, which is not supported"),
     (b"\r\n\r\n\0\r\nQUIT\n", "PROXY protocol, which is not supported"),
 )
-"""What OpenSSL takes for a wrong version, and operators would too. Plain HTTP/1 it knows itself."""
 
 
 @enum.unique
@@ -49,21 +49,11 @@ class Phase(enum.Enum):
 
 
 @final
-@attrs.frozen
-class TlsStatistics:
-    """Where the stream is, why its handshake failed (``None``: it did not), and bytes that wait for the peer to read."""
-
-    phase: Phase
-    failure: str | None
-    waiting_bytes: int
-
-
-@final
 @attrs.define(eq=False)
 class TlsTransport:
-    """Implements ``Transport``.
+    """Implements ``Transport``. ``failure`` is why the handshake failed, if it did.
 
-    ``admit`` says whether a step of a handshake may be made now, and not when the socket is served next; ``on_secured`` is called once
+    ``admit`` returns whether a handshake step may be made now rather than when the socket is served next. ``on_secured`` is called once,
     when the handshake is done.
     """
 
@@ -73,7 +63,7 @@ class TlsTransport:
     _on_secured: Callable[[], None]
     peer: str = attrs.field(init=False)
     unsent: bool = attrs.field(default=False, init=False)
-    surcharge: int = attrs.field(default=0, init=False)
+    extra_work: int = attrs.field(default=0, init=False)
     failure: str | None = attrs.field(default=None, init=False)
     phase: Phase = attrs.field(default=Phase.HANDSHAKE, init=False)
     _below: SocketTransport = attrs.field(init=False, repr=False)
@@ -99,14 +89,14 @@ class TlsTransport:
         """Return the socket's descriptor."""
         return self._below.fileno()
 
-    def receive(self) -> bytes:
-        """Read once, and decrypt all of it: the selector announces no bytes that are in OpenSSL already."""
+    def receive(self, limit: int = RECEIVE_BYTES) -> bytes:
+        """Read once, and decrypt everything: the selector does not announce bytes that OpenSSL holds already."""
         if self.phase is Phase.HANDSHAKE:
-            return self._receive_in_handshake()
+            return self._receive_in_handshake(limit)
         if self._closed_by_peer:
             return b""
-        data = self._below.receive()
-        self.surcharge = len(data) // 512  # not of the clear text: what comes in records of a byte costs as much as what it comes in
+        data = self._below.receive(limit)
+        self.extra_work = len(data) // 512  # not of the clear text: records of one byte cost as much as their ciphertext
         if not data or self.phase is Phase.OVER:
             return data
         self._incoming.write(data)
@@ -127,7 +117,7 @@ class TlsTransport:
         return self.flush()
 
     def flush(self) -> bool:
-        """Send what the socket takes of what is left."""
+        """Send what the socket takes of the rest."""
         if self.unsent and not self._below.flush():
             return False
         outgoing = self._outgoing
@@ -144,8 +134,8 @@ class TlsTransport:
     def finish(self) -> None:
         """Send close_notify (RFC 8446 section 6.1), and shut down the sending side.
 
-        Called when nothing is left to flush. Should the socket be too full even for that, the peer has to do with the end of the stream:
-        the last words of HTTP/2 are before it.
+        Called when nothing is left to flush. If the socket is too full even for that, the end of the stream must do: the last words of
+        HTTP/2 come before it.
         """
         if self.phase is Phase.SECURED:
             self._close_notify()
@@ -157,18 +147,19 @@ class TlsTransport:
         """Close the socket."""
         self._below.close()
 
-    def statistics(self) -> TlsStatistics:
-        """Return where this is."""
-        return TlsStatistics(self.phase, self.failure, len(self._early) + len(self._clear) + self._outgoing.pending)
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait for the handshake or for the peer to read."""
+        return len(self._early) + len(self._clear) + self._outgoing.pending
 
     # The handshake.
 
-    def _receive_in_handshake(self) -> bytes:
-        self.surcharge = 0
+    def _receive_in_handshake(self, limit: int) -> bytes:
+        self.extra_work = 0
         if not self._admit():
             raise BlockingIOError
         try:
-            data = self._below.receive()
+            data = self._below.receive(limit)
         except BlockingIOError:
             raise
         except OSError:
@@ -177,14 +168,14 @@ class TlsTransport:
         if not data:
             self._left("closed by the peer")
             return b""
-        self.surcharge = _HANDSHAKE_WORK
+        self.extra_work = _HANDSHAKE_WORK
         self._heard = (self._heard + data)[:32]
         self._incoming.write(data)
         self._shake()
         return self._decrypt()
 
     def _left(self, how: str) -> None:
-        if self._heard:  # a probe that only connects wants no handshake
+        if self._heard:  # a probe that only connects is not a failed handshake
             self.failure = how
 
     def _shake(self) -> None:
@@ -204,11 +195,11 @@ class TlsTransport:
         self.flush()
 
     def _objection(self) -> str | None:
-        """Return what is wrong with a handshake that OpenSSL finds good."""
+        """Return what is wrong with a handshake that OpenSSL accepts."""
         if self._tls.selected_alpn_protocol() != "h2":
             return "no h2 in ALPN"
-        # Sessions of TLS 1.2 can be resumed while they last, and Python's ssl cannot switch that off. They end with their context, and so
-        # with a change of the authorities; but OpenSSL does not look again at how long the certificate is valid.
+        # Sessions of TLS 1.2 can be resumed while they last, and Python's ssl cannot switch that off. They end with their context, so also
+        # when the authorities change; but OpenSSL does not check the certificate's validity again.
         if self._tls.session_reused and self._context.verify_mode is ssl.CERT_REQUIRED:
             certificate = self._tls.getpeercert() or {}
             end = certificate.get("notAfter")
@@ -217,7 +208,7 @@ class TlsTransport:
         return None
 
     def _reason(self, error: ssl.SSLError) -> str:
-        """Return why the handshake failed: OpenSSL's name for it, without what it adds about itself."""
+        """Return OpenSSL's name for the failure, without the details of its own source."""
         for beginning, meaning in _ODD_BEGINNINGS:
             if self._heard.startswith(beginning):
                 return meaning
@@ -242,10 +233,10 @@ class TlsTransport:
             pass
         except ssl.SSLError:
             self._end(None)
-        if self._outgoing.pending:  # such as the warning that nothing is negotiated again
+        if self._outgoing.pending:  # such as the warning that renegotiation is refused
             self.flush()
         if self._closed_by_peer and parts:
-            # What came before its close_notify counts, and then the end must be announced, even if the peer leaves its socket open.
+            # Data before its close_notify counts; then the end must be announced, even if the peer leaves its socket open.
             self._socket.shutdown(socket.SHUT_RD)
         if not parts and not self._closed_by_peer:
             raise BlockingIOError
@@ -255,11 +246,11 @@ class TlsTransport:
         self._clear = self._clear[self._tls.write(self._clear[:_ENCRYPT_BYTES]) :]
 
     def _close_notify(self) -> None:
-        with contextlib.suppress(ssl.SSLError):  # it wants to read the peer's, for which nobody waits
+        with contextlib.suppress(ssl.SSLError):  # it wants to read the peer's, which nobody waits for
             self._tls.unwrap()
 
     def _end(self, failure: str | None) -> Never:
-        """Nothing more is read or encrypted; an alert that OpenSSL has written is still to be sent (RFC 8446 section 6.2)."""
+        """Nothing more is read or encrypted, but OpenSSL's alert is still to be sent (RFC 8446 section 6.2)."""
         self.phase, self.failure = Phase.OVER, failure
         self._clear, self._early = _EMPTY, b""
         self.flush()

@@ -1,9 +1,7 @@
-"""What a certificate says about itself, for the log: names, validity, serial number and fingerprint.
+"""The content of a certificate, for the log: names, validity, serial number and fingerprint. The door to ``cryptography``.
 
-OpenSSL has the say about certificates; this reads only what people compare, because Python's ``ssl`` tells it of verified peers alone.
-The door to ``cryptography``.
-
-Must not know: keys, files or TLS. Source: RFC 5280 section 4 (https://www.rfc-editor.org/rfc/rfc5280#section-4).
+OpenSSL judges certificates. This only reads what people compare, which Python's ``ssl`` offers for verified peers alone.
+Source: RFC 5280 section 4 (https://www.rfc-editor.org/rfc/rfc5280#section-4).
 """
 
 import datetime as dt
@@ -17,15 +15,16 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from exchanger.util.text import printable
 
+# Characters of one text: a DNS name has at most 253, and a longer text tells an operator nothing.
 _TEXT_LIMIT: Final = 256
-"""Characters of one text: a DNS name has 253, and a longer text tells an operator nothing."""
+
+# Names of one certificate in a log line; public authorities allow as many.
 _NAMES_LIMIT: Final = 100
-"""Names of one certificate in a log line; public authorities allow as many."""
 
 
 @enum.unique
 class Validity(enum.Enum):
-    """How a certificate stands to the clock of this machine."""
+    """A certificate's validity by the clock of this machine."""
 
     VALID = "valid"
     EXPIRED = "expired"
@@ -35,10 +34,10 @@ class Validity(enum.Enum):
 @final
 @attrs.frozen
 class CertificateInfo:
-    """A certificate, fit for a log.
+    """A certificate, ready for a log.
 
     ``names`` are those of the subjectAltName extension, as ``DNS:…``, ``IP:…``, ``URI:…`` or ``email:…``. ``serial`` and ``fingerprint``
-    (SHA-256 of the encoding) are hexadecimal; times are ISO 8601 in UTC. ``validity`` is that of the moment it was read.
+    (SHA-256 of the encoding) are hexadecimal; times are ISO 8601 in UTC. ``validity`` is as of the moment it was read.
     """
 
     subject: str
@@ -56,10 +55,10 @@ class CertificateInfo:
 
 
 def read_certificate(der: bytes, now: float) -> CertificateInfo:
-    """Return what the certificate ``der`` says, at ``now`` (seconds since 1970).
+    """Read the certificate ``der`` at ``now`` (seconds since 1970).
 
     Raises:
-        ValueError: that is no certificate.
+        ValueError: it is not a certificate.
     """
     try:
         certificate = x509.load_der_x509_certificate(der)

@@ -1,9 +1,7 @@
-"""``exchanger health``: asks a gRPC health service once, prints what it says, and ends with 0 for SERVING, 1 for anything else.
+"""``exchanger health``: checks a gRPC health service once and prints its status. Exits with 0 for SERVING, 1 for anything else.
 
-For probes that are commands and for tests after an installation; Kubernetes' own gRPC probes need it not. A wrong option, and a file that
-cannot be used, is 2. The wait is bounded by ``--timeout``.
-
-Must not know: how the service decides. Source: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+For exec probes and for tests after an installation; Kubernetes' own gRPC probes do not need it. Exits with 2 for a wrong option or an
+unusable file. ``--timeout`` bounds the wait. Source: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 """
 
 import os
@@ -17,8 +15,7 @@ from google.protobuf.message import DecodeError
 
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from exchanger.errors import ConfigurationError
-from exchanger.grpc.client import exchange
-from exchanger.grpc.one_call import Answered, Broken, OneCall, Refused, Reply
+from exchanger.grpc.client import Answered, Broken, Refused, Reply, UnaryCall, exchange
 from exchanger.grpc.status import StatusCode
 from exchanger.health.options import HealthOptions
 from exchanger.util.address import format_address, tls_server_name
@@ -31,7 +28,7 @@ USAGE: Final = 2
 
 
 async def run_health(options: HealthOptions) -> int:
-    """Ask once, print the answer, and return the exit status."""
+    """Check once, print the status, and return the exit status."""
     try:
         context = _context(options) if options.tls else None
     except ConfigurationError as error:
@@ -47,7 +44,7 @@ async def run_health(options: HealthOptions) -> int:
 
 
 async def ask(options: HealthOptions, context: ssl.SSLContext | None) -> Reply:
-    """Ask the service, by TLS when there is a ``context``; why there is no answer is a reply too."""
+    """Check the service, over TLS if there is a ``context``. A failure to get an answer is a reply too."""
     host, port = options.address
     try:
         with trio.fail_after(options.timeout):
@@ -55,7 +52,7 @@ async def ask(options: HealthOptions, context: ssl.SSLContext | None) -> Reply:
             async with connected:
                 if context is None:
                     return await _call(connected, options)
-                # gRPC needs no close_notify: its messages and streams say where they end.
+                # gRPC needs no close_notify: its messages and streams have explicit ends.
                 name = tls_server_name(options.server_name or host)
                 secured = trio.SSLStream(connected, context, server_hostname=name, https_compatible=True)
                 await secured.do_handshake()
@@ -75,17 +72,17 @@ async def _call(stream: trio.abc.Stream, options: HealthOptions) -> Reply:
     authority = format_address(options.server_name or host, port)
     scheme = "https" if options.tls else "http"
     message = HealthCheckRequest(service=options.service).SerializeToString()
-    return await exchange(stream, OneCall(METHOD, message, authority, scheme, options.timeout))
+    return await exchange(stream, UnaryCall(METHOD, message, authority, scheme, options.timeout))
 
 
 def _judge(reply: Reply) -> tuple[str, str]:
-    """Return the status in the protocol's word, "" when there is none, and why it is not SERVING where more can be said."""
+    """Return the status in the protocol's word, "" without one, and the reason why it is not SERVING where there is more to say."""
     match reply:
         case Answered(message):
             try:
                 return HealthCheckResponse.ServingStatus.Name(HealthCheckResponse.FromString(message).status), ""
             except (DecodeError, ValueError):
-                return "", "the answer is none of a health service"
+                return "", "the answer is not a health status"
         case Refused(StatusCode.NOT_FOUND, _):
             return "SERVICE_UNKNOWN", "the server does not know this service"
         case Refused(status, text):
@@ -97,7 +94,7 @@ def _judge(reply: Reply) -> tuple[str, str]:
 
 
 def _context(options: HealthOptions) -> ssl.SSLContext:
-    """Return how TLS is done.
+    """Return the TLS settings.
 
     Raises:
         ConfigurationError: a file cannot be used.
@@ -124,12 +121,12 @@ def _file_reason(error: OSError) -> str:
 
 
 def _connect_reason(error: OSError) -> str:
-    """Return the system's own words; where several addresses were tried, those for the last one."""
+    """Return the system's own words; those for the last address if several were tried."""
     cause: BaseException | None = error.__cause__
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[-1]
     known = cause if isinstance(cause, OSError) else error
-    if isinstance(known, socket.gaierror) or not known.errno:  # its numbers are of another kind
+    if isinstance(known, socket.gaierror) or not known.errno:  # its numbers are not errno's
         return known.strerror or str(known)
     return os.strerror(known.errno)
 

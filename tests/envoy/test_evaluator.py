@@ -5,7 +5,6 @@ import pytest
 import trio
 import trio.testing
 
-from exchanger.decision.check import DENY_UNHEALTHY
 from exchanger.decision.outcome import Exchange, ExchangePending, Filter, Outcome
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.policy.snapshot import CurrentPolicy
@@ -82,18 +81,6 @@ async def test_what_needs_no_exchange_is_given_a_place_once_for_all_observers_if
     await evaluated(of, attrs.evolve(REQUEST, path="/admin", trace=trace))
     assert [record.span for record in (*records.records, *others.records)] == [span, span]
     assert (tracer.asked, tracer.asked_for_records) == ([], [trace])
-
-
-def test_what_could_not_be_read_is_given_a_place_too() -> None:
-    records, tracer = Records(), FakeTracer()
-    evaluator(FakeExchanger(), records, tracer).decided(HttpRequest("", "", ""), DENY_UNHEALTHY, 0.0, Filter.EXT_AUTHZ)
-    assert [record.span for record in records.records] == [OWN]
-
-
-async def test_without_tracing_no_record_has_a_place() -> None:
-    records = Records()
-    await evaluated(evaluator(FakeExchanger(), records, None), attrs.evolve(REQUEST, path="/admin"))
-    assert [record.span for record in records.records] == [None]
 
 
 async def test_the_record_tells_which_filter_asked() -> None:

@@ -20,7 +20,7 @@ from exchanger.envoy.process_codec import CONTINUED, decode_request_headers, enc
 from exchanger.envoy.request_fields import Refused
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
-from exchanger.values.trace import NO_TRACE, TraceContext
+from exchanger.values.trace import TraceContext
 
 FILTER = "envoy.filters.http.ext_proc"
 PSEUDO = {":method": "GET", ":scheme": "https", ":authority": "api.example.com", ":path": "/orders/1"}
@@ -76,31 +76,6 @@ def test_everything_that_is_read() -> None:
         TraceContext("tp", "ts", "b"),
         path_is_raw=True,
     )
-
-
-def test_what_is_not_there_is_absent() -> None:
-    assert decoded(request_headers(PSEUDO)) == HttpRequest(
-        "GET", "api.example.com", "/orders/1", None, "", "", NO_TRACE, "", path_is_raw=True
-    )
-
-
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
-        ([("authorization", "Bearer value", b"Bearer raw")], "Bearer raw"),
-        ([("AUTHORIZATION", "Bearer value", b"")], "Bearer value"),
-        ([("authorization", "", b"Bearer a"), ("Authorization", "Bearer b", b"")], "Bearer a,Bearer b"),
-        ([("authorization", "", b"Bearer a"), ("authorization", "", b"")], "Bearer a,"),
-        ([("authorization", "", b""), ("authorization", "", b"Bearer a")], ",Bearer a"),
-        ([("authorization", "", b"Bearer \xff")], "Bearer \N{REPLACEMENT CHARACTER}"),
-        ([("authorization", "", b"")], None),
-        ([("", "Bearer a", b"")], None),
-        ([("x-authorization", "", b"Bearer a")], None),
-    ],
-)
-def test_authorization(headers: list[tuple[str, str, bytes]], expected: str | None) -> None:
-    authorization = decoded(request_headers([(":method", "", b"GET"), (":authority", "", b"a"), *headers])).authorization
-    assert (authorization.reveal() if authorization else None) == expected
 
 
 @pytest.mark.parametrize(
@@ -240,11 +215,6 @@ def test_a_value_is_not_looked_for_without_end() -> None:
     assert decoded(message).path == ""
     message.attributes["request.path"].CopyFrom(wrapper.fields["value"].struct_value)
     assert decoded(message).path == "/p"
-
-
-def test_an_attribute_by_itself_gets_its_query() -> None:
-    attributes = {"request.path": {"value": "/p"}, "request.query": {"value": "a=1"}, "request.method": {"value": "PUT"}}
-    assert decoded(request_headers({":authority": "a"}, attributes)).path == "/p?a=1"
 
 
 def test_looking_at_attributes_does_not_change_them() -> None:

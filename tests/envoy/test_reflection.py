@@ -111,13 +111,6 @@ async def test_a_known_message_has_no_extensions() -> None:
     assert not response.all_extension_numbers_response.extension_number
 
 
-async def test_host_and_request_are_echoed() -> None:
-    request = Request(host="api.example.com", list_services="x")
-    (response,) = await ask(request)
-    assert response.valid_host == "api.example.com"
-    assert response.original_request == request
-
-
 async def test_a_silent_stream_ends_by_itself(autojump_clock: trio.testing.MockClock) -> None:
     async def stream() -> AsyncIterator[v1.ServerReflectionRequest]:
         for wait in (IDLE_S - 0.1, IDLE_S - 0.1, IDLE_S + 0.1):
@@ -200,7 +193,7 @@ async def test_streams_that_are_reset_while_they_wait_leave_nothing_behind() -> 
         path = b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
         streams = [client.peer.request(head(path), b"", end=False) for _ in range(50)]
         await client.settle()
-        assert served.server.statistics().tasks == 50
+        assert served.server.usage().tasks == 50
         for stream in streams:
             client.peer.http.reset_stream(stream, 8)
         await client.settle()

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable
 import attrs
 import ngh2
 
-from exchanger.grpc.budget import Budget
 from exchanger.grpc.call import Call
 from exchanger.grpc.connection import Connection
-from exchanger.grpc.limits import ConnectionLimits
+from exchanger.grpc.limits import Budget, ConnectionLimits
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
 
 ECHO = b"/test.Echo/Say"
@@ -189,8 +188,8 @@ class Pair:
             self.exchange()
 
     def at_rest(self) -> bool:
-        now = self.connection.statistics()
-        return (now.table.streams, now.table.held_bytes, now.unread_bytes) == (0, 0, 0)
+        now = self.connection.usage()
+        return (now.streams, now.held_bytes, now.unread_bytes) == (0, 0, 0)
 
 
 def pair(table: dict[bytes, Route] | None = None, limits: ConnectionLimits | None = None, budget: Budget | None = None) -> Pair:

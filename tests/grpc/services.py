@@ -47,14 +47,14 @@ class Texts:
             await trio.lowlevel.checkpoint()
             yield StringValue(value=word)
 
-    async def join(self, messages: AsyncIterator[StringValue]) -> StringValue:
+    async def join(self, messages: AsyncIterator[StringValue]) -> AsyncIterator[StringValue]:
         words = []
         async for message in messages:
             self.seen.append(message.value)
             if message.value == "stop":
                 break
             words.append(message.value)
-        return StringValue(value=" ".join(words))
+        yield StringValue(value=" ".join(words))
 
     async def echo(self, messages: AsyncIterator[StringValue]) -> AsyncIterator[StringValue]:
         async for message in messages:
@@ -82,7 +82,7 @@ class Texts:
         for name, method, cardinality in (
             ("Upper", self.upper, Cardinality.UNARY_UNARY),
             ("Split", self.split, Cardinality.UNARY_STREAM),
-            ("Join", self.join, Cardinality.STREAM_UNARY),
+            ("Join", self.join, Cardinality.STREAM_STREAM),
             ("Echo", self.echo, Cardinality.STREAM_STREAM),
             ("Flood", self.flood, Cardinality.UNARY_STREAM),
         ):

@@ -9,7 +9,6 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route, Streaming, StreamMethod, UnaryMethod
 from exchanger.grpc.status import StatusCode
 from tests.grpc.peer import Header, Text, framed, head, routes
@@ -60,10 +59,6 @@ class Methods:
         finally:
             self.waiting -= 1
 
-    async def join(self, messages: AsyncIterator[Text], _call: CallInfo) -> Text:
-        await self._watch(self._read(messages))
-        return Text(b"")
-
     async def echo(self, messages: AsyncIterator[Text], _call: CallInfo) -> AsyncIterator[Text]:
         yield Text(b"hello")
         await self._watch(self._read(messages))
@@ -83,22 +78,20 @@ class Methods:
             b"/test.Wait/Unary": UnaryMethod(self.unary, Text),
             b"/test.Wait/Listen": StreamMethod(self.listen, Text, Streaming.UNARY_STREAM),
             b"/test.Wait/Flood": StreamMethod(self.flood, Text, Streaming.UNARY_STREAM),
-            b"/test.Wait/Join": StreamMethod(self.join, Text, Streaming.STREAM_UNARY),
             b"/test.Wait/Echo": StreamMethod(self.echo, Text, Streaming.STREAM_STREAM),
         }
 
 
-PATHS = [b"/test.Wait/" + name for name in (b"Pending", b"Unary", b"Listen", b"Flood", b"Join", b"Echo")]
-CLIENT_STREAMS = {b"/test.Wait/Join", b"/test.Wait/Echo"}
+PATHS = [b"/test.Wait/" + name for name in (b"Pending", b"Unary", b"Listen", b"Flood", b"Echo")]
 
 
 async def begin(served: Served, methods: Methods, path: bytes, *extra: Header) -> tuple[Client, int]:
     """Start a call of a method, which waits then, on a connection of its own."""
     client = await served.connect()
-    stream = client.peer.request(head(path, *extra), framed(b"x"), end=path not in CLIENT_STREAMS)
+    stream = client.peer.request(head(path, *extra), framed(b"x"), end=path != b"/test.Wait/Echo")
     client.send()
     await wait_all_tasks_blocked()
-    assert (methods.waiting, served.server.statistics().tasks) == (1, 1)
+    assert (methods.waiting, served.server.usage().tasks) == (1, 1)
     return client, stream
 
 
@@ -138,7 +131,7 @@ async def test_the_peer_ends_it(path: bytes, end: Callable[[Client, int], None],
         assert methods.seen == [("Cancelled", trio.current_time())]
         assert served.at_rest()
         assert served.faults == []
-        assert served.server.statistics().calls[StatusCode.CANCELLED] == 1
+        assert served.server.ended_calls[StatusCode.CANCELLED] == 1
         assert (await other.ask(b"next")).messages == [b"echo next"]
         if end is reset:
             assert (await client.ask(b"next")).messages == [b"echo next"]
@@ -146,7 +139,7 @@ async def test_the_peer_ends_it(path: bytes, end: Callable[[Client, int], None],
             client.socket.close()
             mock_clock.jump(2.0)  # a connection that we close waits a second for the peer to do so
             await wait_all_tasks_blocked()
-            assert served.server.statistics().connections == 1
+            assert served.server.connections == 1
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -176,20 +169,6 @@ async def test_a_deadline_that_has_passed_already_ends_it_before_it_waits(mock_c
         _, answer = await client.start(b"/test.Wait/Pending", framed(b"x"), (b"grpc-timeout", b"0n"))
         assert answer.status == StatusCode.DEADLINE_EXCEEDED
         assert methods.waiting == 0
-
-
-async def test_each_stream_ends_its_own() -> None:
-    methods = Methods()
-    async with serving(methods.table(), limits=ConnectionLimits(concurrent_streams=100)) as served:
-        client = await served.connect()
-        streams = [client.peer.request(head(PATHS[0]), framed(b"x")) for _ in range(50)]
-        await client.settle()
-        for count, stream in enumerate(streams[::2], 1):
-            client.peer.http.reset_stream(stream)
-            await client.settle()
-            assert (methods.waiting, len(methods.seen)) == (50 - count, count)
-        assert (await client.ask(b"next")).messages == [b"echo next"]
-        assert methods.waiting == 25
 
 
 async def test_a_reset_that_waits_behind_undecided_calls_still_ends_them() -> None:

@@ -6,9 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import attrs
 import pytest
-import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -86,10 +84,6 @@ class TestAGoodPair:
         site.files.client_ca.write_bytes("# Autorität\n".encode() * 3 + site.files.client_ca.read_bytes() + b"\n# end \xff")
         assert loaded(site, mutual=True).context.cert_store_stats()["x509_ca"] == 1
 
-    def test_certificate_and_key_in_one_file(self, site: Site) -> None:
-        site.files.key.write_bytes(site.files.key.read_bytes() + site.files.cert.read_bytes())
-        assert check_files(attrs.evolve(site.files.settings(), cert_file=site.files.key)) is None
-
 
 class TestVersions:
     def test_a_known_one_is_not_loaded_again(self, site: Site) -> None:
@@ -106,9 +100,6 @@ class TestVersions:
         found = load(site.files.settings(mutual=True))
         assert isinstance(found, Unusable)
         assert found.version != before
-
-    def test_each_has_a_context_of_its_own(self, site: Site) -> None:
-        assert loaded(site).context is not loaded(site).context
 
     def test_files_that_change_while_they_are_read(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         real = certificates._context
@@ -142,13 +133,6 @@ class TestProblems:
         file.unlink()
         assert problem(site, mutual=True) == f"{file} cannot be read: no such file or directory"
 
-    @pytest.mark.parametrize("which", ["cert", "key", "client_ca"])
-    def test_a_directory(self, site: Site, which: str) -> None:
-        file: Path = getattr(site.files, which)
-        file.unlink()
-        file.mkdir()
-        assert problem(site, mutual=True) in {f"{file} is no regular file", f"{file} cannot be read: is a directory"}
-
     def test_a_pipe_without_another_end(self, site: Site) -> None:
         site.files.key.unlink()
         os.mkfifo(site.files.key)
@@ -167,13 +151,6 @@ class TestProblems:
 
     def test_another_key(self, site: Site) -> None:
         site.files.key.write_bytes(site.authority.issue_cert("localhost").private_key_pem.bytes())
-        assert problem(site).startswith("certificate and key do not belong together: ")
-
-    def test_a_key_of_another_kind(self, site: Site) -> None:
-        key = rsa.generate_private_key(65537, 2048)
-        site.files.key.write_bytes(
-            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        )
         assert problem(site).startswith("certificate and key do not belong together: ")
 
     def test_the_authority_before_the_certificate(self, site: Site) -> None:
@@ -259,9 +236,3 @@ def test_openssl_does_not_ask_for_a_password(site: Site) -> None:
     )
     assert done.stderr == ""
     assert done.stdout == f"the key in {site.files.key} is encrypted: it must be given without a password\n"
-
-
-def test_an_authority_of_many(site: Site) -> None:
-    others = [trustme.CA().cert_pem.bytes() for _ in range(20)]
-    site.files.client_ca.write_bytes(b"".join(others) + site.files.client_ca.read_bytes())
-    assert loaded(site, mutual=True).context.cert_store_stats()["x509_ca"] == 21

@@ -207,10 +207,10 @@ def test_a_sea_of_tiny_messages_is_held_for_what_it_takes() -> None:
         for start in range(0, len(data), 16_380):
             joined.to_server(raw(DATA, 0, stream, data[start : start + 16_380]))
             sent += 16_380
-        if joined.connection.statistics().table.calls[StatusCode.RESOURCE_EXHAUSTED] or joined.connection.closed:
+        if joined.connection.ended_calls[StatusCode.RESOURCE_EXHAUSTED] or joined.connection.closed:
             break
     assert sent < 4 * 1024 * 1024
-    assert joined.connection.statistics().table.held_bytes <= 16 * 1024 * 1024
+    assert joined.connection.usage().held_bytes <= 16 * 1024 * 1024
 
 
 def test_a_peer_that_goes_away_still_gets_its_answers() -> None:

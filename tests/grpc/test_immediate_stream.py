@@ -1,9 +1,5 @@
 """Streams that are answered message by message, without a task where none has to wait."""
 
-import math
-from collections.abc import Callable
-from typing import Any
-
 import attrs
 import pytest
 import trio
@@ -74,16 +70,10 @@ async def test_each_message_is_answered_in_order_without_a_task() -> None:
         client = await served.connect()
         stream, answer = await talk(client, b"a", b"nothing", b"b", end=False)
         assert (answer.messages, answer.status) == ([b"echo a", b"echo b"], None)
-        assert served.server.statistics().tasks == 0
+        assert served.server.usage().tasks == 0
         await say(client, stream, b"c", end=True)
         assert (answer.messages[2:], answer.status) == ([b"echo c"], StatusCode.OK)
         assert served.at_rest()
-
-
-async def test_a_stream_without_messages_ends_well() -> None:
-    async with serving(Chat().table()) as served:
-        _, answer = await talk(await served.connect())
-        assert (answer.messages, answer.status) == ([], StatusCode.OK)
 
 
 async def test_a_message_that_waits_holds_up_its_own_call_only() -> None:
@@ -94,7 +84,7 @@ async def test_a_message_that_waits_holds_up_its_own_call_only() -> None:
         _, quick = await talk(client, b"c")
         assert (slow.messages, quick.messages, quick.status) == ([b"echo a"], [b"echo c"], StatusCode.OK)
         await say(client, stream, b"later 2", b"d", end=True)
-        assert (slow.messages, chat.waiting, served.server.statistics().tasks) == ([b"echo a"], 1, 1)
+        assert (slow.messages, chat.waiting, served.server.usage().tasks) == ([b"echo a"], 1, 1)
         chat.let_go.set()
         await client.settle()
         assert slow.messages == [b"echo a", b"late later", b"echo b", b"late later 2", b"echo d"]
@@ -145,17 +135,6 @@ async def test_the_deadline_ends_what_waits_after_the_last_message(mock_clock: M
         assert served.at_rest()
 
 
-async def test_without_a_deadline_it_may_be_silent_for_ever(mock_clock: MockClock) -> None:
-    chat = Chat()
-    async with serving(chat.table()) as served:
-        client = await served.connect()
-        stream, answer = await talk(client, b"a", end=False)
-        assert chat.seen[0].deadline == math.inf
-        mock_clock.jump(100_000)
-        await say(client, stream, b"b", end=True)
-        assert (answer.messages, answer.status) == ([b"echo a", b"echo b"], StatusCode.OK)
-
-
 @pytest.mark.parametrize("message", [b"refuse", b"later refuse"])
 async def test_a_refusal_ends_the_call(message: bytes) -> None:
     chat = Chat(instead=b"instead")
@@ -176,14 +155,6 @@ async def test_a_fault_is_internal_or_what_is_answered_instead(message: bytes) -
             assert (answer.messages, answer.status) == (expected, status)
             assert [type(fault) for fault in served.faults] == [RuntimeError]
             assert served.at_rest()
-
-
-async def test_an_answer_of_no_kind_is_a_fault() -> None:
-    nonsense: Callable[[bytes, CallInfo], Any] = lambda _message, _info: "text"  # noqa: E731 - an annotated name
-    async with serving({CHAT: ImmediateStream(nonsense)}) as served:
-        _, answer = await talk(await served.connect(), b"a")
-        assert answer.status == StatusCode.INTERNAL
-        assert [type(fault) for fault in served.faults] == [TypeError]
 
 
 async def test_a_peer_that_does_not_read_is_not_answered_further_and_then_gets_everything() -> None:

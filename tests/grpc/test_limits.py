@@ -1,11 +1,15 @@
 """Each limit of a connection at its edge: what is at it passes, what is just beyond is refused, and the rest lives on where it can."""
 
+from collections.abc import Callable
+
 import ngh2
 import pytest
+import trio
+from trio.testing import MockClock
 
 from exchanger.grpc import limits
 from exchanger.grpc.connection import Connection
-from exchanger.grpc.limits import ConnectionLimits
+from exchanger.grpc.limits import NO_DESCRIPTORS, REPORT_INTERVAL, Admission, Budget, ConnectionLimits
 from exchanger.grpc.routes import Route
 from exchanger.grpc.status import StatusCode
 from tests.grpc.frames import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS, block, raw, request, word
@@ -39,10 +43,6 @@ def assert_ended(joined: Pair, code: int) -> None:
 
 
 class TestStreams:
-    def test_at_the_limit(self) -> None:
-        joined = fresh(ConnectionLimits(concurrent_streams=3))
-        assert decided(joined, b"".join(request(stream, head(), framed(b"")) for stream in (1, 3, 5))) == [1, 3, 5]
-
     def test_one_more_by_a_peer_that_knows_the_limit(self) -> None:
         joined = fresh(ConnectionLimits(concurrent_streams=3))
         joined.to_server(b"".join(request(stream, head(), framed(b"")) for stream in (1, 3, 5, 7)))
@@ -90,13 +90,13 @@ class TestHeaders:
         joined = fresh()
         joined.to_server(self.in_frames(self.of_size(limits.MAX_HEADER_LIST), 7))
         assert not joined.connection.closed
-        assert joined.connection.statistics().table.calls[StatusCode.UNIMPLEMENTED] == 1  # it has no message
+        assert joined.connection.ended_calls[StatusCode.UNIMPLEMENTED] == 1  # it has no message
         assert lives(joined)
 
     def test_a_list_beyond_it_is_refused_and_costs_nobody_else_anything(self) -> None:
         joined = fresh()
         joined.to_server(self.in_frames(self.of_size(limits.MAX_HEADER_LIST + 1), 7))
-        assert joined.connection.statistics().table.calls[StatusCode.RESOURCE_EXHAUSTED] == 1
+        assert joined.connection.ended_calls[StatusCode.RESOURCE_EXHAUSTED] == 1
         assert lives(joined)
 
     def test_a_list_far_beyond_it(self) -> None:
@@ -109,7 +109,7 @@ class TestHeaders:
         headers = head() + [(b"x", b"")] * (limits.MAX_HEADER_COUNT - len(head()))
         assert decided(joined, request(1, headers, framed(b""))) == [1]
         joined.to_server(request(3, [*headers, (b"x", b"")], framed(b"")))
-        assert joined.connection.statistics().table.calls[StatusCode.RESOURCE_EXHAUSTED] == 1
+        assert joined.connection.ended_calls[StatusCode.RESOURCE_EXHAUSTED] == 1
         assert lives(joined)
         joined = fresh()
         joined.to_server(request(1, [*headers, *[(b"x", b"")] * (limits.TOLERANCE * limits.MAX_HEADER_COUNT)], framed(b"")))
@@ -130,15 +130,8 @@ class TestMessages:
     def test_size(self, extra: int) -> None:
         joined = fresh(ConnectionLimits(message_bytes=1000))
         assert decided(joined, request(1, head(), framed(bytes(1000 + extra)))) == ([] if extra else [1])
-        assert joined.connection.statistics().table.calls[StatusCode.RESOURCE_EXHAUSTED] == extra
+        assert joined.connection.ended_calls[StatusCode.RESOURCE_EXHAUSTED] == extra
         assert lives(joined)
-
-    def test_the_default_is_four_mebibytes(self) -> None:
-        joined = pair()
-        streams = [joined.peer.call(bytes(4 * 1024 * 1024 + extra)) for extra in (0, 1)]
-        joined.exchange()
-        assert [call.stream_id for call in joined.calls] == streams[:1]
-        assert joined.peer.answers[streams[1]].status == StatusCode.RESOURCE_EXHAUSTED
 
     @pytest.mark.parametrize("extra", [0, 1])
     def test_held_bytes(self, extra: int) -> None:
@@ -146,8 +139,8 @@ class TestMessages:
         joined.to_server(
             request(1, head(), framed(bytes(1000))[:500], end=False) + request(3, head(), framed(bytes(1000))[: 500 + extra], end=False)
         )
-        assert joined.connection.statistics().table.calls[StatusCode.RESOURCE_EXHAUSTED] == extra
-        assert joined.connection.statistics().table.held_bytes == (500 if extra else 1000)
+        assert joined.connection.ended_calls[StatusCode.RESOURCE_EXHAUSTED] == extra
+        assert joined.connection.usage().held_bytes == (500 if extra else 1000)
         assert lives(joined)
 
     def test_the_window_of_a_stream(self) -> None:
@@ -177,7 +170,16 @@ class TestAnswers:
         _, call = streaming_call(joined)
         joined.connection.send(call, bytes(65_535 + 999 - 5))
         joined.connection.data_to_send()
-        assert joined.connection.statistics().queued_bytes == 999
+        assert joined.connection.usage().queued_bytes == 999
+        assert joined.connection.has_room(call)
+        joined.connection.send(call, b"")
+        assert not joined.connection.has_room(call)
+
+    def test_half_of_the_unsent_bytes_of_all_calls_leaves_no_room(self) -> None:
+        joined = pair(table(), ConnectionLimits(queued_bytes=100_000))
+        _, call = streaming_call(joined)
+        joined.connection.send(call, bytes(65_535 + 49_999 - 5))
+        joined.connection.data_to_send()
         assert joined.connection.has_room(call)
         joined.connection.send(call, b"")
         assert not joined.connection.has_room(call)
@@ -204,8 +206,87 @@ class TestControlFrames:
             assert lives(joined)
 
 
-def test_a_path_that_is_not_served_is_no_limit() -> None:
-    """The same edge with the table's smallest request, so that the cases above speak of what they are about."""
-    joined = fresh()
-    assert lives(joined, 1)
-    assert joined.calls[0].info.path == ECHO
+# What all connections hold together.
+
+LARGE = 100_000
+"""More than a connection may hold whatever the others do."""
+
+
+def sharing(budget: Budget) -> Pair:
+    return pair(table(), ConnectionLimits(message_bytes=1_000_000), budget)
+
+
+def begin(joined: Pair, size: int) -> int:
+    """Send all but the last byte of a message."""
+    stream = joined.peer.request(head(), framed(bytes(size))[:-1], end=False)
+    joined.exchange()
+    return stream
+
+
+def test_unread_messages_and_answers_that_nobody_takes_count() -> None:
+    budget = Budget(LARGE)
+    joined = sharing(budget)
+    stream, call = streaming_call(joined)
+    joined.peer.http.send_data(stream, framed(bytes(40_000)))
+    joined.exchange()
+    assert budget.used == 40_064
+    assert joined.connection.take(call) == bytes(40_000)
+    assert budget.used == 0
+    joined.connection.send(call, bytes(75_000))
+    joined.connection.data_to_send()
+    assert budget.used == 75_005 - 65_535
+
+
+def test_a_peer_that_takes_no_answers_is_cut_off_when_all_hold_too_much() -> None:
+    budget = Budget(2 * LARGE - 1)
+    joined, other = sharing(budget), sharing(budget)
+    stream = begin(other, LARGE - 5)
+    _, call = streaming_call(joined)
+    joined.connection.send(call, bytes(65_535 + LARGE))
+    joined.to_peer()
+    assert joined.connection.closed
+    assert budget.used == LARGE - 1
+    other.peer.http.send_data(stream, b"x", end_stream=True)
+    other.serve()
+    assert other.peer.answers[stream].status == 0
+
+
+@pytest.mark.parametrize("end", [Connection.lose, Connection.terminate, lambda connection: connection.receive(bytes(99), 0.0)])
+def test_nothing_is_left_of_a_connection_that_is_over(end: Callable[[Connection], None]) -> None:
+    budget = Budget()
+    joined = sharing(budget)
+    begin(joined, LARGE)
+    _, call = streaming_call(joined)
+    joined.connection.send(call, bytes(LARGE))
+    joined.connection.data_to_send()
+    assert budget.used > LARGE
+    end(joined.connection)
+    joined.connection.data_to_send()
+    assert joined.connection.closed
+    assert budget.used == 0
+
+
+def test_a_request_in_one_piece_asks_for_nothing() -> None:
+    budget = Budget(0)
+    joined = pair(routes(lambda _message, _call: b""), None, budget)
+    for _ in range(100):
+        joined.peer.call(bytes(10_000), ECHO)
+    joined.serve()
+    assert all(answer.status == 0 for answer in joined.peer.answers.values())
+    assert budget.used == 0
+
+
+async def test_whoever_finds_no_room_is_counted_and_told_of_once_a_minute(autojump_clock: MockClock) -> None:
+    told: list[tuple[float, str]] = []
+    start = trio.current_time()
+    admission = Admission(2, lambda reason: told.append((trio.current_time() - start, reason)))
+
+    assert [admission.admit(connections) for connections in (0, 1, 2, 3)] == [True, True, False, False]
+    await trio.sleep(REPORT_INTERVAL / 2)
+    admission.exhausted()
+    assert told == [(0.0, "there are 2 connections already")]
+    await trio.sleep(REPORT_INTERVAL / 2)
+    admission.exhausted()
+    assert [reason for _, reason in told[1:]] == [NO_DESCRIPTORS]
+    assert told[1][0] == pytest.approx(REPORT_INTERVAL)
+    assert (admission.accepted, admission.refused) == (2, 4)

@@ -3,7 +3,7 @@
 ``bench/rapid_reset.py`` has the figures: how fast, and how little another connection notices.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import attrs
 import pytest
@@ -19,7 +19,7 @@ from tests.grpc.serving import Client, Served, serving
 
 LATER = b"/test.Echo/Later"
 STREAM = b"/test.Echo/Stream"
-STREAMS = 100_000
+STREAMS = 40_000
 PER_BATCH = 200
 """Fewer than may be open at once, and less than the peer's socket takes."""
 
@@ -42,11 +42,11 @@ class Tasks:
     def later(self, _message: bytes, _call: CallInfo) -> Pending:
         return Pending(self.wait)
 
-    async def join(self, messages: object, _call: CallInfo) -> Text:
-        return Text(await self.wait())
+    async def join(self, messages: object, _call: CallInfo) -> AsyncIterator[Text]:
+        yield Text(await self.wait())
 
     def table(self) -> dict[bytes, Route]:
-        return {**routes(), LATER: Immediate(self.later), STREAM: StreamMethod(self.join, Text, Streaming.STREAM_UNARY)}
+        return {**routes(), LATER: Immediate(self.later), STREAM: StreamMethod(self.join, Text, Streaming.STREAM_STREAM)}
 
 
 def partial(stream: int) -> bytes:
@@ -67,8 +67,8 @@ VARIANTS = (
     Variant("headers", lambda stream: request(stream, head(), end=False)),
     Variant("partial", partial),
     Variant("complete", lambda stream: request(stream, head(), framed(b"x"))),
-    Variant("pending", lambda stream: request(stream, head(LATER), framed(b"x")), tasks=True, streams=20_000),
-    Variant("stream", lambda stream: request(stream, head(STREAM), framed(b"x"), end=False), tasks=True, streams=20_000),
+    Variant("pending", lambda stream: request(stream, head(LATER), framed(b"x")), tasks=True, streams=10_000),
+    Variant("stream", lambda stream: request(stream, head(STREAM), framed(b"x"), end=False), tasks=True, streams=10_000),
 )
 
 
@@ -100,6 +100,11 @@ def window(served: Served) -> int:
     return attacked._http.local_window_size
 
 
+def witnessed(variant: Variant) -> int:
+    """Return how many calls the witness made."""
+    return -(-variant.streams // PER_BATCH)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 async def test_other_calls_stay_right_and_nothing_is_left(variant: Variant) -> None:
@@ -111,7 +116,9 @@ async def test_other_calls_stay_right_and_nothing_is_left(variant: Variant) -> N
         assert served.at_rest()
         assert served.faults == []
         assert tasks.begun == tasks.cancelled == (variant.streams if variant.tasks else 0)
-        assert served.server.statistics().calls[StatusCode.CANCELLED] == variant.streams
+        ended = served.server.ended_calls
+        # A read may end between a complete request and its reset: then the request is answered.
+        assert ended[StatusCode.CANCELLED] + (ended[StatusCode.OK] - 1 - witnessed(variant)) == variant.streams
         assert window(served) > CONNECTION_WINDOW // 2
         last = 2 * variant.streams + 3
         client.send(request(last, head(ECHO), framed(b"still here")))

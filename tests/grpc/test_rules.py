@@ -184,7 +184,7 @@ async def test_all_of_them_on_one_connection(mock_clock: MockClock) -> None:
             check(case, await ask(client, case))
             assert (await client.ask(b"next")).messages == [b"echo next"]
         assert served.at_rest()
-        assert served.server.statistics().accepted == 1
+        assert served.server.accepted == 1
 
 
 async def test_a_refusal_that_goes_on_and_on_is_cut() -> None:
@@ -198,12 +198,3 @@ async def test_a_refusal_that_goes_on_and_on_is_cut() -> None:
         assert answer.message == "%C3%BC?" * 250
         assert not client.eof
         assert served.faults == []
-
-
-async def test_what_a_method_gets_to_see_of_headers(mock_clock: MockClock) -> None:
-    texts = Texts()
-    extra = ((b"grpc-timeout", b"1S"), (b"grpc-previous-rpc-attempts", b"2"), (b"x-test", b"1"), (b"x-test", b"2"), (b"trace-bin", b"AAE="))
-    async with serving(routes_of(texts.service())) as served:
-        client = await served.connect()
-        await ask(client, Case("metadata", OK, extra=extra))
-        assert texts.infos[0].metadata == ((b"x-test", b"1"), (b"x-test", b"2"), (b"trace-bin", b"AAE="))

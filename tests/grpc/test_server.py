@@ -8,7 +8,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
 from exchanger.grpc.server import Addresses, GrpcServer, ServerSettings
-from exchanger.grpc.status import GrpcError, StatusCode
+from exchanger.grpc.status import StatusCode
 from tests.grpc.peer import echo, framed, head, routes
 from tests.grpc.serving import is_open, read_slowly, serving
 
@@ -51,12 +51,11 @@ async def test_calls_on_two_connections() -> None:
         assert (await first.ask(b"1")).messages == [b"echo 1"]
         assert (await second.ask(b"2")).messages == [b"echo 2"]
         assert (await first.ask(b"3")).messages == [b"echo 3"]
-        statistics = served.server.statistics()
-        assert (statistics.connections, statistics.accepted, statistics.calls[0]) == (2, 2, 3)
+        assert (served.server.connections, served.server.accepted, served.server.ended_calls[0]) == (2, 2, 3)
         first.socket.close()
         await second.settle()
-        assert served.server.statistics().connections == 1
-        assert served.server.statistics().calls[0] == 3
+        assert served.server.connections == 1
+        assert served.server.ended_calls[0] == 3
 
 
 async def test_a_pending_answer() -> None:
@@ -64,7 +63,7 @@ async def test_a_pending_answer() -> None:
     async with serving(waiting.table()) as served:
         client = await served.connect()
         _, answer = await client.start(LATER, framed(b"x"))
-        assert served.server.statistics().tasks == waiting.running == 1
+        assert served.server.usage().tasks == waiting.running == 1
         assert (await client.ask(b"meanwhile")).messages == [b"echo meanwhile"]
         assert answer.headers == {}
         waiting.release.set()
@@ -94,66 +93,6 @@ async def test_answers_that_end_together_leave_in_one_piece() -> None:
 
 
 class TestWhatEndsAPendingCall:
-    async def test_reset(self) -> None:
-        waiting = Waiting()
-        async with serving(waiting.table()) as served:
-            client = await served.connect()
-            stream, _ = await client.start(LATER, framed(b"x"))
-            client.peer.http.reset_stream(stream)
-            await client.settle()
-            assert (waiting.running, waiting.cancelled) == (0, 1)
-            assert served.at_rest()
-            assert served.server.statistics().calls[StatusCode.CANCELLED] == 1
-            assert (await client.ask(b"next")).messages == [b"echo next"]
-
-    async def test_reset_before_its_task_has_run(self) -> None:
-        waiting = Waiting()
-        async with serving(waiting.table()) as served:
-            client = await served.connect()
-            stream = client.peer.request(head(LATER), framed(b"x"))
-            request = client.peer.send()
-            client.peer.http.reset_stream(stream)
-            client.send(request + client.peer.send())
-            await client.settle()
-            assert (waiting.running, waiting.cancelled) == (0, 0)
-            assert served.at_rest()
-
-    async def test_deadline(self, mock_clock: MockClock) -> None:
-        waiting = Waiting()
-        async with serving(waiting.table()) as served:
-            client = await served.connect()
-            _, answer = await client.start(LATER, framed(b"x"), (b"grpc-timeout", b"200m"))
-            mock_clock.jump(0.19)
-            await client.settle()
-            assert answer.headers == {}
-            mock_clock.jump(0.02)
-            await client.settle()
-            assert (answer.status, answer.message) == (StatusCode.DEADLINE_EXCEEDED, "deadline exceeded")
-            assert waiting.cancelled == 1
-            assert served.at_rest()
-
-    async def test_lost_connection(self) -> None:
-        waiting = Waiting()
-        async with serving(waiting.table()) as served:
-            client = await served.connect()
-            await client.start(LATER, framed(b"x"))
-            client.socket.close()
-            await wait_all_tasks_blocked()
-            assert (waiting.running, waiting.cancelled) == (0, 1)
-            assert served.server.statistics().connections == 0
-
-    async def test_protocol_error(self) -> None:
-        waiting = Waiting()
-        async with serving(waiting.table()) as served:
-            client = await served.connect()
-            await client.start(LATER, framed(b"x"))
-            client.send(b"\0\0\4\3\0\0\0\0\0\0\0\0\0")
-            await client.settle()
-            assert (waiting.running, waiting.cancelled) == (0, 1)
-            assert client.eof
-            assert client.peer.goaways[-1][1] == 1
-            assert served.faults == []
-
     async def test_end_of_the_server(self) -> None:
         waiting = Waiting()
         async with serving(waiting.table()) as served:
@@ -178,33 +117,6 @@ class TestFaults:
             assert client.peer.answers[good].messages == [b"echo good"]
             assert (client.peer.answers[bad].status, client.peer.answers[bad].message) == (StatusCode.INTERNAL, "internal error")
             assert served.faults == [fault]
-            assert (await client.ask(b"next")).messages == [b"echo next"]
-
-    async def test_in_a_task(self) -> None:
-        async def run() -> bytes:
-            await trio.lowlevel.checkpoint()
-            raise ValueError("s3cret")
-
-        async with serving(table_of(run)) as served:
-            client = await served.connect()
-            _, answer = await client.start(LATER, framed(b"x"))
-            assert (answer.status, answer.message, answer.body) == (StatusCode.INTERNAL, "internal error", b"")
-            assert [type(fault) for fault in served.faults] == [ValueError]
-            assert served.at_rest()
-
-    async def test_in_a_task_that_is_cancelled(self) -> None:
-        async def run() -> bytes:
-            try:
-                await trio.sleep_forever()
-            finally:
-                raise ValueError("s3cret")
-
-        async with serving(table_of(run)) as served:
-            client = await served.connect()
-            stream, _ = await client.start(LATER, framed(b"x"))
-            client.peer.http.reset_stream(stream)
-            await client.settle()
-            assert [type(fault) for fault in served.faults] == [ValueError]
             assert (await client.ask(b"next")).messages == [b"echo next"]
 
     async def test_in_a_nursery_whose_connection_is_lost(self) -> None:
@@ -234,28 +146,6 @@ class TestFaults:
             assert (await client.ask(b"x")).status == StatusCode.INTERNAL
             assert [type(fault) for fault in served.faults] == [TypeError]
 
-    async def test_a_refusal_is_not_a_fault(self) -> None:
-        def handler(_message: bytes, _call: CallInfo) -> bytes:
-            raise GrpcError(StatusCode.INVALID_ARGUMENT, "not a CheckRequest: 100%")
-
-        async with serving(routes(handler)) as served:
-            client = await served.connect()
-            answer = await client.ask(b"garbage")
-            assert (answer.status, answer.message) == (StatusCode.INVALID_ARGUMENT, "not a CheckRequest: 100%25")
-            assert served.faults == []
-            assert not client.eof
-
-    async def test_a_refusal_from_a_task(self) -> None:
-        async def run() -> bytes:
-            await trio.lowlevel.checkpoint()
-            raise GrpcError(StatusCode.UNAVAILABLE, "try again")
-
-        async with serving(table_of(run)) as served:
-            client = await served.connect()
-            _, answer = await client.start(LATER, framed(b"x"))
-            assert (answer.status, answer.message) == (StatusCode.UNAVAILABLE, "try again")
-            assert served.faults == []
-
 
 class TestConnections:
     async def test_the_preface_must_come_in_time(self, mock_clock: MockClock) -> None:
@@ -265,10 +155,10 @@ class TestConnections:
                 await wait_all_tasks_blocked()
                 mock_clock.jump(9)
                 await wait_all_tasks_blocked()
-                assert served.server.statistics().connections == 1
+                assert served.server.connections == 1
                 mock_clock.jump(2)
                 await wait_all_tasks_blocked()
-                assert served.server.statistics().connections == 0
+                assert served.server.connections == 0
 
     async def test_an_idle_connection_may_stay(self, mock_clock: MockClock) -> None:
         async with serving(routes()) as served:
@@ -277,32 +167,12 @@ class TestConnections:
             await client.settle()
             assert (await client.ask(b"still here")).messages == [b"echo still here"]
 
-    async def test_keepalive_pings_are_answered(self) -> None:
-        async with serving(routes()) as served:
-            client = await served.connect()
-            client.peer.http.ping(b"are you?")
-            client.send()
-            await wait_all_tasks_blocked()
-            assert b"are you?" in client.socket.recv(1000)
-
-    async def test_http1_is_cut_off(self, mock_clock: MockClock) -> None:
-        async with serving(routes()) as served:
-            with socket.create_connection(("127.0.0.1", served.port)) as browser:
-                browser.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-                await wait_all_tasks_blocked()
-                browser.setblocking(False)
-                while data := browser.recv(1000):
-                    assert not data.startswith(b"HTTP")
-                mock_clock.jump(2)  # it does not close, so it is closed
-                await wait_all_tasks_blocked()
-                assert served.server.statistics().connections == 0
-
     async def test_more_than_allowed_are_refused(self) -> None:
         async with serving(routes(), max_connections=2) as served:
             clients = [await served.connect() for _ in range(3)]
             assert [client.eof for client in clients] == [False, False, True]
             assert (await clients[0].ask(b"x")).status == 0
-            assert served.server.statistics().refused == 1
+            assert served.server.refused == 1
             clients[1].socket.close()
             await wait_all_tasks_blocked()
             assert (await (await served.connect()).ask(b"x")).status == 0
@@ -317,11 +187,11 @@ class TestConnections:
                 stuck.peer.call(b"more")
                 stuck.send()
                 await wait_all_tasks_blocked()
-            assert served.server.statistics().calls[0] < 400  # the server reads no more than it can answer
+            assert served.server.ended_calls[0] < 400  # the server reads no more than it can answer
             assert (await reader.ask(b"x")).messages == [big]
             mock_clock.jump(21)
             await reader.settle()
-            assert served.server.statistics().connections == 1
+            assert served.server.connections == 1
             assert (await reader.ask(b"x")).messages == [big]
 
     async def test_a_slow_reader_gets_everything_in_order(self, mock_clock: MockClock) -> None:
@@ -357,29 +227,8 @@ async def test_many_calls_in_one_batch_do_not_starve_other_tasks() -> None:
         await client.settle()
         assert all(answer.status == 0 for answer in client.peer.answers.values())
     # Two turns of the reactor may come between two turns of another task, for Trio runs what is ready in any order.
-    assert max(seen.count(turn) for turn in set(seen)) <= 256
-
-
-async def test_rapid_resets_leave_nothing_behind() -> None:
-    waiting = Waiting()
-    async with serving({**waiting.table(), b"/test.Echo/Wait": Immediate(waiting.handler)}) as served:
-        client = await served.connect()
-        for _ in range(200):
-            data = []
-            for _ in range(100):
-                stream = client.peer.request(head(LATER), framed(b"x"))
-                data.append(client.peer.send())
-                client.peer.http.reset_stream(stream)
-                data.append(client.peer.send())
-            client.peer.http.events()
-            client.peer.answers.clear()
-            client.send(b"".join(data))
-            await wait_all_tasks_blocked()
-            assert served.at_rest()
-        client.receive()
-        assert served.server.statistics().calls[StatusCode.CANCELLED] == 20_000
-        assert (waiting.running, waiting.cancelled) == (0, 0)
-        assert (await client.ask(b"alive")).messages == [b"echo alive"]
+    # Each is shorter than a checkpoint and one turn of a connection, 128 and 64 calls.
+    assert max(seen.count(turn) for turn in set(seen)) <= 2 * (128 + 64)
 
 
 class TestDrain:
@@ -447,16 +296,10 @@ class TestDrain:
     async def test_before_it_runs(self) -> None:
         server = GrpcServer(ServerSettings("127.0.0.1", 0), routes(), lambda _fault: None)
         await server.drain(1.0)
-        assert server.statistics().connections == 0
+        assert server.connections == 0
 
 
 class TestListening:
-    async def test_a_busy_port(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            server = GrpcServer(ServerSettings("127.0.0.1", taken.getsockname()[1]), routes(), lambda _fault: None)
-            with pytest.raises(OSError, match="in use"):
-                await server.run()
-
     async def test_all_interfaces_on_one_port(self) -> None:
         server = GrpcServer(ServerSettings(None, 0), routes(), lambda _fault: None)
         async with trio.open_nursery() as nursery:
@@ -470,14 +313,4 @@ class TestListening:
                     answer = probe.connect_ex(("::1" if family == socket.AF_INET6 else "127.0.0.1", port))
                 # "::" can be bound, too, where no interface has an address of IPv6.
                 assert answer == 0 or (family == socket.AF_INET6 and answer == errno.EADDRNOTAVAIL)
-            nursery.cancel_scope.cancel()
-
-    async def test_the_port_is_free_again_afterwards(self) -> None:
-        async with serving(routes()) as served:
-            client = await served.connect()
-            assert (await client.ask(b"x")).status == 0
-            port = served.port
-        server = GrpcServer(ServerSettings("127.0.0.1", port), routes(), lambda _fault: None)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(server.run)
             nursery.cancel_scope.cancel()

@@ -12,8 +12,9 @@ from exchanger.grpc.reactor import READ, WRITE, Reactor
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
 from exchanger.grpc.session import Session
 from exchanger.grpc.status import StatusCode
-from exchanger.grpc.transport import StreamEndedError
-from tests.grpc.peer import ECHO, Peer, echo, routes
+from exchanger.grpc.tcp import StreamEndedError
+from tests.grpc.frames import DATA, RST_STREAM, WINDOW_UPDATE, raw, word
+from tests.grpc.peer import ECHO, Peer, echo, framed, routes
 
 
 @attrs.define(eq=False)
@@ -26,19 +27,21 @@ class Script:
     room: int = 1000
     finished: bool = False
     unsent: bool = False
-    surcharge: int = 0
+    extra_work: int = 0
     fault: Exception | None = None
 
     def fileno(self) -> int:
         return self.socket.fileno()
 
-    def receive(self) -> bytes:
+    def receive(self, limit: int) -> bytes:
         if not self.incoming:
             raise BlockingIOError
         item = self.incoming.pop(0)
         if isinstance(item, Exception):
             raise item
-        return item
+        if len(item) > limit:
+            self.incoming.insert(0, item[limit:])
+        return item[:limit]
 
     def send(self, data: bytes) -> bool:
         self.unsent = False
@@ -65,15 +68,36 @@ class Stage:
     peer: Peer
     faults: list[BaseException]
 
-    def turn(self, *incoming: bytes, mask: int = READ) -> None:
+    def turn(self, *incoming: bytes, mask: int = READ) -> int:
         self.transport.incoming += incoming
-        self.session.ready(mask, trio.current_time())
+        return self.session.ready(mask, trio.current_time())
+
+    def turns(self, data: bytes) -> list[int]:
+        """Let the session read all of ``data``; return the work of each turn."""
+        self.transport.incoming.append(data)
+        work = []
+        while self.transport.incoming and self.transport.socket.fileno() != -1:
+            work.append(self.turn())
+        return work
+
+    def warm_up(self) -> list[int]:
+        """Send cheap bytes, so that the session reads as much as it ever does; return the work of each turn."""
+        stream = self.peer.request(body=framed(bytes(300_000))[:5], end=False)
+        self.turn(self.peer.send())
+        turns = self.turns(b"".join(raw(DATA, 0, stream, bytes(16_000)) for _ in range(14)))
+        self.turn(raw(RST_STREAM, 0, stream, word(8)))
+        del self.peer.answers[stream]
+        return turns
 
     def hear(self) -> None:
         for data in self.transport.sent:
             if data:
                 self.peer.receive(data)
         self.transport.sent.clear()
+
+
+def is_blocked(session: Session) -> bool:
+    return session.blocked
 
 
 @asynccontextmanager
@@ -94,7 +118,7 @@ async def stage(table: dict[bytes, Route]) -> AsyncIterator[Stage]:
             yield here
             nursery.cancel_scope.cancel()
     reactor.close()
-    assert session.statistics().tasks == 0
+    assert session.tasks == 0
 
 
 def later(run: Callable[[], None]) -> dict[bytes, Route]:
@@ -111,12 +135,12 @@ async def test_a_call_that_is_reset_before_its_task_runs_is_never_begun() -> Non
     async with stage(later(lambda: begun.append(1))) as here:
         stream = here.peer.call(b"x")
         here.turn(here.peer.send())
-        assert here.session.statistics().tasks == 1
+        assert here.session.tasks == 1
         here.peer.http.reset_stream(stream)
         here.turn(here.peer.send())
         await trio.testing.wait_all_tasks_blocked()
         assert begun == []
-        assert here.session.statistics().tasks == 0
+        assert here.session.tasks == 0
 
 
 async def test_nothing_is_read_while_calls_of_the_last_batch_are_undecided() -> None:
@@ -127,6 +151,7 @@ async def test_nothing_is_read_while_calls_of_the_last_batch_are_undecided() -> 
         return echo(message, call)
 
     async with stage(routes(handler)) as here:
+        here.warm_up()
         for number in range(150):
             here.peer.call(b"%d" % number)
         here.turn(here.peer.send())
@@ -146,6 +171,7 @@ async def test_nothing_is_read_while_calls_of_the_last_batch_are_undecided() -> 
 
 async def test_each_batch_is_answered_with_one_send() -> None:
     async with stage(routes()) as here:
+        here.warm_up()
         here.transport.sent.clear()
         for _ in range(20):
             here.peer.call(b"x")
@@ -160,14 +186,14 @@ async def test_order_is_kept_while_the_transport_is_full() -> None:
         here.peer.call(b"first")
         here.turn(here.peer.send())
         assert len(here.transport.sent) == 1
-        assert here.session.statistics().blocked
+        assert is_blocked(here.session)
         here.session.begin_drain()
         assert len(here.transport.sent) == 1
         here.turn(mask=WRITE)
-        assert here.session.statistics().blocked
+        assert is_blocked(here.session)
         here.transport.room = 10
         here.turn(mask=WRITE)
-        assert not here.session.statistics().blocked
+        assert not is_blocked(here.session)
         assert len(here.transport.sent) == 2
         here.hear()
         assert here.peer.goaways
@@ -204,6 +230,7 @@ async def test_a_fault_of_ours_ends_the_session_and_is_reported() -> None:
 
 async def test_a_fault_of_ours_in_a_later_turn_does_so_too() -> None:
     async with stage(routes()) as here:
+        here.warm_up()
         for _ in range(100):
             here.peer.call(b"x")
         here.turn(here.peer.send())
@@ -221,7 +248,7 @@ async def test_after_the_last_bytes_input_is_read_and_thrown_away() -> None:
         assert here.transport.socket.fileno() != -1
         here.turn(b"")
         assert here.transport.socket.fileno() == -1
-        assert here.session.statistics().connection.table.calls[StatusCode.OK] == 0
+        assert here.session._connection.ended_calls[StatusCode.OK] == 0
 
 
 async def test_words_of_the_transport_itself_are_sent() -> None:
@@ -233,12 +260,12 @@ async def test_words_of_the_transport_itself_are_sent() -> None:
         here.transport.room = 0
         here.turn()
         assert here.transport.sent == [b""]
-        assert here.session.statistics().blocked
+        assert here.session.blocked
 
 
 async def test_work_of_the_transport_itself_counts() -> None:
     async with stage(routes()) as here:
-        here.transport.surcharge = 50
+        here.transport.extra_work = 50
         assert here.session.ready(READ, 0.0) == 51
         here.peer.call(b"x")
         here.transport.incoming.append(here.peer.send())
@@ -250,7 +277,7 @@ async def test_a_stream_that_ends_itself_has_its_last_words_and_time_to_be_heard
         here.peer.call(b"x")
         here.turn(here.peer.send())
         await trio.testing.wait_all_tasks_blocked()
-        assert here.session.statistics().tasks == 1
+        assert here.session.tasks == 1
         here.transport.sent.clear()
         here.transport.incoming.append(StreamEndedError())
         here.transport.unsent = True
@@ -259,7 +286,28 @@ async def test_a_stream_that_ends_itself_has_its_last_words_and_time_to_be_heard
         assert here.transport.finished
         assert here.transport.socket.fileno() != -1
         await trio.testing.wait_all_tasks_blocked()
-        assert here.session.statistics().tasks == 0
+        assert here.session.tasks == 0
         here.turn(b"")
         assert here.transport.socket.fileno() == -1
         assert here.faults == []
+
+
+async def test_expensive_bytes_are_read_in_small_pieces_so_others_get_their_turn() -> None:
+    async with stage(routes()) as here:
+        stream = here.peer.request(end=False)
+        here.turn(here.peer.send())
+        flood = here.turns(raw(DATA, 0, stream) * 4000)
+        assert sum(flood) > 2000  # each turn reports its cost
+        assert max(flood) < 140
+        for _ in range(20):
+            here.turn(raw(WINDOW_UPDATE, 0, 0, word(1)))  # small reads prove nothing
+        assert max(here.turns(raw(DATA, 0, stream) * 900)) < 140
+
+
+async def test_cheap_bytes_are_read_in_growing_pieces_until_they_get_expensive() -> None:
+    async with stage(routes()) as here:
+        assert len(here.warm_up()) < 12
+        stream = here.peer.request(end=False)
+        here.turn(here.peer.send())
+        flood = here.turns(raw(DATA, 0, stream) * 4000)
+        assert [work > 140 for work in flood] == [True] + [False] * (len(flood) - 1)  # only the first one was of full size

@@ -15,7 +15,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from exchanger.grpc.certificates import CertificatesError
 from exchanger.grpc.routes import Immediate, Pending, Route, routes_of
 from exchanger.grpc.server import GrpcServer, ServerSettings
-from tests.grpc.authority import Site, days, server_only
+from exchanger.grpc.tls import LINES_PER_WINDOW, HandshakeLog
+from tests.grpc.authority import Observed, Site, days, server_only
 from tests.grpc.peer import ECHO, framed, head, routes
 from tests.grpc.services import Texts
 from tests.grpc.serving import Served, is_open, read_slowly, serving
@@ -41,18 +42,9 @@ class TestServed:
             assert client.tls.version() == {ssl.TLSVersion.TLSv1_2: "TLSv1.2", ssl.TLSVersion.TLSv1_3: "TLSv1.3"}[version]
             assert client.tls.selected_alpn_protocol() == "h2"
             assert client.tls.compression() is None
-            statistics = served.server.statistics()
-            assert (statistics.connections, statistics.handshakes, statistics.handshakes_failed) == (1, 1, 0)
-            assert statistics.certificates is not None
-            assert statistics.certificates.loaded == 1
+            assert (served.server.connections, served.server.handshakes) == (1, (1, 0))
+            assert len(served.observed.loaded) == 1
             assert served.observed.failed == []
-
-    async def test_beside_plaintext(self, site: Site) -> None:
-        async with serving(routes(), tls=site.files.settings()) as served:
-            plain, secure = await served.connect(), await served.connect_tls(site.client())
-            assert (await plain.ask(b"p")).messages == [b"echo p"]
-            assert (await secure.ask(b"s")).messages == [b"echo s"]
-            assert served.server.statistics().handshakes == 1
 
     async def test_only_with_tls(self, site: Site) -> None:
         server = GrpcServer(ServerSettings("127.0.0.1", None, tls=site.files.settings()), routes(), lambda _fault: None)
@@ -68,41 +60,8 @@ class TestServed:
             client = await served.connect_tls(site.client(version=version))
             slow = TlsByByte(served, site.client(version=version))
             await slow.handshake()
-            assert served.server.statistics().handshakes == 2
+            assert served.server.handshakes[0] == 2
             assert (await client.ask(b"meanwhile")).messages == [b"echo meanwhile"]
-
-    async def test_many_calls_in_one_batch(self, site: Site) -> None:
-        async with serving(routes(), tls=site.files.settings()) as served:
-            client = await served.connect_tls(site.client())
-            streams = [client.peer.call(b"%d" % number) for number in range(900)]
-            await client.settle()
-            assert [client.peer.answers[stream].messages for stream in streams] == [[b"echo %d" % number] for number in range(900)]
-            assert served.at_rest()
-
-    async def test_a_large_message(self, site: Site) -> None:
-        async with serving(routes(), tls=site.files.settings()) as served:
-            client = await served.connect_tls(site.client())
-            message = bytes(range(256)) * 8000
-            stream = client.peer.call(message)
-            while not client.peer.answers[stream].closed:
-                await client.settle()
-            assert client.peer.answers[stream].messages == [b"echo " + message]
-
-    async def test_a_pending_answer(self, site: Site) -> None:
-        release = trio.Event()
-
-        async def run() -> bytes:
-            await release.wait()
-            return b"later"
-
-        table: dict[bytes, Route] = {LATER: Immediate(lambda _message, _call: Pending(run))}
-        async with serving(table, tls=site.files.settings()) as served:
-            client = await served.connect_tls(site.client())
-            _, answer = await client.start(LATER, framed(b"x"))
-            assert served.server.statistics().tasks == 1
-            release.set()
-            await client.settle()
-            assert answer.messages == [b"later"]
 
     async def test_a_slow_reader_gets_everything_in_order(self, site: Site, mock_clock: MockClock) -> None:
         async with serving(routes(lambda message, _call: message * 1000), tls=site.files.settings()) as served:
@@ -121,17 +80,11 @@ class TestServed:
                 stuck.tls.write(stuck.waiting)
                 stuck.socket.send(stuck.flight())
                 await wait_all_tasks_blocked()
-            assert served.server.statistics().calls[0] < 300
+            assert served.server.ended_calls[0] < 300
             assert (await reader.ask(b"x")).messages == [big]
             mock_clock.jump(21)
             await reader.settle()
-            assert served.server.statistics().connections == 1
-
-    async def test_an_idle_connection_may_stay(self, site: Site, mock_clock: MockClock) -> None:
-        async with serving(routes(), tls=site.files.settings()) as served:
-            client = await served.connect_tls(site.client())
-            mock_clock.jump(100_000)
-            assert (await client.ask(b"still here")).messages == [b"echo still here"]
+            assert served.server.connections == 1
 
 
 class TlsByByte:
@@ -193,8 +146,7 @@ async def refused(served: Served, context: ssl.SSLContext, clock: MockClock) -> 
     assert client.eof
     client.socket.close()
     await wait_all_tasks_blocked()
-    statistics = served.server.statistics()
-    assert (statistics.connections, statistics.calls[0], statistics.handshakes_failed) == (0, 0, 1)
+    assert (served.server.connections, served.server.ended_calls[0], served.server.handshakes[1]) == (0, 0, 1)
     assert served.faults == []
     ((peer, reason),) = served.observed.failed
     assert peer.startswith("127.0.0.1:")
@@ -205,7 +157,7 @@ class TestRefused:
     async def test_no_alpn(self, site: Site, mock_clock: MockClock) -> None:
         async with serving(routes(), tls=site.files.settings()) as served:
             assert await refused(served, site.client(protocols=()), mock_clock) == "no h2 in ALPN"
-            assert served.server.statistics().handshakes == 0
+            assert served.server.handshakes[0] == 0
 
     @pytest.mark.parametrize("version", VERSIONS)
     async def test_another_protocol(self, site: Site, version: ssl.TLSVersion, mock_clock: MockClock) -> None:
@@ -217,13 +169,6 @@ class TestRefused:
         context.set_ciphers("ALL:@SECLEVEL=0")
         async with serving(routes(), tls=site.files.settings()) as served:
             assert await refused(served, context, mock_clock) == "UNSUPPORTED_PROTOCOL"
-
-    @pytest.mark.parametrize("ciphers", ["ECDHE+AES+SHA256", "AES128-GCM-SHA256", "DHE+AESGCM"])
-    async def test_ciphers_that_http2_forbids(self, site: Site, ciphers: str, mock_clock: MockClock) -> None:
-        context = site.client(version=ssl.TLSVersion.TLSv1_2)
-        context.set_ciphers(ciphers)
-        async with serving(routes(), tls=site.files.settings()) as served:
-            assert await refused(served, context, mock_clock) == "NO_SHARED_CIPHER"
 
     async def test_a_client_that_does_not_trust_us(self, site: Site, mock_clock: MockClock) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -257,7 +202,7 @@ class TestRefused:
                 assert peer.recv(100) == b""
                 mock_clock.jump(1.1)  # it does not close, so it is closed
                 await wait_all_tasks_blocked()
-                assert served.server.statistics().connections == 0
+                assert served.server.connections == 0
             assert served.observed.reasons == [reason]
             assert served.faults == []
 
@@ -354,10 +299,10 @@ class TestHandshakesThatDoNotEnd:
                 await wait_all_tasks_blocked()
                 mock_clock.jump(9)
                 await wait_all_tasks_blocked()
-                assert served.server.statistics().connections == 1
+                assert served.server.connections == 1
                 mock_clock.jump(2)
                 await wait_all_tasks_blocked()
-                assert served.server.statistics().connections == 0
+                assert served.server.connections == 0
             assert served.observed.reasons == ["timeout"]
 
     async def test_silence_after_the_first_flight(self, site: Site, mock_clock: MockClock) -> None:
@@ -371,7 +316,7 @@ class TestHandshakesThatDoNotEnd:
                 assert peer.recv(10)
                 mock_clock.jump(11)
                 await wait_all_tasks_blocked()
-                assert served.server.statistics().connections == 0
+                assert served.server.connections == 0
             assert served.observed.reasons == ["timeout"]
 
     async def test_silence_after_the_handshake_is_no_failed_handshake(self, site: Site, mock_clock: MockClock) -> None:
@@ -380,7 +325,7 @@ class TestHandshakesThatDoNotEnd:
             await slow.handshake()
             mock_clock.jump(11)
             await wait_all_tasks_blocked()
-            assert served.server.statistics().connections == 0
+            assert served.server.connections == 0
             assert served.observed.reasons == []
 
     async def test_a_probe_of_the_port_is_no_failed_handshake(self, site: Site) -> None:
@@ -391,8 +336,7 @@ class TestHandshakesThatDoNotEnd:
                 await wait_all_tasks_blocked()
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
             await wait_all_tasks_blocked()
-            statistics = served.server.statistics()
-            assert (statistics.connections, statistics.accepted, statistics.handshakes_failed) == (0, 2, 0)
+            assert (served.server.connections, served.server.accepted, served.server.handshakes[1]) == (0, 2, 0)
 
     @pytest.mark.parametrize(("linger", "reason"), [(False, "closed by the peer"), (True, "connection reset by the peer")])
     async def test_a_client_that_leaves(self, site: Site, linger: bool, reason: str) -> None:
@@ -416,7 +360,7 @@ class TestHandshakesThatDoNotEnd:
             for one in crowd:
                 one.step()
             await wait_all_tasks_blocked()
-            assert served.server.statistics().handshakes == 43
+            assert served.server.handshakes[0] == 43
             for one in crowd:
                 one.client.close()
 
@@ -455,7 +399,7 @@ class TestTheEnd:
             await wait_all_tasks_blocked()
             nursery.start_soon(served.server.drain, 5.0)
             await wait_all_tasks_blocked()
-            assert served.server.statistics().connections == 1
+            assert served.server.connections == 1
             mock_clock.jump(5.1)  # the grace period
             await wait_all_tasks_blocked()
             mock_clock.jump(1.1)  # it does not close
@@ -472,8 +416,8 @@ class TestTheEnd:
                 client.tls.unwrap()
             client.socket.send(client.flight())
             await wait_all_tasks_blocked()
-            assert served.server.statistics().connections == 0
-            assert served.server.statistics().calls[0] == 1
+            assert served.server.connections == 0
+            assert served.server.ended_calls[0] == 1
             client.receive()
             assert client.peer.answers[stream].messages == [b"echo last"]
 
@@ -482,25 +426,7 @@ class TestTheEnd:
             client = await served.connect_tls(site.client())
             client.socket.shutdown(socket.SHUT_WR)
             await wait_all_tasks_blocked()
-            assert served.server.statistics().connections == 0
-            assert served.faults == []
-
-    async def test_a_broken_record(self, site: Site, mock_clock: MockClock) -> None:
-        async with serving(routes(), tls=site.files.settings()) as served:
-            client = await served.connect_tls(site.client())
-            client.peer.call(b"x")
-            client.tls.write(client.peer.send())
-            record = bytearray(client.flight())
-            record[-1] ^= 1
-            client.socket.send(record)
-            await client.settle()
-            assert client.error is not None
-            assert client.error.reason == "SSLV3_ALERT_BAD_RECORD_MAC"
-            assert client.eof
-            mock_clock.jump(1.1)
-            await wait_all_tasks_blocked()
-            statistics = served.server.statistics()
-            assert (statistics.connections, statistics.calls[0], statistics.handshakes_failed) == (0, 0, 0)
+            assert served.server.connections == 0
             assert served.faults == []
 
     async def test_a_broken_record_ends_running_calls(self, site: Site) -> None:
@@ -509,7 +435,7 @@ class TestTheEnd:
             client = await served.connect_tls(site.client())
             client.peer.request(head(LATER), framed(b"x"))
             await client.settle()
-            assert served.server.statistics().tasks == 1
+            assert served.server.usage().tasks == 1
             client.socket.send(b"\x17\x03\x03\x00\x20" + bytes(32))
             await wait_all_tasks_blocked()
             assert served.at_rest()
@@ -531,6 +457,23 @@ class TestStarting:
                 await GrpcServer(settings, routes(), lambda _fault: None).run()
             assert raised.value.filename == f"port {port}"
 
-    def test_no_port_at_all(self) -> None:
-        with pytest.raises(ValueError, match="needs a port"):
-            ServerSettings("127.0.0.1", None)
+
+async def test_a_flood_of_failed_handshakes_makes_few_lines(mock_clock: MockClock) -> None:
+    observed = Observed()
+    log = HandshakeLog(observed)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(log.run)
+        await wait_all_tasks_blocked()
+        for number in range(1000):
+            log.on_failed(f"192.0.2.1:{number}", "timeout")
+        assert observed.failed == [(f"192.0.2.1:{number}", "timeout") for number in range(LINES_PER_WINDOW)]
+        assert log.failed == 1000
+        mock_clock.jump(60)
+        await wait_all_tasks_blocked()
+        assert observed.failed[LINES_PER_WINDOW:] == [("several peers", "990 more in the last minute, not reported one by one")]
+        log.on_failed("192.0.2.2:1", "NO_SHARED_CIPHER")
+        assert observed.failed[-1] == ("192.0.2.2:1", "NO_SHARED_CIPHER")
+        mock_clock.jump(60)
+        await wait_all_tasks_blocked()
+        assert len(observed.failed) == LINES_PER_WINDOW + 2
+        nursery.cancel_scope.cancel()

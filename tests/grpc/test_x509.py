@@ -64,11 +64,6 @@ def test_all_of_it() -> None:
     assert info.validity is Validity.VALID
 
 
-def test_without_names() -> None:
-    info = read_certificate(certificate([]).public_bytes(DER), NOW)
-    assert (info.subject, info.names) == ("", ())
-
-
 def test_an_unknown_attribute_keeps_its_number() -> None:
     made = certificate([x509.NameAttribute(NameOID.PSEUDONYM, "x")])
     assert read_certificate(made.public_bytes(DER), NOW).subject == "2.5.4.65=x"
@@ -88,6 +83,7 @@ def test_texts_are_fit_for_a_log() -> None:
 def test_validity() -> None:
     made = certificate([]).public_bytes(DER)
     assert read_certificate(made, START.timestamp() - 1).validity is Validity.NOT_YET_VALID
+    assert read_certificate(made, END.timestamp()).validity is Validity.VALID
     assert read_certificate(made, END.timestamp() + 1).validity is Validity.EXPIRED
 
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 
 import attrs
 
+from exchanger.grpc.tcp import StreamEndedError
 from exchanger.grpc.tls_transport import Phase, TlsTransport
-from exchanger.grpc.transport import StreamEndedError
 
 
 @attrs.define(eq=False)

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from exchanger.envoy.health import Health, HealthBoard
-from exchanger.grpc.one_call import Answered, Broken, Refused, Reply
+from exchanger.grpc.client import Answered, Broken, Refused, Reply
 from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.status import StatusCode
 from exchanger.health import command
@@ -165,8 +165,8 @@ class TestTls:
     [
         (Answered(b"\x08\x01"), "SERVING", ""),
         (Answered(b""), "UNKNOWN", ""),
-        (Answered(b"\x08\x63"), "", "the answer is none of a health service"),
-        (Answered(b"\xff"), "", "the answer is none of a health service"),
+        (Answered(b"\x08\x63"), "", "the answer is not a health status"),
+        (Answered(b"\xff"), "", "the answer is not a health status"),
         (Refused(StatusCode.UNIMPLEMENTED, "unknown method"), "", "UNIMPLEMENTED: unknown method"),
         (Refused(StatusCode.UNAVAILABLE, ""), "", "UNAVAILABLE"),
         (Refused(StatusCode.UNAVAILABLE, "a\x1b[31m"), "", "UNAVAILABLE: a\N{REPLACEMENT CHARACTER}[31m"),

@@ -21,9 +21,9 @@ def feed(parts: tuple[bytes, ...]) -> tuple[Seen, tuple[int, ...], float, tuple[
             seen.append((type(event).__name__, call.stream_id, call.message if call.messages is None else None, call.info.deadline > 5.0))
     assert not joined.connection.closed
     joined.connection.expire(5.1)  # before any deadline
-    due, counts = joined.connection.next_due, joined.connection.statistics().table.calls
+    due, counts = joined.connection.next_due, joined.connection.ended_calls
     joined.connection.expire(100.0)
-    return seen, counts, due, joined.connection.statistics().table.calls
+    return seen, counts, due, joined.connection.ended_calls
 
 
 @given(conversations, cuts)

@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.grpc.status import encode_message
+from exchanger.grpc.head import encode_message
 
 
 @given(st.text())

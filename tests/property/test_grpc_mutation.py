@@ -117,7 +117,7 @@ async def serve_damaged(parts: tuple[bytes, ...]) -> None:
             await witness.settle()
         client.socket.close()
         await witness.settle()
-        assert served.server.statistics().connections == 1
+        assert served.server.connections == 1
         assert served.at_rest()
         assert served.faults == []
 

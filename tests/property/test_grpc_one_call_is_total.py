@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.grpc.one_call import OneCall
+from exchanger.grpc.client import UnaryCall
 from tests.grpc.frames import DATA, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, raw
 from tests.grpc.peer import framed
 
@@ -29,7 +29,7 @@ ANSWERS = st.one_of(
 
 @given(ANSWERS, st.lists(st.integers(1, 40), max_size=20))
 def test_any_bytes(answer: bytes, sizes: list[int]) -> None:
-    call = OneCall("/a.B/C", b"m", "test:1", "http", 1.0)
+    call = UnaryCall("/a.B/C", b"m", "test:1", "http", 1.0)
     call.data_to_send()
     for size in sizes:
         call.receive(answer[:size] or b"\0")

@@ -17,7 +17,7 @@ from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import Ht
 from exchanger._proto.google.protobuf.struct_pb2 import Struct, Value
 from exchanger.decision.check import MISSING_HTTP, begin
 from exchanger.decision.outcome import Deny, Reason
-from exchanger.envoy.check_codec import decode_check
+from exchanger.envoy.authorization import decode_check
 from exchanger.envoy.process_codec import decode_request_headers
 from exchanger.envoy.request_fields import Refused
 from exchanger.policy.document import PolicyDocument

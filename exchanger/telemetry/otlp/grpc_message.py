@@ -9,9 +9,8 @@ from typing import Final, assert_never
 import trio
 
 from exchanger import __version__
-from exchanger.grpc.client import exchange
-from exchanger.grpc.one_call import Answered, Broken, OneCall
-from exchanger.grpc.one_call import Refused as RefusedCall
+from exchanger.grpc.client import Answered, Broken, UnaryCall, exchange
+from exchanger.grpc.client import Refused as RefusedCall
 from exchanger.grpc.status import StatusCode
 from exchanger.telemetry.otlp.export import Accepted, Answer, Refused
 from exchanger.telemetry.otlp.settings import GZIP_LEVEL, Target
@@ -44,7 +43,7 @@ async def send_by_grpc(stream: trio.abc.Stream, target: Target, body: bytes) -> 
         metadata = (("user-agent", f"exchanger/{__version__}"), *metadata)
     message = gzip.compress(body, GZIP_LEVEL) if target.gzip else body
     scheme, encoding = "https" if target.secure else "http", "gzip" if target.gzip else ""
-    reply = await exchange(stream, OneCall(target.path, message, target.authority, scheme, target.timeout, metadata, encoding))
+    reply = await exchange(stream, UnaryCall(target.path, message, target.authority, scheme, target.timeout, metadata, encoding))
     match reply:
         case Answered(answer):
             return Accepted(answer)

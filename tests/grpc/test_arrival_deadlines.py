@@ -4,10 +4,13 @@ import math
 
 import ngh2
 import pytest
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.status import StatusCode
-from tests.grpc.peer import ECHO, Pair, framed, head, pair
+from tests.grpc.peer import ECHO, Pair, framed, head, pair, routes
+from tests.grpc.serving import serving
+from tests.grpc.test_cancellation import Methods
 from tests.grpc.test_connection import LISTEN, STREAM, streaming_call, table
 
 TIMEOUT = (b"grpc-timeout", b"200m")
@@ -47,7 +50,7 @@ def test_the_deadline_bounds_the_arrival_too(path: bytes, body: bytes) -> None:
     after = joined.peer.call(b"next")
     joined.serve()
     assert joined.peer.answers[after].messages == [b"echo next"]
-    assert joined.connection.statistics().table.calls[StatusCode.DEADLINE_EXCEEDED] == 1
+    assert joined.connection.ended_calls[StatusCode.DEADLINE_EXCEEDED] == 1
 
 
 @pytest.mark.parametrize("extra", [(), ((b"grpc-timeout", b"1H"),)])
@@ -109,41 +112,7 @@ def test_what_completes_hides_nothing_that_does_not() -> None:
     assert joined.peer.answers[late].status == StatusCode.DEADLINE_EXCEEDED
 
 
-def test_only_what_is_incomplete_expires() -> None:
-    joined = joined_at(0.0)
-    streams = []
-    for number in range(30):
-        complete = number % 3 != 0
-        streams.append(joined.peer.request(head(ECHO, TIMEOUT), framed(b"x") if complete else b"\0", end=complete))
-    joined.to_server()
-    assert len(joined.calls) == 20
-    at(joined, 1.0)
-    statuses = [joined.peer.answers[stream].status for stream in streams]
-    assert statuses == [StatusCode.DEADLINE_EXCEEDED if number % 3 == 0 else None for number in range(30)]
-    assert all(call.open for call in joined.calls)
-
-
-def test_they_expire_in_the_order_of_their_deadlines() -> None:
-    joined = joined_at(0.0)
-    streams = {ms: joined.peer.request(head(ECHO, (b"grpc-timeout", b"%dm" % ms)), end=False) for ms in (300, 100, 200)}
-    joined.exchange()
-    for ms in (100, 200, 300):
-        assert joined.connection.next_due == pytest.approx(ms / 1000)
-        at(joined, ms / 1000 + 0.01)
-        assert joined.peer.answers[streams[ms]].status == StatusCode.DEADLINE_EXCEEDED
-    assert joined.connection.next_due == math.inf
-
-
 class TestStreams:
-    def test_a_stream_may_be_silent_for_ever(self) -> None:
-        joined = joined_at(0.0)
-        stream, call = streaming_call(joined)
-        joined.peer.http.send_data(stream, framed(b"one"))
-        joined.exchange()
-        assert joined.connection.next_due == math.inf
-        at(joined, 1e6)
-        assert call.open
-
     def test_but_not_in_the_middle_of_a_message(self) -> None:
         joined = joined_at(0.0)
         stream, call = streaming_call(joined)
@@ -191,7 +160,7 @@ def test_completed_requests_are_forgotten_long_before_their_time() -> None:
         joined.exchange()
         joined.peer.http.send_data(stream, framed(b"x"), end_stream=True)
         joined.serve()
-    assert len(joined.connection._table.arriving._heap) <= 65
+    assert len(joined.connection._table.deadlines._heap) <= 65
 
 
 def test_waiting_requests_are_all_remembered() -> None:
@@ -202,7 +171,7 @@ def test_waiting_requests_are_all_remembered() -> None:
         joined.exchange()
     assert len(joined.calls) == 500  # the limit of streams is a thousand
     at(joined, 30.0)
-    assert joined.connection.statistics().table.calls[StatusCode.DEADLINE_EXCEEDED] >= 1000
+    assert joined.connection.ended_calls[StatusCode.DEADLINE_EXCEEDED] >= 1000
 
 
 def test_nothing_is_due_on_a_connection_that_is_over() -> None:
@@ -215,8 +184,63 @@ def test_nothing_is_due_on_a_connection_that_is_over() -> None:
     assert joined.connection.data_to_send() == b""
 
 
-def test_the_bound_can_be_set() -> None:
-    joined = joined_at(0.0, ConnectionLimits(arrival_seconds=3.0))
-    joined.peer.request(end=False)
-    joined.exchange()
-    assert joined.connection.next_due == 3.0
+# On a running server, whose one alarm per connection ends calls in time.
+
+ECHOING = b"/test.Wait/Echo"
+
+
+async def test_half_a_message_on_a_stream_cancels_its_method(mock_clock: MockClock) -> None:
+    methods = Methods()
+    async with serving(methods.table()) as served:
+        client = await served.connect()
+        stream, answer = await client.start(ECHOING, framed(b"one"), end=False)
+        mock_clock.jump(1000.0)  # between messages nothing is due
+        await client.settle()
+        client.peer.http.send_data(stream, framed(b"two")[:-1])
+        await client.settle()
+        mock_clock.jump(29.9)
+        await client.settle()
+        assert methods.waiting == 1
+        mock_clock.jump(0.2)
+        await client.settle()
+        assert [name for name, _ in methods.seen] == ["Cancelled"]
+        assert answer.status == StatusCode.DEADLINE_EXCEEDED
+        assert served.at_rest()
+
+
+async def test_one_alarm_serves_them_in_order(mock_clock: MockClock) -> None:
+    async with serving(routes()) as served:
+        client = await served.connect()
+        answers = {}
+        for ms in (500, 100, 300, 200, 400):
+            _, answers[ms] = await client.start(ECHO, b"\0", (b"grpc-timeout", b"%dm" % ms), end=False)
+        for elapsed in (100, 200, 300, 400, 500):
+            mock_clock.jump(0.1001)
+            await client.settle()
+            assert {ms for ms, answer in answers.items() if answer.closed} == {ms for ms in answers if ms <= elapsed}
+
+
+async def test_a_lost_connection_has_no_alarm(mock_clock: MockClock) -> None:
+    async with serving(routes()) as served:
+        client = await served.connect()
+        await client.start(ECHO, b"\0", TIMEOUT, end=False)
+        client.socket.close()
+        await wait_all_tasks_blocked()
+        assert served.server.connections == 0
+        mock_clock.jump(1.0)
+        await wait_all_tasks_blocked()
+        assert served.faults == []
+
+
+async def test_requests_of_all_connections_share_one_budget() -> None:
+    whole = framed(bytes(100_000))
+    async with serving(routes(lambda _message, _call: b"")) as served:
+        served.server._budget.limit = 2 * len(whole)
+        clients = [await served.connect() for _ in range(3)]
+        halves = [await client.start(ECHO, whole[:-1], end=False) for client in clients]
+        assert [answer.status for _, answer in halves] == [None, None, StatusCode.RESOURCE_EXHAUSTED]
+        assert (await clients[2].ask(bytes(60_000))).status == 0  # a connection that holds little is always served
+        clients[0].peer.http.send_data(halves[0][0], b"x", end_stream=True)
+        await clients[0].settle()
+        assert halves[0][1].status == 0
+        assert (await clients[2].start(ECHO, whole))[1].status == 0

@@ -1,4 +1,4 @@
-"""One call against the server's own machine, and against what is no server of gRPC."""
+"""One unary call against the server's own machine, and against servers that do not speak gRPC."""
 
 import struct
 
@@ -6,21 +6,20 @@ import attrs
 import ngh2
 import pytest
 
-from exchanger.grpc.budget import Budget
 from exchanger.grpc.call import Call
+from exchanger.grpc.client import Answered, Broken, Refused, UnaryCall
 from exchanger.grpc.connection import Connection
-from exchanger.grpc.limits import ConnectionLimits
-from exchanger.grpc.one_call import Answered, Broken, OneCall, OneCallStatistics, Refused
+from exchanger.grpc.limits import Budget, ConnectionLimits
 from exchanger.grpc.routes import CallInfo, Immediate
 from exchanger.grpc.status import StatusCode
 from tests.grpc.peer import ECHO, Header, framed, routes
 
 
-def one_call(path: str = ECHO.decode(), message: bytes = b"hello") -> OneCall:
-    return OneCall(path, message, "test:1", "http", 2.0)
+def unary_call(path: str = ECHO.decode(), message: bytes = b"hello") -> UnaryCall:
+    return UnaryCall(path, message, "test:1", "http", 2.0)
 
 
-def talk(call: OneCall, *, chunk: int = 1 << 20) -> list[CallInfo]:
+def talk(call: UnaryCall, *, chunk: int = 1 << 20) -> list[CallInfo]:
     """Pass bytes between ``call`` and a server until neither has more to say; return what the server was asked."""
     server = Connection(routes(), ConnectionLimits(), budget=Budget())
     seen: list[CallInfo] = []
@@ -43,30 +42,28 @@ def talk(call: OneCall, *, chunk: int = 1 << 20) -> list[CallInfo]:
 
 @pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
 def test_an_answer_is_its_message(chunk: int) -> None:
-    call = one_call()
-    assert call.statistics() == OneCallStatistics(over=False, body_bytes=0)
+    call = unary_call()
     (asked,) = talk(call, chunk=chunk)
     assert call.reply == Answered(b"echo hello")
-    assert call.statistics() == OneCallStatistics(over=True, body_bytes=15)
     assert asked.path == ECHO
     assert asked.deadline == 2.0
 
 
 def test_a_refusal_has_its_status_and_text() -> None:
-    call = one_call("/no.Such/Method")
+    call = unary_call("/no.Such/Method")
     talk(call)
     assert call.reply == Refused(StatusCode.UNIMPLEMENTED, "unknown method")
 
 
 def test_a_server_that_closes_gives_no_answer() -> None:
-    call = one_call()
+    call = unary_call()
     call.data_to_send()
     call.receive(b"")
     assert call.reply == Broken("connection closed by the server before it answered")
 
 
 def test_what_comes_after_the_reply_changes_nothing() -> None:
-    call = one_call()
+    call = unary_call()
     talk(call)
     call.receive(b"")
     assert call.reply == Answered(b"echo hello")
@@ -76,7 +73,7 @@ def test_what_comes_after_the_reply_changes_nothing() -> None:
     "said", [b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", b"\x15\x03\x03\x00\x02\x02\x46" * 9, b"\0" * 99]
 )
 def test_another_protocol_is_said_to_be_one(said: bytes) -> None:
-    call = one_call()
+    call = unary_call()
     call.data_to_send()
     call.receive(said)
     call.data_to_send()
@@ -92,7 +89,7 @@ class Scripted:
     trailers: list[Header] | None = None
     reset: bool = False
 
-    def answer(self, call: OneCall) -> None:
+    def answer(self, call: UnaryCall) -> None:
         http = ngh2.Connection(ngh2.Role.SERVER)
         http.initiate_connection()
         http.receive_data(call.data_to_send())
@@ -131,12 +128,12 @@ OK = (b":status", b"200")
     ],
 )
 def test_each_kind_of_end_is_a_reply(server: Scripted, reply: object) -> None:
-    call = one_call()
+    call = unary_call()
     server.answer(call)
     assert call.reply == reply
 
 
 def test_an_endless_answer_is_given_up() -> None:
-    call = one_call()
+    call = unary_call()
     Scripted([OK], struct.pack(">BI", 0, 1 << 20) + b"x" * (1 << 17), [(b"grpc-status", b"0")]).answer(call)
     assert call.reply == Broken("answer of more than 65536 bytes")
