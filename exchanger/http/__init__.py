@@ -1,1 +1,1 @@
-"""HTTP/1.1 for whoever is asked for a page: connections that are bounded, heads that are measured, names that are judged."""
+"""HTTP/1.1 on the server's side: a bounded server over h11, its messages, and the names that a server may be addressed by."""

@@ -1,0 +1,87 @@
+"""A bounded number of connections, where those that keep the server waiting make room for new ones.
+
+Otherwise a handful of silent connections would keep everyone else out for as long as somebody opens new ones.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import final
+
+import attrs
+import trio
+
+
+@final
+@attrs.define(eq=False)
+class Slot:
+    """One connection's slot. Its work runs in ``scope``, which is cancelled when the slot goes to another connection."""
+
+    _slots: "ConnectionSlots" = attrs.field(repr=False)
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False, repr=False)
+    lost: bool = attrs.field(default=False, init=False)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """While open, the peer owes a request, or the rest of one. These make room first, the one silent longest before others."""
+        with _among(self._slots.silent, self):
+            yield
+
+    @contextmanager
+    def slow(self) -> Iterator[None]:
+        """While open, the peer has a response to take. These connections make room when none is silent."""
+        with _among(self._slots.slow, self):
+            yield
+
+
+@final
+@attrs.define(eq=False)
+class ConnectionSlots:
+    """``limit`` slots, ``taken`` of them now; ``displaced`` and ``refused`` connections are counted from the start.
+
+    The sets are dicts, which keep their order.
+    """
+
+    limit: int
+    silent: dict[Slot, None] = attrs.field(factory=dict, init=False, repr=False)
+    slow: dict[Slot, None] = attrs.field(factory=dict, init=False, repr=False)
+    taken: int = attrs.field(default=0, init=False)
+    displaced: int = attrs.field(default=0, init=False)
+    refused: int = attrs.field(default=0, init=False)
+
+    @contextmanager
+    def take(self) -> Iterator[Slot | None]:
+        """While open, hold a slot, or ``None`` when no connection makes room. The block ends early when the slot is taken away."""
+        if self.taken >= self.limit and not self._displace():
+            self.refused += 1
+            yield None
+            return
+        slot = Slot(self)
+        self.taken += 1
+        try:
+            with slot.scope:
+                yield slot
+        finally:
+            if not slot.lost:
+                self.taken -= 1
+
+    def _displace(self) -> bool:
+        slot = next(iter(self.silent or self.slow), None)
+        if slot is None:
+            return False
+        self.silent.pop(slot, None)
+        self.slow.pop(slot, None)
+        slot.lost = True
+        slot.scope.cancel()
+        # The connection ends before it receives anything else: the number is right again within one round of the event loop.
+        self.taken -= 1
+        self.displaced += 1
+        return True
+
+
+@contextmanager
+def _among(slots: dict[Slot, None], slot: Slot) -> Iterator[None]:
+    slots[slot] = None
+    try:
+        yield
+    finally:
+        slots.pop(slot, None)

@@ -1,0 +1,285 @@
+"""A bounded HTTP/1.1 server over h11: every size and every wait has a limit, and connections that keep it waiting make room for others.
+
+A *route* sees the head of a request and returns a response, a handler that needs the body, or an upgrade that takes the connection over.
+The server knows no paths, and it neither echoes nor logs anything of a request. A connection is any Trio stream, so TLS is the caller's
+choice.
+
+Source: RFC 9112 (https://www.rfc-editor.org/rfc/rfc9112)
+"""
+
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Final, final
+
+import attrs
+import h11
+import trio
+
+from exchanger.http.connection_slots import ConnectionSlots, Slot
+from exchanger.http.message import Handler, Headers, Request, Response
+
+# A connection closed while its peer still sends would be reset, and the peer would lose the response (RFC 9112 section 9.6). So what the
+# peer sends after it is read and dropped, for this long and up to this many bytes.
+LINGER_S: Final = 1.0
+LINGER_BYTES: Final = 4 * 1024 * 1024
+# A body up to this size leaves together with its head. A larger one is not copied for that, and counts as unsent until the peer has taken
+# it.
+LARGE_BODY: Final = 64 * 1024
+# Bytes of one read.
+_RECEIVE_BYTES: Final = 16 * 1024
+_VERSIONS: Final = frozenset({b"1.0", b"1.1"})
+_REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
+# 204 and 304 have no content, and 204 no Content-Length (RFC 9110 section 8.6).
+_WITHOUT_LENGTH: Final = frozenset({204, 304})
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What a server accepts and how long it waits; times are in seconds.
+
+    ``head_bytes`` and ``head_lines`` bound the request line with its headers: each line costs time in the event loop. ``idle_s`` is the
+    time to the first byte of a request, ``arrival_s`` from there until the head is complete, and again until the body is. ``answer_s`` is
+    the time for the peer to take a response. ``unsent_bytes`` bounds large responses that peers have yet to take, all of them together.
+    """
+
+    connections: int
+    head_bytes: int
+    head_lines: int
+    idle_s: float
+    arrival_s: float
+    answer_s: float
+    body_bytes: int = 0
+    handler_s: float = math.inf
+    unsent_bytes: float = math.inf
+
+
+@final
+@attrs.frozen
+class Upgrade:
+    """Another protocol takes the connection over.
+
+    ``run`` gets the stream and the bytes that arrived after the request. It returns ``None`` once it is done, or, as long as it has sent
+    nothing, a response to send instead.
+    """
+
+    run: Callable[[trio.abc.Stream, bytes], Awaitable[Response | None]]
+
+
+Route = Callable[[Request], Awaitable[Response | Handler | Upgrade]]
+"""Decides about a request by its head alone. A body that nobody wants is not read: the connection ends after the response."""
+
+
+@final
+@attrs.define(eq=False)
+class HttpServer:
+    """Serves connections. Every response carries ``headers`` beside its own.
+
+    ``failures`` are the server's own responses by status: 400 (not HTTP/1), 413 (body too large), 431 (head too large), 500 (a fault), 503
+    (``unsent_bytes`` exceeded) and 504 (``handler_s`` exceeded); those not given have no body. ``on_fault`` receives exceptions of routes,
+    handlers and upgrades, and must neither block nor raise. Without it they leave ``serve``.
+    """
+
+    _route: Route
+    _limits: Limits
+    _headers: Headers = ()
+    _failures: Mapping[int, Response] = MappingProxyType({})
+    _on_fault: Callable[[BaseException], None] | None = None
+    slots: ConnectionSlots = attrs.field(init=False)
+    answered: int = attrs.field(default=0, init=False)
+    faults: int = attrs.field(default=0, init=False)
+    _unsent: int = attrs.field(default=0, init=False)
+    # Heads are parsed one per round of the event loop: many at once would hold up everything else that runs in it.
+    _parsing: trio.Lock = attrs.field(factory=trio.Lock, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.slots = ConnectionSlots(self._limits.connections)
+
+    async def run(self, listeners: list[trio.SocketListener], *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve on ``listeners`` until cancelled; ``started(port)`` reports the port that is bound."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(trio.serve_listeners, self.serve, listeners)
+            task_status.started(listeners[0].socket.getsockname()[1])
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection until it ends. The caller closes it."""
+        with self.slots.take() as slot:
+            if slot is None:
+                return
+            try:
+                await self._converse(stream, slot)
+            except* (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # the peer left or does not read: there is nobody to answer
+            except* Exception as fault:  # noqa: BLE001 - one connection's fault must not end the service
+                self._report(fault)
+
+    async def _converse(self, stream: trio.abc.Stream, slot: Slot) -> None:
+        protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
+        while True:
+            head_only = False
+            try:
+                with slot.silent():
+                    head = await self._receive_head(stream, protocol)
+                if head is None:
+                    return
+                head_only = head.method == b"HEAD"
+                response = await self._respond(head, stream, protocol, slot)
+            except h11.RemoteProtocolError as error:
+                response = self._failure(431 if error.error_status_hint == 431 else 400)  # noqa: PLR2004 - h11's hint
+            with slot.slow():
+                if response is not None:  # otherwise an upgrade took the connection
+                    self.answered += 1
+                    await self._send(response, stream, protocol, head_only=head_only)
+                if response is None or protocol.our_state is not h11.DONE or protocol.their_state is not h11.DONE:
+                    await _linger(stream)
+                    return
+            protocol.start_next_cycle()
+
+    async def _receive_head(self, stream: trio.abc.Stream, protocol: h11.Connection) -> h11.Request | None:
+        """Return the head of the next request, or ``None`` when the peer left or took too long.
+
+        Raises:
+            h11.RemoteProtocolError: what arrived is not HTTP, or too large.
+            trio.BrokenResourceError: the connection broke.
+        """
+        with trio.move_on_after(self._limits.idle_s) as patience:
+            silent = True
+            while True:
+                async with self._parsing:
+                    self._measure(protocol)
+                    event = protocol.next_event()
+                if event is not h11.NEED_DATA:
+                    return event if isinstance(event, h11.Request) else None
+                protocol.receive_data(bytes(await stream.receive_some(_RECEIVE_BYTES)))
+                if silent:
+                    silent = False
+                    patience.deadline = trio.current_time() + self._limits.arrival_s
+        return None
+
+    def _measure(self, protocol: h11.Connection) -> None:
+        """Check the size of the head received so far; h11 itself measures incomplete heads only, and no lines."""
+        data, _ = protocol.trailing_data
+        length = min((at + len(end) for end in (b"\n\r\n", b"\n\n") if (at := data.find(end)) >= 0), default=0)
+        if length > self._limits.head_bytes:
+            raise h11.RemoteProtocolError("head too long", error_status_hint=431)
+        if data.count(b"\n", 0, length - 1 if length else len(data)) > self._limits.head_lines:
+            raise h11.RemoteProtocolError("too many header fields", error_status_hint=431)
+
+    async def _respond(self, head: h11.Request, stream: trio.abc.Stream, protocol: h11.Connection, slot: Slot) -> Response | None:
+        """Return the response, or ``None`` after an upgrade that is over."""
+        if head.http_version not in _VERSIONS:
+            raise h11.RemoteProtocolError("not a version of HTTP/1")
+        headers = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers)
+        method, target = head.method.decode("ascii"), head.target.decode("ascii")
+        request = Request(method, target, headers, version=head.http_version.decode("ascii"))
+        if not request.has_body:
+            protocol.next_event()  # the end of the message, which is there already
+        found = await self._route(request)
+        if isinstance(found, Response):
+            return found
+        if isinstance(found, Upgrade):
+            return await found.run(stream, protocol.trailing_data[0])
+        if request.has_body:
+            with slot.silent():
+                body = await self._receive_body(request, stream, protocol)
+            if body is None:
+                return self._failure(413)
+            request = attrs.evolve(request, body=body)
+        try:
+            with trio.move_on_after(self._limits.handler_s):
+                return await found(request)
+        except Exception as fault:  # noqa: BLE001 - a handler's fault is this request's alone
+            self._report(fault)
+            return self._failure(500)
+        return self._failure(504)
+
+    async def _receive_body(self, request: Request, stream: trio.abc.Stream, protocol: h11.Connection) -> bytes | None:
+        """Return the body, or ``None`` when it is too large; a length that is announced is judged before anything is read.
+
+        Raises:
+            h11.RemoteProtocolError: what arrived is not HTTP.
+            trio.BrokenResourceError: the connection broke, or the peer takes too long.
+        """
+        if int(request.value("content-length") or 0) > self._limits.body_bytes:
+            return None
+        body = bytearray()
+        with trio.move_on_after(self._limits.arrival_s):
+            while len(body) <= self._limits.body_bytes:
+                event = protocol.next_event()
+                if isinstance(event, h11.Data):
+                    body += event.data
+                elif event is h11.NEED_DATA:
+                    if protocol.they_are_waiting_for_100_continue:
+                        await stream.send_all(
+                            protocol.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")) or b""
+                        )
+                    protocol.receive_data(bytes(await stream.receive_some(_RECEIVE_BYTES)))
+                else:  # the end: h11 raises when the peer leaves in the middle
+                    return bytes(body)
+            return None
+        raise trio.BrokenResourceError("the body did not arrive in time")
+
+    async def _send(self, response: Response, stream: trio.abc.Stream, protocol: h11.Connection, *, head_only: bool) -> None:
+        """Send ``response``, or that there is no room for it.
+
+        Raises:
+            trio.BrokenResourceError: the connection broke, or the peer does not read.
+        """
+        if protocol.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            return
+        size = len(response.body) if len(response.body) > LARGE_BODY else 0
+        if self._unsent + size > max(self._limits.unsent_bytes, size):  # a single response may be larger
+            response, size = self._failure(503), 0
+        headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in (*response.headers, *self._headers)]
+        if response.status not in _WITHOUT_LENGTH:
+            headers.append((b"Content-Length", str(len(response.body)).encode()))
+        if protocol.their_state in {h11.SEND_BODY, h11.ERROR}:
+            headers.append((b"Connection", b"close"))  # what else arrives is not another request
+        events: list[h11.Event] = [
+            h11.Response(status_code=response.status, headers=headers, reason=_REASONS.get(response.status, b"")),
+            *([h11.Data(data=response.body)] if response.body and not head_only else []),
+            h11.EndOfMessage(),
+        ]
+        parts = [protocol.send(event) or b"" for event in events]
+        self._unsent += size
+        try:
+            await send_all(stream, *(parts if size else (b"".join(parts),)), seconds=self._limits.answer_s)
+        finally:
+            self._unsent -= size
+
+    def _failure(self, status: int) -> Response:
+        return self._failures.get(status) or Response(status)
+
+    def _report(self, fault: Exception) -> None:
+        if self._on_fault is None:
+            raise fault
+        self.faults += 1
+        self._on_fault(fault)
+
+
+async def send_all(stream: trio.abc.SendStream, *parts: bytes, seconds: float) -> None:
+    """Send ``parts``.
+
+    Raises:
+        trio.BrokenResourceError: the connection broke, or the peer has not taken them within ``seconds``.
+    """
+    with trio.move_on_after(seconds):
+        for data in parts:
+            await stream.send_all(data)
+        return
+    raise trio.BrokenResourceError("the peer does not read")
+
+
+async def _linger(stream: trio.abc.Stream) -> None:
+    """Half-close the connection if it can be, and drop what the peer still sends, for a while."""
+    with trio.move_on_after(LINGER_S):
+        try:
+            if isinstance(stream, trio.abc.HalfCloseableStream):
+                await stream.send_eof()
+            taken = 0
+            while taken < LINGER_BYTES and (data := await stream.receive_some(_RECEIVE_BYTES)):
+                taken += len(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
