@@ -11,11 +11,10 @@ from pathlib import Path
 import attrs
 import pytest
 
-from exchanger.demo import command
+from exchanger.demo import DemoError, command
 from exchanger.demo.command import demonstrate, run_demo
-from exchanger.demo.faults import DemoError
 from exchanger.demo.options import DemoOptions
-from exchanger.demo.stage import Programs
+from exchanger.demo.running import Programs
 
 SLEEPING = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit({status})); time.sleep(600)"
 IDLE_GATEWAY = f"#!{sys.executable}\nimport time\ntime.sleep(600)\n"
@@ -24,16 +23,17 @@ GATEWAY = f"""#!{sys.executable}
 import json, sys
 from urllib.parse import urlencode
 import trio
-from exchanger.demo.echo import echo
-from exchanger.demo.http import Request, serve_http
-from exchanger.demo.token_endpoint import CLIENT_ID, CLIENT_SECRET, GRANT_TYPE, TokenEndpoint
+from exchanger.demo.servers import echo, serve_http
+from exchanger.http.message import Request
+from exchanger.scenarios.tokens import CLIENT_ID
+from exchanger.demo.token_endpoint import CLIENT_SECRET, GRANT_TYPE, TokenEndpoint
 
 port = json.load(open(sys.argv[2]))["static_resources"]["listeners"][0]["address"]["socket_address"]["port_value"]
 issuer = TokenEndpoint()
 
 async def answer(request):
     form = dict(grant_type=GRANT_TYPE, client_id=CLIENT_ID, client_secret=CLIENT_SECRET, scope="read:orders")
-    form["subject_token"] = request.header("authorization").partition(" ")[2]
+    form["subject_token"] = request.value("authorization").partition(" ")[2]
     issued = json.loads((await issuer.answer(Request("POST", "/token", (), urlencode(form).encode()))).body)
     return await echo(Request(request.method, request.target, (("authorization", "Bearer " + issued.get("access_token", "")),)))
 

@@ -4,10 +4,10 @@ import json
 
 import trio
 
-from exchanger.demo.client import fetch
-from exchanger.demo.echo import echo, run_echo
-from exchanger.demo.http import Request
-from exchanger.demo.unsigned_jwt import encode
+from exchanger.demo.servers import echo, run_echo
+from exchanger.http.message import Request
+from exchanger.scenarios.client import fetch
+from exchanger.scenarios.tokens import encode
 from tests.console.running import PATIENCE_S
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from exchanger.demo import DemoError
 from exchanger.demo.envoy import Mode, bootstrap, envoy_command, find_envoy
-from exchanger.demo.faults import DemoError
 
 
 def values(config: object, key: str) -> Iterator[object]:

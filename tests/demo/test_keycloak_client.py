@@ -7,10 +7,11 @@ from urllib.parse import parse_qs
 import pytest
 import trio
 
-from exchanger.demo.faults import DemoError
-from exchanger.demo.http import Request, Response, serve_http
+from exchanger.demo import DemoError
 from exchanger.demo.keycloak.client import KeycloakClient
 from exchanger.demo.keycloak.realm import KeycloakAddress, realm_document
+from exchanger.demo.servers import serve_http
+from exchanger.http.message import Request, Response
 from tests.demo.fake_keycloak import ADMIN_PASSWORD, REALM, FakeKeycloak, answer
 
 
@@ -32,7 +33,7 @@ async def test_the_realm_says_who_it_is_and_gives_keys_and_tokens(prefix: str) -
         assert issued.lifetime == 300
         await client.exchange(issued.token)
         assert (await client.log_in("app-brief")).lifetime == 1
-    assert {request.header("host") for request in keycloak.requests} == {f"127.0.0.1:{client.address.port}"}
+    assert {request.value("host") for request in keycloak.requests} == {f"127.0.0.1:{client.address.port}"}
     exchange = parse_qs(keycloak.requests[3].body.decode())
     assert exchange["subject_token"] == [issued.token]
 

@@ -10,17 +10,15 @@ from pathlib import Path
 import pytest
 import trio
 
-from exchanger.demo.command import run_demo
-from exchanger.demo.display import guide
-from exchanger.demo.faults import DemoError
-from exchanger.demo.http import serve_http
+from exchanger.demo import DemoError
+from exchanger.demo.command import guide, run_demo
 from exchanger.demo.keycloak.client import KeycloakClient
-from exchanger.demo.keycloak.programme import keycloak_programme
 from exchanger.demo.keycloak.realm import POLICY_FILE, PROFILE, KeycloakAddress
-from exchanger.demo.keycloak.tokens import open_realm
+from exchanger.demo.keycloak.tokens import keycloak_setup, open_realm
 from exchanger.demo.options import DemoOptions, add_arguments, options_of
-from exchanger.demo.scenario import Subject
-from exchanger.demo.site import Site
+from exchanger.demo.servers import serve_http
+from exchanger.demo.setup import DemoPorts
+from exchanger.scenarios.tokens import Subject
 from tests.demo.fake_keycloak import ADMIN_PASSWORD, REALM, FakeKeycloak
 
 HERE = KeycloakAddress(False, "127.0.0.1", 8080)
@@ -60,7 +58,7 @@ async def test_a_missing_realm_is_created_and_played_on(tmp_path: Path) -> None:
     keycloak = FakeKeycloak(has_realm=False, issuer="http://idp.example.com/realms/exchanger-demo")
     async with asking(keycloak) as (nursery, client):
         tokens = await open_realm(nursery, client, ADMIN_PASSWORD)
-        programme = keycloak_programme(tokens, client.address)
+        programme = keycloak_setup(tokens, client.address)
         valid = tokens.token(Subject.VALID)
     assert keycloak.has_realm
     assert programme.issuer_names == {PROFILE}
@@ -68,8 +66,8 @@ async def test_a_missing_realm_is_created_and_played_on(tmp_path: Path) -> None:
     assert programme.readiness.name == "keycloak-audience"
     assert programme.verify is not None
 
-    site = Site(1, 2, 3, programme.token_port, 5, tmp_path, programme.subjects())
-    ground = programme.ground(site)
+    site = DemoPorts(1, 2, 3, programme.token_port, 5, tmp_path, programme.subjects())
+    ground = programme.target(site)
     assert (ground.gateway.port, ground.policy, ground.lenient, ground.stats, ground.fresh) == (1, tmp_path, False, None, None)
     assert ground.subjects(Subject.VALID) == valid
     text = guide(site, {}, programme)

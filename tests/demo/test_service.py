@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from exchanger.demo.service import SERVICE_COMMAND, sample_policy, service_environment, write_sample_policy
+from exchanger.demo.service import SERVICE_COMMAND, sample_policy, service_environment
+from tests.demo.sample import write_sample_policy
 
 
 def test_the_environment_is_the_demo_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +33,7 @@ def test_a_console_is_on_the_loopback_address_alone() -> None:
 
 
 def test_the_service_that_shows_tokens_has_a_command_of_its_own() -> None:
-    assert SERVICE_COMMAND[1:] == ("-m", "exchanger.demo.serve")
+    assert SERVICE_COMMAND[1:] == ("-m", "exchanger.demo.service")
     refused = subprocess.run(SERVICE_COMMAND, env={"GRPC_PORT": "none"}, capture_output=True, timeout=60, check=False)
     assert refused.returncode == 2
     assert b"exchanger cannot start:\n  - " in refused.stderr

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import attrs
 
-from exchanger.demo.scenarios import Call, Subject
-from exchanger.demo.site import Site, free_ports, make_subjects, request_of
-from exchanger.demo.unsigned_jwt import claims_of
+from exchanger.demo.setup import DemoPorts, free_ports
+from exchanger.scenarios.scenario import Call
+from exchanger.scenarios.target import request_of
+from exchanger.scenarios.tokens import Subject, claims_of, make_subjects
 
 
 def test_free_ports_differ() -> None:
@@ -28,7 +29,7 @@ def test_subject_tokens_are_valid_and_expired() -> None:
 
 def test_a_site_hides_its_tokens() -> None:
     subjects = make_subjects()
-    site = Site(envoy_port=1, grpc_port=2, metrics_port=3, token_port=4, upstream_port=5, policy=Path("/p"), subjects=subjects)
+    site = DemoPorts(envoy_port=1, grpc_port=2, metrics_port=3, token_port=4, upstream_port=5, policy=Path("/p"), subjects=subjects)
     assert site.gateway == "http://127.0.0.1:1"
     assert attrs.evolve(site, console_port=6).console == "http://127.0.0.1:6"
     assert subjects.valid not in repr(site)

@@ -10,9 +10,7 @@ import trio
 import trio.testing
 
 from exchanger.demo import token_endpoint
-from exchanger.demo.client import fetch
-from exchanger.demo.http import Request, Response
-from exchanger.demo.token_endpoint import CLIENT_ID, CLIENT_SECRET, GRANT_TYPE, TOKEN_LIFETIME, TokenEndpoint, run_fake_token_endpoint
+from exchanger.demo.token_endpoint import CLIENT_SECRET, GRANT_TYPE, TOKEN_LIFETIME, TokenEndpoint, run_fake_token_endpoint
 from exchanger.demo.token_rules import (
     ACCESS_TOKEN_TYPE,
     MALFORMED_PATH,
@@ -22,10 +20,12 @@ from exchanger.demo.token_rules import (
     SLOW_ANSWER,
     SLOW_PATH,
     TOKEN_PATH,
-    Target,
     behaviour_for,
 )
-from exchanger.demo.unsigned_jwt import claims_of, encode
+from exchanger.http.message import Request, Response
+from exchanger.scenarios.answer import Target
+from exchanger.scenarios.client import fetch
+from exchanger.scenarios.tokens import CLIENT_ID, claims_of, encode
 from tests.console.running import PATIENCE_S
 
 NOW = 1_700_000_000
@@ -214,7 +214,7 @@ async def test_counts_are_bounded_and_the_oldest_goes_first(monkeypatch: pytest.
     asked = endpoint()
     for scope in ("a", "b", "c"):
         await asked.answer(token_request(("scope", scope)))
-    assert [count.target.scope for count in asked.statistics()] == ["b", "c"]
+    assert [count.target.scope for count in asked.counts()] == ["b", "c"]
 
 
 async def test_it_runs_alone() -> None:

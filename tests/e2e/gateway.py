@@ -12,18 +12,18 @@ from unittest.mock import patch
 import attrs
 import trio
 
-from exchanger.demo.answer import Answer, answer_of
-from exchanger.demo.client import fetch
-from exchanger.demo.display import Progress
 from exchanger.demo.envoy import HTTP_OPTIONS, Mode, bootstrap, envoy_command, find_envoy
-from exchanger.demo.faults import NoAnswerError
-from exchanger.demo.http import Request
 from exchanger.demo.options import DemoOptions
 from exchanger.demo.processes import Child
-from exchanger.demo.scenarios import READINESS, SCENARIOS, OneRequest
+from exchanger.demo.running import Programs, RunningDemo, start_demo, wait_ready
 from exchanger.demo.service import SERVICE_COMMAND, base_environment, service_environment
-from exchanger.demo.site import request_of
-from exchanger.demo.stage import Programs, Stage, set_up, wait_ready
+from exchanger.http.message import Request
+from exchanger.scenarios.answer import Answer, answer_of
+from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.scenarios.client import NoAnswerError, fetch
+from exchanger.scenarios.scenario import OneRequest, Scenario
+from exchanger.scenarios.target import request_of
+from exchanger.scenarios.terminal import Progress
 from tests.e2e.service import free_port
 
 READY_S: Final = 60.0
@@ -71,12 +71,12 @@ def patient_gateways() -> Generator[None]:
 
 
 @asynccontextmanager
-async def staged(folder: Path, mode: Mode = Mode.EXT_AUTHZ) -> AsyncGenerator[tuple[Stage, trio.Nursery]]:
+async def staged(folder: Path, mode: Mode = Mode.EXT_AUTHZ) -> AsyncGenerator[tuple[RunningDemo, trio.Nursery]]:
     """The demo's stage, ready, in a nursery of its own."""
     progress = Progress(io.StringIO())
     async with trio.open_nursery() as nursery:
         with patient_gateways():
-            stage = await set_up(nursery, DemoOptions(mode=mode), Programs(patient(SERVICE_COMMAND), find_envoy()), folder, progress)
+            stage = await start_demo(nursery, DemoOptions(mode=mode), Programs(patient(SERVICE_COMMAND), find_envoy()), folder, progress)
         await wait_ready(stage, progress, READY_S)
         yield stage, nursery
         nursery.cancel_scope.cancel()
@@ -86,7 +86,7 @@ async def staged(folder: Path, mode: Mode = Mode.EXT_AUTHZ) -> AsyncGenerator[tu
 class Instance:
     """One more service for the stage's policy and issuers, on a port of its own, which stays the same when it is started again."""
 
-    stage: Stage
+    stage: RunningDemo
     folder: Path
     name: str
     variables: tuple[tuple[str, str], ...] = ()
@@ -96,7 +96,7 @@ class Instance:
 
     def __attrs_post_init__(self) -> None:
         self.port = free_port()
-        policy, issuers = self.stage.site.policy, self.stage.site.policy.parent / "issuers.json"
+        policy, issuers = self.stage.ports.policy, self.stage.ports.policy.parent / "issuers.json"
         environment = service_environment(grpc_port=self.port, metrics_port=free_port(), policy=policy, issuers=issuers)
         self._environment = (*environment, *PATIENCE.items(), *self.variables)
 
@@ -114,10 +114,10 @@ async def start_gateway(nursery: trio.Nursery, folder: Path, config: dict[str, A
     return port
 
 
-def gateway_config(stage: Stage, mode: Mode, *ports: int) -> dict[str, Any]:
+def gateway_config(stage: RunningDemo, mode: Mode, *ports: int) -> dict[str, Any]:
     """The demo's configuration for the service's instances on ``ports``, with the health checks of any cluster."""
     with patient_gateways():
-        made = bootstrap(listen=free_port(), service=ports[0], upstream=stage.site.upstream_port, mode=mode)
+        made = bootstrap(listen=free_port(), service=ports[0], upstream=stage.ports.upstream_port, mode=mode)
     config: dict[str, Any] = copy.deepcopy(made)
     cluster = service_cluster(config)
     endpoints = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
@@ -144,12 +144,12 @@ def service_cluster(config: dict[str, Any]) -> dict[str, Any]:
     return cluster
 
 
-async def until_serving(envoy_port: int, stage: Stage) -> None:
+async def until_serving(envoy_port: int, stage: RunningDemo) -> None:
     """Wait until the gateway gives right answers only."""
     with trio.fail_after(READY_S):
         good = 0
         while good < IN_A_ROW:
-            good = good + 1 if await asked(envoy_port, READINESS, stage, timeout=2) == READINESS.expected else 0
+            good = good + 1 if await asked(envoy_port, SCENARIOS[0], stage, timeout=2) == SCENARIOS[0].expected else 0
 
 
 def with_admin(config: dict[str, Any]) -> int:
@@ -182,9 +182,9 @@ async def until_listening(port: int) -> None:
                 return
 
 
-async def asked(envoy_port: int, scenario: OneRequest, stage: Stage, timeout: float) -> Answer | str:  # noqa: ASYNC109 - fetch's
+async def asked(envoy_port: int, scenario: Scenario, stage: RunningDemo, timeout: float) -> Answer | str:  # noqa: ASYNC109 - fetch's
     """Ask once; return the answer, or in words why there is none."""
-    token = stage.site.subjects.token(scenario.call.subject)
+    token = stage.ports.subjects.token(scenario.call.subject)
     try:
         return answer_of(await fetch(envoy_port, request_of(scenario.call, token), timeout=timeout), token)
     except NoAnswerError as error:
@@ -195,7 +195,7 @@ async def asked(envoy_port: int, scenario: OneRequest, stage: Stage, timeout: fl
 class Load:
     """Requests without a pause from several tasks; ``wrong`` has each answer that was not the expected one, with its scenario's name."""
 
-    stage: Stage
+    stage: RunningDemo
     envoy_port: int
     asked: int = 0
     wrong: list[tuple[str, Answer | str]] = attrs.field(factory=list)

@@ -15,15 +15,15 @@ import attrs
 import pytest
 import trio
 
-from exchanger.demo.client import fetch
 from exchanger.demo.envoy import Mode
-from exchanger.demo.faults import NoAnswerError
-from exchanger.demo.http import Request
 from exchanger.demo.processes import Child
-from exchanger.demo.scenarios import SCENARIOS
-from exchanger.demo.service import SERVICE_COMMAND, sample_policy, service_environment, write_sample_policy
-from exchanger.demo.site import free_ports
+from exchanger.demo.service import SERVICE_COMMAND, sample_policy, service_environment
+from exchanger.demo.setup import free_ports
+from exchanger.http.message import Request
+from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.scenarios.client import NoAnswerError, fetch
 from tests.console.running import Peer, opening
+from tests.demo.sample import write_sample_policy
 from tests.e2e.gateway import PATIENT_DEMO
 from tests.e2e.test_demo import ENDING, TRIES, WHOLE_RUN, Demo, demo
 

@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from exchanger.demo.envoy import Mode
-from exchanger.demo.scenarios import SCENARIOS
+from exchanger.scenarios.builtin import SCENARIOS
 
 pytestmark = [
     pytest.mark.envoy,

@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 import trio
 
-from exchanger.demo.answer import Answer
-from exchanger.demo.client import fetch
 from exchanger.demo.envoy import Mode
-from exchanger.demo.ground import ground_of
-from exchanger.demo.http import Request
-from exchanger.demo.runner import ask, run_scenario
-from exchanger.demo.scenarios import SCENARIOS, EqualRequests, OneRequest
-from exchanger.demo.site import make_subjects
-from exchanger.demo.stage import Stage
+from exchanger.demo.running import RunningDemo
+from exchanger.demo.setup import demo_target
+from exchanger.http.message import Request
+from exchanger.scenarios.answer import Answer
+from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.scenarios.client import fetch
+from exchanger.scenarios.runner import run_scenario
+from exchanger.scenarios.scenario import EqualRequests, OneRequest
+from exchanger.scenarios.tokens import make_subjects
 from tests.e2e.gateway import (
     READY_S,
     Instance,
@@ -42,10 +43,10 @@ async def test_a_thousand_requests_at_fifty_at_once_get_the_right_answer(mode: M
     scenarios = [scenario for scenario in SCENARIOS if isinstance(scenario, OneRequest) and scenario.name != "timeout"]
     limit, wrong, asked = trio.CapacityLimiter(AT_ONCE), [], 0
 
-    async def one(scenario: OneRequest, stage: Stage) -> None:
+    async def one(scenario: OneRequest, stage: RunningDemo) -> None:
         nonlocal asked
         async with limit:
-            finding = await run_scenario(scenario, ground_of(stage.site))
+            finding = await run_scenario(scenario, demo_target(stage.ports))
         asked += 1
         if not finding.ok:
             wrong.append(finding)
@@ -62,9 +63,9 @@ async def test_what_was_asked_before_sigterm_is_answered(mode: Mode, tmp_path: P
     slow = next(scenario for scenario in SCENARIOS if isinstance(scenario, EqualRequests))
     answers: list[Answer | str] = []
 
-    async def one(stage: Stage, number: int) -> None:
+    async def one(stage: RunningDemo, number: int) -> None:
         token = make_subjects(f"user-{number}").token(slow.call.subject)
-        answers.append(await ask(slow.call, ground_of(stage.site), token))
+        answers.append(demo_target(stage.ports).judge(await demo_target(stage.ports).send(slow.call, token)))
 
     async with staged(tmp_path, mode) as (stage, _), trio.open_nursery() as requests:
         for number in range(20):
@@ -77,9 +78,9 @@ async def test_what_was_asked_before_sigterm_is_answered(mode: Mode, tmp_path: P
     assert answers == [slow.expected] * 20
 
 
-async def exchanges(stage: Stage) -> int:
+async def exchanges(stage: RunningDemo) -> int:
     """How many exchanges the token endpoint has been asked for by the users of the test above."""
-    told = await fetch(stage.site.token_port, Request("GET", "/stats", (("Host", "stats"),)), timeout=READY_S)
+    told = await fetch(stage.ports.token_port, Request("GET", "/stats", (("Host", "stats"),)), timeout=READY_S)
     return sum(int(count["requests"]) for count in json.loads(told.body) if count["subject"].startswith("user-"))
 
 

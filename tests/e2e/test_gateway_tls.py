@@ -13,10 +13,11 @@ import trio
 import trustme
 
 from exchanger.demo.envoy import Mode
-from exchanger.demo.ground import ground_of
-from exchanger.demo.runner import run_scenario
-from exchanger.demo.scenarios import SCENARIOS, OneRequest
-from exchanger.demo.stage import Stage
+from exchanger.demo.running import RunningDemo
+from exchanger.demo.setup import demo_target
+from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.scenarios.runner import run_scenario
+from exchanger.scenarios.scenario import OneRequest
 from tests.e2e.gateway import (
     SERVICE_NAME,
     Instance,
@@ -89,7 +90,7 @@ class Authorities:
         }
 
 
-def tls_instance(stage: Stage, folder: Path, mount: Path, *, mutual: bool) -> tuple[Instance, int]:
+def tls_instance(stage: RunningDemo, folder: Path, mount: Path, *, mutual: bool) -> tuple[Instance, int]:
     """A service with both listeners, and the port of its TLS listener."""
     port = free_port()
     variables = [
@@ -127,7 +128,7 @@ async def until_served(port: int, authorities: Authorities, certificate: bytes) 
 class Secured:
     """A gateway that asks a service by TLS, and what belongs to them."""
 
-    stage: Stage
+    stage: RunningDemo
     instance: Instance
     port: int
     envoy_port: int
@@ -156,17 +157,17 @@ async def secured(folder: Path, mode: Mode, *, mutual: bool, certified: bool = T
 async def test_every_scenario_is_as_expected(mode: Mode, mutual: bool, tmp_path: Path) -> None:
     async with secured(tmp_path, mode, mutual=mutual) as here:
         await until_serving(here.envoy_port, here.stage)
-        site = attrs.evolve(here.stage.site, envoy_port=here.envoy_port)
-        findings = [await run_scenario(scenario, ground_of(site)) for scenario in SCENARIOS if isinstance(scenario, OneRequest)]
+        site = attrs.evolve(here.stage.ports, envoy_port=here.envoy_port)
+        findings = [await run_scenario(scenario, demo_target(site)) for scenario in SCENARIOS if isinstance(scenario, OneRequest)]
         assert [finding for finding in findings if not finding.ok] == []
 
 
 async def test_a_gateway_without_a_certificate_gets_nothing_through(tmp_path: Path) -> None:
     async with secured(tmp_path, Mode.EXT_AUTHZ, mutual=True, certified=False) as here:
-        site = attrs.evolve(here.stage.site, envoy_port=here.envoy_port)
+        site = attrs.evolve(here.stage.ports, envoy_port=here.envoy_port)
         for scenario in SCENARIOS:
             if isinstance(scenario, OneRequest):
-                finding = await run_scenario(scenario, ground_of(site))
+                finding = await run_scenario(scenario, demo_target(site))
                 assert not finding.ok
                 assert finding.got.startswith("503"), finding
 

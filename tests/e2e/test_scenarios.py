@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from exchanger.demo.envoy import Mode
-from exchanger.demo.scenarios import SCENARIOS
-from exchanger.demo.site import make_subjects
+from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.scenarios.tokens import make_subjects
 from tests.e2e.gateway import staged
 
 pytestmark = pytest.mark.envoy
@@ -30,8 +30,8 @@ async def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[
 @pytest.mark.parametrize("mode", list(Mode))
 async def test_every_scenario_that_can_be_run_from_outside_is_as_expected(mode: Mode, tmp_path: Path) -> None:
     async with staged(tmp_path, mode) as (stage, _):
-        stats = f"http://127.0.0.1:{stage.site.token_port}/stats"
-        done = await run("--base-url", stage.site.gateway, "--stats-url", stats, "--json")
+        stats = f"http://127.0.0.1:{stage.ports.token_port}/stats"
+        done = await run("--base-url", stage.ports.gateway, "--stats-url", stats, "--json")
     report = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, b""), report
     assert [each["name"] for each in report["scenarios"]] == [scenario.name for scenario in SCENARIOS]
@@ -42,7 +42,7 @@ async def test_every_scenario_that_can_be_run_from_outside_is_as_expected(mode: 
 async def test_a_token_of_ones_own_goes_by_another_name_and_is_never_shown(tmp_path: Path) -> None:
     token = make_subjects("somebody").valid
     async with staged(tmp_path) as (stage, _):
-        gateway = f"http://gateway.example.com:{stage.site.envoy_port}"
+        gateway = f"http://gateway.example.com:{stage.ports.envoy_port}"
         done = await run("--base-url", gateway, "--resolve", "127.0.0.1", "--token-env", "TOKEN", TOKEN=token)
     said = (done.stdout + done.stderr).decode()
     assert done.returncode == 0, said
