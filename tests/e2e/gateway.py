@@ -1,4 +1,4 @@
-"""A real Envoy before services of the tests' own, and a load that checks every answer it gets."""
+"""A real Envoy in front of services of the tests' own."""
 
 import copy
 import io
@@ -21,7 +21,7 @@ from exchanger.http.message import Request
 from exchanger.scenarios.answer import Answer, answer_of
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.client import NoAnswerError, fetch
-from exchanger.scenarios.scenario import OneRequest, Scenario
+from exchanger.scenarios.scenario import Scenario
 from exchanger.scenarios.target import request_of
 from exchanger.scenarios.terminal import Progress
 from tests.e2e.service import free_port
@@ -37,25 +37,19 @@ PATIENT_DEMO: Final = (
 import sys
 from unittest.mock import patch
 from exchanger import cli
-from exchanger.demo import command, lab_effect
+from exchanger.demo import command
+from exchanger.playground import policy_files
 from tests.e2e.gateway import READY_S, patient, patient_gateways
 service = patch.object(command, "SERVICE_COMMAND", patient(command.SERVICE_COMMAND))
-with patient_gateways(), service, patch.object(lab_effect, "EFFECT_S", READY_S):
+with patient_gateways(), service, patch.object(policy_files, "EFFECT_S", READY_S):
     raise SystemExit(cli.main(["demo", *sys.argv[1:]]))
 """,
 )
-"""Python's arguments for a demo in which service, gateway and lab wait for longer; from the top of the checkout."""
+"""Python's arguments for a demo in which service, gateway and playground wait longer; from the top of the checkout."""
 SERVICE_NAME: Final = "exchanger.test"
 """The name in the service's certificates."""
-LOAD_TASKS: Final = 8
 IN_A_ROW: Final = 20
 """Right answers after which a gateway is taken for ready: with several instances, more than would come from one of them by chance."""
-
-_LOAD: Final = tuple(
-    scenario
-    for scenario in SCENARIOS
-    if isinstance(scenario, OneRequest) and scenario.name in {"yellow-success", "explicit-deny", "missing-bearer", "unmatched"}
-)
 
 
 def patient(service: tuple[str, ...]) -> tuple[str, ...]:
@@ -189,32 +183,6 @@ async def asked(envoy_port: int, scenario: Scenario, stage: RunningDemo, timeout
         return answer_of(await fetch(envoy_port, request_of(scenario.call, token), timeout=timeout), token)
     except NoAnswerError as error:
         return str(error)
-
-
-@attrs.define(eq=False)
-class Load:
-    """Requests without a pause from several tasks; ``wrong`` has each answer that was not the expected one, with its scenario's name."""
-
-    stage: RunningDemo
-    envoy_port: int
-    asked: int = 0
-    wrong: list[tuple[str, Answer | str]] = attrs.field(factory=list)
-    _stop: trio.Event = attrs.field(factory=trio.Event)
-
-    async def run(self) -> None:
-        async with trio.open_nursery() as nursery:
-            for number in range(LOAD_TASKS):
-                nursery.start_soon(self._ask, _LOAD[number % len(_LOAD)])
-
-    def stop(self) -> None:
-        self._stop.set()
-
-    async def _ask(self, scenario: OneRequest) -> None:
-        while not self._stop.is_set():
-            self.asked += 1
-            answer = await asked(self.envoy_port, scenario, self.stage, timeout=20)
-            if answer != scenario.expected:
-                self.wrong.append((scenario.name, answer))
 
 
 def with_tls(config: dict[str, Any], authority: Path, client: Path | None = None, requests_a_connection: int = 25) -> None:
