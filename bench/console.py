@@ -33,11 +33,11 @@ import ngh2
 import trio
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+from exchanger.console.access import ConsoleSettings
 from exchanger.console.api import About
 from exchanger.console.broadcast import Totals
 from exchanger.console.console import Console, Reports, Sources
 from exchanger.console.feed import Feed
-from exchanger.console.settings import ConsoleSettings
 from exchanger.decision.check import DecisionRules
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.envoy.authorization import CHECK_PATH, Authorization
@@ -132,8 +132,8 @@ def serve(pipe: Pipe) -> None:
                     evaluator.observers = (metrics, console.feed)
                 elif question == "ignore":
                     evaluator.observers = (metrics,)
-                told = console.statistics()
-                pipe.send((time.process_time(), evaluator.statistics().answered, memory_mib(), told.broadcast, told.server))
+                told = (console.broadcast.sampled, console.server.http.slots.taken)
+                pipe.send((time.process_time(), evaluator.statistics().answered, memory_mib(), *told))
 
     trio.run(main)
 
@@ -331,7 +331,7 @@ def main() -> None:
             print(f"round {number + 1}, {name}: {cost:.1f} µs a Check at {rate:.0f} a second, {answer[2]:.1f} MiB", end="")
             if name == "watched":
                 watchers.send("close")
-                print(f", {watchers.recv() / 2**20:.1f} MiB read, {answer[3]}", end="")
+                print(f", {watchers.recv() / 2**20:.1f} MiB read, {answer[3]} decisions left out", end="")
             print(flush=True)
     for name, values in costs.items():
         # Within a round the machine is the same, more or less; from one to the next it may be faster or slower by a third.

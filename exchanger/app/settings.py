@@ -14,7 +14,7 @@ from exchanger.app.environment import Environment, parse_duration
 from exchanger.app.otel_environment import read_otel
 from exchanger.app.proxy_environment import read_proxies
 from exchanger.app.variable_names import Notes
-from exchanger.console.settings import ConsoleSettings, parse_hosts
+from exchanger.console.access import ConsoleSettings, parse_hosts
 from exchanger.console.token_file import check_token_file
 from exchanger.decision.check import TOKEN_EXCHANGE_GRANT, DecisionRules
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, TokenResponseRules

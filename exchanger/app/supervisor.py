@@ -35,9 +35,9 @@ from exchanger.oauth.token_client import TokenClient
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.telemetry.decision_log import decision_line
-from exchanger.telemetry.exposition import MetricsServer
 from exchanger.telemetry.log import LogDecisions, Logging
 from exchanger.telemetry.metrics import CHECK_BUCKETS, Gauges, Metrics
+from exchanger.telemetry.metrics_server import MetricsServer
 from exchanger.telemetry.otlp.exports import Exports
 from exchanger.telemetry.tracing import ExchangeObservers
 from exchanger.typing import DecisionObserver, ExchangeObserver, Tracer

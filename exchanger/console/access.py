@@ -1,8 +1,9 @@
-"""Who may see what holds data: those who show the token, or a session made with it. Guessing is slow, and only a few guess at a time.
+"""Who may see data: holders of the token, or of a session made with it. Guessing is slow, and only a few guess at a time.
 
 Must not know: routes, or what is shown.
 """
 
+from pathlib import Path
 from typing import Final, final
 
 import attrs
@@ -10,13 +11,17 @@ import orjson
 import trio
 
 from exchanger.console.guard import COOKIE, bearer_of, has_session, is_token, session_of
-from exchanger.console.message import Request, Response, error, no_content
+from exchanger.console.message import error, no_content
 from exchanger.console.token_file import TokenFile
+from exchanger.http.message import Request, Response
+from exchanger.policy.authority import is_host, normalise_policy_host
 
+# Seconds until a wrong token is answered.
 FAILURE_S: Final = 1.0
-"""Seconds that a wrong token is answered after."""
+# Wrong tokens that wait for their answer. While there are that many, no token is looked at: that bounds guesses per second.
 MAX_FAILURES: Final = 8
-"""Wrong tokens that wait for their answer; while there are as many, no token is looked at, so that no more are guessed a second."""
+# Names that people reach a console by: a handful; more is a mistake.
+_MAX_NAMES: Final = 64
 
 _ATTRIBUTES: Final = "HttpOnly; SameSite=Strict; Path=/"
 _UNAUTHORISED: Final = error(401, "sign in with the console's token", ("WWW-Authenticate", "Bearer"))
@@ -27,36 +32,51 @@ _NO_TOKEN: Final = error(400, 'the body must be {"token": "…"}')
 
 @final
 @attrs.frozen
-class AccessStatistics:
-    """Sessions made, and wrong tokens, since the start."""
+class ConsoleSettings:
+    """CONSOLE_ADDRESS, CONSOLE_TOKEN_FILE and CONSOLE_HOSTS. ``host`` "": all interfaces; ``port`` 0: any free one.
 
-    sessions: int
-    failures: int
+    ``hosts`` are further names that the console may be addressed by, in canonical form.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 3003
+    token_file: Path | None = None
+    hosts: frozenset[str] = frozenset()
+
+
+def parse_hosts(text: str) -> frozenset[str]:
+    """Return the names of a comma-separated list, in canonical form.
+
+    Raises:
+        ValueError: one of them is not a host name; the message does not repeat it.
+    """
+    names = frozenset(normalise_policy_host(part) for part in text.split(",") if part.strip())
+    if not all(is_host(name) for name in names) or len(names) > _MAX_NAMES:
+        raise ValueError(f"must be at most {_MAX_NAMES} names of hosts, separated by commas, without scheme or path")
+    return names
 
 
 @final
 @attrs.define(eq=False)
 class Access:
-    """Without a token file everybody who reaches the console may see everything; the settings allow that on loopback only."""
+    """Without a token file, whoever reaches the console may see everything. The settings allow that on loopback only."""
 
     _file: TokenFile | None = None
     _failing: int = attrs.field(default=0, init=False)
-    _sessions: int = attrs.field(default=0, init=False)
-    _failures: int = attrs.field(default=0, init=False)
     _never: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     @property
     def required(self) -> bool:
-        """Whether there is a token to show."""
+        """Whether a token is required."""
         return self._file is not None
 
     @property
     def revoked(self) -> trio.Event:
-        """Set when what gives access now no longer does."""
+        """Set once the present token or session no longer gives access."""
         return self._never if self._file is None else self._file.replaced
 
     async def admit(self, request: Request) -> Response | None:
-        """Return what ``request`` is answered when it may not see data, ``None`` when it may."""
+        """Return ``None`` if ``request`` may see data, and otherwise its response."""
         if self._file is None or has_session(request, self._file.token):
             return None
         bearer = bearer_of(request)
@@ -72,27 +92,21 @@ class Access:
         refused = await self._guess(text)
         if refused is not None:
             return refused
-        self._sessions += 1
-        # Behind a proxy with TLS the page's origin says so, and then the cookie goes through nothing else.
+        # Behind a proxy with TLS the page's origin says so, and the cookie then requires TLS.
         secure = "; Secure" if request.value("origin").startswith("https:") else ""
         return no_content(("Set-Cookie", f"{COOKIE}={session_of(self._file.token)}; {_ATTRIBUTES}{secure}"))
 
     async def close_session(self, _request: Request) -> Response:
-        """Handle ``DELETE /session``: the browser forgets it. What ends all sessions is another token."""
+        """Handle ``DELETE /session``: the browser forgets it. A new token ends all sessions."""
         await trio.lowlevel.checkpoint()
         return no_content(("Set-Cookie", f"{COOKIE}=; Max-Age=0; {_ATTRIBUTES}"))
 
-    def statistics(self) -> AccessStatistics:
-        """Tell how many came in, and how many did not."""
-        return AccessStatistics(self._sessions, self._failures)
-
     async def _guess(self, text: str) -> Response | None:
-        """Return ``None`` when ``text`` is the token, and otherwise the answer, after a while."""
+        """Return ``None`` if ``text`` is the token, and otherwise the response, after a while."""
         if self._file is None or self._failing >= MAX_FAILURES:
             return _TOO_MANY
         if is_token(text, self._file.token):
             return None
-        self._failures += 1
         self._failing += 1
         try:
             await trio.sleep(FAILURE_S)

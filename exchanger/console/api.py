@@ -1,6 +1,6 @@
 """What the console answers over HTTP: what it is, the policy in force, one document of it, and why a request gets its verdict.
 
-All of it is read from a snapshot, which never changes, so that long answers are made in slices while requests go on. Must not know: who may
+All of it comes from a snapshot, which never changes, so long responses are made in slices while requests go on. Must not know: who may
 ask, or where policy comes from.
 """
 
@@ -13,9 +13,7 @@ import attrs
 import trio
 
 from exchanger.console.access import Access
-from exchanger.console.encoding import encode
-from exchanger.console.message import Handler, Request, Response, error, json_bytes, json_response
-from exchanger.console.pace import Pace
+from exchanger.console.message import TimeSlice, encode, error, json_bytes, json_response
 from exchanger.console.policy_view import (
     MISSING,
     NOT_READY,
@@ -29,6 +27,7 @@ from exchanger.console.policy_view import (
     shown_notices,
     shown_problem,
 )
+from exchanger.http.message import Handler, Request, Response
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.explanation import explain
 from exchanger.policy.lines import entry_lines
@@ -37,17 +36,17 @@ from exchanger.values.entry import Source
 from exchanger.values.notice import Notices
 from exchanger.values.text import HOST_LIMIT
 
+# Documents in the list; of more, those with problems come first.
 MAX_DOCUMENTS: Final = 1000
-"""Documents in the list; who has more looks at those that need looking at."""
 MAX_METHOD: Final = 32
+# Characters of a path to explain: what the policy itself reads at most (``policy.path``).
 MAX_PATH: Final = 8192
-"""Characters of a path that is asked about: what the policy itself reads at most (``policy.path``)."""
+# Characters of a query: a path in which each character is escaped.
 MAX_QUERY: Final = 4 * MAX_PATH
-"""Characters of a query: a path of which each character is an escape."""
+# Documents whose lines are looked up for one explanation: one for each candidate.
 MAX_LINED: Final = 50
-"""Documents whose lines are looked up for one explanation: one for each candidate."""
+# Entries whose lines are kept for the next explanation: some ten megabytes.
 MAX_KEPT_LINES: Final = 100_000
-"""Entries whose lines are kept for the next question: some ten megabytes."""
 
 _Shelf = dict[str, dict[str, tuple[PolicyDocument, str]]]
 """Documents and their health, by Namespace and name: strings sort fast, even thousands of them."""
@@ -60,7 +59,7 @@ _NO_REQUEST: Final = error(400, "the query needs method, host and path, once eac
 @final
 @attrs.frozen
 class About:
-    """What this console is, for whoever opens it."""
+    """What this console is."""
 
     version: str
     policy_source: str
@@ -86,14 +85,6 @@ class PolicyNow:
 
 
 @final
-@attrs.frozen
-class ApiStatistics:
-    """How often the list of documents was made; in between it is the same."""
-
-    lists: int
-
-
-@final
 @attrs.define(eq=False)
 class Api:
     """The handlers of ``/api``."""
@@ -102,7 +93,6 @@ class Api:
     _policy: Callable[[], PolicyNow]
     _access: Access
     _list: tuple[PolicyNow, bytes] | None = attrs.field(default=None, init=False, repr=False)
-    _lists: int = attrs.field(default=0, init=False)
     _lined: dict[Source, Lines] = attrs.field(factory=dict, init=False, repr=False)
     _lined_of: PolicySnapshot | None = attrs.field(default=None, init=False, repr=False)
     _working: trio.Lock = attrs.field(factory=trio.Lock, init=False, repr=False)
@@ -119,7 +109,7 @@ class Api:
         }
 
     async def about(self, request: Request) -> Response:
-        """Say what this is; the version only to those who may see data."""
+        """Say what this is; the version only to clients that may see data."""
         known = await self._access.admit(request) is None
         return json_response(
             {
@@ -139,7 +129,6 @@ class Api:
             known = self._list
             if known is None or not known[0].is_same(now):
                 self._list = known = (now, await _listed(now))
-                self._lists += 1
         return json_bytes(known[1])
 
     async def document(self, request: Request) -> Response:
@@ -153,21 +142,21 @@ class Api:
             return _NOT_FOUND
         async with self._working:
             lines = await self._lines(document, now.snapshot)
-            pace, entries = Pace(), list[bytes]()
+            time_slice, entries = TimeSlice(), list[bytes]()
             for claim in claims_of(document):
                 if claim.index is not None:  # otherwise it is the document as a whole, which is no entry
                     entries.append(encode(shown_entry(claim, now.snapshot, lines)))
-                    await pace.step()
+                    await time_slice.step()
             problems = list[bytes]()
             for region in document.problems:
                 problems.append(encode(shown_problem(region)))
-                await pace.step()
+                await time_slice.step()
         source = document.source
         head = encode({"namespace": source.namespace, "name": source.name, "revision": now.revision, "text": document.text})
         return json_bytes(b'%b,"entries":[%b],"problems":[%b]}' % (head[:-1], b",".join(entries), b",".join(problems)))
 
     async def explain(self, request: Request) -> Response:
-        """Say why a request gets the verdict that it gets."""
+        """Say why a request gets its verdict."""
         query = _fields(request, "method", "host", "path")
         if query is None:
             return _NO_REQUEST
@@ -190,10 +179,6 @@ class Api:
                     lines[source] = await self._lines(document, now.snapshot)
         return json_response(shown_explanation(explanation, now.snapshot, lines, now.revision))
 
-    def statistics(self) -> ApiStatistics:
-        """Tell how much had to be made."""
-        return ApiStatistics(self._lists)
-
     async def _lines(self, document: PolicyDocument, snapshot: PolicySnapshot) -> Lines:
         """Return where the entries stand: from a thread, as a document of a megabyte takes a part of a second to parse, and once a version.
 
@@ -214,17 +199,17 @@ class Api:
 async def _listed(now: PolicyNow) -> bytes:
     """Return the list of documents, in slices: the conflicts of 100,000 entries take a part of a second to find."""
     snapshot = now.snapshot or PolicySnapshot.EMPTY
-    pace, conflicts = Pace(), set[Source]()
+    time_slice, conflicts = TimeSlice(), set[Source]()
     for sources in documents_in_conflict(snapshot):
         if sources:
             conflicts.update(sources)
-        await pace.step()
+        await time_slice.step()
     unhealthy, healthy = _Shelf(), _Shelf()
     for source, document in snapshot.documents.items():
         health = health_of(document, conflicts)
         shelf = healthy if health == "ok" else unhealthy
         shelf.setdefault(source.namespace, {})[source.name] = (document, health)
-        await pace.step()
+        await time_slice.step()
     chosen: dict[str, dict[str, bytes]] = {}
     left = MAX_DOCUMENTS
     for shelf in (unhealthy, healthy):
@@ -232,7 +217,7 @@ async def _listed(now: PolicyNow) -> bytes:
             for name in sorted(shelf[namespace])[:left]:
                 chosen.setdefault(namespace, {})[name] = encode(shown_document(*shelf[namespace][name]))
                 left -= 1
-                await pace.step()
+                await time_slice.step()
     namespaces = {namespace: [documents[name] for name in sorted(documents)] for namespace, documents in sorted(chosen.items())}
     parts = [b'{"name":%b,"documents":[%b]}' % (encode(name), b",".join(lines)) for name, lines in namespaces.items()]
     head = encode(
@@ -249,12 +234,12 @@ async def _listed(now: PolicyNow) -> bytes:
 
 
 def _is_raw(request: Request) -> bool:
-    """Tell whether the path that is asked about came byte for byte; nobody says so of one that was typed in."""
+    """Tell whether the path arrived byte for byte, as opposed to one that was typed in."""
     return parse_qs(request.query, max_num_fields=16, errors="surrogateescape").get("raw") == ["true"]
 
 
 def _fields(request: Request, *names: str) -> tuple[str, ...] | None:
-    """Return the values of these fields of the query, ``None`` unless each of them is there once, and nothing else too often."""
+    """Return the values of these fields of the query, or ``None`` unless each occurs exactly once."""
     if len(request.query) > MAX_QUERY:
         return None
     try:

@@ -1,9 +1,10 @@
-"""Turns new decisions into messages, each of them encoded once, and hands them to whoever watches. Does nothing while nobody does.
+"""Turns new decisions into messages, encodes each once, and queues them for all subscribers. Does nothing without subscribers.
 
-Under load it tells a part of what happens and how much it leaves out: nobody reads more. Must not know: WebSockets, or where decisions come
-from.
+Under load it shows a part of the decisions and how many it leaves out: nobody reads more. A subscriber's queue is short; the oldest
+message makes room, and the next one counts its items as lost. Must not know: WebSockets, or where decisions come from.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, final
@@ -11,32 +12,32 @@ from typing import Final, final
 import attrs
 import trio
 
-from exchanger.console.encoding import encode
+from exchanger.console.decision_json import DecisionJson, stamp
 from exchanger.console.feed import KEPT, Entry, Feed
-from exchanger.console.items import Items, stamp
-from exchanger.console.pace import Pace
-from exchanger.console.subscription import Message, Subscription, decisions
+from exchanger.console.message import TimeSlice, encode
 
+# Open pages of a team, some of them twice. Each costs about as much as another.
 MAX_SUBSCRIBERS: Final = 32
-"""Open pages of a team, some of them twice. Each costs about as much as another."""
+# Messages waiting for one subscriber: two seconds' worth under load. A client that is further behind looks at the past.
+QUEUE: Final = 8
+# Seconds from a decision to its message while it is quiet: what belongs together comes in one.
 GATHER_S: Final = 0.02
-"""Seconds from a decision to its message while it is quiet: what belongs together comes in one."""
+# Seconds between two messages under load: a list that changes more often cannot be read.
 INTERVAL_S: Final = 0.25
-"""Seconds between two messages under load: a list that changes more often cannot be read."""
+# Items of a message: some screens full, and as many as one burst that somebody makes to look at.
 MAX_ITEMS: Final = 100
-"""Items of a message: some screens full, and as many as come of one burst that somebody makes to look at."""
+# Items of a message that follows one from which some were left out: more than anybody takes in within the interval.
 MAX_ITEMS_UNDER_LOAD: Final = 50
-"""Items of a message that follows one from which some were left out: more than anybody takes in within the interval."""
+# Seconds between two looks at the counters: the resolution of a chart of some minutes.
 TOTALS_S: Final = 1.0
-"""Seconds between two looks at the counters: the resolution of a chart of some minutes."""
+# Encoded items that are kept for new subscribers while there are others.
 _CACHED: Final = 2 * KEPT
-"""Encoded items that are kept for newcomers while somebody watches."""
 
 
 @final
 @attrs.frozen
 class Totals:
-    """What has been counted since the start. ``counts`` are of decisions up to each of ``bounds`` (seconds), and beyond the last."""
+    """Counts since the start. ``counts`` are of decisions up to each of ``bounds`` (seconds), and beyond the last."""
 
     decisions: Mapping[str, int]
     exchanges: int
@@ -47,22 +48,70 @@ class Totals:
 
 @final
 @attrs.frozen
-class BroadcastStatistics:
-    """``subscribers`` are there now; ``messages`` and ``items`` were encoded and ``sampled`` items left out, since the start."""
+class Message:
+    """One text for all subscribers, with ``items`` items and without ``lost``. ``rest`` is where its text goes on after the latter number.
 
-    subscribers: int
-    messages: int
-    items: int
-    sampled: int
+    ``rest`` is 0 in a message that is not about items.
+    """
+
+    text: str = attrs.field(repr=False)
+    items: int = 0
+    lost: int = 0
+    rest: int = 0
+
+    def with_lost(self, more: int) -> str:
+        """Return the text for a subscriber that missed ``more`` items beside these."""
+        return _decisions_head(self.lost + more) + self.text[self.rest :]
+
+
+def _decisions_head(lost: int) -> str:
+    """Return the beginning of a message of items, up to them."""
+    return f'{{"type":"decisions","lost":{lost},"items":['
+
+
+def decisions(items: list[str], lost: int) -> Message:
+    """Return the message of encoded ``items``."""
+    head = _decisions_head(lost)
+    return Message(f"{head}{','.join(items)}]}}", len(items), lost, len(head))
+
+
+@final
+@attrs.define(eq=False)
+class Subscription:
+    """The queue of one subscriber, which gets ``newest`` before anything else. ``lost`` items have not been reported to it yet."""
+
+    newest: tuple[Entry, ...] = attrs.field(repr=False)
+    _queue: "deque[Message]" = attrs.field(factory=deque, init=False, repr=False)
+    lost: int = attrs.field(default=0, init=False)
+    _ready: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def put(self, message: Message) -> None:
+        """Queue ``message``; without room the oldest makes way."""
+        if len(self._queue) >= QUEUE:
+            oldest = self._queue.popleft()
+            self.lost += oldest.items + oldest.lost
+        self._queue.append(message)
+        self._ready.set()
+
+    async def take(self) -> str:
+        """Return the text of the next message, once there is one."""
+        while not self._queue:
+            self._ready = trio.Event()
+            await self._ready.wait()
+        message = self._queue.popleft()
+        if not self.lost or not message.rest:
+            return message.text
+        lost, self.lost = self.lost, 0
+        return message.with_lost(lost)
 
 
 @final
 @attrs.define(eq=False)
 class Broadcast:
-    """Serves subscribers from ``feed``. ``on_fault`` learns of what cannot be told, which is left out; it must neither block nor raise."""
+    """Serves subscribers from ``feed``. ``on_fault`` receives what keeps an item from being shown; it must neither block nor raise."""
 
     _feed: Feed
-    _items: Items
+    _json: DecisionJson
     _totals: Callable[[], Totals]
     _version: str
     _clock: Callable[[], float]
@@ -72,7 +121,7 @@ class Broadcast:
     _taken: int = attrs.field(default=0, init=False)
     _loaded: bool = attrs.field(default=False, init=False)
     _encoded: dict[int, str] = attrs.field(factory=dict, init=False, repr=False)
-    _statistics: BroadcastStatistics = attrs.field(default=BroadcastStatistics(0, 0, 0, 0), init=False)
+    sampled: int = attrs.field(default=0, init=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
@@ -83,12 +132,12 @@ class Broadcast:
 
     @contextmanager
     def subscribed(self) -> Iterator[Subscription | None]:
-        """While open, have messages put into a subscription; ``None`` when there are as many as there may be."""
+        """While open, subscribe; ``None`` when there are as many subscribers as there may be."""
         if len(self._subscribers) >= MAX_SUBSCRIBERS:
             yield None
             return
         if not self._subscribers:
-            self._taken = self._feed.sequence  # what happened while nobody watched is told by the newcomer's first message alone
+            self._taken = self._feed.sequence  # the first message has what happened before
         subscription = Subscription(self._feed.latest(self._taken))
         self._subscribers.add(subscription)
         self._watched.set()
@@ -101,14 +150,15 @@ class Broadcast:
                 self._encoded.clear()
 
     async def hello(self, subscription: Subscription) -> str:
-        """Return the first message for ``subscription``: the newest decisions until it came."""
+        """Return the first message for ``subscription``: the newest decisions before it."""
         items, _ = await self._encode(subscription.newest)
         head = encode({"type": "hello", "version": self._version, "time": stamp(self._clock()), "revision": self._feed.revision}).decode()
         return f'{head[:-1]},"items":[{",".join(items)}]}}'
 
-    def statistics(self) -> BroadcastStatistics:
-        """Tell who watches, and what was told."""
-        return attrs.evolve(self._statistics, subscribers=len(self._subscribers))
+    @property
+    def subscribers(self) -> int:
+        """How many there are now."""
+        return len(self._subscribers)
 
     async def _tell_decisions(self) -> None:
         while True:
@@ -133,34 +183,33 @@ class Broadcast:
     async def _deliver(self) -> None:
         batch = self._feed.since(self._taken, MAX_ITEMS_UNDER_LOAD if self._loaded else MAX_ITEMS)
         self._taken, self._loaded = batch.upto, batch.lost > 0
-        audience = tuple(self._subscribers)  # whoever comes from here on has these entries in the first message
+        audience = tuple(self._subscribers)  # later subscribers get these entries in their first message
         if not (batch.entries and audience):
             return
         texts, failed = await self._encode(batch.entries)
         message = decisions(texts, batch.lost + failed)
-        known = self._statistics
-        self._statistics = BroadcastStatistics(0, known.messages + 1, known.items + message.items, known.sampled + message.lost)
+        self.sampled += message.lost
         for subscription in audience:
             subscription.put(message)
 
     async def _encode(self, entries: tuple[Entry, ...]) -> tuple[list[str], int]:
-        """Return ``entries`` as JSON, in slices, each of them made once, and how many could not be made; of these the last is reported."""
-        pace, encoded, texts = Pace(), self._encoded, list[str]()
+        """Return ``entries`` as JSON, each encoded once, in slices, and how many failed; the last failure is reported."""
+        time_slice, encoded, texts = TimeSlice(), self._encoded, list[str]()
         failure: Exception | None = None
         for entry in entries:
             text = encoded.get(entry[0])
             if text is None:
                 try:
-                    text = encode(self._items.item(entry)).decode()
+                    text = encode(self._json.item(entry)).decode()
                 except Exception as fault:  # noqa: BLE001 - what decides goes on, whatever becomes of those who watch
                     failure = fault
                     continue
                 if self._subscribers:
                     encoded[entry[0]] = text
                     if len(encoded) > _CACHED:
-                        del encoded[next(iter(encoded))]  # the first that was made
+                        del encoded[next(iter(encoded))]  # the oldest
             texts.append(text)
-            await pace.step()
+            await time_slice.step()
         if failure is not None:
             self._on_fault(failure)
         return texts, len(entries) - len(texts)

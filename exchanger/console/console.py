@@ -1,4 +1,4 @@
-"""Joins the console's parts: feed, broadcast, access and server. The supervisor makes one where CONSOLE_ADDRESS is set, and runs it.
+"""Joins the console's parts: feed, broadcast, access and server. The supervisor runs one if CONSOLE_ADDRESS is set.
 
 Must not know: environment variables, metrics, or the log.
 """
@@ -10,34 +10,30 @@ from typing import Final, final
 import attrs
 import trio
 
-from exchanger.console.access import Access, AccessStatistics
+from exchanger.console.access import Access, ConsoleSettings
 from exchanger.console.api import About, Api, PolicyNow
-from exchanger.console.broadcast import Broadcast, BroadcastStatistics, Totals
+from exchanger.console.broadcast import Broadcast, Totals
+from exchanger.console.decision_json import DecisionJson, LogLine
 from exchanger.console.feed import Feed
-from exchanger.console.handshake import Handshake
-from exchanger.console.items import Items, LogLine
-from exchanger.console.message import Request, Response, error
+from exchanger.console.message import error
 from exchanger.console.page import Page, load_page
-from exchanger.console.server import SESSION, STREAM, Server, ServerSettings, ServerStatistics
-from exchanger.console.settings import ConsoleSettings
+from exchanger.console.server import SESSION, Server, ServerSettings
 from exchanger.console.token_file import TokenFile
-from exchanger.console.websocket import send_messages
+from exchanger.console.websocket import Handshake, send_messages
+from exchanger.http.message import Response
 from exchanger.http.names import names_of
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.notice import Notices
 
-_FULL: Final = error(503, "as many people watch as can; close a page and try again", ("Retry-After", "10"))
-_OPENING_HOST: Final = "console"
-"""The host in the opening request that the WebSocket library is given, which has been judged before."""
+_FULL: Final = error(503, "the console has as many viewers as it can serve; close a page and try again", ("Retry-After", "10"))
 
 
 @final
 @attrs.frozen
 class Sources:
-    """What the console shows: the newest policy, what is counted anyway, and the fields of a decision's log line.
+    """What the console shows: the newest policy, the service's counters, and the fields of a decision's log line.
 
-    ``is_missing`` tells whether nothing is decided by that policy, since one is required and no entry is in force; ``notices`` is what is
-    probably a mistake.
+    ``is_missing``: a policy is required and no entry is in force, so nothing is decided by it. ``notices`` are probable mistakes.
     """
 
     snapshot: Callable[[], PolicySnapshot | None]
@@ -50,28 +46,18 @@ class Sources:
 @final
 @attrs.frozen
 class Reports:
-    """Who is told what operators should know: that the token file cannot be used any more, and faults. Neither may block or raise."""
+    """Callbacks for operators: the token file has become unusable, and faults. Neither may block or raise."""
 
     token_file_unusable: Callable[[str], None]
     fault: Callable[[BaseException], None]
 
 
 @final
-@attrs.frozen
-class ConsoleStatistics:
-    """What its parts did."""
-
-    server: ServerStatistics
-    broadcast: BroadcastStatistics
-    access: AccessStatistics
-
-
-@final
 @attrs.define(eq=False)
 class Console:
-    """``feed`` is the observer to bind to decisions, ``published`` what each new version of the policy is told to.
+    """``feed`` observes decisions, ``published`` each new version of the policy.
 
-    ``show_tokens`` has decoded tokens in the stream, for a demo whose tokens are worth nothing; no setting leads to it.
+    ``show_tokens`` puts decoded tokens into the stream, for a demo whose tokens are worth nothing. No setting leads to it.
     """
 
     _settings: ConsoleSettings
@@ -83,8 +69,8 @@ class Console:
     feed: Feed = attrs.field(factory=Feed, init=False)
     _token_file: TokenFile | None = attrs.field(init=False)
     _access: Access = attrs.field(init=False)
-    _broadcast: Broadcast = attrs.field(init=False)
-    _server: Server = attrs.field(init=False)
+    broadcast: Broadcast = attrs.field(init=False)
+    server: Server = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         settings, sources = self._settings, self._sources
@@ -92,8 +78,8 @@ class Console:
         self._token_file = None if path is None else TokenFile(path, self._reports.token_file_unusable)
         self._access = Access(self._token_file)
         about = attrs.evolve(self._about, shows_tokens=self._show_tokens)
-        items = Items(sources.line, show_tokens=self._show_tokens)
-        self._broadcast = Broadcast(self.feed, items, sources.totals, about.version, time.time, self._reports.fault)
+        shown = DecisionJson(sources.line, show_tokens=self._show_tokens)
+        self.broadcast = Broadcast(self.feed, shown, sources.totals, about.version, time.time, self._reports.fault)
         api = Api(about, self._policy_now, self._access)
         routes = {
             **api.routes(),
@@ -101,7 +87,7 @@ class Console:
             ("DELETE", SESSION): self._access.close_session,
         }
         server = ServerSettings(settings.host, settings.port, names_of(settings.host, settings.hosts))
-        self._server = Server(server, self._access, self._page, routes, self._stream, self._reports.fault)
+        self.server = Server(server, self._access, self._page, routes, self._stream, self._reports.fault)
 
     def _policy_now(self) -> PolicyNow:
         sources = self._sources
@@ -112,7 +98,7 @@ class Console:
         self.feed.revision += 1
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled; ``started(port)`` with the port that is bound.
+        """Serve until cancelled; ``started(port)`` reports the port that is bound.
 
         Raises:
             OSError: the address cannot be bound.
@@ -120,21 +106,17 @@ class Console:
         """
         if self._token_file is not None:
             await self._token_file.start()
-        listeners = await self._server.bind()  # outside of the nursery, which would wrap the error
+        listeners = await self.server.bind()  # outside the nursery, which would wrap the error
         async with trio.open_nursery() as nursery:
             if self._token_file is not None:
                 nursery.start_soon(self._token_file.run)
-            await nursery.start(self._broadcast.run)
-            port: int = await nursery.start(self._server.run, listeners)
+            await nursery.start(self.broadcast.run)
+            port: int = await nursery.start(self.server.run, listeners)
             task_status.started(port)
 
-    def statistics(self) -> ConsoleStatistics:
-        """Tell what the parts did."""
-        return ConsoleStatistics(self._server.statistics(), self._broadcast.statistics(), self._access.statistics())
-
-    async def _stream(self, _request: Request, handshake: Handshake, stream: trio.abc.Stream) -> Response | None:
+    async def _stream(self, handshake: Handshake, stream: trio.abc.Stream) -> Response | None:
         revoked = self._access.revoked
-        with self._broadcast.subscribed() as subscription:
+        with self.broadcast.subscribed() as subscription:
             if subscription is None:
                 return _FULL
             greeted = False
@@ -144,7 +126,7 @@ class Console:
                 if greeted:
                     return await subscription.take()
                 greeted = True
-                return await self._broadcast.hello(subscription)
+                return await self.broadcast.hello(subscription)
 
-            await send_messages(stream, handshake.request(STREAM, _OPENING_HOST), take, revoked.wait)
+            await send_messages(stream, handshake, take, revoked.wait)
         return None

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias, final
 import attrs
 import trio
 
-from exchanger.console.trimming import trimmed
+from exchanger.console.bounded_record import bounded
 from exchanger.decision.outcome import DecisionRecord, Deny
 
 KEPT: Final = 200
@@ -72,7 +72,7 @@ class Feed:
             self._make_room()
         denied = type(record.outcome) is Deny
         if self._room or (denied and self._room_denied):
-            self._keep((sequence, now, trimmed(record), self.revision), denied=denied)
+            self._keep((sequence, now, bounded(record), self.revision), denied=denied)
         if self._waiting is not None:
             self._waiting.set()
             self._waiting = None

@@ -1,7 +1,7 @@
-"""Whether a request may be answered at all: who is asked for, which page asks, and with what credentials. Pure and total.
+"""Whether a request may be answered at all: the name it addresses, the page that sends it, and its credentials. Pure and total.
 
-A browser takes any page's requests here: names that resolve to this address (DNS rebinding), forms, images, WebSockets. So the name must be
-one that only this console has, and the page must be the console's own. Must not know: sockets, or what is answered.
+A browser sends requests here for any page: via names that resolve to this address (DNS rebinding), forms, images, WebSockets. So the name
+must be one that only this console has, and the page must be the console's own. Must not know: sockets, or what is answered.
 
 Sources: RFC 9110 section 7.2 (https://www.rfc-editor.org/rfc/rfc9110#section-7.2), RFC 6454 section 7
 (https://www.rfc-editor.org/rfc/rfc6454#section-7), https://www.w3.org/TR/fetch-metadata/, RFC 6265 section 5.4.
@@ -13,24 +13,24 @@ import hmac
 import re
 from typing import Final
 
-from exchanger.console.message import Request
+from exchanger.http.message import Request
 from exchanger.http.names import Authority, is_ours, read_host
 from exchanger.values.secret import Secret
 
 COOKIE: Final = "exchanger_console"
+# A session's cookie is a keyed digest (RFC 2104) of this label: another label ends all sessions.
 _LABEL: Final = b"exchanger console session 1"
-"""What a session's cookie is a keyed digest of (RFC 2104); another label ends all sessions."""
+# Cookies of our name that are looked at: other programs on this host may have set some, and each costs a digest.
 _MAX_COOKIES: Final = 8
-"""Cookies of our name that are looked at: other programs on this host may have set some, and each costs a digest."""
 
 _ORIGIN: Final = re.compile(r"(https?)://([^/?#@\s]+)", re.ASCII)
+# ``none`` is a person: an address typed, a bookmark.
 _OWN_SITES: Final = frozenset({"same-origin", "none"})
-"""``none`` is a person: an address typed, a bookmark."""
 
 
 @enum.unique
 class Refusal(enum.Enum):
-    """Why a request is not answered, as people are told."""
+    """Why a request is not answered, in words for people."""
 
     HOST = "this console is not known under that name; add it to CONSOLE_HOSTS"
     ORIGIN = "only the console's own page may ask here"
@@ -38,9 +38,8 @@ class Refusal(enum.Enum):
 
 
 def judged(request: Request, names: frozenset[str]) -> Refusal | None:
-    """Return why ``request`` is refused whoever makes it, ``None`` when it is not."""
-    hosts = request.values("host")
-    host = read_host(hosts[0]) if len(hosts) == 1 else None
+    """Return why ``request`` is refused, whoever sends it, or ``None``."""
+    host = read_host(request.value("host"))
     if host is None or not is_ours(host.host, names):
         return Refusal.HOST
     if not all(_is_same_origin(origin, host) for origin in request.values("origin")):
@@ -51,24 +50,24 @@ def judged(request: Request, names: frozenset[str]) -> Refusal | None:
 
 
 def session_of(token: Secret) -> str:
-    """Return the cookie's value for those who have shown ``token``; the token cannot be found from it."""
+    """Return the cookie's value for holders of ``token``, which cannot be derived from it."""
     return hmac.new(token.reveal().encode(), _LABEL, hashlib.sha256).hexdigest()
 
 
 def is_token(text: str, token: Secret) -> bool:
-    """Tell whether ``text`` is ``token``, in a time that says nothing of either."""
+    """Tell whether ``text`` is ``token``, in a time that depends on neither."""
     return hmac.compare_digest(_digest(text), _digest(token.reveal()))
 
 
 def has_session(request: Request, token: Secret) -> bool:
-    """Tell whether one of the request's cookies is the session of those who have shown ``token``."""
+    """Tell whether one of the request's cookies is the session of ``token``."""
     session = _digest(session_of(token))
-    # All of them, whichever is right.
+    # All cookies are compared, whichever is right.
     return any([hmac.compare_digest(_digest(value), session) for value in _cookies(request)])  # noqa: C419
 
 
 def bearer_of(request: Request) -> str:
-    """Return the bearer token that the request shows (RFC 6750 section 2.1), "" when it shows none."""
+    """Return the request's bearer token (RFC 6750 section 2.1), or ""."""
     fields = request.value("authorization").split(" ")
     return fields[1] if len(fields) == 2 and fields[0].lower() == "bearer" else ""  # noqa: PLR2004 - scheme and token
 
@@ -80,7 +79,7 @@ def _is_same_origin(origin: str, host: Authority) -> bool:
 
 
 def _opens_page(request: Request) -> bool:
-    """Tell whether a link elsewhere is followed to the page itself, which holds no data."""
+    """Tell whether a link elsewhere leads to the page itself, which holds no data."""
     asked = (request.method, request.path, request.values("sec-fetch-mode"), request.values("sec-fetch-dest"))
     return asked == ("GET", "/", ("navigate",), ("document",)) and not request.values("origin")
 
@@ -91,5 +90,5 @@ def _cookies(request: Request) -> list[str]:
 
 
 def _digest(text: str) -> bytes:
-    """Return what is compared in place of ``text``: of one length, whatever the text's is."""
+    """Return what is compared in place of ``text``: its length does not depend on the text's."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -12,10 +12,11 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.console.message import Headers, Request, Response
+from exchanger.http.message import Headers, Request, Response
 
 INDEX: Final = "index.html"
 FOLDER: Final = "/assets/"
+# Other kinds of files in the folder do not belong to the page.
 _TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -24,7 +25,6 @@ _TYPES: Final = {
     ".svg": "image/svg+xml",
     ".woff2": "font/woff2",
 }
-"""Files of other kinds in the folder are not the page's."""
 
 
 @final
@@ -37,13 +37,13 @@ class Asset:
     tag: str
 
     def response(self, request: Request) -> Response:
-        """Return the file, or that the asker has it."""
-        # Asked for each time, since nothing in a name says which version of the service it is of.
+        """Return the file, or 304 if the client has it."""
+        # Browsers revalidate each time, since a name does not say which version of the service it belongs to.
         headers: Headers = (("ETag", self.tag), ("Cache-Control", "no-cache"))
         known = (part.strip(" \t") for value in request.values("if-none-match") for part in value.split(","))
         if any(tag.removeprefix("W/") == self.tag for tag in known):
             return Response(304, headers=headers)
-        return Response(200, self.content, (("Content-Type", self.media_type), *headers))
+        return Response(200, (("Content-Type", self.media_type), *headers), self.content)
 
 
 Page = Mapping[str, Asset]

@@ -1,13 +1,14 @@
-"""Messages to one client over a WebSocket, and the end of it: the only module that knows the library that speaks the protocol.
+"""A one-way WebSocket: messages to one client. The only module that knows the library that speaks the protocol.
 
-The client says nothing; one that does, that breaks the protocol or that leaves pings unanswered is cut off. The library lets its own errors
-escape when frames come after a close, and waits for ever in places: here everything that it does is in a nursery that ends with the
-connection, and no exception of it goes further. Must not know: what messages say.
+The client has nothing to say: one that does, that breaks the protocol, that sends too much, or that leaves pings unanswered is cut off. The
+library lets errors of its own escape when frames follow a close, and in places waits for ever. Here it runs in a nursery that ends with the
+connection, none of its exceptions goes further, and it never sees the client's own opening request.
 
 Source: RFC 6455 (https://www.rfc-editor.org/rfc/rfc6455)
 """
 
 import contextlib
+import re
 from collections.abc import Awaitable, Callable
 from typing import Final, final
 
@@ -16,37 +17,77 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 from wsproto.utilities import ProtocolError
 
-from exchanger.console.frames import FrameLengths
-from exchanger.console.peer import TooMuchError
+from exchanger.console.message import error
+from exchanger.http.message import Request, Response
+from exchanger.http.server import send_all
 
+# Seconds between two pings: less than the half minute after which proxies end connections without traffic.
 PING_S: Final = 20.0
-"""Seconds between two pings: below the half minute after which proxies end connections without traffic."""
+# Seconds that a ping may remain unanswered. With the time before it, a silent client has a minute.
 PONG_S: Final = 40.0
-"""Seconds that a ping may remain unanswered: together with the time before it a silent client has a minute."""
-CLOSE_S: Final = 2.0
-"""Seconds for the closing handshake."""
+# Seconds for the opening handshake, whose request is there already, and for the closing one.
 OPEN_S: Final = 10.0
-"""Seconds for the opening one, which is there already, to be answered."""
+CLOSE_S: Final = 2.0
+# Seconds for the client to take what is sent: as long as a ping may remain unanswered, and the time before it.
+WRITE_S: Final = 60.0
+# Bytes of a message from the client, beyond which the library closes with 1009. It has nothing to say.
 MAX_MESSAGE: Final = 4096
-"""Bytes of a message from the client, beyond which it is cut off with 1009 at once; one that is shorter is cut off with 1008."""
+# Bytes that a client may send at once, and per second beyond that. It sends control frames of at most 131 bytes, one every few seconds.
+# What is little for the network is much for a parser: pings are answered, and fragments of a message that never ends are kept.
+ALLOWANCE: Final = 16 * 1024
+ALLOWANCE_PER_S: Final = 1024
 
-NORMAL, GOING_AWAY, POLICY_VIOLATION, TOO_BIG = 1000, 1001, 1008, 1009
-"""Status codes of RFC 6455 section 7.4.1."""
-_UNTOLD: Final = frozenset({1002, 1007, TOO_BIG})
-"""A frame that breaks the protocol, text that is not UTF-8, and a message that gets too long."""
-_CLOSE_FRAME: Final = 0x88
-"""The first byte of a whole Close frame (section 5.2)."""
+VERSION: Final = "13"
+# Base64 of 16 bytes.
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==", re.ASCII)
+# The host in the opening request that the library gets; the client's own has been judged before.
+_HOST: Final = "console"
+
+
+@final
+@attrs.frozen
+class Handshake:
+    """The client's key. The server's response proves that it has read it."""
+
+    key: str
+
+    def request(self, path: str, host: str = _HOST) -> bytes:
+        """Return an opening request with this key and nothing else of the client's."""
+        lines = (
+            f"GET {path} HTTP/1.1",
+            f"Host: {host}",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Key: {self.key}",
+            f"Sec-WebSocket-Version: {VERSION}",
+        )
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+
+
+def read_handshake(request: Request) -> Handshake | Response:
+    """Return the opening handshake in ``request``, or the response that refuses it (section 4.2.1). Extensions are ignored."""
+    if request.method != "GET" or not (_has(request, "connection", "upgrade") and _has(request, "upgrade", "websocket")):
+        return error(426, "this is a WebSocket", ("Upgrade", "websocket"), ("Connection", "Upgrade"))
+    if request.values("sec-websocket-version") != (VERSION,):
+        return error(426, f"only version {VERSION} of the WebSocket protocol is supported", ("Sec-WebSocket-Version", VERSION))
+    key = request.value("sec-websocket-key")
+    return Handshake(key) if _KEY.fullmatch(key) else error(400, "the WebSocket's key is missing or malformed")
+
+
+def _has(request: Request, name: str, token: str) -> bool:
+    return any(part.strip(" \t").lower() == token for value in request.values(name) for part in value.split(","))
 
 
 @final
 @attrs.frozen
 class Closing:
-    """Why the connection is closed by us."""
+    """Why the server closes the connection: a status code of section 7.4.1, and words."""
 
     code: int
     reason: str
 
 
+NORMAL, GOING_AWAY, POLICY_VIOLATION = 1000, 1001, 1008
 SPOKE: Final = Closing(POLICY_VIOLATION, "this stream is one-way")
 REVOKED: Final = Closing(POLICY_VIOLATION, "the token was replaced; sign in again")
 SILENT: Final = Closing(GOING_AWAY, "no answer to pings")
@@ -55,17 +96,15 @@ STOPPING: Final = Closing(GOING_AWAY, "the service stops")
 
 
 async def send_messages(
-    stream: trio.abc.Stream, opening: bytes, take: Callable[[], Awaitable[str]], revoked: Callable[[], Awaitable[object]]
+    stream: trio.abc.Stream, handshake: Handshake, take: Callable[[], Awaitable[str]], revoked: Callable[[], Awaitable[object]]
 ) -> None:
-    """Answer the ``opening`` request on ``stream`` and send what ``take`` returns, until the client leaves or ``revoked`` returns.
+    """Open the WebSocket on ``stream`` and send what ``take`` returns, until the client leaves or ``revoked`` returns.
 
-    Whoever opened ``stream`` closes it. Exceptions of ``take`` come out in a group.
+    The caller closes ``stream``. Exceptions of ``take`` come out in a group.
     """
-    side = _LibrarySide(opening, stream)
-    connection: WebSocketConnection | None = None
     try:
         async with trio.open_nursery() as library:
-            connection = await _accepted(library, side)
+            connection = await _accepted(library, _Peer(stream, handshake.request("/")))
             if connection is not None:
                 closing = STOPPING  # unless there is another reason
                 try:
@@ -75,13 +114,7 @@ async def send_messages(
                         await connection.aclose(closing.code, closing.reason)
             library.cancel_scope.cancel()
     except* (ProtocolError, ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):
-        pass  # the client left, or sent what the library does not take in the state that it is in
-    reason = None if connection is None else connection.closed
-    code = side.refused or (0 if reason is None else reason.code)
-    if (side.refused or code in _UNTOLD) and not side.parted:
-        # The library closes without a word then, and the client would not learn why (RFC 6455 section 7.1.7).
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await stream.send_all(bytes((_CLOSE_FRAME, 2)) + code.to_bytes(2, "big"))
+        pass  # the client left, or sent what the library does not accept in its present state
 
 
 async def _accepted(library: trio.Nursery, stream: trio.abc.Stream) -> WebSocketConnection | None:
@@ -115,13 +148,13 @@ async def _until_closing(
         return REVOKED
 
     async with trio.open_nursery() as nursery:
-        for wait in (send, hear, until_revoked, lambda: _question(connection)):
+        for wait in (send, hear, until_revoked, lambda: _ping(connection)):
             nursery.start_soon(ends, wait)
     return reasons[0] if reasons else LEFT
 
 
-async def _question(connection: WebSocketConnection) -> Closing:
-    """Ask the client for signs of life; return when there is none."""
+async def _ping(connection: WebSocketConnection) -> Closing:
+    """Ping the client; return once a ping remains unanswered."""
     while True:
         await trio.sleep(PING_S)
         with trio.move_on_after(PONG_S) as patience:
@@ -132,54 +165,41 @@ async def _question(connection: WebSocketConnection) -> Closing:
 
 @final
 @attrs.define(eq=False)
-class _LibrarySide(trio.abc.Stream):
-    """What the library takes for the connection: ``first`` is received before what ``stream`` receives, and closing it closes nothing.
+class _Peer(trio.abc.Stream):
+    """The connection as the library sees it: ``first`` is received before anything else, and sends and receipts are bounded.
 
-    What follows the opening request is received when that is answered: the library would take it for a part of the request and forget it.
-    ``parted`` tells whether a Close frame was sent; the library sends each frame by itself. A frame that is too big by its own account is
-    the end of what the library receives, and so is more than a client has a reason to send: ``refused`` is the status code for that, or 0.
+    Closing it leaves the socket open: its owner closes that in order.
     """
 
-    first: bytes
-    stream: trio.abc.Stream
-    parted: bool = attrs.field(default=False, init=False)
-    closed: bool = attrs.field(default=False, init=False)
-    refused: int = attrs.field(default=0, init=False)
-    _lengths: FrameLengths = attrs.field(factory=FrameLengths, init=False)
-    _answered: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _stream: trio.abc.Stream
+    _first: bytes = attrs.field(repr=False)
+    _closed: bool = attrs.field(default=False, init=False)
+    _allowance: float = attrs.field(default=ALLOWANCE, init=False)
+    _since: float = attrs.field(factory=trio.current_time, init=False)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        if self.closed:
+        if self._closed:
             raise trio.ClosedResourceError("closed")
-        self._answered.set()
-        self.parted = self.parted or data[0] == _CLOSE_FRAME
-        await self.stream.send_all(data)
+        await send_all(self._stream, bytes(data), seconds=WRITE_S)
 
     async def wait_send_all_might_not_block(self) -> None:
-        await self.stream.wait_send_all_might_not_block()
+        await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        if self.closed:
+        if self._closed:
             raise trio.ClosedResourceError("closed")
-        if self.first:
+        if self._first:
             await trio.lowlevel.checkpoint()
-            data, self.first = self.first, b""
-            return data
-        await self._answered.wait()
-        try:
-            data = bytes(await self.stream.receive_some(max_bytes))
-        except TooMuchError:
-            self.refused = POLICY_VIOLATION
-            return b""
-        if self._lengths.longest(data) > MAX_MESSAGE:
-            self.refused = TOO_BIG
-            return b""
+            first, self._first = self._first, b""
+            return first
+        data = bytes(await self._stream.receive_some(max_bytes))
+        now = trio.current_time()
+        self._allowance = min(ALLOWANCE, self._allowance + (now - self._since) * ALLOWANCE_PER_S) - len(data)
+        self._since = now
+        if self._allowance < 0:
+            raise trio.BrokenResourceError("the client sends too much")
         return data
 
     async def aclose(self) -> None:
-        self.closed = True
+        self._closed = True
         await trio.lowlevel.checkpoint()
-
-    def statistics(self) -> tuple[bool, bool, int]:
-        """Tell whether it is parted, whether it is closed, and with which status code the client was refused, 0 for none."""
-        return self.parted, self.closed, self.refused

@@ -12,10 +12,11 @@ import trio
 
 from exchanger import __version__
 from exchanger.console.access import Access
-from exchanger.console.message import Handler, Request, Response, json_response
+from exchanger.console.message import json_response
 from exchanger.console.page import Page, load_page
 from exchanger.console.proxy import LoopbackProxy
 from exchanger.console.server import SESSION, Server, ServerSettings
+from exchanger.http.message import Handler, Request, Response
 from exchanger.playground.policy_files import MAX_TEXT
 from exchanger.scenarios.client import LOOPBACK
 

@@ -11,7 +11,8 @@ from typing import Final, TypeVar, final
 import attrs
 import trio
 
-from exchanger.console.message import Handler, Request, Response, error, json_response
+from exchanger.console.message import error, json_response
+from exchanger.http.message import Handler, Request, Response
 from exchanger.playground.lint import Linted, LintRules, lint
 from exchanger.playground.policy_files import Changed, NotSaved, PolicyFiles, Revision, in_force, version_of
 from exchanger.playground.requests import Malformed, RunRequest, read_name, read_run, read_save, read_send, read_text

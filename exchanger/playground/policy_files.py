@@ -9,8 +9,8 @@ import attrs
 import orjson
 import trio
 
-from exchanger.console.message import Request
 from exchanger.console.proxy import LoopbackProxy
+from exchanger.http.message import Request
 from exchanger.util.regular_file import open_regular
 
 # Bytes of UTF-8 of a file; a ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/).

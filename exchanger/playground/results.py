@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-from exchanger.console.jwt import decoded
+from exchanger.console.decision_json import decoded
 from exchanger.scenarios.answer import describe, token_seen
 from exchanger.scenarios.redaction import without_tokens
 from exchanger.scenarios.runner import Finding

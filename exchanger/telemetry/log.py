@@ -16,9 +16,9 @@ import structlog
 from exchanger.decision.outcome import Result
 from exchanger.telemetry.decision_log import DecisionLog, InsecureTokenLog
 from exchanger.telemetry.library_log import libraries_heard
-from exchanger.telemetry.lines import Render, Stamp, bounded, console_renderer, render_json
 from exchanger.telemetry.log_writer import LogWriter
 from exchanger.telemetry.output import STDOUT, Descriptor, Output
+from exchanger.telemetry.render import Render, Stamp, bounded, console_renderer, render_json
 
 
 @enum.unique

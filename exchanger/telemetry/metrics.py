@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from exchanger.decision.outcome import DecisionRecord, Deny, Reason, Result
 from exchanger.errors import Diagnostic
-from exchanger.telemetry.series import Histogram
+from exchanger.telemetry.histogram import Histogram
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
 
 CHECK_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5)

@@ -5,7 +5,7 @@ import pytest
 import trustme
 
 from exchanger.app.settings import Settings, endpoint_check, known_variables, read_settings
-from exchanger.console.settings import ConsoleSettings
+from exchanger.console.access import ConsoleSettings
 from exchanger.errors import ConfigurationError
 from exchanger.grpc.tls import TlsSettings
 from exchanger.issuers.plan import EndpointProblem, ProfileRules

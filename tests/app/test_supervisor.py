@@ -18,8 +18,8 @@ from exchanger.directory.source import DirectorySource
 from exchanger.grpc.server import Addresses
 from exchanger.oauth.token_client import TokenClient
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.telemetry.exposition import MetricsServer
 from exchanger.telemetry.log import logging_to_stdout
+from exchanger.telemetry.metrics_server import MetricsServer
 from exchanger.telemetry.otlp.exports import Exports
 from exchanger.values.notice import Notice, Notices
 from tests.e2e.service import ISSUERS, NAMESPACE, environment

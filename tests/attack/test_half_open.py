@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from exchanger.console.server import MAX_CONNECTIONS as MAX_CONSOLE
-from exchanger.telemetry.exposition import MAX_CONNECTIONS as MAX_METRICS
+from exchanger.console.server import LIMITS as CONSOLE
+from exchanger.telemetry.metrics_server import LIMITS as METRICS
 from tests.attack.half_open import attacking
 from tests.attack.process import descriptors, resident_mib
 from tests.e2e.collector import wait_until
@@ -53,7 +53,7 @@ def test_half_open_connections_keep_neither_prometheus_nor_operators_out(tmp_pat
         rest, memory, most = descriptors(pid), resident_mib(pid), 0
         attempts: list[int] = []
         with attacking(service.metrics_port, console):
-            wait_until(lambda: descriptors(pid) >= rest + MAX_METRICS + MAX_CONSOLE - 2)
+            wait_until(lambda: descriptors(pid) >= rest + METRICS.connections + CONSOLE.connections - 2)
             end = time.monotonic() + ATTACK_S
             while time.monotonic() < end:
                 for port, path in asked:
@@ -65,7 +65,7 @@ def test_half_open_connections_keep_neither_prometheus_nor_operators_out(tmp_pat
                 time.sleep(PAUSE_S)
             grown = resident_mib(pid) - memory
         print(f"{len(attempts)} pages, at most {max(attempts)} attempts; {most - rest} descriptors and {grown:.1f} MiB more")
-        assert most <= rest + MAX_METRICS + MAX_CONSOLE + 64  # and who has just been accepted, or is about to go
+        assert most <= rest + METRICS.connections + CONSOLE.connections + 64  # and who has just been accepted, or is about to go
         assert grown < MAX_GROWTH_MIB
         wait_until(lambda: descriptors(pid) <= rest)
         assert service.stop() == 0

@@ -9,11 +9,11 @@ from typing import Any, Final
 import attrs
 import trio
 
+from exchanger.console.access import ConsoleSettings
 from exchanger.console.api import About
 from exchanger.console.broadcast import Totals
 from exchanger.console.console import Console, Reports, Sources
 from exchanger.console.page import Asset, Page
-from exchanger.console.settings import ConsoleSettings
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.policy.current import CurrentPolicy
 
@@ -222,5 +222,5 @@ async def running(
         yield console
         nursery.cancel_scope.cancel()
     assert console.faults == []
-    assert console.console.statistics().server.connections == 0
-    assert console.console.statistics().broadcast.subscribers == 0
+    assert console.console.server.http.slots.taken == 0
+    assert console.console.broadcast.subscribers == 0

@@ -5,10 +5,10 @@ import pytest
 import trio
 import trio.testing
 
-from exchanger.console.access import FAILURE_S, MAX_FAILURES, Access
+from exchanger.console.access import FAILURE_S, MAX_FAILURES, Access, parse_hosts
 from exchanger.console.guard import COOKIE, session_of
-from exchanger.console.message import Request, Response
 from exchanger.console.token_file import TokenFile
+from exchanger.http.message import Request, Response
 from exchanger.values.secret import Secret
 
 TOKEN = "a-token-of-some-length"
@@ -68,7 +68,6 @@ async def test_a_wrong_token_is_refused_slowly(access: Access, autojump_clock: t
     assert trio.current_time() - began >= FAILURE_S
     assert (await access.open_session(login("wrong"))).status == 401
     assert trio.current_time() - began >= 2 * FAILURE_S
-    assert access.statistics().failures == 2
 
 
 async def test_nobody_guesses_faster_by_asking_at_the_same_time(access: Access, autojump_clock: trio.testing.MockClock) -> None:
@@ -124,3 +123,17 @@ def test_a_session_says_nothing_of_the_token_and_changes_with_it() -> None:
     sessions = {session_of(Secret(token)) for token in (TOKEN, TOKEN + "x")}
     assert len(sessions) == 2
     assert all(len(session) == 64 for session in sessions)
+
+
+def test_names_are_read_in_canonical_form() -> None:
+    assert parse_hosts(" Console.Example.com., b.example:8443 ,,") == {"console.example.com", "b.example"}
+    assert parse_hosts("") == frozenset()
+
+
+@pytest.mark.parametrize(
+    "text", ["http://console.example.com", "a b", "console.example.com/", "*.example.com", ",".join(f"h{n}" for n in range(65))]
+)
+def test_what_is_no_name_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(ValueError, match="must be at most 64 names of hosts") as caught:
+        parse_hosts(text)
+    assert text not in str(caught.value)

@@ -7,18 +7,31 @@ import pytest
 import trio
 import trio.testing
 
-from exchanger.console.broadcast import GATHER_S, INTERVAL_S, MAX_ITEMS, MAX_ITEMS_UNDER_LOAD, MAX_SUBSCRIBERS, TOTALS_S, Broadcast, Totals
+from exchanger.console.broadcast import (
+    GATHER_S,
+    INTERVAL_S,
+    MAX_ITEMS,
+    MAX_ITEMS_UNDER_LOAD,
+    MAX_SUBSCRIBERS,
+    QUEUE,
+    TOTALS_S,
+    Broadcast,
+    Message,
+    Subscription,
+    Totals,
+)
+from exchanger.console.broadcast import decisions as message_of
+from exchanger.console.decision_json import DecisionJson, Item
 from exchanger.console.feed import Entry, Feed
-from exchanger.console.items import Item, Items
-from exchanger.console.subscription import Subscription
+from exchanger.console.message import TimeSlice
 from tests.console.records import DENIED, UNMATCHED, record
-from tests.console.running import line, totals
+from tests.console.running import PATIENCE_S, line, totals
 
 Clock = trio.testing.MockClock
 
 
 class Counting:
-    """Stands in for ``Items``, and counts what it makes."""
+    """Stands in for ``DecisionJson``, and counts what it makes."""
 
     def __init__(self) -> None:
         self.made: list[int] = []
@@ -160,11 +173,9 @@ async def test_a_newcomer_misses_nothing_and_gets_nothing_twice(autojump_clock: 
 async def test_a_newcomer_during_the_encoding_gets_nothing_twice(
     autojump_clock: Clock, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from exchanger.console.pace import Pace
-
     newcomers: list[tuple[contextlib.AbstractContextManager[Subscription], Subscription]] = []
 
-    async def step(_self: Pace) -> None:
+    async def step(_self: TimeSlice) -> None:
         if not newcomers:
             opened = stage.subscribed()
             newcomers.append((opened, opened.__enter__()))
@@ -172,7 +183,7 @@ async def test_a_newcomer_during_the_encoding_gets_nothing_twice(
 
     with stage.subscribed() as first:
         await trio.sleep(1)
-        monkeypatch.setattr(Pace, "step", step)
+        monkeypatch.setattr(TimeSlice, "step", step)
         stage.decide(2)
         assert numbers(await decisions(first)) == [1, 2]
         ((opened, newcomer),) = newcomers
@@ -235,7 +246,7 @@ async def test_counters_that_cannot_be_told_end_nothing(autojump_clock: Clock) -
         return totals()
 
     faults: list[BaseException] = []
-    broadcast = Broadcast(Feed(), Items(line), broken, "1", lambda: 0.0, faults.append)
+    broadcast = Broadcast(Feed(), DecisionJson(line), broken, "1", lambda: 0.0, faults.append)
     async with trio.open_nursery() as nursery:
         await nursery.start(broadcast.run)
         with broadcast.subscribed() as subscription:
@@ -250,13 +261,13 @@ async def test_the_number_of_subscribers_is_bounded(autojump_clock: Clock, stage
         for _ in range(MAX_SUBSCRIBERS):
             assert stack.enter_context(stage.broadcast.subscribed()) is not None
         assert stack.enter_context(stage.broadcast.subscribed()) is None
-        assert stage.broadcast.statistics().subscribers == MAX_SUBSCRIBERS
-    assert stage.broadcast.statistics().subscribers == 0
+        assert stage.broadcast.subscribers == MAX_SUBSCRIBERS
+    assert stage.broadcast.subscribers == 0
 
 
 async def test_what_was_encoded_is_bounded(autojump_clock: Clock) -> None:
     feed = Feed()
-    broadcast = Broadcast(feed, Items(line), totals, "1", lambda: 0.0, list[BaseException]().append)
+    broadcast = Broadcast(feed, DecisionJson(line), totals, "1", lambda: 0.0, list[BaseException]().append)
     async with trio.open_nursery() as nursery:
         await nursery.start(broadcast.run)
         with broadcast.subscribed():
@@ -267,3 +278,34 @@ async def test_what_was_encoded_is_bounded(autojump_clock: Clock) -> None:
             assert len(broadcast._encoded) <= 400
         assert not broadcast._encoded
         nursery.cancel_scope.cancel()
+
+
+def batch(*numbers: int, lost: int = 0) -> Message:
+    return message_of([f'{{"seq":{number}}}' for number in numbers], lost)
+
+
+async def taken(subscription: Subscription) -> Any:
+    with trio.fail_after(PATIENCE_S):
+        return json.loads(await subscription.take())
+
+
+async def test_the_oldest_gives_way_and_is_counted_in_the_next_one() -> None:
+    subscription = Subscription(())
+    for number in range(QUEUE + 2):
+        subscription.put(batch(number, lost=1))
+
+    assert subscription.lost == 4
+    assert await taken(subscription) == {"type": "decisions", "lost": 5, "items": [{"seq": 2}]}
+    assert await taken(subscription) == {"type": "decisions", "lost": 1, "items": [{"seq": 3}]}
+
+
+async def test_a_loss_is_kept_for_the_next_message_of_items() -> None:
+    subscription = Subscription(())
+    for number in range(2):
+        subscription.put(batch(number))
+    for _ in range(QUEUE - 1):
+        subscription.put(Message('{"type":"totals"}'))
+    subscription.put(batch(9))
+
+    assert [(await taken(subscription))["type"] for _ in range(QUEUE - 1)] == ["totals"] * (QUEUE - 1)
+    assert await taken(subscription) == {"type": "decisions", "lost": 2, "items": [{"seq": 9}]}

@@ -1,7 +1,7 @@
 import pytest
 
 from exchanger.console.guard import COOKIE, Refusal, bearer_of, has_session, is_token, judged, session_of
-from exchanger.console.message import Request
+from exchanger.http.message import Request
 from exchanger.http.names import Authority, names_of, read_host
 from exchanger.values.secret import Secret
 

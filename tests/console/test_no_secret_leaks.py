@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from exchanger.console.settings import ConsoleSettings
+from exchanger.console.access import ConsoleSettings
 from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.document import parse_document
 from exchanger.policy.snapshot import PolicySnapshot

@@ -5,10 +5,11 @@ import pytest
 import trio
 
 from exchanger.console.access import Access
-from exchanger.console.message import Request as Asked
-from exchanger.console.message import Response, json_response
+from exchanger.console.message import json_response
 from exchanger.console.proxy import MAX_ANSWER, LoopbackProxy
 from exchanger.console.server import Server, ServerSettings
+from exchanger.http.message import Request as Asked
+from exchanger.http.message import Response
 from tests.console.records import record
 from tests.console.running import ACCEPT, PAGE, PING, PONG, TEXT, Peer, Running, dead_port, frame, opening, request, running, until
 
@@ -88,7 +89,7 @@ async def test_a_client_that_leaves_leaves_nothing_behind() -> None:
         async with front.peer() as peer:
             await peer.send(opening())
             await peer.head()
-        await until(lambda: not front.behind.console.statistics().broadcast.subscribers)
+        await until(lambda: not front.behind.console.broadcast.subscribers)
 
 
 async def test_a_refusal_behind_is_the_answer() -> None:

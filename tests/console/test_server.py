@@ -8,13 +8,12 @@ import pytest
 import trio
 import trio.testing
 
-from exchanger.console.access import Access
-from exchanger.console.handshake import Handshake
-from exchanger.console.http import IDLE_S, MAX_HEAD, MAX_LINES, REQUEST_S
-from exchanger.console.message import Request, Response, json_response
-from exchanger.console.server import HANDLER_S, MAX_BODY, MAX_CONNECTIONS, MAX_UNSENT, Server, ServerSettings
-from exchanger.console.settings import ConsoleSettings
+from exchanger.console.access import Access, ConsoleSettings
+from exchanger.console.message import json_response
+from exchanger.console.server import LIMITS, Server, ServerSettings
 from exchanger.console.token_file import MAX_BYTES
+from exchanger.console.websocket import Handshake
+from exchanger.http.message import Request, Response
 from tests.console.records import CANARY
 from tests.console.running import CLOSE, PAGE, PATIENCE_S, Peer, frame, opening, request, running, until
 
@@ -157,7 +156,7 @@ async def test_a_websocket_is_opened_over_no_older_version() -> None:
 
 async def test_as_many_header_lines_as_there_may_be_are_read() -> None:
     async with running() as console, console.peer() as peer:
-        fields = ["X: y"] * (MAX_LINES - 2)  # the request line, and Host
+        fields = ["X: y"] * (LIMITS.head_lines - 2)  # the request line, and Host
         await peer.send(request("GET", "/", *fields) + request("GET", "/", *fields))
         assert [(await peer.answer()).status for _ in range(2)] == [200, 200]
         await peer.send(request("GET", "/", *fields, "X: y"))
@@ -191,7 +190,7 @@ async def test_heads_are_read_one_in_a_round_of_the_loop(monkeypatch: pytest.Mon
     assert len(reads) == len(set(reads)) == 20
 
 
-@pytest.mark.parametrize("extra", [b"X: " + b"a" * 2 * MAX_HEAD, b"X: y\r\n" * MAX_HEAD, b"X: y\r\n" * MAX_LINES])
+@pytest.mark.parametrize("extra", [b"X: " + b"a" * 2 * LIMITS.head_bytes, b"X: y\r\n" * LIMITS.head_bytes, b"X: y\r\n" * LIMITS.head_lines])
 async def test_headers_that_are_too_large_are_refused(extra: bytes) -> None:
     async with running() as console, console.peer() as peer:
         with contextlib.suppress(trio.BrokenResourceError):
@@ -203,13 +202,13 @@ async def test_headers_that_are_too_large_are_refused(extra: bytes) -> None:
 async def test_a_head_that_came_whole_is_measured_as_well(over: int, status: int) -> None:
     begin, end = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ", b"\r\n\r\n"
     async with running() as console, console.peer() as peer:
-        await peer.send(begin + b"a" * (MAX_HEAD - len(begin) - len(end) + over) + end)
+        await peer.send(begin + b"a" * (LIMITS.head_bytes - len(begin) - len(end) + over) + end)
         assert (await peer.answer()).status == status
 
 
 async def test_a_body_that_is_too_large_is_refused_before_it_is_there() -> None:
     async with running() as console, console.peer() as peer:
-        await peer.send(request("POST", "/session", "Content-Type: application/json", f"Content-Length: {10 * MAX_BODY}"))
+        await peer.send(request("POST", "/session", "Content-Type: application/json", f"Content-Length: {10 * LIMITS.body_bytes}"))
         assert (await peer.answer()).status == 413
 
 
@@ -244,7 +243,6 @@ async def test_a_foreign_name_is_misdirected_also_for_the_stream() -> None:
             answer = await console.ask(data)
             assert answer.status == 421
             assert "evil" not in answer.body.decode()
-        assert console.console.statistics().server.refused == 3
 
 
 async def test_a_name_that_operators_add_is_ours() -> None:
@@ -318,20 +316,24 @@ async def test_a_replaced_token_ends_sessions_and_streams(token_file: Path) -> N
 
 
 async def test_half_a_request_is_waited_for_only_so_long(mock_clock: trio.testing.MockClock) -> None:
-    for sent, after in ((b"", IDLE_S), (b"GET / HTTP/1.1\r\nHost:", REQUEST_S), (request("POST", "/session", body=b"{}")[:-1], REQUEST_S)):
+    for sent, after in (
+        (b"", LIMITS.idle_s),
+        (b"GET / HTTP/1.1\r\nHost:", LIMITS.arrival_s),
+        (request("POST", "/session", body=b"{}")[:-1], LIMITS.arrival_s),
+    ):
         server = Server(ServerSettings("", 0), Access(), PAGE, {("POST", "/session"): _echo}, _no_stream, _no_fault)
         client, served = await _pair()
         async with client, served, trio.open_nursery() as nursery:
-            nursery.start_soon(server._serve, served)
+            nursery.start_soon(server.http.serve, served)
             await client.send_all(sent) if sent else None
             await trio.testing.wait_all_tasks_blocked(0.05)
             mock_clock.jump(after - 0.1)
             await trio.testing.wait_all_tasks_blocked(0.05)
-            assert server.statistics().connections == 1
+            assert server.http.slots.taken == 1
             mock_clock.jump(0.2)
             with trio.fail_after(PATIENCE_S):
                 await trio.testing.wait_all_tasks_blocked(0.05)
-        assert server.statistics().connections == 0
+        assert server.http.slots.taken == 0
 
 
 async def _pair() -> tuple[trio.SocketStream, trio.SocketStream]:
@@ -344,7 +346,7 @@ async def _echo(request: Request) -> Response:
     return json_response({"length": len(request.body)})
 
 
-async def _no_stream(_request: Request, _handshake: Handshake, _stream: trio.abc.Stream) -> Response | None:
+async def _no_stream(_handshake: Handshake, _stream: trio.abc.Stream) -> Response | None:
     raise AssertionError
 
 
@@ -355,13 +357,13 @@ def _no_fault(fault: BaseException) -> None:
 async def test_the_number_of_connections_is_bounded() -> None:
     async with running() as console, contextlib.AsyncExitStack() as stack:
         peers: list[Peer] = []
-        for _ in range(MAX_CONNECTIONS):
+        for _ in range(LIMITS.connections):
             peer = await stack.enter_async_context(console.peer())
             await peer.send(request("GET", "/"))
             assert (await peer.answer()).status == 200
             peers.append(peer)
         assert (await console.get("/")).status == 200
-        assert console.console.statistics().server.connections <= MAX_CONNECTIONS
+        assert console.console.server.http.slots.taken <= LIMITS.connections
         assert await peers[0].rest() == bytes(peers[0].received)
         await peers[1].send(request("GET", "/"))
         assert (await peers[1].answer()).status == 200
@@ -370,33 +372,33 @@ async def test_the_number_of_connections_is_bounded() -> None:
 async def test_silent_connections_keep_nobody_out() -> None:
     async with running() as console, contextlib.AsyncExitStack() as stack:
         for first in (b"", b"G", request("POST", "/session", "Content-Type: application/json", "Content-Length: 9")):
-            for _ in range(MAX_CONNECTIONS):
+            for _ in range(LIMITS.connections):
                 await (await stack.enter_async_context(console.peer())).send(first)
             assert (await console.get("/api/policy")).status == 200
-        assert console.console.statistics().server.displaced > 2 * MAX_CONNECTIONS
+        assert console.console.server.http.slots.displaced > 2 * LIMITS.connections
 
 
 async def test_whoever_watches_does_not_give_place() -> None:
     async with running() as console, console.watching() as watching, contextlib.AsyncExitStack() as stack:
-        for _ in range(3 * MAX_CONNECTIONS):
+        for _ in range(3 * LIMITS.connections):
             await stack.enter_async_context(console.peer())
-        await until(lambda: console.console.statistics().server.displaced > MAX_CONNECTIONS)
+        await until(lambda: console.console.server.http.slots.displaced > LIMITS.connections)
         assert (await watching.message("totals"))["subscribers"] == 1
         assert (await watching.message("totals"))["subscribers"] == 1
 
 
 async def test_large_answers_that_nobody_takes_are_bounded() -> None:
-    body = b"x" * (MAX_UNSENT // 4)
+    body = b"x" * int(LIMITS.unsent_bytes // 4)
 
     async def large(_request: Request) -> Response:
         await trio.lowlevel.checkpoint()
-        return Response(200, body)
+        return Response(200, body=body)
 
     async with serving(large=large) as (port, _, server), contextlib.AsyncExitStack() as stack:
         for _ in range(4):
             stream = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
             await stream.send_all(request("GET", "/api/large"))
-        await until(lambda: server.statistics().answered == 4)
+        await until(lambda: server.http.answered == 4)
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
             peer = Peer(stream)
             await peer.send(request("GET", "/api/large"))
@@ -411,11 +413,11 @@ async def test_large_answers_that_nobody_takes_are_bounded() -> None:
 
 
 @contextlib.asynccontextmanager
-async def serving(*, patience: float = HANDLER_S, **routes: object) -> AsyncIterator[tuple[int, list[BaseException], Server]]:
+async def serving(*, patience: float = LIMITS.handler_s, **routes: object) -> AsyncIterator[tuple[int, list[BaseException], Server]]:
     faults: list[BaseException] = []
     handlers = {("GET", f"/api/{name}"): handler for name, handler in routes.items()}
 
-    async def upgrade(_request: Request, _handshake: Handshake, _stream: trio.abc.Stream) -> Response | None:
+    async def upgrade(_handshake: Handshake, _stream: trio.abc.Stream) -> Response | None:
         await trio.lowlevel.checkpoint()
         raise RuntimeError(CANARY)
 
@@ -451,14 +453,14 @@ async def test_a_handlers_fault_is_reported_and_ends_nothing_else() -> None:
                 assert answer.status == 500
                 assert CANARY not in answer.body.decode()
         assert [type(fault) for fault in faults] == [RuntimeError] * 2
-        assert server.statistics().faults == 2
+        assert server.http.faults == 2
 
 
 async def test_a_fault_on_a_stream_is_reported_and_ends_nothing_else() -> None:
     async with serving() as (port, faults, _):
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
             peer = Peer(stream)
-            await peer.send(opening() + frame(1, b"hello"))
+            await peer.send(opening())
             assert CANARY.encode() not in await peer.rest()
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
             peer = Peer(stream)

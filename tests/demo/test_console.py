@@ -7,10 +7,11 @@ from pathlib import Path
 
 import trio
 
-from exchanger.console.message import Request as Asked
-from exchanger.console.message import Response, json_response
+from exchanger.console.message import json_response
 from exchanger.console.server import Server
 from exchanger.demo.console import MAX_BODY, fault_log, make_console
+from exchanger.http.message import Request as Asked
+from exchanger.http.message import Response
 from exchanger.playground.policy_files import MAX_TEXT
 from tests.console.records import record
 from tests.console.running import PAGE, Answer, Peer, Running, opening, request, running

@@ -9,8 +9,8 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exchanger.decision.outcome import Allow, Deny, Reason, Result
-from exchanger.telemetry.exposition import Exposed
 from exchanger.telemetry.metrics import Gauges, Metrics
+from exchanger.telemetry.metrics_server import Exposed
 from exchanger.values.request import NO_TRACE
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
 from tests.telemetry.records import record

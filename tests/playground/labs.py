@@ -8,10 +8,9 @@ from typing import Any, Final
 
 import attrs
 
-from exchanger.console.message import Request
 from exchanger.demo.service import own_issuers, sample_policy
 from exchanger.demo.setup import DemoPorts, demo_target
-from exchanger.http.message import Handler
+from exchanger.http.message import Handler, Request
 from exchanger.playground.handlers import Playground, PlaygroundSettings
 from exchanger.playground.lint import LintRules
 from exchanger.playground.policy_files import PolicyFiles, Revision

@@ -5,10 +5,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exchanger.console.access import Access
-from exchanger.console.handshake import Handshake
-from exchanger.console.message import Request, Response
 from exchanger.console.server import Server, ServerSettings
-from exchanger.console.websocket import send_messages
+from exchanger.console.websocket import Handshake, send_messages
+from exchanger.http.message import Response
 from tests.console.running import PAGE, frame, opening, request
 
 FRAMES = st.builds(
@@ -39,13 +38,13 @@ async def _messages(stream: trio.abc.Stream, handshake: Handshake) -> None:
         await trio.sleep(0.001)
         return "message"
 
-    await send_messages(stream, handshake.request("/stream", "console"), take, trio.sleep_forever)
+    await send_messages(stream, handshake, take, trio.sleep_forever)
 
 
 async def _talk(data: bytes, cut: int) -> None:
     faults: list[BaseException] = []
 
-    async def upgrade(_request: Request, handshake: Handshake, stream: trio.abc.Stream) -> Response | None:
+    async def upgrade(handshake: Handshake, stream: trio.abc.Stream) -> Response | None:
         await _messages(stream, handshake)
         return None
 
@@ -62,7 +61,7 @@ async def _talk(data: bytes, cut: int) -> None:
 
     async def serve() -> None:
         async with served:
-            await server._serve(served)
+            await server.http.serve(served)
 
     async with client:
         with trio.fail_after(20):
@@ -76,7 +75,7 @@ async def _talk(data: bytes, cut: int) -> None:
                 except trio.BrokenResourceError:
                     pass
     assert faults == []
-    assert server.statistics().connections == 0
+    assert server.http.slots.taken == 0
 
 
 class TestAnyBytes:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger.console.guard import COOKIE, bearer_of, has_session, is_token, judged, session_of
-from exchanger.console.message import Request
+from exchanger.http.message import Request
 from exchanger.http.names import is_ours, read_host
 from exchanger.values.secret import Secret
 

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.console.encoding import encode
-from exchanger.console.items import Items
-from exchanger.console.jwt import OPAQUE, decoded
+from exchanger.console.decision_json import OPAQUE, DecisionJson, decoded
+from exchanger.console.message import encode
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Filter, Outcome, Reason
 from exchanger.values.entry import Source
 from exchanger.values.request import HttpRequest, TraceContext
@@ -55,7 +54,7 @@ RECORDS = st.builds(DecisionRecord, REQUESTS, OUTCOMES, st.floats(0, 1e6), st.fl
 class TestAnItem:
     @given(RECORDS, st.integers(), st.floats(0, 4e9))
     def test_is_json_without_a_secret(self, record: DecisionRecord, sequence: int, seconds: float) -> None:
-        encoded = encode(Items(line).item((sequence, seconds, record, 1)))
+        encoded = encode(DecisionJson(line).item((sequence, seconds, record, 1)))
         assert isinstance(json.loads(encoded), dict)
         assert CANARY.encode() not in encoded
 
@@ -66,17 +65,17 @@ class TestAnItem:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Secret, "reveal", touched)
-            Items(line).item((1, 0.0, record, 1))
+            DecisionJson(line).item((1, 0.0, record, 1))
 
     @given(RECORDS)
     def test_is_json_where_tokens_are_shown_too(self, record: DecisionRecord) -> None:
-        shown = json.loads(encode(Items(line, show_tokens=True).item((1, 0.0, record, 1))))
+        shown = json.loads(encode(DecisionJson(line, show_tokens=True).item((1, 0.0, record, 1))))
         assert shown["tokens"]["subject"] == OPAQUE
 
     @given(st.text(max_size=4000), st.text(max_size=4000))
     def test_is_bounded(self, path: str, host: str) -> None:
         record = DecisionRecord(HttpRequest("M" * 1000, host, path), Deny(Reason.DENY_EXPLICIT_POLICY, 403, path, detail=host), 0.0, 0.0)
-        assert len(encode(Items(line).item((1, 0.0, record, 1)))) < 64 * 1024
+        assert len(encode(DecisionJson(line).item((1, 0.0, record, 1)))) < 64 * 1024
 
 
 class TestATokenIsLookedInto:

@@ -6,8 +6,8 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exchanger.console.broadcast import Message, Subscription, decisions
 from exchanger.console.feed import KEPT, KEPT_DENIED, Feed
-from exchanger.console.subscription import Message, Subscription, decisions
 from tests.console.records import DENIED, UNMATCHED, record
 
 ALLOWED_RECORD, DENIED_RECORD = record(UNMATCHED), record(DENIED)
@@ -42,7 +42,7 @@ class TestAQueue:
             subscription, put, got = Subscription(()), 0, 0
             for step in [*steps, *[None] * 10]:
                 if step is None:
-                    if subscription.statistics().waiting:
+                    if subscription._queue:
                         message = json.loads(await subscription.take())
                         got += len(message.get("items", ())) + message.get("lost", 0)
                 elif isinstance(step, str):
@@ -50,6 +50,6 @@ class TestAQueue:
                 else:
                     subscription.put(decisions(["{}"] * step[0], step[1]))
                     put += sum(step)
-            assert got + subscription.statistics().lost == put
+            assert got + subscription.lost == put
 
         trio.run(main)

@@ -7,9 +7,9 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+from exchanger.console.bounded_record import MAX_REQUEST, bounded
+from exchanger.console.decision_json import DecisionJson
 from exchanger.console.feed import Feed
-from exchanger.console.items import Items
-from exchanger.console.trimming import MAX_REQUEST, trimmed
 from exchanger.envoy.authorization import Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.grpc.routes import CallInfo
@@ -25,7 +25,7 @@ from tests.decision.examples import RULES, snapshot
 from tests.envoy.test_authorization import FakeExchanger
 from tests.property.test_trace_context_is_total import settings, traceparents
 
-items = Items(decision_line)
+items = DecisionJson(decision_line)
 
 
 def asked(path: str, traceparent: str) -> bytes:
@@ -65,4 +65,4 @@ def test_without_tracing_it_is_the_one_that_would_be_continued(traceparent: str,
     of = record()
     of = attrs.evolve(of, request=attrs.evolve(of.request, path=of.request.path + path, trace=TraceContext(traceparent)))
     would = TraceContexts().below(of.request.trace)
-    assert items.item((1, 0.0, trimmed(of), 1))["trace_id"] == (would.trace_id if would.parent_id else None)
+    assert items.item((1, 0.0, bounded(of), 1))["trace_id"] == (would.trace_id if would.parent_id else None)

@@ -7,11 +7,11 @@ import orjson
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exchanger.console.items import Items
+from exchanger.console.decision_json import DecisionJson
 from exchanger.decision.outcome import Deny, Reason
 from exchanger.policy.path import MalformedPath, readings_of
 from exchanger.telemetry.decision_log import decision_line
-from exchanger.telemetry.lines import render_json
+from exchanger.telemetry.render import render_json
 from exchanger.values.shown_path import redacted
 from exchanger.values.text import HOST_LIMIT, PATH_LIMIT, loggable_host, loggable_path, printable
 from tests.console.records import record
@@ -54,7 +54,7 @@ def test_a_credential_in_a_path_is_shown_nowhere(path: str) -> None:
     assert not is_shown(loggable_path(path))
     told = record(_DENIED, path=path)
     assert CANARY.encode() not in render_json(decision_line(told, ""))
-    item = Items(decision_line).item((1, 0.0, told, 1))
+    item = DecisionJson(decision_line).item((1, 0.0, told, 1))
     assert CANARY.encode() not in orjson.dumps(item)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger.decision.outcome import DecisionRecord
-from exchanger.telemetry.epoch import Epoch
+from exchanger.telemetry.clock import Epoch
 from exchanger.telemetry.spans import FinishedSpan
 from exchanger.telemetry.trace_context import TraceContexts
 from exchanger.telemetry.tracing import SpanQueue, Tracing

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Filter, Reason
 from exchanger.errors import Diagnostic
-from exchanger.telemetry.epoch import Epoch
+from exchanger.telemetry.clock import Epoch
 from exchanger.telemetry.otlp.encoding import encode_span
 from exchanger.telemetry.trace_context import TraceContexts
 from exchanger.telemetry.tracing import SpanQueue, Tracing

@@ -4,7 +4,7 @@ import pytest
 
 from exchanger.decision.outcome import DecisionRecord, Deny, Outcome, Reason, Result
 from exchanger.telemetry.decision_log import DecisionLog, InsecureTokenLog, decision_line, insecure_token_line
-from exchanger.telemetry.lines import render_json
+from exchanger.telemetry.render import render_json
 from exchanger.values.entry import Source
 from exchanger.values.secret import Secret
 from tests.telemetry.records import ALLOWED, CANARY, DENIED, FAILED, SOURCE, UNMATCHED, record

@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.telemetry.epoch import TOLERANCE, Epoch
+from exchanger.telemetry.clock import TOLERANCE, Epoch
 from tests.telemetry.clocks import Machine
 
 SECOND = 1_000_000_000

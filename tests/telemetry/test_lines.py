@@ -5,7 +5,7 @@ import re
 import orjson
 import pytest
 
-from exchanger.telemetry.lines import EXCEPTION_LIMIT, TEXT_LIMIT, Stamp, bounded, console_renderer, render_json
+from exchanger.telemetry.render import EXCEPTION_LIMIT, TEXT_LIMIT, Stamp, bounded, console_renderer, render_json
 from exchanger.values.secret import Secret
 from tests.telemetry.records import CANARY
 

@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.telemetry.series import Histogram, HistogramStatistics
+from exchanger.telemetry.histogram import Histogram, HistogramStatistics
 
 
 @pytest.mark.parametrize(

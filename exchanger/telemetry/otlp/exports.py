@@ -15,7 +15,7 @@ from prometheus_client.core import Metric as Family
 
 from exchanger._proto.opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from exchanger._proto.opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from exchanger.telemetry.epoch import Epoch
+from exchanger.telemetry.clock import Epoch
 from exchanger.telemetry.otlp.encoding import Identity, encode_span, metrics_request, traces_request
 from exchanger.telemetry.otlp.export import Batch, Export, ExportStatistics
 from exchanger.telemetry.otlp.post import Poster

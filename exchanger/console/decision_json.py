@@ -1,21 +1,24 @@
 """A decision as the console shows it: a pure function of its record.
 
-Of a request only method, host and path are read, of the answer what was decided; texts go through the bounds of the log. Tokens are
-looked into where the constructor was told so; otherwise nothing of ``authorization`` or ``access_token`` is ever touched, and what a failed
-exchange answered is withheld, since it may come from the token endpoint.
+Of a request only method, host and path are read, of the response what was decided; texts have the bounds of the log. Tokens are decoded
+only if the constructor says so: header and claims of a JWT, never the token itself. Otherwise ``authorization`` and ``access_token`` are
+not touched, and the response to a failed exchange is withheld, since it may come from the token endpoint.
 
-Must not know: subscribers, HTTP, or JSON.
+Sources: RFC 7519 (https://www.rfc-editor.org/rfc/rfc7519), compact form https://www.rfc-editor.org/rfc/rfc7515#section-3.1
 """
 
+import base64
+import binascii
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Final, final
+from typing import Final, cast, final
 
 import attrs
+import orjson
 
+from exchanger.console.bounded_record import MAX_SHOWN_TOKEN
 from exchanger.console.feed import Entry
-from exchanger.console.jwt import decoded
 from exchanger.decision.bearer import Bearer, read_bearer
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Reason
 from exchanger.policy.path import MalformedPath, readings_of, without_masks
@@ -25,30 +28,37 @@ from exchanger.values.traceparent import parse_traceparent
 
 Item = dict[str, object]
 LogLine = Callable[[DecisionRecord, str], Mapping[str, object]]
-"""Returns the fields of the line that a decision leaves in the log, given its time."""
+"""Returns the fields of a decision's log line, given its time."""
 
+# Characters of a response's body: ours have some dozens.
 BODY_LIMIT: Final = 2048
-"""Characters of an answer's body: ours have some dozens."""
+# Characters of a header's value, and headers: a content type, and challenges with realm and scope.
 HEADER_LIMIT: Final = 512
-"""Characters of a header's value: a challenge with realm and scope."""
 HEADERS: Final = 8
-"""Headers of an answer: a content type, and challenges."""
+# Characters of a scope, resource or audience, and how many of the latter two are shown.
 TARGET_LIMIT: Final = 256
-"""Characters of a scope, resource or audience, and how many are shown of the latter two is ``TARGETS``."""
 TARGETS: Final = 16
 
+# Characters of a path whose readings are shown: the worst one's take a third of a millisecond, and hostile ones come in floods.
 READ_LIMIT: Final = 256
 READ_LIMIT_NON_ASCII: Final = 64
-"""Characters of a path whose readings are shown: the worst one's take a third of a millisecond, and hostile ones come in floods."""
 
 _HTTP_OK: Final = 200
 _CONTENT_TYPE: Final = ("Content-Type", "application/json")
+# A JWT in compact form: its header begins with ``{"``.
 _RAW_JWT: Final = r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
-"""A JWT in compact form: its header begins with ``{"``."""
+# A path of plain names has one reading. Most paths are such, and this costs less than computing all readings.
 _PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_-]++)++")
-"""A path of plain names has one reading; most paths are such, and the question costs less than asking for all readings."""
+# These stand in a path for what is not shown. A record may have been cut before, so a comparison is not enough.
 _ALTERED: Final = re.compile("[…\N{REPLACEMENT CHARACTER}]")
-"""What stands in a path for what is not shown. A record may have been cut before, so that to compare is not enough."""
+
+_JWT_PARTS: Final = 3
+# Integers up to here are exact in a page (https://www.rfc-editor.org/rfc/rfc8259#section-6).
+_MAX_EXACT: Final = 2**53 - 1
+
+Jwt = dict[str, object]
+OPAQUE: Final[Jwt] = {"opaque": True}
+"""A token that is not a JWT, or that is too long to be decoded."""
 
 
 def stamp(seconds: float) -> str:
@@ -58,14 +68,14 @@ def stamp(seconds: float) -> str:
 
 @final
 @attrs.frozen
-class Items:
-    """Makes items. ``show_tokens`` is for a demo whose tokens are worth nothing."""
+class DecisionJson:
+    """Shows decisions. ``show_tokens`` is for a demo whose tokens are worth nothing."""
 
     line: LogLine
     show_tokens: bool = attrs.field(default=False, kw_only=True)
 
     def item(self, entry: Entry) -> Item:
-        """Return what is shown of one decision."""
+        """Return what the console shows of one decision."""
         sequence, seconds, record, revision = entry
         request, outcome, source = record.request, record.outcome, record.outcome.source
         time, path = stamp(seconds), loggable_path(request.path)
@@ -117,10 +127,9 @@ class Items:
 
 
 def _readings(path: str, *, is_raw: bool) -> list[str]:
-    """Return the paths that servers may take ``path`` for, none where it is none, or too long for all of them to be shown.
+    """Return the paths that servers may take ``path`` for; none if it is malformed or too long for all of them to be shown.
 
-    ``path`` is shown whole, so there is nothing to hide in any reading. Of another one nothing is read: what it hides may stand anywhere
-    in its readings.
+    ``path`` is shown whole, so no reading has anything to hide. Other paths are not read: what they hide may appear anywhere in a reading.
     """
     if not path.startswith("/") or len(path) > (READ_LIMIT if path.isascii() else READ_LIMIT_NON_ASCII):
         return []
@@ -170,3 +179,35 @@ def _tokens(record: DecisionRecord) -> dict[str, object]:
         "subject": decoded(bearer.token.reveal()) if isinstance(bearer, Bearer) else None,
         "exchanged": None if exchanged is None else decoded(exchanged.reveal()),
     }
+
+
+def decoded(token: str) -> Jwt:
+    """Return ``{"header", "claims", "signature": "present" | "none"}`` of a JWT, or ``OPAQUE``. Total; it verifies nothing."""
+    parts = token.split(".", _JWT_PARTS)
+    if len(token) > MAX_SHOWN_TOKEN or len(parts) != _JWT_PARTS:
+        return OPAQUE
+    header, claims = _object(parts[0]), _object(parts[1])
+    if header is None or claims is None:
+        return OPAQUE
+    return {"header": header, "claims": claims, "signature": "present" if parts[2] else "none"}
+
+
+def _object(segment: str) -> dict[str, object] | None:
+    try:
+        value = orjson.loads(base64.b64decode(segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True))
+    except (ValueError, binascii.Error):  # orjson's error is a ValueError, and so is text that is not ASCII
+        return None
+    return _exact(value) if isinstance(value, dict) else None
+
+
+def _exact(claims: dict[str, object]) -> dict[str, object]:
+    """Return ``claims`` with those numbers as text that would change in a page."""
+    inner: list[dict[str, object] | list[object]] = [claims]
+    while inner:
+        part = inner.pop()
+        for key, value in list(part.items() if isinstance(part, dict) else enumerate(part)):
+            if isinstance(value, dict | list):
+                inner.append(value)
+            elif isinstance(value, int) and abs(value) > _MAX_EXACT:
+                cast("dict[object, object]", part)[key] = str(value)  # a list takes the same
+    return claims

@@ -1,8 +1,8 @@
 import attrs
 import pytest
 
-from exchanger.console.items import Items
-from exchanger.console.trimming import MAX_REQUEST, trimmed
+from exchanger.console.bounded_record import MAX_REQUEST, bounded
+from exchanger.console.decision_json import DecisionJson
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.values.request import TraceContext
@@ -34,7 +34,7 @@ def size(record: DecisionRecord) -> int:
 
 def test_an_ordinary_record_stays_the_same() -> None:
     ordinary = record(DENIED)
-    assert trimmed(ordinary) is ordinary
+    assert bounded(ordinary) is ordinary
 
 
 @pytest.mark.parametrize(
@@ -46,25 +46,25 @@ def test_an_ordinary_record_stays_the_same() -> None:
 )
 def test_an_enormous_record_becomes_small_and_shows_the_same(name: str) -> None:
     large = enormous(name)
-    small = trimmed(large)
+    small = bounded(large)
 
     assert size(small) < 4096
-    assert Items(decision_line).item((1, 0.0, small, 1)) == Items(decision_line).item((1, 0.0, large, 1))
+    assert DecisionJson(decision_line).item((1, 0.0, small, 1)) == DecisionJson(decision_line).item((1, 0.0, large, 1))
 
 
 @pytest.mark.parametrize("path", ["//user:{canary}{huge}@host/orders", "/orders?{canary}{huge}", "/orders#{canary}{huge}", "/\x00{huge}/é"])
 def test_what_the_log_hides_is_not_kept(path: str) -> None:
     large = record(DENIED)
     large = attrs.evolve(large, request=attrs.evolve(large.request, path=path.format(canary=CANARY, huge=HUGE)))
-    small = trimmed(large)
+    small = bounded(large)
 
     assert CANARY not in small.request.path
-    assert trimmed(attrs.evolve(large, request=attrs.evolve(large.request, path_is_raw=True))).request.path_is_raw
-    assert Items(decision_line).item((1, 0.0, small, 1)) == Items(decision_line).item((1, 0.0, large, 1))
+    assert bounded(attrs.evolve(large, request=attrs.evolve(large.request, path_is_raw=True))).request.path_is_raw
+    assert DecisionJson(decision_line).item((1, 0.0, small, 1)) == DecisionJson(decision_line).item((1, 0.0, large, 1))
 
 
 def test_a_token_that_can_be_one_is_kept_for_those_who_may_look_into_it() -> None:
-    shown = Items(decision_line, show_tokens=True).item((1, 0.0, trimmed(enormous("path")), 1))
+    shown = DecisionJson(decision_line, show_tokens=True).item((1, 0.0, bounded(enormous("path")), 1))
 
     assert isinstance(shown["tokens"], dict)
     assert shown["tokens"]["subject"]["claims"] == {"sub": "alice"}
@@ -78,11 +78,11 @@ def test_what_is_no_trace_is_none_after_it_was_cut_either(version: str, rest: st
     large = enormous("path")
     trace = TraceContext(f"{version}{large.request.trace.traceparent[2:]}{rest}")
     large = attrs.evolve(large, request=attrs.evolve(large.request, trace=trace))
-    shown = [Items(decision_line).item((1, 0.0, of, 1))["trace_id"] for of in (large, trimmed(large))]
+    shown = [DecisionJson(decision_line).item((1, 0.0, of, 1))["trace_id"] for of in (large, bounded(large))]
 
     assert shown == [TRACE_ID if known else None] * 2
 
 
 def test_trace_state_and_baggage_are_not_kept() -> None:
-    trace = trimmed(enormous("path")).request.trace
+    trace = bounded(enormous("path")).request.trace
     assert trace == TraceContext(record().request.trace.traceparent)

@@ -7,8 +7,8 @@ import trio.testing
 from prometheus_client import ProcessCollector
 from prometheus_client.core import Metric
 
-from exchanger.telemetry.exposition import IDLE_S, MAX_CONNECTIONS, MAX_HEADER_BYTES, REQUEST_S, MetricsServer
 from exchanger.telemetry.metrics import Metrics, MetricsSettings
+from exchanger.telemetry.metrics_server import LIMITS, MetricsServer
 from tests.telemetry.gauges import NOTHING
 from tests.telemetry.records import CANARY, DENIED, record
 
@@ -143,9 +143,8 @@ async def test_one_resource_and_two_methods(running: Running, request_line: byte
         b"nonsense\r\n\r\n",
         b"GET /metrics HTTP/1.1\r\n\r\n",
         b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: " + CANARY.encode() + b"\x00\r\n\r\n",
-        b"GET /" + b"a" * (2 * MAX_HEADER_BYTES) + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * MAX_HEADER_BYTES,
-        b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /" + b"a" * (2 * LIMITS.head_bytes) + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * LIMITS.head_bytes,
     ],
 )
 async def test_what_is_no_http_is_refused_and_the_connection_ends(running: Running, data: bytes) -> None:
@@ -175,9 +174,9 @@ async def test_a_connection_serves_many_requests(running: Running) -> None:
             head, body = await one_answer(stream)
             assert head.startswith(b"HTTP/1.1 200 ")
             assert body.endswith(b"\n")
-        assert running.server.statistics().connections == 1
+        assert running.server.http.slots.taken == 1
     with trio.fail_after(PATIENCE_S):
-        while running.server.statistics().answered < 3:
+        while running.server.http.answered < 3:
             await trio.lowlevel.checkpoint()
 
 
@@ -191,7 +190,7 @@ async def test_requests_sent_ahead_are_answered_in_order(running: Running) -> No
 
 async def test_who_is_silent_longest_gives_place_to_who_comes(running: Running) -> None:
     streams = []
-    for _ in range(MAX_CONNECTIONS):
+    for _ in range(LIMITS.connections):
         stream = await running.connect()
         await stream.send_all(GET)
         await one_answer(stream)
@@ -199,14 +198,14 @@ async def test_who_is_silent_longest_gives_place_to_who_comes(running: Running) 
 
     assert (await running.ask(GET))[0].startswith(b"HTTP/1.1 200 ")
     assert await everything(streams[0]) == b""
-    assert running.server.statistics().displaced == 1
-    assert running.server.statistics().refused == 0
+    assert running.server.http.slots.displaced == 1
+    assert running.server.http.slots.refused == 0
     await streams[1].send_all(GET)
     await one_answer(streams[1])
     for stream in streams:
         await stream.aclose()
     with trio.fail_after(PATIENCE_S):
-        while running.server.statistics().connections:
+        while running.server.http.slots.taken:
             await trio.lowlevel.checkpoint()
 
 
@@ -233,7 +232,7 @@ async def test_only_its_own_name_leads_to_a_server_on_loopback_or_a_name(bound: 
     server = MetricsServer(MetricsSettings(host=bound), Metrics("1.2.3", NOTHING))
     client, served = pair()
     async with client, served, trio.open_nursery() as nursery:
-        nursery.start_soon(server._serve, served)
+        nursery.start_soon(server.http.serve, served)
         await client.send_all(f"GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         await client.send_eof()
         assert (await one_answer(client))[0].split()[1] == status
@@ -243,21 +242,21 @@ async def test_without_a_host_nothing_is_answered_on_loopback(running: Running) 
     assert (await running.ask(b"GET /metrics HTTP/1.0\r\n\r\n"))[0].startswith(b"HTTP/1.1 421 ")
 
 
-@pytest.mark.parametrize(("sent", "after"), [(b"", IDLE_S), (b"GET /metrics HTTP/1.1\r\n", REQUEST_S)])
+@pytest.mark.parametrize(("sent", "after"), [(b"", LIMITS.idle_s), (b"GET /metrics HTTP/1.1\r\n", LIMITS.arrival_s)])
 async def test_a_silent_connection_is_closed(sent: bytes, after: float, mock_clock: trio.testing.MockClock) -> None:
     server = MetricsServer(MetricsSettings(), Metrics("1.2.3", NOTHING))
     client, served = pair()
     async with client, served, trio.open_nursery() as nursery:
-        nursery.start_soon(server._serve, served)
+        nursery.start_soon(server.http.serve, served)
         if sent:
             await client.send_all(sent)
         await trio.testing.wait_all_tasks_blocked(0.05)
         mock_clock.jump(after - 0.1)
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert server.statistics().connections == 1
+        assert server.http.slots.taken == 1
         mock_clock.jump(0.2)
-    assert server.statistics().connections == 0
-    assert server.statistics().answered == 0
+    assert server.http.slots.taken == 0
+    assert server.http.answered == 0
 
 
 async def test_a_peer_that_does_not_read_is_left(mock_clock: trio.testing.MockClock) -> None:
@@ -266,12 +265,11 @@ async def test_a_peer_that_does_not_read_is_left(mock_clock: trio.testing.MockCl
     client, served = pair()
     async with client, served, trio.open_nursery() as nursery:
         await client.send_all(GET)
-        nursery.start_soon(server._serve, served)
+        nursery.start_soon(server.http.serve, served)
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert server.statistics().connections == 1
-        mock_clock.jump(REQUEST_S)
-    assert server.statistics().connections == 0
-    assert server.statistics().answered == 0
+        assert server.http.slots.taken == 1
+        mock_clock.jump(LIMITS.answer_s)
+    assert server.http.slots.taken == 0
 
 
 def pair() -> tuple[trio.SocketStream, trio.SocketStream]:

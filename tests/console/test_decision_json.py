@@ -1,22 +1,37 @@
 import attrs
 import pytest
 
-from exchanger.console.encoding import encode
-from exchanger.console.items import BODY_LIMIT, READ_LIMIT, Item, Items, stamp
-from exchanger.console.trimming import trimmed
+from exchanger.console.bounded_record import bounded
+from exchanger.console.decision_json import BODY_LIMIT, OPAQUE, READ_LIMIT, DecisionJson, Item, decoded, stamp
+from exchanger.console.message import encode
 from exchanger.decision.outcome import DecisionRecord, Exchange, Outcome
 from exchanger.values.request import HttpRequest, TraceContext
 from exchanger.values.secret import Secret
 from exchanger.values.span import SpanContext
 from exchanger.values.token import ErrorKind, TokenCall
-from tests.console.records import ALL, ALLOWED, CANARY, CHALLENGED, DENIED, EXCHANGED, FAILED, SUBJECT, TARGET, TRACE_ID, UNMATCHED, record
+from tests.console.records import (
+    ALL,
+    ALLOWED,
+    CANARY,
+    CHALLENGED,
+    DENIED,
+    EXCHANGED,
+    FAILED,
+    SUBJECT,
+    TARGET,
+    TRACE_ID,
+    UNMATCHED,
+    jwt,
+    record,
+    segment,
+)
 from tests.console.running import line
 
-REDACTED = Items(line)
-SHOWN = Items(line, show_tokens=True)
+REDACTED = DecisionJson(line)
+SHOWN = DecisionJson(line, show_tokens=True)
 
 
-def item(record: DecisionRecord, items: Items = REDACTED) -> Item:
+def item(record: DecisionRecord, items: DecisionJson = REDACTED) -> Item:
     return items.item((7, 1769860800.1234, record, 2))
 
 
@@ -187,7 +202,7 @@ def test_readings_are_all_that_a_path_may_be_taken_for(path: str, readings: list
 )
 def test_a_path_that_is_not_shown_whole_says_so(path: str, cut: bool) -> None:
     of = record(path=path)
-    assert item(of)["path_cut"] is item(trimmed(of))["path_cut"] is cut
+    assert item(of)["path_cut"] is item(bounded(of))["path_cut"] is cut
 
 
 def test_a_path_that_cannot_be_read_has_no_readings() -> None:
@@ -224,3 +239,37 @@ def brought(traceparent: str) -> DecisionRecord:
 def test_a_time_is_in_utc_with_milliseconds() -> None:
     assert stamp(0) == "1970-01-01T00:00:00.000Z"
     assert stamp(1769860800.9999) == "2026-01-31T12:00:00.999Z"
+
+
+def test_a_signed_token_is_decoded_without_its_signature() -> None:
+    assert decoded(jwt({"sub": "a"}, "c2ln")) == {"header": {"alg": "RS256"}, "claims": {"sub": "a"}, "signature": "present"}
+
+
+def test_an_unsigned_token_says_so() -> None:
+    assert decoded(jwt({}, ""))["signature"] == "none"
+
+
+def test_numbers_that_a_page_would_change_are_texts() -> None:
+    claims = {"sub": 2**53 - 1, "uid": 1234567890123456789, "in": [{"n": -(2**53)}, 1.5, True], "none": None}
+    shown = decoded(jwt(claims, "c2ln"))["claims"]
+    assert shown == {"sub": 2**53 - 1, "uid": "1234567890123456789", "in": [{"n": "-9007199254740992"}, 1.5, True], "none": None}
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "opaque",
+        "..",
+        "a.b.c",
+        f"{segment([])}.{segment({})}.",
+        f"{segment({})}.{segment('text')}.",
+        f"{segment({})}.{segment({})}",
+        f"{segment({})}.{segment({})}..",
+        f"{segment({})}.{'A' * 20_000}.",
+        "é.é.é",
+        f"{segment({})}.{'W1tb' * 3000}.",
+    ],
+)
+def test_anything_else_is_opaque(token: str) -> None:
+    assert decoded(token) == OPAQUE

@@ -1,28 +1,28 @@
-"""Records made fit to be kept: one whose request is enormous keeps what is shown of it, and lets go of the rest.
+"""Records of bounded size: one whose request is enormous keeps what the console shows of it and drops the rest.
 
-A gateway may let megabytes of headers through, and hundreds of records are kept. Must not know: for whom they are kept, or for how long.
+A gateway may let megabytes of headers through, and hundreds of records are kept.
 """
 
 from typing import Final
 
 import attrs
 
-from exchanger.console.jwt import MAX_SHOWN_TOKEN
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.values.request import NO_TRACE, HttpRequest, TraceContext
 from exchanger.values.text import METHOD_LIMIT, loggable_host, loggable_path, printable
 from exchanger.values.traceparent import parse_traceparent
 
+# Characters of a request that is kept as it came: what Envoy lets through in headers by default (60 KiB).
 MAX_REQUEST: Final = 64 * 1024
-"""Characters of a request that is kept as it came: what Envoy lets through in headers unless it is told otherwise (60 KiB)."""
-_MAX_TRACEPARENT: Final = 55
-"""Characters of a ``traceparent`` that have a meaning in every version (https://www.w3.org/TR/trace-context/#traceparent-header)."""
+# Characters of a token that is decoded for the demo: longer ones cost the loop more than a page is worth. A header has its scheme besides.
+MAX_SHOWN_TOKEN: Final = 16 * 1024
 _MAX_AUTHORIZATION: Final = MAX_SHOWN_TOKEN + 64
-"""Characters of a header with a token that is looked into, and its scheme."""
+# Characters of a ``traceparent`` that have a meaning in every version (https://www.w3.org/TR/trace-context/#traceparent-header).
+_MAX_TRACEPARENT: Final = 55
 
 
-def trimmed(record: DecisionRecord) -> DecisionRecord:
-    """Return ``record``, or one that shows the same where its request is too large. Texts are only measured: 0.2 µs."""
+def bounded(record: DecisionRecord) -> DecisionRecord:
+    """Return ``record``, or one that shows the same if its request is too large. Texts are only measured: 0.2 µs."""
     request = record.request
     trace, credentials = request.trace, request.authorization
     size = (
@@ -41,9 +41,9 @@ def trimmed(record: DecisionRecord) -> DecisionRecord:
 
 
 def _small(request: HttpRequest) -> HttpRequest:
-    """Return what is shown of ``request``: its texts as the log has them, which are the same when they are cut once more."""
+    """Return what is shown of ``request``: its texts as the log has them. Cutting these once more changes nothing."""
     credentials = request.authorization
-    fragment = "#" if "#" in request.path.partition("?")[0] else ""  # so that the path still tells that it is not shown whole
+    fragment = "#" if "#" in request.path.partition("?")[0] else ""  # marks the path as one that is not shown whole
     return HttpRequest(
         method=printable(request.method, METHOD_LIMIT),
         host=loggable_host(request.host),
@@ -55,5 +55,5 @@ def _small(request: HttpRequest) -> HttpRequest:
 
 
 def _small_trace(trace: TraceContext) -> TraceContext:
-    """Return the part that says which trace it is; what is invalid must not become valid by being cut."""
+    """Return the part that identifies the trace. A cut must not make an invalid one valid."""
     return NO_TRACE if parse_traceparent(trace.traceparent) is None else TraceContext(trace.traceparent[:_MAX_TRACEPARENT])

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from exchanger.console.encoding import MAX_DEPTH, encode
+from exchanger.console.message import MAX_DEPTH, encode
 
 
 @pytest.mark.parametrize(

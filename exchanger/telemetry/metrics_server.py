@@ -1,0 +1,103 @@
+"""The endpoint that Prometheus scrapes: GET and HEAD of one path, in the Prometheus text format.
+
+The query is ignored; nothing of a request is echoed or logged.
+
+Source: https://prometheus.io/docs/instrumenting/exposition_formats/
+"""
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+from typing import Final, final
+
+import attrs
+import trio
+from prometheus_client.core import Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+from exchanger.http.message import Request, Response
+from exchanger.http.names import is_loopback, is_ours, names_of, read_host
+from exchanger.http.server import HttpServer, Limits
+from exchanger.telemetry.metrics import Metrics, MetricsSettings
+from exchanger.telemetry.process import process_metrics
+
+LIMITS: Final = Limits(
+    # Some Prometheus replicas with one connection each, and room for people who look.
+    connections=64,
+    # A scrape's request has less than 1 KiB, in about ten lines.
+    head_bytes=8 * 1024,
+    head_lines=64,
+    # Two scrape intervals of a minute, and some more.
+    idle_s=150.0,
+    # Prometheus itself gives up after 10 s (scrape_timeout).
+    arrival_s=10.0,
+    answer_s=10.0,
+)
+_NOT_FOUND: Final = Response(404)
+_NOT_ALLOWED: Final = Response(405, (("Allow", "GET, HEAD"),))
+_MISDIRECTED: Final = Response(421)
+
+
+@final
+@attrs.frozen
+class Exposed:
+    """What is scraped: the metrics of the service and of its process. A collector in the sense of ``prometheus_client``."""
+
+    _metrics: Metrics
+
+    def collect(self) -> Iterable[Metric]:
+        """Return every metric as it is now."""
+        return (*self._metrics.collect(), *process_metrics())
+
+
+@final
+@attrs.define(eq=False)
+class MetricsServer:
+    """Serves the metrics until cancelled."""
+
+    _settings: MetricsSettings
+    _metrics: Metrics
+    _names: frozenset[str] | None = attrs.field(init=False)  # that it may be addressed by, ``None``: any
+    http: HttpServer = attrs.field(init=False, repr=False)
+    _rendering: trio.Lock = attrs.field(factory=trio.Lock, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._names = _known_names(self._settings.host)
+        self.http = HttpServer(self._route, LIMITS, failures={431: Response(400)})
+
+    async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen; ``started(port)`` reports the port that is bound.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        await self.http.run(await trio.open_tcp_listeners(self._settings.port, host=self._settings.host), task_status=task_status)
+
+    async def _route(self, request: Request) -> Response:
+        async with self._rendering:  # one page per round of the event loop
+            if self._names is not None and not _is_for(request, self._names):
+                return _MISDIRECTED
+            if request.path != self._settings.path:
+                return _NOT_FOUND
+            if request.method not in {"GET", "HEAD"}:
+                return _NOT_ALLOWED
+            return Response(200, (("Content-Type", CONTENT_TYPE_PLAIN_0_0_4),), generate_latest(Exposed(self._metrics)))
+
+
+def _known_names(host: str | None) -> frozenset[str] | None:
+    """Return the names that a server on ``host`` may be addressed by, or ``None`` for any.
+
+    Prometheus uses addresses of pods and whatever else leads to them. On a loopback address or a name, a browser may connect as well: any
+    page can send it here under a name of its own (DNS rebinding).
+    """
+    if not host:
+        return None
+    try:
+        ip_address(host)
+    except ValueError:
+        return names_of(host, frozenset())
+    return frozenset() if is_loopback(host) else None
+
+
+def _is_for(request: Request, names: frozenset[str]) -> bool:
+    host = read_host(request.value("host"))
+    return host is not None and is_ours(host.host, names)
