@@ -52,43 +52,24 @@ def test_what_is_no_such_body_is_refused(read: object, data: bytes) -> None:
     assert isinstance(read(data), Malformed)
 
 
+# What may be in a host, path, method, name or value is tested with the rules, in tests/scenarios/test_scenario.py.
+WRONG_HEADERS: list[object] = [
+    *({"A": "b"}, "A: b", ["A: b"], [["A"]], [["A", "b", "c"]], [["A", 1]]),
+    *([["A:", "b"]], [["A", "b\r\nC: d"]], [["hOST", "b"]], [["Transfer-Encoding", "chunked"]], [["Authorization", "Bearer abc"]]),
+    [["A", "b"]] * (MAX_HEADERS + 1),
+    [["A", "b" * 8000]] * (MAX_HEADER_CHARACTERS // 8000 + 1),
+]
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("host", "a\r\nX: b"),
-        ("host", ""),
-        ("host", "a b"),
-        ("host", "a,b"),
-        ("host", "user@a"),
-        ("path", ""),
-        ("path", "a"),
-        ("path", "/ HTTP/1.1\r\n\r\nGET /"),
-        ("path", "/\u00e4"),
-        ("path", "http://h/"),
-        ("method", "get"),
-        ("method", "GET "),
-        ("method", ""),
-        ("subject", "everybody"),
-        ("subject", "own"),
+        *(("host", host) for host in ("a\r\nX: b", "", "user@a")),
+        *(("path", path) for path in ("", "a", "/ HTTP/1.1\r\n\r\nGET /", "http://h/")),
+        *(("method", method) for method in ("get", "GET ", "")),
+        *(("subject", subject) for subject in ("everybody", "own")),
+        *(("headers", headers) for headers in WRONG_HEADERS),
         ("token", "abc"),
-        ("headers", {"A": "b"}),
-        ("headers", "A: b"),
-        ("headers", ["A: b"]),
-        ("headers", [["A"]]),
-        ("headers", [["A", "b", "c"]]),
-        ("headers", [["A", 1]]),
-        ("headers", [["A:", "b"]]),
-        ("headers", [["", "b"]]),
-        ("headers", [["A", "b\r\nC: d"]]),
-        ("headers", [["A", "b\n"]]),
-        ("headers", [["A", "b\x00"]]),
-        ("headers", [["hOST", "b"]]),
-        ("headers", [["Transfer-Encoding", "chunked"]]),
-        ("headers", [["Content-Length", "5"]]),
-        ("headers", [["Connection", "close"]]),
-        ("headers", [["Authorization", "Bearer abc"]]),
-        ("headers", [["A", "b"]] * (MAX_HEADERS + 1)),
-        ("headers", [["A", "b" * 8000]] * (MAX_HEADER_CHARACTERS // 8000 + 1)),
         ("extra", "a"),
     ],
 )

@@ -64,22 +64,16 @@ async def test_what_came_is_told_with_what_is_in_the_tokens() -> None:
     }
 
 
-async def test_without_an_exchange_there_is_nothing_to_verify() -> None:
-    found = await result_of_request(asked(status=403, body="{}", sent=""), ground(), verify)
-    assert found["tokens"] == {"sent": None, "received": None, "verification": None}
-    assert (found["ok"], found["got"], found["elapsed_ms"]) == (None, "403 {}", 12.5)
-
-
-async def test_without_keys_nothing_is_said_of_signatures() -> None:
-    found = await result_of_request(asked(body=echoed(RECEIVED)), ground(), None)
-    assert found["got"] == "200 exchanged: differs from what was sent"
-    assert isinstance(found["tokens"], dict)
-    assert found["tokens"]["verification"] is None
-
-
-async def test_a_request_that_nobody_answered_has_no_answer() -> None:
-    found = await result_of_request(Asked(CALL, "", SENT, None, "no answer within 8 s"), ground(), verify)
-    assert (found["answer"], found["got"], found["trace_ids"]) == (None, "no answer within 8 s", [])
+async def test_without_an_exchange_or_keys_nothing_is_said_of_signatures_and_without_an_answer_nothing_at_all() -> None:
+    refused = await result_of_request(asked(status=403, body="{}", sent=""), ground(), verify)
+    assert refused["tokens"] == {"sent": None, "received": None, "verification": None}
+    assert (refused["ok"], refused["got"], refused["elapsed_ms"]) == (None, "403 {}", 12.5)
+    unknown = await result_of_request(asked(body=echoed(RECEIVED)), ground(), None)
+    assert unknown["got"] == "200 exchanged: differs from what was sent"
+    assert isinstance(unknown["tokens"], dict)
+    assert unknown["tokens"]["verification"] is None
+    silent = await result_of_request(Asked(CALL, "", SENT, None, "no answer within 8 s"), ground(), verify)
+    assert (silent["answer"], silent["got"], silent["trace_ids"]) == (None, "no answer within 8 s", [])
 
 
 async def test_what_was_skipped_is_neither_good_nor_bad() -> None:

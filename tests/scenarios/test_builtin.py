@@ -1,5 +1,6 @@
 """The scenarios, the sample policy and the token endpoint's rules speak of the same things."""
 
+from functools import cache
 from typing import cast
 
 import pytest
@@ -42,10 +43,12 @@ WITHOUT_ENTRY = {"unmatched"}
 Entry = dict[str, dict[str, object]]
 
 
+@cache
 def documents() -> list[dict[str, dict[str, object]]]:
     return [document for file in sample_policy() for document in yaml.safe_load_all(file.read_text("utf-8"))]
 
 
+@cache
 def entries() -> list[Entry]:
     texts = [cast("str", document["data"]["config.yaml"]) for document in documents() if "data" in document]
     return [entry for text in texts for entry in yaml.safe_load(text)["entries"]]
@@ -71,20 +74,13 @@ def test_a_packaged_file_that_is_no_scenario_file_is_a_fault() -> None:
         packaged_scenarios("exchanger.demo", "policy/yellow.yaml")
 
 
-def test_each_scenario_meets_an_entry_of_the_sample_policy() -> None:
+def test_scenarios_and_entries_meet_and_a_success_shows_the_entrys_target() -> None:
+    met = {scenario.name: entry_for(scenario.call.host, scenario.call.path) for scenario in SCENARIOS}
+    assert {name for name, entry in met.items() if entry is None} == WITHOUT_ENTRY
+    assert [entry for entry in entries() if entry not in met.values()] == []
     for scenario in SCENARIOS:
-        assert (entry_for(scenario.call.host, scenario.call.path) is None) == (scenario.name in WITHOUT_ENTRY), scenario.name
-
-
-def test_each_entry_is_met_by_a_scenario() -> None:
-    met = [entry_for(scenario.call.host, scenario.call.path) for scenario in SCENARIOS]
-    assert [entry for entry in entries() if entry not in met] == []
-
-
-def test_what_a_success_shows_is_what_the_policy_asks_for() -> None:
-    for scenario in SCENARIOS:
+        entry = met[scenario.name]
         if isinstance(scenario.expected.upstream, Exchanged):
-            entry = entry_for(scenario.call.host, scenario.call.path)
             assert entry is not None
             assert scenario.expected.upstream.target == target_of(entry), scenario.name
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from exchanger.scenarios.options import Endpoint, ScenariosOptions, add_arguments, options_of
-from exchanger.scenarios.target import REQUEST_TIMEOUT
 
 
 def options(*arguments: str) -> ScenariosOptions:
@@ -15,17 +14,13 @@ def options(*arguments: str) -> ScenariosOptions:
     return options_of(parser.parse_args(arguments))
 
 
-def test_defaults() -> None:
+def test_defaults_and_every_option() -> None:
     assert options() == ScenariosOptions()
-    assert ScenariosOptions().timeout == REQUEST_TIMEOUT
-
-
-def test_everything_can_be_told() -> None:
-    told = options(
+    given = options(
         *("--base-url", "https://[::1]:8443/", "--resolve", "[::2]", "--ca-file", "ca.pem", "--file", "f.yaml"),
         *("--token-env", "TOKEN", "--stats-url", "http://127.0.0.1:5/stats", "--timeout", "1.5", "--list", "--json", "--only", "a", "b"),
     )
-    assert told == ScenariosOptions(
+    assert given == ScenariosOptions(
         base_url=Endpoint(secured=True, host="::1", port=8443),
         resolve="::2",
         file=Path("f.yaml"),
@@ -51,32 +46,19 @@ def test_a_base_url_is_scheme_host_and_port(url: str, endpoint: str) -> None:
     assert str(options("--base-url", url).base_url) == endpoint
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("--base-url", "gateway.example.com"),
-        ("--base-url", "ftp://gateway.example.com"),
-        ("--base-url", "http://"),
-        ("--base-url", "http://h:0"),
-        ("--base-url", "http://h:99999"),
-        ("--base-url", "http://[::1"),
-        ("--base-url", "http://h/path"),
-        ("--base-url", "http://user:secret@h"),
-        ("--base-url", "http://h?secret"),
-        ("--base-url", "http://h#secret"),
-        ("--base-url", "http://h secret"),
-        ("--stats-url", "https://h/stats"),
-        ("--stats-url", "http://h/other"),
-        ("--resolve", "gateway.example.com"),
-        ("--timeout", "0"),
-        ("--timeout", "inf"),
-        ("--timeout", "nan"),
-        ("--timeout", "soon"),
-        ("--only",),
-        ("--token-file", "a", "--token-env", "b"),
-        ("--token", "secret"),
-    ],
-)
+URLS = [
+    *("gateway.example.com", "ftp://gateway.example.com", "http://", "http://h:0", "http://h:99999", "http://[::1", "http://h/path"),
+    *("http://user:secret@h", "http://h?secret", "http://h#secret", "http://h secret"),
+]
+USAGE = [
+    *(("--base-url", url) for url in URLS),
+    *(("--stats-url", url) for url in ("https://h/stats", "http://h/other")),
+    *(("--timeout", seconds) for seconds in ("0", "inf", "nan", "soon")),
+    *(("--resolve", "gateway.example.com"), ("--only",), ("--token-file", "a", "--token-env", "b"), ("--token", "secret")),
+]
+
+
+@pytest.mark.parametrize("arguments", USAGE)
 def test_what_cannot_be_meant_is_usage(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         options(*arguments)
