@@ -17,6 +17,7 @@ from exchanger.scenarios.runner import Finding, run_scenario
 from exchanger.scenarios.scenario import EqualRequests, OneRequest
 from exchanger.scenarios.tokens import make_subjects
 from tests.e2e.churn import restarts_under_load
+from tests.e2e.conftest import SharedDemo
 from tests.e2e.gateway import READY_S, staged
 
 pytestmark = pytest.mark.envoy
@@ -29,25 +30,20 @@ RESTARTS = 6
 each_mode = pytest.mark.parametrize("mode", list(Mode))
 
 
-@each_mode
-async def test_a_thousand_requests_at_fifty_at_once_get_the_right_answer(mode: Mode, tmp_path: Path) -> None:
+async def test_a_thousand_requests_at_fifty_at_once_get_the_right_answer(each_demo: SharedDemo) -> None:
     scenarios = [scenario for scenario in SCENARIOS if isinstance(scenario, OneRequest) and scenario.name != "timeout"]
-    limit, asked = trio.CapacityLimiter(AT_ONCE), 0
-    wrong: list[Finding] = []
+    target, limit, findings = each_demo.target(), trio.CapacityLimiter(AT_ONCE), list[Finding]()
 
-    async def one(scenario: OneRequest, stage: RunningDemo) -> None:
-        nonlocal asked
+    async def one(scenario: OneRequest) -> None:
         async with limit:
-            finding = await run_scenario(scenario, demo_target(stage.ports))
-        asked += 1
-        if not finding.ok:
-            wrong.append(finding)
+            findings.append(await run_scenario(scenario, target))
 
-    async with staged(tmp_path, mode) as (stage, _), trio.open_nursery() as requests:
+    async with trio.open_nursery() as requests:
         for index in range(REQUESTS):
-            requests.start_soon(one, scenarios[index % len(scenarios)], stage)
-    assert asked == REQUESTS
-    assert [f"{finding.name}: {finding.details}" for finding in wrong[:3]] == [], f"{len(wrong)} of {asked}"
+            requests.start_soon(one, scenarios[index % len(scenarios)])
+    assert len(findings) == REQUESTS
+    wrong = [f"{finding.name}: {finding.details}" for finding in findings if not finding.ok]
+    assert not wrong, f"{len(wrong)} of {REQUESTS} are wrong: {wrong[:3]}"
 
 
 @each_mode
