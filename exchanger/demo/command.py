@@ -19,6 +19,7 @@ import attrs
 import trio
 
 from exchanger.demo import DemoError
+from exchanger.demo.console import leaves
 from exchanger.demo.envoy import find_envoy
 from exchanger.demo.options import DemoOptions
 from exchanger.demo.processes import describe_exit
@@ -67,7 +68,7 @@ async def demonstrate(options: DemoOptions, programs: Programs, out: Output, err
             except* (DemoError, OutputError) as faults:
                 demo.failed = True
                 with contextlib.suppress(OutputError):  # the exit status still says it
-                    for fault in _leaves(faults):
+                    for fault in leaves(faults):
                         Progress(err).say(f"exchanger demo: {fault}")
         with trio.move_on_after(LATE_SIGNALS):
             async for _ in signals:
@@ -148,14 +149,6 @@ class _Demo:
         if self._up and service != 0:
             self.failed = True
         self._progress.say(f"ended: service {describe_exit(service)}, Envoy {describe_exit(gateway)}")
-
-
-def _leaves(group: BaseExceptionGroup[DemoError | OutputError]) -> list[BaseException]:
-    """Return the faults in ``group``, in order, however they are nested."""
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
 
 
 def guide(ports: DemoPorts, issued: dict[str, object], setup: DemoSetup) -> str:

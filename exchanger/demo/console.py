@@ -62,7 +62,7 @@ def fault_log(file: Path) -> Callable[[BaseException], None]:
     def write(fault: BaseException) -> None:
         try:
             with file.open("a", encoding="utf-8") as log:
-                log.writelines(f"{line}\n" for leaf in _leaves(fault) for line in _lines(leaf))
+                log.writelines(f"{line}\n" for leaf in leaves(fault) for line in _lines(leaf))
         except OSError:
             pass  # the disk is full, or the folder is being removed; the response has said that there was a fault
 
@@ -79,7 +79,8 @@ def _lines(fault: BaseException) -> list[str]:
     return [type(fault).__qualname__, *(f"  {frame.filename}:{frame.lineno} {frame.name}" for frame in frames)]
 
 
-def _leaves(fault: BaseException) -> list[BaseException]:
+def leaves(fault: BaseException) -> list[BaseException]:
+    """Return the exceptions in ``fault``, in order, however they are nested."""
     if isinstance(fault, BaseExceptionGroup):
-        return [leaf for member in fault.exceptions for leaf in _leaves(member)]
+        return [leaf for member in fault.exceptions for leaf in leaves(member)]
     return [fault]

@@ -9,13 +9,13 @@ import signal
 import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
 import trio
 
 from exchanger.decision.bearer import MAX_TOKEN_LENGTH, is_bearer_token
+from exchanger.http.names import is_loopback
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.display import Report, list_as_json, list_as_text
 from exchanger.scenarios.options import Endpoint, ScenariosOptions
@@ -190,9 +190,4 @@ def _warning(options: ScenariosOptions, target: ScenarioTarget) -> str:
     """Return the warning about a user's own token that leaves this machine in the clear."""
     if not target.lenient or target.gateway.tls is not None:
         return ""
-    host = options.resolve or target.gateway.host
-    try:
-        loopback = ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-    return "" if loopback else "your token is sent without TLS"
+    return "" if is_loopback(options.resolve or target.gateway.host) else "your token is sent without TLS"

@@ -4,13 +4,13 @@ Source: https://www.keycloak.org/securing-apps/oidc-layers, for the addresses of
 """
 
 import importlib.resources
-import ipaddress
 import json
 from typing import Final, final
 from urllib.parse import urlsplit
 
 import attrs
 
+from exchanger.http.names import is_loopback
 from exchanger.util.address import format_address
 
 # The issuer profile's name, as in ``policy.yaml``.
@@ -49,10 +49,7 @@ class KeycloakAddress:
     @property
     def on_this_machine(self) -> bool:
         """Whether nothing that is sent there leaves this machine."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
     def __str__(self) -> str:
         """Return it as a URL."""
