@@ -113,7 +113,7 @@ async def restarts_under_load(folder: Path, mode: Mode, count: int) -> Load:
                 await instance.start(nursery)
                 await until_healthy(admin, instance.port)  # before the other one goes
             load.stop()
-    assert load.asked > count * A_RESTART
+    assert load.asked > count * A_RESTART, load.asked
     return load
 
 
@@ -136,7 +136,7 @@ async def rotations_under_load(folder: Path, mode: Mode, count: int, *, mutual: 
             load.stop()
         assert await here.instance.child.stop() == 0
         assert "tls.certificates_rejected" not in here.instance.child.log.read_text()
-    assert load.asked > count * A_ROTATION
+    assert load.asked > count * A_ROTATION, load.asked
     return load
 
 
