@@ -9,7 +9,7 @@ along.
 
 ``ENVIRONMENT`` is a virtual environment of this Python. The files in ``DOCUMENTS`` go to ``/usr/share/doc/exchanger``.
 ``TARGET/system``, ``TARGET/dependencies`` and ``TARGET/application`` are the image's layers, from what changes rarely to what changes with
-each version. ``TARGET/demo`` is one more layer, with the demo's package, which the production image does not have. ``TARGET`` must not
+each version. ``TARGET/demo`` is one more layer, with the demo's packages, which the production image does not have. ``TARGET`` must not
 exist. Times of files are those of SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/).
 
 Must not know: a registry, or where the base comes from.
@@ -29,8 +29,8 @@ from typing import Final
 
 APPLICATION: Final = "exchanger"
 """Name of the distribution that changes with each version."""
-DEMO: Final = "exchanger/demo"
-"""Of that distribution: the package with the demo's commands. The program offers them only where it finds it."""
+DEMO: Final = ("exchanger/demo", "exchanger/playground", "exchanger/scenarios")
+"""The packages of that distribution that only the demo's commands use. Without them, the program does not offer these commands."""
 USER: Final = 65532
 """User and group that images without a shell use by custom; any other works too."""
 
@@ -185,7 +185,7 @@ def _describe(system: System) -> None:
 def take_environment(environment: Path, dependencies: Path, application: Path, demo: Path) -> None:
     """Copy ``environment`` to its place below ``dependencies``, and what is this project's own to its place below ``application``.
 
-    The demo's package goes to its place below ``demo``.
+    The demo's packages go to their places below ``demo``.
     """
     place = dependencies / environment.relative_to("/")
     shutil.copytree(environment, place, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "include"))
@@ -198,7 +198,7 @@ def take_environment(environment: Path, dependencies: Path, application: Path, d
     for name in UNUSED:
         shutil.rmtree(packages / name)
     ours = (programs / APPLICATION, packages / APPLICATION, *packages.glob(f"{APPLICATION}-*.dist-info"))
-    for path, layer in ((packages / DEMO, demo), *((path, application) for path in ours)):
+    for path, layer in (*((packages / name, demo) for name in DEMO), *((path, application) for path in ours)):
         goal = layer / path.relative_to(dependencies)
         goal.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(path, goal)

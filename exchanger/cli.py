@@ -86,13 +86,13 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_scenarios(parser: argparse.ArgumentParser) -> None:
-    from exchanger.demo.scenarios_options import add_arguments
+    from exchanger.scenarios.options import add_arguments
 
     add_arguments(parser)
 
 
 def _add_demo_server(parser: argparse.ArgumentParser) -> None:
-    from exchanger.demo.serving import add_arguments
+    from exchanger.demo.servers import add_arguments
 
     add_arguments(parser)
 
@@ -123,14 +123,15 @@ def _status(namespace: argparse.Namespace) -> int:
 
 
 def _demo(namespace: argparse.Namespace) -> int:
-    from exchanger.demo.command import options_of, run_demo
+    from exchanger.demo.command import run_demo
+    from exchanger.demo.options import options_of
 
     return trio.run(run_demo, options_of(namespace))
 
 
 def _scenarios(namespace: argparse.Namespace) -> int:
-    from exchanger.demo.scenarios_command import run_scenarios
-    from exchanger.demo.scenarios_options import options_of
+    from exchanger.scenarios.command import run_scenarios
+    from exchanger.scenarios.options import options_of
 
     return trio.run(run_scenarios, options_of(namespace))
 
@@ -150,8 +151,7 @@ def _schema() -> int:
 
 
 def _demo_server(name: str, namespace: argparse.Namespace) -> int:
-    from exchanger.demo.echo import run_echo
-    from exchanger.demo.serving import run_server
+    from exchanger.demo.servers import run_echo, run_server
     from exchanger.demo.token_endpoint import run_fake_token_endpoint
 
     return trio.run(run_server, name, run_echo if name == "echo" else run_fake_token_endpoint, namespace.address)

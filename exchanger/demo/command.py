@@ -1,38 +1,41 @@
-"""``exchanger demo``: sets everything up in one nursery, shows or checks it, and leaves nothing behind.
+"""``exchanger demo``: starts everything in one nursery, shows or checks it, and leaves nothing behind.
 
-Exit status: 0 when the checks passed, or when the demo was up and was ended by Ctrl-C (or SIGTERM, SIGHUP), which is how it ends; 1 when a
-check failed, something could not be started or ended by itself, or the service did not end cleanly; 2 when options do not go together; 128
-and the signal's number, as shells have it, when the signal came before the demo was up or during the checks.
-
-Must not know: what the scenarios are, or how processes are ended.
+Exit status: 0 if the checks passed, or if the demo was up and was ended by Ctrl-C (or SIGTERM, SIGHUP), as it should be; 1 if a check
+failed, something could not be started or ended by itself, or the service did not end cleanly; 2 if options do not go together; 128 plus
+the signal's number, as shells report it, if the signal came before the demo was up or during the checks.
 """
 
 import contextlib
-import os
+import json
+import shlex
 import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Final
 
 import attrs
 import trio
 
-from exchanger.demo.display import Columns, Output, Progress, guide, table_head, table_row
+from exchanger.demo import DemoError
+from exchanger.demo.console import leaves
 from exchanger.demo.envoy import find_envoy
-from exchanger.demo.faults import DemoError
-from exchanger.demo.options import DemoOptions, add_arguments, options_of
+from exchanger.demo.options import DemoOptions
 from exchanger.demo.processes import describe_exit
-from exchanger.demo.runner import Finding, run_scenario
+from exchanger.demo.running import Programs, RunningDemo, start_demo, wait_ready
 from exchanger.demo.service import SERVICE_COMMAND
-from exchanger.demo.stage import Programs, Stage, set_up, wait_ready
+from exchanger.demo.setup import DemoPorts, DemoSetup
+from exchanger.scenarios.client import LOOPBACK
+from exchanger.scenarios.display import SHELL_NAMES, Columns, shell_line, table_head, table_row
+from exchanger.scenarios.runner import Finding, run_scenario, summary
+from exchanger.scenarios.terminal import Output, OutputError, Progress, drop_output
+from exchanger.scenarios.tokens import claims_of
 
-__all__ = ["DemoOptions", "add_arguments", "demonstrate", "options_of", "run_demo"]
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a supervisor's request, and a terminal that was closed
-LATE_SIGNALS = 0.05  # seconds in which a second Ctrl-C, sent while everything was ending, is taken from the queue
-USAGE_ERROR = 2  # as argparse has it
-SIGNAL_STATUS = 128  # added to a signal's number, as shells report a command that a signal has ended
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a supervisor's request, and a terminal that was closed
+LATE_SIGNALS: Final = 0.05  # seconds in which a second Ctrl-C, sent while everything was ending, is taken from the queue
+USAGE_ERROR: Final = 2  # as argparse has it
+SIGNAL_STATUS: Final = 128
 
 
 async def run_demo(options: DemoOptions) -> int:
@@ -49,8 +52,7 @@ async def run_demo(options: DemoOptions) -> int:
     try:
         sys.stdout.flush()
     except OSError:
-        # What nobody reads is still in the buffer, and would be tried again, and complained about, at the interpreter's end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
     return status
 
 
@@ -63,10 +65,10 @@ async def demonstrate(options: DemoOptions, programs: Programs, out: Output, err
             try:
                 await demo.run(Path(folder), signals)
                 demo.tell_end()
-            except* DemoError as faults:
+            except* (DemoError, OutputError) as faults:
                 demo.failed = True
-                with contextlib.suppress(DemoError):  # nowhere is left to say it; the status does
-                    for fault in _leaves(faults):
+                with contextlib.suppress(OutputError):  # the exit status still says it
+                    for fault in leaves(faults):
                         Progress(err).say(f"exchanger demo: {fault}")
         with trio.move_on_after(LATE_SIGNALS):
             async for _ in signals:
@@ -76,7 +78,7 @@ async def demonstrate(options: DemoOptions, programs: Programs, out: Output, err
 
 @attrs.define(eq=False)
 class _Demo:
-    """One run: what it was told, how far it came, and how it ended."""
+    """One run: its options, how far it came, and how it ended."""
 
     _options: DemoOptions
     _programs: Programs
@@ -84,11 +86,7 @@ class _Demo:
     failed: bool = False
     _up: bool = False
     _signal: int | None = None
-    _stage: Stage | None = None
-
-    def statistics(self) -> tuple[bool, bool, int | None]:
-        """Return whether it came up, whether it failed, and which signal ended it."""
-        return self._up, self.failed, self._signal
+    _running: RunningDemo | None = None
 
     async def run(self, folder: Path, signals: AsyncIterator[int]) -> None:
         """Set up, show or check, and end; everything that was started has ended when this returns or raises.
@@ -98,14 +96,14 @@ class _Demo:
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_on_signal, signals, nursery.cancel_scope)
-            self._stage = await set_up(nursery, self._options, self._programs, folder, self._progress)
-            issued = await wait_ready(self._stage, self._progress, self._options.start_timeout)
+            self._running = await start_demo(nursery, self._options, self._programs, folder, self._progress)
+            issued = await wait_ready(self._running, self._progress, self._options.start_timeout)
             self._up = True
             if self._options.check:
-                await self._check(self._stage)
+                await self._check(self._running)
                 nursery.cancel_scope.cancel()
             else:
-                self._progress.say(guide(self._stage.site, issued, self._stage.programme))
+                self._progress.say(guide(self._running.ports, issued, self._running.setup))
                 await trio.sleep_forever()
 
     def exit_status(self) -> int:
@@ -119,43 +117,71 @@ class _Demo:
         scope.cancel()
         self._progress.say(f"{signal.Signals(self._signal).name}: ending")
 
-    async def _check(self, stage: Stage) -> None:
-        scenarios, ground = stage.programme.scenarios, stage.programme.ground(stage.site)
+    async def _check(self, demo: RunningDemo) -> None:
+        scenarios, target = demo.setup.scenarios, demo.setup.target(demo.ports)
         columns = Columns.of(scenarios)
         self._progress.say(f"\n{table_head(columns)}")
         findings = []
         for scenario in scenarios:
-            finding = await run_scenario(scenario, ground)
+            finding = await run_scenario(scenario, target)
             self._progress.say(table_row(finding, columns))
             findings.append(finding)
-        findings.append(await self._check_stop(stage))
+        findings.append(await self._check_stop(demo))
         self._progress.say(table_row(findings[-1], columns))
         failed = sum(not finding.ok for finding in findings)
         self.failed = failed > 0
         self._progress.say(f"\n{len(findings) - failed} of {len(findings)} as expected")
         if self.failed:
-            for child in (stage.service, stage.gateway):
+            for child in (demo.service, demo.gateway):
                 self._progress.say(f"  {child.name}:\n{child.log_tail()}")
 
-    async def _check_stop(self, stage: Stage) -> Finding:
+    async def _check_stop(self, demo: RunningDemo) -> Finding:
         started = trio.current_time()
-        status = await stage.service.stop()
+        status = await demo.service.stop()
         elapsed = trio.current_time() - started
         return Finding("service-stop", "exit status 0 on SIGTERM", describe_exit(status), ok=status == 0, elapsed=elapsed)
 
     def tell_end(self) -> None:
         """Say how the processes ended; a service that was up has to end with status 0."""
-        if self._stage is None:
+        if self._running is None:
             return
-        ended = self._stage.statistics()
-        if self._up and ended.service.exit_status != 0:
+        service, gateway = self._running.service.exit_status, self._running.gateway.exit_status
+        if self._up and service != 0:
             self.failed = True
-        self._progress.say(f"ended: service {describe_exit(ended.service.exit_status)}, Envoy {describe_exit(ended.gateway.exit_status)}")
+        self._progress.say(f"ended: service {describe_exit(service)}, Envoy {describe_exit(gateway)}")
 
 
-def _leaves(group: BaseExceptionGroup[DemoError]) -> list[DemoError]:
-    """Return the faults in ``group``, in order, whatever groups they are in."""
-    found: list[DemoError] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
+def guide(ports: DemoPorts, issued: dict[str, object], setup: DemoSetup) -> str:
+    """Return what to try and where to look; ``issued`` are the claims of the first token that the upstream saw."""
+    scenarios = setup.scenarios
+    needed = {scenario.call.subject for scenario in scenarios}
+    tokens = [(name.removeprefix("$"), setup.token(subject)) for subject, name in SHELL_NAMES.items() if subject in needed]
+    return "\n".join(
+        (
+            "",
+            *((f"Console: {ports.console}  (to be opened in a browser)", "") if ports.console_port else ()),
+            "The caller's token, as the gateway receives it:",
+            _claims(claims_of(ports.subjects.valid) or {}),
+            "The token that the upstream receives in its place:",
+            _claims(issued),
+            f"To try in another terminal ({setup.remark}):",
+            "",
+            f"  export GATEWAY={ports.gateway}",
+            *(f"  export {name}={token}" for name, token in tokens),
+            f"  export POLICY={shlex.quote(str(ports.policy))}",
+            *((f"  # a new one: {setup.renewal}",) if setup.renewal else ()),
+            "",
+            *(f"  # {scenario.name}: {scenario.watch}\n  # => {summary(scenario)}\n  {shell_line(scenario)}\n" for scenario in scenarios),
+            f"Policy folder: {ports.policy}",
+            "  It may be edited: what is saved there is in force within a second. It is removed at the end.",
+            f"Logs:          {ports.policy.parent}/*.log",
+            *((f"Token counts:  http://{LOOPBACK}:{ports.token_port}/stats",) if ports.token_port else ()),
+            f"Metrics:       http://{LOOPBACK}:{ports.metrics_port}/metrics",
+            "",
+            "Ctrl-C ends everything.",
+        )
+    )
+
+
+def _claims(claims: dict[str, object]) -> str:
+    return "\n".join(f"  {line}" for line in json.dumps(claims, indent=2).splitlines()) + "\n"

@@ -1,8 +1,6 @@
 """The gateway: where its binary is, and the bootstrap configuration that puts the service before the upstream.
 
 Everything is on the loopback address; there is no admin interface.
-
-Must not know: policies, tokens, or how processes are run.
 """
 
 import enum
@@ -11,7 +9,8 @@ import shutil
 from pathlib import Path
 from typing import assert_never
 
-from exchanger.demo.faults import DemoError
+from exchanger.demo import DemoError
+from exchanger.scenarios.client import LOOPBACK
 
 HTTP_V3 = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 EXT_AUTHZ_V3 = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
@@ -19,7 +18,6 @@ EXT_PROC_V3 = "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.Ext
 ROUTER_V3 = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 CONNECTIONS_V3 = "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-LOOPBACK = "127.0.0.1"
 SERVICE_CLUSTER = "exchanger"
 
 CONCURRENCY = 2  # worker threads, each with a gRPC connection of its own: two show that requests of both are coalesced

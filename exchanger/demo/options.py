@@ -1,7 +1,4 @@
-"""What ``exchanger demo`` can be told on its command line.
-
-Must not know: what is done with it.
-"""
+"""The options of ``exchanger demo``."""
 
 import argparse
 from pathlib import Path
@@ -11,6 +8,7 @@ import attrs
 
 from exchanger.demo.envoy import Mode
 from exchanger.demo.keycloak.realm import KeycloakAddress, read_address
+from exchanger.scenarios.options import read_seconds
 
 START_TIMEOUT = 30.0  # seconds until everything has to work; a loaded machine takes five
 MAX_PORT = 65_535
@@ -34,7 +32,7 @@ class DemoOptions:
     start_timeout: float = START_TIMEOUT
 
     def problems(self) -> tuple[str, ...]:
-        """Return what does not go together, in words."""
+        """Return which options do not go together, in words."""
         if self.keycloak_admin_password_file is None:
             return ()
         if self.keycloak is None:
@@ -73,7 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="password of Keycloak's user admin, to create the demo's realm if it does not exist",
     )
     parser.add_argument(
-        "--start-timeout", type=_seconds, default=START_TIMEOUT, metavar="SECONDS", help="time limit for startup (default: %(default)g)"
+        "--start-timeout",
+        type=read_seconds,
+        default=START_TIMEOUT,
+        metavar="SECONDS",
+        help="time limit for startup (default: %(default)g)",
     )
 
 
@@ -100,13 +102,3 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= MAX_PORT):
         raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to {MAX_PORT}")
     return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
-    return seconds

@@ -1,21 +1,19 @@
 """Processes that live exactly as long as the task that runs them.
 
-A child is ended by its process id: asked by SIGTERM, killed after a bound, and waited for in every case, so that none is left behind by an
-interrupt, a failure or a cancellation. Each is in a process group of its own: the terminal's Ctrl-C reaches the demo alone, which stops its
-children in order.
-
-Must not know: what the processes do.
+A child is ended by its process id: with SIGTERM, then SIGKILL after a bound, and always waited for, so that no interrupt, failure or
+cancellation leaves one behind. Each is in a process group of its own: a terminal's Ctrl-C reaches only the demo, which stops its children
+in order.
 """
 
 import os
 import subprocess
 from pathlib import Path
-from typing import BinaryIO, final
+from typing import BinaryIO
 
 import attrs
 import trio
 
-from exchanger.demo.faults import ChildEndedError, DemoError
+from exchanger.demo import DemoError
 from exchanger.util.text import printable
 
 STOP_GRACE = 10.0  # seconds between SIGTERM and SIGKILL: the service's drain of a demo's few requests ends within two
@@ -23,13 +21,8 @@ KILL_BOUND = 5.0  # seconds for a killed process to be gone; only a hung kernel 
 TAIL_BYTES = 4_096  # of a log: the last twenty lines or so
 
 
-@final
-@attrs.frozen
-class ChildStatistics:
-    """What became of a child: its process id once started, its exit status once ended (negative: the signal that ended it)."""
-
-    pid: int | None
-    exit_status: int | None
+class ChildEndedError(DemoError):
+    """A process that has to run as long as the demo ended by itself."""
 
 
 @attrs.define(eq=False)
@@ -44,11 +37,15 @@ class Child:
     _process: trio.Process | None = None
     _wanted: bool = True
 
-    def statistics(self) -> ChildStatistics:
-        """Return the process id and the exit status."""
-        if self._process is None:
-            return ChildStatistics(pid=None, exit_status=None)
-        return ChildStatistics(pid=self._process.pid, exit_status=self._process.returncode)
+    @property
+    def pid(self) -> int | None:
+        """The process id, once it was started."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """The exit status, once it has ended; negative for the signal that ended it."""
+        return None if self._process is None else self._process.returncode
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the process until it ends, ``stop`` is called or this task is cancelled; ``started()`` when it exists.
@@ -120,8 +117,7 @@ def tail_of(log: Path) -> str:
         lines = []
     if not lines:
         return f"    (nothing in {log})"
-    shown = (printable(line) for line in lines)
-    return "\n".join(f"    {line}" for line in shown)
+    return "\n".join(f"    {printable(line)}" for line in lines)
 
 
 def _open_log(path: Path) -> BinaryIO:

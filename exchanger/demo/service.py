@@ -1,6 +1,7 @@
-"""The service as the demo starts it: its environment, its issuer profiles, its policy folder.
+"""The service as the demo starts it: through its documented environment, with issuer profiles and a policy folder.
 
-Must not know: how the service works; everything goes through its documented environment.
+``python -m exchanger.demo.service`` is ``exchanger serve`` with a console that shows what is in tokens. It is the only way to such a
+console: no setting and no variable leads there, so none can be left set by mistake. The tokens of a demo are worth nothing.
 """
 
 import importlib.resources
@@ -9,11 +10,12 @@ import sys
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from exchanger.demo.envoy import LOOPBACK
-from exchanger.demo.token_endpoint import CLIENT_ID, CLIENT_SECRET
+from exchanger.demo.token_endpoint import CLIENT_SECRET
 from exchanger.demo.token_rules import MALFORMED_PATH, SLOW_PATH, TOKEN_PATH
+from exchanger.scenarios.client import LOOPBACK
+from exchanger.scenarios.tokens import CLIENT_ID
 
-SERVICE_COMMAND = (sys.executable, "-m", "exchanger.demo.serve")  # as `exchanger serve`, with a console that shows what is in tokens
+SERVICE_COMMAND = (sys.executable, "-m", "exchanger.demo.service")
 
 # What a Python program needs to start where this one did. Nothing else is handed on: an OTEL_ or proxy variable of the terminal would
 # change what the demo shows.
@@ -47,18 +49,6 @@ def service_environment(
     )
 
 
-def issuer_profiles(token_port: int) -> dict[str, object]:
-    """Return the issuer profiles document; every profile is the fake token endpoint, on one of its paths or with other credentials."""
-    return {"issuers": own_issuers(token_port)}
-
-
-def write_sample_policy(folder: Path) -> None:
-    """Copy the sample policy, one file a team, into the new folder ``folder``."""
-    folder.mkdir()
-    for file in sample_policy():
-        (folder / file.name).write_text(file.read_text("utf-8"), "utf-8")
-
-
 def sample_policy() -> list[Traversable]:
     """Return the sample policy's files."""
     packaged = importlib.resources.files("exchanger.demo") / "policy"
@@ -85,3 +75,9 @@ def _issuer(name: str, port: int, path: str, *, method: str = "client_secret_bas
         "clientID": CLIENT_ID,
         "clientSecret": secret,
     }
+
+
+if __name__ == "__main__":
+    from exchanger.app.serve import serve
+
+    sys.exit(serve(console_shows_tokens=True))

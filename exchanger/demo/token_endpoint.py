@@ -2,8 +2,6 @@
 
 It checks the client's credentials and the subject token's expiry, and counts requests by subject and target at ``GET /stats``. It is made
 to be looked through and protects nothing.
-
-Must not know: policy, Envoy, or which scenario asks.
 """
 
 import base64
@@ -20,11 +18,12 @@ from urllib.parse import parse_qs, unquote_plus
 import attrs
 import trio
 
-from exchanger.demo.http import Request, Response, serve_http
-from exchanger.demo.token_rules import TOKEN_PATHS, Behaviour, Fail, Issue, Refuse, Target, behaviour_for
-from exchanger.demo.unsigned_jwt import claims_of, encode
+from exchanger.demo.servers import serve_http
+from exchanger.demo.token_rules import TOKEN_PATHS, Behaviour, Fail, Issue, Refuse, behaviour_for
+from exchanger.http.message import Request, Response
+from exchanger.scenarios.answer import Target
+from exchanger.scenarios.tokens import CLIENT_ID, claims_of, encode
 
-CLIENT_ID = "exchanger-demo"
 CLIENT_SECRET = "not-a-secret: the demo's/own+words"  # with characters that tell form-urlencoding (RFC 6749 section 2.3.1) from none
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"  # RFC 8693 section 2.1
 ISSUER = "https://issuer.example.com"
@@ -61,15 +60,15 @@ class TokenEndpoint:
     _clock: Callable[[], float] = time.time
     _counts: OrderedDict[tuple[str, Target], int] = attrs.Factory(OrderedDict)
 
-    def statistics(self) -> tuple[RequestCount, ...]:
-        """Return what was counted, in the order of the first request."""
+    def counts(self) -> tuple[RequestCount, ...]:
+        """Return the counts, in the order of the first requests."""
         return tuple(RequestCount(subject, target, requests) for (subject, target), requests in self._counts.items())
 
     async def answer(self, request: Request) -> Response:
         """Answer one request: token requests by POST on the token paths, the counts by GET on ``/stats``."""
-        path = request.target.partition("?")[0]
+        path = request.path
         if (request.method, path) == ("GET", "/stats"):
-            return _json(200, [attrs.asdict(count) for count in self.statistics()])
+            return _json(200, [attrs.asdict(count) for count in self.counts()])
         if path not in TOKEN_PATHS:
             return _json(404, {"error": "not_found"})
         if request.method != "POST":
@@ -145,7 +144,7 @@ class TokenEndpoint:
 def _client_is_known(request: Request, form: dict[str, list[str]]) -> bool:
     """Check HTTP Basic, else the form's ``client_id`` and ``client_secret`` (RFC 6749 section 2.3.1); never both at once."""
     posted = (form.get("client_id", [""])[0], form.get("client_secret", [""])[0])
-    scheme, _, encoded = request.header("authorization").partition(" ")
+    scheme, _, encoded = next(iter(request.values("authorization")), "").partition(" ")
     if not scheme:
         return posted == (CLIENT_ID, CLIENT_SECRET)
     try:

@@ -2,13 +2,13 @@
 
 The rules read like an issuer's own reasons: it does not know a resource, guards an audience, or is broken on a path. Policies and issuer
 profiles of the demo name the same paths, scopes, resources and audiences.
-
-Must not know: HTTP, clocks, or tokens.
 """
 
 from typing import final
 
 import attrs
+
+from exchanger.scenarios.answer import Target
 
 ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # RFC 8693 section 3
 REFRESH_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:refresh_token"  # same
@@ -49,16 +49,6 @@ class Fail:
 
 
 Behaviour = Issue | Refuse | Fail
-
-
-@final
-@attrs.frozen
-class Target:
-    """The token request's target, as it came (RFC 8693 section 2.1)."""
-
-    scope: str = ""
-    resources: tuple[str, ...] = ()
-    audiences: tuple[str, ...] = ()
 
 
 @final

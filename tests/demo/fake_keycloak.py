@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, unquote
 
 import attrs
 
-from exchanger.demo.http import Request, Response
 from exchanger.demo.keycloak.realm import demo_realm
+from exchanger.http.message import Request, Response
 from tests.demo.signed import NOW, SIGNER, Signer, claims
 
 REALM: Final = demo_realm()
@@ -63,7 +63,7 @@ class FakeKeycloak:
         return answer({"access_token": "admin-token", "expires_in": 60})
 
     def _create(self, request: Request) -> Response:
-        if request.header("authorization") != "Bearer admin-token":
+        if request.value("authorization") != "Bearer admin-token":
             return answer({}, 401)
         if not self.creates:
             return answer({"error": "forbidden"}, 403)
@@ -79,7 +79,7 @@ class FakeKeycloak:
                 return answer({"error": "invalid_grant"}, 401)
             lifetime = 1 if form["client_id"] == "app-brief" else 300
             return answer({"access_token": self.signer.sign(claims(exp=NOW + lifetime, azp=form["client_id"])), "expires_in": lifetime})
-        credentials = base64.b64decode(request.header("authorization").removeprefix("Basic ")).decode()
+        credentials = base64.b64decode(request.value("authorization").removeprefix("Basic ")).decode()
         if tuple(map(unquote, credentials.split(":"))) != (REALM.client_id, REALM.client_secret) or not self.exchanges:
             return answer({"error": self.refusal, "error_description": form["subject_token"]}, 401)
         return answer({"access_token": self.signer.sign(claims()), "expires_in": 300})

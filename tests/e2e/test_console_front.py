@@ -1,6 +1,5 @@
 """The demo's console as people and their browsers see it, with the service and a real Envoy behind it."""
 
-import contextlib
 import json
 import re
 import signal
@@ -9,23 +8,23 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import attrs
 import pytest
 import trio
 
-from exchanger.demo.client import fetch
-from exchanger.demo.envoy import Mode
-from exchanger.demo.faults import NoAnswerError
-from exchanger.demo.http import Request
 from exchanger.demo.processes import Child
-from exchanger.demo.scenarios import SCENARIOS
-from exchanger.demo.service import SERVICE_COMMAND, sample_policy, service_environment, write_sample_policy
-from exchanger.demo.site import free_ports
+from exchanger.demo.service import SERVICE_COMMAND, sample_policy, service_environment
+from exchanger.demo.setup import free_ports
+from exchanger.http.message import Request
+from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.scenarios.client import NoAnswerError, fetch
 from tests.console.running import Peer, opening
+from tests.demo.sample import write_sample_policy
+from tests.e2e.conftest import SharedDemo
 from tests.e2e.gateway import PATIENT_DEMO
-from tests.e2e.test_demo import ENDING, TRIES, WHOLE_RUN, Demo, demo
+from tests.e2e.test_demo import ENDING, TRIES, WHOLE_RUN, demo
 
 pytestmark = [
     pytest.mark.envoy,
@@ -37,9 +36,8 @@ ANSWER = 60.0  # seconds for one answer: a run of the lab may take half of it
 
 @attrs.define(eq=False)
 class Front:
-    """A demo that is up, asked as its page asks it."""
+    """The console of a demo, asked as its page asks it."""
 
-    running: Demo
     port: int
 
     async def ask(self, method: str, path: str, body: object = None, *headers: tuple[str, str]) -> tuple[int, Any]:
@@ -69,18 +67,6 @@ class Front:
             yield peer
 
 
-@asynccontextmanager
-async def front(folder: Path, *arguments: str) -> AsyncIterator[Front]:
-    async with demo(folder, *arguments, program=PATIENT_DEMO) as running:
-        await running.until("Ctrl-C ends everything")
-        (port,) = re.findall(r"^Console: http://127\.0\.0\.1:(\d+) ", running.text, re.MULTILINE)
-        with trio.fail_after(WHOLE_RUN):
-            yield Front(running, int(port))
-        running.process.send_signal(signal.SIGINT)
-        assert await running.end(ENDING) == 0, running.text
-        running.assert_nothing_is_left()
-
-
 async def found_in_the_stream(peer: Peer, wanted: set[str]) -> dict[str, Any]:
     """Read the stream until it has had every request of these traces; return its items by trace."""
     found: dict[str, Any] = {}
@@ -89,9 +75,9 @@ async def found_in_the_stream(peer: Peer, wanted: set[str]) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("mode", [mode.value for mode in Mode])
-async def test_every_scenario_is_as_expected_and_found_in_the_stream_with_what_is_in_its_tokens(mode: str, tmp_path: Path) -> None:
-    async with front(tmp_path, "--mode", mode) as at, at.watching() as peer:
+async def test_every_scenario_is_as_expected_and_found_in_the_stream_with_what_is_in_its_tokens(each_demo: SharedDemo) -> None:
+    at = Front(each_demo.console)
+    async with at.watching() as peer:
         _, listed = await at.ask("GET", "/lab/scenarios")
         assert [scenario["name"] for scenario in listed["scenarios"]] == [scenario.name for scenario in SCENARIOS]
         results = {scenario.name: await at.run(scenario.name) for scenario in SCENARIOS}
@@ -103,35 +89,35 @@ async def test_every_scenario_is_as_expected_and_found_in_the_stream_with_what_i
         shown, told = items[trace]["tokens"], results["yellow-success"]["tokens"]
         assert (shown["subject"], shown["exchanged"]) == (told["sent"], told["received"])
         assert told["received"]["claims"]["scope"] == "read:orders"
-        assert items[trace]["asked_by"] == mode
+        assert items[trace]["asked_by"] == each_demo.mode.value
         (trace,) = results["missing-bearer"]["trace_ids"]
         assert items[trace]["response"]["status"] == 401
 
 
-async def test_a_policy_is_edited_and_the_next_request_shows_it(tmp_path: Path) -> None:
-    async with front(tmp_path) as at:
-        _, policy = await at.ask("GET", "/lab/policy")
-        texts = {file["name"]: file["text"] for file in policy["files"]}
-        assert list(texts) == [file.name for file in sample_policy()]
-        for name, text in texts.items():
-            assert await at.ask("POST", "/lab/policy/lint", {"name": name, "text": text}) == (200, {"documents": 1, "problems": []})
+async def test_a_policy_is_edited_and_the_next_request_shows_it(ext_authz_demo: SharedDemo) -> None:
+    at = Front(ext_authz_demo.console)
+    _, policy = await at.ask("GET", "/lab/policy")
+    texts = {file["name"]: file["text"] for file in policy["files"]}
+    assert list(texts) == [file.name for file in sample_policy()]
+    for name, text in texts.items():
+        assert await at.ask("POST", "/lab/policy/lint", {"name": name, "text": text}) == (200, {"documents": 1, "problems": []})
 
-        wrong = texts["yellow.yaml"].replace("issuerRef: demo", "issuerRef: nobody", 1)
-        _, linted = await at.ask("POST", "/lab/policy/lint", {"name": "yellow.yaml", "text": wrong})
-        assert [(problem["line"], problem["column"], problem["entry"]) for problem in linted["problems"]] == [(22, 31, 0)]
-        _, saved = await at.ask("PUT", "/lab/policy", {"name": "yellow.yaml", "text": wrong})
-        assert (saved["in_force"], saved["problems"]) == (True, linted["problems"])
-        assert await next_answer(at) == "500 server_error"
-        _, known = await at.ask("GET", "/api/policy/document?namespace=team-yellow&name=token-policy")
-        assert [problem["reason"] for problem in known["problems"]] == [problem["reason"] for problem in linted["problems"]]
+    wrong = texts["yellow.yaml"].replace("issuerRef: demo", "issuerRef: nobody", 1)
+    _, linted = await at.ask("POST", "/lab/policy/lint", {"name": "yellow.yaml", "text": wrong})
+    assert [(problem["line"], problem["column"], problem["entry"]) for problem in linted["problems"]] == [(22, 31, 0)]
+    _, saved = await at.ask("PUT", "/lab/policy", {"name": "yellow.yaml", "text": wrong})
+    assert (saved["in_force"], saved["problems"]) == (True, linted["problems"])
+    assert await next_answer(at) == "500 server_error"
+    _, known = await at.ask("GET", "/api/policy/document?namespace=team-yellow&name=token-policy")
+    assert [problem["reason"] for problem in known["problems"]] == [problem["reason"] for problem in linted["problems"]]
 
-        edited = texts["yellow.yaml"].replace('scope: "read:orders"', 'scope: "read:mine"')
-        _, saved = await at.ask("PUT", "/lab/policy", {"name": "yellow.yaml", "text": edited, "version": saved["version"]})
-        assert (saved["in_force"], saved["problems"]) == (True, [])
-        assert await next_answer(at) == "200 exchanged for scope read:mine"
-        _, was = await at.ask("POST", "/lab/policy/reset", {"name": "yellow.yaml"})
-        assert was["text"] == texts["yellow.yaml"]
-        assert await next_answer(at) == "200 exchanged for scope read:orders"
+    edited = texts["yellow.yaml"].replace('scope: "read:orders"', 'scope: "read:mine"')
+    _, saved = await at.ask("PUT", "/lab/policy", {"name": "yellow.yaml", "text": edited, "version": saved["version"]})
+    assert (saved["in_force"], saved["problems"]) == (True, [])
+    assert await next_answer(at) == "200 exchanged for scope read:mine"
+    _, was = await at.ask("POST", "/lab/policy/reset", {"name": "yellow.yaml"})
+    assert was["text"] == texts["yellow.yaml"]
+    assert await next_answer(at) == "200 exchanged for scope read:orders"
 
 
 async def next_answer(at: Front) -> str:
@@ -139,46 +125,51 @@ async def next_answer(at: Front) -> str:
     return str(result["got"])
 
 
-async def test_own_tokens_go_through_and_come_back_in_nothing(tmp_path: Path) -> None:
-    own = "opaque-token-of-mine"
-    with contextlib.ExitStack() as opened:
-        async with front(tmp_path) as at, at.watching() as peer:
-            run = await at.run("unmatched", token=own)
-            assert (run["ok"], run["tokens"]["sent"], run["tokens"]["received"]) == (True, {"opaque": True}, {"opaque": True})
-            sent = {"host": "red.example.com", "path": "/inventory", "subject": "own", "token": own}
-            _, free = await at.ask("POST", "/lab/request", sent)
-            assert free["got"] == "400 invalid_request TXE-2001"
-            await found_in_the_stream(peer, {*run["trace_ids"], *free["trace_ids"]})
-            assert own.encode() not in bytes(peer.received)
-            assert own not in json.dumps([run, free])
-            logs = [opened.enter_context(log) for log in logs_below(tmp_path)]
-        told = b"".join(log.read() for log in logs)  # now that they are whole; the demo has removed its folder
-    assert b"TXE-2001" in told
-    assert own.encode() not in told
+async def test_own_tokens_go_through_and_come_back_in_nothing(ext_authz_demo: SharedDemo) -> None:
+    own, at = "opaque-token-of-mine", Front(ext_authz_demo.console)
+    refused = logs_below(ext_authz_demo.folder).count(b"TXE-2001")
+    async with at.watching() as peer:
+        run = await at.run("unmatched", token=own)
+        assert (run["ok"], run["tokens"]["sent"], run["tokens"]["received"]) == (True, {"opaque": True}, {"opaque": True})
+        sent = {"host": "red.example.com", "path": "/inventory", "subject": "own", "token": own}
+        _, free = await at.ask("POST", "/lab/request", sent)
+        assert free["got"] == "400 invalid_request TXE-2001"
+        await found_in_the_stream(peer, {*run["trace_ids"], *free["trace_ids"]})
+        assert own.encode() not in bytes(peer.received)
+        assert own not in json.dumps([run, free])
+    with trio.fail_after(WHOLE_RUN):
+        while (logged := logs_below(ext_authz_demo.folder)).count(b"TXE-2001") == refused:  # noqa: ASYNC110 - written by another process
+            await trio.sleep(0.05)
+    assert own.encode() not in logged
 
 
-def logs_below(folder: Path) -> list[BinaryIO]:
-    return [log.open("rb") for log in folder.glob("*/*.log")]
+def logs_below(folder: Path) -> bytes:
+    return b"".join(log.read_bytes() for log in folder.glob("*/*.log"))
 
 
-async def test_other_pages_and_other_names_may_not_ask(tmp_path: Path) -> None:
-    async with front(tmp_path) as at:
-        assert (await at.ask("POST", "/lab/run", {"name": "unmatched"}, ("Origin", "http://evil.example")))[0] == 403
-        assert (await at.ask("POST", "/lab/run", {"name": "unmatched"}, ("Sec-Fetch-Site", "cross-site")))[0] == 403
-        status, _ = await at.ask("POST", "/lab/run", {"name": "unmatched"}, ("Origin", f"http://127.0.0.1:{at.port}"))
-        assert status == 200
-        rebound = Request("GET", "/lab/policy", (("Host", f"rebound.example:{at.port}"),))
-        assert (await fetch(at.port, rebound, timeout=ANSWER)).status == 421
+async def test_other_pages_and_other_names_may_not_ask(ext_authz_demo: SharedDemo) -> None:
+    at = Front(ext_authz_demo.console)
+    assert (await at.ask("POST", "/lab/run", {"name": "unmatched"}, ("Origin", "http://evil.example")))[0] == 403
+    assert (await at.ask("POST", "/lab/run", {"name": "unmatched"}, ("Sec-Fetch-Site", "cross-site")))[0] == 403
+    status, _ = await at.ask("POST", "/lab/run", {"name": "unmatched"}, ("Origin", f"http://127.0.0.1:{at.port}"))
+    assert status == 200
+    rebound = Request("GET", "/lab/policy", (("Host", f"rebound.example:{at.port}"),))
+    assert (await fetch(at.port, rebound, timeout=ANSWER)).status == 421
 
 
 async def test_a_signal_while_somebody_watches_and_a_run_is_under_way_ends_it(tmp_path: Path) -> None:
-    async with front(tmp_path) as at, at.watching(), trio.open_nursery() as nursery:
-        nursery.start_soon(abandoned_run, at)
-        await trio.sleep(0.2)
-        started = time.monotonic()
-        at.running.process.send_signal(signal.SIGINT)
-        assert await at.running.end(ENDING) == 0
-        assert time.monotonic() - started < ENDING
+    async with demo(tmp_path, program=PATIENT_DEMO) as running, trio.open_nursery() as nursery:
+        await running.until("Ctrl-C ends everything")
+        (port,) = re.findall(r"^Console: http://127\.0\.0\.1:(\d+) ", running.text, re.MULTILINE)
+        at = Front(int(port))
+        async with at.watching():
+            nursery.start_soon(abandoned_run, at)
+            await trio.sleep(0.2)
+            started = time.monotonic()
+            running.process.send_signal(signal.SIGINT)
+            assert await running.end(ENDING) == 0
+            assert time.monotonic() - started < ENDING
+            running.assert_nothing_is_left()
         nursery.cancel_scope.cancel()
 
 

@@ -6,55 +6,44 @@ from pathlib import Path
 import pytest
 import trio
 
-from exchanger.demo.answer import Answer
-from exchanger.demo.client import fetch
 from exchanger.demo.envoy import Mode
-from exchanger.demo.ground import ground_of
-from exchanger.demo.http import Request
-from exchanger.demo.runner import ask, run_scenario
-from exchanger.demo.scenarios import SCENARIOS, EqualRequests, OneRequest
-from exchanger.demo.site import make_subjects
-from exchanger.demo.stage import Stage
-from tests.e2e.gateway import (
-    READY_S,
-    Instance,
-    Load,
-    gateway_config,
-    staged,
-    start_gateway,
-    until_healthy,
-    until_listening,
-    until_serving,
-    with_admin,
-)
+from exchanger.demo.running import RunningDemo
+from exchanger.demo.setup import demo_target
+from exchanger.http.message import Request
+from exchanger.scenarios.answer import Answer
+from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.scenarios.client import fetch
+from exchanger.scenarios.runner import Finding, run_scenario
+from exchanger.scenarios.scenario import EqualRequests, OneRequest
+from exchanger.scenarios.tokens import make_subjects
+from tests.e2e.churn import restarts_under_load
+from tests.e2e.conftest import SharedDemo
+from tests.e2e.gateway import READY_S, staged
 
 pytestmark = pytest.mark.envoy
 
 AT_ONCE = 50
 REQUESTS = 1000
-RESTARTS = 20
+# Three of each of two instances; ``bench/restarts.py`` makes twenty.
+RESTARTS = 6
 
 each_mode = pytest.mark.parametrize("mode", list(Mode))
 
 
-@each_mode
-async def test_a_thousand_requests_at_fifty_at_once_get_the_right_answer(mode: Mode, tmp_path: Path) -> None:
+async def test_a_thousand_requests_at_fifty_at_once_get_the_right_answer(each_demo: SharedDemo) -> None:
     scenarios = [scenario for scenario in SCENARIOS if isinstance(scenario, OneRequest) and scenario.name != "timeout"]
-    limit, wrong, asked = trio.CapacityLimiter(AT_ONCE), [], 0
+    target, limit, findings = each_demo.target(), trio.CapacityLimiter(AT_ONCE), list[Finding]()
 
-    async def one(scenario: OneRequest, stage: Stage) -> None:
-        nonlocal asked
+    async def one(scenario: OneRequest) -> None:
         async with limit:
-            finding = await run_scenario(scenario, ground_of(stage.site))
-        asked += 1
-        if not finding.ok:
-            wrong.append(finding)
+            findings.append(await run_scenario(scenario, target))
 
-    async with staged(tmp_path, mode) as (stage, _), trio.open_nursery() as requests:
+    async with trio.open_nursery() as requests:
         for index in range(REQUESTS):
-            requests.start_soon(one, scenarios[index % len(scenarios)], stage)
-    assert asked == REQUESTS
-    assert wrong == []
+            requests.start_soon(one, scenarios[index % len(scenarios)])
+    assert len(findings) == REQUESTS
+    wrong = [f"{finding.name}: {finding.details}" for finding in findings if not finding.ok]
+    assert not wrong, f"{len(wrong)} of {REQUESTS} are wrong: {wrong[:3]}"
 
 
 @each_mode
@@ -62,9 +51,9 @@ async def test_what_was_asked_before_sigterm_is_answered(mode: Mode, tmp_path: P
     slow = next(scenario for scenario in SCENARIOS if isinstance(scenario, EqualRequests))
     answers: list[Answer | str] = []
 
-    async def one(stage: Stage, number: int) -> None:
+    async def one(stage: RunningDemo, number: int) -> None:
         token = make_subjects(f"user-{number}").token(slow.call.subject)
-        answers.append(await ask(slow.call, ground_of(stage.site), token))
+        answers.append(demo_target(stage.ports).judge(await demo_target(stage.ports).send(slow.call, token)))
 
     async with staged(tmp_path, mode) as (stage, _), trio.open_nursery() as requests:
         for number in range(20):
@@ -77,35 +66,14 @@ async def test_what_was_asked_before_sigterm_is_answered(mode: Mode, tmp_path: P
     assert answers == [slow.expected] * 20
 
 
-async def exchanges(stage: Stage) -> int:
+async def exchanges(stage: RunningDemo) -> int:
     """How many exchanges the token endpoint has been asked for by the users of the test above."""
-    told = await fetch(stage.site.token_port, Request("GET", "/stats", (("Host", "stats"),)), timeout=READY_S)
+    told = await fetch(stage.ports.token_port, Request("GET", "/stats", (("Host", "stats"),)), timeout=READY_S)
     return sum(int(count["requests"]) for count in json.loads(told.body) if count["subject"].startswith("user-"))
 
 
 @pytest.mark.slow
 @each_mode
-async def test_twenty_restarts_under_load_lose_no_request(mode: Mode, tmp_path: Path) -> None:
-    """A gateway with two instances and health checks, as in any cluster: one drains while the other takes over, in turns."""
-    async with staged(tmp_path) as (stage, nursery):
-        instances = [Instance(stage, tmp_path, name) for name in ("first", "second")]
-        for instance in instances:
-            await instance.start(nursery)
-        config = gateway_config(stage, mode, *(instance.port for instance in instances))
-        admin = with_admin(config)
-        envoy_port = await start_gateway(nursery, tmp_path, config)
-        await until_listening(admin)
-        for instance in instances:
-            await until_healthy(admin, instance.port)
-        await until_serving(envoy_port, stage)
-        load = Load(stage, envoy_port)
-        async with trio.open_nursery() as requests:
-            requests.start_soon(load.run)
-            for number in range(RESTARTS):
-                instance = instances[number % 2]
-                assert await instance.child.stop() == 0, instance.child.log_tail()
-                await instance.start(nursery)
-                await until_healthy(admin, instance.port)  # before the other one goes
-            load.stop()
-    assert load.asked > RESTARTS * 100
-    assert load.wrong == []
+async def test_restarts_under_load_lose_no_request(mode: Mode, tmp_path: Path) -> None:
+    load = await restarts_under_load(tmp_path, mode, RESTARTS)
+    assert load.summary() == ""

@@ -9,17 +9,16 @@ from typing import Any, Final
 import pytest
 import trio
 
-from exchanger.demo.client import fetch
 from exchanger.demo.envoy import Mode
-from exchanger.demo.http import Request
-from exchanger.demo.keycloak.programme import SCENARIO_FILE
-from exchanger.demo.scenarios import packaged_scenarios
+from exchanger.http.message import Request
+from exchanger.scenarios.builtin import packaged_scenarios
+from exchanger.scenarios.client import fetch
 from tests.e2e.keycloak import Keycloak, running_keycloak
 from tests.e2e.test_demo import ENDING, TRIES, WHOLE_RUN, assert_all_is_as_expected, demo
 
 pytestmark = [pytest.mark.keycloak, pytest.mark.envoy, pytest.mark.slow]
 
-NAMES: Final = [scenario.name for scenario in packaged_scenarios(SCENARIO_FILE)]
+NAMES: Final = [scenario.name for scenario in packaged_scenarios("exchanger.demo.keycloak", "scenarios.yaml")]
 LONGER: Final = 4.0
 """Times as long as a demo without Keycloak may take: Java has a good part of the machine."""
 

@@ -6,11 +6,10 @@ from urllib.parse import parse_qs
 import pytest
 import trio
 
-from exchanger.demo.client import fetch
-from exchanger.demo.echo import run_echo
-from exchanger.demo.envoy import LOOPBACK, Mode, bootstrap
-from exchanger.demo.faults import NoAnswerError
-from exchanger.demo.http import Request, Response
+from exchanger.demo.envoy import Mode, bootstrap
+from exchanger.demo.servers import run_echo
+from exchanger.http.message import Request, Response
+from exchanger.scenarios.client import LOOPBACK, NoAnswerError, fetch
 from tests.e2e.collector import token_endpoint
 from tests.e2e.gateway import PATIENCE, READY_S, patient_gateways, start_gateway
 from tests.e2e.service import free_port, serving

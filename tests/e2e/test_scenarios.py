@@ -5,15 +5,13 @@ import signal
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import trio
 
-from exchanger.demo.envoy import Mode
-from exchanger.demo.scenarios import SCENARIOS
-from exchanger.demo.site import make_subjects
-from tests.e2e.gateway import staged
+from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.scenarios.tokens import make_subjects
+from tests.e2e.conftest import SharedDemo
 
 pytestmark = pytest.mark.envoy
 
@@ -27,11 +25,8 @@ async def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[
         return await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False, env=variables or None)
 
 
-@pytest.mark.parametrize("mode", list(Mode))
-async def test_every_scenario_that_can_be_run_from_outside_is_as_expected(mode: Mode, tmp_path: Path) -> None:
-    async with staged(tmp_path, mode) as (stage, _):
-        stats = f"http://127.0.0.1:{stage.site.token_port}/stats"
-        done = await run("--base-url", stage.site.gateway, "--stats-url", stats, "--json")
+async def test_every_scenario_that_can_be_run_from_outside_is_as_expected(each_demo: SharedDemo) -> None:
+    done = await run("--base-url", f"http://127.0.0.1:{each_demo.gateway}", "--stats-url", each_demo.stats, "--json")
     report = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, b""), report
     assert [each["name"] for each in report["scenarios"]] == [scenario.name for scenario in SCENARIOS]
@@ -39,11 +34,10 @@ async def test_every_scenario_that_can_be_run_from_outside_is_as_expected(mode: 
     assert report["as_expected"] == len(SCENARIOS) - 1
 
 
-async def test_a_token_of_ones_own_goes_by_another_name_and_is_never_shown(tmp_path: Path) -> None:
+async def test_a_users_own_token_is_never_shown(ext_authz_demo: SharedDemo) -> None:
     token = make_subjects("somebody").valid
-    async with staged(tmp_path) as (stage, _):
-        gateway = f"http://gateway.example.com:{stage.site.envoy_port}"
-        done = await run("--base-url", gateway, "--resolve", "127.0.0.1", "--token-env", "TOKEN", TOKEN=token)
+    gateway = f"http://gateway.example.com:{ext_authz_demo.gateway}"
+    done = await run("--base-url", gateway, "--resolve", "127.0.0.1", "--token-env", "TOKEN", TOKEN=token)
     said = (done.stdout + done.stderr).decode()
     assert done.returncode == 0, said
     assert "3 skipped" in said
@@ -51,7 +45,7 @@ async def test_a_token_of_ones_own_goes_by_another_name_and_is_never_shown(tmp_p
     assert token.split(".")[1] not in said
 
 
-async def test_ctrl_c_ends_it_as_shells_expect(tmp_path: Path) -> None:
+async def test_ctrl_c_ends_it_as_shells_expect() -> None:
     """Nobody answers on this listener, so that the first request waits."""
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
     base_url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"

@@ -14,10 +14,10 @@ import trio
 
 from exchanger._proto.grpc.reflection.v1.reflection_pb2 import ServerReflectionRequest
 from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-from exchanger.demo.client import fetch
-from exchanger.demo.echo import run_echo
-from exchanger.demo.envoy import LOOPBACK, Mode, bootstrap
-from exchanger.demo.http import Request, Response
+from exchanger.demo.envoy import Mode, bootstrap
+from exchanger.demo.servers import run_echo
+from exchanger.http.message import Request, Response
+from exchanger.scenarios.client import LOOPBACK, fetch
 from tests.e2e.collector import Collector, Recorder, collecting, plain, silent, token_endpoint, wait_until
 from tests.e2e.gateway import PATIENCE, READY_S, patient_gateways, start_gateway
 from tests.e2e.service import Service, free_port, get, serving

@@ -10,10 +10,11 @@ import attrs
 import trio
 import yaml
 
-from exchanger.demo.client import LOOPBACK
 from exchanger.demo.envoy import Mode, bootstrap
 from exchanger.demo.processes import Child
-from exchanger.demo.site import Site, free_ports, make_subjects
+from exchanger.demo.setup import DemoPorts, free_ports
+from exchanger.scenarios.client import LOOPBACK
+from exchanger.scenarios.tokens import make_subjects
 from tests.e2e.gateway import patient_gateways, start_gateway, until_listening
 from tests.helm.chart import CHART, ROOT, Manifest
 from tests.helm.cluster import Cluster
@@ -66,7 +67,7 @@ class Running:
     released: Released
     kubelet: Kubelet
     service: Child
-    site: Site
+    site: DemoPorts
     _hooks: int = attrs.field(default=0, init=False)
 
     @property
@@ -126,7 +127,7 @@ async def running(released: Released, folder: Path, mode: Mode = Mode.EXT_AUTHZ,
             await start_gateway(nursery, folder, gateway)
             for port in (upstream_port, grpc, gateway_port):
                 await until_listening(port)
-            site = Site(gateway_port, grpc, metrics, token_port, upstream_port, folder, make_subjects())
+            site = DemoPorts(gateway_port, grpc, metrics, token_port, upstream_port, folder, make_subjects())
             found = Running(released, kubelet, service, site)
             if ready:
                 with trio.fail_after(READY_S):

@@ -14,11 +14,11 @@ import trio
 import yaml
 
 from exchanger import __version__
-from exchanger.demo.http import Request
-from exchanger.demo.service import issuer_profiles, sample_policy
-from exchanger.demo.token_endpoint import CLIENT_ID, CLIENT_SECRET, TokenEndpoint
-from exchanger.demo.unsigned_jwt import claims_of
+from exchanger.demo.service import own_issuers, sample_policy
+from exchanger.demo.token_endpoint import CLIENT_SECRET, TokenEndpoint
+from exchanger.http.message import Request
 from exchanger.policy.selection import DOCUMENT_KEY
+from exchanger.scenarios.tokens import CLIENT_ID, claims_of
 from tests.helm.cases import look
 from tests.helm.chart import Manifest, of_kind, only, render, run_helm, secret_texts
 from tests.helm.rendered_cluster import DEMO, DEMO_CHART, SERVICE
@@ -69,7 +69,7 @@ def test_the_profiles_are_those_of_the_local_demo() -> None:
         }
         for profile in values["issuerProfiles"]["profiles"]
     ]
-    theirs = issuer_profiles(1)["issuers"]
+    theirs = own_issuers(1)
     assert isinstance(theirs, list)
     assert ours == [{**profile, "tokenEndpoint": profile["tokenEndpoint"].removeprefix("http://127.0.0.1:1")} for profile in theirs]
 

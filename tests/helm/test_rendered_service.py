@@ -17,16 +17,15 @@ import pytest
 import trio
 
 from exchanger import __version__
-from exchanger.demo.answer import Answer, Exchanged, Reached
-from exchanger.demo.client import LOOPBACK
 from exchanger.demo.envoy import Mode
-from exchanger.demo.ground import ground_of
-from exchanger.demo.runner import Finding, ask, run_scenario
-from exchanger.demo.scenarios import SCENARIOS, OneRequest, PolicyEdit, Scenario
-from exchanger.demo.site import free_ports
+from exchanger.demo.setup import demo_target, free_ports
 from exchanger.demo.token_endpoint import CLIENT_SECRET
-from exchanger.demo.token_rules import Target
 from exchanger.policy.selection import DOCUMENT_KEY
+from exchanger.scenarios.answer import Answer, Exchanged, Reached, Target
+from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.scenarios.client import LOOPBACK
+from exchanger.scenarios.runner import Finding, run_scenario
+from exchanger.scenarios.scenario import OneRequest, PolicyEdit, Scenario
 from tests.helm.cluster import Cluster
 from tests.helm.rendered_cluster import DEMO, READY_S, SERVICE, Released, Running, install, running
 from tests.helm.rendered_kubelet import unshare
@@ -70,7 +69,8 @@ async def until(pods: Running, scenario: OneRequest, expected: Answer) -> None:
     got: Answer | str = ""
     with trio.move_on_after(SEEN_S):
         while True:
-            got = await ask(scenario.call, ground_of(pods.site), token)
+            target = demo_target(pods.site)
+            got = target.judge(await target.send(scenario.call, token))
             if got == expected:
                 return
             await trio.sleep(POLL_S)
@@ -82,10 +82,10 @@ async def as_expected(pods: Running, scenario: Scenario) -> Finding:
 
     The service gives an exchange less than a second, which a busy machine does not always have; what is wrong is wrong each time.
     """
-    finding = await run_scenario(scenario, ground_of(pods.site))
+    finding = await run_scenario(scenario, demo_target(pods.site))
     for _ in range(2):
         if not finding.ok:
-            finding = await run_scenario(scenario, ground_of(pods.site))
+            finding = await run_scenario(scenario, demo_target(pods.site))
     return finding
 
 
@@ -154,7 +154,7 @@ async def test_secrets_policies_labels_and_profiles_take_effect_without_a_restar
     locked_out, orders, reports, challenged = map(named, ("unauthorized", "yellow-success", "blue-success", "missing-bearer"))
     allowed = 'action: exchange\n    exchange: {issuerRef: demo, scope: "read:orders"}'
     async with undone(released), running(released, tmp_path) as pods:
-        process = pods.service.statistics().pid
+        process = pods.service.pid
         for scenario in (locked_out, orders, reports, challenged):
             await until(pods, scenario, scenario.expected)
 
@@ -185,7 +185,7 @@ async def test_secrets_policies_labels_and_profiles_take_effect_without_a_restar
         expected = Answer(401, '{"error":"bearer_token_required"}', ('Bearer realm="another", scope="read:orders"',))
         await until(pods, challenged, expected)
 
-        assert pods.service.statistics().pid == process
+        assert pods.service.pid == process
         assert await pods.run_hook() == 0
 
 
@@ -300,7 +300,8 @@ async def test_without_its_right_to_the_secret_it_is_not_ready_and_says_what_is_
             assert await pods.run_hook() == 1
             assert f"needs list and watch on secrets/exchanger-demo-oauth in the namespace {DEMO}" in pods.log
             refused = Answer(500, '{"error":"server_error","error_description":"internal server error"}')
-            assert await ask(named("unmatched").call, ground_of(pods.site), pods.site.subjects.valid) == refused
+            target = demo_target(pods.site)
+            assert target.judge(await target.send(named("unmatched").call, pods.site.subjects.valid)) == refused
     finally:
         with trio.CancelScope(shield=True):
             kept = {key: value for key, value in binding["metadata"].items() if key in {"name", "labels", "annotations"}}

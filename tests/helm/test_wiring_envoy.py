@@ -8,11 +8,12 @@ from typing import Any, Final
 import pytest
 import trio
 
-from exchanger.demo.answer import Answer
-from exchanger.demo.client import fetch
 from exchanger.demo.envoy import Mode, bootstrap, find_envoy
-from exchanger.demo.scenarios import READINESS, SCENARIOS, OneRequest
-from exchanger.demo.site import request_of
+from exchanger.scenarios.answer import Answer
+from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.scenarios.client import fetch
+from exchanger.scenarios.scenario import OneRequest
+from exchanger.scenarios.target import request_of
 from tests.e2e.gateway import CHECK_TIMEOUT, asked, gateway_config, service_cluster, staged, start_gateway, until_listening, until_serving
 from tests.helm.chart import only, render
 
@@ -100,7 +101,7 @@ async def test_behind_the_rendered_filter_every_request_gets_the_demos_answer(mo
     rendered = await trio.to_thread.run_sync(lambda: rendered_filter(mode, timeout=CHECK_TIMEOUT))
     scenarios = [scenario for scenario in SCENARIOS if isinstance(scenario, OneRequest)]
     async with staged(tmp_path, mode) as (stage, nursery):
-        port = await start_gateway(nursery, tmp_path, with_filter(gateway_config(stage, mode, stage.site.grpc_port), rendered))
+        port = await start_gateway(nursery, tmp_path, with_filter(gateway_config(stage, mode, stage.ports.grpc_port), rendered))
         await until_serving(port, stage)
         found = {scenario.name: await asked(port, scenario, stage, timeout=PATIENCE_S) for scenario in scenarios}
     assert found == {scenario.name: scenario.expected for scenario in scenarios}
@@ -112,7 +113,7 @@ async def test_the_name_that_istios_own_providers_ask_under_is_taken(mode: Mode,
     rendered = await trio.to_thread.run_sync(lambda: rendered_filter(mode))
     rendered["typed_config"]["grpc_service"]["envoy_grpc"]["authority"] = CLUSTER.replace("|", "_.")
     async with staged(tmp_path, mode) as (stage, nursery):
-        port = await start_gateway(nursery, tmp_path, with_filter(gateway_config(stage, mode, stage.site.grpc_port), rendered))
+        port = await start_gateway(nursery, tmp_path, with_filter(gateway_config(stage, mode, stage.ports.grpc_port), rendered))
         await until_serving(port, stage)
 
 
@@ -121,11 +122,11 @@ async def test_nothing_passes_while_the_service_is_gone(mode: Mode, tmp_path: Pa
     rendered = await trio.to_thread.run_sync(lambda: rendered_filter(mode))
     unmatched = next(scenario for scenario in SCENARIOS if isinstance(scenario, OneRequest) and scenario.name == "unmatched")
     async with staged(tmp_path, mode) as (stage, nursery):
-        config = with_filter(gateway_config(stage, mode, stage.site.grpc_port), rendered)
+        config = with_filter(gateway_config(stage, mode, stage.ports.grpc_port), rendered)
         port = await start_gateway(nursery, tmp_path, config)
         await until_serving(port, stage)
         assert await stage.service.stop() == 0
-        for scenario in (READINESS, unmatched):
+        for scenario in (SCENARIOS[0], unmatched):
             answer = await asked(port, scenario, stage, timeout=PATIENCE_S)
             assert isinstance(answer, Answer), answer
             assert (answer.status, answer.upstream) == (503, Answer(503).upstream)
@@ -140,7 +141,7 @@ async def test_a_service_that_does_not_answer_holds_a_request_up_no_longer_than_
         del service_cluster(config)["health_checks"]
         port = await start_gateway(nursery, tmp_path, with_filter(config, rendered))
         await until_listening(port)
-        token = stage.site.subjects.token(READINESS.call.subject)
-        answer = await fetch(port, request_of(READINESS.call, token), timeout=PATIENCE_S)
+        token = stage.ports.subjects.token(SCENARIOS[0].call.subject)
+        answer = await fetch(port, request_of(SCENARIOS[0].call, token), timeout=PATIENCE_S)
         await silent[0].aclose()
     assert answer.status in {503, 504}

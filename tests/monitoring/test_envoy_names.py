@@ -13,9 +13,9 @@ from typing import Final
 
 import pytest
 
+from exchanger.demo import DemoError
 from exchanger.demo.envoy import Mode, bootstrap, envoy_command, find_envoy
-from exchanger.demo.faults import DemoError
-from exchanger.demo.site import free_ports
+from exchanger.demo.setup import free_ports
 from tests.monitoring.promql import read
 from tests.monitoring.sources import dashboard_queries
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from exchanger.demo.answer import Answer, Exchanged, Reached, Upstream
-from exchanger.demo.scenario import Call, EqualRequests, OneRequest, PolicyEdit, Scenario, Subject
-from exchanger.demo.token_rules import Target
+from exchanger.scenarios.answer import Answer, Exchanged, Reached, Target, Upstream
+from exchanger.scenarios.scenario import Call, EqualRequests, OneRequest, PolicyEdit, Scenario
+from exchanger.scenarios.tokens import Subject
 
 _REACHED = {Reached.WITHOUT_TOKEN: "no token", Reached.WITH_ORIGINAL: "original token"}
 

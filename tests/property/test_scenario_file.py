@@ -8,11 +8,11 @@ from typing import Any, Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.demo.scenario import Scenario
-from exchanger.demo.scenario_reader import MAX_PROBLEMS, Unusable, read_scenarios
+from exchanger.scenarios.reader import MAX_PROBLEMS, Unusable, read_scenarios
+from exchanger.scenarios.scenario import Scenario
 from tests.property.strategies_scenarios import file_of, scenario_lists, text_of
 
-PACKAGED: Final = (importlib.resources.files("exchanger.demo") / "scenarios.yaml").read_text("utf-8")
+PACKAGED: Final = (importlib.resources.files("exchanger.scenarios") / "builtin.yaml").read_text("utf-8")
 OPTIONAL: Final = frozenset(
     {"subject", "method", "headers", "challenges", "content_type", "body", "upstream", "scope", "resources", "audiences", "at_once", "edit"}
 )

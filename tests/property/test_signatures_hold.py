@@ -5,7 +5,7 @@ import string
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from exchanger.demo.signatures import read_keys, verify
+from exchanger.demo.keycloak.verification import read_keys, verify
 from tests.demo.signed import ALGORITHMS, ISSUER, NOW, SIGNER, claims
 
 KEYS = read_keys(SIGNER.jwks())

@@ -1,6 +1,4 @@
-"""Asks a Keycloak: for tokens of its realm, for the realm's keys, and to take the realm in.
-
-Must not know: what is done with the answers, or what is in a token.
+"""Asks a Keycloak for tokens of its realm and for the realm's keys, and creates the realm.
 
 Sources: RFC 6749 sections 4.3 and 5, RFC 8414 (https://www.rfc-editor.org/rfc/rfc8414), RFC 8693 section 2.1, and
 https://www.keycloak.org/docs-api/latest/rest-api/index.html for the administrators' part.
@@ -15,17 +13,17 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
-from exchanger.demo.client import fetch_from
-from exchanger.demo.faults import DemoError, NoAnswerError
-from exchanger.demo.http import Request, Response
+from exchanger.demo import DemoError
 from exchanger.demo.keycloak.realm import APP, KeycloakAddress, Realm, realm_document
-from exchanger.demo.signatures import Keys, read_keys
+from exchanger.demo.keycloak.verification import Keys, read_keys
 from exchanger.demo.token_rules import ACCESS_TOKEN_TYPE
+from exchanger.http.message import Request, Response
+from exchanger.scenarios.client import NoAnswerError, fetch_from
 
+# Seconds for one answer: creating the realm takes two, and a Keycloak that has just started needs a few.
 TIMEOUT: Final = 20.0
-"""Seconds for one answer: creating the realm takes two, and the first answers of a Keycloak that has just started take a few as well."""
+# The administrator's name, as in Keycloak's guides and the demo's chart.
 ADMIN: Final = "admin"
-"""The administrator's name, as Keycloak's guides and the demo's chart have it."""
 _FORM: Final = ("Content-Type", "application/x-www-form-urlencoded")
 _JSON: Final = ("Content-Type", "application/json")
 _EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"

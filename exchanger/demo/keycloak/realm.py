@@ -1,28 +1,26 @@
-"""Where a Keycloak's realm for the demo is, what is in it, and how the service is told of it.
-
-Must not know: sockets, or what tokens say.
+"""The demo's realm in a Keycloak: its address, its contents, and the service's issuer profile for it.
 
 Source: https://www.keycloak.org/securing-apps/oidc-layers, for the addresses of a realm's endpoints.
 """
 
 import importlib.resources
-import ipaddress
 import json
 from typing import Final, final
 from urllib.parse import urlsplit
 
 import attrs
 
+from exchanger.http.names import is_loopback
 from exchanger.util.address import format_address
 
+# The issuer profile's name, as in ``policy.yaml``.
 PROFILE: Final = "keycloak"
-"""The issuer profile's name, as ``policy.yaml`` refers to it."""
+# The name of ``policy.yaml`` among the demo's policy files, which are named for their teams.
 POLICY_FILE: Final = "green.yaml"
-"""What ``policy.yaml`` is called among the sample policy's files, which have their teams' names."""
+# The client that the user logs in with.
 APP: Final = "app"
-"""The client with which the user logs in."""
+# The same with tokens that expire after a second.
 APP_BRIEF: Final = "app-brief"
-"""The same with tokens that expire after a second."""
 _PORTS: Final = {"http": 80, "https": 443}
 _HERE: Final = importlib.resources.files("exchanger.demo.keycloak")
 
@@ -51,10 +49,7 @@ class KeycloakAddress:
     @property
     def on_this_machine(self) -> bool:
         """Whether nothing that is sent there leaves this machine."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
     def __str__(self) -> str:
         """Return it as a URL."""

@@ -1,33 +1,34 @@
-"""The realm's tokens while the demo runs: subject tokens that never grow old, and the realm's keys, by which exchanged ones are judged.
-
-Must not know: HTTP, or which scenarios there are.
-"""
+"""The demo with a Keycloak: the realm is the only issuer, its tokens are exchanged, and its keys say which tokens it has signed."""
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, Protocol, final
 
 import attrs
 import trio
 
-from exchanger.demo.answer import Exchanged, Reached, Upstream
-from exchanger.demo.faults import DemoError
+from exchanger.demo import DemoError
 from exchanger.demo.keycloak.client import Issued, KeycloakClient
-from exchanger.demo.keycloak.realm import APP, APP_BRIEF, Realm
-from exchanger.demo.keycloak.subjects import subjects_of
-from exchanger.demo.scenario import Subject
-from exchanger.demo.signatures import Keys, Verification, verify
-from exchanger.demo.token_rules import Target
-from exchanger.demo.unsigned_jwt import claims_of
+from exchanger.demo.keycloak.realm import APP, APP_BRIEF, POLICY_FILE, KeycloakAddress, Realm, issuer_profile, policy_text
+from exchanger.demo.keycloak.verification import Keys, Verification, subjects_of, verify
+from exchanger.demo.setup import DemoPorts, DemoSetup
+from exchanger.scenarios.answer import Exchanged, Reached, Target, Upstream
+from exchanger.scenarios.builtin import packaged_scenarios
+from exchanger.scenarios.client import LOOPBACK
+from exchanger.scenarios.target import Gateway, ScenarioTarget
+from exchanger.scenarios.tokens import Subject, claims_of
 
+# Seconds until the realm is asked again after it did not answer; until then, the old tokens stay.
 RETRY: Final = 5.0
-"""Seconds until the realm is asked again after it did not answer; until then the tokens are those of before."""
+# Seconds after its end when a token is expired for everybody: its times are whole seconds.
 PAST: Final = 1.0
-"""Seconds beyond its end after which a token is expired for everybody: its times are whole seconds."""
+# Bytes of the file with the administrator's password.
+MAX_PASSWORD: Final = 4_096
 
 
 class RealmClient(Protocol):
-    """What is asked of the realm; each method raises ``DemoError`` when there is no useful answer."""
+    """The realm; each method raises ``DemoError`` without a useful answer."""
 
     @property
     def realm(self) -> Realm:
@@ -37,54 +38,43 @@ class RealmClient(Protocol):
         """Return a token that the user gets through ``client``."""
 
     async def keys(self) -> Keys:
-        """Return the keys of now."""
+        """Return the current keys."""
 
     async def exchange(self, token: str) -> None:
-        """See that ``token`` can be exchanged."""
-
-
-@final
-@attrs.frozen
-class TokenStatistics:
-    """How often the subject tokens were renewed, how often that failed in succession, and how many keys the realm has."""
-
-    renewed: int
-    failures: int
-    keys: int
+        """Check that ``token`` can be exchanged."""
 
 
 @final
 @attrs.define(eq=False)
 class RealmTokens:
-    """The subject tokens, and a judge of those that the upstream sees. ``run`` has to be started before the rest is of use."""
+    """The subject tokens, and a judge of those that the upstream sees. Useful once ``run`` has started.
+
+    ``renewed`` counts renewals, ``failures`` those that failed in succession.
+    """
 
     client: RealmClient
     issuer: str
     _wall_clock: Callable[[], float] = time.time
     _subjects: dict[Subject, str] = attrs.field(factory=dict, repr=False)
     _keys: Keys = attrs.field(factory=dict, repr=False)
-    _renewed: int = 0
-    _failures: int = 0
-
-    def statistics(self) -> TokenStatistics:
-        """Return how it stands with the tokens."""
-        return TokenStatistics(self._renewed, self._failures, len(self._keys))
+    renewed: int = 0
+    failures: int = 0
 
     def token(self, subject: Subject) -> str:
         """Return the token for ``subject``, "" for none."""
         return self._subjects[subject]
 
     async def verify(self, token: str) -> Verification:
-        """Return what the realm's keys say of ``token``."""
+        """Verify ``token`` with the realm's keys."""
         await trio.lowlevel.checkpoint()
         return self.judge(token)
 
     def judge(self, token: str) -> Verification:
-        """Return what the realm's keys say of ``token``, as far as they are known."""
+        """Verify ``token`` with the realm's keys, as far as they are known."""
         return verify(token, self._keys, self.issuer, self._wall_clock())
 
     def recognise(self, seen: str, sent: str) -> Upstream:
-        """Return what a token that the upstream saw is: exchanged only if the realm has signed it for the same user, for the service."""
+        """Judge a token that the upstream saw: exchanged only if the realm signed it for the same user and the service's client."""
         claims, before = claims_of(seen) or {}, claims_of(sent) or {}
         own = claims.get("azp") == self.client.realm.client_id and claims.get("sub") == before.get("sub") is not None
         if not own or not self.judge(seen).verified:
@@ -95,7 +85,7 @@ class RealmTokens:
         return Exchanged(Target(" ".join(scope), (), tuple(audiences)))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Have tokens, ``started()`` once they can be used, and renew them in time until cancelled.
+        """Get tokens, ``started()`` once they can be used, and renew them in time until cancelled.
 
         Raises:
             DemoError: there are none to begin with.
@@ -107,24 +97,24 @@ class RealmTokens:
         await trio.sleep_until(expired_at)
         task_status.started()
         while True:
-            # Half of it: the realm issues no exchanged token that outlives the caller's.
-            await trio.sleep(lifetime / 2 if self._failures == 0 else RETRY)
+            # Half the lifetime: no exchanged token outlives the caller's.
+            await trio.sleep(lifetime / 2 if self.failures == 0 else RETRY)
             try:
                 lifetime = await self._renew(brief.token)
-                self._failures = 0
+                self.failures = 0
             except DemoError:
-                self._failures += 1  # it shows in what comes of the requests, and the next attempt may do
+                self.failures += 1  # requests show it, and the next attempt may work
 
     async def _renew(self, expired: str) -> float:
-        """Ask for a new token and the keys of now; return how many seconds the token lives."""
+        """Ask for a new token and the current keys; return the token's lifetime in seconds."""
         issued, keys = await self.client.log_in(), await self.client.keys()
         self._subjects, self._keys = subjects_of(issued.token, expired), keys
-        self._renewed += 1
+        self.renewed += 1
         return issued.lifetime
 
 
 async def open_realm(nursery: trio.Nursery, client: KeycloakClient, admin_password: str | None) -> RealmTokens:
-    """Start the realm's tokens in ``nursery``; with an administrator's password, have the realm created where it is missing.
+    """Start the realm's tokens in ``nursery``; with an administrator's password, create the realm if it is missing.
 
     Raises:
         DemoError: there is no such realm, or it is not what the demo needs.
@@ -141,3 +131,47 @@ async def open_realm(nursery: trio.Nursery, client: KeycloakClient, admin_passwo
     tokens = RealmTokens(client, issuer)
     await nursery.start(tokens.run)
     return tokens
+
+
+def keycloak_setup(tokens: RealmTokens, address: KeycloakAddress) -> DemoSetup:
+    """Return the setup for the realm of ``tokens``, in the Keycloak at ``address``."""
+    realm = tokens.client.realm
+    profile = issuer_profile(realm, address)
+
+    def target(ports: DemoPorts) -> ScenarioTarget:
+        return ScenarioTarget(
+            gateway=Gateway(LOOPBACK, ports.envoy_port), subjects=tokens.token, policy=ports.policy, recognise=tokens.recognise
+        )
+
+    login = f"-d grant_type=password -d client_id={APP} -d username={realm.user} -d password={realm.password}"
+    extract = """sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/'"""
+    return DemoSetup(
+        scenarios=packaged_scenarios("exchanger.demo.keycloak", "scenarios.yaml"),
+        policies={POLICY_FILE: policy_text()},
+        profiles=(profile,),
+        token=tokens.token,
+        target=target,
+        verify=tokens.verify,
+        remark="the tokens are those of the realm, which lets them live for five minutes",
+        renewal=f"TOKEN=$(curl -s {profile['tokenEndpoint']} {login} | {extract})",
+    )
+
+
+def read_password(file: Path) -> str:
+    """Return the administrator's password in ``file``, without its line end.
+
+    Raises:
+        DemoError: it cannot be read, or holds none.
+    """
+    try:
+        with file.open("rb") as opened:
+            password = opened.read(MAX_PASSWORD).decode().removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DemoError(f"the administrator's password cannot be read: {_reason(error)}") from None
+    if not password:
+        raise DemoError("the file for the administrator's password is empty")
+    return password
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or "no reason given") if isinstance(error, OSError) else "it is not text"

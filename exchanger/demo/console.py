@@ -1,0 +1,86 @@
+"""The demo's console: the service's own page with the playground, in front of the service's console.
+
+It listens on the loopback address and needs no token: whoever is on this machine may try the demo.
+"""
+
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from exchanger import __version__
+from exchanger.console.access import Access
+from exchanger.console.message import json_response
+from exchanger.console.page import Page, load_page
+from exchanger.console.proxy import LoopbackProxy
+from exchanger.console.server import SESSION, Server, ServerSettings
+from exchanger.http.message import Handler, Request, Response
+from exchanger.playground.policy_files import MAX_TEXT
+from exchanger.scenarios.client import LOOPBACK
+
+# Bytes of a request's body: a policy file in an editor, in JSON, which writes a line end as two characters.
+MAX_BODY: Final = 2 * MAX_TEXT + 4096
+# Seconds for a handler: a run, and the wait for another one that edits.
+HANDLER_S: Final = 60.0
+
+_PASSED_ON: Final = ("/api/policy", "/api/policy/document", "/api/explain")
+_ABOUT: Final = {
+    "version": __version__,
+    "mode": "demo",
+    "shows_tokens": True,
+    "lab": True,
+    "token_required": False,
+    "policy_source": "directory",
+}
+
+
+def make_console(
+    port: int,
+    service_console: int,
+    playground: Mapping[tuple[str, str], Handler],
+    on_fault: Callable[[BaseException], None],
+    page: Page | None = None,
+) -> Server:
+    """Return the console on ``port`` (0: a free one), with the ``playground``'s handlers, in front of the one on ``service_console``."""
+    proxy, access = LoopbackProxy(service_console), Access()
+    routes: dict[tuple[str, str], Handler] = {
+        **playground,
+        **{("GET", path): proxy.forward for path in _PASSED_ON},
+        ("GET", "/api/about"): _about,
+        ("POST", SESSION): access.open_session,
+        ("DELETE", SESSION): access.close_session,
+    }
+    settings = ServerSettings(LOOPBACK, port, max_body=MAX_BODY, handler_timeout=HANDLER_S)
+    return Server(settings, access, load_page() if page is None else page, routes, proxy.pipe, on_fault)
+
+
+def fault_log(file: Path) -> Callable[[BaseException], None]:
+    """Return a function that writes our own faults to ``file``: type and place, since a message may contain anything."""
+
+    def write(fault: BaseException) -> None:
+        try:
+            with file.open("a", encoding="utf-8") as log:
+                log.writelines(f"{line}\n" for leaf in leaves(fault) for line in _lines(leaf))
+        except OSError:
+            pass  # the disk is full, or the folder is being removed; the response has said that there was a fault
+
+    return write
+
+
+async def _about(_request: Request) -> Response:
+    await trio.lowlevel.checkpoint()
+    return json_response(_ABOUT)
+
+
+def _lines(fault: BaseException) -> list[str]:
+    frames = traceback.extract_tb(fault.__traceback__)
+    return [type(fault).__qualname__, *(f"  {frame.filename}:{frame.lineno} {frame.name}" for frame in frames)]
+
+
+def leaves(fault: BaseException) -> list[BaseException]:
+    """Return the exceptions in ``fault``, in order, however they are nested."""
+    if isinstance(fault, BaseExceptionGroup):
+        return [leaf for member in fault.exceptions for leaf in leaves(member)]
+    return [fault]

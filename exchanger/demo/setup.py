@@ -1,0 +1,123 @@
+"""What a demo consists of, as values: its ports and files, and its scenarios with the policy and issuer profiles that they need.
+
+There are two setups: one with the demo's own token endpoint, here, and one with a Keycloak (``keycloak.tokens``).
+"""
+
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import final
+
+import attrs
+
+from exchanger.demo.service import own_issuers, sample_policy
+from exchanger.playground.results import Verify
+from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.scenarios.client import LOOPBACK
+from exchanger.scenarios.scenario import OneRequest, Scenario
+from exchanger.scenarios.target import UNSIGNED_SUBJECTS, Gateway, ScenarioTarget
+from exchanger.scenarios.tokens import Subject, Subjects, make_subjects
+
+
+@final
+@attrs.frozen
+class DemoPorts:
+    """Where everything is: ports on the loopback address, files in a temporary folder. ``console_port`` 0: there is no console."""
+
+    envoy_port: int
+    grpc_port: int
+    metrics_port: int
+    token_port: int
+    upstream_port: int
+    policy: Path
+    subjects: Subjects
+    console_port: int = 0
+
+    @property
+    def gateway(self) -> str:
+        """The gateway's base URL."""
+        return f"http://{LOOPBACK}:{self.envoy_port}"
+
+    @property
+    def console(self) -> str:
+        """The console's URL, for a browser; without a slash at its end, so that a path can follow."""
+        return f"http://{LOOPBACK}:{self.console_port}"
+
+
+@final
+@attrs.frozen
+class DemoSetup:
+    """The scenarios of a demo and what they need.
+
+    Attributes:
+        scenarios: what is shown; the first is one request, whose success means that everything is up.
+        policies: the policy files, by name.
+        profiles: the issuer profiles, which contain credentials.
+        token: returns the token of a subject.
+        target: returns what the scenarios run against.
+        token_port: port of the demo's own token endpoint, 0 if there is none.
+        verify: judges tokens by their issuer's keys; ``None`` without keys.
+        remark: a sentence about the subject tokens, for those who copy them.
+        renewal: a shell command that sets ``TOKEN`` to a new one, "" if tokens outlive the demo.
+    """
+
+    scenarios: tuple[Scenario, ...]
+    policies: Mapping[str, str] = attrs.field(repr=False)
+    profiles: tuple[Mapping[str, str], ...] = attrs.field(repr=False)
+    token: Callable[[Subject], str] = attrs.field(repr=False)
+    target: Callable[[DemoPorts], ScenarioTarget] = attrs.field(repr=False)
+    token_port: int = 0
+    verify: Verify | None = attrs.field(default=None, repr=False)
+    remark: str = "the tokens are unsigned and good for nothing elsewhere"
+    renewal: str = attrs.field(default="", repr=False)
+
+    @property
+    def readiness(self) -> OneRequest:
+        """The scenario whose success means that everything is up."""
+        first = self.scenarios[0]
+        if not isinstance(first, OneRequest):
+            raise TypeError("the first scenario tells readiness, and has to be one request")
+        return first
+
+    @property
+    def issuer_names(self) -> frozenset[str]:
+        """The names of the issuer profiles, which policies refer to."""
+        return frozenset(profile["name"] for profile in self.profiles)
+
+    def subjects(self) -> Subjects:
+        """Return the two tokens that people are shown."""
+        return Subjects(self.token(Subject.VALID), self.token(Subject.EXPIRED))
+
+
+def own_setup(token_port: int) -> DemoSetup:
+    """Return the setup that needs nothing else: the demo's token endpoint, on ``token_port``, accepts any token."""
+    return DemoSetup(
+        scenarios=SCENARIOS,
+        policies={file.name: file.read_text("utf-8") for file in sample_policy()},
+        profiles=tuple(own_issuers(token_port)),
+        token=make_subjects().token,
+        target=demo_target,
+        token_port=token_port,
+    )
+
+
+def demo_target(ports: DemoPorts) -> ScenarioTarget:
+    """Return a running demo as a target, where everything can be seen and changed."""
+    return ScenarioTarget(
+        gateway=Gateway(LOOPBACK, ports.envoy_port),
+        subjects=ports.subjects.token,
+        made=UNSIGNED_SUBJECTS,
+        fresh=make_subjects,
+        stats=(LOOPBACK, ports.token_port),
+        policy=ports.policy,
+    )
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """Return ``count`` different loopback ports that are free at this moment."""
+    with ExitStack() as stack:
+        taken = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) for _ in range(count)]
+        for bound in taken:
+            bound.bind((LOOPBACK, 0))
+        return tuple(int(bound.getsockname()[1]) for bound in taken)

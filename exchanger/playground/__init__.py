@@ -1,0 +1,1 @@
+"""The playground in the demo's console: run scenarios, send requests, edit policy. Only whoever is on this machine reaches it."""

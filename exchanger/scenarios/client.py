@@ -1,0 +1,112 @@
+"""One HTTP/1.1 request on a connection of its own, by httpx: for scenarios, and for the demo's questions to a Keycloak.
+
+The request is sent byte for byte. httpx's client would resolve dots in a path, add headers and follow the environment's proxies; so this
+uses its transport, without any of that, and names the target apart from the URL.
+"""
+
+import os
+import socket
+import ssl
+from typing import Final
+
+import httpx
+import trio
+
+from exchanger.errors import ExchangerError
+from exchanger.http.message import Headers, Request, Response
+from exchanger.util.address import format_address, tls_server_name
+
+LOOPBACK: Final = "127.0.0.1"
+# Bytes of an answer's body: the echo of a request with 60 KiB of headers, escaped, fits.
+MAX_BODY: Final = 262_144
+
+
+class NoAnswerError(ExchangerError):
+    """The server could not be reached, took too long, or sent something other than an HTTP answer."""
+
+
+async def fetch(port: int, request: Request, *, timeout: float) -> Response:  # noqa: ASYNC109 - the bound belongs to the call
+    """Send ``request`` to ``port`` on the loopback address; see ``fetch_from``."""
+    return await fetch_from(LOOPBACK, port, request, timeout=timeout)
+
+
+async def fetch_from(
+    host: str,
+    port: int,
+    request: Request,
+    *,
+    timeout: float,  # noqa: ASYNC109 - the bound belongs to the call
+    tls: ssl.SSLContext | None = None,
+    server_name: str = "",
+) -> Response:
+    """Send ``request``, and return the answer. Redirects are answers.
+
+    Args:
+        host: name or address to connect to.
+        port: TCP port.
+        request: must have a ``Host`` header.
+        timeout: seconds in all, from connecting to the last byte of the answer.
+        tls: how the connection is secured; ``None`` for plain text.
+        server_name: the name in the server's certificate, sent as SNI; "" for ``host``.
+
+    Raises:
+        NoAnswerError: the connection was refused or cut, there was no answer within ``timeout``, or it was not valid HTTP.
+    """
+    # Whoever passes no TLS context gets one that trusts nobody, and that is never used.
+    transport = httpx.AsyncHTTPTransport(verify=tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False)
+    extensions: dict[str, object] = {"target": request.target.encode("latin-1"), "timeout": httpx.Timeout(None).as_dict()}
+    if tls is not None:
+        extensions["sni_hostname"] = tls_server_name(server_name or host)
+    outgoing = httpx.Request(
+        request.method,
+        f"{'http' if tls is None else 'https'}://{format_address(host, port)}/",
+        headers=[*request.headers, ("Connection", "close")],
+        content=request.body or None,
+        extensions=extensions,
+    )
+    try:
+        with trio.fail_after(timeout):
+            async with transport:
+                answer = await transport.handle_async_request(outgoing)
+                return Response(answer.status_code, _decoded(answer), await _body(answer))
+    except trio.TooSlowError:
+        raise NoAnswerError(f"no answer within {timeout:g} s") from None
+    except httpx.LocalProtocolError:
+        raise NoAnswerError("not sent: the request is no valid HTTP") from None
+    except (OSError, httpx.TransportError) as error:
+        raise NoAnswerError(f"no answer: {_reason(error)}") from None
+
+
+async def _body(answer: httpx.Response) -> bytes:
+    body, size = bytearray(), 0
+    async for data in answer.aiter_raw():  # as it came: nothing here asks for compression
+        size += len(data)
+        # The rest is read and dropped, for as long as the timeout allows: httpx's generators must not be left in the middle.
+        body += data if size <= MAX_BODY else b""
+    if size > MAX_BODY:
+        raise NoAnswerError(f"answer of more than {MAX_BODY} bytes")
+    return bytes(body)
+
+
+def _decoded(answer: httpx.Response) -> Headers:
+    return tuple((name.decode("ascii").lower(), value.decode("latin-1")) for name, value in answer.headers.raw)
+
+
+def _reason(error: BaseException) -> str:
+    """Return why, in the words of the system or of the TLS library, which never contain what was sent."""
+    cause: BaseException | None = error
+    while cause is not None:
+        match cause:
+            case BaseExceptionGroup():  # several addresses were tried: the last one speaks for all
+                cause = cause.exceptions[-1]
+                continue
+            case ssl.SSLCertVerificationError():
+                return f"certificate not accepted: {cause.verify_message}"
+            case ssl.SSLError():
+                return f"TLS failed: {cause.reason or 'no reason given'}"
+            case socket.gaierror():
+                return f"the name is not known: {cause.strerror or 'no reason given'}"
+            case OSError() if cause.errno:
+                return os.strerror(cause.errno).lower()
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__

@@ -1,0 +1,193 @@
+"""``exchanger scenarios``: runs scenarios against any gateway, and says whether each came out as expected.
+
+Exit status: 0 if at least one was run and all were as expected, 1 if one was not or none was run, 2 if options or files are wrong,
+128 plus the signal's number, as shells report it, if it was interrupted. No token is ever shown.
+"""
+
+import os
+import signal
+import ssl
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from exchanger.decision.bearer import MAX_TOKEN_LENGTH, is_bearer_token
+from exchanger.http.names import is_loopback
+from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.scenarios.display import Report, list_as_json, list_as_text
+from exchanger.scenarios.options import Endpoint, ScenariosOptions
+from exchanger.scenarios.reader import Unusable, read_scenarios
+from exchanger.scenarios.runner import Finding, run_scenario
+from exchanger.scenarios.scenario import Scenario
+from exchanger.scenarios.target import UNSIGNED_SUBJECTS, Gateway, ScenarioTarget
+from exchanger.scenarios.terminal import Output, OutputError, Progress, drop_output
+from exchanger.scenarios.tokens import make_subjects
+
+AS_EXPECTED: Final = 0
+NOT_AS_EXPECTED: Final = 1
+USAGE: Final = 2
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+SIGNAL_STATUS: Final = 128
+
+_MAX_FILE: Final = 1_048_576  # bytes; the reader's own bounds are far lower
+
+
+async def run_scenarios(
+    options: ScenariosOptions,
+    variables: Mapping[str, str] | None = None,
+    out: Output | None = None,
+    err: Output | None = None,
+) -> int:
+    """Run scenarios, show the findings, and return the exit status. Must be called in the main thread, where signals arrive.
+
+    ``variables`` are the environment by default, ``out`` and ``err`` the process's own.
+    """
+    status = NOT_AS_EXPECTED
+    try:
+        status = await _planned(options, os.environ if variables is None else variables, Progress(out or sys.stdout), err or sys.stderr)
+    except* OutputError:
+        if out is None:
+            drop_output()
+    return status
+
+
+async def _planned(options: ScenariosOptions, variables: Mapping[str, str], progress: Progress, err: Output) -> int:
+    complaints = Progress(err)
+    try:
+        scenarios, target = _plan(options, variables)
+    except _UsageError as error:
+        for problem in error.problems:
+            complaints.say(f"exchanger scenarios: {problem}")
+        return USAGE
+    if target is None:
+        progress.say((list_as_json if options.json else list_as_text)(scenarios))
+        return AS_EXPECTED
+    if warning := _warning(options, target):
+        complaints.say(f"exchanger scenarios: {warning}")
+    return await _run(scenarios, target, progress, json=options.json)
+
+
+async def _run(scenarios: tuple[Scenario, ...], target: ScenarioTarget, progress: Progress, *, json: bool) -> int:
+    report = Report(target.gateway.base_url, scenarios, lenient=target.lenient)
+    received: list[int] = []
+
+    async def end_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+        received.append(await anext(signals))
+        scope.cancel()
+
+    findings: list[Finding] = []
+    with trio.open_signal_receiver(*SIGNALS) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(end_on_signal, signals, nursery.cancel_scope)
+            if not json:
+                progress.say(report.head())
+            for scenario in scenarios:
+                findings.append(await run_scenario(scenario, target))
+                if not json:
+                    progress.say(report.row(findings[-1]))
+            nursery.cancel_scope.cancel()
+    if received:
+        return SIGNAL_STATUS + received[0]
+    progress.say(report.as_json(findings) if json else report.foot(findings))
+    return AS_EXPECTED if report.as_expected(findings) else NOT_AS_EXPECTED
+
+
+class _UsageError(Exception):
+    """Options, or the files that they name, cannot be used."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+
+def _plan(options: ScenariosOptions, variables: Mapping[str, str]) -> tuple[tuple[Scenario, ...], ScenarioTarget | None]:
+    """Return the scenarios, and the target to run them against; ``None`` to list them only.
+
+    Raises:
+        _UsageError: it cannot be.
+    """
+    if problems := options.problems():
+        raise _UsageError(*problems)
+    scenarios = _chosen(SCENARIOS if options.file is None else _read(options.file), options.only)
+    if options.list or options.base_url is None:
+        return scenarios, None
+    target = _target(options, options.base_url)
+    token = _token(options, variables)
+    return scenarios, target if token is None else target.with_own_token(token)
+
+
+def _target(options: ScenariosOptions, base: Endpoint) -> ScenarioTarget:
+    stats = options.stats_url
+    return ScenarioTarget(
+        gateway=Gateway(options.resolve or base.host, base.port, _context(options.ca_file) if base.secured else None, base.host),
+        subjects=make_subjects().token,
+        made=UNSIGNED_SUBJECTS,
+        fresh=make_subjects,
+        stats=None if stats is None else (stats.host, stats.port),
+        timeout=options.timeout,
+    )
+
+
+def _chosen(scenarios: tuple[Scenario, ...], names: tuple[str, ...]) -> tuple[Scenario, ...]:
+    known = {scenario.name for scenario in scenarios}
+    unknown = [name for name in dict.fromkeys(names) if name not in known]
+    if unknown:
+        raise _UsageError(*(f"--only {name!r}: there is no such scenario (--list shows them)" for name in unknown))
+    return tuple(scenario for scenario in scenarios if not names or scenario.name in names)
+
+
+def _read(file: Path) -> tuple[Scenario, ...]:
+    read = read_scenarios(_text(file, "--file", _MAX_FILE))
+    if not isinstance(read, Unusable):
+        return read
+    raise _UsageError(*(f"--file {file}: {problem}" for problem in read.problems))
+
+
+def _token(options: ScenariosOptions, variables: Mapping[str, str]) -> str | None:
+    """Return the user's own token, ``None`` for the demo's. No message contains it."""
+    if options.token_file is not None:
+        where, text = f"--token-file {options.token_file}", _text(options.token_file, "--token-file", MAX_TOKEN_LENGTH)
+    elif options.token_env:
+        where = f"--token-env {options.token_env}"
+        if options.token_env not in variables:
+            raise _UsageError(f"{where}: there is no such variable")
+        text = variables[options.token_env]
+    else:
+        return None
+    token = text.strip()
+    if not is_bearer_token(token):
+        raise _UsageError(f"{where}: holds no bearer token (the token alone, without the word Bearer)")
+    return token
+
+
+def _text(file: Path, option: str, size: int) -> str:
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(size + 1)
+        text = data.decode("utf-8")
+    except OSError as error:
+        raise _UsageError(f"{option} {file}: {error.strerror or type(error).__name__}") from None
+    except UnicodeDecodeError:
+        raise _UsageError(f"{option} {file}: is not UTF-8") from None
+    if len(data) > size:
+        raise _UsageError(f"{option} {file}: is longer than {size} bytes")
+    return text
+
+
+def _context(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        reason = "no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror or type(error).__name__
+        raise _UsageError(f"--ca-file {ca_file}: {reason}") from None
+    return context
+
+
+def _warning(options: ScenariosOptions, target: ScenarioTarget) -> str:
+    """Return the warning about a user's own token that leaves this machine in the clear."""
+    if not target.lenient or target.gateway.tls is not None:
+        return ""
+    return "" if is_loopback(options.resolve or target.gateway.host) else "your token is sent without TLS"

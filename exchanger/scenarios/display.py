@@ -1,0 +1,184 @@
+"""How scenarios and findings are shown: tables and curl commands for people, one JSON object for tools. None of them contains a token."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Final, assert_never, final
+
+import attrs
+
+from exchanger.scenarios.answer import Reached
+from exchanger.scenarios.runner import Finding, summary
+from exchanger.scenarios.scenario import Call, EqualRequests, OneRequest, PolicyEdit, Scenario
+from exchanger.scenarios.tokens import Subject
+
+# The shell variables for the tokens of a copied command.
+SHELL_NAMES: Final[Mapping[Subject, str]] = {
+    **{subject: f"${subject.name}" for subject in Subject if subject is not Subject.NONE},
+    Subject.VALID: "$TOKEN",
+}
+
+RELAXED: Final = "With your own token an exchange is judged by one thing: what the upstream sees differs from what was sent."
+
+
+@final
+@attrs.frozen
+class Columns:
+    """How wide the table's columns are, in characters."""
+
+    name: int
+    expected: int
+
+    @classmethod
+    def of(cls, scenarios: tuple[Scenario, ...], *, lenient: bool = False) -> "Columns":
+        """Return the widths for these scenarios; ``lenient`` as in ``ScenarioTarget``."""
+        return cls(
+            max((len(scenario.name) for scenario in scenarios), default=0),
+            max((len(summary(scenario, lenient=lenient)) for scenario in scenarios), default=0),
+        )
+
+
+def table_head(columns: Columns) -> str:
+    """Return the head of the table of findings."""
+    return f"     {'scenario':<{columns.name}}  {'expected':<{columns.expected}}   time  got"
+
+
+def table_row(finding: Finding, columns: Columns) -> str:
+    """Return ``finding`` as a line of the table, with lines of detail below where it is not as expected."""
+    begin = f"{finding.name:<{columns.name}}  {finding.expected:<{columns.expected}}"
+    if finding.skipped:
+        return f"skip {begin}      -  {finding.skipped}"
+    mark = "ok  " if finding.ok else "FAIL"
+    row = f"{mark} {begin}  {finding.elapsed:4.2f}s  {finding.got}"
+    return "\n".join((row, *(f"       {line}" for line in finding.details)))
+
+
+def curl_line(call: Call, *, with_head: bool = False) -> str:
+    """Return the curl command for ``call``; token and gateway are shell variables.
+
+    ``with_head`` shows status and headers, which say most about a refusal.
+    """
+    parts = ["curl -si" if with_head else "curl -s"]
+    if call.method != "GET":
+        parts.append(f"-X {call.method}")
+    parts.append(f"-H {shlex.quote(f'Host: {call.host}')}")
+    if call.subject in SHELL_NAMES:
+        parts.append(f'-H "Authorization: Bearer {SHELL_NAMES[call.subject]}"')
+    parts += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in call.headers]
+    path = shlex.quote(call.path)
+    parts.append(f'"$GATEWAY"{path}')
+    return " ".join(parts)
+
+
+def shell_line(scenario: Scenario) -> str:
+    """Return the shell command that shows ``scenario``; see ``curl_line``."""
+    match scenario:
+        case OneRequest():
+            return curl_line(scenario.call, with_head=scenario.expected.upstream is Reached.NOT)
+        case EqualRequests():
+            return f"for i in $(seq {scenario.count}); do {curl_line(scenario.call)} & done; wait"
+        case PolicyEdit():
+            edit = shlex.quote(f"s/{scenario.old}/{scenario.new}/")
+            file = f'"$POLICY"/{scenario.file}'
+            # With a suffix, -i means the same to GNU's sed and the BSDs'. The file is put back whatever the gateway answers.
+            return f"sed -i.before {edit} {file} && sleep 1 && {curl_line(scenario.call)}; mv {file}.before {file}"
+        case _:
+            assert_never(scenario)
+
+
+@final
+@attrs.frozen
+class Report:
+    """A run on ``gateway`` as lines or as JSON; ``lenient`` as in ``ScenarioTarget``."""
+
+    gateway: str
+    scenarios: tuple[Scenario, ...]
+    lenient: bool
+
+    def as_expected(self, findings: Sequence[Finding]) -> bool:
+        """Whether something was run, and all of it came out as expected."""
+        return all(finding.ok for finding in findings) and any(not finding.skipped for finding in findings)
+
+    def head(self) -> str:
+        """Return the first lines."""
+        relaxed = (RELAXED,) if self.lenient else ()
+        return "\n".join((f"Gateway: {self.gateway}", *relaxed, "", table_head(self._columns())))
+
+    def row(self, finding: Finding) -> str:
+        """Return the line of one scenario; if it is not as expected, with details and the trace to look for."""
+        row = table_row(finding, self._columns())
+        traces = () if finding.ok else tuple(asked.trace_id for asked in finding.asked if asked.trace_id)[:1]
+        return "\n".join((row, *(f"       trace    {trace_id}" for trace_id in traces)))
+
+    def foot(self, findings: Sequence[Finding]) -> str:
+        """Return the last line."""
+        counts = _counts(findings)
+        skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
+        return f"\n{counts['as_expected']} of {counts['as_expected'] + counts['not_as_expected']} as expected{skipped}"
+
+    def as_json(self, findings: Sequence[Finding]) -> str:
+        """Return all of it as one JSON object."""
+        shown = [_finding(finding) for finding in findings]
+        return json.dumps({"gateway": self.gateway, "own_token": self.lenient, **_counts(findings), "scenarios": shown}, indent=2)
+
+    def _columns(self) -> Columns:
+        return Columns.of(self.scenarios, lenient=self.lenient)
+
+
+def list_as_text(scenarios: tuple[Scenario, ...]) -> str:
+    """Return the scenarios, three lines each."""
+    return "\n".join(f"{scenario.name}: {scenario.watch}\n  => {summary(scenario)}\n  {curl_line(scenario.call)}" for scenario in scenarios)
+
+
+def list_as_json(scenarios: tuple[Scenario, ...]) -> str:
+    """Return the scenarios as one JSON object."""
+    return json.dumps({"scenarios": [as_object(scenario) | {"curl": curl_line(scenario.call)} for scenario in scenarios]}, indent=2)
+
+
+def as_object(scenario: Scenario) -> dict[str, object]:
+    """Return what JSON says of a scenario."""
+    call = scenario.call
+    return {
+        "name": scenario.name,
+        "kind": _kind(scenario),
+        "watch": scenario.watch,
+        "expected": summary(scenario),
+        "request": {
+            "method": call.method,
+            "host": call.host,
+            "path": call.path,
+            "headers": [list(header) for header in call.headers],
+            "subject": call.subject.value,
+        },
+    }
+
+
+def _kind(scenario: Scenario) -> str:
+    match scenario:
+        case OneRequest():
+            return "request"
+        case EqualRequests():
+            return "equal"
+        case PolicyEdit():
+            return "edit"
+        case _:
+            assert_never(scenario)
+
+
+def _finding(finding: Finding) -> dict[str, object]:
+    return {
+        "name": finding.name,
+        "ok": None if finding.skipped else finding.ok,
+        "skipped": finding.skipped or None,
+        "expected": finding.expected,
+        "got": finding.got,
+        "elapsed_ms": round(finding.elapsed * 1000, 1),
+        "details": list(finding.details),
+        "trace_ids": [asked.trace_id for asked in finding.asked if asked.trace_id],
+    }
+
+
+def _counts(findings: Sequence[Finding]) -> dict[str, int]:
+    skipped = sum(bool(finding.skipped) for finding in findings)
+    as_expected = sum(finding.ok for finding in findings) - skipped
+    return {"as_expected": as_expected, "not_as_expected": len(findings) - skipped - as_expected, "skipped": skipped}

@@ -1,0 +1,137 @@
+"""The options of ``exchanger scenarios``."""
+
+import argparse
+import ipaddress
+import math
+from pathlib import Path
+from typing import Final, final
+from urllib.parse import SplitResult, urlsplit
+
+import attrs
+
+from exchanger.scenarios.target import REQUEST_TIMEOUT
+from exchanger.util.address import format_address
+
+_PORTS: Final = {"http": 80, "https": 443}
+_STATS_PATHS: Final = frozenset({"", "/", "/stats"})
+
+
+@final
+@attrs.frozen
+class Endpoint:
+    """Scheme, host and port of a URL."""
+
+    secured: bool
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Return it as a URL."""
+        return f"{'https' if self.secured else 'http'}://{format_address(self.host, self.port)}"
+
+
+@final
+@attrs.frozen
+class ScenariosOptions:
+    """``timeout`` is in seconds, for one request. ``only`` are names; without any, all scenarios are run."""
+
+    base_url: Endpoint | None = None
+    resolve: str = ""
+    file: Path | None = None
+    token_file: Path | None = None
+    token_env: str = ""
+    only: tuple[str, ...] = ()
+    list: bool = False
+    json: bool = False
+    timeout: float = REQUEST_TIMEOUT
+    ca_file: Path | None = None
+    stats_url: Endpoint | None = None
+
+    def problems(self) -> tuple[str, ...]:
+        """Return which options do not go together, in words."""
+        found = []
+        if self.base_url is None and not self.list:
+            found.append("--base-url is required: where the gateway is")
+        if self.ca_file is not None and self.base_url is not None and not self.base_url.secured:
+            found.append("--ca-file is for a gateway with https")
+        return tuple(found)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options to ``parser``."""
+    parser.add_argument("--base-url", type=_base_url, metavar="URL", help="URL of the gateway, for example https://gateway.example.com")
+    parser.add_argument("--resolve", type=_ip, metavar="IP", help="connect to this address instead of resolving the URL's host")
+    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="CA certificates to trust, in PEM")
+    parser.add_argument("--file", type=Path, metavar="FILE", help="your own scenarios (default: the demo's)")
+    parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="run only these, in the order of the file")
+    parser.add_argument("--list", action="store_true", help="list the scenarios without running them")
+    token = parser.add_mutually_exclusive_group()
+    token.add_argument("--token-file", type=Path, metavar="FILE", help="your own bearer token (default: the demo's made-up tokens)")
+    token.add_argument("--token-env", default="", metavar="NAME", help="the same, from an environment variable")
+    parser.add_argument(
+        "--stats-url", type=_stats_url, metavar="URL", help="statistics of the demo's token endpoint, to count token requests"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=read_seconds,
+        default=REQUEST_TIMEOUT,
+        metavar="SECONDS",
+        help="time limit for each request (default: %(default)g)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+
+
+def options_of(namespace: argparse.Namespace) -> ScenariosOptions:
+    """Return the options that ``parser`` has read."""
+    options = {field.name: getattr(namespace, field.name) for field in attrs.fields(ScenariosOptions)}
+    return ScenariosOptions(**{**options, "only": tuple(namespace.only), "resolve": namespace.resolve or ""})
+
+
+def _base_url(text: str) -> Endpoint:
+    parts = _split(text)
+    if parts.path not in {"", "/"}:
+        raise argparse.ArgumentTypeError("the URL must not have a path: scenarios have their own")
+    return _endpoint(parts)
+
+
+def _stats_url(text: str) -> Endpoint:
+    parts = _split(text)
+    if parts.scheme != "http" or parts.path not in _STATS_PATHS:
+        raise argparse.ArgumentTypeError("the URL must be that of the demo's token endpoint: http://HOST:PORT/stats")
+    return _endpoint(parts)
+
+
+def _split(text: str) -> SplitResult:
+    """Return the parts of a URL. It is not repeated where it is wrong: it may hold credentials."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in _PORTS and parts.hostname and parts.port != 0 and text.isascii() and text.isprintable()
+    except ValueError:
+        usable, parts = False, urlsplit("")
+    if not usable or " " in text:
+        raise argparse.ArgumentTypeError("must be a URL such as http://127.0.0.1:10000 or https://gateway.example.com")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise argparse.ArgumentTypeError("the URL must have neither credentials nor a query")
+    return parts
+
+
+def _endpoint(parts: SplitResult) -> Endpoint:
+    return Endpoint(parts.scheme == "https", parts.hostname or "", parts.port or _PORTS[parts.scheme])
+
+
+def _ip(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no IP address") from None
+
+
+def read_seconds(text: str) -> float:
+    """Return a number of seconds above 0, as an option's type."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds

@@ -1,0 +1,133 @@
+"""What scenarios run against: a gateway, tokens for it, and whatever else can be seen or changed there.
+
+Each request has a trace context of its own (https://www.w3.org/TR/trace-context/), by which logs, traces and the console find it again.
+"""
+
+import secrets
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, final
+
+import attrs
+import trio
+
+from exchanger.http.message import Headers, Request, Response
+from exchanger.scenarios.answer import Answer, Recognise, answer_of, differs, exchanged_by_demo
+from exchanger.scenarios.client import NoAnswerError, fetch_from
+from exchanger.scenarios.scenario import Call
+from exchanger.scenarios.tokens import Subject, Subjects
+from exchanger.util.address import format_address
+from exchanger.values.trace import parse_traceparent
+
+# Seconds for one request: more than a gateway's second for the service and its five for the upstream.
+REQUEST_TIMEOUT: Final = 8.0
+
+# What the demo's own tokens can be: without a signature there is none to be wrong.
+UNSIGNED_SUBJECTS: Final = frozenset({Subject.NONE, Subject.VALID, Subject.EXPIRED})
+
+_TRACEPARENT: Final = "traceparent"
+
+
+@final
+@attrs.frozen
+class Gateway:
+    """Where requests go: to ``host`` and ``port``, by TLS if there is a context. ``server_name`` "" is ``host``."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = attrs.field(default=None, eq=False)
+    server_name: str = ""
+
+    @property
+    def base_url(self) -> str:
+        """The gateway's URL, for people."""
+        return f"{'https' if self.tls else 'http'}://{format_address(self.server_name or self.host, self.port)}"
+
+
+@final
+@attrs.frozen
+class Asked:
+    """One request and what came back: a ``response``, or a ``problem`` in words. ``elapsed`` is in seconds.
+
+    ``sent`` is the token that was sent, "" for none. Fields that may hold tokens are hidden from repr.
+    """
+
+    call: Call = attrs.field(repr=False)
+    trace_id: str
+    sent: str = attrs.field(repr=False)
+    response: Response | None = attrs.field(repr=False)
+    problem: str = ""
+    elapsed: float = 0.0
+
+
+@final
+@attrs.frozen
+class ScenarioTarget:
+    """What scenarios run against. A scenario that needs something that is ``None`` here is skipped.
+
+    Attributes:
+        gateway: where requests are sent.
+        subjects: returns the token for a subject, "" for ``NONE``. A user's own token is the same for every other subject.
+        made: the subjects whose tokens are what their names say; a scenario for another one is skipped.
+        fresh: makes tokens for a user with this name, whom nobody has asked for yet, to count token requests.
+        stats: host and port of the token endpoint, whose ``/stats`` has the number of token requests of each user.
+        policy: the folder with the policy files to edit.
+        lenient: the token is the user's own, and its issuer is unknown: an exchanged token is one that differs from what was sent.
+        timeout: seconds for one request.
+        recognise: judges a token that the upstream saw instead of the one that was sent.
+    """
+
+    gateway: Gateway
+    subjects: Callable[[Subject], str] = attrs.field(repr=False)
+    made: frozenset[Subject] = frozenset(Subject)
+    fresh: Callable[[str], Subjects] | None = None
+    stats: tuple[str, int] | None = None
+    policy: Path | None = None
+    lenient: bool = False
+    timeout: float = REQUEST_TIMEOUT
+    recognise: Recognise = attrs.field(default=exchanged_by_demo, repr=False)
+
+    def with_own_token(self, token: str) -> "ScenarioTarget":
+        """Return this target for a user's own ``token``: judged leniently, and without what only the demo's users can show."""
+
+        def own(subject: Subject) -> str:
+            return "" if subject is Subject.NONE else token
+
+        made = frozenset({Subject.NONE, Subject.VALID})
+        return attrs.evolve(self, subjects=own, made=made, fresh=None, lenient=True, recognise=differs)
+
+    async def send(self, call: Call, token: str) -> Asked:
+        """Send ``call`` with ``token`` ("" for none). No answer is a result, too."""
+        trace_id, traced = _traced(call.headers)
+        request, gateway = request_of(attrs.evolve(call, headers=traced), token), self.gateway
+        started = trio.current_time()
+        response, problem = None, ""
+        try:
+            response = await fetch_from(
+                gateway.host, gateway.port, request, timeout=self.timeout, tls=gateway.tls, server_name=gateway.server_name
+            )
+        except NoAnswerError as error:
+            problem = str(error)
+        return Asked(call, trace_id, token, response, problem, trio.current_time() - started)
+
+    def judge(self, asked: Asked) -> Answer | str:
+        """Return what the answer says, or why there is none."""
+        return asked.problem if asked.response is None else answer_of(asked.response, asked.sent, self.recognise)
+
+
+def request_of(call: Call, token: str) -> Request:
+    """Return ``call`` as an HTTP request with ``token`` ("" for none)."""
+    authorization = (("Authorization", f"Bearer {token}"),) if token else ()
+    return Request(call.method, call.path, (("Host", call.host), *authorization, *call.headers))
+
+
+def _traced(headers: Headers) -> tuple[str, Headers]:
+    """Return the trace id, "" if the call's own trace context has none, and the headers with a trace context."""
+    own = [value for name, value in headers if name.lower() == _TRACEPARENT]
+    if own:
+        known = parse_traceparent(",".join(own))  # joined as a gateway joins them: two are invalid
+        return known[0] if known else "", headers
+    trace_id = secrets.token_hex(16)
+    # Not sampled: the gateway decides whether spans are kept.
+    return trace_id, (*headers, (_TRACEPARENT, f"00-{trace_id}-{secrets.token_hex(8)}-00"))

@@ -1,0 +1,88 @@
+"""The demo's tokens: unsigned JWTs (RFC 7519 section 6), readable so that an exchange can be seen. Nobody but the demo may accept them.
+
+https://www.rfc-editor.org/rfc/rfc7519#section-6
+"""
+
+import base64
+import binascii
+import enum
+import json
+import time
+from typing import Final, final
+
+import attrs
+
+# The service's client at the demo's token endpoint, which names it in the tokens that it issues.
+CLIENT_ID: Final = "exchanger-demo"
+
+_USER: Final = "alice"
+_VALID_S: Final = 86_400  # a day, for a demo that is left running over lunch
+_EXPIRED_S: Final = 3_600  # beyond any leeway for clocks
+_PARTS: Final = 3  # header, claims, and a signature that is empty here
+
+
+@enum.unique
+class Subject(enum.Enum):
+    """The subject token of a request. Only an issuer that verifies signatures can tell the last three from a valid one."""
+
+    NONE = "none"
+    VALID = "valid"
+    EXPIRED = "expired"
+    UNSIGNED = "unsigned"
+    TRUNCATED = "truncated"
+    FOREIGN = "foreign"
+
+
+@final
+@attrs.frozen
+class Subjects:
+    """The subject tokens. They are good for nothing outside the demo, but tokens all the same: hidden from repr."""
+
+    valid: str = attrs.field(repr=False)
+    expired: str = attrs.field(repr=False)
+
+    def token(self, subject: Subject) -> str:
+        """Return the token for ``subject``, "" for none. Without a signature, none of these tokens can have a wrong one."""
+        if subject is Subject.NONE:
+            return ""
+        return self.expired if subject is Subject.EXPIRED else self.valid
+
+
+def make_subjects(user: str = _USER, *, now: float | None = None) -> Subjects:
+    """Return new subject tokens of ``user``; ``now`` is in seconds since 1970."""
+    moment = int(time.time() if now is None else now)
+    return Subjects(
+        valid=_subject_token(user, moment, moment + _VALID_S), expired=_subject_token(user, moment - 2 * _EXPIRED_S, moment - _EXPIRED_S)
+    )
+
+
+def encode(claims: dict[str, object]) -> str:
+    """Return the unsigned JWT (``alg`` none) with these claims."""
+    return f"{_segment({'alg': 'none', 'typ': 'JWT'})}.{_segment(claims)}."
+
+
+def claims_of(token: str) -> dict[str, object] | None:
+    """Return the claims of a JWT without looking at its signature; ``None`` if it is not a JWT."""
+    parts = token.split(".")
+    if len(parts) != _PARTS:
+        return None
+    try:
+        claims = json.loads(base64.b64decode(parts[1] + "=" * (-len(parts[1]) % 4), altchars=b"-_", validate=True))
+    except (ValueError, binascii.Error, RecursionError):
+        return None
+    return claims if isinstance(claims, dict) else None
+
+
+def bearer_of(authorization: str) -> str:
+    """Return the token of an ``Authorization: Bearer`` value (RFC 6750 section 2.1), "" for any other value."""
+    scheme, _, token = authorization.partition(" ")
+    return token if scheme.lower() == "bearer" else ""
+
+
+def _segment(value: dict[str, object]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode()).rstrip(b"=").decode("ascii")
+
+
+def _subject_token(user: str, issued_at: int, expires_at: int) -> str:
+    claims = {"iss": "https://login.example.com", "sub": user, "aud": ["app.example.com"], "scope": "openid profile"}
+    return encode({**claims, "iat": issued_at, "exp": expires_at})

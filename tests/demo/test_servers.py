@@ -1,0 +1,89 @@
+"""The demo's servers as processes of their own: bounded, ready when they say so, and ended by a signal with status 0."""
+
+import json
+import os
+import re
+import signal
+import socket
+import sys
+
+import pytest
+import trio
+
+from exchanger import cli
+from exchanger.demo.servers import LIMITS, echo, run_echo
+from exchanger.http.message import Request
+from exchanger.scenarios.client import fetch
+from exchanger.scenarios.tokens import encode
+
+REQUEST = Request("GET", "/stats", (("Host", "h"),))
+
+
+async def lines_of(process: trio.Process) -> list[str]:
+    """Return what the process has said when its first line is there."""
+    assert process.stdout is not None
+    data = b""
+    while b"\n" not in data:
+        data += await process.stdout.receive_some()
+    return data.decode().splitlines()
+
+
+@pytest.mark.parametrize(("name", "answer", "number"), [("echo", dict, signal.SIGTERM), ("fake-token-endpoint", list, signal.SIGINT)])
+async def test_a_server_serves_until_a_signal(name: str, answer: type, number: signal.Signals) -> None:
+    command = (sys.executable, "-m", "exchanger", name, "--address", ":0")
+    with trio.fail_after(60):
+        process = await trio.lowlevel.open_process(command, stdout=-1)
+        try:
+            (line,) = await lines_of(process)
+            said = re.fullmatch(rf"exchanger {name}: listening on \*:(\d+)", line)
+            assert said is not None
+            response = await fetch(int(said.group(1)), REQUEST, timeout=30)
+            assert isinstance(json.loads(response.body), answer)
+            process.send_signal(number)
+            assert await process.wait() == 0
+        finally:
+            process.kill()
+            await process.wait()
+
+
+@pytest.mark.parametrize("name", ["echo", "fake-token-endpoint"])
+def test_a_port_that_is_taken_is_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert cli.main([name, "--address", f"127.0.0.1:{port}"]) == 1
+    assert capsys.readouterr().err == f"exchanger {name}: 127.0.0.1:{port} cannot be used: {os.strerror(98)}\n"
+
+
+def test_a_wrong_address_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["echo", "--address", "nowhere"])
+    assert ended.value.code == 2
+    assert "must be HOST:PORT" in capsys.readouterr().err
+
+
+async def test_the_request_comes_back_as_received() -> None:
+    response = await echo(Request("PUT", "/a?b=c", (("host", "h"), ("x-a", "1"), ("x-b", "2"), ("x-a", "3"))))
+    assert response.status == 200
+    assert json.loads(response.body) == {"method": "PUT", "path": "/a?b=c", "headers": {"host": "h", "x-a": ["1", "3"], "x-b": "2"}}
+
+
+async def test_the_claims_of_a_bearer_token_are_shown() -> None:
+    response = await echo(Request("GET", "/", (("authorization", f"Bearer {encode({'sub': 'alice'})}"),)))
+    assert json.loads(response.body)["token_claims"] == {"sub": "alice"}
+
+
+async def test_a_token_that_is_no_jwt_has_no_claims_to_show() -> None:
+    response = await echo(Request("GET", "/", (("authorization", "Bearer abc"),)))
+    assert "token_claims" not in json.loads(response.body)
+
+
+async def test_bodies_are_bounded_and_any_head_that_envoy_lets_through_is_read() -> None:
+    async with trio.open_nursery() as nursery:
+        port: int = await nursery.start(run_echo, "127.0.0.1", 0)
+        large = Request("GET", "/x", (("Host", "h"), ("X-A", "a" * 61_440)))
+        assert json.loads((await fetch(port, large, timeout=30)).body)["headers"]["x-a"] == "a" * 61_440
+        too_large = Request("POST", "/x", (("Host", "h"),), b"a" * (LIMITS.body_bytes + 1))
+        assert (await fetch(port, too_large, timeout=30)).status == 413
+        nursery.cancel_scope.cancel()

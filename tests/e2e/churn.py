@@ -1,0 +1,254 @@
+"""Restarts and certificate rotations under load, with no wrong answer allowed: shared by the tests and ``bench/restarts.py``."""
+
+import socket
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import attrs
+import trio
+import trustme
+
+from exchanger.demo.envoy import Mode
+from exchanger.demo.running import RunningDemo
+from exchanger.scenarios.answer import Answer
+from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.scenarios.scenario import OneRequest
+from tests.e2e.gateway import (
+    SERVICE_NAME,
+    Instance,
+    asked,
+    gateway_config,
+    staged,
+    start_gateway,
+    until_healthy,
+    until_listening,
+    until_serving,
+    with_admin,
+    with_tls,
+)
+from tests.e2e.service import free_port
+
+LOAD_TASKS: Final = 8
+# Seconds for one answer under load, on a machine that stalls.
+ANSWER_S: Final = 20.0
+# Seconds until new connections must see a new certificate, on a loaded machine.
+SEEN_S: Final = 30.0
+# Requests that must have been sent per restart and per rotation, or there was no load to speak of.
+A_RESTART: Final = 100
+A_ROTATION: Final = 20
+
+_LOAD: Final = tuple(
+    scenario
+    for scenario in SCENARIOS
+    if isinstance(scenario, OneRequest) and scenario.name in {"yellow-success", "explicit-deny", "missing-bearer", "unmatched"}
+)
+
+
+@attrs.frozen
+class Wrong:
+    """An answer that was not the expected one, and when it came, in seconds since the load began."""
+
+    after: float
+    name: str
+    got: Answer | str
+
+    def __str__(self) -> str:
+        return f"{self.after:.2f} s: {self.name}: {self.got}"
+
+
+@attrs.define(eq=False)
+class Load:
+    """Requests without a pause from several tasks, until ``stop``."""
+
+    demo: RunningDemo
+    envoy_port: int
+    asked: int = 0
+    wrong: list[Wrong] = attrs.field(factory=list)
+    _began: float = attrs.field(factory=trio.current_time)
+    _stop: trio.Event = attrs.field(factory=trio.Event)
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(LOAD_TASKS):
+                nursery.start_soon(self._ask, _LOAD[number % len(_LOAD)])
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def summary(self) -> str:
+        """The number of wrong answers and the first three, "" if there are none."""
+        first = "; ".join(map(str, self.wrong[:3]))
+        return f"{len(self.wrong)} of {self.asked} answers are wrong: {first}" if self.wrong else ""
+
+    async def _ask(self, scenario: OneRequest) -> None:
+        while not self._stop.is_set():
+            self.asked += 1
+            answer = await asked(self.envoy_port, scenario, self.demo, timeout=ANSWER_S)
+            if answer != scenario.expected:
+                self.wrong.append(Wrong(trio.current_time() - self._began, scenario.name, answer))
+
+
+async def restarts_under_load(folder: Path, mode: Mode, count: int) -> Load:
+    """Restart two instances in turns: one drains while the other takes over, behind a gateway with health checks, as in any cluster."""
+    async with staged(folder) as (demo, nursery):
+        instances = [Instance(demo, folder, name) for name in ("first", "second")]
+        for instance in instances:
+            await instance.start(nursery)
+        config = gateway_config(demo, mode, *(instance.port for instance in instances))
+        admin = with_admin(config)
+        envoy_port = await start_gateway(nursery, folder, config)
+        await until_listening(admin)
+        for instance in instances:
+            await until_healthy(admin, instance.port)
+        await until_serving(envoy_port, demo)
+        load = Load(demo, envoy_port)
+        async with trio.open_nursery() as requests:
+            requests.start_soon(load.run)
+            for number in range(count):
+                instance = instances[number % 2]
+                assert await instance.child.stop() == 0, instance.child.log_tail()
+                await instance.start(nursery)
+                await until_healthy(admin, instance.port)  # before the other one goes
+            load.stop()
+    assert load.asked > count * A_RESTART, load.asked
+    return load
+
+
+async def rotations_under_load(folder: Path, mode: Mode, count: int, *, mutual: bool) -> Load:
+    """Rotate certificates: by turns as Kubernetes does, and file by file, so that for a moment certificate and key do not match."""
+    async with secured(folder, mode, mutual=mutual) as here:
+        await until_serving(here.envoy_port, here.stage)
+        load = Load(here.stage, here.envoy_port)
+        async with trio.open_nursery() as requests:
+            requests.start_soon(load.run)
+            for number in range(count):
+                files = here.authorities.files()
+                if number % 2:
+                    here.mount.write(files)
+                else:
+                    for name, data in files.items():
+                        (here.mount.folder / "..data" / name).write_bytes(data)
+                        await trio.sleep(0.1)
+                await until_served(here.port, here.authorities, files["tls.crt"])
+            load.stop()
+        assert await here.instance.child.stop() == 0
+        assert "tls.certificates_rejected" not in here.instance.child.log.read_text()
+    assert load.asked > count * A_ROTATION, load.asked
+    return load
+
+
+@attrs.define(eq=False)
+class Mount:
+    """Files as Kubernetes mounts a Secret: links into ``..data``, itself a link that is exchanged at once."""
+
+    folder: Path
+    version: int = 0
+
+    def write(self, files: dict[str, bytes]) -> None:
+        self.version += 1
+        content = self.folder / f"..{self.version}"
+        content.mkdir(parents=True)
+        for name, data in files.items():
+            (content / name).write_bytes(data)
+        fresh = self.folder / "..data_tmp"
+        fresh.symlink_to(content.name)
+        fresh.rename(self.folder / "..data")
+        for name in files:
+            link = self.folder / name
+            if not link.is_symlink():
+                link.symlink_to(Path("..data") / name)
+
+
+@attrs.define(eq=False)
+class Authorities:
+    """A CA for the service's certificates and one for the gateway's, with a client certificate of the latter in a file."""
+
+    folder: Path
+    servers: trustme.CA = attrs.field(factory=trustme.CA)
+    clients: trustme.CA = attrs.field(factory=trustme.CA)
+
+    def __attrs_post_init__(self) -> None:
+        self.servers.cert_pem.write_to_path(str(self.server_authority))
+        self.clients.issue_cert("gateway.test").private_key_and_cert_chain_pem.write_to_path(str(self.client))
+
+    @property
+    def server_authority(self) -> Path:
+        return self.folder / "servers.pem"
+
+    @property
+    def client(self) -> Path:
+        return self.folder / "client.pem"
+
+    def files(self) -> dict[str, bytes]:
+        """A new certificate with its key, and the bundle of client authorities, in which a stranger comes and goes with each version."""
+        leaf = self.servers.issue_cert(SERVICE_NAME)
+        return {
+            "tls.crt": b"".join(pem.bytes() for pem in leaf.cert_chain_pems),
+            "tls.key": leaf.private_key_pem.bytes(),
+            "ca.crt": self.clients.cert_pem.bytes() + trustme.CA().cert_pem.bytes(),
+        }
+
+
+def tls_instance(stage: RunningDemo, folder: Path, mount: Path, *, mutual: bool) -> tuple[Instance, int]:
+    """A service with both listeners, and the port of its TLS listener."""
+    port = free_port()
+    variables = [
+        ("GRPC_TLS_PORT", str(port)),
+        ("GRPC_TLS_CERT_FILE", str(mount / "tls.crt")),
+        ("GRPC_TLS_KEY_FILE", str(mount / "tls.key")),
+    ]
+    if mutual:
+        variables.append(("GRPC_TLS_CLIENT_CA_FILE", str(mount / "ca.crt")))
+    return Instance(stage, folder, "secured", tuple(variables)), port
+
+
+def served_certificate(port: int, authorities: Authorities) -> bytes:
+    """The certificate that a new connection gets, in DER."""
+    context = ssl.create_default_context(cafile=str(authorities.server_authority))
+    context.load_cert_chain(authorities.client)
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=SERVICE_NAME) as secured,
+    ):
+        return secured.getpeercert(binary_form=True) or b""
+
+
+async def until_served(port: int, authorities: Authorities, certificate: bytes) -> None:
+    wanted = ssl.PEM_cert_to_DER_cert(certificate.decode().partition("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n")
+    with trio.fail_after(SEEN_S):
+        while True:
+            if await trio.to_thread.run_sync(served_certificate, port, authorities) == wanted:
+                return
+            await trio.sleep(0.05)
+
+
+@attrs.frozen
+class Secured:
+    """A gateway that asks a service by TLS, and what belongs to them."""
+
+    stage: RunningDemo
+    instance: Instance
+    port: int
+    envoy_port: int
+    authorities: Authorities
+    mount: Mount
+
+
+@asynccontextmanager
+async def secured(folder: Path, mode: Mode, *, mutual: bool, certified: bool = True) -> AsyncGenerator[Secured]:
+    """Run both until the block ends. With ``mutual`` the service asks for a certificate, and the gateway has one if it is ``certified``."""
+    authorities, mount = Authorities(folder), Mount(folder / "mount")
+    mount.write(authorities.files())
+    async with staged(folder) as (stage, nursery):
+        instance, port = tls_instance(stage, folder, mount.folder, mutual=mutual)
+        await instance.start(nursery)
+        config = gateway_config(stage, mode, port)
+        with_tls(config, authorities.server_authority, authorities.client if mutual and certified else None)
+        envoy_port = await start_gateway(nursery, folder, config)
+        await until_listening(port)
+        await until_listening(envoy_port)
+        yield Secured(stage, instance, port, envoy_port, authorities, mount)

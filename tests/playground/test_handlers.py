@@ -1,0 +1,254 @@
+"""The lab's handlers, with a stand-in for service and Envoy: what they answer, and what they do not let anybody do."""
+
+import json
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from exchanger.demo.servers import echo
+from exchanger.http.message import Request, Response
+from exchanger.playground.handlers import MAX_RUNS, RUN_S
+from exchanger.playground.policy_files import version_of
+from exchanger.scenarios.answer import Answer
+from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.scenarios.scenario import Call, OneRequest
+from exchanger.scenarios.tokens import Subject
+from tests.playground.labs import SAMPLE, YELLOW, bench
+from tests.scenarios.stand_in import DENIAL, EDIT, EQUAL, ONE, StandIn, deny
+
+OPEN = OneRequest("open", "w", Call("h.example.com", "/orders", Subject.NONE), Answer(403))
+PATIENCE = 30.0
+
+
+async def test_scenarios_are_listed_as_they_can_be_tried(tmp_path: Path) -> None:
+    async with bench(tmp_path, deny) as lab:
+        listed = (await lab.ask("GET", "/lab/scenarios")).json
+        assert (listed["gateway"], listed["keycloak"]) == (lab.site.gateway, False)
+        shown = {scenario["name"]: scenario for scenario in listed["scenarios"]}
+        assert list(shown) == [scenario.name for scenario in SCENARIOS]
+        assert {scenario["kind"] for scenario in listed["scenarios"]} == {"request", "equal", "edit"}
+        assert shown["coalescing"]["count"] == 10
+        assert shown["cors-preflight"]["request"] == {
+            "method": "OPTIONS",
+            "host": "yellow.example.com",
+            "path": "/orders/1",
+            "headers": [["Origin", "https://app.example.com"], ["Access-Control-Request-Method", "POST"]],
+            "subject": "none",
+        }
+        assert shown["yellow-success"]["expected"] == "200 exchanged for scope read:orders"
+        assert f"{lab.site.gateway}/orders/1" in shown["yellow-success"]["curl"]
+        assert not any(lab.site.subjects.token(subject) in json.dumps(listed) for subject in (Subject.VALID, Subject.EXPIRED))
+
+
+async def test_a_scenario_is_run_and_told_whether_it_is_as_expected(tmp_path: Path) -> None:
+    async with bench(tmp_path, deny, (ONE, OPEN)) as lab:
+        good, bad = await lab.ask("POST", "/lab/run", {"name": "one"}), await lab.ask("POST", "/lab/run", {"name": "open"})
+        assert (good.status, good.json["ok"], good.json["got"]) == (200, True, "403 policy_denied")
+        assert good.json["answer"]["body"] == '{"error":"policy_denied"}'
+        assert good.json["tokens"]["sent"]["claims"]["sub"] == "alice"
+        assert (bad.json["ok"], len(bad.json["details"]), bad.json["tokens"]["sent"]) == (False, 2, None)
+        assert lab.lab.running == 0
+
+
+async def test_the_gateway_gets_the_trace_that_is_told_and_the_asker_s_own_token(tmp_path: Path) -> None:
+    seen: list[Request] = []
+
+    async def gateway(request: Request) -> Response:
+        seen.append(request)
+        return await echo(request)
+
+    async with bench(tmp_path, gateway, (ONE,)) as lab:
+        for path, fields in (
+            ("/lab/run", {"name": "one", "token": "token-of-mine"}),
+            (
+                "/lab/request",
+                {"host": "a.example.com", "path": "/b", "headers": [["X-A", "c"]], "subject": "own", "token": "token-of-mine"},
+            ),
+        ):
+            answered = await lab.ask("POST", path, fields)
+            assert answered.json["tokens"] == {"sent": {"opaque": True}, "received": {"opaque": True}, "verification": None}
+            assert "token-of-mine" not in json.dumps(answered.json)
+            assert seen[-1].value("authorization") == "Bearer token-of-mine"
+            assert seen[-1].value("traceparent").split("-")[1] == answered.json["trace_ids"][0]
+        assert (seen[-1].method, seen[-1].target, seen[-1].value("host"), seen[-1].value("x-a")) == ("GET", "/b", "a.example.com", "c")
+
+
+async def test_a_free_request_has_the_demo_s_tokens(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    async def gateway(request: Request) -> Response:
+        seen.append(request.value("authorization").removeprefix("Bearer "))
+        return DENIAL
+
+    async with bench(tmp_path, gateway) as lab:
+        for subject in (Subject.VALID, Subject.EXPIRED, Subject.NONE):
+            answered = await lab.ask("POST", "/lab/request", {"host": "h", "path": "/", "subject": subject.value})
+            assert (answered.json["ok"], answered.json["got"]) == (None, "403 policy_denied")
+            assert seen[-1] == lab.site.subjects.token(subject)
+
+
+async def test_own_tokens_do_not_count_and_do_not_edit(tmp_path: Path) -> None:
+    async with bench(tmp_path, deny, (EQUAL, EDIT)) as lab:
+        for name in ("equal", "edit"):
+            answered = await lab.ask("POST", "/lab/run", {"name": name, "token": "token-of-mine"})
+            assert answered.json["ok"] is None
+            assert answered.json["got"].startswith("skipped: ")
+
+
+async def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
+    async with bench(tmp_path, deny) as lab:
+        assert (await lab.ask("POST", "/lab/run", {"name": "absent"})).status == 404
+        for method, path in (("PUT", "/lab/policy"), ("POST", "/lab/policy/lint")):
+            assert (await lab.ask(method, path, {"name": "../service.log", "text": ""})).status == 404
+        assert (await lab.ask("POST", "/lab/policy/reset", {"name": "../service.log"})).status == 404
+
+
+async def test_what_cannot_be_understood_is_refused_without_repeating_it(tmp_path: Path) -> None:
+    nonsense = (b"s3cret", {"s3cret": "s3cret"}, {"name": "s3cret", "text": 5, "token": 5, "host": "s3cret\r\n", "path": "s3cret"})
+    async with bench(tmp_path, deny) as lab:
+        for method, path in lab.lab.routes():
+            for body in nonsense if method != "GET" else ():
+                answered = await lab.ask(method, path, body)
+                assert answered.status == 400
+                assert "s3cret" not in json.dumps(answered.json)
+
+
+async def test_policy_is_shown_checked_saved_and_put_back(tmp_path: Path) -> None:
+    async with bench(tmp_path, deny) as lab:
+        assert (await lab.ask("GET", "/lab/policy")).json == {
+            "files": [{"name": name, "text": SAMPLE[name], "version": version_of(SAMPLE[name])} for name in sorted(SAMPLE)]
+        }
+        wrong = {"name": "yellow.yaml", "text": YELLOW.replace("demo, scope", "nobody, scope", 1)}
+        problem = {
+            "policy": "team-yellow/token-policy",
+            "entry": 0,
+            "line": 22,
+            "column": 31,
+            "reason": 'entries[0].exchange.issuerRef references unknown issuer profile "nobody"',
+        }
+        assert (await lab.ask("POST", "/lab/policy/lint", wrong)).json == {"documents": 1, "problems": [problem]}
+        file = lab.site.policy / "yellow.yaml"
+        assert file.read_text() == YELLOW
+        saved = (await lab.ask("PUT", "/lab/policy", wrong)).json
+        assert saved == {"saved": True, "in_force": False, "version": version_of(wrong["text"]), "problems": [problem]}
+        assert file.read_text() == wrong["text"]
+        assert (await lab.ask("POST", "/lab/policy/reset", {"name": "yellow.yaml"})).json == {"text": YELLOW, "version": version_of(YELLOW)}
+        assert file.read_text() == YELLOW
+
+
+async def test_what_cannot_be_saved_is_told(tmp_path: Path) -> None:
+    async with bench(tmp_path, deny) as lab:
+        longer = await lab.ask("PUT", "/lab/policy", {"name": "yellow.yaml", "text": "#" * 1_048_577})
+        assert (longer.status, (lab.site.policy / "yellow.yaml").read_text()) == (400, YELLOW)
+        for file in lab.site.policy.iterdir():
+            file.unlink()
+        lab.site.policy.rmdir()
+        assert (await lab.ask("POST", "/lab/policy/reset", {"name": "yellow.yaml"})).status == 500
+
+
+async def test_a_save_is_answered_when_it_is_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exchanger.playground.policy_files.EFFECT_S", PATIENCE)
+    asked = 0
+
+    async def revision() -> int | None:
+        nonlocal asked
+        await trio.lowlevel.checkpoint()
+        asked += 1
+        taken_up = asked > 5 and (tmp_path / "policy" / "yellow.yaml").read_text() == "a: b\n"
+        return 8 if taken_up else 7
+
+    async with bench(tmp_path, deny, revision=revision) as lab:
+        saved = await lab.ask("PUT", "/lab/policy", {"name": "yellow.yaml", "text": "a: b\n"})
+        assert (saved.json["in_force"], asked) == (True, 6)
+
+
+async def test_a_file_that_somebody_else_changed_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    async with bench(tmp_path, deny) as lab:
+        file = lab.site.policy / "yellow.yaml"
+        opened = version_of(YELLOW)
+        file.write_text("theirs: a\n")
+        mine = {"name": "yellow.yaml", "text": "mine: a\n"}
+        assert (await lab.ask("PUT", "/lab/policy", mine | {"version": opened})).status == 409
+        assert file.read_text() == "theirs: a\n"
+        saved = await lab.ask("PUT", "/lab/policy", mine | {"version": version_of("theirs: a\n")})
+        assert (saved.status, file.read_text()) == (200, "mine: a\n")
+        again = await lab.ask("PUT", "/lab/policy", {"name": "yellow.yaml", "text": YELLOW, "version": saved.json["version"]})
+        assert (again.status, file.read_text()) == (200, YELLOW)
+
+
+async def test_editors_wait_for_a_scenario_that_edits_and_neither_see_it_nor_are_undone_by_it(tmp_path: Path) -> None:
+    running, go_on = trio.Event(), trio.Event()
+    stand_in: StandIn | None = None
+
+    async def gateway(request: Request) -> Response:
+        assert stand_in is not None
+        running.set()
+        await go_on.wait()
+        return await stand_in.exchange(request)
+
+    mine = YELLOW + "# mine\n"
+    async with bench(tmp_path, gateway, (EDIT,)) as lab, trio.open_nursery() as nursery:
+        stand_in = StandIn(lab.site.policy)
+        results: list[object] = []
+
+        async def run() -> None:
+            results.append((await lab.ask("POST", "/lab/run", {"name": "edit"})).json["ok"])
+
+        async def save() -> None:
+            results.append((await lab.ask("PUT", "/lab/policy", {"name": "yellow.yaml", "text": mine})).json["saved"])
+
+        async def open_editor() -> None:
+            files = (await lab.ask("GET", "/lab/policy")).json["files"]
+            results.append("edited" not in next(file["text"] for file in files if file["name"] == "yellow.yaml"))
+
+        nursery.start_soon(run)
+        with trio.fail_after(PATIENCE):
+            await running.wait()
+            nursery.start_soon(open_editor)
+            nursery.start_soon(save)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert "edited" in (lab.site.policy / "yellow.yaml").read_text()
+            go_on.set()
+            while len(results) < 3:  # noqa: ASYNC110 - all end by themselves
+                await trio.sleep(0.01)
+        assert results == [True, True, True]
+        assert (lab.site.policy / "yellow.yaml").read_text() == mine
+
+
+async def test_only_a_few_run_at_once_and_others_are_told_so(tmp_path: Path) -> None:
+    waiting, go_on = 0, trio.Event()
+
+    async def gateway(_request: Request) -> Response:
+        nonlocal waiting
+        waiting += 1
+        await go_on.wait()
+        return DENIAL
+
+    async with bench(tmp_path, gateway, (ONE,)) as lab, trio.open_nursery() as nursery:
+        for _ in range(MAX_RUNS):
+            nursery.start_soon(lab.ask, "POST", "/lab/run", {"name": "one"})
+        with trio.fail_after(PATIENCE):
+            while waiting < MAX_RUNS:  # noqa: ASYNC110 - there is no event for the last of several
+                await trio.sleep(0.01)
+        assert lab.lab.running == MAX_RUNS
+        assert (await lab.ask("POST", "/lab/run", {"name": "one"})).status == 429
+        assert (await lab.ask("POST", "/lab/request", {"host": "h", "path": "/"})).status == 429
+        go_on.set()
+    assert lab.lab.running == 0
+
+
+async def test_a_run_that_takes_too_long_is_ended_and_the_file_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exchanger.playground.handlers.RUN_S", 0.2)
+    assert RUN_S >= 10
+
+    async def gateway(_request: Request) -> Response:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with bench(tmp_path, gateway, (EDIT,)) as lab:
+        with trio.fail_after(PATIENCE):
+            assert (await lab.ask("POST", "/lab/run", {"name": "edit"})).status == 504
+        assert (lab.site.policy / "yellow.yaml").read_text() == YELLOW
+        assert lab.lab.running == 0

@@ -1,0 +1,67 @@
+"""What is said on the terminal."""
+
+import io
+import shlex
+
+from exchanger.scenarios.builtin import SCENARIOS
+from exchanger.scenarios.display import Columns, curl_line, table_head, table_row
+from exchanger.scenarios.runner import Finding
+from exchanger.scenarios.scenario import Call
+from exchanger.scenarios.terminal import Progress
+from exchanger.scenarios.tokens import Subject
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_whole_lines_unless_it_is_on_a_terminal() -> None:
+    out = io.StringIO()
+    progress = Progress(out)
+    progress.begin("service")
+    progress.tick()
+    progress.done("port 1")
+    progress.say("that is all")
+    assert out.getvalue() == "service …\nservice: port 1\nthat is all\n"
+
+
+def test_progress_moves_on_a_terminal_and_other_text_begins_a_line() -> None:
+    out = Terminal()
+    progress = Progress(out)
+    progress.begin("service")
+    progress.tick()
+    progress.done("port 1")
+    lines = out.getvalue().split("\r\x1b[K")
+    assert [line[1:] for line in lines[1:3]] == [" service …", " service …"]
+    assert lines[1] != lines[2]
+    assert lines[3:] == ["service: port 1\n"]
+    progress.tick()
+    assert out.getvalue().endswith("service: port 1\n")
+    progress.begin("service")
+    progress.say("interrupted")
+    assert out.getvalue().endswith("service …\ninterrupted\n")
+
+
+def test_a_curl_line_is_for_a_shell() -> None:
+    call = Call("h.example.com", "/a?b=c&d", method="OPTIONS", headers=(("Origin", "https://o.example.com"),))
+    expected = "curl -s -X OPTIONS -H 'Host: h.example.com' -H 'Authorization: Bearer $TOKEN' -H 'Origin: https://o.example.com'"
+    assert shlex.split(curl_line(call)) == [*shlex.split(expected), "$GATEWAY/a?b=c&d"]
+    assert "Authorization" not in curl_line(Call("h", "/", subject=Subject.NONE))
+    assert "$EXPIRED" in curl_line(Call("h", "/", subject=Subject.EXPIRED))
+    assert "$FOREIGN" in curl_line(Call("h", "/", subject=Subject.FOREIGN))
+
+
+def test_rows_stand_below_the_heads_of_columns_as_wide_as_needed() -> None:
+    some = SCENARIOS[:3]
+    columns = Columns.of(some)
+    assert columns.name == max(len(scenario.name) for scenario in some)
+    assert Columns.of(()) == Columns(0, 0)
+    assert Columns.of(some, lenient=True).expected < columns.expected
+    got = table_head(columns).index("got")
+    good = table_row(Finding("unmatched", "200", "200 yes", ok=True, elapsed=0.123), columns)
+    bad = table_row(Finding("unmatched", "200", "500 no", ok=False, elapsed=0.1, details=("expected x", "got y")), columns)
+    skipped = table_row(Finding("unmatched", "200", "skipped", ok=True, elapsed=0.0, skipped="because"), columns)
+    assert (good[:15], bad[:15], skipped[:15]) == ("ok   unmatched ", "FAIL unmatched ", "skip unmatched ")
+    assert good.index("200 yes") == skipped.index("because") == got
+    assert bad.splitlines()[1:] == ["       expected x", "       got y"]
