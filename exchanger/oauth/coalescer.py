@@ -17,7 +17,7 @@ V = TypeVar("V")
 
 @final
 @attrs.frozen
-class CoalescerStatistics:
+class CoalescerCounts:
     """``flights`` are under way (those that are being cancelled too), ``waiters`` wait for one; the others count since the start."""
 
     flights: int
@@ -112,9 +112,9 @@ class Coalescer(Generic[K, V]):
         """Tell whether ``join`` would share a flight if it were called now."""
         return key in self._flights
 
-    def statistics(self) -> CoalescerStatistics:
+    def counts(self) -> CoalescerCounts:
         """Return the present counts; at rest ``flights`` and ``waiters`` are zero."""
-        return CoalescerStatistics(self._running, self._waiting, self._started, self._coalesced)
+        return CoalescerCounts(self._running, self._waiting, self._started, self._coalesced)
 
     async def _fly(self, current: _Flight[K, V], flight: Callable[[], Awaitable[V]]) -> None:
         try:

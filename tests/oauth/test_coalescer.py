@@ -5,7 +5,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.oauth.coalescer import Coalescer, CoalescerStatistics
+from exchanger.oauth.coalescer import Coalescer, CoalescerCounts
 
 LOST = "lost"
 
@@ -61,7 +61,7 @@ class Waiter:
 
 
 def resting(coalescer: Coalescer[str, str]) -> bool:
-    statistics = coalescer.statistics()
+    statistics = coalescer.counts()
     return (statistics.flights, statistics.waiters) == (0, 0) and not coalescer._flights
 
 
@@ -81,7 +81,7 @@ async def test_equal_keys_share_a_flight(coalescer: Coalescer[str, str], joined:
         for waiter in waiters:
             nursery.start_soon(waiter.join, coalescer, "a", flights.to("one"))
         await wait_all_tasks_blocked()
-        assert coalescer.statistics() == CoalescerStatistics(flights=1, waiters=3, started=1, coalesced=2)
+        assert coalescer.counts() == CoalescerCounts(flights=1, waiters=3, started=1, coalesced=2)
         flights.landing["one"].set()
     assert [waiter.result for waiter in waiters] == ["one"] * 3
     assert flights.started == ["one"]
@@ -106,7 +106,7 @@ async def test_nothing_is_kept_after_the_landing(coalescer: Coalescer[str, str])
     async with running(coalescer):
         assert await coalescer.join("a", flights.landed("one")) == "one"
         assert await coalescer.join("a", flights.landed("two")) == "two"
-    assert coalescer.statistics() == CoalescerStatistics(flights=0, waiters=0, started=2, coalesced=0)
+    assert coalescer.counts() == CoalescerCounts(flights=0, waiters=0, started=2, coalesced=0)
 
 
 async def test_a_failure_reaches_those_who_waited_and_is_forgotten(coalescer: Coalescer[str, str]) -> None:
@@ -130,7 +130,7 @@ async def test_the_leader_may_leave_without_the_others(coalescer: Coalescer[str,
         await wait_all_tasks_blocked()
         leader.scope.cancel()
         await wait_all_tasks_blocked()
-        assert coalescer.statistics().waiters == 1
+        assert coalescer.counts().waiters == 1
         flights.landing["one"].set()
     assert (leader.result, follower.result) == (None, "one")
     assert flights.cancelled == []
@@ -170,12 +170,12 @@ async def test_who_comes_while_a_flight_is_dying_starts_anew(coalescer: Coalesce
         await wait_all_tasks_blocked()
         nursery.start_soon(second.join, coalescer, "a", flights.to("two"))
         await wait_all_tasks_blocked()
-        assert coalescer.statistics() == CoalescerStatistics(flights=2, waiters=1, started=2, coalesced=0)
+        assert coalescer.counts() == CoalescerCounts(flights=2, waiters=1, started=2, coalesced=0)
         unwound.set()
         await wait_all_tasks_blocked()
         nursery.start_soon(third.join, coalescer, "a", flights.to("three"))
         await wait_all_tasks_blocked()
-        assert coalescer.statistics() == CoalescerStatistics(flights=1, waiters=2, started=2, coalesced=1)
+        assert coalescer.counts() == CoalescerCounts(flights=1, waiters=2, started=2, coalesced=1)
         flights.landing["two"].set()
     assert (second.result, third.result) == ("two", "two")
     assert joined == ["a"]
@@ -217,7 +217,7 @@ async def test_who_has_already_left_starts_nothing(coalescer: Coalescer[str, str
             await coalescer.join("a", flights.to("one"))
         assert scope.cancelled_caught
     assert flights.started == []
-    assert coalescer.statistics() == CoalescerStatistics(flights=0, waiters=0, started=0, coalesced=0)
+    assert coalescer.counts() == CoalescerCounts(flights=0, waiters=0, started=0, coalesced=0)
 
 
 async def test_who_leaves_before_the_flight_has_begun_cancels_it_all_the_same(coalescer: Coalescer[str, str]) -> None:

@@ -3,8 +3,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.oauth.connections import MAX_BUSY_CONNECTIONS_PER_HOST, UNUSED_REST, Lease
 from exchanger.oauth.dial import Origin
+from exchanger.oauth.pool import MAX_BUSY_CONNECTIONS_PER_HOST, UNUSED_REST, Lease
 from tests.oauth.fakes import MemoryEndpoint, answering, response
 from tests.oauth.pools import LONGEST, ONE, TWO, bounds, counts, exchange, exchange_at_once, expiring, pool_of, pool_over, use
 

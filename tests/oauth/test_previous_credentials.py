@@ -14,8 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.decision.token_exchange import TokenResponseRules, decode_response, transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.oauth.previous_client import as_before
-from exchanger.oauth.token_client import TokenClient, TokenClientSettings
+from exchanger.oauth.token_client import TokenClient, TokenClientSettings, as_before
 from exchanger.values.issuer import AuthMethod, Credentials
 from exchanger.values.secret import Secret
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
@@ -82,7 +81,7 @@ async def exchanged(request: TokenRequest, *answers: bytes, settings: TokenClien
         endpoint, observer = MemoryEndpoint(nursery, [scripted(answers, bodies, heads)]), Observer()
         async with running(TokenClient(settings, observer, dial=endpoint.dial, tls=NO_TLS)) as client:
             outcome = await client.exchange(request)
-            assert client.statistics().in_flight == ()
+            assert client.in_flight == {}
         assert at_rest(client)
         nursery.cancel_scope.cancel()
     secrets = tuple(parse_qs(body.decode()).get("client_secret", [""])[0] for body in bodies)

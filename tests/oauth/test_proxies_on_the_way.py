@@ -11,9 +11,9 @@ import trio
 import trustme
 
 from exchanger.errors import Diagnostic
+from exchanger.oauth.dial import MAX_PROXY_ANSWER_BYTES
 from exchanger.oauth.proxies import EnvironmentProxies, NoProxy
 from exchanger.oauth.token_client import TokenClient, TokenClientSettings
-from exchanger.oauth.tunnel import MAX_ANSWER_BYTES
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenRequest
@@ -169,7 +169,7 @@ FAULTS: Final[dict[str, Answer]] = {
     "one byte more than its head": saying(ESTABLISHED + b"\n"),
     "garbage": saying(b"\x16\x03\x01\x00\x00 canary\r\n\r\n"),
     "another protocol": saying(b"SSH-2.0-OpenSSH_9.9\r\n"),
-    "a head too long": saying(b"HTTP/1.1 200 OK\r\nX: " + b"a" * MAX_ANSWER_BYTES + b"\r\n\r\n"),
+    "a head too long": saying(b"HTTP/1.1 200 OK\r\nX: " + b"a" * MAX_PROXY_ANSWER_BYTES + b"\r\n\r\n"),
     "a head without end": saying(b"HTTP/1.1 200 OK\r\n", *[b"X: " + b"a" * 1000 + b"\r\n"] * 20),
     "interim responses without end": saying(*[b"HTTP/1.1 103 Early Hints\r\n\r\n" * 40] * 20),
     "a bad header": saying(b"HTTP/1.1 200 OK\r\ncanary\x00: x\r\n\r\n"),
@@ -186,7 +186,7 @@ async def test_whatever_the_proxy_says_but_yes_is_no_connection(authority: trust
         assert_unreachable(outcome, ErrorKind.TIMEOUT if fault == "another protocol" else ErrorKind.TRANSPORT_ERROR)
         assert it.seen == []
         assert "canary" not in repr(it.observer.records)
-        assert it.client.statistics().connections.open == 0
+        assert it.client.connections.open == 0
 
 
 async def test_a_proxy_that_closes_instead_of_answering(authority: trustme.CA) -> None:
@@ -209,7 +209,7 @@ async def test_a_proxy_that_says_nothing_has_the_time_of_a_dial(authority: trust
     async with place(authority, ConnectProxy(saying()), attrs.evolve(HTTP, dial_timeout=0.2)) as it:
         with trio.fail_after(15):
             assert_unreachable(await it.client.exchange(it.request(proxy=it.by_profile())), ErrorKind.TIMEOUT)
-        assert it.client.statistics().connections.open == 0
+        assert it.client.connections.open == 0
 
 
 async def test_a_head_in_single_bytes_is_a_head(authority: trustme.CA) -> None:

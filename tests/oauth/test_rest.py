@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.oauth.rest import LEAST_REST, UNKNOWN_REST, Rest
+from exchanger.oauth.pool import LEAST_REST, UNKNOWN_REST, Rest
 
 MANY = 100
 """Answers that are enough."""

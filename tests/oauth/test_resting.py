@@ -5,10 +5,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.oauth.connections import UNUSED_REST, ConnectionPool, ConnectionStatistics
 from exchanger.oauth.dial import Origin
 from exchanger.oauth.http1 import Http1Connection
-from exchanger.oauth.rest import LEAST_REST
+from exchanger.oauth.pool import LEAST_REST, UNUSED_REST, ConnectionCounts, ConnectionPool
 from tests.oauth.fakes import MemoryEndpoint, answering, response
 from tests.oauth.pools import HEAD, LONGEST, ONE, TWO, bounds, counts, exchange, exchange_at_once, expiring, pool_of, use
 
@@ -29,7 +28,7 @@ async def take(pool: ConnectionPool) -> Http1Connection | None:
 async def test_a_connection_is_used_again_after_its_rest(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
     pool = pool_of(endpoint)
     first = await exchange(pool)
-    assert pool.statistics() == ConnectionStatistics(open=1, resting=1, idle=0, busy=0, waiting=0)
+    assert pool.counts() == ConnectionCounts(open=1, resting=1, idle=0, busy=0, waiting=0)
     await trio.sleep(LONGEST)
     assert await exchange(pool) is first
     assert endpoint.dialled == [("one.example", 80)]
@@ -115,7 +114,7 @@ async def test_an_idle_one_needs_the_longer_rest_too(endpoint: MemoryEndpoint, a
         await trio.sleep(0.5)
         quick = await exchange(pool)
         await trio.sleep(UNUSED_REST + 1.5)
-        assert pool.statistics().idle == 1
+        assert pool.counts().idle == 1
         await slow.release()  # 7 s after its request
         assert await take(pool) is None
         await trio.sleep(0.501)

@@ -206,10 +206,9 @@ async def test_what_is_under_way_shows(nursery: trio.Nursery) -> None:
         for subject in ("one", "one", "two"):
             callers.start_soon(client.exchange, token_request(subject))
         await wait_all_tasks_blocked()
-        statistics = client.statistics()
-        assert statistics.in_flight == (("issuer.example.com", 2),)
-        assert (statistics.coalescer.flights, statistics.coalescer.waiters) == (2, 3)
-        assert (statistics.connections.open, statistics.connections.busy) == (2, 2)
+        assert client.in_flight == {"issuer.example.com": 2}
+        assert (client.flights.flights, client.flights.waiters) == (2, 3)
+        assert (client.connections.open, client.connections.busy) == (2, 2)
         callers.cancel_scope.cancel()
 
 

@@ -9,7 +9,7 @@ import trio
 import trustme
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from exchanger.oauth.connections import MAX_BUSY_CONNECTIONS_PER_HOST
+from exchanger.oauth.pool import MAX_BUSY_CONNECTIONS_PER_HOST
 from exchanger.oauth.token_client import TokenClient
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, TokenOutcome
@@ -64,7 +64,7 @@ async def leave_while_waiting(client: TokenClient, observer: Observer, *, over_t
         async with trio.open_nursery() as callers:
             callers.start_soon(client.exchange, token_request("leaving", endpoint))
             await wait_all_tasks_blocked()
-            assert client.statistics().in_flight == (("issuer.example.com", 1),)
+            assert client.in_flight == {"issuer.example.com": 1}
             leaving.cancel()
     await wait_all_tasks_blocked()
     assert at_rest(client)
@@ -138,10 +138,10 @@ async def test_while_waiting_for_a_connection(nursery: trio.Nursery) -> None:
                     async with trio.open_nursery() as others:
                         others.start_soon(client.exchange, token_request("leaving"))
                         await wait_all_tasks_blocked()
-                        assert client.statistics().connections.waiting == 1
+                        assert client.connections.waiting == 1
                         leaving.cancel()
                 await wait_all_tasks_blocked()
-                assert client.statistics().connections.waiting == 0
+                assert client.connections.waiting == 0
                 assert [record.kind for record in observer.records] == [ErrorKind.CONTEXT_CANCELED]
                 staying.cancel()
         await wait_all_tasks_blocked()
@@ -188,7 +188,7 @@ async def test_many_who_leave_give_back_every_connection(nursery: trio.Nursery) 
                 for number in range(count):
                     callers.start_soon(client.exchange, token_request(f"subject-{number}"))
                 await wait_all_tasks_blocked()
-                connections = client.statistics().connections
+                connections = client.connections
                 assert (connections.busy, connections.waiting) == (MAX_BUSY_CONNECTIONS_PER_HOST, 10)
                 leaving.cancel()
         await wait_all_tasks_blocked()
@@ -248,7 +248,7 @@ async def once_with(step: int, *, over_tls: bool, contexts: tuple[ssl.SSLContext
             await wait_all_tasks_blocked()
             assert at_rest(client, connections=kept(client))
             assert endpoint.open_connections == kept(client) <= 1
-            assert client.statistics().coalescer.started == len(observer.records)
+            assert client.flights.started == len(observer.records)
             assert await client.exchange(token_request("third", f"{scheme}://issuer.example.com/token")) == ISSUED
         assert endpoint.open_connections == 0
         assert at_rest(client)

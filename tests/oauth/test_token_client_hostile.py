@@ -16,7 +16,7 @@ from trio.testing import MockClock
 
 from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.oauth.rest import LEAST_REST
+from exchanger.oauth.pool import LEAST_REST
 from exchanger.oauth.token_client import TokenClient, TokenClientSettings
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair
 
-from exchanger.oauth.dial import Origin, connect
+from exchanger.oauth.dial import Origin, connect, open_tunnel
 from exchanger.oauth.http1 import Bounds, PhaseLimits
-from exchanger.oauth.tunnel import open_tunnel
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from tests.oauth.fakes import NO_TLS, MemoryEndpoint, Peer, TrackedStream, response
