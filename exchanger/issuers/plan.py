@@ -15,8 +15,8 @@ from exchanger.values.issuer import AuthMethod
 from exchanger.values.proxy import Proxy, ProxyProblem, read_proxy
 from exchanger.values.secret import Secret
 
+# Secrets that one file may refer to: each is read by itself, all the time.
 MAX_SECRETS: Final = 256
-"""Secrets that one file may refer to: each is asked for by itself, all the time."""
 
 # Names become a part of the address that an API server is asked at, so they are held against the server's own rules:
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and, for keys, the reference of a Secret's data.
@@ -64,7 +64,7 @@ class SecretKey:
 
 @final
 @attrs.frozen
-class Draft:
+class UnresolvedProfile:
     """A profile without a fault of its own, with its credentials or with where they are."""
 
     name: str
@@ -87,12 +87,12 @@ class Draft:
 class Plan:
     """A good version of a file."""
 
-    drafts: tuple[Draft, ...] = ()
+    profiles: tuple[UnresolvedProfile, ...] = ()
 
     @property
     def secrets(self) -> frozenset[SecretName]:
         """The Secrets that it refers to."""
-        return frozenset(reference.secret for draft in self.drafts for reference in draft.references)
+        return frozenset(reference.secret for profile in self.profiles for reference in profile.references)
 
 
 @final
@@ -105,25 +105,25 @@ class Rejected:
 
 def plan_profiles(profiles: tuple[IssuerProfile, ...], rules: ProfileRules, check_endpoint: EndpointCheck) -> Plan | Rejected:
     """Return what ``profiles`` come to, or everything that is wrong with them."""
-    drafts: list[Draft] = []
+    planned: list[UnresolvedProfile] = []
     problems: list[str] = []
     names: set[str] = set()
     for profile in profiles:
-        found = _draft(profile, rules, check_endpoint)
-        wrong = () if isinstance(found, Draft) else found
+        found = _unresolved(profile, rules, check_endpoint)
+        wrong = () if isinstance(found, UnresolvedProfile) else found
         if profile.name and profile.name in names:
             wrong = (*wrong, "is defined twice")
         names.add(profile.name)
         problems += [f'issuer profile "{profile.name}" {problem}' for problem in wrong]
-        if isinstance(found, Draft):
-            drafts.append(found)
-    plan = Plan(tuple(drafts))
+        if isinstance(found, UnresolvedProfile):
+            planned.append(found)
+    plan = Plan(tuple(planned))
     if len(plan.secrets) > MAX_SECRETS:
         problems.append(f"issuer profiles refer to more than {MAX_SECRETS} Secrets")
     return Rejected(tuple(problems)) if problems else plan
 
 
-def _draft(profile: IssuerProfile, rules: ProfileRules, check_endpoint: EndpointCheck) -> Draft | tuple[str, ...]:
+def _unresolved(profile: IssuerProfile, rules: ProfileRules, check_endpoint: EndpointCheck) -> UnresolvedProfile | tuple[str, ...]:
     problems = [] if profile.name else ["needs a name"]
     host = ""
     if profile.token_endpoint:
@@ -146,7 +146,7 @@ def _draft(profile: IssuerProfile, rules: ProfileRules, check_endpoint: Endpoint
         proxy = None
     if problems:
         return tuple(problems)
-    return Draft(
+    return UnresolvedProfile(
         name=profile.name,
         token_endpoint=profile.token_endpoint,
         endpoint_host=host,

@@ -15,8 +15,8 @@ from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.yaml_nodes import read_nodes
 from exchanger.values.secret import Secret
 
+# A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation).
 MAX_FILE_BYTES: Final = 1024 * 1024
-"""A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation)."""
 
 T = TypeVar("T")
 

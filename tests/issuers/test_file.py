@@ -15,7 +15,7 @@ ONE, TWO, BAD = profiles(inline("one")), profiles(inline("two")), profiles("  - 
 
 
 def names(found: Plan | Rejected | None) -> list[str] | None:
-    return [profile.name for profile in found.drafts] if isinstance(found, Plan) else None
+    return [profile.name for profile in found.profiles] if isinstance(found, Plan) else None
 
 
 def write(path: Path, text: str) -> None:

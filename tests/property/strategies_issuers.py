@@ -108,5 +108,5 @@ async def _live(history: Sequence[Event]) -> Lived:
                 case Wait(seconds):
                     await trio.sleep(seconds)
             state = it.source._state
-            shown.append(repr((it.source, state, it.source.statistics(), state.troubles, it.observer.events, it.sets, it.polling)))
+            shown.append(repr((it.source, state, state.issues, it.observer.events, it.sets, it.polling)))
     return Lived(it, "".join(shown))
