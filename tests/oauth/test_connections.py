@@ -17,13 +17,6 @@ def endpoint(nursery: trio.Nursery) -> MemoryEndpoint:
     return MemoryEndpoint(nursery, [answering(response(b""))])
 
 
-async def test_busy_connections_are_not_shared(endpoint: MemoryEndpoint) -> None:
-    pool = pool_of(endpoint)
-    lease, other = await pool.lease(ONE), await pool.lease(ONE)
-    assert await use(lease) is not await use(other)
-    assert counts(pool) == (2, 0, 0, 2, 0)
-
-
 async def test_a_connection_whose_exchange_did_not_end_is_closed(endpoint: MemoryEndpoint) -> None:
     pool = pool_of(endpoint)
     lease = await pool.lease(ONE)
@@ -107,12 +100,6 @@ async def test_idle_connections_of_all_hosts_are_bounded(endpoint: MemoryEndpoin
         assert counts(pool) == (2, 0, 2, 0, 0)
         assert endpoint.streams[0].closed
         assert await exchange(pool, ONE) is not oldest
-
-
-async def test_none_is_kept_if_so_chosen(endpoint: MemoryEndpoint) -> None:
-    for pool in (pool_of(endpoint, total=0), pool_of(endpoint, per_host=0)):
-        await exchange(pool)
-        assert counts(pool) == (0, 0, 0, 0, 0)
 
 
 async def test_idle_connections_expire(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:

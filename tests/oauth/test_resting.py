@@ -70,24 +70,7 @@ async def test_an_endpoint_that_is_known_as_quick_needs_the_least_rest(endpoint:
     assert len(endpoint.dialled) == MANY
 
 
-async def test_a_slow_answer_makes_the_rest_longer_for_those_that_rest_already(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
-    await exchange_at_once(pool, MANY)
-    await trio.sleep(LEAST_REST)
-    slow = await pool.lease(ONE)
-    await use(slow)
-    await trio.sleep(0.4)
-    quick = await exchange(pool)
-    await trio.sleep(LEAST_REST)
-    await slow.release()  # 0.5 s after its request
-    for _ in range(MANY - 2):
-        assert await take(pool) not in {quick, None}
-    assert await take(pool) is None
-    await trio.sleep(0.401)
-    assert await take(pool) is quick
-
-
-async def test_and_for_those_that_had_rested_enough_until_then(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+async def test_a_slow_answer_makes_every_rest_longer(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
     pool = pool_of(endpoint)
     slow = await pool.lease(ONE)
     await use(slow)
@@ -204,9 +187,9 @@ async def test_connections_that_are_in_turn_used_never_become_idle(endpoint: Mem
 
 
 async def test_nothing_rests_where_connections_are_not_used_again(endpoint: MemoryEndpoint) -> None:
-    pool = attrs.evolve(pool_of(endpoint), reuse=False)
-    await exchange_at_once(pool, 3)
-    assert counts(pool) == (0, 0, 0, 0, 0)
+    for pool in (attrs.evolve(pool_of(endpoint), reuse=False), pool_of(endpoint, total=0), pool_of(endpoint, per_host=0)):
+        await exchange_at_once(pool, 3)
+        assert counts(pool) == (0, 0, 0, 0, 0)
 
 
 async def test_that_an_endpoint_was_slow_outlives_its_connections(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:

@@ -35,34 +35,17 @@ from tests.oauth.fakes import (
 ISSUED = ExchangedToken(Secret("issued-token"))
 
 
-async def half_a_head(peer: Peer) -> None:
-    await peer.request()
-    await peer.send(b"HTTP/1.1 200 OK\r\nContent-")
-    await trio.sleep_forever()
-
-
-async def half_a_body(peer: Peer) -> None:
-    await peer.request()
-    await peer.send(response(success())[:-5])
-    await trio.sleep_forever()
-
-
 async def kept_then_silent(peer: Peer) -> None:
     await peer.request()
     await peer.send(response(success()))
     await silent(peer)
 
 
-async def deaf(peer: Peer) -> None:
-    await trio.sleep_forever()
-
-
-async def leave_while_waiting(client: TokenClient, observer: Observer, *, over_tls: bool = False) -> None:
+async def leave_while_waiting(client: TokenClient, observer: Observer) -> None:
     """Start an exchange, leave when it waits for something, and see that it left nothing behind."""
-    endpoint = "https://issuer.example.com/token" if over_tls else "http://issuer.example.com/token"
     with trio.CancelScope() as leaving:
         async with trio.open_nursery() as callers:
-            callers.start_soon(client.exchange, token_request("leaving", endpoint))
+            callers.start_soon(client.exchange, token_request("leaving"))
             await wait_all_tasks_blocked()
             assert client.in_flight == {"issuer.example.com": 1}
             leaving.cancel()
@@ -70,26 +53,6 @@ async def leave_while_waiting(client: TokenClient, observer: Observer, *, over_t
     assert at_rest(client)
     record = observer.records[-1]
     assert (record.endpoint_host, record.kind) == ("issuer.example.com", ErrorKind.CONTEXT_CANCELED)
-
-
-@pytest.mark.parametrize("script", [silent, half_a_head, half_a_body])
-async def test_while_waiting_for_the_answer_on_a_fresh_connection(nursery: trio.Nursery, script: Script) -> None:
-    endpoint, observer = MemoryEndpoint(nursery, [script]), Observer()
-    async with running(TokenClient(HTTP, observer, dial=endpoint.dial, tls=NO_TLS)) as client:
-        await leave_while_waiting(client, observer)
-        assert len(observer.records) == 1
-        assert endpoint.open_connections == 0
-    nursery.cancel_scope.cancel()
-
-
-async def test_while_waiting_for_the_answer_on_a_kept_connection(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    endpoint, observer = MemoryEndpoint(nursery, [kept_then_silent]), Observer()
-    async with running(TokenClient(HTTP, observer, dial=endpoint.dial, tls=NO_TLS)) as client:
-        assert await client.exchange(token_request()) == ISSUED
-        await trio.sleep(RESTED)
-        await leave_while_waiting(client, observer)
-        assert len(endpoint.dialled) == 1
-        assert endpoint.open_connections == 0
 
 
 async def test_while_the_request_is_written(nursery: trio.Nursery) -> None:
@@ -116,14 +79,6 @@ async def test_while_dialling() -> None:
     observer = Observer()
     async with running(TokenClient(HTTP, observer, dial=dial, tls=NO_TLS)) as client:
         await leave_while_waiting(client, observer)
-
-
-async def test_during_the_tls_handshake(nursery: trio.Nursery) -> None:
-    endpoint, observer = MemoryEndpoint(nursery, [deaf]), Observer()
-    async with running(TokenClient(HTTP, observer, dial=endpoint.dial, tls=NO_TLS)) as client:
-        await leave_while_waiting(client, observer, over_tls=True)
-        assert endpoint.open_connections == 0
-    nursery.cancel_scope.cancel()
 
 
 async def test_while_waiting_for_a_connection(nursery: trio.Nursery) -> None:
