@@ -1,4 +1,4 @@
-"""New connections to token endpoints: TCP, a proxy's tunnel, and TLS that proves whom we talk to, each within its own bound.
+"""New connections to token endpoints: TCP, a proxy's tunnel, and TLS with verification, each within its own bound.
 
 Knows nothing of pools, requests or tokens. That an endpoint cannot be reached is a value: h11's messages quote headers.
 """
@@ -56,16 +56,15 @@ def client_tls_context() -> ssl.SSLContext:
 
 
 async def connect(origin: Origin, bounds: Bounds, *, tls: ssl.SSLContext, dial: Dial) -> Http1Connection | None:
-    """Return a new connection; ``None`` if ``origin`` cannot be reached or does not prove who it is.
+    """Return a new connection; ``None`` if ``origin`` or its proxy cannot be reached or does not prove who it is.
 
-    The same holds for its proxy, which learns host and port of the endpoint, and for https nothing else: TLS with the endpoint runs inside
-    the tunnel. A name is looked up in a worker thread that nothing can interrupt; when the bound is reached first, that thread is left to
-    end by the resolver's own timeout.
+    The proxy learns the endpoint's host and port, and for https nothing else: TLS with the endpoint runs inside the tunnel. Names are
+    looked up in a worker thread that cannot be interrupted; past the bound, it is left to the resolver's own timeout.
     """
     plain = await _reach(origin, bounds, tls, dial)
     if plain is None:
         return None
-    # What waits in the layers of two TLS sessions cannot be told apart, so a connection by way of an https proxy carries one exchange.
+    # What waits in the layers of two TLS sessions cannot be told apart, so a connection via an https proxy carries one exchange.
     nested = origin.proxy is not None and origin.proxy.secure
     if not origin.secure:
         bounds.end()
