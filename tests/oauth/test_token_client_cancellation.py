@@ -9,7 +9,6 @@ import trio
 import trustme
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from exchanger.oauth.pool import MAX_BUSY_CONNECTIONS_PER_HOST
 from exchanger.oauth.token_client import TokenClient
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, TokenOutcome
@@ -136,15 +135,16 @@ async def test_a_follower_that_leaves_does_not_disturb_the_call(nursery: trio.Nu
 
 async def test_many_who_leave_give_back_every_connection(nursery: trio.Nursery) -> None:
     endpoint, observer = MemoryEndpoint(nursery, [silent]), Observer()
-    count = MAX_BUSY_CONNECTIONS_PER_HOST + 10
+    busy, count = 20, 30
     async with running(TokenClient(HTTP, observer, dial=endpoint.dial, tls=NO_TLS)) as client:
+        client._pool.max_busy_per_host = busy
         with trio.CancelScope() as leaving:
             async with trio.open_nursery() as callers:
                 for number in range(count):
                     callers.start_soon(client.exchange, token_request(f"subject-{number}"))
                 await wait_all_tasks_blocked()
                 connections = client.connections
-                assert (connections.busy, connections.waiting) == (MAX_BUSY_CONNECTIONS_PER_HOST, 10)
+                assert (connections.busy, connections.waiting) == (busy, count - busy)
                 leaving.cancel()
         await wait_all_tasks_blocked()
         assert at_rest(client)

@@ -111,7 +111,7 @@ def towards(streams: list[TrackedStream], *said: bytes) -> Callable[[str, int], 
     return dial
 
 
-@pytest.mark.parametrize("said", [(), (b"HTTP/1.1 200",), (b"HTTP/1.1 103 Early Hints\r\n\r\n",)])
+@pytest.mark.parametrize("said", [(), (b"HTTP/1.1 200",), (b"HTTP/1.1 103 Early Hints\r\n\r\n",), (b"SSH-2.0-OpenSSH_9.9\r\n",)])
 async def test_the_answer_has_the_time_of_a_dial(autojump_clock: MockClock, said: tuple[bytes, ...]) -> None:
     streams: list[TrackedStream] = []
     limit, started = Bounds(trio.current_time() + 10, PhaseLimits(3.0, 1.5, 0.5)), trio.current_time()
