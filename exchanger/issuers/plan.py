@@ -1,4 +1,4 @@
-"""Profiles as they are written, held against the rules: a plan has no fault of its own left, and only lacks what is in Secrets. Pure.
+"""Profiles as they are written, checked against the rules. A plan is valid in itself and lacks only what is in Secrets. Pure.
 
 Must not know: files, clocks, or what Secrets hold.
 """
@@ -18,7 +18,7 @@ from exchanger.values.secret import Secret
 # Secrets that one file may refer to: each is read by itself, all the time.
 MAX_SECRETS: Final = 256
 
-# Names become a part of the address that an API server is asked at, so they are held against the server's own rules:
+# Names become part of a request path, so they follow the API server's own rules:
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and, for keys, the reference of a Secret's data.
 _SUBDOMAIN: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -35,16 +35,16 @@ class EndpointProblem:
     reason: str
 
 
+# Takes the address of a token endpoint and returns its host, as metrics name it, or why it cannot be used.
 EndpointCheck = Callable[[str], str | EndpointProblem]
-"""Takes the address of a token endpoint and returns its host, as metrics name it, or why it cannot be used."""
 
 
 @final
 @attrs.frozen
 class ProfileRules:
-    """What profiles are read by: the method of those that name none, and the namespace of references that name none ("": there is none).
+    """Defaults for profiles: the authentication method, and the namespace of references ("": none).
 
-    ``with_secrets``: whether there is an API server that references can be resolved at.
+    ``with_secrets``: there is an API server to resolve references.
     """
 
     auth_method: AuthMethod = AuthMethod.CLIENT_SECRET_BASIC
@@ -55,7 +55,7 @@ class ProfileRules:
 @final
 @attrs.frozen
 class SecretKey:
-    """One key of a Secret; ``field`` is the profile's that refers to it."""
+    """One key of a Secret; ``field`` is the profile's field that refers to it."""
 
     secret: SecretName
     key: str
@@ -65,7 +65,7 @@ class SecretKey:
 @final
 @attrs.frozen
 class UnresolvedProfile:
-    """A profile without a fault of its own, with its credentials or with where they are."""
+    """A valid profile, with its credentials or where to find them."""
 
     name: str
     token_endpoint: str
@@ -78,14 +78,14 @@ class UnresolvedProfile:
 
     @property
     def references(self) -> tuple[SecretKey, ...]:
-        """Where in Secrets its credentials are."""
+        """Where its credentials are in Secrets."""
         return tuple(part for part in (self.client_id, self.client_secret) if isinstance(part, SecretKey))
 
 
 @final
 @attrs.frozen
 class Plan:
-    """A good version of a file."""
+    """A valid version of a file."""
 
     profiles: tuple[UnresolvedProfile, ...] = ()
 
@@ -104,7 +104,7 @@ class Rejected:
 
 
 def plan_profiles(profiles: tuple[IssuerProfile, ...], rules: ProfileRules, check_endpoint: EndpointCheck) -> Plan | Rejected:
-    """Return what ``profiles`` come to, or everything that is wrong with them."""
+    """Return the plan for ``profiles``, or everything that is wrong with them."""
     planned: list[UnresolvedProfile] = []
     problems: list[str] = []
     names: set[str] = set()
@@ -159,7 +159,7 @@ def _unresolved(profile: IssuerProfile, rules: ProfileRules, check_endpoint: End
 
 
 def _located(field: str, value: Secret, reference: SecretKeyRef | None, rules: ProfileRules, problems: list[str]) -> SecretKey | None:
-    """Return where in a Secret the value of ``field`` is, ``None`` when it is given in the file; ``problems`` takes what is wrong."""
+    """Return where the value of ``field`` is in a Secret, ``None`` if the file has it. Problems are added to ``problems``."""
     if reference is None:
         if not value.reveal():
             problems.append(f"needs {field} or {field}SecretRef")

@@ -54,7 +54,7 @@ class SecretName:
 @final
 @attrs.frozen
 class SecretData:
-    """A Secret in one version: its values by key. ``undecodable`` are the keys whose values are no text; ``version`` is opaque."""
+    """One version of a Secret: its values by key. ``undecodable`` are the keys whose values are not text; ``version`` is opaque."""
 
     version: str
     values: "HashTrieMap[str, Secret]"

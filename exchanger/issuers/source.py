@@ -1,6 +1,6 @@
-"""Follows the profiles file and the Secrets that it refers to, and hands over each new set of issuers as a whole.
+"""Follows the profiles file and the Secrets that it refers to, and publishes each new set of issuers as a whole.
 
-A version of the file that cannot be used, and a Secret that is gone or unreadable, take nothing away from what is in force.
+An unusable version of the file, or a Secret that is gone or unreadable, takes nothing away from what is in force.
 
 Must not know: how Secrets are read, or what issuers are used for.
 """
@@ -28,7 +28,7 @@ _REPORTED: Final = 10
 @final
 @attrs.frozen
 class IssuerSettings:
-    """TOKEN_EXCHANGE_ISSUER_PROFILES_FILE (``None``: there are no issuers), and what profiles are read by. ``poll`` is in seconds."""
+    """TOKEN_EXCHANGE_ISSUER_PROFILES_FILE (``None``: no issuers) and the defaults for profiles; ``poll`` is in seconds."""
 
     path: Path | None = None
     rules: ProfileRules = attrs.field(factory=ProfileRules)
@@ -36,7 +36,7 @@ class IssuerSettings:
 
 
 class IssuerObserver(Protocol):
-    """Learns of what happens to issuers; must neither block nor raise. No text holds a value of the file or of a Secret."""
+    """Learns of changes to issuers; must neither block nor raise. No text holds a value of the file or of a Secret."""
 
     def loaded(self, names: tuple[str, ...], /) -> None:
         """A version of the file is in force, with these profiles."""
@@ -48,7 +48,7 @@ class IssuerObserver(Protocol):
         """A Secret does not have a profile's value; reported again when the reason changes. What was known before stays in force."""
 
     def secret_recovered(self, text: str, /) -> None:
-        """A problem of that place is over: the value is there, or nothing refers to it any more."""
+        """The problem of that place is over: the value is there, or nothing refers to it any more."""
 
     def rotated(self, name: str, /) -> None:
         """The credentials of a profile have changed."""
@@ -61,9 +61,9 @@ class IssuerSource:
 
     Args:
         settings: Where the file is, and how it is read.
-        check_endpoint: Says which host a token endpoint is on; called in a worker thread.
-        secrets: Follows Secrets; ``None`` only where ``settings.rules`` have none.
-        sink: Takes each new set; the one before is complete in itself until then.
+        check_endpoint: Returns the host of a token endpoint; called in a worker thread.
+        secrets: Follows Secrets; ``None`` only if ``settings.rules`` have none.
+        sink: Takes each new set.
         observer: Learns of what happens.
         file: Gives versions of the file; by default the one that ``settings`` name.
     """
@@ -85,7 +85,7 @@ class IssuerSource:
             self._file = ProfilesFile(self.settings.path, self.settings.rules, self.check_endpoint)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Follow file and Secrets until cancelled; ``started()`` when the first complete set was handed over, however long that takes.
+        """Follow file and Secrets until cancelled; ``started()`` after the first complete set, however long that takes.
 
         Without a file, that is an empty set, and there is nothing to follow.
         """
@@ -114,7 +114,7 @@ class IssuerSource:
             await secrets.follow(secret, functools.partial(self._learned, secret, scope, nursery))
 
     def _learned(self, secret: SecretName, scope: trio.CancelScope, nursery: trio.Nursery, found: SecretData | SecretProblem) -> None:
-        if self._followed.get(secret) is scope:  # not when it was let go a moment ago
+        if self._followed.get(secret) is scope:  # else it was dropped a moment ago
             self._advance(self._state.with_secret(secret, found, trio.current_time()), nursery)
 
     def _advance(self, after: State, nursery: trio.Nursery) -> None:

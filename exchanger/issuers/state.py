@@ -24,10 +24,10 @@ ROTATION_GRACE_S: Final = 600.0
 @final
 @attrs.frozen
 class IssuerSet:
-    """Issuers by name, as they are in force together.
+    """Issuers by name, in force together.
 
-    ``generation`` is the newest one of any credentials so far, removed ones included, so that no two credentials of a name share one.
-    ``retiring`` says for each issuer with previous credentials when (seconds of one clock) these are dropped.
+    ``generation`` is the newest of any credentials so far, including removed ones, so that no two credentials of a name share one.
+    ``retiring`` has the time (seconds of one clock) at which each issuer's previous credentials are dropped.
     """
 
     issuers: "HashTrieMap[str, Issuer]"
@@ -41,7 +41,7 @@ class IssuerSet:
         retiring: dict[str, float] = {}
         for name, issuer in issuers.items():
             before = self.issuers.get(name)
-            # Credentials are for the endpoint that they were given for: another one must never see them.
+            # Credentials belong to their endpoint: another one must never see them.
             moved = before is None or before.token_endpoint != issuer.token_endpoint
             if before is None or _pair(before.credentials) != _pair(issuer.credentials):
                 newest = following
@@ -162,8 +162,8 @@ def _issuer(profile: UnresolvedProfile, credentials: Credentials) -> Issuer:
 class State:
     """``current`` is the set in force, made from ``plan``; ``pending`` is a newer version of the file that still lacks a Secret.
 
-    ``latest`` has what was last found of each Secret that is needed, ``kept`` the version of it that ``current`` was made from: that is an
-    older one when the latest cannot be used.
+    ``latest`` has the last reading of each Secret that is needed, ``kept`` the version that ``current`` was made from, an older one
+    if the latest is unusable.
     """
 
     current: IssuerSet | None = None
@@ -188,11 +188,11 @@ class State:
         return HashTrieMap({issue.place: issue.reason for issue in self._found_issues()})
 
     def with_file(self, plan: Plan, now: float) -> "State":
-        """Return what follows from a good version of the file; it counts as a whole, when all of its Secrets are there."""
+        """Return the state after a valid version of the file, which takes effect as a whole when all of its Secrets are there."""
         return attrs.evolve(self, pending=plan)._settled(now)  # noqa: SLF001 - of this class
 
     def with_secret(self, secret: SecretName, found: SecretData | SecretProblem, now: float) -> "State":
-        """Return what follows from what was ``found`` of ``secret``; nothing when it is not needed any more."""
+        """Return the state after ``secret`` was ``found`` so; itself if the Secret is not needed any more."""
         if secret not in self.secrets:
             return self
         return attrs.evolve(self, latest=self.latest.insert(secret, found))._settled(now)  # noqa: SLF001 - of this class
@@ -205,7 +205,7 @@ class State:
         return self if current is self.current else attrs.evolve(self, current=current)
 
     def _settled(self, now: float) -> "State":
-        """Put the newest version of the file in force for which every Secret is there, and forget what is not needed then."""
+        """Put the newest version of the file with all of its Secrets in force, and forget what is no longer needed."""
         state = self
         for plan in self.plans:
             chosen = HashTrieMap(self._chosen(plan))
@@ -220,9 +220,9 @@ class State:
         return attrs.evolve(state, latest=HashTrieMap({secret: found for secret, found in state.latest.items() if secret in needed}))
 
     def _chosen(self, plan: Plan) -> Iterator[tuple[SecretName, SecretData | SecretProblem]]:
-        """Choose of each Secret the latest version if ``plan`` can use it, else the one that was good before.
+        """Choose the latest version of each Secret if ``plan`` can use it, else the last good one.
 
-        Versions are taken whole: an id of one and a secret of another do not belong together.
+        Versions are taken whole: the id of one and the secret of another do not belong together.
         """
         keys_of: dict[SecretName, set[str]] = {}
         for profile in plan.profiles:
