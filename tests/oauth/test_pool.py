@@ -200,6 +200,7 @@ async def test_who_gives_up_waiting_takes_no_slot(endpoint: MemoryEndpoint, auto
     assert counts(pool) == (0, 0, 0, 1, 0)
     await lease.release()
     assert counts(pool) == (0, 0, 0, 0, 0)
+    assert pool._hosts[ONE].users == 0
     lease = await pool.lease(ONE)
     await lease.release()
 
