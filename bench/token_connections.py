@@ -177,7 +177,7 @@ async def measure(port: int | None, arguments: argparse.Namespace) -> None:
         for second in range(arguments.seconds):
             done, dialled = load.done, load.dialled
             await trio.sleep_until(begin + second + 1)
-            it = client.statistics().connections
+            it = client.connections
             seconds.append(Second(load.done - done, it.open, load.dialled - dialled))
             print(
                 f"{second + 1:3} s: {seconds[-1].done:5} exchanges; {it.open:4} connections: {it.busy:4} busy, {it.resting:4} resting, "

@@ -1,7 +1,7 @@
 """Follows each Secret that issuer profiles name by a watch of its own, so that a rotation is in force within moments.
 
 The watch is never given up. Where the right to list or watch the Secret is missing but the one to get it is there, as with roles that were
-made for the Go service, it is read again and again beside the watch (see ``issuers.polling``), until the server takes that.
+made for the Go service, it is read again and again beside the watch (see ``issuers.secrets``), until the server takes that.
 
 Must not know: how requests are made, or what the values are for.
 """
@@ -16,8 +16,7 @@ import attrs
 import trio
 
 from exchanger.app.secret_reader import SecretState, missing_secret, secret_problem
-from exchanger.issuers.polling import PollingSecrets
-from exchanger.issuers.secrets import SecretName, SecretProblem, SecretReader
+from exchanger.issuers.secrets import PollingSecrets, SecretName, SecretProblem, SecretReader
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, ListWatch
 from exchanger.kube.reflector import Reflector
 

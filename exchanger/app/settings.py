@@ -28,7 +28,7 @@ from exchanger.issuers.file import check_file
 from exchanger.issuers.plan import EndpointCheck, ProfileRules
 from exchanger.issuers.plan import EndpointProblem as ProfileEndpointProblem
 from exchanger.issuers.source import IssuerSettings
-from exchanger.kube.namespaces_file import Unusable, read_namespaces
+from exchanger.kube.namespaces_file import read_namespaces
 from exchanger.kube.settings import KubernetesSettings, parse_namespaces
 from exchanger.oauth.endpoint import EndpointProblem, read_endpoint
 from exchanger.oauth.token_client import TokenClientSettings
@@ -37,6 +37,7 @@ from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettin
 from exchanger.telemetry.metrics import MetricsSettings
 from exchanger.telemetry.otlp.settings import OtlpSettings
 from exchanger.util.address import parse_address
+from exchanger.util.follow_file import Unusable
 from exchanger.values.issuer import AuthMethod
 from exchanger.values.selector import Selector, parse_selector
 

@@ -90,7 +90,7 @@ class Supervisor:
             __version__,
             Gauges(
                 check_in_flight=lambda: self._evaluator.in_flight,
-                exchanges_in_flight=lambda: dict(self._tokens.statistics().in_flight),
+                exchanges_in_flight=lambda: self._tokens.in_flight,
                 policy_entries=lambda: self._snapshot().entry_count,
                 policy_invalid_documents=lambda: self._snapshot().invalid_documents,
                 policy_snapshot_age=lambda: self._sync.state().age,

@@ -11,13 +11,13 @@ import attrs
 
 from exchanger.values.secret import Secret
 
+# Characters, of subject and access tokens alike. Envoy passes 60 KiB of request headers by default and can be configured to pass more.
 MAX_TOKEN_LENGTH: Final = 64 * 1024
-"""Characters, of a subject token and of an access token alike. Envoy lets 60 KiB of request headers through by default and can be told
-to let through more."""
 
 # RFC 6749 appendix A.12 (https://www.rfc-editor.org/rfc/rfc6749#appendix-A.12) has any VSCHAR. Opaque tokens use that: ``!``, ``|``, ``:``
-# and ``$`` are common. Left out is what ends or escapes a value where headers are read as lists or parameters: comma, quote, backslash.
+# and ``$`` are common. Comma, quote and backslash are left out: they end or escape values where headers are read as lists or parameters.
 _TOKEN: Final = re.compile(r"[!#-+\--\[\]-~]+", re.ASCII)
+
 # Header lines of one name arrive joined by commas.
 _find_bearer: Final = re.compile(r"(?:\A|[\s,])bearer\s+\S", re.IGNORECASE).search
 
@@ -35,13 +35,13 @@ class NoToken(enum.Enum):
 @final
 @attrs.frozen
 class Bearer:
-    """A well-formed bearer token; whether it is any good is for the token endpoint to say."""
+    """A well-formed bearer token; the token endpoint judges whether it is valid."""
 
     token: Secret
 
 
 def is_bearer_token(text: str) -> bool:
-    """Tell whether ``text`` can be sent as a bearer token: visible ASCII without comma, double quote and backslash, at most 64 KiB."""
+    """Return whether ``text`` can be sent as a bearer token: visible ASCII without comma, double quote and backslash, at most 64 KiB."""
     return len(text) <= MAX_TOKEN_LENGTH and _TOKEN.fullmatch(text) is not None
 
 
@@ -49,7 +49,7 @@ def read_bearer(authorization: Secret | None) -> Bearer | NoToken:
     """Read the Authorization value: exactly two fields, the first of them ``Bearer`` in any case."""
     if authorization is None:
         return NoToken.ABSENT
-    # Three pieces are enough to know that there are too many.
+    # Three pieces show that there are too many.
     value = authorization.reveal()
     fields = value.split(None, 2)
     if not fields:
@@ -86,7 +86,7 @@ _BMP_END: Final = 0xFFFF
 
 
 def _quoted(text: str) -> str:
-    """Return a quoted-string; what a header cannot carry is spelled out, so that no value of a policy can end the header."""
+    """Return a quoted-string. Characters that a header cannot carry are escaped, so that no policy value can end the header."""
     if _PLAIN.fullmatch(text):
         return f'"{text}"'
     return '"' + "".join(map(_escaped, text)) + '"'

@@ -1,6 +1,6 @@
-"""The decision in two steps: ``begin`` says what is known at once, ``finish`` what a token exchange made of it.
+"""The decision in two steps: ``begin`` decides what needs no token exchange, ``finish`` decides by the outcome of one.
 
-Must not know: gRPC, HTTP, tasks, clocks, or where policy and issuers come from. Every way out that is not an explicit allow is a denial.
+Must not know: gRPC, HTTP, tasks, clocks, or where policy and issuers come from. Whatever is not explicitly allowed is denied.
 """
 
 import functools
@@ -27,7 +27,7 @@ TOKEN_EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange" 
 @final
 @attrs.frozen
 class DecisionRules:
-    """What the operator decided for all policies."""
+    """The operator's settings for all policies."""
 
     issuers: "HashTrieMap[str, Issuer]" = attrs.field(factory=HashTrieMap)
     bearer_realm: str = "ext-authz-token-exchange"
@@ -48,6 +48,8 @@ ALLOW_UNMATCHED: Final = Allow(Reason.ALLOW_UNMATCHED)
 DENY_UNMATCHED: Final = _deny(Reason.DENY_UNMATCHED_DEFAULT, 403, _POLICY_DENIED)
 DENY_UNHEALTHY: Final = _deny(Reason.DENY_POLICY_UNHEALTHY, 500, _UNHEALTHY_BODY)
 DENY_NO_POLICY: Final = attrs.evolve(DENY_UNHEALTHY, detail="no complete policy is known yet")
+
+# The client learns which part is ambiguous, and nothing of the policy.
 DENY_AMBIGUOUS: Final = HashTrieMap(
     {
         part: _deny(
@@ -56,13 +58,12 @@ DENY_AMBIGUOUS: Final = HashTrieMap(
         for part in AmbiguousPart
     }
 )
-"""The client learns which part, and nothing of the policy that made a difference."""
 MISSING_REQUEST: Final = _deny(Reason.MISSING_HTTP_ATTRIBUTES, 500, '{"error":"server_error","message":"missing request attributes"}')
 MISSING_HTTP: Final = _deny(Reason.MISSING_HTTP_ATTRIBUTES, 500, '{"error":"server_error","message":"missing HTTP request attributes"}')
 
 
 def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: DecisionRules) -> Outcome | ExchangePending:
-    """Decide what can be decided without a token exchange. ``snapshot`` is ``None`` until a first complete policy is known."""
+    """Decide without a token exchange where possible. ``snapshot`` is ``None`` until the first complete policy is known."""
     if snapshot is None:
         return DENY_NO_POLICY
     verdict = snapshot.match(request.host, request.path, request.method, raw=request.path_is_raw)
@@ -84,21 +85,21 @@ def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: Decision
 
 
 def _with_target(request: HttpRequest, snapshot: PolicySnapshot, verdict: Verdict) -> Verdict:
-    """Hold ``verdict`` against the authority that the request target itself names, if it does.
+    """Compare ``verdict`` with that for the authority in the request target, if it names one.
 
-    The gateway goes by the host, a server behind it may go by the target (RFC 9112 section 3.2.2,
-    https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2): what policy says of that host must not be passed by under another name.
+    The gateway routes by host, but a server behind it may go by the target (RFC 9112 section 3.2.2,
+    https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2). Naming another host must not bypass the policy of the one that answers.
     """
     authority, path = request.target_authority, request.path
     if not authority and (parts := split_absolute_form(path)) is not None:
         authority, path = parts
-    if not authority or not isinstance(verdict, NoMatch | ExchangeEntry):  # what is refused anyway stays as it is
+    if not authority or not isinstance(verdict, NoMatch | ExchangeEntry):  # refused anyway
         return verdict
     other = snapshot.match(authority, path, request.method, raw=request.path_is_raw)
     return verdict if other == verdict or isinstance(other, NoMatch) else AMBIGUOUS_AUTHORITY
 
 
-# Denials repeat, so each is made once. The keys are the policy's, whose number is bounded here and whose hashes are kept with them.
+# Denials repeat, so each is built once. The keys belong to the policy, are bounded in number and cache their hashes.
 @functools.lru_cache(maxsize=4096)
 def _explicit_deny(entry: DenyEntry) -> Deny:
     return Deny(Reason.DENY_EXPLICIT_POLICY, 403, _POLICY_DENIED, source=entry.source, entry_index=entry.index)
@@ -120,9 +121,9 @@ def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionR
 
 
 def _options_pass(request: HttpRequest, credentials: Bearer | NoToken, rules: DecisionRules) -> bool:
-    """Tell whether an OPTIONS request may go on without a token.
+    """Return whether an OPTIONS request may pass without a token.
 
-    A CORS preflight carries no credentials of any kind (https://fetch.spec.whatwg.org/#cors-preflight-fetch); one that does is none.
+    A request with credentials is not a CORS preflight (https://fetch.spec.whatwg.org/#cors-preflight-fetch).
     """
     if rules.allow_unauthenticated_options and credentials in {NoToken.ABSENT, NoToken.NOT_BEARER}:
         return True
@@ -143,7 +144,7 @@ def _challenged(entry: ExchangeEntry, realm: str, reason: Reason) -> Deny:
 
 
 def finish(entry: ExchangeEntry, outcome: TokenOutcome) -> Outcome:
-    """Decide with the exchange's outcome."""
+    """Decide by the outcome of the exchange."""
     match outcome:
         case ExchangedToken(access_token):
             return Allow(Reason.ALLOW_EXCHANGE, entry.source, access_token, entry.index)

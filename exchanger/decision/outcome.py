@@ -1,6 +1,6 @@
-"""What a decision can be, and why: the closed set of answers that leave the engine.
+"""Decisions and their reasons: the closed set of answers that leave the engine.
 
-Must not know: gRPC, protobuf, or how an answer is written.
+Must not know: gRPC, protobuf, or how an answer is encoded.
 """
 
 import enum
@@ -32,13 +32,13 @@ class Reason(enum.Enum):
     ALLOW_EXCHANGE = "allow_exchange"
     DENY_EXCHANGE_ERROR = "deny_exchange_error"
 
-    # Members are singletons, and counters are kept by member for every request: the inherited hash is a Python function of the name.
+    # Members are singletons, and each request updates counters keyed by them: the inherited hash is a slow Python function of the name.
     __hash__ = object.__hash__
 
 
 @enum.unique
 class Result(enum.Enum):
-    """The ``result`` label: whether it went through, was refused for its own sake, or failed for a reason on our side."""
+    """The ``result`` label: the request passed, was refused, or failed because of a fault on our side."""
 
     ALLOWED = "allowed"
     AUTH_DENIED = "auth_denied"
@@ -50,7 +50,7 @@ class Result(enum.Enum):
 @final
 @attrs.frozen
 class Allow:
-    """The request goes on; with ``access_token``, as ``Authorization: Bearer <access_token>``.
+    """The request passes; with ``access_token``, as ``Authorization: Bearer <access_token>``.
 
     ``source`` is the policy that matched, ``entry_index`` the position in its ``entries``.
     """
@@ -71,7 +71,7 @@ class Allow:
 class Deny:
     """The request ends here with ``status`` and a JSON ``body``; ``headers`` come after Content-Type, in order.
 
-    ``detail`` says for operators what is wrong with the policy; it never reaches the client. ``source`` and ``entry_index`` are as for
+    ``detail`` tells operators what is wrong with the policy and never reaches the client. ``source`` and ``entry_index`` are as for
     ``Allow``.
     """
 
@@ -86,7 +86,7 @@ class Deny:
 
     @property
     def result(self) -> Result:
-        """The ``result`` label: what is answered with 5xx is our failure, anything else the caller's."""
+        """The ``result`` label: a 5xx is our failure, anything else the caller's."""
         return Result.SYSTEM_ERROR if self.status >= 500 else Result.AUTH_DENIED  # noqa: PLR2004 - HTTP's server error class
 
 
@@ -104,7 +104,7 @@ Outcome = Allow | Deny
 
 @enum.unique
 class Filter(enum.Enum):
-    """By which of its filters the gateway asked."""
+    """Which of the gateway's filters called."""
 
     EXT_AUTHZ = "ext_authz"
     EXT_PROC = "ext_proc"
@@ -115,7 +115,7 @@ class Filter(enum.Enum):
 @final
 @attrs.frozen
 class Exchange:
-    """The exchange that a decision waited for. ``call`` is ``None`` when none was made, or when the caller left before its end."""
+    """The exchange that a decision waited for. ``call`` is ``None`` if none was made, or if the caller left before its end."""
 
     target: TokenTarget
     endpoint_host: str
@@ -127,9 +127,9 @@ class Exchange:
 class DecisionRecord:
     """All that observers learn of one answered request: log line, metrics, span and console item are functions of it.
 
-    ``started`` is what a clock that never jumps (``time.perf_counter``) showed at the request's arrival, ``duration`` the time from then to
-    its answer, both in seconds. ``span`` is the decision's place in its trace, recorded or not; ``None`` where it is not recorded and no
-    exchange passed it on either. ``exchange`` is ``None`` where the policy asked for none.
+    ``started`` is the arrival on a clock that never jumps (``time.perf_counter``) and ``duration`` the time to the answer, both in seconds.
+    ``span`` is the decision's place in its trace, ``None`` if it is neither recorded nor passed on by an exchange. ``exchange`` is ``None``
+    if the policy asked for none.
     """
 
     request: HttpRequest

@@ -1,6 +1,6 @@
 """Codec of OAuth 2.0 Token Exchange (RFC 8693, https://www.rfc-editor.org/rfc/rfc8693): request to bytes, response to outcome.
 
-Encoding and decoding are total: whatever the token endpoint sends ends in a value, and nothing of it reaches the client unless error
+Encoding and decoding are total: whatever the token endpoint sends becomes a value, and nothing of it reaches the client unless error
 passthrough is on. Must not know: HTTP clients, tasks, clocks or logs.
 """
 
@@ -22,17 +22,17 @@ from exchanger.values.trace import TraceContext
 
 ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # RFC 8693 section 3
 
+# Longest body that is read, in bytes; a usual token response is a few KiB.
 MAX_RESPONSE_BYTES: Final = 1024 * 1024
-"""Longest body that is read, in bytes; a usual token response is a few KiB."""
 
+# ``WWW-Authenticate`` values that are relayed; one a scheme is usual.
 _MAX_CHALLENGES: Final = 8
-"""``WWW-Authenticate`` values that are relayed; one a scheme is usual."""
 
+# Longest ``WWW-Authenticate`` value that is relayed, so that eight of them stay below Envoy's 60 KiB for all headers.
 _MAX_CHALLENGE_CHARS: Final = 4 * 1024
-"""Longest ``WWW-Authenticate`` value that is relayed, so that eight of them stay below Envoy's 60 KiB for all headers."""
 
+# Longest trace header that is passed on, in characters; the most that W3C Baggage asks for (https://www.w3.org/TR/baggage/#limits).
 _MAX_TRACE_HEADER_CHARS: Final = 8 * 1024
-"""Longest trace header that is passed on, in characters; the most that W3C Baggage asks for (https://www.w3.org/TR/baggage/#limits)."""
 
 # application/x-www-form-urlencoded (RFC 6749 appendix B, https://www.rfc-editor.org/rfc/rfc6749#appendix-B)
 _TO_ESCAPE: Final = re.compile(rb"[^A-Za-z0-9\-._~]")
@@ -81,7 +81,7 @@ _INTERNAL_SERVER_ERROR: Final = 500
 @final
 @attrs.frozen
 class TokenResponseRules:
-    """What operators may choose about responses: TOKEN_EXCHANGE_ERROR_PASSTHROUGH and the two settings on ``issued_token_type``."""
+    """Operators' settings for responses: TOKEN_EXCHANGE_ERROR_PASSTHROUGH and the two on ``issued_token_type``."""
 
     error_passthrough: bool = False
     require_issued_token_type: bool = True
@@ -100,7 +100,7 @@ class EncodedRequest:
 @final
 @enum.unique
 class TooLarge(enum.Enum):
-    """Stands for a body that was not read to its end, because it is longer than ``MAX_RESPONSE_BYTES``."""
+    """A body that was not read to its end because it is too long."""
 
     TOO_LARGE = "too large"
 
@@ -124,7 +124,7 @@ def encode_request(request: TokenRequest) -> EncodedRequest | ExchangeFailure:
 
 
 def decode_response(status: int, www_authenticate: Sequence[str], body: bytes | TooLarge, rules: TokenResponseRules) -> TokenOutcome:
-    """Return what a response of the token endpoint means (RFC 8693 section 2.2); never raises.
+    """Decode a response of the token endpoint (RFC 8693 section 2.2); never raises.
 
     ``www_authenticate`` has the values of that header, decoded as ISO 8859-1; ``body`` is the content as it came.
     """
@@ -153,7 +153,7 @@ def _form(request: TokenRequest) -> bytes:
 
 
 def _form_encoded(text: str) -> bytes:
-    """What ``urllib.parse.quote_plus`` returns, without its step of the interpreter for each character of a text that has any to escape."""
+    """Return what ``urllib.parse.quote_plus`` does, without running Python code for each character."""
     return _TO_ESCAPE.sub(lambda found: _ESCAPES[found[0]], text.encode("utf-8"))
 
 
@@ -179,7 +179,7 @@ def _headers(request: TokenRequest) -> list[tuple[str, str]]:
 
 
 def _trace_headers(trace: TraceContext) -> list[tuple[str, str]]:
-    """A value that cannot be a header is dropped: it came from the caller, whose request is not to fail for it."""
+    """Return the caller's trace headers. A value that no header can carry is dropped rather than failing the request."""
     named = (("traceparent", trace.traceparent), ("tracestate", trace.tracestate), ("baggage", trace.baggage))
     return [
         (name, value) for name, value in named if value and len(value) <= _MAX_TRACE_HEADER_CHARS and _SAFE_REQUEST_VALUE.fullmatch(value)
@@ -187,7 +187,7 @@ def _trace_headers(trace: TraceContext) -> list[tuple[str, str]]:
 
 
 def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules) -> TokenOutcome:
-    """RFC 8693 section 2.2.1. The order of the checks is part of the contract: it decides which code an operator sees."""
+    """Decode a success (RFC 8693 section 2.2.1). The order of the checks is contract: it decides which code an operator sees."""
     members = _members(body)
     if members is None:
         return _unusable(Diagnostic.MALFORMED_JSON, ErrorKind.MALFORMED_SUCCESS_JSON)
@@ -208,11 +208,11 @@ def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules) -> TokenO
 
 
 def _decode_error(status: int, challenges: tuple[str, ...], body: bytes | TooLarge, rules: TokenResponseRules) -> ExchangeFailure:
-    """RFC 6749 section 5.2, for which only the code counts; its description is written by the token endpoint and may quote a token."""
+    """Decode an error (RFC 6749 section 5.2). Only the code counts: the description is free text that may quote a token."""
     kept = status if status in _KEPT_STATUSES else _INTERNAL_SERVER_ERROR
     members = _members(body) or {}
     error = _text(members, "error")
-    # An answer whose description is no text is none that the section has, whatever its code.
+    # A description that is not text makes the answer malformed, whatever its code.
     if error in _RECOGNISED_ERRORS and _text(members, "error_description") is not None:
         text = _described(error, "request failed", Diagnostic.OAUTH_ERROR)
         if rules.error_passthrough and isinstance(body, bytes):
@@ -241,9 +241,9 @@ def _relayed(values: Sequence[str]) -> tuple[str, ...]:
 
 
 def _members(body: bytes | TooLarge) -> dict[str, object] | None:
-    """The members of the JSON object in ``body``; a bare ``null`` has none. ``None`` when it is anything else.
+    """Return the members of the JSON object in ``body``, none for a bare ``null``; ``None`` if it is anything else.
 
-    RFC 8259 section 8.1 asks for UTF-8 and section 4 for unique names: a text that two readers may understand in two ways is refused.
+    RFC 8259 section 8.1 requires UTF-8 and section 4 asks for unique names: a text that two readers may understand differently is refused.
     """
     if isinstance(body, TooLarge) or len(body) > MAX_RESPONSE_BYTES:
         return None
@@ -259,7 +259,7 @@ def _members(body: bytes | TooLarge) -> dict[str, object] | None:
 
 
 def _text(members: dict[str, object], name: str) -> str | None:
-    """The member as a text: "" when it is absent or null, ``None`` when it is of another JSON type."""
+    """Return the member as text: "" if it is absent or null, ``None`` if it is of another JSON type."""
     value = members.get(name)
     if value is None:
         return ""
@@ -274,7 +274,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _number(_digits: str) -> float:
-    """No number is read, so none is converted: converting a million digits takes longer than the whole exchange may."""
+    """Return a placeholder. No number is used, and converting a million digits would take longer than the whole exchange may."""
     return 0.0
 
 

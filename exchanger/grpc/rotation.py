@@ -1,27 +1,22 @@
-"""The identity that new connections get, which follows its files.
-
-The files are compared by content, at an interval: that sees every way of replacing them (a symlink swapped, a file renamed over or
-rewritten in place) on every file system. A notification would only save a part of a second in weeks.
+"""The identity that new connections get. It follows its files.
 
 Must not know: sockets, or what a certificate file looks like inside.
 """
 
 import ssl
-from typing import Final, final
+from typing import Final, NoReturn, final
 
 import attrs
 import trio
 
 from exchanger.grpc.certificates import CertificatesError, Identity, Known, Unusable, load
 from exchanger.grpc.tls import TlsObserver, TlsSettings
+from exchanger.util.follow_file import HANGS, FileFollower
 
-_READ_TIMEOUT: Final = 10.0
-"""Seconds for a look at the files: on a healthy file system it takes less than a millisecond, so this one hangs."""
-
+# Seconds that a version must stand before it is called unusable: whoever replaces certificate and key one after the other is done then.
 _SETTLE_TIME: Final = 3.0
-"""Seconds that a version must stand before it is called unusable: whoever replaces certificate and key one after the other is done then."""
 
-_STUCK: Final = Unusable(b"stuck", f"the files could not be read within {_READ_TIMEOUT:.0f} seconds")
+_STUCK: Final = Unusable(b"stuck", f"the files {HANGS}")
 
 
 @final
@@ -53,8 +48,10 @@ class Rotation:
     _looks: int = attrs.field(default=0, init=False)
     _loaded: int = attrs.field(default=0, init=False)
     _rejections: int = attrs.field(default=0, init=False)
-    # One thread at a time, and no more than one that hangs.
-    _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
+    _files: FileFollower[Identity | Unusable | Known] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._files = FileFollower(self._load, _STUCK, self._settings.poll_interval)
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -70,15 +67,13 @@ class Rotation:
             CertificatesError: they cannot be used, and have not changed for a while.
         """
         while self._current is None:
-            self.judge(await self._look(), trio.current_time())
+            self.judge(await self._files.look(), trio.current_time())
             if self._current is None:
                 await trio.sleep(self._settings.poll_interval)
 
-    async def run(self) -> None:
+    async def run(self) -> NoReturn:
         """Follow the files until cancelled."""
-        while True:
-            await trio.sleep(self._settings.poll_interval)
-            self.judge(await self._look(), trio.current_time())
+        await self._files.run(lambda found: self.judge(found, trio.current_time()))
 
     def statistics(self) -> RotationStatistics:
         """Return what was loaded so far."""
@@ -116,9 +111,6 @@ class Rotation:
             self._rejections += 1
             self._observer.certificates_rejected(found.reason)
 
-    async def _look(self) -> Identity | Unusable | Known:
+    def _load(self) -> Identity | Unusable | Known:
         known = {self._rejected} if self._current is None else {self._rejected, self._current.version}
-        with trio.move_on_after(_READ_TIMEOUT):
-            # Abandoned when cancelled: a look only reads, and what it found is dropped.
-            return await trio.to_thread.run_sync(load, self._settings, known, abandon_on_cancel=True, limiter=self._limiter)
-        return _STUCK
+        return load(self._settings, known)

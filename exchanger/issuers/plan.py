@@ -1,4 +1,4 @@
-"""Profiles as they are written, held against the rules: a plan has no fault of its own left, and only lacks what is in Secrets. Pure.
+"""Profiles as they are written, checked against the rules. A plan is valid in itself and lacks only what is in Secrets. Pure.
 
 Must not know: files, clocks, or what Secrets hold.
 """
@@ -15,10 +15,10 @@ from exchanger.values.issuer import AuthMethod
 from exchanger.values.proxy import Proxy, ProxyProblem, read_proxy
 from exchanger.values.secret import Secret
 
+# Secrets that one file may refer to: each is read by itself, all the time.
 MAX_SECRETS: Final = 256
-"""Secrets that one file may refer to: each is asked for by itself, all the time."""
 
-# Names become a part of the address that an API server is asked at, so they are held against the server's own rules:
+# Names become part of a request path, so they follow the API server's own rules:
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and, for keys, the reference of a Secret's data.
 _SUBDOMAIN: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -35,16 +35,16 @@ class EndpointProblem:
     reason: str
 
 
+# Takes the address of a token endpoint and returns its host, as metrics name it, or why it cannot be used.
 EndpointCheck = Callable[[str], str | EndpointProblem]
-"""Takes the address of a token endpoint and returns its host, as metrics name it, or why it cannot be used."""
 
 
 @final
 @attrs.frozen
 class ProfileRules:
-    """What profiles are read by: the method of those that name none, and the namespace of references that name none ("": there is none).
+    """Defaults for profiles: the authentication method, and the namespace of references ("": none).
 
-    ``with_secrets``: whether there is an API server that references can be resolved at.
+    ``with_secrets``: there is an API server to resolve references.
     """
 
     auth_method: AuthMethod = AuthMethod.CLIENT_SECRET_BASIC
@@ -55,7 +55,7 @@ class ProfileRules:
 @final
 @attrs.frozen
 class SecretKey:
-    """One key of a Secret; ``field`` is the profile's that refers to it."""
+    """One key of a Secret; ``field`` is the profile's field that refers to it."""
 
     secret: SecretName
     key: str
@@ -64,8 +64,8 @@ class SecretKey:
 
 @final
 @attrs.frozen
-class Draft:
-    """A profile without a fault of its own, with its credentials or with where they are."""
+class UnresolvedProfile:
+    """A valid profile, with its credentials or where to find them."""
 
     name: str
     token_endpoint: str
@@ -78,21 +78,21 @@ class Draft:
 
     @property
     def references(self) -> tuple[SecretKey, ...]:
-        """Where in Secrets its credentials are."""
+        """Where its credentials are in Secrets."""
         return tuple(part for part in (self.client_id, self.client_secret) if isinstance(part, SecretKey))
 
 
 @final
 @attrs.frozen
 class Plan:
-    """A good version of a file."""
+    """A valid version of a file."""
 
-    drafts: tuple[Draft, ...] = ()
+    profiles: tuple[UnresolvedProfile, ...] = ()
 
     @property
     def secrets(self) -> frozenset[SecretName]:
         """The Secrets that it refers to."""
-        return frozenset(reference.secret for draft in self.drafts for reference in draft.references)
+        return frozenset(reference.secret for profile in self.profiles for reference in profile.references)
 
 
 @final
@@ -104,26 +104,26 @@ class Rejected:
 
 
 def plan_profiles(profiles: tuple[IssuerProfile, ...], rules: ProfileRules, check_endpoint: EndpointCheck) -> Plan | Rejected:
-    """Return what ``profiles`` come to, or everything that is wrong with them."""
-    drafts: list[Draft] = []
+    """Return the plan for ``profiles``, or everything that is wrong with them."""
+    planned: list[UnresolvedProfile] = []
     problems: list[str] = []
     names: set[str] = set()
     for profile in profiles:
-        found = _draft(profile, rules, check_endpoint)
-        wrong = () if isinstance(found, Draft) else found
+        found = _unresolved(profile, rules, check_endpoint)
+        wrong = () if isinstance(found, UnresolvedProfile) else found
         if profile.name and profile.name in names:
             wrong = (*wrong, "is defined twice")
         names.add(profile.name)
         problems += [f'issuer profile "{profile.name}" {problem}' for problem in wrong]
-        if isinstance(found, Draft):
-            drafts.append(found)
-    plan = Plan(tuple(drafts))
+        if isinstance(found, UnresolvedProfile):
+            planned.append(found)
+    plan = Plan(tuple(planned))
     if len(plan.secrets) > MAX_SECRETS:
         problems.append(f"issuer profiles refer to more than {MAX_SECRETS} Secrets")
     return Rejected(tuple(problems)) if problems else plan
 
 
-def _draft(profile: IssuerProfile, rules: ProfileRules, check_endpoint: EndpointCheck) -> Draft | tuple[str, ...]:
+def _unresolved(profile: IssuerProfile, rules: ProfileRules, check_endpoint: EndpointCheck) -> UnresolvedProfile | tuple[str, ...]:
     problems = [] if profile.name else ["needs a name"]
     host = ""
     if profile.token_endpoint:
@@ -146,7 +146,7 @@ def _draft(profile: IssuerProfile, rules: ProfileRules, check_endpoint: Endpoint
         proxy = None
     if problems:
         return tuple(problems)
-    return Draft(
+    return UnresolvedProfile(
         name=profile.name,
         token_endpoint=profile.token_endpoint,
         endpoint_host=host,
@@ -159,7 +159,7 @@ def _draft(profile: IssuerProfile, rules: ProfileRules, check_endpoint: Endpoint
 
 
 def _located(field: str, value: Secret, reference: SecretKeyRef | None, rules: ProfileRules, problems: list[str]) -> SecretKey | None:
-    """Return where in a Secret the value of ``field`` is, ``None`` when it is given in the file; ``problems`` takes what is wrong."""
+    """Return where the value of ``field`` is in a Secret, ``None`` if the file has it. Problems are added to ``problems``."""
     if reference is None:
         if not value.reveal():
             problems.append(f"needs {field} or {field}SecretRef")

@@ -1,6 +1,6 @@
 """The issuer profiles file: YAML or JSON written by operators, read strictly into profiles.
 
-Nothing of the file's values is repeated in a problem but profile names: a secret may stand in the wrong field.
+Problems repeat none of the file's values but profile names: a secret may stand in the wrong field.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.yaml_nodes import read_nodes
 from exchanger.values.secret import Secret
 
+# A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation).
 MAX_FILE_BYTES: Final = 1024 * 1024
-"""A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation)."""
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class SecretKeyRef:
 @final
 @attrs.frozen
 class IssuerProfile:
-    """A profile as it is written, before references are resolved and defaults filled in."""
+    """A profile as written, before references are resolved and defaults filled in."""
 
     name: str
     token_endpoint: str
@@ -111,7 +111,7 @@ def _explain(error: BaseException, _type: type | None) -> str:
 
 
 def read_bytes(path: Path) -> bytes | str:
-    """Return what is in ``path``, or as a readable line why it cannot be read."""
+    """Return the content of ``path``, or a readable line on why it cannot be read."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
@@ -121,7 +121,7 @@ def read_bytes(path: Path) -> bytes | str:
 
 
 def parse_profiles(data: bytes, name: str) -> tuple[tuple[IssuerProfile, ...], tuple[str, ...]]:
-    """Return the profiles in ``data`` and the problems; ``name`` says in the problems which file it was."""
+    """Return the profiles in ``data`` and the problems, which call the file ``name``."""
     try:
         root = read_nodes(data.decode())
     except UnicodeDecodeError:

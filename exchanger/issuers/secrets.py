@@ -1,6 +1,8 @@
-"""Kubernetes Secrets as issuer profiles need them: their names, what was read of them, and the Protocols by which it is read and followed.
+"""Kubernetes Secrets as issuer profiles need them: their names, what was read of them, and following one by reading it again and again.
 
-Must not know: how an API server is asked, or what the values are for.
+Reading is all that a right to ``get`` by name is good for, and as much as client secrets need.
+
+Must not know: how an API server is called, or what the values are for.
 Source: https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/secret-v1/.
 """
 
@@ -8,12 +10,33 @@ import base64
 import binascii
 import enum
 from collections.abc import Callable, Mapping
-from typing import NoReturn, Protocol, final
+from random import Random
+from typing import Final, NoReturn, Protocol, final
 
 import attrs
+import trio
 from rpds import HashTrieMap
 
 from exchanger.values.secret import Secret
+
+# Seconds between reads of a Secret. What it held before is good for ``ROTATION_GRACE_S`` after a change, so nothing hangs on a few seconds;
+# and a read per Secret every ten seconds is less than what a single idle kubelet asks of the same server.
+POLL_S: Final = 10.0
+
+# How much longer an interval may become by chance, so that instances which started together do not read together.
+JITTER: Final = 0.2
+
+# Seconds for one read. An API server answers a get within milliseconds, so one that takes this long will not.
+READ_S: Final = 10.0
+
+# Seconds, before chance is added, to wait after the first failure; this and the next two are client-go's numbers, as for policy.
+FIRST_RETRY_S: Final = 0.8
+
+# By how much each further wait is longer.
+RETRY_FACTOR: Final = 2.0
+
+# Seconds that no wait exceeds before chance is added.
+RETRY_CAP_S: Final = 30.0
 
 
 @final
@@ -31,14 +54,14 @@ class SecretName:
 @final
 @attrs.frozen
 class SecretData:
-    """A Secret in one version: its values by key. ``undecodable`` are the keys whose values are no text; ``version`` is opaque."""
+    """One version of a Secret: its values by key. ``undecodable`` are the keys whose values are not text; ``version`` is opaque."""
 
     version: str
     values: "HashTrieMap[str, Secret]"
     undecodable: frozenset[str] = frozenset()
 
     def has(self, key: str) -> bool:
-        """Tell whether there is a value that can be used."""
+        """Return whether there is a usable value."""
         value = self.values.get(key)
         return value is not None and bool(value.reveal())
 
@@ -58,7 +81,7 @@ class SecretFault(enum.Enum):
 class SecretProblem:
     """A Secret cannot be read. ``text`` says what would help, such as ``needs get on secrets/issuer-oauth in team``, and never a value.
 
-    Equal problems are told once, so the text must not differ from one attempt to the next.
+    Equal problems are reported once, so the text must not differ from one attempt to the next.
     """
 
     fault: SecretFault
@@ -91,7 +114,41 @@ class SecretFollower(Protocol):
     """Follows Secrets by name, by whatever means."""
 
     async def follow(self, secret: SecretName, learn: Callable[[SecretData | SecretProblem], None], /) -> NoReturn:
-        """Call ``learn`` with what there is to know at first, and then with each change, until cancelled.
+        """Call ``learn`` with the first state and then with each change, until cancelled.
 
-        Whatever fails is told to ``learn`` and tried again with growing pauses. ``learn`` neither blocks nor raises.
+        ``learn`` also gets what fails, which is tried again with growing pauses. It neither blocks nor raises.
         """
+
+
+_NO_ANSWER: Final = SecretProblem(SecretFault.UNREACHABLE, f"was not read within {READ_S:.0f} seconds")
+
+
+@final
+@attrs.define(eq=False)
+class PollingSecrets:
+    """Implements ``SecretFollower`` on top of a reader."""
+
+    _reader: SecretReader
+    _random: Random = attrs.field(factory=Random)
+
+    async def follow(self, secret: SecretName, learn: Callable[[SecretData | SecretProblem], None], /) -> NoReturn:
+        """See ``SecretFollower``."""
+        last: SecretData | SecretProblem | None = None
+        retry = FIRST_RETRY_S
+        while True:
+            found = await self._read(secret)
+            if found != last:
+                learn(found)
+                last = found
+            if isinstance(found, SecretData):
+                retry = FIRST_RETRY_S
+                await trio.sleep(POLL_S * (1.0 + JITTER * self._random.random()))
+            else:
+                # As much again as the wait itself is the most that chance adds: a run of luck cannot make the waits short.
+                await trio.sleep(retry * (1.0 + self._random.random()))
+                retry = min(retry * RETRY_FACTOR, RETRY_CAP_S)
+
+    async def _read(self, secret: SecretName) -> SecretData | SecretProblem:
+        with trio.move_on_after(READ_S):
+            return await self._reader.read(secret)
+        return _NO_ANSWER

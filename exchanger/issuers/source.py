@@ -1,6 +1,6 @@
-"""Follows the profiles file and the Secrets that it refers to, and hands over each new set of issuers as a whole.
+"""Follows the profiles file and the Secrets that it refers to, and publishes each new set of issuers as a whole.
 
-A version of the file that cannot be used, and a Secret that is gone or unreadable, take nothing away from what is in force.
+An unusable version of the file, or a Secret that is gone or unreadable, takes nothing away from what is in force.
 
 Must not know: how Secrets are read, or what issuers are used for.
 """
@@ -15,22 +15,20 @@ import trio
 from rpds import HashTrieMap
 
 from exchanger.issuers.file import ProfilesFile, WatchedFile
-from exchanger.issuers.generations import IssuerSet
 from exchanger.issuers.plan import EndpointCheck, ProfileRules, Rejected
 from exchanger.issuers.secrets import SecretData, SecretFollower, SecretName, SecretProblem
-from exchanger.issuers.state import State
+from exchanger.issuers.state import IssuerSet, State
+from exchanger.util.follow_file import POLL_S
 from exchanger.values.issuer import Issuer
 
-POLL_S: Final = 1.0
-"""Seconds between looks at the file. It is read again a few times in its life, and is a page or two long."""
-_TOLD: Final = 10
-"""Problems of one version of the file that are told; the first ones show what is wrong."""
+# Problems of one version of the file that are reported; the first ones show what is wrong.
+_REPORTED: Final = 10
 
 
 @final
 @attrs.frozen
 class IssuerSettings:
-    """TOKEN_EXCHANGE_ISSUER_PROFILES_FILE (``None``: there are no issuers), and what profiles are read by. ``poll`` is in seconds."""
+    """TOKEN_EXCHANGE_ISSUER_PROFILES_FILE (``None``: no issuers) and the defaults for profiles; ``poll`` is in seconds."""
 
     path: Path | None = None
     rules: ProfileRules = attrs.field(factory=ProfileRules)
@@ -38,39 +36,22 @@ class IssuerSettings:
 
 
 class IssuerObserver(Protocol):
-    """Learns of what happens to issuers; must neither block nor raise. No text holds a value of the file or of a Secret."""
+    """Learns of changes to issuers; must neither block nor raise. No text holds a value of the file or of a Secret."""
 
     def loaded(self, names: tuple[str, ...], /) -> None:
         """A version of the file is in force, with these profiles."""
 
     def file_rejected(self, reason: str, /) -> None:
-        """A version of the file cannot be used; told once a version. The one before, if there was one, stays in force."""
+        """A version of the file cannot be used; reported once a version. The one before, if there was one, stays in force."""
 
     def secret_problem(self, text: str, /) -> None:
-        """A profile's value cannot be had from its Secret; told again when the reason changes. What was known before stays in force."""
+        """A Secret does not have a profile's value; reported again when the reason changes. What was known before stays in force."""
 
     def secret_recovered(self, text: str, /) -> None:
-        """A problem of that place is over: the value is there, or nothing refers to it any more."""
+        """The problem of that place is over: the value is there, or nothing refers to it any more."""
 
     def rotated(self, name: str, /) -> None:
-        """A profile has other credentials than before."""
-
-
-@final
-@attrs.frozen
-class IssuerStatistics:
-    """``ready``: a set was handed over. ``rejected`` versions of the file and ``rotations`` of a profile are counted since the start.
-
-    ``waiting``: a newer version of the file lacks a Secret. ``secrets`` are followed, ``troubles`` are values that cannot be had now.
-    """
-
-    ready: bool
-    waiting: bool
-    issuers: int
-    secrets: int
-    troubles: int
-    rejected: int
-    rotations: int
+        """The credentials of a profile have changed."""
 
 
 @final
@@ -80,10 +61,10 @@ class IssuerSource:
 
     Args:
         settings: Where the file is, and how it is read.
-        check_endpoint: Says which host a token endpoint is on; called in a worker thread.
-        secrets: Follows Secrets; ``None`` only where ``settings.rules`` have none.
-        sink: Takes each new set; the one before is complete in itself until then.
-        observer: Told of what happens.
+        check_endpoint: Returns the host of a token endpoint; called in a worker thread.
+        secrets: Follows Secrets; ``None`` only if ``settings.rules`` have none.
+        sink: Takes each new set.
+        observer: Learns of what happens.
         file: Gives versions of the file; by default the one that ``settings`` name.
     """
 
@@ -96,17 +77,15 @@ class IssuerSource:
     _state: State = attrs.field(factory=State, init=False)
     _ready: trio.Event = attrs.field(factory=trio.Event, init=False)
     _followed: dict[SecretName, trio.CancelScope] = attrs.field(factory=dict, init=False)
-    _rejected: int = attrs.field(default=0, init=False)
-    _rotations: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         if self.settings.rules.with_secrets and self.secrets is None:
-            raise ValueError("references to Secrets need somebody who reads them")
+            raise ValueError("references to Secrets need a reader")
         if self._file is None and self.settings.path is not None:
             self._file = ProfilesFile(self.settings.path, self.settings.rules, self.check_endpoint)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Follow file and Secrets until cancelled; ``started()`` when the first complete set was handed over, however long that takes.
+        """Follow file and Secrets until cancelled; ``started()`` after the first complete set, however long that takes.
 
         Without a file, that is an empty set, and there is nothing to follow.
         """
@@ -119,26 +98,12 @@ class IssuerSource:
             await self._ready.wait()  # unbounded on purpose: nothing is served before, and whoever started this may cancel it
             task_status.started()
 
-    def statistics(self) -> IssuerStatistics:
-        """Return what is in force and what is not."""
-        state = self._state
-        return IssuerStatistics(
-            ready=state.current is not None,
-            waiting=state.pending is not None,
-            issuers=0 if state.current is None else len(state.current.issuers),
-            secrets=len(self._followed),
-            troubles=len(state.troubles),
-            rejected=self._rejected,
-            rotations=self._rotations,
-        )
-
     async def _follow_file(self, file: WatchedFile, nursery: trio.Nursery) -> None:
         while True:
             found = await file.look()
             now = trio.current_time()
             if isinstance(found, Rejected):
-                self._rejected += 1
-                self.observer.file_rejected(_told(found))
+                self.observer.file_rejected(_summary(found))
             elif found is not None:
                 self._advance(self._state.with_file(found, now), nursery)
             self._advance(self._state.without_retired(now), nursery)
@@ -149,17 +114,17 @@ class IssuerSource:
             await secrets.follow(secret, functools.partial(self._learned, secret, scope, nursery))
 
     def _learned(self, secret: SecretName, scope: trio.CancelScope, nursery: trio.Nursery, found: SecretData | SecretProblem) -> None:
-        if self._followed.get(secret) is scope:  # not when it was let go a moment ago
+        if self._followed.get(secret) is scope:  # else it was dropped a moment ago
             self._advance(self._state.with_secret(secret, found, trio.current_time()), nursery)
 
     def _advance(self, after: State, nursery: trio.Nursery) -> None:
-        """Go on to ``after``, and tell everybody what is different."""
+        """Go on to ``after``, and report the differences."""
         before, self._state = self._state, after
         if after is before:
             return
         if after.current is not None:
             self._hand_over(before, after, after.current)
-        self._tell_troubles(before.troubles, after.troubles)
+        self._report_issues(before.issues, after.issues)
         for secret in self._followed.keys() - after.secrets:
             self._followed.pop(secret).cancel()
         if self.secrets is not None:
@@ -174,11 +139,10 @@ class IssuerSource:
         if after.plan != before.plan:
             self.observer.loaded(tuple(sorted(current.issuers)))
         for name in () if before.current is None else current.rotated_since(before.current):
-            self._rotations += 1
             self.observer.rotated(name)
         self._ready.set()
 
-    def _tell_troubles(self, before: "HashTrieMap[str, str]", after: "HashTrieMap[str, str]") -> None:
+    def _report_issues(self, before: "HashTrieMap[str, str]", after: "HashTrieMap[str, str]") -> None:
         for place, reason in sorted(after.items()):
             if before.get(place) != reason:
                 self.observer.secret_problem(f"{place}: {reason}")
@@ -187,6 +151,6 @@ class IssuerSource:
                 self.observer.secret_recovered(place)
 
 
-def _told(found: Rejected) -> str:
-    more = len(found.problems) - _TOLD
-    return "; ".join((*found.problems[:_TOLD], *((f"and {more} more",) if more > 0 else ())))
+def _summary(found: Rejected) -> str:
+    more = len(found.problems) - _REPORTED
+    return "; ".join((*found.problems[:_REPORTED], *((f"and {more} more",) if more > 0 else ())))

@@ -1,7 +1,8 @@
-"""Request coalescing: callers with equal keys that overlap in time share one flight, and the flight belongs to none of them.
+"""Request coalescing: callers with equal keys that overlap in time share one flight, which belongs to none of them.
 
-A flight is a task in the coalescer's own nursery, so the caller who started it may leave without taking it away from the others; when the
-last one has left, it is cancelled. Its result is shared as a value and forgotten when it lands: nothing is cached, failures included.
+A flight is a task in the coalescer's own nursery, so the caller who started it may leave without ending it for the others. When the last
+caller leaves, it is cancelled. Its result is a value, forgotten when it lands: nothing is cached, not even failures.
+
 Knows nothing of tokens or HTTP.
 """
 
@@ -17,8 +18,8 @@ V = TypeVar("V")
 
 @final
 @attrs.frozen
-class CoalescerStatistics:
-    """``flights`` are under way (those that are being cancelled too), ``waiters`` wait for one; the others count since the start."""
+class CoalescerCounts:
+    """``flights`` under way (also those being cancelled) and the ``waiters`` for them; the others count since the start."""
 
     flights: int
     waiters: int
@@ -29,9 +30,9 @@ class CoalescerStatistics:
 @final
 @attrs.define(eq=False)
 class _Flight(Generic[K, V]):
-    """``result`` is what waiters get when ``landed`` is set; it begins as the coalescer's ``lost`` value. ``open``: others may join.
+    """Waiters get ``result`` when ``landed`` is set; it begins as the coalescer's ``lost`` value. ``open``: others may join.
 
-    ``key`` is that of the caller who started it: keys that are equal may differ in what does not count.
+    ``key`` is that of the caller who started it: equal keys may differ in parts that do not count.
     """
 
     key: K
@@ -48,9 +49,8 @@ class Coalescer(Generic[K, V]):
     """Shares flights between callers.
 
     Args:
-        lost: What a waiter gets whose flight was cut off from above or ended in a fault; it must never mean success.
-        on_join: Called for each caller who joins a flight that is already under way, with the key of the caller and the key of the one who
-            started it; must not raise.
+        lost: The result of a flight that was cancelled from above or ended in a fault; it must never mean success.
+        on_join: Called for each caller who joins a flight under way, with the caller's key and the key that started it; must not raise.
     """
 
     lost: V
@@ -78,10 +78,10 @@ class Coalescer(Generic[K, V]):
     async def join(self, key: K, flight: Callable[[], Awaitable[V]]) -> V:
         """Return the result of the flight for ``key`` that is under way, or else of a new one made by calling ``flight``.
 
-        The wait is bounded by the flight, which must end within a bound of its own and return its timeout as a value; the caller leaves
-        sooner by being cancelled. Outside ``run`` there are no flights, and the result is ``lost``.
+        The flight bounds the wait: it must end in its own time and return its timeout as a value. A caller leaves sooner by being
+        cancelled. Outside ``run`` there are no flights, and the result is ``lost``.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()  # who has already left starts nothing
+        await trio.lowlevel.checkpoint_if_cancelled()  # a caller who has already left starts nothing
         # From here to the wait nothing is awaited: between look-up and insertion no other caller can run.
         current = self._flights.get(key)
         if current is not None:
@@ -103,18 +103,18 @@ class Coalescer(Generic[K, V]):
             current.waiters -= 1
             self._waiting -= 1
             if not current.waiters:
-                # Closed first: whoever comes now starts anew instead of joining a flight that is on its way down.
+                # Closed first: the next caller starts anew instead of joining a flight that is being cancelled.
                 self._close(current)
                 current.scope.cancel()
         return current.result
 
     def under_way(self, key: K) -> bool:
-        """Tell whether ``join`` would share a flight if it were called now."""
+        """Return whether ``join`` would share a flight if called now."""
         return key in self._flights
 
-    def statistics(self) -> CoalescerStatistics:
+    def counts(self) -> CoalescerCounts:
         """Return the present counts; at rest ``flights`` and ``waiters`` are zero."""
-        return CoalescerStatistics(self._running, self._waiting, self._started, self._coalesced)
+        return CoalescerCounts(self._running, self._waiting, self._started, self._coalesced)
 
     async def _fly(self, current: _Flight[K, V], flight: Callable[[], Awaitable[V]]) -> None:
         try:

@@ -1,21 +1,30 @@
-"""New connections to token endpoints: TCP, a proxy's tunnel, and TLS that proves whom we talk to, each within its own bound.
+"""New connections to token endpoints: TCP, a proxy's tunnel, and TLS with verification, each within its own bound.
 
-Knows nothing of pools, requests or tokens. That an endpoint cannot be reached is a value.
+Knows nothing of pools, requests or tokens. That an endpoint cannot be reached is a value: h11's messages quote headers.
 """
 
 import contextlib
 import ssl
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
-from typing import final
+from http import HTTPStatus
+from typing import Final, final
 
 import attrs
+import h11
 import trio
 
 from exchanger.oauth.http1 import Bounds, Http1Connection, close_at_once
 from exchanger.oauth.tls_records import Records, has_pending, is_readable
-from exchanger.oauth.tunnel import open_tunnel
 from exchanger.util.address import tls_server_name
 from exchanger.values.proxy import Proxy
+from exchanger.values.secret import Secret
+
+# Bytes of a proxy's answer that are read, interim responses included. A usual one has less than 200.
+MAX_PROXY_ANSWER_BYTES: Final = 8 * 1024
+
+# So that an answer in single bytes costs nothing to speak of. A usual one comes in one read.
+_MAX_READS: Final = 64
 
 Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
 """Opens a TCP connection to a host and port, or raises ``OSError``."""
@@ -24,7 +33,7 @@ Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
 @final
 @attrs.frozen
 class Origin:
-    """Where connections go, and by which proxy: equal origins may share one. ``host`` is an A-label or an address, without brackets."""
+    """Where connections go, and via which proxy. Equal origins may share one. ``host`` is an A-label or an address, without brackets."""
 
     secure: bool
     host: str
@@ -47,16 +56,15 @@ def client_tls_context() -> ssl.SSLContext:
 
 
 async def connect(origin: Origin, bounds: Bounds, *, tls: ssl.SSLContext, dial: Dial) -> Http1Connection | None:
-    """Return a new connection; ``None`` if ``origin`` cannot be reached or does not prove who it is.
+    """Return a new connection; ``None`` if ``origin`` or its proxy cannot be reached or does not prove who it is.
 
-    The same holds for its proxy, which learns host and port of the endpoint, and for https nothing else: TLS with the endpoint runs inside
-    the tunnel. A name is looked up in a worker thread that nothing can interrupt; when the bound is reached first, that thread is left to
-    end by the resolver's own timeout.
+    The proxy learns the endpoint's host and port, and for https nothing else: TLS with the endpoint runs inside the tunnel. Names are
+    looked up in a worker thread that cannot be interrupted; past the bound, it is left to the resolver's own timeout.
     """
     plain = await _reach(origin, bounds, tls, dial)
     if plain is None:
         return None
-    # What waits in the layers of two TLS sessions cannot be told apart, so a connection by way of an https proxy carries one exchange.
+    # What waits in the layers of two TLS sessions cannot be told apart, so a connection via an https proxy carries one exchange.
     nested = origin.proxy is not None and origin.proxy.secure
     if not origin.secure:
         bounds.end()
@@ -102,3 +110,48 @@ async def _secured(records: Records, host: str, bounds: Bounds, tls: ssl.SSLCont
         if secured is None:
             await close_at_once(records)
     return secured
+
+
+async def open_tunnel(stream: trio.abc.Stream, host: str, port: int, credentials: Secret) -> bool:
+    """Ask the proxy at the other end of ``stream`` for a tunnel to ``host`` and ``port``, and return whether ``stream`` leads there now.
+
+    This is CONNECT (RFC 9110 section 9.3.6, https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6). The proxy learns host, port and its own
+    credentials. Its answer is read to the last byte, so that nothing of it can be taken for the endpoint's. Without a tunnel, ``stream`` is
+    closed, also when cancelled; the time is the caller's to bound.
+    """
+    opened = False
+    try:
+        opened = await _ask(stream, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", credentials.reveal())
+    except (h11.ProtocolError, trio.BrokenResourceError):
+        pass
+    finally:
+        if not opened:
+            await close_at_once(stream)
+    return opened
+
+
+async def _ask(stream: trio.abc.Stream, authority: str, credentials: str) -> bool:
+    codec = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_PROXY_ANSWER_BYTES)
+    headers = [("Host", authority), ("User-Agent", "exchanger")]
+    if credentials:
+        headers.append(("Proxy-Authorization", f"Basic {b64encode(credentials.encode()).decode()}"))
+    head = codec.send(h11.Request(method="CONNECT", target=authority, headers=headers)) or b""
+    codec.send(h11.EndOfMessage())
+    await stream.send_all(head)
+    room = MAX_PROXY_ANSWER_BYTES
+    for _ in range(_MAX_READS):
+        data = await stream.receive_some(room)
+        codec.receive_data(bytes(data))
+        room -= len(data)
+        while isinstance(event := codec.next_event(), h11.InformationalResponse):
+            pass
+        if event is not h11.NEED_DATA:
+            # Bytes behind the head are nobody's: the endpoint was not asked anything yet.
+            return isinstance(event, h11.Response) and _is_success(event.status_code) and codec.trailing_data == (b"", False)
+        if not room:
+            break
+    return False
+
+
+def _is_success(status: int) -> bool:
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES

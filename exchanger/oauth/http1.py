@@ -1,8 +1,8 @@
 """One HTTP/1.1 connection to a token endpoint: a Trio stream with h11's state machine beside it, and the time each phase may take.
 
-Framing and syntax are h11's (RFC 9112, https://www.rfc-editor.org/rfc/rfc9112); this module moves bytes, bounds what it reads, and says
-when a connection may carry another exchange. Knows nothing of pools, tokens or httpx. What the peer does wrong is a value, never an
-exception: h11's messages quote header values, and those of a request are secrets.
+Framing and syntax are h11's (RFC 9112, https://www.rfc-editor.org/rfc/rfc9112). This module moves bytes, bounds what it reads, and decides
+whether a connection may carry another exchange. It knows nothing of pools or tokens. A peer's mistake is a value, never an exception: h11's
+messages quote header values, and those of a request are secrets.
 """
 
 import contextlib
@@ -14,14 +14,14 @@ import attrs
 import h11
 import trio
 
+# Bytes a read: one TLS record (RFC 8446 section 5.1), and few enough that no read holds very many tiny chunks to work through.
 _READ_BYTES: Final = 16 * 1024
-"""Bytes a read: one TLS record (RFC 8446 section 5.1), and few enough that no read holds very many tiny chunks to work through."""
 
+# Longest response head, or chunk line, that is taken in, give or take one read; common servers send 8 KiB at most.
 _MAX_HEAD_BYTES: Final = 64 * 1024
-"""Longest response head, or chunk line, that is taken in, give or take one read; common servers send 8 KiB at most."""
 
+# Most 1xx responses before the real one; none is expected, as no ``Expect`` is sent.
 _MAX_INTERIM_RESPONSES: Final = 8
-"""Most 1xx responses before the real one; none is expected, as no ``Expect`` is sent."""
 
 
 @final
@@ -50,16 +50,16 @@ class Bounds:
         self.scope.deadline = self.expires
 
     def begin(self, seconds: float) -> None:
-        """A phase begins now that may take ``seconds``."""
+        """Begin a phase that may take ``seconds``."""
         self.scope.deadline = min(self.expires, trio.current_time() + seconds)
 
     def end(self) -> None:
-        """The phase is over; what follows is bounded by the whole call alone."""
+        """End the phase; only the whole call is bounded from here on."""
         self.scope.deadline = self.expires
 
 
 async def close_at_once(stream: trio.abc.Stream) -> None:
-    """Close ``stream``, also while cancelled; nothing is said to the peer, so nothing is waited for and the shield needs no deadline."""
+    """Close ``stream``, also while cancelled. It sends nothing and waits for nothing, so the shield needs no deadline."""
     with trio.CancelScope(shield=True):
         await trio.aclose_forcefully(stream)
 
@@ -79,11 +79,10 @@ class Http1Connection:
 
     Args:
         stream: The transport, with TLS if there is any.
-        pending: Whether bytes wait to be read that nobody asked for; looked at between exchanges.
-        is_only_tls: Takes in what is pending, and returns whether TLS said all of it to itself; ``None`` without TLS.
+        pending: Whether unexpected bytes wait to be read, between exchanges.
+        is_only_tls: Consumes what is pending, and returns whether all of it was TLS's own messages; ``None`` without TLS.
 
-    For the pool: ``sent_at`` is when the request under way began to leave, ``None`` while there is none; ``answered_at`` is when the last
-    answer ended.
+    For the pool: ``sent_at`` is when the request under way began to leave, if there is one; ``answered_at`` is when the last answer ended.
     """
 
     _stream: trio.abc.Stream
@@ -104,7 +103,7 @@ class Http1Connection:
         self._answered = written = self._clean = False
         self.sent_at = trio.current_time()
         parts = (codec.send(head), codec.send(h11.Data(data=body)), codec.send(h11.EndOfMessage()))
-        with contextlib.suppress(trio.BrokenResourceError):  # the peer may have answered before it closed, and that is worth reading
+        with contextlib.suppress(trio.BrokenResourceError):  # the peer may have answered before it closed
             await self._stream.send_all(b"".join(part for part in parts if part))
             written = True
         bounds.begin(bounds.limits.response_header)
@@ -128,11 +127,11 @@ class Http1Connection:
         return Broken(answered=True)
 
     def settle(self) -> bool:
-        """Make ready for another exchange, and return whether that is possible.
+        """Prepare for another exchange, and return whether one may follow.
 
-        It is possible after exactly one answer to exactly one request. It is not when the exchange did not come to its end on both sides,
-        when either side asked to close, when the peer said more than one answer, or when there are two opinions on where that ends:
-        anything else would be taken for the answer to the next request, which is another caller's.
+        It may after exactly one answer to exactly one request. It may not if either side did not finish or asked to close, if the peer sent
+        more than one answer, or if readers could disagree on where the answer ends: whatever is left over would be taken for the answer to
+        the next request, which is another caller's.
         """
         codec, clean = self._codec, self._clean
         self._clean = False
@@ -142,14 +141,14 @@ class Http1Connection:
         return True
 
     def is_quiet(self) -> bool:
-        """Return whether nothing at all has come since the last exchange, neither data nor an end nor what TLS says to itself."""
+        """Return whether nothing at all has come since the last exchange: no data, no end, no message of TLS itself."""
         return not self._pending()
 
     async def is_reusable(self) -> bool:
-        """Return whether the peer has neither closed nor said anything to us since the last exchange.
+        """Return whether the peer has neither closed nor sent data since the last exchange.
 
-        Session tickets and key updates (RFC 8446 section 4.6, https://www.rfc-editor.org/rfc/rfc8446#section-4.6) are taken in and do not
-        count. Replying to a key update may wait for the peer, which is the caller's to bound; who is cancelled here closes the connection.
+        Session tickets and key updates (RFC 8446 section 4.6, https://www.rfc-editor.org/rfc/rfc8446#section-4.6) are consumed and do not
+        count. The reply to a key update may wait for the peer: the caller bounds it, and closes the connection if cancelled here.
         """
         return not self._pending() or (self._is_only_tls is not None and await self._is_only_tls())
 
@@ -170,11 +169,11 @@ class Http1Connection:
 
 
 def _is_unambiguous(answer: h11.Response) -> bool:
-    """Return whether every reader sees the same end of ``answer``, and it is certain to be one to our request.
+    """Return whether every reader sees the same end of ``answer``, and it certainly answers our request.
 
-    Of two kinds of framing one wins, but who wrote both may think of the other (RFC 9112 section 6.3,
-    https://www.rfc-editor.org/rfc/rfc9112#section-6.3). A 408 tells of a connection that was idle for too long, and a request that crosses
-    it on the way may still be answered (RFC 9110 section 15.5.9, https://www.rfc-editor.org/rfc/rfc9110#section-15.5.9).
+    Of two kinds of framing one wins, but the sender may have meant the other (RFC 9112 section 6.3,
+    https://www.rfc-editor.org/rfc/rfc9112#section-6.3). A 408 reports a connection that was idle for too long, and a request that crosses
+    it may still be answered (RFC 9110 section 15.5.9, https://www.rfc-editor.org/rfc/rfc9110#section-15.5.9).
     """
     names = {name for name, _ in answer.headers}
     return answer.status_code != HTTPStatus.REQUEST_TIMEOUT and not {b"content-length", b"transfer-encoding"} <= names

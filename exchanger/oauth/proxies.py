@@ -13,8 +13,9 @@ import attrs
 from exchanger.values.proxy import Proxy
 
 _CIDR: Final = re.compile(r"[0-9a-f:.]+/[0-9]{1,3}")
+
+# Bits before an IPv4 address that is mapped into IPv6 (RFC 4291 section 2.5.5.2).
 _MAPPED_BITS: Final = 96
-"""Bits before an IPv4 address that is mapped into IPv6 (RFC 4291 section 2.5.5.2)."""
 _WITH_PORT: Final = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*):([^:]*)")
 
 Address = IPv4Address | IPv6Address

@@ -1,4 +1,4 @@
-"""What operators may set about calls to token endpoints."""
+"""Operators' settings for calls to token endpoints."""
 
 import math
 from typing import final
@@ -16,9 +16,9 @@ _positive = attrs.validators.and_(attrs.validators.gt(0.0), attrs.validators.lt(
 class TokenClientSettings:
     """Limits of the token client; durations are in seconds, and none may be zero or infinite. The defaults are the contract's.
 
-    ``request_timeout`` is the longest an exchange takes as a whole, with waiting for a connection and a second attempt; the limits of its
-    phases hold beside it. No connection is used twice without ``connection_reuse``, or when ``max_idle_connections`` or
-    ``max_idle_connections_per_host`` is 0. ``proxies`` hold for issuers that name no proxy of their own.
+    ``request_timeout`` bounds an exchange as a whole, including the wait for a connection and a second attempt; its phases have limits of
+    their own. No connection is used twice without ``connection_reuse``, or when ``max_idle_connections`` or
+    ``max_idle_connections_per_host`` is 0. ``proxies`` apply to issuers that name no proxy of their own.
     """
 
     request_timeout: float = attrs.field(default=0.75, validator=_positive)

@@ -1,8 +1,8 @@
-"""What lies below TLS: a stream that follows the boundaries of TLS records and can be read without waiting.
+"""The stream below TLS: it follows the boundaries of TLS records and can be read without waiting.
 
 Between exchanges a peer may send session tickets and key updates (RFC 8446 section 4.6, https://www.rfc-editor.org/rfc/rfc8446#section-4.6),
-which are no answer to anybody, while a single byte of data is. Only TLS can tell them apart, so what has arrived is put through it, and
-nothing is waited for. Knows nothing of HTTP.
+which answer nobody, while a single byte of data might. Only TLS can tell them apart, so whatever has arrived goes through it, without
+waiting for more. Knows nothing of HTTP.
 """
 
 from typing import Final, final
@@ -10,11 +10,11 @@ from typing import Final, final
 import attrs
 import trio
 
+# Bytes a read, and of a look between exchanges: a ticket has a few hundred, and 64 KiB at most.
 _READ_BYTES: Final = 16 * 1024
-"""Bytes a read, and of a look between exchanges: a ticket has a few hundred, and 64 KiB at most."""
 
+# Type, version and length, the latter in the last two (RFC 8446 section 5.1, https://www.rfc-editor.org/rfc/rfc8446#section-5.1).
 _HEADER_BYTES: Final = 5
-"""Type, version and length, the latter in the last two (RFC 8446 section 5.1, https://www.rfc-editor.org/rfc/rfc8446#section-5.1)."""
 
 
 class _NothingToReadError(Exception):
@@ -32,9 +32,9 @@ class Records(trio.abc.Stream):
     _reads: int | None = attrs.field(default=None, init=False)  # that may still be made in a look; None outside
 
     async def is_only_tls(self, stream: "trio.SSLStream[Records]") -> bool:
-        """Take in what has arrived for ``stream``, which is above this one; return whether all of it was for TLS itself.
+        """Consume what has arrived for ``stream``, which is above this one; return whether all of it was for TLS itself.
 
-        Half a record is not: the other half decides what it is. Neither is an end.
+        Half a record does not count, as the other half decides what it is. Neither does an end.
         """
         self._reads = 1
         try:

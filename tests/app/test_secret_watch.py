@@ -15,8 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.app.secret_reader import SecretState, secret_problem
 from exchanger.app.secret_watch import FAILING_S, SETTLED_S, WatchingSecrets, WatchingStatistics
-from exchanger.issuers.polling import JITTER, POLL_S
-from exchanger.issuers.secrets import SecretData, SecretFault, SecretName, SecretProblem, secret_data
+from exchanger.issuers.secrets import JITTER, POLL_S, SecretData, SecretFault, SecretName, SecretProblem, secret_data
 from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch
 from exchanger.util.backoff import CAP_S
 from tests.kube.cluster import REFUSED

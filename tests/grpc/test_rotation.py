@@ -254,17 +254,3 @@ async def test_files_that_cannot_be_read_in_time(site: Site, mock_clock: MockClo
             nursery.cancel_scope.cancel()
     finally:
         release.set()
-
-
-async def test_cancellation_does_not_wait_for_the_thread(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    release = threading.Event()
-    monkeypatch.setattr(rotation, "load", lambda *_: release.wait(120))
-    running = Rotation(site.files.settings(poll_interval=0.0), Observed())
-    try:
-        with trio.fail_after(60):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(running.run)
-                await until(lambda: running._limiter.borrowed_tokens == 1)
-                nursery.cancel_scope.cancel()
-    finally:
-        release.set()

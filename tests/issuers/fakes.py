@@ -10,9 +10,8 @@ import trio
 from rpds import HashTrieMap
 
 from exchanger.issuers.plan import EndpointProblem, Plan, ProfileRules, Rejected, plan_profiles
-from exchanger.issuers.polling import PollingSecrets
 from exchanger.issuers.profiles import parse_profiles
-from exchanger.issuers.secrets import SecretData, SecretFault, SecretName, SecretProblem
+from exchanger.issuers.secrets import PollingSecrets, SecretData, SecretFault, SecretName, SecretProblem
 from exchanger.issuers.source import IssuerSettings, IssuerSource
 from exchanger.values.issuer import Issuer
 from exchanger.values.secret import Secret
@@ -24,7 +23,7 @@ FORBIDDEN = SecretProblem(SecretFault.FORBIDDEN, "needs get on secrets/oauth in 
 
 
 def check_endpoint(text: str) -> str | EndpointProblem:
-    """Take ``https://host`` and what follows for good."""
+    """Accept ``https://host`` and whatever follows."""
     scheme, _, rest = text.partition("://")
     host = rest.partition("/")[0] if scheme == "https" else ""
     return host or EndpointProblem("must be an absolute https URL")
@@ -83,7 +82,7 @@ class MemoryFile:
 @final
 @attrs.define(eq=False)
 class MemorySecrets:
-    """Implements ``secrets.SecretReader``."""
+    """Implements ``SecretReader``."""
 
     known: dict[SecretName, SecretData | SecretProblem] = attrs.field(factory=dict)
     reads: list[tuple[float, SecretName]] = attrs.field(factory=list)

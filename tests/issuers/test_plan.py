@@ -1,9 +1,9 @@
 import pytest
 from rpds import HashTrieMap
 
-from exchanger.issuers.plan import MAX_SECRETS, Plan, ProfileRules, Rejected, SecretKey
-from exchanger.issuers.resolve import resolve
+from exchanger.issuers.plan import MAX_SECRETS, ProfileRules, Rejected, SecretKey
 from exchanger.issuers.secrets import SecretName
+from exchanger.issuers.state import resolve
 from exchanger.values.issuer import AuthMethod
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
@@ -21,32 +21,21 @@ def problems(entry: str, rules: ProfileRules = RULES) -> tuple[str, ...]:
     return found.problems
 
 
-def test_values_of_the_file() -> None:
-    (draft,) = good_plan(profiles(inline()), ProfileRules(AuthMethod.CLIENT_SECRET_POST)).drafts
-    assert (draft.name, draft.token_endpoint, draft.endpoint_host) == ("primary", "https://a.example/t", "a.example")
-    assert (draft.auth_method, draft.bearer_realm, draft.references) == (AuthMethod.CLIENT_SECRET_POST, "", ())
-    assert draft.client_id == "id"
-
-
 def test_a_profile_has_its_own_method_and_realm() -> None:
-    entry = f"  - {{name: a, {ENDPOINT}, {INLINE}, tokenEndpointAuthMethod: client_secret_post, bearerRealm: r}}\n"
-    (draft,) = good_plan(profiles(entry)).drafts
-    assert (draft.auth_method, draft.bearer_realm) == (AuthMethod.CLIENT_SECRET_POST, "r")
+    entry = f"  - {{name: a, {ENDPOINT}, {INLINE}, tokenEndpointAuthMethod: client_secret_basic, bearerRealm: r}}\n"
+    own, other = good_plan(profiles(entry, inline()), ProfileRules(AuthMethod.CLIENT_SECRET_POST)).profiles
+    assert (own.auth_method, own.bearer_realm) == (AuthMethod.CLIENT_SECRET_BASIC, "r")
+    assert (other.auth_method, other.bearer_realm, other.references) == (AuthMethod.CLIENT_SECRET_POST, "", ())
 
 
 def test_references_have_the_namespace_of_the_service() -> None:
     references = "clientIDSecretRef: {name: o, key: i, namespace: team}, clientSecretSecretRef: {name: o, key: s}"
     plan = good_plan(profiles(f"  - {{name: a, {ENDPOINT}, {references}}}\n"))
-    assert plan.drafts[0].references == (
+    assert plan.profiles[0].references == (
         SecretKey(SecretName("team", "o"), "i", "clientIDSecretRef"),
         SecretKey(SecretName("home", "o"), "s", "clientSecretSecretRef"),
     )
     assert plan.secrets == {SecretName("team", "o"), SecretName("home", "o")}
-
-
-def test_a_value_beside_a_reference_of_the_other_field() -> None:
-    plan = good_plan(profiles(f"  - {{name: a, {ENDPOINT}, clientID: i, clientSecretSecretRef: {{name: o, key: s}}}}\n"))
-    assert plan.secrets == {SecretName("home", "o")}
 
 
 @pytest.mark.parametrize(
@@ -88,38 +77,29 @@ def test_longest_names() -> None:
     assert good_plan(profiles(f"  - {{{entry}}}\n")).secrets == {SecretName(namespace, name)}
 
 
-def test_a_reference_without_any_namespace() -> None:
-    rules = ProfileRules(with_secrets=True)
+@pytest.mark.parametrize(
+    ("rules", "problem"),
+    [
+        (ProfileRules(with_secrets=True), "clientIDSecretRef needs a namespace, since POD_NAMESPACE is not set"),
+        (ProfileRules(), "clientIDSecretRef can only be resolved with POLICY_SOURCE=kubernetes"),
+    ],
+)
+def test_a_reference_that_leads_nowhere(rules: ProfileRules, problem: str) -> None:
     entry = f"name: a, {ENDPOINT}, {SECRET}, clientIDSecretRef: {{name: o, key: i}}"
-    assert problems(entry, rules) == ('issuer profile "a" clientIDSecretRef needs a namespace, since POD_NAMESPACE is not set',)
-
-
-def test_a_reference_without_an_api_server() -> None:
-    entry = f"name: a, {ENDPOINT}, {SECRET}, clientIDSecretRef: {{name: o, key: i}}"
-    assert "only be resolved with POLICY_SOURCE=kubernetes" in problems(entry, ProfileRules())[0]
+    assert problems(entry, rules) == (f'issuer profile "a" {problem}',)
 
 
 def test_every_problem_is_found() -> None:
     assert len(problems('name: a, tokenEndpoint: "", tokenEndpointAuthMethod: none')) == 4
-    found = plan_of(profiles(inline(), inline(), f"  - {{name: b, {ENDPOINT}}}\n"))
-    assert isinstance(found, Rejected)
-    assert found.problems[0] == 'issuer profile "primary" is defined twice'
-    assert len(found.problems) == 3
-
-
-def test_twice_counts_where_the_first_one_is_wrong_too() -> None:
-    found = plan_of(profiles(f"  - {{name: primary, {ENDPOINT}}}\n", inline()))
-    assert isinstance(found, Rejected)
-    assert 'issuer profile "primary" is defined twice' in found.problems
-
-
-def test_two_without_a_name_are_not_one_twice() -> None:
-    entry = f'  - {{name: "", {ENDPOINT}, {INLINE}}}\n'
-    assert plan_of(profiles(entry, entry)) == Rejected(('issuer profile "" needs a name',) * 2)
-
-
-def test_no_profiles() -> None:
-    assert plan_of(profiles()) == Plan()
+    assert plan_of(profiles(f"  - {{name: primary, {ENDPOINT}, clientID: i}}\n", inline(), inline())) == Rejected(
+        (
+            'issuer profile "primary" needs clientSecret or clientSecretSecretRef',
+            'issuer profile "primary" is defined twice',
+            'issuer profile "primary" is defined twice',
+        )
+    )
+    nameless = f'  - {{name: "", {ENDPOINT}, {INLINE}}}\n'
+    assert plan_of(profiles(nameless, nameless)) == Rejected(('issuer profile "" needs a name',) * 2)
 
 
 def test_a_limit_of_secrets() -> None:
@@ -138,7 +118,7 @@ def test_a_limit_of_secrets() -> None:
 )
 def test_a_profile_has_its_own_proxy(proxy: str, expected: Proxy | None) -> None:
     plan = good_plan(profiles(f"  - {{name: a, {ENDPOINT}, clientID: i, clientSecret: s, proxy: {proxy}}}\n"))
-    assert plan.drafts[0].proxy == expected
+    assert plan.profiles[0].proxy == expected
     assert "canary" not in repr(plan)
     assert resolve(plan, HashTrieMap()).issuers["a"].proxy == expected
 

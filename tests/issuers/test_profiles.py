@@ -26,14 +26,10 @@ def test_all_fields_are_read() -> None:
     assert (second.client_id, second.client_secret.reveal(), second.bearer_realm) == ("id", " spaced ", "")
 
 
-def test_json_is_read() -> None:
-    profiles, problems = parse_profiles(b'{"issuers": [{"name": "a", "tokenEndpoint": "https://a.example/t"}]}', "issuers.json")
-    assert problems == ()
-    assert [profile.name for profile in profiles] == ["a"]
-
-
-def test_no_issuers_is_no_problem() -> None:
+def test_an_empty_list_and_json_are_read() -> None:
     assert parse_profiles(b"issuers:\n", "f") == ((), ())
+    ((profile,), _) = parse_profiles(b'{"issuers": [{"name": "a", "tokenEndpoint": "https://a.example/t"}]}', "issuers.json")
+    assert profile.name == "a"
 
 
 @pytest.mark.parametrize(

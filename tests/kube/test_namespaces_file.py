@@ -1,14 +1,12 @@
-import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trio
 
 from exchanger.kube.connection import MAX_WATCHES
-from exchanger.kube.namespaces_file import MAX_BYTES, MAX_NAMESPACES, NamespacesFile, Unusable, read_namespaces
-
-POLL_S = 0.02
-PATIENCE_S = 60.0
+from exchanger.kube.namespaces_file import MAX_BYTES, MAX_NAMESPACES, NamespacesFile, read_namespaces
+from exchanger.util.follow_file import Unusable
 
 
 @pytest.fixture
@@ -59,92 +57,44 @@ def test_what_is_no_list_of_names_is_unusable_and_not_quoted(path: Path, content
     assert "CANARY" not in found.reason
 
 
-def test_a_file_that_is_none_is_unusable(path: Path, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_unusable(tmp_path: Path) -> None:
     assert read_namespaces(tmp_path / "none") == Unusable("cannot be read: No such file or directory")
-    assert isinstance(read_namespaces(tmp_path), Unusable)
-    path.unlink()
-    os.mkfifo(path)
-    assert isinstance(read_namespaces(path), Unusable)
 
 
 def test_there_are_watches_left_for_secrets() -> None:
     assert MAX_NAMESPACES <= MAX_WATCHES - 100
 
 
-class Told:
-    """Takes lists, and is told of versions."""
+async def test_lists_that_stand_are_used_and_bad_ones_reported_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty, gone = Unusable("empty"), Unusable("gone")
+    nothing_new: list[tuple[str, ...]] = [("a", "b"), ("b", "a"), ("b", "a")]
+    being_written: list[tuple[str, ...]] = [("a",), ("a", "b"), ("a", "b", "c"), ("a", "b", "c"), ("c", "b", "a"), ("a", "b", "c")]
+    looks: Iterator[tuple[str, ...] | Unusable] = iter((*nothing_new, empty, empty, empty, ("b",), gone, gone, *being_written, gone, gone))
+    over = trio.Event()
+    events: list[object] = []
 
-    def __init__(self) -> None:
-        self.used: list[tuple[str, ...]] = []
-        self.loaded: list[tuple[str, ...]] = []
-        self.rejected: list[str] = []
+    def read(_path: Path) -> tuple[str, ...] | Unusable:
+        found = next(looks, None)
+        if found is None:
+            trio.from_thread.run_sync(over.set)
+            return Unusable("gone")
+        return found
 
-    def use(self, names: tuple[str, ...]) -> None:
-        self.used.append(names)
+    class Observer:
+        def namespaces_loaded(self, names: tuple[str, ...], /) -> None:
+            events.append(("loaded", names))
 
-    def namespaces_loaded(self, names: tuple[str, ...], /) -> None:
-        self.loaded.append(names)
+        def namespaces_rejected(self, reason: str, /) -> None:
+            events.append(reason)
 
-    def namespaces_rejected(self, reason: str, /) -> None:
-        self.rejected.append(reason)
-
-
-async def test_a_replaced_file_is_followed_and_a_bad_one_is_told_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("exchanger.kube.namespaces_file.POLL_S", POLL_S)
-    told = Told()
-    file = NamespacesFile(path, ("team-a", "team-b"), told.use, told)
-
-    async def until_failed(times: int) -> None:
-        before = file.statistics().failed
-        while file.statistics().failed < before + times:  # noqa: ASYNC110 - looks are counted, and nothing tells of them
-            await trio.sleep(POLL_S)
-
-    async def until_loaded(times: int) -> None:
-        while file.statistics().loaded < times:  # noqa: ASYNC110 - the same
-            await trio.sleep(POLL_S)
-
-    file_path = trio.Path(path)
-    with trio.fail_after(PATIENCE_S):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(file.run)
-            await file_path.write_text("")
-            await until_failed(3)
-            await file_path.unlink()
-            await until_failed(3)
-            assert told.used == []
-            assert len(told.rejected) == 2
-            await file_path.write_text("team-b, team-a\n# the same in another order\n")
-            replacement = file_path.with_name("new")
-            await replacement.write_text("team-b\n")
-            await trio.sleep(5 * POLL_S)
-            await replacement.rename(path)
-            await until_loaded(1)
-            assert told.used == told.loaded == [("team-b",)]
-            await file_path.write_text("")
-            await until_failed(3)
-            assert len(told.rejected) == 3
-            assert file.names == ("team-b",)
-            nursery.cancel_scope.cancel()
-
-
-async def test_half_of_a_file_that_is_being_written_does_not_count(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each look finds something else, until the writer is done."""
     monkeypatch.setattr("exchanger.kube.namespaces_file.POLL_S", 0.0)
-    told = Told()
-    versions = iter([("a",), ("a", "b"), ("a", "b", "c")])
-    last: tuple[str, ...] = ()
-
-    def grow(_path: Path) -> tuple[str, ...]:
-        nonlocal last
-        last = next(versions, last)
-        return last
-
-    monkeypatch.setattr("exchanger.kube.namespaces_file.read_namespaces", grow)
-    file = NamespacesFile(path, ("a", "b", "c", "d"), told.use, told)
-    with trio.fail_after(PATIENCE_S):
+    monkeypatch.setattr("exchanger.kube.namespaces_file.read_namespaces", read)
+    file = NamespacesFile(path, ("a", "b"), lambda names: events.append(("used", names)), Observer())
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(file.run)
-            while not told.used:  # noqa: ASYNC110 - nothing else happens
-                await trio.sleep(0.001)
+            await over.wait()
             nursery.cancel_scope.cancel()
-    assert told.used == [("a", "b", "c")]
+    names = ("a", "b", "c")
+    assert events == ["empty", "gone", ("used", names), ("loaded", names), "gone"]
+    assert file.names == names

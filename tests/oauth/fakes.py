@@ -203,16 +203,14 @@ async def _run(client: TokenClient, *, task_status: trio.TaskStatus[None]) -> No
 
 def kept(client: TokenClient) -> int:
     """Return how many connections rest or are idle."""
-    connections = client.statistics().connections
-    return connections.resting + connections.idle
+    return client.connections.resting + client.connections.idle
 
 
 def at_rest(client: TokenClient, *, connections: int = 0) -> bool:
     """Whether nothing is under way, and the only connections are ``connections`` that rest or are idle."""
-    statistics = client.statistics()
-    present = statistics.connections
+    present = client.connections
     return (
-        statistics.in_flight == ()
-        and (statistics.coalescer.flights, statistics.coalescer.waiters) == (0, 0)
+        client.in_flight == {}
+        and (client.flights.flights, client.flights.waiters) == (0, 0)
         and (present.open, kept(client), present.busy, present.waiting) == (connections, connections, 0, 0)
     )

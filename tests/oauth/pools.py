@@ -7,9 +7,9 @@ import attrs
 import h11
 import trio
 
-from exchanger.oauth.connections import ConnectionPool, Lease
 from exchanger.oauth.dial import Dial, Origin
 from exchanger.oauth.http1 import Bounds, Http1Connection, PhaseLimits
+from exchanger.oauth.pool import ConnectionPool, Lease
 from tests.oauth.fakes import NO_TLS, MemoryEndpoint
 
 LONGEST = 0.75
@@ -88,4 +88,4 @@ async def expiring(pool: ConnectionPool) -> AsyncGenerator[None]:
 
 def counts(pool: ConnectionPool) -> tuple[int, int, int, int, int]:
     """Return how many are open, rest, are idle, busy and waited for."""
-    return attrs.astuple(pool.statistics())
+    return attrs.astuple(pool.counts())

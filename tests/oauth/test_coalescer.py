@@ -3,9 +3,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
-from exchanger.oauth.coalescer import Coalescer, CoalescerStatistics
+from exchanger.oauth.coalescer import Coalescer, CoalescerCounts
 
 LOST = "lost"
 
@@ -61,7 +61,7 @@ class Waiter:
 
 
 def resting(coalescer: Coalescer[str, str]) -> bool:
-    statistics = coalescer.statistics()
+    statistics = coalescer.counts()
     return (statistics.flights, statistics.waiters) == (0, 0) and not coalescer._flights
 
 
@@ -81,7 +81,7 @@ async def test_equal_keys_share_a_flight(coalescer: Coalescer[str, str], joined:
         for waiter in waiters:
             nursery.start_soon(waiter.join, coalescer, "a", flights.to("one"))
         await wait_all_tasks_blocked()
-        assert coalescer.statistics() == CoalescerStatistics(flights=1, waiters=3, started=1, coalesced=2)
+        assert coalescer.counts() == CoalescerCounts(flights=1, waiters=3, started=1, coalesced=2)
         flights.landing["one"].set()
     assert [waiter.result for waiter in waiters] == ["one"] * 3
     assert flights.started == ["one"]
@@ -89,51 +89,12 @@ async def test_equal_keys_share_a_flight(coalescer: Coalescer[str, str], joined:
     assert resting(coalescer)
 
 
-async def test_other_keys_do_not(coalescer: Coalescer[str, str], joined: list[str]) -> None:
-    flights, first, second = Flights(), Waiter(), Waiter()
-    async with running(coalescer), trio.open_nursery() as nursery:
-        nursery.start_soon(first.join, coalescer, "a", flights.to("one"))
-        nursery.start_soon(second.join, coalescer, "b", flights.to("two"))
-        await wait_all_tasks_blocked()
-        for landing in flights.landing.values():
-            landing.set()
-    assert (first.result, second.result) == ("one", "two")
-    assert joined == []
-
-
 async def test_nothing_is_kept_after_the_landing(coalescer: Coalescer[str, str]) -> None:
     flights = Flights()
     async with running(coalescer):
         assert await coalescer.join("a", flights.landed("one")) == "one"
         assert await coalescer.join("a", flights.landed("two")) == "two"
-    assert coalescer.statistics() == CoalescerStatistics(flights=0, waiters=0, started=2, coalesced=0)
-
-
-async def test_a_failure_reaches_those_who_waited_and_is_forgotten(coalescer: Coalescer[str, str]) -> None:
-    flights, waiters = Flights(), [Waiter(), Waiter()]
-    async with running(coalescer):
-        async with trio.open_nursery() as nursery:
-            for waiter in waiters:
-                nursery.start_soon(waiter.join, coalescer, "a", flights.to("failure"))
-            await wait_all_tasks_blocked()
-            flights.landing["failure"].set()
-        assert [waiter.result for waiter in waiters] == ["failure", "failure"]
-        assert await coalescer.join("a", flights.landed("success")) == "success"
-
-
-async def test_the_leader_may_leave_without_the_others(coalescer: Coalescer[str, str]) -> None:
-    flights, leader, follower = Flights(), Waiter(), Waiter()
-    async with running(coalescer), trio.open_nursery() as nursery:
-        nursery.start_soon(leader.join, coalescer, "a", flights.to("one"))
-        await wait_all_tasks_blocked()
-        nursery.start_soon(follower.join, coalescer, "a", flights.to("two"))
-        await wait_all_tasks_blocked()
-        leader.scope.cancel()
-        await wait_all_tasks_blocked()
-        assert coalescer.statistics().waiters == 1
-        flights.landing["one"].set()
-    assert (leader.result, follower.result) == (None, "one")
-    assert flights.cancelled == []
+    assert coalescer.counts() == CoalescerCounts(flights=0, waiters=0, started=2, coalesced=0)
 
 
 async def test_the_last_one_out_cancels_the_flight(coalescer: Coalescer[str, str]) -> None:
@@ -170,43 +131,15 @@ async def test_who_comes_while_a_flight_is_dying_starts_anew(coalescer: Coalesce
         await wait_all_tasks_blocked()
         nursery.start_soon(second.join, coalescer, "a", flights.to("two"))
         await wait_all_tasks_blocked()
-        assert coalescer.statistics() == CoalescerStatistics(flights=2, waiters=1, started=2, coalesced=0)
+        assert coalescer.counts() == CoalescerCounts(flights=2, waiters=1, started=2, coalesced=0)
         unwound.set()
         await wait_all_tasks_blocked()
         nursery.start_soon(third.join, coalescer, "a", flights.to("three"))
         await wait_all_tasks_blocked()
-        assert coalescer.statistics() == CoalescerStatistics(flights=1, waiters=2, started=2, coalesced=1)
+        assert coalescer.counts() == CoalescerCounts(flights=1, waiters=2, started=2, coalesced=1)
         flights.landing["two"].set()
     assert (second.result, third.result) == ("two", "two")
     assert joined == ["a"]
-
-
-async def test_a_waiter_leaves_at_its_own_deadline(coalescer: Coalescer[str, str], autojump_clock: MockClock) -> None:
-    flights, patient = Flights(), Waiter()
-    async with running(coalescer), trio.open_nursery() as nursery:
-        nursery.start_soon(patient.join, coalescer, "a", flights.to("one"))
-        await wait_all_tasks_blocked()
-        started = trio.current_time()
-        with trio.move_on_after(0.2) as scope:
-            await coalescer.join("a", flights.to("one"))
-        assert scope.cancelled_caught
-        assert trio.current_time() == pytest.approx(started + 0.2)
-        flights.landing["one"].set()
-    assert patient.result == "one"
-
-
-async def test_leaving_after_the_landing_changes_nothing(coalescer: Coalescer[str, str]) -> None:
-    flights, waiter = Flights(), Waiter()
-    async with running(coalescer):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(waiter.join, coalescer, "a", flights.to("one"))
-            await wait_all_tasks_blocked()
-            (current,) = coalescer._flights.values()
-            flights.landing["one"].set()
-            await current.landed.wait()
-            waiter.scope.cancel()
-        assert flights.cancelled == []
-        assert resting(coalescer)
 
 
 async def test_who_has_already_left_starts_nothing(coalescer: Coalescer[str, str]) -> None:
@@ -217,7 +150,7 @@ async def test_who_has_already_left_starts_nothing(coalescer: Coalescer[str, str
             await coalescer.join("a", flights.to("one"))
         assert scope.cancelled_caught
     assert flights.started == []
-    assert coalescer.statistics() == CoalescerStatistics(flights=0, waiters=0, started=0, coalesced=0)
+    assert coalescer.counts() == CoalescerCounts(flights=0, waiters=0, started=0, coalesced=0)
 
 
 async def test_who_leaves_before_the_flight_has_begun_cancels_it_all_the_same(coalescer: Coalescer[str, str]) -> None:

@@ -85,13 +85,6 @@ async def test_the_dot_of_an_absolute_name_is_for_the_resolver_alone(
     await connection.close()
 
 
-async def test_an_address_can_be_verified(nursery: trio.Nursery, authority: trustme.CA, trusting: ssl.SSLContext) -> None:
-    peer = TlsPeer(nursery, authority, "127.0.0.1")
-    connection = await connect(Origin(secure=True, host="127.0.0.1", port=443), bounds(), tls=trusting, dial=peer.dial)
-    assert connection is not None
-    await connection.close()
-
-
 async def test_another_name_is_refused(nursery: trio.Nursery, authority: trustme.CA, trusting: ssl.SSLContext) -> None:
     peer = TlsPeer(nursery, authority, "other.example.com")
     assert await connect(SECURE, bounds(), tls=trusting, dial=peer.dial) is None
@@ -121,19 +114,6 @@ def test_the_context_verifies_and_discloses_no_keys(monkeypatch: pytest.MonkeyPa
     assert context.check_hostname
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert context.keylog_filename is None
-
-
-async def test_plain_http_has_no_handshake(nursery: trio.Nursery) -> None:
-    client, server = memory_stream_pair()
-
-    async def dial(host: str, port: int) -> trio.abc.Stream:
-        assert (host, port) == ("issuer.example.com", 80)
-        return client
-
-    connection = await connect(Origin(secure=False, host="issuer.example.com", port=80), bounds(), tls=NO_TLS, dial=dial)
-    assert connection is not None
-    await connection.close()
-    assert await server.receive_some() == b""
 
 
 @pytest.mark.parametrize("error", [ConnectionRefusedError(), OSError("no route"), TimeoutError()])
@@ -186,15 +166,6 @@ async def test_the_handshake_has_its_own_time(autojump_clock: MockClock) -> None
     assert streams[0].closed
 
 
-async def test_both_are_bounded_by_the_whole(autojump_clock: MockClock) -> None:
-    streams: list[TrackedStream] = []
-    limit, started = bounds(1.5), trio.current_time()
-    with limit.scope:
-        await connect(SECURE, limit, tls=NO_TLS, dial=mute(streams))
-    assert trio.current_time() - started == pytest.approx(1.5)
-    assert streams[0].closed
-
-
 async def test_a_peer_that_does_not_speak_tls_is_refused(nursery: trio.Nursery) -> None:
     client, server = memory_stream_pair()
     await server.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -223,23 +194,6 @@ class TestIsQuiet:
                 await trio.lowlevel.wait_readable(connection._stream.socket)  # type: ignore[attr-defined]
             assert not connection.is_quiet()
             await connection.close()
-
-    async def test_over_tls_with_bytes_that_are_not_yet_decrypted(
-        self, nursery: trio.Nursery, authority: trustme.CA, trusting: ssl.SSLContext
-    ) -> None:
-        peer = TlsPeer(nursery, authority, "issuer.example.com")
-        connection = await connect(SECURE, bounds(), tls=trusting, dial=peer.dial)
-        assert connection is not None
-        stream = connection._stream
-        assert isinstance(stream, trio.SSLStream)
-        await stream.send_all(b"echo")
-        assert await stream.receive_some(4) == b"echo"
-        assert connection.is_quiet()
-        await stream.send_all(b"echo")
-        assert connection.is_quiet()
-        stream._incoming.write(b"\x17")
-        assert not connection.is_quiet()
-        await connection.close()
 
     async def test_over_tls_with_bytes_that_are_decrypted(
         self, nursery: trio.Nursery, authority: trustme.CA, trusting: ssl.SSLContext

@@ -11,14 +11,13 @@ HEAD = h11.Request(method="POST", target="/token", headers=[("Host", "issuer.exa
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def saying(data: bytes, *, close: bool = False) -> Script:
+def saying(data: bytes) -> Script:
     """Say ``data`` when the request has come."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(data)
-        if not close:
-            await silent(peer)
+        await silent(peer)
 
     return script
 
@@ -42,15 +41,6 @@ async def whole_body(connection: Http1Connection) -> bytes | Broken:
     return body
 
 
-async def test_an_exchange(nursery: trio.Nursery) -> None:
-    connection = connected(nursery, saying(OK))
-    head = await connection.send(HEAD, b"body", bounds())
-    assert isinstance(head, h11.Response)
-    assert head.status_code == 200
-    assert await whole_body(connection) == b"ok"
-    assert connection.settle()
-
-
 async def test_request_and_body_leave_in_one_write(nursery: trio.Nursery) -> None:
     client, server = memory_stream_pair()
     connection = Http1Connection(client, lambda: False)
@@ -60,101 +50,7 @@ async def test_request_and_body_leave_in_one_write(nursery: trio.Nursery) -> Non
     nursery.cancel_scope.cancel()
 
 
-async def test_two_exchanges_on_one_connection(nursery: trio.Nursery) -> None:
-    async def script(peer: Peer) -> None:
-        for answer in (OK, OK.replace(b"ok", b"KO")):
-            await peer.request()
-            await peer.send(answer)
-        await silent(peer)
-
-    connection = connected(nursery, script)
-    for expected in (b"ok", b"KO"):
-        assert isinstance(await connection.send(HEAD, b"body", bounds()), h11.Response)
-        assert await whole_body(connection) == expected
-        assert connection.settle()
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        OK + b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother",
-        OK + b"\r\n",
-        OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
-        OK.replace(b"HTTP/1.1", b"HTTP/1.0"),
-        OK.replace(b"200", b"408"),
-        b"HTTP/1.1 100 Continue\r\n\r\n" + OK,
-        OK + b"HTTP/1.1 100 Continue\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
-    ],
-    ids=["second response", "stray bytes", "close", "HTTP/1.0", "idle for too long", "interim", "interim afterwards", "two framings"],
-)
-async def test_a_connection_that_is_not_clean_is_not_kept(nursery: trio.Nursery, answer: bytes) -> None:
-    connection = connected(nursery, saying(answer))
-    assert isinstance(await connection.send(HEAD, b"body", bounds()), h11.Response)
-    assert await whole_body(connection) == b"ok"
-    assert not connection.settle()
-
-
-async def test_a_connection_whose_body_was_not_read_is_not_kept(nursery: trio.Nursery) -> None:
-    connection = connected(nursery, saying(OK))
-    assert isinstance(await connection.send(HEAD, b"body", bounds()), h11.Response)
-    assert not connection.settle()
-
-
-async def test_a_connection_without_an_answer_is_not_kept(nursery: trio.Nursery) -> None:
-    connection = connected(nursery, saying(b"", close=True))
-    assert await connection.send(HEAD, b"body", bounds()) == Broken(answered=False)
-    assert not connection.settle()
-
-
-async def test_interim_responses_are_passed_over(nursery: trio.Nursery) -> None:
-    connection = connected(nursery, saying(b"HTTP/1.1 100 Continue\r\n\r\n" * 8 + OK))
-    assert isinstance(await connection.send(HEAD, b"body", bounds()), h11.Response)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"HTTP/1.1 100 Continue\r\n\r\n" * 9 + OK,
-        b"<html>",
-        b"\x16\x03\x01\x02\x00",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
-        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000,
-        b"HTTP/1.1 200 OK\r\nX: \x00\r\n\r\n",
-    ],
-    ids=["interim without end", "html", "tls", "two lengths", "negative length", "long header", "head without end", "NUL"],
-)
-async def test_what_is_not_http_is_broken(nursery: trio.Nursery, answer: bytes) -> None:
-    connection = connected(nursery, saying(answer, close=True))
-    assert await connection.send(HEAD, b"body", bounds()) == Broken(answered=True)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nok",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nok\r\n0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;" + b"x" * 100_000,
-    ],
-    ids=["short", "chunks without end", "no chunk", "long chunk line"],
-)
-async def test_a_body_that_breaks_off_is_broken(nursery: trio.Nursery, answer: bytes) -> None:
-    connection = connected(nursery, saying(answer, close=True))
-    assert isinstance(await connection.send(HEAD, b"body", bounds()), h11.Response)
-    assert await whole_body(connection) == Broken(answered=True)
-
-
-async def test_a_body_may_end_with_the_connection(nursery: trio.Nursery) -> None:
-    connection = connected(nursery, saying(b"HTTP/1.1 200 OK\r\n\r\nok", close=True))
-    assert isinstance(await connection.send(HEAD, b"body", bounds()), h11.Response)
-    assert await whole_body(connection) == b"ok"
-    assert not connection.settle()
-
-
-async def test_an_answer_that_came_before_the_request_was_taken_is_read() -> None:
+async def test_an_answer_that_came_before_the_request_was_taken_is_read_and_its_connection_not_kept() -> None:
     client, server = memory_stream_pair()
     connection = Http1Connection(client, lambda: False)
     await server.send_all(OK.replace(b"200", b"413"))
@@ -162,42 +58,17 @@ async def test_an_answer_that_came_before_the_request_was_taken_is_read() -> Non
     head = await connection.send(HEAD, b"body", bounds())
     assert isinstance(head, h11.Response)
     assert head.status_code == 413
-
-
-async def test_but_the_connection_is_not_kept() -> None:
-    client, server = memory_stream_pair()
-    connection = Http1Connection(client, lambda: False)
-    await server.send_all(OK)
-    await server.receive_stream.aclose()
-    assert isinstance(await connection.send(HEAD, b"body", bounds()), h11.Response)
     assert await whole_body(connection) == b"ok"
     assert not connection.settle()
 
 
-async def test_settling_twice_does_not_help(nursery: trio.Nursery) -> None:
+@pytest.mark.parametrize("read", [False, True])
+async def test_a_connection_settles_once_after_its_whole_answer(nursery: trio.Nursery, read: bool) -> None:
     connection = connected(nursery, saying(OK))
     assert isinstance(await connection.send(HEAD, b"body", bounds()), h11.Response)
-    assert await whole_body(connection) == b"ok"
-    assert connection.settle()
-    assert not connection.settle()
-
-
-@pytest.mark.parametrize("dripping", [False, True])
-async def test_the_whole_header_has_its_time(nursery: trio.Nursery, autojump_clock: MockClock, dripping: bool) -> None:
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        while dripping:
-            await trio.sleep(0.1)
-            await peer.send(b"HTTP/1.1 200 OK\r\n" if peer.buffer == b"" else b"X: y\r\n")
-            peer.buffer = b"said"
-        await trio.sleep_forever()
-
-    connection, started, limit = connected(nursery, script), trio.current_time(), bounds()
-    with limit.scope:
-        await connection.send(HEAD, b"body", limit)
-    assert limit.scope.cancelled_caught
-    assert trio.current_time() - started == pytest.approx(0.5)
-    nursery.cancel_scope.cancel()
+    if read:
+        assert await whole_body(connection) == b"ok"
+    assert [connection.settle() for _ in range(2)] == [read, False]
 
 
 async def test_the_headers_time_begins_when_the_request_is_written(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -232,13 +103,3 @@ async def test_no_phase_outlasts_the_whole(autojump_clock: MockClock, phase: flo
         limit.begin(phase)
         await trio.sleep_forever()
     assert trio.current_time() - started == pytest.approx(min(phase, 0.75))
-
-
-async def test_closing_works_while_cancelled() -> None:
-    client, server = memory_stream_pair()
-    connection = Http1Connection(client, lambda: False)
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        await connection.close()
-    assert not scope.cancelled_caught
-    assert await server.receive_some() == b""

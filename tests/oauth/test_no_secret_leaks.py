@@ -90,7 +90,7 @@ async def test_however_an_exchange_ends(
     request = request_with(method)
     async with running(TokenClient(HTTP, observer, dial=endpoint.dial, tls=NO_TLS)) as client:
         outcome = await client.exchange(request)
-        assert_clean(client, client.statistics())
+        assert_clean(client)
     assert isinstance(outcome, ExchangedToken) is (ending == "success")
     assert_clean(outcome, request, encode_request(request), observer.records, attrs.asdict(observer.records[0]))
     if isinstance(outcome, ExchangeFailure):
@@ -113,7 +113,7 @@ async def test_while_it_is_under_way_and_cancelled(nursery: trio.Nursery, caplog
         async with trio.open_nursery() as callers:
             callers.start_soon(client.exchange, request_with(AuthMethod.CLIENT_SECRET_POST))
             await wait_all_tasks_blocked()
-            assert_clean(client, client.statistics())
+            assert_clean(client)
             callers.cancel_scope.cancel()
         await wait_all_tasks_blocked()
     assert_clean(observer.records)

@@ -9,7 +9,6 @@ import trio
 import trustme
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from exchanger.oauth.connections import MAX_BUSY_CONNECTIONS_PER_HOST
 from exchanger.oauth.token_client import TokenClient
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, TokenOutcome
@@ -35,61 +34,24 @@ from tests.oauth.fakes import (
 ISSUED = ExchangedToken(Secret("issued-token"))
 
 
-async def half_a_head(peer: Peer) -> None:
-    await peer.request()
-    await peer.send(b"HTTP/1.1 200 OK\r\nContent-")
-    await trio.sleep_forever()
-
-
-async def half_a_body(peer: Peer) -> None:
-    await peer.request()
-    await peer.send(response(success())[:-5])
-    await trio.sleep_forever()
-
-
 async def kept_then_silent(peer: Peer) -> None:
     await peer.request()
     await peer.send(response(success()))
     await silent(peer)
 
 
-async def deaf(peer: Peer) -> None:
-    await trio.sleep_forever()
-
-
-async def leave_while_waiting(client: TokenClient, observer: Observer, *, over_tls: bool = False) -> None:
+async def leave_while_waiting(client: TokenClient, observer: Observer) -> None:
     """Start an exchange, leave when it waits for something, and see that it left nothing behind."""
-    endpoint = "https://issuer.example.com/token" if over_tls else "http://issuer.example.com/token"
     with trio.CancelScope() as leaving:
         async with trio.open_nursery() as callers:
-            callers.start_soon(client.exchange, token_request("leaving", endpoint))
+            callers.start_soon(client.exchange, token_request("leaving"))
             await wait_all_tasks_blocked()
-            assert client.statistics().in_flight == (("issuer.example.com", 1),)
+            assert client.in_flight == {"issuer.example.com": 1}
             leaving.cancel()
     await wait_all_tasks_blocked()
     assert at_rest(client)
     record = observer.records[-1]
     assert (record.endpoint_host, record.kind) == ("issuer.example.com", ErrorKind.CONTEXT_CANCELED)
-
-
-@pytest.mark.parametrize("script", [silent, half_a_head, half_a_body])
-async def test_while_waiting_for_the_answer_on_a_fresh_connection(nursery: trio.Nursery, script: Script) -> None:
-    endpoint, observer = MemoryEndpoint(nursery, [script]), Observer()
-    async with running(TokenClient(HTTP, observer, dial=endpoint.dial, tls=NO_TLS)) as client:
-        await leave_while_waiting(client, observer)
-        assert len(observer.records) == 1
-        assert endpoint.open_connections == 0
-    nursery.cancel_scope.cancel()
-
-
-async def test_while_waiting_for_the_answer_on_a_kept_connection(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    endpoint, observer = MemoryEndpoint(nursery, [kept_then_silent]), Observer()
-    async with running(TokenClient(HTTP, observer, dial=endpoint.dial, tls=NO_TLS)) as client:
-        assert await client.exchange(token_request()) == ISSUED
-        await trio.sleep(RESTED)
-        await leave_while_waiting(client, observer)
-        assert len(endpoint.dialled) == 1
-        assert endpoint.open_connections == 0
 
 
 async def test_while_the_request_is_written(nursery: trio.Nursery) -> None:
@@ -118,14 +80,6 @@ async def test_while_dialling() -> None:
         await leave_while_waiting(client, observer)
 
 
-async def test_during_the_tls_handshake(nursery: trio.Nursery) -> None:
-    endpoint, observer = MemoryEndpoint(nursery, [deaf]), Observer()
-    async with running(TokenClient(HTTP, observer, dial=endpoint.dial, tls=NO_TLS)) as client:
-        await leave_while_waiting(client, observer, over_tls=True)
-        assert endpoint.open_connections == 0
-    nursery.cancel_scope.cancel()
-
-
 async def test_while_waiting_for_a_connection(nursery: trio.Nursery) -> None:
     endpoint, observer = MemoryEndpoint(nursery, [silent]), Observer()
     async with running(TokenClient(HTTP, observer, dial=endpoint.dial, tls=NO_TLS)) as client:
@@ -138,10 +92,10 @@ async def test_while_waiting_for_a_connection(nursery: trio.Nursery) -> None:
                     async with trio.open_nursery() as others:
                         others.start_soon(client.exchange, token_request("leaving"))
                         await wait_all_tasks_blocked()
-                        assert client.statistics().connections.waiting == 1
+                        assert client.connections.waiting == 1
                         leaving.cancel()
                 await wait_all_tasks_blocked()
-                assert client.statistics().connections.waiting == 0
+                assert client.connections.waiting == 0
                 assert [record.kind for record in observer.records] == [ErrorKind.CONTEXT_CANCELED]
                 staying.cancel()
         await wait_all_tasks_blocked()
@@ -181,15 +135,16 @@ async def test_a_follower_that_leaves_does_not_disturb_the_call(nursery: trio.Nu
 
 async def test_many_who_leave_give_back_every_connection(nursery: trio.Nursery) -> None:
     endpoint, observer = MemoryEndpoint(nursery, [silent]), Observer()
-    count = MAX_BUSY_CONNECTIONS_PER_HOST + 10
+    busy, count = 20, 30
     async with running(TokenClient(HTTP, observer, dial=endpoint.dial, tls=NO_TLS)) as client:
+        client._pool.max_busy_per_host = busy
         with trio.CancelScope() as leaving:
             async with trio.open_nursery() as callers:
                 for number in range(count):
                     callers.start_soon(client.exchange, token_request(f"subject-{number}"))
                 await wait_all_tasks_blocked()
-                connections = client.statistics().connections
-                assert (connections.busy, connections.waiting) == (MAX_BUSY_CONNECTIONS_PER_HOST, 10)
+                connections = client.connections
+                assert (connections.busy, connections.waiting) == (busy, count - busy)
                 leaving.cancel()
         await wait_all_tasks_blocked()
         assert at_rest(client)
@@ -248,7 +203,7 @@ async def once_with(step: int, *, over_tls: bool, contexts: tuple[ssl.SSLContext
             await wait_all_tasks_blocked()
             assert at_rest(client, connections=kept(client))
             assert endpoint.open_connections == kept(client) <= 1
-            assert client.statistics().coalescer.started == len(observer.records)
+            assert client.flights.started == len(observer.records)
             assert await client.exchange(token_request("third", f"{scheme}://issuer.example.com/token")) == ISSUED
         assert endpoint.open_connections == 0
         assert at_rest(client)

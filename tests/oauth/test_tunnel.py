@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair
 
-from exchanger.oauth.dial import Origin, connect
+from exchanger.oauth.dial import Origin, connect, open_tunnel
 from exchanger.oauth.http1 import Bounds, PhaseLimits
-from exchanger.oauth.tunnel import open_tunnel
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from tests.oauth.fakes import NO_TLS, MemoryEndpoint, Peer, TrackedStream, response
@@ -112,7 +111,7 @@ def towards(streams: list[TrackedStream], *said: bytes) -> Callable[[str, int], 
     return dial
 
 
-@pytest.mark.parametrize("said", [(), (b"HTTP/1.1 200",), (b"HTTP/1.1 103 Early Hints\r\n\r\n",)])
+@pytest.mark.parametrize("said", [(), (b"HTTP/1.1 200",), (b"HTTP/1.1 103 Early Hints\r\n\r\n",), (b"SSH-2.0-OpenSSH_9.9\r\n",)])
 async def test_the_answer_has_the_time_of_a_dial(autojump_clock: MockClock, said: tuple[bytes, ...]) -> None:
     streams: list[TrackedStream] = []
     limit, started = Bounds(trio.current_time() + 10, PhaseLimits(3.0, 1.5, 0.5)), trio.current_time()

@@ -10,7 +10,7 @@ import trio
 from hypothesis import given, settings
 from trio.testing import MockClock
 
-from exchanger.oauth.coalescer import Coalescer, CoalescerStatistics
+from exchanger.oauth.coalescer import Coalescer, CoalescerCounts
 from tests.property.strategies_oauth import Visit, visits
 
 
@@ -44,7 +44,7 @@ class World:
     waits: list[Wait] = attrs.field(factory=list)
     joins: int = 0
     coalescer: Coalescer[str, Result] = attrs.field(init=False)
-    final: CoalescerStatistics | None = None
+    final: CoalescerCounts | None = None
 
     def __attrs_post_init__(self) -> None:
         self.coalescer = Coalescer(Result(-1, fails=True), self.joined)
@@ -80,7 +80,7 @@ class World:
                 for visit in planned:
                     nursery.start_soon(self.visit, visit)
             await trio.testing.wait_all_tasks_blocked()
-            self.final = self.coalescer.statistics()
+            self.final = self.coalescer.counts()
             infrastructure.cancel_scope.cancel()
 
     async def _serve(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -113,4 +113,4 @@ def test_flights_are_shared_as_promised(planned: list[Visit]) -> None:
             assert flight.ended in departures
         else:
             assert served or flight.ended in departures
-    assert world.final == CoalescerStatistics(flights=0, waiters=0, started=len(world.flights), coalesced=world.joins)
+    assert world.final == CoalescerCounts(flights=0, waiters=0, started=len(world.flights), coalesced=world.joins)

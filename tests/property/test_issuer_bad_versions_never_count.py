@@ -17,7 +17,7 @@ def test_in_any_history(history: list[Event], last: str) -> None:
     whole = [*history, Write(last), Wait(30.0)]
     it = live(whole).it
     plans = [plan_of(event.text) for event in whole if isinstance(event, Write)]
-    possible = [{(draft.name, draft.token_endpoint) for draft in plan.drafts} for plan in plans if isinstance(plan, Plan)]
+    possible = [{(profile.name, profile.token_endpoint) for profile in plan.profiles} for plan in plans if isinstance(plan, Plan)]
     for issuers in it.sets:
         assert {(name, issuer.token_endpoint) for name, issuer in issuers.items()} in possible
 

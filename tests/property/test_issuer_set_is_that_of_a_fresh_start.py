@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from rpds import HashTrieMap
 
 from exchanger.issuers.plan import Plan
-from exchanger.issuers.resolve import Resolved, resolve
+from exchanger.issuers.state import Resolved, resolve
 from exchanger.values.issuer import Issuer
 from tests.issuers.fakes import MISSING, World, plan_of
 from tests.property.strategies_issuers import SECRETS, Event, Wait, Write, good_files, histories, live
@@ -36,10 +36,10 @@ def test_the_end_of_a_history(history: list[Event], last: str) -> None:
     if expected.complete:
         assert wayless(it.sets[-1]) == dict(expected.issuers)
         assert it.started()
-        assert it.source.statistics().troubles == 0
-        assert not it.source.statistics().waiting
-    elif it.source.statistics().waiting:
-        assert it.source.statistics().troubles > 0
+        assert len(it.source._state.issues) == 0
+        assert it.source._state.pending is None
+    elif it.source._state.pending is not None:
+        assert len(it.source._state.issues) > 0
 
 
 @given(histories)

@@ -30,8 +30,9 @@ def test_total(text: str, allow_http: bool) -> None:
         assert found.reason
         return
     assert found.origin.secure or allow_http
-    assert found.url.scheme == ("https" if found.origin.secure else "http")
-    assert found.url.raw_host.decode() == found.origin.host
-    assert not found.url.userinfo
-    assert not found.url.fragment
+    assert found.target.startswith(("/", "?"))
+    assert found.target.isascii()
+    assert not set(found.target) & set("#\r\n ")
+    assert found.authority.strip("[]").startswith(found.origin.host)
+    assert not set(found.authority) & set("@/?#\r\n ")
     assert "#" not in text

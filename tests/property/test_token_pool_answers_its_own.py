@@ -16,8 +16,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.oauth.connections import ConnectionPool
-from exchanger.oauth.rest import LEAST_REST
+from exchanger.oauth.pool import LEAST_REST, ConnectionPool
 from exchanger.oauth.token_client import TokenClient
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken, TokenOutcome
@@ -133,7 +132,7 @@ class Bounds(trio.abc.Instrument):
     broken: list[object] = attrs.field(factory=list)
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        it = self.pool.statistics()
+        it = self.pool.counts()
         hosts = self.pool._hosts.values()
         held = (
             it.resting <= RESTING
@@ -195,14 +194,14 @@ class World:
                         await trio.sleep(step.seconds)
         trio.lowlevel.remove_instrument(self.bounds)
         await wait_all_tasks_blocked()
-        it = pool.statistics()
+        it = pool.counts()
         assert (it.open, it.busy, it.waiting) == (it.resting + it.idle, 0, 0)
 
 
 def carried_out(plan: list[Behaviour], planned: list[Step]) -> World:
     """Run a plan in which an endpoint is known from the first answer on, so that a connection rests no longer than it must."""
     world = World(plan)
-    with patch("exchanger.oauth.rest._ENOUGH_ANSWERS", 0):
+    with patch("exchanger.oauth.pool._ENOUGH_ANSWERS", 0):
         trio.run(world.run, planned, clock=MockClock(autojump_threshold=0))
     return world
 

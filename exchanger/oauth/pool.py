@@ -1,10 +1,17 @@
 """Connections to token endpoints: dialled within bounds, used again after a rest, kept while idle, counted so that none is lost.
 
 One pool for all hosts, because some of its limits span them. It hands out leases: the right to use one connection to one host, given back
-whatever happens. A connection that comes back with exactly one answer *rests* (see ``rest``), and goes out again afterwards. One for which
-there is no use for ``UNUSED_REST`` after its rest becomes *idle*, and only then do the limits on idle connections apply: under load the
-number of connections that are out goes up and down all the time, and to close what is too many at one moment would mean to dial it anew at
-the next. Knows nothing of requests, tokens or httpx.
+whatever happens.
+
+**Rest.** HTTP/1.1 answers carry no mark of the request that they belong to (RFC 9112 section 9.3,
+https://www.rfc-editor.org/rfc/rfc9112#section-9.3). A surplus answer, from a proxy that sent a request twice or a thread that was late,
+would be taken for the answer to the next request, which is another caller's. The second copy of a request takes about as long as requests
+take, so a connection rests after an answer for the longest time that an answer took lately, and a byte that arrives meanwhile ends it.
+
+**Idle.** A connection that nobody needs for ``UNUSED_REST`` after its rest becomes idle, and only then do the limits on idle connections
+apply. Under load the number of connections in use goes up and down all the time: one closed now would be dialled anew a moment later.
+
+Knows nothing of requests or tokens.
 """
 
 import ssl
@@ -16,32 +23,84 @@ import trio
 
 from exchanger.oauth.dial import Dial, Origin, connect
 from exchanger.oauth.http1 import Bounds, Http1Connection
-from exchanger.oauth.rest import Rest
 
+# Connections in use to one host at a time; further exchanges wait for one within their own deadline. At 75 ms an exchange these carry 3,400
+# a second, which is more than one process has CPU for, and three such hosts still fit in the usual 1,024 file descriptors.
 MAX_BUSY_CONNECTIONS_PER_HOST: Final = 256
-"""Connections in use to one host at a time; further exchanges wait for one within their own deadline.
 
-At 75 ms an exchange these carry 3,400 a second, which is more than one process has CPU for, and three such hosts still fit in the usual
-1,024 file descriptors.
-"""
-
+# Connections that rest, or have rested and are not idle yet. Beyond that a connection is closed after its exchange. Beside those in use and
+# those that are idle they fit in the usual 1,024 file descriptors.
 MAX_RESTING_CONNECTIONS: Final = 512
-"""Connections that rest, or have rested and are not idle yet. Beyond that a connection is closed after its exchange.
 
-Beside those in use and those that are idle they fit in the usual 1,024 file descriptors.
-"""
-
+# The same for one host: enough for 1,000 exchanges a second whose answers take 0.38 s at most, and a quarter is left for other hosts.
 MAX_RESTING_CONNECTIONS_PER_HOST: Final = 384
-"""The same for one host: enough for 1,000 exchanges a second whose answers take 0.38 s at most, and a quarter is left for other hosts."""
 
+# Seconds after its rest at which a connection that nobody used becomes idle. Those that the peaks of a steady load need are used more
+# often, and what a single burst has opened is soon no more than may be idle.
 UNUSED_REST: Final = 5.0
-"""Seconds after its rest at which a connection that nobody used becomes idle: those that the peaks of a steady load need are used more
-often, and what a single burst has opened is soon no more than may be idle."""
+
+# Seconds. However quick an endpoint is, a garbage collection, a busy scheduler or a delayed acknowledgement (40 ms on Linux) holds an
+# answer up by tens of milliseconds. At 1,000 exchanges a second this rest costs 100 open connections.
+LEAST_REST: Final = 0.1
+
+# Seconds, while few answers were measured: the longest of a few says little about what is still to come. Where exchanges are rare, so are
+# connections, and a longer rest costs nothing.
+UNKNOWN_REST: Final = 1.0
+
+# Answers after which the longest of them is believed: it is then longer than all but one in a hundred.
+_ENOUGH_ANSWERS: Final = 100
+
+# Seconds that a measurement counts at least, and twice as long at most: long enough to contain an endpoint's slow moments, and short enough
+# that the pool does not stay large for one of them.
+_SPAN: Final = 60.0
+
+
+@final
+@attrs.define(eq=False)
+class Rest:
+    """The rest that one host's connections need, in seconds; ``now`` never goes back.
+
+    ``longest`` is the longest that an exchange may take. No answer that is waited for takes longer, so no rest does either, unless that is
+    less than ``LEAST_REST``.
+    """
+
+    longest: float
+    _ends: float = attrs.field(default=0.0, init=False)
+    _slowest: float = attrs.field(default=0.0, init=False)
+    _slowest_before: float = attrs.field(default=0.0, init=False)
+    _answers: int = attrs.field(default=0, init=False)
+    _answers_before: int = attrs.field(default=0, init=False)
+
+    def measured(self, now: float, took: float, *, answered: bool) -> None:
+        """Count an exchange that took ``took`` until ``now``; one that was given up would have taken at least as long."""
+        self._turn(now)
+        self._answers += answered
+        self._slowest = max(self._slowest, took)
+
+    def seconds(self, now: float) -> float:
+        """Return how long a connection has to have rested by ``now``."""
+        self._turn(now)
+        few = self._answers + self._answers_before < _ENOUGH_ANSWERS
+        measured = max(self._slowest, self._slowest_before, UNKNOWN_REST if few else LEAST_REST)
+        return max(LEAST_REST, min(measured, self.longest))
+
+    def is_unknown(self, now: float) -> bool:
+        """Return whether nothing that was measured counts any more."""
+        self._turn(now)
+        return not (self._answers or self._answers_before or self._slowest or self._slowest_before)
+
+    def _turn(self, now: float) -> None:
+        if now < self._ends:
+            return
+        follows = now < self._ends + _SPAN
+        self._slowest_before, self._slowest = (self._slowest if follows else 0.0), 0.0
+        self._answers_before, self._answers = (self._answers if follows else 0), 0
+        self._ends = now + _SPAN
 
 
 @final
 @attrs.frozen
-class ConnectionStatistics:
+class ConnectionCounts:
     """``open`` counts connections, ``busy`` leases that are in use, ``waiting`` exchanges that wait for a lease.
 
     ``resting`` also counts those whose rest is over and that are not idle yet.
@@ -106,10 +165,10 @@ class ConnectionPool:
         for connection in kept:
             await self.close(connection)
 
-    def statistics(self) -> ConnectionStatistics:
+    def counts(self) -> ConnectionCounts:
         """Return the present counts; at rest, ``open`` equals ``resting`` and ``idle`` together, and the others are zero."""
         idle = sum(len(host.idle) for host in self._hosts.values())
-        return ConnectionStatistics(self._open, self._resting, idle, self._busy, self._waiting)
+        return ConnectionCounts(self._open, self._resting, idle, self._busy, self._waiting)
 
     async def lease(self, origin: Origin) -> "Lease":
         """Return the right to use one connection to ``origin``; the wait for it is the caller's to bound."""

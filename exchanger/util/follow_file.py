@@ -1,0 +1,92 @@
+"""Following a file: read it again and again in a worker thread, and compare what it says.
+
+Comparing contents sees every way of replacing a file (a swapped symlink, as in a mounted ConfigMap or Secret, a rename, a rewrite in place)
+on every file system. A notification would save a fraction of a second.
+
+Must not know: what is in the file.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Generic, NoReturn, TypeVar, final
+
+import attrs
+import trio
+
+from exchanger.util.regular_file import NotRegularError, open_regular
+
+# Seconds between two looks. A look takes a fraction of a millisecond.
+POLL_S: Final = 1.0
+
+# Seconds for a look. A file system that takes longer hangs.
+READ_S: Final = 10.0
+HANGS: Final = f"could not be read within {READ_S:.0f} seconds"
+
+T = TypeVar("T")
+
+
+@final
+@attrs.frozen
+class Unusable:
+    """Why a file cannot be used, in words for operators that follow its name. They never quote the file."""
+
+    reason: str
+
+
+def read_regular(path: Path, max_bytes: int) -> bytes | Unusable:
+    """Return the content of the file, at most ``max_bytes`` and one more: then it is too long. Blocks."""
+    try:
+        with open_regular(path) as file:
+            return file.read(max_bytes + 1)
+    except NotRegularError:
+        return Unusable("must be a file, and neither a folder nor a pipe")
+    except OSError as error:
+        return Unusable(f"cannot be read: {error.strerror or 'for an unknown reason'}")
+
+
+@final
+@attrs.define(eq=False)
+class FileFollower(Generic[T]):
+    """Looks at one file, or at several that belong together.
+
+    Args:
+        read: Returns the present version. It runs in a worker thread and may block.
+        hangs: Stands for a version that ``read`` did not return within ``READ_S``.
+        interval: Seconds between two looks.
+        first_at_once: The first version needs no second look in ``look_settled``.
+    """
+
+    _read: Callable[[], T] = attrs.field(repr=False)
+    _hangs: T = attrs.field(repr=False)
+    _interval: float = POLL_S
+    _first_at_once: bool = False
+    _seen: T | None = attrs.field(default=None, init=False, repr=False)
+    _settled: T | None = attrs.field(default=None, init=False, repr=False)
+    # One thread at a time, so at most one that hangs.
+    _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False, repr=False)
+
+    async def run(self, learn: Callable[[T], None]) -> NoReturn:
+        """Call ``learn`` with what each look finds, the first one after an interval, until cancelled."""
+        while True:
+            await trio.sleep(self._interval)
+            learn(await self.look())
+
+    async def look(self) -> T:
+        """Return the present version."""
+        with trio.move_on_after(READ_S):
+            # Abandoned when cancelled: a look only reads, and its result is dropped.
+            return await trio.to_thread.run_sync(self._read, abandon_on_cancel=True, limiter=self._limiter)
+        return self._hangs
+
+    async def look_settled(self) -> T | None:
+        """Look, and return a version that two looks in a row found; ``None`` when that is not so, or when it was the last one returned.
+
+        Half of a file that is being written may well be a valid file that lacks something.
+        """
+        found = await self.look()
+        stands = found == self._seen or (self._first_at_once and self._seen is None)
+        self._seen = found
+        if not stands or found == self._settled:
+            return None
+        self._settled = found
+        return found

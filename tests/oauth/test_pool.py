@@ -1,0 +1,520 @@
+"""The pool: leases and their bounds, connections that rest after an answer, and idle ones."""
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from exchanger.oauth.dial import Origin
+from exchanger.oauth.http1 import Http1Connection
+from exchanger.oauth.pool import (
+    LEAST_REST,
+    MAX_BUSY_CONNECTIONS_PER_HOST,
+    UNKNOWN_REST,
+    UNUSED_REST,
+    ConnectionCounts,
+    ConnectionPool,
+    Lease,
+    Rest,
+)
+from tests.oauth.fakes import MemoryEndpoint, answering, response
+from tests.oauth.pools import HEAD, LONGEST, ONE, TWO, bounds, counts, exchange, exchange_at_once, expiring, pool_of, pool_over, use
+
+IDLE = LONGEST + UNUSED_REST + 0.001
+"""Seconds after which a connection that nobody uses is idle."""
+
+
+@pytest.fixture
+def endpoint(nursery: trio.Nursery) -> MemoryEndpoint:
+    return MemoryEndpoint(nursery, [answering(response(b""))])
+
+
+async def test_a_connection_whose_exchange_did_not_end_is_closed(endpoint: MemoryEndpoint) -> None:
+    pool = pool_of(endpoint)
+    lease = await pool.lease(ONE)
+    await lease.connect(bounds())
+    await lease.release()
+    assert counts(pool) == (0, 0, 0, 0, 0)
+    assert endpoint.open_connections == 0
+
+
+async def test_releasing_twice_does_no_harm(endpoint: MemoryEndpoint) -> None:
+    pool = pool_of(endpoint)
+    lease = await pool.lease(ONE)
+    await use(lease)
+    await lease.release()
+    await lease.release()
+    assert counts(pool) == (1, 1, 0, 0, 0)
+
+
+async def test_discarding_keeps_the_right_to_another(endpoint: MemoryEndpoint) -> None:
+    pool = pool_of(endpoint)
+    lease = await pool.lease(ONE)
+    await use(lease)
+    await lease.discard()
+    assert counts(pool) == (0, 0, 0, 1, 0)
+    assert lease.connection is None
+    await lease.discard()
+    await use(lease)
+    await lease.release()
+    assert counts(pool) == (1, 1, 0, 0, 0)
+
+
+async def test_a_host_that_cannot_be_reached_costs_nothing() -> None:
+    async def dial(host: str, port: int) -> trio.abc.Stream:
+        raise ConnectionRefusedError
+
+    pool = pool_over(dial)
+    lease = await pool.lease(ONE)
+    assert await lease.connect(bounds()) is None
+    await lease.release()
+    assert counts(pool) == (0, 0, 0, 0, 0)
+
+
+async def test_the_idle_one_used_last_is_taken_first(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint)
+    async with expiring(pool):
+        connections = await exchange_at_once(pool, 3)
+        await trio.sleep(IDLE)
+        assert await exchange(pool) is connections[2]
+
+
+async def test_an_idle_one_on_which_something_came_is_closed_and_not_used(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint)
+    async with expiring(pool):
+        idle = await exchange(pool)
+        await trio.sleep(IDLE)
+        assert counts(pool) == (1, 0, 1, 0, 0)
+        idle._pending = lambda: True
+        assert await exchange(pool) is not idle
+        assert counts(pool) == (1, 1, 0, 0, 0)
+        assert endpoint.streams[0].closed
+
+
+async def test_idle_connections_of_a_host_are_bounded(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint, per_host=2)
+    async with expiring(pool):
+        await exchange_at_once(pool, 5)
+        await trio.sleep(IDLE)
+        assert counts(pool) == (2, 0, 2, 0, 0)
+        assert endpoint.open_connections == 2
+
+
+async def test_idle_connections_of_all_hosts_are_bounded(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint, total=2)
+    async with expiring(pool):
+        oldest = await exchange(pool, ONE)
+        await trio.sleep(1)
+        await exchange(pool, TWO)
+        await trio.sleep(1)
+        await exchange(pool, Origin(secure=False, host="three.example", port=80))
+        await trio.sleep(IDLE)
+        assert counts(pool) == (2, 0, 2, 0, 0)
+        assert endpoint.streams[0].closed
+        assert await exchange(pool, ONE) is not oldest
+
+
+async def test_idle_connections_expire(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint)
+    async with expiring(pool):
+        await exchange(pool, ONE)
+        await trio.sleep(60)
+        await exchange(pool, TWO)
+        await trio.sleep(29)
+        assert counts(pool) == (2, 0, 2, 0, 0)
+        await trio.sleep(2)
+        assert counts(pool) == (1, 0, 1, 0, 0)
+        assert [stream.closed for stream in endpoint.streams] == [True, False]
+        await trio.sleep(58)
+        assert counts(pool) == (1, 0, 1, 0, 0)
+        await trio.sleep(2)
+        assert counts(pool) == (0, 0, 0, 0, 0)
+
+
+async def test_a_host_is_forgotten_when_what_was_measured_counts_no_more(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = attrs.evolve(pool_of(endpoint), idle_timeout=5.0)
+    async with expiring(pool):
+        await exchange(pool)
+        await trio.sleep(110)
+        assert counts(pool) == (0, 0, 0, 0, 0)
+        assert ONE in pool._hosts
+        await trio.sleep(20)
+        assert pool._hosts == {}
+
+
+async def test_resting_ones_expire_where_that_is_sooner(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = attrs.evolve(pool_of(endpoint), idle_timeout=0.5)
+    async with expiring(pool):
+        await exchange(pool)
+        await trio.sleep(0.4)
+        assert counts(pool) == (1, 1, 0, 0, 0)
+        await trio.sleep(0.2)
+        assert counts(pool) == (0, 0, 0, 0, 0)
+
+
+async def test_an_expired_one_is_not_used_even_before_it_is_swept(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint)
+    first = await exchange(pool)
+    await trio.sleep(90)
+    assert await exchange(pool) is not first
+    assert counts(pool) == (1, 1, 0, 0, 0)
+
+
+async def test_use_renews_the_time(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint)
+    async with expiring(pool):
+        first = await exchange(pool)
+        for _ in range(4):
+            await trio.sleep(60)
+            assert await exchange(pool) is first
+
+
+async def test_busy_connections_of_a_host_are_bounded(endpoint: MemoryEndpoint) -> None:
+    pool = pool_of(endpoint, busy=2)
+    leases = [await pool.lease(ONE), await pool.lease(ONE)]
+    await use(leases[0])
+    granted: list[Lease] = []
+
+    async def wait() -> None:
+        granted.append(await pool.lease(ONE))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        assert counts(pool) == (1, 0, 0, 2, 1)
+        other = await pool.lease(TWO)  # other hosts have slots of their own
+        await other.release()
+        await leases[0].release()
+    assert counts(pool) == (1, 1, 0, 2, 0)
+    for lease in (leases[1], *granted):
+        await lease.release()
+    assert counts(pool) == (1, 1, 0, 0, 0)
+
+
+async def test_who_gives_up_waiting_takes_no_slot(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint, busy=1)
+    lease = await pool.lease(ONE)
+    with trio.move_on_after(0.75) as scope:
+        await pool.lease(ONE)
+    assert scope.cancelled_caught
+    assert counts(pool) == (0, 0, 0, 1, 0)
+    await lease.release()
+    assert counts(pool) == (0, 0, 0, 0, 0)
+    assert pool._hosts[ONE].users == 0
+    lease = await pool.lease(ONE)
+    await lease.release()
+
+
+async def test_dialling_may_be_cancelled() -> None:
+    async def dial(host: str, port: int) -> trio.abc.Stream:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    pool = pool_over(dial)
+    lease = await pool.lease(ONE)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await lease.connect(bounds())
+    await lease.release()
+    assert counts(pool) == (0, 0, 0, 0, 0)
+
+
+async def test_releasing_and_reusing_close_also_while_cancelled(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint)
+    stale = await exchange(pool)
+    stale._pending = lambda: True
+    await trio.sleep(LONGEST)
+    lease = await pool.lease(ONE)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        assert await lease.reuse() is None
+    assert not scope.cancelled_caught
+    await lease.connect(bounds())
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await lease.release()
+    assert not scope.cancelled_caught
+    assert endpoint.open_connections == 0
+    assert counts(pool) == (0, 0, 0, 0, 0)
+
+
+async def test_closing_the_pool_closes_what_rests_or_is_idle_also_while_cancelled(
+    endpoint: MemoryEndpoint, autojump_clock: MockClock
+) -> None:
+    pool = pool_of(endpoint)
+    async with expiring(pool):
+        await exchange_at_once(pool, 3)
+        await trio.sleep(IDLE)
+    await exchange(pool, TWO)
+    assert counts(pool) == (4, 1, 3, 0, 0)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await pool.aclose()
+    assert not scope.cancelled_caught
+    assert endpoint.open_connections == 0
+    assert counts(pool) == (0, 0, 0, 0, 0)
+    assert pool._hosts == {}
+
+
+async def test_the_default_bound_on_busy_connections(endpoint: MemoryEndpoint) -> None:
+    pool = pool_over(endpoint.dial)
+    for _ in range(MAX_BUSY_CONNECTIONS_PER_HOST):
+        await pool.lease(ONE)
+    with trio.move_on_after(0) as scope:
+        await pool.lease(ONE)
+    assert scope.cancelled_caught
+
+
+MANY = 100
+"""Answers that are enough to know an endpoint by."""
+
+
+async def take(pool: ConnectionPool) -> Http1Connection | None:
+    """Return the connection that an exchange would be sent on now, if it were not a fresh one."""
+    return await (await pool.lease(ONE)).reuse()
+
+
+async def test_a_connection_is_used_again_after_its_rest(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint)
+    first = await exchange(pool)
+    assert pool.counts() == ConnectionCounts(open=1, resting=1, idle=0, busy=0, waiting=0)
+    await trio.sleep(LONGEST)
+    assert await exchange(pool) is first
+    assert endpoint.dialled == [("one.example", 80)]
+
+
+async def test_and_not_before(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint)
+    first = await exchange(pool)
+    await trio.sleep(LONGEST - 0.001)
+    assert await exchange(pool) is not first
+    assert counts(pool) == (2, 2, 0, 0, 0)
+
+
+@pytest.mark.parametrize("other", [TWO, Origin(secure=False, host="one.example", port=8080)], ids=["host", "port"])
+async def test_nor_for_another_origin(endpoint: MemoryEndpoint, autojump_clock: MockClock, other: Origin) -> None:
+    pool = pool_of(endpoint)
+    first = await exchange(pool)
+    await trio.sleep(LONGEST)
+    assert await exchange(pool, other) is not first
+    assert counts(pool) == (2, 2, 0, 0, 0)
+
+
+async def test_of_those_that_have_rested_the_one_used_last_is_taken_first(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint)
+    first, second = await exchange_at_once(pool, 2)
+    await trio.sleep(0.01)
+    (third,) = await exchange_at_once(pool, 1)
+    await trio.sleep(LONGEST - 0.005)
+    assert [await take(pool) for _ in range(3)] == [second, first, None]
+    await trio.sleep(0.005)
+    assert await take(pool) is third
+
+
+async def test_an_endpoint_that_is_known_as_quick_needs_the_least_rest(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint)
+    await exchange_at_once(pool, MANY)
+    await trio.sleep(LEAST_REST)
+    await exchange(pool)
+    assert len(endpoint.dialled) == MANY
+
+
+async def test_a_slow_answer_makes_every_rest_longer(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint)
+    slow = await pool.lease(ONE)
+    await use(slow)
+    await exchange_at_once(pool, MANY)
+    await trio.sleep(0.35)
+    young = await exchange(pool)
+    young_too = await exchange(pool)
+    await trio.sleep(LEAST_REST)
+    assert await take(pool) is young_too  # that made all of them rested
+    await slow.release()  # after 0.45 s
+    for _ in range(MANY - 2):
+        assert await take(pool) not in {young, None}  # the old ones below it
+        await trio.sleep(0.0001)
+    assert await take(pool) is None
+    await trio.sleep(0.4)
+    assert await take(pool) is young
+
+
+async def test_an_idle_one_needs_the_longer_rest_too(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint, longest=10.0)
+    async with expiring(pool):
+        slow = await pool.lease(ONE)
+        await use(slow)
+        await trio.sleep(0.5)
+        quick = await exchange(pool)
+        await trio.sleep(UNUSED_REST + 1.5)
+        assert pool.counts().idle == 1
+        await slow.release()  # 7 s after its request
+        assert await take(pool) is None
+        await trio.sleep(0.501)
+        assert await take(pool) is quick
+
+
+async def test_an_exchange_that_was_given_up_counts_with_its_time(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint)
+    await exchange_at_once(pool, MANY)
+    await trio.sleep(LEAST_REST)
+    lease = await pool.lease(ONE)
+    connection = await lease.reuse()
+    assert connection is not None
+    await connection.send(HEAD, b"", bounds())
+    await trio.sleep(0.6)
+    await lease.release()  # without its body
+    assert counts(pool) == (MANY - 1, MANY - 1, 0, 0, 0)
+    assert pool._hosts[ONE].rest.seconds(trio.current_time()) == pytest.approx(0.6)
+
+
+async def test_a_lease_that_sent_nothing_measures_nothing(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint)
+    await exchange_at_once(pool, MANY)
+    await trio.sleep(LONGEST)
+    lease = await pool.lease(ONE)
+    assert await lease.reuse() is not None
+    await lease.release()
+    assert counts(pool) == (MANY - 1, MANY - 1, 0, 0, 0)
+    assert pool._hosts[ONE].rest.seconds(trio.current_time()) == LEAST_REST
+
+
+async def test_what_came_during_the_rest_closes_it(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint)
+    first = await exchange(pool)
+    first._pending = lambda: True
+    await trio.sleep(LONGEST)
+    assert await exchange(pool) is not first
+    assert counts(pool) == (1, 1, 0, 0, 0)
+    assert endpoint.open_connections == 1
+
+
+async def test_those_of_a_host_are_bounded(endpoint: MemoryEndpoint) -> None:
+    pool = pool_of(endpoint, resting_per_host=3)
+    await exchange_at_once(pool, 5)
+    assert counts(pool) == (3, 3, 0, 0, 0)
+    assert [stream.closed for stream in endpoint.streams] == [False] * 3 + [True] * 2
+
+
+async def test_those_of_all_hosts_are_bounded(endpoint: MemoryEndpoint) -> None:
+    pool = pool_of(endpoint, resting=3)
+    await exchange_at_once(pool, 2, ONE)
+    await exchange_at_once(pool, 2, TWO)
+    assert counts(pool) == (3, 3, 0, 0, 0)
+    assert [stream.closed for stream in endpoint.streams] == [False] * 3 + [True]
+
+
+async def test_unused_ones_become_idle(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint)
+    async with expiring(pool):
+        await exchange_at_once(pool, 3)
+        await trio.sleep(LONGEST + UNUSED_REST - 0.001)
+        assert counts(pool) == (3, 3, 0, 0, 0)
+        await trio.sleep(0.002)
+        assert counts(pool) == (3, 0, 3, 0, 0)
+
+
+async def test_unless_something_came(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint)
+    async with expiring(pool):
+        connections = await exchange_at_once(pool, 3)
+        connections[1]._pending = lambda: True
+        await trio.sleep(LONGEST + UNUSED_REST + 0.001)
+        assert counts(pool) == (2, 0, 2, 0, 0)
+        assert [stream.closed for stream in endpoint.streams] == [False, True, False]
+
+
+async def test_connections_that_are_in_turn_used_never_become_idle(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    """More connections rest than may be idle, and none is closed while each has its turn."""
+    pool = pool_of(endpoint, per_host=1)
+    async with expiring(pool):
+        await exchange_at_once(pool, 20)
+        for _ in range(20):
+            await trio.sleep(LONGEST)
+            await exchange_at_once(pool, 20)
+        assert counts(pool) == (20, 20, 0, 0, 0)
+        assert len(endpoint.dialled) == 20
+
+
+async def test_nothing_rests_where_connections_are_not_used_again(endpoint: MemoryEndpoint) -> None:
+    for pool in (attrs.evolve(pool_of(endpoint), reuse=False), pool_of(endpoint, total=0), pool_of(endpoint, per_host=0)):
+        await exchange_at_once(pool, 3)
+        assert counts(pool) == (0, 0, 0, 0, 0)
+
+
+async def test_that_an_endpoint_was_slow_outlives_its_connections(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = attrs.evolve(pool_of(endpoint), idle_timeout=5.0)
+    async with expiring(pool):
+        await exchange_at_once(pool, MANY, seconds=0.5)
+        await trio.sleep(10)
+        assert counts(pool) == (0, 0, 0, 0, 0)
+        first = await exchange(pool)
+        await trio.sleep(0.49)
+        assert await exchange(pool) is not first
+
+
+def known(*, longest: float = 10.0, now: float = 0.0) -> Rest:
+    """Return the rest of an endpoint that answers at once."""
+    rest = Rest(longest)
+    for _ in range(MANY):
+        rest.measured(now, 0.0, answered=True)
+    return rest
+
+
+def test_before_any_answer_nothing_is_known() -> None:
+    assert Rest(10.0).seconds(0.0) == UNKNOWN_REST
+
+
+def test_nor_after_a_few() -> None:
+    rest = Rest(10.0)
+    for _ in range(MANY - 1):
+        rest.measured(0.0, 0.03, answered=True)
+    assert rest.seconds(0.0) == UNKNOWN_REST
+    rest.measured(0.0, 0.03, answered=True)
+    assert rest.seconds(0.0) == LEAST_REST
+
+
+def test_what_was_not_answered_tells_little_of_answers() -> None:
+    rest = Rest(10.0)
+    for _ in range(2 * MANY):
+        rest.measured(0.0, 0.03, answered=False)
+    assert rest.seconds(0.0) == UNKNOWN_REST
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_but_the_longest_counts_whatever_became_of_it(answered: bool) -> None:
+    rest = known()
+    rest.measured(0.0, 3.0, answered=answered)
+    rest.measured(0.0, 2.0, answered=True)
+    assert rest.seconds(0.0) == 3.0
+
+
+def test_it_is_bounded_by_the_longest_exchange() -> None:
+    rest = known(longest=0.75)
+    assert rest.seconds(0.0) == LEAST_REST
+    rest.measured(0.0, 0.8, answered=True)
+    assert rest.seconds(0.0) == 0.75
+    assert Rest(0.75).seconds(0.0) == 0.75
+
+
+def test_and_never_less_than_the_least() -> None:
+    assert Rest(0.001).seconds(0.0) == LEAST_REST
+
+
+@pytest.mark.parametrize("at", [0.0, 1.0, 59.0])
+def test_a_slow_answer_counts_for_a_minute_and_two_at_most(at: float) -> None:
+    rest = known()
+    rest.measured(at, 3.0, answered=True)
+    for now in range(int(at) + 1, int(at) + 61):
+        for _ in range(MANY):
+            rest.measured(float(now), 0.03, answered=True)
+        assert rest.seconds(float(now)) == 3.0
+    for now in range(int(at) + 61, int(at) + 121):
+        rest.measured(float(now), 0.03, answered=True)
+    assert rest.seconds(at + 120.0) == LEAST_REST
+
+
+def test_an_endpoint_that_was_not_asked_for_long_is_unknown_again() -> None:
+    assert not known().is_unknown(119.0)
+    assert known().is_unknown(120.0)
+    assert known().seconds(60.0) == LEAST_REST
+    assert known().seconds(120.0) == UNKNOWN_REST
