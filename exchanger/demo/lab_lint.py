@@ -12,8 +12,8 @@ import attrs
 from exchanger.demo.lab_places import NOWHERE, FileMap, Place, document_places, file_map, within
 from exchanger.demo.lab_policy import NotSaved, encoded
 from exchanger.directory.manifest import MAX_VALUES, UnreadableFile, objects_of, read_manifests
-from exchanger.kube.ties import ties_of
 from exchanger.policy import yaml_nodes as nodes
+from exchanger.policy.conflicts import conflicts_of
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.lines import entry_lines
 from exchanger.policy.objects import ConfigMap, Namespace, PolicyObject
@@ -128,12 +128,12 @@ def _said(document: PolicyDocument, change: Change, known: FileMap) -> Iterator[
     for region in document.problems:
         yield _of_region(region, known)
     lines: tuple[tuple[int, int], ...] | None = None
-    for tie in ties_of(document, change.snapshot):
-        if tie is not None:
+    for conflict in conflicts_of(document, change.snapshot):
+        if conflict is not None:
             lines = entry_lines(document.text or "") if lines is None else lines
-            index = tie.entry.index
+            index = conflict.entry.index
             place = known.place(source, lines[index][0] if index < len(lines) else None, None)
-            yield Problem(str(tie), place, str(source), index)
+            yield Problem(str(conflict), place, str(source), index)
 
 
 def _of_region(region: FailClosedRegion, known: FileMap) -> Problem:

@@ -13,6 +13,7 @@ import attrs
 
 from exchanger.policy.cell import Cell
 from exchanger.policy.claims import MethodTable, each
+from exchanger.policy.document import PolicyDocument
 from exchanger.policy.policy_trie import Paths
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
@@ -88,3 +89,38 @@ def _members(claims: MethodTable[Entry], methods: frozenset[str] | None) -> Iter
     yield from each(claims.every)
     for method in claims.named if methods is None else methods:
         yield from each(claims.named.get(method))
+
+
+# Entries per step of ``conflicts_of``; each takes some microseconds.
+STEP: Final = 32
+# Conflicts of one document that are reported: more do not fit into a message.
+MAX_CONFLICTS: Final = 8
+
+
+@final
+@attrs.frozen
+class Conflict:
+    """An entry and the others, at least one, that it conflicts with."""
+
+    entry: Entry
+    others: tuple[Entry, ...]
+
+    def __str__(self) -> str:
+        source = self.entry.source
+        others = ", ".join(("" if other.source == source else f"{other.source} ") + f"entries[{other.index}]" for other in self.others)
+        return f"entries[{self.entry.index}] has a host, method and pathPrefix in common with {others}: such requests are refused"
+
+
+def conflicts_of(document: PolicyDocument | None, snapshot: PolicySnapshot) -> Iterator[Conflict | None]:
+    """Yield the first ``MAX_CONFLICTS`` conflicts of ``document``, and ``None`` between steps of bounded work."""
+    found = 0
+    for number, entry in enumerate(() if document is None else document.entries, 1):
+        others = conflicts_with(entry, snapshot)
+        if others:
+            found += 1
+            yield Conflict(entry, others)
+            if found == MAX_CONFLICTS:
+                return
+        if number % STEP == 0:
+            yield None
+    yield None

@@ -13,11 +13,11 @@ import attrs
 import trio
 
 from exchanger.kube.index import EVERY_NAMESPACE
+from exchanger.kube.informer import missing_right
 from exchanger.kube.list_watch import ApiFailure, ListWatch
-from exchanger.kube.listing import PAGE_SIZE
-from exchanger.kube.observer import missing_right
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
+from exchanger.kube.store import PAGE_SIZE
 from exchanger.policy.notices import is_declined, of_config_maps, of_namespaces
 from exchanger.policy.objects import Namespace
 from exchanger.policy.selector import Selector

@@ -3,18 +3,19 @@
 Must not know: how the server is reached, or how a survey is shown.
 """
 
+from collections import deque
 from itertools import chain
 from typing import Final, TypeVar, final
 
 import attrs
 
 from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
+from exchanger.kube.informer import missing_right
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, ListWatch
-from exchanger.kube.listing import ListBounds, list_all
-from exchanger.kube.observer import missing_right
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
-from exchanger.kube.ties import ties_of
+from exchanger.kube.store import ListBounds, list_all
+from exchanger.policy.conflicts import conflicts_of
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.notices import not_enabled, of_snapshot
 from exchanger.policy.objects import ConfigMap
@@ -124,7 +125,7 @@ async def survey(
         if isinstance(found, Unanswered):
             return found
         known = tuple(item.value for item in found)
-        index.replace_namespaces(known)
+        deque(index.replacing_namespaces(known), maxlen=0)
         namespaces = tuple(item.name for item in known if settings.namespace_selector.matches(dict(item.labels)))
     config_maps: list[ConfigMap] = []
     unreadable: list[Unreadable] = []
@@ -137,7 +138,7 @@ async def survey(
             unreadable.append(Unreadable(scope, listed.missing_right))
             continue
         config_maps += (item.value for item in listed)
-    index.replace_config_maps(config_maps)
+    deque(index.replacing_config_maps(config_maps), maxlen=0)
     documents = index.documents()
     change = advance(PolicySnapshot.EMPTY, {}, documents, issuers)
     policies = tuple(_policy(document, change.snapshot) for document in sorted(change.documents, key=lambda document: document.source))
@@ -178,6 +179,6 @@ async def _list(resource: str, scope: str, list_watch: ListWatch[T]) -> tuple[It
 
 def _policy(document: PolicyDocument, snapshot: PolicySnapshot) -> Policy:
     wrong = [Problem(region.index, region.line, region.reason) for region in document.problems]
-    ties = [Problem(tie.entry.index, None, str(tie)) for tie in ties_of(document, snapshot) if tie is not None]
-    problems = sorted((*wrong, *ties), key=lambda problem: -1 if problem.entry is None else problem.entry)
+    conflicts = [Problem(found.entry.index, None, str(found)) for found in conflicts_of(document, snapshot) if found is not None]
+    problems = sorted((*wrong, *conflicts), key=lambda problem: -1 if problem.entry is None else problem.entry)
     return Policy(document.source, len(document.entries), tuple(problems))

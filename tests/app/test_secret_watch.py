@@ -13,8 +13,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.app.secret_reader import SecretState, secret_problem
-from exchanger.app.secret_watch import FAILING_S, SETTLED_S, WatchingSecrets, WatchingStatistics
+from exchanger.app.secrets import FAILING_S, SETTLED_S, SecretState, WatchingSecrets, secret_problem
 from exchanger.issuers.polling import JITTER, POLL_S
 from exchanger.issuers.secrets import SecretData, SecretFault, SecretName, SecretProblem, secret_data
 from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch
@@ -115,10 +114,10 @@ async def following(server: Server, *steps: Callable[[], object], pause: float =
         for step in steps:
             step()
             await trio.sleep(pause)
-        assert it.secrets.statistics().watched == 1
+        assert it.secrets.watched == 1
         nursery.cancel_scope.cancel()
     assert server.server.watchers == []
-    assert it.secrets.statistics() == WatchingStatistics(0, 0)
+    assert (it.secrets.watched, it.secrets.polled) == (0, 0)
     return it
 
 
@@ -361,7 +360,7 @@ async def test_what_was_read_is_not_told_after_the_watch_is_there(autojump_clock
             await trio.sleep(0.7)
         last = server.put(str(count + 1))
         await trio.sleep(CONNECTED_S)
-        assert it.secrets.statistics() == WatchingStatistics(1, 0)
+        assert (it.secrets.watched, it.secrets.polled) == (1, 0)
         versions = [int(found.version) for found in it.learned if isinstance(found, SecretData)]
         assert versions == sorted(versions)
         assert it.learned[-1] == last
@@ -497,11 +496,11 @@ async def live(history: list[Step], seed: int) -> None:
                 await trio.sleep(step.seconds)
             else:
                 take(step, server)
-        event(f"reading: {bool(it.secrets.statistics().polled)}")
+        event(f"reading: {bool(it.secrets.polled)}")
         server.server.heal()
         await trio.sleep(QUIET_S)
         assert it.learned[-1] == server.present()
-        assert it.secrets.statistics() == WatchingStatistics(1, 0)
+        assert (it.secrets.watched, it.secrets.polled) == (1, 0)
         server.put("last")
         await wait_all_tasks_blocked()
         assert it.learned[-1] == version("last")

@@ -11,11 +11,10 @@ import orjson
 import trio
 from urllib3 import PoolManager
 
+from exchanger.kube.access import Access, ClusterError, Credentials, make_wakeable
 from exchanger.kube.connection import ApiConnection, ConnectionBounds
-from exchanger.kube.credentials import Access, ClusterError, Credentials
-from exchanger.kube.objects import CONFIG_MAP
+from exchanger.kube.decoding import CONFIG_MAP
 from exchanger.kube.resource import Resource
-from exchanger.kube.sockets import make_wakeable
 from exchanger.policy.objects import ConfigMap
 from exchanger.values.secret import Secret
 

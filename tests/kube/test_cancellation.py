@@ -11,11 +11,10 @@ import pytest
 import trio
 from urllib3 import PoolManager
 
+from exchanger.kube.access import Access, ClusterError, Credentials, make_wakeable
 from exchanger.kube.connection import ApiConnection
-from exchanger.kube.credentials import Access, ClusterError, Credentials
-from exchanger.kube.objects import CONFIG_MAP
+from exchanger.kube.decoding import CONFIG_MAP
 from exchanger.kube.resource import Resource
-from exchanger.kube.sockets import make_wakeable
 from tests.kube.leftovers import nothing_left, open_sockets, working_threads
 from tests.kube.scripted_server import FAST, WATCH_HEAD, chunk, event
 
@@ -116,7 +115,6 @@ async def test_a_cancelled_request_leaves_nothing(name: str, request_of: Callabl
             took.append(trio.current_time() - cancelled_at)
             connection.credentials.close()
             await nothing_left(sockets)
-            assert connection.statistics().open_watches == 0
     assert min(took) < LEAVE_S  # the machine may have been busy, but not each time
     await nothing_left(before)
 
@@ -142,8 +140,8 @@ async def test_threads_are_bounded() -> None:
             while len(working_threads()) < 8:  # noqa: ASYNC110 - threads tell nobody that they begin
                 await trio.sleep(0.005)
         await trio.sleep(SETTLE_S)
-        assert connection.statistics().threads == len(working_threads()) == 8
+        assert connection.threads == len(working_threads()) == 8
         nursery.cancel_scope.cancel()
     with trio.fail_after(10):
-        while connection.statistics().threads:  # noqa: ASYNC110 - threads tell nobody that they end
+        while connection.threads:  # noqa: ASYNC110 - threads tell nobody that they end
             await trio.sleep(0.001)

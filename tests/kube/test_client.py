@@ -15,9 +15,10 @@ import trustme
 from urllib3 import ProxyManager
 
 from exchanger.errors import ExchangerError
-from exchanger.kube import client, credentials
+from exchanger.kube import access as access_module
+from exchanger.kube import client
+from exchanger.kube.access import Access
 from exchanger.kube.client import ClusterError, Origin, connect, load_access
-from exchanger.kube.credentials import Access
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from tests.kube.leftovers import nothing_left, open_sockets
 from tests.kube.scripted_server import Received, Server, answer, serving
@@ -139,7 +140,7 @@ async def test_a_refused_token_is_read_again_at_once(tmp_path: Path) -> None:
 async def test_a_token_file_that_is_empty_for_a_moment_ends_in_no_anonymous_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(credentials, "RENEWAL_PAUSE_S", 0.0)
+    monkeypatch.setattr(access_module, "RENEWAL_PAUSE_S", 0.0)
 
     async def script(request: Received, stream: trio.abc.Stream) -> None:
         known = request.headers.get("authorization")

@@ -8,10 +8,9 @@ import pytest
 import trio
 import trio.lowlevel
 
-from exchanger.kube.credentials import Access
+from exchanger.kube.access import Access, close_kept
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.round_trip import MAX_BODY_BYTES
-from exchanger.kube.sockets import close_kept
+from exchanger.kube.transport import MAX_BODY_BYTES
 from tests.kube.leftovers import nothing_left, open_sockets
 from tests.kube.scripted_server import FAST, Received, Server, access_to, answer, connected, keeps_saying, says, serving
 
@@ -43,7 +42,7 @@ async def test_a_connection_is_used_again() -> None:
         for _ in range(3):
             assert await connection.get("/") == {}
         assert server.connections == 1
-        assert connection.statistics().requests == 3
+        assert connection.requests == 3
         connection.credentials.close()
 
 
@@ -218,7 +217,7 @@ async def test_a_refused_token_is_read_again_at_once() -> None:
         connection = server.connection(token=lambda: "old", load=_loader(server, "new", loaded))
         assert await connection.get("/") == {}
         assert await connection.get("/") == {}
-        assert (len(server.requests), loaded, connection.statistics().renewals) == (3, ["new"], 1)
+        assert (len(server.requests), loaded, connection.credentials.renewals) == (3, ["new"], 1)
         connection.credentials.close()
 
 

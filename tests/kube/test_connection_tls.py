@@ -11,10 +11,9 @@ import trio
 import trustme
 from urllib3 import PoolManager
 
+from exchanger.kube.access import Access, ClusterError, Credentials, make_wakeable
 from exchanger.kube.connection import ApiConnection
-from exchanger.kube.credentials import Access, ClusterError, Credentials
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.sockets import make_wakeable
 from tests.kube.scripted_server import FAST, Server, answer, says
 
 

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from exchanger.kube import credentials as module
-from exchanger.kube.credentials import RENEWAL_PAUSE_S, Access, ClusterError, Credentials
+from exchanger.kube import access as module
+from exchanger.kube.access import RENEWAL_PAUSE_S, Access, ClusterError, Credentials
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from tests.kube.scripted_server import access_to, answer, says, serving
 

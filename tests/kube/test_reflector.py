@@ -7,8 +7,6 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.kube.recovery import Attempt
-from tests.kube.fake_api_server import Verb
 from tests.kube.reflecting import BROKEN, Scene
 
 
@@ -37,7 +35,6 @@ async def test_cancellation_at_any_moment_leaves_nothing(scene: Scene, autojump_
         scene.server.fail(BROKEN, skip=number)
     async with scene.starting():
         await trio.sleep(moment)
-    assert not scene.statistics.waiting
 
 
 async def test_a_fault_of_the_sink_is_a_fault(scene: Scene, autojump_clock: MockClock) -> None:
@@ -50,17 +47,3 @@ async def test_a_fault_of_the_sink_is_a_fault(scene: Scene, autojump_clock: Mock
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
         await run()
     assert scene.server.watchers == []
-
-
-async def test_statistics(scene: Scene, autojump_clock: MockClock) -> None:
-    before = scene.statistics
-    assert (before.state, before.resource_version, before.lists, before.last_contact) == (Attempt.LIST, "", 0, None)
-    scene.maps.put("a", "1")
-    async with scene.running():
-        began = trio.current_time()
-        scene.maps.put("b", "1")
-        await trio.sleep(30.0)
-        now = scene.statistics
-        assert (now.objects, now.lists, now.events, now.failures, now.connected) == (2, 1, 1, 0, True)
-        assert (now.resource_version, now.last_contact) == ("102", began)
-        assert now.watches == len(scene.requests(Verb.WATCH))

@@ -8,8 +8,8 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Key
-from exchanger.kube.listing import ListBounds
-from exchanger.kube.reflector import ReflectorSettings
+from exchanger.kube.settings import ReflectorSettings
+from exchanger.kube.store import ListBounds
 from tests.kube.fake_api_server import Initial, Verb
 from tests.kube.reflecting import BROKEN, GONE, MALFORMED, Scene
 
@@ -29,7 +29,7 @@ async def test_the_first_state_is_one_replacement(scene: Scene, autojump_clock: 
         await trio.sleep(0.1)
         assert scene.sink.calls[1:] == [("put", "c"), ("put", "a"), ("deleted", "b")]
         assert scene.in_sync()
-        assert scene.statistics.resource_version == "105"
+        assert scene.version == "105"
         assert scene.observer.failures == []
 
 
@@ -114,7 +114,7 @@ async def test_changes_between_the_initial_events_count(autojump_clock: MockCloc
         assert trio.current_time() == pytest.approx(1.0)
         assert scene.sink.calls == [("replaced", "a,b")]
         assert scene.sink.values() == {"a": "3", "b": "2"}
-        assert scene.statistics.resource_version == "105"
+        assert scene.version == "105"
 
 
 async def test_a_watch_that_stops_before_its_first_state_gives_none(autojump_clock: MockClock) -> None:
@@ -191,4 +191,4 @@ async def test_initial_events_without_a_version_are_no_state(autojump_clock: Moc
         scene.maps.inject(Bookmark("", initial_events_end=True))
         await started.wait()
         assert scene.observer.failures[0][0] == ApiFailure(FailureKind.MALFORMED, message="the initial objects have no version")
-        assert scene.statistics.resource_version == "100"
+        assert scene.version == "100"

@@ -7,8 +7,8 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.listing import ListBounds
-from exchanger.kube.reflector import ReflectorSettings
+from exchanger.kube.settings import ReflectorSettings
+from exchanger.kube.store import ListBounds
 from tests.kube.fake_api_server import Initial, Verb
 from tests.kube.reflecting import GONE, HOUR, REFUSED, Scene
 

@@ -45,7 +45,7 @@ async def test_the_version_advances_with_every_event(scene: Scene, autojump_cloc
         ):
             change()
             await trio.sleep(0.01)
-            seen.append(scene.statistics.resource_version)
+            seen.append(scene.version)
     assert seen == ["101", "102", "103", "104"]
 
 
@@ -130,7 +130,7 @@ async def test_very_short_watches_are_spaced(scene: Scene, autojump_clock: MockC
         await trio.sleep(HOUR)
         assert len(scene.requests()) < 150
         assert len(scene.sink.replacements) < 8  # the comparisons find nothing
-        assert not scene.statistics.connected
+        assert not scene.reflector.connected
         nursery.cancel_scope.cancel()
     assert scene.in_sync()
 
@@ -302,9 +302,9 @@ async def test_missing_rights_are_waited_for(scene: Scene, autojump_clock: MockC
         await trio.sleep(2 * HOUR)
         assert {found for found, _ in scene.observer.failures} == {failure}
         assert scene.sink.values() == {"a": "1"}
-        assert scene.statistics.connected is (verb is Verb.LIST)  # without a right to list, watching goes on
+        assert scene.reflector.connected is (verb is Verb.LIST)  # without a right to list, watching goes on
         scene.server.heal()
         scene.maps.put("b", "1")
         await trio.sleep(66.0)
         assert scene.in_sync()
-        assert scene.statistics.connected
+        assert scene.reflector.connected

@@ -4,10 +4,9 @@ import pytest
 import trio
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Key, Page
-from exchanger.kube.listing import ListBounds, list_all
-from exchanger.kube.reflection import Complete
 from exchanger.kube.resource import PolicyListWatches
-from exchanger.kube.round_trip import MAX_BODY_BYTES
+from exchanger.kube.store import Complete, ListBounds, list_all
+from exchanger.kube.transport import MAX_BODY_BYTES
 from tests.kube.scripted_server import (
     Received,
     answer,

@@ -236,7 +236,7 @@ async def test_a_silent_server_is_asked_for_a_sign_of_life() -> None:
             while len(server.requests) < 2:  # noqa: ASYNC110 - what was sent may still have to be read
                 await trio.sleep(0.01)
         assert [request.target.partition("?")[0] for request in server.requests] == ["/api/v1/configmaps", "/readyz"]
-        assert connection.statistics().probes == 1
+        assert connection.probes == 1
         connection.credentials.close()
 
 
@@ -271,7 +271,7 @@ async def test_watches_that_are_silent_together_ask_once() -> None:
             for _ in range(5):
                 nursery.start_soon(watch)
         assert found == [[ApiFailure(FailureKind.TIMEOUT, message="the server gives no sign of life")]] * 5
-        assert connection.statistics().probes == 1
+        assert connection.probes == 1
         connection.credentials.close()
 
 
@@ -283,7 +283,7 @@ async def test_a_slow_consumer_is_no_silence() -> None:
             await taken(events)
             await trio.sleep(1.5)  # several times as long as a watch may be silent
             assert [found async for found in events] == [Put(POLICY)] * 20
-        assert connection.statistics().probes == 0
+        assert connection.probes == 0
         connection.credentials.close()
 
 

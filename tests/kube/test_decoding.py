@@ -2,7 +2,7 @@
 
 import pytest
 
-from exchanger.kube.objects import decode_config_map, decode_namespace
+from exchanger.kube.decoding import decode_config_map, decode_namespace
 from exchanger.policy.objects import ConfigMap, Namespace
 
 IDENTITY = {"name": "policy", "namespace": "team"}

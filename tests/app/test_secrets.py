@@ -6,7 +6,7 @@ import attrs
 import pytest
 import trio
 
-from exchanger.app.secret_reader import ApiSecrets
+from exchanger.app.secrets import ApiSecrets
 from exchanger.issuers.secrets import SecretData, SecretFault, SecretName, SecretProblem
 from exchanger.kube.connection import ApiConnection
 from exchanger.kube.list_watch import ApiFailure, FailureKind
