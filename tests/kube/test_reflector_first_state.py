@@ -33,11 +33,6 @@ async def test_the_first_state_is_one_replacement(scene: Scene, autojump_clock: 
         assert scene.observer.failures == []
 
 
-async def test_an_empty_resource_is_a_complete_state(scene: Scene, autojump_clock: MockClock) -> None:
-    async with scene.running():
-        assert scene.sink.calls == [("replaced", "")]
-
-
 async def test_initial_events_need_one_request(autojump_clock: MockClock) -> None:
     """TestReflectorListAndWatch: "UseWatchList enabled"."""
     scene = Scene()

@@ -88,15 +88,6 @@ async def test_the_events_of_a_watch() -> None:
         connection.credentials.close()
 
 
-async def test_initial_events_are_asked_for() -> None:
-    async with serving(says(WATCH_HEAD, LAST_CHUNK)) as server:
-        connection = server.connection()
-        assert await watched(connection, initial_events=True) == []
-        found = query(server.requests[0])
-        assert (found["sendInitialEvents"], found["resourceVersionMatch"]) == ("true", "NotOlderThan")
-        connection.credentials.close()
-
-
 async def test_lines_come_in_any_pieces() -> None:
     whole = event("ADDED") + event("MODIFIED", version="8")
     async with connected(says(WATCH_HEAD, *(chunk(whole[at : at + 1]) for at in range(len(whole))), LAST_CHUNK)) as connection:
@@ -257,22 +248,6 @@ async def test_a_healthy_watch_may_be_silent(reply: bytes) -> None:
 
     async with connected(script, attrs.evolve(FAST, quiet=0.05)) as connection:
         assert await watched(connection) == [Put(POLICY)]
-
-
-async def test_watches_that_are_silent_together_ask_once() -> None:
-    async with serving(keeps_saying(WATCH_HEAD)) as server:
-        connection = server.connection(attrs.evolve(FAST, quiet=1.0, probe=1.5))  # they fall silent within the time of one question
-        found: list[list[WatchEvent[ConfigMap]]] = []
-
-        async def watch() -> None:
-            found.append(await watched(connection))
-
-        async with trio.open_nursery() as nursery:
-            for _ in range(5):
-                nursery.start_soon(watch)
-        assert found == [[ApiFailure(FailureKind.TIMEOUT, message="the server gives no sign of life")]] * 5
-        assert connection.probes == 1
-        connection.credentials.close()
 
 
 async def test_a_slow_consumer_is_no_silence() -> None:
