@@ -84,6 +84,17 @@ def access_to(url: str, token: Callable[[], str] = lambda: "token") -> Access:
     return Access(url, pools, lambda: Secret(f"Bearer {token()}"))
 
 
+def connection_to(url: str, bounds: ConnectionBounds = FAST, **tls: str) -> ApiConnection:
+    """Return an anonymous connection to ``url`` that finds no other credentials; ``tls`` is for urllib3's pools."""
+    pools = PoolManager(**tls)  # type: ignore[arg-type]  # names of TLS settings
+    make_wakeable(pools)
+
+    def load() -> Access:
+        raise ClusterError("nothing new")
+
+    return ApiConnection(Credentials(load, Access(url, pools, lambda: None)), bounds)
+
+
 @contextlib.asynccontextmanager
 async def serving(script: Script) -> AsyncGenerator[Server]:
     """Serve until the block ends."""

@@ -1,3 +1,5 @@
+"""What the laws of the index in ``tests/property`` do not say of it."""
+
 from collections import deque
 
 import pytest
@@ -41,32 +43,11 @@ def _text(text: Text | None) -> str | None:
     return "-" if text is None else text.text
 
 
-def test_both_selectors_have_to_match() -> None:
-    made = index()
-    made.put_config_map(config_map("a", "p"))
-    assert texts(made) == {}
-    deque(made.putting_namespace(Namespace("a", ())), maxlen=0)
-    assert texts(made) == {}
-    deque(made.putting_namespace(Namespace("a", SELECTED)), maxlen=0)
-    assert texts(made) == {"a/p": "x"}
-    made.put_config_map(ConfigMap("a", "p", (), "x"))
-    assert texts(made) == {}
-
-
 def test_a_namespace_can_be_selected_by_its_name_whatever_its_labels_say() -> None:
     made = PolicyIndex(parse_selector("kubernetes.io/metadata.name in (a, b)"), parse_selector(""))
     deque(made.replacing_namespaces([Namespace("a", ()), Namespace("c", (("kubernetes.io/metadata.name", "b"),))]), maxlen=0)
     deque(made.replacing_config_maps([config_map("a", "p"), config_map("c", "p")]), maxlen=0)
     assert texts(made) == {"a/p": "x"}
-
-
-def test_a_namespace_that_becomes_selected_brings_its_documents_at_once() -> None:
-    made = filled()
-    deque(made.putting_namespace(Namespace("c", ())), maxlen=0)
-    made.put_config_map(config_map("c", "p"))
-    assert not made.changed
-    deque(made.putting_namespace(Namespace("c", SELECTED)), maxlen=0)
-    assert taken(made) == {"c/p": ("-", "x")}
 
 
 def test_the_uid_is_that_of_the_object_that_has_the_name_now() -> None:
@@ -79,40 +60,11 @@ def test_the_uid_is_that_of_the_object_that_has_the_name_now() -> None:
     assert made.uid_of(source) == ""
 
 
-@pytest.mark.parametrize("unlabelled", [False, True])
-def test_a_namespace_that_goes_takes_its_documents_along_and_no_others(unlabelled: bool) -> None:
-    made = filled()
-    if unlabelled:
-        deque(made.putting_namespace(Namespace("a", (("policy", "disabled"),))), maxlen=0)
-    else:
-        deque(made.deleting_namespace("a"), maxlen=0)
-    assert taken(made) == {"a/p": ("x", "-"), "a/q": ("x", "-")}
-    assert (len(made.documents()), made.waiting_count()) == (2, 2)
-    made.delete_config_map("a", "p")
-    made.put_config_map(config_map("a", "q", "y"))
-    assert taken(made) == {}
-    deque(made.putting_namespace(Namespace("a", SELECTED)), maxlen=0)
-    assert taken(made) == {"a/q": ("-", "y")}
-
-
 def test_a_change_of_a_namespace_that_makes_no_difference_costs_nothing() -> None:
     made = filled()
     deque(made.putting_namespace(Namespace("a", (*SELECTED, ("other", "label")))), maxlen=0)
     deque(made.putting_namespace(Namespace("z", ())), maxlen=0)
     deque(made.deleting_namespace("y"), maxlen=0)
-    assert not made.changed
-
-
-def test_a_config_map_costs_itself() -> None:
-    made = filled()
-    made.put_config_map(config_map("a", "p", "y"))
-    assert taken(made) == {"a/p": ("x", "y")}
-    made.put_config_map(config_map("a", "r"))
-    assert taken(made) == {"a/r": ("-", "x")}
-    made.delete_config_map("a", "p")
-    assert taken(made) == {"a/p": ("y", "-")}
-    made.delete_config_map("a", "p")
-    made.delete_config_map("nowhere", "p")
     assert not made.changed
 
 
@@ -128,35 +80,15 @@ def test_the_last_config_map_of_a_namespace_leaves_nothing_behind() -> None:
     made = filled()
     made.delete_config_map("a", "p")
     made.delete_config_map("a", "q")
-    assert (len(made.documents()), made.waiting_count()) == (2, 0)
+    made.delete_config_map("a", "q")
     assert "a" not in made._texts
 
 
-def test_what_was_changed_back_is_no_difference() -> None:
-    made = filled()
-    made.put_config_map(config_map("a", "p", "y"))
-    deque(made.deleting_namespace("a"), maxlen=0)
-    made.put_config_map(config_map("a", "p", "x"))
-    deque(made.putting_namespace(Namespace("a", SELECTED)), maxlen=0)
-    assert made.changed
-    assert made.take() == ()
-    assert not made.changed
-
-
-def test_equal_lists_cost_nothing_and_others_only_what_differs() -> None:
+def test_equal_lists_cost_nothing() -> None:
     made = filled()
     deque(made.replacing_namespaces([Namespace("b", SELECTED), Namespace("a", SELECTED), Namespace("c", ())]), maxlen=0)
     deque(made.replacing_config_maps([config_map(namespace, name) for namespace in "ba" for name in "qp"]), maxlen=0)
     assert not made.changed
-    deque(
-        made.replacing_config_maps([config_map("a", "p"), config_map("a", "r"), config_map("b", "q", "y"), ConfigMap("b", "p", (), "x")]),
-        maxlen=0,
-    )
-    assert taken(made) == {"a/q": ("x", "-"), "a/r": ("-", "x"), "b/q": ("x", "y"), "b/p": ("x", "-")}
-    deque(made.replacing_namespaces([Namespace("b", SELECTED)]), maxlen=0)
-    assert taken(made) == {"a/p": ("x", "-"), "a/r": ("x", "-")}
-    deque(made.replacing_config_maps([]), maxlen=0)
-    assert taken(made) == {"b/q": ("y", "-")}
 
 
 def test_named_namespaces_need_no_objects() -> None:
@@ -174,38 +106,6 @@ def test_a_list_of_one_namespace_says_nothing_of_others() -> None:
     deque(made.replacing_config_maps([], "a"), maxlen=0)
     assert taken(made) == {"a/p": ("y", "-")}
     assert texts(made) == {"b/p": "x", "b/q": "x"}
-
-
-def test_a_difference_can_be_taken_in_parts() -> None:
-    made = filled()
-    for name in "pqrst":
-        made.put_config_map(config_map("a", name, "y"))
-    made.put_config_map(config_map("a", "p", "x"))
-    parts = [made.take(2) for _ in range(3)]
-    assert [[changed.source.name for changed in part] for part in parts] == [["q", "r"], ["s", "t"], []]
-    assert not made.changed
-
-
-def test_a_document_that_changes_between_two_parts_is_in_both() -> None:
-    made = filled()
-    made.put_config_map(config_map("a", "p", "y"))
-    made.put_config_map(config_map("a", "q", "y"))
-    assert made.take(1) == (Changed(Source("a", "p"), Text("x"), Text("y")),)
-    made.put_config_map(config_map("a", "p", "z"))
-    assert taken(made) == {"a/q": ("x", "y"), "a/p": ("y", "z")}
-
-
-def test_all_documents_that_are_in_force_can_be_had_again() -> None:
-    made = filled()
-    made.put_config_map(config_map("c", "p"))
-    made.delete_config_map("a", "q")
-    made.refresh()
-    assert taken(made) == {"a/q": ("x", "-"), "a/p": ("x", "x"), "b/p": ("x", "x"), "b/q": ("x", "x")}
-    made.refresh()
-    made.take(1)
-    deque(made.deleting_namespace("b"), maxlen=0)
-    assert all(before is not None for before, _ in taken(made).values())
-    assert not made.changed
 
 
 @pytest.mark.parametrize("size", [1, STEP, 3 * STEP])
