@@ -10,25 +10,9 @@ from trio.testing import MockClock
 from tests.kube.reflecting import BROKEN, Scene
 
 
-async def test_who_is_cancelled_before_asks_nothing(autojump_clock: MockClock) -> None:
-    """TestReflectorWatchStoppedBefore, TestReflectorHandleWatchStoppedBefore, TestReflectorStopWatch."""
-    scene = Scene()
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        await scene.reflector.run()
-    assert scene.requests() == []
-
-
-async def test_cancellation_ends_the_watch(scene: Scene, autojump_clock: MockClock) -> None:
-    """TestRunUntil, TestReflectorWatchStoppedAfter, TestReflectorHandleWatchStoppedAfter; ``running`` looks for what is left."""
-    async with scene.running():
-        scene.maps.put("a", "1")
-        await trio.sleep(1.0)
-        assert len(scene.server.watchers) == 1
-
-
 @pytest.mark.parametrize("moment", [0.0, 0.01, 0.5, 1.0, 3.0, 7.0, 9.9, 10.5, 11.0, 90.0, 200.0, 500.0, 777.0])
 async def test_cancellation_at_any_moment_leaves_nothing(scene: Scene, autojump_clock: MockClock, moment: float) -> None:
+    """TestRunUntil, TestReflectorWatchStoppedBefore, ...StoppedAfter, TestReflectorStopWatch; ``starting`` looks for what is left."""
     scene.server.latency = 0.4
     scene.server.bookmarks = False
     for number in range(3):

@@ -33,28 +33,23 @@ async def test_the_first_state_is_one_replacement(scene: Scene, autojump_clock: 
         assert scene.observer.failures == []
 
 
-async def test_initial_events_need_one_request(autojump_clock: MockClock) -> None:
-    """TestReflectorListAndWatch: "UseWatchList enabled"."""
+@pytest.mark.parametrize(
+    ("initial", "expected"),
+    [
+        (Initial.OFFERED, [(0.0, Verb.WATCH, "")]),
+        (Initial.REFUSED, [(0.0, Verb.WATCH, ""), (0.0, Verb.LIST, ""), (0.0, Verb.WATCH, "100")]),
+    ],
+)
+async def test_initial_events_need_one_request_and_a_server_without_them_is_listed_at_once(
+    autojump_clock: MockClock, initial: Initial, expected: list[tuple[float, Verb, str]]
+) -> None:
+    """TestReflectorListAndWatch: "UseWatchList enabled"; TestWatchList: "the reflector can fall back to old LIST/WATCH semantics"."""
     scene = Scene()
-    scene.maps.put("a", "1")
+    scene.server.initial = initial
     async with scene.running():
         await trio.sleep(200.0)
-        assert [(request.verb, request.resource_version, request.initial_events) for request in scene.requests()] == [
-            (Verb.WATCH, "", True)
-        ]
-
-
-async def test_a_server_without_initial_events_is_listed_at_once(autojump_clock: MockClock) -> None:
-    """TestWatchList: "the reflector can fall back to old LIST/WATCH semantics when a server doesn't support streaming"."""
-    scene = Scene()
-    scene.server.initial = Initial.REFUSED
-    async with scene.running():
-        await trio.sleep(200.0)
-        assert [(request.time, request.verb, request.resource_version) for request in scene.requests()] == [
-            (0.0, Verb.WATCH, ""),
-            (0.0, Verb.LIST, ""),
-            (0.0, Verb.WATCH, "100"),
-        ]
+        assert [(request.time, request.verb, request.resource_version) for request in scene.requests()] == expected
+        assert scene.requests()[0].initial_events
 
 
 async def test_a_server_that_never_ends_the_initial_events_is_listed_after_ten_seconds(autojump_clock: MockClock) -> None:

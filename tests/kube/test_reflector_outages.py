@@ -90,15 +90,6 @@ async def test_a_silent_hour(scene: Scene, autojump_clock: MockClock) -> None:
         assert scene.in_sync()
 
 
-async def test_a_client_that_gives_up_a_silent_watch_is_no_failure(scene: Scene, autojump_clock: MockClock) -> None:
-    async with scene.running():
-        await trio.sleep(50.0)
-        scene.server.cut(ApiFailure(FailureKind.TIMEOUT, message="nothing for 45 s"))
-        await trio.sleep(0.1)
-        assert scene.observer.failures == []
-        assert [request.limit for request in scene.requests()[-2:]] == [1, 0]
-
-
 async def test_a_paused_server_is_noticed(scene: Scene, autojump_clock: MockClock) -> None:
     async with scene.running():
         await trio.sleep(10.0)

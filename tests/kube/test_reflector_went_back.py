@@ -46,17 +46,6 @@ async def test_a_restored_store_is_noticed_although_the_server_is_silent(scene: 
         assert scene.observer.connections == [True, False, True]
 
 
-async def test_a_wiped_store_is_noticed(scene: Scene, autojump_clock: MockClock) -> None:
-    scene.maps.put("a", "1")
-    async with scene.running():
-        scene.server.stop(ApiFailure(FailureKind.SERVER_ERROR, 503))
-        scene.server.wipe()
-        scene.server.heal()
-        await trio.sleep(60.0)
-        assert scene.sink.calls == [("replaced", "a"), ("replaced", "")]
-        assert scene.version == "1"
-
-
 async def test_a_lower_version_after_gone_is_accepted(scene: Scene, autojump_clock: MockClock) -> None:
     scene.maps.put("a", "1")
     async with scene.running():
@@ -86,16 +75,6 @@ async def test_a_restored_store_that_ran_ahead_is_found_by_comparing(scene: Scen
         assert set(scene.sink.values()) == {"a", "c"}
         assert len(scene.requests(Verb.LIST, since=400.0)) == 1
         assert scene.in_sync()
-
-
-async def test_a_missed_delete_is_found_by_comparing(scene: Scene, autojump_clock: MockClock) -> None:
-    scene.maps.put("a", "1")
-    async with scene.running():
-        scene.server.mute = True
-        scene.maps.delete("a")
-        scene.server.mute = False
-        await trio.sleep(720.0)
-        assert scene.sink.calls == [("replaced", "a"), ("replaced", "")]
 
 
 async def test_comparing_what_is_equal_tells_nobody(scene: Scene, autojump_clock: MockClock) -> None:

@@ -8,7 +8,6 @@ from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.source import GATHER_S
 from exchanger.policy.snapshot import PolicySnapshot
 from tests.kube.cluster import REFUSED, Cluster, Record, deny, following, source
-from tests.kube.fake_api_server import Verb
 
 FORBIDDEN = 'configmaps is forbidden: User "u" cannot {} resource "configmaps" in API group "" at the cluster scope'
 
@@ -182,15 +181,6 @@ async def test_a_server_that_ignores_the_namespace_changes_nothing(autojump_cloc
         assert len(followed.record.snapshots[-1].documents) == 2
 
 
-async def test_a_forbidden_request_says_which_right_is_missing(cluster: Cluster, autojump_clock: MockClock) -> None:
-    async with following(cluster) as followed:
-        record = followed.record
-        cluster.server.fail(ApiFailure(FailureKind.FORBIDDEN, 403, FORBIDDEN.format("watch")), resource="configmaps", verb=Verb.WATCH)
-        cluster.server.cut(ApiFailure(FailureKind.SERVER_ERROR, 500))
-        await record.until(lambda: any(record.rights), 60)
-        assert set(record.rights) == {"", "needs watch on configmaps in every namespace"}
-
-
 async def test_the_observer_learns_of_contact_and_of_a_store_that_went_back(cluster: Cluster, autojump_clock: MockClock) -> None:
     async with following(cluster) as followed:
         record = followed.record
@@ -222,7 +212,7 @@ async def test_a_fault_of_the_sink_is_a_fault_of_the_source(cluster: Cluster, au
     assert cluster.server.watchers == []
 
 
-@pytest.mark.parametrize("step", range(25))
+@pytest.mark.parametrize("step", range(0, 25, 2))
 async def test_cancellation_at_any_moment_leaves_nothing(cluster: Cluster, step: int, autojump_clock: MockClock) -> None:
     """Each step is a moment: 0.01 s apart at first, when lists and versions are made, then minutes, in which watches are made anew."""
     cluster.server.latency = 0.02
