@@ -15,11 +15,9 @@ import trustme
 from urllib3 import ProxyManager
 
 from exchanger.errors import ExchangerError
-from exchanger.kube import access as access_module
 from exchanger.kube import client
 from exchanger.kube.access import Access
 from exchanger.kube.client import ClusterError, Origin, connect, load_access
-from exchanger.kube.list_watch import ApiFailure, FailureKind
 from tests.kube.leftovers import nothing_left, open_sockets
 from tests.kube.scripted_server import Received, Server, answer, serving
 
@@ -135,31 +133,6 @@ async def test_a_refused_token_is_read_again_at_once(tmp_path: Path) -> None:
             assert await connection.get("/") == {}
             assert [request.headers["authorization"] for request in server.requests] == [f"Bearer {CANARY}", "Bearer rotated"]
             assert CANARY not in repr(connection)
-
-
-async def test_a_token_file_that_is_empty_for_a_moment_ends_in_no_anonymous_request(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(access_module, "RENEWAL_PAUSE_S", 0.0)
-
-    async def script(request: Received, stream: trio.abc.Stream) -> None:
-        known = request.headers.get("authorization")
-        reply = {"Bearer rotated": "200 OK", None: "403 Forbidden"}.get(known, "401 Unauthorized")
-        await stream.send_all(answer({"kind": "Status"}, reply))
-
-    async with serving(script) as server:
-        origin = _of_token_file(tmp_path, server)
-        async with connect(origin) as connection:
-            for content in ("", "\n", " "):
-                (tmp_path / "token").write_text(content)
-                failure = await connection.get("/")
-                assert isinstance(failure, ApiFailure)
-                assert failure.kind is FailureKind.UNAUTHORIZED
-            (tmp_path / "token").unlink()
-            assert isinstance(await connection.get("/"), ApiFailure)
-            (tmp_path / "token").write_text("rotated\n")
-            assert await connection.get("/") == {"kind": "Status"}
-            assert all("authorization" in request.headers for request in server.requests)
 
 
 @pytest.mark.parametrize("content", ["", "\n", None])
