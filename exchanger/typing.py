@@ -6,9 +6,8 @@ import trio
 
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.request import TraceContext
-from exchanger.values.span import SpanContext
 from exchanger.values.token import CoalescedRecord, ExchangeRecord, TokenOutcome, TokenRequest
+from exchanger.values.trace import SpanContext, TraceContext
 
 
 class PolicySink(Protocol):

@@ -13,8 +13,9 @@ from exchanger.grpc.x509 import CertificateInfo, Validity
 from exchanger.kube.list_watch import ApiFailure
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.selection import Change
+from exchanger.util.text import printable
 from exchanger.values.notice import Notices
-from exchanger.values.text import DETAIL_LIMIT, POLICY_LIMIT, printable
+from exchanger.values.text import DETAIL_LIMIT, POLICY_LIMIT
 
 MAX_PROBLEMS: Final = 5
 """Problems of one document in its line: whoever mends these looks again."""

@@ -24,7 +24,7 @@ from exchanger.kube.namespaces_file import NamespacesFile
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
-from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.entry import Source
 from exchanger.values.issuer import Issuer
 from exchanger.values.notice import Notices

@@ -32,8 +32,7 @@ from exchanger.errors import ExchangerError
 from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.server import GrpcServer
 from exchanger.oauth.token_client import TokenClient
-from exchanger.policy.current import CurrentPolicy
-from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.telemetry.exposition import MetricsServer
 from exchanger.telemetry.log import LogDecisions, Logging

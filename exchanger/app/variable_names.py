@@ -9,9 +9,8 @@ from collections.abc import Set as AbstractSet
 from difflib import get_close_matches
 from typing import Final
 
-from exchanger.util.likeness import closest
+from exchanger.util.text import closest, printable
 from exchanger.values.notice import Notice
-from exchanger.values.text import printable
 
 PREFIXES: Final = ("TOKEN_EXCHANGE_", "TOKEN_ENDPOINT_", "POLICY_", "GRPC_", "METRICS_", "CONSOLE_", "CONFIGMAP_")
 """What a name begins with that is meant for this service. LOG_, OTEL_ and KUBE_ are a whole platform's: only their near misses are told."""

@@ -1,12 +1,13 @@
-"""Makes versions of the policy from documents as they come and go, for whatever source follows them.
+"""Builds versions of the policy from documents as they come and go.
 
-Documents are read in the order of the ``Backlog``, in two lanes, so that what is cheap never waits for what is not. Each lane takes what it
-has read into the newest policy, and a version has whatever is ready: until a new text is read, the one before it stays in force.
+Documents are read in the order of the ``Backlog``, in two lanes, so cheap ones never wait for expensive ones. Each lane applies what it has
+read to the newest policy, and a version has whatever is ready: until a new text is read, the one before it stays in force.
 
 Must not know: where documents come from, or who reads the policy.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar, final
 
 import attrs
@@ -14,7 +15,6 @@ import trio
 
 from exchanger.assembly.background import Background
 from exchanger.assembly.backlog import CHANGE_WORK, Backlog, Lane, Pending
-from exchanger.assembly.work import Documents, Made, make, taken_in
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.selection import Change, Document, Unknown, read
 from exchanger.policy.snapshot import PolicySnapshot
@@ -22,49 +22,87 @@ from exchanger.values.entry import Source
 
 T = TypeVar("T")
 
+# Characters of a change that runs on the event loop: 1 ms, and 5 for the worst that an author can write. A thread costs requests as
+# much (https://docs.python.org/3/library/sys.html#sys.setswitchinterval).
 INLINE_WORK: Final = 384
-"""Characters of a change that is made on the event loop: 1 ms, and 5 for the worst that an author can write. A thread costs requests as
-much (https://docs.python.org/3/library/sys.html#sys.setswitchinterval)."""
+# Characters of changes that run there in a row, with a pause after each.
 INLINE_BATCH: Final = 2048
-"""Characters of changes that are made there one after the other, with a pause after each."""
+# Seconds for which a version may wait for more, while there is more of the same lane.
 GATHER_S: Final = 0.03
-"""Seconds for which a version may wait for more, while there is more of the same lane."""
+# Documents of one region that are applied without a pause, in 2 ms.
 SLICE: Final = 100
-"""Documents of one region that are taken in without a pause: 2 ms."""
+# Seconds of CPU for one namespace that the first version waits for: ten of the most expensive documents. The rest is closed until it is
+# read, so that nobody keeps the service from starting.
 FIRST_BUDGET_S: Final = 10.0
-"""Seconds of CPU for one namespace that the first version waits for: ten of the most expensive documents. What is left is closed until it
-is read, so that nobody keeps the service from starting."""
+
+# The document for each source from now on, ``None`` for none.
+Documents = Mapping[Source, PolicyDocument | None]
 
 _NOT_READ: Final = f"the document has not been read yet: others of its namespace took more than {FIRST_BUDGET_S:.0f} s"
 
 
 @final
+@attrs.frozen
+class Made:
+    """The policy with some documents applied, those that made a difference, and the seconds of CPU that each namespace cost."""
+
+    snapshot: PolicySnapshot
+    documents: Documents = attrs.field(factory=dict, repr=False)
+    costs: Mapping[str, float] = attrs.field(factory=dict, repr=False)
+
+    def moved_to(self, snapshot: PolicySnapshot) -> "Made":
+        """Apply the same documents to ``snapshot``; nothing is read again."""
+        return attrs.evolve(self, snapshot=with_documents(snapshot, self.documents))
+
+
+def make(snapshot: PolicySnapshot, changes: Iterable[Pending], issuers: frozenset[str]) -> Made:
+    """Read pending documents, and apply them to ``snapshot``. Blocking code for a thread, or in small pieces for the event loop."""
+    documents: dict[Source, PolicyDocument | None] = {}
+    costs: dict[str, float] = {}
+    for change in changes:
+        began, source = time.thread_time(), change.source
+        document = None if change.document is None else read(source, change.document, issuers)
+        before, snapshot = snapshot, snapshot.withdraw(source) if document is None else snapshot.apply(document)
+        if snapshot is not before:
+            documents[source] = document
+        costs[source.namespace] = costs.get(source.namespace, 0.0) + time.thread_time() - began
+    return Made(snapshot, documents, costs)
+
+
+def with_documents(snapshot: PolicySnapshot, documents: Documents) -> PolicySnapshot:
+    """Return ``snapshot`` with ``documents`` applied."""
+    for source, document in documents.items():
+        snapshot = snapshot.withdraw(source) if document is None else snapshot.apply(document)
+    return snapshot
+
+
+@final
 @attrs.define(eq=False)
 class Assembler:
-    """``issuers`` are the profiles that entries may refer to; whoever changes them puts all documents ``again``.
+    """``issuers`` are the profiles that entries may refer to; after changing them, put all documents ``again``.
 
-    All but ``run`` and ``news`` returns at once, and is to be called in the event loop's thread. ``run_sync`` runs a function in a thread.
+    All methods but ``run`` and ``news`` return at once, and belong to the event loop's thread. ``run_sync`` runs a function in a thread.
     """
 
     issuers: frozenset[str]
     clock: Callable[[], float] = trio.current_time
     run_sync: Callable[..., Any] = trio.to_thread.run_sync
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
-    # What the next version differs in. Kept apart, so that a version of 10,000 documents is handed over in one short step.
+    # How the next version differs. Kept apart, so that a version of 10,000 documents is handed over in one short step.
     _changed: dict[Source, PolicyDocument] = attrs.field(factory=dict, init=False, repr=False)
     _withdrawn: dict[Source, None] = attrs.field(factory=dict, init=False, repr=False)
-    # Sources without which there may be no version, and how many changes of each are still to be done: what is required may wait for an
-    # older one, and what was put later is not required, or whoever edits without end would keep everything closed.
+    # Sources that the next version has to wait for, with the number of their changes to do: a required change may wait for an older one.
+    # Later changes are not required, or endless edits would keep everything closed.
     _required: dict[Source, int] = attrs.field(factory=dict, init=False, repr=False)
     _taken: trio.Event = attrs.field(factory=trio.Event, init=False)
     # Seconds of CPU that each namespace has cost the first version.
     _spent: dict[str, float] = attrs.field(factory=dict, init=False, repr=False)
     _backlog: Backlog = attrs.field(init=False)
-    # What the light lane has taken in while the heavy one was at work.
+    # What the light lane applied while the heavy one was at work.
     _meanwhile: dict[Source, PolicyDocument | None] = attrs.field(factory=dict, init=False, repr=False)
     _background: Background = attrs.field(factory=Background, init=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
-    # Since when lanes have done something that they have not said.
+    # When each lane first finished something that it has not announced yet.
     _ready: dict[Lane, float] = attrs.field(factory=dict, init=False)
     _work: trio.Event = attrs.field(factory=trio.Event, init=False)
     # A thread that outlives a cancellation ends before another one begins.
@@ -82,22 +120,22 @@ class Assembler:
                 nursery.start_soon(self._heavy)
 
     def put(self, source: Source, document: Document | None, *, again: bool = False) -> None:
-        """Take what is to be in force for a source from now on, ``None`` for nothing; the last word of a source counts.
+        """Set the document of a source, ``None`` for none; the last call for a source counts.
 
-        ``again``: the document is to be read again, but is not new itself, and its turn comes after those that are.
+        ``again``: the document is not new, only to be read again, and comes after those that are new.
         """
         self._backlog.put(source, document, self.clock(), again=again)
         self._work.set()
 
     def require(self) -> None:
-        """Have no version from now on before all that is waiting now is in it."""
+        """Have no version until everything that is waiting now is in it."""
         self._required.update(self._backlog.sources())
         self.wake()
 
     def take(self, *, anyway: bool = False) -> Change | None:
-        """Return the version that there is and how it differs from the last one, ``None`` if it may not be taken yet.
+        """Return the current version and how it differs from the last one, ``None`` if it is not complete yet.
 
-        ``None`` as well if it is the last one, unless it is wanted ``anyway``.
+        Also ``None`` if nothing changed, unless the version is wanted ``anyway``.
         """
         if self._required:
             return None
@@ -155,9 +193,9 @@ class Assembler:
             while self._meanwhile:
                 meanwhile, self._meanwhile = self._meanwhile, {}
                 if _work(meanwhile) <= INLINE_BATCH:
-                    snapshot = taken_in(snapshot, meanwhile)
+                    snapshot = with_documents(snapshot, meanwhile)
                 else:
-                    snapshot = await self._in_thread(Lane.HEAVY, taken_in, snapshot, meanwhile)
+                    snapshot = await self._in_thread(Lane.HEAVY, with_documents, snapshot, meanwhile)
             self._commit(snapshot, made.documents)
             await self._done(changes, made)
 
@@ -174,7 +212,7 @@ class Assembler:
             await self._work.wait()
 
     async def _in_thread(self, lane: Lane, function: Callable[..., T], *args: object) -> T:
-        # Abandoned when cancelled: it only reads, and what it made is dropped.
+        # Abandoned when cancelled: it only reads, and its result is dropped.
         with self._background.at_work():
             return await self.run_sync(function, *args, abandon_on_cancel=True, limiter=self._limiters[lane])  # type: ignore[no-any-return]
 
@@ -195,7 +233,7 @@ class Assembler:
     async def _done(self, changes: tuple[Pending, ...], made: Made) -> None:
         sources = [change.source for change in changes]
         self._backlog.done(sources, made.costs, self.clock())
-        self._work.set()  # newer changes of these sources may have their turn now
+        self._work.set()  # newer changes of these sources may run now
         required = bool(self._required)
         for source in self._required.keys() & sources:
             self._required[source] -= 1
@@ -210,10 +248,10 @@ class Assembler:
             self.wake()
 
     async def _close_unread(self, namespace: str) -> None:
-        """Let the first version wait no longer for documents of a namespace: they close what they may speak of until they are read."""
+        """Stop waiting for the documents of a namespace: until they are read, they close everything that they may be about."""
         for number, source in enumerate([source for source in self._required if source.namespace == namespace]):
             if self._required.pop(source, None) is None:
-                continue  # the other lane has read it in a pause
+                continue  # the other lane read it during a pause
             closed = read(source, Unknown(_NOT_READ), self.issuers)
             self._commit(self._snapshot.apply(closed), {source: closed})
             if not self._backlog.is_under_way(source):

@@ -1,11 +1,11 @@
-"""Keeps work in threads from holding up the event loop, by the interpreter's two switches that are for the whole process.
+"""Keeps work in threads from blocking the event loop, with two switches of the interpreter that apply to the whole process.
 
-Full garbage collections look at everything that there is, in one go: with some large documents that takes a tenth of a second, during which
-nothing else runs. Policy is values without cycles, and need never be looked at. So none begins while documents are read, and what reading
-has allocated does not bring one about later. Young objects are collected as always, and so is everything else's garbage.
+A full garbage collection looks at every object in one go: with some large documents that takes a tenth of a second, during which nothing
+else runs. Policy has no cycles, so there is nothing to collect. No full collection begins while documents are read, and what reading
+allocates does not cause one later. Young objects, and the garbage of everything else, are collected as always.
 (https://docs.python.org/3/library/gc.html#gc.set_threshold)
 
-A thread that computes gives the interpreter up after the switch interval, and so long the event loop waits at each of its turns.
+A computing thread releases the interpreter after the switch interval, and the event loop waits as long at each of its turns.
 (https://docs.python.org/3/library/sys.html#sys.setswitchinterval)
 """
 
@@ -17,16 +17,16 @@ from typing import Final, final
 
 import attrs
 
+# Collections of the younger objects before a full one.
 NEVER: Final = 2**30
-"""Collections of the younger objects before a full one."""
+# Seconds: a tenth of the default, which costs the thread some percent.
 SWITCH_S: Final = 0.0005
-"""Seconds: a tenth of what is usual, which costs the thread some percent."""
 
 
 @final
 @attrs.define(eq=False)
 class Background:
-    """Counts collections of the middle generation, of which so many bring a full one about."""
+    """Counts collections of the middle generation, which trigger a full one."""
 
     _usual: tuple[int, int, int] = attrs.field(factory=gc.get_threshold, init=False)
     _interval: float = attrs.field(factory=sys.getswitchinterval, init=False)
@@ -36,7 +36,7 @@ class Background:
 
     @contextmanager
     def watched(self) -> Generator[None]:
-        """Have everything as it was when the block ends."""
+        """Restore both switches when the block ends."""
         self._usual, self._interval = gc.get_threshold(), sys.getswitchinterval()
         gc.callbacks.append(self._collected)
         try:
@@ -48,7 +48,7 @@ class Background:
 
     @contextmanager
     def at_work(self) -> Generator[None]:
-        """Have no full collection within the block, nor later because of what was allocated in it; threads switch often."""
+        """Avoid full collections within the block, and later ones caused by its allocations; threads switch often."""
         if not self._at_work:
             self._count = gc.get_count()[2]
             gc.set_threshold(*self._usual[:2], NEVER)

@@ -1,8 +1,8 @@
-"""The documents that wait to be read, in the order in which their turn comes: fair between namespaces, cheap ones first.
+"""The documents that wait to be read, in order: fair between namespaces, cheap ones first.
 
 A namespace pays for the time that its documents take. One that has used up a budget waits behind those that have used less, so however many
-expensive documents a team has, another team's edit does not wait for them. Budgets fill up again as time passes. What is withdrawn only
-waits for documents that its own namespace has put before.
+expensive documents a team has, another team's edit does not wait for them. Budgets refill over time. A withdrawal only waits for
+earlier documents of its own namespace.
 
 Must not know: tasks, threads, or what a document says.
 """
@@ -17,16 +17,16 @@ import attrs
 from exchanger.policy.selection import Document, Text
 from exchanger.values.entry import Source
 
+# Seconds of CPU: a hundred ordinary documents. Each further one of these puts a namespace behind those that have used one less.
 BUDGET_S: Final = 0.1
-"""Seconds of CPU: a hundred ordinary documents. Each further one of these puts a namespace behind those that have used one less."""
+# Seconds of CPU that a namespace gets back per second: twenty namespaces that never stop use up one core.
 REFILL: Final = 0.05
-"""Seconds of CPU that a namespace gets back in each second: twenty namespaces that never stop use up one core."""
+# Characters that a light document has at most, and so has a batch of them: some 40 ms, and 150 for the worst that an author can write.
 LIGHT_WORK: Final = 8 * 1024
-"""Characters that a light document has at most, and so has a batch of them: some 40 ms, and 150 for the worst that an author can write."""
+# Characters that a change costs on top of its documents, however short they are.
 CHANGE_WORK: Final = 64
-"""Characters that a change counts for besides those of its documents: what it costs however short they are."""
+# Stale turns, or full budgets, that are kept before they are dropped.
 _MANY: Final = 1024
-"""Turns that are overtaken, or budgets that are full again, before they are forgotten."""
 
 
 @enum.unique
@@ -40,9 +40,9 @@ class Lane(enum.Enum):
 @final
 @attrs.frozen
 class Pending:
-    """A change that waits: ``document`` is what is to be in force for ``source``, ``None`` for nothing.
+    """A change that waits: the ``document`` for ``source``, ``None`` for none.
 
-    ``again``: the document itself is not new, so that it comes after those of its kind that are. ``work`` is a measure of the cost.
+    ``again``: the document is not new, so it comes after those that are. ``work`` measures the cost.
     """
 
     source: Source
@@ -63,8 +63,8 @@ class _Budget:
         return max(0.0, self.used - REFILL * (now - self.at))
 
 
+# Budgets used, work, number of the change: the smallest is next.
 _Turn = tuple[int, int, int, Source]
-"""Budgets used, work, number of the change: what is smallest has its turn."""
 
 
 @final
@@ -75,10 +75,10 @@ class Backlog:
     in_force: Callable[[Source], int]
     _pending: dict[Source, tuple[int, Pending]] = attrs.field(factory=dict, init=False, repr=False)
     _turns: dict[Lane, list[_Turn]] = attrs.field(factory=lambda: {lane: [] for lane in Lane}, init=False, repr=False)
-    # Sources whose older change is under way: the newer one waits for it, so that the newest is what remains.
+    # Sources with a change under way: a newer one waits for it, so that the newest wins.
     _under_way: set[Source] = attrs.field(factory=set, init=False, repr=False)
-    # Documents that wait or are under way, with their numbers, by namespace; the oldest first. And the withdrawals that wait for them:
-    # what a team moves from one ConfigMap into another is there before it is gone.
+    # Documents that wait or are under way, with their numbers, by namespace; the oldest first. And the withdrawals that wait for them, so
+    # that an entry moved from one ConfigMap to another is never missing.
     _documents: dict[str, dict[Source, int]] = attrs.field(factory=dict, init=False, repr=False)
     _withdrawals: dict[str, dict[Source, int]] = attrs.field(factory=dict, init=False, repr=False)
     _budgets: dict[str, _Budget] = attrs.field(factory=dict, init=False, repr=False)
@@ -106,7 +106,7 @@ class Backlog:
             self._queue(source, now)
 
     def take(self, lane: Lane, now: float) -> tuple[Pending, ...]:
-        """Return the changes whose turn it is: one, or light ones of ``LIGHT_WORK`` characters. ``done`` is to be told of them."""
+        """Return the next changes: one, or light ones of ``LIGHT_WORK`` characters. Call ``done`` when they are."""
         turns, taken, work = self._turns[lane], list[Pending](), 0
         while turns:
             used, cost, number, source = turns[0]
@@ -129,7 +129,7 @@ class Backlog:
         return tuple(taken)
 
     def done(self, sources: Iterable[Source], costs: Mapping[str, float], now: float) -> None:
-        """Let newer changes of ``sources`` have their turn, and charge namespaces for the seconds of CPU that they cost."""
+        """Queue newer changes of ``sources``, and charge namespaces for the seconds of CPU that they cost."""
         for namespace, seconds in costs.items():
             self._charge(namespace, seconds, now)
         namespaces: dict[str, None] = {}
@@ -164,7 +164,7 @@ class Backlog:
             self._documents.pop(source.namespace, None)
 
     def _release(self, namespace: str, now: float) -> None:
-        """Let withdrawals have their turn that no older document of their namespace is in the way of any more."""
+        """Queue withdrawals that no longer wait for an older document of their namespace."""
         withdrawals = self._withdrawals.get(namespace, {})
         oldest = next(iter(self._documents.get(namespace, {}).values()), self._numbers + 1)
         while withdrawals:
@@ -187,13 +187,13 @@ class Backlog:
         heappush(turns, (self._level(pending, now), work, number, source))
 
     def _is_next(self, turn: _Turn) -> bool:
-        """Tell whether a turn has not been overtaken by a newer change."""
+        """Tell whether no newer change has replaced this one."""
         *_, number, source = turn
         known = self._pending.get(source)
         return known is not None and known[0] == number
 
     def _level(self, pending: Pending, now: float) -> int:
-        """Return how many budgets the namespace has used; what is withdrawn costs nearly nothing, and waits for nobody."""
+        """Return how many budgets the namespace has used; a withdrawal costs nearly nothing, and waits for nobody."""
         return 0 if pending.document is None else int(self.used(pending.source.namespace, now) / BUDGET_S) + pending.again
 
     def _charge(self, namespace: str, seconds: float, now: float) -> None:

@@ -21,7 +21,6 @@ from exchanger.console.policy_view import (
     NOT_READY,
     Lines,
     claims_of,
-    documents_in_conflict,
     health_of,
     shown_document,
     shown_entry,
@@ -29,9 +28,9 @@ from exchanger.console.policy_view import (
     shown_notices,
     shown_problem,
 )
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.conflicts import documents_in_conflict
+from exchanger.policy.document import PolicyDocument, entry_lines
 from exchanger.policy.explanation import explain
-from exchanger.policy.lines import entry_lines
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notices
@@ -215,9 +214,9 @@ async def _listed(now: PolicyNow) -> bytes:
     """Return the list of documents, in slices: the conflicts of 100,000 entries take a part of a second to find."""
     snapshot = now.snapshot or PolicySnapshot.EMPTY
     pace, conflicts = Pace(), set[Source]()
-    for sources in documents_in_conflict(snapshot):
-        if sources:
-            conflicts.update(sources)
+    for source in documents_in_conflict(snapshot):
+        if source is not None:
+            conflicts.add(source)
         await pace.step()
     unhealthy, healthy = _Shelf(), _Shelf()
     for source, document in snapshot.documents.items():

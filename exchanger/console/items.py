@@ -19,9 +19,10 @@ from exchanger.console.jwt import decoded
 from exchanger.decision.bearer import Bearer, read_bearer
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Reason
 from exchanger.policy.path import MalformedPath, readings_of, without_masks
+from exchanger.util.text import printable
 from exchanger.values.request import HttpRequest
-from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, loggable_host, loggable_path, printable
-from exchanger.values.traceparent import parse_traceparent
+from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, loggable_host, loggable_path
+from exchanger.values.trace import parse_traceparent
 
 Item = dict[str, object]
 LogLine = Callable[[DecisionRecord, str], Mapping[str, object]]

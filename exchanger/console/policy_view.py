@@ -3,21 +3,18 @@
 Must not know: HTTP, or who asks.
 """
 
-from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import islice
 from typing import Final, TypeAlias
 
-from exchanger.policy.claims import Claimed, Contenders, MethodTable, each
 from exchanger.policy.conflicts import conflicts_with
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.explanation import Explanation
-from exchanger.policy.policy_trie import PathTrie
-from exchanger.policy.prefix import fold
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
-from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, FailClosedRegion, Source
+from exchanger.util.text import printable
+from exchanger.values.entry import Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, Source
 from exchanger.values.notice import Notices
-from exchanger.values.text import loggable_path, printable
+from exchanger.values.text import loggable_path
+from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
 
 Json: TypeAlias = dict[str, object]
 Lines: TypeAlias = tuple[tuple[int, int], ...]
@@ -33,51 +30,6 @@ MAX_PROBLEMS: Final = 20
 
 NOT_READY: Final[Json] = {"kind": "unhealthy", "policy": None, "reason": "no complete policy is known yet"}
 MISSING: Final[Json] = {"kind": "unhealthy", "policy": None, "reason": "a policy is required, and no entry is in force"}
-
-
-def documents_in_conflict(snapshot: PolicySnapshot) -> Iterator[frozenset[Source]]:
-    """Yield the sources of the entries that tie, place by place; empty sets between steps of bounded work, so that callers can pause."""
-    for paths in snapshot.trie.hosts.values():
-        for prefix, cell in chain(paths.exact.items(), () if paths.folded is None else paths.folded.items()):
-            yield frozenset()
-            if cell.entries is not None:
-                yield from _tied(cell.entries)
-                yield from _tied_with_twin(cell.entries, prefix, paths.folded)
-
-
-def _tied(claims: MethodTable[Entry]) -> Iterator[frozenset[Source]]:
-    """Yield the sources of the claims of which there are two for a method, method by method."""
-    every, named = claims.every, claims.named
-    crowded = every is not None and bool(named)
-    if crowded or isinstance(every, Contenders):
-        yield from _sources(every)
-    for claimed in named.values():
-        if crowded or isinstance(claimed, Contenders):
-            yield from _sources(claimed)
-        else:
-            yield frozenset()
-
-
-def _sources(claimed: Claimed[Entry]) -> Iterator[frozenset[Source]]:
-    for claim in each(claimed):
-        yield frozenset({claim.source})
-
-
-def _tied_with_twin(claims: MethodTable[Entry], prefix: str, folded: PathTrie | None) -> Iterator[frozenset[Source]]:
-    """Yield the sources that tie because case makes no difference for one of two; ``folded`` has the other."""
-    twins = [] if folded is None else folded.prefixes_of(fold(prefix))
-    twin = twins[-1].entries if twins and twins[-1].length == len(prefix) else None
-    if twin is None or twin is claims:
-        return
-    for mine, yours in ((claims, twin), (twin, claims)):
-        for method, claimed in ((None, mine.every), *mine.named.items()):
-            yield frozenset()
-            beside = yours.members() if method is None else chain(each(yours.every), each(yours.named.get(method)))
-            first = None if claimed is None else next(beside, None)
-            if first is not None:
-                yield frozenset({first.source})
-                yield from (frozenset({claim.source}) for claim in beside)
-                yield from _sources(claimed)
 
 
 def health_of(document: PolicyDocument, conflicts: "frozenset[Source] | set[Source]") -> str:
@@ -104,13 +56,13 @@ def shown_notices(notices: tuple[Notices, ...]) -> Json:
     return {"listed": listed, "more": sum(several.more for several in notices)}
 
 
-def claims_of(document: PolicyDocument) -> list[Entry | FailClosedRegion]:
+def claims_of(document: PolicyDocument) -> list[Claim]:
     """Return what a document says, in the order in which it stands there."""
-    claims: list[Entry | FailClosedRegion] = [*document.entries, *document.regions]
+    claims: list[Claim] = [*document.entries, *document.regions]
     return sorted(claims, key=lambda claim: -1 if claim.index is None else claim.index)
 
 
-def shown_entry(claim: Entry | FailClosedRegion, snapshot: PolicySnapshot, lines: Lines) -> Json:
+def shown_entry(claim: Claim, snapshot: PolicySnapshot, lines: Lines) -> Json:
     """Return an entry, or what stands in the place of an invalid one. ``lines`` are those of its document's entries."""
     target = claim.target if isinstance(claim, ExchangeEntry) else None
     area, index = claim.match, claim.index

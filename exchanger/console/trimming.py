@@ -9,9 +9,10 @@ import attrs
 
 from exchanger.console.jwt import MAX_SHOWN_TOKEN
 from exchanger.decision.outcome import DecisionRecord
-from exchanger.values.request import NO_TRACE, HttpRequest, TraceContext
-from exchanger.values.text import METHOD_LIMIT, loggable_host, loggable_path, printable
-from exchanger.values.traceparent import parse_traceparent
+from exchanger.util.text import printable
+from exchanger.values.request import HttpRequest
+from exchanger.values.text import METHOD_LIMIT, loggable_host, loggable_path
+from exchanger.values.trace import NO_TRACE, TraceContext, parse_traceparent
 
 MAX_REQUEST: Final = 64 * 1024
 """Characters of a request that is kept as it came: what Envoy lets through in headers unless it is told otherwise (60 KiB)."""

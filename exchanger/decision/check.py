@@ -13,13 +13,13 @@ from exchanger.decision.bearer import Bearer, NoToken, challenge, read_bearer
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Outcome, Reason
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, transport_failure
 from exchanger.errors import Diagnostic
+from exchanger.policy.authority import split_absolute_form
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.target import split_absolute_form
-from exchanger.policy.verdict import AMBIGUOUS_AUTHORITY, Ambiguous, AmbiguousPart, NoMatch, Unhealthy, Verdict
 from exchanger.values.entry import DenyEntry, ExchangeEntry
 from exchanger.values.issuer import Issuer
 from exchanger.values.request import HttpRequest
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, Ambiguous, AmbiguousPart, NoMatch, Unhealthy, Verdict
 
 TOKEN_EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # RFC 8693 section 2.1
 

@@ -12,8 +12,8 @@ from exchanger.errors import Diagnostic
 from exchanger.values.entry import ExchangeEntry, Source, TokenTarget
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
-from exchanger.values.span import SpanContext
 from exchanger.values.token import TokenCall, TokenRequest
+from exchanger.values.trace import SpanContext
 
 
 @enum.unique

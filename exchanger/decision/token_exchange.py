@@ -16,9 +16,9 @@ import attrs
 from exchanger.decision.bearer import is_bearer_token
 from exchanger.errors import Diagnostic
 from exchanger.values.issuer import AuthMethod
-from exchanger.values.request import TraceContext
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.values.trace import TraceContext
 
 ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # RFC 8693 section 3
 

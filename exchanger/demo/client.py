@@ -12,7 +12,7 @@ import trio
 
 from exchanger.demo.faults import NoAnswerError
 from exchanger.demo.http import MAX_BODY, MAX_HEAD, READ_CHUNK, Request, Response, decode_headers
-from exchanger.values.server_name import tls_server_name
+from exchanger.util.address import tls_server_name
 
 LOOPBACK = "127.0.0.1"
 

@@ -19,7 +19,7 @@ from exchanger.demo.http import Headers, Response, values_of
 from exchanger.demo.scenario import Call
 from exchanger.demo.site import request_of
 from exchanger.util.address import format_address
-from exchanger.values.traceparent import parse_traceparent
+from exchanger.values.trace import parse_traceparent
 
 REQUEST_TIMEOUT = 8.0  # seconds: beyond the demo's gateway's own bounds together, 1 s for the service and 5 s for the upstream
 

@@ -22,8 +22,3 @@ def without_tokens(text: str, *sent: str) -> str:
         if len(token) >= _MIN_SECRET:
             text = text.replace(token, HIDDEN)
     return _find_bearer.sub(rf"\1{HIDDEN}", _find_jwt.sub(HIDDEN, text))
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with U+FFFD for what is not printable."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -14,14 +14,12 @@ from exchanger.demo.lab_policy import NotSaved, encoded
 from exchanger.directory.manifest import MAX_VALUES, UnreadableFile, objects_of, read_manifests
 from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.conflicts import conflicts_of
-from exchanger.policy.document import PolicyDocument
-from exchanger.policy.lines import entry_lines
-from exchanger.policy.objects import ConfigMap, Namespace, PolicyObject
-from exchanger.policy.selection import Change, advance, select
-from exchanger.policy.selector import Selector
+from exchanger.policy.document import PolicyDocument, entry_lines
+from exchanger.policy.selection import Change, ConfigMap, Namespace, PolicyObject, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.util.text import printable
 from exchanger.values.entry import FailClosedRegion, Source
-from exchanger.values.text import printable
+from exchanger.values.selector import Selector
 
 MAX_PROBLEMS: Final = 200
 """Problems that are told of a file: more than anybody goes through before the next look."""
@@ -128,12 +126,12 @@ def _said(document: PolicyDocument, change: Change, known: FileMap) -> Iterator[
     for region in document.problems:
         yield _of_region(region, known)
     lines: tuple[tuple[int, int], ...] | None = None
-    for conflict in conflicts_of(document, change.snapshot):
-        if conflict is not None:
+    for tie in conflicts_of(document, change.snapshot):
+        if tie is not None:
             lines = entry_lines(document.text or "") if lines is None else lines
-            index = conflict.entry.index
+            index = tie.entry.index
             place = known.place(source, lines[index][0] if index < len(lines) else None, None)
-            yield Problem(str(conflict), place, str(source), index)
+            yield Problem(str(tie), place, str(source), index)
 
 
 def _of_region(region: FailClosedRegion, known: FileMap) -> Problem:

@@ -10,7 +10,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy import yaml_nodes as nodes
-from exchanger.policy.objects import DOCUMENT_KEY
+from exchanger.policy.selection import DOCUMENT_KEY
 from exchanger.values.entry import Source
 
 _BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")

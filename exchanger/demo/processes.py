@@ -16,6 +16,7 @@ import attrs
 import trio
 
 from exchanger.demo.faults import ChildEndedError, DemoError
+from exchanger.util.text import printable
 
 STOP_GRACE = 10.0  # seconds between SIGTERM and SIGKILL: the service's drain of a demo's few requests ends within two
 KILL_BOUND = 5.0  # seconds for a killed process to be gone; only a hung kernel or device takes longer
@@ -119,7 +120,7 @@ def tail_of(log: Path) -> str:
         lines = []
     if not lines:
         return f"    (nothing in {log})"
-    shown = ("".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line) for line in lines)
+    shown = (printable(line) for line in lines)
     return "\n".join(f"    {line}" for line in shown)
 
 

@@ -16,11 +16,12 @@ from exchanger.demo.client import fetch_from
 from exchanger.demo.faults import NoAnswerError
 from exchanger.demo.gateway import REQUEST_TIMEOUT, Asked, send
 from exchanger.demo.ground import Ground
-from exchanger.demo.hiding import printable, without_tokens
+from exchanger.demo.hiding import without_tokens
 from exchanger.demo.http import Request
 from exchanger.demo.scenario import EDIT_BOUND, Call, EqualRequests, OneRequest, PolicyEdit, Scenario
 from exchanger.util.address import format_address
 from exchanger.util.regular_file import open_regular
+from exchanger.util.text import printable
 
 EDIT_POLL = 0.02  # seconds between two looks at whether an edit is in force
 

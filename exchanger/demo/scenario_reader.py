@@ -16,8 +16,8 @@ from exchanger.demo.http import Headers
 from exchanger.demo.request_rules import MAX_HEADERS, is_host, is_method, is_path, why_no_header
 from exchanger.demo.scenario import Call, EqualRequests, OneRequest, PolicyEdit, Scenario, Subject
 from exchanger.demo.token_rules import Target
-from exchanger.policy.quoting import quoted
 from exchanger.policy.yaml_nodes import Kind, Limits, Mapping, Node, Scalar, Sequence, Unreadable, read_stream
+from exchanger.util.text import quoted
 
 VERSION: Final = "v1"
 MAX_SCENARIOS: Final = 1_000

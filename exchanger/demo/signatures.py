@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from exchanger.policy.quoting import bounded
+from exchanger.util.text import bounded
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 

@@ -1,33 +1,43 @@
-"""The files of a folder, read again when they changed. Blocking code for a worker thread; one scan at a time.
+"""The files of a folder, read again when they change, and the probable mistakes in them. Blocking code for a worker thread.
 
-What a file said last stays known while the file cannot be read; a file that is gone says nothing any more. Must not know: selectors or
-policy documents.
+The last content of a file stays known while the file cannot be read; a deleted file no longer counts.
 """
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Final, final
 
 import attrs
 
 from exchanger.directory.manifest import MAX_FILE_BYTES, Manifest, PassedOver, UnreadableFile, objects_of, read_manifests
-from exchanger.policy.objects import PolicyObject
+from exchanger.policy.notices import is_declined, of_config_maps, of_namespaces
+from exchanger.policy.selection import ConfigMap, Namespace, PolicyObject
 from exchanger.util.regular_file import open_regular
+from exchanger.util.text import distance
+from exchanger.values.notice import Notice, Notices
+from exchanger.values.selector import Selector
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
+# Manifest files; a scan reads the attributes of each, in some microseconds.
 MAX_FILES: Final = 20_000
-"""PolicyObject files; a scan reads the attributes of each, which takes some microseconds."""
+# Levels of folders; nobody keeps manifests deeper.
 MAX_DEPTH: Final = 16
-"""Levels of folders; nobody keeps manifests deeper."""
+# Files of any kind and folders; a folder with more was not meant for manifests, and listing it takes a good part of a second.
 MAX_ENTRIES: Final = 100_000
-"""Files of any kind and folders; a folder with more was not meant for manifests, and listing it takes a good part of a second."""
+# A file that changed so recently may change again without a sign of it: file systems keep times in steps of up to 2 s (FAT).
 YOUNG_NS: Final = 2_000_000_000
-"""A file that changed this lately may change again without a sign of it: file systems keep times in steps of up to 2 s (FAT)."""
+# The root of a volume has it, and nobody but root may list it.
 NO_FOLDERS: Final = frozenset({"lost+found"})
-"""The root of a volume has it, and nobody but root may list it."""
+_ENDINGS: Final = ", ".join(SUFFIXES)
+# A manifest's name with something after it, such as ``.txt`` or ``~``.
+_WITH_MORE: Final = re.compile(r"(.*\.(?:ya?ml|json))[^/a-z0-9][^/]*", re.IGNORECASE | re.DOTALL)
+# Names that are nearly ours, and are those of other formats.
+_OTHER_ENDINGS: Final = frozenset({".xml", ".jsonl", ".json5", ".jsonc"})
 
 Signature = tuple[int, int, int, int, int]
 
@@ -35,9 +45,9 @@ Signature = tuple[int, int, int, int, int]
 @final
 @attrs.frozen
 class File:
-    """One file: what it said when it last could be read (``None``: never), and what is wrong with it now.
+    """One file: its manifests when it last was readable (``None``: never), and what is wrong with it now.
 
-    ``signature`` is its state when it was read, ``None`` when it has to be read again in any case; ``digest`` is that of its bytes.
+    ``signature`` is its state when it was read, ``None`` if it has to be read again in any case; ``digest`` is that of its bytes.
     """
 
     signature: Signature | None
@@ -47,7 +57,7 @@ class File:
 
     @property
     def has_objects(self) -> bool:
-        """Tell whether the file said anything that counts."""
+        """Tell whether the file has an object that counts."""
         return any(True for _ in objects_of(self.manifests or ()))
 
 
@@ -64,22 +74,22 @@ class Scan:
     others: tuple[str, ...] = ()
 
     def manifests(self) -> Iterator[PolicyObject]:
-        """Return every object that is known."""
+        """Return every known object."""
         for _, file in self.files:
             yield from objects_of(file.manifests or ())
 
     def passed_over(self) -> Iterator[tuple[str, PassedOver]]:
-        """Return what does not count although it was probably meant to, each with the name of its file."""
+        """Return what was probably meant to count and does not, each with the name of its file."""
         for name, file in self.files:
             yield from ((name, found) for found in file.manifests or () if isinstance(found, PassedOver))
 
     def problems(self) -> dict[str, str]:
-        """Return what cannot be read and why, by name; "." is the folder itself."""
+        """Return why files cannot be read, by name; "." is the folder itself."""
         found = {name: file.problem for name, file in self.files if file.problem is not None}
         return found if self.problem is None else {".": self.problem, **found}
 
     def unknown(self) -> dict[str, str]:
-        """Return what cannot be read and never could, and why."""
+        """Return why files cannot be read that never could be."""
         return {name: file.problem for name, file in self.files if file.problem is not None and file.manifests is None}
 
 
@@ -88,13 +98,13 @@ class _CrowdedError(Exception):
 
 
 def scan(root: Path, before: Scan) -> Scan:
-    """Return what the folder says now; files that did not change since ``before`` are not read again."""
+    """Return the state of the folder; files that did not change since ``before`` are not read again."""
     known = dict(before.files)
     others: list[str] = []
     try:
         names = sorted(_names(root, others))
     except OSError as error:
-        # Nobody can tell what was meant by it, so what was known stays in force.
+        # Its content is unknown, so the known one stays in force.
         return attrs.evolve(before, problem=f"cannot be listed: {error.strerror}")
     except _CrowdedError as crowded:
         return attrs.evolve(before, problem=str(crowded))
@@ -152,7 +162,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _look(path: Path, before: File | None) -> File:
-    """Return ``before`` if the file is as it was, else what it says now; what it said before stays where it cannot be read."""
+    """Return ``before`` if the file did not change, else its state now; its last manifests stay while it cannot be read."""
     try:
         if before is not None and before.signature is not None and before.signature == _signature(path.stat()):
             return before
@@ -167,9 +177,9 @@ def _look(path: Path, before: File | None) -> File:
 
 
 def _understood(data: bytes, file: File, *, is_json: bool) -> File:
-    """Return ``file``, which has what the file said before, with what ``data`` says."""
+    """Return ``file``, which has the last manifests, with those in ``data``."""
     if file.has_objects and not data.strip():
-        # Most likely a command is about to fill it, or has failed to. Taking it at its word would open what its policies close.
+        # Most likely a command is about to fill it, or has failed to. To obey it would open what its policies close.
         return attrs.evolve(file, problem="is empty; to withdraw what was in it, delete it")
     found = read_manifests(data, is_json=is_json)
     if isinstance(found, UnreadableFile):
@@ -191,3 +201,42 @@ def _read(path: Path) -> tuple[bytes, Signature | None]:
 
 def _signature(status: os.stat_result) -> Signature:
     return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+
+
+def notices_of(scan: Scan, namespaces: Selector, config_maps: Selector) -> Notices:
+    """Return the probable mistakes in a folder."""
+    known = tuple(scan.manifests())
+    described = tuple(item for item in known if isinstance(item, Namespace))
+    settled: dict[str, bool] = {}
+    for item in described:
+        selected = namespaces.matches(dict(item.labels)) or is_declined(item.labels, namespaces)
+        settled[item.name] = settled.get(item.name, False) or selected
+    found = (item for item in known if isinstance(item, ConfigMap))
+    return Notices.of(
+        chain(
+            _of_files(scan),
+            of_namespaces((item for item in described if not settled[item.name]), namespaces, config_maps),
+            of_config_maps(found, settled, config_maps, namespaces),
+        )
+    )
+
+
+def _of_files(scan: Scan) -> Iterator[Notice]:
+    read = {name for name, _ in scan.files}
+    for name in scan.others:
+        if name.endswith("/"):
+            yield Notice(f"folder {name}", "is not read: it lies too deep", "move it up")
+        elif _is_meant(name, read):
+            yield Notice(f"file {name}", f"is skipped: its name does not end in {_ENDINGS}", f"rename it to end in one of {_ENDINGS}")
+    for name, passed_over in scan.passed_over():
+        yield Notice(f"file {name}", passed_over.reason, passed_over.remedy)
+
+
+def _is_meant(name: str, read: set[str]) -> bool:
+    """Tell whether ``name`` is probably that of a manifest, and not of an editor's backup (``p.yaml~``)."""
+    more = _WITH_MORE.fullmatch(name)
+    if more is not None:
+        return more[1] not in read
+    dot = name.rfind(".")
+    ending = name[dot:].lower() if dot > name.rfind("/") else ""
+    return ending not in _OTHER_ENDINGS and any(distance(ending, suffix) <= 1 for suffix in SUFFIXES)

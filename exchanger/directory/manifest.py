@@ -10,14 +10,13 @@ from typing import Final, assert_never, final
 import attrs
 
 from exchanger.policy import yaml_nodes as nodes
-from exchanger.policy.objects import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace, PolicyObject, key_meant
-from exchanger.util.likeness import closest
-from exchanger.values.text import printable
+from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace, PolicyObject, key_meant
+from exchanger.util.text import closest, printable
 
+# Bytes: a file may hold a list of many ConfigMaps, each of at most 1 MiB; more than this is no folder to edit by hand.
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
-"""Bytes: a file may hold a list of many ConfigMaps, each of at most 1 MiB; more than this is no folder to edit by hand."""
+# Values of a file, all documents together.
 MAX_VALUES: Final = 2_000_000
-"""Values of a file, all documents together."""
 
 
 @final
@@ -31,7 +30,7 @@ class UnreadableFile:
 @final
 @attrs.frozen
 class PassedOver:
-    """What stands in a file and does not count although it was probably meant to; ``reason`` and ``remedy`` are for its author."""
+    """Part of a file that was probably meant to count and does not; ``reason`` and ``remedy`` are for its author."""
 
     reason: str
     remedy: str
@@ -40,8 +39,8 @@ class PassedOver:
 Manifest = PolicyObject | PassedOver
 
 _KINDS: Final = ("ConfigMap", "Namespace", "List", "ConfigMapList", "NamespaceList")
+# Characters of a kind or version that are repeated to its author.
 _SHOWN: Final = 64
-"""Characters of a kind or version that are repeated to its author."""
 
 
 class _WrongError(Exception):
@@ -98,7 +97,7 @@ def _yaml(text: str) -> tuple[object, ...]:
 
 
 def _plain(node: nodes.Node) -> object:
-    """Return mappings, lists, texts and ``None`` as Python has them, anything else as a number, which nothing here asks for."""
+    """Return mappings, lists, texts and ``None`` as Python has them, anything else as 0."""
     match node:
         case nodes.Mapping():
             return {key.text: _plain(value) for key, value in node.pairs if isinstance(key, nodes.Scalar)}
@@ -147,7 +146,7 @@ def _without_kind(document: dict[object, object], place: str) -> Iterator[Passed
 
 
 def _of_another_kind(kind: str, version: str, place: str) -> Iterator[PassedOver]:
-    """Yield what to say of a kind or version that is misspelt; those that are others are other things."""
+    """Yield a hint for a misspelt kind or version, and nothing for other kinds of object."""
     if "." in version.partition("/")[0]:
         return  # the group is somebody's own, and has kinds of its own
     if kind in _KINDS:
@@ -164,7 +163,7 @@ def _manifest(kind: str, document: dict[str, object], place: str) -> PolicyObjec
     if not isinstance(metadata, dict):
         raise _WrongError(f"{place}: metadata is missing or no mapping")
     if "<<" in document or "<<" in metadata:
-        # What is merged (https://yaml.org/type/merge.html) may be the labels, and without them a policy would not be in force.
+        # A merge (https://yaml.org/type/merge.html) may add the labels, and without them a policy would not be in force.
         raise _WrongError(f"{place}: merge keys (<<) are not read; write out what they stand for")
     name = metadata.get("name")
     if not isinstance(name, str) or not name:

@@ -11,23 +11,22 @@ import trio
 import watchfiles
 
 from exchanger.assembly.assembler import Assembler
-from exchanger.directory.folder import Scan, scan
-from exchanger.directory.notices import notices_of
+from exchanger.directory.folder import Scan, notices_of, scan
 from exchanger.errors import ExchangerError
 from exchanger.policy.notices import of_snapshot
 from exchanger.policy.selection import Change, Document, Unknown, select
-from exchanger.policy.selector import Selector
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink
 from exchanger.values.entry import UNKNOWN_NAMESPACE, Source
 from exchanger.values.notice import NO_NOTICES, Notices
+from exchanger.values.selector import Selector
 
+# Seconds between scans without any notification: network file systems send none, and a change must count within a second.
 RESCAN_S: Final = 0.7
-"""Seconds between looks at the folder without any notification: network file systems send none, and a change must count within a second."""
+# Seconds in which notifications gather: an edit is several of them, and should be one version.
 DEBOUNCE_S: Final = 0.1
-"""Seconds in which notifications gather: an edit is several of them, and should be one version."""
+# Documents that are handed on in one step of the event loop, which takes 2 ms.
 STEP: Final = 200
-"""Documents that are handed on in one step of the event loop: 2 ms."""
 
 
 class FolderError(ExchangerError):
@@ -45,7 +44,7 @@ class DirectorySettings:
 
 
 class DirectoryObserver(Protocol):
-    """Learns of what happens in the folder; must neither block nor raise."""
+    """Learns what happens in the folder; must neither block nor raise."""
 
     def file_unreadable(self, name: str, reason: str) -> None:
         """A file cannot be read; what it said before stays in force."""
@@ -59,22 +58,8 @@ class DirectoryObserver(Protocol):
 
 @final
 @attrs.frozen
-class DirectoryStatistics:
-    """``versions`` counts what was published."""
-
-    files: int
-    unreadable: int
-    documents: int
-    versions: int
-
-
-@final
-@attrs.frozen
 class _State:
-    """All that a scan starts from. ``unknown`` are the files that could not be read at the first scan nor since.
-
-    ``emptied`` documents were in force until all of them went away at once.
-    """
+    """What a scan starts from. ``unknown`` are the files that have never been readable since the first scan."""
 
     scanned: Scan
     documents: tuple[tuple[Source, Document], ...]
@@ -86,7 +71,7 @@ class _State:
 @final
 @attrs.frozen
 class _Change:
-    """What is to be in force for a source now, ``None`` for nothing. ``again``: as before, and to be read again."""
+    """The document for a source from now on, ``None`` for none. ``again``: it is the same, and is to be read again."""
 
     source: Source
     document: Document | None
@@ -98,7 +83,7 @@ class _Change:
 class DirectorySource:
     """Implements ``typing.PolicySource``. ``issuers`` are the profiles that entries may refer to.
 
-    ``on_notices`` is told what is probably a mistake, whenever that may have changed; it must neither block nor raise.
+    ``on_notices`` gets the probable mistakes whenever they may have changed; it must neither block nor raise.
     """
 
     settings: DirectorySettings
@@ -108,9 +93,10 @@ class DirectorySource:
     on_notices: Callable[[Notices], None] = lambda _notices: None
     _assembler: Assembler = attrs.field(init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
+    # Documents that were in force until all of them went away at once.
     _emptied: int = attrs.field(default=0, init=False)
     _state: _State | None = attrs.field(default=None, init=False)
-    _versions: int = attrs.field(default=0, init=False)
+    _published: bool = attrs.field(default=False, init=False)
     # One thread at a time: a scan starts from what the one before it found.
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
@@ -139,18 +125,8 @@ class DirectorySource:
         """Let entries refer to these profiles from the next look at the folder on, which comes within ``RESCAN_S``."""
         self.issuers = names
 
-    def statistics(self) -> DirectoryStatistics:
-        """Return what is known of the folder."""
-        if self._state is None:
-            return DirectoryStatistics(0, 0, 0, 0)
-        scanned = self._state.scanned
-        return DirectoryStatistics(len(scanned.files), len(scanned.problems()), len(self._state.documents), self._versions)
-
     async def _notifications(self, end: trio.Event) -> AsyncGenerator[None]:
-        """Yield when something may have changed, and every ``RESCAN_S`` in any case.
-
-        ``end`` tells the thread that waits for notifications that nobody waits for it any more.
-        """
+        """Yield when something may have changed, and every ``RESCAN_S`` in any case; ``end`` stops the thread that waits for it."""
         while True:
             try:
                 changes = watchfiles.awatch(
@@ -181,25 +157,25 @@ class DirectorySource:
             self._assembler.put(change.source, change.document, again=change.again)
             if number % STEP == 0:
                 await trio.lowlevel.checkpoint()
-        if self._versions and (before is None or before.notices != self._state.notices):
-            self._tell_notices()
+        if self._published and (before is None or before.notices != self._state.notices):
+            self._send_notices()
 
     async def _publish(self, *, task_status: trio.TaskStatus[None]) -> None:
         while True:
             await self._assembler.news()
-            change = self._assembler.take(anyway=not self._versions)
+            change = self._assembler.take(anyway=not self._published)
             if change is not None:
-                self._versions += 1
                 self._snapshot = change.snapshot
                 self._emptied = 0 if change.documents else self._emptied + len(change.withdrawn)
                 self.sink.publish(change.snapshot)
                 self.observer.published(change)
-                self._tell_notices()
-                if self._versions == 1:
+                self._send_notices()
+                if not self._published:
+                    self._published = True
                     task_status.started()
 
     def _scan(self, before: _State | None) -> tuple[_State, tuple[_Change, ...]]:
-        """In the thread: return the new state, and how its documents differ."""
+        """Return the new state, and how its documents differ. Runs in a thread."""
         settings, issuers = self.settings, self.issuers
         known = Scan() if before is None else before.scanned
         scanned = scan(settings.path, known)
@@ -207,8 +183,8 @@ class DirectorySource:
             raise FolderError(f"POLICY_DIRECTORY {settings.path} {scanned.problem}")
         if before is not None and (scanned.files, scanned.others, issuers) == (known.files, known.others, before.issuers):
             return attrs.evolve(before, scanned=scanned), ()
-        # After a restart nobody remembers what an unreadable file said before it, so until it can be read it closes everything. A file
-        # that turns up unreadable later has never been in force, and takes nothing away from what is.
+        # After a restart nobody remembers what an unreadable file said, so until it can be read it closes everything. A file that appears
+        # unreadable later has never been in force, and takes nothing away from what is.
         unknown = {name: reason for name, reason in scanned.unknown().items() if before is None or name in before.unknown}
         documents = select(scanned.manifests(), settings.namespace_selector, settings.configmap_selector)
         documents.update({Source(UNKNOWN_NAMESPACE, name): Unknown(f"the file {reason}") for name, reason in unknown.items()})
@@ -223,8 +199,8 @@ class DirectorySource:
         notices = notices_of(scanned, settings.namespace_selector, settings.configmap_selector)
         return _State(scanned, tuple(documents.items()), frozenset(unknown), issuers, notices), tuple(changes)
 
-    def _tell_notices(self) -> None:
-        """Say what in the folder, and in the version in force, is probably a mistake."""
+    def _send_notices(self) -> None:
+        """Report the probable mistakes in the folder and in the version in force."""
         settings, found = self.settings, NO_NOTICES if self._state is None else self._state.notices
         where = f"Namespaces of the same folder that match {settings.namespace_selector}"
         nothing = tuple(of_snapshot(self._snapshot, where, settings.configmap_selector, emptied=self._emptied))

@@ -11,11 +11,11 @@ from exchanger.decision.check import DecisionRules, begin, finish
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Exchange, ExchangePending, Filter, Outcome
 from exchanger.decision.token_exchange import transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.typing import DecisionObserver, TokenExchanger, Tracer
 from exchanger.values.request import HttpRequest
-from exchanger.values.span import SpanContext
 from exchanger.values.token import ErrorKind
+from exchanger.values.trace import SpanContext
 
 _ABANDONED: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED)
 

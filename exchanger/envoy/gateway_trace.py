@@ -7,8 +7,8 @@ that it got. Source: https://www.envoyproxy.io/docs/envoy/latest/intro/arch_over
 import attrs
 
 from exchanger.grpc.routes import CallInfo
-from exchanger.values.request import HttpRequest, TraceContext
-from exchanger.values.traceparent import parse_traceparent
+from exchanger.values.request import HttpRequest
+from exchanger.values.trace import TraceContext, parse_traceparent
 
 
 def with_gateway_trace(request: HttpRequest, call: CallInfo) -> HttpRequest:

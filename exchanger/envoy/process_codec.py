@@ -29,7 +29,7 @@ from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
 from exchanger.decision.check import MISSING_HTTP
 from exchanger.decision.outcome import Allow, Deny, Outcome, Reason
 from exchanger.envoy.request_fields import Refused, RequestLine, request_of_header_map
-from exchanger.policy.target import split_absolute_form
+from exchanger.policy.authority import split_absolute_form
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 

@@ -18,9 +18,10 @@ from exchanger._proto.envoy.config.core.v3.base_pb2 import HeaderMap
 from exchanger.decision.check import DENY_AMBIGUOUS
 from exchanger.decision.outcome import Deny
 from exchanger.policy.authority import read_authority
-from exchanger.policy.verdict import AmbiguousPart
-from exchanger.values.request import NO_TRACE, HttpRequest, TraceContext
+from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
+from exchanger.values.trace import NO_TRACE, TraceContext
+from exchanger.values.verdict import AmbiguousPart
 
 _PARTS: Final = {":authority": AmbiguousPart.AUTHORITY, ":method": AmbiguousPart.METHOD, ":path": AmbiguousPart.PATH}
 """The pseudo-headers that make the request line, and what each is called in a refusal."""

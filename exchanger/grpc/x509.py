@@ -15,6 +15,8 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from exchanger.util.text import printable
+
 _TEXT_LIMIT: Final = 256
 """Characters of one text: a DNS name has 253, and a longer text tells an operator nothing."""
 _NAMES_LIMIT: Final = 100
@@ -108,6 +110,4 @@ def _general_name(name: x509.GeneralName) -> str:
 
 
 def _bounded(text: str) -> str:
-    if len(text) > _TEXT_LIMIT:
-        text = text[: _TEXT_LIMIT - 1] + "…"
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return printable(text, _TEXT_LIMIT)

@@ -21,8 +21,8 @@ from exchanger.grpc.client import exchange
 from exchanger.grpc.one_call import Answered, Broken, OneCall, Refused, Reply
 from exchanger.grpc.status import StatusCode
 from exchanger.health.options import HealthOptions
-from exchanger.util.address import format_address
-from exchanger.values.server_name import tls_server_name
+from exchanger.util.address import format_address, tls_server_name
+from exchanger.util.text import printable
 
 METHOD: Final = "/grpc.health.v1.Health/Check"
 SERVING: Final = 0
@@ -89,7 +89,7 @@ def _judge(reply: Reply) -> tuple[str, str]:
         case Refused(StatusCode.NOT_FOUND, _):
             return "SERVICE_UNKNOWN", "the server does not know this service"
         case Refused(status, text):
-            return "", f"{status.name}: {_printable(text)}" if text else status.name
+            return "", f"{status.name}: {printable(text)}" if text else status.name
         case Broken(reason):
             return "", reason
         case _:
@@ -140,7 +140,3 @@ def _tls_reason(cause: BaseException | None) -> str:
     if isinstance(cause, ssl.SSLError):
         return f"TLS failed: {cause.reason or 'no reason given'}"
     return "connection broken"
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

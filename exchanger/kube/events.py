@@ -93,7 +93,7 @@ class ConflictWatch:
         for number, (source, conflicts) in enumerate(self.known.items(), 1):  # which changes only below
             if number % STEP == 0:
                 yield None
-            if any(other.source in changed for conflict in conflicts for other in conflict.others):
+            if any(other.source in changed for conflict in conflicts for other in conflict.rivals):
                 pending[source] = None
         done: set[Source] = set()
         while pending:
@@ -107,7 +107,7 @@ class ConflictWatch:
                     continue
                 found.append(conflict)
                 # The other side of a new conflict has it too.
-                pending.update(dict.fromkeys(other.source for other in conflict.others if other.source not in done))
+                pending.update(dict.fromkeys(other.source for other in conflict.rivals if other.source not in done))
             before = self.known.pop(source, ())
             if found:
                 self.known[source] = tuple(found)

@@ -10,10 +10,9 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.objects import NAME_LABEL, ConfigMap, Namespace
-from exchanger.policy.selection import Text
-from exchanger.policy.selector import Selector
+from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace, Text
 from exchanger.values.entry import Source
+from exchanger.values.selector import Selector
 
 # The scope of a list of the whole cluster; no Namespace has this name.
 EVERY_NAMESPACE: Final = ""

@@ -12,8 +12,7 @@ from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, ListWatch, Sink
 from exchanger.kube.reflector import Reflector
 from exchanger.kube.settings import KubernetesSettings
-from exchanger.policy.objects import ConfigMap, Namespace
-from exchanger.policy.selection import Change
+from exchanger.policy.selection import Change, ConfigMap, Namespace
 
 T = TypeVar("T")
 

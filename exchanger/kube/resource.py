@@ -18,7 +18,7 @@ from exchanger.kube.connection import ApiConnection
 from exchanger.kube.decoding import CONFIG_MAP, NAMESPACE, Kind, read_event, read_page
 from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch, Opened, Page, WatchEvent
 from exchanger.kube.transport import MAX_BODY_BYTES, Request, TooLarge
-from exchanger.policy.objects import ConfigMap, Namespace
+from exchanger.policy.selection import ConfigMap, Namespace
 
 T = TypeVar("T")
 

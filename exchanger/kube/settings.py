@@ -7,8 +7,8 @@ from typing import Final, final
 import attrs
 
 from exchanger.kube.store import ListBounds
-from exchanger.policy.selector import Selector
 from exchanger.util.backoff import BackOffSettings
+from exchanger.values.selector import Selector
 
 # A Namespace's name is an RFC 1123 label (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names).
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

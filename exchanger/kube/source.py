@@ -20,7 +20,7 @@ from exchanger.kube.informer import ConfigMapSink, Informer, KubernetesObserver,
 from exchanger.kube.list_watch import ListWatch
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.notices import not_enabled, of_snapshot
-from exchanger.policy.objects import ConfigMap, Namespace
+from exchanger.policy.selection import ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink
 from exchanger.values.entry import Source

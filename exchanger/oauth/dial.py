@@ -14,8 +14,8 @@ import trio
 from exchanger.oauth.http1 import Bounds, Http1Connection, close_at_once
 from exchanger.oauth.tls_records import Records, has_pending, is_readable
 from exchanger.oauth.tunnel import open_tunnel
+from exchanger.util.address import tls_server_name
 from exchanger.values.proxy import Proxy
-from exchanger.values.server_name import tls_server_name
 
 Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
 """Opens a TCP connection to a host and port, or raises ``OSError``."""

@@ -7,7 +7,7 @@ import attrs
 import httpx
 
 from exchanger.oauth.dial import Origin
-from exchanger.values.reachable import is_dialable
+from exchanger.util.address import is_dialable
 
 
 @final

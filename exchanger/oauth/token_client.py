@@ -40,7 +40,6 @@ from exchanger.oauth.settings import TokenClientSettings
 from exchanger.typing import ExchangeObserver, Tracer
 from exchanger.values.issuer import Issuer
 from exchanger.values.proxy import Proxy
-from exchanger.values.span import SpanContext
 from exchanger.values.token import (
     CoalescedRecord,
     ErrorKind,
@@ -51,6 +50,7 @@ from exchanger.values.token import (
     TokenOutcome,
     TokenRequest,
 )
+from exchanger.values.trace import SpanContext
 
 __all__ = ["TokenClient", "TokenClientSettings", "TokenClientStatistics"]
 

@@ -1,43 +1,87 @@
-"""Authorities in one canonical form: what a policy's ``host`` and a request's ``Host`` or ``:authority`` are compared as.
+"""Authorities: a request's in canonical form, and what a policy's ``host`` says.
 
 A name is in lower case without port and trailing dot; an IPv6 literal is in brackets and spelled as RFC 5952 has it.
 
-Must not know: policy entries, or which header an authority comes from.
+A policy host that no request can have would protect nothing. So it closes the hosts that its author may have meant; where it names none,
+only the reach of what cannot be read bounds the entry. User information and queries are not searched: they may hold a secret, and hosts are
+shown.
+
+Must not know: other fields of entries, or which header an authority comes from.
 """
 
 import re
 import string
+from collections.abc import Iterator
 from ipaddress import IPv6Address
-from typing import Final
+from itertools import chain
+from typing import Final, final
+from unicodedata import category, normalize
+
+import attrs
+
+from exchanger.util.text import bounded, quoted, without_secrets
 
 # Every quantifier below is possessive: a text is read once, from left to right, whatever its length.
 NAME: Final = r"[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++)*+"
 LITERAL: Final = r"\[[0-9A-Fa-f:.]{2,45}+\]"  # 45: the longest IPv6 address, six groups and a dotted quad
 
-# The common case first: most requests name their host in canonical form, and a match without groups is the cheapest question (0.2 µs).
-# A cache would not be faster, and would keep texts that strangers chose.
+# The common case first: most requests name their host in canonical form, and a match without groups is the cheapest test (0.2 µs). A
+# cache would not be faster, and would keep texts that strangers chose.
 _is_canonical_name: Final = re.compile(NAME.replace("A-Z", "")).fullmatch
 
 # RFC 3986 section 3.2.2 and 3.2.3 (https://www.rfc-editor.org/rfc/rfc3986#section-3.2), without percent escapes and sub-delims, which no
-# host has, and without userinfo, which RFC 9110 section 4.2.4 forbids here. A port may be empty. Blanks around are those of RFC 9110 OWS.
+# host has, and without userinfo, which RFC 9110 section 4.2.4 forbids. A port may be empty. Blanks around are those of RFC 9110 OWS.
 _match_authority: Final = re.compile(rf"[ \t]*+(?:({NAME})\.?|({LITERAL}))(?::[0-9]*+)?[ \t]*+").fullmatch
 
-# What stands behind a policy host's first colon, blanks around it allowed. It is dropped, so it has to be what a port can be.
+# The text after a policy host's first colon, blanks around it allowed. It is dropped, so it has to be a possible port.
 _match_with_port: Final = re.compile(rf"((?:{NAME}\.?)|{LITERAL})[ \t]*+:[ \t]*+([^ \t]*+)").fullmatch
 _is_port: Final = re.compile(r"[0-9]*+|\*").fullmatch
 # RFC 6335 section 5.1 (https://www.rfc-editor.org/rfc/rfc6335#section-5.1): at most 15 characters, one of them a letter.
 _is_service: Final = re.compile(r"(?=.{1,15}\Z)(?=.*[A-Za-z])[A-Za-z0-9]++(?:-[A-Za-z0-9]++)*+").fullmatch
 
+# Schemes if a name follows their colon: ``http:orders`` is about ``orders``.
 SCHEMES: Final = frozenset(["http", "https", "ws", "wss", "grpc", "grpcs", "h2", "h2c", "tcp", "tls"])
-"""Names that stand for a scheme where a name follows their colon: ``http:orders`` is about ``orders``."""
 
 _ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
+# RFC 3986 section 3.1 and appendix B (https://www.rfc-editor.org/rfc/rfc3986#section-3.1); servers know http and https only, but a pattern
+# that takes any scheme misses none of theirs.
+_absolute: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*+://([^/?#]*+)(.*)", re.DOTALL).fullmatch
+
+# Characters of a text in which hosts are looked for: a name has 253 at most (RFC 1035 section 2.3.4), so this is a list of eight.
+MAX_TEXT: Final = 2048
+# The same where Unicode has to be normalised, which takes time with the square of a run of combining marks.
+MAX_NON_ASCII_TEXT: Final = 512
+# Hosts that one text may close by name. Each costs as much as an entry.
+MAX_HOSTS: Final = 8
+
+_MAX_LABEL: Final = 63  # RFC 1035 section 2.3.4
+_SHOWN_HOSTS: Final = 3
+
+_is_template: Final = re.compile(r"[${}<>%]").search
+_SEPARATORS: Final = re.compile(r"[\s,;|\"'`&]+")
+_find_list_sign: Final = re.compile(r"[,;|]").search
+_match_scheme: Final = re.compile(
+    rf"[A-Za-z][A-Za-z0-9+.-]*+:(?=[/\\])|(?i:{'|'.join(sorted(SCHEMES, key=len, reverse=True))})(?::(?![0-9*])|(?=[/\\]))"
+).match
+_find_end_of_authority: Final = re.compile(r"[/\\?#]").search
+_find_query: Final = re.compile(r"[?#]").search
+_USER_OF_URL: Final = re.compile(r"(?<=//)[^/\\\s]*@")
+_WORDS: Final = re.compile(r"([\s,/\\]+)")
+# Brackets and quantifiers that touch a name are a pattern; what they stand for cannot be known.
+_is_pattern: Final = re.compile(r"[\w.-][(\[]|[)\]][\w.+?-]|[+?]\.").search
+_LITERAL: Final = re.compile(r"\[[0-9A-Fa-f:.]{2,45}\]")
+# One of IPv6, with or without its brackets.
+_ADDRESS: Final = re.compile(r"(?<![\w.-])\[?(?:[0-9A-Fa-f]{1,4})?(?::[0-9A-Fa-f.]{0,15}){2,8}\]?(?![\w.-])")
+_TOKEN: Final = re.compile(r"[\w.-]+")
+_BETWEEN_NAMES: Final = frozenset(["Pi", "Pf", "Ps", "Pe", "Zs"])  # quotation marks, brackets, blanks; other signs may belong to a name
+_is_ipv4: Final = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}").fullmatch
+
 
 def read_authority(text: str) -> str | None:
-    """Return the canonical form of a request's authority, ``None`` when it is malformed.
+    """Return the canonical form of a request's authority, ``None`` if it is malformed.
 
-    The empty (or blank) authority is "", which is in order but no host of any policy.
+    An empty (or blank) authority is "", which is well-formed but matches no policy's host.
     """
     if _is_canonical_name(text):
         return text
@@ -51,8 +95,8 @@ def read_authority(text: str) -> str | None:
 def normalise_policy_host(text: str) -> str:
     """Return the canonical form of a policy's host; total and idempotent.
 
-    A port is dropped: digits, a service name, or ``*``, so that a deny for ``api.example.com:*`` denies. Any text that is no host is only
-    trimmed and lower-cased: ``is_host`` says so, and no request's authority equals it.
+    A port is dropped: digits, a service name, or ``*``, so that a deny for ``api.example.com:*`` denies. Any other text is only trimmed and
+    lower-cased: ``is_host`` is false for it, and no request's authority equals it.
     """
     text = text.strip()
     if host := read_authority(text) or _canonical_ipv6(text):
@@ -65,15 +109,179 @@ def normalise_policy_host(text: str) -> str:
 
 
 def is_host(text: str) -> bool:
-    """Tell whether a normalised policy host can equal a request's authority."""
+    """Tell whether a request's authority can equal a normalised policy host."""
     return bool(text) and read_authority(text) == text
 
 
 def _canonical_ipv6(text: str) -> str | None:
-    """Return the bracketed RFC 5952 form of an address without zone (RFC 9110 has no zones), ``None`` if it is none."""
+    """Return the bracketed RFC 5952 form of an address without zone (RFC 9110 has no zones), ``None`` for anything else."""
     if "%" in text:
         return None
     try:
         return f"[{IPv6Address(text).compressed}]"
     except ValueError:
         return None
+
+
+def split_absolute_form(target: str) -> tuple[str, str] | None:
+    """Return authority and path (with query, and a leading ``/``) of an absolute-form ``target``, ``None`` for any other form.
+
+    A server that gets an absolute form (RFC 9112 section 3.2.2, https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2) takes the authority
+    in it, whatever the host header says.
+    """
+    if target[:1] == "/" or (parts := _absolute(target)) is None:
+        return None
+    authority, path = parts.groups()
+    return authority, path if path.startswith("/") else f"/{path}"
+
+
+@final
+@attrs.frozen
+class HostReading:
+    """The hosts of an entry, ``None`` for one that cannot be known; exactly one host if there is no ``problem``."""
+
+    hosts: tuple[str | None, ...]
+    problem: str = ""
+
+
+def read_host(text: str) -> HostReading:
+    """Read the trimmed text of ``host``, which is not "". Total, and takes bounded work."""
+    host = normalise_policy_host(text) if len(text) <= MAX_TEXT else ""
+    if is_host(host):
+        return HostReading((host,))
+    if len(text) > (MAX_TEXT if text.isascii() else MAX_NON_ASCII_TEXT):
+        return HostReading((None,), f"is longer than any host: write one host name instead of {quoted(_safe(text))}")
+    if _is_template(text):
+        return HostReading((None,), f"is a template or has escapes: write the host name itself instead of {quoted(_safe(text))}")
+    if "*" in text.removeprefix("*."):
+        return HostReading(
+            (None,), f'has no patterns, and "*" is no host: write one entry for each host name instead of {quoted(_safe(text))}'
+        )
+    if _is_pattern(_LITERAL.sub(" ", text)):
+        return HostReading((None,), f"has no patterns: write one entry for each host name instead of {quoted(_safe(text))}")
+    named = _named_in(text)
+    known = [name for name in named if name is not None]
+    hosts = (*known[:MAX_HOSTS], *([None] if None in named or not known or len(known) > MAX_HOSTS else []))
+    return HostReading(hosts, _sentence(text, known))
+
+
+def _sentence(text: str, known: list[str]) -> str:
+    shown = quoted(_safe(text))
+    if text.startswith("*."):
+        return f"is a wildcard, and wildcards are not supported: write one entry for each host name instead of {shown}"
+    if len(known) > 1:
+        more = " and the others" if len(known) > _SHOWN_HOSTS else ""
+        return (
+            f"is more than one host: write one entry for each of {', '.join(map(bounded, known[:_SHOWN_HOSTS]))}{more} instead of {shown}"
+        )
+    if not known:
+        return f"is no host: write a host name or a bracketed IPv6 address instead of {shown}"
+    what = "is a URL" if "://" in text or text.startswith("//") else "is more than a host name"
+    return f"{what}: write {bounded(known[0])} instead of {shown}"
+
+
+def _safe(text: str) -> str:
+    """Return ``text`` without anything secret."""
+    words = _WORDS.split(without_secrets(text[:MAX_TEXT]))
+    return "".join([word if (at := word.rfind("@")) < 0 else "…" + word[at:] for word in words])
+
+
+def _named_in(text: str) -> tuple[str | None, ...]:
+    """Return the hosts that ``text`` names, each once, and ``None`` if something in it may be a host that cannot be known."""
+    text = " ".join(text.split())
+    found: dict[str | None, None] = dict.fromkeys([None] if _may_hide_hosts(text) else [])
+    text = _USER_OF_URL.sub(_without_user, text)
+    text = text.replace("\\.", ".")  # a dot in a pattern
+    if not text.isascii():
+        text = normalize("NFKC", text).replace("\u3002", ".")  # the full stop of CJK, which browsers take for a dot
+    # A blank, or what cannot be seen, may stand between two names or have got into one.
+    apart = "".join([" " if _is_invisible(char) else char for char in text])
+    together = _join_dots("".join([char for char in text if not _is_invisible(char)]))
+    for item in chain.from_iterable(map(_SEPARATORS.split, dict.fromkeys((together, apart)))):
+        found.update(dict.fromkeys(_named_by(item)))
+        if len(found) > MAX_HOSTS + 1:  # more than are used
+            break
+    return tuple(found)
+
+
+def _without_user(found: re.Match[str]) -> str:
+    """Return "" for user information, and all of ``found`` if it spans more than one URL of a list."""
+    items = _SEPARATORS.split(found[0])
+    return found[0] if len(items) > 1 and any("[" in item or _is_ipv4(item) or _is_domain(item) for item in items) else ""
+
+
+def _may_hide_hosts(text: str) -> bool:
+    """Tell whether removed user information may be hosts of a list: ``orders`` in ``https://orders,user@billing``.
+
+    The text after a colon that begins no port is a password, and so is a comma in it.
+    """
+    left_out = (found[0] for found in _USER_OF_URL.finditer(text) if not _without_user(found))
+    return any(_find_list_sign(user) and not _has_password(_SEPARATORS.split(user, maxsplit=1)[0]) for user in left_out)
+
+
+def _has_password(item: str) -> bool:
+    _, colon, after = item.rpartition(":")
+    return bool(colon) and not after.isdecimal()
+
+
+def _join_dots(text: str) -> str:
+    return text.replace(" .", ".").replace(". ", ".")
+
+
+def _is_invisible(char: str) -> bool:
+    return category(char) in {"Cc", "Cf"} and not char.isspace()
+
+
+def _named_by(item: str) -> Iterator[str | None]:
+    """Yield the hosts that one ``item`` of a list names."""
+    if item.startswith("*."):
+        yield None
+        return
+    scheme = _match_scheme(item)
+    item = (item if scheme is None else item[scheme.end() :]).lstrip("/\\")
+    if query := _find_query(item):
+        item = item[: query.start()]
+    end = _find_end_of_authority(item)
+    authority, path = (item, "") if end is None else (item[: end.start()], item[end.start() :])
+    before, _, after = authority.rpartition("@")
+    authority = after or before
+    host = normalise_policy_host(authority)
+    if not is_host(host):
+        # "localhost:api.example.com" may be about either of the two; behind a domain's colon a mere word is rather a port.
+        yield from _names(authority, dotted=":" in authority and _is_domain(authority.partition(":")[0]))
+    elif not host.isdecimal():  # else rather one of several ports
+        yield host
+    yield from _names(path.rpartition("@")[2], dotted=True)
+
+
+def _names(text: str, *, dotted: bool) -> Iterator[str | None]:
+    """Yield the hosts among the words of ``text``; ``dotted``: only those that cannot be a mere word."""
+    for address in _ADDRESS.findall(text):
+        host = normalise_policy_host(address.strip("[]"))
+        if is_host(host):
+            yield host
+            text = text.replace(address, " ")
+    if not all(char.isascii() or char.isalnum() or category(char) in _BETWEEN_NAMES for char in text):
+        yield None
+        return
+    for word in _TOKEN.findall(text):
+        name = ".".join(label for label in word.split(".") if label)
+        if not name or name.isdecimal() or name.lower() in SCHEMES:
+            continue
+        if dotted and not (_is_ipv4(name) or _is_domain(name)):
+            continue
+        yield from [normalise_policy_host(name)] if name.isascii() else _a_names(name)
+
+
+def _is_domain(name: str) -> bool:
+    """Tell whether ``name`` has a dot, and a letter in its last label, as every domain has; version numbers have none."""
+    _, dot, last = name.rpartition(".")
+    return bool(dot) and any(char.isalpha() for char in last)
+
+
+def _a_names(name: str) -> Iterator[str | None]:
+    """Yield the A-labels (RFC 5890 section 2.3.2.1) under which clients know ``name``: those that keep a sharp s, and those that do not."""
+    for mapped in dict.fromkeys(normalize("NFKC", form) for form in (name.lower(), name.casefold())):
+        labels = [label if label.isascii() else "xn--" + label.encode("punycode").decode() for label in mapped.split(".")]
+        host = ".".join(labels)
+        yield host if is_host(host) and all(len(label) <= _MAX_LABEL for label in labels) else None

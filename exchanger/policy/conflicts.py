@@ -1,8 +1,8 @@
-"""Which entries tie: they have a host, a method and a path prefix in common, so that no request for these can be decided.
+"""Which entries conflict: they share a host, a method and a path prefix, so no such request can be decided.
 
-Costs nothing while policies come and go: the trie that answers requests has every rival side by side.
+Costs nothing while policies come and go: the trie that answers requests has conflicting entries side by side.
 
-Must not know: requests, or who is told of a tie.
+Must not know: requests, or who learns of a conflict.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,31 +11,69 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.cell import Cell
-from exchanger.policy.claims import MethodTable, each
 from exchanger.policy.document import PolicyDocument
-from exchanger.policy.policy_trie import Paths
+from exchanger.policy.policy_trie import Cell, MethodTable, Paths, each
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Entry
+from exchanger.values.entry import Entry, Source
 
+# Rivals of one entry that are looked for: more tell its author nothing, and thousands of entries may have the same place.
 MAX_RIVALS: Final = 3
-"""Rivals of one entry that are looked for: more tell its author nothing, and thousands of entries may have the same place."""
-
+# Claims on one place that are looked at, in a tenth of a millisecond: one entry may name 100,000 methods.
 MAX_CLAIMS: Final = 256
-"""MethodTable on one place that are looked at, a tenth of a millisecond: one entry may name 100,000 methods."""
+# Characters of a prefix whose rivals are looked for, in a quarter of a millisecond for the worst: escapes alone have long spellings.
 MAX_PREFIX: Final = 1024
-"""Characters of a prefix whose rivals are looked for, a quarter of a millisecond for the worst: one of escapes alone has long spellings."""
-
-
+# Nodes and characters that are looked at for entries whose prefix differs in case alone.
 MAX_VARIANT_WORK: Final = 4_096
-"""Nodes and characters that are looked at for entries whose prefix differs in case alone."""
+# Conflicts of one document that are reported: more do not fit into a message.
+MAX_CONFLICTS: Final = 8
+# Entries that are looked at in one step; each takes some microseconds.
+STEP: Final = 32
+
+
+@final
+@attrs.frozen
+class Conflict:
+    """An entry and its rivals, of which there is at least one."""
+
+    entry: Entry
+    rivals: tuple[Entry, ...]
+
+    def __str__(self) -> str:
+        source = self.entry.source
+        rivals = ", ".join(("" if rival.source == source else f"{rival.source} ") + f"entries[{rival.index}]" for rival in self.rivals)
+        return f"entries[{self.entry.index}] has a host, method and pathPrefix in common with {rivals}: such requests are refused"
+
+
+def conflicts_of(document: PolicyDocument | None, snapshot: PolicySnapshot) -> Iterator[Conflict | None]:
+    """Yield the first ``MAX_CONFLICTS`` conflicts of ``document``, and ``None`` between steps of bounded work."""
+    found = 0
+    for number, entry in enumerate(() if document is None else document.entries, 1):
+        rivals = conflicts_with(entry, snapshot)
+        if rivals:
+            found += 1
+            yield Conflict(entry, rivals)
+            if found == MAX_CONFLICTS:
+                return
+        if number % STEP == 0:
+            yield None
+    yield None
+
+
+def documents_in_conflict(snapshot: PolicySnapshot) -> Iterator[Source | None]:
+    """Yield the source of each document with a conflict, and ``None`` between steps of bounded work."""
+    for source, document in snapshot.documents.items():
+        for conflict in conflicts_of(document, snapshot):
+            if conflict is not None:
+                yield source
+                break
+            yield None
 
 
 @final
 @attrs.frozen
 class _AnyCase:
-    """Compares prefixes with a folded text without regard to the case of ASCII letters."""
+    """Compares prefixes with a folded text, ignoring the case of ASCII letters."""
 
     def children(self, chars: str, text: str, at: int) -> Iterable[int]:
         char = text[at : at + 1]
@@ -47,10 +85,10 @@ class _AnyCase:
 
 
 def conflicts_with(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
-    """Return other entries that tie with ``entry``, which is in ``snapshot``, in the order of their sources; ``MAX_RIVALS`` at most.
+    """Return other entries that conflict with ``entry``, which is in ``snapshot``, in the order of their sources; at most ``MAX_RIVALS``.
 
     Costs the length of its prefix and the number of its methods; for an entry for all methods, that of those named beside it. Both are
-    bounded: where there is more, rivals may be missing.
+    bounded: beyond the bounds, rivals may be missing.
 
     Raises:
         KeyError: ``snapshot`` has nothing where ``entry`` should be.
@@ -85,42 +123,7 @@ def _at(paths: Paths, spelling: str, *, case_insensitive: bool) -> Iterator[Cell
     yield from (cell for cell in twins if cell.length == len(spelling))
 
 
-def _members(claims: MethodTable[Entry], methods: frozenset[str] | None) -> Iterator[Entry]:
-    yield from each(claims.every)
-    for method in claims.named if methods is None else methods:
-        yield from each(claims.named.get(method))
-
-
-# Entries per step of ``conflicts_of``; each takes some microseconds.
-STEP: Final = 32
-# Conflicts of one document that are reported: more do not fit into a message.
-MAX_CONFLICTS: Final = 8
-
-
-@final
-@attrs.frozen
-class Conflict:
-    """An entry and the others, at least one, that it conflicts with."""
-
-    entry: Entry
-    others: tuple[Entry, ...]
-
-    def __str__(self) -> str:
-        source = self.entry.source
-        others = ", ".join(("" if other.source == source else f"{other.source} ") + f"entries[{other.index}]" for other in self.others)
-        return f"entries[{self.entry.index}] has a host, method and pathPrefix in common with {others}: such requests are refused"
-
-
-def conflicts_of(document: PolicyDocument | None, snapshot: PolicySnapshot) -> Iterator[Conflict | None]:
-    """Yield the first ``MAX_CONFLICTS`` conflicts of ``document``, and ``None`` between steps of bounded work."""
-    found = 0
-    for number, entry in enumerate(() if document is None else document.entries, 1):
-        others = conflicts_with(entry, snapshot)
-        if others:
-            found += 1
-            yield Conflict(entry, others)
-            if found == MAX_CONFLICTS:
-                return
-        if number % STEP == 0:
-            yield None
-    yield None
+def _members(table: MethodTable[Entry], methods: frozenset[str] | None) -> Iterator[Entry]:
+    yield from each(table.every)
+    for method in table.named if methods is None else methods:
+        yield from each(table.named.get(method))

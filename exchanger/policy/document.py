@@ -7,19 +7,17 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.entry_reader import ENTRY_FIELDS, read_entry
-from exchanger.policy.fields import Field, FieldType
-from exchanger.policy.match_reader import MatchReader
-from exchanger.policy.quoting import bounded, quoted
-from exchanger.policy.text_rules import TextRule
+from exchanger.policy.entry_reader import ENTRY_FIELDS, MatchReader, read_entry
+from exchanger.policy.fields import Field, FieldType, TextRule
 from exchanger.policy.yaml_nodes import MAX_BYTES, Kind, Mapping, Node, Scalar, Sequence, Unreadable, is_null, read_nodes, text_of
+from exchanger.util.text import bounded, quoted
 from exchanger.values.entry import EVERYWHERE, Entry, FailClosedRegion, MatchScope, Source
 
-UNREADABLE_REACH: Final[MatchScope] = EVERYWHERE  # what a document closes of which nothing can be understood
+UNREADABLE_REACH: Final[MatchScope] = EVERYWHERE  # what an unreadable document closes
 VERSION: Final = "v1"
-MAX_ENTRIES: Final = MAX_BYTES // 48  # the shortest valid entry has 48 bytes, so this is in the way of nothing but invalid ones
+MAX_ENTRIES: Final = MAX_BYTES // 48  # the shortest valid entry has 48 bytes, so this stops only invalid ones
+# Up to so many regions, an entry that names several hosts closes each of them; beyond, it closes an unknown host.
 MAX_REGIONS_BY_NAME: Final = 4096
-"""Regions up to which an entry that names several hosts closes each of them; from then on, what the reach of unknown hosts says."""
 DOCUMENT_FIELDS: Final = (
     Field("version", FieldType.TEXT, f"The version of the format: {VERSION}.", required=True, rule=TextRule(only=VERSION)),
     Field(
@@ -31,6 +29,9 @@ DOCUMENT_FIELDS: Final = (
 )
 _NAMES: Final = frozenset(field.name for field in DOCUMENT_FIELDS)
 
+# First and last line, counted from 1.
+Lines = tuple[int, int]
+
 
 @final
 @attrs.frozen
@@ -39,8 +40,8 @@ class PolicyDocument:
 
     No two have the same index, except the regions of one invalid entry: there is one for each host that it closes.
 
-    ``text`` is what it was read from, ``None`` where there is none; documents that differ in their text alone say the same. ``problems``
-    are what there is to tell: the first region of each invalid entry, or that of the document.
+    ``text`` is its source text, ``None`` if there is none; documents that differ in their text alone are equal. ``problems`` has the first
+    region of each invalid entry, or that of the document.
     """
 
     source: Source
@@ -71,7 +72,7 @@ def parse_document(source: Source, text: str | None, issuers: frozenset[str]) ->
 
     Args:
         source: the ConfigMap
-        text: the document, ``None`` when the ConfigMap has no such key
+        text: the document, ``None`` if the ConfigMap has no such key
         issuers: the names of the issuer profiles that entries may refer to
     """
     nodes: list[Node] = []
@@ -82,7 +83,7 @@ def parse_document(source: Source, text: str | None, issuers: frozenset[str]) ->
 
 
 def _parse(source: Source, text: str | None, issuers: frozenset[str], nodes: list[Node]) -> PolicyDocument:
-    """Return the document; ``nodes`` gets what it was read from."""
+    """Return the document; ``nodes`` gets its YAML nodes."""
     items = _items(text, nodes)
     if isinstance(items, Unreadable):
         region = FailClosedRegion(source, UNREADABLE_REACH, f"the document {items.reason}", line=items.line, column=items.column)
@@ -134,7 +135,7 @@ def _items(text: str | None, nodes: list[Node]) -> tuple[Node, ...] | Unreadable
 
 
 def _shown(version: Node) -> str:
-    """Return what stands where ``VERSION`` should, as its author wrote it: texts in quotation marks, so that a blank is seen."""
+    """Return the wrong version as its author wrote it: texts in quotation marks, so that blanks show."""
     if not isinstance(version, Scalar):
         return f"a {'list' if isinstance(version, Sequence) else 'mapping'} as version"
     if version.kind is Kind.TEXT:
@@ -142,3 +143,23 @@ def _shown(version: Node) -> str:
     if version.text in {"", VERSION}:  # without its tag, it would look empty or right
         return "a version with a tag"
     return f"version {bounded(version.text)}"
+
+
+def entry_lines(text: str) -> tuple[Lines, ...]:
+    """Return the lines of each item of ``entries``, in order; nothing if the document is unreadable or has none.
+
+    An entry ends before the next one, or before the next field of the document; blank lines and comments belong to the entry before them.
+    An alias has the lines of its entry.
+    """
+    root = read_nodes(text)
+    if not isinstance(root, Mapping):
+        return ()
+    entries = next((value for key, value in root.pairs if isinstance(key, Scalar) and key.text == "entries"), None)
+    if not isinstance(entries, Sequence):
+        return ()
+    firsts = [item.line for item in entries.items]
+    # An entry ends where any other begins, or the field after the list.
+    beginnings = sorted({*firsts, *(key.line for key, _ in root.pairs)})
+    last = len(text.splitlines())
+    following = dict(zip(beginnings, [line - 1 for line in beginnings[1:]] + [last], strict=True))
+    return tuple((first, max(first, following[first])) for first in firsts)

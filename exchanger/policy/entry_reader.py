@@ -1,17 +1,62 @@
-"""One entry of a document, from nodes to a value: an entry where all is well, otherwise regions over what can be read of its scope.
+"""One entry of a document, from nodes to a value: an entry if all is well, otherwise regions over what can be read of its match.
+
+A part of the match that is missing or cannot be read is everything.
 
 Must not know: YAML text, or other entries.
 """
 
-from typing import Final
+import re
+from typing import Final, final
 
-from exchanger.policy.fields import Field, Fields, FieldType, Problem
-from exchanger.policy.match_reader import MATCH_FIELDS, MatchReader
-from exchanger.policy.quoting import quoted
-from exchanger.policy.text_rules import ACTION, DENY, EXCHANGE
+import attrs
+
+from exchanger.policy.authority import MAX_TEXT, HostReading, normalise_policy_host, read_host
+from exchanger.policy.fields import (
+    ACTION,
+    DENY,
+    EVERY_METHOD,
+    EXCHANGE,
+    HOST,
+    METHOD,
+    METHODS,
+    PATH_PREFIX,
+    Field,
+    Fields,
+    FieldType,
+    Problem,
+)
+from exchanger.policy.prefix import MAX_PREFIX, PrefixReading, read_prefix
 from exchanger.policy.yaml_nodes import Node
+from exchanger.util.text import bounded, quoted
 from exchanger.values.entry import EVERYWHERE, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
 
+MATCH_FIELDS: Final = (
+    Field(
+        "host",
+        FieldType.TEXT,
+        "One host name, or an IPv6 address, without scheme and path. Case and port do not matter. There are no wildcards.",
+        required=True,
+        rule=HOST,
+    ),
+    Field(
+        "pathPrefix",
+        FieldType.TEXT,
+        "The beginning of the paths, as plain text. It is no pattern: /orders covers /orders, /orders/1 and /orders-old.",
+        required=True,
+        rule=PATH_PREFIX,
+    ),
+    Field(
+        "methods",
+        FieldType.TEXTS,
+        "The methods, such as GET, which covers HEAD too. All of them where there is none, or a *.",
+        rule=METHODS,
+    ),
+    Field("caseInsensitive", FieldType.BOOLEAN, "Whether paths match without regard to the case of ASCII letters. Default: false."),
+)
+_SHOWN_METHODS: Final = 5
+
+_is_method: Final = re.compile(METHOD).fullmatch
+_find_methods: Final = re.compile(METHOD).findall
 ISSUER: Final = "issuerRef"
 EXCHANGE_FIELDS: Final = (
     Field(ISSUER, FieldType.TEXT, "The name of the issuer profile whose token endpoint exchanges the token."),
@@ -35,16 +80,16 @@ ENTRY_FIELDS: Final = (
         fields=EXCHANGE_FIELDS,
     ),
 )
+# An exchange needs at least one of these that is not blank.
 TARGETS: Final = ("scope", "resources", "audiences")
-"""Fields of which an exchange needs one at least that is not blank."""
 
 
 def read_entry(
-    source: Source, index: int, node: Node, issuers: frozenset[str], matches: MatchReader
+    source: Source, index: int, node: Node, issuers: frozenset[str], matches: "MatchReader"
 ) -> Entry | tuple[FailClosedRegion, ...]:
     """Return the entry at ``index``, or the regions that its problems close, one for each host that may have been meant.
 
-    The regions' place is that of the first problem: the field that is wrong, or the mapping that lacks one.
+    The regions have the place of the first problem: the wrong field, or the mapping without a required one.
 
     Args:
         source: the document
@@ -68,7 +113,7 @@ def read_entry(
 
 
 def _read_action(entry: Fields, issuers: frozenset[str]) -> TokenTarget | None:
-    """Read what the entry asks for, and return the target of an exchange that has no problem."""
+    """Read the action, and return the target of an exchange without problems."""
     action = entry.text("action").lower()
     wanted = action == EXCHANGE
     if action and not wanted and action != DENY:
@@ -76,7 +121,7 @@ def _read_action(entry: Fields, issuers: frozenset[str]) -> TokenTarget | None:
     exchange = entry.mapping("exchange", required=wanted)
     if exchange is None:
         return None
-    # The block of another action need not be complete, but must be made of the fields and types that it may have.
+    # For another action, the block need not be complete, but its fields and types have to be right.
     issuer = exchange.text(ISSUER, required=wanted)
     scope, resources, audiences = exchange.text("scope"), exchange.texts("resources"), exchange.texts("audiences")
     if not wanted:
@@ -86,3 +131,69 @@ def _read_action(entry: Fields, issuers: frozenset[str]) -> TokenTarget | None:
     if not (scope or resources or audiences) and resources is not None and audiences is not None:
         entry.problem("exchange", "needs at least one of scope, resources and audiences")
     return None if entry.problems else TokenTarget(issuer, scope, resources or (), audiences or ())
+
+
+@final
+@attrs.define(eq=False)
+class MatchReader:
+    """Reads the matches of one document. It caches what texts mean, because aliases may repeat a long one in many entries."""
+
+    _hosts: dict[str, HostReading] = attrs.field(factory=dict, init=False, repr=False)
+    _prefixes: dict[str, PrefixReading] = attrs.field(factory=dict, init=False, repr=False)
+
+    def read(self, entry: Fields) -> tuple[MatchScope, ...]:
+        """Read where ``entry`` applies; more than one scope only if there is a problem, and then they differ in their hosts alone."""
+        match = entry.mapping("match")
+        if match is None:
+            return (EVERYWHERE,)
+        hosts = self._read_hosts(match)
+        prefix = self._read_prefix(match, hosts)
+        methods = _read_methods(match)
+        insensitive = match.boolean("caseInsensitive") is not False
+        return tuple([MatchScope(host, prefix, methods, insensitive) for host in hosts])
+
+    def _read_hosts(self, match: Fields) -> tuple[str | None, ...]:
+        text = match.text("host")[: MAX_TEXT + 1]
+        if not text:
+            return (None,)
+        reading = self._hosts.get(text) or self._hosts.setdefault(text, read_host(text))
+        if reading.problem:
+            match.problem("host", reading.problem)
+        return reading.hosts
+
+    def _read_prefix(self, match: Fields, hosts: tuple[str | None, ...]) -> str:
+        text = match.text("pathPrefix")[: MAX_PREFIX + 1]
+        if not text:
+            return ""
+        reading = self._prefixes.get(text) or self._prefixes.setdefault(text, read_prefix(text))
+        if reading.problem:
+            match.problem("pathPrefix", reading.problem)
+        elif not text.startswith("/") and _names_one_of(hosts, text):
+            match.problem("pathPrefix", f"begins with the host: write the path alone instead of {quoted(text)}")
+            return ""
+        return reading.prefix
+
+
+def _names_one_of(hosts: tuple[str | None, ...], prefix: str) -> bool:
+    """Tell whether the first segment of ``prefix`` is one of ``hosts``; a host without a dot may also be the name of a segment."""
+    first, slash, _ = prefix.partition("/")
+    return bool(slash) and "." in first and normalise_policy_host(first) in hosts
+
+
+def _read_methods(match: Fields) -> frozenset[str] | None:
+    """Return the methods in upper case, ``None`` for all of them."""
+    texts = match.texts("methods") or ()
+    wrong = next((text for text in texts if text != "*" and (not _is_method(text) or text.upper() in EVERY_METHOD)), None)
+    if wrong is not None:
+        match.problem("methods", _sentence(wrong))
+    methods = frozenset(text.upper() for text in texts)
+    return None if wrong is not None or not methods or "*" in methods else methods
+
+
+def _sentence(wrong: str) -> str:
+    if wrong.upper() in EVERY_METHOD:
+        return f"has no word for all methods: leave methods out instead of {quoted(wrong)}"
+    found = dict.fromkeys(method.upper() for method in _find_methods(wrong[:1_000]) if method.upper() not in EVERY_METHOD)
+    if wrong.startswith(("!", "^", "-", "~")) or not found:
+        return f"must name each method, such as [GET, POST], or be left out for all of them, instead of {quoted(wrong)}"
+    return f"must be a list of methods: write [{bounded(', '.join(list(found)[:_SHOWN_METHODS]))}] instead of [{quoted(wrong)}]"

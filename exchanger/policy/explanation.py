@@ -1,6 +1,6 @@
-"""Why a request gets the verdict that it gets: how its path is read, which entry won, and why the others did not.
+"""Why a request gets its verdict: how its path is read, which entry won, and why the others did not.
 
-For people who look at one request, so it costs as much as the entries of its host; the verdict itself is the snapshot's own.
+For people who look at one request, so it may cost as much as the entries of its host; the verdict itself is the snapshot's.
 
 Must not know: YAML, or what follows from a verdict.
 """
@@ -13,29 +13,28 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.authority import read_authority
-from exchanger.policy.lookup import Reading, UnreadableReach, readings_to_ask
-from exchanger.policy.masks import Masks
+from exchanger.policy.lookup import Masks, Reading, UnreadableReach, readings_to_ask
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Paths
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.trie import after
-from exchanger.policy.verdict import Ambiguous, Unhealthy, Verdict
-from exchanger.values.entry import UNKNOWN_NAMESPACE, Entry, FailClosedRegion, MatchScope, Source
+from exchanger.values.entry import UNKNOWN_NAMESPACE, Claim, Entry, FailClosedRegion, MatchScope, Source
 from exchanger.values.text import loggable_path
+from exchanger.values.verdict import Ambiguous, Unhealthy, Verdict
 
+# As many as a person reads; the nearest come first.
 MAX_CANDIDATES: Final = 50
-"""As many as a person looks through; the nearest come first."""
+# Entries and regions that are looked at, those that cover the request first.
 MAX_LOOKED_AT: Final = 1_000
-"""Entries and regions that are looked at, those that cover the request first."""
 
 
 @final
 @attrs.frozen
 class Candidate:
-    """An entry or region that could concern the request: whether it decides, and in words why it does or does not."""
+    """An entry or region that could concern the request: whether it decides, and why it does or does not, in words."""
 
-    claim: Entry | FailClosedRegion
+    claim: Claim
     won: bool
     why: str
 
@@ -66,8 +65,8 @@ def explain(snapshot: PolicySnapshot, host: str, path: str, method: str, *, raw:
     return Explanation(question.verdict, tuple(texts), shown, len(ranked) - len(shown))
 
 
-def _claims(places: Sequence[Paths], readings: tuple[Reading, ...]) -> Iterator[Entry | FailClosedRegion]:
-    """Yield every entry and region once, although it may be found under several spellings and methods; first those above ``readings``."""
+def _claims(places: Sequence[Paths], readings: tuple[Reading, ...]) -> Iterator[Claim]:
+    """Yield every entry and region once, although it has several spellings and methods; first those above ``readings``."""
     seen: set[tuple[Source, int | None, MatchScope]] = set()
     above = (
         cell for paths in places for reading in readings for trie, text in paths.tries_for(reading.path) for cell in trie.prefixes_of(text)
@@ -83,21 +82,21 @@ def _claims(places: Sequence[Paths], readings: tuple[Reading, ...]) -> Iterator[
                     yield claim
 
 
-def _itself(claim: Entry | FailClosedRegion, method: str) -> bool:
+def _itself(claim: Claim, method: str) -> bool:
     return claim.match.methods is None or method in claim.match.methods
 
 
-def _concerns(claim: Entry | FailClosedRegion, method: str) -> bool:
+def _concerns(claim: Claim, method: str) -> bool:
     return _itself(claim, method) or (method == "HEAD" and _itself(claim, "GET"))
 
 
 def _begins(path: str, prefix: str, masks: Masks | None) -> bool:
-    """Tell whether ``path`` begins with ``prefix``, or may if ``masks`` hide a part of it."""
+    """Tell whether ``path`` begins with ``prefix``, or may if ``masks`` hide part of it."""
     return path.startswith(prefix) if masks is None else after(prefix, path, 0, masks)[0] >= 0
 
 
-def _length(claim: Entry | FailClosedRegion, reading: Reading, *, decoded: bool) -> int:
-    """Return the length of the longest spelling of the claim's prefix that ``reading`` begins with, -1 when it begins with none."""
+def _length(claim: Claim, reading: Reading, *, decoded: bool) -> int:
+    """Return the length of the longest spelling of the claim's prefix that ``reading`` begins with, -1 for none."""
     spellings = spellings_of(claim.match)
     those = spellings.literal + spellings.rewritten if decoded else spellings.literal
     path = fold(reading.path) if claim.match.case_insensitive else reading.path
@@ -107,7 +106,7 @@ def _length(claim: Entry | FailClosedRegion, reading: Reading, *, decoded: bool)
 @final
 @attrs.frozen
 class _Best:
-    """What wins for one reading among entries: the length of its prefix, whether it covers the method itself, and who has both."""
+    """What wins for one reading: the length of its prefix, whether it covers the method itself, and the entries with both."""
 
     length: int = -1
     itself: bool = False
@@ -117,10 +116,10 @@ class _Best:
 @final
 @attrs.frozen
 class _Question:
-    """A request as it is read.
+    """A request with its readings.
 
-    ``decoded`` tells for each reading whether decoded spellings of prefixes count for it, as ``find`` has it; ``best`` has what wins there
-    as long as no region does.
+    ``decoded`` tells for each reading whether decoded spellings of prefixes count, as in ``lookup.find``; ``best`` has the entry that wins
+    there unless a region does.
     """
 
     verdict: Verdict
@@ -136,10 +135,10 @@ class _Question:
         verdict: Verdict,
         method: str,
         readings: tuple[Reading, ...],
-        claims: tuple[Entry | FailClosedRegion, ...],
+        claims: tuple[Claim, ...],
         reach: UnreadableReach,
     ) -> "_Question":
-        """Return the question that has ``claims`` for candidates."""
+        """Return the question with ``claims`` as candidates."""
         concerned = [claim for claim in claims if _concerns(claim, method) and claim.match.host is not None]
         decoded = tuple(
             reading.rewritten or not any(_length(claim, reading, decoded=False) >= 0 for claim in concerned) for reading in readings
@@ -155,12 +154,12 @@ class _Question:
         length, itself = max(rank[:2] for rank in ranks)
         return _Best(length, itself, tuple(entry for *rank, entry in ranks if rank == [length, itself]))
 
-    def lengths(self, claim: Entry | FailClosedRegion) -> list[int]:
-        """Return how long a spelling of the claim's prefix each reading begins with, -1 where it begins with none that counts."""
+    def lengths(self, claim: Claim) -> list[int]:
+        """Return for each reading the length of the claim's longest spelling that counts there, -1 for none."""
         return [_length(claim, reading, decoded=decoded) for reading, decoded in zip(self.readings, self.decoded, strict=True)]
 
-    def rank(self, claim: Entry | FailClosedRegion) -> tuple[bool, bool, bool, int, Source, int]:
-        """Return what sorts candidates: first what decides, then what comes nearest to it."""
+    def rank(self, claim: Claim) -> tuple[bool, bool, bool, int, Source, int]:
+        """Return the sort key of candidates: first what decides, then the nearest."""
         nearness = max(sum(takewhile(bool, map(eq, claim.match.path_prefix, reading.path))) for reading in self.readings)
         return (
             not self._won(claim),
@@ -171,11 +170,11 @@ class _Question:
             -1 if claim.index is None else claim.index,
         )
 
-    def candidate(self, claim: Entry | FailClosedRegion) -> Candidate:
+    def candidate(self, claim: Claim) -> Candidate:
         """Say what became of ``claim``."""
         return Candidate(claim, self._won(claim), self._why(claim))
 
-    def _won(self, claim: Entry | FailClosedRegion) -> bool:
+    def _won(self, claim: Claim) -> bool:
         if isinstance(claim, FailClosedRegion):
             return isinstance(self.verdict, Unhealthy) and _concerns(claim, self.method) and any(self._closes(claim))
         return claim is self.verdict or claim == self.verdict
@@ -191,12 +190,12 @@ class _Question:
     def _spared(best: _Best, region: FailClosedRegion) -> bool:
         return len(best.entries) == 1 and region.source.namespace not in {best.entries[0].source.namespace, UNKNOWN_NAMESPACE}
 
-    def _why(self, claim: Entry | FailClosedRegion) -> str:
+    def _why(self, claim: Claim) -> str:
         if not _concerns(claim, self.method):
             return f"its methods ({', '.join(sorted(claim.match.methods or ()))}) do not include {self.method}"
         lengths = self.lengths(claim)
         if max(lengths) < 0:
-            return f"its pathPrefix {claim.match.path_prefix} is no beginning of the path"
+            return f"the path does not start with its pathPrefix {claim.match.path_prefix}"
         if isinstance(claim, FailClosedRegion):
             return self._why_region(claim)
         if self._won(claim):

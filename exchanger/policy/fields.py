@@ -1,21 +1,131 @@
-"""The fields of one mapping of a document: read by name and type, with a sentence for whatever is wrong.
+"""The fields of the mappings of a document: their types, the rules for their texts, and reading them by name.
 
-Each mapping has a table of the fields that it may have. The JSON Schema of a document is made from the same tables.
+Each mapping has a table of the fields that it may have, from which its JSON Schema is made too. Rules for texts are regular expressions
+that every language reads: no look-around, no possessive quantifiers. The readers decide. The rules never refuse what they accept, and
+refuse most of what they refuse, so that an editor can tell at once. A text is judged as it was written, with the blanks around it.
 
 Must not know: which fields there are, or what they mean.
 """
 
 import enum
+import re
 from collections.abc import Mapping as Table
 from typing import Final, final
 
 import attrs
 
-from exchanger.policy.quoting import quoted
-from exchanger.policy.text_rules import ANY_TEXT, TextRule
+from exchanger.policy.authority import LITERAL, NAME, SCHEMES
+from exchanger.policy.prefix import UNSEEN, Fault
 from exchanger.policy.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, is_null, text_of
+from exchanger.util.text import quoted
 
 _BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}  # YAML 1.2 core schema
+
+EXCHANGE: Final = "exchange"
+DENY: Final = "deny"
+# Words for all methods elsewhere; as methods they would match no request.
+EVERY_METHOD: Final = frozenset({"ALL", "ANY"})
+METHOD: Final = "[A-Za-z][A-Za-z0-9_-]*"
+
+
+@final
+@attrs.frozen
+class Refusal:
+    """Texts in which ``pattern`` is found are refused. ``reason`` is a sentence for authors."""
+
+    pattern: str
+    reason: str
+
+
+@final
+@attrs.frozen
+class TextRule:
+    """A text has to contain ``pattern`` ("": anything) and none of the ``refusals``, or to be exactly ``only``."""
+
+    pattern: str = ""
+    refusals: tuple[Refusal, ...] = ()
+    only: str = ""
+
+
+ANY_TEXT: Final = TextRule()
+
+
+def _literally(escapes: str) -> str:
+    """Return ``escapes``, of Python, as the characters themselves."""
+    return escapes.encode("ascii").decode("unicode_escape")
+
+
+def _any_case(words: frozenset[str]) -> str:
+    """Return a pattern for ``words`` in any case."""
+    return "|".join("".join(f"[{char.upper()}{char.lower()}]" if char.isalpha() else char for char in word) for word in sorted(words))
+
+
+def _only(pattern: str) -> str:
+    """Return ``pattern`` for a whole text, with blanks around it."""
+    return f"^[{BLANKS}]*(?:{pattern})[{BLANKS}]*$"
+
+
+def _portable(pattern: str) -> str:
+    """Return ``pattern`` without possessive quantifiers, which make a difference to its speed alone."""
+    return re.sub(r"([+*}])\+", r"\1", pattern)
+
+
+# The blanks that Python strips: more than JavaScript in some places, and fewer in others.
+BLANKS: Final = _literally(r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000")
+NOT_BLANK: Final = f"[^{BLANKS}]"
+
+ACTION: Final = TextRule(_only(_any_case(frozenset({EXCHANGE, DENY}))))
+IS_EXCHANGE: Final = _only(_any_case(frozenset({EXCHANGE})))
+METHODS: Final = TextRule(
+    _only(rf"(?:{METHOD}|\*)?"),
+    (Refusal(_only(_any_case(EVERY_METHOD)), "There is no word for all methods: leave methods out."),),
+)
+
+_SERVICE: Final = "[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*"
+_COLON: Final = "[ \t]*:[ \t]*"
+_ADDRESS: Final = r"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?:\.[0-9]{1,3}){0,3}"
+HOST: Final = TextRule(
+    _only(rf"(?:(?:{_portable(NAME)})\.?|{_portable(LITERAL)})(?:{_COLON}(?:[0-9]*|\*|{_SERVICE}))?|{_ADDRESS}"),
+    (
+        Refusal(f"{_COLON}[0-9]+-[0-9-]*[{BLANKS}]*$", "What follows the colon is no port."),
+        Refusal(f"^[{BLANKS}]*(?:{_any_case(SCHEMES)}){_COLON}[0-9-]*[A-Za-z]", "What stands before the colon is a scheme, not a host."),
+    ),
+)
+
+_SLASH: Final = "(?:/|%(?:25)*2[Ff])"  # as it is, or with escapes, be it of escapes
+_DOT: Final = r"(?:\.|%(?:25)*2[Ee])"
+_START: Final = f"(?:^[{BLANKS}]*|{_SLASH})"  # of a segment
+_END: Final = f"(?:[/;,|){BLANKS}]|$)"  # of a segment, of a list's item, or of a pattern's group
+_HIDDEN: Final = _literally(rf"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f{UNSEEN}")
+_LINE_BREAKS: Final = _literally(r"\t-\r\x1c-\x1f\x85\u2028\u2029")  # blanks that are controls or break lines; harmless around a text
+_REFUSED_IN_PREFIXES: Final = (
+    (Fault.URL, rf"^[{BLANKS}]*(?:/?[A-Za-z][A-Za-z0-9+.-]*:[/\\]{{2}}|(?:{_any_case(frozenset({'http', 'https', 'ws', 'wss'}))}):)"),
+    (Fault.QUOTED, f'^[{BLANKS}]*(?:["\'`]/|/?["`])'),
+    (Fault.EXPRESSION, rf"^[{BLANKS}]*/?\^"),
+    (Fault.DOTS, rf"{_START} *{_DOT}{{1,2}} *(?:;|{_SLASH}|[{BLANKS}]*$)"),
+    (Fault.SLASHES, "//"),
+    (Fault.BACKSLASH, r"\\"),
+    (Fault.FRAGMENT, "#"),
+    (Fault.QUERY, r"\?"),
+    (Fault.ESCAPE, "%(?:[^0-9A-Fa-f]|[0-9A-Fa-f][^0-9A-Fa-f]|[0-9A-Fa-f]?$)"),
+    (Fault.INVISIBLE, f"[{_HIDDEN}]|[^{BLANKS}][{BLANKS}]*[{_LINE_BREAKS}][{BLANKS}]*[^{BLANKS}]"),
+    (Fault.LIST, rf"(?:[,|]|[^{BLANKS}][{BLANKS}]+)/"),
+    (Fault.WILDCARD, rf"\*{_END}"),
+    (
+        Fault.PATTERN,
+        (
+            rf"^[{BLANKS}]*\*|/\*|\.\*|\.\+{_END}|(?:^[{BLANKS}]*|/)(?:\{{[^/]*\}}|<[^/]*>){_END}"
+            rf"|\$\{{|\{{\{{|\((?:/|[^()'/]*\|)|\[\^|\[[^\]/]{{1,64}}\][*+{{]"
+        ),
+    ),
+    (
+        Fault.REWRITTEN,
+        rf"{_START} *;[^/]*/|{_SLASH} *{_SLASH}|^[{BLANKS}]*%(?:25)*2[Ff]|%(?:25)*(?:5[Cc]|[01][0-9A-Fa-f]|7[Ff])",
+    ),
+)
+PATH_PREFIX: Final = TextRule(
+    NOT_BLANK, tuple(Refusal(pattern, f"Refused: such a text {fault.value}.") for fault, pattern in _REFUSED_IN_PREFIXES)
+)
 
 
 @enum.unique
@@ -34,8 +144,8 @@ class FieldType(enum.Enum):
 class Field:
     """A field that a mapping may have.
 
-    ``description`` is for authors, whose editor shows it. ``required``: it must be there, and not be null or blank. ``rule`` is about the
-    field's text, or each of its texts. ``fields`` are those of the mapping, or of each entry, that it holds.
+    ``description`` is shown by authors' editors. ``required``: it must not be missing, null or blank. ``rule`` applies to the field's text,
+    or each of its texts. ``fields`` are those of the mapping, or of each entry, in it.
     """
 
     name: str
@@ -58,7 +168,7 @@ class Problem:
 @final
 @attrs.define(eq=False)
 class Fields:
-    """The fields of one mapping, ``node``. A field that is null is missing. ``where`` is the mapping's path, for sentences."""
+    """The fields of one mapping, ``node``. A null field is missing. ``where`` is the mapping's path, for sentences."""
 
     where: str
     node: Node
@@ -68,7 +178,7 @@ class Fields:
 
     @classmethod
     def of(cls, node: Node, where: str, known: tuple[Field, ...], problems: list[Problem]) -> "Fields | None":
-        """Return the fields of ``node``, ``None`` when it is no mapping. What is wrong goes to ``problems``, now and later."""
+        """Return the fields of ``node``, ``None`` if it is no mapping. ``problems`` gets what is wrong, now and later."""
         table = {field.name: field for field in known}
         if not isinstance(node, Mapping):
             problems.append(Problem(f"{where} must be a mapping", node))
@@ -90,13 +200,13 @@ class Fields:
         return cls(where, node, table, problems, nodes)
 
     def problem(self, name: str, text: str) -> None:
-        """Note that something is wrong with the field ``name``; ``text`` goes on after its path."""
+        """Record a problem with the field ``name``; ``text`` continues after its path."""
         self.problems.append(Problem(f"{self.where}.{name} {text}", self.nodes.get(name, self.node)))
 
     def mapping(self, name: str, *, required: bool = False) -> "Fields | None":
-        """Return the fields of the mapping in the field ``name``, ``None`` when it is missing or something else.
+        """Return the fields of the mapping in the field ``name``, ``None`` if it is missing or something else.
 
-        It is a problem that one is missing where the table says that it is ``required``, or the caller does.
+        A missing mapping is a problem if the table or the caller says that it is ``required``.
         """
         field, node = self.known[name], self.nodes.get(name)
         if node is not None:
@@ -106,7 +216,7 @@ class Fields:
         return None
 
     def text(self, name: str, *, required: bool = False) -> str:
-        """Return the trimmed text of a field, "" when it is missing or something else; ``required`` as for a mapping."""
+        """Return the trimmed text of a field, "" if it is missing or something else; ``required`` as for a mapping."""
         node = self.nodes.get(name)
         text = "" if node is None else text_of(node)
         if text is None:
@@ -118,7 +228,7 @@ class Fields:
         return text
 
     def boolean(self, name: str) -> bool | None:
-        """Return a field that must be a boolean, False when it is missing, ``None`` when it is something else."""
+        """Return a boolean field, False if it is missing, ``None`` if it is something else."""
         node = self.nodes.get(name)
         if node is None:
             return False
@@ -128,7 +238,7 @@ class Fields:
         return value
 
     def texts(self, name: str) -> tuple[str, ...] | None:
-        """Return the trimmed texts of a list without blank ones; ``None`` when it is no list of texts."""
+        """Return the trimmed texts of a list, without blank ones; ``None`` if it is no list of texts."""
         node = self.nodes.get(name)
         if node is None:
             return ()

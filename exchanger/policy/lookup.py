@@ -4,21 +4,30 @@ Must not know: documents, or how the readings of one request are weighed against
 """
 
 import enum
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from typing import Final, final
 
 import attrs
 
-from exchanger.policy.cell import Cell, Found, nearest, nearest_of_levels
-from exchanger.policy.masks import MAX_MASKS, Masks
 from exchanger.policy.path import MalformedPath, read_path, without_masks
-from exchanger.policy.policy_trie import Paths, PolicyTrie
-from exchanger.policy.verdict import NO_MATCH, NoMatch, Unhealthy
-from exchanger.values.entry import UNKNOWN_NAMESPACE
+from exchanger.policy.policy_trie import CONTESTED, Cell, Contested, MethodTable, Paths, PolicyTrie
+from exchanger.values.entry import UNKNOWN_NAMESPACE, DenyEntry, Entry, ExchangeEntry, FailClosedRegion
+from exchanger.values.verdict import NO_MATCH, NoMatch, Unhealthy
 
+# The ``!`` of a path that can be read; honest paths have two or three.
+MAX_MASKS: Final = 64
+# Characters of prefixes that are looked at one by one for one request, in some milliseconds. An honest policy needs dozens.
 MAX_MASK_WORK: Final = 1_024
-"""Characters of prefixes that are looked at one by one for one request, in some milliseconds. An honest policy needs dozens."""
 
+CONFLICT: Final = Unhealthy("more than one entry has this host, method and longest matching pathPrefix")
+SEVERAL_REGIONS: Final = Unhealthy("more than one invalid entry or unreadable document covers this request")
+
+Found = NoMatch | DenyEntry | ExchangeEntry | Unhealthy
 _Levels = list[list[Cell]]
+
+_match_marks: Final = re.compile("!++").match
 
 
 @enum.unique
@@ -30,12 +39,60 @@ class UnreadableReach(enum.Enum):
 
 
 @final
+@enum.unique
+class Masks(enum.Enum):
+    """How to understand the ``!`` of a path that did not come byte for byte. Each kind also takes every ``!`` literally.
+
+    Envoy's ext_authz puts a ``!`` in the place of each byte that is not UTF-8. The server behind it gets the byte: some drop it, others
+    read it as a character of an older encoding.
+
+    ``STAND``: each may stand for one non-ASCII character of a prefix. ``SOME``: any of those before the query may be dropped. ``DROPPED``:
+    all of them were, before the path was rewritten, so that a prefix may have more.
+    """
+
+    STAND = "stand"
+    SOME = "some"
+    DROPPED = "dropped"
+
+    def children(self, chars: str, text: str, at: int) -> Iterable[int]:
+        """Return the positions in ``chars``, which are sorted, of those that may match at ``at``, which may be the end of the text."""
+        char = text[at : at + 1]
+        wanted = {char}
+        if self is Masks.DROPPED:
+            wanted.add("!")
+        elif char == "!" and self is Masks.SOME:
+            end = _dropped(text, at)
+            wanted.add(text[end : end + 1])
+        places = [place for one in wanted if one and (place := chars.find(one)) >= 0]
+        if char == "!" and self is Masks.STAND:
+            places += range(bisect_right(chars, "\x7f"), len(chars))
+        return places
+
+    def after(self, key: str, text: str, at: int) -> int:
+        """Return where the text goes on after the character ``key`` of a prefix was matched at ``at``, -1 if it does not match."""
+        char = text[at : at + 1]
+        if key == char or (char == "!" and key > "\x7f" and self is Masks.STAND):
+            return at + 1
+        if key == "!" and self is Masks.DROPPED:
+            return at
+        if char == "!" and self is Masks.SOME and text.startswith(key, end := _dropped(text, at)):
+            return end + 1
+        return -1
+
+
+def _dropped(text: str, at: int) -> int:
+    """Return where ``text`` goes on if the ``!`` at ``at`` are dropped; those in the query are not."""
+    run = _match_marks(text, at) if text.find("?", 0, at) < 0 else None
+    return at if run is None else run.end()
+
+
+@final
 @attrs.frozen
 class Reading:
     """A path that a server may take a request's for.
 
-    ``rewritten``: it is not as it came, but what a server may make of it. Then decoded spellings of prefixes count beside written ones; for
-    a path as it came only where nothing that is written applies. ``work`` bounds the search where there are ``masks``.
+    ``rewritten``: it is not the path as it came. Decoded spellings of prefixes then count as much as written ones; for the path as it came
+    they count only where nothing written applies. ``work`` bounds the search where there are ``masks``.
     """
 
     path: str
@@ -45,7 +102,7 @@ class Reading:
 
 
 def readings_to_ask(path: str, method: str, *, raw: bool) -> tuple[Reading, ...] | MalformedPath:
-    """Return every reading that the policy has to be asked about, the path as it came first, or why it cannot be read."""
+    """Return every reading to look up in the policy, the path as it came first, or why it cannot be read."""
     found = read_path(path, method)
     if isinstance(found, MalformedPath):
         return found
@@ -67,12 +124,12 @@ def readings_to_ask(path: str, method: str, *, raw: bool) -> tuple[Reading, ...]
 
 
 def find_plain(trie: PolicyTrie, paths: Paths | None, reach: UnreadableReach, path: str, method: str) -> Found:
-    """Return what applies to ``path`` as it came, on the host that has ``paths``."""
+    """Return what applies to ``path`` as it came, on the host with ``paths``."""
     return _simple(trie, paths, reach, path, method) or find(trie, paths, reach, Reading(path), method) or NO_MATCH
 
 
 def find(trie: PolicyTrie, paths: Paths | None, reach: UnreadableReach, reading: Reading, method: str) -> Found | None:
-    """Return what applies to ``reading`` on the host that has ``paths``; ``None`` when a path with masks may be too many things to tell."""
+    """Return what applies to ``reading`` on the host with ``paths``; ``None`` if masks let the path be too many things to tell."""
     if reading.masks is None and (simple := _simple(trie, paths, reach, reading.path, method)) is not None:
         return simple
     levels = _levels(paths, reading)
@@ -80,7 +137,7 @@ def find(trie: PolicyTrie, paths: Paths | None, reach: UnreadableReach, reading:
         return None
     parts = _both if reading.rewritten else _written
     found = nearest_of_levels(parts(levels), method)
-    if found is NO_MATCH:  # nothing is written, so that decoded spellings count for a path as it came, too
+    if found is NO_MATCH:  # nothing written applies, so decoded spellings count for the path as it came, too
         parts = _both
         found = nearest_of_levels(parts(levels), method)
     for beyond in _beyond(trie, reach, found):
@@ -93,7 +150,7 @@ def find(trie: PolicyTrie, paths: Paths | None, reach: UnreadableReach, reading:
 
 
 def _simple(trie: PolicyTrie, paths: Paths | None, reach: UnreadableReach, path: str, method: str) -> Found | None:
-    """Return what applies to ``path`` where that is simple, as it nearly always is: no case, no decoded spelling, no region elsewhere."""
+    """Return what applies to ``path`` in the usual case: no folded case, no decoded spelling, no region elsewhere."""
     if paths is None or paths.folded is not None:
         return None
     cells = paths.exact.prefixes_of(path)
@@ -108,7 +165,7 @@ def _simple(trie: PolicyTrie, paths: Paths | None, reach: UnreadableReach, path:
 def _beyond(trie: PolicyTrie, reach: UnreadableReach, found: Found) -> tuple[Paths, ...]:
     """Return the regions of unknown host that may close what gets ``found`` on its own host.
 
-    Nobody's entry is known to be of another namespace than a region whose namespace is unknown as well.
+    A region of unknown namespace may belong to the namespace of any entry.
     """
     if trie.all_hosts is None or isinstance(found, Unhealthy):
         return ()
@@ -135,5 +192,45 @@ def _written(levels: _Levels) -> _Levels:
 
 
 def _both(levels: _Levels) -> _Levels:
-    """Return the levels with the decoded spellings of each behind what is written there."""
+    """Return the levels, each followed by its decoded spellings."""
     return [part for cells in levels for part in (cells, [cell.rewritten for cell in cells if cell.rewritten is not None])]
+
+
+def nearest(cells: Iterable[Cell], method: str) -> Found:
+    """Return what decides among ``cells``, the longest prefix first: any region, else the first entry, unless several conflict."""
+    winner: Entry | Contested | None = None
+    for cell in cells:
+        if cell.regions is not None and (closed := _closed(cell.regions, method)) is not None:
+            return closed
+        if winner is None and cell.entries is not None:
+            winner = cell.entries.of(method)
+    if winner is None:
+        return NO_MATCH
+    return CONFLICT if winner is CONTESTED else winner
+
+
+def nearest_of_levels(levels: Iterable[Sequence[Cell]], method: str) -> Found:
+    """Do the same as ``nearest`` for levels of several cells, each with prefixes of one length."""
+    winner: Entry | Contested | None = None
+    for cells in levels:
+        for cell in cells:
+            if cell.regions is not None and (closed := _closed(cell.regions, method)) is not None:
+                return closed
+        if winner is None:
+            winner = _of_level([cell.entries for cell in cells if cell.entries is not None], method)
+    if winner is None:
+        return NO_MATCH
+    return CONFLICT if winner is CONTESTED else winner
+
+
+def _closed(regions: MethodTable[FailClosedRegion], method: str) -> Unhealthy | None:
+    region = regions.of(method)
+    if region is None:
+        return None
+    return SEVERAL_REGIONS if region is CONTESTED else Unhealthy(region.reason, region.source, region.index)
+
+
+def _of_level(tables: Sequence[MethodTable[Entry]], method: str) -> Entry | Contested | None:
+    itself = [table for table in tables if table.covers(method)]
+    found = {claim for table in itself or tables if (claim := table.of(method)) is not None}
+    return None if not found else found.pop() if len(found) == 1 else CONTESTED

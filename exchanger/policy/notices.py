@@ -1,31 +1,31 @@
-"""Objects that were probably meant to be policy and are not in force: what authors do not see, since nothing is refused.
+"""Objects that were probably meant to be policy and are not in force. Authors would not notice, because nothing is refused.
 
-All functions are pure. Must not know: where objects come from, or who is told.
+Must not know: where objects come from, or who gets the notices.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from exchanger.policy.objects import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Labels, Namespace
-from exchanger.policy.selector import OneOf, Present, Selector
+from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Labels, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.util.likeness import is_near
+from exchanger.util.text import is_near
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice
+from exchanger.values.selector import OneOf, Present, Selector
 
+# Characters of a document that are searched for the two fields that every policy begins with.
 _LOOKED_AT: Final = 64 * 1024
-"""Characters of a document that are searched for the two words that every policy begins with."""
+# Labels of an object that are compared; a real object has a dozen.
 _LABELS: Final = 64
-"""Labels of an object that are compared; a real object has a dozen."""
 _VERSION: Final = re.compile(r"""(?:^|[\s{,"'])version["']?\s*:\s*["']?v\d""")
 _ENTRIES: Final = re.compile(r"""(?:^|[\s{,"'])entries["']?\s*:""")
 _AFFIRMATIVE: Final = frozenset({"true", "yes", "on", "1", "enabled", "enable", "active"})
+# Values of a label that opts out on purpose, which is no mistake.
 _REFUSING: Final = frozenset({"false", "no", "off", "0", "disabled", "disable", "inactive", "none", "never"})
-"""What somebody writes who means that the object shall not count; such a label is no mistake."""
 _SEPARATORS: Final = re.compile(r"[-_.\s]+")
+# Characters of a distinctive part of a domain; shorter ones (``com``, ``example``) are common.
 _TELLING: Final = 8
-"""Characters of a part of a domain that is somebody's own name; shorter ones (``com``, ``example``) are many people's."""
 
 
 def looks_like_policy(text: str | None) -> bool:
@@ -74,7 +74,7 @@ def not_enabled(source: Source, namespace_selector: Selector, *, known: bool) ->
 
 
 def of_snapshot(snapshot: PolicySnapshot, namespaces: str, config_maps: Selector, *, emptied: int = 0) -> Iterator[Notice]:
-    """Yield the notice that nothing is in force.
+    """Yield a notice if nothing is in force.
 
     ``namespaces`` says which Namespaces count; ``emptied`` documents were in force until all of them went away at once.
     """
@@ -87,16 +87,16 @@ def of_snapshot(snapshot: PolicySnapshot, namespaces: str, config_maps: Selector
 
 
 def is_declined(labels: Labels, selector: Selector) -> bool:
-    """Tell whether ``labels`` say expressly that the object shall not count, as ``enabled=false`` does."""
+    """Tell whether ``labels`` expressly opt out, as ``enabled=false`` does."""
     given = dict(labels)
     wanted = (requirement for requirement in selector.requirements if isinstance(requirement, OneOf))
     return any(given.get(requirement.key, "").strip().lower() in _REFUSING for requirement in wanted)
 
 
 def near_label(labels: Labels, selector: Selector, other: Selector) -> str | None:
-    """Say which of ``labels`` was probably meant to satisfy ``selector``; ``None`` where it does, or none comes near.
+    """Say which of ``labels`` was probably meant to satisfy ``selector``; ``None`` if they do, or none comes near.
 
-    ``other`` is the selector of the other kind of object, whose label is easily taken for this one's.
+    ``other`` is the selector of the other kind of object, whose label is easily mistaken for this one.
     """
     given = dict(labels[:_LABELS])
     for requirement in selector.requirements:
@@ -110,7 +110,7 @@ def near_label(labels: Labels, selector: Selector, other: Selector) -> str | Non
 def _near(labels: Mapping[str, str], requirement: OneOf | Present, others: set[str]) -> str | None:
     key = requirement.key
     if key == NAME_LABEL:
-        return None  # a name is who somebody is, not what somebody mistyped
+        return None  # a different name is no misspelling
     wanted = key if isinstance(requirement, Present) else " or ".join(f"{key}={value}" for value in sorted(requirement.values))
     if key in labels and isinstance(requirement, OneOf):
         return f"the label {key} has another value; write {wanted}" if _is_near_value(labels[key], requirement.values) else None
@@ -136,7 +136,7 @@ def _is_near_key(found: str, key: str) -> bool:
 def _is_near_value(value: str, wanted: frozenset[str]) -> bool:
     if not wanted.isdisjoint(_AFFIRMATIVE):
         return value.strip().lower() not in _REFUSING
-    # Of other values, such as names of teams, a neighbour may be meant; only how it is written can be a slip.
+    # Other values, such as names of teams, may differ on purpose; only their spelling can be a slip.
     return _plain(value) in {_plain(text) for text in wanted}
 
 

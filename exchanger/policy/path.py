@@ -1,19 +1,18 @@
-"""Readings of a request path: all that the servers behind a gateway may take it for.
+"""Readings of a request path: everything that the servers behind a gateway may take it for.
 
 Servers rewrite a path before they look at it, each in its own way and order: they decode escapes once or again, take a backslash for a
 slash, merge slashes, take what follows two slashes for a host, drop parameters, resolve dot segments, drop blanks at the ends of segments,
-normalise Unicode. The readings of a path are its closure under these rewritings. When all readings lead to the same decision, it does not
-matter who is right; when they do not, the request is refused. The query is no path: it stays as it is, at the end of every reading.
+normalise Unicode. The readings of a path are its closure under these rewritings. If all readings lead to the same decision, it does not
+matter which server is right; otherwise the request is refused. The query stays as it is, at the end of every reading.
 
-Must not know: policy entries, or what is decided.
+Must not know: policy entries, or the decision.
 """
 
 import enum
 import re
 from typing import Final
 from unicodedata import normalize
-
-from exchanger.policy.percent import decode, decode_but_slashes, has_broken_escape, has_escape
+from urllib.parse import quote
 
 # The bounds keep the worst path that could be found below 5 ms (see bench/policy_match.py), most of it decoding and NFKC.
 MAX_READINGS: Final = 32  # a path with one oddity has 2 or 3 readings, one with all of them about 20
@@ -32,9 +31,20 @@ _find_unprintable: Final = re.compile(r"[\x00-\x20\x7f-\x9f]").search  # control
 _find_control: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]").search  # what no escape may stand for; an escaped space is common in names
 _find_surrogate: Final = re.compile(r"[\ud800-\udfff]").search  # bytes that were not UTF-8, or half a character
 _PARAMETERS: Final = re.compile(r";[^/]*+")
-# What follows "//" at the beginning is a host (RFC 3986 section 4.2, https://www.rfc-editor.org/rfc/rfc3986#section-4.2). Servers that have
-# a request's path read by a URL parser lose it. The parsers of the WHATWG see one after any number of slashes.
+# A host follows "//" at the beginning (RFC 3986 section 4.2, https://www.rfc-editor.org/rfc/rfc3986#section-4.2). Servers that read a path
+# with a URL parser lose it. WHATWG parsers see one after any number of slashes.
 _AUTHORITY: Final = re.compile(r"//++[^/]*+")
+
+# Percent-encoding: RFC 3986 section 2.1 (https://www.rfc-editor.org/rfc/rfc3986#section-2.1).
+has_escape: Final = re.compile(r"%[0-9A-Fa-f]{2}").search
+has_broken_escape: Final = re.compile(r"%(?![0-9A-Fa-f]{2})").search
+
+_ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+_ENCODED_SLASH: Final = re.compile(r"%(?=2[Ff])")
+_DIGITS: Final = "0123456789abcdefABCDEF"
+# A table and one pass: the time does not depend on how many percent signs begin no escape, as it does in urllib.parse.unquote.
+_OCTETS: Final = {(high + low).encode(): bytes([int(high + low, 16)]) for high in _DIGITS for low in _DIGITS}
+_ASCII: Final = "".join(map(chr, range(128)))
 
 
 @enum.unique
@@ -71,10 +81,7 @@ def read_path(path: str, method: str) -> Readings:
 
 
 def without_masks(path: str) -> str:
-    """Return ``path`` (with its query) as servers see it that drop the bytes for which ``!`` may stand in a path that is not raw.
-
-    Envoy's ext_authz puts a ``!`` in the place of each byte that is no UTF-8. The query stays as it is.
-    """
+    """Return ``path`` as servers see it that drop the bytes for which ``!`` may stand in a path that is not raw; the query is kept."""
     part, mark, query = path.partition("?")
     return part.replace("!", "") + mark + query
 
@@ -90,12 +97,12 @@ def _malformed(path: str) -> MalformedPath | None:
 
 
 def is_plain(part: str) -> bool:
-    """Tell whether ``part``, a path without query, is plain ASCII text that no rewriting changes."""
+    """Tell whether no rewriting changes ``part``, a path without query, because it is plain ASCII text."""
     return _is_plain_text(part) is not None and "//" not in part and "/." not in part
 
 
 def is_plain_with_query(path: str) -> bool:
-    """Tell whether ``path`` is plain ASCII text of which no rewriting changes what is before the query."""
+    """Tell whether no rewriting changes ``path`` before its query, because it is plain ASCII text."""
     return _is_plain_with_query(path) is not None and "//" not in path and "/." not in path
 
 
@@ -106,7 +113,7 @@ def readings_of(part: str) -> Readings:
     readings = [part]
     seen = {part}
     work = 0
-    for reading in readings:  # which grows while it is read
+    for reading in readings:  # grows meanwhile
         work += len(reading) if reading.isascii() else len(reading) * _NON_ASCII_WEIGHT
         if work > MAX_WORK or len(reading) > (MAX_ODD_PATH if reading.isascii() else MAX_NON_ASCII_PATH):
             return MalformedPath.TOO_LONG
@@ -122,7 +129,7 @@ def readings_of(part: str) -> Readings:
 
 
 def _rewritten(path: str) -> list[str | MalformedPath]:
-    """Return what each rewriting that finds something to do makes of ``path``."""
+    """Return the result of each rewriting that applies to ``path``."""
     results: list[str | MalformedPath] = []
     if has_escape(path):
         results.append(_checked(decode(path)))
@@ -139,7 +146,7 @@ def _rewritten(path: str) -> list[str | MalformedPath]:
     if "/." in path:
         results.append(remove_dot_segments(path))
     if " " in path:
-        results.append("/".join([segment.strip(" ") for segment in path.split("/")]))  # as file systems do that know no blank at an end
+        results.append("/".join([segment.strip(" ") for segment in path.split("/")]))  # as file systems do without blanks at an end
     if not path.isascii():
         results.append(_checked(normalize("NFKC", path)))
     return results
@@ -169,3 +176,24 @@ def remove_dot_segments(path: str) -> str:
     if segments[-1] in {".", ".."}:
         kept.append("")
     return "/" + "/".join(kept)
+
+
+def decode(text: str) -> str | None:
+    """Decode every escape once, ``None`` if that is not UTF-8; a percent sign without an escape is literal."""
+    try:
+        return _ESCAPE.sub(lambda escape: _OCTETS[escape[1]], text.encode()).decode()
+    except UnicodeError:
+        return None
+
+
+def decode_but_slashes(text: str) -> str | None:
+    """Decode every escape but those of slashes, as some servers do before they resolve dot segments."""
+    return decode(_ENCODED_SLASH.sub("%25", text))
+
+
+def encode(text: str) -> str | None:
+    """Escape what is not ASCII, with upper-case digits in all escapes (RFC 3986 section 6.2.2.1), ``None`` for half a character."""
+    try:
+        return re.sub("%[0-9A-Fa-f]{2}", lambda escape: escape[0].upper(), quote(text, safe=_ASCII))
+    except UnicodeEncodeError:
+        return None

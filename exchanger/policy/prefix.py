@@ -1,21 +1,227 @@
-"""Spellings of a policy's path prefix: the texts under which one entry is found.
+"""A policy's path prefix: what the text of ``pathPrefix`` says, and the spellings under which its entry is found.
 
-A prefix with escapes or non-ASCII characters is one thing in the raw path and another once a server has decoded it. An entry that is found
+A prefix is plain text. One that servers rewrite, or that is a pattern, would look as if it protected something. It closes the paths
+that begin with the text before the first sign of that; every path if servers could end up anywhere, as with dot segments.
+
+A prefix with escapes or non-ASCII characters is one thing in the raw path and another after a server has decoded it. An entry that is found
 under each of these spellings is found by each reading of a request that keeps to them, so the readings agree.
 
-Must not know: requests, or where spellings are stored.
+Must not know: other fields, requests, or where spellings are stored.
 """
 
+import enum
+import re
 import string
+from collections.abc import Iterator
 from typing import Final, final
+from unicodedata import normalize
 
 import attrs
 
-from exchanger.policy.path import is_plain
-from exchanger.policy.percent import decode, decode_but_slashes, encode
+from exchanger.policy.path import decode, decode_but_slashes, encode, has_escape, is_plain, remove_dot_segments
+from exchanger.util.text import bounded, quoted, without_secrets
 from exchanger.values.entry import MatchScope
 
 _ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+# Characters of a prefix; longer paths are legal, but nobody writes a policy for one.
+MAX_PREFIX: Final = 2048
+# The same where Unicode has to be normalised; requests have this bound, too.
+MAX_NON_ASCII_PREFIX: Final = 512
+# Rounds of decoding; a server that decodes twice is unusual.
+MAX_DECODINGS: Final = 8
+
+
+@enum.unique
+class Fault(enum.Enum):
+    """What is wrong, in words that go on after the field's name."""
+
+    URL = "is a URL"
+    NETWORK_PATH = "begins with two slashes, after which servers look for a host"
+    QUOTED = "has quotation marks of its own"
+    EXPRESSION = "is taken as it is written, not as a regular expression"
+    DOTS = 'has a dot segment ("." or ".."), which servers resolve'
+    SLASHES = 'has an empty segment ("//"), which servers drop'
+    BACKSLASH = "has a backslash, which servers take for a slash"
+    FRAGMENT = "has a fragment, which no server gets to see"
+    QUERY = "has a query, and a prefix is about paths alone"
+    ESCAPE = 'has a "%" that begins no escape'
+    INVISIBLE = "has a character that cannot be seen, and no path has one"
+    LIST = "is more than one prefix"
+    WILDCARD = "is a prefix already"
+    PATTERN = "is taken as it is written, and is no pattern"
+    REWRITTEN = "has escapes or parameters that servers rewrite"
+    LONG = "is too long"
+
+
+_MAX_CUTS: Final = 4  # of one prefix; no honest mistake needs more
+
+_HERE: Final = "[^/\\\\?#]*+"
+_match_url: Final = re.compile(rf"/?[a-z][a-z0-9+.-]*+:[/\\]{{2}}{_HERE}|(?:https?|wss?):[/\\]*+", re.IGNORECASE).match
+_match_slashes: Final = re.compile(r"//+|[/\\]*\\[/\\]*").match
+_match_quote: Final = re.compile(r"[\"'`](?=/)|/?[\"`]").match
+_match_anchor: Final = re.compile(r"/?\^").match
+
+_END: Final = r"(?=[/?#;,|\s\\)]|\Z)"  # of a segment
+# Default ignorable code points of Unicode up to U+FFFF, for a regular expression to choose from; none is a blank.
+UNSEEN: Final = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
+)
+_UNSEEN: Final = UNSEEN + r"\u2028\u2029\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+# These close everything that begins with the text before them. Groups are named after faults.
+_find_fault: Final = re.compile(
+    r"(?P<SLASHES>//)"
+    r"|(?P<BACKSLASH>\\)"
+    r"|(?P<FRAGMENT>#)"
+    r"|(?P<QUERY>\?)"
+    r"|(?P<ESCAPE>%(?![0-9A-Fa-f]{2}))"
+    rf"|(?P<INVISIBLE>[\x00-\x1f\x7f-\x9f\ud800-\udfff{_UNSEEN}])"
+    rf"|(?P<WILDCARD>(?<![.*])\.*+\*++{_END})"
+    r"|(?P<PATTERN>(?<=/)\*|\.\*"
+    rf"|\.\+{_END}"
+    rf"|(?<=/)(?:\{{[^/]*\}}|<[^/]*>){_END}|\$\{{|\{{\{{"
+    r"|\((?=/|[^()'/]*\|)|\[\^|\[[^/\]]{1,64}\][*+{])"
+).search
+_find_list: Final = re.compile(r"(?<![\s,|])[\s,|]++(?=/)").search
+_SLASH: Final = re.compile(r"[/\\]")
+_find_rewritable: Final = re.compile(r"[%;]|[^\x00-\x7f]").search
+_find_control: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
+_BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_INVISIBLE_RUN: Final = re.compile(rf"[\x00-\x1f\x7f-\x9f{_UNSEEN}]+")
+
+
+@final
+@attrs.frozen
+class PrefixReading:
+    """The prefix of an entry, or if there is a ``problem`` the one that is closed: "", which is every path, or a legal prefix."""
+
+    prefix: str
+    problem: str = ""
+
+
+@final
+@attrs.frozen
+class _Found:
+    """What is wrong, the prefix that it closes, and the prefix that was probably meant ("": unknown)."""
+
+    fault: Fault
+    closed: str = ""
+    meant: str = ""
+
+
+def read_prefix(text: str) -> PrefixReading:
+    """Read the trimmed text of ``pathPrefix``, which is not "". Total, and takes bounded work; looks no further than ``MAX_PREFIX``."""
+    found = _judge(text)
+    return PrefixReading(_with_slash(text)) if found is None else PrefixReading(_legal(found.closed), _sentence(text, found))
+
+
+def _legal(closed: str) -> str:
+    """Return a legal beginning of ``closed``, which may have been cut in the middle of something, as ``/a*`` from ``/a*%``."""
+    for _ in range(_MAX_CUTS):
+        found = _judge(closed) if closed else None
+        if found is None:
+            return closed
+        closed = found.closed
+    return ""
+
+
+def _sentence(text: str, found: _Found) -> str:
+    shown, what = quoted(without_secrets(text[:MAX_PREFIX])), found.fault.value
+    meant = found.meant if found.meant and _judge(found.meant) is None else ""
+    if found.fault in {Fault.LIST, Fault.PATTERN, Fault.LONG}:
+        each = "one entry for each prefix" + (f", or {bounded(meant)} for all of them," if meant else "")
+        return f"{what}: write {each} instead of {shown}"
+    if found.fault is Fault.ESCAPE and meant:
+        return f"{what}: write {bounded(meant)} instead of {shown} if the sign itself is meant"
+    return f"{what}: write {bounded(meant) or 'the path as servers see it'} instead of {shown}"
+
+
+def _with_slash(text: str) -> str:
+    return text if text.startswith("/") else "/" + text
+
+
+def _judge(text: str) -> _Found | None:
+    """Return what is wrong with ``text``, ``None`` if nothing is."""
+    if len(text) > MAX_PREFIX:
+        cut = _judge(text[:MAX_PREFIX])
+        return _Found(Fault.LONG, _with_slash(text[:MAX_PREFIX]).rstrip("/")) if cut is None else attrs.evolve(cut, meant="")
+    if (everywhere := _judge_beginning(text)) is not None:
+        return everywhere
+    prefix = _with_slash(text)
+    path = _before_query(prefix)
+    if _find_list(path):
+        return _Found(Fault.LIST)
+    rewritten = _rewritten(path)
+    if rewritten is not None and rewritten.fault is Fault.DOTS:
+        return rewritten
+    place = _find_fault(prefix)
+    if place is None:
+        return rewritten
+    fault, closed = Fault[place.lastgroup or ""], prefix[: place.start()].rstrip("/")
+    match fault:
+        case Fault.SLASHES:
+            meant = re.sub("//+", "/", prefix)
+        case Fault.BACKSLASH:
+            meant = re.sub(r"[/\\]+", "/", prefix)
+        case Fault.ESCAPE:
+            meant = _BROKEN_ESCAPE.sub("%25", prefix)
+        case Fault.INVISIBLE:
+            meant = _INVISIBLE_RUN.sub("", prefix)
+        case _:
+            meant = closed or "/"
+    if fault is Fault.WILDCARD and place.end() < len(prefix):
+        fault = Fault.PATTERN
+    return _Found(fault, closed, meant)
+
+
+def _judge_beginning(text: str) -> _Found | None:
+    """Return what is wrong with the beginning of ``text``, which closes every path."""
+    if url := _match_url(text):
+        return _Found(Fault.URL, meant=_with_slash(_before_query(text[url.end() :])))
+    if slashes := _match_slashes(text):
+        fault = Fault.BACKSLASH if "\\" in slashes[0] else Fault.NETWORK_PATH
+        return _Found(fault, meant="/" + text[slashes.end() :])
+    if _match_quote(text):
+        return _Found(Fault.QUOTED, meant=text.strip("\"'`"))
+    if anchor := _match_anchor(text):
+        return _Found(Fault.EXPRESSION, meant=_with_slash(text[anchor.end() :].removesuffix("$")))
+    return None
+
+
+def _before_query(text: str) -> str:
+    return re.split(r"[?#]", text, maxsplit=1)[0]
+
+
+def _rewritten(path: str) -> _Found | None:
+    """Return what is wrong with ``path``, a prefix without its query, after servers rewrote it; ``None`` if nothing is."""
+    place = _find_rewritable(path)
+    closed = "" if place is None else path[: place.start()].rstrip("/")
+    if not path.isascii() and len(path) > MAX_NON_ASCII_PREFIX:
+        return _Found(Fault.LONG, closed)
+    found: _Found | None = None
+    for stage in _stages(path):
+        if stage is None:
+            return found or _Found(Fault.REWRITTEN, closed)
+        segments = [segment.partition(";")[0].strip(" ") for segment in _SLASH.split(stage)]
+        if "." in segments or ".." in segments:
+            return _Found(Fault.DOTS, meant=remove_dot_segments(path))
+        if "\\" in stage or "" in segments[1:-1]:
+            found = _Found(Fault.REWRITTEN, closed)
+    return found
+
+
+def _stages(path: str) -> Iterator[str | None]:
+    """Yield ``path`` normalised and then decoded again and again, ``None`` at the end if the result is no path."""
+    for _ in range(MAX_DECODINGS):
+        path = path if path.isascii() else normalize("NFKC", path)
+        yield path
+        if not has_escape(path):
+            return
+        decoded = decode(path)
+        if decoded is None or _find_control(decoded):
+            break
+        path = decoded
+    yield None
 
 
 @final
@@ -23,9 +229,9 @@ _ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowerca
 class Spellings:
     """The distinct spellings of a prefix.
 
-    ``literal``: those that mean nothing else: as written, as clients escape it, decoded but still in need of escapes.
-    ``rewritten``: decoded ones that may also be written as they are, such as ``/orders/`` for ``/orders%2F``. A prefix is plain text, so
-    what is written as it is comes first: nobody's escapes reach into requests that match another entry and that nobody has to decode.
+    ``literal``: unambiguous ones: as written, as clients escape it, decoded but still in need of escapes.
+    ``rewritten``: decoded ones that somebody may also write, such as ``/orders/`` for ``/orders%2F``. A prefix is plain text, so a written
+    one comes first: nobody's escapes reach into requests that match another entry and need no decoding.
     """
 
     literal: tuple[str, ...]
@@ -33,12 +239,12 @@ class Spellings:
 
 
 def fold(text: str) -> str:
-    """Return ``text`` with ASCII letters in lower case: what is compared without regard to case."""
+    """Return ``text`` with ASCII letters in lower case, for comparison that ignores case."""
     return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
 
 
 def spellings_of(scope: MatchScope) -> Spellings:
-    """Return the spellings of an scope's prefix, folded where case makes no difference."""
+    """Return the spellings of a scope's prefix, folded if it ignores case."""
     spellings = prefix_spellings(scope.path_prefix)
     if not scope.case_insensitive:
         return spellings

@@ -1,6 +1,6 @@
-"""The JSON Schema (2020-12) of a policy document, for editors and CI, made from the tables of fields that the readers go by.
+"""The JSON Schema (2020-12) of a policy document, for editors and CI, made from the tables of fields that the readers use.
 
-It never refuses what the service accepts. Of what the service refuses, ``UNSAID`` is all that it lets pass.
+It never refuses what the service accepts. ``UNSAID`` is all that it accepts and the service refuses.
 
 Must not know: documents.
 """
@@ -10,12 +10,12 @@ from typing import Final, assert_never
 
 from exchanger.policy.document import DOCUMENT_FIELDS, MAX_ENTRIES, VERSION
 from exchanger.policy.entry_reader import EXCHANGE_FIELDS, ISSUER, TARGETS
-from exchanger.policy.fields import Field, FieldType
-from exchanger.policy.text_rules import IS_EXCHANGE, NOT_BLANK, TextRule
+from exchanger.policy.fields import IS_EXCHANGE, NOT_BLANK, Field, FieldType, TextRule
 
 Schema = dict[str, object]
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+# What the service refuses, and the schema cannot express.
 UNSAID: Final = (
     "YAML beyond its JSON: duplicate keys, tags, a second document, and limits of size and depth",
     "which issuer profiles there are",
@@ -24,7 +24,6 @@ UNSAID: Final = (
     "a pathPrefix that begins with the entry's host",
     "what a pathPrefix with escapes or non-ASCII characters becomes once servers have decoded and normalised it",
 )
-"""What the service refuses, and the schema cannot say."""
 
 
 def policy_schema() -> Schema:
@@ -40,19 +39,19 @@ def policy_schema() -> Schema:
 
 
 def schema_text() -> str:
-    """Return the schema as it is printed: JSON in ASCII, with a line break at its end."""
+    """Return the schema as JSON in ASCII, with a line break at its end."""
     return json.dumps(policy_schema(), indent=2) + "\n"
 
 
 def _mapping(fields: tuple[Field, ...]) -> Schema:
-    """Return the schema of a mapping that has no other fields than these."""
+    """Return the schema of a mapping with only these fields."""
     schema: Schema = {"type": "object", "additionalProperties": False, "properties": {field.name: _field(field) for field in fields}}
     required = [field.name for field in fields if field.required]
     return {**schema, "required": required} if required else schema
 
 
 def _field(field: Field) -> Schema:
-    """Return the schema of a field, which may be null where it may be missing."""
+    """Return the schema of a field, which may be null if it may be missing."""
     schema: Schema = {"description": field.description, **_value(field)}
     return schema if field.required else {**schema, "type": [schema["type"], "null"]}
 
@@ -79,8 +78,8 @@ def _rule(rule: TextRule) -> Schema:
         return {"const": rule.only}
     schema: Schema = {"pattern": rule.pattern} if rule.pattern else {}
     if rule.refusals:
-        # A pattern says nothing of what is no text, so "not" has to ask for one. The reason stands in it, where validators show it, and
-        # editors do not take it for a description of the field.
+        # A pattern accepts anything but a text, so "not" has to ask for one. The reason is inside, where validators show it and editors
+        # do not mistake it for a description of the field.
         schema["allOf"] = [
             {"not": {"description": refusal.reason, "type": "string", "pattern": refusal.pattern}} for refusal in rule.refusals
         ]
@@ -88,7 +87,7 @@ def _rule(rule: TextRule) -> Schema:
 
 
 def _complete_exchange() -> Schema:
-    """Return what an entry needs whose action is to exchange; the block of another need not be complete."""
+    """Return what an entry with the action exchange needs; for another action, the block need not be complete."""
     present: Schema = {"type": "string", "pattern": NOT_BLANK}
     targets: list[Schema] = [
         {

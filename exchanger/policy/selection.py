@@ -1,4 +1,4 @@
-"""From Kubernetes objects to the policy documents that are in force, and from one such state to the next.
+"""From Kubernetes objects to the policy documents in force, and from one such state to the next.
 
 Must not know: where the objects come from.
 """
@@ -9,34 +9,67 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.document import UNREADABLE_REACH, PolicyDocument, parse_document
-from exchanger.policy.objects import DOCUMENT_KEY, ConfigMap, Namespace, PolicyObject
-from exchanger.policy.selector import Selector
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.util.text import closest, printable
 from exchanger.values.entry import FailClosedRegion, Source
-from exchanger.values.text import printable
+from exchanger.values.selector import Selector
 
+DOCUMENT_KEY: Final = "config.yaml"
+# Every Namespace has it (https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-metadata-name).
+NAME_LABEL: Final = "kubernetes.io/metadata.name"
+
+Labels = tuple[tuple[str, str], ...]
+# Characters of a ConfigMap's key (https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-object).
 KEY_LIMIT: Final = 253
-"""Characters of a ConfigMap's key (https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-object)."""
+
+
+@final
+@attrs.frozen
+class Namespace:
+    """A Namespace."""
+
+    name: str
+    labels: Labels
+
+
+@final
+@attrs.frozen
+class ConfigMap:
+    """A ConfigMap; ``document`` is its ``config.yaml``, ``None`` if that is missing or no text.
+
+    ``uid`` tells it from others that had its name, "" if it is not known. ``instead`` is the key that was probably meant to be a missing
+    ``config.yaml``, or "". Neither is part of what the ConfigMap says.
+    """
+
+    namespace: str
+    name: str
+    labels: Labels
+    document: str | None = attrs.field(repr=False)
+    uid: str = attrs.field(default="", eq=False)
+    instead: str = attrs.field(default="", eq=False)
+
+
+PolicyObject = Namespace | ConfigMap
 
 
 @final
 @attrs.frozen
 class Text:
-    """A selected ConfigMap's document, ``None`` when it has none; ``instead`` is the key where it probably is."""
+    """A selected ConfigMap's document, ``None`` if it has none; ``instead`` is the key where it probably is."""
 
     text: str | None = attrs.field(repr=False)
     instead: str = ""
 
     @classmethod
     def of(cls, config_map: ConfigMap) -> "Text":
-        """Return what ``config_map`` says."""
+        """Return the document of ``config_map``."""
         return cls(config_map.document, config_map.instead)
 
 
 @final
 @attrs.frozen
 class Unknown:
-    """Nothing is known of what should be in force here, so nothing may pass."""
+    """Nobody knows what should be in force here, so nothing may pass."""
 
     reason: str
 
@@ -49,7 +82,7 @@ _TWICE: Final = Unknown("the ConfigMap is in more than one file, with different 
 @final
 @attrs.frozen
 class Change:
-    """A new version of the policy; ``documents`` are those that are new or changed in it, ``withdrawn`` those that are gone."""
+    """A new version of the policy; ``documents`` are new or changed in it, ``withdrawn`` ones are gone."""
 
     snapshot: PolicySnapshot
     documents: tuple[PolicyDocument, ...]
@@ -59,7 +92,7 @@ class Change:
 def select(objects: Iterable[PolicyObject], namespaces: Selector, configmaps: Selector) -> dict[Source, Document]:
     """Return the documents of the ConfigMaps that are selected and in a selected Namespace."""
     found = tuple(objects)
-    # A Namespace that two files describe differently counts as it is in either: leaving one out would open what its policies close.
+    # A Namespace that two files describe differently is selected if either selects it: otherwise what its policies close would open.
     selected = {item.name for item in found if isinstance(item, Namespace) and namespaces.matches(dict(item.labels))}
     documents: dict[Source, Document] = {}
     for item in found:
@@ -79,7 +112,7 @@ def advance(
 ) -> Change:
     """Return the version after ``snapshot``; only documents that differ between ``before`` and ``after`` cost anything.
 
-    With ``afresh`` all of them are read again, since ``issuers`` are others than before.
+    With ``afresh`` all of them are read again, because ``issuers`` changed.
     """
     withdrawn = tuple(source for source in before if source not in after)
     changed = tuple(read(source, document, issuers) for source, document in after.items() if afresh or before.get(source) != document)
@@ -91,7 +124,7 @@ def advance(
 
 
 def read(source: Source, document: Document, issuers: frozenset[str]) -> PolicyDocument:
-    """Return what a document says; ``issuers`` are the profiles that its entries may refer to."""
+    """Parse a document; ``issuers`` are the profiles that its entries may refer to."""
     if isinstance(document, Unknown):
         return PolicyDocument(source, regions=(FailClosedRegion(source, UNREADABLE_REACH, document.reason),))
     parsed = parse_document(source, document.text, issuers)
@@ -99,3 +132,15 @@ def read(source: Source, document: Document, issuers: frozenset[str]) -> PolicyD
         return parsed
     meant = f"; the ConfigMap has {printable(document.instead, KEY_LIMIT)}, which was probably meant: rename it to {DOCUMENT_KEY}"
     return attrs.evolve(parsed, regions=tuple(attrs.evolve(region, reason=region.reason + meant) for region in parsed.regions))
+
+
+def key_meant(data: Mapping[str, object], binary: object) -> str:
+    """Return the key of ``data`` that was probably meant to be ``config.yaml``, "" if there is none: a similar one, or the only one.
+
+    ``binary`` is the ConfigMap's ``binaryData``, which is not read.
+    """
+    if DOCUMENT_KEY in data:
+        return ""
+    if isinstance(binary, dict) and DOCUMENT_KEY in binary:
+        return f"binaryData.{DOCUMENT_KEY}"
+    return closest(DOCUMENT_KEY, data) or (next(iter(data)) if len(data) == 1 else "")

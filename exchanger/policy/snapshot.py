@@ -1,21 +1,22 @@
-"""One version of the whole policy: documents go in and out, requests are matched. A change makes a new version.
+"""One version of the whole policy: documents go in and out, requests are matched. A change makes a new version, which replaces the last.
 
-Must not know: where documents come from, or what follows from a verdict.
+Must not know: where documents come from, who publishes or reads, or what follows from a verdict.
 """
 
+from collections.abc import Callable
 from typing import ClassVar, final
 
 import attrs
 from rpds import HashTrieMap
 
 from exchanger.policy.authority import read_authority
-from exchanger.policy.cell import CONFLICT
 from exchanger.policy.document import PolicyDocument
-from exchanger.policy.lookup import Reading, UnreadableReach, find, find_plain, readings_to_ask
+from exchanger.policy.lookup import CONFLICT, Reading, UnreadableReach, find, find_plain, readings_to_ask
 from exchanger.policy.path import MalformedPath, is_plain_with_query
 from exchanger.policy.policy_trie import Paths, PolicyTrie
-from exchanger.policy.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from exchanger.values.entry import DenyEntry, Source
+from exchanger.values.notice import NO_NOTICES, Notices
+from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 
 
 @final
@@ -105,10 +106,47 @@ class PolicySnapshot:
         agreed = True
         for reading in readings:
             other = find(self.trie, paths, self.reach, reading, method)
-            if isinstance(other, Unhealthy) and (other is not CONFLICT or reading.masks is None):  # what ties by masks is only not known
+            if isinstance(other, Unhealthy) and (other is not CONFLICT or reading.masks is None):  # masks only hint at one
                 return other
             agreed = agreed and (other is verdict or (isinstance(other, DenyEntry) and isinstance(verdict, DenyEntry)))
         return verdict if agreed else AMBIGUOUS_PATH
 
 
 PolicySnapshot.EMPTY = PolicySnapshot()
+
+
+@final
+@attrs.define(eq=False)
+class CurrentPolicy:
+    """The policy in force: the one place where a version replaces the one before it. A request reads ``snapshot`` once and keeps it.
+
+    ``snapshot`` is ``None`` while all requests are refused: until there is a complete version, and with ``required`` while ``newest`` has
+    no entry. ``notices`` are probable mistakes. ``reach`` is the operator's setting, applied to every version.
+    """
+
+    snapshot: PolicySnapshot | None = None
+    _on_change: tuple[Callable[[PolicySnapshot], None], ...] = ()
+    required: bool = attrs.field(default=False, kw_only=True)
+    reach: UnreadableReach = attrs.field(default=UnreadableReach.UNMATCHED, kw_only=True)
+    newest: PolicySnapshot | None = attrs.field(default=None, init=False)
+    notices: Notices = attrs.field(default=NO_NOTICES, init=False)
+
+    @property
+    def is_missing(self) -> bool:
+        """Tell whether there is a version that does not count because a policy is required."""
+        return self.newest is not None and self.snapshot is None
+
+    def publish(self, snapshot: PolicySnapshot, /) -> None:
+        """Put ``snapshot`` in force for every request that begins from now on."""
+        self.newest = snapshot = snapshot.reaching(self.reach)
+        self.snapshot = None if self.required and not snapshot.entry_count else snapshot
+        for callback in self._on_change:
+            callback(snapshot)
+
+    def withdraw(self) -> None:
+        """Refuse all requests until the next version: the last one may no longer be used."""
+        self.newest = self.snapshot = None
+
+    def on_change(self, callback: Callable[[PolicySnapshot], None]) -> None:
+        """Call ``callback`` with each snapshot published from now on; it must neither block nor raise."""
+        self._on_change = (*self._on_change, callback)

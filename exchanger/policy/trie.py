@@ -1,7 +1,7 @@
 """A persistent radix trie over strings: an update makes a new version that shares all it can with the old one.
 
-Every operation is a loop, never a recursion, so that no key is too long for the stack. The shape is canonical: no node but the root
-lacks both a value and a second child, children are sorted, so equal contents are equal tries, in whatever order they came about.
+Every operation is a loop, never a recursion, so no key is too long for the stack. The shape is canonical: every node but the root has a
+value or two children, and children are sorted. So equal contents are equal tries, whatever the order of updates.
 
 Must not know: what keys and values mean.
 """
@@ -16,13 +16,13 @@ V = TypeVar("V")
 
 
 class Likeness(Protocol):
-    """Which characters of a key match which of a text, where that is not equality alone. Equal characters match."""
+    """Which characters of a key match which of a text, beyond equality. Equal characters match."""
 
     def children(self, chars: str, text: str, at: int) -> Iterable[int]:
-        """Return where in ``chars``, which are sorted, those stand that may match at ``at``, which may be the end of the text."""
+        """Return the positions in ``chars``, which are sorted, of those that may match at ``at``, which may be the end of the text."""
 
     def after(self, key: str, text: str, at: int) -> int:
-        """Return where the text goes on once the character ``key`` of a key was matched at ``at``, -1 when it does not match."""
+        """Return where the text goes on after the character ``key`` of a key was matched at ``at``, -1 if it does not match."""
 
 
 @final
@@ -68,7 +68,7 @@ class PrefixTrie(Generic[V]):
     _root: _Node[V] = attrs.field(factory=lambda: _Node(""), repr=False)
 
     def updated(self, key: str, change: Callable[[V | None], V | None]) -> "PrefixTrie[V]":
-        """Return a trie in which ``change``, given the value at ``key``, has said the new one; ``None`` is absence on both sides.
+        """Return a trie with the value at ``key`` replaced by ``change`` of it; ``None`` is absence on both sides.
 
         Costs the length of ``key``, one copy of the children's tuple of each node on the way, and one of a neighbour's label.
         """
@@ -163,7 +163,7 @@ class PrefixTrie(Generic[V]):
 
 
 def after(label: str, text: str, at: int, likeness: Likeness) -> tuple[int, int]:
-    """Return where ``text`` goes on after ``label`` was matched at ``at``, -1 when it does not match, and how many characters that took."""
+    """Return where ``text`` goes on after ``label`` at ``at``, -1 if it does not match, and how many characters that took."""
     if text.startswith(label, at):
         return at + len(label), 1
     for place, char in enumerate(label, 1):

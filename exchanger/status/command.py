@@ -1,7 +1,7 @@
 """``exchanger status``: settings from the environment, one look at the cluster, an exit status.
 
-0 when everything is healthy, 1 when there are problems or probable mistakes, 2 when there is no telling: no API server, a missing right, a
-wrong setting. Nothing is watched and nothing is changed.
+0: everything is healthy. 1: there are problems or probable mistakes. 2: unknown, because of no API server, a missing right, or a wrong
+setting. Nothing is watched and nothing is changed.
 """
 
 import os
@@ -30,18 +30,18 @@ HEALTHY: Final = 0
 PROBLEMS: Final = 1
 NO_TELLING: Final = 2
 
+# The variables of the service that concern the cluster; the others are not needed here.
 _VARIABLES: Final = (
     *("CONFIGMAP_NAMESPACE_SELECTOR", "CONFIGMAP_LABEL_SELECTOR"),
     *("POLICY_NAMESPACES", "POLICY_NAMESPACES_FILE", "KUBE_CONTEXT"),
 )
-"""What the service's environment says of the cluster; the rest of it need not be there where somebody only looks."""
 _PROFILES_FILE: Final = "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE"
 
 
 async def run_status(options: StatusOptions, variables: Mapping[str, str] | None = None, out: TextIO | None = None) -> int:
     """Print what the service would see, to ``out`` (default: standard output), and return the exit status.
 
-    What keeps it from telling is one sentence each on standard error; ``variables`` are the environment by default.
+    Errors go to standard error, one sentence each; ``variables`` are the environment by default.
     """
     environment = os.environ if variables is None else variables
     try:
@@ -59,7 +59,7 @@ async def run_status(options: StatusOptions, variables: Mapping[str, str] | None
 async def _look(options: StatusOptions, environment: Mapping[str, str], policy: KubernetesSettings, header: Header, out: TextIO) -> int:
     from exchanger.kube.client import Origin, connect
 
-    # Whoever names a file means it, even inside a pod.
+    # An explicit file counts even inside a pod.
     where = {"token_file": os.devnull} if options.kubeconfig else {}
     origin = Origin(kubeconfig=options.kubeconfig, context=options.context, environment=environment, **where)
     async with connect(origin) as connection:
@@ -101,7 +101,7 @@ def _profile_names(path: Path) -> tuple[str, ...]:
 
 
 async def _address(connection: ApiConnection) -> str:
-    """Return the server's address without what a kubeconfig may hide in it."""
+    """Return the server's address without credentials."""
     access, _ = await trio.to_thread.run_sync(
         connection.credentials.present, abandon_on_cancel=True
     )  # in a thread, as a plugin may be asked

@@ -1,4 +1,4 @@
-"""A survey as text for people and as JSON for tools; both are the same for the same cluster.
+"""A survey as text for people and as JSON for tools; equal clusters give equal output.
 
 Must not know: how it was made.
 """
@@ -9,18 +9,18 @@ import attrs
 import orjson
 
 from exchanger.status.survey import Policy, Problem, Survey
+from exchanger.util.text import printable
 from exchanger.values.entry import Source
-from exchanger.values.text import printable
 
+# Characters of one line: a reason has all problems of an entry.
 LINE_LIMIT: Final = 2048
-"""Characters of one line: a reason has all problems of an entry."""
 _LABEL_WIDTH: Final = 12
 
 
 @final
 @attrs.frozen
 class Header:
-    """Where it was looked, and what was known there: ``profiles`` is ``None`` where references to issuers were not judged."""
+    """The server, and the known profiles: ``None`` if references to issuers were not checked."""
 
     server: str
     profiles: tuple[str, ...] | None

@@ -4,36 +4,44 @@ Must not know: how the server is reached, or how a survey is shown.
 """
 
 from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from itertools import chain
 from typing import Final, TypeVar, final
 
 import attrs
+import trio
 
 from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
 from exchanger.kube.informer import missing_right
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, ListWatch
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
-from exchanger.kube.store import ListBounds, list_all
+from exchanger.kube.store import PAGE_SIZE, ListBounds, list_all
 from exchanger.policy.conflicts import conflicts_of
 from exchanger.policy.document import PolicyDocument
-from exchanger.policy.notices import not_enabled, of_snapshot
-from exchanger.policy.objects import ConfigMap
-from exchanger.policy.selection import advance
+from exchanger.policy.notices import is_declined, not_enabled, of_config_maps, of_namespaces, of_snapshot
+from exchanger.policy.selection import ConfigMap, Namespace, advance
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.status.near_misses import NearMisses
 from exchanger.values.entry import Source
 from exchanger.values.notice import NO_NOTICES, Notice, Notices
+from exchanger.values.selector import Selector
 
 T = TypeVar("T")
 
+# Attempts at a list whose version goes away in the middle, which happens every five minutes at most.
 ATTEMPTS: Final = 3
-"""Times that a list is begun anew when its version has gone away in the middle, as it does every five minutes at most."""
+
+# Objects of a kind that are looked at: 40 pages, which a server sends within seconds, and which are dropped one by one.
+MAX_OBJECTS: Final = 20_000
+# Seconds for everything: somebody waits in front of a terminal.
+TIMEOUT_S: Final = 30.0
+NOWHERE: Final = Selector()
 
 
 @final
 class AnyIssuer(frozenset[str]):
-    """All names there can be: for reading policies where nobody knows which profiles there are."""
+    """All possible names: for reading policies when the profiles are not known."""
 
     __slots__ = ()
 
@@ -54,7 +62,7 @@ class Problem:
 @final
 @attrs.frozen
 class Policy:
-    """One ConfigMap that is in force: how many entries are healthy, and what is wrong with it, ties included."""
+    """One ConfigMap that is in force: how many entries are healthy, and what is wrong with it, conflicts included."""
 
     source: Source
     entries: int
@@ -73,10 +81,10 @@ class Unreadable:
 @final
 @attrs.frozen
 class Survey:
-    """What there is. ``ignored`` ConfigMaps have the label but are in Namespaces that are not selected. All in the order of names.
+    """The policies of a cluster. ``ignored`` ConfigMaps have the label, in Namespaces that are not selected. All in the order of names.
 
-    ``notices`` is what was probably meant to be policy and is not; ``gaps`` says where that was not looked for.
-    Where a Namespace is ``unreadable``, a service that starts has nothing in force: nobody knows which policies are in it.
+    ``notices`` are probable mistakes; ``gaps`` says where those were not looked for. While a Namespace is ``unreadable``, a service that
+    starts has nothing in force, because the policies in it are unknown.
     """
 
     namespaces: tuple[str, ...]
@@ -98,14 +106,14 @@ class Survey:
 
     @property
     def healthy(self) -> bool:
-        """Tell whether there is nothing to mend."""
+        """Tell whether there is nothing to fix."""
         return not self.problems and not self.notices.count
 
 
 @final
 @attrs.frozen
 class Unanswered:
-    """Why there is no survey, in a sentence; ``missing_right`` where that is the reason."""
+    """Why there is no survey, in a sentence; ``missing_right`` if that is the reason."""
 
     reason: str
     missing_right: str = ""
@@ -114,10 +122,7 @@ class Unanswered:
 async def survey(
     list_watches: ListWatches, settings: KubernetesSettings, issuers: frozenset[str], notices: tuple[Notice, ...] = ()
 ) -> Survey | Unanswered:
-    """List what ``settings`` select, and read it; ``issuers`` are the profiles that entries may refer to.
-
-    ``notices`` are known beforehand, and come first.
-    """
+    """List what ``settings`` select, and read it; ``issuers`` are the profiles that entries may refer to. ``notices`` come first."""
     index = PolicyIndex(settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces))
     namespaces = settings.namespaces
     if not namespaces:
@@ -132,7 +137,7 @@ async def survey(
     for scope in settings.namespaces or (EVERY_NAMESPACE,):
         listed = await _list("configmaps", scope, list_watches.config_maps(str(settings.configmap_selector), scope))
         if isinstance(listed, Unanswered):
-            # One of several Namespaces: the others are worth showing, and this one is worth naming.
+            # One of several Namespaces: show the others, and name this one.
             if not listed.missing_right or len(unreadable) + 1 >= len(settings.namespaces):
                 return listed
             unreadable.append(Unreadable(scope, listed.missing_right))
@@ -182,3 +187,61 @@ def _policy(document: PolicyDocument, snapshot: PolicySnapshot) -> Policy:
     conflicts = [Problem(found.entry.index, None, str(found)) for found in conflicts_of(document, snapshot) if found is not None]
     problems = sorted((*wrong, *conflicts), key=lambda problem: -1 if problem.entry is None else problem.entry)
     return Policy(document.source, len(document.entries), tuple(problems))
+
+
+@final
+@attrs.define(eq=False)
+class NearMisses:
+    """Looks through all Namespaces and ConfigMaps for probable mistakes, which the service itself never asks for.
+
+    Somebody waits for the answer, so it looks at a bounded number of objects, and a missing right is only mentioned in ``gaps``.
+    ``namespaces`` has the existing ones, each with whether its labels settle the matter.
+    """
+
+    notices: list[Notice] = attrs.field(factory=list, init=False)
+    namespaces: dict[str, bool] = attrs.field(factory=dict, init=False)
+    gaps: list[str] = attrs.field(factory=list, init=False)
+
+    async def look(self, list_watches: ListWatches, settings: KubernetesSettings) -> None:
+        """Look at every object, whatever its labels."""
+        with trio.move_on_after(TIMEOUT_S) as scope:
+            if not settings.namespaces:
+                await self._look_at_namespaces(list_watches, settings)
+            for namespace in settings.namespaces or (EVERY_NAMESPACE,):
+                await self._look_at_config_maps(list_watches, settings, namespace)
+        if scope.cancelled_caught:
+            self.gaps.append(f"what could not be listed within {TIMEOUT_S:.0f} s")
+
+    async def _look_at_namespaces(self, list_watches: ListWatches, settings: KubernetesSettings) -> None:
+        selector = settings.namespace_selector
+        async with aclosing(self._pages("namespaces", EVERY_NAMESPACE, list_watches.namespaces(str(NOWHERE)))) as pages:
+            async for page in pages:
+                self.namespaces.update((item.name, _is_settled(item, selector)) for item in page)
+                unsettled = (item for item in page if not self.namespaces[item.name])
+                self.notices += of_namespaces(unsettled, selector, settings.configmap_selector)
+
+    async def _look_at_config_maps(self, list_watches: ListWatches, settings: KubernetesSettings, namespace: str) -> None:
+        selector = settings.configmap_selector
+        async with aclosing(self._pages("configmaps", namespace, list_watches.config_maps(str(NOWHERE), namespace))) as pages:
+            async for page in pages:
+                others = [item for item in page if not selector.matches(dict(item.labels))]
+                self.notices += of_config_maps(others, {}, selector, settings.namespace_selector)
+
+    async def _pages(self, resource: str, namespace: str, list_watch: ListWatch[T]) -> AsyncGenerator[tuple[T, ...]]:
+        token, seen = "", 0
+        while True:
+            page = await list_watch.list_page(limit=PAGE_SIZE, continue_token=token)
+            if isinstance(page, ApiFailure):
+                self.gaps.append(missing_right(resource, namespace, page) or f"{list_watch.name}: {page.kind.value.replace('_', ' ')}")
+                return
+            yield tuple(item.value for item in page.items)
+            token, seen = page.continue_token, seen + len(page.items)
+            if not token:
+                return
+            if seen >= MAX_OBJECTS or not page.items:
+                self.gaps.append(f"{list_watch.name} beyond the first {seen}")
+                return
+
+
+def _is_settled(namespace: Namespace, selector: Selector) -> bool:
+    return selector.matches(dict(namespace.labels)) or is_declined(namespace.labels, selector)

@@ -12,8 +12,9 @@ import attrs
 from exchanger.decision.bearer import Bearer, read_bearer
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Result
 from exchanger.telemetry.lines import Render
+from exchanger.util.text import printable
 from exchanger.values.secret import Secret
-from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, POLICY_LIMIT, loggable_host, loggable_path, printable
+from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, POLICY_LIMIT, loggable_host, loggable_path
 
 Line = dict[str, str | int | float]
 

@@ -12,7 +12,7 @@ import attrs
 import orjson
 import structlog
 
-from exchanger.values.text import printable
+from exchanger.util.text import printable
 
 Render = Callable[[Mapping[str, object]], bytes]
 

@@ -14,10 +14,10 @@ from typing import Final, final
 import attrs
 
 from exchanger.decision.outcome import Allow, DecisionRecord, Filter, Result
-from exchanger.values.request import TraceContext
-from exchanger.values.span import SpanContext
-from exchanger.values.text import METHOD_LIMIT, POLICY_LIMIT, loggable_host, printable
+from exchanger.util.text import printable
+from exchanger.values.text import METHOD_LIMIT, POLICY_LIMIT, loggable_host
 from exchanger.values.token import ErrorKind, ExchangeRecord
+from exchanger.values.trace import SpanContext, TraceContext
 
 Attribute = tuple[str, str | int | bool]
 

@@ -12,9 +12,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.values.request import TraceContext
-from exchanger.values.span import SAMPLED, SpanContext
-from exchanger.values.traceparent import Traceparent, parse_traceparent
+from exchanger.values.trace import SAMPLED, SpanContext, TraceContext, Traceparent, parse_traceparent
 
 _RANDOM: Final = 0x02
 """The flag of level 2 (https://www.w3.org/TR/trace-context-2/#random-trace-id-flag): it belongs to the trace's id and is kept."""

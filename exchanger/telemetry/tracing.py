@@ -16,9 +16,8 @@ from exchanger.decision.outcome import DecisionRecord
 from exchanger.telemetry.spans import FinishedSpan, decision_span, exchange_span
 from exchanger.telemetry.trace_context import TraceContexts
 from exchanger.typing import ExchangeObserver
-from exchanger.values.request import TraceContext
-from exchanger.values.span import SpanContext
 from exchanger.values.token import CoalescedRecord, ExchangeRecord
+from exchanger.values.trace import SpanContext, TraceContext
 
 SPAN_ID: Final = slice(36, 52)
 """Where a ``traceparent`` of ours has the span's id."""

@@ -13,14 +13,14 @@ from typing import Final, final
 
 import attrs
 
+# Seconds, before chance is added, to wait after the first failure.
 FIRST_S: Final = 0.8
-"""Seconds, before chance is added, to wait after the first failure."""
+# By how much each further wait is longer.
 FACTOR: Final = 2.0
-"""By how much each further wait is longer."""
+# Seconds that no wait exceeds before chance is added; with it, the longest wait is just below a minute.
 CAP_S: Final = 30.0
-"""Seconds that no wait exceeds before chance is added; with it, the longest wait is just below a minute."""
+# Seconds without a failure after which the failures before count no more.
 RESET_S: Final = 120.0
-"""Seconds without a failure after which the failures before count no more."""
 
 
 @final

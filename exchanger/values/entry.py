@@ -1,4 +1,4 @@
-"""Policy as values: who wrote it, where it applies, and what it asks for. An unvalidated entry does not exist.
+"""Policy as values: who wrote it, where it applies, and what it does. There is no unvalidated entry.
 
 Must not know: YAML, Kubernetes, or how entries are found for a request.
 """
@@ -7,8 +7,8 @@ from typing import Final, final
 
 import attrs
 
+# The namespace of an unreadable document whose namespace is not known; no Kubernetes namespace has this name.
 UNKNOWN_NAMESPACE: Final = ""
-"""Where what nobody can read came from, when not even its namespace is known; no Kubernetes namespace has this name."""
 
 
 @final
@@ -26,9 +26,9 @@ class Source:
 @final
 @attrs.frozen
 class MatchScope:
-    """Where an entry or region applies. ``None`` is everything: all hosts, all methods; ``path_prefix`` "" is every path.
+    """Where an entry or region applies. ``None`` is all hosts, or all methods; ``path_prefix`` "" is every path.
 
-    ``case_insensitive``: ``path_prefix`` is compared without regard to the case of ASCII letters.
+    ``case_insensitive``: ``path_prefix`` ignores the case of ASCII letters.
     """
 
     host: str | None = None
@@ -43,7 +43,7 @@ EVERYWHERE = MatchScope()
 @final
 @attrs.frozen
 class TokenTarget:
-    """What the exchanged token is asked to be for (RFC 8693 section 2.1); at least one of the three is not empty."""
+    """What the exchanged token is requested for (RFC 8693 section 2.1); at least one of the last three is not empty."""
 
     issuer_ref: str
     scope: str = ""
@@ -60,7 +60,7 @@ class TokenTarget:
 @final
 @attrs.frozen(cache_hash=True)
 class DenyEntry:
-    """Requests in ``match`` are refused."""
+    """Requests that ``match`` covers are refused."""
 
     source: Source
     index: int
@@ -70,7 +70,7 @@ class DenyEntry:
 @final
 @attrs.frozen(cache_hash=True)
 class ExchangeEntry:
-    """Requests in ``match`` go on with a token exchanged for ``target``."""
+    """Requests that ``match`` covers proceed with a token exchanged for ``target``."""
 
     source: Source
     index: int
@@ -84,11 +84,11 @@ Entry = DenyEntry | ExchangeEntry
 @final
 @attrs.frozen
 class FailClosedRegion:
-    """An area that fails closed: what its author wanted there cannot be known. ``reason`` is written for the author.
+    """A scope that fails closed, because nobody can know what its author wanted there. ``reason`` is written for the author.
 
     ``index`` is the position in ``entries`` (``None``: the document as a whole). An invalid entry has a region for each host that it
-    closes, and these differ in their hosts alone. ``line`` and ``column`` are the place in the document to look at, counted from 1
-    (``None``: there is none); regions that differ in their column alone say the same.
+    closes, and these differ in their hosts alone. ``line`` and ``column`` are the place to look at, counted from 1 (``None``: there is
+    none); regions that differ in their column alone are equal.
     """
 
     source: Source
@@ -97,3 +97,6 @@ class FailClosedRegion:
     index: int | None = None
     line: int | None = None
     column: int | None = attrs.field(default=None, eq=False)
+
+
+Claim = Entry | FailClosedRegion

@@ -33,10 +33,10 @@ class Credentials:
 @final
 @attrs.frozen
 class Issuer:
-    """A resolved issuer profile. ``bearer_realm`` "" means the global realm, and ``proxy`` ``None`` whatever the environment says.
+    """A resolved issuer profile. ``bearer_realm`` "" means the global realm, and ``proxy`` ``None`` the environment's.
 
     ``previous`` are the credentials that ``credentials`` replaced a short while ago, at the same token endpoint, which may not know the new
-    ones yet. It counts in comparisons: exchanges that may end with other credentials than these are not shared with those that may not.
+    ones yet. They count in comparisons: exchanges that may fall back to them are not shared with those that may not.
     """
 
     name: str

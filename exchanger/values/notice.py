@@ -1,8 +1,8 @@
-"""What is probably a mistake although nothing is wrong with it: something that looks as if it protects, and has no effect.
+"""Probable mistakes: something looks as if it protects, and has no effect.
 
 A notice names the object, never the value of a variable or the text of a document: either may hold a secret.
 
-Must not know: what is looked at, or who is told.
+Must not know: what is checked, or who gets the notices.
 """
 
 from collections.abc import Iterable
@@ -11,14 +11,15 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.values.text import POLICY_LIMIT, printable
+from exchanger.util.text import printable
+from exchanger.values.text import POLICY_LIMIT
 
+# Notices that are listed; more are one mistake made many times, and their number says so.
 MAX_NOTICES: Final = 20
-"""Notices that are told one by one; whoever has more of them has one mistake many times, and the number says so."""
+# Characters of what a notice is about: ``namespace/name`` and a word or two before it.
 SUBJECT_LIMIT: Final = POLICY_LIMIT + 32
-"""Characters of what a notice is about: ``namespace/name`` and a word or two before it."""
+# Characters of a sentence, which may name two selectors.
 TEXT_LIMIT: Final = 1024
-"""Characters of a sentence, which may name two selectors."""
 
 
 def _subject(text: str) -> str:
@@ -32,7 +33,7 @@ def _sentence(text: str) -> str:
 @final
 @attrs.frozen
 class Notice:
-    """``subject`` is what it is about, ``text`` what is likely wrong, ``remedy`` what to do. All are bounded and printable."""
+    """A subject, what is probably wrong with it, and what to do. All are bounded and printable."""
 
     subject: str = attrs.field(converter=_subject)
     text: str = attrs.field(converter=_sentence)
@@ -52,7 +53,7 @@ class Notices:
 
     @classmethod
     def of(cls, found: Iterable[Notice], count: int | None = None) -> "Notices":
-        """Keep the first of ``found``; ``count`` says how many there are, where making the others only to count them would be a waste."""
+        """Keep the first of ``found``; ``count`` is their number, if it is known without making them all."""
         rest = iter(found)
         listed = tuple(islice(rest, MAX_NOTICES))
         return cls(listed, sum(1 for _ in rest) if count is None else count - len(listed))

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import attrs
 
-from exchanger.values.reachable import is_dialable
+from exchanger.util.address import is_dialable
 from exchanger.values.secret import Secret
 
 _MAX_URL: Final = 4096
@@ -22,9 +22,9 @@ _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
 @final
 @attrs.frozen
 class Proxy:
-    """A proxy that opens tunnels (CONNECT). ``host`` is in lower case and without brackets; ``secure``: it is spoken to over TLS.
+    """A proxy that opens tunnels (CONNECT), over TLS if ``secure``. ``host`` is in lower case and without brackets.
 
-    ``credentials`` is user name and password with a colon between them, "" without.
+    ``credentials`` is user name and password with a colon between them, or "".
     """
 
     secure: bool
@@ -36,7 +36,7 @@ class Proxy:
 @final
 @attrs.frozen
 class ProxyProblem:
-    """Why a proxy's URL is not usable, in words that follow its name; the URL is not repeated, it may carry a password."""
+    """Why a proxy's URL is not usable, in words that follow its name, without the URL, which may carry a password."""
 
     reason: str
 

@@ -1,4 +1,4 @@
-"""The request that Envoy asks about: the part of its attributes that a decision reads, and nothing else.
+"""The request to decide on: those of its attributes that a decision reads.
 
 Must not know: protobuf, ext_authz or ext_proc.
 """
@@ -9,23 +9,7 @@ import attrs
 
 from exchanger.values.secret import Secret
 from exchanger.values.text import loggable_host, loggable_path
-from exchanger.values.trace_state import bounded_baggage, bounded_tracestate
-
-
-@final
-@attrs.frozen
-class TraceContext:
-    """W3C trace context and baggage as they came (https://www.w3.org/TR/trace-context/, https://www.w3.org/TR/baggage/); "" is absent.
-
-    Of lists that are too long whole members are left out.
-    """
-
-    traceparent: str = ""
-    tracestate: str = attrs.field(default="", converter=bounded_tracestate, repr=False)
-    baggage: str = attrs.field(default="", converter=bounded_baggage, repr=False)
-
-
-NO_TRACE = TraceContext()
+from exchanger.values.trace import NO_TRACE, TraceContext
 
 
 @final
@@ -34,9 +18,9 @@ class HttpRequest:
     """One HTTP request as the gateway saw it, before any normalisation of host and path.
 
     ``method`` is in upper case; ``host`` is the first non-empty of ``:authority``, ``host`` and the gateway's own host attribute; ``path``
-    carries the query. ``authorization`` is the joined value of the header, ``None`` when there is none or it is empty.
-    ``target_authority`` is the authority that an absolute-form path named before it was reduced; "" when it was none.
-    ``path_is_raw`` says that the path came byte for byte; otherwise a ``!`` in it may stand for a byte that is no UTF-8.
+    carries the query. ``authorization`` is the joined value of the header, ``None`` if it is absent or empty.
+    ``target_authority`` is the authority of an absolute-form path, which is reduced to its path; "" for any other form.
+    ``path_is_raw``: the path came byte for byte; otherwise a ``!`` in it may stand for a byte that is not UTF-8.
     """
 
     method: str

@@ -10,7 +10,7 @@ from typing import NoReturn, final
 class Secret:
     """A secret text. ``repr``, ``str`` and ``format`` hide it.
 
-    A frozen value, but no attrs class: ``attrs.asdict`` and ``astuple`` take every attrs class apart, and would show the text.
+    A frozen value, but no attrs class: ``attrs.asdict`` and ``astuple`` would reveal the text.
     """
 
     __slots__ = ("_text",)

@@ -16,38 +16,37 @@ from unicodedata import normalize
 
 import attrs
 
-ELLIPSIS: Final = "…"
-"""Stands for what is not shown."""
+from exchanger.util.text import ELLIPSIS
 
+# Of an ASCII character that is neither a percent sign nor one that hides something, or of a byte of characters that normalisation makes no
+# such one of. Left out are the first bytes of U+0340, U+2000, U+F000 and their neighbours, and those of overlong forms.
 _HARMLESS_ESCAPE: Final = "%(?:[2-7][0-9A-Fa-f](?<!23|25|3[bBfF]|40)|[89ABabCcDdEe][0-9A-Fa-f](?<![Cc][01dD]|[Ee][02fF]))"
-"""Of an ASCII character that is neither a percent sign nor one that hides something, or of a byte of characters that normalisation makes no
-such one of. Left out are the first bytes of U+0340, U+2000, U+F000 and their neighbours, and those of overlong forms."""
+# Without other escapes, a parameter or an ``@`` every reading of a path is free of what is hidden.
 _PLAIN: Final = re.compile(rf"(?:[A-Za-z0-9._~!$&'()*+,=:/-]++|{_HARMLESS_ESCAPE})*+(?=\?|\Z)")
-"""Without other escapes, a parameter or an ``@`` every reading of a path is free of what is hidden."""
+# What is read as it stands, but within an escape.
 _ORDINARY: Final = re.compile(r"[A-Za-z0-9._~$&'()*+,=:@/-]++")
-"""What is read as it stands, but within an escape."""
 _PLAIN_HOST: Final = re.compile(r"[A-Za-z0-9._:\[\]-]*+")
 
 _DELIMITERS: Final = frozenset("?#;")
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
+# In the text that is read: a slash for some servers only, written as a backslash or an escape. It may also be part of a password.
 _SOFT_SLASH: Final = "\\"
-"""In the text that is read: a slash for some servers only, written as a backslash or an escape. It may also be part of a password."""
+# What some servers leave out of a path. ``!`` may stand for a byte that the gateway has masked.
 _DROPPED: Final = frozenset("!\N{REPLACEMENT CHARACTER}") | frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
-"""What some servers leave out of a path. ``!`` may stand for a byte that the gateway has masked."""
 
+# Code points that stand for undecodable bytes in text (PEP 383, https://peps.python.org/pep-0383/).
 _ESCAPED_BYTES: Final = range(0xDC80, 0xDD00)
-"""Code points that stand for undecodable bytes in text (PEP 383, https://peps.python.org/pep-0383/)."""
 _TRAILING: Final = 0x80
 _LEADING: Final = 0xC0
+# Bytes that only begin overlong forms or forms of five and six bytes, which lax decoders read as ASCII (RFC 3629 section 10).
 _OVERLONG: Final = frozenset((0xC0, 0xC1, *range(0xF8, 0xFE)))
-"""Bytes that only begin overlong forms or forms of five and six bytes, which lax decoders read as ASCII (RFC 3629 section 10)."""
+# The least second byte after a first one; a smaller one makes an overlong form (RFC 3629 section 4).
 _LEAST_SECOND: Final = {0xE0: 0xA0, 0xF0: 0x90}
-"""The least second byte after a first one; a smaller one makes an overlong form (RFC 3629 section 4)."""
 
 _SCHEME: Final = r"[A-Za-z][A-Za-z0-9+.-]*+:"
+# A host may follow: where a path does not begin with a slash, and after two of them (RFC 3986 section 4.2), also after others dropped a
+# segment of blanks.
 _AUTHORITY: Final = re.compile(rf"^(?![/\\])(?:{_SCHEME}[/\\][/\\ ]*+)?+|[/\\][ ]*+[/\\][/\\ ]*+")
-"""A host may follow: where a path does not begin with a slash, and after two of them (RFC 3986 section 4.2), also after others dropped a
-segment of blanks."""
 _SEGMENT: Final = re.compile(r"[^/]++")
 _WHOLE_SCHEME: Final = re.compile(rf"{_SCHEME}[\\ ]*+")
 

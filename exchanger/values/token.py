@@ -1,4 +1,4 @@
-"""What a token exchange ended in, as values: shared between waiters and handed to the decision.
+"""The outcome of a token exchange as values: shared between waiters and passed to the decision.
 
 Must not know: HTTP clients, tasks or clocks.
 """
@@ -11,9 +11,8 @@ import attrs
 from exchanger.errors import Diagnostic
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import Issuer
-from exchanger.values.request import NO_TRACE, TraceContext
 from exchanger.values.secret import Secret
-from exchanger.values.span import SpanContext
+from exchanger.values.trace import NO_TRACE, SpanContext, TraceContext
 
 
 @enum.unique
@@ -37,9 +36,9 @@ class ErrorKind(enum.Enum):
 @final
 @attrs.frozen
 class TokenCall:
-    """The token endpoint call that an outcome came of; ``duration`` is in seconds, ``http_status`` ``None`` when there was no answer.
+    """The token endpoint call behind an outcome; ``duration`` is in seconds, ``http_status`` ``None`` without an answer.
 
-    ``kind``: why it failed, ``None`` when it did not. ``shared``: it was already under way for an equal request.
+    ``kind``: why it failed, ``None`` if it succeeded. ``shared``: it was already under way for an equal request.
     """
 
     duration: float
@@ -60,7 +59,7 @@ class ExchangedToken:
 @final
 @attrs.frozen
 class ExchangeFailure:
-    """The exchange failed, already in the form in which the client may learn of it.
+    """The exchange failed, in the form in which the client may see it.
 
     ``status`` is 400, 401 or 500; ``body`` is JSON without anything of the token endpoint's, except with error passthrough;
     ``www_authenticate`` holds the token endpoint's challenges to relay; ``http_status`` is the token endpoint's own, if it answered.
@@ -82,7 +81,7 @@ TokenOutcome = ExchangedToken | ExchangeFailure
 @final
 @attrs.frozen
 class TokenRequest:
-    """One exchange to be made. Equal requests may share a flight; whose trace context the flight carries makes no difference to that."""
+    """An exchange to make. Equal requests may share a flight, whatever their trace contexts."""
 
     issuer: Issuer
     subject_token: Secret
@@ -112,7 +111,7 @@ class ExchangeRecord:
 @final
 @attrs.frozen
 class CoalescedRecord:
-    """One request that shares a call that was already under way; ``trace`` is its own, ``shared`` that of the request that called."""
+    """A request that joined a call already under way; ``trace`` is its own, ``shared`` that of the request that made the call."""
 
     endpoint_host: str
     trace: TraceContext

@@ -11,10 +11,10 @@ from exchanger.grpc.tls import TlsSettings
 from exchanger.issuers.plan import EndpointProblem, ProfileRules
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.lookup import UnreadableReach
-from exchanger.policy.selector import parse_selector
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel
 from exchanger.telemetry.otlp.settings import OtlpSettings
 from exchanger.values.issuer import AuthMethod
+from exchanger.values.selector import parse_selector
 
 PROFILES = """
 issuers:

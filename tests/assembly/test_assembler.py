@@ -11,8 +11,8 @@ from trio.testing import MockClock
 from exchanger.assembly.assembler import FIRST_BUDGET_S, Assembler
 from exchanger.assembly.backlog import LIGHT_WORK
 from exchanger.policy.selection import Text
-from exchanger.policy.verdict import NoMatch, Unhealthy
 from exchanger.values.entry import DenyEntry, Source
+from exchanger.values.verdict import NoMatch, Unhealthy
 
 A, B, OTHER = Source("a", "p"), Source("a", "q"), Source("b", "p")
 

@@ -22,9 +22,9 @@ from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings, ReflectorSettings
 from exchanger.kube.source import KubernetesSource
-from exchanger.policy.selector import parse_selector
 from exchanger.util.backoff import BackOffSettings
 from exchanger.values.entry import DenyEntry
+from exchanger.values.selector import parse_selector
 from tests.kube.cluster import Cluster, Record, deny, following
 from tests.kube.scripted_server import FAST, WATCH_HEAD, Received, answer, chunk, query, serving
 

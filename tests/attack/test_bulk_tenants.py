@@ -21,11 +21,10 @@ from exchanger.kube.events import PolicyEvents
 from exchanger.kube.list_watch import Bookmark, Item, Key, Opened, Page, Put, WatchEvent
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
-from exchanger.policy.objects import ConfigMap, Namespace
-from exchanger.policy.selection import Change
-from exchanger.policy.selector import parse_selector
+from exchanger.policy.selection import Change, ConfigMap, Namespace
 from exchanger.policy.yaml_nodes import MAX_BYTES
 from exchanger.values.entry import Source
+from exchanger.values.selector import parse_selector
 from tests.attack.watchdog import StepWatch, watched_steps
 from tests.kube.cluster import Record, deny
 from tests.kube.telling import FakeEvents

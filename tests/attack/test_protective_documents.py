@@ -9,8 +9,8 @@ import pytest
 
 from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.verdict import NO_MATCH, Verdict
 from exchanger.values.entry import ExchangeEntry, Source
+from exchanger.values.verdict import NO_MATCH, Verdict
 
 API = "api.example.com"
 UNRELATED = "unrelated.example.org"

@@ -18,7 +18,7 @@ from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckResponse
 from exchanger.app.policy_sync import Following
 from exchanger.app.settings import read_settings
 from exchanger.errors import ConfigurationError
-from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.notice import Notices
 from tests.console.running import until
 from tests.e2e.service import ISSUERS, answering, environment

@@ -303,7 +303,7 @@ def candidates(method: str, host: str, path: str) -> Json:
             if one is best
             else "an entry with a longer pathPrefix matches"
             if one in fitting
-            else f"its pathPrefix {one['path_prefix']} is no beginning of the path"
+            else f"the path does not start with its pathPrefix {one['path_prefix']}"
         )
     known.sort(key=lambda entry: not entry["won"])
     kind = "no_match" if best is None else {"invalid": "unhealthy"}.get(best["action"], best["action"])

@@ -8,11 +8,12 @@ from typing import Final
 from exchanger.decision.check import DENY_AMBIGUOUS, DENY_NO_POLICY, DENY_UNMATCHED, MISSING_HTTP
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Exchange, Filter, Outcome, Reason
 from exchanger.errors import Diagnostic
-from exchanger.policy.verdict import AmbiguousPart
 from exchanger.values.entry import Source, TokenTarget
-from exchanger.values.request import HttpRequest, TraceContext
+from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.token import TokenCall
+from exchanger.values.trace import TraceContext
+from exchanger.values.verdict import AmbiguousPart
 
 CANARY: Final = "canary-7f3d"
 SOURCE: Final = Source("team-a", "orders")

@@ -15,7 +15,7 @@ from exchanger.console.console import Console, Reports, Sources
 from exchanger.console.page import Asset, Page
 from exchanger.console.settings import ConsoleSettings
 from exchanger.decision.outcome import DecisionRecord
-from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.snapshot import CurrentPolicy
 
 PATIENCE_S: Final = 30.0
 """For whatever is waited for: a busy machine stalls for seconds."""

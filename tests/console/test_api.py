@@ -11,10 +11,8 @@ from exchanger.console.access import Access
 from exchanger.console.api import MAX_DOCUMENTS, MAX_PATH, About, Api, PolicyNow
 from exchanger.console.message import Request
 from exchanger.console.policy_view import Lines
-from exchanger.policy.current import CurrentPolicy
-from exchanger.policy.document import PolicyDocument, parse_document
-from exchanger.policy.lines import entry_lines
-from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.document import PolicyDocument, entry_lines, parse_document
+from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.values.entry import DenyEntry, MatchScope, Source
 from exchanger.values.notice import Notice, Notices
 from tests.console.running import running

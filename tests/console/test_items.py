@@ -5,10 +5,10 @@ from exchanger.console.encoding import encode
 from exchanger.console.items import BODY_LIMIT, READ_LIMIT, Item, Items, stamp
 from exchanger.console.trimming import trimmed
 from exchanger.decision.outcome import DecisionRecord, Exchange, Outcome
-from exchanger.values.request import HttpRequest, TraceContext
+from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
-from exchanger.values.span import SpanContext
 from exchanger.values.token import ErrorKind, TokenCall
+from exchanger.values.trace import SpanContext, TraceContext
 from tests.console.records import ALL, ALLOWED, CANARY, CHALLENGED, DENIED, EXCHANGED, FAILED, SUBJECT, TARGET, TRACE_ID, UNMATCHED, record
 from tests.console.running import line
 

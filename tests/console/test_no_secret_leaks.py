@@ -6,9 +6,8 @@ from typing import Final
 import pytest
 
 from exchanger.console.settings import ConsoleSettings
-from exchanger.policy.current import CurrentPolicy
 from exchanger.policy.document import parse_document
-from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.values.entry import Source
 from tests.console import running as console_running

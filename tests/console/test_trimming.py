@@ -5,8 +5,8 @@ from exchanger.console.items import Items
 from exchanger.console.trimming import MAX_REQUEST, trimmed
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.telemetry.decision_log import decision_line
-from exchanger.values.request import TraceContext
 from exchanger.values.secret import Secret
+from exchanger.values.trace import TraceContext
 from tests.console.records import CANARY, DENIED, SUBJECT, TRACE_ID, record
 
 HUGE = "x" * MAX_REQUEST

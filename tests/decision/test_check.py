@@ -5,12 +5,12 @@ from rpds import HashTrieMap
 from exchanger.decision.check import ALLOW_UNMATCHED, DENY_UNMATCHED, begin, finish
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Reason, Result
 from exchanger.errors import Diagnostic
+from exchanger.policy.authority import split_absolute_form
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.target import split_absolute_form
 from exchanger.values.entry import ExchangeEntry
-from exchanger.values.request import TraceContext
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure
+from exchanger.values.trace import TraceContext
 from tests.decision.examples import POLICY, PRIMARY, RULES, SOURCE, request, snapshot
 
 SNAPSHOT = snapshot()

@@ -18,9 +18,9 @@ from exchanger.decision.token_exchange import (
 from exchanger.errors import Diagnostic
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
-from exchanger.values.request import NO_TRACE, TraceContext
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.values.trace import NO_TRACE, TraceContext
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 RULES = TokenResponseRules()

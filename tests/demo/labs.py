@@ -22,7 +22,7 @@ from exchanger.demo.scenarios import SCENARIOS
 from exchanger.demo.service import own_issuers, sample_policy, write_sample_policy
 from exchanger.demo.site import Site, make_subjects
 from exchanger.demo.token_endpoint import TokenEndpoint
-from exchanger.policy.selector import parse_selector
+from exchanger.values.selector import parse_selector
 
 SAMPLE: Final = {file.name: file.read_text("utf-8") for file in sample_policy()}
 YELLOW: Final = SAMPLE["yellow.yaml"]

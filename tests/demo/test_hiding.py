@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.demo.hiding import HIDDEN, printable, without_tokens
+from exchanger.demo.hiding import HIDDEN, without_tokens
 from exchanger.demo.unsigned_jwt import encode
 
 TOKENS = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/", min_size=8, max_size=60)
@@ -41,7 +41,3 @@ def test_what_is_called_a_bearer_token_is_gone(token: str) -> None:
 )
 def test_words_about_tokens_stay(text: str) -> None:
     assert without_tokens(text, "", "a") == text
-
-
-def test_what_a_terminal_would_obey_is_replaced() -> None:
-    assert printable("a\x1b[2J\x9bb\nc") == "a\ufffd[2J\ufffdb\ufffdc"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from exchanger.directory.folder import MAX_DEPTH, Scan, scan
-from exchanger.policy.objects import Namespace
+from exchanger.policy.selection import Namespace
 
 
 def namespace(name: str) -> str:
@@ -38,6 +38,18 @@ def test_files_of_all_levels_are_read(tmp_path: Path) -> None:
     assert names(scan(tmp_path, Scan())) == ["a", "b", "c"]
 
 
+def test_folders_are_read_to_a_depth_and_a_volumes_own_is_left_out(tmp_path: Path) -> None:
+    folder = tmp_path
+    for _ in range(MAX_DEPTH + 1):
+        folder /= "sub"
+    folder.mkdir(parents=True)
+    (folder / "a.yaml").write_text(namespace("too-deep"))
+    (folder.parent / "a.yaml").write_text(namespace("deep"))
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "lost+found" / "a.yaml").write_text(namespace("lost"))
+    assert names(scan(tmp_path, Scan())) == ["deep"]
+
+
 def test_a_mounted_config_map_is_read_once(tmp_path: Path) -> None:
     for version in ("1", "2"):
         (tmp_path / f"..{version}").mkdir()
@@ -60,22 +72,6 @@ def test_links_in_a_circle_end_and_no_folder_is_read_twice(tmp_path: Path) -> No
         (tmp_path / f"sub{number}").symlink_to("sub")
     (tmp_path / "self").symlink_to("self")
     assert sorted(names(scan(tmp_path, Scan()))) == ["a", "b"]
-
-
-def test_levels_are_bounded(tmp_path: Path) -> None:
-    folder = tmp_path
-    for _ in range(MAX_DEPTH + 1):
-        folder /= "sub"
-    folder.mkdir(parents=True)
-    (folder / "a.yaml").write_text(namespace("too-deep"))
-    (folder.parent / "a.yaml").write_text(namespace("deep"))
-    assert names(scan(tmp_path, Scan())) == ["deep"]
-
-
-def test_a_folder_that_only_root_may_list_is_no_problem(tmp_path: Path) -> None:
-    (tmp_path / "lost+found").mkdir()
-    (tmp_path / "lost+found" / "a.yaml").write_text(namespace("lost"))
-    assert scan(tmp_path, Scan()).files == ()
 
 
 def test_an_unchanged_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,62 +107,6 @@ def test_a_change_of_a_young_file_is_noticed_without_a_sign_of_it(tmp_path: Path
     assert names(scan(tmp_path, first)) == ["b"]
 
 
-@pytest.mark.parametrize("text", ["", " \n"])
-def test_a_file_that_was_emptied_keeps_what_it_said_until_it_is_deleted(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_text(namespace("a"))
-    first = scan(tmp_path, Scan())
-    path.write_text(text)
-    emptied = scan(tmp_path, first)
-    assert names(emptied) == ["a"]
-    assert "is empty" in emptied.problems()["a.yaml"]
-    assert names(scan(tmp_path, emptied)) == ["a"]
-    path.write_text(namespace("b"))
-    filled = scan(tmp_path, emptied)
-    assert names(filled) == ["b"]
-    assert filled.problems() == {}
-    path.write_text("# nothing")
-    assert names(scan(tmp_path, filled)) == []
-    path.unlink()
-    assert scan(tmp_path, emptied).files == ()
-
-
-def test_a_file_that_always_was_empty_says_nothing(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").touch()
-    first = scan(tmp_path, Scan())
-    assert first.problems() == {}
-    assert scan(tmp_path, first).problems() == {}
-
-
-def test_a_pipe_does_not_keep_the_scan_waiting(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "a.yaml")
-    assert scan(tmp_path, Scan()).unknown() == {"a.yaml": "cannot be read: is not a regular file"}
-
-
-def test_a_file_that_cannot_be_understood_keeps_what_it_said(tmp_path: Path) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_text(namespace("a"))
-    first = scan(tmp_path, Scan())
-    path.write_text("kind: [")
-    broken = scan(tmp_path, first)
-    assert names(broken) == ["a"]
-    assert "a.yaml" in broken.problems()
-    assert broken.unknown() == {}
-    path.write_text(namespace("b"))
-    repaired = scan(tmp_path, broken)
-    assert names(repaired) == ["b"]
-    assert repaired.problems() == {}
-    path.unlink()
-    assert names(scan(tmp_path, repaired)) == []
-
-
-def test_a_file_that_could_never_be_understood_is_unknown(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("kind: [")
-    (tmp_path / "b.yaml").symlink_to("nowhere")
-    (tmp_path / "c.yaml").mkdir()
-    assert sorted(scan(tmp_path, Scan()).unknown()) == ["a.yaml", "b.yaml", "c.yaml"]
-
-
 @pytest.mark.usefixtures("young_for_long")
 def test_a_file_without_permission_keeps_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.yaml"
@@ -192,29 +132,6 @@ def test_a_folder_that_is_gone_keeps_everything(tmp_path: Path) -> None:
     assert scan(folder, Scan()).problem is not None
 
 
-def test_too_many_files_keep_what_was_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a.yaml").write_text(namespace("a"))
-    first = scan(tmp_path, Scan())
-    monkeypatch.setattr("exchanger.directory.folder.MAX_FILES", 1)
-    (tmp_path / "b.yaml").write_text(namespace("b"))
-    crowded = scan(tmp_path, first)
-    assert names(crowded) == ["a"]
-    assert crowded.problem is not None
-    (tmp_path / "b.yaml").unlink()
-    assert scan(tmp_path, crowded).problem is None
-
-
-def test_too_many_files_of_any_kind_keep_what_was_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a.yaml").write_text(namespace("a"))
-    first = scan(tmp_path, Scan())
-    monkeypatch.setattr("exchanger.directory.folder.MAX_ENTRIES", 3)
-    for number in range(3):
-        (tmp_path / f"{number}.txt").touch()
-    crowded = scan(tmp_path, first)
-    assert names(crowded) == ["a"]
-    assert "more than 3 files" in (crowded.problem or "")
-
-
 def test_a_folder_that_vanishes_while_it_is_listed_says_nothing_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.yaml").write_text(namespace("a"))
@@ -230,3 +147,49 @@ def test_a_folder_that_vanishes_while_it_is_listed_says_nothing_any_more(tmp_pat
     scanned = scan(tmp_path, Scan())
     assert names(scanned) == ["b"]
     assert scanned.problem is None
+
+
+@pytest.mark.parametrize(("text", "reason"), [("", "is empty"), (" \n", "is empty"), ("kind: [", "not YAML")])
+def test_a_file_that_says_nothing_intelligible_keeps_what_it_said_until_it_is_deleted(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(namespace("a"))
+    first = scan(tmp_path, Scan())
+    path.write_text(text)
+    broken = scan(tmp_path, first)
+    assert names(broken) == names(scan(tmp_path, broken)) == ["a"]
+    assert reason in broken.problems()["a.yaml"]
+    assert broken.unknown() == {}
+    path.write_text(namespace("b"))
+    repaired = scan(tmp_path, broken)
+    assert (names(repaired), repaired.problems()) == (["b"], {})
+    path.write_text("# nothing")
+    assert names(scan(tmp_path, repaired)) == []
+    path.unlink()
+    assert scan(tmp_path, broken).files == ()
+
+
+def test_a_file_that_never_could_be_read_is_unknown_and_an_empty_one_is_not(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("kind: [")
+    (tmp_path / "b.yaml").symlink_to("nowhere")
+    (tmp_path / "c.yaml").mkdir()
+    os.mkfifo(tmp_path / "d.yaml")
+    (tmp_path / "e.yaml").touch()
+    found = scan(tmp_path, Scan()).unknown()
+    assert sorted(found) == ["a.yaml", "b.yaml", "c.yaml", "d.yaml"]
+    assert found["d.yaml"] == "cannot be read: is not a regular file"
+
+
+@pytest.mark.parametrize(
+    ("bound", "name", "problem"), [("MAX_FILES", "b.yaml", "manifest files"), ("MAX_ENTRIES", "b.txt", "files and folders")]
+)
+def test_a_crowded_folder_keeps_what_was_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, name: str, problem: str
+) -> None:
+    (tmp_path / "a.yaml").write_text(namespace("a"))
+    first = scan(tmp_path, Scan())
+    monkeypatch.setattr(f"exchanger.directory.folder.{bound}", 1)
+    (tmp_path / name).touch()
+    crowded = scan(tmp_path, first)
+    assert (names(crowded), crowded.problem) == (["a"], f"has more than 1 {problem}")
+    (tmp_path / name).unlink()
+    assert scan(tmp_path, crowded).problem is None

@@ -12,7 +12,7 @@ from exchanger.envoy.evaluator import Evaluator
 from exchanger.errors import Diagnostic
 from exchanger.grpc.routes import Pending
 from exchanger.grpc.status import StatusCode
-from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest

@@ -10,8 +10,9 @@ from exchanger.decision.check import MISSING_HTTP, MISSING_REQUEST
 from exchanger.decision.outcome import Allow, Deny, Reason
 from exchanger.envoy.check_codec import decode_check, encode_check
 from exchanger.grpc.status import GrpcError, StatusCode
-from exchanger.values.request import HttpRequest, TraceContext
+from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
+from exchanger.values.trace import TraceContext
 
 
 def check(

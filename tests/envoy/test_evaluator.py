@@ -8,12 +8,12 @@ import trio.testing
 from exchanger.decision.check import DENY_UNHEALTHY
 from exchanger.decision.outcome import Exchange, ExchangePending, Filter, Outcome
 from exchanger.envoy.evaluator import Evaluator
-from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.entry import TokenTarget
-from exchanger.values.request import NO_TRACE, HttpRequest, TraceContext
+from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
-from exchanger.values.span import SpanContext
 from exchanger.values.token import ExchangedToken, TokenCall
+from exchanger.values.trace import NO_TRACE, SpanContext, TraceContext
 from tests.decision.examples import RULES, snapshot
 from tests.envoy.test_authorization import FakeExchanger, Records
 

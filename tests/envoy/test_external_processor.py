@@ -23,7 +23,7 @@ from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
 from exchanger.errors import Diagnostic
 from exchanger.grpc.routes import CallInfo, ImmediateStream, Pending
 from exchanger.grpc.status import StatusCode
-from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest

@@ -5,7 +5,8 @@ import pytest
 
 from exchanger.envoy.gateway_trace import with_gateway_trace
 from exchanger.grpc.routes import CallInfo, Headers
-from exchanger.values.request import NO_TRACE, HttpRequest, TraceContext
+from exchanger.values.request import HttpRequest
+from exchanger.values.trace import NO_TRACE, TraceContext
 
 CALLER = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=state", "key=value")
 GATEWAY = ((b"traceparent", b"00-11111111111111111111111111111111-2222222222222222-01"), (b"tracestate", b"gateway=state"))

@@ -18,8 +18,9 @@ from exchanger.decision.check import MISSING_HTTP
 from exchanger.decision.outcome import Allow, Deny, Reason
 from exchanger.envoy.process_codec import CONTINUED, decode_request_headers, encode_request_headers
 from exchanger.envoy.request_fields import Refused
-from exchanger.values.request import NO_TRACE, HttpRequest, TraceContext
+from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
+from exchanger.values.trace import NO_TRACE, TraceContext
 
 FILTER = "envoy.filters.http.ext_proc"
 PSEUDO = {":method": "GET", ":scheme": "https", ":authority": "api.example.com", ":path": "/orders/1"}

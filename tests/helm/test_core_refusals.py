@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from exchanger.policy.selector import parse_selector
+from exchanger.values.selector import parse_selector
 from tests.helm.cases import CONSOLE, MTLS, PEERS, PROFILE, SCALED, TLS
 from tests.helm.chart import refusal, render
 

@@ -18,7 +18,7 @@ from exchanger.demo.http import Request
 from exchanger.demo.service import issuer_profiles, sample_policy
 from exchanger.demo.token_endpoint import CLIENT_ID, CLIENT_SECRET, TokenEndpoint
 from exchanger.demo.unsigned_jwt import claims_of
-from exchanger.policy.objects import DOCUMENT_KEY
+from exchanger.policy.selection import DOCUMENT_KEY
 from tests.helm.cases import look
 from tests.helm.chart import Manifest, of_kind, only, render, run_helm, secret_texts
 from tests.helm.rendered_cluster import DEMO, DEMO_CHART, SERVICE

@@ -26,7 +26,7 @@ from exchanger.demo.scenarios import SCENARIOS, OneRequest, PolicyEdit, Scenario
 from exchanger.demo.site import free_ports
 from exchanger.demo.token_endpoint import CLIENT_SECRET
 from exchanger.demo.token_rules import Target
-from exchanger.policy.objects import DOCUMENT_KEY
+from exchanger.policy.selection import DOCUMENT_KEY
 from tests.helm.cluster import Cluster
 from tests.helm.rendered_cluster import DEMO, READY_S, SERVICE, Released, Running, install, running
 from tests.helm.rendered_kubelet import unshare

@@ -6,7 +6,7 @@ from typing import Any, Final
 import attrs
 import httpx
 
-from exchanger.policy.objects import DOCUMENT_KEY
+from exchanger.policy.selection import DOCUMENT_KEY
 
 Rule = Mapping[str, list[str]]
 READ_POLICY: Final[tuple[Rule, ...]] = ({"apiGroups": [""], "resources": ["namespaces", "configmaps"], "verbs": ["get", "list", "watch"]},)

@@ -9,7 +9,7 @@ from exchanger.kube.client import Origin
 from exchanger.kube.connection import ApiConnection
 from exchanger.kube.list_watch import Bookmark, Item, ListWatch, Opened, Page, Put, WatchEvent
 from exchanger.kube.resource import PolicyListWatches
-from exchanger.policy.objects import ConfigMap
+from exchanger.policy.selection import ConfigMap
 from tests.kube.control_plane import ControlPlane
 
 ENABLED: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"

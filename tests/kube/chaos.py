@@ -17,11 +17,11 @@ from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import COMPARE_S, KubernetesSettings, ReflectorSettings
 from exchanger.kube.source import KubernetesSource
 from exchanger.policy.document import PolicyDocument, parse_document
-from exchanger.policy.objects import DOCUMENT_KEY
-from exchanger.policy.selector import parse_selector
+from exchanger.policy.selection import DOCUMENT_KEY
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.backoff import FACTOR, BackOffSettings
 from exchanger.values.entry import DenyEntry, Source
+from exchanger.values.selector import parse_selector
 from tests.kube.admin import NAMESPACE_LABELS, POLICY_LABELS, Admin
 from tests.kube.cluster import Record, deny
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane

@@ -11,12 +11,11 @@ import trio
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
-from exchanger.policy.objects import ConfigMap, Namespace
-from exchanger.policy.selection import Change
-from exchanger.policy.selector import parse_selector
+from exchanger.policy.selection import Change, ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.verdict import NoMatch, Unhealthy
 from exchanger.values.entry import DenyEntry
+from exchanger.values.selector import parse_selector
+from exchanger.values.verdict import NoMatch, Unhealthy
 from tests.kube.fake_api_server import FakeApiServer
 from tests.kube.fake_list_watch import FakeListWatch, FakeResource
 

@@ -15,7 +15,7 @@ from exchanger.kube.access import Access, ClusterError, Credentials, make_wakeab
 from exchanger.kube.connection import ApiConnection, ConnectionBounds
 from exchanger.kube.decoding import CONFIG_MAP
 from exchanger.kube.resource import Resource
-from exchanger.policy.objects import ConfigMap
+from exchanger.policy.selection import ConfigMap
 from exchanger.values.secret import Secret
 
 FAST: Final = ConnectionBounds(connect=5, read=20, call=30, quiet=20, probe=20, watch_read=60, watch_margin=20)

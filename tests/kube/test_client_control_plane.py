@@ -11,7 +11,7 @@ from exchanger.kube.connection import ApiConnection
 from exchanger.kube.decoding import CONFIG_MAP
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Opened, Page, Put, WatchEvent
 from exchanger.kube.resource import PolicyListWatches, Resource, path_of
-from exchanger.policy.objects import ConfigMap, Namespace
+from exchanger.policy.selection import ConfigMap, Namespace
 from tests.kube.admin import NAMESPACE_LABELS, POLICY_LABELS
 from tests.kube.asking import EVENT_S, config_maps, do, following, item_of, page_of
 from tests.kube.control_plane import ControlPlane

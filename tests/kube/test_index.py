@@ -5,10 +5,9 @@ from collections import deque
 import pytest
 
 from exchanger.kube.index import STEP, Changed, PolicyIndex
-from exchanger.policy.objects import ConfigMap, Namespace
-from exchanger.policy.selection import Text
-from exchanger.policy.selector import Selector, parse_selector
+from exchanger.policy.selection import ConfigMap, Namespace, Text
 from exchanger.values.entry import Source
+from exchanger.values.selector import Selector, parse_selector
 
 SELECTED, ENABLED = (("policy", "enabled"),), (("enabled", "true"),)
 

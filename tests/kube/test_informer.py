@@ -3,8 +3,8 @@ import pytest
 from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
 from exchanger.kube.informer import ConfigMapSink, NamespaceSink, Taking, missing_right
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key
-from exchanger.policy.objects import ConfigMap, Namespace
-from exchanger.policy.selector import Selector
+from exchanger.policy.selection import ConfigMap, Namespace
+from exchanger.values.selector import Selector
 
 
 class Heard:

@@ -9,7 +9,7 @@ import trio
 
 from exchanger.kube.connection import ApiConnection
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Opened, Put, WatchEvent
-from exchanger.policy.objects import ConfigMap
+from exchanger.policy.selection import ConfigMap
 from tests.kube.leftovers import nothing_left, open_sockets
 from tests.kube.scripted_server import (
     FAST,

@@ -1,7 +1,7 @@
 import pytest
 
 from exchanger.kube.settings import MIN_LIMIT_S, KubernetesSettings, ReflectorSettings, parse_namespaces
-from exchanger.policy.selector import Selector
+from exchanger.values.selector import Selector
 from tests.kube.fake_list_watch import BOOKMARK_S
 
 

@@ -11,7 +11,7 @@ from exchanger.kube.client import Origin, connect
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import GATHER_S, KubernetesSource
-from exchanger.policy.selector import parse_selector
+from exchanger.values.selector import parse_selector
 from tests.kube.admin import NAMESPACE_LABELS, POLICY_LABELS
 from tests.kube.cluster import Record, deny
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane

@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from exchanger.decision.outcome import Allow, Deny, Reason, Result
 from exchanger.telemetry.exposition import Exposed
 from exchanger.telemetry.metrics import Gauges, Metrics
-from exchanger.values.request import NO_TRACE
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
+from exchanger.values.trace import NO_TRACE
 from tests.telemetry.records import record
 
 HOST: Final = "issuer.example.com"

@@ -9,9 +9,9 @@ from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, TokenResponseRu
 from exchanger.errors import Diagnostic
 from exchanger.oauth.token_client import _MAX_ENDPOINTS, TokenClient, TokenClientSettings
 from exchanger.typing import TokenExchanger
-from exchanger.values.request import TraceContext
 from exchanger.values.secret import Secret
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
+from exchanger.values.trace import TraceContext
 from tests.oauth.fakes import (
     CONTRACT,
     HTTP,

@@ -7,9 +7,9 @@ import trio.testing
 from exchanger.oauth.token_client import TokenClient
 from exchanger.telemetry.trace_context import TraceContexts
 from exchanger.values.issuer import Credentials
-from exchanger.values.request import TraceContext
 from exchanger.values.secret import Secret
 from exchanger.values.token import TokenRequest
+from exchanger.values.trace import TraceContext
 from tests.oauth.fakes import HTTP, NO_TLS, MemoryEndpoint, Observer, Peer, response, running, success, token_request
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"

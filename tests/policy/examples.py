@@ -6,7 +6,7 @@ import attrs
 
 from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
+from exchanger.values.entry import Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
 
 HOST = "api.example.com"
 RED = Source("red", "policy")
@@ -43,7 +43,7 @@ def region(
     return FailClosedRegion(source, MatchScope(host, prefix, methods, case_insensitive), f"region of {source}", index)
 
 
-def snapshot_of(*claims: DenyEntry | ExchangeEntry | FailClosedRegion) -> PolicySnapshot:
+def snapshot_of(*claims: Claim) -> PolicySnapshot:
     """Return a snapshot of one document for each source among ``claims``."""
     snapshot = PolicySnapshot.EMPTY
     for source in dict.fromkeys(claim.source for claim in claims):

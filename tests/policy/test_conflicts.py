@@ -2,9 +2,18 @@
 
 import pytest
 
-from exchanger.policy.cell import CONFLICT
-from exchanger.policy.conflicts import MAX_PREFIX, MAX_RIVALS, conflicts_with
+from exchanger.policy.conflicts import (
+    MAX_CONFLICTS,
+    MAX_PREFIX,
+    MAX_RIVALS,
+    STEP,
+    Conflict,
+    conflicts_of,
+    conflicts_with,
+    documents_in_conflict,
+)
 from exchanger.policy.document import PolicyDocument
+from exchanger.policy.lookup import CONFLICT
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, FailClosedRegion, MatchScope, Source
 
@@ -53,11 +62,6 @@ def test_a_tie_is_what_the_snapshot_refuses(one: MatchScope, other: MatchScope, 
     assert conflicts_with(second, snapshot) == ((first,) if tie else ())
 
 
-def test_an_entry_is_no_rival_of_itself() -> None:
-    snapshot, (only,) = documents(MatchScope("h", "/%41", GET | POST))
-    assert conflicts_with(only, snapshot) == ()
-
-
 def test_entries_of_one_document_tie_too() -> None:
     source = Source("team", "p")
     first, second = (DenyEntry(source, index, MatchScope("h", "/a")) for index in range(2))
@@ -87,3 +91,23 @@ def test_rivals_at_prefixes_that_no_server_takes_are_not_looked_for() -> None:
     snapshot, (long, _, short, _) = documents(*(MatchScope("h", "/" + "a" * size) for size in (MAX_PREFIX, MAX_PREFIX, 1, 1)))
     assert conflicts_with(long, snapshot) == ()
     assert len(conflicts_with(short, snapshot)) == 1
+
+
+def test_the_conflicts_of_a_document_come_in_steps_and_are_bounded() -> None:
+    crowded, apart = Source("team", "p"), Source("team", "q")
+    snapshot = PolicySnapshot.EMPTY
+    for source, prefixes in ((crowded, ["/a"] * 5 * STEP), (apart, [f"/b{number:03}" for number in range(5 * STEP)])):
+        entries = tuple(DenyEntry(source, index, MatchScope("h", prefix)) for index, prefix in enumerate(prefixes))
+        snapshot = snapshot.apply(PolicyDocument(source, entries))
+    found = list(conflicts_of(snapshot.documents[crowded], snapshot))
+    assert [conflict.entry.index for conflict in found if conflict is not None] == list(range(MAX_CONFLICTS))
+    assert list(conflicts_of(snapshot.documents[apart], snapshot)) == [None] * 6
+    assert list(conflicts_of(None, snapshot)) == [None]
+    assert [source for source in documents_in_conflict(snapshot) if source is not None] == [crowded]
+
+
+def test_a_conflict_names_its_rivals() -> None:
+    here, there = DenyEntry(Source("team", "p"), 1, MatchScope("h", "/a")), DenyEntry(Source("team", "q"), 2, MatchScope("h", "/a"))
+    assert str(Conflict(here, (here, there))) == (
+        "entries[1] has a host, method and pathPrefix in common with entries[1], team/q entries[2]: such requests are refused"
+    )

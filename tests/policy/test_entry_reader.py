@@ -1,18 +1,18 @@
 import attrs
 import pytest
 
-from exchanger.policy.quoting import MAX_QUOTED
-from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, TokenTarget
+from exchanger.util.text import MAX_QUOTED
+from exchanger.values.entry import Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, TokenTarget
 from tests.policy.examples import HOST, RED, parsed
 
 MATCH = "match: {host: api.example.com, pathPrefix: /orders}"
 EXCHANGE = "exchange: {issuerRef: primary, scope: s}"
 
 
-def read(entry: str) -> Entry | FailClosedRegion:
+def read(entry: str) -> Claim:
     """Read one entry, in flow or block style."""
     document = parsed("version: v1\nentries:\n  - " + entry.replace("\n", "\n    "))
-    claims: list[Entry | FailClosedRegion] = [*document.entries, *document.regions]
+    claims: list[Claim] = [*document.entries, *document.regions]
     (claim,) = claims
     return claim
 
@@ -28,35 +28,28 @@ def closed(entry: str) -> FailClosedRegion:
 
 
 @pytest.mark.parametrize(
-    ("match", "area"),
+    ("match", "scope"),
     [
-        ("host: api.example.com, pathPrefix: /orders", MatchScope(HOST, "/orders")),
         ("host: ' API.Example.com:8443 ', pathPrefix: ' orders '", MatchScope(HOST, "/orders")),
-        ("host: api.example.com., pathPrefix: /", MatchScope(HOST, "/")),
         ("host: '[2001:DB8:0::1]:443', pathPrefix: /", MatchScope("[2001:db8::1]", "/")),
         ("host: a, pathPrefix: /A, caseInsensitive: true", MatchScope("a", "/A", case_insensitive=True)),
-        ("host: a, pathPrefix: /A, caseInsensitive: TRUE", MatchScope("a", "/A", case_insensitive=True)),
         ("host: a, pathPrefix: /A, caseInsensitive: False", MatchScope("a", "/A")),
         ("host: a, pathPrefix: /A, caseInsensitive: null", MatchScope("a", "/A")),
-        ("host: api.example.com:http, pathPrefix: /a%2Fb", MatchScope(HOST, "/a%2Fb")),
         ("host: a, pathPrefix: /, methods: [GET, ' post ', '']", MatchScope("a", "/", frozenset({"GET", "POST"}))),
         ("host: a, pathPrefix: /, methods: [get, GET, null]", MatchScope("a", "/", frozenset({"GET"}))),
-        ("host: a, pathPrefix: /, methods: []", MatchScope("a", "/")),
-        ("host: a, pathPrefix: /, methods: null", MatchScope("a", "/")),
         ("host: a, pathPrefix: /, methods: [' ']", MatchScope("a", "/")),
         ("host: a, pathPrefix: /, methods: [GET, ' * ']", MatchScope("a", "/")),
         ("host: a, pathPrefix: /, methods: [m-search, VERSION_2]", MatchScope("a", "/", frozenset({"M-SEARCH", "VERSION_2"}))),
         ("host: '1', pathPrefix: '2', methods: ['a3']", MatchScope("1", "/2", frozenset({"A3"}))),
     ],
 )
-def test_areas_are_normalised(match: str, area: MatchScope) -> None:
-    assert read(f"{{match: {{{match}}}, action: deny}}") == DenyEntry(RED, 0, area)
+def test_scopes_are_normalised(match: str, scope: MatchScope) -> None:
+    assert read(f"{{match: {{{match}}}, action: deny}}") == DenyEntry(RED, 0, scope)
 
 
 @pytest.mark.parametrize("value", ["'true'", "yes", "1", "[true]", "{}", "''"])
 def test_case_that_is_no_boolean_closes_every_case(value: str) -> None:
     region = closed(f"{{match: {{host: a, pathPrefix: /A, caseInsensitive: {value}}}, action: deny}}")
-
     assert region.match == MatchScope("a", "/A", case_insensitive=True)
     assert region.reason == "entries[0].match.caseInsensitive must be true or false"
 
@@ -72,7 +65,6 @@ def test_case_that_is_no_boolean_closes_every_case(value: str) -> None:
 )
 def test_targets_are_normalised(exchange: str, target: TokenTarget) -> None:
     entry = read(f"{MATCH}\naction: ' ExChange '\nexchange: {{{exchange}}}")
-
     assert entry == ExchangeEntry(RED, 0, MatchScope(HOST, "/orders"), target)
 
 
@@ -96,90 +88,67 @@ def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
     assert attrs.evolve(closed(entry), line=None) == FailClosedRegion(RED, MatchScope(), "entries[0] must be a mapping", 0)
 
 
+# In reasons, "@" stands for the entry.
 @pytest.mark.parametrize(
-    ("match", "area", "reason"),
+    ("match", "scope", "reason"),
     [
-        ("", MatchScope(), "entries[0].match is required"),
-        ("match: null", MatchScope(), "entries[0].match is required"),
-        ("match: [a]", MatchScope(), "entries[0].match must be a mapping"),
-        ("match: {}", MatchScope(), "entries[0].match.host is required; entries[0].match.pathPrefix is required"),
-        ("match: {pathPrefix: /a}", MatchScope(None, "/a"), "entries[0].match.host is required"),
-        ("match: {host: null, pathPrefix: /a}", MatchScope(None, "/a"), "entries[0].match.host is required"),
-        ("match: {host: ' ', pathPrefix: /a}", MatchScope(None, "/a"), "entries[0].match.host is required"),
-        (
-            "match: {host: ':443', pathPrefix: /a}",
-            MatchScope(None, "/a"),
-            'entries[0].match.host is no host: write a host name or a bracketed IPv6 address instead of ":443"',
-        ),
-        ("match: {host: 5, pathPrefix: /a}", MatchScope(None, "/a"), "entries[0].match.host must be text"),
-        ("match: {host: [a], pathPrefix: /a}", MatchScope(None, "/a"), "entries[0].match.host must be text"),
-        ("match: {host: a}", MatchScope("a"), "entries[0].match.pathPrefix is required"),
-        ("match: {host: a, pathPrefix: ' '}", MatchScope("a"), "entries[0].match.pathPrefix is required"),
+        ("", MatchScope(), "@.match is required"),
+        ("match: [a]", MatchScope(), "@.match must be a mapping"),
+        ("match: {}", MatchScope(), "@.match.host is required; @.match.pathPrefix is required"),
+        ("match: {pathPrefix: /a}", MatchScope(None, "/a"), "@.match.host is required"),
+        ("match: {host: ' ', pathPrefix: /a}", MatchScope(None, "/a"), "@.match.host is required"),
+        ("match: {host: 5, pathPrefix: /a}", MatchScope(None, "/a"), "@.match.host must be text"),
+        ("match: {host: a}", MatchScope("a"), "@.match.pathPrefix is required"),
+        ("match: {host: a, pathPrefix: ' '}", MatchScope("a"), "@.match.pathPrefix is required"),
         (
             "match: {host: A.example.com, pathPrefix: 'a.example.com:443/admin'}",
             MatchScope("a.example.com"),
-            'entries[0].match.pathPrefix begins with the host: write the path alone instead of "a.example.com:443/admin"',
+            '@.match.pathPrefix begins with the host: write the path alone instead of "a.example.com:443/admin"',
         ),
-        ("match: {host: a, pathPrefix: true}", MatchScope("a"), "entries[0].match.pathPrefix must be text"),
         (
             "match: {host: https://a.example.com, pathPrefix: '/b*', methods: ['C,D']}",
             MatchScope("a.example.com", "/b"),
             (
-                'entries[0].match.host is a URL: write a.example.com instead of "https://a.example.com"; '
-                'entries[0].match.pathPrefix is a prefix already: write /b instead of "/b*"; '
-                'entries[0].match.methods must be a list of methods: write [C, D] instead of ["C,D"]'
+                '@.match.host is a URL: write a.example.com instead of "https://a.example.com"; '
+                '@.match.pathPrefix is a prefix already: write /b instead of "/b*"; '
+                '@.match.methods must be a list of methods: write [C, D] instead of ["C,D"]'
             ),
         ),
-        ("match: {host: a, pathPrefix: /, methods: GET}", MatchScope("a", "/"), "entries[0].match.methods must be a list of texts"),
-        ("match: {host: a, pathPrefix: /, methods: {GET: 1}}", MatchScope("a", "/"), "entries[0].match.methods must be a list of texts"),
-        ("match: {host: a, pathPrefix: /, methods: [GET, 1]}", MatchScope("a", "/"), "entries[0].match.methods must be a list of texts"),
-        (
-            "match: {host: a, pathPrefix: /, methods: [GET, [PUT]]}",
-            MatchScope("a", "/"),
-            "entries[0].match.methods must be a list of texts",
-        ),
+        ("match: {host: a, pathPrefix: /, methods: GET}", MatchScope("a", "/"), "@.match.methods must be a list of texts"),
+        ("match: {host: a, pathPrefix: /, methods: [GET, 1]}", MatchScope("a", "/"), "@.match.methods must be a list of texts"),
         (
             "match: {host: a, pathPrefix: /, methods: [GET], pathType: Segment}",
             MatchScope("a", "/", frozenset({"GET"})),
-            'entries[0].match has an unknown field "pathType"',
+            '@.match has an unknown field "pathType"',
         ),
-        (
-            "match: {host: a, pathPrefix: /, Host: b, 1: c, [x]: y}",
-            MatchScope("a", "/"),
-            'entries[0].match has an unknown field "Host" and 2 more',
-        ),
-        ("match: {host: a, pathPrefix: /, [x]: y}", MatchScope("a", "/"), "entries[0].match has an unknown field that is no text"),
-        ("match: {host: a, !x host: b, pathPrefix: /}", MatchScope("a", "/"), "entries[0].match has an unknown field that is no text"),
+        ("match: {host: a, pathPrefix: /, Host: b, 1: c, [x]: y}", MatchScope("a", "/"), '@.match has an unknown field "Host" and 2 more'),
+        ("match: {host: a, pathPrefix: /, [x]: y}", MatchScope("a", "/"), "@.match has an unknown field that is no text"),
+        ("match: {host: a, !x host: b, pathPrefix: /}", MatchScope("a", "/"), "@.match has an unknown field that is no text"),
         (
             "match: {!x host: b, pathPrefix: /}",
             MatchScope(None, "/"),
-            "entries[0].match has an unknown field that is no text; entries[0].match.host is required",
+            "@.match has an unknown field that is no text; @.match.host is required",
         ),
-        ("match: {!!str host: a, ! pathPrefix: /, more: 1}", MatchScope("a", "/"), 'entries[0].match has an unknown field "more"'),
+        ("match: {!!str host: a, ! pathPrefix: /, more: 1}", MatchScope("a", "/"), '@.match has an unknown field "more"'),
     ],
 )
-def test_what_can_be_read_of_an_area_is_closed(match: str, area: MatchScope, reason: str) -> None:
-    assert attrs.evolve(closed(f"action: deny\n{match}"), line=None) == FailClosedRegion(RED, area, reason, 0)
+def test_what_can_be_read_of_a_match_is_closed(match: str, scope: MatchScope, reason: str) -> None:
+    assert attrs.evolve(closed(f"action: deny\n{match}"), line=None) == FailClosedRegion(RED, scope, reason.replace("@", "entries[0]"), 0)
 
 
 @pytest.mark.parametrize(
     ("item", "sentence"),
     [
         ("GET,POST", 'must be a list of methods: write [GET, POST] instead of ["GET,POST"]'),
-        ("get|post", 'must be a list of methods: write [GET, POST] instead of ["get|post"]'),
         ("GET POST PUT PATCH DELETE HEAD", "must be a list of methods: write [GET, POST, PUT, PATCH, DELETE] instead of "),
         ("GET*", 'must be a list of methods: write [GET] instead of ["GET*"]'),
         ("all", 'has no word for all methods: leave methods out instead of "all"'),
-        ("ANY", 'has no word for all methods: leave methods out instead of "ANY"'),
         ("!GET", 'must name each method, such as [GET, POST], or be left out for all of them, instead of "!GET"'),
-        ("3", 'must name each method, such as [GET, POST], or be left out for all of them, instead of "3"'),
-        ("**", 'must name each method, such as [GET, POST], or be left out for all of them, instead of "**"'),
         ("\uff27\uff25\uff34", "must name each method, such as [GET, POST], or be left out for all of them, instead of "),
     ],
 )
 def test_what_is_no_method_closes_all_methods(item: str, sentence: str) -> None:
     region = closed(f"match: {{host: a, pathPrefix: /x, methods: [GET, '{item}']}}\naction: deny")
-
     assert region.match == MatchScope("a", "/x")
     assert region.reason.startswith(f"entries[0].match.methods {sentence}")
 
@@ -187,46 +156,43 @@ def test_what_is_no_method_closes_all_methods(item: str, sentence: str) -> None:
 @pytest.mark.parametrize(
     ("rest", "reason"),
     [
-        ("", "entries[0].action is required"),
-        ("action: null", "entries[0].action is required"),
-        ("action: ' '", "entries[0].action is required"),
-        ("action: true", "entries[0].action must be text"),
-        ("action: Allow", 'entries[0].action must be exchange or deny, not "allow"'),
-        ("action: exchange", "entries[0].exchange is required"),
-        ("action: exchange\nexchange: null", "entries[0].exchange is required"),
-        ("action: exchange\nexchange: primary", "entries[0].exchange must be a mapping"),
+        ("", "@.action is required"),
+        ("action: ' '", "@.action is required"),
+        ("action: true", "@.action must be text"),
+        ("action: Allow", '@.action must be exchange or deny, not "allow"'),
+        ("action: exchange", "@.exchange is required"),
+        ("action: exchange\nexchange: primary", "@.exchange must be a mapping"),
         (
             "action: exchange\nexchange: {}",
-            "entries[0].exchange.issuerRef is required; entries[0].exchange needs at least one of scope, resources and audiences",
+            "@.exchange.issuerRef is required; @.exchange needs at least one of scope, resources and audiences",
         ),
-        ("action: exchange\nexchange: {issuerRef: ' ', scope: s}", "entries[0].exchange.issuerRef is required"),
-        ("action: exchange\nexchange: {issuerRef: 5, scope: s}", "entries[0].exchange.issuerRef must be text"),
-        ("action: exchange\nexchange: {issuerRef: x, scope: s}", 'entries[0].exchange.issuerRef references unknown issuer profile "x"'),
+        ("action: exchange\nexchange: {issuerRef: 5, scope: s}", "@.exchange.issuerRef must be text"),
         (
             "action: exchange\nexchange: {issuerRef: primary, scope: ' ', resources: [' '], audiences: []}",
-            "entries[0].exchange needs at least one of scope, resources and audiences",
+            "@.exchange needs at least one of scope, resources and audiences",
         ),
-        ("action: exchange\nexchange: {issuerRef: primary, resources: https://x}", "entries[0].exchange.resources must be a list of texts"),
+        ("action: exchange\nexchange: {issuerRef: primary, resources: https://x}", "@.exchange.resources must be a list of texts"),
         (
             "action: exchange\nexchange: {issuerRef: primary, scope: s, audiences: [1]}",
-            "entries[0].exchange.audiences must be a list of texts",
+            "@.exchange.audiences must be a list of texts",
         ),
-        ("action: exchange\nexchange: {issuerRef: primary, scope: [s], audiences: [a]}", "entries[0].exchange.scope must be text"),
-        ("action: deny\nexchange: 5", "entries[0].exchange must be a mapping"),
-        ("action: deny\nexchange: {issuer: primary}", 'entries[0].exchange has an unknown field "issuer"'),
-        ("action: deny\nexchange: {scope: 5}", "entries[0].exchange.scope must be text"),
-        (f"action: exchange\n{EXCHANGE}\nextra: 1", 'entries[0] has an unknown field "extra"'),
-        (f"action: exchange\n{EXCHANGE}\n<<: {{extra: 1}}", 'entries[0] has an unknown field "extra"'),
-        (f"action: exchange\n{EXCHANGE}\n'<<': {{}}", 'entries[0] has an unknown field "<<"'),
+        ("action: exchange\nexchange: {issuerRef: primary, scope: [s], audiences: [a]}", "@.exchange.scope must be text"),
+        ("action: deny\nexchange: 5", "@.exchange must be a mapping"),
+        ("action: deny\nexchange: {issuer: primary}", '@.exchange has an unknown field "issuer"'),
+        ("action: deny\nexchange: {scope: 5}", "@.exchange.scope must be text"),
+        (f"action: exchange\n{EXCHANGE}\nextra: 1", '@ has an unknown field "extra"'),
+        (f"action: exchange\n{EXCHANGE}\n<<: {{extra: 1}}", '@ has an unknown field "extra"'),
+        (f"action: exchange\n{EXCHANGE}\n'<<': {{}}", '@ has an unknown field "<<"'),
     ],
 )
 def test_what_an_entry_asks_for_must_be_clear(rest: str, reason: str) -> None:
-    assert attrs.evolve(closed(f"{MATCH}\n{rest}"), line=None) == FailClosedRegion(RED, MatchScope(HOST, "/orders"), reason, 0)
+    assert attrs.evolve(closed(f"{MATCH}\n{rest}"), line=None) == FailClosedRegion(
+        RED, MatchScope(HOST, "/orders"), reason.replace("@", "entries[0]"), 0
+    )
 
 
 def test_all_problems_are_told_in_one_reason() -> None:
     region = closed("more: 1\nmatch: {pathPrefix: /a, methods: GET}\naction: allow\nexchange: {issuerRef: 1, also: 2}")
-
     assert region.reason == (
         'entries[0] has an unknown field "more"; entries[0].match.host is required; entries[0].match.methods must be a list of texts; '
         'entries[0].action must be exchange or deny, not "allow"; entries[0].exchange has an unknown field "also"; '
@@ -240,7 +206,6 @@ def test_aliases_are_read_like_what_they_stand_for() -> None:
         "- match: {host: b, pathPrefix: &p /p}\n  action: deny\n"
         "- {match: {host: c, pathPrefix: *p}, action: deny}\n- {match: *m, action: deny}\n"
     )
-
     assert [entry.match for entry in document.entries] == [
         MatchScope("a", "/"),
         MatchScope("b", "/p"),
@@ -252,7 +217,6 @@ def test_aliases_are_read_like_what_they_stand_for() -> None:
 def test_reasons_repeat_little_of_a_text() -> None:
     long = "x" * 1_000
     region = closed(f"match: {{host: 'a@{long}/', pathPrefix: /}}\naction: {long}\n{long}: 1\nexchange: {{issuerRef: {long}}}")
-
     assert "x" * (MAX_QUOTED - 1) in region.reason
     assert "x" * MAX_QUOTED not in region.reason
 
@@ -273,5 +237,4 @@ def test_reasons_repeat_little_of_a_text() -> None:
 )
 def test_a_problem_is_shown_at_the_field_that_has_it_or_the_mapping_that_lacks_it(entry: str, line: int, column: int) -> None:
     region = closed(entry)
-
     assert (region.line, region.column) == (line, column)

@@ -6,8 +6,10 @@ from exchanger.policy.path import (
     MAX_READINGS,
     MAX_WORK,
     MalformedPath,
+    decode,
+    decode_but_slashes,
+    encode,
     read_path,
-    readings_of,
     remove_dot_segments,
 )
 
@@ -16,15 +18,11 @@ from exchanger.policy.path import (
     "path",
     [
         "/",
-        "/orders",
-        "/orders/",
-        "/orders/1/items",
         "/a-b._~!$&'()*+,=:@0/Z",
         "/...",
         "/.well-known/x",
         "/a..b/.c/d.",
         "/a?",
-        "/a?b=c&d=%zz%2f/../;\\//",
         "/a?url=http://x/../y",
         "/?a?b",
         "/a?" + "é",
@@ -39,19 +37,14 @@ def test_a_plain_path_has_one_reading(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "readings"),
     [
-        ("/a//b", {"/a/b"}),
         ("/a///b//", {"/a/b/"}),
         ("//a/b", {"/a/b", "/b"}),
-        ("//a", {"/a", "/"}),
         ("//", {"/"}),
         ("///a/b", {"/a/b", "/b"}),
         ("//a//b", {"/a/b", "//b", "/b", "/"}),
         ("/\\a/b", {"//a/b", "/a/b", "/b"}),
-        ("/a/./b", {"/a/b"}),
-        ("/a/../b", {"/b"}),
         ("/a/..", {"/"}),
         ("/a//../b", {"/a/b", "/a/../b", "/b"}),
-        ("/%61", {"/a"}),
         ("/%2561", {"/%61", "/a"}),
         ("/a%2Fb", {"/a/b"}),
         ("/a\\b", {"/a/b"}),
@@ -72,7 +65,6 @@ def test_a_plain_path_has_one_reading(path: str) -> None:
 )
 def test_an_odd_path_has_all_its_readings(path: str, readings: set[str]) -> None:
     found = read_path(path, "GET")
-
     assert isinstance(found, tuple)
     assert found[0] == path
     assert set(found[1:]) == readings
@@ -87,34 +79,20 @@ def test_the_query_stays_with_every_reading_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("path", "why"),
     [
-        ("", MalformedPath.NOT_ORIGIN_FORM),
         ("orders", MalformedPath.NOT_ORIGIN_FORM),
-        ("*", MalformedPath.NOT_ORIGIN_FORM),
         ("?x", MalformedPath.NOT_ORIGIN_FORM),
-        ("\\a", MalformedPath.NOT_ORIGIN_FORM),
-        ("%2fa", MalformedPath.NOT_ORIGIN_FORM),
         ("http://api.example.com/orders", MalformedPath.NOT_ORIGIN_FORM),
-        ("api.example.com:443", MalformedPath.NOT_ORIGIN_FORM),
         ("/a#f", MalformedPath.FRAGMENT),
         ("/a?b#f", MalformedPath.FRAGMENT),
         ("/a b", MalformedPath.UNPRINTABLE),
-        ("/a?b c", MalformedPath.UNPRINTABLE),
-        ("/a\n", MalformedPath.UNPRINTABLE),
         ("/a\x00", MalformedPath.UNPRINTABLE),
-        ("/a\x7f", MalformedPath.UNPRINTABLE),
         ("/a\x85", MalformedPath.UNPRINTABLE),
         ("/a%00", MalformedPath.UNPRINTABLE),
-        ("/a%0A", MalformedPath.UNPRINTABLE),
-        ("/a%7f", MalformedPath.UNPRINTABLE),
         ("/a%2500", MalformedPath.UNPRINTABLE),  # NO-BREAK SPACE is a space under NFKC
         ("/a%2", MalformedPath.BROKEN_ESCAPE),
-        ("/a%", MalformedPath.BROKEN_ESCAPE),
         ("/%zz", MalformedPath.BROKEN_ESCAPE),
-        ("/%u002f", MalformedPath.BROKEN_ESCAPE),
         ("/%ff", MalformedPath.NOT_UTF8),
         ("/%c0%af", MalformedPath.NOT_UTF8),
-        ("/%25ff", MalformedPath.NOT_UTF8),
-        ("/a%2f%ff", MalformedPath.NOT_UTF8),
         ("/\udcff", MalformedPath.NOT_UTF8),
         ("/a?\udcff", MalformedPath.NOT_UTF8),
     ],
@@ -162,20 +140,36 @@ def test_the_bounds_themselves_are_allowed() -> None:
     [
         ("/a/b/c/./../../g", "/a/g"),
         ("/b/c/.", "/b/c/"),
-        ("/b/c/..", "/b/"),
         ("/..", "/"),
-        ("/.", "/"),
         ("/../../g", "/g"),
         ("/b/c/../../../g", "/g"),
         ("/..g/g../.g/g.", "/..g/g../.g/g."),
         ("/a//../b", "/a/b"),
         ("/..//x", "//x"),
-        ("/a/b", "/a/b"),
     ],
 )
 def test_dot_segments_are_removed_as_the_rfc_does(path: str, resolved: str) -> None:
     assert remove_dot_segments(path) == resolved
 
 
-def test_a_reading_is_a_path_of_its_own() -> None:
-    assert readings_of("/%zz") == ("/%zz",)
+@pytest.mark.parametrize(
+    ("text", "decoded"),
+    [("", ""), ("a%2fB%2F", "a/B/"), ("%2561", "%61"), ("%zz%2", "%zz%2"), ("%C3%a9é", "éé"), ("%00", "\0")],
+)
+def test_escapes_are_decoded_once(text: str, decoded: str) -> None:
+    assert decode(text) == decoded
+
+
+@pytest.mark.parametrize("text", ["%ff", "%C3", "%c0%af", "%ed%a0%80", "\ud800"])
+def test_what_is_not_utf8_is_not_decoded(text: str) -> None:
+    assert decode(text) is None
+
+
+def test_slashes_may_be_left_alone() -> None:
+    assert decode_but_slashes("%2f%2F%252f%2e") == "%2f%2F%2f."
+    assert decode_but_slashes("%ff") is None
+
+
+def test_encoding_touches_nothing_but_non_ascii_and_the_case_of_escapes() -> None:
+    assert encode("/a b?#%c3%A9é%") == "/a b?#%C3%A9%C3%A9%"
+    assert encode("\ud800") is None

@@ -1,17 +1,19 @@
+"""The trie with its cells and tables of methods: what is found where claims meet, and that removing undoes adding."""
+
+from itertools import permutations
+
 import pytest
 
-from exchanger.policy.cell import CONFLICT, SEVERAL_REGIONS, Cell, Found
-from exchanger.policy.lookup import Reading, UnreadableReach, find
-from exchanger.policy.policy_trie import PolicyTrie
-from exchanger.policy.verdict import NO_MATCH, Unhealthy
-from exchanger.values.entry import Entry, FailClosedRegion, Source
+from exchanger.policy.lookup import CONFLICT, SEVERAL_REGIONS, Found, Reading, UnreadableReach, find
+from exchanger.policy.policy_trie import CONTESTED, Cell, MethodTable, PolicyTrie
+from exchanger.values.entry import Claim, Entry, Source
+from exchanger.values.verdict import NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region
 
-GET = frozenset({"GET"})
-PUT = frozenset({"PUT"})
+GET, HEAD, PUT = (frozenset({method}) for method in ("GET", "HEAD", "PUT"))
 
 
-def trie_of(*claims: Entry | FailClosedRegion) -> PolicyTrie:
+def trie_of(*claims: Claim) -> PolicyTrie:
     trie = PolicyTrie()
     for claim in claims:
         trie = trie.with_claim(claim)
@@ -22,71 +24,86 @@ def found(trie: PolicyTrie, path: str, method: str = "GET", host: str | None = H
     return find(trie, None if host is None else trie.hosts.get(host), UnreadableReach.GLOBAL, Reading(path, rewritten), method)
 
 
+def table_of(*entries: Entry) -> MethodTable[Entry]:
+    table: MethodTable[Entry] = MethodTable()
+    for entry in entries:
+        table = table.with_claim(entry)
+    return table
+
+
+EVERY, GETS, HEADS = deny("/"), deny("/", methods=GET, index=1), deny("/", methods=HEAD, source=BLUE)
+
+
+@pytest.mark.parametrize(
+    ("entries", "answers"),
+    [
+        ([], {"GET": None}),
+        ([EVERY], {"GET": EVERY, "HEAD": EVERY}),
+        ([EVERY, EVERY], {"GET": EVERY}),
+        ([EVERY, exchange("/", source=BLUE)], {"GET": CONTESTED}),
+        ([EVERY, GETS], {"GET": CONTESTED, "PUT": EVERY, "HEAD": EVERY}),
+        ([GETS, deny("/", methods=GET | PUT, source=BLUE)], {"GET": CONTESTED, "HEAD": CONTESTED, "POST": None}),
+        # Handlers of GET answer HEAD, unless a claim covers HEAD itself.
+        ([GETS], {"GET": GETS, "HEAD": GETS, "head": None, "OPTIONS": None, "": None}),
+        ([GETS, HEADS], {"GET": GETS, "HEAD": HEADS}),
+        ([HEADS], {"GET": None}),
+    ],
+)
+def test_claims_meet_method_by_method(entries: list[Entry], answers: dict[str, object]) -> None:
+    assert {method: table_of(*entries).of(method) for method in answers} == answers
+
+
+@pytest.mark.parametrize("order", [*permutations([EVERY, GETS, deny("/", methods=GET | PUT, index=2), exchange("/", source=BLUE)])])
+def test_a_removed_claim_leaves_nothing_in_its_table(order: tuple[Entry, ...]) -> None:
+    table: MethodTable[Entry] | None = table_of(*order)
+    for count, entry in enumerate(order, start=1):
+        assert table is not None
+        table = table.without_claim(entry)
+        assert table == (table_of(*order[count:]) if order[count:] else None)
+
+
+def test_removing_what_is_not_there_changes_nothing() -> None:
+    table, trie, strangers = table_of(EVERY), trie_of(exchange("/a")), (deny("/", source=BLUE), deny("/", source=BLUE, methods=GET))
+    assert [table.without_claim(stranger) for stranger in strangers] == [table, table]
+    for claim in (*strangers, deny("/b", source=BLUE, host="other.example.com"), region("", source=BLUE, host=None)):
+        assert trie.without_claim(claim) == trie
+
+
 def test_the_longest_prefix_among_matching_methods_wins() -> None:
     short, long = exchange("/a"), deny("/a/b", index=1, methods=PUT)
     trie = trie_of(short, long)
-
     assert found(trie, "/a/b/c", "PUT") is long
     assert found(trie, "/a/b/c", "GET") is short
     assert found(trie, "/b") is NO_MATCH
     assert found(trie, "/a", host="other.example.com") is NO_MATCH
-
-
-def test_two_winners_of_equal_length_are_a_tie() -> None:
-    trie = trie_of(exchange("/a"), exchange("/a", source=BLUE, methods=GET))
-
-    assert found(trie, "/a") is CONFLICT
-    assert isinstance(found(trie, "/a", "PUT"), type(exchange("/a")))
-
-
-def test_a_longer_prefix_breaks_a_tie() -> None:
-    winner = deny("/a/b", index=1)
-
-    assert found(trie_of(exchange("/a"), exchange("/a", source=BLUE), winner), "/a/b") is winner
+    contested = trie.with_claim(exchange("/a", source=BLUE))
+    assert (found(contested, "/a/b", "GET"), found(contested, "/a/b", "PUT")) == (CONFLICT, long)
 
 
 @pytest.mark.parametrize("where", ["", "/", "/a", "/a/b/c"])
 def test_a_region_wins_over_everything_inside_it(where: str) -> None:
-    trie = trie_of(exchange("/a/b"), region(where, source=BLUE))
-
-    assert found(trie, "/a/b/c") == Unhealthy(f"region of {BLUE}", BLUE, 0)
-
-
-def test_a_region_for_other_methods_or_hosts_changes_nothing() -> None:
-    entry = exchange("/a")
-    trie = trie_of(entry, region("/a", source=BLUE, methods=PUT), region("", source=BLUE, index=1, host="other.example.com"))
-
-    assert found(trie, "/a") is entry
+    assert found(trie_of(exchange("/a/b"), region(where, source=BLUE)), "/a/b/c") == Unhealthy(f"region of {BLUE}", BLUE, 0)
+    assert found(trie_of(region(where), region(where, source=BLUE)), "/a/b/c") is SEVERAL_REGIONS
 
 
 def test_a_region_for_all_hosts_reaches_every_request() -> None:
     trie = trie_of(exchange("/a"), region("/b", source=BLUE, host=None))
-
-    assert found(trie, "/b", host=HOST) == Unhealthy(f"region of {BLUE}", BLUE, 0)
-    assert found(trie, "/b", host="") == Unhealthy(f"region of {BLUE}", BLUE, 0)
-    assert found(trie, "/b", host=None) == Unhealthy(f"region of {BLUE}", BLUE, 0)
+    for host in (HOST, "", None):
+        assert found(trie, "/b", host=host) == Unhealthy(f"region of {BLUE}", BLUE, 0)
     assert found(trie, "/a", host=HOST) == exchange("/a")
     assert found(trie, "/a", host=None) is NO_MATCH
 
 
-def test_several_regions_in_one_place_name_no_source() -> None:
-    assert found(trie_of(region("/a"), region("/a", source=BLUE)), "/a") is SEVERAL_REGIONS
-
-
-def test_an_entry_is_found_under_each_spelling_and_does_not_tie_with_itself() -> None:
+def test_an_entry_is_found_under_each_spelling_and_does_not_conflict_with_itself() -> None:
     entry = exchange("/a%2fb")
     trie = trie_of(entry)
-
-    assert found(trie, "/a%2fb/c") is entry
-    assert found(trie, "/a/b/c") is entry
-    assert found(trie, "/a/b/c", rewritten=True) is entry
+    assert found(trie, "/a%2fb/c") is found(trie, "/a/b/c") is found(trie, "/a/b/c", rewritten=True) is entry
     assert trie.without_claim(entry) == PolicyTrie()
 
 
-def test_a_decoded_spelling_comes_after_what_is_written() -> None:
+def test_a_decoded_spelling_comes_after_a_written_one() -> None:
     escaped, short, same = deny("/a%2fb", source=BLUE), exchange("/a"), exchange("/a/b", index=1)
     trie = trie_of(escaped, short)
-
     assert found(trie, "/a/b") is short
     assert found(trie, "/a/b", rewritten=True) is escaped
     assert found(trie.with_claim(same), "/a/b", rewritten=True) is same
@@ -94,30 +111,22 @@ def test_a_decoded_spelling_comes_after_what_is_written() -> None:
     assert trie.with_claim(same).without_claim(same) == trie
 
 
-def test_a_decoded_region_closes_rewritten_paths_and_those_where_nothing_is_written() -> None:
+def test_a_decoded_region_closes_rewritten_paths_and_those_without_a_written_match() -> None:
     closed, short = region("/a%2fb", source=BLUE), exchange("/a")
-    alone, beside = trie_of(closed), trie_of(closed, short)
-
-    assert isinstance(found(alone, "/a/b"), Unhealthy)
+    beside = trie_of(closed, short)
+    assert isinstance(found(trie_of(closed), "/a/b"), Unhealthy)
     assert found(beside, "/a/b") is short
     assert isinstance(found(beside, "/a/b", rewritten=True), Unhealthy)
     assert beside.without_claim(closed) == trie_of(short)
 
 
 def test_removing_gives_back_the_trie_before() -> None:
-    kept: list[Entry | FailClosedRegion] = [exchange("/a"), region("/a/b", index=1), deny("/x", index=2, host="other.example.com")]
-    more: list[Entry | FailClosedRegion] = [
-        deny("/a", source=BLUE),
-        region("/a/b/c", source=BLUE, index=1),
-        region("", source=BLUE, index=2, host=None),
-    ]
-    before = trie_of(*kept)
-    trie = trie_of(*kept, *more)
+    kept: list[Claim] = [exchange("/a"), region("/a/b", index=1), deny("/x", index=2, host="other.example.com")]
+    more: list[Claim] = [deny("/a", source=BLUE), region("/a/b/c", source=BLUE, index=1), region("", source=BLUE, index=2, host=None)]
+    before, trie = trie_of(*kept), trie_of(*kept, *more)
     for claim in more:
         trie = trie.without_claim(claim)
-
-    assert trie == before
-    assert trie_of(*reversed(kept)) == before
+    assert trie == before == trie_of(*reversed(kept))
     for claim in kept:
         trie = trie.without_claim(claim)
     assert trie == PolicyTrie()
@@ -126,25 +135,13 @@ def test_removing_gives_back_the_trie_before() -> None:
 def test_an_entry_and_a_region_share_a_cell() -> None:
     entry, closed = exchange("/a"), region("/a", index=1)
     cell = Cell().with_claim(entry).with_claim(closed)
-
-    assert cell.without_claim(closed) == Cell().with_claim(entry)
-    assert cell.without_claim(entry) == Cell().with_claim(closed)
-    assert Cell().with_claim(entry).without_claim(closed) == Cell().with_claim(entry)
-    assert Cell().with_claim(closed).without_claim(entry) == Cell().with_claim(closed)
+    assert cell.without_claim(closed) == Cell().with_claim(entry) == Cell().with_claim(entry).without_claim(closed)
+    assert cell.without_claim(entry) == Cell().with_claim(closed) == Cell().with_claim(closed).without_claim(entry)
 
 
-def test_removing_what_is_not_there_changes_nothing() -> None:
-    trie = trie_of(exchange("/a"))
-
-    assert trie.without_claim(deny("/b", source=BLUE)) == trie
-    assert trie.without_claim(deny("/b", source=BLUE, host="other.example.com")) == trie
-    assert trie.without_claim(region("", source=BLUE, host=None)) == trie
-
-
-def test_thousands_of_ties_are_one_tie() -> None:
+def test_thousands_of_contenders_are_one_conflict() -> None:
     crowd = [deny("/a", source=Source("team", str(number))) for number in range(2_000)]
     trie = trie_of(*crowd)
-
     assert found(trie, "/a") is CONFLICT
     for claim in crowd[1:]:
         trie = trie.without_claim(claim)

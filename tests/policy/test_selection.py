@@ -1,12 +1,12 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.policy.objects import ConfigMap, Namespace, PolicyObject
-from exchanger.policy.selection import Document, Text, Unknown, advance, select
-from exchanger.policy.selector import parse_selector
+from exchanger.policy.selection import ConfigMap, Document, Namespace, PolicyObject, Text, Unknown, advance, key_meant, select
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.verdict import NoMatch, Unhealthy
 from exchanger.values.entry import Source
+from exchanger.values.selector import parse_selector
+from exchanger.values.verdict import NoMatch, Unhealthy
 
 NAMESPACES = parse_selector("policy=enabled")
 CONFIG_MAPS = parse_selector("enabled=true")
@@ -51,6 +51,21 @@ def test_a_config_map_without_its_document_says_which_key_was_probably_meant() -
     (document,) = advance(PolicySnapshot.EMPTY, {}, found, frozenset()).documents
     (region,) = document.regions
     assert "the ConfigMap has config.yml\N{REPLACEMENT CHARACTER}, which was probably meant: rename it" in region.reason
+
+
+@pytest.mark.parametrize(
+    ("data", "binary", "key"),
+    [
+        ({"config.yaml": 5, "config.yml": "x"}, None, ""),
+        ({"a": "x"}, {"config.yaml": "eA=="}, "binaryData.config.yaml"),
+        ({"a": "x", "Config.YML": "x"}, {}, "Config.YML"),
+        ({"policy": "x"}, [], "policy"),
+        ({"a": "x", "b": "x"}, None, ""),
+        ({}, None, ""),
+    ],
+)
+def test_the_key_that_was_probably_meant(data: dict[str, object], binary: object, key: str) -> None:
+    assert key_meant(data, binary) == key
 
 
 texts = st.sampled_from(

@@ -1,5 +1,3 @@
-import json
-
 import pytest
 
 from exchanger.policy.yaml_nodes import (
@@ -32,14 +30,6 @@ def test_nodes_have_their_lines() -> None:
     )
 
 
-def test_json_is_read() -> None:
-    assert read_nodes(json.dumps({"a": ["https://x/y", "b"]})) == Mapping(((text("a"), Sequence((text("https://x/y"), text("b")), 1)),), 1)
-
-
-def test_plain_urls_in_flow_lists_are_texts() -> None:
-    assert read_nodes("[https://x/y, urn:a:b]") == Sequence((text("https://x/y"), text("urn:a:b")), 1)
-
-
 @pytest.mark.parametrize(
     ("written", "kind"),
     [
@@ -60,7 +50,6 @@ def test_plain_urls_in_flow_lists_are_texts() -> None:
 )
 def test_scalars_mean_what_the_core_schema_says(written: str, kind: Kind) -> None:
     node = read_nodes(f"- {written}\n")
-
     assert isinstance(node, Sequence)
     assert isinstance(node.items[0], Scalar)
     assert node.items[0].kind is kind
@@ -74,7 +63,6 @@ def test_a_collection_with_a_tag_of_its_own_is_neither_list_nor_mapping() -> Non
 
 def test_aliases_share_their_node() -> None:
     node = read_nodes("- &a {x: y}\n- *a\n- &a [z]\n- *a\n")
-
     assert isinstance(node, Sequence)
     assert node.items[1] is node.items[0]
     assert node.items[3] is node.items[2]
@@ -96,7 +84,6 @@ def test_aliases_share_their_node() -> None:
 )
 def test_what_is_merged_is_as_if_it_were_written_there(written: str, merged: dict[str, str]) -> None:
     node = read_nodes(written)
-
     assert isinstance(node, Mapping)
     assert {key.text: value.text for key, value in node.pairs if isinstance(key, Scalar) and isinstance(value, Scalar)} == merged
     assert len(node.pairs) == len(merged)
@@ -104,7 +91,6 @@ def test_what_is_merged_is_as_if_it_were_written_there(written: str, merged: dic
 
 def test_an_anchor_can_be_merged_and_others_are_still_known() -> None:
     node = read_nodes("- &a {x: y, ? [k] : v}\n- {<<: *a, z: 1}\n- *a\n")
-
     assert isinstance(node, Sequence)
     assert node.items[2] is node.items[0]
     assert isinstance(node.items[1], Mapping)
@@ -116,14 +102,9 @@ def test_only_mappings_can_be_merged(value: str) -> None:
     assert read_nodes(f"a: b\n<<: {value}") == Unreadable("has a merge key << of something else than mappings", 2)
 
 
-def test_a_stream_has_no_merge_keys() -> None:
-    assert read_stream("<<: a", Limits()) == (Mapping(((text("<<"), text("a")),), 1),)
-
-
 def test_merging_is_bounded_as_if_it_were_written_out() -> None:
     wide = "- &a {" + ", ".join(f"k{number}: v" for number in range(1000)) + "}\n" + "- {<<: *a}\n" * 200
     chain = "- &a0 {k: v}\n" + "".join(f"- &a{number} {{<<: *a{number - 1}}}\n" for number in range(1, 100))
-
     for written, reason in ((wide, f"has more than {MAX_NODES} values"), (chain, f"is nested deeper than {MAX_DEPTH} levels")):
         refused = read_nodes(written)
         assert isinstance(refused, Unreadable)
@@ -146,17 +127,12 @@ def test_keys_may_be_anything() -> None:
     ("written", "unreadable"),
     [
         ("", Unreadable("is empty")),
-        (" \n\t\n", Unreadable("is empty")),
         ("# only a comment\n", Unreadable("is empty")),
         ("a: b\na: c\n", Unreadable('has duplicate keys: "a"', 2)),
         ("a:\n  - {b: 1,\n     'b': 2}\n", Unreadable('has duplicate keys: "b"', 3)),
         ("a: b\n---\nc: d\n", Unreadable("has a second document", 2)),
-        ("a: b\n---\n---\nc: d\n", Unreadable("has a second document", 3)),
-        ("a: b\n---\n~\n", Unreadable("has a second document", 2)),
         ("a: b\n--- ''\n", Unreadable("has a second document", 2)),
-        ("a: b\n--- !x\n", Unreadable("has a second document", 2)),
         ("a: b\n--- &x\n", Unreadable("has a second document", 2)),
-        ("a: b\n---\n[]\n", Unreadable("has a second document", 2)),
         ("a: &x b\n---\n*x\n", Unreadable("has a second document", 2)),
         ("---\n---\na: b\n", Unreadable("has a second document", 2)),
         ("a: *b\n", Unreadable("has an alias to nothing before it", 1)),
@@ -178,7 +154,6 @@ def test_unreadable_texts(written: str, unreadable: Unreadable) -> None:
 )
 def test_what_is_not_yaml_says_where(written: str, line: int) -> None:
     node = read_nodes(written)
-
     assert isinstance(node, Unreadable)
     assert node.reason.startswith("is not YAML: ")
     assert node.line == line
@@ -191,7 +166,6 @@ def test_other_directives_and_document_marks_are_in_order() -> None:
 
 def test_long_texts_are_refused() -> None:
     too_long = Unreadable(f"is longer than {MAX_BYTES} bytes")
-
     assert read_nodes("a" * MAX_BYTES) == text("a" * MAX_BYTES)
     assert read_nodes("a" * (MAX_BYTES + 1)) == too_long
     assert read_nodes("é" * (MAX_BYTES // 2 + 1)) == too_long
@@ -209,15 +183,12 @@ def test_aliases_do_not_expand() -> None:
     bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 30)
     )
-
     refused = read_nodes(bomb) == Unreadable(f"has more than {MAX_NODES} values", 6)
-
     assert refused  # and not the comparison itself, of which a failure would be shown with the aliases written out
 
 
 def test_the_number_of_values_is_bounded() -> None:
     limits = Limits(values=5)
-
     assert isinstance(read_stream("[a, b, c, d]", limits), tuple)
     assert read_stream("[a, b, c,\n d, e]", limits) == Unreadable("has more than 5 values", 2)
     assert read_stream("[a, b]\n---\n[c, d]", limits) == Unreadable("has more than 5 values", 3)
@@ -230,13 +201,8 @@ def test_a_stream_has_any_number_of_documents() -> None:
     assert isinstance(read_stream("too long", Limits(size=3)), Unreadable)
 
 
-def test_anchors_on_scalars_and_keys_are_known() -> None:
-    assert read_nodes("&k a: &v b\n*v : *k\n") == Mapping(((text("a"), text("b")), (text("b"), text("a"))), 1)
-
-
 def test_depth_counts_with_aliases_written_out() -> None:
     chain = "a0: &a0 [x]\n" + "".join(f"a{level}: &a{level} [*a{level - 1}]\n" for level in range(1, MAX_DEPTH - 1))
-
     assert isinstance(read_nodes(chain), Mapping)
     last = MAX_DEPTH - 1
     assert read_nodes(f"{chain}a{last}: &a{last} [*a{last - 1}]\n") == Unreadable(f"is nested deeper than {MAX_DEPTH} levels", MAX_DEPTH)

@@ -6,8 +6,8 @@ import attrs
 from hypothesis import strategies as st
 
 from exchanger.kube.index import PolicyIndex
-from exchanger.policy.objects import NAME_LABEL, ConfigMap, Namespace
-from exchanger.policy.selector import parse_selector
+from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace
+from exchanger.values.selector import parse_selector
 
 NAMES = ("a", "b", "c")
 TEXTS = (

@@ -10,9 +10,9 @@ from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, TokenResponseRu
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.proxy import Proxy
-from exchanger.values.request import TraceContext
 from exchanger.values.secret import Secret
 from exchanger.values.token import TokenRequest
+from exchanger.values.trace import TraceContext
 
 texts = st.text(max_size=40)
 words = st.text(min_size=1, max_size=20)

@@ -1,6 +1,6 @@
 """Strategies for policies and requests over a small alphabet, so that they meet, nest and tie."""
 
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from hypothesis import strategies as st
 
@@ -36,9 +36,29 @@ plain_paths = st.builds(
 )
 queries = st.sampled_from(["", "?", "?a", "?/../b//%61"])
 
+# Paths that servers rewrite, or cannot read.
+odd_paths = st.builds(
+    lambda oddity, path, query: oddity + path + query,
+    st.sampled_from(["", "/a/..", "/", "/%61", "/b;x", "/a!", "/!", "//x", "/%zz"]),
+    plain_paths,
+    queries,
+)
+
 case_insensitivity = rarely(st.just(value=True), st.just(value=False), one_in=5)
-areas = st.builds(MatchScope, hosts, prefixes, method_sets, case_insensitivity)
-region_areas = st.builds(MatchScope, st.none() | hosts, st.just("") | prefixes, method_sets, case_insensitivity)
+reaches = st.sampled_from(UnreadableReach)
+
+Scopes: TypeAlias = st.SearchStrategy[MatchScope]
+
+
+def scopes_over(prefixes: st.SearchStrategy[str]) -> tuple[Scopes, Scopes]:
+    """Return scopes of entries and of regions."""
+    return (
+        st.builds(MatchScope, hosts, prefixes, method_sets, case_insensitivity),
+        st.builds(MatchScope, st.none() | hosts, st.just("") | prefixes, method_sets, case_insensitivity),
+    )
+
+
+scopes, region_scopes = scopes_over(prefixes)
 targets = st.builds(TokenTarget, st.sampled_from(sorted(ISSUERS)), scope=st.sampled_from(["r", "w"]))
 
 
@@ -48,17 +68,17 @@ def documents(
     of: st.SearchStrategy[Source] = sources,
     max_entries: int = 4,
     max_regions: int = 1,
-    areas: st.SearchStrategy[MatchScope] = areas,
-    region_areas: st.SearchStrategy[MatchScope] = region_areas,
+    scopes: Scopes = scopes,
+    region_scopes: Scopes = region_scopes,
 ) -> PolicyDocument:
     """Draw a document: entries first, then regions, with indices in this order."""
     source = draw(of)
     entries: list[Entry] = []
-    for index, (area, target) in enumerate(draw(st.lists(st.tuples(areas, st.none() | targets), min_size=1, max_size=max_entries))):
-        entries.append(DenyEntry(source, index, area) if target is None else ExchangeEntry(source, index, area, target))
+    for index, (scope, target) in enumerate(draw(st.lists(st.tuples(scopes, st.none() | targets), min_size=1, max_size=max_entries))):
+        entries.append(DenyEntry(source, index, scope) if target is None else ExchangeEntry(source, index, scope, target))
     regions = tuple(
-        FailClosedRegion(source, area, f"{source} {index}", index)
-        for index, area in enumerate(draw(st.lists(region_areas, max_size=max_regions)), start=len(entries))
+        FailClosedRegion(source, scope, f"{source} {index}", index)
+        for index, scope in enumerate(draw(st.lists(region_scopes, max_size=max_regions)), start=len(entries))
     )
     return PolicyDocument(source, tuple(entries), regions)
 

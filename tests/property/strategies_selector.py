@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from exchanger.policy.selector import Above, Absent, Below, NoneOf, OneOf, Present, Requirement, Selector
+from exchanger.values.selector import Above, Absent, Below, NoneOf, OneOf, Present, Requirement, Selector
 
 keys = st.sampled_from(["a", "in", "notin", "example.com/a", "A_b.c-d"])
 values = st.sampled_from(["", "b", "in", "notin", "7", "0", "42", "B_c.d-e"])

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from trio.testing import MockClock
 
 from exchanger.oauth.token_client import TokenClient
-from exchanger.values.request import NO_TRACE
 from exchanger.values.token import TokenRequest
+from exchanger.values.trace import NO_TRACE
 from tests.oauth.fakes import HTTP, NO_TLS, MemoryEndpoint, Observer, answering, response, running, success
 from tests.property.strategies_oauth import similar_requests
 

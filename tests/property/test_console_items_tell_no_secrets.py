@@ -11,8 +11,9 @@ from exchanger.console.items import Items
 from exchanger.console.jwt import OPAQUE, decoded
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Filter, Outcome, Reason
 from exchanger.values.entry import Source
-from exchanger.values.request import HttpRequest, TraceContext
+from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
+from exchanger.values.trace import TraceContext
 from tests.console.running import line
 
 CANARY = "c4n4ry"

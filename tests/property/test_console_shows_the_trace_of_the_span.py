@@ -13,13 +13,12 @@ from exchanger.console.trimming import MAX_REQUEST, trimmed
 from exchanger.envoy.authorization import Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.grpc.routes import CallInfo
-from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.telemetry.spans import FinishedSpan
 from exchanger.telemetry.trace_context import SamplingSettings, TraceContexts
 from exchanger.telemetry.tracing import SpanQueue, Tracing
-from exchanger.values.request import TraceContext
-from exchanger.values.traceparent import parse_traceparent
+from exchanger.values.trace import TraceContext, parse_traceparent
 from tests.console.records import record
 from tests.decision.examples import RULES, snapshot
 from tests.envoy.test_authorization import FakeExchanger

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from exchanger.directory.folder import Scan, scan
 from exchanger.directory.manifest import Manifest, UnreadableFile, objects_of, read_manifests
-from exchanger.policy.objects import PolicyObject
+from exchanger.policy.selection import PolicyObject
 
 NAMES = ("a.yaml", "b.yml", "sub/c.yaml")
 READABLE = (

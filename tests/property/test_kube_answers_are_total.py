@@ -19,7 +19,7 @@ from exchanger.kube.decoding import (
     read_page,
 )
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, Item, Key, Page, Put
-from exchanger.policy.objects import ConfigMap, Namespace
+from exchanger.policy.selection import ConfigMap, Namespace
 
 scalars = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20)
 FIELDS = (

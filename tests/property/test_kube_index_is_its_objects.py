@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger.policy.selection import select
-from exchanger.policy.selector import parse_selector
+from exchanger.values.selector import parse_selector
 from tests.property.strategies_kube_index import CONFIG_MAP_SELECTOR, SELECTORS, Cluster, Said, histories, index, tell
 
 

@@ -15,10 +15,9 @@ from trio.testing import MockClock
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
-from exchanger.policy.objects import ConfigMap, Namespace
-from exchanger.policy.selection import advance, select
-from exchanger.policy.selector import parse_selector
+from exchanger.policy.selection import ConfigMap, Namespace, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.selector import parse_selector
 from tests.kube.cluster import Cluster, Record
 from tests.property.strategies_kube_index import CONFIG_MAP_SELECTOR, NAMES, SELECTORS, config_maps, namespaces
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from exchanger.app.settings import known_variables
 from exchanger.app.variable_names import MAX_UNKNOWN, NAME_LIMIT, unknown_variables
 from exchanger.policy.notices import near_label, of_config_maps, of_namespaces
-from exchanger.policy.objects import ConfigMap, Namespace
-from exchanger.policy.selector import parse_selector
-from exchanger.util.likeness import distance
+from exchanger.policy.selection import ConfigMap, Namespace
+from exchanger.util.text import distance
 from exchanger.values.notice import MAX_NOTICES, SUBJECT_LIMIT, TEXT_LIMIT, Notices
+from exchanger.values.selector import parse_selector
 
 KNOWN: Final = sorted(known_variables())
 CANARY: Final = "canary-value"

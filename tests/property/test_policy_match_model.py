@@ -10,23 +10,21 @@ from hypothesis import strategies as st
 
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
-from exchanger.policy.verdict import AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
-from exchanger.values.entry import DenyEntry, MatchScope
+from exchanger.values.entry import DenyEntry
+from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
 from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer, agreed, answer, read_otherwise, some_dropped
 from tests.property.strategies_policy import (
-    case_insensitivity,
     documents,
     hosts,
-    method_sets,
     methods,
     plain_paths,
     policies,
     queries,
     rarely,
+    reaches,
+    scopes_over,
     snapshot_of,
 )
-
-reaches = st.sampled_from(UnreadableReach)
 
 # Prefixes and paths that meet where a ``!`` stands for something else.
 BEYOND_ASCII = "éя"
@@ -40,10 +38,9 @@ ascii_paths = masked_paths.map(lambda path: path.replace("é", "a").replace("/!"
 
 
 def policies_over(prefixes: st.SearchStrategy[str]) -> st.SearchStrategy[list[PolicyDocument]]:
-    areas = st.builds(MatchScope, hosts, prefixes, method_sets, case_insensitivity)
-    regions = st.builds(MatchScope, st.none() | hosts, st.just("") | prefixes, method_sets, case_insensitivity)
-    healthy = documents(max_regions=0, areas=areas)
-    return st.lists(rarely(documents(areas=areas, region_areas=regions), healthy, one_in=8), max_size=3)
+    scopes, regions = scopes_over(prefixes)
+    healthy = documents(max_regions=0, scopes=scopes)
+    return st.lists(rarely(documents(scopes=scopes, region_scopes=regions), healthy, one_in=8), max_size=3)
 
 
 def said(verdict: Verdict) -> Answer:

@@ -8,9 +8,8 @@ import re
 from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 
-from exchanger.policy.authority import is_host, normalise_policy_host, read_authority
-from exchanger.policy.host_reader import MAX_HOSTS, MAX_TEXT, read_host
-from exchanger.policy.quoting import MAX_QUOTED
+from exchanger.policy.authority import MAX_HOSTS, MAX_TEXT, is_host, normalise_policy_host, read_authority, read_host
+from exchanger.util.text import MAX_QUOTED
 
 # The last label is none of the words and schemes that surround names below.
 names = st.lists(st.text(alphabet="ab01-", min_size=1, max_size=3), max_size=2).map(lambda labels: ".".join([*labels, "host", "example"]))

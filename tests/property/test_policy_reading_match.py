@@ -9,10 +9,10 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exchanger.policy.authority import read_host
 from exchanger.policy.document import PolicyDocument, parse_document
-from exchanger.policy.host_reader import read_host
-from exchanger.policy.prefix_reader import read_prefix
-from exchanger.values.entry import Entry, FailClosedRegion, MatchScope, Source
+from exchanger.policy.prefix import read_prefix
+from exchanger.values.entry import Claim, MatchScope, Source
 
 RED = Source("red", "policy")
 
@@ -41,7 +41,7 @@ def test_an_invalid_entry_closes_what_its_parts_close(host: str, prefix: str, te
     mistakes = sum([bool(named.problem), bool(begun.problem), wrong, action == "permit"])
 
     areas = [MatchScope(each, begun.prefix, asked) for each in named.hosts]
-    claims: list[Entry | FailClosedRegion] = [*document.entries, *document.regions]
+    claims: list[Claim] = [*document.entries, *document.regions]
     assert [claim.match for claim in claims] == areas
     assert {claim.index for claim in claims} == {1}
     assert len(document.entries) == (mistakes == 0)
@@ -56,7 +56,7 @@ def test_methods_are_names_or_close_all(texts: list[str]) -> None:
     document = read({"host": "a", "pathPrefix": "/", "methods": texts}, "deny")
     asked, wrong = methods_of([text.strip() for text in texts])
 
-    claims: list[Entry | FailClosedRegion] = [*document.entries, *document.regions]
+    claims: list[Claim] = [*document.entries, *document.regions]
     (claim,) = claims
     assert claim.match.methods == asked
     assert bool(document.regions) == wrong

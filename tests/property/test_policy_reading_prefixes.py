@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.path import readings_of
-from exchanger.policy.prefix_reader import MAX_PREFIX, read_prefix
-from exchanger.policy.quoting import MAX_QUOTED
+from exchanger.policy.prefix import MAX_PREFIX, read_prefix
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.verdict import NO_MATCH
+from exchanger.util.text import MAX_QUOTED
 from exchanger.values.entry import DenyEntry, MatchScope, Source
+from exchanger.values.verdict import NO_MATCH
 
 RED = Source("red", "policy")
 HOST = "api.example.com"

@@ -12,9 +12,9 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from exchanger.policy.authority import MAX_TEXT
 from exchanger.policy.document import PolicyDocument, parse_document
-from exchanger.policy.host_reader import MAX_TEXT
-from exchanger.policy.prefix_reader import MAX_PREFIX
+from exchanger.policy.prefix import MAX_PREFIX
 from exchanger.policy.schema import policy_schema
 from exchanger.policy.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, Unreadable, read_nodes
 from exchanger.values.entry import Source

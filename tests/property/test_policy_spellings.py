@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.path import read_path
-from exchanger.policy.verdict import NO_MATCH, Ambiguous, Unhealthy
 from exchanger.values.entry import DenyEntry
+from exchanger.values.verdict import NO_MATCH, Ambiguous, Unhealthy
 from tests.property.strategies_policy import hosts, methods, plain_paths, policies, queries, snapshot_of
 
 # A respelling changes a path at a place that is given by a number, in a way that some server undoes.

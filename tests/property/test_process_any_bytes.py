@@ -10,7 +10,7 @@ from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
 from exchanger.grpc.routes import CallInfo, Pending
 from exchanger.grpc.status import GrpcError, StatusCode
-from exchanger.policy.current import CurrentPolicy
+from exchanger.policy.snapshot import CurrentPolicy
 from tests.decision.examples import RULES, snapshot
 from tests.envoy.test_authorization import FakeExchanger
 from tests.property.strategies_envoy import processing_requests

@@ -8,7 +8,7 @@ import contextlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.policy.selector import Selector, parse_selector
+from exchanger.values.selector import Selector, parse_selector
 from tests.property.strategies_selector import labels, selectors
 
 

@@ -12,8 +12,9 @@ from exchanger.decision.outcome import Deny, Reason
 from exchanger.policy.path import MalformedPath, readings_of
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.telemetry.lines import render_json
+from exchanger.util.text import printable
 from exchanger.values.shown_path import redacted
-from exchanger.values.text import HOST_LIMIT, PATH_LIMIT, loggable_host, loggable_path, printable
+from exchanger.values.text import HOST_LIMIT, PATH_LIMIT, loggable_host, loggable_path
 from tests.console.records import record
 from tests.property.strategies_shown import CANARY, hiding, plain_paths
 

@@ -9,8 +9,8 @@ from exchanger.telemetry.epoch import Epoch
 from exchanger.telemetry.spans import FinishedSpan
 from exchanger.telemetry.trace_context import TraceContexts
 from exchanger.telemetry.tracing import SpanQueue, Tracing
-from exchanger.values.request import TraceContext
 from exchanger.values.token import ExchangeRecord
+from exchanger.values.trace import TraceContext
 from tests.telemetry.clocks import Machine
 from tests.telemetry.records import ALLOWED, record
 

@@ -15,9 +15,10 @@ from exchanger.telemetry.otlp.encoding import encode_span
 from exchanger.telemetry.trace_context import TraceContexts
 from exchanger.telemetry.tracing import SpanQueue, Tracing
 from exchanger.values.entry import Source
-from exchanger.values.request import HttpRequest, TraceContext
+from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeRecord
+from exchanger.values.trace import TraceContext
 
 CANARY = "canary-7f3d"
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -6,7 +6,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings, TraceContexts
-from exchanger.values.request import TraceContext
+from exchanger.values.trace import TraceContext
 
 VALID = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-0[0-3]")
 hexadecimal = st.sampled_from("0123456789abcdefAF")

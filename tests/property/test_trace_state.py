@@ -4,8 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exchanger.values.request import TraceContext
-from exchanger.values.trace_state import LARGE_MEMBER, MAX_BAGGAGE, MAX_BAGGAGE_MEMBERS, MAX_TRACESTATE, MAX_TRACESTATE_MEMBERS
+from exchanger.values.trace import LARGE_MEMBER, MAX_BAGGAGE, MAX_BAGGAGE_MEMBERS, MAX_TRACESTATE, MAX_TRACESTATE_MEMBERS, TraceContext
 
 members = st.lists(
     st.text("ab=", min_size=1, max_size=8).flatmap(lambda text: st.integers(1, 40).map(lambda times: text * times)), max_size=300

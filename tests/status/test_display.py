@@ -60,7 +60,10 @@ def test_for_people() -> None:
 
 
 def test_nothing_is_shown_too() -> None:
-    assert as_text(Header("https://10.0.0.1:6443", None), Survey((), ())) == EMPTY
+    header, empty = Header("https://10.0.0.1:6443", None), Survey((), ())
+    assert as_text(header, empty) == EMPTY
+    found = json.loads(as_json(header, empty))
+    assert (found["issuers"], found["healthy"]) == ({"judged": False, "profiles": None}, True)
 
 
 def test_one_is_singular() -> None:
@@ -107,8 +110,3 @@ def test_a_namespace_that_may_not_be_read_is_named() -> None:
     told = json.loads(as_json(Header("s", None), found))
     assert told["unreadable"] == [{"namespace": "b", "missingRight": "needs list on configmaps in the namespace b"}]
     assert not told["healthy"]
-
-
-def test_tools_learn_what_was_not_judged() -> None:
-    found = json.loads(as_json(Header("s", None), Survey((), ())))
-    assert (found["issuers"], found["healthy"]) == ({"judged": False, "profiles": None}, True)

@@ -3,8 +3,9 @@
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Outcome, Reason
 from exchanger.errors import Diagnostic
 from exchanger.values.entry import Source
-from exchanger.values.request import HttpRequest, TraceContext
+from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
+from exchanger.values.trace import TraceContext
 
 CANARY = "canary-7f3d"
 SOURCE = Source("team-a", "orders")

@@ -10,8 +10,8 @@ from exchanger.decision.outcome import Exchange
 from exchanger.errors import Diagnostic
 from exchanger.telemetry.metrics import CHECK_BUCKETS, EXCHANGE_BUCKETS, MAX_HOSTS, OTHER_HOST, Metrics
 from exchanger.values.entry import TokenTarget
-from exchanger.values.request import NO_TRACE
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord, TokenCall
+from exchanger.values.trace import NO_TRACE
 from tests.telemetry.gauges import EXPIRY, NOTHING, SOMETHING
 from tests.telemetry.records import ALLOWED, CANARY, DENIED, FAILED, UNMATCHED, record
 

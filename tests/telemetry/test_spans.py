@@ -4,9 +4,8 @@ import pytest
 from exchanger.decision.check import DENY_NO_POLICY
 from exchanger.decision.outcome import Filter, Outcome, Reason
 from exchanger.telemetry.spans import FinishedSpan, SpanKind, decision_span, exchange_span
-from exchanger.values.request import TraceContext
-from exchanger.values.span import SpanContext
 from exchanger.values.token import ErrorKind, ExchangeRecord
+from exchanger.values.trace import SpanContext, TraceContext
 from tests.telemetry.records import ALLOWED, CANARY, DENIED, FAILED, UNMATCHED, record
 
 CONTEXT = SpanContext("1" * 32, "2" * 16, "3" * 16, 1, "vendor=state")

@@ -1,8 +1,7 @@
 import pytest
 
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings, TraceContexts
-from exchanger.values.request import NO_TRACE, TraceContext
-from exchanger.values.span import SpanContext
+from exchanger.values.trace import NO_TRACE, SpanContext, TraceContext
 
 TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 LOW, HIGH = f"{'f' * 16}{1:016x}", f"{'0' * 16}{'f' * 16}"

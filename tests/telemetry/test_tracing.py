@@ -7,9 +7,8 @@ from exchanger.decision.outcome import DecisionRecord
 from exchanger.telemetry.spans import FinishedSpan
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings, TraceContexts
 from exchanger.telemetry.tracing import MAX_SHARED, ExchangeObservers, SpanQueue, Tracing
-from exchanger.values.request import NO_TRACE, TraceContext
-from exchanger.values.span import SpanContext
 from exchanger.values.token import CoalescedRecord, ExchangeRecord
+from exchanger.values.trace import NO_TRACE, SpanContext, TraceContext
 from tests.oauth.fakes import Observer
 from tests.telemetry.records import ALLOWED, DENIED, record
 

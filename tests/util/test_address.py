@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.util.address import format_address, parse_address
+from exchanger.util.address import format_address, is_dialable, parse_address, tls_server_name
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,47 @@ def test_what_is_written_is_read_again(host: str, port: int) -> None:
 
 def test_all_interfaces_have_a_name_for_people() -> None:
     assert format_address("", 80) == "*:80"
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "expected"),
+    [
+        ("issuer.example.com", 443, True),
+        ("issuer.example.com.", 443, True),
+        ("token_endpoint", 8080, True),
+        ("xn--bcher-kva.example", 443, True),
+        ("127.0.0.1", 65_535, True),
+        ("::1", 443, True),
+        ("a" * 63 + ".example", 443, True),
+        ("a" * 64 + ".example", 443, False),
+        (".".join(["a" * 60] * 5), 443, False),
+        ("", 443, False),
+        (".", 443, False),
+        ("a..b", 443, False),
+        ("-a", 443, False),
+        ("a-", 443, False),
+        ("a b", 443, False),
+        ("a\n", 443, False),
+        ("%41", 443, False),
+        ("fe80::1%eth0", 443, False),
+        ("b\u00fccher.example", 443, False),
+        ("issuer.example.com", 0, False),
+        ("issuer.example.com", 65_536, False),
+    ],
+)
+def test_is_dialable(host: str, port: int, expected: bool) -> None:
+    assert is_dialable(host, port) is expected
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("issuer.example.com", "issuer.example.com"),
+        ("issuer.example.com.", "issuer.example.com"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("::1", "::1"),
+        ("a..", "a."),  # no name, and not made one
+    ],
+)
+def test_a_name_is_without_the_dot_of_the_root(host: str, name: str) -> None:
+    assert tls_server_name(host) == name

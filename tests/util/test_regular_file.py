@@ -14,7 +14,6 @@ def descriptors() -> int:
 
 def test_a_file_is_opened(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
-
     with open_regular(tmp_path / "file") as file:
         assert file.read() == b"content"
 
@@ -25,7 +24,6 @@ def test_a_pipe_is_not_waited_for_and_nothing_stays_open(tmp_path: Path) -> None
     for _ in range(3):
         with pytest.raises(NotRegularError):
             open_regular(tmp_path / "pipe")
-
     assert descriptors() == before
 
 
@@ -34,5 +32,4 @@ def test_of_a_folder_nothing_stays_open(tmp_path: Path) -> None:
     for _ in range(3):
         with pytest.raises(IsADirectoryError):
             open_regular(tmp_path)
-
     assert descriptors() == before

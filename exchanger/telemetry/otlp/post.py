@@ -20,7 +20,7 @@ from exchanger.telemetry.otlp.answer import Answer, Refused
 from exchanger.telemetry.otlp.grpc_message import send_by_grpc
 from exchanger.telemetry.otlp.http_message import send_by_http
 from exchanger.telemetry.otlp.settings import Protocol, Target
-from exchanger.values.server_name import tls_server_name
+from exchanger.util.address import tls_server_name
 
 Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
 """Opens a TCP connection to a host and port, or raises ``OSError``."""

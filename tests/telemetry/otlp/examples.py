@@ -11,7 +11,7 @@ import trio.testing
 from exchanger.telemetry.otlp.settings import Target
 from exchanger.telemetry.spans import FinishedSpan, SpanKind
 from exchanger.values.secret import Secret
-from exchanger.values.span import SpanContext
+from exchanger.values.trace import SpanContext
 
 TRACE_ID, SPAN_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7", "b7ad6b7169203331"
 CONTEXT = SpanContext(TRACE_ID, SPAN_ID, PARENT_ID, 1, "vendor=state")

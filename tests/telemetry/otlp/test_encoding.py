@@ -13,8 +13,8 @@ from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from exchanger.telemetry.metrics import CHECK_BUCKETS, Metrics
 from exchanger.telemetry.otlp.encoding import MAX_TRACESTATE, Identity, encode_span, metrics_request, traces_request
 from exchanger.telemetry.spans import SpanKind
-from exchanger.values.request import NO_TRACE, TraceContext
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
+from exchanger.values.trace import NO_TRACE, TraceContext
 from tests.telemetry.gauges import NOTHING, SOMETHING
 from tests.telemetry.otlp.examples import CONTEXT, PARENT_ID, SPAN, SPAN_ID, TRACE_ID
 from tests.telemetry.records import ALLOWED, DENIED, record

@@ -20,7 +20,7 @@ from exchanger.telemetry.otlp.encoding import Identity, encode_span
 from exchanger.telemetry.otlp.exports import Exports, MetricsSource, SpanSource
 from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, TracesSettings
 from exchanger.telemetry.tracing import SpanQueue
-from exchanger.values.request import NO_TRACE
+from exchanger.values.trace import NO_TRACE
 from tests.telemetry.otlp.examples import SPAN, TARGET
 from tests.telemetry.otlp.test_encoding import counted
 from tests.telemetry.records import DENIED, record

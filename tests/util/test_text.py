@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.util.likeness import NEAR, closest, distance, is_near
+from exchanger.util.text import MAX_QUOTED, NEAR, closest, distance, is_near, quoted
 
 texts = st.text("abc", max_size=7)
 
@@ -48,3 +48,12 @@ def test_the_nearest_is_meant_in_any_case_of_letters_and_the_first_of_equals() -
     assert closest("port", ["part", "ports", "post"]) == "part"
     assert closest("port", ["pxxt", "ports"]) == "ports"
     assert closest("something", ["else"]) is None
+
+
+def test_a_long_text_is_cut() -> None:
+    assert quoted("a" * MAX_QUOTED) == f'"{"a" * MAX_QUOTED}"'
+    assert quoted("a" * (MAX_QUOTED + 1)) == f'"{"a" * (MAX_QUOTED - 1)}…"'
+
+
+def test_what_a_terminal_would_obey_is_replaced() -> None:
+    assert quoted("a\x1b[2J\nb\u202e") == '"a\ufffd[2J\ufffdb\ufffd"'

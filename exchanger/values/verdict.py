@@ -1,6 +1,6 @@
 """What the policy says of one request: the closed set of verdicts.
 
-Must not know: how a verdict is found, or what is answered to it.
+Must not know: how a verdict is found, or how it is answered.
 """
 
 import enum
@@ -20,10 +20,10 @@ class NoMatch:
 @final
 @attrs.frozen
 class Unhealthy:
-    """What the authors want of this request cannot be known: a region covers it, or entries tie.
+    """Nobody can know what the authors want for this request: a region covers it, or entries conflict.
 
-    ``reason`` is written for the author. ``source`` is the document to look at, ``None`` when there is more than one, and ``index`` the
-    entry in it, ``None`` when it is the document as a whole.
+    ``reason`` is written for the author. ``source`` is the document to look at, ``None`` if there is more than one; ``index`` is the entry
+    in it, ``None`` for the document as a whole.
     """
 
     reason: str

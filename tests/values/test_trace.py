@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.values.traceparent import parse_traceparent
+from exchanger.values.trace import parse_traceparent
 
 TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -24,7 +24,6 @@ def test_a_valid_one_says_where_the_caller_is(text: str, flags: int) -> None:
     "text",
     [
         "",
-        "garbage",
         f"00-{TRACE_ID}-{PARENT_ID}",
         f"00-{TRACE_ID}-{PARENT_ID}-01".upper(),
         f"00-{'0' * 32}-{PARENT_ID}-01",

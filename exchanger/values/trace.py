@@ -1,0 +1,113 @@
+"""The trace that a request is part of (https://www.w3.org/TR/trace-context/, https://www.w3.org/TR/baggage/): its headers read and bounded.
+
+There is one reading of ``traceparent`` for all users, so that spans, the console and the choice between a caller's trace and a gateway's
+agree. Lists are cut to what everybody has to pass on: whole members only, and as many as the standards ask for. A gateway copies these
+headers from its callers, so they may be of any length and hold anything.
+
+Must not know: what members mean, how ids are made, which traces are recorded, or what becomes of spans.
+"""
+
+import re
+from typing import Final, TypeAlias, final
+
+import attrs
+
+# Characters, and members, of ``tracestate`` (https://www.w3.org/TR/trace-context/#tracestate-limits, #list).
+MAX_TRACESTATE: Final = 512
+MAX_TRACESTATE_MEMBERS: Final = 32
+# Characters of a member of ``tracestate`` beyond which it goes first.
+LARGE_MEMBER: Final = 128
+# Characters of ``baggage``, which are bytes: non-ASCII ones go nowhere (https://www.w3.org/TR/baggage/#limits).
+MAX_BAGGAGE: Final = 8192
+# The first edition asks for 180, the present one for 64.
+MAX_BAGGAGE_MEMBERS: Final = 180
+# Characters of a list that are looked at: each costs time, and what comes after would go first in any case.
+_LOOKED_AT: Final = 2 * MAX_BAGGAGE
+# The trace flag of a caller that may have recorded the trace (section 3.2.2.5.1).
+SAMPLED: Final = 0x01
+
+# Section 3.2.2. Version 00 ends with the flags; a later one may go on after a dash, and ff is invalid, as are ids of zeros only.
+_TRACEPARENT: Final = re.compile(
+    r"(?:00(?=.{53}\Z)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
+)
+
+# The ids of the trace and of the caller's span, lower-case hex of 32 and 16 characters, and the flags. A tuple is the cheapest.
+Traceparent: TypeAlias = tuple[str, str, int]
+
+
+def parse_traceparent(text: str) -> Traceparent | None:
+    """Return what ``text`` says, ``None`` if it is no valid ``traceparent``: it is then treated as absent."""
+    found = _TRACEPARENT.fullmatch(text)
+    return None if found is None else (found[1], found[2], int(found[3], 16))
+
+
+def bounded_tracestate(text: str) -> str:
+    """Return ``text``; if it is too long, without large members and then without those at its end."""
+    if len(text) <= MAX_TRACESTATE and text.count(",") < MAX_TRACESTATE_MEMBERS:
+        return text
+    members = _members(text)[:MAX_TRACESTATE_MEMBERS]
+    excess = sum(map(len, members)) + len(members) - 1 - MAX_TRACESTATE
+    for large in (True, False):
+        for at in reversed(range(len(members))):
+            if excess > 0 and large == (len(members[at]) > LARGE_MEMBER):
+                excess -= len(members.pop(at)) + 1
+    return ",".join(members)
+
+
+def bounded_baggage(text: str) -> str:
+    """Return ``text``; if it is too long, its first members, without those that do not fit beside them."""
+    if len(text) <= MAX_BAGGAGE and text.count(",") < MAX_BAGGAGE_MEMBERS:
+        return text
+    kept: list[str] = []
+    room = MAX_BAGGAGE + 1
+    for member in _members(text):
+        if len(member) < room and len(kept) < MAX_BAGGAGE_MEMBERS:
+            room -= len(member) + 1
+            kept.append(member)
+    return ",".join(kept)
+
+
+def _members(text: str) -> list[str]:
+    """Return the whole members among the first characters of a list, without the blanks around them and without empty ones."""
+    if len(text) > _LOOKED_AT:
+        text = text[:_LOOKED_AT].rpartition(",")[0]
+    return [member for part in text.split(",") if (member := part.strip(" \t"))]
+
+
+@final
+@attrs.frozen
+class TraceContext:
+    """W3C trace context and baggage as they came, bounded; "" is absent."""
+
+    traceparent: str = ""
+    tracestate: str = attrs.field(default="", converter=bounded_tracestate, repr=False)
+    baggage: str = attrs.field(default="", converter=bounded_baggage, repr=False)
+
+
+NO_TRACE: Final = TraceContext()
+
+
+@final
+@attrs.frozen
+class SpanContext:
+    """The place of a span in its trace. Ids are lower-case hex of 32 and 16 characters; ``parent_id`` is "" where the trace begins here.
+
+    ``flags`` are W3C's trace flags; ``tracestate`` and ``baggage`` are as they came.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    flags: int
+    tracestate: str = ""
+    baggage: str = ""
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the span is recorded."""
+        return bool(self.flags & SAMPLED)
+
+    @property
+    def trace(self) -> TraceContext:
+        """The context to pass on, so that spans elsewhere become children of this one."""
+        return TraceContext(f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}", self.tracestate, self.baggage)
