@@ -10,15 +10,14 @@ import trio
 from rpds import HashTrieMap
 
 from exchanger.app.event_log import DirectoryLog, IssuerLog, KubernetesLog, log_notices
-from exchanger.app.secret_reader import ApiSecrets
-from exchanger.app.secret_watch import WatchingSecrets
+from exchanger.app.secrets import ApiSecrets, WatchingSecrets
 from exchanger.app.settings import Settings, endpoint_check
 from exchanger.directory.source import DirectorySettings, DirectorySource
 from exchanger.issuers.source import IssuerSource
 from exchanger.kube.connection import ApiConnection
 from exchanger.kube.event_writer import EventWriter
+from exchanger.kube.events import PolicyEvents
 from exchanger.kube.namespaces_file import NamespacesFile
-from exchanger.kube.policy_events import PolicyEvents
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
@@ -80,8 +79,7 @@ class PolicySync:
     def state(self) -> SyncState:
         """Return how current the policy is. Call it from a Trio task."""
         if isinstance(self._source, KubernetesSource):
-            known = self._source.statistics()
-            return SyncState(known.age, known.connected, known.named)
+            return SyncState(self._source.snapshot_age(), self._source.is_connected, self._source.named)
         published = self.policy.newest is not None
         return SyncState(0.0 if published else None, published)  # a folder is polled all the time
 

@@ -1,11 +1,10 @@
-"""The door to the official client library: which API server there is and how to get in, and nothing else of it.
+"""The only user of the official client library: its configuration, TLS settings, authentication and connection pools, and nothing else.
 
-Its configuration, TLS settings, authentication and connection pools are used; its models, retries and watches are not. Importing it takes
-half a second, so this module is imported where a cluster is really asked.
+Importing the library takes half a second, so this module is imported only where a cluster is used.
 
-Of a kubeconfig file the library reads client certificates, ``token``, ``tokenFile``, ``exec`` plugins, basic authentication and the
-providers gcp and oidc, ``proxy-url`` and ``tls-server-name``. Keys and certificates that are part of the file it writes to temporary files
-that only this user can read, and removes them at the exit; Python's TLS has no other way.
+The library supports client certificates, ``token``, ``tokenFile``, ``exec`` plugins, basic authentication, the providers gcp and oidc,
+``proxy-url`` and ``tls-server-name`` of a kubeconfig file. Keys and certificates inside the file it writes to temporary files that only
+this user can read, and removes them at exit; Python's TLS has no other way.
 """
 
 import hashlib
@@ -33,38 +32,37 @@ from kubernetes.config.incluster_config import (
 )
 from kubernetes.config.kube_config import KubeConfigMerger
 
-from exchanger.kube.answers import printable
+from exchanger.kube.access import Access, ClusterError, Credentials, make_wakeable
 from exchanger.kube.connection import ApiConnection, ConnectionBounds
-from exchanger.kube.credentials import Access, ClusterError, Credentials
-from exchanger.kube.sockets import make_wakeable
+from exchanger.kube.decoding import printable
 from exchanger.values.secret import Secret
 
 __all__ = ["ClusterError", "Origin", "connect", "load_access"]
 
+# Seconds to read the configuration: files take none, but a credential plugin may ask its user to log in.
 CONFIGURATION_S: Final = 60.0
-"""Seconds to read the configuration: files take none, but a credential plugin may ask its user to log in."""
+# Idle connections that are kept: more than there are threads for short requests.
 KEPT_CONNECTIONS: Final = 16
-"""Connections that are kept for their next use: more than there are threads for short requests."""
+# Seconds without a packet before the first probe, seconds between probes, and how many may go unanswered: a peer that vanished is noticed
+# after 45 seconds. Systems call some of these differently or have none; the watch has its own guard too.
 KEEPALIVE: Final = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
-"""Seconds without a packet before the first probe, seconds between probes, and how many may go unanswered: a peer that is gone without a
-word is noticed after 45 seconds. Systems call some of these differently or have none; the watch's own guard is beside it."""
+# The form of an Authorization header (RFC 9110 section 11.6.2, without parameters).
 HEADER: Final = re.compile(r"[!-~]+ [!-~]+")
-"""What an Authorization header may be here (RFC 9110 section 11.6.2, without parameters)."""
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+# An operator with a read-only root file system needs to know of the library's temporary files.
 NO_TEMPORARY_FOLDER: Final = (
     "the keys and certificates in it have to be written to a temporary folder, and there is none that can be written to: "
     "mount one at /tmp, or name one in TMPDIR"
 )
-"""What an operator with a read-only root file system needs to know of the library's temporary files."""
 
 
 @final
 @attrs.frozen
 class Origin:
-    """Where the configuration is: in a pod, what Kubernetes puts there; elsewhere, or where that is missing, the kubeconfig file.
+    """Where the configuration is: the service account of a pod if there is one, otherwise a kubeconfig file.
 
-    ``kubeconfig`` is as in KUBECONFIG, several paths with a colon between them; "" means what KUBECONFIG says, or ``~/.kube/config``.
-    ``context`` is one of its contexts, "" the current one.
+    ``kubeconfig`` has the form of KUBECONFIG, paths separated by colons; "" means KUBECONFIG itself, or ``~/.kube/config``. ``context`` is
+    one of its contexts, "" the current one.
     """
 
     kubeconfig: str = ""
@@ -81,16 +79,16 @@ class Origin:
 
     @property
     def paths(self) -> str:
-        """The kubeconfig files that count."""
+        """The kubeconfig files."""
         return self.kubeconfig or self.environment.get("KUBECONFIG") or "~/.kube/config"
 
 
 @asynccontextmanager
 async def connect(origin: Origin | None = None, bounds: ConnectionBounds | None = None) -> AsyncGenerator[ApiConnection]:
-    """Connect to the API server that ``origin`` names, until the block ends; nothing is sent before the first request.
+    """Connect to the API server of ``origin`` until the block ends; nothing is sent before the first request.
 
     Raises:
-        ClusterError: there is no configuration, or none that can be used.
+        ClusterError: there is no usable configuration.
     """
     where = Origin() if origin is None else origin
     with trio.move_on_after(CONFIGURATION_S) as scope:
@@ -105,13 +103,13 @@ async def connect(origin: Origin | None = None, bounds: ConnectionBounds | None 
 
 
 def load_access(origin: Origin) -> Access:
-    """Read the configuration; blocks, as it reads files and runs what a kubeconfig file names as credential plugin.
+    """Read the configuration; blocks, as it reads files and runs credential plugins.
 
     Raises:
-        ClusterError: there is none, or none that can be used.
+        ClusterError: there is no usable one.
     """
     configuration = Configuration()
-    # The library takes proxies from the environment, but an API server is reached through one only where its own configuration says so.
+    # The library takes proxies from the environment, but only the configuration itself may name one for the API server.
     configuration.proxy = None
     configuration.no_proxy = None
     configuration.connection_pool_maxsize = KEPT_CONNECTIONS
@@ -140,9 +138,9 @@ def load_access(origin: Origin) -> Access:
 
 
 def _trust(configuration: Configuration) -> bytes:
-    """Return what is the same for configurations that lead to the same server and trust the same authorities.
+    """Return what is equal for configurations with the same server and trusted authorities.
 
-    A file counts by what is in it, since it is rewritten where it is.
+    A file counts by its content, since it is rewritten in place.
     """
     server = (configuration.host, configuration.proxy, configuration.tls_server_name, configuration.verify_ssl)
     return hashlib.sha256(repr((server, _content(configuration.ssl_ca_cert))).encode()).digest()
@@ -162,20 +160,20 @@ def _load_in_cluster(configuration: Configuration, origin: Origin) -> None:
 
 
 def _load_kubeconfig(configuration: Configuration, origin: Origin) -> bool:
-    """Load the file; return whether its user is given credentials, whether or not they can be used."""
+    """Load the file; return whether its user has credentials, usable or not."""
     paths = origin.paths
     if not any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep) if path):
         raise ClusterError(f"there is no service account of a pod here, and no kubeconfig file at {printable(paths)}")
     try:
-        # Never written back: renewed OpenID tokens are kept in memory, and the file stays its owner's.
+        # Never written back: renewed OpenID tokens stay in memory.
         load_kube_config(paths, origin.context or None, configuration, persist_config=False)  # type: ignore[no-untyped-call]
         return _names_credentials(KubeConfigMerger(paths).config, origin.context)  # type: ignore[no-untyped-call]
-    except Exception as error:  # noqa: BLE001 - the library takes a file's shape for granted, so that any exception may come of it
+    except Exception as error:  # noqa: BLE001 - the library takes a file's shape for granted, so anything may be raised
         raise ClusterError(f"the kubeconfig {printable(paths)} cannot be used: {_reason(error)}") from None
 
 
 def _names_credentials(content: Any, context: str) -> bool:
-    """Return whether the library's ``content`` of a kubeconfig file says anything of the user of ``context``, "" being the current one."""
+    """Return whether ``content``, of a kubeconfig file, has anything for the user of ``context``, "" being the current one."""
     name = content["contexts"].get_with_name(context or content["current-context"])["context"].safe_get("user")
     user = content["users"].get_with_name(name, safe=True) if name else None
     return user is not None and bool(user.value.get("user"))
@@ -184,7 +182,7 @@ def _names_credentials(content: Any, context: str) -> bool:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is None and not _can_write_temporary_files():
         return NO_TEMPORARY_FOLDER
-    # The library's messages name a place in the file by its whole text, tokens included, which is in braces then.
+    # The library's messages quote whole parts of the file, tokens included, in braces.
     quotable = isinstance(error, ConfigException) and "{" not in str(error)
     return printable(str(error)) if quotable else f"it is not what a kubeconfig should be ({type(error).__name__})"
 
@@ -213,7 +211,7 @@ def _check_address(configuration: Configuration) -> None:
 @final
 @attrs.define(eq=False)
 class _Authorization:
-    """The Authorization header as the library has it: it reads a projected token again each minute, and asks a plugin when its expires."""
+    """The library's Authorization header: it rereads a projected token each minute, and runs a plugin when its token expires."""
 
     _configuration: Configuration = attrs.field(repr=False)
     _last: Secret | None = attrs.field(default=None, init=False)
@@ -222,7 +220,7 @@ class _Authorization:
         try:
             value = self._configuration.auth_settings().get("BearerToken", {}).get("value")
         except Exception:  # noqa: BLE001 - plugins and providers raise anything, and a token file may be missing for a moment
-            return self._last  # what was good a minute ago may still be, and the server says when it is not
+            return self._last  # the last one may still be valid, and the server says when it is not
         text = " ".join(value.split()) if isinstance(value, str) else ""
         if HEADER.fullmatch(text):
             self._last = Secret(text)

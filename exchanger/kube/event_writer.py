@@ -1,32 +1,42 @@
-"""Writes one report as an Event, or counts it once more when it is there already; tries again for a while, and then lets it be.
+"""Core/v1 Event objects about ConfigMaps, and how one is written: created, or counted again if it exists; retried for a while.
 
-Must not know: which report is next.
+Of an Event's two forms this is the one that counts repetitions, which every tool shows. ``kubectl describe`` looks for Events by the
+``uid`` of the object, so the ConfigMap's is in it. Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/.
 """
 
 import enum
+import hashlib
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from random import Random
 from typing import Final, Protocol, final
 
 import attrs
 import trio
 
-from exchanger.kube.event_objects import Report, timestamp
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.resource import path_of
 from exchanger.util.backoff import BackOff, BackOffSettings
+from exchanger.values.entry import FailClosedRegion, Source
 
+COMPONENT: Final = "exchanger"
+# Bytes; the limit of the Event's newer form (https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/events.go).
+MAX_MESSAGE_BYTES: Final = 1024
+# Regions of one document that are reported: the sentences of so many fill a message.
+MAX_REGIONS: Final = 32
+# Seconds for one request: a working API server takes milliseconds.
 WRITE_S: Final = 15.0
-"""Seconds for one request: an API server that works takes milliseconds."""
+# Attempts per report: with client-go's waits between them some ten seconds, as long as a restart of an API server.
 TRIES: Final = 4
-"""Times that a report is tried: with client-go's waits between them some ten seconds, which a restart of an API server takes."""
 MERGE: Final = "application/merge-patch+json"
-CONFLICT: Final = 409
+EXISTS: Final = 409
+# The server's messages, with 403, for a Namespace that is being deleted, and where no more objects are allowed.
 TERMINATING: Final = "unable to create new content"
-"""What a server says, with 403, of a Namespace that is going away."""
 QUOTA: Final = "exceeded quota"
-"""What a server says, with 403, where no more objects may be."""
+_MAX_NAME: Final = 253  # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
+_HASH_CHARS: Final = 16
+_MORE: Final = " …"
 _AGAIN: Final = frozenset(
     {
         FailureKind.UNAUTHORIZED,
@@ -36,11 +46,88 @@ _AGAIN: Final = frozenset(
         FailureKind.TIMEOUT,
     }
 )
-_UNCERTAIN: Final = frozenset({FailureKind.UNREACHABLE, FailureKind.TIMEOUT})
+
+
+@enum.unique
+class Reason(enum.Enum):
+    """Why there is an Event; the value is what tools show."""
+
+    INVALID = "InvalidPolicy"
+    """Parts of the document cannot be understood, and fail closed."""
+    CONFLICTING = "ConflictingPolicy"
+    """An entry conflicts with another one."""
+    ACCEPTED = "PolicyAccepted"
+    """The document was invalid or had conflicts, and that is over."""
+
+
+@final
+@attrs.frozen
+class Report:
+    """What to tell the author of one ConfigMap: ``text``, or if that is "" what is wrong with the ``regions`` of its document."""
+
+    source: Source
+    reason: Reason
+    text: str = ""
+    regions: tuple[FailClosedRegion, ...] = attrs.field(default=(), repr=False)
+
+    @property
+    def message(self) -> str:
+        """One line of at most ``MAX_MESSAGE_BYTES``."""
+        return shortened(self.text or _wrongs(self.regions))
+
+    def name(self, uid: str) -> str:
+        """Return the Event's name: the same for the same ConfigMap, reason and message, so that repetitions find it."""
+        said = f"{self.source}\0{uid}\0{self.reason.value}\0{self.message}"
+        digest = hashlib.sha256(said.encode()).hexdigest()[:_HASH_CHARS]
+        return f"{self.source.name[: _MAX_NAME - _HASH_CHARS - 1].rstrip('.-')}.{digest}"
+
+    def event(self, uid: str, now: float) -> dict[str, object]:
+        """Return the Event as first written, at ``now`` in seconds since the epoch; ``uid`` is the ConfigMap's, "" if unknown."""
+        involved = {"apiVersion": "v1", "kind": "ConfigMap", "namespace": self.source.namespace, "name": self.source.name}
+        return {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"namespace": self.source.namespace, "name": self.name(uid)},
+            "involvedObject": {**involved, **({"uid": uid} if uid else {})},
+            "type": "Normal" if self.reason is Reason.ACCEPTED else "Warning",
+            "reason": self.reason.value,
+            "message": self.message,
+            "count": 1,
+            "firstTimestamp": timestamp(now),
+            "lastTimestamp": timestamp(now),
+            "source": {"component": COMPONENT},
+            "reportingComponent": COMPONENT,
+        }
+
+
+def timestamp(now: float) -> str:
+    """Format seconds since the epoch as the API does (RFC 3339, whole seconds)."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of ``text`` as one printable line of at most ``MAX_MESSAGE_BYTES`` in UTF-8."""
+    cut = text[:MAX_MESSAGE_BYTES]
+    line = "".join(character if character.isprintable() else " " for character in cut)
+    data = line.encode()  # surrogates are not printable, so there are none left
+    if len(data) <= MAX_MESSAGE_BYTES and len(cut) == len(text):
+        return line
+    return data[: MAX_MESSAGE_BYTES - len(_MORE.encode())].decode(errors="ignore") + _MORE
+
+
+def _wrongs(regions: tuple[FailClosedRegion, ...]) -> str:
+    parts: list[str] = []
+    length = 0
+    for region in regions[:MAX_REGIONS]:
+        parts.append(region.reason if region.line is None else f"line {region.line}: {region.reason}")
+        length += len(parts[-1])
+        if length > MAX_MESSAGE_BYTES:  # as much as is shown
+            break
+    return "; ".join(parts)
 
 
 class Connection(Protocol):
-    """The part of ``ApiConnection`` that it takes."""
+    """The part of ``ApiConnection`` that is needed."""
 
     async def send(
         self, method: str, path: str, body: dict[str, object] | None = None, *, content_type: str = "application/json"
@@ -52,73 +139,61 @@ class Connection(Protocol):
 class Written(enum.Enum):
     """What became of a report."""
 
-    NEW = "new"
-    COUNTED = "counted"
-    """The Event was there, and has one more."""
+    DONE = "done"
     FORBIDDEN = "forbidden"
     """A right is missing."""
     DROPPED = "dropped"
-    """The server does not want it, or could not be reached."""
+    """The server rejected it, or was unreachable."""
 
 
 @final
 @attrs.define(eq=False)
 class EventWriter:
-    """Needs the rights ``create`` and ``patch`` on events. ``clock`` gives seconds since the epoch."""
+    """Needs the rights ``create`` and ``patch`` on events. ``clock`` returns seconds since the epoch."""
 
     connection: Connection
     random: Random = attrs.field(factory=Random)
     clock: Callable[[], float] = time.time
     back_off: BackOffSettings = attrs.field(factory=BackOffSettings)
 
-    async def write(self, report: Report) -> Written:
+    async def write(self, report: Report, uid: str = "") -> Written:
         """Write ``report``; every failure is a value."""
         back_off = BackOff(self.back_off, self.random)
-        uncertain = False
         for attempt in range(1, TRIES + 1):
-            outcome = await self._try(report, uncertain=uncertain)
-            if isinstance(outcome, Written):
-                return outcome
-            if outcome.kind not in _AGAIN or attempt == TRIES:
+            failure = await self._try(report, uid)
+            if failure is None:
+                return Written.DONE
+            if failure.kind is FailureKind.FORBIDDEN:
+                passing = TERMINATING in failure.message or QUOTA in failure.message
+                return Written.DROPPED if passing else Written.FORBIDDEN
+            if failure.kind not in _AGAIN or attempt == TRIES:
                 break
-            uncertain = uncertain or outcome.kind in _UNCERTAIN
-            await trio.sleep(back_off.failed(trio.current_time(), at_least=outcome.retry_after or 0.0))
+            await trio.sleep(back_off.failed(trio.current_time(), at_least=failure.retry_after or 0.0))
         return Written.DROPPED
 
-    async def _try(self, report: Report, *, uncertain: bool) -> Written | ApiFailure:
+    async def _try(self, report: Report, uid: str) -> ApiFailure | None:
+        event = report.event(uid, self.clock())
         collection = path_of("api", "v1", "namespaces", report.source.namespace, "events")
-        outcome = await self._send("POST", collection, report.event(self.clock()))
-        if not isinstance(outcome, ApiFailure):
-            return Written.NEW
-        if outcome.status != CONFLICT:
-            return _refused(outcome)
-        if uncertain:
-            return Written.NEW  # by the attempt before, whose answer was lost
-        return await self._count(f"{collection}{path_of(report.name)}")
-
-    async def _count(self, path: str) -> Written | ApiFailure:
-        """Count the Event at ``path`` once more. It is read by a change that is wanted anyway, so that no right to read is needed."""
-        found = await self._send("PATCH", path, {"lastTimestamp": timestamp(self.clock())})
+        created = await self._send("POST", collection, event)
+        if not isinstance(created, ApiFailure):
+            return None
+        if created.status != EXISTS:
+            return created
+        # Read it by a change that is needed anyway, so that no right to read is.
+        path = f"{collection}{path_of(report.name(uid))}"
+        found = await self._send("PATCH", path, {"lastTimestamp": event["lastTimestamp"]})
         if isinstance(found, ApiFailure):
-            return _refused(found)
+            return found
         count, metadata = found.get("count"), found.get("metadata")
         seen = count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 1
         version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
-        change: dict[str, object] = {"count": seen + 1, "metadata": {"resourceVersion": version}}
-        counted = await self._send("PATCH", path, change)
-        if isinstance(counted, ApiFailure) and counted.status != CONFLICT:  # with CONFLICT another instance has just counted
-            return _refused(counted)
-        return Written.COUNTED
+        counted = await self._send("PATCH", path, {"count": seen + 1, "metadata": {"resourceVersion": version}})
+        if isinstance(counted, ApiFailure) and counted.status != EXISTS:  # a conflict: another instance has just counted
+            return counted
+        return None
 
     async def _send(self, method: str, path: str, body: dict[str, object]) -> dict[str, object] | ApiFailure:
         content_type = MERGE if method == "PATCH" else "application/json"
         with trio.move_on_after(WRITE_S):
             return await self.connection.send(method, path, body, content_type=content_type)
         return ApiFailure(FailureKind.TIMEOUT, message=f"no answer within {WRITE_S:g} s")
-
-
-def _refused(failure: ApiFailure) -> Written | ApiFailure:
-    if failure.kind is not FailureKind.FORBIDDEN:
-        return failure
-    passing = TERMINATING in failure.message or QUOTA in failure.message
-    return Written.DROPPED if passing else Written.FORBIDDEN

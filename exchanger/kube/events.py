@@ -1,156 +1,285 @@
-"""Pages of a list and events of a watch, from JSON to the vocabulary. Total.
+"""Tells the authors of policies what became of them, by Events at their ConfigMaps: which Events are due, and when they are written.
 
-Nothing is taken on trust: an answer about another kind of object, or about another namespace, says nothing about the objects asked for. An
-empty list of something else would otherwise withdraw every policy.
-
-Must not know: sockets, threads, or what objects are for: a ``Kind`` reads one object, or returns ``None`` for what is no such object.
-Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes.
+This is a courtesy: nothing waits for it, nothing fails with it, and it spares an API server in trouble. An Event is made from the newest
+state when it is its turn, so what is overtaken before that is never reported.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Final, Generic, TypeVar, final
+import math
+from collections.abc import Callable, Collection, Iterator
+from itertools import chain, islice
+from typing import Final, Protocol, final
 
 import attrs
+import trio
 
-from exchanger.kube.answers import failure_of_status, read_object
-from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Page, Put, WatchEvent
+from exchanger.kube.event_writer import MAX_REGIONS, EventWriter, Reason, Report, Written
+from exchanger.policy.conflicts import STEP, Conflict, conflicts_of
+from exchanger.policy.selection import Change
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import Source
 
-T = TypeVar("T")
-Decode = Callable[[Mapping[str, object]], T | None]
-INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
-"""The annotation of the bookmark after the initial objects: https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists."""
+# Events at once, of one ConfigMap and of all: client-go's ``defaultSpamBurst``
+# (https://github.com/kubernetes/client-go/blob/master/tools/record/events_cache.go).
+BURST: Final = 25
+# Seconds for each further Event of one ConfigMap: manual edits are slower, and endless ones deserve no more.
+OBJECT_INTERVAL_S: Final = 30.0
+# Seconds for each further Event of any: an API server keeps them for an hour, so there are at most some thousand of ours.
+INTERVAL_S: Final = 1.0
+# Reports that wait; as many take a quarter of an hour.
+MAX_PENDING: Final = 1000
+# Seconds for which a namespace is left alone if the right to write is missing: somebody has to read the log and grant it.
+PAUSE_S: Final = 600.0
+# The same after the first refusal: a server that was just given the right, or has just started, may not know it yet.
+RETRY_S: Final = 5.0
+# Sources that are hashed in one step: half a millisecond.
+SLICE: Final = 1000
+
+
+class PolicyEventsObserver(Protocol):
+    """Receives what keeps Events from being written; must neither block nor raise."""
+
+    def event_right_missing(self, text: str, /) -> None:
+        """A right is missing, such as ``needs create and patch on events in the namespace team``; not repeated until it was there."""
 
 
 @final
 @attrs.frozen
-class Kind(Generic[T]):
-    """What a resource consists of: ``name`` is the ``kind`` of its objects, such as ``ConfigMap``, and ``decode`` reads one.
+class PolicyEventsSettings:
+    """Durations in seconds; see the constants of the same names."""
 
-    Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#collections.
-    """
-
-    name: str
-    decode: Decode[T]
-    api_version: str = "v1"
-
-    def is_object(self, found: Mapping[str, object]) -> bool:
-        """Tell whether ``found`` says that it is one of these objects, as everything but the items of a list does."""
-        return found.get("kind") == self.name and found.get("apiVersion") == self.api_version
-
-    def is_list(self, found: Mapping[str, object]) -> bool:
-        """Tell whether ``found`` says that it is a list of these objects."""
-        return found.get("kind") == f"{self.name}List" and found.get("apiVersion") == self.api_version
-
-    def read(self, found: object, namespace: str) -> Item[T] | None:
-        """Return the object that an item of a list is, ``None`` when it is none, or is not in ``namespace`` ("" is any).
-
-        API servers leave the kind of items out, since the list has said it; an item that has one must have the right one.
-        """
-        if not isinstance(found, dict):
-            return None
-        if found.get("kind", self.name) != self.name or found.get("apiVersion", self.api_version) != self.api_version:
-            return None
-        identity = _identity(found, namespace)
-        if identity is None:
-            return None
-        value = self.decode(found)
-        return None if value is None else Item(*identity, value)
-
-
-def _malformed(what: str) -> ApiFailure:
-    return ApiFailure(FailureKind.MALFORMED, message=what)
-
-
-def _identity(found: Mapping[str, object], within: str) -> tuple[Key, str] | None:
-    """Return which object it is, and its version."""
-    metadata = found.get("metadata")
-    if not isinstance(metadata, dict):
-        return None
-    namespace, name, version = metadata.get("namespace", ""), metadata.get("name"), metadata.get("resourceVersion")
-    if not (isinstance(namespace, str) and isinstance(name, str) and isinstance(version, str) and name and version):
-        return None
-    return (Key(namespace, name), version) if within in {"", namespace} else None
-
-
-def read_page(found: Mapping[str, object], kind: Kind[T], namespace: str = "") -> Page[T] | ApiFailure:
-    """Return a page of a list of ``kind`` in ``namespace`` ("" is all).
-
-    One object that cannot be read spoils it, since nobody knows what it would have said.
-    """
-    if not kind.is_list(found):
-        return _malformed(f"an answer that is no {kind.name}List of {kind.api_version}")
-    metadata, entries = found.get("metadata"), found.get("items")
-    if not isinstance(metadata, dict) or not isinstance(entries, list):
-        return _malformed("a list without metadata or items")
-    version, token = metadata.get("resourceVersion"), metadata.get("continue", "")
-    if not isinstance(version, str) or not version or not isinstance(token, str):
-        return _malformed("a list without a resourceVersion")
-    items: list[Item[T]] = []
-    for entry in entries:
-        item = kind.read(entry, namespace)
-        if item is None:
-            return _malformed("a list with an object that cannot be read")
-        items.append(item)
-    return Page(tuple(items), version, token)
-
-
-def read_event(line: bytes, kind: Kind[T], namespace: str = "") -> WatchEvent[T]:
-    """Return the event that a line of a watch of ``kind`` in ``namespace`` ("" is all) is."""
-    found = read_object(line)
-    if isinstance(found, ApiFailure):
-        return _malformed("an event that is not JSON")
-    what, body = found.get("type"), found.get("object")
-    if not isinstance(body, dict):
-        return _malformed("an event without an object")
-    if what == "ERROR":
-        return failure_of_status(body)  # whatever it is, it is no object
-    if not kind.is_object(body):
-        return _malformed(f"an event about something that is no {kind.name} of {kind.api_version}")
-    match what:
-        case "ADDED" | "MODIFIED":
-            item = kind.read(body, namespace)
-            return _malformed("an event with an object that cannot be read") if item is None else Put(item)
-        case "DELETED":
-            identity = _identity(body, namespace)
-            return _malformed("an event with an object that cannot be read") if identity is None else Deleted(*identity)
-        case "BOOKMARK":
-            return _bookmark(body)
-        case _:
-            # As client-go's decoder has it: what is not understood may have been a change, so the watch is not to be trusted any more.
-            return _malformed("an event of an unknown type")
-
-
-def _bookmark(body: Mapping[str, object]) -> Bookmark | ApiFailure:
-    metadata = body.get("metadata")
-    version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
-    if not isinstance(metadata, dict) or not isinstance(version, str) or not version:
-        return _malformed("a bookmark without a resourceVersion")
-    annotations = metadata.get("annotations")
-    return Bookmark(version, isinstance(annotations, dict) and annotations.get(INITIAL_EVENTS_END) == "true")
+    burst: int = BURST
+    object_interval: float = OBJECT_INTERVAL_S
+    interval: float = INTERVAL_S
+    max_pending: int = MAX_PENDING
+    pause: float = PAUSE_S
+    retry: float = RETRY_S
 
 
 @final
 @attrs.define(eq=False)
-class Lines:
-    """Cuts a stream into lines, none longer than ``limit`` bytes."""
+class TokenBucket:
+    """Holds ``burst`` tokens when full; one returns every ``interval`` seconds of the caller's clock."""
 
-    limit: int
-    _parts: list[bytes] = attrs.field(factory=list, init=False, repr=False)
-    _length: int = attrs.field(default=0, init=False)
+    burst: int
+    interval: float
+    _full_at: float = attrs.field(default=-math.inf, init=False)
 
-    def feed(self, piece: bytes) -> list[bytes] | None:
-        """Return the lines that ``piece`` completes, without empty ones; ``None`` when there is one beyond the limit."""
-        *complete, rest = piece.split(b"\n")
-        if complete:
-            complete[0] = b"".join((*self._parts, complete[0]))
-            self._parts, self._length = [], 0
-        self._parts.append(rest)
-        self._length += len(rest)
-        if self._length > self.limit or any(len(line) > self.limit for line in complete):
-            return None
-        return [line for line in complete if line and not line.isspace()]
+    def ready_at(self) -> float:
+        """Return since when, or from when on, there is a token."""
+        return self._full_at - (self.burst - 1) * self.interval
+
+    def take(self, now: float) -> None:
+        """Take a token that is there at ``now``."""
+        self._full_at = max(self._full_at, now) + self.interval
+
+    def is_full(self, now: float) -> bool:
+        """Return whether it is full."""
+        return self._full_at <= now
+
+
+@final
+@attrs.define(eq=False)
+class ConflictWatch:
+    """Follows which documents have conflicts, from version to version. ``known`` has them by document."""
+
+    known: dict[Source, tuple[Conflict, ...]] = attrs.field(factory=dict, init=False, repr=False)
+
+    def look(self, snapshot: PolicySnapshot, changed: Collection[Source]) -> Iterator[Source | None]:
+        """Yield each document whose conflicts are others than before, and ``None`` between steps of bounded work.
+
+        ``changed`` are the sources of documents that are new, changed or gone since the last look.
+        """
+        pending = dict.fromkeys(changed)
+        for number, (source, conflicts) in enumerate(self.known.items(), 1):  # which changes only below
+            if number % STEP == 0:
+                yield None
+            if any(other.source in changed for conflict in conflicts for other in conflict.rivals):
+                pending[source] = None
+        done: set[Source] = set()
+        while pending:
+            source = next(iter(pending))
+            del pending[source]
+            done.add(source)
+            found: list[Conflict] = []
+            for conflict in conflicts_of(snapshot.documents.get(source), snapshot):
+                if conflict is None:
+                    yield None
+                    continue
+                found.append(conflict)
+                # The other side of a new conflict has it too.
+                pending.update(dict.fromkeys(other.source for other in conflict.rivals if other.source not in done))
+            before = self.known.pop(source, ())
+            if found:
+                self.known[source] = tuple(found)
+            if tuple(found) != before:
+                yield source
+
+
+# What a report is about: a document alone, or its conflicts (``True``).
+_Topic = tuple[Source, bool]
+
+
+@final
+@attrs.define(eq=False)
+class PolicyEvents:
+    """``published`` may be called before ``run``, and is all that the policy's source knows of it.
+
+    ``uid_of`` returns the ``uid`` of a ConfigMap, "" if unknown.
+    """
+
+    writer: EventWriter
+    observer: PolicyEventsObserver
+    settings: PolicyEventsSettings = attrs.field(factory=PolicyEventsSettings)
+    uid_of: Callable[[Source], str] = lambda _source: ""
+    _pending: dict[_Topic, None] = attrs.field(factory=dict, init=False, repr=False)
+    # What the authors were told is wrong, and not that it is over: so that nothing is repeated, and every end has a beginning.
+    _told: dict[_Topic, Report] = attrs.field(factory=dict, init=False, repr=False)
+    _conflicts: ConflictWatch = attrs.field(factory=ConflictWatch, init=False)
+    _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
+    # Versions that were not searched for conflicts yet.
+    _versions: list[Change] = attrs.field(factory=list, init=False, repr=False)
+    _bucket: TokenBucket = attrs.field(init=False)
+    _buckets: dict[Source, TokenBucket] = attrs.field(factory=dict, init=False, repr=False)
+    _paused: dict[str, float] = attrs.field(factory=dict, init=False, repr=False)
+    _missing_in: str | None = attrs.field(default=None, init=False)
+    _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _version: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._bucket = TokenBucket(self.settings.burst, self.settings.interval)
+
+    def published(self, change: Change) -> None:
+        """Take note of a version; costs the number of its documents that changed."""
+        self._snapshot = change.snapshot
+        for source in change.withdrawn:
+            for topic in ((source, False), (source, True)):
+                self._pending.pop(topic, None)
+                self._told.pop(topic, None)
+        for document in change.documents:
+            if document.regions or ((self._told or self._pending) and self._is_open((document.source, False))):
+                self._consider((document.source, False))
+        self._versions.append(change)
+        self._version.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Write what is due until cancelled; ``started()`` at once. No failure of the server ends it."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow_conflicts)
+            task_status.started()
+            while True:
+                await self._write(await self._next())
 
     @property
-    def pending(self) -> bool:
-        """Whether there is a line that has begun and not ended."""
-        return any(part and not part.isspace() for part in self._parts)
+    def pending(self) -> int:
+        """How many reports wait."""
+        return len(self._pending)
+
+    def _is_open(self, topic: _Topic) -> bool:
+        return topic in self._told or topic in self._pending
+
+    def _consider(self, topic: _Topic) -> None:
+        """Let a report wait its turn, if one is due."""
+        if self._report(topic) is None:
+            self._pending.pop(topic, None)
+            return
+        self._pending[topic] = None  # a topic that waits already keeps its place
+        if len(self._pending) > self.settings.max_pending:
+            del self._pending[next(iter(self._pending))]
+        self._wake.set()
+
+    def _report(self, topic: _Topic) -> Report | None:
+        """Return what the author does not know yet, by the newest version."""
+        source, of_conflicts = topic
+        document, told = self._snapshot.documents.get(source), self._told.get(topic)
+        if document is None:
+            return None
+        report = None
+        if of_conflicts and (conflicts := self._conflicts.known.get(source)):
+            report = Report(source, Reason.CONFLICTING, "; ".join(map(str, conflicts)))
+        elif not of_conflicts and document.regions:
+            report = Report(source, Reason.INVALID, regions=document.problems[:MAX_REGIONS])
+        elif told is not None:
+            over = "no entry ties with another any more" if of_conflicts else "the document is valid again"
+            report = Report(source, Reason.ACCEPTED, f"{over}; entries in force: {len(document.entries)}")
+        return None if report == told else report
+
+    async def _follow_conflicts(self) -> None:
+        while True:
+            await self._version.wait()
+            self._version = trio.Event()
+            changed = await self._take_changed()
+            for source in self._conflicts.look(self._snapshot, changed):
+                if source is None:
+                    await trio.lowlevel.checkpoint()
+                    continue
+                document = self._snapshot.documents.get(source)
+                if document is not None and document.regions and source not in self._conflicts.known:
+                    self._told.pop((source, True), None)  # once it is valid again, that says enough
+                self._consider((source, True))
+
+    async def _take_changed(self) -> set[Source]:
+        """Return whatever differs in the versions up to the present one; hashing 10,000 sources takes milliseconds, hence the pauses."""
+        changed = set[Source]()
+        while self._versions:
+            change = self._versions.pop(0)
+            sources = chain(change.withdrawn, (document.source for document in change.documents))
+            while some := tuple(islice(sources, SLICE)):
+                changed.update(some)
+                if len(some) == SLICE:
+                    await trio.lowlevel.checkpoint()
+        return changed
+
+    async def _next(self) -> _Topic:
+        """Return the oldest topic whose report may be written, as soon as there is one."""
+        while True:
+            self._wake = trio.Event()
+            now = trio.current_time()
+            earliest = math.inf
+            for topic in self._pending:
+                ready_at = self._ready_at(topic[0])
+                if ready_at <= now:
+                    del self._pending[topic]
+                    return topic
+                earliest = min(earliest, ready_at)
+            with trio.move_on_at(earliest):
+                await self._wake.wait()
+
+    def _ready_at(self, source: Source) -> float:
+        bucket = self._buckets.get(source)
+        own = -math.inf if bucket is None else bucket.ready_at()
+        return max(self._bucket.ready_at(), own, self._paused.get(source.namespace, -math.inf))
+
+    def _charge(self, source: Source, now: float) -> None:
+        if len(self._buckets) >= self.settings.max_pending:
+            self._buckets = {other: bucket for other, bucket in self._buckets.items() if not bucket.is_full(now)}
+        bucket = self._buckets.setdefault(source, TokenBucket(self.settings.burst, self.settings.object_interval))
+        bucket.take(now)
+        self._bucket.take(now)
+
+    async def _write(self, topic: _Topic) -> None:
+        source, report = topic[0], self._report(topic)
+        if report is None:
+            return
+        self._charge(source, trio.current_time())
+        written = await self.writer.write(report, self.uid_of(source))
+        if written is Written.FORBIDDEN:
+            self._pause(source.namespace)
+        elif written is Written.DONE:
+            self._paused.pop(source.namespace, None)
+            if self._missing_in == source.namespace:
+                self._missing_in = None
+            if report.reason is Reason.ACCEPTED:
+                self._told.pop(topic, None)
+            elif source in self._snapshot.documents:
+                self._told[topic] = report
+        if written is not Written.DROPPED:
+            self._consider(topic)  # it may have changed meanwhile, or waits for the right
+
+    def _pause(self, namespace: str) -> None:
+        now = trio.current_time()
+        again = namespace in self._paused
+        self._paused = {other: until for other, until in self._paused.items() if until > now}
+        self._paused[namespace] = now + (self.settings.pause if again else self.settings.retry)
+        if again and self._missing_in is None:
+            self._missing_in = namespace
+            self.observer.event_right_missing(f"needs create and patch on events in the namespace {namespace}")

@@ -1,9 +1,7 @@
-"""Which policy documents are in force, kept from Namespaces and ConfigMaps as they come and go, and what changed since the last version.
+"""Which policy documents are in force, as Namespaces and ConfigMaps come and go, and what changed since the last version.
 
-A machine and no value: there is one writer and one reader, nobody asks for an older state, and complete lists of 10,000 objects are taken
-in on the event loop, where persistent maps would take many times as long. What leaves it, a tuple of what changed, is a value.
-
-Must not know: tasks, threads, clocks, the API server, or what a document says.
+A machine, not a value: it has one writer and one reader, nobody needs an older state, and complete lists of 10,000 objects are taken in on
+the event loop, where persistent maps would be many times slower. What leaves it is a value.
 """
 
 import sys
@@ -16,16 +14,16 @@ from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace, Text
 from exchanger.values.entry import Source
 from exchanger.values.selector import Selector
 
+# The scope of a list of the whole cluster; no Namespace has this name.
 EVERY_NAMESPACE: Final = ""
-"""The scope of a list that is of the whole cluster; no Namespace has this name."""
+# Objects per step: 1 ms.
 STEP: Final = 100
-"""Objects that are taken in one step: 1 ms."""
 
 
 @final
 @attrs.frozen
 class Changed:
-    """One document as it was and as it is; ``None`` where it is not in force. Both are equal where it is only to be read again."""
+    """One document before and after; ``None`` where it is not in force. Both are equal if it only has to be read again."""
 
     source: Source
     before: Text | None
@@ -33,41 +31,32 @@ class Changed:
 
 
 @final
-@attrs.frozen
-class IndexStatistics:
-    """How many Namespaces and ConfigMaps the selectors select, and how many documents are in force: those that both agree on."""
-
-    namespaces: int
-    config_maps: int
-    documents: int
-
-
-@final
 @attrs.define(eq=False)
 class PolicyIndex:
-    """Takes objects in any order. An object that its selector does not select is as good as gone, whatever the server says.
+    """Takes objects in any order. An object that its selector does not match counts as gone, whatever the server says.
 
-    With ``named`` there are no Namespace objects: exactly these are selected.
+    With ``named`` there are no Namespace objects: exactly these are selected. Iterators yield between steps of bounded work; nothing else
+    may be taken meanwhile.
     """
 
     namespace_selector: Selector
     configmap_selector: Selector
     named: frozenset[str] = frozenset()
     _selected: set[str] = attrs.field(init=False)
-    # By namespace and name; those of Namespaces that are not selected (yet) wait here.
+    # By namespace and name, including those that wait for their Namespace to be selected.
     _texts: dict[str, dict[str, Text]] = attrs.field(init=False, factory=dict, repr=False)
     _uids: dict[Source, str] = attrs.field(init=False, factory=dict, repr=False)
-    # What was in force, for every source that may have changed since the last difference was taken.
+    # What was in force, for every source that may have changed since the last ``take``.
     _before: dict[Source, Text | None] = attrs.field(init=False, factory=dict, repr=False)
     _waiting_changed: bool = attrs.field(init=False, default=False)
-    # The documents that are to be read again, as names by namespace.
+    # The documents to read again, as names by namespace.
     _again: list[tuple[str, list[str]]] = attrs.field(init=False, factory=list, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._selected = set(self.named)
 
     def using_named(self, names: Iterable[str]) -> Iterator[None]:
-        """Select exactly these, and forget all others; what is in new ones is not known yet. In steps, as below."""
+        """Select exactly these, and forget all others; the content of new ones is not known yet."""
         chosen = frozenset(names)
         for name in chosen ^ self._selected:
             yield from self._select(name, selected=False)
@@ -75,7 +64,7 @@ class PolicyIndex:
             yield from self._select(name, selected=name in chosen)
 
     def replacing_namespaces(self, namespaces: Iterable[Namespace]) -> Iterator[None]:
-        """Take the complete state of all Namespaces, yielding between steps of bounded work; nothing else may be taken meanwhile."""
+        """Take the complete state of all Namespaces."""
         selected = set[str]()
         for number, namespace in enumerate(namespaces, 1):
             if self._selects(namespace):
@@ -87,15 +76,15 @@ class PolicyIndex:
             yield
 
     def putting_namespace(self, namespace: Namespace) -> Iterator[None]:
-        """Take a Namespace that is new or changed, in the same way; costs its own ConfigMaps if that makes a difference to them."""
+        """Take a Namespace that is new or changed; costs its own ConfigMaps if that affects them."""
         return self._select(namespace.name, selected=self._selects(namespace))
 
     def deleting_namespace(self, name: str) -> Iterator[None]:
-        """Forget a Namespace, in the same way; its documents leave, although its ConfigMaps may still be listed."""
+        """Forget a Namespace; its documents leave, although its ConfigMaps may still be listed."""
         return self._select(name, selected=False)
 
     def replacing_config_maps(self, config_maps: Iterable[ConfigMap], scope: str = EVERY_NAMESPACE) -> Iterator[None]:
-        """Take the complete state of the ConfigMaps in the namespace ``scope``, or in all, in the same way; equal documents cost little."""
+        """Take the complete state of the ConfigMaps in the namespace ``scope``, or in all; equal documents cost little."""
         texts: dict[str, dict[str, Text]] = {}
         for number, config_map in enumerate(config_maps, 1):
             if scope in {EVERY_NAMESPACE, config_map.namespace} and self._selects(config_map):
@@ -117,22 +106,6 @@ class PolicyIndex:
                 if changes % STEP == 0:
                     yield
 
-    def replace_namespaces(self, namespaces: Iterable[Namespace]) -> None:
-        """The same in one step, as the others below: for whoever has nobody to wait for the event loop."""
-        _all(self.replacing_namespaces(namespaces))
-
-    def put_namespace(self, namespace: Namespace) -> None:
-        """See ``putting_namespace``."""
-        _all(self.putting_namespace(namespace))
-
-    def delete_namespace(self, name: str) -> None:
-        """See ``deleting_namespace``."""
-        _all(self.deleting_namespace(name))
-
-    def replace_config_maps(self, config_maps: Iterable[ConfigMap], scope: str = EVERY_NAMESPACE) -> None:
-        """See ``replacing_config_maps``."""
-        _all(self.replacing_config_maps(config_maps, scope))
-
     def put_config_map(self, config_map: ConfigMap) -> None:
         """Take a ConfigMap that is new or changed."""
         if self._selects(config_map):
@@ -147,22 +120,22 @@ class PolicyIndex:
 
     @property
     def changed(self) -> bool:
-        """Tell whether there may be a difference to take."""
+        """Whether there may be a difference to take."""
         return bool(self._before or self._again)
 
     @property
     def waiting_changed(self) -> bool:
-        """Tell whether others may be ``waiting`` than at the last ``take``."""
+        """Whether ``waiting`` may have changed since the last ``take``."""
         return self._waiting_changed
 
     def refresh(self) -> None:
-        """Have all documents in force in the differences that follow: what they mean has changed. Others are read when their time comes."""
+        """Include all documents in force in the next differences: their meaning has changed. Others are read when their time comes."""
         self._again = [(namespace, list(texts)) for namespace, texts in self._texts.items() if namespace in self._selected]
 
     def take(self, most: int = sys.maxsize) -> tuple[Changed, ...]:
-        """Return at most ``most`` of the documents that differ from what was last returned of them, and none when there are no more.
+        """Return at most ``most`` documents that differ from when they were last returned; empty when there are no more.
 
-        What was changed and changed back is not among them.
+        A document that was changed and changed back is not among them.
         """
         self._waiting_changed = False
         found: list[Changed] = []
@@ -183,7 +156,7 @@ class PolicyIndex:
         return tuple(found)
 
     def documents(self) -> dict[Source, Text]:
-        """Return all documents that are in force."""
+        """Return all documents in force."""
         return {
             Source(namespace, name): text
             for namespace, texts in self._texts.items()
@@ -192,27 +165,23 @@ class PolicyIndex:
         }
 
     def waiting(self) -> Iterator[Source]:
-        """Yield the ConfigMaps that are selected and not in force, since their Namespaces are not selected."""
+        """Yield the selected ConfigMaps that are not in force, since their Namespaces are not selected."""
         for namespace, texts in self._texts.items():
             if namespace not in self._selected:
                 yield from (Source(namespace, name) for name in texts)
 
     def uid_of(self, source: Source) -> str:
-        """Return the ``uid`` of the ConfigMap ``source``, "" when there is none or it is not known."""
+        """Return the ``uid`` of the ConfigMap ``source``, "" if unknown."""
         return self._uids.get(source, "")
 
-    def statistics(self) -> IndexStatistics:
-        """Return the numbers of what is known."""
-        return IndexStatistics(
-            namespaces=len(self._selected),
-            config_maps=sum(map(len, self._texts.values())),
-            documents=sum(len(texts) for namespace, texts in self._texts.items() if namespace in self._selected),
-        )
+    def waiting_count(self) -> int:
+        """Return how many ConfigMaps are ``waiting``."""
+        return sum(len(texts) for namespace, texts in self._texts.items() if namespace not in self._selected)
 
     def _selects(self, item: Namespace | ConfigMap) -> bool:
         if isinstance(item, ConfigMap):
             return self.configmap_selector.matches(dict(item.labels))
-        # Every server sets this label, and it says what the name says in any case.
+        # Every server sets this label to the name.
         return self.namespace_selector.matches({**dict(item.labels), NAME_LABEL: item.name})
 
     def _select(self, namespace: str, *, selected: bool) -> Iterator[None]:
@@ -242,14 +211,9 @@ class PolicyIndex:
             del self._texts[namespace]
 
     def _remember(self, source: Source) -> None:
-        """Keep what is in force of ``source`` before that changes; only the first time since the last ``take`` counts."""
+        """Keep what is in force of ``source`` before it changes; only the first time since the last ``take`` counts."""
         if source not in self._before:
             self._before[source] = self._in_force(source)
 
     def _in_force(self, source: Source) -> Text | None:
         return self._texts.get(source.namespace, {}).get(source.name) if source.namespace in self._selected else None
-
-
-def _all(steps: Iterator[None]) -> None:
-    for _ in steps:
-        pass

@@ -1,11 +1,10 @@
-"""What passes between an API server's client and whoever follows a resource: pages, events, and failures as values.
+"""The vocabulary of lists and watches: pages, events, failures as values, and the protocols of those who make and follow them.
 
-Must not know: the client library, threads, or what objects are for.
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/.
 """
 
 import enum
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, Protocol, TypeVar, final
 
@@ -17,7 +16,7 @@ T = TypeVar("T")
 @final
 @attrs.frozen
 class Key:
-    """Which object of a resource; ``namespace`` is "" for those that have none."""
+    """Identifies an object of a resource; ``namespace`` is "" for cluster-scoped ones."""
 
     namespace: str
     name: str
@@ -26,7 +25,7 @@ class Key:
 @final
 @attrs.frozen
 class Item(Generic[T]):
-    """An object: which one, in which version, and what was read of it. Versions are opaque, but numbers on every server there is."""
+    """An object: its key, its version, and what was read of it. Versions are opaque, but every server uses numbers."""
 
     key: Key
     resource_version: str
@@ -35,34 +34,34 @@ class Item(Generic[T]):
 
 @enum.unique
 class FailureKind(enum.Enum):
-    """What a failed request means for whoever made it."""
+    """What a failed request means for its caller."""
 
     GONE = "gone"
-    """The version asked for is not there any more (410, or 504 for one that the server has not reached): list afresh."""
+    """The version is no longer there (410), or not yet (504): list again."""
     UNAUTHORIZED = "unauthorized"
-    """401: the credentials are not, or no longer, good."""
+    """401: the credentials are not, or no longer, valid."""
     FORBIDDEN = "forbidden"
-    """403: a right is missing; the message says which."""
+    """403: a right is missing; the message names it."""
     NOT_FOUND = "not_found"
     """404: no such resource or namespace here."""
     UNSUPPORTED = "unsupported"
-    """400 or 422: the server does not know what was asked for, such as initial events."""
+    """400 or 422: the server does not know the request, such as initial events."""
     TOO_MANY_REQUESTS = "too_many_requests"
-    """429: later; ``retry_after`` says when."""
+    """429: ``retry_after`` says when to try again."""
     SERVER_ERROR = "server_error"
-    """5xx, or an answer that is no status at all."""
+    """5xx, or an answer without a proper status."""
     UNREACHABLE = "unreachable"
     """No connection, or one that broke."""
     TIMEOUT = "timeout"
     """No answer, or no sign of life, within the bound."""
     MALFORMED = "malformed"
-    """An answer that cannot be read, or is larger than any should be."""
+    """An unreadable answer, or one that is larger than any should be."""
 
 
 @final
 @attrs.frozen
 class ApiFailure:
-    """Why a request failed. ``status`` is 0 where there was none; ``retry_after`` is in seconds; ``message`` is short and fit for a log."""
+    """Why a request failed. ``status`` is 0 without an answer; ``retry_after`` is in seconds; ``message`` is short and fit for a log."""
 
     kind: FailureKind
     status: int = 0
@@ -73,7 +72,7 @@ class ApiFailure:
 @final
 @attrs.frozen
 class Page(Generic[T]):
-    """A part of a list, in one version; the next part is asked for with ``continue_token``, "" when this is the last."""
+    """A part of a list, in one version; ``continue_token`` requests the next part, "" if this is the last."""
 
     items: tuple[Item[T], ...]
     resource_version: str
@@ -83,16 +82,16 @@ class Page(Generic[T]):
 @final
 @attrs.frozen
 class Opened:
-    """The server has taken the watch, and what it has to say follows: the first event of each watch that is not refused.
+    """The server has accepted the watch: the first event of each watch that is not refused.
 
-    Without it a watch that is never answered would look like one without news.
+    Without it, a watch that is never answered would look like one without news.
     """
 
 
 @final
 @attrs.frozen
 class Put(Generic[T]):
-    """An object was added or modified, or is one of the initial ones."""
+    """An object was added or modified, or is an initial one."""
 
     item: Item[T]
 
@@ -100,7 +99,7 @@ class Put(Generic[T]):
 @final
 @attrs.frozen
 class Deleted:
-    """An object is gone, or is no longer selected."""
+    """An object is gone, or no longer selected."""
 
     key: Key
     resource_version: str
@@ -116,27 +115,59 @@ class Bookmark:
 
 
 WatchEvent = Opened | Put[T] | Deleted | Bookmark | ApiFailure
-"""A failure is the last event of its watch. A watch that ends without one was ended by the server in good order."""
+"""A failure is the last event of its watch. Without one, the server ended the watch cleanly."""
 
 
 class ListWatch(Protocol[T]):
-    """One resource of an API server, in one namespace or all, selected by labels on the server's side."""
+    """One resource of an API server, in one namespace or all, with label selection by the server."""
 
     @property
     def name(self) -> str:
-        """What it is, for logs: ``configmaps``, or ``configmaps in team-a``."""
+        """The resource's name for logs: ``configmaps``, or ``configmaps in team-a``."""
 
     async def list_page(self, *, limit: int, continue_token: str = "", resource_version: str = "") -> "Page[T] | ApiFailure":
         """Return a page of at most ``limit`` objects.
 
-        ``resource_version`` "" asks for the newest state, "0" for whatever the server has at hand.
+        ``resource_version`` "" requests the newest state, "0" whatever the server has cached.
         """
 
     def watch(
         self, *, resource_version: str, timeout: float, initial_events: bool = False
     ) -> "AbstractAsyncContextManager[AsyncIterator[WatchEvent[T]]]":
-        """Watch from ``resource_version`` on, for ``timeout`` seconds by the server's clock; bookmarks are asked for.
+        """Watch from ``resource_version`` on, for ``timeout`` seconds by the server's clock, with bookmarks.
 
-        With ``initial_events`` the present objects come first, and then a bookmark that says so (the server's WatchList feature).
+        With ``initial_events`` the present objects come first, then a bookmark that marks their end (the server's WatchList feature).
         Leaving the block ends the watch at once.
         """
+
+
+class Sink(Protocol[T]):
+    """Receives the objects of a resource; must neither block nor raise."""
+
+    def replaced(self, items: Mapping[Key, Item[T]], /) -> None:
+        """Take a complete state in place of the previous one. The mapping does not change later."""
+
+    def put(self, item: Item[T], /) -> None:
+        """Take an object that is new or changed."""
+
+    def deleted(self, key: Key, /) -> None:
+        """Drop an object that is gone, or no longer selected."""
+
+
+class ReflectorObserver(Protocol):
+    """Receives a reflector's events, for logs and metrics; ``name`` is the ListWatch's. Must neither block nor raise."""
+
+    def listed(self, name: str, count: int, resource_version: str, /) -> None:
+        """A complete state was passed to the sink."""
+
+    def failed(self, name: str, failure: ApiFailure, retry_in: float, /) -> None:
+        """An attempt failed; the next follows in ``retry_in`` seconds. The known state stays."""
+
+    def connected(self, name: str, connected: bool, /) -> None:  # noqa: FBT001 - the method's name says what is true
+        """Changes are followed, or no longer followed."""
+
+    def silent(self, name: str, seconds: float, /) -> None:
+        """A watch was accepted and silent for ``seconds``, longer than a server is. A full list follows; not repeated until one speaks."""
+
+    def went_back(self, name: str, known: str, found: str, /) -> None:
+        """The server's version is lower than the known one: its store was restored or emptied. A new state follows."""

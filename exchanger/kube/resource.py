@@ -1,6 +1,5 @@
-"""One resource of an API server, listed and watched: implements ``list_watch.ListWatch`` over a connection.
+"""Implements ``list_watch.ListWatch`` for one resource of an API server, over a connection.
 
-Must not know: what the objects are for; their ``Kind`` reads one (see ``events``).
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/.
 """
 
@@ -16,25 +15,24 @@ import attrs
 import trio
 
 from exchanger.kube.connection import ApiConnection
-from exchanger.kube.events import Kind, read_event, read_page
+from exchanger.kube.decoding import CONFIG_MAP, NAMESPACE, Kind, read_event, read_page
 from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch, Opened, Page, WatchEvent
-from exchanger.kube.objects import CONFIG_MAP, NAMESPACE
-from exchanger.kube.round_trip import MAX_BODY_BYTES, Request, TooLarge
+from exchanger.kube.transport import MAX_BODY_BYTES, Request, TooLarge
 from exchanger.policy.selection import ConfigMap, Namespace
 
 T = TypeVar("T")
 
+# Batches of events between the watch's thread and its follower; each has what one read brought, 64 KiB or one long event.
 WAITING_BATCHES: Final = 4
-"""Batches of events between the watch's thread and whoever follows it; each has what one read brought, 64 KiB or one long event."""
+# Divides the size of a page that was too large: from 500 objects to one in five steps.
 SHRINK: Final = 4
-"""By what a page is made smaller that was too large: from 500 objects to one in five steps."""
+# Multiplies the size of the next page after one that fitted, up to the requested size: some large objects among many small ones must not
+# make each later list one of thousands of pages. Where all are large, a third of the requests are in vain.
 GROW: Final = 2
-"""By what the next page is made larger after one that fitted, until it is what was asked for: some large objects among many small ones must
-not make each later list one of thousands of pages. Where all are large, a third of the requests are in vain."""
 
 
 def path_of(*segments: str) -> str:
-    """Return the path of a resource or object, such as of ``"api", "v1", "namespaces", name``, whatever characters are in the names."""
+    """Return the path of a resource or object, such as of ``"api", "v1", "namespaces", name``, with any characters in the names."""
     return "".join(f"/{quote(segment, safe='')}" for segment in segments)
 
 
@@ -48,25 +46,25 @@ class Resource(Generic[T]):
     kind: Kind[T]
     label_selector: str = ""
     field_selector: str = ""
+    # How many objects the next page may have, after one that was too large.
     _most: int | None = attrs.field(default=None, init=False)
-    """How many objects the next page may have, where one with more was too large."""
 
     @property
     def name(self) -> str:
-        """What it is, for logs: ``configmaps``, or ``configmaps in team-a``."""
+        """The resource's name for logs: ``configmaps``, or ``configmaps in team-a``."""
         resource = self.path.rpartition("/")[2]
         return f"{resource} in {self.namespace}" if self.namespace else resource
 
     @property
     def namespace(self) -> str:
-        """The namespace that the path is of, "" where it is of none: no object may be in another one."""
+        """The namespace in the path, "" for none: no object may be in another one."""
         segments = self.path.split("/")
         in_namespace = len(segments) > 2 and segments[-3] == "namespaces"  # noqa: PLR2004 - …/namespaces/NAMESPACE/RESOURCE
         return unquote(segments[-2]) if in_namespace else ""
 
     async def list_page(self, *, limit: int, continue_token: str = "", resource_version: str = "") -> Page[T] | ApiFailure:
-        """Return a page of at most ``limit`` objects; of less when they are large, and the next page goes on with the rest."""
-        version = "" if continue_token else resource_version  # the token has one, and the server takes no other beside it
+        """Return a page of at most ``limit`` objects; fewer if they are large, and the next page continues with the rest."""
+        version = "" if continue_token else resource_version  # the token includes one, and the server rejects another
         read = partial(read_page, kind=self.kind, namespace=self.namespace)
         while True:
             size = limit if self._most is None else min(limit, self._most)
@@ -78,7 +76,7 @@ class Resource(Generic[T]):
                 return outcome
             if size <= 1 and not version:
                 return ApiFailure(FailureKind.MALFORMED, message=f"a page of more than {MAX_BODY_BYTES} bytes")
-            # What a server has at hand ("0") may come without regard to the limit; what is newest is never worse.
+            # A cached state ("0") may ignore the limit; the newest one is never worse.
             version = ""
             self._most = max(1, size // SHRINK)
 
@@ -87,13 +85,13 @@ class Resource(Generic[T]):
         self,
         *,
         resource_version: str,
-        timeout: float,  # noqa: ASYNC109 - it is the server that is told to keep it
+        timeout: float,  # noqa: ASYNC109 - the server keeps it
         initial_events: bool = False,
     ) -> AsyncGenerator[AsyncIterator[WatchEvent[T]]]:
         """Watch from ``resource_version`` on, for ``timeout`` seconds by the server's clock.
 
-        A server that is silent for long is asked for a sign of life; when it gives none, the last event is a TIMEOUT: nothing is lost
-        then, and a new watch goes on from the last version. An exception of the block leaves it in a group, as of a nursery.
+        A server that is silent for long is asked for a sign of life; if it gives none, the last event is a TIMEOUT. Nothing is lost then,
+        and a new watch continues from the last version. An exception of the block leaves it in a group, as of a nursery.
         """
         query = self._query(
             watch="true",
@@ -139,7 +137,7 @@ class Resource(Generic[T]):
 @final
 @attrs.define(eq=False)
 class _Events(Generic[T]):
-    """The events of a watch, one by one; a wait for the next one may be cancelled without loss."""
+    """The events of a watch, one by one; the wait for the next one may be cancelled without loss."""
 
     _batches: trio.MemoryReceiveChannel[tuple[WatchEvent[T], ...]]
     _waiting: deque[WatchEvent[T]] = attrs.field(factory=deque, init=False)
@@ -159,15 +157,15 @@ class _Events(Generic[T]):
 @final
 @attrs.define(eq=False)
 class PolicyListWatches:
-    """The resources that policy is made of, of one API server."""
+    """The resources of one API server that policy is made of."""
 
     connection: ApiConnection
 
     def namespaces(self, selector: str, /) -> ListWatch[Namespace]:
-        """Return the Namespaces with the labels that ``selector`` asks for."""
+        """Return the Namespaces that ``selector`` matches."""
         return Resource(self.connection, path_of("api", "v1", "namespaces"), NAMESPACE, selector)
 
     def config_maps(self, selector: str, namespace: str, /) -> ListWatch[ConfigMap]:
-        """Return the ConfigMaps with the labels that ``selector`` asks for, in one namespace, or where that is "" in all."""
+        """Return the ConfigMaps that ``selector`` matches, in one namespace, or in all with ""."""
         within = ("namespaces", namespace) if namespace else ()
         return Resource(self.connection, path_of("api", "v1", *within, "configmaps"), CONFIG_MAP, selector)

@@ -1,4 +1,4 @@
-"""What the Kubernetes source is told: which objects count, where they are, and how old what is known of them may become."""
+"""Settings of the Kubernetes source, and how often a reflector asks, with the reasons for the numbers."""
 
 import re
 from pathlib import Path
@@ -6,23 +6,120 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.kube.reflector_settings import ReflectorSettings, settings_for
+from exchanger.kube.store import ListBounds
+from exchanger.util.backoff import BackOffSettings
 from exchanger.values.selector import Selector
 
 # A Namespace's name is an RFC 1123 label (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names).
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
+# Seconds that a watch is requested for, at random between the two as in client-go, so that watchers do not return all at once.
+MIN_WATCH_S: Final = 300.0
+MAX_WATCH_S: Final = 600.0
+# Seconds after which a watch that the server should have ended is given up: servers end them to the second, and a round trip is short.
+WATCH_MARGIN_S: Final = 15.0
+# Seconds without an event after which a watch is in doubt. Bookmarks come each minute (``bookmarkFrequency`` of the API server's cacher,
+# whose timer adds a second or two); this adds a quarter for a busy server.
+SILENCE_S: Final = 75.0
+# The same for several successive watches that were each cut before they said anything: none was long enough for a bookmark, so it takes
+# twice the time to tell this from bad luck.
+PATIENCE_S: Final = 2 * SILENCE_S
+# Seconds that a watch in doubt is requested for. Its end in good order shows that nothing was held back, without any bookmark; a proxy that
+# buffers whole answers can hold an event back for no longer. That is some 110 requests an hour.
+SHORT_WATCH_S: Final = (30.0, 36.0)
+# Seconds after which a watch in doubt should have ended. With the list that follows, the policy is at most a minute old.
+SHORT_SILENCE_S: Final = 45.0
+# Seconds without an event before the end of the initial ones: a server that is silent for so long does not know the request. One that knows
+# it waits at most three seconds for its cache; client-go begins to complain after these ten.
+INITIAL_SILENCE_S: Final = 10.0
+# Seconds after which an accepted watch may end or break and be followed by the next one at once: something on the way that limits
+# connections is no failure of the server. client-go calls one second very short, and continues at once after it.
+SETTLED_S: Final = 5.0
+# Seconds after which a watch that is not accepted yet means that changes are not followed: accepting one takes a round trip.
+ACCEPTED_S: Final = 5.0
+# Seconds for the server to accept a watch before it is given up: filling the server's cache takes some.
+ANSWER_S: Final = 30.0
+# Seconds for a list of one object, as long as a server lets a request run. One that scans its whole store for it takes some.
+PROBE_TIMEOUT_S: Final = 60.0
+# Seconds between full comparisons, and the part that chance adds or takes. A list of 10,000 objects is 20 pages, nothing to a server that
+# sends as many watches a bookmark each minute. This is the last net, below two others that take a minute and a half, and the only one that
+# finds single events that were lost while bookmarks went on: a bookmark's version is the store's, and nothing shows that an event is
+# missing.
+COMPARE_S: Final = 600.0
+COMPARE_SPREAD: Final = 0.2
+# Seconds between attempts, at random between the two, while an outage causes requests to be refused: the policy's age costs more than 1,600
+# small requests an hour.
+HURRY_S: Final = (1.5, 3.0)
+# Seconds for a watch in doubt meanwhile: its end shows that changes are followed again.
+HURRIED_WATCH_S: Final = (1.5, 3.0)
+# Seconds for a probe meanwhile. A request into a black hole may be answered much later than the next one.
+HURRIED_PROBE_S: Final = 10.0
+# Signs of life that are due within the limit of the policy's age, so that one may be late without an outage.
+SIGNS: Final = 3
+# The lowest limit that watches follow: three seconds are the shortest useful ones.
+MIN_LIMIT_S: Final = 10.0
+
+
+@final
+@attrs.frozen
+class ReflectorSettings:
+    """Durations in seconds; see the constants of the same names."""
+
+    list_bounds: ListBounds = attrs.field(factory=ListBounds)
+    back_off: BackOffSettings = attrs.field(factory=BackOffSettings)
+    min_watch: float = MIN_WATCH_S
+    max_watch: float = MAX_WATCH_S
+    watch_margin: float = WATCH_MARGIN_S
+    silence: float = SILENCE_S
+    patience: float = PATIENCE_S
+    short_watch: tuple[float, float] = SHORT_WATCH_S
+    short_silence: float = SHORT_SILENCE_S
+    initial_silence: float = INITIAL_SILENCE_S
+    settled: float = SETTLED_S
+    accepted: float = ACCEPTED_S
+    answer: float = ANSWER_S
+    probe_timeout: float = PROBE_TIMEOUT_S
+    compare: float = COMPARE_S
+    compare_spread: float = COMPARE_SPREAD
+    hurry: tuple[float, float] = HURRY_S
+    hurried_watch: tuple[float, float] = HURRIED_WATCH_S
+    hurried_probe: float = HURRIED_PROBE_S
+
+    @property
+    def is_short(self) -> bool:
+        """Whether every watch ends before its silence would count, so that nothing depends on bookmarks."""
+        return self.max_watch < self.silence
+
+
+def settings_for(limit: float) -> ReflectorSettings:
+    """Return settings for a known state of at most ``limit`` seconds, 0 meaning no limit.
+
+    Bookmarks show whether a watch is followed. Where one a minute is too seldom, watches last a third of the limit instead: each end in
+    good order is a sign of life, and after two missing ones a third of the limit remains to list everything. For 30 seconds that is 400
+    requests an hour, as many as a kubelet makes for its lease.
+    """
+    if not 0.0 < limit < SIGNS * SILENCE_S:
+        return ReflectorSettings()
+    sign = max(limit, MIN_LIMIT_S) / SIGNS
+    return ReflectorSettings(
+        min_watch=0.75 * sign,
+        max_watch=sign,
+        silence=2 * sign,
+        patience=2 * sign,
+        short_watch=(0.75 * sign, sign),
+        short_silence=2 * sign,
+    )
+
 
 @final
 @attrs.frozen
 class KubernetesSettings:
-    """The two selectors, POLICY_NAMESPACES or POLICY_NAMESPACES_FILE, POLICY_MAX_STALENESS, and how requests are repeated.
+    """The two selectors, POLICY_NAMESPACES or POLICY_NAMESPACES_FILE, and POLICY_MAX_STALENESS.
 
-    The server gets a selector as ``str`` gives it: the language is the same, so that both sides select the same objects. With
-    ``namespaces`` only these are followed, each by itself; they count as selected, and Namespaces are not asked for. With
-    ``namespaces_file`` these are what that file said at the start, and what it says later takes their place. ``max_staleness`` is
-    in seconds, 0 means that there is no limit; one below ten seconds makes an outage of every watch that breaks. Requests are repeated as
-    the limit needs it.
+    The server receives the selectors in the same language, so both sides select the same objects. With ``namespaces`` only these are
+    followed, each on its own; they count as selected, and Namespaces are not listed. With ``namespaces_file``, that is the file's content
+    at the start, which later versions replace. ``max_staleness`` is in seconds, 0 means no limit; below ten seconds every watch that breaks
+    is an outage.
     """
 
     namespace_selector: Selector
@@ -39,15 +136,15 @@ class KubernetesSettings:
 
 
 def is_namespace(text: str) -> bool:
-    """Tell whether ``text`` can be the name of a Namespace."""
+    """Return whether ``text`` can be the name of a Namespace."""
     return _NAMESPACE.fullmatch(text) is not None
 
 
 def parse_namespaces(text: str) -> tuple[str, ...]:
-    """Read names of Namespaces that are separated by commas; blank text is none.
+    """Read comma-separated names of Namespaces; blank text has none.
 
     Raises:
-        ValueError: what stands between two commas is no name of a Namespace, or is there twice.
+        ValueError: something between two commas is not the name of a Namespace, or is there twice.
     """
     names = tuple(name.strip() for name in text.split(",")) if text.strip() else ()
     for name in names:

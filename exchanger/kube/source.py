@@ -1,9 +1,7 @@
 """``POLICY_SOURCE=kubernetes``: follows Namespaces and ConfigMaps of an API server, and publishes a version of the policy for each change.
 
-Nothing is published before every list is complete, and every document in them read. After that a version has what is ready: a document
-whose new text is not read yet stays as it was. An outage keeps the last version in force, unless there is a limit to its age.
-
-Must not know: how the server is reached (``ListWatches`` brings that), or what is made of a version.
+Nothing is published before every list is complete and every document read. Later versions contain what is ready: a document whose new text
+is not parsed yet stays as it was. An outage keeps the last version in force, unless its age is limited.
 """
 
 import enum
@@ -17,10 +15,9 @@ import attrs
 import trio
 
 from exchanger.assembly.assembler import Assembler
-from exchanger.kube.feed import ConfigMapSink, Feed, NamespaceSink, Taking
 from exchanger.kube.index import EVERY_NAMESPACE, STEP, PolicyIndex
+from exchanger.kube.informer import ConfigMapSink, Informer, KubernetesObserver, NamespaceSink, Taking
 from exchanger.kube.list_watch import ListWatch
-from exchanger.kube.observer import KubernetesObserver
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.notices import not_enabled, of_snapshot
 from exchanger.policy.selection import ConfigMap, Namespace
@@ -29,40 +26,20 @@ from exchanger.typing import PolicySink
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notices
 
+# Seconds in which events gather into one version: what one command applies arrives within a few milliseconds, and nobody notices more.
 GATHER_S: Final = 0.03
-"""Seconds in which events gather into one version: what one command applies arrives within a few milliseconds, and nobody notices more."""
+# Seconds between looks at the age of the known state: a limit takes effect at most so much late.
 LOOK_S: Final = 1.0
-"""Seconds between looks at the age of what is known: a limit takes effect so much late at most."""
 
 
 class ListWatches(Protocol):
-    """Makes the requests for each resource; selectors are for the server's side."""
+    """Makes the requests for each resource; the server applies the selectors."""
 
     def namespaces(self, selector: str, /) -> ListWatch[Namespace]:
         """Return what lists and watches Namespaces."""
 
     def config_maps(self, selector: str, namespace: str, /) -> ListWatch[ConfigMap]:
         """Return what lists and watches the ConfigMaps in ``namespace``, or in every Namespace where that is ""."""
-
-
-@final
-@attrs.frozen
-class KubernetesStatistics:
-    """``namespaces`` and ``config_maps`` are those selected, ``documents`` those in force; ``versions`` counts what was published.
-
-    ``unread`` are the changes that are in no version yet. ``connected``: the changes of every resource are followed. ``age``: see
-    ``KubernetesSource.snapshot_age``. ``named`` has each Namespace that is followed by its name, and whether the right to read it is
-    missing.
-    """
-
-    namespaces: int
-    config_maps: int
-    documents: int
-    versions: int
-    connected: bool
-    age: float | None
-    named: tuple[tuple[str, bool], ...] = ()
-    unread: int = 0
 
 
 @enum.unique
@@ -72,11 +49,11 @@ class _Phase(enum.Enum):
     OPEN = "open"
     """It is published."""
     STALE = "stale"
-    """It is not, since what is known is too old."""
+    """It is not published: the known state is too old."""
     CATCHING_UP = "catching up"
-    """Nor is this one: what is known is current again, and has to be read."""
+    """Not published either: the known state is current again, and has to be read."""
     RECOVERING = "recovering"
-    """It is published when it has all of that."""
+    """It is published once all of that is read."""
 
 
 @final
@@ -84,9 +61,9 @@ class _Phase(enum.Enum):
 class KubernetesSource:
     """Implements ``typing.PolicySource``. ``issuers`` are the profiles that entries may refer to.
 
-    ``on_stale(True)`` says that nothing may be in force any more, since what is known is older than ``settings.max_staleness``. Nothing is
-    published after it until changes are followed again; then ``on_stale(False)`` comes, and the newest version at once. ``on_notices`` is
-    told what is probably a mistake, whenever that may have changed. Neither may block or raise.
+    ``on_stale(True)`` means that nothing may be in force any longer: the known state is older than ``settings.max_staleness``. Nothing is
+    published until changes are followed again; then ``on_stale(False)`` comes, and the newest version at once. ``on_notices`` receives the
+    probable mistakes whenever they may have changed. Neither may block or raise.
     """
 
     settings: KubernetesSettings
@@ -98,35 +75,35 @@ class KubernetesSource:
     random: Random = attrs.field(factory=Random)
     on_notices: Callable[[Notices], None] = lambda _notices: None
     _index: PolicyIndex = attrs.field(init=False)
-    _feeds: tuple[Feed[Any], ...] = attrs.field(init=False)
+    _informers: tuple[Informer[Any], ...] = attrs.field(init=False)
     _assembler: Assembler = attrs.field(init=False)
-    # What was said and has not been taken into the index, in its order.
-    _untaken: deque[Taking] = attrs.field(factory=deque, init=False, repr=False)
+    # What the informers reported and the index has not taken yet, in order.
+    _queue: deque[Taking] = attrs.field(factory=deque, init=False, repr=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
     _phase: _Phase = attrs.field(default=_Phase.CATCHING_UP, init=False)
-    _versions: int = attrs.field(default=0, init=False)
+    _published: bool = attrs.field(default=False, init=False)
     _emptied: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         settings = self.settings
         self._assembler = Assembler(self.issuers)
         self._index = PolicyIndex(settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces))
-        self._feeds = tuple(self._config_maps(namespace) for namespace in settings.namespaces) or (
+        self._informers = tuple(self._config_maps(namespace) for namespace in settings.namespaces) or (
             self._namespaces(),
             self._config_maps(EVERY_NAMESPACE),
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Publish the cluster's policy and each change until cancelled; ``started()`` when the first version is published.
+        """Publish the cluster's policy and each change until cancelled; ``started()`` once the first version is published.
 
-        No failure of the server ends it, and the wait for the first version has no bound but the caller's.
+        No failure of the server ends it. Only the caller bounds the wait for the first version.
         """
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            for feed in self._feeds:
-                nursery.start_soon(feed.run)
+            for informer in self._informers:
+                nursery.start_soon(informer.run)
             nursery.start_soon(self._assembler.run)
             nursery.start_soon(self._hand_on)
             await nursery.start(self._publish)
@@ -135,107 +112,107 @@ class KubernetesSource:
                 await self._watch_age()
 
     def use_issuers(self, names: frozenset[str]) -> None:
-        """Let entries refer to these profiles from now on; what that changes is published as a version."""
+        """Let entries refer to these profiles from now on; publish a version if that changes anything."""
         if names != self.issuers:
             self.issuers = self._assembler.issuers = names
             self._index.refresh()
             self._changed()
 
     def use_namespaces(self, names: tuple[str, ...]) -> None:
-        """Follow these Namespaces, at least one, instead of those that were named before.
+        """Follow these Namespaces, at least one, instead of those named before.
 
-        One that is named no longer takes its policies with it. A new one brings its own when it was listed, and takes nothing away until
-        then; but where nothing is in force yet, it is waited for like all others.
+        A Namespace that is no longer named takes its policies with it. A new one adds its own once it is listed, and until then affects
+        nothing; but before the first version, it is waited for like all others.
         """
-        if not names or not all(feed.namespace for feed in self._feeds):
+        if not names or not all(informer.namespace for informer in self._informers):
             raise ValueError("Namespaces can be replaced by names only where they are named")
-        before = {feed.namespace: feed for feed in self._feeds}
+        before = {informer.namespace: informer for informer in self._informers}
         after = {name: before.get(name) or self._config_maps(name) for name in names}
-        self._feeds = tuple(after.values())
+        self._informers = tuple(after.values())
         self.settings = attrs.evolve(self.settings, namespaces=names)
         for name in before.keys() - after.keys():
             before[name].close()
         if self._nursery is not None:
             for name in after.keys() - before.keys():
-                after[name].hurry(self._versions > 0 and self._phase is not _Phase.OPEN)
+                after[name].hurry(self._published and self._phase is not _Phase.OPEN)
                 self._nursery.start_soon(after[name].run)
-        self._said(lambda: self._index.using_named(names))
+        self._enqueue(lambda: self._index.using_named(names))
 
     def uid_of(self, source: Source) -> str:
-        """Return the ``uid`` of a ConfigMap, "" when it is not there any more."""
+        """Return the ``uid`` of a ConfigMap, "" if it is gone."""
         return self._index.uid_of(source)
 
     def snapshot_age(self) -> float | None:
-        """Return the seconds since the last moment at which what is in force was known to be current; ``None`` before the first version.
+        """Return the seconds since the known state was last known to be current; ``None`` before the first version. Needs a Trio task.
 
-        It is 0 while the changes of every resource are followed and the server is silent for no longer than servers are. Only to be called
-        in a Trio task.
+        It is 0 while the changes of every resource are followed and the server is silent for no longer than servers are.
         """
-        if not self._versions:
+        if not self._published:
             return None
         now = trio.current_time()
-        return now - min(feed.current_until(now) for feed in self._feeds)
+        return now - min(informer.current_until(now) for informer in self._informers)
 
-    def statistics(self) -> KubernetesStatistics:
-        """Return what is known of the cluster; only to be called in a Trio task."""
-        known = self._index.statistics()
-        return KubernetesStatistics(
-            namespaces=known.namespaces,
-            config_maps=known.config_maps,
-            documents=known.documents,
-            versions=self._versions,
-            connected=all(feed.is_connected for feed in self._feeds),
-            age=self.snapshot_age(),
-            named=tuple((feed.namespace, feed.is_unreadable) for feed in self._feeds if feed.namespace),
-            unread=self._assembler.unread,
-        )
+    @property
+    def is_connected(self) -> bool:
+        """Whether the changes of every resource are followed."""
+        return all(informer.is_connected for informer in self._informers)
 
-    def _namespaces(self) -> Feed[Namespace]:
+    @property
+    def named(self) -> tuple[tuple[str, bool], ...]:
+        """The name of each Namespace that is followed on its own, and whether the right to read it is missing."""
+        return tuple((informer.namespace, informer.is_unreadable) for informer in self._informers if informer.namespace)
+
+    @property
+    def unread(self) -> int:
+        """How many changes are in no version yet."""
+        return self._assembler.unread
+
+    def _namespaces(self) -> Informer[Namespace]:
         list_watch = self.list_watches.namespaces(str(self.settings.namespace_selector))
-        sink = NamespaceSink(self._index, self._said)
-        return Feed("namespaces", EVERY_NAMESPACE, list_watch, sink, self.observer, self._changed, self.settings, self.random)
+        sink = NamespaceSink(self._index, self._enqueue)
+        return Informer("namespaces", EVERY_NAMESPACE, list_watch, sink, self.observer, self._changed, self.settings, self.random)
 
-    def _config_maps(self, namespace: str) -> Feed[ConfigMap]:
+    def _config_maps(self, namespace: str) -> Informer[ConfigMap]:
         list_watch = self.list_watches.config_maps(str(self.settings.configmap_selector), namespace)
-        sink = ConfigMapSink(self._index, self._said, namespace)
-        return Feed("configmaps", namespace, list_watch, sink, self.observer, self._changed, self.settings, self.random)
+        sink = ConfigMapSink(self._index, self._enqueue, namespace)
+        return Informer("configmaps", namespace, list_watch, sink, self.observer, self._changed, self.settings, self.random)
 
-    def _said(self, taking: Taking) -> None:
-        steps = None if self._untaken else taking()
-        if self._untaken:
-            self._untaken.append(taking)
+    def _enqueue(self, taking: Taking) -> None:
+        steps = None if self._queue else taking()
+        if self._queue:
+            self._queue.append(taking)
         elif steps is not None:
-            self._untaken.append(lambda: steps)
+            self._queue.append(lambda: steps)
         self._changed()
 
     def _changed(self) -> None:
-        """Something was said: take it in, and hand it on if everything is known that a version needs."""
+        """Something was reported: take it in, and pass it on if everything is known that a version needs."""
         self._news.set()
 
     async def _hand_on(self) -> None:
-        """Take into the index what was said, and give the assembler what that changes, some events at a time."""
+        """Feed the index from the queue, and pass on to the assembler what that changes, some events at a time."""
         while True:
             await self._news.wait()
             await self._take_in()
-            if self._versions and self._phase is _Phase.OPEN and self._index.changed:
+            if self._published and self._phase is _Phase.OPEN and self._index.changed:
                 await trio.sleep(GATHER_S)
                 await self._take_in()
             self._news = trio.Event()
-            if not self._versions and not all(feed.complete for feed in self._feeds):
-                continue  # what was said is in the index; as it came, it would pile up for as long as one list cannot be had
+            if not self._published and not all(informer.complete for informer in self._informers):
+                continue  # keep it in the index: the queue would pile up for as long as one list is unavailable
             waiting_changed = await self._put_changes()
-            if self._phase is _Phase.CATCHING_UP and not (self._untaken or self._index.changed):
+            if self._phase is _Phase.CATCHING_UP and not (self._queue or self._index.changed):
                 self._phase = _Phase.RECOVERING
                 self._assembler.require()
-            if waiting_changed and self._versions:
+            if waiting_changed and self._published:
                 self.on_notices(self._notices())
 
     async def _put_changes(self) -> bool:
-        """Give the assembler what has changed in the index; return whether others may be waiting there."""
+        """Pass on to the assembler what changed in the index; return whether other ConfigMaps may be waiting there."""
         waiting_changed = False
-        withdrawn: dict[Source, None] = {}  # last, so that what moves from one document into another is never gone
+        withdrawn: dict[Source, None] = {}  # last, so that an entry that moves between documents is never gone
         while True:
-            waiting_changed |= self._index.waiting_changed  # which taking resets
+            waiting_changed |= self._index.waiting_changed  # taking resets it
             documents = self._index.take(STEP)
             if not documents:
                 break
@@ -246,7 +223,7 @@ class KubernetesSource:
                     withdrawn.pop(changed.source, None)
                     self._assembler.put(changed.source, changed.after, again=changed.before == changed.after)
             await trio.lowlevel.checkpoint()
-            if self._index.changed:  # or whoever edits would wait until 10,000 documents are handed on to be read again
+            if self._index.changed:  # so that an edit need not wait until 10,000 documents are passed on to be read again
                 await self._take_in()
         for number, source in enumerate(withdrawn, 1):
             self._assembler.put(source, None)
@@ -255,20 +232,20 @@ class KubernetesSource:
         return waiting_changed
 
     async def _take_in(self) -> None:
-        while self._untaken:
-            for _ in self._untaken[0]() or ():
+        while self._queue:
+            for _ in self._queue[0]() or ():
                 await trio.lowlevel.checkpoint()
-            self._untaken.popleft()
+            self._queue.popleft()
 
     def _notices(self) -> Notices:
-        """Return what a watch shows: near misses of labels it does not, since the server only sends what is selected."""
-        settings, known = self.settings, self._index.statistics()
+        """Return what a watch shows. Near misses of labels are not among it: the server sends only what is selected."""
+        settings = self.settings
         nothing = tuple(of_snapshot(self._snapshot, settings.where, settings.configmap_selector, emptied=self._emptied))
         waiting = (not_enabled(source, settings.namespace_selector, known=False) for source in self._index.waiting())
-        return Notices.of(chain(nothing, waiting), len(nothing) + known.config_maps - known.documents)
+        return Notices.of(chain(nothing, waiting), len(nothing) + self._index.waiting_count())
 
     async def _publish(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Publish each version that the assembler has, for as long as what is known is not too old."""
+        """Publish each version of the assembler, while the known state is not too old."""
         while True:
             await self._assembler.news()
             if self._phase not in {_Phase.OPEN, _Phase.RECOVERING}:
@@ -276,8 +253,8 @@ class KubernetesSource:
             change = self._assembler.take(anyway=self._phase is _Phase.RECOVERING)
             if change is None:
                 continue
-            reopened, self._phase = self._phase is _Phase.RECOVERING and self._versions > 0, _Phase.OPEN
-            self._versions += 1
+            first, self._published = not self._published, True
+            reopened, self._phase = self._phase is _Phase.RECOVERING and not first, _Phase.OPEN
             self._snapshot = change.snapshot
             self._emptied = 0 if change.documents else self._emptied + len(change.withdrawn)
             if reopened:
@@ -287,19 +264,21 @@ class KubernetesSource:
             self.sink.publish(change.snapshot)
             self.observer.published(change)
             self.on_notices(self._notices())
-            if self._versions == 1:
+            if first:
                 task_status.started()
 
     async def _watch_age(self) -> None:
-        """Close when what is known has become too old; make ready to open when changes are followed at two looks in a row.
+        """Close when the known state is too old; prepare to open when changes are followed at two looks in a row.
 
-        At the first one the events that were missed may still be on their way.
+        At the first one, missed events may still be on their way.
         """
         current = False
         while True:
             await trio.sleep(LOOK_S)
             age = self.snapshot_age() or 0.0
-            followed = age <= self.settings.max_staleness and all(feed.is_connected for feed in self._feeds if feed.complete)
+            followed = age <= self.settings.max_staleness and all(
+                informer.is_connected for informer in self._informers if informer.complete
+            )
             if age > self.settings.max_staleness:
                 self._close(age)
             elif followed and current and self._phase is _Phase.STALE:
@@ -307,9 +286,9 @@ class KubernetesSource:
                 self._news.set()
             current = followed
 
-    def _hurry(self, hurried: bool) -> None:  # noqa: FBT001 - the one thing there is to say
-        for feed in self._feeds:
-            feed.hurry(hurried)
+    def _hurry(self, hurried: bool) -> None:  # noqa: FBT001 - a setter
+        for informer in self._informers:
+            informer.hurry(hurried)
 
     def _close(self, age: float) -> None:
         before, self._phase = self._phase, _Phase.STALE

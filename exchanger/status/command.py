@@ -18,8 +18,8 @@ from exchanger.app.settings import known_variables, read_settings
 from exchanger.app.variable_names import variable_notices
 from exchanger.errors import ConfigurationError
 from exchanger.issuers.profiles import parse_profiles, read_bytes
+from exchanger.kube.access import ClusterError
 from exchanger.kube.connection import ApiConnection
-from exchanger.kube.credentials import ClusterError
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.status.display import Header, as_json, as_text

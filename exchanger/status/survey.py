@@ -3,6 +3,7 @@
 Must not know: how the server is reached, or how a survey is shown.
 """
 
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from itertools import chain
@@ -12,11 +13,11 @@ import attrs
 import trio
 
 from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
+from exchanger.kube.informer import missing_right
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, ListWatch
-from exchanger.kube.listing import PAGE_SIZE, ListBounds, list_all
-from exchanger.kube.observer import missing_right
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
+from exchanger.kube.store import PAGE_SIZE, ListBounds, list_all
 from exchanger.policy.conflicts import conflicts_of
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.notices import is_declined, not_enabled, of_config_maps, of_namespaces, of_snapshot
@@ -129,7 +130,7 @@ async def survey(
         if isinstance(found, Unanswered):
             return found
         known = tuple(item.value for item in found)
-        index.replace_namespaces(known)
+        deque(index.replacing_namespaces(known), maxlen=0)
         namespaces = tuple(item.name for item in known if settings.namespace_selector.matches(dict(item.labels)))
     config_maps: list[ConfigMap] = []
     unreadable: list[Unreadable] = []
@@ -142,7 +143,7 @@ async def survey(
             unreadable.append(Unreadable(scope, listed.missing_right))
             continue
         config_maps += (item.value for item in listed)
-    index.replace_config_maps(config_maps)
+    deque(index.replacing_config_maps(config_maps), maxlen=0)
     documents = index.documents()
     change = advance(PolicySnapshot.EMPTY, {}, documents, issuers)
     policies = tuple(_policy(document, change.snapshot) for document in sorted(change.documents, key=lambda document: document.source))

@@ -16,12 +16,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.kube import credentials
+from exchanger.kube import access
 from exchanger.kube.client import Origin, connect
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.reflector_settings import ReflectorSettings
 from exchanger.kube.resource import PolicyListWatches
-from exchanger.kube.settings import KubernetesSettings
+from exchanger.kube.settings import KubernetesSettings, ReflectorSettings
 from exchanger.kube.source import KubernetesSource
 from exchanger.util.backoff import BackOffSettings
 from exchanger.values.entry import DenyEntry
@@ -233,7 +232,7 @@ async def test_what_is_too_old_closes_in_time_and_opens_in_time(fault: str, auto
 
 
 async def test_a_token_file_that_is_empty_during_a_401_leaves_no_request_anonymous(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "RENEWAL_PAUSE_S", 0.0)
+    monkeypatch.setattr(access, "RENEWAL_PAUSE_S", 0.0)
     token, kubeconfig = trio.Path(tmp_path / "token"), trio.Path(tmp_path / "kubeconfig")
 
     async def script(request: Received, stream: trio.abc.Stream) -> None:
@@ -274,7 +273,7 @@ async def test_a_namespace_whose_rights_went_with_it_is_named_and_can_be_taken_o
         assert [said for said in record.said if said.startswith("unreadable")] == [
             "unreadable two: needs list on configmaps in the namespace two"
         ]
-        assert followed.source.statistics().named == (("one", False), ("two", True))
+        assert followed.source.named == (("one", False), ("two", True))
         followed.source.use_namespaces(("one",))
         await record.until(record.is_open, 10.0)
         assert record.denies("/one")

@@ -17,8 +17,8 @@ import trio
 
 from exchanger.app.event_log import KubernetesLog
 from exchanger.kube.event_writer import EventWriter
+from exchanger.kube.events import PolicyEvents
 from exchanger.kube.list_watch import Bookmark, Item, Key, Opened, Page, Put, WatchEvent
-from exchanger.kube.policy_events import PolicyEvents
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
 from exchanger.policy.selection import Change, ConfigMap, Namespace
@@ -232,6 +232,6 @@ async def test_ten_thousand_config_maps_hold_up_neither_requests_nor_an_edit() -
             scene.source.use_issuers(frozenset({"another"}))
             took = await scene.edit(0)
             assert len(scene.told.snapshots) == 2
-            assert scene.source.statistics().unread > 0
+            assert scene.source.unread > 0
             assert took < EDIT_S
     told(steps)

@@ -13,9 +13,8 @@ import trio
 
 from exchanger.kube.client import Origin, connect
 from exchanger.kube.connection import ApiConnection, ConnectionBounds
-from exchanger.kube.reflector_settings import COMPARE_S, ReflectorSettings
 from exchanger.kube.resource import PolicyListWatches
-from exchanger.kube.settings import KubernetesSettings
+from exchanger.kube.settings import COMPARE_S, KubernetesSettings, ReflectorSettings
 from exchanger.kube.source import KubernetesSource
 from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.policy.selection import DOCUMENT_KEY
@@ -172,8 +171,7 @@ class Chaos:
         """Return how many lists and watches were asked for so far, and how many other requests there were."""
         if not self.direct:
             return self.proxy.count(Kind.LIST, Kind.WATCH), self.proxy.count(Kind.OTHER)
-        known = self.connection.statistics()
-        return known.requests + known.watches + known.renewals, known.probes
+        return self.connection.requests + self.connection.credentials.renewals, self.connection.probes
 
     def in_force(self) -> tuple[str, ...]:
         """Return which of all paths of the tests are denied now; on others nothing is said."""

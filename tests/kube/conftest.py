@@ -10,8 +10,8 @@ import pytest
 
 from exchanger.kube.client import connect
 from exchanger.kube.connection import ApiConnection
-from exchanger.kube.listing import ListBounds
-from exchanger.kube.reflector import ReflectorSettings
+from exchanger.kube.settings import ReflectorSettings
+from exchanger.kube.store import ListBounds
 from tests.kube.asking import origin
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane, Programs, find_programs, running
 from tests.kube.fake_api_server import Initial

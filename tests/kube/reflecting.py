@@ -10,7 +10,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key
-from exchanger.kube.reflector import Reflector, ReflectorSettings, ReflectorStatistics
+from exchanger.kube.reflector import Reflector
+from exchanger.kube.settings import ReflectorSettings
 from tests.kube.fake_api_server import FakeApiServer, Request, Verb
 from tests.kube.fake_list_watch import FakeListWatch, FakeResource
 from tests.kube.recording import RecordingObserver, RecordingSink
@@ -74,9 +75,16 @@ class Scene:
     async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:
         await self.reflector.run(task_status=task_status)
 
+    def probes(self) -> int:
+        return len([request for request in self.requests(Verb.LIST) if request.limit == 1])
+
     @property
-    def statistics(self) -> ReflectorStatistics:
-        return self.reflector.statistics()
+    def last_contact(self) -> float | None:
+        return self.reflector.health.last
+
+    @property
+    def version(self) -> str:
+        return self.reflector.store.version
 
     def requests(self, verb: Verb | None = None, *, since: float = -1.0) -> list[Request]:
         """Return the requests so far, probes included."""

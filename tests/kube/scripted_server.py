@@ -11,11 +11,10 @@ import orjson
 import trio
 from urllib3 import PoolManager
 
+from exchanger.kube.access import Access, ClusterError, Credentials, make_wakeable
 from exchanger.kube.connection import ApiConnection, ConnectionBounds
-from exchanger.kube.credentials import Access, ClusterError, Credentials
-from exchanger.kube.objects import CONFIG_MAP
+from exchanger.kube.decoding import CONFIG_MAP
 from exchanger.kube.resource import Resource
-from exchanger.kube.sockets import make_wakeable
 from exchanger.policy.selection import ConfigMap
 from exchanger.values.secret import Secret
 
@@ -83,6 +82,17 @@ def access_to(url: str, token: Callable[[], str] = lambda: "token") -> Access:
     pools = PoolManager()
     make_wakeable(pools)
     return Access(url, pools, lambda: Secret(f"Bearer {token()}"))
+
+
+def connection_to(url: str, bounds: ConnectionBounds = FAST, **tls: str) -> ApiConnection:
+    """Return an anonymous connection to ``url`` that finds no other credentials; ``tls`` is for urllib3's pools."""
+    pools = PoolManager(**tls)  # type: ignore[arg-type]  # names of TLS settings
+    make_wakeable(pools)
+
+    def load() -> Access:
+        raise ClusterError("nothing new")
+
+    return ApiConnection(Credentials(load, Access(url, pools, lambda: None)), bounds)
 
 
 @contextlib.asynccontextmanager

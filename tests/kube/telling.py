@@ -10,8 +10,8 @@ import trio
 import trio.testing
 
 from exchanger.kube.event_writer import EventWriter
+from exchanger.kube.events import PolicyEvents, PolicyEventsSettings
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.policy_events import PolicyEvents, PolicyEventsSettings
 from exchanger.policy.selection import Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source

@@ -19,11 +19,11 @@ import pytest
 import trio
 import trustme
 
-from exchanger.kube import credentials as module
+from exchanger.kube import access as module
 from exchanger.kube.client import Origin, connect, load_access
 from exchanger.kube.connection import ApiConnection
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.round_trip import Request
+from exchanger.kube.transport import Request
 from tests.kube.scripted_server import Server, answer, says
 
 FORMS: Final = ("data", "file", "pod")
@@ -129,12 +129,12 @@ async def test_the_server_is_distrusted_until_the_configuration_has_the_new_auth
         cluster.rotate()
         for _ in range(2):
             assert_not_trusted(await connection.get("/"))
-        assert (cluster.handshakes, connection.statistics().renewals) == (3, 0)
+        assert (cluster.handshakes, connection.credentials.renewals) == (3, 0)
         cluster.configure()
         assert await connection.get("/") == FOUND
         assert await connection.get("/") == FOUND
         # A file is read for each connection in any case, what is part of a kubeconfig is not.
-        assert connection.statistics().renewals == (1 if form == "data" else 0)
+        assert connection.credentials.renewals == (1 if form == "data" else 0)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -142,7 +142,7 @@ async def test_an_authority_that_is_replaced_during_a_handshake_costs_no_request
     async with running(tmp_path, form) as cluster, connect(cluster.origin) as connection:
         cluster.on_hello = cluster.rotate_everything
         assert await connection.get("/") == FOUND
-        assert (cluster.handshakes, len(cluster.server.requests), connection.statistics().renewals) == (2, 1, 1)
+        assert (cluster.handshakes, len(cluster.server.requests), connection.credentials.renewals) == (2, 1, 1)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -165,7 +165,7 @@ async def test_through_a_proxy(tmp_path: Path) -> None:
             assert await connection.get("/") == FOUND
             cluster.rotate_everything()
             assert await connection.get("/") == FOUND
-            assert connection.statistics().renewals == 1
+            assert connection.credentials.renewals == 1
         nursery.cancel_scope.cancel()
 
 
@@ -192,7 +192,7 @@ async def test_requests_that_fail_together_read_the_configuration_once(tmp_path:
     async with running(tmp_path) as cluster, connect(cluster.origin) as connection:
         cluster.rotate_everything()
         assert await together(connection) == [FOUND] * 6
-        assert connection.statistics().renewals == 1
+        assert connection.credentials.renewals == 1
 
 
 async def together(connection: ApiConnection) -> list[object]:
@@ -254,10 +254,10 @@ async def test_a_plugins_new_token_is_no_reason_to_ask_a_server_again_that_is_no
             cluster.rotate()
             for _ in range(3):
                 assert_not_trusted(await connection.get("/"))
-            assert (runs(), cluster.handshakes, connection.statistics().renewals) == (4, 3, 0)
+            assert (runs(), cluster.handshakes, connection.credentials.renewals) == (4, 3, 0)
             cluster.configure()
             assert await connection.get("/") == FOUND
-            assert (runs(), cluster.handshakes, connection.statistics().renewals) == (5, 5, 1)
+            assert (runs(), cluster.handshakes, connection.credentials.renewals) == (5, 5, 1)
 
 
 def test_what_counts_as_another_trust(tmp_path: Path) -> None:

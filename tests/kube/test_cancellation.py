@@ -9,15 +9,12 @@ from typing import Final
 import attrs
 import pytest
 import trio
-from urllib3 import PoolManager
 
 from exchanger.kube.connection import ApiConnection
-from exchanger.kube.credentials import Access, ClusterError, Credentials
-from exchanger.kube.objects import CONFIG_MAP
+from exchanger.kube.decoding import CONFIG_MAP
 from exchanger.kube.resource import Resource
-from exchanger.kube.sockets import make_wakeable
 from tests.kube.leftovers import nothing_left, open_sockets, working_threads
-from tests.kube.scripted_server import FAST, WATCH_HEAD, chunk, event
+from tests.kube.scripted_server import FAST, WATCH_HEAD, chunk, connection_to, event
 
 LEAVE_S: Final = 1.0
 """Seconds in which a cancelled block must have been left; it takes some milliseconds, and a thread that nobody wakes 20 s."""
@@ -65,16 +62,6 @@ async def place(name: str) -> AsyncGenerator[str]:
         nursery.cancel_scope.cancel()
 
 
-def connection_to(url: str) -> ApiConnection:
-    pools = PoolManager()
-    make_wakeable(pools)
-
-    def load() -> Access:
-        raise ClusterError("nothing new")
-
-    return ApiConnection(Credentials(load, Access(url, pools, lambda: None)), PATIENT)
-
-
 async def get(connection: ApiConnection) -> None:
     await connection.get("/")
 
@@ -106,7 +93,7 @@ async def test_a_cancelled_request_leaves_nothing(name: str, request_of: Callabl
     async with place(name) as url:
         sockets = open_sockets()
         for _ in range(3):
-            connection = connection_to(url)
+            connection = connection_to(url, PATIENT)
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(request_of, connection)
@@ -116,7 +103,6 @@ async def test_a_cancelled_request_leaves_nothing(name: str, request_of: Callabl
             took.append(trio.current_time() - cancelled_at)
             connection.credentials.close()
             await nothing_left(sockets)
-            assert connection.statistics().open_watches == 0
     assert min(took) < LEAVE_S  # the machine may have been busy, but not each time
     await nothing_left(before)
 
@@ -125,7 +111,7 @@ async def test_a_cancelled_request_leaves_nothing(name: str, request_of: Callabl
 async def test_a_request_may_be_cancelled_at_any_moment(after: float) -> None:
     before = open_sockets()
     async with place("waiting for the next event") as url:
-        connection = connection_to(url)
+        connection = connection_to(url, PATIENT)
         for request_of in (get, watch, watch_without_looking) * 3:
             with trio.move_on_after(after):
                 await request_of(connection)
@@ -135,15 +121,15 @@ async def test_a_request_may_be_cancelled_at_any_moment(after: float) -> None:
 
 async def test_threads_are_bounded() -> None:
     async with place("waiting for the head") as url, trio.open_nursery() as nursery:
-        connection = connection_to(url)
+        connection = connection_to(url, PATIENT)
         for _ in range(20):
             nursery.start_soon(get, connection)
         with trio.fail_after(10):
             while len(working_threads()) < 8:  # noqa: ASYNC110 - threads tell nobody that they begin
                 await trio.sleep(0.005)
         await trio.sleep(SETTLE_S)
-        assert connection.statistics().threads == len(working_threads()) == 8
+        assert connection.threads == len(working_threads()) == 8
         nursery.cancel_scope.cancel()
     with trio.fail_after(10):
-        while connection.statistics().threads:  # noqa: ASYNC110 - threads tell nobody that they end
+        while connection.threads:  # noqa: ASYNC110 - threads tell nobody that they end
             await trio.sleep(0.001)

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from exchanger.kube.connection import ConnectionBounds
-from exchanger.kube.reflector_settings import COMPARE_S
+from exchanger.kube.settings import COMPARE_S
 from tests.kube.admin import READ_POLICY, Admin
 from tests.kube.chaos import BEFORE, BOUNDS, SEEN_S, change, chaos, prepared, set_up
 from tests.kube.cluster import deny
@@ -111,7 +111,7 @@ async def test_a_token_is_withdrawn_and_replaced(cluster: ControlPlane, tmp_path
         assert test.in_force() == BEFORE
         file.write_text(tokens[0])
         await test.until_fresh()
-        assert test.connection.statistics().renewals > 0
+        assert test.connection.credentials.renewals > 0
         assert not any(token in said for said in test.record.said for token in tokens)
     admin.withdraw("chaos")
 

@@ -15,10 +15,9 @@ import trustme
 from urllib3 import ProxyManager
 
 from exchanger.errors import ExchangerError
-from exchanger.kube import client, credentials
+from exchanger.kube import client
+from exchanger.kube.access import Access
 from exchanger.kube.client import ClusterError, Origin, connect, load_access
-from exchanger.kube.credentials import Access
-from exchanger.kube.list_watch import ApiFailure, FailureKind
 from tests.kube.leftovers import nothing_left, open_sockets
 from tests.kube.scripted_server import Received, Server, answer, serving
 
@@ -136,31 +135,6 @@ async def test_a_refused_token_is_read_again_at_once(tmp_path: Path) -> None:
             assert CANARY not in repr(connection)
 
 
-async def test_a_token_file_that_is_empty_for_a_moment_ends_in_no_anonymous_request(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(credentials, "RENEWAL_PAUSE_S", 0.0)
-
-    async def script(request: Received, stream: trio.abc.Stream) -> None:
-        known = request.headers.get("authorization")
-        reply = {"Bearer rotated": "200 OK", None: "403 Forbidden"}.get(known, "401 Unauthorized")
-        await stream.send_all(answer({"kind": "Status"}, reply))
-
-    async with serving(script) as server:
-        origin = _of_token_file(tmp_path, server)
-        async with connect(origin) as connection:
-            for content in ("", "\n", " "):
-                (tmp_path / "token").write_text(content)
-                failure = await connection.get("/")
-                assert isinstance(failure, ApiFailure)
-                assert failure.kind is FailureKind.UNAUTHORIZED
-            (tmp_path / "token").unlink()
-            assert isinstance(await connection.get("/"), ApiFailure)
-            (tmp_path / "token").write_text("rotated\n")
-            assert await connection.get("/") == {"kind": "Status"}
-            assert all("authorization" in request.headers for request in server.requests)
-
-
 @pytest.mark.parametrize("content", ["", "\n", None])
 def test_a_token_file_that_is_empty_at_the_start_is_no_leave_to_go_on_without(tmp_path: Path, content: str | None) -> None:
     if content is not None:
@@ -174,11 +148,6 @@ def _of_token_file(folder: Path, server: Server) -> Origin:
 
 
 # Elsewhere
-
-
-def test_a_token(tmp_path: Path) -> None:
-    access = load_access(kubeconfig(tmp_path, {"token": CANARY}))
-    assert (access.url, header(access)) == ("https://cluster.example:6443/prefix", f"Bearer {CANARY}")
 
 
 def test_a_client_certificate(tmp_path: Path, authority_pem: bytes) -> None:
@@ -268,24 +237,6 @@ async def test_a_credential_plugin_that_hangs(tmp_path: Path, monkeypatch: pytes
     await nothing_left(open_sockets())  # the plugin ends by itself, and with it the thread that waits for it
 
 
-def test_a_client_certificate_that_is_not_there(tmp_path: Path) -> None:
-    files = {"client-certificate": str(tmp_path / "missing.crt"), "client-key": str(tmp_path / "missing.key")}
-    assert "File does not exist" in problem(kubeconfig(tmp_path, files))
-
-
-@pytest.mark.parametrize("context", ["", "one"])
-def test_a_context(tmp_path: Path, context: str) -> None:
-    assert header(load_access(attrs.evolve(kubeconfig(tmp_path, {"token": CANARY}), context=context))) == f"Bearer {CANARY}"
-
-
-def test_a_context_that_is_not_there(tmp_path: Path) -> None:
-    assert "missing-context" in problem(attrs.evolve(kubeconfig(tmp_path, {"token": CANARY}), context="missing-context"))
-
-
-def test_a_context_without_credentials(tmp_path: Path) -> None:
-    assert "no credentials" in problem(attrs.evolve(kubeconfig(tmp_path, {"token": CANARY}), context="nobody"))
-
-
 def test_neither_a_pod_nor_a_kubeconfig(tmp_path: Path) -> None:
     said = problem(Origin(kubeconfig=str(tmp_path / "missing"), environment={}, token_file=str(tmp_path / "no-token")))
     assert said == f"there is no service account of a pod here, and no kubeconfig file at {tmp_path / 'missing'}"
@@ -312,11 +263,6 @@ def test_a_file_that_is_no_kubeconfig(tmp_path: Path, content: str) -> None:
     assert "cannot be used" in problem(Origin(kubeconfig=str(path), environment={}, token_file=str(tmp_path / "no-token")))
 
 
-@pytest.mark.parametrize("server", ["http://cluster.example", "http://10.0.0.1", "ftp://x", "https://", "cluster.example"])
-def test_an_address_that_will_not_do(tmp_path: Path, server: str) -> None:
-    assert problem(kubeconfig(tmp_path, {"token": CANARY}, server)).startswith("the address of the API server is")
-
-
 @pytest.mark.parametrize("server", ["http://127.0.0.1:8001", "http://localhost:8001", "http://[::1]:8001"])
 def test_a_local_proxy_needs_neither_tls_nor_credentials(tmp_path: Path, server: str) -> None:
     assert load_access(kubeconfig(tmp_path, {}, server)).url == server
@@ -333,10 +279,6 @@ def test_proxies_of_the_environment_do_not_count(tmp_path: Path, monkeypatch: py
     assert named.proxy.host == "named.example"
 
 
-def test_a_proxy_that_will_not_do(tmp_path: Path) -> None:
-    assert "proxy" in problem(kubeconfig(tmp_path, {"token": CANARY}, **{"proxy-url": "socks5://named.example"}))
-
-
 def test_the_kubeconfig_is_never_written(tmp_path: Path) -> None:
     origin = kubeconfig(tmp_path, {"token": CANARY})
     path = Path(origin.paths)
@@ -350,3 +292,30 @@ async def test_a_problem_is_raised_when_connecting(tmp_path: Path) -> None:
     with pytest.raises(ClusterError):
         async with connect(Origin(kubeconfig=str(tmp_path / "missing"), environment={}, token_file=str(tmp_path / "no-token"))):
             pytest.fail("there is nothing to connect to")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        *(
+            ({"server": server}, "the address of the API server is")
+            for server in ("http://cluster.example", "http://10.0.0.1", "ftp://x", "https://", "cluster.example")
+        ),
+        ({"proxy-url": "socks5://named.example"}, "proxy"),
+        ({"user": {"client-certificate": "missing.crt", "client-key": "missing.key"}}, "File does not exist"),
+        ({"context": "missing-context"}, "missing-context"),
+        ({"context": "nobody"}, "no credentials"),
+        ({}, ""),
+        ({"context": "one"}, ""),
+    ],
+)
+def test_a_kubeconfig_is_used_or_its_problem_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    changes = dict(changes)
+    context = str(changes.pop("context", ""))
+    user = changes.pop("user", {"token": CANARY})
+    origin = attrs.evolve(kubeconfig(tmp_path, user, **changes), context=context)  # type: ignore[arg-type]
+    if message:
+        assert message in problem(origin)
+    else:
+        access = load_access(origin)
+        assert (access.url, header(access)) == ("https://cluster.example:6443/prefix", f"Bearer {CANARY}")

@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from exchanger.kube.connection import ApiConnection
+from exchanger.kube.decoding import CONFIG_MAP
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Opened, Page, Put, WatchEvent
-from exchanger.kube.objects import CONFIG_MAP
 from exchanger.kube.resource import PolicyListWatches, Resource, path_of
 from exchanger.policy.selection import ConfigMap, Namespace
 from tests.kube.admin import NAMESPACE_LABELS, POLICY_LABELS

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from exchanger.kube.access import RENEWAL_PAUSE_S
 from exchanger.kube.client import Origin, connect
-from exchanger.kube.credentials import RENEWAL_PAUSE_S
 from exchanger.kube.list_watch import ApiFailure, Bookmark, FailureKind, Opened
 from tests.kube.admin import READ_POLICY
 from tests.kube.asking import EVENT_S, config_maps, do, following, origin, page_of
@@ -78,7 +78,7 @@ async def test_a_pods_token_is_rotated(control_plane: ControlPlane, team: str, t
             with trio.fail_after(EVENT_S):
                 assert await anext(events) == Opened()
                 assert isinstance(await anext(events), Bookmark)
-        assert connection.statistics().renewals == 2  # the first brought nothing new
+        assert connection.credentials.renewals == 2  # the first brought nothing new
 
 
 async def test_a_client_certificate(control_plane: ControlPlane, team: str) -> None:

@@ -8,10 +8,9 @@ import pytest
 import trio
 import trio.lowlevel
 
-from exchanger.kube.credentials import Access
+from exchanger.kube.access import Access, close_kept
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.round_trip import MAX_BODY_BYTES
-from exchanger.kube.sockets import close_kept
+from exchanger.kube.transport import MAX_BODY_BYTES
 from tests.kube.leftovers import nothing_left, open_sockets
 from tests.kube.scripted_server import FAST, Received, Server, access_to, answer, connected, keeps_saying, says, serving
 
@@ -43,7 +42,7 @@ async def test_a_connection_is_used_again() -> None:
         for _ in range(3):
             assert await connection.get("/") == {}
         assert server.connections == 1
-        assert connection.statistics().requests == 3
+        assert connection.requests == 3
         connection.credentials.close()
 
 
@@ -212,16 +211,6 @@ def _loader(server: Server, token: str, loaded: list[str]) -> Callable[[], Acces
     return load
 
 
-async def test_a_refused_token_is_read_again_at_once() -> None:
-    async with serving(_guarded) as server:
-        loaded: list[str] = []
-        connection = server.connection(token=lambda: "old", load=_loader(server, "new", loaded))
-        assert await connection.get("/") == {}
-        assert await connection.get("/") == {}
-        assert (len(server.requests), loaded, connection.statistics().renewals) == (3, ["new"], 1)
-        connection.credentials.close()
-
-
 async def test_a_refused_token_that_stays_is_not_sent_twice() -> None:
     async with serving(_guarded) as server:
         loaded: list[str] = []
@@ -248,14 +237,4 @@ async def test_requests_that_are_refused_together_read_the_token_once() -> None:
             for _ in range(6):
                 nursery.start_soon(ask)
         assert (answers, loaded) == ([{}] * 6, ["new"])
-        connection.credentials.close()
-
-
-async def test_credentials_that_cannot_be_read_again_stay() -> None:
-    async with serving(_guarded) as server:
-        tokens = iter(["old", "old", "new", "new"])
-        connection = server.connection(token=lambda: next(tokens, "new"))
-        failure = await connection.get("/")
-        assert isinstance(failure, ApiFailure)
-        assert await connection.get("/") == {}
         connection.credentials.close()

@@ -9,23 +9,16 @@ from pathlib import Path
 import pytest
 import trio
 import trustme
-from urllib3 import PoolManager
 
-from exchanger.kube.connection import ApiConnection
-from exchanger.kube.credentials import Access, ClusterError, Credentials
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.sockets import make_wakeable
-from tests.kube.scripted_server import FAST, Server, answer, says
+from tests.kube.scripted_server import Server, answer, connection_to, says
 
 
-def connection_to(port: int, ca_file: Path) -> ApiConnection:
-    pools = PoolManager(ca_certs=str(ca_file), cert_reqs="CERT_REQUIRED")
-    make_wakeable(pools)
-
-    def load() -> Access:
-        raise ClusterError("nothing new")
-
-    return ApiConnection(Credentials(load, Access(f"https://127.0.0.1:{port}", pools, lambda: None)), FAST)
+async def get(port: int, ca_file: Path) -> dict[str, object] | ApiFailure:
+    connection = connection_to(f"https://127.0.0.1:{port}", ca_certs=str(ca_file), cert_reqs="CERT_REQUIRED")
+    found = await connection.get("/")
+    connection.credentials.close()
+    return found
 
 
 @pytest.fixture
@@ -61,42 +54,36 @@ def over_tls(certificate: trustme.LeafCert) -> Callable[[trio.SocketStream], Awa
     return handler
 
 
+async def not_tls(stream: trio.SocketStream) -> None:
+    await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
 async def test_a_server_with_the_clusters_certificate(authority: trustme.CA, ca_file: Path) -> None:
     async with listening(over_tls(authority.issue_cert("127.0.0.1"))) as port:
-        connection = connection_to(port, ca_file)
-        assert await connection.get("/") == {"kind": "Namespace"}
-        connection.credentials.close()
+        assert await get(port, ca_file) == {"kind": "Namespace"}
 
 
-async def test_a_server_with_another_certificate(ca_file: Path) -> None:
-    async with listening(over_tls(trustme.CA().issue_cert("127.0.0.1"))) as port:
-        failure = await connection_to(port, ca_file).get("/")
+@pytest.mark.parametrize(
+    ("serve", "message"),
+    [
+        (lambda _: over_tls(trustme.CA().issue_cert("127.0.0.1")), "the server's certificate cannot be verified: "),
+        (lambda authority: over_tls(authority.issue_cert("elsewhere.example")), "the server's certificate cannot be verified: "),
+        (lambda _: not_tls, "TLS failed"),
+    ],
+    ids=["another authority", "another name", "no TLS"],
+)
+async def test_a_server_that_is_not_trusted(
+    authority: trustme.CA, ca_file: Path, serve: Callable[[trustme.CA], Callable[[trio.SocketStream], Awaitable[None]]], message: str
+) -> None:
+    async with listening(serve(authority)) as port:
+        failure = await get(port, ca_file)
         assert isinstance(failure, ApiFailure)
         assert failure.kind is FailureKind.UNREACHABLE
-        assert failure.message.startswith("the server's certificate cannot be verified: ")
-
-
-async def test_a_server_with_another_name(authority: trustme.CA, ca_file: Path) -> None:
-    async with listening(over_tls(authority.issue_cert("elsewhere.example"))) as port:
-        failure = await connection_to(port, ca_file).get("/")
-        assert isinstance(failure, ApiFailure)
-        assert failure.kind is FailureKind.UNREACHABLE
-        assert failure.message.startswith("the server's certificate cannot be verified: ")
-
-
-async def test_a_server_without_tls(ca_file: Path) -> None:
-    async def handler(stream: trio.SocketStream) -> None:
-        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-    async with listening(handler) as port:
-        failure = await connection_to(port, ca_file).get("/")
-        assert isinstance(failure, ApiFailure)
-        assert failure.kind is FailureKind.UNREACHABLE
-        assert failure.message.startswith("TLS failed")
+        assert failure.message.startswith(message)
 
 
 async def test_the_clusters_certificate_is_not_there(tmp_path: Path, authority: trustme.CA) -> None:
     async with listening(over_tls(authority.issue_cert("127.0.0.1"))) as port:
-        failure = await connection_to(port, tmp_path / "missing").get("/")
+        failure = await get(port, tmp_path / "missing")
         assert isinstance(failure, ApiFailure)
         assert failure.kind is FailureKind.UNREACHABLE

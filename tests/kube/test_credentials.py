@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from exchanger.kube import credentials as module
-from exchanger.kube.credentials import RENEWAL_PAUSE_S, Access, ClusterError, Credentials
+from exchanger.kube import access as module
+from exchanger.kube.access import RENEWAL_PAUSE_S, Access, ClusterError, Credentials
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from tests.kube.scripted_server import access_to, answer, says, serving
 
@@ -46,25 +46,6 @@ def test_a_new_client_certificate_counts_as_new() -> None:
 def _access(trust: bytes, token: str = "token") -> Access:
     known = access_to("https://127.0.0.1:1", lambda: token)
     return Access(known.url, known.pools, known.authorization, trust=trust)
-
-
-def test_a_new_authority_counts_as_new() -> None:
-    first, second = _access(b"first"), _access(b"second")
-    credentials = Credentials(lambda: second, first)
-    assert credentials.renew_trust(first)
-    assert credentials.present()[0] is second
-    assert credentials.renewals == 1
-    assert credentials.renew_trust(first)  # which somebody else has done by now
-    assert credentials.renewals == 1
-    assert not credentials.renew_trust(second)
-
-
-def test_the_same_authority_leaves_everything_as_it_is() -> None:
-    first = _access(b"first")
-    credentials = Credentials(lambda: _access(b"first", "another token"), first)
-    assert not credentials.renew_trust(first)
-    assert credentials.present()[0] is first
-    assert credentials.renewals == 0
 
 
 def test_whatever_it_is_read_for_the_configuration_is_not_read_twice_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,37 +7,18 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.kube.recovery import Attempt
-from tests.kube.fake_api_server import Verb
 from tests.kube.reflecting import BROKEN, Scene
-
-
-async def test_who_is_cancelled_before_asks_nothing(autojump_clock: MockClock) -> None:
-    """TestReflectorWatchStoppedBefore, TestReflectorHandleWatchStoppedBefore, TestReflectorStopWatch."""
-    scene = Scene()
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        await scene.reflector.run()
-    assert scene.requests() == []
-
-
-async def test_cancellation_ends_the_watch(scene: Scene, autojump_clock: MockClock) -> None:
-    """TestRunUntil, TestReflectorWatchStoppedAfter, TestReflectorHandleWatchStoppedAfter; ``running`` looks for what is left."""
-    async with scene.running():
-        scene.maps.put("a", "1")
-        await trio.sleep(1.0)
-        assert len(scene.server.watchers) == 1
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.01, 0.5, 1.0, 3.0, 7.0, 9.9, 10.5, 11.0, 90.0, 200.0, 500.0, 777.0])
 async def test_cancellation_at_any_moment_leaves_nothing(scene: Scene, autojump_clock: MockClock, moment: float) -> None:
+    """TestRunUntil, TestReflectorWatchStoppedBefore, ...StoppedAfter, TestReflectorStopWatch; ``starting`` looks for what is left."""
     scene.server.latency = 0.4
     scene.server.bookmarks = False
     for number in range(3):
         scene.server.fail(BROKEN, skip=number)
     async with scene.starting():
         await trio.sleep(moment)
-    assert not scene.statistics.waiting
 
 
 async def test_a_fault_of_the_sink_is_a_fault(scene: Scene, autojump_clock: MockClock) -> None:
@@ -50,17 +31,3 @@ async def test_a_fault_of_the_sink_is_a_fault(scene: Scene, autojump_clock: Mock
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
         await run()
     assert scene.server.watchers == []
-
-
-async def test_statistics(scene: Scene, autojump_clock: MockClock) -> None:
-    before = scene.statistics
-    assert (before.state, before.resource_version, before.lists, before.last_contact) == (Attempt.LIST, "", 0, None)
-    scene.maps.put("a", "1")
-    async with scene.running():
-        began = trio.current_time()
-        scene.maps.put("b", "1")
-        await trio.sleep(30.0)
-        now = scene.statistics
-        assert (now.objects, now.lists, now.events, now.failures, now.connected) == (2, 1, 1, 0, True)
-        assert (now.resource_version, now.last_contact) == ("102", began)
-        assert now.watches == len(scene.requests(Verb.WATCH))

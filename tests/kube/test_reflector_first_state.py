@@ -8,8 +8,8 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Key
-from exchanger.kube.listing import ListBounds
-from exchanger.kube.reflector import ReflectorSettings
+from exchanger.kube.settings import ReflectorSettings
+from exchanger.kube.store import ListBounds
 from tests.kube.fake_api_server import Initial, Verb
 from tests.kube.reflecting import BROKEN, GONE, MALFORMED, Scene
 
@@ -29,37 +29,27 @@ async def test_the_first_state_is_one_replacement(scene: Scene, autojump_clock: 
         await trio.sleep(0.1)
         assert scene.sink.calls[1:] == [("put", "c"), ("put", "a"), ("deleted", "b")]
         assert scene.in_sync()
-        assert scene.statistics.resource_version == "105"
+        assert scene.version == "105"
         assert scene.observer.failures == []
 
 
-async def test_an_empty_resource_is_a_complete_state(scene: Scene, autojump_clock: MockClock) -> None:
-    async with scene.running():
-        assert scene.sink.calls == [("replaced", "")]
-
-
-async def test_initial_events_need_one_request(autojump_clock: MockClock) -> None:
-    """TestReflectorListAndWatch: "UseWatchList enabled"."""
+@pytest.mark.parametrize(
+    ("initial", "expected"),
+    [
+        (Initial.OFFERED, [(0.0, Verb.WATCH, "")]),
+        (Initial.REFUSED, [(0.0, Verb.WATCH, ""), (0.0, Verb.LIST, ""), (0.0, Verb.WATCH, "100")]),
+    ],
+)
+async def test_initial_events_need_one_request_and_a_server_without_them_is_listed_at_once(
+    autojump_clock: MockClock, initial: Initial, expected: list[tuple[float, Verb, str]]
+) -> None:
+    """TestReflectorListAndWatch: "UseWatchList enabled"; TestWatchList: "the reflector can fall back to old LIST/WATCH semantics"."""
     scene = Scene()
-    scene.maps.put("a", "1")
+    scene.server.initial = initial
     async with scene.running():
         await trio.sleep(200.0)
-        assert [(request.verb, request.resource_version, request.initial_events) for request in scene.requests()] == [
-            (Verb.WATCH, "", True)
-        ]
-
-
-async def test_a_server_without_initial_events_is_listed_at_once(autojump_clock: MockClock) -> None:
-    """TestWatchList: "the reflector can fall back to old LIST/WATCH semantics when a server doesn't support streaming"."""
-    scene = Scene()
-    scene.server.initial = Initial.REFUSED
-    async with scene.running():
-        await trio.sleep(200.0)
-        assert [(request.time, request.verb, request.resource_version) for request in scene.requests()] == [
-            (0.0, Verb.WATCH, ""),
-            (0.0, Verb.LIST, ""),
-            (0.0, Verb.WATCH, "100"),
-        ]
+        assert [(request.time, request.verb, request.resource_version) for request in scene.requests()] == expected
+        assert scene.requests()[0].initial_events
 
 
 async def test_a_server_that_never_ends_the_initial_events_is_listed_after_ten_seconds(autojump_clock: MockClock) -> None:
@@ -114,7 +104,7 @@ async def test_changes_between_the_initial_events_count(autojump_clock: MockCloc
         assert trio.current_time() == pytest.approx(1.0)
         assert scene.sink.calls == [("replaced", "a,b")]
         assert scene.sink.values() == {"a": "3", "b": "2"}
-        assert scene.statistics.resource_version == "105"
+        assert scene.version == "105"
 
 
 async def test_a_watch_that_stops_before_its_first_state_gives_none(autojump_clock: MockClock) -> None:
@@ -191,4 +181,4 @@ async def test_initial_events_without_a_version_are_no_state(autojump_clock: Moc
         scene.maps.inject(Bookmark("", initial_events_end=True))
         await started.wait()
         assert scene.observer.failures[0][0] == ApiFailure(FailureKind.MALFORMED, message="the initial objects have no version")
-        assert scene.statistics.resource_version == "100"
+        assert scene.version == "100"

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.reflector import ReflectorSettings
+from exchanger.kube.settings import ReflectorSettings
 from tests.kube.fake_api_server import Verb
 from tests.kube.reflecting import HOUR, REFUSED, Scene
 
@@ -19,12 +19,12 @@ async def test_an_outage_keeps_the_last_state_and_the_rate_of_the_back_off(scene
     """TestReflectorListAndWatchInitConnBackoff."""
     scene.maps.put("a", "1")
     async with scene.running():
-        contact = scene.statistics.last_contact
+        contact = scene.last_contact
         scene.server.stop()
         began = trio.current_time()
         await trio.sleep(HOUR)
         assert len(scene.requests(since=began + 0.1)) <= 126
-        assert (scene.statistics.connected, scene.statistics.last_contact, scene.statistics.waiting) == (False, contact, True)
+        assert (scene.reflector.connected, scene.last_contact) == (False, contact)
         assert scene.sink.calls == [("replaced", "a")]
         scene.server.heal()
         await trio.sleep(66.0)
@@ -63,12 +63,12 @@ async def test_a_bookmark_only_hour(scene: Scene, autojump_clock: MockClock) -> 
             await trio.sleep(60.0)
             scene.server.touch()
         assert scene.sink.calls == [("replaced", "a")]
-        assert scene.statistics.connected
-        assert scene.statistics.last_contact is not None
-        assert scene.statistics.last_contact >= trio.current_time() - 75.0
-        assert int(scene.statistics.resource_version) >= scene.server.version - 2
+        assert scene.reflector.connected
+        assert scene.last_contact is not None
+        assert scene.last_contact >= trio.current_time() - 75.0
+        assert int(scene.version) >= scene.server.version - 2
         assert scene.observer.failures == []
-        assert scene.statistics.probes == 0
+        assert scene.probes() == 0
         assert len(scene.requests()) <= 30
 
 
@@ -82,21 +82,12 @@ async def test_a_silent_hour(scene: Scene, autojump_clock: MockClock) -> None:
         assert scene.observer.failures == []
         assert scene.observer.silences == [pytest.approx(75.0)]
         assert scene.observer.connections == [True, False, True]
-        assert scene.statistics.last_contact is not None
-        assert scene.statistics.last_contact >= trio.current_time() - 45.0
+        assert scene.last_contact is not None
+        assert scene.last_contact >= trio.current_time() - 45.0
         assert len(scene.requests()) <= 125
         scene.maps.put("b", "1")
         await trio.sleep(0.1)
         assert scene.in_sync()
-
-
-async def test_a_client_that_gives_up_a_silent_watch_is_no_failure(scene: Scene, autojump_clock: MockClock) -> None:
-    async with scene.running():
-        await trio.sleep(50.0)
-        scene.server.cut(ApiFailure(FailureKind.TIMEOUT, message="nothing for 45 s"))
-        await trio.sleep(0.1)
-        assert scene.observer.failures == []
-        assert [request.limit for request in scene.requests()[-2:]] == [1, 0]
 
 
 async def test_a_paused_server_is_noticed(scene: Scene, autojump_clock: MockClock) -> None:
@@ -111,7 +102,7 @@ async def test_a_paused_server_is_noticed(scene: Scene, autojump_clock: MockCloc
         scene.server.resume()
         scene.maps.put("a", "1")
         await trio.sleep(66.0)
-        assert scene.statistics.connected
+        assert scene.reflector.connected
         assert scene.in_sync()
 
 
@@ -146,11 +137,11 @@ async def test_a_refused_watch_is_never_called_connected(scene: Scene, autojump_
         failure = ApiFailure(FailureKind.FORBIDDEN, 403, "cannot watch")
         scene.server.fail_for_ever(failure, verb=Verb.WATCH)
         scene.server.cut(failure)
-        contact = scene.statistics.last_contact
+        contact = scene.last_contact
         await trio.sleep(400.0)
         assert scene.observer.connections == [True, False]
-        assert scene.statistics.last_contact == contact
-        assert scene.statistics.probes > 5
+        assert scene.last_contact == contact
+        assert scene.probes() > 5
 
 
 async def test_a_watch_without_events_is_followed_as_soon_as_it_is_taken(scene: Scene, autojump_clock: MockClock) -> None:
@@ -175,16 +166,16 @@ async def test_watches_that_are_never_taken_are_no_connection(scene: Scene, auto
         scene.server.watch_latency = math.inf
         scene.server.cut()
         await trio.sleep(6.0)
-        contact = scene.statistics.last_contact
+        contact = scene.last_contact
         assert scene.observer.connections == [True, False]
         await trio.sleep(1000.0)
         assert scene.observer.connections == [True, False]
-        assert scene.statistics.last_contact == contact
+        assert scene.last_contact == contact
         assert len(scene.observer.failures) > 5
         scene.maps.put("b", "1")
         scene.server.watch_latency = 0.0
         await trio.sleep(100.0)
-        assert scene.statistics.connected
+        assert scene.reflector.connected
         assert scene.in_sync()
 
 

@@ -5,13 +5,13 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.reflector_settings import settings_for
+from exchanger.kube.settings import settings_for
 from tests.kube.fake_api_server import Verb
 from tests.kube.reflecting import BUSY, HOUR, REFUSED, Scene
 
 
 def doubted(scene: Scene) -> bool:
-    return scene.statistics.doubted
+    return scene.reflector.health.doubted
 
 
 async def test_a_stream_that_stands_still_is_no_connection(scene: Scene, autojump_clock: MockClock) -> None:
@@ -22,7 +22,7 @@ async def test_a_stream_that_stands_still_is_no_connection(scene: Scene, autojum
         await trio.sleep(76.0)
         assert scene.in_sync()
         assert scene.observer.connections == [True, False]
-        assert scene.statistics.doubted
+        assert scene.reflector.health.doubted
         for number in range(60):
             scene.maps.put("a", str(number))
             await trio.sleep(60.0)
@@ -69,7 +69,7 @@ async def test_a_silent_stream_that_is_cut_again_and_again_is_found_too(scene: S
         nursery.start_soon(cut_watches)
         await trio.sleep(160.0)
         assert scene.in_sync()
-        assert not scene.statistics.connected
+        assert not scene.reflector.connected
         scene.maps.put("a", "2")
         await trio.sleep(60.0)
         assert scene.in_sync()
@@ -96,7 +96,7 @@ async def test_who_waits_makes_attempts_every_few_seconds(scene: Scene, autojump
         assert HOUR / 3.0 <= len(scene.requests(since=began)) <= HOUR / 1.5
         scene.server.heal()
         await trio.sleep(4.0)
-        assert scene.statistics.connected
+        assert scene.reflector.connected
         scene.reflector.hurry(False)
         scene.server.stop()
         began = trio.current_time()
@@ -123,7 +123,7 @@ async def test_who_waits_gives_up_what_was_lost_on_the_way(scene: Scene, autojum
         scene.server.latency = 0.0
         scene.reflector.hurry(True)
         await trio.sleep(1.0)
-        assert scene.statistics.connected
+        assert scene.reflector.connected
 
 
 async def test_who_waits_does_not_give_up_a_first_list(scene: Scene, autojump_clock: MockClock) -> None:
@@ -145,5 +145,5 @@ async def test_lists_of_another_kind_leave_what_is_known(scene: Scene, autojump_
         scene.server.cut(ApiFailure(kind))
         await trio.sleep(HOUR)
         assert scene.sink.calls == [("replaced", "a")]
-        assert not scene.statistics.connected
+        assert not scene.reflector.connected
         assert len(scene.requests()) < 260

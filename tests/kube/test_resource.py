@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from exchanger.kube.connection import ApiConnection
-from exchanger.kube.objects import CONFIG_MAP
+from exchanger.kube.decoding import CONFIG_MAP
 from exchanger.kube.resource import PolicyListWatches, Resource, path_of
 from tests.kube.scripted_server import (
     Received,

@@ -88,15 +88,6 @@ async def test_the_events_of_a_watch() -> None:
         connection.credentials.close()
 
 
-async def test_initial_events_are_asked_for() -> None:
-    async with serving(says(WATCH_HEAD, LAST_CHUNK)) as server:
-        connection = server.connection()
-        assert await watched(connection, initial_events=True) == []
-        found = query(server.requests[0])
-        assert (found["sendInitialEvents"], found["resourceVersionMatch"]) == ("true", "NotOlderThan")
-        connection.credentials.close()
-
-
 async def test_lines_come_in_any_pieces() -> None:
     whole = event("ADDED") + event("MODIFIED", version="8")
     async with connected(says(WATCH_HEAD, *(chunk(whole[at : at + 1]) for at in range(len(whole))), LAST_CHUNK)) as connection:
@@ -236,7 +227,7 @@ async def test_a_silent_server_is_asked_for_a_sign_of_life() -> None:
             while len(server.requests) < 2:  # noqa: ASYNC110 - what was sent may still have to be read
                 await trio.sleep(0.01)
         assert [request.target.partition("?")[0] for request in server.requests] == ["/api/v1/configmaps", "/readyz"]
-        assert connection.statistics().probes == 1
+        assert connection.probes == 1
         connection.credentials.close()
 
 
@@ -259,22 +250,6 @@ async def test_a_healthy_watch_may_be_silent(reply: bytes) -> None:
         assert await watched(connection) == [Put(POLICY)]
 
 
-async def test_watches_that_are_silent_together_ask_once() -> None:
-    async with serving(keeps_saying(WATCH_HEAD)) as server:
-        connection = server.connection(attrs.evolve(FAST, quiet=1.0, probe=1.5))  # they fall silent within the time of one question
-        found: list[list[WatchEvent[ConfigMap]]] = []
-
-        async def watch() -> None:
-            found.append(await watched(connection))
-
-        async with trio.open_nursery() as nursery:
-            for _ in range(5):
-                nursery.start_soon(watch)
-        assert found == [[ApiFailure(FailureKind.TIMEOUT, message="the server gives no sign of life")]] * 5
-        assert connection.statistics().probes == 1
-        connection.credentials.close()
-
-
 async def test_a_slow_consumer_is_no_silence() -> None:
     said = (WATCH_HEAD, *(chunk(event("ADDED")) for _ in range(20)), LAST_CHUNK)
     async with serving(says(b"".join(said))) as server:  # at once: a server that is slow to say it would be silent
@@ -283,7 +258,7 @@ async def test_a_slow_consumer_is_no_silence() -> None:
             await taken(events)
             await trio.sleep(1.5)  # several times as long as a watch may be silent
             assert [found async for found in events] == [Put(POLICY)] * 20
-        assert connection.statistics().probes == 0
+        assert connection.probes == 0
         connection.credentials.close()
 
 

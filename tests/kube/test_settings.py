@@ -1,7 +1,6 @@
 import pytest
 
-from exchanger.kube.reflector_settings import MIN_LIMIT_S, ReflectorSettings
-from exchanger.kube.settings import KubernetesSettings, parse_namespaces
+from exchanger.kube.settings import MIN_LIMIT_S, KubernetesSettings, ReflectorSettings, parse_namespaces
 from exchanger.values.selector import Selector
 from tests.kube.fake_list_watch import BOOKMARK_S
 

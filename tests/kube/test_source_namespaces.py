@@ -24,13 +24,13 @@ async def test_a_namespace_that_may_no_longer_be_read_is_named_once(cluster: Clu
         cluster.server.forbid("b")
         await trio.sleep(3600.0)
         assert [said for said in record.said if "readable" in said] == [f"unreadable b: {RIGHT}"]
-        assert followed.source.statistics().named == (("a", False), ("b", True))
+        assert followed.source.named == (("a", False), ("b", True))
         assert record.denies("/b")
         cluster.put("a", "q", deny("/q"))
         await record.until(lambda: record.denies("/q"), 1)
         cluster.server.forbidden.clear()
         await record.until(lambda: record.said[-1] == "connected configmaps in b", 90)
-        assert followed.source.statistics().named == (("a", False), ("b", False))
+        assert followed.source.named == (("a", False), ("b", False))
         assert "readable b" in record.said
 
 
@@ -58,7 +58,7 @@ async def test_at_the_start_it_keeps_everything_closed_until_its_name_is_taken_o
         assert record.denies("/c")
         assert record.passes("/b")
         assert "readable b" in record.said
-        assert followed.statistics().named == (("a", False), ("c", False))
+        assert followed.named == (("a", False), ("c", False))
         nursery.cancel_scope.cancel()
 
 
@@ -82,7 +82,7 @@ async def test_a_new_namespace_that_may_not_be_read_takes_nothing_away(cluster: 
         await trio.sleep(600.0)
         assert record.is_open()
         assert f"unreadable b: {RIGHT}" in record.said
-        assert not followed.source.statistics().connected
+        assert not followed.source.is_connected
         cluster.put("a", "q", deny("/q"))
         await record.until(lambda: record.denies("/q"), 1)
         cluster.server.stop()
@@ -92,7 +92,7 @@ async def test_a_new_namespace_that_may_not_be_read_takes_nothing_away(cluster: 
         await record.until(record.is_open, 20)
         cluster.server.heal()
         await record.until(lambda: record.denies("/b"), 90)
-        assert followed.source.statistics().connected
+        assert followed.source.is_connected
 
 
 async def test_a_namespace_that_is_added_and_taken_out_at_once_leaves_nothing(cluster: Cluster, autojump_clock: MockClock) -> None:
@@ -120,16 +120,16 @@ async def test_names_cannot_take_the_place_of_all_namespaces(cluster: Cluster, a
 
 async def test_what_is_said_while_one_list_cannot_be_had_does_not_pile_up(cluster: Cluster, autojump_clock: MockClock) -> None:
     cluster.server.forbid("b")
-    followed = source(cluster, Record(), namespaces=("a", "b"))
+    record = Record()
+    followed = source(cluster, record, namespaces=("a", "b"))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(followed.run)
         await trio.sleep(10.0)
         for number in range(100):
             cluster.put("a", "p", deny(f"/{number}"))
             await trio.sleep(0.1)
-        assert not followed._untaken
-        assert followed.statistics().config_maps == 1
-        assert followed.statistics().versions == 0
+        assert not followed._queue
+        assert record.snapshots == []
         nursery.cancel_scope.cancel()
 
 
@@ -147,7 +147,7 @@ async def test_a_namespace_may_leave_while_its_list_is_taken_in(cluster: Cluster
                 await trio.lowlevel.checkpoint()
             followed.source.use_namespaces(("a",))
             await trio.sleep(1.0)
-            assert followed.source.statistics().config_maps == followed.source.statistics().documents == 1
+            assert (len(followed.record.snapshots[-1].documents), followed.source._index.waiting_count()) == (1, 0)
             assert followed.record.passes("/b")
             assert followed.record.denies("/a")
     assert not told or not told[-1].count

@@ -1,5 +1,7 @@
 """Strategies for what an API server says of Namespaces and ConfigMaps: few names, labels and documents, so that they meet."""
 
+from collections import deque
+
 import attrs
 from hypothesis import strategies as st
 
@@ -89,13 +91,13 @@ def tell(said: Said, to: PolicyIndex) -> None:
     """Tell an index what the server said."""
     match said:
         case ReplaceNamespaces(items):
-            to.replace_namespaces(items)
+            deque(to.replacing_namespaces(items), maxlen=0)
         case ReplaceConfigMaps(items):
-            to.replace_config_maps(items)
+            deque(to.replacing_config_maps(items), maxlen=0)
         case PutNamespace(namespace):
-            to.put_namespace(namespace)
+            deque(to.putting_namespace(namespace), maxlen=0)
         case DeleteNamespace(name):
-            to.delete_namespace(name)
+            deque(to.deleting_namespace(name), maxlen=0)
         case PutConfigMap(config_map):
             to.put_config_map(config_map)
         case DeleteConfigMap(namespace, name):

@@ -8,10 +8,17 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.kube.answers import MAX_MESSAGE_CHARS, MAX_RETRY_AFTER_S, failure_of_response, read_object
-from exchanger.kube.events import read_event, read_page
+from exchanger.kube.decoding import (
+    CONFIG_MAP,
+    MAX_MESSAGE_CHARS,
+    MAX_RETRY_AFTER_S,
+    NAMESPACE,
+    failure_of_response,
+    read_event,
+    read_object,
+    read_page,
+)
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, Item, Key, Page, Put
-from exchanger.kube.objects import CONFIG_MAP, NAMESPACE
 from exchanger.policy.selection import ConfigMap, Namespace
 
 scalars = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20)

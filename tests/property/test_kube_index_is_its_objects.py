@@ -20,5 +20,5 @@ def test_the_index_is_what_a_look_at_all_objects_finds(selector: str, history: l
         cluster.after(said)
         found = select(cluster.objects(), parse_selector(selector), parse_selector(CONFIG_MAP_SELECTOR))
         assert made.documents() == found
-        assert made.statistics().documents == len(found)
+        assert made.waiting_count() == len(list(made.waiting()))
         assert {source.namespace for source in found} <= cluster.namespaces.keys()

@@ -96,8 +96,7 @@ async def follow(first: tuple[str, ...], history: list[Step], latency: float, se
             kept |= frozenset(in_force) & frozenset(listed)
         cluster.server.heal()
         await trio.sleep(QUIET_S)
-        statistics = followed.statistics()
-        assert (statistics.connected, statistics.named) == (True, tuple((name, False) for name in listed))
+        assert (followed.is_connected, followed.named) == (True, tuple((name, False) for name in listed))
         nursery.cancel_scope.cancel()
     objects = [stored.value for stored in cluster.server.objects.values() if stored.key.namespace in listed]
     texts = {Source(found.namespace, found.name): found for found in objects}

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Put
-from exchanger.kube.listing import ListBounds
-from exchanger.kube.reflector import Reflector, ReflectorSettings
+from exchanger.kube.reflector import Reflector
+from exchanger.kube.settings import ReflectorSettings
+from exchanger.kube.store import ListBounds
 from tests.kube.fake_api_server import FakeApiServer, Initial, Request, Verb
 from tests.kube.fake_list_watch import FakeResource
 from tests.kube.recording import RecordingObserver, RecordingSink
@@ -243,8 +244,7 @@ async def live(
         await trio.sleep(QUIET)
         await wait_all_tasks_blocked()
         assert sink.state == list_watch.view()
-        statistics = reflector.statistics()
-        assert (statistics.connected, statistics.objects) == (True, len(sink.state))
+        assert (reflector.connected, len(reflector.store)) == (True, len(sink.state))
         # And it follows: the version it watches from is one that the server can go on from.
         maps.put("last", 9, labels=ON)
         await wait_all_tasks_blocked()

@@ -7,8 +7,8 @@ import pytest
 import trio.testing
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, Page
-from exchanger.kube.listing import PAGE_SIZE
 from exchanger.kube.settings import KubernetesSettings
+from exchanger.kube.store import PAGE_SIZE
 from exchanger.policy.selection import ConfigMap, Namespace
 from exchanger.status.survey import ATTEMPTS, AnyIssuer, NearMisses, Survey, Unanswered, Unreadable, survey
 from exchanger.values.entry import Source

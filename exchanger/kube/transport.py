@@ -1,13 +1,14 @@
-"""One request to an API server and its answer, as bytes: sent, bounded in time and size, and every failure a value. Blocking, thread side.
+"""One request to an API server and its answer, as bytes: bounded in time and size, and every failure a value. Blocks in a thread.
 
-Must not know: Trio, what objects are for, or where credentials come from. No exception text is passed on: http.client's quote headers, and
-one of them is the token.
+No exception text is passed on: http.client's messages quote headers, and one of them is the token.
 """
 
+import http.client
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Final, TypeVar, final
+from typing import Any, Final, TypeVar, final
 from urllib.parse import urlencode
 
 import attrs
@@ -15,29 +16,30 @@ import urllib3
 import urllib3.exceptions
 from urllib3.response import BaseHTTPResponse
 
-from exchanger.kube.answers import failure_of_response, read_object
-from exchanger.kube.credentials import Access, Credentials
-from exchanger.kube.events import Lines
-from exchanger.kube.faults import FAULTS, failure_of_fault
+from exchanger.kube.access import PRESENT, Access, Call, Credentials, close_kept
+from exchanger.kube.decoding import Lines, failure_of_response, printable, read_object
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.kube.sockets import PRESENT, Call, close_kept
 from exchanger.values.secret import Secret
 
 R = TypeVar("R")
+# Bytes per read; a TLS record has 16 KiB, so most reads bring less.
 PIECE_BYTES: Final = 64 * 1024
-"""Bytes a read at most; a TLS record has 16 KiB, so most reads bring less."""
+# Bytes of an answer, and of a watch's line. An object has at most 1.5 MiB in etcd (https://etcd.io/docs/v3.5/dev-guide/limit/), and JSON
+# writes some characters (``<``, control characters) as six.
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
-"""Bytes of an answer, and of a watch's line. An object has at most 1.5 MiB in etcd (https://etcd.io/docs/v3.5/dev-guide/limit/), and JSON
-writes some characters (``<``, control characters) as six."""
+# Bytes that are read of an error answer; a Status has some hundred.
 MAX_FAILURE_BYTES: Final = 64 * 1024
-"""Bytes of an answer without success that are looked at; a Status has some hundred."""
+# Exceptions inside exceptions that are examined; urllib3 wraps three deep.
+MAX_CHAIN: Final = 16
+# Everything that a request may raise because of the network, or of text that cannot be a header or an address.
+TRANSPORT_ERRORS: Final = (OSError, ValueError, http.client.HTTPException, urllib3.exceptions.HTTPError)
 USER_AGENT: Final = "exchanger"
 
 
 @final
 @attrs.frozen
 class Request:
-    """What is asked. ``path`` starts with a slash and is percent-encoded; ``query`` is not."""
+    """A request. ``path`` starts with a slash and is percent-encoded; ``query`` is not."""
 
     method: str
     path: str
@@ -47,7 +49,7 @@ class Request:
 
     @property
     def target(self) -> str:
-        """Path and query as they are sent."""
+        """Path and query as sent."""
         return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
 
@@ -60,7 +62,7 @@ class TooLarge:
 @final
 @attrs.frozen
 class _Distrust:
-    """The server did not prove that it is the one that is meant; nothing was sent to it."""
+    """The server did not prove its identity; nothing was sent to it."""
 
     failure: ApiFailure
 
@@ -68,7 +70,7 @@ class _Distrust:
 @final
 @attrs.frozen
 class Timeouts:
-    """Seconds: ``connect`` for one address, TLS included, and ``read`` for the next byte of an answer."""
+    """Seconds: ``connect`` for one address, including TLS, and ``read`` for the next byte of an answer."""
 
     connect: float
     read: float
@@ -77,7 +79,7 @@ class Timeouts:
 def ask(
     credentials: Credentials, call: Call, request: Request, timeouts: Timeouts, read: Callable[[dict[str, object]], R]
 ) -> R | ApiFailure | TooLarge:
-    """Make ``request`` and return what ``read`` makes of the JSON object that is its answer."""
+    """Make ``request`` and return what ``read`` makes of the JSON object in the answer."""
     token = PRESENT.set(call)
     try:
         response = _open(credentials, request, timeouts)
@@ -85,8 +87,8 @@ def ask(
             return response
         try:
             body = _body(response)
-        except FAULTS as fault:
-            return failure_of_fault(fault)
+        except TRANSPORT_ERRORS as fault:
+            return failure_of(fault)
         finally:
             response.close()
         if body is None:
@@ -101,12 +103,12 @@ def ask(
 def follow(
     credentials: Credentials, call: Call, request: Request, timeouts: Timeouts, take: Callable[[list[bytes]], bool]
 ) -> ApiFailure | None:
-    """Make ``request`` and hand the lines of its answer to ``take`` as they come, until it returns ``False``.
+    """Make ``request`` and pass the lines of its answer to ``take`` as they arrive, until it returns ``False``.
 
-    Before there are any, it gets no lines: the server has taken the request.
+    The first call has no lines: the server has accepted the request.
 
     Returns:
-        Why there are no more lines; ``None`` when the server ended the answer in good order, or ``take`` wants no more.
+        Why there are no more lines; ``None`` if the server ended the answer cleanly, or ``take`` wants no more.
     """
     token = PRESENT.set(call)
     try:
@@ -123,8 +125,8 @@ def follow(
                     return ApiFailure(FailureKind.MALFORMED, response.status, f"an event of more than {MAX_BODY_BYTES} bytes")
                 if complete and not take(complete):
                     return None
-        except FAULTS as fault:
-            return failure_of_fault(fault)
+        except TRANSPORT_ERRORS as fault:
+            return failure_of(fault)
         finally:
             response.close()
         return ApiFailure(FailureKind.UNREACHABLE, response.status, "the watch ended inside an event") if lines.pending else None
@@ -134,10 +136,10 @@ def follow(
 
 
 def _open(credentials: Credentials, request: Request, timeouts: Timeouts) -> BaseHTTPResponse | ApiFailure:
-    """Return an answer of success, with its body still to come.
+    """Return a successful answer whose body is still to come.
 
-    Where the server refuses the credentials, or cannot be trusted, they are read again, and if others are found, the request is made once
-    more with them: a token may have expired, a cluster's authority may have been replaced.
+    If the server refuses the credentials or cannot be trusted, they are read again, and if they differ, the request is repeated once: a
+    token may have expired, a cluster's authority may have been replaced.
     """
     try:
         access, authorization = credentials.present()
@@ -146,13 +148,13 @@ def _open(credentials: Credentials, request: Request, timeouts: Timeouts) -> Bas
             access, authorization = credentials.present()
             response = _send(access, authorization, request, timeouts)
     except TimeoutError as fault:
-        return failure_of_fault(fault)
+        return failure_of(fault)
     if isinstance(response, _Distrust):
         response = response.failure
     if not isinstance(response, ApiFailure):
         return response
     if response.kind in {FailureKind.UNREACHABLE, FailureKind.TIMEOUT}:
-        close_kept(access.pools)  # what happened to this connection has most likely happened to those that wait for their next use
+        close_kept(access.pools)  # the idle connections have most likely met the same fate
     return _without(authorization, response)
 
 
@@ -190,16 +192,16 @@ def _send(access: Access, authorization: Secret | None, request: Request, timeou
         try:
             response = send()
         except urllib3.exceptions.ClosedPoolError:
-            response = send()  # another call has just closed the kept connections; nothing was sent, and there is a new pool now
-    except FAULTS as fault:
-        failure = failure_of_fault(fault)
-        # urllib3 has what TLS says as the argument of an exception of its own.
+            response = send()  # another call just closed the idle connections; nothing was sent
+    except TRANSPORT_ERRORS as fault:
+        failure = failure_of(fault)
+        # urllib3 passes the TLS error as an argument of its own exception.
         return _Distrust(failure) if any(isinstance(inner, ssl.SSLCertVerificationError) for inner in fault.args) else failure
     if 200 <= response.status < 300:  # noqa: PLR2004 - RFC 9110 section 15.3
         return response
     try:
         return failure_of_response(response.status, _beginning(response), response.headers.get("Retry-After"))
-    except FAULTS:
+    except TRANSPORT_ERRORS:
         return failure_of_response(response.status, b"", response.headers.get("Retry-After"))
     finally:
         response.close()
@@ -211,7 +213,7 @@ def _pieces(response: BaseHTTPResponse) -> Iterator[bytes]:
 
 
 def _body(response: BaseHTTPResponse) -> bytearray | None:
-    """Return the whole body, ``None`` when it is too large."""
+    """Return the whole body, ``None`` if it is too large."""
     body = bytearray()
     for piece in _pieces(response):
         body += piece
@@ -230,6 +232,60 @@ def _beginning(response: BaseHTTPResponse) -> bytes:
 
 
 def _without(authorization: Secret | None, failure: ApiFailure) -> ApiFailure:
-    """Return ``failure`` with no message where that quotes the token: some proxies show a request's headers to whoever sent it."""
+    """Drop the message of ``failure`` if it quotes the token: some proxies echo a request's headers."""
     token = "" if authorization is None else authorization.reveal().rpartition(" ")[2]
     return attrs.evolve(failure, message="") if token and token in failure.message else failure
+
+
+def failure_of(fault: BaseException) -> ApiFailure:
+    """Return ``fault`` as a failure with a message of our own."""
+    chain = tuple(_chain(fault))
+    for kinds, meaning in _MEANINGS:
+        for link in chain:
+            if isinstance(link, kinds):
+                return meaning(link)
+    return _unreachable("the connection broke")
+
+
+def _unreachable(message: str) -> ApiFailure:
+    return ApiFailure(FailureKind.UNREACHABLE, message=message)
+
+
+def _certificate(fault: Any) -> ApiFailure:
+    return _unreachable(f"the server's certificate cannot be verified: {printable(fault.verify_message)}")
+
+
+def _tls(fault: Any) -> ApiFailure:
+    return _unreachable(f"TLS failed: {printable(str(fault.reason or 'the connection broke'))}")
+
+
+def _system(fault: Any) -> ApiFailure:
+    return _unreachable(printable(fault.strerror).lower() if isinstance(fault.strerror, str) else "the connection broke")
+
+
+# Looked for in this order, anywhere in the chain: the most telling first.
+_MEANINGS: Final[tuple[tuple[tuple[type[BaseException], ...], Callable[[Any], ApiFailure]], ...]] = (
+    ((ssl.SSLCertVerificationError,), _certificate),
+    ((TimeoutError, urllib3.exceptions.TimeoutError), lambda _: ApiFailure(FailureKind.TIMEOUT, message="no answer in time")),
+    ((socket.gaierror,), lambda _: _unreachable("the server's name cannot be resolved")),
+    ((urllib3.exceptions.ProxyError,), lambda _: _unreachable("the proxy does not let the connection through")),
+    ((ssl.SSLError,), _tls),
+    ((ConnectionRefusedError,), lambda _: _unreachable("the connection was refused")),
+    ((http.client.IncompleteRead, ConnectionError), lambda _: _unreachable("the connection broke")),
+    ((http.client.HTTPException, ValueError), lambda _: ApiFailure(FailureKind.MALFORMED, message="an answer that is not HTTP")),
+    ((OSError,), _system),
+)
+
+
+def _chain(fault: BaseException) -> Iterator[BaseException]:
+    """Yield ``fault`` and the exceptions inside it, which urllib3 keeps as causes, contexts or arguments."""
+    pending: list[BaseException] = [fault]
+    seen: list[BaseException] = []
+    while pending and len(seen) < MAX_CHAIN:
+        link = pending.pop(0)
+        if any(link is other for other in seen):
+            continue
+        seen.append(link)
+        yield link
+        inner = (*link.args, getattr(link, "reason", None), link.__cause__, link.__context__)
+        pending.extend(part for part in inner if isinstance(part, BaseException))

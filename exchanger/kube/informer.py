@@ -1,0 +1,207 @@
+"""One resource on its way from a reflector into the index: whether it is complete, how old it is, and whether a right is missing."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from random import Random
+from typing import Final, Generic, Protocol, TypeVar, final
+
+import attrs
+import trio
+
+from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
+from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, ListWatch, Sink
+from exchanger.kube.reflector import Reflector
+from exchanger.kube.settings import KubernetesSettings
+from exchanger.policy.selection import Change, ConfigMap, Namespace
+
+T = TypeVar("T")
+
+# Refusals in a row after which a right is missing: an API server refuses everything for a moment at its start. The second one comes a
+# second later.
+REFUSALS: Final = 2
+# The server's message: configmaps is forbidden: User "…" cannot list resource "configmaps" in API group "" at the cluster scope
+# (https://kubernetes.io/docs/reference/access-authn-authz/authorization/). Only the verb is taken from it; the rest is known here.
+_VERB: Final = re.compile(r"cannot (list|watch) resource")
+
+# Lets the index take something, at once or in steps of bounded work.
+Taking = Callable[[], Iterator[None] | None]
+
+
+class KubernetesObserver(Protocol):
+    """Receives what happens between the source and the API server; must neither block nor raise.
+
+    ``name`` is the ListWatch's: ``configmaps``, or ``configmaps in team-a``.
+    """
+
+    def listed(self, name: str, count: int, /) -> None:
+        """A complete list of ``count`` objects arrived."""
+
+    def failed(self, name: str, failure: ApiFailure, missing_right: str, retry_in: float, /) -> None:
+        """A request failed and is repeated in ``retry_in`` seconds; ``missing_right`` is the right that would help, or ""."""
+
+    def unreadable(self, namespace: str, unreadable: bool, missing_right: str, /) -> None:  # noqa: FBT001 - the name says what is true
+        """A named Namespace may not be read for lack of ``missing_right``; or it may be again, or is no longer named."""
+
+    def connected(self, name: str, connected: bool, /) -> None:  # noqa: FBT001 - the method's name says what is true
+        """Changes are followed, or no longer followed."""
+
+    def silent(self, name: str, seconds: float, /) -> None:
+        """A watch was accepted and silent for ``seconds``, longer than servers are; not repeated until watches speak again."""
+
+    def went_back(self, name: str, known: str, found: str, /) -> None:
+        """The server's version is lower than the known one: its store was restored or emptied. A complete list follows."""
+
+    def published(self, change: Change, /) -> None:
+        """A new version is in force."""
+
+    def stale(self, stale: bool, age: float, /) -> None:  # noqa: FBT001 - the method's name says what is true
+        """The known state is too old to go by (``age`` in seconds), so nothing is in force; or this is over."""
+
+
+def missing_right(resource: str, namespace: str, failure: ApiFailure) -> str:
+    """Name the missing right, such as ``needs list on configmaps in every namespace``; "" if that is not the failure."""
+    if failure.kind is not FailureKind.FORBIDDEN:
+        return ""
+    found = _VERB.search(failure.message)
+    verb = found[1] if found else "list and watch"
+    if resource == "namespaces":
+        return f"needs {verb} on namespaces"
+    return f"needs {verb} on {resource} in {f'the namespace {namespace}' if namespace else 'every namespace'}"
+
+
+@final
+@attrs.frozen
+class NamespaceSink:
+    """Passes Namespaces to the index, by way of the queue ``enqueue``."""
+
+    _index: PolicyIndex
+    _enqueue: Callable[[Taking], None]
+
+    def replaced(self, items: Mapping[Key, Item[Namespace]], /) -> None:
+        """See ``list_watch.Sink``."""
+        self._enqueue(lambda: self._index.replacing_namespaces(item.value for item in items.values()))
+
+    def put(self, item: Item[Namespace], /) -> None:
+        """See ``list_watch.Sink``."""
+        self._enqueue(lambda: self._index.putting_namespace(item.value))
+
+    def deleted(self, key: Key, /) -> None:
+        """See ``list_watch.Sink``."""
+        self._enqueue(lambda: self._index.deleting_namespace(key.name))
+
+
+@final
+@attrs.frozen
+class ConfigMapSink:
+    """Passes on the ConfigMaps of ``namespace``, or all, in the same way; a list of one namespace cannot speak for others."""
+
+    _index: PolicyIndex
+    _enqueue: Callable[[Taking], None]
+    _namespace: str = EVERY_NAMESPACE
+
+    def replaced(self, items: Mapping[Key, Item[ConfigMap]], /) -> None:
+        """See ``list_watch.Sink``."""
+        self._enqueue(lambda: self._index.replacing_config_maps((item.value for item in items.values()), self._namespace))
+
+    def put(self, item: Item[ConfigMap], /) -> None:
+        """See ``list_watch.Sink``."""
+        if self._namespace in {EVERY_NAMESPACE, item.key.namespace}:
+            self._enqueue(lambda: self._index.put_config_map(item.value))
+
+    def deleted(self, key: Key, /) -> None:
+        """See ``list_watch.Sink``."""
+        if self._namespace in {EVERY_NAMESPACE, key.namespace}:
+            self._enqueue(lambda: self._index.delete_config_map(key.namespace, key.name))
+
+
+@final
+@attrs.define(eq=False)
+class Informer(Generic[T]):
+    """Runs the reflector of one resource, ``namespaces`` or ``configmaps``, and is its observer."""
+
+    resource: str
+    namespace: str
+    list_watch: ListWatch[T]
+    sink: Sink[T]
+    observer: KubernetesObserver
+    changed: Callable[[], None]
+    settings: KubernetesSettings
+    random: Random
+    complete: bool = attrs.field(default=False, init=False)
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    # How often in a row the server has refused for lack of a right.
+    _refusals: int = attrs.field(default=0, init=False)
+    _reflector: Reflector[T] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._reflector = Reflector(self.list_watch, self.sink, self, self.settings.reflector, self.random)
+
+    async def run(self) -> None:
+        """Follow the resource until cancelled, or until ``close``."""
+        with self._scope:
+            await self._reflector.run()
+
+    def close(self) -> None:
+        """Stop following it."""
+        self._scope.cancel()
+        self._refused(0)
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the right to read it is missing."""
+        return self._refusals >= REFUSALS
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether changes are followed."""
+        return self._reflector.connected
+
+    def current_until(self, now: float) -> float:
+        """Return until when (seconds of trio's clock) the known state was current; ``now`` if it still is.
+
+        It is while changes are followed and the server is silent for no longer than servers are. Otherwise it was current at the last
+        sign of life, however much later the silence was noticed. While watches are in doubt, only signs of life count.
+        """
+        health = self._reflector.health
+        if health.last is None:
+            return now
+        silent = now - health.last > self.settings.reflector.silence
+        return now if self._reflector.connected and not health.doubted and not silent else health.last
+
+    def hurry(self, hurried: bool) -> None:  # noqa: FBT001 - a setter
+        """See ``Reflector.hurry``."""
+        self._reflector.hurry(hurried)
+
+    def listed(self, name: str, count: int, resource_version: str, /) -> None:
+        """See ``list_watch.ReflectorObserver``."""
+        del resource_version
+        self.observer.listed(name, count)
+        self.complete = True
+        self.changed()
+
+    def failed(self, name: str, failure: ApiFailure, retry_in: float, /) -> None:
+        """See ``list_watch.ReflectorObserver``."""
+        right = missing_right(self.resource, self.namespace, failure)
+        self.observer.failed(name, failure, right, retry_in)
+        if right:
+            self._refused(self._refusals + 1, right)
+
+    def connected(self, name: str, connected: bool, /) -> None:  # noqa: FBT001 - the reflector's signature
+        """See ``list_watch.ReflectorObserver``."""
+        if connected:
+            self._refused(0)
+        self.observer.connected(name, connected)
+
+    def silent(self, name: str, seconds: float, /) -> None:
+        """See ``list_watch.ReflectorObserver``."""
+        self.observer.silent(name, seconds)
+
+    def went_back(self, name: str, known: str, found: str, /) -> None:
+        """See ``list_watch.ReflectorObserver``."""
+        self.observer.went_back(name, known, found)
+
+    def _refused(self, times: int, right: str = "") -> None:
+        """Note how often in a row the server has refused; report when that makes a named Namespace unreadable, or readable again."""
+        before, self._refusals = self.is_unreadable, times
+        if self.namespace != EVERY_NAMESPACE and self.is_unreadable is not before:
+            self.observer.unreadable(self.namespace, self.is_unreadable, right)

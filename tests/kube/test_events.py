@@ -1,0 +1,335 @@
+"""Authors learn what became of their policies: once, in bounded numbers, and without harm where the server does not take Events."""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Final
+
+import pytest
+import trio
+import trio.testing
+
+from exchanger.kube.event_writer import TRIES, EventWriter
+from exchanger.kube.events import BURST, PAUSE_S, RETRY_S, ConflictWatch, PolicyEvents, PolicyEventsSettings
+from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.policy.conflicts import MAX_CONFLICTS, STEP
+from exchanger.policy.document import parse_document
+from exchanger.policy.selection import Text, advance
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import Source
+from tests.kube.cluster import deny
+from tests.kube.telling import EXISTS, NO_VERSION, REFUSED, FakeEvents, Stage, stage
+
+NO_RIGHT: Final = ApiFailure(
+    FailureKind.FORBIDDEN, 403, 'events is forbidden: User "x" cannot create resource "events" in API group "" in the namespace "team"'
+)
+TERMINATING: Final = ApiFailure(
+    FailureKind.FORBIDDEN, 403, 'events "p" is forbidden: unable to create new content in namespace team because it is being terminated'
+)
+QUOTA: Final = ApiFailure(FailureKind.FORBIDDEN, 403, 'events "p" is forbidden: exceeded quota: q, requested: count/events=1')
+Change = dict[str, str | None]
+Events = list[tuple[str, str, int]]
+
+
+def told(name: str, *reasons: str) -> Events:
+    """Return one Event for each of ``reasons``, in short: invalid, conflict or ok, with its count where that is not one."""
+    names = {"invalid": "InvalidPolicy", "conflict": "ConflictingPolicy", "ok": "PolicyAccepted"}
+    return [(name, names[reason.rstrip("23456789")], int(reason[-1]) if reason[-1].isdigit() else 1) for reason in reasons]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param([{"good": deny("/good"), "bad": NO_VERSION}], told("bad", "invalid"), id="invalid"),
+        pytest.param([{"bad": NO_VERSION}, {"bad": deny()}], told("bad", "invalid", "ok"), id="repaired"),
+        pytest.param(
+            [{"bad": NO_VERSION}, {"bad": deny()}, {"bad": NO_VERSION}, {"bad": deny()}, {"bad": NO_VERSION}],
+            told("bad", "invalid3", "ok2"),
+            id="counted",
+        ),
+        pytest.param([{"one": deny(), "two": deny()}], told("one", "conflict") + told("two", "conflict"), id="both sides"),
+        pytest.param(
+            [{"one": deny(), "two": deny()}, {"one": None}],
+            told("one", "conflict") + told("two", "conflict", "ok"),
+            id="one side is gone, and there is nobody to tell",
+        ),
+        pytest.param(
+            [{"one": deny(), "two": deny()}, {"one": None}, {"one": deny()}, {"one": deny("/elsewhere")}],
+            told("one", "conflict2", "ok") + told("two", "conflict2", "ok2"),
+            id="conflicts return",
+        ),
+        pytest.param(
+            [{"one": deny(), "two": deny(), "three": deny()}, {"three": None}, {"two": None}],
+            told("one", "conflict", "conflict", "ok") + told("three", "conflict") + told("two", "conflict", "conflict"),
+            id="the end of one of two conflicts is not the end",
+        ),
+        pytest.param(
+            [{"one": deny(), "two": deny()}, {"one": NO_VERSION}, {"one": deny("/elsewhere")}],
+            told("one", "conflict", "invalid", "ok") + told("two", "conflict", "ok"),
+            id="the end of a conflict is no news for an invalid document",
+        ),
+        pytest.param(
+            [{"one": deny(), "two": deny()}, {"one": NO_VERSION}, {"one": deny()}],
+            told("one", "conflict2", "invalid", "ok") + told("two", "conflict2", "ok"),
+            id="a conflict that returns after the document was invalid",
+        ),
+        pytest.param(
+            [{"one": deny()[:-1] + ", {action: deny}]", "two": deny()}],
+            told("one", "conflict", "invalid") + told("two", "conflict"),
+            id="invalid and in conflict",
+        ),
+        pytest.param(
+            [{"bad": NO_VERSION}, {"bad": None}, {"bad": deny()}],
+            told("bad", "invalid"),
+            id="a new document of the name has no past",
+        ),
+    ],
+)
+async def test_what_authors_are_told(autojump_clock: trio.testing.MockClock, changes: Sequence[Change], expected: Events) -> None:
+    async with stage() as it:
+        for change in changes:
+            it.put(**change)
+            await trio.sleep(5)
+        assert sorted(it.server.said()) == sorted(expected)
+        requests = len(it.server.requests)
+        it.read_all_again()
+        it.put(other=deny("/other"))
+        await trio.sleep(60)
+        assert len(it.server.requests) == requests  # nothing is told again
+        assert it.events.pending == 0
+
+
+async def test_messages_and_timestamps(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage() as it:
+        for text in (NO_VERSION, deny("/bad"), NO_VERSION):
+            it.put(bad=text, one=deny(), two=deny())
+            await trio.sleep(5)
+        it.put(two=None)
+        await it.settle()
+        first, *_ = it.server.events.values()
+        assert (first["firstTimestamp"], first["lastTimestamp"]) == ("1970-01-01T00:00:00Z", "1970-01-01T00:00:10Z")
+        assert [(event["type"], event["message"]) for event in it.server.events.values()] == [
+            ("Warning", "line 1: the document has no version v1"),
+            ("Warning", "entries[0] has a host, method and pathPrefix in common with team/two entries[0]: such requests are refused"),
+            ("Warning", "entries[0] has a host, method and pathPrefix in common with team/one entries[0]: such requests are refused"),
+            ("Normal", "the document is valid again; entries in force: 1"),
+            ("Normal", "no entry ties with another any more; entries in force: 1"),
+        ]
+
+
+async def test_what_was_published_before_it_runs_is_told(autojump_clock: trio.testing.MockClock) -> None:
+    server = FakeEvents()
+    events = PolicyEvents(EventWriter(server, Random(1)), Stage)  # type: ignore[arg-type]  # an observer that is not called
+    events.published(advance(PolicySnapshot.EMPTY, {}, {Source("team", "bad"): Text(NO_VERSION)}, frozenset()))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(events.run)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert server.said() == told("bad", "invalid")
+
+
+@pytest.mark.parametrize("after", [deny("/elsewhere"), None])
+async def test_an_end_is_not_told_where_the_beginning_was_overtaken(autojump_clock: trio.testing.MockClock, after: str | None) -> None:
+    async with stage(settings=PolicyEventsSettings(burst=1)) as it:
+        it.put(bad=NO_VERSION)
+        await it.settle()
+        it.put(one=deny(), two=deny(), worse=NO_VERSION)
+        await it.settle()
+        assert it.events.pending == 3
+        it.put(one=after, worse=after and deny("/w"))
+        await trio.sleep(200)
+        assert it.server.said() == told("bad", "invalid")
+
+
+async def test_changes_that_are_too_fast_to_tell_end_with_the_truth(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage(settings=PolicyEventsSettings(burst=2)) as it:
+        for one in (deny(), deny("/elsewhere"), deny(), deny("/elsewhere")):
+            it.put(one=one, two=deny())
+            await it.settle()
+        await trio.sleep(200)
+        assert sorted(it.server.said()) == sorted(told("one", "conflict", "ok") + told("two", "conflict", "ok"))
+
+
+async def test_what_changes_while_it_is_told_is_told_then(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage(FakeEvents(hanging=True)) as it:
+        it.put(one=deny())
+        it.put(two=deny())
+        await it.settle()
+        assert len(it.server.requests) == 1  # unanswered
+        it.put(one=deny("/elsewhere"))
+        await it.settle()
+        it.server.hanging = False
+        await trio.sleep(60)
+        (first, *_), *rest = it.server.said()
+        assert [(first, *what) for _, *what in it.server.said()] == told(str(first), "conflict", "ok")
+        assert len(rest) == 1
+
+
+async def test_one_object_gets_a_burst_and_then_little_but_its_last_state(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage() as it:
+        for _ in range(40):
+            it.put(bad=NO_VERSION)
+            await trio.sleep(1)
+            it.put(bad=deny())
+            await trio.sleep(1)
+        assert BURST <= sum(count for _, _, count in it.server.said() if isinstance(count, int)) <= BURST + 3
+        await trio.sleep(100)
+        assert it.events.pending == 0
+        accepted = next(event for event in it.server.events.values() if event["reason"] == "PolicyAccepted")
+        assert accepted["lastTimestamp"] == max(str(event["lastTimestamp"]) for event in it.server.events.values())
+
+
+async def test_all_together_get_a_burst_and_then_one_a_second(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage() as it:
+        it.put(**{f"p{number:03}": NO_VERSION for number in range(100)})
+        await it.settle()
+        assert len(it.server.events) == BURST
+        await trio.sleep(10.5)
+        assert len(it.server.events) == BURST + 10
+        await trio.sleep(1000)
+        it.put(**{f"q{number:03}": NO_VERSION for number in range(100)})
+        await it.settle()
+        assert len(it.server.events) == 100 + BURST  # no more than a burst was saved up
+
+
+async def test_memory_is_bounded_and_the_oldest_reports_are_dropped(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage(settings=PolicyEventsSettings(max_pending=10)) as it:
+        it.put(**{f"p{number:02}": NO_VERSION for number in range(15)})
+        assert it.events.pending == 10
+        await it.settle()
+        assert [name for name, _, _ in it.server.said()] == [f"p{number:02}" for number in range(5, 15)]
+        for number in range(50):
+            it.put(**{f"q{number}": NO_VERSION})
+            await trio.sleep(40)
+        assert len(it.events._buckets) <= 11
+        assert len(it.server.events) == 60
+
+
+async def test_a_missing_right_is_reported_once_and_the_namespace_left_alone_for_long(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage(FakeEvents(lambda _method, path: NO_RIGHT if "/team/" in path else None)) as it:
+        it.put(bad=NO_VERSION)
+        it.put_in("other", bad=NO_VERSION)
+        await trio.sleep(1)
+        assert (it.server.said(), it.missing) == (told("bad", "invalid"), [])  # the other namespace has its own
+        it.put(bad="version: v3", worse=NO_VERSION)
+        await trio.sleep(RETRY_S)
+        assert len(it.server.requests) == 3
+        await trio.sleep(PAUSE_S - 2)
+        assert len(it.server.requests) == 3
+        await trio.sleep(PAUSE_S)
+        assert len(it.server.requests) == 4
+        assert it.missing == ["needs create and patch on events in the namespace team"]
+        it.server.failing = lambda _method, _path: None
+        await trio.sleep(PAUSE_S)
+        assert sorted(it.server.said()) == [*told("bad", "invalid"), *told("bad", "invalid"), *told("worse", "invalid")]
+        it.server.failing = lambda _method, _path: NO_RIGHT
+        it.put(bad=deny())
+        await trio.sleep(RETRY_S + 1)
+        assert len(it.missing) == 2
+
+
+async def test_a_right_that_comes_a_moment_late_is_not_missing(autojump_clock: trio.testing.MockClock) -> None:
+    answers = [NO_RIGHT]
+    async with stage(FakeEvents(lambda _method, _path: answers.pop() if answers else None)) as it:
+        it.put(bad=NO_VERSION)
+        await trio.sleep(RETRY_S + 1)
+        assert (it.server.said(), it.missing) == (told("bad", "invalid"), [])
+
+
+async def test_counting_needs_the_right_to_patch(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage() as it:
+        it.server.failing = lambda method, _path: NO_RIGHT if method == "PATCH" else None
+        for text in (NO_VERSION, deny(), NO_VERSION):
+            it.put(bad=text)
+            await trio.sleep(RETRY_S + 1)
+        assert len(it.missing) == 1
+
+
+@pytest.mark.parametrize("answer", [NO_RIGHT, QUOTA], ids=["forbidden", "dropped"])
+@pytest.mark.parametrize("edited", ["one", "two"])
+@pytest.mark.parametrize("after", [deny("/elsewhere"), NO_VERSION, None], ids=["valid", "invalid", "gone"])
+async def test_a_conflict_that_ends_while_it_is_refused_is_never_told(
+    autojump_clock: trio.testing.MockClock, answer: ApiFailure, edited: str, after: str | None
+) -> None:
+    async with stage(FakeEvents(hanging=True)) as it:
+        it.put(one=deny())
+        it.put(two=deny())
+        await it.settle()
+        it.put(**{edited: after})
+        await it.settle()
+        it.server.failing, it.server.hanging = lambda _method, _path: answer, False
+        await trio.sleep(60)
+        it.server.failing = lambda _method, _path: None
+        await trio.sleep(3 * PAUSE_S)
+        assert [event for event in it.server.said() if event[1] != "InvalidPolicy"] == []
+        assert it.events.pending == 0
+
+
+async def test_a_newer_state_takes_the_place_of_a_refused_one(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage() as it:
+
+        def refuse(_method: str, _path: str) -> ApiFailure:
+            it.server.failing = lambda _method, _path: None
+            it.put(bad="version: v1\nentries: {}")
+            return NO_RIGHT
+
+        it.server.failing = refuse
+        it.put(bad=NO_VERSION)
+        await trio.sleep(2 * PAUSE_S)
+        (event,) = it.server.events.values()
+        assert event["message"] == "line 2: the document has entries that are not a list"
+
+
+@pytest.mark.parametrize(
+    ("failure", "tries"),
+    [
+        (TERMINATING, 1),
+        (QUOTA, 1),
+        (ApiFailure(FailureKind.NOT_FOUND, 404), 1),
+        (ApiFailure(FailureKind.UNSUPPORTED, 422), 1),
+        (REFUSED, TRIES),
+        (None, TRIES),
+    ],
+)
+async def test_a_server_that_fails_is_tried_a_few_times(
+    autojump_clock: trio.testing.MockClock, failure: ApiFailure | None, tries: int
+) -> None:
+    async with stage(FakeEvents(lambda _method, _path: failure, hanging=failure is None)) as it:
+        it.put(bad=NO_VERSION)
+        await trio.sleep(PAUSE_S * 2)
+        assert (len(it.server.requests), it.missing, it.events.pending) == (tries, [], 0)
+        it.server.failing, it.server.hanging = lambda _method, _path: None, False
+        it.put(worse=NO_VERSION)
+        await it.settle()
+        assert it.server.said() == told("worse", "invalid")
+
+
+async def test_a_server_says_how_long_to_wait(autojump_clock: trio.testing.MockClock) -> None:
+    failures = [ApiFailure(FailureKind.TOO_MANY_REQUESTS, 429, retry_after=40.0)]
+    async with stage(FakeEvents(lambda _method, _path: failures.pop() if failures else None)) as it:
+        it.put(bad=NO_VERSION)
+        await trio.sleep(60)
+        assert [at for at, _, _ in it.server.requests] == [pytest.approx(0.0), pytest.approx(40.0)]
+
+
+async def test_another_instance_that_counts_at_the_same_time_is_no_failure(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage() as it:
+        for text in (NO_VERSION, deny()):
+            it.put(bad=text)
+            await it.settle()
+        patches = iter([None, EXISTS])
+        it.server.failing = lambda method, _path: next(patches) if method == "PATCH" else None
+        it.put(bad=NO_VERSION)
+        await trio.sleep(60)
+        assert (len(it.server.requests), next(patches, "no more")) == (5, "no more")
+
+
+def test_conflicts_are_looked_for_in_steps() -> None:
+    def looked(modulus: int) -> tuple[ConflictWatch, list[Source | None]]:
+        entries = ", ".join(f"{{match: {{host: h, pathPrefix: /{number % modulus}}}, action: deny}}" for number in range(5 * STEP))
+        source, watch = Source("team", "a"), ConflictWatch()
+        snapshot = PolicySnapshot.EMPTY.apply(parse_document(source, f"version: v1\nentries: [{entries}]", frozenset()))
+        return watch, list(watch.look(snapshot, {source}))
+
+    assert looked(5 * STEP)[1] == [None] * 6
+    watch, _ = looked(10)
+    assert [len(conflicts) for conflicts in watch.known.values()] == [MAX_CONFLICTS]

@@ -1,0 +1,102 @@
+import math
+
+import pytest
+
+from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.kube.retry import Attempt, WatchHealth, after_failure
+from exchanger.kube.settings import ReflectorSettings, settings_for
+
+K = FailureKind
+LISTS_AFRESH = {K.GONE, K.MALFORMED, K.UNSUPPORTED}
+ANSWERED = {K.UNAUTHORIZED, K.FORBIDDEN, K.NOT_FOUND, K.GONE, K.UNSUPPORTED, K.MALFORMED}
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_a_list_that_fails_is_listed_again(kind: FailureKind) -> None:
+    retry = after_failure(Attempt.LIST, ApiFailure(kind))
+    assert (retry.next, retry.resync) == (Attempt.LIST, kind is K.GONE)
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_a_watch_that_fails_goes_on_unless_its_version_is_lost(kind: FailureKind) -> None:
+    retry = after_failure(Attempt.WATCH, ApiFailure(kind))
+    assert retry.next is (Attempt.LIST if kind in LISTS_AFRESH else Attempt.PROBE)
+    assert retry.resync is (kind in {K.GONE, K.MALFORMED})
+
+
+@pytest.mark.parametrize("attempt", [Attempt.PROBE, Attempt.COMPARE])
+@pytest.mark.parametrize("kind", FailureKind)
+def test_a_look_that_is_refused_does_not_keep_the_watch_back(attempt: Attempt, kind: FailureKind) -> None:
+    retry = after_failure(attempt, ApiFailure(kind))
+    assert retry.next is (Attempt.WATCH if kind in ANSWERED else Attempt.PROBE)
+    assert not retry.resync
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [(None, 0.0), (0.0, 0.0), (-5.0, 0.0), (math.nan, 0.0), (7.0, 7.0), (10.0, 10.0), (86400.0, 10.0), (math.inf, 10.0)],
+)
+def test_what_the_server_asks_for_is_honoured_within_reason(asked: float | None, expected: float) -> None:
+    assert after_failure(Attempt.WATCH, ApiFailure(K.TOO_MANY_REQUESTS, 429, retry_after=asked)).at_least == expected
+
+
+def test_a_watch_that_is_taken_is_a_sign_unless_there_is_doubt() -> None:
+    health = WatchHealth(ReflectorSettings())
+    assert health.accepted(10.0)
+    assert health.last == 10.0
+    health.left(85.0)
+    assert health.quiet == 75.0
+    assert health.fell_silent()
+    assert not health.fell_silent()
+    assert not health.accepted(90.0)
+    assert health.last == 10.0
+
+
+def test_silence_adds_up_over_watches_until_one_speaks() -> None:
+    health = WatchHealth(ReflectorSettings())
+    for began in (0.0, 100.0, 200.0):
+        assert health.accepted(began)
+        health.left(began + 40.0)
+    assert (health.quiet, health.silence) == (120.0, 30.0)
+    health.accepted(300.0)
+    health.spoken(310.0)
+    assert (health.quiet, health.silence, health.last) == (0.0, 75.0, 310.0)
+
+
+def test_a_list_of_everything_begins_anew() -> None:
+    health = WatchHealth(ReflectorSettings())
+    health.accepted(0.0)
+    health.left(70.0)
+    health.listed(71.0)
+    assert (health.quiet, health.last) == (0.0, 71.0)
+
+
+def doubting(settings: ReflectorSettings) -> WatchHealth:
+    health = WatchHealth(settings)
+    health.fell_silent()
+    health.accepted(100.0)
+    return health
+
+
+def test_in_doubt_an_end_in_good_order_counts_and_what_came_with_it_does_not_end_the_doubt() -> None:
+    health = doubting(ReflectorSettings())
+    health.spoken(130.0)
+    health.ended(130.5)
+    assert (health.doubted, health.last) == (True, 130.5)
+    assert health.accepted(131.0)
+    assert health.by_ends
+
+
+def test_what_came_before_the_end_ends_the_doubt() -> None:
+    health = doubting(ReflectorSettings())
+    health.spoken(120.0)
+    health.ended(130.0)
+    assert not health.doubted
+    assert not health.by_ends
+
+
+def test_where_watches_are_short_anyway_an_end_is_enough() -> None:
+    health = doubting(settings_for(30.0))
+    health.ended(108.0)
+    assert not health.doubted
+    assert health.by_ends
