@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, settings
 REAL: Final = frozenset({"browser", "envoy", "go", "helm", "image", "keycloak", "kubernetes", "mounts", "protoc"})
 """Markers of tests that run a program besides Python. Such a test is also marked ``real``."""
 
-# Shared machines stall at times: the cost of a law is a matter for benchmarks, not for a deadline here. CI always runs the same examples, so
-# that a change is judged by what it changes; elsewhere each run looks at others.
+# Shared machines stall at times: the cost of a law is a matter for benchmarks, not for a deadline here. CI always runs the same examples,
+# so that a change is judged by what it changes; elsewhere each run looks at others.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ)
 settings.register_profile("quick", settings.get_profile("default"), max_examples=20)
 settings.load_profile(os.environ.get("EXCHANGER_TESTS_PROFILE", "default"))
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not REAL.isdisjoint(mark.name for mark in item.iter_markers()):
             item.add_marker("real")
     if hasattr(config, "workerinput"):
-        # Each file runs in one process (--dist loadfile). The long ones start first, so that no process ends with one while the others idle.
+        # Each file runs in one process (--dist loadfile). Long ones start first, so that no process ends with one while the others idle.
         weights: dict[object, int] = {}
         for item in items:
             weight = 2 if item.get_closest_marker("slow") else 1 if item.get_closest_marker("real") else 0

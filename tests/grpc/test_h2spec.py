@@ -12,10 +12,10 @@ from typing import Final
 import pytest
 import trio
 
-from tests.go_tools import find_tool
 from tests.grpc.authority import Site
 from tests.grpc.peer import routes
 from tests.grpc.serving import serving
+from tests.tools import find_tool
 
 KNOWN: Final = {
     # RFC 9113 section 5.1 ("closed"): frames on closed streams may end the connection, or may be discarded, on all of them alike. They are

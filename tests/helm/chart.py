@@ -1,20 +1,18 @@
 """Renders a chart with values as users give them, and returns what Kubernetes would get. Blocking code."""
 
 import subprocess
-import sys
 import tempfile
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
-import pytest
 import yaml
 
+from tests.tools import find_tool
+
 ROOT: Final = Path(__file__).resolve().parents[2]
-FETCHER: Final = ROOT / ".ci" / "helm_tools.py"
 CHART: Final = ROOT / "helm" / "exchanger"
 RENDER_S: Final = 300.0
 """Seconds: a chart is rendered in a tenth of one on an idle machine, and with hundreds of values files in half a minute on a busy one."""
@@ -38,18 +36,9 @@ class Tools:
     kubectl: Path
 
 
-@cache
-def _where() -> Tools:
-    said = subprocess.run([sys.executable, FETCHER, "--where"], capture_output=True, text=True, check=True, timeout=60).stdout
-    return Tools(*map(Path, said.splitlines()))
-
-
 def find_tools() -> Tools:
-    """Return where helm and kubectl are; skip the test when they were not fetched."""
-    tools = _where()
-    if not (tools.helm.exists() and tools.kubectl.exists()):
-        pytest.skip("helm and kubectl are not there: run python .ci/helm_tools.py (Linux on x86-64), or see what it says")
-    return tools
+    """Return where helm and kubectl are; skip the test when they are not there."""
+    return Tools(find_tool("helm"), find_tool("kubectl"))
 
 
 def run_helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -1,8 +1,6 @@
 """The demo's chart: every value changes what it should, what is rendered is valid and hardened, and Kubernetes takes it."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -12,11 +10,12 @@ import pytest
 import yaml
 
 from tests.helm.cases import Case
-from tests.helm.chart import ROOT, of_kind, only, refusal, render, run_helm
+from tests.helm.chart import of_kind, only, refusal, render, run_helm
 from tests.helm.cluster import Cluster
 from tests.helm.rendered_cluster import DEMO, DEMO_CHART, create_pod
 from tests.helm.rendered_demo import ADMIN, CASES, KEYCLOAK, ROUTE, SETTINGS, demo, found, leaves, placed, pods
 from tests.kube.control_plane import ControlPlane
+from tests.tools import find_tool
 
 pytestmark = [pytest.mark.helm]
 
@@ -158,11 +157,7 @@ def test_the_api_server_takes_everything_and_admits_the_pods_where_pod_security_
 @pytest.mark.parametrize("namespace", ["", "gateways"])
 def test_the_gateway_api_takes_the_route(control_plane: ControlPlane, namespace: str) -> None:
     """By the Gateway API's own definitions."""
-    fetcher = ROOT / ".ci" / "gateway_crds.py"
-    said = subprocess.run((sys.executable, fetcher, "--where"), capture_output=True, text=True, check=True, timeout=60).stdout
-    folder = Path(said.strip())
-    if not folder.exists():
-        pytest.skip("the gateways' definitions are not there: run python .ci/gateway_crds.py, which needs Go or installs it")
+    folder = find_tool("gateway-crds")
     cluster = Cluster(control_plane, control_plane.kubeconfig_of_admin_certificate("admin.yaml"))
     cluster.define(folder)
     for name in ("demo", "gateways"):

@@ -3,8 +3,6 @@
 So are the monitors and alerts, by the Prometheus operator's definitions.
 """
 
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,10 +17,10 @@ from tests.helm.guides import Block, blocks
 from tests.helm.test_wiring_modes import MODES, each_mode
 from tests.helm.wiring_cases import ALIAS, BACKEND_TLS, EXTENSION_POLICY, FILTER, GKE, GKE_SELF_SIGNED, SERVICE_ENTRY
 from tests.kube.control_plane import ControlPlane
+from tests.tools import find_tool
 
 pytestmark = [pytest.mark.helm, pytest.mark.kubernetes]
 
-FETCHER: Final = Path(__file__).resolve().parents[2] / ".ci" / "gateway_crds.py"
 STAND_INS: Final = Path(__file__).resolve().parent / "crds" / "gke.yaml"
 NAMESPACES: Final = ("cert-manager", "edge", "gateways", "istio-ingress")
 STRICT: Final = ("--dry-run=server", "--validate=strict")
@@ -79,11 +77,7 @@ KINDS: Final[dict[str, Mapping[str, Any]]] = {
 @pytest.fixture(scope="module")
 def cluster(control_plane: ControlPlane) -> Cluster:
     """A cluster with everything that the wirings refer to."""
-    folder = Path(
-        subprocess.run((sys.executable, FETCHER, "--where"), capture_output=True, text=True, check=True, timeout=60).stdout.strip()
-    )
-    if not folder.exists():
-        pytest.skip("the gateways' definitions are not there: run python .ci/gateway_crds.py, which needs Go or installs it")
+    folder = find_tool("gateway-crds")
     for name in NAMESPACES:
         control_plane.admin.put_namespace(name)
     made = Cluster(control_plane, control_plane.kubeconfig_of_admin_certificate("admin.yaml"))

@@ -1,4 +1,6 @@
-// The control plane that tests run. kube_lab.py says how this file was written.
+// The control plane that tests run. To change a version, keep only the lines `module` and `go`, and for each `k8s.io/NAME => ./staging/...` of
+// the go.mod of k8s.io/kubernetes@v1.X.Y (`go mod download -json` says where it is) write `replace k8s.io/NAME => k8s.io/NAME v0.X.Y`, since
+// the published module lacks those folders. Then `go get -tool k8s.io/kubernetes/cmd/kube-apiserver@v1.X.Y go.etcd.io/etcd/server/v3@vA.B.C`.
 module exchanger/kube-lab
 
 go 1.26.0

@@ -4,9 +4,9 @@ The base is a Debian with its own Python, made by debootstrap, and the builder i
 that does not ask, and both are installed as system packages where they are missing. Base and image are kept in ``exchanger/image/`` of the
 user's cache folder. An image is named by a digest of everything that it is made from, so that what was built already is not built again.
 
-    image.py [--suite bookworm]     builds, and prints what came of it as JSON
-    image.py --where                builds nothing; prints the same when it is built, and ends with 1 otherwise
-    image.py --twice                builds the production image again, without what was kept of the first time, and ends with 1 when the
+    build.py [--suite bookworm]     builds, and prints what came of it as JSON
+    build.py --where                builds nothing; prints the same when it is built, and ends with 1 otherwise
+    build.py --twice                builds the production image again, without what was kept of the first time, and ends with 1 when the
                                     layer with our own files differs; prints the digests of all layers
 
 There are two images: the production image, and under ``demo`` the one that has the demo's commands besides.
@@ -28,12 +28,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-import go_tools
-
 ROOT: Final = Path(__file__).resolve().parent.parent
 SOURCES: Final = (
     "Containerfile",
-    ".ci/minimal_root.py",
+    "image/minimal_root.py",
     ".containerignore",
     ".vex",
     "LICENSE",
@@ -302,7 +300,7 @@ def main(arguments: list[str]) -> int:
     what.add_argument("--where", action="store_true", help="build nothing")
     what.add_argument("--twice", action="store_true", help="build again, and compare the layers")
     options = parser.parse_args(arguments)
-    folder = go_tools.cache_folder().with_name("image")
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "exchanger" / "image"
     try:
         if not options.where:
             install_missing()
@@ -316,7 +314,7 @@ def main(arguments: list[str]) -> int:
             for name, target in ((image, "production"), (f"{image}{DEMO}", "demo")):
                 if not builder.has(name):
                     if options.where:
-                        print("the image is not built: run python .ci/image.py", file=sys.stderr)
+                        print("the image is not built: run python image/build.py", file=sys.stderr)
                         return 1
                     build(builder, sources, name, options.suite, epoch_of_sources(), "--target", target)
             if options.twice:
