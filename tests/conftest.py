@@ -1,7 +1,8 @@
 """Shared by all tests: how they are split over processes, which of them need a real part, and a switch that forbids skips.
 
+``pytest -n auto -m "not real"`` is the quick tier: no program besides Python, and fewer examples of each law.
 EXCHANGER_TESTS_NO_SKIP turns every skip into a failure, for machines that have every real part; EXCHANGER_TESTS_LEFT_OUT lists the markers
-of tests that may be skipped all the same. EXCHANGER_TESTS_PROFILE=quick runs fewer examples of each law.
+of tests that may be skipped all the same.
 """
 
 import os
@@ -18,7 +19,12 @@ REAL: Final = frozenset({"browser", "envoy", "go", "helm", "image", "keycloak", 
 # so that a change is judged by what it changes; elsewhere each run looks at others.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ)
 settings.register_profile("quick", settings.get_profile("default"), max_examples=20)
-settings.load_profile(os.environ.get("EXCHANGER_TESTS_PROFILE", "default"))
+settings.load_profile("default")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if "not real" in config.option.markexpr:
+        settings.load_profile("quick")
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -76,6 +76,7 @@ async def run(arguments: list[str], report: Path) -> None:
         await trio.run_process(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+@pytest.mark.go
 @pytest.mark.slow
 async def test_what_is_not_passed_is_known(tmp_path: Path) -> None:
     plaintext, tls = tmp_path / "plaintext.xml", tmp_path / "tls.xml"
