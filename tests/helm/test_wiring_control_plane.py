@@ -14,8 +14,7 @@ import yaml
 from tests.helm.chart import CHART, Manifest, render
 from tests.helm.cluster import Cluster
 from tests.helm.guides import Block, blocks
-from tests.helm.test_wiring_modes import MODES, each_mode
-from tests.helm.wiring_cases import ALIAS, BACKEND_TLS, EXTENSION_POLICY, FILTER, GKE, GKE_SELF_SIGNED, SERVICE_ENTRY
+from tests.helm.wirings import ALIAS, BACKEND_TLS, EXTENSION_POLICY, FILTER, GKE, GKE_SELF_SIGNED, MODES, SERVICE_ENTRY
 from tests.kube.control_plane import ControlPlane
 from tests.tools import find_tool
 
@@ -94,7 +93,7 @@ def certificate(cluster: Cluster) -> str:
     return text
 
 
-@each_mode
+@pytest.mark.parametrize("mode", MODES)
 def test_the_api_server_takes_every_manifest_without_a_warning(cluster: Cluster, mode: str) -> None:
     done = cluster.apply(render(MODES[mode][0]), *STRICT)
     assert done.returncode == 0, done.stderr

@@ -1,64 +1,64 @@
-"""Every value of the chart's core changes what it should, and nothing is in ``values.yaml`` that no test knows."""
+"""Every value of the charts changes what it should, and nothing is in a ``values.yaml`` that no test knows."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 import yaml
 
-from tests.helm.cases import (
-    CASES,
-    CONTAINER,
-    OTHERS,
-    OWN_SECRET,
-    PROFILE,
-    PROFILES,
-    TLS_ONLY,
-    Case,
-    look,
-    manifest_of,
-    with_value,
-)
-from tests.helm.chart import CHART, Manifest, only, render, secret_texts
+from tests.helm.cases import CASES, CONTAINER, OWN_SECRET, PROFILE, PROFILES, TLS_ONLY, Case, look, manifest_of
+from tests.helm.chart import CHART, only, render, secret_texts
+from tests.helm.rendered_cluster import DEMO_CHART
+from tests.helm.rendered_demo import demo, opened, placed
 
 pytestmark = [pytest.mark.helm]
 
 OWN_PROFILE = {"issuerProfiles": {"profiles": [{**PROFILE, "clientID": "id", "clientSecret": "hush"}]}}
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 """https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set"""
+MONITORING: Final = {"grafanaDashboard", "prometheusRule"}
+"""Sections with tests of their own (``tests/monitoring``)."""
+REFUSED_OTHERWISE: Final = {
+    "envoyFilter.extProc.failureModeAllow",
+    "gatewayExtAuthzService.type",
+    "gkeAuthz.callout.healthCheck.port",
+    "gkeAuthz.callout.tls.selfSigned.validityDays",
+    "gkeExtProc.failOpen",
+}
+"""Values that may have one value only (``refusals.yaml``), and one that is in a certificate (``test_gke_callout.py``)."""
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Return the dotted paths of everything that is no mapping with something in it."""
+    """Return the dotted paths of everything that is no mapping with something in it; labels that select workloads are one value."""
     for name, value in values.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and value and name != "workloadSelectorLabels":
             yield from leaves(value, f"{prefix}{name}.")
         else:
             yield prefix + name
 
 
-@cache
-def rendered(values: str) -> list[Manifest]:
-    return render(json.loads(values))
+def defaults(chart: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((chart / "values.yaml").read_text())
+    return found
 
 
-def found(values: Mapping[str, Any], case: Case) -> Any:
-    return look(manifest_of(rendered(json.dumps(values)), case.kind), case.at)
+def found(part: str, values: Mapping[str, Any], case: Case) -> Any:
+    manifests = demo(values) if part == "demo" else render(values)
+    return look(opened(manifest_of(manifests, case.kind)), case.at)
 
 
 def test_no_value_is_without_a_case_and_no_case_without_its_value() -> None:
-    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
-    core = {name: value for name, value in defaults.items() if name not in OTHERS}
-    assert {case.path for case in CASES} == set(leaves(core))
+    service = {name: value for name, value in defaults(CHART).items() if name not in MONITORING}
+    assert {case.path for part in ("service", "wiring") for case in CASES[part]} | REFUSED_OTHERWISE == set(leaves(service))
+    assert {case.path for case in CASES["demo"]} == set(leaves(defaults(DEMO_CHART)))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.path)
-def test_a_value_changes_what_it_should(case: Case) -> None:
-    assert found(case.given, case) != case.expected
-    assert found(with_value(case.given, case.path, case.value), case) == case.expected
+@pytest.mark.parametrize(("part", "case"), [pytest.param(part, case, id=case.path) for part, cases in CASES.items() for case in cases])
+def test_a_value_changes_what_it_should(part: str, case: Case) -> None:
+    assert found(part, case.given, case) != case.expected
+    assert found(part, placed(case.given, case.path, case.value), case) == case.expected
 
 
 @pytest.mark.parametrize(
@@ -100,9 +100,3 @@ def test_names_that_are_cut_end_as_names_and_labels_have_to(override: str) -> No
             assert LABEL.fullmatch(manifest["metadata"]["name"])
         for label in (*manifest["metadata"]["labels"].values(), *(look(manifest, "spec/template/metadata/labels") or {}).values()):
             assert LABEL.fullmatch(label), (manifest["kind"], label)
-
-
-def test_everything_is_in_the_namespace_of_the_release_or_says_why_not() -> None:
-    for manifest in render({**with_value({}, "serviceMonitor.enabled", True), **with_value({}, "autoscaling.enabled", True)}):
-        expected = None if manifest["kind"].startswith("Cluster") else "edge"
-        assert manifest["metadata"].get("namespace") == expected, manifest["kind"]
