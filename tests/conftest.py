@@ -11,6 +11,9 @@ from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler.protocol import Scheduling
 
 REAL: Final = frozenset({"browser", "envoy", "go", "helm", "image", "keycloak", "kubernetes", "mounts", "protoc"})
 """Markers of tests that run a program besides Python. Such a test is also marked ``real``."""
@@ -32,13 +35,25 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count() or 1)
 
 
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # which has no types
+    """Runs the tests of a file in one process, since they share what its fixtures start; those of the image share one builder too."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "tests/image" if file.startswith("tests/image/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    return ByFile(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if not REAL.isdisjoint(mark.name for mark in item.iter_markers()):
             item.add_marker("real")
     if hasattr(config, "workerinput"):
-        # Each file runs in one process (--dist loadfile). Long ones start first, so that no process ends with one while the others idle.
+        # Long files start first, so that no process ends with one while the others idle.
         weights: dict[object, int] = {}
         for item in items:
             weight = 2 if item.get_closest_marker("slow") else 1 if item.get_closest_marker("real") else 0
