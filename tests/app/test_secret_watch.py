@@ -19,6 +19,7 @@ from exchanger.issuers.polling import JITTER, POLL_S
 from exchanger.issuers.secrets import SecretData, SecretFault, SecretName, SecretProblem, secret_data
 from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch
 from exchanger.util.backoff import CAP_S
+from tests.examples import examples
 from tests.kube.cluster import REFUSED
 from tests.kube.fake_api_server import FakeApiServer, Request, Verb
 from tests.kube.fake_list_watch import FakeResource
@@ -510,7 +511,7 @@ async def live(history: list[Step], seed: int) -> None:
     event(f"read: {bool(server.reads)}")
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(st.tuples(steps, waits), max_size=25).map(lambda pairs: [step for pair in pairs for step in pair]), st.integers(0, 2**32))
 def test_whatever_happened_after_a_quiet_time_what_was_told_last_is_what_there_is(history: list[Step], seed: int) -> None:
     trio.run(live, history, seed, clock=MockClock(autojump_threshold=0))
