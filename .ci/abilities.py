@@ -1,7 +1,7 @@
-"""Prints the markers of tests that this machine cannot run, whatever is installed on it, and says why on standard error.
+"""Prints the markers of tests that this machine cannot run whatever is installed, and says why on standard error.
 
-Whether pods can be imitated (``mounts``) and images built and entered (``image``) depends on rights that a script cannot give itself. All
-other tests have to run. Builds the image where it can.
+Imitating pods (``mounts``) and building and entering images (``image``) takes rights that a script cannot give itself. All other tests have
+to run. Builds the image where it can.
 """
 
 import os
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-IMAGE: Final = Path(__file__).resolve().parent / "image.py"
+IMAGE: Final = Path(__file__).resolve().parents[1] / "image" / "build.py"
 CANNOT: Final = 75
 TRY_S: Final = 60.0
 BUILD_S: Final = 3600.0

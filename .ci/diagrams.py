@@ -2,15 +2,15 @@
 
     npm pack mermaid@11 && tar -xf mermaid-11.*.tgz && .venv/bin/python .ci/diagrams.py package/dist/mermaid.min.js
 
-Needs Chromium (``browser.py``). Run it after changing a diagram; ``site_pages.py`` fails if a picture is out of date.
+Needs Chromium (``tools.py``). Run it after changing a diagram; ``site_pages.py`` fails if a picture is out of date.
 """
 
 import hashlib
 import sys
 from pathlib import Path
 
-import browser  # beside this file
-import site_pages
+import site_pages  # beside this file
+import tools
 from playwright.sync_api import sync_playwright
 
 DRAW = "async ([name, source]) => (await mermaid.render(name, source)).svg"
@@ -23,7 +23,7 @@ SETTINGS = """() => mermaid.initialize({
 def main(mermaid: str) -> None:
     """Draw every diagram with ``mermaid``, a file of the library."""
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser.find(), args=["--no-sandbox"])
+        chromium = playwright.chromium.launch(executable_path=tools.where("chromium"), args=["--no-sandbox"])
         page = chromium.new_page()
         page.set_content("<body></body>")
         page.add_script_tag(path=mermaid)

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Final, NoReturn
 
-import helm_tools
+import tools
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 TAG: Final = re.compile(r"v((0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-(alpha|beta|rc)\.(0|[1-9]\d*))?)")
@@ -96,7 +96,7 @@ def name_image(values: Path, image: str) -> None:
 def helm() -> Path:
     """Return helm's command: that of the PATH, else the one that the tests use."""
     found = shutil.which("helm")
-    return Path(found) if found else helm_tools.path_of("helm")
+    return Path(found) if found else tools.KUBECTL_LAYER.path("helm")
 
 
 def main(arguments: list[str]) -> int:

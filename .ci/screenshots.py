@@ -17,7 +17,7 @@ from playwright.sync_api import Page, ViewportSize, sync_playwright
 ROOT: Final = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the fake console is a part of the tests
 
-import browser  # noqa: E402 - beside this file
+import tools  # noqa: E402 - beside this file
 
 from tests.browser import made_up  # noqa: E402
 from tests.browser.conftest import ARGUMENTS, DESKTOP, PHONE, Console  # noqa: E402
@@ -120,7 +120,7 @@ VIEWS: Final[dict[str, Callable[[Page, str], None]]] = {
 }
 
 
-def take(folder: Path, words: list[str], command: str) -> int:
+def take(folder: Path, words: list[str], command: Path) -> int:
     """Write the pictures and return how many."""
     taken = 0
     console = Console()
@@ -157,9 +157,9 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("words", nargs="*")
     options = parser.parse_args()
-    command = browser.find()
+    command = tools.where("chromium")
     if command is None:
-        print("there is no Chromium; .ci/browser.py installs it", file=sys.stderr)
+        print("there is no Chromium; .ci/tools.py chromium installs it", file=sys.stderr)
         return 1
     options.folder.mkdir(parents=True, exist_ok=True)
     print(f"{take(options.folder, options.words, command)} pictures in {options.folder}")

@@ -1,4 +1,4 @@
-"""How long an edit in a real cluster takes to be in force, and a thousand at once. Needs the programs of .ci/kube_lab.py.
+"""How long an edit in a real cluster takes to be in force, and a thousand at once. Needs etcd and kube-apiserver (.ci/tools.py).
 
 Usage: python bench/kube_convergence.py [--edits 300] [--many 1000]
 
@@ -69,7 +69,7 @@ def main() -> int:
     options = parser.parse_args()
     programs = find_programs()
     if programs is None:
-        print("etcd and kube-apiserver are not built: python .ci/kube_lab.py", file=sys.stderr)
+        print("etcd and kube-apiserver are not built: python3 .ci/tools.py etcd kube-apiserver", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), programs=programs) as plane:
         plane.admin.put_namespace("team")

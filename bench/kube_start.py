@@ -1,4 +1,4 @@
-"""What the start of ``exchanger serve`` costs beside a real API server with many policies. Needs the programs of .ci/kube_lab.py.
+"""What the start of ``exchanger serve`` costs beside a real API server with many policies. Needs etcd and kube-apiserver (.ci/tools.py).
 
 Usage: python bench/kube_start.py [--sizes 2500 5000 10000] [--times 3] [--pages]
 
@@ -61,7 +61,7 @@ def audited(folder: Path, *flags: str) -> Generator[tuple[ControlPlane, Path]]:
     """Run a control plane that writes down each request of the service."""
     programs = find_programs()
     if programs is None:
-        raise SystemExit("etcd and kube-apiserver are not built: python .ci/kube_lab.py")
+        raise SystemExit("etcd and kube-apiserver are not built: python3 .ci/tools.py etcd kube-apiserver")
     policy, log = folder / "audit.yaml", folder / "audit.log"
     policy.write_text(AUDIT_POLICY)
     (folder / "lab").mkdir()

@@ -1,18 +1,64 @@
-"""Shared by all tests: a switch that turns every skip into a failure, for machines where every real part is there.
+"""Shared by all tests: how they are split over processes, which of them need a real part, and a switch that forbids skips.
 
-EXCHANGER_TESTS_NO_SKIP is the switch; EXCHANGER_TESTS_LEFT_OUT has the markers of tests that may be skipped all the same.
+``pytest -n auto -m "not real"`` is the quick tier: no program besides Python, and fewer examples of each law.
+EXCHANGER_TESTS_NO_SKIP turns every skip into a failure, for machines that have every real part; EXCHANGER_TESTS_LEFT_OUT lists the markers
+of tests that may be skipped all the same.
 """
 
 import os
 from collections.abc import Generator
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler.protocol import Scheduling
 
-# Shared machines are slow at times; what a law costs is shown in benchmarks, not by a deadline here. In CI the examples are the same each
-# time, so that a change is judged by what it changes; elsewhere each run looks at others.
+REAL: Final = frozenset({"browser", "envoy", "go", "helm", "image", "keycloak", "kubernetes", "mounts", "protoc"})
+"""Markers of tests that run a program besides Python. Such a test is also marked ``real``."""
+
+# Shared machines stall at times: the cost of a law is a matter for benchmarks, not for a deadline here. CI always runs the same examples,
+# so that a change is judged by what it changes; elsewhere each run looks at others.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ)
+settings.register_profile("quick", settings.get_profile("default"), max_examples=20)
 settings.load_profile("default")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if "not real" in config.option.markexpr:
+        settings.load_profile("quick")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes a core for ``-n auto``: the tests of real parts mostly wait."""
+    return 2 * (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count() or 1)
+
+
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # which has no types
+    """Runs the tests of a file in one process, since they share what its fixtures start; those of the image share one builder too."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "tests/image" if file.startswith("tests/image/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    return ByFile(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if not REAL.isdisjoint(mark.name for mark in item.iter_markers()):
+            item.add_marker("real")
+    if hasattr(config, "workerinput"):
+        # Long files start first, so that no process ends with one while the others idle.
+        weights: dict[object, int] = {}
+        for item in items:
+            weight = 2 if item.get_closest_marker("slow") else 1 if item.get_closest_marker("real") else 0
+            weights[item.path] = max(weight, weights.get(item.path, 0))
+        items.sort(key=lambda item: -weights[item.path])
 
 
 @pytest.hookimpl(wrapper=True)

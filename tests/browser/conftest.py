@@ -5,7 +5,6 @@ Playwright's synchronous interface keeps an event loop between calls: nothing he
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -18,8 +17,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, ViewportSize, expect, sync_playwright
 
 from tests.browser.made_up import Json
+from tests.tools import find_tool
 
-NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS: Final = [
     "--no-sandbox",  # tests may run as root
     "--disable-gpu",
@@ -109,9 +108,7 @@ class Watch:
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        pytest.skip("there is no Chromium (.ci/browser.py installs it)")
+    path = find_tool("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser

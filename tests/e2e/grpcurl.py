@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from tests.go_tools import find_tool
+from tests.tools import find_tool
 
 TIMEOUT_S: Final = 30.0
 STATUS_BASE: Final = 64

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,8 +18,8 @@ import pytest
 
 from exchanger.demo.keycloak.realm import KeycloakAddress
 from exchanger.demo.setup import free_ports
+from tests.tools import find_tool
 
-BUILDER: Final = Path(__file__).resolve().parents[2] / ".ci" / "keycloak.py"
 READY_S: Final = 240.0
 """Seconds until it is ready; it takes fifteen on an idle machine, with a new database in memory."""
 ENDING_S: Final = 30.0
@@ -37,10 +36,9 @@ JAVA: Final = {
 
 def find_keycloak() -> Path:
     """Return Keycloak's folder; skip the test when it or Java is not there."""
-    said = subprocess.run([sys.executable, BUILDER, "--where"], capture_output=True, text=True, check=True, timeout=60).stdout
-    home = Path(said.strip())
-    if not (home / "bin" / "kc.sh").exists() or (shutil.which("java") is None and "JAVA_HOME" not in os.environ):
-        pytest.skip("Keycloak is not there: run python .ci/keycloak.py, which fetches it, and installs Java where there is none")
+    home = find_tool("keycloak")
+    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
+        pytest.skip("Keycloak needs Java")
     return home
 
 

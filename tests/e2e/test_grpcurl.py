@@ -21,8 +21,8 @@ from exchanger.grpc.routes import routes_of
 from exchanger.grpc.status import StatusCode
 from tests.e2e.grpcurl import STATUS_BASE, Target, call, command, lines, parsed, run
 from tests.e2e.service import STOP_S, Service, free_port, serving
-from tests.go_tools import find_tool
 from tests.grpc.serving import serving as serving_routes
+from tests.tools import find_tool
 
 pytestmark = pytest.mark.go
 

@@ -82,6 +82,7 @@ async def answer(service: Authorization, asked: bytes) -> CheckResponse:
         (message("/orders"), Reason.DENY_MISSING_BEARER, 401),
         (CheckRequest().SerializeToString(), Reason.MISSING_HTTP_ATTRIBUTES, 500),
     ],
+    ids=["public", "admin", "broken", "no bearer", "no attributes"],
 )
 async def test_what_needs_no_exchange_is_answered_at_once(asked: bytes, reason: Reason, status: int) -> None:
     exchanger, records = FakeExchanger(), Records()

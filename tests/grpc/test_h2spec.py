@@ -12,10 +12,10 @@ from typing import Final
 import pytest
 import trio
 
-from tests.go_tools import find_tool
 from tests.grpc.authority import Site
 from tests.grpc.peer import routes
 from tests.grpc.serving import serving
+from tests.tools import find_tool
 
 KNOWN: Final = {
     # RFC 9113 section 5.1 ("closed"): frames on closed streams may end the connection, or may be discarded, on all of them alike. They are
@@ -76,6 +76,7 @@ async def run(arguments: list[str], report: Path) -> None:
         await trio.run_process(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+@pytest.mark.go
 @pytest.mark.slow
 async def test_what_is_not_passed_is_known(tmp_path: Path) -> None:
     plaintext, tls = tmp_path / "plaintext.xml", tmp_path / "tls.xml"

@@ -1,27 +1,27 @@
 """Renders a chart with values as users give them, and returns what Kubernetes would get. Blocking code."""
 
 import subprocess
-import sys
 import tempfile
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
-import pytest
 import yaml
 
+from tests.tools import find_tool
+
 ROOT: Final = Path(__file__).resolve().parents[2]
-FETCHER: Final = ROOT / ".ci" / "helm_tools.py"
 CHART: Final = ROOT / "helm" / "exchanger"
+# Seconds. One rendering takes a tenth on an idle machine; hundreds of values files at once take half a minute on a busy one.
 RENDER_S: Final = 300.0
-"""Seconds: a chart is rendered in a tenth of one on an idle machine, and with hundreds of values files in half a minute on a busy one."""
+# Every rendering begins with these values: without the name of an image, the charts render nothing.
 IMAGE: Final = {"image": {"repository": "exchanger"}}
-"""Values that every rendering begins with: without the name of an image, charts of this repository render nothing."""
+# The version that charts are rendered for.
 KUBERNETES: Final = "1.37.0"
-"""What charts are told they are rendered for."""
 
 Manifest = dict[str, Any]
 
@@ -38,18 +38,9 @@ class Tools:
     kubectl: Path
 
 
-@cache
-def _where() -> Tools:
-    said = subprocess.run([sys.executable, FETCHER, "--where"], capture_output=True, text=True, check=True, timeout=60).stdout
-    return Tools(*map(Path, said.splitlines()))
-
-
 def find_tools() -> Tools:
-    """Return where helm and kubectl are; skip the test when they were not fetched."""
-    tools = _where()
-    if not (tools.helm.exists() and tools.kubectl.exists()):
-        pytest.skip("helm and kubectl are not there: run python .ci/helm_tools.py (Linux on x86-64), or see what it says")
-    return tools
+    """Return where helm and kubectl are; skip the test when they are not there."""
+    return Tools(find_tool("helm"), find_tool("kubectl"))
 
 
 def run_helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -83,19 +74,45 @@ def render(
     Raises:
         RenderError: helm refused, with what it said; what it says beside manifests (warnings) is refused here too.
     """
+    return deepcopy(_parsed(rendered_text(values, chart, release, namespace, kubernetes, arguments)))
+
+
+def rendered_text(
+    values: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
+    chart: Path = CHART,
+    release: str = "exchanger",
+    namespace: str = "edge",
+    kubernetes: str = KUBERNETES,
+    arguments: Sequence[str] = (),
+) -> str:
+    """Return the same as text, with a comment above each manifest that names its template."""
     files = [values] if isinstance(values, Mapping) else list(values)
+    texts = tuple(yaml.dump(dict(content), Dumper=yaml.CSafeDumper, allow_unicode=True) for content in files)
+    said, problem = _template(texts, chart, release, namespace, kubernetes, tuple(arguments))
+    if problem:
+        raise RenderError(problem)
+    return said
+
+
+@cache  # each run of helm is a process; a chart in the checkout does not change meanwhile
+def _template(
+    files: tuple[str, ...], chart: Path, release: str, namespace: str, kubernetes: str, arguments: tuple[str, ...]
+) -> tuple[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         options: list[str] = []
-        for number, content in enumerate(files):
+        for number, text in enumerate(files):
             path = Path(folder) / f"{number}.yaml"
-            path.write_text(yaml.safe_dump(dict(content), allow_unicode=True))
+            path.write_text(text)
             options += ["--values", str(path)]
         done = run_helm(
             "template", release, chart, "--namespace", namespace, "--kube-version", kubernetes, "--include-crds", *options, *arguments
         )
-    if done.returncode != 0 or done.stderr.strip():
-        raise RenderError(done.stderr)
-    return [document for document in yaml.safe_load_all(done.stdout) if document is not None]
+    return done.stdout, done.stderr if done.returncode or done.stderr.strip() else ""
+
+
+@cache
+def _parsed(text: str) -> list[Manifest]:
+    return [document for document in yaml.load_all(text, yaml.CSafeLoader) if document is not None]
 
 
 def refusal(values: Mapping[str, Any], **options: Any) -> str:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from exchanger import __version__
-from tests.helm.cases import CONSOLE, CONTAINER, MTLS, PEERS, PROFILE, TLS, look
+from tests.helm.cases import CONSOLE, MTLS, PEERS, PROFILE, TLS, look
 from tests.helm.chart import CHART, ROOT, only, render, run_helm
 
 WRITER = ROOT / ".ci" / "helm_docs.py"
@@ -88,80 +88,6 @@ def test_the_values_in_the_readme_can_be_used() -> None:
         "runAsNonRoot",
         "seccompProfile",
     }
-
-
-REFERENCE: dict[str, Any] = {
-    "image": {"repository": "registry.example/authz", "pullPolicy": "IfNotPresent"},
-    "deployments": {"default": {"enabled": True}},
-    "deploymentAnnotations": {"reloader.stakater.com/auto": "true"},
-    "serviceAccountName": "ext-authz-token-exchange",
-    "podSecurityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-    "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
-    "ports": {
-        "grpc-authz-tls": {"enabled": False, "containerPort": 3000},
-        "grpc-authz": {"containerPort": 3001},
-        "http-metrics": {"containerPort": 3002},
-    },
-    "readinessProbe": {"grpc": {"port": 3001}, "initialDelaySeconds": 1, "periodSeconds": 2, "failureThreshold": 3},
-    "resources": {"requests": {"cpu": "200m", "memory": "128Mi"}, "limits": {"cpu": "1000m", "memory": "1024Mi"}},
-    "service": {
-        "type": "ClusterIP",
-        "ports": {
-            "grpc-api": {"port": 3001, "targetPort": "grpc-authz", "appProtocol": "grpc"},
-            "http-metrics": {"port": 3002, "targetPort": "http-metrics", "appProtocol": "http"},
-        },
-    },
-    "oauth": {
-        "createSecret": False,
-        "secretName": "ext-authz-token-exchange-oauth",
-        "clientID": "",
-        "clientSecret": "",
-        "existingSecret": {"name": "ext-authz-token-exchange-oauth", "clientIDKey": "client_id", "clientSecretKey": "client_secret"},
-    },
-    "issuerProfiles": {
-        "configMapName": "",
-        "fileName": "issuers.yaml",
-        "mountPath": "/etc/ext-authz-token-exchange",
-        "profiles": [
-            {
-                **PROFILE,
-                "clientIDSecretRef": {"name": "a", "key": "b"},
-                "clientSecretSecretRef": {"name": "a", "key": "c"},
-                "bearerRealm": "",
-            }
-        ],
-        "extraProfiles": [],
-    },
-    "env": {"GRPC_LOG_HEALTH_CHECKS": "true", "METRICS_ENABLED": "true", "METRICS_PATH": "/metrics", "METRICS_PORT": "3002"},
-    "rbac": {"create": True, "serviceAccountName": "ext-authz-token-exchange", "clusterRoleName": "", "clusterRoleBindingName": ""},
-    "serviceMonitor": {"enabled": True, "interval": "30s", "scrapeTimeout": "10s", "labels": {"release": "prometheus"}},
-}
-"""Every value of the reference's core, with the shape and mostly the text that it has there."""
-
-
-@pytest.mark.helm
-def test_a_values_file_of_the_reference_works_and_means_the_same() -> None:
-    manifests = render(REFERENCE)
-    container = look(only(manifests, "Deployment"), CONTAINER)
-    assert container["image"] == "registry.example/authz:0.1.0"
-    assert container["resources"] == REFERENCE["resources"]
-    assert container["readinessProbe"]["grpc"] == {"port": 3001}
-    assert {port["name"]: port["containerPort"] for port in container["ports"]} == {"grpc-authz": 3001, "http-metrics": 3002}
-    ports = only(manifests, "Service")["spec"]["ports"]
-    assert [(port["name"], port["port"], port["appProtocol"]) for port in ports] == [
-        ("grpc-api", 3001, "grpc"),
-        ("http-metrics", 3002, "http"),
-    ]
-    assert only(manifests, "ServiceAccount")["metadata"]["name"] == "ext-authz-token-exchange"
-    assert only(manifests, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == "ext-authz-token-exchange"
-    assert only(manifests, "Role")["rules"][0]["resourceNames"] == ["a"]
-
-
-@pytest.mark.helm
-def test_its_liveness_asks_whether_the_process_answers() -> None:
-    manifests = render({**REFERENCE, "livenessProbe": {"grpc": {"port": 3001}}})
-    (container,) = only(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
-    assert container["livenessProbe"]["grpc"] == {"port": 3001, "service": "liveness"}
 
 
 def notes(values: dict[str, Any], folder: Path) -> str:

@@ -12,7 +12,7 @@ from tests.helm.cases import POD, look
 from tests.helm.chart import CHART, Manifest, RenderError, only, refusal, render
 from tests.helm.many import render_many
 from tests.helm.test_core_environment import WITHOUT_A_VALUE, known_variables
-from tests.helm.wiring_cases import FILTER, SECURITY_POLICY
+from tests.helm.wirings import FILTER, SECURITY_POLICY
 
 pytestmark = [pytest.mark.helm]
 

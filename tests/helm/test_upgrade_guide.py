@@ -12,8 +12,7 @@ import pytest
 from tests.helm.cases import CONTAINER, look
 from tests.helm.chart import Manifest, only, render
 from tests.helm.guides import block
-from tests.helm.test_core_documents import REFERENCE
-from tests.helm.test_wiring_reference import PLATFORM
+from tests.helm.wirings import REFERENCE, REFERENCE_GKE
 
 pytestmark = [pytest.mark.helm]
 
@@ -32,7 +31,7 @@ OLD: Final[dict[str, Mapping[str, Any]]] = {
     "istio's provider": {**NAMED, "gatewayProvider": "local-istio"},
     "istio's filter": {**NAMED, "envoyFilter": {"enabled": True}},
     "istio by parts": {**NAMED, "authorizationPolicy": {"enabled": True}, "gatewayExtAuthzService": {"enabled": True}},
-    "gke": {**NAMED, **PLATFORM},
+    "gke": {**NAMED, **REFERENCE_GKE},
     "gke's authorization extension": {**NAMED, "gkeAuthz": {"enabled": True}},
 }
 """Files of the reference, each with a name for everything that can be given one."""

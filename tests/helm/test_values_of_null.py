@@ -17,20 +17,20 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from tests.helm import cases, rendered_demo, wiring_cases
+from tests.helm import cases
 from tests.helm.cases import OWN_SECRET, SCALED
 from tests.helm.chart import CHART, refusal
 from tests.helm.many import render_many
 from tests.helm.rendered_cluster import DEMO_CHART
 from tests.helm.test_core_documents import writer
-from tests.helm.wiring_cases import AUTHORIZATION_POLICY, BACKEND_TLS, FILTER, GKE, SECURITY_POLICY
+from tests.helm.wirings import AUTHORIZATION_POLICY, BACKEND_TLS, FILTER, GKE, SECURITY_POLICY
 
 pytestmark = [pytest.mark.helm, pytest.mark.slow]
 
 PathOf = tuple[str, ...]
 Given = Mapping[str, Any]
 
-CASES: Final = {CHART: (*cases.CASES, *wiring_cases.CASES), DEMO_CHART: rendered_demo.CASES}
+CASES: Final = {CHART: (*cases.CASES["service"], *cases.CASES["wiring"]), DEMO_CHART: cases.CASES["demo"]}
 VERSION: Final = "1.37"
 MONITORING: Final = ("prometheusRule", "grafanaDashboard")
 """Sections whose values are looked at with the section switched on; the others' cases say what they need."""

@@ -3,8 +3,6 @@
 So are the monitors and alerts, by the Prometheus operator's definitions.
 """
 
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,13 +14,12 @@ import yaml
 from tests.helm.chart import CHART, Manifest, render
 from tests.helm.cluster import Cluster
 from tests.helm.guides import Block, blocks
-from tests.helm.test_wiring_modes import MODES, each_mode
-from tests.helm.wiring_cases import ALIAS, BACKEND_TLS, EXTENSION_POLICY, FILTER, GKE, GKE_SELF_SIGNED, SERVICE_ENTRY
+from tests.helm.wirings import ALIAS, BACKEND_TLS, EXTENSION_POLICY, FILTER, GKE, GKE_SELF_SIGNED, MODES, SERVICE_ENTRY
 from tests.kube.control_plane import ControlPlane
+from tests.tools import find_tool
 
 pytestmark = [pytest.mark.helm, pytest.mark.kubernetes]
 
-FETCHER: Final = Path(__file__).resolve().parents[2] / ".ci" / "gateway_crds.py"
 STAND_INS: Final = Path(__file__).resolve().parent / "crds" / "gke.yaml"
 NAMESPACES: Final = ("cert-manager", "edge", "gateways", "istio-ingress")
 STRICT: Final = ("--dry-run=server", "--validate=strict")
@@ -79,11 +76,7 @@ KINDS: Final[dict[str, Mapping[str, Any]]] = {
 @pytest.fixture(scope="module")
 def cluster(control_plane: ControlPlane) -> Cluster:
     """A cluster with everything that the wirings refer to."""
-    folder = Path(
-        subprocess.run((sys.executable, FETCHER, "--where"), capture_output=True, text=True, check=True, timeout=60).stdout.strip()
-    )
-    if not folder.exists():
-        pytest.skip("the gateways' definitions are not there: run python .ci/gateway_crds.py, which needs Go or installs it")
+    folder = find_tool("gateway-crds")
     for name in NAMESPACES:
         control_plane.admin.put_namespace(name)
     made = Cluster(control_plane, control_plane.kubeconfig_of_admin_certificate("admin.yaml"))
@@ -100,7 +93,7 @@ def certificate(cluster: Cluster) -> str:
     return text
 
 
-@each_mode
+@pytest.mark.parametrize("mode", MODES)
 def test_the_api_server_takes_every_manifest_without_a_warning(cluster: Cluster, mode: str) -> None:
     done = cluster.apply(render(MODES[mode][0]), *STRICT)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The two images as fixtures, built once: by whoever runs ``.ci/image.py``, or here where nothing may be skipped."""
+"""The two images as fixtures, built once: by whoever runs ``image/build.py``, or here where nothing may be skipped."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 
 from tests.image.container import Image
 
-BUILDER: Final = Path(__file__).resolve().parents[2] / ".ci" / "image.py"
+BUILDER: Final = Path(__file__).resolve().parents[2] / "image" / "build.py"
 BUILD_S: Final = 3600.0
 CANNOT: Final = 75
 """The builder's status on a machine that cannot build images."""

@@ -47,7 +47,7 @@ class Image:
 
     @classmethod
     def copied(cls, told: dict[str, Any], folder: Path) -> "Image":
-        """Return the image that ``.ci/image.py`` has described as ``told``, with a copy of its files in ``folder``."""
+        """Return the image that ``image/build.py`` has described as ``told``, with a copy of its files in ``folder``."""
         root = folder / "root"
         shutil.copytree(told["root"], root, symlinks=True)
         for name in ("proc", "dev"):

@@ -1,33 +1,27 @@
-"""``.ci/image.py``: what it makes of a machine's settings, and of machines that cannot build images."""
+"""``image/build.py``: what it makes of a machine's settings, and of machines that cannot build images."""
 
 import importlib.util
 import json
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Generator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
-from tests.image.conftest import run_builder
-
-SCRIPTS: Final = Path(__file__).resolve().parents[2] / ".ci"
+from tests.image.conftest import BUILDER, run_builder
 
 
 @pytest.fixture
-def builder(monkeypatch: pytest.MonkeyPatch) -> Generator[ModuleType]:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    spec = importlib.util.spec_from_file_location("image_builder", SCRIPTS / "image.py")
+def builder() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("image_builder", BUILDER)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    yield module
-    sys.modules.pop("go_tools", None)
+    return module
 
 
 def test_who_is_not_root_is_told_and_skipped(

@@ -212,7 +212,7 @@ async def test_the_demos_scenarios_come_out_as_expected(image: Image, mode: Mode
 def test_a_cluster_is_followed_by_the_pods_own_account(image: Image, volume: Path) -> None:
     programs = find_programs()
     if programs is None:
-        pytest.skip("etcd and kube-apiserver are not built: run python .ci/kube_lab.py, which needs Go or installs it")
+        pytest.skip("etcd and kube-apiserver are not built: run python3 .ci/tools.py etcd kube-apiserver")
     account, control = volume / "account", volume / "control-plane"
     account.mkdir()
     control.mkdir()

@@ -23,7 +23,7 @@ from tests.kube.reflecting import Scene
 def control_plane_programs() -> Programs:
     programs = find_programs()
     if programs is None:
-        pytest.skip("etcd and kube-apiserver are not built: run python .ci/kube_lab.py, which needs Go or installs it")
+        pytest.skip("etcd and kube-apiserver are not built: run python3 .ci/tools.py etcd kube-apiserver")
     return programs
 
 

@@ -9,8 +9,6 @@ import contextlib
 import shutil
 import signal
 import ssl
-import subprocess
-import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Final
@@ -21,8 +19,8 @@ import trustme
 
 from tests.kube.admin import Admin
 from tests.kube.processes import Child, Leash, ProcessError, free_ports, wait_until
+from tests.tools import where
 
-BUILDER: Final = Path(__file__).resolve().parents[2] / ".ci" / "kube_lab.py"
 ETCD_START_S: Final = 30.0
 """Seconds until etcd answers; it takes one."""
 READY_S: Final = 120.0
@@ -44,9 +42,8 @@ class Programs:
 
 def find_programs() -> Programs | None:
     """Return the built programs, ``None`` when they are not all there."""
-    said = subprocess.run([sys.executable, BUILDER, "--where"], capture_output=True, text=True, check=True, timeout=60).stdout
-    etcd, apiserver = map(Path, said.splitlines())
-    return Programs(etcd, apiserver) if etcd.exists() and apiserver.exists() else None
+    etcd, apiserver = where("etcd"), where("kube-apiserver")
+    return Programs(etcd, apiserver) if etcd and apiserver else None
 
 
 @attrs.define(eq=False)

@@ -11,8 +11,8 @@ import attrs
 import pytest
 import yaml
 
-from tests.go_tools import find_tool
 from tests.monitoring.sources import RELEASE, alert_queries, alerts, dashboard_queries, groups
+from tests.tools import find_tool
 
 pytestmark = pytest.mark.go
 

@@ -17,6 +17,7 @@ from exchanger.assembly.backlog import LIGHT_WORK, Lane
 from exchanger.policy.selection import Document, Text, Unknown, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
+from tests.examples import examples
 
 # Those that are read on the event loop, in the light lane's thread, and in the heavy one's.
 PADDING = (0, INLINE_WORK, INLINE_BATCH, LIGHT_WORK)
@@ -157,7 +158,7 @@ async def follow(history: list[Step]) -> None:
     }
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.lists(steps, max_size=25))
 def test_the_end_is_that_of_a_fresh_start(history: list[Step]) -> None:
     trio.run(follow, history, clock=MockClock(autojump_threshold=0))

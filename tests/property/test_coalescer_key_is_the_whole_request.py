@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from exchanger.oauth.token_client import TokenClient
 from exchanger.values.token import TokenRequest
 from exchanger.values.trace import NO_TRACE
+from tests.examples import examples
 from tests.oauth.fakes import HTTP, NO_TLS, MemoryEndpoint, Observer, answering, response, running, success
 from tests.property.strategies_oauth import similar_requests
 
@@ -37,14 +38,14 @@ def traceless(request: TokenRequest) -> str:
     return repr((whole, [secret.reveal() for secret in secrets]))
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(similar_requests, similar_requests)
 def test_two_requests(first: TokenRequest, second: TokenRequest) -> None:
     calls = trio.run(calls_for, first, second, clock=MockClock(autojump_threshold=0))
     assert calls == (1 if traceless(first) == traceless(second) else 2)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(similar_requests, similar_requests)
 def test_a_request_and_its_like_under_another_trace(first: TokenRequest, second: TokenRequest) -> None:
     like = attrs.evolve(first, trace=second.trace)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from trio.testing import MockClock
 
 from exchanger.oauth.coalescer import Coalescer, CoalescerCounts
+from tests.examples import examples
 from tests.property.strategies_oauth import Visit, visits
 
 
@@ -87,7 +88,7 @@ class World:
         await self.coalescer.run(task_status=task_status)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(visits)
 def test_flights_are_shared_as_promised(planned: list[Visit]) -> None:
     world = World()

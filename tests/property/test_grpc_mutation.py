@@ -11,6 +11,7 @@ from exchanger.grpc.call import Call
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.routes import CallInfo, Immediate, ImmediateStream, Pending, Route, Streaming, StreamMethod
+from tests.examples import examples
 from tests.grpc.peer import ECHO, Text
 from tests.grpc.serving import serving
 from tests.property.strategies_grpc import (
@@ -122,13 +123,13 @@ async def serve_damaged(parts: tuple[bytes, ...]) -> None:
         assert served.faults == []
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(conversations, damages, cuts)
 def test_no_task_stays(wanted: list[Request], harm: list[Damage], places: list[int]) -> None:
     trio.run(serve_damaged, chunks(damaged(conversation(wanted), harm), places), clock=MockClock())
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.lists(frames, max_size=20), cuts)
 def test_no_task_stays_after_any_frames(sent: list[bytes], places: list[int]) -> None:
     trio.run(serve_damaged, chunks(b"".join(sent), places), clock=MockClock())

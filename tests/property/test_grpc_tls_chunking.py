@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from exchanger.grpc.certificates import Identity, load
 from exchanger.grpc.tls_transport import Phase
+from tests.examples import examples
 from tests.grpc.authority import Site
 from tests.grpc.tls_streams import ends
 from tests.property.strategies_grpc import chunks, cuts
@@ -24,7 +25,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return Site.at(Path(tmp_path_factory.mktemp("tls")))
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(version=versions, texts=st.lists(st.binary(max_size=40_000), max_size=4), places=st.lists(cuts, min_size=3, max_size=3))
 def test_clear_text_does_not_depend_on_cuts(site: Site, version: ssl.TLSVersion, texts: list[bytes], places: list[list[int]]) -> None:
     found = load(site.files.settings())

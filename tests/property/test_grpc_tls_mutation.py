@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.grpc.routes import Immediate
+from tests.examples import examples
 from tests.grpc.authority import Site
 from tests.grpc.peer import ECHO, echo
 from tests.grpc.serving import TlsClient, serving
@@ -78,7 +79,7 @@ async def survive(site: Site, version: ssl.TLSVersion, mutual: bool, spoiled: in
         assert served.faults == []
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     version=st.sampled_from([ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]),
     mutual=st.booleans(),

@@ -11,6 +11,7 @@ from rpds import HashTrieMap
 from exchanger.issuers.plan import Plan
 from exchanger.issuers.state import Resolved, resolve
 from exchanger.values.issuer import Issuer
+from tests.examples import examples
 from tests.issuers.fakes import MISSING, World, plan_of
 from tests.property.strategies_issuers import SECRETS, Event, Wait, Write, good_files, histories, live
 
@@ -53,7 +54,7 @@ def test_every_set_on_the_way_is_whole(history: list[Event]) -> None:
     assert it.started() == bool(it.sets)
 
 
-@settings(max_examples=50)  # each of them lives twice
+@settings(max_examples=examples(50))  # each of them lives twice
 @given(histories, good_files)
 def test_what_is_in_force_stays_where_a_fresh_start_has_nothing(history: list[Event], first: str) -> None:
     before = live([*history, Write(first), Wait(100.0)]).it

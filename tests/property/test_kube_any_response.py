@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from exchanger.kube.decoding import CONFIG_MAP
 from exchanger.kube.list_watch import ApiFailure
 from exchanger.kube.resource import Resource
+from tests.examples import examples
 from tests.kube.leftovers import nothing_left, open_sockets
 from tests.kube.scripted_server import FAST, LAST_CHUNK, WATCH_HEAD, answer, chunk, connected, event, says
 
@@ -62,7 +63,7 @@ async def _answered(said: bytes) -> None:
 
 # A response that urllib3 logs with its traceback, whose frames hold the pool: what is kept there must be closed all the same.
 @example(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(responses)
 def test_any_bytes(said: bytes) -> None:
     trio.run(_answered, said)

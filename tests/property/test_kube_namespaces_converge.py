@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from exchanger.values.entry import Source
+from tests.examples import examples
 from tests.kube.cluster import Cluster, Record, deny, source
 
 NAMES = ("a", "b", "c", "d")
@@ -110,7 +111,7 @@ async def follow(first: tuple[str, ...], history: list[Step], latency: float, se
     assert cluster.server.watchers == []
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(lists, st.lists(steps, max_size=25), st.sampled_from([0.0, 0.3]), st.integers(0, 1000))
 def test_the_end_is_that_of_a_fresh_start(first: tuple[str, ...], history: list[Step], latency: float, seed: int) -> None:
     trio.run(follow, first, history, latency, seed, clock=MockClock(autojump_threshold=0))

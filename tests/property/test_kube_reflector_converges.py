@@ -19,6 +19,7 @@ from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind
 from exchanger.kube.reflector import Reflector
 from exchanger.kube.settings import ReflectorSettings
 from exchanger.kube.store import ListBounds
+from tests.examples import examples
 from tests.kube.fake_api_server import FakeApiServer, Initial, Request, Verb
 from tests.kube.fake_list_watch import FakeResource
 from tests.kube.recording import RecordingObserver, RecordingSink
@@ -279,7 +280,7 @@ def run(
     trio.run(live, history, initial, seed, reflector_settings, check, clock=MockClock(autojump_threshold=0))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(histories, st.sampled_from(Initial), st.integers(0, 2**32), st.integers(1, 4))
 def test_any_history_ends_in_the_listed_state(history: list[Step], initial: Initial, seed: int, page_size: int) -> None:
     run(history, initial, seed, ReflectorSettings(list_bounds=ListBounds(page_size=page_size)))
@@ -310,7 +311,7 @@ faults: st.SearchStrategy[Step] = st.sampled_from(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.lists(faults, min_size=1, max_size=12), st.sampled_from(Initial), st.integers(0, 2**32))
 def test_faults_that_come_again_and_again_are_answered_slowly(pattern: list[Step], initial: Initial, seed: int) -> None:
     """A pattern of faults that repeats for an hour and a half, in whatever rhythm."""

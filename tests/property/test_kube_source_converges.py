@@ -18,6 +18,7 @@ from exchanger.kube.source import KubernetesSource
 from exchanger.policy.selection import ConfigMap, Namespace, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.selector import parse_selector
+from tests.examples import examples
 from tests.kube.cluster import Cluster, Record
 from tests.property.strategies_kube_index import CONFIG_MAP_SELECTOR, NAMES, SELECTORS, config_maps, namespaces
 
@@ -116,7 +117,7 @@ async def follow(history: list[Step], selector: str, max_staleness: float, seed:
         assert before != after or again
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(steps, max_size=25), st.sampled_from(SELECTORS), st.sampled_from([0.0, 30.0]), st.integers(0, 1000))
 def test_the_policy_is_that_of_the_objects_in_the_end(history: list[Step], selector: str, max_staleness: float, seed: int) -> None:
     trio.run(follow, history, selector, max_staleness, seed, clock=MockClock(autojump_threshold=0))

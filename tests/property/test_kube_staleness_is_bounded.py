@@ -11,6 +11,7 @@ from trio.testing import MockClock
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.source import LOOK_S
+from tests.examples import examples
 from tests.kube.cluster import Cluster, Record, deny, source
 from tests.kube.fake_api_server import FakeApiServer, Verb
 
@@ -80,7 +81,7 @@ async def suffer(fault: str, limit: float, calm: float, seed: int) -> None:
         nursery.cancel_scope.cancel()
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @example(fault="frozen", limit=30.0, calm=20.0, seed=0)
 @given(st.sampled_from(FAULTS), LIMITS, st.floats(0.0, 700.0), st.integers(0, 1000))
 def test_nothing_is_in_force_for_longer_than_the_limit(fault: str, limit: float, calm: float, seed: int) -> None:

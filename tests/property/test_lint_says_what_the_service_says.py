@@ -10,6 +10,7 @@ from exchanger.directory.folder import Scan, scan
 from exchanger.playground.lint import MAX_PROBLEMS, lint
 from exchanger.policy.selection import advance, select
 from exchanger.policy.snapshot import PolicySnapshot
+from tests.examples import examples
 from tests.playground.labs import RULES, SAMPLE, YELLOW
 
 WORDS = [
@@ -55,7 +56,7 @@ def test_a_check_is_total_and_points_into_the_file(text: str) -> None:
         assert problem.place.column is None or problem.place.column >= 1
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(edited())
 def test_the_service_finds_the_same_wrong_in_the_same_file(text: str) -> None:
     if any("\ud800" <= character <= "\udfff" for character in text):

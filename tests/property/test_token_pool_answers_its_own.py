@@ -20,6 +20,7 @@ from exchanger.oauth.pool import LEAST_REST, ConnectionPool
 from exchanger.oauth.token_client import TokenClient
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken, TokenOutcome
+from tests.examples import examples
 from tests.oauth.fakes import CONTRACT, NO_TLS, ClientGoneError, Observer, Peer, at_rest, response, running, success, token_request
 from tests.property.strategies_token_pool import ISSUERS, Ask, Behaviour, Kind, Pause, Step, Surplus, behaviours, steps
 
@@ -213,7 +214,7 @@ def assert_lawful(world: World) -> None:
     assert world.bounds.broken == []
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(behaviours, min_size=1, max_size=8), steps)
 def test_nobody_gets_the_answer_to_anothers_request(plan: list[Behaviour], planned: list[Step]) -> None:
     world = carried_out(plan, planned)

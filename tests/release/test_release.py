@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.go_tools import find_tool
+from tests.tools import find_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "registry.example.com/owner/exchanger"

@@ -1,0 +1,189 @@
+"""Renderings of the charts that are recorded in ``golden/``, one file for each set of values.
+
+``python -m tests.helm.golden`` records them anew; what changes is then read in the diff. Each rendering is recorded beside another one, its
+base: manifests that the base does not have as they are, changed ones as differences, and the names of missing ones.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import yaml
+
+from exchanger import __version__
+from tests.helm.cases import CONSOLE, CONSOLE_TOKEN, MTLS, PEERS, PROFILE, TLS
+from tests.helm.chart import CHART, Manifest, render
+from tests.helm.rendered_cluster import DEMO_CHART
+from tests.helm.rendered_demo import SETTINGS as DEMO_SETTINGS
+from tests.helm.wirings import BACKEND_TLS, FILTER, GKE, MODES, REFERENCE, REFERENCE_GKE, SERVICE_ENTRY
+
+FOLDER: Final = Path(__file__).with_name("golden")
+FULL: Final[dict[str, Any]] = {
+    "autoscaling": {
+        "enabled": True,
+        "targetMemoryUtilizationPercentage": 80,
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 300}},
+    },
+    "commonLabels": {"team": "edge"},
+    "env": {"EXTRA": "1"},
+    "envFrom": [{"configMapRef": {"name": "extra"}}],
+    "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+    "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ca", "readOnly": True}],
+    "image": {"digest": f"sha256:{'0' * 64}"},
+    "imagePullSecrets": [{"name": "registry"}],
+    "issuerProfiles": {
+        "profiles": [PROFILE, {**PROFILE, "name": "two", "clientIDSecretRef": {"name": "x", "namespace": "vault", "key": "k"}}]
+    },
+    "networkPolicy": {"ingress": {"gateways": PEERS}, "egress": {"tokenEndpoints": [{"to": PEERS, "ports": [8443]}]}},
+    "oauth": {"createSecret": True, "clientID": "id", "clientSecret": "secret"},
+    "otel": {"tracesExporter": "otlp", "endpoint": "http://collector.telemetry.svc.cluster.local:4318"},
+    "podMonitor": {"enabled": True},
+    "priorityClassName": "system-cluster-critical",
+    "service": {"type": "NodePort", "ports": {"grpc-api": {"nodePort": 30001}}},
+    "tolerations": [{"operator": "Exists"}],
+    **CONSOLE_TOKEN,
+    **MTLS,
+}
+SETTINGS: Final[dict[str, dict[str, Any]]] = {
+    "defaults": {},
+    "full": FULL,
+    "namespaced": {"policyNamespaces": ["a", "b"]},
+    "bare": {
+        "networkPolicy": {"enabled": False},
+        "podDisruptionBudget": {"enabled": False},
+        "rbac": {"create": False},
+        "metrics": {"enabled": False},
+        "tests": {"enabled": False},
+    },
+    "tls only": {"tls": {"secretName": "edge", "only": True}},
+    "open": {"networkPolicy": {"ingress": {"gateways": [], "monitoring": []}}},
+    "console": CONSOLE,
+    "console with a token": CONSOLE_TOKEN,
+    "headless": {
+        **TLS,
+        "env": {"GRPC_PORT": "4001"},
+        "service": {"headless": True, "type": "LoadBalancer", "annotations": {"a": "b"}, "ports": {"grpc-api": {"port": 80}}},
+    },
+    "handlers of probes": {
+        "env": {"GRPC_PORT": "4001"},
+        "livenessProbe": {"httpGet": {"path": "/metrics", "port": "http-metrics"}},
+        "readinessProbe": {"grpc": {"service": "envoy.service.auth.v3.Authorization"}},
+    },
+    "reference": REFERENCE,
+    "reference with its liveness": {**REFERENCE, "livenessProbe": {"grpc": {"port": 3001}}},
+}
+
+
+def callout(**sections: Any) -> dict[str, Any]:
+    """Return the values of a GKE callout with these sections."""
+    return {**GKE, "gkeAuthz": {"callout": sections}}
+
+
+UNWATCHED: Final = {"tls": {"secretName": "gateway-ext-authz-tls", "only": True}, "tests": {"enabled": False}}
+WIRINGS: Final[dict[str, Mapping[str, Any]]] = {
+    **{mode: values for mode, (values, _) in MODES.items() if mode != "nothing"},
+    "istio's filter, elsewhere": {**FILTER, "service": {"ports": {"grpc-api": {"port": 4001}}}, "clusterDomain": "corp.example"},
+    "istio's provider with a headless host": {**SERVICE_ENTRY, "service": {"headless": True, "ports": {"grpc-api": {"port": 80}}}},
+    "envoy gateway with tls only": {**BACKEND_TLS, "tls": {"secretName": "edge-tls", "only": True}},
+    "gke, health checked by another": callout(healthCheck={"enabled": False}),
+    "gke, health not checked": {**callout(healthCheck={"enabled": False}), **UNWATCHED},
+    "gke, health checked where it serves": callout(healthCheck={"portSpecification": "USE_SERVING_PORT"}),
+    "gke on other ports": {
+        **callout(tls={"port": 3443}, service={"port": 3443}, healthCheck={"port": 3003}),
+        "ports": {"grpc-authz": {"containerPort": 3003}},
+    },
+    "gke from anywhere": callout(sourceRanges=[]),
+    "gke at a pace of its own": {**GKE, "minReadySeconds": 0, "shutdown": {"preStopSleep": "7s"}},
+    "gke of the reference": REFERENCE_GKE,
+}
+
+
+@attrs.frozen
+class Golden:
+    """What is recorded of ``chart`` with ``values``."""
+
+    chart: Path
+    name: str
+    values: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.chart.name}: {self.name}"
+
+    @property
+    def file(self) -> Path:
+        """Where it is recorded."""
+        return FOLDER / self.chart.name / f"{re.sub('[^a-z0-9]+', '-', self.name)}.yaml"
+
+    def manifests(self) -> list[Manifest]:
+        """Return what helm makes of it now."""
+        release, namespace = ("exchanger", "edge") if self.chart == CHART else ("demo", "demo")
+        return render(self.values, chart=self.chart, release=release, namespace=namespace)
+
+    def base(self) -> "Golden | None":
+        """Return the rendering that this one is recorded beside."""
+        return next((golden for golden in GOLDEN if golden.chart == self.chart and golden.name == BASES.get(self.name, "defaults")), None)
+
+    def text(self) -> str:
+        """Return what would be recorded now."""
+        base = self.base()
+        found, usual = _texts(self), {} if base is None or base == self else _texts(base)
+        parts = [f"# missing: {name}\n" for name in sorted(usual.keys() - found.keys())]
+        for name in sorted(found):
+            if name not in usual:
+                parts.append(f"---\n{found[name]}")
+            elif found[name] != usual[name]:
+                lines = list(difflib.unified_diff(usual[name].splitlines(), found[name].splitlines(), lineterm="", n=2))[2:]
+                parts.append(
+                    f"---\nchanged: {name}\ndiff: |\n" + "".join(f"  {re.sub('^@@.*', '@@', line)}".rstrip() + "\n" for line in lines)
+                )
+        return re.sub(rf"(?<![\w.]){re.escape(__version__)}(?![\w.])", "VERSION", "".join(parts))
+
+
+def _texts(golden: Golden) -> dict[str, str]:
+    return {
+        " ".join(filter(None, identity(one))): yaml.dump(_settled(one), Dumper=yaml.CSafeDumper, width=120, allow_unicode=True)
+        for one in golden.manifests()
+    }
+
+
+def identity(manifest: Manifest) -> tuple[str, str, str]:
+    """Return what no two manifests have in common."""
+    return manifest["kind"], manifest["metadata"].get("namespace", ""), manifest["metadata"]["name"]
+
+
+def _settled(manifest: Manifest) -> Manifest:
+    """Return ``manifest`` without what is made anew each time: the keys and certificates of a TLS Secret."""
+    if manifest.get("type") == "kubernetes.io/tls":
+        return {**manifest, "data": dict.fromkeys(manifest["data"], "made anew")}
+    return manifest
+
+
+BASES: Final[Mapping[str, str]] = {
+    "reference with its liveness": "reference",
+    "wiring, envoy gateway with tls only": "wiring, envoy gateway with tls",
+    **{f"wiring, {name}": "wiring, gke" for name in WIRINGS if name.startswith("gke") and name != "gke"},
+    "wiring, istio's filter, elsewhere": "wiring, istio's filter",
+    "wiring, istio's provider with a headless host": "wiring, istio's provider with a host",
+}
+GOLDEN: Final = (
+    *(Golden(CHART, name, values) for name, values in SETTINGS.items()),
+    *(Golden(CHART, f"wiring, {name}", values) for name, values in WIRINGS.items()),
+    *(Golden(DEMO_CHART, name, values) for name, values in DEMO_SETTINGS.items()),
+)
+
+
+def main() -> None:
+    """Record everything anew."""
+    for golden in GOLDEN:
+        golden.file.parent.mkdir(parents=True, exist_ok=True)
+        golden.file.write_text(golden.text())
+    for file in FOLDER.rglob("*.yaml"):
+        if file not in {golden.file for golden in GOLDEN}:
+            file.unlink()
+
+
+if __name__ == "__main__":
+    main()

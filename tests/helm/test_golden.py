@@ -1,0 +1,301 @@
+"""The charts render what is recorded in ``golden/``, which is valid in each Kubernetes they are for, hardened, and never open."""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from exchanger.envoy.health import LIVENESS
+from tests.helm.cases import CONSOLE_TOKEN, CONTAINER, POD, PROFILE, look
+from tests.helm.chart import CHART, Manifest, only, refusal, render, rendered_text, run_helm
+from tests.helm.golden import FOLDER, FULL, GOLDEN, SETTINGS, WIRINGS, Golden
+from tests.helm.wirings import ANOTHER_NAME, FILTER, GKE, MODES, PROC_FILTER
+
+pytestmark = [pytest.mark.helm]
+
+# The oldest version that the chart takes, the newest that the schemas know, and one between.
+VERSIONS: Final = ("1.29", "1.33", "1.37")
+# The groups of kinds that Kubernetes has itself; the others are given to an API server in test_wiring_control_plane.py.
+KUBERNETES_HAS: Final = {
+    *("v1", "apps/v1", "autoscaling/v2", "batch/v1", "networking.k8s.io/v1", "policy/v1", "rbac.authorization.k8s.io/v1"),
+}
+WHOLE: Final[dict[str, Mapping[str, Any]]] = {
+    **SETTINGS,
+    **{name: WIRINGS[name] for name in MODES if name != "nothing"},
+    "monitoring": {name: {"enabled": True} for name in ("grafanaDashboard", "prometheusRule", "serviceMonitor")},
+    "monitoring elsewhere": {
+        name: {"enabled": True, "namespace": "monitoring", "labels": {"a": "b"}, "annotations": {"c": "d"}}
+        for name in ("grafanaDashboard", "prometheusRule")
+    },
+}
+"""Values of the service's chart that together render every template."""
+
+NAMED: Final = (
+    *("full", "headless", "console with a token", "monitoring elsewhere", "istio's provider with a host", "an alias as the host"),
+    *("istio's filter", "istio's filter, ext_proc", "envoy gateway with tls", "envoy gateway, ext_proc", "gke"),
+    "gke with a certificate of ours",
+)
+"""Of these, those that together have every name in a manifest."""
+
+each_golden = pytest.mark.parametrize("golden", GOLDEN, ids=str)
+
+
+def wirings() -> list[Golden]:
+    return [golden for golden in GOLDEN if golden.name.startswith("wiring, ")]
+
+
+@each_golden
+def test_what_is_rendered_is_what_is_recorded(golden: Golden) -> None:
+    """If the change is meant, run ``python -m tests.helm.golden`` and read the difference."""
+    assert golden.text() == golden.file.read_text()
+
+
+def test_nothing_else_is_recorded() -> None:
+    assert set(FOLDER.rglob("*.yaml")) == {golden.file for golden in GOLDEN}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_manifest_is_valid_and_has_no_field_that_kubernetes_does_not_know(version: str) -> None:
+    manifests = {str(manifest): manifest for golden in GOLDEN for manifest in golden.manifests()}  # most are the same
+    for manifest in manifests.values():
+        if manifest["apiVersion"] in KUBERNETES_HAS:
+            kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_a_wrong_field_would_be_found() -> None:
+    deployment = only(render(), "Deployment")
+    deployment["spec"]["template"]["spec"]["containers"][0]["volumMounts"] = []
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(deployment, VERSIONS[0], strict=True)
+
+
+def test_an_older_kubernetes_is_refused_and_every_build_of_a_newer_one_is_taken() -> None:
+    said = refusal({}, kubernetes="1.28.9")
+    assert "this chart needs Kubernetes 1.29 or newer, and this is v1.28.9: upgrade the cluster" in said
+    for version in ("1.29.0", "1.29.0-rc.1", "1.29.4-gke.100", "1.33.5+k3s1"):
+        assert render(kubernetes=version) == render()
+
+
+@pytest.mark.parametrize("golden", [golden for golden in GOLDEN if golden.name in {"defaults", "full", "bare", "everything"}], ids=str)
+def test_lint_has_no_objection(golden: Golden, tmp_path: Path) -> None:
+    path = tmp_path / "values.yaml"
+    path.write_text(yaml.safe_dump(golden.values))
+    done = run_helm("lint", "--strict", golden.chart, "--values", path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[WARNING]" not in done.stdout
+
+
+def test_every_template_is_rendered_and_writes_no_key_twice() -> None:
+    class Strict(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            assert len(keys) == len(set(keys)), f"{node.start_mark}: {keys}"
+            return super().construct_mapping(node, deep)
+
+    documents = {document for values in WHOLE.values() for document in rendered_text(values).split("\n---\n")}
+    for document in documents:
+        yaml.load(document, Strict)
+    rendered = {name for document in documents for name in re.findall(r"^# Source: exchanger/(.+)$", document, re.MULTILINE)}
+    templates = {path.relative_to(CHART).as_posix() for path in (CHART / "templates").rglob("*.yaml")}
+    # These refuse, and render nothing.
+    assert templates - rendered == {"templates/validate.yaml", "templates/validate-environment.yaml", "templates/wiring-validate.yaml"}
+
+
+# -- hardened
+
+
+def pods(manifests: list[Manifest]) -> Iterator[tuple[Manifest, dict[str, Any]]]:
+    for manifest in manifests:
+        if manifest["kind"] in {"Pod", "Deployment"}:
+            yield manifest, look(manifest, POD) or manifest["spec"]
+
+
+@each_golden
+def test_every_pod_is_restricted_and_only_the_services_has_a_token(golden: Golden) -> None:
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted, and a read-only root beyond it."""
+    for manifest, pod in pods(golden.manifests()):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"].get("runAsUser", 1) > 0
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+        for container in pod["containers"]:
+            writes = container["name"] == "keycloak"
+            context = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": not writes, "capabilities": {"drop": ["ALL"]}}
+            assert container["securityContext"] == context
+        is_service = golden.chart == CHART and manifest["kind"] == "Deployment"
+        assert pod["automountServiceAccountToken"] is is_service
+        mounts = {mount["name"] for container in pod["containers"] for mount in container.get("volumeMounts", ())}
+        assert mounts == {volume["name"] for volume in pod.get("volumes", ())}
+
+
+@pytest.mark.parametrize("golden", wirings(), ids=str)
+def test_no_wiring_is_ever_open_and_each_says_whose_it_is(golden: Golden) -> None:
+    manifests = [found for found in golden.manifests() if found not in render()]
+    switches = [(name, value) for found in manifests for name, value in scalars(found) if name in {"failure_mode_allow", "failOpen"}]
+    assert all(value is False for _, value in switches)
+    asks = {"EnvoyFilter", "SecurityPolicy", "EnvoyExtensionPolicy", "GCPTrafficExtension"}
+    assert len(switches) == len([found for found in manifests if found["kind"] in asks])
+    for found in manifests:
+        assert found["metadata"]["labels"]["app.kubernetes.io/instance"] == "exchanger"
+        assert found["metadata"]["namespace"]
+
+
+def scalars(part: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Return every scalar in ``part`` with the name of the field that it is in."""
+    match part:
+        case dict():
+            for field, inner in part.items():
+                yield from scalars(inner, field)
+        case list():
+            for inner in part:
+                yield from scalars(inner, name)
+        case _:
+            yield name, part
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_wiring_renders_what_it_needs_and_nothing_else(mode: str) -> None:
+    values, expected = MODES[mode]
+    core = render({name: value for name, value in values.items() if name == "tls"})
+    assert {kind for kind, _, _ in names(render(values)) - names(core)} == expected
+
+
+@pytest.mark.parametrize("mode", ANOTHER_NAME)
+def test_beside_a_switch_another_providers_name_means_nothing(mode: str) -> None:
+    """Files of the reference have to name one, such as ``none`` or ``external``, since no name means Istio there."""
+    values, _ = MODES[mode]
+    assert render({**values, "gatewayProvider": "external"}) == render(values)
+
+
+# -- names
+
+
+def names(manifests: list[Manifest]) -> set[tuple[str, str, str]]:
+    return {(found["kind"], found["metadata"].get("namespace", ""), found["metadata"]["name"]) for found in manifests}
+
+
+def test_everything_is_in_the_namespace_of_the_release_or_says_why_not() -> None:
+    for manifest in render({"serviceMonitor": {"enabled": True}, "autoscaling": {"enabled": True}}):
+        expected = None if manifest["kind"].startswith("Cluster") else "edge"
+        assert manifest["metadata"].get("namespace") == expected, manifest["kind"]
+
+
+def test_no_two_releases_share_anything() -> None:
+    one, two, elsewhere = (names(render(release=release, namespace=at)) for release, at in (("one", "a"), ("two", "a"), ("one", "b")))
+    assert not one & two
+    assert not one & elsewhere
+
+    def outside(namespace: str, release: str) -> set[tuple[str, str]]:
+        found = names(render({**FULL, **FILTER}, namespace=namespace, release=release))
+        return {(kind, name) for kind, at, name in found if at not in {"team", "team-a"}}
+
+    assert outside("team", "a-exchanger")
+    assert not outside("team", "a-exchanger") & outside("team-a", "exchanger")
+    for values in (FILTER, PROC_FILTER):
+        first, second = (only(render(values, namespace=namespace), "EnvoyFilter")["metadata"]["name"] for namespace in ("a", "b"))
+        assert first != second
+
+
+def test_long_names_stay_within_what_kubernetes_takes() -> None:
+    manifests = render({"nameOverride": "n" * 63}, release="r" * 53)
+    for manifest in manifests:
+        assert len(manifest["metadata"]["name"]) <= (63 if manifest["kind"] in {"Service", "Deployment", "Pod"} else 253)
+        assert all(len(str(value)) <= 63 for value in manifest["metadata"]["labels"].values())
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_names_that_yaml_would_take_for_something_else_stay_texts(name: str) -> None:
+    odd = {"nameOverride": "on", "fullnameOverride": "1", "clusterDomain": "2", "priorityClassName": "3", "runtimeClassName": "4"}
+    values = dict(WHOLE[name])
+    values["rbac"] = {**{key: value for key, value in values.get("rbac", {}).items() if key == "create"}, "serviceAccountName": "5"}
+    values.pop("serviceAccountName", None)
+    for manifest in render({"policyNamespaces": ["6"], **values, **odd}, namespace="7"):
+        texts = list(texts_of(manifest))
+        assert all(isinstance(text, str) for text in texts), f"{manifest['kind']}: {texts}"
+        if manifest["apiVersion"] in KUBERNETES_HAS:
+            kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
+
+
+def texts_of(node: Any) -> Iterator[Any]:
+    """Return what is a text wherever a manifest has it: names, namespaces, labels and whom they select."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in {"name", "namespace", "serviceAccountName", "secretName", "hostname", "authority"} and not isinstance(value, dict):
+                yield value
+            elif key in {"labels", "matchLabels", "annotations"} and isinstance(value, dict):
+                yield from value.values()
+            elif key == "matchNames":
+                yield from value
+            else:
+                yield from texts_of(value)
+    elif isinstance(node, list):
+        for element in node:
+            yield from texts_of(element)
+
+
+# -- rollouts
+
+
+def test_the_service_does_not_take_the_tests_pod_for_one_of_its_own() -> None:
+    manifests = render()
+    selector = only(manifests, "Service")["spec"]["selector"]
+    (hook,) = [manifest for manifest in manifests if manifest["kind"] == "Pod"]
+    assert not selector.items() <= hook["metadata"]["labels"].items()
+    assert selector.items() <= look(only(manifests, "Deployment"), "spec/template/metadata/labels").items()
+    # ... but the network policy lets it in.
+    peers = [peer for rule in only(manifests, "NetworkPolicy")["spec"]["ingress"] for peer in rule["from"] if "podSelector" in peer]
+    assert any(peer["podSelector"]["matchLabels"].items() <= hook["metadata"]["labels"].items() for peer in peers)
+
+
+def test_another_version_of_the_chart_alone_replaces_no_pod(tmp_path: Path) -> None:
+    copy = tmp_path / "exchanger"
+    shutil.copytree(CHART, copy)
+    chart = yaml.safe_load((copy / "Chart.yaml").read_text())
+    (copy / "Chart.yaml").write_text(yaml.safe_dump({**chart, "version": "9.9.9"}))
+    before, after = (only(render(chart=where), "Deployment") for where in (CHART, copy))
+    assert before["metadata"]["labels"] != after["metadata"]["labels"]
+    assert before["spec"] == after["spec"]
+
+
+def test_configuration_that_is_followed_live_replaces_no_pod() -> None:
+    before, after = (only(render({"issuerProfiles": {"profiles": profiles}}), "Deployment") for profiles in ([], [PROFILE]))
+    assert before == after
+    assert not re.search("reloader|checksum|subPath", rendered_text(FULL))
+
+
+def test_a_rollout_waits_for_each_pod_and_probes_ask_what_they_are_for() -> None:
+    deployment = only(render(), "Deployment")
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    container = look(deployment, CONTAINER)
+    assert container["livenessProbe"]["grpc"] == container["startupProbe"]["grpc"] == {"port": 3001, "service": LIVENESS}
+    assert container["readinessProbe"]["grpc"] == {"port": 3001}
+    assert "replicas" not in only(render({"autoscaling": {"enabled": True}}), "Deployment")["spec"]
+
+
+def test_a_console_that_is_switched_off_leaves_nothing_that_a_pod_could_wait_for() -> None:
+    assert render({"console": {**CONSOLE_TOKEN["console"], "enabled": False}}) == render()
+
+
+def test_another_cluster_role_is_bound_anew_since_a_binding_cannot_change() -> None:
+    bindings = [only(render({"rbac": {"clusterRoleName": name}}), "ClusterRoleBinding") for name in ("", "a", "b")]
+    assert len({binding["metadata"]["name"] for binding in bindings}) == 3
+    assert [binding["roleRef"]["name"] for binding in bindings[1:]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("wiring", [{}, GKE], ids=["another gateway", "gke"])
+def test_a_pace_of_ones_own_wins_over_that_of_googles_health_checks(wiring: Mapping[str, Any]) -> None:
+    def pace(values: Mapping[str, Any]) -> tuple[int, str | None, int]:
+        deployment = only(render(values), "Deployment")
+        sleep = look(deployment, f"{CONTAINER}/lifecycle/preStop/exec/command/2")
+        return deployment["spec"]["minReadySeconds"], sleep, look(deployment, f"{POD}/terminationGracePeriodSeconds")
+
+    assert pace(wiring) == ((10, "30s", 30 + 25 + 10) if wiring else (5, "5s", 5 + 25 + 10))
+    assert pace({**wiring, "minReadySeconds": 0, "shutdown": {"preStopSleep": "7s"}}) == (0, "7s", 7 + 25 + 10)
+    assert pace({**wiring, "minReadySeconds": 3, "shutdown": {"preStopSleep": "0"}}) == (3, None, 25 + 10)
+    assert pace({**wiring, "terminationGracePeriodSeconds": 99})[2] == 99
+    assert pace({**wiring, "minReadySeconds": None, "shutdown": {"preStopSleep": None}}) == pace(wiring)
