@@ -1,12 +1,13 @@
 """Shared by all tests: how they are split over processes, which of them need a real part, and a switch that forbids skips.
 
-``pytest -n auto -m "not real"`` is the quick tier: no program besides Python, and fewer examples of each law.
+``pytest -n auto -m "not real"`` is the quick tier: no real parts, and fewer examples of each law.
 EXCHANGER_TESTS_NO_SKIP turns every skip into a failure, for machines that have every real part; EXCHANGER_TESTS_LEFT_OUT lists the markers
 of tests that may be skipped all the same.
 """
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -15,8 +16,9 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.scheduler.protocol import Scheduling
 
+# Tests with a real part are also marked ``real``: they run another program or the service as a process, or attack it in real time.
 REAL: Final = frozenset({"browser", "envoy", "go", "helm", "image", "keycloak", "kubernetes", "mounts", "protoc"})
-"""Markers of tests that run a program besides Python. Such a test is also marked ``real``."""
+REAL_FOLDERS: Final = tuple(Path(__file__).parent / name for name in ("attack", "e2e"))
 
 # Shared machines stall at times: the cost of a law is a matter for benchmarks, not for a deadline here. CI always runs the same examples,
 # so that a change is judged by what it changes; elsewhere each run looks at others.
@@ -50,7 +52,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if not REAL.isdisjoint(mark.name for mark in item.iter_markers()):
+        if any(map(item.path.is_relative_to, REAL_FOLDERS)) or not REAL.isdisjoint(mark.name for mark in item.iter_markers()):
             item.add_marker("real")
     if hasattr(config, "workerinput"):
         # Long files start first, so that no process ends with one while the others idle.
