@@ -19,11 +19,6 @@ from tests.grpc.authority import Site, days
 SECRET_PARTS = ("PRIVATE", "s3cret")
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site.at(tmp_path)
-
-
 def loaded(site: Site, *, mutual: bool = False) -> Identity:
     found = load(site.files.settings(mutual=mutual))
     assert isinstance(found, Identity)

@@ -23,11 +23,6 @@ from tests.grpc.serving import Served, TlsClient, serving
 POLL = 0.01
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site.at(tmp_path)
-
-
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what a thread finds out."""
     with trio.fail_after(30):

@@ -22,11 +22,6 @@ from tests.grpc.peer import Peer, routes
 from tests.grpc.tls_streams import Ends, ends
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site.at(tmp_path)
-
-
 def context(site: Site) -> ssl.SSLContext:
     found = load(site.files.settings())
     assert isinstance(found, Identity)
