@@ -10,7 +10,7 @@ from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.status import StatusCode
 from tests.grpc.peer import ECHO, Pair, framed, head, pair, routes
 from tests.grpc.serving import serving
-from tests.grpc.test_cancellation import Methods
+from tests.grpc.test_cancellation import ECHOING, Methods
 from tests.grpc.test_connection import LISTEN, STREAM, streaming_call, table
 
 TIMEOUT = (b"grpc-timeout", b"200m")
@@ -185,8 +185,6 @@ def test_nothing_is_due_on_a_connection_that_is_over() -> None:
 
 
 # On a running server, whose one alarm per connection ends calls in time.
-
-ECHOING = b"/test.Wait/Echo"
 
 
 async def test_half_a_message_on_a_stream_cancels_its_method(mock_clock: MockClock) -> None:

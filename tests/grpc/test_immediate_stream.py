@@ -92,28 +92,17 @@ async def test_a_message_that_waits_holds_up_its_own_call_only() -> None:
         assert served.at_rest()
 
 
-@pytest.mark.parametrize("end", [False, True])
-async def test_a_reset_cancels_what_waits(end: bool) -> None:
+@pytest.mark.parametrize(
+    ("said", "end"), [((), False), ((b"a",), False), ((b"a", b"later"), False), ((b"later", b"b"), False), ((b"later",), True)]
+)
+async def test_the_deadline_ends_it_whatever_it_does(said: tuple[bytes, ...], end: bool, mock_clock: MockClock) -> None:
     chat = Chat()
     async with serving(chat.table()) as served:
         client = await served.connect()
-        stream, _ = await talk(client, b"later", b"more", end=end)
-        assert chat.waiting == 1
-        client.peer.http.reset_stream(stream)
-        await client.settle()
-        assert (chat.waiting, chat.cancelled) == (0, 1)
-        assert served.at_rest()
-        assert len(chat.seen) == 1
-
-
-@pytest.mark.parametrize("said", [(), (b"a",), (b"a", b"later"), (b"later", b"b")])
-async def test_the_deadline_ends_it_whatever_it_does(said: tuple[bytes, ...], mock_clock: MockClock) -> None:
-    chat = Chat()
-    async with serving(chat.table()) as served:
-        client = await served.connect()
-        stream, answer = await talk(client, *said, end=False, extra=(DEADLINE,))
+        stream, answer = await talk(client, *said, end=end, extra=(DEADLINE,))
         mock_clock.jump(0.1)
-        await say(client, stream, b"more")
+        if not end:
+            await say(client, stream, b"more")
         mock_clock.jump(0.09)
         await client.settle()
         assert not answer.closed
@@ -121,17 +110,6 @@ async def test_the_deadline_ends_it_whatever_it_does(said: tuple[bytes, ...], mo
         await client.settle()
         assert answer.status == StatusCode.DEADLINE_EXCEEDED
         assert (chat.waiting, chat.cancelled) == (0, int(b"later" in said))
-        assert served.at_rest()
-
-
-async def test_the_deadline_ends_what_waits_after_the_last_message(mock_clock: MockClock) -> None:
-    chat = Chat()
-    async with serving(chat.table()) as served:
-        client = await served.connect()
-        _, answer = await talk(client, b"later", extra=(DEADLINE,))
-        mock_clock.jump(0.21)
-        await client.settle()
-        assert (answer.status, chat.cancelled) == (StatusCode.DEADLINE_EXCEEDED, 1)
         assert served.at_rest()
 
 
