@@ -79,27 +79,17 @@ def works(joined: Pair) -> bool:
         lambda stream: request(stream, head(STREAM), framed(b"x") * 10, end=False) + reset(stream),
         lambda stream: request(stream, head(b"/unknown"), end=False) + reset(stream),
         lambda stream: request(stream, head(), b"\0\xff\xff\xff\xff", end=False) + reset(stream),
-    ],
-    ids=["headers", "part", "complete", "stream", "messages", "unknown", "too large"],
-)
-def test_resets_by_the_peer_leave_nothing_behind(unit: Callable[[int], bytes]) -> None:
-    joined, sent = flood(unit)
-    assert sent == COUNT
-    assert joined.at_rest()
-    assert works(joined)
-
-
-@pytest.mark.parametrize(
-    "unit",
-    [
         lambda stream: request(stream, head(b"/unknown"), end=False),
         lambda stream: request(stream, head(), framed(b"1") * 2, end=False),
         lambda stream: request(stream, head(), b"\0\xff\xff\xff\xff", end=False),
         lambda stream: request(stream, head(ECHO, (b"grpc-timeout", b"x")), end=False),
     ],
-    ids=["unknown", "two messages", "too large", "timeout"],
+    ids=[
+        *("headers", "part", "complete", "stream", "messages", "unknown", "too large"),
+        *("refused: unknown", "refused: two messages", "refused: too large", "refused: timeout"),
+    ],
 )
-def test_resets_after_our_own_refusals_leave_nothing_behind(unit: Callable[[int], bytes]) -> None:
+def test_resets_by_the_peer_and_after_our_own_refusals_leave_nothing_behind(unit: Callable[[int], bytes]) -> None:
     joined, sent = flood(unit)
     assert sent == COUNT
     assert joined.at_rest()
@@ -189,7 +179,7 @@ def test_idle_talk_ends_the_connection(unit: Callable[[int], bytes], before: byt
     ],
     ids=["pings", "acknowledged pings", "settings", "table sizes", "windows", "resets", "data on a closed stream", "padding"],
 )
-def test_what_is_read_and_forgotten(unit: Callable[[int], bytes], before: bytes) -> None:
+def test_frames_that_are_read_and_forgotten(unit: Callable[[int], bytes], before: bytes) -> None:
     """Reading is all that it costs, and what it asks for goes out with each batch; the window of data comes back."""
     joined, sent = flood(unit, before)
     assert sent == COUNT

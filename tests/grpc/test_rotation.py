@@ -4,14 +4,13 @@ import datetime as dt
 import math
 import os
 import ssl
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trio
 import trustme
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from exchanger.grpc import rotation
 from exchanger.grpc.certificates import CertificatesError, Identity, Known, Unusable, load
@@ -87,8 +86,6 @@ class TestUnderConnections:
             site.files.write(site.authority.issue_cert("localhost", not_after=in_a_month))
             await until(lambda: len(served.observed.loaded) == 2)
             assert served.server.certificate_expiry == in_a_month.timestamp()
-
-    async def test_without_tls_nothing_expires(self) -> None:
         async with serving(routes()) as served:
             assert served.server.certificate_expiry is None
 
@@ -189,29 +186,23 @@ class TestJudging:
         running.judge(identity(site), 0.0)
         return running
 
-    def test_a_moment_of_mismatch_is_not_reported(self, running: Rotation, observed: Observed, site: Site) -> None:
-        for second in range(3):
-            running.judge(Unusable(b"half", "mismatch"), float(second))
-        running.judge(identity(site), 3.0)
-        running.judge(Unusable(b"half", "mismatch"), 4.0)
-        running.judge(Unusable(b"half", "mismatch"), 6.9)
-        assert observed.rejected == []
-        running.judge(Unusable(b"half", "mismatch"), 7.0)
-        running.judge(Unusable(b"half", "mismatch"), 70.0)
-        running.judge(Known(b"half"), 80.0)
-        assert observed.rejected == ["mismatch"]
-
-    def test_each_version_has_its_own_time(self, running: Rotation, observed: Observed) -> None:
-        for second in range(10):
-            running.judge(Unusable(b"%d" % second, "being written"), float(second))
-        assert observed.rejected == []
-
-    def test_the_same_mistake_made_again_is_told_again(self, running: Rotation, observed: Observed, site: Site) -> None:
-        for start in (0.0, 100.0):
-            running.judge(Unusable(b"bad", "mismatch"), start)
-            running.judge(Unusable(b"bad", "mismatch"), start + 3)
-            running.judge(Known(running._current.version if running._current else b""), start + 4)
-        assert observed.rejected == ["mismatch", "mismatch"]
+    @pytest.mark.parametrize(
+        ("looks", "rejected"),
+        [
+            pytest.param([("half", 0.0), ("half", 2.9), ("good", 3.0), ("half", 4.0), ("half", 6.9)], 0, id="a moment of mismatch"),
+            pytest.param([("half", 4.0), ("half", 7.0), ("half", 70.0), ("known half", 80.0)], 1, id="once"),
+            pytest.param([(f"half {second}", float(second)) for second in range(10)], 0, id="each version has its own time"),
+            pytest.param([("half", 0.0), ("half", 3.0), ("known", 4.0), ("half", 5.0), ("half", 8.0)], 2, id="again"),
+        ],
+    )
+    def test_a_bad_version_is_reported_when_it_stands(
+        self, running: Rotation, observed: Observed, site: Site, looks: list[tuple[str, float]], rejected: int
+    ) -> None:
+        good = identity(site)
+        found = {"good": good, "known": Known(good.version), "known half": Known(b"half")}
+        for what, when in looks:
+            running.judge(found.get(what) or Unusable(what.encode(), "mismatch"), when)
+        assert observed.rejected == ["mismatch"] * rejected
 
     def test_nothing_to_start_with(self, site: Site, observed: Observed) -> None:
         fresh = Rotation(site.files.settings(), observed)
@@ -221,31 +212,3 @@ class TestJudging:
         with pytest.raises(CertificatesError, match="mismatch"):
             fresh.judge(Unusable(b"bad", "mismatch"), 3.0)
         assert (fresh.statistics().not_after, fresh.statistics().expiry) == ("", None)
-
-
-async def test_files_that_cannot_be_read_in_time(site: Site, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    observed = Observed()
-    running = Rotation(site.files.settings(poll_interval=1.0), observed)
-    running.judge(identity(site), trio.current_time())
-    release, entered = threading.Event(), threading.Event()
-
-    def hang(*_: object) -> Known:
-        entered.set()
-        release.wait(30)
-        return Known(b"")
-
-    monkeypatch.setattr(rotation, "load", hang)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(running.run)
-            for _ in range(3):  # a look that hangs, one that waits for it, and the verdict
-                await wait_all_tasks_blocked()
-                mock_clock.jump(1.1)
-                await wait_all_tasks_blocked()
-                mock_clock.jump(10.1)
-            await wait_all_tasks_blocked()
-            assert entered.wait(30)
-            assert observed.rejected == ["the files could not be read within 10 seconds"]
-            nursery.cancel_scope.cancel()
-    finally:
-        release.set()
