@@ -66,61 +66,58 @@ class TestStreams:
         assert_ended(joined, ngh2.ErrorCode.PROTOCOL_ERROR)
 
 
-class TestHeaders:
-    def of_size(self, size: int) -> list[Header]:
-        """Return request headers that count as ``size`` bytes: 32 more for each than they have (RFC 9113 section 6.5.2)."""
-        headers = head()
-        rest = size - sum(len(name) + len(value) + 32 for name, value in headers)
-        while rest > 4000 + 2 * 33:
-            headers.append((b"x", b"y" * 3967))
-            rest -= 4000
-        return [*headers, (b"x", b"y" * (rest - 33))]
+def of_size(size: int) -> list[Header]:
+    """Return request headers that count as ``size`` bytes: 32 more for each than they have (RFC 9113 section 6.5.2)."""
+    headers = head()
+    rest = size - sum(len(name) + len(value) + 32 for name, value in headers)
+    while rest > 4000 + 2 * 33:
+        headers.append((b"x", b"y" * 3967))
+        rest -= 4000
+    return [*headers, (b"x", b"y" * (rest - 33))]
 
-    def in_frames(self, headers: list[Header], count: int) -> bytes:
-        """Return ``headers`` in one HEADERS frame and ``count`` CONTINUATION frames."""
-        data = block(headers)
-        step = max(1, min(16_384, -(-len(data) // (count + 1))))
-        parts = [data[start : start + step] for start in range(0, len(data), step)]
-        parts += [b""] * (count + 1 - len(parts))
-        last = len(parts) - 1
-        return raw(HEADERS, END_STREAM, 1, parts[0]) + b"".join(
-            raw(CONTINUATION, END_HEADERS if number == last else 0, 1, part) for number, part in enumerate(parts[1:], 1)
-        )
 
-    def test_a_list_at_the_limit(self) -> None:
-        joined = pair()
-        joined.to_server(self.in_frames(self.of_size(limits.MAX_HEADER_LIST), 7))
-        assert not joined.connection.closed
-        assert joined.connection.ended_calls[StatusCode.UNIMPLEMENTED] == 1  # it has no message
-        assert lives(joined)
+def fields(count: int) -> list[Header]:
+    return head() + [(b"x", b"")] * (count - len(head()))
 
-    def test_a_list_beyond_it_is_refused_and_costs_nobody_else_anything(self) -> None:
-        joined = pair()
-        joined.to_server(self.in_frames(self.of_size(limits.MAX_HEADER_LIST + 1), 7))
-        assert joined.connection.ended_calls[StatusCode.RESOURCE_EXHAUSTED] == 1
-        assert lives(joined)
 
-    def test_a_list_far_beyond_it(self) -> None:
-        joined = pair()
-        joined.to_server(self.in_frames(self.of_size(limits.TOLERANCE * limits.MAX_HEADER_LIST + 1), limits.MAX_CONTINUATIONS))
+def in_frames(headers: list[Header], count: int) -> bytes:
+    """Return ``headers`` in one HEADERS frame and ``count`` CONTINUATION frames."""
+    data = block(headers)
+    step = max(1, min(16_384, -(-len(data) // (count + 1))))
+    parts = [data[start : start + step] for start in range(0, len(data), step)]
+    parts += [b""] * (count + 1 - len(parts))
+    kinds = [HEADERS] + [CONTINUATION] * (len(parts) - 1)
+    flags = [END_STREAM] + [0] * (len(parts) - 1)
+    flags[-1] |= END_HEADERS
+    return b"".join(map(raw, kinds, flags, [1] * len(parts), parts))
+
+
+PASSES = StatusCode.UNIMPLEMENTED  # for it has no message
+
+
+@pytest.mark.parametrize(
+    ("headers", "continuations", "status"),
+    [
+        pytest.param(of_size(limits.MAX_HEADER_LIST), 7, PASSES, id="a list at the limit"),
+        pytest.param(of_size(limits.MAX_HEADER_LIST + 1), 7, StatusCode.RESOURCE_EXHAUSTED, id="a list beyond it"),
+        pytest.param(of_size(limits.TOLERANCE * limits.MAX_HEADER_LIST + 1), limits.MAX_CONTINUATIONS, None, id="a list far beyond it"),
+        pytest.param(fields(limits.MAX_HEADER_COUNT), 0, PASSES, id="fields at the limit"),
+        pytest.param(fields(limits.MAX_HEADER_COUNT + 1), 0, StatusCode.RESOURCE_EXHAUSTED, id="fields beyond it"),
+        pytest.param(fields(limits.TOLERANCE * limits.MAX_HEADER_COUNT + 1), 0, None, id="fields far beyond it"),
+        pytest.param(head(), limits.MAX_CONTINUATIONS, PASSES, id="continuations"),
+        pytest.param(head(), limits.MAX_CONTINUATIONS + 1, None, id="one continuation more"),
+    ],
+)
+def test_a_header_list_beyond_a_limit_costs_its_own_call_and_far_beyond_it_the_connection(
+    headers: list[Header], continuations: int, status: StatusCode | None
+) -> None:
+    joined = pair()
+    joined.to_server(in_frames(headers, continuations))
+    if status is None:
         assert_ended(joined, CALM)
-
-    def test_fields(self) -> None:
-        joined = pair()
-        headers = head() + [(b"x", b"")] * (limits.MAX_HEADER_COUNT - len(head()))
-        assert decided(joined, request(1, headers, framed(b""))) == [1]
-        joined.to_server(request(3, [*headers, (b"x", b"")], framed(b"")))
-        assert joined.connection.ended_calls[StatusCode.RESOURCE_EXHAUSTED] == 1
+    else:
+        assert joined.connection.ended_calls[status] == 1
         assert lives(joined)
-        joined = pair()
-        joined.to_server(request(1, [*headers, *[(b"x", b"")] * (limits.TOLERANCE * limits.MAX_HEADER_COUNT)], framed(b"")))
-        assert_ended(joined, CALM)
-
-    @pytest.mark.parametrize("extra", [0, 1])
-    def test_continuations(self, extra: int) -> None:
-        joined = pair()
-        joined.to_server(self.in_frames(head(), limits.MAX_CONTINUATIONS + extra))
-        assert_ended_or_lives(joined, extra)
 
 
 class TestMessages:

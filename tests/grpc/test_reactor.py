@@ -8,6 +8,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from exchanger.grpc.reactor import READ, WRITE, Reactor
 
+Pairs = list[tuple[socket.socket, socket.socket]]
+
 
 @attrs.define(eq=False)
 class Participant:
@@ -47,16 +49,16 @@ def reactor() -> Iterator[Reactor]:
 
 
 @pytest.fixture
-def sockets() -> Iterator[list[tuple[socket.socket, socket.socket]]]:
-    pairs = [socket.socketpair() for _ in range(3)]
+def sockets() -> Iterator[Pairs]:
+    pairs = [socket.socketpair() for _ in range(13)]
     yield pairs
     for ends in pairs:
         for end in ends:
             end.close()
 
 
-async def test_all_that_are_ready_are_served(reactor: Reactor, sockets: list[tuple[socket.socket, socket.socket]]) -> None:
-    participants = [Participant(reactor, ours) for ours, _ in sockets]
+async def test_all_that_are_ready_are_served(reactor: Reactor, sockets: Pairs) -> None:
+    participants = [Participant(reactor, ours) for ours, _ in sockets[:3]]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reactor.run)
         for participant in participants:
@@ -76,7 +78,7 @@ async def test_all_that_are_ready_are_served(reactor: Reactor, sockets: list[tup
         nursery.cancel_scope.cancel()
 
 
-async def test_what_is_left_over_takes_turns(reactor: Reactor, sockets: list[tuple[socket.socket, socket.socket]]) -> None:
+async def test_what_is_left_over_takes_turns(reactor: Reactor, sockets: Pairs) -> None:
     greedy, modest = Participant(reactor, sockets[0][0]), Participant(reactor, sockets[1][0])
     order: list[str] = []
     greedy.log = modest.log = order
@@ -93,7 +95,7 @@ async def test_what_is_left_over_takes_turns(reactor: Reactor, sockets: list[tup
     assert (greedy.left, modest.left) == (0, 0)
 
 
-async def test_a_busy_participant_lets_others_run(reactor: Reactor, sockets: list[tuple[socket.socket, socket.socket]]) -> None:
+async def test_a_busy_participant_lets_others_run(reactor: Reactor, sockets: Pairs) -> None:
     busy = Participant(reactor, sockets[0][0], work=1000)
     turns = 0
 
@@ -126,13 +128,12 @@ class Laborious(Participant):
         return self.work
 
 
-async def test_long_work_lets_others_have_their_turn(reactor: Reactor) -> None:
-    pairs = [socket.socketpair() for _ in range(13)]
+async def test_long_work_lets_others_have_their_turn(reactor: Reactor, sockets: Pairs) -> None:
     order: list[str] = []
-    for ours, theirs in pairs[:12]:
+    for ours, theirs in sockets[:12]:
         reactor.watch(Laborious(reactor, ours, log=order), READ)
         theirs.send(b"0")
-    reactor.watch(Participant(reactor, pairs[12][0], log=order), WRITE)  # always ready
+    reactor.watch(Participant(reactor, sockets[12][0], log=order), WRITE)  # always ready
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reactor.run)
         while order.count("works") < 12:
@@ -141,6 +142,3 @@ async def test_long_work_lets_others_have_their_turn(reactor: Reactor) -> None:
     rounds = " ".join(order).split("write")
     assert max(each.count("works") for each in rounds) <= 8  # four in one round, and four in the next before the other's turn comes
     assert order.count("write") >= 2
-    for ends in pairs:
-        for end in ends:
-            end.close()
