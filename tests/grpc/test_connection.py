@@ -81,30 +81,6 @@ def test_plain_http_whose_answer_is_kept_back_is_reset_after_it() -> None:
     assert (len(answer.body), answer.closed, answer.reset) == (75, True, ngh2.ErrorCode.NO_ERROR)
 
 
-def test_a_message_in_parts() -> None:
-    joined = pair()
-    stream = joined.peer.request(head(), framed(b"hello")[:3], end=False)
-    joined.exchange()
-    joined.peer.http.send_data(stream, framed(b"hello")[3:])
-    joined.exchange()
-    assert joined.calls == []
-    joined.peer.http.end_stream(stream)
-    assert answer_of(joined, stream).messages == [b"echo hello"]
-    assert joined.at_rest()
-
-
-def test_a_large_message_passes_the_stream_window() -> None:
-    joined = pair()
-    message = bytes(4 * 1024 * 1024)
-    stream = joined.peer.call(message)
-    joined.exchange()
-    assert joined.calls[0].message == message
-    joined.connection.respond(joined.calls[0], b"")
-    joined.exchange()
-    assert joined.peer.answers[stream].status == 0
-    assert joined.at_rest()
-
-
 def test_a_message_that_came_in_parts_is_held_until_its_call_is_over() -> None:
     joined = pair(limits=ConnectionLimits(held_bytes=25_000))
     for _ in range(2):

@@ -13,7 +13,6 @@ from exchanger.grpc.reactor import READ, WRITE, Reactor
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
 from exchanger.grpc.session import Session
 from exchanger.grpc.status import StatusCode
-from exchanger.grpc.tcp import StreamEndedError
 from tests.grpc.frames import DATA, RST_STREAM, WINDOW_UPDATE, raw, word
 from tests.grpc.peer import ECHO, Peer, echo, framed, routes
 
@@ -236,26 +235,6 @@ async def test_words_of_the_transport_itself_are_sent_and_its_work_counts() -> N
         here.turn()
         assert here.transport.sent == [b""]
         assert here.session.blocked
-
-
-async def test_a_stream_that_ends_itself_has_its_last_words_and_time_to_be_heard() -> None:
-    async with stage(later(lambda: None)) as here:
-        here.peer.call(b"x")
-        here.turn(here.peer.send())
-        await trio.testing.wait_all_tasks_blocked()
-        assert here.session.tasks == 1
-        here.transport.sent.clear()
-        here.transport.incoming.append(StreamEndedError())
-        here.transport.unsent = True
-        here.turn()
-        assert here.transport.sent == [b""]
-        assert here.transport.finished
-        assert here.transport.socket.fileno() != -1
-        await trio.testing.wait_all_tasks_blocked()
-        assert here.session.tasks == 0
-        here.turn(b"")
-        assert here.transport.socket.fileno() == -1
-        assert here.faults == []
 
 
 async def test_expensive_bytes_are_read_in_small_pieces_so_others_get_their_turn() -> None:
