@@ -84,7 +84,7 @@ async def answer(service: Authorization, asked: bytes) -> CheckResponse:
     ],
     ids=["public", "admin", "broken", "no bearer", "no attributes"],
 )
-async def test_what_needs_no_exchange_is_answered_at_once(asked: bytes, reason: Reason, status: int) -> None:
+async def test_a_request_without_an_exchange_is_answered_at_once(asked: bytes, reason: Reason, status: int) -> None:
     exchanger, records = FakeExchanger(), Records()
     service = authorization(exchanger, records)
     result = service.check(asked, None)  # type: ignore[arg-type]  # Check does not read the call

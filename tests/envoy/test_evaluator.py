@@ -65,7 +65,7 @@ async def test_with_tracing_the_exchange_is_below_the_decision() -> None:
 
 
 @pytest.mark.parametrize(("trace", "span"), [(CALLER, OWN), (NO_TRACE, OWN), (UNSAMPLED, None)])
-async def test_what_needs_no_exchange_is_given_a_place_once_for_all_observers_if_it_is_recorded(
+async def test_a_recorded_decision_without_an_exchange_has_one_span_for_all_observers(
     trace: TraceContext, span: SpanContext | None
 ) -> None:
     records, others, tracer = Records(), Records(), FakeTracer()

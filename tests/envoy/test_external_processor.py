@@ -144,7 +144,7 @@ async def test_an_exchange_is_awaited_and_recorded_once(autojump_clock: MockCloc
         (ProcessingRequest(request_headers=HttpHeaders()), '{"error":"server_error","message":"missing HTTP request attributes"}'),
     ],
 )
-async def test_what_nothing_can_be_decided_on_is_denied_and_recorded(message: ProcessingRequest, body: str) -> None:
+async def test_a_message_without_a_request_is_denied_and_recorded(message: ProcessingRequest, body: str) -> None:
     records = Records()
     (response,) = await conversation(processor(FakeExchanger(), records), message)
     assert (response.immediate_response.status.code, response.immediate_response.body.decode()) == (500, body)

@@ -46,7 +46,7 @@ def encrypted_key(form: PrivateFormat = PrivateFormat.PKCS8) -> bytes:
 
 
 class TestAGoodPair:
-    def test_what_the_context_allows(self, site: Site) -> None:
+    def test_the_options_of_the_context(self, site: Site) -> None:
         context = loaded(site).context
         assert context.minimum_version is ssl.TLSVersion.TLSv1_2
         assert context.maximum_version is ssl.TLSVersion.MAXIMUM_SUPPORTED

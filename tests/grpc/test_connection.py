@@ -217,7 +217,7 @@ def answer_of_other_call(joined: Pair) -> list[bytes]:
     return answer_of(joined, joined.peer.call(b"other")).messages
 
 
-def test_what_callers_send_does_not_show() -> None:
+def test_a_repr_shows_nothing_of_what_callers_send() -> None:
     joined = pair(table())
     joined.peer.call(b"hunter2", ECHO, (b"authorization", b"hunter2"))
     joined.peer.request(head(STREAM), framed(b"hunter2") + framed(b"hunter2")[:11], end=False)

@@ -132,7 +132,7 @@ def test_resets_that_are_provoked_are_rationed(unit: Callable[[int], bytes]) -> 
         lambda stream: raw(RST_STREAM, 0, stream + 2, word(8)),
     ],
 )
-def test_some_end_the_connection_at_once(unit: Callable[[int], bytes]) -> None:
+def test_violations_that_end_the_connection_at_once(unit: Callable[[int], bytes]) -> None:
     joined, sent = flood(unit)
     assert sent == PER_READ
     assert joined.connection.closed
@@ -158,7 +158,7 @@ def test_some_end_the_connection_at_once(unit: Callable[[int], bytes]) -> None:
         *("unknown frames", "headers on a closed stream", "continuations"),
     ],
 )
-def test_idle_talk_ends_the_connection(unit: Callable[[int], bytes], before: bytes) -> None:
+def test_frames_without_a_purpose_end_the_connection(unit: Callable[[int], bytes], before: bytes) -> None:
     joined, sent = flood(unit, before)
     assert sent < COUNT
     assert joined.connection.closed
@@ -188,7 +188,7 @@ def test_frames_that_are_read_and_forgotten(unit: Callable[[int], bytes], before
     assert works(joined)
 
 
-def test_a_sea_of_tiny_messages_is_held_for_what_it_takes() -> None:
+def test_many_tiny_messages_count_with_their_overhead() -> None:
     joined = pair(table())
     data = framed(b"x") * 40_000
     sent = 0

@@ -264,7 +264,7 @@ def test_a_request_in_one_piece_asks_for_nothing() -> None:
     assert budget.used == 0
 
 
-async def test_whoever_finds_no_room_is_counted_and_told_of_once_a_minute(autojump_clock: MockClock) -> None:
+async def test_refused_connections_are_counted_and_reported_once_a_minute(autojump_clock: MockClock) -> None:
     told: list[tuple[float, str]] = []
     start = trio.current_time()
     admission = Admission(2, lambda reason: told.append((trio.current_time() - start, reason)))

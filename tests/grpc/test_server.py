@@ -166,7 +166,7 @@ class TestReaders:
         assert served.server.ended_calls[0] < 400  # the server reads no more than it can answer
         return streams
 
-    async def test_who_never_reads_is_dropped(self, tls: bool, site: Site, mock_clock: MockClock) -> None:
+    async def test_a_peer_that_never_reads_is_dropped(self, tls: bool, site: Site, mock_clock: MockClock) -> None:
         big = bytes(100_000)
         async with serving(routes(lambda _message, _call: big), tls=site.files.settings()) as served:
             reader, stuck = await served.connect(), await self.connect(served, site if tls else None)
@@ -177,7 +177,7 @@ class TestReaders:
             assert served.server.connections == 1
             assert (await reader.ask(b"x")).messages == [big]
 
-    async def test_who_reads_slowly_gets_everything_in_order(self, tls: bool, site: Site, mock_clock: MockClock) -> None:
+    async def test_a_slow_reader_gets_everything_in_order(self, tls: bool, site: Site, mock_clock: MockClock) -> None:
         async with serving(routes(lambda message, _call: message * 1000), tls=site.files.settings()) as served:
             client = await self.connect(served, site if tls else None)
             streams = await self.ask_without_reading(served, client, 400)

@@ -78,7 +78,7 @@ def test_small_records_that_the_socket_does_not_take(site: Site) -> None:
         assert heard == b"".join(b"%07d\n" % number * 100 for number in range(sent + 1))
 
 
-def test_what_openssl_says_while_reading_is_sent(pair: Ends) -> None:
+def test_output_of_openssl_while_reading_is_sent(pair: Ends) -> None:
     """Such as its warning to a client of TLS 1.2 that wants to negotiate again."""
     pair.transport._outgoing.write(b"words of its own")
     pair.deliver(pair.encrypted(b"x"))

@@ -45,7 +45,7 @@ def test_each_side_reads_each_field_that_the_other_writes() -> None:
         assert to_tree(sample) == official == to_tree(parsed), sample.DESCRIPTOR.full_name
 
 
-def test_what_we_do_not_declare_is_skipped() -> None:
+def test_undeclared_fields_are_skipped() -> None:
     answers = ask({"kind": "samples", "name": message.full_name} for message in WITNESSED)
     skipped = 0
     for message, official in zip(WITNESSED, answers, strict=True):
