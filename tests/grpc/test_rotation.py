@@ -143,7 +143,7 @@ class TestJudging:
         self, running: Rotation, observed: Observed, site: Site, looks: list[tuple[str, float]], rejected: int
     ) -> None:
         good = identity(site)
-        found = {"good": good, "known": Known(good.version), "known half": Known(b"half")}
+        found: dict[str, Identity | Known] = {"good": good, "known": Known(good.version), "known half": Known(b"half")}
         for what, when in looks:
             running.judge(found.get(what) or Unusable(what.encode(), "mismatch"), when)
         assert observed.rejected == ["mismatch"] * rejected

@@ -174,14 +174,14 @@ async def test_order_is_kept_while_the_transport_is_full() -> None:
         here.peer.call(b"first")
         here.turn(here.peer.send())
         assert len(here.transport.sent) == 1
-        assert here.session.blocked
+        blocked = [here.session.blocked]
         here.session.begin_drain()
         assert len(here.transport.sent) == 1
         here.turn(mask=WRITE)
-        assert here.session.blocked
+        blocked.append(here.session.blocked)
         here.transport.room = 10
         here.turn(mask=WRITE)
-        assert not here.session.blocked
+        assert [*blocked, here.session.blocked] == [True, True, False]
         assert len(here.transport.sent) == 2
         here.hear()
         assert here.peer.goaways
