@@ -93,37 +93,6 @@ async def test_a_silent_stream_ends_by_itself(autojump_clock: trio.testing.MockC
     assert trio.current_time() - started == pytest.approx(3 * IDLE_S - 0.2)
 
 
-def fields(message: object) -> object:
-    """Describe a message's fields without the package's name."""
-    descriptor = message.DESCRIPTOR  # type: ignore[attr-defined]  # a message class
-    return [
-        (
-            field.name,
-            field.number,
-            field.type,
-            field.is_repeated,
-            field.containing_oneof and field.containing_oneof.name,
-            field.message_type and field.message_type.name,
-        )
-        for field in descriptor.fields
-    ]
-
-
-def test_both_versions_have_the_same_messages() -> None:
-    """One method answers both, because their messages are the same on the wire."""
-    files = v1.DESCRIPTOR, v1alpha.DESCRIPTOR
-    current, alpha = ([*file.message_types_by_name] for file in files)
-    assert current == alpha
-    assert len(current) == 8
-    for name in current:
-        assert fields(getattr(v1, name)) == fields(getattr(v1alpha, name)), name
-    services = [file.services_by_name["ServerReflection"] for file in files]
-    signatures = [
-        [(m.name, m.input_type.name, m.output_type.name, m.client_streaming, m.server_streaming) for m in s.methods] for s in services
-    ]
-    assert signatures[0] == signatures[1]
-
-
 @pytest.mark.parametrize("version", [v1, v1alpha])
 async def test_both_versions_are_served(version: object) -> None:
     service = version.DESCRIPTOR.services_by_name["ServerReflection"].full_name  # type: ignore[attr-defined]  # a generated module
