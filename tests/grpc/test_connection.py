@@ -154,6 +154,12 @@ class TestStreams:
         joined.exchange()
         assert joined.peer.answers[stream].headers[b"grpc-status"] == b"0"
         assert joined.peer.answers[stream].reset == ngh2.ErrorCode.NO_ERROR
+        stream = joined.peer.request(head(LISTEN), framed(b"go"))
+        joined.exchange()
+        joined.connection.finish(joined.calls[-1])
+        joined.exchange()
+        answer = joined.peer.answers[stream]
+        assert (answer.headers[b"grpc-status"], answer.closed, answer.reset) == (b"0", True, None)
         assert joined.at_rest()
 
     def test_unread_messages_stop_the_peer(self) -> None:
