@@ -84,7 +84,7 @@ async def answer(service: Authorization, asked: bytes) -> CheckResponse:
     ],
     ids=["public", "admin", "broken", "no bearer", "no attributes"],
 )
-async def test_what_needs_no_exchange_is_answered_at_once(asked: bytes, reason: Reason, status: int) -> None:
+async def test_a_request_without_an_exchange_is_answered_at_once(asked: bytes, reason: Reason, status: int) -> None:
     exchanger, records = FakeExchanger(), Records()
     service = authorization(exchanger, records)
     result = service.check(asked, None)  # type: ignore[arg-type]  # Check does not read the call
@@ -147,20 +147,18 @@ async def test_a_caller_that_leaves_is_recorded_and_nothing_stays(autojump_clock
     assert service.evaluator.in_flight == 0
 
 
-async def test_without_a_policy_nothing_passes() -> None:
+async def test_nothing_passes_without_a_policy_and_a_new_one_counts_at_once() -> None:
     service = Authorization(Evaluator(CurrentPolicy(), RULES, FakeExchanger(), ()))
-    assert (await answer(service, message("/public"))).denied_response.status.code == 500
-
-
-async def test_requests_keep_the_policy_that_they_began_with_and_new_ones_get_the_new() -> None:
-    service = authorization(FakeExchanger(), Records())
     seen: list[object] = []
     service.evaluator.policy.on_change(seen.append)
+    assert (await answer(service, message("/public"))).denied_response.status.code == 500
+    first = snapshot()
+    service.evaluator.policy.publish(first)
     assert (await answer(service, message("/admin"))).denied_response.status.code == 403
     replacement = snapshot("version: v1")
     service.evaluator.policy.publish(replacement)
     assert (await answer(service, message("/admin"))).WhichOneof("http_response") == "ok_response"
-    assert seen == [replacement]
+    assert seen == [first, replacement]
 
 
 @pytest.mark.parametrize("path", ["/public", "/orders"])

@@ -64,15 +64,8 @@ async def test_with_tracing_the_exchange_is_below_the_decision() -> None:
     assert [(record.span, record.request.trace) for record in records.records] == [(OWN, CALLER)]
 
 
-async def test_a_caller_that_leaves_is_recorded_at_the_place_that_was_given(autojump_clock: trio.testing.MockClock) -> None:
-    records = Records()
-    with trio.move_on_after(1):
-        await evaluated(evaluator(FakeExchanger(delay=60), records, FakeTracer()))
-    assert [record.span for record in records.records] == [OWN]
-
-
 @pytest.mark.parametrize(("trace", "span"), [(CALLER, OWN), (NO_TRACE, OWN), (UNSAMPLED, None)])
-async def test_what_needs_no_exchange_is_given_a_place_once_for_all_observers_if_it_is_recorded(
+async def test_a_recorded_decision_without_an_exchange_has_one_span_for_all_observers(
     trace: TraceContext, span: SpanContext | None
 ) -> None:
     records, others, tracer = Records(), Records(), FakeTracer()
@@ -83,28 +76,22 @@ async def test_what_needs_no_exchange_is_given_a_place_once_for_all_observers_if
     assert (tracer.asked, tracer.asked_for_records) == ([], [trace])
 
 
-async def test_the_record_tells_which_filter_asked() -> None:
-    records = Records()
-    of = evaluator(FakeExchanger(), records, None)
-    await evaluated(of)
-    of.begin(attrs.evolve(REQUEST, path="/admin"), 0.0, Filter.EXT_AUTHZ)
-    assert [record.asked_by for record in records.records] == [Filter.EXT_PROC, Filter.EXT_AUTHZ]
-
-
-async def test_the_record_tells_of_the_exchange() -> None:
+async def test_the_record_has_the_filter_that_asked_and_the_exchange() -> None:
     records, call = Records(), TokenCall(0.25, 200, shared=True)
     of = evaluator(FakeExchanger(ExchangedToken(Secret("new"), call)), records, None)
     await evaluated(of)
     of.begin(attrs.evolve(REQUEST, path="/admin"), 0.0, Filter.EXT_AUTHZ)
-    made, none = (record.exchange for record in records.records)
-    assert made == Exchange(TokenTarget("primary", "read:orders"), "issuer.example.com", call)
-    assert none is None
+    assert [(record.asked_by, record.exchange) for record in records.records] == [
+        (Filter.EXT_PROC, Exchange(TokenTarget("primary", "read:orders"), "issuer.example.com", call)),
+        (Filter.EXT_AUTHZ, None),
+    ]
 
 
-async def test_the_record_of_a_caller_that_left_tells_of_an_exchange_without_a_call(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_record_of_a_caller_that_left_has_its_span_and_an_exchange_without_a_call(autojump_clock: trio.testing.MockClock) -> None:
     records = Records()
     with trio.move_on_after(1):
-        await evaluated(evaluator(FakeExchanger(delay=60), records, None))
-    (exchange,) = (record.exchange for record in records.records)
-    assert exchange is not None
-    assert exchange.call is None
+        await evaluated(evaluator(FakeExchanger(delay=60), records, FakeTracer()))
+    (record,) = records.records
+    assert record.span == OWN
+    assert record.exchange is not None
+    assert record.exchange.call is None

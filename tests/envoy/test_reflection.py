@@ -1,12 +1,14 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import pytest
 import trio
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pb2 import DescriptorProto, EnumDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
 
+from exchanger._proto._pool import POOL
 from exchanger._proto.grpc.reflection.v1 import reflection_pb2 as v1
 from exchanger._proto.grpc.reflection.v1alpha import reflection_pb2 as v1alpha
-from exchanger.envoy.reflection import IDLE_S, Reflection
+from exchanger.envoy.reflection import IDLE_S, REFLECTION_SERVICES, DescriptorIndex, Reflection
 from exchanger.grpc.status import StatusCode
 from tests.grpc.peer import framed, head
 from tests.grpc.serving import serving
@@ -67,48 +69,16 @@ async def test_a_file_comes_with_what_it_imports(request_: v1.ServerReflectionRe
     ]
 
 
-async def test_imports_are_sent_once_in_a_stream_and_the_file_itself_each_time() -> None:
-    requests = [Request(file_containing_symbol=symbol) for symbol in (AUTHORIZATION, PROCESSOR, AUTHORIZATION, "google.protobuf.Struct")]
-    first, second, third, fourth = map(names, await ask(*requests, services=(AUTHORIZATION, PROCESSOR)))
-    assert set(first) & set(second) == set()
-    assert {"envoy/service/ext_proc/v3/external_processor.proto", "google/protobuf/struct.proto"} <= set(second)
-    assert third == [AUTH_FILE]
-    assert fourth == ["google/protobuf/struct.proto"]
-    assert names((await ask(requests[0]))[0]) == first  # another stream knows nothing of it
-
-
-@pytest.mark.parametrize(
-    ("request_", "code"),
-    [
-        (Request(file_by_filename="nothing.proto"), StatusCode.NOT_FOUND),
-        (Request(file_by_filename=""), StatusCode.NOT_FOUND),
-        (Request(file_containing_symbol="no.such.Symbol"), StatusCode.NOT_FOUND),
-        (Request(file_containing_symbol="google.protobuf.Struct"), StatusCode.NOT_FOUND),  # of a service that is not served
-        (
-            Request(file_containing_extension=v1.ExtensionRequest(containing_type="grpc.health.v1.HealthCheckRequest", extension_number=1)),
-            StatusCode.NOT_FOUND,
-        ),
-        (Request(file_containing_extension=v1.ExtensionRequest()), StatusCode.NOT_FOUND),
-        (Request(all_extension_numbers_of_type="no.such.Message"), StatusCode.NOT_FOUND),
-        (Request(all_extension_numbers_of_type=HEALTH), StatusCode.NOT_FOUND),
-        (Request(), StatusCode.INVALID_ARGUMENT),
-        (Request(host="only a host"), StatusCode.INVALID_ARGUMENT),
-    ],
-)
-async def test_an_error_is_an_answer_and_the_stream_goes_on(request_: v1.ServerReflectionRequest, code: StatusCode) -> None:
-    error, after = await ask(request_, Request(list_services=""))
-    assert error.WhichOneof("message_response") == "error_response"
-    assert error.error_response.error_code == code
+async def test_an_error_is_an_answer_and_the_stream_goes_on() -> None:
+    """A law has the status of every error."""
+    unknown = Request(file_containing_symbol="google.protobuf.Struct")  # of a service that is not served
+    error, empty, after = await ask(unknown, Request(), Request(all_extension_numbers_of_type="grpc.health.v1.HealthCheckRequest"))
+    assert (error.error_response.error_code, error.original_request) == (StatusCode.NOT_FOUND, unknown)
+    assert empty.error_response.error_code == StatusCode.INVALID_ARGUMENT
     assert error.error_response.error_message
-    assert error.original_request == request_
-    assert after.list_services_response.service
-
-
-async def test_a_known_message_has_no_extensions() -> None:
-    (response,) = await ask(Request(all_extension_numbers_of_type="grpc.health.v1.HealthCheckRequest"))
-    assert response.WhichOneof("message_response") == "all_extension_numbers_response"
-    assert response.all_extension_numbers_response.base_type_name == "grpc.health.v1.HealthCheckRequest"
-    assert not response.all_extension_numbers_response.extension_number
+    assert empty.error_response.error_message
+    assert after.all_extension_numbers_response.base_type_name == "grpc.health.v1.HealthCheckRequest"
+    assert not after.all_extension_numbers_response.extension_number
 
 
 async def test_a_silent_stream_ends_by_itself(autojump_clock: trio.testing.MockClock) -> None:
@@ -121,37 +91,6 @@ async def test_a_silent_stream_ends_by_itself(autojump_clock: trio.testing.MockC
     responses = [response async for response in Reflection((HEALTH,)).ServerReflectionInfo(stream())]
     assert len(responses) == 2
     assert trio.current_time() - started == pytest.approx(3 * IDLE_S - 0.2)
-
-
-def fields(message: object) -> object:
-    """Describe a message's fields without the package's name."""
-    descriptor = message.DESCRIPTOR  # type: ignore[attr-defined]  # a message class
-    return [
-        (
-            field.name,
-            field.number,
-            field.type,
-            field.is_repeated,
-            field.containing_oneof and field.containing_oneof.name,
-            field.message_type and field.message_type.name,
-        )
-        for field in descriptor.fields
-    ]
-
-
-def test_both_versions_have_the_same_messages() -> None:
-    """One method answers both, because their messages are the same on the wire."""
-    files = v1.DESCRIPTOR, v1alpha.DESCRIPTOR
-    current, alpha = ([*file.message_types_by_name] for file in files)
-    assert current == alpha
-    assert len(current) == 8
-    for name in current:
-        assert fields(getattr(v1, name)) == fields(getattr(v1alpha, name)), name
-    services = [file.services_by_name["ServerReflection"] for file in files]
-    signatures = [
-        [(m.name, m.input_type.name, m.output_type.name, m.client_streaming, m.server_streaming) for m in s.methods] for s in services
-    ]
-    assert signatures[0] == signatures[1]
 
 
 @pytest.mark.parametrize("version", [v1, v1alpha])
@@ -198,3 +137,130 @@ async def test_streams_that_are_reset_while_they_wait_leave_nothing_behind() -> 
             client.peer.http.reset_stream(stream, 8)
         await client.settle()
         assert served.at_rest()
+
+
+# The index of names.
+
+INDEX = DescriptorIndex.of((AUTHORIZATION, PROCESSOR, HEALTH, *REFLECTION_SERVICES), POOL)
+
+
+def symbols(file: FileDescriptorProto) -> Iterator[str]:
+    """Name what a file declares, from its serialised form."""
+
+    def of_enum(scope: str, enum: EnumDescriptorProto) -> Iterator[str]:
+        yield f"{scope}.{enum.name}"
+        yield from (f"{scope}.{value.name}" for value in enum.value)
+
+    def of_message(scope: str, message: DescriptorProto) -> Iterator[str]:
+        name = f"{scope}.{message.name}"
+        yield name
+        yield from (f"{name}.{field.name}" for field in message.field)
+        yield from (f"{name}.{oneof.name}" for oneof in message.oneof_decl)
+        for enum in message.enum_type:
+            yield from of_enum(name, enum)
+        for nested in message.nested_type:
+            yield from of_message(name, nested)
+
+    for service in file.service:
+        yield f"{file.package}.{service.name}"
+        yield from (f"{file.package}.{service.name}.{method.name}" for method in service.method)
+    for enum in file.enum_type:
+        yield from of_enum(file.package, enum)
+    for message in file.message_type:
+        yield from of_message(file.package, message)
+
+
+def everything() -> dict[str, FileDescriptorProto]:
+    """All files of the index by name, parsed."""
+    found = {}
+    for service in INDEX.services:
+        for file in INDEX.containing(service) or ():
+            found[file.name] = FileDescriptorProto.FromString(file.data)
+    return found
+
+
+def test_every_symbol_of_every_file_is_found_in_it() -> None:
+    files = everything()
+    assert len(files) >= 9
+    for name, file in files.items():
+        assert file.name == name
+        declared = list(symbols(file))
+        assert declared
+        for symbol in declared:
+            found = INDEX.containing(symbol)
+            assert found is not None, symbol
+            assert found[0].name == name
+        assert INDEX.file(name) == INDEX.containing(declared[0])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "grpc.health.v1",
+        ".grpc.health.v1.Health",
+        "grpc.health.v1.Health/Check",
+        "grpc.health.v1.HealthCheckResponse.ServingStatus.SERVING",
+        "grpc.health.v1.Health.Nothing",
+        "a\0b",
+        "google.protobuf.Any",
+    ],
+)
+def test_unknown_names(name: str) -> None:
+    assert INDEX.containing(name) is None
+    assert INDEX.file(name) is None
+    assert not INDEX.has_message(name)
+
+
+def test_only_messages_count_as_messages() -> None:
+    assert INDEX.has_message("grpc.health.v1.HealthCheckRequest")
+    assert INDEX.has_message("google.protobuf.Struct.FieldsEntry")
+    assert not INDEX.has_message("grpc.health.v1.Health")
+    assert not INDEX.has_message("grpc.health.v1.HealthCheckRequest.service")
+
+
+def test_files_that_no_service_needs_are_not_shown() -> None:
+    health = DescriptorIndex.of(["grpc.health.v1.Health", "grpc.health.v1.Health"], POOL)
+    assert health.services == ("grpc.health.v1.Health",)
+    assert health.file("grpc/health/v1/health.proto") is not None
+    assert health.file("google/protobuf/struct.proto") is None
+    assert health.containing("envoy.service.auth.v3.Authorization") is None
+
+
+def test_an_enum_without_a_package_has_values_without_one() -> None:
+    pool = DescriptorPool()
+    file = FileDescriptorProto(name="bare.proto", syntax="proto3")
+    file.enum_type.add(name="Colour").value.add(name="RED", number=0)
+    file.message_type.add(name="Nothing")
+    file.service.add(name="Bare").method.add(name="Do", input_type=".Nothing", output_type=".Nothing")
+    pool.Add(file)
+    index = DescriptorIndex.of(["Bare"], pool)
+    for symbol in ("Bare", "Bare.Do", "Nothing", "Colour", "RED"):
+        assert index.containing(symbol) == index.file("bare.proto") != None, symbol  # noqa: E711 - it must be there
+
+
+def test_fields_have_json_names_and_all_else_is_as_it_was_compiled() -> None:
+    def without(messages: Iterable[DescriptorProto]) -> int:
+        count = 0
+        for message in messages:
+            for field in message.field:
+                words = field.name.split("_")
+                assert field.json_name == words[0] + "".join(word.capitalize() for word in words[1:])
+                field.ClearField("json_name")
+                count += 1
+            count += without(message.nested_type)
+        return count
+
+    files = everything()
+    assert sum(without(file.message_type) for file in files.values()) > 100
+    for name, file in files.items():
+        assert file == FileDescriptorProto.FromString(POOL.FindFileByName(name).serialized_pb)
+
+
+def test_nothing_can_be_extended() -> None:
+    """Reflection answers questions about extensions by this."""
+    for file in everything().values():
+        assert file.syntax == "proto3"
+        assert not file.extension
+        assert not any(message.extension_range or message.extension for message in file.message_type)

@@ -60,7 +60,7 @@ def test_a_path_that_its_attribute_does_not_show_is_refused(raw: bytes) -> None:
         (":path", RequestLine("", "", ""), ("GET", "", "api.example.com", False)),
     ],
 )
-def test_what_the_map_lacks_is_taken_from_the_attribute(left_out: str, line: RequestLine, expected: tuple[str, str, str, bool]) -> None:
+def test_an_attribute_fills_in_for_a_missing_pseudo_header(left_out: str, line: RequestLine, expected: tuple[str, str, str, bool]) -> None:
     assert request_line(read(*(field for field in MAP if field[0] != left_out), line=line)) == expected
 
 
@@ -126,7 +126,7 @@ def test_text_headers_beside_the_map_must_not_contradict(headers: dict[str, str]
     refused(read(*fields, headers=headers), part)
 
 
-def test_two_paths_in_text_headers_are_none() -> None:
+def test_two_paths_in_text_headers_are_refused() -> None:
     refused(read(line=RequestLine("GET", "", "api.example.com"), headers={":Path": "/orders", ":path": "/admin"}), "path")
 
 
@@ -180,7 +180,7 @@ def test_the_callers_trace_goes_first() -> None:
     assert trace_of(CALLER, *GATEWAY) == CALLER
 
 
-def test_the_gateways_own_is_continued_where_there_is_none() -> None:
+def test_the_trace_of_the_gateway_is_continued_if_the_caller_has_none() -> None:
     expected = TraceContext(GATEWAY[0][1].decode(), "gateway=state")
     assert trace_of(NO_TRACE, *GATEWAY) == expected
     assert trace_of(NO_TRACE, GATEWAY[0]).tracestate == ""

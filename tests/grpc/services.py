@@ -24,7 +24,6 @@ class Texts:
 
     running: int = 0
     cancelled: int = 0
-    seen: list[str] = attrs.field(factory=list)
     infos: list[CallInfo] = attrs.field(factory=list)
 
     async def upper(self, message: StringValue, request: CallInfo) -> StringValue:
@@ -50,7 +49,6 @@ class Texts:
     async def join(self, messages: AsyncIterator[StringValue]) -> AsyncIterator[StringValue]:
         words = []
         async for message in messages:
-            self.seen.append(message.value)
             if message.value == "stop":
                 break
             words.append(message.value)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import attrs
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.routes import Route
@@ -178,27 +178,6 @@ class Served:
         now = self.server.usage()
         waiting = sum(session._calls.waiting for session in self.server._sessions)
         return (now.streams, now.tasks, now.held_bytes, now.unread_bytes, now.queued_bytes, waiting) == (0, 0, 0, 0, 0, 0)
-
-
-async def read_slowly(served: Served, client: Client, clock: MockClock) -> None:
-    """Ask a server that answers each message a thousandfold 400 times, and read a little now and then: everything comes, in order."""
-    client.peer.http.update_settings({4: 2**31 - 1})
-    client.peer.http.set_local_window_size(2**31 - 1)
-    await client.settle()
-    streams = []
-    for index in range(400):
-        streams.append(client.peer.call(b"%03d" % index * 20))
-        client.send()
-        await wait_all_tasks_blocked()
-    assert served.server.ended_calls[0] < 400  # it waits, and reads no more
-    while not all(client.peer.answers[stream].closed for stream in streams):
-        clock.jump(0.4)  # it reads in time: longer than a stall in all, and shorter than requests may take to arrive
-        client.receive()
-        assert not client.eof
-        await wait_all_tasks_blocked()
-    for index, stream in enumerate(streams):
-        assert client.peer.answers[stream].messages == [b"%03d" % index * 20_000]
-    assert served.at_rest()
 
 
 @asynccontextmanager

@@ -4,13 +4,13 @@ import math
 
 import ngh2
 import pytest
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock
 
 from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.status import StatusCode
-from tests.grpc.peer import ECHO, Pair, framed, head, pair, routes
+from tests.grpc.peer import ECHO, Header, Pair, framed, head, pair, routes
 from tests.grpc.serving import serving
-from tests.grpc.test_cancellation import Methods
+from tests.grpc.test_cancellation import ECHOING, Methods
 from tests.grpc.test_connection import LISTEN, STREAM, streaming_call, table
 
 TIMEOUT = (b"grpc-timeout", b"200m")
@@ -53,13 +53,20 @@ def test_the_deadline_bounds_the_arrival_too(path: bytes, body: bytes) -> None:
     assert joined.connection.ended_calls[StatusCode.DEADLINE_EXCEEDED] == 1
 
 
-@pytest.mark.parametrize("extra", [(), ((b"grpc-timeout", b"1H"),)])
-def test_there_is_a_bound_without_a_deadline_or_with_a_late_one(extra: tuple[tuple[bytes, bytes], ...]) -> None:
+@pytest.mark.parametrize(
+    ("extra", "early", "later"),
+    [
+        ((), framed(b"hello")[:-1], b""),  # a sign of life is not a message
+        (((b"grpc-timeout", b"1H"),), framed(b"hello")[:-1], b""),
+        ((), b"", b"\0"),  # nor does a first part give more time
+    ],
+)
+def test_there_is_a_bound_without_a_deadline_or_with_a_late_one(extra: tuple[Header, ...], early: bytes, later: bytes) -> None:
     joined = joined_at(10.0)
-    stream = joined.peer.request(head(ECHO, *extra), framed(b"hello")[:-1], end=False)
+    stream = joined.peer.request(head(ECHO, *extra), early, end=False)
     joined.exchange()
     at(joined, 39.9)
-    joined.peer.http.send_data(stream, b"")  # a sign of life is no message
+    joined.peer.http.send_data(stream, later)
     joined.exchange()
     assert joined.peer.answers[stream].status is None
     at(joined, 40.0)
@@ -86,18 +93,7 @@ def test_a_request_that_arrives_late_but_in_time_is_served() -> None:
     assert [joined.peer.answers[stream].status for stream in (whole, parts, trailers)] == [0, 0, 0]
 
 
-def test_a_first_part_that_comes_later_gives_no_more_time() -> None:
-    joined = joined_at(10.0)
-    stream = joined.peer.request(head(ECHO, TIMEOUT), end=False)
-    joined.exchange()
-    at(joined, 10.1)
-    joined.peer.http.send_data(stream, b"\0")
-    joined.exchange()
-    at(joined, 10.21)
-    assert joined.peer.answers[stream].status == StatusCode.DEADLINE_EXCEEDED
-
-
-def test_what_completes_hides_nothing_that_does_not() -> None:
+def test_a_completed_request_does_not_hide_an_incomplete_one() -> None:
     """One stream is opened and another completed in one and the same batch."""
     joined = joined_at(0.0)
     early = joined.peer.request(head(ECHO), b"", end=False)
@@ -113,12 +109,15 @@ def test_what_completes_hides_nothing_that_does_not() -> None:
 
 
 class TestStreams:
-    def test_but_not_in_the_middle_of_a_message(self) -> None:
+    def test_all_parts_of_one_message_share_its_time(self) -> None:
         joined = joined_at(0.0)
         stream, call = streaming_call(joined)
-        joined.peer.http.send_data(stream, framed(b"one") + framed(b"two")[:-1])
-        joined.exchange()
-        at(joined, 29.0)
+        joined.peer.http.send_data(stream, framed(b"one") + framed(bytes(10))[:1])
+        for number in range(3):
+            at(joined, 10.0 * number)
+            joined.peer.http.send_data(stream, b"\0")
+            joined.exchange()
+        at(joined, 29.9)
         assert call.open
         at(joined, 30.0)
         assert joined.aborted == [call]
@@ -139,18 +138,6 @@ class TestStreams:
         joined.exchange()
         at(joined, 1e6)
         assert call.open
-
-    def test_parts_of_one_message_have_not(self) -> None:
-        joined = joined_at(0.0)
-        stream, call = streaming_call(joined)
-        joined.peer.http.send_data(stream, framed(bytes(10))[:1])
-        for number in range(3):
-            at(joined, 10.0 * number)
-            joined.peer.http.send_data(stream, b"\0")
-            joined.exchange()
-            assert call.open
-        at(joined, 30.0)
-        assert not call.open
 
 
 def test_completed_requests_are_forgotten_long_before_their_time() -> None:
@@ -186,8 +173,6 @@ def test_nothing_is_due_on_a_connection_that_is_over() -> None:
 
 # On a running server, whose one alarm per connection ends calls in time.
 
-ECHOING = b"/test.Wait/Echo"
-
 
 async def test_half_a_message_on_a_stream_cancels_its_method(mock_clock: MockClock) -> None:
     methods = Methods()
@@ -218,18 +203,6 @@ async def test_one_alarm_serves_them_in_order(mock_clock: MockClock) -> None:
             mock_clock.jump(0.1001)
             await client.settle()
             assert {ms for ms, answer in answers.items() if answer.closed} == {ms for ms in answers if ms <= elapsed}
-
-
-async def test_a_lost_connection_has_no_alarm(mock_clock: MockClock) -> None:
-    async with serving(routes()) as served:
-        client = await served.connect()
-        await client.start(ECHO, b"\0", TIMEOUT, end=False)
-        client.socket.close()
-        await wait_all_tasks_blocked()
-        assert served.server.connections == 0
-        mock_clock.jump(1.0)
-        await wait_all_tasks_blocked()
-        assert served.faults == []
 
 
 async def test_requests_of_all_connections_share_one_budget() -> None:

@@ -9,16 +9,19 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route, Streaming, StreamMethod, UnaryMethod
+from exchanger.grpc.routes import CallInfo, Immediate, ImmediateStream, Pending, Route, Streaming, StreamMethod, UnaryMethod
 from exchanger.grpc.status import StatusCode
 from tests.grpc.peer import Header, Text, framed, head, routes
 from tests.grpc.serving import Client, Served, serving
 
+PENDING, CHAT, ECHOING = b"/test.Wait/Pending", b"/test.Wait/Chat", b"/test.Wait/Echo"
+
 
 @attrs.define(eq=False)
 class Methods:
-    """Methods of each kind that wait for something that does not come; ``seen`` has what ended them, and when."""
+    """Methods of each kind that wait for ``release``, or for the peer; ``seen`` has what ended them before, and when."""
 
+    release: trio.Event = attrs.field(factory=trio.Event)
     seen: list[tuple[str, float]] = attrs.field(factory=list)
     waiting: int = 0
 
@@ -32,20 +35,20 @@ class Methods:
         finally:
             self.waiting -= 1
 
-    def pending(self, _message: bytes, _call: CallInfo) -> Pending:
+    def pending(self, message: bytes, _call: CallInfo) -> Pending:
         async def run() -> bytes:
-            await self._watch(trio.sleep_forever)
-            return b""
+            await self._watch(self.release.wait)
+            return b"late " + message
 
         return Pending(run)
 
     async def unary(self, message: Text, _call: CallInfo) -> Text:
-        await self._watch(trio.sleep_forever)
+        await self._watch(self.release.wait)
         return message
 
     async def listen(self, message: Text, _call: CallInfo) -> AsyncIterator[Text]:
         yield message
-        await self._watch(trio.sleep_forever)
+        await self._watch(self.release.wait)
 
     async def flood(self, message: Text, _call: CallInfo) -> AsyncIterator[Text]:
         """Send until the peer takes no more, and wait there."""
@@ -74,21 +77,22 @@ class Methods:
     def table(self) -> dict[bytes, Route]:
         return {
             **routes(),
-            b"/test.Wait/Pending": Immediate(self.pending),
+            PENDING: Immediate(self.pending),
+            CHAT: ImmediateStream(self.pending),
             b"/test.Wait/Unary": UnaryMethod(self.unary, Text),
             b"/test.Wait/Listen": StreamMethod(self.listen, Text, Streaming.UNARY_STREAM),
             b"/test.Wait/Flood": StreamMethod(self.flood, Text, Streaming.UNARY_STREAM),
-            b"/test.Wait/Echo": StreamMethod(self.echo, Text, Streaming.STREAM_STREAM),
+            ECHOING: StreamMethod(self.echo, Text, Streaming.STREAM_STREAM),
         }
 
 
-PATHS = [b"/test.Wait/" + name for name in (b"Pending", b"Unary", b"Listen", b"Flood", b"Echo")]
+KINDS = [PENDING, CHAT, ECHOING, *(b"/test.Wait/" + name for name in (b"Unary", b"Listen", b"Flood"))]
 
 
 async def begin(served: Served, methods: Methods, path: bytes, *extra: Header) -> tuple[Client, int]:
     """Start a call of a method, which waits then, on a connection of its own."""
     client = await served.connect()
-    stream = client.peer.request(head(path, *extra), framed(b"x"), end=path != b"/test.Wait/Echo")
+    stream = client.peer.request(head(path, *extra), framed(b"x"), end=path not in (CHAT, ECHOING))
     client.send()
     await wait_all_tasks_blocked()
     assert (methods.waiting, served.server.usage().tasks) == (1, 1)
@@ -118,7 +122,7 @@ def violate(client: Client, _stream: int) -> None:
     client.send(b"\0\0\4\3\0\0\0\0\0\0\0\0\0")  # RST_STREAM on stream 0
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", KINDS)
 @pytest.mark.parametrize("end", [reset, close, stop_sending, abort, violate])
 async def test_the_peer_ends_it(path: bytes, end: Callable[[Client, int], None], mock_clock: MockClock) -> None:
     methods = Methods()
@@ -142,7 +146,7 @@ async def test_the_peer_ends_it(path: bytes, end: Callable[[Client, int], None],
             assert served.server.connections == 1
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", KINDS)
 async def test_the_deadline_ends_it(path: bytes, mock_clock: MockClock) -> None:
     methods = Methods()
     async with serving(methods.table()) as served:
@@ -166,7 +170,7 @@ async def test_a_deadline_that_has_passed_already_ends_it_before_it_waits(mock_c
     methods = Methods()
     async with serving(methods.table()) as served:
         client = await served.connect()
-        _, answer = await client.start(b"/test.Wait/Pending", framed(b"x"), (b"grpc-timeout", b"0n"))
+        _, answer = await client.start(PENDING, framed(b"x"), (b"grpc-timeout", b"0n"))
         assert answer.status == StatusCode.DEADLINE_EXCEEDED
         assert methods.waiting == 0
 
@@ -176,7 +180,7 @@ async def test_a_reset_that_waits_behind_undecided_calls_still_ends_them() -> No
     methods = Methods()
     async with serving(methods.table()) as served:
         client = await served.connect()
-        streams = [client.peer.request(head(PATHS[0]), framed(b"x")) for _ in range(200)]
+        streams = [client.peer.request(head(PENDING), framed(b"x")) for _ in range(200)]
         data = client.peer.send()
         for stream in streams:
             client.peer.http.reset_stream(stream)

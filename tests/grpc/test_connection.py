@@ -1,27 +1,15 @@
-from collections.abc import Callable
-
 import ngh2
 import pytest
 
 from exchanger.grpc import limits
 from exchanger.grpc.call import Call
-from exchanger.grpc.connection import Connection
 from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.routes import Route, Streaming, StreamMethod
 from exchanger.grpc.status import GrpcError, StatusCode
-from tests.grpc.peer import ECHO, Answer, Pair, framed, head, pair, routes
+from tests.grpc.peer import ECHO, Answer, Pair, Text, framed, head, pair, routes
 
 STREAM = b"/test.Echo/Stream"
 LISTEN = b"/test.Echo/Listen"
-
-
-class Text:
-    @staticmethod
-    def FromString(data: bytes) -> "Text":  # noqa: N802 - protobuf's name
-        raise AssertionError(data)
-
-    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
-        raise AssertionError
 
 
 def streaming(kind: Streaming = Streaming.STREAM_STREAM) -> StreamMethod:
@@ -93,30 +81,6 @@ def test_plain_http_whose_answer_is_kept_back_is_reset_after_it() -> None:
     assert (len(answer.body), answer.closed, answer.reset) == (75, True, ngh2.ErrorCode.NO_ERROR)
 
 
-def test_a_message_in_parts() -> None:
-    joined = pair()
-    stream = joined.peer.request(head(), framed(b"hello")[:3], end=False)
-    joined.exchange()
-    joined.peer.http.send_data(stream, framed(b"hello")[3:])
-    joined.exchange()
-    assert joined.calls == []
-    joined.peer.http.end_stream(stream)
-    assert answer_of(joined, stream).messages == [b"echo hello"]
-    assert joined.at_rest()
-
-
-def test_a_large_message_passes_the_stream_window() -> None:
-    joined = pair()
-    message = bytes(4 * 1024 * 1024)
-    stream = joined.peer.call(message)
-    joined.exchange()
-    assert joined.calls[0].message == message
-    joined.connection.respond(joined.calls[0], b"")
-    joined.exchange()
-    assert joined.peer.answers[stream].status == 0
-    assert joined.at_rest()
-
-
 def test_a_message_that_came_in_parts_is_held_until_its_call_is_over() -> None:
     joined = pair(limits=ConnectionLimits(held_bytes=25_000))
     for _ in range(2):
@@ -147,17 +111,6 @@ def test_a_call_reset_in_the_batch_that_brought_it_is_not_open() -> None:
         joined.connection.refuse(call, GrpcError(StatusCode.INTERNAL))
     joined.exchange()
     assert joined.at_rest()
-
-
-def test_a_pending_call_that_is_reset_is_reported() -> None:
-    joined = pair()
-    stream = joined.peer.call(b"hello")
-    joined.exchange()
-    (call,) = joined.calls
-    joined.peer.http.reset_stream(stream)
-    joined.exchange()
-    assert joined.aborted == [call]
-    assert not call.open
 
 
 class TestStreams:
@@ -201,6 +154,12 @@ class TestStreams:
         joined.exchange()
         assert joined.peer.answers[stream].headers[b"grpc-status"] == b"0"
         assert joined.peer.answers[stream].reset == ngh2.ErrorCode.NO_ERROR
+        stream = joined.peer.request(head(LISTEN), framed(b"go"))
+        joined.exchange()
+        joined.connection.finish(joined.calls[-1])
+        joined.exchange()
+        answer = joined.peer.answers[stream]
+        assert (answer.headers[b"grpc-status"], answer.closed, answer.reset) == (b"0", True, None)
         assert joined.at_rest()
 
     def test_unread_messages_stop_the_peer(self) -> None:
@@ -229,21 +188,9 @@ class TestStreams:
         joined.exchange()
         assert joined.connection.take(call) == bytes(1024 * 1024)
 
-    @pytest.mark.parametrize("end", [Connection.lose, Connection.terminate, lambda connection: connection.receive(bytes(99), 0.0)])
-    def test_nothing_is_read_from_a_connection_that_is_over(self, end: Callable[[Connection], None]) -> None:
-        joined = pair(table())
-        stream, call = streaming_call(joined)
-        joined.peer.http.send_data(stream, framed(b"unread"))
-        joined.exchange()
-        end(joined.connection)
-        joined.connection.data_to_send()
-        assert joined.connection.closed
-        assert joined.connection.take(call) is None
-        assert not call.open
-
     @pytest.mark.parametrize("bad", [b"\1\0\0\x00\0\0\0\0\1", b"\0\0\4\x08\0\0\0\0\1\0\0\0\0", b"\0\0\1\0\x08\0\0\0\1\xff"])
-    def test_what_is_done_while_the_codec_is_at_its_end_is_done_for_nobody(self, bad: bytes) -> None:
-        """Calls of a batch are decided after it was read, and its last frame may have been the connection's last."""
+    def test_answers_after_the_last_frame_of_the_connection_go_nowhere(self, bad: bytes) -> None:
+        """Calls of a batch are decided after it was read, and its last frame may have broken the connection."""
         joined = pair(table())
         stream, call = streaming_call(joined)
         unary = joined.peer.call(b"x")
@@ -270,32 +217,13 @@ class TestStreams:
         assert joined.peer.answers[stream].status == StatusCode.INTERNAL
         assert joined.at_rest()
 
-    def test_answers_that_nobody_reads_are_bounded(self) -> None:
-        joined = pair(table(), ConnectionLimits(call_queued_bytes=1000))
-        _, call = streaming_call(joined)
-        assert joined.connection.has_room(call)
-        for _ in range(10):
-            joined.connection.send(call, bytes(10_000))
-        joined.connection.data_to_send()  # the peer's window of 65,535 bytes is used up, and it never gives more
-        assert not joined.connection.has_room(call)
-        assert joined.connection.usage().queued_bytes > 1000
-
-    def test_too_much_that_nobody_reads_ends_the_connection(self) -> None:
-        joined = pair(table(), ConnectionLimits(queued_bytes=100_000))
-        _, call = streaming_call(joined)
-        joined.connection.send(call, bytes(200_000))
-        joined.to_peer()
-        assert joined.connection.closed
-        assert joined.peer.goaways[-1][1] == ngh2.ErrorCode.ENHANCE_YOUR_CALM
-        assert joined.aborted == [call]
-
 
 def answer_of_other_call(joined: Pair) -> list[bytes]:
     joined.calls.clear()
     return answer_of(joined, joined.peer.call(b"other")).messages
 
 
-def test_what_callers_send_does_not_show() -> None:
+def test_a_repr_shows_nothing_of_what_callers_send() -> None:
     joined = pair(table())
     joined.peer.call(b"hunter2", ECHO, (b"authorization", b"hunter2"))
     joined.peer.request(head(STREAM), framed(b"hunter2") + framed(b"hunter2")[:11], end=False)
@@ -372,43 +300,24 @@ class TestDrain:
         assert joined.at_rest()
 
 
-class TestConnectionErrors:
-    def assert_closed(self, joined: Pair, *, goaway: int | None) -> None:
-        joined.to_server(b"")
-        data = joined.connection.data_to_send()
-        joined.events()
-        assert joined.connection.closed
-        assert joined.at_rest()
-        if goaway is None:
-            assert data == b""
-        else:
-            joined.peer.receive(data)
-            assert joined.peer.goaways[-1][1] == goaway
-        joined.to_server(b"more")
-        assert joined.connection.data_to_send() == b""
-
-    def test_a_frame_on_the_wrong_stream(self) -> None:
-        joined = pair()
-        joined.peer.call(b"running")
-        joined.exchange()
-        joined.to_server(b"\0\0\4\3\0\0\0\0\0\0\0\0\0")  # RST_STREAM on stream 0
-        self.assert_closed(joined, goaway=ngh2.ErrorCode.PROTOCOL_ERROR)
-        assert joined.aborted == joined.calls
-
-    def test_an_error_beside_an_early_answer(self) -> None:
-        joined = pair()
-        joined.peer.call(b"running")
-        joined.exchange()
-        joined.peer.request(head(method=b"GET"), end=False)
-        joined.to_server(joined.peer.send() + b"\0\0\4\x08\0\0\0\0\3\x7f\xff\xff\xff")  # a window that overflows
-        self.assert_closed(joined, goaway=ngh2.ErrorCode.FLOW_CONTROL_ERROR)
-
-    def test_the_transport_is_lost(self) -> None:
-        joined = pair()
-        joined.peer.call(b"running")
-        joined.exchange()
-        joined.connection.lose()
-        joined.events()
-        assert joined.aborted == joined.calls
-        assert joined.at_rest()
-        assert joined.connection.ended_calls[StatusCode.CANCELLED] == 1
+# RST_STREAM on stream 0, and a window that overflows.
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (b"\0\0\4\3\0\0\0\0\0\0\0\0\0", ngh2.ErrorCode.PROTOCOL_ERROR),
+        (b"\0\0\4\x08\0\0\0\0\3\x7f\xff\xff\xff", ngh2.ErrorCode.FLOW_CONTROL_ERROR),
+    ],
+)
+def test_an_error_of_the_peer_aborts_its_calls_and_ends_the_connection(bad: bytes, code: int) -> None:
+    joined = pair()
+    joined.peer.call(b"running")
+    joined.exchange()
+    joined.peer.request(head(method=b"GET"), end=False)  # answered early
+    joined.to_server(joined.peer.send() + bad)
+    joined.to_peer()
+    assert joined.peer.goaways[-1][1] == code
+    assert joined.connection.closed
+    assert joined.at_rest()
+    assert joined.aborted == joined.calls
+    joined.to_server(b"more")
+    assert joined.connection.data_to_send() == b""

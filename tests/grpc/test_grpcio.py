@@ -11,12 +11,14 @@ from trio.testing import wait_all_tasks_blocked
 
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route, routes_of
 from exchanger.grpc.status import GrpcError, StatusCode
+from tests.grpc.authority import Site
 from tests.grpc.peer import ECHO, echo
 from tests.grpc.services import Texts
 from tests.grpc.serving import serving
 
 CLIENT = Path(__file__).with_name("grpcio_client.py")
 
+# What the client prints, with or without TLS.
 EXPECTED: Final[dict[str, object]] = {
     "unary": "echo hello",
     "empty": "echo ",
@@ -35,7 +37,6 @@ EXPECTED: Final[dict[str, object]] = {
     "flood": 60_000,
     "after": "echo still here",
 }
-"""What the client prints, with or without TLS."""
 
 
 def say(message: bytes, call: CallInfo) -> bytes | Pending:
@@ -51,22 +52,24 @@ async def forever() -> bytes:
     raise AssertionError
 
 
-@pytest.fixture
-async def seen() -> dict[str, object]:
-    routes: dict[bytes, Route] = {
+@pytest.mark.parametrize("security", ["plaintext", "TLS", "mutual TLS"])
+async def test_every_kind_of_call(site: Site, tmp_path: Path, security: str) -> None:
+    table: dict[bytes, Route] = {
         **routes_of(Texts().service()),
         ECHO: Immediate(say),
         b"/test.Echo/Wait": Immediate(lambda _message, _call: Pending(forever)),
     }
-    async with serving(routes) as served:
+    files = [] if security == "plaintext" else [site.files.client_ca]
+    if security == "mutual TLS":
+        own = site.authority.issue_cert("gateway.example")
+        files += [tmp_path / "own.crt", tmp_path / "own.key"]
+        files[1].write_bytes(own.cert_chain_pems[0].bytes())
+        files[2].write_bytes(own.private_key_pem.bytes())
+    async with serving(table, tls=site.files.settings(mutual=security == "mutual TLS")) as served:
+        port = served.port if security == "plaintext" else served.tls_port
         with trio.fail_after(60):
-            done = await trio.run_process([sys.executable, str(CLIENT), str(served.port)], capture_stdout=True)
+            done = await trio.run_process([sys.executable, str(CLIENT), str(port), *map(str, files)], capture_stdout=True)
         await wait_all_tasks_blocked()
         assert served.at_rest()
         assert [type(fault) for fault in served.faults] == [ValueError]
-    result: dict[str, object] = json.loads(done.stdout)
-    return result
-
-
-async def test_grpcio(seen: dict[str, object]) -> None:
-    assert seen == EXPECTED
+    assert json.loads(done.stdout) == EXPECTED

@@ -78,7 +78,7 @@ async def run(arguments: list[str], report: Path) -> None:
 
 @pytest.mark.go
 @pytest.mark.slow
-async def test_what_is_not_passed_is_known(tmp_path: Path) -> None:
+async def test_every_case_that_fails_is_known(tmp_path: Path) -> None:
     plaintext, tls = tmp_path / "plaintext.xml", tmp_path / "tls.xml"
     async with serving(routes(), tls=Site.at(tmp_path).files.settings()) as served:
         async with trio.open_nursery() as nursery:  # both at once: most of the time is spent waiting

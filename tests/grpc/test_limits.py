@@ -10,18 +10,12 @@ from trio.testing import MockClock
 from exchanger.grpc import limits
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.limits import NO_DESCRIPTORS, REPORT_INTERVAL, Admission, Budget, ConnectionLimits
-from exchanger.grpc.routes import Route
 from exchanger.grpc.status import StatusCode
 from tests.grpc.frames import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS, block, raw, request, word
 from tests.grpc.peer import ECHO, Header, Pair, framed, head, pair, routes
 from tests.grpc.test_connection import streaming_call, table
 
 CALM = ngh2.ErrorCode.ENHANCE_YOUR_CALM
-
-
-def fresh(own: ConnectionLimits | None = None, served: dict[bytes, Route] | None = None) -> Pair:
-    """Return a connection whose peer has acknowledged its settings, to be talked to in frames made by hand."""
-    return pair(served, own)
 
 
 def decided(joined: Pair, data: bytes) -> list[int]:
@@ -35,6 +29,13 @@ def lives(joined: Pair, stream: int = 1001) -> bool:
     return decided(joined, request(stream, head(), framed(b""))) == [stream]
 
 
+def assert_ended_or_lives(joined: Pair, ended: int, code: int = CALM) -> None:
+    if ended:
+        assert_ended(joined, code)
+    else:
+        assert lives(joined)
+
+
 def assert_ended(joined: Pair, code: int) -> None:
     joined.to_peer()
     assert joined.connection.closed
@@ -44,7 +45,7 @@ def assert_ended(joined: Pair, code: int) -> None:
 
 class TestStreams:
     def test_one_more_by_a_peer_that_knows_the_limit(self) -> None:
-        joined = fresh(ConnectionLimits(concurrent_streams=3))
+        joined = pair(None, ConnectionLimits(concurrent_streams=3))
         joined.to_server(b"".join(request(stream, head(), framed(b"")) for stream in (1, 3, 5, 7)))
         assert_ended(joined, ngh2.ErrorCode.PROTOCOL_ERROR)
 
@@ -59,83 +60,77 @@ class TestStreams:
         assert lives(joined)
 
     def test_the_default_is_a_thousand(self) -> None:
-        joined = fresh()
+        joined = pair()
         assert len(decided(joined, b"".join(request(stream, head(), framed(b"")) for stream in range(1, 2000, 2)))) == 1000
         joined.to_server(request(2001, head(), framed(b"")))
         assert_ended(joined, ngh2.ErrorCode.PROTOCOL_ERROR)
 
 
-class TestHeaders:
-    def of_size(self, size: int) -> list[Header]:
-        """Return request headers that count as ``size`` bytes: 32 more for each than they have (RFC 9113 section 6.5.2)."""
-        headers = head()
-        rest = size - sum(len(name) + len(value) + 32 for name, value in headers)
-        while rest > 4000 + 2 * 33:
-            headers.append((b"x", b"y" * 3967))
-            rest -= 4000
-        return [*headers, (b"x", b"y" * (rest - 33))]
+def of_size(size: int) -> list[Header]:
+    """Return request headers that count as ``size`` bytes: 32 more for each than they have (RFC 9113 section 6.5.2)."""
+    headers = head()
+    rest = size - sum(len(name) + len(value) + 32 for name, value in headers)
+    while rest > 4000 + 2 * 33:
+        headers.append((b"x", b"y" * 3967))
+        rest -= 4000
+    return [*headers, (b"x", b"y" * (rest - 33))]
 
-    def in_frames(self, headers: list[Header], count: int) -> bytes:
-        """Return ``headers`` in one HEADERS frame and ``count`` CONTINUATION frames."""
-        data = block(headers)
-        step = max(1, min(16_384, -(-len(data) // (count + 1))))
-        parts = [data[start : start + step] for start in range(0, len(data), step)]
-        parts += [b""] * (count + 1 - len(parts))
-        last = len(parts) - 1
-        return raw(HEADERS, END_STREAM, 1, parts[0]) + b"".join(
-            raw(CONTINUATION, END_HEADERS if number == last else 0, 1, part) for number, part in enumerate(parts[1:], 1)
-        )
 
-    def test_a_list_at_the_limit(self) -> None:
-        joined = fresh()
-        joined.to_server(self.in_frames(self.of_size(limits.MAX_HEADER_LIST), 7))
-        assert not joined.connection.closed
-        assert joined.connection.ended_calls[StatusCode.UNIMPLEMENTED] == 1  # it has no message
-        assert lives(joined)
+def fields(count: int) -> list[Header]:
+    return head() + [(b"x", b"")] * (count - len(head()))
 
-    def test_a_list_beyond_it_is_refused_and_costs_nobody_else_anything(self) -> None:
-        joined = fresh()
-        joined.to_server(self.in_frames(self.of_size(limits.MAX_HEADER_LIST + 1), 7))
-        assert joined.connection.ended_calls[StatusCode.RESOURCE_EXHAUSTED] == 1
-        assert lives(joined)
 
-    def test_a_list_far_beyond_it(self) -> None:
-        joined = fresh()
-        joined.to_server(self.in_frames(self.of_size(limits.TOLERANCE * limits.MAX_HEADER_LIST + 1), limits.MAX_CONTINUATIONS))
+def in_frames(headers: list[Header], count: int) -> bytes:
+    """Return ``headers`` in one HEADERS frame and ``count`` CONTINUATION frames."""
+    data = block(headers)
+    step = max(1, min(16_384, -(-len(data) // (count + 1))))
+    parts = [data[start : start + step] for start in range(0, len(data), step)]
+    parts += [b""] * (count + 1 - len(parts))
+    kinds = [HEADERS] + [CONTINUATION] * (len(parts) - 1)
+    flags = [END_STREAM] + [0] * (len(parts) - 1)
+    flags[-1] |= END_HEADERS
+    return b"".join(map(raw, kinds, flags, [1] * len(parts), parts))
+
+
+PASSES = StatusCode.UNIMPLEMENTED  # for it has no message
+
+
+@pytest.mark.parametrize(
+    ("headers", "continuations", "status"),
+    [
+        pytest.param(of_size(limits.MAX_HEADER_LIST), 7, PASSES, id="a list at the limit"),
+        pytest.param(of_size(limits.MAX_HEADER_LIST + 1), 7, StatusCode.RESOURCE_EXHAUSTED, id="a list beyond it"),
+        pytest.param(of_size(limits.TOLERANCE * limits.MAX_HEADER_LIST + 1), limits.MAX_CONTINUATIONS, None, id="a list far beyond it"),
+        pytest.param(fields(limits.MAX_HEADER_COUNT), 0, PASSES, id="fields at the limit"),
+        pytest.param(fields(limits.MAX_HEADER_COUNT + 1), 0, StatusCode.RESOURCE_EXHAUSTED, id="fields beyond it"),
+        pytest.param(fields(limits.TOLERANCE * limits.MAX_HEADER_COUNT + 1), 0, None, id="fields far beyond it"),
+        pytest.param(head(), limits.MAX_CONTINUATIONS, PASSES, id="continuations"),
+        pytest.param(head(), limits.MAX_CONTINUATIONS + 1, None, id="one continuation more"),
+    ],
+)
+def test_a_header_list_beyond_a_limit_costs_its_own_call_and_far_beyond_it_the_connection(
+    headers: list[Header], continuations: int, status: StatusCode | None
+) -> None:
+    joined = pair()
+    joined.to_server(in_frames(headers, continuations))
+    if status is None:
         assert_ended(joined, CALM)
-
-    def test_fields(self) -> None:
-        joined = fresh()
-        headers = head() + [(b"x", b"")] * (limits.MAX_HEADER_COUNT - len(head()))
-        assert decided(joined, request(1, headers, framed(b""))) == [1]
-        joined.to_server(request(3, [*headers, (b"x", b"")], framed(b"")))
-        assert joined.connection.ended_calls[StatusCode.RESOURCE_EXHAUSTED] == 1
+    else:
+        assert joined.connection.ended_calls[status] == 1
         assert lives(joined)
-        joined = fresh()
-        joined.to_server(request(1, [*headers, *[(b"x", b"")] * (limits.TOLERANCE * limits.MAX_HEADER_COUNT)], framed(b"")))
-        assert_ended(joined, CALM)
-
-    @pytest.mark.parametrize("extra", [0, 1])
-    def test_continuations(self, extra: int) -> None:
-        joined = fresh()
-        joined.to_server(self.in_frames(head(), limits.MAX_CONTINUATIONS + extra))
-        if extra:
-            assert_ended(joined, CALM)
-        else:
-            assert lives(joined)
 
 
 class TestMessages:
     @pytest.mark.parametrize("extra", [0, 1])
     def test_size(self, extra: int) -> None:
-        joined = fresh(ConnectionLimits(message_bytes=1000))
+        joined = pair(None, ConnectionLimits(message_bytes=1000))
         assert decided(joined, request(1, head(), framed(bytes(1000 + extra)))) == ([] if extra else [1])
         assert joined.connection.ended_calls[StatusCode.RESOURCE_EXHAUSTED] == extra
         assert lives(joined)
 
     @pytest.mark.parametrize("extra", [0, 1])
     def test_held_bytes(self, extra: int) -> None:
-        joined = fresh(ConnectionLimits(held_bytes=1000))
+        joined = pair(None, ConnectionLimits(held_bytes=1000))
         joined.to_server(
             request(1, head(), framed(bytes(1000))[:500], end=False) + request(3, head(), framed(bytes(1000))[: 500 + extra], end=False)
         )
@@ -144,7 +139,7 @@ class TestMessages:
         assert lives(joined)
 
     def test_the_window_of_a_stream(self) -> None:
-        joined = fresh(served=table())
+        joined = pair(table())
         _, call = streaming_call(joined)
         messages = framed(bytes(10_000)) * 30
         for start in range(0, limits.STREAM_WINDOW, 16_384):
@@ -161,49 +156,40 @@ class TestAnswers:
         joined = pair(table(), ConnectionLimits(queued_bytes=100_000))
         _, call = streaming_call(joined)
         joined.connection.send(call, bytes(65_535 + 100_000 - 5 + extra))
-        joined.to_server(b"")
-        joined.connection.data_to_send()
+        joined.to_peer()
         assert joined.connection.closed == bool(extra)
+        if extra:
+            assert joined.peer.goaways[-1][1] == CALM
+            assert joined.aborted == [call]
 
-    def test_unsent_bytes_of_one_call(self) -> None:
-        joined = pair(table(), ConnectionLimits(call_queued_bytes=1000))
+    @pytest.mark.parametrize(
+        ("own", "room"), [(ConnectionLimits(call_queued_bytes=1000), 1000), (ConnectionLimits(queued_bytes=100_000), 50_000)]
+    )
+    def test_unsent_bytes_of_one_call_and_half_of_those_of_all_leave_no_room(self, own: ConnectionLimits, room: int) -> None:
+        joined = pair(table(), own)
         _, call = streaming_call(joined)
-        joined.connection.send(call, bytes(65_535 + 999 - 5))
+        joined.connection.send(call, bytes(65_535 + room - 1 - 5))
         joined.connection.data_to_send()
-        assert joined.connection.usage().queued_bytes == 999
+        assert joined.connection.usage().queued_bytes == room - 1
         assert joined.connection.has_room(call)
         joined.connection.send(call, b"")
         assert not joined.connection.has_room(call)
 
-    def test_half_of_the_unsent_bytes_of_all_calls_leaves_no_room(self) -> None:
-        joined = pair(table(), ConnectionLimits(queued_bytes=100_000))
-        _, call = streaming_call(joined)
-        joined.connection.send(call, bytes(65_535 + 49_999 - 5))
-        joined.connection.data_to_send()
-        assert joined.connection.has_room(call)
-        joined.connection.send(call, b"")
-        assert not joined.connection.has_room(call)
 
-
-class TestControlFrames:
-    @pytest.mark.parametrize("extra", [0, 1])
-    def test_settings_entries(self, extra: int) -> None:
-        joined = fresh()
-        joined.to_server(raw(SETTINGS, 0, 0, b"\0\4\0\0\xff\xff" * (limits.MAX_SETTINGS + extra)))
-        if extra:
-            assert_ended(joined, CALM)
-        else:
-            assert lives(joined)
-
-    @pytest.mark.parametrize(("kind", "payload"), [(PING, bytes(8)), (SETTINGS, b"")])
-    @pytest.mark.parametrize("extra", [0, 1])
-    def test_acknowledgements(self, kind: int, payload: bytes, extra: int) -> None:
-        joined = fresh()
-        joined.to_server(raw(kind, 0, 0, payload) * (limits.MAX_OUTBOUND_ACKS + extra))
-        if extra:
-            assert_ended(joined, CALM)
-        else:
-            assert lives(joined)
+@pytest.mark.parametrize("extra", [0, 1])
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda extra: raw(SETTINGS, 0, 0, b"\0\4\0\0\xff\xff" * (limits.MAX_SETTINGS + extra)),
+        lambda extra: raw(PING, 0, 0, bytes(8)) * (limits.MAX_OUTBOUND_ACKS + extra),
+        lambda extra: raw(SETTINGS, 0, 0) * (limits.MAX_OUTBOUND_ACKS + extra),
+    ],
+    ids=["settings entries", "ping acknowledgements", "settings acknowledgements"],
+)
+def test_control_frames(send: Callable[[int], bytes], extra: int) -> None:
+    joined = pair()
+    joined.to_server(send(extra))
+    assert_ended_or_lives(joined, extra)
 
 
 # What all connections hold together.
@@ -256,13 +242,15 @@ def test_nothing_is_left_of_a_connection_that_is_over(end: Callable[[Connection]
     budget = Budget()
     joined = sharing(budget)
     begin(joined, LARGE)
-    _, call = streaming_call(joined)
+    stream, call = streaming_call(joined)
+    joined.peer.http.send_data(stream, framed(b"unread"))
+    joined.exchange()
     joined.connection.send(call, bytes(LARGE))
     joined.connection.data_to_send()
     assert budget.used > LARGE
     end(joined.connection)
     joined.connection.data_to_send()
-    assert joined.connection.closed
+    assert (joined.connection.closed, call.open, joined.connection.take(call)) == (True, False, None)
     assert budget.used == 0
 
 
@@ -276,7 +264,7 @@ def test_a_request_in_one_piece_asks_for_nothing() -> None:
     assert budget.used == 0
 
 
-async def test_whoever_finds_no_room_is_counted_and_told_of_once_a_minute(autojump_clock: MockClock) -> None:
+async def test_refused_connections_are_counted_and_reported_once_a_minute(autojump_clock: MockClock) -> None:
     told: list[tuple[float, str]] = []
     start = trio.current_time()
     admission = Admission(2, lambda reason: told.append((trio.current_time() - start, reason)))

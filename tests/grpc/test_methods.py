@@ -1,13 +1,20 @@
+import subprocess
+import sys
+
+import attrs
+import h2.connection  # type: ignore[import-untyped]  # without types, and not to be used
+import hpack  # type: ignore[import-untyped]  # as above
 import pytest
+import trio
 from google.protobuf.wrappers_pb2 import StringValue
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.grpc.limits import ConnectionLimits
-from exchanger.grpc.routes import Streaming, StreamMethod, UnaryMethod, routes_of
-from exchanger.grpc.status import StatusCode
+from exchanger.grpc.routes import CallInfo, ImmediateStream, Pending, Route, Streaming, StreamMethod, UnaryMethod, routes_of
+from exchanger.grpc.status import GrpcError, StatusCode
 from tests.grpc.peer import Answer, framed, head
 from tests.grpc.services import Texts, text
-from tests.grpc.serving import serving
+from tests.grpc.serving import Client, serving
 
 UPPER, SPLIT, JOIN, ECHO, FLOOD = (b"/test.Texts/" + name for name in (b"Upper", b"Split", b"Join", b"Echo", b"Flood"))
 
@@ -42,20 +49,6 @@ async def test_a_method_sees_the_metadata_and_a_repr_does_not_show_it() -> None:
         assert "AAE" not in repr(info)
 
 
-@pytest.mark.parametrize(
-    ("path", "message", "status"), [(UPPER, text("refuse"), 9), *((path, b"\xff\xff", 13) for path in (SPLIT, JOIN, ECHO))]
-)
-async def test_refusals(path: bytes, message: bytes, status: int) -> None:
-    async with serving(routes_of(Texts().service())) as served:
-        client = await served.connect()
-        _, answer = await client.start(path, framed(message))
-        assert (answer.status, answer.message) == (
-            status,
-            "not this one" if status == 9 else "request is not a message of the method's type",
-        )
-        assert served.faults == []
-
-
 @pytest.mark.parametrize(("path", "message", "sent"), [(UPPER, "fail", []), (SPLIT, "one two fail", ["one", "two"])])
 async def test_faults_show_no_text(path: bytes, message: str, sent: list[str]) -> None:
     async with serving(routes_of(Texts().service())) as served:
@@ -63,36 +56,6 @@ async def test_faults_show_no_text(path: bytes, message: str, sent: list[str]) -
         _, answer = await client.start(path, framed(text(message)))
         assert (answer.status, answer.message, values(answer)) == (StatusCode.INTERNAL, "internal error", sent)
         assert [type(fault) for fault in served.faults] == [ValueError]
-        assert served.at_rest()
-
-
-async def test_a_stream_of_responses() -> None:
-    async with serving(routes_of(Texts().service())) as served:
-        client = await served.connect()
-        _, answer = await client.start(SPLIT, framed(text("a b c")))
-        assert (values(answer), answer.status) == (["a", "b", "c"], 0)
-        _, empty = await client.start(SPLIT, framed(text("")))
-        assert (values(empty), empty.status) == ([], 0)
-
-
-async def test_a_stream_of_requests() -> None:
-    texts = Texts()
-    async with serving(routes_of(texts.service())) as served:
-        client = await served.connect()
-        stream, answer = await client.start(JOIN, framed(text("a")) + framed(text("b")), end=False)
-        assert texts.seen == ["a", "b"]
-        client.peer.http.send_data(stream, framed(text("c")), end_stream=True)
-        await client.settle()
-        assert (values(answer), answer.status) == (["a b c"], 0)
-        _, empty = await client.start(JOIN, b"")
-        assert values(empty) == [""]
-
-
-async def test_a_response_before_the_requests_end() -> None:
-    async with serving(routes_of(Texts().service())) as served:
-        client = await served.connect()
-        _, answer = await client.start(JOIN, framed(text("a")) + framed(text("stop")) + framed(text("unread")), end=False)
-        assert (values(answer), answer.status, answer.reset) == (["a"], 0, 0)
         assert served.at_rest()
 
 
@@ -154,3 +117,203 @@ async def test_a_flood_into_the_socket_waits_too() -> None:
         client.receive()
         await wait_all_tasks_blocked()
         assert texts.running > before
+
+
+# No byte from the network reaches the HTTP/2 and HPACK packages that purerpc brings along: they are old, and have known holes.
+
+
+def test_this_package_imports_neither_them_nor_purerpc() -> None:
+    code = (
+        "import sys, exchanger.grpc.server\n"
+        "print(sorted(name for name in ('h2', 'hpack', 'hyperframe', 'purerpc', 'anyio') if name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+async def test_serving_a_purerpc_service_makes_no_connection_of_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def refuse(self: object, *_args: object, **_options: object) -> None:
+        made.append(type(self).__name__)
+        raise AssertionError("not to be used")
+
+    monkeypatch.setattr(h2.connection.H2Connection, "__init__", refuse)
+    monkeypatch.setattr(hpack.Decoder, "__init__", refuse)
+    async with serving(routes_of(Texts().service())) as served:
+        client = await served.connect()
+        for path, body in ((b"Upper", "a"), (b"Split", "a b"), (b"Join", "a"), (b"Echo", "a")):
+            _, answer = await client.start(b"/test.Texts/" + path, framed(text(body)))
+            assert answer.status == 0
+        client.send(b"\0\0\1\1\5\0\0\0\x01\xff")  # and a header block that cannot be decoded
+        await client.settle()
+        assert client.eof
+    assert made == []
+
+
+# Streams that are answered message by message, without a task where none has to wait.
+
+CHAT = b"/test.Chat/Talk"
+DEADLINE = (b"grpc-timeout", b"200m")
+
+
+@attrs.define(eq=False)
+class Chat:
+    """Answers "later…" when ``let_go`` is set, "nothing" not at all, refuses "refuse…", breaks upon "break…", and echoes anything else."""
+
+    let_go: trio.Event = attrs.field(factory=trio.Event)
+    waiting: int = 0
+    cancelled: int = 0
+    instead: bytes | None = None
+    seen: list[CallInfo] = attrs.field(factory=list)
+
+    def table(self) -> dict[bytes, Route]:
+        return {CHAT: ImmediateStream(self.answer, self.instead)}
+
+    def answer(self, message: bytes, info: CallInfo) -> bytes | Pending | None:
+        self.seen.append(info)
+        if message.startswith(b"later"):
+            return Pending(lambda: self._later(message))
+        if message == b"nothing":
+            return None
+        self._act(message)
+        return b"echo " + message
+
+    async def _later(self, message: bytes) -> bytes:
+        self.waiting += 1
+        try:
+            await self.let_go.wait()
+        except trio.Cancelled:
+            self.cancelled += 1
+            raise
+        finally:
+            self.waiting -= 1
+        self._act(message.removeprefix(b"later "))
+        return b"late " + message
+
+    def _act(self, message: bytes) -> None:
+        if message == b"refuse":
+            raise GrpcError(StatusCode.ABORTED, "refused")
+        if message == b"break":
+            raise RuntimeError("broken")
+
+
+async def talk(client: Client, *messages: bytes, end: bool = True, extra: tuple[tuple[bytes, bytes], ...] = ()) -> tuple[int, Answer]:
+    return await client.start(CHAT, b"".join(map(framed, messages)), *extra, end=end)
+
+
+async def say(client: Client, stream: int, *messages: bytes, end: bool = False) -> None:
+    client.peer.http.send_data(stream, b"".join(map(framed, messages)), end_stream=end)
+    await client.settle()
+
+
+async def test_each_message_is_answered_in_order_without_a_task() -> None:
+    async with serving(Chat().table()) as served:
+        client = await served.connect()
+        stream, answer = await talk(client, b"a", b"nothing", b"b", end=False)
+        assert (answer.messages, answer.status) == ([b"echo a", b"echo b"], None)
+        assert served.server.usage().tasks == 0
+        await say(client, stream, b"c", end=True)
+        assert (answer.messages[2:], answer.status) == ([b"echo c"], StatusCode.OK)
+        assert served.at_rest()
+
+
+async def test_a_message_that_waits_holds_up_its_own_call_only() -> None:
+    chat = Chat()
+    async with serving(chat.table()) as served:
+        client = await served.connect()
+        stream, slow = await talk(client, b"a", b"later", b"b", end=False)
+        _, quick = await talk(client, b"c")
+        assert (slow.messages, quick.messages, quick.status) == ([b"echo a"], [b"echo c"], StatusCode.OK)
+        await say(client, stream, b"later 2", b"d", end=True)
+        assert (slow.messages, chat.waiting, served.server.usage().tasks) == ([b"echo a"], 1, 1)
+        chat.let_go.set()
+        await client.settle()
+        assert slow.messages == [b"echo a", b"late later", b"echo b", b"late later 2", b"echo d"]
+        assert slow.status == StatusCode.OK
+        assert served.at_rest()
+
+
+@pytest.mark.parametrize(
+    ("said", "end"), [((), False), ((b"a",), False), ((b"a", b"later"), False), ((b"later", b"b"), False), ((b"later",), True)]
+)
+async def test_the_deadline_ends_it_whatever_it_does(said: tuple[bytes, ...], end: bool, mock_clock: MockClock) -> None:
+    chat = Chat()
+    async with serving(chat.table()) as served:
+        client = await served.connect()
+        stream, answer = await talk(client, *said, end=end, extra=(DEADLINE,))
+        mock_clock.jump(0.1)
+        if not end:
+            await say(client, stream, b"more")
+        mock_clock.jump(0.09)
+        await client.settle()
+        assert not answer.closed
+        mock_clock.jump(0.02)
+        await client.settle()
+        assert answer.status == StatusCode.DEADLINE_EXCEEDED
+        assert (chat.waiting, chat.cancelled) == (0, int(b"later" in said))
+        assert served.at_rest()
+
+
+@pytest.mark.parametrize("message", [b"refuse", b"later refuse"])
+async def test_a_refusal_ends_the_call(message: bytes) -> None:
+    chat = Chat(instead=b"instead")
+    chat.let_go.set()
+    async with serving(chat.table()) as served:
+        _, answer = await talk(await served.connect(), b"a", message, b"b")
+        assert (answer.messages, answer.status, answer.message) == ([b"echo a"], StatusCode.ABORTED, "refused")
+        assert (served.at_rest(), served.faults) == (True, [])
+
+
+@pytest.mark.parametrize("message", [b"break", b"later break"])
+async def test_a_fault_is_internal_or_what_is_answered_instead(message: bytes) -> None:
+    for instead, expected, status in ((None, [], StatusCode.INTERNAL), (b"instead", [b"instead", b"echo b"], StatusCode.OK)):
+        chat = Chat(instead=instead)
+        chat.let_go.set()
+        async with serving(chat.table()) as served:
+            _, answer = await talk(await served.connect(), message, b"b")
+            assert (answer.messages, answer.status) == (expected, status)
+            assert [type(fault) for fault in served.faults] == [RuntimeError]
+            assert served.at_rest()
+
+
+async def test_a_peer_that_does_not_read_is_not_answered_further_and_then_gets_everything() -> None:
+    limits = ConnectionLimits(call_queued_bytes=2000)
+    seen = 0
+
+    def large(message: bytes, _info: CallInfo) -> bytes:
+        nonlocal seen
+        seen += 1
+        return message * 1000
+
+    async with serving({CHAT: ImmediateStream(large)}, limits=limits) as served:
+        client = await served.connect()
+        client.peer.http.update_settings({4: 0})
+        await client.settle()
+        stream, answer = await talk(client, *[b"x"] * 100, end=False)
+        assert (answer.messages, seen) == ([], 2)
+        _, other = await talk(client, b"y", end=False)
+        assert (other.messages, seen) == ([], 3)
+        client.peer.http.update_settings({4: 1 << 20})
+        await client.settle()
+        assert (len(answer.messages), other.messages, seen) == (100, [b"y" * 1000], 101)
+        await say(client, stream, end=True)
+        assert answer.status == StatusCode.OK
+
+
+async def test_many_messages_of_one_stream_are_not_answered_in_one_turn() -> None:
+    """Two thousand messages come in one read; another connection's call is not behind all of them."""
+    order: list[bytes] = []
+
+    def note(message: bytes, _info: CallInfo) -> bytes:
+        order.append(message)
+        return b""
+
+    async with serving({CHAT: ImmediateStream(note)}) as served:
+        greedy, other = await served.connect(), await served.connect()
+        greedy.peer.request(head(CHAT), b"".join(framed(b"greedy") for _ in range(2000)), end=True)
+        other.peer.request(head(CHAT), framed(b"other"), end=True)
+        greedy.send()
+        other.send()
+        await greedy.settle()
+        assert len(order) == 2001
+        assert order.index(b"other") <= 200

@@ -19,6 +19,7 @@ from tests.grpc.serving import Client, serving
 
 UPPER = b"/test.Texts/Upper"
 JOIN = b"/test.Texts/Join"
+SPLIT = b"/test.Texts/Split"
 OK = StatusCode.OK
 HELLO = framed(text("hello"))
 BAD_UTF8 = b"\n\2\xc3\x28"
@@ -124,6 +125,8 @@ CASES = (
     Case("a message just too large", StatusCode.RESOURCE_EXHAUSTED, body=framed(text("x" * 50_000))),
     Case("a message just not too large", OK, body=framed(text("x" * 49_996))),
     Case("no protobuf", StatusCode.INTERNAL, body=framed(b"\xff\xff\xff")),
+    Case("no protobuf to a method that streams its answer", StatusCode.INTERNAL, path=SPLIT, body=framed(b"\xff\xff")),
+    Case("refused by the method", StatusCode.FAILED_PRECONDITION, body=framed(text("refuse"))),
     Case("a cut field", StatusCode.INTERNAL, body=framed(b"\n\5hell")),
     Case("a field of another type", OK, body=framed(b"\x08\5")),
     Case("text that is no UTF-8", StatusCode.INTERNAL, body=framed(BAD_UTF8)),

@@ -1,6 +1,7 @@
 import errno
 import socket
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 import trio
@@ -9,40 +10,14 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
 from exchanger.grpc.server import Addresses, GrpcServer, ServerSettings
 from exchanger.grpc.status import StatusCode
+from tests.grpc.authority import Site
 from tests.grpc.peer import echo, framed, head, routes
-from tests.grpc.serving import is_open, read_slowly, serving
-
-LATER = b"/test.Echo/Later"
-
-
-class Waiting:
-    """A handler whose answers wait for ``release``; counts what runs and what was cancelled."""
-
-    def __init__(self) -> None:
-        self.release = trio.Event()
-        self.running = 0
-        self.cancelled = 0
-
-    def handler(self, message: bytes, _call: CallInfo) -> Pending:
-        async def run() -> bytes:
-            self.running += 1
-            try:
-                await self.release.wait()
-            except trio.Cancelled:
-                self.cancelled += 1
-                raise
-            finally:
-                self.running -= 1
-            return b"later " + message
-
-        return Pending(run)
-
-    def table(self) -> dict[bytes, Route]:
-        return {**routes(), LATER: Immediate(self.handler)}
+from tests.grpc.serving import Client, Served, is_open, serving
+from tests.grpc.test_cancellation import PENDING, Methods
 
 
 def table_of(run: Callable[[], Awaitable[bytes]]) -> dict[bytes, Route]:
-    return {**routes(), LATER: Immediate(lambda _message, _call: Pending(run))}
+    return {**routes(), PENDING: Immediate(lambda _message, _call: Pending(run))}
 
 
 async def test_calls_on_two_connections() -> None:
@@ -59,28 +34,31 @@ async def test_calls_on_two_connections() -> None:
 
 
 async def test_a_pending_answer() -> None:
-    waiting = Waiting()
-    async with serving(waiting.table()) as served:
+    methods = Methods()
+    async with serving(methods.table()) as served:
         client = await served.connect()
-        _, answer = await client.start(LATER, framed(b"x"))
-        assert served.server.usage().tasks == waiting.running == 1
+        _, answer = await client.start(PENDING, framed(b"x"))
+        assert served.server.usage().tasks == methods.waiting == 1
         assert (await client.ask(b"meanwhile")).messages == [b"echo meanwhile"]
         assert answer.headers == {}
-        waiting.release.set()
+        methods.release.set()
         await client.settle()
-        assert answer.messages == [b"later x"]
+        assert answer.messages == [b"late x"]
         assert served.at_rest()
+        methods.release = trio.Event()
+        await client.start(PENDING, framed(b"x"))
+    assert [name for name, _ in methods.seen] == ["Cancelled"]  # by the end of the server
 
 
 async def test_answers_that_end_together_leave_in_one_piece() -> None:
-    waiting = Waiting()
-    async with serving(waiting.table()) as served:
+    methods = Methods()
+    async with serving(methods.table()) as served:
         client = await served.connect()
         for _ in range(10):
-            client.peer.request(head(LATER), framed(b"x"))
+            client.peer.request(head(PENDING), framed(b"x"))
         await client.settle()
         sizes = []
-        waiting.release.set()
+        methods.release.set()
         while any(not answer.closed for answer in client.peer.answers.values()):
             await trio.lowlevel.checkpoint()
             try:
@@ -92,31 +70,27 @@ async def test_answers_that_end_together_leave_in_one_piece() -> None:
         assert len(sizes) == 1
 
 
-class TestWhatEndsAPendingCall:
-    async def test_end_of_the_server(self) -> None:
-        waiting = Waiting()
-        async with serving(waiting.table()) as served:
-            client = await served.connect()
-            await client.start(LATER, framed(b"x"))
-        assert waiting.cancelled == 1
-
-
 class TestFaults:
-    @pytest.mark.parametrize("fault", [ValueError("s3cret"), ExceptionGroup("s3cret", [ValueError("s3cret")]), MemoryError("s3cret")])
-    async def test_in_an_immediate_handler(self, fault: Exception) -> None:
+    @pytest.mark.parametrize(
+        "bad",
+        [ValueError("s3cret"), ExceptionGroup("s3cret", [ValueError("s3cret")]), MemoryError("s3cret"), None, "text", bytearray(b"x")],
+    )
+    async def test_an_immediate_handler_that_raises_or_returns_nonsense(self, bad: Any) -> None:
         def handler(message: bytes, call: CallInfo) -> bytes | Pending:
-            if message == b"bad":
-                raise fault
-            return echo(message, call)
+            if message == b"bad" and isinstance(bad, Exception):
+                raise bad
+            nonsense: bytes = bad
+            return nonsense if message == b"bad" else echo(message, call)
 
         async with serving(routes(handler)) as served:
             client = await served.connect()
             good = client.peer.call(b"good")
-            bad = client.peer.call(b"bad")
+            failed = client.peer.call(b"bad")
             await client.settle()
             assert client.peer.answers[good].messages == [b"echo good"]
-            assert (client.peer.answers[bad].status, client.peer.answers[bad].message) == (StatusCode.INTERNAL, "internal error")
-            assert served.faults == [fault]
+            assert (client.peer.answers[failed].status, client.peer.answers[failed].message) == (StatusCode.INTERNAL, "internal error")
+            (fault,) = served.faults
+            assert fault is bad or (not isinstance(bad, Exception) and type(fault) is TypeError)
             assert (await client.ask(b"next")).messages == [b"echo next"]
 
     async def test_in_a_nursery_whose_connection_is_lost(self) -> None:
@@ -133,18 +107,11 @@ class TestFaults:
 
         async with serving(table_of(run)) as served:
             client, other = await served.connect(), await served.connect()
-            await client.start(LATER, framed(b"x"))
+            await client.start(PENDING, framed(b"x"))
             client.socket.close()
             await other.settle()
             assert len(served.faults) == 1
             assert (await other.ask(b"next")).messages == [b"echo next"]
-
-    @pytest.mark.parametrize("nonsense", [None, "text", bytearray(b"x")])
-    async def test_an_answer_that_is_none(self, nonsense: bytes) -> None:
-        async with serving(routes(lambda _message, _call: nonsense)) as served:
-            client = await served.connect()
-            assert (await client.ask(b"x")).status == StatusCode.INTERNAL
-            assert [type(fault) for fault in served.faults] == [TypeError]
 
 
 class TestConnections:
@@ -177,26 +144,51 @@ class TestConnections:
             await wait_all_tasks_blocked()
             assert (await (await served.connect()).ask(b"x")).status == 0
 
-    async def test_a_peer_that_does_not_read_is_dropped(self, mock_clock: MockClock) -> None:
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plaintext", "TLS"])
+class TestReaders:
+    """Peers with a small buffer, whose windows are as large as can be."""
+
+    async def connect(self, served: Served, site: Site | None) -> Client:
+        small = 65_536
+        client = await (served.connect(receive_buffer=small) if site is None else served.connect_tls(site.client(), receive_buffer=small))
+        client.peer.http.update_settings({4: 2**31 - 1})
+        client.peer.http.set_local_window_size(2**31 - 1)
+        await client.settle()
+        return client
+
+    async def ask_without_reading(self, served: Served, client: Client, count: int) -> list[int]:
+        streams = []
+        for number in range(count):
+            streams.append(client.peer.call(b"%03d" % number * 20))
+            client.send()
+            await wait_all_tasks_blocked()
+        assert served.server.ended_calls[0] < 400  # the server reads no more than it can answer
+        return streams
+
+    async def test_a_peer_that_never_reads_is_dropped(self, tls: bool, site: Site, mock_clock: MockClock) -> None:
         big = bytes(100_000)
-        async with serving(routes(lambda _message, _call: big)) as served:
-            reader, stuck = await served.connect(), await served.connect(receive_buffer=65_536)
-            stuck.peer.http.update_settings({4: 2**31 - 1})
-            stuck.peer.http.set_local_window_size(2**31 - 1)
-            for _ in range(500):  # without ever reading
-                stuck.peer.call(b"more")
-                stuck.send()
-                await wait_all_tasks_blocked()
-            assert served.server.ended_calls[0] < 400  # the server reads no more than it can answer
+        async with serving(routes(lambda _message, _call: big), tls=site.files.settings()) as served:
+            reader, stuck = await served.connect(), await self.connect(served, site if tls else None)
+            await self.ask_without_reading(served, stuck, 500)
             assert (await reader.ask(b"x")).messages == [big]
             mock_clock.jump(21)
             await reader.settle()
             assert served.server.connections == 1
             assert (await reader.ask(b"x")).messages == [big]
 
-    async def test_a_slow_reader_gets_everything_in_order(self, mock_clock: MockClock) -> None:
-        async with serving(routes(lambda message, _call: message * 1000)) as served:
-            await read_slowly(served, await served.connect(receive_buffer=65_536), mock_clock)
+    async def test_a_slow_reader_gets_everything_in_order(self, tls: bool, site: Site, mock_clock: MockClock) -> None:
+        async with serving(routes(lambda message, _call: message * 1000), tls=site.files.settings()) as served:
+            client = await self.connect(served, site if tls else None)
+            streams = await self.ask_without_reading(served, client, 400)
+            while not all(client.peer.answers[stream].closed for stream in streams):
+                mock_clock.jump(0.4)  # it reads in time: longer than a stall in all, and shorter than requests may take to arrive
+                client.receive()
+                assert not client.eof
+                await wait_all_tasks_blocked()
+            for number, stream in enumerate(streams):
+                assert client.peer.answers[stream].messages == [b"%03d" % number * 20_000]
+            assert served.at_rest()
 
 
 async def test_many_calls_in_one_batch_do_not_starve_other_tasks() -> None:
@@ -233,43 +225,43 @@ async def test_many_calls_in_one_batch_do_not_starve_other_tasks() -> None:
 
 class TestDrain:
     async def test_running_calls_finish(self) -> None:
-        waiting = Waiting()
-        async with serving(waiting.table()) as served, trio.open_nursery() as nursery:
+        methods = Methods()
+        async with serving(methods.table()) as served, trio.open_nursery() as nursery:
             idle, busy = await served.connect(), await served.connect()
-            _, answer = await busy.start(LATER, framed(b"x"))
+            _, answer = await busy.start(PENDING, framed(b"x"))
             nursery.start_soon(served.server.drain, 60.0)
             await idle.settle()
             await busy.settle()
             assert [client.eof for client in (idle, busy)] == [True, False]
             assert not is_open(served.port)
             assert not served.stopped.is_set()
-            waiting.release.set()
+            methods.release.set()
             await busy.settle()
-            assert answer.messages == [b"later x"]
+            assert answer.messages == [b"late x"]
             assert busy.eof
             busy.socket.close()
             idle.socket.close()
             await served.stopped.wait()
 
     async def test_the_deadline_ends_what_still_runs(self, mock_clock: MockClock) -> None:
-        waiting = Waiting()
-        async with serving(waiting.table()) as served, trio.open_nursery() as nursery:
+        methods = Methods()
+        async with serving(methods.table()) as served, trio.open_nursery() as nursery:
             client = await served.connect()
-            _, answer = await client.start(LATER, framed(b"x"))
+            _, answer = await client.start(PENDING, framed(b"x"))
             nursery.start_soon(served.server.drain, 10.0)
             await client.settle()
             mock_clock.jump(9.9)
             await client.settle()
-            assert waiting.running == 1
+            assert methods.waiting == 1
             mock_clock.jump(0.2)
             await client.settle()
-            assert (waiting.running, waiting.cancelled) == (0, 1)
+            assert (methods.waiting, len(methods.seen)) == (0, 1)
             assert answer.status == StatusCode.UNAVAILABLE
             mock_clock.jump(1.1)  # the client does not close
             await served.stopped.wait()
 
     async def test_a_peer_that_acknowledges_nothing_holds_up_nothing(self, mock_clock: MockClock) -> None:
-        async with serving(Waiting().table()) as served, trio.open_nursery() as nursery:
+        async with serving(Methods().table()) as served, trio.open_nursery() as nursery:
             client = await served.connect()  # which reads and says nothing from now on
             nursery.start_soon(served.server.drain, 1000.0)
             await wait_all_tasks_blocked()
@@ -281,15 +273,15 @@ class TestDrain:
             client.socket.close()
 
     async def test_a_second_drain_may_be_shorter(self, mock_clock: MockClock) -> None:
-        waiting = Waiting()
-        async with serving(waiting.table()) as served, trio.open_nursery() as nursery:
+        methods = Methods()
+        async with serving(methods.table()) as served, trio.open_nursery() as nursery:
             client = await served.connect()
-            await client.start(LATER, framed(b"x"))
+            await client.start(PENDING, framed(b"x"))
             nursery.start_soon(served.server.drain, 1000.0)
             await client.settle()
             nursery.start_soon(served.server.drain, 0.0)
             await client.settle()
-            assert waiting.cancelled == 1
+            assert len(methods.seen) == 1
             client.socket.close()
             await served.stopped.wait()
 

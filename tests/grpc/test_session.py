@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import attrs
+import pytest
 import trio
 
 from exchanger.grpc.connection import Connection
@@ -12,7 +13,6 @@ from exchanger.grpc.reactor import READ, WRITE, Reactor
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
 from exchanger.grpc.session import Session
 from exchanger.grpc.status import StatusCode
-from exchanger.grpc.tcp import StreamEndedError
 from tests.grpc.frames import DATA, RST_STREAM, WINDOW_UPDATE, raw, word
 from tests.grpc.peer import ECHO, Peer, echo, framed, routes
 
@@ -68,7 +68,7 @@ class Stage:
     peer: Peer
     faults: list[BaseException]
 
-    def turn(self, *incoming: bytes, mask: int = READ) -> int:
+    def turn(self, *incoming: bytes | Exception, mask: int = READ) -> int:
         self.transport.incoming += incoming
         return self.session.ready(mask, trio.current_time())
 
@@ -94,10 +94,6 @@ class Stage:
             if data:
                 self.peer.receive(data)
         self.transport.sent.clear()
-
-
-def is_blocked(session: Session) -> bool:
-    return session.blocked
 
 
 @asynccontextmanager
@@ -152,10 +148,12 @@ async def test_nothing_is_read_while_calls_of_the_last_batch_are_undecided() -> 
 
     async with stage(routes(handler)) as here:
         here.warm_up()
+        here.transport.sent.clear()
         for number in range(150):
             here.peer.call(b"%d" % number)
         here.turn(here.peer.send())
         assert decided == [b"%d" % number for number in range(64)]
+        assert len(here.transport.sent) == 1
         here.peer.call(b"new")
         here.turn(here.peer.send())
         assert len(here.transport.incoming) == 1
@@ -169,16 +167,6 @@ async def test_nothing_is_read_while_calls_of_the_last_batch_are_undecided() -> 
         assert all(answer.status == 0 for answer in here.peer.answers.values())
 
 
-async def test_each_batch_is_answered_with_one_send() -> None:
-    async with stage(routes()) as here:
-        here.warm_up()
-        here.transport.sent.clear()
-        for _ in range(20):
-            here.peer.call(b"x")
-        here.turn(here.peer.send())
-        assert len(here.transport.sent) == 1
-
-
 async def test_order_is_kept_while_the_transport_is_full() -> None:
     async with stage(routes()) as here:
         here.hear()
@@ -186,58 +174,40 @@ async def test_order_is_kept_while_the_transport_is_full() -> None:
         here.peer.call(b"first")
         here.turn(here.peer.send())
         assert len(here.transport.sent) == 1
-        assert is_blocked(here.session)
+        blocked = [here.session.blocked]
         here.session.begin_drain()
         assert len(here.transport.sent) == 1
         here.turn(mask=WRITE)
-        assert is_blocked(here.session)
+        blocked.append(here.session.blocked)
         here.transport.room = 10
         here.turn(mask=WRITE)
-        assert not is_blocked(here.session)
+        assert [*blocked, here.session.blocked] == [True, True, False]
         assert len(here.transport.sent) == 2
         here.hear()
         assert here.peer.goaways
 
 
-async def test_a_transport_that_breaks_while_sending_ends_the_session() -> None:
+@pytest.mark.parametrize("when", ["reading", "sending", "a later turn"])
+@pytest.mark.parametrize(("error", "faults"), [(BrokenPipeError(), 0), (ValueError("a bug"), 1)], ids=["broken", "fault"])
+async def test_an_error_ends_the_session_and_is_reported_if_it_is_a_fault_of_ours(when: str, error: Exception, faults: int) -> None:
     async with stage(routes()) as here:
-        here.transport.fault = BrokenPipeError()
-        here.peer.call(b"x")
-        here.turn(here.peer.send())
+        here.warm_up()
+        for _ in range(100 if when == "a later turn" else 1):
+            here.peer.call(b"x")
+        if when == "reading":
+            here.turn(error)
+        else:
+            if when == "sending":
+                here.transport.fault = error
+            here.turn(here.peer.send())
+            here.transport.fault = error
+            here.session.resume(0.0)
         await trio.testing.wait_all_tasks_blocked()
         assert here.transport.socket.fileno() == -1
-        assert here.faults == []
+        assert here.faults == [error] * faults
         here.turn(b"late")
         here.session.begin_drain()
         here.session.terminate()
-
-
-async def test_a_transport_that_breaks_while_reading_ends_the_session() -> None:
-    async with stage(routes()) as here:
-        here.transport.incoming.append(ConnectionResetError())
-        here.turn()
-        assert here.transport.socket.fileno() == -1
-        assert here.faults == []
-
-
-async def test_a_fault_of_ours_ends_the_session_and_is_reported() -> None:
-    async with stage(routes()) as here:
-        here.transport.incoming.append(ValueError("a bug"))
-        here.turn()
-        assert [type(fault) for fault in here.faults] == [ValueError]
-        assert here.transport.socket.fileno() == -1
-
-
-async def test_a_fault_of_ours_in_a_later_turn_does_so_too() -> None:
-    async with stage(routes()) as here:
-        here.warm_up()
-        for _ in range(100):
-            here.peer.call(b"x")
-        here.turn(here.peer.send())
-        here.transport.fault = ValueError("a bug")
-        here.session.resume(0.0)
-        assert [type(fault) for fault in here.faults] == [ValueError]
-        assert here.transport.socket.fileno() == -1
 
 
 async def test_after_the_last_bytes_input_is_read_and_thrown_away() -> None:
@@ -251,8 +221,12 @@ async def test_after_the_last_bytes_input_is_read_and_thrown_away() -> None:
         assert here.session._connection.ended_calls[StatusCode.OK] == 0
 
 
-async def test_words_of_the_transport_itself_are_sent() -> None:
+async def test_words_of_the_transport_itself_are_sent_and_its_work_counts() -> None:
     async with stage(routes()) as here:
+        here.transport.extra_work = 50
+        assert here.turn() == 51
+        here.peer.call(b"x")
+        assert here.turn(here.peer.send()) == 52
         here.transport.sent.clear()
         here.turn()
         assert here.transport.sent == []
@@ -261,35 +235,6 @@ async def test_words_of_the_transport_itself_are_sent() -> None:
         here.turn()
         assert here.transport.sent == [b""]
         assert here.session.blocked
-
-
-async def test_work_of_the_transport_itself_counts() -> None:
-    async with stage(routes()) as here:
-        here.transport.extra_work = 50
-        assert here.session.ready(READ, 0.0) == 51
-        here.peer.call(b"x")
-        here.transport.incoming.append(here.peer.send())
-        assert here.session.ready(READ, 0.0) == 52
-
-
-async def test_a_stream_that_ends_itself_has_its_last_words_and_time_to_be_heard() -> None:
-    async with stage(later(lambda: None)) as here:
-        here.peer.call(b"x")
-        here.turn(here.peer.send())
-        await trio.testing.wait_all_tasks_blocked()
-        assert here.session.tasks == 1
-        here.transport.sent.clear()
-        here.transport.incoming.append(StreamEndedError())
-        here.transport.unsent = True
-        here.turn()
-        assert here.transport.sent == [b""]
-        assert here.transport.finished
-        assert here.transport.socket.fileno() != -1
-        await trio.testing.wait_all_tasks_blocked()
-        assert here.session.tasks == 0
-        here.turn(b"")
-        assert here.transport.socket.fileno() == -1
-        assert here.faults == []
 
 
 async def test_expensive_bytes_are_read_in_small_pieces_so_others_get_their_turn() -> None:

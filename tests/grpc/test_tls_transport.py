@@ -2,10 +2,11 @@ import hmac
 import select
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -15,16 +16,10 @@ from exchanger.grpc.certificates import Identity, load
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.reactor import Reactor
 from exchanger.grpc.session import Session
-from exchanger.grpc.tcp import StreamEndedError
 from exchanger.grpc.tls_transport import Phase, TlsTransport, peer_name
 from tests.grpc.authority import Site
 from tests.grpc.peer import Peer, routes
 from tests.grpc.tls_streams import Ends, ends
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site.at(tmp_path)
 
 
 def context(site: Site) -> ssl.SSLContext:
@@ -35,10 +30,6 @@ def context(site: Site) -> ssl.SSLContext:
 
 def joined(site: Site, **buffers: int) -> AbstractContextManager[Ends]:
     return ends(context(site), site.client(), **buffers)
-
-
-def waits(pair: Ends) -> bool:
-    return pair.transport.unsent
 
 
 @pytest.fixture
@@ -71,49 +62,23 @@ def test_one_read_is_bounded(pair: Ends) -> None:
     assert largest <= 65_536 + 16_384
 
 
-def test_what_is_sent_early_comes_after_the_handshake(site: Site) -> None:
-    with joined(site) as pair:
-        assert pair.transport.send(b"first ")
-        assert pair.transport.send(b"second")
-        assert pair.transport.waiting_bytes == 12
-        assert pair.take() == b""
-        pair.shake()
-        assert pair.hear() == b"first second"
-        assert pair.transport.waiting_bytes == 0
-
-
-def test_what_the_socket_does_not_take_is_kept_in_order(site: Site) -> None:
-    data = b"".join(b"%07d\n" % number for number in range(500_000))
-    with joined(site, send_buffer=65_536) as pair:
-        pair.shake()
-        assert not pair.transport.send(data)
-        assert waits(pair)
-        assert pair.transport.waiting_bytes > 3_000_000  # in clear: it is encrypted piece by piece
-        heard = bytearray()
-        while not pair.transport.flush():
-            heard += pair.hear()
-        assert not waits(pair)
-        while len(heard) < len(data):
-            heard += pair.hear()
-        assert heard == data
-
-
-def test_a_small_record_that_the_socket_does_not_take(site: Site) -> None:
+def test_small_records_that_the_socket_does_not_take(site: Site) -> None:
     with joined(site, send_buffer=4096, receive_buffer=4096) as pair:
         pair.shake()
         sent = 0
         while pair.transport.send(b"%07d\n" % sent * 100):
             sent += 1
-        assert waits(pair)
+        waits = [pair.transport.unsent]
         heard = pair.hear()
         while not pair.transport.flush():
             heard += pair.hear()
+        assert [*waits, pair.transport.unsent] == [True, False]
         while len(heard) < 800 * (sent + 1):
             heard += pair.hear()
         assert heard == b"".join(b"%07d\n" % number * 100 for number in range(sent + 1))
 
 
-def test_what_openssl_says_while_reading_is_sent(pair: Ends) -> None:
+def test_output_of_openssl_while_reading_is_sent(pair: Ends) -> None:
     """Such as its warning to a client of TLS 1.2 that wants to negotiate again."""
     pair.transport._outgoing.write(b"words of its own")
     pair.deliver(pair.encrypted(b"x"))
@@ -155,33 +120,17 @@ def test_finish_says_goodbye_and_hears_no_more(pair: Ends) -> None:
     assert pair.transport.send(b"nor is this sent")
 
 
-def test_a_broken_record_ends_the_stream_with_an_alert(pair: Ends) -> None:
-    pair.transport.send(b"x")
-    pair.far.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
-    with pytest.raises(StreamEndedError):
-        pair.transport.receive()
-    assert pair.transport.failure is None  # it was no handshake
-    with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"):
-        pair.hear()
-
-
-def test_a_goodbye_behind_data_is_announced(pair: Ends) -> None:
-    last = pair.encrypted(b"last")
+@pytest.mark.parametrize("last", [b"", b"last"])
+def test_a_goodbye_is_announced_behind_the_data_before_it(pair: Ends, last: bytes) -> None:
+    data = pair.encrypted(last)
     with pytest.raises(ssl.SSLWantReadError):
         pair.tls.unwrap()
-    pair.far.sendall(last + pair.outgoing.read())
-    assert pair.transport.receive() == b"last"
-    assert select.select([pair.transport.fileno()], [], [], 10)[0]
-    assert pair.transport.receive() == b""
+    pair.far.sendall(data + pair.outgoing.read())
+    assert pair.transport.receive() == last
+    if last:
+        assert select.select([pair.transport.fileno()], [], [], 10)[0]
     assert pair.transport.receive() == b""
     assert pair.transport.send(b"answer")
-
-
-def test_a_goodbye_alone(pair: Ends) -> None:
-    with pytest.raises(ssl.SSLWantReadError):
-        pair.tls.unwrap()
-    pair.far.sendall(pair.outgoing.read())
-    assert pair.transport.receive() == b""
 
 
 def test_a_socket_that_broke_already() -> None:
@@ -233,8 +182,17 @@ def test_a_key_update_is_answered(site: Site, tmp_path: Path) -> None:
 # With a session and a reactor around it.
 
 
-async def test_a_handshake_that_the_socket_does_not_take_at_once(site: Site, mock_clock: MockClock) -> None:
-    """A certificate larger than the socket's buffer, and a client that reads it in small pieces."""
+@attrs.define(eq=False)
+class SlowHandshake:
+    """A certificate larger than the socket's buffer, and a client that has sent its first flight and read nothing yet."""
+
+    pair: Ends
+    session: Session
+    faults: list[BaseException]
+
+
+@pytest.fixture
+async def slow(site: Site, mock_clock: MockClock) -> AsyncIterator[SlowHandshake]:
     site.files.write(site.authority.issue_cert("localhost", *[f"{'x' * 50}{number}.example" for number in range(1200)]))
     reactor = Reactor()
     faults: list[BaseException] = []
@@ -246,48 +204,38 @@ async def test_a_handshake_that_the_socket_does_not_take_at_once(site: Site, moc
             await wait_all_tasks_blocked()
             pair.far.sendall(pair.flight())
             await wait_all_tasks_blocked()  # nothing turns while the client does not read
-            assert not pair.secured
-            assert waits(pair)
-            assert session.blocked
-            pieces = 0
-            peer = Peer()
-            while not pair.secured:
-                with suppress(BlockingIOError):
-                    pair.incoming.write(pair.far.recv(8192))
-                    pieces += 1
-                if flight := pair.flight():
-                    pair.far.sendall(flight)
-                await wait_all_tasks_blocked()
-            assert pieces > 10
-            stream = peer.call(b"x")
-            pair.far.sendall(pair.encrypted(peer.send()))
-            await wait_all_tasks_blocked()
-            peer.receive(pair.hear())
-            assert peer.answers[stream].messages == [b"echo x"]
+            yield SlowHandshake(pair, session, faults)
             nursery.cancel_scope.cancel()
     reactor.close()
     assert faults == []
 
 
-async def test_a_client_that_reads_the_handshake_too_slowly(site: Site, mock_clock: MockClock) -> None:
-    """Its progress does not put off the end of the time for the handshake as a whole."""
-    site.files.write(site.authority.issue_cert("localhost", *[f"{'x' * 50}{number}.example" for number in range(1200)]))
-    reactor = Reactor()
-    with joined(site, send_buffer=4096, receive_buffer=4096) as pair:
-        session = Session(pair.transport, Connection(routes()), reactor, lambda _fault: None)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(reactor.run)
-            nursery.start_soon(session.run)
-            await wait_all_tasks_blocked()
-            pair.far.sendall(pair.flight())
-            await wait_all_tasks_blocked()
-            for _ in range(3):
-                assert pair.transport.fileno() != -1
-                pair.far.recv(16_384)
-                await wait_all_tasks_blocked()
-                mock_clock.jump(4)
-            await wait_all_tasks_blocked()
-            assert pair.transport.fileno() == -1
-            assert session.timed_out
-            nursery.cancel_scope.cancel()
-    reactor.close()
+async def test_a_handshake_that_the_socket_does_not_take_at_once(slow: SlowHandshake) -> None:
+    pair = slow.pair
+    assert (pair.secured, pair.transport.unsent, slow.session.blocked) == ([], True, True)
+    pieces = 0
+    peer = Peer()
+    while not pair.secured:
+        with suppress(BlockingIOError):
+            pair.incoming.write(pair.far.recv(8192))
+            pieces += 1
+        if flight := pair.flight():
+            pair.far.sendall(flight)
+        await wait_all_tasks_blocked()
+    assert pieces > 10
+    stream = peer.call(b"x")
+    pair.far.sendall(pair.encrypted(peer.send()))
+    await wait_all_tasks_blocked()
+    peer.receive(pair.hear())
+    assert peer.answers[stream].messages == [b"echo x"]
+
+
+async def test_progress_does_not_extend_the_time_for_the_handshake(slow: SlowHandshake, mock_clock: MockClock) -> None:
+    for _ in range(3):
+        assert slow.pair.transport.fileno() != -1
+        slow.pair.far.recv(16_384)
+        await wait_all_tasks_blocked()
+        mock_clock.jump(4)
+    await wait_all_tasks_blocked()
+    assert slow.pair.transport.fileno() == -1
+    assert slow.session.timed_out

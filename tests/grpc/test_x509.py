@@ -96,6 +96,6 @@ def test_years_of_the_last_century() -> None:
     "data",
     [b"", b"\x30", b"\x30\x00", b"\x30\x80", b"\x30\x85\0\0\0\0\0", b"\x30\x82\xff\xff\x30", b"\x30\x02\x30\x00", b"text", b"\2\1\5"],
 )
-def test_what_is_none(data: bytes) -> None:
+def test_data_that_is_not_a_certificate(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         read_certificate(data, NOW)

@@ -1,4 +1,4 @@
-"""``exchanger health`` against our own server, and against what is none."""
+"""``exchanger health``: its options, and what it reports of our own server and of others."""
 
 import argparse
 import contextlib
@@ -24,10 +24,45 @@ from tests.grpc.serving import serving
 SERVICE = "envoy.service.auth.v3.Authorization"
 
 
-def options(*arguments: str) -> HealthOptions:
+def parsed(*arguments: str) -> HealthOptions:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    return options_of(parser.parse_args(["--timeout", "30s", *arguments]))
+    return options_of(parser.parse_args(arguments))
+
+
+def options(*arguments: str) -> HealthOptions:
+    return parsed("--timeout", "30s", *arguments)
+
+
+ALL = ("--address", "[::1]:1", "--service", "a.B", "--timeout", "500ms", "--tls", "--ca-file", "ca", "--server-name", "n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), HealthOptions(("127.0.0.1", 3001), "", 2.0)),
+        (ALL, HealthOptions(("::1", 1), "a.B", 0.5, tls=True, ca_file=Path("ca"), server_name="n")),
+        (("--address", ":3001"), HealthOptions(("127.0.0.1", 3001), "", 2.0)),
+    ],
+    ids=["none", "all", "no host"],
+)
+def test_each_option_is_read_and_has_a_default(arguments: tuple[str, ...], expected: HealthOptions) -> None:
+    assert parsed(*arguments) == expected
+
+
+@pytest.mark.parametrize("option", ["--ca-file", "--cert-file", "--key-file", "--server-name"])
+def test_an_option_of_tls_means_tls(option: str) -> None:
+    assert parsed(option, "a").tls
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--address", "3001"), ("--timeout", "soon"), ("--timeout", "0"), ("--timeout",), ("surplus",), ("--no-such",)]
+)
+def test_a_wrong_option_is_status_2(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parsed(*arguments)
+    assert ended.value.code == 2
+    assert "error" in capsys.readouterr().err
 
 
 def health(board: HealthBoard) -> dict[bytes, Route]:
@@ -35,7 +70,7 @@ def health(board: HealthBoard) -> dict[bytes, Route]:
 
 
 @pytest.mark.parametrize("service", ["", SERVICE])
-async def test_what_the_service_says_is_printed(service: str, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_status_of_the_service_is_printed(service: str, capsys: pytest.CaptureFixture[str]) -> None:
     board = HealthBoard()
     async with serving(health(board)) as served:
         asked = options("--address", f"127.0.0.1:{served.port}", "--service", service)
@@ -46,7 +81,7 @@ async def test_what_the_service_says_is_printed(service: str, capsys: pytest.Cap
         assert capsys.readouterr() == ("SERVING\n", "")
 
 
-async def test_an_unknown_service_is_said_to_be_one(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_an_unknown_service_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     async with serving(health(HealthBoard())) as served:
         assert await run_health(options("--address", f"127.0.0.1:{served.port}", "--service", "other")) == 1
         out, err = capsys.readouterr()
@@ -54,7 +89,7 @@ async def test_an_unknown_service_is_said_to_be_one(capsys: pytest.CaptureFixtur
         assert err == f"exchanger health: 127.0.0.1:{served.port}: the server does not know this service\n"
 
 
-async def test_nobody_there_is_said_in_the_systems_words(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_refused_connection_is_reported_in_the_words_of_the_system(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:  # bound, and not listening
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -98,11 +133,16 @@ async def test_another_protocol_is_one_line(answer: bytes, tls: tuple[str, ...],
     assert err.count("\n") == 1
 
 
+def ready() -> dict[bytes, Route]:
+    board = HealthBoard()
+    board.set_ready()
+    return health(board)
+
+
 class TestTls:
     async def test_with_the_authority_and_the_name(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        site, board = Site.at(tmp_path), HealthBoard()
-        board.set_ready()
-        async with serving(health(board), tls=site.files.settings()) as served:
+        site = Site.at(tmp_path)
+        async with serving(ready(), tls=site.files.settings()) as served:
             address = ("--address", f"127.0.0.1:{served.tls_port}", "--ca-file", str(site.files.client_ca))
             assert await run_health(options(*address)) == 0
             assert await run_health(options(*address, "--server-name", "localhost")) == 0
@@ -110,25 +150,19 @@ class TestTls:
             assert capsys.readouterr().err == ""
             assert await run_health(options(*address, "--server-name", "other.example")) == 1
             assert "certificate not accepted: Hostname mismatch" in capsys.readouterr().err
-
-    async def test_an_authority_that_nobody_knows_is_not_accepted(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        site, board = Site.at(tmp_path), HealthBoard()
-        board.set_ready()
-        async with serving(health(board), tls=site.files.settings()) as served:
-            assert await run_health(options("--address", f"127.0.0.1:{served.tls_port}", "--tls")) == 1
-        assert "certificate not accepted: unable to get local issuer certificate" in capsys.readouterr().err
+            assert await run_health(options(*address[:2], "--tls")) == 1
+            assert "certificate not accepted: unable to get local issuer certificate" in capsys.readouterr().err
 
     async def test_a_server_that_wants_a_certificate_gets_ours(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        site, board = Site.at(tmp_path), HealthBoard()
-        board.set_ready()
+        site = Site.at(tmp_path)
         (tmp_path / "own.pem").write_bytes(site.authority.issue_cert("probe.example").private_key_and_cert_chain_pem.bytes())
-        async with serving(health(board), tls=site.files.settings(mutual=True)) as served:
+        async with serving(ready(), tls=site.files.settings(mutual=True)) as served:
             address = ("--address", f"127.0.0.1:{served.tls_port}", "--ca-file", str(site.files.client_ca))
             assert await run_health(options(*address)) == 1
             assert "TLS" in capsys.readouterr().err
             assert await run_health(options(*address, "--cert-file", str(tmp_path / "own.pem"))) == 0
 
-    async def test_a_web_server_is_said_to_be_none_of_grpc(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def test_a_web_server_is_reported_as_no_grpc(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         site = Site.at(tmp_path)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(site.files.cert, site.files.key)

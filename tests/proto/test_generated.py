@@ -138,19 +138,3 @@ def test_purerpc_servicer_offers_every_method(service: ServiceDescriptor) -> Non
         )
         for method in service.methods
     }
-
-
-def test_unknown_fields_are_skipped() -> None:
-    http = AttributeContext.HttpRequest(method="GET", path="/orders", headers={":authority": "api.example.com"})
-    # Fields 4000 to 4003 of each wire type of https://protobuf.dev/programming-guides/encoding/: varint, 64 bits, bytes, 32 bits.
-    unknown = b"\x80\xfa\x01\x96\x01" + b"\x89\xfa\x01" + bytes(8) + b"\x92\xfa\x01\x03abc" + b"\x9d\xfa\x01" + bytes(4)
-    parsed = AttributeContext.HttpRequest.FromString(unknown + http.SerializeToString() + unknown)
-    assert (parsed.method, parsed.path, dict(parsed.headers)) == ("GET", "/orders", {":authority": "api.example.com"})
-
-
-def test_absent_parts_of_a_request_can_be_told_from_empty_ones() -> None:
-    assert not CheckRequest.FromString(b"").HasField("attributes")
-    assert not CheckRequest.FromString(b"\x0a\x00").attributes.HasField("request")
-    assert CheckRequest.FromString(b"\x0a\x02\x22\x00").attributes.HasField("request")
-    assert not CheckRequest.FromString(b"\x0a\x02\x22\x00").attributes.request.HasField("http")
-    assert CheckRequest.FromString(b"\x0a\x04\x22\x02\x12\x00").attributes.request.HasField("http")
