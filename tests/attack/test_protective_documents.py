@@ -212,7 +212,7 @@ DENY = "- {match: {host: api.example.com, pathPrefix: /admin}, action: deny}\n"
         f"version: v1\nentries:\n{DENY}---\n---\n...\n",
     ],
 )
-def test_what_is_nothing_closes_nobody(text: str) -> None:
+def test_an_empty_item_or_document_closes_nobody(text: str) -> None:
     document = parse_document(SOURCE, text, frozenset())
 
     assert document.regions == ()

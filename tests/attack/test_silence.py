@@ -220,7 +220,7 @@ def test_a_variable_without_effect_is_warned_about(name: str, value: str, senten
     assert "canary" not in text
 
 
-def test_what_is_set_for_other_programs_is_not_warned_about(tmp_path: Path) -> None:
+def test_variables_of_other_programs_are_not_warned_about(tmp_path: Path) -> None:
     write(tmp_path, {"p.yaml": WHOLE})
     (tmp_path / "issuers.yaml").write_text(ISSUERS)
     others = {

@@ -45,7 +45,7 @@ MALFORMED: Final = (
 @pytest.mark.parametrize(
     "text", [*MALFORMED.split(), "api.exam ple.com", "\xa0api.example.com", "\u212aiwi.example", "api.example.com:\u0663"]
 )
-def test_what_no_host_can_be_is_malformed(text: str) -> None:
+def test_an_authority_that_is_no_host_is_malformed(text: str) -> None:
     assert read_authority(text) is None
 
 
@@ -169,7 +169,7 @@ def test_an_absolute_form_has_an_authority_and_a_path(target: str, parts: tuple[
     "target",
     ["", "/", "/orders", "//a/b", "*", "orders", "http:/a", "http:a", "://a/b", "1http://a/b", "/http://a/b", " http://a/b", "?http://a"],
 )
-def test_anything_else_is_none(target: str) -> None:
+def test_no_other_form_is_split(target: str) -> None:
     assert split_absolute_form(target) is None
 
 

@@ -125,7 +125,7 @@ def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
         ("match: {!!str host: a, ! pathPrefix: /, more: 1}", MatchScope("a", "/"), '@.match has an unknown field "more"'),
     ],
 )
-def test_what_can_be_read_of_a_match_is_closed(match: str, scope: MatchScope, reason: str) -> None:
+def test_the_readable_part_of_a_match_is_closed(match: str, scope: MatchScope, reason: str) -> None:
     assert attrs.evolve(closed(f"action: deny\n{match}"), line=None) == FailClosedRegion(RED, scope, reason.replace("@", "entries[0]"), 0)
 
 
@@ -162,7 +162,7 @@ def test_what_can_be_read_of_a_match_is_closed(match: str, scope: MatchScope, re
         (f"action: exchange\n{EXCHANGE}\n'<<': {{}}", '@ has an unknown field "<<"'),
     ],
 )
-def test_what_an_entry_asks_for_must_be_clear(rest: str, reason: str) -> None:
+def test_an_unclear_action_or_target_closes_the_match(rest: str, reason: str) -> None:
     region = closed(f"{MATCH}\n{rest}")
     assert (region.match, region.reason) == (MatchScope(HOST, "/orders"), reason.replace("@", "entries[0]"))
 
@@ -178,7 +178,7 @@ def test_what_an_entry_asks_for_must_be_clear(rest: str, reason: str) -> None:
         ("\uff27\uff25\uff34", "must name each method, such as [GET, POST], or be left out for all of them, instead of "),
     ],
 )
-def test_what_is_no_method_closes_all_methods(item: str, sentence: str) -> None:
+def test_a_text_that_is_no_method_closes_all_methods(item: str, sentence: str) -> None:
     region = closed(f"match: {{host: a, pathPrefix: /x, methods: [GET, '{item}']}}\naction: deny")
     assert region.match == MatchScope("a", "/x")
     assert region.reason.startswith(f"entries[0].match.methods {sentence}")

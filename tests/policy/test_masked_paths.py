@@ -61,7 +61,7 @@ def test_the_query_keeps_its_marks() -> None:
     assert policy.match(HOST, "/o!?x!y", "GET") is AMBIGUOUS_PATH
 
 
-def test_what_is_malformed_without_its_marks_is_refused() -> None:
+def test_a_path_that_is_malformed_without_its_marks_is_refused() -> None:
     policy = snapshot_of(exchange("/"))
     assert policy.match(HOST, f"/{'a' * 9_000}/!/x", "GET") is AMBIGUOUS_PATH
     assert policy.match(HOST, f"/{'a' * 9_000}/!x", "GET") == exchange("/")
@@ -84,7 +84,7 @@ def test_marks_are_bounded() -> None:
         ["/" + "".join("!" * (number >> bit & 1) + "a" for bit in range(10)) for number in range(1024)],
     ],
 )
-def test_what_a_policy_can_make_of_marks_is_bounded(prefixes: list[str]) -> None:
+def test_the_work_that_a_policy_makes_of_marks_is_bounded(prefixes: list[str]) -> None:
     policy = snapshot_of(*(exchange(prefix, index=index) for index, prefix in enumerate(prefixes)))
     assert policy.match(HOST, "/" + "!a" * 10, "GET") is AMBIGUOUS_PATH
     assert policy.match("other.example.com", "/!", "GET") is NO_MATCH

@@ -42,7 +42,7 @@ def test_a_label_that_was_probably_meant(key: str, value: str, is_near: bool) ->
     assert (near_label(((key, value),), CONFIG_MAPS, NAMESPACES) is not None) == is_near
 
 
-def test_labels_of_other_selectors() -> None:
+def test_labels_near_other_selectors() -> None:
     assert near("exchanger", exchangr="")
     assert not near("exchanger", exchanger="")
     assert near("exchanger", "tokens", tokens="x")
@@ -54,7 +54,7 @@ def test_labels_of_other_selectors() -> None:
     assert not near("", any="x")
 
 
-def test_what_says_no_is_declined() -> None:
+def test_a_label_that_says_no_declines() -> None:
     assert is_declined(((f"{DOMAIN}/enabled", "False"),), CONFIG_MAPS)
     assert not is_declined((), CONFIG_MAPS)
     assert not is_declined((("a", "false"),), parse_selector("a"))

@@ -91,7 +91,7 @@ def test_an_odd_path_has_all_its_readings(path: str, readings: set[str]) -> None
         ("/a?\udcff", MalformedPath.NOT_UTF8),
     ],
 )
-def test_what_cannot_be_read_is_malformed(path: str, why: MalformedPath) -> None:
+def test_a_path_that_no_server_can_read_is_malformed(path: str, why: MalformedPath) -> None:
     assert read_path(path, "GET") is why
 
 

@@ -56,7 +56,7 @@ def test_each_field_is_described_in_sentences() -> None:
     assert [text for text in descriptions if not text[:1].isupper() or not text.endswith(".")] == []
 
 
-def test_it_says_what_it_cannot_say() -> None:
+def test_the_description_names_the_rules_that_a_schema_cannot_express() -> None:
     assert all(sentence in str(policy_schema()["description"]) for sentence in UNSAID)
 
 

@@ -103,7 +103,7 @@ def test_an_unreadable_document_closes_what_it_may_be_about(
     assert policy.withdraw(source).match(HOST, "/orders", "GET") is ORDERS
 
 
-def test_a_document_that_says_the_same_in_another_text_takes_its_place_and_changes_nothing_else() -> None:
+def test_another_text_with_the_same_meaning_changes_the_document_alone() -> None:
     first = POLICY.apply(PolicyDocument(RED, (ORDERS,), text="one"))
     second = first.apply(PolicyDocument(RED, (ORDERS,), text="another"))
     assert second.documents[RED].text == "another"
@@ -126,7 +126,7 @@ def test_the_newest_snapshot_is_in_force_and_callbacks_learn_of_it() -> None:
     assert second == [newest]
 
 
-def test_what_is_required_and_has_no_entry_is_not_gone_by() -> None:
+def test_a_required_policy_without_an_entry_is_not_in_force() -> None:
     current = CurrentPolicy(required=True)
     told: list[PolicySnapshot] = []
     current.on_change(told.append)
@@ -144,7 +144,7 @@ def test_what_is_required_and_has_no_entry_is_not_gone_by() -> None:
     assert not current.is_missing
 
 
-def test_what_is_published_gets_the_operators_reach() -> None:
+def test_a_published_snapshot_gets_the_operators_reach() -> None:
     current = CurrentPolicy(reach=UnreadableReach.GLOBAL)
     seen: list[PolicySnapshot] = []
     current.on_change(seen.append)
