@@ -48,6 +48,7 @@ def test_a_well_behaved_connection_is_served_beside_floods(tmp_path: Path) -> No
             sent, took = pipe.recv(), time.monotonic() - began
             load = (cpu_seconds(pid) - cpu) / took
             print(f"{name}: {len(times)} calls, {percentiles(times)}; {sent / took / 1e6:.1f} MB/s, CPU {load:.0%}, {grown:.0f} MiB more")
+            assert sent
             assert grown < MAX_GROWTH_MIB
         wait_until(lambda: descriptors(pid) <= rest)
         assert called(service)
