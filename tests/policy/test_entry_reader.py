@@ -32,6 +32,8 @@ def closed(entry: str) -> FailClosedRegion:
         ("host: ' API.Example.com:8443 ', pathPrefix: ' orders '", MatchScope(HOST, "/orders")),
         ("host: '[2001:DB8:0::1]:443', pathPrefix: /", MatchScope("[2001:db8::1]", "/")),
         ("host: a, pathPrefix: /A, caseInsensitive: true", MatchScope("a", "/A", case_insensitive=True)),
+        ("host: a, pathPrefix: /A, caseInsensitive: True", MatchScope("a", "/A", case_insensitive=True)),
+        ("host: a, pathPrefix: /A, caseInsensitive: TRUE", MatchScope("a", "/A", case_insensitive=True)),
         ("host: a, pathPrefix: /A, caseInsensitive: False", MatchScope("a", "/A")),
         ("host: a, pathPrefix: /A, caseInsensitive: null", MatchScope("a", "/A")),
         ("host: a, pathPrefix: /, methods: [GET, ' post ', '']", MatchScope("a", "/", frozenset({"GET", "POST"}))),
