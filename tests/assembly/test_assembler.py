@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from exchanger.assembly.assembler import FIRST_BUDGET_S, Assembler
 from exchanger.assembly.backlog import LIGHT_WORK
-from exchanger.policy.selection import Text
+from exchanger.policy.selection import Change, Text
 from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.verdict import NoMatch, Unhealthy
 
@@ -49,6 +49,14 @@ async def running(assembler: Assembler) -> AsyncGenerator[None]:
         nursery.cancel_scope.cancel()
 
 
+async def taken(made: Assembler) -> Change:
+    """Return the version that is there in a while."""
+    await trio.sleep(1)
+    change = made.take()
+    assert change is not None
+    return change
+
+
 async def test_a_small_document_is_out_while_a_large_one_of_its_own_team_is_read(autojump_clock: MockClock) -> None:
     gate = Gate()
     made = Assembler(frozenset(), run_sync=gate.run_sync)
@@ -56,20 +64,14 @@ async def test_a_small_document_is_out_while_a_large_one_of_its_own_team_is_read
     made.put(OTHER, deny("/b"))
     made.put(B, deny("/c"))
     async with running(made):
-        await trio.sleep(1)
-        change = made.take()
-        assert change is not None
+        change = await taken(made)
         assert {document.source for document in change.documents} == {B, OTHER}
         assert (made.unread, gate.reached, made.take()) == (1, 1, None)
         made.put(OTHER, None)
-        await trio.sleep(1)
-        change = made.take()
-        assert change is not None
+        change = await taken(made)
         assert (change.documents, change.withdrawn) == ((), (OTHER,))
         gate.event.set()
-        await trio.sleep(1)
-        change = made.take()
-        assert change is not None
+        change = await taken(made)
         assert isinstance(change.snapshot.match("h", "/a", "GET"), DenyEntry)
         assert isinstance(change.snapshot.match("h", "/b", "GET"), NoMatch)
         assert isinstance(change.snapshot.match("h", "/c", "GET"), DenyEntry)
@@ -87,8 +89,7 @@ async def test_nothing_is_out_before_what_is_required(autojump_clock: MockClock)
         made.put(B, deny("/c", heavy=True))  # which is not required
         gate.event.set()
         await made.news()
-        await trio.sleep(1)
-        assert made.take() is not None
+        await taken(made)
 
 
 async def test_what_is_required_may_wait_for_an_older_change_of_its_source_and_for_no_newer_one(autojump_clock: MockClock) -> None:
@@ -104,10 +105,8 @@ async def test_what_is_required_may_wait_for_an_older_change_of_its_source_and_f
         assert (made.unread, made.take()) == (1, None)
         made.put(A, deny("/newest", heavy=True))
         gate.step()
-        await trio.sleep(1)
-        change = made.take()
+        change = await taken(made)
         assert made.unread == 1
-        assert change is not None
         assert isinstance(change.snapshot.match("h", "/new", "GET"), DenyEntry)
         gate.step()
 
@@ -116,8 +115,7 @@ async def test_a_change_that_makes_no_difference_is_no_version(autojump_clock: M
     made = Assembler(frozenset())
     made.put(A, deny("/a"))
     async with running(made):
-        await trio.sleep(1)
-        assert made.take() is not None
+        await taken(made)
         made.put(A, deny("/a"), again=True)
         made.put(OTHER, None)
         await trio.sleep(1)

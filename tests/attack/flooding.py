@@ -10,6 +10,7 @@ from typing import Final, final
 import attrs
 import trio
 
+from tests.attack.process import spawned
 from tests.grpc.frames import (
     CONTINUATION,
     DATA,
@@ -27,7 +28,7 @@ from tests.grpc.frames import (
 )
 from tests.grpc.peer import framed, head
 
-FLOOD_S: Final = 1.5
+FLOOD_S: Final = 0.6
 CONNECTIONS: Final = 4
 PER_CHUNK: Final = 50
 AGAIN_AFTER_S: Final = 0.01
@@ -163,16 +164,9 @@ def attack(port: int, pipe: Pipe) -> None:
 @contextlib.contextmanager
 def attacker(port: int) -> Generator[Pipe]:
     """Run the process while the block does."""
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=attack, args=(port, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    try:
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    with contextlib.closing(ours), spawned(attack, port, theirs) as process:
+        theirs.close()
         yield ours
         ours.send(None)
         process.join(10)
-    finally:
-        process.kill()
-        process.join()
-        ours.close()

@@ -2,11 +2,12 @@
 
 import contextlib
 import itertools
-import multiprocessing
 from collections.abc import Generator, Sequence
 from typing import Final
 
 import trio
+
+from tests.attack.process import spawned
 
 CONNECTIONS: Final = 1_000
 BACK_AFTER_S: Final = 1.0
@@ -68,11 +69,6 @@ def hold(ports: Sequence[int]) -> None:
 @contextlib.contextmanager
 def attacking(*ports: int) -> Generator[None]:
     """Attack ``ports`` while the block runs."""
-    process = multiprocessing.get_context("spawn").Process(target=hold, args=(ports,), daemon=True)
-    process.start()
-    try:
+    with spawned(hold, ports) as process:
         yield
         assert process.is_alive()
-    finally:
-        process.kill()
-        process.join()

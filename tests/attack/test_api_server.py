@@ -200,7 +200,7 @@ async def test_a_watch_that_is_taken_and_says_nothing_does_not_keep_an_old_polic
 
 
 @pytest.mark.parametrize("fault", ["refused", "black hole", "frozen and no lists", "503"])
-async def test_what_is_too_old_closes_in_time_and_opens_in_time(fault: str, autojump_clock: MockClock) -> None:
+async def test_a_stale_policy_closes_in_time_and_opens_in_time(fault: str, autojump_clock: MockClock) -> None:
     """With a limit of 30 s: closed 31.5 s after the last sign of life, and open 20 s after the end of the outage, however long it was."""
     cluster = Cluster()
     cluster.put_namespace("team")

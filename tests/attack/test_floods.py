@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.attack.flooding import FLOODS, attacker
-from tests.attack.process import cpu_seconds, descriptors, resident_mib
+from tests.attack.process import DOCUMENT, cpu_seconds, descriptors, resident_mib
 from tests.e2e.collector import wait_until
 from tests.e2e.service import Service, serving
 
@@ -16,13 +16,6 @@ MAX_GROWTH_MIB = 320
 MOST_AT_ONCE = 256
 """Connections, of a hundred that each attacker may open a second, that are not closed yet."""
 PAUSE_S = 0.002
-
-DOCUMENT = """
-version: v1
-entries:
-  - match: {host: api.example.com, pathPrefix: /admin}
-    action: deny
-"""
 
 
 def called(service: Service) -> float:
@@ -55,6 +48,7 @@ def test_a_well_behaved_connection_is_served_beside_floods(tmp_path: Path) -> No
             sent, took = pipe.recv(), time.monotonic() - began
             load = (cpu_seconds(pid) - cpu) / took
             print(f"{name}: {len(times)} calls, {percentiles(times)}; {sent / took / 1e6:.1f} MB/s, CPU {load:.0%}, {grown:.0f} MiB more")
+            assert sent
             assert grown < MAX_GROWTH_MIB
         wait_until(lambda: descriptors(pid) <= rest)
         assert called(service)

@@ -11,23 +11,16 @@ import pytest
 from exchanger.console.server import LIMITS as CONSOLE
 from exchanger.telemetry.metrics_server import LIMITS as METRICS
 from tests.attack.half_open import attacking
-from tests.attack.process import descriptors, resident_mib
+from tests.attack.process import DOCUMENT, descriptors, resident_mib
 from tests.e2e.collector import wait_until
 from tests.e2e.service import free_port, serving
 
-ATTACK_S = 5.0
+ATTACK_S = 2.5
 SCRAPE_S = 10.0
 """Prometheus' own limit."""
 PAUSE_S = 0.2
 MAX_GROWTH_MIB = 96
 """Sixty-four connections each with an answer that nobody takes, and what their sockets hold."""
-
-DOCUMENT = """
-version: v1
-entries:
-  - match: {host: api.example.com, pathPrefix: /admin}
-    action: deny
-"""
 
 
 def page(port: int, path: str) -> tuple[bytes, int]:

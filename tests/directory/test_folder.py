@@ -149,25 +149,6 @@ def test_a_folder_that_vanishes_while_it_is_listed_says_nothing_any_more(tmp_pat
     assert scanned.problem is None
 
 
-@pytest.mark.parametrize(("text", "reason"), [("", "is empty"), (" \n", "is empty"), ("kind: [", "not YAML")])
-def test_a_file_that_says_nothing_intelligible_keeps_what_it_said_until_it_is_deleted(tmp_path: Path, text: str, reason: str) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_text(namespace("a"))
-    first = scan(tmp_path, Scan())
-    path.write_text(text)
-    broken = scan(tmp_path, first)
-    assert names(broken) == names(scan(tmp_path, broken)) == ["a"]
-    assert reason in broken.problems()["a.yaml"]
-    assert broken.unknown() == {}
-    path.write_text(namespace("b"))
-    repaired = scan(tmp_path, broken)
-    assert (names(repaired), repaired.problems()) == (["b"], {})
-    path.write_text("# nothing")
-    assert names(scan(tmp_path, repaired)) == []
-    path.unlink()
-    assert scan(tmp_path, broken).files == ()
-
-
 def test_a_file_that_never_could_be_read_is_unknown_and_an_empty_one_is_not(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("kind: [")
     (tmp_path / "b.yaml").symlink_to("nowhere")

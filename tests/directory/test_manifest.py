@@ -29,19 +29,16 @@ def test_documents_of_a_file() -> None:
     assert read(f"{NAMESPACE}---\n{CONFIG_MAP}---\n") == (TEAM, POLICY)
 
 
-def test_lists() -> None:
+@pytest.mark.parametrize("is_json", [False, True])
+def test_lists(is_json: bool) -> None:
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team", "labels": {"a": "b"}}}
     metadata = {"name": "policy", "namespace": "team", "labels": {"c": "d"}}
     config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"config.yaml": "text"}}
-    document = json.dumps({"apiVersion": "v1", "kind": "List", "items": [namespace, config_map]})
-    assert read(document, is_json=True) == (TEAM, POLICY)
-    assert read(document) == (TEAM, POLICY)
-
-
-def test_items_of_a_typed_list_have_its_kind() -> None:
-    text = f"apiVersion: v1\nkind: ConfigMapList\nitems:\n- {METADATA}\n  data: {{config.yaml: text}}"
-    assert read(text) == (POLICY,)
-    assert read("apiVersion: v1\nkind: ConfigMapList\nitems:\n") == ()
+    document = {"apiVersion": "v1", "kind": "List", "items": [namespace, config_map]}
+    assert read(json.dumps(document), is_json=is_json) == (TEAM, POLICY)
+    del config_map["kind"], config_map["apiVersion"]  # which items of a typed list have from it
+    assert read(json.dumps({"apiVersion": "v1", "kind": "ConfigMapList", "items": [config_map]}), is_json=is_json) == (POLICY,)
+    assert read(json.dumps({"apiVersion": "v1", "kind": "ConfigMapList", "items": None}), is_json=is_json) == ()
 
 
 @pytest.mark.parametrize(
@@ -65,14 +62,10 @@ def test_a_namespace_is_the_default_one_where_none_is_given() -> None:
     ("data", "instead"),
     [
         ("data: {}", ""),
-        ("data:", ""),
         ("data: {config.yaml: 5}", ""),
         ("data: {config.yaml: [a], config.yml: x}", ""),
         ("binaryData: {config.yaml: eA==}", "binaryData.config.yaml"),
         ("data: {a: x, config.yml: x}", "config.yml"),
-        ("data: {a: x, Config.YAML: x}", "Config.YAML"),
-        ("data: {policy: x}", "policy"),
-        ("data: {a: x, b: x}", ""),
     ],
 )
 def test_a_document_that_is_no_text_is_none_and_the_key_that_was_meant_is_known(data: str, instead: str) -> None:
@@ -82,14 +75,14 @@ def test_a_document_that_is_no_text_is_none_and_the_key_that_was_meant_is_known(
     assert found[0].instead == instead
 
 
+# tests/attack/test_silence.py has what was probably meant to count, one mistake after the other.
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("kind: Configmap\napiVersion: v1", ["document 0 is of the kind 'Configmap', and is skipped; write kind: ConfigMap"]),
-        ("kind: NameSpace\napiVersion: v1", ["document 0 is of the kind 'NameSpace', and is skipped; write kind: Namespace"]),
         ("kind: ConfigMap\napiVersion: core/v1", ["document 0 is a ConfigMap of 'core/v1', and is skipped; write apiVersion: v1"]),
-        ("kind: List\napiVersion: v1\nitems: []", ["document 0 is a List without items; write objects into it, or delete it"]),
         ("kind: List\napiVersion: v1\nitems: [{metadata: {}}]", ["document 0, item 0 has no kind, and is skipped; write kind: ConfigMap"]),
+        ("kind: List\napiVersion: v1\nitems: []", ["document 0 is a List without items; write objects into it, or delete it"]),
         ("version: v1\nentries: []", ["document 0 is a policy that is not in a ConfigMap; put it under data, config.yaml, of a ConfigMap"]),
         (
             "metadata: {}\ndata: {}",
@@ -102,10 +95,6 @@ def test_a_document_that_is_no_text_is_none_and_the_key_that_was_meant_is_known(
 )
 def test_what_was_probably_meant_to_count_is_passed_over_with_what_to_write(text: str, said: list[str]) -> None:
     assert passed_over(text) == said
-    assert not text.startswith("kind: ConfigMap") or read(text) == ()
-
-
-def test_an_empty_json_file_is_passed_over() -> None:
     assert passed_over(" ", is_json=True) == ["is empty; write manifests into it, or delete it"]
 
 

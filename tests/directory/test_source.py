@@ -12,7 +12,7 @@ from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry
 from exchanger.values.selector import parse_selector
-from exchanger.values.verdict import NoMatch, Unhealthy
+from exchanger.values.verdict import NoMatch, Unhealthy, Verdict
 from tests.e2e.service import NAMESPACE, config_map
 
 PATIENCE_S = 30.0
@@ -54,9 +54,12 @@ class Watcher:
             while not holds():
                 await self._arrived.wait()
 
-    @property
-    def snapshot(self) -> PolicySnapshot:
-        return self.changes[-1].snapshot
+    def is_decided(self, kind: type[Verdict], host: str = "h") -> bool:
+        """Tell whether the newest version gives this kind of verdict."""
+        return isinstance(self.changes[-1].snapshot.match(host, "/a", "GET"), kind)
+
+    async def until_decided(self, kind: type[Verdict]) -> None:
+        await self.until(lambda: self.is_decided(kind))
 
 
 def source(folder: Path, watcher: Watcher) -> DirectorySource:
@@ -77,10 +80,6 @@ async def following(folder: Path) -> AsyncGenerator[Watcher]:
         nursery.cancel_scope.cancel()
 
 
-def verdict(watcher: Watcher) -> object:
-    return watcher.snapshot.match("h", "/a", "GET")
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     path = tmp_path / "policy"
@@ -91,59 +90,51 @@ def folder(tmp_path: Path) -> Path:
 async def test_the_first_version_is_complete_when_it_has_started(folder: Path) -> None:
     async with following(folder) as watcher:
         assert watcher.sent == len(watcher.changes) == 1
-        assert isinstance(verdict(watcher), DenyEntry)
+        assert watcher.is_decided(DenyEntry)
 
 
 async def test_edits_take_effect_and_what_is_gone_is_withdrawn(folder: Path) -> None:
     async with following(folder) as watcher:
         _replace(folder / "policy.yaml", config_map("version: v2"))
-        await watcher.until(lambda: isinstance(verdict(watcher), Unhealthy))
+        await watcher.until_decided(Unhealthy)
         _replace(folder / "policy.yaml", "kind: [")
         await watcher.until(lambda: watcher.problems == ["policy.yaml"])
-        assert isinstance(verdict(watcher), Unhealthy)
+        assert watcher.is_decided(Unhealthy)
         _replace(folder / "policy.yaml", config_map(DENY))
-        await watcher.until(lambda: isinstance(verdict(watcher), DenyEntry))
+        await watcher.until_decided(DenyEntry)
         assert watcher.repaired == ["policy.yaml"]
         (folder / "policy.yaml").unlink()
-        await watcher.until(lambda: isinstance(verdict(watcher), NoMatch))
+        await watcher.until_decided(NoMatch)
 
 
-async def test_a_mounted_config_map_is_followed_through_its_links(tmp_path: Path) -> None:
-    folder = tmp_path / "mount"
-    _write(folder, DENY)
-    for version, document in (("1", DENY), ("2", "version: v2")):
-        (folder / f"..{version}").mkdir()
-        (folder / f"..{version}" / "policy.yaml").write_text(config_map(document))
-    (folder / "..data").symlink_to("..1")
-    (folder / "policy.yaml").unlink()
-    (folder / "policy.yaml").symlink_to("..data/policy.yaml")
+@pytest.mark.parametrize("link", ["mount/..data", "current"], ids=["a mounted ConfigMap", "a folder that is a link"])
+async def test_links_are_followed_to_where_they_lead(tmp_path: Path, link: str) -> None:
+    followed = tmp_path / link
+    followed.parent.mkdir(exist_ok=True)
+    for version, document in (("..1", DENY), ("..2", "version: v2")):
+        _write(followed.with_name(version), document)
+    followed.symlink_to("..1")
+    folder = followed
+    if link != "current":
+        folder = followed.parent
+        for name in ("namespace.yaml", "policy.yaml"):
+            (folder / name).symlink_to(f"..data/{name}")
     async with following(folder) as watcher:
-        assert isinstance(verdict(watcher), DenyEntry)
-        (folder / "..data_tmp").symlink_to("..2")
-        (folder / "..data_tmp").replace(folder / "..data")
-        await watcher.until(lambda: isinstance(verdict(watcher), Unhealthy))
-
-
-async def test_a_folder_that_is_a_link_is_followed_to_where_it_leads(tmp_path: Path) -> None:
-    _write(tmp_path / "checkout1", DENY)
-    _write(tmp_path / "checkout2", "version: v2")
-    (tmp_path / "current").symlink_to("checkout1")
-    async with following(tmp_path / "current") as watcher:
-        assert isinstance(verdict(watcher), DenyEntry)
-        (tmp_path / "next").symlink_to("checkout2")
-        (tmp_path / "next").replace(tmp_path / "current")
-        await watcher.until(lambda: isinstance(verdict(watcher), Unhealthy))
+        assert watcher.is_decided(DenyEntry)
+        followed.with_name("..new").symlink_to("..2")
+        followed.with_name("..new").replace(followed)
+        await watcher.until_decided(Unhealthy)
 
 
 async def test_an_unreadable_file_at_the_start_closes_everything_until_it_is_repaired(folder: Path) -> None:
     (folder / "broken.yaml").write_text("kind: [")
     async with following(folder) as watcher:
-        assert isinstance(watcher.snapshot.match("other.example.com", "/", "GET"), Unhealthy)
+        assert watcher.is_decided(Unhealthy, "other.example.com")
         _replace(folder / "broken.yaml", "")
-        await watcher.until(lambda: isinstance(verdict(watcher), DenyEntry))
+        await watcher.until_decided(DenyEntry)
         _replace(folder / "broken.yaml", "kind: [")
         await watcher.until(lambda: len(watcher.problems) == 2)
-        assert isinstance(verdict(watcher), DenyEntry)
+        assert watcher.is_decided(DenyEntry)
 
 
 async def test_a_folder_that_is_gone_keeps_its_policy_and_is_followed_again(folder: Path) -> None:
@@ -152,7 +143,7 @@ async def test_a_folder_that_is_gone_keeps_its_policy_and_is_followed_again(fold
         await watcher.until(lambda: "." in watcher.problems or "policy.yaml" in watcher.problems or len(watcher.changes) > 1)
         await watcher.until(lambda: "." in watcher.problems)
         _write(folder, "version: v2")
-        await watcher.until(lambda: isinstance(verdict(watcher), Unhealthy))
+        await watcher.until_decided(Unhealthy)
 
 
 async def test_a_folder_that_is_not_there_is_a_fault_at_the_start(tmp_path: Path) -> None:
@@ -170,7 +161,7 @@ async def test_a_change_without_notification_is_found(folder: Path, monkeypatch:
     monkeypatch.setattr("watchfiles.awatch", deaf)
     async with following(folder) as watcher:
         _replace(folder / "policy.yaml", config_map("version: v2"))
-        await watcher.until(lambda: isinstance(verdict(watcher), Unhealthy))
+        await watcher.until_decided(Unhealthy)
 
 
 def _replace(path: Path, text: str) -> None:

@@ -1,9 +1,10 @@
 """``match.caseInsensitive: true``: the path is compared without regard to ASCII case, in all its readings."""
 
+import attrs
 import pytest
 
 from exchanger.policy.lookup import CONFLICT
-from exchanger.values.entry import DenyEntry
+from exchanger.values.entry import Claim, DenyEntry
 from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Unhealthy
 from tests.policy.examples import BLUE, HOST, deny, exchange, region, snapshot_of
 
@@ -32,34 +33,25 @@ def test_only_ascii_letters_have_no_case() -> None:
     assert policy.match(HOST, "/Ék", "GET") is NO_MATCH
 
 
-def test_the_longest_prefix_wins_among_both_kinds() -> None:
-    short, long = exchange("/API", case_insensitive=True), deny("/api/admin", index=1)
-    policy = snapshot_of(short, long)
-    assert policy.match(HOST, "/api/admin", "GET") is long
-    assert policy.match(HOST, "/api/Admin", "GET") is short
-    assert snapshot_of(exchange("/api"), deny("/API/ADMIN", index=1, case_insensitive=True)).match(HOST, "/api/admin", "GET") == deny(
-        "/API/ADMIN", index=1, case_insensitive=True
-    )
+SHORT, LONG = exchange("/API", case_insensitive=True), deny("/api/admin", index=1)
+EXACT, TWIN = exchange("/api"), deny("/API", source=BLUE, case_insensitive=True)
+GETS = exchange("/api", methods=frozenset({"GET"}))
+HEADS = deny("/API", source=BLUE, case_insensitive=True, methods=frozenset({"HEAD"}))
 
 
-def test_twins_tie_where_both_match() -> None:
-    policy = snapshot_of(exchange("/api"), deny("/API", source=BLUE, case_insensitive=True))
-    assert policy.match(HOST, "/api", "GET") is CONFLICT
-    assert policy.match(HOST, "/Api", "GET") == deny("/API", source=BLUE, case_insensitive=True)
-    assert (
-        snapshot_of(exchange("/API", case_insensitive=True), deny("/api", source=BLUE, case_insensitive=True)).match(HOST, "/", "GET")
-        is NO_MATCH
-    )
-
-
-def test_of_twins_the_one_that_covers_head_itself_goes_first() -> None:
-    get, every = exchange("/api", methods=frozenset({"GET"})), deny("/API", source=BLUE, case_insensitive=True, methods=frozenset({"HEAD"}))
-    policy = snapshot_of(get, every)
-    assert policy.match(HOST, "/api", "HEAD") is every
-    assert policy.match(HOST, "/api", "GET") is get
-    assert policy.match(HOST, "/api", "PUT") is NO_MATCH
-    both = snapshot_of(get, deny("/API", source=BLUE, case_insensitive=True, methods=frozenset({"GET"})))
-    assert both.match(HOST, "/api", "HEAD") is CONFLICT
+@pytest.mark.parametrize(
+    ("claims", "answers"),
+    [
+        ((SHORT, LONG), {"GET /api/admin": LONG, "GET /api/Admin": SHORT}),
+        ((EXACT, TWIN), {"GET /api": CONFLICT, "GET /Api": TWIN, "GET /": NO_MATCH}),
+        ((GETS, HEADS), {"HEAD /api": HEADS, "GET /api": GETS, "PUT /api": NO_MATCH}),
+        ((GETS, attrs.evolve(HEADS, match=attrs.evolve(HEADS.match, methods=frozenset({"GET"})))), {"HEAD /api": CONFLICT}),
+    ],
+    ids=["the longer prefix wins", "twins conflict", "HEAD itself goes first", "twins of GET conflict for HEAD"],
+)
+def test_entries_with_and_without_regard_to_case_compete(claims: tuple[Claim, ...], answers: dict[str, object]) -> None:
+    policy = snapshot_of(*claims)
+    assert {request: policy.match(HOST, request.split()[1], request.split()[0]) for request in answers} == answers
 
 
 @pytest.mark.parametrize("host", [HOST, None])

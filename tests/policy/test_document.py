@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.policy.document import MAX_ENTRIES, MAX_REGIONS_BY_NAME, UNREADABLE_REACH, PolicyDocument, entry_lines, parse_document
+from exchanger.policy.document import MAX_ENTRIES, MAX_REGIONS_BY_NAME, UNREADABLE_REACH, PolicyDocument, entry_lines
 from exchanger.util.text import MAX_QUOTED
 from exchanger.values.entry import DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, TokenTarget
 from tests.policy.examples import BLUE, RED, deny, exchange, parsed, region
@@ -44,11 +44,11 @@ def test_a_document_may_be_without_entries(text: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["---", "---\n", "---\n---\n", "--- # nothing\n# at all\n", "...\n---\n...\n"])
-def test_an_empty_document_at_the_end_is_none(end: str) -> None:
+def test_an_empty_document_at_the_end_is_ignored(end: str) -> None:
     assert parsed(EXAMPLE + end) == parsed(EXAMPLE)
 
 
-def test_an_item_that_is_null_is_none_and_the_others_keep_their_positions() -> None:
+def test_an_item_that_is_null_is_ignored_and_the_others_keep_their_positions() -> None:
     document = parsed("version: v1\nentries:\n-\n- {match: {host: a, pathPrefix: /}, action: deny}\n- null\n- ~\n- text\n")
     assert [entry.index for entry in document.entries] == [1]
     assert [region.index for region in document.regions] == [4]
@@ -90,26 +90,16 @@ def test_a_valid_entry_stands_beside_an_invalid_one() -> None:
         (None, "the document is missing: the ConfigMap has no config.yaml", None),
         ("", "the document is empty", None),
         ("---\n", "the document is not a mapping", 2),
-        ("hello", "the document is not a mapping", 1),
         ("version: v1\nversion: v1\n", 'the document has duplicate keys: "version"', 2),
-        ("version: v1\n---\nversion: v1\n", "the document has a second document", 2),
         ("version: v1\nextra: 1\n", 'the document has an unknown field "extra"', 2),
         ("version: v1\n'<<': {entries: []}\n", 'the document has an unknown field "<<"', 2),
-        ("version: v1\n<<: [entries]\n", "the document has a merge key << of something else than mappings", 2),
-        ("version: v1\n<<: {}\n<<: {}\n", 'the document has duplicate keys: "<<"', 3),
         ("version: v1\n[a]: 1\n", "the document has an unknown field that is no text", 2),
-        (
-            "version: v1\nentries: [{match: {host: a, pathPrefix: /}, action: deny}]\n!x entries: []\n",
-            "the document has an unknown field that is no text",
-            3,
-        ),
         ("version: v1\n!!binary entries: []\n", "the document has an unknown field that is no text", 2),
         ("entries: []\n", "the document has no version v1", None),
         ("version:\n", "the document has no version v1", 1),
         ("entries: []\nversion: ~\n", "the document has no version v1", 2),
         ("version: v2\n", 'the document has version "v2" instead of v1', 1),
         ("version: ' v1'\n", 'the document has version " v1" instead of v1', 1),
-        ("version: '1'\n", 'the document has version "1" instead of v1', 1),
         ("entries: []\nversion: 1\n", "the document has version 1 instead of v1", 2),
         ("version: !own v2\n", "the document has version v2 instead of v1", 1),
         ("version: !own v1\n", "the document has a version with a tag instead of v1", 1),
@@ -132,7 +122,7 @@ def test_an_unreadable_document_closes_everything(text: str | None, reason: str,
         ('!own "\\e[2J"', "\ufffd[2J"),
     ],
 )
-def test_of_a_wrong_version_a_little_is_repeated_that_no_terminal_obeys(version: str, shown: str) -> None:
+def test_a_wrong_version_is_quoted_in_part_and_without_control_characters(version: str, shown: str) -> None:
     (closed,) = parsed(f"version: {version}\n").regions
     assert closed.reason == f"the document has version {shown} instead of v1"
 
@@ -142,12 +132,6 @@ def test_the_number_of_entries_is_bounded() -> None:
     assert parsed(f"version: v1\nentries: [{'~,' * MAX_ENTRIES}]\n") == PolicyDocument(RED)
     assert parsed(f"version: v1\nentries: [{'a,' * (MAX_ENTRIES + 1)}]\n").regions == (
         FailClosedRegion(RED, UNREADABLE_REACH, f"the document has more than {MAX_ENTRIES} entries", None, 2),
-    )
-
-
-def test_issuers_are_those_that_are_given() -> None:
-    assert parse_document(RED, EXAMPLE, frozenset()).regions[0].reason == (
-        'entries[0].exchange.issuerRef references unknown issuer profile "primary"'
     )
 
 
@@ -184,18 +168,14 @@ entries:
 """
 
 
-def test_an_entry_ends_before_the_next_one_begins_and_the_last_at_the_end() -> None:
-    assert entry_lines(TEXT) == ((3, 6), (7, 10))
-
-
-def test_an_entry_ends_before_the_next_field_of_the_document() -> None:
-    assert entry_lines("entries:\n  - action: deny\n    match: 1\nversion: v1\n") == ((2, 3),)
-
-
-def test_an_alias_has_the_lines_of_what_it_stands_for() -> None:
-    assert entry_lines("entries:\n  - &x {action: deny}\n  - {action: exchange}\n  - *x\n") == ((2, 2), (3, 4), (2, 2))
-
-
-@pytest.mark.parametrize("text", ["", "entries: [", "[]", "version: v1\n", "entries: {}\n", "entries:\n", "1"])
-def test_there_are_no_lines_where_there_are_no_entries(text: str) -> None:
-    assert entry_lines(text) == ()
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (TEXT, ((3, 6), (7, 10))),
+        ("entries:\n  - action: deny\n    match: 1\nversion: v1\n", ((2, 3),)),
+        ("entries:\n  - &x {action: deny}\n  - {action: exchange}\n  - *x\n", ((2, 2), (3, 4), (2, 2))),
+        *((text, ()) for text in ("", "entries: [", "[]", "version: v1\n", "entries: {}\n", "entries:\n", "1")),
+    ],
+)
+def test_an_entry_has_the_lines_up_to_the_next_entry_or_field(text: str, lines: tuple[tuple[int, int], ...]) -> None:
+    assert entry_lines(text) == lines

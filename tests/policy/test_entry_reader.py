@@ -1,7 +1,6 @@
 import attrs
 import pytest
 
-from exchanger.util.text import MAX_QUOTED
 from exchanger.values.entry import Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, TokenTarget
 from tests.policy.examples import HOST, RED, parsed
 
@@ -33,6 +32,8 @@ def closed(entry: str) -> FailClosedRegion:
         ("host: ' API.Example.com:8443 ', pathPrefix: ' orders '", MatchScope(HOST, "/orders")),
         ("host: '[2001:DB8:0::1]:443', pathPrefix: /", MatchScope("[2001:db8::1]", "/")),
         ("host: a, pathPrefix: /A, caseInsensitive: true", MatchScope("a", "/A", case_insensitive=True)),
+        ("host: a, pathPrefix: /A, caseInsensitive: True", MatchScope("a", "/A", case_insensitive=True)),
+        ("host: a, pathPrefix: /A, caseInsensitive: TRUE", MatchScope("a", "/A", case_insensitive=True)),
         ("host: a, pathPrefix: /A, caseInsensitive: False", MatchScope("a", "/A")),
         ("host: a, pathPrefix: /A, caseInsensitive: null", MatchScope("a", "/A")),
         ("host: a, pathPrefix: /, methods: [GET, ' post ', '']", MatchScope("a", "/", frozenset({"GET", "POST"}))),
@@ -99,7 +100,6 @@ def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
         ("match: {host: ' ', pathPrefix: /a}", MatchScope(None, "/a"), "@.match.host is required"),
         ("match: {host: 5, pathPrefix: /a}", MatchScope(None, "/a"), "@.match.host must be text"),
         ("match: {host: a}", MatchScope("a"), "@.match.pathPrefix is required"),
-        ("match: {host: a, pathPrefix: ' '}", MatchScope("a"), "@.match.pathPrefix is required"),
         (
             "match: {host: A.example.com, pathPrefix: 'a.example.com:443/admin'}",
             MatchScope("a.example.com"),
@@ -124,33 +124,11 @@ def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
         ("match: {host: a, pathPrefix: /, Host: b, 1: c, [x]: y}", MatchScope("a", "/"), '@.match has an unknown field "Host" and 2 more'),
         ("match: {host: a, pathPrefix: /, [x]: y}", MatchScope("a", "/"), "@.match has an unknown field that is no text"),
         ("match: {host: a, !x host: b, pathPrefix: /}", MatchScope("a", "/"), "@.match has an unknown field that is no text"),
-        (
-            "match: {!x host: b, pathPrefix: /}",
-            MatchScope(None, "/"),
-            "@.match has an unknown field that is no text; @.match.host is required",
-        ),
         ("match: {!!str host: a, ! pathPrefix: /, more: 1}", MatchScope("a", "/"), '@.match has an unknown field "more"'),
     ],
 )
-def test_what_can_be_read_of_a_match_is_closed(match: str, scope: MatchScope, reason: str) -> None:
+def test_the_readable_part_of_a_match_is_closed(match: str, scope: MatchScope, reason: str) -> None:
     assert attrs.evolve(closed(f"action: deny\n{match}"), line=None) == FailClosedRegion(RED, scope, reason.replace("@", "entries[0]"), 0)
-
-
-@pytest.mark.parametrize(
-    ("item", "sentence"),
-    [
-        ("GET,POST", 'must be a list of methods: write [GET, POST] instead of ["GET,POST"]'),
-        ("GET POST PUT PATCH DELETE HEAD", "must be a list of methods: write [GET, POST, PUT, PATCH, DELETE] instead of "),
-        ("GET*", 'must be a list of methods: write [GET] instead of ["GET*"]'),
-        ("all", 'has no word for all methods: leave methods out instead of "all"'),
-        ("!GET", 'must name each method, such as [GET, POST], or be left out for all of them, instead of "!GET"'),
-        ("\uff27\uff25\uff34", "must name each method, such as [GET, POST], or be left out for all of them, instead of "),
-    ],
-)
-def test_what_is_no_method_closes_all_methods(item: str, sentence: str) -> None:
-    region = closed(f"match: {{host: a, pathPrefix: /x, methods: [GET, '{item}']}}\naction: deny")
-    assert region.match == MatchScope("a", "/x")
-    assert region.reason.startswith(f"entries[0].match.methods {sentence}")
 
 
 @pytest.mark.parametrize(
@@ -166,6 +144,7 @@ def test_what_is_no_method_closes_all_methods(item: str, sentence: str) -> None:
             "action: exchange\nexchange: {}",
             "@.exchange.issuerRef is required; @.exchange needs at least one of scope, resources and audiences",
         ),
+        ("action: exchange\nexchange: {issuerRef: nobody, scope: s}", '@.exchange.issuerRef references unknown issuer profile "nobody"'),
         ("action: exchange\nexchange: {issuerRef: 5, scope: s}", "@.exchange.issuerRef must be text"),
         (
             "action: exchange\nexchange: {issuerRef: primary, scope: ' ', resources: [' '], audiences: []}",
@@ -185,19 +164,26 @@ def test_what_is_no_method_closes_all_methods(item: str, sentence: str) -> None:
         (f"action: exchange\n{EXCHANGE}\n'<<': {{}}", '@ has an unknown field "<<"'),
     ],
 )
-def test_what_an_entry_asks_for_must_be_clear(rest: str, reason: str) -> None:
-    assert attrs.evolve(closed(f"{MATCH}\n{rest}"), line=None) == FailClosedRegion(
-        RED, MatchScope(HOST, "/orders"), reason.replace("@", "entries[0]"), 0
-    )
+def test_an_unclear_action_or_target_closes_the_match(rest: str, reason: str) -> None:
+    region = closed(f"{MATCH}\n{rest}")
+    assert (region.match, region.reason) == (MatchScope(HOST, "/orders"), reason.replace("@", "entries[0]"))
 
 
-def test_all_problems_are_told_in_one_reason() -> None:
-    region = closed("more: 1\nmatch: {pathPrefix: /a, methods: GET}\naction: allow\nexchange: {issuerRef: 1, also: 2}")
-    assert region.reason == (
-        'entries[0] has an unknown field "more"; entries[0].match.host is required; entries[0].match.methods must be a list of texts; '
-        'entries[0].action must be exchange or deny, not "allow"; entries[0].exchange has an unknown field "also"; '
-        "entries[0].exchange.issuerRef must be text"
-    )
+@pytest.mark.parametrize(
+    ("item", "sentence"),
+    [
+        ("GET,POST", 'must be a list of methods: write [GET, POST] instead of ["GET,POST"]'),
+        ("GET POST PUT PATCH DELETE HEAD", "must be a list of methods: write [GET, POST, PUT, PATCH, DELETE] instead of "),
+        ("GET*", 'must be a list of methods: write [GET] instead of ["GET*"]'),
+        ("all", 'has no word for all methods: leave methods out instead of "all"'),
+        ("!GET", 'must name each method, such as [GET, POST], or be left out for all of them, instead of "!GET"'),
+        ("\uff27\uff25\uff34", "must name each method, such as [GET, POST], or be left out for all of them, instead of "),
+    ],
+)
+def test_a_text_that_is_no_method_closes_all_methods(item: str, sentence: str) -> None:
+    region = closed(f"match: {{host: a, pathPrefix: /x, methods: [GET, '{item}']}}\naction: deny")
+    assert region.match == MatchScope("a", "/x")
+    assert region.reason.startswith(f"entries[0].match.methods {sentence}")
 
 
 def test_aliases_are_read_like_what_they_stand_for() -> None:
@@ -212,13 +198,6 @@ def test_aliases_are_read_like_what_they_stand_for() -> None:
         MatchScope("c", "/p"),
         MatchScope("a", "/"),
     ]
-
-
-def test_reasons_repeat_little_of_a_text() -> None:
-    long = "x" * 1_000
-    region = closed(f"match: {{host: 'a@{long}/', pathPrefix: /}}\naction: {long}\n{long}: 1\nexchange: {{issuerRef: {long}}}")
-    assert "x" * (MAX_QUOTED - 1) in region.reason
-    assert "x" * MAX_QUOTED not in region.reason
 
 
 @pytest.mark.parametrize(

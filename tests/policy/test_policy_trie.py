@@ -5,10 +5,11 @@ from itertools import permutations
 import pytest
 
 from exchanger.policy.lookup import CONFLICT, SEVERAL_REGIONS, Found, Reading, UnreadableReach, find
-from exchanger.policy.policy_trie import CONTESTED, Cell, MethodTable, PolicyTrie
+from exchanger.policy.policy_trie import CONTESTED, MethodTable, PolicyTrie
+from exchanger.policy.trie import PrefixTrie
 from exchanger.values.entry import Claim, Entry, Source
-from exchanger.values.verdict import NO_MATCH, Unhealthy
-from tests.policy.examples import BLUE, HOST, RED, deny, exchange, region
+from exchanger.values.verdict import Unhealthy
+from tests.policy.examples import BLUE, HOST, deny, exchange, region
 
 GET, HEAD, PUT = (frozenset({method}) for method in ("GET", "HEAD", "PUT"))
 
@@ -69,29 +70,10 @@ def test_removing_what_is_not_there_changes_nothing() -> None:
         assert trie.without_claim(claim) == trie
 
 
-def test_the_longest_prefix_among_matching_methods_wins() -> None:
-    short, long = exchange("/a"), deny("/a/b", index=1, methods=PUT)
-    trie = trie_of(short, long)
-    assert found(trie, "/a/b/c", "PUT") is long
-    assert found(trie, "/a/b/c", "GET") is short
-    assert found(trie, "/b") is NO_MATCH
-    assert found(trie, "/a", host="other.example.com") is NO_MATCH
-    contested = trie.with_claim(exchange("/a", source=BLUE))
-    assert (found(contested, "/a/b", "GET"), found(contested, "/a/b", "PUT")) == (CONFLICT, long)
-
-
 @pytest.mark.parametrize("where", ["", "/", "/a", "/a/b/c"])
 def test_a_region_wins_over_everything_inside_it(where: str) -> None:
     assert found(trie_of(exchange("/a/b"), region(where, source=BLUE)), "/a/b/c") == Unhealthy(f"region of {BLUE}", BLUE, 0)
     assert found(trie_of(region(where), region(where, source=BLUE)), "/a/b/c") is SEVERAL_REGIONS
-
-
-def test_a_region_for_all_hosts_reaches_every_request() -> None:
-    trie = trie_of(exchange("/a"), region("/b", source=BLUE, host=None))
-    for host in (HOST, "", None):
-        assert found(trie, "/b", host=host) == Unhealthy(f"region of {BLUE}", BLUE, 0)
-    assert found(trie, "/a", host=HOST) == exchange("/a")
-    assert found(trie, "/a", host=None) is NO_MATCH
 
 
 def test_an_entry_is_found_under_each_spelling_and_does_not_conflict_with_itself() -> None:
@@ -120,25 +102,6 @@ def test_a_decoded_region_closes_rewritten_paths_and_those_without_a_written_mat
     assert beside.without_claim(closed) == trie_of(short)
 
 
-def test_removing_gives_back_the_trie_before() -> None:
-    kept: list[Claim] = [exchange("/a"), region("/a/b", index=1), deny("/x", index=2, host="other.example.com")]
-    more: list[Claim] = [deny("/a", source=BLUE), region("/a/b/c", source=BLUE, index=1), region("", source=BLUE, index=2, host=None)]
-    before, trie = trie_of(*kept), trie_of(*kept, *more)
-    for claim in more:
-        trie = trie.without_claim(claim)
-    assert trie == before == trie_of(*reversed(kept))
-    for claim in kept:
-        trie = trie.without_claim(claim)
-    assert trie == PolicyTrie()
-
-
-def test_an_entry_and_a_region_share_a_cell() -> None:
-    entry, closed = exchange("/a"), region("/a", index=1)
-    cell = Cell().with_claim(entry).with_claim(closed)
-    assert cell.without_claim(closed) == Cell().with_claim(entry) == Cell().with_claim(entry).without_claim(closed)
-    assert cell.without_claim(entry) == Cell().with_claim(closed) == Cell().with_claim(closed).without_claim(entry)
-
-
 def test_thousands_of_contenders_are_one_conflict() -> None:
     crowd = [deny("/a", source=Source("team", str(number))) for number in range(2_000)]
     trie = trie_of(*crowd)
@@ -146,4 +109,22 @@ def test_thousands_of_contenders_are_one_conflict() -> None:
     for claim in crowd[1:]:
         trie = trie.without_claim(claim)
     assert found(trie, "/a") is crowd[0]
-    assert RED not in {claim.source for claim in crowd}
+
+
+def put(trie: PrefixTrie[int], key: str, value: int | None) -> PrefixTrie[int]:
+    return trie.updated(key, lambda _: value)
+
+
+def test_the_trie_of_prefixes_has_no_depth_that_exhausts_the_stack_and_shares_what_an_update_leaves_alone() -> None:
+    depth = 2_000  # twice Python's recursion limit
+    trie: PrefixTrie[int] = PrefixTrie()
+    for length in range(depth, 0, -1):
+        trie = put(trie, "a" * length, length)
+    other = put(put(trie, "a" * depth, 0), "a" * depth, depth)
+    assert len(trie.prefixes_of("a" * 100_000)) == depth
+    assert other == trie != dict(trie.items())
+    assert "a" * 100_000 in dict(put(trie, "a" * 100_000, 1).items())
+    assert put(trie, "b", 1)._root.children[0] is trie._root.children[0]
+    for length in range(1, depth + 1):
+        trie = put(trie, "a" * length, None)
+    assert not trie

@@ -79,6 +79,6 @@ def test_escapes_of_escapes_are_read_so_many_times() -> None:
 
 
 @pytest.mark.parametrize("text", ["/a*%", "/a" + "*.+" * 50 + "%"])
-def test_what_is_closed_is_legal_itself(text: str) -> None:
+def test_a_closed_prefix_is_legal_itself(text: str) -> None:
     closed = read_prefix(text).prefix
     assert closed in {"/a", ""}

@@ -28,7 +28,7 @@ def test_both_selectors_have_to_match() -> None:
     assert chosen(Namespace("a", ()), namespace, config_map) == {Source("a", "p"): Text("x")}
 
 
-def test_one_config_map_with_two_documents_is_known_to_nobody() -> None:
+def test_a_config_map_with_two_documents_is_unreadable() -> None:
     namespace = Namespace("a", SELECTED)
     twice = chosen(namespace, ConfigMap("a", "p", ENABLED, "x"), ConfigMap("a", "p", ENABLED, "y"))
     assert isinstance(twice[Source("a", "p")], Unknown)
@@ -37,7 +37,7 @@ def test_one_config_map_with_two_documents_is_known_to_nobody() -> None:
     assert chosen(namespace, *[ConfigMap("a", "p", ENABLED, "x")] * 2) == {Source("a", "p"): Text("x")}
 
 
-def test_what_is_unknown_closes_everything() -> None:
+def test_an_unreadable_file_closes_everything() -> None:
     change = advance(PolicySnapshot.EMPTY, {}, {Source("", "broken.yaml"): Unknown("the file is not YAML")}, frozenset())
     verdict = change.snapshot.match("any.example.com", "/", "GET")
     assert verdict == Unhealthy("the file is not YAML", Source("", "broken.yaml"))

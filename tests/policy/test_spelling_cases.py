@@ -141,7 +141,6 @@ PATHS: Final = {
         EXCHANGE: "/orders /orders/ /ordersX",
         UNMATCHED: "/order",
     },
-    "Work": {},
 }
 ODD_PATHS: Final = [
     ("/orders 1", REFUSED),

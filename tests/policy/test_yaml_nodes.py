@@ -82,7 +82,7 @@ def test_aliases_share_their_node() -> None:
         ("!!str <<: a", {"<<": "a"}),
     ],
 )
-def test_what_is_merged_is_as_if_it_were_written_there(written: str, merged: dict[str, str]) -> None:
+def test_merged_fields_are_read_as_if_they_were_written_out(written: str, merged: dict[str, str]) -> None:
     node = read_nodes(written)
     assert isinstance(node, Mapping)
     assert {key.text: value.text for key, value in node.pairs if isinstance(key, Scalar) and isinstance(value, Scalar)} == merged
@@ -153,7 +153,7 @@ def test_unreadable_texts(written: str, unreadable: Unreadable) -> None:
 @pytest.mark.parametrize(
     ("written", "line"), [("a: [b\n", 2), ("a:\n\t- b\n", 2), ("a: b: c\n", 1), ("'a", 1), ("%YAML 9.9\n---\na\n", 1), ("a: !x!y z", 1)]
 )
-def test_what_is_not_yaml_says_where(written: str, line: int) -> None:
+def test_an_error_in_yaml_has_its_place(written: str, line: int) -> None:
     node = read_nodes(written)
     assert isinstance(node, Unreadable)
     assert node.reason.startswith("is not YAML: ")
@@ -161,7 +161,7 @@ def test_what_is_not_yaml_says_where(written: str, line: int) -> None:
     assert written != "a: b: c\n" or node.column == 5
 
 
-def test_other_directives_and_document_marks_are_in_order() -> None:
+def test_other_directives_and_document_marks_are_accepted() -> None:
     assert read_nodes("%YAML 1.2\n---\na\n...\n") == text("a", 3)
     assert read_nodes("\ufeffa\n") == text("a")
 

@@ -122,6 +122,9 @@ hosts = st.builds(lambda *parts: "".join(parts), host_parts, host_ends, rarely(h
 @example("a" * (MAX_TEXT + 1))
 @example("http:8-x")
 @example("orders:a23456789012345")
+@example("a.:http-alt")
+@example("1::2:10.0.0.1")
+@example("a\u200b")
 def test_hosts(text: str) -> None:
     document = policy(host=text)
     if not is_refused(document) and read(document).problems:
@@ -143,6 +146,7 @@ prefixes = st.lists(prefix_signs | prefix_parts | escapes, max_size=6).map("".jo
 @example("/a%")
 @example("/a%4\n")
 @example("/a/.\n")
+@example("/('x')/...")
 def test_prefixes(text: str) -> None:
     document = policy(prefix=text)
     if not is_refused(document) and (problems := read(document).problems):

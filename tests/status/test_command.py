@@ -1,4 +1,4 @@
-"""What keeps the command from telling is one sentence, and its exit status says so."""
+"""If the command cannot answer, it says why in one sentence and with its exit status."""
 
 import argparse
 import io
@@ -33,7 +33,7 @@ def test_options() -> None:
         (StatusOptions(), {"KUBECONFIG": "/nonexistent"}, "no kubeconfig file at /nonexistent"),
     ],
 )
-async def test_there_is_no_telling(
+async def test_a_reason_not_to_answer_is_one_sentence(
     options: StatusOptions, variables: dict[str, str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = io.StringIO()
@@ -44,7 +44,7 @@ async def test_there_is_no_telling(
     assert sentence in said
 
 
-async def test_a_broken_profiles_file_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_broken_profiles_file_is_reported_without_its_contents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "issuers.yaml"
     path.write_text("issuers: [{name: primary, clientSecret: [canary]}]")
     assert await run_status(StatusOptions(issuers=path), {}) == NO_TELLING
@@ -53,7 +53,7 @@ async def test_a_broken_profiles_file_is_said(tmp_path: Path, capsys: pytest.Cap
     assert "canary" not in said
 
 
-async def test_nobody_listens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_refused_connection_is_reported_without_credentials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(
         "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n"

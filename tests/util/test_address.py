@@ -24,13 +24,13 @@ def test_an_address_is_read(text: str, address: tuple[str, int]) -> None:
 @pytest.mark.parametrize(
     "text", ["", "3001", "localhost", "localhost:", "localhost:x", "localhost:65536", "::1:3001", "a:-1", "a:²", "[a:1"]
 )
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_a_wrong_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be HOST:PORT"):
         parse_address(text)
 
 
 @given(st.sampled_from(["a", "10.0.0.1", "::1", "fe80::1"]), st.integers(0, 65535))
-def test_what_is_written_is_read_again(host: str, port: int) -> None:
+def test_a_formatted_address_is_parsed_back(host: str, port: int) -> None:
     assert parse_address(format_address(host, port)) == (host, port)
 
 

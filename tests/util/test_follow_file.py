@@ -1,3 +1,4 @@
+import gc
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -8,8 +9,14 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.util.follow_file import HANGS, POLL_S, READ_S, FileFollower, Unusable, read_regular
+from exchanger.util.regular_file import NotRegularError, open_regular
 
 LIMIT = 100
+
+
+def descriptors() -> int:
+    gc.collect()  # or files that other tests have forgotten are closed between two looks
+    return len(list(Path("/dev/fd").iterdir()))
 
 
 class TestReading:
@@ -24,6 +31,16 @@ class TestReading:
         assert read_regular(tmp_path / "none", LIMIT) == Unusable("cannot be read: No such file or directory")
         assert read_regular(tmp_path, LIMIT) == Unusable("cannot be read: Is a directory")
         assert read_regular(tmp_path / "pipe", LIMIT) == Unusable("must be a file, and neither a folder nor a pipe")
+
+    def test_nothing_stays_open_of_what_is_not_a_file(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        before = descriptors()
+        for _ in range(3):
+            with pytest.raises(NotRegularError):
+                open_regular(tmp_path / "pipe")
+            with pytest.raises(IsADirectoryError):
+                open_regular(tmp_path)
+        assert descriptors() == before
 
 
 def in_place(path: Path, text: str) -> None:

@@ -55,5 +55,5 @@ def test_a_long_text_is_cut() -> None:
     assert quoted("a" * (MAX_QUOTED + 1)) == f'"{"a" * (MAX_QUOTED - 1)}…"'
 
 
-def test_what_a_terminal_would_obey_is_replaced() -> None:
+def test_control_characters_are_replaced() -> None:
     assert quoted("a\x1b[2J\nb\u202e") == '"a\ufffd[2J\ufffdb\ufffd"'

@@ -53,7 +53,7 @@ def test_urls(text: str, expected: Proxy) -> None:
         ("http://canary:x%0d%0aX-Injected:%201@proxy:1", "a control character"),
     ],
 )
-def test_what_cannot_be_used_is_not_repeated(text: str, reason: str) -> None:
+def test_a_url_that_cannot_be_used_is_not_quoted(text: str, reason: str) -> None:
     found = read_proxy(text)
     assert isinstance(found, ProxyProblem)
     assert reason in found.reason

@@ -59,7 +59,7 @@ def test_a_selector_is_read(text: str, requirements: tuple[object, ...]) -> None
         ("a\x00=b", "label key"),
     ],
 )
-def test_what_is_no_selector_is_refused_with_its_reason(text: str, part: str) -> None:
+def test_a_wrong_selector_is_refused_with_its_reason(text: str, part: str) -> None:
     with pytest.raises(ValueError, match=part):
         parse_selector(text)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.values.text import HOST_LIMIT, PATH_LIMIT, loggable_host, loggable_path
+from exchanger.values.text import PATH_LIMIT, loggable_host, loggable_path
 
 
 @pytest.mark.parametrize(
@@ -56,18 +56,11 @@ def test_a_path_is_logged_without_what_may_carry_a_credential(path: str, logged:
     assert loggable_path(path) == logged
 
 
-@pytest.mark.parametrize("path", ["/" + "a" * 511, "/" + "a" * 512, "/" + "\n" * 100_000, "?" * 100_000, "http://" + "p" * 100_000 + "@h/"])
-def test_a_path_is_bounded(path: str) -> None:
-    logged = loggable_path(path)
-    assert len(logged) <= PATH_LIMIT
-    assert logged.isprintable()
-    assert "p" * 100 not in logged
-
-
 def test_a_path_of_just_the_limit_is_whole() -> None:
     path = "/" + "a" * (PATH_LIMIT - 1)
     assert loggable_path(path) == path
     assert loggable_path(path + "a") == path[:-1] + "…"
+    assert "p" * 100 not in loggable_path("http://" + "p" * 100_000 + "@h/")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +78,3 @@ def test_a_path_of_just_the_limit_is_whole() -> None:
 )
 def test_a_host_is_logged_without_user_information(host: str, logged: str) -> None:
     assert loggable_host(host) == logged
-
-
-def test_a_host_is_bounded() -> None:
-    assert len(loggable_host("h" * 100_000)) == HOST_LIMIT
