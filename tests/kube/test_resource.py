@@ -45,4 +45,3 @@ async def test_the_resources_of_policy() -> None:
             "/api/v1/configmaps?labelSelector=c&limit=1",
             "/api/v1/namespaces/team/configmaps?labelSelector=c&limit=1",
         ]
-        connection.credentials.close()

@@ -36,7 +36,6 @@ async def test_a_page() -> None:
         assert (found.resource_version, found.continue_token) == ("9", "more")
         assert [item.key for item in found.items] == [Key("team", "policy-0"), Key("team", "policy-1")]
         assert query(server.requests[0]) == {"labelSelector": "enabled=true", "limit": "2"}
-        connection.credentials.close()
 
 
 async def test_the_next_page_has_the_tokens_version() -> None:
@@ -44,7 +43,6 @@ async def test_the_next_page_has_the_tokens_version() -> None:
         connection = server.connection()
         await config_maps(connection).list_page(limit=2, continue_token="more", resource_version="0")
         assert query(server.requests[0]) == {"labelSelector": "enabled=true", "limit": "2", "continue": "more"}
-        connection.credentials.close()
 
 
 async def test_an_expired_token_is_gone() -> None:
@@ -73,7 +71,6 @@ async def test_pages_that_are_too_large_become_smaller(limits: list[int], asked:
             assert isinstance(found, Page)
             assert len(found.items) == int(query(server.requests[-1])["limit"])
         assert [int(query(request)["limit"]) for request in server.requests] == asked
-        connection.credentials.close()
 
 
 LARGE = range(3_000, 3_017)
@@ -108,7 +105,6 @@ async def test_pages_grow_again_behind_large_objects() -> None:
             assert len(found.items) == 10_000
             assert len(server.requests) - before < 50  # 20 pages if there were no large objects
             assert query(server.requests[-1])["limit"] == "500"
-        connection.credentials.close()
 
 
 async def test_a_whole_list_that_is_too_large_is_asked_for_in_pages() -> None:
@@ -121,7 +117,6 @@ async def test_a_whole_list_that_is_too_large_is_asked_for_in_pages() -> None:
         found = await config_maps(connection).list_page(limit=1, resource_version="0")
         assert isinstance(found, Page)
         assert [query(received).get("resourceVersion") for received in server.requests] == ["0", None]
-        connection.credentials.close()
 
 
 async def test_one_object_that_is_too_large_is_malformed() -> None:
@@ -131,4 +126,3 @@ async def test_one_object_that_is_too_large_is_malformed() -> None:
         assert isinstance(failure, ApiFailure)
         assert failure.kind is FailureKind.MALFORMED
         assert len(server.requests) == 1
-        connection.credentials.close()

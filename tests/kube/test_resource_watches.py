@@ -85,7 +85,6 @@ async def test_the_events_of_a_watch() -> None:
             "timeoutSeconds": "300",
             "resourceVersion": "5",
         }
-        connection.credentials.close()
 
 
 async def test_lines_come_in_any_pieces() -> None:
@@ -228,7 +227,6 @@ async def test_a_silent_server_is_asked_for_a_sign_of_life() -> None:
                 await trio.sleep(0.01)
         assert [request.target.partition("?")[0] for request in server.requests] == ["/api/v1/configmaps", "/readyz"]
         assert connection.probes == 1
-        connection.credentials.close()
 
 
 @pytest.mark.parametrize("reply", [answer(b"ok"), answer({}, "403 Forbidden"), answer({}, "401 Unauthorized"), answer({}, "404 Not Found")])
@@ -259,7 +257,6 @@ async def test_a_slow_consumer_is_no_silence() -> None:
             await trio.sleep(1.5)  # several times as long as a watch may be silent
             assert [found async for found in events] == [Put(POLICY)] * 20
         assert connection.probes == 0
-        connection.credentials.close()
 
 
 async def test_a_watch_that_the_server_does_not_end() -> None:
