@@ -10,10 +10,6 @@ from tests.kube.fake_api_server import Verb
 from tests.kube.reflecting import BUSY, HOUR, REFUSED, Scene
 
 
-def doubted(scene: Scene) -> bool:
-    return scene.reflector.health.doubted
-
-
 async def test_a_stream_that_stands_still_is_no_connection(scene: Scene, autojump_clock: MockClock) -> None:
     async with scene.running():
         await trio.sleep(100.0)
@@ -45,12 +41,12 @@ async def test_answers_that_are_held_back_until_they_are_complete_come_half_a_mi
             assert scene.in_sync()
         assert scene.observer.connections == [True, False, True]
         assert len(scene.observer.silences) == 1
-        assert doubted(scene)
+        assert scene.reflector.health.doubted
         scene.server.heal()
         await trio.sleep(5.0)
         scene.maps.put("a", "live")
         await trio.sleep(40.0)
-        assert not doubted(scene)
+        assert not scene.reflector.health.doubted
         await trio.sleep(HOUR)
         assert len(scene.requests(since=trio.current_time() - 1800.0)) < 20
         assert len(scene.observer.silences) == 1
@@ -86,7 +82,7 @@ async def test_requests_in_a_healthy_hour_with_a_limit(scene: Scene, autojump_cl
         assert scene.observer.silences == []
 
 
-async def test_who_waits_makes_attempts_every_few_seconds(scene: Scene, autojump_clock: MockClock) -> None:
+async def test_hurried_attempts_follow_every_few_seconds(scene: Scene, autojump_clock: MockClock) -> None:
     async with scene.running():
         scene.server.stop()
         await trio.sleep(600.0)
@@ -104,7 +100,7 @@ async def test_who_waits_makes_attempts_every_few_seconds(scene: Scene, autojump
         assert len(scene.requests(since=began)) <= 126
 
 
-async def test_who_waits_honours_what_an_overloaded_server_asks_for(scene: Scene, autojump_clock: MockClock) -> None:
+async def test_hurried_attempts_honour_retry_after(scene: Scene, autojump_clock: MockClock) -> None:
     async with scene.running():
         scene.reflector.hurry(True)
         scene.server.stop(BUSY)
@@ -112,7 +108,7 @@ async def test_who_waits_honours_what_an_overloaded_server_asks_for(scene: Scene
         assert {wait for _, wait in scene.observer.failures} == {10.0}
 
 
-async def test_who_waits_gives_up_what_was_lost_on_the_way(scene: Scene, autojump_clock: MockClock) -> None:
+async def test_hurry_abandons_a_lost_request(scene: Scene, autojump_clock: MockClock) -> None:
     """A request into a black hole may be answered a minute later; another one, made after it, at once."""
     scene.server.client_timeout = 1e6
     async with scene.running():
@@ -126,7 +122,7 @@ async def test_who_waits_gives_up_what_was_lost_on_the_way(scene: Scene, autojum
         assert scene.reflector.connected
 
 
-async def test_who_waits_does_not_give_up_a_first_list(scene: Scene, autojump_clock: MockClock) -> None:
+async def test_hurry_does_not_abandon_a_first_list(scene: Scene, autojump_clock: MockClock) -> None:
     scene.server.latency = 20.0
     async with scene.starting() as started:
         await trio.sleep(15.0)
