@@ -51,6 +51,10 @@ class Server:
     requests: list[Received] = attrs.field(factory=list)
     connections: int = 0
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
     async def serve(self, stream: trio.abc.Stream) -> None:
         self.connections += 1
         waiting = b""
@@ -80,7 +84,7 @@ class Server:
         def nothing_new() -> Access:
             raise ClusterError("nothing new")
 
-        self.made.append(ApiConnection(Credentials(load or nothing_new, access_to(f"http://127.0.0.1:{self.port}", token)), bounds))
+        self.made.append(ApiConnection(Credentials(load or nothing_new, access_to(self.url, token)), bounds))
         return self.made[-1]
 
 

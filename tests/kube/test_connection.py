@@ -171,7 +171,7 @@ async def _guarded(request: Received, stream: trio.abc.Stream) -> None:
 def _loader(server: Server, token: str, loaded: list[str]) -> Callable[[], Access]:
     def load() -> Access:
         loaded.append(token)
-        return access_to(f"http://127.0.0.1:{server.port}", lambda: token)
+        return access_to(server.url, lambda: token)
 
     return load
 
