@@ -18,8 +18,7 @@ from exchanger.issuers.secrets import JITTER, POLL_S, SecretData, SecretFault, S
 from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch
 from exchanger.util.backoff import CAP_S
 from tests.kube.cluster import REFUSED
-from tests.kube.fake_api_server import FakeApiServer, Request, Verb
-from tests.kube.fake_list_watch import FakeResource
+from tests.kube.fake_api_server import FakeApiServer, FakeResource, Request, Verb
 from tests.kube.scripted_server import answer, says, serving
 
 OAUTH = SecretName("team", "issuer-oauth")

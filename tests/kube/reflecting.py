@@ -12,8 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key
 from exchanger.kube.reflector import Reflector
 from exchanger.kube.settings import ReflectorSettings
-from tests.kube.fake_api_server import FakeApiServer, Request, Verb
-from tests.kube.fake_list_watch import FakeListWatch, FakeResource
+from tests.kube.fake_api_server import FakeApiServer, FakeListWatch, FakeResource, Request, Verb
 from tests.kube.recording import RecordingObserver, RecordingSink
 
 HOUR: Final = 3600.0

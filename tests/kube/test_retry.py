@@ -6,7 +6,7 @@ from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.retry import Attempt, WatchHealth, after_failure
 from exchanger.kube.settings import MIN_LIMIT_S, KubernetesSettings, ReflectorSettings, settings_for
 from exchanger.values.selector import Selector
-from tests.kube.fake_list_watch import BOOKMARK_S
+from tests.kube.fake_api_server import BOOKMARK_S
 
 K = FailureKind
 LISTS_AFRESH = {K.GONE, K.MALFORMED, K.UNSUPPORTED}
