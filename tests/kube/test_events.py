@@ -228,11 +228,17 @@ async def test_a_missing_right_is_reported_once_and_the_namespace_left_alone_for
         assert len(it.missing) == 2
 
 
-async def test_a_right_that_comes_a_moment_late_is_not_missing(autojump_clock: trio.testing.MockClock) -> None:
-    answers = [NO_RIGHT]
-    async with stage(FakeEvents(lambda _method, _path: answers.pop() if answers else None)) as it:
+@pytest.mark.parametrize(
+    ("failure", "wait"),
+    [(NO_RIGHT, RETRY_S), (ApiFailure(FailureKind.TOO_MANY_REQUESTS, 429, retry_after=40.0), 40.0)],
+    ids=["a right that comes a moment late", "too many requests"],
+)
+async def test_one_failure_is_tried_again(autojump_clock: trio.testing.MockClock, failure: ApiFailure, wait: float) -> None:
+    failures = [failure]
+    async with stage(FakeEvents(lambda _method, _path: failures.pop() if failures else None)) as it:
         it.put(bad=NO_VERSION)
-        await trio.sleep(RETRY_S + 1)
+        await trio.sleep(60)
+        assert [at for at, _, _ in it.server.requests] == [pytest.approx(0.0), pytest.approx(wait)]
         assert (it.server.said(), it.missing) == (told("bad", "invalid"), [])
 
 
@@ -302,14 +308,6 @@ async def test_a_server_that_fails_is_tried_a_few_times(
         it.put(worse=NO_VERSION)
         await it.settle()
         assert it.server.said() == told("worse", "invalid")
-
-
-async def test_a_server_says_how_long_to_wait(autojump_clock: trio.testing.MockClock) -> None:
-    failures = [ApiFailure(FailureKind.TOO_MANY_REQUESTS, 429, retry_after=40.0)]
-    async with stage(FakeEvents(lambda _method, _path: failures.pop() if failures else None)) as it:
-        it.put(bad=NO_VERSION)
-        await trio.sleep(60)
-        assert [at for at, _, _ in it.server.requests] == [pytest.approx(0.0), pytest.approx(40.0)]
 
 
 async def test_another_instance_that_counts_at_the_same_time_is_no_failure(autojump_clock: trio.testing.MockClock) -> None:
