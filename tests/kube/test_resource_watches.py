@@ -209,17 +209,6 @@ async def test_a_wait_for_the_next_event_may_be_cancelled() -> None:
         assert [found async for found in events] == [Put(POLICY)]
 
 
-async def test_a_silent_server_is_asked_for_a_sign_of_life() -> None:
-    async with serving(keeps_saying(WATCH_HEAD)) as server:  # which answers nothing else
-        connection = server.connection(attrs.evolve(FAST, quiet=0.1, probe=1.0))
-        assert await watched(connection) == [ApiFailure(FailureKind.TIMEOUT, message="the server gives no sign of life")]
-        with trio.fail_after(30):
-            while len(server.requests) < 2:  # noqa: ASYNC110 - what was sent may still have to be read
-                await trio.sleep(0.01)
-        assert [request.target.partition("?")[0] for request in server.requests] == ["/api/v1/configmaps", "/readyz"]
-        assert connection.probes == 1
-
-
 @pytest.mark.parametrize("reply", [answer(b"ok"), answer({}, "403 Forbidden"), answer({}, "401 Unauthorized"), answer({}, "404 Not Found")])
 async def test_a_healthy_watch_may_be_silent(reply: bytes) -> None:
     probes = 0

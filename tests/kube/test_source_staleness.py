@@ -4,9 +4,7 @@ from trio.testing import MockClock
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.source import LOOK_S
-from exchanger.values.entry import DenyEntry
 from tests.kube.cluster import REFUSED, Cluster, Followed, deny, following
-from tests.kube.gate import Gate
 
 LIMIT_S = 60.0
 LATE_S = LOOK_S + 0.5
@@ -122,75 +120,6 @@ async def test_breaks_that_are_mended_at_once_close_nothing(cluster: Cluster, au
             await trio.sleep(200)
             cluster.server.cut(ApiFailure(FailureKind.UNREACHABLE, message="connection reset"))
         assert "close" not in followed.record.said
-
-
-async def test_a_version_that_became_too_old_while_it_was_made_is_not_published(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
-) -> None:
-    gate = Gate(monkeypatch)
-    async with following(cluster, max_staleness=LIMIT_S) as followed:
-        record = followed.record
-        gate.shut()
-        cluster.put("a", "q", deny("/q") + " " * 5000)
-        await gate.reached()
-        cluster.server.stop()
-        await trio.sleep(LIMIT_S + LATE_S)
-        assert not record.is_open()
-        gate.open()
-        await gate.passed()
-        await trio.sleep(600)
-        assert len(record.snapshots) == 1
-        cluster.server.heal()
-        await record.until(record.is_open, float("inf"))
-        assert record.denies("/q")
-        assert len(record.snapshots) == 2
-
-
-async def test_contact_that_is_lost_again_before_it_was_of_use_opens_nothing(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
-) -> None:
-    gate = Gate(monkeypatch)
-    async with following(cluster, max_staleness=LIMIT_S) as followed:
-        record = followed.record
-        cluster.server.stop()
-        await trio.sleep(LIMIT_S + LATE_S)
-        cluster.put("a", "q", deny("/q") + " " * 5000)
-        gate.shut()
-        cluster.server.heal()
-        await gate.reached()
-        cluster.server.stop()
-        await trio.sleep(LIMIT_S + LATE_S)
-        gate.open()
-        await gate.passed()
-        await trio.sleep(600)
-        assert not record.is_open()
-        assert len(record.snapshots) == 1
-        cluster.server.heal()
-        await record.until(record.is_open, float("inf"))
-        assert record.denies("/q")
-        assert [said for said in record.said if said in {"open", "close"}] == ["close", "open"]
-
-
-async def test_it_opens_with_the_newest_of_a_document_whose_older_text_is_still_being_read(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
-) -> None:
-    gate = Gate(monkeypatch)
-    async with following(cluster, max_staleness=LIMIT_S) as followed:
-        record = followed.record
-        gate.shut()
-        cluster.put("a", "q", deny("/old") + " " * 5000)
-        await gate.reached()
-        cluster.server.stop()
-        await trio.sleep(LIMIT_S + LATE_S)
-        assert not record.is_open()
-        cluster.put("a", "q", deny("/new") + " " * 5000)
-        cluster.server.heal()
-        await trio.sleep(120)
-        assert not record.is_open()
-        gate.open()
-        await record.until(record.is_open, float("inf"))
-        await record.until(lambda: len(record.snapshots) > 1)
-        assert isinstance(record.snapshots[1].match("h", "/new", "GET"), DenyEntry)
 
 
 async def test_it_opens_when_watches_are_taken_and_not_when_they_are_asked_for(cluster: Cluster, autojump_clock: MockClock) -> None:
