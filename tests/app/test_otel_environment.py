@@ -270,7 +270,7 @@ def test_gathering() -> None:
         ("OTEL_PROPAGATORS", "tracecontext"),
     ],
 )
-def test_what_is_wrong_is_noted_and_left_out(name: str, value: str) -> None:
+def test_an_invalid_value_is_noted_and_left_out(name: str, value: str) -> None:
     reading = read(**{name: value})
     assert [variable for variable, _ in reading.notes] == [name]
     assert reading.settings.traces is not None
@@ -298,12 +298,12 @@ def test_operators_may_say_more_of_it() -> None:
     assert dict(read(OTEL_RESOURCE_ATTRIBUTES="service.name=other").settings.resource)["service.name"] == "other"
 
 
-def test_bytes_of_the_environment_that_are_no_text_do_not_stop_anything() -> None:
+def test_undecodable_bytes_of_the_environment_are_tolerated() -> None:
     for key, value in read(OTEL_SERVICE_NAME="a\udcff", OTEL_RESOURCE_ATTRIBUTES="b\udcfe=c\udcfd").settings.resource:
         (key + value).encode()
 
 
-def test_files_of_tls_are_taken(tmp_path: Path) -> None:
+def test_tls_files_are_used(tmp_path: Path) -> None:
     authority = trustme.CA()
     leaf = authority.issue_cert("exchanger.example.com")
     files = {"CERTIFICATE": tmp_path / "ca", "CLIENT_CERTIFICATE": tmp_path / "crt", "CLIENT_KEY": tmp_path / "key"}

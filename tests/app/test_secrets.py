@@ -181,7 +181,7 @@ READ: Final = READ_WITHIN_S + 3.0
         pytest.param([put("1"), restart, put("2")], 5.0, [MISSING, V1, V2], id="a restart"),
     ],
 )
-async def test_what_the_watch_tells_without_any_read(
+async def test_a_working_watch_needs_no_reads(
     autojump_clock: MockClock, *, steps: list[Do], pause: float, learned: list[SecretState], may_get: bool
 ) -> None:
     server = Server(selects=False, may_get=may_get)
@@ -220,7 +220,7 @@ async def test_one_refusal_at_the_start_costs_no_more_than_a_moment(autojump_clo
         ),
     ],
 )
-async def test_what_is_learned_with_some_of_the_rights(
+async def test_secrets_are_learned_with_some_of_the_rights(
     autojump_clock: MockClock, *, may_get: bool, first: Do | None, steps: list[Do], pause: float, learned: list[SecretState]
 ) -> None:
     server = Server(may_get=may_get)
@@ -280,7 +280,7 @@ async def test_a_server_that_refuses_for_ever_is_asked_with_long_pauses(autojump
     assert len(server.reads) <= 3600.0 / POLL_S
 
 
-async def test_what_was_read_is_not_told_after_the_watch_is_there(autojump_clock: MockClock) -> None:
+async def test_an_old_read_is_not_reported_once_the_watch_is_there(autojump_clock: MockClock) -> None:
     """The answer to a read that is under way when the watch comes is older than what the watch has."""
     server = Server(reading=9.0)
     server.refuse()

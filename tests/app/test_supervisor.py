@@ -191,7 +191,7 @@ def test_a_required_policy_decides_whether_the_service_is_ready(
     assert (output.count('"policy.missing"'), output.count('"policy.there_again"')) == (3, 3)
 
 
-def test_the_console_is_told_of_variables_and_of_policy(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_console_shows_notices_of_variables_and_policy(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN_EXCHANGE_DEFAULT_DENY_UNMACHED", "true")
     found: list[Notice] = []
 

@@ -238,7 +238,7 @@ def test_a_pod_or_a_kubeconfig_is_needed(tmp_path: Path) -> None:
         f"{{clusters: [{{{CANARY}: c}}], contexts: [], users: []}}",
     ],
 )
-def test_a_file_that_is_no_kubeconfig(tmp_path: Path, content: str) -> None:
+def test_an_invalid_kubeconfig_is_a_problem(tmp_path: Path, content: str) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(content)
     assert "cannot be used" in problem(elsewhere(path))

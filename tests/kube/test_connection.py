@@ -156,7 +156,7 @@ async def test_silence_and_dripping_are_timeouts(script: Script, bounds: Connect
     assert (await failure_of(script, bounds)).kind is FailureKind.TIMEOUT
 
 
-async def test_nobody_is_there() -> None:
+async def test_a_refused_connection_is_unreachable() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         connection = Server(says(), port=unused.getsockname()[1]).connection()

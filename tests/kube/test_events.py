@@ -84,7 +84,7 @@ def told(name: str, *reasons: str) -> Events:
         ),
     ],
 )
-async def test_what_authors_are_told(autojump_clock: trio.testing.MockClock, changes: Sequence[Change], expected: Events) -> None:
+async def test_authors_learn_of_changes(autojump_clock: trio.testing.MockClock, changes: Sequence[Change], expected: Events) -> None:
     async with stage() as it:
         for change in changes:
             it.put(**change)
@@ -117,7 +117,7 @@ async def test_messages_and_timestamps(autojump_clock: trio.testing.MockClock) -
         ]
 
 
-async def test_what_was_published_before_it_runs_is_told(autojump_clock: trio.testing.MockClock) -> None:
+async def test_changes_before_the_start_are_reported(autojump_clock: trio.testing.MockClock) -> None:
     server = FakeEvents()
     events = PolicyEvents(EventWriter(server, Random(1)), Stage)  # type: ignore[arg-type]  # an observer that is not called
     events.published(advance(PolicySnapshot.EMPTY, {}, {Source("team", "bad"): Text(NO_VERSION)}, frozenset()))
@@ -129,7 +129,7 @@ async def test_what_was_published_before_it_runs_is_told(autojump_clock: trio.te
 
 
 @pytest.mark.parametrize("after", [deny("/elsewhere"), None])
-async def test_an_end_is_not_told_where_the_beginning_was_overtaken(autojump_clock: trio.testing.MockClock, after: str | None) -> None:
+async def test_an_end_is_not_reported_if_its_beginning_was_not(autojump_clock: trio.testing.MockClock, after: str | None) -> None:
     async with stage(settings=PolicyEventsSettings(burst=1)) as it:
         it.put(bad=NO_VERSION)
         await it.settle()
@@ -141,7 +141,7 @@ async def test_an_end_is_not_told_where_the_beginning_was_overtaken(autojump_clo
         assert it.server.said() == told("bad", "invalid")
 
 
-async def test_changes_that_are_too_fast_to_tell_end_with_the_truth(autojump_clock: trio.testing.MockClock) -> None:
+async def test_rapid_changes_end_with_the_last_state(autojump_clock: trio.testing.MockClock) -> None:
     async with stage(settings=PolicyEventsSettings(burst=2)) as it:
         for one in (deny(), deny("/elsewhere"), deny(), deny("/elsewhere")):
             it.put(one=one, two=deny())
@@ -150,7 +150,7 @@ async def test_changes_that_are_too_fast_to_tell_end_with_the_truth(autojump_clo
         assert sorted(it.server.said()) == sorted(told("one", "conflict", "ok") + told("two", "conflict", "ok"))
 
 
-async def test_what_changes_while_it_is_told_is_told_then(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_change_during_a_request_is_reported_after_it(autojump_clock: trio.testing.MockClock) -> None:
     async with stage(FakeEvents(hanging=True)) as it:
         it.put(one=deny())
         it.put(two=deny())

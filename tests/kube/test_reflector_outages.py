@@ -139,7 +139,7 @@ async def test_a_refused_watch_is_never_called_connected(scene: Scene, autojump_
         assert scene.probes() > 5
 
 
-async def test_watches_that_are_never_taken_are_no_connection(scene: Scene, autojump_clock: MockClock) -> None:
+async def test_watches_that_are_never_accepted_are_not_a_connection(scene: Scene, autojump_clock: MockClock) -> None:
     """Lists and probes are answered, and nothing else: as by a server that fills its caches, or a proxy that keeps answers to itself."""
     scene.use(ReflectorSettings(compare=1e6))
     async with scene.running():

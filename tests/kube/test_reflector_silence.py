@@ -10,7 +10,7 @@ from tests.kube.fake_api_server import Verb
 from tests.kube.reflecting import BUSY, HOUR, REFUSED, Scene
 
 
-async def test_a_stream_that_stands_still_is_no_connection(scene: Scene, autojump_clock: MockClock) -> None:
+async def test_a_stalled_stream_is_not_a_connection(scene: Scene, autojump_clock: MockClock) -> None:
     async with scene.running():
         await trio.sleep(100.0)
         scene.server.frozen = True

@@ -65,7 +65,7 @@ async def test_a_restored_store_that_ran_ahead_is_found_by_comparing(scene: Scen
         assert scene.in_sync()
 
 
-async def test_comparing_what_is_equal_tells_nobody(scene: Scene, autojump_clock: MockClock) -> None:
+async def test_an_equal_comparison_is_not_reported(scene: Scene, autojump_clock: MockClock) -> None:
     """TestReflectorResync has no counterpart: what is known is not told again."""
     scene.maps.put("a", "1")
     async with scene.running():

@@ -47,7 +47,7 @@ async def taken(events: AsyncIterator[WatchEvent[ConfigMap]]) -> None:
         assert await anext(events) == Opened()
 
 
-async def test_a_watch_that_is_taken_says_so_before_there_is_anything_else_to_say() -> None:
+async def test_an_accepted_watch_opens_before_its_first_event() -> None:
     take = trio.Event()
 
     async def script(_: Received, stream: trio.abc.Stream) -> None:
@@ -167,7 +167,7 @@ async def test_a_watch_that_is_cut(end: tuple[bytes, ...], message: str) -> None
         assert (failure.kind, failure.message) == (FailureKind.UNREACHABLE, message)
 
 
-async def test_whoever_does_not_take_events_holds_the_server_back() -> None:
+async def test_a_slow_consumer_holds_the_server_back() -> None:
     sent: list[int] = []
     stalled = trio.Event()
     batch = chunk(event("ADDED") * 200)

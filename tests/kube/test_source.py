@@ -106,7 +106,7 @@ async def test_nothing_is_published_when_nothing_has_changed_in_the_end(cluster:
         assert len(followed.record.snapshots) == 1
 
 
-async def test_what_was_missed_comes_in_one_version(cluster: Cluster, autojump_clock: MockClock) -> None:
+async def test_missed_changes_come_in_one_version(cluster: Cluster, autojump_clock: MockClock) -> None:
     async with following(cluster) as followed:
         record = followed.record
         cluster.server.stop()
@@ -227,7 +227,7 @@ def test_no_other_failure_is_about_rights(kind: FailureKind) -> None:
 
 
 @pytest.mark.parametrize("steps", range(0, 14, 2))
-async def test_what_comes_to_wait_while_documents_are_handed_on_is_told(steps: int, autojump_clock: MockClock) -> None:
+async def test_documents_that_start_to_wait_meanwhile_are_noticed(steps: int, autojump_clock: MockClock) -> None:
     cluster, told = Cluster(), list[Notices]()
     cluster.put_namespace("a")
     for number in range(1000):
@@ -243,7 +243,7 @@ async def test_what_comes_to_wait_while_documents_are_handed_on_is_told(steps: i
         assert [notice.subject for notice in told[-1].listed] == ["ConfigMap b/q"]
 
 
-async def test_what_goes_in_parts_is_counted_as_a_whole(autojump_clock: MockClock) -> None:
+async def test_documents_that_go_one_by_one_are_counted_together(autojump_clock: MockClock) -> None:
     cluster, told = Cluster(), list[Notices]()
     cluster.put_namespace("a")
     for number in range(3):

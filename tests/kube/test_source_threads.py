@@ -70,7 +70,7 @@ def cluster() -> Cluster:
     return made
 
 
-async def test_what_happens_while_a_version_is_made_comes_in_the_next_one(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_changes_while_a_version_is_made_come_in_the_next_one(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(monkeypatch)
     async with following(cluster) as followed:
         record = followed.record
