@@ -10,6 +10,10 @@ from tests.kube.fake_api_server import Verb
 from tests.kube.reflecting import BUSY, HOUR, REFUSED, Scene
 
 
+def doubted(scene: Scene) -> bool:
+    return scene.reflector.health.doubted
+
+
 async def test_a_stalled_stream_is_not_a_connection(scene: Scene, autojump_clock: MockClock) -> None:
     async with scene.running():
         await trio.sleep(100.0)
@@ -18,7 +22,7 @@ async def test_a_stalled_stream_is_not_a_connection(scene: Scene, autojump_clock
         await trio.sleep(76.0)
         assert scene.in_sync()
         assert scene.observer.connections == [True, False]
-        assert scene.reflector.health.doubted
+        assert doubted(scene)
         for number in range(60):
             scene.maps.put("a", str(number))
             await trio.sleep(60.0)
@@ -41,12 +45,12 @@ async def test_answers_that_are_held_back_until_they_are_complete_come_half_a_mi
             assert scene.in_sync()
         assert scene.observer.connections == [True, False, True]
         assert len(scene.observer.silences) == 1
-        assert scene.reflector.health.doubted
+        assert doubted(scene)
         scene.server.heal()
         await trio.sleep(5.0)
         scene.maps.put("a", "live")
         await trio.sleep(40.0)
-        assert not scene.reflector.health.doubted
+        assert not doubted(scene)
         await trio.sleep(HOUR)
         assert len(scene.requests(since=trio.current_time() - 1800.0)) < 20
         assert len(scene.observer.silences) == 1
