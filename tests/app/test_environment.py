@@ -29,7 +29,7 @@ def test_go_durations(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     "text", ["", "5", "s", "-1s", "1 s", "1d", "1s2", "١s", "1e3s", "9" * 40 + "s", "ms750", "9999999999999h", "9223372037s"]
 )
-def test_anything_else_is_no_duration(text: str) -> None:
+def test_anything_else_is_not_a_duration(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)
 
@@ -68,7 +68,7 @@ def test_readable_values_are_read() -> None:
     assert environment.problems() == ()
 
 
-def test_what_kubernetes_sets_for_a_service_is_no_port() -> None:
+def test_service_links_of_kubernetes_are_not_ports() -> None:
     environment = Environment({"METRICS_PORT": "tcp://10.0.0.1:3002", "GRPC_PORT": "x"})
     assert environment.port("METRICS_PORT", 3002) == 3002
     assert environment.port("GRPC_PORT", 3001) == 3001

@@ -21,7 +21,7 @@ def read(folder: Path, **variables: str) -> Settings:
 
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"])
-def test_what_is_set_and_not_used_is_told(tmp_path: Path, name: str) -> None:
+def test_unused_proxy_variables_are_reported(tmp_path: Path, name: str) -> None:
     settings = read(tmp_path, **{name: URL})
     ((variable, text),) = settings.without_effect
     assert variable == name

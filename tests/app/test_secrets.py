@@ -18,8 +18,7 @@ from exchanger.issuers.secrets import JITTER, POLL_S, SecretData, SecretFault, S
 from exchanger.kube.list_watch import ApiFailure, FailureKind, ListWatch
 from exchanger.util.backoff import CAP_S
 from tests.kube.cluster import REFUSED
-from tests.kube.fake_api_server import FakeApiServer, Request, Verb
-from tests.kube.fake_list_watch import FakeResource
+from tests.kube.fake_api_server import FakeApiServer, FakeResource, Request, Verb
 from tests.kube.scripted_server import answer, says, serving
 
 OAUTH = SecretName("team", "issuer-oauth")
@@ -140,6 +139,10 @@ def grant_get(server: Server) -> None:
     server.may_get = True
 
 
+def fail_reading(failure: ApiFailure | None) -> Do:
+    return lambda server: setattr(server.server, "failing", failure)
+
+
 def restart(server: Server) -> None:
     """Refuse one request, as a server does in its first moment."""
     server.server.fail(NO_RIGHT)
@@ -157,14 +160,6 @@ def refuse_at_first(times: int) -> Do:
 def fail_for_ever(server: Server) -> None:
     server.server.heal()
     server.server.fail(NO_KEY, times=math.inf)
-
-
-def fail_reading(server: Server) -> None:
-    server.server.failing = NO_KEY
-
-
-def end_failing(server: Server) -> None:
-    server.server.failing = None
 
 
 V1, V2, V3 = map(version, "123")
@@ -186,7 +181,7 @@ READ: Final = READ_WITHIN_S + 3.0
         pytest.param([put("1"), restart, put("2")], 5.0, [MISSING, V1, V2], id="a restart"),
     ],
 )
-async def test_what_the_watch_tells_without_any_read(
+async def test_a_working_watch_needs_no_reads(
     autojump_clock: MockClock, *, steps: list[Do], pause: float, learned: list[SecretState], may_get: bool
 ) -> None:
     server = Server(selects=False, may_get=may_get)
@@ -219,10 +214,13 @@ async def test_one_refusal_at_the_start_costs_no_more_than_a_moment(autojump_clo
         pytest.param(False, None, [refuse(), heal], MINUTES, [V1, FORBIDDEN, V1], id="withdrawn and given again"),
         pytest.param(True, None, [refuse(), put("2"), heal, put("3")], MINUTES, [V1, V2, V3], id="nothing older than what was read"),
         pytest.param(True, None, [refuse(), fail_for_ever], MINUTES, [V1], id="while it is read, the watch's failures are no trouble"),
-        pytest.param(True, refuse(), [fail_reading, end_failing], MINUTES, [V1, UNDECRYPTED, V1], id="an outage while it is read"),
+        pytest.param(True, fail_reading(REFUSED), [heal], MINUTES, [UNREACHABLE, V1], id="an outage at the start"),
+        pytest.param(
+            True, refuse(), [fail_reading(NO_KEY), fail_reading(None)], MINUTES, [V1, UNDECRYPTED, V1], id="an outage while it is read"
+        ),
     ],
 )
-async def test_what_is_learned_with_some_of_the_rights(
+async def test_secrets_are_learned_with_some_of_the_rights(
     autojump_clock: MockClock, *, may_get: bool, first: Do | None, steps: list[Do], pause: float, learned: list[SecretState]
 ) -> None:
     server = Server(may_get=may_get)
@@ -233,14 +231,6 @@ async def test_what_is_learned_with_some_of_the_rights(
     assert it.learned == learned
     assert not first or it.times[0] < 3.0
     assert it.times[-1] % pause <= CONNECTED_S + READ_WITHIN_S
-
-
-async def test_an_outage_at_the_start_is_told_at_once(autojump_clock: MockClock) -> None:
-    server = Server()
-    server.put("1")
-    server.server.failing = REFUSED
-    it = await following(server, heal, pause=CONNECTED_S)
-    assert (it.learned, it.times[0]) == ([UNREACHABLE, V1], 0.0)
 
 
 async def test_an_outage_of_six_hours_is_told_after_a_minute_and_ends_with_what_is_known(autojump_clock: MockClock) -> None:
@@ -290,7 +280,7 @@ async def test_a_server_that_refuses_for_ever_is_asked_with_long_pauses(autojump
     assert len(server.reads) <= 3600.0 / POLL_S
 
 
-async def test_what_was_read_is_not_told_after_the_watch_is_there(autojump_clock: MockClock) -> None:
+async def test_an_old_read_is_not_reported_once_the_watch_is_there(autojump_clock: MockClock) -> None:
     """The answer to a read that is under way when the watch comes is older than what the watch has."""
     server = Server(reading=9.0)
     server.refuse()
@@ -328,10 +318,8 @@ SECRET: dict[str, object] = {"kind": "Secret", "apiVersion": "v1", "metadata": M
 
 async def read(reply: dict[str, object], status: str = "200 OK") -> SecretState:
     async with serving(says(answer(reply, status))) as http:
-        connection = http.connection()
-        found = await ApiSecrets(connection).read(OAUTH)
+        found = await ApiSecrets(http.connection()).read(OAUTH)
         assert [request.target for request in http.requests] == ["/api/v1/namespaces/team/secrets/issuer-oauth"]
-        connection.credentials.close()
     return found
 
 
@@ -345,35 +333,30 @@ async def test_a_secret() -> None:
     assert len(empty.values) == 0
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        {},
-        {**SECRET, "metadata": []},
-        {**SECRET, "metadata": {**METADATA, "resourceVersion": 7}},
-        {**SECRET, "metadata": {**METADATA, "name": "another"}},
-        {**SECRET, "metadata": {**METADATA, "namespace": "another"}},
-        {**SECRET, "data": [1]},
-        {**SECRET, "kind": "ConfigMap"},
-        {**SECRET, "apiVersion": "v2"},
-        {"metadata": METADATA},
-    ],
-)
-async def test_what_is_no_secret(reply: dict[str, Any]) -> None:
-    assert await read(reply) == SecretProblem(SecretFault.MALFORMED, "is not what a Secret should be")
+NO_SECRET: Final = SecretProblem(SecretFault.MALFORMED, "is not what a Secret should be")
+STATUS: Final = {"kind": "Status", "message": "the server's words, which differ each time"}
 
 
 @pytest.mark.parametrize(
-    ("status", "fault", "text"),
+    ("reply", "status", "problem"),
     [
-        ("404 Not Found", SecretFault.MISSING, "there is no Secret team/issuer-oauth"),
-        ("403 Forbidden", SecretFault.FORBIDDEN, "needs list and watch on secrets/issuer-oauth in the namespace team"),
-        ("500 Internal Server Error", SecretFault.UNREACHABLE, "the API server did not give it: server_error"),
-        ("401 Unauthorized", SecretFault.UNREACHABLE, "the API server did not give it: unauthorized"),
+        ({}, "200 OK", NO_SECRET),
+        ({**SECRET, "metadata": []}, "200 OK", NO_SECRET),
+        ({**SECRET, "metadata": {**METADATA, "resourceVersion": 7}}, "200 OK", NO_SECRET),
+        ({**SECRET, "metadata": {**METADATA, "name": "another"}}, "200 OK", NO_SECRET),
+        ({**SECRET, "metadata": {**METADATA, "namespace": "another"}}, "200 OK", NO_SECRET),
+        ({**SECRET, "data": [1]}, "200 OK", NO_SECRET),
+        ({**SECRET, "kind": "ConfigMap"}, "200 OK", NO_SECRET),
+        ({**SECRET, "apiVersion": "v2"}, "200 OK", NO_SECRET),
+        ({"metadata": METADATA}, "200 OK", NO_SECRET),
+        (STATUS, "404 Not Found", MISSING),
+        (STATUS, "403 Forbidden", FORBIDDEN),
+        (STATUS, "500 Internal Server Error", UNDECRYPTED),
+        (STATUS, "401 Unauthorized", SecretProblem(SecretFault.UNREACHABLE, "the API server did not give it: unauthorized")),
     ],
 )
-async def test_why_there_is_none(status: str, fault: SecretFault, text: str) -> None:
-    assert await read({"kind": "Status", "message": "the server's words, which differ each time"}, status) == SecretProblem(fault, text)
+async def test_any_other_answer_is_a_problem(reply: dict[str, Any], status: str, problem: SecretProblem) -> None:
+    assert await read(reply, status) == problem
 
 
 # Law

@@ -1,5 +1,7 @@
 import re
+from operator import attrgetter
 from pathlib import Path
+from typing import Final
 
 import pytest
 import trustme
@@ -35,30 +37,61 @@ def read(tmp_path: Path, **variables: str) -> Settings:
     return read_settings({**defaults, **variables})
 
 
-def test_defaults(tmp_path: Path) -> None:
-    settings = read(tmp_path)
-    assert (settings.grpc.host, settings.grpc.port) == (None, 3001)
-    client = settings.token_client
-    assert (client.request_timeout, client.dial_timeout, client.tls_handshake_timeout) == (0.75, 3.0, 3.0)
-    assert (client.response_header_timeout, client.idle_connection_timeout) == (0.5, 90.0)
-    assert (client.max_idle_connections, client.max_idle_connections_per_host) == (100, 10)
-    assert not client.allow_http
-    rules = client.rules
-    assert (rules.error_passthrough, rules.require_issued_token_type) == (False, True)
-    assert rules.expected_issued_token_type == "urn:ietf:params:oauth:token-type:access_token"
-    decision = settings.decision
-    assert (decision.bearer_realm, decision.default_deny_unmatched, decision.allow_unauthenticated_options) == (
-        "ext-authz-token-exchange",
-        False,
-        False,
-    )
-    assert decision.grant_type == "urn:ietf:params:oauth:grant-type:token-exchange"
-    assert decision.subject_token_type == "urn:ietf:params:oauth:token-type:access_token"
-    assert settings.policy.namespace_selector == parse_selector("ext-authz-token-exchange.magneticflux.net/policy=enabled")
-    assert settings.policy.configmap_selector == parse_selector("ext-authz-token-exchange.magneticflux.net/enabled=true")
-    assert (settings.metrics.enabled, settings.metrics.port, settings.metrics.path) == (False, 3002, "/metrics")
-    assert (settings.log.format, settings.log.level, settings.log.decisions) == (LogFormat.JSON, LogLevel.INFO, LogDecisions.DENIED)
-    assert (settings.log_health_checks, settings.insecure_log_tokens, settings.shutdown_grace) == (True, False, 25.0)
+def problem(tmp_path: Path, **variables: str) -> str:
+    """Return the one problem that such variables have."""
+    with pytest.raises(ConfigurationError) as raised:
+        read(tmp_path, **variables)
+    (found,) = raised.value.problems
+    assert "canary" not in found
+    return found
+
+
+TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"
+LABEL: Final = "ext-authz-token-exchange.magneticflux.net"
+VARIABLES: Final = (
+    ("GRPC_PORT", "grpc.port", 3001, "4001", 4001),
+    ("GRPC_HOST", "grpc.host", None, "127.0.0.1", "127.0.0.1"),
+    ("GRPC_LOG_HEALTH_CHECKS", "log_health_checks", True, "off", False),
+    ("TOKEN_EXCHANGE_GRANT_TYPE", "decision.grant_type", "urn:ietf:params:oauth:grant-type:token-exchange", "g", "g"),
+    ("TOKEN_EXCHANGE_SUBJECT_TOKEN_TYPE", "decision.subject_token_type", TOKEN_TYPE, "s", "s"),
+    ("TOKEN_EXCHANGE_BEARER_REALM", "decision.bearer_realm", "ext-authz-token-exchange", "realm", "realm"),
+    ("TOKEN_EXCHANGE_ALLOW_UNAUTHENTICATED_OPTIONS", "decision.allow_unauthenticated_options", False, "on", True),
+    ("TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED", "decision.default_deny_unmatched", False, "TRUE", True),
+    ("CONFIGMAP_LABEL_SELECTOR", "policy.configmap_selector", parse_selector(f"{LABEL}/enabled=true"), "a=b", parse_selector("a=b")),
+    ("CONFIGMAP_NAMESPACE_SELECTOR", "policy.namespace_selector", parse_selector(f"{LABEL}/policy=enabled"), "!c", parse_selector("!c")),
+    ("TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT", "token_client.allow_http", False, "1", True),
+    ("TOKEN_EXCHANGE_ERROR_PASSTHROUGH", "token_client.rules.error_passthrough", False, "yes", True),
+    ("TOKEN_EXCHANGE_REQUIRE_ISSUED_TOKEN_TYPE", "token_client.rules.require_issued_token_type", True, "no", False),
+    ("TOKEN_EXCHANGE_EXPECTED_ISSUED_TOKEN_TYPE", "token_client.rules.expected_issued_token_type", TOKEN_TYPE, "t", "t"),
+    ("TOKEN_EXCHANGE_INSECURE_LOG_TOKENS", "insecure_log_tokens", False, "true", True),
+    ("TOKEN_ENDPOINT_REQUEST_TIMEOUT", "token_client.request_timeout", 0.75, "1s", 1.0),
+    ("TOKEN_ENDPOINT_DIAL_TIMEOUT", "token_client.dial_timeout", 3.0, "2s", 2.0),
+    ("TOKEN_ENDPOINT_TLS_HANDSHAKE_TIMEOUT", "token_client.tls_handshake_timeout", 3.0, "4s", 4.0),
+    ("TOKEN_ENDPOINT_RESPONSE_HEADER_TIMEOUT", "token_client.response_header_timeout", 0.5, "5s", 5.0),
+    ("TOKEN_ENDPOINT_IDLE_CONN_TIMEOUT", "token_client.idle_connection_timeout", 90.0, "1m", 60.0),
+    ("TOKEN_ENDPOINT_MAX_IDLE_CONNS", "token_client.max_idle_connections", 100, "0", 0),
+    ("TOKEN_ENDPOINT_MAX_IDLE_CONNS_PER_HOST", "token_client.max_idle_connections_per_host", 10, "3", 3),
+    ("TOKEN_ENDPOINT_CONNECTION_REUSE", "token_client.connection_reuse", True, "false", False),
+    ("METRICS_ENABLED", "metrics.enabled", False, "true", True),
+    ("METRICS_PORT", "metrics.port", 3002, "4002", 4002),
+    ("METRICS_HOST", "metrics.host", None, "::1", "::1"),
+    ("METRICS_PATH", "metrics.path", "/metrics", "/m", "/m"),
+    ("LOG_FORMAT", "log.format", LogFormat.JSON, "console", LogFormat.CONSOLE),
+    ("LOG_LEVEL", "log.level", LogLevel.INFO, "Debug", LogLevel.DEBUG),
+    ("LOG_DECISIONS", "log.decisions", LogDecisions.DENIED, "all", LogDecisions.ALL),
+    ("SHUTDOWN_GRACE_PERIOD", "shutdown_grace", 25.0, "3s", 3.0),
+    ("POLICY_UNREADABLE_REACH", "unreadable_reach", UnreadableReach.UNMATCHED, "Global", UnreadableReach.GLOBAL),
+    ("POLICY_REQUIRED", "policy_required", False, "true", True),
+)
+"""Each variable, its setting with the default, and a text with what it means."""
+
+
+@pytest.mark.parametrize(("name", "setting", "default", "text", "expected"), VARIABLES, ids=[name for name, *_ in VARIABLES])
+def test_a_variable_has_a_default_and_can_be_set(
+    tmp_path: Path, name: str, setting: str, default: object, text: str, expected: object
+) -> None:
+    assert attrgetter(setting)(read(tmp_path)) == default
+    assert attrgetter(setting)(read(tmp_path, **{name: text})) == expected
 
 
 def test_issuers(tmp_path: Path) -> None:
@@ -82,8 +115,8 @@ def test_the_kubernetes_source_is_the_default(tmp_path: Path) -> None:
         tmp_path, POLICY_SOURCE="", POLICY_DIRECTORY="", POLICY_NAMESPACES="b, a", POLICY_MAX_STALENESS="5m", KUBE_CONTEXT="lab"
     )
     assert settings.policy == KubernetesSettings(
-        parse_selector("ext-authz-token-exchange.magneticflux.net/policy=enabled"),
-        parse_selector("ext-authz-token-exchange.magneticflux.net/enabled=true"),
+        parse_selector(f"{LABEL}/policy=enabled"),
+        parse_selector(f"{LABEL}/enabled=true"),
         ("b", "a"),
         300.0,
     )
@@ -93,28 +126,6 @@ def test_the_kubernetes_source_is_the_default(tmp_path: Path) -> None:
     plain = read(tmp_path, POLICY_SOURCE="Kubernetes", POLICY_MAX_STALENESS="0").policy
     assert isinstance(plain, KubernetesSettings)
     assert (plain.namespaces, plain.max_staleness) == ((), 0.0)
-
-
-@pytest.mark.parametrize(
-    ("value", "reach"),
-    [("", UnreadableReach.UNMATCHED), ("unmatched", UnreadableReach.UNMATCHED), ("Global", UnreadableReach.GLOBAL)],
-)
-def test_the_reach_of_what_cannot_be_read(tmp_path: Path, value: str, reach: UnreadableReach) -> None:
-    assert read(tmp_path, POLICY_UNREADABLE_REACH=value).unreadable_reach is reach
-
-
-def test_a_reach_that_is_neither_stops_the_start(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError) as raised:
-        read(tmp_path, POLICY_UNREADABLE_REACH="all")
-    assert raised.value.problems == ("POLICY_UNREADABLE_REACH must be one of unmatched, global",)
-
-
-@pytest.mark.parametrize(("name", "value"), [("POLICY_NAMESPACES", "a,,b"), ("POLICY_NAMESPACES", "A"), ("POLICY_MAX_STALENESS", "5")])
-def test_wrong_values_of_the_kubernetes_source(tmp_path: Path, name: str, value: str) -> None:
-    with pytest.raises(ConfigurationError) as raised:
-        read(tmp_path, POLICY_SOURCE="kubernetes", **{name: value})
-    (problem,) = raised.value.problems
-    assert problem.startswith(name)
 
 
 def test_namespaces_may_be_named_in_a_file(tmp_path: Path) -> None:
@@ -130,75 +141,10 @@ def test_a_file_without_names_never_means_all_namespaces(tmp_path: Path, content
     path = tmp_path / "namespaces"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(ConfigurationError) as raised:
-        read(tmp_path, POLICY_SOURCE="kubernetes", POLICY_NAMESPACES_FILE=str(path))
-    (problem,) = raised.value.problems
-    assert problem.startswith(f"POLICY_NAMESPACES_FILE {path} ")
-
-
-def test_namespaces_are_named_in_one_place(tmp_path: Path) -> None:
-    path = tmp_path / "namespaces"
+    kubernetes = {"POLICY_SOURCE": "kubernetes", "POLICY_NAMESPACES_FILE": str(path)}
+    assert problem(tmp_path, **kubernetes).startswith(f"POLICY_NAMESPACES_FILE {path} ")
     path.write_text("a")
-    with pytest.raises(ConfigurationError, match="both set"):
-        read(tmp_path, POLICY_SOURCE="kubernetes", POLICY_NAMESPACES_FILE=str(path), POLICY_NAMESPACES="a")
-
-
-def test_everything_can_be_set(tmp_path: Path) -> None:
-    settings = read(
-        tmp_path,
-        GRPC_PORT="4001",
-        GRPC_HOST="127.0.0.1",
-        GRPC_LOG_HEALTH_CHECKS="off",
-        TOKEN_EXCHANGE_GRANT_TYPE="g",
-        TOKEN_EXCHANGE_SUBJECT_TOKEN_TYPE="s",
-        CONFIGMAP_LABEL_SELECTOR="a=b",
-        CONFIGMAP_NAMESPACE_SELECTOR="!c",
-        TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT="1",
-        TOKEN_EXCHANGE_ERROR_PASSTHROUGH="yes",
-        TOKEN_EXCHANGE_REQUIRE_ISSUED_TOKEN_TYPE="no",
-        TOKEN_EXCHANGE_EXPECTED_ISSUED_TOKEN_TYPE="t",
-        TOKEN_EXCHANGE_BEARER_REALM="realm",
-        TOKEN_EXCHANGE_INSECURE_LOG_TOKENS="true",
-        TOKEN_EXCHANGE_ALLOW_UNAUTHENTICATED_OPTIONS="on",
-        TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED="TRUE",
-        TOKEN_ENDPOINT_REQUEST_TIMEOUT="1s",
-        TOKEN_ENDPOINT_DIAL_TIMEOUT="2s",
-        TOKEN_ENDPOINT_TLS_HANDSHAKE_TIMEOUT="4s",
-        TOKEN_ENDPOINT_RESPONSE_HEADER_TIMEOUT="5s",
-        TOKEN_ENDPOINT_IDLE_CONN_TIMEOUT="1m",
-        TOKEN_ENDPOINT_MAX_IDLE_CONNS="0",
-        TOKEN_ENDPOINT_MAX_IDLE_CONNS_PER_HOST="3",
-        TOKEN_ENDPOINT_CONNECTION_REUSE="false",
-        METRICS_ENABLED="true",
-        METRICS_PORT="4002",
-        METRICS_HOST="::1",
-        METRICS_PATH="/m",
-        LOG_FORMAT="console",
-        LOG_LEVEL="Debug",
-        LOG_DECISIONS="all",
-        SHUTDOWN_GRACE_PERIOD="3s",
-    )
-    assert (settings.grpc.host, settings.grpc.port, settings.log_health_checks) == ("127.0.0.1", 4001, False)
-    decision = settings.decision
-    assert (decision.grant_type, decision.subject_token_type, decision.bearer_realm) == ("g", "s", "realm")
-    assert decision.allow_unauthenticated_options
-    assert decision.default_deny_unmatched
-    assert settings.policy.configmap_selector == parse_selector("a=b")
-    assert settings.policy.namespace_selector == parse_selector("!c")
-    client = settings.token_client
-    assert client.allow_http
-    assert (client.rules.error_passthrough, client.rules.require_issued_token_type, client.rules.expected_issued_token_type) == (
-        True,
-        False,
-        "t",
-    )
-    assert (client.request_timeout, client.dial_timeout, client.tls_handshake_timeout) == (1.0, 2.0, 4.0)
-    assert (client.response_header_timeout, client.idle_connection_timeout) == (5.0, 60.0)
-    assert (client.max_idle_connections, client.max_idle_connections_per_host, client.connection_reuse) == (0, 3, False)
-    metrics = settings.metrics
-    assert (metrics.enabled, metrics.host, metrics.port, metrics.path) == (True, "::1", 4002, "/m")
-    assert (settings.log.format, settings.log.level, settings.log.decisions) == (LogFormat.CONSOLE, LogLevel.DEBUG, LogDecisions.ALL)
-    assert (settings.insecure_log_tokens, settings.shutdown_grace) == (True, 3.0)
+    assert "both set" in problem(tmp_path, **kubernetes, POLICY_NAMESPACES="a")
 
 
 @pytest.mark.parametrize(
@@ -225,13 +171,15 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         ("CONSOLE_ADDRESS", "3003"),
         ("CONSOLE_HOSTS", "https://console.example.com"),
         ("CONFIGMAP_LABEL_SELECTOR", "a in b"),
+        ("POLICY_UNREADABLE_REACH", "all"),
+        ("POLICY_NAMESPACES", "a,,b"),
+        ("POLICY_NAMESPACES", "A"),
+        ("POLICY_MAX_STALENESS", "5"),
     ],
 )
 def test_a_wrong_value_names_its_variable(tmp_path: Path, name: str, value: str) -> None:
-    with pytest.raises(ConfigurationError) as raised:
-        read(tmp_path, **{name: value})
-    (problem,) = raised.value.problems
-    assert problem.startswith(name)
+    source = {"POLICY_SOURCE": "kubernetes"} if name in {"POLICY_NAMESPACES", "POLICY_MAX_STALENESS"} else {}
+    assert problem(tmp_path, **source, **{name: value}).startswith(name)
 
 
 def test_telemetry_is_read_and_what_is_wrong_with_it_stops_nothing(tmp_path: Path) -> None:
@@ -281,12 +229,9 @@ def test_files_that_cannot_be_used_are_a_problem(tmp_path: Path, pair: dict[str,
     files = {**pair, "GRPC_TLS_CLIENT_CA_FILE": pair["CA"]}
     del files["CA"]
     Path(files[broken]).write_text("canary")
-    with pytest.raises(ConfigurationError) as raised:
-        read(tmp_path, **files)
-    (problem,) = raised.value.problems
-    assert problem.startswith("GRPC_TLS_CERT_FILE")
-    assert files[broken] in problem
-    assert "canary" not in problem
+    found = problem(tmp_path, **files)
+    assert found.startswith("GRPC_TLS_CERT_FILE")
+    assert files[broken] in found
 
 
 def test_there_is_no_console_unless_it_has_an_address(tmp_path: Path) -> None:
@@ -302,10 +247,8 @@ def test_a_console_on_a_loopback_address_needs_no_token(tmp_path: Path, address:
 
 @pytest.mark.parametrize("address", [":3003", "0.0.0.0:3003", "[::]:3003", "10.0.0.1:3003", "console.example.com:3003"])
 def test_a_console_anywhere_else_needs_a_token(tmp_path: Path, address: str) -> None:
-    with pytest.raises(ConfigurationError) as raised:
-        read(tmp_path, CONSOLE_ADDRESS=address)
-    assert raised.value.problems == ("CONSOLE_TOKEN_FILE is required, since CONSOLE_ADDRESS is not a loopback address",)
-
+    expected = "CONSOLE_TOKEN_FILE is required, since CONSOLE_ADDRESS is not a loopback address"
+    assert problem(tmp_path, CONSOLE_ADDRESS=address) == expected
     token = tmp_path / "token"
     token.write_text("a-token-that-is-long-enough\n")
     settings = read(tmp_path, CONSOLE_ADDRESS=address, CONSOLE_TOKEN_FILE=str(token), CONSOLE_HOSTS="Console.example.com., other:80")
@@ -319,11 +262,9 @@ def test_a_token_file_that_cannot_be_used_is_named_and_not_repeated(tmp_path: Pa
     token = tmp_path / "token"
     if content is not None:
         token.write_text(content)
-    with pytest.raises(ConfigurationError) as raised:
-        read(tmp_path, CONSOLE_ADDRESS="127.0.0.1:0", CONSOLE_TOKEN_FILE=str(token))
-    (problem,) = raised.value.problems
-    assert problem.startswith(f"CONSOLE_TOKEN_FILE {token} ")
-    assert not content or content not in problem
+    found = problem(tmp_path, CONSOLE_ADDRESS="127.0.0.1:0", CONSOLE_TOKEN_FILE=str(token))
+    assert found.startswith(f"CONSOLE_TOKEN_FILE {token} ")
+    assert not content or content not in found
 
 
 def test_every_variable_of_the_reference_is_known_whether_it_has_an_effect_or_not() -> None:
@@ -347,8 +288,3 @@ def test_variables_that_do_nothing_are_noted_and_none_of_a_configuration_in_orde
     assert dict(read_settings({"POLICY_DIRECTORY": "/x"}).without_effect) == {
         "POLICY_DIRECTORY": "it applies to POLICY_SOURCE=directory only"
     }
-
-
-def test_a_policy_may_be_required(tmp_path: Path) -> None:
-    assert not read(tmp_path).policy_required
-    assert read(tmp_path, POLICY_REQUIRED="true").policy_required

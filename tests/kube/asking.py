@@ -38,8 +38,8 @@ async def following(events: AsyncIterator[WatchEvent[ConfigMap]]) -> WatchEvent[
     return event
 
 
-async def page_of(resource: ListWatch[ConfigMap], limit: int = 500, token: str = "", version: str = "") -> Page[ConfigMap]:
-    found = await resource.list_page(limit=limit, continue_token=token, resource_version=version)
+async def page_of(resource: ListWatch[ConfigMap], limit: int = 500, token: str = "") -> Page[ConfigMap]:
+    found = await resource.list_page(limit=limit, continue_token=token)
     assert isinstance(found, Page), found
     return found
 

@@ -25,8 +25,7 @@ from exchanger.values.selector import parse_selector
 from tests.kube.admin import NAMESPACE_LABELS, POLICY_LABELS, Admin
 from tests.kube.cluster import Record, deny
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
-from tests.kube.fault_proxy import FaultProxy
-from tests.kube.faults import Fault, Kind, Pass
+from tests.kube.fault_proxy import Fault, FaultProxy, Kind, Pass
 from tests.kube.leftovers import nothing_left, open_sockets
 
 FIRST_WAIT_S: Final = 0.05

@@ -16,8 +16,7 @@ from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch, Unhealthy
-from tests.kube.fake_api_server import FakeApiServer
-from tests.kube.fake_list_watch import FakeListWatch, FakeResource
+from tests.kube.fake_api_server import FakeApiServer, FakeListWatch, FakeResource
 
 SELECTED: Final = {"policy": "enabled"}
 ENABLED: Final = {"enabled": "true"}

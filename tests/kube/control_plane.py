@@ -168,18 +168,6 @@ class ControlPlane:
         self._etcd.start(("--unsafe-no-fsync", *(f"--{name}={value}" for name, value in flags.items())))
         wait_until(self._etcd_answers, self._etcd, ETCD_START_S)
 
-    def stop_etcd(self) -> None:
-        """End etcd; the API server stays and can answer little."""
-        self._etcd.end()
-
-    def pause_etcd(self) -> None:
-        """Stop it in its tracks."""
-        self._etcd.pause()
-
-    def resume_etcd(self) -> None:
-        """Let it go on."""
-        self._etcd.resume()
-
     def compact(self) -> None:
         """Forget all history before now. The API server's own cache still knows it, until that is restarted or runs without one."""
         revision = self._ask_etcd("range", {"key": "AA==", "limit": "1"})["header"]["revision"]
@@ -258,25 +246,25 @@ class ControlPlane:
         """Write a kubeconfig file whose user has a bearer token, and return its path."""
         return self._write_kubeconfig(name, f"token: {token}")
 
-    def kubeconfig_of_token_file(self, name: str, token_file: Path) -> Path:
-        """Write a kubeconfig file whose user's token is in a file."""
-        return self._write_kubeconfig(name, f"tokenFile: {token_file}")
-
     def kubeconfig_of_admin_certificate(self, name: str) -> Path:
         """Write a kubeconfig file whose user may do everything and has a client certificate."""
         certificate, key = (base64.b64encode((self.folder / f"admin.{end}").read_bytes()).decode() for end in ("crt", "key"))
         return self._write_kubeconfig(name, f"client-certificate-data: {certificate}, client-key-data: {key}")
 
     def _write_kubeconfig(self, name: str, user: str) -> Path:
-        authority = base64.b64encode(self.ca_file.read_bytes()).decode()
-        path = self.folder / name
-        path.write_text(
-            f"apiVersion: v1\nkind: Config\ncurrent-context: lab\n"
-            f"clusters: [{{name: lab, cluster: {{server: '{self.url}', certificate-authority-data: {authority}}}}}]\n"
-            f"users: [{{name: user, user: {{{user}}}}}]\n"
-            f"contexts: [{{name: lab, context: {{cluster: lab, user: user}}}}]\n"
-        )
-        return path
+        return write_kubeconfig(self.folder / name, self.port, self.ca_file.read_bytes(), user)
+
+
+def write_kubeconfig(path: Path, port: int, authority: bytes, user: str) -> Path:
+    """Write a kubeconfig file for a server on 127.0.0.1; ``user`` is the text between the user's braces, such as ``token: TOKEN``."""
+    data = base64.b64encode(authority).decode()
+    path.write_text(
+        f"apiVersion: v1\nkind: Config\ncurrent-context: lab\n"
+        f"clusters: [{{name: lab, cluster: {{server: 'https://127.0.0.1:{port}', certificate-authority-data: {data}}}}}]\n"
+        f"users: [{{name: user, user: {{{user}}}}}]\n"
+        f"contexts: [{{name: lab, context: {{cluster: lab, user: user}}}}]\n"
+    )
+    return path
 
 
 def _write_keys(folder: Path) -> None:

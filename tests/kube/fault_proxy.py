@@ -3,20 +3,22 @@
 It ends TLS and reads HTTP/1.1, so that a fault can be meant for lists or for watches, or for one kind of event. It counts requests.
 """
 
-import base64
 import contextlib
+import enum
 import json
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, assert_never
+from urllib.parse import parse_qs, urlsplit
 
 import attrs
 import h11
 import trio
 import trustme
 
-from tests.kube.faults import Answer, Cut, Delay, Edit, Editor, Fault, Kind, Pass, Refuse, Seen, Stall, kind_of, status_object
+from tests.kube.control_plane import write_kubeconfig
 
 PIECE_BYTES: Final = 64 * 1024
 BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError, h11.ProtocolError, OSError)
@@ -24,6 +26,91 @@ BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError, h11.Protoco
 HOP_BY_HOP: Final = frozenset({b"connection", b"transfer-encoding", b"keep-alive"})
 
 _Stream = trio.SSLStream[trio.SocketStream]
+
+Editor = Callable[[bytes], tuple[bytes, ...]]
+"""Returns the lines that take the place of a line of a watch; each has its newline."""
+
+
+@enum.unique
+class Kind(enum.Enum):
+    """What is asked for."""
+
+    LIST = "list"
+    WATCH = "watch"
+    OTHER = "other"
+
+
+@attrs.frozen
+class Seen:
+    """A request, and the Trio clock's time when it came."""
+
+    kind: Kind
+    at: float
+
+
+@attrs.frozen
+class Pass:
+    """No fault."""
+
+
+@attrs.frozen
+class Refuse:
+    """Nobody listens on the port, and the connections there are break off."""
+
+
+@attrs.frozen
+class Stall:
+    """Connections stay and new ones are accepted, and not a byte comes or goes."""
+
+
+@attrs.frozen
+class Delay:
+    """Each piece of an answer comes ``seconds`` late."""
+
+    seconds: float
+
+
+@attrs.frozen
+class Cut:
+    """Each answer breaks off ``after`` so many bytes of its body, counted from the moment at which the fault begins."""
+
+    after: int
+
+
+@attrs.frozen
+class Answer:
+    """Requests of these kinds are answered with ``status`` here; watches that are open go on. ``resource`` "" means each."""
+
+    status: int
+    kinds: frozenset[Kind] = frozenset({Kind.LIST, Kind.WATCH})
+    retry_after: str = ""
+    resource: str = ""
+
+    def is_meant_for(self, target: str) -> bool:
+        """Return whether a request for ``target`` is answered so."""
+        return kind_of(target) in self.kinds and urlsplit(target).path.endswith(f"/{self.resource}" if self.resource else "")
+
+
+@attrs.frozen(eq=False)
+class Edit:
+    """The lines of each watch pass an editor of its own."""
+
+    editor: Callable[[], Editor]
+
+
+Fault = Pass | Refuse | Stall | Delay | Cut | Answer | Edit
+
+
+def status_object(code: int) -> dict[str, Any]:
+    """Return a Status as API servers send it."""
+    return {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "a fault of the test", "reason": "Test", "code": code}
+
+
+def kind_of(target: str) -> Kind:
+    parts = urlsplit(target)
+    if "watch" in parse_qs(parts.query):
+        return Kind.WATCH
+    return Kind.LIST if parts.path.endswith(("/namespaces", "/configmaps")) else Kind.OTHER
 
 
 @attrs.define(eq=False)
@@ -58,15 +145,8 @@ class FaultProxy:
         return int(self._holder.getsockname()[1])
 
     def kubeconfig(self, path: Path, user: str) -> Path:
-        """Write a kubeconfig file that leads to the proxy; ``user`` is what stands in the user's braces, such as ``token: TOKEN``."""
-        authority = base64.b64encode(self._authority.cert_pem.bytes()).decode()
-        path.write_text(
-            f"apiVersion: v1\nkind: Config\ncurrent-context: lab\n"
-            f"clusters: [{{name: lab, cluster: {{server: 'https://127.0.0.1:{self.port}', certificate-authority-data: {authority}}}}}]\n"
-            f"users: [{{name: user, user: {{{user}}}}}]\n"
-            f"contexts: [{{name: lab, context: {{cluster: lab, user: user}}}}]\n"
-        )
-        return path
+        """Write a kubeconfig file that leads to the proxy."""
+        return write_kubeconfig(path, self.port, self._authority.cert_pem.bytes(), user)
 
     def count(self, *kinds: Kind) -> int:
         """Return how many requests of these kinds came so far."""

@@ -1,9 +1,9 @@
 """A reflector on a fake server, with what tests look at, and the failures that befall it."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from random import Random
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import attrs
 import trio
@@ -12,9 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key
 from exchanger.kube.reflector import Reflector
 from exchanger.kube.settings import ReflectorSettings
-from tests.kube.fake_api_server import FakeApiServer, Request, Verb
-from tests.kube.fake_list_watch import FakeListWatch, FakeResource
-from tests.kube.recording import RecordingObserver, RecordingSink
+from tests.kube.fake_api_server import FakeApiServer, FakeListWatch, FakeResource, Request, Verb
 
 HOUR: Final = 3600.0
 
@@ -23,6 +21,62 @@ BUSY = ApiFailure(FailureKind.TOO_MANY_REQUESTS, 429, "too many requests", retry
 REFUSED = ApiFailure(FailureKind.UNREACHABLE, message="connection refused")
 BROKEN = ApiFailure(FailureKind.SERVER_ERROR, 500, "etcdserver: no leader")
 MALFORMED = ApiFailure(FailureKind.MALFORMED, message="no JSON")
+
+T = TypeVar("T")
+
+
+@attrs.define(eq=False)
+class RecordingSink(Generic[T]):
+    """Implements ``Sink``: keeps the state, every complete one it was given, and all calls in order. ``fault``: raised by each put."""
+
+    fault: Exception | None = None
+    state: dict[Key, Item[T]] = attrs.field(factory=dict)
+    replacements: list[Mapping[Key, Item[T]]] = attrs.field(factory=list)
+    calls: list[tuple[str, str]] = attrs.field(factory=list)
+
+    def replaced(self, items: Mapping[Key, Item[T]], /) -> None:
+        self.state = dict(items)
+        self.replacements.append(items)
+        self.calls.append(("replaced", ",".join(sorted(key.name for key in items))))
+
+    def put(self, item: Item[T], /) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.state[item.key] = item
+        self.calls.append(("put", item.key.name))
+
+    def deleted(self, key: Key, /) -> None:
+        del self.state[key]
+        self.calls.append(("deleted", key.name))
+
+    def values(self) -> dict[str, T]:
+        return {key.name: item.value for key, item in self.state.items()}
+
+
+@attrs.define(eq=False)
+class RecordingObserver:
+    """Implements ``ReflectorObserver``."""
+
+    lists: list[tuple[int, str]] = attrs.field(factory=list)
+    failures: list[tuple[ApiFailure, float]] = attrs.field(factory=list)
+    connections: list[bool] = attrs.field(factory=list)
+    silences: list[float] = attrs.field(factory=list)
+    steps_back: list[tuple[str, str]] = attrs.field(factory=list)
+
+    def listed(self, name: str, count: int, resource_version: str, /) -> None:
+        self.lists.append((count, resource_version))
+
+    def failed(self, name: str, failure: ApiFailure, retry_in: float, /) -> None:
+        self.failures.append((failure, retry_in))
+
+    def connected(self, name: str, connected: bool, /) -> None:
+        self.connections.append(connected)
+
+    def silent(self, name: str, seconds: float, /) -> None:
+        self.silences.append(seconds)
+
+    def went_back(self, name: str, known: str, found: str, /) -> None:
+        self.steps_back.append((known, found))
 
 
 @attrs.define(eq=False)
@@ -96,7 +150,3 @@ class Scene:
 
     def in_sync(self) -> bool:
         return self.sink.state == self.list_watch.view()
-
-
-def keyed(*items: Item[str]) -> dict[Key, Item[str]]:
-    return {item.key: item for item in items}

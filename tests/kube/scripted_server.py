@@ -1,6 +1,7 @@
-"""An HTTP server of which a test says every byte, and a connection to it that trusts it."""
+"""An HTTP server whose every byte a test scripts, with or without TLS, and connections to it."""
 
 import contextlib
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 from typing import Final
@@ -9,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import attrs
 import orjson
 import trio
+import trustme
 from urllib3 import PoolManager
 
 from exchanger.kube.access import Access, ClusterError, Credentials, make_wakeable
@@ -38,12 +40,20 @@ Script = Callable[[Received, trio.abc.Stream], Awaitable[None]]
 
 @attrs.define(eq=False)
 class Server:
-    """Hands each request to ``script``, which writes what it likes; a connection carries requests until the script closes it."""
+    """Hands each request to ``script``, which writes what it likes; a connection carries requests until the script closes it.
+
+    ``made``: connections to it, whose idle sockets ``serving`` closes at the end.
+    """
 
     script: Script
     port: int = 0
+    made: list[ApiConnection] = attrs.field(factory=list)
     requests: list[Received] = attrs.field(factory=list)
     connections: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         self.connections += 1
@@ -74,7 +84,8 @@ class Server:
         def nothing_new() -> Access:
             raise ClusterError("nothing new")
 
-        return ApiConnection(Credentials(load or nothing_new, access_to(f"http://127.0.0.1:{self.port}", token)), bounds)
+        self.made.append(ApiConnection(Credentials(load or nothing_new, access_to(self.url, token)), bounds))
+        return self.made[-1]
 
 
 def access_to(url: str, token: Callable[[], str] = lambda: "token") -> Access:
@@ -96,25 +107,43 @@ def connection_to(url: str, bounds: ConnectionBounds = FAST, **tls: str) -> ApiC
 
 
 @contextlib.asynccontextmanager
+async def listening(handler: Callable[[trio.SocketStream], Awaitable[None]]) -> AsyncGenerator[int]:
+    """Hand streams to ``handler`` until the block ends; give the port."""
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, handler, 0, host="127.0.0.1"))
+        yield listeners[0].socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+@contextlib.asynccontextmanager
 async def serving(script: Script) -> AsyncGenerator[Server]:
     """Serve until the block ends."""
     server = Server(script)
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(partial(trio.serve_tcp, server.serve, 0, host="127.0.0.1"))
-        server.port = listeners[0].socket.getsockname()[1]
-        yield server
-        nursery.cancel_scope.cancel()
+    async with listening(server.serve) as server.port:
+        try:
+            yield server
+        finally:
+            for connection in server.made:
+                connection.credentials.close()
 
 
 @contextlib.asynccontextmanager
 async def connected(script: Script, bounds: ConnectionBounds = FAST) -> AsyncGenerator[ApiConnection]:
     """Serve and connect until the block ends."""
     async with serving(script) as server:
-        connection = server.connection(bounds)
-        try:
-            yield connection
-        finally:
-            connection.credentials.close()
+        yield server.connection(bounds)
+
+
+def over_tls(server: Server, issue: Callable[[], trustme.LeafCert]) -> Callable[[trio.SocketStream], Awaitable[None]]:
+    """Return a handler that serves over TLS, each connection with the certificate that ``issue`` returns."""
+
+    async def handler(stream: trio.SocketStream) -> None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        issue().configure_cert(context)
+        with contextlib.suppress(trio.BrokenResourceError):
+            await server.serve(trio.SSLStream(stream, context, server_side=True, https_compatible=True))
+
+    return handler
 
 
 def answer(body: object, status: str = "200 OK", **headers: str) -> bytes:
@@ -137,6 +166,15 @@ def says(*parts: bytes) -> Script:
         for part in parts:
             await stream.send_all(part)
         await stream.aclose()
+
+    return script
+
+
+def repeats(response: bytes) -> Script:
+    """Return a script that answers each request with ``response`` and keeps the connection."""
+
+    async def script(_: Received, stream: trio.abc.Stream) -> None:
+        await stream.send_all(response)
 
     return script
 

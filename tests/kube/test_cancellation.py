@@ -3,7 +3,6 @@
 import contextlib
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from functools import partial
 from typing import Final
 
 import attrs
@@ -11,10 +10,8 @@ import pytest
 import trio
 
 from exchanger.kube.connection import ApiConnection
-from exchanger.kube.decoding import CONFIG_MAP
-from exchanger.kube.resource import Resource
 from tests.kube.leftovers import nothing_left, open_sockets, working_threads
-from tests.kube.scripted_server import FAST, WATCH_HEAD, chunk, connection_to, event
+from tests.kube.scripted_server import FAST, WATCH_HEAD, chunk, config_maps, connection_to, event, listening
 
 LEAVE_S: Final = 1.0
 """Seconds in which a cancelled block must have been left; it takes some milliseconds, and a thread that nobody wakes 20 s."""
@@ -55,11 +52,8 @@ async def place(name: str) -> AsyncGenerator[str]:
             async for _ in stream:  # until the other side leaves
                 pass
 
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(partial(trio.serve_tcp, handler, 0, host="127.0.0.1"))
-        scheme = "https" if name == "shaking hands" else "http"
-        yield f"{scheme}://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
-        nursery.cancel_scope.cancel()
+    async with listening(handler) as port:
+        yield f"{'https' if name == 'shaking hands' else 'http'}://127.0.0.1:{port}"
 
 
 async def get(connection: ApiConnection) -> None:
@@ -67,13 +61,13 @@ async def get(connection: ApiConnection) -> None:
 
 
 async def watch(connection: ApiConnection) -> None:
-    async with Resource(connection, "/api/v1/configmaps", CONFIG_MAP).watch(resource_version="1", timeout=300) as events:
+    async with config_maps(connection).watch(resource_version="1", timeout=300) as events:
         async for _ in events:
             pass
 
 
 async def watch_without_looking(connection: ApiConnection) -> None:
-    async with Resource(connection, "/api/v1/configmaps", CONFIG_MAP).watch(resource_version="1", timeout=300):
+    async with config_maps(connection).watch(resource_version="1", timeout=300):
         await trio.sleep_forever()
 
 

@@ -13,7 +13,7 @@ from tests.kube.admin import READ_POLICY, Admin
 from tests.kube.chaos import BEFORE, BOUNDS, SEEN_S, change, chaos, prepared, set_up
 from tests.kube.cluster import deny
 from tests.kube.control_plane import ControlPlane
-from tests.kube.faults import Pass, Refuse
+from tests.kube.fault_proxy import Pass, Refuse
 
 pytestmark = pytest.mark.kubernetes
 

@@ -10,7 +10,7 @@ import trio
 from tests.kube.chaos import BEFORE, SEEN_S, TRIES, WAITS_S, change, chaos, prepared
 from tests.kube.cluster import deny
 from tests.kube.control_plane import ControlPlane
-from tests.kube.faults import Answer, Cut, Delay, Edit, Editor, Fault, Kind, Pass, Refuse, Stall, status_object
+from tests.kube.fault_proxy import Answer, Cut, Delay, Edit, Editor, Fault, Kind, Pass, Refuse, Stall, status_object
 
 pytestmark = pytest.mark.kubernetes
 

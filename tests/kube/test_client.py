@@ -19,7 +19,7 @@ from exchanger.kube import client
 from exchanger.kube.access import Access
 from exchanger.kube.client import ClusterError, Origin, connect, load_access
 from tests.kube.leftovers import nothing_left, open_sockets
-from tests.kube.scripted_server import Received, Server, answer, serving
+from tests.kube.scripted_server import Received, answer, serving
 
 CANARY = "canary-token"
 
@@ -80,16 +80,12 @@ def test_a_pods_service_account(pod: Origin) -> None:
     assert CANARY not in repr(access)
 
 
-def test_a_pod_comes_before_a_kubeconfig(pod: Origin, tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", ["", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"])
+def test_a_whole_pod_comes_before_a_kubeconfig(pod: Origin, tmp_path: Path, missing: str) -> None:
+    environment = {name: text for name, text in pod.environment.items() if name != missing}
     other = kubeconfig(tmp_path, {"token": "other"})
-    assert load_access(attrs.evolve(pod, environment={**pod.environment, **other.environment})).url == "https://[fd00::1]:443"
-
-
-@pytest.mark.parametrize("missing", ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"])
-def test_half_a_pod_is_none(pod: Origin, tmp_path: Path, missing: str) -> None:
-    half = {name: text for name, text in pod.environment.items() if name != missing}
-    other = kubeconfig(tmp_path, {"token": "other"})
-    assert load_access(attrs.evolve(pod, environment={**half, **other.environment})).url == "https://cluster.example:6443/prefix"
+    found = load_access(attrs.evolve(pod, environment={**environment, **other.environment}))
+    assert found.url == ("https://cluster.example:6443/prefix" if missing else "https://[fd00::1]:443")
 
 
 def test_a_projected_token_is_read_again_each_minute(pod: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,25 +95,22 @@ def test_a_projected_token_is_read_again_each_minute(pod: Origin, monkeypatch: p
     loader = access.authorization._configuration.refresh_api_key_hook.__closure__[0].cell_contents  # type: ignore[attr-defined]
     loader.token_expires_at -= loader._token_refresh_period
     assert header(access) == "bearer rotated"
-
-
-def test_a_token_file_that_is_gone_leaves_the_last_token(pod: Origin) -> None:
-    access = load_access(pod)
     Path(pod.token_file).unlink()
-    loader = access.authorization._configuration.refresh_api_key_hook.__closure__[0].cell_contents  # type: ignore[attr-defined]
     loader.token_expires_at -= loader._token_refresh_period
-    assert header(access) == f"bearer {CANARY}"
+    assert header(access) == "bearer rotated"
 
 
 @pytest.mark.parametrize("content", ["", " \n", "two words\n", "bad\x00byte", "é"])
-def test_a_pods_token_that_cannot_be_one(pod: Origin, content: str) -> None:
+def test_an_invalid_token_of_a_pod_is_a_problem(pod: Origin, content: str) -> None:
     Path(pod.token_file).write_text(content)
     assert "service account" in problem(pod)
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty"])
-def test_a_pod_without_the_clusters_certificate(pod: Origin, damage: str) -> None:
-    Path(pod.ca_file).unlink() if damage == "missing" else Path(pod.ca_file).write_text("")
+@pytest.mark.parametrize("empty", [True, False], ids=["empty", "missing"])
+def test_a_pod_needs_the_clusters_certificate(pod: Origin, empty: bool) -> None:
+    Path(pod.ca_file).unlink()
+    if empty:
+        Path(pod.ca_file).touch()
     assert "service account" in problem(pod)
 
 
@@ -126,25 +119,19 @@ async def test_a_refused_token_is_read_again_at_once(tmp_path: Path) -> None:
         good = request.headers["authorization"] == "Bearer rotated"
         await stream.send_all(answer({}) if good else answer({"kind": "Status"}, "401 Unauthorized"))
 
-    async with serving(script) as server:
-        origin = _of_token_file(tmp_path, server)
-        async with connect(origin) as connection:
-            (tmp_path / "token").write_text("rotated\n")
-            assert await connection.get("/") == {}
-            assert [request.headers["authorization"] for request in server.requests] == [f"Bearer {CANARY}", "Bearer rotated"]
-            assert CANARY not in repr(connection)
+    (tmp_path / "token").write_text(f"{CANARY}\n")
+    async with serving(script) as server, connect(kubeconfig(tmp_path, {"tokenFile": "token"}, server.url)) as connection:
+        (tmp_path / "token").write_text("rotated\n")
+        assert await connection.get("/") == {}
+        assert [request.headers["authorization"] for request in server.requests] == [f"Bearer {CANARY}", "Bearer rotated"]
+        assert CANARY not in repr(connection)
 
 
 @pytest.mark.parametrize("content", ["", "\n", None])
-def test_a_token_file_that_is_empty_at_the_start_is_no_leave_to_go_on_without(tmp_path: Path, content: str | None) -> None:
+def test_a_token_file_must_not_be_empty_at_the_start(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "token").write_text(content)
     assert "kubeconfig" in problem(kubeconfig(tmp_path, {"tokenFile": "token"}, "http://127.0.0.1:8001"))
-
-
-def _of_token_file(folder: Path, server: Server) -> Origin:
-    (folder / "token").write_text(f"{CANARY}\n")
-    return kubeconfig(folder, {"tokenFile": "token"}, f"http://127.0.0.1:{server.port}")
 
 
 # Elsewhere
@@ -170,33 +157,24 @@ def _with_inline_authority(folder: Path, authority_pem: bytes) -> Origin:
     return kubeconfig(folder, {"token": CANARY}, **{"certificate-authority-data": base64.b64encode(authority_pem).decode()})
 
 
-@pytest.fixture
-def no_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a read-only root file system makes of the library's way to its temporary files; a superuser's may be written to anywhere."""
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/nowhere"])
+@pytest.mark.parametrize("full", [True, False], ids=["full", "read-only"])
+def test_certificates_in_the_file_need_a_temporary_folder(
+    tmp_path: Path, authority_pem: bytes, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-
-@pytest.mark.usefixtures("no_temporary_folder")
-def test_certificates_in_the_file_need_a_temporary_folder(tmp_path: Path, authority_pem: bytes) -> None:
+    if full:
+        monkeypatch.setattr(tempfile, "mkstemp", fail)
+        monkeypatch.setattr(tempfile, "NamedTemporaryFile", fail)
+    else:  # the library's way to its files; a superuser's may be written to anywhere
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/nowhere"])
     origin = _with_inline_authority(tmp_path, authority_pem)
     assert problem(origin) == (
         f"the kubeconfig {origin.paths} cannot be used: the keys and certificates in it have to be written to a temporary folder, "
         "and there is none that can be written to: mount one at /tmp, or name one in TMPDIR"
     )
-
-
-def test_a_temporary_folder_that_is_full_is_none(tmp_path: Path, authority_pem: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(tempfile, "mkstemp", full)
-    monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
-    assert "name one in TMPDIR" in problem(_with_inline_authority(tmp_path, authority_pem))
-
-
-@pytest.mark.usefixtures("no_temporary_folder")
-def test_what_needs_no_temporary_folder_does_not_ask_for_one(tmp_path: Path) -> None:
     assert header(load_access(kubeconfig(tmp_path, {"token": CANARY}))) == f"Bearer {CANARY}"
     assert "FileNotFoundError" in problem(kubeconfig(tmp_path, {"tokenFile": "missing"}))
 
@@ -218,10 +196,9 @@ def _plugin(folder: Path, program: str) -> Origin:
     return kubeconfig(folder, {"exec": {"apiVersion": "client.authentication.k8s.io/v1", **command}})
 
 
-def test_a_credential_plugin(tmp_path: Path) -> None:
+def test_a_credential_plugin_gives_a_token(tmp_path: Path) -> None:
     credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": CANARY}}
-    access = load_access(_plugin(tmp_path, f"print({json.dumps(json.dumps(credential))})"))
-    assert header(access) == f"Bearer {CANARY}"
+    assert header(load_access(_plugin(tmp_path, f"print({json.dumps(json.dumps(credential))})"))) == f"Bearer {CANARY}"
 
 
 @pytest.mark.parametrize("program", ["raise SystemExit(3)", "print('no JSON')", "print('{}')"])
@@ -237,9 +214,13 @@ async def test_a_credential_plugin_that_hangs(tmp_path: Path, monkeypatch: pytes
     await nothing_left(open_sockets())  # the plugin ends by itself, and with it the thread that waits for it
 
 
-def test_neither_a_pod_nor_a_kubeconfig(tmp_path: Path) -> None:
-    said = problem(Origin(kubeconfig=str(tmp_path / "missing"), environment={}, token_file=str(tmp_path / "no-token")))
-    assert said == f"there is no service account of a pod here, and no kubeconfig file at {tmp_path / 'missing'}"
+def elsewhere(path: Path) -> Origin:
+    return Origin(kubeconfig=str(path), environment={}, token_file=str(path.with_name("no-token")))
+
+
+def test_a_pod_or_a_kubeconfig_is_needed(tmp_path: Path) -> None:
+    path = tmp_path / "missing"
+    assert problem(elsewhere(path)) == f"there is no service account of a pod here, and no kubeconfig file at {path}"
 
 
 @pytest.mark.parametrize(
@@ -257,15 +238,10 @@ def test_neither_a_pod_nor_a_kubeconfig(tmp_path: Path) -> None:
         f"{{clusters: [{{{CANARY}: c}}], contexts: [], users: []}}",
     ],
 )
-def test_a_file_that_is_no_kubeconfig(tmp_path: Path, content: str) -> None:
+def test_an_invalid_kubeconfig_is_a_problem(tmp_path: Path, content: str) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(content)
-    assert "cannot be used" in problem(Origin(kubeconfig=str(path), environment={}, token_file=str(tmp_path / "no-token")))
-
-
-@pytest.mark.parametrize("server", ["http://127.0.0.1:8001", "http://localhost:8001", "http://[::1]:8001"])
-def test_a_local_proxy_needs_neither_tls_nor_credentials(tmp_path: Path, server: str) -> None:
-    assert load_access(kubeconfig(tmp_path, {}, server)).url == server
+    assert "cannot be used" in problem(elsewhere(path))
 
 
 def test_proxies_of_the_environment_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,21 +255,6 @@ def test_proxies_of_the_environment_do_not_count(tmp_path: Path, monkeypatch: py
     assert named.proxy.host == "named.example"
 
 
-def test_the_kubeconfig_is_never_written(tmp_path: Path) -> None:
-    origin = kubeconfig(tmp_path, {"token": CANARY})
-    path = Path(origin.paths)
-    before = path.read_bytes()
-    path.chmod(0o444)
-    load_access(origin)
-    assert path.read_bytes() == before
-
-
-async def test_a_problem_is_raised_when_connecting(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError):
-        async with connect(Origin(kubeconfig=str(tmp_path / "missing"), environment={}, token_file=str(tmp_path / "no-token"))):
-            pytest.fail("there is nothing to connect to")
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -305,6 +266,9 @@ async def test_a_problem_is_raised_when_connecting(tmp_path: Path) -> None:
         ({"user": {"client-certificate": "missing.crt", "client-key": "missing.key"}}, "File does not exist"),
         ({"context": "missing-context"}, "missing-context"),
         ({"context": "nobody"}, "no credentials"),
+        *(  # a local proxy needs neither TLS nor credentials
+            ({"server": server, "user": {}}, "") for server in ("http://127.0.0.1:8001", "http://localhost:8001", "http://[::1]:8001")
+        ),
         ({}, ""),
         ({"context": "one"}, ""),
     ],
@@ -317,5 +281,9 @@ def test_a_kubeconfig_is_used_or_its_problem_named(tmp_path: Path, changes: dict
     if message:
         assert message in problem(origin)
     else:
+        path = Path(origin.paths)
+        before = path.read_bytes()
         access = load_access(origin)
-        assert (access.url, header(access)) == ("https://cluster.example:6443/prefix", f"Bearer {CANARY}")
+        assert path.read_bytes() == before
+        server = str(changes.get("server", "https://cluster.example:6443/prefix"))
+        assert (access.url, header(access)) == (server, f"Bearer {CANARY}" if user else None)

@@ -1,6 +1,5 @@
-"""The client against a real API server: what it lists, reads and writes, and what its watches tell."""
+"""The client against a real API server: what it lists, reads and writes, and the events of its watches."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 from typing import Final
 
@@ -9,7 +8,7 @@ import trio
 
 from exchanger.kube.connection import ApiConnection
 from exchanger.kube.decoding import CONFIG_MAP
-from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Opened, Page, Put, WatchEvent
+from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Opened, Page, Put
 from exchanger.kube.resource import PolicyListWatches, Resource, path_of
 from exchanger.policy.selection import ConfigMap, Namespace
 from tests.kube.admin import NAMESPACE_LABELS, POLICY_LABELS
@@ -37,6 +36,10 @@ async def test_namespaces_and_config_maps_are_listed(control_plane: ControlPlane
     assert Namespace(team, labels) in [item.value for item in namespaces.items]
     assert all(item.key.namespace == "" for item in namespaces.items)
 
+    path = path_of("api", "v1", "namespaces", team, "configmaps")
+    by_name = Resource(connection, path, CONFIG_MAP, field_selector="metadata.name=other")  # as a Secret is watched
+    assert [item.key.name for item in (await page_of(by_name)).items] == ["other"]
+
 
 async def test_a_watch_tells_every_change(control_plane: ControlPlane, connection: ApiConnection, team: str) -> None:
     admin, resource = control_plane.admin, config_maps(connection, team)
@@ -63,55 +66,36 @@ async def test_a_namespace_comes_and_goes(control_plane: ControlPlane, connectio
     resource = PolicyListWatches(connection).namespaces(f"kubernetes.io/metadata.name=new-{team}")
     async with resource.watch(resource_version="", timeout=300, initial_events=True) as events:
         with trio.fail_after(EVENT_S):
-            assert [event.initial_events_end async for event in _until_bookmark(events)] == [True]
+            assert await anext(events) == Opened()
+            bookmark = await anext(events)
+            assert isinstance(bookmark, Bookmark)
+            assert bookmark.initial_events_end
             await do(lambda: control_plane.admin.put_namespace(f"new-{team}"))
             assert isinstance(await anext(events), Put)
             await do(lambda: control_plane.admin.delete_namespace(f"new-{team}"))
-            found = [event async for event in _until_deleted(events)]
-            assert isinstance(found[-1], Deleted)
+            while not isinstance(event := await anext(events), Deleted):
+                assert not isinstance(event, ApiFailure)
 
 
-async def _until_bookmark(events: AsyncIterator[WatchEvent[Namespace]]) -> AsyncGenerator[Bookmark]:
-    assert await anext(events) == Opened()
-    event = await anext(events)
-    assert isinstance(event, Bookmark)
-    yield event
-
-
-async def _until_deleted(events: AsyncIterator[WatchEvent[Namespace]]) -> AsyncGenerator[WatchEvent[Namespace]]:
-    async for event in events:
-        yield event
-        if isinstance(event, Deleted | ApiFailure):
-            return
-
-
-async def test_initial_events_are_the_list(control_plane: ControlPlane, connection: ApiConnection, team: str) -> None:
-    for number in range(5):
+async def test_initial_events_and_pages_are_the_same_list(control_plane: ControlPlane, connection: ApiConnection, team: str) -> None:
+    for number in range(7):
         control_plane.admin.put_config_map(team, f"policy-{number}", f"x: {number}")
     resource = config_maps(connection, team)
-    found: list[Item[ConfigMap]] = []
+    streamed: list[Item[ConfigMap]] = []
     async with resource.watch(resource_version="", timeout=300, initial_events=True) as events:
         with trio.fail_after(EVENT_S):
             assert await anext(events) == Opened()
             async for event in events:
                 if isinstance(event, Bookmark) and event.initial_events_end:
                     break
-                found.append(item_of(event))
-    assert sorted(found, key=lambda item: item.key.name) == sorted((await page_of(resource)).items, key=lambda item: item.key.name)
-
-
-async def test_a_list_comes_in_pages(control_plane: ControlPlane, connection: ApiConnection, team: str) -> None:
-    for number in range(7):
-        control_plane.admin.put_config_map(team, f"policy-{number}", f"x: {number}")
-    resource, names, versions, token = config_maps(connection, team), [], set(), ""
-    for _ in range(10):
-        page = await page_of(resource, 3, token)
-        names += [item.key.name for item in page.items]
-        versions.add(page.resource_version)
-        token = page.continue_token
-        if not token:
-            break
-    assert (sorted(names), len(versions)) == ([f"policy-{number}" for number in range(7)], 1)
+                streamed.append(item_of(event))
+    pages = [await page_of(resource, 3)]
+    while pages[-1].continue_token:
+        pages.append(await page_of(resource, 3, pages[-1].continue_token))
+    listed = [item for page in pages for item in page.items]
+    assert [item.value.document for item in listed] == [f"x: {number}" for number in range(7)]
+    assert sorted(streamed, key=lambda item: item.key.name) == listed
+    assert (len(pages), len({page.resource_version for page in pages})) == (3, 1)
 
 
 async def test_a_continue_token_expires(control_plane: ControlPlane, connection: ApiConnection, team: str) -> None:
@@ -181,14 +165,6 @@ async def test_a_secret_and_an_event(control_plane: ControlPlane, connection: Ap
     changed = await connection.send("PATCH", f"{events}/policy.1", change, content_type="application/merge-patch+json")
     assert isinstance(changed, dict)
     assert changed["message"] == "line 2"
-
-
-async def test_a_secret_is_watched_by_name(control_plane: ControlPlane, connection: ApiConnection, team: str) -> None:
-    control_plane.admin.put_config_map(team, "one", "x: 1")
-    control_plane.admin.put_config_map(team, "two", "x: 2")
-    path = path_of("api", "v1", "namespaces", team, "configmaps")
-    resource = Resource(connection, path, CONFIG_MAP, field_selector="metadata.name=two")
-    assert [item.key.name for item in (await page_of(resource)).items] == ["two"]
 
 
 async def test_a_watch_ends_in_good_order(connection: ApiConnection, team: str) -> None:

@@ -9,10 +9,11 @@ import trio
 import trio.lowlevel
 
 from exchanger.kube.access import Access, close_kept
+from exchanger.kube.connection import ConnectionBounds
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.transport import MAX_BODY_BYTES
 from tests.kube.leftovers import nothing_left, open_sockets
-from tests.kube.scripted_server import FAST, Received, Server, access_to, answer, connected, keeps_saying, says, serving
+from tests.kube.scripted_server import FAST, Received, Script, Server, access_to, answer, connected, keeps_saying, repeats, says, serving
 
 SILENT = attrs.evolve(FAST, read=0.2)
 
@@ -21,37 +22,31 @@ def status(code: int, message: str = "", **more: object) -> dict[str, object]:
     return {"kind": "Status", "apiVersion": "v1", "code": code, "message": message, **more}
 
 
+async def failure_of(script: Script, bounds: ConnectionBounds = FAST) -> ApiFailure:
+    """Return how one request to such a server fails."""
+    async with connected(script, bounds) as connection:
+        found = await connection.get("/")
+    assert isinstance(found, ApiFailure)
+    return found
+
+
 async def test_an_answer_is_its_json_object() -> None:
-    async with serving(says(answer({"kind": "Namespace"}))) as server:
+    async with serving(repeats(answer({"kind": "Namespace"}))) as server:
         connection = server.connection()
         assert await connection.get("/api/v1/namespaces/team", (("limit", "1"), ("labelSelector", "a in (b,c)"))) == {"kind": "Namespace"}
-        (request,) = server.requests
-        assert request.target == "/api/v1/namespaces/team?limit=1&labelSelector=a+in+%28b%2Cc%29"
-        assert request.headers["authorization"] == "Bearer token"
-        assert request.headers["accept"] == "application/json"
-        assert request.headers["accept-encoding"] == "identity"  # what is bounded is what arrives
-        connection.credentials.close()
-
-
-async def test_a_connection_is_used_again() -> None:
-    async def script(_: Received, stream: trio.abc.Stream) -> None:
-        await stream.send_all(answer({}))
-
-    async with serving(script) as server:
-        connection = server.connection()
-        for _ in range(3):
-            assert await connection.get("/") == {}
-        assert server.connections == 1
-        assert connection.requests == 3
-        connection.credentials.close()
+        assert isinstance(await connection.send("POST", "/api/v1/namespaces/team/events", {"reason": "InvalidPolicy"}), dict)
+        first, second = server.requests
+        assert first.target == "/api/v1/namespaces/team?limit=1&labelSelector=a+in+%28b%2Cc%29"
+        assert first.headers["authorization"] == "Bearer token"
+        assert first.headers["accept"] == "application/json"
+        assert first.headers["accept-encoding"] == "identity"  # what is bounded is what arrives
+        assert (second.body, second.headers["content-type"]) == (b'{"reason":"InvalidPolicy"}', "application/json")
+        assert (server.connections, connection.requests) == (1, 2)
 
 
 async def test_kept_connections_may_be_closed_at_any_time() -> None:
-    async def script(_: Received, stream: trio.abc.Stream) -> None:
-        await stream.send_all(answer({}))
-
     sockets = open_sockets()
-    async with connected(script) as connection:
+    async with connected(repeats(answer({}))) as connection:
         pools = connection.credentials.present()[0].pools
         answers: list[object] = []
 
@@ -67,15 +62,6 @@ async def test_kept_connections_may_be_closed_at_any_time() -> None:
                 await trio.lowlevel.checkpoint()
         assert answers == [{}] * 200
     await nothing_left(sockets)
-
-
-async def test_a_body_is_sent_as_json() -> None:
-    async with serving(says(answer({}, "201 Created"))) as server:
-        connection = server.connection()
-        assert await connection.send("POST", "/api/v1/namespaces/team/events", {"reason": "InvalidPolicy"}) == {}
-        (request,) = server.requests
-        assert (request.body, request.headers["content-type"]) == (b'{"reason":"InvalidPolicy"}', "application/json")
-        connection.credentials.close()
 
 
 @pytest.mark.parametrize(
@@ -98,20 +84,18 @@ async def test_a_body_is_sent_as_json() -> None:
     ],
 )
 async def test_a_status_has_its_meaning(line: str, body: object, kind: FailureKind) -> None:
-    async with connected(says(answer(body, line, Location="http://127.0.0.1:1/"))) as connection:
-        failure = await connection.get("/")
-        assert isinstance(failure, ApiFailure)
-        assert (failure.kind, failure.status) == (kind, int(line[:3]))
-        assert "<html" not in failure.message
+    failure = await failure_of(says(answer(body, line, Location="http://127.0.0.1:1/")))
+    assert (failure.kind, failure.status) == (kind, int(line[:3]))
+    assert "<html" not in failure.message
 
 
-async def test_the_servers_sentence_is_kept_as_one_short_line() -> None:
+async def test_the_servers_sentence_is_kept_as_one_short_line_without_the_token() -> None:
     sentence = 'configmaps is forbidden: User "x" cannot list resource "configmaps" in API group "" at the cluster scope'
-    async with connected(says(answer(status(403, f"{sentence}\n{'!' * 900}"), "403 Forbidden"))) as connection:
-        failure = await connection.get("/")
-        assert isinstance(failure, ApiFailure)
-        assert failure.message.startswith(f"{sentence} !")
-        assert len(failure.message) == 200
+    failure = await failure_of(says(answer(status(403, f"{sentence}\n{'!' * 900}"), "403 Forbidden")))
+    assert failure.message.startswith(f"{sentence} !")
+    assert len(failure.message) == 200
+    quoting = await failure_of(says(answer(status(403, "your header was Bearer token"), "403 Forbidden")))
+    assert (quoting.kind, quoting.message) == (FailureKind.FORBIDDEN, "")
 
 
 @pytest.mark.parametrize(
@@ -119,20 +103,8 @@ async def test_the_servers_sentence_is_kept_as_one_short_line() -> None:
     [("7", {}, 7.0), ("7", {"retryAfterSeconds": 9}, 7.0), ("x", {"retryAfterSeconds": 9}, 9.0), ("-1", {}, None), ("99999", {}, 300.0)],
 )
 async def test_retry_after(header: str, details: dict[str, object], seconds: float | None) -> None:
-    body = status(429, details=details)
-    async with connected(says(answer(body, "429 Too Many Requests", Retry_After=header))) as connection:
-        failure = await connection.get("/")
-        assert isinstance(failure, ApiFailure)
-        assert failure.retry_after == seconds
-
-
-async def test_a_failure_that_quotes_the_token_says_nothing() -> None:
-    async with serving(says(answer(status(403, "your header was Bearer canary-token"), "403 Forbidden"))) as server:
-        connection = server.connection(token=lambda: "canary-token")
-        failure = await connection.get("/")
-        assert isinstance(failure, ApiFailure)
-        assert (failure.kind, failure.message) == (FailureKind.FORBIDDEN, "")
-        connection.credentials.close()
+    failure = await failure_of(says(answer(status(429, details=details), "429 Too Many Requests", Retry_After=header)))
+    assert failure.retry_after == seconds
 
 
 @pytest.mark.parametrize(
@@ -151,47 +123,40 @@ async def test_a_failure_that_quotes_the_token_says_nothing() -> None:
         (answer(b'{"a":' * 2000), FailureKind.MALFORMED),
     ],
 )
-async def test_what_cannot_be_read_is_a_value(said: bytes, kind: FailureKind) -> None:
-    async with connected(says(said)) as connection:
-        failure = await connection.get("/")
-        assert isinstance(failure, ApiFailure)
-        assert failure.kind is kind
+async def test_an_unreadable_answer_is_a_failure(said: bytes, kind: FailureKind) -> None:
+    assert (await failure_of(says(said))).kind is kind
 
 
-async def test_an_answer_that_never_ends_is_refused() -> None:
+def without_end(piece: bytes, pause: float = 0.0) -> Script:
     async def script(_: Received, stream: trio.abc.Stream) -> None:
         await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
         while True:
-            await stream.send_all(b" " * 65536)
+            await stream.send_all(piece)
+            await trio.sleep(pause)
 
-    async with connected(script) as connection:
-        failure = await connection.get("/")
-        assert isinstance(failure, ApiFailure)
-        assert (failure.kind, failure.message) == (FailureKind.MALFORMED, f"an answer of more than {MAX_BODY_BYTES} bytes")
+    return script
 
 
-@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"])
-async def test_silence_is_a_timeout(said: bytes) -> None:
-    async with connected(keeps_saying(said), SILENT) as connection:
-        failure = await connection.get("/")
-        assert isinstance(failure, ApiFailure)
-        assert failure.kind is FailureKind.TIMEOUT
+async def test_an_endless_answer_is_refused() -> None:
+    expected = ApiFailure(FailureKind.MALFORMED, message=f"an answer of more than {MAX_BODY_BYTES} bytes")
+    assert await failure_of(without_end(b" " * 65536)) == expected
 
 
-async def test_dripping_is_a_timeout() -> None:
-    async def script(_: Received, stream: trio.abc.Stream) -> None:
-        await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
-        while True:
-            await stream.send_all(b" ")
-            await trio.sleep(0.02)
+@pytest.mark.parametrize(
+    ("script", "bounds"),
+    [
+        (keeps_saying(b""), SILENT),
+        (keeps_saying(b"HTTP/1.1 200 OK\r\n"), SILENT),
+        (keeps_saying(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"), SILENT),
+        (without_end(b" ", 0.02), attrs.evolve(FAST, call=0.3)),
+    ],
+    ids=["no head", "half a head", "half a body", "dripping"],
+)
+async def test_silence_and_dripping_are_timeouts(script: Script, bounds: ConnectionBounds) -> None:
+    assert (await failure_of(script, bounds)).kind is FailureKind.TIMEOUT
 
-    async with connected(script, attrs.evolve(FAST, call=0.3)) as connection:
-        failure = await connection.get("/")
-        assert isinstance(failure, ApiFailure)
-        assert failure.kind is FailureKind.TIMEOUT
 
-
-async def test_nobody_is_there() -> None:
+async def test_a_refused_connection_is_unreachable() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         connection = Server(says(), port=unused.getsockname()[1]).connection()
@@ -206,7 +171,7 @@ async def _guarded(request: Received, stream: trio.abc.Stream) -> None:
 def _loader(server: Server, token: str, loaded: list[str]) -> Callable[[], Access]:
     def load() -> Access:
         loaded.append(token)
-        return access_to(f"http://127.0.0.1:{server.port}", lambda: token)
+        return access_to(server.url, lambda: token)
 
     return load
 
@@ -216,12 +181,9 @@ async def test_a_refused_token_that_stays_is_not_sent_twice() -> None:
         loaded: list[str] = []
         connection = server.connection(token=lambda: "old", load=_loader(server, "old", loaded))
         for _ in range(3):
-            failure = await connection.get("/")
-            assert isinstance(failure, ApiFailure)
-            assert failure.kind is FailureKind.UNAUTHORIZED
+            assert await connection.get("/") == ApiFailure(FailureKind.UNAUTHORIZED, 401, "Unauthorized")
         assert len(server.requests) == 3
         assert loaded == ["old"]  # and not for each refusal
-        connection.credentials.close()
 
 
 async def test_requests_that_are_refused_together_read_the_token_once() -> None:
@@ -237,4 +199,3 @@ async def test_requests_that_are_refused_together_read_the_token_once() -> None:
             for _ in range(6):
                 nursery.start_soon(ask)
         assert (answers, loaded) == ([{}] * 6, ["new"])
-        connection.credentials.close()

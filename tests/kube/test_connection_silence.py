@@ -11,7 +11,7 @@ import trio
 from exchanger.kube.client import KEEPALIVE, Origin, connect
 from exchanger.kube.connection import CALL_S, MAX_CALLS, PROBE_S, QUIET_S, READ_S, SHARED, ApiConnection, ConnectionBounds
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from tests.kube.scripted_server import FAST, WATCH_HEAD, Received, answer, config_maps, connected, serving
+from tests.kube.scripted_server import FAST, WATCH_HEAD, Received, answer, config_maps, connected, repeats, serving
 
 MINUTE_S: Final = 60.0
 LISTED_S: Final = 15.0
@@ -27,32 +27,25 @@ def test_a_silent_connection_is_noticed_within_a_minute() -> None:
     assert CALL_S <= MINUTE_S  # either, in the middle of a short request
     bounds = ConnectionBounds()
     assert (bounds.quiet, bounds.shared, bounds.probe, bounds.call) == (QUIET_S, QUIET_S * SHARED, PROBE_S, CALL_S)
+    assert bounds.call == 60.0  # kube-apiserver's --request-timeout: a list may begin as late as that
+    assert bounds.read == READ_S == CALL_S
+    assert bounds.probe < bounds.quiet < bounds.read
 
 
 async def test_the_network_is_asked_whether_the_peer_is_there(tmp_path: Path) -> None:
-    async def script(_: Received, stream: trio.abc.Stream) -> None:
-        await stream.send_all(answer({}))
-
-    async with serving(script) as server:
+    async with serving(repeats(answer({}))) as server:
         kubeconfig = tmp_path / "kubeconfig"
-        cluster = f"{{name: c, cluster: {{server: 'http://127.0.0.1:{server.port}'}}}}"
+        cluster = f"{{name: c, cluster: {{server: '{server.url}'}}}}"
         context = "contexts: [{name: x, context: {cluster: c, user: u}}], current-context: x"
         kubeconfig.write_text(f"{{clusters: [{cluster}], users: [{{name: u, user: {{token: t}}}}], {context}}}")
         async with connect(Origin(kubeconfig=str(kubeconfig), environment={}, token_file=str(tmp_path / "no-token"))) as connection:
             assert await connection.get("/") == {}
-            pool = connection.credentials.present()[0].pools.connection_from_url(f"http://127.0.0.1:{server.port}")
+            pool = connection.credentials.present()[0].pools.connection_from_url(server.url)
             assert pool.pool is not None
             kept = pool.pool.queue[-1].sock
             assert kept.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
             known = {name: seconds for name, seconds in KEEPALIVE if hasattr(socket, name)}
             assert {name: kept.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in known} == known
-
-
-def test_a_list_may_begin_as_late_as_a_server_lets_it() -> None:
-    bounds = ConnectionBounds()
-    assert bounds.call == 60.0  # kube-apiserver's --request-timeout
-    assert bounds.read == READ_S == CALL_S
-    assert bounds.probe < bounds.quiet < bounds.read
 
 
 async def test_a_list_may_be_slow_where_a_sign_of_life_may_not() -> None:

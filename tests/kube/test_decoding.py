@@ -79,7 +79,7 @@ ITEM = {"name": "a", "namespace": "b", "resourceVersion": "1"}
         {**LIST, **META, "items": [{"metadata": {**ITEM, "namespace": "another"}}]},
     ],
 )
-def test_a_list_that_is_none_is_malformed(body: dict[str, object]) -> None:
+def test_an_invalid_list_is_malformed(body: dict[str, object]) -> None:
     failure = read_page(body, CONFIG_MAP, "b")
     assert isinstance(failure, ApiFailure)
     assert failure.kind is FailureKind.MALFORMED

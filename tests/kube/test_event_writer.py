@@ -67,7 +67,7 @@ def test_a_message_is_one_line_that_prints() -> None:
     assert shortened("a\nb\x1b[31mc\u202ed\ud800") == "a b [31mc d "
 
 
-def test_of_ten_thousand_problems_the_first_are_told() -> None:
+def test_the_first_of_ten_thousand_problems_are_reported() -> None:
     many = tuple(FailClosedRegion(SOURCE, EVERYWHERE, f"entries[{index}] must be a mapping", index, index) for index in range(10_000))
     message = Report(SOURCE, Reason.INVALID, regions=many).message
     assert message.startswith("line 0: entries[0] must be a mapping; line 1: ")

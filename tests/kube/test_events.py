@@ -84,7 +84,7 @@ def told(name: str, *reasons: str) -> Events:
         ),
     ],
 )
-async def test_what_authors_are_told(autojump_clock: trio.testing.MockClock, changes: Sequence[Change], expected: Events) -> None:
+async def test_authors_learn_of_changes(autojump_clock: trio.testing.MockClock, changes: Sequence[Change], expected: Events) -> None:
     async with stage() as it:
         for change in changes:
             it.put(**change)
@@ -117,7 +117,7 @@ async def test_messages_and_timestamps(autojump_clock: trio.testing.MockClock) -
         ]
 
 
-async def test_what_was_published_before_it_runs_is_told(autojump_clock: trio.testing.MockClock) -> None:
+async def test_changes_before_the_start_are_reported(autojump_clock: trio.testing.MockClock) -> None:
     server = FakeEvents()
     events = PolicyEvents(EventWriter(server, Random(1)), Stage)  # type: ignore[arg-type]  # an observer that is not called
     events.published(advance(PolicySnapshot.EMPTY, {}, {Source("team", "bad"): Text(NO_VERSION)}, frozenset()))
@@ -129,7 +129,7 @@ async def test_what_was_published_before_it_runs_is_told(autojump_clock: trio.te
 
 
 @pytest.mark.parametrize("after", [deny("/elsewhere"), None])
-async def test_an_end_is_not_told_where_the_beginning_was_overtaken(autojump_clock: trio.testing.MockClock, after: str | None) -> None:
+async def test_an_end_is_not_reported_if_its_beginning_was_not(autojump_clock: trio.testing.MockClock, after: str | None) -> None:
     async with stage(settings=PolicyEventsSettings(burst=1)) as it:
         it.put(bad=NO_VERSION)
         await it.settle()
@@ -141,7 +141,7 @@ async def test_an_end_is_not_told_where_the_beginning_was_overtaken(autojump_clo
         assert it.server.said() == told("bad", "invalid")
 
 
-async def test_changes_that_are_too_fast_to_tell_end_with_the_truth(autojump_clock: trio.testing.MockClock) -> None:
+async def test_rapid_changes_end_with_the_last_state(autojump_clock: trio.testing.MockClock) -> None:
     async with stage(settings=PolicyEventsSettings(burst=2)) as it:
         for one in (deny(), deny("/elsewhere"), deny(), deny("/elsewhere")):
             it.put(one=one, two=deny())
@@ -150,7 +150,7 @@ async def test_changes_that_are_too_fast_to_tell_end_with_the_truth(autojump_clo
         assert sorted(it.server.said()) == sorted(told("one", "conflict", "ok") + told("two", "conflict", "ok"))
 
 
-async def test_what_changes_while_it_is_told_is_told_then(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_change_during_a_request_is_reported_after_it(autojump_clock: trio.testing.MockClock) -> None:
     async with stage(FakeEvents(hanging=True)) as it:
         it.put(one=deny())
         it.put(two=deny())
@@ -228,11 +228,17 @@ async def test_a_missing_right_is_reported_once_and_the_namespace_left_alone_for
         assert len(it.missing) == 2
 
 
-async def test_a_right_that_comes_a_moment_late_is_not_missing(autojump_clock: trio.testing.MockClock) -> None:
-    answers = [NO_RIGHT]
-    async with stage(FakeEvents(lambda _method, _path: answers.pop() if answers else None)) as it:
+@pytest.mark.parametrize(
+    ("failure", "wait"),
+    [(NO_RIGHT, RETRY_S), (ApiFailure(FailureKind.TOO_MANY_REQUESTS, 429, retry_after=40.0), 40.0)],
+    ids=["a right that comes a moment late", "too many requests"],
+)
+async def test_one_failure_is_tried_again(autojump_clock: trio.testing.MockClock, failure: ApiFailure, wait: float) -> None:
+    failures = [failure]
+    async with stage(FakeEvents(lambda _method, _path: failures.pop() if failures else None)) as it:
         it.put(bad=NO_VERSION)
-        await trio.sleep(RETRY_S + 1)
+        await trio.sleep(60)
+        assert [at for at, _, _ in it.server.requests] == [pytest.approx(0.0), pytest.approx(wait)]
         assert (it.server.said(), it.missing) == (told("bad", "invalid"), [])
 
 
@@ -302,14 +308,6 @@ async def test_a_server_that_fails_is_tried_a_few_times(
         it.put(worse=NO_VERSION)
         await it.settle()
         assert it.server.said() == told("worse", "invalid")
-
-
-async def test_a_server_says_how_long_to_wait(autojump_clock: trio.testing.MockClock) -> None:
-    failures = [ApiFailure(FailureKind.TOO_MANY_REQUESTS, 429, retry_after=40.0)]
-    async with stage(FakeEvents(lambda _method, _path: failures.pop() if failures else None)) as it:
-        it.put(bad=NO_VERSION)
-        await trio.sleep(60)
-        assert [at for at, _, _ in it.server.requests] == [pytest.approx(0.0), pytest.approx(40.0)]
 
 
 async def test_another_instance_that_counts_at_the_same_time_is_no_failure(autojump_clock: trio.testing.MockClock) -> None:

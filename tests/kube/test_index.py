@@ -12,17 +12,13 @@ from exchanger.values.selector import Selector, parse_selector
 SELECTED, ENABLED = (("policy", "enabled"),), (("enabled", "true"),)
 
 
-def index(*, named: frozenset[str] = frozenset()) -> PolicyIndex:
-    return PolicyIndex(parse_selector("policy=enabled"), parse_selector("enabled=true"), named)
-
-
 def config_map(namespace: str, name: str, text: str | None = "x") -> ConfigMap:
     return ConfigMap(namespace, name, ENABLED, text)
 
 
 def filled() -> PolicyIndex:
     """Return an index of two selected Namespaces with two ConfigMaps each, at rest."""
-    made = index()
+    made = PolicyIndex(parse_selector("policy=enabled"), parse_selector("enabled=true"))
     deque(made.replacing_namespaces([Namespace("a", SELECTED), Namespace("b", SELECTED)]), maxlen=0)
     deque(made.replacing_config_maps([config_map(namespace, name) for namespace in "ab" for name in "pq"]), maxlen=0)
     made.take()
@@ -31,15 +27,6 @@ def filled() -> PolicyIndex:
 
 def texts(made: PolicyIndex) -> dict[str, str | None]:
     return {str(source): text.text for source, text in made.documents().items()}
-
-
-def taken(made: PolicyIndex) -> dict[str, tuple[str | None, str | None]]:
-    """Take the difference, as texts before and after; "-" is no document at all."""
-    return {str(changed.source): (_text(changed.before), _text(changed.after)) for changed in made.take()}
-
-
-def _text(text: Text | None) -> str | None:
-    return "-" if text is None else text.text
 
 
 def test_a_namespace_can_be_selected_by_its_name_whatever_its_labels_say() -> None:
@@ -59,11 +46,13 @@ def test_the_uid_is_that_of_the_object_that_has_the_name_now() -> None:
     assert made.uid_of(source) == ""
 
 
-def test_a_change_of_a_namespace_that_makes_no_difference_costs_nothing() -> None:
+def test_objects_and_lists_that_make_no_difference_cost_nothing() -> None:
     made = filled()
     deque(made.putting_namespace(Namespace("a", (*SELECTED, ("other", "label")))), maxlen=0)
     deque(made.putting_namespace(Namespace("z", ())), maxlen=0)
     deque(made.deleting_namespace("y"), maxlen=0)
+    deque(made.replacing_namespaces([Namespace("b", SELECTED), Namespace("a", SELECTED), Namespace("c", ())]), maxlen=0)
+    deque(made.replacing_config_maps([config_map(namespace, name) for namespace in "ba" for name in "qp"]), maxlen=0)
     assert not made.changed
 
 
@@ -71,8 +60,11 @@ def test_a_config_map_without_the_key_is_a_document_without_text() -> None:
     made = filled()
     made.put_config_map(config_map("a", "p", None))
     assert made.take() == (Changed(Source("a", "p"), Text("x"), Text(None)),)
+    made.put_config_map(config_map("a", "p", "canary"))
+    assert "canary" not in repr(made)
+    assert "canary" not in repr(made.take())
     made.put_config_map(ConfigMap("a", "p", (), None))
-    assert taken(made) == {"a/p": (None, "-")}
+    assert made.take() == (Changed(Source("a", "p"), Text("canary"), None),)
 
 
 def test_the_last_config_map_of_a_namespace_leaves_nothing_behind() -> None:
@@ -81,30 +73,6 @@ def test_the_last_config_map_of_a_namespace_leaves_nothing_behind() -> None:
     made.delete_config_map("a", "q")
     made.delete_config_map("a", "q")
     assert "a" not in made._texts
-
-
-def test_equal_lists_cost_nothing() -> None:
-    made = filled()
-    deque(made.replacing_namespaces([Namespace("b", SELECTED), Namespace("a", SELECTED), Namespace("c", ())]), maxlen=0)
-    deque(made.replacing_config_maps([config_map(namespace, name) for namespace in "ba" for name in "qp"]), maxlen=0)
-    assert not made.changed
-
-
-def test_named_namespaces_need_no_objects() -> None:
-    made = index(named=frozenset({"a", "b"}))
-    deque(made.replacing_config_maps([config_map("a", "p")], "a"), maxlen=0)
-    deque(made.replacing_config_maps([config_map("b", "p")], "b"), maxlen=0)
-    deque(made.replacing_config_maps([config_map("c", "p")], "c"), maxlen=0)
-    assert texts(made) == {"a/p": "x", "b/p": "x"}
-
-
-def test_a_list_of_one_namespace_says_nothing_of_others() -> None:
-    made = filled()
-    deque(made.replacing_config_maps([config_map("a", "p", "y"), config_map("b", "p", "y")], "a"), maxlen=0)
-    assert taken(made) == {"a/p": ("x", "y"), "a/q": ("x", "-")}
-    deque(made.replacing_config_maps([], "a"), maxlen=0)
-    assert taken(made) == {"a/p": ("y", "-")}
-    assert texts(made) == {"b/p": "x", "b/q": "x"}
 
 
 @pytest.mark.parametrize("size", [1, STEP, 3 * STEP])
@@ -121,22 +89,15 @@ def test_much_is_taken_in_steps(size: int) -> None:
     assert len(made.documents()) == size
 
 
-def test_no_document_is_in_a_repr() -> None:
-    made = filled()
-    made.put_config_map(config_map("a", "p", "canary"))
-    assert "canary" not in repr(made)
-    assert "canary" not in repr(made.take())
-
-
-def test_other_names_take_the_place_of_those_before() -> None:
+def test_new_names_replace_those_before() -> None:
     made = PolicyIndex(Selector(), Selector(), frozenset({"a", "b"}))
     for namespace in "abc":
         made.put_config_map(ConfigMap(namespace, "p", (), namespace))
     made.take()
     deque(made.using_named(("b", "c")), maxlen=0)
-    assert {str(source): text.text for source, text in made.documents().items()} == {"b/p": "b"}
+    assert texts(made) == {"b/p": "b"}
     assert [(str(changed.source), changed.after) for changed in made.take()] == [("a/p", None)]
     made.put_config_map(ConfigMap("c", "p", (), "new"))
     deque(made.using_named(("a", "c")), maxlen=0)
-    assert {str(source): text.text for source, text in made.documents().items()} == {"c/p": "new"}
+    assert texts(made) == {"c/p": "new"}
     assert {str(changed.source) for changed in made.take()} == {"b/p", "c/p"}

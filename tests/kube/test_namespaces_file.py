@@ -6,6 +6,7 @@ import trio
 
 from exchanger.kube.connection import MAX_WATCHES
 from exchanger.kube.namespaces_file import MAX_BYTES, MAX_NAMESPACES, NamespacesFile, read_namespaces
+from exchanger.kube.settings import parse_namespaces
 from exchanger.util.follow_file import Unusable
 
 
@@ -49,7 +50,7 @@ def test_names_are_separated_by_commas_blanks_or_lines(path: Path, text: str, na
         (" ".join(f"n{number}" for number in range(MAX_NAMESPACES + 1)).encode(), f"at most {MAX_NAMESPACES}"),
     ],
 )
-def test_what_is_no_list_of_names_is_unusable_and_not_quoted(path: Path, content: bytes, reason: str) -> None:
+def test_an_invalid_list_is_unusable_and_not_quoted(path: Path, content: bytes, reason: str) -> None:
     path.write_bytes(content)
     found = read_namespaces(path)
     assert isinstance(found, Unusable)
@@ -98,3 +99,17 @@ async def test_lists_that_stand_are_used_and_bad_ones_reported_once(path: Path, 
     names = ("a", "b", "c")
     assert events == ["empty", "gone", ("used", names), ("loaded", names), "gone"]
     assert file.names == names
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("", ()), (" ", ()), ("a", ("a",)), ("team-a,team-b", ("team-a", "team-b")), (" b , a1 ", ("b", "a1")), ("a" * 63, ("a" * 63,))],
+)
+def test_names_in_a_variable_are_separated_by_commas(text: str, names: tuple[str, ...]) -> None:
+    assert parse_namespaces(text) == names
+
+
+@pytest.mark.parametrize("text", ["a,", ",", "a,,b", "A", "a b", "../a", "a/b", "a.b", "-a", "a-", "a" * 64, "ä", "a\n,b\nc", "a,b,a"])
+def test_an_invalid_name_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="twice" if text == "a,b,a" else "is none"):
+        parse_namespaces(text)

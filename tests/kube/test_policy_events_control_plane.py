@@ -9,13 +9,14 @@ import attrs
 import pytest
 import trio
 
-from exchanger.kube.client import Origin, connect
+from exchanger.kube.client import connect
 from exchanger.kube.event_writer import EventWriter
 from exchanger.kube.events import PolicyEvents
 from exchanger.policy.selection import Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from tests.kube.admin import Admin, Rule
+from tests.kube.asking import origin
 from tests.kube.cluster import deny
 from tests.kube.control_plane import ControlPlane
 
@@ -64,7 +65,6 @@ async def author(control_plane: ControlPlane, namespace: str, *rules: Rule, name
     admin = control_plane.admin
     admin.put_namespace(namespace)
     token = admin.put_service_account("writer", rules, namespace, everywhere=False)
-    kubeconfig = str(control_plane.kubeconfig(namespace, token=token))
     missing: list[str] = []
 
     def allowed() -> bool:
@@ -78,7 +78,7 @@ async def author(control_plane: ControlPlane, namespace: str, *rules: Rule, name
         def event_right_missing(self, text: str, /) -> None:
             missing.append(text)
 
-    async with connect(Origin(kubeconfig=kubeconfig, environment={}, token_file="/nonexistent")) as connection:
+    async with connect(origin(control_plane, token)) as connection:
         events = PolicyEvents(EventWriter(connection, Random(1)), Observer())
         async with trio.open_nursery() as nursery:
             await nursery.start(events.run)
@@ -102,16 +102,11 @@ async def test_an_author_is_told_and_what_repeats_is_counted(control_plane: Cont
 
 
 async def test_another_instance_adds_to_the_same_object(control_plane: ControlPlane) -> None:
+    longest_name = "a" * 235 + "." + "b" * 17
     for count in (1, 2, 3):
-        async with author(control_plane, "replicas", WRITE_EVENTS) as it:
+        async with author(control_plane, "replicas", WRITE_EVENTS, name=longest_name) as it:
             it.write("version: v2")
             await it.sees(("InvalidPolicy", count))
-
-
-async def test_the_longest_name_there_is(control_plane: ControlPlane) -> None:
-    async with author(control_plane, "longest", WRITE_EVENTS, name="a" * 235 + "." + "b" * 17) as it:
-        it.write("version: v2")
-        await it.sees(("InvalidPolicy", 1))
 
 
 async def test_a_missing_right_is_named(control_plane: ControlPlane) -> None:

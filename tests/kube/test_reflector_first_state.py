@@ -1,4 +1,4 @@
-"""How the reflector comes to its first state: by initial events, or by a list where the server has none.
+"""How the reflector comes to its first state: by initial events, or by a list where the server has none. How it ends.
 
 Names in docstrings are those of client-go's cases (tools/cache/reflector_test.go and others).
 """
@@ -76,19 +76,11 @@ async def test_the_fall_back_is_remembered(autojump_clock: MockClock, initial: I
         assert len(scene.sink.replacements) == 2
 
 
-async def test_a_plain_bookmark_does_not_end_the_initial_events(autojump_clock: MockClock) -> None:
-    """TestWatchList: "prove that the reflector is checking the value of the initialEventsEnd annotation"."""
-    scene = Scene()
-    scene.server.initial = Initial.IGNORED
-    async with scene.starting():
-        await trio.sleep(1.0)
-        scene.maps.inject(Bookmark("100"))
-        await trio.sleep(1.0)
-        assert scene.sink.calls == []
-
-
 async def test_changes_between_the_initial_events_count(autojump_clock: MockClock) -> None:
-    """TestWatchList: "check if Updates and Deletes events are propagated during streaming (until the bookmark is received)"."""
+    """TestWatchList: "check if Updates and Deletes events are propagated during streaming (until the bookmark is received)".
+
+    Also "prove that the reflector is checking the value of the initialEventsEnd annotation".
+    """
     scene = Scene()
     scene.server.initial = Initial.IGNORED
     scene.maps.put("a", "1")
@@ -99,28 +91,41 @@ async def test_changes_between_the_initial_events_count(autojump_clock: MockCloc
         scene.maps.put("c", "4")
         scene.maps.delete("c")
         scene.maps.inject(Deleted(Key("", "never there"), "106"))
+        scene.maps.inject(Bookmark("105"))
+        await trio.sleep(1.0)
+        assert scene.sink.calls == []
         scene.maps.inject(Bookmark("105", initial_events_end=True))
         await started.wait()
-        assert trio.current_time() == pytest.approx(1.0)
+        assert trio.current_time() == pytest.approx(2.0)
         assert scene.sink.calls == [("replaced", "a,b")]
         assert scene.sink.values() == {"a": "3", "b": "2"}
         assert scene.version == "105"
 
 
-async def test_a_watch_that_stops_before_its_first_state_gives_none(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        (None, "the server ended the watch before the first state was complete"),
+        (Bookmark("", initial_events_end=True), "the initial objects have no version"),
+    ],
+    ids=["an end", "no version"],
+)
+async def test_incomplete_initial_events_are_followed_by_a_list(autojump_clock: MockClock, last: Bookmark | None, message: str) -> None:
     """TestWatchList: "check if stopping a watcher before sync results in creating a new watch-list request"; here a list."""
     scene = Scene()
     scene.server.initial = Initial.IGNORED
     scene.maps.put("a", "1")
     async with scene.starting() as started:
         await trio.sleep(1.0)
+        if last is not None:
+            scene.maps.inject(last)
         scene.server.cut()
         await trio.sleep(0.1)
         assert scene.sink.calls == []
         await started.wait()
         assert [request.verb for request in scene.requests()][:2] == [Verb.WATCH, Verb.LIST]
         assert scene.sink.calls == [("replaced", "a")]
-        assert scene.observer.failures[0][0].message == "the server ended the watch before the first state was complete"
+        assert scene.observer.failures[0][0].message == message
 
 
 @pytest.mark.parametrize("failure", [BROKEN, MALFORMED, ApiFailure(FailureKind.FORBIDDEN, 403, "cannot watch")], ids=lambda f: f.kind.value)
@@ -173,12 +178,86 @@ async def test_initial_objects_are_bounded(autojump_clock: MockClock, paging: Sc
         }
 
 
-async def test_initial_events_without_a_version_are_no_state(autojump_clock: MockClock) -> None:
-    scene = Scene()
-    scene.server.initial = Initial.IGNORED
-    async with scene.starting() as started:
-        await trio.sleep(1.0)
-        scene.maps.inject(Bookmark("", initial_events_end=True))
-        await started.wait()
-        assert scene.observer.failures[0][0] == ApiFailure(FailureKind.MALFORMED, message="the initial objects have no version")
-        assert scene.version == "100"
+async def test_a_list_is_one_state_over_all_its_pages(paging: Scene, autojump_clock: MockClock) -> None:
+    """TestReflectorWatchListPageSize, TestReflectorListExtract."""
+    for number in range(5):
+        paging.maps.put(str(number), "x")
+
+    def meanwhile(request: object) -> None:
+        if len(paging.requests(Verb.LIST)) == 2:
+            paging.server.before = None
+            paging.maps.put("0", "changed between the pages")
+            paging.maps.delete("4")
+
+    paging.server.before = meanwhile
+    async with paging.running():
+        assert [(request.limit, request.continue_token) for request in paging.requests(Verb.LIST)] == [(2, ""), (2, "105:2"), (2, "105:4")]
+        assert paging.sink.calls == [("replaced", "0,1,2,3,4"), ("put", "0"), ("deleted", "4")]
+        assert paging.list_watch.ever(paging.sink.replacements[0])
+        assert paging.in_sync()
+
+
+async def test_a_list_that_expires_between_its_pages_begins_anew(paging: Scene, autojump_clock: MockClock) -> None:
+    """TestReflectorFullListIfExpired. Every list is consistent, instead of TestReflectorResyncWithResourceVersion and the cases of paging.
+
+    client-go begins with version "0" and relists at the version it knows; that is what those cases are about.
+    """
+    for number in range(5):
+        paging.maps.put(str(number), "x")
+
+    def meanwhile(request: object) -> None:
+        if len(paging.requests(Verb.LIST)) == 2:
+            paging.server.before = None
+            paging.maps.put("5", "x")
+            paging.server.compact()
+
+    paging.server.before = meanwhile
+    async with paging.running():
+        assert paging.sink.calls == [("replaced", "0,1,2,3,4,5")]
+        assert trio.current_time() == 0.0  # the first time without a wait
+        assert [request.continue_token for request in paging.requests(Verb.LIST)] == ["", "105:2", "", "106:2", "106:4"]
+        assert {request.resource_version for request in paging.requests(Verb.LIST)} == {""}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "latency", "message"),
+    [
+        (ListBounds(page_size=2, max_objects=4), 0.0, "the list has more than 4 objects"),
+        (ListBounds(page_size=1, max_pages=4), 0.0, "the list does not end after 4 pages"),
+        (ListBounds(page_size=2, timeout=300.0), 120.0, "the list took longer than 300 s"),
+        (ListBounds(page_size=2, max_objects=5, max_pages=3), 0.0, ""),
+    ],
+)
+async def test_a_list_must_end(autojump_clock: MockClock, bounds: ListBounds, latency: float, message: str) -> None:
+    scene = Scene(ReflectorSettings(list_bounds=bounds))
+    scene.server.initial = Initial.REFUSED
+    scene.server.latency, scene.server.client_timeout = latency, 200.0
+    for number in range(5):
+        scene.maps.put(str(number), "x")
+    async with scene.starting():
+        await trio.sleep(120.0 + 305.0)
+        assert (scene.sink.calls == []) is bool(message)
+        assert (message in [failure.message for failure, _ in scene.observer.failures]) is bool(message)
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.01, 0.5, 1.0, 3.0, 7.0, 9.9, 10.5, 11.0, 90.0, 200.0, 500.0, 777.0])
+async def test_cancellation_at_any_moment_leaves_nothing(scene: Scene, autojump_clock: MockClock, moment: float) -> None:
+    """TestRunUntil, TestReflectorWatchStoppedBefore, ...StoppedAfter, TestReflectorStopWatch; ``starting`` looks for what is left."""
+    scene.server.latency = 0.4
+    scene.server.bookmarks = False
+    for number in range(3):
+        scene.server.fail(BROKEN, skip=number)
+    async with scene.starting():
+        await trio.sleep(moment)
+
+
+async def test_a_fault_of_the_sink_is_a_fault(scene: Scene, autojump_clock: MockClock) -> None:
+    async def run() -> None:
+        async with scene.running():
+            scene.sink.fault = ZeroDivisionError()
+            scene.maps.put("b", "1")
+            await trio.sleep(1.0)
+
+    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+        await run()
+    assert scene.server.watchers == []

@@ -14,7 +14,7 @@ def doubted(scene: Scene) -> bool:
     return scene.reflector.health.doubted
 
 
-async def test_a_stream_that_stands_still_is_no_connection(scene: Scene, autojump_clock: MockClock) -> None:
+async def test_a_stalled_stream_is_not_a_connection(scene: Scene, autojump_clock: MockClock) -> None:
     async with scene.running():
         await trio.sleep(100.0)
         scene.server.frozen = True
@@ -22,7 +22,7 @@ async def test_a_stream_that_stands_still_is_no_connection(scene: Scene, autojum
         await trio.sleep(76.0)
         assert scene.in_sync()
         assert scene.observer.connections == [True, False]
-        assert scene.reflector.health.doubted
+        assert doubted(scene)
         for number in range(60):
             scene.maps.put("a", str(number))
             await trio.sleep(60.0)
@@ -86,7 +86,7 @@ async def test_requests_in_a_healthy_hour_with_a_limit(scene: Scene, autojump_cl
         assert scene.observer.silences == []
 
 
-async def test_who_waits_makes_attempts_every_few_seconds(scene: Scene, autojump_clock: MockClock) -> None:
+async def test_hurried_attempts_follow_every_few_seconds(scene: Scene, autojump_clock: MockClock) -> None:
     async with scene.running():
         scene.server.stop()
         await trio.sleep(600.0)
@@ -104,7 +104,7 @@ async def test_who_waits_makes_attempts_every_few_seconds(scene: Scene, autojump
         assert len(scene.requests(since=began)) <= 126
 
 
-async def test_who_waits_honours_what_an_overloaded_server_asks_for(scene: Scene, autojump_clock: MockClock) -> None:
+async def test_hurried_attempts_honour_retry_after(scene: Scene, autojump_clock: MockClock) -> None:
     async with scene.running():
         scene.reflector.hurry(True)
         scene.server.stop(BUSY)
@@ -112,7 +112,7 @@ async def test_who_waits_honours_what_an_overloaded_server_asks_for(scene: Scene
         assert {wait for _, wait in scene.observer.failures} == {10.0}
 
 
-async def test_who_waits_gives_up_what_was_lost_on_the_way(scene: Scene, autojump_clock: MockClock) -> None:
+async def test_hurry_abandons_a_lost_request(scene: Scene, autojump_clock: MockClock) -> None:
     """A request into a black hole may be answered a minute later; another one, made after it, at once."""
     scene.server.client_timeout = 1e6
     async with scene.running():
@@ -126,7 +126,7 @@ async def test_who_waits_gives_up_what_was_lost_on_the_way(scene: Scene, autojum
         assert scene.reflector.connected
 
 
-async def test_who_waits_does_not_give_up_a_first_list(scene: Scene, autojump_clock: MockClock) -> None:
+async def test_hurry_does_not_abandon_a_first_list(scene: Scene, autojump_clock: MockClock) -> None:
     scene.server.latency = 20.0
     async with scene.starting() as started:
         await trio.sleep(15.0)

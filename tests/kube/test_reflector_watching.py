@@ -13,33 +13,35 @@ from tests.kube.reflecting import BROKEN, BUSY, GONE, HOUR, MALFORMED, REFUSED, 
 
 
 @pytest.mark.parametrize(
-    "event",
-    [Put(Item(Key("", "b"), "50", "old")), Deleted(Key("", "a"), "50"), Bookmark("50"), Put(Item(Key("", "b"), "", "none"))],
-    ids=["put", "deleted", "bookmark", "without version"],
+    ("event", "kind", "message"),
+    [
+        (Put(Item(Key("", "b"), "50", "old")), FailureKind.GONE, "went back from version 101"),
+        (Deleted(Key("", "a"), "50"), FailureKind.GONE, "went back from version 101"),
+        (Bookmark("50"), FailureKind.GONE, "went back from version 101"),
+        (Put(Item(Key("", "b"), "", "none")), FailureKind.GONE, "went back from version 101"),
+        (GONE, FailureKind.GONE, "too old resource version"),
+        (MALFORMED, FailureKind.MALFORMED, "no JSON"),
+    ],
+    ids=["put", "deleted", "bookmark", "without version", "gone", "malformed"],
 )
-async def test_an_event_that_goes_back_leads_to_a_new_list(
-    scene: Scene, autojump_clock: MockClock, event: Put[str] | Deleted | Bookmark
+async def test_an_event_that_cannot_follow_leads_to_a_new_list_at_once(
+    scene: Scene, autojump_clock: MockClock, event: Put[str] | Deleted | Bookmark | ApiFailure, kind: FailureKind, message: str
 ) -> None:
-    """TestReflectorWatchHandler, where client-go takes versions in any order."""
+    """TestReflectorWatchHandler, where client-go takes versions in any order; TestCloseWatchChannelOnError.
+
+    TestWatchList: "expiring an established watcher results in returning an error from the reflector".
+    """
     scene.maps.put("a", "1")
     async with scene.running():
         scene.maps.inject(event)
+        scene.maps.inject(Put(Item(Key("", "b"), "102", "not read any more")))
         await trio.sleep(0.1)
         assert scene.sink.calls == [("replaced", "a")] * 2
-        assert [(failure.kind, wait) for failure, wait in scene.observer.failures] == [(FailureKind.GONE, 0.0)]
-        assert "went back from version 101" in scene.observer.failures[0][0].message
+        ((failure, wait),) = scene.observer.failures
+        assert (failure.kind, wait) == (kind, 0.0)
+        assert message in failure.message
         assert scene.observer.connections == [True]
-
-
-async def test_an_object_that_loses_its_label_is_deleted(scene: Scene, autojump_clock: MockClock) -> None:
-    scene.list_watch.selects = lambda labels: labels.get("policy") == "on"
-    scene.maps.put("a", "1", labels={"policy": "on"})
-    scene.maps.put("b", "1")
-    async with scene.running():
-        scene.maps.put("a", "1", labels={"policy": "off"})
-        scene.maps.put("b", "1", labels={"policy": "on"})
-        await trio.sleep(0.1)
-        assert scene.sink.calls == [("replaced", "a"), ("deleted", "a"), ("put", "b")]
+        assert len(scene.server.watchers) == 1
 
 
 async def test_watches_are_asked_for_five_to_ten_minutes(scene: Scene, autojump_clock: MockClock) -> None:
@@ -49,20 +51,6 @@ async def test_watches_are_asked_for_five_to_ten_minutes(scene: Scene, autojump_
         timeouts = [request.timeout for request in scene.requests(Verb.WATCH)]
         assert all(300.0 <= timeout <= 600.0 for timeout in timeouts)
         assert len(set(timeouts)) == len(timeouts) > 10
-
-
-async def test_a_watch_that_ended_goes_on_from_the_last_version_at_once(scene: Scene, autojump_clock: MockClock) -> None:
-    """TestWatchList: "stopping a watcher after synchronization results in creating a new watch request"."""
-    async with scene.running():
-        scene.maps.put("a", "1")
-        await trio.sleep(31.0)
-        scene.server.cut()
-        scene.maps.put("b", "1")
-        await trio.sleep(0.01)
-        assert scene.requests()[-1].resource_version == "101"
-        assert scene.sink.calls == [("replaced", ""), ("put", "a"), ("put", "b")]
-        assert scene.observer.failures == []
-        assert scene.observer.connections == [True]
 
 
 @pytest.mark.parametrize("failure", [None, REFUSED], ids=["in good order", "broken"])
@@ -129,20 +117,6 @@ async def test_a_watch_that_fails_goes_on_without_a_list(scene: Scene, autojump_
         assert 0.8 <= scene.observer.failures[0][1] <= 1.6
 
 
-async def test_a_watch_that_fails_as_gone_is_listed_anew(scene: Scene, autojump_clock: MockClock) -> None:
-    """TestWatchList: "expiring an established watcher results in returning an error from the reflector"."""
-    async with scene.running():
-        await trio.sleep(10.0)
-        scene.maps.put("a", "1")
-        scene.server.mute = True
-        scene.maps.put("b", "1")
-        scene.server.mute = False
-        scene.server.cut(GONE)
-        await trio.sleep(0.01)
-        assert scene.sink.calls == [("replaced", ""), ("put", "a"), ("replaced", "a,b")]
-        assert scene.observer.connections == [True]
-
-
 async def test_a_list_after_an_outage_does_not_wait_for_as_long_as_the_outage_did(scene: Scene, autojump_clock: MockClock) -> None:
     """Here client-go has one back-off for both, and is blind for up to a minute more."""
     async with scene.running():
@@ -156,17 +130,6 @@ async def test_a_list_after_an_outage_does_not_wait_for_as_long_as_the_outage_di
         assert [(failure.kind, wait) for failure, wait in scene.observer.failures[-1:]] == [(FailureKind.GONE, 0.0)]
         assert scene.observer.failures[-2][1] > 30.0
         assert scene.in_sync()
-
-
-async def test_what_was_malformed_is_listed_anew(scene: Scene, autojump_clock: MockClock) -> None:
-    """TestCloseWatchChannelOnError: the watch is left, and what follows the failure is not read."""
-    scene.maps.put("a", "1")
-    async with scene.running():
-        scene.maps.inject(MALFORMED)
-        scene.maps.inject(Put(Item(Key("", "b"), "102", "after the failure")))
-        await trio.sleep(0.1)
-        assert scene.sink.calls == [("replaced", "a"), ("replaced", "a")]
-        assert len(scene.server.watchers) == 1
 
 
 async def test_server_errors_in_a_row_lead_to_a_list(scene: Scene, autojump_clock: MockClock) -> None:

@@ -7,8 +7,9 @@ import orjson
 import pytest
 import trio
 
-from exchanger.kube.connection import ApiConnection
+from exchanger.kube.connection import ApiConnection, ConnectionBounds
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Opened, Put, WatchEvent
+from exchanger.kube.transport import MAX_BODY_BYTES
 from exchanger.policy.selection import ConfigMap
 from tests.kube.leftovers import nothing_left, open_sockets
 from tests.kube.scripted_server import (
@@ -16,6 +17,7 @@ from tests.kube.scripted_server import (
     LAST_CHUNK,
     WATCH_HEAD,
     Received,
+    Script,
     answer,
     chunk,
     config_maps,
@@ -30,10 +32,10 @@ from tests.kube.scripted_server import (
 POLICY = Item(Key("team", "policy"), "7", ConfigMap("team", "policy", (), "x: 1"))
 
 
-async def watched(connection: ApiConnection, *, initial_events: bool = False) -> list[WatchEvent[ConfigMap]]:
+async def watched(connection: ApiConnection) -> list[WatchEvent[ConfigMap]]:
     """Return all events of one watch, without the one that says that it was taken."""
     with trio.fail_after(30):
-        async with config_maps(connection).watch(resource_version="5", timeout=300, initial_events=initial_events) as events:
+        async with config_maps(connection).watch(resource_version="5", timeout=300) as events:
             found = [event async for event in events]
     assert Opened() not in found[1:]
     return found[1:] if found[0] == Opened() else found
@@ -45,7 +47,7 @@ async def taken(events: AsyncIterator[WatchEvent[ConfigMap]]) -> None:
         assert await anext(events) == Opened()
 
 
-async def test_a_watch_that_is_taken_says_so_before_there_is_anything_else_to_say() -> None:
+async def test_an_accepted_watch_opens_before_its_first_event() -> None:
     take = trio.Event()
 
     async def script(_: Received, stream: trio.abc.Stream) -> None:
@@ -85,13 +87,30 @@ async def test_the_events_of_a_watch() -> None:
             "timeoutSeconds": "300",
             "resourceVersion": "5",
         }
-        connection.credentials.close()
 
 
-async def test_lines_come_in_any_pieces() -> None:
-    whole = event("ADDED") + event("MODIFIED", version="8")
-    async with connected(says(WATCH_HEAD, *(chunk(whole[at : at + 1]) for at in range(len(whole))), LAST_CHUNK)) as connection:
-        assert await watched(connection) == [Put(POLICY), Put(attrs.evolve(POLICY, resource_version="8"))]
+async def endless(_: Received, stream: trio.abc.Stream) -> None:
+    await stream.send_all(WATCH_HEAD)
+    while True:
+        await stream.send_all(chunk(b" " * 65536))
+
+
+@pytest.mark.parametrize(
+    ("script", "bounds", "failure"),
+    [
+        (says(answer({"kind": "Status", "message": "no"}, "403 Forbidden")), FAST, ApiFailure(FailureKind.FORBIDDEN, 403, "no")),
+        (endless, FAST, ApiFailure(FailureKind.MALFORMED, 200, f"an event of more than {MAX_BODY_BYTES} bytes")),
+        (
+            keeps_saying(WATCH_HEAD),
+            attrs.evolve(FAST, watch_read=0.2),
+            ApiFailure(FailureKind.TIMEOUT, message="no answer in time"),
+        ),
+    ],
+    ids=["refused", "endless line", "silent"],
+)
+async def test_a_watch_without_events_is_one_failure(script: Script, bounds: ConnectionBounds, failure: ApiFailure) -> None:
+    async with connected(script, bounds) as connection:
+        assert await watched(connection) == [failure]
 
 
 def error(code: int, message: str = "too old resource version: 1 (9)", **more: object) -> bytes:
@@ -115,22 +134,10 @@ OTHER_KIND = ApiFailure(FailureKind.MALFORMED, message="an event about something
         (b'{"type":"ERROR","object":{"reason":"Expired"}}\n', ApiFailure(FailureKind.GONE)),
         (b'{"type":"ERROR","object":{"code":true}}\n', ApiFailure(FailureKind.SERVER_ERROR)),
         (b'{"type":"ADDED"}\n', ApiFailure(FailureKind.MALFORMED, message="an event without an object")),
-        (
-            b'{"type":"SHUFFLED","object":{"kind":"ConfigMap","apiVersion":"v1"}}\n',
-            ApiFailure(FailureKind.MALFORMED, message="an event of an unknown type"),
-        ),
-        (
-            b'{"type":"ADDED","object":{"kind":"ConfigMap","apiVersion":"v1"}}\n',
-            ApiFailure(FailureKind.MALFORMED, message="an event with an object that cannot be read"),
-        ),
-        (
-            b'{"type":"DELETED","object":{"kind":"ConfigMap","apiVersion":"v1"}}\n',
-            ApiFailure(FailureKind.MALFORMED, message="an event with an object that cannot be read"),
-        ),
-        (
-            b'{"type":"BOOKMARK","object":{"kind":"ConfigMap","apiVersion":"v1"}}\n',
-            ApiFailure(FailureKind.MALFORMED, message="a bookmark without a resourceVersion"),
-        ),
+        (nameless("SHUFFLED"), ApiFailure(FailureKind.MALFORMED, message="an event of an unknown type")),
+        (nameless("ADDED"), ApiFailure(FailureKind.MALFORMED, message="an event with an object that cannot be read")),
+        (nameless("DELETED"), ApiFailure(FailureKind.MALFORMED, message="an event with an object that cannot be read")),
+        (nameless("BOOKMARK"), ApiFailure(FailureKind.MALFORMED, message="a bookmark without a resourceVersion")),
         *((line.replace(b"ConfigMap", b"Pod"), OTHER_KIND) for line in EVENTS),
         *((line.replace(b'"apiVersion":"v1",', b""), OTHER_KIND) for line in EVENTS),
         (b"\xff\n", ApiFailure(FailureKind.MALFORMED, message="an event that is not JSON")),
@@ -160,24 +167,7 @@ async def test_a_watch_that_is_cut(end: tuple[bytes, ...], message: str) -> None
         assert (failure.kind, failure.message) == (FailureKind.UNREACHABLE, message)
 
 
-async def test_a_watch_that_is_refused() -> None:
-    async with connected(says(answer({"kind": "Status", "message": "no"}, "403 Forbidden"))) as connection:
-        assert await watched(connection) == [ApiFailure(FailureKind.FORBIDDEN, 403, "no")]
-
-
-async def test_a_line_that_never_ends() -> None:
-    async def script(_: Received, stream: trio.abc.Stream) -> None:
-        await stream.send_all(WATCH_HEAD)
-        while True:
-            await stream.send_all(chunk(b" " * 65536))
-
-    async with connected(script) as connection:
-        (failure,) = await watched(connection)
-        assert isinstance(failure, ApiFailure)
-        assert failure.kind is FailureKind.MALFORMED
-
-
-async def test_whoever_does_not_take_events_holds_the_server_back() -> None:
+async def test_a_slow_consumer_holds_the_server_back() -> None:
     sent: list[int] = []
     stalled = trio.Event()
     batch = chunk(event("ADDED") * 200)
@@ -219,18 +209,6 @@ async def test_a_wait_for_the_next_event_may_be_cancelled() -> None:
         assert [found async for found in events] == [Put(POLICY)]
 
 
-async def test_a_silent_server_is_asked_for_a_sign_of_life() -> None:
-    async with serving(keeps_saying(WATCH_HEAD)) as server:  # which answers nothing else
-        connection = server.connection(attrs.evolve(FAST, quiet=0.1, probe=1.0))
-        assert await watched(connection) == [ApiFailure(FailureKind.TIMEOUT, message="the server gives no sign of life")]
-        with trio.fail_after(30):
-            while len(server.requests) < 2:  # noqa: ASYNC110 - what was sent may still have to be read
-                await trio.sleep(0.01)
-        assert [request.target.partition("?")[0] for request in server.requests] == ["/api/v1/configmaps", "/readyz"]
-        assert connection.probes == 1
-        connection.credentials.close()
-
-
 @pytest.mark.parametrize("reply", [answer(b"ok"), answer({}, "403 Forbidden"), answer({}, "401 Unauthorized"), answer({}, "404 Not Found")])
 async def test_a_healthy_watch_may_be_silent(reply: bytes) -> None:
     probes = 0
@@ -259,7 +237,6 @@ async def test_a_slow_consumer_is_no_silence() -> None:
             await trio.sleep(1.5)  # several times as long as a watch may be silent
             assert [found async for found in events] == [Put(POLICY)] * 20
         assert connection.probes == 0
-        connection.credentials.close()
 
 
 async def test_a_watch_that_the_server_does_not_end() -> None:
@@ -270,8 +247,3 @@ async def test_a_watch_that_the_server_does_not_end() -> None:
         await taken(events)
         failure = ApiFailure(FailureKind.TIMEOUT, message="the server did not end the watch when it should have")
         assert [found async for found in events] == [failure]
-
-
-async def test_nothing_is_heard_for_long() -> None:
-    async with connected(keeps_saying(WATCH_HEAD), attrs.evolve(FAST, watch_read=0.2)) as connection:
-        assert await watched(connection) == [ApiFailure(FailureKind.TIMEOUT, message="no answer in time")]

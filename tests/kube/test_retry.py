@@ -4,7 +4,9 @@ import pytest
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.retry import Attempt, WatchHealth, after_failure
-from exchanger.kube.settings import ReflectorSettings, settings_for
+from exchanger.kube.settings import MIN_LIMIT_S, KubernetesSettings, ReflectorSettings, settings_for
+from exchanger.values.selector import Selector
+from tests.kube.fake_api_server import BOOKMARK_S
 
 K = FailureKind
 LISTS_AFRESH = {K.GONE, K.MALFORMED, K.UNSUPPORTED}
@@ -100,3 +102,15 @@ def test_where_watches_are_short_anyway_an_end_is_enough() -> None:
     health.ended(108.0)
     assert not health.doubted
     assert health.by_ends
+
+
+@pytest.mark.parametrize("limit", [1.0, 10.0, 30.0, 90.0, 224.0, 225.0, 3600.0])
+def test_signs_of_life_are_due_within_the_limit(limit: float) -> None:
+    reflector = KubernetesSettings(Selector(), Selector(), max_staleness=limit).reflector
+    due = reflector.max_watch if reflector.is_short else BOOKMARK_S
+    assert due < reflector.silence < max(limit, MIN_LIMIT_S)
+    assert reflector.short_watch[1] < reflector.short_silence < max(limit, MIN_LIMIT_S)
+
+
+def test_without_a_limit_bookmarks_do() -> None:
+    assert KubernetesSettings(Selector(), Selector()).reflector == ReflectorSettings()

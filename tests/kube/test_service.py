@@ -26,6 +26,7 @@ READ_SECRET: Final[Rule] = {
 }
 GET_SECRET: Final[Rule] = {**READ_SECRET, "verbs": ["get"]}
 """What the Go service needs, so that there are roles with this alone."""
+ACCOUNT: Final = {"kind": "ServiceAccount", "name": "exchanger", "namespace": "exchanger"}
 ISSUERS: Final = """
 issuers:
   - name: primary
@@ -126,8 +127,7 @@ def test_policy_and_issuers_take_effect_without_a_restart(admin_of_a_new_cluster
 
 def test_a_role_that_gives_no_more_than_get_is_enough_for_a_rotation(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
     cluster = admin_of_a_new_cluster
-    subject = {"kind": "ServiceAccount", "name": "exchanger", "namespace": "exchanger"}
-    cluster.admin.grant("exchanger", subject, (*READ_POLICY, GET_SECRET))
+    cluster.admin.grant("exchanger", ACCOUNT, (*READ_POLICY, GET_SECRET))
     put_secret(cluster, "canary-1")
     with running(cluster, tmp_path) as service:
         put_secret(cluster, "canary-2")
@@ -149,7 +149,7 @@ def test_authors_learn_of_their_mistakes_by_events(admin_of_a_new_cluster: Contr
         assert status(service.check("/admin")) == 500
     (tmp_path / "second").mkdir()
     rights: tuple[Rule, ...] = (*READ_POLICY, READ_SECRET, {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]})
-    admin.grant("exchanger", {"kind": "ServiceAccount", "name": "exchanger", "namespace": "exchanger"}, rights)
+    admin.grant("exchanger", ACCOUNT, rights)
     until(lambda: admin.may("exchanger", "exchanger", "create", "events", "team"))  # one refusal is enough for a long pause
     with running(cluster, tmp_path / "second") as service:
         until(lambda: reasons() == {"InvalidPolicy"}, service)
@@ -203,8 +203,7 @@ def test_a_missing_right_is_named(admin_of_a_new_cluster: ControlPlane, tmp_path
         cluster.restart_apiserver()
         until(lambda: "needs list on configmaps in every namespace" in service.lines(), service)
         assert status(service.check("/admin")) == 403
-        subject = {"kind": "ServiceAccount", "name": "exchanger", "namespace": "exchanger"}
-        cluster.admin.grant("exchanger", subject, (*READ_POLICY, READ_SECRET))
+        cluster.admin.grant("exchanger", ACCOUNT, (*READ_POLICY, READ_SECRET))
         cluster.admin.put_config_map("team", "more", deny("/more"))
         until(lambda: status(service.check("/more")) == 403, service)
 
@@ -232,18 +231,18 @@ def test_an_outage_keeps_the_policy_until_it_is_too_old(admin_of_a_new_cluster: 
         assert currency(service) == (1.0, 0.0)
 
 
-def test_named_namespaces_need_no_right_for_the_whole_cluster(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
-    cluster, admin = admin_of_a_new_cluster, admin_of_a_new_cluster.admin
+NARROW: Final = {"kind": "ServiceAccount", "name": "narrow", "namespace": "team"}
+LIST_CONFIG_MAPS: Final[tuple[Rule, ...]] = ({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]},)
+
+
+def use_narrow_account(cluster: ControlPlane) -> None:
+    """Let the service have rights in two namespaces only."""
+    admin = cluster.admin
     put_secret(cluster, "canary")
-    rights: tuple[Rule, ...] = ({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]},)
-    token = admin.put_service_account("narrow", rights, "team", everywhere=False)
-    admin.grant("narrow", {"kind": "ServiceAccount", "name": "narrow", "namespace": "team"}, (READ_SECRET,), "exchanger")
+    token = admin.put_service_account("narrow", LIST_CONFIG_MAPS, "team", everywhere=False)
+    admin.grant("narrow", NARROW, (READ_SECRET,), "exchanger")
     cluster.kubeconfig("service", token=token)
     admin.put_config_map("team", "policy", deny("/admin"))
-    with running(cluster, tmp_path, POLICY_NAMESPACES="team") as service:
-        assert status(service.check("/admin")) == 403
-        admin.delete_config_map("team", "policy")
-        until(lambda: status(service.check("/admin")) == 200, service)
 
 
 def test_a_named_namespace_that_is_not_there_or_may_not_be_read_keeps_everything_closed(
@@ -251,13 +250,7 @@ def test_a_named_namespace_that_is_not_there_or_may_not_be_read_keeps_everything
 ) -> None:
     """Nobody knows what policies are in it: the server says the same of one that does not exist as of one that may not be read."""
     cluster, admin = admin_of_a_new_cluster, admin_of_a_new_cluster.admin
-    put_secret(cluster, "canary")
-    rights: tuple[Rule, ...] = ({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]},)
-    token = admin.put_service_account("narrow", rights, "team", everywhere=False)
-    narrow = {"kind": "ServiceAccount", "name": "narrow", "namespace": "team"}
-    admin.grant("narrow", narrow, (READ_SECRET,), "exchanger")
-    cluster.kubeconfig("service", token=token)
-    admin.put_config_map("team", "policy", deny("/admin"))
+    use_narrow_account(cluster)
     with running(cluster, tmp_path, ready=False, POLICY_NAMESPACES="team,later", METRICS_ENABLED="true") as service:
         until(lambda: "needs list on configmaps in the namespace later" in service.lines(), service)
         until(lambda: '"resource":"configmaps in team"' in service.lines(), service)
@@ -275,20 +268,17 @@ def test_a_named_namespace_that_is_not_there_or_may_not_be_read_keeps_everything
         until(lambda: service.lines().count("needs list on configmaps in the namespace later") > said, service)
         nothing_is_in_force()
         admin.put_config_map("later", "policy", deny("/later"))
-        admin.grant("narrow", narrow, rights, "later")
+        admin.grant("narrow", NARROW, LIST_CONFIG_MAPS, "later")
         until(lambda: service.health() == HealthCheckResponse.SERVING, service)
         assert [status(service.check(path)) for path in ("/admin", "/later", "/public")] == [403, 403, 200]
+        admin.delete_config_map("team", "policy")
+        until(lambda: status(service.check("/admin")) == 200, service)
     admin.delete_namespace("later")
 
 
 def test_the_name_of_a_deleted_namespace_is_taken_out_without_a_restart(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
-    cluster, admin = admin_of_a_new_cluster, admin_of_a_new_cluster.admin
-    put_secret(cluster, "canary")
-    rights: tuple[Rule, ...] = ({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]},)
-    token = admin.put_service_account("narrow", rights, "team", everywhere=False)
-    admin.grant("narrow", {"kind": "ServiceAccount", "name": "narrow", "namespace": "team"}, (READ_SECRET,), "exchanger")
-    cluster.kubeconfig("service", token=token)
-    admin.put_config_map("team", "policy", deny("/admin"))
+    cluster = admin_of_a_new_cluster
+    use_narrow_account(cluster)
     names = tmp_path / "namespaces"
     names.write_text("team\ngone\n")
     with running(cluster, tmp_path, ready=False, POLICY_NAMESPACES_FILE=str(names), METRICS_ENABLED="true") as service:

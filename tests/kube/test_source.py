@@ -4,12 +4,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from exchanger.kube.informer import missing_right
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.source import GATHER_S
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.notice import Notices
 from tests.kube.cluster import REFUSED, Cluster, Record, deny, following, source
-
-FORBIDDEN = 'configmaps is forbidden: User "u" cannot {} resource "configmaps" in API group "" at the cluster scope'
 
 
 @pytest.fixture
@@ -31,11 +31,6 @@ async def test_the_first_version_is_complete_when_it_has_started(cluster: Cluste
         assert len(followed.record.snapshots) == len(followed.record.changes) == 1
         assert (followed.source.is_connected, followed.source.snapshot_age()) == (True, 0.0)
         assert cluster.asked == ["namespaces policy in (enabled)", "configmaps enabled in (true) in all"]
-
-
-async def test_an_empty_cluster_has_a_first_version_as_well(autojump_clock: MockClock) -> None:
-    async with following(Cluster()) as followed:
-        assert followed.record.snapshots == [PolicySnapshot.EMPTY]
 
 
 @pytest.mark.parametrize("late", ["namespaces", "configmaps"])
@@ -96,20 +91,14 @@ async def test_events_gather_into_one_version(cluster: Cluster, autojump_clock: 
         assert len(followed.record.snapshots) == 2
 
 
-async def test_what_is_changed_and_changed_back_makes_no_version(cluster: Cluster, autojump_clock: MockClock) -> None:
+async def test_nothing_is_published_when_nothing_has_changed_in_the_end(cluster: Cluster, autojump_clock: MockClock) -> None:
     async with following(cluster) as followed:
         cluster.put("a", "p", deny("/q"))
         cluster.delete_namespace("a")
         cluster.put("a", "p")
         cluster.put_namespace("a")
-        cluster.put("a", "p")
-        await trio.sleep(1)
-        assert len(followed.record.snapshots) == 1
-
-
-async def test_a_relist_in_which_nothing_changed_publishes_nothing(cluster: Cluster, autojump_clock: MockClock) -> None:
-    async with following(cluster) as followed:
         cluster.put("elsewhere", "p")
+        await trio.sleep(1)
         cluster.server.compact()
         cluster.server.cut(ApiFailure(FailureKind.GONE, 410))
         await trio.sleep(1800)
@@ -117,7 +106,7 @@ async def test_a_relist_in_which_nothing_changed_publishes_nothing(cluster: Clus
         assert len(followed.record.snapshots) == 1
 
 
-async def test_what_was_missed_comes_in_one_version(cluster: Cluster, autojump_clock: MockClock) -> None:
+async def test_missed_changes_come_in_one_version(cluster: Cluster, autojump_clock: MockClock) -> None:
     async with following(cluster) as followed:
         record = followed.record
         cluster.server.stop()
@@ -134,51 +123,28 @@ async def test_what_was_missed_comes_in_one_version(cluster: Cluster, autojump_c
         assert len(record.changes[-1].documents) == 10
 
 
-async def test_a_server_that_ignores_selectors_changes_nothing(cluster: Cluster, autojump_clock: MockClock) -> None:
-    cluster.obeys = False
-    cluster.put_namespace("b", {})
+@pytest.mark.parametrize("obeys", [True, False], ids=["selected", "unselected"])
+@pytest.mark.parametrize("namespaces", [(), ("a", "b")], ids=["by label", "by name"])
+async def test_a_server_that_ignores_selectors_changes_nothing(
+    cluster: Cluster, autojump_clock: MockClock, obeys: bool, namespaces: tuple[str, ...]
+) -> None:
+    cluster.obeys = obeys
+    cluster.put_namespace("b")
     cluster.put("b", "p", deny("/b"))
-    cluster.put("a", "q", deny("/c"), {})
-    async with following(cluster) as followed:
+    cluster.put("c", "p", deny("/c"))
+    cluster.put("a", "unlabelled", deny("/unlabelled"), {})
+    async with following(cluster, namespaces=namespaces) as followed:
         record = followed.record
-        assert record.denies()
-        assert record.passes("/b")
-        assert record.passes("/c")
-        cluster.put_namespace("a", {})
-        await record.until(record.passes, 1)
-
-
-async def test_named_namespaces_are_followed_alone_and_namespaces_are_not_asked_for(autojump_clock: MockClock) -> None:
-    cluster = Cluster()
-    for namespace in "abc":
-        cluster.put(namespace, "p", deny(f"/{namespace}"))
-    async with following(cluster, namespaces=("a", "b")) as followed:
-        record = followed.record
-        assert cluster.asked == ["configmaps enabled in (true) in a", "configmaps enabled in (true) in b"]
-        assert {request.resource for request in cluster.server.requests} == {"configmaps"}
-        assert record.denies("/a")
-        assert record.denies("/b")
-        assert record.passes("/c")
-        cluster.delete("b", "p")
-        await record.until(lambda: record.passes("/b"), 1)
-        assert record.denies("/a")
-
-
-async def test_a_server_that_ignores_the_namespace_changes_nothing(autojump_clock: MockClock) -> None:
-    cluster = Cluster(obeys=False)
-    for namespace in "abc":
-        cluster.put(namespace, "p", deny(f"/{namespace}"))
-    async with following(cluster, namespaces=("a", "b")) as followed:
-        record = followed.record
+        assert {request.resource for request in cluster.server.requests} == {"configmaps", *(() if namespaces else ("namespaces",))}
         cluster.server.cut(ApiFailure(FailureKind.GONE, 410))
         cluster.put("c", "q", deny("/c"))
         cluster.put("b", "q", deny("/q"))
         await record.until(lambda: record.denies("/q"), 60)
-        assert record.passes("/c")
+        assert [record.denies(path) for path in ("/a", "/b", "/c", "/unlabelled")] == [True, True, False, False]
         cluster.delete("c", "q")
         cluster.delete("b", "q")
         await record.until(lambda: record.passes("/q"), 1)
-        assert len(followed.record.snapshots[-1].documents) == 2
+        assert len(record.snapshots[-1].documents) == 2
 
 
 async def test_the_observer_learns_of_contact_and_of_a_store_that_went_back(cluster: Cluster, autojump_clock: MockClock) -> None:
@@ -231,3 +197,68 @@ async def test_cancellation_at_any_moment_leaves_nothing(cluster: Cluster, step:
     said = len(record.said)
     await trio.sleep(600)
     assert len(record.said) == said
+
+
+CLUSTER = '{0} is forbidden: User "system:serviceaccount:x:y" cannot {1} resource "{0}" in API group "" at the cluster scope'
+
+
+@pytest.mark.parametrize(
+    ("resource", "namespace", "message", "right"),
+    [
+        ("namespaces", "", CLUSTER.format("namespaces", "list"), "needs list on namespaces"),
+        ("configmaps", "", CLUSTER.format("configmaps", "watch"), "needs watch on configmaps in every namespace"),
+        (
+            "configmaps",
+            "a",
+            'User "u" cannot list resource "configmaps" in the namespace "a"',
+            "needs list on configmaps in the namespace a",
+        ),
+        ("configmaps", "a", "", "needs list and watch on configmaps in the namespace a"),
+        ("namespaces", "", "User cannot escalate resource", "needs list and watch on namespaces"),
+    ],
+)
+def test_a_forbidden_request_names_the_right(resource: str, namespace: str, message: str, right: str) -> None:
+    assert missing_right(resource, namespace, ApiFailure(FailureKind.FORBIDDEN, 403, message)) == right
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FailureKind if kind is not FailureKind.FORBIDDEN])
+def test_no_other_failure_is_about_rights(kind: FailureKind) -> None:
+    assert missing_right("configmaps", "", ApiFailure(kind, 401, CLUSTER.format("configmaps", "list"))) == ""
+
+
+@pytest.mark.parametrize("steps", range(0, 14, 2))
+async def test_documents_that_start_to_wait_meanwhile_are_noticed(steps: int, autojump_clock: MockClock) -> None:
+    cluster, told = Cluster(), list[Notices]()
+    cluster.put_namespace("a")
+    for number in range(1000):
+        cluster.put("a", f"p{number}", deny(f"/{number}"))
+    async with following(cluster) as followed:
+        followed.source.on_notices = told.append
+        followed.source.use_issuers(frozenset({"another"}))
+        await trio.sleep(GATHER_S)
+        for _ in range(steps):
+            await trio.lowlevel.checkpoint()
+        cluster.put("b", "q")
+        await trio.sleep(10.0)
+        assert [notice.subject for notice in told[-1].listed] == ["ConfigMap b/q"]
+
+
+async def test_documents_that_go_one_by_one_are_counted_together(autojump_clock: MockClock) -> None:
+    cluster, told = Cluster(), list[Notices]()
+    cluster.put_namespace("a")
+    for number in range(3):
+        cluster.put("a", f"p{number}", deny(f"/{number}"))
+    async with following(cluster) as followed:
+        followed.source.on_notices = told.append
+        for number in range(3):
+            cluster.delete("a", f"p{number}")
+            await trio.sleep(10.0)
+        (nothing,) = told[-1].listed
+        assert "3 that were in force have gone" in nothing.text
+        cluster.put("a", "p", deny())
+        await trio.sleep(10.0)
+        assert not told[-1].count
+        cluster.delete("a", "p")
+        await trio.sleep(10.0)
+        (nothing,) = told[-1].listed
+        assert "1 that were in force have gone" in nothing.text

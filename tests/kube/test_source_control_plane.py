@@ -1,18 +1,19 @@
 """The source against a real API server: each kind of change takes effect; an outage opens nothing, and hides nothing that was missed."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
 
 import pytest
 import trio
 
-from exchanger.kube.client import Origin, connect
+from exchanger.kube.client import connect
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import GATHER_S, KubernetesSource
 from exchanger.values.selector import parse_selector
 from tests.kube.admin import NAMESPACE_LABELS, POLICY_LABELS
+from tests.kube.asking import do, origin
 from tests.kube.cluster import Record, deny
 from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
 
@@ -36,18 +37,12 @@ def settings(*namespaces: str) -> KubernetesSettings:
 async def followed(control_plane: ControlPlane, *namespaces: str) -> AsyncGenerator[Record]:
     """Follow the cluster from its first version on."""
     record = Record()
-    kubeconfig = str(control_plane.kubeconfig("kubeconfig", token=ADMIN_TOKEN))
-    async with connect(Origin(kubeconfig=kubeconfig, environment={}, token_file="/nonexistent")) as connection:
+    async with connect(origin(control_plane, ADMIN_TOKEN)) as connection:
         source = KubernetesSource(settings(*namespaces), frozenset(), record, record, PolicyListWatches(connection), record.on_stale)
         async with trio.open_nursery() as nursery:
             await nursery.start(source.run)
             yield record
             nursery.cancel_scope.cancel()
-
-
-async def do(change: Callable[[], object]) -> None:
-    """Make a change without holding up the tasks that wait for it."""
-    await trio.to_thread.run_sync(change)
 
 
 async def test_each_kind_of_change_takes_effect(control_plane: ControlPlane) -> None:

@@ -1,14 +1,66 @@
-"""Versions that take long to make: in the worker thread, with everything else going on meanwhile. On the real clock, and without sleeps."""
+"""Versions that take long to make: in the worker thread, with everything else going on meanwhile."""
+
+import threading
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from exchanger.assembly.assembler import INLINE_WORK
 from exchanger.assembly.backlog import LIGHT_WORK, Lane
+from exchanger.kube.source import LOOK_S
+from exchanger.policy import selection
+from exchanger.policy.document import PolicyDocument, parse_document
+from exchanger.values.entry import DenyEntry, Source
 from tests.kube.cluster import PATIENCE_S, Cluster, Record, deny, following, source
-from tests.kube.gate import Gate
 
 LONG = " " * INLINE_WORK
+THREAD_S = 60.0
+LIMIT_S = 60.0
+LATE_S = LOOK_S + 0.5
+
+
+class Gate:
+    """A gate in the parsing of documents, so that a worker thread can be held there.
+
+    It counts what is parsed; when shut, threads wait in front of it. On the event loop it is always open.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.parsed: list[Source] = []
+        self.loop_thread = threading.get_ident()
+        self._open = threading.Event()
+        self._open.set()
+        self._reached = threading.Event()
+        self._passed = threading.Event()
+        monkeypatch.setattr(selection, "parse_document", self.parse)
+
+    def parse(self, source: Source, text: str | None, issuers: frozenset[str]) -> PolicyDocument:
+        self.parsed.append(source)
+        if threading.get_ident() != self.loop_thread:
+            self._reached.set()
+            assert self._open.wait(THREAD_S)
+            self._passed.set()
+        return parse_document(source, text, issuers)
+
+    def shut(self) -> None:
+        for event in (self._open, self._reached, self._passed):
+            event.clear()
+
+    def open(self) -> None:
+        self._open.set()
+
+    async def reached(self) -> None:
+        """Wait until a thread is in front of the gate."""
+        await _happens(self._reached)
+
+    async def passed(self) -> None:
+        """Wait until a thread has gone through."""
+        await _happens(self._passed)
+
+
+async def _happens(event: threading.Event) -> None:
+    assert await trio.to_thread.run_sync(event.wait, THREAD_S)
 
 
 @pytest.fixture
@@ -18,7 +70,7 @@ def cluster() -> Cluster:
     return made
 
 
-async def test_what_happens_while_a_version_is_made_comes_in_the_next_one(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_changes_while_a_version_is_made_come_in_the_next_one(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(monkeypatch)
     async with following(cluster) as followed:
         record = followed.record
@@ -78,3 +130,72 @@ async def test_ten_thousand_config_maps_are_parsed_once_each(monkeypatch: pytest
         await record.until(record.passes)
         assert len(gate.parsed) == 10_001
         assert len(record.snapshots[-1].documents) == 9_900
+
+
+async def test_a_version_that_became_too_old_while_it_was_made_is_not_published(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    gate = Gate(monkeypatch)
+    async with following(cluster, max_staleness=LIMIT_S) as followed:
+        record = followed.record
+        gate.shut()
+        cluster.put("a", "q", deny("/q") + " " * 5000)
+        await gate.reached()
+        cluster.server.stop()
+        await trio.sleep(LIMIT_S + LATE_S)
+        assert not record.is_open()
+        gate.open()
+        await gate.passed()
+        await trio.sleep(600)
+        assert len(record.snapshots) == 1
+        cluster.server.heal()
+        await record.until(record.is_open, float("inf"))
+        assert record.denies("/q")
+        assert len(record.snapshots) == 2
+
+
+async def test_contact_that_is_lost_again_before_it_was_of_use_opens_nothing(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    gate = Gate(monkeypatch)
+    async with following(cluster, max_staleness=LIMIT_S) as followed:
+        record = followed.record
+        cluster.server.stop()
+        await trio.sleep(LIMIT_S + LATE_S)
+        cluster.put("a", "q", deny("/q") + " " * 5000)
+        gate.shut()
+        cluster.server.heal()
+        await gate.reached()
+        cluster.server.stop()
+        await trio.sleep(LIMIT_S + LATE_S)
+        gate.open()
+        await gate.passed()
+        await trio.sleep(600)
+        assert not record.is_open()
+        assert len(record.snapshots) == 1
+        cluster.server.heal()
+        await record.until(record.is_open, float("inf"))
+        assert record.denies("/q")
+        assert [said for said in record.said if said in {"open", "close"}] == ["close", "open"]
+
+
+async def test_it_opens_with_the_newest_of_a_document_whose_older_text_is_still_being_read(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    gate = Gate(monkeypatch)
+    async with following(cluster, max_staleness=LIMIT_S) as followed:
+        record = followed.record
+        gate.shut()
+        cluster.put("a", "q", deny("/old") + " " * 5000)
+        await gate.reached()
+        cluster.server.stop()
+        await trio.sleep(LIMIT_S + LATE_S)
+        assert not record.is_open()
+        cluster.put("a", "q", deny("/new") + " " * 5000)
+        cluster.server.heal()
+        await trio.sleep(120)
+        assert not record.is_open()
+        gate.open()
+        await record.until(record.is_open, float("inf"))
+        await record.until(lambda: len(record.snapshots) > 1)
+        assert isinstance(record.snapshots[1].match("h", "/new", "GET"), DenyEntry)

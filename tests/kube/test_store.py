@@ -86,7 +86,7 @@ def test_opaque_versions_have_no_order(known: Store[str]) -> None:
     assert known.apply(Put(item(A, "aaa"))) is Effect.NEWS
 
 
-def test_what_was_handed_on_does_not_change(known: Store[str]) -> None:
+def test_a_returned_state_does_not_change(known: Store[str]) -> None:
     handed = known.replace(Complete((item(A, "7"),), "3"))
     known.apply(Put(item(B, "4")))
     assert (set(handed), known.version) == ({A}, "4")

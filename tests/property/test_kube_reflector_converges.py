@@ -20,9 +20,8 @@ from exchanger.kube.reflector import Reflector
 from exchanger.kube.settings import ReflectorSettings
 from exchanger.kube.store import ListBounds
 from tests.examples import examples
-from tests.kube.fake_api_server import FakeApiServer, Initial, Request, Verb
-from tests.kube.fake_list_watch import FakeResource
-from tests.kube.recording import RecordingObserver, RecordingSink
+from tests.kube.fake_api_server import FakeApiServer, FakeResource, Initial, Request, Verb
+from tests.kube.reflecting import RecordingObserver, RecordingSink
 
 HOUR: Final = 3600.0
 QUIET: Final = 2 * 60.0 + 720.0 + 60.0

@@ -15,8 +15,7 @@ from exchanger.values.entry import Source
 from exchanger.values.notice import Notice
 from exchanger.values.selector import parse_selector
 from tests.kube.cluster import Cluster, deny
-from tests.kube.fake_api_server import Verb
-from tests.kube.fake_list_watch import FakeListWatch
+from tests.kube.fake_api_server import FakeListWatch, Verb
 
 FEW = 2 * PAGE_SIZE
 SETTINGS = KubernetesSettings(parse_selector("policy=enabled"), parse_selector("enabled"))

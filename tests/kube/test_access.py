@@ -1,4 +1,4 @@
-"""A cluster's certificate authority is replaced while the service runs: whatever form the configuration has, the new one is trusted.
+"""Which servers are trusted, how a new certificate authority takes effect, and how credentials are renewed while threads use them.
 
 Real TLS: a server whose certificate changes, and clients that are configured as in a pod or by a kubeconfig file.
 """
@@ -7,11 +7,11 @@ import base64
 import contextlib
 import json
 import socket
-import ssl
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Final
 
 import attrs
@@ -20,11 +20,11 @@ import trio
 import trustme
 
 from exchanger.kube import access as module
+from exchanger.kube.access import RENEWAL_PAUSE_S, Access, Credentials
 from exchanger.kube.client import Origin, connect, load_access
-from exchanger.kube.connection import ApiConnection
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.transport import Request
-from tests.kube.scripted_server import Server, answer, says
+from tests.kube.scripted_server import Server, access_to, answer, connection_to, listening, over_tls, repeats, says, serving
 
 FORMS: Final = ("data", "file", "pod")
 FOUND: Final = {"kind": "Namespace"}
@@ -54,10 +54,7 @@ class Cluster:
         if self.on_hello is not None:
             on_hello, self.on_hello = self.on_hello, None
             on_hello()
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self.authority.issue_cert("127.0.0.1").configure_cert(context)
-        with contextlib.suppress(trio.BrokenResourceError):
-            await self.server.serve(trio.SSLStream(stream, context, server_side=True, https_compatible=True))
+        await over_tls(self.server, lambda: self.authority.issue_cert("127.0.0.1"))(stream)
 
     def rotate(self) -> None:
         self.authority = trustme.CA()
@@ -96,17 +93,9 @@ class Cluster:
 async def running(folder: Path, form: str = "data") -> AsyncGenerator[Cluster]:
     """Run a server that its clients trust. It closes each connection after one answer, so that each request needs a handshake."""
     cluster = Cluster(folder, form)
-    async with trio.open_nursery() as nursery:
-        cluster.port = await listen(nursery, cluster.serve)
+    async with listening(cluster.serve) as cluster.port:
         cluster.configure()
         yield cluster
-        nursery.cancel_scope.cancel()
-
-
-async def listen(nursery: trio.Nursery, handler: Callable[[trio.SocketStream], Awaitable[None]]) -> int:
-    listeners = await nursery.start(partial(trio.serve_tcp, handler, 0, host="127.0.0.1"))
-    port: int = listeners[0].socket.getsockname()[1]
-    return port
 
 
 @pytest.fixture
@@ -119,6 +108,31 @@ def assert_not_trusted(found: object) -> None:
     assert isinstance(found, ApiFailure)
     assert found.kind is FailureKind.UNREACHABLE
     assert found.message.startswith("the server's certificate cannot be verified: ")
+
+
+async def not_tls(stream: trio.SocketStream) -> None:
+    await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "ca_file", "message"),
+    [
+        ("elsewhere.example", "ca.crt", "the server's certificate cannot be verified: "),
+        ("", "ca.crt", "TLS failed"),
+        ("127.0.0.1", "missing", ""),
+    ],
+    ids=["another name", "no TLS", "no authority"],
+)
+async def test_a_server_is_not_trusted(tmp_path: Path, name: str, ca_file: str, message: str) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.crt")
+    async with listening(over_tls(Server(says(answer(FOUND))), lambda: authority.issue_cert(name)) if name else not_tls) as port:
+        connection = connection_to(f"https://127.0.0.1:{port}", ca_certs=str(tmp_path / ca_file), cert_reqs="CERT_REQUIRED")
+        failure = await connection.get("/")
+        connection.credentials.close()
+    assert isinstance(failure, ApiFailure)
+    assert failure.kind is FailureKind.UNREACHABLE
+    assert failure.message.startswith(message)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -156,9 +170,8 @@ async def test_a_watch_trusts_the_new_authority_too(tmp_path: Path, form: str) -
         assert await connection.follow(Request("GET", "/"), 30.0, list, no_more) is None
 
 
-async def test_through_a_proxy(tmp_path: Path) -> None:
-    async with running(tmp_path) as cluster, trio.open_nursery() as nursery:
-        port = await listen(nursery, partial(_tunnel, cluster.port))
+async def test_a_new_authority_is_trusted_through_a_proxy(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster, listening(partial(_tunnel, cluster.port)) as port:
         cluster.settings = {"proxy-url": f"http://127.0.0.1:{port}"}
         cluster.configure()
         async with connect(cluster.origin) as connection:
@@ -166,7 +179,6 @@ async def test_through_a_proxy(tmp_path: Path) -> None:
             cluster.rotate_everything()
             assert await connection.get("/") == FOUND
             assert connection.credentials.renewals == 1
-        nursery.cancel_scope.cancel()
 
 
 async def _tunnel(port: int, stream: trio.SocketStream) -> None:
@@ -191,20 +203,16 @@ async def _pipe(source: trio.SocketStream, sink: trio.SocketStream) -> None:
 async def test_requests_that_fail_together_read_the_configuration_once(tmp_path: Path) -> None:
     async with running(tmp_path) as cluster, connect(cluster.origin) as connection:
         cluster.rotate_everything()
-        assert await together(connection) == [FOUND] * 6
+        answers: list[object] = []
+
+        async def ask() -> None:
+            answers.append(await connection.get("/"))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(6):
+                nursery.start_soon(ask)
+        assert answers == [FOUND] * 6
         assert connection.credentials.renewals == 1
-
-
-async def together(connection: ApiConnection) -> list[object]:
-    answers: list[object] = []
-
-    async def ask() -> None:
-        answers.append(await connection.get("/"))
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(6):
-            nursery.start_soon(ask)
-    return answers
 
 
 @pytest.mark.usefixtures("impatient")
@@ -260,7 +268,7 @@ async def test_a_plugins_new_token_is_no_reason_to_ask_a_server_again_that_is_no
             assert (runs(), cluster.handshakes, connection.credentials.renewals) == (5, 5, 1)
 
 
-def test_what_counts_as_another_trust(tmp_path: Path) -> None:
+def test_trust_depends_on_everything_but_the_user(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, "data", port=1)
     cluster.configure()
     known = [load_access(cluster.origin).trust]
@@ -279,3 +287,58 @@ def test_what_counts_as_another_trust(tmp_path: Path) -> None:
         cluster.configure()
         known.append(load_access(cluster.origin).trust)
     assert len(set(known)) == len(changes) + 1
+
+
+async def test_a_renewal_that_takes_too_long_is_a_timeout_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOCK_S", 0.05)
+    async with serving(repeats(answer({}))) as server:
+        connection = server.connection()
+        with connection.credentials._lock:
+            assert await connection.get("/") == ApiFailure(FailureKind.TIMEOUT, message="no answer in time")
+        assert server.requests == []
+        assert await connection.get("/") == {}
+
+
+def test_the_wait_to_renew_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOCK_S", 0.05)
+    first = access_to("http://127.0.0.1:1")
+    credentials = Credentials(lambda: first, first)
+    with credentials._lock:
+        assert not credentials.renew(credentials._access, None)
+        assert not credentials.renew_trust(credentials._access)
+
+
+def test_a_new_client_certificate_counts_as_new() -> None:
+    first, second = (Access("https://127.0.0.1:1", access_to("").pools, lambda: None, identity) for identity in (b"first", b"second"))
+    credentials = Credentials(lambda: second, first)
+    assert credentials.renew(first, None)
+    assert credentials.present() == (second, None)
+    assert credentials.renewals == 1
+    assert credentials.renew(first, None)  # which somebody else has done by now
+    assert credentials.renewals == 1
+
+
+def test_the_configuration_is_read_at_most_once_a_second_for_any_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, loads = [1000.0], list[float]()
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def load() -> Access:
+        loads.append(now[0])
+        return access_to("https://127.0.0.1:1")
+
+    first = load()
+    loads.clear()
+    credentials = Credentials(load, first)
+    for _ in range(3):
+        assert not credentials.renew_trust(first)
+        assert not credentials.renew(*credentials.present())
+        now[0] += RENEWAL_PAUSE_S / 2
+    assert loads == [1000.0, 1000.0 + RENEWAL_PAUSE_S]
+
+
+def test_a_new_authority_is_not_taken_from_a_configuration_that_has_lost_its_credentials() -> None:
+    first = access_to("https://127.0.0.1:1")
+    anonymous = Access(first.url, access_to("").pools, lambda: None, trust=b"second")
+    credentials = Credentials(lambda: anonymous, first)
+    assert not credentials.renew_trust(first)
+    assert credentials.present()[0] is first
