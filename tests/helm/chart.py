@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
+import kubernetes_validate  # type: ignore[import-untyped]
 import yaml
 
 from tests.tools import find_tool
@@ -22,6 +23,14 @@ RENDER_S: Final = 300.0
 IMAGE: Final = {"image": {"repository": "exchanger"}}
 # The version that charts are rendered for.
 KUBERNETES: Final = "1.37.0"
+
+# The newest version that the schemas of manifests know.
+NEWEST: Final = "1.37"
+# The groups of kinds that Kubernetes does not have itself; test_wiring_control_plane.py gives them to an API server.
+OTHER_GROUPS: Final = frozenset(
+    {"cert-manager.io", "gateway.envoyproxy.io", "gateway.networking.k8s.io", "monitoring.coreos.com", "networking.gke.io"}
+    | {"networking.istio.io", "security.istio.io"}
+)
 
 Manifest = dict[str, Any]
 
@@ -122,6 +131,12 @@ def refusal(values: Mapping[str, Any], **options: Any) -> str:
     except RenderError as error:
         return str(error)
     raise AssertionError(f"rendered {len(found)} manifests instead of refusing {dict(values)}")
+
+
+def validate(manifest: Manifest, version: str = NEWEST) -> None:
+    """Hold a manifest against Kubernetes' schemas, unless it is of a kind that somebody else defines."""
+    if manifest["apiVersion"].split("/")[0] not in OTHER_GROUPS:
+        kubernetes_validate.validate(manifest, version, strict=True)
 
 
 def of_kind(manifests: Sequence[Manifest], kind: str) -> list[Manifest]:
