@@ -133,6 +133,16 @@ def refusal(values: Mapping[str, Any], **options: Any) -> str:
     raise AssertionError(f"rendered {len(found)} manifests instead of refusing {dict(values)}")
 
 
+def notes(chart: Path, release: str, namespace: str, values: Mapping[str, Any]) -> str:
+    """Return NOTES.txt; helm renders them for an installation only, so that it tries one here, without a cluster."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "values.yaml"
+        path.write_text(yaml.safe_dump(dict(values)))
+        done = run_helm("install", release, chart, "--namespace", namespace, "--dry-run=client", "--values", path)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("NOTES:")[2]
+
+
 def validate(manifest: Manifest, version: str = NEWEST) -> None:
     """Hold a manifest against Kubernetes' schemas, unless it is of a kind that somebody else defines."""
     if manifest["apiVersion"].split("/")[0] not in OTHER_GROUPS:
