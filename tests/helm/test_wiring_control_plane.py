@@ -1,6 +1,6 @@
-"""The wirings on a real API server that knows the gateways' kinds: by their own definitions, GKE's by stand-ins (``crds/README.md``).
+"""All that the chart renders on a real API server that knows the kinds of gateways and monitors.
 
-So are the monitors and alerts, by the Prometheus operator's definitions.
+They have their own definitions, and GKE's have stand-ins (``crds/README.md``).
 """
 
 import time
@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.helm.cases import FILTER, GKE, GKE_SELF_SIGNED, SECURITY_POLICY, SERVICE_ENTRY, WIRINGS
+from tests.helm.cases import FILTER, GKE, GKE_SELF_SIGNED, SECURITY_POLICY, SERVICE_ENTRY, SETTINGS, WIRINGS
 from tests.helm.chart import CHART, OTHER_GROUPS, Manifest, render
 from tests.helm.cluster import Cluster
 from tests.helm.guides import Block, blocks
@@ -21,7 +21,7 @@ from tests.tools import find_tool
 pytestmark = [pytest.mark.helm, pytest.mark.kubernetes]
 
 STAND_INS: Final = Path(__file__).resolve().parent / "crds" / "gke.yaml"
-NAMESPACES: Final = ("cert-manager", "edge", "gateways", "istio-ingress")
+NAMESPACES: Final = ("a", "b", "cert-manager", "edge", "gateways", "istio-ingress", "vault")
 STRICT: Final = ("--dry-run=server", "--validate=strict")
 GUARD_S: Final = 30.0
 """Seconds until the API server has compiled a new admission policy; it takes one or two."""
@@ -47,6 +47,7 @@ RULES: Final = {
     }
 }
 TAKEN: Final[dict[str, Mapping[str, Any]]] = {
+    **SETTINGS["service"],
     **WIRINGS,
     "monitored by service": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}},
     "monitored by pod": {"podMonitor": {"enabled": True}},
@@ -66,10 +67,14 @@ def cluster(control_plane: ControlPlane) -> Cluster:
     return made
 
 
-def others() -> dict[str, Manifest]:
-    """Return a manifest of each kind that is not Kubernetes' own."""
+def of_each_kind() -> dict[str, Manifest]:
+    """Return a Deployment, and a manifest of each kind that is not Kubernetes' own."""
     manifests = (manifest for values in TAKEN.values() for manifest in render(values))
-    return {manifest["kind"]: manifest for manifest in manifests if manifest["apiVersion"].split("/")[0] in OTHER_GROUPS}
+    return {
+        manifest["kind"]: manifest
+        for manifest in manifests
+        if manifest["kind"] == "Deployment" or manifest["apiVersion"].split("/")[0] in OTHER_GROUPS
+    }
 
 
 def certificate(cluster: Cluster) -> str:
@@ -86,8 +91,8 @@ def test_the_api_server_takes_every_manifest_without_a_warning(cluster: Cluster,
 
 def test_a_field_that_a_kind_does_not_have_is_refused(cluster: Cluster) -> None:
     """That the test above can fail, for each kind."""
-    assert len(others()) == 15
-    for manifest in others().values():
+    assert len(of_each_kind()) == 16
+    for manifest in of_each_kind().values():
         manifest["spec"]["failClosed"] = True
         assert "failClosed" in cluster.apply([manifest], *STRICT).stderr
 
@@ -103,7 +108,7 @@ def test_the_api_server_takes_the_manifests_of_the_guides(cluster: Cluster, foun
 
 def test_the_guides_guard_keeps_gateway_policies_to_the_gateways_namespace(cluster: Cluster) -> None:
     (guard,) = (found for found in blocks("manifests") if found.name == "guard")
-    inside = others()["SecurityPolicy"]
+    inside = of_each_kind()["SecurityPolicy"]
     outside = {**inside, "metadata": {"name": "mine", "namespace": "edge"}}
     assert cluster.apply(list(guard.documents)).returncode == 0
     try:
