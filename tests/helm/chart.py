@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
 import kubernetes_validate  # type: ignore[import-untyped]
 import yaml
 
@@ -39,19 +38,6 @@ class RenderError(Exception):
     """What helm said instead of rendering."""
 
 
-@attrs.frozen
-class Tools:
-    """Where the programs are."""
-
-    helm: Path
-    kubectl: Path
-
-
-def find_tools() -> Tools:
-    """Return where helm and kubectl are; skip the test when they are not there."""
-    return Tools(find_tool("helm"), find_tool("kubectl"))
-
-
 def run_helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run helm without anything of the user's own; its status is the caller's to look at.
 
@@ -65,7 +51,7 @@ def run_helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         places = {f"HELM_{kind}_HOME": home for kind in ("CACHE", "CONFIG", "DATA")}
         environment = {"HOME": home, "PATH": "/usr/bin:/bin", **places}
         return subprocess.run(
-            (find_tools().helm, *arguments), capture_output=True, text=True, timeout=RENDER_S, check=False, env=environment, cwd=home
+            (find_tool("helm"), *arguments), capture_output=True, text=True, timeout=RENDER_S, check=False, env=environment, cwd=home
         )
 
 

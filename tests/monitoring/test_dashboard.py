@@ -31,9 +31,9 @@ def test_a_panel_says_what_it_shows_and_its_legends_name_labels_that_the_query_k
     references = [target["refId"] for target in panel["targets"]]
     assert len(references) == len(set(references))
     assert panel["type"] != "stat" or "thresholds" in defaults
-    first, *steps = [step["value"] for step in defaults["thresholds"]["steps"]] if "thresholds" in defaults else [None]
-    assert first is None
-    assert steps == sorted(set(steps))
+    steps: list[Any] = [step["value"] for step in defaults["thresholds"]["steps"]] if "thresholds" in defaults else [None]
+    assert steps[0] is None
+    assert steps[1:] == sorted(set(steps[1:]))
 
 
 @every_panel
