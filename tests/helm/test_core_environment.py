@@ -114,7 +114,7 @@ def test_a_list_is_appended_in_its_order_so_that_later_variables_can_use_earlier
     assert look(only(render({"env": listed}), "Deployment"), f"{CONTAINER}/env")[-3:] == listed
 
 
-def test_what_refers_to_another_variable_comes_after_it_whatever_their_names_are() -> None:
+def test_a_variable_that_refers_to_another_comes_after_it() -> None:
     """Kubernetes puts in what was defined further up, and leaves $(NAME) as it is otherwise: the collector would get that for a key."""
     node = {"valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
     key = {"valueFrom": {"secretKeyRef": {"name": "collector", "key": "key"}}}
@@ -156,7 +156,7 @@ def test_the_environment_of_the_reference_keeps_its_meaning() -> None:
     assert not {"TOKEN_ENDPOINT_ALLOWLIST", "TOKEN_EXCHANGE_DEFAULT_TOKEN_ENDPOINT"} & set(given)
 
 
-def test_what_is_switched_off_by_env_is_off_everywhere() -> None:
+def test_features_that_env_switches_off_are_off_everywhere() -> None:
     manifests = render({"env": {"METRICS_ENABLED": "Off", "POLICY_EVENTS": "0"}})
     assert look(only(manifests, "Deployment"), f"{CONTAINER}/ports/http-metrics") is None
     assert "events" not in str(only(manifests, "ClusterRole")["rules"])

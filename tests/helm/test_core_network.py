@@ -139,7 +139,7 @@ OPENED: Final[dict[str, tuple[Values, Rules]]] = {
 
 
 @pytest.mark.parametrize("name", OPENED)
-def test_what_the_service_has_to_reach_is_opened_and_nothing_else(name: str) -> None:
+def test_only_what_the_service_has_to_reach_is_open(name: str) -> None:
     values, rules = OPENED[name]
     assert egress(values) == rules
 

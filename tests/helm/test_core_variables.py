@@ -75,7 +75,7 @@ def test_alerts_follow_a_duration_in_whatever_units_it_is() -> None:
 
 
 @pytest.mark.parametrize("text", NO_DURATIONS)
-def test_what_is_no_duration_is_refused_where_the_service_refuses_it(text: str) -> None:
+def test_the_chart_refuses_the_durations_that_the_service_refuses(text: str) -> None:
     name = "SHUTDOWN_GRACE_PERIOD"
     if text.strip():
         assert not starts(name, text)
@@ -103,7 +103,7 @@ def test_the_chart_takes_what_the_service_takes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["METRICS_ENABLED", "METRICS_PATH", "POLICY_MAX_STALENESS", "TOKEN_ENDPOINT_REQUEST_TIMEOUT"])
-def test_what_the_chart_goes_by_cannot_come_from_elsewhere(name: str) -> None:
+def test_variables_that_decide_what_is_rendered_need_a_value(name: str) -> None:
     sentence = f"{name} decides what the chart renders, so it needs a value and cannot come from"
     reference = {"valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}
     assert f"{sentence} another variable" in refusal({"env": {name: "$(ELSEWHERE)"}})

@@ -118,7 +118,7 @@ def test_each_alert_fires_when_it_should_and_only_then(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_what_another_release_exports_makes_no_alert_fire(tmp_path: Path) -> None:
+def test_series_of_another_release_make_no_alert_fire(tmp_path: Path) -> None:
     elsewhere = [
         attrs.evolve(case, silent=case.silent + case.fires, fires=[])
         for case in cases()

@@ -174,7 +174,7 @@ def test_alerts_look_for_series_under_the_job_that_the_operator_gives_them(besid
 
 
 @pytest.mark.go
-def test_what_stands_in_a_label_does_not_get_out_of_it(tmp_path: Path) -> None:
+def test_text_in_a_label_stays_in_the_label(tmp_path: Path) -> None:
     manifest = rule(matchLabels={"job": 'a"} or vector(1) > 0 # \\ \n${errorBudget} {{ x'}, runbookBaseUrl="https://x.example/a#b")
     path = tmp_path / "rules.yaml"
     path.write_text(yaml.safe_dump(manifest["spec"], width=1000))
