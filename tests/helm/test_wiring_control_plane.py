@@ -113,7 +113,7 @@ def test_the_guides_guard_keeps_gateway_policies_to_the_gateways_namespace(clust
     assert cluster.apply(list(guard.documents)).returncode == 0
     try:
         deadline = time.monotonic() + GUARD_S
-        while "would take the place of the gateway's own" not in (said := cluster.apply([outside], "--dry-run=server").stderr):
+        while "would replace the gateway's own" not in (said := cluster.apply([outside], "--dry-run=server").stderr):
             assert time.monotonic() < deadline, said
             time.sleep(0.5)
         assert cluster.apply([inside], "--dry-run=server").returncode == 0
