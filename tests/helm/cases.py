@@ -1,4 +1,4 @@
-"""What each value of the charts has to change (``cases.yaml``), and values that several tests begin with."""
+"""What each value of the charts has to change (``cases.yaml``), and the values that tests render (``settings.yaml``)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,6 @@ from tests.helm.chart import Manifest, of_kind
 PROFILE: Final = {"name": "primary", "tokenEndpoint": "https://issuer.example.com/token"}
 POD: Final = "spec/template/spec"
 CONTAINER: Final = f"{POD}/containers/exchanger"
-PATCH: Final = "spec/configPatches/0/patch/value/typed_config"
 
 TLS: Final = {"tls": {"secretName": "edge-tls"}}
 TLS_ONLY: Final = {"tls": {"secretName": "edge-tls", "only": True}}
@@ -24,9 +23,18 @@ CONSOLE_TOKEN: Final = {"console": {"enabled": True, "token": {"secretName": "co
 OTLP: Final = {"otel": {"tracesExporter": "otlp", "endpoint": "http://collector.telemetry.svc:4318"}}
 OWN_SECRET: Final = {"oauth": {"createSecret": True, "clientID": "id", "clientSecret": "secret"}}
 PEERS: Final = [{"namespaceSelector": {"matchLabels": {"team": "edge"}}}]
-RULE: Final = {"from": PEERS, "ports": [{"port": 1}]}
 PROFILES: Final = {"issuerProfiles": {"profiles": [PROFILE]}}
-DUAL_STACK: Final = {"service": {"ipFamilyPolicy": "PreferDualStack"}}
+
+SETTINGS: Final[dict[str, dict[str, dict[str, Any]]]] = yaml.safe_load(Path(__file__).with_name("settings.yaml").read_text())
+WIRINGS: Final = SETTINGS["wiring"]
+REFERENCE: Final = SETTINGS["service"]["reference"]
+AUTHORIZATION_POLICY: Final = WIRINGS["istio's provider"]
+SERVICE_ENTRY: Final = WIRINGS["istio's provider with a host"]
+FILTER: Final = WIRINGS["istio's filter"]
+SECURITY_POLICY: Final = WIRINGS["envoy gateway"]
+BACKEND_TLS: Final = WIRINGS["envoy gateway with tls"]
+GKE: Final = WIRINGS["gke"]
+GKE_SELF_SIGNED: Final = WIRINGS["gke with a certificate of ours"]
 
 
 @attrs.frozen
@@ -46,7 +54,7 @@ SHORT: Final = {
     "container": CONTAINER,
     "token": f"{POD}/containers/fake-token-endpoint",
     "java": f"{POD}/containers/keycloak",
-    "patch": PATCH,
+    "patch": "spec/configPatches/0/patch/value/typed_config",
     "extension": "spec/extensionChains/0/extensions/0",
     "version": __version__,
 }

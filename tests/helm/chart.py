@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
+import kubernetes_validate  # type: ignore[import-untyped]
 import yaml
 
 from tests.tools import find_tool
@@ -23,24 +23,19 @@ IMAGE: Final = {"image": {"repository": "exchanger"}}
 # The version that charts are rendered for.
 KUBERNETES: Final = "1.37.0"
 
+# The newest version that the schemas of manifests know.
+NEWEST: Final = "1.37"
+# The groups of kinds that Kubernetes does not have itself; test_wiring_control_plane.py gives them to an API server.
+OTHER_GROUPS: Final = frozenset(
+    {"cert-manager.io", "gateway.envoyproxy.io", "gateway.networking.k8s.io", "monitoring.coreos.com", "networking.gke.io"}
+    | {"networking.istio.io", "security.istio.io"}
+)
+
 Manifest = dict[str, Any]
 
 
 class RenderError(Exception):
     """What helm said instead of rendering."""
-
-
-@attrs.frozen
-class Tools:
-    """Where the programs are."""
-
-    helm: Path
-    kubectl: Path
-
-
-def find_tools() -> Tools:
-    """Return where helm and kubectl are; skip the test when they are not there."""
-    return Tools(find_tool("helm"), find_tool("kubectl"))
 
 
 def run_helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -56,7 +51,7 @@ def run_helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         places = {f"HELM_{kind}_HOME": home for kind in ("CACHE", "CONFIG", "DATA")}
         environment = {"HOME": home, "PATH": "/usr/bin:/bin", **places}
         return subprocess.run(
-            (find_tools().helm, *arguments), capture_output=True, text=True, timeout=RENDER_S, check=False, env=environment, cwd=home
+            (find_tool("helm"), *arguments), capture_output=True, text=True, timeout=RENDER_S, check=False, env=environment, cwd=home
         )
 
 
@@ -122,6 +117,22 @@ def refusal(values: Mapping[str, Any], **options: Any) -> str:
     except RenderError as error:
         return str(error)
     raise AssertionError(f"rendered {len(found)} manifests instead of refusing {dict(values)}")
+
+
+def notes(chart: Path, release: str, namespace: str, values: Mapping[str, Any]) -> str:
+    """Return NOTES.txt; helm renders them for an installation only, so that it tries one here, without a cluster."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "values.yaml"
+        path.write_text(yaml.safe_dump(dict(values)))
+        done = run_helm("install", release, chart, "--namespace", namespace, "--dry-run=client", "--values", path)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("NOTES:")[2]
+
+
+def validate(manifest: Manifest, version: str = NEWEST) -> None:
+    """Hold a manifest against Kubernetes' schemas, unless it is of a kind that somebody else defines."""
+    if manifest["apiVersion"].split("/")[0] not in OTHER_GROUPS:
+        kubernetes_validate.validate(manifest, version, strict=True)
 
 
 def of_kind(manifests: Sequence[Manifest], kind: str) -> list[Manifest]:

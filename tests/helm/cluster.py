@@ -14,9 +14,10 @@ import attrs
 import httpx
 import yaml
 
-from tests.helm.chart import CHART, Manifest, find_tools, run_helm
+from tests.helm.chart import CHART, Manifest, run_helm
 from tests.kube.admin import AUTHORIZATION
 from tests.kube.control_plane import ControlPlane
+from tests.tools import find_tool
 
 ASK_S: Final = 120.0
 """Seconds for one command; an idle machine takes less than two."""
@@ -47,7 +48,7 @@ class Cluster:
 
     def kubectl(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """Run kubectl; its status is the caller's to look at."""
-        command = [str(part) for part in (find_tools().kubectl, "--kubeconfig", self.kubeconfig, *arguments)]
+        command = [str(part) for part in (find_tool("kubectl"), "--kubeconfig", self.kubeconfig, *arguments)]
         with tempfile.TemporaryDirectory() as home:
             return subprocess.run(
                 command, input=given, capture_output=True, text=True, timeout=ASK_S, check=False, env={"HOME": home}, cwd=home

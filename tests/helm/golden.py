@@ -1,4 +1,4 @@
-"""Renderings of the charts that are recorded in ``golden/``, one file for each set of values.
+"""Renderings of the charts that are recorded in ``golden/``, one file for each values file of ``settings.yaml``.
 
 ``python -m tests.helm.golden`` records them anew; what changes is then read in the diff. Each rendering is recorded beside another one, its
 base: manifests that the base does not have as they are, changed ones as differences, and the names of missing ones.
@@ -14,91 +14,11 @@ import attrs
 import yaml
 
 from exchanger import __version__
-from tests.helm.cases import CONSOLE, CONSOLE_TOKEN, MTLS, PEERS, PROFILE, TLS
+from tests.helm.cases import SETTINGS, WIRINGS
 from tests.helm.chart import CHART, Manifest, render
 from tests.helm.rendered_cluster import DEMO_CHART
-from tests.helm.rendered_demo import SETTINGS as DEMO_SETTINGS
-from tests.helm.wirings import BACKEND_TLS, FILTER, GKE, MODES, REFERENCE, REFERENCE_GKE, SERVICE_ENTRY
 
 FOLDER: Final = Path(__file__).with_name("golden")
-FULL: Final[dict[str, Any]] = {
-    "autoscaling": {
-        "enabled": True,
-        "targetMemoryUtilizationPercentage": 80,
-        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 300}},
-    },
-    "commonLabels": {"team": "edge"},
-    "env": {"EXTRA": "1"},
-    "envFrom": [{"configMapRef": {"name": "extra"}}],
-    "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
-    "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ca", "readOnly": True}],
-    "image": {"digest": f"sha256:{'0' * 64}"},
-    "imagePullSecrets": [{"name": "registry"}],
-    "issuerProfiles": {
-        "profiles": [PROFILE, {**PROFILE, "name": "two", "clientIDSecretRef": {"name": "x", "namespace": "vault", "key": "k"}}]
-    },
-    "networkPolicy": {"ingress": {"gateways": PEERS}, "egress": {"tokenEndpoints": [{"to": PEERS, "ports": [8443]}]}},
-    "oauth": {"createSecret": True, "clientID": "id", "clientSecret": "secret"},
-    "otel": {"tracesExporter": "otlp", "endpoint": "http://collector.telemetry.svc.cluster.local:4318"},
-    "podMonitor": {"enabled": True},
-    "priorityClassName": "system-cluster-critical",
-    "service": {"type": "NodePort", "ports": {"grpc-api": {"nodePort": 30001}}},
-    "tolerations": [{"operator": "Exists"}],
-    **CONSOLE_TOKEN,
-    **MTLS,
-}
-SETTINGS: Final[dict[str, dict[str, Any]]] = {
-    "defaults": {},
-    "full": FULL,
-    "namespaced": {"policyNamespaces": ["a", "b"]},
-    "bare": {
-        "networkPolicy": {"enabled": False},
-        "podDisruptionBudget": {"enabled": False},
-        "rbac": {"create": False},
-        "metrics": {"enabled": False},
-        "tests": {"enabled": False},
-    },
-    "tls only": {"tls": {"secretName": "edge", "only": True}},
-    "open": {"networkPolicy": {"ingress": {"gateways": [], "monitoring": []}}},
-    "console": CONSOLE,
-    "console with a token": CONSOLE_TOKEN,
-    "headless": {
-        **TLS,
-        "env": {"GRPC_PORT": "4001"},
-        "service": {"headless": True, "type": "LoadBalancer", "annotations": {"a": "b"}, "ports": {"grpc-api": {"port": 80}}},
-    },
-    "handlers of probes": {
-        "env": {"GRPC_PORT": "4001"},
-        "livenessProbe": {"httpGet": {"path": "/metrics", "port": "http-metrics"}},
-        "readinessProbe": {"grpc": {"service": "envoy.service.auth.v3.Authorization"}},
-    },
-    "reference": REFERENCE,
-    "reference with its liveness": {**REFERENCE, "livenessProbe": {"grpc": {"port": 3001}}},
-}
-
-
-def callout(**sections: Any) -> dict[str, Any]:
-    """Return the values of a GKE callout with these sections."""
-    return {**GKE, "gkeAuthz": {"callout": sections}}
-
-
-UNWATCHED: Final = {"tls": {"secretName": "gateway-ext-authz-tls", "only": True}, "tests": {"enabled": False}}
-WIRINGS: Final[dict[str, Mapping[str, Any]]] = {
-    **{mode: values for mode, (values, _) in MODES.items() if mode != "nothing"},
-    "istio's filter, elsewhere": {**FILTER, "service": {"ports": {"grpc-api": {"port": 4001}}}, "clusterDomain": "corp.example"},
-    "istio's provider with a headless host": {**SERVICE_ENTRY, "service": {"headless": True, "ports": {"grpc-api": {"port": 80}}}},
-    "envoy gateway with tls only": {**BACKEND_TLS, "tls": {"secretName": "edge-tls", "only": True}},
-    "gke, health checked by another": callout(healthCheck={"enabled": False}),
-    "gke, health not checked": {**callout(healthCheck={"enabled": False}), **UNWATCHED},
-    "gke, health checked where it serves": callout(healthCheck={"portSpecification": "USE_SERVING_PORT"}),
-    "gke on other ports": {
-        **callout(tls={"port": 3443}, service={"port": 3443}, healthCheck={"port": 3003}),
-        "ports": {"grpc-authz": {"containerPort": 3003}},
-    },
-    "gke from anywhere": callout(sourceRanges=[]),
-    "gke at a pace of its own": {**GKE, "minReadySeconds": 0, "shutdown": {"preStopSleep": "7s"}},
-    "gke of the reference": REFERENCE_GKE,
-}
 
 
 @attrs.frozen
@@ -169,9 +89,9 @@ BASES: Final[Mapping[str, str]] = {
     "wiring, istio's provider with a headless host": "wiring, istio's provider with a host",
 }
 GOLDEN: Final = (
-    *(Golden(CHART, name, values) for name, values in SETTINGS.items()),
+    *(Golden(CHART, name, values) for name, values in SETTINGS["service"].items()),
     *(Golden(CHART, f"wiring, {name}", values) for name, values in WIRINGS.items()),
-    *(Golden(DEMO_CHART, name, values) for name, values in DEMO_SETTINGS.items()),
+    *(Golden(DEMO_CHART, name, values) for name, values in SETTINGS["demo"].items()),
 )
 
 

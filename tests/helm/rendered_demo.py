@@ -5,25 +5,13 @@ from typing import Any, Final
 
 import yaml
 
-from tests.helm.cases import Case, look, manifest_of, with_value
+from tests.helm.cases import with_value
 from tests.helm.chart import Manifest, of_kind, render, secret_texts
 from tests.helm.rendered_cluster import DEMO_CHART
 
 TEAMS: Final = ("yellow", "red", "blue")
-ROUTE: Final = {"route": {"enabled": True}}
 KEYCLOAK: Final = {"keycloak": {"enabled": True}}
 ADMIN: Final = {"keycloak": {"enabled": True, "admin": {"password": "p"}}}
-SETTINGS: Final[dict[str, dict[str, Any]]] = {
-    "defaults": {},
-    "everything": {**ADMIN, **ROUTE, "imagePullSecrets": [{"name": "registry"}], "commonLabels": {"team": "edge"}},
-    "nothing": {
-        "namespaces": {"create": False},
-        "teams": {team: {"enabled": False} for team in TEAMS},
-        "fakeTokenEndpoint": {"enabled": False},
-        "echo": {"enabled": False},
-    },
-    "closed": {**KEYCLOAK, "networkPolicy": {"tokenEndpointPeers": [], "upstreamPeers": []}},
-}
 
 
 def demo(values: Mapping[str, Any] | None = None, namespace: str = "demo", **options: Any) -> list[Manifest]:
@@ -47,10 +35,6 @@ def placed(values: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
     """Return ``values`` with ``value`` at ``path``, whose last part may have dots of its own where it is a label."""
     section, labels, name = path.partition("labels.")
     return with_value(values, f"{section}labels", {name: value}) if labels else with_value(values, path, value)
-
-
-def found(values: Mapping[str, Any], case: Case) -> Any:
-    return look(opened(manifest_of(demo(values), case.kind)), case.at)
 
 
 def pods(manifests: list[Manifest]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,8 +14,9 @@ import pytest
 import yaml
 
 from exchanger import __version__
-from tests.helm.cases import CONSOLE, MTLS, PEERS, PROFILE, TLS, look
-from tests.helm.chart import CHART, ROOT, only, render, run_helm
+from tests.helm.cases import look
+from tests.helm.chart import CHART, ROOT, notes, only, render
+from tests.helm.rendered_cluster import DEMO_CHART
 
 WRITER = ROOT / ".ci" / "helm_docs.py"
 
@@ -44,37 +46,38 @@ def test_every_value_without_a_comment_is_found() -> None:
         helm_docs.table("# A.\na: 1\nb: 2\nc: 3\n")
 
 
-def test_the_charts_versions_are_the_services() -> None:
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    assert chart["appVersion"] == __version__
-    assert chart["version"] == __version__
+@pytest.mark.parametrize(
+    ("chart", "open_objects", "unlisted"),
+    [
+        (
+            CHART,
+            # Of a kind that Kubernetes defines and checks.
+            ["/properties/podSecurityContext", "/properties/securityContext", "/$defs/kubernetesObject", "/$defs/kubernetesList/items"],
+            {"enabled", "deployments"},
+        ),
+        (DEMO_CHART, [], {"enabled", "global"}),
+    ],
+    ids=["service", "demo"],
+)
+def test_the_schema_knows_every_value_and_has_no_free_form_holes(chart: Path, open_objects: list[str], unlisted: set[str]) -> None:
+    """Every object names its properties, or maps names to one kind of value, but for those that are listed here."""
+    schema = json.loads((chart / "values.schema.json").read_text())
+
+    def holes(node: Any, path: str) -> Iterator[str]:
+        if isinstance(node, dict) and node.get("type") == "object" and node.get("additionalProperties", True) is True:
+            yield path
+        members = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+        for name, value in members:
+            yield from holes(value, f"{path}/{name}")
+
+    assert list(holes(schema, "")) == ["/properties/global", *open_objects]
+    assert set(schema["properties"]) == set(yaml.safe_load((chart / "values.yaml").read_text())) | unlisted
 
 
-def test_the_schema_has_no_free_form_holes() -> None:
-    """Every object names its properties, or is of a kind that Kubernetes defines and checks, or maps names to one kind of value."""
-    schema = json.loads((CHART / "values.schema.json").read_text())
-
-    def holes(node: Any, path: str) -> list[str]:
-        found: list[str] = []
-        if isinstance(node, dict):
-            closed = node.get("additionalProperties") is False or isinstance(node.get("additionalProperties"), dict)
-            if node.get("type") == "object" and not closed and "description" not in node and path != "/$defs/kubernetesList/items":
-                found.append(path)
-            for name, value in node.items():
-                found += holes(value, f"{path}/{name}")
-        elif isinstance(node, list):
-            for number, value in enumerate(node):
-                found += holes(value, f"{path}/{number}")
-        return found
-
-    assert not holes(schema, "")
-
-
-def test_the_schema_knows_every_value_and_no_other_but_those_it_says_so_of() -> None:
-    schema = json.loads((CHART / "values.schema.json").read_text())
-    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
-    assert set(schema["properties"]) - set(defaults) == {"enabled", "deployments"}
-    assert not set(defaults) - set(schema["properties"])
+@pytest.mark.parametrize("chart", [CHART, DEMO_CHART], ids=["service", "demo"])
+def test_the_charts_versions_are_the_services(chart: Path) -> None:
+    found = yaml.safe_load((chart / "Chart.yaml").read_text())
+    assert (found["version"], found["appVersion"]) == (__version__, __version__)
 
 
 @pytest.mark.helm
@@ -90,112 +93,13 @@ def test_the_values_in_the_readme_can_be_used() -> None:
     }
 
 
-def notes(values: dict[str, Any], folder: Path) -> str:
-    """Return the notes; helm renders them for an installation only, so that it is told to try one, without a cluster."""
-    path = folder / "values.yaml"
-    path.write_text(yaml.safe_dump(values))
-    done = run_helm("install", "exchanger", CHART, "-n", "edge", "--dry-run=client", "--values", path)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.partition("NOTES:")[2]
-
-
 @pytest.mark.helm
-def test_the_notes_warn_of_what_is_dangerous_and_of_nothing_else(tmp_path: Path) -> None:
-    gateways: dict[str, Any] = {
-        "networkPolicy": {"ingress": {"gateways": [{"podSelector": {}}]}},
-        "authorizationPolicy": {"enabled": True},
-    }
-    good = notes({"issuerProfiles": {"profiles": [PROFILE]}, **gateways}, tmp_path)
-    assert "exchanger.edge.svc.cluster.local:3001 (gRPC, plaintext)" in good
-    assert "WARNING" not in good
-    assert "NOTE:" not in good
-    assert "reach the API server on ports 443, 6443. If yours listens elsewhere" in good
-    server = {"networkPolicy": {"egress": {"apiServer": {"ports": [16443]}}}}
-    assert "reach the API server on port 16443. If yours" in notes(server, tmp_path)
-    assert "API server on" not in notes({"networkPolicy": {"enabled": False}}, tmp_path)
-    dangerous = {
-        **MTLS,
-        "tokenExchange": {"insecureLogTokens": True},
-        "env": {"TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT": "1"},
-        "issuerProfiles": {"profiles": [{**PROFILE, "clientSecret": "hush"}]},
-        "rbac": {"create": False},
-    }
-    bad = notes(dangerous, tmp_path)
-    assert bad.count("WARNING") == 4
-    assert bad.count("NOTE:") == 3
-    assert "no gateway is wired" in bad
-    assert "exchanger.edge.svc.cluster.local:3000 (gRPC, TLS with client certificates)" in bad
-    assert "hush" not in bad
-    assert "there is no issuer profile" in notes({}, tmp_path)
-
-
-EVERYBODY: tuple[list[dict[str, Any]], ...] = (
-    [{"namespaceSelector": {}}],
-    [{"namespaceSelector": {"matchLabels": {}}}],
-    [{"namespaceSelector": {"matchExpressions": []}, "podSelector": {"matchLabels": {}}}],
-    [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}],
-    [{"ipBlock": {"cidr": "::/0"}}],
-    [*PEERS, {"namespaceSelector": {}}],
-)
-SOMEBODY: tuple[list[dict[str, Any]], ...] = (
-    [],
-    PEERS,
-    [{"podSelector": {}}],
-    [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "gateway"}}}],
-    [{"namespaceSelector": {"matchExpressions": [{"key": "gateways", "operator": "Exists"}]}}],
-    [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
-)
-
-
-@pytest.mark.helm
-@pytest.mark.parametrize("gateways", [*EVERYBODY, *SOMEBODY], ids=str)
-def test_the_notes_say_where_everybody_is_let_in(gateways: list[dict[str, Any]], tmp_path: Path) -> None:
-    told = "networkPolicy.ingress.gateways lets everybody ask" in notes({"networkPolicy": {"ingress": {"gateways": gateways}}}, tmp_path)
-    assert told is (gateways in EVERYBODY)
-
-
-@pytest.mark.helm
-def test_the_notes_say_what_is_open_to_any_address_and_which_links_lead_nowhere(tmp_path: Path) -> None:
-    open_to_all = "gkeAuthz.callout.sourceRanges is empty"
-    assert open_to_all in notes({"gkeAuthz": {"enabled": True, "callout": {"sourceRanges": []}}}, tmp_path)
-    everything = {"gkeAuthz": {"enabled": True, "callout": {"sourceRanges": ["35.191.0.0/16", "::/0"]}}}
-    assert "gkeAuthz.callout.sourceRanges is everything: any address" in notes(everything, tmp_path)
-    assert open_to_all not in notes({"gkeAuthz": {"enabled": True}}, tmp_path)
-    assert open_to_all not in notes({"gkeAuthz": {"callout": {"sourceRanges": []}}}, tmp_path)
-    nowhere = "prometheusRule.runbookBaseUrl (docs/runbooks) is not a URL"
-    assert nowhere in notes({"prometheusRule": {"enabled": True}}, tmp_path)
-    assert "runbookBaseUrl" not in notes({}, tmp_path)
-    assert "runbookBaseUrl" not in notes({"prometheusRule": {"enabled": True, "runbookBaseUrl": "https://a.example/runbooks"}}, tmp_path)
-
-
-@pytest.mark.helm
-def test_the_notes_warn_of_a_port_that_asks_for_no_certificate_beside_one_that_does(tmp_path: Path) -> None:
-    warning = "WARNING: tls.clientCA requires client certificates on the TLS port only. The plaintext port is still in the Service"
-    beside = notes(MTLS, tmp_path)
-    assert f"{warning} and the NetworkPolicy, and" in beside
-    assert "Set tls.only, and tests.enabled to false" in beside
-    assert f"{warning}, and" in notes({**MTLS, "networkPolicy": {"enabled": False}}, tmp_path)
-    assert warning not in notes({"tls": {**MTLS["tls"], "only": True}, "tests": {"enabled": False}}, tmp_path)
-    assert warning not in notes(TLS, tmp_path)
-
-
-@pytest.mark.helm
-def test_the_notes_say_how_the_console_is_reached(tmp_path: Path) -> None:
-    assert "onsole" not in notes({}, tmp_path)
-    assert "onsole" not in notes({"console": {"token": {"secretName": "sesame"}}}, tmp_path)
-    open_one = notes(CONSOLE, tmp_path)
-    assert "http://localhost:3003 while" in open_one
-    assert "\n  kubectl -n edge port-forward deployment/exchanger 3003\n" in open_one
-    assert "asks for the token" not in open_one
-    values = {"console": {"enabled": True, "port": 4003, "token": {"secretName": "sesame", "key": "k"}}, "fullnameOverride": "authz"}
-    guarded = notes(values, tmp_path)
-    assert "\n  kubectl -n edge port-forward deployment/authz 4003\nand asks for the token in the Secret sesame, key k.\n" in guarded
-
-
-@pytest.mark.helm
-def test_the_notes_say_who_reaches_the_metrics_without_a_network_policy(tmp_path: Path) -> None:
-    closed: dict[str, Any] = {"networkPolicy": {"enabled": False}}
-    assert "That goes for the metrics on port 3002 too" in notes(closed, tmp_path)
-    assert "the metrics on port 9000 too" in notes({**closed, "env": {"METRICS_PORT": "9000"}}, tmp_path)
-    for values in ({}, {**closed, "metrics": {"enabled": False}}, {**closed, "env": {"METRICS_ENABLED": "no"}}):
-        assert "That goes for the metrics" not in notes(values, tmp_path)
+@pytest.mark.parametrize("case", yaml.safe_load(Path(__file__).with_name("notes.yaml").read_text()), ids=lambda case: str(case["values"]))
+def test_the_notes_say_what_is_so_and_warn_of_what_is_dangerous(case: dict[str, Any]) -> None:
+    text = notes(CHART, "exchanger", "edge", case["values"])
+    for said in case.get("says", ()):
+        assert said in text
+    for unsaid in case.get("not", ()):
+        assert unsaid not in text
+    for word, count in (("WARNING", "warnings"), ("NOTE:", "notes")):
+        assert count not in case or text.count(word) == case[count]

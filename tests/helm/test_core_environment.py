@@ -12,7 +12,7 @@ from exchanger.app import settings as service_settings
 from exchanger.app.settings import read_settings
 from exchanger.http.names import is_loopback
 from tests.helm.cases import CONSOLE, CONSOLE_TOKEN, CONTAINER, MTLS, PROFILE, look
-from tests.helm.chart import ROOT, only, refusal, render, secret_texts
+from tests.helm.chart import ROOT, only, render, secret_texts
 
 pytestmark = [pytest.mark.helm]
 
@@ -34,6 +34,9 @@ CHANGED_DEFAULTS = {
     "METRICS_ENABLED",  # an installation is observable
     "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE",  # the chart brings the file
 }
+
+
+TABLE: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("environment.yaml").read_text())
 
 
 def environment(values: dict[str, Any]) -> dict[str, str]:
@@ -75,21 +78,31 @@ def test_the_charts_defaults_are_the_services() -> None:
         assert getattr(ours, field.name) == getattr(bare, field.name), field.name
 
 
-def test_the_console_is_read_as_one_that_only_the_pod_itself_reaches() -> None:
-    names = ("CONSOLE_ADDRESS", "CONSOLE_TOKEN_FILE", "CONSOLE_HOSTS")
-    off, on = ({name: text for name, text in environment(values).items() if name in names} for values in ({}, CONSOLE))
-    assert not off
+def test_the_service_reads_the_console_as_one_that_only_the_pod_itself_reaches() -> None:
+    on = {name: text for name, text in environment(CONSOLE).items() if name.startswith("CONSOLE_")}
     console = read_settings({**on, "CONSOLE_HOSTS": "jump.example.com"}).console
     assert console is not None
     assert is_loopback(console.host)
     assert (console.port, console.token_file) == (3003, None)
 
 
-def test_a_map_wins_over_the_values_and_later_files_over_earlier_ones() -> None:
-    manifests = render([{"env": {"LOG_LEVEL": "debug", "EXTRA": 1000000}}, {"env": {"LOG_LEVEL": "error"}}])
-    found = look(only(manifests, "Deployment"), f"{CONTAINER}/env")
-    assert [variable for variable in found if variable["name"] == "LOG_LEVEL"] == [{"name": "LOG_LEVEL", "value": "error"}]
-    assert found[-2:] == [{"name": "EXTRA", "value": "1000000"}, {"name": "LOG_LEVEL", "value": "error"}]
+@pytest.mark.parametrize("name", TABLE["given"])
+def test_values_give_the_service_these_variables(name: str) -> None:
+    case = TABLE["given"][name]
+    given = environment(case["values"])
+    assert {variable: given.get(variable) for variable in case["variables"]} == case["variables"]
+
+
+@pytest.mark.parametrize("name", TABLE["alike"])
+def test_values_that_mean_the_same_render_the_same(name: str) -> None:
+    values, like = TABLE["alike"][name]
+    assert render(values) == render(like)
+
+
+def test_later_files_win_over_earlier_ones() -> None:
+    extra = {"enabled": True, "value": "1"}
+    earlier, later = {"LOG_LEVEL": "debug", "EXTRA": extra}, {"LOG_LEVEL": "error", "EXTRA": {"enabled": False}}
+    assert render([{"env": earlier}, {"env": later}]) == render({"env": {"LOG_LEVEL": "error"}})
 
 
 def test_a_list_is_appended_in_its_order_so_that_later_variables_can_use_earlier_ones() -> None:
@@ -101,7 +114,7 @@ def test_a_list_is_appended_in_its_order_so_that_later_variables_can_use_earlier
     assert look(only(render({"env": listed}), "Deployment"), f"{CONTAINER}/env")[-3:] == listed
 
 
-def test_what_refers_to_another_variable_comes_after_it_whatever_their_names_are() -> None:
+def test_a_variable_that_refers_to_another_comes_after_it() -> None:
     """Kubernetes puts in what was defined further up, and leaves $(NAME) as it is otherwise: the collector would get that for a key."""
     node = {"valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
     key = {"valueFrom": {"secretKeyRef": {"name": "collector", "key": "key"}}}
@@ -143,65 +156,7 @@ def test_the_environment_of_the_reference_keeps_its_meaning() -> None:
     assert not {"TOKEN_ENDPOINT_ALLOWLIST", "TOKEN_EXCHANGE_DEFAULT_TOKEN_ENDPOINT"} & set(given)
 
 
-def test_a_variable_that_the_chart_wires_may_say_what_the_chart_says() -> None:
-    """The path of the profiles, which values files of the reference may have."""
-    path = "/etc/ext-authz-token-exchange/issuers.yaml"
-    assert environment({"env": {"TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": path}}) == environment({})
-    assert "is not for you to set: use issuerProfiles" in refusal({"env": {"TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": f"{path}.bak"}})
-
-
-@pytest.mark.parametrize("form", ["map", "map of maps", "list"])
-def test_an_empty_variable_leaves_the_value_as_it_is(form: str) -> None:
-    """Otherwise a leftover line of a values file would let requests pass that no policy matches, or move a port that probes ask."""
-    names = ("TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED", "GRPC_PORT", "EXTRA")
-    forms: dict[str, Any] = {
-        "map": dict.fromkeys(names, ""),
-        "map of maps": {name: {"value": ""} for name in names},
-        "list": [{"name": names[0], "value": ""}, {"name": names[1]}, {"name": names[2], "value": ""}],
-    }
-    values = {"tokenExchange": {"defaultDenyUnmatched": True}, "ports": {"grpc-authz": {"containerPort": 4001}}}
-    given = environment({**values, "env": forms[form]})
-    assert given == environment(values)
-    assert (given["TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED"], given["GRPC_PORT"]) == ("true", "4001")
-    assert "EXTRA" not in given
-
-
-def test_a_variable_that_is_not_enabled_says_nothing_anywhere() -> None:
-    """As in values files of the reference. Ports, probes and rights then follow the values, and nothing of it is refused."""
-    key = {"secretKeyRef": {"name": "a", "key": "b"}}
-    off = {
-        "GRPC_PORT": {"enabled": False, "value": "4001"},
-        "METRICS_ENABLED": {"enabled": False, "value": "false"},
-        "POLICY_EVENTS": {"enabled": False, "value": "0"},
-        "POLICY_MAX_STALENESS": {"enabled": False, "value": "1m"},
-        "POLICY_NAMESPACES": {"enabled": False, "value": "a"},
-        "OAUTH_CLIENT_ID": {"enabled": False, "valueFrom": key},
-        "EXTRA": {"enabled": False},
-    }
-    alerts = {"prometheusRule": {"enabled": True}}
-    assert render({"env": off, **alerts}) == render(alerts)
-
-
-def test_a_variable_that_is_enabled_is_what_it_is_without_the_word() -> None:
-    key = {"secretKeyRef": {"name": "a", "key": "b"}}
-    on = {"GRPC_PORT": {"enabled": True, "value": "4001"}, "EXTRA": {"enabled": True, "valueFrom": key}}
-    assert render({"env": on}) == render({"env": {"GRPC_PORT": "4001", "EXTRA": {"valueFrom": key}}})
-    assert render([{"env": on}, {"env": {"GRPC_PORT": {"enabled": False}}}]) == render({"env": {"EXTRA": on["EXTRA"]}})
-
-
-def test_a_false_variable_is_not_an_empty_one() -> None:
-    env = {"TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED": False, "TOKEN_ENDPOINT_MAX_IDLE_CONNS": 0}
-    given = environment({"tokenExchange": {"defaultDenyUnmatched": True}, "env": env})
-    assert (given["TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED"], given["TOKEN_ENDPOINT_MAX_IDLE_CONNS"]) == ("false", "0")
-
-
-def test_a_value_of_null_leaves_the_service_its_default() -> None:
-    given = environment({"tokenExchange": {"httpClient": {"requestTimeout": None}}, "log": {"level": None}, "env": {"LOG_FORMAT": None}})
-    assert not {"TOKEN_ENDPOINT_REQUEST_TIMEOUT", "LOG_LEVEL"} & set(given)
-    assert given["LOG_FORMAT"] == "json"
-
-
-def test_what_is_switched_off_by_env_is_off_everywhere() -> None:
+def test_features_that_env_switches_off_are_off_everywhere() -> None:
     manifests = render({"env": {"METRICS_ENABLED": "Off", "POLICY_EVENTS": "0"}})
     assert look(only(manifests, "Deployment"), f"{CONTAINER}/ports/http-metrics") is None
     assert "events" not in str(only(manifests, "ClusterRole")["rules"])
@@ -224,38 +179,6 @@ def test_the_profiles_file_is_one_that_the_service_reads(tmp_path: Path) -> None
     path = tmp_path / "issuers.yaml"
     path.write_text(content)
     read_settings({"TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": str(path), "POD_NAMESPACE": "edge"})
-
-
-@pytest.mark.parametrize("nothing", ["", None])
-def test_an_optional_field_of_a_profile_that_is_empty_is_not_there(nothing: str | None) -> None:
-    refs = {field: {"name": "a", "key": "b"} for field in ("clientIDSecretRef", "clientSecretSecretRef")}
-    empty = {
-        "bearerRealm": nothing,
-        "tokenEndpointAuthMethod": nothing,
-        "clientID": nothing,
-        "clientSecret": nothing,
-        **{field: {**ref, "namespace": nothing} for field, ref in refs.items()},
-    }
-    secrets = {"rbac": {"secrets": [{"name": "more", "namespace": nothing}]}}
-    given = render({"issuerProfiles": {"profiles": [{**PROFILE, **empty}]}, **secrets})
-    assert given == render({"issuerProfiles": {"profiles": [{**PROFILE, **refs}]}, "rbac": {"secrets": [{"name": "more"}]}})
-    without_refs = {"issuerProfiles": {"profiles": [{**PROFILE, **empty, **dict.fromkeys(refs)}]}}
-    assert render(without_refs) == render({"issuerProfiles": {"profiles": [PROFILE]}})
-
-
-@pytest.mark.parametrize("nothing", ["", None])
-def test_a_secret_that_all_have_is_needed_only_where_a_profile_uses_it(nothing: str | None) -> None:
-    ref = {"name": "a", "key": "b"}
-    profiles = [
-        {**PROFILE, "clientID": "id", "clientSecretSecretRef": ref},
-        {**PROFILE, "name": "other", "clientIDSecretRef": ref, "clientSecretSecretRef": ref},
-    ]
-    unnamed = {"oauth": {"existingSecret": {"name": nothing}}}
-    for values in ({"issuerProfiles": {"profiles": profiles}}, {"issuerProfiles": {"existingConfigMap": "kept"}}, {}):
-        assert render({**values, **unnamed}) == render(values)
-    created: dict[str, Any] = {"createSecret": True, "clientID": "id", "clientSecret": "hush"}
-    shared: dict[str, Any] = {"issuerProfiles": {"profiles": [PROFILE]}}
-    assert render({**shared, "oauth": {**created, **unnamed["oauth"]}}) == render({**shared, "oauth": created})
 
 
 def test_profiles_of_a_second_list_come_after_those_of_the_first() -> None:

@@ -8,11 +8,10 @@ import pytest
 from exchanger.app.environment import parse_duration
 from exchanger.app.settings import read_settings
 from exchanger.errors import ConfigurationError
-from tests.helm.cases import POD, look
-from tests.helm.chart import CHART, Manifest, RenderError, only, refusal, render
+from tests.helm.cases import FILTER, SECURITY_POLICY
+from tests.helm.chart import CHART, Manifest, only, refusal, render
 from tests.helm.many import render_many
 from tests.helm.test_core_environment import WITHOUT_A_VALUE, known_variables
-from tests.helm.wirings import FILTER, SECURITY_POLICY
 
 pytestmark = [pytest.mark.helm]
 
@@ -53,14 +52,6 @@ def starts(name: str, text: str) -> bool:
     return True
 
 
-def rendered(values: dict[str, Any]) -> bool:
-    try:
-        render(values)
-    except RenderError:
-        return False
-    return True
-
-
 def test_the_time_to_end_follows_a_duration_in_whatever_units_it_is() -> None:
     texts = render_many(CHART, [{"env": {"SHUTDOWN_GRACE_PERIOD": text}} for text in DURATIONS], "exchanger", "edge").texts
     for number, text in enumerate(DURATIONS):
@@ -74,10 +65,6 @@ def test_a_gateway_that_gives_up_first_is_refused_whatever_the_units(gateway: di
     assert "has to be longer than an exchange may take" in refusal({**gateway, "env": {"TOKEN_ENDPOINT_REQUEST_TIMEOUT": text}})
 
 
-def test_a_gateway_that_waits_a_microsecond_longer_is_not() -> None:
-    assert render({**FILTER, "env": {"TOKEN_ENDPOINT_REQUEST_TIMEOUT": "999999us"}})
-
-
 def test_alerts_follow_a_duration_in_whatever_units_it_is() -> None:
     env = {"TOKEN_ENDPOINT_REQUEST_TIMEOUT": "600000us", "POLICY_MAX_STALENESS": "60000000000ns"}
     values = {"tokenExchange": {"httpClient": {"requestTimeout": "600ms"}}, "policy": {"maxStaleness": "1m"}}
@@ -88,53 +75,36 @@ def test_alerts_follow_a_duration_in_whatever_units_it_is() -> None:
 
 
 @pytest.mark.parametrize("text", NO_DURATIONS)
-def test_what_is_no_duration_is_refused_where_the_service_refuses_it(text: str) -> None:
+def test_the_chart_refuses_the_durations_that_the_service_refuses(text: str) -> None:
     name = "SHUTDOWN_GRACE_PERIOD"
     if text.strip():
         assert not starts(name, text)
     assert f"{name} has to be a duration such as 750ms or 1m30s, and more than none" in refusal({"env": {name: text}})
 
 
-def test_the_one_duration_that_may_be_none() -> None:
-    assert render({"env": {"POLICY_MAX_STALENESS": "0"}})
-    assert "POLICY_MAX_STALENESS has to be 0, or a duration" in refusal({"env": {"POLICY_MAX_STALENESS": "-1s"}})
-
-
 @pytest.mark.parametrize("name", sorted(known_variables() - WITHOUT_A_VALUE - WIRED - MORE_THAN_PATTERNS))
-def test_what_the_service_would_not_start_with_is_refused(name: str) -> None:
-    wrong = [text for text in WRONG if not starts(name, text)]
-    if wrong:
-        said = refusal({"env": {name: wrong[0]}})
-        assert f"env: {name} " in said
+def test_the_chart_refuses_what_the_service_would_not_start_with(name: str) -> None:
+    wrong = next((text for text in WRONG if not starts(name, text)), None)
+    assert wrong is None or f"env: {name} " in refusal({"env": {name: wrong}})
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    "name",
     [
-        (name, text)
-        for name in (
-            "METRICS_ENABLED",
-            "METRICS_PATH",
-            "LOG_FORMAT",
-            "LOG_LEVEL",
-            "TOKEN_ENDPOINT_AUTH_METHOD",
-            "TOKEN_ENDPOINT_DIAL_TIMEOUT",
-        )
-        for text in (*WRONG, *RIGHT)
+        *("METRICS_ENABLED", "METRICS_PATH", "LOG_FORMAT", "LOG_LEVEL", "TOKEN_ENDPOINT_AUTH_METHOD", "TOKEN_ENDPOINT_DIAL_TIMEOUT"),
     ],
 )
-def test_the_chart_takes_what_the_service_takes(name: str, text: str) -> None:
-    assert rendered({"env": {name: text}}) == starts(name, text)
+def test_the_chart_takes_what_the_service_takes(name: str) -> None:
+    texts = (*WRONG, *RIGHT)
+    right = [text for text in texts if starts(name, text)]
+    assert len(render_many(CHART, [{"env": {name: text}} for text in right], "exchanger", "edge").texts) == len(right)
+    for text in texts:
+        assert text in right or refusal({"env": {name: text}})
 
 
 @pytest.mark.parametrize("name", ["METRICS_ENABLED", "METRICS_PATH", "POLICY_MAX_STALENESS", "TOKEN_ENDPOINT_REQUEST_TIMEOUT"])
-def test_what_the_chart_goes_by_cannot_come_from_elsewhere(name: str) -> None:
+def test_variables_that_decide_what_is_rendered_need_a_value(name: str) -> None:
     sentence = f"{name} decides what the chart renders, so it needs a value and cannot come from"
     reference = {"valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}
     assert f"{sentence} another variable" in refusal({"env": {name: "$(ELSEWHERE)"}})
     assert f"{sentence} valueFrom" in refusal({"env": {name: reference}})
-
-
-def test_what_the_chart_does_not_go_by_can() -> None:
-    container = look(only(render({"env": {"TOKEN_ENDPOINT_DIAL_TIMEOUT": "$(DIAL)"}}), "Deployment"), f"{POD}/containers/exchanger")
-    assert look(container, "env/TOKEN_ENDPOINT_DIAL_TIMEOUT/value") == "$(DIAL)"

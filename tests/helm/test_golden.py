@@ -1,5 +1,6 @@
 """The charts render what is recorded in ``golden/``, which is valid in each Kubernetes they are for, hardened, and never open."""
 
+import datetime as dt
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -9,24 +10,21 @@ from typing import Any, Final
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from exchanger.envoy.health import LIVENESS
-from tests.helm.cases import CONSOLE_TOKEN, CONTAINER, POD, PROFILE, look
-from tests.helm.chart import CHART, Manifest, only, refusal, render, rendered_text, run_helm
-from tests.helm.golden import FOLDER, FULL, GOLDEN, SETTINGS, WIRINGS, Golden
-from tests.helm.wirings import ANOTHER_NAME, FILTER, GKE, MODES, PROC_FILTER
+from tests.helm.cases import CONSOLE_TOKEN, CONTAINER, FILTER, GKE, GKE_SELF_SIGNED, POD, PROFILE, SETTINGS, WIRINGS, look
+from tests.helm.chart import CHART, NEWEST, Manifest, only, refusal, render, rendered_text, run_helm, secret_texts, validate
+from tests.helm.golden import FOLDER, GOLDEN, Golden, identity
 
 pytestmark = [pytest.mark.helm]
 
 # The oldest version that the chart takes, the newest that the schemas know, and one between.
-VERSIONS: Final = ("1.29", "1.33", "1.37")
-# The groups of kinds that Kubernetes has itself; the others are given to an API server in test_wiring_control_plane.py.
-KUBERNETES_HAS: Final = {
-    *("v1", "apps/v1", "autoscaling/v2", "batch/v1", "networking.k8s.io/v1", "policy/v1", "rbac.authorization.k8s.io/v1"),
-}
+VERSIONS: Final = ("1.29", "1.33", NEWEST)
 WHOLE: Final[dict[str, Mapping[str, Any]]] = {
-    **SETTINGS,
-    **{name: WIRINGS[name] for name in MODES if name != "nothing"},
+    **SETTINGS["service"],
+    **WIRINGS,
     "monitoring": {name: {"enabled": True} for name in ("grafanaDashboard", "prometheusRule", "serviceMonitor")},
     "monitoring elsewhere": {
         name: {"enabled": True, "namespace": "monitoring", "labels": {"a": "b"}, "annotations": {"c": "d"}}
@@ -50,7 +48,7 @@ def wirings() -> list[Golden]:
 
 
 @each_golden
-def test_what_is_rendered_is_what_is_recorded(golden: Golden) -> None:
+def test_each_rendering_is_the_recorded_one(golden: Golden) -> None:
     """If the change is meant, run ``python -m tests.helm.golden`` and read the difference."""
     assert golden.text() == golden.file.read_text()
 
@@ -63,15 +61,14 @@ def test_nothing_else_is_recorded() -> None:
 def test_every_manifest_is_valid_and_has_no_field_that_kubernetes_does_not_know(version: str) -> None:
     manifests = {str(manifest): manifest for golden in GOLDEN for manifest in golden.manifests()}  # most are the same
     for manifest in manifests.values():
-        if manifest["apiVersion"] in KUBERNETES_HAS:
-            kubernetes_validate.validate(manifest, version, strict=True)
+        validate(manifest, version)
 
 
 def test_a_wrong_field_would_be_found() -> None:
     deployment = only(render(), "Deployment")
     deployment["spec"]["template"]["spec"]["containers"][0]["volumMounts"] = []
     with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(deployment, VERSIONS[0], strict=True)
+        validate(deployment)
 
 
 def test_an_older_kubernetes_is_refused_and_every_build_of_a_newer_one_is_taken() -> None:
@@ -158,31 +155,19 @@ def scalars(part: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield name, part
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_wiring_renders_what_it_needs_and_nothing_else(mode: str) -> None:
-    values, expected = MODES[mode]
-    core = render({name: value for name, value in values.items() if name == "tls"})
-    assert {kind for kind, _, _ in names(render(values)) - names(core)} == expected
-
-
-@pytest.mark.parametrize("mode", ANOTHER_NAME)
+@pytest.mark.parametrize(
+    "mode", [*("istio's provider", "istio's filter", "istio's filter, ext_proc", "envoy gateway", "gke", "gke's authorization extension")]
+)
 def test_beside_a_switch_another_providers_name_means_nothing(mode: str) -> None:
     """Files of the reference have to name one, such as ``none`` or ``external``, since no name means Istio there."""
-    values, _ = MODES[mode]
-    assert render({**values, "gatewayProvider": "external"}) == render(values)
+    assert render({**WIRINGS[mode], "gatewayProvider": "external"}) == render(WIRINGS[mode])
 
 
 # -- names
 
 
 def names(manifests: list[Manifest]) -> set[tuple[str, str, str]]:
-    return {(found["kind"], found["metadata"].get("namespace", ""), found["metadata"]["name"]) for found in manifests}
-
-
-def test_everything_is_in_the_namespace_of_the_release_or_says_why_not() -> None:
-    for manifest in render({"serviceMonitor": {"enabled": True}, "autoscaling": {"enabled": True}}):
-        expected = None if manifest["kind"].startswith("Cluster") else "edge"
-        assert manifest["metadata"].get("namespace") == expected, manifest["kind"]
+    return {identity(manifest) for manifest in manifests}
 
 
 def test_no_two_releases_share_anything() -> None:
@@ -191,12 +176,12 @@ def test_no_two_releases_share_anything() -> None:
     assert not one & elsewhere
 
     def outside(namespace: str, release: str) -> set[tuple[str, str]]:
-        found = names(render({**FULL, **FILTER}, namespace=namespace, release=release))
+        found = names(render({**SETTINGS["service"]["full"], **FILTER}, namespace=namespace, release=release))
         return {(kind, name) for kind, at, name in found if at not in {"team", "team-a"}}
 
     assert outside("team", "a-exchanger")
     assert not outside("team", "a-exchanger") & outside("team-a", "exchanger")
-    for values in (FILTER, PROC_FILTER):
+    for values in (FILTER, WIRINGS["istio's filter, ext_proc"]):
         first, second = (only(render(values, namespace=namespace), "EnvoyFilter")["metadata"]["name"] for namespace in ("a", "b"))
         assert first != second
 
@@ -217,8 +202,7 @@ def test_names_that_yaml_would_take_for_something_else_stay_texts(name: str) -> 
     for manifest in render({"policyNamespaces": ["6"], **values, **odd}, namespace="7"):
         texts = list(texts_of(manifest))
         assert all(isinstance(text, str) for text in texts), f"{manifest['kind']}: {texts}"
-        if manifest["apiVersion"] in KUBERNETES_HAS:
-            kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
+        validate(manifest)
 
 
 def texts_of(node: Any) -> Iterator[Any]:
@@ -265,16 +249,12 @@ def test_another_version_of_the_chart_alone_replaces_no_pod(tmp_path: Path) -> N
 def test_configuration_that_is_followed_live_replaces_no_pod() -> None:
     before, after = (only(render({"issuerProfiles": {"profiles": profiles}}), "Deployment") for profiles in ([], [PROFILE]))
     assert before == after
-    assert not re.search("reloader|checksum|subPath", rendered_text(FULL))
+    assert not re.search("reloader|checksum|subPath", str(render(SETTINGS["service"]["full"])))
 
 
-def test_a_rollout_waits_for_each_pod_and_probes_ask_what_they_are_for() -> None:
-    deployment = only(render(), "Deployment")
-    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
-    container = look(deployment, CONTAINER)
-    assert container["livenessProbe"]["grpc"] == container["startupProbe"]["grpc"] == {"port": 3001, "service": LIVENESS}
-    assert container["readinessProbe"]["grpc"] == {"port": 3001}
-    assert "replicas" not in only(render({"autoscaling": {"enabled": True}}), "Deployment")["spec"]
+def test_probes_ask_whether_the_process_lives_under_the_name_that_the_service_knows() -> None:
+    container = look(only(render(), "Deployment"), CONTAINER)
+    assert container["livenessProbe"]["grpc"]["service"] == container["startupProbe"]["grpc"]["service"] == LIVENESS
 
 
 def test_a_console_that_is_switched_off_leaves_nothing_that_a_pod_could_wait_for() -> None:
@@ -299,3 +279,24 @@ def test_a_pace_of_ones_own_wins_over_that_of_googles_health_checks(wiring: Mapp
     assert pace({**wiring, "minReadySeconds": 3, "shutdown": {"preStopSleep": "0"}}) == (3, None, 25 + 10)
     assert pace({**wiring, "terminationGracePeriodSeconds": 99})[2] == 99
     assert pace({**wiring, "minReadySeconds": None, "shutdown": {"preStopSleep": None}}) == pace(wiring)
+
+
+# -- GKE's certificate, which no recording has
+
+
+def test_a_certificate_made_here_has_the_names_the_authority_and_the_time_that_values_say() -> None:
+    hosts = ["gateway-ext-authz.edge.svc.cluster.local", "b.example"]
+    tls = {"selfSigned": {"enabled": True, "validityDays": 30}, "certificate": {"enabled": False, "dnsNames": hosts}}
+    files = secret_texts(only(render({**GKE, "gkeAuthz": {"callout": {"tls": tls}}}), "Secret"))
+    certificate, authority = (x509.load_pem_x509_certificate(files[name].encode()) for name in ("tls.crt", "ca.crt"))
+    certificate.verify_directly_issued_by(authority)
+    assert certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName) == hosts
+    assert load_pem_private_key(files["tls.key"].encode(), None).public_key() == certificate.public_key()
+    left = certificate.not_valid_after_utc - dt.datetime.now(dt.UTC)
+    assert dt.timedelta(days=29) < left < dt.timedelta(days=31)
+
+
+def test_a_rendering_without_a_cluster_makes_another_certificate_each_time() -> None:
+    """Which is why upgrades look the Secret up; ``test_wiring_control_plane.py`` shows that they keep it."""
+    first, second = (only(render(GKE_SELF_SIGNED, release=name), "Secret")["data"]["tls.crt"] for name in ("one", "two"))
+    assert first != second

@@ -1,6 +1,5 @@
 """The plain-Envoy guide's gateway and the hardening page's snippets, in a real Envoy between the service and an upstream."""
 
-import copy
 import json
 import socket
 import subprocess
@@ -18,7 +17,7 @@ from exchanger.demo.envoy import bootstrap as demo_bootstrap
 from exchanger.demo.envoy import envoy_command, find_envoy
 from tests.e2e.service import Service, free_port, serving
 from tests.e2e.wsgi import wsgi_upstream
-from tests.helm.guides import GUIDES, block
+from tests.helm.guides import GUIDES, block, complaint, guide_config, manager
 
 pytestmark = [pytest.mark.envoy]
 
@@ -33,19 +32,6 @@ READY_S: Final = 30.0
 ANSWER_S: Final = 10.0
 PATHS: Final = {"normalize_path": True, "merge_slashes": True, "path_with_escaped_slashes_action": "REJECT_REQUEST"}
 REFERENCE: Final = GUIDES.parents[1] / "reference" / "gateway.md"
-
-
-def manager(config: dict[str, Any]) -> dict[str, Any]:
-    """The connection manager of the only listener."""
-    found: dict[str, Any] = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-    return found
-
-
-def guide(mode: str = "ext_authz") -> dict[str, Any]:
-    config: dict[str, Any] = copy.deepcopy(block("envoy", "ext_authz"))
-    if mode == "ext_proc":
-        manager(config)["http_filters"][0] = block("filter", "ext_proc")
-    return config
 
 
 def with_credentials_removed(config: dict[str, Any]) -> dict[str, Any]:
@@ -132,7 +118,7 @@ each_mode = pytest.mark.parametrize("mode", ["ext_authz", "ext_proc"])
 
 @each_mode
 def test_the_guides_gateway_knows_its_hosts_and_no_others(mode: str, tmp_path: Path, service: Service, upstream: Upstream) -> None:
-    with gateway(guide(mode), tmp_path, service, upstream) as port:
+    with gateway(guide_config(mode), tmp_path, service, upstream) as port:
         for host in (HOST, f"{HOST}:8080", "API.example.com.", "api.EXAMPLE.com.:80"):
             assert ask(port, "/orders/internal/1", host) == 403, host
             assert ask(port, "/orders", host) == 200, host
@@ -149,7 +135,7 @@ def test_the_guides_gateway_knows_its_hosts_and_no_others(mode: str, tmp_path: P
 
 def test_without_explicit_domains_a_host_without_policy_reaches_the_upstream(tmp_path: Path, service: Service, upstream: Upstream) -> None:
     """The hole that the guide speaks of, and that the test above would see it."""
-    config = guide()
+    config = guide_config()
     manager(config)["route_config"]["virtual_hosts"][0]["domains"] = ["*"]
     with gateway(config, tmp_path, service, upstream) as port:
         assert ask(port, "/orders/internal/1", "other.example.com") == ask(port, "/orders/internal/1", "") == 200
@@ -157,8 +143,8 @@ def test_without_explicit_domains_a_host_without_policy_reaches_the_upstream(tmp
 
 @each_mode
 def test_the_guides_gateway_gives_a_path_one_spelling(mode: str, tmp_path: Path, service: Service, upstream: Upstream) -> None:
-    assert manager(guide(mode)).items() >= PATHS.items()
-    with gateway(guide(mode), tmp_path, service, upstream) as port:
+    assert manager(guide_config(mode)).items() >= PATHS.items()
+    with gateway(guide_config(mode), tmp_path, service, upstream) as port:
         for path in ("/x/../orders/internal/1", "//orders//internal/1", "/%6frders/internal/1"):
             assert ask(port, path) == 403, path
         assert ask(port, "/orders/x%2f..%2finternal") == ask(port, "/orders%5cinternal") == 400
@@ -180,7 +166,7 @@ def test_other_credentials_do_not_reach_the_upstream(mode: str, tmp_path: Path, 
         "q=%ff%0d%0a": "q=%ff%0d%0a",
         "": "",
     }
-    with gateway(with_credentials_removed(guide(mode)), tmp_path, service, upstream) as port:
+    with gateway(with_credentials_removed(guide_config(mode)), tmp_path, service, upstream) as port:
         for query in queries:
             assert ask(port, f"/orders?{query}", **beside) == 200, query
         assert [environ["QUERY_STRING"] for environ in upstream.got] == list(queries.values())
@@ -192,7 +178,7 @@ def test_other_credentials_do_not_reach_the_upstream(mode: str, tmp_path: Path, 
 
 @each_mode
 def test_other_credentials_reach_the_upstream_without_the_snippets(mode: str, tmp_path: Path, service: Service, upstream: Upstream) -> None:
-    with gateway(guide(mode), tmp_path, service, upstream) as port:
+    with gateway(guide_config(mode), tmp_path, service, upstream) as port:
         assert ask(port, "/orders?access_token=a", Proxy_Authorization="Basic eDp5", Cookie="session=1") == 200
         (environ,) = upstream.got
         assert (environ["QUERY_STRING"], environ["HTTP_COOKIE"], environ["HTTP_PROXY_AUTHORIZATION"]) == (
@@ -200,14 +186,6 @@ def test_other_credentials_reach_the_upstream_without_the_snippets(mode: str, tm
             "session=1",
             "Basic eDp5",
         )
-
-
-def validate(config: dict[str, Any], folder: Path) -> str:
-    path = folder / "envoy.json"
-    path.write_text(json.dumps(config))
-    command = (find_envoy(), "--mode", "validate", "--config-path", path, "--log-level", "error")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    return done.stderr if done.returncode else ""
 
 
 def test_envoy_accepts_the_filters_of_the_reference(tmp_path: Path) -> None:
@@ -219,23 +197,23 @@ def test_envoy_accepts_the_filters_of_the_reference(tmp_path: Path) -> None:
         config: dict[str, Any] = json.loads(json.dumps(demo_bootstrap(listen=1, service=2, upstream=3)))
         manager(config)["http_filters"][0] = found
         manager(config).update(PATHS)
-        assert validate(config, tmp_path) == ""
+        assert complaint(config, tmp_path) == ""
 
 
 def test_the_patch_for_istios_provider_adds_one_field_to_a_filter_of_the_same_type(tmp_path: Path) -> None:
     (patch,) = block("manifests", "raw-headers")["spec"]["configPatches"]
     assert (patch["applyTo"], patch["patch"]["operation"]) == ("HTTP_FILTER", "MERGE")
     added = dict(patch["patch"]["value"]["typed_config"])
-    config = guide()
+    config = guide_config()
     asking = manager(config)["http_filters"][0]
     assert patch["match"]["listener"]["filterChain"]["filter"]["subFilter"]["name"] == asking["name"]
     assert added.pop("@type") == asking["typed_config"]["@type"]
     assert added == {"encode_raw_headers": True}
-    assert validate(config, tmp_path) == ""
+    assert complaint(config, tmp_path) == ""
 
 
 @pytest.mark.parametrize("name", ["ext_authz", "ext_proc"])
 def test_every_ext_authz_filter_shows_the_bytes(name: str) -> None:
     """ext_proc does so always, and knows no such field."""
-    found = manager(guide(name))["http_filters"][0]["typed_config"]
+    found = manager(guide_config(name))["http_filters"][0]["typed_config"]
     assert found.get("encode_raw_headers") == (True if name == "ext_authz" else None)

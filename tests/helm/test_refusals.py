@@ -25,19 +25,19 @@ SELECTORS: Final = (
 
 
 @pytest.mark.parametrize(("part", "name"), SENTENCES)
-def test_what_cannot_be_meant_is_refused_with_a_sentence(part: str, name: str) -> None:
+def test_senseless_values_are_refused_with_a_sentence(part: str, name: str) -> None:
     case = TABLE["refused"][part][name]
     place: dict[str, Any] = {"chart": DEMO_CHART, "release": "demo", "namespace": "demo"} if part == "demo" else {}
     assert case["says"] in refusal(case["values"], **place)
 
 
-def test_what_a_value_cannot_be_is_refused_by_the_schema() -> None:
+def test_the_schema_refuses_impossible_values() -> None:
     many = TABLE["unlike_the_schema"]
     objections = render_many(CHART, many, "exchanger", "edge").objections
     assert [values for number, values in enumerate(many) if number not in objections] == []
 
 
-def test_what_looks_odd_but_works_is_rendered() -> None:
+def test_odd_values_that_work_are_rendered() -> None:
     texts = render_many(CHART, TABLE["rendered"], "exchanger", "edge").texts
     assert all("kind: Deployment" in text for text in texts.values())
 

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests.helm.cases import CONTAINER, look
+from tests.helm.cases import CONTAINER, REFERENCE, WIRINGS, look
 from tests.helm.chart import Manifest, only, render
+from tests.helm.golden import identity
 from tests.helm.guides import block
-from tests.helm.wirings import REFERENCE, REFERENCE_GKE
 
 pytestmark = [pytest.mark.helm]
 
@@ -31,7 +31,7 @@ OLD: Final[dict[str, Mapping[str, Any]]] = {
     "istio's provider": {**NAMED, "gatewayProvider": "local-istio"},
     "istio's filter": {**NAMED, "envoyFilter": {"enabled": True}},
     "istio by parts": {**NAMED, "authorizationPolicy": {"enabled": True}, "gatewayExtAuthzService": {"enabled": True}},
-    "gke": {**NAMED, **REFERENCE_GKE},
+    "gke": {**NAMED, **WIRINGS["gke of the reference"]},
     "gke's authorization extension": {**NAMED, "gkeAuthz": {"enabled": True}},
 }
 """Files of the reference, each with a name for everything that can be given one."""
@@ -39,28 +39,26 @@ WIRING: Final = {"EnvoyFilter", "AuthorizationPolicy", "ServiceEntry", "GCPTraff
 
 
 def names(manifests: list[Manifest]) -> set[tuple[str, str, str]]:
-    return {(found["kind"], found["metadata"].get("namespace", ""), found["metadata"]["name"]) for found in manifests}
+    return {identity(manifest) for manifest in manifests}
 
 
 def beside(old: str, namespace: str) -> list[Manifest]:
     return render([OLD[old], BESIDE], release="exchanger", namespace=namespace)
 
 
+def wired(manifests: list[Manifest]) -> bool:
+    return any(manifest["kind"] in WIRING for manifest in manifests)
+
+
 @pytest.mark.parametrize("old", OLD)
 def test_the_release_beside_the_old_one_shares_nothing_with_it_and_wires_no_gateway(old: str) -> None:
-    there, here = render(OLD[old], release="authz", namespace="old"), beside(old, "edge")
-    assert {found["kind"] for found in there} & WIRING
-    assert not {found["kind"] for found in here} & WIRING
+    there, here, alone = render(OLD[old], release="authz", namespace="old"), beside(old, "edge"), render(OLD[old], release="exchanger")
+    assert wired(there)
+    assert not wired(here)
     assert not names(there) & names(here)
-
-
-@pytest.mark.parametrize("old", OLD)
-def test_the_old_file_alone_would_collide_or_ask_twice(old: str) -> None:
-    there, here = (
-        render(OLD[old], release=release, namespace=namespace) for release, namespace in (("authz", "old"), ("exchanger", "edge"))
-    )
-    assert names(there) & names(here)
-    assert {found["kind"] for found in here} & WIRING
+    # The old file alone would collide and ask twice.
+    assert wired(alone)
+    assert names(there) & names(alone)
 
 
 def test_the_release_beside_the_old_one_runs_our_image_and_keeps_what_the_old_one_was_told() -> None:

@@ -27,7 +27,7 @@ REFUSED_OTHERWISE: Final = {
     "gkeAuthz.callout.tls.selfSigned.validityDays",
     "gkeExtProc.failOpen",
 }
-"""Values that may have one value only (``refusals.yaml``), and one that is in a certificate (``test_gke_callout.py``)."""
+"""Values that may have one value only (``refusals.yaml``), and one that is in a certificate (``test_golden.py``)."""
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

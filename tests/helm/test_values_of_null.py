@@ -13,17 +13,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
 from tests.helm import cases
-from tests.helm.cases import OWN_SECRET, SCALED
-from tests.helm.chart import CHART, refusal
+from tests.helm.cases import AUTHORIZATION_POLICY, BACKEND_TLS, FILTER, GKE, OWN_SECRET, SCALED, SECURITY_POLICY
+from tests.helm.chart import CHART, refusal, validate
 from tests.helm.many import render_many
 from tests.helm.rendered_cluster import DEMO_CHART
 from tests.helm.test_core_documents import writer
-from tests.helm.wirings import AUTHORIZATION_POLICY, BACKEND_TLS, FILTER, GKE, SECURITY_POLICY
 
 pytestmark = [pytest.mark.helm, pytest.mark.slow]
 
@@ -31,18 +29,8 @@ PathOf = tuple[str, ...]
 Given = Mapping[str, Any]
 
 CASES: Final = {CHART: (*cases.CASES["service"], *cases.CASES["wiring"]), DEMO_CHART: cases.CASES["demo"]}
-VERSION: Final = "1.37"
 MONITORING: Final = ("prometheusRule", "grafanaDashboard")
 """Sections whose values are looked at with the section switched on; the others' cases say what they need."""
-OTHER_GROUPS: Final = (
-    "cert-manager.io",
-    "gateway.envoyproxy.io",
-    "gateway.networking.k8s.io",
-    "monitoring.coreos.com",
-    "networking.gke.io",
-    "networking.istio.io",
-    "security.istio.io",
-)
 SERVICE_KNOWS: Final = ("tokenExchange", "log")
 """Sections whose values are variables: without one the service's own default holds, which is the chart's (``test_core_environment.py``)."""
 OTHER_USES: Final[Mapping[str, Given]] = {
@@ -183,10 +171,7 @@ def results() -> list[Found]:
 
 @cache
 def check(text: str) -> None:
-    """Validate a manifest, if it is of a kind that Kubernetes has."""
-    manifest = yaml.safe_load(text)
-    if manifest["apiVersion"].split("/")[0] not in OTHER_GROUPS:
-        kubernetes_validate.validate(manifest, VERSION, strict=True)
+    validate(yaml.safe_load(text))
 
 
 @pytest.mark.parametrize("number", range(len(NULLS)), ids=lambda number: str(NULLS[number]))

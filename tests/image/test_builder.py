@@ -24,7 +24,7 @@ def builder() -> ModuleType:
     return module
 
 
-def test_who_is_not_root_is_told_and_skipped(
+def test_a_user_who_is_not_root_is_told_so(
     builder: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -35,7 +35,7 @@ def test_who_is_not_root_is_told_and_skipped(
     assert "no image can be built here: images are built by root" in capsys.readouterr().err
 
 
-def test_where_there_is_no_apt_it_is_told_and_skipped(
+def test_a_machine_without_apt_is_reported(
     builder: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def no_apt(*_arguments: object, **_options: object) -> None:
@@ -79,6 +79,13 @@ def test_an_image_is_named_by_what_it_is_made_from(builder: ModuleType, tmp_path
     assert name != builder.digest_of(sources, "trixie")
     (sources / "exchanger" / "cli.py").write_text("pass")
     assert name != builder.digest_of(sources, "bookworm")
+
+
+def test_docker_ignores_the_same_files_as_podman() -> None:
+    """A working copy may hold credentials and gigabytes, none of which a build is to be sent."""
+    ignored = (BUILDER.parents[1] / ".containerignore").read_bytes()
+    assert (BUILDER.parents[1] / ".dockerignore").read_bytes() == ignored
+    assert ignored.splitlines()[1] == b"*"  # all but what is named
 
 
 @pytest.mark.image

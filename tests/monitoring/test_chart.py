@@ -2,7 +2,6 @@
 
 import json
 import re
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ import pytest
 import yaml
 
 from tests.helm.chart import Manifest, of_kind, only, render
-from tests.monitoring.sources import Json, alerts, dashboard, groups, values
+from tests.monitoring.sources import CHART, RULES, Json, alerts, dashboard, groups, values
 from tests.monitoring.test_alerts import promtool
 
 pytestmark = pytest.mark.helm
@@ -95,34 +94,31 @@ def nested(path: str, value: object) -> Json:
     return {first: nested(rest, value) if rest else value}
 
 
-@cache
-def unchanged() -> list[Manifest]:
-    return render(ON)
-
-
 def test_every_value_is_tried() -> None:
     assert sorted(CHANGES) == sorted(leaf for section in ON for leaf in leaves(section, values()[section]))
 
 
+def by_kind(manifests: list[Manifest]) -> tuple[list[Manifest], list[Manifest], list[Manifest]]:
+    """Return the rules, the dashboards and all else."""
+    boards = [one for one in of_kind(manifests, "ConfigMap") if files(one)]
+    rules = of_kind(manifests, "PrometheusRule")
+    return rules, boards, [one for one in manifests if one not in boards and one not in rules]
+
+
 @pytest.mark.parametrize("path", sorted(CHANGES))
 def test_every_value_changes_something_and_only_its_own_object(path: str) -> None:
-    def by_kind(manifests: list[Manifest]) -> tuple[list[Manifest], list[Manifest], list[Manifest]]:
-        boards = [one for one in of_kind(manifests, "ConfigMap") if files(one)]
-        rules = of_kind(manifests, "PrometheusRule")
-        return rules, boards, [one for one in manifests if one not in boards and one not in rules]
-
-    rules, boards, others = by_kind(unchanged())
+    rules, boards, others = by_kind(render(ON))
     new_rules, new_boards, new_others = by_kind(render([ON, nested(path, CHANGES[path])]))
 
     assert others == new_others
     assert (rules != new_rules, boards != new_boards) == (path.startswith("prometheusRule."), path.startswith("grafanaDashboard."))
+    if ".thresholds." in path:
+        assert "0.1234567" in expressions(new_rules[0])
+    assert "${" not in "".join(map(expressions, new_rules))
 
 
-def test_neither_is_rendered_unless_asked_for() -> None:
-    manifests = render()
-
-    assert not of_kind(manifests, "PrometheusRule")
-    assert not [one for one in of_kind(manifests, "ConfigMap") if files(one)]
+def test_neither_is_rendered_unless_it_is_enabled() -> None:
+    assert by_kind(render())[:2] == ([], [])
 
 
 def test_alerts_are_those_of_the_file_with_labels_of_the_release() -> None:
@@ -136,14 +132,6 @@ def test_alerts_are_those_of_the_file_with_labels_of_the_release() -> None:
     assert manifest["spec"] == {"groups": expected}
     assert manifest["metadata"]["namespace"] == "edge"
     assert manifest["metadata"]["labels"]["app.kubernetes.io/name"] == "exchanger"
-
-
-@pytest.mark.parametrize("name", THRESHOLDS)
-def test_a_threshold_is_where_its_value_says(name: str) -> None:
-    text = expressions(rule(thresholds={name: 0.1234567}))
-
-    assert "0.1234567" in text
-    assert "${" not in text
 
 
 @pytest.mark.parametrize(("staleness", "limit"), [("0", "900"), ("5m", "300"), ("90s", "90"), ("1h", "900"), ("1m500ms", "60.5")])
@@ -167,24 +155,26 @@ def test_slow_is_measured_by_the_time_limit_that_the_service_has(beside: Json, s
     assert variable(board(beside)[1], "token_timeout")["query"] == seconds
 
 
-def test_series_are_looked_for_under_the_job_that_the_operator_gives_them() -> None:
-    pod, service = {"podMonitor": {"enabled": True}}, {"serviceMonitor": {"enabled": True}}
+@pytest.mark.parametrize(
+    ("beside", "matchers"),
+    [
+        ({}, 'job="exchanger",namespace="edge"'),
+        ({"serviceMonitor": {"enabled": True}}, 'job="exchanger",namespace="edge"'),
+        ({"podMonitor": {"enabled": True}}, 'job="edge/exchanger",namespace="edge"'),
+        ({"fullnameOverride": "other"}, 'job="other",namespace="edge"'),
+        ({"prometheusRule": {"matchLabels": {"service_name": "authz", "cluster": "eu"}}}, 'cluster="eu",service_name="authz"'),
+    ],
+    ids=["alone", "by service", "by pod", "another name", "other labels"],
+)
+def test_alerts_look_for_series_under_the_job_that_the_operator_gives_them(beside: Json, matchers: str) -> None:
+    text = expressions(rule(beside))
 
-    assert 'up{job="exchanger",namespace="edge"}' in expressions(rule())
-    assert 'up{job="exchanger",namespace="edge"}' in expressions(rule(service))
-    assert 'up{job="edge/exchanger",namespace="edge"}' in expressions(rule(pod))
-    assert 'up{job="other",namespace="edge"}' in expressions(rule({"fullnameOverride": "other"}))
-
-
-def test_series_can_be_looked_for_by_other_labels() -> None:
-    text = expressions(rule(matchLabels={"service_name": "authz", "cluster": "eu"}))
-
-    assert 'up{cluster="eu",service_name="authz"}' in text
-    assert "job=" not in text
+    assert f"up{{{matchers}}}" in text
+    assert "job=" not in text.replace(matchers, "")
 
 
 @pytest.mark.go
-def test_what_stands_in_a_label_does_not_get_out_of_it(tmp_path: Path) -> None:
+def test_text_in_a_label_stays_in_the_label(tmp_path: Path) -> None:
     manifest = rule(matchLabels={"job": 'a"} or vector(1) > 0 # \\ \n${errorBudget} {{ x'}, runbookBaseUrl="https://x.example/a#b")
     path = tmp_path / "rules.yaml"
     path.write_text(yaml.safe_dump(manifest["spec"], width=1000))
@@ -197,42 +187,34 @@ def test_what_stands_in_a_label_does_not_get_out_of_it(tmp_path: Path) -> None:
 
 
 def test_alerts_of_two_releases_differ() -> None:
-    one = rendered(only(render({"prometheusRule": {"enabled": True}}, release="a"), "PrometheusRule"))
-    other = rendered(only(render({"prometheusRule": {"enabled": True}}, release="b"), "PrometheusRule"))
+    one, other = (rendered(only(render(ON, release=release), "PrometheusRule")) for release in ("a", "b"))
 
     assert all(one[name]["labels"] != other[name]["labels"] for name in one)
 
 
-def test_labels_for_routes_are_at_every_alert() -> None:
-    found = rendered(rule(alertLabels={"team": "edge", "service": "authz"}))
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_the_rule_is_where_and_as_prometheus_looks_for_it_with_labels_and_links_of_the_values(slash: str) -> None:
+    place = {"namespace": "monitoring", "labels": {"release": "prometheus"}, "annotations": {"note": "x"}, "interval": "1m"}
+    manifest = rule(
+        **place, alertLabels={"team": "edge", "service": "authz"}, runbookBaseUrl=f"https://runbooks.example.com/exchanger{slash}"
+    )
 
-    assert all(one["labels"].items() >= {"team": "edge", "service": "authz", "namespace": "edge"}.items() for one in found.values())
-    assert {name: one["labels"]["severity"] for name, one in found.items()} == {
-        name: one["labels"]["severity"] for name, one in alerts().items()
-    }
-
-
-def test_runbooks_are_where_the_value_says() -> None:
-    found = rendered(rule(runbookBaseUrl="https://runbooks.example.com/exchanger"))
-    assert found == rendered(rule(runbookBaseUrl="https://runbooks.example.com/exchanger/"))
-
-    assert found["ExchangerAbsent"]["annotations"]["runbook_url"] == "https://runbooks.example.com/exchanger/ExchangerAbsent.md"
+    assert manifest["metadata"]["namespace"] == "monitoring"
+    assert manifest["metadata"]["labels"]["release"] == "prometheus"
+    assert manifest["metadata"]["annotations"] == {"note": "x"}
+    assert {group["interval"] for group in manifest["spec"]["groups"]} == {"1m"}
+    for name, one in rendered(manifest).items():
+        assert one["labels"] == {**alerts()[name]["labels"], "namespace": "edge", "team": "edge", "service": "authz"}
+        assert one["annotations"]["runbook_url"] == f"https://runbooks.example.com/exchanger/{name}.md"
 
 
 def test_single_alerts_are_changed_or_left_out() -> None:
-    found = rendered(
-        rule(
-            alerts={
-                "ExchangerNoRequests": {"enabled": False},
-                "ExchangerPolicyInvalid": {"severity": "info", "for": "1h"},
-                "ExchangerAbsent": {"enabled": True},
-            }
-        )
-    )
+    changed = {"severity": "info", "for": "1h"}
+    left_out, kept = {"enabled": False}, {"enabled": True}
+    found = rendered(rule(alerts={"ExchangerNoRequests": left_out, "ExchangerPolicyInvalid": changed, "ExchangerAbsent": kept}))
 
     assert found.keys() == alerts().keys() - {"ExchangerNoRequests"}
-    assert found["ExchangerPolicyInvalid"]["labels"]["severity"] == "info"
-    assert found["ExchangerPolicyInvalid"]["for"] == "1h"
+    assert (found["ExchangerPolicyInvalid"]["labels"]["severity"], found["ExchangerPolicyInvalid"]["for"]) == ("info", "1h")
     assert found["ExchangerPolicyTooOld"]["labels"]["severity"] == "critical"
 
 
@@ -243,28 +225,13 @@ def test_a_group_without_alerts_is_left_out() -> None:
     assert [group["name"] for group in found["spec"]["groups"]] == [group["name"] for group in groups()[1:]]
 
 
-def test_the_rule_is_where_and_as_prometheus_looks_for_it() -> None:
-    manifest = rule(namespace="monitoring", labels={"release": "prometheus"}, annotations={"note": "x"}, interval="1m")
-
-    assert manifest["metadata"]["namespace"] == "monitoring"
-    assert manifest["metadata"]["labels"]["release"] == "prometheus"
-    assert manifest["metadata"]["annotations"] == {"note": "x"}
-    assert {group["interval"] for group in manifest["spec"]["groups"]} == {"1m"}
-    assert {one["labels"]["namespace"] for one in rendered(manifest).values()} == {"edge"}
-
-
-def test_the_schema_knows_every_alert_and_threshold() -> None:
-    schema = json.loads((Path(__file__).parents[2] / "helm" / "exchanger" / "values.schema.json").read_text())
-    section = schema["properties"]["prometheusRule"]["properties"]
+def test_the_schema_and_the_rules_know_every_alert_and_threshold() -> None:
+    section = json.loads((CHART / "values.schema.json").read_text())["properties"]["prometheusRule"]["properties"]
+    used = set(re.findall(r"\$\{(\w+)\}", RULES.read_text()))
 
     assert sorted(section["alerts"]["properties"]) == sorted(alerts())
     assert sorted(section["thresholds"]["properties"]) == THRESHOLDS
-
-
-def test_every_threshold_is_used() -> None:
-    text = (Path(__file__).parents[2] / "helm" / "exchanger" / "rules" / "exchanger.yaml").read_text()
-
-    assert set(re.findall(r"\$\{(\w+)\}", text)) == {*THRESHOLDS, "selector", "runbooks", "tokenEndpointTimeoutSeconds"}
+    assert used == {*THRESHOLDS, "selector", "runbooks", "tokenEndpointTimeoutSeconds"}
 
 
 def test_the_dashboard_is_that_of_the_file_but_for_what_is_chosen_first() -> None:
@@ -287,16 +254,11 @@ def test_the_dashboard_is_that_of_the_file_but_for_what_is_chosen_first() -> Non
 def test_dashboards_of_two_releases_live_in_one_grafana() -> None:
     """Its sidecar puts them into one folder, where a file's name, a uid or a title that is there twice loses."""
     places = [("blue", "edge"), ("green", "edge"), ("blue", "other")]
-    found = [
-        only_board(render({"grafanaDashboard": {"enabled": True}}, release=release, namespace=namespace)) for release, namespace in places
-    ]
-    for distinct in (
-        {content["uid"] for _, content in found},
-        {content["title"] for _, content in found},
-        {name for manifest, _ in found for name in files(manifest)},
-    ):
-        assert len(distinct) == len(places)
-    assert all(len(content["uid"]) <= UID_CHARACTERS for _, content in found)
+    found = [only_board(render(ON, release=release, namespace=namespace)) for release, namespace in places]
+    names = [(content["uid"], content["title"], *files(manifest)) for manifest, content in found]
+
+    assert all(len(set(distinct)) == len(places) for distinct in zip(*names, strict=True))
+    assert all(len(uid) <= UID_CHARACTERS for uid, *_ in names)
 
 
 def test_the_dashboard_is_where_and_as_grafana_looks_for_it() -> None:

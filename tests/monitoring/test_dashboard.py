@@ -17,22 +17,23 @@ every_panel = pytest.mark.parametrize("panel", CONTENT, ids=lambda panel: f"{pan
 
 
 @every_panel
-def test_a_panel_says_what_it_shows(panel: Json) -> None:
+def test_a_panel_says_what_it_shows_and_its_legends_name_labels_that_the_query_keeps(panel: Json) -> None:
     assert len(panel["description"]) > 20
     assert panel["description"].endswith(".")
-    assert panel["fieldConfig"]["defaults"]["unit"]
+    defaults = panel["fieldConfig"]["defaults"]
+    assert defaults["unit"]
     assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
     assert panel["targets"]
-
-
-@every_panel
-def test_a_panel_has_legends_of_labels_that_its_query_keeps(panel: Json) -> None:
     for target in panel["targets"]:
         assert target["datasource"] == panel["datasource"]
         assert target["legendFormat"]
         assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= read(target["expr"]).labels
     references = [target["refId"] for target in panel["targets"]]
     assert len(references) == len(set(references))
+    assert panel["type"] != "stat" or "thresholds" in defaults
+    steps: list[Any] = [step["value"] for step in defaults["thresholds"]["steps"]] if "thresholds" in defaults else [None]
+    assert steps[0] is None
+    assert steps[1:] == sorted(set(steps[1:]))
 
 
 @every_panel
@@ -58,19 +59,6 @@ def test_panels_have_different_ids_and_do_not_overlap() -> None:
         )
         assert apart, (one, other)
     assert all(0 <= panel["gridPos"]["x"] <= panel["gridPos"]["x"] + panel["gridPos"]["w"] <= COLUMNS for panel in panels())
-
-
-def test_thresholds_begin_with_no_value_and_rise() -> None:
-    for panel in CONTENT:
-        thresholds = panel["fieldConfig"]["defaults"].get("thresholds")
-        if thresholds is not None:
-            steps = [step["value"] for step in thresholds["steps"]]
-            assert steps[0] is None
-            assert steps[1:] == sorted(set(steps[1:]))
-
-
-def test_every_stat_has_thresholds() -> None:
-    assert all("thresholds" in panel["fieldConfig"]["defaults"] for panel in CONTENT if panel["type"] == "stat")
 
 
 def _strings(value: Any) -> Iterator[str]:

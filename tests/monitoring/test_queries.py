@@ -4,9 +4,11 @@ import re
 from typing import Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.monitoring.exported import OPEN, exported
-from tests.monitoring.promql import Reading, read
+from tests.monitoring.promql import Reading, Selector, UnknownTokenError, read
 from tests.monitoring.sources import RELEASE, Query, alert_queries, dashboard_queries
 
 PROMETHEUS: Final = "Prometheus makes it itself"
@@ -64,44 +66,26 @@ every_query = pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.
 
 
 @every_query
-def test_it_reads_only_series_that_exist(query: Query) -> None:
-    metrics = read(query.expression).metrics
-
-    assert metrics or query.expression.startswith("vector(")
-    assert not {name for name in metrics if name not in exported() and name not in FOREIGN}
-
-
-@every_query
-def test_it_matches_only_labels_and_values_that_exist(query: Query) -> None:
-    for selector in read(query.expression).selectors:
-        if selector.metric in FOREIGN:
-            continue
-        labels = exported()[selector.metric].values
-        for label, operator, value in selector.matchers:
-            assert label in labels or label in TARGET, f"{selector.metric} has no label {label}"
-            if label in labels and label not in OPEN:
-                asked = value.split("|") if operator in {"=~", "!~"} else [value]
-                assert set(asked) <= labels[label], f"{selector.metric}: {label} is never one of {asked}"
-
-
-@every_query
-def test_it_groups_only_by_labels_that_exist(query: Query) -> None:
+def test_a_query_reads_series_matches_labels_and_groups_by_labels_that_exist(query: Query) -> None:
     reading = read(query.expression)
-    if reading.metrics & FOREIGN.keys() - {"up"}:
-        return
 
-    assert reading.labels <= TARGET.union(*(exported()[name].values for name in reading.metrics if name in exported()))
-
-
-@every_query
-def test_a_regular_expression_is_none_where_equality_would_do(query: Query) -> None:
-    for selector in read(query.expression).selectors:
+    assert reading.metrics or query.expression.startswith("vector(")
+    assert reading.metrics <= exported().keys() | FOREIGN.keys()
+    for selector in reading.selectors:
         for label, operator, value in selector.matchers:
             if operator in {"=~", "!~"}:
-                assert re.search(r"[|$*]", value), f"{selector.metric}: {label}{operator}{value}"
+                assert re.search(r"[|$*]", value), f"equality would do: {selector.metric}: {label}{operator}{value}"
+            if selector.metric not in FOREIGN:
+                labels = exported()[selector.metric].values
+                assert label in labels or label in TARGET, f"{selector.metric} has no label {label}"
+                if label in labels and label not in OPEN:
+                    asked = value.split("|") if operator in {"=~", "!~"} else [value]
+                    assert set(asked) <= labels[label], f"{selector.metric}: {label} is never one of {asked}"
+    if not reading.metrics & FOREIGN.keys() - {"up"}:
+        assert reading.labels <= TARGET.union(*(exported()[name].values for name in reading.metrics if name in exported()))
 
 
-def test_who_asks_for_failures_takes_out_the_callers_who_left() -> None:
+def test_queries_for_failures_leave_out_callers_who_left() -> None:
     readings = [(query, read(query.expression)) for query in QUERIES]
     asked = [(query, reading) for query, reading in readings if ("result", "=", "system_error") in _matchers(reading)]
 
@@ -122,7 +106,7 @@ def test_an_alert_looks_at_its_own_release_only(query: Query) -> None:
 @pytest.mark.parametrize(
     "query", [query for query in dashboard_queries() if query.place.startswith("panel")], ids=lambda query: query.place
 )
-def test_a_panel_goes_by_what_was_chosen_above(query: Query) -> None:
+def test_a_panel_follows_the_choices_at_the_top(query: Query) -> None:
     for selector in read(query.expression).selectors:
         if selector.metric in exported() or selector.metric == "up":
             chosen = {label: value for label, operator, value in selector.matchers if operator == "=~"}
@@ -142,3 +126,38 @@ def test_no_exception_outlives_its_reason() -> None:
     assert FOREIGN.keys() <= read_somewhere
     assert NOT_SHOWN.keys() <= exported().keys()
     assert not FOREIGN.keys() & exported().keys()
+
+
+# -- the reader of PromQL
+
+NAMES = st.from_regex(r"[a-z]{3,8}_[a-z]{3,8}", fullmatch=True)
+VALUES = st.text(st.characters(exclude_characters='"\\', exclude_categories=["Cc", "Cs"]), max_size=20)
+
+
+@given(metric=NAMES, label=NAMES, value=VALUES, group=NAMES, operator=st.sampled_from(["=", "!=", "=~", "!~"]))
+def test_a_selector_is_read_from_whatever_is_around_it(metric: str, label: str, value: str, group: str, operator: str) -> None:
+    selector = f'{metric}{{{label}{operator}"{value}"}}'
+    for expression in (
+        selector,
+        f"{selector} > 1",
+        f"sum by ({group}) (rate({selector}[5m]))",
+        f"sum(rate({selector}[5m])) by ({group})",
+        f"0.5 * max_over_time({selector}[1h] offset 5m) unless on ({group}) vector(1)",
+        f"label_replace({selector}, \"a\", '$1', \"b\", '(.*)')",
+    ):
+        found = read(expression)
+
+        assert found.selectors == (Selector(metric, ((label, operator, value),)),)
+        assert found.labels == (frozenset({group}) if group in expression.replace(selector, "") else frozenset())
+
+
+def test_all_matchers_and_selectors_are_found() -> None:
+    assert read("absent(up) or on () up == bool 0 and count(x:y_total)").metrics == {"up", "x:y_total"}
+    found = read('a_b{x="1",y=~"$z"} / on (n, p) group_left (q) c_d{} * 1e-3')
+    assert found == Reading((Selector("a_b", (("x", "=", "1"), ("y", "=~", "$z"))), Selector("c_d")), frozenset({"n", "p", "q"}))
+
+
+@pytest.mark.parametrize("expression", ["a{b}", "a @@ b", 'a{b="1', "a;b"])
+def test_an_unreadable_expression_is_an_error(expression: str) -> None:
+    with pytest.raises((UnknownTokenError, ValueError)):
+        read(expression)

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-import yaml
 
 from exchanger.cli import _parser
 from tests.monitoring.exported import exported
-from tests.monitoring.sources import ROOT, RUNBOOKS, alerts, values
+from tests.monitoring.sources import ROOT, RULES, RUNBOOKS, alerts, values
 
 INDEX: Final = RUNBOOKS / "README.md"
 PAGES: Final = tuple(sorted(RUNBOOKS.glob("*.md")))
@@ -68,29 +67,20 @@ def test_each_alert_has_its_page_and_each_page_its_alert() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(alerts()))
-def test_an_alert_links_to_its_page(name: str) -> None:
-    assert alerts()[name]["annotations"]["runbook_url"] == f"docs/runbooks/{name}.md"
+def test_an_alert_and_its_page_say_the_same_and_what_to_do(name: str) -> None:
+    rule, text = alerts()[name], (RUNBOOKS / f"{name}.md").read_text()
+    (severity,) = rule["labels"].values()
 
-
-@pytest.mark.parametrize("name", sorted(alerts()))
-def test_an_alert_says_what_it_means_and_what_to_do(name: str) -> None:
-    rule = alerts()[name]
-
-    assert rule["labels"] == {"severity": rule["labels"]["severity"]}
-    assert rule["labels"]["severity"] in {"critical", "warning"}
+    assert rule["labels"] == {"severity": severity}
+    assert severity in {"critical", "warning"}
     assert rule["annotations"].keys() == {"summary", "description", "action", "runbook_url"}
+    assert rule["annotations"]["runbook_url"] == f"docs/runbooks/{name}.md"
     for annotation in ("description", "action"):
         assert rule["annotations"][annotation].endswith("."), annotation
         assert "{{" not in rule["annotations"][annotation], "figures belong into the summary, which the cases check"
-
-
-@pytest.mark.parametrize("name", sorted(alerts()))
-def test_a_page_has_its_sections_and_the_alerts_severity(name: str) -> None:
-    text = (RUNBOOKS / f"{name}.md").read_text()
-
     assert text.startswith(f"# {name}\n")
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
-    assert f"Severity: {alerts()[name]['labels']['severity']}, after {alerts()[name]['for']}." in text
+    assert f"Severity: {severity}, after {rule['for']}." in text
     assert "```sh" in text
 
 
@@ -106,59 +96,39 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @every_page
-def test_only_programs_that_everybody_has_are_asked_for(page: Path) -> None:
-    for line in code_lines(page):
-        for words in commands(line):
-            assert words[0] in PROGRAMS, line
+def test_a_page_uses_programs_that_everybody_has_and_commands_of_ours_that_exist(page: Path) -> None:
+    said = [words for line in code_lines(page) for words in commands(line)]
+    ours = [words for words in said if words[0] == "exchanger"] + [
+        shlex.split(text) for text in ticked(page) if text.startswith("exchanger ")
+    ]
+
+    assert {words[0] for words in said} <= PROGRAMS
+    assert all(_parser().parse_args(words[1:]).command is not None for words in ours)
+
+
+def test_the_tool_that_shows_policy_is_in_the_pages() -> None:
+    assert ["exchanger", "status"] in [words for page in PAGES for line in code_lines(page) for words in commands(line)]
 
 
 @every_page
-def test_every_command_of_ours_exists(page: Path) -> None:
-    for line in code_lines(page):
-        for words in commands(line):
-            if words[0] == "exchanger":
-                assert _parser().parse_args(words[1:]).command is not None
-    for text in ticked(page):
-        if text.startswith("exchanger "):
-            assert _parser().parse_args(shlex.split(text)[1:]).command is not None
-
-
-def test_the_tool_that_sees_policy_is_in_the_pages() -> None:
-    said = [words for page in PAGES for line in code_lines(page) for words in commands(line) if words[0] == "exchanger"]
-
-    assert ["exchanger", "status"] in said
-
-
-@every_page
-def test_every_variable_and_value_that_is_named_exists(page: Path) -> None:
+def test_every_variable_value_event_and_metric_that_a_page_names_exists(page: Path) -> None:
     for text in ticked(page):
         if re.fullmatch(r"[A-Z][A-Z0-9_]{5,}(=\w+)?", text):
             assert text.partition("=")[0] in SOURCE, text
         value = re.fullmatch(r"([a-z]\w*(?:\.\w+)+)(?:: .+)?", text)
         if value and value.group(1).split(".")[0] in VALUE_WORDS and not (EVENT.fullmatch(text) and f'"{text}"' in SOURCE):
             assert known_value(value.group(1)) or value.group(1) == "resources.limits.memory", text
-
-
-@every_page
-def test_every_log_event_that_is_named_exists(page: Path) -> None:
-    code = [event.replace("\\.", ".") for line in code_lines(page) for event in re.findall(r"[a-z]+\\\.[a-z_]+", line)]
-    named = [text for text in ticked(page) if EVENT.fullmatch(text) and not known_value(text)]
-
-    for event in code + named:
-        assert f'"{event}"' in SOURCE, event
-
-
-@every_page
-def test_every_metric_that_is_named_exists(page: Path) -> None:
-    for text in ticked(page):
         if re.match(r"(ext_authz|policy|log_lines|exchanger_build|process)_", text) and text != "policy_denied":
             assert text in exported(), text
+    in_code = [event.replace("\\.", ".") for line in code_lines(page) for event in re.findall(r"[a-z]+\\\.[a-z_]+", line)]
+    for event in in_code + [text for text in ticked(page) if EVENT.fullmatch(text) and not known_value(text)]:
+        assert f'"{event}"' in SOURCE, event
     for line in code_lines(page):
         for pattern in re.findall(r"/metrics \| grep -E '([^']+)'", line):
             assert any(re.search(pattern, name) for name in exported()), pattern
 
 
-def test_everything_that_a_page_lets_one_look_for_in_the_log_can_be_there() -> None:
+def test_words_that_pages_look_for_in_the_log_exist() -> None:
     found = {word for page in PAGES for line in code_lines(page) for word in re.findall(r"\b(?:deny|missing|system)_[a-z_]+", line)}
 
     assert found
@@ -178,17 +148,12 @@ def test_severities_wake_for_symptoms_only() -> None:
     }
 
 
-def test_every_reason_for_a_duration_is_written_beside_it() -> None:
-    text = (ROOT / "helm" / "exchanger" / "rules" / "exchanger.yaml").read_text()
+def test_every_duration_has_its_reason_beside_it_and_no_alert_is_there_twice() -> None:
+    text = RULES.read_text()
 
+    assert re.findall(r"- alert: (\w+)", text) == list(alerts())
     for name, rule in alerts().items():
         reason = re.search(rf"# (\w+): .*\n(?: *#.*\n)* *- alert: {name}\n", text)
         assert reason is not None, name
         assert reason.group(1) == rule["for"], name
-
-
-def test_the_file_of_alerts_has_no_duplicates() -> None:
-    names = re.findall(r"- alert: (\w+)", (ROOT / "helm" / "exchanger" / "rules" / "exchanger.yaml").read_text())
-
-    assert len(names) == len(set(names)) == len(alerts())
-    assert yaml.safe_load((ROOT / "helm" / "exchanger" / "values.yaml").read_text())["prometheusRule"]["alerts"] == {}
+    assert values()["prometheusRule"]["alerts"] == {}
