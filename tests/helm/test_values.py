@@ -46,7 +46,8 @@ def defaults(chart: Path) -> dict[str, Any]:
 
 def found(part: str, values: Mapping[str, Any], case: Case) -> Any:
     manifests = demo(values) if part == "demo" else render(values)
-    return look(opened(manifest_of(manifests, case.kind)), case.at)
+    manifest = manifest_of(manifests, case.kind)
+    return look(opened(manifest) if part == "demo" else manifest, case.at)
 
 
 def test_no_value_is_without_a_case_and_no_case_without_its_value() -> None:
