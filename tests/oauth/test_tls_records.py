@@ -134,7 +134,7 @@ async def site(authority: trustme.CA) -> AsyncGenerator[Connecting]:
 
 
 @pytest.mark.parametrize("version", [OLD, NEW])
-async def test_silence_is_silence(site: Connecting, version: ssl.TLSVersion) -> None:
+async def test_a_silent_connection_is_quiet_and_reusable(site: Connecting, version: ssl.TLSVersion) -> None:
     it = await site(version)
     for _ in range(3):
         assert it.connection.is_quiet()
@@ -142,7 +142,7 @@ async def test_silence_is_silence(site: Connecting, version: ssl.TLSVersion) -> 
         await it.exchange()
 
 
-async def test_tickets_and_questions_of_tls_are_taken_in(site: Connecting) -> None:
+async def test_tickets_and_questions_of_tls_are_consumed(site: Connecting) -> None:
     """The server asks for a certificate, which needs a reply, and gives session tickets when that has come."""
     it = await site(NEW)
     it.server.tls.verify_client_post_handshake()
@@ -162,33 +162,59 @@ async def test_tickets_and_questions_of_tls_are_taken_in(site: Connecting) -> No
     await it.exchange()
 
 
-@pytest.mark.parametrize("version", [OLD, NEW])
-@pytest.mark.parametrize("size", [1, len(ANSWER)])
-async def test_a_byte_of_data_is_not(site: Connecting, version: ssl.TLSVersion, size: int) -> None:
-    it = await site(version)
-    await it.server.plain.send_all(it.server.records(ANSWER[:size]))
-    await it.arrived()
-    assert not await it.connection.is_reusable()
-
-
-async def test_nor_data_behind_a_ticket(site: Connecting) -> None:
-    it = await site(NEW)
+async def ask_for_a_certificate(it: Site) -> None:
+    """Put TLS's own question before what is sent next."""
     it.server.tls.verify_client_post_handshake()
-    await it.server.plain.send_all(it.server.records(ANSWER))
-    await it.arrived()
-    assert not await it.connection.is_reusable()
 
 
-@pytest.mark.parametrize("version", [OLD, NEW])
-@pytest.mark.parametrize("cut", [1, 4, 5, 6, -1])
-async def test_nor_a_part_of_a_record(site: Connecting, version: ssl.TLSVersion, cut: int) -> None:
+async def end(it: Site) -> None:
+    await it.server.plain.aclose()
+
+
+async def say_farewell(it: Site) -> None:
+    with pytest.raises(ssl.SSLWantReadError):
+        it.server.tls.unwrap()
+    await it.server.flush()
+
+
+async def say_plainly(it: Site) -> None:
+    await it.server.plain.send_all(ANSWER)
+
+
+def say(size: int, cut: int | None = None) -> Callable[[Site], Awaitable[None]]:
+    """Say ``size`` bytes of an answer, in a record that is cut short."""
+
+    async def saying(it: Site) -> None:
+        await it.server.plain.send_all(it.server.records(ANSWER[:size])[:cut])
+
+    return saying
+
+
+WHOLE = len(ANSWER)
+DATA = {"a byte": say(1), "an answer": say(WHOLE), **{f"a record cut at {cut}": say(WHOLE, cut) for cut in (1, 4, 5, 6, -1)}}
+
+
+@pytest.mark.parametrize(
+    ("version", "steps"),
+    [
+        *(pytest.param(version, [step], id=f"{version.name}-{name}") for version in (OLD, NEW) for name, step in DATA.items()),
+        pytest.param(NEW, [ask_for_a_certificate, say(WHOLE)], id="data behind a message of TLS"),
+        pytest.param(NEW, [end], id="an end"),
+        pytest.param(NEW, [say_farewell], id="a farewell"),
+        pytest.param(NEW, [say_plainly], id="no TLS"),
+    ],
+)
+async def test_anything_else_ends_the_connection(
+    site: Connecting, version: ssl.TLSVersion, steps: list[Callable[[Site], Awaitable[None]]]
+) -> None:
     it = await site(version)
-    await it.server.plain.send_all(it.server.records(ANSWER)[:cut])
+    for step in steps:
+        await step(it)
     await it.arrived()
     assert not await it.connection.is_reusable()
 
 
-async def test_nor_what_came_with_the_answer(site: Connecting) -> None:
+async def test_a_second_answer_that_came_with_the_first_ends_the_connection(site: Connecting) -> None:
     it = await site(NEW)
 
     async def answer_twice() -> None:
@@ -204,30 +230,7 @@ async def test_nor_what_came_with_the_answer(site: Connecting) -> None:
     assert not await it.connection.is_reusable()
 
 
-async def test_nor_an_end(site: Connecting) -> None:
-    it = await site(NEW)
-    await it.server.plain.aclose()
-    await it.arrived()
-    assert not await it.connection.is_reusable()
-
-
-async def test_nor_a_farewell(site: Connecting) -> None:
-    it = await site(NEW)
-    with pytest.raises(ssl.SSLWantReadError):
-        it.server.tls.unwrap()
-    await it.server.flush()
-    await it.arrived()
-    assert not await it.connection.is_reusable()
-
-
-async def test_nor_what_is_no_tls(site: Connecting) -> None:
-    it = await site(NEW)
-    await it.server.plain.send_all(ANSWER)
-    await it.arrived()
-    assert not await it.connection.is_reusable()
-
-
-async def test_who_leaves_while_tls_replies_takes_nothing_along(site: Connecting) -> None:
+async def test_a_look_that_has_to_reply_may_be_left(site: Connecting) -> None:
     """Where the look has to reply it can be left, and the connection is then of no more use; a lease closes it."""
     it = await site(NEW)
     it.server.tls.verify_client_post_handshake()
