@@ -1,6 +1,5 @@
 """New connections over streams in memory: TLS, its trust, the tunnel of a proxy, and the time of each phase."""
 
-import logging
 import math
 import ssl
 from collections.abc import Awaitable, Callable
@@ -18,8 +17,7 @@ from exchanger.oauth.dial import Origin, client_tls_context, connect, open_tunne
 from exchanger.oauth.http1 import Bounds, PhaseLimits
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
-from tests.oauth.fakes import NO_TLS, MemoryEndpoint, Peer, TrackedStream, response
-from tests.oauth.pools import counts, exchange, pool_of
+from tests.oauth.fakes import NO_TLS, TrackedStream
 
 SECURE = Origin(secure=True, host="issuer.example.com", port=443)
 PROXIED = Origin(False, "issuer.example.com", 80, Proxy(False, "proxy.example.com", 3128, Secret("canary:canary")))
@@ -263,38 +261,3 @@ class TestTunnel:
         assert found is is_open
         said = b"".join(pieces)
         assert not found or said.endswith((b"\n\r\n", b"\n\n"))
-
-    async def test_a_refusal_shows_no_credentials(self, caplog: pytest.LogCaptureFixture) -> None:
-        caplog.set_level(logging.DEBUG)
-        client, server = memory_stream_pair()
-        await server.send_all(b"HTTP/1.1 407 canary\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n")
-
-        async def dial(host: str, port: int) -> trio.abc.Stream:
-            return client
-
-        assert await connect(PROXIED, bounds(), tls=NO_TLS, dial=dial) is None
-        assert caplog.records == []
-        assert "canary" not in repr(PROXIED)
-
-    async def test_no_connection_is_shared_between_two_ways_to_one_endpoint(self, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-        async def script(peer: Peer) -> None:
-            """Be a proxy and the endpoint behind it, or the endpoint alone."""
-            while True:
-                head, _ = await peer.request()
-                await peer.send(b"HTTP/1.1 200 OK\r\n\r\n" if head.startswith(b"CONNECT") else response(b""))
-
-        endpoint = MemoryEndpoint(nursery, [script])
-        pool = pool_of(endpoint)
-        way = Proxy(False, "proxy.example.com", 3128)
-        ways = [None, way, attrs.evolve(way, port=3129), attrs.evolve(way, host="other"), attrs.evolve(way, credentials=Secret("a:b"))]
-        origins = [attrs.evolve(PROXIED, proxy=proxy) for proxy in ways]
-        first = []
-        for origin in origins:
-            first.append(await exchange(pool, origin))
-            await trio.sleep(1.5)
-        assert len(set(map(id, first))) == len(origins)
-        assert endpoint.dialled == [("issuer.example.com", 80), *((proxy.host, proxy.port) for proxy in ways if proxy is not None)]
-        for origin, connection in zip(origins, first, strict=True):
-            assert await exchange(pool, origin) is connection
-        assert counts(pool)[0] == len(origins)
-        await pool.aclose()

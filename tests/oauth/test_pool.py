@@ -17,7 +17,7 @@ from exchanger.oauth.pool import (
     Rest,
 )
 from tests.oauth.fakes import MemoryEndpoint, answering, response
-from tests.oauth.pools import HEAD, LONGEST, ONE, TWO, bounds, counts, exchange, exchange_at_once, expiring, pool_of, pool_over, use
+from tests.oauth.pools import HEAD, LONGEST, ONE, TWO, bounds, counts, exchange, exchange_at_once, expiring, pool_of, use
 
 NOTHING = (0, 0, 0, 0, 0)
 IDLE = LONGEST + UNUSED_REST + 0.001
@@ -27,15 +27,6 @@ IDLE = LONGEST + UNUSED_REST + 0.001
 @pytest.fixture
 def endpoint(nursery: trio.Nursery) -> MemoryEndpoint:
     return MemoryEndpoint(nursery, [answering(response(b""))])
-
-
-async def test_a_connection_whose_exchange_did_not_end_is_closed(endpoint: MemoryEndpoint) -> None:
-    pool = pool_of(endpoint)
-    lease = await pool.lease(ONE)
-    await lease.connect(bounds())
-    await lease.release()
-    assert counts(pool) == NOTHING
-    assert endpoint.open_connections == 0
 
 
 async def test_discarding_keeps_the_right_to_another_and_releasing_twice_does_no_harm(endpoint: MemoryEndpoint) -> None:
@@ -163,23 +154,6 @@ async def test_an_exchange_that_gives_up_waiting_takes_no_slot(endpoint: MemoryE
     assert pool._hosts[ONE].users == 0
     lease = await pool.lease(ONE)
     await lease.release()
-
-
-@pytest.mark.parametrize("cancelled", [False, True])
-async def test_a_host_that_cannot_be_reached_costs_nothing(cancelled: bool) -> None:
-    async def dial(host: str, port: int) -> trio.abc.Stream:
-        if cancelled:
-            await trio.sleep_forever()
-        raise ConnectionRefusedError
-
-    pool = pool_over(dial)
-    lease = await pool.lease(ONE)
-    with trio.CancelScope() as scope:
-        if cancelled:
-            scope.cancel()
-        assert await lease.connect(bounds()) is None
-    await lease.release()
-    assert counts(pool) == NOTHING
 
 
 async def test_releasing_and_reusing_close_also_while_cancelled(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:

@@ -1,5 +1,6 @@
 """Exchanges by way of a real CONNECT proxy on loopback: what it learns, and what its faults come to."""
 
+import logging
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncGenerator
@@ -158,7 +159,7 @@ async def closing(stream: trio.abc.Stream) -> bool:
 
 
 FAULTS: Final[dict[str, Answer]] = {
-    "407": saying(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"),
+    "407": saying(b"HTTP/1.1 407 canary Authentication Required\r\nContent-Length: 0\r\n\r\n"),
     "502": saying(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\nno"),
     "a redirect": saying(b"HTTP/1.1 307 T\r\nLocation: http://evil.example/\r\nContent-Length: 0\r\n\r\n"),
     "101": saying(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"),
@@ -176,12 +177,16 @@ FAULTS: Final[dict[str, Answer]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_any_answer_of_the_proxy_but_yes_is_a_failed_request(authority: trustme.CA, fault: str, scheme: str) -> None:
+async def test_any_answer_of_the_proxy_but_yes_is_a_failed_request(
+    authority: trustme.CA, caplog: pytest.LogCaptureFixture, fault: str, scheme: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
     async with place(authority, ConnectProxy(FAULTS[fault]), secure=scheme == "https") as it:
         outcome = await it.client.exchange(it.request(proxy=it.by_profile(CREDENTIALS), scheme=scheme))
         assert_unreachable(outcome)
         assert it.seen == []
-        assert "canary" not in repr(it.observer.records)
+        assert "canary" not in repr((it.observer.records, it.by_profile(CREDENTIALS)))
+        assert caplog.records == []
         assert it.client.connections.open == 0
 
 
