@@ -108,16 +108,6 @@ async def test_equal_keys_share_a_flight_until_it_lands(it: Place) -> None:
     assert (it.started, it.joined) == (["one", "two"], ["a", "a"])
 
 
-async def test_the_last_caller_that_leaves_cancels_the_flight(it: Place) -> None:
-    async with it.running() as callers:
-        leader, follower = [await it.enter(callers, "a", "one") for _ in range(2)]
-        await it.leave(leader)
-        assert it.cancelled == []
-        await it.leave(follower)
-        assert it.cancelled == ["one"]
-        assert it.is_at_rest()
-
-
 async def test_a_caller_that_comes_while_a_flight_is_dying_starts_another(it: Place) -> None:
     unwound = trio.Event()
     async with it.running() as callers:

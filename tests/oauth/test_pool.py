@@ -302,16 +302,6 @@ async def test_a_lease_that_sent_nothing_measures_nothing(endpoint: MemoryEndpoi
     assert pool._hosts[ONE].rest.seconds(trio.current_time()) == LEAST_REST
 
 
-async def test_a_byte_during_its_rest_closes_a_connection(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
-    first = await exchange(pool)
-    first._pending = lambda: True
-    await trio.sleep(LONGEST)
-    assert await exchange(pool) is not first
-    assert counts(pool) == (1, 1, 0, 0, 0)
-    assert endpoint.open_connections == 1
-
-
 async def test_resting_connections_of_a_host_and_of_all_hosts_are_bounded(endpoint: MemoryEndpoint) -> None:
     pool = pool_of(endpoint, resting=4, resting_per_host=3)
     await exchange_at_once(pool, 5)
