@@ -134,18 +134,21 @@ async def test_a_secret_that_vanishes_takes_nothing_away(autojump_clock: MockClo
     assert [kind for kind, _ in it.observer.events] == ["loaded", *["secret_problem"] * 2, *["secret_recovered"] * 2]
 
 
-async def test_a_secret_that_is_no_longer_needed_is_not_read(autojump_clock: MockClock) -> None:
+async def test_a_secret_that_is_no_longer_needed_is_not_read_and_a_late_version_of_it_does_not_count(autojump_clock: MockClock) -> None:
     it = world(profiles(referring()), {OAUTH: data(1)})
-    async with it.running():
+    async with it.running(), trio.open_nursery() as nursery:
         await trio.sleep(1)
+        scope = it.source._followed[OAUTH]
         it.file.text = ONE
         await trio.sleep(2)
         reads = len(it.secrets.reads)
+        it.source._learned(OAUTH, scope, nursery, data(9))
         await trio.sleep(100)
         assert len(it.secrets.reads) == reads
         it.secrets.known[OAUTH] = data(2)
         it.file.text = profiles(referring())
         await trio.sleep(2)
+        it.source._learned(OAUTH, scope, nursery, data(9))
         assert it.in_force == {"primary": ("id-2", "canary-2")}
     assert len(it.sets) == 3
 
@@ -160,43 +163,22 @@ async def test_an_issue_with_a_secret_that_is_no_longer_needed_is_over(autojump_
     assert [kind for kind, _ in it.observer.events] == [*["secret_problem"] * 2, "loaded", *["secret_recovered"] * 2]
 
 
-async def test_a_version_of_a_secret_that_comes_too_late_does_not_count(autojump_clock: MockClock) -> None:
-    it = world(profiles(referring()), {OAUTH: data(1)})
-    async with it.running():
-        await wait_all_tasks_blocked()
-        async with trio.open_nursery() as nursery:
-            scope = it.source._followed[OAUTH]
-            it.file.text = ONE
-            await trio.sleep(2)
-            it.source._learned(OAUTH, scope, nursery, data(9))
-            it.file.text = profiles(referring())
-            await trio.sleep(2)
-            it.source._learned(OAUTH, scope, nursery, data(9))
-    assert it.in_force == {"primary": ("id-1", "canary-1")}
-
-
-async def test_without_a_file_there_are_no_issuers() -> None:
-    sets: list[object] = []
-    source = IssuerSource(IssuerSettings(), check_endpoint, None, sets.append, Remembered())
-    async with trio.open_nursery() as nursery:
-        await nursery.start(start, source)
-    assert [len(found) for found in sets] == [0]  # type: ignore[arg-type]
-
-
 async def start(source: IssuerSource, *, task_status: trio.TaskStatus[None]) -> None:
     await source.run(task_status=task_status)
 
 
-async def test_a_real_file(tmp_path: Path) -> None:
-    path = tmp_path / "issuers.yaml"
-    path.write_text(ONE)
-    sets: list[dict[str, tuple[str, str]]] = []
-    source = IssuerSource(
-        IssuerSettings(path, ProfileRules(), poll=0.001), check_endpoint, None, lambda found: sets.append(pairs(found)), Remembered()
-    )
+@pytest.mark.parametrize("text", [None, ONE], ids=["no file", "a real file"])
+async def test_it_follows_a_real_file_or_has_no_issuers(tmp_path: Path, text: str | None) -> None:
+    path, sets = tmp_path / "issuers.yaml", list[dict[str, tuple[str, str]]]()
+    if text is not None:
+        path.write_text(text)
+    settings = IssuerSettings(None if text is None else path, ProfileRules(), poll=0.001)
+    source = IssuerSource(settings, check_endpoint, None, lambda found: sets.append(pairs(found)), Remembered())
     async with trio.open_nursery() as nursery:
         await nursery.start(start, source)
-        assert [set(found) for found in sets] == [{"one"}]
+        assert [set(found) for found in sets] == [set() if text is None else {"one"}]
+        if text is None:
+            return
         path.write_text(profiles(inline("two")))
         with trio.fail_after(30):
             while len(sets) < 2:  # noqa: ASYNC110 - the thread has no event to set
