@@ -29,8 +29,12 @@ def endpoint(nursery: trio.Nursery) -> MemoryEndpoint:
     return MemoryEndpoint(nursery, [answering(response(b""))])
 
 
-async def test_discarding_keeps_the_right_to_another_and_releasing_twice_does_no_harm(endpoint: MemoryEndpoint) -> None:
-    pool = pool_of(endpoint)
+@pytest.fixture
+def pool(endpoint: MemoryEndpoint) -> ConnectionPool:
+    return pool_of(endpoint)
+
+
+async def test_discarding_keeps_the_right_to_another_and_releasing_twice_does_no_harm(pool: ConnectionPool) -> None:
     lease = await pool.lease(ONE)
     await use(lease)
     await lease.discard()
@@ -43,8 +47,9 @@ async def test_discarding_keeps_the_right_to_another_and_releasing_twice_does_no
     assert counts(pool) == (1, 1, 0, 0, 0)
 
 
-async def test_of_idle_connections_the_last_used_quiet_one_is_taken(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_of_idle_connections_the_last_used_quiet_one_is_taken(
+    endpoint: MemoryEndpoint, pool: ConnectionPool, autojump_clock: MockClock
+) -> None:
     async with expiring(pool):
         connections = await exchange_at_once(pool, 3)
         await trio.sleep(IDLE)
@@ -70,8 +75,7 @@ async def test_idle_connections_of_a_host_and_of_all_hosts_are_bounded(endpoint:
         assert [stream.closed for stream in endpoint.streams] == [True, False, *[True] * 3, False, False]
 
 
-async def test_idle_connections_expire(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_idle_connections_expire(endpoint: MemoryEndpoint, pool: ConnectionPool, autojump_clock: MockClock) -> None:
     async with expiring(pool):
         await exchange(pool, ONE)
         await trio.sleep(60)
@@ -92,8 +96,7 @@ async def test_resting_connections_expire_where_that_is_sooner(endpoint: MemoryE
         assert counts(pool) == NOTHING
 
 
-async def test_an_expired_connection_is_not_used_even_before_it_is_swept(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_an_expired_connection_is_not_used_even_before_it_is_swept(pool: ConnectionPool, autojump_clock: MockClock) -> None:
     first = await exchange(pool)
     await trio.sleep(90)
     assert await exchange(pool) is not first
@@ -111,8 +114,7 @@ async def test_a_host_is_forgotten_when_what_was_measured_counts_no_more(endpoin
         assert pool._hosts == {}
 
 
-async def test_use_renews_the_time_of_a_connection(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_use_renews_the_time_of_a_connection(pool: ConnectionPool, autojump_clock: MockClock) -> None:
     async with expiring(pool):
         first = await exchange(pool)
         for _ in range(4):
@@ -156,8 +158,9 @@ async def test_an_exchange_that_gives_up_waiting_takes_no_slot(endpoint: MemoryE
     await lease.release()
 
 
-async def test_releasing_and_reusing_close_also_while_cancelled(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_releasing_and_reusing_close_also_while_cancelled(
+    endpoint: MemoryEndpoint, pool: ConnectionPool, autojump_clock: MockClock
+) -> None:
     stale = await exchange(pool)
     stale._pending = lambda: True
     await trio.sleep(LONGEST)
@@ -176,9 +179,8 @@ async def test_releasing_and_reusing_close_also_while_cancelled(endpoint: Memory
 
 
 async def test_closing_the_pool_closes_what_rests_or_is_idle_also_while_cancelled(
-    endpoint: MemoryEndpoint, autojump_clock: MockClock
+    endpoint: MemoryEndpoint, pool: ConnectionPool, autojump_clock: MockClock
 ) -> None:
-    pool = pool_of(endpoint)
     async with expiring(pool):
         await exchange_at_once(pool, 3)
         await trio.sleep(IDLE)
@@ -202,8 +204,7 @@ async def take(pool: ConnectionPool) -> Http1Connection | None:
     return await (await pool.lease(ONE)).reuse()
 
 
-async def test_a_connection_is_used_again_after_its_rest(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_a_connection_is_used_again_after_its_rest(endpoint: MemoryEndpoint, pool: ConnectionPool, autojump_clock: MockClock) -> None:
     first = await exchange(pool)
     assert pool.counts() == ConnectionCounts(open=1, resting=1, idle=0, busy=0, waiting=0)
     await trio.sleep(LONGEST - 0.001)
@@ -216,16 +217,14 @@ async def test_a_connection_is_used_again_after_its_rest(endpoint: MemoryEndpoin
 
 
 @pytest.mark.parametrize("other", [TWO, Origin(secure=False, host="one.example", port=8080)], ids=["host", "port"])
-async def test_a_connection_is_not_used_for_another_origin(endpoint: MemoryEndpoint, autojump_clock: MockClock, other: Origin) -> None:
-    pool = pool_of(endpoint)
+async def test_a_connection_is_not_used_for_another_origin(pool: ConnectionPool, autojump_clock: MockClock, other: Origin) -> None:
     first = await exchange(pool)
     await trio.sleep(LONGEST)
     assert await exchange(pool, other) is not first
     assert counts(pool) == (2, 2, 0, 0, 0)
 
 
-async def test_of_those_that_have_rested_the_one_used_last_is_taken_first(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_of_those_that_have_rested_the_one_used_last_is_taken_first(pool: ConnectionPool, autojump_clock: MockClock) -> None:
     first, second = await exchange_at_once(pool, 2)
     await trio.sleep(0.01)
     (third,) = await exchange_at_once(pool, 1)
@@ -235,16 +234,16 @@ async def test_of_those_that_have_rested_the_one_used_last_is_taken_first(endpoi
     assert await take(pool) is third
 
 
-async def test_an_endpoint_that_is_known_as_quick_needs_the_least_rest(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_an_endpoint_that_is_known_as_quick_needs_the_least_rest(
+    endpoint: MemoryEndpoint, pool: ConnectionPool, autojump_clock: MockClock
+) -> None:
     await exchange_at_once(pool, MANY)
     await trio.sleep(LEAST_REST)
     await exchange(pool)
     assert len(endpoint.dialled) == MANY
 
 
-async def test_a_slow_answer_makes_every_rest_longer(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_a_slow_answer_makes_every_rest_longer(pool: ConnectionPool, autojump_clock: MockClock) -> None:
     slow = await pool.lease(ONE)
     await use(slow)
     await exchange_at_once(pool, MANY)
@@ -277,8 +276,7 @@ async def test_an_idle_one_needs_the_longer_rest_too(endpoint: MemoryEndpoint, a
         assert await take(pool) is quick
 
 
-async def test_an_exchange_that_was_given_up_counts_with_its_time(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_an_exchange_that_was_given_up_counts_with_its_time(pool: ConnectionPool, autojump_clock: MockClock) -> None:
     await exchange_at_once(pool, MANY)
     await trio.sleep(LEAST_REST)
     lease = await pool.lease(ONE)
@@ -291,8 +289,7 @@ async def test_an_exchange_that_was_given_up_counts_with_its_time(endpoint: Memo
     assert pool._hosts[ONE].rest.seconds(trio.current_time()) == pytest.approx(0.6)
 
 
-async def test_a_lease_that_sent_nothing_measures_nothing(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_a_lease_that_sent_nothing_measures_nothing(pool: ConnectionPool, autojump_clock: MockClock) -> None:
     await exchange_at_once(pool, MANY)
     await trio.sleep(LONGEST)
     lease = await pool.lease(ONE)
@@ -311,8 +308,9 @@ async def test_resting_connections_of_a_host_and_of_all_hosts_are_bounded(endpoi
     assert [stream.closed for stream in endpoint.streams] == [*[False] * 3, *[True] * 2, False, True]
 
 
-async def test_unused_connections_become_idle_unless_something_came(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_unused_connections_become_idle_unless_something_came(
+    endpoint: MemoryEndpoint, pool: ConnectionPool, autojump_clock: MockClock
+) -> None:
     async with expiring(pool):
         connections = await exchange_at_once(pool, 3)
         connections[1]._pending = lambda: True
