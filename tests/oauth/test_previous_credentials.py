@@ -144,8 +144,8 @@ async def test_both_calls_have_the_time_of_one(autojump_clock: MockClock) -> Non
     assert isinstance(outcome, ExchangeFailure)
     assert outcome.diagnostic is Diagnostic.OAUTH_ERROR
     first, second = it.observer.records
-    assert (first.http_status, first.duration) == (401, pytest.approx(0.4))
-    assert (second.kind, second.duration) == (ErrorKind.TIMEOUT, pytest.approx(0.35))
+    assert (first.http_status, second.kind) == (401, ErrorKind.TIMEOUT)
+    assert [first.duration, second.duration] == pytest.approx([0.4, 0.35])
 
 
 async def test_a_caller_may_leave_during_the_second_call(autojump_clock: MockClock) -> None:

@@ -154,7 +154,8 @@ async def test_an_exchange_times_out(autojump_clock: MockClock) -> None:
         assert await it.client.exchange(token_request()) == transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED)
     assert trio.current_time() - started == pytest.approx(0.75)
     (record,) = it.observer.records
-    assert (record.kind, record.http_status, record.duration) == (ErrorKind.TIMEOUT, None, pytest.approx(0.75))
+    assert (record.kind, record.http_status) == (ErrorKind.TIMEOUT, None)
+    assert record.duration == pytest.approx(0.75)
 
 
 async def test_a_refused_connection_is_a_failure() -> None:
