@@ -17,38 +17,34 @@ from exchanger.issuers.secrets import (
     PollingSecrets,
     SecretData,
     SecretFault,
-    SecretName,
     SecretProblem,
     secret_data,
 )
 from tests.issuers.fakes import FORBIDDEN, MISSING, OAUTH, MemorySecrets, data
 
 
-def encoded(value: bytes) -> str:
-    return base64.b64encode(value).decode()
-
-
-def test_values_are_decoded() -> None:
-    found = secret_data("7", {"id": encoded("ä\n".encode()), "secret": encoded(b" canary \r\n"), "empty": ""})
+@pytest.mark.parametrize(
+    ("encoded", "value"),
+    [
+        (base64.b64encode("\u00e4\n".encode()).decode(), "\u00e4"),
+        (base64.b64encode(b" canary \r\n").decode(), " canary "),
+        ("", ""),
+        ("Cg==", ""),
+        ("/w==", None),
+        ("canary!", None),
+        ("YQ", None),
+        ("\u00e4", None),
+    ],
+    ids=["line end", "spaces", "empty", "empty line", "binary", "not base64", "no padding", "not ASCII"],
+)
+def test_values_are_base64_of_text_without_the_last_line_end(encoded: str, value: str | None) -> None:
+    found = secret_data("7", {"key": encoded})
     assert found.version == "7"
-    assert {key: value.reveal() for key, value in found.values.items()} == {"id": "ä", "secret": " canary ", "empty": ""}
-    assert found.undecodable == frozenset()
+    assert {key: secret.reveal() for key, secret in found.values.items()} == ({} if value is None else {"key": value})
+    assert found.undecodable == ({"key"} if value is None else frozenset())
+    assert found.has("key") is bool(value)
+    assert not found.has("missing")
     assert "canary" not in repr(found)
-
-
-def test_what_is_no_text() -> None:
-    found = secret_data("7", {"binary": encoded(b"\xff"), "no base64": "canary!", "padding": "YQ", "accents": "ä"})
-    assert found.undecodable == {"binary", "no base64", "padding", "accents"}
-    assert len(found.values) == 0
-
-
-def test_what_can_be_used() -> None:
-    found = secret_data("7", {"full": encoded(b"x"), "empty": encoded(b"\n"), "binary": encoded(b"\xff")})
-    assert [found.has(key) for key in ("full", "empty", "binary", "missing")] == [True, False, False, False]
-
-
-def test_a_name() -> None:
-    assert str(SecretName("team", "oauth")) == "team/oauth"
 
 
 @attrs.define(eq=False)
@@ -100,19 +96,18 @@ async def test_failures_are_reported_once_and_repeated_with_growing_waits(it: Fo
     assert all(base <= wait <= 2 * base for base, wait in zip(bases, it.waits(), strict=True))
 
 
-async def test_waits_begin_anew_after_a_success(it: Follower, autojump_clock: MockClock) -> None:
+async def test_waits_start_again_from_the_first_after_a_success(it: Follower, autojump_clock: MockClock) -> None:
     it.reader.known[OAUTH] = MISSING
+    before = 0
     async with trio.open_nursery() as nursery:
         nursery.start_soon(it.run)
-        await trio.sleep(200)
-        it.reader.known[OAUTH] = data(1)
-        await trio.sleep(RETRY_CAP_S * 2)
-        it.reader.known[OAUTH] = MISSING
-        before = len(it.reader.reads)
+        for found in (data(1), MISSING):
+            await trio.sleep(200)
+            before = len(it.reader.reads)
+            it.reader.known[OAUTH] = found
         await trio.sleep(30)
         nursery.cancel_scope.cancel()
-    first_wait = it.waits()[before]
-    assert FIRST_RETRY_S <= first_wait <= 2 * FIRST_RETRY_S
+    assert FIRST_RETRY_S <= it.waits()[before] <= 2 * FIRST_RETRY_S
     assert it.learned == [MISSING, data(1), MISSING]
 
 
@@ -125,7 +120,7 @@ async def test_a_read_that_hangs_is_given_up(it: Follower, autojump_clock: MockC
     assert it.reader.reads[1][0] >= READ_S + FIRST_RETRY_S
 
 
-async def test_instances_do_not_ask_together(autojump_clock: MockClock) -> None:
+async def test_instances_do_not_read_together(autojump_clock: MockClock) -> None:
     one, other = follower(), follower(seed=2)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run_for, one, 50)

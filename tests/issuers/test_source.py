@@ -29,7 +29,7 @@ INTERVAL = 2 * POLL_S
 """Longer than any interval of the polling."""
 
 
-async def test_the_first_set_and_then_it_is_started(autojump_clock: MockClock) -> None:
+async def test_it_is_started_with_the_first_set(autojump_clock: MockClock) -> None:
     it = world(ONE)
     async with it.running():
         await wait_all_tasks_blocked()
@@ -60,7 +60,7 @@ async def test_it_is_not_started_before_the_set_is_complete(autojump_clock: Mock
     assert len(it.sets) == 1
 
 
-async def test_versions_of_the_file(autojump_clock: MockClock) -> None:
+async def test_each_good_version_of_the_file_is_a_set(autojump_clock: MockClock) -> None:
     it = world(profiles(*(inline(f"p{number}", host="") for number in range(12))))
     async with it.running():
         await trio.sleep(5)
@@ -102,7 +102,7 @@ async def test_one_of_several_that_changes_is_a_new_set(autojump_clock: MockCloc
     assert it.observer.events == [*[("loaded", "one, two")] * 3, ("rotated", "two")]
 
 
-async def test_a_rotation_and_the_end_of_its_grace(autojump_clock: MockClock) -> None:
+async def test_a_rotation_lasts_until_the_end_of_its_grace(autojump_clock: MockClock) -> None:
     it = world(profiles(referring()), {OAUTH: data(1)})
     async with it.running():
         await trio.sleep(1)
@@ -121,7 +121,7 @@ async def test_a_rotation_and_the_end_of_its_grace(autojump_clock: MockClock) ->
     assert it.observer.events == [("loaded", "primary"), ("rotated", "primary")]
 
 
-async def test_a_secret_that_vanishes(autojump_clock: MockClock) -> None:
+async def test_a_secret_that_vanishes_takes_nothing_away(autojump_clock: MockClock) -> None:
     it = world(profiles(referring()), {OAUTH: data(1)})
     async with it.running():
         await trio.sleep(1)
@@ -134,23 +134,26 @@ async def test_a_secret_that_vanishes(autojump_clock: MockClock) -> None:
     assert [kind for kind, _ in it.observer.events] == ["loaded", *["secret_problem"] * 2, *["secret_recovered"] * 2]
 
 
-async def test_a_secret_that_is_not_needed_any_more_is_not_read(autojump_clock: MockClock) -> None:
+async def test_a_secret_that_is_no_longer_needed_is_not_read_and_a_late_version_of_it_does_not_count(autojump_clock: MockClock) -> None:
     it = world(profiles(referring()), {OAUTH: data(1)})
-    async with it.running():
+    async with it.running(), trio.open_nursery() as nursery:
         await trio.sleep(1)
+        scope = it.source._followed[OAUTH]
         it.file.text = ONE
         await trio.sleep(2)
         reads = len(it.secrets.reads)
+        it.source._learned(OAUTH, scope, nursery, data(9))
         await trio.sleep(100)
         assert len(it.secrets.reads) == reads
         it.secrets.known[OAUTH] = data(2)
         it.file.text = profiles(referring())
         await trio.sleep(2)
+        it.source._learned(OAUTH, scope, nursery, data(9))
         assert it.in_force == {"primary": ("id-2", "canary-2")}
     assert len(it.sets) == 3
 
 
-async def test_an_issue_with_what_is_not_needed_any_more_is_over(autojump_clock: MockClock) -> None:
+async def test_an_issue_with_a_secret_that_is_no_longer_needed_is_over(autojump_clock: MockClock) -> None:
     it = world(profiles(inline(), referring("two")))
     async with it.running():
         await trio.sleep(1)
@@ -160,43 +163,22 @@ async def test_an_issue_with_what_is_not_needed_any_more_is_over(autojump_clock:
     assert [kind for kind, _ in it.observer.events] == [*["secret_problem"] * 2, "loaded", *["secret_recovered"] * 2]
 
 
-async def test_what_comes_after_it_was_let_go_does_not_count(autojump_clock: MockClock) -> None:
-    it = world(profiles(referring()), {OAUTH: data(1)})
-    async with it.running():
-        await wait_all_tasks_blocked()
-        async with trio.open_nursery() as nursery:
-            scope = it.source._followed[OAUTH]
-            it.file.text = ONE
-            await trio.sleep(2)
-            it.source._learned(OAUTH, scope, nursery, data(9))
-            it.file.text = profiles(referring())
-            await trio.sleep(2)
-            it.source._learned(OAUTH, scope, nursery, data(9))
-    assert it.in_force == {"primary": ("id-1", "canary-1")}
-
-
-async def test_without_a_file_there_are_no_issuers() -> None:
-    sets: list[object] = []
-    source = IssuerSource(IssuerSettings(), check_endpoint, None, sets.append, Remembered())
-    async with trio.open_nursery() as nursery:
-        await nursery.start(start, source)
-    assert [len(found) for found in sets] == [0]  # type: ignore[arg-type]
-
-
 async def start(source: IssuerSource, *, task_status: trio.TaskStatus[None]) -> None:
     await source.run(task_status=task_status)
 
 
-async def test_a_real_file(tmp_path: Path) -> None:
-    path = tmp_path / "issuers.yaml"
-    path.write_text(ONE)
-    sets: list[dict[str, tuple[str, str]]] = []
-    source = IssuerSource(
-        IssuerSettings(path, ProfileRules(), poll=0.001), check_endpoint, None, lambda found: sets.append(pairs(found)), Remembered()
-    )
+@pytest.mark.parametrize("text", [None, ONE], ids=["no file", "a real file"])
+async def test_it_follows_a_real_file_or_has_no_issuers(tmp_path: Path, text: str | None) -> None:
+    path, sets = tmp_path / "issuers.yaml", list[dict[str, tuple[str, str]]]()
+    if text is not None:
+        path.write_text(text)
+    settings = IssuerSettings(None if text is None else path, ProfileRules(), poll=0.001)
+    source = IssuerSource(settings, check_endpoint, None, lambda found: sets.append(pairs(found)), Remembered())
     async with trio.open_nursery() as nursery:
         await nursery.start(start, source)
-        assert [set(found) for found in sets] == [{"one"}]
+        assert [set(found) for found in sets] == [set() if text is None else {"one"}]
+        if text is None:
+            return
         path.write_text(profiles(inline("two")))
         with trio.fail_after(30):
             while len(sets) < 2:  # noqa: ASYNC110 - the thread has no event to set
@@ -220,12 +202,3 @@ async def test_a_fault_of_a_reader_ends_it(autojump_clock: MockClock) -> None:
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
         async with it.running():
             await trio.sleep(10)
-
-
-async def test_cancelled_it_leaves_nothing(autojump_clock: MockClock) -> None:
-    it = world(profiles(referring(), referring("two", "other")), {OAUTH: data(1)})
-    async with it.running():
-        await trio.sleep(1)
-    reads = len(it.secrets.reads)
-    await trio.sleep(1000)
-    assert len(it.secrets.reads) == reads

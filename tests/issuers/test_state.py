@@ -22,57 +22,59 @@ def issuers(*found: Issuer) -> "HashTrieMap[str, Issuer]":
 FIRST = IssuerSet(issuers(issuer()))
 
 
-def test_nothing_new() -> None:
-    assert FIRST.succeeded_by(issuers(issuer()), NOW) == FIRST
+def after(*sets: Issuer | None, start: IssuerSet = FIRST) -> list[IssuerSet]:
+    """Return the sets that follow, a second apart; ``None`` is one without issuers."""
+    found = [start]
+    for number, one in enumerate(sets):
+        found.append(found[-1].succeeded_by(issuers(*([] if one is None else [one])), NOW + number))
+    return found[1:]
+
+
+def test_a_set_with_the_same_issuers_is_equal() -> None:
+    assert after(issuer()) == [FIRST]
 
 
 def test_other_credentials_are_a_rotation() -> None:
-    other_id = FIRST.succeeded_by(issuers(issuer(client_id="other")), NOW)
+    (other_id,) = after(issuer(client_id="other"))
     assert (other_id.generation, other_id.issuers["a"].previous) == (1, Credentials("id", Secret("one"), 0))
-    after = FIRST.succeeded_by(issuers(issuer("two")), NOW)
-    found = after.issuers["a"]
-    assert found.credentials == Credentials("id", Secret("two"), 1)
-    assert found.previous == Credentials("id", Secret("one"), 0)
-    assert dict(after.retiring) == {"a": NOW + ROTATION_GRACE_S}
-    assert after.rotated_since(FIRST) == ("a",)
+    (found,) = after(issuer("two"))
+    assert found.issuers["a"].credentials == Credentials("id", Secret("two"), 1)
+    assert found.issuers["a"].previous == Credentials("id", Secret("one"), 0)
+    assert dict(found.retiring) == {"a": NOW + ROTATION_GRACE_S}
+    assert found.rotated_since(FIRST) == ("a",)
 
 
-def test_what_else_changes_leaves_generation_and_previous() -> None:
-    rotated = FIRST.succeeded_by(issuers(issuer("two")), NOW)
+def test_other_changes_leave_generation_and_previous_credentials() -> None:
     changed = attrs.evolve(issuer("two"), bearer_realm="r", auth_method=AuthMethod.CLIENT_SECRET_POST)
-    after = rotated.succeeded_by(issuers(changed), NOW + 10)
+    rotated, found = after(issuer("two"), changed)
     before = rotated.issuers["a"]
-    assert after.issuers["a"] == attrs.evolve(before, bearer_realm="r", auth_method=AuthMethod.CLIENT_SECRET_POST)
-    assert after.retiring == rotated.retiring
-    assert after.rotated_since(rotated) == ()
+    assert found.issuers["a"] == attrs.evolve(before, bearer_realm="r", auth_method=AuthMethod.CLIENT_SECRET_POST)
+    assert found.retiring == rotated.retiring
+    assert found.rotated_since(rotated) == ()
 
 
 def test_old_credentials_never_go_to_another_endpoint() -> None:
-    elsewhere = "https://b.example/t"
-    at_once = FIRST.succeeded_by(issuers(issuer("two", endpoint=elsewhere)), NOW)
-    assert (at_once.issuers["a"].previous, len(at_once.retiring), at_once.generation) == (None, 0, 1)
-    later = FIRST.succeeded_by(issuers(issuer("two")), NOW).succeeded_by(issuers(issuer("two", endpoint=elsewhere)), NOW)
-    assert (later.issuers["a"].previous, len(later.retiring), later.generation) == (None, 0, 1)
+    elsewhere = issuer("two", endpoint="https://b.example/t")
+    for found in (after(elsewhere)[-1], after(issuer("two"), elsewhere)[-1]):
+        assert (found.issuers["a"].previous, len(found.retiring), found.generation) == (None, 0, 1)
 
 
-def test_twice_within_the_grace() -> None:
-    after = FIRST.succeeded_by(issuers(issuer("two")), NOW).succeeded_by(issuers(issuer("three")), NOW + 1)
-    assert after.issuers["a"].credentials.generation == 2
-    assert after.issuers["a"].previous == Credentials("id", Secret("two"), 1)
-    assert dict(after.retiring) == {"a": NOW + 1 + ROTATION_GRACE_S}
-    back = after.succeeded_by(issuers(issuer()), NOW)
+def test_a_second_rotation_within_the_grace_keeps_the_last_pair_alone() -> None:
+    _, twice, back = after(issuer("two"), issuer("three"), issuer())
+    assert twice.issuers["a"].credentials.generation == 2
+    assert twice.issuers["a"].previous == Credentials("id", Secret("two"), 1)
+    assert dict(twice.retiring) == {"a": NOW + 1 + ROTATION_GRACE_S}
     assert back.issuers["a"].credentials == Credentials("id", Secret("one"), 3)
 
 
-def test_a_profile_that_is_gone_and_comes_again_has_a_generation_of_its_own() -> None:
-    gone = FIRST.succeeded_by(issuers(), NOW)
+def test_a_profile_that_comes_back_has_a_generation_of_its_own() -> None:
+    gone, back = after(None, issuer("two"))
     assert (len(gone.issuers), gone.generation) == (0, 0)
-    back = gone.succeeded_by(issuers(issuer("two")), NOW)
     assert (back.issuers["a"].credentials.generation, back.issuers["a"].previous) == (1, None)
     assert back.rotated_since(gone) == ()
 
 
-def test_the_end_of_the_grace() -> None:
+def test_each_previous_pair_goes_at_the_end_of_its_grace() -> None:
     two = IssuerSet(issuers(issuer(), issuer(name="b")))
     one = two.succeeded_by(issuers(issuer("two"), issuer(name="b")), NOW)
     assert one.issuers["b"] == two.issuers["b"]
@@ -92,7 +94,7 @@ def secrets(**found: SecretData | SecretProblem) -> "HashTrieMap[SecretName, Sec
     return HashTrieMap({SecretName("home", name): value for name, value in found.items()})
 
 
-def test_values_of_file_and_secrets() -> None:
+def test_values_come_from_the_file_and_from_secrets() -> None:
     resolved = resolve(good_plan(profiles(inline("one"), referring("two", host="b.example"))), secrets(oauth=data(3)))
     assert resolved.complete
     assert resolved.issues == ()
@@ -125,7 +127,7 @@ def test_why_a_value_is_missing(found: SecretData | SecretProblem, field: str, r
     assert "canary" not in repr(resolved)
 
 
-def test_a_secret_that_was_not_read_yet_is_no_issue() -> None:
+def test_a_secret_that_was_not_read_yet_is_not_an_issue() -> None:
     resolved = resolve(good_plan(profiles(inline("one"), referring("two"), referring("three", "other"))), secrets(oauth=data(1)))
     assert (sorted(resolved.issuers), resolved.issues, resolved.complete) == (["one", "two"], (), False)
     assert resolve(good_plan(profiles()), secrets(other=MISSING)).complete
@@ -144,28 +146,7 @@ def running() -> State:
     return State().with_file(ONE, 0.0).with_secret(OAUTH, data(1), 0.0)
 
 
-def test_a_version_waits_for_its_secrets() -> None:
-    waiting = State().with_file(BOTH, 0.0)
-    assert waiting.current is None
-    assert waiting.plans == (BOTH,)
-    assert waiting.secrets == {OAUTH, OTHER}
-    assert len(waiting.issues) == 0
-    half = waiting.with_secret(OAUTH, data(1), 0.0).with_secret(OTHER, MISSING, 0.0)
-    assert half.current is None
-    assert len(half.issues) == 2
-    whole = half.with_secret(OTHER, data(2), 0.0)
-    assert in_force(whole) == {"one": ("id-1", "canary-1"), "two": ("id-2", "canary-2")}
-    assert (whole.pending, whole.plan, len(whole.issues)) == (None, BOTH, 0)
-
-
-def test_an_empty_version_counts() -> None:
-    state = running().with_file(good_plan(profiles()), 0.0)
-    assert in_force(state) == {}
-    assert state.secrets == frozenset()
-    assert (len(state.latest), len(state.kept)) == (0, 0)
-
-
-def test_what_cannot_be_used_takes_nothing_away() -> None:
+def test_an_unusable_secret_takes_nothing_away() -> None:
     for found in (MISSING, FORBIDDEN, data(2, ("id",)), data(2, ("id",), ("secret",))):
         state = running().with_secret(OAUTH, found, 1.0)
         assert in_force(state) == {"one": ("id-1", "canary-1")}
@@ -174,7 +155,7 @@ def test_what_cannot_be_used_takes_nothing_away() -> None:
         assert in_force(state.with_secret(OAUTH, data(3), 2.0)) == {"one": ("id-3", "canary-3")}
 
 
-def test_others_go_on_beside_one_that_cannot_be_used() -> None:
+def test_other_secrets_go_on_beside_an_unusable_one() -> None:
     state = State().with_file(BOTH, 0.0).with_secret(OAUTH, data(1), 0.0).with_secret(OTHER, data(1), 0.0)
     state = state.with_secret(OAUTH, data(2, ("id",)), 1.0).with_secret(OTHER, data(2), 1.0)
     assert in_force(state) == {"one": ("id-1", "canary-1"), "two": ("id-2", "canary-2")}
@@ -204,18 +185,8 @@ def test_a_new_version_that_needs_what_was_lost_waits() -> None:
     assert sorted(reason for reason in state.issues.values()) == ["there is no such key"] * 2
 
 
-def test_what_is_not_needed_any_more_is_forgotten() -> None:
+def test_a_secret_that_is_no_longer_needed_is_forgotten() -> None:
     state = State().with_file(BOTH, 0.0).with_secret(OAUTH, data(1), 0.0).with_secret(OTHER, data(1), 0.0).with_file(ONE, 1.0)
     assert state.secrets == {OAUTH}
     assert set(state.latest) == set(state.kept) == {OAUTH}
     assert state.with_secret(OTHER, data(1), 1.0) is state
-
-
-def test_retired_credentials_go() -> None:
-    assert State().without_retired(0.0) == State()
-    assert "canary" not in repr(running().with_secret(OAUTH, data(2), 0.0))
-    rotated = running().with_secret(OAUTH, data(2), 0.0)
-    assert rotated.without_retired(599.0) is rotated
-    current = rotated.without_retired(600.0).current
-    assert current is not None
-    assert current.issuers["one"].previous is None

@@ -12,11 +12,13 @@ import trio
 import trio.testing
 
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE
+from exchanger.oauth.dial import Dial
 from exchanger.oauth.token_client import TokenClient, TokenClientSettings
+from exchanger.typing import ExchangeObserver, Tracer
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.secret import Secret
-from exchanger.values.token import CoalescedRecord, ExchangeRecord, TokenRequest
+from exchanger.values.token import CoalescedRecord, ExchangedToken, ExchangeRecord, TokenOutcome, TokenRequest
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 CONTRACT = TokenClientSettings(allow_http=True)
@@ -25,6 +27,7 @@ RESTED = 1.5
 """Seconds after which a connection has rested, and is not idle yet, if answers come at once or almost."""
 HTTP = attrs.evolve(CONTRACT, request_timeout=30.0, dial_timeout=30.0, tls_handshake_timeout=30.0, response_header_timeout=30.0)
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and takes no time to make
+ISSUED = ExchangedToken(Secret("issued-token"))
 
 
 def token_request(
@@ -53,7 +56,6 @@ def response(body: bytes, status: int = 200, *headers: str) -> bytes:
 @attrs.define(eq=False)
 class Observer:
     records: list[ExchangeRecord] = attrs.field(factory=list)
-    coalesced_hosts: list[str] = attrs.field(factory=list)
     shared: list[CoalescedRecord] = attrs.field(factory=list)
 
     def exchanged(self, record: ExchangeRecord, /) -> None:
@@ -61,7 +63,10 @@ class Observer:
 
     def coalesced(self, record: CoalescedRecord, /) -> None:
         self.shared.append(record)
-        self.coalesced_hosts.append(record.endpoint_host)
+
+    @property
+    def coalesced_hosts(self) -> list[str]:
+        return [record.endpoint_host for record in self.shared]
 
 
 class ClientGoneError(Exception):
@@ -214,3 +219,48 @@ def at_rest(client: TokenClient, *, connections: int = 0) -> bool:
         and (client.flights.flights, client.flights.waiters) == (0, 0)
         and (present.open, kept(client), present.busy, present.waiting) == (connections, connections, 0, 0)
     )
+
+
+@final
+@attrs.define(eq=False)
+class World:
+    """A client, its observer, and the endpoints that it talks to."""
+
+    client: TokenClient
+    observer: Observer
+    endpoint: MemoryEndpoint
+
+    async def exchange_all(self, *requests: TokenRequest) -> list[TokenOutcome]:
+        """Exchange at the same time."""
+        outcomes: dict[int, TokenOutcome] = {}
+
+        async def one(number: int, request: TokenRequest) -> None:
+            outcomes[number] = await self.client.exchange(request)
+
+        async with trio.open_nursery() as callers:
+            for number, request in enumerate(requests):
+                callers.start_soon(one, number, request)
+        return [outcomes[number] for number in range(len(requests))]
+
+
+@asynccontextmanager
+async def world(
+    *scripts: Script,
+    settings: TokenClientSettings = HTTP,
+    observer: ExchangeObserver | None = None,
+    dial: Dial | None = None,
+    tls: ssl.SSLContext = NO_TLS,
+    tracer: Tracer | None = None,
+) -> AsyncGenerator[World]:
+    """Run a client, by default with an endpoint that issues a token each time; at the end nothing is open or under way."""
+    seen = Observer()
+    async with trio.open_nursery() as servers:
+        endpoint = MemoryEndpoint(servers, scripts or [answering(response(success()))])
+        client = TokenClient(settings, observer or seen, clock=trio.current_time, dial=dial or endpoint.dial, tls=tls, tracer=tracer)
+        try:
+            async with running(client):
+                yield World(client, seen, endpoint)
+        finally:
+            servers.cancel_scope.cancel()
+            assert at_rest(client)
+            assert endpoint.open_connections == 0

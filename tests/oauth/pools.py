@@ -7,7 +7,7 @@ import attrs
 import h11
 import trio
 
-from exchanger.oauth.dial import Dial, Origin
+from exchanger.oauth.dial import Origin
 from exchanger.oauth.http1 import Bounds, Http1Connection, PhaseLimits
 from exchanger.oauth.pool import ConnectionPool, Lease
 from tests.oauth.fakes import NO_TLS, MemoryEndpoint
@@ -40,10 +40,6 @@ def pool_of(
         max_resting=resting,
         max_resting_per_host=resting_per_host,
     )
-
-
-def pool_over(dial: Dial) -> ConnectionPool:
-    return ConnectionPool(max_idle=1, max_idle_per_host=1, idle_timeout=90.0, longest_exchange=LONGEST, tls=NO_TLS, dial=dial)
 
 
 def bounds() -> Bounds:

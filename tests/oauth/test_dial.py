@@ -1,21 +1,32 @@
+"""New connections over streams in memory: TLS, its trust, the tunnel of a proxy, and the time of each phase."""
+
+import math
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair
 
-from exchanger.oauth.dial import Origin, client_tls_context, connect
+from exchanger.oauth.dial import Origin, client_tls_context, connect, open_tunnel
 from exchanger.oauth.http1 import Bounds, PhaseLimits
+from exchanger.values.proxy import Proxy
+from exchanger.values.secret import Secret
 from tests.oauth.fakes import NO_TLS, TrackedStream
 
 SECURE = Origin(secure=True, host="issuer.example.com", port=443)
+PROXIED = Origin(False, "issuer.example.com", 80, Proxy(False, "proxy.example.com", 3128, Secret("canary:canary")))
+NOBODY = Secret("")
+Dialler = Callable[[str, int], Awaitable[trio.abc.Stream]]
 
 
-def bounds(total: float = 10.0) -> Bounds:
-    return Bounds(trio.current_time() + total, PhaseLimits(dial=3.0, tls_handshake=1.5, response_header=0.5))
+def bounds() -> Bounds:
+    return Bounds(trio.current_time() + 10.0, PhaseLimits(dial=3.0, tls_handshake=1.5, response_header=0.5))
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +36,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def trusting(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """The context of a service whose environment names the trust store."""
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     return client_tls_context()
@@ -41,11 +53,13 @@ class TlsPeer:
         self.context.set_ciphers("DEFAULT:@SECLEVEL=0")
         authority.issue_cert(name).configure_cert(self.context)
         self.streams: list[TrackedStream] = []
+        self.dialled: list[str] = []
         self.names: list[str] = []
         self.context.sni_callback = lambda _socket, name, _context: self.names.append(name)
 
     async def dial(self, host: str, port: int) -> trio.abc.Stream:
         client, server = memory_stream_pair()
+        self.dialled.append(host)
         self.streams.append(TrackedStream(client))
         self.nursery.start_soon(self._serve, server)
         return self.streams[-1]
@@ -59,47 +73,31 @@ class TlsPeer:
             await trio.aclose_forcefully(secured)
 
 
-async def test_the_trust_store_of_the_environment_is_used(nursery: trio.Nursery, authority: trustme.CA, trusting: ssl.SSLContext) -> None:
-    peer = TlsPeer(nursery, authority, "issuer.example.com")
-    limit = bounds()
-    connection = await connect(SECURE, limit, tls=trusting, dial=peer.dial)
+@pytest.mark.parametrize("host", ["issuer.example.com", "issuer.example.com."])
+async def test_the_trust_store_of_the_environment_is_used_and_the_dot_of_an_absolute_name_only_for_the_resolver(
+    nursery: trio.Nursery, authority: trustme.CA, trusting: ssl.SSLContext, host: str
+) -> None:
+    peer, limit = TlsPeer(nursery, authority, "issuer.example.com"), bounds()
+    connection = await connect(attrs.evolve(SECURE, host=host), limit, tls=trusting, dial=peer.dial)
     assert connection is not None
-    assert peer.names == ["issuer.example.com"]
+    assert (peer.dialled, peer.names) == ([host], ["issuer.example.com"])
     assert limit.scope.deadline == limit.expires
     await connection.close()
     assert peer.streams[0].closed
 
 
-async def test_the_dot_of_an_absolute_name_is_for_the_resolver_alone(
-    nursery: trio.Nursery, authority: trustme.CA, trusting: ssl.SSLContext
+@pytest.mark.parametrize("fault", ["another name", "an unknown authority", "TLS 1.1"])
+async def test_an_endpoint_that_does_not_prove_who_it_is_gets_no_connection(
+    nursery: trio.Nursery, authority: trustme.CA, trusting: ssl.SSLContext, fault: str
 ) -> None:
-    peer, dialled = TlsPeer(nursery, authority, "issuer.example.com"), list[str]()
-
-    async def dial(host: str, port: int) -> trio.abc.Stream:
-        dialled.append(host)
-        return await peer.dial(host, port)
-
-    connection = await connect(Origin(secure=True, host="issuer.example.com.", port=443), bounds(), tls=trusting, dial=dial)
-    assert connection is not None
-    assert (dialled, peer.names) == (["issuer.example.com."], ["issuer.example.com"])
-    await connection.close()
-
-
-async def test_another_name_is_refused(nursery: trio.Nursery, authority: trustme.CA, trusting: ssl.SSLContext) -> None:
-    peer = TlsPeer(nursery, authority, "other.example.com")
-    assert await connect(SECURE, bounds(), tls=trusting, dial=peer.dial) is None
-    assert peer.streams[0].closed
-
-
-async def test_an_unknown_authority_is_refused(nursery: trio.Nursery, trusting: ssl.SSLContext) -> None:
-    peer = TlsPeer(nursery, trustme.CA(), "issuer.example.com")
-    assert await connect(SECURE, bounds(), tls=trusting, dial=peer.dial) is None
-    assert peer.streams[0].closed
-
-
-async def test_tls_before_1_2_is_refused(nursery: trio.Nursery, authority: trustme.CA, trusting: ssl.SSLContext) -> None:
-    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
-        peer = TlsPeer(nursery, authority, "issuer.example.com", newest=ssl.TLSVersion.TLSv1_1)
+    match fault:
+        case "another name":
+            peer = TlsPeer(nursery, authority, "other.example.com")
+        case "an unknown authority":
+            peer = TlsPeer(nursery, trustme.CA(), "issuer.example.com")
+        case _:
+            with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+                peer = TlsPeer(nursery, authority, "issuer.example.com", newest=ssl.TLSVersion.TLSv1_1)
     assert await connect(SECURE, bounds(), tls=trusting, dial=peer.dial) is None
     assert peer.streams[0].closed
 
@@ -116,57 +114,20 @@ def test_the_context_verifies_and_discloses_no_keys(monkeypatch: pytest.MonkeyPa
     assert context.keylog_filename is None
 
 
-@pytest.mark.parametrize("error", [ConnectionRefusedError(), OSError("no route"), TimeoutError()])
-async def test_what_cannot_be_reached_is_no_connection(error: OSError) -> None:
-    async def dial(host: str, port: int) -> trio.abc.Stream:
-        raise error
+async def test_a_peer_that_cannot_be_reached_is_no_connection_and_a_fault_of_the_dialler_is_a_fault() -> None:
+    def failing(error: Exception) -> Dialler:
+        async def dial(host: str, port: int) -> trio.abc.Stream:
+            raise error
 
-    assert await connect(SECURE, bounds(), tls=NO_TLS, dial=dial) is None
+        return dial
 
-
-async def test_a_fault_of_the_dialler_is_a_fault() -> None:
-    async def dial(host: str, port: int) -> trio.abc.Stream:
-        raise ZeroDivisionError
-
+    for error in (ConnectionRefusedError(), OSError("no route"), TimeoutError()):
+        assert await connect(SECURE, bounds(), tls=NO_TLS, dial=failing(error)) is None
     with pytest.raises(ZeroDivisionError):
-        await connect(SECURE, bounds(), tls=NO_TLS, dial=dial)
+        await connect(SECURE, bounds(), tls=NO_TLS, dial=failing(ZeroDivisionError()))
 
 
-async def forever(host: str, port: int) -> trio.abc.Stream:
-    await trio.sleep_forever()
-    raise AssertionError
-
-
-def mute(streams: list[TrackedStream]) -> Callable[[str, int], Awaitable[trio.abc.Stream]]:
-    """Connects to a peer that never says a word."""
-
-    async def dial(host: str, port: int) -> trio.abc.Stream:
-        await trio.sleep(1.0)
-        streams.append(TrackedStream(memory_stream_pair()[0]))
-        return streams[-1]
-
-    return dial
-
-
-async def test_dialling_has_its_time(autojump_clock: MockClock) -> None:
-    limit, started = bounds(), trio.current_time()
-    with limit.scope:
-        await connect(SECURE, limit, tls=NO_TLS, dial=forever)
-    assert limit.scope.cancelled_caught
-    assert trio.current_time() - started == pytest.approx(3.0)
-
-
-async def test_the_handshake_has_its_own_time(autojump_clock: MockClock) -> None:
-    streams: list[TrackedStream] = []
-    limit, started = bounds(), trio.current_time()
-    with limit.scope:
-        await connect(SECURE, limit, tls=NO_TLS, dial=mute(streams))
-    assert limit.scope.cancelled_caught
-    assert trio.current_time() - started == pytest.approx(2.5)  # one second to dial, and its own time for the handshake
-    assert streams[0].closed
-
-
-async def test_a_peer_that_does_not_speak_tls_is_refused(nursery: trio.Nursery) -> None:
+async def test_a_peer_that_does_not_speak_tls_is_refused() -> None:
     client, server = memory_stream_pair()
     await server.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
@@ -176,6 +137,43 @@ async def test_a_peer_that_does_not_speak_tls_is_refused(nursery: trio.Nursery) 
     assert await connect(SECURE, bounds(), tls=NO_TLS, dial=dial) is None
     assert await server.receive_some() != b""
     assert await server.receive_some() == b""
+
+
+@pytest.mark.parametrize(
+    ("origin", "dials", "said", "seconds"),
+    [
+        pytest.param(SECURE, math.inf, (), 3.0, id="dialling"),
+        pytest.param(SECURE, 1.0, (), 1.0 + 1.5, id="a handshake after a second of dialling"),
+        *(
+            pytest.param(PROXIED, 0.0, said, 3.0, id=name)
+            for name, said in {
+                "a silent proxy": (),
+                "half of its answer": (b"HTTP/1.1 200",),
+                "an interim response": (b"HTTP/1.1 103 Early Hints\r\n\r\n",),
+                "no HTTP": (b"SSH-2.0-OpenSSH_9.9\r\n",),
+            }.items()
+        ),
+    ],
+)
+async def test_each_phase_has_its_time(
+    autojump_clock: MockClock, origin: Origin, dials: float, said: tuple[bytes, ...], seconds: float
+) -> None:
+    streams: list[TrackedStream] = []
+
+    async def dial(host: str, port: int) -> trio.abc.Stream:
+        await trio.sleep(dials)
+        client, server = memory_stream_pair()
+        for piece in said:
+            await server.send_all(piece)
+        streams.append(TrackedStream(client))
+        return streams[-1]
+
+    limit, started = bounds(), trio.current_time()
+    with limit.scope:
+        await connect(origin, limit, tls=NO_TLS, dial=dial)
+    assert limit.scope.cancelled_caught
+    assert trio.current_time() - started == pytest.approx(seconds)
+    assert all(stream.closed for stream in streams)
 
 
 class TestIsQuiet:
@@ -205,3 +203,61 @@ class TestIsQuiet:
         assert await connection._stream.receive_some(2) == b"ec"
         assert not connection.is_quiet()
         await connection.close()
+
+
+async def opened(*pieces: bytes, host: str = "issuer.example.com", credentials: Secret = NOBODY) -> tuple[bool, bool, bytes]:
+    """Return whether the tunnel is open after ``pieces``, whether the stream is, and what the proxy received."""
+    client, server = memory_stream_pair()
+    stream = TrackedStream(client)
+    for piece in pieces:
+        await server.send_all(piece)
+    await server.send_eof()
+    found = await open_tunnel(stream, host, 443, credentials)
+    return found, not stream.closed, bytes(await server.receive_some(65_536))
+
+
+class TestTunnel:
+    @pytest.mark.parametrize(("host", "authority"), [("a.example", "a.example:443"), ("10.0.0.1", "10.0.0.1:443"), ("::1", "[::1]:443")])
+    async def test_the_proxy_gets_the_authority_and_its_credentials_in_utf_8(self, host: str, authority: str) -> None:
+        request = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: exchanger\r\n".encode()
+        assert await opened(b"HTTP/1.1 200 OK\r\n\r\n", host=host) == (True, True, request + b"\r\n")
+        _, _, received = await opened(b"HTTP/1.1 200 OK\r\n\r\n", host=host, credentials=Secret("us\u00e9r:p"))
+        assert received == request + b"Proxy-Authorization: Basic dXPDqXI6cA==\r\n\r\n"
+
+    @pytest.mark.parametrize(
+        "head",
+        [
+            b"HTTP/1.0 200 Connection established\r\n\r\n",
+            b"HTTP/1.1 204 No Content\r\n\r\n",
+            b"HTTP/1.1 299 Fine\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        ],
+    )
+    async def test_a_whole_head_of_2xx_and_not_a_byte_more_opens_it(self, head: bytes) -> None:
+        assert (await opened(head))[:2] == (True, True)
+        assert (await opened(*(head[at : at + 7] for at in range(0, len(head), 7))))[:2] == (True, True)
+        assert (await opened(head + b"\x00"))[:2] == (False, False)
+        assert (await opened(head[:-1]))[:2] == (False, False)
+
+    async def test_an_answer_in_single_bytes_is_not_read_for_long(self) -> None:
+        head = b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100
+        pieces = [head[at : at + 1] for at in range(len(head))]
+        client, server = memory_stream_pair()
+        stream, reads = TrackedStream(client), 0
+
+        async def drip() -> None:
+            nonlocal reads
+            await server.send_all(pieces[reads])
+            reads += 1
+
+        client.receive_stream.receive_some_hook = drip
+        assert not await open_tunnel(stream, "issuer.example.com", 443, NOBODY)
+        assert stream.closed
+        assert 20 < reads <= 64
+
+    @given(st.lists(st.binary(max_size=30) | st.sampled_from([b"HTTP/1.1 ", b"200 OK", b"407 ", b"\r\n", b"\n", b"Content-Length: 5"])))
+    def test_any_answer_ends_in_an_open_tunnel_or_a_closed_stream(self, pieces: list[bytes]) -> None:
+        found, is_open, _ = trio.run(opened, *pieces)
+        assert found is is_open
+        said = b"".join(pieces)
+        assert not found or said.endswith((b"\n\r\n", b"\n\n"))

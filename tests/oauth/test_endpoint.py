@@ -1,7 +1,11 @@
+import math
+
 import pytest
 
+from exchanger.decision.token_exchange import TokenResponseRules
 from exchanger.oauth.dial import Origin
 from exchanger.oauth.endpoint import Endpoint, EndpointProblem, read_endpoint
+from exchanger.oauth.settings import TokenClientSettings
 
 
 @pytest.mark.parametrize(
@@ -52,3 +56,31 @@ def test_usable(text: str, origin: Origin) -> None:
 )
 def test_not_usable(text: str, reason: str) -> None:
     assert read_endpoint(text, allow_http=False) == EndpointProblem(reason)
+
+
+def test_defaults_are_the_contracts() -> None:
+    assert TokenClientSettings() == TokenClientSettings(
+        request_timeout=0.75,
+        dial_timeout=3.0,
+        tls_handshake_timeout=3.0,
+        response_header_timeout=0.5,
+        idle_connection_timeout=90.0,
+        max_idle_connections=100,
+        max_idle_connections_per_host=10,
+        connection_reuse=True,
+        allow_http=False,
+        rules=TokenResponseRules(),
+    )
+
+
+@pytest.mark.parametrize("name", ["request", "dial", "tls_handshake", "response_header", "idle_connection"])
+@pytest.mark.parametrize("value", [0.0, -1.0, math.inf, math.nan])
+def test_every_wait_is_bounded(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{name}_timeout"):
+        TokenClientSettings(**{f"{name}_timeout": value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["max_idle_connections", "max_idle_connections_per_host"])
+def test_fewer_than_none_cannot_be_kept(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        TokenClientSettings(**{name: -1})  # type: ignore[arg-type]

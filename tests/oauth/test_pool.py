@@ -9,7 +9,6 @@ from exchanger.oauth.dial import Origin
 from exchanger.oauth.http1 import Http1Connection
 from exchanger.oauth.pool import (
     LEAST_REST,
-    MAX_BUSY_CONNECTIONS_PER_HOST,
     UNKNOWN_REST,
     UNUSED_REST,
     ConnectionCounts,
@@ -18,8 +17,9 @@ from exchanger.oauth.pool import (
     Rest,
 )
 from tests.oauth.fakes import MemoryEndpoint, answering, response
-from tests.oauth.pools import HEAD, LONGEST, ONE, TWO, bounds, counts, exchange, exchange_at_once, expiring, pool_of, pool_over, use
+from tests.oauth.pools import HEAD, LONGEST, ONE, TWO, bounds, counts, exchange, exchange_at_once, expiring, pool_of, use
 
+NOTHING = (0, 0, 0, 0, 0)
 IDLE = LONGEST + UNUSED_REST + 0.001
 """Seconds after which a connection that nobody uses is idle."""
 
@@ -29,26 +29,12 @@ def endpoint(nursery: trio.Nursery) -> MemoryEndpoint:
     return MemoryEndpoint(nursery, [answering(response(b""))])
 
 
-async def test_a_connection_whose_exchange_did_not_end_is_closed(endpoint: MemoryEndpoint) -> None:
-    pool = pool_of(endpoint)
-    lease = await pool.lease(ONE)
-    await lease.connect(bounds())
-    await lease.release()
-    assert counts(pool) == (0, 0, 0, 0, 0)
-    assert endpoint.open_connections == 0
+@pytest.fixture
+def pool(endpoint: MemoryEndpoint) -> ConnectionPool:
+    return pool_of(endpoint)
 
 
-async def test_releasing_twice_does_no_harm(endpoint: MemoryEndpoint) -> None:
-    pool = pool_of(endpoint)
-    lease = await pool.lease(ONE)
-    await use(lease)
-    await lease.release()
-    await lease.release()
-    assert counts(pool) == (1, 1, 0, 0, 0)
-
-
-async def test_discarding_keeps_the_right_to_another(endpoint: MemoryEndpoint) -> None:
-    pool = pool_of(endpoint)
+async def test_discarding_keeps_the_right_to_another_and_releasing_twice_does_no_harm(pool: ConnectionPool) -> None:
     lease = await pool.lease(ONE)
     await use(lease)
     await lease.discard()
@@ -57,78 +43,64 @@ async def test_discarding_keeps_the_right_to_another(endpoint: MemoryEndpoint) -
     await lease.discard()
     await use(lease)
     await lease.release()
+    await lease.release()
     assert counts(pool) == (1, 1, 0, 0, 0)
 
 
-async def test_a_host_that_cannot_be_reached_costs_nothing() -> None:
-    async def dial(host: str, port: int) -> trio.abc.Stream:
-        raise ConnectionRefusedError
-
-    pool = pool_over(dial)
-    lease = await pool.lease(ONE)
-    assert await lease.connect(bounds()) is None
-    await lease.release()
-    assert counts(pool) == (0, 0, 0, 0, 0)
-
-
-async def test_the_idle_one_used_last_is_taken_first(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_of_idle_connections_the_last_used_quiet_one_is_taken(
+    endpoint: MemoryEndpoint, pool: ConnectionPool, autojump_clock: MockClock
+) -> None:
     async with expiring(pool):
         connections = await exchange_at_once(pool, 3)
         await trio.sleep(IDLE)
-        assert await exchange(pool) is connections[2]
+        assert counts(pool) == (3, 0, 3, 0, 0)
+        connections[2]._pending = lambda: True
+        assert await exchange(pool) is connections[1]
+        assert counts(pool) == (2, 1, 1, 0, 0)
+        assert [stream.closed for stream in endpoint.streams] == [False, False, True]
 
 
-async def test_an_idle_one_on_which_something_came_is_closed_and_not_used(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
-    async with expiring(pool):
-        idle = await exchange(pool)
-        await trio.sleep(IDLE)
-        assert counts(pool) == (1, 0, 1, 0, 0)
-        idle._pending = lambda: True
-        assert await exchange(pool) is not idle
-        assert counts(pool) == (1, 1, 0, 0, 0)
-        assert endpoint.streams[0].closed
-
-
-async def test_idle_connections_of_a_host_are_bounded(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint, per_host=2)
+async def test_idle_connections_of_a_host_and_of_all_hosts_are_bounded(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = pool_of(endpoint, total=3, per_host=2)
     async with expiring(pool):
         await exchange_at_once(pool, 5)
         await trio.sleep(IDLE)
         assert counts(pool) == (2, 0, 2, 0, 0)
-        assert endpoint.open_connections == 2
-
-
-async def test_idle_connections_of_all_hosts_are_bounded(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint, total=2)
-    async with expiring(pool):
-        oldest = await exchange(pool, ONE)
-        await trio.sleep(1)
+        assert [stream.closed for stream in endpoint.streams] == [False] * 2 + [True] * 3
         await exchange(pool, TWO)
         await trio.sleep(1)
         await exchange(pool, Origin(secure=False, host="three.example", port=80))
         await trio.sleep(IDLE)
-        assert counts(pool) == (2, 0, 2, 0, 0)
-        assert endpoint.streams[0].closed
-        assert await exchange(pool, ONE) is not oldest
+        assert counts(pool) == (3, 0, 3, 0, 0)
+        assert [stream.closed for stream in endpoint.streams] == [True, False, *[True] * 3, False, False]
 
 
-async def test_idle_connections_expire(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_idle_connections_expire(endpoint: MemoryEndpoint, pool: ConnectionPool, autojump_clock: MockClock) -> None:
     async with expiring(pool):
         await exchange(pool, ONE)
         await trio.sleep(60)
         await exchange(pool, TWO)
-        await trio.sleep(29)
-        assert counts(pool) == (2, 0, 2, 0, 0)
-        await trio.sleep(2)
-        assert counts(pool) == (1, 0, 1, 0, 0)
-        assert [stream.closed for stream in endpoint.streams] == [True, False]
-        await trio.sleep(58)
-        assert counts(pool) == (1, 0, 1, 0, 0)
-        await trio.sleep(2)
-        assert counts(pool) == (0, 0, 0, 0, 0)
+        for seconds, idle in ((29, 2), (2, 1), (58, 1), (2, 0)):
+            await trio.sleep(seconds)
+            assert counts(pool) == (idle, 0, idle, 0, 0)
+            assert [stream.closed for stream in endpoint.streams] == [idle < 2, idle < 1]
+
+
+async def test_resting_connections_expire_where_that_is_sooner(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+    pool = attrs.evolve(pool_of(endpoint), idle_timeout=0.5)
+    async with expiring(pool):
+        await exchange(pool)
+        await trio.sleep(0.4)
+        assert counts(pool) == (1, 1, 0, 0, 0)
+        await trio.sleep(0.2)
+        assert counts(pool) == NOTHING
+
+
+async def test_an_expired_connection_is_not_used_even_before_it_is_swept(pool: ConnectionPool, autojump_clock: MockClock) -> None:
+    first = await exchange(pool)
+    await trio.sleep(90)
+    assert await exchange(pool) is not first
+    assert counts(pool) == (1, 1, 0, 0, 0)
 
 
 async def test_a_host_is_forgotten_when_what_was_measured_counts_no_more(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
@@ -136,32 +108,13 @@ async def test_a_host_is_forgotten_when_what_was_measured_counts_no_more(endpoin
     async with expiring(pool):
         await exchange(pool)
         await trio.sleep(110)
-        assert counts(pool) == (0, 0, 0, 0, 0)
+        assert counts(pool) == NOTHING
         assert ONE in pool._hosts
         await trio.sleep(20)
         assert pool._hosts == {}
 
 
-async def test_resting_ones_expire_where_that_is_sooner(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = attrs.evolve(pool_of(endpoint), idle_timeout=0.5)
-    async with expiring(pool):
-        await exchange(pool)
-        await trio.sleep(0.4)
-        assert counts(pool) == (1, 1, 0, 0, 0)
-        await trio.sleep(0.2)
-        assert counts(pool) == (0, 0, 0, 0, 0)
-
-
-async def test_an_expired_one_is_not_used_even_before_it_is_swept(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
-    first = await exchange(pool)
-    await trio.sleep(90)
-    assert await exchange(pool) is not first
-    assert counts(pool) == (1, 1, 0, 0, 0)
-
-
-async def test_use_renews_the_time(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_use_renews_the_time_of_a_connection(pool: ConnectionPool, autojump_clock: MockClock) -> None:
     async with expiring(pool):
         first = await exchange(pool)
         for _ in range(4):
@@ -191,7 +144,7 @@ async def test_busy_connections_of_a_host_are_bounded(endpoint: MemoryEndpoint) 
     assert counts(pool) == (1, 1, 0, 0, 0)
 
 
-async def test_who_gives_up_waiting_takes_no_slot(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
+async def test_an_exchange_that_gives_up_waiting_takes_no_slot(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
     pool = pool_of(endpoint, busy=1)
     lease = await pool.lease(ONE)
     with trio.move_on_after(0.75) as scope:
@@ -199,28 +152,15 @@ async def test_who_gives_up_waiting_takes_no_slot(endpoint: MemoryEndpoint, auto
     assert scope.cancelled_caught
     assert counts(pool) == (0, 0, 0, 1, 0)
     await lease.release()
-    assert counts(pool) == (0, 0, 0, 0, 0)
+    assert counts(pool) == NOTHING
     assert pool._hosts[ONE].users == 0
     lease = await pool.lease(ONE)
     await lease.release()
 
 
-async def test_dialling_may_be_cancelled() -> None:
-    async def dial(host: str, port: int) -> trio.abc.Stream:
-        await trio.sleep_forever()
-        raise AssertionError
-
-    pool = pool_over(dial)
-    lease = await pool.lease(ONE)
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        await lease.connect(bounds())
-    await lease.release()
-    assert counts(pool) == (0, 0, 0, 0, 0)
-
-
-async def test_releasing_and_reusing_close_also_while_cancelled(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_releasing_and_reusing_close_also_while_cancelled(
+    endpoint: MemoryEndpoint, pool: ConnectionPool, autojump_clock: MockClock
+) -> None:
     stale = await exchange(pool)
     stale._pending = lambda: True
     await trio.sleep(LONGEST)
@@ -235,13 +175,12 @@ async def test_releasing_and_reusing_close_also_while_cancelled(endpoint: Memory
         await lease.release()
     assert not scope.cancelled_caught
     assert endpoint.open_connections == 0
-    assert counts(pool) == (0, 0, 0, 0, 0)
+    assert counts(pool) == NOTHING
 
 
 async def test_closing_the_pool_closes_what_rests_or_is_idle_also_while_cancelled(
-    endpoint: MemoryEndpoint, autojump_clock: MockClock
+    endpoint: MemoryEndpoint, pool: ConnectionPool, autojump_clock: MockClock
 ) -> None:
-    pool = pool_of(endpoint)
     async with expiring(pool):
         await exchange_at_once(pool, 3)
         await trio.sleep(IDLE)
@@ -252,17 +191,8 @@ async def test_closing_the_pool_closes_what_rests_or_is_idle_also_while_cancelle
         await pool.aclose()
     assert not scope.cancelled_caught
     assert endpoint.open_connections == 0
-    assert counts(pool) == (0, 0, 0, 0, 0)
+    assert counts(pool) == NOTHING
     assert pool._hosts == {}
-
-
-async def test_the_default_bound_on_busy_connections(endpoint: MemoryEndpoint) -> None:
-    pool = pool_over(endpoint.dial)
-    for _ in range(MAX_BUSY_CONNECTIONS_PER_HOST):
-        await pool.lease(ONE)
-    with trio.move_on_after(0) as scope:
-        await pool.lease(ONE)
-    assert scope.cancelled_caught
 
 
 MANY = 100
@@ -274,34 +204,27 @@ async def take(pool: ConnectionPool) -> Http1Connection | None:
     return await (await pool.lease(ONE)).reuse()
 
 
-async def test_a_connection_is_used_again_after_its_rest(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_a_connection_is_used_again_after_its_rest(endpoint: MemoryEndpoint, pool: ConnectionPool, autojump_clock: MockClock) -> None:
     first = await exchange(pool)
     assert pool.counts() == ConnectionCounts(open=1, resting=1, idle=0, busy=0, waiting=0)
-    await trio.sleep(LONGEST)
-    assert await exchange(pool) is first
-    assert endpoint.dialled == [("one.example", 80)]
-
-
-async def test_and_not_before(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
-    first = await exchange(pool)
     await trio.sleep(LONGEST - 0.001)
-    assert await exchange(pool) is not first
+    second = await exchange(pool)
+    assert second is not first
     assert counts(pool) == (2, 2, 0, 0, 0)
+    await trio.sleep(0.001)
+    assert await exchange(pool) is first
+    assert endpoint.dialled == [("one.example", 80)] * 2
 
 
 @pytest.mark.parametrize("other", [TWO, Origin(secure=False, host="one.example", port=8080)], ids=["host", "port"])
-async def test_nor_for_another_origin(endpoint: MemoryEndpoint, autojump_clock: MockClock, other: Origin) -> None:
-    pool = pool_of(endpoint)
+async def test_a_connection_is_not_used_for_another_origin(pool: ConnectionPool, autojump_clock: MockClock, other: Origin) -> None:
     first = await exchange(pool)
     await trio.sleep(LONGEST)
     assert await exchange(pool, other) is not first
     assert counts(pool) == (2, 2, 0, 0, 0)
 
 
-async def test_of_those_that_have_rested_the_one_used_last_is_taken_first(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_of_those_that_have_rested_the_one_used_last_is_taken_first(pool: ConnectionPool, autojump_clock: MockClock) -> None:
     first, second = await exchange_at_once(pool, 2)
     await trio.sleep(0.01)
     (third,) = await exchange_at_once(pool, 1)
@@ -311,16 +234,16 @@ async def test_of_those_that_have_rested_the_one_used_last_is_taken_first(endpoi
     assert await take(pool) is third
 
 
-async def test_an_endpoint_that_is_known_as_quick_needs_the_least_rest(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_an_endpoint_that_is_known_as_quick_needs_the_least_rest(
+    endpoint: MemoryEndpoint, pool: ConnectionPool, autojump_clock: MockClock
+) -> None:
     await exchange_at_once(pool, MANY)
     await trio.sleep(LEAST_REST)
     await exchange(pool)
     assert len(endpoint.dialled) == MANY
 
 
-async def test_a_slow_answer_makes_every_rest_longer(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_a_slow_answer_makes_every_rest_longer(pool: ConnectionPool, autojump_clock: MockClock) -> None:
     slow = await pool.lease(ONE)
     await use(slow)
     await exchange_at_once(pool, MANY)
@@ -353,8 +276,7 @@ async def test_an_idle_one_needs_the_longer_rest_too(endpoint: MemoryEndpoint, a
         assert await take(pool) is quick
 
 
-async def test_an_exchange_that_was_given_up_counts_with_its_time(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_an_exchange_that_was_given_up_counts_with_its_time(pool: ConnectionPool, autojump_clock: MockClock) -> None:
     await exchange_at_once(pool, MANY)
     await trio.sleep(LEAST_REST)
     lease = await pool.lease(ONE)
@@ -367,8 +289,7 @@ async def test_an_exchange_that_was_given_up_counts_with_its_time(endpoint: Memo
     assert pool._hosts[ONE].rest.seconds(trio.current_time()) == pytest.approx(0.6)
 
 
-async def test_a_lease_that_sent_nothing_measures_nothing(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_a_lease_that_sent_nothing_measures_nothing(pool: ConnectionPool, autojump_clock: MockClock) -> None:
     await exchange_at_once(pool, MANY)
     await trio.sleep(LONGEST)
     lease = await pool.lease(ONE)
@@ -378,47 +299,24 @@ async def test_a_lease_that_sent_nothing_measures_nothing(endpoint: MemoryEndpoi
     assert pool._hosts[ONE].rest.seconds(trio.current_time()) == LEAST_REST
 
 
-async def test_what_came_during_the_rest_closes_it(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
-    first = await exchange(pool)
-    first._pending = lambda: True
-    await trio.sleep(LONGEST)
-    assert await exchange(pool) is not first
-    assert counts(pool) == (1, 1, 0, 0, 0)
-    assert endpoint.open_connections == 1
-
-
-async def test_those_of_a_host_are_bounded(endpoint: MemoryEndpoint) -> None:
-    pool = pool_of(endpoint, resting_per_host=3)
+async def test_resting_connections_of_a_host_and_of_all_hosts_are_bounded(endpoint: MemoryEndpoint) -> None:
+    pool = pool_of(endpoint, resting=4, resting_per_host=3)
     await exchange_at_once(pool, 5)
     assert counts(pool) == (3, 3, 0, 0, 0)
-    assert [stream.closed for stream in endpoint.streams] == [False] * 3 + [True] * 2
-
-
-async def test_those_of_all_hosts_are_bounded(endpoint: MemoryEndpoint) -> None:
-    pool = pool_of(endpoint, resting=3)
-    await exchange_at_once(pool, 2, ONE)
     await exchange_at_once(pool, 2, TWO)
-    assert counts(pool) == (3, 3, 0, 0, 0)
-    assert [stream.closed for stream in endpoint.streams] == [False] * 3 + [True]
+    assert counts(pool) == (4, 4, 0, 0, 0)
+    assert [stream.closed for stream in endpoint.streams] == [*[False] * 3, *[True] * 2, False, True]
 
 
-async def test_unused_ones_become_idle(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
-    async with expiring(pool):
-        await exchange_at_once(pool, 3)
-        await trio.sleep(LONGEST + UNUSED_REST - 0.001)
-        assert counts(pool) == (3, 3, 0, 0, 0)
-        await trio.sleep(0.002)
-        assert counts(pool) == (3, 0, 3, 0, 0)
-
-
-async def test_unless_something_came(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
-    pool = pool_of(endpoint)
+async def test_unused_connections_become_idle_unless_something_came(
+    endpoint: MemoryEndpoint, pool: ConnectionPool, autojump_clock: MockClock
+) -> None:
     async with expiring(pool):
         connections = await exchange_at_once(pool, 3)
         connections[1]._pending = lambda: True
-        await trio.sleep(LONGEST + UNUSED_REST + 0.001)
+        await trio.sleep(LONGEST + UNUSED_REST - 0.001)
+        assert counts(pool) == (3, 3, 0, 0, 0)
+        await trio.sleep(0.002)
         assert counts(pool) == (2, 0, 2, 0, 0)
         assert [stream.closed for stream in endpoint.streams] == [False, True, False]
 
@@ -438,7 +336,7 @@ async def test_connections_that_are_in_turn_used_never_become_idle(endpoint: Mem
 async def test_nothing_rests_where_connections_are_not_used_again(endpoint: MemoryEndpoint) -> None:
     for pool in (attrs.evolve(pool_of(endpoint), reuse=False), pool_of(endpoint, total=0), pool_of(endpoint, per_host=0)):
         await exchange_at_once(pool, 3)
-        assert counts(pool) == (0, 0, 0, 0, 0)
+        assert counts(pool) == NOTHING
 
 
 async def test_that_an_endpoint_was_slow_outlives_its_connections(endpoint: MemoryEndpoint, autojump_clock: MockClock) -> None:
@@ -446,7 +344,7 @@ async def test_that_an_endpoint_was_slow_outlives_its_connections(endpoint: Memo
     async with expiring(pool):
         await exchange_at_once(pool, MANY, seconds=0.5)
         await trio.sleep(10)
-        assert counts(pool) == (0, 0, 0, 0, 0)
+        assert counts(pool) == NOTHING
         first = await exchange(pool)
         await trio.sleep(0.49)
         assert await exchange(pool) is not first
@@ -460,43 +358,28 @@ def known(*, longest: float = 10.0, now: float = 0.0) -> Rest:
     return rest
 
 
-def test_before_any_answer_nothing_is_known() -> None:
-    assert Rest(10.0).seconds(0.0) == UNKNOWN_REST
-
-
-def test_nor_after_a_few() -> None:
+@pytest.mark.parametrize(("answers", "refusals", "seconds"), [(0, 0, UNKNOWN_REST), (MANY - 1, MANY, UNKNOWN_REST), (MANY, 0, LEAST_REST)])
+def test_an_endpoint_is_known_after_enough_answers(answers: int, refusals: int, seconds: float) -> None:
     rest = Rest(10.0)
-    for _ in range(MANY - 1):
-        rest.measured(0.0, 0.03, answered=True)
-    assert rest.seconds(0.0) == UNKNOWN_REST
-    rest.measured(0.0, 0.03, answered=True)
-    assert rest.seconds(0.0) == LEAST_REST
-
-
-def test_what_was_not_answered_tells_little_of_answers() -> None:
-    rest = Rest(10.0)
-    for _ in range(2 * MANY):
-        rest.measured(0.0, 0.03, answered=False)
-    assert rest.seconds(0.0) == UNKNOWN_REST
+    for number in range(answers + refusals):
+        rest.measured(0.0, 0.03, answered=number < answers)
+    assert rest.seconds(0.0) == seconds
 
 
 @pytest.mark.parametrize("answered", [True, False])
-def test_but_the_longest_counts_whatever_became_of_it(answered: bool) -> None:
+def test_the_longest_exchange_counts_whatever_became_of_it(answered: bool) -> None:
     rest = known()
     rest.measured(0.0, 3.0, answered=answered)
     rest.measured(0.0, 2.0, answered=True)
     assert rest.seconds(0.0) == 3.0
 
 
-def test_it_is_bounded_by_the_longest_exchange() -> None:
+def test_a_rest_is_bounded_by_the_longest_exchange_and_never_less_than_the_least() -> None:
     rest = known(longest=0.75)
     assert rest.seconds(0.0) == LEAST_REST
     rest.measured(0.0, 0.8, answered=True)
     assert rest.seconds(0.0) == 0.75
     assert Rest(0.75).seconds(0.0) == 0.75
-
-
-def test_and_never_less_than_the_least() -> None:
     assert Rest(0.001).seconds(0.0) == LEAST_REST
 
 

@@ -1,6 +1,8 @@
 """Exchanges by way of a real CONNECT proxy on loopback: what it learns, and what its faults come to."""
 
+import logging
 import ssl
+from base64 import b64encode
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -17,13 +19,13 @@ from exchanger.oauth.proxies import EnvironmentProxies, NoProxy
 from exchanger.oauth.token_client import TokenClient, TokenClientSettings
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenRequest
+from exchanger.values.token import ErrorKind, ExchangeFailure, TokenRequest
 from tests.oauth.connect_proxy import ESTABLISHED, Answer, ConnectProxy, proxying, remembering, saying, token_endpoint
-from tests.oauth.fakes import HTTP, Observer, kept, response, running, success, token_request
+from tests.oauth.fakes import HTTP, ISSUED, Observer, kept, response, running, success, token_request
 
 HOST: Final = "issuer.example.com"
-ISSUED: Final = ExchangedToken(Secret("issued-token"))
 CREDENTIALS: Final = "canary-user:canary-pass:word"
+NOWHERE: Final = Proxy(False, "127.0.0.1", 1)
 
 
 @attrs.define(eq=False)
@@ -74,19 +76,18 @@ async def place(
             yield Place(client, observer, proxy, port, seen)
 
 
-async def test_the_proxy_of_a_profile_learns_host_and_port_and_nothing_else(authority: trustme.CA) -> None:
-    async with place(authority, ConnectProxy()) as it:
-        assert await it.client.exchange(it.request(proxy=it.by_profile())) == ISSUED
+@pytest.mark.parametrize("credentials", ["", CREDENTIALS], ids=["without credentials", "with credentials"])
+async def test_the_proxy_of_a_profile_learns_host_and_port_and_its_own_credentials(authority: trustme.CA, credentials: str) -> None:
+    async with place(authority, ConnectProxy(credentials=credentials)) as it:
+        assert await it.client.exchange(it.request(proxy=it.by_profile(credentials))) == ISSUED
         target = f"{HOST}:{it.port}"
-        assert bytes(it.proxy.received).decode().split("\r\n") == [
-            f"CONNECT {target} HTTP/1.1",
-            f"Host: {target}",
-            "User-Agent: exchanger",
-            "",
-            "",
-        ]
+        lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", "User-Agent: exchanger"]
+        if credentials:
+            lines.append(f"Proxy-Authorization: Basic {b64encode(credentials.encode()).decode()}")
+        assert bytes(it.proxy.received).decode().split("\r\n") == [*lines, "", ""]
         assert b"canary-subject" in it.seen[0]
         assert b"canary-secret" in it.seen[0]
+        assert b"proxy-authorization" not in it.seen[0].lower()
         assert len(it.proxy.carried) > 1000
         assert b"canary" not in it.proxy.carried
         (record,) = it.observer.records
@@ -105,28 +106,20 @@ async def test_the_proxy_of_the_environment(authority: trustme.CA, secure: bool)
 
 
 async def test_a_profile_comes_before_the_environment_and_no_proxy(authority: trustme.CA) -> None:
-    nowhere = EnvironmentProxies(https=Proxy(False, "127.0.0.1", 1), no_proxy=NoProxy.of("*"))
+    nowhere = EnvironmentProxies(https=NOWHERE, no_proxy=NoProxy.of("*"))
     async with place(authority, ConnectProxy(), attrs.evolve(HTTP, proxies=nowhere)) as it:
         assert await it.client.exchange(it.request(proxy=it.by_profile())) == ISSUED
         assert it.proxy.asked == [f"{HOST}:{it.port}"]
 
 
-async def test_what_no_proxy_covers_is_reached_directly(authority: trustme.CA) -> None:
-    nowhere = EnvironmentProxies(https=Proxy(False, "127.0.0.1", 1))
+async def test_an_endpoint_that_no_proxy_covers_is_reached_directly(authority: trustme.CA) -> None:
+    nowhere = EnvironmentProxies(https=NOWHERE)
     async with place(authority, ConnectProxy(), attrs.evolve(HTTP, proxies=nowhere), name="127.0.0.1") as it:
-        request = token_request("subject", f"https://127.0.0.1:{it.port}/token")
-        assert await it.client.exchange(request) == ISSUED
+        assert await it.client.exchange(token_request("subject", f"https://127.0.0.1:{it.port}/token")) == ISSUED
         assert it.proxy.asked == []
 
 
-async def test_credentials_go_to_the_proxy_alone(authority: trustme.CA) -> None:
-    async with place(authority, ConnectProxy(credentials=CREDENTIALS)) as it:
-        assert await it.client.exchange(it.request(proxy=it.by_profile(CREDENTIALS))) == ISSUED
-        assert it.proxy.received.count(b"Proxy-Authorization") == 1
-        assert b"proxy-authorization" not in it.seen[0].lower()
-
-
-async def test_an_https_proxy_is_asked_inside_tls_and_each_tunnel_used_once(authority: trustme.CA) -> None:
+async def test_an_https_proxy_gets_its_request_inside_tls_and_each_tunnel_is_used_once(authority: trustme.CA) -> None:
     proxy = ConnectProxy(credentials=CREDENTIALS, tls=server_context(authority, "127.0.0.1"))
     async with place(authority, proxy) as it:
         it.client._pool.longest_exchange = 0.0  # the shortest rest
@@ -136,16 +129,14 @@ async def test_an_https_proxy_is_asked_inside_tls_and_each_tunnel_used_once(auth
         assert len(it.proxy.asked) == 2
 
 
-async def test_an_https_proxy_has_to_prove_who_it_is(authority: trustme.CA) -> None:
-    async with place(authority, ConnectProxy(tls=server_context(trustme.CA(), "127.0.0.1"))) as it:
-        assert_unreachable(await it.client.exchange(it.request(proxy=it.by_profile(CREDENTIALS))))
-        assert it.proxy.received == b""
-
-
-async def test_an_endpoint_behind_a_proxy_has_to_prove_who_it_is(authority: trustme.CA) -> None:
-    async with place(authority, ConnectProxy(), name="other.example.com") as it:
-        assert_unreachable(await it.client.exchange(it.request(proxy=it.by_profile())))
+@pytest.mark.parametrize("impostor", ["proxy", "endpoint", "nobody"])
+async def test_proxy_and_endpoint_have_to_be_there_and_prove_who_they_are(authority: trustme.CA, impostor: str) -> None:
+    tls = server_context(trustme.CA(), "127.0.0.1") if impostor == "proxy" else None
+    async with place(authority, ConnectProxy(tls=tls), name="other.example.com" if impostor == "endpoint" else HOST) as it:
+        way = NOWHERE if impostor == "nobody" else it.by_profile(CREDENTIALS)
+        assert_unreachable(await it.client.exchange(it.request(proxy=way)))
         assert it.seen == []
+        assert bool(it.proxy.received) == (impostor == "endpoint")
 
 
 async def test_a_tunnel_is_used_again_and_by_nobody_with_another_way(authority: trustme.CA) -> None:
@@ -168,7 +159,7 @@ async def closing(stream: trio.abc.Stream) -> bool:
 
 
 FAULTS: Final[dict[str, Answer]] = {
-    "407": saying(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"),
+    "407": saying(b"HTTP/1.1 407 canary Authentication Required\r\nContent-Length: 0\r\n\r\n"),
     "502": saying(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\nno"),
     "a redirect": saying(b"HTTP/1.1 307 T\r\nLocation: http://evil.example/\r\nContent-Length: 0\r\n\r\n"),
     "101": saying(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"),
@@ -186,20 +177,17 @@ FAULTS: Final[dict[str, Answer]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_whatever_the_proxy_says_but_yes_is_no_connection(authority: trustme.CA, fault: str, scheme: str) -> None:
+async def test_any_answer_of_the_proxy_but_yes_is_a_failed_request(
+    authority: trustme.CA, caplog: pytest.LogCaptureFixture, fault: str, scheme: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
     async with place(authority, ConnectProxy(FAULTS[fault]), secure=scheme == "https") as it:
         outcome = await it.client.exchange(it.request(proxy=it.by_profile(CREDENTIALS), scheme=scheme))
         assert_unreachable(outcome)
         assert it.seen == []
-        assert "canary" not in repr(it.observer.records)
+        assert "canary" not in repr((it.observer.records, it.by_profile(CREDENTIALS)))
+        assert caplog.records == []
         assert it.client.connections.open == 0
-
-
-async def test_a_proxy_that_is_not_there(authority: trustme.CA) -> None:
-    async with place(authority, ConnectProxy()) as it:
-        nobody = Proxy(False, "127.0.0.1", 1)
-        assert_unreachable(await it.client.exchange(it.request(proxy=nobody)))
-        assert it.seen == []
 
 
 def assert_unreachable(outcome: object) -> None:

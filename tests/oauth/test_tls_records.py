@@ -21,19 +21,20 @@ ANSWER = response(b"")
 
 @final
 @attrs.define(eq=False)
-class Server:
-    """A TLS server on one end of a pair of sockets, with its records at hand before they leave."""
+class Site:
+    """A TLS server on one end of a pair of sockets, with its records at hand before they leave, and the connection to it."""
 
     plain: trio.SocketStream
     tls: ssl.SSLObject
     incoming: ssl.MemoryBIO
     outgoing: ssl.MemoryBIO
+    connection: Http1Connection = attrs.field(init=False)
 
-    async def until(self, step: Callable[[], object]) -> object:
+    async def until(self, step: Callable[[], object]) -> None:
         """Do ``step``, taking in what it needs, and send what it leads to."""
         while True:
             try:
-                done = step()
+                step()
             except ssl.SSLWantReadError:
                 await self.flush()
                 data = await self.plain.receive_some()
@@ -41,7 +42,7 @@ class Server:
                 self.incoming.write(data)
             else:
                 await self.flush()
-                return done
+                return
 
     async def flush(self) -> None:
         if self.outgoing.pending:
@@ -52,25 +53,16 @@ class Server:
         self.tls.write(data)
         return self.outgoing.read()
 
-
-@final
-@attrs.define(eq=False)
-class Site:
-    """A server and the connection to it."""
-
-    server: Server
-    connection: Http1Connection
-
-    async def exchange(self) -> None:
+    async def exchange(self, answers: int = 1) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.answer)
+            nursery.start_soon(self.answer, answers)
             assert isinstance(await self.connection.send(HEAD, b"", bounds()), h11.Response)
             assert await self.connection.next_piece() == b""
-        assert self.connection.settle()
+        assert self.connection.settle()  # TLS hands on one record at a time
 
-    async def answer(self) -> None:
-        await self.server.until(lambda: self.server.tls.read(65_536))
-        await self.server.plain.send_all(self.server.records(ANSWER))
+    async def answer(self, answers: int) -> None:
+        await self.until(lambda: self.tls.read(65_536))
+        await self.plain.send_all(b"".join(self.records(ANSWER) for _ in range(answers)))
 
     async def arrived(self) -> None:
         """Wait until what the server sent is there; a socket pair delivers at once."""
@@ -94,22 +86,16 @@ async def connected(authority: trustme.CA, version: ssl.TLSVersion) -> Site:
         context.minimum_version = context.maximum_version = version
         context.post_handshake_auth = version is ssl.TLSVersion.TLSv1_3
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    server = Server(trio.SocketStream(theirs), server_context.wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing)
+    it = Site(trio.SocketStream(theirs), server_context.wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing)
 
     async def dial(host: str, port: int) -> trio.abc.Stream:
         return trio.SocketStream(ours)
 
-    connections: list[Http1Connection | None] = []
-
-    async def client() -> None:
-        connections.append(await connect(SECURE, bounds(), tls=client_context, dial=dial))
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(client)
-        await server.until(server.tls.do_handshake)
-    (connection,) = connections
+        nursery.start_soon(it.until, it.tls.do_handshake)
+        connection = await connect(SECURE, bounds(), tls=client_context, dial=dial)
     assert connection is not None
-    it = Site(server, connection)
+    it.connection = connection
     await it.exchange()
     return it
 
@@ -130,11 +116,11 @@ async def site(authority: trustme.CA) -> AsyncGenerator[Connecting]:
     yield connecting
     for it in sites:
         await it.connection.close()
-        await it.server.plain.aclose()
+        await it.plain.aclose()
 
 
 @pytest.mark.parametrize("version", [OLD, NEW])
-async def test_silence_is_silence(site: Connecting, version: ssl.TLSVersion) -> None:
+async def test_a_silent_connection_is_quiet_and_reusable(site: Connecting, version: ssl.TLSVersion) -> None:
     it = await site(version)
     for _ in range(3):
         assert it.connection.is_quiet()
@@ -142,19 +128,19 @@ async def test_silence_is_silence(site: Connecting, version: ssl.TLSVersion) -> 
         await it.exchange()
 
 
-async def test_tickets_and_questions_of_tls_are_taken_in(site: Connecting) -> None:
+async def test_tickets_and_questions_of_tls_are_consumed(site: Connecting) -> None:
     """The server asks for a certificate, which needs a reply, and gives session tickets when that has come."""
     it = await site(NEW)
-    it.server.tls.verify_client_post_handshake()
-    await it.server.until(it.server.tls.do_handshake)
+    it.tls.verify_client_post_handshake()
+    await it.until(it.tls.do_handshake)
     await it.arrived()
     assert not it.connection.is_quiet()
     assert await it.connection.is_reusable()
-    it.server.incoming.write(await it.server.plain.receive_some())  # the reply
+    it.incoming.write(await it.plain.receive_some())  # the reply
     with pytest.raises(ssl.SSLWantReadError):
-        it.server.tls.read(1)
-    assert it.server.outgoing.pending  # the tickets
-    await it.server.flush()
+        it.tls.read(1)
+    assert it.outgoing.pending  # the tickets
+    await it.flush()
     await it.arrived()
     assert not it.connection.is_quiet()
     assert await it.connection.is_reusable()
@@ -162,76 +148,70 @@ async def test_tickets_and_questions_of_tls_are_taken_in(site: Connecting) -> No
     await it.exchange()
 
 
-@pytest.mark.parametrize("version", [OLD, NEW])
-@pytest.mark.parametrize("size", [1, len(ANSWER)])
-async def test_a_byte_of_data_is_not(site: Connecting, version: ssl.TLSVersion, size: int) -> None:
+async def ask_for_a_certificate(it: Site) -> None:
+    """Put TLS's own question before what is sent next."""
+    it.tls.verify_client_post_handshake()
+
+
+async def end(it: Site) -> None:
+    await it.plain.aclose()
+
+
+async def say_farewell(it: Site) -> None:
+    with pytest.raises(ssl.SSLWantReadError):
+        it.tls.unwrap()
+    await it.flush()
+
+
+async def say_plainly(it: Site) -> None:
+    await it.plain.send_all(ANSWER)
+
+
+def say(size: int, cut: int | None = None) -> Callable[[Site], Awaitable[None]]:
+    """Say ``size`` bytes of an answer, in a record that is cut short."""
+
+    async def saying(it: Site) -> None:
+        await it.plain.send_all(it.records(ANSWER[:size])[:cut])
+
+    return saying
+
+
+WHOLE = len(ANSWER)
+DATA = {"a byte": say(1), "an answer": say(WHOLE), **{f"a record cut at {cut}": say(WHOLE, cut) for cut in (1, 4, 5, 6, -1)}}
+
+
+@pytest.mark.parametrize(
+    ("version", "steps"),
+    [
+        *(pytest.param(version, [step], id=f"{version.name}-{name}") for version in (OLD, NEW) for name, step in DATA.items()),
+        pytest.param(NEW, [ask_for_a_certificate, say(WHOLE)], id="data behind a message of TLS"),
+        pytest.param(NEW, [end], id="an end"),
+        pytest.param(NEW, [say_farewell], id="a farewell"),
+        pytest.param(NEW, [say_plainly], id="no TLS"),
+    ],
+)
+async def test_anything_else_ends_the_connection(
+    site: Connecting, version: ssl.TLSVersion, steps: list[Callable[[Site], Awaitable[None]]]
+) -> None:
     it = await site(version)
-    await it.server.plain.send_all(it.server.records(ANSWER[:size]))
+    for step in steps:
+        await step(it)
     await it.arrived()
     assert not await it.connection.is_reusable()
 
 
-async def test_nor_data_behind_a_ticket(site: Connecting) -> None:
+async def test_a_second_answer_that_came_with_the_first_ends_the_connection(site: Connecting) -> None:
     it = await site(NEW)
-    it.server.tls.verify_client_post_handshake()
-    await it.server.plain.send_all(it.server.records(ANSWER))
-    await it.arrived()
-    assert not await it.connection.is_reusable()
-
-
-@pytest.mark.parametrize("version", [OLD, NEW])
-@pytest.mark.parametrize("cut", [1, 4, 5, 6, -1])
-async def test_nor_a_part_of_a_record(site: Connecting, version: ssl.TLSVersion, cut: int) -> None:
-    it = await site(version)
-    await it.server.plain.send_all(it.server.records(ANSWER)[:cut])
-    await it.arrived()
-    assert not await it.connection.is_reusable()
-
-
-async def test_nor_what_came_with_the_answer(site: Connecting) -> None:
-    it = await site(NEW)
-
-    async def answer_twice() -> None:
-        await it.server.until(lambda: it.server.tls.read(65_536))
-        await it.server.plain.send_all(it.server.records(ANSWER) + it.server.records(ANSWER))
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(answer_twice)
-        await it.connection.send(HEAD, b"", bounds())
-        assert await it.connection.next_piece() == b""
-    assert it.connection.settle()  # TLS hands on one record at a time
+    await it.exchange(answers=2)
     assert not it.connection.is_quiet()
     assert not await it.connection.is_reusable()
 
 
-async def test_nor_an_end(site: Connecting) -> None:
-    it = await site(NEW)
-    await it.server.plain.aclose()
-    await it.arrived()
-    assert not await it.connection.is_reusable()
-
-
-async def test_nor_a_farewell(site: Connecting) -> None:
-    it = await site(NEW)
-    with pytest.raises(ssl.SSLWantReadError):
-        it.server.tls.unwrap()
-    await it.server.flush()
-    await it.arrived()
-    assert not await it.connection.is_reusable()
-
-
-async def test_nor_what_is_no_tls(site: Connecting) -> None:
-    it = await site(NEW)
-    await it.server.plain.send_all(ANSWER)
-    await it.arrived()
-    assert not await it.connection.is_reusable()
-
-
-async def test_who_leaves_while_tls_replies_takes_nothing_along(site: Connecting) -> None:
+async def test_a_look_that_has_to_reply_may_be_left(site: Connecting) -> None:
     """Where the look has to reply it can be left, and the connection is then of no more use; a lease closes it."""
     it = await site(NEW)
-    it.server.tls.verify_client_post_handshake()
-    await it.server.until(it.server.tls.do_handshake)
+    it.tls.verify_client_post_handshake()
+    await it.until(it.tls.do_handshake)
     await it.arrived()
     with trio.CancelScope() as scope:
         scope.cancel()

@@ -9,15 +9,10 @@ import trio
 import trustme
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from exchanger.oauth.token_client import TokenClient
-from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, TokenOutcome
 from tests.oauth.fakes import (
-    HTTP,
-    NO_TLS,
+    ISSUED,
     RESTED,
-    MemoryEndpoint,
-    Observer,
     Peer,
     Script,
     TrackedStream,
@@ -25,84 +20,40 @@ from tests.oauth.fakes import (
     at_rest,
     kept,
     response,
-    running,
     silent,
     success,
     token_request,
+    world,
 )
 
-ISSUED = ExchangedToken(Secret("issued-token"))
 
-
-async def kept_then_silent(peer: Peer) -> None:
-    await peer.request()
-    await peer.send(response(success()))
-    await silent(peer)
-
-
-async def leave_while_waiting(client: TokenClient, observer: Observer) -> None:
-    """Start an exchange, leave when it waits for something, and see that it left nothing behind."""
-    with trio.CancelScope() as leaving:
-        async with trio.open_nursery() as callers:
-            callers.start_soon(client.exchange, token_request("leaving"))
-            await wait_all_tasks_blocked()
-            assert client.in_flight == {"issuer.example.com": 1}
-            leaving.cancel()
-    await wait_all_tasks_blocked()
-    assert at_rest(client)
-    record = observer.records[-1]
-    assert (record.endpoint_host, record.kind) == ("issuer.example.com", ErrorKind.CONTEXT_CANCELED)
-
-
-async def test_while_the_request_is_written(nursery: trio.Nursery) -> None:
+@pytest.mark.parametrize("waits_for", ["the connection", "the request to be written"])
+async def test_leaving_while_waiting_for_the_network(waits_for: str) -> None:
     streams: list[TrackedStream] = []
 
     async def dial(host: str, port: int) -> trio.abc.Stream:
+        if waits_for == "the connection":
+            async with trio.open_nursery():  # as the real one does: what comes out is a group of Cancelled
+                await trio.sleep_forever()
         client, _ = memory_stream_pair()
         client.send_stream.send_all_hook = trio.sleep_forever
         streams.append(TrackedStream(client))
         return streams[-1]
 
-    observer = Observer()
-    async with running(TokenClient(HTTP, observer, dial=dial, tls=NO_TLS)) as client:
-        await leave_while_waiting(client, observer)
-        assert streams[0].closed
-
-
-async def test_while_dialling() -> None:
-    async def dial(host: str, port: int) -> trio.abc.Stream:
-        async with trio.open_nursery():  # as the real one does: what comes out is a group of Cancelled
-            await trio.sleep_forever()
-        raise AssertionError
-
-    observer = Observer()
-    async with running(TokenClient(HTTP, observer, dial=dial, tls=NO_TLS)) as client:
-        await leave_while_waiting(client, observer)
-
-
-async def test_while_waiting_for_a_connection(nursery: trio.Nursery) -> None:
-    endpoint, observer = MemoryEndpoint(nursery, [silent]), Observer()
-    async with running(TokenClient(HTTP, observer, dial=endpoint.dial, tls=NO_TLS)) as client:
-        client._pool.max_busy_per_host = 1
-        with trio.CancelScope() as staying:
-            async with trio.open_nursery() as callers:
-                callers.start_soon(client.exchange, token_request("staying"))
-                await wait_all_tasks_blocked()
-                with trio.CancelScope() as leaving:
-                    async with trio.open_nursery() as others:
-                        others.start_soon(client.exchange, token_request("leaving"))
-                        await wait_all_tasks_blocked()
-                        assert client.connections.waiting == 1
-                        leaving.cancel()
-                await wait_all_tasks_blocked()
-                assert client.connections.waiting == 0
-                assert [record.kind for record in observer.records] == [ErrorKind.CONTEXT_CANCELED]
-                staying.cancel()
+    async with world(dial=dial) as it:
+        async with trio.open_nursery() as callers:
+            callers.start_soon(it.client.exchange, token_request())
+            await wait_all_tasks_blocked()
+            assert it.client.in_flight == {"issuer.example.com": 1}
+            callers.cancel_scope.cancel()
         await wait_all_tasks_blocked()
-        assert at_rest(client)
+        assert at_rest(it.client)
+        assert all(stream.closed for stream in streams)
+    (record,) = it.observer.records
+    assert (record.endpoint_host, record.kind) == ("issuer.example.com", ErrorKind.CONTEXT_CANCELED)
 
 
-async def test_a_follower_that_leaves_does_not_disturb_the_call(nursery: trio.Nursery) -> None:
+async def test_a_caller_that_leaves_does_not_disturb_the_call_of_others() -> None:
     go_on = trio.Event()
 
     async def script(peer: Peer) -> None:
@@ -111,63 +62,62 @@ async def test_a_follower_that_leaves_does_not_disturb_the_call(nursery: trio.Nu
         await peer.send(response(success()))
         await silent(peer)
 
-    endpoint, observer, outcomes = MemoryEndpoint(nursery, [script]), Observer(), list[TokenOutcome]()
-    async with running(TokenClient(HTTP, observer, dial=endpoint.dial, tls=NO_TLS)) as client:
+    outcomes = list[TokenOutcome]()
+    async with world(script) as it:
 
         async def stay() -> None:
-            outcomes.append(await client.exchange(token_request()))
+            outcomes.append(await it.client.exchange(token_request()))
 
         async with trio.open_nursery() as callers:
-            with trio.CancelScope() as leaving:
-                async with trio.open_nursery() as leavers:
-                    leavers.start_soon(client.exchange, token_request())  # the leader
-                    await wait_all_tasks_blocked()
-                    callers.start_soon(stay)
-                    leavers.start_soon(client.exchange, token_request())
-                    await wait_all_tasks_blocked()
-                    leaving.cancel()
+            async with trio.open_nursery() as leavers:
+                leavers.start_soon(it.client.exchange, token_request())  # the leader
+                await wait_all_tasks_blocked()
+                callers.start_soon(stay)
+                leavers.start_soon(it.client.exchange, token_request())
+                await wait_all_tasks_blocked()
+                leavers.cancel_scope.cancel()
             await wait_all_tasks_blocked()
             go_on.set()
     assert outcomes == [ISSUED]
-    assert [record.kind for record in observer.records] == [None]
-    assert observer.coalesced_hosts == ["issuer.example.com"] * 2
+    assert [record.kind for record in it.observer.records] == [None]
+    assert it.observer.coalesced_hosts == ["issuer.example.com"] * 2
 
 
-async def test_many_who_leave_give_back_every_connection(nursery: trio.Nursery) -> None:
-    endpoint, observer = MemoryEndpoint(nursery, [silent]), Observer()
+async def test_many_that_leave_give_back_every_connection() -> None:
     busy, count = 20, 30
-    async with running(TokenClient(HTTP, observer, dial=endpoint.dial, tls=NO_TLS)) as client:
-        client._pool.max_busy_per_host = busy
-        with trio.CancelScope() as leaving:
-            async with trio.open_nursery() as callers:
-                for number in range(count):
-                    callers.start_soon(client.exchange, token_request(f"subject-{number}"))
-                await wait_all_tasks_blocked()
-                connections = client.connections
-                assert (connections.busy, connections.waiting) == (busy, count - busy)
-                leaving.cancel()
+    async with world(silent) as it:
+        it.client._pool.max_busy_per_host = busy
+        async with trio.open_nursery() as callers:
+            for number in range(count):
+                callers.start_soon(it.client.exchange, token_request(f"subject-{number}"))
+            await wait_all_tasks_blocked()
+            connections = it.client.connections
+            assert (connections.busy, connections.waiting) == (busy, count - busy)
+            callers.cancel_scope.cancel()
         await wait_all_tasks_blocked()
-        assert at_rest(client)
-    assert endpoint.open_connections == 0
-    assert len(observer.records) == count
+        assert at_rest(it.client)
+        assert it.endpoint.open_connections == 0
+    assert [record.kind for record in it.observer.records] == [ErrorKind.CONTEXT_CANCELED] * count
 
 
-async def test_the_way_out_of_run_ends_calls_and_answers_their_callers(nursery: trio.Nursery) -> None:
-    endpoint, observer, outcomes = MemoryEndpoint(nursery, [kept_then_silent, silent]), Observer(), list[TokenOutcome]()
-    client = TokenClient(HTTP, observer, dial=endpoint.dial, tls=NO_TLS)
+async def test_the_end_of_run_ends_calls_and_answers_their_callers() -> None:
+    outcomes = list[TokenOutcome]()
 
-    async def call(subject: str) -> None:
-        outcomes.append(await client.exchange(token_request(subject)))
+    async def one_answer(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(response(success()))
+        await silent(peer)
 
-    async with trio.open_nursery() as callers, running(client):
-        callers.start_soon(call, "first")
-        await wait_all_tasks_blocked()
-        callers.start_soon(call, "second")
-        await wait_all_tasks_blocked()
+    async with trio.open_nursery() as callers, world(one_answer, silent) as it:
+
+        async def call(subject: str) -> None:
+            outcomes.append(await it.client.exchange(token_request(subject)))
+
+        for subject in ("first", "second"):
+            callers.start_soon(call, subject)
+            await wait_all_tasks_blocked()
     assert [isinstance(outcome, ExchangedToken) for outcome in outcomes] == [True, False]
-    assert [record.kind for record in observer.records] == [None, ErrorKind.CONTEXT_CANCELED]
-    assert at_rest(client)
-    assert endpoint.open_connections == 0
+    assert [record.kind for record in it.observer.records] == [None, ErrorKind.CONTEXT_CANCELED]
 
 
 @attrs.define(eq=False)
@@ -184,47 +134,36 @@ class CancelAt(trio.abc.Instrument):
             self.cancel()
 
 
-async def once_with(step: int, *, over_tls: bool, contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> bool:
+async def once_with(step: int, scheme: str, script: Script, tls: ssl.SSLContext) -> bool:
     """Exchange twice, cancelled at ``step``; return whether it was over by then."""
-    async with trio.open_nursery() as servers:
-        endpoint, observer = (
-            MemoryEndpoint(servers, [over(contexts[0], answering(response(success()))) if over_tls else answering(response(success()))]),
-            Observer(),
-        )
-        async with running(TokenClient(HTTP, observer, dial=endpoint.dial, tls=contexts[1])) as client:
-            scheme = "https" if over_tls else "http"
-            with trio.CancelScope() as scope:
-                instrument = CancelAt(step, scope.cancel)
-                trio.lowlevel.add_instrument(instrument)
-                for subject in ("first", "second"):
-                    assert await client.exchange(token_request(subject, f"{scheme}://issuer.example.com/token")) == ISSUED
-                    await trio.sleep(RESTED)
-            trio.lowlevel.remove_instrument(instrument)
-            await wait_all_tasks_blocked()
-            assert at_rest(client, connections=kept(client))
-            assert endpoint.open_connections == kept(client) <= 1
-            assert client.flights.started == len(observer.records)
-            assert await client.exchange(token_request("third", f"{scheme}://issuer.example.com/token")) == ISSUED
-        assert endpoint.open_connections == 0
-        assert at_rest(client)
-        servers.cancel_scope.cancel()
+    async with world(script, tls=tls) as it:
+        with trio.CancelScope() as scope:
+            instrument = CancelAt(step, scope.cancel)
+            trio.lowlevel.add_instrument(instrument)
+            for subject in ("first", "second"):
+                assert await it.client.exchange(token_request(subject, f"{scheme}://issuer.example.com/token")) == ISSUED
+                await trio.sleep(RESTED)
+        trio.lowlevel.remove_instrument(instrument)
+        await wait_all_tasks_blocked()
+        assert at_rest(it.client, connections=kept(it.client))
+        assert it.endpoint.open_connections == kept(it.client) <= 1
+        assert it.client.flights.started == len(it.observer.records)
+        assert await it.client.exchange(token_request("third", f"{scheme}://issuer.example.com/token")) == ISSUED
     return not scope.cancelled_caught
 
 
-def over(context: ssl.SSLContext, script: Script) -> Script:
-    async def secured(peer: Peer) -> None:
-        await script(Peer(trio.SSLStream(peer.stream, context, server_side=True, https_compatible=True)))
-
-    return secured
-
-
-@pytest.mark.parametrize("over_tls", [False, True])
-async def test_at_every_step(autojump_clock: MockClock, over_tls: bool) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_leaving_at_every_step(autojump_clock: MockClock, scheme: str) -> None:
     authority = trustme.CA()
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.issue_cert("issuer.example.com").configure_cert(server)
     authority.configure_trust(client)
+    plain = answering(response(success()))
+
+    async def secured(peer: Peer) -> None:
+        await plain(Peer(trio.SSLStream(peer.stream, server, server_side=True, https_compatible=True)))
+
     step = 1
-    while not await once_with(step, over_tls=over_tls, contexts=(server, client)):
+    while not await once_with(step, scheme, secured if scheme == "https" else plain, client):
         step += 1
     assert step > 20  # else the instrument did not see the exchanges at all
