@@ -2,7 +2,6 @@ import pytest
 
 from exchanger.console.guard import COOKIE, Refusal, bearer_of, has_session, is_token, judged, session_of
 from exchanger.http.message import Request
-from exchanger.http.names import Authority, names_of, read_host
 from exchanger.values.secret import Secret
 
 TOKEN = Secret("a-token-of-some-length")
@@ -116,17 +115,6 @@ def test_other_sites_may_not_send_requests(site: str, refused: bool) -> None:
 
 
 NAVIGATION = (("host", "localhost"), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"))
-
-
-def test_the_address_it_listens_on_is_one_of_its_names() -> None:
-    assert names_of("Console.Example.com", frozenset({"other"})) == {"console.example.com", "other"}
-    assert names_of("", frozenset()) == frozenset()
-
-
-def test_hosts_are_read_with_their_ports() -> None:
-    assert read_host("A.example:80") == Authority("a.example", "80")
-    assert read_host("[::1]") == Authority("[::1]", "")
-    assert read_host("a:") == Authority("a", "")
 
 
 def test_a_session_is_a_cookie_made_with_the_token() -> None:
