@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exchanger.decision.outcome import Exchange
+from exchanger.decision.outcome import Exchange, Outcome
 from exchanger.errors import Diagnostic
 from exchanger.telemetry.histogram import Histogram
 from exchanger.telemetry.metrics import CHECK_BUCKETS, EXCHANGE_BUCKETS, MAX_HOSTS, OTHER_HOST, Metrics
@@ -243,7 +243,8 @@ def test_gauges_are_read_at_the_scrape() -> None:
 
 def test_decisions_are_counted_by_reason_and_result_alone() -> None:
     counted = metrics()
-    for number, outcome in enumerate((DENIED, DENIED, FAILED, ALLOWED, UNMATCHED)):
+    outcomes: tuple[Outcome, ...] = (DENIED, DENIED, FAILED, ALLOWED, UNMATCHED)
+    for number, outcome in enumerate(outcomes):
         counted.decided(record(outcome, host=f"h{number}.example.com", path=f"/{number}", method=f"M{number}"))
     found = {
         tuple(sample.labels.values()): sample.value
