@@ -92,7 +92,7 @@ class TlsTransport:
     def receive(self, limit: int = RECEIVE_BYTES) -> bytes:
         """Read once, and decrypt everything: the selector does not announce bytes that OpenSSL holds already."""
         if self.phase is Phase.HANDSHAKE:
-            return self._receive_in_handshake(limit)
+            return self._receive_in_handshake()
         if self._closed_by_peer:
             return b""
         data = self._below.receive(limit)
@@ -154,12 +154,13 @@ class TlsTransport:
 
     # The handshake.
 
-    def _receive_in_handshake(self, limit: int) -> bytes:
+    def _receive_in_handshake(self) -> bytes:
+        # One read takes the whole flight, whatever the pace of the connection: each costs an admission, and holds no frames of HTTP/2 yet.
         self.extra_work = 0
         if not self._admit():
             raise BlockingIOError
         try:
-            data = self._below.receive(limit)
+            data = self._below.receive(RECEIVE_BYTES)
         except BlockingIOError:
             raise
         except OSError:

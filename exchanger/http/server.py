@@ -176,6 +176,8 @@ class HttpServer:
         request = Request(method, target, headers, version=head.http_version.decode("ascii"))
         if not request.has_body:
             protocol.next_event()  # the end of the message, which is there already
+        if method == "CONNECT":  # a 2xx would turn the connection into a tunnel (RFC 9110 section 9.3.6)
+            return self._failure(405)
         found = await self._route(request)
         if isinstance(found, Response):
             return found

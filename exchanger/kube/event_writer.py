@@ -142,8 +142,10 @@ class Written(enum.Enum):
     DONE = "done"
     FORBIDDEN = "forbidden"
     """A right is missing."""
+    UNKNOWN = "unknown"
+    """An answer was lost, so the Event may exist."""
     DROPPED = "dropped"
-    """The server rejected it, or was unreachable."""
+    """The server rejected it."""
 
 
 @final
@@ -159,6 +161,7 @@ class EventWriter:
     async def write(self, report: Report, uid: str = "") -> Written:
         """Write ``report``; every failure is a value."""
         back_off = BackOff(self.back_off, self.random)
+        lost = False
         for attempt in range(1, TRIES + 1):
             failure = await self._try(report, uid)
             if failure is None:
@@ -166,10 +169,11 @@ class EventWriter:
             if failure.kind is FailureKind.FORBIDDEN:
                 passing = TERMINATING in failure.message or QUOTA in failure.message
                 return Written.DROPPED if passing else Written.FORBIDDEN
+            lost = lost or failure.kind in {FailureKind.UNREACHABLE, FailureKind.TIMEOUT}
             if failure.kind not in _AGAIN or attempt == TRIES:
                 break
             await trio.sleep(back_off.failed(trio.current_time(), at_least=failure.retry_after or 0.0))
-        return Written.DROPPED
+        return Written.UNKNOWN if lost else Written.DROPPED
 
     async def _try(self, report: Report, uid: str) -> ApiFailure | None:
         event = report.event(uid, self.clock())

@@ -134,6 +134,8 @@ class PolicyEvents:
     _pending: dict[_Topic, None] = attrs.field(factory=dict, init=False, repr=False)
     # What the authors were told is wrong, and not that it is over: so that nothing is repeated, and every end has a beginning.
     _told: dict[_Topic, Report] = attrs.field(factory=dict, init=False, repr=False)
+    # The topic whose report is under way, until its ConfigMap is withdrawn: one of the same name that follows is another one.
+    _writing: _Topic | None = attrs.field(default=None, init=False)
     _conflicts: ConflictWatch = attrs.field(factory=ConflictWatch, init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     # Versions that were not searched for conflicts yet.
@@ -155,6 +157,8 @@ class PolicyEvents:
             for topic in ((source, False), (source, True)):
                 self._pending.pop(topic, None)
                 self._told.pop(topic, None)
+                if self._writing == topic:
+                    self._writing = None
         for document in change.documents:
             if document.regions or ((self._told or self._pending) and self._is_open((document.source, False))):
                 self._consider((document.source, False))
@@ -261,16 +265,19 @@ class PolicyEvents:
         if report is None:
             return
         self._charge(source, trio.current_time())
+        self._writing = topic
         written = await self.writer.write(report, self.uid_of(source))
+        current, self._writing = self._writing == topic, None
         if written is Written.FORBIDDEN:
             self._pause(source.namespace)
         elif written is Written.DONE:
             self._paused.pop(source.namespace, None)
             if self._missing_in == source.namespace:
                 self._missing_in = None
+        if current and written in {Written.DONE, Written.UNKNOWN}:
             if report.reason is Reason.ACCEPTED:
                 self._told.pop(topic, None)
-            elif source in self._snapshot.documents:
+            else:
                 self._told[topic] = report
         if written is not Written.DROPPED:
             self._consider(topic)  # it may have changed meanwhile, or waits for the right

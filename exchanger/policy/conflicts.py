@@ -21,7 +21,7 @@ from exchanger.values.entry import Entry, Source
 MAX_RIVALS: Final = 3
 # Claims on one place that are looked at, in a tenth of a millisecond: one entry may name 100,000 methods.
 MAX_CLAIMS: Final = 256
-# Characters of a prefix whose rivals are looked for, in a quarter of a millisecond for the worst: escapes alone have long spellings.
+# Characters of a prefix whose other spellings are looked for, in a quarter of a millisecond for the worst: escapes have long ones.
 MAX_PREFIX: Final = 1024
 # Nodes and characters that are looked at for entries whose prefix differs in case alone.
 MAX_VARIANT_WORK: Final = 4_096
@@ -61,11 +61,15 @@ def conflicts_of(document: PolicyDocument | None, snapshot: PolicySnapshot) -> I
 
 
 def documents_in_conflict(snapshot: PolicySnapshot) -> Iterator[Source | None]:
-    """Yield the source of each document with a conflict, and ``None`` between steps of bounded work."""
+    """Yield the source of each document with a conflict, some of them more than once, and ``None`` between steps of bounded work.
+
+    One side finds a rival that the other misses within its bounds, so both are yielded.
+    """
     for source, document in snapshot.documents.items():
         for conflict in conflicts_of(document, snapshot):
             if conflict is not None:
                 yield source
+                yield from {rival.source for rival in conflict.rivals} - {source}
                 break
             yield None
 
@@ -93,13 +97,13 @@ def conflicts_with(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
     Raises:
         KeyError: ``snapshot`` has nothing where ``entry`` should be.
     """
-    if len(entry.match.path_prefix) > MAX_PREFIX:
-        return ()
     paths = None if entry.match.host is None else snapshot.trie.hosts.get(entry.match.host)
     if paths is None:
         raise KeyError(entry.match.host)
     found: dict[tuple[object, int], Entry] = {}
-    for spelling in spellings_of(entry.match).literal:
+    prefix = entry.match.path_prefix
+    own = fold(prefix) if entry.match.case_insensitive else prefix
+    for spelling in (own,) if len(prefix) > MAX_PREFIX else spellings_of(entry.match).literal:
         for cell in _at(paths, spelling, case_insensitive=entry.match.case_insensitive):
             for rival in () if cell.entries is None else islice(_members(cell.entries, entry.match.methods), MAX_CLAIMS):
                 if (rival.source, rival.index) != (entry.source, entry.index):

@@ -3,6 +3,7 @@
 import pytest
 
 from exchanger.policy.conflicts import (
+    MAX_CLAIMS,
     MAX_CONFLICTS,
     MAX_PREFIX,
     MAX_RIVALS,
@@ -87,10 +88,22 @@ def test_an_entry_of_another_snapshot_is_a_mistake_of_the_caller(area: MatchScop
         conflicts_with(DenyEntry(Source("team", "p"), 0, area), snapshot)
 
 
-def test_rivals_at_prefixes_that_no_server_takes_are_not_looked_for() -> None:
-    snapshot, (long, _, short, _) = documents(*(MatchScope("h", "/" + "a" * size) for size in (MAX_PREFIX, MAX_PREFIX, 1, 1)))
-    assert conflicts_with(long, snapshot) == ()
-    assert len(conflicts_with(short, snapshot)) == 1
+@pytest.mark.parametrize("case_insensitive", [False, True])
+def test_the_rivals_of_a_very_long_prefix_are_those_that_are_spelt_alike(case_insensitive: bool) -> None:
+    prefixes = ["/" + letter * MAX_PREFIX + "%7E" for letter in ("a", "a", "b")]
+    snapshot, (long, twin, _) = documents(*(MatchScope("h", prefix, case_insensitive=case_insensitive) for prefix in prefixes))
+    assert conflicts_with(long, snapshot) == (twin,)
+
+
+def test_both_documents_of_a_conflict_are_listed_if_one_of_them_cannot_see_it() -> None:
+    many = frozenset(f"M{number:04}" for number in range(20 * MAX_CLAIMS))
+    entries = [
+        DenyEntry(Source("team", name), 0, MatchScope("h", "/a", methods)) for name, methods in (("p", many), ("q", frozenset({"M0007"})))
+    ]
+    snapshot = PolicySnapshot.EMPTY
+    for entry in entries:
+        snapshot = snapshot.apply(PolicyDocument(entry.source, (entry,)))
+    assert set(documents_in_conflict(snapshot)) - {None} == {entry.source for entry in entries}
 
 
 def test_the_conflicts_of_a_document_come_in_steps_and_are_bounded() -> None:
