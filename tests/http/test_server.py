@@ -147,6 +147,11 @@ async def test_malformed_http_is_refused_without_an_echo_and_closes_the_connecti
     assert CANARY.encode() not in answer
 
 
+async def test_connect_is_refused_before_any_route() -> None:
+    at = Served()
+    assert (await at.talk(b"CONNECT /echo HTTP/1.1\r\nHost: h\r\n\r\n")).startswith(b"HTTP/1.1 405 ")
+
+
 @pytest.mark.parametrize(
     ("extra", "status"),
     [
