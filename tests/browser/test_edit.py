@@ -20,10 +20,6 @@ def page(visit: Visit) -> Page:
     return page
 
 
-def test_lines_are_numbered(page: Page) -> None:
-    expect(page.locator(".gutter-lines span")).to_have_count(FILE_TEXT.count("\n") + 1)
-
-
 def test_what_is_typed_is_checked_and_a_problem_leads_to_its_line(page: Page) -> None:
     expect(page.locator("#edit-state")).to_have_text("No problems in 1 document.")
     page.get_by_role("textbox", name=EDITOR).fill("version: v1\naction: wrong\n")
@@ -58,14 +54,6 @@ def test_what_is_not_saved_is_marked_until_it_is_saved_by_the_keyboard(page: Pag
     expect(page.locator("#polite")).to_contain_text("yellow.yaml is saved.")
 
 
-def test_saving_offers_a_scenario_that_shows_the_effect(page: Page) -> None:
-    page.get_by_role("textbox", name=EDITOR).fill("host: yellow.example.com\n")
-    page.get_by_role("button", name="Save").click()
-    page.get_by_label("Scenario").select_option("explicit-deny")
-    page.get_by_role("button", name="Run it").click()
-    expect(page.locator(".edit-effect")).to_contain_text("as expected")
-
-
 def test_reset_asks_first_and_brings_the_first_text_back(page: Page) -> None:
     page.get_by_role("textbox", name=EDITOR).fill("gone\n")
     page.get_by_role("button", name="Save").click()
@@ -87,7 +75,7 @@ def test_files_keep_what_was_typed_while_others_are_looked_at(page: Page) -> Non
     expect(page.get_by_role("textbox", name=EDITOR)).to_have_value("typed\n")
 
 
-def test_enter_keeps_the_indentation_and_can_be_undone(page: Page) -> None:
+def test_enter_keeps_the_indentation_and_can_be_undone_and_tab_leaves_the_editor(page: Page) -> None:
     area = page.get_by_role("textbox", name=EDITOR)
     area.fill("    entries:")
     area.press("End")
@@ -96,21 +84,8 @@ def test_enter_keeps_the_indentation_and_can_be_undone(page: Page) -> None:
     expect(area).to_have_value("    entries:\n    x")
     page.keyboard.press("Control+z")
     expect(area).to_have_value("    entries:")
-
-
-def test_tab_leaves_the_editor(page: Page) -> None:
-    page.get_by_role("textbox", name=EDITOR).focus()
     page.keyboard.press("Shift+Tab")
-    expect(page.get_by_role("textbox", name=EDITOR)).not_to_be_focused()
-
-
-def test_a_save_that_fails_says_so_and_keeps_the_text(page: Page, watch: Watch) -> None:
-    watch.allow("413")  # the browser logs it
-    page.route("**/lab/policy", lambda route: route.fulfill(status=413, json={"error": "the file is too large"}))
-    page.get_by_role("textbox", name=EDITOR).fill("version: v1\n")
-    page.get_by_role("button", name="Save").click()
-    expect(page.locator("#edit-state")).to_have_text("Not saved: the file is too large")
-    expect(page.get_by_role("button", name="Save")).to_be_enabled()
+    expect(area).not_to_be_focused()
 
 
 def test_a_check_that_answers_late_does_not_hide_why_a_save_failed(page: Page, watch: Watch) -> None:
@@ -123,6 +98,7 @@ def test_a_check_that_answers_late_does_not_hide_why_a_save_failed(page: Page, w
         expect(state).to_have_text("Not saved: the file is too large")
     page.evaluate("() => new Promise(requestAnimationFrame)")
     expect(state).to_have_text("Not saved: the file is too large")
+    expect(page.get_by_role("button", name="Save")).to_be_enabled()
     area.press_sequentially(" ")
     expect(state).to_have_text("Not saved. No problems in 1 document.")
 
@@ -156,18 +132,27 @@ def test_what_was_saved_elsewhere_is_shown_when_the_view_is_shown_again(page: Pa
         expect(area).to_have_value(shown)
 
 
-def test_whether_what_is_saved_is_in_force_is_told(page: Page) -> None:
-    for text, note in (("version: v1\n", "Saved, and in force."), ("wrong\n", "Saved. What is in force is as before.")):
+def test_saving_says_whether_it_is_in_force_keeps_the_focus_and_offers_a_scenario_that_shows_the_effect(page: Page) -> None:
+    save = page.get_by_role("button", name="Save")
+    for text, note in (("host: yellow.example.com\n", "Saved, and in force."), ("wrong\n", "Saved. What is in force is as before.")):
         page.get_by_role("textbox", name=EDITOR).fill(text)
-        page.get_by_role("button", name="Save").click()
+        save.focus()
+        page.keyboard.press("Enter")
         expect(page.locator(".edit-effect .note")).to_have_text(note)
+        expect(save).to_be_disabled()
+        expect(save).to_be_focused()
+        if note == "Saved, and in force.":
+            page.get_by_label("Scenario").select_option("explicit-deny")
+            page.get_by_role("button", name="Run it").click()
+            expect(page.locator(".edit-effect")).to_contain_text("as expected")
 
 
-def test_a_text_of_very_many_lines_is_numbered_without_an_element_for_each(page: Page) -> None:
+def test_lines_are_numbered_very_many_without_an_element_for_each(page: Page) -> None:
+    gutter = page.locator(".gutter-lines")
+    expect(gutter.locator("span")).to_have_count(FILE_TEXT.count("\n") + 1)
     page.get_by_role("textbox", name=EDITOR).evaluate(
         "(area) => { area.value = '#\\n'.repeat(30000); area.dispatchEvent(new Event('input')); }"
     )
-    gutter = page.locator(".gutter-lines")
     assert gutter.evaluate("lines => lines.querySelectorAll('*').length") == 0
     assert gutter.evaluate("lines => lines.textContent.split('\\n').length") == 30_001
 
@@ -221,37 +206,18 @@ def test_saving_again_while_a_save_is_under_way_is_no_conflict(page: Page) -> No
     assert len(held) == 1
 
 
-def test_the_keyboard_stays_at_the_button_that_saved(page: Page) -> None:
-    save = page.get_by_role("button", name="Save")
-    page.get_by_role("textbox", name=EDITOR).fill("version: v1\n")
-    save.focus()
-    page.keyboard.press("Enter")
-    expect(page.locator("#polite")).to_contain_text("yellow.yaml is saved.")
-    expect(save).to_be_disabled()
-    expect(save).to_be_focused()
-
-
-def test_what_was_there_before_can_be_saved_while_a_save_is_under_way(page: Page) -> None:
+@pytest.mark.parametrize("text", [FILE_TEXT, "second\n"], ids=["the text before", "another text"])
+def test_a_text_saved_while_a_save_is_under_way_is_saved_after_it(page: Page, text: str) -> None:
     held, area, _ = begin_save(page, "first\n")
-    area.fill(FILE_TEXT)
+    area.fill(text)
     area.press("Control+s")
-    with page.expect_request(lambda request: is_save(request) and (request.post_data_json or {})["text"] == FILE_TEXT):
+    with page.expect_request(lambda request: is_save(request) and (request.post_data_json or {})["text"] == text):
         held[0].continue_()
-    expect(page.get_by_role("link", name="Edit", exact=True)).to_be_visible()  # nothing is left to save
-    page.reload()
-    expect(area).to_have_value(FILE_TEXT)
-
-
-def test_what_is_typed_and_saved_while_a_save_is_under_way_is_saved_after_it(page: Page) -> None:
-    held, area, _ = begin_save(page, "first\n")
-    area.fill("second\n")
-    area.press("Control+s")
-    held[0].continue_()
     expect(page.get_by_role("link", name="Edit", exact=True)).to_be_visible()  # nothing is left to save
     expect(page.get_by_role("button", name="Save")).to_be_disabled()
     expect(page.get_by_role("dialog")).to_be_hidden()
     page.reload()
-    expect(area).to_have_value("second\n")
+    expect(area).to_have_value(text)
 
 
 def test_the_problems_of_a_save_are_not_drawn_over_what_was_typed_meanwhile(page: Page) -> None:

@@ -11,7 +11,7 @@ from tests.browser.made_up import item
 pytestmark = pytest.mark.browser
 
 
-def test_slash_goes_to_the_search_and_letters_there_are_letters(page: Page) -> None:
+def test_slash_leads_to_the_search_where_letters_are_letters(page: Page) -> None:
     page.keyboard.press("/")
     expect(page.locator("#filter-text")).to_be_focused()
     page.keyboard.type("pjk?/")
@@ -20,13 +20,6 @@ def test_slash_goes_to_the_search_and_letters_there_are_letters(page: Page) -> N
     expect(page.locator("#help")).to_be_hidden()
     page.keyboard.press("Escape")
     expect(page.locator("#filter-text")).not_to_be_focused()
-
-
-def test_p_pauses_and_goes_on(page: Page) -> None:
-    page.keyboard.press("p")
-    expect(page.locator("#pause")).to_have_attribute("aria-pressed", "true")
-    page.keyboard.press("p")
-    expect(page.locator("#pause")).to_have_attribute("aria-pressed", "false")
 
 
 def test_j_and_k_go_through_the_list_enter_opens_and_escape_closes(page: Page) -> None:
@@ -43,6 +36,10 @@ def test_j_and_k_go_through_the_list_enter_opens_and_escape_closes(page: Page) -
     expect(rows.nth(2)).to_have_attribute("aria-selected", "true")
     page.keyboard.press("Escape")
     expect(page.locator("#detail")).to_be_hidden()
+    expect(rows.nth(2)).to_be_focused()
+    page.keyboard.press("Enter")
+    page.get_by_role("tab", name="Flow").focus()
+    page.keyboard.press("Escape")  # from inside the panel
     expect(rows.nth(2)).to_be_focused()
 
 
@@ -70,15 +67,6 @@ def test_a_request_that_fell_out_of_the_list_leads_to_the_oldest_there_is(page: 
         expect(opened).to_have_attribute("data-key", "0:6")
         page.click("#filter-clear")
         expect(page.locator('#rows .row[data-key="0:1"]')).to_be_visible()
-
-
-def test_closing_from_inside_the_panel_gives_the_focus_back_to_the_row(page: Page) -> None:
-    row = page.locator("#rows .row").nth(3)
-    row.focus()
-    page.keyboard.press("Enter")
-    page.get_by_role("tab", name="Flow").focus()
-    page.keyboard.press("Escape")
-    expect(row).to_be_focused()
 
 
 def test_the_list_is_one_tab_stop_and_arrows_move_in_it(page: Page) -> None:
@@ -129,17 +117,14 @@ def test_single_letters_can_be_switched_off_and_stay_so(page: Page) -> None:
     expect(page.locator("#help")).to_be_hidden()
 
 
-def test_digits_go_to_the_views(page: Page) -> None:
+def test_digits_lead_to_the_views_p_pauses_and_a_modifier_leaves_keys_to_the_browser(page: Page) -> None:
     for key, title in (("2", "Policy"), ("3", "Lab"), ("4", "Edit"), ("1", "Live")):
         page.keyboard.press(key)
         expect(page).to_have_title(f"{title} · exchanger console")
     expect(page).to_have_url(re.compile("#/live$"))
-
-
-def test_a_modifier_leaves_the_key_to_the_browser(page: Page) -> None:
-    page.keyboard.press("Control+p")
-    page.keyboard.press("Alt+p")
-    expect(page.locator("#pause")).to_have_attribute("aria-pressed", "false")
+    for key, paused in (("Control+p", "false"), ("Alt+p", "false"), ("p", "true"), ("p", "false")):
+        page.keyboard.press(key)
+        expect(page.locator("#pause")).to_have_attribute("aria-pressed", paused)
 
 
 def test_the_skip_link_comes_first_and_leads_to_the_content(page: Page) -> None:
@@ -169,7 +154,7 @@ def test_the_colours_can_be_switched_and_stay_so(visit: Visit) -> None:
     assert page.evaluate(background) == light
 
 
-def test_news_are_told_politely_and_not_for_each_row(page: Page, console: Console) -> None:
+def test_new_requests_are_announced_politely_and_not_one_by_one(page: Page, console: Console) -> None:
     for seq in range(100, 106):
         console.emit(item(seq, "deny_explicit_policy" if seq % 2 else "allow_exchange"))
     log = page.locator("#polite")

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Console, Visit, Watch
-from tests.browser.made_up import documents, overview
+from tests.browser.made_up import Json, documents, overview
 
 pytestmark = pytest.mark.browser
 
@@ -35,15 +35,6 @@ def test_probable_mistakes_are_listed_with_what_to_do(page: Page) -> None:
         "TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED? (see the configuration reference)"
     )
     expect(region).to_contain_text("3 more are not listed.")
-
-
-def test_without_a_probable_mistake_there_is_no_list_of_them(visit: Visit) -> None:
-    page = visit()
-    found = overview(documents(), 7) | {"notices": {"listed": [], "more": 0}}
-    page.route("**/api/policy", lambda route: route.fulfill(json=found))
-    page.get_by_role("link", name="Policy").click()
-    expect(page.locator(".namespace")).to_have_count(4)
-    expect(page.locator("#policy-notices")).to_be_hidden()
 
 
 def test_a_name_finds_its_documents(page: Page) -> None:
@@ -97,14 +88,19 @@ def test_a_long_document_is_shown_around_what_is_wrong_in_it(visit: Visit, conso
     expect(page.locator(".code-line.wrong")).to_be_in_viewport()
 
 
-def test_a_policy_that_is_not_ready_and_one_that_is_cut_short(visit: Visit, console: Console) -> None:
+@pytest.mark.parametrize(
+    ("changes", "place", "text"),
+    [
+        ({}, "#policy-tree", "team-yellow"),
+        ({"ready": False}, "#policy-summary", "not ready yet: everything is refused"),
+        ({"more": 12}, "#policy-tree", "12 healthy documents more are not listed."),
+    ],
+    ids=["in order", "not ready", "cut short"],
+)
+def test_a_list_says_what_is_missing_and_has_no_mistakes_if_there_are_none(visit: Visit, changes: Json, place: str, text: str) -> None:
     page = visit()
-    page.route(
-        "**/api/policy",
-        lambda route: route.fulfill(
-            json={"revision": 0, "ready": False, "entries": 0, "invalid_documents": 0, "namespaces": [], "more": 12}
-        ),
-    )
+    found = overview(documents(), 7) | {"notices": {"listed": [], "more": 0}} | changes
+    page.route("**/api/policy", lambda route: route.fulfill(json=found))
     page.get_by_role("link", name="Policy").click()
-    expect(page.locator("#policy-summary")).to_contain_text("not ready yet: everything is refused")
-    expect(page.locator("#policy-tree")).to_contain_text("12 healthy documents more are not listed.")
+    expect(page.locator(place)).to_contain_text(text)
+    expect(page.locator("#policy-notices")).to_be_hidden()

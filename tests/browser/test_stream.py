@@ -15,24 +15,24 @@ GONE = "net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE)"
 """What the browser says of a question to a service that has ended, before or after it was asked."""
 
 
-def test_after_a_break_every_item_is_there_once(page: Page, console: Console, watch: Watch) -> None:
+def test_after_a_break_every_item_is_there_once_or_counted_and_another_version_is_shown(page: Page, console: Console, watch: Watch) -> None:
     watch.allow("WebSocket connection to")
+    expect(page.locator("#version")).to_have_text("1.2.3")
     console.tell("set", {"full": True})  # so that the page stays away until it has missed something
     console.tell("drop")
     expect(page.locator("#state")).not_to_have_attribute("data-state", "connected")
-    console.emit(item(100, path="/while-away"))
-    console.tell("set", {"full": False})
+    console.emit(item(ALL + 1, path="/while-away"))
+    console.tell("set", {"full": False, "release": "1.3.0"})
     expect(page.locator("#state")).to_have_attribute("data-state", "connected")
+    expect(page.locator("#version")).to_have_text("1.3.0")
     expect(page.locator("#rows .row")).to_have_count(ALL + 1)
     expect(page.locator("#count")).to_have_text(f"{ALL + 1} requests")
     keys = page.locator("#rows .row").evaluate_all("rows => rows.map((row) => row.dataset.key)")
     assert len(set(keys)) == len(keys)
-
-
-def test_what_was_missed_and_is_not_kept_any_more_counts_as_not_shown(page: Page, console: Console) -> None:
+    expect(page.locator("#lost")).to_be_hidden()
     console.tell("set", {"items": [item(500)]})  # before the break, after which the page is back in a quarter of a second
     console.tell("drop")
-    expect(page.locator("#lost")).to_contain_text(f"{500 - ALL - 1} not shown")
+    expect(page.locator("#lost")).to_contain_text(f"{500 - (ALL + 1) - 1} not shown")
 
 
 def test_a_service_that_starts_again_counts_from_the_beginning_without_confusion(page: Page, console: Console, watch: Watch) -> None:
@@ -72,7 +72,7 @@ def test_a_service_that_stays_away_is_offline_and_can_be_tried_at_once(page: Pag
     expect(page.locator("#state-retry")).to_be_hidden()
 
 
-def test_a_service_without_room_is_said_to_have_none(visit: Visit, console: Console, watch: Watch) -> None:
+def test_a_service_without_room_for_another_viewer_says_so(visit: Visit, console: Console, watch: Watch) -> None:
     watch.allow("WebSocket connection to")
     console.tell("set", {"full": True})
     page = visit(ready=False)
@@ -116,26 +116,20 @@ def test_a_console_with_a_token_asks_for_it_and_keeps_it_nowhere(visit: Visit, c
 
 
 @pytest.mark.parametrize("console", [("--token", TOKEN)], indirect=True)
-def test_a_session_that_ends_is_asked_for_again(visit: Visit, console: Console, watch: Watch) -> None:
-    watch.allow("401")
-    watch.allow("WebSocket connection to")
-    page = visit(ready=False)
-    sign_in(page)
-    expect(page.locator("#state")).to_have_attribute("data-state", "connected")
-    console.tell("set", {"sessions": []})
-    page.get_by_role("link", name="Policy").click()
-    expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
-
-
-@pytest.mark.parametrize("console", [("--token", TOKEN)], indirect=True)
-def test_what_came_by_a_session_goes_with_it(visit: Visit, console: Console, watch: Watch) -> None:
+@pytest.mark.parametrize("noticed", ["by the stream", "by a request"])
+def test_a_session_that_ends_is_asked_for_again_and_what_it_showed_goes_with_it(
+    visit: Visit, console: Console, watch: Watch, noticed: str
+) -> None:
     watch.allow("401")
     watch.allow("WebSocket connection to")
     page = visit(ready=False)
     sign_in(page)
     expect(page.locator("#rows .row")).to_have_count(ALL)
     console.tell("set", {"sessions": []})
-    console.tell("drop")
+    if noticed == "by the stream":
+        console.tell("drop")
+    else:
+        page.get_by_role("link", name="Policy").click()
     expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
     expect(page.locator("#rows .row")).to_have_count(0)
 
@@ -192,10 +186,3 @@ def test_tokens_are_shown_once_the_console_is_known_to_show_them(visit: Visit, w
     expect(page.locator("#tab-panel")).to_contain_text("Tokens are never shown here")
     asked[1].continue_()
     expect(page.locator("#tab-panel .diff").first).to_be_visible()
-
-
-def test_another_version_of_the_service_is_shown(page: Page, console: Console) -> None:
-    expect(page.locator("#version")).to_have_text("1.2.3")
-    console.tell("set", {"release": "1.3.0"})
-    console.tell("drop")
-    expect(page.locator("#version")).to_have_text("1.3.0")

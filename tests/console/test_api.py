@@ -1,6 +1,5 @@
-import gc
 import json
-import time
+from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
 import pytest
@@ -9,8 +8,10 @@ import trio
 from exchanger.console import api
 from exchanger.console.access import Access
 from exchanger.console.api import MAX_DOCUMENTS, MAX_PATH, About, Api, PolicyNow
-from exchanger.console.policy_view import Lines
-from exchanger.http.message import Request
+from exchanger.console.message import TimeSlice
+from exchanger.console.policy_view import Lines, claims_of, shown_document, shown_problem
+from exchanger.http.message import Request, Response
+from exchanger.policy.conflicts import documents_in_conflict
 from exchanger.policy.document import PolicyDocument, entry_lines, parse_document
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.values.entry import DenyEntry, MatchScope, Source
@@ -104,10 +105,13 @@ async def test_documents_are_listed_with_their_health() -> None:
     assert "action" in problem["reason"]
 
 
-async def test_a_document_is_shown_with_the_lines_of_its_entries() -> None:
+async def test_a_document_is_shown_with_lines_and_conflicts_and_a_conflict_has_no_winner() -> None:
     async with running(policy=policy(a__orders=ORDERS, b__orders=ORDERS)) as console:
         answer = (await console.get("/api/policy/document?name=orders&namespace=a")).json
+        tie = (await console.get("/api/explain?method=GET&host=api.example.com&path=/orders")).json
 
+    assert (tie["verdict"]["kind"], tie["verdict"]["policy"]) == ("unhealthy", None)
+    assert not any(candidate["won"] for candidate in tie["candidates"])
     assert (answer["namespace"], answer["name"], answer["text"], answer["problems"]) == ("a", "orders", ORDERS, [])
     assert answer["entries"][0] == {
         "namespace": "a",
@@ -180,9 +184,26 @@ async def test_a_document_without_text_has_no_lines() -> None:
     assert b'"line":null' in answer.body
 
 
-@pytest.mark.parametrize("query", ["", "namespace=a", "namespace=a&name=b&name=c", "&".join(["namespace=a&name=b"] * 20), "x" * 100_000])
-async def test_a_document_has_to_be_named_once(query: str) -> None:
-    assert (await api_of(PolicySnapshot.EMPTY).document(Request("GET", f"/?{query}"))).status == 400
+@pytest.mark.parametrize(
+    ("handler", "query"),
+    [
+        (Api.document, ""),
+        (Api.document, "namespace=a"),
+        (Api.document, "namespace=a&name=b&name=c"),
+        (Api.document, "&".join(["namespace=a&name=b"] * 20)),
+        (Api.document, "x" * 100_000),
+        (Api.explain, "method=GET&host=a"),
+        (Api.explain, "method=&host=a&path=/"),
+        (Api.explain, f"method={'G' * 33}&host=a&path=/"),
+        (Api.explain, f"method=GET&host={'a' * 256}&path=/"),
+        (Api.explain, f"method=GET&host=a&path={'/' * (MAX_PATH + 1)}"),
+    ],
+    ids=range(10),
+)
+async def test_a_query_names_everything_once_and_at_a_usual_length(
+    handler: Callable[[Api, Request], Awaitable[Response]], query: str
+) -> None:
+    assert (await handler(api_of(PolicySnapshot.EMPTY), Request("GET", f"/?{query}"))).status == 400
 
 
 @pytest.mark.parametrize(
@@ -238,29 +259,6 @@ async def test_documents_whose_prefixes_differ_in_case_alone_are_in_conflict() -
     assert health == {"a": "conflicts", "b": "conflicts", "c": "ok", "d": "ok", "e": "ok"}
 
 
-async def test_a_tie_has_no_winner_and_names_no_policy() -> None:
-    async with running(policy=policy(a__orders=ORDERS, b__orders=ORDERS)) as console:
-        answer = (await console.get("/api/explain?method=GET&host=api.example.com&path=/orders")).json
-
-    assert (answer["verdict"]["kind"], answer["verdict"]["policy"]) == ("unhealthy", None)
-    assert not any(candidate["won"] for candidate in answer["candidates"])
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "",
-        "method=GET&host=a",
-        "method=&host=a&path=/",
-        f"method={'G' * 33}&host=a&path=/",
-        f"method=GET&host={'a' * 256}&path=/",
-        f"method=GET&host=a&path={'/' * (MAX_PATH + 1)}",
-    ],
-)
-async def test_a_request_has_to_be_named_whole(query: str) -> None:
-    assert (await api_of(PolicySnapshot.EMPTY).explain(Request("GET", f"/?{query}"))).status == 400
-
-
 async def test_texts_that_no_json_has_are_shown_all_the_same() -> None:
     answer = await api_of(policy(a__b="version: v1").snapshot).explain(Request("GET", "/?method=GET&host=%ff&path=/%ff%00"))
 
@@ -295,8 +293,17 @@ def many(count: int) -> PolicySnapshot:
     return snapshot
 
 
-async def test_of_many_documents_those_that_need_looking_at_are_listed_first() -> None:
-    answer = json.loads((await api_of(many(MAX_DOCUMENTS + 50)).policy(Request("GET", "/"))).body)
+async def test_a_long_list_is_made_in_slices_and_begins_with_documents_that_need_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = 0
+
+    async def step(_self: TimeSlice) -> None:
+        nonlocal steps
+        steps += 1
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(TimeSlice, "step", step)
+    snapshot = many(MAX_DOCUMENTS + 50)
+    answer = json.loads((await api_of(snapshot).policy(Request("GET", "/"))).body)
     names = [document["name"] for space in answer["namespaces"] for document in space["documents"]]
     spaces = [space["name"] for space in answer["namespaces"]]
 
@@ -304,40 +311,8 @@ async def test_of_many_documents_those_that_need_looking_at_are_listed_first() -
     assert len(names) == MAX_DOCUMENTS
     assert f"policy-{MAX_DOCUMENTS + 49:06}" in names
     assert spaces == sorted(spaces)
-
-
-async def longest_slice(snapshot: PolicySnapshot) -> float:
-    """Return for how long at most nothing else could be done while the policy was listed."""
-    longest = 0.0
-
-    async def watch() -> None:
-        nonlocal longest
-        before = time.thread_time()  # not the clock's: the machine has others to serve
-        while True:
-            await trio.lowlevel.checkpoint()
-            now = time.thread_time()
-            longest, before = max(longest, now - before), now
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch)
-        await trio.lowlevel.checkpoint()
-        answer = await api_of(snapshot).policy(Request("GET", "/"))
-        nursery.cancel_scope.cancel()
-    assert b'"more":9000' in answer.body
-    return longest
-
-
-async def test_a_large_policy_holds_nobody_up() -> None:
-    snapshot = many(10_000)
-    gc.collect()
-    gc.freeze()  # as the service does
-    try:
-        # What another machine on the same processor takes may be counted as ours, but hardly each time.
-        longest = [await longest_slice(snapshot) for _ in range(3)]
-    finally:
-        gc.unfreeze()
-
-    assert min(longest) < 0.05  # ten times what it takes
+    # One for each conflict that is found, for each document, and for each that is listed.
+    assert steps == len(list(documents_in_conflict(snapshot))) + len(snapshot.documents) + MAX_DOCUMENTS
 
 
 async def test_an_explanation_takes_from_a_policy_of_one_host_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,3 +340,14 @@ async def test_probable_mistakes_are_listed_and_a_policy_that_is_missing_is_not_
     assert explained["verdict"]["reason"] == "a policy is required, and no entry is in force"
     # Those of two places, here twice the same.
     assert after["notices"] == {"listed": [{"subject": "policy", "text": "has no document in force", "remedy": "write one"}] * 2, "more": 4}
+
+
+def test_an_entry_for_several_hosts_is_one_problem_and_shows_each_host() -> None:
+    entry = "- {{match: {{host: '{}', pathPrefix: {}}}, action: deny}}\n"
+    document = parse_document(Source("a", "b"), f"version: v1\nentries:\n{entry.format('a,b', '/x')}{entry.format('c', '/*')}", ISSUERS)
+    shown = [shown_problem(region) for region in document.problems]
+
+    assert [(problem["entry"], problem["line"]) for problem in shown] == [(0, 3), (1, 4)]
+    assert shown_document(document, "problems")["problems"] == shown
+    claims = [(claim.index, claim.match.host, claim.match.path_prefix) for claim in claims_of(document)]
+    assert claims == [(0, "a", "/x"), (0, "b", "/x"), (1, "c", "")]

@@ -12,20 +12,17 @@ from exchanger.console.broadcast import (
     INTERVAL_S,
     MAX_ITEMS,
     MAX_ITEMS_UNDER_LOAD,
-    MAX_SUBSCRIBERS,
     QUEUE,
     TOTALS_S,
     Broadcast,
-    Message,
     Subscription,
     Totals,
 )
-from exchanger.console.broadcast import decisions as message_of
-from exchanger.console.decision_json import DecisionJson, Item
-from exchanger.console.feed import Entry, Feed
+from exchanger.console.decision_json import Item
+from exchanger.console.feed import KEPT, Entry, Feed
 from exchanger.console.message import TimeSlice
 from tests.console.records import DENIED, UNMATCHED, record
-from tests.console.running import PATIENCE_S, line, totals
+from tests.console.running import totals
 
 Clock = trio.testing.MockClock
 
@@ -81,7 +78,7 @@ def numbers(message: Any) -> list[int]:
     return [item["seq"] for item in message["items"]]
 
 
-async def test_a_decision_is_told_at_once_when_it_is_quiet(autojump_clock: Clock, stage: Stage) -> None:
+async def test_a_decision_is_sent_at_once_when_it_is_quiet(autojump_clock: Clock, stage: Stage) -> None:
     with stage.subscribed() as subscription:
         await trio.sleep(10)
         began = trio.current_time()
@@ -118,7 +115,7 @@ async def test_under_load_there_are_four_messages_a_second_of_bounded_size(autoj
     assert seen[-1] <= len(seen) + sum(message["lost"] for message in got) <= stage.feed.sequence
 
 
-async def test_denials_are_told_before_what_was_allowed(autojump_clock: Clock, stage: Stage) -> None:
+async def test_denials_are_sent_before_allowed_requests(autojump_clock: Clock, stage: Stage) -> None:
     with stage.subscribed() as subscription:
         await trio.sleep(1)
         stage.decide(3, denied=True)
@@ -140,7 +137,7 @@ async def test_a_message_is_encoded_once_for_all(autojump_clock: Clock, stage: S
         assert stage.items.made == [1, 2]
 
 
-async def test_nothing_is_made_while_nobody_watches(autojump_clock: Clock, stage: Stage) -> None:
+async def test_nothing_is_encoded_while_nobody_watches(autojump_clock: Clock, stage: Stage) -> None:
     for _ in range(5):
         stage.decide(100)
         await trio.sleep(1)
@@ -170,9 +167,7 @@ async def test_a_newcomer_misses_nothing_and_gets_nothing_twice(autojump_clock: 
     assert numbers(message) == [4, 5]
 
 
-async def test_a_newcomer_during_the_encoding_gets_nothing_twice(
-    autojump_clock: Clock, stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_newcomer_during_encoding_gets_nothing_twice(autojump_clock: Clock, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     newcomers: list[tuple[contextlib.AbstractContextManager[Subscription], Subscription]] = []
 
     async def step(_self: TimeSlice) -> None:
@@ -203,6 +198,7 @@ async def test_a_slow_subscriber_learns_what_it_lost_and_a_fast_one_loses_nothin
             assert message["lost"] == 0
             got += len(message["items"])
         assert got == 20
+        assert len(slow._queue) == QUEUE
         behind = [await decisions(slow)]
         while numbers(behind[-1])[-1] < 20:
             behind.append(await decisions(slow))
@@ -212,18 +208,32 @@ async def test_a_slow_subscriber_learns_what_it_lost_and_a_fast_one_loses_nothin
     assert sum(message["lost"] + len(message["items"]) for message in behind) == 20
 
 
-async def test_counters_are_told_once_a_second_while_somebody_watches(autojump_clock: Clock, stage: Stage) -> None:
+async def test_counters_are_sent_once_a_second_while_somebody_watches(autojump_clock: Clock, stage: Stage) -> None:
     await trio.sleep(10)
     with stage.subscribed() as subscription:
         began = trio.current_time()
         got = [json.loads(await subscription.take()) for _ in range(3)]
 
         assert trio.current_time() - began == pytest.approx(2 * TOTALS_S, abs=0.1)
-    assert [message["type"] for message in got] == ["totals"] * 3
-    assert got[0]["time"] == 5000
+    assert (
+        got
+        == [
+            {
+                "type": "totals",
+                "time": 5000,
+                "revision": 0,
+                "decisions": {"allow_unmatched": 2},
+                "exchanges": 3,
+                "coalesced": 1,
+                "latency": {"bounds": [0.1, 1.0], "counts": [1, 1, 0]},
+                "subscribers": 1,
+            }
+        ]
+        * 3
+    )
 
 
-async def test_a_decision_that_cannot_be_told_is_counted_and_reported_and_ends_nothing(autojump_clock: Clock, stage: Stage) -> None:
+async def test_a_decision_that_cannot_be_encoded_is_counted_and_reported_and_ends_nothing(autojump_clock: Clock, stage: Stage) -> None:
     stage.items.broken = {2, 3}
     with stage.subscribed() as subscription:
         stage.decide(4)
@@ -236,76 +246,21 @@ async def test_a_decision_that_cannot_be_told_is_counted_and_reported_and_ends_n
         assert [item["seq"] for item in json.loads(await stage.broadcast.hello(newcomer))["items"]] == [1, 4, 5]
 
 
-async def test_counters_that_cannot_be_told_end_nothing(autojump_clock: Clock) -> None:
-    asked: list[int] = []
-
+async def test_a_fault_in_the_counters_is_reported_and_ends_nothing(autojump_clock: Clock, stage: Stage) -> None:
     def broken() -> Totals:
-        asked.append(1)
-        if len(asked) == 1:
-            raise RuntimeError
-        return totals()
+        stage.broadcast._totals = totals
+        raise RuntimeError
 
-    faults: list[BaseException] = []
-    broadcast = Broadcast(Feed(), DecisionJson(line), broken, "1", lambda: 0.0, faults.append)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(broadcast.run)
-        with broadcast.subscribed() as subscription:
-            assert subscription is not None
-            assert json.loads(await subscription.take())["type"] == "totals"
-        nursery.cancel_scope.cancel()
-    assert [type(fault) for fault in faults] == [RuntimeError]
+    stage.broadcast._totals = broken
+    with stage.subscribed() as subscription:
+        assert json.loads(await subscription.take())["type"] == "totals"
+    assert [type(fault) for fault in stage.faults] == [RuntimeError]
 
 
-async def test_the_number_of_subscribers_is_bounded(autojump_clock: Clock, stage: Stage) -> None:
-    with contextlib.ExitStack() as stack:
-        for _ in range(MAX_SUBSCRIBERS):
-            assert stack.enter_context(stage.broadcast.subscribed()) is not None
-        assert stack.enter_context(stage.broadcast.subscribed()) is None
-        assert stage.broadcast.subscribers == MAX_SUBSCRIBERS
-    assert stage.broadcast.subscribers == 0
-
-
-async def test_what_was_encoded_is_bounded(autojump_clock: Clock) -> None:
-    feed = Feed()
-    broadcast = Broadcast(feed, DecisionJson(line), totals, "1", lambda: 0.0, list[BaseException]().append)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(broadcast.run)
-        with broadcast.subscribed():
-            for _ in range(20):
-                for _ in range(MAX_ITEMS):
-                    feed.decided(record())
-                await trio.sleep(1)
-            assert len(broadcast._encoded) <= 400
-        assert not broadcast._encoded
-        nursery.cancel_scope.cancel()
-
-
-def batch(*numbers: int, lost: int = 0) -> Message:
-    return message_of([f'{{"seq":{number}}}' for number in numbers], lost)
-
-
-async def taken(subscription: Subscription) -> Any:
-    with trio.fail_after(PATIENCE_S):
-        return json.loads(await subscription.take())
-
-
-async def test_the_oldest_gives_way_and_is_counted_in_the_next_one() -> None:
-    subscription = Subscription(())
-    for number in range(QUEUE + 2):
-        subscription.put(batch(number, lost=1))
-
-    assert subscription.lost == 4
-    assert await taken(subscription) == {"type": "decisions", "lost": 5, "items": [{"seq": 2}]}
-    assert await taken(subscription) == {"type": "decisions", "lost": 1, "items": [{"seq": 3}]}
-
-
-async def test_a_loss_is_kept_for_the_next_message_of_items() -> None:
-    subscription = Subscription(())
-    for number in range(2):
-        subscription.put(batch(number))
-    for _ in range(QUEUE - 1):
-        subscription.put(Message('{"type":"totals"}'))
-    subscription.put(batch(9))
-
-    assert [(await taken(subscription))["type"] for _ in range(QUEUE - 1)] == ["totals"] * (QUEUE - 1)
-    assert await taken(subscription) == {"type": "decisions", "lost": 2, "items": [{"seq": 9}]}
+async def test_the_cache_of_encoded_items_is_bounded_and_ends_with_the_last_subscriber(autojump_clock: Clock, stage: Stage) -> None:
+    with stage.subscribed():
+        for _ in range(20):
+            stage.decide(MAX_ITEMS)
+            await trio.sleep(1)
+        assert len(stage.broadcast._encoded) == 2 * KEPT
+    assert not stage.broadcast._encoded

@@ -2,7 +2,6 @@ import pytest
 
 from exchanger.console.guard import COOKIE, Refusal, bearer_of, has_session, is_token, judged, session_of
 from exchanger.http.message import Request
-from exchanger.http.names import Authority, names_of, read_host
 from exchanger.values.secret import Secret
 
 TOKEN = Secret("a-token-of-some-length")
@@ -16,22 +15,14 @@ def request(*headers: tuple[str, str], method: str = "GET", path: str = "/api/po
 @pytest.mark.parametrize(
     "host",
     [
-        "localhost",
-        "localhost:3003",
         "LOCALHOST:3003",
-        "localhost.",
-        "127.0.0.1",
         "127.1.2.3:80",
-        "[::1]",
         "[::1]:3003",
-        "[0:0:0:0:0:0:0:1]",
-        "10.0.0.7:3003",
         "[2001:db8::7]:3003",
-        "console.example.com",
         "Console.Example.COM.:443",
     ],
 )
-def test_names_that_only_this_console_has_are_in_order(host: str) -> None:
+def test_names_that_only_this_console_has_are_accepted(host: str) -> None:
     assert judged(request(("host", host)), NAMES) is None
 
 
@@ -43,10 +34,7 @@ def test_names_that_only_this_console_has_are_in_order(host: str) -> None:
         ("localhost", "localhost"),
         ("localhost", "evil.example"),
         ("localhost, evil.example",),
-        ("evil.example",),
         ("localhost.evil.example",),
-        ("console.example.com.evil.example",),
-        ("127.0.0.1.evil.example",),
         ("127.0.0.1.nip.io",),
         ("127.1",),
         ("0x7f000001",),
@@ -87,7 +75,7 @@ def test_other_names_are_refused(hosts: tuple[str, ...]) -> None:
         ("[::1]:3003", "http://[::1]:3003"),
     ],
 )
-def test_the_own_page_may_ask(host: str, origin: str) -> None:
+def test_its_own_page_may_send_requests(host: str, origin: str) -> None:
     assert judged(request(("host", host), ("origin", origin)), NAMES) is None
 
 
@@ -113,7 +101,7 @@ def test_the_own_page_may_ask(host: str, origin: str) -> None:
         "HTTP://localhost:3003",
     ],
 )
-def test_other_pages_may_not_ask(origin: str) -> None:
+def test_other_pages_may_not_send_requests(origin: str) -> None:
     assert judged(request(("host", "localhost:3003"), ("origin", origin)), NAMES) is Refusal.ORIGIN
     both = (("origin", "http://localhost:3003"), ("origin", origin))
     assert judged(request(("host", "localhost:3003"), *both), NAMES) is Refusal.ORIGIN
@@ -122,40 +110,11 @@ def test_other_pages_may_not_ask(origin: str) -> None:
 @pytest.mark.parametrize(
     ("site", "refused"), [("same-origin", False), ("none", False), ("same-site", True), ("cross-site", True), ("x", True)]
 )
-def test_other_sites_may_not_ask(site: str, refused: bool) -> None:
+def test_other_sites_may_not_send_requests(site: str, refused: bool) -> None:
     assert judged(request(("host", "localhost"), ("sec-fetch-site", site)), NAMES) is (Refusal.SITE if refused else None)
 
 
 NAVIGATION = (("host", "localhost"), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"))
-
-
-def test_a_link_elsewhere_opens_the_page() -> None:
-    assert judged(request(*NAVIGATION, path="/"), NAMES) is None
-
-
-@pytest.mark.parametrize(
-    "asked",
-    [
-        request(*NAVIGATION),
-        request(*NAVIGATION, path="/", method="POST"),
-        request(*NAVIGATION[:3], ("sec-fetch-dest", "iframe"), path="/"),
-        request(*NAVIGATION[:3], path="/"),
-        request(*NAVIGATION[:2], ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image"), path="/"),
-    ],
-)
-def test_and_nothing_else(asked: Request) -> None:
-    assert judged(asked, NAMES) is Refusal.SITE
-
-
-def test_the_address_that_is_listened_on_is_a_name() -> None:
-    assert names_of("Console.Example.com", frozenset({"other"})) == {"console.example.com", "other"}
-    assert names_of("", frozenset()) == frozenset()
-
-
-def test_hosts_are_read_with_their_ports() -> None:
-    assert read_host("A.example:80") == Authority("a.example", "80")
-    assert read_host("[::1]") == Authority("[::1]", "")
-    assert read_host("a:") == Authority("a", "")
 
 
 def test_a_session_is_a_cookie_made_with_the_token() -> None:
@@ -188,3 +147,18 @@ def test_a_token_is_itself_alone() -> None:
     assert is_token(TOKEN.reveal(), TOKEN)
     assert not is_token(TOKEN.reveal() + " ", TOKEN)
     assert not is_token("\ud800", TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("asked", "refused"),
+    [
+        (request(*NAVIGATION, path="/"), False),
+        (request(*NAVIGATION), True),
+        (request(*NAVIGATION, path="/", method="POST"), True),
+        (request(*NAVIGATION[:3], ("sec-fetch-dest", "iframe"), path="/"), True),
+        (request(*NAVIGATION[:3], path="/"), True),
+        (request(*NAVIGATION[:2], ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image"), path="/"), True),
+    ],
+)
+def test_a_link_from_another_site_opens_the_page_and_nothing_else(asked: Request, refused: bool) -> None:
+    assert judged(asked, NAMES) is (Refusal.SITE if refused else None)

@@ -2,8 +2,9 @@ import json
 import math
 
 import pytest
+import trio.testing
 
-from exchanger.console.message import MAX_DEPTH, encode
+from exchanger.console.message import MAX_DEPTH, SLICE_S, TimeSlice, encode
 
 
 @pytest.mark.parametrize(
@@ -15,14 +16,15 @@ from exchanger.console.message import MAX_DEPTH, encode
         ([2**70, "\ud800"], [float(2**70), "?"]),
         ([2**2000, True], [None, True]),
         ([b"bytes"], ["b'bytes'"]),
+        ([math.nan, math.inf], [None, None]),
     ],
 )
-def test_whatever_there_is_becomes_json(value: object, shown: object) -> None:
+def test_every_value_becomes_json(value: object, shown: object) -> None:
     assert json.loads(encode(value)) == shown
 
 
 @pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 300, 100_000])
-def test_whatever_is_nested_too_deeply_is_cut_there(levels: int) -> None:
+def test_values_nested_too_deeply_are_cut(levels: int) -> None:
     value: object = "\ud800"
     for level in range(levels):
         value = {"a": value} if level % 2 else [value]
@@ -32,5 +34,12 @@ def test_whatever_is_nested_too_deeply_is_cut_there(levels: int) -> None:
     assert encoded.count(b"[") + encoded.count(b"{") == MAX_DEPTH
 
 
-def test_what_is_no_number_is_null() -> None:
-    assert encode([math.nan, math.inf]) == b"[null,null]"
+async def test_others_run_once_a_slice_is_over() -> None:
+    moments = [0.0, 0.9 * SLICE_S, SLICE_S, SLICE_S, 1.9 * SLICE_S]
+    time_slice = TimeSlice(iter(moments).__next__)
+    with trio.testing.assert_no_checkpoints():
+        await time_slice.step()
+    with trio.testing.assert_checkpoints():
+        await time_slice.step()
+    with trio.testing.assert_no_checkpoints():
+        await time_slice.step()

@@ -5,6 +5,7 @@ import pytest
 import trio
 
 from exchanger.console.access import Access
+from exchanger.console.broadcast import MAX_SUBSCRIBERS
 from exchanger.console.message import json_response
 from exchanger.console.proxy import MAX_ANSWER, LoopbackProxy
 from exchanger.console.server import Server, ServerSettings
@@ -49,7 +50,7 @@ async def _run(server: Server, *, task_status: trio.TaskStatus[int]) -> None:
     await server.run(task_status=task_status)
 
 
-async def test_requests_are_passed_on_and_answers_back() -> None:
+async def test_requests_with_their_bodies_are_passed_on_and_answers_back() -> None:
     async with fronting() as front, front.peer() as peer:
         origin = f"Origin: http://localhost:{front.port}"
         await peer.send(request("GET", "/api/policy", origin, "Cookie: a=b", host=f"localhost:{front.port}"))
@@ -59,10 +60,6 @@ async def test_requests_are_passed_on_and_answers_back() -> None:
         assert len([name for name, _ in answer.headers if name == "Content-Security-Policy"]) == 1
         await peer.send(request("GET", "/api/about"))
         assert (await peer.answer()).json == {"mode": "demo"}
-
-
-async def test_bodies_are_passed_on() -> None:
-    async with fronting() as front, front.peer() as peer:
         await peer.send(request("POST", "/session", body=b'{"token":"x"}'))
         assert (await peer.answer()).json == {"error": "this console has no token"}
 
@@ -94,7 +91,7 @@ async def test_a_client_that_leaves_leaves_nothing_behind() -> None:
 
 async def test_a_refusal_behind_is_the_answer() -> None:
     async with fronting() as front, contextlib.AsyncExitStack() as stack:
-        for _ in range(32):
+        for _ in range(MAX_SUBSCRIBERS):
             await stack.enter_async_context(front.behind.watching())
         async with front.peer() as peer:
             await peer.send(opening())
@@ -121,7 +118,7 @@ async def test_when_nobody_is_behind_the_front_says_so() -> None:
         b"x" * 100_000,
     ],
 )
-async def test_whatever_is_said_behind_ends_nothing_here(said: bytes) -> None:
+async def test_nothing_that_the_console_behind_says_ends_the_front(said: bytes) -> None:
     async def behind(stream: trio.SocketStream) -> None:
         with contextlib.suppress(trio.BrokenResourceError):
             await stream.receive_some()

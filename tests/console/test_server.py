@@ -1,5 +1,6 @@
 import contextlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,13 @@ import trio.testing
 
 from exchanger.console import access
 from exchanger.console.access import Access, ConsoleSettings
+from exchanger.console.page import load_page, page_of
 from exchanger.console.server import LIMITS, Server, ServerSettings
 from exchanger.console.token_file import MAX_BYTES
 from exchanger.console.websocket import Handshake
 from exchanger.http.message import Response
 from tests.console.records import CANARY
-from tests.console.running import CLOSE, PAGE, frame, opening, request, running, until
+from tests.console.running import CLOSE, PAGE, TEXT, frame, opening, request, running, until
 
 TOKEN = "a-token-of-some-length"
 
@@ -55,7 +57,7 @@ async def test_a_file_that_the_browser_has_is_not_sent_again() -> None:
         "/index.html",
     ],
 )
-async def test_what_is_not_there_is_not_found(target: str) -> None:
+async def test_unknown_paths_are_not_found(target: str) -> None:
     async with running() as console:
         answer = await console.get(target)
 
@@ -74,7 +76,7 @@ async def test_what_is_not_there_is_not_found(target: str) -> None:
         ("PUT", "/assets/app.js", "GET, HEAD"),
     ],
 )
-async def test_a_method_that_is_not_done_is_told_what_is(method: str, target: str, allowed: str) -> None:
+async def test_an_unsupported_method_is_refused_with_those_that_are_supported(method: str, target: str, allowed: str) -> None:
     async with running() as console:
         answer = await console.ask(request(method, target))
 
@@ -98,7 +100,6 @@ async def test_a_connection_serves_many_requests_also_refused_ones() -> None:
     [
         (b"nonsense\r\n\r\n", 400),
         (b"GET http://localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
-        (b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * LIMITS.head_lines, 431),
         (request("POST", "/session", "Content-Type: application/json", f"Content-Length: {10 * LIMITS.body_bytes}"), 413),
@@ -107,7 +108,7 @@ async def test_a_connection_serves_many_requests_also_refused_ones() -> None:
         (request("POST", "/session", "Content-Type: text/plain", "Content-Length: 100"), 415),
     ],
 )
-async def test_what_is_not_understood_or_too_large_is_answered_in_words(data: bytes, status: int) -> None:
+async def test_malformed_or_too_large_requests_are_answered_in_words(data: bytes, status: int) -> None:
     async with running() as console, console.peer() as peer:
         await peer.send(data)
         answer = await peer.answer()
@@ -116,17 +117,22 @@ async def test_what_is_not_understood_or_too_large_is_answered_in_words(data: by
         assert "'none'" in answer.header("content-security-policy")
 
 
-@pytest.mark.parametrize("extra", [b"Content-Length: 6\r\n", b"Transfer-Encoding: chunked\r\n"])
-async def test_a_body_is_not_taken_for_frames(extra: bytes) -> None:
+@pytest.mark.parametrize(
+    "data",
+    [
+        opening()[:-2] + b"Content-Length: 6\r\n\r\n" + frame(CLOSE),
+        opening()[:-2] + b"Transfer-Encoding: chunked\r\n\r\n" + frame(CLOSE),
+        opening() + frame(TEXT, b"early"),
+        opening().replace(b"HTTP/1.1", b"HTTP/1.0"),
+    ],
+    ids=["body", "chunked body", "frames before the handshake", "HTTP/1.0"],
+)
+async def test_a_websocket_is_opened_over_http_1_1_without_a_body_or_early_frames(data: bytes) -> None:
     async with running() as console, console.peer() as peer:
-        await peer.send(opening()[:-2] + extra + b"\r\n" + frame(CLOSE))
+        await peer.send(data)
         assert (await peer.answer()).status in {400, 411}
+        await peer.stream.send_eof()
         assert b" 101 " not in await peer.rest()
-
-
-async def test_a_websocket_is_opened_over_no_older_version() -> None:
-    async with running() as console:
-        assert (await console.ask(opening().replace(b"HTTP/1.1", b"HTTP/1.0"))).status == 400
 
 
 async def test_a_foreign_name_is_misdirected_also_for_the_stream() -> None:
@@ -188,30 +194,19 @@ async def test_the_longest_token_can_sign_in(tmp_path: Path) -> None:
         assert (await console.ask(request("POST", "/session", body=json.dumps({"token": token}).encode()))).status == 204
 
 
-async def test_a_wrong_token_opens_nothing(token_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_wrong_token_opens_nothing_and_a_replaced_one_ends_sessions_and_streams(
+    token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(access, "FAILURE_S", 0.01)
     async with running(ConsoleSettings(port=0, token_file=token_file)) as console:
         assert (await console.get("/api/policy", f"Authorization: Bearer {TOKEN}x")).status == 401
         assert (await console.ask(opening("Cookie: exchanger_console=0"))).status == 401
         assert (await console.get("/api/about", f"Authorization: Bearer {TOKEN}x")).json["version"] is None
-
-
-async def test_a_replaced_token_ends_sessions_and_streams(token_file: Path) -> None:
-    async with running(ConsoleSettings(port=0, token_file=token_file)) as console:
         async with console.watching(f"Authorization: Bearer {TOKEN}") as peer:
             await trio.Path(token_file).write_text("another-token-of-length")
             assert await peer.closing() == 1008
         assert (await console.get("/api/policy", f"Authorization: Bearer {TOKEN}")).status == 401
         assert (await console.get("/api/policy", "Authorization: Bearer another-token-of-length")).status == 200
-
-
-async def test_silent_connections_keep_nobody_out() -> None:
-    async with running() as console, contextlib.AsyncExitStack() as stack:
-        for first in (b"", b"G", request("POST", "/session", "Content-Type: application/json", "Content-Length: 9")):
-            for _ in range(LIMITS.connections):
-                await (await stack.enter_async_context(console.peer())).send(first)
-            assert (await console.get("/api/policy")).status == 200
-        assert console.console.server.http.slots.displaced > 2 * LIMITS.connections
 
 
 async def test_whoever_watches_does_not_give_place() -> None:
@@ -239,3 +234,27 @@ async def test_a_fault_on_a_stream_is_reported_and_ends_nothing_else() -> None:
             await server.http.serve(served)
         assert (await client.receive_some()).startswith(answer)
     assert len(faults) == 1
+
+
+def test_the_files_of_a_folder_are_served_at_their_places(tmp_path: Path) -> None:
+    (tmp_path / "style").mkdir()
+    for name in ("index.html", "app.js", "style/base.css", "notes.txt", ".hidden"):
+        (tmp_path / name).write_text(name)
+    page = page_of(tmp_path)
+
+    assert {path: asset.content for path, asset in page.items()} == {
+        "/": b"index.html",
+        "/assets/app.js": b"app.js",
+        "/assets/style/base.css": b"style/base.css",
+    }
+    assert len({asset.tag for asset in page.values()}) == 3
+    assert page_of(tmp_path / "none") == {}
+
+
+def test_the_packaged_page_has_all_files_that_it_refers_to() -> None:
+    page = load_page()
+    index = page["/"].content.decode()
+    asked = {f"/{path}" for path in re.findall(r'(?:src|href)="/?(assets/[^"]+)"', index)}
+
+    assert asked
+    assert asked <= page.keys()

@@ -1,6 +1,7 @@
 import contextlib
 import math
 
+import pytest
 import trio
 import trio.testing
 
@@ -22,11 +23,12 @@ async def sit(slots: ConnectionSlots, ends: list[str], name: str, kind: str, *, 
 
 
 async def ended(slots: ConnectionSlots, *kinds: str) -> list[str]:
-    """Return who gave place when these came one after another, each called by its number."""
+    """Return which connections were displaced when these came one after another, each called by its number."""
     ends: list[str] = []
     async with trio.open_nursery() as nursery:
         for number, kind in enumerate(kinds):
             await nursery.start(sit, slots, ends, str(number), kind)
+            assert slots.taken <= slots.limit
         await trio.testing.wait_all_tasks_blocked()
         found = list(ends)
         nursery.cancel_scope.cancel()
@@ -34,22 +36,26 @@ async def ended(slots: ConnectionSlots, *kinds: str) -> list[str]:
     return found
 
 
-async def test_the_one_that_is_silent_longest_gives_place() -> None:
-    assert await ended(ConnectionSlots(3), "busy", "silent", "silent", "silent", "busy") == ["1", "2"]
+@pytest.mark.parametrize(
+    ("limit", "kinds", "displaced", "refused"),
+    [
+        (3, ["busy", "silent", "silent", "silent", "busy"], ["1", "2"], 0),  # the one that is silent longest
+        (3, ["slow", "silent", "busy", "busy", "busy"], ["1", "0"], 0),  # the slow when nobody is silent
+        (2, ["busy", "busy", "silent"], [], 1),  # nobody who is served
+        (4, ["silent"] * 40, [str(number) for number in range(36)], 0),
+    ],
+    ids=["silent", "slow", "served", "many"],
+)
+async def test_of_more_than_the_limit_silent_and_then_slow_ones_make_room(
+    limit: int, kinds: list[str], displaced: list[str], refused: int
+) -> None:
+    slots = ConnectionSlots(limit)
+
+    assert await ended(slots, *kinds) == displaced
+    assert (slots.displaced, slots.refused) == (len(displaced), refused)
 
 
-async def test_the_slow_give_place_when_nobody_is_silent() -> None:
-    assert await ended(ConnectionSlots(3), "slow", "silent", "busy", "busy", "busy") == ["1", "0"]
-
-
-async def test_whoever_is_served_stays_and_the_newcomer_is_refused() -> None:
-    slots = ConnectionSlots(2)
-
-    assert await ended(slots, "busy", "busy", "silent") == []
-    assert slots.refused == 1
-
-
-async def test_whoever_is_served_again_does_not_give_place() -> None:
+async def test_a_connection_that_is_served_again_is_not_displaced() -> None:
     slots, asked = ConnectionSlots(1), trio.Event()
 
     async def talk(*, task_status: trio.TaskStatus[None]) -> None:
@@ -68,15 +74,3 @@ async def test_whoever_is_served_again_does_not_give_place() -> None:
         asked.set()
     with slots.take() as slot:
         assert slot is not None
-
-
-async def test_there_are_never_more_than_the_limit() -> None:
-    slots, ends = ConnectionSlots(4), list[str]()
-    async with trio.open_nursery() as nursery:
-        for number in range(40):
-            await nursery.start(sit, slots, ends, str(number), "silent")
-            assert slots.taken <= 4
-        await trio.testing.wait_all_tasks_blocked()
-        assert len(ends) == 36
-        assert slots.displaced == 36
-        nursery.cancel_scope.cancel()

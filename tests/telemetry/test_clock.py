@@ -6,41 +6,34 @@ from tests.telemetry.clocks import Machine
 SECOND = 1_000_000_000
 
 
-def test_a_moment_is_told_in_the_time_of_day() -> None:
+@pytest.mark.parametrize(
+    ("pauses", "step"),
+    [
+        ((), 0),
+        ((SECOND, 0, 0), 0),
+        ((0, SECOND, 0), 0),
+        ((0, 0, SECOND), 0),
+        ((SECOND, SECOND, SECOND), 0),
+        ((), 2 * TOLERANCE),
+        ((), -2 * TOLERANCE),
+        ((), 86_400 * SECOND),
+        ((), -86_400 * SECOND),
+    ],
+)
+def test_a_moment_keeps_its_time_of_day_until_the_clock_is_set_however_slowly_it_is_read(pauses: tuple[int, ...], step: int) -> None:
     machine = Machine()
-    epoch = Clock(machine.wall, machine.monotonic)
-    assert epoch.at(5.25) == machine.distance + 5_250_000_000
-
-
-def test_what_passes_before_it_is_told_changes_nothing() -> None:
-    machine = Machine()
-    epoch = Clock(machine.wall, machine.monotonic)
-    told = epoch.at(5.25)
+    clock = Clock(machine.wall, machine.monotonic)
+    told = clock.at(5.25)
+    assert told == machine.distance + 5_250_000_000
     machine.now += 3600 * SECOND
-    assert epoch.at(5.25) == told
-
-
-@pytest.mark.parametrize("pauses", [(SECOND, 0, 0), (0, SECOND, 0), (0, 0, SECOND), (SECOND, SECOND, SECOND)])
-def test_a_pause_between_the_readings_is_not_taken_for_a_clock_that_was_set(pauses: tuple[int, ...]) -> None:
-    machine = Machine()
-    epoch = Clock(machine.wall, machine.monotonic)
-    told = epoch.at(5.25)
     machine.pauses = iter(pauses)
-    assert epoch.at(5.25) == told
-
-
-@pytest.mark.parametrize("step", [2 * TOLERANCE, -2 * TOLERANCE, 86_400 * SECOND, -86_400 * SECOND])
-def test_a_clock_that_was_set_is_followed(step: int) -> None:
-    machine = Machine()
-    epoch = Clock(machine.wall, machine.monotonic)
-    told = epoch.at(5.25)
     machine.distance += step
-    assert epoch.at(5.25) == told + step
-    assert epoch.at(6.25) == told + step + SECOND
+    assert clock.at(5.25) == told + step
+    assert clock.at(6.25) == told + step + SECOND
 
 
 @pytest.mark.parametrize("pauses", [(SECOND, 0), (0, SECOND)])
-def test_a_pause_at_the_start_is_mended_at_the_first_look(pauses: tuple[int, ...]) -> None:
+def test_a_pause_at_the_start_is_corrected_at_the_first_look(pauses: tuple[int, ...]) -> None:
     machine = Machine(iter(pauses))
     epoch = Clock(machine.wall, machine.monotonic)
     assert epoch.at(5.25) == pytest.approx(machine.distance + 5_250_000_000, abs=TOLERANCE)

@@ -24,23 +24,15 @@ class FakeOutput:
         return [json.loads(line) for line in self.data.splitlines()]
 
 
-def test_an_event_is_one_line_of_json() -> None:
+def test_an_event_is_one_line_of_json_that_hides_secrets() -> None:
     output = FakeOutput()
     with logging_to_stdout(LogSettings(), output):
-        structlog.get_logger().bind(room="directory").info("policy.published", documents=3)
+        log = structlog.get_logger().bind(room="directory")
+        log.info("policy.published", documents=3, token=Secret(CANARY), tokens=[Secret(CANARY)])
 
     (line,) = output.lines
-    assert list(line) == ["timestamp", "level", "event", "room", "documents"]
-    assert line["level"] == "info"
-    assert line["event"] == "policy.published"
-    assert line["documents"] == 3
-
-
-def test_a_secret_in_a_field_stays_hidden() -> None:
-    output = FakeOutput()
-    with logging_to_stdout(LogSettings(), output):
-        structlog.get_logger().info("x", token=Secret(CANARY), tokens=[Secret(CANARY)])
-
+    assert list(line) == ["timestamp", "level", "event", "room", "documents", "token", "tokens"]
+    assert (line["level"], line["event"], line["documents"]) == ("info", "policy.published", 3)
     assert CANARY.encode() not in output.data
 
 
@@ -104,7 +96,7 @@ def test_decisions_that_are_refused_or_fail_are_logged_by_default() -> None:
     assert list(output.lines[0])[:3] == ["timestamp", "level", "event"]
 
 
-def test_the_console_is_for_people() -> None:
+def test_console_lines_are_for_people() -> None:
     output = FakeOutput()
     with logging_to_stdout(LogSettings(format=LogFormat.CONSOLE), output) as log:
         log.decisions.decided(record(DENIED))
@@ -117,23 +109,37 @@ def test_the_console_is_for_people() -> None:
     assert "documents=3" in event
 
 
-def test_libraries_are_heard_in_the_same_stream() -> None:
+def test_warnings_of_known_libraries_are_passed_on_with_the_type_of_an_exception_and_others_are_silent(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     output = FakeOutput()
     with logging_to_stdout(LogSettings(), output):
-        standard_logging.getLogger("watchfiles").warning("folder is gone")
-        standard_logging.getLogger("httpx").error("POST %s", CANARY)
+        standard_logging.getLogger("watchfiles.main").warning("%d changes", 3)
+        standard_logging.getLogger("watchfiles.main").info("1 change detected")
+        try:
+            int(CANARY)
+        except ValueError:
+            standard_logging.getLogger("trio").exception("task crashed")
+        for name in ("httpx", "httpcore.http11", "urllib3", "kubernetes", "anything"):
+            standard_logging.getLogger(name).error("POST %s", CANARY)
 
-    (line,) = output.lines
-    assert line["event"] == "library.message"
-    assert line["message"] == "folder is gone"
+    assert [{**line, "timestamp": ""} for line in output.lines] == [
+        {"timestamp": "", "level": "warning", "event": "library.message", "logger": "watchfiles.main", "message": "3 changes"},
+        {"timestamp": "", "level": "error", "event": "library.message", "logger": "trio", "message": "task crashed", "error": "ValueError"},
+    ]
+    assert CANARY not in "".join(capfd.readouterr())
 
 
-def test_structlog_is_as_before_when_it_ends() -> None:
-    before = structlog.get_config()["logger_factory"]
+def test_everything_is_as_before_when_it_ends() -> None:
+    root, heard = standard_logging.getLogger(), standard_logging.getLogger("watchfiles")
+
+    def state() -> tuple[object, ...]:
+        return (structlog.is_configured(), list(root.handlers), list(heard.handlers), heard.level, heard.propagate)
+
+    before = state()
     with logging_to_stdout(LogSettings(), FakeOutput()):
-        assert structlog.get_config()["logger_factory"] is not before
-
-    assert not structlog.is_configured()
+        assert not any(now == then for now, then in zip(state(), before, strict=True))
+    assert state() == before
 
 
 def test_standard_output_is_the_default(capfd: pytest.CaptureFixture[str]) -> None:

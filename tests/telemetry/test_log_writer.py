@@ -71,30 +71,24 @@ async def running(writer: LogWriter) -> AsyncIterator[trio.CancelScope]:
         nursery.cancel_scope.cancel()
 
 
-def test_lines_are_written_at_once_before_the_task_runs() -> None:
+async def test_lines_are_written_at_once_before_the_task_runs_and_then_gathered(mock_clock: trio.testing.MockClock) -> None:
     output = FakeOutput()
     writer = _writer(output)
-    writer.put(b"one")
-
-    assert (output.written, writer.accepted, len(writer._lines)) == ([b"one\n"], 1, 0)
-
-
-async def test_lines_are_gathered_into_one_write(mock_clock: trio.testing.MockClock) -> None:
-    output = FakeOutput()
-    writer = _writer(output)
+    writer.put(b"zero")
+    assert (output.written, writer.accepted, len(writer._lines)) == ([b"zero\n"], 1, 0)
     async with running(writer):
         for line in (b"one", b"two", b"three"):
             writer.put(line)
-        assert output.written == []
-        assert (len(writer._lines), writer._bytes) == (3, len(b"one\ntwo\nthree\n"))
+        assert (output.written, len(writer._lines), writer._bytes) == ([b"zero\n"], 3, len(b"one\ntwo\nthree\n"))
         await _batch(mock_clock, writer, output)
 
-    assert (output.written, writer.accepted, writer._bytes) == ([b"one\ntwo\nthree\n"], 3, 0)
+    assert (output.written, writer.accepted, writer._bytes) == ([b"zero\n", b"one\ntwo\nthree\n"], 4, 0)
 
 
-async def test_what_does_not_fit_is_dropped_counted_and_told(mock_clock: trio.testing.MockClock) -> None:
+@pytest.mark.parametrize("limits", [{"max_lines": 2}, {"max_bytes": 8}])
+async def test_lines_without_room_are_dropped_counted_and_reported(limits: dict[str, int], mock_clock: trio.testing.MockClock) -> None:
     output = FakeOutput()
-    writer = _writer(output, max_lines=2)
+    writer = _writer(output, **limits)
     async with running(writer):
         for line in (b"one", b"two", b"three", b"four"):
             writer.put(line)
@@ -105,17 +99,16 @@ async def test_what_does_not_fit_is_dropped_counted_and_told(mock_clock: trio.te
     assert (writer.dropped, writer.accepted) == (2, 3)
 
 
-async def test_the_bytes_are_bounded_too(mock_clock: trio.testing.MockClock) -> None:
-    output = FakeOutput()
-    writer = _writer(output, max_bytes=10)
+async def test_lines_that_the_output_loses_are_counted(mock_clock: trio.testing.MockClock) -> None:
+    writer = _writer(FakeOutput(losing=True))
     async with running(writer):
-        writer.put(b"123456789")
-        writer.put(b"")
+        writer.put(b"one")
+        writer.put(b"two")
 
-    assert b"".join(output.written) == b"123456789\ndropped 1\n"
+    assert (writer.dropped, writer.accepted) == (2, 0)
 
 
-async def test_dropped_lines_are_told_of_once_in_a_while(mock_clock: trio.testing.MockClock) -> None:
+async def test_dropped_lines_are_reported_once_in_a_while(mock_clock: trio.testing.MockClock) -> None:
     output = FakeOutput()
     writer = _writer(output, max_lines=1)
     async with running(writer):
@@ -130,7 +123,7 @@ async def test_dropped_lines_are_told_of_once_in_a_while(mock_clock: trio.testin
 
 
 @pytest.mark.usefixtures("unhurried")
-async def test_what_was_dropped_is_told_at_the_end_although_a_batch_is_on_its_way(mock_clock: trio.testing.MockClock) -> None:
+async def test_dropped_lines_are_reported_at_the_end_although_a_batch_is_on_its_way(mock_clock: trio.testing.MockClock) -> None:
     output = FakeOutput()
     writer = _writer(output, max_lines=1)
     async with running(writer) as scope:
@@ -215,15 +208,6 @@ async def test_the_end_does_not_wait_for_an_output_that_hangs(mock_clock: trio.t
     writer.put(b"nowhere")
     assert writer.dropped == 2
     output.gate.set()
-
-
-async def test_lines_that_the_output_loses_are_counted(mock_clock: trio.testing.MockClock) -> None:
-    writer = _writer(FakeOutput(losing=True))
-    async with running(writer):
-        writer.put(b"one")
-        writer.put(b"two")
-
-    assert (writer.dropped, writer.accepted) == (2, 0)
 
 
 async def test_a_pipe_that_nobody_reads_costs_lines_but_no_time() -> None:

@@ -6,8 +6,9 @@ import pytest
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exchanger.decision.outcome import Exchange
+from exchanger.decision.outcome import Exchange, Outcome
 from exchanger.errors import Diagnostic
+from exchanger.telemetry.histogram import Histogram
 from exchanger.telemetry.metrics import CHECK_BUCKETS, EXCHANGE_BUCKETS, MAX_HOSTS, OTHER_HOST, Metrics
 from exchanger.values.entry import TokenTarget
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord, TokenCall
@@ -74,26 +75,6 @@ def test_names_and_types_are_those_of_the_dashboards() -> None:
     assert "_created" not in text(counted)
 
 
-def test_each_namespace_that_is_named_says_whether_it_may_be_read() -> None:
-    assert value(metrics(), "policy_namespace_unreadable", policy_namespace="one") == 0
-    assert value(metrics(), "policy_namespace_unreadable", policy_namespace="two") == 1
-
-
-def test_decisions_are_counted_by_reason_and_result() -> None:
-    counted = metrics()
-    for outcome in (DENIED, DENIED, FAILED, ALLOWED, UNMATCHED):
-        counted.decided(record(outcome))
-
-    def count(decision: str, result: str) -> float | None:
-        return value(counted, "ext_authz_check_requests_total", decision=decision, result=result)
-
-    assert count("deny_explicit_policy", "auth_denied") == 2
-    assert count("deny_exchange_error", "system_error") == 1
-    assert count("deny_exchange_error", "auth_denied") is None
-    assert count("allow_exchange", "allowed") == 1
-    assert count("allow_unmatched", "allowed") == 1
-
-
 def test_durations_are_a_histogram_in_seconds() -> None:
     counted = metrics()
     counted.decided(record(DENIED))
@@ -151,19 +132,6 @@ def test_exchanges_are_counted_and_timed_by_their_outcome(kind: ErrorKind | None
     assert counted.overview().exchanges == 1
 
 
-def test_timeouts_cancellations_and_shared_calls_have_counters_of_their_own() -> None:
-    counted = metrics()
-    for kind in ErrorKind:
-        counted.exchanged(ExchangeRecord("issuer.example.com", kind, None, 0.0, 0.3))
-    counted.coalesced(coalesced("issuer.example.com"))
-    counted.coalesced(coalesced("issuer.example.com"))
-
-    host = {"endpoint_host": "issuer.example.com"}
-    assert value(counted, "ext_authz_token_exchange_timeouts_total", **host) == 1
-    assert value(counted, "ext_authz_token_exchange_context_cancellations_total", **host) == 1
-    assert value(counted, "ext_authz_token_exchange_coalesced_total", **host) == 2
-
-
 def test_each_request_whose_caller_left_is_counted_whether_or_not_its_call_was_given_up() -> None:
     counted = metrics()
     assert value(counted, "ext_authz_check_abandoned_total") == 0
@@ -195,34 +163,6 @@ def test_an_exchange_without_an_issuer_counts_as_one_that_failed() -> None:
     assert counted.overview().exchanges == 1
 
 
-def test_an_endpoint_that_was_called_has_no_gap_in_its_calls_under_way() -> None:
-    counted = metrics()
-    assert value(counted, "ext_authz_token_exchange_in_flight", endpoint_host="issuer.example.com") is None
-    counted.exchanged(ExchangeRecord("issuer.example.com", None, 200, 0.0, 0.02))
-    assert value(counted, "ext_authz_token_exchange_in_flight", endpoint_host="issuer.example.com") == 0
-
-
-def test_gauges_are_read_at_the_scrape() -> None:
-    in_flight = {"issuer.example.com": 4}
-    counted = metrics(in_flight)
-
-    assert value(counted, "ext_authz_check_in_flight") == 7
-    assert value(counted, "ext_authz_token_exchange_in_flight", endpoint_host="issuer.example.com") == 4
-    assert value(counted, "policy_entries") == 10
-    assert value(counted, "policy_invalid_documents") == 2
-    assert value(counted, "ext_authz_tls_certificate_expiry_timestamp_seconds") == EXPIRY
-    assert value(counted, "ext_authz_grpc_connections") == 5
-    assert value(counted, "ext_authz_grpc_connections_refused_total") == 6
-    assert value(counted, "log_lines_dropped_total") == 3
-    assert value(counted, "exchanger_build_info", version="1.2.3") == 1
-    in_flight["issuer.example.com"] = 0
-    assert value(counted, "ext_authz_token_exchange_in_flight", endpoint_host="issuer.example.com") == 0
-
-
-def test_without_tls_no_certificate_expires() -> None:
-    assert value(Metrics("1.2.3", NOTHING), "ext_authz_tls_certificate_expiry_timestamp_seconds") is None
-
-
 def test_nothing_of_a_request_is_ever_exposed() -> None:
     counted = metrics()
     for outcome in (ALLOWED, UNMATCHED, DENIED, FAILED):
@@ -234,25 +174,6 @@ def test_nothing_of_a_request_is_ever_exposed() -> None:
         assert part not in exposed
 
 
-def test_series_do_not_grow_with_requests() -> None:
-    counted = metrics()
-    for number in range(1000):
-        counted.decided(record(DENIED, host=f"h{number}.example.com", path=f"/{number}", method=f"M{number}"))
-
-    assert len(counted._checks) == 1
-
-
-def test_the_number_of_hosts_is_bounded() -> None:
-    counted = metrics()
-    for number in range(MAX_HOSTS + 10):
-        counted.exchanged(ExchangeRecord(f"h{number}", None, 200, 0.0, 0.1))
-        counted.coalesced(coalesced(f"h{number}"))
-
-    assert len(counted._exchanges) == MAX_HOSTS + 1
-    assert value(counted, "ext_authz_token_exchange_coalesced_total", endpoint_host=OTHER_HOST) == 10
-    assert value(counted, "ext_authz_token_exchange_coalesced_total", endpoint_host="h0") == 1
-
-
 @pytest.mark.parametrize("host", ['a"b', "a\nb", "a\\b", "ü", 'a"} 1\nforged{x="'])
 def test_a_hostile_host_cannot_forge_a_sample(host: str) -> None:
     counted = metrics()
@@ -262,7 +183,7 @@ def test_a_hostile_host_cannot_forge_a_sample(host: str) -> None:
     assert {family.name for family in text_string_to_metric_families(text(counted))} == {name.removesuffix("_total") for name in NAMES}
 
 
-def test_an_overview_has_all_labels_together() -> None:
+def test_an_overview_sums_over_all_labels() -> None:
     counted = metrics()
     for outcome in (DENIED, DENIED, FAILED, ALLOWED):
         counted.decided(record(outcome))
@@ -275,3 +196,90 @@ def test_an_overview_has_all_labels_together() -> None:
     assert seen.decisions == {"deny_explicit_policy": 2, "deny_exchange_error": 1, "allow_exchange": 1}
     assert dict(zip((*CHECK_BUCKETS, math.inf), seen.durations, strict=True)) == {**dict.fromkeys((*CHECK_BUCKETS, math.inf), 0), 0.025: 4}
     assert (seen.exchanges, seen.coalesced) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "cumulative"),
+    [(0.0, (1, 1, 1)), (1.0, (1, 1, 1)), (1.0001, (0, 1, 1)), (2.0, (0, 1, 1)), (2.1, (0, 0, 1)), (float("inf"), (0, 0, 1))],
+)
+def test_a_bound_belongs_to_its_own_bucket(value: float, cumulative: tuple[int, ...]) -> None:
+    histogram = Histogram((1.0, 2.0))
+    histogram.observe(value)
+
+    assert (histogram.cumulative(), histogram.total) == (cumulative, value)
+
+
+def test_gauges_are_read_at_the_scrape() -> None:
+    in_flight = {"issuer.example.com": 4}
+    counted = metrics(in_flight)
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text(counted))
+        for sample in family.samples
+        if family.type == "gauge" or sample.name in {"ext_authz_grpc_connections_refused_total", "log_lines_dropped_total"}
+    }
+
+    assert found == {
+        ("ext_authz_check_in_flight",): 7,
+        ("ext_authz_token_exchange_in_flight", "issuer.example.com"): 4,
+        ("policy_entries",): 10,
+        ("policy_invalid_documents",): 2,
+        ("policy_snapshot_age_seconds",): 1.5,
+        ("policy_source_connected",): 1,
+        ("policy_namespace_unreadable", "one"): 0,
+        ("policy_namespace_unreadable", "two"): 1,
+        ("ext_authz_tls_certificate_expiry_timestamp_seconds",): EXPIRY,
+        ("ext_authz_grpc_connections",): 5,
+        ("ext_authz_grpc_connections_refused_total",): 6,
+        ("log_lines_dropped_total",): 3,
+        ("exchanger_build_info", "1.2.3"): 1,
+    }
+    in_flight["issuer.example.com"] = 0
+    assert value(counted, "ext_authz_token_exchange_in_flight", endpoint_host="issuer.example.com") == 0
+    counted.exchanged(ExchangeRecord("called.example.com", None, 200, 0.0, 0.02))
+    assert value(counted, "ext_authz_token_exchange_in_flight", endpoint_host="called.example.com") == 0
+    assert value(Metrics("1.2.3", NOTHING), "ext_authz_tls_certificate_expiry_timestamp_seconds") is None
+
+
+def test_decisions_are_counted_by_reason_and_result_alone() -> None:
+    counted = metrics()
+    outcomes: tuple[Outcome, ...] = (DENIED, DENIED, FAILED, ALLOWED, UNMATCHED)
+    for number, outcome in enumerate(outcomes):
+        counted.decided(record(outcome, host=f"h{number}.example.com", path=f"/{number}", method=f"M{number}"))
+    found = {
+        tuple(sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text(counted))
+        for sample in family.samples
+        if sample.name == "ext_authz_check_requests_total"
+    }
+
+    assert found == {
+        ("deny_explicit_policy", "auth_denied"): 2,
+        ("deny_exchange_error", "system_error"): 1,
+        ("allow_exchange", "allowed"): 1,
+        ("allow_unmatched", "allowed"): 1,
+    }
+
+
+def test_timeouts_cancellations_and_shared_calls_have_counters_of_their_own() -> None:
+    counted = metrics()
+    for kind in ErrorKind:
+        counted.exchanged(ExchangeRecord("issuer.example.com", kind, None, 0.0, 0.3))
+    counted.coalesced(coalesced("issuer.example.com"))
+    counted.coalesced(coalesced("issuer.example.com"))
+
+    host = {"endpoint_host": "issuer.example.com"}
+    assert value(counted, "ext_authz_token_exchange_timeouts_total", **host) == 1
+    assert value(counted, "ext_authz_token_exchange_context_cancellations_total", **host) == 1
+    assert value(counted, "ext_authz_token_exchange_coalesced_total", **host) == 2
+
+
+def test_the_number_of_hosts_is_bounded() -> None:
+    counted = metrics()
+    for number in range(MAX_HOSTS + 10):
+        counted.exchanged(ExchangeRecord(f"h{number}", None, 200, 0.0, 0.1))
+        counted.coalesced(coalesced(f"h{number}"))
+
+    assert len(counted._exchanges) == MAX_HOSTS + 1
+    assert value(counted, "ext_authz_token_exchange_coalesced_total", endpoint_host=OTHER_HOST) == 10
+    assert value(counted, "ext_authz_token_exchange_coalesced_total", endpoint_host="h0") == 1

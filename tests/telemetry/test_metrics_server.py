@@ -148,11 +148,6 @@ def values() -> dict[str, float]:
     return {sample.name: sample.value for metric in process_metrics() for sample in metric.samples}
 
 
-def test_names_and_types_are_those_that_all_client_libraries_have() -> None:
-    assert {sample.name: metric.type for metric in process_metrics() for sample in metric.samples} == NAMES
-    assert all(not sample.labels for metric in process_metrics() for sample in metric.samples)
-
-
 def test_processor_time_is_that_of_this_process() -> None:
     before = time.process_time()
     found = values()["process_cpu_seconds_total"]
@@ -160,7 +155,9 @@ def test_processor_time_is_that_of_this_process() -> None:
     assert before - TICK_S <= found <= time.process_time() + TICK_S
 
 
-def test_open_files_are_counted() -> None:
+def test_open_files_are_counted_under_the_names_and_types_of_all_client_libraries() -> None:
+    assert {sample.name: metric.type for metric in process_metrics() for sample in metric.samples} == NAMES
+    assert all(not sample.labels for metric in process_metrics() for sample in metric.samples)
     gc.collect()  # or files that other tests have forgotten are closed in between
     before = values()["process_open_fds"]
     ends = os.pipe()
@@ -185,23 +182,19 @@ LIMIT: Final = "Max open files            1024                 4096             
         ("1 (python) S", LIMIT, 0),
         ("", LIMIT, 0),
         (STAT, None, 4),
+        (None, None, 0),
     ],
-    ids=["all is well", "no limit", "no such line", "a short line", "nothing", "no such file"],
+    ids=["all is well", "no limit", "no such line", "a short line", "nothing", "no such file", "no process"],
 )
-def test_a_proc_that_is_written_differently_is_no_fault(
-    stat: str, limits: str | None, told: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_unexpected_format_of_proc_is_no_fault(
+    stat: str | None, limits: str | None, told: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "stat").write_text("cpu 1\nbtime 1700000000\n")
-    (tmp_path / "self" / "fd").mkdir(parents=True)
-    (tmp_path / "self" / "stat").write_text(stat)
+    if stat is not None:
+        (tmp_path / "self" / "fd").mkdir(parents=True)
+        (tmp_path / "self" / "stat").write_text(stat)
     if limits is not None:
         (tmp_path / "self" / "limits").write_text(limits)
     monkeypatch.setattr(metrics_server, "_PROCESS", ProcessCollector(proc=str(tmp_path), registry=None))
 
     assert len(process_metrics()) == told
-
-
-def test_without_proc_there_is_nothing_to_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics_server, "_PROCESS", ProcessCollector(proc=str(tmp_path), registry=None))
-
-    assert process_metrics() == ()

@@ -59,7 +59,7 @@ def test_an_invalid_one_begins_a_trace_without_its_state_and_with_its_baggage(te
         (Sampler.PARENT_BASED_ALWAYS_OFF, (True, False, False)),
     ],
 )
-def test_samplers(sampler: Sampler, recorded: tuple[bool, bool, bool]) -> None:
+def test_samplers_record_as_their_names_say(sampler: Sampler, recorded: tuple[bool, bool, bool]) -> None:
     traces = (TraceContext(traceparent("01")), TraceContext(traceparent("00")), NO_TRACE)
     tracer = contexts(sampler)
     assert tuple(tracer.below(trace).sampled for trace in traces) == recorded
@@ -91,18 +91,3 @@ def test_a_ratio_is_between_none_and_all(ratio: float) -> None:
 @pytest.mark.parametrize(("came", "passed_on"), [("03", "03"), ("02", "02"), ("ff", "03"), ("01", "01")])
 def test_of_the_flags_the_random_one_is_kept_and_unknown_ones_are_not(came: str, passed_on: str) -> None:
     assert contexts().below(TraceContext(traceparent(came))).trace.traceparent.endswith(f"-{passed_on}")
-
-
-def test_what_is_below_a_span_of_ours_is_sampled_as_it_is() -> None:
-    for sampler in Sampler:
-        tracer = contexts(sampler, 0.5)
-        for trace in (NO_TRACE, TraceContext(traceparent("01", HIGH)), TraceContext(traceparent("00", LOW))):
-            server = tracer.below(trace)
-            client = tracer.below(server.trace)
-            assert (client.trace_id, client.parent_id, client.sampled) == (server.trace_id, server.span_id, server.sampled)
-
-
-def test_where_nothing_is_ever_recorded_nothing_is_made() -> None:
-    tracer = contexts(Sampler.PARENT_BASED_ALWAYS_OFF)
-    assert tracer.recorded_below(TraceContext("garbage")) is tracer.recorded_below(NO_TRACE) is None
-    assert tracer.recorded_below(TraceContext(traceparent("00"))) is None

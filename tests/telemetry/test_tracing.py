@@ -1,7 +1,5 @@
 import attrs
 import pytest
-import trio
-import trio.testing
 
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.telemetry.spans import FinishedSpan
@@ -69,7 +67,7 @@ def test_what_is_not_sampled_leaves_nothing_after_an_exchange_either() -> None:
     assert encoded.spans == []
 
 
-def test_who_shares_an_exchange_is_linked_to_who_made_it_and_nothing_stays() -> None:
+def test_whoever_shares_an_exchange_is_linked_to_its_caller_and_what_is_remembered_is_bounded() -> None:
     encoded = Encoded()
     observer = tracing(encoded)
     leader, follower = observer.contexts.below(SAMPLED), observer.contexts.below(NO_TRACE)
@@ -79,36 +77,24 @@ def test_who_shares_an_exchange_is_linked_to_who_made_it_and_nothing_stays() -> 
         observer.decided(DecisionRecord(record(ALLOWED).request, ALLOWED, 0.0, 0.1, span=place))
     assert [span.link for span in encoded.spans] == [None, leader.trace]
     assert len(observer._shared) == 0
-
-
-def test_what_is_remembered_of_shared_exchanges_is_bounded() -> None:
-    observer = tracing(Encoded())
     for number in range(MAX_SHARED + 10):
         observer.coalesced(CoalescedRecord("h", TraceContext(f"00-{TRACE_ID}-{number:016x}-01"), SAMPLED))
     assert len(observer._shared) == MAX_SHARED
 
 
-def test_a_full_queue_drops_and_counts() -> None:
+def test_a_queue_says_when_a_batch_is_full_and_drops_and_counts_what_it_has_no_room_for() -> None:
     queue = SpanQueue(3, 2)
+    full = []
     for number in range(5):
         queue.put(bytes([number]))
+        full.append(queue.full.is_set())
+    assert full == [False, True, True, True, True]
     assert (queue.waiting, queue.dropped) == (3, 2)
     assert queue.take() == [b"\x00", b"\x01"]
+    assert not queue.full.is_set()
     assert queue.take() == [b"\x02"]
     assert queue.take() == []
     assert queue.waiting == 0
-
-
-async def test_a_batch_that_is_full_wakes_who_waits(autojump_clock: trio.testing.MockClock) -> None:
-    queue = SpanQueue(10, 2)
-    queue.put(b"")
-    assert not queue.full.is_set()
-    queue.put(b"")
-    with trio.fail_after(1):
-        await queue.full.wait()
-    queue.put(b"")
-    assert len(queue.take()) == 2
-    assert not queue.full.is_set()
 
 
 def test_several_observers_are_told_of_exchanges() -> None:

@@ -109,23 +109,23 @@ async def test_a_full_batch_leaves_at_once(autojump_clock: MockClock) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_what_is_left_leaves_at_the_end(autojump_clock: MockClock) -> None:
-    scene = Scene(FakeSource(), FakePost([Accepted(b"")]))
+@pytest.mark.parametrize(
+    ("delay", "late", "posted", "took"),
+    [(0.0, 3, [(6, b"xx"), (6, b"x")], 0.0), (1.0, 0, [(5, b"x"), (6, b"x")], 1.5)],
+    ids=["after the last batch", "while it was on its way"],
+)
+async def test_what_is_left_leaves_at_the_end(
+    delay: float, late: int, posted: list[tuple[float, bytes]], took: float, autojump_clock: MockClock
+) -> None:
+    scene = Scene(FakeSource(items=0 if late else 1, more=0 if late else 1), FakePost([Accepted(b"")], delay))
 
-    def late() -> None:
-        scene.source.items = 3
+    def arrive() -> None:
+        scene.source.items += late
 
-    took = await run(scene.export(), 6, then=late)
-    assert [body for _, body in scene.post.posted] == [b"xx", b"x"]
-    assert took < 0.1
-
-
-async def test_what_came_while_the_last_batch_was_on_its_way_leaves_too(autojump_clock: MockClock) -> None:
-    scene = Scene(FakeSource(items=1, more=1), FakePost([Accepted(b"")], delay=1.0))
     export = scene.export()
-    assert await run(export, 5.5) == pytest.approx(1.5)
-    assert [when for when, _ in scene.post.posted] == [pytest.approx(5), pytest.approx(6)]
-    assert (export.delivered, export.lost) == (2, 0)
+    assert await run(export, 6 if late else 5.5, then=arrive) == pytest.approx(took, abs=0.1)
+    assert [(round(when), body) for when, body in scene.post.posted] == posted
+    assert (export.delivered, export.lost) == (sum(len(body) for _, body in posted), 0)
 
 
 async def test_a_collector_that_is_silent_at_the_end_is_given_up(autojump_clock: MockClock) -> None:
@@ -149,29 +149,36 @@ async def test_attempts_are_repeated_with_growing_pauses_within_the_timeout(auto
     assert all(0.5 * 2**number <= pause <= 2**number for number, pause in enumerate(pauses))
 
 
-async def test_an_attempt_that_succeeds_ends_them(autojump_clock: MockClock) -> None:
-    scene = Scene(FakeSource(items=1), FakePost([DEAD, DEAD, Accepted(b"")]))
+@pytest.mark.parametrize(
+    ("answers", "attempts"),
+    [
+        ([Refused("HTTP status 429", retryable=True, retry_after=4.0)], {3}),
+        ([WRONG], {1}),
+        ([Refused("HTTP status 503", retryable=True, retry_after=0.0)], {3, 4, 5, 6}),
+        ([DEAD, DEAD, Accepted(b"")], {3}),
+    ],
+    ids=["later", "never", "at once", "until it succeeds"],
+)
+async def test_the_collector_says_whether_and_when_to_try_again(
+    answers: list[Answer], attempts: set[int], autojump_clock: MockClock
+) -> None:
+    scene = Scene(FakeSource(items=1), FakePost(answers))
     export = scene.export()
     await run(export, 20)
-    assert len(scene.post.posted) == 3
-    assert (export.delivered, scene.events()) == (1, [])
-
-
-@pytest.mark.parametrize(
-    ("answer", "attempts"),
-    [
-        (Refused("HTTP status 429", retryable=True, retry_after=4.0), {3}),
-        (WRONG, {1}),
-        (Refused("HTTP status 503", retryable=True, retry_after=0.0), {3, 4, 5, 6}),
-    ],
-)
-async def test_the_collector_says_whether_and_when_to_try_again(answer: Refused, attempts: set[int], autojump_clock: MockClock) -> None:
-    scene = Scene(FakeSource(items=1), FakePost([answer]))
-    await run(scene.export(), 20)
     assert len(scene.post.posted) in attempts
+    assert (export.delivered, scene.events()) == ((1, []) if Accepted(b"") in answers else (0, ["telemetry.export_failed"]))
 
 
-async def test_a_dead_collector_is_one_warning_and_then_one_in_a_while(autojump_clock: MockClock) -> None:
+async def test_a_failure_and_a_recovery_are_reported_at_once_with_what_was_lost(autojump_clock: MockClock) -> None:
+    scene = Scene(FakeSource(items=2, more=2), FakePost([WRONG, WRONG, WRONG, Accepted(b""), WRONG, Accepted(b"")]))
+    export = scene.export()
+    await run(export, 40)
+    assert scene.events() == ["telemetry.export_failed", "telemetry.export_recovered"] * 2
+    assert [fields.get("lost") for _, fields in scene.lines()][:2] == [2, 4]
+    assert export.healthy
+
+
+async def test_a_dead_collector_is_one_warning_and_then_a_reminder_at_times(autojump_clock: MockClock) -> None:
     scene = Scene(FakeSource(items=2, more=2), FakePost([DEAD]))
     export = scene.export()
     await run(export, REMIND_S * 2.5)
@@ -185,28 +192,13 @@ async def test_a_dead_collector_is_one_warning_and_then_one_in_a_while(autojump_
     assert export.lost > 200
 
 
-async def test_a_silent_collector_is_told_by_its_time(autojump_clock: MockClock) -> None:
+async def test_a_silent_collector_is_reported_with_the_timeout(autojump_clock: MockClock) -> None:
     scene = Scene(FakeSource(items=1), FakePost([Accepted(b"")], delay=1000), timeout=2.0)
     await run(scene.export(), 20)
     assert [fields["reason"] for _, fields in scene.lines()] == ["no answer within 2 s"]
 
 
-async def test_a_recovery_is_told_with_what_was_lost(autojump_clock: MockClock) -> None:
-    scene = Scene(FakeSource(items=2, more=2), FakePost([WRONG, WRONG, WRONG, Accepted(b"")]))
-    export = scene.export()
-    await run(export, 30)
-    assert scene.events() == ["telemetry.export_failed", "telemetry.export_recovered"]
-    assert [fields["lost"] for _, fields in scene.lines()] == [2, 4]
-    assert export.healthy
-
-
-async def test_a_failure_after_a_recovery_is_told_at_once(autojump_clock: MockClock) -> None:
-    scene = Scene(FakeSource(items=2, more=2), FakePost([WRONG, Accepted(b""), WRONG, Accepted(b"")]))
-    await run(scene.export(), 30)
-    assert scene.events() == ["telemetry.export_failed", "telemetry.export_recovered"] * 2
-
-
-async def test_what_the_collector_rejects_or_there_is_no_room_for_is_told(autojump_clock: MockClock) -> None:
+async def test_rejected_items_and_items_without_room_are_reported(autojump_clock: MockClock) -> None:
     # The fake's answer has as many bytes as items were rejected.
     scene = Scene(FakeSource(items=2, more=2), FakePost([Accepted(b"r"), Accepted(b"")]))
     export = scene.export()

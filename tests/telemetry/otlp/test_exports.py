@@ -54,29 +54,28 @@ async def test_a_full_batch_of_spans_is_worth_waking_up_for(autojump_clock: Mock
     assert waited.cancelled_caught
 
 
-def test_metrics_are_one_batch_of_all_there_is() -> None:
-    (batch,) = MetricsSource(counted().collect, IDENTITY, lambda: 2, 1).batches()
-    (of_resource,) = ExportMetricsServiceRequest.FromString(batch.body).resource_metrics
-    assert len(of_resource.scope_metrics[0].metrics) == batch.items
-
-
-@pytest.mark.parametrize("answer", [b"", b"\xff<html>", ExportTraceServiceResponse().SerializeToString()])
-def test_an_answer_that_says_nothing_has_rejected_nothing(answer: bytes) -> None:
+@pytest.mark.parametrize(
+    ("traces", "metrics", "rejected"),
+    [
+        (b"", b"", (0, 0)),
+        (b"\xff<html>", b"\xff<html>", (0, 0)),
+        (ExportTraceServiceResponse().SerializeToString(), ExportMetricsServiceResponse().SerializeToString(), (0, 0)),
+        (
+            ExportTraceServiceResponse(partial_success=ExportTracePartialSuccess(rejected_spans=3)).SerializeToString(),
+            ExportMetricsServiceResponse(partial_success=ExportMetricsPartialSuccess(rejected_data_points=4)).SerializeToString(),
+            (3, 4),
+        ),
+    ],
+    ids=["nothing", "something else", "success", "partial success"],
+)
+def test_what_an_answer_rejects_is_read(traces: bytes, metrics: bytes, rejected: tuple[int, int]) -> None:
     queue = SpanQueue(10, 10)
     queue.put(encode_span(SPAN))
     (spans,) = SpanSource(queue, IDENTITY).batches()
-    (metrics,) = MetricsSource(counted().collect, IDENTITY, lambda: 2, 1).batches()
-    assert (spans.rejected(answer), metrics.rejected(answer)) == (0, 0)
-
-
-def test_partial_success_is_read() -> None:
-    queue = SpanQueue(10, 10)
-    queue.put(encode_span(SPAN))
-    (spans,) = SpanSource(queue, IDENTITY).batches()
-    (metrics,) = MetricsSource(counted().collect, IDENTITY, lambda: 2, 1).batches()
-    some = ExportTraceServiceResponse(partial_success=ExportTracePartialSuccess(rejected_spans=3))
-    points = ExportMetricsServiceResponse(partial_success=ExportMetricsPartialSuccess(rejected_data_points=4))
-    assert (spans.rejected(some.SerializeToString()), metrics.rejected(points.SerializeToString())) == (3, 4)
+    (all_metrics,) = MetricsSource(counted().collect, IDENTITY, lambda: 2, 1).batches()
+    (of_resource,) = ExportMetricsServiceRequest.FromString(all_metrics.body).resource_metrics
+    assert len(of_resource.scope_metrics[0].metrics) == all_metrics.items
+    assert (spans.rejected(traces), all_metrics.rejected(metrics)) == rejected
 
 
 async def test_what_is_not_asked_for_is_not_there(autojump_clock: MockClock) -> None:
