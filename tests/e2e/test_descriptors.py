@@ -5,14 +5,8 @@ import socket
 from pathlib import Path
 
 from tests.e2e.collector import wait_until
-from tests.e2e.service import serving
+from tests.e2e.service import DOCUMENT, serving
 
-DOCUMENT = """
-version: v1
-entries:
-  - match: {host: api.example.com, pathPrefix: /admin}
-    action: deny
-"""
 DESCRIPTORS = 200
 REFUSED = "ext_authz_grpc_connections_refused_total"
 
