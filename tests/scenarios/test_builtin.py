@@ -1,4 +1,4 @@
-"""The packaged scenarios, the policies and profiles that they meet, and what their issuers do agree, in a demo with and without Keycloak."""
+"""The packaged scenarios, their policies and profiles, and what their issuers do agree, with and without Keycloak."""
 
 import json
 import re
