@@ -21,10 +21,10 @@ from exchanger.http.message import Request
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.client import NoAnswerError, fetch
 from tests.console.running import Peer, opening
-from tests.demo.sample import write_sample_policy
 from tests.e2e.conftest import SharedDemo
 from tests.e2e.gateway import PATIENT_DEMO
 from tests.e2e.test_demo import ENDING, TRIES, WHOLE_RUN, demo
+from tests.scenarios.stand_in import write_sample_policy
 
 pytestmark = [
     pytest.mark.envoy,

@@ -11,8 +11,8 @@ from exchanger.console.proxy import LoopbackProxy
 from exchanger.playground.policy_files import EFFECT_S, MAX_TEXT, Changed, NotSaved, PolicyFiles, in_force, revision_of, version_of
 from exchanger.policy.snapshot import PolicySnapshot
 from tests.console.running import dead_port, running
-from tests.demo.sample import write_sample_policy
 from tests.playground.labs import SAMPLE, YELLOW
+from tests.scenarios.stand_in import write_sample_policy
 
 
 @pytest.fixture

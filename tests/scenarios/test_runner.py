@@ -13,8 +13,7 @@ from exchanger.scenarios.answer import Answer, Exchanged, Reached, Target
 from exchanger.scenarios.runner import NO_FRESH_USER, NO_POLICY, NO_STATS, UNSEEN_EDIT, Finding, run_scenario, summary
 from exchanger.scenarios.scenario import OneRequest, Scenario
 from exchanger.scenarios.tokens import Subject, make_subjects
-from tests.demo.sample import write_sample_policy
-from tests.scenarios.stand_in import CALL, DENIED, EDIT, EQUAL, ONE, StandIn, demo, deny, ports
+from tests.scenarios.stand_in import CALL, DENIED, EDIT, EQUAL, ONE, StandIn, demo, deny, ports, write_sample_policy
 from tests.scenarios.test_client import answering
 
 OWN = "a-token-of-ones-own"
