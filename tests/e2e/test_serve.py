@@ -1,22 +1,24 @@
 """``exchanger serve`` from outside: configuration errors, answers, changes of policy, and the end."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import grpc
 import pytest
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from tests.e2e.collector import wait_until
 from tests.e2e.service import DOCUMENT, STOP_S, Service, config_map, environment, free_port, get, serving
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
-SEEN_S = 30.0
-"""Seconds until a change or a line must be there, on a machine with much else to do; a change is in force within a second."""
+DESCRIPTORS = 200
+REFUSED = "ext_authz_grpc_connections_refused_total"
 
 
 def status(response: CheckResponse) -> int:
@@ -89,17 +91,11 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _wait_for_line(running: Service, text: str) -> None:
-    deadline = time.monotonic() + SEEN_S
-    while text not in running.lines():
-        assert time.monotonic() < deadline, running.lines()
-        time.sleep(0.02)
+    wait_until(lambda: text in running.lines(), running.lines)
 
 
 def _wait_for(running: Service, path: str, expected: int) -> None:
-    deadline = time.monotonic() + SEEN_S
-    while status(running.check(path)) != expected:
-        assert time.monotonic() < deadline, running.lines()
-        time.sleep(0.02)
+    wait_until(lambda: status(running.check(path)) == expected, running.lines)
 
 
 def run_command(*arguments: str, variables: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -191,3 +187,23 @@ def test_other_commands_end_with_their_status(arguments: str, expected: int) -> 
     ended = run_command(*arguments.split())
     assert ended.returncode == expected
     assert "Traceback" not in ended.stderr
+
+
+def test_connections_do_not_take_the_last_descriptor(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, DOCUMENT, DESCRIPTORS, METRICS_ENABLED="true") as service,
+        contextlib.ExitStack() as stack,
+    ):
+        for _ in range(DESCRIPTORS):
+            stack.enter_context(socket.create_connection(("127.0.0.1", service.port), 10))
+        wait_until(lambda: service.metric(REFUSED) == DESCRIPTORS // 2 + 1)  # gRPC's own connection was there before
+        assert service.metric("ext_authz_grpc_connections") == DESCRIPTORS // 2
+        assert service.metric("process_max_fds") == DESCRIPTORS
+        assert service.check("/admin/1").denied_response.status.code == 403
+        stack.close()
+        wait_until(lambda: service.metric("ext_authz_grpc_connections") == 1)
+        with socket.create_connection(("127.0.0.1", service.port), 10) as newcomer:
+            newcomer.settimeout(10)
+            assert newcomer.recv(9) != b""
+        assert service.stop() == 0
+        assert service.lines().count('"event":"grpc.connections_refused"') == 1
