@@ -144,7 +144,7 @@ async def test_a_missing_realm_is_created_and_used(tmp_path: Path) -> None:
     assert keycloak.has_realm
     (created,) = (request for request in keycloak.requests if request.target == "/admin/realms")
     assert created.body.decode() == realm_document()
-    assert (setup.issuer_names, list(setup.policies), setup.readiness.name) == ({PROFILE}, [POLICY_FILE], "keycloak-audience")
+    assert (setup.issuer_names, list(setup.policies), setup.readiness.name) == (frozenset({PROFILE}), [POLICY_FILE], "keycloak-audience")
     assert setup.verify is not None
 
     site = DemoPorts(1, 2, 3, setup.token_port, 5, tmp_path, setup.subjects())

@@ -113,10 +113,10 @@ async def test_new_keys_of_the_realm_are_fetched_with_its_tokens(autojump_clock:
         assert (await tokens.verify(STRANGER.sign(claims()))).verified
 
 
-@pytest.mark.parametrize("flaw", [{"lost": True}, {"exchanges": False}], ids=["lost", "exchanges nothing"])
-async def test_a_useless_realm_is_a_fault_at_the_start(flaw: dict[str, bool], autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("realm", [FakeRealm(lost=True), FakeRealm(exchanges=False)], ids=["lost", "exchanges nothing"])
+async def test_a_useless_realm_is_a_fault_at_the_start(realm: FakeRealm, autojump_clock: MockClock) -> None:
     with pytest.RaisesGroup(pytest.RaisesExc(DemoError), flatten_subgroups=True):
-        async with started(FakeRealm(**flaw)):
+        async with started(realm):
             pytest.fail("it is not ready")
 
 

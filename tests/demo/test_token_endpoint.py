@@ -100,8 +100,8 @@ async def test_credentials_come_in_the_header_or_in_the_body_and_only_once() -> 
         *(
             token_request(("scope", "a"), subject_token=subject_token)
             for subject_token in (
-                *(encode({"sub": "alice", "exp": expires}) for expires in (NOW, "soon")),
-                *(encode(claims) for claims in ({"sub": "alice"}, {"exp": NOW + 60}, {"sub": 7, "exp": NOW + 60})),
+                *(encode({"sub": "alice", **times}) for times in ({"exp": NOW}, {"exp": "soon"}, {})),
+                *(encode({**user, "exp": NOW + 60}) for user in ({}, {"sub": 7})),
                 *("garbage", ""),
             )
         ),
