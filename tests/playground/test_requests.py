@@ -1,4 +1,4 @@
-"""Bodies of the playground's requests; the laws of what is sent are in tests/property, the rules in tests/scenarios/test_scenario.py."""
+"""Bodies of the playground's requests; the laws of what is sent are in tests/property, the rules in tests/scenarios/test_target.py."""
 
 import json
 from collections.abc import Callable

@@ -85,6 +85,10 @@ MISTAKES = [
     ("expect:", "at_once: 2\n    " + EDIT.format(file="a.yaml", new="b"), "9: scenarios[0].edit and at_once exclude each other"),
     ("expect:", EDIT.format(file="../a.yaml", new="b"), "8: scenarios[0].edit.file must be the name of a policy file, such as team.yaml"),
     ("expect:", EDIT.format(file="a.yaml", new="a"), "8: scenarios[0].edit.new must differ from old"),
+    ("path: /a", "path: /a\n      headers: {}", "8: scenarios[0].request.headers must be a list"),
+    ("status: 200", 'status: "200"', "9: scenarios[0].expect.status must be a number from 200 to 599"),
+    ("status: 200", "status: 200\n      challenges: [1]", "10: scenarios[0].expect.challenges must be a list of texts"),
+    ("request:\n", "request: []\n    other:\n", "5: scenarios[0].request must be a mapping"),
     ("version", ": version", "1: the file is not YAML"),
 ]
 
