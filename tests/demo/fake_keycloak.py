@@ -33,9 +33,6 @@ class FakeKeycloak:
     creates: bool = True
     requests: list[Request] = attrs.field(factory=list)
 
-    def paths(self) -> list[str]:
-        return [request.target for request in self.requests]
-
     async def handle(self, request: Request) -> Response:
         self.requests.append(request)
         realm = f"{self.prefix}/realms/{REALM.name}"

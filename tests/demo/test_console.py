@@ -5,10 +5,10 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import attrs
 import trio
 
 from exchanger.console.message import json_response
-from exchanger.console.server import Server
 from exchanger.demo.console import MAX_BODY, fault_log, make_console
 from exchanger.http.message import Request as Asked
 from exchanger.http.message import Response
@@ -19,17 +19,17 @@ from tests.console.running import PAGE, Answer, Peer, Running, opening, request,
 TEXT = "a\n" * (MAX_TEXT // 2)  # two bytes of JSON for each end of a line
 
 
+@attrs.frozen
 class Front:
-    def __init__(self, port: int, behind: Running, log: Path) -> None:
-        self.port, self.behind, self.log = port, behind, log
+    """The demo's console, the service's console behind it, and its log of faults."""
 
-    @contextlib.asynccontextmanager
-    async def peer(self) -> AsyncIterator[Peer]:
-        async with await trio.open_tcp_stream("127.0.0.1", self.port) as stream:
-            yield Peer(stream)
+    port: int
+    behind: Running
+    log: Path
 
     async def ask(self, data: bytes) -> Answer:
-        async with self.peer() as peer:
+        async with await trio.open_tcp_stream("127.0.0.1", self.port) as stream:
+            peer = Peer(stream)
             await peer.send(data)
             return await peer.answer()
 
@@ -47,32 +47,24 @@ async def front(folder: Path) -> AsyncIterator[Front]:
     log = folder / "console.log"
     async with running(show_tokens=True) as behind:
         lab = {("POST", "/lab/length"): length, ("GET", "/lab/fault"): fault}
-        server = make_console(0, behind.port, lab, fault_log(log), PAGE)
         async with trio.open_nursery() as nursery:
-            yield Front(await nursery.start(_run, server), behind, log)
+            yield Front(await nursery.start(make_console(0, behind.port, lab, fault_log(log), PAGE).run), behind, log)
             nursery.cancel_scope.cancel()
 
 
-async def _run(server: Server, *, task_status: trio.TaskStatus[int]) -> None:
-    await server.run(task_status=task_status)
-
-
-async def test_it_says_what_it_is_and_has_the_page(tmp_path: Path) -> None:
+async def test_it_serves_the_page_and_passes_on_what_the_service_knows(tmp_path: Path) -> None:
     async with front(tmp_path) as at:
         about = (await at.ask(request("GET", "/api/about"))).json
         assert (about["mode"], about["lab"], about["shows_tokens"], about["token_required"]) == ("demo", True, True, False)
         assert (await at.ask(request("GET", "/"))).body == b"<!doctype html>"
-
-
-async def test_what_the_service_knows_is_passed_on(tmp_path: Path) -> None:
-    async with front(tmp_path) as at:
         assert (await at.ask(request("GET", "/api/policy"))).json["ready"] is False
         assert (await at.ask(request("GET", "/api/explain?method=GET&host=h&path=/"))).json["verdict"]["kind"] == "unhealthy"
         assert (await at.ask(request("GET", "/api/policy/document?namespace=a&name=b"))).status == 404
 
 
 async def test_the_stream_is_the_service_s_own(tmp_path: Path) -> None:
-    async with front(tmp_path) as at, at.peer() as peer:
+    async with front(tmp_path) as at, await trio.open_tcp_stream("127.0.0.1", at.port) as stream:
+        peer = Peer(stream)
         await peer.send(opening())
         assert (await peer.head()).startswith(b"HTTP/1.1 101 ")
         assert (await peer.message("hello"))["items"] == []
@@ -86,7 +78,7 @@ async def test_the_lab_takes_bodies_as_large_as_a_file(tmp_path: Path) -> None:
         assert (await at.ask(request("POST", "/lab/length", body=b"x" * (MAX_BODY + 1)))).status == 413
 
 
-async def test_no_other_page_may_ask(tmp_path: Path) -> None:
+async def test_other_pages_are_refused(tmp_path: Path) -> None:
     async with front(tmp_path) as at:
         assert (await at.ask(request("POST", "/lab/length", "Origin: http://evil.example", body=b"{}"))).status == 403
         assert (await at.ask(request("POST", "/lab/length", "Sec-Fetch-Site: cross-site", body=b"{}"))).status == 403
@@ -95,13 +87,10 @@ async def test_no_other_page_may_ask(tmp_path: Path) -> None:
         assert (await at.ask(form)).status == 415
 
 
-async def test_a_fault_of_ours_is_in_the_log_with_its_place_and_nothing_of_what_was_in_hand(tmp_path: Path) -> None:
+async def test_a_fault_is_logged_with_its_place_and_without_its_values(tmp_path: Path) -> None:
     async with front(tmp_path) as at:
         assert (await at.ask(request("GET", "/lab/fault"))).status == 500
         log = at.log.read_text()
     assert [line for line in log.splitlines() if not line.startswith("  ")] == ["RuntimeError", "KeyError"]
     assert "s3cret" not in log
-
-
-def test_a_log_that_cannot_be_written_is_no_fault(tmp_path: Path) -> None:
-    fault_log(tmp_path / "absent" / "console.log")(RuntimeError())
+    fault_log(tmp_path / "absent" / "console.log")(RuntimeError())  # a log that cannot be written is not another fault

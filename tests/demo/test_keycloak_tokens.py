@@ -1,5 +1,7 @@
 """The realm's tokens over time: ready when they are said to be, renewed before they expire, and judged by the keys of now."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import attrs
@@ -48,27 +50,29 @@ class FakeRealm:
             raise DemoError("not exchanged")
 
 
-async def started(nursery: trio.Nursery, realm: FakeRealm) -> RealmTokens:
-    tokens = RealmTokens(realm, ISSUER, lambda: float(NOW))
-    await nursery.start(tokens.run)
-    return tokens
+@asynccontextmanager
+async def started(realm: FakeRealm) -> AsyncIterator[RealmTokens]:
+    async with trio.open_nursery() as nursery:
+        tokens = RealmTokens(realm, ISSUER, lambda: float(NOW))
+        await nursery.start(tokens.run)
+        yield tokens
+        nursery.cancel_scope.cancel()
 
 
 async def test_it_is_ready_once_the_brief_token_has_expired(autojump_clock: MockClock) -> None:
     realm = FakeRealm()
-    async with trio.open_nursery() as nursery:
-        begin = trio.current_time()
-        tokens = await started(nursery, realm)
+    begin = trio.current_time()
+    async with started(realm) as tokens:
         assert trio.current_time() - begin == pytest.approx(1.0 + PAST)
         assert [client for _, client in realm.logins] == [APP_BRIEF, APP]
         assert (claims_of(tokens.token(Subject.EXPIRED)) or {})["azp"] == APP_BRIEF
         assert tokens.token(Subject.NONE) == ""
-        nursery.cancel_scope.cancel()
+        assert tokens.token(Subject.VALID)[:20] not in repr(tokens)
 
 
-async def test_each_bad_token_is_the_users_and_is_bad_in_its_own_way(autojump_clock: MockClock) -> None:
-    async with trio.open_nursery() as nursery:
-        tokens = await started(nursery, FakeRealm())
+async def test_each_bad_token_names_the_user_and_is_bad_in_its_own_way(autojump_clock: MockClock) -> None:
+    realm = FakeRealm()
+    async with started(realm) as tokens:
         assert tokens.judge(tokens.token(Subject.VALID)).verified
         bad = {subject: tokens.token(subject) for subject in (Subject.UNSIGNED, Subject.TRUNCATED, Subject.FOREIGN)}
         assert len(set(bad.values())) == len(bad)
@@ -77,21 +81,18 @@ async def test_each_bad_token_is_the_users_and_is_bad_in_its_own_way(autojump_cl
         assert bad[Subject.UNSIGNED].endswith(".")
         assert tokens.token(Subject.VALID).startswith(bad[Subject.TRUNCATED])
         assert (claims_of(bad[Subject.FOREIGN]) or {})["iss"] != ISSUER
-        nursery.cancel_scope.cancel()
 
 
 async def test_tokens_are_renewed_at_half_their_life_and_kept_while_the_realm_is_away(autojump_clock: MockClock) -> None:
     realm = FakeRealm()
-    async with trio.open_nursery() as nursery:
-        tokens = await started(nursery, realm)
+    async with started(realm) as tokens:
         first = tokens.token(Subject.VALID)
         await trio.sleep(LIFETIME / 2 + 0.1)
         second = tokens.token(Subject.VALID)
         assert second != first
         realm.lost = True
         await trio.sleep(LIFETIME / 2)
-        assert tokens.token(Subject.VALID) == second
-        assert tokens.failures == 1
+        assert (tokens.token(Subject.VALID), tokens.failures) == (second, 1)
         await trio.sleep(2 * RETRY)
         assert tokens.failures == 3
         realm.lost = False
@@ -101,55 +102,41 @@ async def test_tokens_are_renewed_at_half_their_life_and_kept_while_the_realm_is
         renewed = tokens.renewed
         await trio.sleep(LIFETIME / 2 - 1.0)
         assert tokens.renewed == renewed, "after a success it waits for as long as ever"
-        nursery.cancel_scope.cancel()
 
 
-async def test_new_keys_of_the_realm_are_taken_with_its_tokens(autojump_clock: MockClock) -> None:
+async def test_new_keys_of_the_realm_are_fetched_with_its_tokens(autojump_clock: MockClock) -> None:
     realm = FakeRealm()
-    async with trio.open_nursery() as nursery:
-        tokens = await started(nursery, realm)
+    async with started(realm) as tokens:
         realm.signer = STRANGER
         assert not (await tokens.verify(STRANGER.sign(claims()))).verified
         await trio.sleep(LIFETIME / 2 + 0.1)
         assert (await tokens.verify(STRANGER.sign(claims()))).verified
-        nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("realm", [FakeRealm(lost=True), FakeRealm(exchanges=False)])
-async def test_a_realm_that_is_of_no_use_is_a_fault_at_the_start(realm: FakeRealm, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("realm", [FakeRealm(lost=True), FakeRealm(exchanges=False)], ids=["lost", "exchanges nothing"])
+async def test_a_useless_realm_is_a_fault_at_the_start(realm: FakeRealm, autojump_clock: MockClock) -> None:
     with pytest.RaisesGroup(pytest.RaisesExc(DemoError), flatten_subgroups=True):
-        async with trio.open_nursery() as nursery:
-            await started(nursery, realm)
-            nursery.cancel_scope.cancel()
+        async with started(realm):
+            pytest.fail("it is not ready")
 
 
-async def test_a_token_is_recognised_only_if_the_realm_has_signed_it_for_the_same_user_and_for_the_service(
-    autojump_clock: MockClock,
-) -> None:
-    async with trio.open_nursery() as nursery:
-        tokens = await started(nursery, FakeRealm())
+async def test_a_token_is_recognised_only_if_the_realm_signed_it_for_the_same_user_and_for_the_service(autojump_clock: MockClock) -> None:
+    realm = FakeRealm()
+    async with started(realm) as tokens:
         sent = tokens.token(Subject.VALID)
 
         def seen(signer: Signer = SIGNER, **changed: object) -> object:
             return tokens.recognise(signer.sign(claims(scope="phone email profile", **changed)), sent)
 
-        assert seen() == Exchanged(Target("phone", (), ("orders-api",)))
-        assert seen(aud=["reports-api", "orders-api"]) == Exchanged(Target("phone", (), ("orders-api", "reports-api")))
-        assert seen(aud=[]) == Exchanged(Target("phone", (), ()))
+        for audience, shown in (
+            ("orders-api", ("orders-api",)),
+            (["reports-api", "orders-api"], ("orders-api", "reports-api")),
+            ([], ()),
+        ):
+            assert seen(aud=audience) == Exchanged(Target("phone", (), shown))
         assert seen(STRANGER) is Reached.WITH_OTHER
-        assert seen(azp="app") is Reached.WITH_OTHER
-        assert seen(sub="bob") is Reached.WITH_OTHER
-        assert seen(exp=NOW) is Reached.WITH_OTHER
-        assert seen(iss="https://login.example.com") is Reached.WITH_OTHER
-        assert tokens.recognise(sent, sent) is Reached.WITH_OTHER
-        nobodys = {name: value for name, value in claims().items() if name != "sub"}
-        assert tokens.recognise(SIGNER.sign(nobodys), "opaque") is Reached.WITH_OTHER
-        assert tokens.recognise("opaque", "opaque") is Reached.WITH_OTHER
-        nursery.cancel_scope.cancel()
-
-
-async def test_no_token_is_in_a_repr(autojump_clock: MockClock) -> None:
-    async with trio.open_nursery() as nursery:
-        tokens = await started(nursery, FakeRealm())
-        assert tokens.token(Subject.VALID)[:20] not in repr(tokens)
-        nursery.cancel_scope.cancel()
+        for changed in ({"azp": "app"}, {"sub": "bob"}, {"exp": NOW}, {"iss": "https://login.example.com"}):
+            assert seen(**changed) is Reached.WITH_OTHER
+        nobodys = SIGNER.sign({name: value for name, value in claims().items() if name != "sub"})
+        for token, before in ((sent, sent), (nobodys, "opaque"), ("opaque", "opaque")):
+            assert tokens.recognise(token, before) is Reached.WITH_OTHER

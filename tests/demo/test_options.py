@@ -1,4 +1,4 @@
-"""The demo's command line."""
+"""The demo's command line: its options, the address of a Keycloak and the file with the password."""
 
 import argparse
 import os
@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from exchanger.demo import DemoError
 from exchanger.demo.command import run_demo
 from exchanger.demo.envoy import Mode
-from exchanger.demo.keycloak.realm import KeycloakAddress
+from exchanger.demo.keycloak.realm import KeycloakAddress, demo_realm, issuer_profile, read_address
+from exchanger.demo.keycloak.tokens import read_password
 from exchanger.demo.options import DemoOptions, add_arguments, options_of
 
 
@@ -51,12 +53,12 @@ def test_wrong_values_are_usage_errors_that_repeat_no_credentials(flags: tuple[s
     ("address", "problem"),
     [
         (None, "goes with --keycloak"),
-        (KeycloakAddress(False, "idp.example.com", 80), "https alone"),
+        *((KeycloakAddress(False, host, 80), "https alone") for host in ("idp.example.com", "10.0.0.1")),
         (KeycloakAddress(True, "idp.example.com", 443), ""),
-        (KeycloakAddress(False, "::1", 80), ""),
+        *((KeycloakAddress(False, host, 80), "") for host in ("::1", "127.9.9.9", "localhost")),
     ],
 )
-def test_the_administrators_password_needs_a_keycloak_and_a_safe_way_to_it(address: KeycloakAddress | None, problem: str) -> None:
+def test_the_password_of_the_administrator_needs_a_keycloak_and_a_safe_way_to_it(address: KeycloakAddress | None, problem: str) -> None:
     problems = DemoOptions(keycloak=address, keycloak_admin_password_file=Path(os.devnull)).problems()
     assert len(problems) == bool(problem)
     assert problem in "".join(problems)
@@ -65,3 +67,44 @@ def test_the_administrators_password_needs_a_keycloak_and_a_safe_way_to_it(addre
 async def test_options_that_do_not_go_together_are_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert await run_demo(DemoOptions(keycloak_admin_password_file=Path(os.devnull))) == 2
     assert capsys.readouterr().err == "exchanger demo: --keycloak-admin-password-file goes with --keycloak\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://127.0.0.1:8080/", "http://127.0.0.1:8080"),
+        ("https://idp.example.com", "https://idp.example.com"),
+        ("https://IDP.example.com:443/auth/", "https://idp.example.com/auth"),
+        ("http://[::1]:80", "http://[::1]"),
+        ("http://localhost:443", "http://localhost:443"),
+    ],
+)
+def test_an_address_is_shown_as_keycloak_shows_it(text: str, shown: str) -> None:
+    address = read_address(text)
+    assert address is not None
+    assert str(address) == shown
+    assert issuer_profile(demo_realm(), address)["tokenEndpoint"] == f"{shown}/realms/exchanger-demo/protocol/openid-connect/token"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "127.0.0.1:8080", "ftp://127.0.0.1", "http://", "http://:80", "http://a:0", "http://a:70000", "http://a:b"),
+        *("http://alice:secret@a", "http://a?b", "http://a#b", "http://a b", "http://é", "http://[::1", "http://a\n"),
+    ],
+)
+def test_anything_but_the_url_of_a_server_is_no_address(text: str) -> None:
+    assert read_address(text) is None
+
+
+def test_a_password_is_the_line_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    with pytest.raises(DemoError, match="No such file"):
+        read_password(file)
+    for data, password in ((b"secret", "secret"), (b"secret\n", "secret"), (b" secret \r\n", " secret ")):
+        file.write_bytes(data)
+        assert read_password(file) == password
+    for data, reason in ((b"", "is empty"), (b"\n", "is empty"), (b"\xff", "it is not text")):
+        file.write_bytes(data)
+        with pytest.raises(DemoError, match=reason):
+            read_password(file)

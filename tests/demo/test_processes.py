@@ -36,8 +36,10 @@ def assert_gone(pid: int) -> None:
         os.kill(pid, 0)
 
 
-@pytest.mark.parametrize(("code", "grace", "status"), [(SLEEPS, 10.0, -15), (CLEAN, 10.0, 0), (STUBBORN, 0.1, -9)])
-async def test_cancellation_ends_the_child_and_kills_one_that_does_not_listen(code: str, grace: float, status: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("code", "grace", "status"), [(SLEEPS, 10.0, -15), (CLEAN, 10.0, 0), (STUBBORN, 0.1, -9)], ids=["sleeps", "clean", "stubborn"]
+)
+async def test_cancellation_ends_the_child_and_kills_one_that_ignores_it(code: str, grace: float, status: int, tmp_path: Path) -> None:
     stand_in = child(code, tmp_path, grace=grace)
     async with trio.open_nursery() as nursery:
         pid = await start(nursery, stand_in)
@@ -88,7 +90,7 @@ async def test_a_program_that_does_not_exist_is_a_fault(tmp_path: Path) -> None:
         await Child("nothing", ("/nowhere/nothing",), (), tmp_path / "log").run()
 
 
-async def test_a_child_is_in_a_process_group_of_its_own_and_has_its_own_environment(tmp_path: Path) -> None:
+async def test_a_child_has_its_own_process_group_and_environment(tmp_path: Path) -> None:
     code = "import os; print(os.getpgid(0) == os.getpid(), os.environ.get('MARK'), os.environ.get('HOME'), os.read(0, 1))"
     stand_in = Child("stand-in", (sys.executable, "-c", code), (("MARK", "m"),), tmp_path / "log")
     with pytest.raises(ChildEndedError):

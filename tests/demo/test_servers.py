@@ -1,20 +1,25 @@
-"""The demo's servers as processes of their own: bounded, ready when they say so, and ended by a signal with status 0."""
+"""The demo's servers as processes of their own, the service's environment, and the ports and tokens of one demo."""
 
 import json
 import os
 import re
 import signal
 import socket
+import subprocess
 import sys
+from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
 from exchanger import cli
 from exchanger.demo.servers import LIMITS, echo, run_echo
+from exchanger.demo.service import SERVICE_COMMAND, service_environment
+from exchanger.demo.setup import DemoPorts, free_ports
 from exchanger.http.message import Request
 from exchanger.scenarios.client import fetch
-from exchanger.scenarios.tokens import encode
+from exchanger.scenarios.tokens import Subject, claims_of, encode, make_subjects
 
 REQUEST = Request("GET", "/stats", (("Host", "h"),))
 
@@ -47,36 +52,24 @@ async def test_a_server_serves_until_a_signal(name: str, answer: type, number: s
 
 
 @pytest.mark.parametrize("name", ["echo", "fake-token-endpoint"])
-def test_a_port_that_is_taken_is_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+def test_a_port_that_is_taken_and_a_wrong_address_are_one_line_each(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert cli.main([name, "--address", f"127.0.0.1:{port}"]) == 1
     assert capsys.readouterr().err == f"exchanger {name}: 127.0.0.1:{port} cannot be used: {os.strerror(98)}\n"
-
-
-def test_a_wrong_address_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.main(["echo", "--address", "nowhere"])
+        cli.main([name, "--address", "nowhere"])
     assert ended.value.code == 2
     assert "must be HOST:PORT" in capsys.readouterr().err
 
 
-async def test_the_request_comes_back_as_received() -> None:
+async def test_the_request_comes_back_with_the_claims_of_its_token() -> None:
     response = await echo(Request("PUT", "/a?b=c", (("host", "h"), ("x-a", "1"), ("x-b", "2"), ("x-a", "3"))))
     assert response.status == 200
     assert json.loads(response.body) == {"method": "PUT", "path": "/a?b=c", "headers": {"host": "h", "x-a": ["1", "3"], "x-b": "2"}}
-
-
-async def test_the_claims_of_a_bearer_token_are_shown() -> None:
-    response = await echo(Request("GET", "/", (("authorization", f"Bearer {encode({'sub': 'alice'})}"),)))
-    assert json.loads(response.body)["token_claims"] == {"sub": "alice"}
-
-
-async def test_a_token_that_is_no_jwt_has_no_claims_to_show() -> None:
-    response = await echo(Request("GET", "/", (("authorization", "Bearer abc"),)))
-    assert "token_claims" not in json.loads(response.body)
+    for token, claims in ((encode({"sub": "alice"}), {"sub": "alice"}), ("abc", None)):
+        response = await echo(Request("GET", "/", (("authorization", f"Bearer {token}"),)))
+        assert json.loads(response.body).get("token_claims") == claims
 
 
 async def test_bodies_are_bounded_and_any_head_that_envoy_lets_through_is_read() -> None:
@@ -87,3 +80,37 @@ async def test_bodies_are_bounded_and_any_head_that_envoy_lets_through_is_read()
         too_large = Request("POST", "/x", (("Host", "h"),), b"a" * (LIMITS.body_bytes + 1))
         assert (await fetch(port, too_large, timeout=30)).status == 413
         nursery.cancel_scope.cancel()
+
+
+def test_ports_differ_and_subject_tokens_are_valid_and_expired_and_hidden() -> None:
+    assert len(set(free_ports(20))) == 20
+    subjects = make_subjects("bob", now=1_000_000)
+    valid, expired = claims_of(subjects.token(Subject.VALID)) or {}, claims_of(subjects.token(Subject.EXPIRED)) or {}
+    assert valid["sub"] == expired["sub"] == "bob"
+    assert (valid["iat"], valid["exp"]) == (1_000_000, 1_086_400)
+    assert (expired["iat"], expired["exp"]) == (992_800, 996_400)
+    assert subjects.token(Subject.NONE) == ""
+    ports = DemoPorts(envoy_port=1, grpc_port=2, metrics_port=3, token_port=4, upstream_port=5, policy=Path("/p"), subjects=subjects)
+    assert ports.gateway == "http://127.0.0.1:1"
+    assert attrs.evolve(ports, console_port=6).console == "http://127.0.0.1:6"
+    assert not any(token in repr(ports) for token in (subjects.valid, subjects.expired))
+
+
+def test_the_service_gets_the_demo_s_environment_and_its_console_is_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("OTEL_TRACES_EXPORTER", "otlp"), ("HTTP_PROXY", "http://proxy.example.com"), ("GRPC_PORT", "1"), ("PATH", "/bin")):
+        monkeypatch.setenv(name, value)
+    pairs = service_environment(grpc_port=2, metrics_port=3, policy=Path("/p"), issuers=Path("/i"))
+    environment = dict(pairs)
+    assert len(environment) == len(pairs)
+    expected = {"GRPC_HOST": "127.0.0.1", "GRPC_PORT": "2", "PATH": "/bin", "POLICY_SOURCE": "directory", "POLICY_DIRECTORY": "/p"}
+    assert expected.items() <= environment.items()
+    assert not {"OTEL_TRACES_EXPORTER", "HTTP_PROXY", "CONSOLE_ADDRESS"} & set(environment)
+    with_console = service_environment(grpc_port=2, metrics_port=3, policy=Path("/p"), issuers=Path("/i"), console_port=4)
+    assert dict(with_console)["CONSOLE_ADDRESS"] == "127.0.0.1:4"
+
+
+def test_the_service_that_shows_tokens_has_a_command_of_its_own() -> None:
+    assert SERVICE_COMMAND[1:] == ("-m", "exchanger.demo.service")
+    refused = subprocess.run(SERVICE_COMMAND, env={"GRPC_PORT": "none"}, capture_output=True, timeout=60, check=False)
+    assert refused.returncode == 2
+    assert b"exchanger cannot start:\n  - " in refused.stderr

@@ -192,17 +192,10 @@ class Authorities:
         }
 
 
-def tls_instance(stage: RunningDemo, folder: Path, mount: Path, *, mutual: bool) -> tuple[Instance, int]:
-    """A service with both listeners, and the port of its TLS listener."""
-    port = free_port()
-    variables = [
-        ("GRPC_TLS_PORT", str(port)),
-        ("GRPC_TLS_CERT_FILE", str(mount / "tls.crt")),
-        ("GRPC_TLS_KEY_FILE", str(mount / "tls.key")),
-    ]
-    if mutual:
-        variables.append(("GRPC_TLS_CLIENT_CA_FILE", str(mount / "ca.crt")))
-    return Instance(stage, folder, "secured", tuple(variables)), port
+def tls_variables(port: int, files: Path, *, mutual: bool) -> dict[str, str]:
+    """A service's variables for a TLS listener, with ``Authorities.files`` in a folder."""
+    named = {"GRPC_TLS_CERT_FILE": "tls.crt", "GRPC_TLS_KEY_FILE": "tls.key", **({"GRPC_TLS_CLIENT_CA_FILE": "ca.crt"} if mutual else {})}
+    return {"GRPC_TLS_PORT": str(port), **{variable: str(files / name) for variable, name in named.items()}}
 
 
 def served_certificate(port: int, authorities: Authorities) -> bytes:
@@ -244,7 +237,8 @@ async def secured(folder: Path, mode: Mode, *, mutual: bool, certified: bool = T
     authorities, mount = Authorities(folder), Mount(folder / "mount")
     mount.write(authorities.files())
     async with staged(folder) as (stage, nursery):
-        instance, port = tls_instance(stage, folder, mount.folder, mutual=mutual)
+        port = free_port()
+        instance = Instance(stage, folder, "secured", tuple(tls_variables(port, mount.folder, mutual=mutual).items()))
         await instance.start(nursery)
         config = gateway_config(stage, mode, port)
         with_tls(config, authorities.server_authority, authorities.client if mutual and certified else None)

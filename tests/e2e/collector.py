@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase
+from pathlib import Path
 from typing import Final
 
 import attrs
@@ -124,9 +125,6 @@ class Collector:
         bodies = (got.body for got in self.recorder.requests if got.path == "/v1/traces")
         return [of for body in bodies for of in ExportTraceServiceRequest.FromString(body).resource_spans]
 
-    def all_of_it(self) -> bytes:
-        return b"\n".join(repr(got.headers).encode() + got.body for got in self.recorder.requests)
-
 
 def wait_until(enough: Callable[[], bool], describe: Callable[[], str] = lambda: "") -> None:
     deadline = time.monotonic() + WAIT_S
@@ -147,6 +145,12 @@ def token_endpoint(token: str) -> Generator[Recorder]:
     answer = {"access_token": token, "token_type": "Bearer", "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}
     with recording(lambda _got: (200, "application/json", json.dumps(answer).encode())) as recorder:
         yield recorder
+
+
+def write_issuers(folder: Path, endpoint: str, *more: str) -> None:
+    """Write the profile ``primary``, whose token endpoint is at ``endpoint``, and ``more``."""
+    profile = f'{{name: primary, tokenEndpoint: "{endpoint}/token", clientID: client, clientSecret: canary-client-secret}}'
+    (folder / "issuers.yaml").write_text(f"issuers: [{', '.join((profile, *more))}]")
 
 
 @contextlib.contextmanager

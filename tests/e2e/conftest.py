@@ -1,4 +1,4 @@
-"""Demos that several tests share: started once, and left as they were found."""
+"""What several tests share: demos, and a service for those that leave no state in it."""
 
 import os
 import re
@@ -17,6 +17,7 @@ from exchanger.demo.envoy import Mode
 from exchanger.scenarios.target import UNSIGNED_SUBJECTS, Gateway, ScenarioTarget
 from exchanger.scenarios.tokens import make_subjects
 from tests.e2e.gateway import PATIENT_DEMO
+from tests.e2e.service import DOCUMENT, Service, serving
 from tests.e2e.test_demo import ENDING, ROOT, WHOLE_RUN, processes_with
 
 HOST: Final = "127.0.0.1"
@@ -49,6 +50,15 @@ class SharedDemo:
     def target(self) -> ScenarioTarget:
         """The demo as a target from outside: its token endpoint accepts any user's tokens."""
         return ScenarioTarget(Gateway(HOST, self.gateway), make_subjects().token, UNSIGNED_SUBJECTS, timeout=WHOLE_RUN)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
+    """A service that ends cleanly, whatever it was asked."""
+    with serving(tmp_path_factory.mktemp("service"), DOCUMENT, LOG_DECISIONS="all", CONSOLE_ADDRESS="127.0.0.1:0") as running:
+        yield running
+        assert running.stop() == 0
+        assert "grpc.handler_failed" not in running.lines()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import copy
 import io
 import json
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -16,11 +16,12 @@ from exchanger.demo.envoy import HTTP_OPTIONS, Mode, bootstrap, envoy_command, f
 from exchanger.demo.options import DemoOptions
 from exchanger.demo.processes import Child
 from exchanger.demo.running import Programs, RunningDemo, start_demo, wait_ready
+from exchanger.demo.servers import run_echo
 from exchanger.demo.service import SERVICE_COMMAND, base_environment, service_environment
 from exchanger.http.message import Request
 from exchanger.scenarios.answer import Answer, answer_of
 from exchanger.scenarios.builtin import SCENARIOS
-from exchanger.scenarios.client import NoAnswerError, fetch
+from exchanger.scenarios.client import LOOPBACK, NoAnswerError, fetch
 from exchanger.scenarios.scenario import Scenario
 from exchanger.scenarios.target import request_of
 from exchanger.scenarios.terminal import Progress
@@ -106,6 +107,33 @@ async def start_gateway(nursery: trio.Nursery, folder: Path, config: dict[str, A
     await nursery.start(Child("Envoy", envoy_command(find_envoy(), path), base_environment(), folder / "gateway.log").run)
     port: int = config["static_resources"]["listeners"][0]["address"]["socket_address"]["port_value"]
     return port
+
+
+@asynccontextmanager
+async def gateway_before(
+    service_port: int, folder: Path, mode: Mode, change: Callable[[dict[str, Any]], None] = lambda _config: None
+) -> AsyncGenerator[int]:
+    """An Envoy before a service and the demo's echo, with its configuration changed; yield its port once it lets a request through."""
+    async with trio.open_nursery() as nursery:
+        upstream = await nursery.start(run_echo, LOOPBACK, 0)
+        with patient_gateways():
+            config = bootstrap(listen=free_port(), service=service_port, upstream=upstream, mode=mode)
+        change(config)
+        envoy_port = await start_gateway(nursery, folder, config)
+        with trio.fail_after(READY_S):
+            while not await _lets_through(envoy_port):  # noqa: ASYNC110 - nothing tells when it is ready
+                await trio.sleep(0.1)
+        yield envoy_port
+        nursery.cancel_scope.cancel()
+
+
+async def _lets_through(envoy_port: int) -> bool:
+    """Whether it answers a request that no policy is about and no trace shows."""
+    headers = (("Host", "open.example.com"), ("traceparent", f"00-{'1' * 32}-{'2' * 16}-00"))
+    try:
+        return (await fetch(envoy_port, Request("GET", "/", headers), timeout=2)).status == 200
+    except NoAnswerError:
+        return False
 
 
 def gateway_config(stage: RunningDemo, mode: Mode, *ports: int) -> dict[str, Any]:

@@ -30,6 +30,15 @@ apiVersion: v1
 kind: Namespace
 metadata: {name: team, labels: {ext-authz-token-exchange.magneticflux.net/policy: enabled}}
 """
+DOCUMENT = """
+version: v1
+entries:
+  - match: {host: api.example.com, pathPrefix: /orders}
+    action: exchange
+    exchange: {issuerRef: primary, scope: read:orders}
+  - match: {host: api.example.com, pathPrefix: /admin}
+    action: deny
+"""
 ISSUERS = """
 issuers:
   - {name: primary, tokenEndpoint: "https://issuer.invalid/token", clientID: client, clientSecret: canary-client-secret}

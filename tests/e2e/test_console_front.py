@@ -1,7 +1,6 @@
 """The demo's console as people and their browsers see it, with the service and a real Envoy behind it."""
 
 import json
-import re
 import signal
 import sys
 import time
@@ -21,10 +20,10 @@ from exchanger.http.message import Request
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.client import NoAnswerError, fetch
 from tests.console.running import Peer, opening
-from tests.demo.sample import write_sample_policy
 from tests.e2e.conftest import SharedDemo
 from tests.e2e.gateway import PATIENT_DEMO
 from tests.e2e.test_demo import ENDING, TRIES, WHOLE_RUN, demo
+from tests.scenarios.stand_in import write_sample_policy
 
 pytestmark = [
     pytest.mark.envoy,
@@ -160,8 +159,7 @@ async def test_other_pages_and_other_names_may_not_ask(ext_authz_demo: SharedDem
 async def test_a_signal_while_somebody_watches_and_a_run_is_under_way_ends_it(tmp_path: Path) -> None:
     async with demo(tmp_path, program=PATIENT_DEMO) as running, trio.open_nursery() as nursery:
         await running.until("Ctrl-C ends everything")
-        (port,) = re.findall(r"^Console: http://127\.0\.0\.1:(\d+) ", running.text, re.MULTILINE)
-        at = Front(int(port))
+        at = Front(running.console)
         async with at.watching():
             nursery.start_soon(abandoned_run, at)
             await trio.sleep(0.2)

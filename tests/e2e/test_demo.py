@@ -45,6 +45,11 @@ class Demo:
     folder: Path
     text: str = ""
 
+    @property
+    def console(self) -> int:
+        (port,) = re.findall(r"^Console: http://127\.0\.0\.1:(\d+) ", self.text, re.MULTILINE)
+        return int(port)
+
     async def until(self, pattern: str) -> None:
         """Read until ``pattern`` was said."""
         assert self.process.stdout is not None

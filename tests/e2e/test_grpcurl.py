@@ -8,10 +8,8 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 import trio
-import trustme
 from google.protobuf.descriptor import Descriptor
 
 from exchanger._proto._pool import POOL
@@ -19,8 +17,10 @@ from exchanger.envoy.health import Health, HealthBoard
 from exchanger.envoy.reflection import REFLECTION_SERVICES, Reflection
 from exchanger.grpc.routes import routes_of
 from exchanger.grpc.status import StatusCode
+from tests.e2e.churn import Authorities, tls_variables
+from tests.e2e.gateway import SERVICE_NAME
 from tests.e2e.grpcurl import STATUS_BASE, Target, call, command, lines, parsed, run
-from tests.e2e.service import STOP_S, Service, free_port, serving
+from tests.e2e.service import DOCUMENT, STOP_S, Service, free_port, serving
 from tests.grpc.serving import serving as serving_routes
 from tests.tools import find_tool
 
@@ -35,12 +35,6 @@ METHODS = {
     HEALTH: ["Check", "List", "Watch"],
     **{name: ["ServerReflectionInfo"] for name in REFLECTION_SERVICES},
 }
-DOCUMENT = """
-version: v1
-entries:
-  - match: {host: api.example.com, pathPrefix: /admin}
-    action: deny
-"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,76 +43,30 @@ def grpcurl() -> Path:
     return find_tool("grpcurl")
 
 
-NAME = "exchanger.test"
-
-
-@attrs.frozen
-class Secured:
-    """Files of a server's certificate and its authority, and of a client's."""
-
-    folder: Path
-    server: trustme.CA = attrs.field(factory=trustme.CA)
-    clients: trustme.CA = attrs.field(factory=trustme.CA)
-
-    def variables(self, *, mutual: bool) -> dict[str, str]:
-        leaf = self.server.issue_cert(NAME)
-        files = {"GRPC_TLS_CERT_FILE": leaf.cert_chain_pems[0], "GRPC_TLS_KEY_FILE": leaf.private_key_pem}
-        if mutual:
-            files["GRPC_TLS_CLIENT_CA_FILE"] = self.clients.cert_pem
-        return {name: self._written(name, pem) for name, pem in files.items()}
-
-    def flags(self, *, mutual: bool) -> tuple[str, ...]:
-        trusting = ("-cacert", self._written("authority", self.server.cert_pem), "-servername", NAME)
-        if not mutual:
-            return trusting
-        client = self.clients.issue_cert("operator.test")
-        certificate, key = self._written("client", client.cert_chain_pems[0]), self._written("client-key", client.private_key_pem)
-        return (*trusting, "-cert", certificate, "-key", key)
-
-    def _written(self, name: str, pem: trustme.Blob) -> str:
-        path = self.folder / name
-        pem.write_to_path(str(path))
-        return str(path)
-
-
-@pytest.fixture(scope="module")
-def service(grpcurl: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
-    with serving(tmp_path_factory.mktemp("service"), DOCUMENT) as running:
-        yield running
-        assert running.stop() == 0
-        assert "grpc.handler_failed" not in running.lines()
-
-
 @pytest.fixture
 def target(service: Service) -> Target:
     return Target(f"127.0.0.1:{service.port}")
 
 
 @pytest.fixture(scope="module", params=["plaintext", "tls", "mtls"])
-def any_target(request: pytest.FixtureRequest, grpcurl: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Target]:
+def any_target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Target]:
     """Each of the listeners that there can be."""
+    if request.param == "plaintext":
+        yield Target(f"127.0.0.1:{request.getfixturevalue('service').port}")
+        return
     folder, port, mutual = tmp_path_factory.mktemp("service"), free_port(), request.param == "mtls"
-    secured = Secured(folder)
-    variables = {} if request.param == "plaintext" else secured.variables(mutual=mutual)
-    with serving(folder, DOCUMENT, GRPC_TLS_PORT=str(port), **variables) as running:
-        if request.param == "plaintext":
-            yield Target(f"127.0.0.1:{running.port}")
-        else:
-            yield Target(f"127.0.0.1:{port}", secured.flags(mutual=mutual))
+    authorities = Authorities(folder)
+    for name, data in authorities.files().items():
+        (folder / name).write_bytes(data)
+    own = ("-cert", str(authorities.client), "-key", str(authorities.client)) if mutual else ()
+    with serving(folder, DOCUMENT, **tls_variables(port, folder, mutual=mutual)):
+        yield Target(f"127.0.0.1:{port}", ("-cacert", str(authorities.server_authority), "-servername", SERVICE_NAME, *own))
 
 
 def test_services_and_their_methods_are_listed(any_target: Target) -> None:
     assert lines(any_target, "list") == sorted(METHODS)
     for name, methods in METHODS.items():
         assert lines(any_target, "list", name) == [f"{name}.{method}" for method in methods]
-
-
-def test_every_service_and_method_is_described(target: Target) -> None:
-    described = "\n".join(lines(target, "describe"))
-    for name, methods in METHODS.items():
-        assert f"{name} is a service:" in described
-        for method in methods:
-            assert lines(target, "describe", f"{name}.{method}")[0] == f"{name}.{method} is a method:"
 
 
 def messages(found: Iterable[Descriptor]) -> Iterable[Descriptor]:
@@ -128,7 +76,12 @@ def messages(found: Iterable[Descriptor]) -> Iterable[Descriptor]:
             yield from messages(message.nested_types)
 
 
-def test_every_message_and_enum_is_described(target: Target) -> None:
+def test_every_service_method_message_and_enum_is_described(target: Target) -> None:
+    described = "\n".join(lines(target, "describe"))
+    for name, methods in METHODS.items():
+        assert f"{name} is a service:" in described
+        for method in methods:
+            assert lines(target, "describe", f"{name}.{method}")[0] == f"{name}.{method} is a method:"
     files = {file.name: file for name in METHODS for file in (POOL.FindServiceByName(name).file,)}
     queue = list(files.values())
     for file in queue:
@@ -147,10 +100,14 @@ def test_a_message_template_shows_the_fields(target: Target) -> None:
     assert template["attributes"]["request"]["http"]["headers"] == {"": ""}
 
 
-def test_what_is_unknown_is_said(target: Target) -> None:
-    done = run(target, do=("describe", "no.such.Symbol"))
-    assert done.returncode != 0
-    assert "Symbol not found: no.such.Symbol" in done.stderr
+def test_unknown_symbols_and_fields_are_refused_by_reflection(target: Target) -> None:
+    for arguments, do, said in (
+        ((), ("describe", "no.such.Symbol"), "Symbol not found: no.such.Symbol"),
+        (("-d", '{"attributes": {"tokens": 1}}'), (f"{AUTHORIZATION}/Check",), "tokens"),
+    ):
+        done = run(target, *arguments, do=do)
+        assert done.returncode != 0
+        assert said in done.stderr
 
 
 def request(path: str, **headers: str) -> dict[str, Any]:
@@ -164,12 +121,6 @@ def test_check(any_target: Target) -> None:
     (denied,) = call(any_target, f"{AUTHORIZATION}.Check", request("/admin/users", authorization="Bearer t"))
     assert denied["deniedResponse"]["status"] == {"code": "Forbidden"}
     assert json.loads(denied["deniedResponse"]["body"]) == {"error": "policy_denied"}
-
-
-def test_a_field_that_does_not_exist_is_refused_by_what_reflection_said(target: Target) -> None:
-    done = run(target, "-d", '{"attributes": {"tokens": 1}}', do=(f"{AUTHORIZATION}/Check",))
-    assert done.returncode != 0
-    assert "tokens" in done.stderr
 
 
 def headers(path: str) -> dict[str, Any]:

@@ -1,20 +1,18 @@
 """The demo with a real Keycloak, as users run it: its checks, and what its keys say of the tokens that the upstream gets."""
 
-import json
 import re
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 import trio
 
 from exchanger.demo.envoy import Mode
-from exchanger.http.message import Request
 from exchanger.scenarios.builtin import packaged_scenarios
-from exchanger.scenarios.client import fetch
 from tests.e2e.keycloak import Keycloak, running_keycloak
-from tests.e2e.test_demo import ENDING, TRIES, WHOLE_RUN, assert_all_is_as_expected, demo
+from tests.e2e.test_console_front import Front
+from tests.e2e.test_demo import ENDING, WHOLE_RUN, assert_all_is_as_expected, demo
 
 pytestmark = [pytest.mark.keycloak, pytest.mark.envoy, pytest.mark.slow]
 
@@ -51,22 +49,12 @@ async def test_the_lab_shows_each_scenario_with_what_the_realms_keys_say(keycloa
     issuer = f"{keycloak.address}/realms/exchanger-demo"
     async with demo(tmp_path, *flags(keycloak)) as running:
         await running.until("Ctrl-C ends everything")
-        (port,) = re.findall(r"^Console: http://127\.0\.0\.1:(\d+) ", running.text, re.MULTILINE)
-
-        async def lab(method: str, path: str, body: object = None) -> Any:
-            headers = (("Host", f"127.0.0.1:{port}"), ("Content-Type", "application/json"))
-            data = b"" if body is None else json.dumps(body).encode()
-            return json.loads((await fetch(int(port), Request(method, path, headers, data), timeout=WHOLE_RUN)).body)
-
-        offered = await lab("GET", "/lab/scenarios")
+        at = Front(running.console)
+        _, offered = await at.ask("GET", "/lab/scenarios")
         assert offered["keycloak"] is True
         assert [scenario["name"] for scenario in offered["scenarios"]] == NAMES
-        for scenario in offered["scenarios"]:
-            result: Any = None
-            for _ in range(TRIES):
-                result = await lab("POST", "/lab/run", {"name": scenario["name"]})
-                if result["ok"]:
-                    break
+        for name in NAMES:
+            result = await at.run(name)
             assert result["ok"] is True, result
             verification = result["tokens"]["verification"]
             if result["answer"]["status"] == 200:
@@ -76,7 +64,8 @@ async def test_the_lab_shows_each_scenario_with_what_the_realms_keys_say(keycloa
             else:
                 assert verification is None
                 assert result["tokens"]["received"] is None
-        assert [file["name"] for file in (await lab("GET", "/lab/policy"))["files"]] == ["green.yaml"]
+        _, policy = await at.ask("GET", "/lab/policy")
+        assert [file["name"] for file in policy["files"]] == ["green.yaml"]
 
         exports = re.findall(r"^  export (TOKEN|GATEWAY)=(.*)$", running.text, re.MULTILINE)
         assert [name for name, _ in exports] == ["GATEWAY", "TOKEN"]

@@ -5,7 +5,7 @@ import queue
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -20,14 +20,8 @@ from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import Ht
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse
 from exchanger._proto.grpc.reflection.v1 import reflection_pb2 as v1
 from exchanger._proto.grpc.reflection.v1alpha import reflection_pb2 as v1alpha
-from tests.e2e.service import STOP_S, Service, serving
+from tests.e2e.service import DOCUMENT, STOP_S, Service, serving
 
-DOCUMENT = """
-version: v1
-entries:
-  - match: {host: api.example.com, pathPrefix: /admin}
-    action: deny
-"""
 SERVICES = [
     "envoy.service.auth.v3.Authorization",
     "envoy.service.ext_proc.v3.ExternalProcessor",
@@ -38,14 +32,6 @@ SERVICES = [
 CALL_S = 20.0
 SERVING = HealthCheckResponse.SERVING
 T = TypeVar("T")
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
-    with serving(tmp_path_factory.mktemp("service"), DOCUMENT) as running:
-        yield running
-        assert running.stop() == 0
-        assert "grpc.handler_failed" not in running.lines()
 
 
 class Conversation:
@@ -90,20 +76,19 @@ def test_grpcio_sees_the_health_of_every_service(service: Service) -> None:
         assert HealthCheckResponse.FromString(answer).status == SERVING
 
 
-@pytest.mark.parametrize("name", ["", "grpc.health.v1.Health", "other"])
-def test_grpcio_watches_until_the_drain(tmp_path: Path, name: str) -> None:
+def test_grpcio_watches_until_the_drain(tmp_path: Path) -> None:
+    first = {"": SERVING, "grpc.health.v1.Health": SERVING, "other": HealthCheckResponse.SERVICE_UNKNOWN}
     with serving(tmp_path, DOCUMENT, SHUTDOWN_GRACE_PERIOD="1h") as running:
         method: grpc.UnaryStreamMultiCallable[bytes, HealthCheckResponse] = running.channel.unary_stream(
             "/grpc.health.v1.Health/Watch", None, HealthCheckResponse.FromString
         )
-        watch = method(HealthCheckRequest(service=name).SerializeToString(), timeout=CALL_S + STOP_S)
-        first = next(watch).status
-        assert first == (HealthCheckResponse.SERVICE_UNKNOWN if name == "other" else SERVING)
-        assert watch.is_active()
+        watches = {name: method(HealthCheckRequest(service=name).SerializeToString(), timeout=CALL_S + STOP_S) for name in first}
+        assert {name: next(watch).status for name, watch in watches.items()} == first
+        assert all(watch.is_active() for watch in watches.values())
         running.process.send_signal(signal.SIGTERM)
-        rest = [response.status for response in watch]
-        assert rest == ([] if name == "other" else [HealthCheckResponse.NOT_SERVING])
-        assert watch.code() is grpc.StatusCode.OK
+        rest = {name: [response.status for response in watch] for name, watch in watches.items()}
+        assert rest == {name: [] if name == "other" else [HealthCheckResponse.NOT_SERVING] for name in first}
+        assert {watch.code() for watch in watches.values()} == {grpc.StatusCode.OK}
         assert running.process.wait(STOP_S) == 0
 
 

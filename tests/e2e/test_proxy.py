@@ -9,17 +9,10 @@ import trio
 import trustme
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
-from tests.e2e.service import serving
+from tests.e2e.service import DOCUMENT, serving
 from tests.oauth.connect_proxy import ConnectProxy, proxying, remembering, token_endpoint
 from tests.oauth.fakes import response, success
 
-DOCUMENT = """
-version: v1
-entries:
-  - match: {host: api.example.com, pathPrefix: /orders}
-    action: exchange
-    exchange: {issuerRef: primary, scope: read:orders}
-"""
 CREDENTIALS = "canary-user:canary-word"
 SLOW = {f"TOKEN_ENDPOINT_{name}_TIMEOUT": "20s" for name in ("REQUEST", "DIAL", "TLS_HANDSHAKE", "RESPONSE_HEADER")}
 

@@ -12,15 +12,8 @@ import grpc
 import pytest
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
-from tests.e2e.service import STOP_S, Service, serving
+from tests.e2e.service import DOCUMENT, STOP_S, Service, serving
 
-DOCUMENT = """
-version: v1
-entries:
-  - match: {host: api.example.com, pathPrefix: /orders}
-    action: exchange
-    exchange: {issuerRef: primary, scope: read:orders}
-"""
 LONG = "60s"
 AT_ONCE_S = 20.0
 """Seconds for a process to end at once, on a machine with much else to do; it takes about 0.1, and the other ends are after a minute."""
@@ -48,39 +41,16 @@ def waiting(folder: Path, grace: str) -> Generator[tuple[Service, Future[CheckRe
                 yield running, asked
 
 
-def _code(call: grpc.RpcError) -> grpc.StatusCode:
-    code: grpc.StatusCode = call.code()
+def code_of(asked: Future[CheckResponse]) -> grpc.StatusCode:
+    error = asked.exception(STOP_S)
+    assert isinstance(error, grpc.RpcError)
+    code: grpc.StatusCode = error.code()
     return code
 
 
-def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
-    with waiting(tmp_path, LONG) as (running, asked):
-        running.process.send_signal(signal.SIGTERM)
-        time.sleep(1)
-        assert running.process.poll() is None
-        assert not asked.done()
-        running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(AT_ONCE_S) == 0
-        error = asked.exception(STOP_S)
-        assert isinstance(error, grpc.RpcError)
-        assert _code(error) is grpc.StatusCode.UNAVAILABLE
-
-
-def test_the_grace_period_is_the_end(tmp_path: Path) -> None:
-    with waiting(tmp_path, "1500ms") as (running, asked):
-        started = time.monotonic()
-        running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(STOP_S) == 0
-        assert 1.5 <= time.monotonic() - started < 1.5 + AT_ONCE_S
-        error = asked.exception(STOP_S)
-        assert isinstance(error, grpc.RpcError)
-        assert _code(error) is grpc.StatusCode.UNAVAILABLE
-        assert "shutting down" in str(error)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_no_connection_is_accepted_while_it_drains(tmp_path: Path, number: signal.Signals) -> None:
-    with waiting(tmp_path, LONG) as (running, _):
+def test_no_connection_is_accepted_while_it_drains_and_a_second_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals) -> None:
+    with waiting(tmp_path, LONG) as (running, asked):
         running.process.send_signal(number)
         deadline = time.monotonic() + STOP_S
         while True:
@@ -90,6 +60,19 @@ def test_no_connection_is_accepted_while_it_drains(tmp_path: Path, number: signa
                 break
             assert time.monotonic() < deadline
             time.sleep(0.05)
+        time.sleep(1)  # longer than an end without a grace period takes
         assert running.process.poll() is None
+        assert not asked.done()
         running.process.send_signal(number)
+        assert running.process.wait(AT_ONCE_S) == 0
+        assert code_of(asked) is grpc.StatusCode.UNAVAILABLE
+
+
+def test_the_grace_period_is_the_end(tmp_path: Path) -> None:
+    with waiting(tmp_path, "1500ms") as (running, asked):
+        started = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(STOP_S) == 0
+        assert 1.5 <= time.monotonic() - started < 1.5 + AT_ONCE_S
+        assert code_of(asked) is grpc.StatusCode.UNAVAILABLE
+        assert "shutting down" in str(asked.exception())

@@ -11,8 +11,8 @@ from exchanger.console.proxy import LoopbackProxy
 from exchanger.playground.policy_files import EFFECT_S, MAX_TEXT, Changed, NotSaved, PolicyFiles, in_force, revision_of, version_of
 from exchanger.policy.snapshot import PolicySnapshot
 from tests.console.running import dead_port, running
-from tests.demo.sample import write_sample_policy
 from tests.playground.labs import SAMPLE, YELLOW
+from tests.scenarios.stand_in import write_sample_policy
 
 
 @pytest.fixture
@@ -21,32 +21,36 @@ def files(tmp_path: Path) -> PolicyFiles:
     return PolicyFiles(tmp_path / "policy", SAMPLE)
 
 
-def test_what_is_saved_is_there_and_nothing_else_is(files: PolicyFiles) -> None:
+def test_a_saved_file_is_there_unless_another_version_was_edited(files: PolicyFiles) -> None:
     assert files.texts() == SAMPLE
-    assert files.save("yellow.yaml", "a: ä\r\n") is None
-    assert files.texts() == SAMPLE | {"yellow.yaml": "a: ä\r\n"}
+    assert files.save("yellow.yaml", "a", version_of("something else")) == Changed()
+    assert files.texts() == SAMPLE
+    assert files.save("yellow.yaml", "a", version_of(YELLOW)) is None
+    assert files.save("yellow.yaml", "b: ä\r\n", version_of("a")) is None
+    assert files.texts() == SAMPLE | {"yellow.yaml": "b: ä\r\n"}
     assert sorted(file.name for file in files.folder.iterdir()) == sorted(SAMPLE)
 
 
 @pytest.mark.parametrize("name", ["other.yaml", "../yellow.yaml", "", "yellow.yaml/", "/etc/passwd", ".yellow.yaml.saved"])
 def test_no_other_file_is_written(name: str, files: PolicyFiles) -> None:
     assert name not in files
-    with pytest.raises(KeyError):
-        files.save(name, "")
-    with pytest.raises(KeyError):
-        files.reset(name)
+    for write in (lambda: files.save(name, ""), lambda: files.reset(name)):
+        with pytest.raises(KeyError):
+            write()
     assert files.texts() == SAMPLE
 
 
-@pytest.mark.parametrize(("text", "why"), [("\ud800", "characters"), ("ä" * (MAX_TEXT // 2) + "a", "longer")])
-def test_what_no_file_can_hold_is_refused_and_changes_nothing(text: str, why: str, files: PolicyFiles) -> None:
-    refused = files.save("yellow.yaml", text)
-    assert isinstance(refused, NotSaved)
-    assert why in refused.reason
+def test_a_text_that_cannot_be_written_is_refused_and_changes_nothing(files: PolicyFiles) -> None:
+    gone = PolicyFiles(files.folder / "absent", SAMPLE)
+    for where, text, why in ((files, "\ud800", "characters"), (files, "ä" * (MAX_TEXT // 2) + "a", "longer"), (gone, "a", "No such file")):
+        refused = where.save("yellow.yaml", text)
+        assert isinstance(refused, NotSaved)
+        assert why in refused.reason
     assert files.texts() == SAMPLE
+    assert isinstance(gone.reset("yellow.yaml"), NotSaved)
 
 
-def test_a_file_that_was_deleted_or_holds_no_text_or_is_a_pipe_can_be_saved_again(files: PolicyFiles) -> None:
+def test_a_deleted_file_a_pipe_and_bytes_that_are_not_text_can_be_replaced(files: PolicyFiles) -> None:
     file = files.folder / "yellow.yaml"
     file.write_bytes(b"a: \xff")
     assert files.texts()["yellow.yaml"] == "a: \N{REPLACEMENT CHARACTER}"
@@ -59,21 +63,7 @@ def test_a_file_that_was_deleted_or_holds_no_text_or_is_a_pipe_can_be_saved_agai
     assert files.texts() == SAMPLE
 
 
-def test_a_folder_that_is_gone_is_told(files: PolicyFiles) -> None:
-    gone = PolicyFiles(files.folder / "absent", SAMPLE)
-    assert gone.save("yellow.yaml", "a") == NotSaved("the file cannot be written: No such file or directory")
-    assert isinstance(gone.reset("yellow.yaml"), NotSaved)
-
-
-def test_another_version_than_the_one_that_was_edited_is_left_alone(files: PolicyFiles) -> None:
-    assert files.save("yellow.yaml", "a", version_of("something else")) == Changed()
-    assert files.texts() == SAMPLE
-    assert files.save("yellow.yaml", "a", version_of(YELLOW)) is None
-    assert files.save("yellow.yaml", "b", version_of("a")) is None
-    assert files.texts() == SAMPLE | {"yellow.yaml": "b"}
-
-
-async def test_the_service_s_console_tells_the_version() -> None:
+async def test_the_version_in_force_is_that_of_the_console() -> None:
     async with running() as console:
         revision = revision_of(LoopbackProxy(console.port))
         before = await revision()
@@ -85,7 +75,7 @@ async def test_the_service_s_console_tells_the_version() -> None:
         assert await revision_of(LoopbackProxy(port))() is None
 
 
-async def test_a_version_is_waited_for_and_not_longer_than_one_takes(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_new_version_is_awaited_for_a_bounded_time(autojump_clock: trio.testing.MockClock) -> None:
     begun = trio.current_time()
 
     async def after_half_a_second() -> int | None:

@@ -1,4 +1,4 @@
-"""Places of a document in its file, however the document is written down there."""
+"""Places of a document in its file, however the document is written there; the law for literal blocks is in tests/property."""
 
 import pytest
 
@@ -7,7 +7,8 @@ from exchanger.policy.yaml_nodes import Limits, Unreadable
 from exchanger.values.entry import Source
 
 HEAD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: n}\ndata:\n"
-SOURCE = Source("n", "a")
+BLOCK = f"{HEAD}  config.yaml: |\n    version: v1\n\n    entries: []\n"
+OPEN = f"{HEAD}  config.yaml: |\n    a: [\n\n---\n"
 
 
 def mapped(text: str) -> FileMap:
@@ -16,40 +17,38 @@ def mapped(text: str) -> FileMap:
     return found
 
 
-def test_a_block_s_lines_and_columns_are_the_file_s() -> None:
-    known = mapped(f"{HEAD}  config.yaml: |\n    version: v1\n\n    entries: []\n")
-    assert known.place(SOURCE, 1, 1) == Place(6, 5)
-    assert known.place(SOURCE, 3, 10) == Place(8, 14)
-    assert known.place(SOURCE, 3, None) == Place(8, None)
-    assert known.place(SOURCE, None, None) == Place(1, 1)
-
-
-@pytest.mark.parametrize("head", ["|-", "|2", "|+2", "| # why", "&anchor |", "!!str |", "!!str &anchor |-"])
-def test_every_head_of_a_literal_block_is_understood(head: str) -> None:
-    assert mapped(f"{HEAD} config.yaml: {head}\n   version: v1\n").place(SOURCE, 1, 1) in {Place(6, 4), Place(6, 3)}
-
-
 @pytest.mark.parametrize(
-    "value", [">\n    version: v1\n    entries: []\n", '"version: v1\\nentries: []"\n', "'version: v1\n\n  entries: []'\n"]
+    ("text", "line", "column", "place"),
+    [
+        (BLOCK, 1, 1, Place(6, 5)),
+        (BLOCK, 3, 10, Place(8, 14)),
+        (BLOCK, 3, None, Place(8, None)),
+        (BLOCK, None, None, Place(1, 1)),
+        (BLOCK, 0, 1, Place(5, 16)),
+        *(
+            (f"{HEAD}  config.yaml: {head}\n    version: v1\n", 1, 1, Place(6, 5))
+            for head in ("|-", "|2", "|+2", "|+ # why", "&anchor |", "!!str &anchor |-")
+        ),
+        *(
+            (f"{HEAD}  config.yaml: {value}", 2, 1, Place(5, 16))
+            for value in (
+                ">\n    version: v1\n    entries: []\n",
+                '"version: v1\\nentries: []"\n',
+                "'version: v1\n\n  entries: []'\n",
+            )
+        ),
+        (OPEN, 9, 1, Place(6, 9)),
+        (BLOCK.replace("\n", "\r\n"), 3, 1, Place(8, 5)),
+    ],
 )
-def test_where_lines_are_not_the_file_s_own_the_value_is_shown(value: str) -> None:
-    assert mapped(f"{HEAD}  config.yaml: {value}").place(SOURCE, 2, 1) == Place(5, 16)
+def test_a_place_is_that_in_the_file_or_of_the_value_or_the_end(text: str, line: int | None, column: int | None, place: Place) -> None:
+    assert mapped(text).place(Source("n", "a"), line, column) == place
 
 
-def test_what_is_missing_after_the_last_line_is_shown_at_its_end() -> None:
-    assert mapped(f"{HEAD}  config.yaml: |\n    a: [\n\n---\n").place(SOURCE, 9, 1) == Place(6, 9)
+def test_a_place_stays_within_its_text() -> None:
     assert within("a\nb\n", Place(4, 1)) == Place(3, None)
     assert within("a\nb\n", Place(2, 1)) == Place(2, 1)
     assert within("a", NOWHERE) == NOWHERE
-
-
-def test_there_is_no_line_before_the_first() -> None:
-    assert mapped(f"{HEAD}  config.yaml: |\n    a\n").place(SOURCE, 0, 1) == Place(5, 16)
-
-
-def test_line_ends_of_windows_count_once() -> None:
-    text = f"{HEAD}  config.yaml: |\n    version: v1\n    entries: []\n".replace("\n", "\r\n")
-    assert mapped(text).place(SOURCE, 2, 1) == Place(7, 5)
 
 
 def test_configmaps_are_found_in_every_document_and_in_lists() -> None:
@@ -68,7 +67,7 @@ def test_configmaps_are_found_in_every_document_and_in_lists() -> None:
     assert known.place(Source("m", "absent"), 1, 1) == NOWHERE
 
 
-def test_what_is_no_yaml_has_no_places() -> None:
+def test_text_that_is_not_yaml_has_no_places() -> None:
     assert isinstance(file_map("a: [", Limits()), Unreadable)
     assert isinstance(document_places("a: [", Limits()), Unreadable)
     assert document_places("a: 1\n---\n\n  b: 1\n", Limits()) == (Place(1, 1), Place(4, 3))

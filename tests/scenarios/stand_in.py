@@ -9,13 +9,13 @@ import attrs
 import trio
 
 from exchanger.demo.servers import echo, serve_http
+from exchanger.demo.service import sample_policy
 from exchanger.demo.setup import DemoPorts
 from exchanger.demo.token_endpoint import TokenEndpoint
 from exchanger.http.message import Handler, Request, Response
 from exchanger.scenarios.answer import Answer, Exchanged, Target
 from exchanger.scenarios.scenario import Call, EqualRequests, OneRequest, PolicyEdit
 from exchanger.scenarios.tokens import bearer_of, make_subjects
-from tests.demo.sample import write_sample_policy
 from tests.demo.test_token_endpoint import token_request
 
 CALL = Call("h.example.com", "/orders")
@@ -43,6 +43,13 @@ async def deny(_request: Request) -> Response:
 def ports(folder: Path, port: int = 1, token_port: int = 1) -> DemoPorts:
     """A demo whose gateway is at ``port`` and whose files are in ``folder``; whatever is not given is unreachable."""
     return DemoPorts(port, 1, 1, token_port, 1, folder / "policy", make_subjects())
+
+
+def write_sample_policy(folder: Path) -> None:
+    """Write the demo's policy files into the new ``folder``."""
+    folder.mkdir()
+    for file in sample_policy():
+        (folder / file.name).write_text(file.read_text("utf-8"), "utf-8")
 
 
 @attrs.define(eq=False)

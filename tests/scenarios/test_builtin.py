@@ -1,131 +1,154 @@
-"""The scenarios, the sample policy and the token endpoint's rules speak of the same things."""
+"""The packaged scenarios, their policies and profiles, and what their issuers do agree, with and without Keycloak."""
 
-from functools import cache
-from typing import cast
+import json
+import re
+from typing import Any, Final
 
+import attrs
 import pytest
 import yaml
 
-from exchanger.demo.service import own_issuers, sample_policy
+from exchanger.demo.keycloak.client import KeycloakClient
+from exchanger.demo.keycloak.realm import APP, APP_BRIEF, KeycloakAddress, demo_realm, realm_document
+from exchanger.demo.keycloak.tokens import RealmTokens, keycloak_setup
+from exchanger.demo.setup import DemoSetup, own_setup
 from exchanger.demo.token_rules import RULES, TOKEN_PATHS
 from exchanger.policy.document import parse_document
 from exchanger.scenarios.answer import Exchanged, Target
 from exchanger.scenarios.builtin import SCENARIOS, packaged_scenarios
 from exchanger.scenarios.runner import summary
-from exchanger.scenarios.scenario import PolicyEdit
+from exchanger.scenarios.scenario import EqualRequests, PolicyEdit
+from exchanger.scenarios.tokens import Subject
 from exchanger.values.entry import Source
+from tests.helm.chart import only, secret_texts
+from tests.helm.rendered_demo import KEYCLOAK as WITH_KEYCLOAK
+from tests.helm.rendered_demo import demo
 
-ALL = (
-    ("yellow-success", "200 exchanged for scope read:orders"),
-    ("red-success", "200 exchanged for resource https://inventory.red.example.com/"),
-    ("blue-success", "200 exchanged for audience reports-api archive-api"),
-    ("missing-bearer", '401 bearer_token_required [Bearer realm="exchanger-demo", scope="read:orders"]'),
-    ("cors-preflight", "200 passed on without a token"),
-    ("options-missing-bearer", '401 bearer_token_required [Bearer realm="exchanger-demo", scope="read:orders"]'),
-    ("options-bearer", "200 exchanged for scope read:orders"),
-    ("unmatched", "200 passed on with the original token"),
-    ("explicit-deny", "403 policy_denied"),
-    ("invalid-target", "400 invalid_target TXE-2001"),
-    ("invalid-grant", "400 invalid_grant TXE-2001"),
-    ("expired-subject-token", "400 invalid_request TXE-2001"),
-    ("unauthorized", '401 invalid_client TXE-2001 [Basic realm="demo-issuer"]'),
-    ("forbidden", "500 server_error TXE-2004"),
-    ("unavailable", "500 server_error TXE-2005"),
-    ("malformed", "500 invalid_request TXE-3001"),
-    ("missing-access-token", "500 invalid_request TXE-3002"),
-    ("wrong-token-type", "500 invalid_request TXE-3003"),
-    ("wrong-issued-token-type", "500 invalid_request TXE-3004"),
-    ("timeout", "500 server_error TXE-1003"),
-    ("coalescing", "10 × 200 exchanged for scope read:digest, 1 token request"),
-    ("policy-edit", "200 exchanged for scope read:orders:edited within 1 s, and back"),
-)
-WITHOUT_ENTRY = {"unmatched"}
-Entry = dict[str, dict[str, object]]
+ADDRESS: Final = KeycloakAddress(False, "127.0.0.1", 1)
+LABELS: Final = {
+    "Namespace": {"ext-authz-token-exchange.magneticflux.net/policy": "enabled"},
+    "ConfigMap": {"ext-authz-token-exchange.magneticflux.net/enabled": "true"},
+}
+Entry = dict[str, Any]
 
 
-@cache
-def documents() -> list[dict[str, dict[str, object]]]:
-    return [document for file in sample_policy() for document in yaml.safe_load_all(file.read_text("utf-8"))]
+@attrs.frozen
+class Packaged:
+    """A demo's setup, and the scenarios in it that meet no entry."""
+
+    setup: DemoSetup
+    unmet: frozenset[str] = frozenset()
+
+    @property
+    def documents(self) -> list[dict[str, Any]]:
+        return [document for text in self.setup.policies.values() for document in yaml.safe_load_all(text)]
+
+    @property
+    def entries(self) -> list[Entry]:
+        texts = [document["data"]["config.yaml"] for document in self.documents if "data" in document]
+        return [entry for text in texts for entry in yaml.safe_load(text)["entries"]]
+
+    def entry_for(self, host: str, path: str) -> Entry | None:
+        """The longest prefix wins; methods play no part in these scenarios."""
+        found = [entry for entry in self.entries if entry["match"]["host"] == host and path.startswith(entry["match"]["pathPrefix"])]
+        return max(found, key=lambda entry: len(entry["match"]["pathPrefix"]), default=None)
 
 
-@cache
-def entries() -> list[Entry]:
-    texts = [cast("str", document["data"]["config.yaml"]) for document in documents() if "data" in document]
-    return [entry for text in texts for entry in yaml.safe_load(text)["entries"]]
-
-
-def entry_for(host: str, path: str) -> Entry | None:
-    """The longest prefix wins; methods play no part in the demo's scenarios."""
-    found = [entry for entry in entries() if entry["match"]["host"] == host and path.startswith(str(entry["match"]["pathPrefix"]))]
-    return max(found, key=lambda entry: len(str(entry["match"]["pathPrefix"])), default=None)
+OWN: Final = Packaged(own_setup(1), frozenset({"unmatched"}))
+KEYCLOAK: Final = Packaged(keycloak_setup(RealmTokens(KeycloakClient(ADDRESS, demo_realm()), "issuer"), ADDRESS))
+each_setup = pytest.mark.parametrize("packaged", [OWN, KEYCLOAK], ids=["own", "keycloak"])
 
 
 def target_of(entry: Entry) -> Target:
-    exchange = cast("dict[str, list[str]]", entry["exchange"])
-    return Target(str(entry["exchange"].get("scope", "")), tuple(exchange.get("resources", ())), tuple(exchange.get("audiences", ())))
+    exchange = entry["exchange"]
+    return Target(exchange.get("scope", ""), tuple(exchange.get("resources", ())), tuple(exchange.get("audiences", ())))
 
 
-def test_the_list_is_complete_in_its_order_and_expects_what_it_always_has() -> None:
-    assert tuple((scenario.name, summary(scenario)) for scenario in SCENARIOS) == ALL
+def test_the_builtin_scenarios_show_every_kind_of_answer_in_lines_short_enough_for_a_terminal() -> None:
+    said = [summary(scenario) for scenario in SCENARIOS]
+    assert {text.split()[0] for text in said} == {"10", "200", "400", "401", "403", "500"}
+    errors = {f"TXE-{code}" for code in (1003, 2001, 2004, 2005, 3001, 3002, 3003, 3004)}
+    assert set(re.findall(r"TXE-\d+", " ".join(said))) == errors
+    assert [type(scenario) for scenario in SCENARIOS[-2:]] == [EqualRequests, PolicyEdit]
+    assert max(map(len, said)) <= 80
 
 
-def test_a_packaged_file_that_is_no_scenario_file_is_a_fault() -> None:
+def test_a_broken_packaged_file_is_a_fault() -> None:
     with pytest.raises(ValueError, match=r"^policy/yellow\.yaml: the file must have one document$"):
         packaged_scenarios("exchanger.demo", "policy/yellow.yaml")
 
 
-def test_scenarios_and_entries_meet_and_a_success_shows_the_entrys_target() -> None:
-    met = {scenario.name: entry_for(scenario.call.host, scenario.call.path) for scenario in SCENARIOS}
-    assert {name for name, entry in met.items() if entry is None} == WITHOUT_ENTRY
-    assert [entry for entry in entries() if entry not in met.values()] == []
-    for scenario in SCENARIOS:
-        entry = met[scenario.name]
+@each_setup
+def test_scenarios_and_entries_meet_and_a_success_shows_the_target_of_its_entry(packaged: Packaged) -> None:
+    met = {scenario.name: packaged.entry_for(scenario.call.host, scenario.call.path) for scenario in packaged.setup.scenarios}
+    assert {name for name, entry in met.items() if entry is None} == packaged.unmet
+    assert [entry for entry in packaged.entries if entry not in met.values()] == []
+    for scenario in packaged.setup.scenarios:
         if isinstance(scenario.expected.upstream, Exchanged):
+            entry = met[scenario.name]
             assert entry is not None
             assert scenario.expected.upstream.target == target_of(entry), scenario.name
 
 
-def test_each_entry_names_an_issuer_profile_and_each_profile_is_named() -> None:
-    profiles = own_issuers(1)
-    named = {str(entry["exchange"]["issuerRef"]) for entry in entries() if "exchange" in entry}
-    assert named == {profile["name"] for profile in profiles}
-    assert {profile["tokenEndpoint"] for profile in profiles} == {f"http://127.0.0.1:1{path}" for path in TOKEN_PATHS}
-
-
-def test_the_service_finds_nothing_wrong_with_the_sample_policy() -> None:
-    profiles = own_issuers(1)
-    names = frozenset(profile["name"] for profile in profiles)
-    for document in documents():
+@each_setup
+def test_every_profile_is_used_and_the_service_finds_nothing_wrong_with_the_policy(packaged: Packaged) -> None:
+    named = {entry["exchange"]["issuerRef"] for entry in packaged.entries if "exchange" in entry}
+    assert named == packaged.setup.issuer_names
+    for document in packaged.documents:
         if "data" in document:
-            read = parse_document(
-                Source(str(document["metadata"]["namespace"]), "token-policy"), str(document["data"]["config.yaml"]), names
-            )
+            source = Source(document["metadata"]["namespace"], "token-policy")
+            read = parse_document(source, document["data"]["config.yaml"], packaged.setup.issuer_names)
             assert read.entries
             assert read.regions == ()
 
 
-def test_each_rule_is_for_something_that_the_policy_asks_for() -> None:
-    targets = [target_of(entry) for entry in entries() if "exchange" in entry]
-    for rule in RULES:
-        if rule.path is None:
-            assert any(rule.matches("/token", target) for target in targets), rule
+@each_setup
+def test_every_team_has_its_own_labelled_namespace_and_an_edit_changes_one_place_of_a_file(packaged: Packaged) -> None:
+    assert [document["kind"] for document in packaged.documents] == list(LABELS) * len(packaged.setup.policies)
+    assert all(document["metadata"]["labels"] == LABELS[document["kind"]] for document in packaged.documents)
+    teams = {document["metadata"].get("namespace", document["metadata"]["name"]) for document in packaged.documents}
+    assert teams == {f"team-{name.removesuffix('.yaml')}" for name in packaged.setup.policies}
+    (edit,) = (scenario for scenario in packaged.setup.scenarios if isinstance(scenario, PolicyEdit))
+    assert packaged.setup.policies[edit.file].count(edit.old) == 1
+    assert edit.new not in packaged.setup.policies[edit.file]
 
 
-def test_teams_have_namespaces_of_their_own_with_the_labels_that_select_them() -> None:
-    labels = {
-        "Namespace": {"ext-authz-token-exchange.magneticflux.net/policy": "enabled"},
-        "ConfigMap": {"ext-authz-token-exchange.magneticflux.net/enabled": "true"},
+def test_the_fake_endpoint_has_a_path_for_every_profile_and_a_use_for_every_rule() -> None:
+    assert {profile["tokenEndpoint"] for profile in OWN.setup.profiles} == {f"http://127.0.0.1:1{path}" for path in TOKEN_PATHS}
+    targets = [target_of(entry) for entry in OWN.entries if "exchange" in entry]
+    assert [rule for rule in RULES if rule.path is None and not any(rule.matches("/token", target) for target in targets)] == []
+
+
+def test_the_keycloak_scenarios_show_every_kind_of_subject_and_audiences_that_the_realm_has() -> None:
+    assert {scenario.call.subject for scenario in KEYCLOAK.setup.scenarios} == set(Subject) - {Subject.NONE}
+    realm = demo_realm()
+    clients = {client["clientId"]: client for client in json.loads(realm_document())["clients"]}
+    audiences = {
+        name: [mapper["config"]["included.client.audience"] for mapper in client.get("protocolMappers", ())]
+        for name, client in clients.items()
     }
-    assert [file.name for file in sample_policy()] == ["blue.yaml", "red.yaml", "yellow.yaml"]
-    found = [(str(document["kind"]), document["metadata"]) for document in documents()]
-    assert [kind for kind, _ in found] == ["Namespace", "ConfigMap"] * 3
-    assert all(metadata["labels"] == labels[kind] for kind, metadata in found)
-    assert len({metadata.get("namespace", metadata["name"]) for _, metadata in found}) == 3
+    assert audiences[APP] == audiences[APP_BRIEF] == [realm.client_id]
+    assert clients[APP_BRIEF]["attributes"]["access.token.lifespan"] == "1"
+    assert clients[realm.client_id]["secret"] == realm.client_secret
+    available = set(audiences[realm.client_id])
+    assert available <= set(clients)
+    for scenario in KEYCLOAK.setup.scenarios:
+        if isinstance(scenario.expected.upstream, Exchanged):
+            shown = scenario.expected.upstream.target.audiences
+            assert set(shown) <= available
+            assert list(shown) == sorted(shown), "Keycloak's audience has no order; it is shown sorted"
+    denied, unknown = (KEYCLOAK.entry_for("green.example.com", path) for path in ("/payroll", "/nowhere"))
+    assert denied is not None
+    assert set(denied["exchange"]["audiences"]) <= set(clients) - available
+    assert unknown is not None
+    assert not set(unknown["exchange"]["audiences"]) & set(clients)
 
 
-def test_the_edit_changes_one_place_of_its_file() -> None:
-    files = {file.name: file.read_text("utf-8") for file in sample_policy()}
-    for scenario in SCENARIOS:
-        if isinstance(scenario, PolicyEdit):
-            assert files[scenario.file].count(scenario.old) == 1
-            assert scenario.new not in files[scenario.file]
+@pytest.mark.helm
+def test_the_realm_is_that_of_the_chart_with_a_brief_client_and_a_second_audience() -> None:
+    realm = json.loads(realm_document())
+    realm["clients"] = [client for client in realm["clients"] if client["clientId"] not in {APP_BRIEF, "reports-api"}]
+    for client in realm["clients"]:
+        if "protocolMappers" in client:
+            client["protocolMappers"] = [mapper for mapper in client["protocolMappers"] if mapper["name"] != "audience-reports-api"]
+    assert realm == json.loads(secret_texts(only(demo(WITH_KEYCLOAK), "Secret", "keycloak-realm"))["exchanger-demo-realm.json"])

@@ -1,11 +1,17 @@
-"""What ``exchanger scenarios`` can be told."""
+"""The options of ``exchanger scenarios``, and docs/how-to/scenarios.md about them."""
 
 import argparse
+import re
 from pathlib import Path
 
 import pytest
 
+from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.options import Endpoint, ScenariosOptions, add_arguments, options_of
+from exchanger.scenarios.reader import Unusable, read_scenarios
+from exchanger.scenarios.tokens import Subject
+
+TEXT = (Path(__file__).parents[2] / "docs" / "how-to" / "scenarios.md").read_text("utf-8")
 
 
 def options(*arguments: str) -> ScenariosOptions:
@@ -34,16 +40,13 @@ def test_defaults_and_every_option() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("url", "endpoint"),
-    [
+def test_a_base_url_is_scheme_host_and_port() -> None:
+    for url, endpoint in (
         ("http://gateway.example.com", "http://gateway.example.com:80"),
         ("https://gateway.example.com/", "https://gateway.example.com:443"),
         ("HTTP://LOCALHOST:10000", "http://localhost:10000"),
-    ],
-)
-def test_a_base_url_is_scheme_host_and_port(url: str, endpoint: str) -> None:
-    assert str(options("--base-url", url).base_url) == endpoint
+    ):
+        assert str(options("--base-url", url).base_url) == endpoint
 
 
 URLS = [
@@ -59,7 +62,7 @@ USAGE = [
 
 
 @pytest.mark.parametrize("arguments", USAGE)
-def test_what_cannot_be_meant_is_usage(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_values_are_usage_errors_that_repeat_no_credentials(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         options(*arguments)
     assert ended.value.code == 2
@@ -67,9 +70,33 @@ def test_what_cannot_be_meant_is_usage(arguments: tuple[str, ...], capsys: pytes
         assert "secret" not in capsys.readouterr().err
 
 
-def test_what_does_not_go_together_is_told() -> None:
-    assert options("--list").problems() == ()
-    assert options("--base-url", "http://h").problems() == ()
-    assert options().problems() == ("--base-url is required: where the gateway is",)
-    assert options("--base-url", "http://h", "--ca-file", "f").problems() == ("--ca-file is for a gateway with https",)
-    assert options("--base-url", "https://h", "--ca-file", "f").problems() == ()
+def test_problems_are_options_that_do_not_go_together() -> None:
+    certificate = ("--ca-file", "f")
+    for arguments, problems in (
+        (("--list",), ()),
+        ((), ("--base-url is required: where the gateway is",)),
+        (("--base-url", "http://h"), ()),
+        (("--base-url", "http://h", *certificate), ("--ca-file is for a gateway with https",)),
+        (("--base-url", "https://h", *certificate), ()),
+    ):
+        assert options(*arguments).problems() == problems
+
+
+def test_the_example_of_the_guide_is_a_scenario_file() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    read = read_scenarios(example)
+    assert not isinstance(read, Unusable)
+    assert [scenario.name for scenario in read] == ["orders", "no-token"]
+
+
+def test_the_table_of_the_guide_has_every_option_and_no_other() -> None:
+    parser = argparse.ArgumentParser(add_help=False)
+    add_arguments(parser)
+    options = {line.split()[0] for line in parser.format_help().replace("\n  --", "\n--").splitlines() if line.startswith("--")}
+    rows = {option for row in re.findall(r"(?m)^\| (`--.*?) \|", TEXT) for option in re.findall(r"--[a-z-]+", row)}
+    assert rows == options
+
+
+def test_the_guide_has_the_number_of_scenarios_and_every_subject() -> None:
+    assert f"has {len(SCENARIOS)} of them" in TEXT
+    assert [subject.value for subject in Subject if f"`{subject.value}`" not in TEXT] == []

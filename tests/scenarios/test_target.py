@@ -1,6 +1,8 @@
-"""What scenarios run against, and a request through it: what is sent, and what is kept."""
+"""What scenarios run against, and a request through it: what may be sent, what is sent, and what is kept."""
 
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -10,7 +12,7 @@ from exchanger.demo.servers import echo
 from exchanger.demo.setup import demo_target
 from exchanger.http.message import Request, Response
 from exchanger.scenarios.answer import Answer, Reached
-from exchanger.scenarios.scenario import Call
+from exchanger.scenarios.scenario import Call, is_host, is_method, is_path, why_no_header
 from exchanger.scenarios.target import Asked, Gateway, request_of
 from exchanger.scenarios.tokens import Subject
 from tests.scenarios.stand_in import demo, ports
@@ -61,6 +63,40 @@ async def test_no_answer_is_a_result_too() -> None:
     asked = await demo_target(PORTS).send(CALL, TOKEN)
     assert asked.response is None
     assert demo_target(PORTS).judge(asked) == asked.problem == "no answer: connection refused"
+
+
+def header(name: str, value: str) -> bool:
+    return why_no_header(name, value) == ""
+
+
+@pytest.mark.parametrize(
+    ("rule", "good", "bad"),
+    [
+        (
+            is_host,
+            ("a.example.com", "a.example.com:8080", "127.0.0.1", "[::1]", "[::1]:80", "A_b"),
+            ("", "a/b", "a b", "a@b", "a:", "a:b", "::1", "a\n", "a?b", "a,b"),
+        ),
+        (is_path, ("/", "//", "/a/../b;c?d=%2F&e", "/%zz", "/" + "a" * 8_000), ("", "a", "/a b", "/a\n", "http://h/", "/ä", "*")),
+        (is_method, ("GET", "M-SEARCH"), ("", "get", "GET ", "A" * 33)),
+        (partial(header, "X-A"), ("", "a", "a b\tc", "x" * 8_000), ("a\r\nb", "a\nb", " a", "a ", "ä", "\x00", "a" * 9_000)),
+        (
+            partial(header, value="x"),
+            ("X-A", "accept"),
+            ("Host", "AUTHORIZATION", "Content-Length", "Transfer-Encoding", "connection", "Upgrade", "", "a b", "a:"),
+        ),
+    ],
+    ids=["host", "path", "method", "value", "name"],
+)
+def test_a_request_has_parts_that_cannot_become_another_request(
+    rule: Callable[[str], object], good: tuple[str, ...], bad: tuple[str, ...]
+) -> None:
+    assert [part for part in good if not rule(part)] == []
+    assert [part for part in bad if rule(part)] == []
+
+
+def test_a_refused_header_is_not_repeated() -> None:
+    assert why_no_header("X-A", "a\r\nb") == "has a value that no header can have"
 
 
 def test_a_gateway_has_an_url_for_people() -> None:
