@@ -14,11 +14,11 @@ IMAGE: Final = Path(__file__).resolve().parents[1] / "image" / "build.py"
 CANNOT: Final = 75
 TRY_S: Final = 60.0
 BUILD_S: Final = 3600.0
+# What imitating a pod takes: files over those of the system that nobody else sees.
 MOUNT: Final = (
     "mount -t tmpfs tmpfs /tmp && mkdir /tmp/upper /tmp/work"
     " && mount -t overlay -o lowerdir=/etc,upperdir=/tmp/upper,workdir=/tmp/work overlay /etc"
 )
-"""What imitating a pod takes: files over those of the system that nobody else sees."""
 
 
 def can_mount(*user: str) -> bool:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+# What the Kubernetes client requires for its asyncio half alone, which nothing here imports: an HTTP stack that nobody has to watch.
 NOT_IN_IMAGE: Final = ("aiohappyeyeballs", "aiohttp", "aiohttp-retry", "aiosignal", "frozenlist", "multidict", "propcache", "yarl")
-"""What the Kubernetes client requires for its asyncio half alone, which nothing here imports: an HTTP stack that nobody has to watch."""
+# What each is made from: pyproject.toml with these options, or, for ``None``, what its build system requires.
 LOCKS: Final = {
     "runtime.txt": (),
     "image.txt": ("--extra", "otel", *(argument for name in NOT_IN_IMAGE for argument in ("--no-emit-package", name))),
@@ -24,7 +25,6 @@ LOCKS: Final = {
     "dev.txt": ("--extra", "demo", "--extra", "otel", "--group", "dev"),
     "build.txt": None,
 }
-"""What each is made from: pyproject.toml with these options, or, for ``None``, what its build system requires."""
 
 
 def compile_lock(target: Path, options: tuple[str, ...] | None, extra: tuple[str, ...]) -> None:

@@ -24,6 +24,7 @@ from tests.browser.conftest import ARGUMENTS, DESKTOP, PHONE, Console  # noqa: E
 
 SIZES: Final[dict[str, ViewportSize]] = {"desktop": DESKTOP, "tablet": {"width": 1024, "height": 768}, "phone": PHONE}
 SCHEMES: Final = ("light", "dark")
+# Decisions a second of the made-up charts.
 SHARES: Final = {
     "allow_exchange": 26,
     "allow_unmatched": 9,
@@ -32,11 +33,10 @@ SHARES: Final = {
     "deny_explicit_policy": 2,
     "deny_exchange_error": 1,
 }
-"""Decisions a second of the made-up charts."""
+# Decisions a second by bucket.
 LATENCY: Final = {0: 20, 1: 3, 2: 4, 3: 12, 4: 8, 5: 2, 8: 1}
-"""Decisions a second by bucket."""
+# Seconds in which the token endpoint fails.
 BURST: Final = range(78, 94)
-"""Seconds in which the token endpoint fails."""
 BOUNDS: Final = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5]
 
 

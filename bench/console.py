@@ -57,8 +57,8 @@ entries:
   - {match: {host: api.example.com, pathPrefix: /orders}, action: deny}
 """
 NOTHING: Final = Gauges(lambda: 0, dict, lambda: 0, lambda: 0, lambda: None, lambda: True, lambda: 0, lambda: None, lambda: 0, lambda: 0)
+# Bursts a second: a gateway's worker threads hand over what has come together.
 BURSTS: Final = 500
-"""Bursts a second: a gateway's worker threads hand over what has come together."""
 STREAM_KEY: Final = "dGhlIHNhbXBsZSBub25jZQ=="
 PATIENCE_S: Final = 30.0
 

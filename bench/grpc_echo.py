@@ -22,8 +22,8 @@ from exchanger.grpc.server import GrpcServer, ServerSettings
 from exchanger.grpc.tls import TlsSettings
 
 PATH = b"/envoy.service.auth.v3.Authorization/Check"
+# About the size of an allowing CheckResponse.
 ANSWER = b"\n\x02\x08\x00" + b"\x12\x1a" + bytes(26)
-"""About the size of an allowing CheckResponse."""
 
 
 def answer_at_once(_message: bytes, _call: CallInfo) -> bytes:

@@ -30,10 +30,10 @@ from tests.kube.admin import READ_POLICY
 from tests.kube.cluster import deny
 from tests.kube.control_plane import ControlPlane, find_programs, running
 
+# Seconds for a start; the largest takes two.
 START_S: Final = 120.0
-"""Seconds for a start; the largest takes two."""
+# Seconds in which a request that is not part of the start may still come, and is counted.
 AFTERWARDS_S: Final = 3.0
-"""Seconds in which a request that is not part of the start may still come, and is counted."""
 USER: Final = "system:serviceaccount:default:bench"
 AUDIT_POLICY: Final = f"""
 apiVersion: audit.k8s.io/v1

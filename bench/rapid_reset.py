@@ -30,13 +30,13 @@ NOW: Final = b"/bench.Echo/Now"
 LATER: Final = b"/bench.Echo/Later"
 STREAM: Final = b"/bench.Echo/Stream"
 VARIANTS: Final = ("headers", "partial", "immediate", "pending", "stream")
+# Here a batch is reset when its tasks run, and in the others each stream right after it was opened.
 WITH_TASKS: Final = frozenset({"pending", "stream"})
-"""Here a batch is reset when its tasks run, and in the others each stream right after it was opened."""
+# Streams that are opened and reset before the next batch: fewer than may be open at once.
 PER_BATCH: Final = 200
-"""Streams that are opened and reset before the next batch: fewer than may be open at once."""
 RECEIVE_BYTES: Final = 1 << 16
+# Seconds for one call or one batch: whatever takes as long has failed.
 PATIENCE_S: Final = 60.0
-"""Seconds for one call or one batch: whatever takes as long has failed."""
 
 
 def head(path: bytes) -> list[tuple[bytes, bytes]]:

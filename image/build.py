@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+# What the image is made from.
 SOURCES: Final = (
     "Containerfile",
     "image/minimal_root.py",
@@ -40,24 +41,23 @@ SOURCES: Final = (
     "pyproject.toml",
     "requirements",
 )
-"""What the image is made from."""
+# Debian's release with the oldest Python that the project supports, 3.11.
 SUITE: Final = "bookworm"
-"""Debian's release with the oldest Python that the project supports, 3.11."""
 BASE_PACKAGES: Final = "python3,python3-venv,ca-certificates"
 NAME: Final = "localhost/exchanger"
 CANNOT: Final = 75
+# Seconds for the longest step: a base takes two minutes, an image another two, on two cores that do nothing else.
 STEP_S: Final = 1800.0
-"""Seconds for the longest step: a base takes two minutes, an image another two, on two cores that do nothing else."""
+# Seconds for what the builder knows already.
 ASK_S: Final = 60.0
-"""Seconds for what the builder knows already."""
+# Those that a build somewhere else can use; folders of this machine are not there.
 PIP_SETTINGS: Final = ("index-url", "extra-index-url", "no-index", "trusted-host", "cert", "proxy", "timeout", "default-timeout", "retries")
-"""Those that a build somewhere else can use; folders of this machine are not there."""
+# What the demo image's tag ends with.
 DEMO: Final = "-demo"
-"""What the demo image's tag ends with."""
+# Versions that are kept, two images each; older ones make room.
 KEPT: Final = 3
-"""Versions that are kept, two images each; older ones make room."""
+# Results of single steps that are kept, so that only what has changed is built again; more are some gigabytes, and all of them go.
 KEPT_STEPS: Final = 120
-"""Results of single steps that are kept, so that only what has changed is built again; more are some gigabytes, and all of them go."""
 
 
 class CannotBuildError(Exception):

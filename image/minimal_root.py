@@ -27,33 +27,33 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+# Name of the distribution that changes with each version.
 APPLICATION: Final = "exchanger"
-"""Name of the distribution that changes with each version."""
+# The packages of that distribution that only the demo's commands use. Without them, the program does not offer these commands.
 DEMO: Final = ("exchanger/demo", "exchanger/playground", "exchanger/scenarios")
-"""The packages of that distribution that only the demo's commands use. Without them, the program does not offer these commands."""
+# User and group that images without a shell use by custom; any other works too.
 USER: Final = 65532
-"""User and group that images without a shell use by custom; any other works too."""
 
+# Of the standard library: what installs packages, draws, and tests.
 LEFT_OUT: Final = frozenset(
     {"distutils", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tests", "tkinter", "turtle.py", "turtledemo", "venv"}
     | {"__pycache__", "site-packages", "dist-packages", "EXTERNALLY-MANAGED", "sitecustomize.py"}
 )
-"""Of the standard library: what installs packages, draws, and tests."""
+# Each brings a library of the system that nothing here loads.
 LEFT_OUT_EXTENSIONS: Final = re.compile(
     r"(_sqlite3|_dbm|_gdbm|_curses\w*|readline|_tkinter|nis|ossaudiodev|_test\w*|_ctypes_test|_xxtestfuzz|xx\w*)\."
 )
-"""Each brings a library of the system that nothing here loads."""
+# Of the data: keys, and OpenSSL's scripts.
 LEFT_OUT_FOLDERS: Final = frozenset({"private", "misc"})
-"""Of the data: keys, and OpenSSL's scripts."""
+# Of the packages: the asyncio half of the Kubernetes client, half of all there is; what it requires is not in the image either.
 UNUSED: Final = ("kubernetes/aio",)
-"""Of the packages: the asyncio half of the Kubernetes client, half of all there is; what it requires is not in the image either."""
+# Libraries that no file names: glibc opens this one when a thread ends early.
 LOADED_LATER: Final = ("libgcc_s.so.1",)
-"""Libraries that no file names: glibc opens this one when a thread ends early."""
+# Certificate authorities and OpenSSL's configuration where distributions have them, and what tells scanners which one this is.
 DATA: Final = ("/etc/ssl", "/usr/lib/ssl", "/usr/share/ca-certificates", "/etc/pki/tls/certs", "/etc/os-release", "/usr/lib/os-release")
-"""Certificate authorities and OpenSSL's configuration where distributions have them, and what tells scanners which one this is."""
 LIBRARY: Final = re.compile(r"\.so(\.[0-9.]+)?$")
+# Seconds for one of the system's small programs.
 COMMAND_S: Final = 60.0
-"""Seconds for one of the system's small programs."""
 
 
 def output_of(*command: str | Path) -> str:

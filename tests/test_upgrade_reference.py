@@ -42,6 +42,7 @@ METRICS: Final = {
 
 LABELS: Final = "workloadSelectorLabels workloadSelectorLabelsOverride"
 CALLOUT: Final = "gkeAuthz.callout"
+# Names in the values of its chart, by the section that they are in.
 VALUES: Final = {
     "image": "repository tag pullPolicy digest registry",
     "global": "imageRegistry",
@@ -81,19 +82,19 @@ VALUES: Final = {
     "grafanaDashboard": "enabled name labels annotations datasourceUid pluginJob gatewayJob gatewayWorkload providerCluster "
     "envoyTimeoutMs tokenEndpointTimeoutSeconds",
 }
-"""Names in the values of its chart, by the section that they are in."""
 LIBRARY: Final = {
     *("nameOverride", "fullnameOverride", "imagePullSecrets", "replicaCount", "strategy", "revisionHistoryLimit", "minReadySeconds"),
     *("podAnnotations", "podLabels", "nodeSelector", "tolerations", "affinity", "topologySpreadConstraints", "priorityClassName"),
     *("runtimeClassName", "terminationGracePeriodSeconds", "startupProbe", "envFrom", "autoscaling"),
 }
+# What its library chart takes and this one does not.
 REFUSED: Final = {
     *("volumes", "volumeMounts", "lifecycle", "initContainers", "sidecarContainers", "command", "args", "workingDir", "hostNetwork"),
     *("hostPID", "hostname", "subdomain", "dnsPolicy", "dnsConfig", "schedulerName", "restartPolicy", "activeDeadlineSeconds"),
     *("progressDeadlineSeconds", "autoscaling.metrics", "deployments.default.replicaCount"),
 }
-"""What its library chart takes and this one does not."""
 
+# Other parts of that project.
 NAMED: Final = {
     "variables that nothing reads": "OAUTH_CLIENT_ID OAUTH_CLIENT_SECRET",
     "variables of the platform": "HTTPS_PROXY HTTP_PROXY NO_PROXY",
@@ -126,7 +127,6 @@ NAMED: Final = {
     "pages": "README.md docs/configuration.md COMPATIBILITY.md DEVELOPMENT.md docs/development.md docs/implementation.md docs/devspace.md "
     "docs/tracing.md docs/gke-service-extensions.md docs/gke-platform-demo.md test/e2e/README.md CHANGELOG.md",
 }
-"""Other parts of that project."""
 
 
 class Asked(dict[str, str]):

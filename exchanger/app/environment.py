@@ -23,8 +23,8 @@ _UNIT_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 
 _DURATION_PART: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _DURATION: Final = re.compile(rf"\+?({_DURATION_PART.pattern})+", re.ASCII)
 _MAX_DURATION_TEXT: Final = 32
+# Seconds; nanoseconds have 64 bits in Go.
 _DURATION_END: Final = 2.0**63 / 1e9
-"""Seconds; nanoseconds have 64 bits in Go."""
 _INTEGER: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _MAX_PORT: Final = 65535
 

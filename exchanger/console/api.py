@@ -47,8 +47,8 @@ MAX_LINED: Final = 50
 # Entries whose lines are kept for the next explanation: some ten megabytes.
 MAX_KEPT_LINES: Final = 100_000
 
+# Documents and their health, by Namespace and name: strings sort fast, even thousands of them.
 _Shelf = dict[str, dict[str, tuple[PolicyDocument, str]]]
-"""Documents and their health, by Namespace and name: strings sort fast, even thousands of them."""
 
 _NOT_FOUND: Final = error(404, "there is no such policy")
 _NO_NAME: Final = error(400, "the query needs namespace and name, once each")

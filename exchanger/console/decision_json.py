@@ -28,8 +28,8 @@ from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, loggab
 from exchanger.values.trace import parse_traceparent
 
 Item = dict[str, object]
+# Returns the fields of a decision's log line, given its time.
 LogLine = Callable[[DecisionRecord, str], Mapping[str, object]]
-"""Returns the fields of a decision's log line, given its time."""
 
 # Characters of a response's body: ours have some dozens.
 BODY_LIMIT: Final = 2048

@@ -25,8 +25,8 @@ KEPT_DENIED: Final = 100
 # Seconds in which at most that many are added; messages to viewers have the same interval.
 WINDOW_S: Final = 0.25
 
+# Sequence number from 1, time in seconds since the epoch, record, and revision of the policy then. A tuple is the cheapest.
 Entry: TypeAlias = tuple[int, float, DecisionRecord, int]
-"""Sequence number from 1, time in seconds since the epoch, record, and revision of the policy then. A tuple is the cheapest."""
 
 
 @final

@@ -43,8 +43,8 @@ class Asset:
         return Response(200, (("Content-Type", self.media_type), *headers), self.content)
 
 
+# Assets by the path that they are served at.
 Page = Mapping[str, Asset]
-"""Assets by the path that they are served at."""
 
 
 def load_page() -> Page:

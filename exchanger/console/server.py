@@ -58,8 +58,8 @@ _NO_LENGTH: Final = error(411, "the request must say how long its body is")
 _NOT_JSON: Final = error(415, "the body must be application/json")
 _WITH_STREAM: Final = error(400, "a WebSocket is opened over HTTP/1.1, without a body")
 
+# Serves a WebSocket until it ends, or returns a response to send instead, before it has sent anything.
 UpgradeHandler = Callable[[Handshake, trio.abc.Stream], Awaitable[Response | None]]
-"""Serves a WebSocket until it ends, or returns a response to send instead, before it has sent anything."""
 
 
 @final

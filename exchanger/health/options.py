@@ -13,10 +13,10 @@ from exchanger.app.environment import parse_duration
 from exchanger.util.address import parse_address
 
 LOOPBACK: Final = "127.0.0.1"
+# The service's plaintext port, in the same pod.
 DEFAULT_ADDRESS: Final = f"{LOOPBACK}:3001"
-"""The service's plaintext port, in the same pod."""
+# A service that is well answers within milliseconds, and a probe should have ended before the next one begins.
 DEFAULT_TIMEOUT: Final = "2s"
-"""A service that is well answers within milliseconds, and a probe should have ended before the next one begins."""
 
 
 @final

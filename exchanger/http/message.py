@@ -61,5 +61,5 @@ class Response:
         return tuple(value for key, value in self.headers if key.lower() == name)
 
 
+# Answers one request, body included.
 Handler = Callable[[Request], Awaitable[Response]]
-"""Answers one request, body included."""

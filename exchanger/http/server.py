@@ -68,8 +68,8 @@ class Upgrade:
     run: Callable[[trio.abc.Stream, bytes], Awaitable[Response | None]]
 
 
+# Decides about a request by its head alone. A body that nobody wants is not read: the connection ends after the response.
 Route = Callable[[Request], Awaitable[Response | Handler | Upgrade]]
-"""Decides about a request by its head alone. A body that nobody wants is not read: the connection ends after the response."""
 
 
 @final
@@ -177,7 +177,7 @@ class HttpServer:
         if not request.has_body:
             protocol.next_event()  # the end of the message, which is there already
         if method == "CONNECT":  # a 2xx would turn the connection into a tunnel (RFC 9110 section 9.3.6)
-            return self._failure(405)
+            return self._failure(501)
         found = await self._route(request)
         if isinstance(found, Response):
             return found

@@ -52,12 +52,12 @@ _AGAIN: Final = frozenset(
 class Reason(enum.Enum):
     """Why there is an Event; the value is what tools show."""
 
+    # Parts of the document cannot be understood, and fail closed.
     INVALID = "InvalidPolicy"
-    """Parts of the document cannot be understood, and fail closed."""
+    # An entry conflicts with another one.
     CONFLICTING = "ConflictingPolicy"
-    """An entry conflicts with another one."""
+    # The document was invalid or had conflicts, and that is over.
     ACCEPTED = "PolicyAccepted"
-    """The document was invalid or had conflicts, and that is over."""
 
 
 @final
@@ -140,12 +140,12 @@ class Written(enum.Enum):
     """What became of a report."""
 
     DONE = "done"
+    # A right is missing.
     FORBIDDEN = "forbidden"
-    """A right is missing."""
+    # An answer was lost, so the Event may exist.
     UNKNOWN = "unknown"
-    """An answer was lost, so the Event may exist."""
+    # The server rejected it.
     DROPPED = "dropped"
-    """The server rejected it."""
 
 
 @final

@@ -36,26 +36,26 @@ class Item(Generic[T]):
 class FailureKind(enum.Enum):
     """What a failed request means for its caller."""
 
+    # The version is no longer there (410), or not yet (504): list again.
     GONE = "gone"
-    """The version is no longer there (410), or not yet (504): list again."""
+    # 401: the credentials are not, or no longer, valid.
     UNAUTHORIZED = "unauthorized"
-    """401: the credentials are not, or no longer, valid."""
+    # 403: a right is missing; the message names it.
     FORBIDDEN = "forbidden"
-    """403: a right is missing; the message names it."""
+    # 404: no such resource or namespace here.
     NOT_FOUND = "not_found"
-    """404: no such resource or namespace here."""
+    # 400 or 422: the server does not know the request, such as initial events.
     UNSUPPORTED = "unsupported"
-    """400 or 422: the server does not know the request, such as initial events."""
+    # 429: ``retry_after`` says when to try again.
     TOO_MANY_REQUESTS = "too_many_requests"
-    """429: ``retry_after`` says when to try again."""
+    # 5xx, or an answer without a proper status.
     SERVER_ERROR = "server_error"
-    """5xx, or an answer without a proper status."""
+    # No connection, or one that broke.
     UNREACHABLE = "unreachable"
-    """No connection, or one that broke."""
+    # No answer, or no sign of life, within the bound.
     TIMEOUT = "timeout"
-    """No answer, or no sign of life, within the bound."""
+    # An unreadable answer, or one that is larger than any should be.
     MALFORMED = "malformed"
-    """An unreadable answer, or one that is larger than any should be."""
 
 
 @final
@@ -114,8 +114,8 @@ class Bookmark:
     initial_events_end: bool = False
 
 
+# A failure is the last event of its watch. Without one, the server ended the watch cleanly.
 WatchEvent = Opened | Put[T] | Deleted | Bookmark | ApiFailure
-"""A failure is the last event of its watch. Without one, the server ended the watch cleanly."""
 
 
 class ListWatch(Protocol[T]):

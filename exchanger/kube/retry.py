@@ -31,14 +31,14 @@ LIVE_S: Final = 1.0
 class Attempt(enum.Enum):
     """What the reflector is doing."""
 
+    # Getting a complete state: there is none, or none that a watch can continue from.
     LIST = "list"
-    """Getting a complete state: there is none, or none that a watch can continue from."""
+    # Following changes from the known version.
     WATCH = "watch"
-    """Following changes from the known version."""
+    # Asking for the newest version after a possible restart: it shows whether the store was restored.
     PROBE = "probe"
-    """Asking for the newest version after a possible restart: it shows whether the store was restored."""
+    # Listing everything although nothing is wrong, to compare it with the known state.
     COMPARE = "compare"
-    """Listing everything although nothing is wrong, to compare it with the known state."""
 
 
 @final

@@ -46,14 +46,14 @@ class ListWatches(Protocol):
 class _Phase(enum.Enum):
     """What becomes of a version."""
 
+    # It is published.
     OPEN = "open"
-    """It is published."""
+    # It is not published: the known state is too old.
     STALE = "stale"
-    """It is not published: the known state is too old."""
+    # Not published either: the known state is current again, and has to be read.
     CATCHING_UP = "catching up"
-    """Not published either: the known state is current again, and has to be read."""
+    # It is published once all of that is read.
     RECOVERING = "recovering"
-    """It is published once all of that is read."""
 
 
 @final

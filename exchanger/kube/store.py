@@ -61,12 +61,12 @@ class Complete(Generic[T]):
 class Effect(enum.Enum):
     """What an event does to the known state."""
 
+    # It changes the objects.
     NEWS = "news"
-    """It changes the objects."""
+    # It repeats what is known, or only advances the version.
     NOTHING = "nothing"
-    """It repeats what is known, or only advances the version."""
+    # It cannot follow the known state; nothing was changed.
     BREAK = "break"
-    """It cannot follow the known state; nothing was changed."""
 
 
 @final

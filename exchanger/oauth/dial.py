@@ -26,8 +26,8 @@ MAX_PROXY_ANSWER_BYTES: Final = 8 * 1024
 # So that an answer in single bytes costs nothing to speak of. A usual one comes in one read.
 _MAX_READS: Final = 64
 
+# Opens a TCP connection to a host and port, or raises ``OSError``.
 Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
-"""Opens a TCP connection to a host and port, or raises ``OSError``."""
 
 
 @final

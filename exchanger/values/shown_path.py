@@ -141,8 +141,8 @@ class _Reader:
 
     text: list[str] = attrs.field(factory=list, init=False)
     origins: list[int] = attrs.field(factory=list, init=False)
+    # The beginning of a character in UTF-8, from escapes.
     _bytes: bytearray = attrs.field(factory=bytearray, init=False)
-    """The beginning of a character in UTF-8, from escapes."""
     _bytes_at: int = attrs.field(default=0, init=False)
 
     @property

@@ -29,10 +29,10 @@ FORBIDDEN = SecretProblem(SecretFault.FORBIDDEN, "needs list and watch on secret
 NO_RIGHT = ApiFailure(FailureKind.FORBIDDEN, 403, "secrets is forbidden")
 NO_KEY = ApiFailure(FailureKind.SERVER_ERROR, 500, "unable to decrypt")
 READ_WITHIN_S: Final = POLL_S * (1 + JITTER)
+# The longest wait of a reflector between two attempts.
 WAIT_S: Final = 2 * CAP_S
-"""The longest wait of a reflector between two attempts."""
+# Seconds in which a watch is there again: two attempts, since the first one may be a look at the newest version.
 CONNECTED_S: Final = 2 * WAIT_S
-"""Seconds in which a watch is there again: two attempts, since the first one may be a look at the newest version."""
 
 
 def version(value: str) -> SecretData:
@@ -362,11 +362,11 @@ async def test_any_other_answer_is_a_problem(reply: dict[str, Any], status: str,
 # Law
 
 
+# What happens, and a value for it.
 Step = tuple[str, Any]
-"""What happens, and a value for it."""
 
+# Seconds after the last fault: the longest waits that may be under way, and the longest time to the next comparison.
 QUIET_S: Final = 2 * WAIT_S + 720.0 + WAIT_S
-"""Seconds after the last fault: the longest waits that may be under way, and the longest time to the next comparison."""
 
 kinds = st.sampled_from(FailureKind)
 steps: st.SearchStrategy[Step] = st.one_of(

@@ -48,6 +48,7 @@ def problem(tmp_path: Path, **variables: str) -> str:
 
 TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"
 LABEL: Final = "ext-authz-token-exchange.magneticflux.net"
+# Each variable, its setting with the default, and a text with what it means.
 VARIABLES: Final = (
     ("GRPC_PORT", "grpc.port", 3001, "4001", 4001),
     ("GRPC_HOST", "grpc.host", None, "127.0.0.1", "127.0.0.1"),
@@ -83,7 +84,6 @@ VARIABLES: Final = (
     ("POLICY_UNREADABLE_REACH", "unreadable_reach", UnreadableReach.UNMATCHED, "Global", UnreadableReach.GLOBAL),
     ("POLICY_REQUIRED", "policy_required", False, "true", True),
 )
-"""Each variable, its setting with the default, and a text with what it means."""
 
 
 @pytest.mark.parametrize(("name", "setting", "default", "text", "expected"), VARIABLES, ids=[name for name, *_ in VARIABLES])

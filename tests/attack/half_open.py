@@ -10,8 +10,8 @@ import trio
 from tests.attack.process import spawned
 
 CONNECTIONS: Final = 1_000
+# So that a thousand connections a second come, on whatever machine.
 BACK_AFTER_S: Final = 1.0
-"""So that a thousand connections a second come, on whatever machine."""
 DRIP_S: Final = 0.5
 GET: Final = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 

@@ -25,10 +25,10 @@ from tests.oauth.fakes import HTTP, ClientGoneError, Observer, Peer, response, r
 
 USERS: Final = 8
 EXCHANGES: Final = 480
+# How long the endpoint takes. Its callers never pause, so without a rest a connection is used again at once.
 ANSWER_S: Final = 0.01
-"""How long the endpoint takes. Its callers never pause, so without a rest a connection is used again at once."""
+# How long its first answers take: what is late comes well within that, also where the machine is busy.
 SLOW_ANSWER_S: Final = 0.2
-"""How long its first answers take: what is late comes well within that, also where the machine is busy."""
 PATIENCE_S: Final = 30.0
 _subject_of: Final = re.compile(rb"subject_token=([^&]+)").search
 

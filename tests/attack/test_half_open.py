@@ -16,11 +16,11 @@ from tests.e2e.collector import wait_until
 from tests.e2e.service import free_port, serving
 
 ATTACK_S = 2.5
+# Prometheus' own limit.
 SCRAPE_S = 10.0
-"""Prometheus' own limit."""
 PAUSE_S = 0.2
+# Sixty-four connections each with an answer that nobody takes, and what their sockets hold.
 MAX_GROWTH_MIB = 96
-"""Sixty-four connections each with an answer that nobody takes, and what their sockets hold."""
 
 
 def page(port: int, path: str) -> tuple[bytes, int]:

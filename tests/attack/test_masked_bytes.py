@@ -36,11 +36,12 @@ entries:
 """
 HOST: Final = b"api.example.com"
 TOKEN: Final = b"Bearer original"
+# The issuer is nowhere to be found, so that an exchange ends with this status.
 EXCHANGED: Final = 500
-"""The issuer is nowhere to be found, so that an exchange ends with this status."""
 READY_S: Final = 30.0
 ANSWER_S: Final = 10.0
 
+# Spellings of ``/admin`` to a server that drops bytes, and neighbours of such.
 DROPPED: Final = (
     b"/adm\xffin /\xff\xfea\x80dm\xffin /admin\xff /admin\xff/users /\xffadmin/ /adm\xffin?x=1 /adm\xffin?x=\xff /adm!\xffin /adm\xff!in "
     b"/adm\xc3in /adm\xe2\x82in /adm\xf0\x9f\x98in /admin\xc3 "  # beginnings of characters
@@ -48,7 +49,6 @@ DROPPED: Final = (
     b"/adm\xff%69n /x/..%ff/admin /adm%ffin /adm%FF%fein /adm%c3in "
     b"/\xc0\xaf\x61dmin /\xc1\xa1\x61dmin /%c1%a1\x61dmin"  # overlong forms of a slash and of an "a"
 ).split()
-"""Spellings of ``/admin`` to a server that drops bytes, and neighbours of such."""
 
 
 @attrs.frozen

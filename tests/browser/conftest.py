@@ -31,8 +31,8 @@ ARGUMENTS: Final = [
 DESKTOP: Final[ViewportSize] = {"width": 1440, "height": 900}
 PHONE: Final[ViewportSize] = {"width": 360, "height": 740}
 ROOT: Final = Path(__file__).parents[2]
+# For whatever is waited for in a page: a busy machine stalls for seconds.
 PATIENCE_MS: Final = 30_000
-"""For whatever is waited for in a page: a busy machine stalls for seconds."""
 
 expect.set_options(timeout=PATIENCE_MS)
 

@@ -184,6 +184,7 @@ EXCHANGED: Final[Json] = {
 }
 
 Kind = tuple[str, str, int, str, str, Json]
+# Every decision, as (result, method, status, host, path, {entry}).
 KINDS: Final[dict[str, Kind]] = {
     "allow_exchange": ("allowed", "GET", 200, "yellow.example.com", "/orders/1", {"entry": ("team-yellow", 0)}),
     "allow_unmatched": ("allowed", "GET", 200, "yellow.example.com", "/public", {}),
@@ -197,7 +198,6 @@ KINDS: Final[dict[str, Kind]] = {
     "deny_policy_unhealthy": ("system_error", "GET", 500, "red.example.com", "/slow", {"entry": ("team-red", 1)}),
     "missing_http_attributes": ("system_error", "", 500, "", "", {}),
 }
-"""Every decision, as (result, method, status, host, path, {entry})."""
 
 _DETAILS: Final = {
     "deny_policy_unhealthy": "team-red/token-policy entries[1]: action must be exchange or deny, not exchagne",

@@ -11,8 +11,8 @@ from tests.browser.made_up import all_kinds, item
 pytestmark = pytest.mark.browser
 
 ALL = len(all_kinds())
+# What the browser says of a question to a service that has ended, before or after it was asked.
 GONE = "net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE)"
-"""What the browser says of a question to a service that has ended, before or after it was asked."""
 
 
 def test_after_a_break_every_item_is_there_once_or_counted_and_another_version_is_shown(page: Page, console: Console, watch: Watch) -> None:

@@ -17,8 +17,8 @@ from exchanger.console.page import Asset, Page
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.policy.snapshot import CurrentPolicy
 
+# For whatever is waited for: a busy machine stalls for seconds.
 PATIENCE_S: Final = 30.0
-"""For whatever is waited for: a busy machine stalls for seconds."""
 KEY: Final = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT: Final = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 PAGE: Final[Page] = {

@@ -11,8 +11,8 @@ from exchanger.console.websocket import ALLOWANCE, ALLOWANCE_PER_S, CLOSE_S, MAX
 from tests.console.records import record
 from tests.console.running import CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, Peer, frame, opening, request, running, until
 
+# The library closes with a code or, where it does not, the connection just ends.
 BROKEN = {1002, 1007, 1009, 1006}
-"""The library closes with a code or, where it does not, the connection just ends."""
 
 
 @pytest.mark.parametrize(

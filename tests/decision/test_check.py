@@ -20,8 +20,8 @@ DEFAULT_DENY = attrs.evolve(RULES, default_deny_unmatched=True)
 OPEN_OPTIONS = attrs.evolve(RULES, allow_unauthenticated_options=True)
 
 
+# A host without any policy.
 OTHER = "other.example.com"
-"""A host without any policy."""
 AMBIGUOUS = (Reason.DENY_AMBIGUOUS_REQUEST, 400, Result.AUTH_DENIED)
 TWO = snapshot(POLICY + "  - match: {host: second.example.com, pathPrefix: /orders}\n    action: deny\n")
 

@@ -18,8 +18,8 @@ from exchanger._proto.opentelemetry.proto.collector.trace.v1.trace_service_pb2 i
 from exchanger._proto.opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
+# For something to arrive, on a machine that does much else.
 WAIT_S: Final = 30.0
-"""For something to arrive, on a machine that does much else."""
 
 
 @attrs.frozen

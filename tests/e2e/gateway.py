@@ -28,10 +28,11 @@ from exchanger.scenarios.terminal import Progress
 from tests.e2e.service import free_port
 
 READY_S: Final = 60.0
+# For services on a machine that stalls: more than they wait by default, and less than the token endpoint's slow answer takes.
 PATIENCE: Final = {"TOKEN_ENDPOINT_REQUEST_TIMEOUT": "2500ms", "TOKEN_ENDPOINT_RESPONSE_HEADER_TIMEOUT": "2s"}
-"""For services on a machine that stalls: more than they wait by default, and less than the token endpoint's slow answer takes."""
+# The same for gateways, which wait for the service; whoever asks them waits for longer.
 CHECK_TIMEOUT: Final = "5s"
-"""The same for gateways, which wait for the service; whoever asks them waits for longer."""
+# Python's arguments for a demo in which service, gateway and playground wait longer; from the top of the checkout.
 PATIENT_DEMO: Final = (
     "-c",
     """
@@ -46,11 +47,10 @@ with patient_gateways(), service, patch.object(policy_files, "EFFECT_S", READY_S
     raise SystemExit(cli.main(["demo", *sys.argv[1:]]))
 """,
 )
-"""Python's arguments for a demo in which service, gateway and playground wait longer; from the top of the checkout."""
+# The name in the service's certificates.
 SERVICE_NAME: Final = "exchanger.test"
-"""The name in the service's certificates."""
+# Right answers after which a gateway is taken for ready: with several instances, more than would come from one of them by chance.
 IN_A_ROW: Final = 20
-"""Right answers after which a gateway is taken for ready: with several instances, more than would come from one of them by chance."""
 
 
 def patient(service: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ import attrs
 from tests.tools import find_tool
 
 TIMEOUT_S: Final = 30.0
+# grpcurl ends with this and the gRPC status added when a call was refused.
 STATUS_BASE: Final = 64
-"""grpcurl ends with this and the gRPC status added when a call was refused."""
 
 
 @attrs.frozen

@@ -20,12 +20,12 @@ from exchanger.demo.keycloak.realm import KeycloakAddress
 from exchanger.demo.setup import free_ports
 from tests.tools import find_tool
 
+# Seconds until it is ready; it takes fifteen on an idle machine, with a new database in memory.
 READY_S: Final = 240.0
-"""Seconds until it is ready; it takes fifteen on an idle machine, with a new database in memory."""
+# Seconds until it has ended after SIGTERM; it takes one.
 ENDING_S: Final = 30.0
-"""Seconds until it has ended after SIGTERM; it takes one."""
+# Seconds between two looks.
 POLL_S: Final = 0.2
-"""Seconds between two looks."""
 ADMIN_PASSWORD: Final = "admin-of-the-lab"
 JAVA: Final = {
     # A third less to start with than the defaults, which are for servers that run long.

@@ -23,8 +23,8 @@ from tests.envoy.test_check_codec import check
 
 START_S: Final = 60.0
 STOP_S: Final = 30.0
+# Seconds for one answer, which takes some milliseconds.
 CALL_S: Final = 30.0
-"""Seconds for one answer, which takes some milliseconds."""
 NAMESPACE = """
 apiVersion: v1
 kind: Namespace
@@ -68,8 +68,8 @@ def free_port() -> int:
     return port
 
 
+# More than one test has ports, and few of the descriptors that a process may have.
 _held: Final[deque[socket.socket]] = deque(maxlen=64)
-"""More than one test has ports, and few of the descriptors that a process may have."""
 
 
 def get(url: str) -> bytes:

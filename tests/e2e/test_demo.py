@@ -28,9 +28,9 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[2]
 WHOLE_RUN = 120.0  # seconds for anything the demo does in these tests: it takes about six on an idle machine
+# What the demo waits for is measured for people who watch: half a second for a token, one for an edit. A machine that stalls for as long
+# gets another try; what is wrong is wrong each time.
 TRIES = 3
-"""What the demo waits for is measured for people who watch: half a second for a token, one for an edit. A machine that stalls for as long
-gets another try; what is wrong is wrong each time."""
 ENDING = 40.0  # seconds from a signal to the end: the demo's own bounds are 10 s to ask and 5 s to kill
 
 

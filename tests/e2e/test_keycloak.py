@@ -17,8 +17,8 @@ from tests.e2e.test_demo import ENDING, WHOLE_RUN, assert_all_is_as_expected, de
 pytestmark = [pytest.mark.keycloak, pytest.mark.envoy, pytest.mark.slow]
 
 NAMES: Final = [scenario.name for scenario in packaged_scenarios("exchanger.demo.keycloak", "scenarios.yaml")]
+# Times as long as a demo without Keycloak may take: Java has a good part of the machine.
 LONGER: Final = 4.0
-"""Times as long as a demo without Keycloak may take: Java has a good part of the machine."""
 
 
 @pytest.fixture(scope="module")

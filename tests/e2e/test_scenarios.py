@@ -15,8 +15,8 @@ from tests.e2e.conftest import SharedDemo
 
 pytestmark = pytest.mark.envoy
 
+# Seconds for one run, which takes about two.
 BOUND_S = 60.0
-"""Seconds for one run, which takes about two."""
 
 
 async def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:

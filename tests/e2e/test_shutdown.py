@@ -15,8 +15,8 @@ from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckRespon
 from tests.e2e.service import DOCUMENT, STOP_S, Service, serving
 
 LONG = "60s"
+# Seconds for a process to end at once, on a machine with much else to do; it takes about 0.1, and the other ends are after a minute.
 AT_ONCE_S = 20.0
-"""Seconds for a process to end at once, on a machine with much else to do; it takes about 0.1, and the other ends are after a minute."""
 
 
 @contextmanager

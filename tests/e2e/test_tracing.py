@@ -36,10 +36,10 @@ UNSAMPLED = f"00-{TRACE_ID}-{CALLER_ID}-00"
 CHECK = "envoy.service.auth.v3.Authorization/Check"
 METHODS = {Mode.EXT_AUTHZ: CHECK, Mode.EXT_PROC: "envoy.service.ext_proc.v3.ExternalProcessor/Process"}
 CANARIES = ("canary-subject", "canary-exchanged", "canary-client-secret", "canary-query", "canary-header", "canary-baggage")
+# Seconds in which a service ends that has nothing to do, on a busy machine. It takes up to three, for the fade and two bounded flushes.
 STOP_S = 20.0
-"""Seconds in which a service ends that has nothing to do, on a busy machine. It takes up to three, for the fade and two bounded flushes."""
+# For an export, where that must not be what a service waits for.
 LONG_MS = "60000"
-"""For an export, where that must not be what a service waits for."""
 
 
 def new_trace() -> str:

@@ -17,8 +17,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from exchanger.grpc.tls import TlsSettings
 from exchanger.grpc.x509 import CertificateInfo
 
+# A poll interval, in seconds, for tests whose files do not change.
 NEVER: Final = 1_000_000.0
-"""A poll interval, in seconds, for tests whose files do not change."""
 
 
 @attrs.define(eq=False)

@@ -31,14 +31,14 @@ from tests.grpc.peer import ECHO, Pair, framed, head, pair
 from tests.grpc.test_connection import STREAM, table
 
 CALM = ngh2.ErrorCode.ENHANCE_YOUR_CALM
+# RFC 9218 section 7.1.
 PRIORITY_UPDATE = 0x10
-"""RFC 9218 section 7.1."""
 
+# Somewhat more than the burst of glitches that is forgiven.
 COUNT = 12_000
-"""Somewhat more than the burst of glitches that is forgiven."""
 
+# Enough to come in one read, and fewer than may be open at once.
 PER_READ = 40
-"""Enough to come in one read, and fewer than may be open at once."""
 
 
 def open_request(stream: int) -> bytes:

@@ -53,10 +53,10 @@ RACES: Final = {
 }
 
 CASES: Final = 145
+# Seconds that h2spec waits for what does not come, in six of the known cases; all others take milliseconds, unless the machine stalls.
 CASE_TIMEOUT: Final = 3
-"""Seconds that h2spec waits for what does not come, in six of the known cases; all others take milliseconds, unless the machine stalls."""
+# Seconds for all of it, which takes 20.
 SUITE_TIMEOUT: Final = 240.0
-"""Seconds for all of it, which takes 20."""
 
 
 def outcome(report: Path) -> tuple[int, set[tuple[str, str]]]:

@@ -194,8 +194,8 @@ def test_control_frames(send: Callable[[int], bytes], extra: int) -> None:
 
 # What all connections hold together.
 
+# More than a connection may hold whatever the others do.
 LARGE = 100_000
-"""More than a connection may hold whatever the others do."""
 
 
 def sharing(budget: Budget) -> Pair:

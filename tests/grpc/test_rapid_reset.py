@@ -20,8 +20,8 @@ from tests.grpc.serving import Client, Served, serving
 LATER = b"/test.Echo/Later"
 STREAM = b"/test.Echo/Stream"
 STREAMS = 40_000
+# Fewer than may be open at once, and less than the peer's socket takes.
 PER_BATCH = 200
-"""Fewer than may be open at once, and less than the peer's socket takes."""
 
 
 @attrs.define(eq=False)

@@ -22,8 +22,8 @@ JOIN = b"/test.Texts/Join"
 SPLIT = b"/test.Texts/Split"
 OK = StatusCode.OK
 HELLO = framed(text("hello"))
+# A StringValue whose text is no UTF-8: proto3 demands it (https://protobuf.dev/programming-guides/proto3/#scalar).
 BAD_UTF8 = b"\n\2\xc3\x28"
-"""A StringValue whose text is no UTF-8: proto3 demands it (https://protobuf.dev/programming-guides/proto3/#scalar)."""
 
 
 def prefix(size: int, flag: int = 0) -> bytes:

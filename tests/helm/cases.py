@@ -67,11 +67,11 @@ def _filled(value: Any) -> Any:
     return value
 
 
+# Those of the service's chart, of its sections that wire gateways, and of the demo's chart.
 CASES: Final[Mapping[str, tuple[Case, ...]]] = {
     part: tuple(Case(**{name: _filled(value) for name, value in row.items()}) for row in rows)
     for part, rows in yaml.load(Path(__file__).with_name("cases.yaml").read_text(), yaml.CSafeLoader).items()
 }
-"""Those of the service's chart, of its sections that wire gateways, and of the demo's chart."""
 
 
 def look(manifest: Manifest | None, at: str) -> Any:

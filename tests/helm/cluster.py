@@ -19,8 +19,8 @@ from tests.kube.admin import AUTHORIZATION
 from tests.kube.control_plane import ControlPlane
 from tests.tools import find_tool
 
+# Seconds for one command; an idle machine takes less than two.
 ASK_S: Final = 120.0
-"""Seconds for one command; an idle machine takes less than two."""
 
 
 @attrs.define(eq=False)

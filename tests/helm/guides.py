@@ -19,8 +19,8 @@ GUIDES: Final = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "insta
 PAGES: Final = (*sorted(GUIDES.glob("*.md")), GUIDES.parent / "upgrade.md")
 BLOCK: Final = re.compile(r"^<!-- (?P<kind>[a-z]+)(?:: (?P<name>[a-z_-]+))? -->\n```yaml\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
+# Where a block begins, with its language, or ends.
 FENCE: Final = re.compile(r"^ *(?:`{3,}|~{3,})(.*)$", re.MULTILINE)
-"""Where a block begins, with its language, or ends."""
 VALIDATE_S: Final = 60.0
 
 

@@ -18,12 +18,12 @@ import yaml
 
 from tests.helm.chart import IMAGE, KUBERNETES, run_helm
 
+# Of equal length, and in no text of a chart.
 ALIAS: Final = "one-of-many-{:04}"
-"""Of equal length, and in no text of a chart."""
 SOURCE: Final = re.compile(r"^---\n# Source: many/charts/one-of-many-(\d{4})/.*\n", re.MULTILINE)
 UID: Final = re.compile(r"\bexchanger-[0-9a-f]{16}\b")
+# How helm says what the schema objects to, for each chart that it objects to.
 REFUSED: Final = re.compile(r"^one-of-many-(\d{4}):\n((?:- .*\n?)+)", re.MULTILINE)
-"""How helm says what the schema objects to, for each chart that it objects to."""
 
 
 @attrs.frozen

@@ -24,8 +24,8 @@ from tests.kube.control_plane import ControlPlane
 DEMO_CHART: Final = ROOT / "helm" / "exchanger-demo"
 DEMO: Final = "exchanger-demo"
 SERVICE: Final = "exchanger"
+# Seconds until all pods are up; an idle machine takes three.
 READY_S: Final = 60.0
-"""Seconds until all pods are up; an idle machine takes three."""
 POLL_S: Final = 0.05
 CHUNK: Final = 65_536
 

@@ -25,10 +25,10 @@ from tests.helm.chart import Manifest
 from tests.kube.control_plane import ControlPlane
 
 ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+# Folders in which the pods of the charts have something mounted. Upper layers lie over them, so that nothing is made in the real ones.
 ROOTS: Final = ("/etc", "/run")
-"""Folders in which the pods of the charts have something mounted. Upper layers lie over them, so that nothing is made in the real ones."""
+# Seconds for which a kubelet asks for a pod's token.
 TOKEN_S: Final = 3607
-"""Seconds for which a kubelet asks for a pod's token."""
 SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ASK_S: Final = 30.0
 

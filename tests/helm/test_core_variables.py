@@ -15,6 +15,7 @@ from tests.helm.test_core_environment import WITHOUT_A_VALUE, known_variables
 
 pytestmark = [pytest.mark.helm]
 
+# Texts that Go's time.ParseDuration knows (https://pkg.go.dev/time#ParseDuration), some of more than a gateway's second.
 DURATIONS: Final = (
     "1500000us",
     "1500000µs",
@@ -28,12 +29,11 @@ DURATIONS: Final = (
     "1h1m1s1ms1us1ns",
     " 2s ",
 )
-"""Texts that Go's time.ParseDuration knows (https://pkg.go.dev/time#ParseDuration), some of more than a gateway's second."""
 NO_DURATIONS: Final = ("-5s", "5", "1d", "1s2", "5 s", ".s", "0", "0s", "+", "1S", f"0.{'0' * 30}1s", " ")
+# Variables that the service alone can judge.
 MORE_THAN_PATTERNS: Final = frozenset({"CONFIGMAP_LABEL_SELECTOR", "CONFIGMAP_NAMESPACE_SELECTOR", "CONSOLE_HOSTS"})
-"""Variables that the service alone can judge."""
+# Variables that the chart refuses whatever they say, beside those in ``WITHOUT_A_VALUE``.
 WIRED: Final = frozenset({"GRPC_TLS_CERT_FILE", "GRPC_TLS_KEY_FILE", "GRPC_TLS_CLIENT_CA_FILE", "CONSOLE_ADDRESS", "CONSOLE_TOKEN_FILE"})
-"""Variables that the chart refuses whatever they say, beside those in ``WITHOUT_A_VALUE``."""
 WRONG: Final = ("no sense", "-1", "enabled", "metrics", "/with space", "/a?b", "65536", "0.5")
 RIGHT: Final = ("True", " off\n", "0", "1", "json", "ERROR", "/metrics/all", "+1m.5s", "client_secret_post", "3005")
 

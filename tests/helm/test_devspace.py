@@ -30,6 +30,7 @@ VARIABLES: Final = {
     "GATEWAY_NAMESPACE": "gateways",
 }
 
+# Fields that DevSpace documents; ``*`` is a name that the file chooses, and values of charts are the charts' to check.
 FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "vars.*": ("source", "default"),
     "images.*": ("image", "dockerfile", "target"),
@@ -47,10 +48,9 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "commands.*": ("description", "command", "appendArgs"),
     "profiles": ("name", "parent"),
 }
-"""Fields that DevSpace documents; ``*`` is a name that the file chooses, and values of charts are the charts' to check."""
 NAMED: Final = frozenset({"vars", "images", "deployments", "pipelines", "dev", "commands", "labelSelector"})
+# Of the functions that pipelines have, those that the file uses.
 FUNCTIONS: Final = frozenset({"build_images", "create_deployments", "run_pipelines", "start_dev"})
-"""Of the functions that pipelines have, those that the file uses."""
 CHOICES: Final = ((), ("with-test",), ("with-keycloak",), ("ext-proc",), ("with-test", "ext-proc"), ("gke",), ("with-test", "gke"))
 
 

@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.helm]
 
 # The oldest version that the chart takes, the newest that the schemas know, and one between.
 VERSIONS: Final = ("1.29", "1.33", NEWEST)
+# Values of the service's chart that together render every template.
 WHOLE: Final[dict[str, Mapping[str, Any]]] = {
     **SETTINGS["service"],
     **WIRINGS,
@@ -31,14 +32,13 @@ WHOLE: Final[dict[str, Mapping[str, Any]]] = {
         for name in ("grafanaDashboard", "prometheusRule")
     },
 }
-"""Values of the service's chart that together render every template."""
 
+# Of these, those that together have every name in a manifest.
 NAMED: Final = (
     *("full", "headless", "console with a token", "monitoring elsewhere", "istio's provider with a host", "an alias as the host"),
     *("istio's filter", "istio's filter, ext_proc", "envoy gateway with tls", "envoy gateway, ext_proc", "gke"),
     "gke with a certificate of ours",
 )
-"""Of these, those that together have every name in a manifest."""
 
 each_golden = pytest.mark.parametrize("golden", GOLDEN, ids=str)
 

@@ -147,6 +147,7 @@ def test_pods_are_admitted_where_pod_security_is_enforced(cluster: Cluster) -> N
 
 
 DENIED = ("get,create,patch configmaps", "list,delete events", "list secrets", "list,create pods", "impersonate users")
+# What the ServiceAccount may do with some values, and what it may not: verbs, a resource, and a namespace or none for all.
 RIGHTS: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
     "for the whole cluster": (
         PROFILES,
@@ -163,7 +164,6 @@ RIGHTS: dict[str, tuple[dict[str, Any], list[str], list[str]]] = {
     ),
     "without events": ({"policy": {"events": False}}, [], ["create events team-a"]),
 }
-"""What the ServiceAccount may do with some values, and what it may not: verbs, a resource, and a namespace or none for all."""
 
 
 @pytest.mark.parametrize("name", RIGHTS)

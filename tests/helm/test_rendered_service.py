@@ -33,14 +33,14 @@ from tests.kube.control_plane import ControlPlane
 
 pytestmark = [pytest.mark.envoy, pytest.mark.helm, pytest.mark.kubernetes, pytest.mark.mounts]
 
+# Seconds until a change is seen; files are looked at every second, and watches tell at once.
 SEEN_S = 15.0
-"""Seconds until a change is seen; files are looked at every second, and watches tell at once."""
 POLL_S = 0.05
 OWN_SECRET = f"/api/v1/namespaces/{DEMO}/secrets/exchanger-demo-oauth"
 BLUE = "/api/v1/namespaces/team-blue"
 OLD_TOKEN, NEW_TOKEN = (f"{age}-token-of-the-console" for age in ("old", "new"))
+# Another address of this machine, as a pod's own is beside its loopback address.
 ELSEWHERE = "127.0.0.2"
-"""Another address of this machine, as a pod's own is beside its loopback address."""
 YELLOW_POLICY = "/api/v1/namespaces/team-yellow/configmaps/token-policy"
 
 

@@ -27,6 +27,7 @@ NAMED: Final[dict[str, Any]] = {
     "issuerProfiles": {**REFERENCE["issuerProfiles"], "configMapName": "profiles"},
     "grafanaDashboard": {"enabled": True, "name": "authz", "namespace": "monitoring", "pluginJob": "authz"},
 }
+# Files of the reference, each with a name for everything that can be given one.
 OLD: Final[dict[str, Mapping[str, Any]]] = {
     "istio's provider": {**NAMED, "gatewayProvider": "local-istio"},
     "istio's filter": {**NAMED, "envoyFilter": {"enabled": True}},
@@ -34,7 +35,6 @@ OLD: Final[dict[str, Mapping[str, Any]]] = {
     "gke": {**NAMED, **WIRINGS["gke of the reference"]},
     "gke's authorization extension": {**NAMED, "gkeAuthz": {"enabled": True}},
 }
-"""Files of the reference, each with a name for everything that can be given one."""
 WIRING: Final = {"EnvoyFilter", "AuthorizationPolicy", "ServiceEntry", "GCPTrafficExtension", "HealthCheckPolicy", "GCPBackendPolicy"}
 
 

@@ -16,10 +16,11 @@ from tests.helm.rendered_demo import demo, opened, placed
 pytestmark = [pytest.mark.helm]
 
 OWN_PROFILE = {"issuerProfiles": {"profiles": [{**PROFILE, "clientID": "id", "clientSecret": "hush"}]}}
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
-"""https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set"""
+# Sections with tests of their own (``tests/monitoring``).
 MONITORING: Final = {"grafanaDashboard", "prometheusRule"}
-"""Sections with tests of their own (``tests/monitoring``)."""
+# Values that may have one value only (``refusals.yaml``), and one that is in a certificate (``test_golden.py``).
 REFUSED_OTHERWISE: Final = {
     "envoyFilter.extProc.failureModeAllow",
     "gatewayExtAuthzService.type",
@@ -27,7 +28,6 @@ REFUSED_OTHERWISE: Final = {
     "gkeAuthz.callout.tls.selfSigned.validityDays",
     "gkeExtProc.failOpen",
 }
-"""Values that may have one value only (``refusals.yaml``), and one that is in a certificate (``test_golden.py``)."""
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

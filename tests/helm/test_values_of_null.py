@@ -29,14 +29,15 @@ PathOf = tuple[str, ...]
 Given = Mapping[str, Any]
 
 CASES: Final = {CHART: (*cases.CASES["service"], *cases.CASES["wiring"]), DEMO_CHART: cases.CASES["demo"]}
+# Sections whose values are looked at with the section switched on; the others' cases say what they need.
 MONITORING: Final = ("prometheusRule", "grafanaDashboard")
-"""Sections whose values are looked at with the section switched on; the others' cases say what they need."""
+# Sections whose values are variables: without one the service's own default holds, which is the chart's (``test_core_environment.py``).
 SERVICE_KNOWS: Final = ("tokenExchange", "log")
-"""Sections whose values are variables: without one the service's own default holds, which is the chart's (``test_core_environment.py``)."""
 OTHER_USES: Final[Mapping[str, Given]] = {
     "podDisruptionBudget.maxUnavailable": {"podDisruptionBudget": {"minAvailable": 1}},
     "podDisruptionBudget.minAvailable": {"podDisruptionBudget": {"maxUnavailable": 1}},
 }
+# Values that cannot be empty beside others; the templates say so, of null as of the empty value.
 SENTENCES: Final[Mapping[str, tuple[Given, str]]] = {
     "oauth.clientID": (OWN_SECRET, "oauth.createSecret needs oauth.clientID"),
     "oauth.clientSecret": (OWN_SECRET, "oauth.createSecret needs oauth.clientID"),
@@ -55,7 +56,6 @@ SENTENCES: Final[Mapping[str, tuple[Given, str]]] = {
     "envoyGateway.tls.caCertificateRef.name": (BACKEND_TLS, "needs envoyGateway.tls.caCertificateRef.name"),
     "gkeExtProc.supportedEvents": (GKE, "gkeExtProc.supportedEvents needs RequestHeaders"),
 }
-"""Values that cannot be empty beside others; the templates say so, of null as of the empty value."""
 
 
 def parts(values: Given, path: PathOf = ()) -> Iterator[PathOf]:

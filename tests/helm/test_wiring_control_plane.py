@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.helm, pytest.mark.kubernetes]
 STAND_INS: Final = Path(__file__).resolve().parent / "crds" / "gke.yaml"
 NAMESPACES: Final = ("a", "b", "cert-manager", "edge", "gateways", "istio-ingress", "vault")
 STRICT: Final = ("--dry-run=server", "--validate=strict")
+# Seconds until the API server has compiled a new admission policy; it takes one or two.
 GUARD_S: Final = 30.0
-"""Seconds until the API server has compiled a new admission policy; it takes one or two."""
 SECRET: Final = "/api/v1/namespaces/edge/secrets/gateway-ext-authz-tls"
 
 RELABELINGS: Final = [{"action": "replace", "sourceLabels": ["a"], "regex": "(.*)", "targetLabel": "b", "replacement": "$1"}]

@@ -21,11 +21,11 @@ from tests.helm.guides import complaint, manager
 
 pytestmark = [pytest.mark.envoy, pytest.mark.helm]
 
+# Seconds for one answer, on a busy machine too.
 PATIENCE_S: Final = 20.0
-"""Seconds for one answer, on a busy machine too."""
 HOST: Final = "exchanger.edge.svc.cluster.local"
+# The name that Istio gives the cluster of the chart's Service (port and host) in a gateway.
 CLUSTER: Final = f"outbound|3001||{HOST}"
-"""The name that Istio gives the cluster of the chart's Service (port and host) in a gateway."""
 
 each_mode = pytest.mark.parametrize("mode", list(Mode))
 

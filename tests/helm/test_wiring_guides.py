@@ -17,6 +17,7 @@ from tests.helm.guides import FENCE, GUIDES, PAGES, Block, block, blocks, compla
 
 pytestmark = [pytest.mark.helm]
 
+# What the values of each block make, beside what the chart makes in any case.
 MAKES: Final[dict[str, set[str]]] = {
     "service": set(),
     "istio-provider": {"AuthorizationPolicy"},
@@ -34,7 +35,8 @@ MAKES: Final[dict[str, set[str]]] = {
     "plain-envoy-mtls": set(),
     "beside": set(),
 }
-"""What the values of each block make, beside what the chart makes in any case."""
+# The other blocks that a test reads, here or in ``test_hardening_guide.py``; an API server is given the manifests, too
+# (``test_wiring_control_plane.py``).
 READ: Final = {
     "manifests": {"policy", "paths", "certificate", "guard", "gke-authority", "raw-headers"},
     "mesh": {"", "istio-host"},
@@ -43,8 +45,6 @@ READ: Final = {
     "routes": {"credentials"},
     "transport": {"mtls"},
 }
-"""The other blocks that a test reads, here or in ``test_hardening_guide.py``; an API server is given the manifests, too
-(``test_wiring_control_plane.py``)."""
 LANGUAGES: Final = {"yaml", "sh"}
 SERVICE: Final = block("values", "service")
 

@@ -149,7 +149,7 @@ async def test_malformed_http_is_refused_without_an_echo_and_closes_the_connecti
 
 async def test_connect_is_refused_before_any_route() -> None:
     at = Served()
-    assert (await at.talk(b"CONNECT /echo HTTP/1.1\r\nHost: h\r\n\r\n")).startswith(b"HTTP/1.1 405 ")
+    assert (await at.talk(b"CONNECT /echo HTTP/1.1\r\nHost: h\r\n\r\n")).startswith(b"HTTP/1.1 501 ")
 
 
 @pytest.mark.parametrize(

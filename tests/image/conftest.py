@@ -15,8 +15,8 @@ from tests.image.container import Image
 
 BUILDER: Final = Path(__file__).resolve().parents[2] / "image" / "build.py"
 BUILD_S: Final = 3600.0
+# The builder's status on a machine that cannot build images.
 CANNOT: Final = 75
-"""The builder's status on a machine that cannot build images."""
 
 
 def run_builder(*arguments: str) -> subprocess.CompletedProcess[str]:

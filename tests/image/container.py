@@ -12,10 +12,10 @@ from typing import Any, Final
 import attrs
 
 USER: Final = 65532
+# Seconds for a command that ends by itself.
 RUN_S: Final = 60.0
-"""Seconds for a command that ends by itself."""
+# Of the environment in which a container is started, these are the machine's, and not meant for the container.
 INHERITED: Final = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV")
-"""Of the environment in which a container is started, these are the machine's, and not meant for the container."""
 
 # $1: root; then volumes up to --, each as two folders; then the command. Signals reach it, since each program becomes the next one.
 ENTER: Final = """

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.image
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 LOCK: Final = ROOT / "requirements" / "image.txt"
+# The rooms that production does without.
 DEMO: Final = ("demo", "playground", "scenarios")
-"""The rooms that production does without."""
 VEX: Final = ROOT / ".vex" / "exchanger.openvex.json"
 
 

@@ -35,8 +35,8 @@ pytestmark = pytest.mark.image
 
 START_S: Final = 60.0
 STOP_S: Final = 30.0
+# The image's own, and one as clusters choose that give each namespace a range of users.
 USERS: Final = ("65532:65532", "1000650000:0")
-"""The image's own, and one as clusters choose that give each namespace a range of users."""
 
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 

@@ -25,8 +25,8 @@ from tests.issuers.fakes import (
 
 OTHER = SecretName("home", "other")
 ONE = profiles(inline("one"))
+# Longer than any interval of the polling.
 INTERVAL = 2 * POLL_S
-"""Longer than any interval of the polling."""
 
 
 async def test_it_is_started_with_the_first_set(autojump_clock: MockClock) -> None:

@@ -13,8 +13,8 @@ from exchanger.policy.selection import ConfigMap
 from tests.kube.control_plane import ControlPlane
 
 ENABLED: Final = "ext-authz-token-exchange.magneticflux.net/enabled=true"
+# Seconds for an event to come; it takes some milliseconds.
 EVENT_S: Final = 60.0
-"""Seconds for an event to come; it takes some milliseconds."""
 
 
 def origin(control_plane: ControlPlane, token: str) -> Origin:

@@ -29,24 +29,24 @@ from tests.kube.fault_proxy import Fault, FaultProxy, Kind, Pass
 from tests.kube.leftovers import nothing_left, open_sockets
 
 FIRST_WAIT_S: Final = 0.05
+# Seconds of the back-off; a sixteenth and a sixtieth of the real ones, so that tests are short.
 LONGEST_WAIT_S: Final = 0.5
-"""Seconds of the back-off; a sixteenth and a sixtieth of the real ones, so that tests are short."""
 BOUNDS: Final = ConnectionBounds(connect=2.0, read=2.0, call=4.0, quiet=0.5, probe=1.0)
+# Seconds between two looks at the policy in force.
 LOOK_S: Final = 0.002
-"""Seconds between two looks at the policy in force."""
+# Seconds in which something must be noticed; it takes one, a token that was withdrawn ten: for so long an API server remembers it.
 SEEN_S: Final = 45.0
-"""Seconds in which something must be noticed; it takes one, a token that was withdrawn ten: for so long an API server remembers it."""
+# Seconds after a fault in which all that was missed must be in force; it takes one on an idle machine, without a fresh look minutes.
 SETTLED_S: Final = 45.0
-"""Seconds after a fault in which all that was missed must be in force; it takes one on an idle machine, without a fresh look minutes."""
+# Requests of one reflector that may come without much of a wait: the first back-offs, and what follows a success.
 REQUESTS_AT_ONCE: Final = 8
-"""Requests of one reflector that may come without much of a wait: the first back-offs, and what follows a success."""
+# Requests for each wait: a look and a watch, and both once more where the server refuses the token.
 REQUESTS_A_FAILURE: Final = 4
-"""Requests for each wait: a look and a watch, and both once more where the server refuses the token."""
 NAMESPACES: Final = ("chaos", "joining", "leaving")
 TRIES: Final = 6
+# Seconds that so many failures take at least: there are one less waits, none after the first place that is lost in the history, and those
+# after further ones grow by themselves.
 WAITS_S: Final = sum(min(FIRST_WAIT_S * FACTOR**number, LONGEST_WAIT_S) for number in range(TRIES - 3))
-"""Seconds that so many failures take at least: there are one less waits, none after the first place that is lost in the history, and those
-after further ones grow by themselves."""
 
 
 def label_selector(labels: dict[str, str]) -> str:
@@ -110,13 +110,13 @@ class Chaos:
     proxy: FaultProxy
     connection: ApiConnection
     record: Record
+    # Whether the way is past the proxy.
     direct: bool = False
-    """Whether the way is past the proxy."""
+    # Whether the cluster may have no policy at all, which is in force then.
     emptied: bool = False
-    """Whether the cluster may have no policy at all, which is in force then."""
     looks: int = 0
+    # When something passed that is denied for ever.
     lapses: list[float] = attrs.field(factory=list)
-    """When something passed that is denied for ever."""
 
     async def check(self) -> None:
         """Look at the policy in force all the time."""

@@ -21,15 +21,15 @@ from tests.kube.admin import Admin
 from tests.kube.processes import Child, Leash, ProcessError, free_ports, wait_until
 from tests.tools import where
 
+# Seconds until etcd answers; it takes one.
 ETCD_START_S: Final = 30.0
-"""Seconds until etcd answers; it takes one."""
+# Seconds until the API server is ready; it takes three on an idle machine, and ten times that on a busy one.
 READY_S: Final = 120.0
-"""Seconds until the API server is ready; it takes three on an idle machine, and ten times that on a busy one."""
+# Seconds for one answer of either.
 ASK_S: Final = 20.0
-"""Seconds for one answer of either."""
 ADMIN_TOKEN: Final = "admin-token-of-the-lab"
+# The user ``tester`` in the group ``testers``: no rights, until a test binds roles to them.
 TESTER_TOKEN: Final = "tester-token-of-the-lab"
-"""The user ``tester`` in the group ``testers``: no rights, until a test binds roles to them."""
 
 
 @attrs.frozen

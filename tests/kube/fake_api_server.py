@@ -26,8 +26,8 @@ T = TypeVar("T")
 
 FIRST_VERSION: Final = 100
 BOOKMARK_S: Final = 60.0
+# Seconds between looks whether what is held back may go on.
 HELD_BACK_S: Final = 0.25
-"""Seconds between looks whether what is held back may go on."""
 
 Labels = Mapping[str, str]
 Selects = Callable[[Labels], bool]
@@ -37,10 +37,10 @@ class Initial(enum.Enum):
     """What the server makes of a watch that asks for initial events."""
 
     OFFERED = "offered"
+    # Known, but switched off: 422.
     REFUSED = "refused"
-    """Known, but switched off: 422."""
+    # Not known: the objects are sent, and nothing tells when they end.
     IGNORED = "ignored"
-    """Not known: the objects are sent, and nothing tells when they end."""
 
 
 class Verb(enum.Enum):
@@ -86,8 +86,8 @@ class Change:
     after: Stored | None
 
 
+# The whole store at one version, by resource and key. Persistent, so each version of it can be kept.
 Objects: TypeAlias = "HashTrieMap[tuple[str, Key], Stored]"
-"""The whole store at one version, by resource and key. Persistent, so each version of it can be kept."""
 
 
 @attrs.define(eq=False)
@@ -122,20 +122,20 @@ class FakeApiServer:
     mute: bool = False
     latency: float = 0.0
     watch_latency: float = 0.0
+    # Seconds after which the client's side of a request that is not answered gives TIMEOUT.
     client_timeout: float = 30.0
-    """Seconds after which the client's side of a request that is not answered gives TIMEOUT."""
     before: Callable[[Request], None] | None = None
+    # Namespaces that clients may not read.
     forbidden: set[str] = attrs.field(factory=set, init=False)
-    """Namespaces that clients may not read."""
     requests: list[Request] = attrs.field(factory=list, init=False)
     version: int = attrs.field(default=FIRST_VERSION, init=False)
     compacted: int = attrs.field(default=0, init=False)
     objects: Objects = attrs.field(factory=HashTrieMap, init=False)
     history: list[Change] = attrs.field(factory=list, init=False)
+    # The store at each version of the present history.
     states: dict[int, Objects] = attrs.field(init=False)
-    """The store at each version of the present history."""
+    # Every state that the store ever had, in all histories.
     past: list[Objects] = attrs.field(init=False)
-    """Every state that the store ever had, in all histories."""
     watchers: "list[Watcher]" = attrs.field(factory=list, init=False)
     _scripts: list[_Script] = attrs.field(factory=list, init=False)
     _resumed: trio.Event | None = attrs.field(default=None, init=False)

@@ -21,14 +21,14 @@ import trustme
 from tests.kube.control_plane import write_kubeconfig
 
 PIECE_BYTES: Final = 64 * 1024
+# What reading and writing raise when one of the two sides is gone.
 BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError, h11.ProtocolError, OSError)
-"""What reading and writing raise when one of the two sides is gone."""
 HOP_BY_HOP: Final = frozenset({b"connection", b"transfer-encoding", b"keep-alive"})
 
 _Stream = trio.SSLStream[trio.SocketStream]
 
+# Returns the lines that take the place of a line of a watch; each has its newline.
 Editor = Callable[[bytes], tuple[bytes, ...]]
-"""Returns the lines that take the place of a line of a watch; each has its newline."""
 
 
 @enum.unique
@@ -120,8 +120,8 @@ class FaultProxy:
     port_behind: int
     ca_behind: Path
     requests: list[Seen] = attrs.field(factory=list, init=False)
+    # How often a fault other than ``Refuse`` and ``Stall`` did something.
     strikes: int = attrs.field(default=0, init=False)
-    """How often a fault other than ``Refuse`` and ``Stall`` did something."""
     _fault: Fault = attrs.field(factory=Pass, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
     _struck: trio.Event = attrs.field(factory=trio.Event, init=False)

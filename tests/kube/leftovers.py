@@ -7,9 +7,9 @@ from typing import Final
 
 import trio
 
+# Seconds in which a thread that was woken ends, on a machine that is busy with other things; it takes a millisecond, and one that was not
+# woken has 20 s.
 GONE_S: Final = 15.0
-"""Seconds in which a thread that was woken ends, on a machine that is busy with other things; it takes a millisecond, and one that was not
-woken has 20 s."""
 
 
 def working_threads() -> list[str]:

@@ -12,8 +12,8 @@ from typing import IO, Final
 import attrs
 
 LEASH: Final = Path(__file__).with_name("leash.py")
+# Seconds: an API server that is told to end takes about two.
 STOP_S: Final = 30.0
-"""Seconds: an API server that is told to end takes about two."""
 
 
 class ProcessError(Exception):

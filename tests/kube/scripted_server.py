@@ -20,8 +20,8 @@ from exchanger.kube.resource import Resource
 from exchanger.policy.selection import ConfigMap
 from exchanger.values.secret import Secret
 
+# Long enough for a busy machine; tests that wait for a bound replace it by a short one.
 FAST: Final = ConnectionBounds(connect=5, read=20, call=30, quiet=20, probe=20, watch_read=60, watch_margin=20)
-"""Long enough for a busy machine; tests that wait for a bound replace it by a short one."""
 WATCH_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
 

@@ -27,6 +27,7 @@ class FakeEvents:
 
     failing: Callable[[str, str], ApiFailure | None] = lambda _method, _path: None
     hanging: bool = False
+    answers_after: float = 0.0
     answers_lost: int = 0
     events: dict[str, dict[str, object]] = attrs.field(factory=dict)
     requests: list[tuple[float, str, str]] = attrs.field(factory=list)
@@ -38,7 +39,7 @@ class FakeEvents:
         self.requests.append((trio.current_time(), method, path))
         if self.hanging:
             await trio.sleep_forever()
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.answers_after)
         failure = self.failing(method, path)
         if failure is not None:
             return failure

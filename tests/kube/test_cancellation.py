@@ -13,12 +13,12 @@ from exchanger.kube.connection import ApiConnection
 from tests.kube.leftovers import nothing_left, open_sockets, working_threads
 from tests.kube.scripted_server import FAST, WATCH_HEAD, chunk, config_maps, connection_to, event, listening
 
+# Seconds in which a cancelled block must have been left; it takes some milliseconds, and a thread that nobody wakes 20 s.
 LEAVE_S: Final = 1.0
-"""Seconds in which a cancelled block must have been left; it takes some milliseconds, and a thread that nobody wakes 20 s."""
+# Seconds after which the thread is blocked where it should be; when it is not there yet, another place is tested, which must pass too.
 SETTLE_S: Final = 0.15
-"""Seconds after which the thread is blocked where it should be; when it is not there yet, another place is tested, which must pass too."""
+# No bound of these ends a thread while a test looks.
 PATIENT: Final = attrs.evolve(FAST, connect=60)
-"""No bound of these ends a thread while a test looks."""
 PLACES: Final = ("connecting", "shaking hands", "waiting for the head", "waiting for the body", "waiting for the next event")
 
 

@@ -17,8 +17,8 @@ from tests.kube.fault_proxy import Pass, Refuse
 
 pytestmark = pytest.mark.kubernetes
 
+# Writes: more than a restart and all changes of a test make together.
 MANY: Final = 100
-"""Writes: more than a restart and all changes of a test make together."""
 
 
 @pytest.fixture

@@ -50,13 +50,13 @@ def without(kind: str) -> Editor:
     return lambda line: () if is_event(kind, line) else (line,)
 
 
+# Faults that let nothing through, and what they are called.
 BLOCKING: Final[dict[str, tuple[Fault, str]]] = {
     "410": (Answer(410), "gone"),
     "500": (Answer(500), "server_error"),
     "401": (Answer(401), "unauthorized"),
     "refused": (Refuse(), "unreachable"),
 }
-"""Faults that let nothing through, and what they are called."""
 
 
 @pytest.mark.parametrize(("fault", "failure"), BLOCKING.values(), ids=BLOCKING)

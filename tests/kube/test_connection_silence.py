@@ -14,10 +14,10 @@ from exchanger.kube.list_watch import ApiFailure, FailureKind
 from tests.kube.scripted_server import FAST, WATCH_HEAD, Received, answer, config_maps, connected, repeats, serving
 
 MINUTE_S: Final = 60.0
+# Seconds for which lists that nobody answers are surely under way: less than ``FAST`` gives them.
 LISTED_S: Final = 15.0
-"""Seconds for which lists that nobody answers are surely under way: less than ``FAST`` gives them."""
+# Signs of life.
 MANY: Final = 6
-"""Signs of life."""
 
 
 def test_a_silent_connection_is_noticed_within_a_minute() -> None:

@@ -98,6 +98,35 @@ async def test_authors_learn_of_changes(autojump_clock: trio.testing.MockClock, 
         assert it.events.pending == 0
 
 
+@pytest.mark.parametrize("successor", [NO_VERSION, deny()])
+async def test_a_report_under_way_is_about_what_was_withdrawn(autojump_clock: trio.testing.MockClock, successor: str) -> None:
+    """One of the same name that follows gets its own Event, or none."""
+    uid = "first"
+    server = FakeEvents(answers_after=1.0)
+    async with stage(server) as it:
+        it.events.uid_of = lambda _source: uid
+        it.put(bad=NO_VERSION)
+        await it.settle()
+        it.put(bad=None)
+        uid = "second"
+        it.put(bad=successor)
+        await trio.sleep(60)
+        involved = [event["involvedObject"] for event in server.events.values()]
+        assert [about["uid"] for about in involved if isinstance(about, dict)] == ["first", "second"][: 1 + (successor == NO_VERSION)]
+
+
+async def test_an_event_whose_answers_were_all_lost_is_contradicted(autojump_clock: trio.testing.MockClock) -> None:
+    lost = True
+    server = FakeEvents(answers_lost=1, failing=lambda _method, _path: REFUSED if lost and server.events else None)
+    async with stage(server) as it:
+        it.put(bad=NO_VERSION)
+        await trio.sleep(300)
+        lost = False
+        it.put(bad=deny())
+        await trio.sleep(60)
+        assert server.said() == told("bad", "invalid", "ok")
+
+
 async def test_messages_and_timestamps(autojump_clock: trio.testing.MockClock) -> None:
     async with stage() as it:
         for text in (NO_VERSION, deny("/bad"), NO_VERSION):

@@ -90,8 +90,8 @@ async def test_pages_that_are_too_large_become_smaller(limits: list[int], asked:
         assert [int(query(request)["limit"]) for request in server.requests] == asked
 
 
+# Neighbours of 1 MiB among 10,000 small objects: none of them is too large, but sixteen of them are.
 LARGE = range(3_000, 3_017)
-"""Neighbours of 1 MiB among 10,000 small objects: none of them is too large, but sixteen of them are."""
 
 
 def mixed(asked: dict[str, str]) -> dict[str, object]:

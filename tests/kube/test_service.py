@@ -24,8 +24,8 @@ READ_SECRET: Final[Rule] = {
     "resourceNames": ["issuer-oauth"],
     "verbs": ["list", "watch"],
 }
+# What the Go service needs, so that there are roles with this alone.
 GET_SECRET: Final[Rule] = {**READ_SECRET, "verbs": ["get"]}
-"""What the Go service needs, so that there are roles with this alone."""
 ACCOUNT: Final = {"kind": "ServiceAccount", "name": "exchanger", "namespace": "exchanger"}
 ISSUERS: Final = """
 issuers:
@@ -47,10 +47,10 @@ def deny(prefix: str) -> str:
     return f"version: v1\nentries: [{{match: {{host: api.example.com, pathPrefix: {prefix}}}, action: deny}}]"
 
 
+# Seconds until something must be seen; most take milliseconds, but after an outage there may be a minute between two attempts.
 SEEN_S: Final = 180.0
-"""Seconds until something must be seen; most take milliseconds, but after an outage there may be a minute between two attempts."""
+# Seconds for an end that waits for nobody; it takes less than one, and a request to a server that is silent lasts three times as long.
 END_S: Final = 20.0
-"""Seconds for an end that waits for nobody; it takes less than one, and a request to a server that is silent lasts three times as long."""
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
 pytestmark = pytest.mark.kubernetes
 
 MANY: Final = 1_000
+# Seconds after the last of many changes in which all of them must be in force; it takes some hundredths on an idle machine.
 IN_FORCE_S: Final = 30.0
-"""Seconds after the last of many changes in which all of them must be in force; it takes some hundredths on an idle machine."""
+# Seconds after which the source has surely come back to a restarted server: its longest wait between two attempts is 30.
 OUTAGE_S: Final = 120.0
-"""Seconds after which the source has surely come back to a restarted server: its longest wait between two attempts is 30."""
 
 
 def settings(*namespaces: str) -> KubernetesSettings:

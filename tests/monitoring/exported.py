@@ -17,8 +17,8 @@ from tests.telemetry.records import record
 
 HOST: Final = "issuer.example.com"
 STATUSES: Final = (None, 200, 302, 401, 503)
+# Labels whose values operators choose, or that are bounds.
 OPEN: Final = frozenset({"endpoint_host", "policy_namespace", "version", "le"})
-"""Labels whose values operators choose, or that are bounds."""
 
 
 @attrs.frozen

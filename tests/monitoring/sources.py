@@ -15,8 +15,8 @@ CHART: Final = ROOT / "helm" / "exchanger"
 RULES: Final = CHART / "rules" / "exchanger.yaml"
 DASHBOARD: Final = CHART / "dashboards" / "exchanger.json"
 RUNBOOKS: Final = ROOT / "docs" / "runbooks"
+# Labels of the series that the alerts look at.
 RELEASE: Final = {"job": "exchanger", "namespace": "edge"}
-"""Labels of the series that the alerts look at."""
 
 Json = dict[str, Any]
 

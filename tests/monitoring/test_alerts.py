@@ -16,12 +16,12 @@ from tests.tools import find_tool
 
 pytestmark = pytest.mark.go
 
+# Seconds: all cases take three on an idle machine.
 PROMTOOL_S: Final = 120.0
-"""Seconds: all cases take three on an idle machine."""
+# A release that these alerts do not look at.
 NEIGHBOUR: Final = {"job": "exchanger", "namespace": "somebody-else"}
-"""A release that these alerts do not look at."""
+# What Grafana puts into queries where PromQL wants a number or a duration; variables in matchers are text already.
 SECONDS_OF_GRAFANA: Final = {"$__rate_interval": "5m", "$gateway_timeout": "1", "$token_timeout": "0.75"}
-"""What Grafana puts into queries where PromQL wants a number or a duration; variables in matchers are text already."""
 
 
 @attrs.frozen

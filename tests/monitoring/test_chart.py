@@ -15,11 +15,12 @@ from tests.monitoring.test_alerts import promtool
 pytestmark = pytest.mark.helm
 
 THRESHOLDS: Final = sorted(values()["prometheusRule"]["thresholds"])
+# The most that a ConfigMap may hold; https://kubernetes.io/docs/concepts/configuration/configmap/.
 CONFIGMAP_BYTES: Final = 1024 * 1024
-"""The most that a ConfigMap may hold; https://kubernetes.io/docs/concepts/configuration/configmap/."""
+# The most that a dashboard's uid may have; https://grafana.com/docs/grafana/latest/developers/http_api/dashboard/.
 UID_CHARACTERS: Final = 40
-"""The most that a dashboard's uid may have; https://grafana.com/docs/grafana/latest/developers/http_api/dashboard/."""
 
+# For every value of the two sections another one than the default.
 CHANGES: Final[dict[str, object]] = {
     "prometheusRule.enabled": False,
     "prometheusRule.namespace": "monitoring",
@@ -44,7 +45,6 @@ CHANGES: Final[dict[str, object]] = {
     "grafanaDashboard.envoyTimeoutMs": 1500,
     "grafanaDashboard.tokenEndpointTimeoutSeconds": 1.25,
 }
-"""For every value of the two sections another one than the default."""
 ON: Final = {"prometheusRule": {"enabled": True}, "grafanaDashboard": {"enabled": True}}
 
 

@@ -8,8 +8,8 @@ import pytest
 from tests.monitoring.promql import read
 from tests.monitoring.sources import Json, alerts, dashboard, panels, values
 
+# Width of Grafana's grid.
 COLUMNS: Final = 24
-"""Width of Grafana's grid."""
 BUILT_IN: Final = frozenset({"__rate_interval", "__all"})
 CONTENT: Final = tuple(panel for panel in panels() if panel["type"] != "row")
 

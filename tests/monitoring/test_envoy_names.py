@@ -22,10 +22,10 @@ from tests.monitoring.sources import dashboard_queries
 pytestmark = pytest.mark.envoy
 
 READY_S: Final = 60.0
+# What begins to exist with the first answer of a service; here there is none.
 AFTER_AN_ANSWER: Final = {"envoy_cluster_ext_authz_ok", "envoy_cluster_ext_authz_denied", "envoy_cluster_upstream_rq_time_bucket"}
-"""What begins to exist with the first answer of a service; here there is none."""
+# Labels of the scrape, and the one that Istio gives the same thing.
 NOT_ENVOYS: Final = {"job", "cluster_name"}
-"""Labels of the scrape, and the one that Istio gives the same thing."""
 
 
 @contextmanager

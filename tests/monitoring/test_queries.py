@@ -16,6 +16,7 @@ CADVISOR: Final = "the kubelet's cAdvisor, which measures what limits and evicti
 STATE: Final = "kube-state-metrics"
 ENVOY: Final = "Envoy's own metrics, for the collapsed row about the gateway"
 ISTIO: Final = "Istio's telemetry, for the same row"
+# Series that are not the service's, and whose they are.
 FOREIGN: Final = {
     "up": PROMETHEUS,
     "ALERTS": PROMETHEUS,
@@ -45,7 +46,7 @@ FOREIGN: Final = {
     "istio_requests_total": ISTIO,
     "istio_request_duration_milliseconds_bucket": ISTIO,
 }
-"""Series that are not the service's, and whose they are."""
+# Exported series that no panel shows, and why.
 NOT_SHOWN: Final = {
     "ext_authz_check_duration_seconds_count": "the same number as ext_authz_check_requests_total",
     "ext_authz_check_duration_seconds_sum": "a mean hides what percentiles show",
@@ -57,9 +58,8 @@ NOT_SHOWN: Final = {
     "process_virtual_memory_bytes": "addresses that were given out, not memory that is used",
     "process_start_time_seconds": "restarts are kube-state-metrics' to count",
 }
-"""Exported series that no panel shows, and why."""
+# Labels that a scrape adds to every series.
 TARGET: Final = frozenset({"namespace", "job", "instance", "pod"})
-"""Labels that a scrape adds to every series."""
 QUERIES: Final = (*dashboard_queries(), *alert_queries())
 
 every_query = pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.place)

@@ -15,8 +15,8 @@ from tests.monitoring.sources import ROOT, RULES, RUNBOOKS, alerts, values
 INDEX: Final = RUNBOOKS / "README.md"
 PAGES: Final = tuple(sorted(RUNBOOKS.glob("*.md")))
 SECTIONS: Final = ["What it means for users", "How to see it", "Likely causes, in order", "What to do", "When to escalate"]
+# What whoever is woken has; the last one is in busybox, which debug containers are of.
 PROGRAMS: Final = frozenset({"kubectl", "helm", "curl", "grep", "sort", "uniq", "exchanger", "export", "netstat"})
-"""What whoever is woken has; the last one is in busybox, which debug containers are of."""
 VALUE_WORDS: Final = frozenset(
     {"log", "metrics", "rbac", "networkPolicy", "policyNamespaces", "prometheusRule", "tokenExchange", "service", "resources"}
     | {"autoscaling"}

@@ -14,8 +14,8 @@ import trio
 from tests.oauth.fakes import Peer, Script, serve
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+# Answers CONNECT, and returns whether the tunnel is open.
 Answer = Callable[[trio.abc.Stream], Awaitable[bool]]
-"""Answers CONNECT, and returns whether the tunnel is open."""
 
 
 def saying(*pieces: bytes, opens: bool = False) -> Answer:

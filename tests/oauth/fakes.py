@@ -21,10 +21,10 @@ from exchanger.values.secret import Secret
 from exchanger.values.token import CoalescedRecord, ExchangedToken, ExchangeRecord, TokenOutcome, TokenRequest
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
+# The times that the contract has, for tests whose clock stands still or jumps; on a slow machine real time would use them up.
 CONTRACT = TokenClientSettings(allow_http=True)
-"""The times that the contract has, for tests whose clock stands still or jumps; on a slow machine real time would use them up."""
+# Seconds after which a connection has rested, and is not idle yet, if answers come at once or almost.
 RESTED = 1.5
-"""Seconds after which a connection has rested, and is not idle yet, if answers come at once or almost."""
 HTTP = attrs.evolve(CONTRACT, request_timeout=30.0, dial_timeout=30.0, tls_handshake_timeout=30.0, response_header_timeout=30.0)
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and takes no time to make
 ISSUED = ExchangedToken(Secret("issued-token"))

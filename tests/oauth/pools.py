@@ -12,8 +12,8 @@ from exchanger.oauth.http1 import Bounds, Http1Connection, PhaseLimits
 from exchanger.oauth.pool import ConnectionPool, Lease
 from tests.oauth.fakes import NO_TLS, MemoryEndpoint
 
+# Seconds that an exchange may take here, and with few answers the rest of a connection.
 LONGEST = 0.75
-"""Seconds that an exchange may take here, and with few answers the rest of a connection."""
 ONE = Origin(secure=False, host="one.example", port=80)
 TWO = Origin(secure=False, host="two.example", port=80)
 HEAD = h11.Request(method="POST", target="/token", headers=[("Host", "one.example"), ("Content-Length", "0")])

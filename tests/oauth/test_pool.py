@@ -20,8 +20,8 @@ from tests.oauth.fakes import MemoryEndpoint, answering, response
 from tests.oauth.pools import HEAD, LONGEST, ONE, TWO, bounds, counts, exchange, exchange_at_once, expiring, pool_of, use
 
 NOTHING = (0, 0, 0, 0, 0)
+# Seconds after which a connection that nobody uses is idle.
 IDLE = LONGEST + UNUSED_REST + 0.001
-"""Seconds after which a connection that nobody uses is idle."""
 
 
 @pytest.fixture
@@ -195,8 +195,8 @@ async def test_closing_the_pool_closes_what_rests_or_is_idle_also_while_cancelle
     assert pool._hosts == {}
 
 
+# Answers that are enough to know an endpoint by.
 MANY = 100
-"""Answers that are enough to know an endpoint by."""
 
 
 async def take(pool: ConnectionPool) -> Http1Connection | None:

@@ -10,10 +10,10 @@ from exchanger.policy.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.values.entry import DenyEntry, Entry, FailClosedRegion, MatchScope
 
+# The answer is 500: a region covers the request, or entries tie.
 CLOSED = "closed"
-"""The answer is 500: a region covers the request, or entries tie."""
+# The answer is 400, or 500: what the path was makes a difference.
 DISPUTED = "disputed"
-"""The answer is 400, or 500: what the path was makes a difference."""
 UNMATCHED = "unmatched"
 Answer = Entry | str
 

@@ -32,6 +32,7 @@ headers = st.one_of(
 )
 hosts = st.sampled_from([*HOSTS, "A.example", "a.example.", "a.example:8443", "user@a.example", "a.example,b.example", "c.example"])
 paths = rarely(st.text(max_size=6).map(lambda text: "/" + text), st.builds("".join, st.tuples(plain_paths | prefixes, queries)), one_in=4)
+# Requests to the hosts and paths of generated policies; no part of them is missing, and paths are in origin form.
 requests = st.builds(
     Asked,
     st.sampled_from([*METHODS, "OPTIONS", "get"]),
@@ -41,7 +42,6 @@ requests = st.builds(
         lambda first, more: (*first, *more), st.sampled_from([(("authorization", "Bearer good"),), ()]), st.lists(headers, max_size=3)
     ),
 )
-"""Requests to the hosts and paths of generated policies; no part of them is missing, and paths are in origin form."""
 
 
 def check_request(asked: Asked, *, raw: bool = False) -> bytes:
@@ -105,6 +105,7 @@ structs = st.builds(
     lambda fields: Struct(fields=fields),
     st.dictionaries(st.sampled_from([f"request.{part}" for part in ("method", "host", "path", "query", "scheme", "id")]), attribute_values),
 )
+# Messages of every kind, with and without an HTTP request in them.
 processing_requests = st.builds(
     lambda member, attributes, observing: ProcessingRequest(**member, attributes=attributes, observability_mode=observing),
     st.one_of(
@@ -123,4 +124,3 @@ processing_requests = st.builds(
     st.dictionaries(st.sampled_from(["envoy.filters.http.ext_proc", "a", "b"]), structs, max_size=2),
     rarely(st.just(True), st.just(False), one_in=5),
 )
-"""Messages of every kind, with and without an HTTP request in them."""

@@ -40,8 +40,8 @@ class Request:
     pieces: tuple[bytes, ...]
     timeout: bytes | None
     end: str
+    # What the client says of the connection, after each piece.
     aside: str = ""
-    """What the client says of the connection, after each piece."""
 
 
 def _cut(data: bytes, places: list[int]) -> tuple[bytes, ...]:
@@ -69,8 +69,8 @@ requests = st.builds(
     aside=st.sampled_from(["", "", "ping", "settings"]),
 )
 
+# Requests whose answers can be understood by a peer that did not send them itself.
 answered_requests = requests.filter(lambda request: request.end != "reset" and request.aside != "settings")
-"""Requests whose answers can be understood by a peer that did not send them itself."""
 
 
 def _conclude(peer: Peer, stream: int, end: str) -> None:
@@ -186,9 +186,10 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
 
 
+# The header block of a valid request, for frames that are made by hand.
 _REQUEST = conversation([Request(ECHO, (), None, "nothing")])[9:]
-"""The header block of a valid request, for frames that are made by hand."""
 
+# Frames of every type, on few streams, with payloads of which some are right for their type.
 frames = st.builds(
     _frame,
     st.integers(0, 11),
@@ -198,7 +199,6 @@ frames = st.builds(
         st.just(_REQUEST), st.binary(max_size=24), st.sampled_from([bytes(4), bytes(8), b"\x7f\xff\xff\xff", b"\0\4\0\0\0\0", framed(b"x")])
     ),
 )
-"""Frames of every type, on few streams, with payloads of which some are right for their type."""
 
 
 def fresh() -> Pair:

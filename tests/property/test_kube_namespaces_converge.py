@@ -14,8 +14,8 @@ from tests.examples import examples
 from tests.kube.cluster import Cluster, Record, deny, source
 
 NAMES = ("a", "b", "c", "d")
+# Seconds after which the longest wait of a back-off is over twice.
 QUIET_S = 200.0
-"""Seconds after which the longest wait of a back-off is over twice."""
 
 
 @attrs.frozen

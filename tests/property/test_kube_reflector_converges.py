@@ -24,15 +24,14 @@ from tests.kube.fake_api_server import FakeApiServer, FakeResource, Initial, Req
 from tests.kube.reflecting import RecordingObserver, RecordingSink
 
 HOUR: Final = 3600.0
+# Seconds after the last fault: the longest waits that may be under way, and the longest time to the next comparison.
 QUIET: Final = 2 * 60.0 + 720.0 + 60.0
-"""Seconds after the last fault: the longest waits that may be under way, and the longest time to the next comparison."""
+# Requests in any hour, further pages of a list not counted, and two requests for each failure.
+#
+# The two back-offs take turns at worst: one begins anew while the other one is waited for, nine failures in each two minutes, so 255 an
+# hour. What needs no wait takes half a minute at least, or comes after a failure that was waited for. Faults of one kind get by with half
+# of it (test_reflector_outages).
 MOST_IN_AN_HOUR: Final = 520
-"""Requests in any hour, further pages of a list not counted, and two requests for each failure.
-
-The two back-offs take turns at worst: one begins anew while the other one is waited for, nine failures in each two minutes, so 255 an hour.
-What needs no wait takes half a minute at least, or comes after a failure that was waited for. Faults of one kind get by with half of it
-(test_reflector_outages).
-"""
 
 NAMES: Final = ("a", "b", "c", "d", "e")
 ON: Final = {"policy": "on"}

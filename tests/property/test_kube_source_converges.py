@@ -22,8 +22,8 @@ from tests.examples import examples
 from tests.kube.cluster import Cluster, Record
 from tests.property.strategies_kube_index import CONFIG_MAP_SELECTOR, NAMES, SELECTORS, config_maps, namespaces
 
+# Seconds after which the last net, the regular comparison, has been thrown twice.
 QUIET_S = 1800.0
-"""Seconds after which the last net, the regular comparison, has been thrown twice."""
 
 
 @attrs.frozen

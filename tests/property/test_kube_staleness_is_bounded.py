@@ -20,10 +20,10 @@ FAULTS = (
     *("refused", "error", "busy", "forbidden", "gone", "malformed"),
     *("black hole", "black hole, and cut", "frozen", "buffered", "lists fail"),
 )
+# Seconds after the limit: the age is looked at every second.
 BOUND_S = LOOK_S + 0.5
-"""Seconds after the limit: the age is looked at every second."""
+# Seconds until it is open again: a wait of three or a probe of ten, a watch of three that ends, and two looks.
 OPEN_S = 20.0
-"""Seconds until it is open again: a wait of three or a probe of ten, a watch of three that ends, and two looks."""
 
 
 def befall(fault: str, server: FakeApiServer) -> None:

@@ -11,8 +11,8 @@ from exchanger._proto.grpc.reflection.v1.reflection_pb2 import ServerReflectionR
 from exchanger.grpc.status import StatusCode
 from tests.property.strategies_reflection import FILES, MESSAGES, REFLECTION, any_requests
 
+# Bytes of the largest answer, besides the question that it repeats.
 LARGEST = 8192
-"""Bytes of the largest answer, besides the question that it repeats."""
 
 
 @given(st.lists(any_requests, max_size=6))

@@ -15,8 +15,8 @@ from tests.telemetry.clocks import Machine
 from tests.telemetry.records import ALLOWED, record
 
 CALLER = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+# Nanoseconds; what follows takes a few at least, which is more than numbers of seconds lose.
 STEPS = st.integers(10, 10**10)
-"""Nanoseconds; what follows takes a few at least, which is more than numbers of seconds lose."""
 
 
 @given(STEPS, STEPS, STEPS, st.lists(st.integers(0, 10**9), max_size=12))

@@ -26,8 +26,8 @@ from tests.property.strategies_token_pool import ISSUERS, Ask, Behaviour, Kind, 
 
 BUSY, RESTING, RESTING_PER_HOST, IDLE, IDLE_PER_HOST = 4, 4, 3, 3, 2
 NOBODY = "nobody"
+# The last where an answer and what comes beside it meet on a connection that is used too early.
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
-"""The last where an answer and what comes beside it meet on a connection that is used too early."""
 
 
 def token_of(subject: str) -> str:

@@ -13,8 +13,8 @@ from yaml.events import Event
 from exchanger.policy.yaml_nodes import Pieces
 from tests.property.test_policy_any_text import mutated
 
+# Bytes that libyaml asks for at once.
 BUFFER: Final = 16 * 1024
-"""Bytes that libyaml asks for at once."""
 
 
 def told(events: Iterable[Event]) -> Iterator[object]:

@@ -2,8 +2,8 @@
 
 from exchanger.telemetry.metrics import Gauges
 
+# Seconds since 1970; more than 32 bits with a sign can hold.
 EXPIRY = 2_556_154_645
-"""Seconds since 1970; more than 32 bits with a sign can hold."""
 NOTHING = Gauges(
     check_in_flight=lambda: 0,
     exchanges_in_flight=dict,

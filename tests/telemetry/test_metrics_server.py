@@ -131,6 +131,7 @@ async def _run(server: MetricsServer, *, task_status: trio.TaskStatus[int]) -> N
     await server.run(task_status=task_status)
 
 
+# Those that Prometheus' client libraries have in common, as far as there is something to measure here.
 NAMES: Final = {
     "process_cpu_seconds_total": "counter",
     "process_resident_memory_bytes": "gauge",
@@ -139,9 +140,8 @@ NAMES: Final = {
     "process_open_fds": "gauge",
     "process_max_fds": "gauge",
 }
-"""Those that Prometheus' client libraries have in common, as far as there is something to measure here."""
+# Twice the resolution of processor times in /proc.
 TICK_S: Final = 0.02
-"""Twice the resolution of processor times in /proc."""
 
 
 def values() -> dict[str, float]:

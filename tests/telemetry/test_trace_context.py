@@ -4,8 +4,8 @@ from exchanger.telemetry.trace_context import Sampler, SamplingSettings, TraceCo
 from exchanger.values.trace import NO_TRACE, TraceContext
 
 TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+# Trace ids that a ratio takes first and last: their low halves count.
 LOW, HIGH = f"{'f' * 16}{1:016x}", f"{'0' * 16}{'f' * 16}"
-"""Trace ids that a ratio takes first and last: their low halves count."""
 
 
 def traceparent(flags: str = "01", trace_id: str = TRACE_ID, version: str = "00", rest: str = "") -> str:

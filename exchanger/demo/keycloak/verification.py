@@ -32,8 +32,8 @@ ALGORITHMS: Final = ("RS256", "PS256", "ES256")
 # The issuer of a foreign token.
 STRANGER: Final = "https://login.example.com"
 
+# The keys of an issuer, by their ``kid``.
 Keys = Mapping[str, RSAKey | ECKey]
-"""The keys of an issuer, by their ``kid``."""
 
 
 @final

@@ -34,8 +34,8 @@ _SUCCESS: Final = range(200, 300)
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})  # https://opentelemetry.io/docs/specs/otlp/#failures-1
 _RETRY_AFTER: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
 
+# Opens a TCP connection to a host and port, or raises ``OSError``.
 Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
-"""Opens a TCP connection to a host and port, or raises ``OSError``."""
 
 
 def tls_context(target: Target) -> ssl.SSLContext:
