@@ -19,7 +19,7 @@ import trio
 
 from exchanger.grpc.routes import CallInfo, Immediate, Pending
 from exchanger.grpc.server import GrpcServer, ServerSettings
-from exchanger.grpc.tls import TlsSettings
+from exchanger.grpc.tls.settings import TlsSettings
 
 PATH = b"/envoy.service.auth.v3.Authorization/Check"
 # About the size of an allowing CheckResponse.

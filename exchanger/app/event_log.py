@@ -6,7 +6,7 @@ from typing import Final, final
 import attrs
 import structlog
 
-from exchanger.grpc.x509 import CertificateInfo, Validity
+from exchanger.grpc.tls.x509 import CertificateInfo, Validity
 from exchanger.kube.list_watch import ApiFailure
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.selection import Change

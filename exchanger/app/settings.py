@@ -20,9 +20,9 @@ from exchanger.decision.check import TOKEN_EXCHANGE_GRANT, DecisionRules
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, TokenResponseRules
 from exchanger.directory.source import DirectorySettings
 from exchanger.errors import ConfigurationError
-from exchanger.grpc.certificates import check_files
 from exchanger.grpc.server import ServerSettings
-from exchanger.grpc.tls import TlsSettings
+from exchanger.grpc.tls.certificates import check_files
+from exchanger.grpc.tls.settings import TlsSettings
 from exchanger.http.names import is_loopback
 from exchanger.issuers.file import check_file
 from exchanger.issuers.plan import EndpointCheck, ProfileRules

@@ -12,13 +12,13 @@ import trio
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.limits import Admission, Budget, ConnectionLimits
 from exchanger.grpc.reactor import Reactor
-from exchanger.grpc.rotation import Rotation
 from exchanger.grpc.routes import Route
 from exchanger.grpc.session import Session
 from exchanger.grpc.status import StatusCode
 from exchanger.grpc.tcp import SocketTransport, Transport, accepted, bind
-from exchanger.grpc.tls import HandshakeLog, SilentTlsObserver, TlsObserver, TlsSettings
-from exchanger.grpc.tls_transport import Phase, TlsTransport
+from exchanger.grpc.tls.rotation import Rotation
+from exchanger.grpc.tls.settings import HandshakeLog, SilentTlsObserver, TlsObserver, TlsSettings
+from exchanger.grpc.tls.transport import Phase, TlsTransport
 
 # Seconds for a peer to learn that it must not open streams (RFC 9113 section 6.8 asks for a round trip). A peer that does not acknowledge
 # it would hold up the end for the whole grace period.

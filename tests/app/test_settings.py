@@ -9,7 +9,7 @@ import trustme
 from exchanger.app.settings import Settings, endpoint_check, known_variables, read_settings
 from exchanger.console.access import ConsoleSettings
 from exchanger.errors import ConfigurationError
-from exchanger.grpc.tls import TlsSettings
+from exchanger.grpc.tls.settings import TlsSettings
 from exchanger.issuers.plan import EndpointProblem, ProfileRules
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.lookup import UnreadableReach

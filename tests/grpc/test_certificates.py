@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
-from exchanger.grpc import certificates
-from exchanger.grpc.certificates import Identity, Known, Unusable, check_files, load
-from exchanger.grpc.x509 import Validity
+from exchanger.grpc.tls import certificates
+from exchanger.grpc.tls.certificates import Identity, Known, Unusable, check_files, load
+from exchanger.grpc.tls.x509 import Validity
 from tests.grpc.authority import Site, days
 
 SECRET_PARTS = ("PRIVATE", "s3cret")
@@ -220,7 +220,7 @@ def test_no_permission(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("exchanger.grpc.certificates.os.open", refuse)
+    monkeypatch.setattr("exchanger.grpc.tls.certificates.os.open", refuse)
     assert check_files(site.files.settings()) == f"{site.files.cert} cannot be read: permission denied"
 
 
@@ -228,8 +228,8 @@ def test_openssl_does_not_ask_for_a_password(site: Site) -> None:
     """In a process without a terminal it would fail anyway, so what is looked at is that it writes nothing."""
     site.files.key.write_bytes(encrypted_key())
     script = (
-        "import sys; from pathlib import Path; from exchanger.grpc.certificates import check_files;"
-        "from exchanger.grpc.tls import TlsSettings;"
+        "import sys; from pathlib import Path; from exchanger.grpc.tls.certificates import check_files;"
+        "from exchanger.grpc.tls.settings import TlsSettings;"
         "print(check_files(TlsSettings(cert_file=Path(sys.argv[1]), key_file=Path(sys.argv[2]))))"
     )
     command = [sys.executable, "-c", script, str(site.files.cert), str(site.files.key)]

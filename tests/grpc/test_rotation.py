@@ -10,9 +10,9 @@ import trio
 import trustme
 from trio.testing import wait_all_tasks_blocked
 
-from exchanger.grpc import rotation
-from exchanger.grpc.certificates import CertificatesError, Identity, Known, Unusable, load
-from exchanger.grpc.rotation import Rotation
+from exchanger.grpc.tls import rotation
+from exchanger.grpc.tls.certificates import CertificatesError, Identity, Known, Unusable, load
+from exchanger.grpc.tls.rotation import Rotation
 from tests.grpc.authority import Observed, Site
 from tests.grpc.peer import routes
 from tests.grpc.serving import Served, TlsClient, serving

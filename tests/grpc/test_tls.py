@@ -11,10 +11,10 @@ import trio
 import trustme
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.grpc.certificates import CertificatesError
 from exchanger.grpc.routes import Immediate, Pending, Route
 from exchanger.grpc.server import GrpcServer, ServerSettings
-from exchanger.grpc.tls import LINES_PER_WINDOW, HandshakeLog
+from exchanger.grpc.tls.certificates import CertificatesError
+from exchanger.grpc.tls.settings import LINES_PER_WINDOW, HandshakeLog
 from tests.grpc.authority import Observed, Site, days, server_only
 from tests.grpc.peer import framed, head, routes
 from tests.grpc.serving import Served, TlsClient, is_open, serving
@@ -213,7 +213,7 @@ class TestResumption:
             assert again.tls.session_reused  # Python's ssl has no switch against it
             assert (await again.ask(b"x")).messages == [b"echo x"]
             later = days(3).timestamp()
-            monkeypatch.setattr("exchanger.grpc.tls_transport.time.time", lambda: later)
+            monkeypatch.setattr("exchanger.grpc.tls.transport.time.time", lambda: later)
             third = await served.connect_tls(context, session=first.tls.session)
             assert third.eof
             assert served.observed.reasons == []
@@ -341,7 +341,7 @@ class TestTheEnd:
 
 class TestStarting:
     async def test_without_files(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("exchanger.grpc.rotation._SETTLE_TIME", 0.02)
+        monkeypatch.setattr("exchanger.grpc.tls.rotation._SETTLE_TIME", 0.02)
         site.files.key.unlink()
         server = GrpcServer(ServerSettings("127.0.0.1", None, tls=site.files.settings(poll_interval=0.01)), routes(), lambda _fault: None)
         with pytest.raises(CertificatesError, match=r"tls\.key cannot be read"):

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from exchanger.grpc.x509 import Validity, read_certificate
+from exchanger.grpc.tls.x509 import Validity, read_certificate
 
 START = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 END = dt.datetime(2051, 1, 2, 3, 4, 5, tzinfo=dt.UTC)

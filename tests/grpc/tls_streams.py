@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import attrs
 
 from exchanger.grpc.tcp import StreamEndedError
-from exchanger.grpc.tls_transport import Phase, TlsTransport
+from exchanger.grpc.tls.transport import Phase, TlsTransport
 
 
 @attrs.define(eq=False)

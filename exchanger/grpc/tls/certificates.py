@@ -17,8 +17,8 @@ from typing import Final, Never, final
 import attrs
 
 from exchanger.errors import ExchangerError
-from exchanger.grpc.tls import TlsSettings
-from exchanger.grpc.x509 import CertificateInfo, read_certificate
+from exchanger.grpc.tls.settings import TlsSettings
+from exchanger.grpc.tls.x509 import CertificateInfo, read_certificate
 from exchanger.util.regular_file import NotRegularError, open_regular
 
 # Bytes of one file at most: a Kubernetes Secret cannot be larger, and all public authorities together are a quarter of it.

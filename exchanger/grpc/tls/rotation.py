@@ -9,8 +9,8 @@ from typing import Final, NoReturn, final
 import attrs
 import trio
 
-from exchanger.grpc.certificates import CertificatesError, Identity, Known, Unusable, load
-from exchanger.grpc.tls import TlsObserver, TlsSettings
+from exchanger.grpc.tls.certificates import CertificatesError, Identity, Known, Unusable, load
+from exchanger.grpc.tls.settings import TlsObserver, TlsSettings
 from exchanger.util.follow_file import HANGS, FileFollower
 
 # Seconds that a version must stand before it is called unusable: whoever replaces certificate and key one after the other is done then.

@@ -6,7 +6,7 @@ from typing import Final, Protocol, final
 import attrs
 import trio
 
-from exchanger.grpc.x509 import CertificateInfo
+from exchanger.grpc.tls.x509 import CertificateInfo
 
 # Seconds between looks at the files. A look costs 0.3 ms in a thread, which is no load, and a new certificate is in use before whoever
 # installed it can check. Certificates are replaced days before they expire.
