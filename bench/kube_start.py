@@ -25,10 +25,11 @@ import attrs
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.e2e.service import ISSUERS, environment, free_port
+from tests.e2e.service import ISSUERS, environment
 from tests.kube.admin import READ_POLICY
 from tests.kube.cluster import deny
 from tests.kube.control_plane import ControlPlane, find_programs, running
+from tests.ports import free_port
 
 # Seconds for a start; the largest takes two.
 START_S: Final = 120.0

@@ -13,7 +13,8 @@ from exchanger.telemetry.metrics_server import LIMITS as METRICS
 from tests.attack.half_open import attacking
 from tests.attack.process import DOCUMENT, descriptors, resident_mib
 from tests.e2e.collector import wait_until
-from tests.e2e.service import free_port, serving
+from tests.e2e.service import serving
+from tests.ports import free_port
 
 ATTACK_S = 2.5
 # Prometheus' own limit.

@@ -20,8 +20,9 @@ import pytest
 
 from exchanger.demo.envoy import Mode, bootstrap, envoy_command, find_envoy
 from tests.e2e.gateway import patient_gateways
-from tests.e2e.service import Service, free_port, serving
+from tests.e2e.service import Service, serving
 from tests.e2e.wsgi import wsgi_upstream
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.envoy]
 

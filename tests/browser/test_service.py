@@ -8,7 +8,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Watch
 from tests.browser.test_accessibility import assert_accessible
-from tests.e2e.service import Service, config_map, free_port, serving
+from tests.e2e.service import Service, config_map, serving
+from tests.ports import free_port
 
 pytestmark = pytest.mark.browser
 

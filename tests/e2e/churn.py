@@ -29,7 +29,7 @@ from tests.e2e.gateway import (
     with_admin,
     with_tls,
 )
-from tests.e2e.service import free_port
+from tests.ports import free_port
 
 LOAD_TASKS: Final = 8
 # Seconds for one answer under load, on a machine that stalls.

@@ -25,7 +25,7 @@ from exchanger.scenarios.client import LOOPBACK, NoAnswerError, fetch
 from exchanger.scenarios.scenario import Scenario
 from exchanger.scenarios.target import request_of
 from exchanger.scenarios.terminal import Progress
-from tests.e2e.service import free_port
+from tests.ports import free_port
 
 READY_S: Final = 60.0
 # For services on a machine that stalls: more than they wait by default, and less than the token endpoint's slow answer takes.

@@ -17,7 +17,7 @@ import attrs
 import pytest
 
 from exchanger.demo.keycloak.realm import KeycloakAddress
-from exchanger.demo.setup import free_ports
+from tests.ports import free_port
 from tests.tools import find_tool
 
 # Seconds until it is ready; it takes fifteen on an idle machine, with a new database in memory.
@@ -55,7 +55,7 @@ class Keycloak:
 def running_keycloak(folder: Path) -> Generator[Keycloak]:
     """Run a Keycloak with an administrator and no realm but its own; its log is in ``folder``."""
     home, log = find_keycloak(), folder / "keycloak.log"
-    port, management = free_ports(2)
+    port, management = (free_port() for _ in range(2))
     keycloak = Keycloak(KeycloakAddress(False, "127.0.0.1", port), folder / "admin-password", log)
     keycloak.password_file.write_text(f"{ADMIN_PASSWORD}\n")
     arguments = (

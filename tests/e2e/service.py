@@ -4,12 +4,10 @@ import contextlib
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections import deque
 from collections.abc import Generator
 from pathlib import Path
 from typing import Final
@@ -20,6 +18,7 @@ import grpc
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from exchanger._proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tests.envoy.test_check_codec import check
+from tests.ports import free_port
 
 START_S: Final = 60.0
 STOP_S: Final = 30.0
@@ -51,25 +50,6 @@ def config_map(document: str, name: str = "policy") -> str:
     labels = '{ext-authz-token-exchange.magneticflux.net/enabled: "true"}'
     metadata = f"metadata:\n  name: {name}\n  namespace: team\n  labels: {labels}\n"
     return f"apiVersion: v1\nkind: ConfigMap\n{metadata}data:\n  config.yaml: |\n{body}"
-
-
-def free_port() -> int:
-    """Return a port that is free, and that nobody gets who asks for any: a socket here stays bound to it, and does not listen.
-
-    Whoever names the port listens on it all the same, with SO_REUSEADDR as servers have it.
-    """
-    holder = socket.socket()
-    holder.bind(("127.0.0.1", 0))
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not before: with it the system may choose a port that another one holds
-    if len(_held) == _held.maxlen:
-        _held.popleft().close()
-    _held.append(holder)
-    port: int = holder.getsockname()[1]
-    return port
-
-
-# More than one test has ports, and few of the descriptors that a process may have.
-_held: Final[deque[socket.socket]] = deque(maxlen=64)
 
 
 def get(url: str) -> bytes:

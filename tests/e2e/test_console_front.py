@@ -15,7 +15,6 @@ import trio
 
 from exchanger.demo.processes import Child
 from exchanger.demo.service import SERVICE_COMMAND, sample_policy, service_environment
-from exchanger.demo.setup import free_ports
 from exchanger.http.message import Request
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.client import NoAnswerError, fetch
@@ -23,6 +22,7 @@ from tests.console.running import Peer, opening
 from tests.e2e.conftest import SharedDemo
 from tests.e2e.gateway import PATIENT_DEMO
 from tests.e2e.test_demo import ENDING, TRIES, WHOLE_RUN, demo
+from tests.ports import free_port
 from tests.scenarios.stand_in import write_sample_policy
 
 pytestmark = [
@@ -181,7 +181,7 @@ async def abandoned_run(at: Front) -> None:
 
 @pytest.mark.parametrize(("command", "shows"), [(SERVICE_COMMAND, True), ((sys.executable, "-m", "exchanger", "serve"), False)])
 async def test_only_the_demo_s_own_command_shows_what_is_in_tokens(command: tuple[str, ...], shows: bool, tmp_path: Path) -> None:
-    grpc, metrics, console = free_ports(3)
+    grpc, metrics, console = (free_port() for _ in range(3))
     write_sample_policy(tmp_path / "policy")
     (tmp_path / "issuers.json").write_text('{"issuers": []}')
     environment = service_environment(

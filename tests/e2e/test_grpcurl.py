@@ -20,8 +20,9 @@ from exchanger.grpc.status import StatusCode
 from tests.e2e.churn import Authorities, tls_variables
 from tests.e2e.gateway import SERVICE_NAME
 from tests.e2e.grpcurl import STATUS_BASE, Target, call, command, lines, parsed, run
-from tests.e2e.service import DOCUMENT, STOP_S, Service, free_port, serving
+from tests.e2e.service import DOCUMENT, STOP_S, Service, serving
 from tests.grpc.serving import serving as serving_routes
+from tests.ports import free_port
 from tests.tools import find_tool
 
 pytestmark = pytest.mark.go

@@ -14,7 +14,8 @@ import pytest
 
 from exchanger._proto.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from tests.e2e.collector import wait_until
-from tests.e2e.service import DOCUMENT, STOP_S, Service, config_map, environment, free_port, get, serving
+from tests.e2e.service import DOCUMENT, STOP_S, Service, config_map, environment, get, serving
+from tests.ports import free_port
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
 DESCRIPTORS = 200

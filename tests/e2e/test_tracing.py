@@ -22,7 +22,8 @@ from exchanger.http.message import Request
 from exchanger.scenarios.client import fetch
 from tests.e2e.collector import Collector, Recorder, collecting, plain, silent, token_endpoint, wait_until, write_issuers
 from tests.e2e.gateway import PATIENCE, gateway_before
-from tests.e2e.service import DOCUMENT, Service, free_port, get, serving
+from tests.e2e.service import DOCUMENT, Service, get, serving
+from tests.ports import free_port
 from tests.telemetry.test_metrics import NAMES
 
 TRACED = f"""{DOCUMENT}

@@ -12,7 +12,7 @@ import yaml
 
 from exchanger.demo.envoy import Mode, bootstrap
 from exchanger.demo.processes import Child
-from exchanger.demo.setup import DemoPorts, free_ports
+from exchanger.demo.setup import DemoPorts
 from exchanger.scenarios.client import LOOPBACK
 from exchanger.scenarios.tokens import make_subjects
 from tests.e2e.gateway import patient_gateways, start_gateway, until_listening
@@ -20,6 +20,7 @@ from tests.helm.chart import CHART, ROOT, Manifest
 from tests.helm.cluster import Cluster
 from tests.helm.rendered_kubelet import Kubelet
 from tests.kube.control_plane import ControlPlane
+from tests.ports import free_port
 
 DEMO_CHART: Final = ROOT / "helm" / "exchanger-demo"
 DEMO: Final = "exchanger-demo"
@@ -48,7 +49,7 @@ class Released:
 
 def install(cluster: Cluster) -> Released:
     """Install both charts as values-demo.yaml says, each in a namespace that takes restricted pods only."""
-    grpc, metrics = free_ports(2)
+    grpc, metrics = (free_port() for _ in range(2))
     values = yaml.safe_load((DEMO_CHART / "values-demo.yaml").read_text())
     # All that differs from what users install: ports that nobody on this machine has, since all pods share them.
     values["ports"] = {"grpc-authz": {"containerPort": grpc}, "http-metrics": {"containerPort": metrics}}
@@ -105,7 +106,7 @@ async def running(released: Released, folder: Path, mode: Mode = Mode.EXT_AUTHZ,
     addresses = {host_of(found): f"127.{random.randint(16, 250)}.{random.randint(1, 250)}.{random.randint(1, 250)}" for found in services}
     kubelet = Kubelet(released.plane, folder, addresses)
     token_address = f"{addresses[f'fake-token-endpoint.{DEMO}.svc.cluster.local']}:8080"
-    token_port, upstream_port, gateway_port = free_ports(3)
+    token_port, upstream_port, gateway_port = (free_port() for _ in range(3))
 
     def child(namespace: str, name: str, address: str = "") -> Child:
         deployment = find("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}")

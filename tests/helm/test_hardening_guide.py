@@ -15,9 +15,10 @@ import yaml
 
 from exchanger.demo.envoy import bootstrap as demo_bootstrap
 from exchanger.demo.envoy import envoy_command, find_envoy
-from tests.e2e.service import Service, free_port, serving
+from tests.e2e.service import Service, serving
 from tests.e2e.wsgi import wsgi_upstream
 from tests.helm.guides import GUIDES, block, complaint, guide_config, manager
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.envoy]
 

@@ -18,7 +18,7 @@ import trio
 
 from exchanger import __version__
 from exchanger.demo.envoy import Mode
-from exchanger.demo.setup import demo_target, free_ports
+from exchanger.demo.setup import demo_target
 from exchanger.demo.token_endpoint import CLIENT_SECRET
 from exchanger.policy.selection import DOCUMENT_KEY
 from exchanger.scenarios.answer import Answer, Exchanged, Reached, Target
@@ -30,6 +30,7 @@ from tests.helm.cluster import Cluster
 from tests.helm.rendered_cluster import DEMO, READY_S, SERVICE, Released, Running, install, running
 from tests.helm.rendered_kubelet import unshare
 from tests.kube.control_plane import ControlPlane
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.envoy, pytest.mark.helm, pytest.mark.kubernetes, pytest.mark.mounts]
 
@@ -192,7 +193,7 @@ async def test_secrets_policies_labels_and_profiles_take_effect_without_a_restar
 @pytest.mark.slow
 async def test_the_console_is_for_the_pod_itself_and_follows_its_token(released: Released, tmp_path: Path) -> None:
     admin = released.plane.admin
-    (port,) = free_ports(1)
+    port = free_port()
     console = {"enabled": True, "port": port, "token": {"secretName": "console"}}
 
     async def asked(path: str, token: str = "", host: str = LOOPBACK) -> httpx.Response:

@@ -27,9 +27,10 @@ from exchanger.scenarios.client import fetch
 from exchanger.scenarios.runner import run_scenario
 from exchanger.scenarios.terminal import Progress
 from tests.e2e.gateway import patient, patient_gateways
-from tests.e2e.service import ISSUERS, NAMESPACE, config_map, free_port
+from tests.e2e.service import ISSUERS, NAMESPACE, config_map
 from tests.image.container import Image, Volume
 from tests.kube.control_plane import ADMIN_TOKEN, find_programs, running
+from tests.ports import free_port
 
 pytestmark = pytest.mark.image
 

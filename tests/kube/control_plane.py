@@ -18,7 +18,8 @@ import httpx
 import trustme
 
 from tests.kube.admin import Admin
-from tests.kube.processes import Child, Leash, ProcessError, free_ports, wait_until
+from tests.kube.processes import Child, Leash, ProcessError, wait_until
+from tests.ports import free_port
 from tests.tools import where
 
 # Seconds until etcd answers; it takes one.
@@ -90,7 +91,7 @@ class ControlPlane:
     def start(self) -> None:
         """Start both, on ports that are free."""
         for attempt in range(3):  # somebody else may take a port between its choice and its use
-            self._port, self._etcd_port, self._peer_port = free_ports(3)
+            self._port, self._etcd_port, self._peer_port = (free_port() for _ in range(3))
             try:
                 self.start_etcd()
                 self.start_apiserver()

@@ -1,7 +1,6 @@
 """Child processes that never outlive the test run, each known by its process id."""
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -108,18 +107,6 @@ class Child:
     def tail(self) -> str:
         """Return the end of its log."""
         return self.log.read_text("utf-8", "replace")[-4000:] if self.log.exists() else ""
-
-
-def free_ports(count: int) -> tuple[int, ...]:
-    """Return loopback ports that were free a moment ago."""
-    listeners = [socket.socket() for _ in range(count)]
-    try:
-        for listener in listeners:
-            listener.bind(("127.0.0.1", 0))
-        return tuple(int(listener.getsockname()[1]) for listener in listeners)
-    finally:
-        for listener in listeners:
-            listener.close()
 
 
 def wait_until(ready: Callable[[], bool], child: Child, seconds: float) -> None:

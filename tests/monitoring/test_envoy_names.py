@@ -15,9 +15,9 @@ import pytest
 
 from exchanger.demo import DemoError
 from exchanger.demo.envoy import Mode, bootstrap, envoy_command, find_envoy
-from exchanger.demo.setup import free_ports
 from tests.monitoring.promql import read
 from tests.monitoring.sources import dashboard_queries
+from tests.ports import free_port
 
 pytestmark = pytest.mark.envoy
 
@@ -35,7 +35,7 @@ def gateway(mode: Mode, folder: Path) -> Generator[str]:
         binary = find_envoy()
     except DemoError as error:
         pytest.skip(str(error))
-    listen, service, upstream, admin = free_ports(4)
+    listen, service, upstream, admin = (free_port() for _ in range(4))
     path = folder / f"{mode.value}.json"
     config = bootstrap(listen=listen, service=service, upstream=upstream, mode=mode)
     path.write_text(json.dumps({**config, "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": admin}}}}))
