@@ -132,8 +132,8 @@ async def _connection(port: int, flood: Flood, sent: list[int]) -> None:
                 await stream.send_all(_PREFACE + raw(SETTINGS, 0, 0))
                 with contextlib.suppress(OSError, trio.BrokenResourceError):
                     for data in flood.data():
-                        await stream.send_all(data)
                         sent[0] += len(data)
+                        await stream.send_all(data)
                         await trio.sleep(DRIP_S if flood.slow else 0)
                 nursery.cancel_scope.cancel()
         await trio.sleep(AGAIN_AFTER_S)
@@ -147,7 +147,7 @@ async def _drain(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
 
 
 def attack(port: int, pipe: Pipe) -> None:
-    """Make each flood that ``pipe`` names, and tell by it how many bytes were sent."""
+    """Make each flood that ``pipe`` names, and report how many bytes were handed over for sending."""
 
     async def main(flood: Flood, sent: list[int]) -> None:
         with trio.move_on_after(FLOOD_S):

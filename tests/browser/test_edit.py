@@ -80,8 +80,7 @@ def test_enter_keeps_the_indentation_and_can_be_undone_and_tab_leaves_the_editor
     area.fill("    entries:")
     area.press("End")
     area.press("Enter")
-    page.keyboard.type("x")
-    expect(area).to_have_value("    entries:\n    x")
+    expect(area).to_have_value("    entries:\n    ")
     page.keyboard.press("Control+z")
     expect(area).to_have_value("    entries:")
     page.keyboard.press("Shift+Tab")
@@ -138,7 +137,7 @@ def test_saving_says_whether_it_is_in_force_keeps_the_focus_and_offers_a_scenari
         page.get_by_role("textbox", name=EDITOR).fill(text)
         save.focus()
         page.keyboard.press("Enter")
-        expect(page.locator(".edit-effect .note")).to_have_text(note)
+        expect(page.locator(".edit-effect .note").first).to_have_text(note)  # a run adds another
         expect(save).to_be_disabled()
         expect(save).to_be_focused()
         if note == "Saved, and in force.":
