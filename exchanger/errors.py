@@ -37,3 +37,10 @@ class Diagnostic(enum.Enum):
     NOT_BEARER = "TXE-3003"
     WRONG_ISSUED_TOKEN_TYPE = "TXE-3004"
     UNUSABLE_ACCESS_TOKEN = "TXE-3005"
+
+
+def leaves(fault: BaseException) -> list[BaseException]:
+    """Return the exceptions in ``fault``, in order, however they are nested."""
+    if isinstance(fault, BaseExceptionGroup):
+        return [leaf for member in fault.exceptions for leaf in leaves(member)]
+    return [fault]

@@ -4,7 +4,6 @@ They are often set for a whole platform, so a mistake in them never stops the se
 out (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#parsing). The reports become warnings at the start.
 """
 
-import ipaddress
 import re
 import uuid
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ import attrs
 from exchanger import __version__
 from exchanger.app.environment import Environment
 from exchanger.app.variable_names import Notes
+from exchanger.http.names import is_loopback
 from exchanger.telemetry.otlp.post import files_reason, tls_context
 from exchanger.telemetry.otlp.settings import MetricsExportSettings, OtlpSettings, Protocol, Target, TracesSettings
 from exchanger.telemetry.trace_context import Sampler, SamplingSettings
@@ -201,7 +201,7 @@ class _Reader:
     def _headers(self, signal: str, target: Target) -> Headers:
         name = self._of_signal(signal, "HEADERS")[0]
         headers = self._environment.read(name, _headers, _NO_HEADERS)
-        if headers and not target.secure and not _is_loopback(target.host):
+        if headers and not target.secure and not is_loopback(target.host):
             self._in_clear.append(name)
         return headers
 
@@ -233,14 +233,6 @@ class _Reader:
 
     def _milliseconds(self, name: str, default: float) -> float:
         return self._environment.read(name, _milliseconds, default)
-
-
-def _is_loopback(host: str) -> bool:
-    """Return whether ``host`` is in the same pod, as a sidecar collector is."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _encodable(text: str) -> str:

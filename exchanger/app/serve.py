@@ -12,7 +12,7 @@ import trio
 from exchanger.app import descriptors
 from exchanger.app.settings import read_settings
 from exchanger.app.supervisor import Supervisor
-from exchanger.errors import ConfigurationError, ExchangerError
+from exchanger.errors import ConfigurationError, ExchangerError, leaves
 from exchanger.telemetry.log import logging_to_stdout
 
 USAGE_ERROR: Final = 2
@@ -44,18 +44,12 @@ def _report(fault: BaseException) -> int:
     For faults that we did not raise on purpose, only type and place are logged: the message may contain request data.
     """
     log = structlog.get_logger()
-    leaves = _leaves(fault)
-    for leaf in leaves:
+    faults = leaves(fault)
+    for leaf in faults:
         if isinstance(leaf, ExchangerError):
             log.error("service.failed", error=str(leaf))
         else:
             frames = traceback.extract_tb(leaf.__traceback__)[-_FRAMES:]
             place = [f"{frame.filename.rpartition('site-packages/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
             log.error("service.failed", error=type(leaf).__qualname__, place=place)
-    return USAGE_ERROR if all(isinstance(leaf, ConfigurationError) for leaf in leaves) else FAILED
-
-
-def _leaves(fault: BaseException) -> list[BaseException]:
-    if isinstance(fault, BaseExceptionGroup):
-        return [leaf for member in fault.exceptions for leaf in _leaves(member)]
-    return [fault]
+    return USAGE_ERROR if all(isinstance(leaf, ConfigurationError) for leaf in faults) else FAILED

@@ -19,13 +19,13 @@ import attrs
 import trio
 
 from exchanger.demo import DemoError
-from exchanger.demo.console import leaves
 from exchanger.demo.envoy import find_envoy
 from exchanger.demo.options import DemoOptions
 from exchanger.demo.processes import describe_exit
 from exchanger.demo.running import Programs, RunningDemo, start_demo, wait_ready
 from exchanger.demo.service import SERVICE_COMMAND
 from exchanger.demo.setup import DemoPorts, DemoSetup
+from exchanger.errors import leaves
 from exchanger.scenarios.client import LOOPBACK
 from exchanger.scenarios.display import SHELL_NAMES, Columns, shell_line, table_head, table_row
 from exchanger.scenarios.runner import Finding, run_scenario, summary

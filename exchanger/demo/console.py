@@ -16,6 +16,7 @@ from exchanger.console.message import json_response
 from exchanger.console.page import Page, load_page
 from exchanger.console.proxy import LoopbackProxy
 from exchanger.console.server import SESSION, Server, ServerSettings
+from exchanger.errors import leaves
 from exchanger.http.message import Handler, Request, Response
 from exchanger.playground.policy_files import MAX_TEXT
 from exchanger.scenarios.client import LOOPBACK
@@ -77,10 +78,3 @@ async def _about(_request: Request) -> Response:
 def _lines(fault: BaseException) -> list[str]:
     frames = traceback.extract_tb(fault.__traceback__)
     return [type(fault).__qualname__, *(f"  {frame.filename}:{frame.lineno} {frame.name}" for frame in frames)]
-
-
-def leaves(fault: BaseException) -> list[BaseException]:
-    """Return the exceptions in ``fault``, in order, however they are nested."""
-    if isinstance(fault, BaseExceptionGroup):
-        return [leaf for member in fault.exceptions for leaf in leaves(member)]
-    return [fault]

@@ -147,11 +147,6 @@ class TlsTransport:
         """Close the socket."""
         self._below.close()
 
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes that wait for the handshake or for the peer to read."""
-        return len(self._early) + len(self._clear) + self._outgoing.pending
-
     # The handshake.
 
     def _receive_in_handshake(self) -> bytes:
