@@ -9,6 +9,7 @@ import structlog
 from exchanger.grpc.tls.x509 import CertificateInfo, Validity
 from exchanger.kube.list_watch import ApiFailure
 from exchanger.policy.document import PolicyDocument
+from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.selection import Change
 from exchanger.util.text import printable
 from exchanger.values.notice import Notices
@@ -195,6 +196,23 @@ class IssuerLog:
         self._log.info("issuers.rotated", name=name)
 
 
+@final
+@attrs.frozen
+class GrantsLog:
+    """Logs versions of the grants file."""
+
+    _log: structlog.stdlib.BoundLogger
+
+    def grants_loaded(self, grants: Grants, /) -> None:
+        """See ``GrantsObserver``."""
+        mode = "enforce" if grants.enforced else "report"
+        self._log.info("grants.loaded", grants=len(grants.grants), baseline=len(grants.baseline), mode=mode)
+
+    def grants_rejected(self, reason: str, /) -> None:
+        """See ``GrantsObserver``."""
+        self._log.error("grants.rejected", reason=reason, text="the previous version stays in force")
+
+
 def log_notices(log: structlog.stdlib.BoundLogger, before: Notices, after: Notices) -> None:
     """Log each notice once when it appears and once when it disappears."""
     told, standing = frozenset(before.listed), frozenset(after.listed)
@@ -227,6 +245,7 @@ def _log_version(log: structlog.stdlib.BoundLogger, change: Change) -> None:
         invalid_documents=snapshot.invalid_documents,
         changed=len(change.documents),
         withdrawn=len(change.withdrawn),
+        **({"refused": snapshot.refused_count} if snapshot.refused_count else {}),
     )
 
 

@@ -9,7 +9,8 @@ import structlog
 import trio
 from rpds import HashTrieMap
 
-from exchanger.app.event_log import DirectoryLog, IssuerLog, KubernetesLog, log_notices
+from exchanger.app.event_log import DirectoryLog, GrantsLog, IssuerLog, KubernetesLog, log_notices
+from exchanger.app.grants_file import GrantsFile
 from exchanger.app.secrets import ApiSecrets, WatchingSecrets
 from exchanger.app.settings import Settings, endpoint_check
 from exchanger.directory.source import DirectorySettings, DirectorySource
@@ -74,6 +75,8 @@ class PolicySync:
                     await nursery.start(events.run)
                 if (file := self._namespaces_file(source)) is not None:
                     nursery.start_soon(file.run)
+                if (path := self.settings.grants.path) is not None:
+                    nursery.start_soon(GrantsFile(self.settings.grants, path, source.use_grants, GrantsLog(self._log)).run)
                 await nursery.start(source.run)
 
     def state(self) -> SyncState:
@@ -104,12 +107,23 @@ class PolicySync:
     def _policy_source(self, connection: ApiConnection | None, events: PolicyEvents | None) -> DirectorySource | KubernetesSource:
         settings = self.settings.policy
         if isinstance(settings, DirectorySettings):
-            return DirectorySource(settings, frozenset(), self.policy, DirectoryLog(self._log), self._use_notices)
+            return DirectorySource(
+                settings, frozenset(), self.policy, DirectoryLog(self._log), self._use_notices, self.settings.grants.grants
+            )
         if connection is None:
             raise TypeError("the Kubernetes source needs a connection")
         log = KubernetesLog(self._log) if events is None else KubernetesLog(self._log, events.published)
         requests = PolicyListWatches(connection)
-        return KubernetesSource(settings, frozenset(), self.policy, log, requests, on_stale=self.on_stale, on_notices=self._use_notices)
+        return KubernetesSource(
+            settings,
+            frozenset(),
+            self.policy,
+            log,
+            requests,
+            on_stale=self.on_stale,
+            on_notices=self._use_notices,
+            grants=self.settings.grants.grants,
+        )
 
     def _use_notices(self, notices: Notices) -> None:
         log_notices(self._log, self.policy.notices, notices)

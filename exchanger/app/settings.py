@@ -11,6 +11,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.app.environment import Environment, parse_duration
+from exchanger.app.grants_file import GrantsSettings
 from exchanger.app.otel_environment import read_otel
 from exchanger.app.proxy_environment import read_proxies
 from exchanger.app.variable_names import Notes
@@ -66,6 +67,7 @@ class Settings:
     policy_events: bool = True
     policy_required: bool = False
     unreadable_reach: UnreadableReach = UnreadableReach.UNMATCHED
+    grants: GrantsSettings = attrs.field(factory=GrantsSettings)
     log_health_checks: bool = True
     insecure_log_tokens: bool = False
     shutdown_grace: float = _SHUTDOWN_GRACE
@@ -115,6 +117,7 @@ def _settings(environment: Environment, variables: Mapping[str, str]) -> Setting
         unreadable_reach=UnreadableReach(
             environment.choice("POLICY_UNREADABLE_REACH", [choice.value for choice in UnreadableReach], UnreadableReach.UNMATCHED.value)
         ),
+        grants=_grants(environment, has_labels=not (isinstance(policy, KubernetesSettings) and policy.namespaces)),
         issuers=_issuers(environment, with_secrets=isinstance(policy, KubernetesSettings), allow_http=token_client.allow_http),
         metrics=_metrics(environment),
         console=_console(environment),
@@ -131,6 +134,7 @@ def _settings(environment: Environment, variables: Mapping[str, str]) -> Setting
             *_half_given_tls(environment),
             *_without_console(environment),
             *_of_another_source(environment, policy),
+            *_without_grants(environment),
             *proxies.notes,
             *otel.notes,
         ),
@@ -229,6 +233,23 @@ def _namespaces(environment: Environment) -> tuple[str, ...]:
         environment.problem(f"POLICY_NAMESPACES_FILE {path} {found.reason}")
         return ()
     return found
+
+
+def _grants(environment: Environment, *, has_labels: bool) -> GrantsSettings:
+    """Return the grants. An unusable file never means that everything is granted."""
+    mode = environment.choice("POLICY_GRANTS_MODE", ["enforce", "report"], "enforce")
+    path = environment.path("POLICY_GRANTS_FILE")
+    settings = GrantsSettings(path, enforced=mode == "enforce", has_labels=has_labels)
+    try:
+        return settings.loaded()
+    except ValueError as error:
+        environment.problem(f"POLICY_GRANTS_FILE {path} {error}")
+        return settings
+
+
+def _without_grants(environment: Environment) -> Notes:
+    given = environment.text("POLICY_GRANTS_MODE") and not environment.text("POLICY_GRANTS_FILE")
+    return (("POLICY_GRANTS_MODE", "there are no grants, since POLICY_GRANTS_FILE is not set"),) if given else ()
 
 
 def _selector(environment: Environment, name: str, default: str) -> Selector:

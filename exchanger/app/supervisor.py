@@ -15,7 +15,7 @@ import trio
 from rpds import HashTrieMap
 
 from exchanger import __version__
-from exchanger.app.event_log import ConsoleLog, TlsLog
+from exchanger.app.event_log import ConsoleLog, GrantsLog, TlsLog
 from exchanger.app.fade import Fade
 from exchanger.app.policy_sync import PolicySync
 from exchanger.app.settings import Settings
@@ -93,6 +93,7 @@ class Supervisor:
                 exchanges_in_flight=lambda: self._tokens.in_flight,
                 policy_entries=lambda: self._snapshot().entry_count,
                 policy_invalid_documents=lambda: self._snapshot().invalid_documents,
+                policy_entries_refused=lambda: self._snapshot().refused_count,
                 policy_snapshot_age=lambda: self._sync.state().age,
                 policy_source_connected=lambda: self._sync.state().connected,
                 policy_namespaces_unreadable=lambda: dict(self._sync.state().named),
@@ -260,6 +261,13 @@ class Supervisor:
             self._log.critical(  # at any other level, LOG_LEVEL could hide that this log contains tokens
                 "config.insecure_log_tokens", text="TOKEN_EXCHANGE_INSECURE_LOG_TOKENS IS ON: BEARER TOKENS ARE WRITTEN TO THIS LOG"
             )
+        grants = self.settings.grants
+        if grants.path is None:
+            self._log.warning(
+                "config.no_grants", text="every namespace may claim every host, issuer, audience and scope; POLICY_GRANTS_FILE limits them"
+            )
+        else:
+            GrantsLog(self._log).grants_loaded(grants.grants)
         for variable, text in self.settings.without_effect:
             self._log.warning("config.without_effect", variable=variable, text=text)
         if self.console_shows_tokens:

@@ -16,6 +16,8 @@ import trio
 from exchanger.assembly.background import Background
 from exchanger.assembly.backlog import CHANGE_WORK, Backlog, Lane, Pending
 from exchanger.policy.document import PolicyDocument
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.grants.restriction import again
 from exchanger.policy.selection import Change, Document, Unknown, read
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
@@ -44,29 +46,48 @@ _NOT_READ: Final = f"the document has not been read yet: others of its namespace
 @final
 @attrs.frozen
 class Made:
-    """The policy with some documents applied, those that made a difference, and the seconds of CPU that each namespace cost."""
+    """The policy with some documents applied, those that made a difference, and the seconds of CPU that each namespace cost.
+
+    ``grants`` are those that the documents were held against.
+    """
 
     snapshot: PolicySnapshot
     documents: Documents = attrs.field(factory=dict, repr=False)
     costs: Mapping[str, float] = attrs.field(factory=dict, repr=False)
+    grants: Grants = attrs.field(default=NO_GRANTS, repr=False)
 
-    def moved_to(self, snapshot: PolicySnapshot) -> "Made":
-        """Apply the same documents to ``snapshot``; nothing is read again."""
-        return attrs.evolve(self, snapshot=with_documents(snapshot, self.documents))
+    def moved_to(self, snapshot: PolicySnapshot, grants: Grants) -> "Made":
+        """Apply the same documents to ``snapshot``, as other ``grants`` leave them; nothing is read again."""
+        documents = self.documents if grants is self.grants else _again(self.documents, grants)
+        return Made(with_documents(snapshot, documents), documents, self.costs, grants)
 
 
-def make(snapshot: PolicySnapshot, changes: Iterable[Pending], issuers: frozenset[str]) -> Made:
+def _again(documents: Documents, grants: Grants) -> Documents:
+    return {source: document and again(document, grants) for source, document in documents.items()}
+
+
+def granted(snapshot: PolicySnapshot, grants: Grants) -> Made:
+    """Hold all documents of ``snapshot`` against other ``grants``. Blocking code for a thread."""
+    documents: dict[Source, PolicyDocument | None] = {}
+    for source, document in snapshot.documents.items():
+        left = again(document, grants)
+        if left != document:
+            documents[source] = left
+    return Made(with_documents(snapshot, documents).with_baseline(grants.denials), documents, grants=grants)
+
+
+def make(snapshot: PolicySnapshot, changes: Iterable[Pending], issuers: frozenset[str], grants: Grants = NO_GRANTS) -> Made:
     """Read pending documents, and apply them to ``snapshot``. Blocking code for a thread, or in small pieces for the event loop."""
     documents: dict[Source, PolicyDocument | None] = {}
     costs: dict[str, float] = {}
     for change in changes:
         began, source = time.thread_time(), change.source
-        document = None if change.document is None else read(source, change.document, issuers)
+        document = None if change.document is None else read(source, change.document, issuers, grants)
         before, snapshot = snapshot, snapshot.withdraw(source) if document is None else snapshot.apply(document)
         if snapshot is not before:
             documents[source] = document
         costs[source.namespace] = costs.get(source.namespace, 0.0) + time.thread_time() - began
-    return Made(snapshot, documents, costs)
+    return Made(snapshot, documents, costs, grants)
 
 
 def with_documents(snapshot: PolicySnapshot, documents: Documents) -> PolicySnapshot:
@@ -81,10 +102,12 @@ def with_documents(snapshot: PolicySnapshot, documents: Documents) -> PolicySnap
 class Assembler:
     """``issuers`` are the profiles that entries may refer to; after changing them, put all documents ``again``.
 
-    All methods but ``run`` and ``news`` return at once, and belong to the event loop's thread. ``run_sync`` runs a function in a thread.
+    ``grants`` are what documents are held against; call ``use_grants`` to change them. All methods but ``run`` and ``news`` return at once,
+    and belong to the event loop's thread. ``run_sync`` runs a function in a thread.
     """
 
     issuers: frozenset[str]
+    grants: Grants = NO_GRANTS
     clock: Callable[[], float] = trio.current_time
     run_sync: Callable[..., Any] = trio.to_thread.run_sync
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
@@ -94,6 +117,10 @@ class Assembler:
     # Sources that the next version has to wait for, with the number of their changes to do: a required change may wait for an older one.
     # Later changes are not required, or endless edits would keep everything closed.
     _required: dict[Source, int] = attrs.field(factory=dict, init=False, repr=False)
+    # The grants that come next: all documents have to be held against them.
+    _next_grants: Grants | None = attrs.field(default=None, init=False)
+    # A version is wanted although no document differs.
+    _anyway: bool = attrs.field(default=False, init=False)
     _taken: trio.Event = attrs.field(factory=trio.Event, init=False)
     # Seconds of CPU that each namespace has cost the first version.
     _spent: dict[str, float] = attrs.field(factory=dict, init=False, repr=False)
@@ -110,6 +137,7 @@ class Assembler:
 
     def __attrs_post_init__(self) -> None:
         self._backlog = Backlog(self._size_in_force)
+        self._snapshot = PolicySnapshot.EMPTY.with_baseline(self.grants.denials)
 
     async def run(self) -> None:
         """Read what is put until cancelled."""
@@ -127,6 +155,11 @@ class Assembler:
         self._backlog.put(source, document, self.clock(), again=again)
         self._work.set()
 
+    def use_grants(self, grants: Grants) -> None:
+        """Hold all documents against ``grants``, and change to them in one version: in between, a host might belong to nobody."""
+        self._next_grants = grants
+        self._work.set()
+
     def require(self) -> None:
         """Have no version until everything that is waiting now is in it."""
         self._required.update(self._backlog.sources())
@@ -139,9 +172,10 @@ class Assembler:
         """
         if self._required:
             return None
-        if not (self._changed or self._withdrawn or anyway):
+        if not (self._changed or self._withdrawn or self._anyway or anyway):
             return None
         self._taken.set()
+        self._anyway = False
         changed, self._changed = self._changed, {}
         withdrawn, self._withdrawn = self._withdrawn, {}
         return Change(self._snapshot, tuple(changed.values()), tuple(withdrawn))
@@ -171,38 +205,54 @@ class Assembler:
             if sum(change.work for change in changes) <= INLINE_BATCH and all(change.work <= INLINE_WORK for change in changes):
                 for change in changes:
                     await trio.lowlevel.checkpoint()
-                    made = make(self._snapshot, (change,), self.issuers)
+                    made = make(self._snapshot, (change,), self.issuers, self.grants)
                     self._commit_light(made)
                     await self._done((change,), made)
             else:
                 base = self._snapshot
-                made = await self._in_thread(Lane.LIGHT, make, base, changes, self.issuers)
-                while self._snapshot is not base:  # the heavy lane was ready first
+                made = await self._in_thread(Lane.LIGHT, make, base, changes, self.issuers, self.grants)
+                while self._snapshot is not base or made.grants is not self.grants:  # the heavy lane was ready first
                     base = self._snapshot
-                    made = await self._in_thread(Lane.LIGHT, made.moved_to, base)
+                    made = await self._in_thread(Lane.LIGHT, made.moved_to, base, self.grants)
                 self._commit_light(made)
                 await self._done(changes, made)
 
     async def _heavy(self) -> None:
         while True:
             changes = await self._next(Lane.HEAVY)
-            self._ready.setdefault(Lane.HEAVY, self.clock())
-            self._meanwhile = {}
-            made = await self._in_thread(Lane.HEAVY, make, self._snapshot, changes, self.issuers)
-            snapshot = made.snapshot
-            while self._meanwhile:
-                meanwhile, self._meanwhile = self._meanwhile, {}
-                if _work(meanwhile) <= INLINE_BATCH:
-                    snapshot = with_documents(snapshot, meanwhile)
-                else:
-                    snapshot = await self._in_thread(Lane.HEAVY, with_documents, snapshot, meanwhile)
-            self._commit(snapshot, made.documents)
-            await self._done(changes, made)
+            if self._next_grants is not None:
+                grants, self._next_grants = self._next_grants, None
+                made = await self._merged(await self._in_thread(Lane.HEAVY, granted, self._begun(), grants))
+                self.grants, self._anyway = grants, True
+                self._commit(made.snapshot, made.documents)
+                self.wake()
+            if changes:
+                self._ready.setdefault(Lane.HEAVY, self.clock())
+                made = await self._merged(await self._in_thread(Lane.HEAVY, make, self._begun(), changes, self.issuers, self.grants))
+                self._commit(made.snapshot, made.documents)
+                await self._done(changes, made)
+
+    def _begun(self) -> PolicySnapshot:
+        self._meanwhile = {}
+        return self._snapshot
+
+    async def _merged(self, made: Made) -> Made:
+        """Return ``made`` with what the light lane applied meanwhile, as the grants of ``made`` leave it."""
+        while self._meanwhile:
+            meanwhile, self._meanwhile = Made(made.snapshot, self._meanwhile, grants=self.grants), {}
+            if _work(meanwhile.documents) <= INLINE_BATCH:
+                moved = meanwhile.moved_to(made.snapshot, made.grants)
+            else:
+                moved = await self._in_thread(Lane.HEAVY, meanwhile.moved_to, made.snapshot, made.grants)
+            made = attrs.evolve(made, snapshot=moved.snapshot, documents={**made.documents, **moved.documents})
+        return made
 
     async def _next(self, lane: Lane) -> tuple[Pending, ...]:
         while True:
             now = self.clock()
             changes = self._backlog.take(lane, now)
+            if lane is Lane.HEAVY and self._next_grants is not None:
+                return changes
             if lane in self._ready and (not changes or now >= self._ready[lane] + GATHER_S):
                 del self._ready[lane]
                 self.wake()
@@ -252,7 +302,9 @@ class Assembler:
         for number, source in enumerate([source for source in self._required if source.namespace == namespace]):
             if self._required.pop(source, None) is None:
                 continue  # the other lane read it during a pause
-            closed = read(source, Unknown(_NOT_READ), self.issuers)
+            waiting = self._backlog.document(source)
+            labels = () if waiting is None else waiting.namespace_labels
+            closed = read(source, Unknown(_NOT_READ, labels), self.issuers, self.grants)
             self._commit(self._snapshot.apply(closed), {source: closed})
             if not self._backlog.is_under_way(source):
                 self._meanwhile[source] = closed

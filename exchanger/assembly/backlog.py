@@ -75,8 +75,8 @@ class Backlog:
     in_force: Callable[[Source], int]
     _pending: dict[Source, tuple[int, Pending]] = attrs.field(factory=dict, init=False, repr=False)
     _turns: dict[Lane, list[_Turn]] = attrs.field(factory=lambda: {lane: [] for lane in Lane}, init=False, repr=False)
-    # Sources with a change under way: a newer one waits for it, so that the newest wins.
-    _under_way: set[Source] = attrs.field(factory=set, init=False, repr=False)
+    # Sources with a change under way, and its document: a newer change waits for it, so that the newest wins.
+    _under_way: dict[Source, Document | None] = attrs.field(factory=dict, init=False, repr=False)
     # Documents that wait or are under way, with their numbers, by namespace; the oldest first. And the withdrawals that wait for them, so
     # that an entry moved from one ConfigMap to another is never missing.
     _documents: dict[str, dict[Source, int]] = attrs.field(factory=dict, init=False, repr=False)
@@ -86,15 +86,19 @@ class Backlog:
     _numbers: int = attrs.field(default=0, init=False)
 
     def __len__(self) -> int:
-        return len(self._pending) + len(self._under_way - self._pending.keys())
+        return len(self._pending) + len(self._under_way.keys() - self._pending.keys())
 
     def sources(self) -> dict[Source, int]:
         """Return the sources of all changes that wait or are under way, and after how many ``done`` these are: two where there are both."""
-        return {source: (source in self._under_way) + (source in self._pending) for source in self._under_way | self._pending.keys()}
+        return {source: (source in self._under_way) + (source in self._pending) for source in self._under_way.keys() | self._pending.keys()}
 
     def is_under_way(self, source: Source) -> bool:
         """Tell whether a change of the source was taken and is not done."""
         return source in self._under_way
+
+    def document(self, source: Source) -> Document | None:
+        """Return the newest document of the source that waits or is under way."""
+        return self._pending[source][1].document if source in self._pending else self._under_way.get(source)
 
     def put(self, source: Source, document: Document | None, now: float, *, again: bool = False) -> None:
         """Take a change, in the place of an older one that waits."""
@@ -123,7 +127,7 @@ class Backlog:
                 break
             heappop(turns)
             del self._pending[source]
-            self._under_way.add(source)
+            self._under_way[source] = pending.document
             taken.append(attrs.evolve(pending, work=cost))
             work += cost
         return tuple(taken)
@@ -135,7 +139,7 @@ class Backlog:
         namespaces: dict[str, None] = {}
         for source in sources:
             namespaces[source.namespace] = None
-            self._under_way.discard(source)
+            self._under_way.pop(source, None)
             self._forget_document(source)
             if source in self._pending:
                 self._queue(source, now)

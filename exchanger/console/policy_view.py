@@ -8,7 +8,7 @@ from exchanger.policy.document import PolicyDocument
 from exchanger.policy.explanation import Explanation
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
-from exchanger.values.entry import Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, Source
+from exchanger.values.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, Source
 from exchanger.values.notice import Notices
 from exchanger.values.text import loggable_path
 from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
@@ -27,6 +27,9 @@ MAX_PROBLEMS: Final = 20
 
 NOT_READY: Final[Json] = {"kind": "unhealthy", "policy": None, "reason": "no complete policy is known yet"}
 MISSING: Final[Json] = {"kind": "unhealthy", "policy": None, "reason": "a policy is required, and no entry is in force"}
+
+
+_ACTIONS: Final = {AllowEntry: "allow", DenyEntry: "deny", ExchangeEntry: "exchange", FailClosedRegion: "invalid"}
 
 
 def health_of(document: PolicyDocument, conflicts: "frozenset[Source] | set[Source]") -> str:
@@ -73,9 +76,11 @@ def shown_entry(claim: Claim, snapshot: PolicySnapshot, lines: Lines) -> Json:
         "entry": index,
         "line": first,
         "end_line": last,
-        "action": "invalid" if isinstance(claim, FailClosedRegion) else "deny" if isinstance(claim, DenyEntry) else "exchange",
+        "action": _ACTIONS[type(claim)],
         "host": None if area.host is None else _text(area.host),
         "path_prefix": _text(area.path_prefix),
+        "path_type": area.path_type.value,
+        "headers": [{"name": _text(name), "value": _text(value)} for name, value in area.headers],
         "case_insensitive": area.case_insensitive,
         "methods": None if area.methods is None else _methods(area.methods),
         "issuer": None if target is None else _text(target.issuer_ref),
@@ -100,6 +105,8 @@ def shown_verdict(verdict: Verdict) -> Json:
             return {"kind": "exchange", "policy": shown_place(verdict.source, verdict.index), "reason": "an entry asks for an exchange"}
         case DenyEntry():
             return {"kind": "deny", "policy": shown_place(verdict.source, verdict.index), "reason": "an entry denies the request"}
+        case AllowEntry():
+            return {"kind": "allow", "policy": shown_place(verdict.source, verdict.index), "reason": "an entry lets the request pass"}
         case Unhealthy():
             place = None if verdict.source is None else shown_place(verdict.source, verdict.index)
             return {"kind": "unhealthy", "policy": place, "reason": _text(verdict.reason)}

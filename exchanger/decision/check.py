@@ -15,7 +15,7 @@ from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, transport_failu
 from exchanger.errors import Diagnostic
 from exchanger.policy.authority import split_absolute_form
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import DenyEntry, ExchangeEntry
+from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry
 from exchanger.values.issuer import Issuer
 from exchanger.values.request import HttpRequest
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
@@ -66,7 +66,7 @@ def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: Decision
     """Decide without a token exchange where possible. ``snapshot`` is ``None`` until the first complete policy is known."""
     if snapshot is None:
         return DENY_NO_POLICY
-    verdict = snapshot.match(request.host, request.path, request.method, raw=request.path_is_raw)
+    verdict = snapshot.match(request.host, request.path, request.method, raw=request.path_is_raw, headers=request.fields)
     if request.target_authority or request.path[:1] != "/":
         verdict = _with_target(request, snapshot, verdict)
     match verdict:
@@ -76,6 +76,8 @@ def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: Decision
             return _begin_exchange(request, verdict, rules)
         case DenyEntry():
             return _explicit_deny(verdict)
+        case AllowEntry():
+            return Allow(Reason.ALLOW_EXPLICIT_POLICY, verdict.source, entry_index=verdict.index)
         case Unhealthy():
             return attrs.evolve(DENY_UNHEALTHY, source=verdict.source, detail=verdict.reason, entry_index=verdict.index)
         case Ambiguous():
@@ -93,9 +95,9 @@ def _with_target(request: HttpRequest, snapshot: PolicySnapshot, verdict: Verdic
     authority, path = request.target_authority, request.path
     if not authority and (parts := split_absolute_form(path)) is not None:
         authority, path = parts
-    if not authority or not isinstance(verdict, NoMatch | ExchangeEntry):  # refused anyway
+    if not authority or isinstance(verdict, DenyEntry | Unhealthy | Ambiguous):  # refused anyway
         return verdict
-    other = snapshot.match(authority, path, request.method, raw=request.path_is_raw)
+    other = snapshot.match(authority, path, request.method, raw=request.path_is_raw, headers=request.fields)
     return verdict if other == verdict or isinstance(other, NoMatch) else AMBIGUOUS_AUTHORITY
 
 

@@ -26,6 +26,7 @@ class Reason(enum.Enum):
     DENY_POLICY_UNHEALTHY = "deny_policy_unhealthy"
     DENY_EXPLICIT_POLICY = "deny_explicit_policy"
     DENY_AMBIGUOUS_REQUEST = "deny_ambiguous_request"
+    ALLOW_EXPLICIT_POLICY = "allow_explicit_policy"
     ALLOW_OPTIONS_BYPASS = "allow_options_bypass"
     DENY_MISSING_BEARER = "deny_missing_bearer"
     DENY_INVALID_BEARER = "deny_invalid_bearer"

@@ -13,6 +13,7 @@ import watchfiles
 from exchanger.assembly.assembler import Assembler
 from exchanger.directory.folder import Scan, notices_of, scan
 from exchanger.errors import ExchangerError
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.notices import of_snapshot
 from exchanger.policy.selection import Change, Document, Unknown, select
 from exchanger.policy.snapshot import PolicySnapshot
@@ -81,7 +82,7 @@ class _Change:
 @final
 @attrs.define(eq=False)
 class DirectorySource:
-    """Implements ``typing.PolicySource``. ``issuers`` are the profiles that entries may refer to.
+    """Implements ``typing.PolicySource``. ``issuers`` are the profiles that entries may refer to, ``grants`` what they are held against.
 
     ``on_notices`` gets the probable mistakes whenever they may have changed; it must neither block nor raise.
     """
@@ -91,6 +92,7 @@ class DirectorySource:
     sink: PolicySink
     observer: DirectoryObserver
     on_notices: Callable[[Notices], None] = lambda _notices: None
+    grants: Grants = NO_GRANTS
     _assembler: Assembler = attrs.field(init=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
     # Documents that were in force until all of them went away at once.
@@ -101,7 +103,7 @@ class DirectorySource:
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._assembler = Assembler(self.issuers)
+        self._assembler = Assembler(self.issuers, self.grants)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Publish the folder's policy and each change until cancelled; ``started()`` when the first version is published.
@@ -124,6 +126,11 @@ class DirectorySource:
     def use_issuers(self, names: frozenset[str]) -> None:
         """Let entries refer to these profiles from the next look at the folder on, which comes within ``RESCAN_S``."""
         self.issuers = names
+
+    def use_grants(self, grants: Grants) -> None:
+        """Hold all documents against ``grants`` from now on."""
+        self.grants = grants
+        self._assembler.use_grants(grants)
 
     async def _notifications(self, end: trio.Event) -> AsyncGenerator[None]:
         """Yield when something may have changed, and every ``RESCAN_S`` in any case; ``end`` stops the thread that waits for it."""

@@ -6,8 +6,9 @@ UTF-8 with ``!``. The bytes decide. If anything else contradicts them, nobody kn
 Source: https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/core/v3/base.proto#config-core-v3-headermap
 """
 
+import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, final
 
 import attrs
@@ -17,6 +18,7 @@ from exchanger.decision.check import DENY_AMBIGUOUS
 from exchanger.decision.outcome import Deny
 from exchanger.grpc.routes import CallInfo
 from exchanger.policy.authority import read_authority
+from exchanger.values.headers import HeaderFields
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.trace import NO_TRACE, TraceContext, parse_traceparent
@@ -64,8 +66,13 @@ class Refused:
     deny: Deny
 
 
-def http_request(method: str, path: str, host: str, fields: Mapping[str, str], *, path_is_raw: bool = False) -> HttpRequest:
-    """Build the value from lower-cased header ``fields``; ``host`` is used where they name none."""
+def http_request(
+    method: str, path: str, host: str, fields: Mapping[str, str], *, path_is_raw: bool = False, every: HeaderFields | None = None
+) -> HttpRequest:
+    """Build the value from lower-cased header ``fields``; ``host`` is used where they name none.
+
+    ``every`` are all fields where ``fields`` has only those that are read.
+    """
     find = fields.get
     authorization = find("authorization")
     traceparent, tracestate, baggage = find("traceparent", ""), find("tracestate", ""), find("baggage", "")
@@ -79,6 +86,7 @@ def http_request(method: str, path: str, host: str, fields: Mapping[str, str], *
         TraceContext(traceparent, tracestate, baggage) if traceparent or baggage else NO_TRACE,
         "",
         path_is_raw,
+        HeaderFields(fields.items) if every is None else every,
     )
 
 
@@ -125,8 +133,20 @@ def request_of_header_map(header_map: HeaderMap, headers: Mapping[str, str], lin
     authority, named = fields.pop(":authority", ""), fields.pop("host", "")
     host = raw_line.get(":authority", authority or named or line.host)
     deny = deny or _doubt(":authority", host, _canonical, authority, named, line.host)
-    request = http_request(method, path, host, fields, path_is_raw=path_is_raw)
+    every = HeaderFields(functools.partial(_every_field, header_map, headers), raw=True)
+    request = http_request(method, path, host, fields, path_is_raw=path_is_raw, every=every)
     return request if deny is None else Refused(request, deny)
+
+
+def _every_field(header_map: HeaderMap, headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield all fields of a map and, since it is not known which one the upstream gets, those that contradict it or that it lacks."""
+    known = set[tuple[str, str]]()
+    for header in header_map.headers:
+        raw = header.raw_value
+        field = header.key.lower(), raw.decode("utf-8", "surrogateescape") if raw else header.value
+        known.add(field)
+        yield field
+    yield from (field for name, value in headers.items() if (field := (name.lower(), value)) not in known)
 
 
 def _doubt(name: str, found: str, canonical: Callable[[str], str], *others: str | None) -> Deny | None:

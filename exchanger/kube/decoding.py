@@ -17,7 +17,8 @@ import attrs
 import orjson
 
 from exchanger.kube.list_watch import ApiFailure, Bookmark, Deleted, FailureKind, Item, Key, Page, Put, WatchEvent
-from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Labels, Namespace, key_meant
+from exchanger.policy.document import Labels
+from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace, key_meant
 
 T = TypeVar("T")
 Decode = Callable[[Mapping[str, object]], T | None]

@@ -10,7 +10,8 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace, Text
+from exchanger.policy.document import Labels
+from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace, Text, labels_of
 from exchanger.values.entry import Source
 from exchanger.values.selector import Selector
 
@@ -35,14 +36,17 @@ class Changed:
 class PolicyIndex:
     """Takes objects in any order. An object that its selector does not match counts as gone, whatever the server says.
 
-    With ``named`` there are no Namespace objects: exactly these are selected. Iterators yield between steps of bounded work; nothing else
+    With ``named`` there are no Namespace objects: exactly these are selected. With ``with_labels``, documents have the labels of their
+    Namespace, and change with them. Iterators yield between steps of bounded work; nothing else
     may be taken meanwhile.
     """
 
     namespace_selector: Selector
     configmap_selector: Selector
     named: frozenset[str] = frozenset()
-    _selected: set[str] = attrs.field(init=False)
+    with_labels: bool = False
+    # The labels of each selected Namespace, sorted, if they are wanted.
+    _selected: dict[str, tuple[Labels, ...]] = attrs.field(init=False)
     # By namespace and name, including those that wait for their Namespace to be selected.
     _texts: dict[str, dict[str, Text]] = attrs.field(init=False, factory=dict, repr=False)
     _uids: dict[Source, str] = attrs.field(init=False, factory=dict, repr=False)
@@ -53,35 +57,35 @@ class PolicyIndex:
     _again: list[tuple[str, list[str]]] = attrs.field(init=False, factory=list, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._selected = set(self.named)
+        self._selected = dict.fromkeys(self.named, ())
 
     def using_named(self, names: Iterable[str]) -> Iterator[None]:
         """Select exactly these, and forget all others; the content of new ones is not known yet."""
         chosen = frozenset(names)
-        for name in chosen ^ self._selected:
-            yield from self._select(name, selected=False)
+        for name in chosen ^ self._selected.keys():
+            yield from self._select(name, None)
             yield from self.replacing_config_maps((), name)
-            yield from self._select(name, selected=name in chosen)
+            yield from self._select(name, () if name in chosen else None)
 
     def replacing_namespaces(self, namespaces: Iterable[Namespace]) -> Iterator[None]:
         """Take the complete state of all Namespaces."""
-        selected = set[str]()
+        selected: dict[str, tuple[Labels, ...]] = {}
         for number, namespace in enumerate(namespaces, 1):
-            if self._selects(namespace):
-                selected.add(namespace.name)
+            if (labels := self._selects_with(namespace)) is not None:
+                selected[namespace.name] = labels
             if number % STEP == 0:
                 yield
-        for name in selected ^ self._selected:
-            yield from self._select(name, selected=name in selected)
+        for name in {name: None for name in (*selected, *self._selected) if selected.get(name) != self._selected.get(name)}:
+            yield from self._select(name, selected.get(name))
             yield
 
     def putting_namespace(self, namespace: Namespace) -> Iterator[None]:
         """Take a Namespace that is new or changed; costs its own ConfigMaps if that affects them."""
-        return self._select(namespace.name, selected=self._selects(namespace))
+        return self._select(namespace.name, self._selects_with(namespace))
 
     def deleting_namespace(self, name: str) -> Iterator[None]:
         """Forget a Namespace; its documents leave, although its ConfigMaps may still be listed."""
-        return self._select(name, selected=False)
+        return self._select(name, None)
 
     def replacing_config_maps(self, config_maps: Iterable[ConfigMap], scope: str = EVERY_NAMESPACE) -> Iterator[None]:
         """Take the complete state of the ConfigMaps in the namespace ``scope``, or in all; equal documents cost little."""
@@ -158,10 +162,10 @@ class PolicyIndex:
     def documents(self) -> dict[Source, Text]:
         """Return all documents in force."""
         return {
-            Source(namespace, name): text
+            source: text
             for namespace, texts in self._texts.items()
-            if namespace in self._selected
-            for name, text in texts.items()
+            for name in texts
+            if (text := self._in_force(source := Source(namespace, name))) is not None
         }
 
     def waiting(self) -> Iterator[Source]:
@@ -184,15 +188,25 @@ class PolicyIndex:
         # Every server sets this label to the name.
         return self.namespace_selector.matches({**dict(item.labels), NAME_LABEL: item.name})
 
-    def _select(self, namespace: str, *, selected: bool) -> Iterator[None]:
-        if selected == (namespace in self._selected):
+    def _selects_with(self, namespace: Namespace) -> tuple[Labels, ...] | None:
+        """Return the labels of a Namespace as far as they are wanted, ``None`` if it is not selected."""
+        if not self._selects(namespace):
+            return None
+        return (labels_of(namespace),) if self.with_labels else ()
+
+    def _select(self, namespace: str, labels: tuple[Labels, ...] | None) -> Iterator[None]:
+        """Select a Namespace with ``labels``, or no longer (``None``)."""
+        if self._selected.get(namespace) == labels:
             return
         for number, name in enumerate(self._texts.get(namespace, ()), 1):
             self._remember(Source(namespace, name))
             self._waiting_changed = True
             if number % STEP == 0:
                 yield
-        (self._selected.add if selected else self._selected.discard)(namespace)
+        if labels is None:
+            del self._selected[namespace]
+        else:
+            self._selected[namespace] = labels
 
     def _set(self, namespace: str, name: str, text: Text | None) -> None:
         texts = self._texts.get(namespace, {})
@@ -216,4 +230,6 @@ class PolicyIndex:
             self._before[source] = self._in_force(source)
 
     def _in_force(self, source: Source) -> Text | None:
-        return self._texts.get(source.namespace, {}).get(source.name) if source.namespace in self._selected else None
+        labels = self._selected.get(source.namespace)
+        text = None if labels is None else self._texts.get(source.namespace, {}).get(source.name)
+        return attrs.evolve(text, namespace_labels=labels) if text is not None and labels else text

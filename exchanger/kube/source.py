@@ -19,6 +19,7 @@ from exchanger.kube.index import EVERY_NAMESPACE, STEP, PolicyIndex
 from exchanger.kube.informer import ConfigMapSink, Informer, KubernetesObserver, NamespaceSink, Taking
 from exchanger.kube.list_watch import ListWatch
 from exchanger.kube.settings import KubernetesSettings
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.notices import not_enabled, of_snapshot
 from exchanger.policy.selection import ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
@@ -59,7 +60,7 @@ class _Phase(enum.Enum):
 @final
 @attrs.define(eq=False)
 class KubernetesSource:
-    """Implements ``typing.PolicySource``. ``issuers`` are the profiles that entries may refer to.
+    """Implements ``typing.PolicySource``. ``issuers`` are the profiles that entries may refer to, ``grants`` what they are held against.
 
     ``on_stale(True)`` means that nothing may be in force any longer: the known state is older than ``settings.max_staleness``. Nothing is
     published until changes are followed again; then ``on_stale(False)`` comes, and the newest version at once. ``on_notices`` receives the
@@ -74,6 +75,7 @@ class KubernetesSource:
     on_stale: Callable[[bool], None] = lambda _stale: None
     random: Random = attrs.field(factory=Random)
     on_notices: Callable[[Notices], None] = lambda _notices: None
+    grants: Grants = NO_GRANTS
     _index: PolicyIndex = attrs.field(init=False)
     _informers: tuple[Informer[Any], ...] = attrs.field(init=False)
     _assembler: Assembler = attrs.field(init=False)
@@ -88,8 +90,10 @@ class KubernetesSource:
 
     def __attrs_post_init__(self) -> None:
         settings = self.settings
-        self._assembler = Assembler(self.issuers)
-        self._index = PolicyIndex(settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces))
+        self._assembler = Assembler(self.issuers, self.grants)
+        self._index = PolicyIndex(
+            settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces), with_labels=self.grants.limited
+        )
         self._informers = tuple(self._config_maps(namespace) for namespace in settings.namespaces) or (
             self._namespaces(),
             self._config_maps(EVERY_NAMESPACE),
@@ -117,6 +121,11 @@ class KubernetesSource:
             self.issuers = self._assembler.issuers = names
             self._index.refresh()
             self._changed()
+
+    def use_grants(self, grants: Grants) -> None:
+        """Hold all documents against ``grants`` from now on. There must have been some from the start."""
+        self.grants = grants
+        self._assembler.use_grants(grants)
 
     def use_namespaces(self, names: tuple[str, ...]) -> None:
         """Follow these Namespaces, at least one, instead of those named before.

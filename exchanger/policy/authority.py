@@ -48,6 +48,11 @@ _ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowerca
 # that takes any scheme misses none of theirs.
 _absolute: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*+://([^/?#]*+)(.*)", re.DOTALL).fullmatch
 
+# What a policy host that stands for all hosts below another begins with.
+WILDCARD: Final = "*."
+# Characters of such a host: more than any name has (RFC 1035 section 2.3.4). They bound the look-ups for the host of a request.
+MAX_WILDCARD: Final = 255
+
 # Characters of a text in which hosts are looked for: a name has 253 at most (RFC 1035 section 2.3.4), so this is a list of eight.
 MAX_TEXT: Final = 2048
 # The same where Unicode has to be normalised, which takes time with the square of a run of combining marks.
@@ -149,6 +154,8 @@ def read_host(text: str) -> HostReading:
     host = normalise_policy_host(text) if len(text) <= MAX_TEXT else ""
     if is_host(host):
         return HostReading((host,))
+    if text.startswith(WILDCARD) and (wildcard := _wildcard(text)):
+        return HostReading((wildcard,))
     if len(text) > (MAX_TEXT if text.isascii() else MAX_NON_ASCII_TEXT):
         return HostReading((None,), f"is longer than any host: write one host name instead of {quoted(_safe(text))}")
     if _is_template(text):
@@ -165,10 +172,15 @@ def read_host(text: str) -> HostReading:
     return HostReading(hosts, _sentence(text, known))
 
 
+def _wildcard(text: str) -> str:
+    """Return the canonical form of a wildcard, "" if ``text`` is none: ``*.`` and a host name, with a port or without."""
+    host = normalise_policy_host(text.removeprefix(WILDCARD))
+    fits = is_host(host) and not host.startswith("[") and len(host) < MAX_WILDCARD - 1
+    return WILDCARD + host if fits else ""
+
+
 def _sentence(text: str, known: list[str]) -> str:
     shown = quoted(_safe(text))
-    if text.startswith("*."):
-        return f"is a wildcard, and wildcards are not supported: write one entry for each host name instead of {shown}"
     if len(known) > 1:
         more = " and the others" if len(known) > _SHOWN_HOSTS else ""
         return (
@@ -234,8 +246,9 @@ def _is_invisible(char: str) -> bool:
 
 def _named_by(item: str) -> Iterator[str | None]:
     """Yield the hosts that one ``item`` of a list names."""
-    if item.startswith("*."):
-        yield None
+    if item.startswith(WILDCARD):
+        for host in _named_by(item.removeprefix(WILDCARD)):
+            yield (host and _wildcard(WILDCARD + host)) or None
         return
     scheme = _match_scheme(item)
     item = (item if scheme is None else item[scheme.end() :]).lstrip("/\\")

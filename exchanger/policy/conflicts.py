@@ -12,7 +12,8 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.document import PolicyDocument
-from exchanger.policy.policy_trie import Cell, MethodTable, Paths, each
+from exchanger.policy.methods import MethodTable, each
+from exchanger.policy.policy_trie import Claims, Paths
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Entry, Source
@@ -97,15 +98,16 @@ def conflicts_with(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
     Raises:
         KeyError: ``snapshot`` has nothing where ``entry`` should be.
     """
-    paths = None if entry.match.host is None else snapshot.trie.hosts.get(entry.match.host)
+    paths = None if entry.match.host is None else snapshot.trie.hosts.paths.get(entry.match.host)
     if paths is None:
         raise KeyError(entry.match.host)
     found: dict[tuple[object, int], Entry] = {}
     prefix = entry.match.path_prefix
     own = fold(prefix) if entry.match.case_insensitive else prefix
     for spelling in (own,) if len(prefix) > MAX_PREFIX else spellings_of(entry.match).literal:
-        for cell in _at(paths, spelling, case_insensitive=entry.match.case_insensitive):
-            for rival in () if cell.entries is None else islice(_members(cell.entries, entry.match.methods), MAX_CLAIMS):
+        for claims in _at(paths, spelling, entry):
+            table = claims.entries_like(entry)
+            for rival in () if table is None else islice(_members(table, entry.match.methods), MAX_CLAIMS):
                 if (rival.source, rival.index) != (entry.source, entry.index):
                     found[rival.source, rival.index] = rival
                 if len(found) == MAX_RIVALS:
@@ -113,18 +115,20 @@ def conflicts_with(entry: Entry, snapshot: PolicySnapshot) -> tuple[Entry, ...]:
     return tuple(sorted(found.values(), key=lambda rival: (rival.source, rival.index))[:MAX_RIVALS])
 
 
-def _at(paths: Paths, spelling: str, *, case_insensitive: bool) -> Iterator[Cell]:
-    """Yield the cells of the prefix ``spelling``: that of its own trie, which has to be there, and those of its twins in the other."""
-    own = paths.folded if case_insensitive else paths.exact
+def _at(paths: Paths, spelling: str, entry: Entry) -> Iterator[Claims]:
+    """Yield the claims at the prefix ``spelling`` of ``entry``: those of its own trie, which has to have it, and of twins in the other."""
+    own = paths.folded if entry.match.case_insensitive else paths.exact
     cells = [] if own is None else own.prefixes_of(spelling)
-    if not cells or cells[-1].length != len(spelling) or cells[-1].entries is None:
+    claims = cells[-1].of(entry.match.path_type) if cells and cells[-1].length == len(spelling) else None
+    if claims is None or claims.entries_like(entry) is None:
         raise KeyError(spelling)
-    yield cells[-1]
-    if case_insensitive:
-        twins = paths.exact.alike(spelling, _AnyCase(), MAX_VARIANT_WORK) or []
+    yield claims
+    if entry.match.case_insensitive:
+        twins = [cell for cell, _ in paths.exact.alike(spelling, _AnyCase(), MAX_VARIANT_WORK) or []]
     else:
         twins = [] if paths.folded is None else paths.folded.prefixes_of(fold(spelling))
-    yield from (cell for cell in twins if cell.length == len(spelling))
+    others = (cell.of(entry.match.path_type) for cell in twins if cell.length == len(spelling))
+    yield from (claims for claims in others if claims is not None)
 
 
 def _members(table: MethodTable[Entry], methods: frozenset[str] | None) -> Iterator[Entry]:

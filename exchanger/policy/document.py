@@ -29,8 +29,20 @@ DOCUMENT_FIELDS: Final = (
 )
 _NAMES: Final = frozenset(field.name for field in DOCUMENT_FIELDS)
 
+# The labels of a Namespace, sorted by key.
+Labels = tuple[tuple[str, str], ...]
 # First and last line, counted from 1.
 Lines = tuple[int, int]
+
+
+@final
+@attrs.frozen
+class Refusal:
+    """An entry, or a document (``index`` is ``None``), that counts for nothing, or would, since it is outside what is granted."""
+
+    source: Source
+    index: int | None
+    reason: str
 
 
 @final
@@ -38,16 +50,20 @@ Lines = tuple[int, int]
 class PolicyDocument:
     """What one ConfigMap says. All entries and regions are its own.
 
-    No two have the same index, except the regions of one invalid entry: there is one for each host that it closes.
+    No two have the same index, except the regions of one invalid entry: there is one for each part that it closes.
 
     ``text`` is its source text, ``None`` if there is none; documents that differ in their text alone are equal. ``problems`` has the first
-    region of each invalid entry, or that of the document.
+    region of each invalid entry, or that of the document. ``refused`` are the parts that its namespace is not granted. ``written`` is the
+    document as its author wrote it if grants have changed it, and ``namespace_labels`` are the labels by which its namespace is described.
     """
 
     source: Source
     entries: tuple[Entry, ...] = ()
     regions: tuple[FailClosedRegion, ...] = ()
     text: str | None = attrs.field(default=None, eq=False, repr=False)
+    refused: tuple[Refusal, ...] = attrs.field(default=(), kw_only=True)
+    written: "PolicyDocument | None" = attrs.field(default=None, eq=False, repr=False, kw_only=True)
+    namespace_labels: tuple[Labels, ...] = attrs.field(default=(), eq=False, repr=False, kw_only=True)
     problems: tuple[FailClosedRegion, ...] = attrs.field(init=False, eq=False, repr=False)
 
     @problems.default
@@ -62,7 +78,7 @@ class PolicyDocument:
         if any(claim.source != self.source for claim in claims):
             raise ValueError("an entry or region is of another source")
         healthy = {entry.index for entry in self.entries}
-        closed = {(region.index, region.match.host) for region in self.regions}
+        closed = {(region.index, region.match) for region in self.regions}
         if len(healthy) + len(closed) != len(claims) or not healthy.isdisjoint(index for index, _ in closed):
             raise ValueError("two entries or regions have the same index")
 

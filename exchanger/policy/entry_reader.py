@@ -13,35 +13,53 @@ import attrs
 from exchanger.policy.authority import MAX_TEXT, HostReading, normalise_policy_host, read_host
 from exchanger.policy.fields import (
     ACTION,
+    ALLOW,
     DENY,
     EVERY_METHOD,
     EXCHANGE,
+    HEADER_NAME,
+    HEADER_VALUE,
     HOST,
     METHOD,
     METHODS,
     PATH_PREFIX,
+    PATH_TYPE,
     Field,
     Fields,
     FieldType,
     Problem,
 )
+from exchanger.policy.headers import MAX_HEADERS, canonical, name_problem, value_problem
 from exchanger.policy.prefix import MAX_PREFIX, PrefixReading, read_prefix
 from exchanger.policy.yaml_nodes import Node
 from exchanger.util.text import bounded, quoted
-from exchanger.values.entry import EVERYWHERE, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
+from exchanger.values.entry import (
+    EVERYWHERE,
+    AllowEntry,
+    DenyEntry,
+    Entry,
+    ExchangeEntry,
+    FailClosedRegion,
+    HeaderMatch,
+    MatchScope,
+    PathType,
+    Source,
+    TokenTarget,
+)
 
 MATCH_FIELDS: Final = (
     Field(
         "host",
         FieldType.TEXT,
-        "One host name, or an IPv6 address, without scheme and path. Case and port do not matter. There are no wildcards.",
+        "One host name, or an IPv6 address, without scheme and path. Case and port do not matter. *.example.com is every host below "
+        "example.com, but not that host itself.",
         required=True,
         rule=HOST,
     ),
     Field(
         "pathPrefix",
         FieldType.TEXT,
-        "The beginning of the paths, as plain text. It is no pattern: /orders covers /orders, /orders/1 and /orders-old.",
+        "The beginning of the paths, as plain text. It is no pattern: /orders covers /orders, /orders/1 and /orders-old (see pathType).",
         required=True,
         rule=PATH_PREFIX,
     ),
@@ -50,6 +68,22 @@ MATCH_FIELDS: Final = (
         FieldType.TEXTS,
         "The methods, such as GET, which covers HEAD too. All of them where there is none, or a *.",
         rule=METHODS,
+    ),
+    Field(
+        "pathType",
+        FieldType.TEXT,
+        "How pathPrefix covers a path. Prefix, the default: the path begins with it. Segment: the path is it, or goes on with a slash. "
+        "Exact: the path is it. Segment and Exact look at the path without its query.",
+        rule=PATH_TYPE,
+    ),
+    Field(
+        "headers",
+        FieldType.MAPPINGS,
+        "Headers that the request must have, all of them. The gateway has to send them (allowed_headers).",
+        fields=(
+            Field("name", FieldType.TEXT, "The name of a header, in any case.", required=True, rule=HEADER_NAME),
+            Field("value", FieldType.TEXT, "Its whole value.", required=True, rule=HEADER_VALUE),
+        ),
     ),
     Field("caseInsensitive", FieldType.BOOLEAN, "Whether paths match without regard to the case of ASCII letters. Default: false."),
 )
@@ -69,7 +103,8 @@ ENTRY_FIELDS: Final = (
     Field(
         "action",
         FieldType.TEXT,
-        "What happens to these requests: exchange replaces the caller's token, deny refuses the request. Case does not matter.",
+        "What happens to these requests: exchange replaces the caller's token, deny refuses the request, allow lets it pass unchanged, "
+        "which the platform has to grant. Case does not matter.",
         required=True,
         rule=ACTION,
     ),
@@ -100,37 +135,40 @@ def read_entry(
     """
     problems: list[Problem] = []
     scopes: tuple[MatchScope, ...] = (EVERYWHERE,)
-    target = None
+    action, target = "", None
     entry = Fields.of(node, f"entries[{index}]", ENTRY_FIELDS, problems)
     if entry is not None:
         scopes = matches.read(entry)
-        target = _read_action(entry, issuers)
+        action, target = _read_action(entry, issuers)
     if problems:
         reason, place = "; ".join(problem.text for problem in problems), problems[0].node
-        return tuple(FailClosedRegion(source, scope, reason, index, place.line, place.column) for scope in scopes)
+        closed = (attrs.evolve(scope, headers=()) for scope in scopes)
+        return tuple(FailClosedRegion(source, scope, reason, index, place.line, place.column) for scope in closed)
     (scope,) = scopes
+    if action == ALLOW:
+        return AllowEntry(source, index, scope)
     return DenyEntry(source, index, scope) if target is None else ExchangeEntry(source, index, scope, target)
 
 
-def _read_action(entry: Fields, issuers: frozenset[str]) -> TokenTarget | None:
-    """Read the action, and return the target of an exchange without problems."""
+def _read_action(entry: Fields, issuers: frozenset[str]) -> tuple[str, TokenTarget | None]:
+    """Read the action, and the target of an exchange without problems."""
     action = entry.text("action").lower()
     wanted = action == EXCHANGE
-    if action and not wanted and action != DENY:
-        entry.problem("action", f"must be exchange or deny, not {quoted(action)}")
+    if action and action not in {EXCHANGE, DENY, ALLOW}:
+        entry.problem("action", f"must be exchange, deny or allow, not {quoted(action)}")
     exchange = entry.mapping("exchange", required=wanted)
     if exchange is None:
-        return None
+        return action, None
     # For another action, the block need not be complete, but its fields and types have to be right.
     issuer = exchange.text(ISSUER, required=wanted)
     scope, resources, audiences = exchange.text("scope"), exchange.texts("resources"), exchange.texts("audiences")
     if not wanted:
-        return None
+        return action, None
     if issuer and issuer not in issuers:
         exchange.problem(ISSUER, f"references unknown issuer profile {quoted(issuer)}")
     if not (scope or resources or audiences) and resources is not None and audiences is not None:
         entry.problem("exchange", "needs at least one of scope, resources and audiences")
-    return None if entry.problems else TokenTarget(issuer, scope, resources or (), audiences or ())
+    return action, None if entry.problems else TokenTarget(issuer, scope, resources or (), audiences or ())
 
 
 @final
@@ -141,16 +179,27 @@ class MatchReader:
     _hosts: dict[str, HostReading] = attrs.field(factory=dict, init=False, repr=False)
     _prefixes: dict[str, PrefixReading] = attrs.field(factory=dict, init=False, repr=False)
 
-    def read(self, entry: Fields) -> tuple[MatchScope, ...]:
-        """Read where ``entry`` applies; more than one scope only if there is a problem, and then they differ in their hosts alone."""
+    def read(self, entry: Fields, *, every_host: bool = False) -> tuple[MatchScope, ...]:
+        """Read where ``entry`` applies; more than one scope only if there is a problem, and then they differ in their hosts alone.
+
+        ``every_host``: it applies to every host, whatever its text says.
+        """
         match = entry.mapping("match")
         if match is None:
             return (EVERYWHERE,)
-        hosts = self._read_hosts(match)
+        hosts = (None,) if every_host else self._read_hosts(match)
+        before = len(match.problems)
         prefix = self._read_prefix(match, hosts)
+        known = len(match.problems) == before
         methods = _read_methods(match)
         insensitive = match.boolean("caseInsensitive") is not False
-        return tuple([MatchScope(host, prefix, methods, insensitive) for host in hosts])
+        path_type = _read_path_type(match)
+        if path_type is not PathType.EXACT and path_type is not PathType.PREFIX:
+            prefix = prefix.rstrip("/")
+        # Of a prefix with a problem, only the beginning is known.
+        path_type = (path_type or PathType.PREFIX) if known else PathType.PREFIX
+        headers = _read_headers(match) if "headers" in match.known else ()
+        return tuple([MatchScope(host, prefix, methods, insensitive, path_type, headers) for host in hosts])
 
     def _read_hosts(self, match: Fields) -> tuple[str | None, ...]:
         text = match.text("host")[: MAX_TEXT + 1]
@@ -188,6 +237,37 @@ def _read_methods(match: Fields) -> frozenset[str] | None:
         match.problem("methods", _sentence(wrong))
     methods = frozenset(text.upper() for text in texts)
     return None if wrong is not None or not methods or "*" in methods else methods
+
+
+def _read_path_type(match: Fields) -> PathType | None:
+    """Return the path type, ``None`` if it cannot be read."""
+    before = len(match.problems)
+    text = match.text("pathType")
+    if not text:
+        return PathType.PREFIX if len(match.problems) == before else None
+    found = next((path_type for path_type in PathType if path_type.value.lower() == text.lower()), None)
+    if found is None:
+        match.problem("pathType", f"must be Prefix, Segment or Exact, not {quoted(text)}")
+    return found
+
+
+def _read_headers(match: Fields) -> tuple[HeaderMatch, ...]:
+    """Return the headers by name."""
+    items = match.mappings("headers")
+    if len(items) > MAX_HEADERS:
+        match.problem("headers", f"has more than {MAX_HEADERS} headers")
+        return ()
+    found: dict[str, HeaderMatch] = {}
+    for item in items:
+        name, value = item.text("name").lower(), item.written("value")
+        if name and (problem := name_problem(name)):
+            item.problem("name", f"{problem}, instead of {quoted(name)}")
+        elif name and canonical(name) in found:
+            item.problem("name", f"is there twice: a request has one value of {quoted(name)}")
+        if value and (problem := value_problem(value)):
+            item.problem("value", problem)
+        found[canonical(name)] = (name, value)
+    return tuple(sorted(found.values()))
 
 
 def _sentence(wrong: str) -> str:

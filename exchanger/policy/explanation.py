@@ -5,6 +5,7 @@ For people who look at one request, so it may cost as much as the entries of its
 Must not know: YAML, or what follows from a verdict.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice, takewhile
 from operator import eq
@@ -13,13 +14,14 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.authority import read_authority
-from exchanger.policy.lookup import Masks, Reading, UnreadableReach, readings_to_ask
+from exchanger.policy.headers import RequestHeaders, canonical
+from exchanger.policy.lookup import Reading, UnreadableReach, end_of, fits, is_within, matched, readings_to_ask
 from exchanger.policy.path import MalformedPath
-from exchanger.policy.policy_trie import Paths
+from exchanger.policy.policy_trie import Paths, is_wildcard
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.policy.trie import after
-from exchanger.values.entry import UNKNOWN_NAMESPACE, Claim, Entry, FailClosedRegion, MatchScope, Source
+from exchanger.values.entry import UNKNOWN_NAMESPACE, Claim, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType, Source
+from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.text import loggable_path
 from exchanger.values.verdict import Ambiguous, Unhealthy, Verdict
 
@@ -50,15 +52,17 @@ class Explanation:
     more: int = 0
 
 
-def explain(snapshot: PolicySnapshot, host: str, path: str, method: str, *, raw: bool = False) -> Explanation:
+def explain(
+    snapshot: PolicySnapshot, host: str, path: str, method: str, *, raw: bool = False, headers: HeaderFields = NO_FIELDS
+) -> Explanation:
     """Return the verdict of ``snapshot`` on a request, and how it came about; the arguments are those of ``PolicySnapshot.match``."""
     found = readings_to_ask(path, method, raw=raw)
     readings = (Reading(path),) if isinstance(found, MalformedPath) else found
-    authority = read_authority(host)
-    places = (None if authority is None else snapshot.trie.hosts.get(authority), snapshot.trie.all_hosts)
-    claims = tuple(islice(_claims([paths for paths in places if paths is not None], readings), MAX_LOOKED_AT))
-    verdict = snapshot.match(host, path, method, raw=raw)
-    question = _Question.of(verdict, method, readings, claims, snapshot.reach)
+    authority, trie = read_authority(host), snapshot.trie
+    places = (*snapshot.baseline.places(authority), *trie.hosts.places(authority), *trie.any_host.places(authority))
+    claims = tuple(islice(_claims(places, readings), MAX_LOOKED_AT))
+    verdict = snapshot.match(host, path, method, raw=raw, headers=headers)
+    question = _Question.of(verdict, method, readings, claims, snapshot.reach, RequestHeaders(headers))
     ranked = sorted(claims, key=question.rank)
     shown = tuple(question.candidate(claim) for claim in ranked[:MAX_CANDIDATES])
     texts = dict.fromkeys(reading.path for reading in readings)
@@ -73,13 +77,11 @@ def _claims(places: Sequence[Paths], readings: tuple[Reading, ...]) -> Iterator[
     )
     others = (cell for paths in places for trie, _ in paths.tries_for("") for _, cell in trie.items())
     for cell in chain(above, others):
-        also = cell.rewritten
-        for claims in (cell.regions, cell.entries, *(() if also is None else (also.regions, also.entries))):
-            for claim in () if claims is None else claims.members():
-                key = (claim.source, claim.index, claim.match)
-                if key not in seen:
-                    seen.add(key)
-                    yield claim
+        for claim in cell.members():
+            key = (claim.source, claim.index, claim.match)
+            if key not in seen:
+                seen.add(key)
+                yield claim
 
 
 def _itself(claim: Claim, method: str) -> bool:
@@ -90,43 +92,62 @@ def _concerns(claim: Claim, method: str) -> bool:
     return _itself(claim, method) or (method == "HEAD" and _itself(claim, "GET"))
 
 
-def _begins(path: str, prefix: str, masks: Masks | None) -> bool:
-    """Tell whether ``path`` begins with ``prefix``, or may if ``masks`` hide part of it."""
-    return path.startswith(prefix) if masks is None else after(prefix, path, 0, masks)[0] >= 0
+def _has_headers(claim: Claim, headers: RequestHeaders) -> bool:
+    fields = ((name, value, headers.by_name().get(canonical(name))) for name, value in claim.match.headers)
+    return all(field is not None and (field.name, field.value) == (name, value) for name, value, field in fields)
 
 
-def _length(claim: Claim, reading: Reading, *, decoded: bool) -> int:
-    """Return the length of the longest spelling of the claim's prefix that ``reading`` begins with, -1 for none."""
-    spellings = spellings_of(claim.match)
-    those = spellings.literal + spellings.rewritten if decoded else spellings.literal
-    path = fold(reading.path) if claim.match.case_insensitive else reading.path
-    return max((len(spelling) for spelling in those if _begins(path, spelling, reading.masks)), default=-1)
+def _nearness(claim: Claim) -> int:
+    """Return how near a claim's host is to that of the request: its own, then the longest wildcard."""
+    host = claim.match.host
+    return 0 if host is None else len(host) if is_wildcard(host) else sys.maxsize
+
+
+# How a prefix covers a path: exactly, its length, by whole segments, as written. The greater comes first.
+_Cover = tuple[bool, int, bool, bool]
+
+
+def _cover(claim: Claim, reading: Reading, *, decoded: bool) -> _Cover | None:
+    """Return how the claim's prefix covers ``reading``, in the spelling that comes first; ``None`` if it does not."""
+    scope = claim.match
+    if scope.within and not is_within(reading, scope.within):
+        return None
+    spellings = spellings_of(scope)
+    path = fold(reading.path) if scope.case_insensitive else reading.path
+    end = end_of(path)
+    found: list[_Cover] = []
+    for spelling in spellings.literal + spellings.rewritten if decoded else spellings.literal:
+        at = matched(path, spelling, reading.masks)
+        if at >= 0 and fits(scope.path_type, path, at, end, reading.masks):
+            kind = scope.path_type
+            found.append((kind is PathType.EXACT, len(spelling), kind is PathType.SEGMENT, spelling in spellings.literal))
+    return max(found, default=None)
+
+
+# The order of entries: nearness of the host, cover, number of headers, and whether it covers the method itself.
+_Order = tuple[int, _Cover, int, bool]
 
 
 @final
 @attrs.frozen
 class _Best:
-    """What wins for one reading: the length of its prefix, whether it covers the method itself, and the entries with both."""
+    """What comes first for one reading unless a region does. ``decoded``: the hosts on which decoded spellings count."""
 
-    length: int = -1
-    itself: bool = False
+    order: _Order | None = None
     entries: tuple[Entry, ...] = ()
+    decoded: frozenset[str | None] = frozenset()
 
 
 @final
 @attrs.frozen
 class _Question:
-    """A request with its readings.
-
-    ``decoded`` tells for each reading whether decoded spellings of prefixes count, as in ``lookup.find``; ``best`` has the entry that wins
-    there unless a region does.
-    """
+    """A request with its readings; ``best`` has what comes first for each."""
 
     verdict: Verdict
     method: str
     readings: tuple[Reading, ...]
-    decoded: tuple[bool, ...]
     reach: UnreadableReach
+    headers: RequestHeaders
     best: tuple[_Best, ...] = ()
 
     @classmethod
@@ -137,26 +158,33 @@ class _Question:
         readings: tuple[Reading, ...],
         claims: tuple[Claim, ...],
         reach: UnreadableReach,
+        headers: RequestHeaders,
     ) -> "_Question":
         """Return the question with ``claims`` as candidates."""
-        concerned = [claim for claim in claims if _concerns(claim, method) and claim.match.host is not None]
-        decoded = tuple(
-            reading.rewritten or not any(_length(claim, reading, decoded=False) >= 0 for claim in concerned) for reading in readings
-        )
-        asked = cls(verdict, method, readings, decoded, reach)
-        entries = [(claim, asked.lengths(claim)) for claim in concerned if not isinstance(claim, FailClosedRegion)]
-        return attrs.evolve(asked, best=tuple(asked._best(entries, place) for place in range(len(readings))))
+        asked = cls(verdict, method, readings, reach, headers)
+        concerned = [claim for claim in claims if _concerns(claim, method) and _has_headers(claim, headers)]
+        return attrs.evolve(asked, best=tuple(asked._best(concerned, reading) for reading in readings))
 
-    def _best(self, entries: list[tuple[Entry, list[int]]], place: int) -> _Best:
-        ranks = [(lengths[place], _itself(entry, self.method), entry) for entry, lengths in entries if lengths[place] >= 0]
-        if not ranks:
-            return _Best()
-        length, itself = max(rank[:2] for rank in ranks)
-        return _Best(length, itself, tuple(entry for *rank, entry in ranks if rank == [length, itself]))
+    def _best(self, concerned: list[Claim], reading: Reading) -> _Best:
+        hosts = {claim.match.host for claim in concerned}
+        written = {
+            claim.match.host for claim in concerned if not _reaches_any_host(claim) and _cover(claim, reading, decoded=False) is not None
+        }
+        decoded = frozenset(hosts if reading.rewritten else hosts - written)
+        orders = [
+            ((_nearness(entry), cover, len(entry.match.headers), _itself(entry, self.method)), entry)
+            for entry in concerned
+            if not isinstance(entry, FailClosedRegion)
+            and (cover := _cover(entry, reading, decoded=entry.match.host in decoded)) is not None
+        ]
+        first = max((order for order, _ in orders), default=None)
+        return _Best(first, tuple(entry for order, entry in orders if order == first), decoded)
 
-    def lengths(self, claim: Claim) -> list[int]:
-        """Return for each reading the length of the claim's longest spelling that counts there, -1 for none."""
-        return [_length(claim, reading, decoded=decoded) for reading, decoded in zip(self.readings, self.decoded, strict=True)]
+    def covers(self, claim: Claim) -> list[_Cover | None]:
+        """Return for each reading how the claim's prefix covers it."""
+        return [
+            _cover(claim, reading, decoded=claim.match.host in best.decoded) for reading, best in zip(self.readings, self.best, strict=True)
+        ]
 
     def rank(self, claim: Claim) -> tuple[bool, bool, bool, int, Source, int]:
         """Return the sort key of candidates: first what decides, then the nearest."""
@@ -164,7 +192,7 @@ class _Question:
         return (
             not self._won(claim),
             not _concerns(claim, self.method),
-            max(self.lengths(claim)) < 0,
+            not any(self.covers(claim)),
             -nearness,
             claim.source,
             -1 if claim.index is None else claim.index,
@@ -181,42 +209,52 @@ class _Question:
 
     def _closes(self, region: FailClosedRegion) -> list[bool]:
         """Tell of each reading whether ``region``, which concerns the method, closes it."""
-        covered = [length >= 0 for length in self.lengths(region)]
-        if region.match.host is not None or self.reach is UnreadableReach.GLOBAL:
-            return covered
-        return [covers and not self._spared(best, region) for covers, best in zip(covered, self.best, strict=True)]
+        return [cover is not None and not self._spared(best, region) for cover, best in zip(self.covers(region), self.best, strict=True)]
 
-    @staticmethod
-    def _spared(best: _Best, region: FailClosedRegion) -> bool:
-        return len(best.entries) == 1 and region.source.namespace not in {best.entries[0].source.namespace, UNKNOWN_NAMESPACE}
+    def _spared(self, best: _Best, region: FailClosedRegion) -> bool:
+        """Tell whether an entry decides in spite of ``region``: that of a nearer host, or one of another namespace."""
+        if len(best.entries) != 1 or best.order is None:
+            return False
+        if not region.reaches_any_host:
+            return best.order[0] > _nearness(region)
+        return self.reach is not UnreadableReach.GLOBAL and region.source.namespace not in {
+            best.entries[0].source.namespace,
+            UNKNOWN_NAMESPACE,
+        }
 
     def _why(self, claim: Claim) -> str:
         if not _concerns(claim, self.method):
             return f"its methods ({', '.join(sorted(claim.match.methods or ()))}) do not include {self.method}"
-        lengths = self.lengths(claim)
-        if max(lengths) < 0:
-            return f"the path does not start with its pathPrefix {claim.match.path_prefix}"
+        covers = self.covers(claim)
+        if not any(covers):
+            return _ELSEWHERE[claim.match.path_type].format(claim.match.path_prefix)
         if isinstance(claim, FailClosedRegion):
             return self._why_region(claim)
         if self._won(claim):
             return "the longest pathPrefix that matches host and method"
-        return self._why_lost(claim, lengths)
+        return self._why_lost(claim, covers)
 
     def _why_region(self, region: FailClosedRegion) -> str:
-        if region.match.host is not None or self.reach is UnreadableReach.GLOBAL:
+        closes = any(self._closes(region))
+        if not region.reaches_any_host and not closes:
+            return f"it cannot be understood, but an entry for a nearer host decides the request: {region.reason}"
+        if not region.reaches_any_host or self.reach is UnreadableReach.GLOBAL:
             return f"it cannot be understood, so it closes what it covers: {region.reason}"
-        if any(self._closes(region)):
+        if closes:
             return f"its host cannot be known, so it closes what no entry of another namespace decides: {region.reason}"
         return f"its host cannot be known, but an entry of another namespace decides the request: {region.reason}"
 
-    def _why_lost(self, entry: Entry, lengths: list[int]) -> str:
-        longest = [0 <= length == best.length for length, best in zip(lengths, self.best, strict=True)]
-        if not any(longest):
-            return "an entry with a longer pathPrefix matches"
-        if not _itself(entry, self.method) and any(best.itself for best, has in zip(self.best, longest, strict=True) if has):
-            return f"another entry with this pathPrefix covers {self.method} itself, and this one only by GET"
-        if not all(longest):
-            read = [reading.path for reading, has in zip(self.readings, longest, strict=True) if has and reading.masks is None]
+    def _why_lost(self, entry: Entry, covers: list[_Cover | None]) -> str:
+        if not _has_headers(entry, self.headers):
+            names = ", ".join(name for name, _ in entry.match.headers)
+            return f"the request does not have its headers ({names}) with their values"
+        own = (len(entry.match.headers), _itself(entry, self.method))
+        orders = [None if cover is None else (_nearness(entry), cover, *own) for cover in covers]
+        first = [order is not None and order == best.order for order, best in zip(orders, self.best, strict=True)]
+        if not any(first):
+            return self._why_later(orders)
+        if not all(first):
+            read = [reading.path for reading, has in zip(self.readings, first, strict=True) if has and reading.masks is None]
             otherwise = (
                 f"the path were read as {loggable_path(read[0])}" if read else "a ! in the path stood for another character, or for none"
             )
@@ -225,4 +263,33 @@ class _Question:
             return f"the request's {self.verdict.part.value} can be read in ways that lead to different decisions"
         if isinstance(self.verdict, Unhealthy) and self.verdict.source is not None:
             return "an invalid entry or unreadable document covers the request, and wins over all others"
+        if isinstance(self.verdict, DenyEntry):
+            return "the operator's baseline denies the request before any policy counts"
         return "another entry has the same host, method and pathPrefix, or more than one invalid one covers the request"
+
+    def _why_later(self, orders: list[_Order | None]) -> str:
+        """Say why an entry comes first for no reading, from the reading in which it comes nearest to that."""
+        places = [
+            (order, best.order) for order, best in zip(orders, self.best, strict=True) if order is not None and best.order is not None
+        ]
+        (nearness, cover, count, _), (first_nearness, first_cover, first_count, _) = max(places)
+        if first_nearness > nearness:
+            return "an entry for the host itself, or for a longer wildcard, matches"
+        if first_cover[:2] > cover[:2]:
+            return "an entry with a longer pathPrefix matches"
+        if first_cover > cover:
+            return "an entry with this pathPrefix matches more closely: by whole segments, or as it is written"
+        if first_count > count:
+            return "an entry with more headers matches"
+        return f"another entry with this pathPrefix covers {self.method} itself, and this one only by GET"
+
+
+def _reaches_any_host(claim: Claim) -> bool:
+    return isinstance(claim, FailClosedRegion) and claim.reaches_any_host
+
+
+_ELSEWHERE: Final = {
+    PathType.PREFIX: "the path does not start with its pathPrefix {}",
+    PathType.SEGMENT: "the path is not below its pathPrefix {}",
+    PathType.EXACT: "the path is not its pathPrefix {}",
+}

@@ -15,6 +15,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.authority import LITERAL, NAME, SCHEMES
+from exchanger.policy.headers import FORBIDDEN, TOKEN
 from exchanger.policy.prefix import UNSEEN, Fault
 from exchanger.policy.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, is_null, text_of
 from exchanger.util.text import quoted
@@ -23,6 +24,7 @@ _BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "F
 
 EXCHANGE: Final = "exchange"
 DENY: Final = "deny"
+ALLOW: Final = "allow"
 # Words for all methods elsewhere; as methods they would match no request.
 EVERY_METHOD: Final = frozenset({"ALL", "ANY"})
 METHOD: Final = "[A-Za-z][A-Za-z0-9_-]*"
@@ -74,7 +76,7 @@ def _portable(pattern: str) -> str:
 BLANKS: Final = _literally(r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000")
 NOT_BLANK: Final = f"[^{BLANKS}]"
 
-ACTION: Final = TextRule(_only(_any_case(frozenset({EXCHANGE, DENY}))))
+ACTION: Final = TextRule(_only(_any_case(frozenset({EXCHANGE, DENY, ALLOW}))))
 IS_EXCHANGE: Final = _only(_any_case(frozenset({EXCHANGE})))
 METHODS: Final = TextRule(
     _only(rf"(?:{METHOD}|\*)?"),
@@ -85,7 +87,7 @@ _SERVICE: Final = "[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*"
 _COLON: Final = "[ \t]*:[ \t]*"
 _ADDRESS: Final = r"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?:\.[0-9]{1,3}){0,3}"
 HOST: Final = TextRule(
-    _only(rf"(?:(?:{_portable(NAME)})\.?|{_portable(LITERAL)})(?:{_COLON}(?:[0-9]*|\*|{_SERVICE}))?|{_ADDRESS}"),
+    _only(rf"(?:(?:\*\.)?(?:{_portable(NAME)})\.?|{_portable(LITERAL)})(?:{_COLON}(?:[0-9]*|\*|{_SERVICE}))?|{_ADDRESS}"),
     (
         Refusal(f"{_COLON}[0-9]+-[0-9-]*[{BLANKS}]*$", "What follows the colon is no port."),
         Refusal(f"^[{BLANKS}]*(?:{_any_case(SCHEMES)}){_COLON}[0-9-]*[A-Za-z]", "What stands before the colon is a scheme, not a host."),
@@ -128,6 +130,13 @@ PATH_PREFIX: Final = TextRule(
 )
 
 
+PATH_TYPE: Final = TextRule(_only(_any_case(frozenset({"Prefix", "Segment", "Exact"}))))
+HEADER_NAME: Final = TextRule(
+    _only(TOKEN), (Refusal(_only("|".join(_any_case(frozenset({name})) for name in sorted(FORBIDDEN))), "No entry matches this header."),)
+)
+HEADER_VALUE: Final = TextRule(f"^[^{BLANKS},]+([^,]*[^{BLANKS},])?$")
+
+
 @enum.unique
 class FieldType(enum.Enum):
     """What a field holds."""
@@ -136,6 +145,7 @@ class FieldType(enum.Enum):
     TEXTS = "list of texts"
     BOOLEAN = "boolean"
     MAPPING = "mapping"
+    MAPPINGS = "list of mappings"
     ENTRIES = "list of entries"
 
 
@@ -145,7 +155,7 @@ class Field:
     """A field that a mapping may have.
 
     ``description`` is shown by authors' editors. ``required``: it must not be missing, null or blank. ``rule`` applies to the field's text,
-    or each of its texts. ``fields`` are those of the mapping, or of each entry, in it.
+    or each of its texts. ``fields`` are those of the mapping, or of each mapping or entry, in it.
     """
 
     name: str
@@ -226,6 +236,29 @@ class Fields:
         if not text and (required or self.known[name].required):
             self.problem(name, "is required")
         return text
+
+    def written(self, name: str) -> str:
+        """Return the text of a field with the blanks around it, "" if it is missing or something else, which is a problem."""
+        node = self.nodes.get(name)
+        text = None if node is None else text_of(node)
+        if not text:
+            self.problem(name, "must be text" if text is None and node is not None else "is required")
+        return text or ""
+
+    def mappings(self, name: str) -> "tuple[Fields, ...]":
+        """Return the fields of each mapping of a list; what is something else is a problem. Null items are none."""
+        field, node = self.known[name], self.nodes.get(name)
+        if node is None:
+            return ()
+        if not isinstance(node, Sequence):
+            self.problem(name, "must be a list of mappings")
+            return ()
+        items = [
+            Fields.of(item, f"{self.where}.{name}[{index}]", field.fields, self.problems)
+            for index, item in enumerate(node.items)
+            if not is_null(item)
+        ]
+        return tuple([item for item in items if item is not None])
 
     def boolean(self, name: str) -> bool | None:
         """Return a boolean field, False if it is missing, ``None`` if it is something else."""

@@ -1,4 +1,7 @@
-"""What the policy says of one reading of a path: any region, else the entry with the longest prefix, unless several have it.
+"""What the policy says of one reading of a path: any region, else the entry that comes first in the order of entries, unless several do.
+
+The order: exact host, longer wildcard, shorter wildcard; on each of these hosts the exact path, then the longer prefix, whole segments
+before a plain prefix of equal length, more headers before fewer.
 
 Must not know: documents, or how the readings of one request are weighed against each other.
 """
@@ -6,15 +9,19 @@ Must not know: documents, or how the readings of one request are weighed against
 import enum
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final, final
 
 import attrs
 
+from exchanger.policy.headers import RequestHeaders
+from exchanger.policy.methods import CONTESTED, Contested, MethodTable
 from exchanger.policy.path import MalformedPath, read_path, without_masks
-from exchanger.policy.policy_trie import CONTESTED, Cell, Contested, MethodTable, Paths, PolicyTrie
-from exchanger.values.entry import UNKNOWN_NAMESPACE, DenyEntry, Entry, ExchangeEntry, FailClosedRegion
-from exchanger.values.verdict import NO_MATCH, NoMatch, Unhealthy
+from exchanger.policy.policy_trie import Cell, Claims, Hosts, Paths, PolicyTrie
+from exchanger.policy.trie import after
+from exchanger.values.entry import UNKNOWN_NAMESPACE, AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, PathType
+from exchanger.values.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy
 
 # The ``!`` of a path that can be read; honest paths have two or three.
 MAX_MASKS: Final = 64
@@ -24,8 +31,9 @@ MAX_MASK_WORK: Final = 1_024
 CONFLICT: Final = Unhealthy("more than one entry has this host, method and longest matching pathPrefix")
 SEVERAL_REGIONS: Final = Unhealthy("more than one invalid entry or unreadable document covers this request")
 
-Found = NoMatch | DenyEntry | ExchangeEntry | Unhealthy
-_Levels = list[list[Cell]]
+Found = NoMatch | DenyEntry | ExchangeEntry | AllowEntry | Unhealthy | Ambiguous
+# Claims in the order of entries, those that are equal in it together.
+_Levels = list[list[Claims]]
 
 _match_marks: Final = re.compile("!++").match
 
@@ -79,6 +87,10 @@ class Masks(enum.Enum):
             return end + 1
         return -1
 
+    def ends(self, text: str, at: int, end: int) -> Iterable[int]:
+        """Return where a prefix may have ended that was matched up to ``at``; ``end`` is that of the path without its query."""
+        return (at, min(end, _dropped(text, at))) if self is Masks.SOME else (at,)
+
 
 def _dropped(text: str, at: int) -> int:
     """Return where ``text`` goes on if the ``!`` at ``at`` are dropped; those in the query are not."""
@@ -123,104 +135,214 @@ def readings_to_ask(path: str, method: str, *, raw: bool) -> tuple[Reading, ...]
     return tuple(readings)
 
 
-def find_plain(trie: PolicyTrie, paths: Paths | None, reach: UnreadableReach, path: str, method: str) -> Found:
-    """Return what applies to ``path`` as it came, on the host with ``paths``."""
-    return _simple(trie, paths, reach, path, method) or find(trie, paths, reach, Reading(path), method) or NO_MATCH
-
-
-def find(trie: PolicyTrie, paths: Paths | None, reach: UnreadableReach, reading: Reading, method: str) -> Found | None:
-    """Return what applies to ``reading`` on the host with ``paths``; ``None`` if masks let the path be too many things to tell."""
-    if reading.masks is None and (simple := _simple(trie, paths, reach, reading.path, method)) is not None:
+def find_plain(
+    trie: PolicyTrie, host: str | None, places: tuple[Paths, ...], reach: UnreadableReach, path: str, method: str, headers: RequestHeaders
+) -> Found:
+    """Return what applies to ``path`` as it came; the arguments are those of ``find``."""
+    simple = _simple(places, path, method)
+    if simple is not None and (not trie.any_host or not _beyond(trie, host, reach, simple)):
         return simple
-    levels = _levels(paths, reading)
-    if levels is None:
+    return find(trie, host, places, reach, Reading(path), method, headers) or NO_MATCH
+
+
+def find(
+    trie: PolicyTrie,
+    host: str | None,
+    places: tuple[Paths, ...],
+    reach: UnreadableReach,
+    reading: Reading,
+    method: str,
+    headers: RequestHeaders,
+) -> Found | None:
+    """Return what applies to ``reading``; ``None`` if masks let the path be too many things to tell.
+
+    ``places`` are the claims that may apply on ``host``, the nearest first. ``host`` is ``None`` if it cannot be known.
+    """
+    known = _on_host(places, reading, method, headers)
+    if known is None:
         return None
-    parts = _both if reading.rewritten else _written
-    found = nearest_of_levels(parts(levels), method)
-    if found is NO_MATCH:  # nothing written applies, so decoded spellings count for the path as it came, too
-        parts = _both
-        found = nearest_of_levels(parts(levels), method)
-    for beyond in _beyond(trie, reach, found):
-        levels = _levels(beyond, reading)
+    found, decoded = known
+    for paths in _beyond(trie, host, reach, found) if trie.any_host else ():
+        levels = _levels(paths, reading, decoded=decoded)
         if levels is None:
             return None
-        if isinstance(closed := nearest_of_levels(parts(levels), method), Unhealthy):
+        if isinstance(closed := nearest(levels, reading, method, headers), Unhealthy):
             return closed
     return found
 
 
-def _simple(trie: PolicyTrie, paths: Paths | None, reach: UnreadableReach, path: str, method: str) -> Found | None:
-    """Return what applies to ``path`` in the usual case: no folded case, no decoded spelling, no region elsewhere."""
-    if paths is None or paths.folded is not None:
+def _on_host(places: tuple[Paths, ...], reading: Reading, method: str, headers: RequestHeaders) -> tuple[Found, bool] | None:
+    """Return what applies without the regions of unknown host, and whether decoded spellings of prefixes counted for it."""
+    found: Found = NO_MATCH
+    decoded = True
+    for paths in places:
+        if found is not NO_MATCH and not paths.with_headers:
+            continue
+        ways = (decoded,) if found is not NO_MATCH else (True,) if reading.rewritten else (False, True)
+        for way in ways:  # where nothing written applies, decoded spellings count for the path as it came, too
+            levels = _levels(paths, reading, decoded=way)
+            if levels is None:
+                return None
+            if found is not NO_MATCH:
+                if _is_doubtful(levels, method, headers):
+                    return AMBIGUOUS_HEADER, True
+                continue
+            found, decoded = nearest(levels, reading, method, headers), way
+            if isinstance(found, Unhealthy):
+                return found, decoded
+            if isinstance(found, Ambiguous):
+                return found, True
+            if found is not NO_MATCH:
+                break
+    return found, decoded or found is NO_MATCH
+
+
+def denied_by(denials: Hosts, host: str | None, reading: Reading, method: str) -> DenyEntry | Ambiguous | None:
+    """Return an entry of ``denials``, which are all denials, that covers ``reading``; ``Ambiguous`` if that takes too long to tell."""
+    for paths in denials.places(host):
+        levels = _levels(paths, reading, decoded=True)
+        if levels is None:
+            return AMBIGUOUS_PATH
+        for claims in chain.from_iterable(levels):
+            if claims.entries is not None and (found := next(claims.entries.all_of(method), None)) is not None:
+                return found if isinstance(found, DenyEntry) else AMBIGUOUS_PATH
+    return None
+
+
+def _simple(places: tuple[Paths, ...], path: str, method: str) -> Found | None:
+    """Return what applies to ``path`` on its host in the usual case: no folded case, no decoded spelling, no header."""
+    found: Found = NO_MATCH
+    for paths in places:
+        if found is not NO_MATCH and not paths.with_headers:
+            continue
+        here = _simply_nearest(paths, path, method)
+        if here is None:
+            return None
+        if found is NO_MATCH:
+            found = here
+    return found
+
+
+def _simply_nearest(paths: Paths, path: str, method: str) -> Found | None:
+    if paths.folded is not None:
         return None
-    cells = paths.exact.prefixes_of(path)
-    cells.reverse()
-    for cell in cells:
+    winner: Entry | Contested | None = None
+    for cell in reversed(paths.exact.prefixes_of(path)):
         if cell.rewritten is not None:
             return None
-    found = nearest(cells, method)
-    return found if trie.all_hosts is None or not _beyond(trie, reach, found) else None
+        only = cell.segment is None and cell.exact is None
+        for claims in (cell.prefix,) if only else (claims for _, claims in _kinds_at(cell, path, cell.length, end_of(path), None)):
+            if claims is None:
+                continue
+            if claims.by_headers is not None or claims.within is not None:
+                return None
+            if claims.regions is not None and (closed := _closed(claims.regions, method)) is not None:
+                return closed
+            if winner is None and claims.entries is not None:
+                winner = claims.entries.of(method)
+    if winner is None:
+        return NO_MATCH
+    return CONFLICT if winner is CONTESTED else winner
 
 
-def _beyond(trie: PolicyTrie, reach: UnreadableReach, found: Found) -> tuple[Paths, ...]:
+def _beyond(trie: PolicyTrie, host: str | None, reach: UnreadableReach, found: Found) -> tuple[Paths, ...]:
     """Return the regions of unknown host that may close what gets ``found`` on its own host.
 
     A region of unknown namespace may belong to the namespace of any entry.
     """
-    if trie.all_hosts is None or isinstance(found, Unhealthy):
+    if isinstance(found, Unhealthy):
         return ()
-    if isinstance(found, NoMatch) or reach is UnreadableReach.GLOBAL:
-        return (trie.all_hosts,)
+    if isinstance(found, NoMatch | Ambiguous) or reach is UnreadableReach.GLOBAL:
+        return trie.any_host.places(host)
     either = (trie.of_namespaces.get(found.source.namespace), trie.of_namespaces.get(UNKNOWN_NAMESPACE))
-    return tuple([paths for paths in either if paths is not None])
+    return tuple([paths for hosts in either if hosts is not None for paths in hosts.places(host)])
 
 
-def _levels(paths: Paths | None, reading: Reading) -> _Levels | None:
-    """Return the cells of all prefixes of ``reading``, those of equal length together, the longest first."""
-    by_length: dict[int, list[Cell]] = {}
-    for trie, text in () if paths is None else paths.tries_for(reading.path):
-        cells = trie.prefixes_of(text) if reading.masks is None else trie.alike(text, reading.masks, reading.work)
+def end_of(path: str) -> int:
+    """Return where the path without its query ends."""
+    query = path.find("?")
+    return len(path) if query < 0 else query
+
+
+def _kinds_at(cell: Cell, text: str, at: int, end: int, masks: Masks | None) -> Iterator[tuple[PathType, Claims]]:
+    """Yield the claims of ``cell`` that cover ``text``, in order of path types.
+
+    The cell's prefix was matched up to ``at``; ``end`` is that of the path without its query.
+    """
+    if cell.exact is not None and fits(PathType.EXACT, text, at, end, masks):
+        yield PathType.EXACT, cell.exact
+    if cell.segment is not None and fits(PathType.SEGMENT, text, at, end, masks):
+        yield PathType.SEGMENT, cell.segment
+    if cell.prefix is not None:
+        yield PathType.PREFIX, cell.prefix
+
+
+def fits(path_type: PathType, text: str, at: int, end: int, masks: Masks | None) -> bool:
+    """Tell whether a prefix of ``path_type`` that was matched up to ``at`` covers ``text``, whose path without query ends at ``end``."""
+    if path_type is PathType.PREFIX:
+        return True
+    ends = (at,) if masks is None else masks.ends(text, at, end)
+    if path_type is PathType.EXACT:
+        return end in ends
+    return any(place == end or (place < end and text[place] == "/") for place in ends)
+
+
+def _levels(paths: Paths, reading: Reading, *, decoded: bool) -> _Levels | None:
+    """Return the claims that cover ``reading`` in the order of entries; ``decoded``: also those of decoded spellings, after written ones.
+
+    ``None`` if masks let the path be too many things to tell.
+    """
+    ranked: dict[tuple[bool, int, bool, bool], list[Claims]] = {}
+    for trie, text in paths.tries_for(reading.path):
+        masks, end = reading.masks, end_of(text)
+        if masks is None:
+            cells: list[tuple[Cell, int]] | None = [(cell, cell.length) for cell in trie.prefixes_of(text)]
+        else:
+            cells = trie.alike(text, masks, reading.work)
         if cells is None:
             return None
-        for cell in cells:
-            by_length.setdefault(cell.length, []).append(cell)
-    return [by_length[length] for length in sorted(by_length, reverse=True)]
+        for cell, at in cells:
+            for spelled in (cell, cell.rewritten if decoded else None):
+                for path_type, claims in () if spelled is None else _kinds_at(spelled, text, at, end, masks):
+                    rank = (path_type is PathType.EXACT, cell.length, path_type is PathType.SEGMENT, spelled is cell)
+                    ranked.setdefault(rank, []).append(claims)
+    return [ranked[rank] for rank in sorted(ranked, reverse=True)]
 
 
-def _written(levels: _Levels) -> _Levels:
-    return levels
-
-
-def _both(levels: _Levels) -> _Levels:
-    """Return the levels, each followed by its decoded spellings."""
-    return [part for cells in levels for part in (cells, [cell.rewritten for cell in cells if cell.rewritten is not None])]
-
-
-def nearest(cells: Iterable[Cell], method: str) -> Found:
-    """Return what decides among ``cells``, the longest prefix first: any region, else the first entry, unless several conflict."""
-    winner: Entry | Contested | None = None
-    for cell in cells:
-        if cell.regions is not None and (closed := _closed(cell.regions, method)) is not None:
+def nearest(levels: _Levels, reading: Reading, method: str, headers: RequestHeaders) -> Found:
+    """Return what decides among claims that cover ``reading``: any region, else the first entry, unless several come first."""
+    for claims in chain.from_iterable(levels):
+        if claims.regions is not None and (closed := _closed(claims.regions, method)) is not None:
             return closed
-        if winner is None and cell.entries is not None:
-            winner = cell.entries.of(method)
-    if winner is None:
-        return NO_MATCH
-    return CONFLICT if winner is CONTESTED else winner
-
-
-def nearest_of_levels(levels: Iterable[Sequence[Cell]], method: str) -> Found:
-    """Do the same as ``nearest`` for levels of several cells, each with prefixes of one length."""
-    winner: Entry | Contested | None = None
-    for cells in levels:
-        for cell in cells:
-            if cell.regions is not None and (closed := _closed(cell.regions, method)) is not None:
+        for prefix, regions in () if claims.within is None else claims.within.items():
+            if (closed := _closed(regions, method)) is not None and is_within(reading, prefix):
                 return closed
-        if winner is None:
-            winner = _of_level([cell.entries for cell in cells if cell.entries is not None], method)
-    if winner is None:
-        return NO_MATCH
-    return CONFLICT if winner is CONTESTED else winner
+    if _is_doubtful(levels, method, headers):
+        return AMBIGUOUS_HEADER
+    for level in levels:
+        winner = _of_level(level, method, headers)
+        if winner is not None:
+            return CONFLICT if winner is CONTESTED else winner
+    return NO_MATCH
+
+
+def is_within(reading: Reading, prefix: str) -> bool:
+    """Tell whether the path of ``reading`` may be ``prefix``, or go on with a slash after it."""
+    at = matched(reading.path, prefix, reading.masks)
+    return at >= 0 and fits(PathType.SEGMENT, reading.path, at, end_of(reading.path), reading.masks)
+
+
+def matched(text: str, prefix: str, masks: Masks | None) -> int:
+    """Return where ``text`` goes on after ``prefix``, or may if ``masks`` hide part of it; -1 if it does not begin with it."""
+    if masks is not None:
+        return after(prefix, text, 0, masks)[0]
+    return len(prefix) if text.startswith(prefix) else -1
+
+
+def _is_doubtful(levels: _Levels, method: str, headers: RequestHeaders) -> bool:
+    """Tell whether an entry names a header whose value is in doubt."""
+    tables = (claims.by_headers for claims in chain.from_iterable(levels))
+    return any(table is not None and table.is_doubtful(method, headers) for table in tables)
 
 
 def _closed(regions: MethodTable[FailClosedRegion], method: str) -> Unhealthy | None:
@@ -230,7 +352,16 @@ def _closed(regions: MethodTable[FailClosedRegion], method: str) -> Unhealthy | 
     return SEVERAL_REGIONS if region is CONTESTED else Unhealthy(region.reason, region.source, region.index)
 
 
-def _of_level(tables: Sequence[MethodTable[Entry]], method: str) -> Entry | Contested | None:
-    itself = [table for table in tables if table.covers(method)]
-    found = {claim for table in itself or tables if (claim := table.of(method)) is not None}
+def _of_level(level: list[Claims], method: str, headers: RequestHeaders) -> Entry | Contested | Ambiguous | None:
+    """Return the entry that comes first among claims of one place: that with the most headers, then that for ``method`` itself."""
+    tables = [(0, claims.entries) for claims in level if claims.entries is not None and claims.entries.of(method) is not None]
+    for claims in level:
+        matching = () if claims.by_headers is None else claims.by_headers.matching(method, headers)
+        if matching is None:
+            return AMBIGUOUS_HEADER
+        tables += matching
+    most = max((count for count, _ in tables), default=0)
+    first = [table for count, table in tables if count == most]
+    itself = [table for table in first if table.covers(method)]
+    found = {claim for table in itself or first if (claim := table.of(method)) is not None}
     return None if not found else found.pop() if len(found) == 1 else CONTESTED

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Labels, Namespace
+from exchanger.policy.document import Labels
+from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import is_near
 from exchanger.values.entry import Source

@@ -1,172 +1,141 @@
-"""Where policies apply: host, then path, then method. Persistent, as all of its parts are.
+"""Where policies apply: host, then path, then method and headers. Persistent, as all of its parts are.
 
 Adding or removing a claim costs the length of its own prefix and the number of its own methods, whatever the size of the policy.
 
 Must not know: documents, or how a request is looked up.
 """
 
-import enum
 from collections.abc import Iterator
 from functools import partial
-from typing import Final, Generic, TypeAlias, TypeVar, final
+from typing import final
 
 import attrs
 from rpds import HashTrieMap
 
+from exchanger.policy.authority import MAX_WILDCARD, WILDCARD
+from exchanger.policy.headers import HeaderTable
+from exchanger.policy.methods import MethodTable
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.trie import PrefixTrie
-from exchanger.values.entry import Claim, Entry, FailClosedRegion, Source
-
-ClaimKey = tuple[Source, int | None]
-C = TypeVar("C", bound=Claim)
-
-
-@enum.unique
-class Contested(enum.Enum):
-    """There is more than one claim."""
-
-    CONTESTED = "contested"
-
-
-CONTESTED: Final = Contested.CONTESTED
+from exchanger.values.entry import Claim, Entry, FailClosedRegion, PathType
 
 
 @final
 @attrs.frozen
-class Contenders(Generic[C]):
-    """Two or more claims on one place."""
+class Claims:
+    """The claims at one path prefix that have one path type; ``None`` instead of an empty table.
 
-    members: "HashTrieMap[ClaimKey, C]"
-
-
-Claimed: TypeAlias = C | Contenders[C] | None
-
-
-def _key(claim: Claim) -> ClaimKey:
-    return (claim.source, claim.index)
-
-
-def _added(claimed: Claimed[C], claim: C) -> Claimed[C]:
-    if isinstance(claimed, Contenders):
-        return Contenders(claimed.members.insert(_key(claim), claim))
-    if claimed is None or _key(claimed) == _key(claim):
-        return claim
-    return Contenders(HashTrieMap({_key(claimed): claimed, _key(claim): claim}))
-
-
-def _removed(claimed: Claimed[C], claim: C) -> Claimed[C]:
-    if isinstance(claimed, Contenders):
-        members = claimed.members.discard(_key(claim))
-        return Contenders(members) if len(members) > 1 else next(iter(members.values()))
-    return None if claimed is not None and _key(claimed) == _key(claim) else claimed
-
-
-def each(claimed: Claimed[C]) -> Iterator[C]:
-    """Yield the claims in ``claimed``."""
-    if isinstance(claimed, Contenders):
-        yield from claimed.members.values()
-    elif claimed is not None:
-        yield claimed
-
-
-@final
-@attrs.frozen
-class MethodTable(Generic[C]):
-    """The claims on one place, by method. A look-up takes constant time: it only says whether there is no claim, one, or more than one.
-
-    ``every`` has those on all methods, ``named`` those that name theirs; it has no method without a claim. Source and index tell claims
-    apart.
+    ``by_headers`` has the entries that name headers, ``within`` the regions that the path must also be within, by that prefix.
     """
 
-    every: Claimed[C] = None
-    named: "HashTrieMap[str, Claimed[C]]" = attrs.field(factory=HashTrieMap)
+    entries: MethodTable[Entry] | None = None
+    regions: MethodTable[FailClosedRegion] | None = None
+    by_headers: HeaderTable | None = None
+    within: "HashTrieMap[str, MethodTable[FailClosedRegion]] | None" = None
 
-    def of(self, method: str) -> C | Contested | None:
-        """Return the only claim on ``method``, ``None`` if there is none, or ``CONTESTED``.
+    def with_claim(self, claim: Claim) -> "Claims":
+        """Return the claims with ``claim``."""
+        entries, regions, by_headers, within = self.entries, self.regions, self.by_headers, self.within
+        if not isinstance(claim, FailClosedRegion):
+            if claim.match.headers:
+                by_headers = (by_headers or HeaderTable()).changed(claim, adds=True)
+            else:
+                entries = (entries or MethodTable()).with_claim(claim)
+        elif claim.match.within:
+            within = HashTrieMap() if within is None else within
+            within = within.insert(claim.match.within, within.get(claim.match.within, MethodTable()).with_claim(claim))
+        else:
+            regions = (regions or MethodTable()).with_claim(claim)
+        return Claims(entries, regions, by_headers, within)
 
-        Handlers of GET answer HEAD (RFC 9110 section 9.3.2, https://www.rfc-editor.org/rfc/rfc9110#section-9.3.2), so claims on GET are
-        claims on HEAD where none covers HEAD itself.
-        """
-        found = self.every
-        if self.named and (named := self.named.get(method)) is not None:
-            if found is not None:
-                return CONTESTED
-            found = named
-        elif found is None and method == "HEAD":
-            found = self.named.get("GET")
-        return CONTESTED if isinstance(found, Contenders) else found
+    def without_claim(self, claim: Claim) -> "Claims | None":
+        """Return the claims without ``claim``, ``None`` if nothing is left."""
+        entries, regions, by_headers, within = self.entries, self.regions, self.by_headers, self.within
+        if not isinstance(claim, FailClosedRegion):
+            if claim.match.headers:
+                by_headers = by_headers and by_headers.changed(claim, adds=False)
+            else:
+                entries = entries and entries.without_claim(claim)
+        elif claim.match.within:
+            within = within and _without_region(within, claim)
+        else:
+            regions = regions and regions.without_claim(claim)
+        if entries is None and regions is None and by_headers is None and within is None:
+            return None
+        return Claims(entries, regions, by_headers, within)
 
-    def covers(self, method: str) -> bool:
-        """Tell whether there is a claim on ``method`` itself."""
-        return self.every is not None or method in self.named
+    def members(self) -> Iterator[Claim]:
+        """Yield every claim, some of them more than once."""
+        for table in (self.entries, self.by_headers, self.regions, *(self.within.values() if self.within is not None else ())):
+            if table is not None:
+                yield from table.members()
 
-    def members(self) -> Iterator[C]:
-        """Yield every claim, once for each method that it names."""
-        for claimed in (self.every, *self.named.values()):
-            yield from each(claimed)
+    def entries_like(self, entry: Entry) -> MethodTable[Entry] | None:
+        """Return the entries with exactly the headers of ``entry``."""
+        if not entry.match.headers:
+            return self.entries
+        return None if self.by_headers is None else self.by_headers.at(entry.match.headers)
 
-    def with_claim(self, claim: C) -> "MethodTable[C]":
-        """Return a table with ``claim``, at the cost of the number of its methods."""
-        if claim.match.methods is None:
-            return MethodTable(_added(self.every, claim), self.named)
-        named = self.named
-        for method in claim.match.methods:
-            named = named.insert(method, _added(named.get(method), claim))
-        return MethodTable(self.every, named)
 
-    def without_claim(self, claim: C) -> "MethodTable[C] | None":
-        """Return a table without ``claim``, ``None`` if that leaves it empty."""
-        every, named = self.every, self.named
-        if claim.match.methods is None:
-            every = _removed(every, claim)
-        for method in claim.match.methods or ():
-            rest = _removed(named.get(method), claim)
-            named = named.discard(method) if rest is None else named.insert(method, rest)
-        return None if every is None and not named else MethodTable(every, named)
+def _without_region(
+    within: "HashTrieMap[str, MethodTable[FailClosedRegion]]", region: FailClosedRegion
+) -> "HashTrieMap[str, MethodTable[FailClosedRegion]] | None":
+    table = within.get(region.match.within)
+    rest = None if table is None else table.without_claim(region)
+    return (within.discard(region.match.within) if rest is None else within.insert(region.match.within, rest)) or None
 
 
 @final
 @attrs.frozen
 class Cell:
-    """All claims at one path prefix, which has ``length`` characters; ``None`` instead of an empty table.
+    """All claims at one path prefix, which has ``length`` characters, by path type; ``None`` instead of none.
 
     ``rewritten`` has the claims of which this prefix is a decoded spelling.
     """
 
     length: int = 0
-    entries: MethodTable[Entry] | None = None
-    regions: MethodTable[FailClosedRegion] | None = None
+    prefix: Claims | None = None
+    segment: Claims | None = None
+    exact: Claims | None = None
     rewritten: "Cell | None" = None
+
+    def of(self, path_type: PathType) -> Claims | None:
+        """Return the claims of one path type."""
+        return self.prefix if path_type is PathType.PREFIX else self.segment if path_type is PathType.SEGMENT else self.exact
 
     def with_claim(self, claim: Claim) -> "Cell":
         """Return the cell with ``claim``."""
-        if isinstance(claim, FailClosedRegion):
-            return Cell(self.length, self.entries, (self.regions or MethodTable()).with_claim(claim), self.rewritten)
-        return Cell(self.length, (self.entries or MethodTable()).with_claim(claim), self.regions, self.rewritten)
+        return self._with(claim.match.path_type, (self.of(claim.match.path_type) or Claims()).with_claim(claim))
 
     def without_claim(self, claim: Claim) -> "Cell | None":
         """Return the cell without ``claim``, ``None`` if that leaves it empty."""
-        entries, regions = self.entries, self.regions
-        if isinstance(claim, FailClosedRegion):
-            regions = regions and regions.without_claim(claim)
-        else:
-            entries = entries and entries.without_claim(claim)
-        return self._or_nothing(entries, regions, self.rewritten)
+        claims = self.of(claim.match.path_type)
+        return _or_nothing(self._with(claim.match.path_type, claims and claims.without_claim(claim)))
 
     def with_rewritten_claim(self, claim: Claim) -> "Cell":
         """Return the cell with ``claim`` for rewritten paths."""
-        return Cell(self.length, self.entries, self.regions, (self.rewritten or Cell(self.length)).with_claim(claim))
+        return attrs.evolve(self, rewritten=(self.rewritten or Cell(self.length)).with_claim(claim))
 
     def without_rewritten_claim(self, claim: Claim) -> "Cell | None":
         """Return the cell without ``claim`` for rewritten paths, ``None`` if that leaves it empty."""
-        return self._or_nothing(self.entries, self.regions, self.rewritten and self.rewritten.without_claim(claim))
+        return _or_nothing(attrs.evolve(self, rewritten=self.rewritten and self.rewritten.without_claim(claim)))
 
-    def _or_nothing(
-        self, entries: MethodTable[Entry] | None, regions: MethodTable[FailClosedRegion] | None, rewritten: "Cell | None"
-    ) -> "Cell | None":
-        if entries is None and regions is None and rewritten is None:
-            return None
-        return Cell(self.length, entries, regions, rewritten)
+    def _with(self, path_type: PathType, claims: Claims | None) -> "Cell":
+        if path_type is PathType.PREFIX:
+            return Cell(self.length, claims, self.segment, self.exact, self.rewritten)
+        if path_type is PathType.SEGMENT:
+            return Cell(self.length, self.prefix, claims, self.exact, self.rewritten)
+        return Cell(self.length, self.prefix, self.segment, claims, self.rewritten)
+
+    def members(self) -> Iterator[Claim]:
+        """Yield every claim, some of them more than once."""
+        for claims in (self.exact, self.segment, self.prefix, self.rewritten):
+            if claims is not None:
+                yield from claims.members()
+
+
+def _or_nothing(cell: Cell) -> Cell | None:
+    return cell if any(part is not None for part in (cell.prefix, cell.segment, cell.exact, cell.rewritten)) else None
 
 
 PathTrie = PrefixTrie[Cell]
@@ -175,10 +144,14 @@ PathTrie = PrefixTrie[Cell]
 @final
 @attrs.frozen
 class Paths:
-    """The claims by path prefix; ``folded`` has those that ignore case, ``None`` instead of an empty trie."""
+    """The claims by path prefix; ``folded`` has those that ignore case, ``None`` instead of an empty trie.
+
+    ``with_headers`` counts the entries that name headers.
+    """
 
     exact: PathTrie = attrs.field(factory=PrefixTrie)
     folded: PathTrie | None = None
+    with_headers: int = 0
 
     def with_claim(self, claim: Claim) -> "Paths":
         """Return the paths with ``claim`` under every spelling of its prefix."""
@@ -187,7 +160,7 @@ class Paths:
             trie = trie.updated(prefix, partial(_with_claim, claim, len(prefix)))
         for prefix in spellings.rewritten:
             trie = trie.updated(prefix, partial(_with_rewritten_claim, claim, len(prefix)))
-        return self._with_trie(claim, trie)
+        return self._with_trie(claim, trie, 1)
 
     def without_claim(self, claim: Claim) -> "Paths":
         """Return the paths without ``claim``."""
@@ -196,7 +169,7 @@ class Paths:
             trie = trie.updated(prefix, lambda cell: cell and cell.without_claim(claim))
         for prefix in spellings.rewritten:
             trie = trie.updated(prefix, lambda cell: cell and cell.without_rewritten_claim(claim))
-        return self._with_trie(claim, trie)
+        return self._with_trie(claim, trie, -1)
 
     def tries_for(self, path: str) -> tuple[tuple[PathTrie, str], ...]:
         """Return each trie with the text to look up in it for ``path``."""
@@ -210,8 +183,9 @@ class Paths:
             return self.exact
         return PrefixTrie() if self.folded is None else self.folded
 
-    def _with_trie(self, claim: Claim, trie: PathTrie) -> "Paths":
-        return Paths(self.exact, trie or None) if claim.match.case_insensitive else Paths(trie, self.folded)
+    def _with_trie(self, claim: Claim, trie: PathTrie, sign: int) -> "Paths":
+        count = self.with_headers + sign * bool(claim.match.headers)
+        return Paths(self.exact, trie or None, count) if claim.match.case_insensitive else Paths(trie, self.folded, count)
 
 
 def _with_claim(claim: Claim, length: int, cell: Cell | None) -> Cell:
@@ -224,36 +198,97 @@ def _with_rewritten_claim(claim: Claim, length: int, cell: Cell | None) -> Cell:
 
 @final
 @attrs.frozen
-class PolicyTrie:
-    """Claims by host and path prefix. Those of unknown host are kept apart: all together, and once more by namespace.
+class Hosts:
+    """Claims by host, or by wildcard (``*.`` and a host); ``every`` has those on every host, ``None`` instead of none.
 
-    No host and no namespace is in it without a claim; ``None`` instead of empty paths.
+    No host is in it without a claim. ``wildcards`` counts the hosts that are wildcards, ``with_headers`` the entries that name headers.
     """
 
-    hosts: "HashTrieMap[str, Paths]" = attrs.field(factory=HashTrieMap)
-    all_hosts: Paths | None = None
-    of_namespaces: "HashTrieMap[str, Paths]" = attrs.field(factory=HashTrieMap)
+    paths: "HashTrieMap[str, Paths]" = attrs.field(factory=HashTrieMap)
+    every: Paths | None = None
+    wildcards: int = 0
+    with_headers: int = 0
+
+    def with_claim(self, claim: Claim) -> "Hosts":
+        """Return the hosts with ``claim``."""
+        host, with_headers = claim.match.host, self.with_headers + bool(claim.match.headers)
+        if host is None:
+            return Hosts(self.paths, (self.every or Paths()).with_claim(claim), self.wildcards, with_headers)
+        before = self.paths.get(host)
+        paths = self.paths.insert(host, (before or Paths()).with_claim(claim))
+        return Hosts(paths, self.every, self.wildcards + (before is None and is_wildcard(host)), with_headers)
+
+    def without_claim(self, claim: Claim) -> "Hosts":
+        """Return the hosts without ``claim``."""
+        host, with_headers = claim.match.host, self.with_headers - bool(claim.match.headers)
+        if host is None:
+            every = None if self.every is None else self.every.without_claim(claim) or None
+            return Hosts(self.paths, every, self.wildcards, with_headers)
+        before = self.paths.get(host)
+        if before is None:
+            return self
+        rest = before.without_claim(claim)
+        if rest:
+            return Hosts(self.paths.insert(host, rest), self.every, self.wildcards, with_headers)
+        return Hosts(self.paths.discard(host), self.every, self.wildcards - is_wildcard(host), with_headers)
+
+    def places(self, host: str | None) -> tuple[Paths, ...]:
+        """Return the claims that may apply on ``host``: its own, then those of wildcards, the longest first, then those on every host.
+
+        ``None`` is a host that cannot be known.
+        """
+        own = None if host is None else self.paths.get(host)
+        if not self.wildcards and self.every is None:
+            return () if own is None else (own,)
+        found = [] if own is None else [own]
+        if self.wildcards and host is not None:
+            at = host.find(".", max(0, len(host) - MAX_WILDCARD))
+            while at >= 0:
+                if (paths := self.paths.get("*" + host[at:])) is not None:
+                    found.append(paths)
+                at = host.find(".", at + 1)
+        if self.every is not None:
+            found.append(self.every)
+        return tuple(found)
+
+    def __bool__(self) -> bool:
+        return bool(self.paths) or self.every is not None
+
+
+def is_wildcard(host: str) -> bool:
+    """Tell whether ``host`` is that of all hosts below another."""
+    return host.startswith(WILDCARD)
+
+
+@final
+@attrs.frozen
+class PolicyTrie:
+    """Claims by host and path prefix. Regions whose author may have meant any host are kept apart: together, and again by namespace.
+
+    No namespace is in it without a claim.
+    """
+
+    hosts: Hosts = attrs.field(factory=Hosts)
+    any_host: Hosts = attrs.field(factory=Hosts)
+    of_namespaces: "HashTrieMap[str, Hosts]" = attrs.field(factory=HashTrieMap)
 
     def with_claim(self, claim: Claim) -> "PolicyTrie":
         """Return a trie with ``claim``."""
-        host, namespace = claim.match.host, claim.source.namespace
-        if host is not None:
-            return PolicyTrie(self.hosts.insert(host, self.hosts.get(host, Paths()).with_claim(claim)), self.all_hosts, self.of_namespaces)
-        own = self.of_namespaces.get(namespace, Paths()).with_claim(claim)
-        return PolicyTrie(self.hosts, (self.all_hosts or Paths()).with_claim(claim), self.of_namespaces.insert(namespace, own))
+        if not _is_apart(claim):
+            return PolicyTrie(self.hosts.with_claim(claim), self.any_host, self.of_namespaces)
+        namespace = claim.source.namespace
+        own = self.of_namespaces.get(namespace, Hosts()).with_claim(claim)
+        return PolicyTrie(self.hosts, self.any_host.with_claim(claim), self.of_namespaces.insert(namespace, own))
 
     def without_claim(self, claim: Claim) -> "PolicyTrie":
         """Return a trie without ``claim``."""
-        host, namespace = claim.match.host, claim.source.namespace
-        if host is not None:
-            return PolicyTrie(_removed_from(self.hosts, host, claim), self.all_hosts, self.of_namespaces)
-        all_hosts = None if self.all_hosts is None else self.all_hosts.without_claim(claim) or None
-        return PolicyTrie(self.hosts, all_hosts, _removed_from(self.of_namespaces, namespace, claim))
+        if not _is_apart(claim):
+            return PolicyTrie(self.hosts.without_claim(claim), self.any_host, self.of_namespaces)
+        namespace = claim.source.namespace
+        own = self.of_namespaces.get(namespace, Hosts()).without_claim(claim)
+        of_namespaces = self.of_namespaces.insert(namespace, own) if own else self.of_namespaces.discard(namespace)
+        return PolicyTrie(self.hosts, self.any_host.without_claim(claim), of_namespaces)
 
 
-def _removed_from(places: "HashTrieMap[str, Paths]", key: str, claim: Claim) -> "HashTrieMap[str, Paths]":
-    paths = places.get(key)
-    if paths is None:
-        return places
-    rest = paths.without_claim(claim)
-    return places.insert(key, rest) if rest else places.discard(key)
+def _is_apart(claim: Claim) -> bool:
+    return isinstance(claim, FailClosedRegion) and claim.reaches_any_host

@@ -66,6 +66,8 @@ def _value(field: Field) -> Schema:
             return {"type": "boolean"}
         case FieldType.MAPPING:
             return _mapping(field.fields)
+        case FieldType.MAPPINGS:
+            return {"type": "array", "items": {**_mapping(field.fields), "type": ["object", "null"]}}
         case FieldType.ENTRIES:
             entry = {**_mapping(field.fields), "type": ["object", "null"], **_complete_exchange()}
             return {"type": "array", "maxItems": MAX_ENTRIES, "items": entry}

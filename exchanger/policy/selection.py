@@ -8,7 +8,9 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.document import UNREADABLE_REACH, PolicyDocument, parse_document
+from exchanger.policy.document import UNREADABLE_REACH, Labels, PolicyDocument, parse_document
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.grants.restriction import restrict
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import closest, printable
 from exchanger.values.entry import FailClosedRegion, Source
@@ -18,7 +20,6 @@ DOCUMENT_KEY: Final = "config.yaml"
 # Every Namespace has it (https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-metadata-name).
 NAME_LABEL: Final = "kubernetes.io/metadata.name"
 
-Labels = tuple[tuple[str, str], ...]
 # Characters of a ConfigMap's key (https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-object).
 KEY_LIMIT: Final = 253
 
@@ -52,31 +53,41 @@ class ConfigMap:
 PolicyObject = Namespace | ConfigMap
 
 
+def labels_of(namespace: Namespace) -> Labels:
+    """Return the labels that count for grants, sorted; one of them is the name, as servers set it."""
+    return tuple(sorted({**dict(namespace.labels), NAME_LABEL: namespace.name}.items()))
+
+
 @final
 @attrs.frozen
 class Text:
-    """A selected ConfigMap's document, ``None`` if it has none; ``instead`` is the key where it probably is."""
+    """A selected ConfigMap's document, ``None`` if it has none; ``instead`` is the key where it probably is.
+
+    ``namespace_labels`` has the labels of its Namespace, once for each description of it; nothing if they are not known.
+    """
 
     text: str | None = attrs.field(repr=False)
     instead: str = ""
+    namespace_labels: tuple[Labels, ...] = ()
 
     @classmethod
-    def of(cls, config_map: ConfigMap) -> "Text":
+    def of(cls, config_map: ConfigMap, namespace_labels: tuple[Labels, ...] = ()) -> "Text":
         """Return the document of ``config_map``."""
-        return cls(config_map.document, config_map.instead)
+        return cls(config_map.document, config_map.instead, namespace_labels)
 
 
 @final
 @attrs.frozen
 class Unknown:
-    """Nobody knows what should be in force here, so nothing may pass."""
+    """Nobody knows what should be in force here, so nothing may pass. ``namespace_labels`` are as in ``Text``."""
 
     reason: str
+    namespace_labels: tuple[Labels, ...] = ()
 
 
 Document = Text | Unknown
 
-_TWICE: Final = Unknown("the ConfigMap is in more than one file, with different documents")
+_TWICE: Final = "the ConfigMap is in more than one file, with different documents"
 
 
 @final
@@ -94,11 +105,17 @@ def select(objects: Iterable[PolicyObject], namespaces: Selector, configmaps: Se
     found = tuple(objects)
     # A Namespace that two files describe differently is selected if either selects it: otherwise what its policies close would open.
     selected = {item.name for item in found if isinstance(item, Namespace) and namespaces.matches(dict(item.labels))}
+    described: dict[str, set[Labels]] = {}
+    for item in found:
+        if isinstance(item, Namespace) and item.name in selected:
+            described.setdefault(item.name, set()).add(labels_of(item))
+    labels = {name: tuple(sorted(descriptions)) for name, descriptions in described.items()}
     documents: dict[Source, Document] = {}
     for item in found:
         if isinstance(item, ConfigMap) and item.namespace in selected and configmaps.matches(dict(item.labels)):
-            source, document = Source(item.namespace, item.name), Text.of(item)
-            documents[source] = document if documents.get(source, document) == document else _TWICE
+            source, document = Source(item.namespace, item.name), Text.of(item, labels[item.namespace])
+            twice = documents.get(source, document) != document
+            documents[source] = Unknown(_TWICE, labels[item.namespace]) if twice else document
     return documents
 
 
@@ -109,13 +126,16 @@ def advance(
     issuers: frozenset[str],
     *,
     afresh: bool = False,
+    grants: Grants = NO_GRANTS,
 ) -> Change:
     """Return the version after ``snapshot``; only documents that differ between ``before`` and ``after`` cost anything.
 
     With ``afresh`` all of them are read again, because ``issuers`` changed.
     """
     withdrawn = tuple(source for source in before if source not in after)
-    changed = tuple(read(source, document, issuers) for source, document in after.items() if afresh or before.get(source) != document)
+    changed = tuple(
+        read(source, document, issuers, grants) for source, document in after.items() if afresh or before.get(source) != document
+    )
     for source in withdrawn:
         snapshot = snapshot.withdraw(source)
     for document in changed:
@@ -123,8 +143,12 @@ def advance(
     return Change(snapshot, changed, withdrawn)
 
 
-def read(source: Source, document: Document, issuers: frozenset[str]) -> PolicyDocument:
-    """Parse a document; ``issuers`` are the profiles that its entries may refer to."""
+def read(source: Source, document: Document, issuers: frozenset[str], grants: Grants = NO_GRANTS) -> PolicyDocument:
+    """Parse a document, and return what ``grants`` leave of it; ``issuers`` are the profiles that its entries may refer to."""
+    return restrict(_written(source, document, issuers), grants, document.namespace_labels)
+
+
+def _written(source: Source, document: Document, issuers: frozenset[str]) -> PolicyDocument:
     if isinstance(document, Unknown):
         return PolicyDocument(source, regions=(FailClosedRegion(source, UNREADABLE_REACH, document.reason),))
     parsed = parse_document(source, document.text, issuers)

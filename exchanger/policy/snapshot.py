@@ -4,17 +4,19 @@ Must not know: where documents come from, who publishes or reads, or what follow
 """
 
 from collections.abc import Callable
-from typing import ClassVar, final
+from typing import ClassVar, Final, final
 
 import attrs
 from rpds import HashTrieMap
 
 from exchanger.policy.authority import read_authority
 from exchanger.policy.document import PolicyDocument
-from exchanger.policy.lookup import CONFLICT, Reading, UnreadableReach, find, find_plain, readings_to_ask
+from exchanger.policy.headers import RequestHeaders
+from exchanger.policy.lookup import CONFLICT, Reading, UnreadableReach, denied_by, find, find_plain, readings_to_ask
 from exchanger.policy.path import MalformedPath, is_plain_with_query
-from exchanger.policy.policy_trie import Paths, PolicyTrie
-from exchanger.values.entry import DenyEntry, Source
+from exchanger.policy.policy_trie import Hosts, Paths, PolicyTrie
+from exchanger.values.entry import AllowEntry, DenyEntry, Source
+from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.notice import NO_NOTICES, Notices
 from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 
@@ -22,9 +24,10 @@ from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MAT
 @final
 @attrs.frozen
 class PolicySnapshot:
-    """All documents and what they say together, which is ``trie``. ``invalid_documents`` counts the documents with at least one region.
+    """All documents and what they say together, which is ``trie``.
 
-    ``reach`` is that of regions whose host is not known.
+    ``invalid_documents`` counts the documents with at least one region, ``refused_count`` what is outside the grants. ``reach`` is that of
+    regions whose host is not known. ``baseline`` has the operator's denials, which come before all documents.
     """
 
     EMPTY: ClassVar["PolicySnapshot"]
@@ -33,8 +36,10 @@ class PolicySnapshot:
     entry_count: int = 0
     region_count: int = 0
     invalid_documents: int = 0
+    refused_count: int = 0
     trie: PolicyTrie = attrs.field(factory=PolicyTrie, repr=False)
     reach: UnreadableReach = attrs.field(default=UnreadableReach.UNMATCHED, repr=False)
+    baseline: Hosts = attrs.field(factory=Hosts, repr=False)
 
     def apply(self, document: PolicyDocument) -> "PolicySnapshot":
         """Return a snapshot with ``document`` in the place of any older one of its source; costs the size of these two documents.
@@ -64,6 +69,10 @@ class PolicySnapshot:
         """Return the snapshot with ``reach`` for its regions of unknown host; itself when that is what it has."""
         return self if reach is self.reach else attrs.evolve(self, reach=reach)
 
+    def with_baseline(self, baseline: Hosts) -> "PolicySnapshot":
+        """Return the snapshot with these denials before all documents."""
+        return attrs.evolve(self, baseline=baseline)
+
     def _changed(
         self, documents: "HashTrieMap[Source, PolicyDocument]", trie: PolicyTrie, document: PolicyDocument, sign: int
     ) -> "PolicySnapshot":
@@ -72,11 +81,13 @@ class PolicySnapshot:
             self.entry_count + sign * len(document.entries),
             self.region_count + sign * len(document.regions),
             self.invalid_documents + sign * bool(document.regions),
+            self.refused_count + sign * len(document.refused),
             trie,
             self.reach,
+            self.baseline,
         )
 
-    def match(self, host: str, path: str, method: str, *, raw: bool = False) -> Verdict:
+    def match(self, host: str, path: str, method: str, *, raw: bool = False, headers: HeaderFields = NO_FIELDS) -> Verdict:
         """Return the verdict on a request.
 
         Args:
@@ -84,12 +95,16 @@ class PolicySnapshot:
             path: the path as it came, with its query
             method: in upper case
             raw: the path came byte for byte; otherwise a ``!`` in it may stand for a byte that the gateway could not put into text
+            headers: all header fields of the request
         """
         authority, trie = read_authority(host), self.trie
-        paths = None if authority is None else trie.hosts.get(authority)
-        if paths is None and trie.all_hosts is None:
+        if self.baseline and (denied := self._denied(authority, path, method, raw=raw)) is not None:
+            return denied
+        places = trie.hosts.places(authority)
+        if not places and not trie.any_host:
             return NO_MATCH if authority is not None else AMBIGUOUS_AUTHORITY
-        verdict = find_plain(trie, paths, self.reach, path, method)
+        seen = RequestHeaders(headers) if trie.hosts.with_headers else _NO_HEADERS
+        verdict = find_plain(trie, authority, places, self.reach, path, method, seen)
         if isinstance(verdict, Unhealthy):
             return verdict
         if authority is None:
@@ -99,19 +114,35 @@ class PolicySnapshot:
         readings = readings_to_ask(path, method, raw=raw)
         if isinstance(readings, MalformedPath):
             return AMBIGUOUS_PATH
-        return self._agreed(verdict, paths, readings[1:], method)
+        return self._agreed(verdict, authority, places, readings[1:], method, seen)
 
-    def _agreed(self, verdict: Verdict, paths: Paths | None, readings: tuple[Reading, ...], method: str) -> Verdict:
+    def _denied(self, host: str | None, path: str, method: str, *, raw: bool) -> Verdict | None:
+        """Return the denial if a reading is denied before any policy counts; ``None`` if no reading is."""
+        if not self.baseline.places(host):
+            return None
+        plain = is_plain_with_query(path) and (raw or "!" not in path)
+        readings = (Reading(path),) if plain else readings_to_ask(path, method, raw=raw)
+        if isinstance(readings, MalformedPath):
+            return denied_by(self.baseline, host, Reading(path), method) or AMBIGUOUS_PATH
+        found = (denied_by(self.baseline, host, reading, method) for reading in readings)
+        return next((denied for denied in found if denied is not None), None)
+
+    def _agreed(
+        self, verdict: Verdict, host: str, places: tuple[Paths, ...], readings: tuple[Reading, ...], method: str, headers: RequestHeaders
+    ) -> Verdict:
         """Return ``verdict`` if every other reading has the same; two denials are the same, whoever wrote them."""
         agreed = True
         for reading in readings:
-            other = find(self.trie, paths, self.reach, reading, method)
+            other = find(self.trie, host, places, self.reach, reading, method, headers)
             if isinstance(other, Unhealthy) and (other is not CONFLICT or reading.masks is None):  # masks only hint at one
                 return other
-            agreed = agreed and (other is verdict or (isinstance(other, DenyEntry) and isinstance(verdict, DenyEntry)))
+            agreed = agreed and (other is verdict or any(isinstance(other, kind) and isinstance(verdict, kind) for kind in _ALIKE))
         return verdict if agreed else AMBIGUOUS_PATH
 
 
+_NO_HEADERS: Final = RequestHeaders(NO_FIELDS)
+# Entries of these kinds do the same, whoever wrote them.
+_ALIKE: Final = (DenyEntry, AllowEntry)
 PolicySnapshot.EMPTY = PolicySnapshot()
 
 

@@ -111,17 +111,17 @@ class PrefixTrie(Generic[V]):
                 found.append(node.value)
         return found
 
-    def alike(self, text: str, likeness: Likeness, work: int) -> list[V] | None:
-        """Return the values of all keys that are, by ``likeness``, a prefix of ``text``, in no order.
+    def alike(self, text: str, likeness: Likeness, work: int) -> list[tuple[V, int]] | None:
+        """Return the values of all keys that are, by ``likeness``, a prefix of ``text``, in no order, and where each ends in it.
 
         ``work`` bounds the nodes and characters that are looked at one by one; ``None`` when that is too little.
         """
-        found: list[V] = []
+        found: list[tuple[V, int]] = []
         rest = [(self._root, 0)]
         while rest:
             node, at = rest.pop()
             if node.value is not None:
-                found.append(node.value)
+                found.append((node.value, at))
             for index in likeness.children(node.chars, text, at):
                 child = node.children[index]
                 end, looked = after(child.label, text, at, likeness)

@@ -53,6 +53,7 @@ class Gauges:
     exchanges_in_flight: Callable[[], Mapping[str, int]]
     policy_entries: Callable[[], int]
     policy_invalid_documents: Callable[[], int]
+    policy_entries_refused: Callable[[], int]
     policy_snapshot_age: Callable[[], float | None]
     policy_source_connected: Callable[[], bool]
     log_lines_dropped: Callable[[], int]
@@ -202,6 +203,11 @@ class Metrics:
                 "policy_invalid_documents",
                 "Policy documents with parts that cannot be read and fail closed.",
                 {(): gauges.policy_invalid_documents()},
+            ),
+            gauge(
+                "policy_entries_refused",
+                "Policy entries outside what their namespaces are granted.",
+                {(): gauges.policy_entries_refused()},
             ),
             gauge(
                 "policy_snapshot_age_seconds",

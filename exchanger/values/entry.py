@@ -3,6 +3,7 @@
 Must not know: YAML, Kubernetes, or how entries are found for a request.
 """
 
+import enum
 from typing import Final, final
 
 import attrs
@@ -23,18 +24,40 @@ class Source:
         return f"{self.namespace}/{self.name}"
 
 
+@enum.unique
+class PathType(enum.Enum):
+    """How a prefix covers a path; all but ``PREFIX`` look at the path without its query.
+
+    ``PREFIX``: the path begins with it. ``SEGMENT``: the path is it, or goes on with a slash. ``EXACT``: the path is it.
+    """
+
+    PREFIX = "Prefix"
+    SEGMENT = "Segment"
+    EXACT = "Exact"
+
+
+# A header's name in lower case, and the only value that matches.
+HeaderMatch = tuple[str, str]
+
+
 @final
 @attrs.frozen
 class MatchScope:
     """Where an entry or region applies. ``None`` is all hosts, or all methods; ``path_prefix`` "" is every path.
 
+    ``host``: a canonical host, or ``*.`` and one: then all hosts that end with it, after one label or more.
     ``case_insensitive``: ``path_prefix`` ignores the case of ASCII letters.
+    ``headers``: sorted by name; the request must have all of them. Regions have none.
+    ``within``: a whole-segment prefix, compared with regard to case, that the path must have too; "" is every path. Only regions have one.
     """
 
     host: str | None = None
     path_prefix: str = ""
     methods: frozenset[str] | None = None
     case_insensitive: bool = False
+    path_type: PathType = PathType.PREFIX
+    headers: tuple[HeaderMatch, ...] = ()
+    within: str = ""
 
 
 EVERYWHERE = MatchScope()
@@ -78,7 +101,17 @@ class ExchangeEntry:
     target: TokenTarget
 
 
-Entry = DenyEntry | ExchangeEntry
+@final
+@attrs.frozen(cache_hash=True)
+class AllowEntry:
+    """Requests that ``match`` covers proceed unchanged."""
+
+    source: Source
+    index: int
+    match: MatchScope
+
+
+Entry = DenyEntry | ExchangeEntry | AllowEntry
 
 
 @final
@@ -86,9 +119,10 @@ Entry = DenyEntry | ExchangeEntry
 class FailClosedRegion:
     """A scope that fails closed, because nobody can know what its author wanted there. ``reason`` is written for the author.
 
-    ``index`` is the position in ``entries`` (``None``: the document as a whole). An invalid entry has a region for each host that it
-    closes, and these differ in their hosts alone. ``line`` and ``column`` are the place to look at, counted from 1 (``None``: there is
-    none); regions that differ in their column alone are equal.
+    ``index`` is the position in ``entries`` (``None``: the document as a whole). An invalid entry has a region for each part that it
+    closes, and these differ in their scopes alone. ``line`` and ``column`` are the place to look at, counted from 1 (``None``: there is
+    none); regions that differ in their column alone are equal. ``guessed``: the host is not what the author wrote, who may have meant any
+    host, but what the namespace was granted; such a region reaches as far as one without a host.
     """
 
     source: Source
@@ -97,6 +131,12 @@ class FailClosedRegion:
     index: int | None = None
     line: int | None = None
     column: int | None = attrs.field(default=None, eq=False)
+    guessed: bool = False
+
+    @property
+    def reaches_any_host(self) -> bool:
+        """Whether the author may have meant any host, so that entries of other namespaces are spared."""
+        return self.guessed or self.match.host is None
 
 
 Claim = Entry | FailClosedRegion

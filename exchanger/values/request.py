@@ -7,6 +7,7 @@ from typing import final
 
 import attrs
 
+from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.secret import Secret
 from exchanger.values.text import loggable_host, loggable_path
 from exchanger.values.trace import NO_TRACE, TraceContext
@@ -20,7 +21,8 @@ class HttpRequest:
     ``method`` is in upper case; ``host`` is the first non-empty of ``:authority``, ``host`` and the gateway's own host attribute; ``path``
     carries the query. ``authorization`` is the joined value of the header, ``None`` if it is absent or empty.
     ``target_authority`` is the authority of an absolute-form path, which is reduced to its path; "" for any other form.
-    ``path_is_raw``: the path came byte for byte; otherwise a ``!`` in it may stand for a byte that is not UTF-8.
+    ``path_is_raw``: the path came byte for byte; otherwise a ``!`` in it may stand for a byte that is not UTF-8. ``fields`` are all header
+    fields, and no part of what requests are compared by.
     """
 
     method: str
@@ -32,3 +34,4 @@ class HttpRequest:
     trace: TraceContext = NO_TRACE
     target_authority: str = attrs.field(default="", repr=loggable_host)
     path_is_raw: bool = False
+    fields: HeaderFields = attrs.field(default=NO_FIELDS, eq=False, repr=False)

@@ -8,7 +8,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
+from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry, Source
 
 
 @final
@@ -36,6 +36,7 @@ class AmbiguousPart(enum.Enum):
     """The part of a request that servers read in different ways, or that cannot be read at all."""
 
     AUTHORITY = "authority"
+    HEADER = "header"
     METHOD = "method"
     PATH = "path"
 
@@ -48,8 +49,9 @@ class Ambiguous:
     part: AmbiguousPart
 
 
-Verdict = NoMatch | DenyEntry | ExchangeEntry | Unhealthy | Ambiguous
+Verdict = NoMatch | DenyEntry | ExchangeEntry | AllowEntry | Unhealthy | Ambiguous
 
 NO_MATCH: Final = NoMatch()
 AMBIGUOUS_AUTHORITY: Final = Ambiguous(AmbiguousPart.AUTHORITY)
+AMBIGUOUS_HEADER: Final = Ambiguous(AmbiguousPart.HEADER)
 AMBIGUOUS_PATH: Final = Ambiguous(AmbiguousPart.PATH)

@@ -48,6 +48,7 @@ def _everything() -> Metrics:
             exchanges_in_flight=lambda: {HOST: 1},
             policy_entries=lambda: 1,
             policy_invalid_documents=lambda: 0,
+            policy_entries_refused=lambda: 0,
             policy_snapshot_age=lambda: 0.0,
             policy_source_connected=lambda: True,
             policy_namespaces_unreadable=lambda: {"team-a": False, "team-b": True},

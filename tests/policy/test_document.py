@@ -142,8 +142,8 @@ def test_the_number_of_entries_is_bounded() -> None:
         ((), (region("/", source=BLUE),)),
         ((deny("/a"), deny("/b")), ()),
         ((deny("/a"),), (region("/b"),)),
-        ((), (region("/a", index=None), region("/b", index=None))),
-        ((), (region("/a"), region("/b"))),
+        ((), (region("/a", index=None), region("/a", index=None))),
+        ((), (region("/a"), region("/a"))),
         ((deny("/a", index=1),), (region("/b"), region("/b", host="b"), region("/a", index=1, host="b"))),
     ],
 )

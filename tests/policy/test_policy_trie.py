@@ -4,10 +4,13 @@ from itertools import permutations
 
 import pytest
 
+from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.lookup import CONFLICT, SEVERAL_REGIONS, Found, Reading, UnreadableReach, find
-from exchanger.policy.policy_trie import CONTESTED, MethodTable, PolicyTrie
+from exchanger.policy.methods import CONTESTED, MethodTable
+from exchanger.policy.policy_trie import PolicyTrie
 from exchanger.policy.trie import PrefixTrie
 from exchanger.values.entry import Claim, Entry, Source
+from exchanger.values.headers import NO_FIELDS
 from exchanger.values.verdict import Unhealthy
 from tests.policy.examples import BLUE, HOST, deny, exchange, region
 
@@ -22,7 +25,8 @@ def trie_of(*claims: Claim) -> PolicyTrie:
 
 
 def found(trie: PolicyTrie, path: str, method: str = "GET", host: str | None = HOST, *, rewritten: bool = False) -> Found | None:
-    return find(trie, None if host is None else trie.hosts.get(host), UnreadableReach.GLOBAL, Reading(path, rewritten), method)
+    headers = RequestHeaders(NO_FIELDS)
+    return find(trie, host, trie.hosts.places(host), UnreadableReach.GLOBAL, Reading(path, rewritten), method, headers)
 
 
 def table_of(*entries: Entry) -> MethodTable[Entry]:

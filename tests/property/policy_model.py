@@ -8,7 +8,7 @@ from itertools import product
 
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
-from exchanger.values.entry import DenyEntry, Entry, FailClosedRegion, MatchScope
+from exchanger.values.entry import AllowEntry, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType
 
 # The answer is 500: a region covers the request, or entries tie.
 CLOSED = "closed"
@@ -25,9 +25,13 @@ def without_case(text: str) -> str:
 
 
 def begins(path: str, area: MatchScope) -> bool:
+    prefix = area.path_prefix
     if area.case_insensitive:
-        return without_case(path)[: len(area.path_prefix)] == without_case(area.path_prefix)
-    return path[: len(area.path_prefix)] == area.path_prefix
+        path, prefix = without_case(path), without_case(prefix)
+    if area.path_type is PathType.PREFIX:
+        return path.startswith(prefix)
+    path = path.partition("?")[0]
+    return path == prefix or (area.path_type is PathType.SEGMENT and path.startswith(prefix + "/"))
 
 
 def names(area: MatchScope, method: str) -> bool:
@@ -38,20 +42,73 @@ def covers(area: MatchScope, path: str, method: str) -> bool:
     return begins(path, area) and (names(area, method) or (method == "HEAD" and names(area, "GET")))
 
 
-def decided_by(entries: Iterable[Entry], path: str, method: str) -> list[Entry]:
-    """Return the entry that wins, none, or all that tie."""
-    found = [entry for entry in entries if covers(entry.match, path, method)]
-    rank = max(((len(entry.match.path_prefix), names(entry.match, method)) for entry in found), default=None)
-    return [entry for entry in found if (len(entry.match.path_prefix), names(entry.match, method)) == rank]
+Fields = list[tuple[str, str]]
 
 
-def answer(policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str) -> Answer:
+def has(area: MatchScope, fields: Fields) -> bool:
+    return all((name, value) in [(known.lower(), value) for known, value in fields] for name, value in area.headers)
+
+
+def in_doubt(area: MatchScope, fields: Fields) -> bool:
+    """Tell whether a header that ``area`` names comes twice, with a comma, or under a name that differs in ``_`` and ``-``."""
+    for name, _ in area.headers:
+        alike = [(known.lower(), value) for known, value in fields if known.lower().replace("_", "-") == name.replace("_", "-")]
+        if len(alike) > 1 or any(known != name or "," in value for known, value in alike):
+            return True
+    return False
+
+
+def order(area: MatchScope, method: str) -> tuple[bool, int, bool, int, bool]:
+    """Return what is greater for entries of one host that come first."""
+    kind = area.path_type
+    return (kind is PathType.EXACT, len(area.path_prefix), kind is PathType.SEGMENT, len(area.headers), names(area, method))
+
+
+def hosts_above(host: str) -> Iterator[str]:
+    """Yield what an entry for ``host`` may have as its host, the nearest first."""
+    yield host
+    labels = host.split(".")
+    for count in range(1, len(labels)):
+        yield "*." + ".".join(labels[count:])
+
+
+def decided_on(claims: list[Entry | FailClosedRegion], path: str, method: str, fields: Fields) -> list[Entry] | str:
+    """Return the entries of one host that come first, or the answer where there can be none."""
+    covering = [claim for claim in claims if covers(claim.match, path, method)]
+    if any(isinstance(claim, FailClosedRegion) for claim in covering):
+        return CLOSED
+    if any(in_doubt(claim.match, fields) for claim in covering):
+        return DISPUTED
+    entries = [claim for claim in covering if not isinstance(claim, FailClosedRegion) and has(claim.match, fields)]
+    first = max((order(entry.match, method) for entry in entries), default=None)
+    return [entry for entry in entries if order(entry.match, method) == first]
+
+
+def is_apart(claim: Entry | FailClosedRegion) -> bool:
+    return isinstance(claim, FailClosedRegion) and claim.reaches_any_host
+
+
+def answer(policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, method: str, fields: Fields | None = None) -> Answer:
     """Return the answer to a request whose path is exactly ``path``."""
-    in_force = list({document.source: document for document in policy}.values())
-    winners = decided_by((entry for document in in_force for entry in document.entries if entry.match.host == host), path, method)
-    for region in (region for document in in_force for region in document.regions if covers(region.match, path, method)):
-        if region.match.host == host or (region.match.host is None and reaches(region, winners, reach)):
-            return CLOSED
+    fields = fields or []
+    claims = [claim for document in {one.source: one for one in policy}.values() for claim in (*document.entries, *document.regions)]
+    found: list[Entry] | str = []
+    for name in hosts_above(host):
+        here = [claim for claim in claims if claim.match.host == name and not is_apart(claim)]
+        if not found:
+            found = decided_on(here, path, method, fields)
+        elif found not in (CLOSED, DISPUTED) and len(found) == 1:
+            doubt = any(covers(claim.match, path, method) and in_doubt(claim.match, fields) for claim in here)
+            found = DISPUTED if doubt else found
+    if found == CLOSED:
+        return CLOSED
+    winners = [] if isinstance(found, str) else found
+    apart = [claim for claim in claims if isinstance(claim, FailClosedRegion) and claim.reaches_any_host]
+    apart = [region for region in apart if region.match.host in {None, *hosts_above(host)}]
+    if any(covers(region.match, path, method) and reaches(region, winners, reach) for region in apart):
+        return CLOSED
+    if isinstance(found, str):
+        return found
     if not winners:
         return UNMATCHED
     return winners[0] if len(winners) == 1 else CLOSED
@@ -80,5 +137,7 @@ def some_dropped(path: str) -> Iterator[str]:
 def agreed(answers: Iterable[Answer]) -> Answer:
     """Return the answer on which all agree; denials are alike, whoever wrote them."""
     found = list(answers)
-    alike = all(one == found[0] or (isinstance(one, DenyEntry) and isinstance(found[0], DenyEntry)) for one in found)
+    alike = all(
+        one == found[0] or any(isinstance(one, kind) and isinstance(found[0], kind) for kind in (DenyEntry, AllowEntry)) for one in found
+    )
     return found[0] if alike else DISPUTED

@@ -84,7 +84,7 @@ histories = st.lists(anything, max_size=20)
 
 
 def index(selector: str = SELECTORS[0]) -> PolicyIndex:
-    return PolicyIndex(parse_selector(selector), parse_selector(CONFIG_MAP_SELECTOR))
+    return PolicyIndex(parse_selector(selector), parse_selector(CONFIG_MAP_SELECTOR), with_labels=True)
 
 
 def tell(said: Said, to: PolicyIndex) -> None:

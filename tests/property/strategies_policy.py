@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
+from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, Source, TokenTarget
 
 ISSUERS = frozenset({"primary", "other"})
 METHODS = ("GET", "HEAD", "PUT", "POST")
@@ -22,7 +22,9 @@ def rarely(rare: st.SearchStrategy[T], common: st.SearchStrategy[T], one_in: int
 
 
 sources = st.builds(Source, st.sampled_from(["red", "blue"]), st.sampled_from(["one", "two"]))
-hosts = rarely(st.sampled_from(HOSTS[1:]), st.just(HOSTS[0]), one_in=4)
+# Hosts of entries and regions, of which some are wildcards above those of requests.
+policy_hosts = rarely(st.sampled_from([*HOSTS[1:], "*.example", "*.a.example", "*.b.a.example"]), st.just(HOSTS[0]), one_in=3)
+hosts = rarely(st.sampled_from([*HOSTS[1:], "x.a.example", "x.b.a.example"]), st.just(HOSTS[0]), one_in=3)
 methods = st.sampled_from(METHODS)
 method_sets: st.SearchStrategy[frozenset[str] | None] = st.none() | st.frozensets(methods, min_size=1)
 
@@ -50,11 +52,36 @@ reaches = st.sampled_from(UnreadableReach)
 Scopes: TypeAlias = st.SearchStrategy[MatchScope]
 
 
-def scopes_over(prefixes: st.SearchStrategy[str]) -> tuple[Scopes, Scopes]:
+path_types = rarely(st.sampled_from([PathType.SEGMENT, PathType.EXACT]), st.just(PathType.PREFIX), one_in=3)
+header_values = st.sampled_from(["1", "2"])
+header_sets = rarely(
+    st.dictionaries(st.sampled_from(["x-a", "x_a", "x-b"]), header_values, min_size=1).map(lambda named: tuple(sorted(named.items()))),
+    st.just(()),
+    one_in=3,
+)
+# Header fields of a request, each with any name and value that may cause doubt.
+header_fields = st.lists(st.tuples(st.sampled_from(["x-a", "X-A", "x_a", "x-b"]), header_values | st.just("1,2")), max_size=3)
+
+
+def _scope(
+    host: str | None,
+    prefix: str,
+    methods: frozenset[str] | None,
+    case_insensitive: bool,
+    path_type: PathType,
+    headers: tuple[tuple[str, str], ...],
+) -> MatchScope:
+    prefix = prefix.rstrip("/") if path_type is PathType.SEGMENT else prefix
+    return MatchScope(host, prefix, methods, case_insensitive, path_type, headers)
+
+
+def scopes_over(
+    prefixes: st.SearchStrategy[str], headers: st.SearchStrategy[tuple[tuple[str, str], ...]] = header_sets
+) -> tuple[Scopes, Scopes]:
     """Return scopes of entries and of regions."""
     return (
-        st.builds(MatchScope, hosts, prefixes, method_sets, case_insensitivity),
-        st.builds(MatchScope, st.none() | hosts, st.just("") | prefixes, method_sets, case_insensitivity),
+        st.builds(_scope, policy_hosts, prefixes, method_sets, case_insensitivity, path_types, headers),
+        st.builds(_scope, st.none() | policy_hosts, st.just("") | prefixes, method_sets, case_insensitivity, path_types, st.just(())),
     )
 
 
@@ -74,8 +101,9 @@ def documents(
     """Draw a document: entries first, then regions, with indices in this order."""
     source = draw(of)
     entries: list[Entry] = []
-    for index, (scope, target) in enumerate(draw(st.lists(st.tuples(scopes, st.none() | targets), min_size=1, max_size=max_entries))):
-        entries.append(DenyEntry(source, index, scope) if target is None else ExchangeEntry(source, index, scope, target))
+    pairs = st.tuples(scopes, st.sampled_from([DenyEntry, AllowEntry]) | targets)
+    for index, (scope, does) in enumerate(draw(st.lists(pairs, min_size=1, max_size=max_entries))):
+        entries.append(ExchangeEntry(source, index, scope, does) if isinstance(does, TokenTarget) else does(source, index, scope))
     regions = tuple(
         FailClosedRegion(source, scope, f"{source} {index}", index)
         for index, scope in enumerate(draw(st.lists(region_scopes, max_size=max_regions)), start=len(entries))

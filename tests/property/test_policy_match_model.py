@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.values.entry import DenyEntry
+from exchanger.values.headers import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
 from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer, agreed, answer, read_otherwise, some_dropped
 from tests.property.strategies_policy import (
     documents,
+    header_fields,
     hosts,
     methods,
     plain_paths,
@@ -51,14 +53,15 @@ def said(verdict: Verdict) -> Answer:
     return DISPUTED if isinstance(verdict, Ambiguous) else verdict
 
 
-@given(policies, reaches, hosts, plain_paths, queries, methods)
+@given(policies, reaches, hosts, plain_paths, queries, methods, header_fields)
 def test_a_match_is_what_a_linear_scan_says(
-    policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, query: str, method: str
+    policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, query: str, method: str, fields: list[tuple[str, str]]
 ) -> None:
-    verdict = snapshot_of(policy, reach).match(host, path + query, method)
+    headers = HeaderFields(lambda: fields, raw=True)
+    verdict = snapshot_of(policy, reach).match(host, path + query, method, headers=headers)
 
     event(type(verdict).__name__)
-    assert said(verdict) == answer(policy, reach, host, path + query, method)
+    assert said(verdict) == answer(policy, reach, host, path + query, method, fields)
     if isinstance(verdict, Unhealthy) and verdict.source is not None:
         assert verdict.source in {document.source for document in policy if document.regions}
 

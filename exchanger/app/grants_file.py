@@ -1,0 +1,112 @@
+"""POLICY_GRANTS_FILE: what each namespace may do, which changes with the file.
+
+A version counts when two looks in a row find it, and only if all of it is valid: a bad one takes nothing away from what is in force.
+"""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NoReturn, Protocol, final
+
+import attrs
+import trio
+
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.grants.reader import read_grants
+from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, Unusable, read_regular
+
+# A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation).
+MAX_BYTES: Final = 1024 * 1024
+
+
+class GrantsObserver(Protocol):
+    """Learns of versions of the file; must neither block nor raise."""
+
+    def grants_loaded(self, grants: Grants, /) -> None:
+        """These are in force from now on."""
+
+    def grants_rejected(self, reason: str, /) -> None:
+        """A version of the file cannot be used; reported once a version. The one before stays in force."""
+
+
+@final
+@attrs.frozen
+class GrantsSettings:
+    """POLICY_GRANTS_FILE (``None``: none), POLICY_GRANTS_MODE, and whether labels of Namespaces are known.
+
+    ``grants`` is what the file says at the start.
+    """
+
+    path: Path | None = None
+    enforced: bool = True
+    has_labels: bool = True
+    grants: Grants = NO_GRANTS
+
+    def loaded(self) -> "GrantsSettings":
+        """Return the settings with what the file says. Blocks while it is read.
+
+        Raises:
+            ValueError: the file is missing or unusable; the message says why, after its name.
+        """
+        if self.path is None:
+            return self
+        text = _read(self.path)
+        found = text if isinstance(text, Unusable) else self.understood(text)
+        if isinstance(found, Unusable):
+            raise ValueError(found.reason)
+        return attrs.evolve(self, grants=found)
+
+    def understood(self, text: str) -> Grants | Unusable:
+        """Return what ``text`` grants, or why it cannot be used."""
+        if not text.strip():
+            return Unusable("is empty; to grant nothing to anybody, write grants: []")
+        found = read_grants(text, has_labels=self.has_labels, enforced=self.enforced)
+        return found if isinstance(found, Grants) else Unusable(f"is invalid: {'; '.join(found)}")
+
+
+def _read(path: Path) -> str | Unusable:
+    data = read_regular(path, MAX_BYTES)
+    if isinstance(data, Unusable):
+        return data
+    if len(data) > MAX_BYTES:
+        return Unusable(f"must have at most {MAX_BYTES} bytes")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return Unusable("must be text in UTF-8")
+
+
+@final
+@attrs.define(eq=False)
+class GrantsFile:
+    """Hands each new version of the file at ``path`` to ``use``."""
+
+    _settings: GrantsSettings
+    _path: Path
+    _use: Callable[[Grants], None] = attrs.field(repr=False)
+    _observer: GrantsObserver = attrs.field(repr=False)
+
+    async def run(self) -> NoReturn:
+        """Follow the file until cancelled."""
+        file: FileFollower[str | Unusable] = FileFollower(functools.partial(_read, self._path), Unusable(HANGS))
+        first = True
+        while True:
+            found = await file.look_settled()
+            if isinstance(found, str):  # some tenths of a second for a large file
+                found_grants = await trio.to_thread.run_sync(self._settings.understood, found, abandon_on_cancel=True)
+                self._judge(found_grants, first=first)
+            elif found is not None:
+                self._judge(found, first=first)
+            first = first and found is None
+            await trio.sleep(POLL_S)
+
+    def _judge(self, found: Grants | Unusable, *, first: bool) -> None:
+        if isinstance(found, Unusable):
+            self._observer.grants_rejected(found.reason)
+        elif not (first and _is_same(found, self._settings.grants)):
+            self._use(found)
+            self._observer.grants_loaded(found)
+
+
+def _is_same(left: Grants, right: Grants) -> bool:
+    return (left.grants, left.baseline) == (right.grants, right.baseline)

@@ -1,0 +1,1 @@
+"""What each namespace may do: the operator's grants, and what they leave of a document."""

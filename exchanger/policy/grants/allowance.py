@@ -1,0 +1,212 @@
+"""Grants as values, and what they come to for one namespace: its allowance.
+
+Must not know: the text of the grants file, or documents.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final, final
+
+import attrs
+
+from exchanger.policy.authority import WILDCARD, is_host
+from exchanger.policy.document import Labels
+from exchanger.policy.policy_trie import Hosts
+from exchanger.policy.prefix import read_prefix
+from exchanger.util.text import bounded
+from exchanger.values.entry import DenyEntry
+from exchanger.values.selector import Selector
+
+ANYTHING: Final = "*"
+DEFAULT_ACTIONS: Final = frozenset({"exchange", "deny"})
+# Allowances that are kept, one for each namespace and its labels.
+_KEPT: Final = 16_384
+
+# What a label's value must be to stand in the place of a placeholder: a label of a host name, and nothing that means more than itself.
+_is_plain: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?").fullmatch
+PLACEHOLDER: Final = re.compile(r"\{(?:namespace|label:([^{}]*))\}")
+# RFC 6749 section 3.3 (https://www.rfc-editor.org/rfc/rfc6749#section-3.3).
+_is_scope: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+").fullmatch
+_find_odd: Final = re.compile(r"[\s,\x00-\x1f\x7f-\x9f]").search
+_has_user: Final = re.compile(r"[^/?#]*//[^/?#]*@").match
+# Dot segments, a backslash, and escapes of those, of escapes and of user information.
+_find_rewritable: Final = re.compile(r"(?:\A|/)\.\.?(?:[/?#;]|\Z)|\\|%(?:25|2[Ee]|5[Cc]|40)").search
+
+
+@final
+@attrs.frozen
+class Grant:
+    """One grant as written. Texts may have placeholders; ``namespaces`` and ``selector`` are ``None`` where they are missing."""
+
+    namespaces: frozenset[str] | None
+    selector: Selector | None
+    hosts: tuple[str, ...] = ()
+    path_prefixes: tuple[str, ...] = ("",)
+    actions: frozenset[str] = DEFAULT_ACTIONS
+    issuers: tuple[str, ...] = ()
+    audiences: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+
+    def is_for(self, namespace: str, labels: Labels) -> bool:
+        """Tell whether the grant is one of ``namespace``."""
+        return (self.namespaces is None or namespace in self.namespaces) and (self.selector is None or self.selector.matches(dict(labels)))
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether labels make a difference to the grant."""
+        texts = (*self.hosts, *self.path_prefixes, *self.audiences, *self.resources, *self.scopes)
+        return self.selector is not None or any(found[1] is not None for text in texts for found in PLACEHOLDER.finditer(text))
+
+
+@final
+@attrs.frozen
+class Granted:
+    """A grant for one namespace, with its placeholders filled in.
+
+    ``hosts`` are canonical hosts, wildcards and ``ANYTHING``; ``prefixes`` are whole-segment prefixes without a trailing slash, of which ""
+    is every path.
+    """
+
+    hosts: frozenset[str]
+    prefixes: frozenset[str]
+    actions: frozenset[str]
+    issuers: frozenset[str] = frozenset()
+    audiences: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+
+
+@final
+@attrs.frozen
+class Allowance:
+    """What one namespace may do: ``granted`` together. ``problems`` are the items that grant nothing, in words for operators."""
+
+    granted: tuple[Granted, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+# Without a grants file, a namespace may do all that needs no grant.
+UNLIMITED: Final = Allowance(
+    (
+        Granted(
+            frozenset({ANYTHING}),
+            frozenset({""}),
+            DEFAULT_ACTIONS,
+            frozenset({ANYTHING}),
+            (ANYTHING,),
+            (ANYTHING,),
+            (ANYTHING,),
+        ),
+    )
+)
+
+
+@final
+@attrs.frozen(eq=False)
+class Grants:
+    """All grants. ``limited``: there is a file; otherwise every namespace is ``UNLIMITED``. ``baseline``: what is denied before policies.
+
+    ``enforced``: without it, grants only tell what they would do, except for the action allow.
+    """
+
+    grants: tuple[Grant, ...] = ()
+    baseline: tuple[DenyEntry, ...] = ()
+    enforced: bool = True
+    limited: bool = True
+    denials: Hosts = attrs.field(init=False, repr=False)
+    _known: dict[tuple[str, Labels], Allowance] = attrs.field(factory=dict, init=False, repr=False)
+
+    @denials.default
+    def _baseline_by_host(self) -> Hosts:
+        hosts = Hosts()
+        for entry in self.baseline:
+            hosts = hosts.with_claim(entry)
+        return hosts
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether labels of Namespaces make a difference."""
+        return any(grant.needs_labels for grant in self.grants)
+
+    def allowance(self, namespace: str, labels: Labels) -> Allowance:
+        """Return what a namespace with ``labels`` may do."""
+        if not self.limited:
+            return UNLIMITED
+        key = (namespace, labels)
+        known = self._known.get(key)
+        if known is None:
+            filled = [_filled(grant, namespace, dict(labels)) for grant in self.grants if grant.is_for(namespace, labels)]
+            known = Allowance(tuple(granted for granted, _ in filled), tuple(problem for _, problems in filled for problem in problems))
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[key] = known
+        return known
+
+    def allowances(self, namespace: str, descriptions: tuple[Labels, ...]) -> tuple[Allowance, ...]:
+        """Return what each description of a namespace by its labels may do; it has only what all of them are granted."""
+        return tuple([self.allowance(namespace, labels) for labels in descriptions or ((),)])
+
+
+NO_GRANTS: Final = Grants(limited=False)
+
+
+def _filled(grant: Grant, namespace: str, labels: dict[str, str]) -> tuple[Granted, list[str]]:
+    """Return ``grant`` for a namespace, and why some of its items grant nothing."""
+    problems: list[str] = []
+
+    def fill(texts: tuple[str, ...], what: str) -> Iterator[str]:
+        for text in texts:
+            values = [namespace if found[1] is None else labels.get(found[1], "") for found in PLACEHOLDER.finditer(text)]
+            if not all(map(_is_plain, values)):
+                problems.append(f"{what} {bounded(text)}: the label is missing, or its value cannot stand in its place")
+                continue
+            given = iter(values)
+            yield PLACEHOLDER.sub(lambda _: next(given), text)  # noqa: B023 - used at once
+
+    hosts: set[str] = set()
+    for host in fill(grant.hosts, "host"):
+        if host == ANYTHING or is_host(host.removeprefix(WILDCARD)):
+            hosts.add(host)
+        else:
+            problems.append(f"host {bounded(host)}: is no host")
+    prefixes: set[str] = set()
+    for prefix in fill(grant.path_prefixes, "pathPrefix"):
+        if not prefix or not read_prefix(prefix).problem:
+            prefixes.add(prefix)
+        else:
+            problems.append(f"pathPrefix {bounded(prefix)}: is no prefix")
+    granted = Granted(
+        frozenset(hosts),
+        frozenset(prefixes),
+        grant.actions,
+        frozenset(grant.issuers),
+        tuple(fill(grant.audiences, "audience")),
+        tuple(fill(grant.resources, "resource")),
+        tuple(fill(grant.scopes, "scope")),
+    )
+    return granted, problems
+
+
+def is_granted(value: str, patterns: tuple[str, ...] | frozenset[str]) -> bool:
+    """Tell whether one of ``patterns`` is ``value``, or ends with a star and otherwise begins it.
+
+    A value with white space, a comma or a control character matches no star.
+    """
+    if value in patterns:
+        return True
+    if _find_odd(value):
+        return False
+    return any(pattern.endswith(ANYTHING) and value.startswith(pattern[:-1]) for pattern in patterns)
+
+
+def is_scope_granted(scope: str, patterns: tuple[str, ...]) -> bool:
+    """Tell whether a single ``scope`` is granted. One that RFC 6749 does not allow is not."""
+    return _is_scope(scope) is not None and is_granted(scope, patterns)
+
+
+def is_resource_granted(resource: str, patterns: tuple[str, ...]) -> bool:
+    """Tell whether ``resource`` is granted. One that servers may take for another, or for one of another host, matches no star."""
+    if resource in patterns:
+        return True
+    return not (_has_user(resource) or _find_rewritable(resource)) and is_granted(resource, patterns)

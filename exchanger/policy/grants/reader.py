@@ -1,0 +1,246 @@
+"""The grants file: YAML or JSON written by operators, read strictly. One mistake makes all of it unusable.
+
+Must not know: where the file is, or what grants lead to.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from exchanger.policy.authority import WILDCARD, is_host
+from exchanger.policy.document import VERSION
+from exchanger.policy.entry_reader import MATCH_FIELDS, MatchReader
+from exchanger.policy.fields import ALLOW, DENY, EXCHANGE, Field, Fields, FieldType, Problem, TextRule
+from exchanger.policy.grants.allowance import ANYTHING, DEFAULT_ACTIONS, PLACEHOLDER, Grant, Grants
+from exchanger.policy.prefix import read_prefix
+from exchanger.policy.yaml_nodes import Unreadable, read_nodes
+from exchanger.util.text import quoted
+from exchanger.values.entry import DenyEntry, MatchScope, Source
+from exchanger.values.selector import Selector, parse_selector
+
+# The source of baseline denials; no ConfigMap is called so.
+BASELINE: Final = Source("", "baseline")
+# Hosts times paths, of all grants together: an unreadable document closes as many places.
+MAX_AREAS: Final = 10_000
+# Problems that are told of one file.
+MAX_PROBLEMS: Final = 10
+_ACTIONS: Final = {EXCHANGE, DENY, ALLOW}
+
+_is_namespace: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?").fullmatch
+_is_label: Final = re.compile(r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?").fullmatch
+_match_resource_stem: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\\\s]+/(?:[^?#\\\s]*/)?").fullmatch
+
+_PATTERN: Final = "Exact, or with one * at the end."
+_FILLED: Final = "{namespace} and {label:KEY} stand for the namespace's name and the value of one of its labels."
+GRANT_FIELDS: Final = (
+    Field("namespaces", FieldType.TEXTS, "The names of the namespaces that the grant is for."),
+    Field("namespaceSelector", FieldType.TEXT, "A label selector for these namespaces. Where both are given, both have to hold."),
+    Field("hosts", FieldType.TEXTS, f'Hosts, and wildcards such as *.example.com; "*" alone is every host. {_FILLED}'),
+    Field("pathPrefixes", FieldType.TEXTS, f"Path prefixes, by whole segments. Default: every path. {_FILLED}"),
+    Field("actions", FieldType.TEXTS, "Any of exchange, deny and allow. Default: exchange and deny."),
+    Field("issuers", FieldType.TEXTS, f"Names of issuer profiles. {_PATTERN}"),
+    Field("audiences", FieldType.TEXTS, f"Audiences to ask for. {_PATTERN} {_FILLED}"),
+    Field("resources", FieldType.TEXTS, f"Resources to ask for. Exact, or with a * after the last slash. {_FILLED}"),
+    Field("scopes", FieldType.TEXTS, f"Scopes to ask for, one by one. {_PATTERN} {_FILLED}"),
+)
+_BASELINE_MATCH: Final = tuple(field for field in MATCH_FIELDS if field.name != "headers")
+BASELINE_FIELDS: Final = (
+    Field("match", FieldType.MAPPING, 'The requests that nobody may open. "*" is every host.', required=True, fields=_BASELINE_MATCH),
+    Field("action", FieldType.TEXT, "deny", required=True),
+)
+GRANTS_FIELDS: Final = (
+    Field("version", FieldType.TEXT, f"The version of the format: {VERSION}.", required=True, rule=TextRule(only=VERSION)),
+    Field(
+        "grants", FieldType.MAPPINGS, "What namespaces may do. An empty list grants nothing to anybody.", required=True, fields=GRANT_FIELDS
+    ),
+    Field("baseline", FieldType.MAPPINGS, "Denied before any policy counts.", fields=BASELINE_FIELDS),
+)
+
+
+def read_grants(text: str, *, has_labels: bool, enforced: bool = True) -> Grants | tuple[str, ...]:
+    """Read a grants file, or say what is wrong with it, at most ``MAX_PROBLEMS`` sentences. Total, and takes bounded work.
+
+    Args:
+        text: the content of the file
+        has_labels: the labels of Namespaces are known
+        enforced: see ``Grants``
+    """
+    root = read_nodes(text)
+    if isinstance(root, Unreadable):
+        return (root.reason if root.line is None else f"line {root.line}: {root.reason}",)
+    problems: list[Problem] = []
+    file = Fields.of(root, "the file", GRANTS_FIELDS, problems)
+    grants: list[Grant] = []
+    baseline: list[DenyEntry] = []
+    if file is not None:
+        if (version := file.text("version")) and version != VERSION:
+            file.problem("version", f"must be {VERSION}, not {quoted(version)}")
+        if "grants" not in file.nodes:
+            file.problem("grants", "is required: an empty list grants nothing to anybody")
+        grants = [_read_grant(item, has_labels=has_labels) for item in file.mappings("grants")]
+        if sum(len(grant.hosts) * len(grant.path_prefixes) for grant in grants) > MAX_AREAS:
+            file.problem("grants", f"must have at most {MAX_AREAS} pairs of a host and a pathPrefix")
+        matches = MatchReader()
+        baseline = [_read_denial(item, index, matches) for index, item in enumerate(file.mappings("baseline"))]
+    if problems:
+        return tuple(_told(problems))
+    return Grants(tuple(grants), tuple(baseline), enforced)
+
+
+def _told(problems: list[Problem]) -> Iterable[str]:
+    for problem in problems[:MAX_PROBLEMS]:
+        yield f"line {problem.node.line}: {problem.text}"
+    if len(problems) > MAX_PROBLEMS:
+        yield f"{len(problems) - MAX_PROBLEMS} more problems"
+
+
+def _read_grant(item: Fields, *, has_labels: bool) -> Grant:
+    known = len(item.problems)
+    namespaces = item.texts("namespaces") or ()
+    for name in namespaces:
+        if not _is_namespace(name):
+            item.problem("namespaces", f"has {quoted(name)}, which is no name of a namespace")
+    grant = Grant(
+        frozenset(namespaces) if "namespaces" in item.nodes else None,
+        _read_selector(item),
+        _texts(item, "hosts", _host),
+        _texts(item, "pathPrefixes", _prefix) if "pathPrefixes" in item.nodes else ("",),
+        _read_actions(item),
+        _texts(item, "issuers", _plain_pattern),
+        _texts(item, "audiences", _pattern),
+        _texts(item, "resources", _resource),
+        _texts(item, "scopes", _scope),
+    )
+    if len(item.problems) == known and grant.needs_labels and not has_labels:
+        item.problem("namespaceSelector", "and placeholders for labels need Namespace objects, which POLICY_NAMESPACES does without")
+    return grant
+
+
+def _read_selector(item: Fields) -> Selector | None:
+    if "namespaceSelector" not in item.nodes:
+        if "namespaces" not in item.nodes:
+            item.problem("namespaces", "is required, or namespaceSelector: a grant has to say whom it is for")
+        return None
+    text = item.text("namespaceSelector")
+    if not text:
+        item.problem("namespaceSelector", "must not be blank: it would select every namespace")
+        return None
+    try:
+        selector = parse_selector(text)
+    except ValueError as error:
+        item.problem("namespaceSelector", f"is no label selector: {error}")
+        return None
+    if not selector.requirements:
+        item.problem("namespaceSelector", "must not be blank: it would select every namespace")
+    return selector
+
+
+def _read_actions(item: Fields) -> frozenset[str]:
+    if "actions" not in item.nodes:
+        return DEFAULT_ACTIONS
+    actions = frozenset(text.lower() for text in item.texts("actions") or ())
+    for action in sorted(actions - _ACTIONS - {ANYTHING}):
+        item.problem("actions", f"must be exchange, deny or allow, not {quoted(action)}")
+    return actions - {ANYTHING} | (DEFAULT_ACTIONS if ANYTHING in actions else frozenset())
+
+
+_Reader = Callable[[str], str]
+
+
+class _WrongError(Exception):
+    """An item of a list cannot be used; the message goes on after the item."""
+
+
+def _texts(item: Fields, name: str, read: _Reader) -> tuple[str, ...]:
+    """Return the items of a list, each as ``read`` makes it."""
+    found: dict[str, None] = {}
+    for text in item.texts(name) or ():
+        try:
+            found[read(text)] = None
+        except _WrongError as wrong:
+            item.problem(name, f"has {quoted(text)}, which {wrong}")
+    return tuple(found)
+
+
+def _filled(text: str) -> str:
+    """Return ``text`` with something plain in the place of each placeholder."""
+    for found in PLACEHOLDER.finditer(text):
+        if found[1] is not None and not _is_label(found[1]):
+            raise _WrongError("has a placeholder without the key of a label")
+    filled = PLACEHOLDER.sub("x", text)
+    if "{" in filled or "}" in filled:
+        raise _WrongError("has a placeholder other than {namespace} and {label:KEY}")
+    return filled
+
+
+def _outside_placeholders(text: str, change: _Reader) -> str:
+    parts, at = [], 0
+    for found in PLACEHOLDER.finditer(text):
+        parts += [change(text[at : found.start()]), found[0]]
+        at = found.end()
+    return "".join([*parts, change(text[at:])])
+
+
+def _host(text: str) -> str:
+    if text == ANYTHING:
+        return text
+    text = _outside_placeholders(text, str.lower)
+    filled = _filled(text).removeprefix(WILDCARD)
+    if not is_host(filled) or (text.startswith(WILDCARD) and filled.startswith("[")):
+        raise _WrongError("is no host name: write it without scheme, port, path and trailing dot")
+    return text
+
+
+def _prefix(text: str) -> str:
+    if text == ANYTHING:
+        return ""
+    if not text.startswith("/"):
+        raise _WrongError("does not begin with a slash")
+    if text == "/":
+        return ""
+    reading = read_prefix(_filled(text))
+    if reading.problem:
+        raise _WrongError(reading.problem)
+    return text.rstrip("/")
+
+
+def _plain_pattern(text: str) -> str:
+    if "{" in text or "}" in text:
+        raise _WrongError("has a placeholder, which can stand in hosts, pathPrefixes, audiences, resources and scopes only")
+    return _starred(text)
+
+
+def _starred(text: str) -> str:
+    if ANYTHING in text[:-1]:
+        raise _WrongError("has a * that is not at its end")
+    return text
+
+
+def _pattern(text: str) -> str:
+    _filled(text)
+    return _starred(text)
+
+
+def _scope(text: str) -> str:
+    if any(char.isspace() for char in text):
+        raise _WrongError("is more than one scope: write each as an item of its own")
+    return _pattern(text)
+
+
+def _resource(text: str) -> str:
+    filled = _filled(_starred(text))
+    if text != ANYTHING and text.endswith(ANYTHING) and not _match_resource_stem(filled[:-1]):
+        raise _WrongError("has a * that does not follow a slash after the host")
+    return text
+
+
+def _read_denial(item: Fields, index: int, matches: MatchReader) -> DenyEntry:
+    """Read one denial; every host has the host ``None``."""
+    if (action := item.text("action").lower()) and action != DENY:
+        item.problem("action", f"must be deny, not {quoted(action)}")
+    match = item.nodes.get("match")
+    fields = None if match is None else Fields.of(match, "match", _BASELINE_MATCH, [])
+    every_host = fields is not None and fields.text("host") == ANYTHING
+    scopes = matches.read(item, every_host=every_host)
+    scope = scopes[0] if scopes else MatchScope()
+    return DenyEntry(BASELINE, index, scope)

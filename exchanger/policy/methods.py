@@ -1,0 +1,126 @@
+"""The claims on one place, by method.
+
+Must not know: hosts, paths, or how a request is looked up.
+"""
+
+import enum
+from collections.abc import Iterator
+from typing import Final, Generic, TypeAlias, TypeVar, final
+
+import attrs
+from rpds import HashTrieMap
+
+from exchanger.values.entry import Claim, MatchScope, Source
+
+ClaimKey = tuple[Source, int | None, MatchScope]
+C = TypeVar("C", bound=Claim)
+
+
+@enum.unique
+class Contested(enum.Enum):
+    """There is more than one claim."""
+
+    CONTESTED = "contested"
+
+
+CONTESTED: Final = Contested.CONTESTED
+
+
+@final
+@attrs.frozen
+class Contenders(Generic[C]):
+    """Two or more claims on one place."""
+
+    members: "HashTrieMap[ClaimKey, C]"
+
+
+Claimed: TypeAlias = C | Contenders[C] | None
+
+
+def _key(claim: Claim) -> ClaimKey:
+    return (claim.source, claim.index, claim.match)
+
+
+def _added(claimed: Claimed[C], claim: C) -> Claimed[C]:
+    if isinstance(claimed, Contenders):
+        return Contenders(claimed.members.insert(_key(claim), claim))
+    if claimed is None or _key(claimed) == _key(claim):
+        return claim
+    return Contenders(HashTrieMap({_key(claimed): claimed, _key(claim): claim}))
+
+
+def _removed(claimed: Claimed[C], claim: C) -> Claimed[C]:
+    if isinstance(claimed, Contenders):
+        members = claimed.members.discard(_key(claim))
+        return Contenders(members) if len(members) > 1 else next(iter(members.values()))
+    return None if claimed is not None and _key(claimed) == _key(claim) else claimed
+
+
+def each(claimed: Claimed[C]) -> Iterator[C]:
+    """Yield the claims in ``claimed``."""
+    if isinstance(claimed, Contenders):
+        yield from claimed.members.values()
+    elif claimed is not None:
+        yield claimed
+
+
+@final
+@attrs.frozen
+class MethodTable(Generic[C]):
+    """The claims on one place, by method. A look-up takes constant time: it only says whether there is no claim, one, or more than one.
+
+    ``every`` has those on all methods, ``named`` those that name theirs; it has no method without a claim. Source and index tell claims
+    apart.
+    """
+
+    every: Claimed[C] = None
+    named: "HashTrieMap[str, Claimed[C]]" = attrs.field(factory=HashTrieMap)
+
+    def of(self, method: str) -> C | Contested | None:
+        """Return the only claim on ``method``, ``None`` if there is none, or ``CONTESTED``.
+
+        Handlers of GET answer HEAD (RFC 9110 section 9.3.2, https://www.rfc-editor.org/rfc/rfc9110#section-9.3.2), so claims on GET are
+        claims on HEAD where none covers HEAD itself.
+        """
+        found = self.every
+        if self.named and (named := self.named.get(method)) is not None:
+            if found is not None:
+                return CONTESTED
+            found = named
+        elif found is None and method == "HEAD":
+            found = self.named.get("GET")
+        return CONTESTED if isinstance(found, Contenders) else found
+
+    def covers(self, method: str) -> bool:
+        """Tell whether there is a claim on ``method`` itself."""
+        return self.every is not None or method in self.named
+
+    def all_of(self, method: str) -> Iterator[C]:
+        """Yield the claims on ``method``, among them those on GET for HEAD."""
+        yield from each(self.every)
+        for name in (method, "GET") if method == "HEAD" else (method,):
+            yield from each(self.named.get(name))
+
+    def members(self) -> Iterator[C]:
+        """Yield every claim, once for each method that it names."""
+        for claimed in (self.every, *self.named.values()):
+            yield from each(claimed)
+
+    def with_claim(self, claim: C) -> "MethodTable[C]":
+        """Return a table with ``claim``, at the cost of the number of its methods."""
+        if claim.match.methods is None:
+            return MethodTable(_added(self.every, claim), self.named)
+        named = self.named
+        for method in claim.match.methods:
+            named = named.insert(method, _added(named.get(method), claim))
+        return MethodTable(self.every, named)
+
+    def without_claim(self, claim: C) -> "MethodTable[C] | None":
+        """Return a table without ``claim``, ``None`` if that leaves it empty."""
+        every, named = self.every, self.named
+        if claim.match.methods is None:
+            every = _removed(every, claim)
+        for method in claim.match.methods or ():
+            rest = _removed(named.get(method), claim)
+            named = named.discard(method) if rest is None else named.insert(method, rest)
+        return None if every is None and not named else MethodTable(every, named)

@@ -1,0 +1,161 @@
+"""Laws: what grants leave of a policy is what a look at every host and path says, and nothing of it lies outside them.
+
+Hosts and paths are few, and each wildcard, prefix and case has one of them to itself, so that areas can be compared one by one.
+"""
+
+from collections.abc import Iterable
+
+import attrs
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from exchanger.policy.document import PolicyDocument
+from exchanger.policy.grants.allowance import Grant, Grants
+from exchanger.policy.grants.restriction import again, restrict
+from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, TokenTarget
+from exchanger.values.verdict import NoMatch
+from tests.property.policy_model import answer, begins, hosts_above
+from tests.property.strategies_policy import documents, reaches, scopes_over, snapshot_of
+from tests.property.test_policy_match_model import said
+
+HOSTS = ["a.example", "x.a.example", "z.x.a.example", "b.example", "other.test"]
+PATHS = ["/", "/a", "/a/", "/ab", "/a/b", "/a/b/", "/a/bc", "/a/c", "/A", "/A/b", "/a/B", "/A/B", "/b", "/ba"]
+UNHEARD_OF = ["/a/b/ccc", "/zzz"]  # below and beside every prefix
+ACTIONS = {AllowEntry: "allow", DenyEntry: "deny", ExchangeEntry: "exchange"}
+
+prefixes = st.sampled_from(["/", "/a", "/a/", "/a/b", "/ab", "/b", "/A", "/a/B"])
+no_headers = st.just(())
+scopes, region_scopes = scopes_over(prefixes, no_headers)
+policies = st.lists(documents(scopes=scopes, region_scopes=region_scopes, max_regions=1), max_size=3)
+grants_of_one = st.builds(
+    Grant,
+    st.frozensets(st.sampled_from(["red", "blue"]), min_size=1),
+    st.none(),
+    st.lists(st.sampled_from(["a.example", "x.a.example", "*.example", "*.a.example", "b.example", "*"]), max_size=2).map(tuple),
+    st.just(("",)) | st.lists(st.sampled_from(["", "/a", "/a/b", "/b"]), max_size=2).map(tuple),
+    st.frozensets(st.sampled_from(["allow", "deny", "exchange"]), min_size=1),
+    st.just(("primary",)) | st.just(("*",)),
+    scopes=st.just(("r",)) | st.just(("*",)),
+)
+all_grants = st.lists(grants_of_one, max_size=3).map(lambda given: Grants(tuple(given)))
+
+
+def is_on(host: str, pattern: str | None) -> bool:
+    return pattern in {None, "*", *hosts_above(host)}
+
+
+def paths_of(grant: Grant) -> set[str]:
+    return {
+        path for path in (*PATHS, *UNHEARD_OF) if any(path == one or path.startswith(one + "/") or not one for one in grant.path_prefixes)
+    }
+
+
+def area(scope: MatchScope) -> set[tuple[str, str]]:
+    """Return all hosts and paths of ``scope``, among them a host that nobody names below each wildcard."""
+    hosts = [*HOSTS, "unheard-of.example", "unheard-of.a.example", "unheard-of.b.a.example", "unheard.of"]
+    return {(host, path) for host in hosts if is_on(host, scope.host) for path in (*PATHS, *UNHEARD_OF) if begins(path, scope)}
+
+
+def covers(grant: Grant, scope: MatchScope) -> bool:
+    paths = paths_of(grant)
+    return all(any(is_on(host, pattern) for pattern in grant.hosts) and path in paths for host, path in area(scope))
+
+
+def common(host: str | None, pattern: str) -> str | None | bool:
+    """Return the hosts that both have in common, False if there are none."""
+    if pattern == "*":
+        return host
+    if host is None or (host.startswith("*.") and pattern.endswith(host[1:])):
+        return pattern
+    return host if host == pattern or (pattern.startswith("*.") and host.endswith(pattern[1:])) else False
+
+
+def closing(claim: Entry | FailClosedRegion, grants: Iterable[Grant]) -> tuple[FailClosedRegion, ...]:
+    """Return one region for each path of ``claim`` that is granted."""
+    found = dict[FailClosedRegion, None]()
+    for grant in grants:
+        for pattern in grant.hosts:
+            host = common(claim.match.host, pattern)
+            for path in paths_of(grant) if host is not False else ():
+                if begins(path, claim.match):
+                    scope = MatchScope(host or None, path, claim.match.methods, path_type=PathType.EXACT)
+                    guessed = isinstance(claim, FailClosedRegion) and claim.match.host is None and host is not None
+                    found[FailClosedRegion(claim.source, scope, "", claim.index, guessed=guessed)] = None
+    return tuple(found)
+
+
+def is_asked(entry: Entry, grants: list[Grant]) -> bool:
+    target = entry.target if isinstance(entry, ExchangeEntry) else TokenTarget("primary", "r")
+    return (
+        any(ACTIONS[type(entry)] in grant.actions for grant in grants)
+        and (not isinstance(entry, ExchangeEntry) or any(target.issuer_ref in grant.issuers or "*" in grant.issuers for grant in grants))
+        and (not isinstance(entry, ExchangeEntry) or any(target.scope in grant.scopes or "*" in grant.scopes for grant in grants))
+    )
+
+
+def model(document: PolicyDocument, grants: Grants) -> PolicyDocument:
+    own = [grant for grant in grants.grants if grant.namespaces is not None and document.source.namespace in grant.namespaces]
+    entries: list[Entry] = []
+    regions = [region for claim in document.regions for region in closing(claim, own)]
+    for entry in document.entries:
+        scope = entry.match
+        covering = [grant for grant in own if covers(grant, scope)]
+        if not covering and scope.path_type is PathType.PREFIX:
+            scope = attrs.evolve(scope, path_type=PathType.SEGMENT)
+            covering = [grant for grant in own if scope.path_prefix in grant.path_prefixes and covers(grant, scope)]
+        if covering and is_asked(entry, covering):
+            entries.append(attrs.evolve(entry, match=scope))
+        else:
+            regions += closing(attrs.evolve(entry, match=scope if covering else entry.match), own)
+    return PolicyDocument(document.source, tuple(entries), tuple(regions))
+
+
+@given(
+    policies, all_grants, reaches, st.sampled_from(HOSTS), st.sampled_from([*PATHS, *UNHEARD_OF]), st.sampled_from(["GET", "PUT", "HEAD"])
+)
+def test_what_grants_leave_is_what_a_look_at_every_place_says(policy, grants, reach, host, path, method) -> None:
+    left = [restrict(document, grants, ()) for document in policy]
+
+    found = snapshot_of(left, reach).match(host, path, method)
+
+    event(type(found).__name__)
+    assert said(found) == answer([model(document, grants) for document in policy], reach, host, path, method)
+
+
+@given(policies, all_grants, reaches, st.sampled_from(HOSTS), st.sampled_from([*PATHS, *UNHEARD_OF]), st.sampled_from(["GET", "PUT"]))
+def test_a_namespace_changes_no_decision_outside_its_hosts_and_paths(policy, grants, reach, host, path, method) -> None:
+    own = [grant for grant in grants.grants if grant.namespaces is not None and "red" in grant.namespaces]
+    left = [restrict(document, grants, ()) for document in policy]
+    others = [document for document in left if document.source.namespace != "red"]
+
+    if not any(is_on(host, pattern) for grant in own for pattern in grant.hosts):
+        assert snapshot_of(left, reach).match(host, path, method) == snapshot_of(others, reach).match(host, path, method)
+
+
+@given(policies, all_grants, all_grants)
+def test_grants_that_change_lead_where_a_fresh_start_does(policy, before, after) -> None:
+    for document in policy:
+        assert again(restrict(document, before, ()), after) == restrict(document, after, ())
+
+
+@given(policies)
+def test_without_grants_nothing_changes_but_what_lets_pass(policy) -> None:
+    for document in policy:
+        left = restrict(document, Grants(limited=False), ())
+        assert left.entries == tuple(entry for entry in document.entries if not isinstance(entry, AllowEntry))
+        assert {region.match for region in left.regions} == {
+            claim.match for claim in (*document.regions, *document.entries) if isinstance(claim, FailClosedRegion | AllowEntry)
+        }
+
+
+@given(policies, all_grants, st.sampled_from(HOSTS), st.sampled_from(PATHS))
+def test_a_report_changes_nothing_but_what_lets_pass(policy, grants, host, path) -> None:
+    report = attrs.evolve(grants, enforced=False)
+    plain = [restrict(document, Grants(limited=False), ()) for document in policy]
+
+    found = snapshot_of([restrict(document, report, ()) for document in policy]).match(host, path, "GET")
+
+    if not any(isinstance(entry, AllowEntry) for document in policy for entry in document.entries):
+        assert said(found) == said(snapshot_of(plain).match(host, path, "GET"))
+    elif isinstance(found, AllowEntry):
+        assert not isinstance(snapshot_of([restrict(document, grants, ()) for document in policy]).match(host, path, "GET"), NoMatch)
