@@ -53,7 +53,7 @@ class GrantsSettings:
         text = _read(self.path)
         found = text if isinstance(text, Unusable) else self.understood(text)
         if isinstance(found, Unusable):
-            raise ValueError(found.reason)
+            raise ValueError(found.reason)  # noqa: TRY004 - of the file's content
         return attrs.evolve(self, grants=found)
 
     def understood(self, text: str) -> Grants | Unusable:

@@ -122,6 +122,8 @@ async def test_a_document_is_shown_with_lines_and_conflicts_and_a_conflict_has_n
         "action": "exchange",
         "host": "api.example.com",
         "path_prefix": "/orders",
+        "path_type": "Prefix",
+        "headers": [],
         "case_insensitive": False,
         "methods": ["GET", "POST"],
         "issuer": "primary",

@@ -79,7 +79,7 @@ def test_a_valid_entry_stands_beside_an_invalid_one() -> None:
     assert len(document.entries) == 2
     assert document.regions == (
         FailClosedRegion(
-            RED, MatchScope("other.example.com", "/x"), 'entries[2].action must be exchange or deny, not "permit"', index=2, line=16
+            RED, MatchScope("other.example.com", "/x"), 'entries[2].action must be exchange, deny or allow, not "permit"', index=2, line=16
         ),
     )
 

@@ -1,7 +1,7 @@
 import attrs
 import pytest
 
-from exchanger.values.entry import Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, TokenTarget
+from exchanger.values.entry import AllowEntry, Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, TokenTarget
 from tests.policy.examples import HOST, RED, parsed
 
 MATCH = "match: {host: api.example.com, pathPrefix: /orders}"
@@ -70,6 +70,22 @@ def test_targets_are_normalised(exchange: str, target: TokenTarget) -> None:
 
 
 @pytest.mark.parametrize(
+    ("match", "scope"),
+    [
+        ("host: '*.A.example.:443', pathPrefix: /b/, pathType: ' Segment '", MatchScope("*.a.example", "/b", path_type=PathType.SEGMENT)),
+        ("host: a, pathPrefix: /, pathType: segment", MatchScope("a", "", path_type=PathType.SEGMENT)),
+        ("host: a, pathPrefix: /b/, pathType: Exact, caseInsensitive: true", MatchScope("a", "/b/", None, True, PathType.EXACT)),
+        (
+            "host: a, pathPrefix: /, headers: [{name: X-B, value: '1 2'}, null, {name: Mcp-Name, value: delete_order}]",
+            MatchScope("a", "/", headers=(("mcp-name", "delete_order"), ("x-b", "1 2"))),
+        ),
+    ],
+)
+def test_what_lets_pass_has_a_match_like_any_other(match: str, scope: MatchScope) -> None:
+    assert read(f"match: {{{match}}}\naction: allow") == AllowEntry(RED, 0, scope)
+
+
+@pytest.mark.parametrize(
     "exchange",
     [
         "",
@@ -117,10 +133,39 @@ def test_an_entry_that_is_no_mapping_closes_everything(entry: str) -> None:
         ("match: {host: a, pathPrefix: /, methods: GET}", MatchScope("a", "/"), "@.match.methods must be a list of texts"),
         ("match: {host: a, pathPrefix: /, methods: [GET, 1]}", MatchScope("a", "/"), "@.match.methods must be a list of texts"),
         (
-            "match: {host: a, pathPrefix: /, methods: [GET], pathType: Segment}",
+            "match: {host: a, pathPrefix: /, methods: [GET], pathtype: Segment}",
             MatchScope("a", "/", frozenset({"GET"})),
-            '@.match has an unknown field "pathType"',
+            '@.match has an unknown field "pathtype"',
         ),
+        # Of a prefix with a problem only its beginning is known, of a path type only that nothing beyond a plain prefix is meant.
+        (
+            "match: {host: '*.a', pathPrefix: '/b/*', pathType: Exact}",
+            MatchScope("*.a", "/b"),
+            '@.match.pathPrefix is a prefix already: write /b instead of "/b/*"',
+        ),
+        (
+            "match: {host: a, pathPrefix: /b/, pathType: Regex}",
+            MatchScope("a", "/b"),
+            '@.match.pathType must be Prefix, Segment or Exact, not "Regex"',
+        ),
+        (
+            "match: {host: a, pathPrefix: /b, pathType: exact, headers: [{name: ':path', value: x}, {name: A_b, value: y}, {name: a-B}]}",
+            MatchScope("a", "/b", path_type=PathType.EXACT),
+            (
+                '@.match.headers[0].name is a pseudo-header: match it by host, pathPrefix and methods, instead of ":path"; '
+                '@.match.headers[2].value is required; @.match.headers[2].name is there twice: a request has one value of "a-b"'
+            ),
+        ),
+        (
+            "match: {host: a, pathPrefix: /b, headers: [{name: Cookie, value: ' x'}, {name: x, value: 'a,b'}, {name: y, value: 5}]}",
+            MatchScope("a", "/b"),
+            (
+                "@.match.headers[0].name is not matched by entries: match the host by host, and leave credentials out of policies, "
+                'instead of "cookie"; @.match.headers[0].value has blanks at an end, which gateways remove; '
+                "@.match.headers[1].value has a comma, which separates the values of a header; @.match.headers[2].value must be text"
+            ),
+        ),
+        ("match: {host: a, pathPrefix: /, headers: {name: x}}", MatchScope("a", "/"), "@.match.headers must be a list of mappings"),
         ("match: {host: a, pathPrefix: /, Host: b, 1: c, [x]: y}", MatchScope("a", "/"), '@.match has an unknown field "Host" and 2 more'),
         ("match: {host: a, pathPrefix: /, [x]: y}", MatchScope("a", "/"), "@.match has an unknown field that is no text"),
         ("match: {host: a, !x host: b, pathPrefix: /}", MatchScope("a", "/"), "@.match has an unknown field that is no text"),
@@ -137,7 +182,7 @@ def test_the_readable_part_of_a_match_is_closed(match: str, scope: MatchScope, r
         ("", "@.action is required"),
         ("action: ' '", "@.action is required"),
         ("action: true", "@.action must be text"),
-        ("action: Allow", '@.action must be exchange or deny, not "allow"'),
+        ("action: Permit", '@.action must be exchange, deny or allow, not "permit"'),
         ("action: exchange", "@.exchange is required"),
         ("action: exchange\nexchange: primary", "@.exchange must be a mapping"),
         (
@@ -210,7 +255,7 @@ def test_aliases_are_read_like_what_they_stand_for() -> None:
         (f"{MATCH}\naction: exchange\nexchange:\n  issuerRef: primary\n  scope: 5", 7, 14),
         (f"{MATCH}\naction: exchange\nexchange:\n  issuerRef: other\n  scope: s", 6, 18),
         (f"{MATCH}\naction: exchange\nexchange:\n  scope: s", 6, 7),
-        ("action: deny\nmatch:\n  host: '*.example.com'\n  pathPrefix: /", 5, 13),
+        ("action: deny\nmatch:\n  host: '*.*.com'\n  pathPrefix: /", 5, 13),
         ("action: deny\nmatch:\n  host: a\n  pathPrefix: /\n  methods: GET", 7, 16),
     ],
 )

@@ -72,10 +72,10 @@ def test_the_policies_of_the_documentation_fit(page: str) -> None:
 @pytest.mark.parametrize(
     ("entry", "place"),
     [
-        ({"action": "allow"}, ["entries", 0, "action"]),
+        ({"action": "permit"}, ["entries", 0, "action"]),
         ({"action": True}, ["entries", 0, "action"]),
         ({"actions": "deny"}, ["entries", 0]),
-        ({"match": {"host": "*.example.com", "pathPrefix": "/"}}, ["entries", 0, "match", "host"]),
+        ({"match": {"host": "*.*.com", "pathPrefix": "/"}}, ["entries", 0, "match", "host"]),
         ({"match": {"host": "a.example", "pathPrefix": "/a/*"}}, ["entries", 0, "match", "pathPrefix"]),
         ({"match": {"host": "a.example", "pathPrefix": "/", "methods": ["GET", "all"]}}, ["entries", 0, "match", "methods", 1]),
         ({"action": "exchange"}, ["entries", 0]),

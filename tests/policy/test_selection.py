@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.policy.selection import ConfigMap, Document, Namespace, PolicyObject, Text, Unknown, advance, key_meant, select
+from exchanger.policy.selection import ConfigMap, Document, Namespace, PolicyObject, Text, Unknown, advance, key_meant, labels_of, select
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.selector import parse_selector
@@ -17,15 +17,20 @@ def chosen(*manifests: PolicyObject) -> dict[Source, Document]:
     return select(manifests, NAMESPACES, CONFIG_MAPS)
 
 
+def text(*descriptions: Namespace) -> Text:
+    return Text("x", namespace_labels=tuple(labels_of(namespace) for namespace in descriptions))
+
+
 def test_both_selectors_have_to_match() -> None:
     namespace, config_map = Namespace("a", SELECTED), ConfigMap("a", "p", ENABLED, "x")
-    assert chosen(namespace, config_map) == {Source("a", "p"): Text("x")}
-    assert chosen(config_map, namespace) == {Source("a", "p"): Text("x")}
+    assert chosen(namespace, config_map) == {Source("a", "p"): text(namespace)}
+    assert chosen(config_map, namespace) == {Source("a", "p"): text(namespace)}
     assert chosen(config_map) == {}
     assert chosen(Namespace("a", ()), config_map) == {}
     assert chosen(Namespace("b", SELECTED), config_map) == {}
     assert chosen(namespace, ConfigMap("a", "p", (), "x")) == {}
-    assert chosen(Namespace("a", ()), namespace, config_map) == {Source("a", "p"): Text("x")}
+    # Described twice: what the namespace may do has to hold for both descriptions.
+    assert chosen(Namespace("a", ()), namespace, config_map) == {Source("a", "p"): text(Namespace("a", ()), namespace)}
 
 
 def test_a_config_map_with_two_documents_is_unreadable() -> None:
@@ -34,7 +39,7 @@ def test_a_config_map_with_two_documents_is_unreadable() -> None:
     assert isinstance(twice[Source("a", "p")], Unknown)
     three = chosen(namespace, *(ConfigMap("a", "p", ENABLED, text) for text in "xyx"))
     assert isinstance(three[Source("a", "p")], Unknown)
-    assert chosen(namespace, *[ConfigMap("a", "p", ENABLED, "x")] * 2) == {Source("a", "p"): Text("x")}
+    assert chosen(namespace, *[ConfigMap("a", "p", ENABLED, "x")] * 2) == {Source("a", "p"): text(namespace)}
 
 
 def test_an_unreadable_file_closes_everything() -> None:

@@ -8,7 +8,7 @@ from typing import Final, assert_never
 
 import pytest
 
-from exchanger.values.entry import DenyEntry, ExchangeEntry
+from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry
 from exchanger.values.verdict import Ambiguous, AmbiguousPart, NoMatch, Unhealthy
 from tests.policy.examples import HOST, deny, exchange, snapshot_of
 
@@ -39,7 +39,7 @@ def decided(host: str, path: str, method: str = "GET") -> Expect:
             return REFUSED
         case Ambiguous(AmbiguousPart.AUTHORITY):
             return REFUSED_AUTHORITY
-        case Unhealthy() | Ambiguous():
+        case Unhealthy() | Ambiguous() | AllowEntry():
             raise AssertionError(verdict)
         case _:
             assert_never(verdict)

@@ -101,9 +101,12 @@ def documents(
     """Draw a document: entries first, then regions, with indices in this order."""
     source = draw(of)
     entries: list[Entry] = []
-    pairs = st.tuples(scopes, st.sampled_from([DenyEntry, AllowEntry]) | targets)
+    pairs = st.tuples(scopes, st.sampled_from(["deny", "allow"]) | targets)
     for index, (scope, does) in enumerate(draw(st.lists(pairs, min_size=1, max_size=max_entries))):
-        entries.append(ExchangeEntry(source, index, scope, does) if isinstance(does, TokenTarget) else does(source, index, scope))
+        if isinstance(does, TokenTarget):
+            entries.append(ExchangeEntry(source, index, scope, does))
+        else:
+            entries.append(AllowEntry(source, index, scope) if does == "allow" else DenyEntry(source, index, scope))
     regions = tuple(
         FailClosedRegion(source, scope, f"{source} {index}", index)
         for index, scope in enumerate(draw(st.lists(region_scopes, max_size=max_regions)), start=len(entries))

@@ -4,6 +4,7 @@ Hosts and paths are few, and each wildcard, prefix and case has one of them to i
 """
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 import attrs
 from hypothesis import event, given
@@ -12,11 +13,14 @@ from hypothesis import strategies as st
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.grants.restriction import again, restrict
+from exchanger.policy.lookup import UnreadableReach
 from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, TokenTarget
 from exchanger.values.verdict import NoMatch
 from tests.property.policy_model import answer, begins, hosts_above
 from tests.property.strategies_policy import documents, reaches, scopes_over, snapshot_of
 from tests.property.test_policy_match_model import said
+
+Policy: TypeAlias = list[PolicyDocument]
 
 HOSTS = ["a.example", "x.a.example", "z.x.a.example", "b.example", "other.test"]
 PATHS = ["/", "/a", "/a/", "/ab", "/a/b", "/a/b/", "/a/bc", "/a/c", "/A", "/A/b", "/a/B", "/A/B", "/b", "/ba"]
@@ -61,26 +65,25 @@ def covers(grant: Grant, scope: MatchScope) -> bool:
     return all(any(is_on(host, pattern) for pattern in grant.hosts) and path in paths for host, path in area(scope))
 
 
-def common(host: str | None, pattern: str) -> str | None | bool:
-    """Return the hosts that both have in common, False if there are none."""
+def common(host: str | None, pattern: str) -> tuple[str | None, ...]:
+    """Return the hosts that both have in common."""
     if pattern == "*":
-        return host
+        return (host,)
     if host is None or (host.startswith("*.") and pattern.endswith(host[1:])):
-        return pattern
-    return host if host == pattern or (pattern.startswith("*.") and host.endswith(pattern[1:])) else False
+        return (pattern,)
+    return (host,) if host == pattern or (pattern.startswith("*.") and host.endswith(pattern[1:])) else ()
 
 
 def closing(claim: Entry | FailClosedRegion, grants: Iterable[Grant]) -> tuple[FailClosedRegion, ...]:
     """Return one region for each path of ``claim`` that is granted."""
     found = dict[FailClosedRegion, None]()
     for grant in grants:
-        for pattern in grant.hosts:
-            host = common(claim.match.host, pattern)
-            for path in paths_of(grant) if host is not False else ():
-                if begins(path, claim.match):
-                    scope = MatchScope(host or None, path, claim.match.methods, path_type=PathType.EXACT)
-                    guessed = isinstance(claim, FailClosedRegion) and claim.match.host is None and host is not None
-                    found[FailClosedRegion(claim.source, scope, "", claim.index, guessed=guessed)] = None
+        pairs = ((host, path) for pattern in grant.hosts for host in common(claim.match.host, pattern) for path in paths_of(grant))
+        for host, path in pairs:
+            if begins(path, claim.match):
+                scope = MatchScope(host, path, claim.match.methods, path_type=PathType.EXACT)
+                guessed = isinstance(claim, FailClosedRegion) and claim.match.host is None and host is not None
+                found[FailClosedRegion(claim.source, scope, "", claim.index, guessed=guessed)] = None
     return tuple(found)
 
 
@@ -113,7 +116,9 @@ def model(document: PolicyDocument, grants: Grants) -> PolicyDocument:
 @given(
     policies, all_grants, reaches, st.sampled_from(HOSTS), st.sampled_from([*PATHS, *UNHEARD_OF]), st.sampled_from(["GET", "PUT", "HEAD"])
 )
-def test_what_grants_leave_is_what_a_look_at_every_place_says(policy, grants, reach, host, path, method) -> None:
+def test_what_grants_leave_is_what_a_look_at_every_place_says(
+    policy: Policy, grants: Grants, reach: UnreadableReach, host: str, path: str, method: str
+) -> None:
     left = [restrict(document, grants, ()) for document in policy]
 
     found = snapshot_of(left, reach).match(host, path, method)
@@ -123,7 +128,9 @@ def test_what_grants_leave_is_what_a_look_at_every_place_says(policy, grants, re
 
 
 @given(policies, all_grants, reaches, st.sampled_from(HOSTS), st.sampled_from([*PATHS, *UNHEARD_OF]), st.sampled_from(["GET", "PUT"]))
-def test_a_namespace_changes_no_decision_outside_its_hosts_and_paths(policy, grants, reach, host, path, method) -> None:
+def test_a_namespace_changes_no_decision_outside_its_hosts_and_paths(
+    policy: Policy, grants: Grants, reach: UnreadableReach, host: str, path: str, method: str
+) -> None:
     own = [grant for grant in grants.grants if grant.namespaces is not None and "red" in grant.namespaces]
     left = [restrict(document, grants, ()) for document in policy]
     others = [document for document in left if document.source.namespace != "red"]
@@ -133,13 +140,13 @@ def test_a_namespace_changes_no_decision_outside_its_hosts_and_paths(policy, gra
 
 
 @given(policies, all_grants, all_grants)
-def test_grants_that_change_lead_where_a_fresh_start_does(policy, before, after) -> None:
+def test_grants_that_change_lead_where_a_fresh_start_does(policy: Policy, before: Grants, after: Grants) -> None:
     for document in policy:
         assert again(restrict(document, before, ()), after) == restrict(document, after, ())
 
 
 @given(policies)
-def test_without_grants_nothing_changes_but_what_lets_pass(policy) -> None:
+def test_without_grants_nothing_changes_but_what_lets_pass(policy: Policy) -> None:
     for document in policy:
         left = restrict(document, Grants(limited=False), ())
         assert left.entries == tuple(entry for entry in document.entries if not isinstance(entry, AllowEntry))
@@ -149,7 +156,7 @@ def test_without_grants_nothing_changes_but_what_lets_pass(policy) -> None:
 
 
 @given(policies, all_grants, st.sampled_from(HOSTS), st.sampled_from(PATHS))
-def test_a_report_changes_nothing_but_what_lets_pass(policy, grants, host, path) -> None:
+def test_a_report_changes_nothing_but_what_lets_pass(policy: Policy, grants: Grants, host: str, path: str) -> None:
     report = attrs.evolve(grants, enforced=False)
     plain = [restrict(document, Grants(limited=False), ()) for document in policy]
 

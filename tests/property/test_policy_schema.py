@@ -61,13 +61,20 @@ def mapping(optional: tuple[str, ...], **known: st.SearchStrategy[Any]) -> st.Se
 
 # Texts of which the schema can say all: a structure of these is refused by both or by none.
 lists = st.none() | st.lists(around(st.sampled_from(["", "orders", "https://a.example"])) | st.none(), max_size=2)
+header = st.none() | mapping(
+    (),
+    name=around(rarely(st.sampled_from(["Cookie", ":path", "a b", ""]), st.sampled_from(["Mcp-Name", "x_a"]))),
+    value=rarely(st.sampled_from(["a,b", " a", "a ", "", "a\u00a0"]), st.sampled_from(["delete order", "é", "=?base64?x?="])),
+)
 match = mapping(
-    ("methods", "caseInsensitive"),
-    host=around(st.sampled_from(HOSTS)),
+    ("methods", "caseInsensitive", "pathType", "headers"),
+    host=around(st.sampled_from([*HOSTS, "*.a.example"])),
     pathPrefix=around(st.sampled_from(["/", "/a", "a/b", "/a*b"])).filter(lambda text: text.isascii()),
     methods=st.none()
     | st.lists(around(rarely(st.sampled_from(["all", "Any", "G T", "3"]), st.sampled_from([*METHODS, "*", "get"]), 9)), max_size=2),
     caseInsensitive=st.none() | st.booleans(),
+    pathType=st.none() | around(rarely(st.sampled_from(["Prefixes", "Regex"]), st.sampled_from(["", "Prefix", "segment", "EXACT"]))),
+    headers=st.none() | st.lists(header, max_size=1),
 )
 exchange = st.none() | mapping(
     ("scope", "resources", "audiences"),
@@ -76,7 +83,7 @@ exchange = st.none() | mapping(
     resources=lists,
     audiences=lists,
 )
-action = around(rarely(st.sampled_from(["allow", "", "denyy"]), st.sampled_from(["exchange", "deny", "Exchange", "DENY"])))
+action = around(rarely(st.sampled_from(["permit", "", "denyy"]), st.sampled_from(["exchange", "deny", "Exchange", "DENY", "allow"])))
 entry = st.none() | mapping(("exchange",), match=match, action=action, exchange=exchange)
 documents = mapping(
     ("entries",), version=rarely(st.sampled_from(["v2", "v1 ", 1]), st.just("v1")), entries=st.none() | st.lists(entry, max_size=3)

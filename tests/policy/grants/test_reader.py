@@ -1,0 +1,162 @@
+"""The grants file: what it says, and what is wrong with it."""
+
+import pytest
+
+from exchanger.policy.grants.allowance import Grant, Granted, Grants, is_granted, is_resource_granted, is_scope_granted
+from exchanger.policy.grants.reader import BASELINE, MAX_AREAS, read_grants
+from exchanger.values.entry import DenyEntry, MatchScope, PathType
+from exchanger.values.selector import parse_selector
+
+
+def grants_of(text: str, *, has_labels: bool = True) -> Grants:
+    found = read_grants(text, has_labels=has_labels)
+    assert isinstance(found, Grants), found
+    return found
+
+
+def one(grant: str) -> str:
+    return f"version: v1\ngrants:\n- {{{grant}}}"
+
+
+def test_a_file_says_who_may_do_what() -> None:
+    found = grants_of("""
+version: v1
+grants:
+- namespaces: [team-orders]
+  namespaceSelector: team=orders
+  hosts: [Orders.example.com, "*.orders.example.com", "{namespace}.Apps.example.com", "{label:example.com/Team}.example.com", "*"]
+  pathPrefixes: [/orders/, "/t/{namespace}", "*"]
+  actions: [Allow, deny]
+  issuers: [primary, "p*"]
+  audiences: [orders-api, "orders-*"]
+  resources: ["https://orders.example.com/*", "urn:x", "*"]
+  scopes: ["read:orders", "orders.*"]
+- {namespaces: [a]}
+baseline:
+- match: {host: "*.Example.com", pathPrefix: /internal/, pathType: Segment, methods: [get]}
+  action: Deny
+- {match: {host: "*", pathPrefix: /x}, action: deny}
+""")
+    assert found.grants == (
+        Grant(
+            frozenset({"team-orders"}),
+            parse_selector("team=orders"),
+            ("orders.example.com", "*.orders.example.com", "{namespace}.apps.example.com", "{label:example.com/Team}.example.com", "*"),
+            ("/orders", "/t/{namespace}", ""),
+            frozenset({"allow", "deny"}),
+            ("primary", "p*"),
+            ("orders-api", "orders-*"),
+            ("https://orders.example.com/*", "urn:x", "*"),
+            ("read:orders", "orders.*"),
+        ),
+        Grant(frozenset({"a"}), None),
+    )
+    assert found.baseline == (
+        DenyEntry(BASELINE, 0, MatchScope("*.example.com", "/internal", frozenset({"GET"}), path_type=PathType.SEGMENT)),
+        DenyEntry(BASELINE, 1, MatchScope(None, "/x")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "is empty"),
+        ("[]", "line 1: the file must be a mapping"),
+        ("version: v1", "line 1: the file.grants is required: an empty list grants nothing to anybody"),
+        ("version: v2\ngrants: []", 'line 1: the file.version must be v1, not "v2"'),
+        ("version: v1\ngrants: []\nbaselines: []", 'line 3: the file has an unknown field "baselines"'),
+        (one("hosts: [a]"), "line 3: the file.grants[0].namespaces is required, or namespaceSelector: a grant has to say whom it is for"),
+        (one("namespaceSelector: ' '"), "line 3: the file.grants[0].namespaceSelector must not be blank: it would select every namespace"),
+        (one("namespaces: [A]"), 'line 3: the file.grants[0].namespaces has "A", which is no name of a namespace'),
+        (one("namespaces: [a], actions: [permit]"), 'line 3: the file.grants[0].actions must be exchange, deny or allow, not "permit"'),
+        (one("namespaces: [a], hosts: 5"), "line 3: the file.grants[0].hosts must be a list of texts"),
+    ],
+)
+def test_one_mistake_makes_the_file_unusable(text: str, problem: str) -> None:
+    found = read_grants(text, has_labels=True)
+    assert isinstance(found, tuple)
+    assert problem in found[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "items"),
+    [
+        ("hosts", ["a.example.com:443", "https://a", "a.*.example.com", "**", "*.[::1]", "{name}.example.com", "{label:}.x", "a b", "a.."]),
+        ("pathPrefixes", ["orders", "/a/*", "/a/../b", "/a{", "/{id}", "/a?b"]),
+        ("issuers", ["{namespace}", "a*b", "*a"]),
+        ("audiences", ["a*b", "{other}", "}", "**"]),
+        ("resources", ["https://a*", "https://a/b*", "urn:*", "https://a/*/b", "https://u@a/*", "/*"]),
+        ("scopes", ["a b", "*:read", "{label:a b}"]),
+    ],
+)
+def test_an_item_that_could_mean_more_than_it_says_is_refused(field: str, items: list[str]) -> None:
+    for item in items:
+        assert isinstance(read_grants(one(f"namespaces: [a], {field}: ['{item}']"), has_labels=True), tuple), item
+
+
+def test_labels_are_refused_where_nobody_knows_them() -> None:
+    for grant in ("namespaceSelector: a=b", "namespaces: [a], hosts: ['{label:x}.example.com']"):
+        assert isinstance(read_grants(one(grant), has_labels=False), tuple)
+    assert grants_of(one("namespaces: [a], hosts: ['{namespace}.example.com']"), has_labels=False).grants
+
+
+def test_the_places_of_all_grants_are_bounded() -> None:
+    hosts = ", ".join(f"h{number}" for number in range(MAX_AREAS // 2 + 1))
+    assert isinstance(read_grants(one(f"namespaces: [a], pathPrefixes: [/a, /b], hosts: [{hosts}]"), has_labels=True), tuple)
+
+
+def test_placeholders_are_filled_in_with_plain_values_only() -> None:
+    grants = grants_of(
+        one("namespaceSelector: team, hosts: ['{label:team}.{namespace}.example.com', a.example.com], scopes: ['{label:x}']")
+    )
+    granted = Granted(frozenset({"red.n.example.com", "a.example.com"}), frozenset({""}), frozenset({"deny", "exchange"}), scopes=("1",))
+    assert grants.allowance("n", (("team", "red"), ("x", "1"))).granted == (granted,)
+    assert grants.allowance("n", (("team", "red"), ("x", "1"))).problems == ()
+    for value in ("Red", "r_d", "a.b", "-a", "", "*"):
+        found = grants.allowance("n", (("team", value),))
+        assert found.granted == (Granted(frozenset({"a.example.com"}), frozenset({""}), frozenset({"deny", "exchange"})),)
+        assert [problem.split(":")[0] for problem in found.problems] == ["host {label", "scope {label"]
+    assert grants.allowance("n", ()).granted == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "patterns", "granted"),
+    [
+        ("orders-api", ("orders-*",), True),
+        ("orders-", ("orders-*",), True),
+        ("payments", ("orders-*", "pay"), False),
+        ("a b", ("*",), False),
+        ("a b", ("a b",), True),
+        ("a,b", ("a*",), False),
+        ("orders*", ("orders*",), True),
+    ],
+)
+def test_a_star_stands_for_a_plain_rest(value: str, patterns: tuple[str, ...], granted: bool) -> None:
+    assert is_granted(value, patterns) is granted
+
+
+@pytest.mark.parametrize(
+    ("resource", "granted"),
+    [
+        ("https://a.example/", True),
+        ("https://a.example/x/y?z", True),
+        ("https://a.example", False),
+        ("https://a.example.evil/", False),
+        ("https://a.example/../x", False),
+        ("https://a.example/x/..;/y", False),
+        ("https://a.example/%2e%2E/x", False),
+        ("https://a.example/%252e/x", False),
+        ("https://a.example/a\\b", False),
+        ("https://u@a.example/", False),
+        ("https://a.example/x@y", True),
+        ("https://a.example/...", True),
+    ],
+)
+def test_a_resource_matches_a_star_only_if_every_server_reads_it_alike(resource: str, granted: bool) -> None:
+    assert is_resource_granted(resource, ("https://a.example/*",)) is granted
+    assert is_resource_granted(resource, (resource,))
+
+
+def test_a_scope_is_one_that_oauth_has() -> None:
+    assert is_scope_granted("read:orders", ("read:*",))
+    assert not is_scope_granted('a"b', ('a"b', "*"))
