@@ -6,7 +6,7 @@ import attrs
 
 from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
+from exchanger.values.entry import Claim, DenyEntry, ExchangeEntry, FailClosedRegion, HeaderMatch, MatchScope, PathType, Source, TokenTarget
 
 HOST = "api.example.com"
 RED = Source("red", "policy")
@@ -21,6 +21,8 @@ class Where(TypedDict, total=False):
     host: str
     methods: frozenset[str] | None
     case_insensitive: bool
+    path_type: PathType
+    headers: tuple[HeaderMatch, ...]
 
 
 def exchange(prefix: str, *, source: Source = RED, index: int = 0, **where: Unpack[Where]) -> ExchangeEntry:
