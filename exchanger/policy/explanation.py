@@ -59,7 +59,8 @@ def explain(
     found = readings_to_ask(path, method, raw=raw)
     readings = (Reading(path),) if isinstance(found, MalformedPath) else found
     authority, trie = read_authority(host), snapshot.trie
-    places = (*snapshot.baseline.places(authority), *trie.hosts.places(authority), *trie.any_host.places(authority))
+    kinds = (snapshot.baseline, trie.hosts, trie.any_host)
+    places = [paths for hosts in kinds if hosts is not None for paths in hosts.places(authority)]
     claims = tuple(islice(_claims(places, readings), MAX_LOOKED_AT))
     verdict = snapshot.match(host, path, method, raw=raw, headers=headers)
     question = _Question.of(verdict, method, readings, claims, snapshot.reach, RequestHeaders(headers))
@@ -93,8 +94,12 @@ def _concerns(claim: Claim, method: str) -> bool:
 
 
 def _has_headers(claim: Claim, headers: RequestHeaders) -> bool:
-    fields = ((name, value, headers.by_name().get(canonical(name))) for name, value in claim.match.headers)
-    return all(field is not None and (field.name, field.value) == (name, value) for name, value, field in fields)
+    for name, value in claim.match.headers:
+        key = canonical(name)
+        field = headers.field(key) if key in headers.names() else None
+        if field is None or (field.name, field.value) != (name, value):
+            return False
+    return True
 
 
 def _nearness(claim: Claim) -> int:

@@ -130,7 +130,7 @@ PATH_PREFIX: Final = TextRule(
 )
 
 
-PATH_TYPE: Final = TextRule(_only(_any_case(frozenset({"Prefix", "Segment", "Exact"}))))
+PATH_TYPE: Final = TextRule(_only(f"(?:{_any_case(frozenset({'Prefix', 'Segment', 'Exact'}))})?"))
 HEADER_NAME: Final = TextRule(
     _only(TOKEN), (Refusal(_only("|".join(_any_case(frozenset({name})) for name in sorted(FORBIDDEN))), "No entry matches this header."),)
 )

@@ -10,7 +10,7 @@ Must not know: hosts, paths, or documents.
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar, final
 
 import attrs
@@ -82,22 +82,26 @@ class RequestHeaders:
     """The headers of one request, read when a policy first needs one."""
 
     _fields: HeaderFields
-    _by_name: dict[str, _Field | None] | None = attrs.field(default=None, init=False)
+    # By canonical name: the name in lower case and the value, ``None`` if there are several.
+    _once: dict[str, tuple[str, str] | None] | None = attrs.field(default=None, init=False)
 
-    def by_name(self) -> dict[str, _Field | None]:
-        """Return each header by its canonical name, ``None`` for one whose value is in doubt."""
-        if self._by_name is None:
-            self._by_name = known = {}
+    def names(self) -> Mapping[str, tuple[str, str] | None]:
+        """Return what came by canonical name."""
+        if self._once is None:
+            self._once = once = {}
             for given, value in self._fields.read():
                 name = given.lower()
-                key = canonical(name)
-                known[key] = None if key in known else self._field(name, key, value)
-        return self._by_name
+                key = name.replace("_", "-")
+                once[key] = None if key in once else (name, value)
+        return self._once
 
-    def _field(self, name: str, key: str, value: str) -> _Field | None:
-        masked = not self._fields.raw and "!" in value
-        if "," in value:
+    def field(self, key: str) -> _Field | None:
+        """Return the header with the canonical name ``key``, which came; ``None`` if its value is in doubt."""
+        once = self.names()[key]
+        if once is None or "," in once[1]:
             return None
+        name, value = once
+        masked = not self._fields.raw and "!" in value
         if key.startswith(_PROTOCOL) and (encoded := _is_encoded(value)):
             decoded = _decoded(encoded[2]) if encoded[1] == "base64" else None
             return None if decoded is None else _Field(name, decoded, masked)
@@ -187,12 +191,12 @@ class HeaderTable:
 
     def is_doubtful(self, method: str, request: RequestHeaders) -> bool:
         """Tell whether an entry for ``method`` names a header whose value in ``request`` is in doubt."""
-        known, work = request.by_name(), MAX_WORK
+        known, work = request.names(), MAX_WORK
         for key in self.named if len(self.named) < len(known) else known:
             names = self.named.get(key)
             if names is None or key not in known:
                 continue
-            field = known[key]
+            field = request.field(key)
             work -= len(names)
             if work < 0:  # nobody spells one name in a thousand ways
                 return True
@@ -206,19 +210,20 @@ class HeaderTable:
 
         ``None`` if that takes too much work, or depends on what a ``!`` in a value stands for.
         """
-        known = request.by_name()
+        known = request.names()
         found: list[tuple[int, MethodTable[Entry]]] = []
         rest, work = [(0, self.root)], MAX_WORK
         while rest:
             depth, node = rest.pop()
             if node.entries is not None and node.entries.of(method) is not None:
                 found.append((depth, node.entries))
-            names = node.more if len(node.more) < len(known) else [field.name for field in known.values() if field is not None]
+            names = node.more if len(node.more) < len(known) else [once[0] for once in known.values() if once is not None]
             work -= len(node.more) and len(names)
             if work < 0:
                 return None
             for name in names:
-                values, field = node.more.get(name), known.get(canonical(name))
+                values, key = node.more.get(name), canonical(name)
+                field = None if values is None or key not in known else request.field(key)
                 if values is None or field is None or field.name != name:
                     continue
                 child = values.get(field.value)

@@ -15,6 +15,7 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.policy.authority import MAX_WILDCARD
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.methods import CONTESTED, Contested, MethodTable
 from exchanger.policy.path import MalformedPath, read_path, without_masks
@@ -34,6 +35,10 @@ SEVERAL_REGIONS: Final = Unhealthy("more than one invalid entry or unreadable do
 Found = NoMatch | DenyEntry | ExchangeEntry | AllowEntry | Unhealthy | Ambiguous
 # Claims in the order of entries, those that are equal in it together.
 _Levels = list[list[Claims]]
+
+# What may follow a prefix that is the whole path, without its query, or whole segments of it.
+_ENDS: Final = ("", "?")
+_ENDS_OF_SEGMENT: Final = ("/", "", "?")
 
 _match_marks: Final = re.compile("!++").match
 
@@ -135,14 +140,26 @@ def readings_to_ask(path: str, method: str, *, raw: bool) -> tuple[Reading, ...]
     return tuple(readings)
 
 
-def find_plain(
-    trie: PolicyTrie, host: str | None, places: tuple[Paths, ...], reach: UnreadableReach, path: str, method: str, headers: RequestHeaders
-) -> Found:
-    """Return what applies to ``path`` as it came; the arguments are those of ``find``."""
-    simple = _simple(places, path, method)
-    if simple is not None and (not trie.any_host or not _beyond(trie, host, reach, simple)):
-        return simple
-    return find(trie, host, places, reach, Reading(path), method, headers) or NO_MATCH
+def find_at_once(trie: PolicyTrie, host: str | None, path: str, method: str) -> Found | None:
+    """Return what applies to ``path`` as it came in the usual case: an entry or a region decides by host, path and method alone.
+
+    ``None`` in any other case.
+    """
+    hosts = trie.hosts
+    if host is None or trie.any_host is not None or (hosts.with_headers and hosts.wildcards):
+        return None
+    paths = hosts.paths.get(host)
+    found = None if paths is None else simply_nearest(paths, path, method)
+    if not hosts.wildcards or (found is not NO_MATCH and paths is not None):
+        return found
+    at = host.find(".", max(0, len(host) - MAX_WILDCARD))
+    while at >= 0:
+        if (paths := hosts.paths.get("*" + host[at:])) is not None:
+            found = simply_nearest(paths, path, method)
+            if found is not NO_MATCH:
+                return found
+        at = host.find(".", at + 1)
+    return found
 
 
 def find(
@@ -158,11 +175,14 @@ def find(
 
     ``places`` are the claims that may apply on ``host``, the nearest first. ``host`` is ``None`` if it cannot be known.
     """
+    simple = None if reading.masks is not None else _simple(places, reading.path, method)
+    if simple is not None and (trie.any_host is None or not _beyond(trie, host, reach, simple)):
+        return simple
     known = _on_host(places, reading, method, headers)
     if known is None:
         return None
     found, decoded = known
-    for paths in _beyond(trie, host, reach, found) if trie.any_host else ():
+    for paths in _beyond(trie, host, reach, found):
         levels = _levels(paths, reading, decoded=decoded)
         if levels is None:
             return None
@@ -215,7 +235,7 @@ def _simple(places: tuple[Paths, ...], path: str, method: str) -> Found | None:
     for paths in places:
         if found is not NO_MATCH and not paths.with_headers:
             continue
-        here = _simply_nearest(paths, path, method)
+        here = simply_nearest(paths, path, method)
         if here is None:
             return None
         if found is NO_MATCH:
@@ -223,19 +243,15 @@ def _simple(places: tuple[Paths, ...], path: str, method: str) -> Found | None:
     return found
 
 
-def _simply_nearest(paths: Paths, path: str, method: str) -> Found | None:
+def simply_nearest(paths: Paths, path: str, method: str) -> Found | None:
+    """Return what applies to ``path`` by the claims of one host; ``None`` if that is not a matter of path and method alone."""
     if paths.folded is not None:
         return None
     winner: Entry | Contested | None = None
     for cell in reversed(paths.exact.prefixes_of(path)):
-        if cell.rewritten is not None:
+        if cell.plain is None and not cell.is_simple:
             return None
-        only = cell.segment is None and cell.exact is None
-        for claims in (cell.prefix,) if only else (claims for _, claims in _kinds_at(cell, path, cell.length, end_of(path), None)):
-            if claims is None:
-                continue
-            if claims.by_headers is not None or claims.within is not None:
-                return None
+        for claims in cell.plain or _simply_covering(cell, path):
             if claims.regions is not None and (closed := _closed(claims.regions, method)) is not None:
                 return closed
             if winner is None and claims.entries is not None:
@@ -245,12 +261,29 @@ def _simply_nearest(paths: Paths, path: str, method: str) -> Found | None:
     return CONFLICT if winner is CONTESTED else winner
 
 
+def _simply_covering(cell: Cell, path: str) -> list[Claims]:
+    """Return the claims of ``cell``, whose prefix ``path`` begins with, that cover it, in order of path types."""
+    at = cell.length
+    after_prefix = path[at : at + 1]
+    in_path = path.find("?", 0, at) < 0
+    covering = []
+    if cell.exact is not None and in_path and after_prefix in _ENDS:
+        covering.append(cell.exact)
+    if cell.segment is not None and in_path and after_prefix in _ENDS_OF_SEGMENT:
+        covering.append(cell.segment)
+    if cell.prefix is not None:
+        covering.append(cell.prefix)
+    return covering
+
+
 def _beyond(trie: PolicyTrie, host: str | None, reach: UnreadableReach, found: Found) -> tuple[Paths, ...]:
     """Return the regions of unknown host that may close what gets ``found`` on its own host.
 
     A region of unknown namespace may belong to the namespace of any entry.
     """
     if isinstance(found, Unhealthy):
+        return ()
+    if trie.any_host is None:
         return ()
     if isinstance(found, NoMatch | Ambiguous) or reach is UnreadableReach.GLOBAL:
         return trie.any_host.places(host)
@@ -341,8 +374,11 @@ def matched(text: str, prefix: str, masks: Masks | None) -> int:
 
 def _is_doubtful(levels: _Levels, method: str, headers: RequestHeaders) -> bool:
     """Tell whether an entry names a header whose value is in doubt."""
-    tables = (claims.by_headers for claims in chain.from_iterable(levels))
-    return any(table is not None and table.is_doubtful(method, headers) for table in tables)
+    for level in levels:
+        for claims in level:
+            if claims.by_headers is not None and claims.by_headers.is_doubtful(method, headers):
+                return True
+    return False
 
 
 def _closed(regions: MethodTable[FailClosedRegion], method: str) -> Unhealthy | None:

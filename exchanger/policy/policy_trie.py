@@ -33,6 +33,11 @@ class Claims:
     by_headers: HeaderTable | None = None
     within: "HashTrieMap[str, MethodTable[FailClosedRegion]] | None" = None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but method and path decides whether a claim applies."""
+        return self.by_headers is None and self.within is None
+
     def with_claim(self, claim: Claim) -> "Claims":
         """Return the claims with ``claim``."""
         entries, regions, by_headers, within = self.entries, self.regions, self.by_headers, self.within
@@ -90,7 +95,8 @@ def _without_region(
 class Cell:
     """All claims at one path prefix, which has ``length`` characters, by path type; ``None`` instead of none.
 
-    ``rewritten`` has the claims of which this prefix is a decoded spelling.
+    ``rewritten`` has the claims of which this prefix is a decoded spelling. ``is_simple``: path and method alone
+    decide whether one applies; ``plain`` has all of them if they are on plain prefixes, too.
     """
 
     length: int = 0
@@ -98,6 +104,17 @@ class Cell:
     segment: Claims | None = None
     exact: Claims | None = None
     rewritten: "Cell | None" = None
+    is_simple: bool = attrs.field(init=False, eq=False, repr=False)
+    plain: tuple[Claims, ...] | None = attrs.field(init=False, eq=False, repr=False)
+
+    @is_simple.default
+    def _is_simple(self) -> bool:
+        return self.rewritten is None and all(claims is None or claims.is_plain for claims in (self.exact, self.segment, self.prefix))
+
+    @plain.default
+    def _plain(self) -> tuple[Claims, ...] | None:
+        only = self.is_simple and self.segment is None and self.exact is None
+        return (self.prefix,) if only and self.prefix is not None else None
 
     def of(self, path_type: PathType) -> Claims | None:
         """Return the claims of one path type."""
@@ -265,11 +282,11 @@ def is_wildcard(host: str) -> bool:
 class PolicyTrie:
     """Claims by host and path prefix. Regions whose author may have meant any host are kept apart: together, and again by namespace.
 
-    No namespace is in it without a claim.
+    No namespace is in it without a claim; ``None`` instead of no such region.
     """
 
     hosts: Hosts = attrs.field(factory=Hosts)
-    any_host: Hosts = attrs.field(factory=Hosts)
+    any_host: Hosts | None = None
     of_namespaces: "HashTrieMap[str, Hosts]" = attrs.field(factory=HashTrieMap)
 
     def with_claim(self, claim: Claim) -> "PolicyTrie":
@@ -278,7 +295,7 @@ class PolicyTrie:
             return PolicyTrie(self.hosts.with_claim(claim), self.any_host, self.of_namespaces)
         namespace = claim.source.namespace
         own = self.of_namespaces.get(namespace, Hosts()).with_claim(claim)
-        return PolicyTrie(self.hosts, self.any_host.with_claim(claim), self.of_namespaces.insert(namespace, own))
+        return PolicyTrie(self.hosts, (self.any_host or Hosts()).with_claim(claim), self.of_namespaces.insert(namespace, own))
 
     def without_claim(self, claim: Claim) -> "PolicyTrie":
         """Return a trie without ``claim``."""
@@ -287,7 +304,8 @@ class PolicyTrie:
         namespace = claim.source.namespace
         own = self.of_namespaces.get(namespace, Hosts()).without_claim(claim)
         of_namespaces = self.of_namespaces.insert(namespace, own) if own else self.of_namespaces.discard(namespace)
-        return PolicyTrie(self.hosts, self.any_host.without_claim(claim), of_namespaces)
+        any_host = None if self.any_host is None else self.any_host.without_claim(claim) or None
+        return PolicyTrie(self.hosts, any_host, of_namespaces)
 
 
 def _is_apart(claim: Claim) -> bool:

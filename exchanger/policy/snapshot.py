@@ -12,9 +12,9 @@ from rpds import HashTrieMap
 from exchanger.policy.authority import read_authority
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.headers import RequestHeaders
-from exchanger.policy.lookup import CONFLICT, Reading, UnreadableReach, denied_by, find, find_plain, readings_to_ask
+from exchanger.policy.lookup import CONFLICT, Reading, UnreadableReach, denied_by, find, find_at_once, readings_to_ask
 from exchanger.policy.path import MalformedPath, is_plain_with_query
-from exchanger.policy.policy_trie import Hosts, Paths, PolicyTrie
+from exchanger.policy.policy_trie import Hosts, PolicyTrie
 from exchanger.values.entry import AllowEntry, DenyEntry, Source
 from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.notice import NO_NOTICES, Notices
@@ -39,7 +39,7 @@ class PolicySnapshot:
     refused_count: int = 0
     trie: PolicyTrie = attrs.field(factory=PolicyTrie, repr=False)
     reach: UnreadableReach = attrs.field(default=UnreadableReach.UNMATCHED, repr=False)
-    baseline: Hosts = attrs.field(factory=Hosts, repr=False)
+    baseline: Hosts | None = attrs.field(default=None, repr=False)
 
     def apply(self, document: PolicyDocument) -> "PolicySnapshot":
         """Return a snapshot with ``document`` in the place of any older one of its source; costs the size of these two documents.
@@ -69,8 +69,8 @@ class PolicySnapshot:
         """Return the snapshot with ``reach`` for its regions of unknown host; itself when that is what it has."""
         return self if reach is self.reach else attrs.evolve(self, reach=reach)
 
-    def with_baseline(self, baseline: Hosts) -> "PolicySnapshot":
-        """Return the snapshot with these denials before all documents."""
+    def with_baseline(self, baseline: Hosts | None) -> "PolicySnapshot":
+        """Return the snapshot with these denials before all documents; ``None`` for none."""
         return attrs.evolve(self, baseline=baseline)
 
     def _changed(
@@ -98,13 +98,15 @@ class PolicySnapshot:
             headers: all header fields of the request
         """
         authority, trie = read_authority(host), self.trie
-        if self.baseline and (denied := self._denied(authority, path, method, raw=raw)) is not None:
+        if self.baseline is not None and (denied := self._denied(self.baseline, authority, path, method, raw=raw)) is not None:
             return denied
-        places = trie.hosts.places(authority)
-        if not places and not trie.any_host:
-            return NO_MATCH if authority is not None else AMBIGUOUS_AUTHORITY
-        seen = RequestHeaders(headers) if trie.hosts.with_headers else _NO_HEADERS
-        verdict = find_plain(trie, authority, places, self.reach, path, method, seen)
+        verdict = find_at_once(trie, authority, path, method)
+        if verdict is None:
+            places = trie.hosts.places(authority)
+            if not places and trie.any_host is None:
+                return NO_MATCH if authority is not None else AMBIGUOUS_AUTHORITY
+            seen = RequestHeaders(headers) if trie.hosts.with_headers else _NO_HEADERS
+            verdict = find(trie, authority, places, self.reach, Reading(path), method, seen) or NO_MATCH
         if isinstance(verdict, Unhealthy):
             return verdict
         if authority is None:
@@ -114,24 +116,23 @@ class PolicySnapshot:
         readings = readings_to_ask(path, method, raw=raw)
         if isinstance(readings, MalformedPath):
             return AMBIGUOUS_PATH
-        return self._agreed(verdict, authority, places, readings[1:], method, seen)
+        seen = RequestHeaders(headers) if trie.hosts.with_headers else _NO_HEADERS
+        return self._agreed(verdict, authority, readings[1:], method, seen)
 
-    def _denied(self, host: str | None, path: str, method: str, *, raw: bool) -> Verdict | None:
+    def _denied(self, baseline: Hosts, host: str | None, path: str, method: str, *, raw: bool) -> Verdict | None:
         """Return the denial if a reading is denied before any policy counts; ``None`` if no reading is."""
-        if not self.baseline.places(host):
+        if not baseline.places(host):
             return None
         plain = is_plain_with_query(path) and (raw or "!" not in path)
         readings = (Reading(path),) if plain else readings_to_ask(path, method, raw=raw)
         if isinstance(readings, MalformedPath):
-            return denied_by(self.baseline, host, Reading(path), method) or AMBIGUOUS_PATH
-        found = (denied_by(self.baseline, host, reading, method) for reading in readings)
+            return denied_by(baseline, host, Reading(path), method) or AMBIGUOUS_PATH
+        found = (denied_by(baseline, host, reading, method) for reading in readings)
         return next((denied for denied in found if denied is not None), None)
 
-    def _agreed(
-        self, verdict: Verdict, host: str, places: tuple[Paths, ...], readings: tuple[Reading, ...], method: str, headers: RequestHeaders
-    ) -> Verdict:
+    def _agreed(self, verdict: Verdict, host: str, readings: tuple[Reading, ...], method: str, headers: RequestHeaders) -> Verdict:
         """Return ``verdict`` if every other reading has the same; two denials are the same, whoever wrote them."""
-        agreed = True
+        agreed, places = True, self.trie.hosts.places(host)
         for reading in readings:
             other = find(self.trie, host, places, self.reach, reading, method, headers)
             if isinstance(other, Unhealthy) and (other is not CONFLICT or reading.masks is None):  # masks only hint at one

@@ -114,14 +114,14 @@ class Grants:
     baseline: tuple[DenyEntry, ...] = ()
     enforced: bool = True
     limited: bool = True
-    denials: Hosts = attrs.field(init=False, repr=False)
+    denials: Hosts | None = attrs.field(init=False, repr=False)
     _known: dict[tuple[str, Labels], Allowance] = attrs.field(factory=dict, init=False, repr=False)
 
     @denials.default
-    def _baseline_by_host(self) -> Hosts:
-        hosts = Hosts()
+    def _baseline_by_host(self) -> Hosts | None:
+        hosts: Hosts | None = None
         for entry in self.baseline:
-            hosts = hosts.with_claim(entry)
+            hosts = (hosts or Hosts()).with_claim(entry)
         return hosts
 
     @property
