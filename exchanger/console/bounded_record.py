@@ -9,6 +9,7 @@ import attrs
 
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.util.text import printable
+from exchanger.values.headers import NO_FIELDS
 from exchanger.values.request import HttpRequest
 from exchanger.values.text import METHOD_LIMIT, loggable_host, loggable_path
 from exchanger.values.trace import NO_TRACE, TraceContext, parse_traceparent
@@ -23,7 +24,10 @@ _MAX_TRACEPARENT: Final = 55
 
 
 def bounded(record: DecisionRecord) -> DecisionRecord:
-    """Return ``record``, or one that shows the same if its request is too large. Texts are only measured: 0.2 µs."""
+    """Return ``record``, or one that shows the same if its request is too large or has all of its header fields, which are not shown.
+
+    Texts are only measured: 0.2 µs.
+    """
     request = record.request
     trace, credentials = request.trace, request.authorization
     size = (
@@ -38,7 +42,7 @@ def bounded(record: DecisionRecord) -> DecisionRecord:
         + len(trace.baggage)
         + (0 if credentials is None else len(credentials.reveal()))
     )
-    return record if size <= MAX_REQUEST else attrs.evolve(record, request=_small(request))
+    return record if size <= MAX_REQUEST and request.fields is NO_FIELDS else attrs.evolve(record, request=_small(request))
 
 
 def _small(request: HttpRequest) -> HttpRequest:

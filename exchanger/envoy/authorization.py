@@ -36,14 +36,17 @@ from exchanger.envoy.request_fields import (
 from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
 from exchanger.grpc.status import GrpcError
 from exchanger.grpc.status import StatusCode as GrpcStatus
+from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 
 CHECK_PATH: Final = b"/envoy.service.auth.v3.Authorization/Check"
 
 
-def decode_check(message: bytes) -> HttpRequest | Deny | Refused:
+def decode_check(message: bytes, *, with_headers: bool = False) -> HttpRequest | Deny | Refused:
     """Read a serialised CheckRequest. One without an HTTP request, or that contradicts itself, is answered here.
+
+    ``with_headers``: the request has all header fields; otherwise none, and does not keep the message alive.
 
     Raises:
         GrpcError: INTERNAL, for bytes that are not a CheckRequest.
@@ -54,7 +57,7 @@ def decode_check(message: bytes) -> HttpRequest | Deny | Refused:
         raise GrpcError(GrpcStatus.INTERNAL, "malformed CheckRequest") from None
     http = check.attributes.request.http
     # Only a block that is there can have a path, so Envoy's messages need no further check.
-    return _http_request(http) if http.path else _missing(check) or _http_request(http)
+    return (None if http.path else _missing(check)) or _http_request(http, with_headers=with_headers)
 
 
 def _missing(check: CheckRequest) -> Deny | None:
@@ -63,13 +66,14 @@ def _missing(check: CheckRequest) -> Deny | None:
     return None if check.attributes.request.HasField("http") else MISSING_HTTP
 
 
-def _http_request(http: AttributeContext.HttpRequest) -> HttpRequest | Refused:
+def _http_request(http: AttributeContext.HttpRequest, *, with_headers: bool) -> HttpRequest | Refused:
     headers = http.headers
     if http.HasField("header_map"):
-        return request_of_header_map(http.header_map, headers, RequestLine(http.method, http.path, http.host))
+        return request_of_header_map(http.header_map, headers, RequestLine(http.method, http.path, http.host), with_headers=with_headers)
     names = "".join(headers)
     # Envoy sends lower case. Then the map is not copied, which would cost more than everything else.
-    return http_request(http.method, http.path, http.host, headers if names == names.lower() else joined_fields(headers))
+    fields = headers if names == names.lower() else joined_fields(headers)
+    return http_request(http.method, http.path, http.host, fields, every=HeaderFields(fields.items) if with_headers else NO_FIELDS)
 
 
 def _header(name: str, value: str) -> HeaderValueOption:
@@ -145,7 +149,7 @@ class Authorization(AuthorizationServicer):
         """
         evaluator = self.evaluator
         started = evaluator.clock()
-        request = decode_check(message)
+        request = decode_check(message, with_headers=evaluator.policy.needs_headers)
         if type(request) is not HttpRequest:
             seen, deny = (request.request, request.deny) if isinstance(request, Refused) else (EMPTY_REQUEST, request)
             evaluator.decided(seen, deny, started, Filter.EXT_AUTHZ)

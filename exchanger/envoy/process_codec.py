@@ -74,14 +74,14 @@ CONTINUED: Final[Mapping[str | None, bytes]] = {
 }
 
 
-def decode_request_headers(message: ProcessingRequest) -> HttpRequest | Deny | Refused:
+def decode_request_headers(message: ProcessingRequest, *, with_headers: bool = False) -> HttpRequest | Deny | Refused:
     """Read a message whose member is ``request_headers``. One without a request, or that contradicts itself, is answered here.
 
     Attributes are used where pseudo-headers are missing. A path in absolute form is reduced to what a server looks up, and the authority
-    that it named is kept beside it.
+    that it named is kept beside it. ``with_headers`` as for ``decode_check``.
     """
     line = _attributes(message) if message.attributes else _NO_ATTRIBUTES
-    request = request_of_header_map(message.request_headers.headers, _NO_HEADERS, line)
+    request = request_of_header_map(message.request_headers.headers, _NO_HEADERS, line, with_headers=with_headers)
     if isinstance(request, Refused):
         return request
     # If a gateway withheld these, everything would pass as unmatched. A path may be missing: CONNECT has none.

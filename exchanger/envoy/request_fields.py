@@ -18,7 +18,7 @@ from exchanger.decision.check import DENY_AMBIGUOUS
 from exchanger.decision.outcome import Deny
 from exchanger.grpc.routes import CallInfo
 from exchanger.policy.authority import read_authority
-from exchanger.values.headers import HeaderFields
+from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.trace import NO_TRACE, TraceContext, parse_traceparent
@@ -67,12 +67,9 @@ class Refused:
 
 
 def http_request(
-    method: str, path: str, host: str, fields: Mapping[str, str], *, path_is_raw: bool = False, every: HeaderFields | None = None
+    method: str, path: str, host: str, fields: Mapping[str, str], *, path_is_raw: bool = False, every: HeaderFields = NO_FIELDS
 ) -> HttpRequest:
-    """Build the value from lower-cased header ``fields``; ``host`` is used where they name none.
-
-    ``every`` are all fields where ``fields`` has only those that are read.
-    """
+    """Build the value from lower-cased header ``fields``; ``host`` is used where they name none. ``every`` are all fields, if wanted."""
     find = fields.get
     authorization = find("authorization")
     traceparent, tracestate, baggage = find("traceparent", ""), find("tracestate", ""), find("baggage", "")
@@ -86,7 +83,7 @@ def http_request(
         TraceContext(traceparent, tracestate, baggage) if traceparent or baggage else NO_TRACE,
         "",
         path_is_raw,
-        HeaderFields(fields.items) if every is None else every,
+        every,
     )
 
 
@@ -98,7 +95,9 @@ def joined_fields(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: ",".join(values) for name, values in found.items()}
 
 
-def request_of_header_map(header_map: HeaderMap, headers: Mapping[str, str], line: RequestLine) -> HttpRequest | Refused:
+def request_of_header_map(
+    header_map: HeaderMap, headers: Mapping[str, str], line: RequestLine, *, with_headers: bool = False
+) -> HttpRequest | Refused:
     """Read a request whose headers came in ``header_map``; refuse it where it is uncertain what the upstream will get.
 
     ``raw_value`` wins over ``value``. Repeated fields, in whatever spelling and even if empty, are joined with a comma, those of
@@ -133,7 +132,7 @@ def request_of_header_map(header_map: HeaderMap, headers: Mapping[str, str], lin
     authority, named = fields.pop(":authority", ""), fields.pop("host", "")
     host = raw_line.get(":authority", authority or named or line.host)
     deny = deny or _doubt(":authority", host, _canonical, authority, named, line.host)
-    every = HeaderFields(functools.partial(_every_field, header_map, headers), raw=True)
+    every = HeaderFields(functools.partial(_every_field, header_map, headers), raw=True) if with_headers else NO_FIELDS
     request = http_request(method, path, host, fields, path_is_raw=path_is_raw, every=every)
     return request if deny is None else Refused(request, deny)
 

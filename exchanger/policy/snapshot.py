@@ -164,6 +164,11 @@ class CurrentPolicy:
     notices: Notices = attrs.field(default=NO_NOTICES, init=False)
 
     @property
+    def needs_headers(self) -> bool:
+        """Whether an entry in force names headers."""
+        return self.snapshot is not None and self.snapshot.trie.hosts.with_headers > 0
+
+    @property
     def is_missing(self) -> bool:
         """Tell whether there is a version that does not count because a policy is required."""
         return self.newest is not None and self.snapshot is None

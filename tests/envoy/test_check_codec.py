@@ -8,6 +8,7 @@ from exchanger.decision.check import MISSING_HTTP, MISSING_REQUEST
 from exchanger.decision.outcome import Allow, Deny, Reason
 from exchanger.envoy.authorization import decode_check, encode_check
 from exchanger.grpc.status import GrpcError, StatusCode
+from exchanger.values.headers import NO_FIELDS
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.trace import TraceContext
@@ -52,6 +53,18 @@ def test_garbage_is_an_invalid_argument(message: bytes) -> None:
         decode_check(message)
     assert raised.value.status is StatusCode.INTERNAL
     assert raised.value.__cause__ is None
+
+
+def test_all_headers_come_along_where_a_policy_names_some() -> None:
+    plain, raw = {"Mcp-Name": "a", "x": "b,c"}, [("Mcp-Name", "", b"a\xff"), ("x", "b", b""), ("x", "c", b"")]
+    messages = [check(plain), check({"x": "b", "y": "z"}, [("MCP-Name", "", b"a\xff"), *raw[1:]])]
+    found = [decode_check(message, with_headers=True) for message in messages]
+    fields = [request.fields for request in found if isinstance(request, HttpRequest)]
+    assert [(sorted(one.read()), one.raw) for one in fields] == [
+        ([("mcp-name", "a"), ("x", "b,c")], False),
+        ([("mcp-name", "a\udcff"), ("x", "b"), ("x", "c"), ("y", "z")], True),
+    ]
+    assert decoded(messages[0]).fields is NO_FIELDS
 
 
 def test_everything_that_is_read() -> None:
