@@ -102,7 +102,7 @@ def request_of_header_map(
 
     ``raw_value`` wins over ``value``. Repeated fields, in whatever spelling and even if empty, are joined with a comma, those of
     ``headers`` first: a joined credential is not a credential. Pseudo-headers that the map lacks are taken from ``line``, and the authority
-    from ``headers`` before that. Nothing may contradict what is taken.
+    from ``headers`` before that. Nothing may contradict what is taken. ``with_headers``: the request has all of its fields.
     """
     fields = joined_fields(headers) if headers else {}
     again: dict[str, list[str]] = {}

@@ -6,6 +6,7 @@ import trio.testing
 
 from exchanger.console.bounded_record import MAX_REQUEST
 from exchanger.console.feed import KEPT, KEPT_DENIED, WINDOW_S, Feed
+from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.text import PATH_LIMIT
 from tests.console.records import DENIED, UNMATCHED, record
 
@@ -85,10 +86,21 @@ async def test_whoever_waits_is_woken_by_the_next_decision() -> None:
     assert woken == [2, 2]
 
 
+def test_header_fields_are_not_kept() -> None:
+    feed = filled(False)
+
+    feed.decided(attrs.evolve(record(), request=HttpRequest("GET", "h", "/", fields=HeaderFields(lambda: [("cookie", "secret")]))))
+
+    assert feed.latest(1)[0][2].request == HttpRequest("GET", "h", "/")
+    assert feed.latest(1)[0][2].request.fields is NO_FIELDS
+
+
 @pytest.mark.parametrize("outcome", [UNMATCHED, DENIED])
 def test_texts_of_a_request_are_measured_and_not_read(outcome: object) -> None:
     class Measured:
         """Answers for every text of a request, and for what holds such texts."""
+
+        fields = NO_FIELDS
 
         def __getattr__(self, name: str) -> "Measured":
             return self
