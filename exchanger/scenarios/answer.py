@@ -122,11 +122,22 @@ def exchanged_claims(response: Response) -> dict[str, object]:
 
 def token_seen(response: Response) -> str:
     """Return the bearer token that the upstream echoed, "" if there is none."""
-    return bearer_of(next(iter(_authorizations(response.body.decode("utf-8", "replace")) or ("",))))
+    return bearer_of(next(iter(authorizations_seen(response.body.decode("utf-8", "replace")) or ("",))))
+
+
+def authorizations_seen(body: str) -> tuple[str, ...] | None:
+    """Return the Authorization headers that the upstream saw; ``None`` if ``body`` is not one of its answers."""
+    try:
+        seen = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(seen, dict) or not isinstance(seen.get("headers"), dict):
+        return None
+    return tuple(text for name, value in seen["headers"].items() if str(name).lower() == "authorization" for text in _texts(value))
 
 
 def _upstream_of(body: str, sent_token: str, recognise: Recognise) -> Upstream:
-    authorizations = _authorizations(body)
+    authorizations = authorizations_seen(body)
     if authorizations is None:
         return Reached.NOT
     if not authorizations:
@@ -138,17 +149,6 @@ def _upstream_of(body: str, sent_token: str, recognise: Recognise) -> Upstream:
         return Reached.WITH_BOTH
     seen = bearer_of(authorizations[0]) if len(authorizations) == 1 else ""
     return recognise(seen, sent_token) if seen else Reached.WITH_OTHER
-
-
-def _authorizations(body: str) -> tuple[str, ...] | None:
-    """Return the Authorization headers that the upstream saw; ``None`` if ``body`` is not one of its answers."""
-    try:
-        seen = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(seen, dict) or not isinstance(seen.get("headers"), dict):
-        return None
-    return tuple(text for name, value in seen["headers"].items() if str(name).lower() == "authorization" for text in _texts(value))
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ Exit status: 0 if at least one was run and all were as expected, 1 if one was no
 128 plus the signal's number, as shells report it, if it was interrupted. No token is ever shown.
 """
 
+import argparse
 import os
 import signal
 import ssl
@@ -12,13 +13,15 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import attrs
 import trio
 
 from exchanger.decision.bearer import MAX_TOKEN_LENGTH, is_bearer_token
 from exchanger.http.names import is_loopback
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.display import Report, list_as_json, list_as_text
-from exchanger.scenarios.options import Endpoint, ScenariosOptions
+from exchanger.scenarios.go_file import GoValues
+from exchanger.scenarios.options import Endpoint, ScenariosOptions, read_base_url
 from exchanger.scenarios.reader import Unusable, read_scenarios
 from exchanger.scenarios.runner import Finding, run_scenario
 from exchanger.scenarios.scenario import Scenario
@@ -109,14 +112,31 @@ def _plan(options: ScenariosOptions, variables: Mapping[str, str]) -> tuple[tupl
     Raises:
         _UsageError: it cannot be.
     """
+    options = _with_variables(options, variables)
     if problems := options.problems():
         raise _UsageError(*problems)
-    scenarios = _chosen(SCENARIOS if options.file is None else _read(options.file), options.only)
+    scenarios = _chosen(SCENARIOS if options.file is None else _read(options.file, _values(options, variables)), options.only)
     if options.list or options.base_url is None:
         return scenarios, None
     target = _target(options, options.base_url)
     token = _token(options, variables)
     return scenarios, target if token is None else target.with_own_token(token)
+
+
+def _with_variables(options: ScenariosOptions, variables: Mapping[str, str]) -> ScenariosOptions:
+    """Return ``options`` with what the Go project's variables say where an option says nothing."""
+    base_url, file = (variables.get(name, "").strip() for name in ("DEMO_BASE_URL", "DEMO_SCENARIO_CONFIG"))
+    if base_url and options.base_url is None and not options.list:
+        try:
+            options = attrs.evolve(options, base_url=read_base_url(base_url))
+        except argparse.ArgumentTypeError as error:
+            raise _UsageError(f"DEMO_BASE_URL: {error}") from None
+    return attrs.evolve(options, file=Path(file)) if file and options.file is None else options
+
+
+def _values(options: ScenariosOptions, variables: Mapping[str, str]) -> GoValues:
+    base_url = "" if options.base_url is None else options.base_url.base_url
+    return GoValues.of(variables, base_url, options.namespace_prefix, options.system_namespace)
 
 
 def _target(options: ScenariosOptions, base: Endpoint) -> ScenarioTarget:
@@ -139,8 +159,8 @@ def _chosen(scenarios: tuple[Scenario, ...], names: tuple[str, ...]) -> tuple[Sc
     return tuple(scenario for scenario in scenarios if not names or scenario.name in names)
 
 
-def _read(file: Path) -> tuple[Scenario, ...]:
-    read = read_scenarios(_text(file, "--file", _MAX_FILE))
+def _read(file: Path, values: GoValues) -> tuple[Scenario, ...]:
+    read = read_scenarios(_text(file, "--file", _MAX_FILE), values)
     if not isinstance(read, Unusable):
         return read
     raise _UsageError(*(f"--file {file}: {problem}" for problem in read.problems))

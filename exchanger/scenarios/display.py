@@ -9,7 +9,7 @@ import attrs
 
 from exchanger.scenarios.answer import Reached
 from exchanger.scenarios.runner import Finding, summary
-from exchanger.scenarios.scenario import Call, EqualRequests, OneRequest, PolicyEdit, Scenario
+from exchanger.scenarios.scenario import Call, EqualRequests, LooseRequest, OneRequest, PolicyEdit, Scenario
 from exchanger.scenarios.tokens import Subject
 
 # The shell variables for the tokens of a copied command.
@@ -75,6 +75,8 @@ def shell_line(scenario: Scenario) -> str:
     match scenario:
         case OneRequest():
             return curl_line(scenario.call, with_head=scenario.expected.upstream is Reached.NOT)
+        case LooseRequest():
+            return curl_line(scenario.call, with_head=True)
         case EqualRequests():
             return f"for i in $(seq {scenario.count}); do {curl_line(scenario.call)} & done; wait"
         case PolicyEdit():
@@ -155,7 +157,7 @@ def as_object(scenario: Scenario) -> dict[str, object]:
 
 def _kind(scenario: Scenario) -> str:
     match scenario:
-        case OneRequest():
+        case OneRequest() | LooseRequest():
             return "request"
         case EqualRequests():
             return "equal"

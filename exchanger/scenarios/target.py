@@ -76,6 +76,7 @@ class ScenarioTarget:
         lenient: the token is the user's own, and its issuer is unknown: an exchanged token is one that differs from what was sent.
         timeout: seconds for one request.
         recognise: judges a token that the upstream saw instead of the one that was sent.
+        signed: whether the tokens are those of a real issuer.
     """
 
     gateway: Gateway
@@ -87,6 +88,19 @@ class ScenarioTarget:
     lenient: bool = False
     timeout: float = REQUEST_TIMEOUT
     recognise: Recognise = attrs.field(default=exchanged_by_demo, repr=False)
+    signed: bool = False
+
+    def token(self, call: Call) -> str:
+        """Return the token to send with ``call``, "" for none. A user's own replaces the one in the scenario, too."""
+        return call.literal if call.literal and not self.lenient else self.subjects(call.subject)
+
+    def why_not(self, call: Call) -> str:
+        """Return why the token of ``call`` cannot be had here, "" if it can."""
+        if call.signed and not self.signed:
+            return "it needs a token that Keycloak has issued, or one made from it"
+        if call.subject in self.made or (call.literal and not self.lenient):
+            return ""
+        return f"it needs a token that is {call.subject.value}, which cannot be made here"
 
     def with_own_token(self, token: str) -> "ScenarioTarget":
         """Return this target for a user's own ``token``: judged leniently, and without what only the demo's users can show."""
@@ -95,7 +109,7 @@ class ScenarioTarget:
             return "" if subject is Subject.NONE else token
 
         made = frozenset({Subject.NONE, Subject.VALID})
-        return attrs.evolve(self, subjects=own, made=made, fresh=None, lenient=True, recognise=differs)
+        return attrs.evolve(self, subjects=own, made=made, fresh=None, lenient=True, recognise=differs, signed=True)
 
     async def send(self, call: Call, token: str) -> Asked:
         """Send ``call`` with ``token`` ("" for none). No answer is a result, too."""
