@@ -27,13 +27,14 @@ from exchanger.demo.service import SERVICE_COMMAND
 from exchanger.demo.setup import DemoPorts, DemoSetup
 from exchanger.errors import leaves
 from exchanger.scenarios.client import LOOPBACK
-from exchanger.scenarios.display import SHELL_NAMES, Columns, shell_line, table_head, table_row
+from exchanger.scenarios.display import SHELL_NAMES, Columns, foot, shell_line, table_head, table_row
 from exchanger.scenarios.runner import Finding, run_scenario, summary
 from exchanger.scenarios.terminal import Output, OutputError, Progress, drop_output
 from exchanger.scenarios.tokens import claims_of
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a supervisor's request, and a terminal that was closed
 LATE_SIGNALS: Final = 0.05  # seconds in which a second Ctrl-C, sent while everything was ending, is taken from the queue
+END: Final = "Ctrl-C ends everything"
 USAGE_ERROR: Final = 2  # as argparse has it
 SIGNAL_STATUS: Final = 128
 
@@ -128,9 +129,8 @@ class _Demo:
             findings.append(finding)
         findings.append(await self._check_stop(demo))
         self._progress.say(table_row(findings[-1], columns))
-        failed = sum(not finding.ok for finding in findings)
-        self.failed = failed > 0
-        self._progress.say(f"\n{len(findings) - failed} of {len(findings)} as expected")
+        self.failed = any(not finding.ok for finding in findings)
+        self._progress.say(foot(findings))
         if self.failed:
             for child in (demo.service, demo.gateway):
                 self._progress.say(f"  {child.name}:\n{child.log_tail()}")
@@ -153,15 +153,15 @@ class _Demo:
 
 def guide(ports: DemoPorts, issued: dict[str, object], setup: DemoSetup) -> str:
     """Return what to try and where to look; ``issued`` are the claims of the first token that the upstream saw."""
-    scenarios = setup.scenarios
+    target = setup.target(ports)
+    scenarios = [scenario for scenario in setup.scenarios if not target.why_not(scenario.call)]
     needed = {scenario.call.subject for scenario in scenarios}
     tokens = [(name.removeprefix("$"), setup.token(subject)) for subject, name in SHELL_NAMES.items() if subject in needed]
     return "\n".join(
         (
             "",
-            *((f"Console: {ports.console}  (to be opened in a browser)", "") if ports.console_port else ()),
             "The caller's token, as the gateway receives it:",
-            _claims(claims_of(ports.subjects.valid) or {}),
+            _claims(claims_of(ports.subjects.valid)),
             "The token that the upstream receives in its place:",
             _claims(issued),
             f"To try in another terminal ({setup.remark}):",
@@ -175,13 +175,15 @@ def guide(ports: DemoPorts, issued: dict[str, object], setup: DemoSetup) -> str:
             f"Policy folder: {ports.policy}",
             "  It may be edited: what is saved there is in force within a second. It is removed at the end.",
             f"Logs:          {ports.policy.parent}/*.log",
-            *((f"Token counts:  http://{LOOPBACK}:{ports.token_port}/stats",) if ports.token_port else ()),
+            *((f"Token counts:  http://{LOOPBACK}:{ports.token_port}/stats",) if target.stats else ()),
             f"Metrics:       http://{LOOPBACK}:{ports.metrics_port}/metrics",
             "",
-            "Ctrl-C ends everything.",
+            f"Console: {ports.console}  (open it in a browser; {END})" if ports.console_port else f"{END}.",
         )
     )
 
 
-def _claims(claims: dict[str, object]) -> str:
+def _claims(claims: dict[str, object] | None) -> str:
+    if claims is None:
+        return "  (an opaque token)\n"
     return "\n".join(f"  {line}" for line in json.dumps(claims, indent=2).splitlines()) + "\n"

@@ -1,6 +1,7 @@
 """The options of ``exchanger demo``."""
 
 import argparse
+import enum
 from pathlib import Path
 from typing import final
 
@@ -12,6 +13,14 @@ from exchanger.scenarios.options import read_seconds
 
 START_TIMEOUT = 30.0  # seconds until everything has to work; a loaded machine takes five
 MAX_PORT = 65_535
+
+
+@enum.unique
+class ScenarioSet(enum.Enum):
+    """Which scenarios are shown; the value is the option's."""
+
+    DEMO = "demo"
+    REFERENCE = "reference"
 
 
 @final
@@ -30,6 +39,7 @@ class DemoOptions:
     keycloak: KeycloakAddress | None = None
     keycloak_admin_password_file: Path | None = None
     start_timeout: float = START_TIMEOUT
+    scenarios: ScenarioSet = ScenarioSet.DEMO
 
     def problems(self) -> tuple[str, ...]:
         """Return which options do not go together, in words."""
@@ -60,6 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Mode.EXT_AUTHZ,
         metavar="|".join(mode.value for mode in Mode),
         help=f"the gateway's filter (default: {Mode.EXT_AUTHZ.value})",
+    )
+    parser.add_argument(
+        "--scenarios",
+        type=_scenarios,
+        default=ScenarioSet.DEMO,
+        metavar="|".join(choice.value for choice in ScenarioSet),
+        help="the demo's own scenarios (default), or the Go project's, with its hosts and policies",
     )
     for flag, text in _PORTS:
         parser.add_argument(flag, type=_port, default=0, metavar="PORT", help=f"{text} (default: a free one)")
@@ -96,6 +113,13 @@ def _mode(text: str) -> Mode:
         return Mode(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither {' nor '.join(mode.value for mode in Mode)}") from None
+
+
+def _scenarios(text: str) -> ScenarioSet:
+    try:
+        return ScenarioSet(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither {' nor '.join(choice.value for choice in ScenarioSet)}") from None
 
 
 def _port(text: str) -> int:

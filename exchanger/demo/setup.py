@@ -15,7 +15,7 @@ from exchanger.demo.service import own_issuers, sample_policy
 from exchanger.playground.results import Verify
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.client import LOOPBACK
-from exchanger.scenarios.scenario import OneRequest, Scenario
+from exchanger.scenarios.scenario import LooseRequest, OneRequest, Scenario
 from exchanger.scenarios.target import UNSIGNED_SUBJECTS, Gateway, ScenarioTarget
 from exchanger.scenarios.tokens import Subject, Subjects, make_subjects
 
@@ -73,10 +73,10 @@ class DemoSetup:
     renewal: str = attrs.field(default="", repr=False)
 
     @property
-    def readiness(self) -> OneRequest:
+    def readiness(self) -> OneRequest | LooseRequest:
         """The scenario whose success means that everything is up."""
         first = self.scenarios[0]
-        if not isinstance(first, OneRequest):
+        if not isinstance(first, OneRequest | LooseRequest):
             raise TypeError("the first scenario tells readiness, and has to be one request")
         return first
 

@@ -13,6 +13,7 @@ from exchanger.http.message import Response
 from exchanger.scenarios.tokens import CLIENT_ID, bearer_of, claims_of
 
 _DIAGNOSTIC = re.compile(r"TXE-\d{4}")
+CLAIMS = "token_claims"  # the field of the echo with the claims of the token that it received
 _SHOWN = 60  # characters of a body that is not a JSON error
 
 
@@ -144,8 +145,9 @@ def _upstream_of(body: str, sent_token: str, recognise: Recognise) -> Upstream:
         return Reached.WITHOUT_TOKEN
     if authorizations == (f"Bearer {sent_token}",):
         return Reached.WITH_ORIGINAL
-    # The whole echo is searched, not only this header: a subject token must not reach the upstream under any name.
-    if sent_token and sent_token in body:
+    # The whole echo is searched, not only this header: a subject token must not reach the upstream under any name. What the echo decoded
+    # from the exchanged token is the issuer's own words; some make the subject token its own subject.
+    if sent_token and sent_token in json.dumps({name: value for name, value in json.loads(body).items() if name != CLAIMS}):
         return Reached.WITH_BOTH
     seen = bearer_of(authorizations[0]) if len(authorizations) == 1 else ""
     return recognise(seen, sent_token) if seen else Reached.WITH_OTHER

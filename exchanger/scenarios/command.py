@@ -19,7 +19,7 @@ import trio
 from exchanger.decision.bearer import MAX_TOKEN_LENGTH, is_bearer_token
 from exchanger.http.names import is_loopback
 from exchanger.scenarios.builtin import SCENARIOS
-from exchanger.scenarios.display import Report, list_as_json, list_as_text
+from exchanger.scenarios.display import Report, foot, list_as_json, list_as_text
 from exchanger.scenarios.go_file import GoValues
 from exchanger.scenarios.options import Endpoint, ScenariosOptions, read_base_url
 from exchanger.scenarios.reader import Unusable, read_scenarios
@@ -94,7 +94,7 @@ async def _run(scenarios: tuple[Scenario, ...], target: ScenarioTarget, progress
             nursery.cancel_scope.cancel()
     if received:
         return SIGNAL_STATUS + received[0]
-    progress.say(report.as_json(findings) if json else report.foot(findings))
+    progress.say(report.as_json(findings) if json else foot(findings))
     return AS_EXPECTED if report.as_expected(findings) else NOT_AS_EXPECTED
 
 

@@ -112,12 +112,6 @@ class Report:
         traces = () if finding.ok else tuple(asked.trace_id for asked in finding.asked if asked.trace_id)[:1]
         return "\n".join((row, *(f"       trace    {trace_id}" for trace_id in traces)))
 
-    def foot(self, findings: Sequence[Finding]) -> str:
-        """Return the last line."""
-        counts = _counts(findings)
-        skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
-        return f"\n{counts['as_expected']} of {counts['as_expected'] + counts['not_as_expected']} as expected{skipped}"
-
     def as_json(self, findings: Sequence[Finding]) -> str:
         """Return all of it as one JSON object."""
         shown = [_finding(finding) for finding in findings]
@@ -125,6 +119,13 @@ class Report:
 
     def _columns(self) -> Columns:
         return Columns.of(self.scenarios, lenient=self.lenient)
+
+
+def foot(findings: Sequence[Finding]) -> str:
+    """Return the last line below a table."""
+    counts = _counts(findings)
+    skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
+    return f"\n{counts['as_expected']} of {counts['as_expected'] + counts['not_as_expected']} as expected{skipped}"
 
 
 def list_as_text(scenarios: tuple[Scenario, ...]) -> str:

@@ -60,7 +60,7 @@ class ScenariosOptions:
         """Return which options do not go together, in words."""
         found = []
         if self.base_url is None and not self.list:
-            found.append("--base-url (or DEMO_BASE_URL) is required: where the gateway is")
+            found.append("--base-url is required: where the gateway is")
         if self.ca_file is not None and self.base_url is not None and not self.base_url.secured:
             found.append("--ca-file is for a gateway with https")
         return tuple(found)

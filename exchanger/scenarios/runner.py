@@ -8,7 +8,7 @@ from typing import Final, assert_never, final
 import attrs
 import trio
 
-from exchanger.http.message import Request
+from exchanger.http.message import Request, Response
 from exchanger.scenarios.answer import Answer, Reached, answer_of, describe, differs, relaxed
 from exchanger.scenarios.client import NoAnswerError, fetch_from
 from exchanger.scenarios.redaction import without_tokens
@@ -68,6 +68,14 @@ def summary(scenario: Scenario, *, lenient: bool = False) -> str:
             return f"{describe_expected(scenario.edited)} within {EDIT_BOUND:g} s, and back"
         case _:
             assert_never(scenario)
+
+
+def is_exchanged(scenario: OneRequest | LooseRequest, response: Response, sent: str, target: ScenarioTarget) -> bool:
+    """Whether ``response`` is as expected, and the upstream saw another token than the one that was ``sent``."""
+    answer = answer_of(response, sent, target.recognise)
+    if isinstance(scenario, OneRequest):
+        return answer == scenario.expected
+    return not scenario.expected.differences(response) and answer.upstream is Reached.WITH_DIFFERENT
 
 
 async def run_scenario(scenario: Scenario, target: ScenarioTarget) -> Finding:

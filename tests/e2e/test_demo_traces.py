@@ -1,0 +1,63 @@
+"""One request through the demo as one trace in a collector: client, gateway, service, issuer and upstream, as the tutorial shows it."""
+
+import os
+from pathlib import Path
+
+import pytest
+import trio
+
+from exchanger._proto.opentelemetry.proto.trace.v1.trace_pb2 import Span
+from exchanger.demo.envoy import Mode
+from exchanger.http.message import Request
+from exchanger.scenarios.client import fetch
+from tests.e2e.collector import Collector, collecting
+from tests.e2e.test_demo import Demo, demo
+
+pytestmark = pytest.mark.envoy
+
+# As in docs/tutorials/trace.md.
+TRACE_ID, CLIENT_SPAN = "5c4a1d9e8b7340c0a1b2c3d4e5f60718", "abcdef1234567890"
+SERVICES = {"gateway", "exchanger", "fake-token-endpoint", "echo"}
+
+
+def spans_of(collector: Collector) -> dict[str, list[Span]]:
+    """Return the spans of the trace by the service that made them."""
+    found: dict[str, list[Span]] = {}
+    for of in collector.resource_spans():
+        name = next(one.value.string_value for one in of.resource.attributes if one.key == "service.name")
+        found.setdefault(name, []).extend(span for scope in of.scope_spans for span in scope.spans if span.trace_id.hex() == TRACE_ID)
+    return {name: spans for name, spans in found.items() if spans}
+
+
+def exported(variables: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", variables.recorder.url)
+
+
+async def ask(running: Demo) -> None:
+    """Send the tutorial's request."""
+    gateway = int(running.text.partition("export GATEWAY=http://127.0.0.1:")[2].split()[0])
+    token = running.text.partition("export TOKEN=")[2].split()[0]
+    headers = (("Host", "yellow.example.com"), ("Authorization", f"Bearer {token}"), ("traceparent", f"00-{TRACE_ID}-{CLIENT_SPAN}-01"))
+    assert (await fetch(gateway, Request("GET", "/orders/1", headers), timeout=30)).status == 200
+
+
+@pytest.mark.parametrize("mode", Mode)
+async def test_all_parts_are_in_the_clients_trace(mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with collecting() as collector:
+        exported(collector, monkeypatch)
+        async with demo(tmp_path, "--mode", mode.value) as running:
+            await running.until("Ctrl-C ends everything")
+            await ask(running)
+            await trio.to_thread.run_sync(collector.until, lambda: spans_of(collector).keys() >= SERVICES)
+            os.kill(running.process.pid, 2)
+            assert await running.end(60) == 0
+        spans = spans_of(collector)
+    (issuer,), service = spans["fake-token-endpoint"], {span.span_id: span for span in spans["exchanger"]}
+    # The issuer's span is below the service's call, which is below the decision; no part begins a trace of its own.
+    assert service[service[issuer.parent_span_id].parent_span_id].kind == Span.SPAN_KIND_SERVER
+    known = {span.span_id.hex() for of in spans.values() for span in of} | {CLIENT_SPAN}
+    assert {span.parent_span_id.hex() for of in spans.values() for span in of} <= known
+    # Nothing of a request but its method and host is in a span of ours; Envoy's have the path.
+    for name in SERVICES - {"gateway"}:
+        assert not any(b"/orders/1" in span.SerializeToString() or b"eyJ" in span.SerializeToString() for span in spans[name])
