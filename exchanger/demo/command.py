@@ -7,11 +7,12 @@ the signal's number, as shells report it, if the signal came before the demo was
 
 import contextlib
 import json
+import os
 import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -22,11 +23,13 @@ from exchanger.demo import DemoError
 from exchanger.demo.envoy import find_envoy
 from exchanger.demo.options import DemoOptions
 from exchanger.demo.processes import describe_exit
+from exchanger.demo.remote import check_gateway, plan_remote, show_gateway
 from exchanger.demo.running import Programs, RunningDemo, start_demo, wait_ready
 from exchanger.demo.service import SERVICE_COMMAND
 from exchanger.demo.setup import DemoPorts, DemoSetup
 from exchanger.errors import leaves
 from exchanger.scenarios.client import LOOPBACK
+from exchanger.scenarios.command import UsageError
 from exchanger.scenarios.display import SHELL_NAMES, Columns, foot, shell_line, table_head, table_row
 from exchanger.scenarios.runner import Finding, run_scenario, summary
 from exchanger.scenarios.terminal import Output, OutputError, Progress, drop_output
@@ -44,6 +47,8 @@ async def run_demo(options: DemoOptions) -> int:
     if problems := options.problems():
         Progress(sys.stderr).say("\n".join(f"exchanger demo: {problem}" for problem in problems))
         return USAGE_ERROR
+    if options.gateway is not None:
+        return await check_gateway(options) if options.check else await show_remote(options, os.environ, sys.stdout, sys.stderr)
     try:
         programs = Programs(service=SERVICE_COMMAND, envoy=find_envoy())
     except DemoError as error:
@@ -75,6 +80,34 @@ async def demonstrate(options: DemoOptions, programs: Programs, out: Output, err
             async for _ in signals:
                 pass
     return demo.exit_status()
+
+
+async def show_remote(options: DemoOptions, variables: Mapping[str, str], out: Output, err: Output) -> int:
+    """Show a gateway that is already there until a signal comes; return the exit status. Must be called in the main thread."""
+    complaints = Progress(err)
+    try:
+        demo = plan_remote(options, variables)
+    except UsageError as error:
+        complaints.say("\n".join(f"exchanger demo: {problem}" for problem in error.problems))
+        return USAGE_ERROR
+    received: list[int] = []
+    up, failed = trio.Event(), False
+
+    async def end_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+        received.append(await anext(signals))
+        scope.cancel()
+
+    with trio.open_signal_receiver(*SIGNALS) as signals:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(end_on_signal, signals, nursery.cancel_scope)
+                await show_gateway(demo, options, Progress(out), up)
+        except* (DemoError, OutputError) as faults:
+            failed = True
+            with contextlib.suppress(OutputError):  # the exit status still says it
+                for fault in leaves(faults):
+                    complaints.say(f"exchanger demo: {fault}")
+    return 1 if failed else 0 if up.is_set() else SIGNAL_STATUS + received[0]
 
 
 @attrs.define(eq=False)

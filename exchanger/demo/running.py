@@ -2,7 +2,7 @@
 
 import json
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final, final
@@ -12,7 +12,7 @@ import trio
 
 from exchanger.app.otel_environment import read_otel
 from exchanger.app.settings import read_settings
-from exchanger.console.proxy import LoopbackProxy
+from exchanger.console.proxy import ConsoleProxy
 from exchanger.demo import DemoError
 from exchanger.demo.console import fault_log, make_console
 from exchanger.demo.envoy import bootstrap, envoy_command
@@ -24,7 +24,7 @@ from exchanger.demo.routed_endpoint import RoutedTokenEndpoint
 from exchanger.demo.server_spans import ServerSpans
 from exchanger.demo.servers import echo, serve_http
 from exchanger.demo.service import base_environment, otel_environment, service_environment
-from exchanger.demo.setup import DemoPorts, DemoSetup, free_ports, own_setup
+from exchanger.demo.setup import DemoPorts, DemoSetup, free_ports, own_setup, started_on
 from exchanger.demo.token_endpoint import TokenEndpoint
 from exchanger.directory.source import DirectorySettings
 from exchanger.http.message import Handler
@@ -90,9 +90,9 @@ async def start_demo(nursery: trio.Nursery, options: DemoOptions, programs: Prog
     )
     if not options.check:
         progress.begin("console")
-        playground = _playground(ports, environment, setup, LoopbackProxy(service_console))
+        playground = _playground(ports, environment, setup, ConsoleProxy(service_console))
         console = make_console(options.console_port, service_console, playground.routes(), fault_log(folder / "console.log"))
-        ports = attrs.evolve(ports, console_port=await _started(nursery, console.run, options.console_port))
+        ports = attrs.evolve(ports, console_port=await started_on(nursery, console.run, options.console_port))
         progress.done(ports.console)
     service = Child("service", programs.service, (*environment, *otel_environment()), folder / "service.log")
     gateway = Child("Envoy", envoy_command(programs.envoy, config), base_environment(), folder / "envoy.log")
@@ -172,15 +172,7 @@ async def _start_server(nursery: trio.Nursery, name: str, handler: Handler, port
     """Start a server that is called ``name`` in traces; OTEL_SERVICE_NAME is that of the service."""
     spans = ServerSpans.of({key: value for key, value in otel_environment() if key != "OTEL_SERVICE_NAME"}, name)
     await nursery.start(spans.run)
-    return await _started(nursery, partial(serve_http, spans.around(handler), LOOPBACK, port), port)
-
-
-async def _started(nursery: trio.Nursery, server: Callable[..., Awaitable[object]], port: int) -> int:
-    try:
-        started: int = await nursery.start(server)
-    except OSError as error:
-        raise DemoError(f"port {port} on {LOOPBACK} cannot be used: {error.strerror}") from error
-    return started
+    return await started_on(nursery, partial(serve_http, spans.around(handler), LOOPBACK, port), port)
 
 
 async def _with_keycloak(nursery: trio.Nursery, address: KeycloakAddress, admin_password_file: Path | None) -> DemoSetup:
@@ -194,7 +186,7 @@ async def _with_keycloak(nursery: trio.Nursery, address: KeycloakAddress, admin_
     return keycloak_setup(await open_realm(nursery, client, password), address)
 
 
-def _playground(ports: DemoPorts, environment: tuple[tuple[str, str], ...], setup: DemoSetup, proxy: LoopbackProxy) -> Playground:
+def _playground(ports: DemoPorts, environment: tuple[tuple[str, str], ...], setup: DemoSetup, proxy: ConsoleProxy) -> Playground:
     """Return the playground, which reads policy with the service's own settings, and asks its console what is in force."""
     settings = read_settings(dict(environment))
     if not isinstance(settings.policy, DirectorySettings):

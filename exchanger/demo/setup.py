@@ -4,13 +4,15 @@ There are two setups: one with the demo's own token endpoint, here, and one with
 """
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import final
 
 import attrs
+import trio
 
+from exchanger.demo import DemoError
 from exchanger.demo.service import own_issuers, sample_policy
 from exchanger.playground.results import Verify
 from exchanger.scenarios.builtin import SCENARIOS
@@ -112,6 +114,19 @@ def demo_target(ports: DemoPorts) -> ScenarioTarget:
         stats=(LOOPBACK, ports.token_port),
         policy=ports.policy,
     )
+
+
+async def started_on(nursery: trio.Nursery, server: Callable[..., Awaitable[object]], port: int) -> int:
+    """Start ``server`` in ``nursery``, and return its port: ``port``, or the one that it chose if that is 0.
+
+    Raises:
+        DemoError: the port cannot be used.
+    """
+    try:
+        started: int = await nursery.start(server)
+    except OSError as error:
+        raise DemoError(f"port {port} on {LOOPBACK} cannot be used: {error.strerror}") from error
+    return started
 
 
 def free_ports(count: int) -> tuple[int, ...]:

@@ -60,15 +60,15 @@ async def run_scenarios(
 async def _planned(options: ScenariosOptions, variables: Mapping[str, str], progress: Progress, err: Output) -> int:
     complaints = Progress(err)
     try:
-        scenarios, target = _plan(options, variables)
-    except _UsageError as error:
+        scenarios, target = plan(options, variables)
+    except UsageError as error:
         for problem in error.problems:
             complaints.say(f"exchanger scenarios: {problem}")
         return USAGE
     if target is None:
         progress.say((list_as_json if options.json else list_as_text)(scenarios))
         return AS_EXPECTED
-    if warning := _warning(options, target):
+    if warning := warning_about(options, scenarios, target):
         complaints.say(f"exchanger scenarios: {warning}")
     return await _run(scenarios, target, progress, json=options.json)
 
@@ -98,7 +98,7 @@ async def _run(scenarios: tuple[Scenario, ...], target: ScenarioTarget, progress
     return AS_EXPECTED if report.as_expected(findings) else NOT_AS_EXPECTED
 
 
-class _UsageError(Exception):
+class UsageError(Exception):
     """Options, or the files that they name, cannot be used."""
 
     def __init__(self, *problems: str) -> None:
@@ -106,15 +106,15 @@ class _UsageError(Exception):
         self.problems = problems
 
 
-def _plan(options: ScenariosOptions, variables: Mapping[str, str]) -> tuple[tuple[Scenario, ...], ScenarioTarget | None]:
+def plan(options: ScenariosOptions, variables: Mapping[str, str]) -> tuple[tuple[Scenario, ...], ScenarioTarget | None]:
     """Return the scenarios, and the target to run them against; ``None`` to list them only.
 
     Raises:
-        _UsageError: it cannot be.
+        UsageError: it cannot be.
     """
     options = _with_variables(options, variables)
     if problems := options.problems():
-        raise _UsageError(*problems)
+        raise UsageError(*problems)
     scenarios = _chosen(SCENARIOS if options.file is None else _read(options.file, _values(options, variables)), options.only)
     if options.list or options.base_url is None:
         return scenarios, None
@@ -130,7 +130,7 @@ def _with_variables(options: ScenariosOptions, variables: Mapping[str, str]) -> 
         try:
             options = attrs.evolve(options, base_url=read_base_url(base_url))
         except argparse.ArgumentTypeError as error:
-            raise _UsageError(f"DEMO_BASE_URL: {error}") from None
+            raise UsageError(f"DEMO_BASE_URL: {error}") from None
     return attrs.evolve(options, file=Path(file)) if file and options.file is None else options
 
 
@@ -142,7 +142,7 @@ def _values(options: ScenariosOptions, variables: Mapping[str, str]) -> GoValues
 def _target(options: ScenariosOptions, base: Endpoint) -> ScenarioTarget:
     stats = options.stats_url
     return ScenarioTarget(
-        gateway=Gateway(options.resolve or base.host, base.port, _context(options.ca_file) if base.secured else None, base.host),
+        gateway=Gateway(options.resolve or base.host, base.port, tls_context(options.ca_file) if base.secured else None, base.host),
         subjects=make_subjects().token,
         made=UNSIGNED_SUBJECTS,
         fresh=make_subjects,
@@ -155,7 +155,7 @@ def _chosen(scenarios: tuple[Scenario, ...], names: tuple[str, ...]) -> tuple[Sc
     known = {scenario.name for scenario in scenarios}
     unknown = [name for name in dict.fromkeys(names) if name not in known]
     if unknown:
-        raise _UsageError(*(f"--only {name!r}: there is no such scenario (--list shows them)" for name in unknown))
+        raise UsageError(*(f"--only {name!r}: there is no such scenario (--list shows them)" for name in unknown))
     return tuple(scenario for scenario in scenarios if not names or scenario.name in names)
 
 
@@ -163,7 +163,7 @@ def _read(file: Path, values: GoValues) -> tuple[Scenario, ...]:
     read = read_scenarios(_text(file, "--file", _MAX_FILE), values)
     if not isinstance(read, Unusable):
         return read
-    raise _UsageError(*(f"--file {file}: {problem}" for problem in read.problems))
+    raise UsageError(*(f"--file {file}: {problem}" for problem in read.problems))
 
 
 def _token(options: ScenariosOptions, variables: Mapping[str, str]) -> str | None:
@@ -173,13 +173,13 @@ def _token(options: ScenariosOptions, variables: Mapping[str, str]) -> str | Non
     elif options.token_env:
         where = f"--token-env {options.token_env}"
         if options.token_env not in variables:
-            raise _UsageError(f"{where}: there is no such variable")
+            raise UsageError(f"{where}: there is no such variable")
         text = variables[options.token_env]
     else:
         return None
     token = text.strip()
     if not is_bearer_token(token):
-        raise _UsageError(f"{where}: holds no bearer token (the token alone, without the word Bearer)")
+        raise UsageError(f"{where}: holds no bearer token (the token alone, without the word Bearer)")
     return token
 
 
@@ -189,25 +189,32 @@ def _text(file: Path, option: str, size: int) -> str:
             data = stream.read(size + 1)
         text = data.decode("utf-8")
     except OSError as error:
-        raise _UsageError(f"{option} {file}: {error.strerror or type(error).__name__}") from None
+        raise UsageError(f"{option} {file}: {error.strerror or type(error).__name__}") from None
     except UnicodeDecodeError:
-        raise _UsageError(f"{option} {file}: is not UTF-8") from None
+        raise UsageError(f"{option} {file}: is not UTF-8") from None
     if len(data) > size:
-        raise _UsageError(f"{option} {file}: is longer than {size} bytes")
+        raise UsageError(f"{option} {file}: is longer than {size} bytes")
     return text
 
 
-def _context(ca_file: Path | None) -> ssl.SSLContext:
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Return the context for connections to a server whose certificate ``ca_file``, or the system, vouches for.
+
+    Raises:
+        UsageError: the file cannot be used.
+    """
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
         reason = "no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror or type(error).__name__
-        raise _UsageError(f"--ca-file {ca_file}: {reason}") from None
+        raise UsageError(f"--ca-file {ca_file}: {reason}") from None
     return context
 
 
-def _warning(options: ScenariosOptions, target: ScenarioTarget) -> str:
-    """Return the warning about a user's own token that leaves this machine in the clear."""
-    if not target.lenient or target.gateway.tls is not None:
+def warning_about(options: ScenariosOptions, scenarios: tuple[Scenario, ...], target: ScenarioTarget) -> str:
+    """Return the warning about a token of the user's, or of their file, that leaves this machine in the clear; "" if none does."""
+    if target.gateway.tls is not None or is_loopback(options.resolve or target.gateway.host):
         return ""
-    return "" if is_loopback(options.resolve or target.gateway.host) else "your token is sent without TLS"
+    if target.lenient:
+        return "your token is sent without TLS"
+    return "the tokens in the file are sent without TLS" if any(scenario.call.literal for scenario in scenarios) else ""

@@ -69,7 +69,7 @@ class ScenariosOptions:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options to ``parser``."""
     parser.add_argument("--base-url", type=read_base_url, metavar="URL", help="URL of the gateway, for example https://gateway.example.com")
-    parser.add_argument("--resolve", type=_ip, metavar="IP", help="connect to this address instead of resolving the URL's host")
+    parser.add_argument("--resolve", type=read_ip, metavar="IP", help="connect to this address instead of resolving the URL's host")
     parser.add_argument("--ca-file", type=Path, metavar="FILE", help="CA certificates to trust, in PEM")
     parser.add_argument("--file", "--config", type=Path, metavar="FILE", help="your own scenarios (default: the demo's)")
     parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="run only these, in the order of the file")
@@ -131,7 +131,8 @@ def _endpoint(parts: SplitResult) -> Endpoint:
     return Endpoint(parts.scheme == "https", parts.hostname or "", parts.port or _PORTS[parts.scheme])
 
 
-def _ip(text: str) -> str:
+def read_ip(text: str) -> str:
+    """Return an IP address, as an option's type."""
     try:
         return str(ipaddress.ip_address(text.removeprefix("[").removesuffix("]")))
     except ValueError:

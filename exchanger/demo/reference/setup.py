@@ -25,6 +25,8 @@ KEYCLOAK_PROFILE: Final = "local-keycloak"
 # In force with a Keycloak alone: without its profile, the policies would be wrong.
 KEYCLOAK_POLICY: Final = "service-yellow-keycloak.yaml"
 
+SCENARIOS_FILE: Final = importlib.resources.files("exchanger.demo.reference") / "scenarios.yaml"
+
 _TOKEN_PATH: Final = "/token/exchange"
 _TOKEN: Final = "incoming-yellow"  # the token endpoint takes any
 _HERE: Final = importlib.resources.files("exchanger.demo.reference")
