@@ -90,7 +90,7 @@ async def start_demo(nursery: trio.Nursery, options: DemoOptions, programs: Prog
     )
     if not options.check:
         progress.begin("console")
-        playground = _playground(ports, environment, setup, ConsoleProxy(service_console))
+        playground = _playground(ports, environment, setup, ConsoleProxy(service_console), recorded=traces is not None)
         console = make_console(options.console_port, service_console, playground.routes(), fault_log(folder / "console.log"))
         ports = attrs.evolve(ports, console_port=await started_on(nursery, console.run, options.console_port))
         progress.done(ports.console)
@@ -186,7 +186,9 @@ async def _with_keycloak(nursery: trio.Nursery, address: KeycloakAddress, admin_
     return keycloak_setup(await open_realm(nursery, client, password), address)
 
 
-def _playground(ports: DemoPorts, environment: tuple[tuple[str, str], ...], setup: DemoSetup, proxy: ConsoleProxy) -> Playground:
+def _playground(
+    ports: DemoPorts, environment: tuple[tuple[str, str], ...], setup: DemoSetup, proxy: ConsoleProxy, *, recorded: bool
+) -> Playground:
     """Return the playground, which reads policy with the service's own settings, and asks its console what is in force."""
     settings = read_settings(dict(environment))
     if not isinstance(settings.policy, DirectorySettings):
@@ -194,7 +196,7 @@ def _playground(ports: DemoPorts, environment: tuple[tuple[str, str], ...], setu
     rules = LintRules(settings.policy.namespace_selector, settings.policy.configmap_selector, setup.issuer_names)
     files = PolicyFiles(ports.policy, setup.policies)
     keycloak = setup.verify is not None
-    target, revision = setup.target(ports), revision_of(proxy)
+    target, revision = attrs.evolve(setup.target(ports), recorded=recorded), revision_of(proxy)
     return Playground(PlaygroundSettings(target, setup.scenarios, files, rules, revision, setup.verify, keycloak=keycloak))
 
 
