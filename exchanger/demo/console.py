@@ -36,6 +36,7 @@ _ABOUT: Final = {
     "shows_tokens": True,
     "lab": True,
     "edit": True,
+    "stream": True,
     "token_required": False,
     "policy_source": "directory",
 }

@@ -100,7 +100,7 @@ async def show_gateway(demo: RemoteDemo, options: DemoOptions, progress: Progres
     progress.begin("gateway")
     await _check_gateway(demo.target)
     progress.done(demo.target.gateway.base_url)
-    about: dict[str, object] = {"edit": False, "shows_tokens": False, "policy_source": None}
+    about: dict[str, object] = {"edit": False, "stream": demo.console is not None, "shows_tokens": False, "policy_source": None}
     if demo.console is not None:
         progress.begin("the service's console")
         about |= await _about(demo.console)

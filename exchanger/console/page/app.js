@@ -123,6 +123,7 @@ async function start() {
   }
   route();
   if (about.token_required && !about.version) needSession();
+  else if (about.stream === false) showState({ name: "stopped", wait: 0, why: "no console of the service was named (--console)" });
   else stream.start();
 }
 
