@@ -13,6 +13,8 @@ from exchanger.scenarios.answer import authorizations_seen
 
 OK: Final = 200
 
+_SHOWN: Final = 200  # characters of what is not as expected
+
 
 @final
 @attrs.frozen
@@ -31,7 +33,7 @@ class Expectation:
             str(self.status),
             self.error,
             f"[… {self.challenge} …]" if self.challenge else "",
-            "with the named Authorization" if self.authorization else "",
+            "with the Authorization that it names" if self.authorization else "",
             f"for the origin {self.cors_origin}" if self.cors_origin else "",
         )
         return " ".join(part for part in parts if part)
@@ -48,7 +50,7 @@ class Expectation:
             else "",
         ]
         if self.challenge and self.challenge not in _first(response, "www-authenticate"):
-            found.append(f"WWW-Authenticate: expected to contain {self.challenge!r}, got {_first(response, 'www-authenticate')!r}")
+            found.append(f"WWW-Authenticate: expected to contain {self.challenge!r}, got {_first(response, 'www-authenticate')[:_SHOWN]!r}")
         if self.authorization and self.authorization != authorization:
             found.append("upstream Authorization: " + ("not the expected one" if authorization else "none, where one is expected"))
         return tuple(line for line in found if line)
@@ -65,7 +67,7 @@ def error_of(body: str) -> str:
 
 
 def _difference(what: str, expected: str, got: str) -> str:
-    return "" if expected == got else f"{what}: expected {expected!r}, got {got!r}"
+    return "" if expected == got else f"{what}: expected {expected!r}, got {got[:_SHOWN]!r}"
 
 
 def _first(response: Response, name: str) -> str:

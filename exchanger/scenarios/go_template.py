@@ -12,6 +12,9 @@ import attrs
 
 from exchanger.util.text import quoted
 
+# Characters that fields and literals add, all together: what a scenario file may have in all.
+MAX_INSERTED: Final = 1_048_576
+
 _SPACE: Final = " \t\r\n"  # what trim markers remove
 _match_action: Final = re.compile(
     r'[ \t\r\n]*+(?:/\*.*?\*/|\$?\.(?P<field>[A-Za-z_][A-Za-z0-9_]*+)|(?P<text>"(?:[^"\\\n]|\\.)*+")|`(?P<raw>[^`]*+)`)'
@@ -32,7 +35,7 @@ class NotRendered:
 def render(template: str, values: Mapping[str, str]) -> str | NotRendered:
     """Return ``template`` with its actions replaced. Never raises; no reason repeats a value."""
     parts: list[str] = []
-    at, trimmed = 0, False
+    at, size, trimmed = 0, 0, False
     while (opened := template.find("{{", at)) >= 0:
         begin = opened + 2
         trims = template.startswith("-", begin) and template[begin + 1 : begin + 2] in tuple(_SPACE)
@@ -46,6 +49,9 @@ def render(template: str, values: Mapping[str, str]) -> str | NotRendered:
             what = f"has no field {quoted(f'.{name}')}" if name else "has an action that is not supported"
             return NotRendered(line, f"{what}: a template may have {known}, literals and comments")
         parts.append(value)
+        size += len(value)
+        if size > MAX_INSERTED:
+            return NotRendered(template.count("\n", 0, opened) + 1, "inserts more than a scenario file can hold")
         at, trimmed = found.end(), bool(found["trim"])
     parts.append(_between(template[at:], left=trimmed, right=False))
     return "".join(parts)
