@@ -15,7 +15,7 @@ from exchanger.errors import ExchangerError
 from exchanger.policy.yaml_nodes import Unreadable, read_nodes
 from exchanger.scenarios.answer import Target
 from exchanger.scenarios.fields import MAX_PROBLEMS, FileProblem
-from exchanger.scenarios.go_fields import GoFields
+from exchanger.scenarios.go_format.fields import GoFields
 from exchanger.scenarios.scenario import why_no_header
 from exchanger.util.text import quoted
 

@@ -20,7 +20,7 @@ from exchanger.decision.bearer import MAX_TOKEN_LENGTH, is_bearer_token
 from exchanger.http.names import is_loopback
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.display import Report, foot, list_as_json, list_as_text
-from exchanger.scenarios.go_file import GoValues
+from exchanger.scenarios.go_format.scenario_file import GoValues
 from exchanger.scenarios.options import Endpoint, ScenariosOptions, read_base_url
 from exchanger.scenarios.reader import Unusable, read_scenarios
 from exchanger.scenarios.runner import Finding, run_scenario

@@ -12,8 +12,8 @@ from exchanger.http.message import Headers
 from exchanger.policy.yaml_nodes import Limits, Mapping, Node, Scalar, Unreadable, read_nodes, read_stream
 from exchanger.scenarios.answer import Answer, Exchanged, Reached, Target, Upstream
 from exchanger.scenarios.fields import MAX_PROBLEMS, Fields, FileProblem
-from exchanger.scenarios.go_file import GoValues, is_go_file, read_go_scenarios
-from exchanger.scenarios.go_template import NotRendered, render
+from exchanger.scenarios.go_format.scenario_file import GoValues, is_go_file, read_go_scenarios
+from exchanger.scenarios.go_format.template import NotRendered, render
 from exchanger.scenarios.scenario import (
     MAX_HEADERS,
     Call,

@@ -10,7 +10,7 @@ from exchanger.demo.token_routes import TokenRoutes, read_routes
 from exchanger.demo.token_rules import Refuse
 from exchanger.scenarios.answer import Target
 from exchanger.scenarios.expectation import Expectation
-from exchanger.scenarios.go_file import GoValues
+from exchanger.scenarios.go_format.scenario_file import GoValues
 from exchanger.scenarios.reader import Unusable, read_scenarios
 from exchanger.scenarios.scenario import Call, LooseRequest
 from exchanger.scenarios.tokens import Subject

@@ -6,7 +6,7 @@ import pytest
 
 from exchanger.http.message import Response
 from exchanger.scenarios.expectation import Expectation
-from exchanger.scenarios.go_file import GoValues
+from exchanger.scenarios.go_format.scenario_file import GoValues
 from exchanger.scenarios.reader import Unusable, read_scenarios
 from exchanger.scenarios.scenario import Call, LooseRequest
 from exchanger.scenarios.tokens import Subject
@@ -92,6 +92,7 @@ def test_paths_are_joined_as_go_joins_them(path: str, joined: str) -> None:
         (one("{path: /a}").replace("v1", "v2"), "line 1: version must be v1"),
         (one("{method: GET}"), "line 3: scenarios[0].request.path is required"),
         (one("{path: /a}").replace("detail: d", 'detail: " "'), "line 3: scenarios[0].behavior.detail is required"),
+        ("version: v1\nscenarios: [{name: a, request: {path: /, bearer: b}}]", "line 2: scenarios[0].behavior.summary is required"),
         (one("{path: /a}").replace("name: a", 'name: ""'), "line 3: scenarios[0].name must be one line of text"),
         (one("{path: /a, token: {prefill: literal}}"), "line 3: scenarios[0].request.token.value is required"),
         (one("{path: /a, headers: {X: [1]}}"), "line 3: scenarios[0].request.headers must be a mapping of texts"),

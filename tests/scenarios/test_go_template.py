@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.scenarios.go_template import NotRendered, render
+from exchanger.scenarios.go_format.template import NotRendered, render
 
 VALUES = {"Name": "n", "Empty": ""}
 

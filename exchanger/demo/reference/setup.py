@@ -15,7 +15,7 @@ from exchanger.demo.token_routes import TokenRoutes, read_routes
 from exchanger.scenarios.answer import differs
 from exchanger.scenarios.builtin import packaged_scenarios
 from exchanger.scenarios.client import LOOPBACK
-from exchanger.scenarios.go_file import DEFAULT_SYSTEM_NAMESPACE
+from exchanger.scenarios.go_format.scenario_file import DEFAULT_SYSTEM_NAMESPACE
 from exchanger.scenarios.target import Gateway, ScenarioTarget
 from exchanger.scenarios.tokens import Subject
 

@@ -16,7 +16,7 @@ from exchanger.policy.yaml_nodes import Mapping as MappingNode
 from exchanger.policy.yaml_nodes import Node
 from exchanger.scenarios.expectation import OK, Expectation
 from exchanger.scenarios.fields import FileProblem
-from exchanger.scenarios.go_fields import GoFields
+from exchanger.scenarios.go_format.fields import GoFields
 from exchanger.scenarios.scenario import MAX_HEADERS, Call, LooseRequest, is_host, is_method, is_path, why_no_header
 from exchanger.scenarios.tokens import Subject
 from exchanger.util.text import quoted
@@ -36,6 +36,7 @@ _SIGNED: Final[Mapping[str, Subject]] = {
 _PREFILLS: Final = ("none", "literal", *_SIGNED)
 # The fields that tell this format from the other one, which has ``watch`` in each scenario.
 _OWN_FIELDS: Final = frozenset({"behavior", "exchange", "policy", "summary"})
+_TOKEN_FIELDS: Final = frozenset({"bearer", "token"})
 # Characters that Go's URL.JoinPath leaves as they are; it escapes the others, a question mark among them.
 _SAFE_IN_PATH: Final = "/%-_.~$&+,:;=@!'()*[]"
 # Headers that Go's HTTP client replaces or leaves out, and those about the connection, which are the client's own here too.
@@ -93,8 +94,10 @@ class GoValues:
 def is_go_file(root: Node) -> bool:
     """Whether ``root`` looks like a scenario file of the Go project rather than one of ours."""
     fields = GoFields.of(root, "", [], any_case=True)
-    named = [GoFields.of(item, "", [], any_case=True).fields.keys() for item in fields.items("scenarios")]
-    return any(names & _OWN_FIELDS for names in named) and not any("watch" in names for names in named)
+    scenarios = [GoFields.of(item, "", [], any_case=True) for item in fields.items("scenarios")]
+    if any("watch" in scenario.fields for scenario in scenarios):
+        return False
+    return any(scenario.fields.keys() & _OWN_FIELDS or scenario.inner("request").fields.keys() & _TOKEN_FIELDS for scenario in scenarios)
 
 
 def read_go_scenarios(root: Node, values: GoValues, problems: list[FileProblem]) -> tuple[LooseRequest, ...]:
