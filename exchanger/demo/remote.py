@@ -84,7 +84,7 @@ def scenarios_options(options: DemoOptions, files: ExitStack) -> ScenariosOption
         file=file,
         token_file=options.token_file,
         token_env=options.token_env,
-        ca_file=options.ca_file,
+        ca_file=options.ca_file if options.gateway is not None and options.gateway.secured else None,  # it may be the console's alone
     )
 
 

@@ -1,10 +1,12 @@
 """``exchanger demo --gateway``: another gateway's page, what it passes on from a console, and what ends it before it is up."""
 
+import contextlib
 import os
 import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -65,11 +67,13 @@ async def shown(*arguments: str) -> AsyncIterator[Shown]:
 
     async def run() -> None:
         statuses.append(await show_remote(parsed(*arguments), {}, out, err))
+        out.up.set()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run)
         with trio.fail_after(60):
             await out.up.wait()
+        assert (statuses, err.text) == ([], "")
         yield out
         os.kill(os.getpid(), signal.SIGINT)
     assert (statuses, err.text) == ([0], "")
@@ -126,6 +130,47 @@ async def test_what_cannot_be_used_ends_it_with_a_reason() -> None:
             assert (status, f"port {port} on 127.0.0.1 cannot be used" in said) == (1, True)
             status, said = await failed("--gateway", url, "--token-file", "/nowhere")
             assert (status, said) == (2, "exchanger demo: --token-file /nowhere: No such file or directory\n")
+
+
+async def test_a_signal_before_it_is_up_ends_it_with_the_status_of_the_shell() -> None:
+    async with answering(None) as port:
+        out, err = Terminal("gateway …", signal.SIGTERM), Terminal()
+        with trio.fail_after(60):
+            assert await show_remote(parsed("--gateway", f"http://127.0.0.1:{port}"), {}, out, err) == 143
+        assert err.text == ""
+
+
+async def test_a_console_behind_tls_is_asked_for_answers_and_its_stream(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = server_context(authority, "localhost")
+
+    async def copy(source: trio.abc.Stream, sink: trio.abc.Stream, scope: trio.CancelScope) -> None:
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while data := await source.receive_some(65_536):
+                await sink.send_all(data)
+        scope.cancel()
+
+    async with running() as behind, gateway() as url, trio.open_nursery() as nursery:
+
+        async def terminate(stream: trio.SocketStream) -> None:
+            async with stream, await trio.open_tcp_stream("127.0.0.1", behind.port) as console, trio.open_nursery() as both:
+                secured = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+                both.start_soon(copy, secured, console, both.cancel_scope)
+                both.start_soon(copy, console, secured, both.cancel_scope)
+
+        listeners = await nursery.start(partial(trio.serve_tcp, terminate, 0, host="127.0.0.1"))
+        console = f"https://localhost:{listeners[0].socket.getsockname()[1]}"
+        status, said = await failed("--gateway", url, "--console", console)
+        assert (status, "certificate is not accepted" in said) == (1, True)
+        async with shown("--gateway", url, "--console", console, "--ca-file", str(tmp_path / "ca.pem")) as out:
+            assert (await get(out.port, "/api/policy")).status == 200
+            async with await trio.open_tcp_stream("127.0.0.1", out.port) as stream:
+                peer = Peer(stream)
+                await peer.send(opening())
+                assert (await peer.head()).startswith(b"HTTP/1.1 101 ")
+                assert (await peer.message("hello"))["items"] == []
+        nursery.cancel_scope.cancel()
 
 
 async def test_certificates_are_verified(tmp_path: Path) -> None:
