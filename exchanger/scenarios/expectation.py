@@ -10,6 +10,7 @@ import attrs
 
 from exchanger.http.message import Response
 from exchanger.scenarios.answer import authorizations_seen
+from exchanger.util.text import printable
 
 OK: Final = 200
 
@@ -36,7 +37,7 @@ class Expectation:
             "with the Authorization that it names" if self.authorization else "",
             f"for the origin {self.cors_origin}" if self.cors_origin else "",
         )
-        return " ".join(part for part in parts if part)
+        return printable(" ".join(part for part in parts if part))
 
     def differences(self, response: Response) -> tuple[str, ...]:
         """Return what of ``response`` is not as expected, a line each; none has a token, and texts of the response are as they came."""
