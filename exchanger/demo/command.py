@@ -47,14 +47,17 @@ async def run_demo(options: DemoOptions) -> int:
     if problems := options.problems():
         Progress(sys.stderr).say("\n".join(f"exchanger demo: {problem}" for problem in problems))
         return USAGE_ERROR
+    if options.gateway is not None and options.check:
+        return await check_gateway(options)
     if options.gateway is not None:
-        return await check_gateway(options) if options.check else await show_remote(options, os.environ, sys.stdout, sys.stderr)
-    try:
-        programs = Programs(service=SERVICE_COMMAND, envoy=find_envoy())
-    except DemoError as error:
-        Progress(sys.stderr).say(f"exchanger demo: {error}")
-        return 1
-    status = await demonstrate(options, programs, sys.stdout, sys.stderr)
+        status = await show_remote(options, os.environ, sys.stdout, sys.stderr)
+    else:
+        try:
+            programs = Programs(service=SERVICE_COMMAND, envoy=find_envoy())
+        except DemoError as error:
+            Progress(sys.stderr).say(f"exchanger demo: {error}")
+            return 1
+        status = await demonstrate(options, programs, sys.stdout, sys.stderr)
     try:
         sys.stdout.flush()
     except OSError:
@@ -76,9 +79,7 @@ async def demonstrate(options: DemoOptions, programs: Programs, out: Output, err
                 with contextlib.suppress(OutputError):  # the exit status still says it
                     for fault in leaves(faults):
                         Progress(err).say(f"exchanger demo: {fault}")
-        with trio.move_on_after(LATE_SIGNALS):
-            async for _ in signals:
-                pass
+        await _drop_late(signals)
     return demo.exit_status()
 
 
@@ -107,7 +108,14 @@ async def show_remote(options: DemoOptions, variables: Mapping[str, str], out: O
             with contextlib.suppress(OutputError):  # the exit status still says it
                 for fault in leaves(faults):
                     complaints.say(f"exchanger demo: {fault}")
+        await _drop_late(signals)
     return 1 if failed else 0 if up.is_set() else SIGNAL_STATUS + received[0]
+
+
+async def _drop_late(signals: AsyncIterator[int]) -> None:
+    with trio.move_on_after(LATE_SIGNALS):
+        async for _ in signals:
+            pass
 
 
 @attrs.define(eq=False)

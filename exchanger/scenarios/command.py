@@ -35,6 +35,9 @@ USAGE: Final = 2
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 SIGNAL_STATUS: Final = 128
 
+# A variable of the Go project, and what it takes for true.
+_INSECURE: Final = "DEMO_INSECURE_SKIP_VERIFY"
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _MAX_FILE: Final = 1_048_576  # bytes; the reader's own bounds are far lower
 
 
@@ -68,6 +71,8 @@ async def _planned(options: ScenariosOptions, variables: Mapping[str, str], prog
     if target is None:
         progress.say((list_as_json if options.json else list_as_text)(scenarios))
         return AS_EXPECTED
+    if variables.get(_INSECURE, "").strip().lower() in _TRUE:
+        complaints.say(f"exchanger scenarios: {_INSECURE} has no effect: certificates are verified, and --ca-file names those to trust")
     if warning := warning_about(options, scenarios, target):
         complaints.say(f"exchanger scenarios: {warning}")
     return await _run(scenarios, target, progress, json=options.json)
