@@ -17,7 +17,7 @@ from exchanger.policy.document import parse_document
 from exchanger.scenarios.answer import Answer, Exchanged, Target
 from exchanger.scenarios.builtin import SCENARIOS, packaged_scenarios
 from exchanger.scenarios.runner import summary
-from exchanger.scenarios.scenario import EqualRequests, PolicyEdit, Scenario
+from exchanger.scenarios.scenario import EqualRequests, PolicyEdit
 from exchanger.scenarios.tokens import Subject
 from exchanger.values.entry import Source
 from tests.helm.chart import only, secret_texts
@@ -30,12 +30,6 @@ LABELS: Final = {
     "ConfigMap": {"ext-authz-token-exchange.magneticflux.net/enabled": "true"},
 }
 Entry = dict[str, Any]
-
-
-def answer_in(scenario: Scenario) -> Answer:
-    """Return the answer that a scenario of our own format expects."""
-    assert isinstance(scenario.expected, Answer)
-    return scenario.expected
 
 
 @attrs.frozen
@@ -90,11 +84,11 @@ def test_scenarios_and_entries_meet_and_a_success_shows_the_target_of_its_entry(
     assert {name for name, entry in met.items() if entry is None} == packaged.unmet
     assert [entry for entry in packaged.entries if entry not in met.values()] == []
     for scenario in packaged.setup.scenarios:
-        upstream = answer_in(scenario).upstream
-        if isinstance(upstream, Exchanged):
+        assert isinstance(scenario.expected, Answer)
+        if isinstance(scenario.expected.upstream, Exchanged):
             entry = met[scenario.name]
             assert entry is not None
-            assert upstream.target == target_of(entry), scenario.name
+            assert scenario.expected.upstream.target == target_of(entry), scenario.name
 
 
 @each_setup
@@ -140,9 +134,9 @@ def test_the_keycloak_scenarios_show_every_kind_of_subject_and_audiences_that_th
     available = set(audiences[realm.client_id])
     assert available <= set(clients)
     for scenario in KEYCLOAK.setup.scenarios:
-        upstream = answer_in(scenario).upstream
-        if isinstance(upstream, Exchanged):
-            shown = upstream.target.audiences
+        assert isinstance(scenario.expected, Answer)
+        if isinstance(scenario.expected.upstream, Exchanged):
+            shown = scenario.expected.upstream.target.audiences
             assert set(shown) <= available
             assert list(shown) == sorted(shown), "Keycloak's audience has no order; it is shown sorted"
     denied, unknown = (KEYCLOAK.entry_for("green.example.com", path) for path in ("/payroll", "/nowhere"))
