@@ -6,6 +6,7 @@
 import argparse
 import importlib.util
 import io
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -18,10 +19,6 @@ from exchanger.app.environment import parse_duration
 
 _USAGE_ERROR: Final = 2
 _INTERRUPTED: Final = 130
-_DEMO_SERVERS: Final = {
-    "fake-token-endpoint": "run only the demo's token endpoint; it issues made-up tokens and protects nothing",
-    "echo": "run only the demo's upstream, which echoes each request",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,8 +50,10 @@ def _run(namespace: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             return _schema()
         case "pre-stop-sleep":
             return _pre_stop_sleep(namespace.duration)
-        case "fake-token-endpoint" | "echo" as name:
-            return _demo_server(name, namespace)
+        case "fake-token-endpoint":
+            return _fake_token_endpoint(namespace)
+        case "echo":
+            return _echo(namespace)
         case _:
             parser.print_help(sys.stderr)
             return _USAGE_ERROR
@@ -74,8 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     if importlib.util.find_spec("exchanger.demo"):  # not in the production image, which therefore lacks these commands
         _add_demo(commands.add_parser("demo", help="run the service locally behind a real Envoy, with a token endpoint and an upstream"))
         _add_scenarios(commands.add_parser("scenarios", help="run the demo's scenarios, or your own, against any gateway"))
-        for name, text in _DEMO_SERVERS.items():
-            _add_demo_server(commands.add_parser(name, help=text))
+        _add_fake_token_endpoint(
+            commands.add_parser(
+                "fake-token-endpoint", help="run only the demo's token endpoint; it issues made-up tokens and protects nothing"
+            )
+        )
+        _add_echo(commands.add_parser("echo", help="run only the demo's upstream, which echoes each request"))
     return parser
 
 
@@ -91,7 +94,13 @@ def _add_scenarios(parser: argparse.ArgumentParser) -> None:
     add_arguments(parser)
 
 
-def _add_demo_server(parser: argparse.ArgumentParser) -> None:
+def _add_fake_token_endpoint(parser: argparse.ArgumentParser) -> None:
+    from exchanger.demo.token_command import add_arguments
+
+    add_arguments(parser)
+
+
+def _add_echo(parser: argparse.ArgumentParser) -> None:
     from exchanger.demo.servers import add_arguments
 
     add_arguments(parser)
@@ -150,11 +159,16 @@ def _schema() -> int:
     return 0
 
 
-def _demo_server(name: str, namespace: argparse.Namespace) -> int:
-    from exchanger.demo.servers import run_echo, run_server
-    from exchanger.demo.token_endpoint import run_fake_token_endpoint
+def _fake_token_endpoint(namespace: argparse.Namespace) -> int:
+    from exchanger.demo.token_command import run
 
-    return trio.run(run_server, name, run_echo if name == "echo" else run_fake_token_endpoint, namespace.address)
+    return run(namespace, os.environ)
+
+
+def _echo(namespace: argparse.Namespace) -> int:
+    from exchanger.demo.servers import echo, run_server
+
+    return trio.run(run_server, "echo", echo, namespace.address, os.environ)
 
 
 # No pod has longer than this to stop, and operating systems do not accept every number.

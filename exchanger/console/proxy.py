@@ -1,7 +1,7 @@
-"""Passes requests on to another console on a loopback port: the demo's console answers for the service's own.
+"""Passes requests on to another console: the demo's console answers for the service's own, on this machine or elsewhere.
 
 What identifies the client stays behind (cookies, credentials, origin): the console in front has judged it, and the one behind has
-loopback for a guard. Must not know: what is asked or answered.
+loopback or its own token for a guard. Must not know: what is asked or answered.
 """
 
 import ssl
@@ -17,9 +17,11 @@ from exchanger.console.message import error
 from exchanger.console.websocket import WRITE_S, Handshake
 from exchanger.http.message import Headers, Request, Response
 from exchanger.http.server import send_all
+from exchanger.util.address import format_address, tls_server_name
+from exchanger.values.secret import Secret
 
 LOOPBACK: Final = "127.0.0.1"
-# Seconds to connect on loopback, where it takes well under a millisecond.
+# Seconds to connect, TLS included: on loopback it takes well under a millisecond, across the world a few tenths of a second.
 CONNECT_S: Final = 2.0
 # Seconds for the whole response: what a handler may take.
 ANSWER_S: Final = 30.0
@@ -42,22 +44,34 @@ _FAILURES: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError,
 
 @final
 @attrs.frozen
-class LoopbackProxy:
-    """Speaks to ``port`` of this machine; each request has a connection of its own."""
+class ConsoleProxy:
+    """Speaks to ``port`` of ``host``; each request has a connection of its own.
+
+    ``tls`` is how connections are secured, ``None`` for plain text; ``token`` is that console's own, ``None`` if it has none.
+    """
 
     port: int
+    host: str = LOOPBACK
+    tls: ssl.SSLContext | None = attrs.field(default=None, eq=False)
+    token: Secret | None = None
+
+    @property
+    def url(self) -> str:
+        """Its address, for people."""
+        return f"{'http' if self.tls is None else 'https'}://{format_address(self.host, self.port)}"
 
     async def forward(self, request: Request) -> Response:
         """Return the response from there; see ``http.message.Handler``."""
-        headers = {name: value for name, value in request.headers if name in _PASSED_ON} | {"Accept-Encoding": "identity"}
+        headers = {name: value for name, value in request.headers if name in _PASSED_ON} | {"Accept-Encoding": "identity", **self._access()}
         with trio.move_on_after(ANSWER_S):
             try:
-                # Plain HTTP: the context only spares httpx from reading the trust store.
+                # With plain HTTP, the context only spares httpx from reading the trust store.
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if self.tls is None else self.tls
                 async with (
-                    httpx.AsyncClient(trust_env=False, timeout=_TIMEOUT, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)) as client,
+                    httpx.AsyncClient(trust_env=False, timeout=_TIMEOUT, verify=context) as client,
                     client.stream(
                         request.method,
-                        f"http://{LOOPBACK}:{self.port}/",
+                        f"{self.url}/",
                         headers=headers,
                         content=request.body or None,
                         extensions={"target": request.target.encode()},  # byte for byte: httpx would normalise it
@@ -75,10 +89,10 @@ class LoopbackProxy:
     async def pipe(self, handshake: Handshake, client: trio.abc.Stream) -> Response | None:
         """Open the WebSocket there and pass on what either side sends until one ends; see ``server.UpgradeHandler``."""
         try:
-            async with await _connect(self.port) as stream:
+            async with await self._connect() as stream:
                 opened: bytes | Response = _TOO_LATE
                 with trio.move_on_after(CONNECT_S):
-                    opened = await _open(stream, handshake)
+                    opened = await _open(stream, handshake.request("/stream", format_address(self.host, self.port), self._access()))
                 if isinstance(opened, Response):
                     return opened
                 await _join(client, stream, opened)
@@ -86,16 +100,21 @@ class LoopbackProxy:
             return _UNREACHABLE
         return None
 
+    def _access(self) -> dict[str, str]:
+        return {} if self.token is None else {"Authorization": f"Bearer {self.token.reveal()}"}
 
-async def _connect(port: int) -> trio.SocketStream:
-    with trio.move_on_after(CONNECT_S):
-        return await trio.open_tcp_stream(LOOPBACK, port)
-    raise OSError("no connection in time")
+    async def _connect(self) -> trio.abc.Stream:
+        with trio.move_on_after(CONNECT_S):
+            stream = await trio.open_tcp_stream(self.host, self.port)
+            if self.tls is None:
+                return stream
+            return trio.SSLStream(stream, self.tls, server_hostname=tls_server_name(self.host), https_compatible=True)
+        raise OSError("no connection in time")
 
 
-async def _open(stream: trio.SocketStream, handshake: Handshake) -> bytes | Response:
+async def _open(stream: trio.abc.Stream, request: bytes) -> bytes | Response:
     """Return the bytes that the client gets first, with the response to its opening request, or another response to send instead."""
-    await stream.send_all(handshake.request("/stream", LOOPBACK))
+    await stream.send_all(request)
     received = bytearray()
     while b"\r\n\r\n" not in received:
         data = await stream.receive_some(_CHUNK)

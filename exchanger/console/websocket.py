@@ -9,7 +9,8 @@ Source: RFC 6455 (https://www.rfc-editor.org/rfc/rfc6455)
 
 import contextlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Final, final
 
 import attrs
@@ -51,8 +52,8 @@ class Handshake:
 
     key: str
 
-    def request(self, path: str, host: str = _HOST) -> bytes:
-        """Return an opening request with this key and nothing else of the client's."""
+    def request(self, path: str, host: str = _HOST, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:
+        """Return an opening request with this key, these ``headers`` and nothing else of the client's."""
         lines = (
             f"GET {path} HTTP/1.1",
             f"Host: {host}",
@@ -60,6 +61,7 @@ class Handshake:
             "Connection: Upgrade",
             f"Sec-WebSocket-Key: {self.key}",
             f"Sec-WebSocket-Version: {VERSION}",
+            *(f"{name}: {value}" for name, value in headers.items()),
         )
         return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 

@@ -7,11 +7,12 @@ the signal's number, as shells report it, if the signal came before the demo was
 
 import contextlib
 import json
+import os
 import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -22,18 +23,21 @@ from exchanger.demo import DemoError
 from exchanger.demo.envoy import find_envoy
 from exchanger.demo.options import DemoOptions
 from exchanger.demo.processes import describe_exit
+from exchanger.demo.remote import check_gateway, plan_remote, show_gateway
 from exchanger.demo.running import Programs, RunningDemo, start_demo, wait_ready
 from exchanger.demo.service import SERVICE_COMMAND
 from exchanger.demo.setup import DemoPorts, DemoSetup
 from exchanger.errors import leaves
 from exchanger.scenarios.client import LOOPBACK
-from exchanger.scenarios.display import SHELL_NAMES, Columns, shell_line, table_head, table_row
+from exchanger.scenarios.command import UsageError
+from exchanger.scenarios.display import SHELL_NAMES, Columns, foot, shell_line, table_head, table_row
 from exchanger.scenarios.runner import Finding, run_scenario, summary
 from exchanger.scenarios.terminal import Output, OutputError, Progress, drop_output
 from exchanger.scenarios.tokens import claims_of
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a supervisor's request, and a terminal that was closed
 LATE_SIGNALS: Final = 0.05  # seconds in which a second Ctrl-C, sent while everything was ending, is taken from the queue
+END: Final = "Ctrl-C ends everything"
 USAGE_ERROR: Final = 2  # as argparse has it
 SIGNAL_STATUS: Final = 128
 
@@ -43,12 +47,17 @@ async def run_demo(options: DemoOptions) -> int:
     if problems := options.problems():
         Progress(sys.stderr).say("\n".join(f"exchanger demo: {problem}" for problem in problems))
         return USAGE_ERROR
-    try:
-        programs = Programs(service=SERVICE_COMMAND, envoy=find_envoy())
-    except DemoError as error:
-        Progress(sys.stderr).say(f"exchanger demo: {error}")
-        return 1
-    status = await demonstrate(options, programs, sys.stdout, sys.stderr)
+    if options.gateway is not None and options.check:
+        return await check_gateway(options)
+    if options.gateway is not None:
+        status = await show_remote(options, os.environ, sys.stdout, sys.stderr)
+    else:
+        try:
+            programs = Programs(service=SERVICE_COMMAND, envoy=find_envoy())
+        except DemoError as error:
+            Progress(sys.stderr).say(f"exchanger demo: {error}")
+            return 1
+        status = await demonstrate(options, programs, sys.stdout, sys.stderr)
     try:
         sys.stdout.flush()
     except OSError:
@@ -70,10 +79,43 @@ async def demonstrate(options: DemoOptions, programs: Programs, out: Output, err
                 with contextlib.suppress(OutputError):  # the exit status still says it
                     for fault in leaves(faults):
                         Progress(err).say(f"exchanger demo: {fault}")
-        with trio.move_on_after(LATE_SIGNALS):
-            async for _ in signals:
-                pass
+        await _drop_late(signals)
     return demo.exit_status()
+
+
+async def show_remote(options: DemoOptions, variables: Mapping[str, str], out: Output, err: Output) -> int:
+    """Show a gateway that is already there until a signal comes; return the exit status. Must be called in the main thread."""
+    complaints = Progress(err)
+    try:
+        demo = plan_remote(options, variables)
+    except UsageError as error:
+        complaints.say("\n".join(f"exchanger demo: {problem}" for problem in error.problems))
+        return USAGE_ERROR
+    received: list[int] = []
+    up, failed = trio.Event(), False
+
+    async def end_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+        received.append(await anext(signals))
+        scope.cancel()
+
+    with trio.open_signal_receiver(*SIGNALS) as signals:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(end_on_signal, signals, nursery.cancel_scope)
+                await show_gateway(demo, options, Progress(out), up)
+        except* (DemoError, OutputError) as faults:
+            failed = True
+            with contextlib.suppress(OutputError):  # the exit status still says it
+                for fault in leaves(faults):
+                    complaints.say(f"exchanger demo: {fault}")
+        await _drop_late(signals)
+    return 1 if failed else 0 if up.is_set() else SIGNAL_STATUS + received[0]
+
+
+async def _drop_late(signals: AsyncIterator[int]) -> None:
+    with trio.move_on_after(LATE_SIGNALS):
+        async for _ in signals:
+            pass
 
 
 @attrs.define(eq=False)
@@ -128,9 +170,8 @@ class _Demo:
             findings.append(finding)
         findings.append(await self._check_stop(demo))
         self._progress.say(table_row(findings[-1], columns))
-        failed = sum(not finding.ok for finding in findings)
-        self.failed = failed > 0
-        self._progress.say(f"\n{len(findings) - failed} of {len(findings)} as expected")
+        self.failed = any(not finding.ok for finding in findings)
+        self._progress.say(foot(findings))
         if self.failed:
             for child in (demo.service, demo.gateway):
                 self._progress.say(f"  {child.name}:\n{child.log_tail()}")
@@ -153,15 +194,15 @@ class _Demo:
 
 def guide(ports: DemoPorts, issued: dict[str, object], setup: DemoSetup) -> str:
     """Return what to try and where to look; ``issued`` are the claims of the first token that the upstream saw."""
-    scenarios = setup.scenarios
+    target = setup.target(ports)
+    scenarios = [scenario for scenario in setup.scenarios if not target.why_not(scenario.call)]
     needed = {scenario.call.subject for scenario in scenarios}
     tokens = [(name.removeprefix("$"), setup.token(subject)) for subject, name in SHELL_NAMES.items() if subject in needed]
     return "\n".join(
         (
             "",
-            *((f"Console: {ports.console}  (to be opened in a browser)", "") if ports.console_port else ()),
             "The caller's token, as the gateway receives it:",
-            _claims(claims_of(ports.subjects.valid) or {}),
+            _claims(claims_of(ports.subjects.valid)),
             "The token that the upstream receives in its place:",
             _claims(issued),
             f"To try in another terminal ({setup.remark}):",
@@ -175,13 +216,15 @@ def guide(ports: DemoPorts, issued: dict[str, object], setup: DemoSetup) -> str:
             f"Policy folder: {ports.policy}",
             "  It may be edited: what is saved there is in force within a second. It is removed at the end.",
             f"Logs:          {ports.policy.parent}/*.log",
-            *((f"Token counts:  http://{LOOPBACK}:{ports.token_port}/stats",) if ports.token_port else ()),
+            *((f"Token counts:  http://{LOOPBACK}:{ports.token_port}/stats",) if target.stats else ()),
             f"Metrics:       http://{LOOPBACK}:{ports.metrics_port}/metrics",
             "",
-            "Ctrl-C ends everything.",
+            f"Console: {ports.console}  (open it in a browser; {END})" if ports.console_port else f"{END}.",
         )
     )
 
 
-def _claims(claims: dict[str, object]) -> str:
+def _claims(claims: dict[str, object] | None) -> str:
+    if claims is None:
+        return "  (an opaque token)\n"
     return "\n".join(f"  {line}" for line in json.dumps(claims, indent=2).splitlines()) + "\n"

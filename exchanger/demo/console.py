@@ -1,4 +1,4 @@
-"""The demo's console: the service's own page with the playground, in front of the service's console.
+"""The demo's console: the service's own page with the playground, in front of a service's console.
 
 It listens on the loopback address and needs no token: whoever is on this machine may try the demo.
 """
@@ -6,16 +6,18 @@ It listens on the loopback address and needs no token: whoever is on this machin
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import trio
 
 from exchanger import __version__
 from exchanger.console.access import Access
-from exchanger.console.message import json_response
+from exchanger.console.message import error, json_response
 from exchanger.console.page import Page, load_page
-from exchanger.console.proxy import LoopbackProxy
+from exchanger.console.proxy import ConsoleProxy
 from exchanger.console.server import SESSION, Server, ServerSettings
+from exchanger.console.websocket import Handshake
 from exchanger.errors import leaves
 from exchanger.http.message import Handler, Request, Response
 from exchanger.playground.policy_files import MAX_TEXT
@@ -27,11 +29,14 @@ MAX_BODY: Final = 2 * MAX_TEXT + 4096
 HANDLER_S: Final = 60.0
 
 _PASSED_ON: Final = ("/api/policy", "/api/policy/document", "/api/explain")
+_NOT_KNOWN: Final = error(503, "policies and decisions are not known here: start with --console and the address of the service's console")
 _ABOUT: Final = {
     "version": __version__,
     "mode": "demo",
     "shows_tokens": True,
     "lab": True,
+    "edit": True,
+    "stream": True,
     "token_required": False,
     "policy_source": "directory",
 }
@@ -39,22 +44,33 @@ _ABOUT: Final = {
 
 def make_console(
     port: int,
-    service_console: int,
+    service_console: "int | ConsoleProxy | None",
     playground: Mapping[tuple[str, str], Handler],
     on_fault: Callable[[BaseException], None],
     page: Page | None = None,
+    about: Mapping[str, object] = MappingProxyType({}),
 ) -> Server:
-    """Return the console on ``port`` (0: a free one), with the ``playground``'s handlers, in front of the one on ``service_console``."""
-    proxy, access = LoopbackProxy(service_console), Access()
+    """Return the console on ``port`` (0: a free one), with the ``playground``'s handlers, in front of the one on ``service_console``.
+
+    Without a console behind, what only a service knows is answered with an explanation. ``about`` is what it says of itself that is not
+    as in the demo.
+    """
+    proxy = ConsoleProxy(service_console) if isinstance(service_console, int) else service_console
+    access, described = Access(), json_response({**_ABOUT, **about})
+
+    async def answer_about(_request: Request) -> Response:
+        await trio.lowlevel.checkpoint()
+        return described
+
     routes: dict[tuple[str, str], Handler] = {
         **playground,
-        **{("GET", path): proxy.forward for path in _PASSED_ON},
-        ("GET", "/api/about"): _about,
+        **{("GET", path): _unknown if proxy is None else proxy.forward for path in _PASSED_ON},
+        ("GET", "/api/about"): answer_about,
         ("POST", SESSION): access.open_session,
         ("DELETE", SESSION): access.close_session,
     }
     settings = ServerSettings(LOOPBACK, port, max_body=MAX_BODY, handler_timeout=HANDLER_S)
-    return Server(settings, access, load_page() if page is None else page, routes, proxy.pipe, on_fault)
+    return Server(settings, access, load_page() if page is None else page, routes, _no_stream if proxy is None else proxy.pipe, on_fault)
 
 
 def fault_log(file: Path) -> Callable[[BaseException], None]:
@@ -70,9 +86,14 @@ def fault_log(file: Path) -> Callable[[BaseException], None]:
     return write
 
 
-async def _about(_request: Request) -> Response:
+async def _unknown(_request: Request) -> Response:
     await trio.lowlevel.checkpoint()
-    return json_response(_ABOUT)
+    return _NOT_KNOWN
+
+
+async def _no_stream(_handshake: Handshake, _stream: trio.abc.Stream) -> Response:
+    await trio.lowlevel.checkpoint()
+    return _NOT_KNOWN
 
 
 def _lines(fault: BaseException) -> list[str]:

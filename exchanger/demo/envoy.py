@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import assert_never
 
 from exchanger.demo import DemoError
+from exchanger.demo.envoy_tracing import EXPORT_SOON, collector_cluster, tracing
 from exchanger.scenarios.client import LOOPBACK
+from exchanger.telemetry.otlp.settings import Target
 
 HTTP_V3 = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 EXT_AUTHZ_V3 = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
@@ -61,11 +63,17 @@ def envoy_command(binary: str, config: Path) -> tuple[str, ...]:
     return (binary, "--config-path", str(config), "--concurrency", str(CONCURRENCY), "--disable-hot-restart", "--log-level", "warning")
 
 
-def bootstrap(*, listen: int, service: int, upstream: int, mode: Mode = Mode.EXT_AUTHZ) -> dict[str, object]:
-    """Return Envoy's bootstrap for these loopback ports (envoy.config.bootstrap.v3.Bootstrap, in its JSON form)."""
+def bootstrap(*, listen: int, service: int, upstream: int, mode: Mode = Mode.EXT_AUTHZ, traces: Target | None = None) -> dict[str, object]:
+    """Return Envoy's bootstrap for these loopback ports (envoy.config.bootstrap.v3.Bootstrap, in its JSON form).
+
+    With ``traces``, each request leaves a span there. The bootstrap then contains the headers of that target, which may be secret.
+
+    Raises:
+        DemoError: the target needs TLS, and this machine has no file with certificates to trust.
+    """
     return {
         "static_resources": {
-            "listeners": [_listener(listen, mode)],
+            "listeners": [_listener(listen, mode, traces)],
             "clusters": [
                 _cluster(SERVICE_CLUSTER, service, {"explicit_http_config": {"http2_protocol_options": {}}}),
                 _cluster(
@@ -76,8 +84,10 @@ def bootstrap(*, listen: int, service: int, upstream: int, mode: Mode = Mode.EXT
                         "common_http_protocol_options": {"idle_timeout": UPSTREAM_IDLE},
                     },
                 ),
+                *(() if traces is None else (collector_cluster(traces),)),
             ],
         },
+        **({} if traces is None else {"layered_runtime": {"layers": [{"name": "demo", "static_layer": EXPORT_SOON}]}}),
         "overload_manager": {
             "resource_monitors": [
                 {
@@ -89,7 +99,7 @@ def bootstrap(*, listen: int, service: int, upstream: int, mode: Mode = Mode.EXT
     }
 
 
-def _listener(port: int, mode: Mode) -> dict[str, object]:
+def _listener(port: int, mode: Mode, traces: Target | None) -> dict[str, object]:
     manager: dict[str, object] = {
         "@type": HTTP_V3,
         "stat_prefix": "demo",
@@ -113,6 +123,8 @@ def _listener(port: int, mode: Mode) -> dict[str, object]:
             ],
         },
     }
+    if traces is not None:
+        manager["tracing"] = tracing(traces)
     return {
         "name": "gateway",
         "address": _address(port),

@@ -1,6 +1,7 @@
 """The options of ``exchanger demo``."""
 
 import argparse
+import enum
 from pathlib import Path
 from typing import final
 
@@ -8,10 +9,19 @@ import attrs
 
 from exchanger.demo.envoy import Mode
 from exchanger.demo.keycloak.realm import KeycloakAddress, read_address
-from exchanger.scenarios.options import read_seconds
+from exchanger.http.names import is_loopback
+from exchanger.scenarios.options import Endpoint, read_base_url, read_ip, read_seconds
 
 START_TIMEOUT = 30.0  # seconds until everything has to work; a loaded machine takes five
 MAX_PORT = 65_535
+
+
+@enum.unique
+class ScenarioSet(enum.Enum):
+    """Which scenarios are shown; the value is the option's."""
+
+    DEMO = "demo"
+    REFERENCE = "reference"
 
 
 @final
@@ -30,9 +40,41 @@ class DemoOptions:
     keycloak: KeycloakAddress | None = None
     keycloak_admin_password_file: Path | None = None
     start_timeout: float = START_TIMEOUT
+    scenarios: ScenarioSet = ScenarioSet.DEMO
+    gateway: Endpoint | None = None
+    console: Endpoint | None = None
+    console_token_file: Path | None = None
+    resolve: str = ""
+    ca_file: Path | None = None
+    file: Path | None = None
+    token_file: Path | None = None
+    token_env: str = ""
 
     def problems(self) -> tuple[str, ...]:
         """Return which options do not go together, in words."""
+        defaults = DemoOptions()
+        own, remote = ((name for name in names if getattr(self, name) != getattr(defaults, name)) for names in (_OWN, _REMOTE))
+        if self.gateway is None:
+            return tuple(f"{_flag(name)} goes with --gateway" for name in remote) or self._keycloak_problems()
+        return (*(f"{_flag(name)} is about a gateway of the demo's own, not about --gateway" for name in own), *self._remote_problems())
+
+    def _remote_problems(self) -> tuple[str, ...]:
+        found = []
+        if self.file is not None and self.scenarios is not ScenarioSet.DEMO:
+            found.append("--file and --scenarios exclude each other")
+        if self.token_file is not None and self.token_env:
+            found.append("--token-file and --token-env exclude each other")
+        secured = [endpoint for endpoint in (self.gateway, self.console) if endpoint is not None and endpoint.secured]
+        if self.ca_file is not None and not secured:
+            found.append("--ca-file is for a gateway or a console with https")
+        if self.console_token_file is not None:
+            if self.console is None:
+                found.append("--console-token-file goes with --console")
+            elif not self.console.secured and not is_loopback(self.console.host):
+                found.append("the console's token is sent by https alone, or to this machine")
+        return tuple(found)
+
+    def _keycloak_problems(self) -> tuple[str, ...]:
         if self.keycloak_admin_password_file is None:
             return ()
         if self.keycloak is None:
@@ -40,6 +82,13 @@ class DemoOptions:
         exposed = not self.keycloak.secured and not self.keycloak.on_this_machine
         return ("the administrator's password is sent by https alone, or to this machine",) if exposed else ()
 
+
+# What belongs to a gateway that the demo starts, and what to one that it finds.
+_OWN = (
+    *("mode", "envoy_port", "grpc_port", "metrics_port", "token_port", "upstream_port"),
+    *("keycloak", "keycloak_admin_password_file", "start_timeout"),
+)
+_REMOTE = ("console", "console_token_file", "resolve", "ca_file", "file", "token_file", "token_env")
 
 _PORTS = (
     ("--envoy-port", "port of the gateway"),
@@ -61,6 +110,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="|".join(mode.value for mode in Mode),
         help=f"the gateway's filter (default: {Mode.EXT_AUTHZ.value})",
     )
+    parser.add_argument(
+        "--scenarios",
+        type=_scenarios,
+        default=ScenarioSet.DEMO,
+        metavar="|".join(choice.value for choice in ScenarioSet),
+        help="the demo's own scenarios (default), or the Go project's, with its hosts and policies",
+    )
     for flag, text in _PORTS:
         parser.add_argument(flag, type=_port, default=0, metavar="PORT", help=f"{text} (default: a free one)")
     parser.add_argument("--keycloak", type=_keycloak, metavar="URL", help="use a Keycloak instead of the fake token endpoint")
@@ -78,10 +134,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="time limit for startup (default: %(default)g)",
     )
 
+    remote = parser.add_argument_group("against a gateway that is already there")
+    remote.add_argument("--gateway", type=read_base_url, metavar="URL", help="show this gateway instead of starting one")
+    remote.add_argument("--console", type=read_base_url, metavar="URL", help="the console of the service behind it")
+    remote.add_argument("--console-token-file", type=Path, metavar="FILE", help="that console's token")
+    remote.add_argument("--resolve", type=read_ip, metavar="IP", help="address of the gateway, instead of resolving its host")
+    remote.add_argument("--ca-file", type=Path, metavar="FILE", help="CA certificates to trust, in PEM")
+    remote.add_argument("--file", type=Path, metavar="FILE", help="your own scenarios")
+    remote.add_argument("--token-file", type=Path, metavar="FILE", help="your own bearer token (default: the demo's made-up tokens)")
+    remote.add_argument("--token-env", default="", metavar="NAME", help="the same, from an environment variable")
+
 
 def options_of(namespace: argparse.Namespace) -> DemoOptions:
     """Return the options that ``parser`` has read."""
-    return DemoOptions(**{field.name: getattr(namespace, field.name) for field in attrs.fields(DemoOptions)})
+    options = {field.name: getattr(namespace, field.name) for field in attrs.fields(DemoOptions)}
+    return DemoOptions(**{**options, "resolve": namespace.resolve or ""})
 
 
 def _keycloak(text: str) -> KeycloakAddress:
@@ -91,11 +158,22 @@ def _keycloak(text: str) -> KeycloakAddress:
     return address
 
 
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _mode(text: str) -> Mode:
     try:
         return Mode(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither {' nor '.join(mode.value for mode in Mode)}") from None
+
+
+def _scenarios(text: str) -> ScenarioSet:
+    try:
+        return ScenarioSet(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither {' nor '.join(choice.value for choice in ScenarioSet)}") from None
 
 
 def _port(text: str) -> int:

@@ -2,7 +2,7 @@
 
 import json
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final, final
@@ -10,26 +10,33 @@ from typing import Final, final
 import attrs
 import trio
 
+from exchanger.app.otel_environment import read_otel
 from exchanger.app.settings import read_settings
-from exchanger.console.proxy import LoopbackProxy
+from exchanger.console.proxy import ConsoleProxy
 from exchanger.demo import DemoError
 from exchanger.demo.console import fault_log, make_console
-from exchanger.demo.envoy import Mode, bootstrap, envoy_command
+from exchanger.demo.envoy import bootstrap, envoy_command
 from exchanger.demo.keycloak.realm import KeycloakAddress, demo_realm
-from exchanger.demo.options import DemoOptions
+from exchanger.demo.options import DemoOptions, ScenarioSet
 from exchanger.demo.processes import Child
-from exchanger.demo.servers import run_echo
-from exchanger.demo.service import base_environment, service_environment
-from exchanger.demo.setup import DemoPorts, DemoSetup, free_ports, own_setup
-from exchanger.demo.token_endpoint import run_fake_token_endpoint
+from exchanger.demo.reference.setup import reference_routes, reference_setup, with_keycloak
+from exchanger.demo.routed_endpoint import RoutedTokenEndpoint
+from exchanger.demo.server_spans import ServerSpans
+from exchanger.demo.servers import echo, serve_http
+from exchanger.demo.service import base_environment, otel_environment, service_environment
+from exchanger.demo.setup import DemoPorts, DemoSetup, free_ports, own_setup, started_on
+from exchanger.demo.token_endpoint import TokenEndpoint
 from exchanger.directory.source import DirectorySettings
+from exchanger.http.message import Handler
 from exchanger.playground.handlers import Playground, PlaygroundSettings
 from exchanger.playground.lint import LintRules
 from exchanger.playground.policy_files import PolicyFiles, revision_of
 from exchanger.scenarios.answer import answer_of, describe, exchanged_claims
 from exchanger.scenarios.client import LOOPBACK, NoAnswerError, fetch
+from exchanger.scenarios.runner import is_exchanged
 from exchanger.scenarios.target import request_of
 from exchanger.scenarios.terminal import Progress
+from exchanger.telemetry.otlp.settings import Target
 
 _READY_POLL: Final = 0.1  # seconds between two looks; service and gateway take one to three seconds to start
 _READY_REQUEST: Final = 2.0  # seconds for one look: beyond the gateway's 1 s for the service
@@ -60,16 +67,10 @@ async def start_demo(nursery: trio.Nursery, options: DemoOptions, programs: Prog
     Raises:
         DemoError: a port is taken, or a program cannot be started.
     """
-    if options.keycloak is None:
-        progress.begin("token endpoint")
-        setup = own_setup(await _start_server(nursery, run_fake_token_endpoint, options.token_port))
-        progress.done(f"{LOOPBACK}:{setup.token_port}")
-    else:
-        progress.begin("Keycloak")
-        setup = await _with_keycloak(nursery, options.keycloak, options.keycloak_admin_password_file)
-        progress.done(str(options.keycloak))
+    traces = _traces(progress)
+    setup = await _start_issuers(nursery, options, progress)
     progress.begin("upstream")
-    upstream_port = await _start_server(nursery, run_echo, options.upstream_port)
+    upstream_port = await _start_server(nursery, "echo", echo, options.upstream_port)
     progress.done(f"{LOOPBACK}:{upstream_port}")
 
     free = free_ports(4)
@@ -82,18 +83,18 @@ async def start_demo(nursery: trio.Nursery, options: DemoOptions, programs: Prog
         policy=folder / "policy",
         subjects=setup.subjects(),
     )
-    issuers, config = _write_files(folder, ports, options.mode, setup)
+    issuers, config = _write_files(folder, ports, setup, partial(bootstrap, mode=options.mode, traces=traces))
     service_console = free[3]
     environment = service_environment(
         grpc_port=ports.grpc_port, metrics_port=ports.metrics_port, policy=ports.policy, issuers=issuers, console_port=service_console
     )
     if not options.check:
         progress.begin("console")
-        playground = _playground(ports, environment, setup, LoopbackProxy(service_console))
+        playground = _playground(ports, environment, setup, ConsoleProxy(service_console), recorded=traces is not None)
         console = make_console(options.console_port, service_console, playground.routes(), fault_log(folder / "console.log"))
-        ports = attrs.evolve(ports, console_port=await _started(nursery, console.run, options.console_port))
+        ports = attrs.evolve(ports, console_port=await started_on(nursery, console.run, options.console_port))
         progress.done(ports.console)
-    service = Child("service", programs.service, environment, folder / "service.log")
+    service = Child("service", programs.service, (*environment, *otel_environment()), folder / "service.log")
     gateway = Child("Envoy", envoy_command(programs.envoy, config), base_environment(), folder / "envoy.log")
     for child, port, how in ((service, ports.grpc_port, ""), (gateway, ports.envoy_port, f", asks by {options.mode.value}")):
         progress.begin(child.name)
@@ -119,33 +120,59 @@ async def wait_ready(demo: RunningDemo, progress: Progress, timeout: float) -> d
     started = trio.current_time()
     with trio.move_on_after(timeout):
         while True:
-            token = target.subjects(readiness.call.subject)
+            token = target.token(readiness.call)
             try:
                 response = await fetch(demo.ports.envoy_port, request_of(readiness.call, token), timeout=_READY_REQUEST)
             except NoAnswerError as error:
                 last = str(error)
             else:
-                answer = answer_of(response, token, target.recognise)
-                if answer == readiness.expected:
+                if is_exchanged(readiness, response, token, target):
                     progress.done(f"a token was exchanged after {trio.current_time() - started:.1f} s")
                     return exchanged_claims(response)
-                last = describe(answer)
+                last = describe(answer_of(response, token, target.recognise))
             progress.tick()
             await trio.sleep(_READY_POLL)
     tails = (f"  {child.name}:\n{child.log_tail()}" for child in (demo.service, demo.gateway))
     raise DemoError("\n".join((f"not ready after {timeout:g} s (last answer: {last})", *tails)))
 
 
-async def _start_server(nursery: trio.Nursery, server: Callable[..., Awaitable[object]], port: int) -> int:
-    return await _started(nursery, partial(server, LOOPBACK, port), port)
+async def _start_issuers(nursery: trio.Nursery, options: DemoOptions, progress: Progress) -> DemoSetup:
+    """Start the token endpoint, or look for the Keycloak, or both; return the setup that goes with them."""
+    reference, keycloak = options.scenarios is ScenarioSet.REFERENCE, options.keycloak
+    setup: DemoSetup | None = None
+    if keycloak is None or reference:
+        progress.begin("token endpoint")
+        endpoint = RoutedTokenEndpoint(reference_routes()).answer if reference else TokenEndpoint().answer
+        port = await _start_server(nursery, "fake-token-endpoint", endpoint, options.token_port)
+        setup = reference_setup(port) if reference else own_setup(port)
+        progress.done(f"{LOOPBACK}:{port}")
+    if keycloak is not None:
+        progress.begin("Keycloak")
+        found = await _with_keycloak(nursery, keycloak, options.keycloak_admin_password_file)
+        setup = found if setup is None else with_keycloak(setup, found, demo_realm(), keycloak)
+        progress.done(str(keycloak))
+    if setup is None:
+        raise TypeError("a demo without a Keycloak has a token endpoint")
+    return setup
 
 
-async def _started(nursery: trio.Nursery, server: Callable[..., Awaitable[object]], port: int) -> int:
-    try:
-        started: int = await nursery.start(server)
-    except OSError as error:
-        raise DemoError(f"port {port} on {LOOPBACK} cannot be used: {error.strerror}") from error
-    return started
+def _traces(progress: Progress) -> Target | None:
+    """Return where spans go, and say so; ``None`` if there is no exporter."""
+    reading = read_otel(dict(otel_environment()))
+    for variable, text in reading.notes:
+        progress.say(f"{variable}: {text}")
+    if reading.settings.traces is None:
+        return None
+    progress.begin("spans")
+    progress.done(f"to {reading.settings.traces.target.address}")
+    return reading.settings.traces.target
+
+
+async def _start_server(nursery: trio.Nursery, name: str, handler: Handler, port: int) -> int:
+    """Start a server that is called ``name`` in traces; OTEL_SERVICE_NAME is that of the service."""
+    spans = ServerSpans.of({key: value for key, value in otel_environment() if key != "OTEL_SERVICE_NAME"}, name)
+    await nursery.start(spans.run)
+    return await started_on(nursery, partial(serve_http, spans.around(handler), LOOPBACK, port), port)
 
 
 async def _with_keycloak(nursery: trio.Nursery, address: KeycloakAddress, admin_password_file: Path | None) -> DemoSetup:
@@ -159,7 +186,9 @@ async def _with_keycloak(nursery: trio.Nursery, address: KeycloakAddress, admin_
     return keycloak_setup(await open_realm(nursery, client, password), address)
 
 
-def _playground(ports: DemoPorts, environment: tuple[tuple[str, str], ...], setup: DemoSetup, proxy: LoopbackProxy) -> Playground:
+def _playground(
+    ports: DemoPorts, environment: tuple[tuple[str, str], ...], setup: DemoSetup, proxy: ConsoleProxy, *, recorded: bool
+) -> Playground:
     """Return the playground, which reads policy with the service's own settings, and asks its console what is in force."""
     settings = read_settings(dict(environment))
     if not isinstance(settings.policy, DirectorySettings):
@@ -167,17 +196,17 @@ def _playground(ports: DemoPorts, environment: tuple[tuple[str, str], ...], setu
     rules = LintRules(settings.policy.namespace_selector, settings.policy.configmap_selector, setup.issuer_names)
     files = PolicyFiles(ports.policy, setup.policies)
     keycloak = setup.verify is not None
-    target, revision = setup.target(ports), revision_of(proxy)
+    target, revision = attrs.evolve(setup.target(ports), recorded=recorded), revision_of(proxy)
     return Playground(PlaygroundSettings(target, setup.scenarios, files, rules, revision, setup.verify, keycloak=keycloak))
 
 
-def _write_files(folder: Path, ports: DemoPorts, mode: Mode, setup: DemoSetup) -> tuple[Path, Path]:
+def _write_files(folder: Path, ports: DemoPorts, setup: DemoSetup, gateway: Callable[..., dict[str, object]]) -> tuple[Path, Path]:
     ports.policy.mkdir()
     for name, text in setup.policies.items():
         (ports.policy / name).write_text(text, "utf-8")
     issuers = folder / "issuers.json"
     issuers.write_text(json.dumps({"issuers": setup.profiles}, indent=2), "utf-8")
     config = folder / "envoy.json"
-    gateway = bootstrap(listen=ports.envoy_port, service=ports.grpc_port, upstream=ports.upstream_port, mode=mode)
-    config.write_text(json.dumps(gateway, indent=2), "utf-8")
+    text = json.dumps(gateway(listen=ports.envoy_port, service=ports.grpc_port, upstream=ports.upstream_port), indent=2)
+    config.write_text(text, "utf-8")  # in a folder of this user alone: a collector's headers may be in it
     return issuers, config

@@ -7,13 +7,15 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from typing import Final
 
 import trio
 
+from exchanger.demo.server_spans import ServerSpans
 from exchanger.http.message import Handler, Headers, Request, Response
 from exchanger.http.server import HttpServer, Limits
+from exchanger.scenarios.answer import CLAIMS
 from exchanger.scenarios.tokens import bearer_of, claims_of
 from exchanger.util.address import format_address, parse_address
 
@@ -48,45 +50,51 @@ async def serve_http(
     await HttpServer(route, LIMITS).run(await trio.open_tcp_listeners(port, host=host), task_status=task_status)
 
 
-async def run_echo(host: str | None, port: int, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-    """Serve the echo; see ``serve_http``."""
-    await serve_http(echo, host, port, task_status=task_status)
-
-
 async def echo(request: Request) -> Response:
     """Answer with ``method``, ``path`` and ``headers`` as received, and ``token_claims`` if a JWT came as bearer token.
 
-    A header is its value, or the list of its values if it came more than once.
+    The token is never verified, which ``token_verified`` says. A header is its value, or the list of its values if it came more than once.
     """
     await trio.lowlevel.checkpoint()
     seen: dict[str, object] = {"method": request.method, "path": request.target, "headers": _grouped(request.headers)}
     claims = claims_of(bearer_of(next(iter(request.values("authorization")), "")))
     if claims is not None:
-        seen["token_claims"] = claims
+        seen |= {CLAIMS: claims, "token_verified": False}  # decoded and no more: the echo knows no issuer's keys
     body = json.dumps(seen, indent=2, ensure_ascii=True) + "\n"
-    return Response(200, (("Content-Type", "application/json"), ("Cache-Control", "no-store")), body.encode())
+    # A browser's preflight is answered, too: any origin may read what it has sent itself, but not with credentials.
+    cors = tuple(("Access-Control-Allow-Origin", origin) for origin in request.values("origin")[:1])
+    return Response(200, (("Content-Type", "application/json"), ("Cache-Control", "no-store"), *cors), body.encode())
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a server's command to ``parser``."""
+def add_arguments(parser: argparse.ArgumentParser, variable: str = "") -> None:
+    """Add the options that all servers have to ``parser``; ``variable`` names the one that stands for a missing ``--address``."""
     parser.add_argument(
         "--address",
-        type=_address,
-        default=DEFAULT_ADDRESS,
+        type=read_address,
+        default=None if variable else DEFAULT_ADDRESS,
         metavar="HOST:PORT",
-        help="where to listen; :8080 for all interfaces, port 0 for a free one (default: %(default)s)",
+        help="where to listen; :8080 for all interfaces, port 0 for a free one "
+        f"(default: {f'${variable}, else ' if variable else ''}{DEFAULT_ADDRESS})",
     )
 
 
-async def run_server(name: str, server: Callable[..., Awaitable[object]], address: tuple[str, int]) -> int:
-    """Run ``server`` on ``address``, say when it is ready, and return the exit status. Must be called in the main thread."""
+async def run_server(name: str, handler: Handler, address: tuple[str, int], variables: Mapping[str, str]) -> int:
+    """Run a server on ``address``, say when it is ready, and return the exit status. Must be called in the main thread.
+
+    OTEL_ ``variables`` say whether and where it exports spans, under ``name``.
+    """
     host, port = address
+    spans = ServerSpans.of(variables, name)
+    for note in spans.notes:
+        print(f"exchanger {name}: {note}", file=sys.stderr)
     with trio.open_signal_receiver(*SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
+            await nursery.start(spans.run)
             try:
-                bound = await nursery.start(server, host or None, port)
+                bound = await nursery.start(serve_http, spans.around(handler), host or None, port)
             except OSError as error:
                 print(f"exchanger {name}: {format_address(host, port)} cannot be used: {error.strerror or error}", file=sys.stderr)
+                nursery.cancel_scope.cancel()
                 return 1
             print(f"exchanger {name}: listening on {format_address(host, bound)}", flush=True)
             number = await anext(signals)
@@ -102,7 +110,8 @@ def _grouped(headers: Headers) -> dict[str, object]:
     return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
 
 
-def _address(text: str) -> tuple[str, int]:
+def read_address(text: str) -> tuple[str, int]:
+    """Return host and port of an address, as an option's type."""
     try:
         return parse_address(text)
     except ValueError as error:

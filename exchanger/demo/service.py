@@ -17,14 +17,20 @@ from exchanger.scenarios.tokens import CLIENT_ID
 
 SERVICE_COMMAND = (sys.executable, "-m", "exchanger.demo.service")
 
-# What a Python program needs to start where this one did. Nothing else is handed on: an OTEL_ or proxy variable of the terminal would
-# change what the demo shows.
+# What a Python program needs to start where this one did. Nothing else is handed on but OTEL_ variables (see below): a proxy variable of
+# the terminal would change what the demo shows.
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV")
 
 
 def base_environment() -> tuple[tuple[str, str], ...]:
     """Return the variables that every process of the demo inherits."""
     return tuple((name, os.environ[name]) for name in _INHERITED if name in os.environ)
+
+
+def otel_environment() -> tuple[tuple[str, str], ...]:
+    """Return the OTEL_ variables: whether and where everything in the demo exports its spans. Soon, since somebody waits for them."""
+    found = {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
+    return tuple(({"OTEL_BSP_SCHEDULE_DELAY": "500"} | found).items()) if found else ()
 
 
 def service_environment(

@@ -4,18 +4,20 @@ There are two setups: one with the demo's own token endpoint, here, and one with
 """
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import final
 
 import attrs
+import trio
 
+from exchanger.demo import DemoError
 from exchanger.demo.service import own_issuers, sample_policy
 from exchanger.playground.results import Verify
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.client import LOOPBACK
-from exchanger.scenarios.scenario import OneRequest, Scenario
+from exchanger.scenarios.scenario import LooseRequest, OneRequest, Scenario
 from exchanger.scenarios.target import UNSIGNED_SUBJECTS, Gateway, ScenarioTarget
 from exchanger.scenarios.tokens import Subject, Subjects, make_subjects
 
@@ -73,10 +75,10 @@ class DemoSetup:
     renewal: str = attrs.field(default="", repr=False)
 
     @property
-    def readiness(self) -> OneRequest:
+    def readiness(self) -> OneRequest | LooseRequest:
         """The scenario whose success means that everything is up."""
         first = self.scenarios[0]
-        if not isinstance(first, OneRequest):
+        if not isinstance(first, OneRequest | LooseRequest):
             raise TypeError("the first scenario tells readiness, and has to be one request")
         return first
 
@@ -112,6 +114,19 @@ def demo_target(ports: DemoPorts) -> ScenarioTarget:
         stats=(LOOPBACK, ports.token_port),
         policy=ports.policy,
     )
+
+
+async def started_on(nursery: trio.Nursery, server: Callable[..., Awaitable[object]], port: int) -> int:
+    """Start ``server`` in ``nursery``, and return its port: ``port``, or the one that it chose if that is 0.
+
+    Raises:
+        DemoError: the port cannot be used.
+    """
+    try:
+        started: int = await nursery.start(server)
+    except OSError as error:
+        raise DemoError(f"port {port} on {LOOPBACK} cannot be used: {error.strerror}") from error
+    return started
 
 
 def free_ports(count: int) -> tuple[int, ...]:

@@ -11,14 +11,13 @@ import json
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import assert_never, final
 from urllib.parse import parse_qs, unquote_plus
 
 import attrs
 import trio
 
-from exchanger.demo.servers import serve_http
 from exchanger.demo.token_rules import TOKEN_PATHS, Behaviour, Fail, Issue, Refuse, behaviour_for
 from exchanger.http.message import Request, Response
 from exchanger.scenarios.answer import Target
@@ -31,6 +30,18 @@ TOKEN_LIFETIME = 300  # seconds, as issuers like for access tokens
 MAX_COUNTED = 1_000  # pairs of subject and target that are counted; the oldest one goes first
 MAX_FIELDS = 64  # form fields of a token request; the service sends fewer than ten
 
+
+@final
+@attrs.frozen
+class Credentials:
+    """Those of a client."""
+
+    client_id: str
+    client_secret: str = attrs.field(repr=False)
+
+
+OWN_CREDENTIALS = Credentials(CLIENT_ID, CLIENT_SECRET)
+
 _BAD_CREDENTIALS = Refuse("invalid_client", "unknown client, or wrong secret", status=401, challenge='Basic realm="demo-issuer"')
 
 
@@ -42,15 +53,6 @@ class RequestCount:
     subject: str
     target: Target
     requests: int
-
-
-async def run_fake_token_endpoint(host: str | None, port: int, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-    """Serve a token endpoint on ``host`` (``None``: all interfaces) until cancelled; ``started()`` has the port, a free one for ``port`` 0.
-
-    Raises:
-        OSError: the address cannot be bound.
-    """
-    await serve_http(TokenEndpoint().answer, host, port, task_status=task_status)
 
 
 @attrs.define(eq=False)
@@ -68,52 +70,33 @@ class TokenEndpoint:
         """Answer one request: token requests by POST on the token paths, the counts by GET on ``/stats``."""
         path = request.path
         if (request.method, path) == ("GET", "/stats"):
-            return _json(200, [attrs.asdict(count) for count in self.counts()])
+            return json_answer(200, [attrs.asdict(count) for count in self.counts()])
         if path not in TOKEN_PATHS:
-            return _json(404, {"error": "not_found"})
+            return json_answer(404, {"error": "not_found"})
         if request.method != "POST":
-            return _json(405, {"error": "method_not_allowed"}, ("Allow", "POST"))
+            return json_answer(405, {"error": "method_not_allowed"}, ("Allow", "POST"))
         return await self._token_request(path, request)
 
     async def _token_request(self, path: str, request: Request) -> Response:
         try:
             form = parse_qs(request.body.decode("ascii"), strict_parsing=True, max_num_fields=MAX_FIELDS)
         except ValueError:
-            return _refusal(Refuse("invalid_request", "the body is no form"))
-        if not _client_is_known(request, form):
-            return _refusal(_BAD_CREDENTIALS)
+            return refusal(Refuse("invalid_request", "the body is no form"))
+        if client_of(request, form) != OWN_CREDENTIALS:
+            return refusal(_BAD_CREDENTIALS)
         if form.get("grant_type") != [GRANT_TYPE]:
-            return _refusal(Refuse("unsupported_grant_type", "this issuer does token exchange only"))
+            return refusal(Refuse("unsupported_grant_type", "this issuer does token exchange only"))
         subject_token = form.get("subject_token", [""])[0]
         claims = claims_of(subject_token)
         if claims is None or not isinstance(claims.get("sub"), str):
-            return _refusal(Refuse("invalid_request", "the subject token is none of this issuer"))
+            return refusal(Refuse("invalid_request", "the subject token is none of this issuer"))
         target = Target(form.get("scope", [""])[0], tuple(form.get("resource", ())), tuple(form.get("audience", ())))
         self._count(str(claims["sub"]), target)
         expiry = claims.get("exp")
         if not isinstance(expiry, (int, float)) or expiry <= self._clock():
             # An unacceptable subject token is invalid_request: RFC 8693 section 2.2.2, https://www.rfc-editor.org/rfc/rfc8693#section-2.2.2
-            return _refusal(Refuse("invalid_request", "the subject token has expired"))
-        return await self._behave(behaviour_for(path, target), claims, subject_token, target)
-
-    async def _behave(self, behaviour: Behaviour, claims: dict[str, object], subject_token: str, target: Target) -> Response:
-        match behaviour:
-            case Issue():
-                await trio.sleep(behaviour.delay)
-                issued: dict[str, object] = {
-                    "issued_token_type": behaviour.issued_token_type,
-                    "token_type": behaviour.token_type,
-                    "expires_in": TOKEN_LIFETIME,
-                }
-                if behaviour.with_access_token:
-                    issued["access_token"] = encode(self._issued_claims(claims, subject_token, target))
-                return _json(200, issued)
-            case Refuse():
-                return _refusal(behaviour)
-            case Fail():
-                return _answer(behaviour.status, behaviour.body)
-            case _:
-                assert_never(behaviour)
+            return refusal(Refuse("invalid_request", "the subject token has expired"))
+        return await respond(behaviour_for(path, target), lambda: self._issued_claims(claims, subject_token, target))
 
     def _issued_claims(self, claims: dict[str, object], subject_token: str, target: Target) -> dict[str, object]:
         now = int(self._clock())
@@ -141,26 +124,47 @@ class TokenEndpoint:
             self._counts.popitem(last=False)
 
 
-def _client_is_known(request: Request, form: dict[str, list[str]]) -> bool:
-    """Check HTTP Basic, else the form's ``client_id`` and ``client_secret`` (RFC 6749 section 2.3.1); never both at once."""
-    posted = (form.get("client_id", [""])[0], form.get("client_secret", [""])[0])
+def client_of(request: Request, form: Mapping[str, list[str]]) -> Credentials | None:
+    """Return the credentials in HTTP Basic, else the form's (RFC 6749 section 2.3.1); ``None`` if they are malformed or in both places."""
     scheme, _, encoded = next(iter(request.values("authorization")), "").partition(" ")
     if not scheme:
-        return posted == (CLIENT_ID, CLIENT_SECRET)
+        return Credentials(form.get("client_id", [""])[0], form.get("client_secret", [""])[0])
+    if scheme.lower() != "basic" or "client_secret" in form:
+        return None
     try:
         client_id, _, client_secret = base64.b64decode(encoded, validate=True).decode("ascii").partition(":")
     except (ValueError, binascii.Error):
-        return False
-    presented = (unquote_plus(client_id), unquote_plus(client_secret))
-    return scheme.lower() == "basic" and "client_secret" not in form and presented == (CLIENT_ID, CLIENT_SECRET)
+        return None
+    return Credentials(unquote_plus(client_id), unquote_plus(client_secret))
 
 
-def _refusal(refusal: Refuse) -> Response:
-    challenge = (("WWW-Authenticate", refusal.challenge),) if refusal.challenge else ()
-    return _json(refusal.status, {"error": refusal.error, "error_description": refusal.description}, *challenge)
+async def respond(behaviour: Behaviour, claims: Callable[[], dict[str, object]], lifetime: int | None = TOKEN_LIFETIME) -> Response:
+    """Answer a token request as ``behaviour`` says; ``claims`` are those of the token, ``lifetime`` is in seconds."""
+    match behaviour:
+        case Issue():
+            await trio.sleep(behaviour.delay)
+            issued: dict[str, object] = {"issued_token_type": behaviour.issued_token_type, "token_type": behaviour.token_type}
+            if lifetime is not None:
+                issued["expires_in"] = lifetime
+            if behaviour.with_access_token:
+                issued["access_token"] = encode(claims())
+            return json_answer(200, issued)
+        case Refuse():
+            return refusal(behaviour)
+        case Fail():
+            return _answer(behaviour.status, behaviour.body)
+        case _:
+            assert_never(behaviour)
 
 
-def _json(status: int, value: object, *headers: tuple[str, str]) -> Response:
+def refusal(refused: Refuse) -> Response:
+    """Return an OAuth error."""
+    challenge = (("WWW-Authenticate", refused.challenge),) if refused.challenge else ()
+    return json_answer(refused.status, {"error": refused.error, "error_description": refused.description}, *challenge)
+
+
+def json_answer(status: int, value: object, *headers: tuple[str, str]) -> Response:
+    """Return ``value`` as JSON."""
     return _answer(status, json.dumps(value), *headers)
 
 

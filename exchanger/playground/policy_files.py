@@ -9,7 +9,7 @@ import attrs
 import orjson
 import trio
 
-from exchanger.console.proxy import LoopbackProxy
+from exchanger.console.proxy import ConsoleProxy
 from exchanger.http.message import Request
 from exchanger.util.regular_file import open_regular
 
@@ -112,7 +112,7 @@ def encoded(text: str) -> bytes | NotSaved:
     return data if len(data) <= MAX_TEXT else NotSaved(f"the text is longer than {MAX_TEXT} bytes")
 
 
-def revision_of(console: LoopbackProxy) -> Revision:
+def revision_of(console: ConsoleProxy) -> Revision:
     """Return a function that asks the service's ``console``, which numbers the versions of the policy that it decides by."""
 
     async def revision() -> int | None:

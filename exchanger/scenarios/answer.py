@@ -13,6 +13,7 @@ from exchanger.http.message import Response
 from exchanger.scenarios.tokens import CLIENT_ID, bearer_of, claims_of
 
 _DIAGNOSTIC = re.compile(r"TXE-\d{4}")
+CLAIMS = "token_claims"  # the field of the echo with the claims of the token that it received
 _SHOWN = 60  # characters of a body that is not a JSON error
 
 
@@ -122,25 +123,10 @@ def exchanged_claims(response: Response) -> dict[str, object]:
 
 def token_seen(response: Response) -> str:
     """Return the bearer token that the upstream echoed, "" if there is none."""
-    return bearer_of(next(iter(_authorizations(response.body.decode("utf-8", "replace")) or ("",))))
+    return bearer_of(next(iter(authorizations_seen(response.body.decode("utf-8", "replace")) or ("",))))
 
 
-def _upstream_of(body: str, sent_token: str, recognise: Recognise) -> Upstream:
-    authorizations = _authorizations(body)
-    if authorizations is None:
-        return Reached.NOT
-    if not authorizations:
-        return Reached.WITHOUT_TOKEN
-    if authorizations == (f"Bearer {sent_token}",):
-        return Reached.WITH_ORIGINAL
-    # The whole echo is searched, not only this header: a subject token must not reach the upstream under any name.
-    if sent_token and sent_token in body:
-        return Reached.WITH_BOTH
-    seen = bearer_of(authorizations[0]) if len(authorizations) == 1 else ""
-    return recognise(seen, sent_token) if seen else Reached.WITH_OTHER
-
-
-def _authorizations(body: str) -> tuple[str, ...] | None:
+def authorizations_seen(body: str) -> tuple[str, ...] | None:
     """Return the Authorization headers that the upstream saw; ``None`` if ``body`` is not one of its answers."""
     try:
         seen = json.loads(body)
@@ -149,6 +135,22 @@ def _authorizations(body: str) -> tuple[str, ...] | None:
     if not isinstance(seen, dict) or not isinstance(seen.get("headers"), dict):
         return None
     return tuple(text for name, value in seen["headers"].items() if str(name).lower() == "authorization" for text in _texts(value))
+
+
+def _upstream_of(body: str, sent_token: str, recognise: Recognise) -> Upstream:
+    authorizations = authorizations_seen(body)
+    if authorizations is None:
+        return Reached.NOT
+    if not authorizations:
+        return Reached.WITHOUT_TOKEN
+    if authorizations == (f"Bearer {sent_token}",):
+        return Reached.WITH_ORIGINAL
+    # The whole echo is searched, not only this header: a subject token must not reach the upstream under any name. What the echo decoded
+    # from the exchanged token is the issuer's own words; some make the subject token its own subject.
+    if sent_token and sent_token in json.dumps({name: value for name, value in json.loads(body).items() if name != CLAIMS}):
+        return Reached.WITH_BOTH
+    seen = bearer_of(authorizations[0]) if len(authorizations) == 1 else ""
+    return recognise(seen, sent_token) if seen else Reached.WITH_OTHER
 
 
 def _texts(value: object) -> tuple[str, ...]:

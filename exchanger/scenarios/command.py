@@ -4,6 +4,7 @@ Exit status: 0 if at least one was run and all were as expected, 1 if one was no
 128 plus the signal's number, as shells report it, if it was interrupted. No token is ever shown.
 """
 
+import argparse
 import os
 import signal
 import ssl
@@ -12,13 +13,15 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import attrs
 import trio
 
 from exchanger.decision.bearer import MAX_TOKEN_LENGTH, is_bearer_token
 from exchanger.http.names import is_loopback
 from exchanger.scenarios.builtin import SCENARIOS
-from exchanger.scenarios.display import Report, list_as_json, list_as_text
-from exchanger.scenarios.options import Endpoint, ScenariosOptions
+from exchanger.scenarios.display import Report, foot, list_as_json, list_as_text
+from exchanger.scenarios.go_format.scenario_file import GoValues
+from exchanger.scenarios.options import Endpoint, ScenariosOptions, read_base_url
 from exchanger.scenarios.reader import Unusable, read_scenarios
 from exchanger.scenarios.runner import Finding, run_scenario
 from exchanger.scenarios.scenario import Scenario
@@ -32,6 +35,9 @@ USAGE: Final = 2
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 SIGNAL_STATUS: Final = 128
 
+# A variable of the Go project, and what it takes for true.
+_INSECURE: Final = "DEMO_INSECURE_SKIP_VERIFY"
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _MAX_FILE: Final = 1_048_576  # bytes; the reader's own bounds are far lower
 
 
@@ -57,15 +63,17 @@ async def run_scenarios(
 async def _planned(options: ScenariosOptions, variables: Mapping[str, str], progress: Progress, err: Output) -> int:
     complaints = Progress(err)
     try:
-        scenarios, target = _plan(options, variables)
-    except _UsageError as error:
+        scenarios, target = plan(options, variables)
+    except UsageError as error:
         for problem in error.problems:
             complaints.say(f"exchanger scenarios: {problem}")
         return USAGE
     if target is None:
         progress.say((list_as_json if options.json else list_as_text)(scenarios))
         return AS_EXPECTED
-    if warning := _warning(options, target):
+    if variables.get(_INSECURE, "").strip().lower() in _TRUE:
+        complaints.say(f"exchanger scenarios: {_INSECURE} has no effect: certificates are verified, and --ca-file names those to trust")
+    if warning := warning_about(options, scenarios, target):
         complaints.say(f"exchanger scenarios: {warning}")
     return await _run(scenarios, target, progress, json=options.json)
 
@@ -91,11 +99,11 @@ async def _run(scenarios: tuple[Scenario, ...], target: ScenarioTarget, progress
             nursery.cancel_scope.cancel()
     if received:
         return SIGNAL_STATUS + received[0]
-    progress.say(report.as_json(findings) if json else report.foot(findings))
+    progress.say(report.as_json(findings) if json else foot(findings))
     return AS_EXPECTED if report.as_expected(findings) else NOT_AS_EXPECTED
 
 
-class _UsageError(Exception):
+class UsageError(Exception):
     """Options, or the files that they name, cannot be used."""
 
     def __init__(self, *problems: str) -> None:
@@ -103,15 +111,16 @@ class _UsageError(Exception):
         self.problems = problems
 
 
-def _plan(options: ScenariosOptions, variables: Mapping[str, str]) -> tuple[tuple[Scenario, ...], ScenarioTarget | None]:
+def plan(options: ScenariosOptions, variables: Mapping[str, str]) -> tuple[tuple[Scenario, ...], ScenarioTarget | None]:
     """Return the scenarios, and the target to run them against; ``None`` to list them only.
 
     Raises:
-        _UsageError: it cannot be.
+        UsageError: it cannot be.
     """
+    options = _with_variables(options, variables)
     if problems := options.problems():
-        raise _UsageError(*problems)
-    scenarios = _chosen(SCENARIOS if options.file is None else _read(options.file), options.only)
+        raise UsageError(*problems)
+    scenarios = _chosen(SCENARIOS if options.file is None else _read(options.file, _values(options, variables)), options.only)
     if options.list or options.base_url is None:
         return scenarios, None
     target = _target(options, options.base_url)
@@ -119,10 +128,26 @@ def _plan(options: ScenariosOptions, variables: Mapping[str, str]) -> tuple[tupl
     return scenarios, target if token is None else target.with_own_token(token)
 
 
+def _with_variables(options: ScenariosOptions, variables: Mapping[str, str]) -> ScenariosOptions:
+    """Return ``options`` with what the Go project's variables say where an option says nothing."""
+    base_url, file = (variables.get(name, "").strip() for name in ("DEMO_BASE_URL", "DEMO_SCENARIO_CONFIG"))
+    if base_url and options.base_url is None and not options.list:
+        try:
+            options = attrs.evolve(options, base_url=read_base_url(base_url))
+        except argparse.ArgumentTypeError as error:
+            raise UsageError(f"DEMO_BASE_URL: {error}") from None
+    return attrs.evolve(options, file=Path(file)) if file and options.file is None else options
+
+
+def _values(options: ScenariosOptions, variables: Mapping[str, str]) -> GoValues:
+    base_url = "" if options.base_url is None else options.base_url.base_url
+    return GoValues.of(variables, base_url, options.namespace_prefix, options.system_namespace)
+
+
 def _target(options: ScenariosOptions, base: Endpoint) -> ScenarioTarget:
     stats = options.stats_url
     return ScenarioTarget(
-        gateway=Gateway(options.resolve or base.host, base.port, _context(options.ca_file) if base.secured else None, base.host),
+        gateway=Gateway(options.resolve or base.host, base.port, tls_context(options.ca_file) if base.secured else None, base.host),
         subjects=make_subjects().token,
         made=UNSIGNED_SUBJECTS,
         fresh=make_subjects,
@@ -135,15 +160,15 @@ def _chosen(scenarios: tuple[Scenario, ...], names: tuple[str, ...]) -> tuple[Sc
     known = {scenario.name for scenario in scenarios}
     unknown = [name for name in dict.fromkeys(names) if name not in known]
     if unknown:
-        raise _UsageError(*(f"--only {name!r}: there is no such scenario (--list shows them)" for name in unknown))
+        raise UsageError(*(f"--only {name!r}: there is no such scenario (--list shows them)" for name in unknown))
     return tuple(scenario for scenario in scenarios if not names or scenario.name in names)
 
 
-def _read(file: Path) -> tuple[Scenario, ...]:
-    read = read_scenarios(_text(file, "--file", _MAX_FILE))
+def _read(file: Path, values: GoValues) -> tuple[Scenario, ...]:
+    read = read_scenarios(_text(file, "--file", _MAX_FILE), values)
     if not isinstance(read, Unusable):
         return read
-    raise _UsageError(*(f"--file {file}: {problem}" for problem in read.problems))
+    raise UsageError(*(f"--file {file}: {problem}" for problem in read.problems))
 
 
 def _token(options: ScenariosOptions, variables: Mapping[str, str]) -> str | None:
@@ -153,13 +178,13 @@ def _token(options: ScenariosOptions, variables: Mapping[str, str]) -> str | Non
     elif options.token_env:
         where = f"--token-env {options.token_env}"
         if options.token_env not in variables:
-            raise _UsageError(f"{where}: there is no such variable")
+            raise UsageError(f"{where}: there is no such variable")
         text = variables[options.token_env]
     else:
         return None
     token = text.strip()
     if not is_bearer_token(token):
-        raise _UsageError(f"{where}: holds no bearer token (the token alone, without the word Bearer)")
+        raise UsageError(f"{where}: holds no bearer token (the token alone, without the word Bearer)")
     return token
 
 
@@ -169,25 +194,32 @@ def _text(file: Path, option: str, size: int) -> str:
             data = stream.read(size + 1)
         text = data.decode("utf-8")
     except OSError as error:
-        raise _UsageError(f"{option} {file}: {error.strerror or type(error).__name__}") from None
+        raise UsageError(f"{option} {file}: {error.strerror or type(error).__name__}") from None
     except UnicodeDecodeError:
-        raise _UsageError(f"{option} {file}: is not UTF-8") from None
+        raise UsageError(f"{option} {file}: is not UTF-8") from None
     if len(data) > size:
-        raise _UsageError(f"{option} {file}: is longer than {size} bytes")
+        raise UsageError(f"{option} {file}: is longer than {size} bytes")
     return text
 
 
-def _context(ca_file: Path | None) -> ssl.SSLContext:
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Return the context for connections to a server whose certificate ``ca_file``, or the system, vouches for.
+
+    Raises:
+        UsageError: the file cannot be used.
+    """
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
         reason = "no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror or type(error).__name__
-        raise _UsageError(f"--ca-file {ca_file}: {reason}") from None
+        raise UsageError(f"--ca-file {ca_file}: {reason}") from None
     return context
 
 
-def _warning(options: ScenariosOptions, target: ScenarioTarget) -> str:
-    """Return the warning about a user's own token that leaves this machine in the clear."""
-    if not target.lenient or target.gateway.tls is not None:
+def warning_about(options: ScenariosOptions, scenarios: tuple[Scenario, ...], target: ScenarioTarget) -> str:
+    """Return the warning about a token of the user's, or of their file, that leaves this machine in the clear; "" if none does."""
+    if target.gateway.tls is not None or is_loopback(options.resolve or target.gateway.host):
         return ""
-    return "" if is_loopback(options.resolve or target.gateway.host) else "your token is sent without TLS"
+    if target.lenient:
+        return "your token is sent without TLS"
+    return "the tokens in the file are sent without TLS" if any(scenario.call.literal for scenario in scenarios) else ""

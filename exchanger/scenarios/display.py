@@ -9,7 +9,7 @@ import attrs
 
 from exchanger.scenarios.answer import Reached
 from exchanger.scenarios.runner import Finding, summary
-from exchanger.scenarios.scenario import Call, EqualRequests, OneRequest, PolicyEdit, Scenario
+from exchanger.scenarios.scenario import Call, EqualRequests, LooseRequest, OneRequest, PolicyEdit, Scenario
 from exchanger.scenarios.tokens import Subject
 
 # The shell variables for the tokens of a copied command.
@@ -75,6 +75,8 @@ def shell_line(scenario: Scenario) -> str:
     match scenario:
         case OneRequest():
             return curl_line(scenario.call, with_head=scenario.expected.upstream is Reached.NOT)
+        case LooseRequest():
+            return curl_line(scenario.call, with_head=True)
         case EqualRequests():
             return f"for i in $(seq {scenario.count}); do {curl_line(scenario.call)} & done; wait"
         case PolicyEdit():
@@ -110,12 +112,6 @@ class Report:
         traces = () if finding.ok else tuple(asked.trace_id for asked in finding.asked if asked.trace_id)[:1]
         return "\n".join((row, *(f"       trace    {trace_id}" for trace_id in traces)))
 
-    def foot(self, findings: Sequence[Finding]) -> str:
-        """Return the last line."""
-        counts = _counts(findings)
-        skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
-        return f"\n{counts['as_expected']} of {counts['as_expected'] + counts['not_as_expected']} as expected{skipped}"
-
     def as_json(self, findings: Sequence[Finding]) -> str:
         """Return all of it as one JSON object."""
         shown = [_finding(finding) for finding in findings]
@@ -123,6 +119,13 @@ class Report:
 
     def _columns(self) -> Columns:
         return Columns.of(self.scenarios, lenient=self.lenient)
+
+
+def foot(findings: Sequence[Finding]) -> str:
+    """Return the last line below a table."""
+    counts = _counts(findings)
+    skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
+    return f"\n{counts['as_expected']} of {counts['as_expected'] + counts['not_as_expected']} as expected{skipped}"
 
 
 def list_as_text(scenarios: tuple[Scenario, ...]) -> str:
@@ -155,7 +158,7 @@ def as_object(scenario: Scenario) -> dict[str, object]:
 
 def _kind(scenario: Scenario) -> str:
     match scenario:
-        case OneRequest():
+        case OneRequest() | LooseRequest():
             return "request"
         case EqualRequests():
             return "equal"

@@ -29,6 +29,13 @@ class Endpoint:
         """Return it as a URL."""
         return f"{'https' if self.secured else 'http'}://{format_address(self.host, self.port)}"
 
+    @property
+    def base_url(self) -> str:
+        """The URL as people write it: without the scheme's own port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        scheme = "https" if self.secured else "http"
+        return f"{scheme}://{host}" if self.port == _PORTS[scheme] else str(self)
+
 
 @final
 @attrs.frozen
@@ -46,6 +53,8 @@ class ScenariosOptions:
     timeout: float = REQUEST_TIMEOUT
     ca_file: Path | None = None
     stats_url: Endpoint | None = None
+    namespace_prefix: str = ""
+    system_namespace: str = ""
 
     def problems(self) -> tuple[str, ...]:
         """Return which options do not go together, in words."""
@@ -59,10 +68,10 @@ class ScenariosOptions:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options to ``parser``."""
-    parser.add_argument("--base-url", type=_base_url, metavar="URL", help="URL of the gateway, for example https://gateway.example.com")
-    parser.add_argument("--resolve", type=_ip, metavar="IP", help="connect to this address instead of resolving the URL's host")
+    parser.add_argument("--base-url", type=read_base_url, metavar="URL", help="URL of the gateway, for example https://gateway.example.com")
+    parser.add_argument("--resolve", type=read_ip, metavar="IP", help="connect to this address instead of resolving the URL's host")
     parser.add_argument("--ca-file", type=Path, metavar="FILE", help="CA certificates to trust, in PEM")
-    parser.add_argument("--file", type=Path, metavar="FILE", help="your own scenarios (default: the demo's)")
+    parser.add_argument("--file", "--config", type=Path, metavar="FILE", help="your own scenarios (default: the demo's)")
     parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="run only these, in the order of the file")
     parser.add_argument("--list", action="store_true", help="list the scenarios without running them")
     token = parser.add_mutually_exclusive_group()
@@ -78,6 +87,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="time limit for each request (default: %(default)g)",
     )
+    for flag, name in (("--namespace-prefix", "NamespacePrefix"), ("--system-namespace", "SystemNamespace")):
+        parser.add_argument(flag, default="", metavar="NAME", help=f"value of .{name} in a template of the Go project")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
@@ -87,7 +98,8 @@ def options_of(namespace: argparse.Namespace) -> ScenariosOptions:
     return ScenariosOptions(**{**options, "only": tuple(namespace.only), "resolve": namespace.resolve or ""})
 
 
-def _base_url(text: str) -> Endpoint:
+def read_base_url(text: str) -> Endpoint:
+    """Return a gateway's URL, as an option's type."""
     parts = _split(text)
     if parts.path not in {"", "/"}:
         raise argparse.ArgumentTypeError("the URL must not have a path: scenarios have their own")
@@ -119,7 +131,8 @@ def _endpoint(parts: SplitResult) -> Endpoint:
     return Endpoint(parts.scheme == "https", parts.hostname or "", parts.port or _PORTS[parts.scheme])
 
 
-def _ip(text: str) -> str:
+def read_ip(text: str) -> str:
+    """Return an IP address, as an option's type."""
     try:
         return str(ipaddress.ip_address(text.removeprefix("[").removesuffix("]")))
     except ValueError:

@@ -1,17 +1,19 @@
-"""Reads a scenario file: YAML to values, or every problem with its line and field. Total and strict: nothing unknown, nothing guessed.
+"""Reads a scenario file: YAML to values, or every problem with its line and field. Total; our own format is read strictly.
 
 docs/how-to/scenarios.md describes the format.
 """
 
 import re
-from collections.abc import Callable
 from typing import Final, final
 
 import attrs
 
 from exchanger.http.message import Headers
-from exchanger.policy.yaml_nodes import Kind, Limits, Mapping, Node, Scalar, Sequence, Unreadable, read_stream
+from exchanger.policy.yaml_nodes import Limits, Mapping, Node, Scalar, Unreadable, read_nodes, read_stream
 from exchanger.scenarios.answer import Answer, Exchanged, Reached, Target, Upstream
+from exchanger.scenarios.fields import MAX_PROBLEMS, Fields, FileProblem
+from exchanger.scenarios.go_format.scenario_file import GoValues, is_go_file, read_go_scenarios
+from exchanger.scenarios.go_format.template import NotRendered, render
 from exchanger.scenarios.scenario import (
     MAX_HEADERS,
     Call,
@@ -32,32 +34,13 @@ VERSION: Final = "v1"
 MAX_SCENARIOS: Final = 1_000
 # Equal requests, each on a connection of its own: enough to show sharing, and not a load test.
 MAX_AT_ONCE: Final = 100
-# Problems reported at once; more than that have one cause.
-MAX_PROBLEMS: Final = 20
 
 _LIMITS: Final = Limits(size=262_144, values=65_536, depth=12)
 _is_name: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?").fullmatch
 _is_file: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\.ya?ml").fullmatch  # a name alone: no folder to leave
-_is_number: Final = re.compile(r"[0-9]{1,9}").fullmatch
 _REACHED: Final = {"no token": Reached.WITHOUT_TOKEN, "original token": Reached.WITH_ORIGINAL}
 _SUBJECTS: Final = {subject.value: subject for subject in Subject}
 _STATUS: Final = range(200, 600)
-_MAX_TEXT: Final = 4_096  # characters of any text; bodies of refusals have some hundred
-
-
-@final
-@attrs.frozen
-class FileProblem:
-    """What is wrong with the field at ``line``, counted from 1; ``None`` if there is no place to point at."""
-
-    line: int | None
-    field: str
-    reason: str
-
-    def __str__(self) -> str:
-        """Return it as a line of text."""
-        place = "" if self.line is None else f"line {self.line}: "
-        return f"{place}{self.field} {self.reason}".strip()
 
 
 @final
@@ -68,15 +51,39 @@ class Unusable:
     problems: tuple[FileProblem, ...]
 
 
-def read_scenarios(text: str) -> tuple[Scenario, ...] | Unusable:
-    """Return the scenarios in ``text``, in its order, or everything that is wrong with it. Never raises; the work is bounded."""
+def read_scenarios(text: str, values: GoValues | None = None) -> tuple[Scenario, ...] | Unusable:
+    """Return the scenarios in ``text``, in its order, or everything that is wrong with it. Never raises; the work is bounded.
+
+    A file in the Go project's format is a template for ``values``, by default those of the Go project's demo.
+    """
     roots = read_stream(text, _LIMITS)
+    if _may_be_template(text, roots):
+        rendered = render(text, (values or GoValues()).named())
+        if isinstance(rendered, NotRendered):
+            return Unusable((FileProblem(rendered.line, "the template", rendered.reason),))
+        root = read_nodes(rendered)  # which resolves merge keys, as Go does
+        if isinstance(root, Unreadable):
+            return Unusable((FileProblem(root.line, "the file", root.reason),))
+        problems: list[FileProblem] = []
+        found = read_go_scenarios(root, values or GoValues(), problems)
+        return _result(found, problems)
     if isinstance(roots, Unreadable):
         return Unusable((FileProblem(roots.line, "the file", roots.reason),))
+    return _read_own(roots)
+
+
+def _may_be_template(text: str, roots: tuple[Node, ...] | Unreadable) -> bool:
+    """Whether ``text`` is in the Go project's format. A template need not be YAML before it is rendered."""
+    if isinstance(roots, Unreadable):
+        return "{{" in text
+    return len(roots) == 1 and is_go_file(roots[0])
+
+
+def _read_own(roots: tuple[Node, ...]) -> tuple[Scenario, ...] | Unusable:
     if len(roots) != 1:
         return Unusable((FileProblem(None, "the file", "must have one document"),))
     problems: list[FileProblem] = []
-    root = _Fields.of(roots[0], "", problems)
+    root = Fields.of(roots[0], "", problems)
     if root.text("version") != VERSION and not problems:
         root.problem("version", f"must be {VERSION}")
     items = root.items("scenarios")
@@ -87,105 +94,15 @@ def read_scenarios(text: str) -> tuple[Scenario, ...] | Unusable:
         items = ()
     root.nothing_else()
     names: set[str] = set()
-    scenarios = [_scenario(_Fields.of(item, f"scenarios[{index}]", problems), names) for index, item in enumerate(items)]
+    return _result(tuple(_scenario(Fields.of(item, f"scenarios[{index}]", problems), names) for index, item in enumerate(items)), problems)
+
+
+def _result(scenarios: tuple[Scenario, ...], problems: list[FileProblem]) -> tuple[Scenario, ...] | Unusable:
     in_order = sorted(problems, key=lambda problem: problem.line or 0)
-    return Unusable(tuple(in_order[:MAX_PROBLEMS])) if problems else tuple(scenarios)
+    return Unusable(tuple(in_order[:MAX_PROBLEMS])) if problems else scenarios
 
 
-@attrs.define(eq=False)
-class _Fields:
-    """The fields of one mapping, taken one by one. Problems are noted, and something of the right type is returned anyway."""
-
-    node: Node
-    where: str
-    problems: list[FileProblem]
-    fields: dict[str, Node]
-    keys: dict[str, Node]
-
-    @classmethod
-    def of(cls, node: Node, where: str, problems: list[FileProblem]) -> "_Fields":
-        """Return the fields of ``node``, none if it is not a mapping."""
-        fields: dict[str, Node] = {}
-        keys: dict[str, Node] = {}
-        if not isinstance(node, Mapping):
-            problems.append(FileProblem(node.line, where or "the file", "must be a mapping"))
-            return cls(node, where, problems, fields, keys)
-        for key, value in node.pairs:
-            if isinstance(key, Scalar) and key.text not in fields:
-                fields[key.text], keys[key.text] = value, key
-            else:
-                problems.append(FileProblem(key.line, where or "the file", "has a field whose name is no text"))
-        return cls(node, where, problems, fields, keys)
-
-    def path(self, name: str) -> str:
-        return f"{self.where}.{name}" if self.where else name
-
-    def problem(self, name: str, reason: str) -> None:
-        """Note what is wrong with the field ``name``, at its key or at the mapping that lacks it."""
-        self.problems.append(FileProblem(self.keys.get(name, self.node).line, self.path(name), reason))
-
-    def take(self, name: str, *, required: bool) -> Node | None:
-        node = self.fields.pop(name, None)
-        if node is None and required and isinstance(self.node, Mapping):
-            self.problem(name, "is required")
-        return node
-
-    def text(self, name: str, default: str | None = None) -> str:
-        """Return the text of a field, which is required unless it has a ``default``."""
-        node = self.take(name, required=default is None)
-        if node is None:
-            return default or ""
-        if isinstance(node, Scalar) and node.kind is Kind.TEXT and len(node.text) <= _MAX_TEXT:
-            return node.text
-        self.problem(name, f"must be text of at most {_MAX_TEXT} characters (in quotation marks if it looks like something else)")
-        return ""
-
-    def matching(self, name: str, allowed: Callable[[str], object], reason: str, default: str | None = None) -> str:
-        """Return the text of a field, which must be ``allowed``."""
-        before = len(self.problems)
-        text = self.text(name, default)
-        if len(self.problems) == before and not allowed(text) and isinstance(self.node, Mapping):
-            self.problem(name, reason)
-        return text
-
-    def number(self, name: str, allowed: range) -> int:
-        node = self.take(name, required=True)
-        if node is None:
-            return allowed[0]
-        if isinstance(node, Scalar) and node.kind is Kind.OTHER and _is_number(node.text) and int(node.text) in allowed:
-            return int(node.text)
-        self.problem(name, f"must be a number from {allowed[0]} to {allowed[-1]}")
-        return allowed[0]
-
-    def items(self, name: str) -> tuple[Node, ...]:
-        node = self.take(name, required=False)
-        if node is None or isinstance(node, Sequence):
-            return () if node is None else node.items
-        self.problem(name, "must be a list")
-        return ()
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        """Return a list of texts, empty if it is missing."""
-        items = self.items(name)
-        texts = tuple(item.text for item in items if isinstance(item, Scalar) and item.kind is Kind.TEXT and len(item.text) <= _MAX_TEXT)
-        if len(texts) != len(items):
-            self.problem(name, f"must be a list of texts of at most {_MAX_TEXT} characters")
-        return texts
-
-    def inner(self, name: str) -> "_Fields":
-        """Return the fields of the mapping in a required field."""
-        node = self.take(name, required=True)
-        if node is None:
-            return _Fields(Scalar(Kind.NULL, "", self.node.line), self.path(name), self.problems, {}, {})
-        return _Fields.of(node, self.path(name), self.problems)
-
-    def nothing_else(self) -> None:
-        """Report the fields that nobody has taken."""
-        for name in self.fields:
-            self.problems.append(FileProblem(self.keys[name].line, self.where or "the file", f"has an unknown field {quoted(name)}"))
-
-
-def _scenario(fields: _Fields, names: set[str]) -> Scenario:
+def _scenario(fields: Fields, names: set[str]) -> Scenario:
     name = fields.matching("name", _is_name, "must be of small letters, digits and hyphens, at most 64")
     if name and name in names:
         fields.problem("name", f"is that of an earlier scenario: {quoted(name)}")
@@ -211,7 +128,7 @@ def _scenario(fields: _Fields, names: set[str]) -> Scenario:
     return scenario
 
 
-def _call(fields: _Fields) -> Call:
+def _call(fields: Fields) -> Call:
     host = fields.matching("host", is_host, "must be a host, with or without a port")
     path = fields.matching("path", is_path, "must be a path as it is sent: it begins with / and has no blanks")
     method = fields.matching("method", is_method, "must be a method, such as GET", "GET")
@@ -221,14 +138,14 @@ def _call(fields: _Fields) -> Call:
     return Call(host, path, _SUBJECTS.get(subject, Subject.VALID), method, headers)
 
 
-def _headers(fields: _Fields) -> Headers:
+def _headers(fields: Fields) -> Headers:
     items = fields.items("headers")
     if len(items) > MAX_HEADERS:
         fields.problem("headers", f"are more than {MAX_HEADERS}")
         return ()
     headers = []
     for index, item in enumerate(items):
-        header = _Fields.of(item, f"{fields.where}.headers[{index}]", fields.problems)
+        header = Fields.of(item, f"{fields.where}.headers[{index}]", fields.problems)
         before = len(fields.problems)
         name, value = header.text("name"), header.text("value")
         if len(fields.problems) == before and (reason := why_no_header(name, value)):
@@ -238,7 +155,7 @@ def _headers(fields: _Fields) -> Headers:
     return tuple(headers)
 
 
-def _answer(fields: _Fields) -> Answer:
+def _answer(fields: Fields) -> Answer:
     status = fields.number("status", _STATUS)
     body = fields.text("body", "")
     upstream = _upstream(fields)
@@ -255,7 +172,7 @@ def _answer(fields: _Fields) -> Answer:
     return answer
 
 
-def _upstream(fields: _Fields) -> Upstream:
+def _upstream(fields: Fields) -> Upstream:
     node = fields.fields.get("upstream")
     if isinstance(node, Mapping):
         outer = fields.inner("upstream")

@@ -8,11 +8,11 @@ from typing import Final, assert_never, final
 import attrs
 import trio
 
-from exchanger.http.message import Request
-from exchanger.scenarios.answer import Answer, Reached, describe, relaxed
+from exchanger.http.message import Request, Response
+from exchanger.scenarios.answer import Answer, Reached, answer_of, describe, differs, relaxed
 from exchanger.scenarios.client import NoAnswerError, fetch_from
 from exchanger.scenarios.redaction import without_tokens
-from exchanger.scenarios.scenario import EDIT_BOUND, Call, EqualRequests, OneRequest, PolicyEdit, Scenario
+from exchanger.scenarios.scenario import EDIT_BOUND, Call, EqualRequests, LooseRequest, OneRequest, PolicyEdit, Scenario
 from exchanger.scenarios.target import REQUEST_TIMEOUT, Asked, ScenarioTarget
 from exchanger.util.address import format_address
 from exchanger.util.regular_file import open_regular
@@ -60,6 +60,8 @@ def summary(scenario: Scenario, *, lenient: bool = False) -> str:
     match scenario:
         case OneRequest():
             return describe_expected(scenario.expected)
+        case LooseRequest():
+            return str(scenario.expected)
         case EqualRequests():
             return f"{scenario.count} × {describe_expected(scenario.expected)}, 1 token request"
         case PolicyEdit():
@@ -68,12 +70,19 @@ def summary(scenario: Scenario, *, lenient: bool = False) -> str:
             assert_never(scenario)
 
 
+def is_exchanged(scenario: OneRequest | LooseRequest, response: Response, sent: str, target: ScenarioTarget) -> bool:
+    """Whether ``response`` is as expected, and the upstream saw another token than the one that was ``sent``."""
+    answer = answer_of(response, sent, target.recognise)
+    if isinstance(scenario, OneRequest):
+        return answer == scenario.expected
+    return not scenario.expected.differences(response) and answer.upstream is Reached.WITH_DIFFERENT
+
+
 async def run_scenario(scenario: Scenario, target: ScenarioTarget) -> Finding:
     """Run ``scenario``; whatever goes wrong is in the finding."""
     expected = summary(scenario, lenient=target.lenient)
     started = trio.current_time()
-    subject = scenario.call.subject
-    ran = await _run(scenario, target) if subject in target.made else f"it needs a token that is {subject.value}, which cannot be made here"
+    ran = target.why_not(scenario.call) or await _run(scenario, target)
     if isinstance(ran, str):
         return Finding(scenario.name, expected, "skipped", ok=True, elapsed=0.0, skipped=ran)
     return Finding(
@@ -86,6 +95,8 @@ async def _run(scenario: Scenario, target: ScenarioTarget) -> _Outcome | str:
     match scenario:
         case OneRequest():
             return await _one_request(scenario, target)
+        case LooseRequest():
+            return await _loose_request(scenario, target)
         case EqualRequests():
             return await _equal_requests(scenario, target)
         case PolicyEdit():
@@ -95,9 +106,20 @@ async def _run(scenario: Scenario, target: ScenarioTarget) -> _Outcome | str:
 
 
 async def _one_request(scenario: OneRequest, target: ScenarioTarget) -> _Outcome:
-    asked = await target.send(scenario.call, target.subjects(scenario.call.subject))
+    asked = await target.send(scenario.call, target.token(scenario.call))
     got = target.judge(asked)
     return _Outcome(_words(got, asked), _difference(_expected(scenario.expected, target), got, asked), (asked,))
+
+
+async def _loose_request(scenario: LooseRequest, target: ScenarioTarget) -> _Outcome:
+    call, expected = scenario.call, scenario.expected
+    asked = await target.send(call, target.token(call))
+    if asked.response is None:
+        return _Outcome(_clean(asked.problem, asked), (f"expected {expected}",), (asked,))
+    if call.literal:  # where a user's own token is sent instead, the upstream is expected to see that one
+        expected = attrs.evolve(expected, authorization=expected.authorization.replace(call.literal, asked.sent))
+    details = tuple(_clean(line, asked) for line in expected.differences(asked.response))
+    return _Outcome(_words(answer_of(asked.response, asked.sent, differs), asked), details, (asked,))
 
 
 async def _equal_requests(scenario: EqualRequests, target: ScenarioTarget) -> _Outcome | str:
@@ -159,7 +181,7 @@ async def _until(expected: Answer, call: Call, target: ScenarioTarget) -> tuple[
     started = trio.current_time()
     while True:
         put = trio.current_time()
-        asked = await target.send(call, target.subjects(call.subject))
+        asked = await target.send(call, target.token(call))
         got = target.judge(asked)
         # Judged by when the request was sent: an edit is in force for every request after it.
         if got == expected or put - started >= EDIT_BOUND:

@@ -18,7 +18,7 @@ from exchanger.scenarios.client import NoAnswerError, fetch_from
 from exchanger.scenarios.scenario import Call
 from exchanger.scenarios.tokens import Subject, Subjects
 from exchanger.util.address import format_address
-from exchanger.values.trace import parse_traceparent
+from exchanger.values.trace import SAMPLED, parse_traceparent
 
 # Seconds for one request: more than a gateway's second for the service and its five for the upstream.
 REQUEST_TIMEOUT: Final = 8.0
@@ -76,6 +76,8 @@ class ScenarioTarget:
         lenient: the token is the user's own, and its issuer is unknown: an exchanged token is one that differs from what was sent.
         timeout: seconds for one request.
         recognise: judges a token that the upstream saw instead of the one that was sent.
+        signed: whether the tokens are those of a real issuer.
+        recorded: whether requests ask for their trace to be recorded; otherwise that is the gateway's choice.
     """
 
     gateway: Gateway
@@ -87,6 +89,20 @@ class ScenarioTarget:
     lenient: bool = False
     timeout: float = REQUEST_TIMEOUT
     recognise: Recognise = attrs.field(default=exchanged_by_demo, repr=False)
+    signed: bool = False
+    recorded: bool = False
+
+    def token(self, call: Call) -> str:
+        """Return the token to send with ``call``, "" for none. A user's own replaces the one in the scenario, too."""
+        return call.literal if call.literal and not self.lenient else self.subjects(call.subject)
+
+    def why_not(self, call: Call) -> str:
+        """Return why the token of ``call`` cannot be had here, "" if it can."""
+        if call.signed and not self.signed:
+            return "it needs a token that Keycloak has issued, or one made from it"
+        if call.subject in self.made or (call.literal and not self.lenient):
+            return ""
+        return f"it needs a token that is {call.subject.value}, which cannot be made here"
 
     def with_own_token(self, token: str) -> "ScenarioTarget":
         """Return this target for a user's own ``token``: judged leniently, and without what only the demo's users can show."""
@@ -95,11 +111,11 @@ class ScenarioTarget:
             return "" if subject is Subject.NONE else token
 
         made = frozenset({Subject.NONE, Subject.VALID})
-        return attrs.evolve(self, subjects=own, made=made, fresh=None, lenient=True, recognise=differs)
+        return attrs.evolve(self, subjects=own, made=made, fresh=None, lenient=True, recognise=differs, signed=True)
 
     async def send(self, call: Call, token: str) -> Asked:
         """Send ``call`` with ``token`` ("" for none). No answer is a result, too."""
-        trace_id, traced = _traced(call.headers)
+        trace_id, traced = _traced(call.headers, recorded=self.recorded)
         request, gateway = request_of(attrs.evolve(call, headers=traced), token), self.gateway
         started = trio.current_time()
         response, problem = None, ""
@@ -122,12 +138,11 @@ def request_of(call: Call, token: str) -> Request:
     return Request(call.method, call.path, (("Host", call.host), *authorization, *call.headers))
 
 
-def _traced(headers: Headers) -> tuple[str, Headers]:
+def _traced(headers: Headers, *, recorded: bool) -> tuple[str, Headers]:
     """Return the trace id, "" if the call's own trace context has none, and the headers with a trace context."""
     own = [value for name, value in headers if name.lower() == _TRACEPARENT]
     if own:
         known = parse_traceparent(",".join(own))  # joined as a gateway joins them: two are invalid
         return known[0] if known else "", headers
     trace_id = secrets.token_hex(16)
-    # Not sampled: the gateway decides whether spans are kept.
-    return trace_id, (*headers, (_TRACEPARENT, f"00-{trace_id}-{secrets.token_hex(8)}-00"))
+    return trace_id, (*headers, (_TRACEPARENT, f"00-{trace_id}-{secrets.token_hex(8)}-{SAMPLED if recorded else 0:02x}"))

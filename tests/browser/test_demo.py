@@ -4,7 +4,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -17,20 +18,27 @@ pytestmark = [pytest.mark.browser, pytest.mark.envoy]
 ALL_AS_EXPECTED = re.compile(r"^(\d+) of \1 scenarios as expected\.$")
 
 
-@pytest.fixture(scope="module")
-def url() -> Generator[str]:
-    pytest.importorskip("envoy", reason="the demo extra is not installed")
+@contextmanager
+def running(*arguments: str, said: str, program: Sequence[str] = ("-m", "exchanger")) -> Generator[str]:
+    """Run a command until Ctrl-C, and yield what it ``said`` of where it is."""
     with subprocess.Popen(
-        [sys.executable, *PATIENT_DEMO], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
+        [sys.executable, *program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
     ) as process:
         assert process.stdout is not None
         try:
-            found = next((match for line in process.stdout if (match := re.match(r"Console: (http://\S+)", line))), None)
-            assert found is not None, "the demo ended before it said where its console is"
+            found = next((match for line in process.stdout if (match := re.search(said, line))), None)
+            assert found is not None, "the command ended before it said where it is"
             yield found.group(1)
         finally:
             process.send_signal(signal.SIGINT)
             process.stdout.read()
+
+
+@pytest.fixture(scope="module")
+def url() -> Generator[str]:
+    pytest.importorskip("envoy", reason="the demo extra is not installed")
+    with running(program=PATIENT_DEMO, said=r"^Console: (http://\S+)") as found:
+        yield found
 
 
 @pytest.fixture
@@ -85,3 +93,25 @@ def test_an_edit_is_in_force_with_the_next_request_and_can_be_taken_back(page: P
     page.get_by_role("button", name="Reset").click()
     page.get_by_role("dialog").get_by_role("button", name="Reset").click()
     expect(area).to_have_value(text)
+
+
+@pytest.fixture
+def foreign() -> Generator[str]:
+    """The page before a gateway of somebody else, without a service's console."""
+    with (
+        running("echo", "--address", "127.0.0.1:0", said=r"listening on (\S+)") as gateway,
+        running("demo", "--gateway", f"http://{gateway}", said=r"Console: (http://\S+)") as found,
+    ):
+        yield found
+
+
+def test_before_another_gateway_the_page_says_what_it_does_not_know_and_offers_no_editor(
+    foreign: str, browser: Browser, watch: Watch
+) -> None:
+    page = browser.new_page()
+    watch.follow(page, foreign)
+    page.goto(foreign)
+    expect(page.locator("#state")).to_have_text(re.compile("no console of the service was named"))
+    expect(page.get_by_role("link", name="Lab")).to_be_visible()
+    expect(page.get_by_role("link", name="Edit")).to_be_hidden()
+    page.close()

@@ -7,7 +7,7 @@ import trio
 from exchanger.console.access import Access
 from exchanger.console.broadcast import MAX_SUBSCRIBERS
 from exchanger.console.message import json_response
-from exchanger.console.proxy import MAX_ANSWER, LoopbackProxy
+from exchanger.console.proxy import MAX_ANSWER, ConsoleProxy
 from exchanger.console.server import Server, ServerSettings
 from exchanger.http.message import Request as Asked
 from exchanger.http.message import Response
@@ -38,7 +38,7 @@ async def fronting(port: int | None = None) -> AsyncIterator[Front]:
         return json_response({"mode": "demo"})
 
     async with running() as behind:
-        proxy = LoopbackProxy(behind.port if port is None else port)
+        proxy = ConsoleProxy(behind.port if port is None else port)
         routes = {("GET", "/api/about"): about, ("GET", "/api/policy"): proxy.forward, ("POST", "/session"): proxy.forward}
         server = Server(ServerSettings("127.0.0.1", 0), Access(), PAGE, routes, proxy.pipe, _no_fault)
         async with trio.open_nursery() as nursery:

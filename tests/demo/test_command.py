@@ -116,7 +116,7 @@ async def test_a_signal_while_it_is_up_ends_it_and_a_second_one_changes_nothing(
     assert await ended(tmp_path, out) == (0, "")
     assert '"scope": "read:orders"' in out.text
     assert "ended: service exit status 0" in out.text
-    assert re.fullmatch(r"Console: http://127\.0\.0\.1:\d+  .*", out.text.partition("readiness: ")[2].splitlines()[2])
+    assert re.fullmatch(r"Console: http://127\.0\.0\.1:\d+  .*", out.text.partition("SIGTERM: ending")[0].splitlines()[-1])
     assert out.processes == 2
 
 
@@ -201,7 +201,7 @@ def test_the_guide_has_everything_to_try() -> None:
         assert part in text
     assert "Console" not in text
     with_console = guide(attrs.evolve(site, console_port=10_006), {}, own_setup(10_004))
-    assert with_console.lstrip().startswith("Console: http://127.0.0.1:10006  ")  # paths are put behind it in scripts
+    assert with_console.splitlines()[-1].startswith("Console: http://127.0.0.1:10006  ")  # paths are put behind it in scripts
 
 
 async def test_without_envoy_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from exchanger.demo import DemoError
 from exchanger.demo.envoy import Mode, bootstrap, envoy_command, find_envoy
+from exchanger.telemetry.otlp.settings import Protocol, Target
+from exchanger.values.secret import Secret
 
 
 def values(config: object, key: str) -> Iterator[object]:
@@ -40,14 +43,35 @@ def test_the_gateway_is_on_loopback_asks_the_service_first_and_never_opens(mode:
     assert [entry["name"] for entry in filters] == [f"envoy.filters.http.{mode.value}", "envoy.filters.http.router"]
 
 
-@pytest.mark.envoy
-@each_mode
-def test_envoy_accepts_the_configuration(mode: Mode, tmp_path: Path) -> None:
-    config = tmp_path / "envoy.json"
-    config.write_text(json.dumps(CONFIGS[mode]))
+def assert_accepted(bootstrap: dict[str, object], folder: Path) -> None:
+    config = folder / "envoy.json"
+    config.write_text(json.dumps(bootstrap))
     command = (*envoy_command(find_envoy(), config), "--mode", "validate", "--reject-unknown-dynamic-fields")
     checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.envoy
+@each_mode
+def test_envoy_accepts_the_configuration(mode: Mode, tmp_path: Path) -> None:
+    assert_accepted(CONFIGS[mode], tmp_path)
+
+
+@pytest.mark.envoy
+@pytest.mark.parametrize("protocol", list(Protocol))
+@pytest.mark.parametrize("host", ["collector.example.com", "::1"])
+def test_envoy_accepts_each_kind_of_collector(protocol: Protocol, host: str, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    headers = (("Api-Key", Secret("a key")),)
+    for secure in (False, True):
+        target = Target(
+            secure=secure, host=host, port=4317, path="/v1/traces", headers=headers, protocol=protocol, ca_file=tmp_path / "ca.pem"
+        )
+        config = bootstrap(listen=10_001, service=10_002, upstream=10_003, traces=target)
+        assert list(values(config, "sni")) == [host] * secure
+        assert "a key" in json.dumps(config)
+        assert_accepted(config, tmp_path)
 
 
 def absent(name: str) -> importlib.metadata.Distribution:

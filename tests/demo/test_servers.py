@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from exchanger import cli
-from exchanger.demo.servers import LIMITS, echo, run_echo
+from exchanger.demo.servers import LIMITS, echo, serve_http
 from exchanger.demo.service import SERVICE_COMMAND, service_environment
 from exchanger.demo.setup import DemoPorts, free_ports
 from exchanger.http.message import Request
@@ -74,7 +74,7 @@ async def test_the_request_comes_back_with_the_claims_of_its_token() -> None:
 
 async def test_bodies_are_bounded_and_any_head_that_envoy_lets_through_is_read() -> None:
     async with trio.open_nursery() as nursery:
-        port: int = await nursery.start(run_echo, "127.0.0.1", 0)
+        port: int = await nursery.start(serve_http, echo, "127.0.0.1", 0)
         large = Request("GET", "/x", (("Host", "h"), ("X-A", "a" * 61_440)))
         assert json.loads((await fetch(port, large, timeout=30)).body)["headers"]["x-a"] == "a" * 61_440
         too_large = Request("POST", "/x", (("Host", "h"),), b"a" * (LIMITS.body_bytes + 1))

@@ -106,8 +106,12 @@ class Collector:
             "OTEL_METRIC_EXPORT_INTERVAL": "300",
         }
 
+    def resource_spans(self) -> list[ResourceSpans]:
+        bodies = (got.body for got in self.recorder.requests if got.path == "/v1/traces")
+        return [of for body in bodies for of in ExportTraceServiceRequest.FromString(body).resource_spans]
+
     def spans(self) -> list[Span]:
-        return [span for of in self._of_resources() for scope in of.scope_spans for span in scope.spans]
+        return [span for of in self.resource_spans() for scope in of.scope_spans for span in scope.spans]
 
     def metrics(self) -> dict[str, Metric]:
         """Return each metric as it was last."""
@@ -116,14 +120,10 @@ class Collector:
         return {metric.name: metric for metric in all_of}
 
     def resources(self) -> list[dict[str, str]]:
-        return [{one.key: one.value.string_value for one in of.resource.attributes} for of in self._of_resources()]
+        return [{one.key: one.value.string_value for one in of.resource.attributes} for of in self.resource_spans()]
 
     def until(self, enough: Callable[[], bool]) -> None:
         wait_until(enough, lambda: f"{len(self.spans())} spans, {sorted(self.metrics())}")
-
-    def _of_resources(self) -> list[ResourceSpans]:
-        bodies = (got.body for got in self.recorder.requests if got.path == "/v1/traces")
-        return [of for body in bodies for of in ExportTraceServiceRequest.FromString(body).resource_spans]
 
 
 def wait_until(enough: Callable[[], bool], describe: Callable[[], str] = lambda: "") -> None:

@@ -16,7 +16,7 @@ from exchanger.demo.envoy import HTTP_OPTIONS, Mode, bootstrap, envoy_command, f
 from exchanger.demo.options import DemoOptions
 from exchanger.demo.processes import Child
 from exchanger.demo.running import Programs, RunningDemo, start_demo, wait_ready
-from exchanger.demo.servers import run_echo
+from exchanger.demo.servers import echo, serve_http
 from exchanger.demo.service import SERVICE_COMMAND, base_environment, service_environment
 from exchanger.http.message import Request
 from exchanger.scenarios.answer import Answer, answer_of
@@ -115,7 +115,7 @@ async def gateway_before(
 ) -> AsyncGenerator[int]:
     """An Envoy before a service and the demo's echo, with its configuration changed; yield its port once it lets a request through."""
     async with trio.open_nursery() as nursery:
-        upstream = await nursery.start(run_echo, LOOPBACK, 0)
+        upstream = await nursery.start(serve_http, echo, LOOPBACK, 0)
         with patient_gateways():
             config = bootstrap(listen=free_port(), service=service_port, upstream=upstream, mode=mode)
         change(config)

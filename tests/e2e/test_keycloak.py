@@ -45,6 +45,11 @@ async def test_every_check_is_as_expected(mode: str, keycloak: Keycloak, tmp_pat
     await assert_all_is_as_expected(NAMES, tmp_path, "--mode", mode, *flags(keycloak), bound=LONGER * WHOLE_RUN)
 
 
+async def test_the_reference_scenarios_are_all_as_expected(keycloak: Keycloak, tmp_path: Path) -> None:
+    names = [scenario.name for scenario in packaged_scenarios("exchanger.demo.reference", "scenarios.yaml")]
+    await assert_all_is_as_expected(names, tmp_path, "--scenarios", "reference", *flags(keycloak), bound=LONGER * WHOLE_RUN)
+
+
 async def test_the_lab_shows_each_scenario_with_what_the_realms_keys_say(keycloak: Keycloak, tmp_path: Path) -> None:
     issuer = f"{keycloak.address}/realms/exchanger-demo"
     async with demo(tmp_path, *flags(keycloak)) as running:

@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from exchanger.console.proxy import LoopbackProxy
+from exchanger.console.proxy import ConsoleProxy
 from exchanger.playground.policy_files import EFFECT_S, MAX_TEXT, Changed, NotSaved, PolicyFiles, in_force, revision_of, version_of
 from exchanger.policy.snapshot import PolicySnapshot
 from tests.console.running import dead_port, running
@@ -65,14 +65,14 @@ def test_a_deleted_file_a_pipe_and_bytes_that_are_not_text_can_be_replaced(files
 
 async def test_the_version_in_force_is_that_of_the_console() -> None:
     async with running() as console:
-        revision = revision_of(LoopbackProxy(console.port))
+        revision = revision_of(ConsoleProxy(console.port))
         before = await revision()
         assert before is not None
         console.policy.publish(PolicySnapshot.EMPTY)
         assert await revision() == before + 1
         assert await in_force(before, revision)
     with dead_port() as port:
-        assert await revision_of(LoopbackProxy(port))() is None
+        assert await revision_of(ConsoleProxy(port))() is None
 
 
 async def test_a_new_version_is_awaited_for_a_bounded_time(autojump_clock: trio.testing.MockClock) -> None:

@@ -57,6 +57,7 @@ def text_of(tree: Any) -> str:
 
 def _scenario(scenario: Scenario) -> dict[str, Any]:
     call = scenario.call
+    assert isinstance(scenario.expected, Answer)  # the format that is ours
     tree: dict[str, Any] = {
         "name": scenario.name,
         "watch": scenario.watch,

@@ -8,7 +8,8 @@ from typing import Any, Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.scenarios.reader import MAX_PROBLEMS, Unusable, read_scenarios
+from exchanger.scenarios.fields import MAX_PROBLEMS
+from exchanger.scenarios.reader import Unusable, read_scenarios
 from exchanger.scenarios.scenario import Scenario
 from tests.property.strategies_scenarios import file_of, scenario_lists, text_of
 

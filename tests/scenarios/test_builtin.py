@@ -14,7 +14,7 @@ from exchanger.demo.keycloak.tokens import RealmTokens, keycloak_setup
 from exchanger.demo.setup import DemoSetup, own_setup
 from exchanger.demo.token_rules import RULES, TOKEN_PATHS
 from exchanger.policy.document import parse_document
-from exchanger.scenarios.answer import Exchanged, Target
+from exchanger.scenarios.answer import Answer, Exchanged, Target
 from exchanger.scenarios.builtin import SCENARIOS, packaged_scenarios
 from exchanger.scenarios.runner import summary
 from exchanger.scenarios.scenario import EqualRequests, PolicyEdit
@@ -84,6 +84,7 @@ def test_scenarios_and_entries_meet_and_a_success_shows_the_target_of_its_entry(
     assert {name for name, entry in met.items() if entry is None} == packaged.unmet
     assert [entry for entry in packaged.entries if entry not in met.values()] == []
     for scenario in packaged.setup.scenarios:
+        assert isinstance(scenario.expected, Answer)
         if isinstance(scenario.expected.upstream, Exchanged):
             entry = met[scenario.name]
             assert entry is not None
@@ -133,6 +134,7 @@ def test_the_keycloak_scenarios_show_every_kind_of_subject_and_audiences_that_th
     available = set(audiences[realm.client_id])
     assert available <= set(clients)
     for scenario in KEYCLOAK.setup.scenarios:
+        assert isinstance(scenario.expected, Answer)
         if isinstance(scenario.expected.upstream, Exchanged):
             shown = scenario.expected.upstream.target.audiences
             assert set(shown) <= available

@@ -257,3 +257,56 @@ async def test_a_closed_output_is_status_1(tmp_path: Path) -> None:
     async with command(tmp_path) as here:
         here.out = Closed()
         assert await here.run() == 1
+
+
+GO_FILE = """
+version: v1
+scenarios:
+  - name: passed-on
+    request: {path: /pass, token: {prefill: literal, value: "{{ .BearerToken }}"}}
+    behavior: {summary: "to {{ .BaseURLHost }}", detail: "{{ .NamespacePrefix }} {{ .SystemNamespace }}"}
+    expect: {upstreamAuthorization: "Bearer {{ .BearerToken }}"}
+  - name: refused
+    request: {path: /deny, token: {prefill: none}}
+    behavior: {summary: refused, detail: always}
+    expect: {status: 403}
+  - name: not as expected
+    request: {path: /pass, token: {prefill: literal, value: other-token}}
+    behavior: {summary: another token, detail: than expected}
+    expect: {upstreamAuthorization: "Bearer {{ .BearerToken }}"}
+  - name: keycloak
+    request: {path: /pass, token: {prefill: keycloak-subject}}
+    behavior: {summary: skipped, detail: without a token}
+"""
+
+
+async def test_a_file_of_the_go_project_with_its_variables(tmp_path: Path) -> None:
+    async with command(tmp_path, GO_FILE) as here:
+        variables = {
+            "DEMO_BASE_URL": f"http://127.0.0.1:{here.port}/",
+            "DEMO_SCENARIO_CONFIG": str(here.file),
+            "DEMO_BEARER_TOKEN": OWN,
+            "DEMO_INSECURE_SKIP_VERIFY": "true",
+        }
+        assert await run_scenarios(options(), variables, here.out, here.err) == 1
+        assert [line[:20] for line in here.out.getvalue().splitlines() if line[:4] in {"ok  ", "FAIL", "skip"}] == [
+            "ok   passed-on      ",
+            "ok   refused        ",
+            "FAIL not as expected",
+            "skip keycloak       ",
+        ]
+        assert "upstream Authorization: not the expected one" in here.said
+        assert "DEMO_INSECURE_SKIP_VERIFY has no effect" in here.err.getvalue()
+        assert {request.value("host") for request in here.upstream.got} == {f"127.0.0.1:{here.port}"}
+        assert not any(token in here.said for token in (OWN, "other-token"))
+        # A user's own token is sent instead, and is what the upstream has to see; the scenario that needs a real one has it.
+        here.upstream.got.clear()
+        assert await here.run("--token-env", "MINE", "--only", "passed-on", "keycloak", MINE=OWN, DEMO_BEARER_TOKEN="in-the-file") == 0
+        assert {request.value("authorization") for request in here.upstream.got} == {f"Bearer {OWN}"}
+
+
+async def test_an_unusable_base_url_in_the_environment_is_not_repeated(tmp_path: Path) -> None:
+    async with command(tmp_path, GO_FILE) as here:
+        assert await run_scenarios(options(), {"DEMO_BASE_URL": "https://user:canary@h"}, here.out, here.err) == 2
+        assert "DEMO_BASE_URL: the URL must have neither credentials nor a query" in here.err.getvalue()
+        assert "canary" not in here.said

@@ -3,7 +3,8 @@
 import pytest
 
 from exchanger.scenarios.answer import Answer, Exchanged, Target
-from exchanger.scenarios.reader import MAX_AT_ONCE, MAX_PROBLEMS, MAX_SCENARIOS, Unusable, read_scenarios
+from exchanger.scenarios.fields import MAX_PROBLEMS
+from exchanger.scenarios.reader import MAX_AT_ONCE, MAX_SCENARIOS, Unusable, read_scenarios
 from exchanger.scenarios.scenario import Call, EqualRequests, OneRequest, PolicyEdit
 from exchanger.scenarios.tokens import Subject
 

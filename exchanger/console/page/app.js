@@ -92,10 +92,15 @@ function drawAbout(now) {
   about = now;
   known = true;
   byId("warning").hidden = !about.shows_tokens;
-  for (const view of ["lab", "edit"]) document.querySelector(`[data-view="${view}"]`).hidden = !about.lab;
+  for (const view of ["lab", "edit"]) document.querySelector(`[data-view="${view}"]`).hidden = !offered(view);
   byId("sign-out").hidden = !about.token_required;
   say(byId("version"), about.version ?? "");
   if (before.shows_tokens !== about.shows_tokens) panel.redraw();
+}
+
+/** Whether this console has a view: lab and editor are a demo's, and only policy files within reach can be edited. */
+function offered(view) {
+  return view === "lab" ? about.lab : view !== "edit" || (about.lab && about.edit !== false);
 }
 
 /** Ask again while the page is in use: the view that the address names may be there only now, or no longer. */
@@ -118,6 +123,7 @@ async function start() {
   }
   route();
   if (about.token_required && !about.version) needSession();
+  else if (about.stream === false) showState({ name: "stopped", wait: 0, why: "no console of the service was named (--console)" });
   else stream.start();
 }
 
@@ -159,7 +165,7 @@ function route() {
 function showView() {
   const [path] = location.hash.replace(/^#\/?/, "").split("?");
   const [first, ...rest] = path.split("/").map(decode);
-  const view = Object.hasOwn(TITLES, first) && (about.lab || !["lab", "edit"].includes(first)) ? first : "live";
+  const view = Object.hasOwn(TITLES, first) && offered(first) ? first : "live";
   for (const id of Object.keys(TITLES)) {
     byId(`view-${id}`).hidden = id !== view;
     const link = document.querySelector(`[data-view="${id}"]`);

@@ -140,7 +140,7 @@ def keycloak_setup(tokens: RealmTokens, address: KeycloakAddress) -> DemoSetup:
 
     def target(ports: DemoPorts) -> ScenarioTarget:
         return ScenarioTarget(
-            gateway=Gateway(LOOPBACK, ports.envoy_port), subjects=tokens.token, policy=ports.policy, recognise=tokens.recognise
+            gateway=Gateway(LOOPBACK, ports.envoy_port), subjects=tokens.token, policy=ports.policy, recognise=tokens.recognise, signed=True
         )
 
     login = f"-d grant_type=password -d client_id={APP} -d username={realm.user} -d password={realm.password}"

@@ -1,0 +1,1 @@
+"""The demo with scenarios, hosts and policies by the names of the Go project."""

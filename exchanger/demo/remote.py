@@ -1,0 +1,165 @@
+"""``exchanger demo --gateway``: the demo's page and scenarios against a gateway that somebody else runs. Nothing of a service is started.
+
+What only a service knows (policies, decisions, explanations) comes from its console, if that is named. Nothing is changed there.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from importlib.resources import as_file
+from pathlib import Path
+from typing import Final, final
+
+import attrs
+import orjson
+import trio
+
+from exchanger.console.proxy import ConsoleProxy
+from exchanger.console.token_file import read_token
+from exchanger.demo import DemoError
+from exchanger.demo.console import fault_log, make_console
+from exchanger.demo.options import DemoOptions, ScenarioSet
+from exchanger.demo.reference.setup import SCENARIOS_FILE
+from exchanger.demo.setup import started_on
+from exchanger.http.message import Request
+from exchanger.playground.handlers import Playground, PlaygroundSettings
+from exchanger.playground.lint import LintRules
+from exchanger.playground.policy_files import PolicyFiles
+from exchanger.scenarios.client import LOOPBACK
+from exchanger.scenarios.command import UsageError, plan, run_scenarios, tls_context, warning_about
+from exchanger.scenarios.options import Endpoint, ScenariosOptions
+from exchanger.scenarios.scenario import Call, Scenario
+from exchanger.scenarios.target import ScenarioTarget
+from exchanger.scenarios.terminal import Progress
+from exchanger.scenarios.tokens import Subject
+from exchanger.util.follow_file import Unusable
+from exchanger.values.selector import Selector
+
+_OK: Final = 200
+_UNREACHABLE: Final = frozenset({502, 504})
+_NO_POLICY: Final = LintRules(Selector(), Selector(), frozenset())  # nothing can be edited here
+
+
+@final
+@attrs.frozen
+class RemoteDemo:
+    """What is shown: scenarios, the target that they run against, and the service's console, if it is known. ``warning`` "" is none."""
+
+    scenarios: tuple[Scenario, ...]
+    target: ScenarioTarget
+    console: ConsoleProxy | None
+    warning: str
+
+
+async def check_gateway(options: DemoOptions) -> int:
+    """Run the scenarios as ``exchanger scenarios`` does, and return its exit status."""
+    with ExitStack() as files:
+        return await run_scenarios(scenarios_options(options, files))
+
+
+def plan_remote(options: DemoOptions, variables: Mapping[str, str]) -> RemoteDemo:
+    """Return what ``options``, which have a gateway, say.
+
+    Raises:
+        UsageError: a file cannot be used.
+    """
+    with ExitStack() as files:
+        of_scenarios = scenarios_options(options, files)
+        scenarios, target = plan(of_scenarios, variables)
+        if target is None:
+            raise TypeError("a remote demo has a gateway")
+        warning = warning_about(of_scenarios, scenarios, target)
+    console = None if options.console is None else _console(options.console, options)
+    return RemoteDemo(scenarios, target, console, warning)
+
+
+def scenarios_options(options: DemoOptions, files: ExitStack) -> ScenariosOptions:
+    """Return ``options`` as those of ``exchanger scenarios``; ``files`` keeps packaged files at hand."""
+    file = options.file
+    if file is None and options.scenarios is ScenarioSet.REFERENCE:
+        file = files.enter_context(as_file(SCENARIOS_FILE))
+    return ScenariosOptions(
+        base_url=options.gateway,
+        resolve=options.resolve,
+        file=file,
+        token_file=options.token_file,
+        token_env=options.token_env,
+        ca_file=options.ca_file if options.gateway is not None and options.gateway.secured else None,  # it may be the console's alone
+    )
+
+
+async def show_gateway(demo: RemoteDemo, options: DemoOptions, progress: Progress, up: trio.Event) -> None:
+    """Serve the page until cancelled; ``up`` is set once it is there.
+
+    Raises:
+        DemoError: gateway or console cannot be used, or the page's port is taken.
+        ExceptionGroup: of ``DemoError``, the same.
+    """
+    if demo.warning:
+        progress.say(f"warning: {demo.warning}")
+    progress.begin("gateway")
+    await _check_gateway(demo.target)
+    progress.done(demo.target.gateway.base_url)
+    about: dict[str, object] = {"edit": False, "stream": demo.console is not None, "shows_tokens": False, "policy_source": None}
+    if demo.console is not None:
+        progress.begin("the service's console")
+        about |= await _about(demo.console)
+        progress.done(demo.console.url)
+    with tempfile.TemporaryDirectory(prefix="exchanger-demo-", ignore_cleanup_errors=True) as folder:
+        files = PolicyFiles(Path(folder), {})
+        routes = Playground(PlaygroundSettings(demo.target, demo.scenarios, files, _NO_POLICY)).routes()
+        page = make_console(options.console_port, demo.console, routes, fault_log(Path(folder) / "console.log"), about=about)
+        async with trio.open_nursery() as nursery:
+            port = await started_on(nursery, page.run, options.console_port)
+            progress.say(_guide(demo, port))
+            up.set()
+
+
+def _console(address: Endpoint, options: DemoOptions) -> ConsoleProxy:
+    token = None if options.console_token_file is None else read_token(options.console_token_file)
+    if isinstance(token, Unusable):
+        raise UsageError(f"--console-token-file {options.console_token_file}: {token.reason}")
+    return ConsoleProxy(address.port, address.host, tls_context(options.ca_file) if address.secured else None, token)
+
+
+async def _check_gateway(target: ScenarioTarget) -> None:
+    """Ask once, without a token: any answer is one."""
+    gateway = target.gateway
+    asked = await target.send(Call(gateway.base_url.partition("://")[2], "/", Subject.NONE), "")
+    if asked.response is None:
+        raise DemoError(f"the gateway at {gateway.base_url} cannot be used: {asked.problem}")
+
+
+async def _about(console: ConsoleProxy) -> dict[str, object]:
+    """Return what the service's console says of itself, as far as the page in front of it says the same."""
+    response = await console.forward(Request("GET", "/api/about"))
+    try:
+        found = orjson.loads(response.body) if response.status == _OK else None
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict) or "token_required" not in found:
+        words = (
+            "cannot be reached, or its certificate is not accepted" if response.status in {502, 504} else "is no console of this service"
+        )
+        raise DemoError(f"the console at {console.url} {words}")
+    if found["token_required"] and not found.get("version"):
+        words = "needs a token: --console-token-file FILE" if console.token is None else "does not accept the token in the file"
+        raise DemoError(f"the console at {console.url} {words}")
+    return {name: found.get(name) for name in ("version", "shows_tokens", "policy_source")}
+
+
+def _guide(demo: RemoteDemo, port: int) -> str:
+    known = "not known. Without --console, policies, decisions and explanations are not shown"
+    runnable = sum(not demo.target.why_not(scenario.call) for scenario in demo.scenarios)
+    lines = (
+        "",
+        f"Gateway:         {demo.target.gateway.base_url}",
+        f"Service console: {known if demo.console is None else demo.console.url}",
+        f"Scenarios:       {runnable} of {len(demo.scenarios)}; the others need tokens that cannot be made here",
+        "",
+        "Somebody else runs the gateway, its policies, its issuer and its upstream: their state is not known here, and cannot be changed.",
+        "Whoever uses this machine can use the page.",
+        "",
+        f"Console: http://{LOOPBACK}:{port}  (open it in a browser; Ctrl-C ends everything)",
+    )
+    return "\n".join(lines)

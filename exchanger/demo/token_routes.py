@@ -1,0 +1,157 @@
+"""The routes of a fake token endpoint, read from a file in the Go project's format: which token request gets which answer.
+
+docs/reference/commands.md describes the format.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, final
+
+import attrs
+
+from exchanger.demo.token_rules import NOT_A_BEARER, REFRESH_TOKEN_TYPE, Behaviour, Fail, Issue, Refuse
+from exchanger.errors import ExchangerError
+from exchanger.policy.yaml_nodes import Unreadable, read_nodes
+from exchanger.scenarios.answer import Target
+from exchanger.scenarios.fields import MAX_PROBLEMS, FileProblem
+from exchanger.scenarios.go_format.fields import GoFields
+from exchanger.scenarios.scenario import why_no_header
+from exchanger.util.text import quoted
+
+MAX_FILE: Final = 1_048_576  # bytes; a ConfigMap holds no more
+
+_STATUS: Final = range(200, 600)  # an informational status would be no answer
+_DELAY: Final = 10_000  # milliseconds of a ``delay`` that names none
+_UNKNOWN: Final = Refuse("invalid_request", "unknown fake token scenario")
+_ISSUES: Final[Mapping[str, Issue]] = {
+    "success": Issue(),
+    "missing_access_token": Issue(with_access_token=False),
+    "wrong_token_type": Issue(token_type=NOT_A_BEARER),
+    "wrong_issued_token_type": Issue(issued_token_type=REFRESH_TOKEN_TYPE),
+}
+_TYPES: Final = (*_ISSUES, "delay", "malformed", "oauth_error", "json_error")
+
+
+class RoutesError(ExchangerError):
+    """The file cannot be used; the message says why, a line for each problem."""
+
+
+@final
+@attrs.frozen
+class TokenRoute:
+    """``behaviour`` where every part that is not "" matches; ``scenario`` is written into the token."""
+
+    name: str
+    behaviour: Behaviour
+    scenario: str = ""
+    path: str = ""
+    scope: str = ""
+    resource: str = ""
+    audience: str = ""
+
+    def matches(self, path: str, target: Target) -> bool:
+        """Whether the route is about a token request to ``path`` for ``target``: the whole scope, one of the resources and audiences."""
+        return (
+            self.path in {"", path}
+            and self.scope in {"", target.scope.strip()}
+            and (not self.resource or self.resource in [text.strip() for text in target.resources])
+            and (not self.audience or self.audience in [text.strip() for text in target.audiences])
+        )
+
+
+@final
+@attrs.frozen
+class TokenRoutes:
+    """The routes in their order, and what is answered where none matches."""
+
+    routes: tuple[TokenRoute, ...]
+    default: Behaviour = _UNKNOWN
+
+    def route_for(self, path: str, target: Target) -> TokenRoute:
+        """Return the first route that matches, or the default."""
+        return next((route for route in self.routes if route.matches(path, target)), TokenRoute("default", self.default))
+
+
+def load_routes(file: Path) -> TokenRoutes:
+    """Return the routes in ``file``.
+
+    Raises:
+        RoutesError: it cannot be read, or is wrong.
+    """
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(MAX_FILE + 1).decode()
+    except OSError as error:
+        raise RoutesError(f"{file}: {error.strerror or type(error).__name__}") from None
+    except UnicodeDecodeError:
+        raise RoutesError(f"{file}: is not UTF-8") from None
+    read = read_routes(text)
+    if isinstance(read, TokenRoutes):
+        return read
+    raise RoutesError("\n".join(f"{file}: {problem}" for problem in read[:MAX_PROBLEMS]))
+
+
+def read_routes(text: str) -> TokenRoutes | tuple[FileProblem, ...]:
+    """Return the routes in ``text``, or everything that is wrong with it. Never raises."""
+    root = read_nodes(text)
+    if isinstance(root, Unreadable):
+        return (FileProblem(root.line, "the file", root.reason),)
+    problems: list[FileProblem] = []
+    fields = GoFields.of(root, "", problems)
+    items = fields.items("routes")
+    if not items and not problems:
+        fields.problem("routes", "must be a list with at least one route")
+    names: set[str] = set()
+    routes = tuple(_route(GoFields.of(item, f"routes[{index}]", problems), names) for index, item in enumerate(items))
+    default = _default(fields.inner("defaultResponse"))
+    return tuple(problems) if problems else TokenRoutes(routes, default)
+
+
+def _route(fields: GoFields, names: set[str]) -> TokenRoute:
+    name = fields.text("name").strip()
+    if not name:
+        fields.problem("name", "is required")
+    elif name in names:
+        fields.problem("name", f"is that of an earlier route: {quoted(name)}")
+    names.add(name)
+    match = fields.inner("match")
+    parts = {part: match.text(part).strip() for part in ("path", "scope", "resource", "audience")}
+    if not any(parts.values()):
+        fields.problem("match", f"must have at least one of {', '.join(parts)}")
+    response = fields.inner("response")
+    kind = response.text("type").strip()
+    scenario = response.text("scenario").strip() or (name if kind in {"success", "delay"} else "")
+    return TokenRoute(name, _behaviour(response, kind), scenario, **parts)
+
+
+def _default(response: GoFields) -> Behaviour:
+    kind, error = response.text("type").strip(), response.text("error").strip()
+    return _behaviour(response, kind or "oauth_error") if kind or error else _UNKNOWN
+
+
+def _behaviour(response: GoFields, kind: str) -> Behaviour:
+    error, status, delay = response.text("error").strip(), response.number("status"), response.number("delayMilliseconds")
+    challenge = response.text("wwwAuthenticate").strip()
+    if status and status not in _STATUS:
+        response.problem("status", f"must be from {_STATUS[0]} to {_STATUS[-1]}")
+    if delay < 0:
+        response.problem("delayMilliseconds", "must not be negative")
+    if why_no_header("WWW-Authenticate", challenge):
+        response.problem("wwwAuthenticate", "cannot be the value of a header")
+    if kind in _ISSUES:
+        return _ISSUES[kind]
+    match kind:
+        case "delay":
+            return Issue(delay=(delay or _DELAY) / 1000)
+        case "malformed":
+            return Fail(200, '{"access_token":')
+        case "oauth_error" | "json_error":
+            if not error:
+                response.problem("error", f"is required for {kind}")
+            if kind == "json_error":
+                return Fail(status or 500, json.dumps({"error": error}))
+            return Refuse(error, response.text("errorDescription").strip(), status or 400, challenge)
+        case _:
+            response.problem("type", f"must be one of {', '.join(_TYPES)}")
+            return _UNKNOWN

@@ -1,0 +1,1 @@
+"""Scenario files of the Go project: how its YAML libraries read fields, its templates, and what a file says."""

@@ -1,0 +1,200 @@
+"""Reads a scenario file of the Go project: a template of YAML. Unknown fields do not count, and only named expectations are compared.
+
+docs/how-to/scenarios.md says which fields there are. The template's values are those of the Go project's demo.
+"""
+
+import posixpath
+from collections.abc import Mapping
+from typing import Final, final
+from urllib.parse import quote, urlsplit
+
+import attrs
+
+from exchanger.decision.bearer import is_bearer_token
+from exchanger.http.message import Headers
+from exchanger.policy.yaml_nodes import Mapping as MappingNode
+from exchanger.policy.yaml_nodes import Node
+from exchanger.scenarios.expectation import OK, Expectation
+from exchanger.scenarios.fields import FileProblem
+from exchanger.scenarios.go_format.fields import GoFields
+from exchanger.scenarios.scenario import MAX_HEADERS, Call, LooseRequest, is_host, is_method, is_path, why_no_header
+from exchanger.scenarios.tokens import Subject
+from exchanger.util.text import quoted
+
+DEFAULT_BASE_URL: Final = "https://httpbin.int.kube"
+DEFAULT_NAMESPACE_PREFIX: Final = "service"
+DEFAULT_SYSTEM_NAMESPACE: Final = "ext-authz-token-exchange-e2e"
+
+# What ``request.token.prefill`` may say beside ``literal``: tokens that only a Keycloak can issue, or that are made from one of those.
+_SIGNED: Final[Mapping[str, Subject]] = {
+    "keycloak-subject": Subject.VALID,
+    "keycloak-expired-subject": Subject.EXPIRED,
+    "keycloak-unsigned-subject": Subject.UNSIGNED,
+    "keycloak-truncated-signature": Subject.TRUNCATED,
+    "keycloak-untrusted-issuer": Subject.FOREIGN,
+}
+_PREFILLS: Final = ("none", "literal", *_SIGNED)
+# The fields that tell this format from the other one, which has ``watch`` in each scenario.
+_OWN_FIELDS: Final = frozenset({"behavior", "exchange", "policy", "summary"})
+_TOKEN_FIELDS: Final = frozenset({"bearer", "token"})
+# Characters that Go's URL.JoinPath leaves as they are; it escapes the others, a question mark among them.
+_SAFE_IN_PATH: Final = "/%-_.~$&+,:;=@!'()*[]"
+# Headers that Go's HTTP client replaces or leaves out, and those about the connection, which are the client's own here too.
+_NOT_SENT: Final = frozenset(
+    {"host", "connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+
+
+@final
+@attrs.frozen
+class GoValues:
+    """What a template may name. ``bearer_token`` is hidden from repr."""
+
+    base_url: str = DEFAULT_BASE_URL
+    namespace_prefix: str = DEFAULT_NAMESPACE_PREFIX
+    system_namespace: str = DEFAULT_SYSTEM_NAMESPACE
+    bearer_token: str = attrs.field(default="", repr=False)
+
+    @classmethod
+    def of(cls, variables: Mapping[str, str], base_url: str = "", namespace_prefix: str = "", system_namespace: str = "") -> "GoValues":
+        """Return what the options say, else the variables, else the defaults."""
+
+        def variable(name: str) -> str:
+            return variables.get(name, "").strip()
+
+        return cls(
+            base_url or variable("DEMO_BASE_URL").rstrip("/") or DEFAULT_BASE_URL,
+            namespace_prefix or variable("DEMO_NAMESPACE_PREFIX") or DEFAULT_NAMESPACE_PREFIX,
+            system_namespace or variable("DEMO_SYSTEM_NAMESPACE") or DEFAULT_SYSTEM_NAMESPACE,
+            variable("DEMO_BEARER_TOKEN"),
+        )
+
+    def named(self) -> dict[str, str]:
+        """Return the values by the names that templates use."""
+        return {
+            "BaseURL": self.base_url,
+            "BaseURLHost": self._host(),
+            "NamespacePrefix": self.namespace_prefix,
+            "SystemNamespace": self.system_namespace,
+            "BearerToken": self.bearer_token,
+        }
+
+    @property
+    def authority(self) -> str:
+        """The ``Host`` of all requests."""
+        return urlsplit(self.base_url).netloc if self._host() else ""
+
+    def _host(self) -> str:
+        try:
+            return urlsplit(self.base_url).hostname or ""
+        except ValueError:
+            return ""
+
+
+def is_go_file(root: Node) -> bool:
+    """Whether ``root`` looks like a scenario file of the Go project rather than one of ours."""
+    fields = GoFields.of(root, "", [], any_case=True)
+    scenarios = [GoFields.of(item, "", [], any_case=True) for item in fields.items("scenarios")]
+    if any("watch" in scenario.fields for scenario in scenarios):
+        return False
+    return any(scenario.fields.keys() & _OWN_FIELDS or scenario.inner("request").fields.keys() & _TOKEN_FIELDS for scenario in scenarios)
+
+
+def read_go_scenarios(root: Node, values: GoValues, problems: list[FileProblem]) -> tuple[LooseRequest, ...]:
+    """Return the scenarios in ``root``; what is wrong goes to ``problems``."""
+    if not isinstance(root, MappingNode):
+        problems.append(FileProblem(root.line, "the file", "must be a mapping"))
+        return ()
+    fields = GoFields.of(root, "", problems, any_case=True)
+    if fields.text("version") != "v1":
+        fields.problem("version", "must be v1")
+    items = fields.items("scenarios")
+    if not items and not problems:
+        fields.problem("scenarios", "must be a list with at least one scenario")
+    if not is_host(values.authority):
+        problems.append(FileProblem(None, "the base URL", "must have a host"))
+    names: set[str] = set()
+    return tuple(
+        _scenario(GoFields.of(item, f"scenarios[{index}]", problems, any_case=True), values, names) for index, item in enumerate(items)
+    )
+
+
+def _scenario(fields: GoFields, values: GoValues, names: set[str]) -> LooseRequest:
+    name = fields.text("name")
+    if not name.strip() or not name.isprintable():
+        fields.problem("name", "must be one line of text")
+    elif name in names:
+        fields.problem("name", f"is that of an earlier scenario: {quoted(name)}")
+    names.add(name)
+    behavior = fields.inner("behavior")
+    for part in ("summary", "detail"):
+        if not behavior.text(part).strip():
+            behavior.problem(part, "is required")
+    watch = " ".join((fields.text("summary") or behavior.text("summary")).split())
+    if not watch.isprintable():
+        fields.problem("summary", "has characters that cannot be shown")
+    call = _call(fields.inner("request"), values)
+    expect = fields.inner("expect")
+    expected = Expectation(
+        expect.number("status") or OK,
+        expect.text("upstreamAuthorization"),
+        expect.text("error"),
+        expect.text("wwwAuthenticateContains"),
+        expect.text("corsOrigin"),
+    )
+    return LooseRequest(name, watch, call, expected)
+
+
+def _call(fields: GoFields, values: GoValues) -> Call:
+    written = fields.text("path")
+    if not written.strip():
+        fields.problem("path", "is required")
+    path = _joined(written)
+    if not is_path(path):
+        fields.problem("path", "is longer than a path can be")
+    method = fields.text("method").upper() or "GET"
+    if not is_method(method):
+        fields.problem("method", "must be a method, such as GET")
+    subject, literal, signed = _token(fields)
+    headers = _headers(fields)
+    for name, value in headers:
+        scheme, _, token = value.partition(" ")
+        if name.lower() == "authorization" and scheme.lower() == "bearer" and is_bearer_token(token):
+            subject, literal, signed = Subject.VALID, token, False  # as in Go, this one is sent
+    headers = tuple(header for header in headers if header[0].lower() != "authorization" or header[1] != f"Bearer {literal}")
+    for name, value in headers:
+        if reason := why_no_header(name, value):
+            fields.problem("headers", f"has one that {reason}")
+    return Call(values.authority, path, subject, method, headers, literal, signed)
+
+
+def _token(fields: GoFields) -> tuple[Subject, str, bool]:
+    """Return the subject, the token itself if the file has it, and whether it has to be a Keycloak's."""
+    token = fields.inner("token")
+    prefill, value, older = token.text("prefill"), token.text("value"), fields.text("bearer")
+    if not prefill and not value:  # files before ``token`` say ``bearer``
+        prefill, value = ("literal", older) if older else ("none", "")
+    if prefill not in _PREFILLS:
+        token.problem("prefill", f"must be one of {', '.join(_PREFILLS)}")
+    elif prefill == "literal":
+        if not value:
+            token.problem("value", "is required")
+        elif not is_bearer_token(value):
+            token.problem("value", "is no bearer token that can be sent")
+        return Subject.VALID, value, False
+    return _SIGNED.get(prefill, Subject.NONE), "", prefill in _SIGNED
+
+
+def _headers(fields: GoFields) -> Headers:
+    """Return the headers that are sent; one in another case replaces the one before, as in Go."""
+    headers = {name.lower(): (name, value) for name, value in fields.texts("headers") if name.lower() not in _NOT_SENT}
+    if len(headers) > MAX_HEADERS:
+        fields.problem("headers", f"are more than {MAX_HEADERS}")
+        return ()
+    return tuple(headers.values())
+
+
+def _joined(path: str) -> str:
+    """Return ``path`` below the base URL, as Go's ``URL.JoinPath`` makes it: without dots and doubled slashes, and escaped."""
+    clean = posixpath.normpath(f"/{path.lstrip('/')}")
+    return quote(f"{clean}/" if path.endswith("/") and clean != "/" else clean, safe=_SAFE_IN_PATH)
