@@ -64,7 +64,7 @@ def decide(service: Service) -> None:
 def test_decisions_appear_as_they_are_made(page: Page, service: Service) -> None:
     expect(page.locator("#version")).not_to_be_empty()
     decide(service)
-    for word in ("No policy", "No token", "Exchange failed", "Denied", "Ambiguous", "Policy broken"):
+    for word in ("No policy", "No token", "Exchange failed", "Denied", "Ambiguous", "Policy unhealthy"):
         expect(page.locator("#rows .badge", has_text=word).first).to_be_visible()
     expect(page.locator("#rows .row", has_text="TXE-1003").first).to_be_visible()
     assert SUBJECT not in page.content()
