@@ -154,6 +154,7 @@ def test_tokens_are_compared_claim_by_claim_or_said_to_be_opaque(page: Page, con
         *("act d-added", "aud d-changed", "email d-removed", "exp d-changed", "iss d-changed", "scope d-changed", "sub d-kept")
     ]
     expect(page.locator("#detail")).to_contain_text("not verified")
+    page.keyboard.press("Escape")
     console.emit(item(100, tokens={"subject": {"opaque": True}, "exchanged": None}))
     open_seq(page, 100)
     expect(page.locator("#detail")).to_contain_text("not a JWT")
@@ -222,7 +223,7 @@ def test_the_response_tab_shows_the_answer_or_that_there_was_none(page: Page) ->
 
 def test_the_log_line_can_be_copied(visit: Visit) -> None:
     page = visit(permissions=["clipboard-read", "clipboard-write"])
-    open_row(page, "Denied")
+    open_row(page, "Denied by policy")
     tab(page, "Log")
     button = page.get_by_role("button", name="Copy as JSON")
     # The button says so for two seconds, and may be looked at later than that.

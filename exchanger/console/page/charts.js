@@ -95,7 +95,7 @@ export class Charts {
     this.#errors.number.classList.toggle("bad", errors > 0);
     say(this.#errors.top, percent(top));
     say(this.#counted, `${count(errors)} of ${count(decided)}`);
-    this.#errors.describe(decided ? `In the last two minutes ${count(errors)} of ${plural(decided, "client")} got a 5xx: ${share}.` : "No requests in the last two minutes.");
+    this.#errors.describe(decided ? `In the last two minutes ${count(errors)} of ${count(decided)} clients got a 5xx: ${share}.` : "No requests in the last two minutes.");
   }
 
   #drawLatency() {
