@@ -96,6 +96,20 @@ def test_a_service_that_starts_again_makes_no_negative_rate(ask: Any) -> None:
     assert [one["total"] for one in rates] == [2]
 
 
+def test_the_newest_of_the_history_may_come_once_more(ask: Any) -> None:
+    samples = [totals(i * 1000, 10 * i, 4 * i) for i in range(3)]
+    filled = """(samples) => { const s = new m.Series(); s.fill(samples); s.push(samples.at(-1)); return s.sums(); }"""
+    sums = ask("series.js", filled, samples)
+    assert (sums["decided"], sums["exchanges"], sums["errors"]) == (20, 8, 0)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0, "0 %"), (0.0004, "< 0.1 %"), (0.0123, "1.2 %"), (0.5, "50 %"), (0.9999, "99.9 %"), (1, "100 %")]
+)
+def test_a_share_is_neither_nothing_nor_all_unless_it_is(ask: Any, share: float, text: str) -> None:
+    assert ask("format.js", "m.percent", share) == text
+
+
 def test_two_minutes_are_kept(ask: Any) -> None:
     rates, *_ = ask("series.js", SERIES, [totals(i * 1000, i) for i in range(500)])
     assert len(rates) == 120

@@ -35,7 +35,8 @@ export class Series {
   /** Take the totals of now. A service that started again counts from nothing, so what was before is forgotten. */
   push(totals) {
     const last = this.#samples.at(-1);
-    if (last && (totals.time <= last.time || sum(totals.decisions) < sum(last.decisions))) this.#samples = [];
+    if (totals.time === last?.time) return; // the newest of the history, which may come once more
+    if (last && (totals.time < last.time || sum(totals.decisions) < sum(last.decisions))) this.#samples = [];
     this.#samples.push(totals);
     const oldest = totals.time - SECONDS * 1000;
     while (this.#samples.length > 1 && this.#samples[1].time <= oldest) this.#samples.shift();
