@@ -10,8 +10,9 @@ from typing import Final
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser import made_up
 from tests.browser.conftest import DESKTOP, PHONE, Console, Visit
-from tests.browser.made_up import HEALTHY, KINDS
+from tests.browser.made_up import KINDS
 
 pytestmark = pytest.mark.browser
 
@@ -43,7 +44,7 @@ def empty(page: Page, _console: Console) -> None:
 
 def unwired(page: Page, console: Console) -> None:
     refused = {"state": "loading", "age_s": None, "unreadable": {"listed": ["team-with-a-long-name-a", "team-b"], "more": 3}}
-    console.tell("set", {"items": [], "health": HEALTHY | refused})
+    console.tell("set", {"items": [], "health": made_up.HEALTHY | refused})
     page.goto(page.url.split("#")[0] + "#/live?request=1-1")
     page.reload()
     for place in ("#policy-banner .bad", "#gone .note", "#list-empty pre"):
@@ -51,7 +52,7 @@ def unwired(page: Page, console: Console) -> None:
 
 
 def unhealthy(page: Page, console: Console) -> None:
-    console.tell("set", {"health": HEALTHY | {"problems": 2, "conflicts": 1}})
+    console.tell("set", {"health": made_up.HEALTHY | {"problems": 2, "conflicts": 1}})
     expect(page.locator("#policy-banner .warn")).to_be_visible()
     page.locator("#rows .row").first.click()
     console.tell("kinds")

@@ -17,10 +17,16 @@ const SECRET = [
 /** Return whether `text` may hold a credential. */
 export const looksSecret = (text) => SECRET.some((pattern) => pattern.test(text));
 
-/** Return `{path, query}` of an address's fragment, `#/view/more?query`. What cannot be decoded stays as it is. */
-export function read(hash) {
-  const [path, ...query] = hash.replace(/^#\/?/, "").split("?");
-  return { path: path.split("/").map(decode), query: new URLSearchParams(query.join("?")) };
+/** Return the query of an address's fragment, `#/view/more?query`. */
+export const queryOf = (hash) => new URLSearchParams(hash.split("?").slice(1).join("?"));
+
+/** Return a part of an address's path; what cannot be decoded stays as it is. */
+export function decode(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 /** Return the filter of an address's query. */
@@ -33,14 +39,6 @@ export function liveHash(filter, request) {
   if (request) query.set("request", request);
   const text = query.toString();
   return text ? `#/live?${text}` : "#/live";
-}
-
-function decode(part) {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return part;
-  }
 }
 
 /** Writes the address: as a new entry of the history, or into the one that is there, now and then. */

@@ -1,6 +1,6 @@
 // Where everything is joined: routes, the stream, the views and the detail panel.
 
-import { Address, filterOf, read } from "./address.js";
+import { Address, decode, filterOf, queryOf } from "./address.js";
 import { Api } from "./api.js";
 import { Banner } from "./banner.js";
 import { Charts } from "./charts.js";
@@ -87,9 +87,9 @@ function drawAbout(now) {
   const before = about;
   about = now;
   known = true;
+  live.lab = about.lab;
   byId("warning").hidden = !about.shows_tokens;
   for (const view of ["lab", "edit"]) document.querySelector(`[data-view="${view}"]`).hidden = !about.lab;
-  live.lab = about.lab;
   byId("sign-out").hidden = !about.token_required;
   say(byId("version"), about.version ?? "");
   if (before.shows_tokens !== about.shows_tokens) panel.redraw();
@@ -150,7 +150,7 @@ function showState({ name, wait, why }) {
 /** Show what the address names: somebody followed a link, went back, or opened it. */
 function route() {
   address.forget();
-  const { query } = read(location.hash);
+  const query = queryOf(location.hash);
   if (showView() !== "live") {
     selection.leave();
     return;
@@ -160,7 +160,8 @@ function route() {
 }
 
 function showView() {
-  const [first, ...rest] = read(location.hash).path;
+  const [path] = location.hash.replace(/^#\/?/, "").split("?");
+  const [first, ...rest] = path.split("/").map(decode);
   const view = Object.hasOwn(TITLES, first) && (about.lab || !["lab", "edit"].includes(first)) ? first : "live";
   for (const id of Object.keys(TITLES)) {
     byId(`view-${id}`).hidden = id !== view;

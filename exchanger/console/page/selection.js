@@ -85,7 +85,7 @@ export class Selection {
     const awaited = this.#awaited;
     this.leave();
     if (awaited.trace || !this.#greeted) this.#awaited = awaited; // it may still come
-    if (!this.#greeted) return;
+    if (!this.#greeted && !awaited.trace) return;
     const done = () => {
       this.leave();
       this.#write(false);
