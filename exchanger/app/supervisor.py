@@ -23,6 +23,7 @@ from exchanger.app.variable_names import as_notices
 from exchanger.console.api import About
 from exchanger.console.broadcast import Totals
 from exchanger.console.console import Console, Reports, Sources
+from exchanger.console.policy_health import Freshness
 from exchanger.directory.source import DirectorySettings
 from exchanger.envoy.authorization import Authorization
 from exchanger.envoy.evaluator import Evaluator
@@ -201,7 +202,7 @@ class Supervisor:
             return None
         source = "directory" if isinstance(settings.policy, DirectorySettings) else "kubernetes"
         policy = self._policy
-        sources = Sources(lambda: policy.newest, self._totals, decision_line, lambda: policy.is_missing, self._all_notices)
+        sources = Sources(lambda: policy.newest, self._totals, decision_line, lambda: policy.is_missing, self._all_notices, self._freshness)
         log = ConsoleLog(self._log)
         about = About(version=__version__, policy_source=source)
         return Console(
@@ -210,7 +211,11 @@ class Supervisor:
 
     def _totals(self) -> Totals:
         seen = self._metrics.overview()
-        return Totals(seen.decisions, seen.exchanges, seen.coalesced, CHECK_BUCKETS, seen.durations)
+        return Totals(seen.decisions, seen.exchanges, seen.coalesced, CHECK_BUCKETS, seen.durations, seen.errors)
+
+    def _freshness(self) -> Freshness:
+        state = self._sync.state()
+        return Freshness(state.age, tuple(name for name, unreadable in state.named if unreadable))
 
     def _routes(self) -> dict[bytes, Route]:
         health = Health(self._board, frozenset(SERVICES), self._health_checked)

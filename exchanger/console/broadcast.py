@@ -1,4 +1,6 @@
-"""Turns new decisions into messages, encodes each once, and queues them for all subscribers. Does nothing without subscribers.
+"""Turns new decisions into messages, encodes each once, and queues them for all subscribers.
+
+Without subscribers it only looks at the counters once a second, so that a new page has charts of the last two minutes at once.
 
 Under load it shows a part of the decisions and how many it leaves out: nobody reads more. A subscriber's queue is short; the oldest
 message makes room, and the next one counts its items as lost. Must not know: WebSockets, or where decisions come from.
@@ -15,6 +17,7 @@ import trio
 from exchanger.console.decision_json import DecisionJson, stamp
 from exchanger.console.feed import KEPT, Entry, Feed
 from exchanger.console.message import TimeSlice, encode
+from exchanger.console.policy_health import PolicyHealth
 
 # Open pages of a team, some of them twice. Each costs about as much as another.
 MAX_SUBSCRIBERS: Final = 32
@@ -30,6 +33,8 @@ MAX_ITEMS: Final = 100
 MAX_ITEMS_UNDER_LOAD: Final = 50
 # Seconds between two looks at the counters: the resolution of a chart of some minutes.
 TOTALS_S: Final = 1.0
+# Looks that are kept: the two minutes of a chart, which has one rate less than it has looks. They take some 60 kB.
+HISTORY: Final = 121
 # Encoded items that are kept for new subscribers while there are others.
 _CACHED: Final = 2 * KEPT
 
@@ -37,13 +42,17 @@ _CACHED: Final = 2 * KEPT
 @final
 @attrs.frozen
 class Totals:
-    """Counts since the start. ``counts`` are of decisions up to each of ``bounds`` (seconds), and beyond the last."""
+    """Counts since the start. ``counts`` are of decisions up to each of ``bounds`` (seconds), and beyond the last.
+
+    ``errors`` are the decisions that the client gets a 5xx for.
+    """
 
     decisions: Mapping[str, int]
     exchanges: int
     coalesced: int
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
+    errors: int = 0
 
 
 @final
@@ -116,6 +125,8 @@ class Broadcast:
     _version: str
     _clock: Callable[[], float]
     _on_fault: Callable[[BaseException], None]
+    _health: PolicyHealth = attrs.field(factory=PolicyHealth, repr=False)
+    _history: "deque[str]" = attrs.field(factory=lambda: deque(maxlen=HISTORY), init=False, repr=False)
     _subscribers: set[Subscription] = attrs.field(factory=set, init=False, repr=False)
     _watched: trio.Event = attrs.field(factory=trio.Event, init=False)
     _taken: int = attrs.field(default=0, init=False)
@@ -150,10 +161,10 @@ class Broadcast:
                 self._encoded.clear()
 
     async def hello(self, subscription: Subscription) -> str:
-        """Return the first message for ``subscription``: the newest decisions before it."""
+        """Return the first message for ``subscription``: the newest decisions before it, and the counters of the last two minutes."""
         items, _ = await self._encode(subscription.newest)
         head = encode({"type": "hello", "version": self._version, "time": stamp(self._clock()), "revision": self._feed.revision}).decode()
-        return f'{head[:-1]},"items":[{",".join(items)}]}}'
+        return f'{head[:-1]},"history":[{",".join(self._history)}],"items":[{",".join(items)}]}}'
 
     @property
     def subscribers(self) -> int:
@@ -170,15 +181,21 @@ class Broadcast:
 
     async def _tell_totals(self) -> None:
         while True:
-            await self._watched.wait()
             try:
+                if self._subscribers:
+                    await self._health.count_conflicts()
                 message = Message(encode(self._counted()).decode())
             except Exception as fault:  # noqa: BLE001 - what decides goes on, whatever becomes of those who watch
                 self._on_fault(fault)
             else:
+                self._history.append(message.text)
                 for subscription in self._subscribers:
                     subscription.put(message)
-            await trio.sleep(TOTALS_S)
+            if self._subscribers:
+                await trio.sleep(TOTALS_S)
+            else:  # the first subscriber does not wait
+                with trio.move_on_after(TOTALS_S):
+                    await self._watched.wait()
 
     async def _deliver(self) -> None:
         batch = self._feed.since(self._taken, MAX_ITEMS_UNDER_LOAD if self._loaded else MAX_ITEMS)
@@ -223,6 +240,8 @@ class Broadcast:
             "decisions": dict(totals.decisions),
             "exchanges": totals.exchanges,
             "coalesced": totals.coalesced,
+            "errors": totals.errors,
             "latency": {"bounds": totals.bounds, "counts": totals.counts},
+            "policy": self._health.shown(),
             "subscribers": len(self._subscribers),
         }

@@ -17,6 +17,7 @@ from exchanger.console.decision_json import DecisionJson, LogLine
 from exchanger.console.feed import Feed
 from exchanger.console.message import error
 from exchanger.console.page import Page, load_page
+from exchanger.console.policy_health import Freshness, PolicyHealth
 from exchanger.console.server import SESSION, Server, ServerSettings
 from exchanger.console.token_file import TokenFile
 from exchanger.console.websocket import Handshake, send_messages
@@ -34,6 +35,7 @@ class Sources:
     """What the console shows: the newest policy, the service's counters, and the fields of a decision's log line.
 
     ``is_missing``: a policy is required and no entry is in force, so nothing is decided by it. ``notices`` are probable mistakes.
+    ``freshness`` is read in a Trio task.
     """
 
     snapshot: Callable[[], PolicySnapshot | None]
@@ -41,6 +43,7 @@ class Sources:
     line: LogLine
     is_missing: Callable[[], bool] = lambda: False
     notices: Callable[[], tuple[Notices, ...]] = tuple
+    freshness: Callable[[], Freshness] = Freshness
 
 
 @final
@@ -79,7 +82,8 @@ class Console:
         self._access = Access(self._token_file)
         about = attrs.evolve(self._about, shows_tokens=self._show_tokens)
         shown = DecisionJson(sources.line, show_tokens=self._show_tokens)
-        self.broadcast = Broadcast(self.feed, shown, sources.totals, about.version, time.time, self._reports.fault)
+        health = PolicyHealth(sources.snapshot, sources.is_missing, sources.freshness)
+        self.broadcast = Broadcast(self.feed, shown, sources.totals, about.version, time.time, self._reports.fault, health)
         api = Api(about, self._policy_now, self._access)
         routes = {
             **api.routes(),

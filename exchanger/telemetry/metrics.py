@@ -66,12 +66,16 @@ class Gauges:
 @final
 @attrs.frozen
 class Overview:
-    """What was counted since the start, in few numbers; ``durations`` are those of decisions, by bucket of ``CHECK_BUCKETS`` and beyond."""
+    """What was counted since the start, in few numbers; ``durations`` are those of decisions, by bucket of ``CHECK_BUCKETS`` and beyond.
+
+    ``errors`` are the decisions whose result is ``system_error``.
+    """
 
     decisions: Mapping[str, int]
     durations: tuple[int, ...]
     exchanges: int
     coalesced: int
+    errors: int
 
 
 @final
@@ -131,8 +135,10 @@ class Metrics:
         """Return what was counted, in a few numbers."""
         decisions: dict[str, int] = {}
         cumulative = [0] * (len(CHECK_BUCKETS) + 1)
-        for (reason, _), series in self._checks.items():
+        errors = 0
+        for (reason, result), series in self._checks.items():
             counts = series.cumulative()
+            errors += counts[-1] if result is Result.SYSTEM_ERROR else 0
             decisions[reason.value] = decisions.get(reason.value, 0) + counts[-1]
             cumulative = [sum(pair) for pair in zip(cumulative, counts, strict=True)]
         return Overview(
@@ -140,6 +146,7 @@ class Metrics:
             durations=tuple(count - before for count, before in zip(cumulative, (0, *cumulative), strict=False)),
             exchanges=sum(series.count for series in self._exchanges.values()),
             coalesced=sum(self._coalesced.values()),
+            errors=errors,
         )
 
     def collect(self) -> Iterable[Metric]:

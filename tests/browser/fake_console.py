@@ -62,6 +62,8 @@ class FakeConsole:
     bad: set[str] = attrs.field(factory=set)  # scenarios that do not come out as expected
     full: bool = False
     silent: bool = False  # tells no totals of its own
+    health: Json = attrs.field(factory=lambda: dict(made_up.HEALTHY))
+    history: list[Json] = attrs.field(factory=list)
 
     def allowed(self, question: Request) -> bool:
         cookie = question.value("cookie").removeprefix(f"{COOKIE}=")
@@ -213,7 +215,9 @@ class FakeConsole:
             "decisions": dict(self.counts),
             "exchanges": exchanges,
             "coalesced": exchanges // 3,
+            "errors": sum(self.counts.get(label, 0) for label, kind in made_up.KINDS.items() if kind[0] == "system_error"),
             "latency": {"bounds": BOUNDS, "counts": [total, 0, 0, exchanges, *([0] * (len(BOUNDS) - 3))]},
+            "policy": self.health,
             "subscribers": len(self.watchers),
         }
 
@@ -222,8 +226,9 @@ class FakeConsole:
         hello = {
             "type": "hello",
             "version": self.release,
-            "time": self.items[-1]["time"],
+            "time": self.items[-1]["time"] if self.items else made_up.START.isoformat(),
             "revision": self.revision,
+            "history": self.history,
             "items": self.items,
         }
         told, messages = trio.open_memory_channel[str](math.inf)

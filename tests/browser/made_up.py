@@ -9,6 +9,7 @@ from typing import Any, Final
 Json = dict[str, Any]
 
 VERSION: Final = "1.2.3"
+HEALTHY: Final[Json] = {"state": "in_force", "age_s": 0, "problems": 0, "conflicts": 0, "unreadable": {"listed": [], "more": 0}}
 START: Final = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
 YELLOW_TEXT: Final = """\

@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser import made_up
 from tests.browser.conftest import DESKTOP, PHONE, Console, Visit
 from tests.browser.made_up import KINDS
 
@@ -39,6 +40,23 @@ def live(page: Page, console: Console) -> None:
 def empty(page: Page, _console: Console) -> None:
     page.fill("#filter-text", "nothing of the kind")
     expect(page.locator("#list-empty")).to_be_visible()
+
+
+def unwired(page: Page, console: Console) -> None:
+    refused = {"state": "loading", "age_s": None, "unreadable": {"listed": ["team-with-a-long-name-a", "team-b"], "more": 3}}
+    console.tell("set", {"items": [], "health": made_up.HEALTHY | refused})
+    page.goto(page.url.split("#")[0] + "#/live?request=1-1")
+    page.reload()
+    for place in ("#policy-banner .bad", "#gone .note", "#list-empty pre"):
+        expect(page.locator(place)).to_be_visible()
+
+
+def unhealthy(page: Page, console: Console) -> None:
+    console.tell("set", {"health": made_up.HEALTHY | {"problems": 2, "conflicts": 1}})
+    expect(page.locator("#policy-banner .warn")).to_be_visible()
+    page.locator("#rows .row").first.click()
+    console.tell("kinds")
+    expect(page.locator("#held")).to_be_visible()
 
 
 def detail(name: str, row: str) -> Callable[[Page, Console], None]:
@@ -86,6 +104,8 @@ def help_dialog(page: Page, _console: Console) -> None:
 VIEWS: Final[dict[str, Callable[[Page, Console], None]]] = {
     "live": live,
     "empty": empty,
+    "unwired": unwired,
+    "unhealthy": unhealthy,
     "flow": detail("Flow", "/digest"),
     "flow of a failure": detail("Flow", "TXE-2005"),
     "policy tab": detail("Policy", "/orders/internal"),

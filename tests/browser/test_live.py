@@ -5,8 +5,9 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser import made_up
 from tests.browser.conftest import Console, Visit
-from tests.browser.made_up import KINDS, item
+from tests.browser.made_up import HEALTHY, KINDS, item
 
 pytestmark = pytest.mark.browser
 
@@ -22,7 +23,19 @@ def test_every_decision_is_a_row_with_an_icon_and_a_word(page: Page) -> None:
     words = page.locator("#rows .badge").all_inner_texts()
     assert all(words)
     assert page.locator("#rows .badge .icon").count() == ALL
-    assert {"Exchanged", "No policy", "Preflight", "No token", "Bad token", "Denied", "Exchange failed", "Policy broken"} <= set(words)
+    assert len(set(words)) == len(KINDS)
+
+
+def test_what_the_client_got_stands_apart_from_what_the_token_endpoint_answered(page: Page, console: Console) -> None:
+    call = made_up.item(100)["exchange"] | {"status": 200}
+    console.emit(item(100, "deny_exchange_error", exchange=call, diagnostic="TXE-3004"), item(101), item(102, "deny_explicit_policy"))
+    heads = page.get_by_role("columnheader").all_inner_texts()
+    row = page.locator('#rows .row[data-key="0:100"] > span')
+    expect(row.nth(heads.index("Client status"))).to_have_text("500TXE-3004")
+    expect(row.nth(heads.index("Token endpoint"))).to_have_text("200")
+    expect(page.locator('#rows .row[data-key="0:101"] .c-client')).to_have_text("upstream")
+    expect(page.locator('#rows .row[data-key="0:102"] .c-client')).to_have_text("403")
+    expect(page.locator('#rows .row[data-key="0:102"] .c-exchange')).to_have_text("–")
 
 
 def test_a_decision_that_the_page_does_not_know_is_shown_as_it_is(page: Page, console: Console) -> None:
@@ -133,10 +146,12 @@ def test_charts_have_figures_and_say_what_they_show(page: Page, console: Console
     expect(label).to_have_attribute("aria-label", "Decisions of the last two minutes: now 0/s, at most 1.0/s; none.")
     console.tell("kinds")
     expect(label).to_have_attribute(
-        "aria-label", re.compile("4 exchanged, 2 passed, 2 no usable token, 3 refused, 1 exchange failed, 2 policy broken")
+        "aria-label", re.compile("4 exchanged, 2 passed, 2 no valid token, 3 denied, 1 exchange failed, 2 policy unhealthy")
     )
     expect(page.locator(".chart-saved .number")).to_contain_text("%")
-    expect(page.locator(".chart-latency .legend")).to_contain_text("99 % below")
+    expect(page.locator(".chart-latency .plot")).to_have_attribute("aria-label", re.compile("p50 .* ms, p99 .* ms"))
+    expect(page.locator(".chart-errors .number")).to_have_text("21 %")
+    expect(page.locator(".chart-errors .plot")).to_have_attribute("aria-label", re.compile("3 of 14 clients got a 5xx"))
 
 
 def test_a_legend_filters_by_its_kind(page: Page, console: Console) -> None:
@@ -149,7 +164,99 @@ def test_a_legend_filters_by_its_kind(page: Page, console: Console) -> None:
 
 def test_an_address_with_a_trace_id_opens_its_request_now_or_when_it_comes(visit: Visit, console: Console) -> None:
     expect(visit(f"#/live?trace={1:032x}").locator("#detail")).to_contain_text(f"trace {1:032x}")
-    page = visit(f"#/live?trace={100:032x}", ready=False)
-    expect(page.locator("#toast")).to_be_visible()  # which goes after six seconds, so that the stream is not waited for first
+    page = visit(f"#/live?trace={100:032x}")
+    expect(page.locator("#gone")).to_contain_text("It opens when it comes.")
     console.emit(item(100, path="/awaited"))
     expect(page.locator("#detail-title")).to_contain_text("/awaited")
+    expect(page.locator("#gone")).to_be_empty()
+
+
+def test_charts_are_full_at_once_from_what_the_service_remembers(visit: Visit, console: Console) -> None:
+    counts = dict.fromkeys(KINDS, 0)
+    history = [
+        {
+            "time": 1_769_860_000_000 + 1000 * second,
+            "decisions": counts | {"allow_exchange": 90 * second, "deny_policy_unhealthy": 10 * second},
+            "exchanges": second,
+            "coalesced": 0,
+            "errors": 10 * second,
+            "latency": {"bounds": [0.001, 0.01], "counts": [99 * second, second, 0]},
+        }
+        for second in range(121)
+    ]
+    console.tell("set", {"history": history, "silent": True})
+    page = visit()
+    expect(page.locator(".chart-rate .number")).to_have_text("100/s")
+    expect(page.locator(".chart-errors .number")).to_have_text("10 %")
+    expect(page.locator(".chart-latency .number")).to_have_text("p99 1.0 ms")
+    page.click(".chart-errors .key")
+    expect(page.locator("#rows .row")).to_have_count(3)
+    expect(page.locator("#rows .c-client", has_text="500")).to_have_count(3)
+
+
+def test_while_a_request_is_open_the_rows_wait_and_are_counted_and_go_on_with_its_end(page: Page, console: Console) -> None:
+    page.locator("#rows .row").first.click()
+    before = rows(page)
+    console.emit(item(100), item(101))
+    expect(page.locator("#pause")).to_have_text("Resume (2 waiting)")
+    expect(page.locator("#held")).to_have_text("The list waits while a request is open: 2 new ones.")
+    assert rows(page) == before
+    page.locator("#rows .row").nth(1).click()
+    expect(page.locator("#pause")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("Escape")
+    expect(page.locator("#rows .row")).to_have_count(ALL + 2)
+    expect(page.locator("#held")).to_be_hidden()
+
+
+def test_whoever_pauses_or_goes_on_has_the_last_word(page: Page, console: Console) -> None:
+    row = page.locator("#rows .row").first
+    row.click()
+    page.click("#pause")
+    console.emit(item(100))
+    expect(page.locator("#rows .row")).to_have_count(ALL + 1)
+    page.keyboard.press("Escape")
+    page.click("#pause")
+    row.click()
+    page.keyboard.press("Escape")
+    console.emit(item(101))
+    expect(page.locator("#pause")).to_have_text("Resume (1 waiting)")
+
+
+def test_a_page_without_requests_says_how_a_gateway_is_wired(visit: Visit, console: Console) -> None:
+    console.tell("set", {"items": []})
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    empty = page.locator("#list-empty")
+    for text in ("GRPC_PORT", "docs/how-to/install", "failure_mode_allow: false"):
+        expect(empty).to_contain_text(text)
+    empty.get_by_role("button", name="Copy the filter").click()
+    expect(page.locator("#polite")).to_contain_text("Copied.")
+    assert page.evaluate("navigator.clipboard.readText()").startswith("- name: envoy.filters.http.ext_authz\n")
+    console.emit(item(1))
+    expect(empty).to_be_hidden()
+    expect(page.locator("#rows .row")).to_have_count(1)
+
+
+@pytest.mark.parametrize(
+    ("health", "text"),
+    [
+        ({"state": "loading", "age_s": None, "unreadable": {"listed": ["team-a"], "more": 2}}, "No policy is loaded yet"),
+        ({"state": "too_old", "age_s": 900}, "too old"),
+        ({"state": "missing"}, "no entry is in force"),
+        ({"age_s": 300}, "stays in force"),
+        ({"problems": 2}, "2 documents have problems"),
+        ({"conflicts": 1}, "1 document is in conflict"),
+        ({"unreadable": {"listed": ["team-a"], "more": 0}}, "may not read Namespace team-a"),
+    ],
+)
+def test_what_is_wrong_with_the_policy_is_said_in_every_view_and_to_screen_readers(
+    page: Page, console: Console, health: made_up.Json, text: str
+) -> None:
+    banner = page.get_by_role("status").filter(has=page.locator(".banner"))
+    expect(banner).to_have_count(0)
+    console.tell("set", {"health": HEALTHY | health})
+    expect(banner).to_contain_text(text)
+    banner.get_by_role("link").click()
+    expect(page.locator("#view-policy")).to_be_visible()
+    expect(banner).to_contain_text(text)
+    console.tell("set", {"health": HEALTHY})
+    expect(banner).to_have_count(0)

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import Console
-from tests.browser.made_up import Json, item
+from tests.browser.made_up import HEALTHY, Json, item
 
 pytestmark = pytest.mark.browser
 
@@ -94,6 +94,20 @@ def test_rates_are_by_the_second_also_when_totals_come_late(ask: Any) -> None:
 def test_a_service_that_starts_again_makes_no_negative_rate(ask: Any) -> None:
     rates, *_ = ask("series.js", SERIES, [totals(0, 100), totals(1000, 110), totals(2000, 3), totals(3000, 5)])
     assert [one["total"] for one in rates] == [2]
+
+
+def test_the_newest_of_the_history_may_come_once_more(ask: Any) -> None:
+    samples = [totals(i * 1000, 10 * i, 4 * i) for i in range(3)]
+    filled = """(samples) => { const s = new m.Series(); s.fill(samples); s.push(samples.at(-1)); return s.sums(); }"""
+    sums = ask("series.js", filled, samples)
+    assert (sums["decided"], sums["exchanges"], sums["errors"]) == (20, 8, 0)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0, "0 %"), (0.0004, "< 0.1 %"), (0.0123, "1.2 %"), (0.5, "50 %"), (0.9999, "99.9 %"), (1, "100 %")]
+)
+def test_a_share_is_neither_nothing_nor_all_unless_it_is(ask: Any, share: float, text: str) -> None:
+    assert ask("format.js", "m.percent", share) == text
 
 
 def test_two_minutes_are_kept(ask: Any) -> None:
@@ -205,3 +219,41 @@ def test_an_item_is_taken_once_and_items_that_are_not_kept_are_counted(
     ask: Any, messages: list[object], taken: list[int], keys: list[int], lost: int
 ) -> None:
     assert ask("store.js", STORE, messages) == {"taken": taken, "keys": [f"0:{key}" for key in keys], "lost": lost}
+
+
+def test_a_banner_neither_comes_nor_goes_for_a_moment_and_is_not_read_out_anew(browser: Browser, console: Console) -> None:
+    page = browser.new_page()
+    page.clock.install()
+    page.goto(console.url)
+    page.evaluate(
+        """async () => {
+            const {Banner} = await import(new URL("assets/banner.js", location.href));
+            const place = document.querySelector("#policy-banner");
+            window.changes = 0;
+            new MutationObserver((found) => (window.changes += found.length)).observe(place, {childList: true, subtree: true});
+            const banner = new Banner();
+            window.take = (health, time) => banner.take(health, time);
+        }"""
+    )
+
+    def told(health: Json, seconds: int, age: int | None = None) -> tuple[int, str]:
+        for second in range(seconds):
+            now = {"age_s": None if age is None else age + second}
+            page.evaluate(
+                "([health, time]) => take(health, time)", [HEALTHY | health | now, 1_769_860_000_000 + 1000 * (second + (age or 0))]
+            )
+            page.clock.run_for(900)
+        found = page.evaluate("[changes, document.querySelector('#policy-banner').innerText.trim()]")
+        page.evaluate("window.changes = 0")
+        return found[0], found[1]
+
+    good, bad = {"problems": 0}, {"problems": 1}
+    for _ in range(5):
+        assert told(bad, 1) == told(good, 1) == (0, "")
+    changes, text = told(bad, 3)
+    assert (changes, text[:26]) == (1, "1 document has problems. R")
+    for _ in range(5):
+        assert told(good, 4)[0] == told(bad, 1)[0] == 0
+    assert told(good, 8) == (1, "")
+    assert told({}, 60, age=200)[0] == 1  # its age grows
+    page.close()

@@ -1,5 +1,6 @@
 """The page and the real service: what the fake console makes up is what the service says."""
 
+import re
 from collections.abc import Generator
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def decide(service: Service) -> None:
 def test_decisions_appear_as_they_are_made(page: Page, service: Service) -> None:
     expect(page.locator("#version")).not_to_be_empty()
     decide(service)
-    for word in ("No policy", "No token", "Exchange failed", "Denied", "Ambiguous", "Policy broken"):
+    for word in ("No policy", "No token", "Exchange failed", "Denied", "Ambiguous", "Policy unhealthy"):
         expect(page.locator("#rows .badge", has_text=word).first).to_be_visible()
     expect(page.locator("#rows .row", has_text="TXE-1003").first).to_be_visible()
     assert SUBJECT not in page.content()
@@ -100,6 +101,19 @@ def test_the_policy_view_shows_the_service_s_own_problems(page: Page, service: S
     expect(page.locator(".document .health")).to_have_text("ok")
     (service.folder / "policy.yaml").write_text(config_map(DOCUMENT))
     expect(page.locator(".code-line.wrong")).to_have_count(1)
+
+
+def test_a_page_knows_at_once_what_was_decided_before_and_what_is_wrong_with_the_policy(page: Page, service: Service) -> None:
+    page.goto("about:blank")
+    decide(service)
+    page.go_back()
+    expect(page.locator(".chart-rate .plot")).to_have_attribute("aria-label", re.compile(r"\d policy unhealthy"))
+    banner = page.locator("#policy-banner")
+    expect(banner).to_contain_text("1 document has problems.")
+    (service.folder / "policy.yaml").write_text(config_map(DOCUMENT.replace("exchagne", "deny")))
+    expect(banner).to_be_empty()
+    (service.folder / "policy.yaml").write_text(config_map(DOCUMENT))
+    expect(banner).to_contain_text("1 document has problems.")
 
 
 def test_charts_follow_the_service_s_counters(page: Page, service: Service) -> None:

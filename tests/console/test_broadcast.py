@@ -1,6 +1,7 @@
 import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import trio.testing
 
 from exchanger.console.broadcast import (
     GATHER_S,
+    HISTORY,
     INTERVAL_S,
     MAX_ITEMS,
     MAX_ITEMS_UNDER_LOAD,
@@ -21,6 +23,7 @@ from exchanger.console.broadcast import (
 from exchanger.console.decision_json import Item
 from exchanger.console.feed import KEPT, Entry, Feed
 from exchanger.console.message import TimeSlice
+from exchanger.console.policy_health import PolicyHealth
 from tests.console.records import DENIED, UNMATCHED, record
 from tests.console.running import totals
 
@@ -225,12 +228,25 @@ async def test_counters_are_sent_once_a_second_while_somebody_watches(autojump_c
                 "decisions": {"allow_unmatched": 2},
                 "exchanges": 3,
                 "coalesced": 1,
+                "errors": 0,
                 "latency": {"bounds": [0.1, 1.0], "counts": [1, 1, 0]},
+                "policy": PolicyHealth().shown(),
                 "subscribers": 1,
             }
         ]
         * 3
     )
+
+
+async def test_a_new_page_has_the_counters_of_two_minutes_at_once(autojump_clock: Clock, stage: Stage) -> None:
+    stage.broadcast._clock = trio.current_time
+    await trio.sleep(3 * HISTORY)  # nobody watches
+    with stage.subscribed() as subscription:
+        history = json.loads(await stage.broadcast.hello(subscription))["history"]
+    times = [sample["time"] / 1000 for sample in history]
+    assert times[-1] == pytest.approx(trio.current_time(), abs=TOTALS_S)
+    assert all(later - earlier == pytest.approx(TOTALS_S, abs=0.1) for earlier, later in pairwise(times))
+    assert times[-1] - times[0] == pytest.approx(120.0)
 
 
 async def test_a_decision_that_cannot_be_encoded_is_counted_and_reported_and_ends_nothing(autojump_clock: Clock, stage: Stage) -> None:

@@ -196,7 +196,7 @@ def test_an_overview_sums_over_all_labels() -> None:
 
     assert seen.decisions == {"deny_explicit_policy": 2, "deny_exchange_error": 1, "allow_exchange": 1}
     assert dict(zip((*CHECK_BUCKETS, math.inf), seen.durations, strict=True)) == {**dict.fromkeys((*CHECK_BUCKETS, math.inf), 0), 0.025: 4}
-    assert (seen.exchanges, seen.coalesced) == (2, 1)
+    assert (seen.exchanges, seen.coalesced, seen.errors) == (2, 1, 1)
 
 
 @pytest.mark.parametrize(

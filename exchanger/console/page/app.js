@@ -1,7 +1,8 @@
 // Where everything is joined: routes, the stream, the views and the detail panel.
 
-import { notify } from "./a11y.js";
+import { Address, decode, filterOf, queryOf } from "./address.js";
 import { Api } from "./api.js";
+import { Banner } from "./banner.js";
 import { Charts } from "./charts.js";
 import { Panel } from "./detail/panel.js";
 import { byId, say } from "./dom.js";
@@ -10,6 +11,7 @@ import { setUpKeys, showHelp } from "./keys.js";
 import { Lab } from "./lab/lab.js";
 import { Live } from "./live.js";
 import { PolicyView } from "./policy.js";
+import { Selection } from "./selection.js";
 import { Session } from "./session.js";
 import { Store } from "./store.js";
 import { Stream } from "./stream.js";
@@ -22,20 +24,19 @@ let about = { version: null, shows_tokens: false, lab: false, token_required: fa
 let known = false; // whether `about` is what the service at the other end of the stream says
 let asking = null; // the question for it, while it is under way
 let filled = false; // whether the page has got anything that needs a session
-let wanted = null; // a trace id that somebody asked for and that the stream has not brought yet
 
 const store = new Store(() => live.changed());
 const api = new Api(() => needSession());
 const session = new Session(api, () => start());
-const panel = new Panel({ api, store, about: () => about, open }, {
-  onClose: (item) => {
-    live.list.mark(null);
-    if (item) live.list.focus(item.key) || byId("main").focus();
-  },
+const panel = new Panel({ api, store, about: () => about, open: (item) => selection.open(item) }, {
+  onClose: () => selection.close(),
   onStep: (steps) => live.list.step(steps, false),
 });
-const live = new Live(store, open);
-const charts = new Charts((id) => live.onlyFamily(id));
+const live = new Live(store, { open: (item) => selection.open(item), onFilter: (fresh) => selection.filtered(fresh) });
+const address = new Address();
+const selection = new Selection({ store, live, panel, address });
+const charts = new Charts((value, word) => live.onlyDecision(value, word));
+const banner = new Banner();
 const policy = new PolicyView(api);
 const lab = new Lab(api, openTrace);
 const edit = new Edit(api, lab, openTrace);
@@ -51,34 +52,29 @@ function receive(message) {
   if (message.type === "hello") {
     store.hello(message);
     known = false;
+    if (message.history) charts.fill(message.history);
+    if (message.history?.length) judge(message.history.at(-1));
+    selection.greeted();
   } else if (message.type === "decisions") {
     store.decisions(message);
     live.news(message.items);
-  } else if (message.type === "totals") charts.push(message);
+  } else if (message.type === "totals") {
+    charts.push(message);
+    judge(message);
+  }
   // Another service may be at the other end by now. Totals come once a second, which is often enough to ask again when no answer came.
   if (!known && !asking && ["hello", "totals"].includes(message.type)) learnAnew();
   if (message.revision) policy.published(message.revision);
-  if (wanted) openFound(wanted);
+  selection.look();
 }
 
-function open(item) {
-  wanted = null;
-  panel.open(item);
-  live.list.mark(item.key);
+function judge({ policy: health, time }) {
+  banner.take(health, time);
 }
 
-/** Show the item with this trace id if the stream has brought it, and return whether it has. */
-function openFound(id) {
-  const item = store.find((one) => one.trace_id === id);
-  if (item) open(item);
-  return Boolean(item);
-}
-
-/** Show the item with this trace id, now or when the stream brings it. Somebody asked for it, who is told each time. */
+/** Go to the live view, and show the item with this trace id there, now or when the stream brings it. */
 function openTrace(id) {
-  if (openFound(id)) return;
-  wanted = id;
-  notify("The stream has not brought this request yet. It opens when it comes.");
+  location.hash = `#/live?${new URLSearchParams({ trace: id })}`;
 }
 
 /** Ask what this console is, and redraw what depends on it. There is one question at a time. */
@@ -91,6 +87,7 @@ function drawAbout(now) {
   const before = about;
   about = now;
   known = true;
+  live.lab = about.lab;
   byId("warning").hidden = !about.shows_tokens;
   for (const view of ["lab", "edit"]) document.querySelector(`[data-view="${view}"]`).hidden = !offered(view);
   byId("sign-out").hidden = !about.token_required;
@@ -111,7 +108,7 @@ async function learnAnew() {
   } catch {
     return; // what was known holds until there is an answer
   }
-  if (before !== about.lab) showView();
+  if (before !== about.lab) route();
 }
 
 async function start() {
@@ -156,10 +153,16 @@ function showState({ name, wait, why }) {
   byId("state-retry").hidden = !wait;
 }
 
+/** Show what the address names: somebody followed a link, went back, or opened it. */
 function route() {
-  showView();
-  const trace = new URLSearchParams(location.hash.split("?")[1]).get("trace");
-  if (trace) openTrace(trace);
+  address.forget();
+  const query = queryOf(location.hash);
+  if (showView() !== "live") {
+    selection.leave();
+    return;
+  }
+  live.use(filterOf(query));
+  selection.follow(query);
 }
 
 function showView() {
@@ -177,14 +180,7 @@ function showView() {
   else if (view === "lab") lab.show();
   else if (view === "edit") edit.show(rest);
   else live.changed();
-}
-
-function decode(part) {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return part;
-  }
+  return view;
 }
 
 const within = () => byId("detail").contains(document.activeElement);
@@ -203,14 +199,14 @@ setUpKeys([
 
 function escape() {
   if (document.activeElement?.matches("input, textarea, select") && !within()) document.activeElement.blur();
-  else if (panel.isOpen) panel.close();
+  else if (panel.isOpen) selection.close();
   else return false;
   return true;
 }
 
 function go(view) {
-  if (document.querySelector(`[data-view="${view}"]`).hidden) return;
-  location.hash = `#/${view}`;
+  const link = document.querySelector(`[data-view="${view}"]`);
+  if (!link.hidden) location.hash = link.hash;
 }
 
 setUpTheme(byId("theme"));
@@ -224,11 +220,5 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   byId("main").focus();
 });
-addEventListener("hashchange", () => {
-  // Another view is asked for, by Back or by a link: a panel that covers it would hide it.
-  const covered = panel.covers;
-  if (covered) panel.close();
-  route();
-  if (covered && !panel.isOpen) byId("main").focus();
-});
+addEventListener("hashchange", route);
 start();

@@ -1,5 +1,5 @@
-// What the decisions are called and how they look: six families with an icon, a word and a colour each. Pure but for `badge`.
-// The labels are those of the service's metrics and logs (`decision`).
+// The vocabulary of decisions, for list, filter, flow and charts: six kinds with an icon, a word and a colour each, and a word for each label.
+// The labels are those of the service's metrics and logs (`decision`); docs/reference/answers.md has the same words. Pure but for `badge`.
 
 import { el, icon } from "./dom.js";
 
@@ -7,24 +7,24 @@ import { el, icon } from "./dom.js";
 export const FAMILIES = [
   { id: "exchanged", word: "exchanged" },
   { id: "passed", word: "passed" },
-  { id: "token", word: "no usable token" },
-  { id: "refused", word: "refused" },
+  { id: "token", word: "no valid token" },
+  { id: "refused", word: "denied" },
   { id: "failed", word: "exchange failed" },
-  { id: "broken", word: "policy broken" },
+  { id: "broken", word: "policy unhealthy" },
 ];
 
 const KNOWN = {
-  allow_exchange: ["exchanged", "Exchanged", "The caller's token was traded; the upstream gets the new one."],
-  allow_unmatched: ["passed", "No policy", "No policy speaks of this request, so it goes on as it came."],
-  allow_options_bypass: ["passed", "Preflight", "A browser's preflight brings no token, and passes."],
-  deny_missing_bearer: ["token", "No token", "The policy asks for a bearer token, and none was there."],
-  deny_invalid_bearer: ["token", "Bad token", "What came as a bearer token cannot be one."],
-  deny_explicit_policy: ["refused", "Denied", "A policy says so."],
-  deny_unmatched_default: ["refused", "Not listed", "No policy speaks of this request, and then it is denied here."],
-  deny_ambiguous_request: ["refused", "Ambiguous", "The request can be read in ways that lead to different decisions."],
-  deny_exchange_error: ["failed", "Exchange failed", "There was no new token for the upstream."],
-  deny_policy_unhealthy: ["broken", "Policy broken", "What decides here is invalid, ambiguous or not known yet."],
-  missing_http_attributes: ["broken", "No request", "The gateway asked without saying what the request is."],
+  allow_exchange: ["exchanged", "Exchanged", "The upstream gets the exchanged token in place of the caller's."],
+  allow_unmatched: ["passed", "No policy, passed", "No policy matches, so the request passes unchanged."],
+  allow_options_bypass: ["passed", "Preflight", "A CORS preflight carries no token, and passes unchanged."],
+  deny_missing_bearer: ["token", "No token", "The policy requires a bearer token, and the request has none."],
+  deny_invalid_bearer: ["token", "Invalid token", "The bearer token is too long, or has characters that no token has."],
+  deny_explicit_policy: ["refused", "Denied by policy", "An entry with action: deny matches."],
+  deny_unmatched_default: ["refused", "No policy, denied", "No policy matches, and this service denies such requests."],
+  deny_ambiguous_request: ["refused", "Ambiguous", "The request can be read in several ways, with different decisions."],
+  deny_exchange_error: ["failed", "Exchange failed", "There is no exchanged token for the upstream."],
+  deny_policy_unhealthy: ["broken", "Policy unhealthy", "What would decide is invalid, in conflict or not loaded."],
+  missing_http_attributes: ["broken", "No request", "The gateway did not say what the request is."],
 };
 
 /** The labels that are known, in the order of their families. */
@@ -43,6 +43,9 @@ export function badge(label) {
   const { family, word } = describe(label);
   return el("span", { class: `badge f-${family}` }, icon(family), el("span", { text: word }));
 }
+
+/** Return the status that the client got from the gateway in place of the upstream's answer; null where the upstream answers. */
+export const clientStatus = (item) => (item.result === "allowed" ? null : item.status);
 
 /** Return the counts of a `decisions` mapping by family. */
 export function byFamily(decisions) {

@@ -5,6 +5,9 @@ import { policyName } from "./format.js";
 
 export const NOTHING = { text: "", decision: "", host: "", policy: "" };
 
+/** The clients that got a 5xx. */
+export const ERRORS = "result:system_error";
+
 /** Return whether `filter` leaves anything out. */
 export const isActive = (filter) => Object.values(filter).some(Boolean);
 

@@ -10,6 +10,9 @@ export function clock(milliseconds) {
   return `${CLOCK.format(milliseconds)}.${String(Math.floor(milliseconds) % 1000).padStart(3, "0")}`;
 }
 
+/** Return the local time of day in hours and minutes. */
+export const minute = (milliseconds) => (Number.isFinite(milliseconds) ? CLOCK.format(milliseconds).slice(0, -3) : "–");
+
 /** Return date and time for seconds since 1970, as claims have them. */
 export function claimTime(seconds) {
   return DAY.format(seconds * 1000);
@@ -37,8 +40,13 @@ export function rate(n) {
   return n < 10 ? `${n.toFixed(1)}/s` : `${count(Math.round(n))}/s`;
 }
 
-/** Return a share as a percentage. */
-export const percent = (share) => `${Math.round(share * 100)} %`;
+/** Return a share as a percentage: neither nothing nor all unless it is, since a rare error is one. */
+export function percent(share) {
+  const value = share * 100;
+  if (value > 0 && value < 0.1) return "< 0.1 %";
+  if (value > 99 && value < 100) return `${Math.min(99.9, value).toFixed(1)} %`;
+  return `${value < 10 ? Number(value.toFixed(1)) : Math.round(value)} %`;
+}
 
 /** Return how a policy is named: namespace/name. */
 export const policyName = (policy) => (policy ? `${policy.namespace}/${policy.name}` : "");

@@ -1,7 +1,7 @@
 // The list of requests: a grid whose rows are kept as long as they are shown, with one tab stop (WAI-ARIA grid pattern).
 // Must not know: where items come from, or what a click opens.
 
-import { badge, describe } from "./decisions.js";
+import { badge, clientStatus, describe } from "./decisions.js";
 import { byId, el, icon, put } from "./dom.js";
 import { clock, policyName, took } from "./format.js";
 import { isNewer } from "./store.js";
@@ -130,17 +130,24 @@ function makeRow(item, opened) {
     cell("decision", badge(item.decision)),
     cell("request", el("span", { class: "method", text: item.method || "–" }), " ", el("span", { class: "host", text: item.host }), el("span", { class: "path", text: item.path })),
     cell("policy", item.policy ? policyName(item.policy) : el("span", { class: "muted", text: "–" })),
+    cell("client", clientCell(item)),
     cell("exchange", exchangeCell(item)),
     cell("duration", took(item.duration_ms)));
 }
 
-/** Return what the exchange came to: status, who shared it, or what went wrong. */
+/** Return what the client got: the status of a refusal with its code, or whatever the upstream answers, which is not known here. */
+function clientCell(item) {
+  const status = clientStatus(item);
+  if (status === null) return el("span", { class: "muted", title: "The request went on, and the upstream answers.", text: "upstream" });
+  return [el("span", { class: "nums", text: String(status) }), item.diagnostic && el("span", { class: "code-mark", text: item.diagnostic })];
+}
+
+/** Return what the token endpoint answered, and whether the call was shared. */
 function exchangeCell(item) {
-  if (!item.exchange && !item.diagnostic) return el("span", { class: "muted", text: "–" });
-  const { status, coalesced } = item.exchange ?? {};
+  if (!item.exchange) return el("span", { class: "muted", text: "–" });
+  const { status, coalesced } = item.exchange;
   return [
-    el("span", { class: "nums", text: status ? String(status) : item.exchange ? "no answer" : "" }),
-    item.diagnostic && el("span", { class: "code-mark", text: item.diagnostic }),
-    coalesced && el("span", { class: "shared" }, icon("shared"), "shared"),
+    el("span", { class: "nums", text: status ? String(status) : "no answer" }),
+    coalesced && el("span", { class: "shared" }, icon("shared"), el("span", { text: "shared" })),
   ];
 }

@@ -4,7 +4,8 @@
 import { announce, announcer } from "./a11y.js";
 import { FAMILIES, LABELS, describe } from "./decisions.js";
 import { byId, el, icon, onFrame, put, say } from "./dom.js";
-import { NOTHING, isActive, matcher } from "./filter.js";
+import { noRequests, noneFits } from "./empty.js";
+import { ERRORS, NOTHING, isActive, matcher } from "./filter.js";
 import { count, plural, policyName } from "./format.js";
 import { List } from "./list.js";
 import { SHOWN } from "./store.js";
@@ -13,13 +14,18 @@ export class Live {
   #store;
   #list;
   #filter = { ...NOTHING };
+  #onFilter;
+  #edited = null; // the field that somebody is writing in
+  #held = false; // whether the rows wait only because a request is open
+  #lab = false;
   #limit = SHOWN;
   #draw = onFrame(() => this.#drawNow());
   #tell = announcer((news) => sentence(news.flat()));
 
-  /** `open(item)` opens the detail. */
-  constructor(store, open) {
+  /** `open(item)` opens the detail. `onFilter(fresh)` learns that the filter has changed; not `fresh` is one more letter of the same change. */
+  constructor(store, { open, onFilter }) {
     this.#store = store;
+    this.#onFilter = onFilter;
     this.#list = new List((key) => {
       const item = store.find((one) => one.key === key);
       if (item) open(item);
@@ -41,6 +47,24 @@ export class Live {
     return this.#list;
   }
 
+  get filter() {
+    return this.#filter;
+  }
+
+  /** Show what `filter` lets through: the address says so. */
+  use(filter) {
+    for (const [name, value] of Object.entries(filter)) byId(`filter-${name}`).value = value;
+    this.#edited = null;
+    this.#read();
+  }
+
+  /** There is a lab that makes requests, or none. */
+  set lab(lab) {
+    if (this.#lab !== lab) byId("list-empty").dataset.kind = "";
+    this.#lab = lab;
+    this.#draw();
+  }
+
   /** The store has changed. */
   changed = () => this.#draw();
 
@@ -50,27 +74,29 @@ export class Live {
   }
 
   togglePause() {
-    const button = byId("pause");
+    this.#held = false;
     if (this.#store.paused) this.#store.resume();
     else this.#store.pause();
-    button.setAttribute("aria-pressed", String(this.#store.paused));
     announce(this.#store.paused ? "Paused. New requests wait." : "Going on.");
   }
 
-  /** Clear the filters. */
-  clear() {
-    byId("filters").reset();
-    this.#read();
+  /** Let new rows wait while a request is open, so that its own stays where it is. Whoever pauses or goes on meanwhile has the last word. */
+  hold(open) {
+    if (open && !this.#store.paused) {
+      this.#held = true;
+      this.#store.pause();
+    } else if (!open && this.#held) {
+      this.#held = false;
+      this.#store.resume();
+    }
   }
 
-  /** Show only one family of decisions; the charts' legends do that. */
-  onlyFamily(id) {
+  /** Show only the decisions of the select's option `value`, or all again; the charts' legends do that. */
+  onlyDecision(value, word) {
     const select = byId("filter-decision");
-    select.value = select.value === `family:${id}` ? "" : `family:${id}`;
-    this.#read();
-    const word = FAMILIES.find((family) => family.id === id).word;
+    select.value = select.value === value ? "" : value;
+    this.#change(true);
     announce(select.value ? `Only: ${word}` : "All decisions");
-    return select.value !== "";
   }
 
   #setUpFilters() {
@@ -78,17 +104,27 @@ export class Live {
     const option = (value, text) => el("option", { value, text });
     put(byId("filter-decision"),
       option("", "all"),
-      option("result:auth_denied|system_error", "anything refused or failed"),
-      option("result:system_error", "answered with 5xx"),
+      option("result:auth_denied|system_error", "did not reach the upstream"),
+      option(ERRORS, "client got 5xx"),
       el("optgroup", { label: "Kinds" }, FAMILIES.map(({ id, word }) => option(`family:${id}`, word))),
       el("optgroup", { label: "Decisions" }, LABELS.map((label) => option(label, `${describe(label).word} (${label})`))));
     form.addEventListener("submit", (event) => event.preventDefault());
-    form.addEventListener("input", () => this.#read());
-    form.addEventListener("reset", () => setTimeout(() => this.#read()));
+    form.addEventListener("input", ({ target }) => {
+      const fresh = target !== this.#edited;
+      this.#edited = target;
+      this.#change(fresh);
+    });
+    form.addEventListener("change", () => (this.#edited = null));
+    form.addEventListener("reset", () => setTimeout(() => this.#change(true)));
     byId("filter-clear").addEventListener("click", () => byId("filter-text").focus());
     const suggest = (id, read) => put(byId(id), this.#store.values(read).map((value) => el("option", { value })));
     byId("filter-host").addEventListener("focus", () => suggest("hosts", (item) => item.host));
     byId("filter-policy").addEventListener("focus", () => suggest("policies", (item) => policyName(item.policy)));
+  }
+
+  #change(fresh) {
+    this.#read();
+    this.#onFilter(fresh);
   }
 
   #read() {
@@ -108,17 +144,26 @@ export class Live {
     byId("lost").hidden = !store.lost;
     say(byId("lost-text"), `${count(store.lost)} not shown: more came than a page can follow. `);
     byId("list").hidden = !found.length;
-    const empty = byId("list-empty");
-    empty.hidden = found.length > 0;
-    say(empty, store.size ? "No request fits the filters." : "No requests yet. They appear here as the gateway asks.");
+    this.#drawEmpty(found.length > 0 ? "" : store.size ? "none fits" : "no requests");
     const more = byId("list-more");
     more.hidden = total <= found.length;
     say(more, `Show ${count(Math.min(SHOWN, total - found.length))} of ${plural(total - found.length, "older request")}`);
   }
 
+  #drawEmpty(kind) {
+    const empty = byId("list-empty");
+    empty.hidden = !kind;
+    if (empty.dataset.kind === kind) return;
+    empty.dataset.kind = kind;
+    put(empty, kind === "none fits" && noneFits(), kind === "no requests" && noRequests(this.#lab));
+  }
+
   #drawPause() {
     const { paused, waiting } = this.#store;
     const button = byId("pause");
+    button.setAttribute("aria-pressed", String(paused));
+    byId("held").hidden = !this.#held;
+    say(byId("held"), `The list waits while a request is open${waiting ? `: ${plural(waiting, "new one")}` : ""}.`);
     if (button.dataset.paused !== String(paused)) {
       button.dataset.paused = String(paused);
       button.querySelector(".icon").replaceWith(icon(paused ? "play" : "pause"));

@@ -1,4 +1,4 @@
-// What the totals of each second say about the last two minutes: rates, percentiles, and the share of exchanges that were saved. Pure.
+// What the totals of each second say about the last two minutes: rates, errors, percentiles, and the share of exchanges that were saved. Pure.
 
 import { byFamily } from "./decisions.js";
 
@@ -35,10 +35,17 @@ export class Series {
   /** Take the totals of now. A service that started again counts from nothing, so what was before is forgotten. */
   push(totals) {
     const last = this.#samples.at(-1);
-    if (last && (totals.time <= last.time || sum(totals.decisions) < sum(last.decisions))) this.#samples = [];
+    if (totals.time === last?.time) return; // the newest of the history, which may come once more
+    if (last && (totals.time < last.time || sum(totals.decisions) < sum(last.decisions))) this.#samples = [];
     this.#samples.push(totals);
     const oldest = totals.time - SECONDS * 1000;
     while (this.#samples.length > 1 && this.#samples[1].time <= oldest) this.#samples.shift();
+  }
+
+  /** Take what the service knows of the last minutes in place of what is known here. */
+  fill(history) {
+    this.#samples = [];
+    for (const totals of history) this.push(totals);
   }
 
   get size() {
@@ -66,6 +73,14 @@ export class Series {
     });
   }
 
+  /** Return for each second `{time, share}`: which part of the decisions in the window before were errors, null without any. */
+  errors() {
+    return this.#steps(WINDOW, (before, after) => {
+      const decided = sum(after.decisions) - sum(before.decisions);
+      return { time: after.time, share: decided > 0 ? Math.max(0, errorsOf(after) - errorsOf(before)) / decided : null };
+    });
+  }
+
   /** Return for each second `{time, share}`: which part of the exchanges in the window before shared another one's call, null without any. */
   saved() {
     return this.#steps(WINDOW, (before, after) => {
@@ -74,13 +89,15 @@ export class Series {
     });
   }
 
-  /** Return the sums over all that is kept: decisions by family, exchanges, and how many were saved. */
+  /** Return the sums over all that is kept: decisions, by family too, errors, exchanges, and how many were saved. */
   sums() {
-    if (!this.size) return { families: byFamily({}), exchanges: 0, coalesced: 0 };
+    if (!this.size) return { families: byFamily({}), decided: 0, errors: 0, exchanges: 0, coalesced: 0 };
     const [first, last] = [this.#samples[0], this.#samples.at(-1)];
     const [old, now] = [byFamily(first.decisions), byFamily(last.decisions)];
     return {
       families: Object.fromEntries(Object.keys(now).map((id) => [id, now[id] - old[id]])),
+      decided: sum(last.decisions) - sum(first.decisions),
+      errors: errorsOf(last) - errorsOf(first),
       exchanges: last.exchanges - first.exchanges,
       coalesced: last.coalesced - first.coalesced,
     };
@@ -92,6 +109,12 @@ export class Series {
       return make(before, after, (after.time - before.time) / 1000);
     });
   }
+}
+
+/** Return how many clients got a 5xx: a service before this one does not say, and then it is about as many as these. */
+function errorsOf(totals) {
+  const { failed, broken } = byFamily(totals.decisions);
+  return totals.errors ?? failed + broken;
 }
 
 function sum(mapping) {

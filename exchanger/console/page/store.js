@@ -140,6 +140,9 @@ export class Store {
   }
 }
 
+/** Return what names an item in an address, also after the page is loaded anew: numbers alone begin again with the service. */
+export const idOf = ({ seq, at }) => `${seq}-${at}`;
+
 /** Return whether the item with the key `a` is newer than the one with the key `b`. */
 export function isNewer(a, b) {
   const [[epoch, seq], [otherEpoch, otherSeq]] = [a, b].map((key) => key.split(":").map(Number));

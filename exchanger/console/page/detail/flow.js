@@ -58,7 +58,7 @@ function diagram(lanes, steps, width, item) {
   const end = steps.findIndex(({ from, to }) => from === "exchanger" && to === "gateway");
   return svg("svg", {
     class: "flow", width, height, viewBox: `0 0 ${width} ${height}`, role: "img",
-    "aria-label": `Sequence of ${plural(steps.length, "step")}: ${item.method} ${item.host}${item.path} ends with ${item.status}. The steps are told below.`,
+    "aria-label": `Sequence of ${plural(steps.length, "step")}: ${item.method} ${item.host}${item.path} ${item.result === "allowed" ? "goes on to the upstream" : `ends with ${item.status}`}. The steps are told below.`,
   },
     lanes.map((lane) => laneHead(lane, x.get(lane.id), gap, height)),
     svg("rect", { class: "active", x: x.get("exchanger") - 4, y: at(start), width: 8, height: at(end) - at(start), rx: 4 }),

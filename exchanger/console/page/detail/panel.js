@@ -1,7 +1,7 @@
-// The panel beside every view that shows one request: a head, and tabs that fill themselves. On phones it covers the page.
+// The panel of the live view that shows one request: a head, and tabs that fill themselves. On phones it covers the page.
 
 import { makeTabs } from "../a11y.js";
-import { badge, describe } from "../decisions.js";
+import { badge, clientStatus, describe } from "../decisions.js";
 import { button, byId, el, put } from "../dom.js";
 import { clock, took } from "../format.js";
 import { showFlow } from "./flow.js";
@@ -30,7 +30,7 @@ export class Panel {
   #leave = null; // what the shown tab wants to have called when it goes
   #cameFrom = null;
 
-  /** `context` is what tabs need: api, store, about(), open(item). `onClose(item)` and `onStep(±1)` are told what somebody wants. */
+  /** `context` is what tabs need: api, store, about(), open(item). `onClose()` and `onStep(±1)` are told what somebody wants. */
   constructor(context, { onClose, onStep }) {
     this.#context = context;
     this.#onClose = onClose;
@@ -68,26 +68,19 @@ export class Panel {
     if (PHONE.matches && first) byId("detail-close").focus();
   }
 
+  /** Hide the panel, and return whether the focus has to go elsewhere: it was in the panel, and where it came from is no place any more. */
   close() {
-    if (!this.isOpen) return;
-    const item = this.#item;
-    const within = this.#aside.contains(document.activeElement);
+    const lost = this.#aside.contains(document.activeElement) || this.covers;
     this.#item = null;
     this.#leave?.();
     this.#leave = null;
     this.#aside.hidden = true;
     put(this.#aside);
     this.#cover();
-    // Focus goes back to where it was, else to the request's row.
-    if (within || PHONE.matches) {
-      if (this.#cameFrom?.isConnected && this.#cameFrom !== document.body) this.#cameFrom.focus();
-      else this.#onClose(item);
-    }
-    this.#onClose(null);
-  }
-
-  focus() {
-    byId(`tab-${this.#tabs.current()}`)?.focus();
+    const from = this.#cameFrom;
+    if (!lost || !from?.checkVisibility() || from === document.body) return lost;
+    from.focus();
+    return false;
   }
 
   /** Fill the tab again: what it shows depends on more than the request. */
@@ -108,14 +101,15 @@ export class Panel {
     const move = (symbol, steps, label) => button("", () => this.#onStep(steps), { kind: "plain", symbol, label });
     return el("div", { class: "detail-bar" }, el("span", { class: "decision" }),
       move("up", -1, "The request before in the list"), move("down", 1, "The next request in the list"),
-      button("", () => this.close(), { kind: "plain", symbol: "close", label: "Close the detail", id: "detail-close", "aria-keyshortcuts": "Escape" }));
+      button("", () => this.#onClose(), { kind: "plain", symbol: "close", label: "Close the detail", id: "detail-close", "aria-keyshortcuts": "Escape" }));
   }
 
   #head() {
     const item = this.#item;
     const { sentence } = describe(item.decision);
     const [bar, head] = this.#aside.children;
-    put(bar.firstElementChild, badge(item.decision), el("span", { class: "nums status", text: String(item.status) }));
+    const status = clientStatus(item);
+    put(bar.firstElementChild, badge(item.decision), status !== null && el("span", { class: "nums status", text: `client got ${status}` }));
     put(this.#title, el("span", { class: "method", text: item.method }), " ", `${item.host}${item.path}`);
     this.#title.scrollTop = 0;
     put(head.lastElementChild,

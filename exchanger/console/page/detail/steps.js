@@ -87,9 +87,10 @@ function codeText(item) {
 
 function letThrough(item) {
   const fresh = item.decision === "allow_exchange";
+  const { word } = describe(item.decision);
   return step("exchanger", "gateway", fresh ? "OK, new token" : "OK", fresh
-    ? "The exchanger says yes, and puts the new token in the place of the caller's."
-    : "The exchanger says yes, and changes nothing.", { tone: "good" });
+    ? `${word}: the request passes, with the new token in place of the caller's.`
+    : `${word}: the request passes unchanged.`, { tone: "good" });
 }
 
 function onwards(item) {
@@ -100,7 +101,7 @@ function onwards(item) {
 }
 
 function turnedDown(item) {
-  return step("exchanger", "gateway", `deny ${item.status}`, `The exchanger says no: ${describe(item.decision).word}, ${item.status}.`, { tone: "bad" });
+  return step("exchanger", "gateway", `deny ${item.status}`, `${describe(item.decision).word}: the exchanger refuses the request with ${item.status}.`, { tone: "bad" });
 }
 
 function back(item) {

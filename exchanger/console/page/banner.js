@@ -1,0 +1,69 @@
+// The banner that says in every view what is wrong with the policy. It is a live region, so its text changes only with its meaning; and it
+// neither comes for a moment nor goes for one. Must not know: where the news comes from.
+
+import { byId, el, icon, put } from "./dom.js";
+import { count, minute, plural } from "./format.js";
+
+const RISE = 1_000; // ms that something has to be wrong before it is said: a service that starts or follows again is wrong for less
+const REST = 5_000; // ms that all has to be well before the banner goes
+const BEHIND = 120; // s without a sign of life: a watch that is closed in silence takes up to 75 s to be noticed, and follows again
+const SAME = 30_000; // ms by which the time of one event may vary: ages are rounded
+
+/**
+ * Return `{severity, text}` of what is wrong with `policy`, as `totals` tell it, null if nothing is. `since` is when it was last current, in ms
+ * since 1970. `severity` is "bad" when every request is refused, else "warn".
+ */
+export function warning(policy, since) {
+  const { state, age_s: age, problems = 0, conflicts = 0, unreadable } = policy;
+  const forbidden = unreadable?.listed?.length ? ` The service may not read ${names(unreadable)}.` : "";
+  const refused = {
+    loading: "No policy is loaded yet: every request is refused.",
+    too_old: `The policy is too old to be used, last current at ${minute(since)}: every request is refused.`,
+    missing: "A policy is required, and no entry is in force: every request is refused.",
+  }[state];
+  if (refused) return { severity: "bad", text: refused + forbidden };
+  const parts = [
+    age > BEHIND && `Changes of the policy have no effect since ${minute(since)}: what was known then stays in force.`,
+    problems > 0 && `${plural(problems, "document")} ${problems === 1 ? "has" : "have"} problems.`,
+    conflicts > 0 && `${plural(conflicts, "document")} ${conflicts === 1 ? "is" : "are"} in conflict.`,
+    problems + conflicts > 0 && "Requests that they cover are refused.",
+  ].filter(Boolean);
+  return parts.length || forbidden ? { severity: "warn", text: parts.join(" ") + forbidden } : null;
+}
+
+function names({ listed, more }) {
+  return `${listed.length + more === 1 ? "Namespace" : "Namespaces"} ${listed.join(", ")}${more ? ` and ${count(more)} more` : ""}`;
+}
+
+export class Banner {
+  #place = byId("policy-banner");
+  #since = 0;
+  #shown = null; // texts; null for none
+  #next = null;
+  #timer = null;
+
+  /** Take what `totals` tell of the policy at `time`. A service before this one tells nothing. */
+  take(policy, time) {
+    const since = time - (policy?.age_s ?? 0) * 1000;
+    if (Math.abs(since - this.#since) > SAME) this.#since = since;
+    const next = policy ? warning(policy, this.#since) : null;
+    if ((next?.text ?? null) === this.#shown) this.#stay();
+    else if ((next?.text ?? null) !== this.#next || this.#timer === null) this.#wait(next);
+  }
+
+  #stay() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  #wait(next) {
+    this.#stay();
+    this.#next = next?.text ?? null;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      this.#shown = this.#next;
+      put(this.#place, next && el("div", { class: `banner ${next.severity}` }, icon("broken"),
+        el("p", {}, `${next.text} `, el("a", { href: "#/policy", text: "Show the policy" }))));
+    }, next ? RISE : REST);
+  }
+}

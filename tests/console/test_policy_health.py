@@ -1,0 +1,62 @@
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from exchanger.console.policy_health import MAX_NAMES, RECOUNT_S, Freshness, PolicyHealth
+from exchanger.policy.snapshot import CurrentPolicy
+from tests.console.test_api import BROKEN, ORDERS, policy
+
+
+def health(current: CurrentPolicy, freshness: Freshness | None = None) -> PolicyHealth:
+    return PolicyHealth(lambda: current.newest, lambda: current.is_missing, lambda: freshness or Freshness(0.0))
+
+
+def published(**documents: str) -> CurrentPolicy:
+    snapshot = policy(**documents).snapshot
+    assert snapshot is not None
+    current = CurrentPolicy(required=True)
+    current.publish(snapshot)
+    return current
+
+
+@pytest.mark.parametrize(
+    ("current", "freshness", "expected"),
+    [
+        (CurrentPolicy(), Freshness(), {"state": "loading", "age_s": None, "problems": 0}),
+        (CurrentPolicy(), Freshness(431.6), {"state": "too_old", "age_s": 432, "problems": 0}),
+        (published(), Freshness(0.0), {"state": "missing", "age_s": 0}),
+        (published(a__x=BROKEN), Freshness(0.0), {"state": "missing", "problems": 1}),
+        (published(a__x=ORDERS), Freshness(0.0), {"state": "in_force", "problems": 0, "conflicts": 0}),
+        (published(a__x=ORDERS, b__x=BROKEN), Freshness(9.0), {"state": "in_force", "age_s": 9, "problems": 1}),
+    ],
+)
+def test_what_keeps_requests_from_being_decided_is_told(current: CurrentPolicy, freshness: Freshness, expected: dict[str, Any]) -> None:
+    shown = health(current, freshness).shown()
+
+    assert {name: shown[name] for name in expected} == expected
+
+
+def test_a_few_unreadable_namespaces_are_named() -> None:
+    names = tuple(f"team-{number}" for number in range(MAX_NAMES + 2))
+
+    assert health(CurrentPolicy(), Freshness(None, names)).shown()["unreadable"] == {"listed": [*names[:MAX_NAMES]], "more": 2}
+
+
+async def test_documents_in_conflict_are_counted_anew_for_a_new_version_and_not_too_often(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    current = published(a__x=ORDERS, b__x=ORDERS, c__x=BROKEN)
+    found = health(current)
+    await found.count_conflicts()
+    assert found.shown()["conflicts"] == 2
+
+    other = published(a__x=ORDERS).newest
+    assert other is not None
+    current.publish(other)
+    await found.count_conflicts()
+    assert found.shown()["conflicts"] == 2  # the count before holds: a page under which many versions come would cost too much
+    await trio.sleep(RECOUNT_S)
+    await found.count_conflicts()
+    assert found.shown()["conflicts"] == 0
