@@ -1,10 +1,11 @@
-"""Why a request gets its verdict: how its path is read, which entry won, and why the others did not.
+"""Why a request gets its verdict: how its path is read, which entry won or what blocks it, and why the others did not.
 
 For people who look at one request, so it may cost as much as the entries of its host; the verdict itself is the snapshot's.
 
 Must not know: YAML, or what follows from a verdict.
 """
 
+import enum
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice, takewhile
 from operator import eq
@@ -13,7 +14,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.policy.authority import read_authority
-from exchanger.policy.lookup import Masks, Reading, UnreadableReach, readings_to_ask
+from exchanger.policy.lookup import CONFLICT, Masks, Reading, UnreadableReach, readings_to_ask
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Paths
 from exchanger.policy.prefix import fold, spellings_of
@@ -25,18 +26,35 @@ from exchanger.values.verdict import Ambiguous, Unhealthy, Verdict
 
 # As many as a person reads; the nearest come first.
 MAX_CANDIDATES: Final = 50
+# Rivals that are named; the others are candidates, too.
+MAX_RIVALS: Final = 3
 # Entries and regions that are looked at, those that cover the request first.
 MAX_LOOKED_AT: Final = 1_000
+
+
+@enum.unique
+class Standing(enum.Enum):
+    """What an entry or region is to the request. Nothing broken ever wins: it blocks, and entries that conflict block each other."""
+
+    WON = "won"
+    BLOCKS = "blocked by"
+    CONFLICTS = "conflict"
+    OTHER = "no"
 
 
 @final
 @attrs.frozen
 class Candidate:
-    """An entry or region that could concern the request: whether it decides, and why it does or does not, in words."""
+    """An entry or region that could concern the request: what it is to it, and why, in words."""
 
     claim: Claim
-    won: bool
+    standing: Standing
     why: str
+
+    @property
+    def won(self) -> bool:
+        """Tell whether it is the entry that decides."""
+        return self.standing is Standing.WON
 
 
 @final
@@ -159,10 +177,10 @@ class _Question:
         return [_length(claim, reading, decoded=decoded) for reading, decoded in zip(self.readings, self.decoded, strict=True)]
 
     def rank(self, claim: Claim) -> tuple[bool, bool, bool, int, Source, int]:
-        """Return the sort key of candidates: first what decides, then the nearest."""
+        """Return the sort key of candidates: first what decides or blocks, then the nearest."""
         nearness = max(sum(takewhile(bool, map(eq, claim.match.path_prefix, reading.path))) for reading in self.readings)
         return (
-            not self._won(claim),
+            self._standing(claim) is Standing.OTHER,
             not _concerns(claim, self.method),
             max(self.lengths(claim)) < 0,
             -nearness,
@@ -172,12 +190,25 @@ class _Question:
 
     def candidate(self, claim: Claim) -> Candidate:
         """Say what became of ``claim``."""
-        return Candidate(claim, self._won(claim), self._why(claim))
+        return Candidate(claim, self._standing(claim), self._why(claim))
 
-    def _won(self, claim: Claim) -> bool:
+    def _standing(self, claim: Claim) -> Standing:
         if isinstance(claim, FailClosedRegion):
-            return isinstance(self.verdict, Unhealthy) and _concerns(claim, self.method) and any(self._closes(claim))
-        return claim is self.verdict or claim == self.verdict
+            closes = isinstance(self.verdict, Unhealthy) and _concerns(claim, self.method) and any(self._closes(claim))
+            return Standing.BLOCKS if closes else Standing.OTHER
+        if claim is self.verdict or claim == self.verdict:
+            return Standing.WON
+        return Standing.CONFLICTS if self._rivals(claim) else Standing.OTHER
+
+    def _rivals(self, entry: Entry) -> list[Entry]:
+        """Return the entries that conflict with ``entry`` over the request; none if something else decides it.
+
+        Masks only hint at a conflict, as in ``PolicySnapshot``.
+        """
+        if self.verdict != CONFLICT:
+            return []
+        tied = [best.entries for best, reading in zip(self.best, self.readings, strict=True) if reading.masks is None]
+        return list(dict.fromkeys(rival for entries in tied if entry in entries for rival in entries if rival != entry))
 
     def _closes(self, region: FailClosedRegion) -> list[bool]:
         """Tell of each reading whether ``region``, which concerns the method, closes it."""
@@ -198,8 +229,12 @@ class _Question:
             return f"the path does not start with its pathPrefix {claim.match.path_prefix}"
         if isinstance(claim, FailClosedRegion):
             return self._why_region(claim)
-        if self._won(claim):
+        if claim is self.verdict or claim == self.verdict:
             return "the longest pathPrefix that matches host and method"
+        if rivals := self._rivals(claim):
+            names = [f"{rival.source} entries[{rival.index}]" for rival in rivals[:MAX_RIVALS]]
+            more = ", …" if len(rivals) > MAX_RIVALS else ""
+            return f"it has a host, method and pathPrefix in common with {', '.join(names)}{more}, so nobody can tell which one is meant"
         return self._why_lost(claim, lengths)
 
     def _why_region(self, region: FailClosedRegion) -> str:
@@ -225,4 +260,4 @@ class _Question:
             return f"the request's {self.verdict.part.value} can be read in ways that lead to different decisions"
         if isinstance(self.verdict, Unhealthy) and self.verdict.source is not None:
             return "an invalid entry or unreadable document covers the request, and wins over all others"
-        return "another entry has the same host, method and pathPrefix, or more than one invalid one covers the request"
+        return "more than one invalid entry or unreadable document covers the request, and these win over all others"
