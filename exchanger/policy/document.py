@@ -152,8 +152,8 @@ def _shown(version: Node) -> str:
 def entry_lines(text: str) -> tuple[Lines, ...]:
     """Return the lines of each item of ``entries``, in order; nothing if the document is unreadable or has none.
 
-    They begin with the item's dash and end with its last value: blank lines and comments after it are not part of it, since a comment usually
-    speaks of what follows. An alias has its own line.
+    They begin with the item's dash and end with its last value. Blank lines and comments after it are not part of it, since a comment
+    usually speaks of what follows. An alias has its own line.
     """
     root = read_nodes(text, lined=True)
     if not isinstance(root, Mapping):

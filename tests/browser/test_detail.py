@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PHONE, Console, Visit, Watch
-from tests.browser.made_up import KINDS, Json, item
+from tests.browser.made_up import BLUE_TEXT, CONFLICT, KINDS, Json, documents, item
 from tests.browser.test_accessibility import assert_accessible
 
 pytestmark = pytest.mark.browser
@@ -107,6 +107,44 @@ def test_the_policy_tab_marks_the_entry_and_says_why_others_did_not_win_and_whet
     console.tell("set", {"revision": 9})
     open_row(page, "/orders/internal/9")
     expect(page.locator("#detail .note.warn")).to_contain_text("version 7 decided, and version 9 is shown here")
+    expect(page.locator(".code-line.marked").first).to_contain_text("the entry that decides now: ")
+
+
+def test_a_position_of_another_version_is_not_marked(page: Page, console: Console) -> None:
+    """Another entry has taken the position of the one that decided, and nothing can be asked about a path that is shown cut."""
+    console.emit(item(100, "deny_explicit_policy", path_cut=True))
+    console.tell("set", {"revision": 8})
+    open_seq(page, 100)
+    tab(page, "Policy")
+    expect(page.locator(".code-line")).to_have_count(15)
+    expect(page.locator(".code-line.marked")).to_have_count(0)
+    expect(page.locator("#detail .note.warn")).to_contain_text("version 7 decided, and version 8 is shown here")
+
+
+def test_both_rivals_of_a_conflict_are_marked_and_none_has_won(page: Page, console: Console) -> None:
+    green = documents()["team-green", "token-policy"]
+    green["entries"][0] |= {"line": 3, "end_line": 5}
+    console.tell("document", green | {"text": BLUE_TEXT, "problems": []})
+    console.emit(item(100, "deny_policy_unhealthy", host="blue.example.com", path="/reports", policy=None, conflict=True, detail=CONFLICT))
+    open_seq(page, 100)
+    expect(page.locator(".steps li").nth(2)).to_have_text(f"Conflict: {CONFLICT}.")
+    tab(page, "Policy")
+    boxes = page.locator("#detail .code")
+    expect(boxes).to_have_count(2)
+    for box in boxes.all():
+        expect(box.locator(".code-line.marked.m-warn")).to_have_count(3)
+        expect(box.locator('.code-tag[data-tag="conflict"]')).to_have_count(1)
+    expect(page.locator(".candidates .verdict")).to_have_text(["conflict", "conflict"])
+
+
+def test_what_is_broken_blocks_and_has_not_won(page: Page, console: Console) -> None:
+    console.emit(item(100, "deny_policy_unhealthy"))
+    open_seq(page, 100)
+    expect(page.locator(".steps li").nth(2)).to_contain_text("Blocked by team-red/token-policy, entries[1]: ")
+    tab(page, "Policy")
+    expect(page.locator(".code-line.marked.m-bad")).to_have_count(3)
+    expect(page.locator(".candidates .verdict").first).to_have_text("blocked by")
+    expect(page.locator("#tab-panel")).not_to_contain_text(re.compile(r"\bwon\b"))
 
 
 def test_a_document_that_is_gone_and_one_without_text(page: Page, console: Console, watch: Watch) -> None:

@@ -62,6 +62,29 @@ def test_conflicts_name_their_rivals(page: Page) -> None:
     expect(page.locator("#policy-document")).to_contain_text("config.yaml is missing")
 
 
+def test_an_entry_has_an_address_and_is_marked_there(page: Page) -> None:
+    page.locator(".namespace", has_text="team-yellow").get_by_role("link").click()
+    expect(page.locator(".code-line.marked")).to_have_count(0)
+    page.locator("#policy-document").get_by_role("link", name="entries[1]").click()
+    expect(page).to_have_url(re.compile("#/policy/team-yellow/token-policy/1$"))
+    expect(page.locator(".code-line.marked")).to_have_count(4)
+    assert page.locator(".code-line.marked").evaluate_all("lines => lines.map((line) => line.dataset.line)") == ["8", "9", "10", "11"]
+    expect(page.locator("#policy-document tr.chosen")).to_contain_text("/orders/internal")
+
+
+def test_an_entry_in_conflict_is_marked_in_its_text(visit: Visit) -> None:
+    page = visit("#/policy/team-blue/token-policy")
+    expect(page.locator(".code-line.m-warn")).to_have_count(3)
+    expect(page.locator('.code-tag[data-tag="conflict"]')).to_have_count(1)
+
+
+def test_lines_are_those_that_yaml_counts(visit: Visit, console: Console) -> None:
+    text, entry = "version: v1\r# a\u2028# b\x85entries: [1]\n", documents()["team-yellow", "token-policy"]["entries"][0]
+    found = {"namespace": "team-odd", "name": "it", "text": text, "entries": [entry | {"line": 4, "end_line": 4}], "problems": []}
+    console.tell("document", found)
+    expect(visit("#/policy/team-odd/it/0").locator(".code-line.marked")).to_have_text("entries[0]: entries: [1]\n")
+
+
 def test_a_link_opens_its_document_and_one_that_is_gone_says_so(visit: Visit, watch: Watch) -> None:
     watch.allow("404")  # the browser logs it
     expect(visit("#/policy/team-yellow/token-policy").locator(".code-line")).to_have_count(15)

@@ -41,7 +41,7 @@ def test_an_explanation_tells_the_verdict_and_nothing_else_wins_or_blocks(
             assert blocks
             assert not tied
     else:
-        assert not (won or blocks or tied)
+        assert not won + blocks + tied
     assert all(candidate.why for candidate in found.candidates)
 
 
