@@ -137,6 +137,11 @@ def test_with_forced_colours_everything_is_still_there(visit: Visit) -> None:
     assert_accessible(page)
 
 
+def test_the_font_comes_with_the_page(page: Page) -> None:
+    loaded = page.evaluate("async () => [...(await document.fonts.ready)].map(({ family, status }) => `${family} ${status}`)")
+    assert loaded == ["Inter loaded"]
+
+
 def test_with_reduced_motion_nothing_moves(visit: Visit) -> None:
     page = visit(reduced_motion="reduce")
     page.locator("#state").evaluate("state => state.dataset.state = 'reconnecting'")
