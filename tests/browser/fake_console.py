@@ -141,7 +141,8 @@ class FakeConsole:
                 # The first answer is the slow one, so that it would come last if it were not dropped.
                 delay, self.lint_delay = self.lint_delay, 0.0
                 await trio.sleep(delay)
-                return said({"documents": 1, "problems": made_up.lint(body["text"])})
+                compared = {"compared": made_up.COMPARED} if body.get("compare") else {}
+                return said({"documents": 1, "problems": made_up.lint(body["text"]), **compared})
             case "PUT", "/lab/policy":
                 name, text = body["name"], body["text"]
                 if body.get("version", version(self.files[name])) != version(self.files[name]):

@@ -345,6 +345,31 @@ SCENARIOS: Final = [
 ]
 
 
+_PLACE: Final = {"namespace": "team-yellow", "name": "token-policy", "entry": 1}
+_TOKEN: Final = {"issuer": "demo", "scope": "read:orders", "resources": [], "audiences": []}
+COMPARED: Final[Json] = {
+    "examples": 25,
+    "changes": [
+        {
+            "method": "GET",
+            "host": "yellow.example.com",
+            "path": "/orders/internal/1",
+            "before": {"outcome": "deny", "policy": _PLACE, "target": None, "reason": ""},
+            "after": {"outcome": "blocked by", "policy": _PLACE, "target": None, "reason": "action must be exchange or deny, not wrong"},
+        },
+        {
+            "method": "POST",
+            "host": "yellow.example.com",
+            "path": "/orders/1",
+            "before": {"outcome": "no policy", "policy": None, "target": None, "reason": ""},
+            "after": {"outcome": "exchange", "policy": _PLACE | {"entry": 0}, "target": _TOKEN, "reason": ""},
+        },
+    ],
+    "more": 0,
+    "why_not": "",
+}
+
+
 def result(name: str | None, trace_ids: list[str], *, ok: bool | None) -> Json:
     """Return a RESULT of the lab."""
     return {

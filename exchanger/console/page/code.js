@@ -66,7 +66,8 @@ export function yamlParts(line) {
   return parts;
 }
 
-function colour(line) {
+/** Return a line of YAML in quiet colours, as text and elements. A very long one stays as it is. */
+export function colour(line) {
   if (line.length > 2000) return line;
   return yamlParts(line).map(([kind, text]) => (kind ? el("span", { class: `y-${kind}`, text }) : text));
 }
