@@ -131,13 +131,23 @@ class _Best:
     entries: tuple[Entry, ...] = ()
 
 
+def _place(entry: Entry) -> tuple[Source, int]:
+    return entry.source, entry.index
+
+
+def _conflicts(verdict: Verdict, best: _Best, reading: Reading) -> bool:
+    """Tell whether the conflict of ``verdict`` is one of ``reading``; masks only hint at one, as in ``PolicySnapshot``."""
+    return verdict == CONFLICT and reading.masks is None and len(best.entries) > 1
+
+
 @final
 @attrs.frozen
 class _Question:
     """A request with its readings.
 
     ``decoded`` tells for each reading whether decoded spellings of prefixes count, as in ``lookup.find``; ``best`` has the entry that wins
-    there unless a region does.
+    there unless a region does. ``rivals`` are the entries that conflict over the request, for each reading, and ``tied`` are
+    the places of them all.
     """
 
     verdict: Verdict
@@ -146,6 +156,8 @@ class _Question:
     decoded: tuple[bool, ...]
     reach: UnreadableReach
     best: tuple[_Best, ...] = ()
+    rivals: tuple[tuple[Entry, ...], ...] = ()
+    tied: frozenset[tuple[Source, int]] = frozenset()
 
     @classmethod
     def of(
@@ -163,7 +175,11 @@ class _Question:
         )
         asked = cls(verdict, method, readings, decoded, reach)
         entries = [(claim, asked.lengths(claim)) for claim in concerned if not isinstance(claim, FailClosedRegion)]
-        return attrs.evolve(asked, best=tuple(asked._best(entries, place) for place in range(len(readings))))
+        best = tuple(asked._best(entries, place) for place in range(len(readings)))
+        rivals = tuple(
+            tuple(sorted(one.entries, key=_place)) for one, reading in zip(best, readings, strict=True) if _conflicts(verdict, one, reading)
+        )
+        return attrs.evolve(asked, best=best, rivals=rivals, tied=frozenset(_place(entry) for entries in rivals for entry in entries))
 
     def _best(self, entries: list[tuple[Entry, list[int]]], place: int) -> _Best:
         ranks = [(lengths[place], _itself(entry, self.method), entry) for entry, lengths in entries if lengths[place] >= 0]
@@ -198,17 +214,7 @@ class _Question:
             return Standing.BLOCKS if closes else Standing.OTHER
         if claim is self.verdict or claim == self.verdict:
             return Standing.WON
-        return Standing.CONFLICTS if self._rivals(claim) else Standing.OTHER
-
-    def _rivals(self, entry: Entry) -> list[Entry]:
-        """Return the entries that conflict with ``entry`` over the request; none if something else decides it.
-
-        Masks only hint at a conflict, as in ``PolicySnapshot``.
-        """
-        if self.verdict != CONFLICT:
-            return []
-        tied = [best.entries for best, reading in zip(self.best, self.readings, strict=True) if reading.masks is None]
-        return list(dict.fromkeys(rival for entries in tied if entry in entries for rival in entries if rival != entry))
+        return Standing.CONFLICTS if _place(claim) in self.tied else Standing.OTHER
 
     def _closes(self, region: FailClosedRegion) -> list[bool]:
         """Tell of each reading whether ``region``, which concerns the method, closes it."""
@@ -231,11 +237,14 @@ class _Question:
             return self._why_region(claim)
         if claim is self.verdict or claim == self.verdict:
             return "the longest pathPrefix that matches host and method"
-        if rivals := self._rivals(claim):
-            names = [f"{rival.source} entries[{rival.index}]" for rival in rivals[:MAX_RIVALS]]
-            more = ", …" if len(rivals) > MAX_RIVALS else ""
-            return f"it has a host, method and pathPrefix in common with {', '.join(names)}{more}, so nobody can tell which one is meant"
-        return self._why_lost(claim, lengths)
+        return self._why_tied(claim) if _place(claim) in self.tied else self._why_lost(claim, lengths)
+
+    def _why_tied(self, entry: Entry) -> str:
+        rivals = next(entries for entries in self.rivals if entry in entries)
+        others = (f"{rival.source} entries[{rival.index}]" for rival in rivals if rival != entry)
+        names = ", ".join(islice(others, MAX_RIVALS))
+        more = ", …" if len(rivals) > MAX_RIVALS + 1 else ""
+        return f"it has a host, method and pathPrefix in common with {names}{more}, so nobody can tell which one is meant"
 
     def _why_region(self, region: FailClosedRegion) -> str:
         if region.match.host is not None or self.reach is UnreadableReach.GLOBAL:

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import DESKTOP, PHONE, Console, Visit
-from tests.browser.made_up import KINDS
+from tests.browser.made_up import CONFLICT, FILE_TEXT, KINDS, item
 
 pytestmark = pytest.mark.browser
 
@@ -61,6 +61,17 @@ def conflicts(page: Page, _console: Console) -> None:
     expect(page.locator(".conflict")).to_have_count(1)
 
 
+def rivals(page: Page, console: Console) -> None:
+    console.emit(item(100, "deny_policy_unhealthy", host="blue.example.com", path="/reports", policy=None, conflict=True, detail=CONFLICT))
+    detail("Policy", "blue.example.com/reports")(page, console)
+
+
+def changes(page: Page, _console: Console) -> None:
+    page.goto(page.url.split("#")[0] + "#/edit")
+    page.get_by_role("textbox", name="Policy file").fill(FILE_TEXT.replace("action: deny", "action: wrong # &x"))
+    expect(page.locator(".edit-changes tbody tr")).to_have_count(2)
+
+
 def lab(page: Page, console: Console) -> None:
     console.tell("set", {"bad": ["timeout"]})
     page.goto(page.url.split("#")[0] + "#/lab")
@@ -96,6 +107,9 @@ VIEWS: Final[dict[str, Callable[[Page, Console], None]]] = {
     "conflicts": conflicts,
     "lab": lab,
     "edit": edit,
+    "changes": changes,
+    "rivals": rivals,
+    "blocked": detail("Policy", "red.example.com/slow"),
     "help": help_dialog,
 }
 

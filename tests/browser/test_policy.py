@@ -10,6 +10,8 @@ from tests.browser.made_up import Json, documents, overview
 
 pytestmark = pytest.mark.browser
 
+RIVAL = {"namespace": "team-green", "name": "token-policy", "entry": 0}
+
 
 @pytest.fixture
 def page(visit: Visit) -> Page:
@@ -109,6 +111,19 @@ def test_a_long_document_is_shown_around_what_is_wrong_in_it(visit: Visit, conso
     expect(page.locator(".code-line")).to_have_count(4000)
     expect(page.locator(".cut")).to_have_count(2)
     expect(page.locator(".code-line.wrong")).to_be_in_viewport()
+
+
+def test_of_very_many_entries_and_problems_a_part_is_listed(visit: Visit, console: Console) -> None:
+    one = documents()["team-yellow", "token-policy"]["entries"][0]
+    entries = [one | {"entry": number, "line": 1, "end_line": 1, "conflicts": [RIVAL]} for number in range(1200)]
+    problems = [{"entry": number, "line": 1, "column": None, "reason": "here"} for number in range(1200)]
+    console.tell("document", {"namespace": "team-long", "name": "it", "text": "[]\n", "entries": entries, "problems": problems})
+    place = visit("#/policy/team-long/it").locator("#policy-document")
+    expect(place.locator("tbody tr")).to_have_count(1000)
+    expect(place).to_contain_text("200 more entries of this document are not listed.")
+    expect(place.locator(".problems li")).to_have_count(201)
+    expect(place.locator(".code-note")).to_have_count(200)
+    expect(place.locator(".code-tag")).to_have_count(200)
 
 
 @pytest.mark.parametrize(

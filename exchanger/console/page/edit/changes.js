@@ -35,16 +35,18 @@ function requests({ examples, changes: found, more, why_not: whyNot }) {
   return [
     el("h3", { text: `${found.length + more} of ${plural(examples, "example request")} decided otherwise` }),
     table("Example requests that are decided otherwise", ["request", "in force", "as edited"], found.map(({ method, host, path, before, after }) =>
-      el("tr", {}, el("th", { scope: "row", class: "mono" }, `${method} ${host}${path}`), el("td", {}, verdict(before)), el("td", {}, verdict(after)))), { className: "changes" }),
+      el("tr", {}, el("th", { scope: "row", class: "mono" }, `${method} ${host}${path}`), el("td", {}, verdict(before, true)), el("td", {}, verdict(after, false)))), { className: "changes" }),
     more > 0 && el("p", { class: "muted", text: `${more} more are not listed.` }),
   ];
 }
 
-function verdict({ outcome, policy, target, reason }) {
+/** `saved`: the policy is the one in force, which the policy view shows; positions in an edited text are not those in the view. */
+function verdict({ outcome, policy, target, reason }, saved) {
+  const entry = policy && `${policyName(policy)} ${entryName(policy.entry)}`;
   return [
     el("span", { class: `action o-${outcome.replaceAll(" ", "-")}` }, icon(SYMBOLS[outcome] ?? "no"), outcome),
     target && el("span", { class: "sub", text: `${targetText(target)}, issuer ${target.issuer}` }),
-    policy && el("a", { class: "sub", href: documentHash(policy), text: `${policyName(policy)} ${entryName(policy.entry)}` }),
+    entry && (saved ? el("a", { class: "sub", href: documentHash(policy), text: entry }) : el("span", { class: "sub", text: entry })),
     reason && el("span", { class: "muted sub", text: reason }),
   ];
 }
