@@ -32,11 +32,16 @@ NOWHERE: Final = Place()
 @final
 @attrs.frozen
 class Found:
-    """A ConfigMap in the file: where it begins, and the node of its document (``None``: it has none)."""
+    """A ConfigMap in the file: where it begins, the node of its document (``None``: it has none), and the lines of that."""
 
     source: Source
     place: Place
     document: nodes.Scalar | None = attrs.field(default=None, repr=False)
+    lines: tuple[str, ...] = attrs.field(init=False, repr=False)
+
+    @lines.default
+    def _split(self) -> tuple[str, ...]:
+        return () if self.document is None else tuple(nodes.BREAK.split(self.document.text.rstrip("\n")))
 
 
 @final
@@ -58,12 +63,11 @@ class FileMap:
             return NOWHERE
         if found.document is None or line is None:
             return found.place
-        return self._inside(found.document, line, column)
+        return self._inside(found.document, found.lines, line, column)
 
-    def _inside(self, document: nodes.Scalar, line: int, column: int | None) -> Place:
+    def _inside(self, document: nodes.Scalar, theirs: tuple[str, ...], line: int, column: int | None) -> Place:
         begin = Place(document.line, document.column)
         head = self._line(document.line)
-        theirs = nodes.BREAK.split(document.text.rstrip("\n"))
         if head is None or line < 1 or not _is_block(head[document.column - 1 :]):
             return begin
         if line > len(theirs):  # what is missing is found missing after the last line

@@ -16,7 +16,7 @@ export function changes(saved, text, compared) {
   if (!lines.length) return el("p", { class: "muted", text: "Nothing: the text is the saved one." });
   const number = (kind) => lines.filter((line) => line.kind === kind).length;
   return [
-    el("h3", { text: `Lines: ${number("added")} added, ${number("removed")} removed` }),
+    el("h3", { text: `Against what is in force (the saved file): ${plural(number("added"), "line")} added, ${number("removed")} removed` }),
     el("div", { class: "text-diff", role: "group", tabindex: "0", "aria-label": "Lines that differ from the saved ones" },
       lines.slice(0, SHOWN).map(line), lines.length > SHOWN && el("p", { class: "cut", text: `${lines.length - SHOWN} lines more are not shown` })),
     compared && requests(compared),
