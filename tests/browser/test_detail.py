@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import PHONE, Console, Visit, Watch
 from tests.browser.made_up import BLUE_TEXT, CONFLICT, KINDS, Json, documents, item
@@ -119,6 +119,20 @@ def test_a_position_of_another_version_is_not_marked(page: Page, console: Consol
     expect(page.locator(".code-line")).to_have_count(15)
     expect(page.locator(".code-line.marked")).to_have_count(0)
     expect(page.locator("#detail .note.warn")).to_contain_text("version 7 decided, and version 8 is shown here")
+
+
+def test_answers_of_two_versions_are_asked_for_again(page: Page) -> None:
+    answers: list[Json] = []
+
+    def older_at_first(route: Route) -> None:
+        answers.append(route.fetch().json())
+        route.fulfill(json=answers[-1] | ({"revision": 6, "entries": []} if len(answers) == 1 else {}))
+
+    page.route("**/api/policy/document?*", older_at_first)
+    open_row(page, "/orders/internal/9")
+    tab(page, "Policy")
+    expect(page.locator(".code-line.marked")).to_have_count(4)
+    assert len(answers) == 2
 
 
 def test_both_rivals_of_a_conflict_are_marked_and_none_has_won(page: Page, console: Console) -> None:
