@@ -151,6 +151,17 @@ def test_both_rivals_of_a_conflict_are_marked_and_none_has_won(page: Page, conso
     expect(page.locator(".candidates .verdict")).to_have_text(["conflict", "conflict"])
 
 
+def test_a_document_that_is_unreadable_as_a_whole_is_marked_at_its_line(page: Page, console: Console) -> None:
+    where = {"namespace": "team-red", "name": "token-policy", "entry": None}
+    problem = {"entry": None, "line": 2, "column": 5, "reason": "the document is not YAML"}
+    console.tell("document", documents()["team-red", "token-policy"] | {"entries": [], "problems": [problem], "text": "version: v1\n- [\n"})
+    console.emit(item(100, "deny_policy_unhealthy", policy=where, path="/else", path_cut=True))
+    open_seq(page, 100)
+    tab(page, "Policy")
+    expect(page.locator(".code-line.m-bad")).to_have_attribute("data-line", "2")
+    expect(page.locator(".code-tag")).to_have_attribute("data-tag", "blocked by")
+
+
 def test_what_is_broken_blocks_and_has_not_won(page: Page, console: Console) -> None:
     console.emit(item(100, "deny_policy_unhealthy"))
     open_seq(page, 100)

@@ -58,7 +58,8 @@ function outcomeOf({ outcome, won, action }) {
 }
 
 function undecided(item) {
-  return item.decision === "deny_policy_unhealthy" ? "What blocked this request is not in the policy of now." : "No document decided this request.";
+  if (item.decision !== "deny_policy_unhealthy") return "No document decided this request.";
+  return `${item.detail ? `Blocked: ${item.detail}. ` : ""}No document of the policy shown here blocks it.`;
 }
 
 function failure(error, place) {
@@ -80,7 +81,8 @@ function documentPart(item, { value: found, reason, place }, deciders, first) {
   // Where the path is shown cut nothing is explained, and the entry's position is that of the version that decided alone.
   if (same && first && item.policy && !here.size) here.set(item.policy.entry, item.decision === "deny_policy_unhealthy" ? "blocked by" : "won");
   const marks = [...here].flatMap(([entry, outcome]) => {
-    const lines = found.entries.find((one) => one.entry === entry && one.line);
+    // A document that is unreadable as a whole has no entries, but usually a line to look at.
+    const lines = [...found.entries, ...found.problems].find((one) => one.entry === entry && one.line);
     return lines ? [{ from: lines.line, to: lines.end_line ?? lines.line, tag: outcome, kind: KINDS[outcome], label: labelOf(outcome, same) }] : [];
   }).sort((a, b) => a.from - b.from);
   const entries = [...here.keys()];
