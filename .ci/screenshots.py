@@ -109,8 +109,8 @@ VIEWS: Final[dict[str, Callable[[Page, str], None]]] = {
     "live": live,
     "flow": detail("Flow", "shared"),
     "flow-failed": detail("Flow", "TXE-2005"),
-    "flow-denied": detail("Flow", "Denied"),
-    "policy-tab": detail("Policy", "Denied"),
+    "flow-denied": detail("Flow", "/orders/internal"),
+    "policy-tab": detail("Policy", "/orders/internal"),
     "tokens": detail("Tokens", "/digest"),
     "response": detail("Response", "No token"),
     "log": detail("Log", "No token"),
@@ -126,7 +126,6 @@ def take(folder: Path, words: list[str], command: Path) -> int:
     console = Console()
     console.start()
     try:
-        console.tell("set", {"silent": True})
         with sync_playwright() as playwright:
             chromium = playwright.chromium.launch(executable_path=command, args=ARGUMENTS)
             for scheme in SCHEMES:
@@ -135,7 +134,9 @@ def take(folder: Path, words: list[str], command: Path) -> int:
                         file = f"{name}-{size}-{scheme}.png"
                         if words and not any(word in file for word in words):
                             continue
-                        # A page of its own each time: nothing is left over from the picture before.
+                        # A page of its own and a console as new each time: nothing is left over from the picture before.
+                        console.tell("reset")
+                        console.tell("set", {"silent": True})
                         page = chromium.new_page(viewport=viewport, color_scheme="dark" if scheme == "dark" else "light", locale="en")
                         page.goto(console.url)
                         page.locator("#state[data-state=connected]").wait_for()

@@ -21,6 +21,7 @@ from exchanger.console.bounded_record import MAX_SHOWN_TOKEN
 from exchanger.console.feed import Entry
 from exchanger.decision.bearer import Bearer, read_bearer
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Reason
+from exchanger.policy.lookup import CONFLICT
 from exchanger.policy.path import MalformedPath, readings_of, without_masks
 from exchanger.util.text import printable
 from exchanger.values.request import HttpRequest
@@ -102,6 +103,7 @@ class DecisionJson:
                 "name": printable(source.name, TARGET_LIMIT),
                 "entry": outcome.entry_index,
             },
+            "conflict": denied is not None and source is None and denied.detail == CONFLICT.reason,
             "detail": "" if denied is None or not denied.detail else printable(denied.detail, DETAIL_LIMIT),
             "diagnostic": None if denied is None or denied.diagnostic is None else denied.diagnostic.value,
             **_exchange(record),

@@ -118,7 +118,12 @@ def shown_verdict(verdict: Verdict) -> Json:
 def shown_explanation(explanation: Explanation, snapshot: PolicySnapshot, lines: "dict[Source, Lines]", revision: int) -> Json:
     """Return why a request gets its verdict; ``lines`` are those of the documents that are involved."""
     candidates = [
-        {**shown_entry(candidate.claim, snapshot, lines.get(candidate.claim.source, ())), "won": candidate.won, "why": _text(candidate.why)}
+        {
+            **shown_entry(candidate.claim, snapshot, lines.get(candidate.claim.source, ())),
+            "outcome": candidate.standing.value,
+            "won": candidate.won,
+            "why": _text(candidate.why),
+        }
         for candidate in explanation.candidates
     ]
     return {

@@ -15,6 +15,7 @@ from exchanger.console.message import error, json_response
 from exchanger.http.message import Handler, Request, Response
 from exchanger.playground.lint import Linted, LintRules, lint
 from exchanger.playground.policy_files import Changed, NotSaved, PolicyFiles, Revision, in_force, version_of
+from exchanger.playground.preview import preview
 from exchanger.playground.requests import Malformed, RunRequest, read_name, read_run, read_save, read_send, read_text
 from exchanger.playground.results import Json, Verify, result_of_finding, result_of_request
 from exchanger.scenarios.display import as_object, shell_line
@@ -123,14 +124,17 @@ class Playground:
         return json_response({"files": [{"name": name, "text": text, "version": version_of(text)} for name, text in texts.items()]})
 
     async def lint(self, request: Request) -> Response:
-        """Check a file as the service would."""
+        """Check a file as the service would, and if wanted, say which example requests it would decide otherwise."""
         wanted = read_text(request.body)
         if isinstance(wanted, Malformed):
             return error(400, wanted.reason)
         if wanted.name not in self._settings.files:
             return _NO_FILE
         found = await self._lint(wanted.name, wanted.text)
-        return json_response({"documents": found.documents, "problems": _problems(found)})
+        shown: Json = {"documents": found.documents, "problems": _problems(found)}
+        if wanted.compare:
+            shown["compared"] = await self._preview(wanted.name, wanted.text)
+        return json_response(shown)
 
     async def save(self, request: Request) -> Response:
         """Write a file, wait until it is in force, and return the service's problems with it."""
@@ -198,6 +202,16 @@ class Playground:
     async def _lint(self, name: str, text: str) -> Linted:
         def look() -> Linted:
             return lint(name, text, self._settings.files.texts(), self._settings.rules)
+
+        # Abandoned when cancelled: it only reads.
+        return await trio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=self._reading)
+
+    async def _preview(self, name: str, text: str) -> Json:
+        settings = self._settings
+        calls = tuple(scenario.call for scenario in settings.scenarios)
+
+        def look() -> Json:
+            return preview(name, text, settings.files.texts(), settings.rules, calls)
 
         # Abandoned when cancelled: it only reads.
         return await trio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=self._reading)

@@ -12,6 +12,7 @@ from exchanger.playground.source_map import NOWHERE, FileMap, Place, document_pl
 from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.conflicts import conflicts_of
 from exchanger.policy.document import PolicyDocument, entry_lines
+from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.selection import Change, ConfigMap, Namespace, PolicyObject, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
@@ -33,11 +34,12 @@ _find_document: Final = re.compile(r"document (\d+)").match
 @final
 @attrs.frozen
 class LintRules:
-    """The service's configuration: which objects it selects, and the issuer profiles that entries may refer to."""
+    """The service's configuration: which objects it selects, the issuer profiles that entries may refer to, and how far regions reach."""
 
     namespaces: Selector
     configmaps: Selector
     issuers: frozenset[str]
+    reach: UnreadableReach = UnreadableReach.UNMATCHED
 
 
 @final
@@ -81,8 +83,8 @@ def lint(name: str, text: str, others: Mapping[str, str], rules: LintRules) -> L
     known = file_map(text, _LIMITS)
     if isinstance(known, nodes.Unreadable):  # never: the limits are the same
         return Linted(0, (Problem(f"the file {known.reason}{_STAYS}", Place(known.line, known.column)),))
-    every = (*_objects_of(other for key, other in others.items() if key != name), *objects)
-    change = advance(PolicySnapshot.EMPTY, {}, select(every, rules.namespaces, rules.configmaps), rules.issuers)
+    every = (*(item for key, other in others.items() if key != name for item in objects_in(other) or ()), *objects)
+    change = policy_of(every, rules)
     here = {found.source for found in known.configmaps}
     documents = [document for document in change.documents if document.source in here]
     problems = [
@@ -93,11 +95,18 @@ def lint(name: str, text: str, others: Mapping[str, str], rules: LintRules) -> L
     return Linted(len(documents), tuple(ordered[:MAX_PROBLEMS]))
 
 
-def _objects_of(texts: Iterable[str]) -> Iterator[PolicyObject]:
-    for text in texts:
-        found = read_manifests(text.encode("utf-8", "replace"), is_json=False)
-        if not isinstance(found, UnreadableFile):
-            yield from objects_of(found)
+def objects_in(text: str) -> tuple[PolicyObject, ...] | None:
+    """Return the objects of a file with this text, ``None`` if it cannot be read; then the service keeps what it had."""
+    data = encoded(text)
+    if isinstance(data, NotSaved) or not text.strip():
+        return None
+    found = read_manifests(data, is_json=False)
+    return None if isinstance(found, UnreadableFile) else tuple(objects_of(found))
+
+
+def policy_of(objects: Iterable[PolicyObject], rules: LintRules) -> Change:
+    """Return the policy that consists of ``objects``, with its documents."""
+    return advance(PolicySnapshot.EMPTY, {}, select(objects, rules.namespaces, rules.configmaps), rules.issuers)
 
 
 def _left_out(

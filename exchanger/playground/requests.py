@@ -15,6 +15,8 @@ from exchanger.scenarios.tokens import Subject
 
 # The subject of a request with the user's own token.
 OWN: Final = "own"
+# What the effect of a text is compared with.
+SAVED: Final = "saved"
 # Characters of all header values together; beside a token and the request line there is no room for more.
 MAX_HEADER_CHARACTERS: Final = 49_152
 
@@ -51,11 +53,15 @@ class SendRequest:
 @final
 @attrs.frozen
 class FileRequest:
-    """A policy file with its text in an editor; ``version`` is that of the file that was edited, "" for any."""
+    """A policy file with its text in an editor; ``version`` is that of the file that was edited, "" for any.
+
+    ``compare``: its effect is to be compared with that of the saved files.
+    """
 
     name: str
     text: str = attrs.field(repr=False)
     version: str = ""
+    compare: bool = False
 
 
 def read_run(body: bytes) -> RunRequest | Malformed:
@@ -75,8 +81,12 @@ def read_name(body: bytes) -> str | Malformed:
 
 def read_text(body: bytes) -> FileRequest | Malformed:
     """Read the body of ``POST /lab/policy/lint``."""
-    fields = _fields(body, "name", "text")
-    return fields if isinstance(fields, Malformed) else FileRequest(fields["name"], fields["text"])
+    fields = _fields(body, "name", "text", compare="")
+    if isinstance(fields, Malformed):
+        return fields
+    if fields["compare"] not in {"", SAVED}:
+        return Malformed(f"compare is not {SAVED}")
+    return FileRequest(fields["name"], fields["text"], compare=fields["compare"] == SAVED)
 
 
 def read_save(body: bytes) -> FileRequest | Malformed:

@@ -13,8 +13,6 @@ from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.selection import DOCUMENT_KEY
 from exchanger.values.entry import Source
 
-# What libyaml counts as the end of a line.
-_BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 # The head of a literal block scalar, with tag and anchor; lines of a folded or quoted one are not those of the file.
 _is_block: Final = re.compile(r"(?:[&!]\S*[ \t]+)*\|[-+1-9]{0,2}[ \t]*(?:#.*)?").fullmatch
 
@@ -34,11 +32,16 @@ NOWHERE: Final = Place()
 @final
 @attrs.frozen
 class Found:
-    """A ConfigMap in the file: where it begins, and the node of its document (``None``: it has none)."""
+    """A ConfigMap in the file: where it begins, the node of its document (``None``: it has none), and the lines of that."""
 
     source: Source
     place: Place
     document: nodes.Scalar | None = attrs.field(default=None, repr=False)
+    lines: tuple[str, ...] = attrs.field(init=False, repr=False)
+
+    @lines.default
+    def _split(self) -> tuple[str, ...]:
+        return () if self.document is None else tuple(nodes.BREAK.split(self.document.text.rstrip("\n")))
 
 
 @final
@@ -60,12 +63,11 @@ class FileMap:
             return NOWHERE
         if found.document is None or line is None:
             return found.place
-        return self._inside(found.document, line, column)
+        return self._inside(found.document, found.lines, line, column)
 
-    def _inside(self, document: nodes.Scalar, line: int, column: int | None) -> Place:
+    def _inside(self, document: nodes.Scalar, theirs: tuple[str, ...], line: int, column: int | None) -> Place:
         begin = Place(document.line, document.column)
         head = self._line(document.line)
-        theirs = _BREAK.split(document.text.rstrip("\n"))
         if head is None or line < 1 or not _is_block(head[document.column - 1 :]):
             return begin
         if line > len(theirs):  # what is missing is found missing after the last line
@@ -85,12 +87,12 @@ def file_map(text: str, limits: nodes.Limits) -> FileMap | nodes.Unreadable:
     roots = nodes.read_stream(text, limits)
     if isinstance(roots, nodes.Unreadable):
         return roots
-    return FileMap(tuple(_BREAK.split(text)), tuple(found for root in roots for found in _configmaps(root, "")))
+    return FileMap(tuple(nodes.BREAK.split(text)), tuple(found for root in roots for found in _configmaps(root, "")))
 
 
 def within(text: str, place: Place) -> Place:
     """Return ``place``, or the last line of ``text`` for one after it: there libyaml finds missing what is missing at the end."""
-    last = len(_BREAK.split(text))
+    last = len(nodes.BREAK.split(text))
     return place if place.line is None or place.line <= last else Place(last, None)
 
 

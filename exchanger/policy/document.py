@@ -3,13 +3,14 @@
 Must not know: where the text comes from, or how entries are found for a request.
 """
 
+import re
 from typing import Final, final
 
 import attrs
 
 from exchanger.policy.entry_reader import ENTRY_FIELDS, MatchReader, read_entry
 from exchanger.policy.fields import Field, FieldType, TextRule
-from exchanger.policy.yaml_nodes import MAX_BYTES, Kind, Mapping, Node, Scalar, Sequence, Unreadable, is_null, read_nodes, text_of
+from exchanger.policy.yaml_nodes import BREAK, MAX_BYTES, Kind, Mapping, Node, Scalar, Sequence, Unreadable, is_null, read_nodes, text_of
 from exchanger.util.text import bounded, quoted
 from exchanger.values.entry import EVERYWHERE, Entry, FailClosedRegion, MatchScope, Source
 
@@ -33,6 +34,9 @@ _NAMES: Final = frozenset(field.name for field in DOCUMENT_FIELDS)
 Labels = tuple[tuple[str, str], ...]
 # First and last line, counted from 1.
 Lines = tuple[int, int]
+
+_is_blank: Final = re.compile(r"\s*(?:#.*)?").fullmatch
+_is_dash: Final = re.compile(r"\s*-\s*(?:#.*)?").fullmatch
 
 
 @final
@@ -164,18 +168,30 @@ def _shown(version: Node) -> str:
 def entry_lines(text: str) -> tuple[Lines, ...]:
     """Return the lines of each item of ``entries``, in order; nothing if the document is unreadable or has none.
 
-    An entry ends before the next one, or before the next field of the document; blank lines and comments belong to the entry before them.
-    An alias has the lines of its entry.
+    They begin with the item's dash and end with its last value. Blank lines and comments after it are not part of it, since a comment
+    usually speaks of what follows. An alias has its own line.
     """
-    root = read_nodes(text)
+    root = read_nodes(text, lined=True)
     if not isinstance(root, Mapping):
         return ()
     entries = next((value for key, value in root.pairs if isinstance(key, Scalar) and key.text == "entries"), None)
     if not isinstance(entries, Sequence):
         return ()
-    firsts = [item.line for item in entries.items]
-    # An entry ends where any other begins, or the field after the list.
-    beginnings = sorted({*firsts, *(key.line for key, _ in root.pairs)})
-    last = len(text.splitlines())
-    following = dict(zip(beginnings, [line - 1 for line in beginnings[1:]] + [last], strict=True))
-    return tuple((first, max(first, following[first])) for first in firsts)
+    lines = BREAK.split(text)
+    return tuple((_first_line(first, lines), _last_line(first, last, lines)) for first, last in entries.lines)
+
+
+def _first_line(first: int, lines: list[str]) -> int:
+    """Return the line of the dash before what begins in line ``first``: it may stand alone in a line above."""
+    if lines[first - 1].lstrip().startswith("-"):
+        return first
+    above = first - 1
+    while above and _is_blank(lines[above - 1]):
+        above -= 1
+    return above if above and _is_dash(lines[above - 1]) else first
+
+
+def _last_line(first: int, last: int, lines: list[str]) -> int:
+    while last > first and not lines[last - 1].strip():  # blank lines at the end of a block
+        last -= 1
+    return max(first, last)

@@ -1,10 +1,11 @@
-"""Why a request gets its verdict: how its path is read, which entry won, and why the others did not.
+"""Why a request gets its verdict: how its path is read, which entry won or what blocks it, and why the others did not.
 
 For people who look at one request, so it may cost as much as the entries of its host; the verdict itself is the snapshot's.
 
 Must not know: YAML, or what follows from a verdict.
 """
 
+import enum
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice, takewhile
@@ -15,7 +16,7 @@ import attrs
 
 from exchanger.policy.authority import read_authority
 from exchanger.policy.headers import RequestHeaders, canonical
-from exchanger.policy.lookup import Reading, UnreadableReach, end_of, fits, is_within, matched, readings_to_ask
+from exchanger.policy.lookup import CONFLICT, Reading, UnreadableReach, end_of, fits, is_within, matched, readings_to_ask
 from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Paths, is_wildcard
 from exchanger.policy.prefix import fold, spellings_of
@@ -27,18 +28,35 @@ from exchanger.values.verdict import Ambiguous, Unhealthy, Verdict
 
 # As many as a person reads; the nearest come first.
 MAX_CANDIDATES: Final = 50
+# Rivals that are named; the others are candidates, too.
+MAX_RIVALS: Final = 3
 # Entries and regions that are looked at, those that cover the request first.
 MAX_LOOKED_AT: Final = 1_000
+
+
+@enum.unique
+class Standing(enum.Enum):
+    """What an entry or region is to the request. Nothing broken ever wins: it blocks, and entries that conflict block each other."""
+
+    WON = "won"
+    BLOCKS = "blocked by"
+    CONFLICTS = "conflict"
+    OTHER = "no"
 
 
 @final
 @attrs.frozen
 class Candidate:
-    """An entry or region that could concern the request: whether it decides, and why it does or does not, in words."""
+    """An entry or region that could concern the request: what it is to it, and why, in words."""
 
     claim: Claim
-    won: bool
+    standing: Standing
     why: str
+
+    @property
+    def won(self) -> bool:
+        """Tell whether it is the entry that decides."""
+        return self.standing is Standing.WON
 
 
 @final
@@ -143,10 +161,22 @@ class _Best:
     decoded: frozenset[str | None] = frozenset()
 
 
+def _place(entry: Entry) -> tuple[Source, int]:
+    return entry.source, entry.index
+
+
+def _conflicts(verdict: Verdict, best: _Best, reading: Reading) -> bool:
+    """Tell whether the conflict of ``verdict`` is one of ``reading``; masks only hint at one, as in ``PolicySnapshot``."""
+    return verdict == CONFLICT and reading.masks is None and len(best.entries) > 1
+
+
 @final
 @attrs.frozen
 class _Question:
-    """A request with its readings; ``best`` has what comes first for each."""
+    """A request with its readings; ``best`` has what comes first for each.
+
+    ``rivals`` are the entries that conflict over the request, for each reading, and ``tied`` are the places of them all.
+    """
 
     verdict: Verdict
     method: str
@@ -154,6 +184,8 @@ class _Question:
     reach: UnreadableReach
     headers: RequestHeaders
     best: tuple[_Best, ...] = ()
+    rivals: tuple[tuple[Entry, ...], ...] = ()
+    tied: frozenset[tuple[Source, int]] = frozenset()
 
     @classmethod
     def of(
@@ -168,7 +200,11 @@ class _Question:
         """Return the question with ``claims`` as candidates."""
         asked = cls(verdict, method, readings, reach, headers)
         concerned = [claim for claim in claims if _concerns(claim, method) and _has_headers(claim, headers)]
-        return attrs.evolve(asked, best=tuple(asked._best(concerned, reading) for reading in readings))
+        best = tuple(asked._best(concerned, reading) for reading in readings)
+        rivals = tuple(
+            tuple(sorted(one.entries, key=_place)) for one, reading in zip(best, readings, strict=True) if _conflicts(verdict, one, reading)
+        )
+        return attrs.evolve(asked, best=best, rivals=rivals, tied=frozenset(_place(entry) for entries in rivals for entry in entries))
 
     def _best(self, concerned: list[Claim], reading: Reading) -> _Best:
         hosts = {claim.match.host for claim in concerned}
@@ -192,10 +228,10 @@ class _Question:
         ]
 
     def rank(self, claim: Claim) -> tuple[bool, bool, bool, int, Source, int]:
-        """Return the sort key of candidates: first what decides, then the nearest."""
+        """Return the sort key of candidates: first what decides or blocks, then the nearest."""
         nearness = max(sum(takewhile(bool, map(eq, claim.match.path_prefix, reading.path))) for reading in self.readings)
         return (
-            not self._won(claim),
+            self._standing(claim) is Standing.OTHER,
             not _concerns(claim, self.method),
             not any(self.covers(claim)),
             -nearness,
@@ -205,12 +241,15 @@ class _Question:
 
     def candidate(self, claim: Claim) -> Candidate:
         """Say what became of ``claim``."""
-        return Candidate(claim, self._won(claim), self._why(claim))
+        return Candidate(claim, self._standing(claim), self._why(claim))
 
-    def _won(self, claim: Claim) -> bool:
+    def _standing(self, claim: Claim) -> Standing:
         if isinstance(claim, FailClosedRegion):
-            return isinstance(self.verdict, Unhealthy) and _concerns(claim, self.method) and any(self._closes(claim))
-        return claim is self.verdict or claim == self.verdict
+            closes = isinstance(self.verdict, Unhealthy) and _concerns(claim, self.method) and any(self._closes(claim))
+            return Standing.BLOCKS if closes else Standing.OTHER
+        if claim is self.verdict or claim == self.verdict:
+            return Standing.WON
+        return Standing.CONFLICTS if _place(claim) in self.tied else Standing.OTHER
 
     def _closes(self, region: FailClosedRegion) -> list[bool]:
         """Tell of each reading whether ``region``, which concerns the method, closes it."""
@@ -235,9 +274,16 @@ class _Question:
             return _ELSEWHERE[claim.match.path_type].format(claim.match.path_prefix)
         if isinstance(claim, FailClosedRegion):
             return self._why_region(claim)
-        if self._won(claim):
+        if claim is self.verdict or claim == self.verdict:
             return "the longest pathPrefix that matches host and method"
-        return self._why_lost(claim, covers)
+        return self._why_tied(claim) if _place(claim) in self.tied else self._why_lost(claim, covers)
+
+    def _why_tied(self, entry: Entry) -> str:
+        rivals = next(entries for entries in self.rivals if entry in entries)
+        others = (f"{rival.source} entries[{rival.index}]" for rival in rivals if rival != entry)
+        names = ", ".join(islice(others, MAX_RIVALS))
+        more = ", …" if len(rivals) > MAX_RIVALS + 1 else ""
+        return f"it has a host, method and pathPrefix in common with {names}{more}, so nobody can tell which one is meant"
 
     def _why_region(self, region: FailClosedRegion) -> str:
         closes = any(self._closes(region))
@@ -270,7 +316,7 @@ class _Question:
             return "an invalid entry or unreadable document covers the request, and wins over all others"
         if isinstance(self.verdict, DenyEntry):
             return "the operator's baseline denies the request before any policy counts"
-        return "another entry has the same host, method and pathPrefix, or more than one invalid one covers the request"
+        return "more than one invalid entry or unreadable document covers the request, and these win over all others"
 
     def _why_later(self, orders: list[_Order | None]) -> str:
         """Say why an entry comes first for no reading, from the reading in which it comes nearest to that."""

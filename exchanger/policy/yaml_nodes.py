@@ -22,6 +22,9 @@ MAX_BYTES: Final = 1_048_576  # of UTF-8; a ConfigMap holds no more (https://kub
 MAX_NODES: Final = 262_144  # with aliases written out; the densest honest document has some 4 bytes a node
 MAX_DEPTH: Final = 32  # levels of lists and mappings; a policy document needs 5
 
+# What libyaml counts as the end of a line.
+BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+
 # At the beginning of a line. libyaml compares each %TAG with all before it, in time with the square of their number; a policy needs none.
 _find_tag_directive: Final = re.compile("%TAG(?:(?<=[\n\r\x85\u2028\u2029]%TAG)|(?<=\\A%TAG)|(?<=\\A\ufeff%TAG))").search
 
@@ -35,6 +38,7 @@ _is_bool_or_number: Final = re.compile(
 ).fullmatch
 
 _TEXT_TAGS: Final = frozenset({"!", "tag:yaml.org,2002:str"})
+_FIELDS: Final = 2  # levels that are open in a list that is a field of the root
 _COLLECTION_TAGS: Final = frozenset({None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
 
 
@@ -62,11 +66,12 @@ class Scalar:
 @final
 @attrs.frozen
 class Sequence:
-    """A list."""
+    """A list. ``lines`` has the first and last line of each item, an alias its own; see ``read_nodes`` for when it is filled."""
 
     items: tuple["Node", ...]
     line: int
     column: int = attrs.field(default=1, eq=False)
+    lines: tuple[tuple[int, int], ...] = attrs.field(default=(), eq=False, repr=False)
 
 
 @final
@@ -112,15 +117,16 @@ class Limits:
     depth: int = MAX_DEPTH
 
 
-def read_nodes(text: str, found: list[Node] | None = None) -> Node | Unreadable:
+def read_nodes(text: str, found: list[Node] | None = None, *, lined: bool = False) -> Node | Unreadable:
     """Return the root node of the only document in ``text``, with its merge keys resolved, or why there is none. Never raises.
 
+    ``lined``: lists that are fields of the root have the lines of their items, which costs time that no request's policy needs.
     Empty documents after it do not count. ``found`` gets every node, children before parents, also of an unreadable text. Popping them
     after the root is gone frees them one by one, instead of up to ``MAX_NODES`` in one step that nothing can interrupt.
     """
     if not text or text.isspace():
         return Unreadable("is empty")
-    roots = _read(text, _Composer(Limits(), [] if found is None else found, single=True))
+    roots = _read(text, _Composer(Limits(), [] if found is None else found, single=True, lined=lined))
     return roots if isinstance(roots, Unreadable) else roots[0] if roots else Unreadable("is empty")
 
 
@@ -174,6 +180,7 @@ class _Open:
     nodes: list[Node] = attrs.field(factory=list)
     size: int = 1
     height: int = 0
+    lines: list[tuple[int, int]] = attrs.field(factory=list)
 
 
 @attrs.define(eq=False)
@@ -181,12 +188,15 @@ class _Composer:
     """Takes events one by one, and has the ``roots`` after the last one. ``found`` gets every node before its parent.
 
     ``single``: merge keys are resolved, and documents after the first have to be empty, as after ``---`` at the end. ``began`` is where
-    the latest document begins. ``anchors`` has each node with its size and height, ``None`` for one that is still open.
+    the latest document begins. ``anchors`` has each node with its size and height, ``None`` for one that is still open. ``lined``: see
+    ``read_nodes``; ``last`` is the last line so far that has more than blanks and comments.
     """
 
     limits: Limits
     found: list[Node]
     single: bool
+    lined: bool = False
+    last: int = 1
     values: int = 0
     roots: list[Node] = attrs.field(factory=list)
     documents: int = 0
@@ -196,6 +206,8 @@ class _Composer:
 
     def take(self, event: Event) -> Unreadable | None:
         """Take the next event, and return what makes the text unreadable, if anything."""
+        if self.lined:
+            self.last = max(self.last, self._last_line(event))
         match event:
             case DocumentStartEvent():
                 self.documents += 1
@@ -222,6 +234,8 @@ class _Composer:
     def _close(self) -> Unreadable | None:
         closed = self.stack.pop()
         node = _collection(closed.event, tuple(closed.nodes), merging=self.single)
+        if closed.lines and isinstance(node, Sequence):
+            node = attrs.evolve(node, lines=tuple(closed.lines))
         return node if isinstance(node, Unreadable) else self._add(closed.event, node, closed.size, closed.height + 1)
 
     def _too_deep(self, event: Event, height: int) -> Unreadable | None:
@@ -237,6 +251,8 @@ class _Composer:
         if self.stack:
             parent = self.stack[-1]
             parent.nodes.append(node)
+            if self.lined and len(self.stack) == _FIELDS and isinstance(parent.event, SequenceStartEvent):
+                parent.lines.append((_place(event)[0], self.last))
             parent.size += size
             parent.height = max(parent.height, height)
             if isinstance(event, AliasEvent) and (problem := self._too_deep(event, height)) is not None:
@@ -248,6 +264,17 @@ class _Composer:
             total = self.values
         most = self.limits.values
         return Unreadable(f"has more than {most} values", *_place(event)) if total > most else None
+
+    def _last_line(self, event: Event) -> int:
+        """Return the last line of ``event`` with something of its own; 0 for what has no text. A block ends where the next thing begins."""
+        mark = event.end_mark
+        is_text = isinstance(event, ScalarEvent | AliasEvent) or (
+            isinstance(event, CollectionEndEvent) and bool(self.stack) and bool(self.stack[-1].event.flow_style)
+        )
+        if mark is None or not is_text:
+            return 0
+        ends_with_line = mark.column == 0 and isinstance(event, ScalarEvent) and event.style in {"|", ">"}
+        return mark.line if ends_with_line else mark.line + 1
 
 
 def _place(event: Event) -> tuple[int, int]:

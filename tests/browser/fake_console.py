@@ -26,7 +26,12 @@ from tests.browser import made_up
 from tests.browser.made_up import Json
 
 PAGE: Final = Path(__file__).parents[2] / "exchanger" / "console" / "page"
-TYPES: Final = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".woff2": "font/woff2",
+}
 BOUNDS: Final = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5]
 COOKIE: Final = "exchanger_console"
 
@@ -138,7 +143,8 @@ class FakeConsole:
                 # The first answer is the slow one, so that it would come last if it were not dropped.
                 delay, self.lint_delay = self.lint_delay, 0.0
                 await trio.sleep(delay)
-                return said({"documents": 1, "problems": made_up.lint(body["text"])})
+                compared = {"compared": made_up.COMPARED} if body.get("compare") else {}
+                return said({"documents": 1, "problems": made_up.lint(body["text"]), **compared})
             case "PUT", "/lab/policy":
                 name, text = body["name"], body["text"]
                 if body.get("version", version(self.files[name])) != version(self.files[name]):
@@ -254,7 +260,7 @@ def page_file(path: str) -> Response:
     file = PAGE / name
     if ".." in name or not file.is_file() or file.suffix not in TYPES:
         return wrong(404, "there is no such file")
-    return Response(200, (("Content-Type", f"{TYPES[file.suffix]}; charset=utf-8"), ("Cache-Control", "no-store")), file.read_bytes())
+    return Response(200, (("Content-Type", TYPES[file.suffix]), ("Cache-Control", "no-store")), file.read_bytes())
 
 
 async def serve(console: FakeConsole, port: int) -> None:

@@ -200,6 +200,7 @@ KINDS: Final[dict[str, Kind]] = {
     "missing_http_attributes": ("system_error", "", 500, "", "", {}),
 }
 
+CONFLICT: Final = "more than one entry has this host, method and longest matching pathPrefix"
 _DETAILS: Final = {
     "deny_policy_unhealthy": "team-red/token-policy entries[1]: action must be exchange or deny, not exchagne",
     "deny_ambiguous_request": "its readings lead to different decisions",
@@ -231,6 +232,7 @@ def item(seq: int, decision: str = "allow_exchange", **changes: object) -> Json:
         "result": result,
         "status": status,
         "policy": policy,
+        "conflict": False,
         "detail": detail,
         "diagnostic": diagnostic,
         "issuer": "demo" if exchanges else None,
@@ -297,16 +299,22 @@ def candidates(method: str, host: str, path: str) -> Json:
         entry for entry in known if path.startswith(entry["path_prefix"]) and (entry["methods"] is None or method in entry["methods"])
     ]
     best = max(fitting, key=lambda entry: len(entry["path_prefix"]), default=None)
+    tied = [entry for entry in fitting if best is not None and entry["path_prefix"] == best["path_prefix"]]
     for one in known:
-        one["won"] = one is best
-        one["why"] = (
-            "the longest pathPrefix that matches host and method"
-            if one is best
-            else "an entry with a longer pathPrefix matches"
-            if one in fitting
-            else f"the path does not start with its pathPrefix {one['path_prefix']}"
-        )
-    known.sort(key=lambda entry: not entry["won"])
+        if one in tied:
+            one["outcome"] = "conflict" if len(tied) > 1 else "blocked by" if one["action"] == "invalid" else "won"
+            one["why"] = "the longest pathPrefix that matches host and method"
+        else:
+            one["outcome"] = "no"
+            longer, elsewhere = (
+                "an entry with a longer pathPrefix matches",
+                f"the path does not start with its pathPrefix {one['path_prefix']}",
+            )
+            one["why"] = longer if one in fitting else elsewhere
+    known.sort(key=lambda entry: entry["outcome"] == "no")
+    if len(tied) > 1:
+        verdict = {"kind": "unhealthy", "policy": None, "reason": CONFLICT}
+        return {"verdict": verdict, "readings": [path], "candidates": known, "more": 0}
     kind = "no_match" if best is None else {"invalid": "unhealthy"}.get(best["action"], best["action"])
     policy = None if best is None else {key: best[key] for key in ("namespace", "name", "entry")}
     return {"verdict": {"kind": kind, "policy": policy, "reason": ""}, "readings": [path], "candidates": known, "more": 0}
@@ -336,6 +344,31 @@ SCENARIOS: Final = [
         count=10,
     ),
 ]
+
+
+_PLACE: Final = {"namespace": "team-yellow", "name": "token-policy", "entry": 1}
+_TOKEN: Final = {"issuer": "demo", "scope": "read:orders", "resources": [], "audiences": []}
+COMPARED: Final[Json] = {
+    "examples": 25,
+    "changes": [
+        {
+            "method": "GET",
+            "host": "yellow.example.com",
+            "path": "/orders/internal/1",
+            "before": {"outcome": "deny", "policy": _PLACE, "target": None, "reason": ""},
+            "after": {"outcome": "blocked by", "policy": _PLACE, "target": None, "reason": "action must be exchange or deny, not wrong"},
+        },
+        {
+            "method": "POST",
+            "host": "yellow.example.com",
+            "path": "/orders/1",
+            "before": {"outcome": "no policy", "policy": None, "target": None, "reason": ""},
+            "after": {"outcome": "exchange", "policy": _PLACE | {"entry": 0}, "target": _TOKEN, "reason": ""},
+        },
+    ],
+    "more": 0,
+    "why_not": "",
+}
 
 
 def result(name: str | None, trace_ids: list[str], *, ok: bool | None) -> Json:

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser import made_up
 from tests.browser.conftest import DESKTOP, PHONE, Console, Visit
-from tests.browser.made_up import KINDS
+from tests.browser.made_up import CONFLICT, FILE_TEXT, KINDS, item
 
 pytestmark = pytest.mark.browser
 
@@ -79,6 +79,17 @@ def conflicts(page: Page, _console: Console) -> None:
     expect(page.locator(".conflict")).to_have_count(1)
 
 
+def rivals(page: Page, console: Console) -> None:
+    console.emit(item(100, "deny_policy_unhealthy", host="blue.example.com", path="/reports", policy=None, conflict=True, detail=CONFLICT))
+    detail("Policy", "blue.example.com/reports")(page, console)
+
+
+def changes(page: Page, _console: Console) -> None:
+    page.goto(page.url.split("#")[0] + "#/edit")
+    page.get_by_role("textbox", name="Policy file").fill(FILE_TEXT.replace("action: deny", "action: wrong # &x"))
+    expect(page.locator(".edit-changes tbody tr")).to_have_count(2)
+
+
 def lab(page: Page, console: Console) -> None:
     console.tell("set", {"bad": ["timeout"]})
     page.goto(page.url.split("#")[0] + "#/lab")
@@ -116,6 +127,9 @@ VIEWS: Final[dict[str, Callable[[Page, Console], None]]] = {
     "conflicts": conflicts,
     "lab": lab,
     "edit": edit,
+    "changes": changes,
+    "rivals": rivals,
+    "blocked": detail("Policy", "red.example.com/slow"),
     "help": help_dialog,
 }
 
@@ -155,6 +169,11 @@ def test_with_forced_colours_everything_is_still_there(visit: Visit) -> None:
     assert [border == canvas for border in borders] == [True, True, False, True, True], "which tab it is cannot be seen"
     expect(page.locator("#tab-panel .warning")).to_have_css("border-top-width", "2px")
     assert_accessible(page)
+
+
+def test_the_font_comes_with_the_page(page: Page) -> None:
+    loaded = page.evaluate("async () => [...(await document.fonts.ready)].map(({ family, status }) => `${family} ${status}`)")
+    assert loaded == ["Inter loaded"]
 
 
 def test_with_reduced_motion_nothing_moves(visit: Visit) -> None:

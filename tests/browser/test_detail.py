@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import PHONE, Console, Visit, Watch
-from tests.browser.made_up import KINDS, Json, item
+from tests.browser.made_up import BLUE_TEXT, CONFLICT, KINDS, Json, documents, item
 from tests.browser.test_accessibility import assert_accessible
 
 pytestmark = pytest.mark.browser
@@ -107,6 +107,69 @@ def test_the_policy_tab_marks_the_entry_and_says_why_others_did_not_win_and_whet
     console.tell("set", {"revision": 9})
     open_row(page, "/orders/internal/9")
     expect(page.locator("#detail .note.warn")).to_contain_text("version 7 decided, and version 9 is shown here")
+    expect(page.locator(".code-line.marked").first).to_contain_text("the entry that decides now: ")
+
+
+def test_a_position_of_another_version_is_not_marked(page: Page, console: Console) -> None:
+    """Another entry has taken the position of the one that decided, and nothing can be asked about a path that is shown cut."""
+    console.emit(item(100, "deny_explicit_policy", path_cut=True))
+    console.tell("set", {"revision": 8})
+    open_seq(page, 100)
+    tab(page, "Policy")
+    expect(page.locator(".code-line")).to_have_count(15)
+    expect(page.locator(".code-line.marked")).to_have_count(0)
+    expect(page.locator("#detail .note.warn")).to_contain_text("version 7 decided, and version 8 is shown here")
+
+
+def test_answers_of_two_versions_are_asked_for_again(page: Page) -> None:
+    answers: list[Json] = []
+
+    def older_at_first(route: Route) -> None:
+        answers.append(route.fetch().json())
+        route.fulfill(json=answers[-1] | ({"revision": 6, "entries": []} if len(answers) == 1 else {}))
+
+    page.route("**/api/policy/document?*", older_at_first)
+    open_row(page, "/orders/internal/9")
+    tab(page, "Policy")
+    expect(page.locator(".code-line.marked")).to_have_count(4)
+    assert len(answers) == 2
+
+
+def test_both_rivals_of_a_conflict_are_marked_and_none_has_won(page: Page, console: Console) -> None:
+    green = documents()["team-green", "token-policy"]
+    green["entries"][0] |= {"line": 3, "end_line": 5}
+    console.tell("document", green | {"text": BLUE_TEXT, "problems": []})
+    console.emit(item(100, "deny_policy_unhealthy", host="blue.example.com", path="/reports", policy=None, conflict=True, detail=CONFLICT))
+    open_seq(page, 100)
+    expect(page.locator(".steps li").nth(2)).to_have_text(f"Conflict: {CONFLICT}.")
+    tab(page, "Policy")
+    boxes = page.locator("#detail .code")
+    expect(boxes).to_have_count(2)
+    for box in boxes.all():
+        expect(box.locator(".code-line.marked.m-warn")).to_have_count(3)
+        expect(box.locator('.code-tag[data-tag="conflict"]')).to_have_count(1)
+    expect(page.locator(".candidates .verdict")).to_have_text(["conflict", "conflict"])
+
+
+def test_a_document_that_is_unreadable_as_a_whole_is_marked_at_its_line(page: Page, console: Console) -> None:
+    where = {"namespace": "team-red", "name": "token-policy", "entry": None}
+    problem = {"entry": None, "line": 2, "column": 5, "reason": "the document is not YAML"}
+    console.tell("document", documents()["team-red", "token-policy"] | {"entries": [], "problems": [problem], "text": "version: v1\n- [\n"})
+    console.emit(item(100, "deny_policy_unhealthy", policy=where, path="/else", path_cut=True))
+    open_seq(page, 100)
+    tab(page, "Policy")
+    expect(page.locator(".code-line.m-bad")).to_have_attribute("data-line", "2")
+    expect(page.locator(".code-tag")).to_have_attribute("data-tag", "blocked by")
+
+
+def test_what_is_broken_blocks_and_has_not_won(page: Page, console: Console) -> None:
+    console.emit(item(100, "deny_policy_unhealthy"))
+    open_seq(page, 100)
+    expect(page.locator(".steps li").nth(2)).to_contain_text("Blocked by team-red/token-policy, entries[1]: ")
+    tab(page, "Policy")
+    expect(page.locator(".code-line.marked.m-bad")).to_have_count(3)
+    expect(page.locator(".candidates .verdict").first).to_have_text("blocked by")
+    expect(page.locator("#tab-panel")).not_to_contain_text(re.compile(r"\bwon\b"))
 
 
 def test_a_document_that_is_gone_and_one_without_text(page: Page, console: Console, watch: Watch) -> None:
@@ -185,7 +248,6 @@ def test_where_the_panel_covers_the_page_the_tokens_have_the_warning(
     expect(warning).to_have_text("Demo: tokens are shown decoded. Do not use it with real tokens.")
     expect(warning).to_be_in_viewport(ratio=1)
     assert warning.evaluate(TOPMOST)
-    assert not page.locator("#warning").evaluate("warning => warning.inert")
 
 
 @pytest.mark.parametrize("size", [(844, 390), (853, 480), (960, 540), (390, 844)])

@@ -30,6 +30,54 @@ def test_what_is_typed_is_checked_and_a_problem_leads_to_its_line(page: Page) ->
     assert page.get_by_role("textbox", name=EDITOR).evaluate("area => area.selectionStart") == len("version: v1\naction: ")
 
 
+COPIED = """() => [...document.querySelectorAll(".editor-copy > div")].map((line) => line.textContent).join("")
+  === document.querySelector(".editor-text").value + "\\n" """
+
+
+def test_the_coloured_copy_is_what_was_typed_and_lies_behind_it(page: Page) -> None:
+    area = page.get_by_role("textbox", name=EDITOR)
+    expect(page.locator(".editor-copy .y-key").first).to_have_text("apiVersion")
+    for text in ("a: b\n# c\n", "", "\n\n", "a: b\n\nd: 'e'\n# c", FILE_TEXT):
+        area.fill(text)
+        page.wait_for_function(COPIED)
+    area.press("Control+Home")
+    page.keyboard.type("# new\n")
+    page.wait_for_function(COPIED)
+    area.fill("key: value\n" * 300 + "x" * 3000)
+    page.wait_for_function(COPIED)
+    area.evaluate("area => area.scrollTo(area.scrollWidth, area.scrollHeight)")
+    page.wait_for_function("""() => {
+      const area = document.querySelector(".editor-text"), copy = document.querySelector(".editor-copy");
+      const [own, other] = [area, copy].map((node) => node.getBoundingClientRect());
+      return area.scrollTop > 0 && area.scrollLeft > 0
+        && Math.abs(other.top - own.top + area.scrollTop) < 1 && Math.abs(other.left - own.left + area.scrollLeft) < 1
+        && Math.abs(copy.scrollHeight - area.scrollHeight) < 2;
+    }""")
+
+
+def test_a_text_of_very_many_lines_has_no_colours_and_can_be_read(page: Page) -> None:
+    area = page.get_by_role("textbox", name=EDITOR)
+    area.evaluate("area => { area.value = 'a: b\\n'.repeat(6000); area.dispatchEvent(new Event('input')); }")
+    expect(page.locator(".editor-copy")).to_be_hidden()
+    expect(area).not_to_have_css("color", "rgba(0, 0, 0, 0)")
+    area.fill("a: b\n")
+    expect(page.locator(".editor-copy")).to_be_visible()
+
+
+def test_an_edit_shows_the_lines_and_the_requests_that_change(page: Page) -> None:
+    changes = page.locator(".edit-changes")
+    expect(changes).to_have_text("Nothing: the text is the saved one.")
+    page.get_by_role("textbox", name=EDITOR).fill(FILE_TEXT.replace("action: deny", "action: wrong"))
+    expect(changes.locator(".t-removed")).to_have_text("removed:           action: deny\n")
+    expect(changes.locator(".t-added")).to_have_text("added:           action: wrong\n")
+    expect(changes.get_by_role("heading", name="2 of 25 example requests decided otherwise")).to_be_visible()
+    rows = changes.locator("tbody tr")
+    expect(rows.first).to_contain_text("GET yellow.example.com/orders/internal/1")
+    expect(rows.first).to_contain_text("blocked by")
+    page.get_by_role("button", name="Save").click()
+    expect(changes).to_have_text("Nothing: the text is the saved one.")
+
+
 def test_an_answer_about_an_older_text_is_dropped(page: Page, console: Console) -> None:
     expect(page.locator("#edit-state")).to_have_text("No problems in 1 document.")  # this answer is not the slow one
     console.tell("set", {"lint_delay": 1.5})

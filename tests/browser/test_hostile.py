@@ -65,7 +65,8 @@ def hostile_api(page: Page) -> None:
     page.route("**/lab/request", answer(result))
     page.route("**/lab/policy", answer({"files": [{"name": CANARY, "text": CANARY}], "saved": True, "problems": []}))
     problem = {"entry": 0, "line": 1, "column": 1, "reason": CANARY, "policy": CANARY}
-    page.route("**/lab/policy/lint", answer({"documents": 1, "problems": [problem]}))
+    compared = poisoned(made_up.COMPARED) | {"why_not": ""}
+    page.route("**/lab/policy/lint", answer({"documents": 1, "problems": [problem], "compared": compared}))
     page.route("**/lab/policy/reset", answer({"error": CANARY}, status=200))
 
 
@@ -125,7 +126,10 @@ def test_every_field_of_the_editor_is_text(page: Page) -> None:
     page.get_by_role("link", name="Edit").click()
     assert_harmless(page, ".files")
     assert_harmless(page, ".edit-problems")
-    page.get_by_role("textbox", name="Policy file").fill("x")
+    page.get_by_role("textbox", name="Policy file").fill(f"x: {CANARY}")
+    assert_harmless(page, ".editor-copy")
+    assert_harmless(page, ".text-diff")
+    assert_harmless(page, ".edit-changes .changes")
     page.get_by_role("button", name="Save").click()
     assert_harmless(page, "#polite")
     page.get_by_role("button", name="Reset").click()

@@ -46,14 +46,22 @@ def test_one_scenario_is_run_and_leads_to_its_request_in_the_stream(page: Page) 
     expect(page.locator("#detail")).to_be_hidden()
 
 
-def test_all_are_run_and_what_is_not_as_expected_is_opened(page: Page, console: Console) -> None:
-    console.tell("set", {"bad": ["timeout"]})
+def test_failures_come_first_those_with_the_same_answer_together_and_collapsed(page: Page, console: Console) -> None:
+    console.tell("set", {"bad": ["timeout", "unmatched"]})
     page.get_by_role("button", name="Run all").click()
-    expect(page.locator("#lab-progress")).to_have_text("4 of 5 scenarios as expected.")
-    expect(page.locator(".scenario .outcome.good")).to_have_count(4)
-    expect(page.locator(".scenario .outcome.bad")).to_have_text("not as expected")
-    expect(page.locator(".scenario[open] .scenario-name")).to_have_text("timeout")
-    expect(page.locator("#polite")).to_contain_text("4 of 5 scenarios as expected.")
+    expect(page.locator("#lab-progress")).to_have_text("3 of 5 scenarios as expected.")
+    expect(page.locator("#polite")).to_contain_text("3 of 5 scenarios as expected.")
+    expect(page.locator(".scenario .outcome.good")).to_have_count(3)
+    group = page.locator(".failures")
+    expect(group.locator("> summary")).to_have_text("2 not as expectedgot: 200, the original tokenunmatched, timeout")
+    expect(group.locator(".scenario").first).to_be_hidden()
+    group.locator("> summary").click()
+    expect(group.locator(".scenario .outcome.bad")).to_have_count(2)
+    expect(group.locator(".scenario[open]")).to_have_count(0)
+    console.tell("set", {"bad": []})
+    page.get_by_role("button", name="Run all").click()
+    expect(page.locator("#lab-progress")).to_have_text("5 of 5 scenarios as expected.")
+    expect(group).to_have_count(0)
 
 
 def test_a_run_that_fails_says_why_and_the_others_go_on(page: Page, watch: Watch) -> None:

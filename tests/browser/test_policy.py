@@ -10,6 +10,8 @@ from tests.browser.made_up import Json, documents, overview
 
 pytestmark = pytest.mark.browser
 
+RIVAL = {"namespace": "team-green", "name": "token-policy", "entry": 0}
+
 
 @pytest.fixture
 def page(visit: Visit) -> Page:
@@ -62,6 +64,29 @@ def test_conflicts_name_their_rivals(page: Page) -> None:
     expect(page.locator("#policy-document")).to_contain_text("config.yaml is missing")
 
 
+def test_an_entry_has_an_address_and_is_marked_there(page: Page) -> None:
+    page.locator(".namespace", has_text="team-yellow").get_by_role("link").click()
+    expect(page.locator(".code-line.marked")).to_have_count(0)
+    page.locator("#policy-document").get_by_role("link", name="entries[1]").click()
+    expect(page).to_have_url(re.compile("#/policy/team-yellow/token-policy/1$"))
+    expect(page.locator(".code-line.marked")).to_have_count(4)
+    assert page.locator(".code-line.marked").evaluate_all("lines => lines.map((line) => line.dataset.line)") == ["8", "9", "10", "11"]
+    expect(page.locator("#policy-document tr.chosen")).to_contain_text("/orders/internal")
+
+
+def test_an_entry_in_conflict_is_marked_in_its_text(visit: Visit) -> None:
+    page = visit("#/policy/team-blue/token-policy")
+    expect(page.locator(".code-line.m-warn")).to_have_count(3)
+    expect(page.locator('.code-tag[data-tag="conflict"]')).to_have_count(1)
+
+
+def test_lines_are_those_that_yaml_counts(visit: Visit, console: Console) -> None:
+    text, entry = "version: v1\r# a\u2028# b\x85entries: [1]\n", documents()["team-yellow", "token-policy"]["entries"][0]
+    found = {"namespace": "team-odd", "name": "it", "text": text, "entries": [entry | {"line": 4, "end_line": 4}], "problems": []}
+    console.tell("document", found)
+    expect(visit("#/policy/team-odd/it/0").locator(".code-line.marked")).to_have_text("entries[0]: entries: [1]\n")
+
+
 def test_a_link_opens_its_document_and_one_that_is_gone_says_so(visit: Visit, watch: Watch) -> None:
     watch.allow("404")  # the browser logs it
     expect(visit("#/policy/team-yellow/token-policy").locator(".code-line")).to_have_count(15)
@@ -86,6 +111,19 @@ def test_a_long_document_is_shown_around_what_is_wrong_in_it(visit: Visit, conso
     expect(page.locator(".code-line")).to_have_count(4000)
     expect(page.locator(".cut")).to_have_count(2)
     expect(page.locator(".code-line.wrong")).to_be_in_viewport()
+
+
+def test_of_very_many_entries_and_problems_a_part_is_listed(visit: Visit, console: Console) -> None:
+    one = documents()["team-yellow", "token-policy"]["entries"][0]
+    entries = [one | {"entry": number, "line": 1, "end_line": 1, "conflicts": [RIVAL]} for number in range(1200)]
+    problems = [{"entry": number, "line": 1, "column": None, "reason": "here"} for number in range(1200)]
+    console.tell("document", {"namespace": "team-long", "name": "it", "text": "[]\n", "entries": entries, "problems": problems})
+    place = visit("#/policy/team-long/it").locator("#policy-document")
+    expect(place.locator("tbody tr")).to_have_count(1000)
+    expect(place).to_contain_text("200 more entries of this document are not listed.")
+    expect(place.locator(".problems li")).to_have_count(201)
+    expect(place.locator(".code-note")).to_have_count(200)
+    expect(place.locator(".code-tag")).to_have_count(200)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import Console
@@ -49,6 +51,42 @@ def ask(browser: Browser) -> Any:
 )
 def test_claims_are_added_removed_changed_or_kept(ask: Any, before: Json | None, after: Json | None, expected: list[object]) -> None:
     assert ask("detail/claims.js", "(a, b) => m.diffClaims(a, b).map(({name, kind}) => [name, kind])", before, after) == expected
+
+
+def lines(size: int) -> st.SearchStrategy[str]:
+    return st.lists(st.sampled_from(["a", "b", "c", ""]), max_size=size).map("\n".join)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lines(8) | lines(60), lines(8) | lines(60))
+def test_a_difference_leads_from_one_text_to_the_other(ask: Any, before: str, after: str) -> None:
+    found = ask("edit/diff.js", "m.diffLines", before, after)
+    assert bool(found) is (before != after)
+    for text, other in ((before, "added"), (after, "removed")):
+        rest = text.split("\n")
+        for line in found:
+            if line["kind"] == "gap":
+                continue
+            if line["kind"] != other:
+                while rest[0] != line["text"] or line["kind"] == "skipped":
+                    rest.pop(0)  # left out in a gap
+                rest.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("a\nb\nc\nd\ne\nf\ng\nh", "a\nb\nc\nd\ne\nX\ng\nh", "⋯ d e -f +X g h"),
+        ("a\nb", "b", "-a b"),
+        ("a", "", "-a +"),
+        ("a\n" * 3000, "b\n" * 3000, 3000 * "-a " + 3000 * "+b "),
+    ],
+    ids=["gap", "removed", "emptied", "too much to compare"],
+)
+def test_a_difference_is_short_and_bounded(ask: Any, before: str, after: str, expected: str) -> None:
+    signs = {"kept": "", "added": "+", "removed": "-", "gap": "⋯"}
+    found = ask("edit/diff.js", "m.diffLines", before, after)
+    assert " ".join(signs[line["kind"]] + line["text"] for line in found) == expected
 
 
 @pytest.mark.parametrize(

@@ -111,14 +111,14 @@ async def test_a_document_is_shown_with_lines_and_conflicts_and_a_conflict_has_n
         tie = (await console.get("/api/explain?method=GET&host=api.example.com&path=/orders")).json
 
     assert (tie["verdict"]["kind"], tie["verdict"]["policy"]) == ("unhealthy", None)
-    assert not any(candidate["won"] for candidate in tie["candidates"])
+    assert [candidate["outcome"] for candidate in tie["candidates"][:3]] == ["conflict", "conflict", "no"]
     assert (answer["namespace"], answer["name"], answer["text"], answer["problems"]) == ("a", "orders", ORDERS, [])
     assert answer["entries"][0] == {
         "namespace": "a",
         "name": "orders",
         "entry": 0,
         "line": 3,
-        "end_line": 6,
+        "end_line": 5,
         "action": "exchange",
         "host": "api.example.com",
         "path_prefix": "/orders",
@@ -228,7 +228,7 @@ async def test_a_verdict_is_explained(method: str, host: str, path: str, kind: s
     assert (answer["verdict"]["policy"] or {}).get("entry") == entry
     if entry is not None:
         winner = answer["candidates"][0]
-        assert winner["won"] is True
+        assert winner["outcome"] == ("blocked by" if kind == "unhealthy" else "won")
         assert winner["why"]
         assert winner["line"] > 1
     assert answer["readings"][0] == path

@@ -54,6 +54,7 @@ def test_an_item_says_what_was_asked_and_decided() -> None:
         "result": "auth_denied",
         "status": 403,
         "policy": {"namespace": "team-a", "name": "orders", "entry": 1},
+        "conflict": False,
         "detail": "",
         "diagnostic": None,
         "issuer": None,

@@ -36,6 +36,12 @@ async def test_the_page_is_served_from_memory_with_its_protection() -> None:
     assert script.header("content-type") == "text/javascript; charset=utf-8"
 
 
+def test_the_font_is_small_and_its_licence_is_for_those_who_have_the_package() -> None:
+    page = load_page()
+    fonts = [asset for path, asset in page.items() if path.startswith("/assets/font/")]
+    assert [(font.media_type, len(font.content) < 60_000) for font in fonts] == [("font/woff2", True)]
+
+
 async def test_a_file_that_the_browser_has_is_not_sent_again() -> None:
     async with running() as console:
         for known in ('"2"', 'W/"2"', '"1", "2"'):

@@ -160,7 +160,7 @@ entries:
   - match: {host: a, pathPrefix: /}
     action: deny
 
-  # of the one above
+  # of the one below
   - action: deny
     match:
       host: b
@@ -171,11 +171,11 @@ entries:
 @pytest.mark.parametrize(
     ("text", "lines"),
     [
-        (TEXT, ((3, 6), (7, 10))),
+        (TEXT, ((3, 4), (7, 10))),
         ("entries:\n  - action: deny\n    match: 1\nversion: v1\n", ((2, 3),)),
-        ("entries:\n  - &x {action: deny}\n  - {action: exchange}\n  - *x\n", ((2, 2), (3, 4), (2, 2))),
+        ("entries:\n  - &x {action: deny}\n  - {action: exchange}\n  - *x\n", ((2, 2), (3, 3), (4, 4))),
         *((text, ()) for text in ("", "entries: [", "[]", "version: v1\n", "entries: {}\n", "entries:\n", "1")),
     ],
 )
-def test_an_entry_has_the_lines_up_to_the_next_entry_or_field(text: str, lines: tuple[tuple[int, int], ...]) -> None:
+def test_an_entry_has_the_lines_from_its_dash_to_its_last_value(text: str, lines: tuple[tuple[int, int], ...]) -> None:
     assert entry_lines(text) == lines

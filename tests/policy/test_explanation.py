@@ -1,7 +1,7 @@
 import pytest
 
 from exchanger.policy.document import PolicyDocument
-from exchanger.policy.explanation import MAX_CANDIDATES, MAX_LOOKED_AT, Candidate, explain
+from exchanger.policy.explanation import MAX_CANDIDATES, MAX_LOOKED_AT, Candidate, Standing, explain
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Claim, DenyEntry, MatchScope
@@ -18,8 +18,13 @@ GETS, HEADS = exchange("/orders", methods=frozenset({"GET"})), deny("/orders", s
 WINS = "the longest pathPrefix that matches host and method"
 CLOSES = "it cannot be understood, so it closes what it covers: region of blue/policy"
 LOSES_TO_A_REGION = "an invalid entry or unreadable document covers the request, and wins over all others"
-CONFLICTS = "another entry has the same host, method and pathPrefix, or more than one invalid one covers the request"
+SEVERAL_CLOSE = "more than one invalid entry or unreadable document covers the request, and these win over all others"
+WON, BLOCKS, CONFLICT, NO = Standing.WON, Standing.BLOCKS, Standing.CONFLICTS, Standing.OTHER
 ELSEWHERE = "the path does not start with its pathPrefix /carts"
+
+
+def tied(*rivals: str) -> str:
+    return f"it has a host, method and pathPrefix in common with {', '.join(rivals)}, so nobody can tell which one is meant"
 
 
 def as_path(path: str) -> str:
@@ -33,42 +38,62 @@ def as_path(path: str) -> str:
             [ORDERS, INTERNAL, OTHER, WRITES],
             "GET /orders/internal/1",
             [
-                (INTERNAL, True, WINS),
-                (ORDERS, False, "an entry with a longer pathPrefix matches"),
-                (OTHER, False, ELSEWHERE),
-                (WRITES, False, "its methods (POST, PUT) do not include GET"),
+                (INTERNAL, WON, WINS),
+                (ORDERS, NO, "an entry with a longer pathPrefix matches"),
+                (OTHER, NO, ELSEWHERE),
+                (WRITES, NO, "its methods (POST, PUT) do not include GET"),
             ],
         ),
-        ([ORDERS, CLOSED], "GET /orders/a", [(CLOSED, True, CLOSES), (ORDERS, False, LOSES_TO_A_REGION)]),
-        ([ORDERS, region("/carts", index=2)], "GET /orders", [(ORDERS, True, WINS), (region("/carts", index=2), False, ELSEWHERE)]),
+        ([ORDERS, CLOSED], "GET /orders/a", [(CLOSED, BLOCKS, CLOSES), (ORDERS, NO, LOSES_TO_A_REGION)]),
+        ([ORDERS, region("/carts", index=2)], "GET /orders", [(ORDERS, WON, WINS), (region("/carts", index=2), NO, ELSEWHERE)]),
         (
             [ORDERS, deny("/orders", source=BLUE)],
             "GET /orders",
-            [(deny("/orders", source=BLUE), False, CONFLICTS), (ORDERS, False, CONFLICTS)],
+            [(deny("/orders", source=BLUE), CONFLICT, tied("red/policy entries[0]")), (ORDERS, CONFLICT, tied("blue/policy entries[0]"))],
         ),
-        ([ORDERS, OTHER], "GET /orders/../carts", [(ORDERS, False, as_path("/orders/../carts")), (OTHER, False, as_path("/carts"))]),
-        ([ORDERS], "GET /orders#x", [(ORDERS, False, "the request's path can be read in ways that lead to different decisions")]),
+        (
+            [ORDERS, exchange("/orders", index=1), deny("/orders/a", index=2), deny("/", index=3)],
+            "GET /orders/a",
+            [
+                (deny("/orders/a", index=2), WON, WINS),
+                (ORDERS, NO, "an entry with a longer pathPrefix matches"),
+                (exchange("/orders", index=1), NO, "an entry with a longer pathPrefix matches"),
+                (deny("/", index=3), NO, "an entry with a longer pathPrefix matches"),
+            ],
+        ),
+        (
+            [ORDERS, CLOSED, region("/orders", source=BLUE, index=1)],
+            "GET /orders/a",
+            [(CLOSED, BLOCKS, CLOSES), (region("/orders", source=BLUE, index=1), BLOCKS, CLOSES), (ORDERS, NO, LOSES_TO_A_REGION)],
+        ),
+        (
+            [ORDERS, CLOSED, region("/orders/a", source=BLUE, index=1)],
+            "GET /orders/a",
+            [(CLOSED, BLOCKS, CLOSES), (region("/orders/a", source=BLUE, index=1), BLOCKS, CLOSES), (ORDERS, NO, SEVERAL_CLOSE)],
+        ),
+        ([ORDERS, OTHER], "GET /orders/../carts", [(ORDERS, NO, as_path("/orders/../carts")), (OTHER, NO, as_path("/carts"))]),
+        ([ORDERS], "GET /orders#x", [(ORDERS, NO, "the request's path can be read in ways that lead to different decisions")]),
         (
             [deny("/a"), deny("/b", source=BLUE)],
             "GET /b/../a",
-            [(deny("/b", source=BLUE), True, WINS), (deny("/a"), False, as_path("/a"))],
+            [(deny("/b", source=BLUE), WON, WINS), (deny("/a"), NO, as_path("/a"))],
         ),
         (
             [GETS, HEADS],
             "HEAD /orders",
-            [(HEADS, True, WINS), (GETS, False, "another entry with this pathPrefix covers HEAD itself, and this one only by GET")],
+            [(HEADS, WON, WINS), (GETS, NO, "another entry with this pathPrefix covers HEAD itself, and this one only by GET")],
         ),
-        ([GETS], "HEAD /orders", [(GETS, True, WINS)]),
+        ([GETS], "HEAD /orders", [(GETS, WON, WINS)]),
         (
             [exchange("/café")],
             "GET /caf!",
-            [(exchange("/café"), False, "it would win only if a ! in the path stood for another character, or for none")],
+            [(exchange("/café"), NO, "it would win only if a ! in the path stood for another character, or for none")],
         ),
-        ([exchange("/Orders", case_insensitive=True)], "GET /ORDERS", [(exchange("/Orders", case_insensitive=True), True, WINS)]),
+        ([exchange("/Orders", case_insensitive=True)], "GET /ORDERS", [(exchange("/Orders", case_insensitive=True), WON, WINS)]),
     ],
 )
 def test_each_candidate_says_why_it_decides_or_not(
-    claims: list[Claim], request_line: str, candidates: list[tuple[Claim, bool, str]]
+    claims: list[Claim], request_line: str, candidates: list[tuple[Claim, Standing, str]]
 ) -> None:
     method, path = request_line.split()
     found = explain(snapshot_of(*claims), HOST, path, method)
@@ -108,16 +133,16 @@ def test_a_region_of_unknown_host_closes_what_no_entry_of_another_namespace_deci
     snapshot = snapshot_of(ORDERS, unknown)
     spared = f"its host cannot be known, but an entry of another namespace decides the request: region of {BLUE}"
     closes = f"its host cannot be known, so it closes what no entry of another namespace decides: region of {BLUE}"
-    assert explain(snapshot, HOST, "/orders", "GET").candidates == (Candidate(ORDERS, True, WINS), Candidate(unknown, False, spared))
+    assert explain(snapshot, HOST, "/orders", "GET").candidates == (Candidate(ORDERS, WON, WINS), Candidate(unknown, NO, spared))
     closed = explain(snapshot, HOST, "/elsewhere", "GET")
     assert closed.verdict == Unhealthy(f"region of {BLUE}", BLUE, 0)
-    assert closed.candidates[0] == Candidate(unknown, True, closes)
+    assert closed.candidates[0] == Candidate(unknown, BLOCKS, closes)
     everywhere = explain(snapshot.reaching(UnreadableReach.GLOBAL), HOST, "/orders", "GET")
-    assert everywhere.candidates == (Candidate(unknown, True, CLOSES), Candidate(ORDERS, False, LOSES_TO_A_REGION))
+    assert everywhere.candidates == (Candidate(unknown, BLOCKS, CLOSES), Candidate(ORDERS, NO, LOSES_TO_A_REGION))
     own = region("", index=1, host=None)
-    assert [(one.claim, one.won) for one in explain(snapshot_of(ORDERS, own), HOST, "/orders", "GET").candidates] == [
-        (own, True),
-        (ORDERS, False),
+    assert [(one.claim, one.standing) for one in explain(snapshot_of(ORDERS, own), HOST, "/orders", "GET").candidates] == [
+        (own, BLOCKS),
+        (ORDERS, NO),
     ]
 
 
@@ -126,5 +151,5 @@ def test_the_candidates_are_bounded_and_have_the_one_that_covers_the_request(cou
     entries = tuple(DenyEntry(RED, index, MatchScope(HOST, f"/{index:05}")) for index in range(count))
     found = explain(PolicySnapshot.EMPTY.apply(PolicyDocument(RED, entries)), HOST, f"/{count - 1:05}/x", "GET")
     assert len(found.candidates) == MAX_CANDIDATES
-    assert found.candidates[0] == Candidate(entries[-1], True, WINS)
+    assert found.candidates[0] == Candidate(entries[-1], WON, WINS)
     assert found.more == min(count, MAX_LOOKED_AT) - MAX_CANDIDATES

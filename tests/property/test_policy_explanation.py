@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger.policy.document import PolicyDocument
-from exchanger.policy.explanation import explain
-from exchanger.policy.lookup import UnreadableReach
+from exchanger.policy.explanation import Standing, explain
+from exchanger.policy.lookup import CONFLICT, UnreadableReach
 from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry, FailClosedRegion
 from exchanger.values.headers import HeaderFields
 from exchanger.values.verdict import Unhealthy
@@ -12,7 +12,7 @@ from tests.property.strategies_policy import header_fields, hosts, methods, odd_
 
 
 @given(policies, reaches, hosts, odd_paths, methods, st.booleans(), header_fields)
-def test_an_explanation_tells_the_verdict_and_nothing_else_wins(
+def test_an_explanation_tells_the_verdict_and_nothing_else_wins_or_blocks(
     policy: list[PolicyDocument],
     reach: UnreadableReach,
     host: str,
@@ -25,16 +25,26 @@ def test_an_explanation_tells_the_verdict_and_nothing_else_wins(
 
     found = explain(snapshot, host, path, method, raw=raw, headers=headers)
 
-    won = [candidate.claim for candidate in found.candidates if candidate.won]
+    by_standing = {standing: [one.claim for one in found.candidates if one.standing is standing] for standing in Standing}
+    won, blocks, tied = by_standing[Standing.WON], by_standing[Standing.BLOCKS], by_standing[Standing.CONFLICTS]
     assert found.verdict == snapshot.match(host, path, method, raw=raw, headers=headers)
     if isinstance(found.verdict, AllowEntry | DenyEntry | ExchangeEntry):
         assert won == [found.verdict]
         assert found.candidates[0].won
+        assert not blocks
+        assert not tied
     elif isinstance(found.verdict, Unhealthy):
-        assert all(isinstance(claim, FailClosedRegion) for claim in won)
-        assert found.verdict.source is None or found.verdict.source in {claim.source for claim in won}
-    else:
         assert not won
+        assert all(isinstance(claim, FailClosedRegion) for claim in blocks)
+        assert found.verdict.source is None or found.verdict.source in {claim.source for claim in blocks}
+        if found.verdict == CONFLICT:
+            assert len(tied) > 1
+            assert not any(isinstance(claim, FailClosedRegion) for claim in tied)
+        else:
+            assert blocks
+            assert not tied
+    else:
+        assert not won + blocks + tied
     assert all(candidate.why for candidate in found.candidates)
 
 

@@ -7,12 +7,13 @@ import { byId, el, icon, put, say, table } from "./dom.js";
 import { count, entryName, plural, policyName, targetText } from "./format.js";
 
 const HEALTH = { ok: ["ok", "ok"], problems: ["broken", "problems"], conflicts: ["changed", "conflicts"] };
+const ENTRIES = 1000; // of a document that are listed; a megabyte holds 20,000
 const PATIENCE = 1000; // ms between a new version and asking for it: many come at once when many documents change
 
 export class PolicyView {
   #api;
   #overview = null;
-  #shown = null; // {namespace, name} of the open document
+  #shown = null; // {namespace, name, entry} of the open document; the entry is the one that is marked, null for none
   #later = null;
   #asked = 0;
 
@@ -25,9 +26,9 @@ export class PolicyView {
     });
   }
 
-  /** The view is shown; `path` is empty, or namespace and name of a document. */
-  show([namespace, name]) {
-    if (namespace && name) this.#open({ namespace, name });
+  /** The view is shown; `path` is empty, or namespace and name of a document, and an entry of it. */
+  show([namespace, name, entry]) {
+    if (namespace && name) this.#open({ namespace, name, entry: /^\d{1,7}$/.test(entry ?? "") ? Number(entry) : null });
     else if (!this.#shown) this.#drawWelcome();
     return this.#load();
   }
@@ -100,9 +101,10 @@ export class PolicyView {
     put(byId("policy-document"), el("p", { class: "empty", text: "Choose a document to read it, with its problems at their lines." }));
   }
 
-  async #open({ namespace, name }) {
-    const other = this.#shown?.namespace !== namespace || this.#shown?.name !== name;
-    this.#shown = { namespace, name };
+  async #open({ namespace, name, entry }) {
+    const other = !this.#isShown(namespace, name);
+    const moved = other || this.#shown.entry !== entry;
+    this.#shown = { namespace, name, entry };
     this.#drawTree();
     const place = byId("policy-document");
     if (other) put(place, el("p", { class: "muted loading", text: "Asking for the document …" }));
@@ -114,7 +116,7 @@ export class PolicyView {
       return;
     }
     if (!this.#isShown(namespace, name)) return;
-    this.#drawDocument(place, found);
+    this.#drawDocument(place, found, moved);
     // Where the document is below the list, it would not be seen.
     if (other && matchMedia("(max-width: 760px)").matches) place.scrollIntoView({ block: "start" });
     if (other) announce(`${namespace}/${name}, ${plural(found.problems.length, "problem")}.`);
@@ -124,27 +126,42 @@ export class PolicyView {
     return this.#shown?.namespace === namespace && this.#shown?.name === name;
   }
 
-  #drawDocument(place, found) {
+  /** `moved`: somebody came here to see the entry; otherwise the text stays where they have scrolled it. */
+  #drawDocument(place, found, moved) {
     const notes = found.problems.filter(({ line }) => line).map((problem) => ({ ...problem, text: problem.reason }));
-    const code = found.text === null ? null : codeBox(found.text, { notes, label: `${policyName(found)}, its text` });
+    const before = place.querySelector(".code")?.scrollTop ?? 0;
+    const code = found.text === null ? null : codeBox(found.text, { marks: this.#marks(found), notes, label: `${policyName(found)}, its text` });
     const go = (problem) => {
       const row = code?.box.querySelector(`[data-line="${Number(problem.line)}"]`);
       if (!row) return;
       code.box.scrollTop = row.offsetTop - code.box.clientHeight / 3;
       code.box.focus();
     };
+    const more = found.entries.length - ENTRIES;
     put(place,
       el("h2", { text: policyName(found) }),
       found.problems.length > 0 && [el("h3", { text: plural(found.problems.length, "problem") }), problemList(found.problems, go)],
       code ? code.box : el("p", { class: "note", text: "The document's text cannot be shown." }),
-      found.entries.length > 0 && table("Entries", ["line", "host and prefix", "methods", "action", "token for"], found.entries.map(entryRow), { showCaption: true }));
-    if (notes.length) code?.reveal();
+      found.entries.length > 0 && table("Entries", ["line", "host and prefix", "methods", "action", "token for"], found.entries.slice(0, ENTRIES).map((entry) => entryRow(entry, entry.entry === this.#shown.entry)), { showCaption: true }),
+      more > 0 && el("p", { class: "muted", text: `${plural(more, "more entry", "more entries")} of this document are not listed.` }));
+    if (moved) code?.reveal();
+    else if (code) code.box.scrollTop = before;
+  }
+
+  /** Return the lines to mark: the entry that somebody asked for, first, and those in conflict. */
+  #marks({ entries }) {
+    const lined = entries.filter(({ line }) => line);
+    const lines = ({ line, end_line: end }) => ({ from: line, to: end ?? line });
+    const asked = lined.filter(({ entry }) => entry === this.#shown.entry);
+    return [...asked.map((entry) => ({ ...lines(entry), label: entryName(entry.entry) })),
+      ...lined.filter(({ conflicts }) => conflicts.length).map((entry) => ({ ...lines(entry), label: `conflict, ${entryName(entry.entry)}`, tag: "conflict", kind: "warn" }))];
   }
 }
 
-function entryRow(entry) {
-  return el("tr", { class: entry.action === "invalid" ? "invalid" : null },
-    el("th", { scope: "row", class: "nums" }, entry.line ? String(entry.line) : "–", el("span", { class: "muted sub", text: entryName(entry.entry) })),
+function entryRow(entry, chosen) {
+  const classes = [entry.action === "invalid" && "invalid", chosen && "chosen"].filter(Boolean).join(" ");
+  return el("tr", { class: classes || null },
+    el("th", { scope: "row", class: "nums" }, entry.line ? String(entry.line) : "–", el("a", { href: documentHash(entry), class: "sub", "aria-current": chosen ? "true" : null, text: entryName(entry.entry) })),
     el("td", { class: "mono" }, `${entry.host ?? "any host"} ${entry.path_prefix}${entry.case_insensitive ? " (any case)" : ""}`, entry.conflicts.length > 0 && conflicts(entry.conflicts)),
     el("td", { text: entry.methods ? entry.methods.join(", ") : "all" }),
     el("td", {}, el("span", { class: `action a-${entry.action}` }, icon({ exchange: "exchanged", deny: "refused" }[entry.action] ?? "broken"), entry.action)),
@@ -152,6 +169,6 @@ function entryRow(entry) {
 }
 
 function conflicts(rivals) {
-  return el("span", { class: "sub conflict" }, icon("changed"), "the same as ",
+  return el("span", { class: "sub conflict" }, icon("changed"), "conflict with ",
     rivals.map((rival, i) => [i > 0 && ", ", el("a", { href: documentHash(rival), text: `${policyName(rival)} ${entryName(rival.entry)}` })]));
 }

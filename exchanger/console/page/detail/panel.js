@@ -88,7 +88,7 @@ export class Panel {
     if (this.isOpen) this.#tabs.choose(this.#tabs.current());
   }
 
-  /** On a phone the panel is all there is, so the rest cannot be reached, but for the warning, which may be read out. */
+  /** On a phone the panel is all there is, so the rest cannot be reached. */
   #cover() {
     const covered = this.covers;
     byId("main").inert = covered;

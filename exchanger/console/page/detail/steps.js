@@ -45,9 +45,18 @@ function decided(item) {
   const where = policy ? `${policy}, ${entryName(item.policy.entry)}` : "no policy";
   const readings = item.readings?.length > 1 ? ` The path can be read in ${item.readings.length} ways: ${item.readings.join(", ")}.` : "";
   if (item.exchange) return step("exchanger", "exchanger", policy, `${where} asks for an exchange.${readings}`);
+  if (item.decision === "deny_policy_unhealthy") return blocked(item, policy && where, readings);
   const tone = item.result === "allowed" ? "good" : "bad";
   const detail = item.detail ? ` ${item.detail}` : "";
   return step("exchanger", "exchanger", policy || "no policy", `${where}: ${word}. ${sentence}${detail}${readings}`, { tone });
+}
+
+/** What is broken decides nothing: it blocks, and entries that conflict block each other. */
+function blocked(item, where, readings) {
+  const why = item.detail || describe(item.decision).sentence;
+  const text = item.conflict ? `Conflict: ${why}.` : where ? `Blocked by ${where}: ${why}.` : `Blocked: ${why}.`;
+  const label = item.conflict ? "conflict" : where ? `blocked by ${policyName(item.policy)}` : "blocked";
+  return step("exchanger", "exchanger", label, `${text.replace(/\.\.$/, ".")}${readings}`, { tone: "bad" });
 }
 
 function exchanged(item, siblings) {

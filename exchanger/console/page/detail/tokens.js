@@ -26,8 +26,8 @@ function whyNone(item) {
 /** Return the difference of two decoded tokens; `none` says why there is no second one. */
 export function tokenDiff(before, after, none = null, names = ["caller's token", "upstream's token"]) {
   return el("div", { class: "tokens" },
-    // Where tokens are read, the page's own warning may be covered or scrolled away.
-    el("div", { class: "warning" }, icon("broken"), el("p", {}, el("strong", { text: "Demo: tokens are shown decoded." }), " Do not use it with real tokens.")),
+    // Where tokens are read, the page's own warning may be covered or scrolled away, and it is short on a phone.
+    el("p", { class: "warning" }, icon("broken"), el("span", { text: "Demo: tokens are shown decoded. Do not use it with real tokens." })),
     none && el("p", { class: "note", text: none }),
     el("p", { class: "muted", text: "Decoded, not verified." }),
     section("Claims", before, after, "claims", names),

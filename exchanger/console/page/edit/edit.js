@@ -5,6 +5,7 @@ import { problemList } from "../code.js";
 import { button, byId, el, icon, isOff, put, say, switchOff } from "../dom.js";
 import { plural } from "../format.js";
 import { elapsed, outcome, resultBody } from "../lab/results.js";
+import { changes } from "./changes.js";
 import { Editor } from "./editor.js";
 
 const PAUSE = 300; // ms without a key before the text is checked
@@ -85,10 +86,11 @@ export class Edit {
     parts.problems = el("div", { class: "edit-problems" });
     parts.save = button("Save", () => this.#save(this.#name), { kind: "primary", "aria-keyshortcuts": "Control+S" });
     parts.reset = button("Reset", () => this.#reset());
+    parts.changes = el("div", { class: "edit-changes" });
     parts.effect = el("div", { class: "edit-effect" });
     put(byId("edit-body"), el("nav", { "aria-label": "Policy files" }, parts.files),
       el("div", { class: "edit-bar" }, parts.save, parts.reset, parts.state), this.#editor.node,
-      el("div", { class: "edit-side" }, el("h2", { text: "Check" }), parts.problems, parts.effect));
+      el("div", { class: "edit-side" }, el("h2", { text: "Check" }), parts.problems, el("h2", { text: "What changes" }), parts.changes, parts.effect));
   }
 
   #drawFiles() {
@@ -122,9 +124,12 @@ export class Edit {
     clearTimeout(this.#timer);
     this.#asking?.abort();
     const asking = (this.#asking = new AbortController());
+    const { saved, text } = this.#files.get(this.#name);
     try {
-      const found = await this.#api.post("lab/policy/lint", { name: this.#name, text: this.#editor.text }, { signal: asking.signal });
-      if (asking === this.#asking) this.#drawProblems(found.problems, found.documents);
+      const found = await this.#api.post("lab/policy/lint", { name: this.#name, text, ...(saved !== text && { compare: "saved" }) }, { signal: asking.signal });
+      if (asking !== this.#asking) return;
+      this.#drawProblems(found.problems, found.documents);
+      this.#drawChanges(found.compared ?? null);
     } catch (error) {
       if (asking === this.#asking && error.name !== "AbortError") this.#say(error.message, "bad");
     }
@@ -141,6 +146,11 @@ export class Edit {
     put(this.#parts.problems, problems.length
       ? problemList(problems, ({ line, column }) => this.#editor.go(line, column))
       : el("p", { class: "muted", text: "What is wrong is listed here while you type, with its line." }));
+  }
+
+  #drawChanges(compared = null) {
+    const { saved, text } = this.#files.get(this.#name);
+    put(this.#parts.changes, changes(saved, text, compared));
   }
 
   #say(text, kind) {
@@ -190,8 +200,10 @@ export class Edit {
   #drawSaved(name, file, { problems, in_force: inForce }) {
     this.#drawFiles();
     if (name !== this.#name || this.#files.get(name) !== file) return;
-    if (file.text === file.saved) this.#drawProblems(problems);
-    else this.#lint();
+    if (file.text === file.saved) {
+      this.#drawProblems(problems);
+      this.#drawChanges();
+    } else this.#lint();
     this.#drawEffect(inForce);
   }
 

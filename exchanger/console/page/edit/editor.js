@@ -1,13 +1,17 @@
-// A text field with line numbers: problems are marked at their lines, Enter keeps the indentation, and Tab still leaves the field.
+// A text field with line numbers: YAML is coloured, problems are marked at their lines, Enter keeps the indentation, and Tab still leaves the
+// field. The colours are those of a copy behind the field, whose own text is transparent.
 // Must not know: what the text means, or where it is kept.
 
+import { colour } from "../code.js";
 import { el, icon, put } from "../dom.js";
 
-const MARKED = 5000; // lines that have an element each; in longer texts problems are marked in their list alone
+const MARKED = 5000; // lines that have an element each; longer texts have no colours, and problems are marked in their list alone
 
 export class Editor {
   #gutter = el("div", { class: "gutter", "aria-hidden": "true" });
   #area;
+  #copy = el("div", { class: "editor-copy", "aria-hidden": "true" });
+  #coloured = []; // the lines in the copy
   #lines = 0;
   #problems = new Map(); // line → first reason
   node;
@@ -18,6 +22,7 @@ export class Editor {
       class: "editor-text", "aria-label": label, "aria-describedby": describedBy, spellcheck: "false", autocomplete: "off", autocapitalize: "off", wrap: "off",
       on: {
         input: () => {
+          this.#drawCopy();
           this.#drawGutter();
           onInput();
         },
@@ -25,7 +30,7 @@ export class Editor {
         keydown: (event) => this.#keydown(event),
       },
     });
-    this.node = el("div", { class: "editor" }, this.#gutter, this.#area);
+    this.node = el("div", { class: "editor" }, this.#gutter, el("div", { class: "editor-body" }, this.#copy, this.#area));
   }
 
   get text() {
@@ -35,6 +40,7 @@ export class Editor {
   set text(value) {
     this.#area.value = value;
     this.#area.scrollTop = 0;
+    this.#drawCopy();
     this.setProblems([]);
   }
 
@@ -63,6 +69,24 @@ export class Editor {
     this.#area.focus();
   }
 
+  /** Colour the lines that are new since the last time. */
+  #drawCopy() {
+    let lines = this.text.split("\n");
+    this.node.classList.toggle("coloured", lines.length <= MARKED);
+    if (lines.length > MARKED) lines = [];
+    const known = this.#coloured;
+    let head = 0;
+    while (head < lines.length && head < known.length && lines[head] === known[head]) head += 1;
+    let tail = 0;
+    while (tail < lines.length - head && tail < known.length - head && lines.at(-1 - tail) === known.at(-1 - tail)) tail += 1;
+    for (let old = known.length - head - tail; old > 0; old -= 1) this.#copy.children[head].remove();
+    const rows = lines.slice(head, lines.length - tail).map((line) => el("div", {}, colour(line), "\n"));
+    const after = this.#copy.children[head];
+    if (after) after.before(...rows);
+    else this.#copy.append(...rows);
+    this.#coloured = lines;
+  }
+
   #drawGutter() {
     const lines = this.text.split("\n").length;
     if (lines !== this.#lines) {
@@ -79,6 +103,7 @@ export class Editor {
   #follow() {
     const lines = this.#gutter.firstElementChild;
     if (lines) lines.style.transform = `translateY(${-this.#area.scrollTop}px)`;
+    this.#copy.style.transform = `translate(${-this.#area.scrollLeft}px, ${-this.#area.scrollTop}px)`;
   }
 
   #keydown(event) {

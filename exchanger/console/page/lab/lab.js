@@ -8,11 +8,17 @@ import { curlLine, elapsed, outcome, resultBody } from "./results.js";
 
 const PATIENCE = 65_000; // ms: a scenario may wait for another one that edits, for a policy to come into force, and for timeouts
 
+const failed = (result) => Boolean(result) && !result.running && (Boolean(result.error) || result.ok === false);
+
+/** Return what failures have in common that are shown together. */
+const cause = ({ error, got }) => error ?? `got: ${got}`;
+
 export class Lab {
   #api;
   #openTrace;
   #scenarios = [];
   #rows = new Map(); // name → the row's parts
+  #list = el("div", { class: "scenario-groups" });
   #results = new Map();
   #token = null;
   #running = false;
@@ -74,11 +80,28 @@ export class Lab {
         el("label", { class: "field" }, el("span", { text: "Own bearer token" }), this.#token),
         el("p", { class: "muted small", text: "Sent with a run only, and never kept." })),
       el("h2", { class: "vh", text: "Scenarios" }),
-      el("ul", { class: "scenarios" }, this.#scenarios.map((scenario) => this.#row(scenario))),
+      this.#list,
       composer(this.#api, { hosts, token: () => this.#own(), openTrace: this.#openTrace }));
+    for (const scenario of this.#scenarios) this.#addRow(scenario);
+    this.#arrange();
   }
 
-  #row(scenario) {
+  /** List the scenarios: failures first, those that came to the same together and collapsed, since they usually have one cause. */
+  #arrange() {
+    const failures = Map.groupBy(this.#scenarios.filter(({ name }) => failed(this.#results.get(name))), ({ name }) => cause(this.#results.get(name)));
+    const others = this.#scenarios.filter(({ name }) => !failed(this.#results.get(name)));
+    const rows = (scenarios) => el("ul", { class: "scenarios" }, scenarios.map(({ name }) => this.#rows.get(name).item));
+    const focused = document.activeElement;
+    put(this.#list,
+      [...failures].map(([text, scenarios]) => el("details", { class: "failures" },
+        el("summary", {}, icon("no"), el("strong", { text: `${scenarios.length} not as expected` }), el("span", { class: "failures-cause", text }),
+          el("span", { class: "muted failures-names", text: scenarios.map(({ name }) => name).join(", ") })),
+        rows(scenarios))),
+      others.length > 0 && rows(others));
+    if (this.#list.contains(focused)) focused.focus();
+  }
+
+  #addRow(scenario) {
     const { name, watch, request, count, kind } = scenario;
     const state = el("span", { class: "scenario-state" }, outcome(null));
     const time = el("span", { class: "muted nums scenario-time" });
@@ -90,8 +113,7 @@ export class Lab {
         body,
         scenario.curl && curlLine(scenario.curl)));
     const run = button("Run", () => this.#runOne(name), { label: `Run ${name}` });
-    this.#rows.set(name, { state, time, body, details, run });
-    return el("li", {}, details, run);
+    this.#rows.set(name, { state, time, body, details, run, item: el("li", {}, details, run) });
   }
 
   #set(name, result) {
@@ -125,8 +147,9 @@ export class Lab {
       done += 1;
       if (result.ok) good += 1;
       else if (result.ok === null) skipped += 1;
-      else this.#rows.get(name).details.open = true;
+      else this.#rows.get(name).details.open = false;
     }
+    this.#arrange();
     this.#running = false;
     this.#label("Run all", "play");
     const text = `${good} of ${plural(done, "scenario")} as expected${skipped ? `, ${skipped} skipped` : ""}${this.#stopping ? "; stopped" : ""}.`;
