@@ -318,8 +318,8 @@ def remove(name: str) -> None:
             signal.signal(number, handler)
 
 
-def smoke(name: str, *, keep: bool, build: bool) -> None:
-    """Do everything in a kind cluster."""
+def smoke(name: str, profiles: Sequence[str], *, keep: bool, build: bool) -> None:
+    """Do everything in a kind cluster, with further profiles."""
     images = {f"{image}:{TAG}": target for target, image in IMAGES.items()}
     if build:
         for image, target in images.items():
@@ -328,7 +328,7 @@ def smoke(name: str, *, keep: bool, build: bool) -> None:
     runtime = {
         f"runtime.images.{target}.{key}": value for target, image in IMAGES.items() for key, value in (("image", image), ("tag", TAG))
     }
-    config = with_profiles(PROFILES, {**variables(), **runtime})
+    config = with_profiles((*PROFILES, *profiles), {**variables(), **runtime})
     with kind_cluster(name, keep=keep):
         run("kind", "load", "docker-image", *images, "--name", name, seconds=CLUSTER_S)
         install_everything(config)
@@ -341,6 +341,8 @@ def main(arguments: Sequence[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="kind|check|stress|dashboard")
     kind = commands.add_parser("kind", allow_abbrev=False)
     kind.add_argument("--name", default="exchanger-smoke", help="name of the cluster (default: exchanger-smoke)")
+    extra = ("ext-proc", "with-keycloak")
+    kind.add_argument("--profile", action="append", default=[], choices=extra, help="another profile of devspace.yaml; can be repeated")
     kind.add_argument("--keep", action="store_true", help="keep the cluster")
     kind.add_argument(
         "--skip-build", action="store_true", help=f"use the images {' and '.join(f'{image}:{TAG}' for image in IMAGES.values())}"
@@ -357,7 +359,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         if options.command == "kind":
-            smoke(options.name, keep=options.keep, build=not options.skip_build)
+            smoke(options.name, options.profile, keep=options.keep, build=not options.skip_build)
         else:
             parts[options.command](with_profiles(("local-test",), variables()), options.base_url, rest)
     except SmokeError as error:
