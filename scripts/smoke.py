@@ -50,13 +50,19 @@ STOP_S: Final = 15.0
 # Seconds until a port is forwarded, and until the gateway calls the service: Istio takes a while to hand on a filter.
 FORWARD_S: Final = 30.0
 READY_S: Final = 120.0
+# The exit status of `exchanger scenarios` if a scenario did not have the expected result.
+NOT_AS_EXPECTED: Final = 1
 # Seconds for all scenarios, and more than anybody lets a stress test run.
 SCENARIOS_S: Final = 600.0
 STRESS_S: Final = 3600.0
 
 
 class SmokeError(Exception):
-    """A step failed; the message says which."""
+    """A step failed; the message says which. ``status`` is the exit status of its program, if it ended by itself."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 # devspace.yaml
@@ -130,7 +136,7 @@ def run(*command: str | Path, seconds: float, given: str | None = None, quiet: b
         except subprocess.TimeoutExpired:
             raise SmokeError(f"{words[0]} took longer than {seconds:g} s") from None
     if process.returncode != 0:
-        raise SmokeError(f"{shlex.join(words[:3])} … ended with {process.returncode}")
+        raise SmokeError(f"{shlex.join(words[:3])} … ended with {process.returncode}", process.returncode)
     return printed or ""
 
 
@@ -245,7 +251,9 @@ def check(config: Mapping[str, Any], base_url: str, arguments: Sequence[str]) ->
             try:
                 exchanger("scenarios", "--base-url", url, "--only", "missing-bearer", *_trust(arguments), seconds=ASK_S)
                 break
-            except SmokeError:
+            except SmokeError as error:
+                if error.status != NOT_AS_EXPECTED:
+                    raise
                 if time.monotonic() > deadline:
                     raise SmokeError(f"the gateway does not call the service within {READY_S:g} s") from None
                 time.sleep(2.0)

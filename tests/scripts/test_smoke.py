@@ -129,6 +129,14 @@ def test_variables_name_another_gateway(programs: Programs) -> None:
     assert "service/edge-istio in gateways" in done.stderr
 
 
+def test_options_that_scenarios_do_not_have_end_a_check_at_once(programs: Programs) -> None:
+    programs.add("kubectl", "echo Forwarding from 127.0.0.1:38080; exec sleep 60")
+    done = programs.run(*SMOKE, "check", "--resolve", "nowhere")
+    assert done.returncode == 1
+    assert "'nowhere' is no IP address" in done.stderr
+    assert done.stderr.count("usage:") == 1
+
+
 def test_the_page_is_told_where_gateway_and_console_are(programs: Programs) -> None:
     """The demo's command is another part's; here it is what it is asked for."""
     programs.add(
