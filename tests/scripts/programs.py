@@ -1,15 +1,15 @@
 """Programs of a PATH that a test makes: real ones, and stand-ins for what needs Docker or the network. Each notes how it was called."""
 
-import importlib.util
+import importlib
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 
 import attrs
+import pytest
 
 from tests.helm.chart import ROOT
 from tests.tools import find_tool
@@ -68,11 +68,7 @@ class Programs:
 
 @cache
 def script(name: str) -> ModuleType:
-    """Return a script of ``scripts/`` as a module."""
-    spec = importlib.util.spec_from_file_location(f"scripts_{name}", ROOT / "scripts" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
+    """Return a script of ``scripts/`` as a module, from where it finds the others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "scripts")
+        return importlib.import_module(name)

@@ -68,7 +68,7 @@ TAKES_ARGUMENTS: Final = ("-q", "demo", "helm", "check", "stress", "dashboard", 
 
 
 def with_profiles(names: str) -> dict[str, Any]:
-    found: dict[str, Any] = script("smoke").with_profiles(names.split(), VARIABLES)
+    found: dict[str, Any] = script("devspace_config").with_profiles(names.split(), VARIABLES)
     return found
 
 
@@ -125,7 +125,7 @@ def test_each_choice_deploys_what_it_says_in_the_pipelines_order_and_builds_what
 
 def test_what_is_deployed_first_is_purged_last() -> None:
     deployed, purged = order("deploy"), order("purge")
-    assert tuple(deployed) == script("smoke").ORDER
+    assert tuple(deployed) == script("devspace_config").ORDER
     assert sorted(purged) == sorted(deployed)
     # The service goes before the Secrets that it may read.
     assert purged.index("exchanger") < purged.index("demo")
