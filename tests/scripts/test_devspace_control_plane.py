@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 from tests.helm.cluster import Cluster
+from tests.helm.test_wiring_control_plane import STAND_INS
 from tests.kube.control_plane import ControlPlane
 from tests.scripts.programs import Programs
 from tests.tools import find_tool
@@ -34,7 +35,7 @@ DEPLOYED: Final = ["gateway-api", "istio-base", "istiod", "cert-manager", "gatew
 @pytest.fixture(scope="module")
 def cluster(control_plane: ControlPlane) -> Cluster:
     made = Cluster(control_plane, control_plane.kubeconfig_of_admin_certificate("devspace.yaml"))
-    made.define(find_tool("gateway-crds"))
+    made.define(find_tool("gateway-crds"), STAND_INS)
     return made
 
 
@@ -99,6 +100,19 @@ def test_definitions_of_the_gateway_api_that_were_there_are_neither_replaced_nor
     assert "gateway-api" not in devspace(programs, "deploy", "-p", "with-infra")
     assert "gateway-api" not in devspace(programs, "purge", "-p", "with-infra")
     assert programs.calls("kubectl --context lab get crd gateways.gateway.networking.k8s.io")
+
+
+def test_a_platform_team_and_an_application_team_deploy_side_by_side_on_gke(cluster: Cluster, programs: Programs) -> None:
+    programs.variables |= {"GATEWAY_NAMESPACE": "gke-gateway"}
+    devspace(programs, "deploy", "-p", "gke-platform")
+    devspace(programs, "deploy", "-n", "team-yellow-app", "-p", "gke-app")
+    assert releases(cluster) == ["app", "demo", "exchanger"]
+    extensions = cluster.kubectl("get", "gcptrafficextensions", "--all-namespaces", "--output", "jsonpath={.items[*].metadata.namespace}")
+    assert extensions.stdout == "gke-gateway"
+    devspace(programs, "purge", "-n", "team-yellow-app", "-p", "gke-app")
+    assert releases(cluster) == ["demo", "exchanger"]
+    devspace(programs, "purge", "-p", "gke-platform")
+    assert releases(cluster) == []
 
 
 def test_what_cannot_be_deployed_stops_the_rest(cluster: Cluster, programs: Programs) -> None:
