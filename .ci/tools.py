@@ -364,6 +364,7 @@ def stamp(variable: str, value: str) -> str:
 
 TOOLS: Final[Mapping[str, Tool]] = {
     "actionlint": GoProgram("actionlint", "github.com/rhysd/actionlint", "cmd/actionlint"),
+    "devspace": GoProgram("devspace", "github.com/loft-sh/devspace", "", (SMALL, "-ldflags=-s -w"), large=True),
     "grpcurl": GoProgram("peers", "github.com/fullstorydev/grpcurl", "cmd/grpcurl"),
     "h2spec": GoProgram("peers", "github.com/summerwind/h2spec", "cmd/h2spec"),
     # It only checks and tests rules here: without service discovery, the clients of twenty clouds stay away.

@@ -75,4 +75,4 @@ def test_on_another_machine_it_says_what_to_do(
 
 def test_an_unknown_tool_is_refused(tools: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert tools.main(["--where", "hammer"]) == 2
-    assert "The tools are actionlint, grpcurl" in capsys.readouterr().err
+    assert "The tools are actionlint, devspace, grpcurl" in capsys.readouterr().err

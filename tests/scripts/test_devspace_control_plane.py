@@ -1,0 +1,139 @@
+"""DevSpace itself deploys and purges by ``devspace.yaml``, on a real API server. Nothing is built, and what the network has stands in.
+
+Nothing runs in that cluster: neither pods nor a gateway.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.helm.cluster import Cluster
+from tests.helm.test_wiring_control_plane import STAND_INS
+from tests.kube.control_plane import ControlPlane
+from tests.scripts.programs import Programs
+from tests.tools import find_tool
+
+pytestmark = [pytest.mark.go, pytest.mark.helm, pytest.mark.kubernetes]
+
+# DevSpace asks for Helm 3, and gets 4. Charts from elsewhere are not installed.
+HELM: Final = """
+if [ "$1" = version ]; then echo 'version.BuildInfo{Version:"v3.99.0"}'; exit; fi
+case "$*" in *--repo*|'delete istio'*|'delete cert-manager'*) exit;; esac
+"""
+# The Gateway API's definitions are there already, since charts need them; as long as nobody may know, a ConfigMap stands in for them.
+KUBECTL: Final = """
+case "$*" in *'get crd gateways'*) [ -e "$HOME/known" ]; exit;; esac
+case "$*" in *https://github.com/*) echo '{apiVersion: v1, kind: ConfigMap, metadata: {name: gateway-api}}'; exit;; esac
+"""
+EVERYTHING: Final = ("-p", "with-infra", "-p", "local-test")
+DEPLOYED: Final = ["gateway-api", "istio-base", "istiod", "cert-manager", "gateway", "demo", "exchanger"]
+
+
+@pytest.fixture(scope="module")
+def cluster(control_plane: ControlPlane) -> Cluster:
+    made = Cluster(control_plane, control_plane.kubeconfig_of_admin_certificate("devspace.yaml"))
+    made.define(find_tool("gateway-crds"), STAND_INS)
+    return made
+
+
+@pytest.fixture
+def programs(tmp_path: Path, cluster: Cluster) -> Iterator[Programs]:
+    made = Programs(tmp_path, {"KUBECONFIG": str(cluster.kubeconfig), "DEVSPACE_DEPLOY_FLAGS": "--skip-build"})
+    made.add_real("helm", HELM)
+    made.add_real("kubectl", KUBECTL)
+    # It serves a page of its own while it works, which it would download.
+    page = tmp_path / ".devspace" / "ui" / "latest" / "index.html"
+    page.parent.mkdir(parents=True)
+    page.touch()
+    made.checkout("devspace.yaml", "helm")
+    yield made
+    devspace(made, "purge", *EVERYTHING)
+    for team in ("yellow", "red", "blue"):  # nothing empties Namespaces that are deleted here
+        if cluster.plane.admin.exists(f"/api/v1/namespaces/team-{team}"):
+            cluster.plane.admin.delete_namespace(f"team-{team}")
+
+
+def devspace(programs: Programs, *arguments: str) -> str:
+    """Run DevSpace and return what it said, without colours."""
+    done = programs.run(find_tool("devspace"), *arguments, cwd=programs.folder / "checkout")
+    said = re.sub(r"\x1b\[[\d;]*m", "", done.stdout + done.stderr)
+    assert done.returncode == 0, said
+    return said
+
+
+def releases(cluster: Cluster) -> list[str]:
+    return cluster.helm("list", "--all-namespaces", "--short").split()
+
+
+def gateways(cluster: Cluster) -> str:
+    return cluster.kubectl("get", "gateways,certificates", "--all-namespaces", "--output", "name").stdout
+
+
+def test_profiles_are_deployed_in_order_and_purged_in_reverse(cluster: Cluster, programs: Programs) -> None:
+    said = devspace(programs, "deploy", *EVERYTHING)
+    assert re.findall(r"Successfully deployed (\S+)", said) == DEPLOYED
+    assert releases(cluster) == ["demo", "exchanger"]
+    assert gateways(cluster).split() == ["gateway.gateway.networking.k8s.io/gateway", "certificate.cert-manager.io/gateway-tls"]
+    (filtered,) = cluster.kubectl("get", "envoyfilters", "--namespace", "istio-ingress", "--output", "name").stdout.split()
+    assert filtered.startswith("envoyfilter.networking.istio.io/exchanger")
+    said = devspace(programs, "purge", *EVERYTHING)
+    purged = re.findall(r"Successfully deleted deployment (\S+)", said)
+    assert sorted(purged) == sorted(DEPLOYED)
+    assert [name for name in reversed(purged) if name not in {"demo", "exchanger"}] == DEPLOYED[:5]
+    assert releases(cluster) == []
+    assert gateways(cluster) == ""
+
+
+def test_a_purge_leaves_what_its_profiles_do_not_name(cluster: Cluster, programs: Programs) -> None:
+    devspace(programs, "deploy", "-p", "local-test", "-p", "with-infra")
+    devspace(programs, "purge", "-p", "with-test")
+    assert releases(cluster) == []
+    assert "gateway.gateway.networking.k8s.io/gateway" in gateways(cluster)
+    assert not programs.calls("helm delete istio")
+
+
+def test_definitions_of_the_gateway_api_that_were_there_are_neither_replaced_nor_purged(cluster: Cluster, programs: Programs) -> None:
+    (programs.folder / "known").touch()
+    assert "gateway-api" not in devspace(programs, "deploy", "-p", "with-infra")
+    assert "gateway-api" not in devspace(programs, "purge", "-p", "with-infra")
+    assert programs.calls("kubectl --context lab get crd gateways.gateway.networking.k8s.io")
+
+
+def test_a_platform_team_and_an_application_team_deploy_side_by_side_on_gke(cluster: Cluster, programs: Programs) -> None:
+    programs.variables |= {"GATEWAY_NAMESPACE": "gke-gateway"}
+    devspace(programs, "deploy", "-p", "gke-platform")
+    devspace(programs, "deploy", "-n", "team-yellow-app", "-p", "gke-app")
+    assert releases(cluster) == ["app", "demo", "exchanger"]
+    extensions = cluster.kubectl("get", "gcptrafficextensions", "--all-namespaces", "--output", "jsonpath={.items[*].metadata.namespace}")
+    assert extensions.stdout == "gke-gateway"
+    devspace(programs, "purge", "-n", "team-yellow-app", "-p", "gke-app")
+    assert releases(cluster) == ["demo", "exchanger"]
+    devspace(programs, "purge", "-p", "gke-platform")
+    assert releases(cluster) == []
+
+
+def test_what_cannot_be_deployed_stops_the_rest(cluster: Cluster, programs: Programs) -> None:
+    programs.add_real("helm", HELM + 'case "$*" in "upgrade demo"*) echo no room >&2; exit 1;; esac\n')
+    done = programs.run(find_tool("devspace"), "deploy", "-p", "local-test", cwd=programs.folder / "checkout")
+    assert done.returncode != 0
+    assert "no room" in done.stdout + done.stderr
+    assert releases(cluster) == []
+
+
+def test_a_preview_prints_what_would_be_deployed_and_changes_nothing(cluster: Cluster, programs: Programs) -> None:
+    said = devspace(programs, "deploy", "--render", "-p", "local-test")
+    assert {"Deployment", "EnvoyFilter", "HTTPRoute"} <= set(re.findall(r"^kind: (\w+)$", said, re.MULTILINE))
+    assert releases(cluster) == []
+
+
+def test_smoke_deploys_and_then_checks(cluster: Cluster, programs: Programs) -> None:
+    place = programs.folder / "checkout" / ".venv" / "bin"
+    place.mkdir(parents=True)
+    programs.add("python")
+    (place / "python").symlink_to(programs.folder / "python")
+    devspace(programs, "run", "smoke", "--only", "unmatched")
+    assert releases(cluster) == ["demo", "exchanger"]
+    assert programs.calls()[-1] == "python scripts/smoke.py check --only unmatched"
