@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -161,6 +162,14 @@ def accepts(name: str) -> bool:
     return True
 
 
+def rows(text: str = SECTION) -> Iterator[tuple[str, str, str]]:
+    """Return what a row of the page's tables is about, where it is, and the tests that show it."""
+    for line in text.splitlines():
+        if line.startswith("| ") and not line.endswith("| here | shown by |"):
+            what, here, shown = line.removeprefix("| ").removesuffix(" |").split(" | ")
+            yield what, here, shown
+
+
 def quoted(text: str) -> set[str]:
     """Return what stands between backticks, and the words in it."""
     found = re.findall(r"`([^`]+)`", text)
@@ -194,3 +203,22 @@ def test_the_page_names_each_part_of_that_project() -> None:
     assert parts - named == set()
     sections = {name.partition(".")[0] for name in values()}
     assert sections - {name.partition(".")[0] for name in named} == set()
+
+
+def test_each_part_has_tests_that_exist_or_the_reason_why_it_is_not_here() -> None:
+    for what, here, shown in rows():
+        if shown == "–":
+            assert re.match(r"not here[:,] \S", here), what
+        else:
+            names = [name.removeprefix("`").removesuffix("`") for name in shown.split(", ")]
+            assert all(name.startswith("tests/") for name in names), what
+            assert [name for name in names if not (ROOT / name).exists()] == [], what
+
+
+def test_commands_and_profiles_of_that_project_are_there_by_name_or_the_page_says_what_to_use() -> None:
+    config = yaml.safe_load((ROOT / "devspace.yaml").read_text())
+    offered = {*config["commands"], *(profile["name"] for profile in config["profiles"])}
+    table = SECTION.partition("\n### DevSpace\n")[2].partition("\n### ")[0]
+    left_out = {name for what, here, _ in rows(table) if here.startswith("not here") for name in re.findall(r"`([^`]+)`", what)}
+    for name in (*NAMED["commands"].split(), *NAMED["profiles"].split()):
+        assert (name in offered) != (name in left_out), name

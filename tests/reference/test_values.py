@@ -1,4 +1,4 @@
-"""The chart takes the values that the Go project's pages and DevSpace profiles have (``values.yaml``), and does with them what its chart did."""
+"""The chart takes the values that the Go project's pages and DevSpace profiles have, and wires what its chart wired (``values.yaml``)."""
 
 from pathlib import Path
 from typing import Any, Final
