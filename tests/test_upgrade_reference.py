@@ -105,7 +105,8 @@ NAMED: Final = {
     "DEMO_PLUGIN_DEPLOYMENT DEMO_BEARER_TOKEN DEMO_INSECURE_SKIP_VERIFY DEMO_DASHBOARD_ADDR DEMO_KEYCLOAK_BASE_URL DEMO_KEYCLOAK_REALM "
     "DEMO_KEYCLOAK_ISSUER DEMO_KEYCLOAK_USER DEMO_KEYCLOAK_PASSWORD DEMO_KEYCLOAK_SUBJECT_CLIENT_ID DEMO_KEYCLOAK_SUBJECT_CLIENT_SECRET "
     "DEMO_KEYCLOAK_SHORT_TTL_CLIENT_ID DEMO_KEYCLOAK_SHORT_TTL_CLIENT_SECRET",
-    "variables of its tests": "E2E_BASE_URL E2E_HOST E2E_DIRECT_ADDRESS E2E_NAMESPACE_PREFIX E2E_RELEASE E2E_NAMESPACE E2E_DEMO_RELEASE "
+    "variables of its tests": "E2E_BASE_URL E2E_HOST E2E_DIRECT_ADDRESS E2E_NAMESPACE_PREFIX E2E_SYSTEM_NAMESPACE E2E_RELEASE "
+    "E2E_NAMESPACE E2E_DEMO_RELEASE "
     "E2E_DEMO_NAMESPACE E2E_PLUGIN_IMAGE E2E_FAKE_TOKEN_ENDPOINT_IMAGE E2E_OAUTH_CLIENT_ID E2E_OAUTH_CLIENT_SECRET "
     "E2E_HTTPBIN_RESOURCE_BASE E2E_SKIP_INSTALL E2E_SKIP_CLEANUP E2E_INSECURE_SKIP_VERIFY E2E_ISSUER E2E_KEYCLOAK_BASE_URL "
     "E2E_KEYCLOAK_ISSUER E2E_EXPECT_INSECURE_TOKEN_LOGS E2E_STRESS_CONCURRENCY E2E_STRESS_DURATION E2E_STRESS_REQUEST_TIMEOUT "
@@ -121,7 +122,8 @@ NAMED: Final = {
     "files": "Dockerfile devspace.yaml go.mod renovate.json release-please-config.json .pre-commit-config.yaml docs/policy.schema.json "
     "charts/ext-authz-token-exchange charts/ext-authz-token-exchange-e2e charts/keycloak deploy/gke-service-extensions/ "
     "test/e2e/ test/e2e/cmd/smoke test/e2e/demo-scenarios.yaml test/e2e/keycloak-demo-scenarios.yaml",
-    "values of the demo": "host namespacePrefix systemNamespace teams additionalScenarios teamApp platformRoutes fakeTokenEndpoint.routes "
+    "values of the demo": "host namespacePrefix systemNamespace teams additionalScenarios teamApp platformRoutes demoRoute "
+    "unselectedNamespaces gateway.enabled fakeTokenEndpoint.routes "
     "fakeTokenEndpoint.defaultResponse fakeTokenEndpoint.env policy.labelKey policy.httpbinResourceBase pluginNamespace testUser gkeIap "
     "gkeHealthCheck clients.subject clients.shortTTLSubject clients.exchanger clients.audience keycloak.externalURL secret.name",
     "workflows": "ci.yml smoke.yml container-ci.yml container-release.yml release-please.yml test-published-chart.yml actions/setup-helm",

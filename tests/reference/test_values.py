@@ -25,7 +25,7 @@ def test_the_chart_takes_the_values(name: str) -> None:
     groups = {manifest["kind"]: manifest["apiVersion"].split("/")[0] for manifest in manifests}
     assert sorted(kind for kind, group in groups.items() if group in OTHER_GROUPS and group != MONITORING) == case["wires"]
     variables = {one["name"]: one.get("value") for one in look(only(manifests, "Deployment"), f"{CONTAINER}/env")}
-    given = {key: value for file in (FILE["base"], *case["files"]) for key, value in file.get("env", {}).items()}
+    given = {key: value for file in (FILE["base"], *case["files"]) for key, value in file.get("env", {}).items()}  # later files win
     assert given.items() <= variables.items()
     files = [found["data"]["issuers.yaml"] for found in of_kind(manifests, "ConfigMap") if "issuers.yaml" in found["data"]]
     assert [issuer["name"] for file in files for issuer in yaml.safe_load(file)["issuers"]] == case.get("issuers", [])
