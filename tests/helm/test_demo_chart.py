@@ -59,7 +59,8 @@ def test_the_gateway_api_takes_the_routes(control_plane: ControlPlane, namespace
         control_plane.admin.put_namespace(name)
     parents = [{"name": "gateway", "namespace": "istio-ingress", "sectionName": "http"}]
     route = {"enabled": True, "namespace": namespace, "parentRefs": parents}
-    keycloak = {"enabled": True, "url": "https://id.example:8443", "route": {**route, "redirectFrom": parents, "gkeHealthCheck": True}}
+    keycloak_route = {**route, "redirectFrom": [{"name": "gateway", "port": 80}], "gkeHealthCheck": True}
+    keycloak = {"enabled": True, "url": "https://id.example:8443", "route": keycloak_route}
     manifests = demo({"route": route, "keycloak": keycloak})
     gateway_kinds = [found for kind in ("HTTPRoute", "ReferenceGrant", "HealthCheckPolicy") for found in of_kind(manifests, kind)]
     assert len(gateway_kinds) == (6 if namespace else 4)
