@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -104,7 +105,8 @@ NAMED: Final = {
     "DEMO_PLUGIN_DEPLOYMENT DEMO_BEARER_TOKEN DEMO_INSECURE_SKIP_VERIFY DEMO_DASHBOARD_ADDR DEMO_KEYCLOAK_BASE_URL DEMO_KEYCLOAK_REALM "
     "DEMO_KEYCLOAK_ISSUER DEMO_KEYCLOAK_USER DEMO_KEYCLOAK_PASSWORD DEMO_KEYCLOAK_SUBJECT_CLIENT_ID DEMO_KEYCLOAK_SUBJECT_CLIENT_SECRET "
     "DEMO_KEYCLOAK_SHORT_TTL_CLIENT_ID DEMO_KEYCLOAK_SHORT_TTL_CLIENT_SECRET",
-    "variables of its tests": "E2E_BASE_URL E2E_HOST E2E_DIRECT_ADDRESS E2E_NAMESPACE_PREFIX E2E_RELEASE E2E_NAMESPACE E2E_DEMO_RELEASE "
+    "variables of its tests": "E2E_BASE_URL E2E_HOST E2E_DIRECT_ADDRESS E2E_NAMESPACE_PREFIX E2E_SYSTEM_NAMESPACE E2E_RELEASE "
+    "E2E_NAMESPACE E2E_DEMO_RELEASE "
     "E2E_DEMO_NAMESPACE E2E_PLUGIN_IMAGE E2E_FAKE_TOKEN_ENDPOINT_IMAGE E2E_OAUTH_CLIENT_ID E2E_OAUTH_CLIENT_SECRET "
     "E2E_HTTPBIN_RESOURCE_BASE E2E_SKIP_INSTALL E2E_SKIP_CLEANUP E2E_INSECURE_SKIP_VERIFY E2E_ISSUER E2E_KEYCLOAK_BASE_URL "
     "E2E_KEYCLOAK_ISSUER E2E_EXPECT_INSECURE_TOKEN_LOGS E2E_STRESS_CONCURRENCY E2E_STRESS_DURATION E2E_STRESS_REQUEST_TIMEOUT "
@@ -120,7 +122,8 @@ NAMED: Final = {
     "files": "Dockerfile devspace.yaml go.mod renovate.json release-please-config.json .pre-commit-config.yaml docs/policy.schema.json "
     "charts/ext-authz-token-exchange charts/ext-authz-token-exchange-e2e charts/keycloak deploy/gke-service-extensions/ "
     "test/e2e/ test/e2e/cmd/smoke test/e2e/demo-scenarios.yaml test/e2e/keycloak-demo-scenarios.yaml",
-    "values of the demo": "host namespacePrefix systemNamespace teams additionalScenarios teamApp platformRoutes fakeTokenEndpoint.routes "
+    "values of the demo": "host namespacePrefix systemNamespace teams additionalScenarios teamApp platformRoutes demoRoute "
+    "unselectedNamespaces gateway.enabled fakeTokenEndpoint.routes "
     "fakeTokenEndpoint.defaultResponse fakeTokenEndpoint.env policy.labelKey policy.httpbinResourceBase pluginNamespace testUser gkeIap "
     "gkeHealthCheck clients.subject clients.shortTTLSubject clients.exchanger clients.audience keycloak.externalURL secret.name",
     "workflows": "ci.yml smoke.yml container-ci.yml container-release.yml release-please.yml test-published-chart.yml actions/setup-helm",
@@ -161,6 +164,14 @@ def accepts(name: str) -> bool:
     return True
 
 
+def rows(text: str = SECTION) -> Iterator[tuple[str, str, str]]:
+    """Return what a row of the page's tables is about, where it is, and the tests that show it."""
+    for line in text.splitlines():
+        if line.startswith("| ") and not line.endswith("| here | shown by |"):
+            what, here, shown = line.removeprefix("| ").removesuffix(" |").split(" | ")
+            yield what, here, shown
+
+
 def quoted(text: str) -> set[str]:
     """Return what stands between backticks, and the words in it."""
     found = re.findall(r"`([^`]+)`", text)
@@ -194,3 +205,22 @@ def test_the_page_names_each_part_of_that_project() -> None:
     assert parts - named == set()
     sections = {name.partition(".")[0] for name in values()}
     assert sections - {name.partition(".")[0] for name in named} == set()
+
+
+def test_each_part_has_tests_that_exist_or_the_reason_why_it_is_not_here() -> None:
+    for what, here, shown in rows():
+        if shown == "–":
+            assert re.match(r"not here[:,] \S", here), what
+        else:
+            names = [name.removeprefix("`").removesuffix("`") for name in shown.split(", ")]
+            assert all(name.startswith("tests/") for name in names), what
+            assert [name for name in names if not (ROOT / name).exists()] == [], what
+
+
+def test_commands_and_profiles_of_that_project_are_there_by_name_or_the_page_says_what_to_use() -> None:
+    config = yaml.safe_load((ROOT / "devspace.yaml").read_text())
+    offered = {*config["commands"], *(profile["name"] for profile in config["profiles"])}
+    table = SECTION.partition("\n### DevSpace\n")[2].partition("\n### ")[0]
+    left_out = {name for what, here, _ in rows(table) if here.startswith("not here") for name in re.findall(r"`([^`]+)`", what)}
+    for name in (*NAMED["commands"].split(), *NAMED["profiles"].split()):
+        assert (name in offered) != (name in left_out), name

@@ -52,8 +52,11 @@ class Keycloak:
 
 
 @contextmanager
-def running_keycloak(folder: Path) -> Generator[Keycloak]:
-    """Run a Keycloak with an administrator and no realm but its own; its log is in ``folder``."""
+def running_keycloak(folder: Path, *settings: str, hostname: str = "") -> Generator[Keycloak]:
+    """Run a Keycloak with an administrator and no realm but its own; its log is in ``folder``.
+
+    ``hostname``: what it calls itself, by default its address.
+    """
     home, log = find_keycloak(), folder / "keycloak.log"
     port, management = (free_port() for _ in range(2))
     keycloak = Keycloak(KeycloakAddress(False, "127.0.0.1", port), folder / "admin-password", log)
@@ -62,11 +65,12 @@ def running_keycloak(folder: Path) -> Generator[Keycloak]:
         "start",
         "--optimized",
         "--http-enabled=true",
-        f"--hostname={keycloak.address}",
+        f"--hostname={hostname or keycloak.address}",
         "--http-host=127.0.0.1",
         f"--http-port={port}",
         f"--http-management-port={management}",
         "--http-management-scheme=http",
+        *settings,
     )
     variables = {name: value for name, value in os.environ.items() if not name.startswith("KC_")}
     administrator = {"KC_BOOTSTRAP_ADMIN_USERNAME": "admin", "KC_BOOTSTRAP_ADMIN_PASSWORD": ADMIN_PASSWORD}

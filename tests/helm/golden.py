@@ -82,6 +82,7 @@ def _settled(manifest: Manifest) -> Manifest:
 
 
 BASES: Final[Mapping[str, str]] = {
+    "keycloak with a route": "closed",
     "reference with its liveness": "reference",
     "wiring, envoy gateway with tls only": "wiring, envoy gateway with tls",
     **{f"wiring, {name}": "wiring, gke" for name in WIRINGS if name.startswith("gke") and name != "gke"},

@@ -1,5 +1,7 @@
 """The demo's chart on a real API server, and what its recorded renderings (``golden/``) do not say."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.helm.chart import of_kind, only, render, validate
@@ -47,17 +49,21 @@ def test_the_api_server_takes_everything_and_admits_the_pods_where_pod_security_
 
 @pytest.mark.kubernetes
 @pytest.mark.parametrize("namespace", ["", "gateways"])
-def test_the_gateway_api_takes_the_route(control_plane: ControlPlane, namespace: str) -> None:
-    """By the Gateway API's own definitions."""
+def test_the_gateway_api_takes_the_routes(control_plane: ControlPlane, namespace: str) -> None:
+    """By the Gateway API's own definitions; the health check of Google's load balancer by a stand-in for its own (``crds/``)."""
     folder = find_tool("gateway-crds")
     cluster = Cluster(control_plane, control_plane.kubeconfig_of_admin_certificate("admin.yaml"))
     cluster.define(folder)
+    cluster.define(Path(__file__).with_name("crds"))
     for name in ("demo", "gateways"):
         control_plane.admin.put_namespace(name)
     parents = [{"name": "gateway", "namespace": "istio-ingress", "sectionName": "http"}]
-    manifests = demo({"route": {"enabled": True, "namespace": namespace, "parentRefs": parents}})
-    gateway_kinds = [found for kind in ("HTTPRoute", "ReferenceGrant") for found in of_kind(manifests, kind)]
-    assert len(gateway_kinds) == (2 if namespace else 1)
+    route = {"enabled": True, "namespace": namespace, "parentRefs": parents}
+    keycloak_route = {**route, "redirectFrom": [{"name": "gateway", "port": 80}], "gkeHealthCheck": True}
+    keycloak = {"enabled": True, "url": "https://id.example:8443", "route": keycloak_route}
+    manifests = demo({"route": route, "keycloak": keycloak})
+    gateway_kinds = [found for kind in ("HTTPRoute", "ReferenceGrant", "HealthCheckPolicy") for found in of_kind(manifests, kind)]
+    assert len(gateway_kinds) == (6 if namespace else 4)
     done = cluster.apply(gateway_kinds, "--dry-run=server", "--validate=strict")
     assert done.returncode == 0, done.stderr
     assert not done.stderr

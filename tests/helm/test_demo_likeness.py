@@ -127,7 +127,10 @@ def test_the_notes_have_a_token_that_the_token_endpoint_takes() -> None:
 
 def test_the_notes_ask_what_there_is_to_ask() -> None:
     everything = notes(DEMO_CHART, "demo", DEMO, {**KEYCLOAK, "route": {"enabled": True}})
-    assert everything.count("curl -i") == 12
+    assert everything.count("curl -i") == 13
+    assert "port-forward service/keycloak" in everything
+    with_route = {"keycloak": {"enabled": True, "url": "https://id.example", "route": {"enabled": True}}}
+    assert "KEYCLOAK=https://id.example\n" in notes(DEMO_CHART, "demo", DEMO, with_route)
     for team_name in TEAMS:
         assert f"Host: {team_name}.example.com" in everything
     assert "values-keycloak.yaml" in everything

@@ -1,5 +1,7 @@
 """``.ci/release.py`` as the release workflow calls it, and the workflows themselves as actionlint reads them."""
 
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -119,3 +121,9 @@ def test_every_job_has_an_end_no_more_rights_than_it_needs_and_actions_of_fixed_
         assert "uses" in job or job["timeout-minutes"] <= 90
         actions = [step["uses"] for step in job.get("steps", ()) if "uses" in step]
         assert all(len(action.rpartition("@v")[2].split(".")) == 3 for action in actions), actions
+
+
+def test_renovate_has_rules_for_packages_that_are_locked() -> None:
+    rules = json.loads((ROOT / "renovate.json").read_text())["packageRules"]
+    locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE))
+    assert {name for rule in rules for name in rule.get("matchPackageNames", ())} <= locked

@@ -56,6 +56,61 @@ spec:
       appProtocol: http
 {{- end -}}
 
+{{/* An HTTPRoute to a component's Service: (list root component name route hosts path-prefix values-of-the-Service). */}}
+{{- define "demo.route" -}}
+{{- $root := index . 0 -}}
+{{- $route := index . 3 -}}
+{{- $service := index . 6 -}}
+{{- $namespace := $route.namespace | default $root.Release.Namespace -}}
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata:
+  {{- include "demo.routeMetadata" (list $root (index . 1) (index . 2) $route) | nindent 2 }}
+spec:
+  parentRefs:
+    {{- toYaml $route.parentRefs | nindent 4 }}
+  hostnames:
+    {{- toYaml (index . 4) | nindent 4 }}
+  rules:
+    - matches:
+        - path: {type: PathPrefix, value: {{ index . 5 | quote }}}
+      backendRefs:
+        - name: {{ $service.name | quote }}
+          namespace: {{ $root.Release.Namespace | quote }}
+          port: {{ $service.port }}
+{{- if ne $namespace $root.Release.Namespace }}
+---
+# Without it, a route may not refer to a Service of another namespace (https://gateway-api.sigs.k8s.io/api-types/referencegrant/).
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata:
+  {{- include "demo.metadata" (list $root (index . 1) (index . 2)) | nindent 2 }}
+spec:
+  from:
+    - group: gateway.networking.k8s.io
+      kind: HTTPRoute
+      namespace: {{ $namespace | quote }}
+  to:
+    - group: ""
+      kind: Service
+      name: {{ $service.name | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* Metadata of an HTTPRoute: (list root component name route). */}}
+{{- define "demo.routeMetadata" -}}
+{{- $root := index . 0 -}}
+{{- $route := index . 3 -}}
+name: {{ index . 2 | quote }}
+namespace: {{ $route.namespace | default $root.Release.Namespace | quote }}
+labels:
+  {{- include "demo.labels" . | nindent 2 }}
+{{- with $route.annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{/* Hosts of the teams that there are (JSON). */}}
 {{- define "demo.hosts" -}}
 {{- $hosts := list -}}

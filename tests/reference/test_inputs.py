@@ -1,0 +1,114 @@
+"""What users of the Go service bring along is read as it was there: policies, issuer profiles, and queries of dashboards and alerts.
+
+The inputs are the YAML files beside this one. They have the names, fields and forms of ``ext-authz-token-exchange`` 0.6.
+"""
+
+from functools import reduce
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pytest
+import yaml
+
+from exchanger.app.settings import endpoint_check
+from exchanger.issuers.plan import Plan, ProfileRules, SecretKey, UnresolvedProfile, plan_profiles
+from exchanger.issuers.profiles import parse_profiles
+from exchanger.policy.document import parse_document
+from exchanger.policy.lookup import UnreadableReach
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
+from exchanger.values.issuer import AuthMethod
+from exchanger.values.secret import Secret
+from exchanger.values.verdict import NoMatch, Unhealthy, Verdict
+from tests.monitoring.exported import OPEN, exported
+from tests.monitoring.promql import read
+from tests.monitoring.test_queries import ENVOY, FOREIGN, ISTIO, TARGET
+
+
+def inputs(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(Path(__file__).with_name(f"{name}.yaml").read_text())
+    return found
+
+
+POLICIES: Final = inputs("policies")
+ISSUERS: Final = inputs("issuers")
+QUERIES: Final = inputs("queries")
+
+
+def said(verdict: Verdict) -> object:
+    """Return a verdict as the file has it."""
+    match verdict:
+        case NoMatch():
+            return "passes"
+        case DenyEntry():
+            return "deny"
+        case ExchangeEntry(target=target):
+            given = attrs.asdict(target)
+            assert given.pop("issuer_ref") == "primary"
+            return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items() if value}
+        case Unhealthy():
+            return "closed"
+        case other:
+            return other
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_decides_as_it_did(name: str) -> None:
+    case = POLICIES[name]
+    documents = [
+        parse_document(Source(f"team-{number}", "policy"), text, frozenset({"primary"})) for number, text in enumerate(case["documents"])
+    ]
+    alone = [[document] for document in documents]
+    for together in alone if case.get("unreadable") else [documents]:
+        snapshot = reduce(PolicySnapshot.apply, together, PolicySnapshot.EMPTY).reaching(UnreadableReach.GLOBAL)
+        for request, expected in case["requests"].items():
+            method, host, path = request.split()
+            assert said(snapshot.match(host, path, method)) == expected, request
+
+
+def planned(case: dict[str, Any]) -> Plan | None:
+    profiles, problems = parse_profiles(case["text"].encode(), "issuers.yaml")
+    if problems:
+        return None
+    rules = ProfileRules(AuthMethod(case.get("method", "client_secret_basic")), namespace="edge", with_secrets=True)
+    plan = plan_profiles(profiles, rules, endpoint_check(allow_http=case.get("http", False)))
+    return plan if isinstance(plan, Plan) else None
+
+
+def credential(found: str | Secret | SecretKey) -> str:
+    match found:
+        case SecretKey(secret=secret, key=key):
+            return f"{secret.namespace}/{secret.name}/{key}"
+        case Secret():
+            return found.reveal()
+        case _:
+            return found
+
+
+def shown(profile: UnresolvedProfile) -> list[str]:
+    credentials = [credential(profile.client_id), credential(profile.client_secret)]
+    return [profile.endpoint_host, profile.auth_method.value, profile.bearer_realm, *credentials]
+
+
+@pytest.mark.parametrize("name", ISSUERS)
+def test_a_file_of_issuers_means_what_it_did(name: str) -> None:
+    plan = planned(ISSUERS[name])
+    found = None if plan is None else {profile.name: shown(profile) for profile in plan.profiles}
+    assert found == ISSUERS[name].get("profiles")
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_is_answered(name: str) -> None:
+    """By series and labels that the service exports, or by the gateway's own."""
+    reading = read(QUERIES[name])
+    (selected,) = reading.metrics
+    if FOREIGN.get(selected) in {ENVOY, ISTIO}:
+        return
+    labels = exported()[selected].values
+    for selector in reading.selectors:
+        for label, operator, value in selector.matchers:
+            assert operator == "="
+            assert label in TARGET or value in labels[label], (label, value)
+    assert reading.labels <= labels.keys()
+    assert reading.labels - OPEN <= {label for label, values in labels.items() if len(values) > 1}
