@@ -28,7 +28,9 @@ EMPTY_REQUEST: Final = HttpRequest(method="", host="", path="")
 _PARTS: Final = {":authority": AmbiguousPart.AUTHORITY, ":method": AmbiguousPart.METHOD, ":path": AmbiguousPart.PATH}
 
 # The other fields that are read.
-_READ: Final = frozenset({"access-control-request-method", "authorization", "baggage", "host", "origin", "traceparent", "tracestate"})
+_READ: Final = frozenset(
+    {"access-control-request-method", "authorization", "baggage", "host", "origin", "traceparent", "tracestate", "x-request-id"}
+)
 
 
 def _refusals(detail: str) -> dict[str, Deny]:
@@ -79,6 +81,7 @@ def http_request(method: str, path: str, host: str, fields: Mapping[str, str], *
         TraceContext(traceparent, tracestate, baggage) if traceparent or baggage else NO_TRACE,
         "",
         path_is_raw,
+        find("x-request-id", ""),
     )
 
 

@@ -6,15 +6,19 @@ Must not know: requests, or who learns of a conflict.
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, final
 
 import attrs
 
+from exchanger.policy.authority import read_authority
 from exchanger.policy.document import PolicyDocument
+from exchanger.policy.lookup import Reading, readings_to_ask
+from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Cell, MethodTable, Paths, each
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.util.text import printable
 from exchanger.values.entry import Entry, Source
 
 # Rivals of one entry that are looked for: more tell its author nothing, and thousands of entries may have the same place.
@@ -23,6 +27,8 @@ MAX_RIVALS: Final = 3
 MAX_CLAIMS: Final = 256
 # Characters of a prefix whose other spellings are looked for, in a quarter of a millisecond for the worst: escapes have long ones.
 MAX_PREFIX: Final = 1024
+# Characters of a source in the name of an entry: so that two names fit into a line.
+MAX_SOURCE: Final = 200
 # Nodes and characters that are looked at for entries whose prefix differs in case alone.
 MAX_VARIANT_WORK: Final = 4_096
 # Conflicts of one document that are reported: more do not fit into a message.
@@ -43,6 +49,53 @@ class Conflict:
         source = self.entry.source
         rivals = ", ".join(("" if rival.source == source else f"{rival.source} ") + f"entries[{rival.index}]" for rival in self.rivals)
         return f"entries[{self.entry.index}] has a host, method and pathPrefix in common with {rivals}: such requests are refused"
+
+
+def named(entry: Entry) -> str:
+    """Return where ``entry`` is, for people."""
+    return f"{printable(str(entry.source), MAX_SOURCE)} entries[{entry.index}]"
+
+
+def contenders(snapshot: PolicySnapshot, host: str, path: str, method: str, *, raw: bool) -> tuple[Entry, ...]:
+    """Return two of the entries for which ``snapshot.match``, of the same arguments, found a conflict, in the order of their sources.
+
+    Costs about as much as the match. Nothing is returned where they cannot be told within its bounds: the verdict stands without them.
+    """
+    authority, readings = read_authority(host), readings_to_ask(path, method, raw=raw)
+    paths = None if authority is None else snapshot.trie.hosts.get(authority)
+    if paths is None or isinstance(readings, MalformedPath):
+        return ()
+    for reading in readings:
+        found = _winners(paths, reading, method, decoded=reading.rewritten) or _winners(paths, reading, method, decoded=True)
+        if len(found) > 1:
+            return found
+    return ()
+
+
+def _winners(paths: Paths, reading: Reading, method: str, *, decoded: bool) -> tuple[Entry, ...]:
+    """Return at most two of the entries that win for ``reading``; ``decoded`` spellings of prefixes count only if that says so."""
+    levels: dict[tuple[int, bool], list[MethodTable[Entry]]] = {}
+    for trie, text in paths.tries_for(reading.path):
+        cells = trie.prefixes_of(text) if reading.masks is None else trie.alike(text, reading.masks, reading.work)
+        for cell in cells or ():
+            rewritten = cell.rewritten if decoded else None
+            for one in (cell, rewritten):
+                if one is not None and one.entries is not None:
+                    levels.setdefault((cell.length, one is cell), []).append(one.entries)
+    found = (_on_method(levels[level], method) for level in sorted(levels, reverse=True))
+    return next(filter(None, found), ())
+
+
+def _on_method(tables: list[MethodTable[Entry]], method: str) -> tuple[Entry, ...]:
+    """Return at most two claims on ``method``, as a look-up weighs them."""
+    itself = [table for table in tables if table.covers(method)]
+    found: dict[tuple[Source, int], Entry] = {}
+    for table in itself or tables:
+        for entry in chain(each(table.every), each(table.named.get(method if itself or method != "HEAD" else "GET"))):
+            found[entry.source, entry.index] = entry
+            if len(found) == 2:  # noqa: PLR2004 - a pair
+                return tuple(found[key] for key in sorted(found))
+    return tuple(found.values())
 
 
 def conflicts_of(document: PolicyDocument | None, snapshot: PolicySnapshot) -> Iterator[Conflict | None]:

@@ -8,7 +8,7 @@ from typing import final
 import attrs
 
 from exchanger.values.secret import Secret
-from exchanger.values.text import loggable_host, loggable_path
+from exchanger.values.text import loggable_host, loggable_path, loggable_request_id
 from exchanger.values.trace import NO_TRACE, TraceContext
 
 
@@ -20,7 +20,8 @@ class HttpRequest:
     ``method`` is in upper case; ``host`` is the first non-empty of ``:authority``, ``host`` and the gateway's own host attribute; ``path``
     carries the query. ``authorization`` is the joined value of the header, ``None`` if it is absent or empty.
     ``target_authority`` is the authority of an absolute-form path, which is reduced to its path; "" for any other form.
-    ``path_is_raw``: the path came byte for byte; otherwise a ``!`` in it may stand for a byte that is not UTF-8.
+    ``path_is_raw``: the path came byte for byte; otherwise a ``!`` in it may stand for a byte that is not UTF-8. ``request_id`` is
+    ``x-request-id`` as it came, repeated values joined with a comma.
     """
 
     method: str
@@ -32,3 +33,4 @@ class HttpRequest:
     trace: TraceContext = NO_TRACE
     target_authority: str = attrs.field(default="", repr=loggable_host)
     path_is_raw: bool = False
+    request_id: str = attrs.field(default="", repr=loggable_request_id)
