@@ -1,16 +1,19 @@
 """Writes the events that the rooms report to their observers as log lines with dotted names and flat fields."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, final
 
 import attrs
 import structlog
 
+from exchanger.assembly.conflict_watch import Conflicts
 from exchanger.grpc.tls.x509 import CertificateInfo, Validity
 from exchanger.kube.list_watch import ApiFailure
+from exchanger.policy.conflicts import named
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.selection import Change
 from exchanger.util.text import printable
+from exchanger.values.entry import Source
 from exchanger.values.notice import Notices
 from exchanger.values.text import DETAIL_LIMIT, POLICY_LIMIT
 
@@ -18,7 +21,7 @@ from exchanger.values.text import DETAIL_LIMIT, POLICY_LIMIT
 MAX_PROBLEMS: Final = 5
 # Characters of each problem after the first.
 OTHER_LIMIT: Final = 160
-# Lines about invalid documents per version (2 ms), so that thousands of them do not flood the log after a restart.
+# Lines about invalid documents, or conflicts, per version (2 ms), so that thousands of them do not flood the log after a restart.
 MAX_LINES: Final = 50
 
 
@@ -66,9 +69,10 @@ class ConsoleLog:
 @final
 @attrs.frozen
 class DirectoryLog:
-    """Logs changes of the policy folder, each problem with the place its author must look at."""
+    """Logs changes of the policy folder, each problem with the place its author must look at, and passes on each published version."""
 
     _log: structlog.stdlib.BoundLogger
+    _on_published: Callable[[Change], None] = lambda _change: None
 
     def file_unreadable(self, name: str, reason: str) -> None:
         """See ``DirectoryObserver``."""
@@ -81,6 +85,41 @@ class DirectoryLog:
     def published(self, change: Change) -> None:
         """See ``DirectoryObserver``."""
         _log_version(self._log, change)
+        self._on_published(change)
+
+
+@final
+@attrs.define(eq=False)
+class ConflictLog:
+    """Logs each conflict once when it appears, whichever of its documents it was found from, and when a document has no more."""
+
+    _log: structlog.stdlib.BoundLogger
+    # The entries of each conflict since the last ``looked``.
+    _seen: set[frozenset[tuple[Source, int]]] = attrs.field(factory=set, init=False)
+
+    def conflicts_changed(self, source: Source, before: Conflicts, after: Conflicts, /) -> None:
+        """See ``ConflictObserver``."""
+        for conflict in after:
+            entries = frozenset((entry.source, entry.index) for entry in (conflict.entry, *conflict.rivals))
+            if conflict in before or entries in self._seen:
+                continue
+            self._seen.add(entries)
+            if len(self._seen) <= MAX_LINES:
+                self._log.warning(
+                    "policy.conflict",
+                    policy=printable(str(source), POLICY_LIMIT),
+                    entry=conflict.entry.index,
+                    rivals=[named(rival) for rival in conflict.rivals],
+                    text="they tie for some requests, which are refused; give them different prefixes or methods",
+                )
+        if before and not after:
+            self._log.info("policy.conflict_no_longer", policy=printable(str(source), POLICY_LIMIT))
+
+    def looked(self, _changed: Collection[Source], /) -> None:
+        """See ``ConflictObserver``."""
+        if len(self._seen) > MAX_LINES:
+            self._log.warning("policy.conflict_not_shown", conflicts=len(self._seen) - MAX_LINES, text="exchanger status shows them")
+        self._seen.clear()
 
 
 @final

@@ -9,9 +9,10 @@ import structlog
 import trio
 from rpds import HashTrieMap
 
-from exchanger.app.event_log import DirectoryLog, IssuerLog, KubernetesLog, log_notices
+from exchanger.app.event_log import ConflictLog, DirectoryLog, IssuerLog, KubernetesLog, log_notices
 from exchanger.app.secrets import ApiSecrets, WatchingSecrets
 from exchanger.app.settings import Settings, endpoint_check
+from exchanger.assembly.conflict_watch import ConflictWatch
 from exchanger.directory.source import DirectorySettings, DirectorySource
 from exchanger.issuers.source import IssuerSource
 from exchanger.kube.connection import ApiConnection
@@ -21,6 +22,7 @@ from exchanger.kube.namespaces_file import NamespacesFile
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
+from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.entry import Source
 from exchanger.values.issuer import Issuer
@@ -67,9 +69,11 @@ class PolicySync:
             check = endpoint_check(allow_http=self.settings.token_client.allow_http)
             issuers = IssuerSource(self.settings.issuers, check, secrets, self._use_issuers, IssuerLog(self._log))
             events = self._policy_events(connection)
-            self._source = source = self._policy_source(connection, events)
+            conflicts = ConflictWatch((ConflictLog(self._log), *(() if events is None else (events,))))
+            self._source = source = self._policy_source(connection, events, conflicts)
             async with trio.open_nursery() as nursery:
                 await nursery.start(issuers.run)
+                nursery.start_soon(conflicts.run)
                 if events is not None:
                     await nursery.start(events.run)
                 if (file := self._namespaces_file(source)) is not None:
@@ -101,13 +105,21 @@ class PolicySync:
     def _uid_of(self, source: Source) -> str:
         return self._source.uid_of(source) if isinstance(self._source, KubernetesSource) else ""
 
-    def _policy_source(self, connection: ApiConnection | None, events: PolicyEvents | None) -> DirectorySource | KubernetesSource:
+    def _policy_source(
+        self, connection: ApiConnection | None, events: PolicyEvents | None, conflicts: ConflictWatch
+    ) -> DirectorySource | KubernetesSource:
         settings = self.settings.policy
         if isinstance(settings, DirectorySettings):
-            return DirectorySource(settings, frozenset(), self.policy, DirectoryLog(self._log), self._use_notices)
+            return DirectorySource(settings, frozenset(), self.policy, DirectoryLog(self._log, conflicts.published), self._use_notices)
         if connection is None:
             raise TypeError("the Kubernetes source needs a connection")
-        log = KubernetesLog(self._log) if events is None else KubernetesLog(self._log, events.published)
+
+        def published(change: Change) -> None:
+            if events is not None:
+                events.published(change)
+            conflicts.published(change)
+
+        log = KubernetesLog(self._log, published)
         requests = PolicyListWatches(connection)
         return KubernetesSource(settings, frozenset(), self.policy, log, requests, on_stale=self.on_stale, on_notices=self._use_notices)
 
