@@ -1,13 +1,16 @@
 """What the logs tell: of each document once, of what is suspicious once when it appears and once when it goes."""
 
+from collections.abc import Callable
+
 import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from exchanger.app.event_log import MAX_LINES, MAX_PROBLEMS, ConflictLog, DirectoryLog, KubernetesLog, log_notices
+from exchanger.app.event_log import MAX_LINES, MAX_PROBLEMS, MAX_WITHDRAWN, ConflictLog, DirectoryLog, KubernetesLog, log_notices
 from exchanger.assembly.conflict_watch import ConflictIndex
 from exchanger.policy.selection import Change, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.withdrawal import Gone, Reasons
 from exchanger.values.entry import Source
 from exchanger.values.notice import NO_NOTICES, Notice, Notices
 
@@ -131,3 +134,17 @@ def test_a_version_has_lines_for_some_conflicts_and_the_number_of_the_others() -
     lines = conflicts_logged({f"p{number}": denying(f"/{number // 2}") for number in range(2 * MAX_LINES + 14)})
     assert [line["event"] for line in lines] == [*["policy.conflict"] * MAX_LINES, "policy.conflict_not_shown"]
     assert lines[-1]["conflicts"] == 7
+
+
+def test_a_version_names_what_is_gone_and_why_within_a_bound() -> None:
+    def explain(change: Change, then: Callable[[Change, Reasons], None]) -> None:
+        then(change, {Source("a", "p00"): Gone.LABEL})
+
+    texts = {Source("a", f"p{number:02}"): Text(VALID) for number in range(MAX_WITHDRAWN + 3)}
+    before = advance(PolicySnapshot.EMPTY, {}, texts, frozenset())
+    with capture_logs() as lines:
+        log = KubernetesLog(structlog.get_logger(), explain=explain)
+        log.published(advance(before.snapshot, texts, {}, frozenset()))
+    (line,) = lines
+    assert (line["withdrawn"], line["withdrawn_more"]) == (MAX_WITHDRAWN + 3, 3)
+    assert line["withdrawn_policies"] == ["a/p00: label gone", *(f"a/p{number:02}" for number in range(1, MAX_WITHDRAWN))]
