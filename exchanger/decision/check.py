@@ -54,8 +54,11 @@ DENY_NO_POLICY: Final = attrs.evolve(DENY_UNHEALTHY, detail="no complete policy 
 # The client learns which part is ambiguous, and nothing of the policy.
 DENY_AMBIGUOUS: Final = HashTrieMap(
     {
-        part: _deny(
-            Reason.DENY_AMBIGUOUS_REQUEST, 400, f'{{"error":"invalid_request","error_description":"ambiguous or malformed {part.value}"}}'
+        part: Deny(
+            Reason.DENY_AMBIGUOUS_REQUEST,
+            400,
+            f'{{"error":"invalid_request","error_description":"ambiguous or malformed {part.value}"}}',
+            detail=f"the {part.value} cannot be read, or can be read in ways that lead to different decisions",
         )
         for part in AmbiguousPart
     }
