@@ -110,8 +110,9 @@ class ConflictLog:
     """Logs each conflict once when it appears, whichever of its documents it was found from, and when a document has no more."""
 
     _log: structlog.stdlib.BoundLogger
-    # The entries of each conflict since the last ``looked``.
+    # Since the last ``looked``: the entries of each conflict that has a line, and the documents with one that has none.
     _seen: set[frozenset[tuple[Source, int]]] = attrs.field(factory=set, init=False)
+    _not_shown: int = attrs.field(default=0, init=False)
 
     def conflicts_changed(self, source: Source, before: Conflicts, after: Conflicts, /) -> None:
         """See ``ConflictObserver``."""
@@ -119,23 +120,26 @@ class ConflictLog:
             entries = frozenset((entry.source, entry.index) for entry in (conflict.entry, *conflict.rivals))
             if conflict in before or entries in self._seen:
                 continue
+            if len(self._seen) == MAX_LINES:
+                self._not_shown += 1
+                break
             self._seen.add(entries)
-            if len(self._seen) <= MAX_LINES:
-                self._log.warning(
-                    "policy.conflict",
-                    policy=printable(str(source), POLICY_LIMIT),
-                    entry=conflict.entry.index,
-                    rivals=[named(rival) for rival in conflict.rivals],
-                    text="they tie for some requests, which are refused; give them different prefixes or methods",
-                )
+            self._log.warning(
+                "policy.conflict",
+                policy=printable(str(source), POLICY_LIMIT),
+                entry=conflict.entry.index,
+                rivals=[named(rival) for rival in conflict.rivals],
+                text="they tie for some requests, which are refused; give them different prefixes or methods",
+            )
         if before and not after:
             self._log.info("policy.conflict_no_longer", policy=printable(str(source), POLICY_LIMIT))
 
     def looked(self, _changed: Collection[Source], /) -> None:
         """See ``ConflictObserver``."""
-        if len(self._seen) > MAX_LINES:
-            self._log.warning("policy.conflict_not_shown", conflicts=len(self._seen) - MAX_LINES, text="exchanger status shows them")
+        if self._not_shown:
+            self._log.warning("policy.conflict_not_shown", documents=self._not_shown, text="exchanger status shows them")
         self._seen.clear()
+        self._not_shown = 0
 
 
 @final

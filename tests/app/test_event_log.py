@@ -133,7 +133,7 @@ def test_a_conflict_beside_an_older_one_has_a_line_of_its_own_alone() -> None:
 def test_a_version_has_lines_for_some_conflicts_and_the_number_of_the_others() -> None:
     lines = conflicts_logged({f"p{number}": denying(f"/{number // 2}") for number in range(2 * MAX_LINES + 14)})
     assert [line["event"] for line in lines] == [*["policy.conflict"] * MAX_LINES, "policy.conflict_not_shown"]
-    assert lines[-1]["conflicts"] == 7
+    assert lines[-1]["documents"] == 14
 
 
 def test_a_version_names_what_is_gone_and_why_within_a_bound() -> None:
