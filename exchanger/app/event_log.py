@@ -1,17 +1,22 @@
 """Writes the events that the rooms report to their observers as log lines with dotted names and flat fields."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Final, final
 
 import attrs
 import structlog
 
+from exchanger.assembly.conflict_watch import Conflicts
 from exchanger.grpc.tls.x509 import CertificateInfo, Validity
 from exchanger.kube.list_watch import ApiFailure
+from exchanger.policy.conflicts import named
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.selection import Change
+from exchanger.policy.withdrawal import Gone, Reasons
 from exchanger.util.text import printable
+from exchanger.values.entry import Source
 from exchanger.values.notice import Notices
 from exchanger.values.text import DETAIL_LIMIT, POLICY_LIMIT
 
@@ -19,8 +24,10 @@ from exchanger.values.text import DETAIL_LIMIT, POLICY_LIMIT
 MAX_PROBLEMS: Final = 5
 # Characters of each problem after the first.
 OTHER_LIMIT: Final = 160
-# Lines about invalid documents per version (2 ms), so that thousands of them do not flood the log after a restart.
+# Lines about invalid documents, or conflicts, per version (2 ms), so that thousands of them do not flood the log after a restart.
 MAX_LINES: Final = 50
+# Withdrawn documents that one version names.
+MAX_WITHDRAWN: Final = 20
 
 
 @final
@@ -64,12 +71,24 @@ class ConsoleLog:
         self._log.error("console.handler_failed", error=type(fault).__qualname__)
 
 
+Explain = Callable[[Change, Callable[[Change, Reasons], None]], None]
+
+
+def _unexplained(change: Change, then: Callable[[Change, Reasons], None]) -> None:
+    then(change, {})
+
+
 @final
 @attrs.frozen
 class DirectoryLog:
-    """Logs changes of the policy folder, each problem with the place its author must look at."""
+    """Logs changes of the policy folder, each problem with the place its author must look at, and passes on each published version.
+
+    ``explain`` calls its second argument with a version and the reasons for what is gone.
+    """
 
     _log: structlog.stdlib.BoundLogger
+    _on_published: Callable[[Change], None] = lambda _change: None
+    _explain: Explain = _unexplained
 
     def file_unreadable(self, name: str, reason: str) -> None:
         """See ``DirectoryObserver``."""
@@ -81,16 +100,57 @@ class DirectoryLog:
 
     def published(self, change: Change) -> None:
         """See ``DirectoryObserver``."""
-        _log_version(self._log, change)
+        _log_problems(self._log, change)
+        self._explain(change, partial(_log_version, self._log))
+        self._on_published(change)
+
+
+@final
+@attrs.define(eq=False)
+class ConflictLog:
+    """Logs each conflict once when it appears, whichever of its documents it was found from, and when a document has no more."""
+
+    _log: structlog.stdlib.BoundLogger
+    # Since the last ``looked``: the entries of each conflict that has a line, and the documents with one that has none.
+    _seen: set[frozenset[tuple[Source, int]]] = attrs.field(factory=set, init=False)
+    _not_shown: int = attrs.field(default=0, init=False)
+
+    def conflicts_changed(self, source: Source, before: Conflicts, after: Conflicts, /) -> None:
+        """See ``ConflictObserver``."""
+        for conflict in after:
+            entries = frozenset((entry.source, entry.index) for entry in (conflict.entry, *conflict.rivals))
+            if conflict in before or entries in self._seen:
+                continue
+            if len(self._seen) == MAX_LINES:
+                self._not_shown += 1
+                break
+            self._seen.add(entries)
+            self._log.warning(
+                "policy.conflict",
+                policy=printable(str(source), POLICY_LIMIT),
+                entry=conflict.entry.index,
+                rivals=[named(rival) for rival in conflict.rivals],
+                text="they tie for some requests, which are refused; give them different prefixes or methods",
+            )
+        if before and not after:
+            self._log.info("policy.conflict_no_longer", policy=printable(str(source), POLICY_LIMIT))
+
+    def looked(self, _changed: Collection[Source], /) -> None:
+        """See ``ConflictObserver``."""
+        if self._not_shown:
+            self._log.warning("policy.conflict_not_shown", documents=self._not_shown, text="exchanger status shows them")
+        self._seen.clear()
+        self._not_shown = 0
 
 
 @final
 @attrs.frozen
 class KubernetesLog:
-    """Logs the exchange with the API server, and passes each published version to ``on_published``."""
+    """Logs the exchange with the API server, and passes each published version to ``on_published``. ``explain`` is as for folders."""
 
     _log: structlog.stdlib.BoundLogger
     _on_published: Callable[[Change], None] = lambda _change: None
+    _explain: Explain = _unexplained
 
     def listed(self, name: str, count: int, /) -> None:
         """See ``KubernetesObserver``."""
@@ -151,7 +211,8 @@ class KubernetesLog:
 
     def published(self, change: Change, /) -> None:
         """See ``KubernetesObserver``."""
-        _log_version(self._log, change)
+        _log_problems(self._log, change)
+        self._explain(change, partial(_log_version, self._log))
         self._on_published(change)
 
     def event_right_missing(self, text: str, /) -> None:
@@ -231,22 +292,31 @@ def log_notices(log: structlog.stdlib.BoundLogger, before: Notices, after: Notic
             log.info("policy.suspicious_no_longer", object=notice.subject, text=notice.text)
 
 
-def _log_version(log: structlog.stdlib.BoundLogger, change: Change) -> None:
+def _log_problems(log: structlog.stdlib.BoundLogger, change: Change) -> None:
     invalid = [document for document in change.documents if document.regions]
     for document in invalid[:MAX_LINES]:
         _log_invalid(log, document)
     if len(invalid) > MAX_LINES:
         log.warning("policy.invalid_not_shown", documents=len(invalid) - MAX_LINES, text="exchanger status shows them")
-    snapshot = change.snapshot
+
+
+def _log_version(log: structlog.stdlib.BoundLogger, change: Change, reasons: Reasons) -> None:
+    snapshot, gone = change.snapshot, change.withdrawn
     log.info(
         "policy.published",
         documents=len(snapshot.documents),
         entries=snapshot.entry_count,
         invalid_documents=snapshot.invalid_documents,
         changed=len(change.documents),
-        withdrawn=len(change.withdrawn),
+        withdrawn=len(gone),
+        **({"withdrawn_policies": [_named(source, reasons.get(source)) for source in gone[:MAX_WITHDRAWN]]} if gone else {}),
+        **({"withdrawn_more": len(gone) - MAX_WITHDRAWN} if len(gone) > MAX_WITHDRAWN else {}),
         **({"refused": snapshot.refused_count} if snapshot.refused_count else {}),
     )
+
+
+def _named(source: Source, reason: Gone | None) -> str:
+    return printable(str(source), POLICY_LIMIT) + ("" if reason is None else f": {reason.value}")
 
 
 def _log_invalid(log: structlog.stdlib.BoundLogger, document: PolicyDocument) -> None:

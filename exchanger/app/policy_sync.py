@@ -9,10 +9,11 @@ import structlog
 import trio
 from rpds import HashTrieMap
 
-from exchanger.app.event_log import DirectoryLog, GrantsLog, IssuerLog, KubernetesLog, log_notices
+from exchanger.app.event_log import ConflictLog, DirectoryLog, GrantsLog, IssuerLog, KubernetesLog, log_notices
 from exchanger.app.grants_file import GrantsFile
 from exchanger.app.secrets import ApiSecrets, WatchingSecrets
 from exchanger.app.settings import Settings, endpoint_check
+from exchanger.assembly.conflict_watch import ConflictWatch
 from exchanger.directory.source import DirectorySettings, DirectorySource
 from exchanger.issuers.source import IssuerSource
 from exchanger.kube.connection import ApiConnection
@@ -22,7 +23,10 @@ from exchanger.kube.namespaces_file import NamespacesFile
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
+from exchanger.kube.withdrawals import Withdrawals
+from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import CurrentPolicy
+from exchanger.policy.withdrawal import Reasons
 from exchanger.values.entry import Source
 from exchanger.values.issuer import Issuer
 from exchanger.values.notice import Notices
@@ -68,9 +72,14 @@ class PolicySync:
             check = endpoint_check(allow_http=self.settings.token_client.allow_http)
             issuers = IssuerSource(self.settings.issuers, check, secrets, self._use_issuers, IssuerLog(self._log))
             events = self._policy_events(connection)
-            self._source = source = self._policy_source(connection, events)
+            conflicts = ConflictWatch((ConflictLog(self._log), *(() if events is None else (events,))))
+            gone = None if connection is None else Withdrawals(connection, self._kubernetes_settings)
+            self._source = source = self._policy_source(connection, events, conflicts, gone)
             async with trio.open_nursery() as nursery:
                 await nursery.start(issuers.run)
+                nursery.start_soon(conflicts.run)
+                if gone is not None:
+                    nursery.start_soon(gone.run)
                 if events is not None:
                     await nursery.start(events.run)
                 if (file := self._namespaces_file(source)) is not None:
@@ -101,18 +110,37 @@ class PolicySync:
             return None
         return PolicyEvents(EventWriter(connection), KubernetesLog(self._log), uid_of=self._uid_of)
 
+    def _explain(self, change: Change, then: Callable[[Change, Reasons], None]) -> None:
+        then(change, self._source.why_gone(change.withdrawn) if isinstance(self._source, DirectorySource) else {})
+
+    def _kubernetes_settings(self) -> KubernetesSettings:
+        if not isinstance(self._source, KubernetesSource):
+            raise TypeError("there is no cluster")
+        return self._source.settings
+
     def _uid_of(self, source: Source) -> str:
         return self._source.uid_of(source) if isinstance(self._source, KubernetesSource) else ""
 
-    def _policy_source(self, connection: ApiConnection | None, events: PolicyEvents | None) -> DirectorySource | KubernetesSource:
+    def _policy_source(
+        self,
+        connection: ApiConnection | None,
+        events: PolicyEvents | None,
+        conflicts: ConflictWatch,
+        gone: Withdrawals | None,
+    ) -> DirectorySource | KubernetesSource:
         settings = self.settings.policy
         if isinstance(settings, DirectorySettings):
-            return DirectorySource(
-                settings, frozenset(), self.policy, DirectoryLog(self._log), self._use_notices, self.settings.grants.grants
-            )
-        if connection is None:
+            observer = DirectoryLog(self._log, conflicts.published, self._explain)
+            return DirectorySource(settings, frozenset(), self.policy, observer, self._use_notices, self.settings.grants.grants)
+        if connection is None or gone is None:
             raise TypeError("the Kubernetes source needs a connection")
-        log = KubernetesLog(self._log) if events is None else KubernetesLog(self._log, events.published)
+
+        def published(change: Change) -> None:
+            if events is not None:
+                events.published(change)
+            conflicts.published(change)
+
+        log = KubernetesLog(self._log, published, gone.explain)
         requests = PolicyListWatches(connection)
         return KubernetesSource(
             settings,

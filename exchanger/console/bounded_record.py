@@ -11,7 +11,7 @@ from exchanger.decision.outcome import DecisionRecord
 from exchanger.util.text import printable
 from exchanger.values.headers import NO_FIELDS
 from exchanger.values.request import HttpRequest
-from exchanger.values.text import METHOD_LIMIT, loggable_host, loggable_path
+from exchanger.values.text import METHOD_LIMIT, loggable_host, loggable_path, loggable_request_id
 from exchanger.values.trace import NO_TRACE, TraceContext, parse_traceparent
 
 # Characters of a request that is kept as it came: what Envoy lets through in headers by default (60 KiB).
@@ -37,6 +37,7 @@ def bounded(record: DecisionRecord) -> DecisionRecord:
         + len(request.origin)
         + len(request.access_control_request_method)
         + len(request.target_authority)
+        + len(request.request_id)
         + len(trace.traceparent)
         + len(trace.tracestate)
         + len(trace.baggage)
@@ -56,6 +57,7 @@ def _small(request: HttpRequest) -> HttpRequest:
         authorization=None if credentials is None or len(credentials.reveal()) > _MAX_AUTHORIZATION else credentials,
         trace=_small_trace(request.trace),
         path_is_raw=request.path_is_raw,
+        request_id=loggable_request_id(request.request_id),
     )
 
 

@@ -26,7 +26,6 @@ from exchanger.policy.path import MalformedPath, readings_of, without_masks
 from exchanger.util.text import printable
 from exchanger.values.request import HttpRequest
 from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, loggable_host, loggable_path
-from exchanger.values.trace import parse_traceparent
 
 Item = dict[str, object]
 # Returns the fields of a decision's log line, given its time.
@@ -108,7 +107,7 @@ class DecisionJson:
             "diagnostic": None if denied is None or denied.diagnostic is None else denied.diagnostic.value,
             **_exchange(record),
             "duration_ms": round(record.duration * 1000, 3),
-            "trace_id": _trace_id(record),
+            "trace_id": record.trace_id,
             "revision": revision,
             "response": None if denied is None else self._response(denied, request),
             "log": self.line(record, time),
@@ -165,13 +164,6 @@ def _exchange(record: DecisionRecord) -> dict[str, object]:
             "coalesced": call is not None and call.shared,
         },
     }
-
-
-def _trace_id(record: DecisionRecord) -> str | None:
-    if record.span is not None:
-        return record.span.trace_id
-    known = parse_traceparent(record.request.trace.traceparent)
-    return None if known is None else known[0]
 
 
 def _tokens(record: DecisionRecord) -> dict[str, object]:

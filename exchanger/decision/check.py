@@ -10,10 +10,12 @@ import attrs
 from rpds import HashTrieMap
 
 from exchanger.decision.bearer import Bearer, NoToken, challenge, read_bearer
-from exchanger.decision.outcome import Allow, Deny, ExchangePending, Outcome, Reason
+from exchanger.decision.outcome import Allow, Cache, Deny, ExchangePending, Outcome, Reason
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.policy.authority import split_absolute_form
+from exchanger.policy.conflicts import contenders, named
+from exchanger.policy.lookup import CONFLICT
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry
 from exchanger.values.issuer import Issuer
@@ -52,8 +54,11 @@ DENY_NO_POLICY: Final = attrs.evolve(DENY_UNHEALTHY, detail="no complete policy 
 # The client learns which part is ambiguous, and nothing of the policy.
 DENY_AMBIGUOUS: Final = HashTrieMap(
     {
-        part: _deny(
-            Reason.DENY_AMBIGUOUS_REQUEST, 400, f'{{"error":"invalid_request","error_description":"ambiguous or malformed {part.value}"}}'
+        part: Deny(
+            Reason.DENY_AMBIGUOUS_REQUEST,
+            400,
+            f'{{"error":"invalid_request","error_description":"ambiguous or malformed {part.value}"}}',
+            detail=f"the {part.value} cannot be read, or can be read in ways that lead to different decisions",
         )
         for part in AmbiguousPart
     }
@@ -79,7 +84,8 @@ def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: Decision
         case AllowEntry():
             return Allow(Reason.ALLOW_EXPLICIT_POLICY, verdict.source, entry_index=verdict.index)
         case Unhealthy():
-            return attrs.evolve(DENY_UNHEALTHY, source=verdict.source, detail=verdict.reason, entry_index=verdict.index)
+            detail = verdict.reason if verdict is not CONFLICT else _conflict(request, snapshot)
+            return attrs.evolve(DENY_UNHEALTHY, source=verdict.source, detail=detail, entry_index=verdict.index)
         case Ambiguous():
             return DENY_AMBIGUOUS[verdict.part]
         case _:
@@ -101,6 +107,11 @@ def _with_target(request: HttpRequest, snapshot: PolicySnapshot, verdict: Verdic
     return verdict if other == verdict or isinstance(other, NoMatch) else AMBIGUOUS_AUTHORITY
 
 
+def _conflict(request: HttpRequest, snapshot: PolicySnapshot) -> str:
+    found = contenders(snapshot, request.host, request.path, request.method, raw=request.path_is_raw, headers=request.fields)
+    return CONFLICT.reason + "".join(f"{', ' if number else ': '}{named(entry)}" for number, entry in enumerate(found))
+
+
 # Denials repeat, so each is built once. The keys belong to the policy, are bounded in number and cache their hashes.
 @functools.lru_cache(maxsize=4096)
 def _explicit_deny(entry: DenyEntry) -> Deny:
@@ -110,7 +121,7 @@ def _explicit_deny(entry: DenyEntry) -> Deny:
 def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionRules) -> Outcome | ExchangePending:
     credentials = read_bearer(request.authorization)
     if request.method == "OPTIONS" and _options_pass(request, credentials, rules):
-        return Allow(Reason.ALLOW_OPTIONS_BYPASS, entry.source, entry_index=entry.index)
+        return Allow(Reason.ALLOW_OPTIONS_BYPASS, entry.source, entry_index=entry.index, issuer=entry.target.issuer_ref)
     issuer = rules.issuers.get(entry.target.issuer_ref)
     if isinstance(credentials, NoToken):
         realm = (issuer.bearer_realm if issuer is not None else "") or rules.bearer_realm
@@ -142,14 +153,17 @@ def _challenged(entry: ExchangeEntry, realm: str, reason: Reason) -> Deny:
         headers=(("WWW-Authenticate", challenge(realm, entry.target.scope, error)),),
         source=entry.source,
         entry_index=entry.index,
+        issuer=entry.target.issuer_ref,
     )
 
 
 def finish(entry: ExchangeEntry, outcome: TokenOutcome) -> Outcome:
     """Decide by the outcome of the exchange."""
+    issuer, call = entry.target.issuer_ref, outcome.call
+    cache = Cache.NONE if call is None else Cache.SHARED if call.shared else Cache.MISS
     match outcome:
         case ExchangedToken(access_token):
-            return Allow(Reason.ALLOW_EXCHANGE, entry.source, access_token, entry.index)
+            return Allow(Reason.ALLOW_EXCHANGE, entry.source, access_token, entry.index, issuer, cache, outcome.expires_at)
         case ExchangeFailure():
             return Deny(
                 reason=Reason.DENY_EXCHANGE_ERROR,
@@ -158,7 +172,12 @@ def finish(entry: ExchangeEntry, outcome: TokenOutcome) -> Outcome:
                 headers=tuple(("WWW-Authenticate", value) for value in outcome.www_authenticate),
                 source=entry.source,
                 diagnostic=outcome.diagnostic,
+                detail=outcome.detail,
                 entry_index=entry.index,
+                issuer=issuer,
+                cache=cache,
+                error_kind=outcome.kind,
+                oauth_error=outcome.oauth_error,
             )
         case _:
             assert_never(outcome)

@@ -12,8 +12,8 @@ from exchanger.errors import Diagnostic
 from exchanger.values.entry import ExchangeEntry, Source, TokenTarget
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
-from exchanger.values.token import TokenCall, TokenRequest
-from exchanger.values.trace import SpanContext
+from exchanger.values.token import ErrorKind, TokenCall, TokenRequest
+from exchanger.values.trace import SpanContext, parse_traceparent
 
 
 @enum.unique
@@ -48,18 +48,36 @@ class Result(enum.Enum):
     __hash__ = object.__hash__
 
 
+@enum.unique
+class Cache(enum.Enum):
+    """Where the outcome of an exchange came from."""
+
+    # There was no exchange.
+    NONE = "none"
+    # From a token endpoint call of its own.
+    MISS = "miss"
+    # From a call that was under way for an equal request.
+    SHARED = "shared"
+
+    __hash__ = object.__hash__
+
+
 @final
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Allow:
     """The request passes; with ``access_token``, as ``Authorization: Bearer <access_token>``.
 
-    ``source`` is the policy that matched, ``entry_index`` the position in its ``entries``.
+    ``source`` is the policy that matched, ``entry_index`` the position in its ``entries``, ``issuer`` the profile that this entry names, ""
+    without one. ``expires_at``: when the token expires, in seconds since the epoch, ``None`` if that is not known.
     """
 
     reason: Reason
     source: Source | None = None
     access_token: Secret | None = None
     entry_index: int | None = None
+    issuer: str = ""
+    cache: Cache = Cache.NONE
+    expires_at: int | None = None
 
     @property
     def result(self) -> Result:
@@ -72,8 +90,9 @@ class Allow:
 class Deny:
     """The request ends here with ``status`` and a JSON ``body``; ``headers`` come after Content-Type, in order.
 
-    ``detail`` tells operators what is wrong with the policy and never reaches the client. ``source`` and ``entry_index`` are as for
-    ``Allow``.
+    ``detail`` tells operators what is wrong and never reaches the client. ``source``, ``entry_index``, ``issuer`` and
+    ``cache`` are as for ``Allow``. ``error_kind``, ``oauth_error`` and ``diagnostic`` say why an exchange failed, as ``ExchangeFailure``
+    does.
     """
 
     reason: Reason
@@ -84,6 +103,10 @@ class Deny:
     diagnostic: Diagnostic | None = None
     detail: str = ""
     entry_index: int | None = None
+    issuer: str = ""
+    cache: Cache = Cache.NONE
+    error_kind: ErrorKind | None = None
+    oauth_error: str = ""
 
     @property
     def result(self) -> Result:
@@ -140,3 +163,12 @@ class DecisionRecord:
     asked_by: Filter = Filter.EXT_AUTHZ
     span: SpanContext | None = None
     exchange: Exchange | None = None
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace that the request is part of, lower-case hex of 32 characters; ``None`` if there is none."""
+        if self.span is not None:
+            return self.span.trace_id
+        traceparent = self.request.trace.traceparent
+        found = parse_traceparent(traceparent) if traceparent else None
+        return None if found is None else found[0]

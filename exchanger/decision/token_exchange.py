@@ -57,6 +57,14 @@ _RECOGNISED_ERRORS: Final = frozenset(
     }
 )
 
+# Those of RFC 6749 section 4.1.2.1 belong to another endpoint, but some servers send them from this one. They explain a failure to
+# operators and change no answer.
+_REPORTED_ERRORS: Final = _RECOGNISED_ERRORS | {"access_denied", "unsupported_response_type", "server_error", "temporarily_unavailable"}
+
+# Characters of a number that is read, and the longest lifetime of a token that is believed, in seconds: three centuries.
+_MAX_NUMBER: Final = 20
+_MAX_EXPIRES_IN: Final = 10**10
+
 _TRANSPORT_TEXTS: Final = {
     Diagnostic.INVALID_TOKEN_ENDPOINT: "invalid token endpoint",
     Diagnostic.CREATE_REQUEST: "failed to create token exchange request",
@@ -105,14 +113,14 @@ class TooLarge(enum.Enum):
     TOO_LARGE = "too large"
 
 
-def transport_failure(kind: ErrorKind, diagnostic: Diagnostic, http_status: int | None = None) -> ExchangeFailure:
+def transport_failure(kind: ErrorKind, diagnostic: Diagnostic, http_status: int | None = None, *, detail: str = "") -> ExchangeFailure:
     """Return the failure of an exchange that got no usable response: one of TXE-1001 to TXE-1005.
 
-    ``http_status`` is the token endpoint's status, where there was one.
+    ``http_status`` is the token endpoint's status, where there was one. ``detail`` says more to operators.
     """
     message = f"{_TRANSPORT_TEXTS[diagnostic]} ({diagnostic.value})"
     body = _json({"error": "server_error", "message": message})
-    return ExchangeFailure(diagnostic, kind, _INTERNAL_SERVER_ERROR, body, http_status=http_status)
+    return ExchangeFailure(diagnostic, kind, _INTERNAL_SERVER_ERROR, body, http_status=http_status, detail=detail)
 
 
 def encode_request(request: TokenRequest) -> EncodedRequest | ExchangeFailure:
@@ -131,7 +139,7 @@ def decode_response(status: int, www_authenticate: Sequence[str], body: bytes | 
     if status == _OK:
         return _decode_success(body, rules)
     if status in _REDIRECTS:  # never followed: the subject token and the client secret are for the configured endpoint alone
-        return transport_failure(ErrorKind.HTTP_STATUS, Diagnostic.REQUEST_FAILED, status)
+        return transport_failure(ErrorKind.HTTP_STATUS, Diagnostic.REQUEST_FAILED, status, detail=_answered(status))
     return _decode_error(status, _relayed(www_authenticate), body, rules)
 
 
@@ -204,7 +212,7 @@ def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules) -> TokenO
         return _unusable(Diagnostic.WRONG_ISSUED_TOKEN_TYPE, ErrorKind.WRONG_ISSUED_TOKEN_TYPE)
     if not is_bearer_token(access_token):
         return _unusable(Diagnostic.UNUSABLE_ACCESS_TOKEN, ErrorKind.MISSING_ACCESS_TOKEN)
-    return ExchangedToken(Secret(access_token))
+    return ExchangedToken(Secret(access_token), expires_in=_lifetime(members.get("expires_in")))
 
 
 def _decode_error(status: int, challenges: tuple[str, ...], body: bytes | TooLarge, rules: TokenResponseRules) -> ExchangeFailure:
@@ -212,14 +220,23 @@ def _decode_error(status: int, challenges: tuple[str, ...], body: bytes | TooLar
     kept = status if status in _KEPT_STATUSES else _INTERNAL_SERVER_ERROR
     members = _members(body) or {}
     error = _text(members, "error")
+    reported = error if error in _REPORTED_ERRORS else ""
+    detail = _answered(status)
     # A description that is not text makes the answer malformed, whatever its code.
     if error in _RECOGNISED_ERRORS and _text(members, "error_description") is not None:
         text = _described(error, "request failed", Diagnostic.OAUTH_ERROR)
         if rules.error_passthrough and isinstance(body, bytes):
             text = body.decode("utf-8", "replace")
-        return ExchangeFailure(Diagnostic.OAUTH_ERROR, ErrorKind.HTTP_STATUS, kept, text, challenges, status)
+        return ExchangeFailure(
+            Diagnostic.OAUTH_ERROR, ErrorKind.HTTP_STATUS, kept, text, challenges, status, oauth_error=reported, detail=detail
+        )
     diagnostic, error, description = _UNRECOGNISED.get(status, _UNRECOGNISED_OTHER)
-    return ExchangeFailure(diagnostic, ErrorKind.HTTP_STATUS, kept, _described(error, description, diagnostic), challenges, status)
+    text = _described(error, description, diagnostic)
+    return ExchangeFailure(diagnostic, ErrorKind.HTTP_STATUS, kept, text, challenges, status, oauth_error=reported, detail=detail)
+
+
+def _answered(status: int) -> str:
+    return f"the token endpoint answered with status {status}"
 
 
 def _unusable(diagnostic: Diagnostic, kind: ErrorKind) -> ExchangeFailure:
@@ -273,9 +290,16 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return members
 
 
-def _number(_digits: str) -> float:
-    """Return a placeholder. No number is used, and converting a million digits would take longer than the whole exchange may."""
-    return 0.0
+def _lifetime(value: object) -> int | None:
+    """Return the seconds of ``expires_in``, ``None`` if it says none. Some servers send it as text; whatever it is, the token counts."""
+    if isinstance(value, str) and len(value) <= _MAX_NUMBER and value.isascii() and value.isdecimal():
+        value = float(value)
+    return int(value) if isinstance(value, float) and 0 <= value <= _MAX_EXPIRES_IN else None
+
+
+def _number(digits: str) -> float:
+    """Return the number, -1 for a long one: converting a million digits would take longer than the whole exchange may."""
+    return float(digits) if len(digits) <= _MAX_NUMBER else -1.0
 
 
 def _refuse(_constant: str) -> NoReturn:

@@ -1,6 +1,6 @@
 """``POLICY_SOURCE=directory``: follows a folder of manifests, and publishes a new version of the policy for each change."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from itertools import chain
 from pathlib import Path
@@ -17,6 +17,7 @@ from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.notices import of_snapshot
 from exchanger.policy.selection import Change, Document, Unknown, select
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.withdrawal import Gone, Reasons, why_gone
 from exchanger.typing import PolicySink
 from exchanger.values.entry import UNKNOWN_NAMESPACE, Source
 from exchanger.values.notice import NO_NOTICES, Notices
@@ -72,11 +73,15 @@ class _State:
 @final
 @attrs.frozen
 class _Change:
-    """The document for a source from now on, ``None`` for none. ``again``: it is the same, and is to be read again."""
+    """The document for a source from now on, ``None`` for none. ``again``: it is the same, and is to be read again.
+
+    ``gone`` says why there is none, as far as that is known.
+    """
 
     source: Source
     document: Document | None
     again: bool = False
+    gone: Gone | None = None
 
 
 @final
@@ -99,6 +104,8 @@ class DirectorySource:
     _emptied: int = attrs.field(default=0, init=False)
     _state: _State | None = attrs.field(default=None, init=False)
     _published: bool = attrs.field(default=False, init=False)
+    # Why documents of earlier scans went, until versions without them are published.
+    _gone: dict[Source, Gone] = attrs.field(factory=dict, init=False, repr=False)
     # One thread at a time: a scan starts from what the one before it found.
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
@@ -132,6 +139,10 @@ class DirectorySource:
         self.grants = grants
         self._assembler.use_grants(grants)
 
+    def why_gone(self, sources: Iterable[Source]) -> Reasons:
+        """Return why ``sources`` are not in the version that is being published."""
+        return {source: reason for source in sources if (reason := self._gone.get(source)) is not None}
+
     async def _notifications(self, end: trio.Event) -> AsyncGenerator[None]:
         """Yield when something may have changed, and every ``RESCAN_S`` in any case; ``end`` stops the thread that waits for it."""
         while True:
@@ -161,6 +172,9 @@ class DirectorySource:
         self._assembler.issuers = self._state.issuers
         self._report(before, self._state)
         for number, change in enumerate(changes, 1):
+            self._gone.pop(change.source, None)
+            if change.gone is not None:
+                self._gone[change.source] = change.gone
             self._assembler.put(change.source, change.document, again=change.again)
             if number % STEP == 0:
                 await trio.lowlevel.checkpoint()
@@ -176,6 +190,8 @@ class DirectorySource:
                 self._emptied = 0 if change.documents else self._emptied + len(change.withdrawn)
                 self.sink.publish(change.snapshot)
                 self.observer.published(change)
+                for source in change.withdrawn:
+                    self._gone.pop(source, None)
                 self._send_notices()
                 if not self._published:
                     self._published = True
@@ -202,7 +218,9 @@ class DirectorySource:
             same = old.get(source) == document
             if afresh or not same:
                 changes.append(_Change(source, document, again=same))
-        changes += (_Change(source, None) for source in old if source not in documents)  # last, so that what moves is never gone
+        missing = [source for source in old if source not in documents]
+        reasons = why_gone(missing, scanned.manifests(), settings.namespace_selector, settings.configmap_selector) if missing else {}
+        changes += (_Change(source, None, gone=reasons.get(source)) for source in missing)  # last, so that what moves is never gone
         notices = notices_of(scanned, settings.namespace_selector, settings.configmap_selector)
         return _State(scanned, tuple(documents.items()), frozenset(unknown), issuers, notices), tuple(changes)
 

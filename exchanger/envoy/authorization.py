@@ -24,6 +24,7 @@ from exchanger._proto.google.rpc.status_pb2 import Status
 from exchanger.decision.check import DENY_UNHEALTHY, MISSING_HTTP, MISSING_REQUEST
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Filter, Outcome, Reason
 from exchanger.envoy.evaluator import Evaluator
+from exchanger.envoy.metadata import describe
 from exchanger.envoy.request_fields import (
     EMPTY_REQUEST,
     Refused,
@@ -85,15 +86,12 @@ def _header(name: str, value: str) -> HeaderValueOption:
     )
 
 
-_OK: Final = CheckResponse(status=Status(code=GrpcStatus.OK), ok_response=OkHttpResponse()).SerializeToString()
-
-
 def encode_check(outcome: Outcome) -> bytes:
     """Return the serialised CheckResponse; its status is OK or PERMISSION_DENIED, never one that ``failure_mode_allow`` lets pass."""
     match outcome:
         case Allow():
             token = outcome.access_token
-            return _OK if token is None else _ok_with_token(token)
+            return _kept_unchanged(outcome) if token is None else _ok_with_token(outcome, token)
         case Deny():
             # A token endpoint's answer may be large, and seldom repeats.
             return _denied(outcome) if outcome.reason is Reason.DENY_EXCHANGE_ERROR else _kept_denied(outcome)
@@ -101,7 +99,13 @@ def encode_check(outcome: Outcome) -> bytes:
             assert_never(outcome)
 
 
-def _ok_with_token(token: Secret) -> bytes:
+def _unchanged(allow: Allow) -> bytes:
+    response = CheckResponse(status=Status(code=GrpcStatus.OK), ok_response=OkHttpResponse())
+    describe(allow, response.dynamic_metadata)
+    return response.SerializeToString()
+
+
+def _ok_with_token(allow: Allow, token: Secret) -> bytes:
     response = CheckResponse()
     response.status.code = GrpcStatus.OK
     option = response.ok_response.headers.add()
@@ -109,21 +113,25 @@ def _ok_with_token(token: Secret) -> bytes:
     option.header.value = f"Bearer {token.reveal()}"
     option.append.SetInParent()
     option.append_action = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    describe(allow, response.dynamic_metadata)
     return response.SerializeToString()
 
 
 def _denied(deny: Deny) -> bytes:
-    return CheckResponse(
+    response = CheckResponse(
         status=Status(code=GrpcStatus.PERMISSION_DENIED),
         denied_response=DeniedHttpResponse(
             status=HttpStatus(code=StatusCode.ValueType(deny.status)),
             headers=[_header("Content-Type", "application/json"), *(_header(name, value) for name, value in deny.headers)],
             body=deny.body,
         ),
-    ).SerializeToString()
+    )
+    describe(deny, response.dynamic_metadata)
+    return response.SerializeToString()
 
 
-# These repeat: a few constants, and a denial or a challenge for each entry of the policy.
+# These repeat: a few constants, and a denial, a challenge or a preflight for each entry of the policy.
+_kept_unchanged: Final = functools.lru_cache(maxsize=4096)(_unchanged)
 _kept_denied: Final = functools.lru_cache(maxsize=4096)(_denied)
 
 

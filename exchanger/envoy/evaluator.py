@@ -17,7 +17,9 @@ from exchanger.values.request import HttpRequest
 from exchanger.values.token import ErrorKind
 from exchanger.values.trace import SpanContext
 
-_ABANDONED: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED)
+_ABANDONED: Final = transport_failure(
+    ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the gateway, or its client, left before the answer came"
+)
 
 
 @final

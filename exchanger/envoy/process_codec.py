@@ -26,6 +26,7 @@ from exchanger._proto.google.protobuf.struct_pb2 import Struct, Value
 from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
 from exchanger.decision.check import MISSING_HTTP
 from exchanger.decision.outcome import Allow, Deny, Outcome, Reason
+from exchanger.envoy.metadata import describe
 from exchanger.envoy.request_fields import Refused, RequestLine, request_of_header_map
 from exchanger.policy.authority import split_absolute_form
 from exchanger.values.request import HttpRequest
@@ -34,7 +35,7 @@ from exchanger.values.secret import Secret
 # Envoy's access log shows this as the response code details of a denial.
 DENIED_DETAILS: Final = "ext_proc_token_exchange_denied"
 
-# The key under which Envoy's own filter sends its attributes, unless it was given another name.
+# The key under which Envoy's own filter sends its attributes, unless it was given another name, and under which it gets metadata.
 _FILTER: Final = "envoy.filters.http.ext_proc"
 
 # Method, host and path.
@@ -165,7 +166,7 @@ def encode_request_headers(outcome: Outcome) -> bytes:
     match outcome:
         case Allow():
             token = outcome.access_token
-            return _ALLOWED if token is None else _allowed_with_token(token)
+            return _kept_unchanged(outcome) if token is None else _allowed_with_token(outcome, token)
         case Deny():
             # A token endpoint's answer may be large, and seldom repeats.
             return _denied(outcome) if outcome.reason is Reason.DENY_EXCHANGE_ERROR else _kept_denied(outcome)
@@ -173,32 +174,40 @@ def encode_request_headers(outcome: Outcome) -> bytes:
             assert_never(outcome)
 
 
-_ALLOWED: Final = ProcessingResponse(request_headers=_UNCHANGED_HEADERS, mode_override=_REQUEST_HEADERS_ONLY).SerializeToString()
+def _unchanged(allow: Allow) -> bytes:
+    return _described(ProcessingResponse(request_headers=_UNCHANGED_HEADERS, mode_override=_REQUEST_HEADERS_ONLY), allow)
 
 
-def _allowed_with_token(token: Secret) -> bytes:
+def _allowed_with_token(allow: Allow, token: Secret) -> bytes:
     common = CommonResponse(
         status=CommonResponse.CONTINUE,
         header_mutation=HeaderMutation(set_headers=[_header("authorization", f"Bearer {token.reveal()}")]),
         clear_route_cache=True,
     )
-    return ProcessingResponse(request_headers=HeadersResponse(response=common), mode_override=_REQUEST_HEADERS_ONLY).SerializeToString()
+    response = ProcessingResponse(request_headers=HeadersResponse(response=common), mode_override=_REQUEST_HEADERS_ONLY)
+    return _described(response, allow)
 
 
 def _denied(deny: Deny) -> bytes:
-    return ProcessingResponse(
-        immediate_response=ImmediateResponse(
-            status=HttpStatus(code=StatusCode.ValueType(deny.status)),
-            headers=HeaderMutation(
-                set_headers=[_header("Content-Type", "application/json"), *(_header(name, value) for name, value in deny.headers)]
-            ),
-            body=deny.body.encode("utf-8"),
-            details=DENIED_DETAILS,
-        )
-    ).SerializeToString()
+    answer = ImmediateResponse(
+        status=HttpStatus(code=StatusCode.ValueType(deny.status)),
+        headers=HeaderMutation(
+            set_headers=[_header("Content-Type", "application/json"), *(_header(name, value) for name, value in deny.headers)]
+        ),
+        body=deny.body.encode("utf-8"),
+        details=DENIED_DETAILS,
+    )
+    return _described(ProcessingResponse(immediate_response=answer), deny)
 
 
-# These repeat: a few constants, and a denial or a challenge for each entry of the policy. None of them contains a token.
+def _described(response: ProcessingResponse, outcome: Outcome) -> bytes:
+    """Serialise ``response`` with metadata. Envoy takes each field of it for a namespace, and must be told which ones it may take."""
+    describe(outcome, response.dynamic_metadata.fields[_FILTER].struct_value)
+    return response.SerializeToString()
+
+
+# These repeat: a few constants, and a denial, a challenge or a preflight for each entry of the policy. None of them contains a token.
+_kept_unchanged: Final = functools.lru_cache(maxsize=4096)(_unchanged)
 _kept_denied: Final = functools.lru_cache(maxsize=4096)(_denied)
 
 

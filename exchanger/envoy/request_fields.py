@@ -30,7 +30,9 @@ EMPTY_REQUEST: Final = HttpRequest(method="", host="", path="")
 _PARTS: Final = {":authority": AmbiguousPart.AUTHORITY, ":method": AmbiguousPart.METHOD, ":path": AmbiguousPart.PATH}
 
 # The other fields that are read.
-_READ: Final = frozenset({"access-control-request-method", "authorization", "baggage", "host", "origin", "traceparent", "tracestate"})
+_READ: Final = frozenset(
+    {"access-control-request-method", "authorization", "baggage", "host", "origin", "traceparent", "tracestate", "x-request-id"}
+)
 
 
 def _refusals(detail: str) -> dict[str, Deny]:
@@ -84,6 +86,7 @@ def http_request(
         "",
         path_is_raw,
         every,
+        find("x-request-id", ""),
     )
 
 

@@ -4,16 +4,17 @@ This is a courtesy: nothing waits for it, nothing fails with it, and it spares a
 state when it is its turn, so what is overtaken before that is never reported.
 """
 
+import enum
 import math
-from collections.abc import Callable, Collection, Iterator
-from itertools import chain, islice
+from collections.abc import Callable, Collection
+from itertools import islice
 from typing import Final, Protocol, final
 
 import attrs
 import trio
 
 from exchanger.kube.event_writer import MAX_REGIONS, EventWriter, Reason, Report, Written
-from exchanger.policy.conflicts import STEP, Conflict, conflicts_of
+from exchanger.policy.conflicts import Conflict
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
@@ -31,8 +32,6 @@ MAX_PENDING: Final = 1000
 PAUSE_S: Final = 600.0
 # The same after the first refusal: a server that was just given the right, or has just started, may not know it yet.
 RETRY_S: Final = 5.0
-# Sources that are hashed in one step: half a millisecond.
-SLICE: Final = 1000
 
 
 class PolicyEventsObserver(Protocol):
@@ -77,52 +76,22 @@ class TokenBucket:
         return self._full_at <= now
 
 
-@final
-@attrs.define(eq=False)
-class ConflictWatch:
-    """Follows which documents have conflicts, from version to version. ``known`` has them by document."""
+@enum.unique
+class _About(enum.Enum):
+    """What a report on a ConfigMap is about."""
 
-    known: dict[Source, tuple[Conflict, ...]] = attrs.field(factory=dict, init=False, repr=False)
-
-    def look(self, snapshot: PolicySnapshot, changed: Collection[Source]) -> Iterator[Source | None]:
-        """Yield each document whose conflicts are others than before, and ``None`` between steps of bounded work.
-
-        ``changed`` are the sources of documents that are new, changed or gone since the last look.
-        """
-        pending = dict.fromkeys(changed)
-        for number, (source, conflicts) in enumerate(self.known.items(), 1):  # which changes only below
-            if number % STEP == 0:
-                yield None
-            if any(other.source in changed for conflict in conflicts for other in conflict.rivals):
-                pending[source] = None
-        done: set[Source] = set()
-        while pending:
-            source = next(iter(pending))
-            del pending[source]
-            done.add(source)
-            found: list[Conflict] = []
-            for conflict in conflicts_of(snapshot.documents.get(source), snapshot):
-                if conflict is None:
-                    yield None
-                    continue
-                found.append(conflict)
-                # The other side of a new conflict has it too.
-                pending.update(dict.fromkeys(other.source for other in conflict.rivals if other.source not in done))
-            before = self.known.pop(source, ())
-            if found:
-                self.known[source] = tuple(found)
-            if tuple(found) != before:
-                yield source
+    DOCUMENT = "what is wrong with the document alone, or that this is over"
+    CONFLICTS = "the same of its conflicts"
+    CHANGE = "an accepted change"
 
 
-# What a report is about: a document alone, or its conflicts (``True``).
-_Topic = tuple[Source, bool]
+_Topic = tuple[Source, _About]
 
 
 @final
 @attrs.define(eq=False)
 class PolicyEvents:
-    """``published`` may be called before ``run``, and is all that the policy's source knows of it.
+    """``published`` may be called before ``run``, and is all that the policy's source knows of it. Conflicts come from a ``ConflictWatch``.
 
     ``uid_of`` returns the ``uid`` of a ConfigMap, "" if unknown.
     """
@@ -132,20 +101,21 @@ class PolicyEvents:
     settings: PolicyEventsSettings = attrs.field(factory=PolicyEventsSettings)
     uid_of: Callable[[Source], str] = lambda _source: ""
     _pending: dict[_Topic, None] = attrs.field(factory=dict, init=False, repr=False)
+    # Accepted changes, which wait behind all the others.
+    _accepted: dict[_Topic, None] = attrs.field(factory=dict, init=False, repr=False)
+    # Those of whose present document it was said that it is accepted.
+    _said: set[Source] = attrs.field(factory=set, init=False, repr=False)
     # What the authors were told is wrong, and not that it is over: so that nothing is repeated, and every end has a beginning.
     _told: dict[_Topic, Report] = attrs.field(factory=dict, init=False, repr=False)
     # The topic whose report is under way, until its ConfigMap is withdrawn: one of the same name that follows is another one.
     _writing: _Topic | None = attrs.field(default=None, init=False)
-    _conflicts: ConflictWatch = attrs.field(factory=ConflictWatch, init=False)
+    _conflicts: dict[Source, tuple[Conflict, ...]] = attrs.field(factory=dict, init=False, repr=False)
     _snapshot: PolicySnapshot = attrs.field(default=PolicySnapshot.EMPTY, init=False)
-    # Versions that were not searched for conflicts yet.
-    _versions: list[Change] = attrs.field(factory=list, init=False, repr=False)
     _bucket: TokenBucket = attrs.field(init=False)
     _buckets: dict[Source, TokenBucket] = attrs.field(factory=dict, init=False, repr=False)
     _paused: dict[str, float] = attrs.field(factory=dict, init=False, repr=False)
     _missing_in: str | None = attrs.field(default=None, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _version: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._bucket = TokenBucket(self.settings.burst, self.settings.interval)
@@ -154,84 +124,78 @@ class PolicyEvents:
         """Take note of a version; costs the number of its documents that changed."""
         self._snapshot = change.snapshot
         for source in change.withdrawn:
-            for topic in ((source, False), (source, True)):
+            for about in _About:
+                topic = (source, about)
                 self._pending.pop(topic, None)
+                self._accepted.pop(topic, None)
                 self._told.pop(topic, None)
                 if self._writing == topic:
                     self._writing = None
+        self._said.difference_update(change.withdrawn)
         for document in change.documents:
-            if document.regions or ((self._told or self._pending) and self._is_open((document.source, False))):
-                self._consider((document.source, False))
-        self._versions.append(change)
-        self._version.set()
+            self._said.discard(document.source)
+            if document.regions or ((self._told or self._pending) and self._is_open((document.source, _About.DOCUMENT))):
+                self._consider((document.source, _About.DOCUMENT))
+
+    def conflicts_changed(self, source: Source, _before: tuple[Conflict, ...], after: tuple[Conflict, ...], /) -> None:
+        """See ``ConflictObserver``."""
+        self._conflicts.pop(source, None)
+        if after:
+            self._conflicts[source] = after
+        document = self._snapshot.documents.get(source)
+        if document is not None and document.regions and not after:
+            self._told.pop((source, _About.CONFLICTS), None)  # once it is valid again, that says enough
+        self._consider((source, _About.CONFLICTS))
+
+    def looked(self, changed: Collection[Source], /) -> None:
+        """See ``ConflictObserver``: only now it is known whether a change is accepted."""
+        for source in islice(changed, self.settings.max_pending):
+            self._consider((source, _About.CHANGE))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write what is due until cancelled; ``started()`` at once. No failure of the server ends it."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._follow_conflicts)
-            task_status.started()
-            while True:
-                await self._write(await self._next())
+        task_status.started()
+        while True:
+            await self._write(await self._next())
 
     @property
     def pending(self) -> int:
         """How many reports wait."""
-        return len(self._pending)
+        return len(self._pending) + len(self._accepted)
 
     def _is_open(self, topic: _Topic) -> bool:
         return topic in self._told or topic in self._pending
 
     def _consider(self, topic: _Topic) -> None:
         """Let a report wait its turn, if one is due."""
+        waiting = self._accepted if topic[1] is _About.CHANGE else self._pending
         if self._report(topic) is None:
-            self._pending.pop(topic, None)
+            waiting.pop(topic, None)
             return
-        self._pending[topic] = None  # a topic that waits already keeps its place
-        if len(self._pending) > self.settings.max_pending:
-            del self._pending[next(iter(self._pending))]
+        waiting[topic] = None  # a topic that waits already keeps its place
+        if len(waiting) > self.settings.max_pending:
+            del waiting[next(iter(waiting))]
         self._wake.set()
 
     def _report(self, topic: _Topic) -> Report | None:
         """Return what the author does not know yet, by the newest version."""
-        source, of_conflicts = topic
+        source, about = topic
         document, told = self._snapshot.documents.get(source), self._told.get(topic)
         if document is None:
             return None
-        report = None
-        if of_conflicts and (conflicts := self._conflicts.known.get(source)):
+        conflicts, report = self._conflicts.get(source, ()), None
+        in_force = f"entries in force: {len(document.entries)}"
+        if about is _About.CHANGE:
+            wrong = document.regions or conflicts or any(self._is_open((source, other)) for other in _About)
+            return None if wrong or source in self._said else Report(source, Reason.ACCEPTED, f"the change is accepted; {in_force}")
+        if about is _About.CONFLICTS and conflicts:
             report = Report(source, Reason.CONFLICTING, "; ".join(map(str, conflicts)))
-        elif not of_conflicts and document.regions:
+        elif about is _About.DOCUMENT and document.regions:
             report = Report(source, Reason.INVALID, regions=document.problems[:MAX_REGIONS])
         elif told is not None:
-            over = "no entry ties with another any more" if of_conflicts else "the document is valid again"
-            report = Report(source, Reason.ACCEPTED, f"{over}; entries in force: {len(document.entries)}")
+            over = "no entry ties with another any more" if about is _About.CONFLICTS else "the document is valid again"
+            report = Report(source, Reason.ACCEPTED, f"{over}; {in_force}")
         return None if report == told else report
-
-    async def _follow_conflicts(self) -> None:
-        while True:
-            await self._version.wait()
-            self._version = trio.Event()
-            changed = await self._take_changed()
-            for source in self._conflicts.look(self._snapshot, changed):
-                if source is None:
-                    await trio.lowlevel.checkpoint()
-                    continue
-                document = self._snapshot.documents.get(source)
-                if document is not None and document.regions and source not in self._conflicts.known:
-                    self._told.pop((source, True), None)  # once it is valid again, that says enough
-                self._consider((source, True))
-
-    async def _take_changed(self) -> set[Source]:
-        """Return whatever differs in the versions up to the present one; hashing 10,000 sources takes milliseconds, hence the pauses."""
-        changed = set[Source]()
-        while self._versions:
-            change = self._versions.pop(0)
-            sources = chain(change.withdrawn, (document.source for document in change.documents))
-            while some := tuple(islice(sources, SLICE)):
-                changed.update(some)
-                if len(some) == SLICE:
-                    await trio.lowlevel.checkpoint()
-        return changed
 
     async def _next(self) -> _Topic:
         """Return the oldest topic whose report may be written, as soon as there is one."""
@@ -239,12 +203,13 @@ class PolicyEvents:
             self._wake = trio.Event()
             now = trio.current_time()
             earliest = math.inf
-            for topic in self._pending:
-                ready_at = self._ready_at(topic[0])
-                if ready_at <= now:
-                    del self._pending[topic]
-                    return topic
-                earliest = min(earliest, ready_at)
+            for waiting in (self._pending, self._accepted):
+                for topic in waiting:
+                    ready_at = self._ready_at(topic[0])
+                    if ready_at <= now:
+                        del waiting[topic]
+                        return topic
+                    earliest = min(earliest, ready_at)
             with trio.move_on_at(earliest):
                 await self._wake.wait()
 
@@ -265,7 +230,7 @@ class PolicyEvents:
         if report is None:
             return
         self._charge(source, trio.current_time())
-        self._writing = topic
+        self._writing, document = topic, self._snapshot.documents.get(source)
         written = await self.writer.write(report, self.uid_of(source))
         current, self._writing = self._writing == topic, None
         if written is Written.FORBIDDEN:
@@ -277,9 +242,12 @@ class PolicyEvents:
         if current and written in {Written.DONE, Written.UNKNOWN}:
             if report.reason is Reason.ACCEPTED:
                 self._told.pop(topic, None)
+                if self._snapshot.documents.get(source) is document:
+                    self._said.add(source)
+                    self._accepted.pop((source, _About.CHANGE), None)
             else:
                 self._told[topic] = report
-        if written is not Written.DROPPED:
+        if written is Written.FORBIDDEN or (written is not Written.DROPPED and topic[1] is not _About.CHANGE):
             self._consider(topic)  # it may have changed meanwhile, or waits for the right
 
     def _pause(self, namespace: str) -> None:

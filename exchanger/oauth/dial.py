@@ -3,7 +3,8 @@
 Knows nothing of pools, requests or tokens. That an endpoint cannot be reached is a value: h11's messages quote headers.
 """
 
-import contextlib
+import os
+import socket
 import ssl
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,7 @@ import attrs
 import h11
 import trio
 
+from exchanger.errors import leaves
 from exchanger.oauth.http1 import Bounds, Http1Connection, close_at_once
 from exchanger.oauth.tls_records import Records, has_pending, is_readable
 from exchanger.util.address import tls_server_name
@@ -70,7 +72,7 @@ async def connect(origin: Origin, bounds: Bounds, *, tls: ssl.SSLContext, dial: 
         bounds.end()
         return Http1Connection(plain, lambda: nested or is_readable(plain))
     records = Records(plain)
-    stream = await _secured(records, origin.host, bounds, tls)
+    stream = await _secured(records, origin.host, bounds, tls, "the token endpoint")
     if stream is None:
         return None
     bounds.end()
@@ -82,34 +84,56 @@ async def connect(origin: Origin, bounds: Bounds, *, tls: ssl.SSLContext, dial: 
 async def _reach(origin: Origin, bounds: Bounds, tls: ssl.SSLContext, dial: Dial) -> trio.abc.Stream | None:
     """Return a stream whose other end is ``origin``; ``None`` if it cannot be reached."""
     proxy = origin.proxy
-    bounds.begin(bounds.limits.dial)
+    bounds.begin(bounds.limits.dial, "connecting" if proxy is None else "connecting to the proxy")
     try:
         stream = await dial(origin.host, origin.port) if proxy is None else await dial(proxy.host, proxy.port)
-    except OSError:
+    except OSError as error:
+        bounds.failure = f"{bounds.phase} failed: {_wrong_with_dial(error)}"
         return None
     if proxy is None:
         return stream
     if proxy.secure:
-        secured = await _secured(Records(stream), proxy.host, bounds, tls)
+        secured = await _secured(Records(stream), proxy.host, bounds, tls, "the proxy")
         if secured is None:
             return None
         stream = secured
-        bounds.begin(bounds.limits.dial)
-    return stream if await open_tunnel(stream, origin.host, origin.port, proxy.credentials) else None
+        bounds.begin(bounds.limits.dial, "waiting for the proxy's tunnel")
+    if await open_tunnel(stream, origin.host, origin.port, proxy.credentials):
+        return stream
+    bounds.failure = "the proxy refused the tunnel"
+    return None
 
 
-async def _secured(records: Records, host: str, bounds: Bounds, tls: ssl.SSLContext) -> "trio.SSLStream[Records] | None":
-    bounds.begin(bounds.limits.tls_handshake)
+async def _secured(records: Records, host: str, bounds: Bounds, tls: ssl.SSLContext, peer: str) -> "trio.SSLStream[Records] | None":
+    bounds.begin(bounds.limits.tls_handshake, f"in the TLS handshake with {peer}")
     secured: trio.SSLStream[Records] | None = None
     try:
         stream = trio.SSLStream(records, tls, server_hostname=tls_server_name(host), https_compatible=True)
-        with contextlib.suppress(trio.BrokenResourceError):
-            await stream.do_handshake()
-            secured = stream
+        await stream.do_handshake()
+        secured = stream
+    except trio.BrokenResourceError as error:
+        bounds.failure = _wrong_with_tls(error.__cause__, peer)
     finally:
         if secured is None:
             await close_at_once(records)
     return secured
+
+
+def _wrong_with_dial(error: OSError) -> str:
+    """Say in the system's words why no address of a host took the connection, each reason once."""
+    if isinstance(error, socket.gaierror):
+        return f"the name cannot be resolved ({error.strerror})"
+    errors = leaves(error.__cause__) if error.__cause__ is not None else [error]
+    numbers = dict.fromkeys(one.errno for one in errors if isinstance(one, OSError))
+    return ", ".join(os.strerror(number) for number in numbers if number is not None) or "no address answers"
+
+
+def _wrong_with_tls(error: BaseException | None, peer: str) -> str:
+    """Say in OpenSSL's words why there is no TLS session: these quote nothing but our own name for the peer."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate of {peer} is refused: {error.verify_message}"
+    reason = error.reason if isinstance(error, ssl.SSLError) else None
+    return f"no TLS with {peer}: {reason or 'the connection ended'}"
 
 
 async def open_tunnel(stream: trio.abc.Stream, host: str, port: int, credentials: Secret) -> bool:

@@ -39,18 +39,22 @@ class PhaseLimits:
 class Bounds:
     """The cancel scope of one call: it ends at ``expires``, or with the present phase if that is sooner.
 
-    One scope whose deadline moves costs less than a scope a phase, and the caller sees one kind of timeout.
+    One scope whose deadline moves costs less than a scope a phase, and the caller sees one kind of timeout. ``phase`` says what is under
+    way, and ``failure`` why it came to no good end, "" if nothing but the time did: both in words for operators, and of our own making.
     """
 
     expires: float
     limits: PhaseLimits
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    phase: str = attrs.field(default="waiting for a free connection", init=False)
+    failure: str = attrs.field(default="", init=False)
 
     def __attrs_post_init__(self) -> None:
         self.scope.deadline = self.expires
 
-    def begin(self, seconds: float) -> None:
+    def begin(self, seconds: float, phase: str = "under way") -> None:
         """Begin a phase that may take ``seconds``."""
+        self.phase = phase
         self.scope.deadline = min(self.expires, trio.current_time() + seconds)
 
     def end(self) -> None:
@@ -106,7 +110,7 @@ class Http1Connection:
         with contextlib.suppress(trio.BrokenResourceError):  # the peer may have answered before it closed
             await self._stream.send_all(b"".join(part for part in parts if part))
             written = True
-        bounds.begin(bounds.limits.response_header)
+        bounds.begin(bounds.limits.response_header, "waiting for the answer")
         for interim in range(_MAX_INTERIM_RESPONSES + 1):
             event = await self._next_event()
             if isinstance(event, h11.Response):
@@ -115,6 +119,7 @@ class Http1Connection:
                 return event
             if not isinstance(event, h11.InformationalResponse):
                 break
+        bounds.failure = "the answer is not valid HTTP, or broke off" if self._answered else "the connection ended without an answer"
         return Broken(self._answered)
 
     async def next_piece(self) -> bytes | Broken:

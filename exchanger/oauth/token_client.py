@@ -8,7 +8,6 @@ What can fail is a value; an exception is a fault, and none holds a secret.
 """
 
 import functools
-import json
 import math
 import ssl
 import time
@@ -57,6 +56,7 @@ class TokenClient:
         settings: Its limits and choices.
         observer: Learns of each call that ended and of each request that shares one.
         clock: Seconds, for the records of calls.
+        now: Seconds since the epoch, from which the lifetimes of tokens count.
         dial: Opens TCP connections.
         tls: The context for https; making the default one reads the trust store.
         tracer: Gives each call a span below the request's, and the token endpoint gets that one.
@@ -65,6 +65,7 @@ class TokenClient:
     settings: TokenClientSettings
     observer: ExchangeObserver
     clock: Callable[[], float] = time.perf_counter
+    now: Callable[[], float] = time.time
     dial: Dial = trio.open_tcp_stream
     tls: ssl.SSLContext = attrs.field(factory=client_tls_context)
     tracer: Tracer | None = None
@@ -146,7 +147,7 @@ class TokenClient:
         if self.tracer is not None:
             span = self.tracer.below(request.trace)
             request = attrs.evolve(request, trace=span.trace)
-        started = self.clock()
+        started, sent_at = self.clock(), self.now()
         self._in_flight[host] = self._in_flight.get(host, 0) + 1
         outcome: TokenOutcome | None = None
         try:
@@ -159,7 +160,7 @@ class TokenClient:
             port = None if endpoint is None else endpoint.origin.port
             record = _record(host, outcome, started, self.clock() - started, port, span)
             self.observer.exchanged(record)
-        return attrs.evolve(outcome, call=TokenCall(record.duration, record.http_status, record.kind))
+        return attrs.evolve(outcome, call=TokenCall(record.duration, record.http_status, record.kind, sent_at=sent_at))
 
     def _joined(self, request: TokenRequest, shared: TokenRequest) -> None:
         self.observer.coalesced(CoalescedRecord(request.issuer.endpoint_host, request.trace, shared.trace))
@@ -177,10 +178,13 @@ class TokenClient:
         bounds = Bounds(min(expires, trio.current_time() + self.settings.request_timeout), self._limits)
         answer = await post(endpoint, self._pool, head, encoded.body, bounds)
         if answer is None:
-            kind = ErrorKind.TIMEOUT if bounds.scope.cancelled_caught else ErrorKind.TRANSPORT_ERROR
-            return transport_failure(kind, Diagnostic.REQUEST_FAILED)
+            if bounds.scope.cancelled_caught:
+                return transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED, detail=f"timed out while {bounds.phase}")
+            return transport_failure(ErrorKind.TRANSPORT_ERROR, Diagnostic.REQUEST_FAILED, detail=bounds.failure)
         if answer.body is None:
-            return transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, answer.status)
+            late = trio.current_time() >= bounds.expires
+            detail = "timed out while reading the answer" if late else "the answer broke off"
+            return transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, answer.status, detail=detail)
         return decode_response(answer.status, answer.challenges, answer.body, self.settings.rules)
 
     def _endpoint(self, issuer: Issuer) -> Endpoint | None:
@@ -230,15 +234,5 @@ def _refuses_client(outcome: TokenOutcome) -> bool:
     if isinstance(outcome, ExchangedToken):
         return False
     if outcome.diagnostic is Diagnostic.OAUTH_ERROR:
-        return _error_code(outcome.body) == "invalid_client"
+        return outcome.oauth_error == "invalid_client"
     return outcome.diagnostic is Diagnostic.UNRECOGNISED_401
-
-
-def _error_code(body: str) -> object:
-    """Return the ``error`` of a body that was made of a recognised OAuth error, or is one itself with error passthrough."""
-    try:
-        # No number is read: converting a million digits takes longer than the whole exchange may.
-        document: object = json.loads(body, parse_int=len, parse_float=len)
-    except (ValueError, RecursionError):  # the stack may be deeper here than where the body was read first
-        return None
-    return document.get("error") if isinstance(document, dict) else None

@@ -11,12 +11,19 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.policy import lookup
+from exchanger.policy.authority import read_authority
 from exchanger.policy.document import PolicyDocument
+from exchanger.policy.headers import RequestHeaders
+from exchanger.policy.lookup import readings_to_ask
 from exchanger.policy.methods import MethodTable, each
+from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Claims, Paths
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.util.text import printable
 from exchanger.values.entry import Entry, Source
+from exchanger.values.headers import NO_FIELDS, HeaderFields
 
 # Rivals of one entry that are looked for: more tell its author nothing, and thousands of entries may have the same place.
 MAX_RIVALS: Final = 3
@@ -24,6 +31,8 @@ MAX_RIVALS: Final = 3
 MAX_CLAIMS: Final = 256
 # Characters of a prefix whose other spellings are looked for, in a quarter of a millisecond for the worst: escapes have long ones.
 MAX_PREFIX: Final = 1024
+# Characters of a source in the name of an entry: so that two names fit into a line.
+MAX_SOURCE: Final = 200
 # Nodes and characters that are looked at for entries whose prefix differs in case alone.
 MAX_VARIANT_WORK: Final = 4_096
 # Conflicts of one document that are reported: more do not fit into a message.
@@ -44,6 +53,29 @@ class Conflict:
         source = self.entry.source
         rivals = ", ".join(("" if rival.source == source else f"{rival.source} ") + f"entries[{rival.index}]" for rival in self.rivals)
         return f"entries[{self.entry.index}] has a host, method and pathPrefix in common with {rivals}: such requests are refused"
+
+
+def named(entry: Entry) -> str:
+    """Return where ``entry`` is, for people."""
+    return f"{printable(str(entry.source), MAX_SOURCE)} entries[{entry.index}]"
+
+
+def contenders(
+    snapshot: PolicySnapshot, host: str, path: str, method: str, *, raw: bool, headers: HeaderFields = NO_FIELDS
+) -> tuple[Entry, ...]:
+    """Return two of the entries for which ``snapshot.match``, of the same arguments, found a conflict, in the order of their sources.
+
+    Costs about as much as the match. Nothing is returned where they cannot be told within its bounds: the verdict stands without them.
+    """
+    authority, readings = read_authority(host), readings_to_ask(path, method, raw=raw)
+    seen = RequestHeaders(headers)
+    if authority is None or isinstance(readings, MalformedPath):
+        return ()
+    for reading in readings:
+        found = lookup.contenders(snapshot.trie, authority, reading, method, seen)
+        if len(found) > 1:
+            return tuple(sorted(found, key=lambda entry: (entry.source, entry.index)))
+    return ()
 
 
 def conflicts_of(document: PolicyDocument | None, snapshot: PolicySnapshot) -> Iterator[Conflict | None]:

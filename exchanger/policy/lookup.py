@@ -10,7 +10,7 @@ import enum
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Final, final
 
 import attrs
@@ -390,14 +390,33 @@ def _closed(regions: MethodTable[FailClosedRegion], method: str) -> Unhealthy | 
 
 def _of_level(level: list[Claims], method: str, headers: RequestHeaders) -> Entry | Contested | Ambiguous | None:
     """Return the entry that comes first among claims of one place: that with the most headers, then that for ``method`` itself."""
+    tables = _first_of_level(level, method, headers)
+    if tables is None:
+        return AMBIGUOUS_HEADER
+    found = {claim for table in tables if (claim := table.of(method)) is not None}
+    return None if not found else found.pop() if len(found) == 1 else CONTESTED
+
+
+def _first_of_level(level: list[Claims], method: str, headers: RequestHeaders) -> list[MethodTable[Entry]] | None:
+    """Return the tables of the entries that come first among claims of one place; ``None`` if the headers do not tell."""
     tables = [(0, claims.entries) for claims in level if claims.entries is not None and claims.entries.of(method) is not None]
     for claims in level:
         matching = () if claims.by_headers is None else claims.by_headers.matching(method, headers)
         if matching is None:
-            return AMBIGUOUS_HEADER
+            return None
         tables += matching
     most = max((count for count, _ in tables), default=0)
     first = [table for count, table in tables if count == most]
-    itself = [table for table in first if table.covers(method)]
-    found = {claim for table in itself or first if (claim := table.of(method)) is not None}
-    return None if not found else found.pop() if len(found) == 1 else CONTESTED
+    return [table for table in first if table.covers(method)] or first
+
+
+def contenders(trie: PolicyTrie, host: str, reading: Reading, method: str, headers: RequestHeaders) -> tuple[Entry, ...]:
+    """Return at most two of the entries that come first for ``reading``, more than one only where they conflict."""
+    for paths in trie.hosts.places(host):
+        for decoded in dict.fromkeys((reading.rewritten, True)):
+            for level in _levels(paths, reading, decoded=decoded) or ():
+                tables = _first_of_level(level, method, headers) or ()
+                found = dict.fromkeys(chain.from_iterable(table.all_of(method) for table in tables))
+                if found:
+                    return tuple(islice(found, 2))
+    return ()

@@ -96,10 +96,9 @@ class MethodTable(Generic[C]):
         return self.every is not None or method in self.named
 
     def all_of(self, method: str) -> Iterator[C]:
-        """Yield the claims on ``method``, among them those on GET for HEAD."""
+        """Yield the claims on ``method``: for HEAD those on GET where none covers HEAD itself."""
         yield from each(self.every)
-        for name in (method, "GET") if method == "HEAD" else (method,):
-            yield from each(self.named.get(name))
+        yield from each(self.named.get("GET" if method == "HEAD" and not self.covers(method) else method))
 
     def members(self) -> Iterator[C]:
         """Yield every claim, once for each method that it names."""

@@ -1,7 +1,8 @@
 """The log line of a decision.
 
-It never has a token, a secret, a header value or a token endpoint's body: of the request only method, host and path are read, of the
-response only the decision. The one exception is ``insecure_token_line``, which an operator has to switch on explicitly.
+It never has a token, a secret or a body. Of the request only method, host, path and the ids of trace and request are read, of the response
+only the decision, and of a token endpoint's answer only a registered error code. The one exception is ``insecure_token_line``, which an
+operator has to switch on explicitly.
 """
 
 from collections.abc import Callable
@@ -11,10 +12,11 @@ import attrs
 
 from exchanger.decision.bearer import Bearer, read_bearer
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Result
+from exchanger.errors import Diagnostic
 from exchanger.telemetry.render import Render
 from exchanger.util.text import printable
 from exchanger.values.secret import Secret
-from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, POLICY_LIMIT, loggable_host, loggable_path
+from exchanger.values.text import DETAIL_LIMIT, ISSUER_LIMIT, METHOD_LIMIT, POLICY_LIMIT, loggable_host, loggable_path, loggable_request_id
 
 Line = dict[str, str | int | float]
 
@@ -27,7 +29,8 @@ _LEVELS: Final = {Result.ALLOWED: "info", Result.AUTH_DENIED: "warning", Result.
 def decision_line(record: DecisionRecord, timestamp: str) -> Line:
     """Return the fields of the line about ``record``: flat, bounded, in the order in which people read them.
 
-    ``duration_ms`` is in milliseconds. ``policy`` (namespace/name) is there when a policy matched, ``diagnostic`` when an exchange failed.
+    ``duration_ms`` is in milliseconds. ``policy`` (namespace/name) is there when a policy matched. When an exchange failed, ``issuer``,
+    ``endpoint`` (a host), ``error_kind``, ``oauth_error`` and ``diagnostic`` are there as far as they are known.
     """
     return _line("check.decided", _LEVELS[record.outcome.result], record, timestamp)
 
@@ -60,12 +63,29 @@ def _line(event: str, level: str, record: DecisionRecord, timestamp: str) -> Lin
     elif isinstance(outcome, Deny):
         line["status"] = outcome.status
         if outcome.diagnostic is not None:
-            line["diagnostic"] = outcome.diagnostic.value
+            _add_failure(line, record, outcome, outcome.diagnostic)
         if outcome.detail:
             line["detail"] = printable(outcome.detail, DETAIL_LIMIT)
     else:
         assert_never(outcome)
+    trace_id = record.trace_id
+    if trace_id is not None:
+        line["trace_id"] = trace_id
+    if request.request_id and (request_id := loggable_request_id(request.request_id)):
+        line["request_id"] = request_id
     return line
+
+
+def _add_failure(line: Line, record: DecisionRecord, deny: Deny, diagnostic: Diagnostic) -> None:
+    if deny.issuer:
+        line["issuer"] = printable(deny.issuer, ISSUER_LIMIT)
+    if record.exchange is not None:
+        line["endpoint"] = loggable_host(record.exchange.endpoint_host)
+    if deny.error_kind is not None:
+        line["error_kind"] = deny.error_kind.value
+    if deny.oauth_error:
+        line["oauth_error"] = deny.oauth_error
+    line["diagnostic"] = diagnostic.value
 
 
 @final

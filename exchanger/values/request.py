@@ -9,7 +9,7 @@ import attrs
 
 from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.secret import Secret
-from exchanger.values.text import loggable_host, loggable_path
+from exchanger.values.text import loggable_host, loggable_path, loggable_request_id
 from exchanger.values.trace import NO_TRACE, TraceContext
 
 
@@ -22,7 +22,8 @@ class HttpRequest:
     carries the query. ``authorization`` is the joined value of the header, ``None`` if it is absent or empty.
     ``target_authority`` is the authority of an absolute-form path, which is reduced to its path; "" for any other form.
     ``path_is_raw``: the path came byte for byte; otherwise a ``!`` in it may stand for a byte that is not UTF-8. ``fields`` are all header
-    fields, and no part of what requests are compared by.
+    fields, if a policy needs them, and no part of what requests are compared by. ``request_id`` is ``x-request-id`` as it came, repeated
+    values joined with a comma.
     """
 
     method: str
@@ -35,3 +36,4 @@ class HttpRequest:
     target_authority: str = attrs.field(default="", repr=loggable_host)
     path_is_raw: bool = False
     fields: HeaderFields = attrs.field(default=NO_FIELDS, eq=False, repr=False)
+    request_id: str = attrs.field(default="", repr=loggable_request_id)

@@ -3,6 +3,7 @@
 Must not know: log formats or settings.
 """
 
+import re
 from typing import Final
 
 from exchanger.util.text import printable
@@ -16,8 +17,12 @@ HOST_LIMIT: Final = 255
 METHOD_LIMIT: Final = 32
 # ``namespace/name``: 63, a slash and 253 (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/).
 POLICY_LIMIT: Final = 317
+# Characters of an issuer profile's name.
+ISSUER_LIMIT: Final = 253
 # Characters of a policy's problem; the line about the policy itself has all of it.
 DETAIL_LIMIT: Final = 512
+# What gateways and clients make up as ids; anything else may be a credential, or not be an id at all.
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def loggable_path(path: str) -> str:
@@ -34,3 +39,8 @@ def loggable_host(host: str) -> str:
     if not is_plain_host(host):
         host = redacted(f"//{host}", HOST_LIMIT + 2).removeprefix("//")
     return printable(host, HOST_LIMIT)
+
+
+def loggable_request_id(request_id: str) -> str:
+    """Return ``request_id`` if it looks like one, else ""."""
+    return request_id if _REQUEST_ID.fullmatch(request_id) else ""

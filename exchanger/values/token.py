@@ -38,22 +38,34 @@ class ErrorKind(enum.Enum):
 class TokenCall:
     """The token endpoint call behind an outcome; ``duration`` is in seconds, ``http_status`` ``None`` without an answer.
 
-    ``kind``: why it failed, ``None`` if it succeeded. ``shared``: it was already under way for an equal request.
+    ``kind``: why it failed, ``None`` if it succeeded. ``shared``: it was already under way for an equal request. ``sent_at``: when it
+    began, in seconds since the epoch.
     """
 
     duration: float
     http_status: int | None
     kind: ErrorKind | None = None
     shared: bool = False
+    sent_at: float = 0.0
 
 
 @final
 @attrs.frozen
 class ExchangedToken:
-    """The exchange succeeded; ``access_token`` can be sent as a bearer token. ``call`` is no part of the outcome."""
+    """The exchange succeeded; ``access_token`` can be sent as a bearer token. ``call`` is no part of the outcome.
+
+    ``expires_in`` is the token's lifetime in seconds from when it was issued (RFC 6749 section 5.1,
+    https://www.rfc-editor.org/rfc/rfc6749#section-5.1), ``None`` if the token endpoint did not say.
+    """
 
     access_token: Secret
     call: TokenCall | None = attrs.field(default=None, eq=False)
+    expires_in: int | None = None
+
+    @property
+    def expires_at(self) -> int | None:
+        """When the token expires at the earliest, in seconds since the epoch; ``None`` if that is not known."""
+        return None if self.expires_in is None or self.call is None else int(self.call.sent_at) + self.expires_in
 
 
 @final
@@ -63,7 +75,8 @@ class ExchangeFailure:
 
     ``status`` is 400, 401 or 500; ``body`` is JSON without anything of the token endpoint's, except with error passthrough;
     ``www_authenticate`` holds the token endpoint's challenges to relay; ``http_status`` is the token endpoint's own, if it answered.
-    ``call`` is no part of the outcome.
+    The others are no part of the outcome, and never reach the client: ``oauth_error`` is the token endpoint's error code if it is a
+    registered one, "" otherwise, and ``detail`` says more, in words of our own.
     """
 
     diagnostic: Diagnostic
@@ -73,6 +86,8 @@ class ExchangeFailure:
     www_authenticate: tuple[str, ...] = ()
     http_status: int | None = None
     call: TokenCall | None = attrs.field(default=None, eq=False)
+    oauth_error: str = attrs.field(default="", eq=False)
+    detail: str = attrs.field(default="", eq=False)
 
 
 TokenOutcome = ExchangedToken | ExchangeFailure

@@ -1,12 +1,16 @@
 """What the logs tell: of each document once, of what is suspicious once when it appears and once when it goes."""
 
+from collections.abc import Callable
+
 import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from exchanger.app.event_log import MAX_LINES, MAX_PROBLEMS, DirectoryLog, KubernetesLog, log_notices
+from exchanger.app.event_log import MAX_LINES, MAX_PROBLEMS, MAX_WITHDRAWN, ConflictLog, DirectoryLog, KubernetesLog, log_notices
+from exchanger.assembly.conflict_watch import ConflictIndex
 from exchanger.policy.selection import Change, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.withdrawal import Gone, Reasons
 from exchanger.values.entry import Source
 from exchanger.values.notice import NO_NOTICES, Notice, Notices
 
@@ -87,3 +91,60 @@ def test_those_beyond_the_bound_are_a_number_that_is_told_when_it_changes() -> N
         ("warning", "policy.suspicious", "3 more"),
         ("warning", "policy.suspicious", "5 more"),
     ]
+
+
+def conflicts_logged(*versions: dict[str, str]) -> list[dict[str, object]]:
+    """Return the lines on the conflicts of documents, version by version."""
+    log = ConflictLog(structlog.get_logger())
+    index, snapshot, texts = ConflictIndex(), PolicySnapshot.EMPTY, dict[Source, Text]()
+    with capture_logs() as lines:
+        for version in versions:
+            after = {Source("a", name): Text(text) for name, text in version.items()}
+            change = advance(snapshot, texts, after, frozenset())
+            snapshot, texts = change.snapshot, after
+            changed = {*change.withdrawn, *(document.source for document in change.documents)}
+            for source, before in filter(None, index.look(snapshot, changed)):
+                log.conflicts_changed(source, before, index.known.get(source, ()))
+            log.looked(changed)
+    return [dict(line) for line in lines]
+
+
+def denying(*prefixes: str) -> str:
+    return "version: v1\nentries:\n" + "".join(f"- {{match: {{host: h, pathPrefix: {prefix}}}, action: deny}}\n" for prefix in prefixes)
+
+
+def test_a_conflict_has_one_line_with_both_entries_and_one_when_it_is_over() -> None:
+    first = {"one": denying("/a"), "two": denying("/b", "/a")}
+    line, *later = conflicts_logged(first, first, {**first, "three": denying("/c")}, {"one": denying("/a")})
+    assert (line["event"], line["log_level"]) == ("policy.conflict", "warning")
+    sides = {f"{line['policy']} entries[{line['entry']}]", *line["rivals"]}  # type: ignore[misc]  # a list
+    assert sides == {"a/one entries[0]", "a/two entries[1]"}
+    assert sorted((str(one["event"]), str(one["policy"])) for one in later) == [
+        ("policy.conflict_no_longer", "a/one"),
+        ("policy.conflict_no_longer", "a/two"),
+    ]
+
+
+def test_a_conflict_beside_an_older_one_has_a_line_of_its_own_alone() -> None:
+    lines = conflicts_logged({"one": denying("/a", "/b"), "two": denying("/a")}, {"one": denying("/a", "/b"), "two": denying("/a", "/b")})
+    assert [(line["event"], line["entry"]) for line in lines] == [("policy.conflict", 0), ("policy.conflict", 1)]
+
+
+def test_a_version_has_lines_for_some_conflicts_and_the_number_of_the_others() -> None:
+    lines = conflicts_logged({f"p{number}": denying(f"/{number // 2}") for number in range(2 * MAX_LINES + 14)})
+    assert [line["event"] for line in lines] == [*["policy.conflict"] * MAX_LINES, "policy.conflict_not_shown"]
+    assert lines[-1]["documents"] == 14
+
+
+def test_a_version_names_what_is_gone_and_why_within_a_bound() -> None:
+    def explain(change: Change, then: Callable[[Change, Reasons], None]) -> None:
+        then(change, {Source("a", "p00"): Gone.LABEL})
+
+    texts = {Source("a", f"p{number:02}"): Text(VALID) for number in range(MAX_WITHDRAWN + 3)}
+    before = advance(PolicySnapshot.EMPTY, {}, texts, frozenset())
+    with capture_logs() as lines:
+        log = KubernetesLog(structlog.get_logger(), explain=explain)
+        log.published(advance(before.snapshot, texts, {}, frozenset()))
+    (line,) = lines
+    assert (line["withdrawn"], line["withdrawn_more"]) == (MAX_WITHDRAWN + 3, 3)
+    assert line["withdrawn_policies"] == ["a/p00: label gone", *(f"a/p{number:02}" for number in range(1, MAX_WITHDRAWN))]

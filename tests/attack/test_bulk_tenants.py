@@ -17,6 +17,7 @@ import structlog
 import trio
 
 from exchanger.app.event_log import KubernetesLog
+from exchanger.assembly.conflict_watch import ConflictWatch
 from exchanger.kube.event_writer import EventWriter
 from exchanger.kube.events import PolicyEvents
 from exchanger.kube.list_watch import Bookmark, Item, Key, Opened, Page, Put, WatchEvent
@@ -114,12 +115,15 @@ def config_map(source: Source, text: str) -> ConfigMap:
 class Told(Record):
     """What the service makes of versions: log lines, and Events for their authors."""
 
-    def __init__(self, events: PolicyEvents) -> None:
+    def __init__(self, events: PolicyEvents, conflicts: ConflictWatch) -> None:
         super().__init__()
-        self._log = KubernetesLog(structlog.get_logger(), events.published)
+        self._events, self._conflicts = events, conflicts
+        self._log = KubernetesLog(structlog.get_logger())
 
     def published(self, change: Change, /) -> None:
         self._log.published(change)
+        self._events.published(change)
+        self._conflicts.published(change)
         super().published(change)
 
     def text(self, source: Source) -> str | None:
@@ -162,11 +166,13 @@ class Scene:
 @asynccontextmanager
 async def running(server: Server) -> AsyncGenerator[Scene]:
     events = PolicyEvents(EventWriter(FakeEvents()), Nobody())
-    told = Told(events)
+    conflicts = ConflictWatch((events,))
+    told = Told(events, conflicts)
     settings = KubernetesSettings(parse_selector("policy=enabled"), parse_selector("enabled=true"))
     source = KubernetesSource(settings, frozenset(), told, told, server)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(events.run)
+        nursery.start_soon(conflicts.run)
         await nursery.start(source.run)
         yield Scene(server, told, source)
         nursery.cancel_scope.cancel()

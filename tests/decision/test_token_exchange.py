@@ -200,6 +200,18 @@ class TestSuccess:
         body = success(expires_in=-1, refresh_token=None, scope=["x"], nested={"a": {"a": [1e300]}})
         assert isinstance(decode_response(200, (), body, RULES), ExchangedToken)
 
+    @pytest.mark.parametrize(
+        ("said", "seconds"),
+        [
+            *[("3600", 3600), ("0", 0), ("3599.9", 3599), ("36e2", 3600), ('"3600"', 3600), ("1" + "0" * 10, 10**10)],
+            *[(text, None) for text in ("-1", "null", "true", "[]", '""', '"1h"', '"-1"', '"³"', "1" + "0" * 11, "9" * 21, "1e400")],
+        ],
+    )
+    def test_a_lifetime_is_read_if_it_is_one_and_the_token_counts_in_any_case(self, said: str, seconds: int | None) -> None:
+        outcome = decode_response(200, (), success()[:-1] + f',"expires_in":{said}}}'.encode(), RULES)
+        assert isinstance(outcome, ExchangedToken)
+        assert outcome.expires_in == seconds
+
     @pytest.mark.parametrize("issued", WRONG_TYPES)
     def test_the_issued_token_type_may_be_of_no_interest(self, issued: object) -> None:
         rules = TokenResponseRules(require_issued_token_type=False)
@@ -280,6 +292,16 @@ class TestErrors:
             f'{{"error":"{error}","error_description":"request failed (TXE-2001)"}}',
             http_status=status,
         )
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 500])
+    @pytest.mark.parametrize("error", [*RECOGNISED, "access_denied", "server_error", "temporarily_unavailable"])
+    def test_operators_learn_a_registered_code_whatever_the_status(self, status: int, error: str) -> None:
+        assert decoded(status, json.dumps({"error": error}).encode()).oauth_error == error
+
+    @pytest.mark.parametrize("error", ["canary-token", "INVALID_GRANT", "invalid_grant ", "", None, 5, ["invalid_grant"]])
+    def test_operators_learn_no_other_code(self, error: object) -> None:
+        failure = decoded(400, json.dumps({"error": error, "error_description": "canary"}).encode())
+        assert (failure.oauth_error, failure.detail) == ("", "the token endpoint answered with status 400")
 
     @pytest.mark.parametrize(
         ("status", "seen", "error", "description", "code"),

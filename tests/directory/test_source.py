@@ -1,5 +1,5 @@
 import shutil
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import trio
 from exchanger.directory.source import DirectorySettings, DirectorySource, FolderError
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import DenyEntry
+from exchanger.policy.withdrawal import Gone
+from exchanger.values.entry import DenyEntry, Source
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch, Unhealthy, Verdict
 from tests.e2e.service import NAMESPACE, config_map
@@ -27,12 +28,14 @@ class Watcher:
     problems: list[str] = attrs.Factory(list)
     repaired: list[str] = attrs.Factory(list)
     sent: int = 0
+    on_published: Callable[[Change], None] = lambda _change: None
     _arrived: trio.Event = attrs.Factory(trio.Event)
 
     def publish(self, snapshot: PolicySnapshot, /) -> None:
         self.sent += 1
 
     def published(self, change: Change) -> None:
+        self.on_published(change)
         self.changes.append(change)
         self._wake()
 
@@ -105,6 +108,32 @@ async def test_edits_take_effect_and_what_is_gone_is_withdrawn(folder: Path) -> 
         assert watcher.repaired == ["policy.yaml"]
         (folder / "policy.yaml").unlink()
         await watcher.until_decided(NoMatch)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "reason"),
+    [
+        ("policy.yaml", None, Gone.DELETED),
+        ("policy.yaml", config_map(DENY).replace('"true"', '"no"'), Gone.LABEL),
+        ("namespace.yaml", None, Gone.NAMESPACE),
+        ("namespace.yaml", NAMESPACE.replace("enabled", "no"), Gone.NAMESPACE_LABEL),
+    ],
+)
+async def test_it_is_known_why_a_document_went(folder: Path, file: str, text: str | None, reason: Gone) -> None:
+    watcher, policy = Watcher(), Source("team", "policy")
+    of = source(folder, watcher)
+    watcher.on_published = lambda change: seen.update(of.why_gone(change.withdrawn))
+    seen: dict[Source, Gone] = {}
+    async with trio.open_nursery() as nursery:
+        await nursery.start(of.run)
+        if text is None:
+            (folder / file).unlink()
+        else:
+            _replace(folder / file, text)
+        await watcher.until_decided(NoMatch)
+        nursery.cancel_scope.cancel()
+    assert seen == {policy: reason}
+    assert of.why_gone([policy]) == {}
 
 
 @pytest.mark.parametrize("link", ["mount/..data", "current"], ids=["a mounted ConfigMap", "a folder that is a link"])

@@ -5,13 +5,13 @@ import pytest
 import trio
 import trio.testing
 
-from exchanger.decision.outcome import Exchange, ExchangePending, Filter, Outcome
+from exchanger.decision.outcome import Cache, Deny, Exchange, ExchangePending, Filter, Outcome
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.entry import TokenTarget
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
-from exchanger.values.token import ExchangedToken, TokenCall
+from exchanger.values.token import ErrorKind, ExchangedToken, TokenCall
 from exchanger.values.trace import NO_TRACE, SpanContext, TraceContext
 from tests.decision.examples import RULES, snapshot
 from tests.envoy.test_authorization import FakeExchanger, Records
@@ -95,3 +95,6 @@ async def test_the_record_of_a_caller_that_left_has_its_span_and_an_exchange_wit
     assert record.span == OWN
     assert record.exchange is not None
     assert record.exchange.call is None
+    assert isinstance(record.outcome, Deny)
+    told = (record.outcome.issuer, record.outcome.cache, record.outcome.error_kind)
+    assert told == ("primary", Cache.NONE, ErrorKind.CONTEXT_CANCELED)

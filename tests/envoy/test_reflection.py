@@ -64,6 +64,7 @@ async def test_a_file_comes_with_what_it_imports(request_: v1.ServerReflectionRe
         "envoy/config/core/v3/base.proto",
         "envoy/service/auth/v3/attribute_context.proto",
         "envoy/type/v3/http_status.proto",
+        "google/protobuf/struct.proto",
         "google/rpc/status.proto",
         "google/protobuf/wrappers.proto",
     ]
@@ -71,7 +72,7 @@ async def test_a_file_comes_with_what_it_imports(request_: v1.ServerReflectionRe
 
 async def test_an_error_is_an_answer_and_the_stream_goes_on() -> None:
     """A law has the status of every error."""
-    unknown = Request(file_containing_symbol="google.protobuf.Struct")  # of a service that is not served
+    unknown = Request(file_containing_symbol="envoy.service.ext_proc.v3.HttpBody")  # of a service that is not served
     error, empty, after = await ask(unknown, Request(), Request(all_extension_numbers_of_type="grpc.health.v1.HealthCheckRequest"))
     assert (error.error_response.error_code, error.original_request) == (StatusCode.NOT_FOUND, unknown)
     assert empty.error_response.error_code == StatusCode.INVALID_ARGUMENT

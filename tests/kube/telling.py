@@ -9,10 +9,11 @@ import attrs
 import trio
 import trio.testing
 
+from exchanger.assembly.conflict_watch import ConflictWatch
 from exchanger.kube.event_writer import EventWriter
 from exchanger.kube.events import PolicyEvents, PolicyEventsSettings
 from exchanger.kube.list_watch import ApiFailure, FailureKind
-from exchanger.policy.selection import Text, advance
+from exchanger.policy.selection import Change, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 
@@ -75,6 +76,7 @@ class Stage:
 
     server: FakeEvents
     events: PolicyEvents
+    conflicts: ConflictWatch
     missing: list[str]
     issuers: frozenset[str] = frozenset()
     _texts: dict[Source, Text] = attrs.field(factory=dict)
@@ -92,11 +94,17 @@ class Stage:
                 after[Source(namespace, name)] = Text(text)
         change = advance(self._snapshot, self._texts, after, self.issuers)
         self._texts, self._snapshot = after, change.snapshot
-        self.events.published(change)
+        self._publish(change)
 
     def read_all_again(self) -> None:
-        """Publish every document, as when issuers are others."""
-        self.events.published(advance(self._snapshot, self._texts, self._texts, self.issuers, afresh=True))
+        """Publish what differs after every document was read again, as when issuers are others."""
+        change = advance(self._snapshot, self._texts, self._texts, self.issuers, afresh=True)
+        changed = tuple(document for document in change.documents if self._snapshot.documents.get(document.source) != document)
+        self._publish(attrs.evolve(change, documents=changed))
+
+    def _publish(self, change: Change) -> None:
+        self.events.published(change)
+        self.conflicts.published(change)
 
     async def settle(self) -> None:
         """Wait until there is nothing to do before time passes."""
@@ -114,7 +122,9 @@ async def stage(server: FakeEvents | None = None, settings: PolicyEventsSettings
 
     writer = EventWriter(server, Random(1), clock=trio.current_time)
     events = PolicyEvents(writer, Observer(), settings or PolicyEventsSettings())
+    conflicts = ConflictWatch((events,))
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(conflicts.run)
         await nursery.start(events.run)
-        yield Stage(server, events, missing)
+        yield Stage(server, events, conflicts, missing)
         nursery.cancel_scope.cancel()

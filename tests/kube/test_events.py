@@ -8,8 +8,9 @@ import pytest
 import trio
 import trio.testing
 
+from exchanger.assembly.conflict_watch import ConflictIndex, Conflicts
 from exchanger.kube.event_writer import TRIES, EventWriter
-from exchanger.kube.events import BURST, PAUSE_S, RETRY_S, ConflictWatch, PolicyEvents, PolicyEventsSettings
+from exchanger.kube.events import BURST, PAUSE_S, RETRY_S, PolicyEvents, PolicyEventsSettings
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.policy.conflicts import MAX_CONFLICTS, STEP
 from exchanger.policy.document import parse_document
@@ -79,8 +80,8 @@ def told(name: str, *reasons: str) -> Events:
         ),
         pytest.param(
             [{"bad": NO_VERSION}, {"bad": None}, {"bad": deny()}],
-            told("bad", "invalid"),
-            id="a new document of the name has no past",
+            told("bad", "invalid", "ok"),
+            id="a new document of the name has no past, and is a change",
         ),
     ],
 )
@@ -94,13 +95,13 @@ async def test_authors_learn_of_changes(autojump_clock: trio.testing.MockClock, 
         it.read_all_again()
         it.put(other=deny("/other"))
         await trio.sleep(60)
-        assert len(it.server.requests) == requests  # nothing is told again
+        assert len(it.server.requests) == requests + 1  # of the new one; nothing is told again
         assert it.events.pending == 0
 
 
 @pytest.mark.parametrize("successor", [NO_VERSION, deny()])
 async def test_a_report_under_way_is_about_what_was_withdrawn(autojump_clock: trio.testing.MockClock, successor: str) -> None:
-    """One of the same name that follows gets its own Event, or none."""
+    """One of the same name that follows gets its own Event."""
     uid = "first"
     server = FakeEvents(answers_after=1.0)
     async with stage(server) as it:
@@ -112,7 +113,7 @@ async def test_a_report_under_way_is_about_what_was_withdrawn(autojump_clock: tr
         it.put(bad=successor)
         await trio.sleep(60)
         involved = [event["involvedObject"] for event in server.events.values()]
-        assert [about["uid"] for about in involved if isinstance(about, dict)] == ["first", "second"][: 1 + (successor == NO_VERSION)]
+        assert [about["uid"] for about in involved if isinstance(about, dict)] == ["first", "second"]
 
 
 async def test_an_event_whose_answers_were_all_lost_is_contradicted(autojump_clock: trio.testing.MockClock) -> None:
@@ -125,6 +126,59 @@ async def test_an_event_whose_answers_were_all_lost_is_contradicted(autojump_clo
         it.put(bad=deny())
         await trio.sleep(60)
         assert server.said() == told("bad", "invalid", "ok")
+
+
+async def test_every_accepted_change_is_told_with_the_entries_in_force_but_not_the_first_state(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with stage() as it:
+        it.put(old=deny("/a"), other=deny("/b"))
+        await trio.sleep(5)
+        assert it.server.said() == []
+        it.put(old=deny("/c"), new="version: v1")
+        await trio.sleep(5)
+        assert sorted(it.server.said()) == sorted([*told("old", "ok"), *told("new", "ok")])
+        assert sorted(str(event["message"]) for event in it.server.events.values()) == [
+            "the change is accepted; entries in force: 0",
+            "the change is accepted; entries in force: 1",
+        ]
+        it.put(old=deny("/d"))
+        await trio.sleep(5)
+        it.put(old=None)
+        await trio.sleep(5)
+        assert sorted(it.server.said()) == sorted([*told("old", "ok2"), *told("new", "ok")])
+
+
+async def test_a_change_is_not_accepted_while_it_conflicts(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage() as it:
+        it.put(one=deny())
+        await it.settle()
+        it.put(two=deny())
+        await trio.sleep(5)
+        assert sorted(it.server.said()) == sorted([*told("one", "conflict"), *told("two", "conflict")])
+
+
+async def test_what_is_wrong_is_told_before_what_is_accepted(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage(settings=PolicyEventsSettings(burst=1, max_pending=10)) as it:
+        it.put(first=deny("/first"))
+        await it.settle()
+        it.put(**{f"good{number}": deny(f"/{number}") for number in range(20)})
+        await it.settle()
+        assert (len(it.server.said()), it.events.pending) == (1, 9)
+        it.put(bad=NO_VERSION)
+        await trio.sleep(1.5)
+        assert it.server.said()[1:] == told("bad", "invalid")
+
+
+async def test_an_edit_while_its_predecessor_is_told_is_told_as_well(autojump_clock: trio.testing.MockClock) -> None:
+    async with stage(FakeEvents(answers_after=1.0)) as it:
+        it.put(one=deny("/a"))
+        await it.settle()
+        it.put(one=deny("/b"))
+        await trio.sleep(0.5)
+        it.put(one="version: v1")
+        await trio.sleep(60)
+        assert [str(event["message"])[-1] for event in it.server.events.values()] == ["1", "0"]
 
 
 async def test_messages_and_timestamps(autojump_clock: trio.testing.MockClock) -> None:
@@ -167,7 +221,12 @@ async def test_an_end_is_not_reported_if_its_beginning_was_not(autojump_clock: t
         assert it.events.pending == 3
         it.put(one=after, worse=after and deny("/w"))
         await trio.sleep(200)
-        assert it.server.said() == told("bad", "invalid")
+        accepted = [*told("one", "ok"), *told("worse", "ok")] if after else []  # as changes, and not as the end of anything
+        assert sorted(it.server.said()) == sorted([*told("bad", "invalid"), *accepted])
+        assert {str(event["message"]).partition(";")[0] for event in it.server.events.values()} <= {
+            "line 1: the document has no version v1",
+            "the change is accepted",
+        }
 
 
 async def test_rapid_changes_end_with_the_last_state(autojump_clock: trio.testing.MockClock) -> None:
@@ -189,9 +248,9 @@ async def test_a_change_during_a_request_is_reported_after_it(autojump_clock: tr
         await it.settle()
         it.server.hanging = False
         await trio.sleep(60)
-        (first, *_), *rest = it.server.said()
-        assert [(first, *what) for _, *what in it.server.said()] == told(str(first), "conflict", "ok")
-        assert len(rest) == 1
+        (first, *_), *_ = it.server.said()
+        change = told("one", "ok") if first == "two" else []  # told with the end of the conflict otherwise
+        assert sorted(it.server.said()) == sorted([*told(str(first), "conflict", "ok"), *change])
 
 
 async def test_one_object_gets_a_burst_and_then_little_but_its_last_state(autojump_clock: trio.testing.MockClock) -> None:
@@ -204,8 +263,8 @@ async def test_one_object_gets_a_burst_and_then_little_but_its_last_state(autoju
         assert BURST <= sum(count for _, _, count in it.server.said() if isinstance(count, int)) <= BURST + 3
         await trio.sleep(100)
         assert it.events.pending == 0
-        accepted = next(event for event in it.server.events.values() if event["reason"] == "PolicyAccepted")
-        assert accepted["lastTimestamp"] == max(str(event["lastTimestamp"]) for event in it.server.events.values())
+        accepted = max(str(event["lastTimestamp"]) for event in it.server.events.values() if event["reason"] == "PolicyAccepted")
+        assert accepted == max(str(event["lastTimestamp"]) for event in it.server.events.values())
 
 
 async def test_all_together_get_a_burst_and_then_one_a_second(autojump_clock: trio.testing.MockClock) -> None:
@@ -296,7 +355,8 @@ async def test_a_conflict_that_ends_while_it_is_refused_is_never_told(
         await trio.sleep(60)
         it.server.failing = lambda _method, _path: None
         await trio.sleep(3 * PAUSE_S)
-        assert [event for event in it.server.said() if event[1] != "InvalidPolicy"] == []
+        accepted = told(edited, "ok") if after == deny("/elsewhere") and answer is NO_RIGHT else []  # the change itself, which waited
+        assert [event for event in it.server.said() if event[1] != "InvalidPolicy"] == accepted
         assert it.events.pending == 0
 
 
@@ -352,9 +412,9 @@ async def test_another_instance_that_counts_at_the_same_time_is_no_failure(autoj
 
 
 def test_conflicts_are_looked_for_in_steps() -> None:
-    def looked(modulus: int) -> tuple[ConflictWatch, list[Source | None]]:
+    def looked(modulus: int) -> tuple[ConflictIndex, list[tuple[Source, Conflicts] | None]]:
         entries = ", ".join(f"{{match: {{host: h, pathPrefix: /{number % modulus}}}, action: deny}}" for number in range(5 * STEP))
-        source, watch = Source("team", "a"), ConflictWatch()
+        source, watch = Source("team", "a"), ConflictIndex()
         snapshot = PolicySnapshot.EMPTY.apply(parse_document(source, f"version: v1\nentries: [{entries}]", frozenset()))
         return watch, list(watch.look(snapshot, {source}))
 

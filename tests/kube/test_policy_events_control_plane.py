@@ -9,6 +9,7 @@ import attrs
 import pytest
 import trio
 
+from exchanger.assembly.conflict_watch import ConflictWatch
 from exchanger.kube.client import connect
 from exchanger.kube.event_writer import EventWriter
 from exchanger.kube.events import PolicyEvents
@@ -33,6 +34,7 @@ class Author:
 
     admin: Admin
     events: PolicyEvents
+    conflicts: ConflictWatch
     missing: list[str]
     source: Source
     _text: Text | None = None
@@ -44,6 +46,7 @@ class Author:
         change = advance(self._snapshot, before, {self.source: self._text}, frozenset())
         self._snapshot = change.snapshot
         self.events.published(change)
+        self.conflicts.published(change)
 
     async def sees(self, *expected: tuple[str, int]) -> list[dict[str, Any]]:
         """Return the Events of the ConfigMap, once they are as ``expected``: reasons and counts, the oldest first."""
@@ -80,9 +83,11 @@ async def author(control_plane: ControlPlane, namespace: str, *rules: Rule, name
 
     async with connect(origin(control_plane, token)) as connection:
         events = PolicyEvents(EventWriter(connection, Random(1)), Observer())
+        conflicts = ConflictWatch((events,))
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(conflicts.run)
             await nursery.start(events.run)
-            yield Author(admin, events, missing, Source(namespace, name))
+            yield Author(admin, events, conflicts, missing, Source(namespace, name))
             nursery.cancel_scope.cancel()
 
 
@@ -127,3 +132,12 @@ async def test_a_namespace_that_is_going_away_is_no_missing_right(control_plane:
                 await trio.sleep(0.02)
         await trio.sleep(1.0)
         assert (it.missing, it.events.pending) == ([], 0)
+
+
+async def test_every_accepted_change_but_the_first_state_is_told(control_plane: ControlPlane) -> None:
+    async with author(control_plane, "accepted", WRITE_EVENTS) as it:
+        for path in ("/a", "/b", "/c"):
+            it.write(deny(path))
+            await trio.testing.wait_all_tasks_blocked()
+        (event,) = await it.sees(("PolicyAccepted", 2))
+        assert (event["type"], event["message"]) == ("Normal", "the change is accepted; entries in force: 1")

@@ -167,6 +167,35 @@ def test_authors_learn_of_their_mistakes_by_events(admin_of_a_new_cluster: Contr
         assert "event" not in service.lines().replace('"event":', "")
 
 
+def test_the_log_says_what_went_and_why(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
+    cluster, admin = admin_of_a_new_cluster, admin_of_a_new_cluster.admin
+    put_secret(cluster, "canary")
+    for name in ("deleted", "relabelled", "third", "fourth"):
+        admin.put_config_map("team", name, deny(f"/{name}"))
+    with running(cluster, tmp_path) as service:
+
+        def until_said(*names: str, reason: str) -> None:
+            said = ",".join(f'"team/{name}: {reason}"' for name in names)
+            until(lambda: f'"withdrawn_policies":[{said}]' in service.lines(), service)
+
+        admin.delete_config_map("team", "deleted")
+        until_said("deleted", reason="deleted")
+        admin.put_config_map("team", "relabelled", deny("/relabelled"), {})
+        until_said("relabelled", reason="label gone")
+        admin.put_namespace("team", {})
+        until(lambda: "namespace's label gone" in service.lines(), service)
+        admin.put_namespace("team")
+        until(lambda: status(service.check("/third")) == 403, service)
+        admin.delete_config_map("team", "fourth")
+        until_said("fourth", reason="deleted")
+        admin.delete_namespace("team")
+        until(lambda: status(service.check("/third")) == 200, service)
+        assert service.stop() == 0
+        *_, last = (line for line in service.lines().splitlines() if "withdrawn_policies" in line)
+        assert "team/third: deleted" in last or "team/third: namespace gone" in last  # by how far the server was
+    admin.put_namespace("team")
+
+
 def test_a_missing_secret_is_said_and_waited_for(admin_of_a_new_cluster: ControlPlane, tmp_path: Path) -> None:
     cluster = admin_of_a_new_cluster
     cluster.admin.put_config_map("team", "orders", EXCHANGE)

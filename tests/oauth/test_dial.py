@@ -1,6 +1,7 @@
 """New connections over streams in memory: TLS, its trust, the tunnel of a proxy, and the time of each phase."""
 
 import math
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -98,8 +99,11 @@ async def test_an_endpoint_that_does_not_prove_who_it_is_gets_no_connection(
         case _:
             with pytest.warns(DeprecationWarning, match="TLSv1_1"):
                 peer = TlsPeer(nursery, authority, "issuer.example.com", newest=ssl.TLSVersion.TLSv1_1)
-    assert await connect(SECURE, bounds(), tls=trusting, dial=peer.dial) is None
+    limit = bounds()
+    assert await connect(SECURE, limit, tls=trusting, dial=peer.dial) is None
     assert peer.streams[0].closed
+    assert limit.failure.startswith(("the certificate of the token endpoint is refused: ", "no TLS with the token endpoint: "))
+    assert ("certificate" in limit.failure) == (fault != "TLS 1.1")
 
 
 def test_the_context_verifies_and_discloses_no_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -121,8 +125,18 @@ async def test_a_peer_that_cannot_be_reached_is_no_connection_and_a_fault_of_the
 
         return dial
 
-    for error in (ConnectionRefusedError(), OSError("no route"), TimeoutError()):
-        assert await connect(SECURE, bounds(), tls=NO_TLS, dial=failing(error)) is None
+    both = OSError("all attempts to connect failed")
+    both.__cause__ = ExceptionGroup("", [OSError(111, "a"), OSError(113, "b"), OSError(111, "c")])
+    for error, cause in {
+        ConnectionRefusedError(): "no address answers",
+        ConnectionRefusedError(111, "canary"): "Connection refused",
+        OSError("no route"): "no address answers",
+        socket.gaierror(-2, "Name or service not known"): "the name cannot be resolved (Name or service not known)",
+        both: "Connection refused, No route to host",
+    }.items():
+        limit = bounds()
+        assert await connect(SECURE, limit, tls=NO_TLS, dial=failing(error)) is None
+        assert limit.failure == f"connecting failed: {cause}"
     with pytest.raises(ZeroDivisionError):
         await connect(SECURE, bounds(), tls=NO_TLS, dial=failing(ZeroDivisionError()))
 

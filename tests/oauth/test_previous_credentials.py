@@ -168,12 +168,12 @@ async def test_callers_share_both_calls_with_those_alone_that_have_previous_cred
     assert (len(it.observer.records), it.observer.coalesced_hosts) == (2, [])
 
 
-def oauth_error(body: str) -> ExchangeFailure:
-    return ExchangeFailure(Diagnostic.OAUTH_ERROR, ErrorKind.HTTP_STATUS, 400, body)
+def oauth_error(code: str) -> ExchangeFailure:
+    return ExchangeFailure(Diagnostic.OAUTH_ERROR, ErrorKind.HTTP_STATUS, 400, "{}", oauth_error=code)
 
 
 def test_the_second_request_differs_in_credentials_alone() -> None:
-    request, refused = rotated(), oauth_error('{"error":"invalid_client"}')
+    request, refused = rotated(), oauth_error("invalid_client")
     earlier = as_before(request, refused)
     assert earlier == attrs.evolve(request, issuer=attrs.evolve(request.issuer, credentials=PREVIOUS, previous=None))
     assert earlier is not None
@@ -188,9 +188,9 @@ def test_the_second_request_differs_in_credentials_alone() -> None:
             transport_failure(ErrorKind.TRANSPORT_ERROR, diagnostic, 401)
             for diagnostic in (Diagnostic.REQUEST_FAILED, Diagnostic.READ_RESPONSE, Diagnostic.INVALID_TOKEN_ENDPOINT)
         ),
-        *map(oauth_error, ("no JSON", "[]", "[" * 100_000, '{"error": 1}')),
+        *map(oauth_error, ("", "invalid_grant")),
     ],
-    ids=["issued", "no answer", "half an answer", "no endpoint", "no JSON", "a list", "deep", "a number"],
+    ids=["issued", "no answer", "half an answer", "no endpoint", "no code", "another code"],
 )
 def test_outcomes_that_do_not_refuse_the_client(outcome: TokenOutcome) -> None:
     assert as_before(rotated(), outcome) is None

@@ -158,6 +158,32 @@ async def test_an_exchange_times_out(autojump_clock: MockClock) -> None:
     assert record.duration == pytest.approx(0.75)
 
 
+@pytest.mark.parametrize(
+    ("script", "detail"),
+    [
+        (silent, "timed out while waiting for the answer"),
+        (closing(b""), "the connection ended without an answer"),
+        (closing(b"SSH-2.0-OpenSSH_9.9\r\n"), "the answer is not valid HTTP, or broke off"),
+        (closing(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"), "the answer broke off"),
+        (answering(response(b"moved", 302)), "the token endpoint answered with status 302"),
+        (answering(response(b"canary", 503)), "the token endpoint answered with status 503"),
+    ],
+)
+async def test_a_failure_says_what_happened_in_our_words(script: Script, detail: str, autojump_clock: MockClock) -> None:
+    async with world(script, settings=CONTRACT) as it:
+        outcome = await it.client.exchange(token_request())
+    assert isinstance(outcome, ExchangeFailure)
+    assert outcome.detail == detail
+
+
+async def test_a_token_expires_its_lifetime_after_the_request_for_all_who_share_it() -> None:
+    body = success()[:-1] + b', "expires_in": 60}'
+    async with world(answering(response(body))) as it:
+        it.client.now = iter([1_000.9]).__next__
+        outcomes = await it.exchange_all(token_request(), token_request())
+    assert [outcome.expires_at for outcome in outcomes if isinstance(outcome, ExchangedToken)] == [1_060, 1_060]
+
+
 async def test_a_refused_connection_is_a_failure() -> None:
     async def dial(host: str, port: int) -> trio.abc.Stream:
         raise ConnectionRefusedError

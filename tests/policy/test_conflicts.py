@@ -11,6 +11,7 @@ from exchanger.policy.conflicts import (
     Conflict,
     conflicts_of,
     conflicts_with,
+    contenders,
     documents_in_conflict,
 )
 from exchanger.policy.document import PolicyDocument
@@ -61,6 +62,7 @@ def test_a_tie_is_what_the_snapshot_refuses(one: MatchScope, other: MatchScope, 
     assert (snapshot.match("h", path, "GET") is CONFLICT) == tie
     assert conflicts_with(first, snapshot) == ((second,) if tie else ())
     assert conflicts_with(second, snapshot) == ((first,) if tie else ())
+    assert contenders(snapshot, "h", path, "GET", raw=True) == ((first, second) if tie else ())
 
 
 def test_entries_of_one_document_tie_too() -> None:

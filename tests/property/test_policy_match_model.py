@@ -5,15 +5,17 @@ length make that request unhealthy. An unhealthy area wins over any healthy entr
 healthy entry of another namespace decides. Entries that list GET match HEAD, those that cover HEAD itself go first.
 """
 
+import attrs
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from exchanger.policy.conflicts import contenders
 from exchanger.policy.document import PolicyDocument
-from exchanger.policy.lookup import UnreadableReach
+from exchanger.policy.lookup import CONFLICT, UnreadableReach
 from exchanger.values.entry import DenyEntry
 from exchanger.values.headers import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
-from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer, agreed, answer, read_otherwise, some_dropped
+from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer, agreed, answer, decided_by, read_otherwise, some_dropped
 from tests.property.strategies_policy import (
     documents,
     header_fields,
@@ -64,6 +66,20 @@ def test_a_match_is_what_a_linear_scan_says(
     assert said(verdict) == answer(policy, reach, host, path + query, method, fields)
     if isinstance(verdict, Unhealthy) and verdict.source is not None:
         assert verdict.source in {document.source for document in policy if document.regions}
+
+
+@given(policies, hosts, plain_paths, queries, methods)
+def test_a_conflict_can_be_told_and_names_two_that_tie(policy: list[PolicyDocument], host: str, path: str, query: str, method: str) -> None:
+    policy = [*policy, *(attrs.evolve(document, regions=()) for document in policy)]
+    snapshot = snapshot_of(policy)
+    entries = [entry for document in snapshot.documents.values() for entry in document.entries if entry.match.host == host]
+    tied = decided_by(entries, path + query, method)
+
+    found = contenders(snapshot, host, path + query, method, raw=True)
+
+    event(f"{len(found)} named")
+    assert set(found) <= set(tied)
+    assert len(found) == (2 if snapshot.match(host, path + query, method, raw=True) is CONFLICT else 0)
 
 
 @given(policies_over(masked_prefixes), reaches, hosts, masked_paths, methods)

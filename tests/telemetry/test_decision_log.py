@@ -1,11 +1,18 @@
+import re
+
 import attrs
 import orjson
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from exchanger.decision.outcome import Deny, Outcome, Reason, Result
+from exchanger.console.bounded_record import bounded
+from exchanger.decision.outcome import Deny, Exchange, Outcome, Reason, Result
 from exchanger.telemetry.decision_log import DecisionLog, InsecureTokenLog, decision_line
 from exchanger.telemetry.render import render_json
-from exchanger.values.entry import Source
+from exchanger.values.entry import Source, TokenTarget
+from exchanger.values.token import ErrorKind
+from exchanger.values.trace import SpanContext, TraceContext
 from tests.telemetry.records import ALLOWED, CANARY, DENIED, FAILED, SOURCE, UNMATCHED, record
 
 DENIALS = frozenset({Result.AUTH_DENIED, Result.SYSTEM_ERROR})
@@ -34,6 +41,50 @@ def test_a_line_says_what_was_decided_and_nothing_secret(outcome: Outcome, level
     line = decision_line(record(outcome), "T")
     assert line == {"timestamp": "T", "level": level, "event": "check.decided", **request, "duration_ms": 12.346, **more}
     assert CANARY not in str(line)
+
+
+def test_a_failed_exchange_says_why_as_far_as_it_is_known() -> None:
+    failed = attrs.evolve(FAILED, issuer="primary", error_kind=ErrorKind.HTTP_STATUS, oauth_error="invalid_client", detail="status 401")
+    exchange = Exchange(TokenTarget("primary", "read"), "issuer.example.com", None)
+    why = {
+        "issuer": "primary",
+        "error_kind": "http_status",
+        "oauth_error": "invalid_client",
+        "diagnostic": "TXE-1003",
+        "detail": "status 401",
+    }
+    line = decision_line(attrs.evolve(record(failed), exchange=exchange), "T")
+    assert {name: line[name] for name in why} == why
+    assert line["endpoint"] == "issuer.example.com"
+    unknown = decision_line(record(attrs.evolve(failed, error_kind=ErrorKind.UNKNOWN_ISSUER_PROFILE, oauth_error="")), "T")
+    assert ("endpoint" in unknown, "oauth_error" in unknown) == (False, False)
+
+
+@given(st.from_regex(r"[A-Za-z0-9._-]{1,128}", fullmatch=True))
+def test_a_request_id_that_looks_like_one_is_in_every_line(request_id: str) -> None:
+    for outcome in (ALLOWED, UNMATCHED, DENIED, FAILED):
+        decision = record(outcome)
+        decision = attrs.evolve(decision, request=attrs.evolve(decision.request, request_id=request_id))
+        assert decision_line(decision, "T")["request_id"] == request_id
+        assert decision_line(bounded(decision), "T")["request_id"] == request_id
+
+
+@given(st.text() | st.from_regex(r"[A-Za-z0-9._-]{1,128}[^A-Za-z0-9._-]") | st.just("a" * 129))
+def test_any_other_request_id_is_in_none(request_id: str) -> None:
+    assume(not re.fullmatch(r"[A-Za-z0-9._-]{1,128}", request_id))
+    decision = record(ALLOWED)
+    decision = attrs.evolve(decision, request=attrs.evolve(decision.request, request_id=request_id))
+    assert "request_id" not in decision_line(decision, "T")
+    assert len(request_id) < 4 or request_id not in repr(decision.request)
+
+
+def test_the_trace_is_that_of_the_span_or_else_of_the_caller() -> None:
+    caller, span = "1" * 32, SpanContext("2" * 32, "3" * 16, "", 1)
+    decision = record(DENIED)
+    assert "trace_id" not in decision_line(decision, "T")
+    decision = attrs.evolve(decision, request=attrs.evolve(decision.request, trace=TraceContext(f"00-{caller}-{'4' * 16}-01")))
+    assert decision_line(decision, "T")["trace_id"] == caller
+    assert decision_line(attrs.evolve(decision, span=span), "T")["trace_id"] == span.trace_id
 
 
 @pytest.mark.parametrize(("status", "level"), [(401, "warning"), (499, "warning"), (500, "error"), (503, "error")])

@@ -13,6 +13,7 @@ from exchanger._proto.envoy.service.auth.v3 import attribute_context_pb2 as _att
 from exchanger._proto.envoy.type.v3 import http_status_pb2 as _http_status_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from exchanger._proto.google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 from exchanger._proto.google.rpc import status_pb2 as _status_pb2
 import builtins as _builtins
@@ -104,22 +105,28 @@ class CheckResponse(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     DENIED_RESPONSE_FIELD_NUMBER: _builtins.int
     OK_RESPONSE_FIELD_NUMBER: _builtins.int
+    DYNAMIC_METADATA_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> _status_pb2.Status: ...
     @_builtins.property
     def denied_response(self) -> Global___DeniedHttpResponse: ...
     @_builtins.property
     def ok_response(self) -> Global___OkHttpResponse: ...
+    @_builtins.property
+    def dynamic_metadata(self) -> _struct_pb2.Struct:
+        """Envoy puts these fields under the name of its filter."""
+
     def __init__(
         self,
         *,
         status: _status_pb2.Status | None = ...,
         denied_response: Global___DeniedHttpResponse | None = ...,
         ok_response: Global___OkHttpResponse | None = ...,
+        dynamic_metadata: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["denied_response", b"denied_response", "http_response", b"http_response", "ok_response", b"ok_response", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["denied_response", b"denied_response", "dynamic_metadata", b"dynamic_metadata", "http_response", b"http_response", "ok_response", b"ok_response", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["denied_response", b"denied_response", "http_response", b"http_response", "ok_response", b"ok_response", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["denied_response", b"denied_response", "dynamic_metadata", b"dynamic_metadata", "http_response", b"http_response", "ok_response", b"ok_response", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_http_response: _TypeAlias = _typing.Literal["denied_response", "ok_response"]  # noqa: Y015
     _WhichOneofArgType_http_response: _TypeAlias = _typing.Literal["http_response", b"http_response"]  # noqa: Y015

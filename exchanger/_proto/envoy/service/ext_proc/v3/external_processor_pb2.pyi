@@ -142,6 +142,7 @@ class ProcessingResponse(_message.Message):
     REQUEST_TRAILERS_FIELD_NUMBER: _builtins.int
     RESPONSE_TRAILERS_FIELD_NUMBER: _builtins.int
     IMMEDIATE_RESPONSE_FIELD_NUMBER: _builtins.int
+    DYNAMIC_METADATA_FIELD_NUMBER: _builtins.int
     MODE_OVERRIDE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def request_headers(self) -> Global___HeadersResponse: ...
@@ -158,6 +159,10 @@ class ProcessingResponse(_message.Message):
     @_builtins.property
     def immediate_response(self) -> Global___ImmediateResponse: ...
     @_builtins.property
+    def dynamic_metadata(self) -> _struct_pb2.Struct:
+        """Each field is a Struct under the name of its own."""
+
+    @_builtins.property
     def mode_override(self) -> _processing_mode_pb2.ProcessingMode: ...
     def __init__(
         self,
@@ -169,11 +174,12 @@ class ProcessingResponse(_message.Message):
         request_trailers: Global___TrailersResponse | None = ...,
         response_trailers: Global___TrailersResponse | None = ...,
         immediate_response: Global___ImmediateResponse | None = ...,
+        dynamic_metadata: _struct_pb2.Struct | None = ...,
         mode_override: _processing_mode_pb2.ProcessingMode | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["immediate_response", b"immediate_response", "mode_override", b"mode_override", "request_body", b"request_body", "request_headers", b"request_headers", "request_trailers", b"request_trailers", "response", b"response", "response_body", b"response_body", "response_headers", b"response_headers", "response_trailers", b"response_trailers"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dynamic_metadata", b"dynamic_metadata", "immediate_response", b"immediate_response", "mode_override", b"mode_override", "request_body", b"request_body", "request_headers", b"request_headers", "request_trailers", b"request_trailers", "response", b"response", "response_body", b"response_body", "response_headers", b"response_headers", "response_trailers", b"response_trailers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["immediate_response", b"immediate_response", "mode_override", b"mode_override", "request_body", b"request_body", "request_headers", b"request_headers", "request_trailers", b"request_trailers", "response", b"response", "response_body", b"response_body", "response_headers", b"response_headers", "response_trailers", b"response_trailers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dynamic_metadata", b"dynamic_metadata", "immediate_response", b"immediate_response", "mode_override", b"mode_override", "request_body", b"request_body", "request_headers", b"request_headers", "request_trailers", b"request_trailers", "response", b"response", "response_body", b"response_body", "response_headers", b"response_headers", "response_trailers", b"response_trailers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["request_headers", "response_headers", "request_body", "response_body", "request_trailers", "response_trailers", "immediate_response"]  # noqa: Y015
     _WhichOneofArgType_response: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
