@@ -56,7 +56,9 @@ version: v1
 entries:
   - {match: {host: api.example.com, pathPrefix: /orders}, action: deny}
 """
-NOTHING: Final = Gauges(lambda: 0, dict, lambda: 0, lambda: 0, lambda: None, lambda: True, lambda: 0, lambda: None, lambda: 0, lambda: 0)
+NOTHING: Final = Gauges(
+    lambda: 0, dict, lambda: 0, lambda: 0, lambda: 0, lambda: None, lambda: True, lambda: 0, lambda: None, lambda: 0, lambda: 0
+)
 # Bursts a second: a gateway's worker threads hand over what has come together.
 BURSTS: Final = 500
 STREAM_KEY: Final = "dGhlIHNhbXBsZSBub25jZQ=="

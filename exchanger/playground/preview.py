@@ -12,12 +12,13 @@ import attrs
 
 from exchanger.console.policy_view import shown_place
 from exchanger.playground.lint import TEXT_LIMIT, LintRules, objects_in, policy_of
+from exchanger.policy.authority import WILDCARD
 from exchanger.policy.lookup import CONFLICT
 from exchanger.policy.selection import PolicyObject
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.scenarios.scenario import Call
 from exchanger.util.text import printable
-from exchanger.values.entry import Claim, DenyEntry, ExchangeEntry, TokenTarget
+from exchanger.values.entry import AllowEntry, Claim, DenyEntry, ExchangeEntry, TokenTarget
 from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy, Verdict
 
 # Requests that are compared: the worst take a millisecond each, and a page waits for them.
@@ -91,7 +92,8 @@ def _edge(claim: Claim) -> Iterator[Example]:
     scope = claim.match
     if scope.host is not None:
         methods = ["GET"] if scope.methods is None else sorted(islice(scope.methods, METHODS))
-        yield from (Example(method, scope.host, scope.path_prefix or "/") for method in methods)
+        host = f"www.{scope.host.removeprefix(WILDCARD)}" if scope.host.startswith(WILDCARD) else scope.host
+        yield from (Example(method, host, scope.path_prefix or "/") for method in methods)
 
 
 def _change(example: Example, before: PolicySnapshot, after: PolicySnapshot) -> Json | None:
@@ -111,6 +113,8 @@ def _effect(verdict: Verdict) -> tuple[str, TokenTarget | None]:
             return "exchange", verdict.target
         case DenyEntry():
             return "deny", None
+        case AllowEntry():
+            return "allow", None
         case Unhealthy():
             return "conflict" if verdict == CONFLICT else "blocked by", None
         case Ambiguous():

@@ -8,7 +8,7 @@ from itertools import product
 
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
-from exchanger.values.entry import AllowEntry, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType
+from exchanger.values.entry import AllowEntry, Claim, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType
 
 # The answer is 500: a region covers the request, or entries tie.
 CLOSED = "closed"
@@ -72,7 +72,7 @@ def hosts_above(host: str) -> Iterator[str]:
         yield "*." + ".".join(labels[count:])
 
 
-def decided_on(claims: list[Entry | FailClosedRegion], path: str, method: str, fields: Fields) -> list[Entry] | str:
+def decided_on(claims: list[Claim], path: str, method: str, fields: Fields) -> list[Entry] | str:
     """Return the entries of one host that come first, or the answer where there can be none."""
     covering = [claim for claim in claims if covers(claim.match, path, method)]
     if any(isinstance(claim, FailClosedRegion) for claim in covering):
@@ -84,7 +84,7 @@ def decided_on(claims: list[Entry | FailClosedRegion], path: str, method: str, f
     return [entry for entry in entries if order(entry.match, method) == first]
 
 
-def is_apart(claim: Entry | FailClosedRegion) -> bool:
+def is_apart(claim: Claim) -> bool:
     return isinstance(claim, FailClosedRegion) and claim.reaches_any_host
 
 

@@ -12,10 +12,21 @@ from hypothesis import strategies as st
 from exchanger.policy.conflicts import contenders
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.lookup import CONFLICT, UnreadableReach
-from exchanger.values.entry import DenyEntry
+from exchanger.values.entry import Claim, DenyEntry
 from exchanger.values.headers import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_PATH, NO_MATCH, Ambiguous, NoMatch, Unhealthy, Verdict
-from tests.property.policy_model import CLOSED, DISPUTED, UNMATCHED, Answer, agreed, answer, decided_by, read_otherwise, some_dropped
+from tests.property.policy_model import (
+    CLOSED,
+    DISPUTED,
+    UNMATCHED,
+    Answer,
+    agreed,
+    answer,
+    decided_on,
+    hosts_above,
+    read_otherwise,
+    some_dropped,
+)
 from tests.property.strategies_policy import (
     documents,
     header_fields,
@@ -72,8 +83,9 @@ def test_a_match_is_what_a_linear_scan_says(
 def test_a_conflict_can_be_told_and_names_two_that_tie(policy: list[PolicyDocument], host: str, path: str, query: str, method: str) -> None:
     policy = [*policy, *(attrs.evolve(document, regions=()) for document in policy)]
     snapshot = snapshot_of(policy)
-    entries = [entry for document in snapshot.documents.values() for entry in document.entries if entry.match.host == host]
-    tied = decided_by(entries, path + query, method)
+    entries = [entry for document in snapshot.documents.values() for entry in document.entries]
+    on_hosts = ([entry for entry in entries if entry.match.host == name] for name in hosts_above(host))
+    tied = next(filter(None, (decided_on(list[Claim](here), path + query, method, []) for here in on_hosts)), [])
 
     found = contenders(snapshot, host, path + query, method, raw=True)
 
