@@ -76,9 +76,12 @@ class Withdrawals:
         settings = self.settings()
         objects: list[PolicyObject] = []
         asked: list[Source] = []
-        known = set(settings.namespaces)  # these are followed by their names, and there may be no right to read the objects
+        known: set[str] = set()
         for source in sources:
             namespace = source.namespace
+            if settings.namespaces and namespace not in settings.namespaces:  # no longer named, which is enough, and leaves no right to ask
+                asked.append(source)
+                continue
             if not settings.namespaces and namespace not in known:
                 known.add(namespace)
                 found = await self._named(path_of("api", "v1", "namespaces"), NAMESPACE, namespace)
