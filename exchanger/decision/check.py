@@ -82,7 +82,7 @@ def begin(request: HttpRequest, snapshot: PolicySnapshot | None, rules: Decision
         case DenyEntry():
             return _explicit_deny(verdict)
         case AllowEntry():
-            return Allow(Reason.ALLOW_EXPLICIT_POLICY, verdict.source, entry_index=verdict.index)
+            return _explicit_allow(verdict)
         case Unhealthy():
             detail = verdict.reason if verdict is not CONFLICT else _conflict(request, snapshot)
             return attrs.evolve(DENY_UNHEALTHY, source=verdict.source, detail=detail, entry_index=verdict.index)
@@ -116,6 +116,11 @@ def _conflict(request: HttpRequest, snapshot: PolicySnapshot) -> str:
 @functools.lru_cache(maxsize=4096)
 def _explicit_deny(entry: DenyEntry) -> Deny:
     return Deny(Reason.DENY_EXPLICIT_POLICY, 403, _POLICY_DENIED, source=entry.source, entry_index=entry.index)
+
+
+@functools.lru_cache(maxsize=4096)
+def _explicit_allow(entry: AllowEntry) -> Allow:
+    return Allow(Reason.ALLOW_EXPLICIT_POLICY, entry.source, entry_index=entry.index)
 
 
 def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionRules) -> Outcome | ExchangePending:

@@ -74,7 +74,7 @@ def _http_request(http: AttributeContext.HttpRequest, *, with_headers: bool) -> 
     names = "".join(headers)
     # Envoy sends lower case. Then the map is not copied, which would cost more than everything else.
     fields = headers if names == names.lower() else joined_fields(headers)
-    return http_request(http.method, http.path, http.host, fields, every=HeaderFields(fields.items) if with_headers else NO_FIELDS)
+    return http_request(http.method, http.path, http.host, fields, every=HeaderFields(tuple(fields.items())) if with_headers else NO_FIELDS)
 
 
 def _header(name: str, value: str) -> HeaderValueOption:

@@ -6,7 +6,6 @@ UTF-8 with ``!``. The bytes decide. If anything else contradicts them, nobody kn
 Source: https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/core/v3/base.proto#config-core-v3-headermap
 """
 
-import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, final
@@ -135,7 +134,7 @@ def request_of_header_map(
     authority, named = fields.pop(":authority", ""), fields.pop("host", "")
     host = raw_line.get(":authority", authority or named or line.host)
     deny = deny or _doubt(":authority", host, _canonical, authority, named, line.host)
-    every = HeaderFields(functools.partial(_every_field, header_map, headers), raw=True) if with_headers else NO_FIELDS
+    every = HeaderFields(tuple(_every_field(header_map, headers)), raw=True) if with_headers else NO_FIELDS
     request = http_request(method, path, host, fields, path_is_raw=path_is_raw, every=every)
     return request if deny is None else Refused(request, deny)
 

@@ -176,16 +176,17 @@ class _Question:
     """A request with its readings; ``best`` has what comes first for each.
 
     ``rivals`` are the entries that conflict over the request, for each reading, and ``tied`` are the places of them all.
+    ``unmet`` are those of entries whose headers the request does not have.
     """
 
     verdict: Verdict
     method: str
     readings: tuple[Reading, ...]
     reach: UnreadableReach
-    headers: RequestHeaders
     best: tuple[_Best, ...] = ()
     rivals: tuple[tuple[Entry, ...], ...] = ()
     tied: frozenset[tuple[Source, int]] = frozenset()
+    unmet: frozenset[tuple[Source, int]] = frozenset()
 
     @classmethod
     def of(
@@ -198,8 +199,11 @@ class _Question:
         headers: RequestHeaders,
     ) -> "_Question":
         """Return the question with ``claims`` as candidates."""
-        asked = cls(verdict, method, readings, reach, headers)
-        concerned = [claim for claim in claims if _concerns(claim, method) and _has_headers(claim, headers)]
+        unmet = frozenset(_place(claim) for claim in claims if not isinstance(claim, FailClosedRegion) and not _has_headers(claim, headers))
+        asked = cls(verdict, method, readings, reach, unmet=unmet)
+        concerned = [
+            claim for claim in claims if _concerns(claim, method) and (isinstance(claim, FailClosedRegion) or _place(claim) not in unmet)
+        ]
         best = tuple(asked._best(concerned, reading) for reading in readings)
         rivals = tuple(
             tuple(sorted(one.entries, key=_place)) for one, reading in zip(best, readings, strict=True) if _conflicts(verdict, one, reading)
@@ -296,7 +300,7 @@ class _Question:
         return f"its host cannot be known, but an entry of another namespace decides the request: {region.reason}"
 
     def _why_lost(self, entry: Entry, covers: list[_Cover | None]) -> str:
-        if not _has_headers(entry, self.headers):
+        if _place(entry) in self.unmet:
             names = ", ".join(name for name, _ in entry.match.headers)
             return f"the request does not have its headers ({names}) with their values"
         own = (len(entry.match.headers), _itself(entry, self.method))

@@ -89,7 +89,7 @@ class RequestHeaders:
         """Return what came by canonical name."""
         if self._once is None:
             self._once = once = {}
-            for given, value in self._fields.read():
+            for given, value in self._fields.fields:
                 name = given.lower()
                 key = name.replace("_", "-")
                 once[key] = None if key in once else (name, value)

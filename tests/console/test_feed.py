@@ -91,7 +91,7 @@ async def test_whoever_waits_is_woken_by_the_next_decision() -> None:
 def test_header_fields_are_not_kept() -> None:
     feed = filled(False)
 
-    feed.decided(attrs.evolve(record(), request=HttpRequest("GET", "h", "/", fields=HeaderFields(lambda: [("cookie", "secret")]))))
+    feed.decided(attrs.evolve(record(), request=HttpRequest("GET", "h", "/", fields=HeaderFields((("cookie", "secret"),)))))
 
     kept = feed.latest(2)[-1][2].request
     assert kept == HttpRequest("GET", "h", "/")

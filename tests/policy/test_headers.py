@@ -16,7 +16,7 @@ CALL = exchange("/mcp", index=2, headers=(("mcp-method", "tools/call"), ("mcp-na
 
 
 def found(*fields: tuple[str, str], entries: tuple[Entry, ...] = (PLAIN, DELETE), raw: bool = True, path: str = "/mcp") -> Verdict:
-    return snapshot_of(*entries).match(HOST, path, "POST", headers=HeaderFields(lambda: fields, raw=raw))
+    return snapshot_of(*entries).match(HOST, path, "POST", headers=HeaderFields(tuple(fields), raw=raw))
 
 
 def encoded(text: bytes, scheme: str = "base64") -> str:
@@ -82,7 +82,7 @@ def test_doubt_counts_wherever_an_entry_matches_otherwise(entries: tuple[Entry, 
 
 def test_an_invalid_entry_closes_whatever_the_headers_are() -> None:
     closed = snapshot_of(DELETE, region("/mcp", source=BLUE))
-    assert isinstance(closed.match(HOST, "/mcp", "POST", headers=HeaderFields(lambda: [("mcp-name", "a,b")])), Unhealthy)
+    assert isinstance(closed.match(HOST, "/mcp", "POST", headers=HeaderFields((("mcp-name", "a,b"),))), Unhealthy)
 
 
 def test_no_policy_makes_a_request_expensive() -> None:

@@ -21,7 +21,7 @@ def test_an_explanation_tells_the_verdict_and_nothing_else_wins_or_blocks(
     raw: bool,
     fields: Fields,
 ) -> None:
-    snapshot, headers = snapshot_of(policy, reach), HeaderFields(lambda: fields, raw=True)
+    snapshot, headers = snapshot_of(policy, reach), HeaderFields(tuple(fields), raw=True)
 
     found = explain(snapshot, host, path, method, raw=raw, headers=headers)
 

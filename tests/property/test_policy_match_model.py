@@ -70,7 +70,7 @@ def said(verdict: Verdict) -> Answer:
 def test_a_match_is_what_a_linear_scan_says(
     policy: list[PolicyDocument], reach: UnreadableReach, host: str, path: str, query: str, method: str, fields: list[tuple[str, str]]
 ) -> None:
-    headers = HeaderFields(lambda: fields, raw=True)
+    headers = HeaderFields(tuple(fields), raw=True)
     verdict = snapshot_of(policy, reach).match(host, path + query, method, headers=headers)
 
     event(type(verdict).__name__)

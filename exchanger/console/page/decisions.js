@@ -15,6 +15,7 @@ export const FAMILIES = [
 
 const KNOWN = {
   allow_exchange: ["exchanged", "Exchanged", "The upstream gets the exchanged token in place of the caller's."],
+  allow_explicit_policy: ["passed", "Allowed by policy", "An entry with action: allow matches, so the request passes unchanged."],
   allow_unmatched: ["passed", "No policy, passed", "No policy matches, so the request passes unchanged."],
   allow_options_bypass: ["passed", "Preflight", "A CORS preflight carries no token, and passes unchanged."],
   deny_missing_bearer: ["token", "No token", "The policy requires a bearer token, and the request has none."],
