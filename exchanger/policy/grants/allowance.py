@@ -48,10 +48,6 @@ class Grant:
     resources: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
 
-    def is_for(self, namespace: str, labels: Labels) -> bool:
-        """Tell whether the grant is one of ``namespace``."""
-        return (self.namespaces is None or namespace in self.namespaces) and (self.selector is None or self.selector.matches(dict(labels)))
-
     @property
     def needs_labels(self) -> bool:
         """Whether labels make a difference to the grant."""
@@ -115,6 +111,8 @@ class Grants:
     enforced: bool = True
     limited: bool = True
     denials: Hosts | None = attrs.field(init=False, repr=False)
+    # The grants that name each namespace, and, under ``None``, those that name none.
+    _naming: dict[str | None, list[Grant]] = attrs.field(init=False, repr=False)
     _known: dict[tuple[str, Labels], Allowance] = attrs.field(factory=dict, init=False, repr=False)
 
     @denials.default
@@ -124,10 +122,13 @@ class Grants:
             hosts = (hosts or Hosts()).with_claim(entry)
         return hosts
 
-    @property
-    def needs_labels(self) -> bool:
-        """Whether labels of Namespaces make a difference."""
-        return any(grant.needs_labels for grant in self.grants)
+    @_naming.default
+    def _by_name(self) -> dict[str | None, list[Grant]]:
+        naming: dict[str | None, list[Grant]] = {}
+        for grant in self.grants:
+            for name in (None,) if grant.namespaces is None else grant.namespaces:
+                naming.setdefault(name, []).append(grant)
+        return naming
 
     def allowance(self, namespace: str, labels: Labels) -> Allowance:
         """Return what a namespace with ``labels`` may do."""
@@ -136,7 +137,9 @@ class Grants:
         key = (namespace, labels)
         known = self._known.get(key)
         if known is None:
-            filled = [_filled(grant, namespace, dict(labels)) for grant in self.grants if grant.is_for(namespace, labels)]
+            by_key = dict(labels)
+            naming = (*self._naming.get(namespace, ()), *self._naming.get(None, ()))
+            filled = [_filled(grant, namespace, by_key) for grant in naming if grant.selector is None or grant.selector.matches(by_key)]
             known = Allowance(tuple(granted for granted, _ in filled), tuple(problem for _, problems in filled for problem in problems))
             if len(self._known) >= _KEPT:
                 self._known.clear()
