@@ -65,6 +65,12 @@ def test_a_tie_is_what_the_snapshot_refuses(one: MatchScope, other: MatchScope, 
     assert contenders(snapshot, "h", path, "GET", raw=True) == ((first, second) if tie else ())
 
 
+@pytest.mark.parametrize(("host", "path"), [("a~b", "/a"), ("h", "/%zz")])
+def test_no_rivals_are_named_for_what_cannot_be_read(host: str, path: str) -> None:
+    snapshot, _ = documents(MatchScope("h", "/"), MatchScope("h", "/"))
+    assert contenders(snapshot, host, path, "GET", raw=True) == ()
+
+
 def test_entries_of_one_document_tie_too() -> None:
     source = Source("team", "p")
     first, second = (DenyEntry(source, index, MatchScope("h", "/a")) for index in range(2))

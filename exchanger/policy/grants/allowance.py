@@ -9,7 +9,6 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.authority import WILDCARD, is_host
 from exchanger.policy.document import Labels
 from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.prefix import read_prefix
@@ -167,12 +166,6 @@ def _filled(grant: Grant, namespace: str, labels: dict[str, str]) -> tuple[Grant
             given = iter(values)
             yield PLACEHOLDER.sub(lambda _: next(given), text)  # noqa: B023 - used at once
 
-    hosts: set[str] = set()
-    for host in fill(grant.hosts, "host"):
-        if host == ANYTHING or is_host(host.removeprefix(WILDCARD)):
-            hosts.add(host)
-        else:
-            problems.append(f"host {bounded(host)}: is no host")
     prefixes: set[str] = set()
     for prefix in fill(grant.path_prefixes, "pathPrefix"):
         if not prefix or not read_prefix(prefix).problem:
@@ -180,7 +173,7 @@ def _filled(grant: Grant, namespace: str, labels: dict[str, str]) -> tuple[Grant
         else:
             problems.append(f"pathPrefix {bounded(prefix)}: is no prefix")
     granted = Granted(
-        frozenset(hosts),
+        frozenset(fill(grant.hosts, "host")),
         frozenset(prefixes),
         grant.actions,
         frozenset(grant.issuers),

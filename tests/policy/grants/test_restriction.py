@@ -4,12 +4,13 @@ import attrs
 import pytest
 
 from exchanger.policy.document import PolicyDocument, Refusal
+from exchanger.policy.explanation import Standing, explain
 from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.grants.restriction import MAX_REGIONS, again, restrict
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import EVERYWHERE, UNKNOWN_NAMESPACE, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType, Source
 from exchanger.values.selector import parse_selector
-from exchanger.values.verdict import NoMatch
+from exchanger.values.verdict import NoMatch, Unhealthy
 from tests.policy.examples import HOST, RED, deny, exchange, region
 
 OWN = Grant(frozenset({"red"}), None, (HOST,), ("/orders",), issuers=("primary",), scopes=("read:*",))
@@ -80,6 +81,55 @@ def test_thousands_of_regions_become_all_that_is_granted() -> None:
     found = left(*crowd, grants=many)
     assert len(found.regions) == 100 < MAX_REGIONS
     assert {closed.match.methods for closed in found.regions} == {None}
+
+
+def test_a_case_insensitive_part_stays_within_the_granted_path() -> None:
+    document = left(deny("/ORDERS/Admin", case_insensitive=True))
+    snapshot = PolicySnapshot.EMPTY.apply(document)
+    answers = {
+        path: type(snapshot.match(HOST, path, "GET", raw=False))
+        for path in (
+            "/orders/admin",
+            "/orders/ADMIN/x",
+            "/ORDERS/admin",
+            "/orders/list",
+            "/orders/adm!n",
+            "/or!ders/admin",
+            "/ORD!ERS/admin",
+        )
+    }
+    assert [path for path, answer in answers.items() if answer is Unhealthy] == ["/orders/admin", "/orders/ADMIN/x", "/or!ders/admin"]
+    found = explain(snapshot, HOST, "/ORDERS/admin", "GET")
+    assert [candidate.standing for candidate in found.candidates] == [Standing.OTHER]
+    assert snapshot.withdraw(RED).trie == PolicySnapshot.EMPTY.trie
+
+
+@pytest.mark.parametrize(
+    ("second", "within"),
+    [("/orders/admin", "/orders/admin"), ("", "/orders"), ("/orders", "/orders"), ("/other", None)],
+)
+def test_a_namespace_described_twice_has_what_both_are_granted(second: str, within: str | None) -> None:
+    by_label = [Grant(None, parse_selector(f"a={value}"), (HOST,), (path,)) for value, path in (("1", "/orders"), ("2", second))]
+    written = PolicyDocument(RED, (deny("/ORDERS/Admin/x", case_insensitive=True),))
+    found = restrict(written, Grants(tuple(by_label)), ((("a", "1"),), (("a", "2"),)))
+    assert [closed.match.within for closed in found.regions] == ([] if within is None else [within])
+    assert bool(found.refused) == (within is None)
+
+
+def test_of_many_granted_prefixes_those_above_count() -> None:
+    many = Grants((attrs.evolve(OWN, path_prefixes=(*(f"/p{number}" for number in range(9)), "/a", "/a/b/c")),))
+    entries = (deny("/a/b"), deny("/a/b/c", index=1, path_type=SEGMENT), deny("/p1/", index=2), deny("/a/b/c", index=3))
+    assert left(*entries, grants=many).entries == entries
+    assert left(deny("/b"), grants=many).refused
+
+
+def test_wildcards_have_granted_hosts_in_common_below_them() -> None:
+    hosts = Grants((attrs.evolve(OWN, hosts=("x.a.example", "*.b.a.example", "a.example", "xa.example"), resources=("urn:x",)),))
+    found = left(deny("/orders", host="*.a.example"), grants=hosts)
+    assert sorted(closed.match.host or "" for closed in found.regions) == ["*.b.a.example", "x.a.example"]
+    wants = attrs.evolve(exchange("/").target, scope="", resources=("urn:x", "urn:y"))
+    (closed,) = left(attrs.evolve(exchange("/orders/", host="x.b.a.example"), target=wants), grants=hosts).regions
+    assert closed.reason.endswith("is not granted: resource urn:y")
 
 
 def test_a_report_tells_and_changes_nothing() -> None:
