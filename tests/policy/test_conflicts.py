@@ -65,6 +65,15 @@ def test_a_tie_is_what_the_snapshot_refuses(one: MatchScope, other: MatchScope, 
     assert contenders(snapshot, "h", path, "GET", raw=True) == ((first, second) if tie else ())
 
 
+def test_entries_tie_by_their_headers_too() -> None:
+    headers = (("a", "1"), ("b", "2"))
+    same, (first, second) = documents(MatchScope("h", "/a", headers=headers), MatchScope("h", "/a", headers=headers))
+    assert conflicts_with(first, same) == (second,)
+    for other in ((), (("a", "1"),), (("a", "1"), ("b", "3"))):
+        different, (first, _) = documents(MatchScope("h", "/a", headers=headers), MatchScope("h", "/a", headers=other))
+        assert conflicts_with(first, different) == ()
+
+
 @pytest.mark.parametrize(("host", "path"), [("a~b", "/a"), ("h", "/%zz")])
 def test_no_rivals_are_named_for_what_cannot_be_read(host: str, path: str) -> None:
     snapshot, _ = documents(MatchScope("h", "/"), MatchScope("h", "/"))

@@ -127,3 +127,6 @@ def test_no_policy_makes_a_request_expensive() -> None:
     crowd = tuple(deny("/mcp", index=number, headers=((name, "1"), ("y", "2"))) for number, name in enumerate(names))
     fields = [*((name, "1") for name in names), ("y", "2")]
     assert found(*fields, entries=crowd) == AMBIGUOUS_HEADER
+    spelled = [bin(number + 2 * MAX_WORK)[3:].replace("0", "-").replace("1", "_") for number in range(MAX_WORK + 1)]
+    alike = tuple(deny("/mcp", index=number, headers=((f"x{name}", "1"),)) for number, name in enumerate(spelled))
+    assert found((f"x{spelled[0]}", "2"), entries=alike) == AMBIGUOUS_HEADER

@@ -30,6 +30,7 @@ def left(*claims: Entry | FailClosedRegion, grants: Grants = Grants((OWN,))) -> 
         (exchange("/orders-old"), None, "is outside the hosts and paths that its namespace is granted"),
         (deny("/orders", host="other.example.com"), None, "is outside the hosts and paths that its namespace is granted"),
         (deny("/ORDERS/x", case_insensitive=True), MatchScope(HOST, "/ORDERS/x", None, True, within="/orders"), "is only partly inside"),
+        (deny("/ORD", case_insensitive=True), MatchScope(HOST, "/orders", path_type=SEGMENT), "is only partly inside"),
         (deny("/orders%2Fx"), MatchScope(HOST, "/orders/x"), "is only partly inside"),
         (
             attrs.evolve(exchange("/orders/x"), target=attrs.evolve(exchange("/").target, scope="read:a write:b", audiences=("a",))),
@@ -120,6 +121,7 @@ def test_of_many_granted_prefixes_those_above_count() -> None:
     many = Grants((attrs.evolve(OWN, path_prefixes=(*(f"/p{number}" for number in range(9)), "/a", "/a/b/c")),))
     entries = (deny("/a/b"), deny("/a/b/c", index=1, path_type=SEGMENT), deny("/p1/", index=2), deny("/a/b/c", index=3))
     assert left(*entries, grants=many).entries == entries
+    assert left(deny("/p1", path_type=PathType.EXACT), grants=many).entries
     assert left(deny("/b"), grants=many).refused
 
 
