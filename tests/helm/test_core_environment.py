@@ -8,6 +8,9 @@ from typing import Any
 import attrs
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from exchanger.app import settings as service_settings
 from exchanger.app.settings import read_settings
@@ -206,6 +209,21 @@ def test_the_schema_knows_the_fields_of_grants_that_the_service_knows() -> None:
         (BASELINE_FIELDS[0].fields, denial["properties"]["match"]),
     ):
         assert {field.name for field in fields} == set(objects["properties"])
+
+
+@given(
+    st.sampled_from(["hosts", "pathPrefixes", "issuers", "audiences", "resources", "scopes", "namespaces"]),
+    st.lists(
+        st.sampled_from([*"aA0-_.*/:?#@ \\[]{}", "*.", "{namespace}", "{label:a.b/c}", "https://", "example.com", "[::1]", "..", "/a"]),
+        min_size=1,
+    ).map("".join),
+)
+def test_the_schema_takes_each_grant_that_the_service_takes(field: str, text: str) -> None:
+    grant = {"namespaces": ["a"], field: [text]}
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    valid = Draft202012Validator({"$defs": schema["$defs"], "$ref": "#/$defs/grant"})
+    if text == text.strip() and isinstance(read_grants(json.dumps({"version": "v1", "grants": [grant]}), has_labels=True), Grants):
+        assert valid.is_valid(grant)
 
 
 def test_profiles_of_a_second_list_come_after_those_of_the_first() -> None:
