@@ -12,7 +12,9 @@ from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.grants.restriction import restrict
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import DenyEntry, Source
+from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
+from exchanger.values.headers import HeaderFields
+from exchanger.values.verdict import Ambiguous
 from tests.property.strategies_policy import snapshot_of
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
@@ -99,3 +101,22 @@ def test_no_spelling_gets_past_the_baseline(path: str) -> None:
         found = snapshot(policy, grants).match("a.example.com", path, "GET")
         assert isinstance(found, DenyEntry)
         assert found in grants.baseline
+
+
+@pytest.mark.parametrize(
+    ("headers", "scope"),
+    [
+        ({"mcp-method": "tools/call", "Mcp-Name": "delete_order"}, "orders.delete"),
+        ({"mcp-method": "tools/call", "mcp-name": "=?base64?ZGVsZXRlX29yZGVy?="}, "orders.delete"),
+        ({"mcp-method": "tools/call", "mcp-name": "list_orders"}, "orders.read"),
+        ({}, "orders.read"),
+        ({"mcp-method": "tools/call", "mcp-name": "delete_order", "mcp_name": "list_orders"}, None),
+        ({"mcp-method": "tools/call", "mcp-name": "delete_order,list_orders"}, None),
+        ({"mcp-method": "tools/call", "mcp-name": "=?base64?!?="}, None),
+    ],
+)
+def test_a_tool_has_the_scope_that_the_page_gives_it(headers: dict[str, str], scope: str | None) -> None:
+    (policy,) = (block for block in blocks("reference/policy.md") if "mcp.example.com" in str(block))
+    found = snapshot(policy).match("mcp.example.com", "/mcp", "POST", headers=HeaderFields(headers.items))
+    assert (found.target.scope if isinstance(found, ExchangeEntry) else None) == scope
+    assert isinstance(found, Ambiguous if scope is None else ExchangeEntry)
