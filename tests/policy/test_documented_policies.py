@@ -14,7 +14,7 @@ from exchanger.policy.grants.restriction import restrict
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
 from exchanger.values.headers import HeaderFields
-from exchanger.values.verdict import Ambiguous
+from exchanger.values.verdict import Ambiguous, NoMatch
 from tests.property.strategies_policy import snapshot_of
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
@@ -101,6 +101,8 @@ def test_no_spelling_gets_past_the_baseline(path: str) -> None:
         found = snapshot(policy, grants).match("a.example.com", path, "GET")
         assert isinstance(found, DenyEntry)
         assert found in grants.baseline
+    assert isinstance(snapshot(None, grants).match("a.example.com", "/100%", "GET"), Ambiguous)
+    assert isinstance(snapshot(None, grants).match("a.example.org", "/100%", "GET"), NoMatch)
 
 
 @pytest.mark.parametrize(
