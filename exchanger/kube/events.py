@@ -4,6 +4,7 @@ This is a courtesy: nothing waits for it, nothing fails with it, and it spares a
 state when it is its turn, so what is overtaken before that is never reported.
 """
 
+import enum
 import math
 from collections.abc import Callable, Collection, Iterator
 from itertools import chain, islice
@@ -115,8 +116,21 @@ class ConflictWatch:
                 yield source
 
 
-# What a report is about: a document alone, or its conflicts (``True``).
-_Topic = tuple[Source, bool]
+@enum.unique
+class _About(enum.Enum):
+    """What a report on a ConfigMap is about."""
+
+    DOCUMENT = "what is wrong with the document alone, or that this is over"
+    CONFLICTS = "the same of its conflicts"
+    REFUSED = "the same of what its Namespace is not granted"
+
+
+_Topic = tuple[Source, _About]
+_OVER: Final = {
+    _About.DOCUMENT: "the document is valid again",
+    _About.CONFLICTS: "no entry ties with another any more",
+    _About.REFUSED: "all of it is granted now",
+}
 
 
 @final
@@ -154,14 +168,18 @@ class PolicyEvents:
         """Take note of a version; costs the number of its documents that changed."""
         self._snapshot = change.snapshot
         for source in change.withdrawn:
-            for topic in ((source, False), (source, True)):
+            for about in _About:
+                topic = (source, about)
                 self._pending.pop(topic, None)
                 self._told.pop(topic, None)
                 if self._writing == topic:
                     self._writing = None
         for document in change.documents:
-            if document.regions or ((self._told or self._pending) and self._is_open((document.source, False))):
-                self._consider((document.source, False))
+            if document.regions and not document.refused:
+                self._told.pop((document.source, _About.REFUSED), None)  # once it is valid again, that says enough
+            for about, wrong in ((_About.DOCUMENT, document.regions), (_About.REFUSED, document.refused)):
+                if wrong or ((self._told or self._pending) and self._is_open((document.source, about))):
+                    self._consider((document.source, about))
         self._versions.append(change)
         self._version.set()
 
@@ -193,18 +211,19 @@ class PolicyEvents:
 
     def _report(self, topic: _Topic) -> Report | None:
         """Return what the author does not know yet, by the newest version."""
-        source, of_conflicts = topic
+        source, about = topic
         document, told = self._snapshot.documents.get(source), self._told.get(topic)
         if document is None:
             return None
         report = None
-        if of_conflicts and (conflicts := self._conflicts.known.get(source)):
+        if about is _About.CONFLICTS and (conflicts := self._conflicts.known.get(source)):
             report = Report(source, Reason.CONFLICTING, "; ".join(map(str, conflicts)))
-        elif not of_conflicts and document.regions:
+        elif about is _About.DOCUMENT and document.regions:
             report = Report(source, Reason.INVALID, regions=document.problems[:MAX_REGIONS])
+        elif about is _About.REFUSED and document.refused:
+            report = Report(source, Reason.REFUSED, "; ".join(refusal.reason for refusal in document.refused[:MAX_REGIONS]))
         elif told is not None:
-            over = "no entry ties with another any more" if of_conflicts else "the document is valid again"
-            report = Report(source, Reason.ACCEPTED, f"{over}; entries in force: {len(document.entries)}")
+            report = Report(source, Reason.ACCEPTED, f"{_OVER[about]}; entries in force: {len(document.entries)}")
         return None if report == told else report
 
     async def _follow_conflicts(self) -> None:
@@ -218,8 +237,8 @@ class PolicyEvents:
                     continue
                 document = self._snapshot.documents.get(source)
                 if document is not None and document.regions and source not in self._conflicts.known:
-                    self._told.pop((source, True), None)  # once it is valid again, that says enough
-                self._consider((source, True))
+                    self._told.pop((source, _About.CONFLICTS), None)  # once it is valid again, that says enough
+                self._consider((source, _About.CONFLICTS))
 
     async def _take_changed(self) -> set[Source]:
         """Return whatever differs in the versions up to the present one; hashing 10,000 sources takes milliseconds, hence the pauses."""

@@ -168,6 +168,10 @@ class PolicyIndex:
             if (text := self._in_force(source := Source(namespace, name))) is not None
         }
 
+    def selected(self) -> dict[str, tuple[Labels, ...]]:
+        """Return the selected Namespaces, with their labels if these are wanted."""
+        return dict(self._selected)
+
     def waiting(self) -> Iterator[Source]:
         """Yield the selected ConfigMaps that are not in force, since their Namespaces are not selected."""
         for namespace, texts in self._texts.items():

@@ -12,6 +12,7 @@ import trio.testing
 from exchanger.kube.event_writer import EventWriter
 from exchanger.kube.events import PolicyEvents, PolicyEventsSettings
 from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.selection import Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
@@ -77,6 +78,7 @@ class Stage:
     events: PolicyEvents
     missing: list[str]
     issuers: frozenset[str] = frozenset()
+    grants: Grants = NO_GRANTS
     _texts: dict[Source, Text] = attrs.field(factory=dict)
     _snapshot: PolicySnapshot = PolicySnapshot.EMPTY
 
@@ -90,13 +92,15 @@ class Stage:
             after.pop(Source(namespace, name), None)
             if text is not None:
                 after[Source(namespace, name)] = Text(text)
-        change = advance(self._snapshot, self._texts, after, self.issuers)
+        change = advance(self._snapshot, self._texts, after, self.issuers, grants=self.grants)
         self._texts, self._snapshot = after, change.snapshot
         self.events.published(change)
 
     def read_all_again(self) -> None:
-        """Publish every document, as when issuers are others."""
-        self.events.published(advance(self._snapshot, self._texts, self._texts, self.issuers, afresh=True))
+        """Publish every document, as when issuers or grants are others."""
+        change = advance(self._snapshot, self._texts, self._texts, self.issuers, afresh=True, grants=self.grants)
+        self._snapshot = change.snapshot
+        self.events.published(change)
 
     async def settle(self) -> None:
         """Wait until there is nothing to do before time passes."""
