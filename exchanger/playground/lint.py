@@ -11,7 +11,8 @@ from exchanger.playground.policy_files import NotSaved, encoded
 from exchanger.playground.source_map import NOWHERE, FileMap, Place, document_places, file_map, within
 from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.conflicts import conflicts_of
-from exchanger.policy.document import PolicyDocument, entry_lines
+from exchanger.policy.document import Lines, PolicyDocument, entry_lines
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.selection import Change, ConfigMap, Namespace, PolicyObject, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
@@ -33,11 +34,12 @@ _find_document: Final = re.compile(r"document (\d+)").match
 @final
 @attrs.frozen
 class LintRules:
-    """The service's configuration: which objects it selects, and the issuer profiles that entries may refer to."""
+    """The service's configuration: which objects it selects, the issuer profiles that entries may refer to, and the grants."""
 
     namespaces: Selector
     configmaps: Selector
     issuers: frozenset[str]
+    grants: Grants = NO_GRANTS
 
 
 @final
@@ -82,7 +84,8 @@ def lint(name: str, text: str, others: Mapping[str, str], rules: LintRules) -> L
     if isinstance(known, nodes.Unreadable):  # never: the limits are the same
         return Linted(0, (Problem(f"the file {known.reason}{_STAYS}", Place(known.line, known.column)),))
     every = (*_objects_of(other for key, other in others.items() if key != name), *objects)
-    change = advance(PolicySnapshot.EMPTY, {}, select(every, rules.namespaces, rules.configmaps), rules.issuers)
+    documents_in_force = select(every, rules.namespaces, rules.configmaps)
+    change = advance(PolicySnapshot.EMPTY, {}, documents_in_force, rules.issuers, grants=rules.grants)
     here = {found.source for found in known.configmaps}
     documents = [document for document in change.documents if document.source in here]
     problems = [
@@ -118,11 +121,15 @@ def _left_out(
 
 
 def _said(document: PolicyDocument, change: Change, known: FileMap) -> Iterator[Problem]:
-    """Yield the parts of a document that cannot be understood, and its conflicts with others."""
+    """Yield the parts of a document that cannot be understood, those that are refused, and its conflicts with others."""
     source = document.source
     for region in document.problems:
         yield _of_region(region, known)
-    lines: tuple[tuple[int, int], ...] | None = None
+    lines: tuple[Lines, ...] | None = None
+    for refusal in document.refused:
+        lines = entry_lines(document.text or "") if lines is None else lines
+        first = lines[refusal.index][0] if refusal.index is not None and refusal.index < len(lines) else None
+        yield Problem(f"not granted: {refusal.reason}", known.place(source, first, None), str(source), refusal.index)
     for tie in conflicts_of(document, change.snapshot):
         if tie is not None:
             lines = entry_lines(document.text or "") if lines is None else lines

@@ -16,6 +16,7 @@ export const FAMILIES = [
 const KNOWN = {
   allow_exchange: ["exchanged", "Exchanged", "The caller's token was traded; the upstream gets the new one."],
   allow_unmatched: ["passed", "No policy", "No policy speaks of this request, so it goes on as it came."],
+  allow_explicit_policy: ["passed", "Allowed", "An entry with action: allow matches, so the request passes unchanged."],
   allow_options_bypass: ["passed", "Preflight", "A browser's preflight brings no token, and passes."],
   deny_missing_bearer: ["token", "No token", "The policy asks for a bearer token, and none was there."],
   deny_invalid_bearer: ["token", "Bad token", "What came as a bearer token cannot be one."],
