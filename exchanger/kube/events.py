@@ -174,12 +174,18 @@ class PolicyEvents:
                 self._told.pop(topic, None)
                 if self._writing == topic:
                     self._writing = None
+        some_open = bool(self._told or self._pending)
         for document in change.documents:
+            if document.regions or (some_open and self._is_open((document.source, _About.DOCUMENT))):
+                self._consider((document.source, _About.DOCUMENT))
+            refused = (document.source, _About.REFUSED)
             if document.regions and not document.refused:
-                self._told.pop((document.source, _About.REFUSED), None)  # once it is valid again, that says enough
-            for about, wrong in ((_About.DOCUMENT, document.regions), (_About.REFUSED, document.refused)):
-                if wrong or ((self._told or self._pending) and self._is_open((document.source, about))):
-                    self._consider((document.source, about))
+                self._told.pop(refused, None)  # once it is valid again, that says enough
+            if some_open and self._is_open(refused):
+                self._consider(refused)
+        # New grants may refuse something of every document at once, of which no more can wait.
+        for document in [document for document in change.documents if document.refused][-self.settings.max_pending :]:
+            self._consider((document.source, _About.REFUSED))
         self._versions.append(change)
         self._version.set()
 
