@@ -119,6 +119,6 @@ def test_no_spelling_gets_past_the_baseline(path: str) -> None:
 )
 def test_a_tool_has_the_scope_that_the_page_gives_it(headers: dict[str, str], scope: str | None) -> None:
     (policy,) = (block for block in blocks("reference/policy.md") if "mcp.example.com" in str(block))
-    found = snapshot(policy).match("mcp.example.com", "/mcp", "POST", headers=HeaderFields(headers.items))
+    found = snapshot(policy).match("mcp.example.com", "/mcp", "POST", headers=HeaderFields(tuple(headers.items())))
     assert (found.target.scope if isinstance(found, ExchangeEntry) else None) == scope
     assert isinstance(found, Ambiguous if scope is None else ExchangeEntry)
