@@ -6,10 +6,9 @@ from typing import Final, TypeAlias
 from exchanger.policy.conflicts import conflicts_with
 from exchanger.policy.document import PolicyDocument, Refusal
 from exchanger.policy.explanation import Explanation
-from exchanger.policy.grants.reader import BASELINE
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
-from exchanger.values.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, Source
+from exchanger.values.entry import BASELINE, AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, Source
 from exchanger.values.notice import Notices
 from exchanger.values.text import loggable_path
 from exchanger.values.verdict import Ambiguous, NoMatch, Unhealthy, Verdict

@@ -35,7 +35,7 @@ _find_document: Final = re.compile(r"document (\d+)").match
 @final
 @attrs.frozen
 class LintRules:
-    """The service's configuration: the objects that it selects, the issuers that entries may refer to, the reach of regions, and the grants."""
+    """The service's configuration: what it selects, the issuers that entries may refer to, the reach of regions, and the grants."""
 
     namespaces: Selector
     configmaps: Selector

@@ -160,10 +160,9 @@ def read_host(text: str) -> HostReading:
         return HostReading((None,), f"is longer than any host: write one host name instead of {quoted(_safe(text))}")
     if _is_template(text):
         return HostReading((None,), f"is a template or has escapes: write the host name itself instead of {quoted(_safe(text))}")
-    if "*" in text.removeprefix("*."):
-        return HostReading(
-            (None,), f'has no patterns, and "*" is no host: write one entry for each host name instead of {quoted(_safe(text))}'
-        )
+    if "*" in text.removeprefix(WILDCARD):
+        sentence = 'has a "*" where none can be: write one entry for each host name, or *.example.com for all below one, instead of'
+        return HostReading((None,), f"{sentence} {quoted(_safe(text))}")
     if _is_pattern(_LITERAL.sub(" ", text)):
         return HostReading((None,), f"has no patterns: write one entry for each host name instead of {quoted(_safe(text))}")
     named = _named_in(text)

@@ -21,7 +21,7 @@ from exchanger.policy.path import MalformedPath
 from exchanger.policy.policy_trie import Paths, is_wildcard
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import UNKNOWN_NAMESPACE, Claim, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType, Source
+from exchanger.values.entry import BASELINE, UNKNOWN_NAMESPACE, Claim, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType, Source
 from exchanger.values.headers import NO_FIELDS, HeaderFields
 from exchanger.values.text import loggable_path
 from exchanger.values.verdict import Ambiguous, Unhealthy, Verdict
@@ -279,7 +279,7 @@ class _Question:
         if isinstance(claim, FailClosedRegion):
             return self._why_region(claim)
         if claim is self.verdict or claim == self.verdict:
-            return "the longest pathPrefix that matches host and method"
+            return _BASELINE if claim.source == BASELINE else "the longest pathPrefix that matches host and method"
         return self._why_tied(claim) if _place(claim) in self.tied else self._why_lost(claim, covers)
 
     def _why_tied(self, entry: Entry) -> str:
@@ -318,8 +318,8 @@ class _Question:
             return f"the request's {self.verdict.part.value} can be read in ways that lead to different decisions"
         if isinstance(self.verdict, Unhealthy) and self.verdict.source is not None:
             return "an invalid entry or unreadable document covers the request, and wins over all others"
-        if isinstance(self.verdict, DenyEntry):
-            return "the operator's baseline denies the request before any policy counts"
+        if isinstance(self.verdict, DenyEntry) and self.verdict.source == BASELINE:
+            return _BASELINE
         return "more than one invalid entry or unreadable document covers the request, and these win over all others"
 
     def _why_later(self, orders: list[_Order | None]) -> str:
@@ -343,6 +343,7 @@ def _reaches_any_host(claim: Claim) -> bool:
     return isinstance(claim, FailClosedRegion) and claim.reaches_any_host
 
 
+_BASELINE: Final = "the platform's baseline denies the request before any policy counts"
 _ELSEWHERE: Final = {
     PathType.PREFIX: "the path does not start with its pathPrefix {}",
     PathType.SEGMENT: "the path is not below its pathPrefix {}",

@@ -83,6 +83,10 @@ def of_snapshot(snapshot: PolicySnapshot, namespaces: str, config_maps: Selector
     if not snapshot.documents:
         gone = f"{emptied} that were in force have gone" if emptied else "nothing is selected"
         yield Notice("policy", f"has no document in force: {gone}, so that no request is refused or exchanged by one", remedy)
+    elif snapshot.refused_count and not snapshot.entry_count and not snapshot.invalid_documents:
+        yield Notice(
+            "policy", "has no entry in force: none is inside what its namespace is granted", "grant the hosts, or correct the entries"
+        )
     elif not snapshot.entry_count and not snapshot.invalid_documents:
         yield Notice("policy", "has no entry in force: the entries of every document are empty", "write entries, or delete the documents")
 

@@ -24,6 +24,10 @@ class Source:
         return f"{self.namespace}/{self.name}"
 
 
+# The source of the platform's baseline denials; no ConfigMap is called so.
+BASELINE: Final = Source("", "baseline")
+
+
 @enum.unique
 class PathType(enum.Enum):
     """How a prefix covers a path; all but ``PREFIX`` look at the path without its query.

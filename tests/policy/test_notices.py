@@ -2,6 +2,7 @@
 
 import pytest
 
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_config_maps, of_namespaces, of_snapshot
 from exchanger.policy.selection import ConfigMap, Namespace, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
@@ -105,13 +106,15 @@ def test_namespaces() -> None:
 
 
 def test_a_policy_in_which_nothing_is_in_force() -> None:
-    def told(*texts: str, emptied: int = 0) -> list[str]:
+    def told(*texts: str, emptied: int = 0, grants: Grants = NO_GRANTS) -> list[str]:
         documents = {Source("a", str(number)): Text(text) for number, text in enumerate(texts)}
-        snapshot = advance(PolicySnapshot.EMPTY, {}, documents, frozenset()).snapshot
+        snapshot = advance(PolicySnapshot.EMPTY, {}, documents, frozenset(), grants=grants).snapshot
         return [notice.text for notice in of_snapshot(snapshot, "b", Selector(), emptied=emptied)]
 
     assert ["nothing is selected" in text for text in told()] == [True]
     assert ["7 that were in force have gone" in text for text in told(emptied=7)] == [True]
     assert ["no entry in force" in text for text in told(POLICY, POLICY)] == [True]
     assert told("not a policy") == []  # which closes everything, and is told as what it is
-    assert told("version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: deny}]") == []
+    entry = "version: v1\nentries: [{match: {host: h, pathPrefix: /a}, action: deny}]"
+    assert told(entry) == []
+    assert ["none is inside what its namespace is granted" in text for text in told(entry, grants=Grants())] == [True]

@@ -15,11 +15,9 @@ from exchanger.policy.grants.allowance import ANYTHING, DEFAULT_ACTIONS, PLACEHO
 from exchanger.policy.prefix import read_prefix
 from exchanger.policy.yaml_nodes import Unreadable, read_nodes
 from exchanger.util.text import quoted
-from exchanger.values.entry import DenyEntry, MatchScope, Source
+from exchanger.values.entry import BASELINE, DenyEntry, MatchScope
 from exchanger.values.selector import Selector, parse_selector
 
-# The source of baseline denials; no ConfigMap is called so.
-BASELINE: Final = Source("", "baseline")
 # Hosts times paths, of all grants together: an unreadable document closes as many places.
 MAX_AREAS: Final = 10_000
 # Problems that are told of one file.

@@ -4,9 +4,8 @@ import pytest
 
 from exchanger.policy.explanation import explain
 from exchanger.policy.grants.allowance import Grants
-from exchanger.policy.grants.reader import BASELINE
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import DenyEntry, MatchScope, PathType
+from exchanger.values.entry import BASELINE, DenyEntry, MatchScope, PathType
 from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, NoMatch, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, RED, exchange, region, snapshot_of
 
@@ -71,6 +70,6 @@ def test_an_explanation_names_the_baseline() -> None:
     snapshot = snapshot_of(OPENS).with_baseline(Grants(baseline=(INTERNAL,)).denials)
     found = explain(snapshot, HOST, "/internal/open", "POST")
     assert [(candidate.claim, candidate.won) for candidate in found.candidates] == [(INTERNAL, True), (OPENS, False)]
-    assert found.candidates[1].why == "the operator's baseline denies the request before any policy counts"
+    assert found.candidates[1].why == "the platform's baseline denies the request before any policy counts"
     assert not isinstance(found.verdict, Unhealthy)
     assert RED in snapshot.documents

@@ -4,8 +4,8 @@ import pytest
 
 from exchanger.policy.grants import allowance
 from exchanger.policy.grants.allowance import Grant, Granted, Grants, is_granted, is_resource_granted, is_scope_granted
-from exchanger.policy.grants.reader import BASELINE, MAX_AREAS, read_grants
-from exchanger.values.entry import DenyEntry, MatchScope, PathType
+from exchanger.policy.grants.reader import MAX_AREAS, read_grants
+from exchanger.values.entry import BASELINE, DenyEntry, MatchScope, PathType
 from exchanger.values.selector import parse_selector
 
 
