@@ -82,11 +82,17 @@ async def start_demo(nursery: trio.Nursery, options: DemoOptions, programs: Prog
         upstream_port=upstream_port,
         policy=folder / "policy",
         subjects=setup.subjects(),
+        grants=folder / "grants.yaml" if setup.grants else None,
     )
     issuers, config = _write_files(folder, ports, setup, partial(bootstrap, mode=options.mode, traces=traces))
     service_console = free[3]
     environment = service_environment(
-        grpc_port=ports.grpc_port, metrics_port=ports.metrics_port, policy=ports.policy, issuers=issuers, console_port=service_console
+        grpc_port=ports.grpc_port,
+        metrics_port=ports.metrics_port,
+        policy=ports.policy,
+        issuers=issuers,
+        grants=ports.grants,
+        console_port=service_console,
     )
     if not options.check:
         progress.begin("console")
@@ -205,6 +211,8 @@ def _write_files(folder: Path, ports: DemoPorts, setup: DemoSetup, gateway: Call
     ports.policy.mkdir()
     for name, text in setup.policies.items():
         (ports.policy / name).write_text(text, "utf-8")
+    if ports.grants is not None:
+        ports.grants.write_text(setup.grants, "utf-8")
     issuers = folder / "issuers.json"
     issuers.write_text(json.dumps({"issuers": setup.profiles}, indent=2), "utf-8")
     config = folder / "envoy.json"
