@@ -120,6 +120,7 @@ def demo_target(ports: DemoPorts) -> ScenarioTarget:
         fresh=make_subjects,
         stats=(LOOPBACK, ports.token_port),
         policy=ports.policy,
+        grants=True,
     )
 
 

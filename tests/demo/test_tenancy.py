@@ -10,12 +10,8 @@ from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.grants.restriction import restrict
-from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.values.entry import Source
 
-# The scenarios about grants, which are in the file one after another.
-NAMES: Final = [scenario.name for scenario in SCENARIOS]
-TENANCY: Final = frozenset(NAMES[NAMES.index("wildcard-host") : NAMES.index("broken-document-outside") + 1])
 ISSUERS: Final = frozenset(profile["name"] for profile in own_issuers(1))
 FILES: Final = {file.name: file.read_text("utf-8") for file in (*sample_policy(), *wrong_policy())}
 

@@ -22,7 +22,6 @@ from exchanger.scenarios.runner import summary
 from exchanger.scenarios.scenario import EqualRequests, PolicyEdit
 from exchanger.scenarios.tokens import Subject
 from exchanger.values.entry import Source
-from tests.demo.test_tenancy import TENANCY
 from tests.helm.chart import only, secret_texts
 from tests.helm.rendered_demo import KEYCLOAK as WITH_KEYCLOAK
 from tests.helm.rendered_demo import demo
@@ -74,7 +73,7 @@ class Packaged:
 SAMPLE: Final = {file.name: file.read_text("utf-8") for file in sample_policy()}
 # Without the teams that make mistakes, and without the scenarios about them, which ``tests/demo/test_tenancy.py`` is about.
 OWN: Final = Packaged(
-    attrs.evolve(own_setup(1), policies=SAMPLE, scenarios=tuple(one for one in SCENARIOS if one.name not in TENANCY)),
+    attrs.evolve(own_setup(1), policies=SAMPLE, scenarios=tuple(one for one in SCENARIOS if not one.call.grants)),
     frozenset({"unmatched"}),
 )
 KEYCLOAK: Final = Packaged(
