@@ -298,6 +298,7 @@ def _log_problems(log: structlog.stdlib.BoundLogger, change: Change) -> None:
         _log_invalid(log, document)
     if len(invalid) > MAX_LINES:
         log.warning("policy.invalid_not_shown", documents=len(invalid) - MAX_LINES, text="exchanger status shows them")
+    _log_refused(log, change)
 
 
 def _log_version(log: structlog.stdlib.BoundLogger, change: Change, reasons: Reasons) -> None:
@@ -317,6 +318,24 @@ def _log_version(log: structlog.stdlib.BoundLogger, change: Change, reasons: Rea
 
 def _named(source: Source, reason: Gone | None) -> str:
     return printable(str(source), POLICY_LIMIT) + ("" if reason is None else f": {reason.value}")
+
+
+def _log_refused(log: structlog.stdlib.BoundLogger, change: Change) -> None:
+    """Write one line per document of which something is, or would be, refused; at most ``MAX_LINES``."""
+    refused = [document for document in change.documents if document.refused]
+    for document in refused[:MAX_LINES]:
+        first, *others = document.refused[:MAX_PROBLEMS]
+        more = len(document.refused) - MAX_PROBLEMS
+        log.warning(
+            "policy.refused",
+            policy=printable(str(document.source), POLICY_LIMIT),
+            entry=first.index,
+            reason=printable(first.reason, DETAIL_LIMIT),
+            **({"others": [printable(refusal.reason, OTHER_LIMIT) for refusal in others]} if others else {}),
+            **({"more": more} if more > 0 else {}),
+        )
+    if len(refused) > MAX_LINES:
+        log.warning("policy.refused_not_shown", documents=len(refused) - MAX_LINES, text="exchanger status shows them")
 
 
 def _log_invalid(log: structlog.stdlib.BoundLogger, document: PolicyDocument) -> None:

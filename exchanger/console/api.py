@@ -25,6 +25,7 @@ from exchanger.console.policy_view import (
     shown_explanation,
     shown_notices,
     shown_problem,
+    shown_refusal,
 )
 from exchanger.http.message import Handler, Request, Response
 from exchanger.policy.conflicts import documents_in_conflict
@@ -150,9 +151,14 @@ class Api:
             for region in document.problems:
                 problems.append(encode(shown_problem(region)))
                 await time_slice.step()
+            refused = list[bytes]()
+            for refusal in document.refused:
+                refused.append(encode(shown_refusal(refusal)))
+                await time_slice.step()
         source = document.source
         head = encode({"namespace": source.namespace, "name": source.name, "revision": now.revision, "text": document.text})
-        return json_bytes(b'%b,"entries":[%b],"problems":[%b]}' % (head[:-1], b",".join(entries), b",".join(problems)))
+        lists = (b",".join(entries), b",".join(problems), b",".join(refused))
+        return json_bytes(b'%b,"entries":[%b],"problems":[%b],"refused":[%b]}' % (head[:-1], *lists))
 
     async def explain(self, request: Request) -> Response:
         """Say why a request gets its verdict."""

@@ -4,8 +4,9 @@ from itertools import islice
 from typing import Final, TypeAlias
 
 from exchanger.policy.conflicts import conflicts_with
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.document import PolicyDocument, Refusal
 from exchanger.policy.explanation import Explanation
+from exchanger.policy.grants.reader import BASELINE
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.util.text import printable
 from exchanger.values.entry import AllowEntry, Claim, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, Source
@@ -22,7 +23,7 @@ TEXT_LIMIT: Final = 1024
 LIST_LIMIT: Final = 64
 # Methods of an entry that are sorted before the first ones are shown; of more, any.
 MANY_METHODS: Final = 4096
-# Problems of one document in the list of documents; the document itself shows all of them.
+# Problems, and refused entries, of one document in the list of documents; the document itself shows all of them.
 MAX_PROBLEMS: Final = 20
 
 NOT_READY: Final[Json] = {"kind": "unhealthy", "policy": None, "reason": "no complete policy is known yet"}
@@ -33,21 +34,30 @@ _ACTIONS: Final = {AllowEntry: "allow", DenyEntry: "deny", ExchangeEntry: "excha
 
 
 def health_of(document: PolicyDocument, conflicts: "frozenset[Source] | set[Source]") -> str:
-    """Return the health of a document: problems are worse than conflicts."""
+    """Return the health of a document: problems are worse than conflicts, and these than what is refused."""
     if document.regions:
         return "problems"
-    return "conflicts" if document.source in conflicts else "ok"
+    if document.source in conflicts:
+        return "conflicts"
+    return "refused" if document.refused else "ok"
 
 
 def shown_document(document: PolicyDocument, health: str) -> Json:
     """Return a document as a line of the list."""
     problems = [shown_problem(region) for region in document.problems[:MAX_PROBLEMS]]
-    return {"name": _text(document.source.name), "entries": len(document.entries), "health": health, "problems": problems}
+    refused = [shown_refusal(refusal) for refusal in document.refused[:MAX_PROBLEMS]]
+    shown = {"name": _text(document.source.name), "entries": len(document.entries), "health": health}
+    return {**shown, "problems": problems, "refused": refused}
 
 
 def shown_problem(region: FailClosedRegion) -> Json:
     """Return what is wrong, and where to look."""
     return {"entry": region.index, "line": region.line, "column": region.column, "reason": _text(region.reason)}
+
+
+def shown_refusal(refusal: Refusal) -> Json:
+    """Return what is refused, or would be: an entry, or ``None`` for the document."""
+    return {"entry": refusal.index, "reason": _text(refusal.reason)}
 
 
 def shown_notices(notices: tuple[Notices, ...]) -> Json:
@@ -103,6 +113,9 @@ def shown_verdict(verdict: Verdict) -> Json:
             return {"kind": "no_match", "policy": None, "reason": "no entry applies, however the request is read"}
         case ExchangeEntry():
             return {"kind": "exchange", "policy": shown_place(verdict.source, verdict.index), "reason": "an entry asks for an exchange"}
+        case DenyEntry(source=source) if source == BASELINE:
+            reason = "the baseline of the grants denies the request before any policy"
+            return {"kind": "deny", "policy": shown_place(source, verdict.index), "reason": reason}
         case DenyEntry():
             return {"kind": "deny", "policy": shown_place(verdict.source, verdict.index), "reason": "an entry denies the request"}
         case AllowEntry():

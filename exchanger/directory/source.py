@@ -14,6 +14,7 @@ from exchanger.assembly.assembler import Assembler
 from exchanger.directory.folder import Scan, notices_of, scan
 from exchanger.errors import ExchangerError
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.grants.notices import of_allowance
 from exchanger.policy.notices import of_snapshot
 from exchanger.policy.selection import Change, Document, Unknown, select
 from exchanger.policy.snapshot import PolicySnapshot
@@ -61,13 +62,17 @@ class DirectoryObserver(Protocol):
 @final
 @attrs.frozen
 class _State:
-    """What a scan starts from. ``unknown`` are the files that have never been readable since the first scan."""
+    """What a scan starts from. ``unknown`` are the files that have never been readable since the first scan.
+
+    ``notices`` are by ``grants``.
+    """
 
     scanned: Scan
     documents: tuple[tuple[Source, Document], ...]
     unknown: frozenset[str]
     issuers: frozenset[str]
     notices: Notices = NO_NOTICES
+    grants: Grants = NO_GRANTS
 
 
 @final
@@ -199,12 +204,13 @@ class DirectorySource:
 
     def _scan(self, before: _State | None) -> tuple[_State, tuple[_Change, ...]]:
         """Return the new state, and how its documents differ. Runs in a thread."""
-        settings, issuers = self.settings, self.issuers
+        settings, issuers, grants = self.settings, self.issuers, self.grants
         known = Scan() if before is None else before.scanned
         scanned = scan(settings.path, known)
         if before is None and scanned.problem is not None:
             raise FolderError(f"POLICY_DIRECTORY {settings.path} {scanned.problem}")
-        if before is not None and (scanned.files, scanned.others, issuers) == (known.files, known.others, before.issuers):
+        same_rules = before is not None and before.issuers == issuers and before.grants is grants
+        if before is not None and same_rules and (scanned.files, scanned.others) == (known.files, known.others):
             return attrs.evolve(before, scanned=scanned), ()
         # After a restart nobody remembers what an unreadable file said, so until it can be read it closes everything. A file that appears
         # unreadable later has never been in force, and takes nothing away from what is.
@@ -221,8 +227,11 @@ class DirectorySource:
         missing = [source for source in old if source not in documents]
         reasons = why_gone(missing, scanned.manifests(), settings.namespace_selector, settings.configmap_selector) if missing else {}
         changes += (_Change(source, None, gone=reasons.get(source)) for source in missing)  # last, so that what moves is never gone
-        notices = notices_of(scanned, settings.namespace_selector, settings.configmap_selector)
-        return _State(scanned, tuple(documents.items()), frozenset(unknown), issuers, notices), tuple(changes)
+        found = notices_of(scanned, settings.namespace_selector, settings.configmap_selector)
+        described = {source.namespace: document.namespace_labels for source, document in documents.items() if source.namespace}
+        ungranted = [notice for name, labels in sorted(described.items()) for notice in of_allowance(grants, name, labels)]
+        notices = Notices.of(chain(ungranted, found.listed), len(ungranted) + found.count)
+        return _State(scanned, tuple(documents.items()), frozenset(unknown), issuers, notices, grants), tuple(changes)
 
     def _send_notices(self) -> None:
         """Report the probable mistakes in the folder and in the version in force."""

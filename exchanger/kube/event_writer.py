@@ -56,7 +56,9 @@ class Reason(enum.Enum):
     INVALID = "InvalidPolicy"
     # An entry conflicts with another one.
     CONFLICTING = "ConflictingPolicy"
-    # The document was invalid or had conflicts, and that is over.
+    # Entries are outside what the Namespace is granted, and count for nothing; or would be, and would.
+    REFUSED = "PolicyRefused"
+    # The document was invalid, had conflicts or was refused, and that is over.
     ACCEPTED = "PolicyAccepted"
 
 

@@ -82,10 +82,16 @@ class _About(enum.Enum):
 
     DOCUMENT = "what is wrong with the document alone, or that this is over"
     CONFLICTS = "the same of its conflicts"
+    REFUSED = "the same of what its Namespace is not granted"
     CHANGE = "an accepted change"
 
 
 _Topic = tuple[Source, _About]
+_OVER: Final = {
+    _About.DOCUMENT: "the document is valid again",
+    _About.CONFLICTS: "no entry ties with another any more",
+    _About.REFUSED: "all of it is granted now",
+}
 
 
 @final
@@ -132,10 +138,19 @@ class PolicyEvents:
                 if self._writing == topic:
                     self._writing = None
         self._said.difference_update(change.withdrawn)
+        some_open = bool(self._told or self._pending)
         for document in change.documents:
             self._said.discard(document.source)
-            if document.regions or ((self._told or self._pending) and self._is_open((document.source, _About.DOCUMENT))):
+            if document.regions or (some_open and self._is_open((document.source, _About.DOCUMENT))):
                 self._consider((document.source, _About.DOCUMENT))
+            refused = (document.source, _About.REFUSED)
+            if document.regions and not document.refused:
+                self._told.pop(refused, None)  # once it is valid again, that says enough
+            if some_open and self._is_open(refused):
+                self._consider(refused)
+        # New grants may refuse something of every document at once, of which no more can wait.
+        for document in [document for document in change.documents if document.refused][-self.settings.max_pending :]:
+            self._consider((document.source, _About.REFUSED))
 
     def conflicts_changed(self, source: Source, _before: tuple[Conflict, ...], after: tuple[Conflict, ...], /) -> None:
         """See ``ConflictObserver``."""
@@ -186,15 +201,16 @@ class PolicyEvents:
         conflicts, report = self._conflicts.get(source, ()), None
         in_force = f"entries in force: {len(document.entries)}"
         if about is _About.CHANGE:
-            wrong = document.regions or conflicts or any(self._is_open((source, other)) for other in _About)
+            wrong = document.regions or document.refused or conflicts or any(self._is_open((source, other)) for other in _About)
             return None if wrong or source in self._said else Report(source, Reason.ACCEPTED, f"the change is accepted; {in_force}")
         if about is _About.CONFLICTS and conflicts:
             report = Report(source, Reason.CONFLICTING, "; ".join(map(str, conflicts)))
         elif about is _About.DOCUMENT and document.regions:
             report = Report(source, Reason.INVALID, regions=document.problems[:MAX_REGIONS])
+        elif about is _About.REFUSED and document.refused:
+            report = Report(source, Reason.REFUSED, "; ".join(refusal.reason for refusal in document.refused[:MAX_REGIONS]))
         elif told is not None:
-            over = "no entry ties with another any more" if about is _About.CONFLICTS else "the document is valid again"
-            report = Report(source, Reason.ACCEPTED, f"{over}; {in_force}")
+            report = Report(source, Reason.ACCEPTED, f"{_OVER[about]}; {in_force}")
         return None if report == told else report
 
     async def _next(self) -> _Topic:

@@ -52,6 +52,8 @@ class PolicyIndex:
     _uids: dict[Source, str] = attrs.field(init=False, factory=dict, repr=False)
     # What was in force, for every source that may have changed since the last ``take``.
     _before: dict[Source, Text | None] = attrs.field(init=False, factory=dict, repr=False)
+    # Namespaces that were selected, relabelled or left since the last ``take_relabelled``, if labels are wanted.
+    _relabelled: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
     _waiting_changed: bool = attrs.field(init=False, default=False)
     # The documents to read again, as names by namespace.
     _again: list[tuple[str, list[str]]] = attrs.field(init=False, factory=list, repr=False)
@@ -168,6 +170,15 @@ class PolicyIndex:
             if (text := self._in_force(source := Source(namespace, name))) is not None
         }
 
+    def selected(self) -> dict[str, tuple[Labels, ...]]:
+        """Return the selected Namespaces, with their labels if these are wanted."""
+        return dict(self._selected)
+
+    def take_relabelled(self) -> dict[str, tuple[Labels, ...] | None]:
+        """Return the Namespaces that were selected, relabelled or left since the last call, with their labels; ``None``: not selected."""
+        names, self._relabelled = self._relabelled, {}
+        return {name: self._selected.get(name) for name in names}
+
     def waiting(self) -> Iterator[Source]:
         """Yield the selected ConfigMaps that are not in force, since their Namespaces are not selected."""
         for namespace, texts in self._texts.items():
@@ -203,6 +214,8 @@ class PolicyIndex:
             self._waiting_changed = True
             if number % STEP == 0:
                 yield
+        if self.with_labels:
+            self._relabelled[namespace] = None
         if labels is None:
             del self._selected[namespace]
         else:

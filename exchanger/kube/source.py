@@ -20,15 +20,18 @@ from exchanger.kube.informer import ConfigMapSink, Informer, KubernetesObserver,
 from exchanger.kube.list_watch import ListWatch
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.grants.notices import of_allowance
 from exchanger.policy.notices import not_enabled, of_snapshot
 from exchanger.policy.selection import ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.typing import PolicySink
 from exchanger.values.entry import Source
-from exchanger.values.notice import Notices
+from exchanger.values.notice import Notice, Notices
 
 # Seconds in which events gather into one version: what one command applies arrives within a few milliseconds, and nobody notices more.
 GATHER_S: Final = 0.03
+# Namespaces whose grants are looked at in one step: each costs a microsecond per grant.
+GRANTS_STEP: Final = 10
 # Seconds between looks at the age of the known state: a limit takes effect at most so much late.
 LOOK_S: Final = 1.0
 
@@ -87,6 +90,9 @@ class KubernetesSource:
     _phase: _Phase = attrs.field(default=_Phase.CATCHING_UP, init=False)
     _published: bool = attrs.field(default=False, init=False)
     _emptied: int = attrs.field(default=0, init=False)
+    # What each Namespace is granted less than it seems, by ``_grants_seen``.
+    _ungranted: dict[str, tuple[Notice, ...]] = attrs.field(factory=dict, init=False, repr=False)
+    _grants_seen: Grants = attrs.field(default=NO_GRANTS, init=False)
 
     def __attrs_post_init__(self) -> None:
         settings = self.settings
@@ -126,6 +132,7 @@ class KubernetesSource:
         """Hold all documents against ``grants`` from now on. There must have been some from the start."""
         self.grants = grants
         self._assembler.use_grants(grants)
+        self._changed()
 
     def use_namespaces(self, names: tuple[str, ...]) -> None:
         """Follow these Namespaces, at least one, instead of those named before.
@@ -213,7 +220,8 @@ class KubernetesSource:
             if self._phase is _Phase.CATCHING_UP and not (self._queue or self._index.changed):
                 self._phase = _Phase.RECOVERING
                 self._assembler.require()
-            if waiting_changed and self._published:
+            ungranted_changed = await self._look_at_grants()
+            if (waiting_changed or ungranted_changed) and self._published:
                 self.on_notices(self._notices())
 
     async def _put_changes(self) -> bool:
@@ -240,6 +248,21 @@ class KubernetesSource:
                 await trio.lowlevel.checkpoint()
         return waiting_changed
 
+    async def _look_at_grants(self) -> bool:
+        """Look which items of the grants give nothing to Namespaces that are new or changed; return whether there may be a difference."""
+        relabelled, grants = self._index.take_relabelled(), self.grants
+        described = relabelled if grants is self._grants_seen else {**relabelled, **self._index.selected()}
+        self._grants_seen = grants
+        changed = False
+        for number, (namespace, labels) in enumerate(described.items(), 1):
+            found = () if labels is None else tuple(of_allowance(grants, namespace, labels))
+            changed |= self._ungranted.pop(namespace, ()) != found
+            if found:
+                self._ungranted[namespace] = found
+            if number % GRANTS_STEP == 0:
+                await trio.lowlevel.checkpoint()
+        return changed
+
     async def _take_in(self) -> None:
         while self._queue:
             for _ in self._queue[0]() or ():
@@ -250,8 +273,10 @@ class KubernetesSource:
         """Return what a watch shows. Near misses of labels are not among it: the server sends only what is selected."""
         settings = self.settings
         nothing = tuple(of_snapshot(self._snapshot, settings.where, settings.configmap_selector, emptied=self._emptied))
+        ungranted = sum(map(len, self._ungranted.values()))
         waiting = (not_enabled(source, settings.namespace_selector, known=False) for source in self._index.waiting())
-        return Notices.of(chain(nothing, waiting), len(nothing) + self._index.waiting_count())
+        found = chain(nothing, *self._ungranted.values(), waiting) if ungranted else chain(nothing, waiting)
+        return Notices.of(found, len(nothing) + ungranted + self._index.waiting_count())
 
     async def _publish(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Publish each version of the assembler, while the known state is not too old."""

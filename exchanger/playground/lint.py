@@ -11,7 +11,8 @@ from exchanger.playground.policy_files import NotSaved, encoded
 from exchanger.playground.source_map import NOWHERE, FileMap, Place, document_places, file_map, within
 from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.conflicts import conflicts_of
-from exchanger.policy.document import PolicyDocument, entry_lines
+from exchanger.policy.document import Lines, PolicyDocument, entry_lines
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.selection import Change, ConfigMap, Namespace, PolicyObject, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
@@ -34,12 +35,13 @@ _find_document: Final = re.compile(r"document (\d+)").match
 @final
 @attrs.frozen
 class LintRules:
-    """The service's configuration: which objects it selects, the issuer profiles that entries may refer to, and how far regions reach."""
+    """The service's configuration: the objects that it selects, the issuers that entries may refer to, the reach of regions, and the grants."""
 
     namespaces: Selector
     configmaps: Selector
     issuers: frozenset[str]
     reach: UnreadableReach = UnreadableReach.UNMATCHED
+    grants: Grants = NO_GRANTS
 
 
 @final
@@ -106,7 +108,8 @@ def objects_in(text: str) -> tuple[PolicyObject, ...] | None:
 
 def policy_of(objects: Iterable[PolicyObject], rules: LintRules) -> Change:
     """Return the policy that consists of ``objects``, with its documents."""
-    return advance(PolicySnapshot.EMPTY, {}, select(objects, rules.namespaces, rules.configmaps), rules.issuers)
+    empty = PolicySnapshot.EMPTY.with_baseline(rules.grants.denials)
+    return advance(empty, {}, select(objects, rules.namespaces, rules.configmaps), rules.issuers, grants=rules.grants)
 
 
 def _left_out(
@@ -127,11 +130,15 @@ def _left_out(
 
 
 def _said(document: PolicyDocument, change: Change, known: FileMap) -> Iterator[Problem]:
-    """Yield the parts of a document that cannot be understood, and its conflicts with others."""
+    """Yield the parts of a document that cannot be understood, those that are refused, and its conflicts with others."""
     source = document.source
     for region in document.problems:
         yield _of_region(region, known)
-    lines: tuple[tuple[int, int], ...] | None = None
+    lines: tuple[Lines, ...] | None = None
+    for refusal in document.refused:
+        lines = entry_lines(document.text or "") if lines is None else lines
+        first = lines[refusal.index][0] if refusal.index is not None and refusal.index < len(lines) else None
+        yield Problem(f"not granted: {refusal.reason}", known.place(source, first, None), str(source), refusal.index)
     for tie in conflicts_of(document, change.snapshot):
         if tie is not None:
             lines = entry_lines(document.text or "") if lines is None else lines

@@ -77,6 +77,11 @@ class PolicyDocument:
             first.setdefault(region.index, region)
         return tuple(first.values())
 
+    def is_like(self, other: "PolicyDocument") -> bool:
+        """Tell whether an equal document also has the same text and, for other grants, the same origin."""
+        origin = (self.text, self.namespace_labels, self.written)
+        return origin == (other.text, other.namespace_labels, other.written)
+
     def __attrs_post_init__(self) -> None:
         claims = (*self.entries, *self.regions)
         if any(claim.source != self.source for claim in claims):

@@ -44,11 +44,11 @@ class PolicySnapshot:
     def apply(self, document: PolicyDocument) -> "PolicySnapshot":
         """Return a snapshot with ``document`` in the place of any older one of its source; costs the size of these two documents.
 
-        One that says the same in another text only takes its place: nothing else changes.
+        One that says the same in another text, or is left the same by grants, only takes its place: nothing else changes.
         """
         known = self.documents.get(document.source)
         if known == document:
-            return self if known.text == document.text else attrs.evolve(self, documents=self.documents.insert(document.source, document))
+            return self if known.is_like(document) else attrs.evolve(self, documents=self.documents.insert(document.source, document))
         base = self.withdraw(document.source)
         trie = base.trie
         for claim in (*document.entries, *document.regions):

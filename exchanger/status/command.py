@@ -8,12 +8,13 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final, TextIO, final
 from urllib.parse import urlsplit
 
 import attrs
 import trio
 
+from exchanger.app.grants_file import GrantsSettings
 from exchanger.app.settings import known_variables, read_settings
 from exchanger.app.variable_names import variable_notices
 from exchanger.errors import ConfigurationError
@@ -30,10 +31,12 @@ HEALTHY: Final = 0
 PROBLEMS: Final = 1
 NO_TELLING: Final = 2
 
+_GRANTS_FILE: Final = "POLICY_GRANTS_FILE"
 # The variables of the service that concern the cluster; the others are not needed here.
 _VARIABLES: Final = (
     *("CONFIGMAP_NAMESPACE_SELECTOR", "CONFIGMAP_LABEL_SELECTOR"),
     *("POLICY_NAMESPACES", "POLICY_NAMESPACES_FILE", "KUBE_CONTEXT"),
+    *(_GRANTS_FILE, "POLICY_GRANTS_MODE"),
 )
 _PROFILES_FILE: Final = "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE"
 
@@ -45,11 +48,12 @@ async def run_status(options: StatusOptions, variables: Mapping[str, str] | None
     """
     environment = os.environ if variables is None else variables
     try:
-        policy, context = _settings(environment)
+        settings = await trio.to_thread.run_sync(_settings, environment, options.grants, abandon_on_cancel=True)
         path = options.issuers or _path(environment.get(_PROFILES_FILE, "").strip())
         profiles = None if path is None else await trio.to_thread.run_sync(_profile_names, path, abandon_on_cancel=True)
-        header = Header("", profiles, "" if path is None else str(path))
-        return await _look(attrs.evolve(options, context=options.context or context), environment, policy, header, out or sys.stdout)
+        header = Header("", profiles, "" if path is None else str(path), settings.grants)
+        options = attrs.evolve(options, context=options.context or settings.context)
+        return await _look(options, environment, settings.policy, header, out or sys.stdout)
     except ConfigurationError as error:
         for problem in error.problems:
             sys.stderr.write(f"exchanger status: {problem}\n")
@@ -65,20 +69,39 @@ async def _look(options: StatusOptions, environment: Mapping[str, str], policy: 
     async with connect(origin) as connection:
         header = attrs.evolve(header, server=await _address(connection))
         issuers = AnyIssuer() if header.profiles is None else frozenset(header.profiles)
-        found = await survey(PolicyListWatches(connection), policy, issuers, variable_notices(environment, known_variables()))
+        notices = variable_notices(environment, known_variables())
+        found = await survey(PolicyListWatches(connection), policy, issuers, notices, header.grants.grants)
     if isinstance(found, Unanswered):
         raise ClusterError(f"{header.server}: {found.reason}")
     out.write((as_json if options.json else as_text)(header, found))
     return HEALTHY if found.healthy else PROBLEMS
 
 
-def _settings(environment: Mapping[str, str]) -> tuple[KubernetesSettings, str]:
-    """Read the variables that matter here as the service does."""
-    given = {name: environment[name] for name in _VARIABLES if name in environment}
+@final
+@attrs.frozen
+class _Settings:
+    policy: KubernetesSettings
+    context: str
+    grants: GrantsSettings
+
+
+def _settings(environment: Mapping[str, str], grants: Path | None) -> _Settings:
+    """Read the variables that matter here as the service does, and ``grants`` in the place of its variable. Blocks while files are read.
+
+    Raises:
+        ConfigurationError: something is invalid, or a file cannot be used.
+    """
+    given = {name: environment[name] for name in _VARIABLES if name in environment and (grants is None or name != _GRANTS_FILE)}
     settings = read_settings({**given, "POLICY_SOURCE": "kubernetes"})
     if not isinstance(settings.policy, KubernetesSettings):
         raise TypeError("the settings of another source")
-    return settings.policy, settings.kube_context
+    found = settings.grants
+    if grants is not None:
+        try:
+            found = attrs.evolve(found, path=grants).loaded()
+        except ValueError as error:
+            raise ConfigurationError((f"{grants} {error}",)) from None
+    return _Settings(settings.policy, settings.kube_context, found)
 
 
 def _path(text: str) -> Path | None:

@@ -3,12 +3,15 @@
 Must not know: how it was made.
 """
 
+from collections.abc import Collection
 from typing import Final, final
 
 import attrs
 import orjson
 
-from exchanger.status.survey import Policy, Problem, Survey
+from exchanger.app.grants_file import GrantsSettings
+from exchanger.policy.grants.allowance import ANYTHING, Granted
+from exchanger.status.survey import Allowed, Policy, Problem, Survey
 from exchanger.util.text import printable
 from exchanger.values.entry import Source
 
@@ -20,11 +23,12 @@ _LABEL_WIDTH: Final = 12
 @final
 @attrs.frozen
 class Header:
-    """The server, and the known profiles: ``None`` if references to issuers were not checked."""
+    """The server, the known profiles (``None`` if references to issuers were not checked), and the grants."""
 
     server: str
     profiles: tuple[str, ...] | None
     profiles_file: str = ""
+    grants: GrantsSettings = attrs.field(factory=GrantsSettings)
 
 
 def as_text(header: Header, survey: Survey) -> str:
@@ -38,13 +42,16 @@ def as_text(header: Header, survey: Survey) -> str:
         f"{'server':{_LABEL_WIDTH}}{header.server}",
         f"{'namespaces':{_LABEL_WIDTH}}{len(survey.namespaces)} selected{names}",
         f"{'issuers':{_LABEL_WIDTH}}{issuers}",
+        *([] if header.grants.path is None else [f"{'grants':{_LABEL_WIDTH}}{_grants(header.grants)}"]),
         "",
     ]
+    if survey.allowed:
+        lines += ["may do:", *(line for allowed in survey.allowed for line in _allowed(allowed)), ""]
     if survey.unreadable:
         lines += ["cannot be read, so that a service that starts has nothing in force (give the right, or take the name out of the list):"]
         lines += [*(f"  {found.namespace}: {found.missing_right}" for found in survey.unreadable), ""]
     if survey.policies:
-        lines += [*_table(survey.policies), ""]
+        lines += [*_table(survey.policies, enforced=header.grants.enforced), ""]
     if survey.notices.count:
         more = [f"  and {survey.notices.more} more"] if survey.notices.more else []
         lines += ["probably mistakes:", *(f"  {notice}" for notice in survey.notices.listed), *more, ""]
@@ -54,6 +61,7 @@ def as_text(header: Header, survey: Survey) -> str:
         _count(len(survey.policies), "ConfigMap"),
         "1 entry" if survey.entries == 1 else f"{survey.entries} entries",
         _count(survey.problems, "problem"),
+        *([f"{survey.refused} {_refused_word(header.grants)}"] if survey.refused else []),
         *([_count(survey.notices.count, "warning")] if survey.notices.count else []),
     )
     lines.append(f"{'total':{_LABEL_WIDTH}}{', '.join(totals)}")
@@ -61,14 +69,21 @@ def as_text(header: Header, survey: Survey) -> str:
 
 
 def as_json(header: Header, survey: Survey) -> str:
-    """Return one JSON object, in one line."""
+    """Return one JSON object, in one line. What concerns grants is in it if there are some."""
+    granted = header.grants.path is not None
     content = {
         "server": header.server,
         "healthy": survey.healthy,
         "namespaces": survey.namespaces,
         "issuers": {"judged": header.profiles is not None, "profiles": header.profiles},
+        **({"grants": _grants_json(header.grants), "allowed": [_allowed_json(one) for one in survey.allowed]} if granted else {}),
         "configMaps": [
-            {**_named(policy.source), "entries": policy.entries, "problems": [attrs.asdict(problem) for problem in policy.problems]}
+            {
+                **_named(policy.source),
+                "entries": policy.entries,
+                "problems": [attrs.asdict(problem) for problem in policy.problems],
+                **({"refused": [attrs.asdict(problem) for problem in policy.refused]} if granted else {}),
+            }
             for policy in survey.policies
         ],
         "unreadable": [{"namespace": found.namespace, "missingRight": found.missing_right} for found in survey.unreadable],
@@ -79,19 +94,81 @@ def as_json(header: Header, survey: Survey) -> str:
             "configMaps": len(survey.policies),
             "entries": survey.entries,
             "problems": survey.problems,
+            **({"refused": survey.refused} if granted else {}),
             "notices": survey.notices.count,
         },
     }
     return orjson.dumps(content).decode() + "\n"
 
 
-def _table(policies: tuple[Policy, ...]) -> list[str]:
+def _table(policies: tuple[Policy, ...], *, enforced: bool) -> list[str]:
     width = max(len("POLICY"), *(len(str(policy.source)) for policy in policies))
-    lines = [f"{'POLICY':{width}}  ENTRIES  PROBLEMS"]
+    has_refused = any(policy.refused for policy in policies)
+    lines = [f"{'POLICY':{width}}  ENTRIES  PROBLEMS{'  REFUSED' if has_refused else ''}"]
     for policy in policies:
-        lines.append(f"{policy.source!s:{width}}  {policy.entries:7}  {len(policy.problems):8}")
+        refused = f"  {len(policy.refused):7}" if has_refused else ""
+        lines.append(f"{policy.source!s:{width}}  {policy.entries:7}  {len(policy.problems):8}{refused}")
         lines += [f"  {_place(problem)}: {problem.reason}" for problem in policy.problems]
+        word = "refused: " if enforced else ""  # otherwise the reason says what would become of it
+        lines += [f"  {_place(problem)}: {word}{problem.reason}" for problem in policy.refused]
     return lines
+
+
+def _grants(grants: GrantsSettings) -> str:
+    baseline = len(grants.grants.baseline)
+    mode = "enforced" if grants.enforced else "report mode: nothing is refused yet"
+    return f"{_count(len(grants.grants.grants), 'grant')} and {_count(baseline, 'baseline denial')} in {grants.path}, {mode}"
+
+
+def _refused_word(grants: GrantsSettings) -> str:
+    return "refused" if grants.enforced else "would be refused"
+
+
+def _allowed(allowed: Allowed) -> list[str]:
+    """Return the lines about a namespace: one for each grant."""
+    if not allowed.granted:
+        return [f"  {allowed.namespace}: nothing"]
+    return [f"  {allowed.namespace}: {_granted(granted)}" for granted in allowed.granted]
+
+
+def _granted(granted: Granted) -> str:
+    hosts = "no host" if not granted.hosts else _listed("host", granted.hosts)
+    below = "" if "" in granted.prefixes else f" below {', '.join(sorted(granted.prefixes)) or 'no path'}"
+    asked = {
+        "issuer": granted.issuers,
+        "audience": granted.audiences,
+        "resource": granted.resources,
+        "scope": granted.scopes,
+    }
+    may_ask = [_listed(noun, values) for noun, values in asked.items() if values]
+    exchange = f"; {'; '.join(may_ask)}" if may_ask else ""
+    return f"{', '.join(sorted(granted.actions)) or 'no action'} on {hosts}{below}{exchange}"
+
+
+def _listed(noun: str, values: Collection[str]) -> str:
+    return f"any {noun}" if ANYTHING in values else f"{noun} {', '.join(sorted(values))}"
+
+
+def _grants_json(grants: GrantsSettings) -> dict[str, object]:
+    mode = "enforce" if grants.enforced else "report"
+    return {"file": str(grants.path), "mode": mode, "grants": len(grants.grants.grants), "baseline": len(grants.grants.baseline)}
+
+
+def _allowed_json(allowed: Allowed) -> dict[str, object]:
+    """Return what a namespace may do, in the words of the grants file; of path prefixes, "" is every path."""
+    return {"namespace": allowed.namespace, "granted": [_granted_json(granted) for granted in allowed.granted]}
+
+
+def _granted_json(granted: Granted) -> dict[str, object]:
+    return {
+        "hosts": sorted(granted.hosts),
+        "pathPrefixes": sorted(granted.prefixes),
+        "actions": sorted(granted.actions),
+        "issuers": sorted(granted.issuers),
+        "audiences": granted.audiences,
+        "resources": granted.resources,
+        "scopes": granted.scopes,
+    }
 
 
 def _place(problem: Problem) -> str:

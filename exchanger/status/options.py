@@ -13,12 +13,17 @@ import attrs
 @final
 @attrs.frozen
 class StatusOptions:
-    """``kubeconfig`` "": as KUBECONFIG or a pod says; ``context`` "": as KUBE_CONTEXT or the file says; ``issuers`` is a profiles file."""
+    """What was asked for.
+
+    ``kubeconfig`` "": as KUBECONFIG or a pod says; ``context`` "": as KUBE_CONTEXT or the file says; ``issuers`` is a profiles file,
+    ``grants`` a grants file.
+    """
 
     kubeconfig: str = ""
     context: str = ""
     issuers: Path | None = None
     json: bool = False
+    grants: Path | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="issuer profiles file, to check issuerRef (default: TOKEN_EXCHANGE_ISSUER_PROFILES_FILE; with neither, it is not checked)",
+    )
+    parser.add_argument(
+        "--grants",
+        type=Path,
+        metavar="FILE",
+        help="grants file, to tell what is refused (default: POLICY_GRANTS_FILE; with neither, nothing is). "
+        "POLICY_GRANTS_MODE=report tells what would be",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 

@@ -4,7 +4,7 @@ Must not know: how the server is reached, or how a survey is shown.
 """
 
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from itertools import chain
 from typing import Final, TypeVar, final
@@ -19,7 +19,9 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
 from exchanger.kube.store import PAGE_SIZE, ListBounds, list_all
 from exchanger.policy.conflicts import conflicts_of
-from exchanger.policy.document import PolicyDocument
+from exchanger.policy.document import Labels, PolicyDocument, Refusal, entry_lines
+from exchanger.policy.grants.allowance import NO_GRANTS, Granted, Grants
+from exchanger.policy.grants.notices import of_allowance, of_left_out
 from exchanger.policy.notices import is_declined, not_enabled, of_config_maps, of_namespaces, of_snapshot
 from exchanger.policy.selection import ConfigMap, Namespace, advance
 from exchanger.policy.snapshot import PolicySnapshot
@@ -62,11 +64,24 @@ class Problem:
 @final
 @attrs.frozen
 class Policy:
-    """One ConfigMap that is in force: how many entries are healthy, and what is wrong with it, conflicts included."""
+    """One ConfigMap that is in force: how many entries are healthy, and what is wrong with it, conflicts included.
+
+    ``refused`` is what its Namespace is not granted, or in report mode what would be refused.
+    """
 
     source: Source
     entries: int
     problems: tuple[Problem, ...] = ()
+    refused: tuple[Problem, ...] = ()
+
+
+@final
+@attrs.frozen
+class Allowed:
+    """What a Namespace may do: ``granted`` together, and nothing else."""
+
+    namespace: str
+    granted: tuple[Granted, ...]
 
 
 @final
@@ -84,7 +99,7 @@ class Survey:
     """The policies of a cluster. ``ignored`` ConfigMaps have the label, in Namespaces that are not selected. All in the order of names.
 
     ``notices`` are probable mistakes; ``gaps`` says where those were not looked for. While a Namespace is ``unreadable``, a service that
-    starts has nothing in force, because the policies in it are unknown.
+    starts has nothing in force, because the policies in it are unknown. ``allowed`` has every Namespace if there are grants.
     """
 
     namespaces: tuple[str, ...]
@@ -93,6 +108,7 @@ class Survey:
     notices: Notices = NO_NOTICES
     gaps: tuple[str, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
+    allowed: tuple[Allowed, ...] = ()
 
     @property
     def entries(self) -> int:
@@ -105,9 +121,14 @@ class Survey:
         return sum(len(policy.problems) for policy in self.policies) + len(self.unreadable)
 
     @property
+    def refused(self) -> int:
+        """How many entries and documents are refused, or would be."""
+        return sum(len(policy.refused) for policy in self.policies)
+
+    @property
     def healthy(self) -> bool:
         """Tell whether there is nothing to fix."""
-        return not self.problems and not self.notices.count
+        return not self.problems and not self.refused and not self.notices.count
 
 
 @final
@@ -120,10 +141,16 @@ class Unanswered:
 
 
 async def survey(
-    list_watches: ListWatches, settings: KubernetesSettings, issuers: frozenset[str], notices: tuple[Notice, ...] = ()
+    list_watches: ListWatches,
+    settings: KubernetesSettings,
+    issuers: frozenset[str],
+    notices: tuple[Notice, ...] = (),
+    grants: Grants = NO_GRANTS,
 ) -> Survey | Unanswered:
     """List what ``settings`` select, and read it; ``issuers`` are the profiles that entries may refer to. ``notices`` come first."""
-    index = PolicyIndex(settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces))
+    index = PolicyIndex(
+        settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces), with_labels=grants.limited
+    )
     namespaces = settings.namespaces
     if not namespaces:
         found = await _list("namespaces", EVERY_NAMESPACE, list_watches.namespaces(str(settings.namespace_selector)))
@@ -145,10 +172,12 @@ async def survey(
         config_maps += (item.value for item in listed)
     deque(index.replacing_config_maps(config_maps), maxlen=0)
     documents = index.documents()
-    change = advance(PolicySnapshot.EMPTY, {}, documents, issuers)
+    change = advance(PolicySnapshot.EMPTY, {}, documents, issuers, grants=grants)
     policies = tuple(_policy(document, change.snapshot) for document in sorted(change.documents, key=lambda document: document.source))
     selected = {Source(item.namespace, item.name) for item in config_maps if settings.configmap_selector.matches(dict(item.labels))}
     ignored = tuple(sorted(selected - documents.keys()))
+    selected_namespaces = dict(sorted(index.selected().items()))
+    allowed = tuple(_allowed(grants, name, labels) for name, labels in selected_namespaces.items() if grants.limited)
     near = NearMisses()
     await near.look(list_watches, settings)
     found_notices = Notices.of(
@@ -161,9 +190,10 @@ async def survey(
                 if not near.namespaces.get(source.namespace, False)
             ),
             near.notices,
+            _of_grants(grants, selected_namespaces, near.namespaces),
         )
     )
-    return Survey(tuple(sorted(namespaces)), policies, ignored, found_notices, tuple(near.gaps), tuple(unreadable))
+    return Survey(tuple(sorted(namespaces)), policies, ignored, found_notices, tuple(near.gaps), tuple(unreadable), allowed)
 
 
 async def _list(resource: str, scope: str, list_watch: ListWatch[T]) -> tuple[Item[T], ...] | Unanswered:
@@ -186,7 +216,32 @@ def _policy(document: PolicyDocument, snapshot: PolicySnapshot) -> Policy:
     wrong = [Problem(region.index, region.line, region.reason) for region in document.problems]
     conflicts = [Problem(found.entry.index, None, str(found)) for found in conflicts_of(document, snapshot) if found is not None]
     problems = sorted((*wrong, *conflicts), key=lambda problem: -1 if problem.entry is None else problem.entry)
-    return Policy(document.source, len(document.entries), tuple(problems))
+    return Policy(document.source, len(document.entries), tuple(problems), _refused(document))
+
+
+def _refused(document: PolicyDocument) -> tuple[Problem, ...]:
+    lines = entry_lines(document.text) if document.refused and document.text is not None else ()
+
+    def line(refusal: Refusal) -> int | None:
+        return lines[refusal.index][0] if refusal.index is not None and refusal.index < len(lines) else None
+
+    found = (Problem(refusal.index, line(refusal), refusal.reason) for refusal in document.refused)
+    return tuple(sorted(found, key=lambda problem: -1 if problem.entry is None else problem.entry))
+
+
+def _allowed(grants: Grants, namespace: str, descriptions: tuple[Labels, ...]) -> Allowed:
+    # A cluster has one description of a Namespace.
+    return Allowed(namespace, tuple(granted for one in grants.allowances(namespace, descriptions) for granted in one.granted))
+
+
+def _of_grants(grants: Grants, namespaces: Mapping[str, tuple[Labels, ...]], existing: Mapping[str, bool]) -> Iterator[Notice]:
+    """Yield the notices about grants; ``existing`` are Namespaces that are known besides those selected."""
+    if not grants.limited:
+        return
+    known = existing.keys() | namespaces.keys()
+    for name, descriptions in namespaces.items():
+        yield from of_allowance(grants, name, descriptions)
+        yield from of_left_out(grants, name, next(iter(descriptions), ()), known)
 
 
 @final

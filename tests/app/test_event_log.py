@@ -8,6 +8,8 @@ from structlog.testing import capture_logs
 
 from exchanger.app.event_log import MAX_LINES, MAX_PROBLEMS, MAX_WITHDRAWN, ConflictLog, DirectoryLog, KubernetesLog, log_notices
 from exchanger.assembly.conflict_watch import ConflictIndex
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import Change, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.withdrawal import Gone, Reasons
@@ -17,11 +19,11 @@ from exchanger.values.notice import NO_NOTICES, Notice, Notices
 VALID = "version: v1"
 
 
-def logged(*texts: str) -> list[dict[str, object]]:
+def logged(*texts: str, grants: Grants | tuple[str, ...] = NO_GRANTS) -> list[dict[str, object]]:
     """Return the lines about a version of these documents; both logs have the same."""
-    change: Change = advance(
-        PolicySnapshot.EMPTY, {}, {Source("a", f"p{number}"): Text(text) for number, text in enumerate(texts)}, frozenset()
-    )
+    assert isinstance(grants, Grants)
+    documents = {Source("a", f"p{number}"): Text(text) for number, text in enumerate(texts)}
+    change: Change = advance(PolicySnapshot.EMPTY, {}, documents, frozenset(), grants=grants)
     with capture_logs() as lines:
         KubernetesLog(structlog.get_logger()).published(change)
     with capture_logs() as same:
@@ -59,6 +61,31 @@ def test_a_document_has_one_line_of_bounded_length_however_much_is_wrong_with_it
 def test_a_version_has_lines_for_some_documents_and_the_number_of_the_others() -> None:
     lines = logged(*[invalid(1)] * (MAX_LINES + 7), VALID)
     assert [line["event"] for line in lines] == [*["policy.invalid"] * MAX_LINES, "policy.invalid_not_shown", "policy.published"]
+    assert lines[-2]["documents"] == 7
+
+
+NOTHING = read_grants("version: v1\ngrants: []", has_labels=True)
+DENY = "{match: {host: h, pathPrefix: /}, action: deny}"
+
+
+def test_what_is_refused_has_a_line_of_its_own() -> None:
+    line, published = logged(f"version: v1\nentries: [{DENY}]", grants=NOTHING)
+    reason = "entries[0] is outside the hosts and paths that its namespace is granted"
+    assert line == {"event": "policy.refused", "log_level": "warning", "policy": "a/p0", "entry": 0, "reason": reason}
+    assert (published["event"], published["refused"]) == ("policy.published", 1)
+
+
+@pytest.mark.parametrize("number", [MAX_PROBLEMS, MAX_PROBLEMS + 1, 5_000])
+def test_a_refused_document_has_one_line_of_bounded_length(number: int) -> None:
+    line, _ = logged("version: v1\nentries:\n" + f"- {DENY}\n" * number, grants=NOTHING)
+    assert isinstance(line["others"], list)
+    assert (len(line["others"]), line.get("more", 0)) == (MAX_PROBLEMS - 1, number - MAX_PROBLEMS)
+    assert len(str(line)) < 1536
+
+
+def test_a_version_has_lines_for_some_refused_documents_and_the_number_of_the_others() -> None:
+    lines = logged(*[f"version: v1\nentries: [{DENY}]"] * (MAX_LINES + 7), grants=NOTHING)
+    assert [line["event"] for line in lines] == [*["policy.refused"] * MAX_LINES, "policy.refused_not_shown", "policy.published"]
     assert lines[-2]["documents"] == 7
 
 

@@ -13,6 +13,9 @@ from exchanger.console.policy_view import Lines, claims_of, shown_document, show
 from exchanger.http.message import Request, Response
 from exchanger.policy.conflicts import documents_in_conflict
 from exchanger.policy.document import PolicyDocument, entry_lines, parse_document
+from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.grants.reader import read_grants
+from exchanger.policy.selection import Text, advance
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.values.entry import DenyEntry, MatchScope, Source
 from exchanger.values.notice import Notice, Notices
@@ -353,3 +356,44 @@ def test_an_entry_for_several_hosts_is_one_problem_and_shows_each_host() -> None
     assert shown_document(document, "problems")["problems"] == shown
     claims = [(claim.index, claim.match.host, claim.match.path_prefix) for claim in claims_of(document)]
     assert claims == [(0, "a", "/x"), (0, "b", "/x"), (1, "c", "")]
+
+
+GRANTS = """
+version: v1
+grants: [{namespaces: [a, b, c], hosts: [h], actions: [deny, allow]}]
+baseline: [{match: {host: "*", pathPrefix: /internal}, action: deny}]
+"""
+GRANTED = "{match: {host: h, pathPrefix: /login, pathType: Segment, headers: [{name: Mcp-Name, value: x}]}, action: allow}"
+OUTSIDE = "{match: {host: z, pathPrefix: /}, action: deny}"
+
+
+def under_grants(**entries: str) -> CurrentPolicy:
+    grants = read_grants(GRANTS, has_labels=True)
+    assert isinstance(grants, Grants)
+    documents = {Source(name, "p"): Text(f"version: v1\nentries: [{text}]") for name, text in entries.items()}
+    current = CurrentPolicy()
+    current.snapshot = advance(PolicySnapshot.EMPTY.with_baseline(grants.denials), {}, documents, ISSUERS, grants=grants).snapshot
+    return current
+
+
+async def test_refused_entries_are_shown_as_such() -> None:
+    current = under_grants(a=f"{GRANTED}, {OUTSIDE}", b=f"{OUTSIDE}, {{action: deny}}", c=GRANTED.replace("/login", "/c"))
+    async with running(policy=current) as console:
+        listed = (await console.get("/api/policy")).json
+        shown = (await console.get("/api/policy/document?namespace=a&name=p")).json
+    health = {namespace["name"]: namespace["documents"][0]["health"] for namespace in listed["namespaces"]}
+    assert health == {"a": "refused", "b": "problems", "c": "ok"}
+    refused = {"entry": 1, "reason": "entries[1] is outside the hosts and paths that its namespace is granted"}
+    assert shown["refused"] == listed["namespaces"][0]["documents"][0]["refused"] == [refused]
+    (entry,) = shown["entries"]
+    assert (entry["action"], entry["path_type"], entry["headers"]) == ("allow", "Segment", [{"name": "mcp-name", "value": "x"}])
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "reason"),
+    [("/login", "allow", "an entry lets the request pass"), ("/internal/x", "deny", "the baseline of the grants denies")],
+)
+async def test_verdicts_of_grants_are_explained(path: str, kind: str, reason: str) -> None:
+    async with running(policy=under_grants(a="{match: {host: h, pathPrefix: /login}, action: allow}")) as console:
+        verdict = (await console.get(f"/api/explain?method=GET&host=h&path={path}")).json["verdict"]
+    assert (verdict["kind"], verdict["reason"].startswith(reason)) == (kind, True)

@@ -8,10 +8,12 @@ import pytest
 import trio
 
 from exchanger.directory.source import DirectorySettings, DirectorySource, FolderError
+from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.selection import Change
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.policy.withdrawal import Gone
 from exchanger.values.entry import DenyEntry, Source
+from exchanger.values.notice import Notices
 from exchanger.values.selector import parse_selector
 from exchanger.values.verdict import NoMatch, Unhealthy, Verdict
 from tests.e2e.service import NAMESPACE, config_map
@@ -203,3 +205,19 @@ def _write(folder: Path, document: str) -> None:
     folder.mkdir()
     (folder / "namespace.yaml").write_text(NAMESPACE)
     (folder / "policy.yaml").write_text(config_map(document))
+
+
+async def test_grants_that_give_nothing_are_noticed_until_they_change(folder: Path) -> None:
+    watcher, told = Watcher(), list[Notices]()
+    first, replaced = (
+        Grants((Grant(frozenset({"team"}), None, ("h", host)),)) for host in ("{label:team}.example.com", "{namespace}.example.com")
+    )
+    followed = attrs.evolve(source(folder, watcher), grants=first, on_notices=told.append)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(followed.run)
+        assert [notice.subject for notice in told[-1].listed] == ["Namespace team"]
+        followed.use_grants(replaced)
+        with trio.fail_after(PATIENCE_S):
+            while told[-1].count:  # noqa: ASYNC110 - on_notices has no event
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()

@@ -27,6 +27,8 @@ version: v1
 entries:
   - match: {host: api.example.com, pathPrefix: /orders/internal}
     action: deny
+  - match: {host: api.example.com, pathPrefix: /mcp, headers: [{name: Mcp-Name, value: delete_order}]}
+    action: deny
 """
 HOST: Final = "api.example.com"
 READY_S: Final = 30.0
@@ -189,8 +191,24 @@ def test_other_credentials_reach_the_upstream_without_the_snippets(mode: str, tm
         )
 
 
+def snippets_of_the_reference() -> list[dict[str, Any]]:
+    return [yaml.safe_load(part.partition("```")[0]) for part in REFERENCE.read_text().split("```yaml\n")[1:]]
+
+
+def test_the_list_of_the_reference_lets_policies_see_headers_and_bytes(tmp_path: Path, service: Service, upstream: Upstream) -> None:
+    config = guide_config()
+    (allowed,) = (snippet for snippet in snippets_of_the_reference() if "allowed_headers" in snippet)
+    manager(config)["http_filters"][0]["typed_config"].update(allowed)
+    with gateway(config, tmp_path, service, upstream) as port:
+        assert ask(port, "/mcp", Mcp_Name="delete_order") == ask(port, "/mcp", mcp_name="=?base64?ZGVsZXRlX29yZGVy?=") == 403
+        assert ask(port, "/mcp", Mcp_Name="list_orders") == ask(port, "/mcp") == 200
+        for sibling in ("Mcp-Name: list_orders", "Mcp_Name: list_orders"):
+            assert ask(port, "/mcp", Mcp_Name=f"delete_order\r\n{sibling}") == 400
+        assert ask(port, "/orders!/internal") == 200  # a ! would be in doubt without the bytes
+
+
 def test_envoy_accepts_the_filters_of_the_reference(tmp_path: Path) -> None:
-    snippets = [yaml.safe_load(part.partition("```")[0]) for part in REFERENCE.read_text().split("```yaml\n")[1:]]
+    snippets = snippets_of_the_reference()
     asking = [snippet for snippet in snippets if str(snippet.get("name", "")).startswith("envoy.filters.http.ext_")]
     assert [found["name"].rpartition(".")[2] for found in asking] == ["ext_authz", "ext_proc"]
     assert PATHS in snippets

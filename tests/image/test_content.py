@@ -40,7 +40,7 @@ def test_its_configuration_is_what_clusters_look_at(image: Image) -> None:
     labels = {name.removeprefix("org.opencontainers.image."): value for name, value in config["Labels"].items()}
     assert labels["version"] == __version__
     assert labels["title"] == "exchanger"
-    assert labels["licenses"] == "Apache-2.0"
+    assert labels["licenses"] == "Apache-2.0 AND OFL-1.1"
     assert labels["revision"]
 
 

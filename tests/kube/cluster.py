@@ -11,6 +11,7 @@ import trio
 from exchanger.kube.list_watch import ApiFailure, FailureKind
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import KubernetesSource
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.selection import Change, ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry
@@ -145,12 +146,18 @@ class Record:
 
 
 def source(
-    cluster: Cluster, record: Record, *, namespaces: tuple[str, ...] = (), max_staleness: float = 0.0, seed: int = 7
+    cluster: Cluster,
+    record: Record,
+    *,
+    namespaces: tuple[str, ...] = (),
+    max_staleness: float = 0.0,
+    seed: int = 7,
+    grants: Grants = NO_GRANTS,
 ) -> KubernetesSource:
     settings = KubernetesSettings(
         parse_selector("policy=enabled"), parse_selector("enabled=true"), namespaces=namespaces, max_staleness=max_staleness
     )
-    return KubernetesSource(settings, frozenset(), record, record, cluster, record.on_stale, Random(seed))
+    return KubernetesSource(settings, frozenset(), record, record, cluster, record.on_stale, Random(seed), grants=grants)
 
 
 @attrs.frozen

@@ -13,6 +13,7 @@ from exchanger.assembly.conflict_watch import ConflictWatch
 from exchanger.kube.event_writer import EventWriter
 from exchanger.kube.events import PolicyEvents, PolicyEventsSettings
 from exchanger.kube.list_watch import ApiFailure, FailureKind
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.selection import Change, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
@@ -79,6 +80,7 @@ class Stage:
     conflicts: ConflictWatch
     missing: list[str]
     issuers: frozenset[str] = frozenset()
+    grants: Grants = NO_GRANTS
     _texts: dict[Source, Text] = attrs.field(factory=dict)
     _snapshot: PolicySnapshot = PolicySnapshot.EMPTY
 
@@ -92,14 +94,15 @@ class Stage:
             after.pop(Source(namespace, name), None)
             if text is not None:
                 after[Source(namespace, name)] = Text(text)
-        change = advance(self._snapshot, self._texts, after, self.issuers)
+        change = advance(self._snapshot, self._texts, after, self.issuers, grants=self.grants)
         self._texts, self._snapshot = after, change.snapshot
         self._publish(change)
 
     def read_all_again(self) -> None:
-        """Publish what differs after every document was read again, as when issuers are others."""
-        change = advance(self._snapshot, self._texts, self._texts, self.issuers, afresh=True)
+        """Publish what differs after every document was read again, as when issuers or grants are others."""
+        change = advance(self._snapshot, self._texts, self._texts, self.issuers, afresh=True, grants=self.grants)
         changed = tuple(document for document in change.documents if self._snapshot.documents.get(document.source) != document)
+        self._snapshot = change.snapshot
         self._publish(attrs.evolve(change, documents=changed))
 
     def _publish(self, change: Change) -> None:

@@ -1,10 +1,13 @@
 """What is said of an edited file: what the service would say, at the place to look at."""
 
+import attrs
 import pytest
 
 from exchanger.playground.lint import MAX_PROBLEMS, Linted, lint
 from exchanger.playground.policy_files import MAX_TEXT
 from exchanger.playground.source_map import NOWHERE, Place
+from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.grants.reader import read_grants
 from tests.playground.labs import RULES, SAMPLE, YELLOW
 
 POLICY = "team-yellow/token-policy"
@@ -98,3 +101,22 @@ def test_problems_are_those_of_this_file_bounded_and_printable() -> None:
     found = linted(YELLOW + "      - {action: \u202e}\n" * (MAX_PROBLEMS + 10))
     assert len(found.problems) == MAX_PROBLEMS
     assert all("\u202e" not in str(problem.shown()) for problem in found.problems)
+
+
+def test_the_new_fields_are_no_problems_and_what_is_not_granted_is_shown_at_its_line() -> None:
+    entry = (
+        "\n      - match: {host: login.example.com, pathPrefix: /, pathType: Exact, headers: [{name: X-A, value: b}]}\n      "
+        "  action: allow"
+    )
+    text = YELLOW.rstrip("\n") + entry
+    grants = read_grants(
+        "version: v1\ngrants: [{namespaces: [team-yellow], hosts: [login.example.com], actions: [allow]}]", has_labels=True
+    )
+    assert isinstance(grants, Grants)
+    problems = lint("yellow.yaml", text, SAMPLE, attrs.evolve(RULES, grants=grants)).problems
+    assert problems
+    assert {problem.policy for problem in problems} == {POLICY}
+    assert all(problem.reason.startswith("not granted: entries[") for problem in problems)
+    lines = text.splitlines()
+    assert all(problem.place.line and "- match:" in lines[problem.place.line - 1] for problem in problems)
+    assert len(problems) == text.count("- match:") - 1

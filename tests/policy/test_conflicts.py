@@ -65,6 +65,21 @@ def test_a_tie_is_what_the_snapshot_refuses(one: MatchScope, other: MatchScope, 
     assert contenders(snapshot, "h", path, "GET", raw=True) == ((first, second) if tie else ())
 
 
+def test_entries_tie_by_their_headers_too() -> None:
+    headers = (("a", "1"), ("b", "2"))
+    same, (first, second) = documents(MatchScope("h", "/a", headers=headers), MatchScope("h", "/a", headers=headers))
+    assert conflicts_with(first, same) == (second,)
+    for other in ((), (("a", "1"),), (("a", "1"), ("b", "3"))):
+        different, (first, _) = documents(MatchScope("h", "/a", headers=headers), MatchScope("h", "/a", headers=other))
+        assert conflicts_with(first, different) == ()
+
+
+@pytest.mark.parametrize(("host", "path"), [("a~b", "/a"), ("h", "/%zz")])
+def test_no_rivals_are_named_for_what_cannot_be_read(host: str, path: str) -> None:
+    snapshot, _ = documents(MatchScope("h", "/"), MatchScope("h", "/"))
+    assert contenders(snapshot, host, path, "GET", raw=True) == ()
+
+
 def test_entries_of_one_document_tie_too() -> None:
     source = Source("team", "p")
     first, second = (DenyEntry(source, index, MatchScope("h", "/a")) for index in range(2))

@@ -4,11 +4,13 @@ import base64
 
 import pytest
 
-from exchanger.policy.headers import MAX_WORK
-from exchanger.values.entry import DenyEntry, Entry
+from exchanger.policy.explanation import explain
+from exchanger.policy.headers import MAX_WORK, name_problem, value_problem
+from exchanger.policy.snapshot import CurrentPolicy
+from exchanger.values.entry import DenyEntry, Entry, PathType
 from exchanger.values.headers import HeaderFields
 from exchanger.values.verdict import AMBIGUOUS_HEADER, Unhealthy, Verdict
-from tests.policy.examples import BLUE, HOST, deny, exchange, region, snapshot_of
+from tests.policy.examples import BLUE, HOST, deny, exchange, parsed, region, snapshot_of
 
 PLAIN = exchange("/mcp")
 DELETE = deny("/mcp", index=1, headers=(("mcp-name", "delete_order"),))
@@ -85,8 +87,46 @@ def test_an_invalid_entry_closes_whatever_the_headers_are() -> None:
     assert isinstance(closed.match(HOST, "/mcp", "POST", headers=HeaderFields((("mcp-name", "a,b"),))), Unhealthy)
 
 
+def test_long_or_unprintable_headers_are_no_matches() -> None:
+    assert name_problem("a" * 257) == name_problem("a b") == name_problem("") == "is no name of a header"
+    assert value_problem("a\x7f") == "has a character that no header can have"
+    assert value_problem("a" * 4097).startswith("is longer")
+    items = ", ".join(f"{{name: x{number}, value: a}}" for number in range(9))
+    (problem,) = parsed(f"version: v1\nentries: [{{match: {{host: a, pathPrefix: /, headers: [{items}]}}, action: deny}}]").problems
+    assert problem.reason == "entries[0].match.headers has more than 8 headers"
+
+
+def test_what_came_before_says_why_an_entry_did_not_win() -> None:
+    segment = deny("/mcp", source=BLUE, index=1, path_type=PathType.SEGMENT)
+    wide = deny("/mcp", source=BLUE, index=2, host="*.example.com")
+    closed = region("/mcp", source=BLUE, index=3, host="*.example.com")
+    snapshot = snapshot_of(PLAIN, DELETE, segment, wide, closed)
+    fields = HeaderFields((("mcp-name", "delete_order"),))
+    why = {(one.claim.source, one.claim.index): one.why for one in explain(snapshot, HOST, "/mcp", "POST", headers=fields).candidates}
+    assert why[PLAIN.source, 0] == "an entry with this pathPrefix matches more closely: by whole segments, or as it is written"
+    assert why[wide.source, 2] == "an entry for the host itself, or for a longer wildcard, matches"
+    assert why[closed.source, 3].startswith("it cannot be understood, but an entry for a nearer host decides the request")
+    without = snapshot_of(PLAIN, DELETE)
+    assert [one.why for one in explain(without, HOST, "/mcp", "POST", headers=fields).candidates][1] == "an entry with more headers matches"
+    assert [one.why for one in explain(without, HOST, "/mcp", "POST").candidates][1] == (
+        "the request does not have its headers (mcp-name) with their values"
+    )
+
+
+def test_a_policy_says_whether_it_needs_headers() -> None:
+    policy = CurrentPolicy()
+    needs = [policy.needs_headers]
+    for snapshot in (snapshot_of(PLAIN), snapshot_of(PLAIN, DELETE)):
+        policy.publish(snapshot)
+        needs.append(policy.needs_headers)
+    assert needs == [False, False, True]
+
+
 def test_no_policy_makes_a_request_expensive() -> None:
     names = [f"x-{number}" for number in range(MAX_WORK)]
     crowd = tuple(deny("/mcp", index=number, headers=((name, "1"), ("y", "2"))) for number, name in enumerate(names))
     fields = [*((name, "1") for name in names), ("y", "2")]
     assert found(*fields, entries=crowd) == AMBIGUOUS_HEADER
+    spelled = [bin(number + 2 * MAX_WORK)[3:].replace("0", "-").replace("1", "_") for number in range(MAX_WORK + 1)]
+    alike = tuple(deny("/mcp", index=number, headers=((f"x{name}", "1"),)) for number, name in enumerate(spelled))
+    assert found((f"x{spelled[0]}", "2"), entries=alike) == AMBIGUOUS_HEADER

@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 from exchanger.assembly.assembler import INLINE_BATCH, INLINE_WORK, Assembler
 from exchanger.assembly.backlog import LIGHT_WORK, Lane
-from exchanger.policy.grants.allowance import NO_GRANTS, Grant, Grants
+from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.grants.restriction import again
 from exchanger.policy.selection import Change, Document, Text, Unknown, advance
 from exchanger.policy.snapshot import PolicySnapshot
@@ -156,10 +156,10 @@ async def finished(threads: Threads, made: Assembler) -> Change | None:
 
 async def follow(history: list[Step]) -> None:
     threads = Threads()
-    made = Assembler(frozenset(), run_sync=threads.run_sync)
+    made = Assembler(frozenset(), GRANTS[0], run_sync=threads.run_sync)
     wanted: dict[Source, Document] = {}
     since: dict[Source, list[Document | None]] = {}  # what each source was to be when something was last required, and later
-    shown, used = PolicySnapshot.EMPTY, [NO_GRANTS]
+    shown, used = PolicySnapshot.EMPTY, [GRANTS[0]]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(made.run)
         for step in [*history, *(Finish(lane) for lane in Lane)]:

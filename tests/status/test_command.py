@@ -18,6 +18,7 @@ def parsed(*arguments: str) -> StatusOptions:
 
 def test_options() -> None:
     assert parsed() == StatusOptions()
+    assert parsed("--grants", "g").grants == Path("g")
     assert parsed("--kubeconfig", "k", "--context", "c", "--issuers", "i", "--json") == StatusOptions("k", "c", Path("i"), json=True)
 
 
@@ -29,6 +30,10 @@ def test_options() -> None:
         (StatusOptions(), {"CONFIGMAP_LABEL_SELECTOR": "=="}, "CONFIGMAP_LABEL_SELECTOR is not a label selector"),
         (StatusOptions(issuers=Path("/nonexistent")), {}, "/nonexistent cannot be read"),
         (StatusOptions(), {"TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": "/nonexistent"}, "/nonexistent cannot be read"),
+        (StatusOptions(), {"POLICY_GRANTS_FILE": "/nonexistent"}, "POLICY_GRANTS_FILE /nonexistent cannot be read"),
+        (StatusOptions(), {"POLICY_GRANTS_MODE": "off"}, "POLICY_GRANTS_MODE must be"),
+        (StatusOptions(grants=Path("/nonexistent")), {"POLICY_GRANTS_FILE": "/unused"}, "/nonexistent cannot be read"),
+        (StatusOptions(grants=Path("/dev/null")), {}, "/dev/null"),
         (StatusOptions(kubeconfig="/nonexistent"), {}, "no kubeconfig file at /nonexistent"),
         (StatusOptions(), {"KUBECONFIG": "/nonexistent"}, "no kubeconfig file at /nonexistent"),
     ],

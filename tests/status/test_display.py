@@ -1,9 +1,14 @@
 """The same cluster is shown in the same words, to people and to tools."""
 
 import json
+from pathlib import Path
 
+import attrs
+
+from exchanger.app.grants_file import GrantsSettings
+from exchanger.policy.grants.allowance import Grant, Granted, Grants
 from exchanger.status.display import Header, as_json, as_text
-from exchanger.status.survey import Policy, Problem, Survey, Unreadable
+from exchanger.status.survey import Allowed, Policy, Problem, Survey, Unreadable
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice, Notices
 
@@ -101,6 +106,53 @@ def test_for_tools() -> None:
         "notLookedThrough": ["needs list on namespaces"],
         "totals": {"configMaps": 2, "entries": 4, "problems": 3, "notices": 4},
     }
+
+
+GRANTED = Survey(
+    ("a", "b"),
+    (Policy(Source("a", "p"), 1, refused=(Problem(1, 4, "entries[1] is outside"),)), Policy(Source("b", "p"), 1)),
+    allowed=(
+        Allowed(
+            "a", (Granted(frozenset({"h", "*.h"}), frozenset({"/x"}), frozenset({"deny", "exchange"}), frozenset({"*"}), (), (), ("s",)),)
+        ),
+        Allowed("b", ()),
+    ),
+)
+HEADER = Header("s", None, grants=GrantsSettings(Path("grants.yaml"), grants=Grants((Grant(frozenset("a"), None),))))
+
+
+def test_grants_for_people() -> None:
+    _, _, _, *lines = as_text(HEADER, GRANTED).splitlines()
+    assert lines == [
+        "grants      1 grant and 0 baseline denials in grants.yaml, enforced",
+        "",
+        "may do:",
+        "  a: deny, exchange on host *.h, h below /x; any issuer; scope s",
+        "  b: nothing",
+        "",
+        "POLICY  ENTRIES  PROBLEMS  REFUSED",
+        "a/p           1         0        1",
+        "  entry 1, line 4: refused: entries[1] is outside",
+        "b/p           1         0        0",
+        "",
+        "total       2 ConfigMaps, 2 entries, 0 problems, 1 refused",
+    ]
+
+
+def test_report_mode_says_what_would_be() -> None:
+    text = as_text(attrs.evolve(HEADER, grants=attrs.evolve(HEADER.grants, enforced=False)), GRANTED)
+    assert "report mode: nothing is refused yet\n" in text
+    assert ", 1 would be refused\n" in text
+    assert ": refused: " not in text
+
+
+def test_grants_for_tools() -> None:
+    found = json.loads(as_json(HEADER, GRANTED))
+    assert found["grants"] == {"file": "grants.yaml", "mode": "enforce", "grants": 1, "baseline": 0}
+    allowed, nothing = found["allowed"]
+    assert (allowed["namespace"], allowed["granted"][0]["hosts"], nothing) == ("a", ["*.h", "h"], {"namespace": "b", "granted": []})
+    assert found["configMaps"][0]["refused"] == [{"entry": 1, "line": 4, "reason": "entries[1] is outside"}]
+    assert (found["totals"]["refused"], found["healthy"]) == (1, False)
 
 
 def test_a_namespace_that_may_not_be_read_is_named() -> None:

@@ -9,12 +9,14 @@ import trio.testing
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, Page
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.store import PAGE_SIZE
+from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import ConfigMap, Namespace
 from exchanger.status.survey import ATTEMPTS, AnyIssuer, NearMisses, Survey, Unanswered, Unreadable, survey
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice
 from exchanger.values.selector import parse_selector
-from tests.kube.cluster import Cluster, deny
+from tests.kube.cluster import SELECTED, Cluster, deny
 from tests.kube.fake_api_server import FakeListWatch, Verb
 
 FEW = 2 * PAGE_SIZE
@@ -215,3 +217,67 @@ async def test_a_version_that_goes_away_is_listed_anew(autojump_clock: trio.test
     assert (await look(cluster)).namespaces == ("a",)
     cluster.server.fail_for_ever(ApiFailure(FailureKind.GONE, 410), verb=Verb.LIST)
     assert await survey(cluster, SETTINGS, frozenset()) == Unanswered("namespaces cannot be listed (gone)")
+
+
+GRANTS = """
+version: v1
+grants:
+- {namespaces: [a], hosts: [h, "{label:team}.example.com"], pathPrefixes: [/x], issuers: ["*"], scopes: ["*"]}
+- {namespaceSelector: team=orders, hosts: [o]}
+"""
+TWO_HOSTS = "version: v1\nentries:\n- {match: {host: h, pathPrefix: /x}, action: deny}\n- {match: {host: z, pathPrefix: /}, action: deny}"
+
+
+async def granted(cluster: Cluster, text: str = GRANTS, *, enforced: bool = True) -> Survey:
+    grants = read_grants(text, has_labels=True, enforced=enforced)
+    assert isinstance(grants, Grants)
+    found = await survey(cluster, SETTINGS, AnyIssuer(), (), grants)
+    assert isinstance(found, Survey)
+    return found
+
+
+@pytest.mark.parametrize(("enforced", "entries", "word"), [(True, 1, "entries[1] is outside"), (False, 2, "would be refused: entries[1]")])
+async def test_what_is_refused_has_its_place(autojump_clock: trio.testing.MockClock, enforced: bool, entries: int, word: str) -> None:
+    cluster = Cluster()
+    cluster.put_namespace("a", {**SELECTED, "team": "a"})
+    cluster.put("a", "p", TWO_HOSTS)
+    found = await granted(cluster, enforced=enforced)
+    (policy,) = found.policies
+    assert (policy.entries, policy.problems, found.refused, found.notices.count, found.healthy) == (entries, (), 1, 0, False)
+    assert [(refused.entry, refused.line) for refused in policy.refused] == [(1, 4)]
+    assert policy.refused[0].reason.startswith(word)
+
+
+async def test_every_namespace_has_its_allowance(autojump_clock: trio.testing.MockClock) -> None:
+    cluster = Cluster()
+    cluster.put_namespace("a", {**SELECTED, "team": "orders"})
+    cluster.put_namespace("b")
+    cluster.put("a", "p", "version: v1\nentries: [{match: {host: h, pathPrefix: /x}, action: deny}]")
+    found = await granted(cluster)
+    assert [(allowed.namespace, [sorted(granted.hosts) for granted in allowed.granted]) for allowed in found.allowed] == [
+        ("a", [["h", "orders.example.com"], ["o"]]),
+        ("b", []),
+    ]
+    assert found.healthy
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "told"),
+    [
+        pytest.param({"a": {}}, [("Namespace a", "host {label:team}.example.com")], id="a placeholder without its label"),
+        pytest.param({"a": {"team": "a"}, "b": {"taem": "x"}}, [("Namespace b", "the label taem is probably meant to be")], id="key"),
+        pytest.param({"a": {"team": "a"}, "b": {"team": "Orders"}}, [("Namespace b", "team has another value")], id="a value in capitals"),
+        pytest.param({"aa": {}}, [("Namespace aa", "a grant names a, which is probably meant to be aa")], id="the name in the grants file"),
+        pytest.param({"a": {"team": "a"}, "b": {"team": "b"}}, [], id="a name next to another one is no slip"),
+    ],
+)
+async def test_what_slips_past_the_grants_is_told(
+    autojump_clock: trio.testing.MockClock, namespaces: dict[str, dict[str, str]], told: list[tuple[str, str]]
+) -> None:
+    cluster = Cluster()
+    for name, labels in namespaces.items():
+        cluster.put_namespace(name, {**SELECTED, **labels})
+    cluster.put("a", "p", "version: v1\nentries: [{match: {host: h, pathPrefix: /x}, action: deny}]")
+    found = [notice for notice in (await granted(cluster)).notices.listed if notice.subject.startswith("Namespace")]
+    assert [notice.subject for notice in found] == [subject for subject, _ in told]
+    assert all(text in notice.text for notice, (_, text) in zip(found, told, strict=True))

@@ -6,7 +6,7 @@ import { documentHash } from "./detail/policy.js";
 import { byId, el, icon, put, say, table } from "./dom.js";
 import { count, entryName, plural, policyName, targetText } from "./format.js";
 
-const HEALTH = { ok: ["ok", "ok"], problems: ["broken", "problems"], conflicts: ["changed", "conflicts"] };
+const HEALTH = { ok: ["ok", "ok"], problems: ["broken", "problems"], conflicts: ["changed", "conflicts"], refused: ["refused", "refused"] };
 const ENTRIES = 1000; // of a document that are listed; a megabyte holds 20,000
 const PATIENCE = 1000; // ms between a new version and asking for it: many come at once when many documents change
 
@@ -141,6 +141,7 @@ export class PolicyView {
     put(place,
       el("h2", { text: policyName(found) }),
       found.problems.length > 0 && [el("h3", { text: plural(found.problems.length, "problem") }), problemList(found.problems, go)],
+      found.refused?.length > 0 && [el("h3", { text: `${count(found.refused.length)} not granted` }), problemList(found.refused)],
       code ? code.box : el("p", { class: "note", text: "The document's text cannot be shown." }),
       found.entries.length > 0 && table("Entries", ["line", "host and prefix", "methods", "action", "token for"], found.entries.slice(0, ENTRIES).map((entry) => entryRow(entry, entry.entry === this.#shown.entry)), { showCaption: true }),
       more > 0 && el("p", { class: "muted", text: `${plural(more, "more entry", "more entries")} of this document are not listed.` }));
@@ -162,10 +163,16 @@ function entryRow(entry, chosen) {
   const classes = [entry.action === "invalid" && "invalid", chosen && "chosen"].filter(Boolean).join(" ");
   return el("tr", { class: classes || null },
     el("th", { scope: "row", class: "nums" }, entry.line ? String(entry.line) : "–", el("a", { href: documentHash(entry), class: "sub", "aria-current": chosen ? "true" : null, text: entryName(entry.entry) })),
-    el("td", { class: "mono" }, `${entry.host ?? "any host"} ${entry.path_prefix}${entry.case_insensitive ? " (any case)" : ""}`, entry.conflicts.length > 0 && conflicts(entry.conflicts)),
+    el("td", { class: "mono" }, `${entry.host ?? "any host"} ${entry.path_prefix}${entry.case_insensitive ? " (any case)" : ""}`, narrowed(entry), entry.conflicts.length > 0 && conflicts(entry.conflicts)),
     el("td", { text: entry.methods ? entry.methods.join(", ") : "all" }),
-    el("td", {}, el("span", { class: `action a-${entry.action}` }, icon({ exchange: "exchanged", deny: "refused" }[entry.action] ?? "broken"), entry.action)),
+    el("td", {}, el("span", { class: `action a-${entry.action}` }, icon({ exchange: "exchanged", deny: "refused", allow: "passed" }[entry.action] ?? "broken"), entry.action)),
     el("td", {}, targetText(entry) || "–", entry.issuer && el("span", { class: "muted sub", text: `issuer ${entry.issuer}` })));
+}
+
+/** Return how an entry's path is compared, and the headers that it asks for, where that is not the usual. */
+function narrowed({ path_type: type, headers = [] }) {
+  const words = [type === "Segment" && "whole segments", type === "Exact" && "exactly", ...headers.map(({ name, value }) => `${name}: ${value}`)].filter(Boolean);
+  return words.length > 0 && el("span", { class: "muted sub", text: words.join(", ") });
 }
 
 function conflicts(rivals) {

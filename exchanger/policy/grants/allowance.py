@@ -9,7 +9,6 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.authority import WILDCARD, is_host
 from exchanger.policy.document import Labels
 from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.prefix import read_prefix
@@ -47,10 +46,6 @@ class Grant:
     audiences: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
-
-    def is_for(self, namespace: str, labels: Labels) -> bool:
-        """Tell whether the grant is one of ``namespace``."""
-        return (self.namespaces is None or namespace in self.namespaces) and (self.selector is None or self.selector.matches(dict(labels)))
 
     @property
     def needs_labels(self) -> bool:
@@ -115,6 +110,8 @@ class Grants:
     enforced: bool = True
     limited: bool = True
     denials: Hosts | None = attrs.field(init=False, repr=False)
+    # The grants that name each namespace, and, under ``None``, those that name none.
+    _naming: dict[str | None, list[Grant]] = attrs.field(init=False, repr=False)
     _known: dict[tuple[str, Labels], Allowance] = attrs.field(factory=dict, init=False, repr=False)
 
     @denials.default
@@ -124,10 +121,13 @@ class Grants:
             hosts = (hosts or Hosts()).with_claim(entry)
         return hosts
 
-    @property
-    def needs_labels(self) -> bool:
-        """Whether labels of Namespaces make a difference."""
-        return any(grant.needs_labels for grant in self.grants)
+    @_naming.default
+    def _by_name(self) -> dict[str | None, list[Grant]]:
+        naming: dict[str | None, list[Grant]] = {}
+        for grant in self.grants:
+            for name in (None,) if grant.namespaces is None else grant.namespaces:
+                naming.setdefault(name, []).append(grant)
+        return naming
 
     def allowance(self, namespace: str, labels: Labels) -> Allowance:
         """Return what a namespace with ``labels`` may do."""
@@ -136,7 +136,9 @@ class Grants:
         key = (namespace, labels)
         known = self._known.get(key)
         if known is None:
-            filled = [_filled(grant, namespace, dict(labels)) for grant in self.grants if grant.is_for(namespace, labels)]
+            by_key = dict(labels)
+            naming = (*self._naming.get(namespace, ()), *self._naming.get(None, ()))
+            filled = [_filled(grant, namespace, by_key) for grant in naming if grant.selector is None or grant.selector.matches(by_key)]
             known = Allowance(tuple(granted for granted, _ in filled), tuple(problem for _, problems in filled for problem in problems))
             if len(self._known) >= _KEPT:
                 self._known.clear()
@@ -164,12 +166,6 @@ def _filled(grant: Grant, namespace: str, labels: dict[str, str]) -> tuple[Grant
             given = iter(values)
             yield PLACEHOLDER.sub(lambda _: next(given), text)  # noqa: B023 - used at once
 
-    hosts: set[str] = set()
-    for host in fill(grant.hosts, "host"):
-        if host == ANYTHING or is_host(host.removeprefix(WILDCARD)):
-            hosts.add(host)
-        else:
-            problems.append(f"host {bounded(host)}: is no host")
     prefixes: set[str] = set()
     for prefix in fill(grant.path_prefixes, "pathPrefix"):
         if not prefix or not read_prefix(prefix).problem:
@@ -177,7 +173,7 @@ def _filled(grant: Grant, namespace: str, labels: dict[str, str]) -> tuple[Grant
         else:
             problems.append(f"pathPrefix {bounded(prefix)}: is no prefix")
     granted = Granted(
-        frozenset(hosts),
+        frozenset(fill(grant.hosts, "host")),
         frozenset(prefixes),
         grant.actions,
         frozenset(grant.issuers),

@@ -126,13 +126,10 @@ def _read_selector(item: Fields) -> Selector | None:
         item.problem("namespaceSelector", "must not be blank: it would select every namespace")
         return None
     try:
-        selector = parse_selector(text)
+        return parse_selector(text)
     except ValueError as error:
         item.problem("namespaceSelector", f"is no label selector: {error}")
         return None
-    if not selector.requirements:
-        item.problem("namespaceSelector", "must not be blank: it would select every namespace")
-    return selector
 
 
 def _read_actions(item: Fields) -> frozenset[str]:

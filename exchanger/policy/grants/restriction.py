@@ -54,6 +54,8 @@ def restrict(written: PolicyDocument, grants: Grants, descriptions: tuple[Labels
     left = written
     for allowance in grants.allowances(written.source.namespace, descriptions):
         left = _restricted(left, allowance, enforced=grants.enforced)
+    if not grants.limited and left is written:
+        return written  # other grants never follow none
     return attrs.evolve(left, written=None if left is written else written, namespace_labels=descriptions)
 
 

@@ -96,6 +96,11 @@ default
 {{- printf "%s-policy-namespaces" (include "exchanger.fullname" .) -}}
 {{- end -}}
 
+{{/* The ConfigMap with what each namespace may do, where that is limited. */}}
+{{- define "exchanger.policyGrantsName" -}}
+{{- printf "%s-policy-grants" (include "exchanger.fullname" .) -}}
+{{- end -}}
+
 {{/* The Secret of the credentials that profiles without credentials of their own use. */}}
 {{- define "exchanger.oauthSecretName" -}}
 {{- ternary .Values.oauth.secretName (.Values.oauth.existingSecret.name | default "") .Values.oauth.createSecret -}}
@@ -227,6 +232,8 @@ a map has none, so what refers to other variables comes after them.
   "OTEL_SERVICE_NAME" .Values.otel.serviceName
   "OTEL_TRACES_EXPORTER" .Values.otel.tracesExporter
   "POLICY_EVENTS" .Values.policy.events
+  "POLICY_GRANTS_FILE" (ternary "" "/etc/exchanger/policy-grants/grants.yaml" (empty .Values.policy.grants))
+  "POLICY_GRANTS_MODE" (ternary "" .Values.policy.grantsMode (empty .Values.policy.grants))
   "POLICY_MAX_STALENESS" .Values.policy.maxStaleness
   "POLICY_REQUIRED" .Values.policy.required
   "POLICY_NAMESPACES_FILE" (ternary "/etc/exchanger/policy-namespaces/namespaces" "" (not (empty .Values.policyNamespaces)))

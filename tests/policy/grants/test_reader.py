@@ -2,6 +2,7 @@
 
 import pytest
 
+from exchanger.policy.grants import allowance
 from exchanger.policy.grants.allowance import Grant, Granted, Grants, is_granted, is_resource_granted, is_scope_granted
 from exchanger.policy.grants.reader import BASELINE, MAX_AREAS, read_grants
 from exchanger.values.entry import DenyEntry, MatchScope, PathType
@@ -69,6 +70,12 @@ baseline:
         (one("namespaceSelector: ' '"), "line 3: the file.grants[0].namespaceSelector must not be blank: it would select every namespace"),
         (one("namespaces: [A]"), 'line 3: the file.grants[0].namespaces has "A", which is no name of a namespace'),
         (one("namespaces: [a], actions: [permit]"), 'line 3: the file.grants[0].actions must be exchange, deny or allow, not "permit"'),
+        (one("namespaceSelector: 'a in ('"), "line 3: the file.grants[0].namespaceSelector is no label selector: "),
+        (
+            "version: v1\ngrants: []\nbaseline: [{match: {host: a, pathPrefix: /}, action: allow}]",
+            'baseline[0].action must be deny, not "allow"',
+        ),
+        ("version: v1\ngrants: []\nbaseline: [{action: deny}]", "baseline[0].match is required"),
         (one("namespaces: [a], hosts: 5"), "line 3: the file.grants[0].hosts must be a list of texts"),
     ],
 )
@@ -92,6 +99,30 @@ def test_one_mistake_makes_the_file_unusable(text: str, problem: str) -> None:
 def test_an_item_that_could_mean_more_than_it_says_is_refused(field: str, items: list[str]) -> None:
     for item in items:
         assert isinstance(read_grants(one(f"namespaces: [a], {field}: ['{item}']"), has_labels=True), tuple), item
+
+
+def test_not_all_problems_are_told() -> None:
+    found = read_grants("version: v1\ngrants: [" + "{}, " * 30 + "]", has_labels=True)
+    assert isinstance(found, tuple)
+    assert (len(found), found[-1]) == (11, "20 more problems")
+
+
+def test_every_path_has_two_spellings() -> None:
+    assert grants_of(one("namespaces: [a], pathPrefixes: [/, '*']")).grants[0].path_prefixes == ("",)
+
+
+def test_what_a_placeholder_makes_too_long_grants_nothing() -> None:
+    prefix = "/" + "a" * 2030 + "{label:t}"
+    found = grants_of(one(f"namespaceSelector: t, hosts: [a], pathPrefixes: ['{prefix}']")).allowance("n", (("t", "b" * 60),))
+    assert found.granted[0].prefixes == frozenset()
+    assert found.problems[0].endswith("is no prefix")
+
+
+def test_allowances_are_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allowance, "_KEPT", 2)
+    grants = grants_of(one("namespaces: [a], hosts: [h]"))
+    found = [grants.allowance(name, ()) for name in ("a", "b", "c", "a")]
+    assert found[0] == found[3] != found[1]
 
 
 def test_labels_are_refused_where_nobody_knows_them() -> None:

@@ -5,7 +5,7 @@ import { el, icon, put, table } from "../dom.js";
 import { count, entryName, plural, policyName } from "../format.js";
 
 const VERDICTS = {
-  exchange: "would be exchanged", deny: "would be denied", no_match: "would match no policy", unhealthy: "would be blocked",
+  exchange: "would be exchanged", allow: "would pass unchanged", deny: "would be denied", no_match: "would match no policy", unhealthy: "would be blocked",
   ambiguous: "would be refused as ambiguous",
 };
 

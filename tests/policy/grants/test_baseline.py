@@ -1,0 +1,76 @@
+"""Baseline denials: they come before every policy, on every reading of the path."""
+
+import pytest
+
+from exchanger.policy.explanation import explain
+from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.grants.reader import BASELINE
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import DenyEntry, MatchScope, PathType
+from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, NoMatch, Unhealthy, Verdict
+from tests.policy.examples import BLUE, HOST, RED, exchange, region, snapshot_of
+
+INTERNAL = DenyEntry(BASELINE, 0, MatchScope("*.example.com", "/internal", None, True, PathType.SEGMENT))
+EVERYWHERE = DenyEntry(BASELINE, 1, MatchScope(None, "/-/", frozenset({"GET"})))
+OPENS = exchange("/internal/open")
+
+
+def denied(path: str, method: str = "POST", host: str = HOST, *, raw: bool = True) -> Verdict:
+    policies = snapshot_of(OPENS, region("/internal/broken", source=BLUE))
+    return policies.with_baseline(Grants(baseline=(INTERNAL, EVERYWHERE)).denials).match(host, path, method, raw=raw)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/internal",
+        "/internal/open",
+        "/internal/broken",
+        "/INTERNAL/x?y",
+        "/x/../internal/open",
+        "/%69nternal",
+        "/x/..;/internal",
+        "//internal",
+        "/internal%2Fx",
+    ],
+)
+def test_no_policy_and_no_spelling_opens_what_the_baseline_denies(path: str) -> None:
+    assert denied(path) == INTERNAL
+
+
+@pytest.mark.parametrize(
+    ("path", "verdict"),
+    [
+        ("/inter!nal", INTERNAL),  # a byte that the server drops
+        ("/internals", NO_MATCH),
+        ("/" + "!" * 100, AMBIGUOUS_PATH),
+        ("/%zz", AMBIGUOUS_PATH),
+        ("/internal/#x", INTERNAL),  # refused in any case: what is known of it is denied
+        ("", AMBIGUOUS_PATH),
+    ],
+)
+def test_a_path_that_cannot_be_read_passes_no_host_with_a_baseline(path: str, verdict: Verdict) -> None:
+    assert denied(path, raw=False) == verdict
+
+
+def test_a_baseline_has_hosts_and_methods_too() -> None:
+    assert denied("/-/x", "GET", "other.test") == denied("/-/x", "HEAD", "other.test") == EVERYWHERE
+    assert denied("/-/x", "PUT", "other.test") is denied("/internal", host="example.com") is NO_MATCH
+    assert denied("/internal", host="a~b") is AMBIGUOUS_AUTHORITY
+    assert denied("/-/x", "GET", "a~b") == EVERYWHERE
+
+
+def test_too_much_to_tell_is_refused() -> None:
+    crowd = tuple(DenyEntry(BASELINE, number, MatchScope(HOST, f"/{chr(0x4E00 + number)}x")) for number in range(2_000))
+    snapshot = PolicySnapshot.EMPTY.with_baseline(Grants(baseline=crowd).denials)
+    assert snapshot.match(HOST, "/!y", "GET") == AMBIGUOUS_PATH
+    assert isinstance(snapshot.match("other.test", "/!y", "GET"), NoMatch)
+
+
+def test_an_explanation_names_the_baseline() -> None:
+    snapshot = snapshot_of(OPENS).with_baseline(Grants(baseline=(INTERNAL,)).denials)
+    found = explain(snapshot, HOST, "/internal/open", "POST")
+    assert [(candidate.claim, candidate.won) for candidate in found.candidates] == [(INTERNAL, True), (OPENS, False)]
+    assert found.candidates[1].why == "the operator's baseline denies the request before any policy counts"
+    assert not isinstance(found.verdict, Unhealthy)
+    assert RED in snapshot.documents

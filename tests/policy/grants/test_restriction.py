@@ -1,0 +1,152 @@
+"""What is left of a document, in sentences and in the corners that the laws do not reach."""
+
+import attrs
+import pytest
+
+from exchanger.policy.document import PolicyDocument, Refusal
+from exchanger.policy.explanation import Standing, explain
+from exchanger.policy.grants.allowance import Grant, Grants
+from exchanger.policy.grants.restriction import MAX_REGIONS, again, restrict
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import EVERYWHERE, UNKNOWN_NAMESPACE, DenyEntry, Entry, FailClosedRegion, MatchScope, PathType, Source
+from exchanger.values.selector import parse_selector
+from exchanger.values.verdict import NoMatch, Unhealthy
+from tests.policy.examples import HOST, RED, deny, exchange, region
+
+OWN = Grant(frozenset({"red"}), None, (HOST,), ("/orders",), issuers=("primary",), scopes=("read:*",))
+SEGMENT = PathType.SEGMENT
+
+
+def left(*claims: Entry | FailClosedRegion, grants: Grants = Grants((OWN,))) -> PolicyDocument:  # noqa: B008 - a value
+    entries = tuple(claim for claim in claims if not isinstance(claim, FailClosedRegion))
+    return restrict(PolicyDocument(RED, entries, tuple(claim for claim in claims if isinstance(claim, FailClosedRegion))), grants, ())
+
+
+@pytest.mark.parametrize(
+    ("entry", "scope", "reason"),
+    [
+        (exchange("/orders/x", headers=(("a", "b"),)), None, ""),
+        (exchange("/"), MatchScope(HOST, "/orders", path_type=SEGMENT), "is only partly inside the hosts and paths that"),
+        (exchange("/orders-old"), None, "is outside the hosts and paths that its namespace is granted"),
+        (deny("/orders", host="other.example.com"), None, "is outside the hosts and paths that its namespace is granted"),
+        (deny("/ORDERS/x", case_insensitive=True), MatchScope(HOST, "/ORDERS/x", None, True, within="/orders"), "is only partly inside"),
+        (deny("/ORD", case_insensitive=True), MatchScope(HOST, "/orders", path_type=SEGMENT), "is only partly inside"),
+        (deny("/orders%2Fx"), MatchScope(HOST, "/orders/x"), "is only partly inside"),
+        (
+            attrs.evolve(exchange("/orders/x"), target=attrs.evolve(exchange("/").target, scope="read:a write:b", audiences=("a",))),
+            MatchScope(HOST, "/orders/x"),
+            "asks for what its namespace is not granted: audience a, scope write:b",
+        ),
+    ],
+)
+def test_what_is_left_of_an_entry(entry: Entry, scope: MatchScope | None, reason: str) -> None:
+    found = left(entry)
+    if not reason:
+        assert found.entries == (entry,)
+    elif scope is None:
+        assert found == PolicyDocument(RED, refused=(Refusal(RED, 0, f"entries[0] {reason}"),))
+    else:
+        assert [closed.match for closed in found.regions] == [scope]
+        assert found.regions[0].reason.startswith(f"entries[0] {reason}")
+
+
+def test_a_plain_prefix_that_is_granted_by_segments_is_read_so_unless_another_grant_covers_it() -> None:
+    wide = Grant(frozenset({"red"}), None, (HOST,), ("",), actions=frozenset({"exchange"}))
+    assert left(deny("/orders")).entries == (deny("/orders", path_type=SEGMENT),)
+    (closed,) = left(deny("/orders"), grants=Grants((OWN, wide))).regions
+    assert (closed.match, closed.reason) == (
+        MatchScope(HOST, "/orders"),
+        "entries[0] asks for what its namespace is not granted: the action deny",
+    )
+
+
+def test_what_nobody_can_read_closes_the_granted_places_and_spares_others() -> None:
+    document = left(FailClosedRegion(RED, EVERYWHERE, "x"))
+    (closed,) = document.regions
+    assert (closed.match, closed.guessed) == (MatchScope(HOST, "/orders", path_type=SEGMENT), True)
+    other = DenyEntry(Source("blue", "p"), 0, MatchScope(HOST, "/orders/x"))
+    snapshot = PolicySnapshot.EMPTY.apply(document).apply(PolicyDocument(other.source, (other,)))
+    assert snapshot.match(HOST, "/orders/x", "GET") == other
+    assert not isinstance(snapshot.match(HOST, "/orders/y", "GET"), NoMatch | DenyEntry)
+    assert isinstance(snapshot.match(HOST, "/", "GET"), NoMatch)
+
+
+def test_a_document_of_an_unknown_namespace_closes_everything() -> None:
+    unknown = PolicyDocument(Source(UNKNOWN_NAMESPACE, "f"), regions=(FailClosedRegion(Source(UNKNOWN_NAMESPACE, "f"), EVERYWHERE, "x"),))
+    assert restrict(unknown, Grants((OWN,)), ()).regions == unknown.regions
+
+
+def test_thousands_of_regions_become_all_that_is_granted() -> None:
+    many = Grants((attrs.evolve(OWN, hosts=tuple(f"h{number}" for number in range(100))),))
+    crowd = [region("/orders", host=None, index=number, methods=frozenset({f"M{number}"})) for number in range(200)]
+    found = left(*crowd, grants=many)
+    assert len(found.regions) == 100 < MAX_REGIONS
+    assert {closed.match.methods for closed in found.regions} == {None}
+
+
+def test_a_case_insensitive_part_stays_within_the_granted_path() -> None:
+    document = left(deny("/ORDERS/Admin", case_insensitive=True))
+    snapshot = PolicySnapshot.EMPTY.apply(document)
+    answers = {
+        path: type(snapshot.match(HOST, path, "GET", raw=False))
+        for path in (
+            "/orders/admin",
+            "/orders/ADMIN/x",
+            "/ORDERS/admin",
+            "/orders/list",
+            "/orders/adm!n",
+            "/or!ders/admin",
+            "/ORD!ERS/admin",
+        )
+    }
+    assert [path for path, answer in answers.items() if answer is Unhealthy] == ["/orders/admin", "/orders/ADMIN/x", "/or!ders/admin"]
+    found = explain(snapshot, HOST, "/ORDERS/admin", "GET")
+    assert [candidate.standing for candidate in found.candidates] == [Standing.OTHER]
+    assert snapshot.withdraw(RED).trie == PolicySnapshot.EMPTY.trie
+
+
+@pytest.mark.parametrize(
+    ("second", "within"),
+    [("/orders/admin", "/orders/admin"), ("", "/orders"), ("/orders", "/orders"), ("/other", None)],
+)
+def test_a_namespace_described_twice_has_what_both_are_granted(second: str, within: str | None) -> None:
+    by_label = [Grant(None, parse_selector(f"a={value}"), (HOST,), (path,)) for value, path in (("1", "/orders"), ("2", second))]
+    written = PolicyDocument(RED, (deny("/ORDERS/Admin/x", case_insensitive=True),))
+    found = restrict(written, Grants(tuple(by_label)), ((("a", "1"),), (("a", "2"),)))
+    assert [closed.match.within for closed in found.regions] == ([] if within is None else [within])
+    assert bool(found.refused) == (within is None)
+
+
+def test_of_many_granted_prefixes_those_above_count() -> None:
+    many = Grants((attrs.evolve(OWN, path_prefixes=(*(f"/p{number}" for number in range(9)), "/a", "/a/b/c")),))
+    entries = (deny("/a/b"), deny("/a/b/c", index=1, path_type=SEGMENT), deny("/p1/", index=2), deny("/a/b/c", index=3))
+    assert left(*entries, grants=many).entries == entries
+    assert left(deny("/p1", path_type=PathType.EXACT), grants=many).entries
+    assert left(deny("/b"), grants=many).refused
+
+
+def test_wildcards_have_granted_hosts_in_common_below_them() -> None:
+    hosts = Grants((attrs.evolve(OWN, hosts=("x.a.example", "*.b.a.example", "a.example", "xa.example"), resources=("urn:x",)),))
+    found = left(deny("/orders", host="*.a.example"), grants=hosts)
+    assert sorted(closed.match.host or "" for closed in found.regions) == ["*.b.a.example", "x.a.example"]
+    wants = attrs.evolve(exchange("/").target, scope="", resources=("urn:x", "urn:y"))
+    (closed,) = left(attrs.evolve(exchange("/orders/", host="x.b.a.example"), target=wants), grants=hosts).regions
+    assert closed.reason.endswith("is not granted: resource urn:y")
+
+
+def test_a_report_tells_and_changes_nothing() -> None:
+    entries = (deny("/orders"), deny("/", index=1), deny("/x", index=2))
+    found = left(*entries, region("/y", index=3), grants=Grants((OWN,), enforced=False))
+    assert (found.entries, found.regions) == (entries, (region("/y", index=3),))
+    assert [(refusal.index, refusal.reason.split(":")[0]) for refusal in found.refused] == [
+        (1, "would be invalid"),
+        (2, "would be refused"),
+    ]
+
+
+def test_labels_count_for_later_grants_although_they_make_no_difference_now() -> None:
+    by_label = Grants((attrs.evolve(OWN, namespaces=None, selector=parse_selector("team=red")),))
+    written = PolicyDocument(RED, (deny("/orders/x"),))
+    before, after = (restrict(written, Grants(), ((("team", team),),)) for team in ("blue", "red"))
+    snapshot = PolicySnapshot.EMPTY.apply(before).apply(after)
+    assert again(snapshot.documents[RED], by_label).entries == written.entries
