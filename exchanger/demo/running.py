@@ -199,8 +199,8 @@ def _playground(
     settings = read_settings(dict(environment))
     if not isinstance(settings.policy, DirectorySettings):
         raise TypeError("the demo's policy is a folder")
-    policy, reach = settings.policy, settings.unreadable_reach
-    rules = LintRules(policy.namespace_selector, policy.configmap_selector, setup.issuer_names, reach)
+    policy, reach, grants = settings.policy, settings.unreadable_reach, settings.grants.grants
+    rules = LintRules(policy.namespace_selector, policy.configmap_selector, setup.issuer_names, reach, grants)
     files = PolicyFiles(ports.policy, setup.policies)
     keycloak = setup.verify is not None
     target, revision = attrs.evolve(setup.target(ports), recorded=recorded), revision_of(proxy)

@@ -2,15 +2,18 @@
 
 from typing import Final
 
+import attrs
 import pytest
 import yaml
 
 from exchanger.demo.service import own_issuers, sample_grants, sample_policy, wrong_policy
+from exchanger.playground.lint import lint
 from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.grants.restriction import restrict
 from exchanger.values.entry import Source
+from tests.playground.labs import RULES
 
 ISSUERS: Final = frozenset(profile["name"] for profile in own_issuers(1))
 FILES: Final = {file.name: file.read_text("utf-8") for file in (*sample_policy(), *wrong_policy())}
@@ -51,6 +54,13 @@ def test_each_of_oranges_mistakes_closes_its_own_paths_or_nothing() -> None:
         (9, "orange.example.com", "/scope"),
         (10, "orange.example.com", "/landing"),
     }
+
+
+def test_the_editor_tells_orange_of_each_mistake() -> None:
+    grants = read_grants(sample_grants(), has_labels=True)
+    assert isinstance(grants, Grants)
+    linted = lint("orange.yaml", FILES["orange.yaml"], FILES, attrs.evolve(RULES, grants=grants))
+    assert {problem.entry for problem in linted.problems} == {4, 5, 6, 7, 8, 9, 10}
 
 
 def test_browns_broken_document_closes_its_host_alone() -> None:
