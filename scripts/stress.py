@@ -25,7 +25,7 @@ from exchanger.scenarios.scenario import OneRequest
 from exchanger.scenarios.target import UNSIGNED_SUBJECTS, Gateway, ScenarioTarget
 from exchanger.scenarios.tokens import make_subjects
 
-SINGLE: Final = tuple(scenario for scenario in SCENARIOS if isinstance(scenario, OneRequest))
+SINGLE: Final = tuple(scenario for scenario in SCENARIOS if isinstance(scenario, OneRequest) and not scenario.call.grants)
 # More at once than that is a load test, for which a forwarded port is no way to take.
 MOST: Final = 256
 # Options of ``exchanger scenarios`` that are meant here, too.

@@ -215,6 +215,7 @@ def guide(ports: DemoPorts, issued: dict[str, object], setup: DemoSetup) -> str:
             *(f"  # {scenario.name}: {scenario.watch}\n  # => {summary(scenario)}\n  {shell_line(scenario)}\n" for scenario in scenarios),
             f"Policy folder: {ports.policy}",
             "  It may be edited: what is saved there is in force within a second. It is removed at the end.",
+            *((f"Grants:        {ports.grants}  (may be edited, too)",) if ports.grants else ()),
             f"Logs:          {ports.policy.parent}/*.log",
             *((f"Token counts:  http://{LOOPBACK}:{ports.token_port}/stats",) if target.stats else ()),
             f"Metrics:       http://{LOOPBACK}:{ports.metrics_port}/metrics",

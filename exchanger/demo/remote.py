@@ -155,7 +155,7 @@ def _guide(demo: RemoteDemo, port: int) -> str:
         "",
         f"Gateway:         {demo.target.gateway.base_url}",
         f"Service console: {known if demo.console is None else demo.console.url}",
-        f"Scenarios:       {runnable} of {len(demo.scenarios)}; the others need tokens that cannot be made here",
+        f"Scenarios:       {runnable} of {len(demo.scenarios)}; the others need tokens that cannot be made here, or a local demo",
         "",
         "Somebody else runs the gateway, its policies, its issuer and its upstream: their state is not known here, and cannot be changed.",
         "Whoever uses this machine can use the page.",

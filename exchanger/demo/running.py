@@ -82,11 +82,17 @@ async def start_demo(nursery: trio.Nursery, options: DemoOptions, programs: Prog
         upstream_port=upstream_port,
         policy=folder / "policy",
         subjects=setup.subjects(),
+        grants=folder / "grants.yaml" if setup.grants else None,
     )
     issuers, config = _write_files(folder, ports, setup, partial(bootstrap, mode=options.mode, traces=traces))
     service_console = free[3]
     environment = service_environment(
-        grpc_port=ports.grpc_port, metrics_port=ports.metrics_port, policy=ports.policy, issuers=issuers, console_port=service_console
+        grpc_port=ports.grpc_port,
+        metrics_port=ports.metrics_port,
+        policy=ports.policy,
+        issuers=issuers,
+        grants=ports.grants,
+        console_port=service_console,
     )
     if not options.check:
         progress.begin("console")
@@ -193,8 +199,8 @@ def _playground(
     settings = read_settings(dict(environment))
     if not isinstance(settings.policy, DirectorySettings):
         raise TypeError("the demo's policy is a folder")
-    policy, reach = settings.policy, settings.unreadable_reach
-    rules = LintRules(policy.namespace_selector, policy.configmap_selector, setup.issuer_names, reach)
+    policy, reach, grants = settings.policy, settings.unreadable_reach, settings.grants.grants
+    rules = LintRules(policy.namespace_selector, policy.configmap_selector, setup.issuer_names, reach, grants)
     files = PolicyFiles(ports.policy, setup.policies)
     keycloak = setup.verify is not None
     target, revision = attrs.evolve(setup.target(ports), recorded=recorded), revision_of(proxy)
@@ -205,6 +211,8 @@ def _write_files(folder: Path, ports: DemoPorts, setup: DemoSetup, gateway: Call
     ports.policy.mkdir()
     for name, text in setup.policies.items():
         (ports.policy / name).write_text(text, "utf-8")
+    if ports.grants is not None:
+        ports.grants.write_text(setup.grants, "utf-8")
     issuers = folder / "issuers.json"
     issuers.write_text(json.dumps({"issuers": setup.profiles}, indent=2), "utf-8")
     config = folder / "envoy.json"

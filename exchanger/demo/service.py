@@ -17,6 +17,8 @@ from exchanger.scenarios.tokens import CLIENT_ID
 
 SERVICE_COMMAND = (sys.executable, "-m", "exchanger.demo.service")
 
+_TENANCY = importlib.resources.files("exchanger.demo") / "tenancy"
+
 # What a Python program needs to start where this one did. Nothing else is handed on but OTEL_ variables (see below): a proxy variable of
 # the terminal would change what the demo shows.
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR", "VIRTUAL_ENV")
@@ -34,13 +36,17 @@ def otel_environment() -> tuple[tuple[str, str], ...]:
 
 
 def service_environment(
-    *, grpc_port: int, metrics_port: int, policy: Path, issuers: Path, console_port: int | None = None
+    *, grpc_port: int, metrics_port: int, policy: Path, issuers: Path, grants: Path | None = None, console_port: int | None = None
 ) -> tuple[tuple[str, str], ...]:
-    """Return the service's whole environment for these loopback ports, policy folder and issuer profiles; without a port, no console."""
+    """Return the service's whole environment for these loopback ports, policy folder, issuer profiles and grants.
+
+    Without ``grants`` there is no limit to what teams may do; without ``console_port`` there is no console.
+    """
     console = () if console_port is None else (("CONSOLE_ADDRESS", f"{LOOPBACK}:{console_port}"),)
     return (
         *base_environment(),
         *console,
+        *(() if grants is None else (("POLICY_GRANTS_FILE", str(grants)),)),
         ("GRPC_HOST", LOOPBACK),
         ("GRPC_PORT", str(grpc_port)),
         ("LOG_DECISIONS", "all"),
@@ -56,9 +62,19 @@ def service_environment(
 
 
 def sample_policy() -> list[Traversable]:
-    """Return the sample policy's files."""
+    """Return the sample policy's files: those of teams that make no mistakes, which need no grants."""
     packaged = importlib.resources.files("exchanger.demo") / "policy"
     return sorted((file for file in packaged.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
+
+
+def wrong_policy() -> list[Traversable]:
+    """Return the files of teams that make mistakes. Without ``sample_grants``, these mistakes are everybody's."""
+    return [_TENANCY / "brown.yaml", _TENANCY / "orange.yaml"]
+
+
+def sample_grants() -> str:
+    """Return the text of the grants file, for the teams of both."""
+    return (_TENANCY / "grants.yaml").read_text("utf-8")
 
 
 def own_issuers(token_port: int) -> list[dict[str, str]]:

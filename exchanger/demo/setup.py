@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from exchanger.demo import DemoError
-from exchanger.demo.service import own_issuers, sample_policy
+from exchanger.demo.service import own_issuers, sample_grants, sample_policy, wrong_policy
 from exchanger.playground.results import Verify
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.client import LOOPBACK
@@ -25,7 +25,10 @@ from exchanger.scenarios.tokens import Subject, Subjects, make_subjects
 @final
 @attrs.frozen
 class DemoPorts:
-    """Where everything is: ports on the loopback address, files in a temporary folder. ``console_port`` 0: there is no console."""
+    """Where everything is: ports on the loopback address, files in a temporary folder.
+
+    ``console_port`` 0: there is no console. ``grants`` ``None``: there is no limit to what teams may do.
+    """
 
     envoy_port: int
     grpc_port: int
@@ -35,6 +38,7 @@ class DemoPorts:
     policy: Path
     subjects: Subjects
     console_port: int = 0
+    grants: Path | None = None
 
     @property
     def gateway(self) -> str:
@@ -59,6 +63,7 @@ class DemoSetup:
         token: returns the token of a subject.
         target: returns what the scenarios run against.
         token_port: port of the demo's own token endpoint, 0 if there is none.
+        grants: what each team may do, "" if there is no limit.
         verify: judges tokens by their issuer's keys; ``None`` without keys.
         remark: a sentence about the subject tokens, for those who copy them.
         renewal: a shell command that sets ``TOKEN`` to a new one, "" if tokens outlive the demo.
@@ -70,6 +75,7 @@ class DemoSetup:
     token: Callable[[Subject], str] = attrs.field(repr=False)
     target: Callable[[DemoPorts], ScenarioTarget] = attrs.field(repr=False)
     token_port: int = 0
+    grants: str = attrs.field(default="", repr=False)
     verify: Verify | None = attrs.field(default=None, repr=False)
     remark: str = "the tokens are unsigned and good for nothing elsewhere"
     renewal: str = attrs.field(default="", repr=False)
@@ -96,11 +102,12 @@ def own_setup(token_port: int) -> DemoSetup:
     """Return the setup that needs nothing else: the demo's token endpoint, on ``token_port``, accepts any token."""
     return DemoSetup(
         scenarios=SCENARIOS,
-        policies={file.name: file.read_text("utf-8") for file in sample_policy()},
+        policies={file.name: file.read_text("utf-8") for file in (*sample_policy(), *wrong_policy())},
         profiles=tuple(own_issuers(token_port)),
         token=make_subjects().token,
         target=demo_target,
         token_port=token_port,
+        grants=sample_grants(),
     )
 
 
@@ -113,6 +120,7 @@ def demo_target(ports: DemoPorts) -> ScenarioTarget:
         fresh=make_subjects,
         stats=(LOOPBACK, ports.token_port),
         policy=ports.policy,
+        grants=True,
     )
 
 

@@ -41,6 +41,7 @@ _is_file: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\.ya?ml").fullmatch  # a
 _REACHED: Final = {"no token": Reached.WITHOUT_TOKEN, "original token": Reached.WITH_ORIGINAL}
 _SUBJECTS: Final = {subject.value: subject for subject in Subject}
 _STATUS: Final = range(200, 600)
+_GRANTS: Final = "grants"
 
 
 @final
@@ -108,7 +109,8 @@ def _scenario(fields: Fields, names: set[str]) -> Scenario:
         fields.problem("name", f"is that of an earlier scenario: {quoted(name)}")
     names.add(name)
     watch = fields.matching("watch", lambda text: text.strip() and text.isprintable(), "must be one line of text")
-    call = _call(fields.inner("request"))
+    needs = fields.matching("needs", {"", _GRANTS}.__contains__, f"must be {_GRANTS}", "")
+    call = attrs.evolve(_call(fields.inner("request")), grants=needs == _GRANTS)
     expected = _answer(fields.inner("expect"))
     scenario: Scenario = OneRequest(name, watch, call, expected)
     if "edit" in fields.fields and "at_once" in fields.fields:

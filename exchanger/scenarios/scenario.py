@@ -52,6 +52,7 @@ class Call:
     Attributes:
         literal: the token itself, if the scenario has it; hidden from repr.
         signed: whether the token has to be one that a real issuer has signed, or one made from it.
+        grants: whether it is about the teams and grants that the local demo has.
     """
 
     host: str
@@ -61,6 +62,7 @@ class Call:
     headers: Headers = ()
     literal: str = attrs.field(default="", repr=False)
     signed: bool = False
+    grants: bool = False
 
 
 @final

@@ -77,6 +77,7 @@ class ScenarioTarget:
         timeout: seconds for one request.
         recognise: judges a token that the upstream saw instead of the one that was sent.
         signed: whether the tokens are those of a real issuer.
+        grants: whether the teams and grants of the local demo are in force.
         recorded: whether requests ask for their trace to be recorded; otherwise that is the gateway's choice.
     """
 
@@ -91,13 +92,16 @@ class ScenarioTarget:
     recognise: Recognise = attrs.field(default=exchanged_by_demo, repr=False)
     signed: bool = False
     recorded: bool = False
+    grants: bool = False
 
     def token(self, call: Call) -> str:
         """Return the token to send with ``call``, "" for none. A user's own replaces the one in the scenario, too."""
         return call.literal if call.literal and not self.lenient else self.subjects(call.subject)
 
     def why_not(self, call: Call) -> str:
-        """Return why the token of ``call`` cannot be had here, "" if it can."""
+        """Return why ``call`` has no place here, or its token cannot be had; "" if it can be sent."""
+        if call.grants and not self.grants:
+            return "only exchanger demo has the teams and grants for it"
         if call.signed and not self.signed:
             return "it needs a token that Keycloak has issued, or one made from it"
         if call.subject in self.made or (call.literal and not self.lenient):

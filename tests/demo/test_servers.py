@@ -104,9 +104,9 @@ def test_the_service_gets_the_demo_s_environment_and_its_console_is_on_loopback(
     assert len(environment) == len(pairs)
     expected = {"GRPC_HOST": "127.0.0.1", "GRPC_PORT": "2", "PATH": "/bin", "POLICY_SOURCE": "directory", "POLICY_DIRECTORY": "/p"}
     assert expected.items() <= environment.items()
-    assert not {"OTEL_TRACES_EXPORTER", "HTTP_PROXY", "CONSOLE_ADDRESS"} & set(environment)
-    with_console = service_environment(grpc_port=2, metrics_port=3, policy=Path("/p"), issuers=Path("/i"), console_port=4)
-    assert dict(with_console)["CONSOLE_ADDRESS"] == "127.0.0.1:4"
+    assert not {"OTEL_TRACES_EXPORTER", "HTTP_PROXY", "CONSOLE_ADDRESS", "POLICY_GRANTS_FILE"} & set(environment)
+    more = service_environment(grpc_port=2, metrics_port=3, policy=Path("/p"), issuers=Path("/i"), grants=Path("/g"), console_port=4)
+    assert {"CONSOLE_ADDRESS": "127.0.0.1:4", "POLICY_GRANTS_FILE": "/g"}.items() <= dict(more).items()
 
 
 def test_the_service_that_shows_tokens_has_a_command_of_its_own() -> None:

@@ -91,8 +91,10 @@ class Instance:
 
     def __attrs_post_init__(self) -> None:
         self.port = free_port()
-        policy, issuers = self.stage.ports.policy, self.stage.ports.policy.parent / "issuers.json"
-        environment = service_environment(grpc_port=self.port, metrics_port=free_port(), policy=policy, issuers=issuers)
+        ports, issuers = self.stage.ports, self.stage.ports.policy.parent / "issuers.json"
+        environment = service_environment(
+            grpc_port=self.port, metrics_port=free_port(), policy=ports.policy, issuers=issuers, grants=ports.grants
+        )
         self._environment = (*environment, *PATIENCE.items(), *self.variables)
 
     async def start(self, nursery: trio.Nursery) -> None:

@@ -12,7 +12,7 @@ import pytest
 import trio
 import yaml
 
-from exchanger.demo.service import own_issuers, sample_policy
+from exchanger.demo.service import own_issuers, sample_policy, wrong_policy
 from exchanger.demo.token_endpoint import CLIENT_SECRET, TokenEndpoint
 from exchanger.http.message import Request
 from exchanger.policy.selection import DOCUMENT_KEY
@@ -43,6 +43,13 @@ def test_the_policies_are_those_of_the_local_demo_to_the_letter() -> None:
             found["metadata"]["labels"].items() >= config_map["metadata"]["labels"].items() for found in of_kind(demo(), "ConfigMap")
         )
     assert ours == theirs
+
+
+def test_teams_that_make_mistakes_are_in_the_local_demo_alone_which_has_grants() -> None:
+    """Without grants, these mistakes would be everybody's."""
+    namespaces = {next(yaml.safe_load_all(file.read_text("utf-8")))["metadata"]["name"] for file in wrong_policy()}
+    assert namespaces == {"team-brown", "team-orange"}
+    assert not namespaces & {found["metadata"]["namespace"] for found in of_kind(demo(), "ConfigMap")}
 
 
 def secret(manifests: list[Manifest], reference: Mapping[str, str]) -> str:

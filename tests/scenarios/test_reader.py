@@ -42,6 +42,7 @@ scenarios:
     at_once: 2
   - name: edit
     watch: w
+    needs: grants
     request: {host: h, path: /}
     expect: *answer
     edit:
@@ -56,7 +57,7 @@ scenarios:
         PolicyEdit(
             "edit",
             "w",
-            Call("h", "/"),
+            Call("h", "/", grants=True),
             refused,
             Answer(200, upstream=Exchanged(Target("a b", ("c",), ("d", "e")))),
             "team.yml",
@@ -73,6 +74,7 @@ MISTAKES = [
     ("name: first", "name: First", "3: scenarios[0].name must be of small letters, digits and hyphens, at most 64"),
     ("name: first", "name: 5", "3: scenarios[0].name must be text of at most 4096 characters (in quotation marks if it looks"),
     ("watch: something", 'watch: "a\\nb"', "4: scenarios[0].watch must be one line of text"),
+    ("watch: something", "watch: something\n    needs: luck", "5: scenarios[0].needs must be grants"),
     ("host: a.example.com", "host: http://a", "6: scenarios[0].request.host must be a host, with or without a port"),
     ("path: /a", "path: a", "7: scenarios[0].request.path must be a path as it is sent"),
     ("path: /a", "path: /a\n      method: get", "8: scenarios[0].request.method must be a method"),

@@ -1,0 +1,70 @@
+"""The demo's grants, and the teams that make mistakes: what becomes of each entry, and that nothing reaches the other teams."""
+
+from typing import Final
+
+import attrs
+import pytest
+import yaml
+
+from exchanger.demo.service import own_issuers, sample_grants, sample_policy, wrong_policy
+from exchanger.playground.lint import lint
+from exchanger.policy.document import PolicyDocument, parse_document
+from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.grants.reader import read_grants
+from exchanger.policy.grants.restriction import restrict
+from exchanger.values.entry import Source
+from tests.playground.labs import RULES
+
+ISSUERS: Final = frozenset(profile["name"] for profile in own_issuers(1))
+FILES: Final = {file.name: file.read_text("utf-8") for file in (*sample_policy(), *wrong_policy())}
+
+
+def written(name: str) -> tuple[PolicyDocument, tuple[tuple[str, str], ...]]:
+    """The document in a file, before grants, and the labels of its namespace."""
+    namespace, config_map = yaml.safe_load_all(FILES[name])
+    source = Source(namespace["metadata"]["name"], config_map["metadata"]["name"])
+    return parse_document(source, config_map["data"]["config.yaml"], ISSUERS), tuple(sorted(namespace["metadata"]["labels"].items()))
+
+
+def granted(name: str) -> PolicyDocument:
+    grants = read_grants(sample_grants(), has_labels=True)
+    assert isinstance(grants, Grants)
+    document, labels = written(name)
+    return restrict(document, grants, (labels,))
+
+
+@pytest.mark.parametrize("name", [file.name for file in sample_policy()])
+def test_a_team_that_makes_no_mistakes_notices_nothing_of_the_grants(name: str) -> None:
+    before, after = written(name)[0], granted(name)
+    assert after.entries == before.entries != ()
+    assert (after.regions, after.refused) == ((), ())
+
+
+def test_each_of_oranges_mistakes_closes_its_own_paths_or_nothing() -> None:
+    document = granted("orange.yaml")
+    assert written("orange.yaml")[0].regions == (), "every mistake is one because of the grants"
+    assert [entry.index for entry in document.entries] == [0, 1, 2, 3, 11]
+    assert [refusal.index for refusal in document.refused] == [4, 5]
+    closed = {(region.index, region.match.host, region.match.path_prefix) for region in document.regions}
+    assert closed == {
+        (6, "orange.example.com", "/everything"),
+        (6, "*.orange.example.com", "/everything"),
+        (7, "orange.example.com", "/issuer"),
+        (8, "orange.example.com", "/audience"),
+        (9, "orange.example.com", "/scope"),
+        (10, "orange.example.com", "/landing"),
+    }
+
+
+def test_the_editor_tells_orange_of_each_mistake() -> None:
+    grants = read_grants(sample_grants(), has_labels=True)
+    assert isinstance(grants, Grants)
+    linted = lint("orange.yaml", FILES["orange.yaml"], FILES, attrs.evolve(RULES, grants=grants))
+    assert {problem.entry for problem in linted.problems} == {4, 5, 6, 7, 8, 9, 10}
+
+
+def test_browns_broken_document_closes_its_host_alone() -> None:
+    (anywhere,) = written("brown.yaml")[0].regions
+    assert anywhere.match.host is None
+    document = granted("brown.yaml")
+    assert [(region.match.host, region.match.path_prefix) for region in document.regions] == [("brown.example.com", "")]
