@@ -146,8 +146,8 @@ def read_entry(
         return tuple(FailClosedRegion(source, scope, reason, index, place.line, place.column) for scope in closed)
     (scope,) = scopes
     if action == ALLOW:
-        return AllowEntry(source, index, scope)
-    return DenyEntry(source, index, scope) if target is None else ExchangeEntry(source, index, scope, target)
+        return AllowEntry(source, index, scope, node.line)
+    return DenyEntry(source, index, scope, node.line) if target is None else ExchangeEntry(source, index, scope, target, node.line)
 
 
 def _read_action(entry: Fields, issuers: frozenset[str]) -> tuple[str, TokenTarget | None]:

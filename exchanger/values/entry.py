@@ -87,32 +87,35 @@ class TokenTarget:
 @final
 @attrs.frozen(cache_hash=True)
 class DenyEntry:
-    """Requests that ``match`` covers are refused."""
+    """Requests that ``match`` covers are refused. ``line`` is that of the entry in its document, counted from 1."""
 
     source: Source
     index: int
     match: MatchScope
+    line: int | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @final
 @attrs.frozen(cache_hash=True)
 class ExchangeEntry:
-    """Requests that ``match`` covers proceed with a token exchanged for ``target``."""
+    """Requests that ``match`` covers proceed with a token exchanged for ``target``. ``line`` as for ``DenyEntry``."""
 
     source: Source
     index: int
     match: MatchScope
     target: TokenTarget
+    line: int | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @final
 @attrs.frozen(cache_hash=True)
 class AllowEntry:
-    """Requests that ``match`` covers proceed unchanged."""
+    """Requests that ``match`` covers proceed unchanged. ``line`` as for ``DenyEntry``."""
 
     source: Source
     index: int
     match: MatchScope
+    line: int | None = attrs.field(default=None, eq=False, repr=False)
 
 
 Entry = DenyEntry | ExchangeEntry | AllowEntry

@@ -81,7 +81,7 @@ def _restricted(document: PolicyDocument, allowance: Allowance, *, enforced: boo
             refusals[entry.index] = Refusal(entry.source, entry.index, f"would be {judged.word}: entries[{entry.index}] {judged.reason}")
         elif isinstance(judged, _Invalid):
             reason = f"entries[{entry.index}] {judged.reason}"
-            regions.add(FailClosedRegion(entry.source, scope, reason, entry.index) for scope in judged.closes)
+            regions.add(FailClosedRegion(entry.source, scope, reason, entry.index, entry.line) for scope in judged.closes)
         else:
             refusals[entry.index] = Refusal(entry.source, entry.index, f"entries[{entry.index}] {judged.reason}")
     for region in document.regions:
