@@ -8,9 +8,22 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from exchanger.policy.document import PolicyDocument, parse_document
+from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.path import read_path
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import EVERYWHERE, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, Source, TokenTarget
+from exchanger.values.entry import (
+    BASELINE,
+    EVERYWHERE,
+    DenyEntry,
+    Entry,
+    ExchangeEntry,
+    FailClosedRegion,
+    MatchScope,
+    PathType,
+    Source,
+    TokenTarget,
+)
+from exchanger.values.headers import HeaderFields
 
 SIZES = (10, 10_000, 100_000)  # entries
 ENTRIES_A_DOCUMENT = 10
@@ -112,10 +125,34 @@ def report_size(size: int) -> None:
     folded = DenyEntry(Source("new", "one"), 0, MatchScope("host-0.example.com", "/Folded", case_insensitive=True))
     beside = snapshot.apply(PolicyDocument(folded.source, (folded,)))
     print(f"{'':>7}   match, hit, a prefix has no case: {timed(partial(beside.match, 'host-0.example.com', PATHS['hit'], 'GET')):.2f} µs")
+    report_language(snapshot)
     print(f"{'':>7}   match, no policy: {timed(partial(snapshot.match, 'other.example.com', '/a', 'GET')):.2f} µs")
     newcomer = PolicyDocument(Source("new", "one"), (entry(Source("new", "one"), 0, 5),))
     print(f"{'':>7}   apply, one entry: {timed(partial(snapshot.apply, newcomer)):.1f} µs")
     print(f"{'':>7}   withdraw, one entry: {timed(partial(snapshot.apply(newcomer).withdraw, newcomer.source)):.1f} µs")
+
+
+def report_language(snapshot: PolicySnapshot) -> None:
+    """Print what matches cost beside entries with wildcards, path types and headers."""
+    source, prefix = Source("new", "two"), "/team-3/orders"
+    scopes = (
+        MatchScope("*.example.com", prefix),
+        MatchScope("*.apps.test", prefix, path_type=PathType.SEGMENT),
+        MatchScope("host-0.example.com", "/tools", headers=(("mcp-name", "delete_order"),)),
+    )
+    snapshot = snapshot.apply(PolicyDocument(source, tuple(DenyEntry(source, index, scope) for index, scope in enumerate(scopes))))
+    plain = snapshot.withdraw(source).apply(PolicyDocument(source, tuple(DenyEntry(source, index, scopes[index]) for index in (0, 1))))
+    fields = HeaderFields((*((f"x-{number}", "value") for number in range(11)), ("mcp-name", "list_orders")), raw=True)
+    baseline = snapshot.with_baseline(Grants(baseline=(DenyEntry(BASELINE, 0, MatchScope("*.example.com", "/internal")),)).denials)
+    for name, policy, host, path in (
+        ("hit, wildcards elsewhere", plain, "host-0.example.com", PATHS["hit"]),
+        ("by a wildcard", plain, "other.example.com", PATHS["hit"]),
+        ("by a wildcard and whole segments", plain, "other.apps.test", PATHS["hit"]),
+        ("hit, headers elsewhere", snapshot, "host-0.example.com", PATHS["hit"]),
+        ("where an entry names one of 12 headers", snapshot, "host-0.example.com", "/tools"),
+        ("hit, below a baseline", baseline, "host-0.example.com", PATHS["hit"]),
+    ):
+        print(f"{'':>7}   match, {name}: {timed(partial(policy.match, host, path, 'GET', headers=fields)):.2f} µs")
 
 
 def report_masks() -> None:

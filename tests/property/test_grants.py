@@ -14,10 +14,21 @@ from exchanger.policy.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grant, Grants
 from exchanger.policy.grants.restriction import again, restrict
 from exchanger.policy.lookup import UnreadableReach
-from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, TokenTarget
+from exchanger.policy.path import read_path
+from exchanger.values.entry import (
+    BASELINE,
+    AllowEntry,
+    DenyEntry,
+    Entry,
+    ExchangeEntry,
+    FailClosedRegion,
+    MatchScope,
+    PathType,
+    TokenTarget,
+)
 from exchanger.values.verdict import NoMatch
 from tests.property.policy_model import answer, begins, hosts_above
-from tests.property.strategies_policy import documents, reaches, scopes_over, snapshot_of
+from tests.property.strategies_policy import documents, odd_paths, path_types, reaches, scopes_over, snapshot_of
 from tests.property.test_policy_match_model import said
 
 Policy: TypeAlias = list[PolicyDocument]
@@ -166,3 +177,27 @@ def test_a_report_changes_nothing_but_what_lets_pass(policy: Policy, grants: Gra
         assert said(found) == said(snapshot_of(plain).match(host, path, "GET"))
     elif isinstance(found, AllowEntry):
         assert not isinstance(snapshot_of([restrict(document, grants, ()) for document in policy]).match(host, path, "GET"), NoMatch)
+
+
+@given(policies, st.sampled_from(["a.example", "*.example", None]), prefixes, path_types, st.sampled_from(HOSTS), odd_paths, st.booleans())
+def test_no_reading_passes_the_baseline(
+    policy: Policy,
+    denied_host: str | None,
+    prefix: str,
+    path_type: PathType,
+    host: str,
+    path: str,
+    raw: bool,
+) -> None:
+    scope = MatchScope(denied_host, prefix.rstrip("/") if path_type is PathType.SEGMENT else prefix, path_type=path_type)
+    baseline = Grants(baseline=(DenyEntry(BASELINE, 0, scope),))
+    snapshot = snapshot_of(policy).with_baseline(baseline.denials)
+
+    found = snapshot.match(host, path, "GET", raw=raw)
+
+    texts = read_path(path, "GET")
+    covered = is_on(host, denied_host) and isinstance(texts, tuple) and any(begins(text, scope) for text in texts)
+    if covered:
+        assert found == DenyEntry(BASELINE, 0, scope)
+    elif found != DenyEntry(BASELINE, 0, scope) and raw and isinstance(texts, tuple):
+        assert found == snapshot_of(policy).match(host, path, "GET", raw=raw)
