@@ -139,7 +139,7 @@ async def test_the_demos_scenarios_pass_through_what_the_charts_render(released:
         for scenario in SCENARIOS:
             if isinstance(scenario, PolicyEdit):
                 await run_edit(pods, scenario)
-            else:
+            elif not scenario.call.grants:  # the charts have neither the teams nor the grants for the others
                 finding = await as_expected(pods, scenario)
                 assert finding.ok, (finding, pods.log)
     # Nothing was refused to it by the API server, and of what it knows it told nothing.
