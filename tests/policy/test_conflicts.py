@@ -69,9 +69,11 @@ def test_entries_tie_by_their_headers_too() -> None:
     headers = (("a", "1"), ("b", "2"))
     same, (first, second) = documents(MatchScope("h", "/a", headers=headers), MatchScope("h", "/a", headers=headers))
     assert conflicts_with(first, same) == (second,)
-    for other in ((), (("a", "1"),), (("a", "1"), ("b", "3"))):
-        different, (first, _) = documents(MatchScope("h", "/a", headers=headers), MatchScope("h", "/a", headers=other))
-        assert conflicts_with(first, different) == ()
+    for other in ((), (("a", "1"),), (("a", "1"), ("b", "3")), (("c", "1"),)):
+        for folded in (False, True):
+            twin = MatchScope("h", "/a", case_insensitive=folded, headers=other)
+            different, (first, _) = documents(MatchScope("h", "/a", headers=headers), twin)
+            assert conflicts_with(first, different) == ()
 
 
 @pytest.mark.parametrize(("host", "path"), [("a~b", "/a"), ("h", "/%zz")])

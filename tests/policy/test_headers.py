@@ -1,6 +1,7 @@
 """Headers of a match: what counts as a value without doubt, and which entry comes first."""
 
 import base64
+from itertools import combinations
 
 import pytest
 
@@ -47,6 +48,11 @@ def encoded(text: bytes, scheme: str = "base64") -> str:
 )
 def test_a_value_counts_if_there_is_no_doubt_about_it(fields: tuple[tuple[str, str], ...], verdict: Verdict) -> None:
     assert found(*fields) == verdict
+
+
+def test_headers_named_elsewhere_are_not_looked_at() -> None:
+    elsewhere = deny("/other", source=BLUE, host="*.example.com", headers=(("mcp-name", "x"),))
+    assert found(("mcp-name", "a,b"), entries=(PLAIN, elsewhere)) == PLAIN
 
 
 def test_only_headers_of_the_protocol_are_decoded() -> None:
@@ -127,6 +133,10 @@ def test_no_policy_makes_a_request_expensive() -> None:
     crowd = tuple(deny("/mcp", index=number, headers=((name, "1"), ("y", "2"))) for number, name in enumerate(names))
     fields = [*((name, "1") for name in names), ("y", "2")]
     assert found(*fields, entries=crowd) == AMBIGUOUS_HEADER
+    pairs = [(f"y-{number:02}", "1") for number in range(14)]
+    subsets = tuple(deny("/mcp", index=number, headers=some) for number, some in enumerate(combinations(pairs, 4)))
+    assert found(*pairs, entries=subsets) == AMBIGUOUS_HEADER
+    assert found(*pairs[:4], entries=subsets) == subsets[0]
     spelled = [bin(number + 2 * MAX_WORK)[3:].replace("0", "-").replace("1", "_") for number in range(MAX_WORK + 1)]
     alike = tuple(deny("/mcp", index=number, headers=((f"x{name}", "1"),)) for number, name in enumerate(spelled))
     assert found((f"x{spelled[0]}", "2"), entries=alike) == AMBIGUOUS_HEADER

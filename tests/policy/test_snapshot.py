@@ -7,7 +7,7 @@ import pytest
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
-from exchanger.values.entry import UNKNOWN_NAMESPACE, Claim, DenyEntry, Source
+from exchanger.values.entry import UNKNOWN_NAMESPACE, Claim, DenyEntry, PathType, Source
 from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, AMBIGUOUS_PATH, NO_MATCH, Unhealthy, Verdict
 from tests.policy.examples import BLUE, HOST, RED, deny, exchange, parsed, region, snapshot_of
 
@@ -47,6 +47,26 @@ def test_an_unhealthy_reading_makes_the_request_unhealthy() -> None:
     policy = snapshot_of(ORDERS, region("/closed", index=1))
     assert policy.match(HOST, "/orders/../closed", "GET") == Unhealthy(f"region of {RED}", RED, 1)
     assert policy.match(HOST, "/x/%2e%2e/orders/%2e%2e/closed", "GET") == Unhealthy(f"region of {RED}", RED, 1)
+
+
+PATH_TYPE_HIT = {
+    PathType.PREFIX: {"/a", "/a/", "/a/b", "/ab", "/a?x"},
+    PathType.SEGMENT: {"/a", "/a/", "/a/b", "/a?x"},
+    PathType.EXACT: {"/a", "/a?x"},
+}
+
+
+@pytest.mark.parametrize("path_type", PathType)
+def test_a_path_type_says_what_a_prefix_covers(path_type: PathType) -> None:
+    entry = deny("/a", path_type=path_type)
+    paths = ["/a", "/a/", "/a/b", "/ab", "/a?x", "/A", "/", "/b?/a"]
+    assert {path for path in paths if snapshot_of(entry).match(HOST, path, "GET") == entry} == PATH_TYPE_HIT[path_type]
+
+
+def test_the_closest_path_type_decides() -> None:
+    prefix, segment, exact = (deny("/a", index=index, path_type=path_type) for index, path_type in enumerate(PathType))
+    snapshot = snapshot_of(prefix, segment, exact)
+    assert [snapshot.match(HOST, path, "GET") for path in ("/a", "/a/b", "/ab")] == [exact, segment, prefix]
 
 
 def test_a_prefix_may_reach_into_the_query() -> None:

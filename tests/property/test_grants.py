@@ -36,6 +36,7 @@ Policy: TypeAlias = list[PolicyDocument]
 HOSTS = ["a.example", "x.a.example", "z.x.a.example", "b.example", "other.test"]
 PATHS = ["/", "/a", "/a/", "/ab", "/a/b", "/a/b/", "/a/bc", "/a/c", "/A", "/A/b", "/a/B", "/A/B", "/b", "/ba"]
 UNHEARD_OF = ["/a/b/ccc", "/zzz"]  # below and beside every prefix
+EVERYTHING = Grant(None, None, ("*",))
 ACTIONS = {AllowEntry: "allow", DenyEntry: "deny", ExchangeEntry: "exchange"}
 
 prefixes = st.sampled_from(["/", "/a", "/a/", "/a/b", "/ab", "/b", "/A", "/a/B"])
@@ -120,7 +121,8 @@ def model(document: PolicyDocument, grants: Grants) -> PolicyDocument:
         if covering and is_asked(entry, covering):
             entries.append(attrs.evolve(entry, match=scope))
         else:
-            regions += closing(attrs.evolve(entry, match=scope if covering else entry.match), own)
+            # What is inside closes its own area, and no other host than its own.
+            regions += closing(attrs.evolve(entry, match=scope), [EVERYTHING]) if covering else closing(entry, own)
     return PolicyDocument(document.source, tuple(entries), tuple(regions))
 
 
