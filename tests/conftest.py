@@ -6,6 +6,7 @@ of tests that may be skipped all the same.
 """
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,9 @@ settings.load_profile("default")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # In the background of a script, this signal is ignored, and so it would be by the programs that tests start and interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "not real" in config.option.markexpr:
         settings.load_profile("quick")
 
