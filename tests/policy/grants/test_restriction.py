@@ -28,6 +28,7 @@ def left(*claims: Entry | FailClosedRegion, grants: Grants = Grants((OWN,))) -> 
         (exchange("/orders/x", headers=(("a", "b"),)), None, ""),
         (exchange("/"), MatchScope(HOST, "/orders", path_type=SEGMENT), "is only partly inside the hosts and paths that"),
         (exchange("/orders-old"), None, "is outside the hosts and paths that its namespace is granted"),
+        (deny("/X", case_insensitive=True), None, "is outside the hosts and paths that its namespace is granted"),
         (deny("/orders", host="other.example.com"), None, "is outside the hosts and paths that its namespace is granted"),
         (deny("/ORDERS/x", case_insensitive=True), MatchScope(HOST, "/ORDERS/x", None, True, within="/orders"), "is only partly inside"),
         (deny("/ORD", case_insensitive=True), MatchScope(HOST, "/orders", path_type=SEGMENT), "is only partly inside"),
