@@ -219,7 +219,11 @@ def _on_host(places: tuple[Paths, ...], reading: Reading, method: str, headers: 
 
 def denied_by(denials: Hosts, host: str | None, reading: Reading, method: str) -> DenyEntry | Ambiguous | None:
     """Return an entry of ``denials``, which are all denials, that covers ``reading``; ``Ambiguous`` if that takes too long to tell."""
-    for paths in denials.places(host):
+    places = denials.places(host)
+    simple = None if reading.masks is not None else _simple(places, reading.path, method)
+    if isinstance(simple, DenyEntry | NoMatch):
+        return simple if isinstance(simple, DenyEntry) else None
+    for paths in places:
         levels = _levels(paths, reading, decoded=True)
         if levels is None:
             return AMBIGUOUS_PATH
