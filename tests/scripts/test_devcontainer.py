@@ -56,7 +56,9 @@ def test_a_new_container_gets_the_environment_of_the_tests_and_the_tools(tmp_pat
 def test_the_container_has_the_tools_on_its_path_and_the_base_of_the_projects_image() -> None:
     config = json.loads((FOLDER / "devcontainer.json").read_text())
     assert config["postCreateCommand"] == "bash .devcontainer/setup"
-    assert config["remoteEnv"]["PATH"].startswith("/root/.local/bin:")
+    assert config["remoteEnv"]["PATH"].startswith(f"{config['containerEnv']['TOOLS_BIN']}:")
+    assert any(f"target={config['containerEnv']['XDG_CACHE_HOME']}," in mount for mount in config["mounts"])
+    assert any(f"target={Path(config['containerEnv']['KUBECONFIG']).parent}," in mount for mount in config["mounts"])
     bases = [re.findall("^ARG BASE=(.*)$", place.read_text(), re.MULTILINE) for place in (FOLDER / "Containerfile", ROOT / "Containerfile")]
     assert bases[0] == bases[1]
 
