@@ -113,6 +113,14 @@ def normalise_policy_host(text: str) -> str:
     return text.translate(_ASCII_LOWER)
 
 
+def wildcards_above(host: str) -> Iterator[str]:
+    """Yield the wildcards that cover the canonical ``host``, the longest first."""
+    at = host.find(".")
+    while at >= 0:
+        yield "*" + host[at:]
+        at = host.find(".", at + 1)
+
+
 def is_host(text: str) -> bool:
     """Tell whether a request's authority can equal a normalised policy host."""
     return bool(text) and read_authority(text) == text

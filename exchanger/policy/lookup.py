@@ -15,7 +15,6 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.policy.authority import MAX_WILDCARD
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.methods import CONTESTED, Contested, MethodTable
 from exchanger.policy.path import MalformedPath, read_path, without_masks
@@ -94,7 +93,7 @@ class Masks(enum.Enum):
 
     def ends(self, text: str, at: int, end: int) -> Iterable[int]:
         """Return where a prefix may have ended that was matched up to ``at``; ``end`` is that of the path without its query."""
-        return (at, min(end, _dropped(text, at))) if self is Masks.SOME else (at,)
+        return (at, min(end, _dropped(text, at))) if self is Masks.SOME and at <= end else (at,)
 
 
 def _dropped(text: str, at: int) -> int:
@@ -152,13 +151,10 @@ def find_at_once(trie: PolicyTrie, host: str | None, path: str, method: str) -> 
     found = None if paths is None else simply_nearest(paths, path, method)
     if not hosts.wildcards or (found is not NO_MATCH and paths is not None):
         return found
-    at = host.find(".", max(0, len(host) - MAX_WILDCARD))
-    while at >= 0:
-        if (paths := hosts.paths.get("*" + host[at:])) is not None:
-            found = simply_nearest(paths, path, method)
-            if found is not NO_MATCH:
-                return found
-        at = host.find(".", at + 1)
+    for paths in hosts.above(host):
+        found = simply_nearest(paths, path, method)
+        if found is not NO_MATCH:
+            return found
     return found
 
 
@@ -176,7 +172,7 @@ def find(
     ``places`` are the claims that may apply on ``host``, the nearest first. ``host`` is ``None`` if it cannot be known.
     """
     simple = None if reading.masks is not None else _simple(places, reading.path, method)
-    if simple is not None and (trie.any_host is None or not _beyond(trie, host, reach, simple)):
+    if simple is not None and not _beyond(trie, host, reach, simple):
         return simple
     known = _on_host(places, reading, method, headers)
     if known is None:
@@ -285,9 +281,7 @@ def _beyond(trie: PolicyTrie, host: str | None, reach: UnreadableReach, found: F
 
     A region of unknown namespace may belong to the namespace of any entry.
     """
-    if isinstance(found, Unhealthy):
-        return ()
-    if trie.any_host is None:
+    if trie.any_host is None or isinstance(found, Unhealthy):
         return ()
     if isinstance(found, NoMatch | Ambiguous) or reach is UnreadableReach.GLOBAL:
         return trie.any_host.places(host)

@@ -12,7 +12,7 @@ from typing import final
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.policy.authority import MAX_WILDCARD, WILDCARD
+from exchanger.policy.authority import MAX_WILDCARD, WILDCARD, wildcards_above
 from exchanger.policy.headers import HeaderTable
 from exchanger.policy.methods import MethodTable
 from exchanger.policy.prefix import fold, spellings_of
@@ -249,6 +249,12 @@ class Hosts:
             return Hosts(self.paths.insert(host, rest), self.every, self.wildcards, with_headers)
         return Hosts(self.paths.discard(host), self.every, self.wildcards - is_wildcard(host), with_headers)
 
+    def above(self, host: str) -> Iterator[Paths]:
+        """Yield the claims of the wildcards above ``host``, the longest first."""
+        for wildcard in wildcards_above(host[-MAX_WILDCARD:]):
+            if (paths := self.paths.get(wildcard)) is not None:
+                yield paths
+
     def places(self, host: str | None) -> tuple[Paths, ...]:
         """Return the claims that may apply on ``host``: its own, then those of wildcards, the longest first, then those on every host.
 
@@ -259,11 +265,7 @@ class Hosts:
             return () if own is None else (own,)
         found = [] if own is None else [own]
         if self.wildcards and host is not None:
-            at = host.find(".", max(0, len(host) - MAX_WILDCARD))
-            while at >= 0:
-                if (paths := self.paths.get("*" + host[at:])) is not None:
-                    found.append(paths)
-                at = host.find(".", at + 1)
+            found += self.above(host)
         if self.every is not None:
             found.append(self.every)
         return tuple(found)

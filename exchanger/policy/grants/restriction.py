@@ -12,7 +12,7 @@ from typing import ClassVar, Final, final
 
 import attrs
 
-from exchanger.policy.authority import WILDCARD
+from exchanger.policy.authority import WILDCARD, wildcards_above
 from exchanger.policy.document import Labels, PolicyDocument, Refusal
 from exchanger.policy.grants.allowance import (
     ANYTHING,
@@ -202,10 +202,7 @@ def _hosts_above(host: str) -> Iterator[str]:
     """Yield the granted hosts that cover ``host``."""
     yield host
     yield ANYTHING
-    at = host.find(".", len(WILDCARD) if host.startswith(WILDCARD) else 0)
-    while at >= 0:
-        yield "*" + host[at:]
-        at = host.find(".", at + 1)
+    yield from wildcards_above(host.removeprefix(WILDCARD))
 
 
 def _covers(granted: Granted, scope: MatchScope) -> bool:
