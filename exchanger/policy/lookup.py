@@ -15,6 +15,7 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.policy.authority import MAX_WILDCARD, wildcards_above
 from exchanger.policy.headers import RequestHeaders
 from exchanger.policy.methods import CONTESTED, Contested, MethodTable
 from exchanger.policy.path import MalformedPath, read_path, without_masks
@@ -151,9 +152,9 @@ def find_at_once(trie: PolicyTrie, host: str | None, path: str, method: str) -> 
     found = None if paths is None else simply_nearest(paths, path, method)
     if not hosts.wildcards or (found is not NO_MATCH and paths is not None):
         return found
-    for paths in hosts.above(host):
-        found = simply_nearest(paths, path, method)
-        if found is not NO_MATCH:
+    for wildcard in wildcards_above(host[-MAX_WILDCARD:]):
+        paths = hosts.paths.get(wildcard)
+        if paths is not None and (found := simply_nearest(paths, path, method)) is not NO_MATCH:
             return found
     return found
 

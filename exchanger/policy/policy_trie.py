@@ -249,12 +249,6 @@ class Hosts:
             return Hosts(self.paths.insert(host, rest), self.every, self.wildcards, with_headers)
         return Hosts(self.paths.discard(host), self.every, self.wildcards - is_wildcard(host), with_headers)
 
-    def above(self, host: str) -> Iterator[Paths]:
-        """Yield the claims of the wildcards above ``host``, the longest first."""
-        for wildcard in wildcards_above(host[-MAX_WILDCARD:]):
-            if (paths := self.paths.get(wildcard)) is not None:
-                yield paths
-
     def places(self, host: str | None) -> tuple[Paths, ...]:
         """Return the claims that may apply on ``host``: its own, then those of wildcards, the longest first, then those on every host.
 
@@ -265,7 +259,8 @@ class Hosts:
             return () if own is None else (own,)
         found = [] if own is None else [own]
         if self.wildcards and host is not None:
-            found += self.above(host)
+            above = map(self.paths.get, wildcards_above(host[-MAX_WILDCARD:]))
+            found += [paths for paths in above if paths is not None]
         if self.every is not None:
             found.append(self.every)
         return tuple(found)
