@@ -59,6 +59,15 @@ def test_a_baseline_has_hosts_and_methods_too() -> None:
     assert denied("/-/x", "GET", "a~b") == EVERYWHERE
 
 
+def test_a_baseline_entry_for_other_methods_does_not_hide_the_one_behind_it() -> None:
+    reads = DenyEntry(BASELINE, 0, MatchScope(HOST, "/internal/x", frozenset({"GET"}), True))
+    snapshot = PolicySnapshot.EMPTY.with_baseline(Grants(baseline=(reads, INTERNAL)).denials)
+    assert snapshot.match(HOST, "/internal/x", "GET") == reads
+    assert snapshot.match(HOST, "/internal/X", "POST") == INTERNAL
+    only_reads = PolicySnapshot.EMPTY.with_baseline(Grants(baseline=(reads,)).denials)
+    assert only_reads.match(HOST, "/internal/X", "POST") is NO_MATCH
+
+
 def test_too_much_to_tell_is_refused() -> None:
     crowd = tuple(DenyEntry(BASELINE, number, MatchScope(HOST, f"/{chr(0x4E00 + number)}x")) for number in range(2_000))
     snapshot = PolicySnapshot.EMPTY.with_baseline(Grants(baseline=crowd).denials)
