@@ -26,6 +26,7 @@ from exchanger.policy.path import MalformedPath, readings_of, without_masks
 from exchanger.util.text import printable
 from exchanger.values.request import HttpRequest
 from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, loggable_host, loggable_path
+from exchanger.values.token import Cache
 
 Item = dict[str, object]
 # Returns the fields of a decision's log line, given its time.
@@ -161,7 +162,7 @@ def _exchange(record: DecisionRecord) -> dict[str, object]:
             "status": None if call is None else call.http_status,
             "duration_ms": None if call is None else round(call.duration * 1000, 3),
             "error": None if call is None or call.kind is None else call.kind.value,
-            "coalesced": call is not None and call.shared,
+            "coalesced": record.outcome.cache is Cache.SHARED,
         },
     }
 

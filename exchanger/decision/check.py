@@ -10,7 +10,7 @@ import attrs
 from rpds import HashTrieMap
 
 from exchanger.decision.bearer import Bearer, NoToken, challenge, read_bearer
-from exchanger.decision.outcome import Allow, Cache, Deny, ExchangePending, Outcome, Reason
+from exchanger.decision.outcome import Allow, Deny, ExchangePending, Outcome, Reason
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.policy.authority import split_absolute_form
@@ -134,8 +134,9 @@ def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionR
         return _challenged(entry, realm, Reason.DENY_INVALID_BEARER if invalid else Reason.DENY_MISSING_BEARER)
     if issuer is None:
         return finish(entry, transport_failure(ErrorKind.UNKNOWN_ISSUER_PROFILE, Diagnostic.UNKNOWN_ISSUER))
-    token_request = TokenRequest(issuer, credentials.token, entry.target, rules.grant_type, rules.subject_token_type, request.trace)
-    return ExchangePending(entry, token_request)
+    namespace = entry.source.namespace
+    asked = TokenRequest(issuer, credentials.token, entry.target, rules.grant_type, rules.subject_token_type, request.trace, namespace)
+    return ExchangePending(entry, asked)
 
 
 def _options_pass(request: HttpRequest, credentials: Bearer | NoToken, rules: DecisionRules) -> bool:
@@ -164,8 +165,7 @@ def _challenged(entry: ExchangeEntry, realm: str, reason: Reason) -> Deny:
 
 def finish(entry: ExchangeEntry, outcome: TokenOutcome) -> Outcome:
     """Decide by the outcome of the exchange."""
-    issuer, call = entry.target.issuer_ref, outcome.call
-    cache = Cache.NONE if call is None else Cache.SHARED if call.shared else Cache.MISS
+    issuer, cache = entry.target.issuer_ref, outcome.cache
     match outcome:
         case ExchangedToken(access_token):
             return Allow(Reason.ALLOW_EXCHANGE, entry.source, access_token, entry.index, issuer, cache, outcome.expires_at)

@@ -12,7 +12,7 @@ from exchanger.errors import Diagnostic
 from exchanger.values.entry import ExchangeEntry, Source, TokenTarget
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, TokenCall, TokenRequest
+from exchanger.values.token import Cache, ErrorKind, TokenCall, TokenRequest
 from exchanger.values.trace import SpanContext, parse_traceparent
 
 
@@ -44,20 +44,6 @@ class Result(enum.Enum):
     ALLOWED = "allowed"
     AUTH_DENIED = "auth_denied"
     SYSTEM_ERROR = "system_error"
-
-    __hash__ = object.__hash__
-
-
-@enum.unique
-class Cache(enum.Enum):
-    """Where the outcome of an exchange came from."""
-
-    # There was no exchange.
-    NONE = "none"
-    # From a token endpoint call of its own.
-    MISS = "miss"
-    # From a call that was under way for an equal request.
-    SHARED = "shared"
 
     __hash__ = object.__hash__
 

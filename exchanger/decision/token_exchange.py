@@ -71,6 +71,8 @@ _TRANSPORT_TEXTS: Final = {
     Diagnostic.REQUEST_FAILED: "token exchange request failed",
     Diagnostic.READ_RESPONSE: "failed to read token exchange response",
     Diagnostic.UNKNOWN_ISSUER: "unknown issuer profile",
+    Diagnostic.BREAKER_OPEN: "token endpoint is not called for now",
+    Diagnostic.OVERLOADED: "too many token exchanges under way",
 }
 
 _UNRECOGNISED: Final = {

@@ -30,6 +30,7 @@ from exchanger.typing import ExchangeObserver, Tracer
 from exchanger.values.issuer import Issuer
 from exchanger.values.proxy import Proxy
 from exchanger.values.token import (
+    Cache,
     CoalescedRecord,
     ErrorKind,
     ExchangedToken,
@@ -123,9 +124,7 @@ class TokenClient:
         # Between look-up and joining nothing is awaited: no other caller can run.
         shared = self._coalescer.under_way(request)
         outcome = await self._coalescer.join(request, functools.partial(fly, request))
-        if shared and outcome.call is not None:
-            return attrs.evolve(outcome, call=attrs.evolve(outcome.call, shared=True))
-        return outcome
+        return attrs.evolve(outcome, cache=Cache.SHARED) if shared else outcome
 
     async def _fly_with_previous(self, request: TokenRequest) -> TokenOutcome:
         """As ``_fly``, and where the client is refused, once more with its previous credentials, within the same time.
@@ -160,7 +159,10 @@ class TokenClient:
             port = None if endpoint is None else endpoint.origin.port
             record = _record(host, outcome, started, self.clock() - started, port, span)
             self.observer.exchanged(record)
-        return attrs.evolve(outcome, call=TokenCall(record.duration, record.http_status, record.kind, sent_at=sent_at))
+        call = TokenCall(record.duration, record.http_status, record.kind)
+        if isinstance(outcome, ExchangedToken) and outcome.expires_in is not None:
+            outcome = attrs.evolve(outcome, expires_at=int(sent_at) + outcome.expires_in)
+        return attrs.evolve(outcome, call=call, cache=Cache.MISS)
 
     def _joined(self, request: TokenRequest, shared: TokenRequest) -> None:
         self.observer.coalesced(CoalescedRecord(request.issuer.endpoint_host, request.trace, shared.trace))

@@ -30,10 +30,40 @@ class Credentials:
     generation: int = 0
 
 
+@enum.unique
+class EndpointProtocol(enum.Enum):
+    """How to speak to the token endpoint; ``AUTO``: HTTP/2 where the TLS handshake agrees on it, else HTTP/1.1."""
+
+    AUTO = "auto"
+    HTTP1 = "http1"
+    HTTP2 = "http2"
+
+
+@final
+@attrs.frozen
+class CachePolicy:
+    """How tokens of an issuer are kept: each for ``max_ttl`` seconds at most, and at most ``max_entries`` of them."""
+
+    max_ttl: float
+    max_entries: int
+
+
+@final
+@attrs.frozen
+class CallLimits:
+    """How an issuer is spared: at most ``max_in_flight`` calls at a time (``None``: any number).
+
+    ``breaker``: it is not called while it is down.
+    """
+
+    max_in_flight: int | None = None
+    breaker: bool = False
+
+
 @final
 @attrs.frozen
 class Issuer:
-    """A resolved issuer profile. ``bearer_realm`` "" means the global realm, and ``proxy`` ``None`` the environment's.
+    """A resolved issuer profile. ``bearer_realm`` "" means the global realm, ``proxy`` ``None`` the environment's, ``cache`` ``None`` none.
 
     ``previous`` are the credentials that ``credentials`` replaced a short while ago, at the same token endpoint, which may not know the new
     ones yet. They count in comparisons: exchanges that may fall back to them are not shared with those that may not.
@@ -47,3 +77,6 @@ class Issuer:
     bearer_realm: str = ""
     previous: Credentials | None = None
     proxy: Proxy | None = None
+    protocol: EndpointProtocol = EndpointProtocol.AUTO
+    cache: CachePolicy | None = None
+    limits: CallLimits = CallLimits()

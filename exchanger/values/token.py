@@ -31,6 +31,24 @@ class ErrorKind(enum.Enum):
     MISSING_ACCESS_TOKEN = "missing_access_token"
     NON_BEARER_TOKEN_TYPE = "non_bearer_token_type"
     WRONG_ISSUED_TOKEN_TYPE = "wrong_issued_token_type"
+    BREAKER_OPEN = "breaker_open"
+    OVERLOADED = "overloaded"
+
+
+@enum.unique
+class Cache(enum.Enum):
+    """Where the outcome of an exchange came from; the value is the ``cache`` of logs and metadata."""
+
+    # There was no exchange.
+    NONE = "none"
+    # From a token that was kept.
+    HIT = "hit"
+    # From a token endpoint call of its own.
+    MISS = "miss"
+    # From a call that was under way for an equal request.
+    SHARED = "shared"
+
+    __hash__ = object.__hash__
 
 
 @final
@@ -38,34 +56,29 @@ class ErrorKind(enum.Enum):
 class TokenCall:
     """The token endpoint call behind an outcome; ``duration`` is in seconds, ``http_status`` ``None`` without an answer.
 
-    ``kind``: why it failed, ``None`` if it succeeded. ``shared``: it was already under way for an equal request. ``sent_at``: when it
-    began, in seconds since the epoch.
+    ``kind``: why it failed, ``None`` if it succeeded.
     """
 
     duration: float
     http_status: int | None
     kind: ErrorKind | None = None
-    shared: bool = False
-    sent_at: float = 0.0
 
 
 @final
 @attrs.frozen
 class ExchangedToken:
-    """The exchange succeeded; ``access_token`` can be sent as a bearer token. ``call`` is no part of the outcome.
+    """The exchange succeeded; ``access_token`` can be sent as a bearer token. ``call``, ``cache`` and ``expires_at`` are no part of it.
 
     ``expires_in`` is the token's lifetime in seconds from when it was issued (RFC 6749 section 5.1,
-    https://www.rfc-editor.org/rfc/rfc6749#section-5.1), ``None`` if the token endpoint did not say.
+    https://www.rfc-editor.org/rfc/rfc6749#section-5.1), ``None`` if the token endpoint did not say. ``expires_at`` is when it expires at
+    the earliest, in seconds since the epoch, ``None`` if that is not known.
     """
 
     access_token: Secret
     call: TokenCall | None = attrs.field(default=None, eq=False)
     expires_in: int | None = None
-
-    @property
-    def expires_at(self) -> int | None:
-        """When the token expires at the earliest, in seconds since the epoch; ``None`` if that is not known."""
-        return None if self.expires_in is None or self.call is None else int(self.call.sent_at) + self.expires_in
+    cache: Cache = attrs.field(default=Cache.NONE, eq=False)
+    expires_at: int | None = attrs.field(default=None, eq=False)
 
 
 @final
@@ -75,7 +88,8 @@ class ExchangeFailure:
 
     ``status`` is 400, 401 or 500; ``body`` is JSON without anything of the token endpoint's, except with error passthrough;
     ``www_authenticate`` holds the token endpoint's challenges to relay; ``http_status`` is the token endpoint's own, if it answered.
-    The others are no part of the outcome, and never reach the client: ``oauth_error`` is the token endpoint's error code if it is a
+    The others are no part of the outcome, and never reach the client: ``retry_after`` is for how long the token endpoint asks not to be
+    called, in seconds, ``None`` if it does not; ``oauth_error`` is the token endpoint's error code if it is a
     registered one, "" otherwise, and ``detail`` says more, in words of our own.
     """
 
@@ -86,6 +100,8 @@ class ExchangeFailure:
     www_authenticate: tuple[str, ...] = ()
     http_status: int | None = None
     call: TokenCall | None = attrs.field(default=None, eq=False)
+    cache: Cache = attrs.field(default=Cache.NONE, eq=False)
+    retry_after: float | None = attrs.field(default=None, eq=False)
     oauth_error: str = attrs.field(default="", eq=False)
     detail: str = attrs.field(default="", eq=False)
 
@@ -96,7 +112,10 @@ TokenOutcome = ExchangedToken | ExchangeFailure
 @final
 @attrs.frozen
 class TokenRequest:
-    """An exchange to make. Equal requests may share a flight, whatever their trace contexts."""
+    """An exchange to make. Equal requests may share a flight, whatever their trace contexts.
+
+    ``namespace`` is that of the policy that asks for it: where calls have to queue, namespaces take turns.
+    """
 
     issuer: Issuer
     subject_token: Secret
@@ -104,6 +123,7 @@ class TokenRequest:
     grant_type: str
     subject_token_type: str
     trace: TraceContext = attrs.field(default=NO_TRACE, eq=False)
+    namespace: str = attrs.field(default="", eq=False)
 
 
 @final

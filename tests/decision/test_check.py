@@ -3,19 +3,19 @@ import pytest
 from rpds import HashTrieMap
 
 from exchanger.decision.check import ALLOW_UNMATCHED, DENY_UNMATCHED, DecisionRules, begin, finish
-from exchanger.decision.outcome import Allow, Cache, Deny, ExchangePending, Reason, Result
+from exchanger.decision.outcome import Allow, Deny, ExchangePending, Reason, Result
 from exchanger.errors import Diagnostic
 from exchanger.policy.authority import split_absolute_form
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import ExchangeEntry
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenCall
+from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenCall
 from exchanger.values.trace import TraceContext
 from tests.decision.examples import POLICY, PRIMARY, RULES, SOURCE, request, snapshot
 
 SNAPSHOT = snapshot()
-CALL = TokenCall(0.1, 200, sent_at=1_000.9)
+CALL = TokenCall(0.1, 200)
 PREFLIGHT = {"origin": "https://app.example.com", "access_control_request_method": "GET"}
 DEFAULT_DENY = attrs.evolve(RULES, default_deny_unmatched=True)
 OPEN_OPTIONS = attrs.evolve(RULES, allow_unauthenticated_options=True)
@@ -196,21 +196,28 @@ def test_an_exchanged_token_allows() -> None:
     assert finish(_entry(), ExchangedToken(Secret("new"))) == Allow(Reason.ALLOW_EXCHANGE, SOURCE, Secret("new"), 0, "primary")
 
 
-@pytest.mark.parametrize(("call", "cache"), [(None, Cache.NONE), (CALL, Cache.MISS), (attrs.evolve(CALL, shared=True), Cache.SHARED)])
-@pytest.mark.parametrize(("lifetime", "expires"), [(60, 1_060), (0, 1_000), (None, None)])
-def test_it_is_known_where_a_token_came_from_and_when_it_expires(
-    call: TokenCall | None, cache: Cache, lifetime: int | None, expires: int | None
-) -> None:
-    outcome = finish(_entry(), ExchangedToken(Secret("new"), call, lifetime))
+@pytest.mark.parametrize("cache", Cache)
+@pytest.mark.parametrize("expires", [1_060, None])
+def test_it_is_known_where_a_token_came_from_and_when_it_expires(cache: Cache, expires: int | None) -> None:
+    outcome = finish(_entry(), ExchangedToken(Secret("new"), CALL, 60, cache, expires))
     assert isinstance(outcome, Allow)
-    assert (outcome.cache, outcome.expires_at) == (cache, None if call is None else expires)
+    assert (outcome.cache, outcome.expires_at) == (cache, expires)
     assert outcome.issuer == "primary"
 
 
 @pytest.mark.parametrize(("status", "result"), [(400, Result.AUTH_DENIED), (401, Result.AUTH_DENIED), (500, Result.SYSTEM_ERROR)])
 def test_a_failed_exchange_denies(status: int, result: Result) -> None:
     failure = ExchangeFailure(
-        Diagnostic.OAUTH_ERROR, ErrorKind.HTTP_STATUS, status, "{}", ("Basic x", "Bearer y"), status, CALL, "invalid_grant", "why"
+        Diagnostic.OAUTH_ERROR,
+        ErrorKind.HTTP_STATUS,
+        status,
+        "{}",
+        ("Basic x", "Bearer y"),
+        status,
+        CALL,
+        Cache.MISS,
+        oauth_error="invalid_grant",
+        detail="why",
     )
     outcome = finish(_entry(), failure)
     assert isinstance(outcome, Deny)

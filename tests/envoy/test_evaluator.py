@@ -5,13 +5,13 @@ import pytest
 import trio
 import trio.testing
 
-from exchanger.decision.outcome import Cache, Deny, Exchange, ExchangePending, Filter, Outcome
+from exchanger.decision.outcome import Deny, Exchange, ExchangePending, Filter, Outcome
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.entry import TokenTarget
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, TokenCall
+from exchanger.values.token import Cache, ErrorKind, ExchangedToken, TokenCall
 from exchanger.values.trace import NO_TRACE, SpanContext, TraceContext
 from tests.decision.examples import RULES, snapshot
 from tests.envoy.test_authorization import FakeExchanger, Records
@@ -77,7 +77,7 @@ async def test_a_recorded_decision_without_an_exchange_has_one_span_for_all_obse
 
 
 async def test_the_record_has_the_filter_that_asked_and_the_exchange() -> None:
-    records, call = Records(), TokenCall(0.25, 200, shared=True)
+    records, call = Records(), TokenCall(0.25, 200)
     of = evaluator(FakeExchanger(ExchangedToken(Secret("new"), call)), records, None)
     await evaluated(of)
     of.begin(attrs.evolve(REQUEST, path="/admin"), 0.0, Filter.EXT_AUTHZ)

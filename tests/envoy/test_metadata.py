@@ -17,7 +17,7 @@ from exchanger.errors import Diagnostic
 from exchanger.values.entry import ExchangeEntry, Source
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, TokenCall
+from exchanger.values.token import Cache, ErrorKind, ExchangedToken, TokenCall
 from exchanger.values.verdict import AmbiguousPart
 from tests.decision.examples import RULES, SOURCE, request, snapshot
 
@@ -34,8 +34,8 @@ def decided(asked: HttpRequest) -> Outcome:
     return outcome
 
 
-def issued(*, shared: bool = False, expires_in: int | None = 60) -> Outcome:
-    return finish(ENTRY, ExchangedToken(Secret(TOKEN), TokenCall(0.1, 200, shared=shared, sent_at=1_000.9), expires_in))
+def issued(cache: Cache = Cache.MISS, expires_at: int | None = 1_060) -> Outcome:
+    return finish(ENTRY, ExchangedToken(Secret(TOKEN), TokenCall(0.1, 200), 60, cache, expires_at))
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ def issued(*, shared: bool = False, expires_in: int | None = 60) -> Outcome:
             {"decision": "allow_options_bypass", "cache": "none", **PRIMARY},
         ),
         (issued(), {"decision": "allow_exchange", "cache": "miss", "expires_at": 1_060, **PRIMARY}),
-        (issued(shared=True), {"decision": "allow_exchange", "cache": "shared", "expires_at": 1_060, **PRIMARY}),
-        (issued(expires_in=None), {"decision": "allow_exchange", "cache": "miss", **PRIMARY}),
+        (issued(Cache.SHARED), {"decision": "allow_exchange", "cache": "shared", "expires_at": 1_060, **PRIMARY}),
+        (issued(expires_at=None), {"decision": "allow_exchange", "cache": "miss", **PRIMARY}),
         (
             finish(ENTRY, transport_failure(ErrorKind.UNKNOWN_ISSUER_PROFILE, Diagnostic.UNKNOWN_ISSUER)),
             {"decision": "deny_exchange_error", "cache": "none", **PRIMARY},

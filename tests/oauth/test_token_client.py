@@ -10,7 +10,7 @@ from exchanger.telemetry.trace_context import TraceContexts
 from exchanger.typing import TokenExchanger
 from exchanger.values.issuer import Credentials
 from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenRequest
+from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenRequest
 from exchanger.values.trace import TraceContext
 from tests.oauth.connect_proxy import remembering
 from tests.oauth.fakes import (
@@ -97,7 +97,7 @@ async def test_equal_requests_share_one_call_and_their_outcomes_say_so() -> None
     (record,) = it.observer.records
     assert it.observer.coalesced_hosts == ["issuer.example.com"] * 49
     calls = [outcome.call for outcome in outcomes if outcome.call is not None]
-    assert sorted(call.shared for call in calls) == [False] + [True] * 49
+    assert [outcome.cache for outcome in outcomes].count(Cache.SHARED) == 49
     assert {(call.duration, call.http_status) for call in calls} == {(record.duration, 200)}
 
 
