@@ -69,7 +69,7 @@ class Server:
                 case ngh2.DataReceived(stream_id, data, ended):
                     self.requests[stream_id].body += data
                     self.requests[stream_id].ended = ended
-                case ngh2.StreamReset(stream_id, code):
+                case ngh2.StreamReset(stream_id, code) if stream_id in self.requests:  # else the codec refused it
                     self.requests[stream_id].reset = code
                 case ngh2.PingReceived():
                     self.pings += 1
