@@ -8,9 +8,10 @@ Nothing here is an error to anybody: whatever goes wrong is a miss.
 """
 
 import enum
+import ssl
 from base64 import urlsafe_b64encode
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Final, Protocol, final
 
@@ -24,6 +25,7 @@ from exchanger.oauth.cache.settings import SharedSettings
 from exchanger.oauth.cache.store import Store, StoreFailure, Write, tls_context
 from exchanger.util.backoff import BackOff, BackOffSettings
 from exchanger.util.follow_file import HANGS, FileFollower, Unusable
+from exchanger.values.secret import Secret
 
 # Seconds for a look-up: what a call to a near token endpoint takes. The store is to spare time, not to cost it.
 FIND_S: Final = 0.02
@@ -71,6 +73,25 @@ class SharedObserver(Protocol):
         """Another version of the files is in force, with this many keys."""
 
 
+class Connected(Protocol):
+    """An open connection to the store; see ``Store``."""
+
+    closed: trio.Event
+
+    @property
+    def in_step(self) -> bool:
+        """Whether it is open, and holds no answer that nobody asked for."""
+
+    async def read(self, keys: Sequence[bytes], max_bytes: int) -> list[tuple[bytes, int]] | StoreFailure:
+        """Return values and the milliseconds that they have left."""
+
+    async def write(self, writes: Sequence[Write]) -> StoreFailure | None:
+        """Make changes."""
+
+
+OpenStore = Callable[[trio.Nursery, SharedSettings, Secret | None, ssl.SSLContext | None], Awaitable[Connected | StoreFailure]]
+
+
 @final
 @attrs.frozen
 class _Job:
@@ -102,16 +123,17 @@ class SharedLevel:
     observer: SharedObserver
     on_keys_gone: Callable[[], None]
     steady: Callable[[], float]
-    open_store: Callable[..., object] = Store.open
+    open_store: OpenStore = Store.open
     random: Random = attrs.field(factory=Random, repr=False)
     keys: tuple[CacheKey, ...] = attrs.field(default=(), init=False)
     _files: StoreFiles | None = attrs.field(default=None, init=False)
     _follower: FileFollower[StoreFiles | Unusable] = attrs.field(init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _store: Store | None = attrs.field(default=None, init=False)
+    _store: Connected | None = attrs.field(default=None, init=False)
     _tripped: trio.Event = attrs.field(factory=trio.Event, init=False)
     _failures: float = attrs.field(default=0.0, init=False)
     _reason: str = attrs.field(default="", init=False)
+    _reported: str = attrs.field(default="", init=False)
     _finding: int = attrs.field(default=0, init=False)
     _queue: deque[_Job] = attrs.field(factory=deque, init=False)
     _queued_bytes: int = attrs.field(default=0, init=False)
@@ -221,15 +243,15 @@ class SharedLevel:
         self._failures, self._reason = 0.0, ""
         async with trio.open_nursery() as nursery:
             try:
-                opened = await self.open_store(nursery, self.settings, files.password, tls)  # type: ignore[misc]
-                if isinstance(opened, StoreFailure):
-                    return opened.reason
-                store: Store = opened
+                store = await self.open_store(nursery, self.settings, files.password, tls)
+                if isinstance(store, StoreFailure):
+                    return store.reason
                 if (reason := await self._probe(store)) is not None:
                     return reason
                 if changed.is_set():
                     return None
                 self._store = store
+                self._reported = ""
                 self.observer.store_ready()
                 self._wake.set()
                 nursery.start_soon(self._trip_when_lost, store)
@@ -239,7 +261,7 @@ class SharedLevel:
                 self._store = None
                 nursery.cancel_scope.cancel()
 
-    async def _probe(self, store: Store) -> str | None:
+    async def _probe(self, store: Connected) -> str | None:
         """Return why the store is not fit for use: it has to do in time what a look-up asks for."""
         probe = self._name(b"\0" * 32)
         with trio.move_on_after(WRITE_S):
@@ -249,7 +271,7 @@ class SharedLevel:
             return found.reason if isinstance(found, StoreFailure) else None
         return f"did not answer within {1000 * FIND_S:.0f} ms"
 
-    async def _trip_when_lost(self, store: Store) -> None:
+    async def _trip_when_lost(self, store: Connected) -> None:
         while not store.closed.is_set():
             with trio.move_on_after(CHECK_S):
                 await store.closed.wait()
@@ -258,7 +280,7 @@ class SharedLevel:
         self._reason = self._reason or "closed the connection"
         self._lose(store)
 
-    def _failed(self, store: Store, reason: str) -> None:
+    def _failed(self, store: Connected, reason: str) -> None:
         if store is not self._store:
             return
         self._failures += 1.0
@@ -266,14 +288,16 @@ class SharedLevel:
             self._reason = reason
             self._lose(store)
 
-    def _lose(self, store: Store | None) -> None:
+    def _lose(self, store: Connected | None) -> None:
         """Take the connection out of use at once; its owner closes it."""
         if store is not None and store is self._store:
             self._store = None
             self._tripped.set()
 
     def _report_lost(self, reason: str) -> None:
-        self.observer.store_lost(reason)
+        if reason != self._reported:
+            self._reported = reason
+            self.observer.store_lost(reason)
 
     # Writes
 
