@@ -327,7 +327,7 @@ def test_an_authority_without_tls_is_a_mistake(tmp_path: Path) -> None:
 
 def test_without_a_store_its_other_variables_have_no_effect(tmp_path: Path) -> None:
     names = [f"TOKEN_CACHE_{name}" for name in ("USERNAME", "PASSWORD_FILE", "CA_FILE", "KEY_FILE", "NAMESPACE")]
-    found = read(tmp_path, **{name: "x" for name in names})
+    found = read(tmp_path, **dict.fromkeys(names, "x"))
 
     assert [name for name, _ in found.without_effect if name.startswith("TOKEN_CACHE")] == names
 

@@ -1,11 +1,11 @@
 """The cache beside a list of everything that was ever kept.
 
-Whatever happens, a hit is the newest token of an equal request whose ends have not come; and nothing that still counts is missing, unless the
-bounds left no room for it.
+Whatever happens, a hit is the newest token of an equal request whose ends have not come; and nothing that still counts is missing, unless
+the bounds left no room for it.
 """
 
 import math
-from typing import Final, final
+from typing import Any, Final, final
 
 import attrs
 from hypothesis import given
@@ -18,7 +18,7 @@ from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import CachePolicy, Credentials, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, TokenRequest
-from tests.oauth.cache.examples import Clocks, cache, issuer, jwt, outage, refusal, request, token
+from tests.oauth.cache.examples import START, Clocks, cache, issuer, jwt, outage, refusal, request, token
 
 MAX_BYTES: Final = 6 * (ENTRY_BYTES + 10)
 ISSUERS: Final[dict[str, list[Issuer | None]]] = {
@@ -35,6 +35,8 @@ ISSUERS: Final[dict[str, list[Issuer | None]]] = {
 }
 TARGETS: Final = (TokenTarget("primary", scope="read"), TokenTarget("primary", scope="write"))
 
+# Issuer, subject, target and grant type.
+Kind = tuple[str, int, int, str]
 kinds = st.tuples(st.sampled_from(list(ISSUERS)), st.integers(0, 2), st.integers(0, 1), st.sampled_from("gh"))
 steps = st.one_of(
     st.tuples(st.just("find"), kinds),
@@ -101,83 +103,93 @@ def shape(of: Issuer) -> object:
     return (of.credentials.client_secret, of.previous)
 
 
+@final
+@attrs.define(eq=False)
+class Run:
+    """The cache and its model, side by side."""
+
+    clocks: Clocks = attrs.field(factory=Clocks)
+    in_force: dict[str, Issuer] = attrs.field(factory=dict)
+    one: TokenCache = attrs.field(init=False)
+    model: Model = attrs.field(init=False)
+    renewing: dict[str, float] = attrs.field(factory=dict)
+    count: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.one, self.model = cache(self.clocks), Model(self.clocks)
+        self.one._shelves = Shelves(MAX_BYTES)
+        self.one._issuers.clear()
+        for name in ISSUERS:
+            self.issuers(name, 0)
+
+    def asked(self, kind: Kind) -> tuple[TokenRequest, CachePolicy | None]:
+        name, subject, target, grant = kind
+        of = self.in_force.get(name)
+        text = "opaque" if subject == 0 else jwt({"exp": subject_ends(subject)})
+        return request(text, of=of or issuer(name), target=TARGETS[target], grant=grant), None if of is None else of.cache
+
+    def find(self, kind: Kind) -> None:
+        asked, policy = self.asked(kind)
+        found = self.one.find(asked)
+        line = None if policy is None else self.model.find(identity(asked), policy.max_ttl)
+        assert (None if found is None else found.token.access_token.reveal()) == (None if line is None else line.text)
+        if found is not None:
+            assert found.token.cache is Cache.HIT
+            text = found.token.access_token.reveal()
+            if found.renew:  # one at a time, and another one after a pause
+                assert self.clocks.steady >= self.renewing.get(text, -math.inf)
+                self.renewing[text] = self.clocks.steady + RENEWAL_PAUSE_S
+
+    def keep(self, kind: Kind, expires_in: int | None, duration: float) -> None:
+        asked, policy = self.asked(kind)
+        self.count += 1
+        text = f"token {self.count:03}"
+        self.one.keep(asked, token(text, expires_in, duration=duration))
+        if policy is None:
+            return
+        self.model.drop(identity(asked))
+        at, wall_at = self.clocks.steady - duration, self.clocks.wall - duration
+        length = min(-math.inf if expires_in is None else expires_in, policy.max_ttl, subject_ends(kind[1]) - wall_at)
+        usable = length - min(MARGIN_S, MARGIN_PART * length)
+        if length > 0 and duration < usable:
+            self.model.lines.append(Line(identity(asked), kind[0], text, at, at + usable, wall_at + usable))
+
+    def refused(self, kind: Kind, status: int) -> None:
+        asked, policy = self.asked(kind)
+        self.one.refused(asked, refusal(status))
+        if policy is not None and status < 500:
+            self.model.drop(identity(asked))
+
+    def fails(self, kind: Kind) -> None:
+        self.one.refused(self.asked(kind)[0], outage())
+
+    def wait(self, seconds: float) -> None:
+        self.clocks.advance(seconds)
+
+    def jump(self, seconds: float) -> None:
+        self.clocks.wall += seconds
+
+    def issuers(self, name: str, version: int) -> None:
+        before, chosen = self.in_force.pop(name, None), ISSUERS[name][version]
+        if chosen is not None:
+            self.in_force[name] = chosen
+        self.one.use_issuers(self.in_force)
+        keeping = [shape(of) for of in (before, chosen) if of is not None and of.cache is not None]
+        if len(keeping) < 2 or keeping[0] != keeping[1]:
+            self.model.lines = [line for line in self.model.lines if line.issuer != name]
+
+    def check(self) -> None:
+        self.model.bound({name: of.cache.max_entries for name, of in self.in_force.items() if of.cache is not None})
+        assert self.one.entries == len(self.model.lines)
+
+
+def subject_ends(subject: int) -> float:
+    return math.inf if subject == 0 else START + 200 * subject
+
+
 @given(st.lists(steps, max_size=60))
-def test_the_cache_is_a_list_with_ends(script: list[tuple]) -> None:  # type: ignore[type-arg]  # steps of any kind
-    clocks = Clocks()
-    in_force: dict[str, Issuer] = {name: first for name, (first, *_) in ISSUERS.items() if first is not None}
-    one = cache(clocks, *in_force.values())
-    one._shelves = Shelves(MAX_BYTES)
-    one._issuers.clear()
-    one.use_issuers(in_force)
-    model = Model(clocks)
-    count = 0
-    renewing: dict[str, float] = {}
-    for step in script:
-        match step:
-            case ("wait", seconds):
-                clocks.advance(seconds)
-                continue
-            case ("jump", seconds):
-                clocks.wall += seconds
-                continue
-            case ("issuers", name, version):
-                _use(one, model, in_force, name, ISSUERS[name][version])
-                continue
-        name, subject, target, grant = step[1]
-        of = in_force.get(name)
-        asked = _request(of or issuer(name), subject, target, grant, clocks)
-        keeps = of is not None and of.cache is not None
-        match step:
-            case ("find", _):
-                found = one.find(asked)
-                line = model.find(identity(asked), of.cache.max_ttl) if of is not None and of.cache is not None else None
-                assert (None if found is None else found.token.access_token.reveal()) == (None if line is None else line.text)
-                if found is not None:
-                    assert found.token.cache is Cache.HIT
-                    text = found.token.access_token.reveal()
-                    if found.renew:
-                        # One at a time, and another one after a pause.
-                        assert clocks.steady >= renewing.get(text, -math.inf)
-                        renewing[text] = clocks.steady + RENEWAL_PAUSE_S
-            case ("keep", _, expires_in, duration):
-                count += 1
-                text = f"token {count:03}"
-                one.keep(asked, token(text, expires_in, duration=duration))
-                if keeps and of is not None and of.cache is not None:
-                    model.drop(identity(asked))
-                    end = _end(subject) - (clocks.wall - duration)
-                    length = min(-math.inf if expires_in is None else expires_in, of.cache.max_ttl, end)
-                    usable = length - min(MARGIN_S, MARGIN_PART * length)
-                    if length > 0 and duration < usable:
-                        at, wall_at = clocks.steady - duration, clocks.wall - duration
-                        model.lines.append(Line(identity(asked), name, text, at, at + usable, wall_at + usable))
-            case ("refused", _, status):
-                one.refused(asked, refusal(status))
-                if keeps and status < 500:
-                    model.drop(identity(asked))
-            case ("fails", _):
-                one.refused(asked, outage())
-        model.bound({other: issuer_.cache.max_entries for other, issuer_ in in_force.items() if issuer_.cache is not None})
-        assert one.entries == len(model.lines)
-
-
-def _end(subject: int) -> float:
-    return math.inf if subject == 0 else 1_800_000_000.0 + 200 * subject
-
-
-def _request(of: Issuer, subject: int, target: int, grant: str, clocks: Clocks) -> TokenRequest:
-    text = "opaque" if subject == 0 else jwt({"exp": _end(subject)})
-    return request(text, of=of, target=TARGETS[target], grant=grant)
-
-
-def _use(one: TokenCache, model: Model, in_force: dict[str, Issuer], name: str, chosen: Issuer | None) -> None:
-    before = in_force.pop(name, None)
-    if chosen is not None:
-        in_force[name] = chosen
-    one.use_issuers(in_force)
-    same = (
-        before is not None and chosen is not None and chosen.cache is not None and before.cache is not None and shape(before) == shape(chosen)
-    )
-    if not same:
-        model.lines = [line for line in model.lines if line.issuer != name]
-    model.bound({other: issuer_.cache.max_entries for other, issuer_ in in_force.items() if issuer_.cache is not None})
+def test_the_cache_is_a_list_with_ends(script: list[tuple[Any, ...]]) -> None:
+    run = Run()
+    for name, *arguments in script:
+        getattr(run, name)(*arguments)
+        run.check()

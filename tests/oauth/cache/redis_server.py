@@ -52,6 +52,7 @@ class RedisServer:
             connection.settimeout(PATIENCE_S)
             connection.connect(str(self.folder / "s"))
             with connection.makefile("rwb") as stream:
+                answer: object = None
                 for words in ((("AUTH", self.password),) if self.password else ()) + (command,):
                     parts = [word.encode() if isinstance(word, str) else word for word in words]
                     stream.write(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts))

@@ -52,9 +52,10 @@ def test_a_file_that_is_not_all_keys_is_none(data: bytes) -> None:
 @given(st.binary(max_size=300))
 def test_any_file_is_keys_or_a_problem(data: bytes) -> None:
     try:
-        assert read_keys(data, "n")
-    except KeyFileError as error:
-        assert error.args
+        found = read_keys(data, "n")
+    except KeyFileError:
+        return
+    assert found
 
 
 @given(st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES), st.text(max_size=20))

@@ -51,7 +51,7 @@ def test_urls(url: str, address: StoreAddress) -> None:
     ],
 )
 def test_what_is_no_address_is_told_without_repeating_it(url: str) -> None:
-    with pytest.raises(ValueError, match="must|has no usable") as raised:
+    with pytest.raises(ValueError, match=r"must|has no usable") as raised:
         parse_store_url(url)
 
     assert "canary" not in str(raised.value)
