@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanger.oauth.cache.lifetime import MARGIN_PART, MARGIN_S
-from exchanger.oauth.cache.shelves import ENTRY_BYTES, RENEWAL_PAUSE_S, Shelves
+from exchanger.oauth.cache.shelves import ENTRY_BYTES, RENEWAL_PAUSE_S
 from exchanger.oauth.cache.token_cache import TokenCache
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import CachePolicy, Credentials, Issuer
@@ -117,8 +117,8 @@ class Run:
 
     def __attrs_post_init__(self) -> None:
         self.one, self.model = cache(self.clocks), Model(self.clocks)
-        self.one._shelves = Shelves(MAX_BYTES)
-        self.one._issuers.clear()
+        self.one._shelves.max_bytes = MAX_BYTES
+        self.one.use_issuers({})
         for name in ISSUERS:
             self.issuers(name, 0)
 

@@ -10,7 +10,6 @@ Nothing here is an error to anybody: whatever goes wrong is a miss.
 import enum
 import ssl
 from base64 import urlsafe_b64encode
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Final, Protocol, final
@@ -23,6 +22,7 @@ from exchanger.oauth.cache.keys import CacheKey
 from exchanger.oauth.cache.sealed_token import MAX_SEALED_BYTES, StoredToken, seal, unseal
 from exchanger.oauth.cache.settings import SharedSettings
 from exchanger.oauth.cache.store import Store, StoreFailure, Write, tls_context
+from exchanger.oauth.cache.write_queue import Job, WriteQueue
 from exchanger.util.backoff import BackOff, BackOffSettings
 from exchanger.util.follow_file import HANGS, FileFollower, Unusable
 from exchanger.values.secret import Secret
@@ -36,11 +36,6 @@ MAX_FINDS: Final = 128
 # Failures that come together close the connection. A success makes up for a quarter of one, so a fifth of all look-ups may fail.
 MOST_FAILURES: Final = 3.0
 SUCCESS: Final = 0.25
-# Writes that wait, and their bytes: a second of a busy service. The oldest values go first; they were the first to be used up, too.
-MAX_QUEUED: Final = 2000
-MAX_QUEUED_BYTES: Final = 8 * 1024 * 1024
-# Writes sent together. 64 take 1 ms of the loop, sealing included.
-BATCH: Final = 64
 # Seconds between two looks at whether the connection is in step.
 CHECK_S: Final = 1.0
 _RETRY: Final = BackOffSettings(first=0.5, factor=2.0, cap=15.0, reset=60.0)
@@ -93,19 +88,6 @@ OpenStore = Callable[[trio.Nursery, SharedSettings, Secret | None, ssl.SSLContex
 
 
 @final
-@attrs.frozen
-class _Job:
-    """A change to make in the store. ``digests`` belong to ``keys``, those in force when it was queued; no ``token``: remove."""
-
-    keys: tuple[CacheKey, ...]
-    digests: tuple[bytes, ...]
-    token: StoredToken | None
-    # When the token's life ends, by the clock of ``steady``.
-    end: float
-    size: int
-
-
-@final
 @attrs.define(eq=False)
 class SharedLevel:
     """The shared level.
@@ -135,8 +117,7 @@ class SharedLevel:
     _reason: str = attrs.field(default="", init=False)
     _reported: str = attrs.field(default="", init=False)
     _finding: int = attrs.field(default=0, init=False)
-    _queue: deque[_Job] = attrs.field(factory=deque, init=False)
-    _queued_bytes: int = attrs.field(default=0, init=False)
+    _queue: WriteQueue = attrs.field(factory=WriteQueue, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
     _refusing: bool = attrs.field(default=False, init=False)
 
@@ -186,12 +167,14 @@ class SharedLevel:
     def put(self, digests: tuple[bytes, ...], token: StoredToken, end: float) -> None:
         """Queue a token for storing under the first name until ``end``. Out of use, the level takes none."""
         if self._store is not None and digests:
-            self._enqueue(_Job(self.keys, digests[:1], token, end, len(token.access_token.reveal())))
+            self._queue.put(Job(self.keys, digests[:1], token, end))
+            self._wake.set()
 
     def remove(self, digests: tuple[bytes, ...]) -> None:
         """Queue the removal of the token under all of its names. It waits until the store is in use again."""
         if digests:
-            self._enqueue(_Job(self.keys, digests, None, 0.0, 0))
+            self._queue.put(Job(self.keys, digests))
+            self._wake.set()
 
     # Files
 
@@ -210,7 +193,6 @@ class SharedLevel:
         self._files, self.keys = files, keys
         if gone:
             self._queue.clear()
-            self._queued_bytes = 0
             self.on_keys_gone()
         if isinstance(found, Unusable):
             self.observer.files_unusable(found.reason)
@@ -301,24 +283,12 @@ class SharedLevel:
 
     # Writes
 
-    def _enqueue(self, job: _Job) -> None:
-        self._queue.append(job)
-        self._queued_bytes += job.size
-        while len(self._queue) > MAX_QUEUED or self._queued_bytes > MAX_QUEUED_BYTES:
-            # Removals go last: a token that was refused must not come back.
-            at = next((at for at, queued in enumerate(self._queue) if queued.token is not None), 0)
-            self._queued_bytes -= self._queue[at].size
-            del self._queue[at]
-        self._wake.set()
-
     async def _write_queued(self) -> None:
         while True:
             await self._wake.wait()
             self._wake = trio.Event()
             while self._queue and (store := self._store) is not None:
-                jobs = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-                self._queued_bytes -= sum(job.size for job in jobs)
-                writes = [write for job in jobs for write in self._writes(job)]
+                writes = [write for job in self._queue.take() for write in self._writes(job)]
                 failure: StoreFailure | None = StoreFailure(f"did not take a value within {WRITE_S:.0f} s")
                 with trio.move_on_after(WRITE_S) as scope:
                     failure = await store.write(writes)
@@ -327,7 +297,7 @@ class SharedLevel:
                 self._report_refusal(failure)
                 await trio.lowlevel.checkpoint()
 
-    def _writes(self, job: _Job) -> list[Write]:
+    def _writes(self, job: Job) -> list[Write]:
         if job.token is None:
             return [Write(self._name(digest)) for digest in job.digests]
         left = int(1000 * (job.end - self.steady()))

@@ -8,7 +8,6 @@ Life is measured by two clocks (``lifetime``), so that no token is served past i
 """
 
 import functools
-import operator
 import os
 import time
 from collections import OrderedDict
@@ -21,14 +20,14 @@ import trio
 
 from exchanger.decision.token_exchange import TokenResponseRules
 from exchanger.errors import Diagnostic
-from exchanger.oauth.cache.identity import EXEMPT, Digester, encoded
-from exchanger.oauth.cache.keys import FORMAT, KEY_BYTES, CacheKey
+from exchanger.oauth.cache.issuers_in_force import IssuersInForce, KeepingIssuer, Prepared
+from exchanger.oauth.cache.keys import KEY_BYTES
 from exchanger.oauth.cache.lifetime import Instant, Life, Unreadable, plan_life, subject_end
 from exchanger.oauth.cache.sealed_token import MAX_TOKEN_CHARS, StoredToken
 from exchanger.oauth.cache.settings import SharedSettings
-from exchanger.oauth.cache.shelves import Entry, Kept, Shelf, Shelves
+from exchanger.oauth.cache.shelves import Entry, Kept, Shelves
 from exchanger.oauth.proxies import EnvironmentProxies
-from exchanger.values.issuer import CachePolicy, Issuer
+from exchanger.values.issuer import Issuer
 from exchanger.values.token import Cache, ExchangedToken, ExchangeFailure, TokenRequest
 
 if TYPE_CHECKING:
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Kept", "TokenCache"]
 
-# Shapes of requests whose part of the name is at hand. There are as many as policies have targets, and one takes some 70 µs to make.
-MAX_PREPARED: Final = 4096
 # Names of tokens that were refused and may still be in the shared level.
 MAX_REFUSED: Final = 10_000
 # Status codes with which a token endpoint refuses (RFC 6749 section 5.2); others say that it could not answer.
@@ -48,49 +45,10 @@ _SWEPT_AT_ONCE: Final = 1000
 
 # Seconds by which another replica's token has to live longer to be taken for a renewed one.
 RENEWED_BY_S: Final = 1.0
-# All of a request that shapes its answer, but for the subject token; a field that is added later is among them.
-_shape: Final = operator.attrgetter(*(field.name for field in attrs.fields(TokenRequest) if field.name not in EXEMPT[TokenRequest]))
 # By a clock that also counts while the machine sleeps, where there is one.
 _STEADY: Final[Callable[[], float]] = (
     functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
 )
-
-
-@final
-@attrs.define(eq=False)
-class _Tally:
-    """Look-ups at one endpoint host."""
-
-    memory_hits: int = 0
-    memory_misses: int = 0
-    shared_hits: int = 0
-    shared_misses: int = 0
-    shared_errors: int = 0
-
-
-@final
-@attrs.define(eq=False)
-class _Issuer:
-    """An issuer in force that keeps tokens. ``identity`` is all of it that shapes answers."""
-
-    issuer: Issuer
-    policy: CachePolicy
-    identity: bytes
-    shelf: Shelf
-    tally: _Tally
-
-
-@final
-@attrs.define(eq=False)
-class _Prepared:
-    """What look-ups of one shape (issuer, target, …) have in common. It holds the shape, so that no ``id`` of it is used again."""
-
-    shape: tuple[object, ...]
-    of: _Issuer
-    fixed: bytes
-    memory: Digester
-    keys: tuple[CacheKey, ...] = ()
-    shared: tuple[Digester, ...] = ()
 
 
 @final
@@ -116,14 +74,12 @@ class TokenCache:
     wall: Callable[[], float] = time.time
     random: Random = attrs.field(factory=Random, repr=False)
     _shelves: Shelves = attrs.field(factory=Shelves, init=False)
-    _issuers: dict[str, _Issuer] = attrs.field(factory=dict, init=False)
-    _prepared: dict[tuple[int, ...], _Prepared] = attrs.field(factory=dict, init=False, repr=False)
-    _tallies: dict[str, _Tally] = attrs.field(factory=dict, init=False)
+    _issuers: IssuersInForce = attrs.field(init=False)
     _refused: OrderedDict[bytes, float] = attrs.field(factory=OrderedDict, init=False, repr=False)
-    _key: bytes = attrs.field(factory=lambda: os.urandom(KEY_BYTES), init=False, repr=False)
     _level: "SharedLevel | None" = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._issuers = IssuersInForce(self._shelves, os.urandom(KEY_BYTES), (self.rules, self.proxies))
         if self.shared is not None:
             # Here, since the store's client takes 0.4 s and 28 MB, and before the loop runs.
             from exchanger.oauth.cache.shared_level import SharedLevel
@@ -141,7 +97,7 @@ class TokenCache:
     def requests(self) -> Mapping[tuple[str, str, str], int]:
         """The look-ups since the start, by endpoint host, level (``memory``, ``shared``) and result (``hit``, ``miss``, ``error``)."""
         found: dict[tuple[str, str, str], int] = {}
-        for host, tally in self._tallies.items():
+        for host, tally in self._issuers.tallies.items():
             found[host, "memory", "hit"], found[host, "memory", "miss"] = tally.memory_hits, tally.memory_misses
             if self._level is not None:
                 found[host, "shared", "hit"], found[host, "shared", "miss"] = tally.shared_hits, tally.shared_misses
@@ -159,32 +115,12 @@ class TokenCache:
                 await self._sweep()
 
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
-        """Take over the issuers in force, and forget the tokens of those that are gone, changed, or keep nothing any more.
-
-        Other bounds alone change nothing that is kept: look-ups apply the new ones.
-        """
-        self._prepared.clear()
-        for name, known in list(self._issuers.items()):
-            issuer = issuers.get(name)
-            if issuer is None or issuer.cache is None or encoded(issuer) != known.identity:
-                self._shelves.remove_shelf(known.shelf)
-                del self._issuers[name]
-        for name, issuer in issuers.items():
-            policy = issuer.cache
-            if policy is None:
-                continue
-            present = self._issuers.get(name)
-            if present is None:
-                shelf = self._shelves.add_shelf(policy.max_entries)
-                tally = self._tallies.setdefault(issuer.endpoint_host, _Tally())
-                self._issuers[name] = _Issuer(issuer, policy, encoded(issuer), shelf, tally)
-            else:
-                present.issuer, present.policy = issuer, policy
-                self._shelves.resize(present.shelf, policy.max_entries)
+        """Take over the issuers in force, and forget the tokens of those that are gone, changed, or keep nothing any more."""
+        self._issuers.use(issuers)
 
     def find(self, request: TokenRequest) -> Kept | None:
         """Return the token in memory for ``request``; ``None`` if there is none, or its issuer keeps none. Takes some 5 µs."""
-        prepared = self._prepare(request)
+        prepared = self._issuers.prepare(request)
         if prepared is None:
             return None
         of = prepared.of
@@ -198,7 +134,7 @@ class TokenCache:
 
     def keep(self, request: TokenRequest, token: ExchangedToken) -> None:
         """Keep the ``token`` of a call for ``request`` that has just succeeded, in memory and, in its own time, in the shared level."""
-        prepared = self._prepare(request)
+        prepared = self._issuers.prepare(request)
         if prepared is None:
             return
         subject = _subject(request)
@@ -219,7 +155,7 @@ class TokenCache:
         self._shelves.put(prepared.of.shelf, digest, Entry.of(kept, life))
         if self._level is not None and self._level.in_use:
             stored = StoredToken(token.access_token, life.length, life.wall_end, token.expires_in, token.expires_at)
-            self._level.put(self._shared_digests(prepared, subject), stored, life.end)
+            self._level.put(prepared.shared_digests(self._level.keys, subject), stored, life.end)
 
     def refused(self, request: TokenRequest, failure: ExchangeFailure) -> None:
         """Learn that a call for ``request`` failed.
@@ -227,7 +163,7 @@ class TokenCache:
         Where the token endpoint refused it with an OAuth error, the token is forgotten, also in the shared level; any other failure says
         nothing about it, and another renewal may start in a while.
         """
-        prepared = self._prepare(request)
+        prepared = self._issuers.prepare(request)
         if prepared is None:
             return
         if not _is_refusal(failure):
@@ -242,17 +178,17 @@ class TokenCache:
             self._refused.move_to_end(digest)
             while len(self._refused) > MAX_REFUSED:
                 self._refused.popitem(last=False)
-            self._level.remove(self._shared_digests(prepared, subject))
+            self._level.remove(prepared.shared_digests(self._level.keys, subject))
 
     def renewal_failed(self, request: TokenRequest) -> None:
         """Learn that a renewal came to nothing: its call failed in a way that says nothing about the token, or was given up."""
-        prepared = self._prepare(request)
+        prepared = self._issuers.prepare(request)
         if prepared is not None:
             self._shelves.renew_later(prepared.of.shelf, prepared.memory.digest(_subject(request)), self._now())
 
     def asks_shared(self, request: TokenRequest) -> bool:
         """Return whether ``find_shared`` may find something: a shared level is in use, and the issuer keeps tokens."""
-        return self._level is not None and self._level.in_use and self._prepare(request) is not None
+        return self._level is not None and self._level.in_use and self._issuers.prepare(request) is not None
 
     async def find_shared(self, request: TokenRequest) -> Kept | None:
         """Return the token that the shared level has for ``request``, and put it into memory. One short attempt; it never fails."""
@@ -260,29 +196,29 @@ class TokenCache:
 
     async def find_renewed(self, request: TokenRequest) -> Kept | None:
         """As ``find_shared``, but only a token that lives longer than the one in memory: another replica may have renewed it already."""
-        prepared = self._prepare(request)
+        prepared = self._issuers.prepare(request)
         if prepared is None:
             return None
         life = self._shelves.life_of(prepared.of.shelf, prepared.memory.digest(_subject(request)))
         return await self._from_shared(request, better_than=life)
 
     async def _from_shared(self, request: TokenRequest, *, better_than: Life | None) -> Kept | None:
-        level, prepared = self._level, self._prepare(request)
+        level, prepared = self._level, self._issuers.prepare(request)
         if level is None or prepared is None or not level.in_use:
             return None
         of, keys, subject = prepared.of, level.keys, _subject(request)
-        found = await level.find(self._shared_digests(prepared, subject))
+        found = await level.find(prepared.shared_digests(keys, subject))
         if not isinstance(found, tuple):
             self._count_absent(of, found)
             return None
         of.tally.shared_hits += 1
         # While that was awaited, the issuer, the keys, or what is known of the token may have changed.
-        if self._prepare(request) is not prepared or level.keys != keys:
+        if self._issuers.prepare(request) is not prepared or level.keys != keys:
             return None
         return self._take_over(prepared, request, *found, better_than)
 
     def _take_over(
-        self, prepared: _Prepared, request: TokenRequest, stored: StoredToken, left: float, better_than: Life | None
+        self, prepared: Prepared, request: TokenRequest, stored: StoredToken, left: float, better_than: Life | None
     ) -> Kept | None:
         """Put a token of the shared level into memory, unless it was refused here or is not to be served."""
         digest = prepared.memory.digest(_subject(request))
@@ -304,7 +240,7 @@ class TokenCache:
         self._shelves.put(prepared.of.shelf, digest, entry)
         return entry.kept
 
-    def _count_absent(self, of: _Issuer, found: "Absent") -> None:
+    def _count_absent(self, of: KeepingIssuer, found: "Absent") -> None:
         if found.value == "error":
             of.tally.shared_errors += 1
         else:
@@ -312,32 +248,6 @@ class TokenCache:
 
     def _now(self) -> Instant:
         return Instant(self.steady(), self.wall())
-
-    def _prepare(self, request: TokenRequest) -> _Prepared | None:
-        shape = _shape(request)
-        place = tuple(map(id, shape))
-        prepared = self._prepared.get(place)
-        if prepared is not None:
-            return prepared
-        issuer = request.issuer
-        if issuer.cache is None:
-            return None
-        of = self._issuers.get(issuer.name)
-        if of is None or (of.issuer is not issuer and encoded(issuer) != of.identity):
-            return None
-        # Everything of the request but its subject token, whatever fields it has: see ``identity``.
-        fixed = encoded((FORMAT, self.rules, self.proxies, request))
-        prepared = _Prepared(shape, of, fixed, Digester(self._key, fixed))
-        if len(self._prepared) >= MAX_PREPARED:
-            self._prepared.clear()
-        self._prepared[place] = prepared
-        return prepared
-
-    def _shared_digests(self, prepared: _Prepared, subject: bytes) -> tuple[bytes, ...]:
-        keys = () if self._level is None else self._level.keys
-        if prepared.keys is not keys:
-            prepared.keys, prepared.shared = keys, tuple(Digester(key.for_digests(), prepared.fixed) for key in keys)
-        return tuple(digester.digest(subject) for digester in prepared.shared)
 
     def _forget_all(self) -> None:
         """A key is gone: what it wrote counts no more, and memory may have it from there."""

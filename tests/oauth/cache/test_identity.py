@@ -150,7 +150,7 @@ def test_rules_and_proxies_of_the_environment_shape_names_too() -> None:
     for make in caches:
         one = make()
         one.use_issuers({"primary": issuer()})
-        prepared = one._prepare(request())
+        prepared = one._issuers.prepare(request())
         assert prepared is not None
         names.add(Digester(key, prepared.fixed).digest(b"subject"))
 

@@ -10,8 +10,9 @@ import trio.lowlevel
 from trio.testing import MockClock
 
 from exchanger.oauth.cache.settings import SharedSettings
-from exchanger.oauth.cache.shared_level import FIND_S, MAX_QUEUED
+from exchanger.oauth.cache.shared_level import FIND_S
 from exchanger.oauth.cache.token_cache import TokenCache
+from exchanger.oauth.cache.write_queue import MAX_QUEUED
 from exchanger.util.follow_file import POLL_S
 from exchanger.values.issuer import CachePolicy, Issuer
 from exchanger.values.token import TokenRequest
@@ -45,7 +46,7 @@ async def replica(
     async with trio.open_nursery() as nursery:
         await nursery.start(one.run)
         if wait:
-            await until(lambda: one.asks_shared(request(of=one._issuers["primary"].issuer)))
+            await until(lambda: one.asks_shared(request(of=issuers[0] if issuers else None)))
         yield one
         nursery.cancel_scope.cancel()
 
