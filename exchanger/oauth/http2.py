@@ -290,7 +290,11 @@ class Http2Client:
                 self._spare_frames -= 1
 
     def _answer(self, stream_id: int, response: Response, body: bytes | TooLarge, *, ended: bool) -> None:
-        self._forget(stream_id)
+        del self._streams[stream_id]  # as _forget, without a call
+        if response.pieces:
+            self._held -= len(response.body)
+        if self._interim:
+            self._interim.pop(stream_id, None)
         self._events.append(Answered(stream_id, response.answer(body)))
         # RFC 9113 section 8.1: the answer counts, even if the peer has not read the whole request.
         if not ended or self._http.queued_body_size(stream_id):
