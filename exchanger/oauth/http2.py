@@ -79,6 +79,7 @@ class Http2Client:
     _limit: int = attrs.field(default=limits.MAX_STREAMS, init=False)
     _last_stream: int = attrs.field(default=-1, init=False)
     _last_sent: int = attrs.field(default=-1, init=False)
+    _last_heard: int = attrs.field(default=-1, init=False)  # the last request that was sent before the peer was last heard of
     _last_words: bytes = attrs.field(default=b"", init=False, repr=False)
     _held: int = attrs.field(default=0, init=False)
     _spare_frames: int = attrs.field(default=limits.SPARE_FRAMES, init=False)
@@ -129,15 +130,18 @@ class Http2Client:
 
     def cancel(self, stream_id: int) -> None:
         """Give a request up; nothing more is reported of it. A request that is over is left alone."""
+        if self._events:  # that nobody has taken yet
+            self._events = [event for event in self._events if event.stream_id != stream_id]
         if stream_id in self._streams:
             self._forget(stream_id)
             self._reset(stream_id)
 
     def receive(self, data: bytes, now: float) -> None:
         """Take ``data`` from the peer at ``now`` (seconds)."""
-        if self.closed:
+        if self.closed or not data:
             return
         self._pinged_at = NEVER
+        self._last_heard = self._last_sent
         if not self._streams:  # whatever comes now is surplus, also in parts of frames and in frames without a meaning
             self._spare_frames -= 1
         try:
@@ -300,12 +304,12 @@ class Http2Client:
         if not ended or self._http.queued_body_size(stream_id):
             self._reset(stream_id)
 
-    def _on_broken(self, stream_id: int, *, seen: bool, safe: bool) -> None:
+    def _on_broken(self, stream_id: int, *, seen: bool, safe: bool, unheard: bool = False) -> None:
         """Report a request whose stream is over without an answer; whoever has sent anything of one has processed it."""
         interim = stream_id in self._interim
         response = self._forget(stream_id)
         if response is None:
-            self._events.append(Lost(stream_id, seen or interim, safe and not interim))
+            self._events.append(Lost(stream_id, seen or interim, safe and not interim, unheard))
         else:
             self._events.append(Answered(stream_id, response.answer(None)))
 
@@ -336,4 +340,4 @@ class Http2Client:
         self.failure = self.failure or failure
         self.next_due = NEVER
         for stream_id in tuple(self._streams):
-            self._on_broken(stream_id, seen=False, safe=stream_id > self._last_sent)
+            self._on_broken(stream_id, seen=False, safe=stream_id > self._last_sent, unheard=stream_id > self._last_heard)

@@ -196,6 +196,7 @@ MALFORMED = {
     "short": [(b":status", b"20")],
     "signed": [(b":status", b"+20")],
     "101": [(b":status", b"101")],
+    "interim": [(b":status", b"103")],
     "a request": [(b":status", b"200"), (b":path", b"/")],
     "upper case": [(b":status", b"200"), (b"X-A", b"1")],
     "line end": [(b":status", b"200"), (b"x-a", b"1\r\nx-b: 2")],
@@ -298,6 +299,21 @@ def test_a_request_that_the_peer_does_not_let_out_can_be_cancelled(window: int) 
     assert joined.client.room == MAX_STREAMS
 
 
+@pytest.mark.parametrize("end", ["answer", "head", "loss"])
+def test_nothing_is_reported_of_a_cancelled_request_even_if_it_had_ended(end: str) -> None:
+    joined, (stream, other) = started(2)
+    if end == "loss":
+        joined.client.lose()
+    else:
+        joined.server.head(stream)
+        if end == "answer":
+            joined.server.data(stream, b"{}")
+        joined.server.answer(other, b"{}")
+        joined.client.receive(joined.server.send(), 0.0)
+    joined.client.cancel(stream)
+    assert {event.stream_id for event in joined.client.events()} == {other}
+
+
 # How many.
 
 
@@ -392,6 +408,8 @@ def test_the_transport_ends() -> None:
     joined.server.http.send_informational_response(early, [(b":status", b"103")])
     joined.server.head(headed)
     joined.exchange()
+    sent = joined.request()
+    joined.client.data_to_send()
     unsent = joined.request()
     joined.client.lose()
     joined.client.lose()
@@ -399,7 +417,8 @@ def test_the_transport_ends() -> None:
     assert joined.lost == {
         early: Lost(early, seen=True, safe=False),
         waiting: Lost(waiting, seen=False, safe=False),
-        unsent: Lost(unsent, seen=False, safe=True),
+        sent: Lost(sent, seen=False, safe=False, unheard=True),
+        unsent: Lost(unsent, seen=False, safe=True, unheard=True),
     }
     assert joined.body(headed) is None
     assert (joined.client.closed, joined.client.room, joined.client.waiting) == (True, 0, 0)
@@ -415,7 +434,7 @@ def test_the_pool_closes_it() -> None:
     joined, (stream,) = started()
     joined.client.close()
     joined.exchange()
-    assert joined.lost == {stream: Lost(stream, seen=False, safe=False)}
+    assert joined.lost == {stream: Lost(stream, seen=False, safe=False, unheard=True)}
     assert joined.server.goaways == [ngh2.ErrorCode.NO_ERROR]
     assert (joined.client.closed, joined.client.failure) == (True, "")
     assert joined.client.data_to_send() == b""
@@ -476,7 +495,7 @@ def test_a_dead_peer_is_found_out() -> None:
     assert joined.client.data_to_send() == b""
     joined.client.tick(1.0)
     joined.take(joined.client.events())
-    assert joined.lost == {stream: Lost(stream, seen=False, safe=False)}
+    assert joined.lost == {stream: Lost(stream, seen=False, safe=False, unheard=True)}
     assert (joined.client.closed, joined.client.failure) == (True, "the token endpoint does not answer any more")
 
 
