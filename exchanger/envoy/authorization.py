@@ -23,7 +23,7 @@ from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
 from exchanger._proto.google.rpc.status_pb2 import Status
 from exchanger.decision.check import DENY_UNHEALTHY, MISSING_HTTP, MISSING_REQUEST
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Filter, Outcome, Reason
-from exchanger.envoy.evaluator import Evaluator
+from exchanger.envoy.evaluator import Evaluator, Waiting
 from exchanger.envoy.metadata import describe
 from exchanger.envoy.request_fields import (
     EMPTY_REQUEST,
@@ -34,7 +34,7 @@ from exchanger.envoy.request_fields import (
     request_of_header_map,
     with_gateway_trace,
 )
-from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
+from exchanger.grpc.routes import CallInfo, Deferred, Immediate, Route
 from exchanger.grpc.status import GrpcError
 from exchanger.grpc.status import StatusCode as GrpcStatus
 from exchanger.values.headers import NO_FIELDS, HeaderFields
@@ -149,7 +149,7 @@ class Authorization(AuthorizationServicer):
         """Return the route of Check. A fault of ours is answered with a denial: a gateway may let requests pass on a gRPC error."""
         return {CHECK_PATH: Immediate(self.check, instead=_BROKEN)}
 
-    def check(self, message: bytes, call: CallInfo) -> bytes | Pending:
+    def check(self, message: bytes, call: CallInfo) -> bytes | Deferred:
         """Answer a serialised CheckRequest with a serialised CheckResponse, at once unless an exchange is needed.
 
         Raises:
@@ -166,9 +166,5 @@ class Authorization(AuthorizationServicer):
             request = with_gateway_trace(request, call)
         outcome = evaluator.begin(request, started, Filter.EXT_AUTHZ)
         if isinstance(outcome, ExchangePending):
-            pending = outcome
-            return Pending(lambda: self._finish(request, pending, started))
+            return evaluator.exchange(Waiting(evaluator, request, outcome, started, Filter.EXT_AUTHZ, encode_check), call.deadline)
         return encode_check(outcome)
-
-    async def _finish(self, request: HttpRequest, pending: ExchangePending, started: float) -> bytes:
-        return encode_check(await self.evaluator.finish(request, pending, started, Filter.EXT_AUTHZ))

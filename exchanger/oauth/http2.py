@@ -226,8 +226,8 @@ class Http2Client:
         if self._spare_frames < 0 and not self.closed:
             self._terminate(_ENHANCE_YOUR_CALM, "the token endpoint sends too many frames")
         for stream_id in heads:
-            if stream_id in streams:
-                self._events.append(HeadArrived(stream_id))
+            if (response := streams.get(stream_id)) is not None:
+                self._events.append(HeadArrived(stream_id, response.status))
 
     def _on_head(self, stream_id: int, headers: tuple[Field, ...], *, ended: bool) -> bool:
         """Take the head of a response; return whether its body is still to come."""

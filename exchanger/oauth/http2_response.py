@@ -18,6 +18,7 @@ class HeadArrived:
     """The head of a response is there, and its body is not complete yet."""
 
     stream_id: int
+    status: int
 
 
 @final

@@ -5,7 +5,7 @@ import attrs
 import pytest
 import trio
 
-from exchanger.grpc.reactor import READ, WRITE, Reactor
+from exchanger.reactor.reactor import READ, WRITE, Reactor
 
 Pairs = list[tuple[socket.socket, socket.socket]]
 
@@ -30,6 +30,9 @@ class Participant:
 
     def resume(self, now: float) -> int:
         raise AssertionError(now)
+
+    def flush(self) -> None:
+        self.log.append("flush")
 
 
 @pytest.fixture
