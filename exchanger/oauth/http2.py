@@ -57,6 +57,8 @@ class Http2Client:
         patience: Seconds without a byte from the peer, though it owes an answer, until it gets a PING; and as long again until it is dead.
 
     Attributes:
+        limit: Requests that the peer takes at once. Until it says how many, what an earlier connection to it knew: a request that is
+            refused here and sent once more must not be refused again.
         draining: No more requests are taken; those under way go on.
         closed: Nothing more will be read. Send what ``data_to_send`` returns, then close the transport.
         failure: Why the connection is of no more use, in words for operators; "" while it is, and after a clean end.
@@ -66,17 +68,18 @@ class Http2Client:
 
     _expires_at: float
     _patience: float
+    limit: int = attrs.field(default=limits.MAX_STREAMS, kw_only=True)
     draining: bool = attrs.field(default=False, init=False)
     closed: bool = attrs.field(default=False, init=False)
     failure: str = attrs.field(default="", init=False)
     requires_http1: bool = attrs.field(default=False, init=False)
     next_due: float = attrs.field(init=False)
+    _established: bool = attrs.field(default=False, init=False)  # the peer's first SETTINGS were read
     _http: ngh2.Connection = attrs.field(init=False, repr=False)
     _streams: dict[int, Response | None] = attrs.field(factory=dict, init=False, repr=False)
     _interim: dict[int, int] = attrs.field(factory=dict, init=False)
     _events: list[Event] = attrs.field(factory=list, init=False, repr=False)
     _open: int = attrs.field(default=0, init=False)  # streams that the peer counts
-    _limit: int = attrs.field(default=limits.MAX_STREAMS, init=False)
     _last_stream: int = attrs.field(default=-1, init=False)
     _last_sent: int = attrs.field(default=-1, init=False)
     _last_heard: int = attrs.field(default=-1, init=False)  # the last request that was sent before the peer was last heard of
@@ -97,7 +100,7 @@ class Http2Client:
         """Requests that may be made now. A peer that has not answered a PING yet gets none: it may be gone."""
         if self.draining or self._pinged_at != NEVER:
             return 0
-        return max(0, self._limit - self._open)
+        return max(0, self.limit - self._open)
 
     @property
     def waiting(self) -> int:
@@ -282,7 +285,9 @@ class Http2Client:
                     self._on_broken(stream_id, seen=True, safe=False)
                     self._reset(stream_id)
             case ngh2.SettingsReceived(settings):
-                self._limit = min(limits.MAX_STREAMS, settings.get(_MAX_CONCURRENT_STREAMS, self._limit))
+                known = self.limit if self._established else limits.MAX_STREAMS  # RFC 9113 section 6.5.2: at first there is no limit
+                self.limit = min(limits.MAX_STREAMS, settings.get(_MAX_CONCURRENT_STREAMS, known))
+                self._established = True
                 self._spare_frames -= 1
             case ngh2.GoAwayReceived(error_code=code):
                 self.draining = True

@@ -328,6 +328,10 @@ def test_room_is_what_both_sides_allow(limit: int, room: int) -> None:
 
 def test_room_before_the_peer_says_how_many() -> None:
     assert Http2Client(600.0, 0.5).room == MAX_STREAMS
+    joined = Pair(Http2Client(600.0, 0.5, limit=7), Server())
+    assert joined.client.room == 7
+    joined.exchange()
+    assert joined.client.room == MAX_STREAMS  # it names no limit
 
 
 def test_the_peer_changes_its_mind() -> None:
