@@ -192,6 +192,11 @@ class Http2Link:
         return self._http.room if self.is_open else 0
 
     @property
+    def limit(self) -> int:
+        """Calls that the peer takes at once, as far as is known."""
+        return self._http.limit
+
+    @property
     def calls(self) -> int:
         """Calls under way."""
         return len(self._calls)
