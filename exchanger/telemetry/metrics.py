@@ -27,6 +27,7 @@ UNKNOWN_HOST: Final = "unknown"
 _DECISION: Final = ("decision", "result")
 _EXCHANGE: Final = ("endpoint_host", "result", "error_kind", "http_status_class")
 _HOST: Final = ("endpoint_host",)
+_CACHE: Final = ("endpoint_host", "level", "result")
 # Not ``namespace``, which Prometheus takes for the instance's own. There are as many as operators name.
 _NAMESPACE: Final = ("policy_namespace",)
 _WITHOUT_CALL: Final = frozenset({ErrorKind.UNKNOWN_ISSUER_PROFILE, ErrorKind.BREAKER_OPEN, ErrorKind.OVERLOADED})
@@ -64,6 +65,9 @@ class Gauges:
     # By endpoint host, of the issuers whose profiles have a breaker, and a limit.
     breakers_open: Callable[[], Mapping[str, bool]] = dict
     exchanges_queued: Callable[[], Mapping[str, int]] = dict
+    token_cache_entries: Callable[[], int] = int
+    # Counted since the start, by endpoint host, level and result.
+    token_cache_requests: Callable[[], Mapping[tuple[str, str, str], int]] = dict
 
 
 @final
@@ -225,6 +229,13 @@ class Metrics:
                 _by_host(gauges.exchanges_queued()),
                 _HOST,
             ),
+            counter(
+                "ext_authz_token_cache_requests_total",
+                "Look-ups in the token cache, by endpoint, level (memory, shared) and result.",
+                self._cache_requests(),
+                _CACHE,
+            ),
+            gauge("ext_authz_token_cache_entries", "Exchanged tokens that are kept in memory.", {(): gauges.token_cache_entries()}),
             gauge("policy_entries", "Policy entries in force.", {(): gauges.policy_entries()}),
             gauge(
                 "policy_invalid_documents",
@@ -266,6 +277,13 @@ class Metrics:
             counter("log_lines_dropped_total", "Log lines that were not written.", {(): gauges.log_lines_dropped()}),
             gauge("exchanger_build_info", "Always 1; the version is in the label.", {(self._version,): 1}, ("version",)),
         )
+
+    def _cache_requests(self) -> dict[Labels, int]:
+        counts: dict[Labels, int] = {}
+        for (host, level, result), count in self._gauges.token_cache_requests().items():
+            labels = (self._host(host), level, result)
+            counts[labels] = counts.get(labels, 0) + count
+        return counts
 
     def _host(self, host: str) -> str:
         if host not in self._hosts:

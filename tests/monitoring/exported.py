@@ -58,6 +58,10 @@ def _everything() -> Metrics:
             tls_certificate_expiry=lambda: 1,
             grpc_connections=lambda: 1,
             grpc_connections_refused=lambda: 0,
+            token_cache_entries=lambda: 1,
+            token_cache_requests=lambda: {
+                (HOST, level, result): 1 for level in ("memory", "shared") for result in ("hit", "miss", "error")
+            },
         ),
     )
     statuses = {Result.AUTH_DENIED: 403, Result.SYSTEM_ERROR: 500}

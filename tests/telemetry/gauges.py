@@ -32,4 +32,6 @@ SOMETHING = Gauges(
     tls_certificate_expiry=lambda: EXPIRY,
     grpc_connections=lambda: 5,
     grpc_connections_refused=lambda: 6,
+    token_cache_entries=lambda: 8,
+    token_cache_requests=lambda: {("h", "memory", "hit"): 9, ("h", "shared", "error"): 1},
 )

@@ -31,6 +31,8 @@ NAMES = {
     "ext_authz_token_exchange_in_flight": "gauge",
     "ext_authz_token_endpoint_breaker_open": "gauge",
     "ext_authz_token_endpoint_queued": "gauge",
+    "ext_authz_token_cache_requests_total": "counter",
+    "ext_authz_token_cache_entries": "gauge",
     "policy_entries": "gauge",
     "policy_invalid_documents": "gauge",
     "policy_entries_refused": "gauge",
@@ -237,7 +239,8 @@ def test_gauges_are_read_at_the_scrape() -> None:
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text(counted))
         for sample in family.samples
-        if family.type == "gauge" or sample.name in {"ext_authz_grpc_connections_refused_total", "log_lines_dropped_total"}
+        if family.type == "gauge"
+        or sample.name in {"ext_authz_grpc_connections_refused_total", "ext_authz_token_cache_requests_total", "log_lines_dropped_total"}
     }
 
     assert found == {
@@ -246,6 +249,9 @@ def test_gauges_are_read_at_the_scrape() -> None:
         ("ext_authz_token_endpoint_breaker_open", "down.example.com"): 1,
         ("ext_authz_token_endpoint_breaker_open", "h"): 0,
         ("ext_authz_token_endpoint_queued", "h"): 9,
+        ("ext_authz_token_cache_requests_total", "h", "memory", "hit"): 9,
+        ("ext_authz_token_cache_requests_total", "h", "shared", "error"): 1,
+        ("ext_authz_token_cache_entries",): 8,
         ("policy_entries",): 10,
         ("policy_invalid_documents",): 2,
         ("policy_entries_refused",): 3,
