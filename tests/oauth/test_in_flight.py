@@ -182,6 +182,7 @@ def test_what_is_withdrawn_has_no_turn() -> None:
     for item in ("r1", "r2", "b1"):
         calls.enter(item[0], item)
     assert calls.withdraw("r", "r1")
+    assert calls.queued == 2
     assert not calls.withdraw("r", "r1")
     assert not calls.withdraw("g", "under way")
     assert calls.withdraw("b", "b1")
