@@ -1,4 +1,6 @@
-"""The limit on calls to one issuer at a time, with a short queue in which the namespaces of the policies take turns.
+"""The limit on calls to one issuer at a time, with a short queue that is fair to the namespaces of the policies.
+
+The next place belongs to the namespace that has the fewest, so that one whose calls hang does not end up with all of them.
 
 Knows nothing of tasks, clocks, or what waits: whoever gives up its place or its wait says so.
 """
@@ -34,17 +36,22 @@ class Entered(enum.Enum):
 @final
 @attrs.define(eq=False)
 class InFlight(Generic[T]):
-    """At most ``limit`` calls at a time. Items wait by identity or equality: no two that are equal may wait in one namespace.
+    """At most ``limit`` calls at a time. No two equal items may wait in one namespace.
 
-    Of those that wait, the namespaces are served in turn, and the items of one in order. A namespace gets a place in the queue while it has
-    fewer than are free: one alone takes half of them, and however many are greedy, something is left for the next.
+    Of the namespaces that wait, the one with the fewest calls under way is served first; equal ones take turns, and the items of one keep
+    their order. A namespace gets a place in the queue while it has fewer than are free: one alone takes half of them, and however many are
+    greedy, something is left for the next.
     """
 
     limit: int
     in_flight: int = attrs.field(default=0, init=False)
     queued: int = attrs.field(default=0, init=False)
-    # The namespace whose turn is next comes first. Removing from the front of a plain dict gets slower with each time.
-    _waiting: "OrderedDict[str, OrderedDict[T, None]]" = attrs.field(factory=OrderedDict, init=False, repr=False)
+    # Removing from the front of a plain dict gets slower with each time, hence those that keep their order.
+    _waiting: "dict[str, OrderedDict[T, None]]" = attrs.field(factory=dict, init=False, repr=False)
+    _calls: dict[str, int] = attrs.field(factory=dict, init=False, repr=False)
+    # The namespaces that wait, by how many calls they have under way, those whose turn is next first. There are at most 1.5 times the root
+    # of ``limit`` different numbers, since their sum is at most ``limit``.
+    _turns: "dict[int, OrderedDict[str, None]]" = attrs.field(factory=dict, init=False, repr=False)
 
     @property
     def queue_limit(self) -> int:
@@ -54,20 +61,29 @@ class InFlight(Generic[T]):
     def enter(self, namespace: str, item: T) -> Entered:
         """Return whether ``item``, which a policy of ``namespace`` asks for, may make its call now or waits for a place."""
         if self.in_flight < self.limit:  # then nothing waits
-            self.in_flight += 1
+            self._begin(namespace)
             return Entered.ADMITTED
         line = self._waiting.get(namespace)
         if (0 if line is None else len(line)) >= self.queue_limit - self.queued:
             return Entered.FULL
         if line is None:
             line = self._waiting[namespace] = OrderedDict()
+            self._take_turn(namespace)
         line[item] = None
         self.queued += 1
         return Entered.QUEUED
 
-    def leave(self) -> T | None:
-        """Take note that a call has ended, and return the item that has its place now, ``None`` if there is none."""
+    def leave(self, namespace: str) -> T | None:
+        """Take note that a call of ``namespace`` has ended, and return the item that has its place now, ``None`` if there is none."""
+        waits = namespace in self._waiting
+        if waits:
+            self._lose_turn(namespace)
+        calls = self._calls.pop(namespace) - 1
+        if calls:
+            self._calls[namespace] = calls
         self.in_flight -= 1
+        if waits:
+            self._take_turn(namespace)
         return self._admit_next()
 
     def withdraw(self, namespace: str, item: T) -> bool:
@@ -77,6 +93,7 @@ class InFlight(Generic[T]):
             return False
         del line[item]
         if not line:
+            self._lose_turn(namespace)
             del self._waiting[namespace]
         self.queued -= 1
         return True
@@ -90,12 +107,30 @@ class InFlight(Generic[T]):
         return tuple(admitted)
 
     def _admit_next(self) -> T | None:
-        if not self._waiting or self.in_flight >= self.limit:
+        if not self._turns or self.in_flight >= self.limit:
             return None
-        namespace, line = self._waiting.popitem(last=False)
+        namespace = next(iter(self._turns[min(self._turns)]))
+        self._lose_turn(namespace)
+        line = self._waiting[namespace]
         item, _ = line.popitem(last=False)
-        if line:
-            self._waiting[namespace] = line
         self.queued -= 1
-        self.in_flight += 1
+        self._begin(namespace)
+        if line:
+            self._take_turn(namespace)
+        else:
+            del self._waiting[namespace]
         return item
+
+    def _begin(self, namespace: str) -> None:
+        self.in_flight += 1
+        self._calls[namespace] = self._calls.get(namespace, 0) + 1
+
+    def _take_turn(self, namespace: str) -> None:
+        self._turns.setdefault(self._calls.get(namespace, 0), OrderedDict())[namespace] = None
+
+    def _lose_turn(self, namespace: str) -> None:
+        calls = self._calls.get(namespace, 0)
+        turns = self._turns[calls]
+        del turns[namespace]
+        if not turns:
+            del self._turns[calls]

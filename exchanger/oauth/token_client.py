@@ -360,7 +360,7 @@ class TokenClient:
         if flight.admission is not None and guard.breaker is not None:
             retry_after = outcome.retry_after if isinstance(outcome, ExchangeFailure) else None
             guard.breaker.ended(flight.admission, health_of(outcome, flight.key), trio.current_time(), retry_after)
-        if guard.places is not None and (following := guard.places.leave()) is not None:
+        if guard.places is not None and (following := guard.places.leave(flight.key.namespace)) is not None:
             self._admitted.append(following)
             self._begin_admitted()
 

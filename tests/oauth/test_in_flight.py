@@ -16,10 +16,10 @@ NAMESPACES = ("red", "blue", "green")
 @final
 @attrs.define(eq=False)
 class Model:
-    """Lists in place of the queue."""
+    """Lists in place of the queue. ``turns`` has the namespaces that wait, in the order in which they came to have their calls."""
 
     limit: int
-    busy: int = 0
+    calls: Counter[str] = attrs.field(factory=Counter)
     turns: list[str] = attrs.field(factory=list)
     lines: dict[str, list[int]] = attrs.field(factory=lambda: {name: [] for name in NAMESPACES})
 
@@ -28,8 +28,8 @@ class Model:
         return sum(map(len, self.lines.values()))
 
     def enter(self, namespace: str, item: int) -> Entered:
-        if self.busy < self.limit:
-            self.busy += 1
+        if self.calls.total() < self.limit:
+            self.calls[namespace] += 1
             return Entered.ADMITTED
         if len(self.lines[namespace]) >= max(QUEUE_ROUNDS * self.limit, MIN_QUEUE) - self.queued:
             return Entered.FULL
@@ -38,15 +38,25 @@ class Model:
         self.lines[namespace].append(item)
         return Entered.QUEUED
 
-    def next(self) -> int | None:
-        if not self.turns or self.busy >= self.limit:
+    def leave(self, namespace: str) -> tuple[str, int] | None:
+        self.calls[namespace] -= 1
+        self.again(namespace)
+        return self.next()
+
+    def next(self) -> tuple[str, int] | None:
+        if not self.turns or self.calls.total() >= self.limit:
             return None
-        namespace = self.turns.pop(0)
+        namespace = min(self.turns, key=lambda name: self.calls[name])
         item = self.lines[namespace].pop(0)
-        if self.lines[namespace]:
-            self.turns.append(namespace)
-        self.busy += 1
-        return item
+        self.calls[namespace] += 1
+        self.again(namespace)
+        return namespace, item
+
+    def again(self, namespace: str) -> None:
+        if namespace in self.turns:
+            self.turns.remove(namespace)
+            if self.lines[namespace]:
+                self.turns.append(namespace)
 
     def withdraw(self, namespace: str, item: int) -> bool:
         if item not in self.lines[namespace]:
@@ -68,76 +78,95 @@ class Model:
 )
 def test_it_does_what_the_model_does(limit: int, steps: list[tuple[str, str, int]]) -> None:
     """Nothing is lost or served twice, and no more than the limit is under way."""
-    calls, model = InFlight[int](limit), Model(limit)
+    calls, model = InFlight[tuple[str, int]](limit), Model(limit)
     asked: dict[int, str] = {}
     became: Counter[int] = Counter()
-    for item, (what, namespace, number) in enumerate(steps):
-        served: list[int | None] = []
+    for number, (what, namespace, other) in enumerate(steps):
+        served: list[tuple[str, int] | None] = []
         if what == "enter":
-            asked[item] = namespace
-            found = calls.enter(namespace, item)
-            assert found is model.enter(namespace, item)
-            became[item] += found is not Entered.QUEUED
-        elif what == "leave" and model.busy:
-            model.busy -= 1
-            served = [calls.leave()]
-            assert served == [model.next()]
+            asked[number] = namespace
+            found = calls.enter(namespace, (namespace, number))
+            assert found is model.enter(namespace, number)
+            became[number] += found is not Entered.QUEUED
+        elif what == "leave" and model.calls[namespace]:
+            served = [calls.leave(namespace)]
+            assert served == [model.leave(namespace)]
         elif what == "withdraw":
-            gone = number in asked and calls.withdraw(asked[number], number)
-            assert gone == (number in asked and model.withdraw(asked[number], number))
-            became[number] += gone
+            gone = other in asked and calls.withdraw(asked[other], (asked[other], other))
+            assert gone == (other in asked and model.withdraw(asked[other], other))
+            became[other] += gone
         elif what == "resize":
-            model.limit = 1 + number % 5
+            model.limit = 1 + other % 5
             served = list(calls.resize(model.limit))
             assert served == list(iter(model.next, None))
-        became.update(one for one in served if one is not None)
-        assert (calls.in_flight, calls.queued) == (model.busy, model.queued)
+        became.update(one[1] for one in served if one is not None)
+        assert (calls.in_flight, calls.queued) == (model.calls.total(), model.queued)
         assert not calls.queued or calls.in_flight >= calls.limit
     while calls.in_flight:
-        rest = calls.leave()
-        became.update([] if rest is None else [rest])
+        rest = calls.leave(next(name for name in NAMESPACES if model.calls[name]))
+        model.leave(next(name for name in NAMESPACES if model.calls[name]))
+        became.update([] if rest is None else [rest[1]])
     assert calls.queued == 0
-    assert all(became[item] == 1 for item in asked)
+    assert all(became[number] == 1 for number in asked)
 
 
 @given(st.integers(1, 5), st.lists(st.tuples(st.booleans(), st.sampled_from(NAMESPACES)), max_size=200))
 def test_never_more_than_the_limit(limit: int, steps: list[tuple[bool, str]]) -> None:
-    calls = InFlight[int](limit)
-    for item, (enters, namespace) in enumerate(steps):
+    calls = InFlight[tuple[str, int]](limit)
+    under_way: list[str] = []
+    for number, (enters, namespace) in enumerate(steps):
         if enters:
-            calls.enter(namespace, item)
-        elif calls.in_flight:
-            calls.leave()
-        assert 0 <= calls.in_flight <= limit
+            if calls.enter(namespace, (namespace, number)) is Entered.ADMITTED:
+                under_way.append(namespace)
+        elif under_way:
+            admitted = calls.leave(under_way.pop(0))
+            under_way += [] if admitted is None else [admitted[0]]
+        assert calls.in_flight == len(under_way) <= limit
         assert 0 <= calls.queued <= calls.queue_limit
 
 
 def test_namespaces_take_turns_and_each_is_served_in_order() -> None:
     calls = InFlight[str](1)
-    assert calls.enter("red", "r0") is Entered.ADMITTED
+    assert calls.enter("r", "r0") is Entered.ADMITTED
     for item in ("r1", "r2", "r3", "b1", "g1", "b2"):
         assert calls.enter(item[0], item) is Entered.QUEUED
-    assert [calls.leave() for _ in range(7)] == ["r1", "b1", "g1", "r2", "b2", "r3", None]
-    assert calls.in_flight == 0
+    served = ["r0"]
+    while (next_one := calls.leave(served[-1][0])) is not None:
+        served.append(next_one)
+    assert served == ["r0", "b1", "g1", "r1", "b2", "r2", "r3"]
+    assert (calls.in_flight, calls.queued) == (0, 0)
+
+
+def test_a_namespace_whose_calls_hang_is_left_with_its_share() -> None:
+    calls = InFlight[str](8)
+    for number in range(50):
+        calls.enter("hangs", f"hangs {number}")
+    for number in range(16):
+        calls.enter("quick", f"quick {number}")
+    served = [calls.leave("hangs") for _ in range(4)]
+    assert served == ["quick 0", "quick 1", "quick 2", "quick 3"]
+    # From now on only what is quick ends, and its places stay its own.
+    assert [calls.leave("quick") for _ in range(12)] == [f"quick {number}" for number in range(4, 16)]
+    assert calls.leave("hangs") == "hangs 8"
 
 
 @given(st.integers(1, 8), st.integers(1, 6), st.integers(0, 50))
-def test_a_newcomer_waits_for_one_round_at_most_whatever_others_do(limit: int, greedy: int, extra: int) -> None:
-    """However many namespaces fill the queue, and go on asking, the next one has a place in it and its turn comes."""
+def test_a_newcomer_has_the_next_place_whatever_others_do(limit: int, greedy: int, extra: int) -> None:
+    """However many namespaces fill the queue, and go on asking, there is a place in it for the next one, and it is served first."""
     calls = InFlight[tuple[str, int]](limit)
     names = [f"greedy-{number}" for number in range(greedy)]
-    for item in range(limit + 2 * calls.queue_limit + extra):
-        for name in names:
-            calls.enter(name, (name, item))
+    items = [(name, item) for item in range(limit + 2 * calls.queue_limit + extra) for name in names]
+    under_way = [name for name, item in items if calls.enter(name, (name, item)) is Entered.ADMITTED]
     assert calls.queued < calls.queue_limit
     assert calls.enter("quiet", ("quiet", 0)) is Entered.QUEUED
-    for turn in range(greedy + 1):
-        if calls.leave() == ("quiet", 0):
-            break
+    waited = 0
+    while (served := calls.leave(under_way.pop(0))) != ("quiet", 0):
+        assert served is not None
+        under_way.append(served[0])
+        waited += 1
         for name in names:
-            calls.enter(name, (name, 10_000 + turn))
-    else:
-        pytest.fail("the newcomer waits for longer than a round")
+            calls.enter(name, (name, 10_000 + waited))
+    assert waited < greedy + 1
 
 
 @pytest.mark.parametrize(("limit", "alone"), [(1, MIN_QUEUE // 2), (2, 8), (64, 256)])
@@ -149,14 +178,15 @@ def test_one_namespace_gets_half_of_the_queue(limit: int, alone: int) -> None:
 
 def test_what_is_withdrawn_has_no_turn() -> None:
     calls = InFlight[str](1)
-    calls.enter("red", "under way")
+    calls.enter("g", "under way")
     for item in ("r1", "r2", "b1"):
         calls.enter(item[0], item)
     assert calls.withdraw("r", "r1")
+    assert calls.queued == 2
     assert not calls.withdraw("r", "r1")
-    assert not calls.withdraw("red", "under way")
+    assert not calls.withdraw("g", "under way")
     assert calls.withdraw("b", "b1")
-    assert [calls.leave(), calls.leave()] == ["r2", None]
+    assert [calls.leave("g"), calls.leave("r")] == ["r2", None]
 
 
 def test_a_higher_limit_serves_what_waits_and_a_lower_one_waits() -> None:
@@ -166,4 +196,4 @@ def test_a_higher_limit_serves_what_waits_and_a_lower_one_waits() -> None:
     assert calls.resize(5) == (2, 3, 4)
     assert calls.resize(1) == ()
     assert calls.in_flight == 5
-    assert [calls.leave() for _ in range(7)] == [None, None, None, None, 5, 6, 7]
+    assert [calls.leave("red") for _ in range(8)] == [None, None, None, None, 5, 6, 7, None]
