@@ -9,6 +9,8 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock
 
+from exchanger.oauth.cache.files import StoreFiles
+from exchanger.oauth.cache.keys import derive
 from exchanger.oauth.cache.settings import SharedSettings
 from exchanger.oauth.cache.shared_level import FIND_S
 from exchanger.oauth.cache.token_cache import TokenCache
@@ -344,6 +346,26 @@ async def test_an_issuer_that_changes_during_a_look_up_gets_nothing(tmp_path: Pa
             await trio.sleep(FIND_S / 4)
             after = {"gone": {}, "rotated": {"primary": issuer(secret="x")}, "keeps nothing": {"primary": issuer(cache=None)}}[change]
             other.use_issuers(after)
+        assert results == [None]
+        assert other.entries == 0
+
+
+async def test_a_key_that_goes_during_a_look_up_takes_what_that_finds(tmp_path: Path, autojump_clock: MockClock) -> None:
+    server, settings = Server(), shared_settings(tmp_path)
+    async with replica(server, settings) as one, replica(server, settings) as other:
+        one.keep(request(), token())
+        await trio.sleep(SOON)
+        server.delay = FIND_S / 2
+        async with trio.open_nursery() as nursery:
+            results: list[str | None] = []
+
+            async def look() -> None:
+                results.append(await found(other, request()))
+
+            nursery.start_soon(look)
+            await trio.sleep(FIND_S / 4)
+            assert other._level is not None
+            other._level._learn(StoreFiles((derive(b"another key of some 32 bytes....", "exchanger"),)))
         assert results == [None]
         assert other.entries == 0
 
