@@ -23,6 +23,7 @@ from exchanger.oauth.call import Call, NoAnswer, Phase
 from exchanger.oauth.dial import Attempt, Dial, Dialled, DialLimits, Origin, TlsContexts, Unreachable
 from exchanger.oauth.http1 import Http1Response
 from exchanger.oauth.http2 import Http2Client
+from exchanger.oauth.http2_limits import MAX_STREAMS
 from exchanger.oauth.links import Http1Link, Http2Link
 from exchanger.oauth.rest import Rest
 from exchanger.reactor.reactor import Reactor
@@ -107,6 +108,7 @@ class _Host:
     idle: list[Http1Link] = attrs.field(factory=list)
     multiplexed: list[Http2Link] = attrs.field(factory=list)
     speaks_http2: bool = False
+    streams: int = MAX_STREAMS
 
     # Calls.
 
@@ -171,8 +173,13 @@ class _Host:
         return None
 
     def _rested(self, now: float) -> Http1Link | None:
-        """Take the connection that was used last of those that have rested; it may have ended meanwhile."""
-        since = now - self.rest.seconds(now)
+        """Take the connection that was used last of those that have rested; it may have ended meanwhile.
+
+        A rest is over once the reactor has looked after it: nothing that came within it was overlooked then. Outside a
+        turn, the link looks.
+        """
+        reactor = self.pool.reactor
+        since = (reactor.looked_at if reactor.in_turn else now) - self.rest.seconds(now)
         while self.resting and self.resting[0].answered_at <= since:
             self.rested.append(self.resting.popleft())
         # Where answers have become slower, those on top have to rest on.
@@ -222,7 +229,8 @@ class _Host:
             link.close()
 
     def _connected_http2(self, found: Dialled, now: float) -> None:
-        http = Http2Client(now + random.uniform(*_AGE), _PATIENCE)  # noqa: S311 - so that not all end at once
+        # What an earlier connection knew: requests beyond it would be refused once more.
+        http = Http2Client(now + random.uniform(*_AGE), _PATIENCE, limit=max(1, self.streams))  # noqa: S311 - so that not all end at once
         link = Http2Link(found.transport, self, self.pool.reactor, http, now)
         self.multiplexed.insert(0, link)
         link.begin(found.early)
@@ -254,7 +262,9 @@ class _Host:
 
     def again(self, call: Call) -> None:
         """See ``links.Host``."""
-        self.links.pop(call, None)
+        link = self.links.pop(call, None)
+        if isinstance(link, Http2Link):
+            self.streams = link.limit
         if call.fresh:
             self.ended(call, NoAnswer(timed_out=False, why="the token endpoint refuses requests"))
         else:
@@ -276,6 +286,7 @@ class _Host:
         """See ``links.Host``."""
         self.pool.open -= 1
         if isinstance(link, Http2Link):
+            self.streams = link.limit
             self.multiplexed.remove(link)
             if link.requires_http1 and self.origin.protocol is EndpointProtocol.AUTO:
                 self.speaks_http2 = False

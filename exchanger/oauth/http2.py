@@ -57,6 +57,8 @@ class Http2Client:
         patience: Seconds without a byte from the peer, though it owes an answer, until it gets a PING; and as long again until it is dead.
 
     Attributes:
+        limit: Requests that the peer takes at once. Until it says how many, what an earlier connection to it knew: a request that is
+            refused here and sent once more must not be refused again.
         draining: No more requests are taken; those under way go on.
         closed: Nothing more will be read. Send what ``data_to_send`` returns, then close the transport.
         failure: Why the connection is of no more use, in words for operators; "" while it is, and after a clean end.
@@ -66,19 +68,21 @@ class Http2Client:
 
     _expires_at: float
     _patience: float
+    limit: int = attrs.field(default=limits.MAX_STREAMS, kw_only=True)
     draining: bool = attrs.field(default=False, init=False)
     closed: bool = attrs.field(default=False, init=False)
     failure: str = attrs.field(default="", init=False)
     requires_http1: bool = attrs.field(default=False, init=False)
     next_due: float = attrs.field(init=False)
+    _established: bool = attrs.field(default=False, init=False)  # the peer's first SETTINGS were read
     _http: ngh2.Connection = attrs.field(init=False, repr=False)
     _streams: dict[int, Response | None] = attrs.field(factory=dict, init=False, repr=False)
     _interim: dict[int, int] = attrs.field(factory=dict, init=False)
     _events: list[Event] = attrs.field(factory=list, init=False, repr=False)
     _open: int = attrs.field(default=0, init=False)  # streams that the peer counts
-    _limit: int = attrs.field(default=limits.MAX_STREAMS, init=False)
     _last_stream: int = attrs.field(default=-1, init=False)
     _last_sent: int = attrs.field(default=-1, init=False)
+    _last_heard: int = attrs.field(default=-1, init=False)  # the last request that was sent before the peer was last heard of
     _last_words: bytes = attrs.field(default=b"", init=False, repr=False)
     _held: int = attrs.field(default=0, init=False)
     _spare_frames: int = attrs.field(default=limits.SPARE_FRAMES, init=False)
@@ -96,7 +100,7 @@ class Http2Client:
         """Requests that may be made now. A peer that has not answered a PING yet gets none: it may be gone."""
         if self.draining or self._pinged_at != NEVER:
             return 0
-        return max(0, self._limit - self._open)
+        return max(0, self.limit - self._open)
 
     @property
     def waiting(self) -> int:
@@ -129,15 +133,18 @@ class Http2Client:
 
     def cancel(self, stream_id: int) -> None:
         """Give a request up; nothing more is reported of it. A request that is over is left alone."""
+        if self._events:  # that nobody has taken yet
+            self._events = [event for event in self._events if event.stream_id != stream_id]
         if stream_id in self._streams:
             self._forget(stream_id)
             self._reset(stream_id)
 
     def receive(self, data: bytes, now: float) -> None:
         """Take ``data`` from the peer at ``now`` (seconds)."""
-        if self.closed:
+        if self.closed or not data:
             return
         self._pinged_at = NEVER
+        self._last_heard = self._last_sent
         if not self._streams:  # whatever comes now is surplus, also in parts of frames and in frames without a meaning
             self._spare_frames -= 1
         try:
@@ -278,7 +285,9 @@ class Http2Client:
                     self._on_broken(stream_id, seen=True, safe=False)
                     self._reset(stream_id)
             case ngh2.SettingsReceived(settings):
-                self._limit = min(limits.MAX_STREAMS, settings.get(_MAX_CONCURRENT_STREAMS, self._limit))
+                known = self.limit if self._established else limits.MAX_STREAMS  # RFC 9113 section 6.5.2: at first there is no limit
+                self.limit = min(limits.MAX_STREAMS, settings.get(_MAX_CONCURRENT_STREAMS, known))
+                self._established = True
                 self._spare_frames -= 1
             case ngh2.GoAwayReceived(error_code=code):
                 self.draining = True
@@ -290,18 +299,22 @@ class Http2Client:
                 self._spare_frames -= 1
 
     def _answer(self, stream_id: int, response: Response, body: bytes | TooLarge, *, ended: bool) -> None:
-        self._forget(stream_id)
+        del self._streams[stream_id]  # as _forget, without a call
+        if response.pieces:
+            self._held -= len(response.body)
+        if self._interim:
+            self._interim.pop(stream_id, None)
         self._events.append(Answered(stream_id, response.answer(body)))
         # RFC 9113 section 8.1: the answer counts, even if the peer has not read the whole request.
         if not ended or self._http.queued_body_size(stream_id):
             self._reset(stream_id)
 
-    def _on_broken(self, stream_id: int, *, seen: bool, safe: bool) -> None:
+    def _on_broken(self, stream_id: int, *, seen: bool, safe: bool, unheard: bool = False) -> None:
         """Report a request whose stream is over without an answer; whoever has sent anything of one has processed it."""
         interim = stream_id in self._interim
         response = self._forget(stream_id)
         if response is None:
-            self._events.append(Lost(stream_id, seen or interim, safe and not interim))
+            self._events.append(Lost(stream_id, seen or interim, safe and not interim, unheard))
         else:
             self._events.append(Answered(stream_id, response.answer(None)))
 
@@ -332,4 +345,4 @@ class Http2Client:
         self.failure = self.failure or failure
         self.next_due = NEVER
         for stream_id in tuple(self._streams):
-            self._on_broken(stream_id, seen=False, safe=stream_id > self._last_sent)
+            self._on_broken(stream_id, seen=False, safe=stream_id > self._last_sent, unheard=stream_id > self._last_heard)

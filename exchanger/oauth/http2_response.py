@@ -36,12 +36,14 @@ class Lost:
     """A request has no answer.
 
     ``seen``: something of a response came. ``safe``: the peer certainly did not process the request, so it may be sent once more on another
-    connection (RFC 9113 section 8.7).
+    connection (RFC 9113 section 8.7). ``unheard``: the connection ended, and nothing at all came on it since the request was sent, as when
+    the peer has just closed a connection that was at rest.
     """
 
     stream_id: int
     seen: bool
     safe: bool
+    unheard: bool = False
 
 
 Event = HeadArrived | Answered | Lost

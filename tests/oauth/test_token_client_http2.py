@@ -98,6 +98,14 @@ async def test_calls_that_come_at_once_are_served_by_few_connections() -> None:
         assert it.client.connections.multiplexed <= 3
 
 
+async def test_calls_beyond_what_an_endpoint_takes_are_not_refused_twice() -> None:
+    """A new connection is used before the endpoint has said how many requests it takes; the next one knows."""
+    endpoint = Endpoint(own, {3: 3})
+    async with world(endpoint.serve) as it:
+        assert await outcomes_of(it, 25) == [ExchangedToken(Secret(f"token-of-s{number}")) for number in range(25)]
+    assert any(len(server.requests) == 3 for server in endpoint.servers)
+
+
 async def test_a_request_that_was_certainly_not_processed_goes_out_once_more_on_a_fresh_connection() -> None:
     async def refuse_first(endpoint: Endpoint, server: Server, streams: list[int]) -> None:
         if server is endpoint.servers[0]:
