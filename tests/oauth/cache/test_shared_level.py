@@ -370,6 +370,26 @@ async def test_a_key_that_goes_during_a_look_up_takes_what_that_finds(tmp_path: 
         assert other.entries == 0
 
 
+async def test_nothing_is_written_under_a_key_that_is_gone_and_removals_are_made_all_the_same(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    server = Server()
+    async with replica(server, shared_settings(tmp_path, "one", "two")) as one:
+        assert one._level is not None
+        first, second = one._level.keys
+        one.keep(request("before"), token())
+        await trio.sleep(SOON)
+        one.refused(request("before"), refusal())
+        one.keep(request(), token())  # both wait still
+        one._level._learn(StoreFiles((second,)))
+        await until(lambda: one.asks_shared(request()))
+        await trio.sleep(SOON)
+        assert server.values == {}
+        one.keep(request(), token())
+        one._level._learn(StoreFiles((first, second)))
+        await until(lambda: len(server.values) == 1)
+
+
 async def test_other_failures_leave_the_token(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with replica(Server(), shared_settings(tmp_path)) as one:
         one.keep(request(), token("good"))
