@@ -17,6 +17,7 @@ from exchanger.oauth.cache.token_cache import TokenCache
 from exchanger.oauth.cache.write_queue import MAX_QUEUED
 from exchanger.util.follow_file import POLL_S
 from exchanger.values.issuer import CachePolicy, Issuer
+from exchanger.values.secret import Secret
 from exchanger.values.token import TokenRequest
 from tests.oauth.cache.examples import HOST, START, issuer, outage, refusal, request, token
 from tests.oauth.cache.fake_store import Seen, Server, key_line, shared_settings
@@ -388,6 +389,22 @@ async def test_nothing_is_written_under_a_key_that_is_gone_and_removals_are_made
         one.keep(request(), token())
         one._level._learn(StoreFiles((first, second)))
         await until(lambda: len(server.values) == 1)
+
+
+async def test_what_an_earlier_connection_did_not_answer_does_not_count_against_the_next(tmp_path: Path, autojump_clock: MockClock) -> None:
+    server = Server()
+    async with replica(server, shared_settings(tmp_path)) as one:
+        assert one._level is not None
+        server.delay = 2 * FIND_S
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(found, one, request(str(number)))
+            await trio.sleep(FIND_S / 4)
+            server.delay = 0.0
+            one._level._learn(StoreFiles(one._level.keys, Secret("another password")))
+            await until(lambda: one.asks_shared(request()))
+        assert one.asks_shared(request())
+        assert server.opened == 2
 
 
 async def test_other_failures_leave_the_token(tmp_path: Path, autojump_clock: MockClock) -> None:
