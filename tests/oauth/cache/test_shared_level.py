@@ -403,6 +403,8 @@ async def test_what_an_earlier_connection_did_not_answer_does_not_count_against_
             server.delay = 0.0
             one._level._learn(StoreFiles(one._level.keys, Secret("another password")))
             await until(lambda: one.asks_shared(request()))
+        server.delay = 2 * FIND_S
+        await found(one, request())
         assert one.asks_shared(request())
         assert server.opened == 2
 
