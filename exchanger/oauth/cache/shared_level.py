@@ -192,7 +192,6 @@ class SharedLevel:
         gone = set(self.keys) - set(keys)
         self._files, self.keys = files, keys
         if gone:
-            self._queue.clear()
             self.on_keys_gone()
         if isinstance(found, Unusable):
             self.observer.files_unusable(found.reason)
@@ -301,7 +300,7 @@ class SharedLevel:
         if job.token is None:
             return [Write(self._name(digest)) for digest in job.digests]
         left = int(1000 * (job.end - self.steady()))
-        if left < 1 or job.keys != self.keys:
+        if left < 1 or job.keys[0] not in self.keys:
             return []
         value = seal(job.keys[0], job.digests[0], job.token)
         return [] if value is None else [Write(self._name(job.digests[0]), value, left)]

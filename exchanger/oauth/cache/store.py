@@ -148,7 +148,7 @@ class Store:
         status = _Status(task_status)
         try:
             await self._connection.run(task_status=status)
-        except RedisError as error:
+        except Exception as error:  # noqa: BLE001 - see _why
             if not status.begun:
                 task_status.started(StoreFailure(_why(error)))
         finally:
@@ -174,7 +174,7 @@ class Store:
                 for key in keys
             ]
             return [(_as_bytes(await _unless_of_another_type(value)), _as_int(await left)) for value, left in asked]
-        except RedisError as error:
+        except Exception as error:  # noqa: BLE001 - see _why
             return StoreFailure(_why(error))
 
     async def write(self, writes: Sequence[Write]) -> StoreFailure | None:
@@ -193,7 +193,7 @@ class Store:
                     await one
                 except ResponseError as error:
                     failure = StoreFailure(_why(error))
-        except RedisError as error:
+        except Exception as error:  # noqa: BLE001 - see _why
             return StoreFailure(_why(error))
         return failure
 
@@ -251,11 +251,16 @@ def _as_int(answer: ResponseType) -> int:
     return answer if isinstance(answer, int) else -1
 
 
-def _why(error: RedisError) -> str:
+def _why(error: Exception) -> str:
+    """Return what an exception of the client means, in words of our own.
+
+    It may be any: what the client's parser raises on bytes that are no answer reaches each command that waits. The bytes come from another
+    program, and a cache must not be what ends this one.
+    """
     if isinstance(error, AuthenticationError):
         return "refuses the user or password"
     if isinstance(error, AuthorizationError):
         return "does not allow this user the commands GETRANGE, PTTL, SET and UNLINK on the deployment's keys"
     if isinstance(error, ResponseError):
         return "is full" if str(error).startswith(("OOM", "command not allowed when used memory")) else "answers with an error"
-    return "cannot be reached"
+    return "cannot be reached" if isinstance(error, RedisError) else "does not answer as Redis does"

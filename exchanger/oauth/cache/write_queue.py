@@ -63,8 +63,3 @@ class WriteQueue:
         jobs = [self._jobs.popleft() for _ in range(min(BATCH, len(self._jobs)))]
         self._bytes -= sum(job.size for job in jobs)
         return jobs
-
-    def clear(self) -> None:
-        """Forget all jobs."""
-        self._jobs.clear()
-        self._bytes = 0

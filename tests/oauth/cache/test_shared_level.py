@@ -9,12 +9,15 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock
 
+from exchanger.oauth.cache.files import StoreFiles
+from exchanger.oauth.cache.keys import derive
 from exchanger.oauth.cache.settings import SharedSettings
 from exchanger.oauth.cache.shared_level import FIND_S
 from exchanger.oauth.cache.token_cache import TokenCache
 from exchanger.oauth.cache.write_queue import MAX_QUEUED
 from exchanger.util.follow_file import POLL_S
 from exchanger.values.issuer import CachePolicy, Issuer
+from exchanger.values.secret import Secret
 from exchanger.values.token import TokenRequest
 from tests.oauth.cache.examples import HOST, START, issuer, outage, refusal, request, token
 from tests.oauth.cache.fake_store import Seen, Server, key_line, shared_settings
@@ -346,6 +349,64 @@ async def test_an_issuer_that_changes_during_a_look_up_gets_nothing(tmp_path: Pa
             other.use_issuers(after)
         assert results == [None]
         assert other.entries == 0
+
+
+async def test_a_key_that_goes_during_a_look_up_takes_what_that_finds(tmp_path: Path, autojump_clock: MockClock) -> None:
+    server, settings = Server(), shared_settings(tmp_path)
+    async with replica(server, settings) as one, replica(server, settings) as other:
+        one.keep(request(), token())
+        await trio.sleep(SOON)
+        server.delay = FIND_S / 2
+        async with trio.open_nursery() as nursery:
+            results: list[str | None] = []
+
+            async def look() -> None:
+                results.append(await found(other, request()))
+
+            nursery.start_soon(look)
+            await trio.sleep(FIND_S / 4)
+            assert other._level is not None
+            other._level._learn(StoreFiles((derive(b"another key of some 32 bytes....", "exchanger"),)))
+        assert results == [None]
+        assert other.entries == 0
+
+
+async def test_nothing_is_written_under_a_key_that_is_gone_and_removals_are_made_all_the_same(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    server = Server()
+    async with replica(server, shared_settings(tmp_path, "one", "two")) as one:
+        assert one._level is not None
+        first, second = one._level.keys
+        one.keep(request("before"), token())
+        await trio.sleep(SOON)
+        one.refused(request("before"), refusal())
+        one.keep(request(), token())  # both wait still
+        one._level._learn(StoreFiles((second,)))
+        await until(lambda: one.asks_shared(request()))
+        await trio.sleep(SOON)
+        assert server.values == {}
+        one.keep(request(), token())
+        one._level._learn(StoreFiles((first, second)))
+        await until(lambda: len(server.values) == 1)
+
+
+async def test_what_an_earlier_connection_did_not_answer_does_not_count_against_the_next(tmp_path: Path, autojump_clock: MockClock) -> None:
+    server = Server()
+    async with replica(server, shared_settings(tmp_path)) as one:
+        assert one._level is not None
+        server.delay = 2 * FIND_S
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(found, one, request(str(number)))
+            await trio.sleep(FIND_S / 4)
+            server.delay = 0.0
+            one._level._learn(StoreFiles(one._level.keys, Secret("another password")))
+            await until(lambda: one.asks_shared(request()))
+        server.delay = 2 * FIND_S
+        await found(one, request())
+        assert one.asks_shared(request())
+        assert server.opened == 2
 
 
 async def test_other_failures_leave_the_token(tmp_path: Path, autojump_clock: MockClock) -> None:

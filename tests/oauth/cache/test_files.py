@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import attrs
+import pytest
+import trustme
+
+from exchanger.oauth.cache.files import StoreFiles, read_files
+from exchanger.util.follow_file import Unusable
+from tests.oauth.cache.fake_store import shared_settings
+
+
+def test_all_files_together(tmp_path: Path) -> None:
+    password, authorities = tmp_path / "password", tmp_path / "ca"
+    password.write_text(" päss word \r\n")
+    trustme.CA().cert_pem.write_to_path(authorities)
+    found = read_files(attrs.evolve(shared_settings(tmp_path, "one", "two"), password_file=password, ca_file=authorities))
+
+    assert isinstance(found, StoreFiles)
+    assert len(found.keys) == 2
+    assert found.password is not None
+    assert found.password.reveal() == " päss word "
+    assert found.ca_pem == authorities.read_text()
+    assert "päss" not in repr(found)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"canary\ntwo\n", b"canary\0", b"canary\xff", b"x" * 20_000])
+def test_a_password_that_is_none(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "password"
+    if content is not None:
+        file.write_bytes(content)
+    found = read_files(attrs.evolve(shared_settings(tmp_path), password_file=file))
+
+    assert isinstance(found, Unusable)
+    assert found.reason.startswith(f"TOKEN_CACHE_PASSWORD_FILE {file} ")
+    assert "canary" not in found.reason
+
+
+@pytest.mark.parametrize("content", [None, b"", b"canary", b"\xff", b"-----BEGIN CERTIFICATE-----\ncanary\n", b"x" * 2_000_000])
+def test_authorities_that_are_none(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "ca"
+    if content is not None:
+        file.write_bytes(content)
+    found = read_files(attrs.evolve(shared_settings(tmp_path), ca_file=file))
+
+    assert isinstance(found, Unusable)
+    assert found.reason.startswith(f"TOKEN_CACHE_CA_FILE {file} ")
+    assert "canary" not in found.reason
+
+
+def test_a_key_file_that_is_a_folder(tmp_path: Path) -> None:
+    found = read_files(attrs.evolve(shared_settings(tmp_path), key_file=tmp_path))
+
+    assert isinstance(found, Unusable)
+    assert found.reason == f"TOKEN_CACHE_KEY_FILE {tmp_path} cannot be read: Is a directory"

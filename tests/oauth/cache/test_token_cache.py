@@ -1,0 +1,191 @@
+"""The cache in memory alone, by examples; its law is tests/property/test_token_cache_model.py."""
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from exchanger.oauth.cache.issuers_in_force import MAX_PREPARED
+from exchanger.oauth.cache.sealed_token import MAX_TOKEN_CHARS
+from exchanger.oauth.cache.token_cache import SWEEP_S, TokenCache
+from exchanger.values.entry import TokenTarget
+from exchanger.values.issuer import CachePolicy, Credentials
+from exchanger.values.secret import Secret
+from exchanger.values.token import Cache
+from tests.oauth.cache.examples import HOST, START, Clocks, cache, issuer, jwt, outage, refusal, request, token
+
+
+def test_a_hit_is_the_token_as_it_was_kept() -> None:
+    one = cache(Clocks())
+    one.keep(request(), token("issued", 120, expires_at=1_800_000_120))
+
+    kept = one.find(request())
+    assert kept is not None
+    assert kept.token == token("issued", 120)
+    assert (kept.token.cache, kept.token.call, kept.token.expires_at, kept.renew) == (Cache.HIT, None, 1_800_000_120, False)
+    assert one.requests == {(HOST, "memory", "hit"): 1, (HOST, "memory", "miss"): 0}
+    assert one.entries == 1
+
+
+def test_before_issuers_are_known_and_without_a_policy_nothing_is_kept_or_counted() -> None:
+    for one, of in (
+        (TokenCache(), issuer()),
+        (cache(Clocks(), issuer(cache=None)), issuer(cache=None)),
+        (cache(Clocks()), issuer("other")),
+    ):
+        asked = request(of=of)
+        one.keep(asked, token())
+        one.refused(asked, refusal())
+        one.renewal_failed(asked)
+        assert one.find(asked) is None
+        assert not one.asks_shared(asked)
+        assert sum(one.requests.values()) == 0
+
+
+async def test_without_a_shared_level_there_is_nothing_to_ask() -> None:
+    one = cache(Clocks())
+
+    assert not one.asks_shared(request())
+    assert await one.find_shared(request()) is None
+    assert await one.find_renewed(request()) is None
+    assert await one.find_renewed(request(of=issuer("other"))) is None
+
+
+@pytest.mark.parametrize(
+    ("subject", "expires_in", "text"),
+    [
+        ("subject", None, "issued"),
+        ("subject", 0, "issued"),
+        ("subject", -5, "issued"),
+        (jwt({"exp": START - 1}), 120, "issued"),
+        (jwt({"exp": "soon"}), 120, "issued"),
+        ("subject", 120, "x" * (MAX_TOKEN_CHARS + 1)),
+    ],
+)
+def test_what_is_not_kept_also_ends_what_was_there(subject: str, expires_in: int | None, text: str) -> None:
+    one = cache(Clocks())
+    one.keep(request(subject), token("before"))
+    one.keep(request(subject), token(text, expires_in))
+
+    assert one.find(request(subject)) is None
+
+
+def test_a_slow_call_counts_from_its_beginning() -> None:
+    clocks = Clocks()
+    one = cache(clocks)
+    one.keep(request(), token("issued", 100, duration=20.0))
+    clocks.advance(74.0)
+    assert one.find(request()) is not None
+    clocks.advance(1.0)
+    assert one.find(request()) is None
+
+
+@pytest.mark.parametrize(("steady", "wall"), [(96.0, 0.0), (0.0, 96.0), (96.0, -3600.0), (0.0, 1e9)])
+def test_either_clock_ends_it(steady: float, wall: float) -> None:
+    clocks = Clocks()
+    one = cache(clocks)
+    one.keep(request(), token("issued", 100))
+    clocks.steady += steady
+    clocks.wall += wall
+
+    assert one.find(request()) is None
+
+
+@pytest.mark.parametrize("change", [{"secret": "rotated"}, {"previous": Credentials("old", Secret("old"))}, {"cache": None}])
+def test_a_profile_or_secret_that_changes_takes_its_tokens(change: dict[str, object]) -> None:
+    one = cache(Clocks(), issuer(), issuer("second"))
+    one.keep(request(), token())
+    one.keep(request(of=issuer("second")), token())
+    one.use_issuers({"primary": issuer(**change), "second": issuer("second")})  # type: ignore[arg-type]  # one of them
+
+    assert one.entries == 1
+    one.use_issuers({"primary": issuer()})
+    assert one.find(request()) is None
+    assert one.entries == 0
+
+
+def test_a_late_answer_under_credentials_that_are_gone_is_not_kept() -> None:
+    one = cache(Clocks())
+    one.use_issuers({"primary": issuer(secret="rotated")})
+    one.keep(request(), token())
+
+    assert one.entries == 0
+
+
+def test_an_issuer_of_another_version_of_the_file_is_the_same_if_it_says_the_same() -> None:
+    one = cache(Clocks())
+    one.keep(request(), token())
+    one.use_issuers({"primary": issuer()})
+    generation = attrs.evolve(issuer().credentials, generation=5)
+
+    assert one.find(request()) is not None
+    assert one.find(request(of=issuer(credentials=generation))) is not None
+
+
+def test_smaller_bounds_hold_at_once() -> None:
+    clocks = Clocks()
+    one = cache(clocks)
+    for number in range(5):
+        one.keep(request(str(number)), token("issued", 200))
+    clocks.advance(20.0)
+    one.use_issuers({"primary": issuer(cache=CachePolicy(max_ttl=30.0, max_entries=2))})
+
+    small = issuer(cache=CachePolicy(max_ttl=30.0, max_entries=2))
+    assert [one.find(request(str(number), of=small)) is not None for number in range(5)] == [False, False, False, True, True]
+    clocks.advance(10.0)
+    assert one.find(request("4", of=small)) is None
+
+
+def test_any_number_of_targets_is_told_apart() -> None:
+    one = cache(Clocks(), issuer(cache=CachePolicy(300.0, 3 * MAX_PREPARED)))
+    of = issuer(cache=CachePolicy(300.0, 3 * MAX_PREPARED))
+    for number in range(MAX_PREPARED + 10):
+        one.keep(request(of=of, target=TokenTarget("primary", scope=str(number))), token(str(number)))
+
+    for number in (0, MAX_PREPARED - 1, MAX_PREPARED, MAX_PREPARED + 9):
+        kept = one.find(request(of=of, target=TokenTarget("primary", scope=str(number))))
+        assert kept is not None
+        assert kept.token.access_token.reveal() == str(number)
+
+
+def test_a_renewal_that_fails_may_be_tried_again_and_one_that_is_refused_ends_the_token() -> None:
+    clocks = Clocks()
+    one = cache(clocks)
+    one.keep(request(), token("issued", 200))
+    clocks.advance(180.0)
+
+    def renews() -> bool | None:
+        kept = one.find(request())
+        return None if kept is None else kept.renew
+
+    assert [renews(), renews()] == [True, False]
+    one.refused(request(), outage())
+    clocks.advance(5.0)
+    assert [renews(), renews()] == [True, False]
+    one.renewal_failed(request())
+    clocks.advance(5.0)
+    assert renews()
+    one.refused(request(), refusal(401, "invalid_client"))
+    assert renews() is None
+
+
+async def test_expired_tokens_do_not_stay_in_memory(autojump_clock: MockClock) -> None:
+    one = TokenCache(steady=trio.current_time, wall=lambda: START + trio.current_time())
+    one.use_issuers({"primary": issuer()})
+    async with trio.open_nursery() as nursery:
+        await nursery.start(one.run)
+        for number in range(100):
+            one.keep(request(str(number)), token("issued", 10 if number % 2 else 200))
+        await trio.sleep(SWEEP_S + 1)
+        assert one.entries == 50
+        nursery.cancel_scope.cancel()
+
+
+def test_nothing_is_shown() -> None:
+    one = cache(Clocks(), issuer(secret="canary-secret"))
+    asked = request("canary-subject", of=issuer(secret="canary-secret"))
+    one.keep(asked, token("canary-token"))
+
+    assert one.entries == 1
+    assert "canary" not in repr(one)
+    assert "canary" not in repr(one.find(asked))
