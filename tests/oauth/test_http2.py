@@ -516,6 +516,28 @@ def test_a_slow_peer_is_not_dead() -> None:
     assert joined.body(stream) == b"slow"
 
 
+def test_a_slow_peer_is_asked_now_and_then() -> None:
+    joined = Pair(Http2Client(600.0, 1.0, silence=0.1), Server())
+    stream = joined.request()
+    joined.exchange()
+    for step in range(1, 100):
+        joined.now = step / 20
+        if joined.now >= joined.client.next_due:
+            joined.client.tick(joined.now)
+            assert joined.client.room == 0
+            assert joined.client.next_due == joined.now + 1.0
+        joined.exchange()
+        assert joined.client.room == MAX_STREAMS - 1
+    assert joined.server.pings == 5
+    joined.server.answer(stream, b"slow")
+    joined.exchange()
+    joined.request()
+    assert joined.client.next_due == 5.1
+    joined.now = 5.0
+    joined.client.tick(joined.now)
+    assert joined.client.room == MAX_STREAMS - 1
+
+
 def test_that_everyone_left_does_not_hide_that_the_peer_is_gone() -> None:
     joined, (stream,) = started()
     joined.client.cancel(stream)
