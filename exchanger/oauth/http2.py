@@ -205,7 +205,8 @@ class Http2Client:
     def lose(self) -> None:
         """The transport ended: every request under way is lost."""
         if not self.closed:
-            self._end("" if self.draining and not self._streams else "the connection ended")
+            failure = "" if self.draining and not self._streams else "the connection ended"
+            self._end(failure, quiet_since=self._last_heard if self._established else NEVER)
 
     def _process(self) -> None:
         streams = self._streams
@@ -337,9 +338,9 @@ class Http2Client:
             self._last_words = self._http.data_to_send()
         self._end(failure)
 
-    def _end(self, failure: str) -> None:
+    def _end(self, failure: str, *, quiet_since: float = NEVER) -> None:
         self.closed = self.draining = True
         self.failure = self.failure or failure
         self.next_due = NEVER
         for stream_id in tuple(self._streams):
-            self._on_broken(stream_id, seen=False, safe=stream_id > self._last_sent, unheard=stream_id > self._last_heard)
+            self._on_broken(stream_id, seen=False, safe=stream_id > self._last_sent, unheard=stream_id > quiet_since)

@@ -434,11 +434,19 @@ def test_the_transport_ends() -> None:
     assert joined.client.events() == []
 
 
+def test_the_transport_ends_before_the_peer_has_said_anything() -> None:
+    client = Http2Client(600.0, 0.5)
+    stream = client.request(usual_head(), b"x", 0.0)
+    client.data_to_send()
+    client.lose()
+    assert client.events() == [Lost(stream, seen=False, safe=False)]
+
+
 def test_the_pool_closes_it() -> None:
     joined, (stream,) = started()
     joined.client.close()
     joined.exchange()
-    assert joined.lost == {stream: Lost(stream, seen=False, safe=False, unheard=True)}
+    assert joined.lost == {stream: Lost(stream, seen=False, safe=False)}
     assert joined.server.goaways == [ngh2.ErrorCode.NO_ERROR]
     assert (joined.client.closed, joined.client.failure) == (True, "")
     assert joined.client.data_to_send() == b""
@@ -499,7 +507,7 @@ def test_a_dead_peer_is_found_out() -> None:
     assert joined.client.data_to_send() == b""
     joined.client.tick(1.0)
     joined.take(joined.client.events())
-    assert joined.lost == {stream: Lost(stream, seen=False, safe=False, unheard=True)}
+    assert joined.lost == {stream: Lost(stream, seen=False, safe=False)}
     assert (joined.client.closed, joined.client.failure) == (True, "the token endpoint does not answer any more")
 
 
