@@ -434,6 +434,8 @@ TOOLS: Final[Mapping[str, Tool]] = {
     ),
     # Not Playwright's own browsers, which would be one more thing to keep current. The font is for screenshots.
     "chromium": SystemProgram(("chromium", "chromium-browser", "google-chrome"), ("chromium", "fonts-dejavu-core")),
+    # Debian's package starts no server where init scripts may not (containers); elsewhere it is left as it is, on its own port.
+    "redis-server": SystemProgram(("redis-server", "valkey-server"), ("redis-server",)),
     # The demo's chart names the same version. Standard token exchange exists since 26.2.
     "keycloak": Keycloak("26.7.3", "77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47"),
 }

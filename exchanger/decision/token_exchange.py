@@ -123,7 +123,7 @@ class TooLarge(enum.Enum):
 
 
 def transport_failure(kind: ErrorKind, diagnostic: Diagnostic, http_status: int | None = None, *, detail: str = "") -> ExchangeFailure:
-    """Return the failure of an exchange that got no usable response: one of TXE-1001 to TXE-1005.
+    """Return the failure of an exchange that got no usable response: one of TXE-1001 to TXE-1007.
 
     ``http_status`` is the token endpoint's status, where there was one. ``detail`` says more to operators.
     """

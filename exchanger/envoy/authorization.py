@@ -24,7 +24,7 @@ from exchanger._proto.google.rpc.status_pb2 import Status
 from exchanger.decision.check import DENY_UNHEALTHY, MISSING_HTTP, MISSING_REQUEST
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Filter, Outcome, Reason
 from exchanger.envoy.evaluator import Evaluator, Waiting
-from exchanger.envoy.metadata import describe
+from exchanger.envoy.metadata import described
 from exchanger.envoy.request_fields import (
     EMPTY_REQUEST,
     Refused,
@@ -34,6 +34,7 @@ from exchanger.envoy.request_fields import (
     request_of_header_map,
     with_gateway_trace,
 )
+from exchanger.envoy.wire import authorization, field
 from exchanger.grpc.routes import CallInfo, Deferred, Immediate, Route
 from exchanger.grpc.status import GrpcError
 from exchanger.grpc.status import StatusCode as GrpcStatus
@@ -99,22 +100,18 @@ def encode_check(outcome: Outcome) -> bytes:
             assert_never(outcome)
 
 
+# CheckResponse: status = 1, ok_response = 3, dynamic_metadata = 4; OkHttpResponse: headers = 2.
+_OK: Final = CheckResponse(status=Status(code=GrpcStatus.OK)).SerializeToString()
+_UNCHANGED: Final = CheckResponse(status=Status(code=GrpcStatus.OK), ok_response=OkHttpResponse()).SerializeToString()
+_METADATA: Final = b"\x22"
+
+
 def _unchanged(allow: Allow) -> bytes:
-    response = CheckResponse(status=Status(code=GrpcStatus.OK), ok_response=OkHttpResponse())
-    describe(allow, response.dynamic_metadata)
-    return response.SerializeToString()
+    return _UNCHANGED + field(_METADATA, described(allow))
 
 
 def _ok_with_token(allow: Allow, token: Secret) -> bytes:
-    response = CheckResponse()
-    response.status.code = GrpcStatus.OK
-    option = response.ok_response.headers.add()
-    option.header.key = "authorization"
-    option.header.value = f"Bearer {token.reveal()}"
-    option.append.SetInParent()
-    option.append_action = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
-    describe(allow, response.dynamic_metadata)
-    return response.SerializeToString()
+    return b"%b%b%b" % (_OK, field(b"\x1a", field(b"\x12", authorization(token, b"\x12"))), field(_METADATA, described(allow)))
 
 
 def _denied(deny: Deny) -> bytes:
@@ -126,8 +123,7 @@ def _denied(deny: Deny) -> bytes:
             body=deny.body,
         ),
     )
-    describe(deny, response.dynamic_metadata)
-    return response.SerializeToString()
+    return response.SerializeToString() + field(_METADATA, described(deny))
 
 
 # These repeat: a few constants, and a denial, a challenge or a preflight for each entry of the policy.

@@ -5,7 +5,7 @@ Requests are decided in the reactor's turn, with one send at its end for everyth
 
 import math
 from collections.abc import Callable
-from typing import Final, final
+from typing import ClassVar, Final, final
 
 import attrs
 import trio
@@ -39,6 +39,7 @@ _LINGER_TIMEOUT: Final = 1.0
 class Session:
     """Serves one connection from its accepted transport to the end. ``on_fault`` learns of exceptions that methods should not raise."""
 
+    first: ClassVar[bool] = False
     _transport: Transport
     _connection: Connection
     _reactor: Reactor

@@ -173,8 +173,13 @@ class _Host:
         return None
 
     def _rested(self, now: float) -> Http1Link | None:
-        """Take the connection that was used last of those that have rested; it may have ended meanwhile."""
-        since = now - self.rest.seconds(now)
+        """Take the connection that was used last of those that have rested; it may have ended meanwhile.
+
+        A rest is over once the reactor has looked after it: nothing that came within it was overlooked then. Outside a
+        turn, the link looks.
+        """
+        reactor = self.pool.reactor
+        since = (reactor.looked_at if reactor.in_turn else now) - self.rest.seconds(now)
         while self.resting and self.resting[0].answered_at <= since:
             self.rested.append(self.resting.popleft())
         # Where answers have become slower, those on top have to rest on.

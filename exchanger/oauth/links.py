@@ -4,9 +4,10 @@ A link moves bytes between its transport and its protocol, and tells its host wh
 """
 
 import math
-from typing import Final, Protocol, final
+from typing import ClassVar, Final, Protocol, final
 
 import attrs
+import trio
 
 from exchanger.oauth.answer import Answer
 from exchanger.oauth.call import Call, NoAnswer, Phase
@@ -48,6 +49,7 @@ class Host(Protocol):
 class Http1Link:
     """One HTTP/1.1 connection. ``answered_at`` is when its last exchange ended (seconds), if it was ``used``."""
 
+    first: ClassVar[bool] = True
     _transport: SocketTransport | TlsTransport
     _host: Host
     _reactor: Reactor
@@ -78,17 +80,15 @@ class Http1Link:
         return True
 
     def is_quiet(self) -> bool:
-        """Return whether nothing has come since the last exchange but messages of TLS itself. Closes the link otherwise."""
-        if self.is_open:
-            try:
-                self._transport.receive(_READ_BYTES)
-            except BlockingIOError:
-                if self._transport.is_whole and not self._transport.unsent:
-                    return True
-            except (OSError, StreamEndedError):
-                pass
+        """Return whether nothing has come since the last exchange but messages of TLS itself. Closes the link otherwise.
+
+        What had come when the reactor looked last has closed it already, but for half a record of TLS.
+        """
+        if self.is_open and not self._reactor.in_turn:
+            self.ready(READ, trio.current_time())
+        if self.is_open and (not self._transport.is_whole or self._transport.unsent):
             self.close()
-        return False
+        return self.is_open
 
     def close(self) -> None:
         """Close at once."""
@@ -161,6 +161,7 @@ class Http1Link:
 class Http2Link:
     """One HTTP/2 connection. ``used_at`` is when something last happened (seconds)."""
 
+    first: ClassVar[bool] = True
     _transport: SocketTransport | TlsTransport
     _host: Host
     _reactor: Reactor

@@ -10,7 +10,7 @@ because of another connection's bytes leaves together with its neighbours.
 import contextlib
 import selectors
 from collections.abc import Callable
-from typing import Final, Protocol, final
+from typing import ClassVar, Final, Protocol, final
 
 import attrs
 import trio
@@ -31,8 +31,11 @@ WRITE: Final = selectors.EVENT_WRITE
 class Participant(Protocol):
     """What the reactor serves. No method raises, except for a fault that must end the process.
 
-    ``ready`` and ``resume`` return the work done, at least 1, in units of one call or of half a KiB that was read.
+    ``ready`` and ``resume`` return the work done, at least 1, in units of one call or of half a KiB that was read. Those that go ``first``
+    are served before all others that are ready in the same round: what has come to them may decide whether others can use them.
     """
+
+    first: ClassVar[bool]
 
     def fileno(self) -> int:
         """Return the descriptor to watch."""
@@ -50,13 +53,18 @@ class Participant(Protocol):
 @final
 @attrs.define(eq=False)
 class Reactor:
-    """Serves its participants in rounds, each of them for a bounded piece of work. ``timers`` are those of its participants' rows."""
+    """Serves its participants in rounds, each of them for a bounded piece of work.
+
+    ``timers`` are those of its participants' rows. ``looked_at``: all that had come by then (seconds) was served, but for those whose turn
+    in this round is still to come.
+    """
 
     timers: Timers = attrs.field(init=False)
     _selector: selectors.DefaultSelector = attrs.field(factory=selectors.DefaultSelector, init=False)
     _unfinished: list[Participant] = attrs.field(factory=list, init=False)
     _touched: dict[Participant, None] = attrs.field(factory=dict, init=False)
     _in_turn: bool = attrs.field(default=False, init=False)
+    looked_at: float = attrs.field(default=0.0, init=False)
     _long: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -97,6 +105,11 @@ class Reactor:
         finally:
             self._end_turn()
 
+    @property
+    def in_turn(self) -> bool:
+        """Whether somebody's turn is under way."""
+        return self._in_turn
+
     def admit(self) -> bool:
         """Return whether one more long piece of work has room in this round.
 
@@ -119,6 +132,7 @@ class Reactor:
         selector = self._selector
         work, now = 0, trio.current_time()
         while True:
+            looked_at = trio.current_time()
             ready = selector.select(0)
             self._long = 0
             if not ready and not self._unfinished:
@@ -128,11 +142,17 @@ class Reactor:
             unfinished, self._unfinished = self._unfinished, []
             self._in_turn = True
             try:
+                for key, mask in ready:
+                    if key.data.first:
+                        work += key.data.ready(mask, now)
+                self.looked_at = looked_at
                 for participant in unfinished:
                     work += participant.resume(now)
                     if work >= _WORK_PER_CHECKPOINT:
                         work, now = 0, await self._yield()
                 for key, mask in ready:
+                    if key.data.first:
+                        continue
                     work += key.data.ready(mask, now)
                     if work >= _WORK_PER_CHECKPOINT:
                         work, now = 0, await self._yield()

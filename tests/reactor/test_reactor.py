@@ -1,5 +1,6 @@
 import socket
 from collections.abc import Iterator
+from typing import ClassVar
 
 import attrs
 import pytest
@@ -14,6 +15,7 @@ Pairs = list[tuple[socket.socket, socket.socket]]
 class Participant:
     """Is always ready to write."""
 
+    first: ClassVar[bool] = False
     reactor: Reactor
     socket: socket.socket
     log: list[str] = attrs.field(factory=list)
