@@ -291,6 +291,7 @@ class Http2Client:
                 self.limit = min(limits.MAX_STREAMS, settings.get(_MAX_CONCURRENT_STREAMS, known))
                 self._established = True
                 self._spare_frames -= 1
+                self.draining |= not self.limit  # or such connections would be kept, and new ones dialled beside them
             case ngh2.GoAwayReceived(error_code=code):
                 self.draining = True
                 self._spare_frames -= 1

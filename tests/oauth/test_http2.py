@@ -326,6 +326,17 @@ def test_room_is_what_both_sides_allow(limit: int, room: int) -> None:
     assert joined.client.room == max(0, room - 3)
 
 
+def test_a_connection_that_takes_no_requests_is_not_kept() -> None:
+    joined, (stream,) = started()
+    joined.server.http.update_settings({0x3: 0})
+    joined.exchange()
+    assert (joined.client.draining, joined.client.closed) == (True, False)
+    joined.server.answer(stream, b"{}")
+    joined.exchange()
+    assert joined.body(stream) == b"{}"
+    assert (joined.client.closed, joined.client.failure) == (True, "")
+
+
 def test_room_before_the_peer_says_how_many() -> None:
     assert Http2Client(600.0, 0.5).room == MAX_STREAMS
     joined = Pair(Http2Client(600.0, 0.5, limit=7), Server())
