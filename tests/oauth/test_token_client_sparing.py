@@ -198,7 +198,7 @@ async def test_who_waits_too_long_is_told_so_and_who_leaves_takes_no_place(autoj
             await trio.sleep(0.3)
             for number in range(3):
                 callers.start_soon(ask, f"q{number}")
-            await wait_all_tasks_blocked()
+                await wait_all_tasks_blocked()  # tasks start in any order
             callers.start_soon(ask, "hurried", trio.current_time() + 0.1)
             with trio.move_on_after(0.05):
                 await ask("leaver")
