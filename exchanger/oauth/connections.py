@@ -48,7 +48,7 @@ UNUSED_REST: Final = 5.0
 # that never end would stay where they are while others are added.
 _AGE: Final = (240.0, 360.0)
 
-# Seconds in which a peer that owes an answer over HTTP/2 has to say anything, before a PING asks whether it is still there, and after it.
+# Seconds in which a peer that owes an answer over HTTP/2 has to say anything after a PING has asked whether it is still there.
 _PATIENCE: Final = 1.0
 
 

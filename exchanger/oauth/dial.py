@@ -72,6 +72,8 @@ class TlsContexts:
         if context is None:
             context = self._made[protocols] = self._make()
             context.set_alpn_protocols(protocols)
+            if "h2" in protocols:  # RFC 9113 section 9.2.1, https://www.rfc-editor.org/rfc/rfc9113#section-9.2.1
+                context.options |= ssl.OP_NO_RENEGOTIATION
         return context
 
 

@@ -6,6 +6,7 @@ module. Must not know: sockets, tasks, clocks, pools, or what a token is.
 Sources: RFC 9113 (https://www.rfc-editor.org/rfc/rfc9113.html); sections 5.4, 6.8, 8.1 and 8.7 on errors, GOAWAY, responses and retries.
 """
 
+import contextlib
 import math
 from typing import Final, final
 
@@ -54,7 +55,8 @@ class Http2Client:
 
     Args:
         expires_at: When the connection has its maximum age (seconds); from then on it takes no more requests, and closes after the last.
-        patience: Seconds without a byte from the peer, though it owes an answer, until it gets a PING; and as long again until it is dead.
+        patience: Seconds without a byte from the peer after a PING until it is dead, and at least from one PING to the next.
+        silence: Seconds without a byte from the peer, though it owes an answer, until it gets a PING.
 
     Attributes:
         limit: Requests that the peer takes at once. Until it says how many, what an earlier connection to it knew: a request that is
@@ -68,6 +70,7 @@ class Http2Client:
 
     _expires_at: float
     _patience: float
+    _silence: float = attrs.field(default=limits.SILENCE, kw_only=True)
     limit: int = attrs.field(default=limits.MAX_STREAMS, kw_only=True)
     draining: bool = attrs.field(default=False, init=False)
     closed: bool = attrs.field(default=False, init=False)
@@ -87,7 +90,8 @@ class Http2Client:
     _held: int = attrs.field(default=0, init=False)
     _spare_frames: int = attrs.field(default=limits.SPARE_FRAMES, init=False)
     _asked_at: float = attrs.field(default=NEVER, init=False)  # since when the peer owes us a byte
-    _pinged_at: float = attrs.field(default=NEVER, init=False)
+    _dead_at: float = attrs.field(default=NEVER, init=False)  # unless the peer says anything before
+    _ping_again_at: float = attrs.field(default=-NEVER, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.next_due = self._expires_at
@@ -98,7 +102,7 @@ class Http2Client:
     @property
     def room(self) -> int:
         """Requests that may be made now. A peer that has not answered a PING yet gets none: it may be gone."""
-        if self.draining or self._pinged_at != NEVER:
+        if self.draining or self._dead_at != NEVER:
             return 0
         return max(0, self.limit - self._open)
 
@@ -128,7 +132,7 @@ class Http2Client:
             self._spare_frames += limits.SPARE_FRAMES_PER_REQUEST
         if self._asked_at == NEVER:
             self._asked_at = now
-            self.next_due = min(self.next_due, now + self._patience)
+            self.next_due = min(self.next_due, max(now + self._silence, self._ping_again_at))
         return stream_id
 
     def cancel(self, stream_id: int) -> None:
@@ -143,7 +147,7 @@ class Http2Client:
         """Take ``data`` from the peer at ``now`` (seconds)."""
         if self.closed or not data:
             return
-        self._pinged_at = NEVER
+        self._dead_at = NEVER
         self._last_heard = self._last_sent
         if not self._streams:  # whatever comes now is surplus, also in parts of frames and in frames without a meaning
             self._spare_frames -= 1
@@ -183,18 +187,15 @@ class Http2Client:
             return
         if now >= self._expires_at:
             self.draining, self._expires_at = True, NEVER
-        if self._pinged_at != NEVER and now >= self._pinged_at + self._patience:
+        if now >= self._dead_at:
             self._end("the token endpoint does not answer any more")
             return
-        if self._pinged_at == NEVER and now >= self._asked_at + self._patience:
-            self._pinged_at = now
-            try:
+        due = max(self._asked_at + self._silence, self._ping_again_at)
+        if self._dead_at == NEVER and now >= due:
+            self._dead_at = self._ping_again_at = now + self._patience
+            with contextlib.suppress(ngh2.NGH2Error):  # no answer will come then either
                 self._http.ping()
-            except ngh2.NGH2Error:
-                self._end(_BROKE_RULES)
-                return
-        since = self._asked_at if self._pinged_at == NEVER else self._pinged_at
-        self.next_due = min(self._expires_at, since + self._patience)
+        self.next_due = min(self._expires_at, due if self._dead_at == NEVER else self._dead_at)
 
     def close(self) -> None:
         """End the connection. Requests under way are lost; ``data_to_send`` has the last bytes."""
@@ -204,7 +205,8 @@ class Http2Client:
     def lose(self) -> None:
         """The transport ended: every request under way is lost."""
         if not self.closed:
-            self._end("" if self.draining and not self._streams else "the connection ended")
+            failure = "" if self.draining and not self._streams else "the connection ended"
+            self._end(failure, quiet_since=self._last_heard if self._established else NEVER)
 
     def _process(self) -> None:
         streams = self._streams
@@ -289,6 +291,7 @@ class Http2Client:
                 self.limit = min(limits.MAX_STREAMS, settings.get(_MAX_CONCURRENT_STREAMS, known))
                 self._established = True
                 self._spare_frames -= 1
+                self.draining |= not self.limit  # or such connections would be kept, and new ones dialled beside them
             case ngh2.GoAwayReceived(error_code=code):
                 self.draining = True
                 self._spare_frames -= 1
@@ -327,22 +330,18 @@ class Http2Client:
         return response
 
     def _reset(self, stream_id: int) -> None:
-        try:
+        with contextlib.suppress(ngh2.NGH2Error):  # the connection is about to end
             self._http.reset_stream(stream_id, _CANCEL)
-        except ngh2.NGH2Error:
-            self._end(_BROKE_RULES)
 
     def _terminate(self, code: int, failure: str) -> None:
-        try:
+        with contextlib.suppress(ngh2.NGH2Error):
             self._http.terminate_connection(code)
             self._last_words = self._http.data_to_send()
-        except ngh2.NGH2Error:
-            pass
         self._end(failure)
 
-    def _end(self, failure: str) -> None:
+    def _end(self, failure: str, *, quiet_since: float = NEVER) -> None:
         self.closed = self.draining = True
         self.failure = self.failure or failure
         self.next_due = NEVER
         for stream_id in tuple(self._streams):
-            self._on_broken(stream_id, seen=False, safe=stream_id > self._last_sent, unheard=stream_id > self._last_heard)
+            self._on_broken(stream_id, seen=False, safe=stream_id > self._last_sent, unheard=stream_id > quiet_since)

@@ -34,3 +34,8 @@ MAX_CONTINUATIONS: Final = 8
 # with each request. A usual server sends two or three with an answer. An endless flood of small frames would cost a core.
 SPARE_FRAMES: Final = 2000
 SPARE_FRAMES_PER_REQUEST: Final = 16
+
+# Seconds without a byte from a peer that owes an answer until it gets a PING. As long as that is not answered, it gets no more requests, so
+# that a peer that is gone takes few exchanges with it. One that takes longer to answer gets a PING now and then; servers tell from their
+# number whether somebody floods them.
+SILENCE: Final = 0.1

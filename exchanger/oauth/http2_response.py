@@ -36,8 +36,8 @@ class Lost:
     """A request has no answer.
 
     ``seen``: something of a response came. ``safe``: the peer certainly did not process the request, so it may be sent once more on another
-    connection (RFC 9113 section 8.7). ``unheard``: the connection ended, and nothing at all came on it since the request was sent, as when
-    the peer has just closed a connection that was at rest.
+    connection (RFC 9113 section 8.7). ``unheard``: the peer closed a connection on which it
+    had spoken, but not since the request was sent, as when it has just given up a connection that was at rest.
     """
 
     stream_id: int

@@ -302,7 +302,7 @@ class Http2Link:
             call.phase = Phase.READING
             call.status = event.status
             self._reactor.timers.expect(call, call.ends)
-        elif event.safe:
+        elif event.safe or event.unheard:  # the latter as over HTTP/1.1, see ``Host.answered``
             self._host.again(call)
         else:
             why = self._http.failure or "the token endpoint broke off without an answer"

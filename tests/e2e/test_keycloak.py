@@ -9,16 +9,19 @@ import pytest
 import trio
 
 from exchanger.demo.envoy import Mode
+from exchanger.oauth.http2_response import Answered
 from exchanger.scenarios.builtin import packaged_scenarios
 from tests.e2e.keycloak import Keycloak, running_keycloak
 from tests.e2e.test_console_front import Front
 from tests.e2e.test_demo import ENDING, WHOLE_RUN, assert_all_is_as_expected, demo
+from tests.oauth.http2_session import session
 
 pytestmark = [pytest.mark.keycloak, pytest.mark.envoy, pytest.mark.slow]
 
 NAMES: Final = [scenario.name for scenario in packaged_scenarios("exchanger.demo.keycloak", "scenarios.yaml")]
 # Times as long as a demo without Keycloak may take: Java has a good part of the machine.
 LONGER: Final = 4.0
+INVALID_CLIENT: Final = b'{"error":"invalid_client","error_description":"Invalid client or Invalid client credentials"}'
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,18 @@ async def test_every_check_is_as_expected(mode: str, keycloak: Keycloak, tmp_pat
 async def test_the_reference_scenarios_are_all_as_expected(keycloak: Keycloak, tmp_path: Path) -> None:
     names = [scenario.name for scenario in packaged_scenarios("exchanger.demo.reference", "scenarios.yaml")]
     await assert_all_is_as_expected(names, tmp_path, "--scenarios", "reference", *flags(keycloak), bound=LONGER * WHOLE_RUN)
+
+
+async def test_its_token_endpoint_speaks_http2_by_prior_knowledge(keycloak: Keycloak) -> None:
+    """It does not know the client; what counts is that it says so, to each of very many requests."""
+    target = "/realms/master/protocol/openid-connect/token"
+    async with session(keycloak.address.host, keycloak.address.port, None) as used:
+        streams = [await used.request(target, b"grant_type=client_credentials") for _ in range(used.client.room)]
+        for stream in streams:
+            end = await used.end_of(stream)
+            assert isinstance(end, Answered)
+            assert (end.answer.status, end.answer.body) == (401, INVALID_CLIENT)
+        assert not used.client.draining
 
 
 async def test_the_lab_shows_each_scenario_with_what_the_realms_keys_say(keycloak: Keycloak, tmp_path: Path) -> None:

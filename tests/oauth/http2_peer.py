@@ -144,6 +144,6 @@ class Pair:
 
 def pair(settings: dict[int, int] | None = None, *, expires_at: float = 600.0, patience: float = 0.5, reads: bool = True) -> Pair:
     """Return the two, connected; unless it ``reads``, the endpoint never lets the client send more than its first window."""
-    joined = Pair(Http2Client(expires_at, patience), Server(settings or {}, ngh2.Configuration(auto_window_update=reads)))
+    joined = Pair(Http2Client(expires_at, patience, silence=patience), Server(settings or {}, ngh2.Configuration(auto_window_update=reads)))
     joined.exchange()
     return joined

@@ -21,7 +21,11 @@ def tls_context(ca_file: str) -> ssl.SSLContext:
 
 
 def head_for(authority: str, target: str, *, secure: bool = True) -> RequestHead:
-    headers = (("Accept", "application/json"), ("Authorization", "Basic Y2xpZW50OnNlY3JldA=="), ("User-Agent", "exchanger"))
+    headers = (
+        ("Accept", "application/json"),
+        ("Authorization", "Basic Y2xpZW50OnNlY3JldA=="),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+    )
     head = request_head(secure=secure, authority=authority, target=target, headers=headers)
     assert head is not None
     return head

@@ -154,6 +154,12 @@ async def test_without_tls_http2_needs_to_be_known_beforehand(nursery: trio.Nurs
     server.stream.socket.close()
 
 
+@pytest.mark.parametrize(("offer", "forbidden"), [(("h2",), True), (("h2", "http/1.1"), True), (("http/1.1",), False)])
+def test_http2_forbids_renegotiation(offer: tuple[str, ...], *, forbidden: bool) -> None:
+    context = TlsContexts(lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)).offering(*offer)
+    assert bool(context.options & ssl.OP_NO_RENEGOTIATION) is forbidden
+
+
 def test_the_context_verifies_and_discloses_no_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
     default = ssl.create_default_context()

@@ -326,6 +326,17 @@ def test_room_is_what_both_sides_allow(limit: int, room: int) -> None:
     assert joined.client.room == max(0, room - 3)
 
 
+def test_a_connection_that_takes_no_requests_is_not_kept() -> None:
+    joined, (stream,) = started()
+    joined.server.http.update_settings({0x3: 0})
+    joined.exchange()
+    assert (joined.client.draining, joined.client.closed) == (True, False)
+    joined.server.answer(stream, b"{}")
+    joined.exchange()
+    assert joined.body(stream) == b"{}"
+    assert (joined.client.closed, joined.client.failure) == (True, "")
+
+
 def test_room_before_the_peer_says_how_many() -> None:
     assert Http2Client(600.0, 0.5).room == MAX_STREAMS
     joined = Pair(Http2Client(600.0, 0.5, limit=7), Server())
@@ -434,11 +445,19 @@ def test_the_transport_ends() -> None:
     assert joined.client.events() == []
 
 
+def test_the_transport_ends_before_the_peer_has_said_anything() -> None:
+    client = Http2Client(600.0, 0.5)
+    stream = client.request(usual_head(), b"x", 0.0)
+    client.data_to_send()
+    client.lose()
+    assert client.events() == [Lost(stream, seen=False, safe=False)]
+
+
 def test_the_pool_closes_it() -> None:
     joined, (stream,) = started()
     joined.client.close()
     joined.exchange()
-    assert joined.lost == {stream: Lost(stream, seen=False, safe=False, unheard=True)}
+    assert joined.lost == {stream: Lost(stream, seen=False, safe=False)}
     assert joined.server.goaways == [ngh2.ErrorCode.NO_ERROR]
     assert (joined.client.closed, joined.client.failure) == (True, "")
     assert joined.client.data_to_send() == b""
@@ -499,7 +518,7 @@ def test_a_dead_peer_is_found_out() -> None:
     assert joined.client.data_to_send() == b""
     joined.client.tick(1.0)
     joined.take(joined.client.events())
-    assert joined.lost == {stream: Lost(stream, seen=False, safe=False, unheard=True)}
+    assert joined.lost == {stream: Lost(stream, seen=False, safe=False)}
     assert (joined.client.closed, joined.client.failure) == (True, "the token endpoint does not answer any more")
 
 
@@ -514,6 +533,28 @@ def test_a_slow_peer_is_not_dead() -> None:
     joined.server.answer(stream, b"slow")
     joined.exchange()
     assert joined.body(stream) == b"slow"
+
+
+def test_a_slow_peer_is_asked_now_and_then() -> None:
+    joined = Pair(Http2Client(600.0, 1.0, silence=0.1), Server())
+    stream = joined.request()
+    joined.exchange()
+    for step in range(1, 100):
+        joined.now = step / 20
+        if joined.now >= joined.client.next_due:
+            joined.client.tick(joined.now)
+            assert joined.client.room == 0
+            assert joined.client.next_due == joined.now + 1.0
+        joined.exchange()
+        assert joined.client.room == MAX_STREAMS - 1
+    assert joined.server.pings == 5
+    joined.server.answer(stream, b"slow")
+    joined.exchange()
+    joined.request()
+    assert joined.client.next_due == 5.1
+    joined.now = 5.0
+    joined.client.tick(joined.now)
+    assert joined.client.room == MAX_STREAMS - 1
 
 
 def test_that_everyone_left_does_not_hide_that_the_peer_is_gone() -> None:

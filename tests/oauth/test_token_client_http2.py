@@ -98,6 +98,20 @@ async def test_calls_that_come_at_once_are_served_by_few_connections() -> None:
         assert it.client.connections.multiplexed <= 3
 
 
+async def test_a_connection_that_the_endpoint_gives_up_as_a_call_begins() -> None:
+    async def close_at_second(endpoint: Endpoint, server: Server, streams: list[int]) -> None:
+        if server is endpoint.servers[0] and streams and len(server.requests) == 2:
+            await endpoint.peers[0].close()
+            await trio.sleep_forever()
+        await own(endpoint, server, streams)
+
+    endpoint = Endpoint(close_at_second)
+    async with world(endpoint.serve) as it:
+        for number in range(3):
+            assert await exchange(it.client, request(f"s{number}")) == ExchangedToken(Secret(f"token-of-s{number}"))
+    assert len(it.endpoint.dialled) == 2
+
+
 async def test_calls_beyond_what_an_endpoint_takes_are_not_refused_twice() -> None:
     """A new connection is used before the endpoint has said how many requests it takes; the next one knows."""
     endpoint = Endpoint(own, {3: 3})
@@ -214,7 +228,7 @@ async def test_a_peer_that_is_gone_without_a_word_is_found_out(autojump_clock: M
     async with world(endpoint.serve, settings=CONTRACT) as it:
         for number in range(4):
             await exchange(it.client, request(f"a{number}"))
-            await trio.sleep(0.2)
+            await trio.sleep(0.23)  # so that no call begins in the very moment of a PING
         endpoint.act = own
         assert len(it.endpoint.dialled) == 1  # it answers pings
 
