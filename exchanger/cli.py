@@ -47,7 +47,7 @@ def _run(namespace: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         case "health":
             return _health(namespace)
         case "schema":
-            return _schema()
+            return _schema(namespace.name)
         case "pre-stop-sleep":
             return _pre_stop_sleep(namespace.duration)
         case "fake-token-endpoint":
@@ -69,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     sleep = commands.add_parser("pre-stop-sleep", help="sleep in a preStop hook, so that gateways drain the pod before it stops")
     sleep.add_argument("duration", nargs="?", default="30s", help="for example 5s or 1m30s (default: %(default)s)")
     schema = commands.add_parser("schema", help="print a JSON Schema for editors and CI")
-    schema.add_argument("name", choices=["policy"], help="policy: the document under config.yaml in a policy ConfigMap")
+    schema.add_argument(
+        "name", choices=["policy", "issuers", "grants"], help="the document: a policy, or a file of issuer profiles or grants"
+    )
     if importlib.util.find_spec("exchanger.demo"):  # not in the production image, which therefore lacks these commands
         _add_demo(commands.add_parser("demo", help="run the service locally behind a real Envoy, with a token endpoint and an upstream"))
         _add_scenarios(commands.add_parser("scenarios", help="run the demo's scenarios, or your own, against any gateway"))
@@ -152,10 +154,11 @@ def _health(namespace: argparse.Namespace) -> int:
     return trio.run(run_health, options_of(namespace))
 
 
-def _schema() -> int:
-    from exchanger.policy.schema import schema_text
+def _schema(name: str) -> int:
+    from exchanger.tools.schemas import SCHEMAS
+    from exchanger.util.json_schema import as_text
 
-    print(schema_text(), end="")
+    print(as_text(SCHEMAS[name]()), end="")
     return 0
 
 

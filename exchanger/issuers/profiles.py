@@ -47,7 +47,7 @@ class IssuerProfile:
     proxy: Secret | None = None
 
 
-_SPELLING: Final = {
+SPELLING: Final = {
     "token_endpoint": "tokenEndpoint",
     "bearer_realm": "bearerRealm",
     "token_endpoint_auth_method": "tokenEndpointAuthMethod",
@@ -73,8 +73,8 @@ def _secret(value: object, _type: object) -> Secret:
 
 def _strict(cls: type[T], converter: cattrs.Converter) -> None:
     """Read ``cls`` from a mapping with exactly its fields; ``null`` counts as a missing field."""
-    overrides: Any = {field.name: override(rename=_SPELLING.get(field.name, field.name)) for field in attrs.fields(cls)}  # type: ignore[arg-type]
-    known = {_SPELLING.get(field.name, field.name) for field in attrs.fields(cls)}  # type: ignore[arg-type]
+    overrides: Any = {field.name: override(rename=SPELLING.get(field.name, field.name)) for field in attrs.fields(cls)}  # type: ignore[arg-type]
+    known = {SPELLING.get(field.name, field.name) for field in attrs.fields(cls)}  # type: ignore[arg-type]
     read: Any = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **overrides)
 
     def hook(value: object, expected: object) -> T:
@@ -166,5 +166,5 @@ def _plain(node: nodes.Node) -> object:
 def _place(index: int, line: str) -> str:
     """Turn cattrs' ``message @ $.path`` into ``issuers[0].path message``."""
     message, _, path = line.rpartition(" @ $")
-    spelled = ".".join(_SPELLING.get(part, part) for part in path.split("."))
+    spelled = ".".join(SPELLING.get(part, part) for part in path.split("."))
     return f"issuers[{index}]{spelled} {message}"

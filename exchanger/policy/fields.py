@@ -91,7 +91,7 @@ METHODS: Final = TextRule(
 _SERVICE: Final = "[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*"
 _COLON: Final = "[ \t]*:[ \t]*"
 _ADDRESS: Final = r"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?:\.[0-9]{1,3}){0,3}"
-_HOST: Final = rf"(?:(?:\*\.)?(?:{_portable(NAME)})\.?|{_portable(LITERAL)})(?:{_COLON}(?:[0-9]*|\*|{_SERVICE}))?|{_ADDRESS}"
+_HOST: Final = rf"(?:(?:\*\.[{BLANKS}]*)?(?:{_portable(NAME)})\.?|{_portable(LITERAL)})(?:{_COLON}(?:[0-9]*|\*|{_SERVICE}))?|{_ADDRESS}"
 HOST: Final = TextRule(
     whole(_HOST),
     (

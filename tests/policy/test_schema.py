@@ -1,4 +1,4 @@
-"""The JSON Schema of a policy document: what authors see first. ``tests/tools/test_schemas.py`` has what holds for all schemas."""
+"""The JSON Schema of a policy document: what authors see first. ``tests/schemas/test_schemas.py`` has what holds for all schemas."""
 
 import re
 from pathlib import Path

@@ -29,14 +29,18 @@ def is_refused(document: object) -> bool:
 
 def texts(*right: str, wrong: tuple[str, ...] = ()) -> st.SearchStrategy[list[str | None] | None]:
     """Draw a list of texts, mostly right ones."""
-    return st.none() | st.lists(st.none() | around(rarely(st.sampled_from([*wrong, "{x}", "a*b"]), st.sampled_from(["", *right]), 9)), max_size=2)
+    return st.none() | st.lists(
+        st.none() | around(rarely(st.sampled_from([*wrong, "{x}", "a*b"]), st.sampled_from(["", *right]), 9)), max_size=2
+    )
 
 
 grant = st.none() | mapping(
     ("namespaceSelector", "hosts", "pathPrefixes", "actions", "issuers", "audiences", "resources", "scopes"),
     namespaces=texts("team-a", "b", wrong=("Team", "-a", "a.b", "a" * 64)),
     namespaceSelector=st.none() | around(st.sampled_from(["team=a", "tier in (web, api)"])),
-    hosts=texts("a.example", "*.A.example", "*", "{namespace}.apps.example", "*.{label:a.b/c}x", wrong=("https://a", "a.", "a:80", "*.*.a")),
+    hosts=texts(
+        "a.example", "*.A.example", "*", "{namespace}.apps.example", "*.{label:a.b/c}x", wrong=("https://a", "a.", "a:80", "*.*.a")
+    ),
     pathPrefixes=texts("/", "/a", "*", "/a/", "/{namespace}/x", "/x-{label:k/v}", wrong=("a", "/a*", "//", "/{id}", "/a?b", "**")),
     actions=texts("exchange", "Deny", "ALLOW", "*", wrong=("permit", "exchange deny")),
     issuers=texts("primary", "p*", "*", wrong=("{namespace}",)),
@@ -74,7 +78,9 @@ def granting(**fields: object) -> dict[str, Any]:
     return {"version": "v1", "grants": [{"namespaces": ["a"], **fields}]}
 
 
-placeholders = st.sampled_from(["{namespace}", "{label:a}", "{label:a.b/c}", "{label:A_b}", "{label:}", "{label:a/b/c}", "{Namespace}", "{", "}"])
+placeholders = st.sampled_from(
+    ["{namespace}", "{label:a}", "{label:a.b/c}", "{label:A_b}", "{label:}", "{label:a/b/c}", "{Namespace}", "{", "}"]
+)
 signs = st.sampled_from([*"aZ09-_.:*/[]%,|; '\"^<>()?#\\+$é\u212a\u200b", "//", "://", ".*", "%2f", "..", "x*"])
 pieces = st.lists(rarely(placeholders, signs, 3), max_size=6).map("".join)
 
@@ -83,6 +89,8 @@ pieces = st.lists(rarely(placeholders, signs, 3), max_size=6).map("".join)
 @example("[::1]")
 @example("\u212a.example")
 @example("*.[::1]")
+@example("{Namespace}")
+@example("*. a")
 def test_hosts(text: str) -> None:
     document = granting(hosts=[text])
     if not is_refused(document) and problems_of(document):

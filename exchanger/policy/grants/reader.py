@@ -52,7 +52,10 @@ GRANT_FIELDS: Final = (
     Field("issuers", FieldType.TEXTS, f"Names of issuer profiles. {_PATTERN}", rule=rules.ISSUER),
     Field("audiences", FieldType.TEXTS, f"Audiences to ask for. {_PATTERN} {_FILLED}", rule=rules.PATTERN),
     Field(
-        "resources", FieldType.TEXTS, f"Resources to ask for. Exact, or with a * after a slash behind the host. {_FILLED}", rule=rules.RESOURCE
+        "resources",
+        FieldType.TEXTS,
+        f"Resources to ask for. Exact, or with a * after a slash behind the host. {_FILLED}",
+        rule=rules.RESOURCE,
     ),
     Field("scopes", FieldType.TEXTS, f"Scopes to ask for, one by one. {_PATTERN} {_FILLED}", rule=rules.SCOPE),
 )
@@ -203,6 +206,7 @@ def _lower(text: str) -> str:
 def _host(text: str) -> str:
     if text == ANYTHING:
         return text
+    _filled(text)  # before it is in lower case: {Namespace} is no placeholder
     text = _outside_placeholders(text, _lower)
     filled = _filled(text).removeprefix(WILDCARD)
     if not is_host(filled) or (text.startswith(WILDCARD) and filled.startswith("[")):

@@ -26,9 +26,7 @@ _FILLED: Final = rf"\{{(?:namespace|label:{_LABEL})\}}"
 _NAME: Final = f"(?:[A-Za-z0-9_-]|{_FILLED})+"
 # Any text, as far as placeholders go, that may end with a star. A blank text in a list counts for nothing.
 _STARRED: Final = rf"(?:[^{{}}*]|{_FILLED})*\*?"
-_RESOURCE: Final = (
-    rf"(?:[A-Za-z]|{_FILLED})(?:[A-Za-z0-9+.-]|{_FILLED})*://(?:[^/?#@\\{{}}*{BLANKS}]|{_FILLED})+/(?:(?:[^?#\\{{}}*{BLANKS}]|{_FILLED})*/)?\*"
-)
+_RESOURCE: Final = rf"(?:[A-Za-z]|{_FILLED})(?:[A-Za-z0-9+.-]|{_FILLED})*://(?:[^/?#@\\{{}}*{BLANKS}]|{_FILLED})+/(?:(?:[^?#\\{{}}*{BLANKS}]|{_FILLED})*/)?\*"
 
 VERSION_TEXT: Final = TextRule(whole(VERSION), examples=(VERSION,))
 NAMESPACE: Final = TextRule(whole("(?:[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)?"))
