@@ -1,4 +1,4 @@
-"""Law: the JSON Schema refuses no file of issuer profiles that the service reads, and lets pass none that it refuses, but for what it names."""
+"""Law: the JSON Schema refuses no issuer profiles that the service reads, and lets pass none that it refuses, but for what it names."""
 
 import json
 from typing import Final
@@ -73,34 +73,7 @@ def with_profile(**fields: object) -> dict[str, object]:
 
 
 url_pieces = st.sampled_from(
-    [
-        "http",
-        "HTTPS",
-        "https",
-        "://",
-        ":",
-        "/",
-        "//",
-        "a",
-        "a.example",
-        "[::1]",
-        ":80",
-        ":99999",
-        "@",
-        "u:p",
-        "%41",
-        "%",
-        "?",
-        "#",
-        " ",
-        "\\",
-        "é",
-        "-",
-        "_",
-        "\t",
-        "[",
-        "]",
-    ]
+    [*":/@%?# \\é-_\t[]", "http", "HTTPS", "https", "://", "//", "a", "a.example", "[::1]", ":80", ":99999", "u:p", "%41"]
 )
 urls = st.lists(url_pieces, max_size=6).map("".join)
 
