@@ -8,11 +8,11 @@ Must not know: how profiles are resolved.
 from typing import Final
 
 from exchanger.issuers.plan import MAX_SECRETS
-from exchanger.issuers.profiles import SPELLING, IssuerProfile, SecretKeyRef
+from exchanger.issuers.profiles import MAX_ENTRIES, MAX_IN_FLIGHT, SPELLING, IssuerProfile, SecretKeyRef
 from exchanger.policy.fields import BLANKS, NOT_BLANK, whole
 from exchanger.policy.schema import BEYOND_JSON
 from exchanger.util.json_schema import About, Classes, Schema, document
-from exchanger.values.issuer import AuthMethod
+from exchanger.values.issuer import AuthMethod, CachePolicy, CallLimits, EndpointProtocol
 from exchanger.values.secret import Secret
 
 # What the reader refuses, and the schema cannot express.
@@ -23,6 +23,8 @@ UNSAID: Final = (
     "that http token endpoints need TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT",
     "that references to Secrets need POLICY_SOURCE=kubernetes, and without a namespace POD_NAMESPACE",
     f"references to more than {MAX_SECRETS} Secrets",
+    "a maxTTL of less than 1s or more than 24h",
+    "whole numbers that are not written in decimal digits alone",
     "the length of texts",
 )
 
@@ -40,11 +42,28 @@ def _one_of(*words: str) -> Schema:
     return {"pattern": whole(f"(?:{'|'.join(words)})?"), "examples": list(words)}
 
 
+def _count_to(most: int) -> Schema:
+    return {"minimum": 1, "maximum": most}
+
+
 _ABOUT: Final = {
     SecretKeyRef: {
         "name": About("The name of the Secret.", _pattern(rf"{_LABEL}(?:\.{_LABEL})*")),
         "key": About("The key in the Secret's data.", _pattern("[A-Za-z0-9._-]+")),
         "namespace": About("The Secret's namespace. Default: the service's own.", _pattern(f"(?:{_LABEL})?")),
+    },
+    CachePolicy: {
+        "max_ttl": About(
+            "For how long a token is kept at most, such as 90s or 5m; not beyond its own life.",
+            {"type": "string", **_pattern(r"\+?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+")},
+        ),
+        "max_entries": About("How many tokens are kept at most.", _count_to(MAX_ENTRIES)),
+    },
+    CallLimits: {
+        "max_in_flight": About(
+            "How many calls to the token endpoint run at a time; more wait. Default: no limit.", _count_to(MAX_IN_FLIGHT)
+        ),
+        "breaker": About("Whether the token endpoint is left alone for a while when it fails. Default: false."),
     },
     IssuerProfile: {
         "name": About("The name by which policies refer to the profile (issuerRef).", {"pattern": NOT_BLANK}),
@@ -66,6 +85,12 @@ _ABOUT: Final = {
             "escaped with %; keep the file in a Secret then.",
             _pattern(rf"{_HTTP}://(?:(?:[^@/?#%\\{BLANKS}]|{_ESCAPED})*@)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{{0,5}})?/?"),
         ),
+        "token_endpoint_protocol": About(
+            "How to speak to the token endpoint. Default: auto, which is HTTP/2 where TLS agrees on it.",
+            _one_of(*(protocol.value for protocol in EndpointProtocol)),
+        ),
+        "cache": About("How tokens of this issuer are kept. Without it, none is."),
+        "limits": About("How the token endpoint is spared. Without it, there are no limits."),
     },
 }
 _CLASSES: Final = Classes(SPELLING, _ABOUT, frozenset({Secret}))

@@ -45,8 +45,22 @@ reference = st.none() | mapping(
     namespace=st.none() | around(rarely(st.just("a.b"), st.sampled_from(["", "vault"]), 9)),
 )
 credential = {"clientID": words, "clientIDSecretRef": reference, "clientSecret": words, "clientSecretSecretRef": reference}
+durations = st.sampled_from(["90s", "1h30m", "+5m", "1.5s", ".5h", "2000ms"])
+cache = mapping(
+    (),
+    maxTTL=around(rarely(st.sampled_from(["", "5", "m", "5 m", "1d"]), durations, 9)),
+    maxEntries=rarely(st.sampled_from([0, -1, 1_000_001, "5", True]), st.integers(1, 1_000_000), 9),
+)
+limits = mapping(
+    ("maxInFlight", "breaker"),
+    maxInFlight=st.none() | rarely(st.sampled_from([0, 10_001, 1.5]), st.integers(1, 10_000), 9),
+    breaker=st.none() | rarely(st.sampled_from(["true", 1]), st.booleans(), 9),
+)
 profile = mapping(
-    ("bearerRealm", "tokenEndpointAuthMethod", "proxy", *credential),
+    ("bearerRealm", "tokenEndpointAuthMethod", "proxy", "tokenEndpointProtocol", "cache", "limits", *credential),
+    tokenEndpointProtocol=st.none() | around(rarely(st.just("h2"), st.sampled_from(["", "auto", "http1", "http2"]), 9)),
+    cache=st.none() | cache,
+    limits=st.none() | limits,
     name=around(rarely(st.just(""), st.sampled_from(["primary", "second profile"]))).map(lambda text: text.strip("\ufeff\u200b")),
     tokenEndpoint=around(
         rarely(st.sampled_from(["", "a", "ftp://a"]), st.sampled_from(["https://a.example/token?t=a", "HTTP://a:80"]), 9)
@@ -104,6 +118,17 @@ def test_proxies(text: str) -> None:
 def test_each_credential_has_exactly_one_place(given: dict[str, object]) -> None:
     document = {"issuers": [{"name": "p", "tokenEndpoint": "https://a.example", **given}]}
     assert is_refused(document) == bool(problems_of(document))
+
+
+@given(around(st.text("0123.+smhµμnu ", max_size=6)))
+@example("23h60m")
+@example("24h1ns")
+@example("999ms")
+@example("0")
+def test_durations(text: str) -> None:
+    document = with_profile(cache={"maxTTL": text, "maxEntries": 1})
+    if not is_refused(document) and (found := problems_of(document)):
+        assert "between 1s and 24h" in found[0] or len(text) > 32
 
 
 @given(mutated(documents))
