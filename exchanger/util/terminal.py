@@ -48,7 +48,7 @@ def flush_output() -> None:
 
 
 def no_room(fault: BaseException) -> str:
-    """Return the reason if ``fault`` is that there was no room for the output, else ""; of a file that was opened by name, it is another."""
+    """Return the reason if ``fault`` is that there was no room for the output, else ""; of a file opened by name, it is another."""
     return fault.strerror or "" if isinstance(fault, OSError) and fault.errno in _NO_ROOM and fault.filename is None else ""
 
 
