@@ -18,7 +18,7 @@ from tests.property.strategies_policy import HOSTS, METHODS, rarely
 VALIDATOR: Final = Draft202012Validator(grants_schema())
 
 
-def problems(text: str) -> tuple[str, ...]:
+def problems(text: str) -> tuple[object, ...]:
     found = read_grants(text, has_labels=True)
     return () if isinstance(found, Grants) else found
 
@@ -69,7 +69,7 @@ def test_the_schema_refuses_what_the_reader_refuses_and_nothing_else(document: o
     assert is_refused(document) == bool(problems_of(document))
 
 
-def problems_of(document: object) -> tuple[str, ...]:
+def problems_of(document: object) -> tuple[object, ...]:
     return problems(json.dumps(document))
 
 
