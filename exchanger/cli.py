@@ -181,6 +181,16 @@ def _schema(namespace: argparse.Namespace) -> int:
     return 0
 
 
+def _add_code(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("code", metavar="CODE", help="a code in any case, such as POL-1101 or TXE-1004")
+
+
+def _code(namespace: argparse.Namespace) -> int:
+    from exchanger.tools.code_text import run_code
+
+    return run_code(namespace.code)
+
+
 # No pod has longer than this to stop, and operating systems do not accept every number.
 _LONGEST_SLEEP_S: Final = 86_400.0
 
@@ -267,6 +277,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "status": Command("show a cluster's policies as the service sees them, and what is wrong with them", _status, _add_status),
     "health": Command("check gRPC health (for exec probes)", _health, _add_health),
     "schema": Command("print the JSON Schema of a document, for editors and CI", _schema, _add_schema),
+    "code": Command("say what a code means, what usually leads to it, and what to do", _code, _add_code),
     "pre-stop-sleep": Command(
         "sleep in a preStop hook, so that gateways drain the pod before it stops", _pre_stop_sleep, _add_pre_stop_sleep
     ),
