@@ -16,12 +16,23 @@ from exchanger.util.text import closest, printable
 from exchanger.values.entry import FailClosedRegion, Source
 from exchanger.values.selector import Selector
 
+
 DOCUMENT_KEY: Final = "config.yaml"
 # Every Namespace has it (https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-metadata-name).
 NAME_LABEL: Final = "kubernetes.io/metadata.name"
 
 # Characters of a ConfigMap's key (https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-object).
 KEY_LIMIT: Final = 253
+
+
+@final
+class AnyIssuer(frozenset[str]):
+    """All possible names: for reading policies when the profiles are not known."""
+
+    __slots__ = ()
+
+    def __contains__(self, name: object) -> bool:
+        return True
 
 
 @final
