@@ -12,7 +12,7 @@ from typing import Final, assert_never, final
 
 import attrs
 
-from exchanger.decision.bearer import NoToken
+from exchanger.decision.bearer import NoToken, read_bearer
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Outcome, Reason
 from exchanger.values.entry import BASELINE, Source, TokenTarget
 from exchanger.values.headers import HeaderFields
@@ -28,6 +28,15 @@ STAND_INS: Final[dict[NoToken | None, str]] = {
     NoToken.NOT_ONE: "Bearer assumed, Bearer assumed",
     NoToken.INVALID: 'Bearer "',
 }
+
+# The same by name, for questions that travel.
+STAND_INS_BY_NAME: Final = {"bearer" if kind is None else kind.name.lower(): text for kind, text in STAND_INS.items()}
+
+
+def kind_of_credentials(authorization: Secret | None) -> str:
+    """Return the name in ``STAND_INS_BY_NAME`` of what a decision finds in ``authorization``."""
+    found = read_bearer(authorization)
+    return found.name.lower() if isinstance(found, NoToken) else "bearer"
 
 
 def asked_request(method: str, host: str, path: str, headers: Iterable[tuple[str, str]] = (), *, raw: bool = False) -> HttpRequest:

@@ -16,7 +16,6 @@ from exchanger.util.text import closest, printable
 from exchanger.values.entry import FailClosedRegion, Source
 from exchanger.values.selector import Selector
 
-
 DOCUMENT_KEY: Final = "config.yaml"
 # Every Namespace has it (https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-metadata-name).
 NAME_LABEL: Final = "kubernetes.io/metadata.name"
