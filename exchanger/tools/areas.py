@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import chain, combinations
+from itertools import chain, combinations, count
 from typing import Final, final
 
 import attrs
@@ -45,6 +45,8 @@ IN_DOUBT: Final = "in doubt"
 _BAD_HOST: Final = "a,b"
 _BAD_PATH: Final = "/%zz"
 _COMMON_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+# Where a host is that nobody names.
+_ROOTS: Final = ("example", "test", "invalid", "example.net", "example.org")
 # What may follow a prefix in an example, the likeliest first.
 _NEXT: Final = "xyzabcdefghijklmnopqrstuvw0123456789-_~"
 _find_last_letter: Final = re.compile(r"[A-Za-z0-9](?=[^A-Za-z0-9]*\Z)").search
@@ -136,24 +138,17 @@ def _hosts(snapshots: Iterable[PolicySnapshot]) -> Iterator[tuple[str, str]]:
     for name in sorted(names):
         if not is_wildcard(name):
             yield name, name
-        elif fresh := _fresh_host(name.removeprefix(WILDCARD), names):
-            yield fresh, f"any other host below {name.removeprefix(WILDCARD)}"
-    if fresh := _fresh_host("example", names):
-        yield fresh, OTHER_HOSTS
+        else:
+            yield _fresh_host(name.removeprefix(WILDCARD), names), f"any other host below {name.removeprefix(WILDCARD)}"
+    roots = chain(_ROOTS, (f"example{number}" for number in count()))
+    root = next(root for root in roots if not any(above in names for above in wildcards_above(f"x.{root}")))
+    yield _fresh_host(root, names), OTHER_HOSTS
     yield "", NO_HOST
 
 
 def _fresh_host(parent: str, names: set[str]) -> str:
-    """Return a host below ``parent`` that is in no name and below no longer wildcard, or, where others cover ``parent``, elsewhere."""
-    roots = (parent, "test", "invalid", "localhost", "net", "org") if parent == "example" else (parent,)
-    for root in roots:
-        if parent == "example" and any(above in names for above in wildcards_above(f"x.{root}")):
-            continue
-        for number in range(len(names) + 1):
-            host = f"other{number or ''}.{root}"
-            if host not in names:
-                return host
-    return ""
+    """Return a host below ``parent`` that is in no name. No longer wildcard covers it, since it has one label more."""
+    return next(host for number in range(len(names) + 1) if (host := f"other{number or ''}.{parent}") not in names)
 
 
 def _on_host(host: str, label: str, changed: list[Claim], snapshots: tuple[PolicySnapshot, ...]) -> Iterator[Example]:
@@ -294,8 +289,8 @@ def _header_sets(claims: Iterable[Claim]) -> list[tuple[HeaderMatch, ...]]:
     sets = sorted({claim.match.headers for claim in claims if claim.match.headers})
     most = len(sets) if len(sets) <= MAX_COMBINED else 2 if len(sets) <= MAX_PAIRED else 1
     found: dict[tuple[HeaderMatch, ...], None] = {(): None}
-    for count in range(1, most + 1):
-        for some in combinations(sets, count):
+    for size in range(1, most + 1):
+        for some in combinations(sets, size):
             together: dict[str, str] = {}
             agree = True
             for name, value in chain.from_iterable(some):

@@ -135,7 +135,7 @@ def _issuer_fields(before: Answer, after: Answer, old: Policy, new: Policy) -> t
 
 
 def _without_parts(areas: list[Area]) -> Iterator[Area]:
-    """Yield the areas that are no part of another one with the same decisions, and odd paths only of prefixes where plain ones do not differ."""
+    """Yield the areas that are no part of another one, and odd paths only of prefixes where plain paths do not differ."""
     plain = {(area.hosts, area.prefix) for area in areas if Kind.ODD not in area.kinds}
     wholes: dict[tuple[object, ...], list[Area]] = {}
     for area in areas:

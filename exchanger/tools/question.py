@@ -6,7 +6,6 @@ Nothing is normalised: the service has to see what a client could send.
 import re
 from collections.abc import Iterable
 from typing import Final, final
-from urllib.parse import quote
 
 import attrs
 
@@ -50,12 +49,8 @@ class Question:
         return asked_request(self.method, self.host, self.path, self.headers, raw=self.raw)
 
     def url(self) -> str:
-        """Return the request's URL, with what a terminal or a shell would not take in escapes."""
-        return f"https://{self.host}{quote(self.path, safe=_SAFE)}"
-
-
-# Every visible ASCII character: only others are escaped.
-_SAFE: Final = "".join(map(chr, range(0x21, 0x7F)))
+        """Return the request's URL as it was asked: with an escape more or less, it would be another request."""
+        return f"https://{self.host}{self.path}"
 
 
 def read_question(method: str, url: str, headers: Iterable[str | Header] = (), *, raw: bool = False) -> Question | Malformed:
