@@ -46,12 +46,8 @@ def _run(namespace: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             return _status(namespace)
         case "health":
             return _health(namespace)
-        case "explain":
-            return _explain(namespace)
-        case "test":
-            return _test(namespace)
-        case "diff":
-            return _diff(namespace)
+        case "explain" | "test" | "diff":
+            return _tool(namespace)
         case "schema":
             return _schema()
         case "pre-stop-sleep":
@@ -144,6 +140,10 @@ def _status(namespace: argparse.Namespace) -> int:
     from exchanger.status.options import options_of
 
     return trio.run(run_status, options_of(namespace))
+
+
+def _tool(namespace: argparse.Namespace) -> int:
+    return {"explain": _explain, "test": _test, "diff": _diff}[namespace.command](namespace)
 
 
 def _explain(namespace: argparse.Namespace) -> int:
