@@ -166,11 +166,47 @@ def _health(namespace: argparse.Namespace) -> int:
     return trio.run(run_health, options_of(namespace))
 
 
+def _add_explain(parser: argparse.ArgumentParser) -> None:
+    from exchanger.tools.options import add_explain
+
+    add_explain(parser)
+
+
+def _add_test(parser: argparse.ArgumentParser) -> None:
+    from exchanger.tools.options import add_test
+
+    add_test(parser)
+
+
+def _add_diff(parser: argparse.ArgumentParser) -> None:
+    from exchanger.tools.options import add_diff
+
+    add_diff(parser)
+
+
+def _explain(namespace: argparse.Namespace) -> int:
+    from exchanger.tools.command import explain
+
+    return explain(namespace)
+
+
+def _test(namespace: argparse.Namespace) -> int:
+    from exchanger.tools.command import test
+
+    return test(namespace)
+
+
+def _diff(namespace: argparse.Namespace) -> int:
+    from exchanger.tools.command import diff
+
+    return diff(namespace)
+
+
 def _add_schema(parser: argparse.ArgumentParser) -> None:
     from exchanger.tools.schemas import SCHEMAS
 
     names = tuple(SCHEMAS)
-    parser.add_argument("name", type=one_of(*names), metavar="|".join(names), help="the kind of document")
+    parser.add_argument("name", type=one_of(*names), metavar="DOCUMENT", help=f"one of {', '.join(names)}")
 
 
 def _schema(namespace: argparse.Namespace) -> int:
@@ -275,6 +311,9 @@ def _echo(namespace: argparse.Namespace) -> int:
 COMMANDS: Final[Mapping[str, Command]] = {
     "serve": Command("run the service, configured by environment variables", _serve, _add_serve),
     "status": Command("show a cluster's policies as the service sees them, and what is wrong with them", _status, _add_status),
+    "explain": Command("say what becomes of a request, and why", _explain, _add_explain),
+    "test": Command("check that requests get the decisions that they must get", _test, _add_test),
+    "diff": Command("show which requests another version of the policies decides differently", _diff, _add_diff),
     "health": Command("check gRPC health (for exec probes)", _health, _add_health),
     "schema": Command("print the JSON Schema of a document, for editors and CI", _schema, _add_schema),
     "code": Command("say what a code means, what usually leads to it, and what to do", _code, _add_code),

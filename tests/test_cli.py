@@ -105,7 +105,7 @@ def test_a_command_like_no_other_is_answered_with_none(capsys: pytest.CaptureFix
         (["serve", "surplus"], "unexpected argument: 'surplus'"),
         (["health", "--timeuot=1s"], "there is no option --timeuot; did you mean --timeout?"),
         (["health", "--adress=a", "--tsl"], "--adress; did you mean --address?; there is no option --tsl; did you mean --tls?"),
-        (["schema", "polcy"], "must be one of policy, issuers, grants, not 'polcy'; did you mean policy?"),
+        (["schema", "polcy"], "argument DOCUMENT: must be one of policy, issuers, grants, tests, not 'polcy'; did you mean policy?"),
         (["health", "--timeout", "soon"], "argument --timeout: 'soon' must be a duration"),
         (["pre-stop-sleep", "soon"], "argument duration: 'soon' must be a duration such as 750ms or 1m30s"),
     ],
@@ -117,7 +117,13 @@ def test_an_error_has_the_usage_of_its_command(arguments: list[str], says: str, 
 
 
 def test_what_stands_behind_a_misspelt_option_may_be_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["scenarios", "--tokenn", "canary"], ["scenarios", "--tokenn=canary"], ["health", "-H", "Authorization: canary"]):
+    for arguments in (
+        ["scenarios", "--tokenn", "canary"],
+        ["scenarios", "--tokenn=canary"],
+        ["health", "-H", "Authorization: canary"],
+        ["explain", "--policy=.", "GET", "a.example", "Authorization: Bearer canary"],
+        ["health", "canary" * 8],
+    ):
         assert "canary" not in refused(arguments, capsys)
 
 

@@ -6,10 +6,12 @@ from typing import Final
 from exchanger.issuers.schema import issuers_schema
 from exchanger.policy.grants.schema import grants_schema
 from exchanger.policy.schema import policy_schema
+from exchanger.tools.cases_schema import tests_schema
 from exchanger.util.json_schema import Schema
 
 SCHEMAS: Final[Mapping[str, Callable[[], Schema]]] = {
     "policy": policy_schema,
     "issuers": issuers_schema,
     "grants": grants_schema,
+    "tests": tests_schema,
 }

@@ -6,10 +6,13 @@ Must not know: which commands there are.
 import argparse
 import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from exchanger.util.text import bounded, closest
 
-_OPTION = re.compile(r"--[a-z][a-z-]*")
+_OPTION: Final = re.compile(r"--[a-z][a-z-]*")
+# Too short for a token, and no header.
+_is_word: Final = re.compile(r"[A-Za-z0-9._/-]{0,24}").fullmatch
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -33,10 +36,15 @@ def one_of(*choices: str) -> Callable[[str], str]:
 def unexpected(parser: argparse.ArgumentParser, extra: Sequence[str]) -> str:
     """Return what is wrong with the arguments that ``parser`` did not take.
 
-    Beside an unknown option, other arguments are only counted: what stands behind a misspelt option may be a secret.
+    Beside an unknown option no other argument is repeated, and no long one: what stands behind a misspelt option, or is a header without
+    its option, may be a secret.
     """
     unknown = [argument.partition("=")[0] for argument in extra if argument.startswith("-") and len(argument) > 1]
     if not unknown:
-        return f"unexpected argument: {' '.join(repr(bounded(argument)) for argument in extra)}"
+        return f"unexpected argument: {' '.join(map(_shown, extra))}"
     known = dict.fromkeys(_OPTION.findall(parser.format_usage()))
     return "; ".join(f"there is no option {bounded(name)}{did_you_mean(name, known)}" for name in dict.fromkeys(unknown))
+
+
+def _shown(argument: str) -> str:
+    return repr(argument) if _is_word(argument) else f"{len(argument)} characters that are not repeated"
