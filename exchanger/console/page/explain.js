@@ -57,7 +57,7 @@ export class ExplainView {
       switchOff(submit, false);
     };
     put(byId("explain-body"),
-      el("form", { class: "composer", on: { submit: ask } },
+      el("form", { class: "composer explain-form", on: { submit: ask } },
         field("Method", method), field("URL", url, "grow"), field("Credentials", credentials), field("Headers, one a line", headers, "whole"), submit,
         el("datalist", { id: "explain-methods" }, METHODS.map((value) => el("option", { value })))),
       result);
