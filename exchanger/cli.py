@@ -46,6 +46,12 @@ def _run(namespace: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             return _status(namespace)
         case "health":
             return _health(namespace)
+        case "explain":
+            return _explain(namespace)
+        case "test":
+            return _test(namespace)
+        case "diff":
+            return _diff(namespace)
         case "schema":
             return _schema()
         case "pre-stop-sleep":
@@ -65,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser("serve", help="run the service, configured by environment variables")
     _add_status(commands.add_parser("status", help="show a cluster's policies as the service sees them, and what is wrong with them"))
+    _add_tools(commands)
     _add_health(commands.add_parser("health", help="check gRPC health (for exec probes)"))
     sleep = commands.add_parser("pre-stop-sleep", help="sleep in a preStop hook, so that gateways drain the pod before it stops")
     sleep.add_argument("duration", nargs="?", default="30s", help="for example 5s or 1m30s (default: %(default)s)")
@@ -80,6 +87,14 @@ def _parser() -> argparse.ArgumentParser:
         )
         _add_echo(commands.add_parser("echo", help="run only the demo's upstream, which echoes each request"))
     return parser
+
+
+def _add_tools(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from exchanger.tools.options import add_diff, add_explain, add_test
+
+    add_explain(commands.add_parser("explain", help="say what becomes of a request, and why"))
+    add_test(commands.add_parser("test", help="check that requests get the decisions that they must get"))
+    add_diff(commands.add_parser("diff", help="show which requests another version of the policies decides differently"))
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
@@ -129,6 +144,42 @@ def _status(namespace: argparse.Namespace) -> int:
     from exchanger.status.options import options_of
 
     return trio.run(run_status, options_of(namespace))
+
+
+def _explain(namespace: argparse.Namespace) -> int:
+    from exchanger.tools.explain import ExplainOptions, run_explain
+
+    options = ExplainOptions(
+        namespace.method,
+        namespace.url,
+        tuple(namespace.header),
+        tuple(namespace.policy),
+        namespace.cluster,
+        namespace.console,
+        namespace.console_token_file,
+        namespace.kubeconfig,
+        namespace.context,
+        namespace.issuers,
+        namespace.grants,
+        namespace.raw,
+        namespace.json,
+    )
+    return trio.run(run_explain, options)
+
+
+def _test(namespace: argparse.Namespace) -> int:
+    from exchanger.tools.policies import Chosen
+    from exchanger.tools.testing import run_tests
+
+    return run_tests(namespace.files, namespace.policy, Chosen(namespace.issuers, namespace.grants), as_json=namespace.json)
+
+
+def _diff(namespace: argparse.Namespace) -> int:
+    from exchanger.tools.diff import run_diff
+    from exchanger.tools.policies import Chosen
+
+    old, new = Chosen(namespace.old_issuers, namespace.old_grants), Chosen(namespace.new_issuers, namespace.new_grants)
+    return run_diff(namespace.old, namespace.new, old, new, as_json=namespace.json)
 
 
 def _demo(namespace: argparse.Namespace) -> int:

@@ -202,7 +202,15 @@ class Supervisor:
             return None
         source = "directory" if isinstance(settings.policy, DirectorySettings) else "kubernetes"
         policy = self._policy
-        sources = Sources(lambda: policy.newest, self._totals, decision_line, lambda: policy.is_missing, self._all_notices, self._freshness)
+        sources = Sources(
+            lambda: policy.newest,
+            self._totals,
+            decision_line,
+            lambda: policy.is_missing,
+            self._all_notices,
+            self._freshness,
+            lambda: self._evaluator.rules,
+        )
         log = ConsoleLog(self._log)
         about = About(version=__version__, policy_source=source)
         return Console(

@@ -29,6 +29,16 @@ KEY_LIMIT: Final = 253
 
 
 @final
+class AnyIssuer(frozenset[str]):
+    """All possible names: for reading policies when the profiles are not known."""
+
+    __slots__ = ()
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+@final
 @attrs.frozen
 class Namespace:
     """A Namespace."""

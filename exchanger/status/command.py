@@ -21,11 +21,13 @@ from exchanger.errors import ConfigurationError
 from exchanger.issuers.profiles import parse_profiles, read_bytes
 from exchanger.kube.access import ClusterError
 from exchanger.kube.connection import ApiConnection
+from exchanger.kube.listing import Unanswered
 from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
+from exchanger.policy.selection import AnyIssuer
 from exchanger.status.display import Header, as_json, as_text
 from exchanger.status.options import StatusOptions
-from exchanger.status.survey import AnyIssuer, Unanswered, survey
+from exchanger.status.survey import survey
 
 HEALTHY: Final = 0
 PROBLEMS: Final = 1

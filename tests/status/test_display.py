@@ -7,9 +7,10 @@ import attrs
 
 from exchanger.app.grants_file import GrantsSettings
 from exchanger.codes.manifests import NAMESPACE_NOT_ENABLED
+from exchanger.kube.listing import Unreadable
 from exchanger.policy.grants.allowance import Grant, Granted, Grants
 from exchanger.status.display import Header, as_json, as_text
-from exchanger.status.survey import Allowed, Policy, Problem, Survey, Unreadable
+from exchanger.status.survey import Allowed, Policy, Problem, Survey
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice, Notices
 

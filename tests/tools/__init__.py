@@ -1,1 +1,1 @@
-"""Tools for authors of policies."""
+"""Tests of explain, test and diff."""

@@ -16,14 +16,14 @@ from exchanger.policy.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.notices import of_allowance, of_left_out
 from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_config_maps, of_namespaces
-from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace, Text, labels_of, read
+from exchanger.policy.selection import NAME_LABEL, AnyIssuer, ConfigMap, Namespace, Text, labels_of, read
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.files import ManifestFile, Object, PlacedProblem
 from exchanger.tools.check.likely import between_entries
 from exchanger.tools.check.source_map import DocumentPlaces, Place
 from exchanger.tools.check.style import style_of
 from exchanger.values.entry import Source
-from exchanger.values.issuer import AnyIssuer
+
 from exchanger.values.notice import Notice
 from exchanger.values.selector import Selector
 
