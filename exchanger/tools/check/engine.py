@@ -3,7 +3,7 @@
 Nothing is judged here: the readers, the grants and the match are the service's own.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, final
 
 import attrs
@@ -12,18 +12,17 @@ from exchanger.codes import manifests as codes
 from exchanger.codes.code import Severity
 from exchanger.codes.policy import FOUND_TWICE
 from exchanger.codes.problem import Problem
-from exchanger.policy.document import PolicyDocument
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.notices import of_allowance, of_left_out
 from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_config_maps, of_namespaces
 from exchanger.policy.selection import NAME_LABEL, AnyIssuer, ConfigMap, Namespace, Text, labels_of, read
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.tools.check.documents import Document
 from exchanger.tools.check.files import ManifestFile, Object, PlacedProblem
 from exchanger.tools.check.likely import between_entries
-from exchanger.tools.check.source_map import DocumentPlaces, Place
+from exchanger.tools.check.source_map import Place
 from exchanger.tools.check.style import style_of
 from exchanger.values.entry import Source
-
 from exchanger.values.notice import Notice
 from exchanger.values.selector import Selector
 
@@ -38,23 +37,8 @@ class Rules:
 
     namespaces: Selector
     configmaps: Selector
-    issuers: Collection[str] = attrs.field(factory=AnyIssuer)
+    issuers: frozenset[str] = attrs.field(factory=AnyIssuer)
     grants: Grants = NO_GRANTS
-
-
-@final
-@attrs.frozen
-class Document:
-    """A policy document of a file, as the service would read it. ``meant``: its labels do not select it, but were meant to."""
-
-    file: ManifestFile
-    object: Object
-    policy: PolicyDocument
-    meant: bool = False
-
-    def place(self, line: int | None, column: int | None) -> Place:
-        """Return where ``line`` and ``column`` of the document are in the file."""
-        return place_in(self.file, self.object, line, column)
 
 
 @final
@@ -69,17 +53,6 @@ class Checked:
     def count(self, severity: Severity) -> int:
         """Return how many problems are as bad as that."""
         return sum(problem.problem.code.severity is severity for problem in self.problems)
-
-
-def place_in(file: ManifestFile, found: Object, line: int | None, column: int | None) -> Place:
-    """Return where a place of the document of ``found`` is in ``file``: the object itself if that cannot be known."""
-    if found.document is None or line is None:
-        return found.place
-    if column is not None:
-        return file.text.place(found.document.offset(line, column))
-    said = (found.document.node.text.splitlines() or [""])[line - 1 : line]
-    text = said[0] if said else ""
-    return file.text.place(found.document.offset(line, len(text) - len(text.lstrip(" -")) + 1))
 
 
 def check(files: Iterable[ManifestFile], rules: Rules) -> Checked:
@@ -109,6 +82,10 @@ def _described(files: Iterable[ManifestFile]) -> dict[str, tuple[Namespace, ...]
 
 def _documents(files: Iterable[ManifestFile], rules: Rules, described: dict[str, tuple[Namespace, ...]]) -> Iterator[Document]:
     for file in files:
+        if file.bare:
+            bare = ConfigMap("", file.name, (), file.text.text)
+            policy = read(Source("", file.name), Text.of(bare), rules.issuers)
+            yield Document(file, Object(bare, Place(1, 1)), policy, meant=True, bare=True)
         for item in file.objects:
             if not isinstance(item.value, ConfigMap):
                 continue
@@ -119,13 +96,8 @@ def _documents(files: Iterable[ManifestFile], rules: Rules, described: dict[str,
             # Without its Namespace, nothing but the name is known of it.
             labels = tuple(sorted({labels_of(namespace) for namespace in known})) or (((NAME_LABEL, item.value.namespace),),)
             source = Source(item.value.namespace, item.value.name)
-            policy = read(source, Text.of(item.value, labels), frozenset_of(rules.issuers), rules.grants)
+            policy = read(source, Text.of(item.value, labels), rules.issuers, rules.grants)
             yield Document(file, item, policy, meant=not selected)
-
-
-def frozenset_of(issuers: Collection[str]) -> frozenset[str]:
-    """Return ``issuers`` as the readers take them."""
-    return issuers if isinstance(issuers, frozenset) else frozenset(issuers)
 
 
 def _is_meant(config_map: ConfigMap, rules: Rules) -> bool:
@@ -148,7 +120,7 @@ def _of_document(document: Document) -> Iterator[PlacedProblem]:
     """Yield what is wrong with a document by itself, and what its style lacks."""
     for problem in (*document.policy.findings, *style_of(document.policy)):
         place = document.place(problem.line, problem.column)
-        yield PlacedProblem(problem, document.file.name, place, document.policy.source)
+        yield PlacedProblem(problem, document.file.name, place, None if document.bare else document.policy.source)
 
 
 def _found_twice(documents: Iterable[Document]) -> Iterator[PlacedProblem]:
@@ -165,10 +137,10 @@ def _of_labels(files: Iterable[ManifestFile], rules: Rules) -> Iterator[PlacedPr
     """Yield what is not in force because of labels. A Namespace that is not in the files is taken to be selected."""
     every = tuple(files)
     settled: dict[str, bool] = {}
-    for item in (item.value for file in every for item in file.objects):
-        if isinstance(item, Namespace):
-            selected = rules.namespaces.matches(dict(item.labels)) or is_declined(item.labels, rules.namespaces)
-            settled[item.name] = settled.get(item.name, False) or selected
+    for found in (item.value for file in every for item in file.objects):
+        if isinstance(found, Namespace):
+            selected = rules.namespaces.matches(dict(found.labels)) or is_declined(found.labels, rules.namespaces)
+            settled[found.name] = settled.get(found.name, False) or selected
     for file in every:
         for item in file.objects:
             if isinstance(item.value, Namespace):
@@ -202,6 +174,3 @@ def _of_grants(
                     *of_left_out(rules.grants, item.value.name, labels, described.keys()),
                 )
                 yield from (_of_notice(notice, file, item) for notice in notices)
-
-
-__all__ = ["Checked", "Document", "DocumentPlaces", "Rules", "check", "place_in"]

@@ -5,7 +5,7 @@ The service refuses a file as a whole for its first mistake. Here each document 
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Final, final
 
 import attrs
@@ -42,7 +42,7 @@ class Object:
 @final
 @attrs.frozen
 class PlacedProblem:
-    """A problem and its place in the file ``file``; ``policy`` is the ConfigMap it is about. ``rivals`` are other places that it is about."""
+    """A problem and its place in ``file``; ``policy`` is the ConfigMap that it is about, and ``rivals`` are other places that matter."""
 
     problem: Problem
     file: str
@@ -141,11 +141,10 @@ class _Reading:
         self._problem(Problem(code, f"the file {found.reason}"), place)
 
     def _document(self, root: nodes.Node, index: int) -> None:
-        content = plain(root)
         placed = list(objects_found(root))
         for found in placed:
-            self._repair_labels(found)
-        read = read_document(_with_labels(content), index)
+            self._look_at_labels(found)
+        read = read_document(plain(_with_labels(root)), index)
         begin = Place(root.line, root.column)
         if isinstance(read, UnreadableFile):
             self._problem(Problem(read.code, read.reason), begin)
@@ -161,7 +160,7 @@ class _Reading:
             places = None if node is None else DocumentPlaces(self.text, node)
             self.objects.append(Object(item, begin if where is None else where.place, where, places))
 
-    def _repair_labels(self, found: Found) -> None:
+    def _look_at_labels(self, found: Found) -> None:
         """Tell of each label that is no text. The object counts as if it were one, so that the rest of it is looked at."""
         labels = field(field(found.node, "metadata"), "labels")
         for key, value in labels.pairs if isinstance(labels, nodes.Mapping) else ():
@@ -175,22 +174,34 @@ class _Reading:
         self.problems.append(PlacedProblem(problem, self.name, place, policy))
 
 
-def _with_labels(content: object) -> object:
-    """Return ``content`` with text in the place of labels that are none."""
-    for item in _objects(content):
-        metadata = item.get("metadata")
-        labels = metadata.get("labels") if isinstance(metadata, dict) else None
-        if isinstance(metadata, dict) and isinstance(labels, dict):
-            metadata["labels"] = {key: value if isinstance(value, str) else "true" for key, value in labels.items()}
-    return content
+def _with_labels(root: nodes.Node) -> nodes.Node:
+    """Return an object, or a list of them, with each label as text."""
+
+    def textual(node: nodes.Node) -> nodes.Node:
+        is_plain = isinstance(node, nodes.Scalar) and node.kind is nodes.Kind.OTHER
+        return attrs.evolve(node, kind=nodes.Kind.TEXT) if is_plain else node
+
+    def labels(node: nodes.Node) -> nodes.Node:
+        return _mapped(node, textual)
+
+    def metadata(node: nodes.Node) -> nodes.Node:
+        return _mapped(node, labels, "labels")
+
+    def item(node: nodes.Node) -> nodes.Node:
+        return _mapped(node, metadata, "metadata")
+
+    def items(node: nodes.Node) -> nodes.Node:
+        return attrs.evolve(node, items=tuple(map(item, node.items))) if isinstance(node, nodes.Sequence) else node
+
+    return _mapped(item(root), items, "items")
 
 
-def _objects(content: object) -> Iterator[dict[str, object]]:
-    if not isinstance(content, dict):
-        return
-    yield content
-    items = content.get("items")
-    yield from (item for item in items if isinstance(item, dict)) if isinstance(items, list) else ()
+def _mapped(node: nodes.Node, change: Callable[[nodes.Node], nodes.Node], name: str | None = None) -> nodes.Node:
+    """Return a mapping with the values of the field ``name``, or of all fields, changed."""
+    if not isinstance(node, nodes.Mapping):
+        return node
+    pairs = ((key, change(value) if name is None or nodes.text_of(key) == name else value) for key, value in node.pairs)
+    return attrs.evolve(node, pairs=tuple(pairs))
 
 
 def _json(text: str) -> object:

@@ -7,6 +7,7 @@ Source: https://yaml.org/spec/1.2.2/#chapter-7-flow-style-productions, https://y
 """
 
 import re
+import sys
 from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final, final
@@ -135,7 +136,7 @@ def _unit(text: str, at: int, style: str) -> tuple[str, int]:
 
 
 def _character(number: int) -> str:
-    return chr(number) if number <= 0x10FFFF else ""
+    return chr(number) if number <= sys.maxunicode else ""
 
 
 @final
