@@ -10,7 +10,7 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.app.environment import Environment, parse_duration
+from exchanger.app.environment import Environment
 from exchanger.app.grants_file import GrantsSettings
 from exchanger.app.otel_environment import read_otel
 from exchanger.app.proxy_environment import read_proxies
@@ -38,6 +38,7 @@ from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettin
 from exchanger.telemetry.metrics import MetricsSettings
 from exchanger.telemetry.otlp.settings import OtlpSettings
 from exchanger.util.address import parse_address
+from exchanger.util.duration import parse_duration
 from exchanger.util.follow_file import Unusable
 from exchanger.values.issuer import AuthMethod
 from exchanger.values.selector import Selector, parse_selector

@@ -32,8 +32,9 @@ from exchanger.scenarios.client import LOOPBACK
 from exchanger.scenarios.command import UsageError
 from exchanger.scenarios.display import SHELL_NAMES, Columns, foot, shell_line, table_head, table_row
 from exchanger.scenarios.runner import Finding, run_scenario, summary
-from exchanger.scenarios.terminal import Output, OutputError, Progress, drop_output
+from exchanger.scenarios.terminal import Output, Progress
 from exchanger.scenarios.tokens import claims_of
+from exchanger.util.terminal import OutputError, drop_output
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a supervisor's request, and a terminal that was closed
 LATE_SIGNALS: Final = 0.05  # seconds in which a second Ctrl-C, sent while everything was ending, is taken from the queue

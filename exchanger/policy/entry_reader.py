@@ -284,7 +284,8 @@ def _read_headers(match: Fields) -> tuple[HeaderMatch, ...]:
         return ()
     found: dict[str, HeaderMatch] = {}
     for item in items:
-        name, value = item.text("name").lower(), item.written("value")
+        name, value = item.text("name"), item.written("value")
+        name = name.lower() if name.isascii() else name  # others have no lower case here: the Kelvin sign would become a k
         if name and (problem := name_problem(name)):
             item.problem(codes.WRONG_HEADER_NAME, "name", f"{problem}, instead of {quoted(name)}")
         elif name and canonical(name) in found:

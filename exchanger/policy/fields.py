@@ -58,11 +58,15 @@ class Refusal:
 @final
 @attrs.frozen
 class TextRule:
-    """A text has to contain ``pattern`` ("": anything) and none of the ``refusals``, or to be exactly ``only``."""
+    """A text has to contain ``pattern`` ("": anything) and none of the ``refusals``, or to be exactly ``only``.
+
+    ``examples`` are texts that editors offer.
+    """
 
     pattern: str = ""
     refusals: tuple[Refusal, ...] = ()
     only: str = ""
+    examples: tuple[str, ...] = ()
 
 
 ANY_TEXT: Final = TextRule()
@@ -73,12 +77,12 @@ def _literally(escapes: str) -> str:
     return escapes.encode("ascii").decode("unicode_escape")
 
 
-def _any_case(words: frozenset[str]) -> str:
+def any_case(words: frozenset[str]) -> str:
     """Return a pattern for ``words`` in any case."""
     return "|".join("".join(f"[{char.upper()}{char.lower()}]" if char.isalpha() else char for char in word) for word in sorted(words))
 
 
-def _only(pattern: str) -> str:
+def whole(pattern: str) -> str:
     """Return ``pattern`` for a whole text, with blanks around it."""
     return f"^[{BLANKS}]*(?:{pattern})[{BLANKS}]*$"
 
@@ -92,23 +96,27 @@ def _portable(pattern: str) -> str:
 BLANKS: Final = _literally(r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000")
 NOT_BLANK: Final = f"[^{BLANKS}]"
 
-ACTION: Final = TextRule(_only(_any_case(frozenset({EXCHANGE, DENY, ALLOW}))))
-IS_EXCHANGE: Final = _only(_any_case(frozenset({EXCHANGE})))
+ACTION: Final = TextRule(whole(any_case(frozenset({EXCHANGE, DENY, ALLOW}))), examples=(EXCHANGE, DENY, ALLOW))
+IS_EXCHANGE: Final = whole(any_case(frozenset({EXCHANGE})))
 METHODS: Final = TextRule(
-    _only(rf"(?:{METHOD}|\*)?"),
-    (Refusal(_only(_any_case(EVERY_METHOD)), "There is no word for all methods: leave methods out."),),
+    whole(rf"(?:{METHOD}|\*)?"),
+    (Refusal(whole(any_case(EVERY_METHOD)), "There is no word for all methods: leave methods out."),),
+    examples=("GET", "POST", "PUT", "PATCH", "DELETE"),
 )
 
 _SERVICE: Final = "[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*"
 _COLON: Final = "[ \t]*:[ \t]*"
 _ADDRESS: Final = r"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?:\.[0-9]{1,3}){0,3}"
+_HOST: Final = rf"(?:(?:\*\.[{BLANKS}]*)?(?:{_portable(NAME)})\.?|{_portable(LITERAL)})(?:{_COLON}(?:[0-9]*|\*|{_SERVICE}))?|{_ADDRESS}"
 HOST: Final = TextRule(
-    _only(rf"(?:(?:\*\.)?(?:{_portable(NAME)})\.?|{_portable(LITERAL)})(?:{_COLON}(?:[0-9]*|\*|{_SERVICE}))?|{_ADDRESS}"),
+    whole(_HOST),
     (
         Refusal(f"{_COLON}[0-9]+-[0-9-]*[{BLANKS}]*$", "What follows the colon is no port."),
-        Refusal(f"^[{BLANKS}]*(?:{_any_case(SCHEMES)}){_COLON}[0-9-]*[A-Za-z]", "What stands before the colon is a scheme, not a host."),
+        Refusal(f"^[{BLANKS}]*(?:{any_case(SCHEMES)}){_COLON}[0-9-]*[A-Za-z]", "What stands before the colon is a scheme, not a host."),
     ),
 )
+# The same, or every host.
+ANY_HOST: Final = attrs.evolve(HOST, pattern=whole(rf"\*|{_HOST}"))
 
 _SLASH: Final = "(?:/|%(?:25)*2[Ff])"  # as it is, or with escapes, be it of escapes
 _DOT: Final = r"(?:\.|%(?:25)*2[Ee])"
@@ -116,8 +124,8 @@ _START: Final = f"(?:^[{BLANKS}]*|{_SLASH})"  # of a segment
 _END: Final = f"(?:[/;,|){BLANKS}]|$)"  # of a segment, of a list's item, or of a pattern's group
 _HIDDEN: Final = _literally(rf"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f{UNSEEN}")
 _LINE_BREAKS: Final = _literally(r"\t-\r\x1c-\x1f\x85\u2028\u2029")  # blanks that are controls or break lines; harmless around a text
-_REFUSED_IN_PREFIXES: Final = (
-    (Fault.URL, rf"^[{BLANKS}]*(?:/?[A-Za-z][A-Za-z0-9+.-]*:[/\\]{{2}}|(?:{_any_case(frozenset({'http', 'https', 'ws', 'wss'}))}):)"),
+REFUSED_IN_PREFIXES: Final = (
+    (Fault.URL, rf"^[{BLANKS}]*(?:/?[A-Za-z][A-Za-z0-9+.-]*:[/\\]{{2}}|(?:{any_case(frozenset({'http', 'https', 'ws', 'wss'}))}):)"),
     (Fault.QUOTED, f'^[{BLANKS}]*(?:["\'`]/|/?["`])'),
     (Fault.EXPRESSION, rf"^[{BLANKS}]*/?\^"),
     (Fault.DOTS, rf"{_START} *{_DOT}{{1,2}} *(?:;|{_SLASH}|[{BLANKS}]*$)"),
@@ -141,16 +149,21 @@ _REFUSED_IN_PREFIXES: Final = (
         rf"{_START} *;[^/]*/|{_SLASH} *{_SLASH}|^[{BLANKS}]*%(?:25)*2[Ff]|%(?:25)*(?:5[Cc]|[01][0-9A-Fa-f]|7[Ff])",
     ),
 )
-PATH_PREFIX: Final = TextRule(
-    NOT_BLANK, tuple(Refusal(pattern, f"Refused: such a text {fault.value}.") for fault, pattern in _REFUSED_IN_PREFIXES)
-)
 
 
-PATH_TYPE: Final = TextRule(_only(f"(?:{_any_case(frozenset({'Prefix', 'Segment', 'Exact'}))})?"))
+def refusal_of(fault: Fault, pattern: str) -> Refusal:
+    """Return the refusal of prefixes with ``fault``, in which ``pattern`` is found."""
+    return Refusal(pattern, f"Refused: such a text {fault.value}.")
+
+
+PATH_PREFIX: Final = TextRule(NOT_BLANK, tuple(refusal_of(fault, pattern) for fault, pattern in REFUSED_IN_PREFIXES))
+_PATH_TYPES: Final = ("Prefix", "Segment", "Exact")
+PATH_TYPE: Final = TextRule(whole(f"(?:{any_case(frozenset(_PATH_TYPES))})?"), examples=_PATH_TYPES)
 HEADER_NAME: Final = TextRule(
-    _only(TOKEN), (Refusal(_only("|".join(_any_case(frozenset({name})) for name in sorted(FORBIDDEN))), "No entry matches this header."),)
+    whole(TOKEN), (Refusal(whole("|".join(any_case(frozenset({name})) for name in sorted(FORBIDDEN))), "No entry matches this header."),)
 )
-HEADER_VALUE: Final = TextRule(f"^[^{BLANKS},]+([^,]*[^{BLANKS},])?$")
+_CONTROLS: Final = _literally(r"\x00-\x1f\x7f-\x9f")
+HEADER_VALUE: Final = TextRule(f"^[^{BLANKS},{_CONTROLS}](?:[^,{_CONTROLS}]*[^{BLANKS},{_CONTROLS}])?$")
 
 
 @enum.unique

@@ -26,8 +26,9 @@ from exchanger.scenarios.reader import Unusable, read_scenarios
 from exchanger.scenarios.runner import Finding, run_scenario
 from exchanger.scenarios.scenario import Scenario
 from exchanger.scenarios.target import UNSIGNED_SUBJECTS, Gateway, ScenarioTarget
-from exchanger.scenarios.terminal import Output, OutputError, Progress, drop_output
+from exchanger.scenarios.terminal import Output, Progress
 from exchanger.scenarios.tokens import make_subjects
+from exchanger.util.terminal import OutputError, drop_output
 
 AS_EXPECTED: Final = 0
 NOT_AS_EXPECTED: Final = 1

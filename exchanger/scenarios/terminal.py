@@ -1,19 +1,13 @@
 """Text for a terminal: progress while something starts, and lines of results."""
 
-import os
-import sys
 from typing import Final, Protocol
 
 import attrs
 
-from exchanger.errors import ExchangerError
+from exchanger.util.terminal import OutputError
 
 _FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _ERASE: Final = "\r\x1b[K"  # to the start of the line, and clear it (ECMA-48 EL)
-
-
-class OutputError(ExchangerError):
-    """The output cannot be written: nobody reads it."""
 
 
 class Output(Protocol):
@@ -73,8 +67,3 @@ class Progress:
             self._out.flush()
         except OSError as error:
             raise OutputError(f"the output cannot be written: {error.strerror}") from error
-
-
-def drop_output() -> None:
-    """Discard what standard output has buffered: the interpreter would try to write it again at its end, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,6 +11,7 @@ import attrs
 
 from exchanger.decision.answer import Effect
 from exchanger.policy import yaml_nodes as nodes
+from exchanger.policy.fields import Field, FieldType
 from exchanger.tools.question import Header, Malformed, Question, read_question
 from exchanger.util.text import closest, quoted
 from exchanger.values.entry import BASELINE, Source
@@ -69,11 +70,39 @@ def read_cases(text: str) -> tuple[Case, ...] | tuple[CaseProblem, ...]:
     return tuple(reader.problems[:MAX_PROBLEMS]) or cases
 
 
-_ROOT: Final = ("tests",)
-_TEST: Final = ("request", "expect")
-_REQUEST: Final = ("method", "url", "headers")
-_EXPECT: Final = ("decision", "policy", "scope", "audiences")
-_DECISIONS: Final = tuple(effect.value for effect in Effect)
+DECISIONS: Final = tuple(effect.value for effect in Effect)
+# Header by header, if one comes more than once.
+HEADER_FIELDS: Final = (
+    Field("name", FieldType.TEXT, "The header's name, in any case.", required=True),
+    Field("value", FieldType.TEXT, "Its value.", required=True),
+)
+_REQUEST_FIELDS: Final = (
+    Field("method", FieldType.TEXT, "The method, such as GET.", required=True),
+    Field("url", FieldType.TEXT, "The URL, such as https://orders.example.com/orders/1.", required=True),
+    Field(
+        "headers",
+        FieldType.MAPPINGS,
+        "Headers by name, or a list of mappings with name and value. A bearer token is assumed; an empty Authorization is none.",
+        fields=HEADER_FIELDS,
+    ),
+)
+_EXPECT_FIELDS: Final = (
+    Field("decision", FieldType.TEXT, f"What the request must get: {', '.join(DECISIONS)}.", required=True),
+    Field("policy", FieldType.TEXT, f"The ConfigMap that decides, as NAMESPACE/NAME, or {BASELINE_NAME}."),
+    Field("scope", FieldType.TEXT, "The scopes that are asked for, in any order; with decision: exchange."),
+    Field("audiences", FieldType.TEXTS, "The audiences that are asked for, in any order; with decision: exchange."),
+)
+_TEST_FIELDS: Final = (
+    Field("request", FieldType.MAPPING, "The request.", required=True, fields=_REQUEST_FIELDS),
+    Field(
+        "expect",
+        FieldType.MAPPING,
+        "What has to become of it. Fields that are left out do not matter.",
+        required=True,
+        fields=_EXPECT_FIELDS,
+    ),
+)
+CASES_FIELDS: Final = (Field("tests", FieldType.MAPPINGS, "The tests, one or more.", required=True, fields=_TEST_FIELDS),)
 
 
 @final
@@ -84,7 +113,7 @@ class _Reader:
     problems: list[CaseProblem] = attrs.field(factory=list, init=False)
 
     def read(self, root: nodes.Node) -> tuple[Case, ...]:
-        found = self._fields(root, "the file", _ROOT, ("tests",))
+        found = self._fields(root, "the file", CASES_FIELDS)
         items = None if found is None else found.get("tests")
         if items is None:
             return ()
@@ -97,11 +126,12 @@ class _Reader:
     def _wrong(self, node: nodes.Node, reason: str) -> None:
         self.problems.append(CaseProblem(reason, node.line, node.column))
 
-    def _fields(self, node: nodes.Node, where: str, known: tuple[str, ...], required: tuple[str, ...]) -> dict[str, nodes.Node] | None:
+    def _fields(self, node: nodes.Node, where: str, fields: tuple[Field, ...]) -> dict[str, nodes.Node] | None:
         """Return the fields of a mapping that are not null; unknown and missing ones are problems."""
         if not isinstance(node, nodes.Mapping):
             self._wrong(node, f"{where} must be a mapping")
             return None
+        known = [field.name for field in fields]
         found: dict[str, nodes.Node] = {}
         for key, value in node.pairs:
             name = nodes.text_of(key)
@@ -111,21 +141,21 @@ class _Reader:
                 self._wrong(key, f"{where} has an unknown field {'that is no text' if name is None else quoted(name)}{hint}")
             elif not nodes.is_null(value):
                 found[name] = value
-        for name in required:
-            if name not in found:
-                self._wrong(node, f"{where}.{name} is required")
+        for field in fields:
+            if field.required and field.name not in found:
+                self._wrong(node, f"{where}.{field.name} is required")
         return found
 
     def _case(self, node: nodes.Node, where: str) -> Case | None:
-        found = self._fields(node, where, _TEST, _TEST)
-        if found is None or len(found) < len(_TEST):
+        found = self._fields(node, where, _TEST_FIELDS)
+        if found is None or len(found) < len(_TEST_FIELDS):
             return None
         question = self._question(found["request"], f"{where}.request")
         expect = self._expectation(found["expect"], f"{where}.expect")
         return None if question is None or expect is None else Case(question, expect, node.line)
 
     def _question(self, node: nodes.Node, where: str) -> Question | None:
-        found = self._fields(node, where, _REQUEST, ("method", "url"))
+        found = self._fields(node, where, _REQUEST_FIELDS)
         if found is None:
             return None
         before = len(self.problems)
@@ -151,28 +181,28 @@ class _Reader:
         elif isinstance(node, nodes.Sequence):
             for index, item in enumerate(node.items):
                 place = f"{where}[{index}]"
-                found = self._fields(item, place, ("name", "value"), ("name", "value"))
+                found = self._fields(item, place, HEADER_FIELDS)
                 if found is not None and len(found) == 2:  # noqa: PLR2004 - name and value
-                    yield self._text(found, "name", place), self._text(found, "value", place)
+                    yield self._text(found, "name", place), self._words(found["value"], f"{place}.value")
         else:
             self._wrong(node, f"{where} must be a mapping of names to values, or a list of mappings with name and value")
 
     def _expectation(self, node: nodes.Node, where: str) -> Expectation | None:
-        found = self._fields(node, where, _EXPECT, ("decision",))
+        found = self._fields(node, where, _EXPECT_FIELDS)
         if found is None:
             return None
         before = len(self.problems)
         decision = self._text(found, "decision", where)
-        if decision and decision not in _DECISIONS:
-            meant = closest(decision, _DECISIONS)
+        if decision and decision not in DECISIONS:
+            meant = closest(decision, DECISIONS)
             hint = "" if meant is None else f"; did you mean {meant}?"
-            self._wrong(found["decision"], f"{where}.decision must be one of {', '.join(_DECISIONS)}, not {quoted(decision)}{hint}")
+            self._wrong(found["decision"], f"{where}.decision must be one of {', '.join(DECISIONS)}, not {quoted(decision)}{hint}")
         policy = self._given(found, "policy", where, self._policy)
         scope = self._given(found, "scope", where, lambda node, place: frozenset(self._words(node, place).split()))
         audiences = self._given(found, "audiences", where, self._audiences)
         exchanges = decision == Effect.EXCHANGE.value
         for name in ("scope", "audiences"):
-            if name in found and decision in _DECISIONS and not exchanges:
+            if name in found and decision in DECISIONS and not exchanges:
                 self._wrong(found[name], f"{where}.{name} goes with decision: exchange")
         return None if not decision or len(self.problems) > before else Expectation(Effect(decision), policy, scope, audiences)
 
@@ -180,8 +210,12 @@ class _Reader:
         return read(found[name], f"{where}.{name}") if name in found else None
 
     def _text(self, found: dict[str, nodes.Node], name: str, where: str) -> str:
-        """Return a text that is not blank, "" where there is none, which is a problem unless the field is missing."""
-        return self._words(found[name], f"{where}.{name}").strip() if name in found else ""
+        """Return the trimmed text of a required field, "" where there is none, which is a problem."""
+        before = len(self.problems)
+        text = self._words(found[name], f"{where}.{name}").strip() if name in found else ""
+        if name in found and not text and len(self.problems) == before:
+            self._wrong(found[name], f"{where}.{name} must not be blank")
+        return text
 
     def _words(self, node: nodes.Node, where: str) -> str:
         text = nodes.text_of(node)

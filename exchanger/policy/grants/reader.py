@@ -7,13 +7,16 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+import attrs
+
 from exchanger.codes import grants as codes
 from exchanger.codes.policy import MISSING_FIELD, WRONG_VERSION
 from exchanger.codes.problem import Problem
 from exchanger.policy.authority import WILDCARD, is_host
 from exchanger.policy.document import VERSION
 from exchanger.policy.entry_reader import MATCH_FIELDS, MatchReader
-from exchanger.policy.fields import ALLOW, DENY, EXCHANGE, Field, Fields, FieldType, Findings, TextRule
+from exchanger.policy.fields import ALLOW, ANY_HOST, DENY, EXCHANGE, Field, Fields, FieldType, Findings
+from exchanger.policy.grants import rules
 from exchanger.policy.grants.allowance import ANYTHING, DEFAULT_ACTIONS, PLACEHOLDER, Grant, Grants
 from exchanger.policy.prefix import read_prefix
 from exchanger.policy.yaml_nodes import Unreadable, read_nodes
@@ -34,23 +37,42 @@ _match_resource_stem: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\\\s]
 _PATTERN: Final = "Exact, or with one * at the end."
 _FILLED: Final = "{namespace} and {label:KEY} stand for the namespace's name and the value of one of its labels."
 GRANT_FIELDS: Final = (
-    Field("namespaces", FieldType.TEXTS, "The names of the namespaces that the grant is for."),
-    Field("namespaceSelector", FieldType.TEXT, "A label selector for these namespaces. Where both are given, both have to hold."),
-    Field("hosts", FieldType.TEXTS, f'Hosts, and wildcards such as *.example.com; "*" alone is every host. {_FILLED}'),
-    Field("pathPrefixes", FieldType.TEXTS, f"Path prefixes, by whole segments. Default: every path. {_FILLED}"),
-    Field("actions", FieldType.TEXTS, "Any of exchange, deny and allow. Default: exchange and deny."),
-    Field("issuers", FieldType.TEXTS, f"Names of issuer profiles. {_PATTERN}"),
-    Field("audiences", FieldType.TEXTS, f"Audiences to ask for. {_PATTERN} {_FILLED}"),
-    Field("resources", FieldType.TEXTS, f"Resources to ask for. Exact, or with a * after the last slash. {_FILLED}"),
-    Field("scopes", FieldType.TEXTS, f"Scopes to ask for, one by one. {_PATTERN} {_FILLED}"),
+    Field("namespaces", FieldType.TEXTS, "The names of the namespaces that the grant is for.", rule=rules.NAMESPACE),
+    Field(
+        "namespaceSelector",
+        FieldType.TEXT,
+        "A label selector for these namespaces. Where both are given, both have to hold.",
+        rule=rules.SELECTOR,
+    ),
+    Field(
+        "hosts",
+        FieldType.TEXTS,
+        f'Hosts, and wildcards such as *.example.com; "*" alone is every host. Without any, nothing is granted. {_FILLED}',
+        rule=rules.HOST,
+    ),
+    Field("pathPrefixes", FieldType.TEXTS, f"Path prefixes, by whole segments. Default: every path. {_FILLED}", rule=rules.PREFIX),
+    Field("actions", FieldType.TEXTS, "Any of exchange, deny and allow. Default: exchange and deny.", rule=rules.ACTIONS),
+    Field("issuers", FieldType.TEXTS, f"Names of issuer profiles. {_PATTERN}", rule=rules.ISSUER),
+    Field("audiences", FieldType.TEXTS, f"Audiences to ask for. {_PATTERN} {_FILLED}", rule=rules.PATTERN),
+    Field(
+        "resources",
+        FieldType.TEXTS,
+        f"Resources to ask for. Exact, or with a * after a slash behind the host. {_FILLED}",
+        rule=rules.RESOURCE,
+    ),
+    Field("scopes", FieldType.TEXTS, f"Scopes to ask for, one by one. {_PATTERN} {_FILLED}", rule=rules.SCOPE),
 )
-_BASELINE_MATCH: Final = tuple(field for field in MATCH_FIELDS if field.name != "headers")
+_BASELINE_MATCH: Final = tuple(
+    attrs.evolve(field, rule=ANY_HOST, description=f'{field.description} "*" alone is every host.') if field.name == "host" else field
+    for field in MATCH_FIELDS
+    if field.name != "headers"
+)
 BASELINE_FIELDS: Final = (
-    Field("match", FieldType.MAPPING, 'The requests that nobody may open. "*" is every host.', required=True, fields=_BASELINE_MATCH),
-    Field("action", FieldType.TEXT, "deny", required=True),
+    Field("match", FieldType.MAPPING, "The requests that nobody may open.", required=True, fields=_BASELINE_MATCH),
+    Field("action", FieldType.TEXT, "The only action of a baseline: deny.", required=True, rule=rules.BASELINE_ACTION),
 )
 GRANTS_FIELDS: Final = (
-    Field("version", FieldType.TEXT, f"The version of the format: {VERSION}.", required=True, rule=TextRule(only=VERSION)),
+    Field("version", FieldType.TEXT, f"The version of the format: {VERSION}.", required=True, rule=rules.VERSION_TEXT),
     Field(
         "grants", FieldType.MAPPINGS, "What namespaces may do. An empty list grants nothing to anybody.", required=True, fields=GRANT_FIELDS
     ),
@@ -182,10 +204,16 @@ def _outside_placeholders(text: str, change: _Reader) -> str:
     return "".join([*parts, change(text[at:])])
 
 
+def _lower(text: str) -> str:
+    """Return ``text`` in lower case; beyond ASCII that would make a host of what is none, as the Kelvin sign becomes a k."""
+    return text.lower() if text.isascii() else text
+
+
 def _host(text: str) -> str:
     if text == ANYTHING:
         return text
-    text = _outside_placeholders(text, str.lower)
+    _filled(text)  # before it is in lower case: {Namespace} is no placeholder
+    text = _outside_placeholders(text, _lower)
     filled = _filled(text).removeprefix(WILDCARD)
     if not is_host(filled) or (text.startswith(WILDCARD) and filled.startswith("[")):
         raise _WrongError("is no host name: write it without scheme, port, path and trailing dot")
