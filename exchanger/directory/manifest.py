@@ -74,6 +74,14 @@ def read_manifests(data: bytes, *, is_json: bool) -> tuple[Manifest, ...] | Unre
         return UnreadableFile(str(wrong), wrong.code)
 
 
+def read_document(document: object, index: int) -> tuple[Manifest, ...] | UnreadableFile:
+    """Return what is in one document of a file, as ``plain`` makes it, or what is wrong with it. Never raises."""
+    try:
+        return tuple(_manifests(document, f"document {index}", None))
+    except _WrongError as wrong:
+        return UnreadableFile(str(wrong), wrong.code)
+
+
 _EMPTY_FILE: Final = PassedOver("is empty", "write manifests into it, or delete it", codes.EMPTY_FILE)
 
 
@@ -103,16 +111,16 @@ def _yaml(text: str) -> tuple[object, ...]:
     if isinstance(found, nodes.Unreadable):
         code = codes.LARGE_FILE if found.code is TOO_LARGE else codes.UNREADABLE_FILE
         raise _WrongError(found.reason if found.line is None else f"{found.reason}, line {found.line}", code)
-    return tuple(map(_plain, found))
+    return tuple(map(plain, found))
 
 
-def _plain(node: nodes.Node) -> object:
+def plain(node: nodes.Node) -> object:
     """Return mappings, lists, texts and ``None`` as Python has them, anything else as 0."""
     match node:
         case nodes.Mapping():
-            return {key.text: _plain(value) for key, value in node.pairs if isinstance(key, nodes.Scalar)}
+            return {key.text: plain(value) for key, value in node.pairs if isinstance(key, nodes.Scalar)}
         case nodes.Sequence():
-            return [_plain(item) for item in node.items]
+            return [plain(item) for item in node.items]
         case nodes.Scalar():
             if node.kind is nodes.Kind.TEXT:
                 return node.text
