@@ -1,8 +1,8 @@
 """Places of a document in its file, however the document is written there; the law for literal blocks is in tests/property."""
 
 import pytest
-
 from exchanger.playground.source_map import NOWHERE, FileMap, Place, document_places, file_map, within
+
 from exchanger.policy.yaml_nodes import Limits, Unreadable
 from exchanger.values.entry import Source
 
