@@ -88,7 +88,7 @@ def _in_document(problem: Problem, document: Document) -> Edit | None:
     if problem.line is None or problem.column is None:
         return None
     places = document.object.document
-    text = document.file.text if places is None else FileText(places.node.text)
+    text = document.file.text if places is None else places.lines
     token = token_at(text.text, text.offset(problem.line, problem.column))
     new = _instead(token, problem)
     if not token or not new:
