@@ -107,7 +107,7 @@ def test_issuers_and_grants_are_files(tmp_path: Path) -> None:
     issuers.write_text("issuers: [")
     assert f"{issuers}:1:1: error POL-5001" in run(tmp_path / "policy.yaml", issuers=issuers)[1]
     grants.write_text("version: v1\ngrants:\n- {namespaces: [team], hosts: ['https://a']}\n")
-    assert f"{grants}:3:30: error POL-4005" in run(tmp_path / "policy.yaml", grants=grants)[1]
+    assert f"{grants}:3:31: error POL-4005" in run(tmp_path / "policy.yaml", grants=grants)[1]
     grants.write_text("version: v1\ngrants: []\n")
     assert "POL-2001" in run(tmp_path / "policy.yaml", grants=grants)[1]
 
@@ -138,7 +138,7 @@ def test_annotations_for_github_are_escaped(tmp_path: Path) -> None:
     path.write_text(config_map(entries(DENY.replace("/orders", '"/100%"'))))
     (command,) = run(path, format=Format.GITHUB)[1].splitlines()
     escaped = str(path).replace(",", "%2C")
-    assert command.startswith(f"::error file={escaped},line=12,endLine=12,col=51,endColumn=59,title=POL-1310::")
+    assert command.startswith(f"::error file={escaped},line=12,endLine=12,col=53,endColumn=60,title=POL-1310::")
     assert '"/100%25"' in command
 
 

@@ -60,7 +60,7 @@ def quote(file: FileText, place: Place, known: dict[int, str]) -> Quoted | None:
     start = min((place.column or 1) - 1, len(line))
     length = len(token_at(line, start)) or 1
     shown = known.get(place.line) or known.setdefault(place.line, redacted(line))
-    left = max(0, start - WIDTH // 2)
+    left = max(0, start - WIDTH // 2) if len(shown) > WIDTH else 0
     shown = (ELLIPSIS if left else "") + shown[left : left + WIDTH] + (ELLIPSIS if len(shown) > left + WIDTH else "")
     start = min(start - left + bool(left), len(shown))
     return Quoted(place.line, printable(shown.replace("\t", " ")), start, min(start + min(length, MAX_MARKED), max(len(shown), start + 1)))
