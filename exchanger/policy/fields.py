@@ -163,7 +163,10 @@ HEADER_NAME: Final = TextRule(
     whole(TOKEN), (Refusal(whole("|".join(any_case(frozenset({name})) for name in sorted(FORBIDDEN))), "No entry matches this header."),)
 )
 _CONTROLS: Final = _literally(r"\x00-\x1f\x7f-\x9f")
-HEADER_VALUE: Final = TextRule(f"^[^{BLANKS},{_CONTROLS}](?:[^,{_CONTROLS}]*[^{BLANKS},{_CONTROLS}])?$")
+HEADER_VALUE: Final = TextRule(
+    f"^[^{BLANKS},{_CONTROLS}](?:[^,{_CONTROLS}]*[^{BLANKS},{_CONTROLS}])?$",
+    (Refusal(f"[{BLANKS}]$", "Gateways remove blanks at the end of a value."),),  # Python's $ is also before a line break at the end
+)
 
 
 @enum.unique

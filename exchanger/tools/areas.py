@@ -153,7 +153,7 @@ def _fresh_host(parent: str, names: set[str]) -> str:
 
 def _on_host(host: str, label: str, changed: list[Claim], snapshots: tuple[PolicySnapshot, ...]) -> Iterator[Example]:
     places = [paths for snapshot in snapshots for hosts in _kinds(snapshot) for paths in hosts.places(host or None)]
-    exact: set[str] = {"", "/"}
+    exact: set[str] = {"/"}
     folded: set[str] = set()
     at: dict[str, dict[object, Claim]] = {}
     for paths in places:
@@ -174,9 +174,11 @@ def _on_host(host: str, label: str, changed: list[Claim], snapshots: tuple[Polic
             touched = touched.updated(fold(spelling), lambda _: True)
     asking = _Asking(host or _BAD_HOST, label, covering)
     yield from asking.about(_BAD_PATH, NO_PATH, Kind.UNREADABLE)
+    if touched.prefixes_of(""):
+        yield asking.asterisk()
     ordered = sorted({*exact, *map(fold, exact), *folded})
     for key in _keys(exact, folded):
-        if touched.prefixes_of(fold(key)):
+        if key and touched.prefixes_of(fold(key)):
             for kind, path in _paths(key, ordered):
                 yield from asking.about(path, key, kind)
 
@@ -199,20 +201,20 @@ def _keys(exact: set[str], folded: set[str]) -> list[str]:
 
 
 def _paths(key: str, keys: list[str]) -> Iterator[tuple[Kind, str]]:
-    """Yield a path of each kind after ``key``."""
+    """Yield a path of each kind after ``key``, which begins with a slash. Nothing goes on after a slash but what is below."""
     below = key if key.endswith("/") else f"{key}/"
-    if key.startswith("/"):
-        yield Kind.END, key
+    paths = [key, below + _next(below, keys)]
+    yield from zip((Kind.END, Kind.BELOW), paths, strict=True)
+    if below != key:
         yield Kind.LONGER, key + _next(key, keys)
-    yield Kind.BELOW, below + _next(below, keys)
-    if key.endswith("/"):
+    else:
         yield Kind.ODD, f"{key}/{_next(key, keys)}"
-    for path in (key, below + _next(below, keys)) if key else ():
+    for path in paths:
         last = _find_last_letter(path)
         if last is not None:
             yield Kind.ODD, f"{path[: last.start()]}%{ord(last[0]):02X}{path[last.end() :]}"
-        start, slash, rest = path.rpartition("/")
-        if start and slash and rest:
+        start, _, rest = path.rpartition("/")
+        if start and rest:
             yield Kind.ODD, f"{start}%2F{rest}"
         if not path.isascii():
             yield Kind.ODD, "".join(char if char.isascii() else "!" for char in path)
@@ -257,8 +259,10 @@ class _Asking:
             ]
         for method, label, headers in ways:
             yield self._example(method, path, prefix, kind, label, headers)
-        if path == "/x" or not prefix:
-            yield self._example("OPTIONS", "*", prefix, Kind.ODD, ("OPTIONS",), ())
+
+    def asterisk(self) -> Example:
+        """Return the example of a request to the server as a whole (RFC 9112 section 3.2.4), which no prefix but the empty one covers."""
+        return self._example("OPTIONS", "*", "/", Kind.ODD, ("OPTIONS",), ())
 
     def _example(
         self, method: str, path: str, prefix: str, kind: Kind, label: tuple[str, ...], headers: tuple[HeaderMatch, ...]

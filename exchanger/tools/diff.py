@@ -135,11 +135,12 @@ def _issuer_fields(before: Answer, after: Answer, old: Policy, new: Policy) -> t
 
 
 def _without_parts(areas: list[Area]) -> Iterator[Area]:
-    """Yield the areas that are no part of another one, and odd paths only of prefixes where plain paths do not differ."""
-    plain = {(area.hosts, area.prefix) for area in areas if Kind.ODD not in area.kinds}
+    """Yield the areas that are no part of another one, and paths that are odd or no paths only where plain paths do not differ."""
+    plain = {place for area in areas if not area.kinds.keys() & _NOT_PLAIN for place in (area.hosts, (area.hosts, area.prefix))}
     wholes: dict[tuple[object, ...], list[Area]] = {}
     for area in areas:
-        if Kind.ODD in area.kinds and (area.hosts, area.prefix) in plain:
+        place = area.hosts if Kind.UNREADABLE in area.kinds else (area.hosts, area.prefix)
+        if area.kinds.keys() & _NOT_PLAIN and place in plain:
             continue
         key = (area.hosts, *_what(area), tuple(area.methods), tuple(area.headers))
         others = wholes.setdefault(key, [])
@@ -147,6 +148,9 @@ def _without_parts(areas: list[Area]) -> Iterator[Area]:
             continue
         others.append(area)
         yield area
+
+
+_NOT_PLAIN: Final = {Kind.ODD, Kind.UNREADABLE}
 
 
 def _what(area: Area) -> tuple[object, ...]:
@@ -213,12 +217,12 @@ def _headers(headers: tuple[HeaderMatch, ...]) -> str:
 
 def _paths(area: Area) -> str:
     """Return the paths of an area in words."""
-    kinds, prefix = set(area.kinds), area.prefix or "/"
+    kinds, prefix = set(area.kinds), area.prefix
     if Kind.UNREADABLE in kinds:
         return area.prefix
     if kinds == {Kind.ODD}:
-        return f"paths that some servers read as {prefix}"
-    if {Kind.END, Kind.BELOW, Kind.LONGER} <= kinds:
+        return "*" if area.example.request.path == "*" else f"paths that some servers read as {prefix}"
+    if {Kind.END, Kind.BELOW} <= kinds and (Kind.LONGER in kinds or prefix.endswith("/")):
         return f"{prefix}…"
     if {Kind.END, Kind.BELOW} <= kinds:
         return f"{prefix} and below"

@@ -116,10 +116,17 @@ function candidates(item, { verdict, readings, candidates: found, more }) {
   return [
     el("h3", { text: "What was considered" }),
     el("p", { text: `Asked again now, this request ${now}${verdict.policy ? ` by ${policyName(verdict.policy)}, ${entryName(verdict.policy.entry)}` : ""}${needsReason(verdict) ? `: ${verdict.reason}.` : "."}` }),
+    candidateTable(item.host, { readings, candidates: found, more }),
+  ];
+}
+
+/** Return how the path can be read, and every entry that was considered with what it is to the request. */
+export function candidateTable(host, { readings, candidates: found, more }) {
+  return [
     readings.length > 1 && el("p", { class: "muted", text: `The path can be read as ${readings.join(", ")}.` }),
     found.length
       ? table("Candidates, the nearest first", ["outcome", "entry", "host and prefix", "methods", "why"], found.map(row), { className: "candidates" })
-      : el("p", { class: "note", text: `No entry speaks of ${item.host}.` }),
+      : el("p", { class: "note", text: `No entry speaks of ${host}.` }),
     more > 0 && el("p", { class: "muted", text: `${plural(more, "more entry", "more entries")} of this host are not shown.` }),
   ];
 }
