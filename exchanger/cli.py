@@ -166,6 +166,19 @@ def _health(namespace: argparse.Namespace) -> int:
     return trio.run(run_health, options_of(namespace))
 
 
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    from exchanger.tools.check.options import add_arguments
+
+    add_arguments(parser)
+
+
+def _check(namespace: argparse.Namespace) -> int:
+    from exchanger.tools.check.command import run_check
+    from exchanger.tools.check.options import options_of
+
+    return run_check(options_of(namespace))
+
+
 def _add_explain(parser: argparse.ArgumentParser) -> None:
     from exchanger.tools.options import add_explain
 
@@ -311,6 +324,7 @@ def _echo(namespace: argparse.Namespace) -> int:
 COMMANDS: Final[Mapping[str, Command]] = {
     "serve": Command("run the service, configured by environment variables", _serve, _add_serve),
     "status": Command("show a cluster's policies as the service sees them, and what is wrong with them", _status, _add_status),
+    "check": Command("say everything that is wrong with policies in manifests, at its place", _check, _add_check),
     "explain": Command("say what becomes of a request, and why", _explain, _add_explain),
     "test": Command("check that requests get the decisions that they must get", _test, _add_test),
     "diff": Command("show which requests another version of the policies decides differently", _diff, _add_diff),

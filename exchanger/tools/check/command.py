@@ -63,16 +63,12 @@ def run_check(options: CheckOptions, variables: Mapping[str, str] | None = None,
             sys.stderr.write(f"exchanger check: {printable(problem)}\n")
         return UNUSABLE
     wrong = found.count(Severity.ERROR) + found.count(Severity.WARNING)
-    try:
-        if options.suggest:
-            stream.write(suggest(found, rules))
-            if found.problems:
-                sys.stderr.write(as_text(found, colours=_has_colours(sys.stderr, environment)))
-        else:
-            stream.write(_written(found, options.format, colours=_has_colours(stream, environment)))
-        stream.flush()
-    except BrokenPipeError:  # somebody has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if options.suggest:
+        stream.write(suggest(found, rules))
+        if found.problems:
+            sys.stderr.write(as_text(found, colours=_has_colours(sys.stderr, environment)))
+    else:
+        stream.write(_written(found, options.format, colours=_has_colours(stream, environment)))
     return PROBLEMS if wrong else CLEAN
 
 
@@ -104,7 +100,8 @@ def _checked(options: CheckOptions, variables: Mapping[str, str]) -> tuple[Check
     settings = settings_of(variables)
     namespaces, configmaps = selectors_of(settings)
     files = list(_read_all(options.paths))
-    issuers, grants = AnyIssuer(), NO_GRANTS
+    issuers: frozenset[str] = AnyIssuer()
+    grants = NO_GRANTS
     more: list[ManifestFile] = []
     if options.issuers is not None:
         file, found = _issuers(options.issuers)

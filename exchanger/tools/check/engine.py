@@ -12,6 +12,7 @@ from exchanger.codes import manifests as codes
 from exchanger.codes.code import Severity
 from exchanger.codes.policy import FOUND_TWICE
 from exchanger.codes.problem import Problem
+from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.notices import of_allowance, of_left_out
 from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_config_maps, of_namespaces
@@ -20,7 +21,7 @@ from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.documents import Document
 from exchanger.tools.check.files import ManifestFile, Object, PlacedProblem
 from exchanger.tools.check.likely import between_entries
-from exchanger.tools.check.source_map import Place
+from exchanger.tools.check.source_map import Place, field
 from exchanger.tools.check.style import style_of
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice
@@ -155,7 +156,17 @@ def _of_labels(files: Iterable[ManifestFile], rules: Rules) -> Iterator[PlacedPr
 def _of_notice(notice: Notice, file: ManifestFile, item: Object) -> PlacedProblem:
     policy = Source(item.value.namespace, item.value.name) if isinstance(item.value, ConfigMap) else None
     problem = Problem(notice.code or codes.NOTHING_IN_FORCE, f"{notice.subject} {notice.text} ({notice.remedy})")
-    return PlacedProblem(problem, file.name, item.place, policy)
+    return PlacedProblem(problem, file.name, _place_of(notice, item), policy)
+
+
+def _place_of(notice: Notice, item: Object) -> Place:
+    """Return where the label stands that the notice names, else where the labels or the object begin."""
+    labels = None if item.found is None else field(field(item.found.node, "metadata"), "labels")
+    if not isinstance(labels, nodes.Mapping):
+        return item.place
+    named = (key for key, _ in labels.pairs if isinstance(key, nodes.Scalar) and f"the label {key.text} " in notice.text)
+    place = next(named, labels)
+    return Place(place.line, place.column)
 
 
 def _of_grants(

@@ -178,8 +178,9 @@ def _with_labels(root: nodes.Node) -> nodes.Node:
     """Return an object, or a list of them, with each label as text."""
 
     def textual(node: nodes.Node) -> nodes.Node:
-        is_plain = isinstance(node, nodes.Scalar) and node.kind is nodes.Kind.OTHER
-        return attrs.evolve(node, kind=nodes.Kind.TEXT) if is_plain else node
+        if isinstance(node, nodes.Scalar) and node.kind is nodes.Kind.OTHER:
+            return attrs.evolve(node, kind=nodes.Kind.TEXT)
+        return node
 
     def labels(node: nodes.Node) -> nodes.Node:
         return _mapped(node, textual)

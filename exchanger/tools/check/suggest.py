@@ -1,8 +1,8 @@
 """Mends what has one right answer, as a unified diff. Pure.
 
 Each mend puts other characters in the place of one scalar and leaves everything else as it stands: comments, layout, quotation marks, ends
-of lines. A parser that writes its tree back would break long lines and indent lists in its own way, and knows nothing of the document inside a
-block scalar. A mend is only proposed if, with it, what was valid says the same as before and the problem is gone.
+of lines. A parser that writes its tree back would break long lines and indent lists in its own way, and knows nothing of the document
+inside a block scalar. A mend is only proposed if, with it, what was valid says the same as before and the problem is gone.
 """
 
 from collections.abc import Iterable, Iterator
