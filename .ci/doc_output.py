@@ -26,16 +26,8 @@ def output_of(command: str) -> str:
     """Return what the command line prints, to either stream."""
     arguments = [sys.executable, "-m", *shlex.split(command)]
     environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "120"}
-    done = subprocess.run(
-        arguments,
-        cwd=EXAMPLES,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
+    pipe, same = subprocess.PIPE, subprocess.STDOUT
+    done = subprocess.run(arguments, cwd=EXAMPLES, env=environment, stdout=pipe, stderr=same, text=True, timeout=TIMEOUT_S, check=False)
     return done.stdout.rstrip("\n")
 
 
