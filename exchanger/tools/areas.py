@@ -302,7 +302,6 @@ def _header_sets(claims: Iterable[Claim]) -> list[tuple[HeaderMatch, ...]]:
             if agree:
                 found[tuple(sorted(together.items()))] = None
     names = sorted({name for one in sets for name, _ in one})
-    doubtful = [
-        tuple(sorted({**dict(one), name: f"{dict(one).get(name, 'x')},{IN_DOUBT}"}.items())) for one in list(found) for name in names
-    ]
+    bases = list(found) if len(sets) <= MAX_COMBINED else [()]
+    doubtful = [tuple(sorted({**dict(one), name: f"{dict(one).get(name, 'x')},{IN_DOUBT}"}.items())) for one in bases for name in names]
     return [*found, *dict.fromkeys(doubtful)]

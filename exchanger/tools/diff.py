@@ -32,6 +32,8 @@ MAX_EXAMPLES: Final = 200_000
 # Areas that are kept, and that are shown.
 MAX_AREAS: Final = 2_000
 MAX_SHOWN: Final = 100
+# Sets of headers of one area that are written out.
+MAX_HEADERS: Final = 4
 
 
 @final
@@ -96,16 +98,7 @@ def compare(old: Policy, new: Policy, limit: int = MAX_EXAMPLES) -> Comparison:
         fields = _issuer_fields(before, after, old, new)
         if _decision(before) == _decision(after) and not fields:
             continue
-        key = (
-            example.hosts,
-            example.prefix,
-            example.kind is Kind.ODD,
-            _decision(before),
-            _decision(after),
-            before.reason,
-            after.reason,
-            fields,
-        )
+        key = (example.hosts, example.prefix, example.kind is Kind.ODD, _decision(before), _decision(after), fields)
         area = areas.get(key)
         if area is None:
             if len(areas) >= MAX_AREAS:
@@ -168,13 +161,15 @@ def _as_text(found: Comparison) -> Iterator[str]:
     for area in found.areas[:MAX_SHOWN]:
         shown = _shown(area)
         words = [shown["hosts"], shown["paths"], *([", ".join(shown["methods"])] if shown["methods"] else [])]
-        yield "  ".join(words) + (f"  with {'; or '.join(shown['headers'])}" if shown["headers"] else "")
+        headers = shown["headers"]
+        more = "; …" if len(headers) > MAX_HEADERS else ""
+        yield "  ".join(words) + (f"  with {'; or '.join(headers[:MAX_HEADERS])}{more}" if headers else "")
         yield f"  before   {_said(shown['before'])}"
         yield f"  after    {_said(shown['after'])}"
         if area.issuer_fields:
             yield f"  issuer   its profile differs in {', '.join(area.issuer_fields)}"
-        headers = "".join(f" -H '{name}: {value}'" for name, value in area.example.headers)
-        yield f"  example  {shown['example']['method']} {shown['example']['url']}{headers}"
+        given = "".join(f" -H '{name}: {value}'" for name, value in area.example.headers)
+        yield f"  example  {shown['example']['method']} {shown['example']['url']}{given}"
         yield ""
     count = len(found.areas)
     if count > MAX_SHOWN:

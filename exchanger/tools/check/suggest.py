@@ -24,6 +24,8 @@ from exchanger.values.entry import Entry, Source
 CONTEXT: Final = 3
 # Characters of a line that is changed; JSON may be one line, which nobody wants to read twice.
 MAX_LINE: Final = 4_096
+# Times that a file is mended: a field in a field in a field may be misspelt.
+MAX_ROUNDS: Final = 4
 # Mends of one file that are tried one by one if not all of them together are right.
 MAX_TRIES: Final = 32
 
@@ -40,17 +42,20 @@ class Edit:
 
 def suggest(checked: Checked, rules: Rules) -> str:
     """Return the diff for all files, "" if there is nothing that has one right answer."""
-    parts: list[str] = []
-    for file in checked.files:
-        edits = _chosen(file, _edits(file, checked), rules)
-        if edits:
-            parts.append(_diff(file, _applied(file.text.text, edits)))
-    return "".join(parts)
+    after = ((file, mended(file, checked, rules)) for file in checked.files)
+    return "".join(_diff(file, text) for file, text in after if text != file.text.text)
 
 
 def mended(file: ManifestFile, checked: Checked, rules: Rules) -> str:
     """Return the text of ``file`` with what is proposed for it."""
-    return _applied(file.text.text, _chosen(file, _edits(file, checked), rules))
+    for _ in range(MAX_ROUNDS):
+        edits = _chosen(file, _edits(file, checked), rules)
+        if not edits:
+            break
+        # What stands in a field is only looked at once the field has the right name.
+        checked = check((read_file(file.name, _applied(file.text.text, edits).encode("utf-8", "replace")),), rules)
+        file = checked.files[0]
+    return file.text.text
 
 
 def _edits(file: ManifestFile, checked: Checked) -> tuple[Edit, ...]:
@@ -88,7 +93,7 @@ def _in_document(problem: Problem, document: Document) -> Edit | None:
     if problem.line is None or problem.column is None:
         return None
     places = document.object.document
-    text = document.file.text if places is None else FileText(places.node.text)
+    text = document.file.text if places is None else places.lines
     token = token_at(text.text, text.offset(problem.line, problem.column))
     new = _instead(token, problem)
     if not token or not new:
