@@ -1,162 +1,241 @@
 """The command line: parses arguments, runs a command and returns its exit status.
 
-0: the command succeeded. 1: it failed. 2: the arguments or the configuration are wrong.
+0: the command succeeded. 1: it failed. 2: the arguments or the configuration are wrong. 130: it was interrupted. 141: nobody reads what it
+prints.
+
+It runs at every exec probe, so it imports nothing that the command does not need.
 """
 
 import argparse
+import importlib
 import importlib.util
-import io
 import os
 import sys
-import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, final
 
-import trio
+import attrs
 
 from exchanger import __version__
-from exchanger.util.duration import parse_duration
+from exchanger.errors import leaves
+from exchanger.util.arguments import WrongArgumentsError, did_you_mean, one_of, refuse, unexpected
+from exchanger.util.terminal import BROKEN_PIPE, drop_output, flush_output, no_room, prepare_output
+from exchanger.util.text import bounded
 
+_FAILED: Final = 1
 _USAGE_ERROR: Final = 2
 _INTERRUPTED: Final = 130
+_HELP: Final = "help"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that ``arguments`` (default: the process's) name and return its exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a character that the terminal cannot show must not end the command
-            stream.reconfigure(errors="replace")
-    parser = _parser()
-    namespace = parser.parse_args(arguments)
+    prepare_output()
     try:
-        return _run(namespace, parser)
-    except KeyboardInterrupt:  # before a command took over the signals
-        return _INTERRUPTED
+        try:
+            return _run(sys.argv[1:] if arguments is None else list(arguments))
+        finally:
+            flush_output()
+    except BaseException as fault:
+        faults = leaves(fault)
+        kinds = {type(leaf) for leaf in faults}
+        if kinds == {KeyboardInterrupt}:  # before a command took over the signals
+            return _INTERRUPTED
+        if kinds == {BrokenPipeError}:
+            drop_output()
+            return BROKEN_PIPE
+        if reason := no_room(faults[0]):
+            drop_output()
+            sys.stderr.write(f"exchanger: the output cannot be written: {reason}\n")
+            return _FAILED
+        raise
 
 
-def _run(namespace: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    match namespace.command:
-        case "serve":
-            return _serve()
-        case "demo":
-            return _demo(namespace)
-        case "scenarios":
-            return _scenarios(namespace)
-        case "status":
-            return _status(namespace)
-        case "health":
-            return _health(namespace)
-        case "schema":
-            return _schema()
-        case "pre-stop-sleep":
-            return _pre_stop_sleep(namespace.duration)
-        case "fake-token-endpoint":
-            return _fake_token_endpoint(namespace)
-        case "echo":
-            return _echo(namespace)
-        case _:
-            parser.print_help(sys.stderr)
-            return _USAGE_ERROR
+@final
+@attrs.frozen
+class Command:
+    """A command: what it does, in the words of its help; ``add`` declares its arguments, and ``run`` returns its exit status."""
+
+    help: str
+    run: Callable[[argparse.Namespace], int]
+    add: Callable[[argparse.ArgumentParser], None] = lambda _parser: None
 
 
-def _parser() -> argparse.ArgumentParser:
+def _run(arguments: list[str]) -> int:
+    found = parse(arguments)
+    if found is None:
+        return _USAGE_ERROR
+    command, namespace, parser = found
+    try:
+        return command.run(namespace)
+    except WrongArgumentsError as error:
+        parser.error(str(error))
+
+
+def parse(arguments: list[str]) -> tuple[Command, argparse.Namespace, argparse.ArgumentParser] | None:
+    """Return the command that ``arguments`` name, its options, and its parser; ``None`` after the help if they name none.
+
+    Raises:
+        SystemExit: they are wrong (status 2), or the help was asked for and is shown (status 0).
+    """
+    commands = available_commands()
+    if arguments[:1] == [_HELP]:  # as --help has it
+        arguments = [*(argument for argument in arguments[1:2] if not argument.startswith("-")), "--help"]
+    name = next((argument for argument in arguments if not argument.startswith("-")), None)
+    parser, chosen = _parser(commands, name)
+    if name is not None and name not in commands:
+        parser.error(_unknown(name, commands))
+    namespace, extra = parser.parse_known_args(arguments)
+    if extra:
+        (chosen or parser).error(unexpected(chosen or parser, extra))
+    if name is None or chosen is None:
+        parser.print_help(sys.stderr)
+        return None
+    return commands[name], namespace, chosen
+
+
+def _unknown(name: str, commands: Mapping[str, Command]) -> str:
+    if name in DEMO_COMMANDS:
+        return f"the command {name} is not part of this installation; the demo image has it"
+    return f"there is no command {bounded(name)!r}{did_you_mean(name, [*commands, _HELP])}"
+
+
+def _parser(commands: Mapping[str, Command], name: str | None) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser | None]:
+    """Return the parser of everything, and that of the command ``name``, the only one that has its arguments."""
     parser = argparse.ArgumentParser(prog="exchanger", description="Envoy external authorization with OAuth 2.0 Token Exchange (RFC 8693).")
-    parser.add_argument("--version", action="version", version=f"exchanger {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="command")
-    commands.add_parser("serve", help="run the service, configured by environment variables")
-    _add_status(commands.add_parser("status", help="show a cluster's policies as the service sees them, and what is wrong with them"))
-    _add_health(commands.add_parser("health", help="check gRPC health (for exec probes)"))
-    sleep = commands.add_parser("pre-stop-sleep", help="sleep in a preStop hook, so that gateways drain the pod before it stops")
-    sleep.add_argument("duration", nargs="?", default="30s", help="for example 5s or 1m30s (default: %(default)s)")
-    schema = commands.add_parser("schema", help="print a JSON Schema for editors and CI")
-    schema.add_argument("name", choices=["policy"], help="policy: the document under config.yaml in a policy ConfigMap")
-    if importlib.util.find_spec("exchanger.demo"):  # not in the production image, which therefore lacks these commands
-        _add_demo(commands.add_parser("demo", help="run the service locally behind a real Envoy, with a token endpoint and an upstream"))
-        _add_scenarios(commands.add_parser("scenarios", help="run the demo's scenarios, or your own, against any gateway"))
-        _add_fake_token_endpoint(
-            commands.add_parser(
-                "fake-token-endpoint", help="run only the demo's token endpoint; it issues made-up tokens and protects nothing"
-            )
-        )
-        _add_echo(commands.add_parser("echo", help="run only the demo's upstream, which echoes each request"))
-    return parser
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version of this program, of Python and of the platform")
+    parsers = parser.add_subparsers(dest="command", metavar="command")
+    chosen = None
+    for known, command in commands.items():
+        added = parsers.add_parser(known, help=command.help, description=f"{command.help[0].upper()}{command.help[1:]}.")
+        if known == name:
+            chosen = added
+            command.add(added)
+    parsers.add_parser(_HELP, help="show the help of a command")
+    return parser, chosen
 
 
-def _add_demo(parser: argparse.ArgumentParser) -> None:
-    from exchanger.demo.options import add_arguments
+@final
+class _Version(argparse.Action):
+    """Prints the versions, and ends the program."""
 
-    add_arguments(parser)
+    def __call__(self, parser: argparse.ArgumentParser, *_unused: object) -> None:
+        """See ``argparse.Action``."""
+        import platform
 
-
-def _add_scenarios(parser: argparse.ArgumentParser) -> None:
-    from exchanger.scenarios.options import add_arguments
-
-    add_arguments(parser)
-
-
-def _add_fake_token_endpoint(parser: argparse.ArgumentParser) -> None:
-    from exchanger.demo.token_command import add_arguments
-
-    add_arguments(parser)
+        print(f"exchanger {__version__} (Python {platform.python_version()}, {platform.system()} {platform.machine()})")
+        parser.exit()
 
 
-def _add_echo(parser: argparse.ArgumentParser) -> None:
-    from exchanger.demo.servers import add_arguments
-
-    add_arguments(parser)
-
-
-def _add_health(parser: argparse.ArgumentParser) -> None:
-    from exchanger.health.options import add_arguments
-
-    add_arguments(parser)
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    # Written by .ci/serve_help.py from the reference.
+    parser.epilog = Path(__file__).with_name("app").joinpath("serve_help.txt").read_text("utf-8")
 
 
-def _add_status(parser: argparse.ArgumentParser) -> None:
-    from exchanger.status.options import add_arguments
-
-    add_arguments(parser)
-
-
-def _serve() -> int:
+def _serve(_namespace: argparse.Namespace) -> int:
     from exchanger.app.serve import serve
 
     return serve()
 
 
 def _status(namespace: argparse.Namespace) -> int:
+    import trio
+
     from exchanger.status.command import run_status
     from exchanger.status.options import options_of
 
     return trio.run(run_status, options_of(namespace))
 
 
-def _demo(namespace: argparse.Namespace) -> int:
-    from exchanger.demo.command import run_demo
-    from exchanger.demo.options import options_of
-
-    return trio.run(run_demo, options_of(namespace))
-
-
-def _scenarios(namespace: argparse.Namespace) -> int:
-    from exchanger.scenarios.command import run_scenarios
-    from exchanger.scenarios.options import options_of
-
-    return trio.run(run_scenarios, options_of(namespace))
-
-
 def _health(namespace: argparse.Namespace) -> int:
+    import trio
+
     from exchanger.health.command import run_health
     from exchanger.health.options import options_of
 
-    return trio.run(run_health, options_of(namespace))
+    options = options_of(namespace)
+    refuse(options.problems())
+    return trio.run(run_health, options)
 
 
-def _schema() -> int:
-    from exchanger.policy.schema import schema_text
+def _check(namespace: argparse.Namespace) -> int:
+    from exchanger.tools.check.command import run_check
+    from exchanger.tools.check.options import options_of
 
-    print(schema_text(), end="")
+    return run_check(options_of(namespace))
+
+
+def _add_schema(parser: argparse.ArgumentParser) -> None:
+    from exchanger.tools.schemas import SCHEMAS
+
+    names = tuple(SCHEMAS)
+    parser.add_argument("name", type=one_of(*names), metavar="DOCUMENT", help=f"one of {', '.join(names)}")
+
+
+def _schema(namespace: argparse.Namespace) -> int:
+    from exchanger.tools.schemas import SCHEMAS
+    from exchanger.util.json_schema import as_text
+
+    print(as_text(SCHEMAS[namespace.name]()), end="")
     return 0
+
+
+def _add_code(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("code", metavar="CODE", help="a code in any case, such as POL-1101 or TXE-1004")
+
+
+def _code(namespace: argparse.Namespace) -> int:
+    from exchanger.tools.code_text import run_code
+
+    return run_code(namespace.code)
+
+
+# No pod has longer than this to stop, and operating systems do not accept every number.
+_LONGEST_SLEEP_S: Final = 86_400.0
+
+
+def _add_pre_stop_sleep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("duration", nargs="?", type=_duration, default="30s", help="for example 5s or 1m30s (default: %(default)s)")
+
+
+def _duration(text: str) -> float:
+    from exchanger.util.duration import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{bounded(text)!r} {error}") from None
+
+
+def _pre_stop_sleep(namespace: argparse.Namespace) -> int:
+    import time
+
+    time.sleep(min(namespace.duration, _LONGEST_SLEEP_S))
+    return 0
+
+
+def _demo(namespace: argparse.Namespace) -> int:
+    import trio
+
+    from exchanger.demo.command import run_demo
+    from exchanger.demo.options import options_of
+
+    options = options_of(namespace)
+    refuse(options.problems())
+    return trio.run(run_demo, options)
+
+
+def _scenarios(namespace: argparse.Namespace) -> int:
+    import trio
+
+    from exchanger.scenarios.command import option_problems, run_scenarios
+    from exchanger.scenarios.options import options_of
+
+    options = options_of(namespace)
+    refuse(option_problems(options, os.environ))
+    return trio.run(run_scenarios, options)
 
 
 def _fake_token_endpoint(namespace: argparse.Namespace) -> int:
@@ -166,20 +245,76 @@ def _fake_token_endpoint(namespace: argparse.Namespace) -> int:
 
 
 def _echo(namespace: argparse.Namespace) -> int:
+    import trio
+
     from exchanger.demo.servers import echo, run_server
 
     return trio.run(run_server, "echo", echo, namespace.address, os.environ)
 
 
-# No pod has longer than this to stop, and operating systems do not accept every number.
-_LONGEST_SLEEP_S: Final = 86_400.0
+def _later(module: str, function: str) -> Callable[..., Any]:
+    """Return a function that is imported when it is called."""
+
+    def call(argument: object) -> object:
+        return getattr(importlib.import_module(module), function)(argument)
+
+    return call
 
 
-def _pre_stop_sleep(duration: str) -> int:
-    try:
-        seconds = parse_duration(duration)
-    except ValueError as error:
-        print(f"exchanger pre-stop-sleep: {duration!r} {error}", file=sys.stderr)
-        return _USAGE_ERROR
-    time.sleep(min(seconds, _LONGEST_SLEEP_S))
-    return 0
+# In the order of the help.
+COMMANDS: Final[Mapping[str, Command]] = {
+    "serve": Command("run the service, configured by environment variables", _serve, _add_serve),
+    "status": Command(
+        "show a cluster's policies as the service sees them, and what is wrong with them",
+        _status,
+        _later("exchanger.status.options", "add_arguments"),
+    ),
+    "check": Command(
+        "say everything that is wrong with policies in manifests, at its place",
+        _check,
+        _later("exchanger.tools.check.options", "add_arguments"),
+    ),
+    "explain": Command(
+        "say what becomes of a request, and why",
+        _later("exchanger.tools.command", "explain"),
+        _later("exchanger.tools.options", "add_explain"),
+    ),
+    "test": Command(
+        "check that requests get the decisions that they must get",
+        _later("exchanger.tools.command", "test"),
+        _later("exchanger.tools.options", "add_test"),
+    ),
+    "diff": Command(
+        "show which requests another version of the policies decides differently",
+        _later("exchanger.tools.command", "diff"),
+        _later("exchanger.tools.options", "add_diff"),
+    ),
+    "health": Command("check gRPC health (for exec probes)", _health, _later("exchanger.health.options", "add_arguments")),
+    "schema": Command("print the JSON Schema of a document, for editors and CI", _schema, _add_schema),
+    "code": Command("say what a code means, what usually leads to it, and what to do", _code, _add_code),
+    "pre-stop-sleep": Command(
+        "sleep in a preStop hook, so that gateways drain the pod before it stops", _pre_stop_sleep, _add_pre_stop_sleep
+    ),
+}
+# Not in the production image, which therefore lacks these commands.
+DEMO_COMMANDS: Final[Mapping[str, Command]] = {
+    "demo": Command(
+        "run the service locally behind a real Envoy, with a token endpoint and an upstream",
+        _demo,
+        _later("exchanger.demo.options", "add_arguments"),
+    ),
+    "scenarios": Command(
+        "run the demo's scenarios, or your own, against any gateway", _scenarios, _later("exchanger.scenarios.options", "add_arguments")
+    ),
+    "fake-token-endpoint": Command(
+        "run only the demo's token endpoint; it issues made-up tokens and protects nothing",
+        _fake_token_endpoint,
+        _later("exchanger.demo.token_command", "add_arguments"),
+    ),
+    "echo": Command("run only the demo's upstream, which echoes each request", _echo, _later("exchanger.demo.servers", "add_arguments")),
+}
+
+
+def available_commands() -> dict[str, Command]:
+    """Return the commands of this installation."""
+    return {**COMMANDS, **(DEMO_COMMANDS if importlib.util.find_spec("exchanger.demo") else {})}

@@ -1,4 +1,4 @@
-"""The handlers of ``/api``: what the console is, the policy in force, one of its documents, and why a request gets its verdict.
+"""The handlers of ``/api``: what the console is, the policy in force, one of its documents, and what becomes of a request.
 
 All of it comes from a snapshot, which never changes, so long responses are made in slices while requests go on. Must not know: who may
 ask, or where policy comes from.
@@ -20,6 +20,7 @@ from exchanger.console.policy_view import (
     Lines,
     claims_of,
     health_of,
+    shown_answer,
     shown_document,
     shown_entry,
     shown_explanation,
@@ -27,14 +28,17 @@ from exchanger.console.policy_view import (
     shown_problem,
     shown_refusal,
 )
+from exchanger.decision.answer import STAND_INS_BY_NAME, Answer, answer_of, asked_request
+from exchanger.decision.check import DecisionRules, begin
 from exchanger.http.message import Handler, Request, Response
 from exchanger.policy.conflicts import documents_in_conflict
 from exchanger.policy.document import PolicyDocument, entry_lines
-from exchanger.policy.explanation import explain
+from exchanger.policy.explanation import Explanation, explain
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notices
-from exchanger.values.text import HOST_LIMIT
+from exchanger.values.request import HttpRequest
+from exchanger.values.text import HOST_LIMIT, loggable_path
 
 # Documents in the list; of more, those with problems come first.
 MAX_DOCUMENTS: Final = 1000
@@ -43,6 +47,8 @@ MAX_METHOD: Final = 32
 MAX_PATH: Final = 8192
 # Characters of a query: a path in which each character is escaped.
 MAX_QUERY: Final = 4 * MAX_PATH
+# Fields of a query: method, host and path, and the headers of a request, of which gateways allow a hundred.
+MAX_FIELDS: Final = 112
 # Documents whose lines are looked up for one explanation: one for each candidate.
 MAX_LINED: Final = 50
 # Entries whose lines are kept for the next explanation: some ten megabytes.
@@ -53,6 +59,10 @@ _Shelf = dict[str, dict[str, tuple[PolicyDocument, str]]]
 
 _NOT_FOUND: Final = error(404, "there is no such policy")
 _NO_NAME: Final = error(400, "the query needs namespace and name, once each")
+_NO_HEADER: Final = error(400, 'each header must be "Name: value"')
+_NO_CREDENTIALS: Final = error(400, "credentials are not taken here: say by credentials= which kind the request has")
+_NO_KIND: Final = error(400, f"credentials must be one of {', '.join(STAND_INS_BY_NAME)}")
+_CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
 _NO_REQUEST: Final = error(400, "the query needs method, host and path, once each, and of usual length")
 
 
@@ -92,6 +102,7 @@ class Api:
     _about: About
     _policy: Callable[[], PolicyNow]
     _access: Access
+    _rules: Callable[[], DecisionRules] = DecisionRules
     _list: tuple[PolicyNow, bytes] | None = attrs.field(default=None, init=False, repr=False)
     _lined: dict[Source, Lines] = attrs.field(factory=dict, init=False, repr=False)
     _lined_of: PolicySnapshot | None = attrs.field(default=None, init=False, repr=False)
@@ -161,28 +172,26 @@ class Api:
         return json_bytes(b'%b,"entries":[%b],"problems":[%b],"refused":[%b]}' % (head[:-1], *lists))
 
     async def explain(self, request: Request) -> Response:
-        """Say why a request gets its verdict."""
-        query = _fields(request, "method", "host", "path")
-        if query is None:
-            return _NO_REQUEST
-        method, host, path = query
-        if not method or len(method) > MAX_METHOD or len(host) > HOST_LIMIT or len(path) > MAX_PATH:
-            return _NO_REQUEST
-        now = self._policy()
-        if now.snapshot is None or now.is_missing:
-            verdict = NOT_READY if now.snapshot is None else MISSING
-            return json_response({"revision": now.revision, "verdict": verdict, "readings": [path], "candidates": [], "more": 0})
+        """Say what becomes of a request, and why."""
+        asked = _asked(request)
+        if isinstance(asked, Response):
+            return asked
+        now, rules = self._policy(), self._rules()
+        snapshot = None if now.is_missing else now.snapshot
+        if now.snapshot is None or snapshot is None:
+            verdict, decision = NOT_READY if now.snapshot is None else MISSING, shown_answer(answer_of(begin(asked, None, rules)))
+            shown = {"revision": now.revision, "verdict": verdict, "decision": decision}
+            return json_response({**shown, "readings": [loggable_path(asked.path)], "candidates": [], "more": 0})
         async with self._working:
             # A host with a thousand entries and a path with many readings take some hundredths of a second.
-            asked = partial(explain, now.snapshot, host, path, method.upper(), raw=_is_raw(request))
-            explanation = await trio.to_thread.run_sync(asked, limiter=self._thread)
+            explanation, answer = await trio.to_thread.run_sync(partial(_explained, asked, snapshot, rules), limiter=self._thread)
             lines: dict[Source, Lines] = {}
             for candidate in explanation.candidates[:MAX_LINED]:
                 source = candidate.claim.source
                 document = now.snapshot.documents.get(source)
                 if document is not None and source not in lines:
                     lines[source] = await self._lines(document, now.snapshot)
-        return json_response(shown_explanation(explanation, now.snapshot, lines, now.revision))
+        return json_response({**shown_explanation(explanation, now.snapshot, lines, now.revision), "decision": shown_answer(answer)})
 
     async def _lines(self, document: PolicyDocument, snapshot: PolicySnapshot) -> Lines:
         """Return the lines of the entries, computed once a version and in a thread: a document of a megabyte takes a part of a second.
@@ -238,9 +247,38 @@ async def _listed(now: PolicyNow) -> bytes:
     return b'%b,"namespaces":[%b]}' % (head[:-1], b",".join(parts))
 
 
-def _is_raw(request: Request) -> bool:
-    """Tell whether the path arrived byte for byte, as opposed to one that was typed in."""
-    return parse_qs(request.query, max_num_fields=16, errors="surrogateescape").get("raw") == ["true"]
+def _explained(asked: HttpRequest, snapshot: PolicySnapshot, rules: DecisionRules) -> tuple[Explanation, Answer]:
+    explanation = explain(snapshot, asked.host, asked.path, asked.method, raw=asked.path_is_raw, headers=asked.fields)
+    return explanation, answer_of(begin(asked, snapshot, rules))
+
+
+def _asked(request: Request) -> HttpRequest | Response:
+    """Return the request that is asked about, or what is wrong with the question.
+
+    ``header`` fields have ``Name: value`` each. Credentials stay where they are: ``credentials`` says what kind of them the request has.
+    """
+    query = _fields(request, "method", "host", "path")
+    if query is None:
+        return _NO_REQUEST
+    method, host, path = query
+    if not method or len(method) > MAX_METHOD or len(host) > HOST_LIMIT or len(path) > MAX_PATH:
+        return _NO_REQUEST
+    more = parse_qs(request.query, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="surrogateescape")
+    headers: list[tuple[str, str]] = []
+    for text in more.get("header", []):
+        name, colon, value = text.partition(":")
+        if not colon or not name.strip():
+            return _NO_HEADER
+        if name.strip().lower() in _CREDENTIALS:
+            return _NO_CREDENTIALS
+        headers.append((name.strip(), value.strip(" \t")))
+    kinds = more.get("credentials", ["bearer"])
+    stand_in = STAND_INS_BY_NAME.get(kinds[0]) if len(kinds) == 1 else None
+    if stand_in is None:
+        return _NO_KIND
+    if stand_in:
+        headers.append(("authorization", stand_in))
+    return asked_request(method, host, path, headers, raw=more.get("raw") == ["true"])
 
 
 def _fields(request: Request, *names: str) -> tuple[str, ...] | None:
@@ -248,7 +286,7 @@ def _fields(request: Request, *names: str) -> tuple[str, ...] | None:
     if len(request.query) > MAX_QUERY:
         return None
     try:
-        query = parse_qs(request.query, keep_blank_values=True, max_num_fields=16, errors="surrogateescape")
+        query = parse_qs(request.query, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="surrogateescape")
     except ValueError:
         return None
     values = [query.get(name, []) for name in names]

@@ -22,6 +22,7 @@ from exchanger.console.policy_health import Freshness, PolicyHealth
 from exchanger.console.server import SESSION, Server, ServerSettings
 from exchanger.console.token_file import TokenFile
 from exchanger.console.websocket import Handshake, send_messages
+from exchanger.decision.check import DecisionRules
 from exchanger.http.message import Response
 from exchanger.http.names import names_of
 from exchanger.policy.snapshot import PolicySnapshot
@@ -36,7 +37,8 @@ class Sources:
     """What the console shows: the newest policy, the service's counters, and the fields of a decision's log line.
 
     ``is_missing``: a policy is required and no entry is in force, so nothing is decided by it. ``notices`` are probable mistakes.
-    ``freshness`` is read in a Trio task. ``issuers`` are those whose profiles have a breaker or a limit.
+    ``freshness`` is read in a Trio task. ``rules`` are the operator's settings for all policies. ``issuers`` are those whose profiles have
+    a breaker or a limit.
     """
 
     snapshot: Callable[[], PolicySnapshot | None]
@@ -45,6 +47,7 @@ class Sources:
     is_missing: Callable[[], bool] = lambda: False
     notices: Callable[[], tuple[Notices, ...]] = tuple
     freshness: Callable[[], Freshness] = Freshness
+    rules: Callable[[], DecisionRules] = DecisionRules
     issuers: Callable[[], tuple[IssuerHealth, ...]] = tuple
 
 
@@ -86,7 +89,7 @@ class Console:
         shown = DecisionJson(sources.line, show_tokens=self._show_tokens)
         health = PolicyHealth(sources.snapshot, sources.is_missing, sources.freshness)
         self.broadcast = Broadcast(self.feed, shown, sources.totals, about.version, time.time, self._reports.fault, health, sources.issuers)
-        api = Api(about, self._policy_now, self._access)
+        api = Api(about, self._policy_now, self._access, sources.rules)
         routes = {
             **api.routes(),
             ("POST", SESSION): self._access.open_session,

@@ -3,6 +3,7 @@
 from itertools import islice
 from typing import Final, TypeAlias
 
+from exchanger.decision.answer import Answer
 from exchanger.policy.conflicts import conflicts_with
 from exchanger.policy.document import PolicyDocument, Refusal
 from exchanger.policy.explanation import Explanation
@@ -51,17 +52,23 @@ def shown_document(document: PolicyDocument, health: str) -> Json:
 
 def shown_problem(region: FailClosedRegion) -> Json:
     """Return what is wrong, and where to look."""
-    return {"entry": region.index, "line": region.line, "column": region.column, "reason": _text(region.reason)}
+    return {
+        "entry": region.index,
+        "line": region.line,
+        "column": region.column,
+        "code": region.code,
+        "reason": _text(region.reason),
+    }
 
 
 def shown_refusal(refusal: Refusal) -> Json:
     """Return what is refused, or would be: an entry, or ``None`` for the document."""
-    return {"entry": refusal.index, "reason": _text(refusal.reason)}
+    return {"entry": refusal.index, "code": refusal.code.name, "reason": _text(refusal.reason)}
 
 
 def shown_notices(notices: tuple[Notices, ...]) -> Json:
     """Return probable mistakes, and how many more there are."""
-    listed = [{"subject": one.subject, "text": one.text, "remedy": one.remedy} for several in notices for one in several.listed]
+    listed = [one.fields() for several in notices for one in several.listed]
     return {"listed": listed, "more": sum(several.more for several in notices)}
 
 
@@ -125,6 +132,27 @@ def shown_verdict(verdict: Verdict) -> Json:
         case Ambiguous():
             reason = f"the {verdict.part.value} cannot be read, or in ways that lead to different decisions"
             return {"kind": "ambiguous", "policy": None, "reason": reason}
+
+
+def shown_answer(answer: Answer) -> Json:
+    """Return what becomes of a request, and what would be asked of which issuer."""
+    target, issuer = answer.target, answer.issuer
+    return {
+        "kind": answer.effect.value,
+        "passes": answer.passes,
+        "status": answer.status,
+        "policy": None if answer.source is None else shown_place(answer.source, answer.index),
+        "reason": _text(answer.reason),
+        "exchange": None
+        if target is None
+        else {
+            "issuer": _text(target.issuer_ref),
+            "endpoint": (issuer is not None and _text(issuer.endpoint_host)) or None,
+            "scope": _text(target.scope),
+            "resources": [_text(resource) for resource in target.resources[:LIST_LIMIT]],
+            "audiences": [_text(audience) for audience in target.audiences[:LIST_LIMIT]],
+        },
+    }
 
 
 def shown_explanation(explanation: Explanation, snapshot: PolicySnapshot, lines: "dict[Source, Lines]", revision: int) -> Json:

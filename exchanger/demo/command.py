@@ -32,8 +32,9 @@ from exchanger.scenarios.client import LOOPBACK
 from exchanger.scenarios.command import UsageError
 from exchanger.scenarios.display import SHELL_NAMES, Columns, foot, shell_line, table_head, table_row
 from exchanger.scenarios.runner import Finding, run_scenario, summary
-from exchanger.scenarios.terminal import Output, OutputError, Progress, drop_output
+from exchanger.scenarios.terminal import Output, Progress
 from exchanger.scenarios.tokens import claims_of
+from exchanger.util.terminal import OutputError, drop_output
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a supervisor's request, and a terminal that was closed
 LATE_SIGNALS: Final = 0.05  # seconds in which a second Ctrl-C, sent while everything was ending, is taken from the queue
@@ -161,15 +162,15 @@ class _Demo:
 
     async def _check(self, demo: RunningDemo) -> None:
         scenarios, target = demo.setup.scenarios, demo.setup.target(demo.ports)
-        columns = Columns.of(scenarios)
-        self._progress.say(f"\n{table_head(columns)}")
+        columns, screen = Columns.of(scenarios), self._progress.screen(os.environ)
+        self._progress.say(f"\n{table_head(columns, screen)}")
         findings = []
         for scenario in scenarios:
             finding = await run_scenario(scenario, target)
-            self._progress.say(table_row(finding, columns))
+            self._progress.say(table_row(finding, columns, screen))
             findings.append(finding)
         findings.append(await self._check_stop(demo))
-        self._progress.say(table_row(findings[-1], columns))
+        self._progress.say(table_row(findings[-1], columns, screen))
         self.failed = any(not finding.ok for finding in findings)
         self._progress.say(foot(findings))
         if self.failed:

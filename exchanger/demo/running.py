@@ -23,7 +23,7 @@ from exchanger.demo.reference.setup import reference_routes, reference_setup, wi
 from exchanger.demo.routed_endpoint import RoutedTokenEndpoint
 from exchanger.demo.server_spans import ServerSpans
 from exchanger.demo.servers import echo, serve_http
-from exchanger.demo.service import base_environment, otel_environment, service_environment
+from exchanger.demo.service import GRANTS_SCHEMA, base_environment, otel_environment, service_environment
 from exchanger.demo.setup import DemoPorts, DemoSetup, free_ports, own_setup, started_on
 from exchanger.demo.token_endpoint import TokenEndpoint
 from exchanger.directory.source import DirectorySettings
@@ -31,12 +31,14 @@ from exchanger.http.message import Handler
 from exchanger.playground.handlers import Playground, PlaygroundSettings
 from exchanger.playground.lint import LintRules
 from exchanger.playground.policy_files import PolicyFiles, revision_of
+from exchanger.policy.grants.schema import grants_schema
 from exchanger.scenarios.answer import answer_of, describe, exchanged_claims
 from exchanger.scenarios.client import LOOPBACK, NoAnswerError, fetch
 from exchanger.scenarios.runner import is_exchanged
 from exchanger.scenarios.target import request_of
 from exchanger.scenarios.terminal import Progress
 from exchanger.telemetry.otlp.settings import Target
+from exchanger.util.json_schema import as_text
 
 _READY_POLL: Final = 0.1  # seconds between two looks; service and gateway take one to three seconds to start
 _READY_REQUEST: Final = 2.0  # seconds for one look: beyond the gateway's 1 s for the service
@@ -213,6 +215,7 @@ def _write_files(folder: Path, ports: DemoPorts, setup: DemoSetup, gateway: Call
         (ports.policy / name).write_text(text, "utf-8")
     if ports.grants is not None:
         ports.grants.write_text(setup.grants, "utf-8")
+        (folder / GRANTS_SCHEMA).write_text(as_text(grants_schema()), "utf-8")
     issuers = folder / "issuers.json"
     issuers.write_text(json.dumps({"issuers": setup.profiles}, indent=2), "utf-8")
     config = folder / "envoy.json"

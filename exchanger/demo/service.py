@@ -6,9 +6,11 @@ console: no setting and no variable leads there, so none can be left set by mist
 
 import importlib.resources
 import os
+import re
 import sys
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Final
 
 from exchanger.demo.token_endpoint import CLIENT_SECRET
 from exchanger.demo.token_rules import MALFORMED_PATH, SLOW_PATH, TOKEN_PATH
@@ -17,6 +19,7 @@ from exchanger.scenarios.tokens import CLIENT_ID
 
 SERVICE_COMMAND = (sys.executable, "-m", "exchanger.demo.service")
 
+GRANTS_SCHEMA: Final = "grants.schema.json"
 _TENANCY = importlib.resources.files("exchanger.demo") / "tenancy"
 
 # What a Python program needs to start where this one did. Nothing else is handed on but OTEL_ variables (see below): a proxy variable of
@@ -73,8 +76,8 @@ def wrong_policy() -> list[Traversable]:
 
 
 def sample_grants() -> str:
-    """Return the text of the grants file, for the teams of both."""
-    return (_TENANCY / "grants.yaml").read_text("utf-8")
+    """Return the text of the grants file, for the teams of both; an editor looks for its schema beside it, as ``GRANTS_SCHEMA``."""
+    return re.sub(r"(?<=\$schema=)\S+", f"./{GRANTS_SCHEMA}", (_TENANCY / "grants.yaml").read_text("utf-8"), count=1)
 
 
 def own_issuers(token_port: int) -> list[dict[str, str]]:

@@ -14,6 +14,7 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.codes import manifests as codes
 from exchanger.directory.manifest import MAX_FILE_BYTES, Manifest, PassedOver, UnreadableFile, objects_of, read_manifests
 from exchanger.policy.notices import is_declined, of_config_maps, of_namespaces
 from exchanger.policy.selection import ConfigMap, Namespace, PolicyObject
@@ -93,8 +94,8 @@ class Scan:
         return {name: file.problem for name, file in self.files if file.problem is not None and file.manifests is None}
 
 
-class _CrowdedError(Exception):
-    """Inside this module only: there is more in the folder than a scan goes through."""
+class CrowdedError(Exception):
+    """There is more in the folder than a scan goes through."""
 
 
 def scan(root: Path, before: Scan) -> Scan:
@@ -102,17 +103,17 @@ def scan(root: Path, before: Scan) -> Scan:
     known = dict(before.files)
     others: list[str] = []
     try:
-        names = sorted(_names(root, others))
+        names = sorted(manifest_names(root, others))
     except OSError as error:
         # Its content is unknown, so the known one stays in force.
         return attrs.evolve(before, problem=f"cannot be listed: {error.strerror}")
-    except _CrowdedError as crowded:
+    except CrowdedError as crowded:
         return attrs.evolve(before, problem=str(crowded))
     files = tuple((name, _look(root / name, known.get(name))) for name in names)
     return Scan(files, others=tuple(sorted(others)))
 
 
-def _names(root: Path, others: list[str]) -> Iterator[str]:
+def manifest_names(root: Path, others: list[str]) -> Iterator[str]:
     """Return the names of the manifest files below ``root``; ``others`` gets the names of what is not read.
 
     Hidden files and folders are left out. Kubernetes keeps a mounted ConfigMap in such a folder and links to it from visible names.
@@ -134,9 +135,9 @@ def _names(root: Path, others: list[str]) -> Iterator[str]:
             else:
                 others.append(f"{(folder / entry.name).relative_to(root)}/")
             if found > MAX_FILES:
-                raise _CrowdedError(f"has more than {MAX_FILES} manifest files")
+                raise CrowdedError(f"has more than {MAX_FILES} manifest files")
             if entries > MAX_ENTRIES:
-                raise _CrowdedError(f"has more than {MAX_ENTRIES} files and folders")
+                raise CrowdedError(f"has more than {MAX_ENTRIES} files and folders")
 
 
 def _listed(folder: Path, seen: set[tuple[int, int]], *, may_be_gone: bool) -> Iterator[os.DirEntry[str]]:
@@ -225,11 +226,12 @@ def _of_files(scan: Scan) -> Iterator[Notice]:
     read = {name for name, _ in scan.files}
     for name in scan.others:
         if name.endswith("/"):
-            yield Notice(f"folder {name}", "is not read: it lies too deep", "move it up")
+            yield Notice(f"folder {name}", "is not read: it lies too deep", "move it up", codes.UNREAD_FILE)
         elif _is_meant(name, read):
-            yield Notice(f"file {name}", f"is skipped: its name does not end in {_ENDINGS}", f"rename it to end in one of {_ENDINGS}")
+            text, remedy = f"is skipped: its name does not end in {_ENDINGS}", f"rename it to end in one of {_ENDINGS}"
+            yield Notice(f"file {name}", text, remedy, codes.UNREAD_FILE)
     for name, passed_over in scan.passed_over():
-        yield Notice(f"file {name}", passed_over.reason, passed_over.remedy)
+        yield Notice(f"file {name}", passed_over.reason, passed_over.remedy, passed_over.code)
 
 
 def _is_meant(name: str, read: set[str]) -> bool:

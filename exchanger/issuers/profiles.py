@@ -62,7 +62,7 @@ class IssuerProfile:
     limits: CallLimits | None = None
 
 
-_SPELLING: Final = {
+SPELLING: Final = {
     "token_endpoint": "tokenEndpoint",
     "bearer_realm": "bearerRealm",
     "token_endpoint_auth_method": "tokenEndpointAuthMethod",
@@ -134,10 +134,10 @@ _READERS: Final[Mapping[str, Callable[[object, object], object]]] = {
 def _strict(cls: type[T], converter: cattrs.Converter) -> None:
     """Read ``cls`` from a mapping with exactly its fields; ``null`` counts as a missing field."""
     overrides: Any = {
-        field.name: override(rename=_SPELLING.get(field.name, field.name), struct_hook=_READERS.get(field.name))
+        field.name: override(rename=SPELLING.get(field.name, field.name), struct_hook=_READERS.get(field.name))
         for field in attrs.fields(cls)  # type: ignore[arg-type]
     }
-    known = {_SPELLING.get(field.name, field.name) for field in attrs.fields(cls)}  # type: ignore[arg-type]
+    known = {SPELLING.get(field.name, field.name) for field in attrs.fields(cls)}  # type: ignore[arg-type]
     read: Any = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **overrides)
 
     def hook(value: object, expected: object) -> T:
@@ -166,7 +166,7 @@ def _explain(error: BaseException, _type: type | None) -> str:
         case KeyError():
             return "is required"
         case cattrs.ForbiddenExtraKeysError():
-            known = ", ".join(_SPELLING.get(field.name, field.name) for field in attrs.fields(error.cl))
+            known = ", ".join(SPELLING.get(field.name, field.name) for field in attrs.fields(error.cl))
             return f"has unknown fields: {', '.join(sorted(map(str, error.extra_fields)))}; there are {known}"
         case TypeError():
             return str(error)
@@ -234,5 +234,5 @@ def _plain(node: nodes.Node) -> object:
 def _place(index: int, line: str) -> str:
     """Turn cattrs' ``message @ $.path`` into ``issuers[0].path message``."""
     message, _, path = line.rpartition(" @ $")
-    spelled = ".".join(_SPELLING.get(part, part) for part in path.split("."))
+    spelled = ".".join(SPELLING.get(part, part) for part in path.split("."))
     return f"issuers[{index}]{spelled} {message}"

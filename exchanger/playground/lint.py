@@ -6,30 +6,31 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.directory.manifest import MAX_VALUES, UnreadableFile, objects_of, read_manifests
+from exchanger.codes import manifests as codes
+from exchanger.codes.code import Severity
+from exchanger.codes.manifests import EMPTY_FILE
+from exchanger.directory.manifest import UnreadableFile, objects_of, read_manifests
 from exchanger.playground.policy_files import NotSaved, encoded
-from exchanger.playground.source_map import NOWHERE, FileMap, Place, document_places, file_map, within
-from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.conflicts import conflicts_of
-from exchanger.policy.document import Lines, PolicyDocument, entry_lines
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.selection import Change, ConfigMap, Namespace, PolicyObject, advance, select
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.tools.check.documents import Document
+from exchanger.tools.check.files import ManifestFile, read_file
+from exchanger.tools.check.source_map import NOWHERE, Place
 from exchanger.util.text import printable
-from exchanger.values.entry import FailClosedRegion, Source
+from exchanger.values.entry import Source
 from exchanger.values.selector import Selector
 
 # Problems reported for a file: more than anybody goes through before the next check.
 MAX_PROBLEMS: Final = 200
 # Characters of a reason or a name, as in the console.
 TEXT_LIMIT: Final = 1024
-# As in ``directory.manifest``, for files of the size that is allowed here.
-_LIMITS: Final = nodes.Limits(values=MAX_VALUES, depth=64)
 _STAYS: Final = "; what the file said before stays in force"
 
 # How ``directory.manifest`` names a document of a file.
-_find_document: Final = re.compile(r"document (\d+)").match
+_names_document: Final = re.compile(r"document \d+").match
 
 
 @final
@@ -53,12 +54,14 @@ class Problem:
     place: Place = NOWHERE
     policy: str | None = None
     entry: int | None = None
+    code: str = ""
 
     def shown(self) -> dict[str, object]:
         """Return it as JSON has it."""
         policy = None if self.policy is None else printable(self.policy, TEXT_LIMIT)
         place, reason = self.place, printable(self.reason, TEXT_LIMIT)
-        return {"policy": policy, "entry": self.entry, "line": place.line, "column": place.column, "reason": reason}
+        where = {"policy": policy, "entry": self.entry, "line": place.line, "column": place.column}
+        return {**where, "code": self.code, "reason": reason}
 
 
 @final
@@ -76,23 +79,17 @@ def lint(name: str, text: str, others: Mapping[str, str], rules: LintRules) -> L
     if isinstance(data, NotSaved):
         return Linted(0, (Problem(data.reason),))
     if not text.strip():
-        return Linted(0, (Problem(f"the file is empty{_STAYS}", Place(1, 1)),))
+        return Linted(0, (Problem(f"the file is empty{_STAYS}", Place(1, 1), code=EMPTY_FILE.name),))
+    file = read_file(name, data)
     read = read_manifests(data, is_json=False)
     if isinstance(read, UnreadableFile):
-        subject = "" if _find_document(read.reason) else "the file "
-        return Linted(0, (Problem(f"{subject}{read.reason}{_STAYS}", _unreadable_place(text, read.reason)),))
+        return Linted(0, tuple(_unreadable(read, file))[:MAX_PROBLEMS])
     objects = tuple(objects_of(read))
-    known = file_map(text, _LIMITS)
-    if isinstance(known, nodes.Unreadable):  # never: the limits are the same
-        return Linted(0, (Problem(f"the file {known.reason}{_STAYS}", Place(known.line, known.column)),))
     every = (*(item for key, other in others.items() if key != name for item in objects_in(other) or ()), *objects)
     change = policy_of(every, rules)
-    here = {found.source for found in known.configmaps}
-    documents = [document for document in change.documents if document.source in here]
-    problems = [
-        *_left_out(known, objects, every, change, rules),
-        *(each for document in documents for each in _said(document, change, known)),
-    ]
+    here = {Source(item.value.namespace, item.value.name): item for item in reversed(file.objects) if isinstance(item.value, ConfigMap)}
+    documents = [Document(file, here[found.source], found) for found in change.documents if found.source in here]
+    problems = [*_left_out(file, every, change, rules), *(each for document in documents for each in _said(document, change))]
     ordered = sorted(problems, key=lambda problem: (problem.place.line or 0, problem.place.column or 0))
     return Linted(len(documents), tuple(ordered[:MAX_PROBLEMS]))
 
@@ -112,48 +109,43 @@ def policy_of(objects: Iterable[PolicyObject], rules: LintRules) -> Change:
     return advance(empty, {}, select(objects, rules.namespaces, rules.configmaps), rules.issuers, grants=rules.grants)
 
 
-def _left_out(
-    known: FileMap, objects: Iterable[PolicyObject], every: Iterable[PolicyObject], change: Change, rules: LintRules
-) -> Iterator[Problem]:
+def _unreadable(read: UnreadableFile, file: ManifestFile) -> Iterator[Problem]:
+    """Yield what the service says of the file, and what it would say next."""
+    subject = "" if _names_document(read.reason) else "the file "
+    found = [placed for placed in file.problems if placed.problem.code.severity is Severity.ERROR]
+    place = found[0].place if found else NOWHERE
+    yield Problem(f"{subject}{read.reason}{_STAYS}", place, code=read.code.name)
+    for placed in found[1:]:
+        policy = None if placed.policy is None else str(placed.policy)
+        yield Problem(placed.problem.sentence, placed.place, policy, code=placed.problem.code.name)
+
+
+def _left_out(file: ManifestFile, every: Iterable[PolicyObject], change: Change, rules: LintRules) -> Iterator[Problem]:
     """Yield the ConfigMaps that are not selected because of labels: the one mistake that the service cannot see."""
-    if not any(isinstance(item, ConfigMap) for item in objects):
-        yield Problem("there is no ConfigMap in the file, so that no policy comes from it", Place(1, 1))
+    if not any(isinstance(item.value, ConfigMap) for item in file.objects):
+        reason = "there is no ConfigMap in the file, so that no policy comes from it"
+        yield Problem(reason, Place(1, 1), code=codes.NOTHING_IN_FORCE.name)
     in_force = {document.source for document in change.documents}
     selected = {item.name for item in every if isinstance(item, Namespace) and rules.namespaces.matches(dict(item.labels))}
-    for item in objects:
-        if isinstance(item, ConfigMap) and (source := Source(item.namespace, item.name)) not in in_force:
-            if item.namespace in selected:
-                reason = f"not in force: the ConfigMap's labels are not {rules.configmaps}"
+    for item in file.objects:
+        if isinstance(item.value, ConfigMap) and (source := Source(item.value.namespace, item.value.name)) not in in_force:
+            if item.value.namespace in selected:
+                code, reason = codes.CONFIG_MAP_NOT_SELECTED, f"not in force: the ConfigMap's labels are not {rules.configmaps}"
             else:
+                code = codes.NAMESPACE_NOT_ENABLED
                 reason = f"not in force: there is no Namespace of this name with labels {rules.namespaces}"
-            yield Problem(reason, known.place(source, None, None), str(source))
+            yield Problem(reason, item.place, str(source), code=code.name)
 
 
-def _said(document: PolicyDocument, change: Change, known: FileMap) -> Iterator[Problem]:
+def _said(document: Document, change: Change) -> Iterator[Problem]:
     """Yield the parts of a document that cannot be understood, those that are refused, and its conflicts with others."""
-    source = document.source
-    for region in document.problems:
-        yield _of_region(region, known)
-    lines: tuple[Lines, ...] | None = None
-    for refusal in document.refused:
-        lines = entry_lines(document.text or "") if lines is None else lines
-        first = lines[refusal.index][0] if refusal.index is not None and refusal.index < len(lines) else None
-        yield Problem(f"not granted: {refusal.reason}", known.place(source, first, None), str(source), refusal.index)
-    for tie in conflicts_of(document, change.snapshot):
-        if tie is not None:
-            lines = entry_lines(document.text or "") if lines is None else lines
-            index = tie.entry.index
-            place = known.place(source, lines[index][0] if index < len(lines) else None, None)
-            yield Problem(str(tie), place, str(source), index)
-
-
-def _of_region(region: FailClosedRegion, known: FileMap) -> Problem:
-    return Problem(region.reason, known.place(region.source, region.line, region.column), str(region.source), region.index)
-
-
-def _unreadable_place(text: str, reason: str) -> Place:
-    places = document_places(text, _LIMITS)
-    if isinstance(places, nodes.Unreadable):
-        return within(text, Place(places.line, places.column))
-    named = _find_document(reason)
-    return places[int(named.group(1))] if named is not None and int(named.group(1)) < len(places) else NOWHERE
+    policy = document.policy
+    refused = {(refusal.index, refusal.reason) for refusal in policy.refused}
+    for problem in policy.findings:
+        reason = f"not granted: {problem.text}" if (problem.entry, problem.text) in refused else problem.sentence
+        place = document.place(problem.line, problem.column)
+        yield Problem(reason, place, str(policy.source), problem.entry, problem.code.name)
+    for conflict in conflicts_of(policy, change.snapshot):
+        if conflict is not None:
+            entry = conflict.entry
+            yield Problem(str(conflict), document.place(entry.line, None), str(policy.source), entry.index, conflict.code.name)

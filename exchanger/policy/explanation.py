@@ -294,10 +294,10 @@ class _Question:
         if not region.reaches_any_host and not closes:
             return f"it cannot be understood, but an entry for a nearer host decides the request: {region.reason}"
         if not region.reaches_any_host or self.reach is UnreadableReach.GLOBAL:
-            return f"it cannot be understood, so it closes what it covers: {region.reason}"
+            return f"it cannot be understood, so it closes what it covers: {region.coded}"
         if closes:
-            return f"its host cannot be known, so it closes what no entry of another namespace decides: {region.reason}"
-        return f"its host cannot be known, but an entry of another namespace decides the request: {region.reason}"
+            return f"its host cannot be known, so it closes what no entry of another namespace decides: {region.coded}"
+        return f"its host cannot be known, but an entry of another namespace decides the request: {region.coded}"
 
     def _why_lost(self, entry: Entry, covers: list[_Cover | None]) -> str:
         if _place(entry) in self.unmet:

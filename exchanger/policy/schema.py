@@ -5,45 +5,35 @@ It never refuses what the service accepts. ``UNSAID`` is all that it accepts and
 Must not know: documents.
 """
 
-import json
 from typing import Final, assert_never
 
 from exchanger.policy.document import DOCUMENT_FIELDS, MAX_ENTRIES, VERSION
 from exchanger.policy.entry_reader import EXCHANGE_FIELDS, ISSUER, TARGETS
 from exchanger.policy.fields import IS_EXCHANGE, NOT_BLANK, Field, FieldType, TextRule
+from exchanger.policy.headers import MAX_HEADERS
+from exchanger.util.json_schema import Schema, document
 
-Schema = dict[str, object]
-
-DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+# Of every document that is read as YAML.
+BEYOND_JSON: Final = "YAML beyond its JSON: duplicate keys, tags, a second document, and limits of size and depth"
 # What the service refuses, and the schema cannot express.
 UNSAID: Final = (
-    "YAML beyond its JSON: duplicate keys, tags, a second document, and limits of size and depth",
+    BEYOND_JSON,
     "which issuer profiles there are",
     "the length of texts",
     "whether an IPv6 address is one, and whether the name of a service instead of a port is one",
     "a pathPrefix that begins with the entry's host",
     "what a pathPrefix with escapes or non-ASCII characters becomes once servers have decoded and normalised it",
+    f"one header twice, and more than {MAX_HEADERS} headers",
 )
 
 
 def policy_schema() -> Schema:
     """Return the schema of a document, the text under ``config.yaml`` in a ConfigMap."""
-    return {
-        "$schema": DIALECT,
-        "$id": f"urn:exchanger:policy:{VERSION}",
-        "title": "exchanger policy",
-        "description": "A policy of exchanger, as it stands under config.yaml in a ConfigMap. The service refuses more than this schema "
-        f"can say: {'; '.join(UNSAID)}.",
-        **_mapping(DOCUMENT_FIELDS),
-    }
+    description = "A policy of exchanger, as it stands under config.yaml in a ConfigMap."
+    return document("policy", VERSION, description, UNSAID, mapping(DOCUMENT_FIELDS))
 
 
-def schema_text() -> str:
-    """Return the schema as JSON in ASCII, with a line break at its end."""
-    return json.dumps(policy_schema(), indent=2) + "\n"
-
-
-def _mapping(fields: tuple[Field, ...]) -> Schema:
+def mapping(fields: tuple[Field, ...]) -> Schema:
     """Return the schema of a mapping with only these fields."""
     schema: Schema = {"type": "object", "additionalProperties": False, "properties": {field.name: _field(field) for field in fields}}
     required = [field.name for field in fields if field.required]
@@ -65,11 +55,11 @@ def _value(field: Field) -> Schema:
         case FieldType.BOOLEAN:
             return {"type": "boolean"}
         case FieldType.MAPPING:
-            return _mapping(field.fields)
+            return mapping(field.fields)
         case FieldType.MAPPINGS:
-            return {"type": "array", "items": {**_mapping(field.fields), "type": ["object", "null"]}}
+            return {"type": "array", "items": {**mapping(field.fields), "type": ["object", "null"]}}
         case FieldType.ENTRIES:
-            entry = {**_mapping(field.fields), "type": ["object", "null"], **_complete_exchange()}
+            entry = {**mapping(field.fields), "type": ["object", "null"], **_complete_exchange()}
             return {"type": "array", "maxItems": MAX_ENTRIES, "items": entry}
         case _:
             assert_never(field.type)
@@ -78,7 +68,11 @@ def _value(field: Field) -> Schema:
 def _rule(rule: TextRule) -> Schema:
     if rule.only:
         return {"const": rule.only}
-    schema: Schema = {"pattern": rule.pattern} if rule.pattern else {}
+    schema: Schema = {"examples": list(rule.examples)} if rule.examples else {}
+    if rule.words:
+        schema.update(words_or(rule.words, rule.pattern))
+    elif rule.pattern:
+        schema["pattern"] = rule.pattern
     if rule.refusals:
         # A pattern accepts anything but a text, so "not" has to ask for one. The reason is inside, where validators show it and editors
         # do not mistake it for a description of the field.
@@ -86,6 +80,11 @@ def _rule(rule: TextRule) -> Schema:
             {"not": {"description": refusal.reason, "type": "string", "pattern": refusal.pattern}} for refusal in rule.refusals
         ]
     return schema
+
+
+def words_or(words: tuple[str, ...], pattern: str) -> Schema:
+    """Return the schema of one of ``words``, which editors offer and name in errors, or of another way to write one of them."""
+    return {"anyOf": [{"enum": list(words)}, {"pattern": pattern}]}
 
 
 def _complete_exchange() -> Schema:

@@ -26,8 +26,9 @@ from exchanger.scenarios.reader import Unusable, read_scenarios
 from exchanger.scenarios.runner import Finding, run_scenario
 from exchanger.scenarios.scenario import Scenario
 from exchanger.scenarios.target import UNSIGNED_SUBJECTS, Gateway, ScenarioTarget
-from exchanger.scenarios.terminal import Output, OutputError, Progress, drop_output
+from exchanger.scenarios.terminal import Output, Progress
 from exchanger.scenarios.tokens import make_subjects
+from exchanger.util.terminal import OutputError, drop_output
 
 AS_EXPECTED: Final = 0
 NOT_AS_EXPECTED: Final = 1
@@ -75,11 +76,11 @@ async def _planned(options: ScenariosOptions, variables: Mapping[str, str], prog
         complaints.say(f"exchanger scenarios: {_INSECURE} has no effect: certificates are verified, and --ca-file names those to trust")
     if warning := warning_about(options, scenarios, target):
         complaints.say(f"exchanger scenarios: {warning}")
-    return await _run(scenarios, target, progress, json=options.json)
+    report = Report(target.gateway.base_url, scenarios, target.lenient, progress.screen(variables))
+    return await _run(report, target, progress, json=options.json)
 
 
-async def _run(scenarios: tuple[Scenario, ...], target: ScenarioTarget, progress: Progress, *, json: bool) -> int:
-    report = Report(target.gateway.base_url, scenarios, lenient=target.lenient)
+async def _run(report: Report, target: ScenarioTarget, progress: Progress, *, json: bool) -> int:
     received: list[int] = []
 
     async def end_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
@@ -92,7 +93,7 @@ async def _run(scenarios: tuple[Scenario, ...], target: ScenarioTarget, progress
             nursery.start_soon(end_on_signal, signals, nursery.cancel_scope)
             if not json:
                 progress.say(report.head())
-            for scenario in scenarios:
+            for scenario in report.scenarios:
                 findings.append(await run_scenario(scenario, target))
                 if not json:
                     progress.say(report.row(findings[-1]))
@@ -126,6 +127,14 @@ def plan(options: ScenariosOptions, variables: Mapping[str, str]) -> tuple[tuple
     target = _target(options, options.base_url)
     token = _token(options, variables)
     return scenarios, target if token is None else target.with_own_token(token)
+
+
+def option_problems(options: ScenariosOptions, variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Return which options do not go together, with what variables stand for. A variable that is wrong is told by the run."""
+    try:
+        return _with_variables(options, variables).problems()
+    except UsageError:
+        return ()
 
 
 def _with_variables(options: ScenariosOptions, variables: Mapping[str, str]) -> ScenariosOptions:

@@ -1,19 +1,15 @@
 """Text for a terminal: progress while something starts, and lines of results."""
 
-import os
-import sys
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 import attrs
 
-from exchanger.errors import ExchangerError
+from exchanger.util.tables import Screen
+from exchanger.util.terminal import OutputError
 
 _FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _ERASE: Final = "\r\x1b[K"  # to the start of the line, and clear it (ECMA-48 EL)
-
-
-class OutputError(ExchangerError):
-    """The output cannot be written: nobody reads it."""
 
 
 class Output(Protocol):
@@ -39,6 +35,10 @@ class Progress:
     _out: Output
     _step: str = ""
     _frame: int = 0
+
+    def screen(self, variables: Mapping[str, str]) -> Screen | None:
+        """Return the terminal, ``None`` if it is none that shows colours; ``variables`` may say so."""
+        return Screen.on(self._out, variables)
 
     def begin(self, step: str) -> None:
         """Say that ``step`` begins."""
@@ -73,8 +73,3 @@ class Progress:
             self._out.flush()
         except OSError as error:
             raise OutputError(f"the output cannot be written: {error.strerror}") from error
-
-
-def drop_output() -> None:
-    """Discard what standard output has buffered: the interpreter would try to write it again at its end, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

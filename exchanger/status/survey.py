@@ -3,7 +3,6 @@
 Must not know: how the server is reached, or how a survey is shown.
 """
 
-from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from itertools import chain
@@ -12,27 +11,25 @@ from typing import Final, TypeVar, final
 import attrs
 import trio
 
-from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
+from exchanger.kube.index import EVERY_NAMESPACE
 from exchanger.kube.informer import missing_right
-from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, ListWatch
+from exchanger.kube.list_watch import ApiFailure, ListWatch
+from exchanger.kube.listing import Unanswered, Unreadable, list_policies
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.source import ListWatches
-from exchanger.kube.store import PAGE_SIZE, ListBounds, list_all
+from exchanger.kube.store import PAGE_SIZE
 from exchanger.policy.conflicts import conflicts_of
 from exchanger.policy.document import Labels, PolicyDocument, Refusal, entry_lines
 from exchanger.policy.grants.allowance import NO_GRANTS, Granted, Grants
 from exchanger.policy.grants.notices import of_allowance, of_left_out
 from exchanger.policy.notices import is_declined, not_enabled, of_config_maps, of_namespaces, of_snapshot
-from exchanger.policy.selection import ConfigMap, Namespace, advance
+from exchanger.policy.selection import Namespace, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.notice import NO_NOTICES, Notice, Notices
 from exchanger.values.selector import Selector
 
 T = TypeVar("T")
-
-# Attempts at a list whose version goes away in the middle, which happens every five minutes at most.
-ATTEMPTS: Final = 3
 
 # Objects of a kind that are looked at: 40 pages, which a server sends within seconds, and which are dropped one by one.
 MAX_OBJECTS: Final = 20_000
@@ -42,23 +39,22 @@ NOWHERE: Final = Selector()
 
 
 @final
-class AnyIssuer(frozenset[str]):
-    """All possible names: for reading policies when the profiles are not known."""
-
-    __slots__ = ()
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-
-@final
 @attrs.frozen
 class Problem:
-    """What is wrong with a document, or with one entry of it; ``line`` counts from 1."""
+    """What is wrong with a document, or with one entry of it; ``line`` counts from 1.
+
+    ``code`` is that of the first thing that is wrong; ``coded`` is ``reason`` with all of them.
+    """
 
     entry: int | None
     line: int | None
+    code: str
     reason: str
+    coded: str = attrs.field()
+
+    @coded.default
+    def _after_code(self) -> str:
+        return f"{self.code}: {self.reason}"
 
 
 @final
@@ -82,15 +78,6 @@ class Allowed:
 
     namespace: str
     granted: tuple[Granted, ...]
-
-
-@final
-@attrs.frozen
-class Unreadable:
-    """A Namespace that is followed by its name and may not be read, and which right is missing."""
-
-    namespace: str
-    missing_right: str
 
 
 @final
@@ -131,15 +118,6 @@ class Survey:
         return not self.problems and not self.refused and not self.notices.count
 
 
-@final
-@attrs.frozen
-class Unanswered:
-    """Why there is no survey, in a sentence; ``missing_right`` if that is the reason."""
-
-    reason: str
-    missing_right: str = ""
-
-
 async def survey(
     list_watches: ListWatches,
     settings: KubernetesSettings,
@@ -148,35 +126,15 @@ async def survey(
     grants: Grants = NO_GRANTS,
 ) -> Survey | Unanswered:
     """List what ``settings`` select, and read it; ``issuers`` are the profiles that entries may refer to. ``notices`` come first."""
-    index = PolicyIndex(
-        settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces), with_labels=grants.limited
-    )
-    namespaces = settings.namespaces
-    if not namespaces:
-        found = await _list("namespaces", EVERY_NAMESPACE, list_watches.namespaces(str(settings.namespace_selector)))
-        if isinstance(found, Unanswered):
-            return found
-        known = tuple(item.value for item in found)
-        deque(index.replacing_namespaces(known), maxlen=0)
-        namespaces = tuple(item.name for item in known if settings.namespace_selector.matches(dict(item.labels)))
-    config_maps: list[ConfigMap] = []
-    unreadable: list[Unreadable] = []
-    for scope in settings.namespaces or (EVERY_NAMESPACE,):
-        listed = await _list("configmaps", scope, list_watches.config_maps(str(settings.configmap_selector), scope))
-        if isinstance(listed, Unanswered):
-            # One of several Namespaces: show the others, and name this one.
-            if not listed.missing_right or len(unreadable) + 1 >= len(settings.namespaces):
-                return listed
-            unreadable.append(Unreadable(scope, listed.missing_right))
-            continue
-        config_maps += (item.value for item in listed)
-    deque(index.replacing_config_maps(config_maps), maxlen=0)
-    documents = index.documents()
+    found = await list_policies(list_watches, settings, with_labels=grants.limited)
+    if isinstance(found, Unanswered):
+        return found
+    namespaces, config_maps, documents, unreadable = found.namespaces, found.config_maps, found.documents, found.unreadable
     change = advance(PolicySnapshot.EMPTY, {}, documents, issuers, grants=grants)
     policies = tuple(_policy(document, change.snapshot) for document in sorted(change.documents, key=lambda document: document.source))
     selected = {Source(item.namespace, item.name) for item in config_maps if settings.configmap_selector.matches(dict(item.labels))}
     ignored = tuple(sorted(selected - documents.keys()))
-    selected_namespaces = dict(sorted(index.selected().items()))
+    selected_namespaces = dict(sorted(found.selected.items()))
     allowed = tuple(_allowed(grants, name, labels) for name, labels in selected_namespaces.items() if grants.limited)
     near = NearMisses()
     await near.look(list_watches, settings)
@@ -193,28 +151,13 @@ async def survey(
             _of_grants(grants, selected_namespaces, near.namespaces),
         )
     )
-    return Survey(tuple(sorted(namespaces)), policies, ignored, found_notices, tuple(near.gaps), tuple(unreadable), allowed)
-
-
-async def _list(resource: str, scope: str, list_watch: ListWatch[T]) -> tuple[Item[T], ...] | Unanswered:
-    failure = ApiFailure(FailureKind.GONE)
-    for _ in range(ATTEMPTS):
-        found = await list_all(list_watch, ListBounds())
-        if not isinstance(found, ApiFailure):
-            return found.items
-        failure = found
-        if failure.kind is not FailureKind.GONE:
-            break
-    right = missing_right(resource, scope, failure)
-    if right:
-        return Unanswered(f"a right is missing: {right}", right)
-    said = f": {failure.message}" if failure.message else ""
-    return Unanswered(f"{list_watch.name} cannot be listed ({failure.kind.value.replace('_', ' ')}){said}")
+    return Survey(tuple(sorted(namespaces)), policies, ignored, found_notices, tuple(near.gaps), unreadable, allowed)
 
 
 def _policy(document: PolicyDocument, snapshot: PolicySnapshot) -> Policy:
-    wrong = [Problem(region.index, region.line, region.reason) for region in document.problems]
-    conflicts = [Problem(found.entry.index, None, str(found)) for found in conflicts_of(document, snapshot) if found is not None]
+    wrong = [Problem(region.index, region.line, region.code, region.reason, region.coded) for region in document.problems]
+    found = (conflict for conflict in conflicts_of(document, snapshot) if conflict is not None)
+    conflicts = [Problem(conflict.entry.index, None, conflict.code.name, str(conflict)) for conflict in found]
     problems = sorted((*wrong, *conflicts), key=lambda problem: -1 if problem.entry is None else problem.entry)
     return Policy(document.source, len(document.entries), tuple(problems), _refused(document))
 
@@ -225,7 +168,7 @@ def _refused(document: PolicyDocument) -> tuple[Problem, ...]:
     def line(refusal: Refusal) -> int | None:
         return lines[refusal.index][0] if refusal.index is not None and refusal.index < len(lines) else None
 
-    found = (Problem(refusal.index, line(refusal), refusal.reason) for refusal in document.refused)
+    found = (Problem(refusal.index, line(refusal), refusal.code.name, refusal.reason) for refusal in document.refused)
     return tuple(sorted(found, key=lambda problem: -1 if problem.entry is None else problem.entry))
 
 

@@ -322,10 +322,34 @@ def candidates(method: str, host: str, path: str) -> Json:
     known.sort(key=lambda entry: entry["outcome"] == "no")
     if len(tied) > 1:
         verdict = {"kind": "unhealthy", "policy": None, "reason": CONFLICT}
-        return {"verdict": verdict, "readings": [path], "candidates": known, "more": 0}
+        return {"verdict": verdict, "decision": decision(None, 500, CONFLICT), "readings": [path], "candidates": known, "more": 0}
     kind = "no_match" if best is None else {"invalid": "unhealthy"}.get(best["action"], best["action"])
     policy = None if best is None else {key: best[key] for key in ("namespace", "name", "entry")}
-    return {"verdict": {"kind": kind, "policy": policy, "reason": ""}, "readings": [path], "candidates": known, "more": 0}
+    told = decision(
+        best, 500 if kind == "unhealthy" else 403 if kind == "deny" else None, "an entry says so" if best else "no entry applies"
+    )
+    return {
+        "verdict": {"kind": kind, "policy": policy, "reason": ""},
+        "decision": told,
+        "readings": [path],
+        "candidates": known,
+        "more": 0,
+    }
+
+
+def decision(entry: Json | None, status: int | None, reason: str) -> Json:
+    """Return what becomes of a request that ``entry`` decides."""
+    action = "invalid" if entry is None and status else "unmatched" if entry is None else entry["action"]
+    return {
+        "kind": "refused" if action == "invalid" else action,
+        "passes": status is None,
+        "status": status,
+        "policy": None if entry is None else {key: entry[key] for key in ("namespace", "name", "entry")},
+        "reason": reason,
+        "exchange": None
+        if entry is None or action != "exchange"
+        else {**{key: entry[key] for key in ("issuer", "scope", "resources", "audiences")}, "endpoint": "login.example.com"},
+    }
 
 
 def scenario(name: str, watch: str, method: str, path: str, expected: str, **more: object) -> Json:

@@ -96,6 +96,13 @@ def changes(page: Page, _console: Console) -> None:
     expect(page.locator(".edit-changes tbody tr")).to_have_count(2)
 
 
+def explain(page: Page, _console: Console) -> None:
+    page.goto(page.url.split("#")[0] + "#/explain")
+    page.get_by_label("URL").fill("https://yellow.example.com/orders/1")
+    page.get_by_role("button", name="Explain").click()
+    expect(page.locator("#explain-result .candidates")).to_be_visible()
+
+
 def lab(page: Page, console: Console) -> None:
     console.tell("set", {"bad": ["timeout"]})
     page.goto(page.url.split("#")[0] + "#/lab")
@@ -120,6 +127,7 @@ def help_dialog(page: Page, _console: Console) -> None:
 
 VIEWS: Final[dict[str, Callable[[Page, Console], None]]] = {
     "live": live,
+    "explain": explain,
     "empty": empty,
     "unwired": unwired,
     "unhealthy": unhealthy,

@@ -118,7 +118,7 @@ def test_single_letters_can_be_switched_off_and_stay_so(page: Page) -> None:
 
 
 def test_digits_lead_to_the_views_p_pauses_and_a_modifier_leaves_keys_to_the_browser(page: Page) -> None:
-    for key, title in (("2", "Policy"), ("3", "Lab"), ("4", "Edit"), ("1", "Live")):
+    for key, title in (("2", "Policy"), ("3", "Explain"), ("4", "Lab"), ("5", "Edit"), ("1", "Live")):
         page.keyboard.press(key)
         expect(page).to_have_title(f"{title} · exchanger console")
     expect(page).to_have_url(re.compile("#/live$"))

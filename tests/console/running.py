@@ -14,6 +14,7 @@ from exchanger.console.api import About
 from exchanger.console.broadcast import Totals
 from exchanger.console.console import Console, Reports, Sources
 from exchanger.console.page import Asset, Page
+from exchanger.decision.check import DecisionRules
 from exchanger.decision.outcome import DecisionRecord
 from exchanger.policy.snapshot import CurrentPolicy
 
@@ -166,7 +167,9 @@ def dead_port() -> Iterator[int]:
 class Running:
     """``faults`` and ``unusable`` are what was reported."""
 
-    def __init__(self, settings: ConsoleSettings, policy: CurrentPolicy, *, show_tokens: bool, counted: Callable[[], Totals]) -> None:
+    def __init__(
+        self, settings: ConsoleSettings, policy: CurrentPolicy, *, show_tokens: bool, counted: Callable[[], Totals], rules: DecisionRules
+    ) -> None:
         self.faults: list[BaseException] = []
         self.unusable: list[str] = []
         self.policy = policy
@@ -174,7 +177,12 @@ class Running:
         self.console = Console(
             settings,
             Sources(
-                lambda: policy.newest or policy.snapshot, counted, line, lambda: policy.is_missing, lambda: (policy.notices, policy.notices)
+                lambda: policy.newest or policy.snapshot,
+                counted,
+                line,
+                lambda: policy.is_missing,
+                lambda: (policy.notices, policy.notices),
+                rules=lambda: rules,
             ),
             Reports(self.unusable.append, self.faults.append),
             About("1.2.3", "directory"),
@@ -213,10 +221,11 @@ async def running(
     *,
     show_tokens: bool = False,
     counted: Callable[[], Totals] = totals,
+    rules: DecisionRules | None = None,
 ) -> AsyncIterator[Running]:
     """Run a console while open; at the end nothing may have been a fault."""
     at = ConsoleSettings(port=0) if settings is None else settings
-    console = Running(at, policy or CurrentPolicy(), show_tokens=show_tokens, counted=counted)
+    console = Running(at, policy or CurrentPolicy(), show_tokens=show_tokens, counted=counted, rules=rules or DecisionRules())
     async with trio.open_nursery() as nursery:
         console.port = await nursery.start(console.console.run)
         yield console

@@ -20,6 +20,7 @@ from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.values.entry import DenyEntry, MatchScope, Source
 from exchanger.values.notice import Notice, Notices
 from tests.console.running import running
+from tests.decision.examples import RULES
 
 ISSUERS = frozenset({"primary"})
 ORDERS = """\
@@ -344,7 +345,10 @@ async def test_probable_mistakes_are_listed_and_a_policy_that_is_missing_is_not_
     assert (before["ready"], before["notices"]) == (False, {"listed": [], "more": 0})
     assert explained["verdict"]["reason"] == "a policy is required, and no entry is in force"
     # Those of two places, here twice the same.
-    assert after["notices"] == {"listed": [{"subject": "policy", "text": "has no document in force", "remedy": "write one"}] * 2, "more": 4}
+    assert after["notices"] == {
+        "listed": [{"code": None, "subject": "policy", "text": "has no document in force", "remedy": "write one"}] * 2,
+        "more": 4,
+    }
 
 
 def test_an_entry_for_several_hosts_is_one_problem_and_shows_each_host() -> None:
@@ -383,7 +387,7 @@ async def test_refused_entries_are_shown_as_such() -> None:
         shown = (await console.get("/api/policy/document?namespace=a&name=p")).json
     health = {namespace["name"]: namespace["documents"][0]["health"] for namespace in listed["namespaces"]}
     assert health == {"a": "refused", "b": "problems", "c": "ok"}
-    refused = {"entry": 1, "reason": "entries[1] is outside the hosts and paths that its namespace is granted"}
+    refused = {"entry": 1, "code": "POL-2001", "reason": "entries[1] is outside the hosts and paths that its namespace is granted"}
     assert shown["refused"] == listed["namespaces"][0]["documents"][0]["refused"] == [refused]
     (entry,) = shown["entries"]
     assert (entry["action"], entry["path_type"], entry["headers"]) == ("allow", "Segment", [{"name": "mcp-name", "value": "x"}])
@@ -397,3 +401,55 @@ async def test_verdicts_of_grants_are_explained(path: str, kind: str, reason: st
     async with running(policy=under_grants(a="{match: {host: h, pathPrefix: /login}, action: allow}")) as console:
         verdict = (await console.get(f"/api/explain?method=GET&host=h&path={path}")).json["verdict"]
     assert (verdict["kind"], verdict["reason"].startswith(reason)) == (kind, True)
+
+
+@pytest.mark.parametrize(
+    ("more", "kind", "status"),
+    [
+        ("", "exchange", None),
+        ("&credentials=bearer", "exchange", None),
+        ("&credentials=absent", "refused", 401),
+        ("&credentials=invalid", "refused", 401),
+        ("&header=Host:other.example.com", "unmatched", None),
+        ("&header=X-One:%201&header=X-One:%202", "exchange", None),
+    ],
+)
+async def test_a_question_has_headers_and_a_kind_of_credentials(more: str, kind: str, status: int | None) -> None:
+    async with running(policy=policy(a__orders=ORDERS), rules=RULES) as console:
+        found = (await console.get(f"/api/explain?method=get&host=api.example.com&path=/orders{more}")).json
+
+    assert (found["decision"]["kind"], found["decision"]["status"], found["decision"]["passes"]) == (kind, status, status is None)
+    if kind == "exchange":
+        asked = {"issuer": "primary", "endpoint": "issuer.example.com", "scope": "read:orders"}
+        assert found["decision"]["exchange"] == {**asked, "resources": ["https://api.example.com"], "audiences": ["orders"]}
+        assert found["decision"]["policy"] == {"namespace": "a", "name": "orders", "entry": 0}
+        assert "client-secret" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("&header=nothing", "each header must be"),
+        ("&header=:x", "each header must be"),
+        ("&header=Authorization:%20Bearer%20canary", "credentials are not taken here"),
+        ("&header=cookie:canary", "credentials are not taken here"),
+        ("&credentials=canary", "credentials must be one of bearer, absent"),
+        ("&credentials=absent&credentials=bearer", "credentials must be one of"),
+        ("&credentials=", "credentials must be one of"),
+        ("&header=a:b" * 200, "the query needs"),
+    ],
+)
+async def test_a_question_that_holds_credentials_or_is_none_is_refused_without_an_echo(more: str, said: str) -> None:
+    async with running(policy=policy(a__orders=ORDERS), rules=RULES) as console:
+        found = await console.get(f"/api/explain?method=GET&host=api.example.com&path=/orders{more}")
+
+    assert found.status == 400
+    assert found.json["error"].startswith(said)
+    assert b"canary" not in found.body
+
+
+async def test_without_a_policy_the_decision_is_a_refusal() -> None:
+    async with running() as console:
+        found = (await console.get("/api/explain?method=GET&host=a&path=/?token=canary")).json
+
+    assert (found["decision"]["kind"], found["decision"]["status"], found["readings"]) == ("refused", 500, ["/"])

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from exchanger.cli import _parser
+from exchanger.cli import parse
 from tests.monitoring.exported import exported
 from tests.monitoring.sources import ROOT, RULES, RUNBOOKS, alerts, values
 
@@ -103,7 +103,7 @@ def test_a_page_uses_programs_that_everybody_has_and_commands_of_ours_that_exist
     ]
 
     assert {words[0] for words in said} <= PROGRAMS
-    assert all(_parser().parse_args(words[1:]).command is not None for words in ours)
+    assert all(parse(words[1:]) is not None for words in ours)
 
 
 def test_the_tool_that_shows_policy_is_in_the_pages() -> None:

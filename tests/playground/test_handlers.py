@@ -96,6 +96,7 @@ async def test_policy_is_shown_checked_saved_and_put_back(tmp_path: Path) -> Non
             "entry": 0,
             "line": 22,
             "column": 31,
+            "code": "POL-1105",
             "reason": 'entries[0].exchange.issuerRef references unknown issuer profile "nobody"',
         }
         assert (await lab.ask("POST", "/lab/policy/lint", wrong)).json == {"documents": 1, "problems": [problem]}

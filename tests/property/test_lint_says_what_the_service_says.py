@@ -75,7 +75,7 @@ def test_the_service_finds_the_same_wrong_in_the_same_file(text: str) -> None:
         return
     documents = select(after.manifests(), RULES.namespaces, RULES.configmaps)
     change = advance(PolicySnapshot.EMPTY, {}, documents, RULES.issuers)
-    wrong = {(str(document.source), region.index, region.reason) for document in change.documents for region in document.regions}
+    wrong = {(str(document.source), problem.entry, problem.sentence) for document in change.documents for problem in document.findings}
     assert wrong == {
         (problem.policy, problem.entry, problem.reason)
         for problem in found.problems

@@ -7,12 +7,13 @@ import pytest
 import trio.testing
 
 from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, Key, Page
+from exchanger.kube.listing import ATTEMPTS, Unanswered, Unreadable
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.kube.store import PAGE_SIZE
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
-from exchanger.policy.selection import ConfigMap, Namespace
-from exchanger.status.survey import ATTEMPTS, AnyIssuer, NearMisses, Survey, Unanswered, Unreadable, survey
+from exchanger.policy.selection import AnyIssuer, ConfigMap, Namespace
+from exchanger.status.survey import NearMisses, Survey, survey
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice
 from exchanger.values.selector import parse_selector

@@ -7,6 +7,7 @@ import { Charts } from "./charts.js";
 import { Panel } from "./detail/panel.js";
 import { byId, say } from "./dom.js";
 import { Edit } from "./edit/edit.js";
+import { ExplainView } from "./explain.js";
 import { Issuers } from "./issuers.js";
 import { setUpKeys, showHelp } from "./keys.js";
 import { Lab } from "./lab/lab.js";
@@ -18,7 +19,7 @@ import { Store } from "./store.js";
 import { Stream } from "./stream.js";
 import { setUpTheme } from "./theme.js";
 
-const TITLES = { live: "Live", policy: "Policy", lab: "Lab", edit: "Edit" };
+const TITLES = { live: "Live", policy: "Policy", explain: "Explain", lab: "Lab", edit: "Edit" };
 const STATES = { connecting: "connecting", connected: "connected", reconnecting: "reconnecting", offline: "offline", stopped: "not connected" };
 
 let about = { version: null, shows_tokens: false, lab: false, token_required: false };
@@ -40,6 +41,7 @@ const charts = new Charts((value, word) => live.onlyDecision(value, word));
 const banner = new Banner();
 const issuers = new Issuers();
 const policy = new PolicyView(api);
+const explain = new ExplainView(api);
 const lab = new Lab(api, openTrace);
 const edit = new Edit(api, lab, openTrace);
 const stream = new Stream({
@@ -180,6 +182,7 @@ function showView() {
   }
   document.title = `${TITLES[view]} · exchanger console`;
   if (view === "policy") policy.show(rest);
+  else if (view === "explain") explain.show();
   else if (view === "lab") lab.show();
   else if (view === "edit") edit.show(rest);
   else live.changed();
@@ -196,7 +199,7 @@ setUpKeys([
   { keys: ["k"], text: "the request before", run: onLive(() => live.list.step(-1, !within())) },
   { keys: ["Enter"], text: "open the request", run: () => false },
   { keys: ["Escape"], text: "close the detail, or leave a field", run: escape },
-  { keys: ["1", "2", "3", "4"], text: "go to Live, Policy, Lab, Edit", run: ({ key }) => go(Object.keys(TITLES)[Number(key) - 1]) },
+  { keys: ["1", "2", "3", "4", "5"], text: "go to Live, Policy, Explain, Lab, Edit", run: ({ key }) => go(Object.keys(TITLES)[Number(key) - 1]) },
   { keys: ["?"], text: "this list", run: showHelp },
 ]);
 

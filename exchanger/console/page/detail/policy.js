@@ -1,6 +1,6 @@
 // The policy tab: the documents that decide with their entries marked, and why the other candidates did not win.
 
-import { codeBox, problemList } from "../code.js";
+import { codeBox, problemList, problemText } from "../code.js";
 import { el, icon, put, table } from "../dom.js";
 import { count, entryName, plural, policyName } from "../format.js";
 
@@ -90,7 +90,7 @@ function documentPart(item, { value: found, reason, place }, deciders, first) {
   const title = el("h3", {}, `${policyName(found)} `, el("span", { class: "muted", text: names }));
   const link = el("a", { href: documentHash({ ...found, entry: entries[0] }), text: "Open the document" });
   if (found.text === null) return { nodes: [title, el("p", { class: "note", text: "The document's text cannot be shown." }), problemList(found.problems), link], reveal() {} };
-  const notes = found.problems.filter(({ line }) => line).map((problem) => ({ ...problem, text: problem.reason }));
+  const notes = found.problems.filter(({ line }) => line).map((problem) => ({ ...problem, text: problemText(problem) }));
   const { box, reveal } = codeBox(found.text, { marks, notes, label: marks.length ? `${policyName(found)}, with what decides marked` : `${policyName(found)}, its text` });
   if (marks.length) title.append(el("span", { class: "muted", text: ` lines ${marks.map(({ from, to }) => `${from}–${to}`).join(", ")}` }));
   return { nodes: [title, box, el("p", {}, link)], reveal };
@@ -116,10 +116,17 @@ function candidates(item, { verdict, readings, candidates: found, more }) {
   return [
     el("h3", { text: "What was considered" }),
     el("p", { text: `Asked again now, this request ${now}${verdict.policy ? ` by ${policyName(verdict.policy)}, ${entryName(verdict.policy.entry)}` : ""}${needsReason(verdict) ? `: ${verdict.reason}.` : "."}` }),
+    candidateTable(item.host, { readings, candidates: found, more }),
+  ];
+}
+
+/** Return how the path can be read, and every entry that was considered with what it is to the request. */
+export function candidateTable(host, { readings, candidates: found, more }) {
+  return [
     readings.length > 1 && el("p", { class: "muted", text: `The path can be read as ${readings.join(", ")}.` }),
     found.length
       ? table("Candidates, the nearest first", ["outcome", "entry", "host and prefix", "methods", "why"], found.map(row), { className: "candidates" })
-      : el("p", { class: "note", text: `No entry speaks of ${item.host}.` }),
+      : el("p", { class: "note", text: `No entry speaks of ${host}.` }),
     more > 0 && el("p", { class: "muted", text: `${plural(more, "more entry", "more entries")} of this host are not shown.` }),
   ];
 }

@@ -1,0 +1,97 @@
+"""Lists once what the service would follow: the selected Namespaces and ConfigMaps, and the documents in them. Nothing is watched."""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Final, TypeVar, final
+
+import attrs
+
+from exchanger.kube.index import EVERY_NAMESPACE, PolicyIndex
+from exchanger.kube.informer import missing_right
+from exchanger.kube.list_watch import ApiFailure, FailureKind, Item, ListWatch
+from exchanger.kube.settings import KubernetesSettings
+from exchanger.kube.source import ListWatches
+from exchanger.kube.store import ListBounds, list_all
+from exchanger.policy.document import Labels
+from exchanger.policy.selection import ConfigMap, Document
+from exchanger.values.entry import Source
+
+T = TypeVar("T")
+
+# Attempts at a list whose version goes away in the middle, which happens every five minutes at most.
+ATTEMPTS: Final = 3
+
+
+@final
+@attrs.frozen
+class Unreadable:
+    """A Namespace that is followed by its name and may not be read, and which right is missing."""
+
+    namespace: str
+    missing_right: str
+
+
+@final
+@attrs.frozen
+class Unanswered:
+    """Why something cannot be listed, in a sentence; ``missing_right`` if that is the reason."""
+
+    reason: str
+    missing_right: str = ""
+
+
+@final
+@attrs.frozen
+class Listing:
+    """What was found. ``selected`` has the labels of each selected Namespace, ``config_maps`` also those of other Namespaces.
+
+    While a Namespace is ``unreadable``, a service that starts has nothing in force, because the policies in it are unknown.
+    """
+
+    namespaces: tuple[str, ...]
+    config_maps: tuple[ConfigMap, ...]
+    documents: Mapping[Source, Document]
+    selected: Mapping[str, tuple[Labels, ...]]
+    unreadable: tuple[Unreadable, ...] = ()
+
+
+async def list_policies(list_watches: ListWatches, settings: KubernetesSettings, *, with_labels: bool) -> Listing | Unanswered:
+    """List what ``settings`` select. ``with_labels``: the labels of Namespaces are part of their documents, since grants look at them."""
+    index = PolicyIndex(settings.namespace_selector, settings.configmap_selector, frozenset(settings.namespaces), with_labels=with_labels)
+    namespaces = settings.namespaces
+    if not namespaces:
+        found = await _list("namespaces", EVERY_NAMESPACE, list_watches.namespaces(str(settings.namespace_selector)))
+        if isinstance(found, Unanswered):
+            return found
+        known = tuple(item.value for item in found)
+        deque(index.replacing_namespaces(known), maxlen=0)
+        namespaces = tuple(item.name for item in known if settings.namespace_selector.matches(dict(item.labels)))
+    config_maps: list[ConfigMap] = []
+    unreadable: list[Unreadable] = []
+    for scope in settings.namespaces or (EVERY_NAMESPACE,):
+        listed = await _list("configmaps", scope, list_watches.config_maps(str(settings.configmap_selector), scope))
+        if isinstance(listed, Unanswered):
+            # One of several Namespaces: show the others, and name this one.
+            if not listed.missing_right or len(unreadable) + 1 >= len(settings.namespaces):
+                return listed
+            unreadable.append(Unreadable(scope, listed.missing_right))
+            continue
+        config_maps += (item.value for item in listed)
+    deque(index.replacing_config_maps(config_maps), maxlen=0)
+    return Listing(namespaces, tuple(config_maps), index.documents(), index.selected(), tuple(unreadable))
+
+
+async def _list(resource: str, scope: str, list_watch: ListWatch[T]) -> tuple[Item[T], ...] | Unanswered:
+    failure = ApiFailure(FailureKind.GONE)
+    for _ in range(ATTEMPTS):
+        found = await list_all(list_watch, ListBounds())
+        if not isinstance(found, ApiFailure):
+            return found.items
+        failure = found
+        if failure.kind is not FailureKind.GONE:
+            break
+    right = missing_right(resource, scope, failure)
+    if right:
+        return Unanswered(f"a right is missing: {right}", right)
+    said = f": {failure.message}" if failure.message else ""
+    return Unanswered(f"{list_watch.name} cannot be listed ({failure.kind.value.replace('_', ' ')}){said}")

@@ -1,0 +1,34 @@
+"""The JSON Schema (2020-12) of a grants file, made from the tables of fields that its reader uses. It never refuses what is granted by one.
+
+Must not know: what grants lead to.
+"""
+
+from typing import Any, Final
+
+from exchanger.policy.document import VERSION
+from exchanger.policy.grants.reader import GRANTS_FIELDS, MAX_AREAS
+from exchanger.policy.schema import BEYOND_JSON, mapping
+from exchanger.util.json_schema import Schema, document
+
+# What the reader refuses, and the schema cannot express.
+UNSAID: Final = (
+    BEYOND_JSON,
+    "whether a namespaceSelector is a label selector",
+    "that selectors and placeholders of labels need Namespace objects (POLICY_NAMESPACES does without)",
+    f"more than {MAX_AREAS} pairs of a host and a pathPrefix",
+    "whether an IPv6 address is one, in its shortest form, and whether the name of a service instead of a port is one",
+    "the length of texts",
+    "a pathPrefix of the baseline that begins with the entry's host",
+    "what a path prefix with escapes, placeholders or non-ASCII characters becomes once servers have decoded and normalised it",
+)
+_WHOM: Final = (("namespaces", "array"), ("namespaceSelector", "string"))
+
+
+def grants_schema() -> Schema:
+    """Return the schema of the file that POLICY_GRANTS_FILE names, which is also the chart's value ``policy.grants``."""
+    body: Any = mapping(GRANTS_FIELDS)
+    body["properties"]["grants"]["items"]["anyOf"] = [
+        *({"properties": {name: {"type": of}}, "required": [name]} for name, of in _WHOM),
+        {"type": "null"},
+    ]
+    return document("grants", VERSION, "What each namespace may do with exchanger: the file that POLICY_GRANTS_FILE names.", UNSAID, body)

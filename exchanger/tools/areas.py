@@ -1,0 +1,307 @@
+"""Example requests for each area in which two policies may decide differently: a finite set, made from what both of them say.
+
+A decision depends on the claims (entries, regions and baseline denials) that cover the request. So only areas of claims that are in one of
+the policies alone can differ, and requests that the same claims cover are decided alike. For each host, wildcard and prefix there is one
+example of every kind of request: the prefix itself, below it, and going on after it; each group of methods; each set of headers, and a
+header whose value is in doubt. Where servers read a path in several ways, examples with escapes stand for the rest.
+
+Must not know: how differences are told.
+"""
+
+import enum
+import re
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain, combinations, count
+from typing import Final, final
+
+import attrs
+
+from exchanger.decision.answer import STAND_INS, asked_request
+from exchanger.policy.authority import WILDCARD, wildcards_above
+from exchanger.policy.policy_trie import Hosts, is_wildcard
+from exchanger.policy.prefix import fold, spellings_of
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.trie import PrefixTrie
+from exchanger.tools.policies import Policy
+from exchanger.values.entry import BASELINE, EVERYWHERE, Claim, ExchangeEntry, FailClosedRegion, HeaderMatch
+from exchanger.values.request import HttpRequest
+
+# Sets of headers of the entries at one place that are combined in every way; beyond, in pairs.
+MAX_COMBINED: Final = 6
+MAX_PAIRED: Final = 40
+# Methods of one group that are named.
+MAX_METHODS: Final = 16
+
+OTHER_HOSTS: Final = "any other host"
+NO_HOST: Final = "a host that cannot be read"
+NO_PATH: Final = "a path that cannot be read"
+OTHER_METHODS: Final = "any other method"
+IN_DOUBT: Final = "in doubt"
+
+# A host that no server can read, and a path, since its escape is broken.
+_BAD_HOST: Final = "a,b"
+_BAD_PATH: Final = "/%zz"
+_COMMON_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+# Where a host is that nobody names.
+_ROOTS: Final = ("example", "test", "invalid", "example.net", "example.org")
+# What may follow a prefix in an example, the likeliest first.
+_NEXT: Final = "xyzabcdefghijklmnopqrstuvw0123456789-_~"
+_find_last_letter: Final = re.compile(r"[A-Za-z0-9](?=[^A-Za-z0-9]*\Z)").search
+
+
+@final
+@enum.unique
+class Kind(enum.Enum):
+    """How a path goes on after a prefix. ``UNREADABLE`` paths have none, and ``ODD`` ones are read in more ways than one."""
+
+    END = "end"
+    BELOW = "below"
+    LONGER = "longer"
+    ODD = "odd"
+    UNREADABLE = "unreadable"
+
+
+@final
+@attrs.frozen
+class Example:
+    """A request, and the area that it stands for: hosts, the prefix, how the path goes on, methods and headers, in words."""
+
+    request: HttpRequest = attrs.field(repr=False)
+    hosts: str
+    prefix: str
+    kind: Kind
+    methods: tuple[str, ...]
+    headers: tuple[HeaderMatch, ...]
+
+
+def examples(old: Policy, new: Policy) -> Iterator[Example]:
+    """Yield an example for each area that ``old`` and ``new`` may decide differently."""
+    snapshots = (old.newest, new.newest)
+    changed = _changed(old, new)
+    for host, label in _hosts(snapshots):
+        above = frozenset((host, *wildcards_above(host))) if host else frozenset()
+        here = [claim for claim in changed if claim.match.host is None or claim.match.host in above]
+        if here:
+            yield from _on_host(host, label, here, snapshots)
+
+
+def _changed(old: Policy, new: Policy) -> list[Claim]:
+    """Return the claims that only one of the policies has, and those of issuers that differ."""
+    if (old.snapshot is None) != (new.snapshot is None):
+        return [FailClosedRegion(BASELINE, EVERYWHERE, "")]
+    sides = [list(_claims(policy.newest)) for policy in (old, new)]
+    before, after = (Counter(map(_saying, claims)) for claims in sides)
+    first, second = old.profiles, new.profiles
+    other = frozenset[str]()
+    if first is not None and second is not None:
+        other = frozenset(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
+    found: dict[object, Claim] = {}
+    for claim in chain(*sides):
+        saying = _saying(claim)
+        if before[saying] != after[saying] or (isinstance(claim, ExchangeEntry) and claim.target.issuer_ref in other):
+            found[saying] = claim
+    return list(found.values())
+
+
+def _saying(claim: Claim) -> tuple[object, ...]:
+    """Return what a claim says, wherever it stands; regions spare the entries of other namespaces."""
+    return (
+        type(claim),
+        claim.match,
+        claim.source == BASELINE,
+        claim.source.namespace,
+        claim.target if isinstance(claim, ExchangeEntry) else None,
+        isinstance(claim, FailClosedRegion) and claim.guessed,
+    )
+
+
+def _claims(snapshot: PolicySnapshot) -> Iterator[Claim]:
+    for document in snapshot.documents.values():
+        yield from document.entries
+        yield from document.regions
+    if snapshot.baseline is not None:
+        paths = (*snapshot.baseline.paths.values(), *(() if snapshot.baseline.every is None else (snapshot.baseline.every,)))
+        found = (claim for one in paths for trie, _ in one.tries_for("") for _, cell in trie.items() for claim in cell.members())
+        yield from {_saying(claim): claim for claim in found}.values()
+
+
+def _kinds(snapshot: PolicySnapshot) -> Iterator[Hosts]:
+    yield from (hosts for hosts in (snapshot.baseline, snapshot.trie.hosts, snapshot.trie.any_host) if hosts is not None)
+
+
+def _hosts(snapshots: Iterable[PolicySnapshot]) -> Iterator[tuple[str, str]]:
+    """Yield a host for each set of claims that hosts can have, and what it stands for. "" stands for one that cannot be read."""
+    names = {name for snapshot in snapshots for hosts in _kinds(snapshot) for name in hosts.paths}
+    for name in sorted(names):
+        if not is_wildcard(name):
+            yield name, name
+        else:
+            yield _fresh_host(name.removeprefix(WILDCARD), names), f"any other host below {name.removeprefix(WILDCARD)}"
+    roots = chain(_ROOTS, (f"example{number}" for number in count()))
+    root = next(root for root in roots if not any(above in names for above in wildcards_above(f"x.{root}")))
+    yield _fresh_host(root, names), OTHER_HOSTS
+    yield "", NO_HOST
+
+
+def _fresh_host(parent: str, names: set[str]) -> str:
+    """Return a host below ``parent`` that is in no name. No longer wildcard covers it, since it has one label more."""
+    return next(host for number in range(len(names) + 1) if (host := f"other{number or ''}.{parent}") not in names)
+
+
+def _on_host(host: str, label: str, changed: list[Claim], snapshots: tuple[PolicySnapshot, ...]) -> Iterator[Example]:
+    places = [paths for snapshot in snapshots for hosts in _kinds(snapshot) for paths in hosts.places(host or None)]
+    exact: set[str] = {"/"}
+    folded: set[str] = set()
+    at: dict[str, dict[object, Claim]] = {}
+    for paths in places:
+        for trie, is_folded in ((paths.exact, False), (paths.folded, True)):
+            for key, cell in () if trie is None else trie.items():
+                (folded if is_folded else exact).add(key)
+                claims = at.setdefault(fold(key), {})
+                for claim in cell.members():
+                    claims[_saying(claim)] = claim
+                    exact.update((claim.match.within,) if claim.match.within else ())
+    covering: PrefixTrie[tuple[Claim, ...]] = PrefixTrie()
+    for key, found in at.items():
+        covering = covering.updated(key, partial(_replaced, tuple(found.values())))
+    touched: PrefixTrie[bool] = PrefixTrie()
+    for claim in changed:
+        spellings = spellings_of(claim.match)
+        for spelling in spellings.literal + spellings.rewritten:
+            touched = touched.updated(fold(spelling), lambda _: True)
+    asking = _Asking(host or _BAD_HOST, label, covering)
+    yield from asking.about(_BAD_PATH, NO_PATH, Kind.UNREADABLE)
+    if touched.prefixes_of(""):
+        yield asking.asterisk()
+    ordered = sorted({*exact, *map(fold, exact), *folded})
+    for key in _keys(exact, folded):
+        if key and touched.prefixes_of(fold(key)):
+            for kind, path in _paths(key, ordered):
+                yield from asking.about(path, key, kind)
+
+
+def _replaced(claims: tuple[Claim, ...], _before: tuple[Claim, ...] | None) -> tuple[Claim, ...]:
+    return claims
+
+
+def _keys(exact: set[str], folded: set[str]) -> list[str]:
+    """Return every prefix, and those that ignore case in spellings that begin with one that does not, and go on in another case."""
+    found = {*exact, *folded, *(key.upper() for key in folded)}
+    for key in folded:
+        found.update(
+            start + rest
+            for start in exact
+            if len(start) < len(key) and key.startswith(fold(start))
+            for rest in (key[len(start) :], key[len(start) :].upper())
+        )
+    return sorted(found)
+
+
+def _paths(key: str, keys: list[str]) -> Iterator[tuple[Kind, str]]:
+    """Yield a path of each kind after ``key``, which begins with a slash. Nothing goes on after a slash but what is below."""
+    below = key if key.endswith("/") else f"{key}/"
+    paths = [key, below + _next(below, keys)]
+    yield from zip((Kind.END, Kind.BELOW), paths, strict=True)
+    if below != key:
+        yield Kind.LONGER, key + _next(key, keys)
+    else:
+        yield Kind.ODD, f"{key}/{_next(key, keys)}"
+    for path in paths:
+        last = _find_last_letter(path)
+        if last is not None:
+            yield Kind.ODD, f"{path[: last.start()]}%{ord(last[0]):02X}{path[last.end() :]}"
+        start, _, rest = path.rpartition("/")
+        if start and rest:
+            yield Kind.ODD, f"{start}%2F{rest}"
+        if not path.isascii():
+            yield Kind.ODD, "".join(char if char.isascii() else "!" for char in path)
+
+
+def _next(text: str, keys: list[str]) -> str:
+    """Return a character with which no key goes on after ``text``."""
+    for char in _NEXT:
+        wanted = text + char
+        others = (wanted, fold(wanted), wanted.upper())
+        if not any(found < len(keys) and keys[found].startswith(one) for one in others for found in (bisect_left(keys, one),)):
+            return char
+    return _NEXT
+
+
+# A method, the names of those that it stands for, and headers.
+_Way = tuple[str, tuple[str, ...], tuple[HeaderMatch, ...]]
+
+
+@final
+@attrs.define(eq=False)
+class _Asking:
+    """Makes examples for the paths of one host. ``covering`` has claims by each folded spelling of their prefixes."""
+
+    host: str
+    label: str
+    covering: PrefixTrie[tuple[Claim, ...]]
+    _ways: dict[frozenset[tuple[object, ...]], list[tuple[str, tuple[str, ...], tuple[HeaderMatch, ...]]]] = attrs.field(
+        factory=dict, init=False
+    )
+
+    def about(self, path: str, prefix: str, kind: Kind) -> Iterator[Example]:
+        """Yield the examples with ``path``, one for each group of methods and set of headers that makes a difference."""
+        claims = {_saying(claim): claim for found in self.covering.prefixes_of(fold(path)) for claim in found}
+        if kind is Kind.ODD:  # its readings begin with other prefixes, too
+            claims |= {_saying(claim): claim for found in self.covering.prefixes_of(fold(prefix)) for claim in found}
+        key = frozenset(claims)
+        ways = self._ways.get(key)
+        if ways is None:
+            ways = self._ways[key] = [
+                (method, label, headers) for method, label in _methods(claims.values()) for headers in _header_sets(claims.values())
+            ]
+        for method, label, headers in ways:
+            yield self._example(method, path, prefix, kind, label, headers)
+
+    def asterisk(self) -> Example:
+        """Return the example of a request to the server as a whole (RFC 9112 section 3.2.4), which no prefix but the empty one covers."""
+        return self._example("OPTIONS", "*", "/", Kind.ODD, ("OPTIONS",), ())
+
+    def _example(
+        self, method: str, path: str, prefix: str, kind: Kind, label: tuple[str, ...], headers: tuple[HeaderMatch, ...]
+    ) -> Example:
+        raw = any("!" in text for text in (path, *(value for _, value in headers)))
+        fields = (*headers, ("authorization", STAND_INS[None]))
+        return Example(
+            asked_request(method, self.host, path, fields, raw=raw and kind is not Kind.ODD), self.label, prefix, kind, label, headers
+        )
+
+
+def _methods(claims: Iterable[Claim]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return one method for each set of claims that methods can have, and the names of all that have it."""
+    named = [(number, methods) for number, claim in enumerate(claims) if (methods := claim.match.methods) is not None]
+    every = {method for _, methods in named for method in methods}
+    other = next(method for method in (*_COMMON_METHODS, *(f"X-{number}" for number in range(len(every) + 1))) if method not in every)
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for method in sorted(every - {"HEAD"}):
+        groups.setdefault(tuple(number for number, methods in named if method in methods), []).append(method)
+    found = [(group[0], tuple(group[:MAX_METHODS])) for group in groups.values()]
+    if every & {"GET", "HEAD"}:
+        found.append(("HEAD", ("HEAD",)))
+    return [*found, (other, (OTHER_METHODS,) if every else ())]
+
+
+def _header_sets(claims: Iterable[Claim]) -> list[tuple[HeaderMatch, ...]]:
+    """Return sets of headers: none, those of each entry, those of several together, and one header in doubt."""
+    sets = sorted({claim.match.headers for claim in claims if claim.match.headers})
+    most = len(sets) if len(sets) <= MAX_COMBINED else 2 if len(sets) <= MAX_PAIRED else 1
+    found: dict[tuple[HeaderMatch, ...], None] = {(): None}
+    for size in range(1, most + 1):
+        for some in combinations(sets, size):
+            together: dict[str, str] = {}
+            agree = True
+            for name, value in chain.from_iterable(some):
+                agree = agree and together.setdefault(name, value) == value
+            if agree:
+                found[tuple(sorted(together.items()))] = None
+    names = sorted({name for one in sets for name, _ in one})
+    bases = list(found) if len(sets) <= MAX_COMBINED else [()]
+    doubtful = [tuple(sorted({**dict(one), name: f"{dict(one).get(name, 'x')},{IN_DOUBT}"}.items())) for one in bases for name in names]
+    return [*found, *dict.fromkeys(doubtful)]

@@ -1,0 +1,213 @@
+"""``exchanger check``: reads manifests, and says what is wrong with the policies in them.
+
+0: nothing is. 1: there is a problem or a warning. 2: wrong arguments, or a path that is not there.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, TextIO, assert_never
+
+from exchanger.app.grants_file import MAX_BYTES
+from exchanger.app.settings import endpoint_check
+from exchanger.codes import issuers as codes
+from exchanger.codes.code import Severity
+from exchanger.codes.manifests import UNREADABLE_FILE
+from exchanger.codes.problem import Problem
+from exchanger.directory.folder import CrowdedError, manifest_names
+from exchanger.directory.manifest import MAX_FILE_BYTES
+from exchanger.errors import ConfigurationError
+from exchanger.issuers.plan import ProfileRules, Rejected, plan_profiles
+from exchanger.issuers.profiles import parse_profiles
+from exchanger.policy import yaml_nodes as nodes
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.grants.reader import read_grants
+from exchanger.policy.selection import AnyIssuer
+from exchanger.tools.check.engine import Checked, Rules, check
+from exchanger.tools.check.files import ManifestFile, PlacedProblem, read_file
+from exchanger.tools.check.options import CheckOptions, Format
+from exchanger.tools.check.report import as_github, as_json, as_text
+from exchanger.tools.check.sarif import as_sarif
+from exchanger.tools.check.source_map import NOWHERE, FileText, Place, field, text_field
+from exchanger.tools.check.suggest import suggest
+from exchanger.tools.policies import STANDARD_INPUT, selectors_of, settings_of
+from exchanger.util.regular_file import open_regular
+from exchanger.util.terminal import read_input
+from exchanger.util.text import printable
+
+CLEAN: Final = 0
+PROBLEMS: Final = 1
+UNUSABLE: Final = 2
+
+# How standard input is called in messages.
+STDIN_NAME: Final = "<stdin>"
+
+_INDEX: Final = re.compile(r"issuers\[(\d+)\]")
+_PROFILE: Final = re.compile(r'issuer profile "([^"]*)"')
+# References are valid anywhere that the service could resolve them.
+_PROFILE_RULES: Final = ProfileRules(namespace="default", with_secrets=True)
+
+
+def run_check(options: CheckOptions, variables: Mapping[str, str] | None = None, out: TextIO | None = None) -> int:
+    """Check what is at the paths, print to ``out`` (default: standard output), and return the exit status.
+
+    ``variables`` are the environment by default: the selectors are those of the service.
+    """
+    environment, stream = os.environ if variables is None else variables, out or sys.stdout
+    try:
+        found, rules = _checked(options, environment)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"exchanger check: {printable(problem)}\n")
+        return UNUSABLE
+    wrong = found.count(Severity.ERROR) + found.count(Severity.WARNING)
+    if options.suggest:
+        stream.write(suggest(found, rules))
+        if found.problems:
+            sys.stderr.write(as_text(found, colours=_has_colours(sys.stderr, environment)))
+    else:
+        stream.write(_written(found, options.format, colours=_has_colours(stream, environment)))
+    return PROBLEMS if wrong else CLEAN
+
+
+def _written(found: Checked, form: Format, *, colours: bool) -> str:
+    match form:
+        case Format.TEXT:
+            return as_text(found, colours=colours)
+        case Format.JSON:
+            return as_json(found)
+        case Format.GITHUB:
+            return as_github(found)
+        case Format.SARIF:
+            return as_sarif(found)
+        case _:
+            assert_never(form)
+
+
+def _has_colours(stream: TextIO, variables: Mapping[str, str]) -> bool:
+    """Tell whether ``stream`` is a terminal that wants colours (https://no-color.org)."""
+    return stream.isatty() and not variables.get("NO_COLOR") and variables.get("TERM") != "dumb"
+
+
+def _checked(options: CheckOptions, variables: Mapping[str, str]) -> tuple[Checked, Rules]:
+    """Read everything and check it.
+
+    Raises:
+        ConfigurationError: a path is not there, or a variable is wrong.
+    """
+    settings = settings_of(variables)
+    namespaces, configmaps = selectors_of(settings)
+    files = list(_read_all(options.paths))
+    issuers: frozenset[str] = AnyIssuer()
+    grants = NO_GRANTS
+    more: list[ManifestFile] = []
+    if options.issuers is not None:
+        file, found = _issuers(options.issuers)
+        more.append(file)
+        issuers = found or issuers
+    if options.grants is not None:
+        file, granted = _grants(options.grants, enforced=settings.grants.enforced)
+        more.append(file)
+        grants = granted or grants
+    rules = Rules(namespaces, configmaps, issuers, grants)
+    return check((*more, *files), rules), rules
+
+
+def _read_all(paths: Sequence[str]) -> Iterator[ManifestFile]:
+    """Read the files at ``paths``, each once."""
+    seen: set[str] = set()
+    problems: list[str] = []
+    for path in paths:
+        try:
+            for name in _names_at(path):
+                identity = name if name == STANDARD_INPUT else os.path.realpath(name)
+                if identity not in seen:
+                    seen.add(identity)
+                    yield _read(name, explicit=name == path)
+        except CrowdedError as crowded:
+            problems.append(f"{path} {crowded}")
+        except (OSError, ValueError) as error:  # a path with a NUL
+            problems.append(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is no path'}")
+    if problems:
+        raise ConfigurationError(tuple(problems))
+
+
+def _names_at(path: str) -> Iterator[str]:
+    if path != STANDARD_INPUT and Path(path).is_dir():
+        others: list[str] = []
+        yield from (str(Path(path) / name) for name in sorted(manifest_names(Path(path), others)))
+    else:
+        yield path
+
+
+def _read(name: str, *, explicit: bool) -> ManifestFile:
+    """Read a file. One that was named may be a pipe; in a folder, nobody knows when that would end.
+
+    Raises:
+        OSError: it was named, and cannot be read.
+    """
+    if name == STANDARD_INPUT:
+        return read_file(STDIN_NAME, read_input(MAX_FILE_BYTES + 1))
+    try:
+        with Path(name).open("rb") if explicit else open_regular(Path(name)) as file:
+            return read_file(name, file.read(MAX_FILE_BYTES + 1))
+    except OSError as error:
+        if explicit:
+            raise
+        problem = Problem(UNREADABLE_FILE, f"the file cannot be read: {error.strerror}")
+        return ManifestFile(name, problems=(PlacedProblem(problem, name),))
+
+
+def _text_at(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError((f"{path} cannot be read: {error.strerror}",)) from None
+    if len(data) > MAX_BYTES:
+        raise ConfigurationError((f"{path} is larger than {MAX_BYTES} bytes",))
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigurationError((f"{path} is not UTF-8",)) from None
+
+
+def _issuers(path: Path) -> tuple[ManifestFile, frozenset[str] | None]:
+    """Return the file, and the names in it; ``None`` if something is wrong with it."""
+    text = _text_at(path)
+    profiles, problems = parse_profiles(text.encode(), "the file")
+    planned = plan_profiles(profiles, _PROFILE_RULES, endpoint_check(allow_http=True))
+    if isinstance(planned, Rejected):
+        problems = (*problems, *planned.problems)
+    if not problems:
+        return ManifestFile(str(path), FileText(text)), frozenset(profile.name for profile in profiles)
+    root, lines = nodes.read_nodes(text), FileText(text)
+    unreadable = isinstance(root, nodes.Unreadable)
+    code = codes.UNREADABLE_ISSUERS if unreadable else codes.WRONG_PROFILE
+    placed = tuple(PlacedProblem(Problem(code, problem), str(path), _place_of(problem, root, lines)) for problem in problems)
+    return ManifestFile(str(path), lines, problems=placed), None
+
+
+def _place_of(problem: str, root: nodes.Node | nodes.Unreadable, lines: FileText) -> Place:
+    """Return where the profile is that ``problem`` speaks of."""
+    if isinstance(root, nodes.Unreadable):
+        return lines.within(root.line, root.column)
+    listed = field(root, "issuers")
+    items = listed.items if isinstance(listed, nodes.Sequence) else ()
+    index, name = _INDEX.search(problem), _PROFILE.search(problem)
+    chosen = [item for number, item in enumerate(items) if index is not None and number == int(index[1])]
+    chosen += [item for item in items if name is not None and text_field(item, "name") == name[1]]
+    return Place(chosen[0].line, chosen[0].column) if chosen else NOWHERE
+
+
+def _grants(path: Path, *, enforced: bool) -> tuple[ManifestFile, Grants | None]:
+    """Return the file, and what it grants; ``None`` if something is wrong with it."""
+    text = _text_at(path)
+    found = read_grants(text, has_labels=True, enforced=enforced)
+    if isinstance(found, Grants):
+        return ManifestFile(str(path), FileText(text)), found
+    lines = FileText(text)
+    placed = tuple(PlacedProblem(problem, str(path), lines.within(problem.line, problem.column)) for problem in found)
+    return ManifestFile(str(path), lines, problems=placed), None

@@ -1,0 +1,187 @@
+"""What the service would say of policies in manifests, each problem at its place, and what is probably a mistake. Pure and total.
+
+Nothing is judged here: the readers, the grants and the match are the service's own.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final, final
+
+import attrs
+
+from exchanger.codes import manifests as codes
+from exchanger.codes.code import Severity
+from exchanger.codes.policy import FOUND_TWICE
+from exchanger.codes.problem import Problem
+from exchanger.policy import yaml_nodes as nodes
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.grants.notices import of_allowance, of_left_out
+from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_config_maps, of_namespaces
+from exchanger.policy.selection import NAME_LABEL, AnyIssuer, ConfigMap, Namespace, Text, labels_of, read
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.tools.check.documents import Document
+from exchanger.tools.check.files import ManifestFile, Object, PlacedProblem
+from exchanger.tools.check.likely import between_entries
+from exchanger.tools.check.source_map import Place, field
+from exchanger.tools.check.style import style_of
+from exchanger.values.entry import Source
+from exchanger.values.notice import Notice
+from exchanger.values.selector import Selector
+
+# Problems of all files that are reported: more than anybody goes through before the next check.
+MAX_PROBLEMS: Final = 10_000
+
+
+@final
+@attrs.frozen
+class Rules:
+    """What counts as policy, the issuers that entries may refer to, and the grants."""
+
+    namespaces: Selector
+    configmaps: Selector
+    issuers: frozenset[str] = attrs.field(factory=AnyIssuer)
+    grants: Grants = NO_GRANTS
+
+
+@final
+@attrs.frozen
+class Checked:
+    """The problems in the order of the files, and how many policy documents these have."""
+
+    files: tuple[ManifestFile, ...]
+    documents: tuple[Document, ...]
+    problems: tuple[PlacedProblem, ...]
+
+    def count(self, severity: Severity) -> int:
+        """Return how many problems are as bad as that."""
+        return sum(problem.problem.code.severity is severity for problem in self.problems)
+
+
+def check(files: Iterable[ManifestFile], rules: Rules) -> Checked:
+    """Check ``files``, which together are the policy."""
+    every = tuple(files)
+    described = _described(every)
+    documents = tuple(_documents(every, rules, described))
+    found: list[PlacedProblem] = [problem for file in every for problem in file.problems]
+    found += _of_labels(every, rules)
+    found += _of_grants(every, documents, rules, described)
+    found += [problem for document in documents for problem in _of_document(document)]
+    found += _found_twice(documents)
+    found += between_entries(_together(documents, rules), {document.policy.source: document for document in reversed(documents)})
+    order = {file.name: number for number, file in enumerate(every)}
+    ordered = sorted(dict.fromkeys(found), key=lambda one: (order[one.file], one.place.line or 0, one.place.column or 0))
+    return Checked(every, documents, tuple(ordered[:MAX_PROBLEMS]))
+
+
+def _described(files: Iterable[ManifestFile]) -> dict[str, tuple[Namespace, ...]]:
+    found: dict[str, tuple[Namespace, ...]] = {}
+    for file in files:
+        for item in file.objects:
+            if isinstance(item.value, Namespace):
+                found[item.value.name] = (*found.get(item.value.name, ()), item.value)
+    return found
+
+
+def _documents(files: Iterable[ManifestFile], rules: Rules, described: dict[str, tuple[Namespace, ...]]) -> Iterator[Document]:
+    for file in files:
+        if file.bare:
+            bare = ConfigMap("", file.name, (), file.text.text)
+            policy = read(Source("", file.name), Text.of(bare), rules.issuers)
+            yield Document(file, Object(bare, Place(1, 1)), policy, meant=True, bare=True)
+        for item in file.objects:
+            if not isinstance(item.value, ConfigMap):
+                continue
+            selected = rules.configmaps.matches(dict(item.value.labels))
+            if not selected and not _is_meant(item.value, rules):
+                continue
+            known = described.get(item.value.namespace, ())
+            # Without its Namespace, nothing but the name is known of it.
+            labels = tuple(sorted({labels_of(namespace) for namespace in known})) or (((NAME_LABEL, item.value.namespace),),)
+            source = Source(item.value.namespace, item.value.name)
+            policy = read(source, Text.of(item.value, labels), rules.issuers, rules.grants)
+            yield Document(file, item, policy, meant=not selected)
+
+
+def _is_meant(config_map: ConfigMap, rules: Rules) -> bool:
+    if is_declined(config_map.labels, rules.configmaps):
+        return False
+    return near_label(config_map.labels, rules.configmaps, rules.namespaces) is not None or looks_like_policy(config_map.document)
+
+
+def _together(documents: Iterable[Document], rules: Rules) -> PolicySnapshot:
+    """Return all documents in force at once, the first of those with the same name."""
+    snapshot, seen = PolicySnapshot.EMPTY.with_baseline(rules.grants.denials), set[Source]()
+    for document in documents:
+        if document.policy.source not in seen:
+            seen.add(document.policy.source)
+            snapshot = snapshot.apply(document.policy)
+    return snapshot
+
+
+def _of_document(document: Document) -> Iterator[PlacedProblem]:
+    """Yield what is wrong with a document by itself, and what its style lacks."""
+    for problem in (*document.policy.findings, *style_of(document.policy)):
+        place = document.place(problem.line, problem.column)
+        yield PlacedProblem(problem, document.file.name, place, None if document.bare else document.policy.source)
+
+
+def _found_twice(documents: Iterable[Document]) -> Iterator[PlacedProblem]:
+    first: dict[Source, Document] = {}
+    for document in documents:
+        other = first.setdefault(document.policy.source, document)
+        if other.policy.text != document.policy.text:
+            text = f"the ConfigMap {document.policy.source} is there twice, with different documents; the other is in {other.file.name}"
+            rivals = ((other.file.name, other.object.place),)
+            yield PlacedProblem(Problem(FOUND_TWICE, text), document.file.name, document.object.place, document.policy.source, rivals)
+
+
+def _of_labels(files: Iterable[ManifestFile], rules: Rules) -> Iterator[PlacedProblem]:
+    """Yield what is not in force because of labels. A Namespace that is not in the files is taken to be selected."""
+    every = tuple(files)
+    settled: dict[str, bool] = {}
+    for found in (item.value for file in every for item in file.objects):
+        if isinstance(found, Namespace):
+            selected = rules.namespaces.matches(dict(found.labels)) or is_declined(found.labels, rules.namespaces)
+            settled[found.name] = settled.get(found.name, False) or selected
+    for file in every:
+        for item in file.objects:
+            if isinstance(item.value, Namespace):
+                unsettled = () if settled[item.value.name] else (item.value,)
+                notices = of_namespaces(unsettled, rules.namespaces, rules.configmaps)
+            else:
+                known = {item.value.namespace: settled.get(item.value.namespace, True)}
+                notices = of_config_maps((item.value,), known, rules.configmaps, rules.namespaces)
+            yield from (_of_notice(notice, file, item) for notice in notices)
+
+
+def _of_notice(notice: Notice, file: ManifestFile, item: Object) -> PlacedProblem:
+    policy = Source(item.value.namespace, item.value.name) if isinstance(item.value, ConfigMap) else None
+    problem = Problem(notice.code or codes.NOTHING_IN_FORCE, f"{notice.subject} {notice.text} ({notice.remedy})")
+    return PlacedProblem(problem, file.name, _place_of(notice, item), policy)
+
+
+def _place_of(notice: Notice, item: Object) -> Place:
+    """Return where the label stands that the notice names, else where the labels or the object begin."""
+    labels = None if item.found is None else field(field(item.found.node, "metadata"), "labels")
+    if not isinstance(labels, nodes.Mapping):
+        return item.place
+    named = (key for key, _ in labels.pairs if isinstance(key, nodes.Scalar) and f"the label {key.text} " in notice.text)
+    place = next(named, labels)
+    return Place(place.line, place.column)
+
+
+def _of_grants(
+    files: Iterable[ManifestFile], documents: Iterable[Document], rules: Rules, described: dict[str, tuple[Namespace, ...]]
+) -> Iterator[PlacedProblem]:
+    """Yield the Namespaces with policies that are granted less than somebody probably meant."""
+    if not rules.grants.limited:
+        return
+    with_policy = {document.policy.source.namespace for document in documents}
+    for file in files:
+        for item in file.objects:
+            if isinstance(item.value, Namespace) and item.value.name in with_policy:
+                labels = labels_of(item.value)
+                notices = (
+                    *of_allowance(rules.grants, item.value.name, (labels,)),
+                    *of_left_out(rules.grants, item.value.name, labels, described.keys()),
+                )
+                yield from (_of_notice(notice, file, item) for notice in notices)

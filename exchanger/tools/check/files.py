@@ -1,0 +1,208 @@
+"""A manifest file as the objects in it, each with its place, and everything that keeps some of them from being read. Total.
+
+The service refuses a file as a whole for its first mistake. Here each document of it is read by itself, so that none hides another's.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Final, final
+
+import attrs
+
+from exchanger.codes import manifests as codes
+from exchanger.codes.policy import TOO_LARGE
+from exchanger.codes.problem import Problem
+from exchanger.directory.manifest import MAX_FILE_BYTES, MAX_VALUES, PassedOver, UnreadableFile, plain, read_document
+from exchanger.policy import yaml_nodes as nodes
+from exchanger.policy.selection import ConfigMap, PolicyObject
+from exchanger.tools.check.source_map import NOWHERE, DocumentPlaces, FileText, Found, Place, field, objects_found
+from exchanger.util.text import MAX_QUOTED, bounded
+from exchanger.values.entry import Source
+
+# As in ``directory.manifest``.
+LIMITS: Final = nodes.Limits(size=MAX_FILE_BYTES, values=MAX_VALUES, depth=64)
+# Documents of a file with a syntax error that are read one by one to find the mistakes in the others.
+MAX_PIECES: Final = 2_000
+
+_SEPARATOR: Final = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
+
+
+@final
+@attrs.frozen
+class Object:
+    """An object of a file and its place. ``document`` maps places of a ConfigMap's document; ``None``: they are not known."""
+
+    value: PolicyObject
+    place: Place
+    found: Found | None = attrs.field(default=None, repr=False)
+    document: DocumentPlaces | None = attrs.field(default=None, repr=False)
+
+
+@final
+@attrs.frozen
+class PlacedProblem:
+    """A problem and its place in ``file``; ``policy`` is the ConfigMap that it is about, and ``rivals`` are other places that matter."""
+
+    problem: Problem
+    file: str
+    place: Place = NOWHERE
+    policy: Source | None = None
+    rivals: tuple[tuple[str, Place], ...] = ()
+
+
+@final
+@attrs.frozen
+class ManifestFile:
+    """What one file says. ``bare`` is a policy document that is not in a ConfigMap."""
+
+    name: str
+    text: FileText = attrs.field(default=FileText(""), repr=False)
+    objects: tuple[Object, ...] = ()
+    problems: tuple[PlacedProblem, ...] = ()
+    bare: bool = False
+
+
+def read_file(name: str, data: bytes) -> ManifestFile:
+    """Return what the file ``name`` says in ``data``. Never raises."""
+    if len(data) > MAX_FILE_BYTES:
+        return _unreadable(name, Problem(codes.LARGE_FILE, f"the file is larger than {MAX_FILE_BYTES} bytes"))
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        return _unreadable(name, Problem(codes.UNREADABLE_FILE, "the file is not UTF-8"), Place(line, 1))
+    if not text.strip():
+        return _unreadable(name, Problem(codes.EMPTY_FILE, "the file is empty (write manifests into it, or delete it)"))
+    file = _Reading(name, FileText(text))
+    file.read()
+    return ManifestFile(name, file.text, tuple(file.objects), tuple(file.problems), file.bare)
+
+
+def _unreadable(name: str, problem: Problem, place: Place = NOWHERE) -> ManifestFile:
+    return ManifestFile(name, problems=(PlacedProblem(problem, name, place),))
+
+
+@final
+@attrs.define(eq=False)
+class _Reading:
+    """Reads one file."""
+
+    name: str
+    text: FileText
+    objects: list[Object] = attrs.field(factory=list)
+    problems: list[PlacedProblem] = attrs.field(factory=list)
+    bare: bool = False
+
+    def read(self) -> None:
+        roots = nodes.read_stream(self.text.text, LIMITS)
+        if not isinstance(roots, nodes.Unreadable):
+            for index, root in enumerate(roots):
+                self._document(root, index)
+            self.bare = self.bare and len(roots) == 1
+        elif self.name.endswith(".json") and (content := _json(self.text.text)) is not None:
+            self._without_places(content)
+        else:
+            self._pieces(roots)
+
+    def _without_places(self, content: object) -> None:
+        """Read JSON that YAML has no words for, such as surrogates: nothing in it has a place."""
+        found = read_document(content, 0)
+        if isinstance(found, UnreadableFile):
+            self._problem(Problem(found.code, found.reason), NOWHERE)
+            return
+        self.objects += [Object(item, NOWHERE) for item in found if not isinstance(item, PassedOver)]
+
+    def _pieces(self, whole: nodes.Unreadable) -> None:
+        """Read each document by itself."""
+        starts = [0, *(found.start() for found in _SEPARATOR.finditer(self.text.text))]
+        pieces = list(zip(starts, [*starts[1:], len(self.text.text)], strict=True))
+        wrong = 0
+        for index, (start, end) in enumerate(pieces if len(pieces) <= MAX_PIECES else ()):
+            # Lines before the piece stay, as empty ones, so that places are those of the file.
+            before = (self.text.place(start).line or 1) - 1
+            roots = nodes.read_stream("\n" * before + self.text.text[start:end], LIMITS)
+            if isinstance(roots, nodes.Unreadable):
+                wrong += 1
+                self._syntax(roots)
+                continue
+            for root in roots:
+                self._document(root, index)
+        if not wrong:
+            self._syntax(whole)
+        self.bare = False
+
+    def _syntax(self, found: nodes.Unreadable) -> None:
+        code = codes.LARGE_FILE if found.code is TOO_LARGE else codes.UNREADABLE_FILE
+        self._problem(Problem(code, f"the file {found.reason}"), self.text.within(found.line, found.column))
+
+    def _document(self, root: nodes.Node, index: int) -> None:
+        placed = list(objects_found(root))
+        for found in placed:
+            self._look_at_labels(found)
+        read = read_document(plain(_with_labels(root)), index)
+        begin = Place(root.line, root.column)
+        if isinstance(read, UnreadableFile):
+            self._problem(Problem(read.code, read.reason), begin)
+            return
+        left = iter(placed)
+        for item in read:
+            if isinstance(item, PassedOver):
+                self.bare = self.bare or item.code is codes.BARE_POLICY
+                self._problem(Problem(item.code, f"{item.reason} ({item.remedy})"), begin)
+                continue
+            where = next(left, None)
+            node = None if where is None or not isinstance(item, ConfigMap) else where.document
+            places = None if node is None else DocumentPlaces(self.text, node)
+            self.objects.append(Object(item, begin if where is None else where.place, where, places))
+
+    def _look_at_labels(self, found: Found) -> None:
+        """Tell of each label that is no text. The object counts as if it were one, so that the rest of it is looked at."""
+        labels = field(field(found.node, "metadata"), "labels")
+        for key, value in labels.pairs if isinstance(labels, nodes.Mapping) else ():
+            if nodes.text_of(value) is None and isinstance(key, nodes.Scalar):
+                scalar = value.text if isinstance(value, nodes.Scalar) and value.kind is nodes.Kind.OTHER else ""
+                text = f"the label {bounded(key.text)} must be text; put numbers and true/false in quotes"
+                instead = f'"{scalar}"' if 0 < len(scalar) <= MAX_QUOTED else ""
+                self._problem(Problem(codes.MALFORMED_OBJECT, text, instead=instead), Place(value.line, value.column), found.source)
+
+    def _problem(self, problem: Problem, place: Place, policy: Source | None = None) -> None:
+        self.problems.append(PlacedProblem(problem, self.name, place, policy))
+
+
+def _with_labels(root: nodes.Node) -> nodes.Node:
+    """Return an object, or a list of them, with each label as text."""
+
+    def textual(node: nodes.Node) -> nodes.Node:
+        if isinstance(node, nodes.Scalar) and node.kind is nodes.Kind.OTHER:
+            return attrs.evolve(node, kind=nodes.Kind.TEXT)
+        return node
+
+    def labels(node: nodes.Node) -> nodes.Node:
+        return _mapped(node, textual)
+
+    def metadata(node: nodes.Node) -> nodes.Node:
+        return _mapped(node, labels, "labels")
+
+    def item(node: nodes.Node) -> nodes.Node:
+        return _mapped(node, metadata, "metadata")
+
+    def items(node: nodes.Node) -> nodes.Node:
+        return attrs.evolve(node, items=tuple(map(item, node.items))) if isinstance(node, nodes.Sequence) else node
+
+    return _mapped(item(root), items, "items")
+
+
+def _mapped(node: nodes.Node, change: Callable[[nodes.Node], nodes.Node], name: str | None = None) -> nodes.Node:
+    """Return a mapping with the values of the field ``name``, or of all fields, changed."""
+    if not isinstance(node, nodes.Mapping):
+        return node
+    pairs = ((key, change(value) if name is None or nodes.text_of(key) == name else value) for key, value in node.pairs)
+    return attrs.evolve(node, pairs=tuple(pairs))
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

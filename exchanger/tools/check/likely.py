@@ -1,0 +1,193 @@
+"""What entries are to each other: conflicts, duplicates, and probable mistakes. Pure; each look takes bounded work."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Final, final
+
+import attrs
+
+from exchanger.codes import manifests as codes
+from exchanger.codes.code import Code
+from exchanger.codes.problem import Problem
+from exchanger.policy.authority import WILDCARD
+from exchanger.policy.conflicts import Conflict, conflicts_with, named
+from exchanger.policy.prefix import fold
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.tools.check.documents import Document
+from exchanger.tools.check.files import PlacedProblem
+from exchanger.util.text import bounded, distance, quoted
+from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType, Source
+from exchanger.values.headers import HeaderFields
+
+# Problems between entries that are reported.
+MAX_FOUND: Final = 1_000
+# Entries that are held against each other; more are generated, and no slips.
+MAX_ENTRIES: Final = 20_000
+# Hosts that are compared, and characters of one: each has as many neighbours as characters.
+MAX_HOSTS: Final = 2_000
+MAX_HOST: Final = 100
+# Methods of one entry for which it is asked who decides.
+MAX_METHODS: Final = 16
+
+# A method, and the rest of a path and of a host, that nobody writes into a policy.
+_ANY_METHOD: Final = "ZZ-ANY"
+_REST: Final = "zz-any"
+
+
+@final
+@attrs.frozen
+class Remark:
+    """A problem with an entry of a snapshot; ``rivals`` are other entries that it is about."""
+
+    entry: Entry
+    code: Code
+    text: str
+    rivals: tuple[Entry, ...] = ()
+
+
+def between_entries(snapshot: PolicySnapshot, documents: Mapping[Source, Document]) -> Iterator[PlacedProblem]:
+    """Yield what is wrong between the entries of ``snapshot``, at the places that ``documents`` know."""
+    entries = [entry for document in snapshot.documents.values() for entry in document.entries]
+    if len(entries) > MAX_ENTRIES:
+        return
+    found = (
+        *islice(_conflicts(entries, snapshot), MAX_FOUND),
+        *islice(_unreachable(entries, snapshot), MAX_FOUND),
+        *islice(_near_prefixes(entries), MAX_FOUND),
+        *islice(_near_hosts(entries), MAX_FOUND),
+        *islice(_denied_by_header(entries, snapshot), MAX_FOUND),
+    )
+    for remark in found:
+        entry = remark.entry
+        document = documents[entry.source]
+        place = document.place(entry.line, None)
+        rivals = tuple((documents[rival.source].file.name, documents[rival.source].place(rival.line, None)) for rival in remark.rivals)
+        problem = Problem(remark.code, f"entries[{entry.index}] {remark.text}", entry.index, f"entries[{entry.index}]", entry.line)
+        yield PlacedProblem(problem, document.file.name, place, entry.source, rivals)
+
+
+def _conflicts(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[Remark]:
+    for entry in entries:
+        rivals = conflicts_with(entry, snapshot)
+        if not rivals:
+            continue
+        same = [rival for rival in rivals if _says(rival) == _says(entry)]
+        if same:
+            text = f"is the same as {named(same[0])}: requests that they cover are refused"
+            yield Remark(entry, codes.DUPLICATE, text, tuple(same))
+        if len(same) < len(rivals):
+            others = tuple(rival for rival in rivals if rival not in same)
+            sentence = str(Conflict(entry, others)).removeprefix(f"entries[{entry.index}] ")
+            yield Remark(entry, codes.CONFLICT, sentence, others)
+
+
+def _says(entry: Entry) -> tuple[object, ...]:
+    return (type(entry), entry.match, entry.target if isinstance(entry, ExchangeEntry) else None)
+
+
+def _unreachable(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[Remark]:
+    """Yield entries that decide none of the requests that would have to be theirs.
+
+    An entry covers its prefix, what goes on after it, and what follows a slash. What nobody writes into a policy stands for the rest, so
+    that others decide there only if they decide everywhere.
+    """
+    for entry in entries:
+        others: dict[Entry, None] = {}
+        for host, path, method in _witnesses(entry):
+            verdict = snapshot.match(host, path, method, raw=True, headers=_headers(entry))
+            if not isinstance(verdict, DenyEntry | ExchangeEntry | AllowEntry) or verdict == entry:
+                break
+            others[verdict] = None
+        else:
+            names = ", ".join(named(other) for other in islice(others, 3))
+            known = tuple(other for other in others if other.source in snapshot.documents)
+            yield Remark(entry, codes.UNREACHABLE, f"decides nothing: {names} decide all that it covers", known)
+
+
+def _headers(entry: Entry) -> HeaderFields:
+    return HeaderFields(entry.match.headers, raw=True)
+
+
+def _witnesses(entry: Entry) -> Iterator[tuple[str, str, str]]:
+    scope = entry.match
+    host = scope.host or ""
+    host = f"{_REST}.{host.removeprefix(WILDCARD)}" if host.startswith(WILDCARD) else host
+    prefix = scope.path_prefix
+    paths = [prefix or "/"]
+    if scope.path_type is not PathType.EXACT:
+        paths.append(f"{prefix.rstrip('/')}/{_REST}")
+    if scope.path_type is PathType.PREFIX:
+        paths.append(f"{prefix}{_REST}")
+    methods = (_ANY_METHOD,) if scope.methods is None else islice(scope.methods, MAX_METHODS)
+    for method in methods:
+        for path in paths:
+            yield host, path, method
+
+
+def _near_prefixes(entries: Iterable[Entry]) -> Iterator[Remark]:
+    """Yield entries whose prefix is that of an earlier one but for a trailing slash, or for the case of letters."""
+    first: dict[tuple[str | None, str], Entry] = {}
+    for entry in entries:
+        scope = entry.match
+        key = (scope.host, fold(scope.path_prefix).rstrip("/"))
+        other = first.setdefault(key, entry)
+        mine, theirs = scope.path_prefix, other.match.path_prefix
+        if not key[1] or mine == theirs or scope.case_insensitive or other.match.case_insensitive:
+            continue
+        what = "a trailing slash" if fold(mine) != fold(theirs) else "the case of letters"
+        text = f"has the pathPrefix {quoted(mine)}, which differs from {quoted(theirs)} of {named(other)} by {what} alone"
+        yield Remark(entry, codes.NEAR_PREFIX, text, (other,))
+
+
+def _near_hosts(entries: Iterable[Entry]) -> Iterator[Remark]:
+    """Yield the first entry of each host that is one edit away from one that more entries name, or as many before it."""
+    count: Counter[str] = Counter()
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        host = entry.match.host
+        if host is not None and len(host) <= MAX_HOST:
+            count[host] += 1
+            first.setdefault(host, entry)
+    if len(count) > MAX_HOSTS:
+        return
+    neighbours: dict[str, list[str]] = defaultdict(list)
+    for host in count:
+        near = dict.fromkeys(other for shorter in _shortened(host) for other in neighbours[shorter])
+        for shorter in _shortened(host):
+            neighbours[shorter].append(host)
+        for other in near:
+            if not _is_slip(host, other):
+                continue
+            rare, common = (host, other) if count[host] <= count[other] else (other, host)
+            if count[rare] == 1:
+                text = f"has the host {bounded(rare)}, which is one character away from {bounded(common)} of {named(first[common])}"
+                yield Remark(first[rare], codes.NEAR_HOST, text, (first[common],))
+                break
+
+
+def _shortened(host: str) -> set[str]:
+    """Return ``host``, and what is left of it without any one character. Two that are one edit apart have one of these in common."""
+    return {host, *(host[:at] + host[at + 1 :] for at in range(len(host)))}
+
+
+def _is_slip(host: str, other: str) -> bool:
+    """Tell whether the hosts are one edit apart, which is not of numbers: these count hosts."""
+    if distance(host, other) != 1:
+        return False
+    plain, others = ("".join(char for char in text if not char.isdigit()) for text in (host, other))
+    return plain != others
+
+
+def _denied_by_header(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[Remark]:
+    """Yield denials that whoever leaves a header out evades."""
+    for entry in entries:
+        if not isinstance(entry, DenyEntry) or not entry.match.headers:
+            continue
+        for host, path, method in _witnesses(entry):
+            verdict = snapshot.match(host, path, method, raw=True)
+            if isinstance(verdict, ExchangeEntry | AllowEntry):
+                what = "exchanges the token" if isinstance(verdict, ExchangeEntry) else "lets the request pass"
+                text = f"denies by header, and without the header {named(verdict)} {what}"
+                yield Remark(entry, codes.DENY_BY_HEADER, text, (verdict,))
+                break

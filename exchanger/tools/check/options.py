@@ -1,0 +1,54 @@
+"""What ``exchanger check`` can be told on its command line. Imported at every start, so it imports nothing that takes time."""
+
+import argparse
+import enum
+from pathlib import Path
+from typing import final
+
+import attrs
+
+
+@enum.unique
+class Format(enum.Enum):
+    """How problems are told."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+    SARIF = "sarif"
+
+
+@final
+@attrs.frozen
+class CheckOptions:
+    """What was asked for. ``issuers`` is a profiles file (``None``: every issuer is known), ``grants`` a grants file (``None``: none)."""
+
+    paths: tuple[str, ...]
+    issuers: Path | None = None
+    grants: Path | None = None
+    format: Format = Format.TEXT
+    suggest: bool = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments to ``parser``."""
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="manifests: folders, files, or - for standard input")
+    parser.add_argument("--issuers", type=Path, metavar="FILE", help="issuer profiles file (default: every issuer counts as known)")
+    parser.add_argument("--grants", type=Path, metavar="FILE", help="grants file (default: no grants)")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--format",
+        choices=[form.value for form in Format],
+        default=Format.TEXT.value,
+        help="text, json, github (annotations of a workflow) or sarif (default: %(default)s)",
+    )
+    how.add_argument(
+        "--suggest",
+        action="store_true",
+        help="print a unified diff that mends what has one right answer, and the problems to standard error; nothing is written",
+    )
+
+
+def options_of(namespace: argparse.Namespace) -> CheckOptions:
+    """Return the options that the parser has read."""
+    return CheckOptions(tuple(namespace.paths), namespace.issuers, namespace.grants, Format(namespace.format), namespace.suggest)

@@ -1,0 +1,204 @@
+"""Mends what has one right answer, as a unified diff. Pure.
+
+Each mend puts other characters in the place of one scalar and leaves everything else as it stands: comments, layout, quotation marks, ends
+of lines. A parser that writes its tree back would break long lines and indent lists in its own way, and knows nothing of the document
+inside a block scalar. A mend is only proposed if, with it, what was valid says the same as before and the problem is gone.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final, final
+
+import attrs
+
+from exchanger.codes.policy import WRONG_TYPE
+from exchanger.codes.problem import Problem
+from exchanger.tools.check.documents import Document
+from exchanger.tools.check.engine import Checked, Rules, check
+from exchanger.tools.check.files import ManifestFile, read_file
+from exchanger.tools.check.quoting import redacted, token_at
+from exchanger.tools.check.source_map import FileText
+from exchanger.tools.check.style import style_of
+from exchanger.values.entry import Entry, Source
+
+# Lines around a change, as ``diff -u`` has them.
+CONTEXT: Final = 3
+# Characters of a line that is changed; JSON may be one line, which nobody wants to read twice.
+MAX_LINE: Final = 4_096
+# Times that a file is mended: a field in a field in a field may be misspelt.
+MAX_ROUNDS: Final = 4
+# Mends of one file that are tried one by one if not all of them together are right.
+MAX_TRIES: Final = 32
+
+
+@final
+@attrs.frozen(order=True)
+class Edit:
+    """``new`` in the place of the characters from ``start`` to ``end`` of a file."""
+
+    start: int
+    end: int
+    new: str = attrs.field(order=False)
+
+
+def suggest(checked: Checked, rules: Rules) -> str:
+    """Return the diff for all files, "" if there is nothing that has one right answer."""
+    after = ((file, mended(file, checked, rules)) for file in checked.files)
+    return "".join(_diff(file, text) for file, text in after if text != file.text.text)
+
+
+def mended(file: ManifestFile, checked: Checked, rules: Rules) -> str:
+    """Return the text of ``file`` with what is proposed for it."""
+    for _ in range(MAX_ROUNDS):
+        edits = _chosen(file, _edits(file, checked), rules)
+        if not edits:
+            break
+        # What stands in a field is only looked at once the field has the right name.
+        checked = check((read_file(file.name, _applied(file.text.text, edits).encode("utf-8", "replace")),), rules)
+        file = checked.files[0]
+    return file.text.text
+
+
+def _edits(file: ManifestFile, checked: Checked) -> tuple[Edit, ...]:
+    found: dict[Edit, None] = {}
+    for document in checked.documents:
+        if document.file is file:
+            for problem in (*document.policy.findings, *style_of(document.policy)):
+                edit = _in_document(problem, document) if problem.instead else None
+                if edit is not None:
+                    found[edit] = None
+    for placed in file.problems:
+        if placed.problem.instead and placed.place.line is not None:
+            start = file.text.offset(placed.place.line, placed.place.column or 1)
+            token = token_at(file.text.text, start)
+            found[Edit(start, start + len(token), _instead(token, placed.problem))] = None
+    return tuple(_apart(sorted(edit for edit in found if _is_showable(file.text, edit))))
+
+
+def _apart(edits: Iterable[Edit]) -> Iterator[Edit]:
+    """Leave out what overlaps with an edit before it: an alias is in several places, and is mended once."""
+    end = -1
+    for edit in edits:
+        if edit.start >= end:
+            yield edit
+            end = edit.end
+
+
+def _is_showable(text: FileText, edit: Edit) -> bool:
+    """Tell whether the line may be shown: all of it is part of the diff."""
+    line = text.line(text.place(edit.start).line or 1)
+    return len(line) <= MAX_LINE and redacted(line) == line
+
+
+def _in_document(problem: Problem, document: Document) -> Edit | None:
+    if problem.line is None or problem.column is None:
+        return None
+    places = document.object.document
+    text = document.file.text if places is None else places.lines
+    token = token_at(text.text, text.offset(problem.line, problem.column))
+    new = _instead(token, problem)
+    if not token or not new:
+        return None
+    if places is None:
+        start = text.offset(problem.line, problem.column)
+        return Edit(start, start + len(token), new) if document.bare else None
+    style = document.file.text.text[places.content : places.content + 1]
+    if style == '"':
+        new = new.replace("\\", "\\\\").replace('"', '\\"')
+    elif style == "'":
+        new = new.replace("'", "''")
+    # A quotation mark at the end takes two characters within such marks: it is escaped, or doubled.
+    length = 2 if style in {'"', "'"} and token.endswith(style) else 1
+    start, last = (places.offset(problem.line, problem.column + at) for at in (0, len(token) - 1))
+    return Edit(start, last + length, new)
+
+
+def _instead(token: str, problem: Problem) -> str:
+    """Return what to write in the place of ``token``, within the quotation marks that it has."""
+    quotes = token[:1] if token[:1] in {'"', "'"} and token[-1:] == token[:1] else ""
+    if problem.code is WRONG_TYPE:
+        return f"[{token}]" if problem.instead.startswith("[") else problem.instead
+    return f"{quotes}{problem.instead}{quotes}"
+
+
+def _applied(text: str, edits: Iterable[Edit]) -> str:
+    parts, at = list[str](), 0
+    for edit in edits:
+        parts += [text[at : edit.start], edit.new]
+        at = edit.end
+    return "".join([*parts, text[at:]])
+
+
+def _chosen(file: ManifestFile, edits: tuple[Edit, ...], rules: Rules) -> tuple[Edit, ...]:
+    """Return those of ``edits`` with which what was valid stays as it is, and that leave fewer problems."""
+    before = _judged(file.name, file.text.text, rules)
+    if not edits or _is_better(before, _judged(file.name, _applied(file.text.text, edits), rules), len(edits)):
+        return edits
+    kept: list[Edit] = []
+    for edit in edits[:MAX_TRIES]:
+        tried = sorted((*kept, edit))
+        if _is_better(before, _judged(file.name, _applied(file.text.text, tried), rules), len(tried)):
+            kept = tried
+    return tuple(kept)
+
+
+@final
+@attrs.frozen
+class _Judged:
+    """What a version of a file says: the healthy entries of each document, and the number of problems."""
+
+    valid: tuple[tuple[Source, frozenset[Entry]], ...]
+    problems: int
+
+
+def _judged(name: str, text: str, rules: Rules) -> _Judged:
+    checked = check((read_file(name, text.encode("utf-8", "replace")),), rules)
+    valid = tuple((document.policy.source, frozenset(document.policy.entries)) for document in checked.documents)
+    own = sum(len(file.problems) for file in checked.files)
+    return _Judged(valid, own + sum(len(document.policy.findings) + len(style_of(document.policy)) for document in checked.documents))
+
+
+def _is_better(before: _Judged, after: _Judged, edits: int) -> bool:
+    if [source for source, _ in before.valid] != [source for source, _ in after.valid]:
+        return False
+    same = all(old <= new for (_, old), (_, new) in zip(before.valid, after.valid, strict=True))
+    return same and after.problems <= before.problems - edits
+
+
+def _diff(file: ManifestFile, after: str) -> str:
+    """Return a unified diff of a file whose lines stay the same in number. Lines that may be secret are no context."""
+    old, new = file.text.text.split("\n"), after.split("\n")
+    changed = [number for number, (left, right) in enumerate(zip(old, new, strict=True)) if left != right]
+    name = file.name.removeprefix("./")
+    prefix = ("", "") if name.startswith(("/", "<")) else ("a/", "b/")
+    lines = [f"--- {prefix[0]}{name}", f"+++ {prefix[1]}{name}"]
+    for start, end in _hunks(changed, old):
+        lines.append(f"@@ -{start + 1},{end - start} +{start + 1},{end - start} @@")
+        for number in range(start, end):
+            is_last = number == len(old) - 1
+            ending = "\n\\ No newline at end of file" if is_last else ""
+            if old[number] == new[number]:
+                lines.append(f" {old[number]}{ending}")
+            else:
+                lines += [f"-{old[number]}{ending}", f"+{new[number]}{ending}"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _hunks(changed: list[int], lines: list[str]) -> Iterator[tuple[int, int]]:
+    """Yield the first line of each hunk, and the one after its last."""
+    last = len(lines) - (lines[-1] == "")  # what follows the last line break is no line
+    hunks: list[list[int]] = []
+    for number in changed:
+        start, end = number, number + 1
+        while start > 0 and number - start < CONTEXT and _may_be_shown(lines[start - 1]):
+            start -= 1
+        while end < last and end - number <= CONTEXT and _may_be_shown(lines[end]):
+            end += 1
+        if hunks and start <= hunks[-1][1]:
+            hunks[-1][1] = end
+        else:
+            hunks.append([start, end])
+    yield from ((start, end) for start, end in hunks)
+
+
+def _may_be_shown(line: str) -> bool:
+    return len(line) <= MAX_LINE and redacted(line) == line

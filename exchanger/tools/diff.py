@@ -1,0 +1,232 @@
+"""``exchanger diff``: the areas that another version of the policies decides differently, each with an example request.
+
+0: every example is decided alike. 1: some are not. 2: the arguments or a file are wrong, or there are too many areas to look at them all.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Final, TextIO, final
+
+import attrs
+
+from exchanger.console.message import encode
+from exchanger.console.policy_view import shown_answer
+from exchanger.decision.answer import Answer
+from exchanger.errors import ConfigurationError
+from exchanger.issuers.profiles import IssuerProfile
+from exchanger.tools.areas import IN_DOUBT, Example, Kind, examples
+from exchanger.tools.display import Json, headline, place, target, text_of
+from exchanger.tools.policies import Chosen, Policy, policy_of_paths
+from exchanger.tools.question import Question
+from exchanger.util.text import printable
+from exchanger.values.entry import HeaderMatch
+
+SAME: Final = 0
+DIFFERENT: Final = 1
+NO_TELLING: Final = 2
+
+# Examples that are compared: ten seconds for the worst.
+MAX_EXAMPLES: Final = 200_000
+# Areas that are kept, and that are shown.
+MAX_AREAS: Final = 2_000
+MAX_SHOWN: Final = 100
+# Sets of headers of one area that are written out.
+MAX_HEADERS: Final = 4
+
+
+@final
+@attrs.define(eq=False)
+class Area:
+    """Requests that are decided in one way before and in another one after: those of ``hosts`` and ``prefix`` that go on by ``kinds``."""
+
+    hosts: str
+    prefix: str
+    example: Example
+    before: Answer
+    after: Answer
+    # Fields of the issuer's profile that differ.
+    issuer_fields: tuple[str, ...]
+    kinds: dict[Kind, None] = attrs.field(factory=dict)
+    methods: dict[str, None] = attrs.field(factory=dict)
+    headers: dict[tuple[HeaderMatch, ...], None] = attrs.field(factory=dict)
+
+
+@final
+@attrs.frozen
+class Comparison:
+    """The areas that differ. ``complete``: every example was compared, and every area is there."""
+
+    areas: tuple[Area, ...]
+    complete: bool
+
+
+def run_diff(
+    old: str,
+    new: str,
+    old_chosen: Chosen,
+    new_chosen: Chosen,
+    *,
+    as_json: bool = False,
+    variables: Mapping[str, str] | None = None,
+    out: TextIO | None = None,
+) -> int:
+    """Print what differs to ``out`` (default: standard output), and return the exit status. Notes and errors go to standard error."""
+    environment = os.environ if variables is None else variables
+    try:
+        before, after = policy_of_paths((old,), old_chosen, environment), policy_of_paths((new,), new_chosen, environment)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"exchanger diff: {printable(problem)}\n")
+        return NO_TELLING
+    for name, notes in (("OLD", before.notes), ("NEW", after.notes)):
+        for note in notes:
+            sys.stderr.write(f"exchanger diff: {name}: {printable(note)}\n")
+    found = compare(before, after)
+    (out or sys.stdout).write(encode(_as_json(found)).decode() + "\n" if as_json else text_of(_as_text(found)))
+    return DIFFERENT if found.areas else SAME if found.complete else NO_TELLING
+
+
+def compare(old: Policy, new: Policy, limit: int = MAX_EXAMPLES) -> Comparison:
+    """Return the areas that ``old`` and ``new`` decide differently; at most ``limit`` examples are looked at."""
+    areas: dict[tuple[object, ...], Area] = {}
+    complete = True
+    made = examples(old, new)
+    for example in islice(made, limit):
+        before, after = old.answer(example.request), new.answer(example.request)
+        fields = _issuer_fields(before, after, old, new)
+        if _decision(before) == _decision(after) and not fields:
+            continue
+        key = (example.hosts, example.prefix, example.kind is Kind.ODD, _decision(before), _decision(after), fields)
+        area = areas.get(key)
+        if area is None:
+            if len(areas) >= MAX_AREAS:
+                complete = False
+                break
+            area = areas[key] = Area(example.hosts, example.prefix, example, before, after, fields)
+        area.kinds[example.kind] = None
+        area.methods.update(dict.fromkeys(example.methods))
+        area.headers[example.headers] = None
+    if next(made, None) is not None:
+        complete = False
+    return Comparison(tuple(_without_parts(list(areas.values()))), complete)
+
+
+def _decision(answer: Answer) -> tuple[object, ...]:
+    return answer.effect, answer.status, answer.target
+
+
+def _issuer_fields(before: Answer, after: Answer, old: Policy, new: Policy) -> tuple[str, ...]:
+    """Return the fields in which the profiles of the same exchange differ; their values may be secret."""
+    if before.target is None or before.target != after.target or old.profiles is None or new.profiles is None:
+        return ()
+    one, other = (policy.profiles.get(before.target.issuer_ref) for policy in (old, new) if policy.profiles is not None)
+    if one is None or other is None:
+        return ()
+    return tuple(field.name for field in attrs.fields(IssuerProfile) if getattr(one, field.name) != getattr(other, field.name))
+
+
+def _without_parts(areas: list[Area]) -> Iterator[Area]:
+    """Yield the areas that are no part of another one, and paths that are odd or no paths only where plain paths do not differ."""
+    plain = {place for area in areas if not area.kinds.keys() & _NOT_PLAIN for place in (area.hosts, (area.hosts, area.prefix))}
+    wholes: dict[tuple[object, ...], list[Area]] = {}
+    for area in areas:
+        place = area.hosts if Kind.UNREADABLE in area.kinds else (area.hosts, area.prefix)
+        if area.kinds.keys() & _NOT_PLAIN and place in plain:
+            continue
+        key = (area.hosts, *_what(area), tuple(area.methods), tuple(area.headers))
+        others = wholes.setdefault(key, [])
+        if any(_covers(other, area) for other in others):
+            continue
+        others.append(area)
+        yield area
+
+
+_NOT_PLAIN: Final = {Kind.ODD, Kind.UNREADABLE}
+
+
+def _what(area: Area) -> tuple[object, ...]:
+    return _decision(area.before), _decision(area.after), area.issuer_fields
+
+
+def _covers(whole: Area, part: Area) -> bool:
+    if Kind.UNREADABLE in part.kinds or Kind.UNREADABLE in whole.kinds or not part.prefix.startswith(whole.prefix):
+        return False
+    rest = part.prefix[len(whole.prefix) :]
+    return (Kind.BELOW if rest.startswith("/") or whole.prefix.endswith("/") else Kind.LONGER) in whole.kinds
+
+
+def _as_text(found: Comparison) -> Iterator[str]:
+    for area in found.areas[:MAX_SHOWN]:
+        shown = _shown(area)
+        words = [shown["hosts"], shown["paths"], *([", ".join(shown["methods"])] if shown["methods"] else [])]
+        headers = shown["headers"]
+        more = "; …" if len(headers) > MAX_HEADERS else ""
+        yield "  ".join(words) + (f"  with {'; or '.join(headers[:MAX_HEADERS])}{more}" if headers else "")
+        yield f"  before   {_said(shown['before'])}"
+        yield f"  after    {_said(shown['after'])}"
+        if area.issuer_fields:
+            yield f"  issuer   its profile differs in {', '.join(area.issuer_fields)}"
+        given = "".join(f" -H '{name}: {value}'" for name, value in area.example.headers)
+        yield f"  example  {shown['example']['method']} {shown['example']['url']}{given}"
+        yield ""
+    count = len(found.areas)
+    if count > MAX_SHOWN:
+        yield f"and {count - MAX_SHOWN} more areas"
+    if not count and found.complete:
+        yield "Every request is decided as before."
+    else:
+        yield f"{count} {'area is' if count == 1 else 'areas are'} decided differently."
+    if not found.complete:
+        yield "There is more to compare than this command looks at: other areas may differ, too."
+
+
+def _said(answer: Json) -> str:
+    by = "" if answer["policy"] is None else f" by {place(answer['policy'])}"
+    asked = "".join(f", {name} {value}" for name, value in target(answer["exchange"] or {}))
+    return f"{headline(answer)}{by}{asked}" + (f": {answer['reason']}" if answer["kind"] == "refused" else "")
+
+
+def _shown(area: Area) -> Json:
+    request = area.example.request
+    url = Question(request.method, request.host, request.path).url()
+    return {
+        "hosts": area.hosts,
+        "prefix": None if Kind.UNREADABLE in area.kinds else area.prefix,
+        "paths": _paths(area),
+        "methods": list(area.methods),
+        "headers": [_headers(headers) for headers in area.headers] if any(area.headers) else [],
+        "before": shown_answer(area.before),
+        "after": shown_answer(area.after),
+        "issuer_fields": list(area.issuer_fields),
+        "example": {"method": request.method, "url": url, "headers": [list(header) for header in area.example.headers]},
+    }
+
+
+def _headers(headers: tuple[HeaderMatch, ...]) -> str:
+    if not headers:
+        return "no such header"
+    return ", ".join(f"{name} {IN_DOUBT}" if value.endswith(f",{IN_DOUBT}") else f"{name}: {value}" for name, value in headers)
+
+
+def _paths(area: Area) -> str:
+    """Return the paths of an area in words."""
+    kinds, prefix = set(area.kinds), area.prefix
+    if Kind.UNREADABLE in kinds:
+        return area.prefix
+    if kinds == {Kind.ODD}:
+        return "*" if area.example.request.path == "*" else f"paths that some servers read as {prefix}"
+    if {Kind.END, Kind.BELOW} <= kinds and (Kind.LONGER in kinds or prefix.endswith("/")):
+        return f"{prefix}…"
+    if {Kind.END, Kind.BELOW} <= kinds:
+        return f"{prefix} and below"
+    return {Kind.END: prefix, Kind.BELOW: f"below {prefix}", Kind.LONGER: f"{prefix}… but not below"}[_first(area)]
+
+
+def _first(area: Area) -> Kind:
+    return next(kind for kind in (Kind.END, Kind.BELOW, Kind.LONGER) if kind in area.kinds)
+
+
+def _as_json(found: Comparison) -> Json:
+    return {"same": not found.areas and found.complete, "complete": found.complete, "areas": [_shown(area) for area in found.areas]}

@@ -1,0 +1,99 @@
+"""Answers and explanations as text for people, from the same JSON that the console shows.
+
+Must not know: where the JSON comes from.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from exchanger.util.text import printable
+
+# Characters of one line: a reason has all problems of an entry.
+LINE_LIMIT: Final = 2048
+# Entries that are shown; the nearest come first.
+MAX_SHOWN: Final = 20
+
+Json = dict[str, Any]
+
+_SIGNS: Final = {"won": "won", "blocked by": "blocks", "conflict": "conflict", "no": "no"}
+_WIDTH: Final = 10
+
+
+def text_of(lines: Iterator[str]) -> str:
+    """Return ``lines`` as text that a terminal can show."""
+    return "".join(f"{printable(line, LINE_LIMIT).rstrip()}\n" for line in lines)
+
+
+def explained(asked: str, shown: Json) -> str:
+    """Return the explanation ``shown`` of the request ``asked`` for people."""
+    return text_of(_explained(asked, shown))
+
+
+def _explained(asked: str, shown: Json) -> Iterator[str]:
+    decision = shown["decision"]
+    yield asked
+    yield ""
+    yield f"{headline(decision)}: {decision['reason']}"
+    if decision["policy"] is not None:
+        yield f"  {'by':{_WIDTH}}{place(decision['policy'])}"
+    yield from (f"  {name:{_WIDTH}}{value}" for name, value in target(decision["exchange"] or {}))
+    if len(shown["readings"]) > 1:
+        yield ""
+        yield "Servers may read the path as"
+        yield from (f"  {reading}" for reading in shown["readings"])
+    yield ""
+    found = shown["candidates"]
+    if not found:
+        yield "No entry speaks of this host."
+    else:
+        yield "Entries considered, the nearest first"
+    for candidate in found[:MAX_SHOWN]:
+        yield from _candidate(candidate)
+    more = shown["more"] + max(0, len(found) - MAX_SHOWN)
+    if more:
+        yield f"  and {more} more"
+
+
+def _candidate(candidate: Json) -> Iterator[str]:
+    line = "" if candidate["line"] is None else f", line {candidate['line']}"
+    yield f"  {_SIGNS.get(candidate['outcome'], candidate['outcome']):{_WIDTH}}{place(candidate)}, {candidate['action']}{line}"
+    yield f"  {'':{_WIDTH}}{area(candidate)}"
+    yield f"  {'':{_WIDTH}}{candidate['why']}"
+
+
+def headline(decision: Json) -> str:
+    """Return the decision in a word or two."""
+    kind, status = decision["kind"], decision["status"]
+    return kind if status is None else f"{kind} ({status})"
+
+
+def place(found: Json) -> str:
+    """Return where an entry is."""
+    if not found["namespace"]:
+        return f"{found['name']} [{found['entry']}]" if found["name"] == "baseline" else str(found["name"])
+    entry = "" if found["entry"] is None else f" entries[{found['entry']}]"
+    return f"{found['namespace']}/{found['name']}{entry}"
+
+
+def area(entry: Json) -> str:
+    """Return the requests that an entry applies to."""
+    parts = [f"{entry['host'] or 'any host'} {entry['path_prefix'] or 'any path'}"]
+    if entry["path_type"] != "Prefix":
+        parts.append(entry["path_type"])
+    if entry["case_insensitive"]:
+        parts.append("any case")
+    if entry["methods"] is not None:
+        parts.append(" ".join(entry["methods"]))
+    parts += [f"{header['name']}: {header['value']}" for header in entry["headers"]]
+    return ", ".join(parts)
+
+
+def target(exchange: Json) -> Iterator[tuple[str, str]]:
+    """Yield what would be asked of which issuer."""
+    if not exchange:
+        return
+    yield "issuer", exchange["issuer"] + (f" ({exchange['endpoint']})" if exchange["endpoint"] else "")
+    if exchange["scope"]:
+        yield "scope", exchange["scope"]
+    yield from (("audience", audience) for audience in exchange["audiences"])
+    yield from (("resource", resource) for resource in exchange["resources"])

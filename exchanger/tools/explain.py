@@ -1,0 +1,232 @@
+"""``exchanger explain``: what becomes of a request, and why: by manifests, by a cluster's policies, or by a running service.
+
+0: it passes, or its token is exchanged. 1: it is refused. 2: the arguments are wrong, or nobody can tell.
+"""
+
+import os
+import ssl
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, TextIO, final
+from urllib.parse import urlencode, urlsplit
+
+import attrs
+import orjson
+import trio
+
+from exchanger.console.message import encode
+from exchanger.console.policy_view import Lines, shown_answer, shown_explanation
+from exchanger.console.proxy import ConsoleProxy
+from exchanger.console.token_file import read_token
+from exchanger.decision.answer import kind_of_credentials
+from exchanger.errors import ConfigurationError, ExchangerError
+from exchanger.http.message import Request
+from exchanger.http.names import is_loopback
+from exchanger.policy.document import entry_lines
+from exchanger.policy.explanation import explain
+from exchanger.tools.display import Json, explained
+from exchanger.tools.policies import Chosen, Policy, assembled, policy_of_paths, settings_of
+from exchanger.tools.question import Malformed, Question, read_question
+from exchanger.util.follow_file import Unusable
+from exchanger.util.text import printable
+from exchanger.values.entry import Source
+from exchanger.values.verdict import Unhealthy
+
+PASSES: Final = 0
+REFUSED: Final = 1
+NO_TELLING: Final = 2
+
+_OK: Final = 200
+# The variables of the service that concern the cluster, and the files that it reads.
+_OF_CLUSTER: Final = ("POLICY_NAMESPACES", "POLICY_NAMESPACES_FILE", "KUBE_CONTEXT", "POLICY_GRANTS_FILE")
+_PROFILES_FILE: Final = "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE"
+# Headers that stay here: a console is told only what kind of credentials a request has.
+_KEPT_BACK: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
+
+
+@final
+@attrs.frozen
+class ExplainOptions:
+    """What was asked for. One of ``policy``, ``cluster`` and ``console`` is given; ``raw``: the gateway sends headers byte for byte."""
+
+    method: str
+    url: str
+    headers: tuple[str, ...] = attrs.field(default=(), repr=False)
+    policy: tuple[str, ...] = ()
+    cluster: bool = False
+    console: str = ""
+    console_token_file: Path | None = None
+    kubeconfig: str = ""
+    context: str = ""
+    issuers: Path | None = None
+    grants: Path | None = None
+    raw: bool = False
+    json: bool = False
+
+
+async def run_explain(options: ExplainOptions, variables: Mapping[str, str] | None = None, out: TextIO | None = None) -> int:
+    """Print the explanation to ``out`` (default: standard output), and return the exit status. Notes and errors go to standard error."""
+    environment = os.environ if variables is None else variables
+    question = read_question(options.method, options.url, options.headers, raw=options.raw)
+    if isinstance(question, Malformed):
+        sys.stderr.write(f"exchanger explain: {question.reason}\n")
+        return NO_TELLING
+    try:
+        text, passes = _told(question, await _shown(question, options, environment), as_json=options.json)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"exchanger explain: {printable(problem)}\n")
+        return NO_TELLING
+    except ExchangerError as error:
+        sys.stderr.write(f"exchanger explain: {printable(str(error))}\n")
+        return NO_TELLING
+    (out or sys.stdout).write(text)
+    return PASSES if passes else REFUSED
+
+
+def _told(question: Question, shown: Json, *, as_json: bool) -> tuple[str, bool]:
+    """Return what to print, and whether the request passes.
+
+    Raises:
+        ExchangerError: another program's console has other things to say.
+    """
+    try:
+        passes = shown["decision"]["passes"] is True
+        return encode(shown).decode() + "\n" if as_json else explained(f"{question.method.upper()} {question.url()}", shown), passes
+    except (KeyError, TypeError, AttributeError):
+        raise ExchangerError("the console's answer cannot be read; is it another version?") from None
+
+
+async def _shown(question: Question, options: ExplainOptions, environment: Mapping[str, str]) -> Json:
+    if options.console:
+        return await ask_console(question, options.console, options.console_token_file)
+    chosen = Chosen(options.issuers, options.grants)
+    if options.cluster:
+        policy = await policy_of_cluster(options, chosen, environment)
+    else:
+        policy = await trio.to_thread.run_sync(policy_of_paths, options.policy, chosen, environment, abandon_on_cancel=True)
+    for note in policy.notes:
+        sys.stderr.write(f"exchanger explain: {printable(note)}\n")
+    return shown_question(question, policy)
+
+
+def shown_question(question: Question, policy: Policy) -> Json:
+    """Return what becomes of the request by ``policy``, and why, as the console's ``/api/explain`` does."""
+    request = question.request()
+    found = explain(policy.newest, request.host, request.path, request.method, raw=request.path_is_raw, headers=request.fields)
+    if policy.snapshot is None:
+        found = attrs.evolve(found, verdict=Unhealthy(_MISSING), candidates=(), more=0)
+    lines: dict[Source, Lines] = {}
+    for candidate in found.candidates:
+        source = candidate.claim.source
+        document = policy.newest.documents.get(source)
+        if document is not None and document.text is not None and source not in lines:
+            lines[source] = entry_lines(document.text)
+    return {**shown_explanation(found, policy.newest, lines, 0), "decision": shown_answer(policy.answer(request))}
+
+
+_MISSING: Final = "a policy is required, and no entry is in force"
+
+
+async def policy_of_cluster(options: ExplainOptions, chosen: Chosen, environment: Mapping[str, str]) -> Policy:
+    """Return the policy of a cluster, by the service's own variables and the files that they name unless ``chosen`` names others.
+
+    Raises:
+        ConfigurationError: a variable or a file cannot be used.
+        ClusterError: the cluster cannot be read.
+    """
+    from exchanger.app.settings import Settings
+    from exchanger.kube.access import ClusterError
+    from exchanger.kube.client import Origin, connect
+    from exchanger.kube.listing import Unanswered, list_policies
+    from exchanger.kube.resource import PolicyListWatches
+    from exchanger.kube.settings import KubernetesSettings
+
+    more = tuple(name for name in _OF_CLUSTER if chosen.grants is None or name != "POLICY_GRANTS_FILE")
+
+    def read() -> Settings:
+        return settings_of(environment, *more)
+
+    settings = await trio.to_thread.run_sync(read, abandon_on_cancel=True)
+    if not isinstance(settings.policy, KubernetesSettings):
+        raise TypeError("the settings of another source")
+    named = environment.get(_PROFILES_FILE, "").strip()
+    if chosen.issuers is None and named:
+        chosen = attrs.evolve(chosen, issuers=Path(named))
+    # An explicit file counts even inside a pod.
+    where = {"token_file": os.devnull} if options.kubeconfig else {}
+    origin = Origin(kubeconfig=options.kubeconfig, context=options.context or settings.kube_context, environment=environment, **where)
+    async with connect(origin) as connection:
+        found = await list_policies(PolicyListWatches(connection), settings.policy, with_labels=True)
+    if isinstance(found, Unanswered):
+        raise ClusterError(found.reason)
+    if found.unreadable:
+        rights = "; ".join(f"{one.namespace}: {one.missing_right}" for one in found.unreadable)
+        raise ClusterError(f"a service that starts has nothing in force, since a right is missing in {rights}")
+
+    def assemble() -> Policy:
+        return assembled(found.documents, settings, chosen)
+
+    return await trio.to_thread.run_sync(assemble, abandon_on_cancel=True)
+
+
+async def ask_console(question: Question, url: str, token_file: Path | None) -> Json:
+    """Return what a running service says by its console. No header with credentials leaves this machine, nor does their value.
+
+    Raises:
+        ConfigurationError: the address or the token file cannot be used.
+        ExchangerError: the console does not answer the question.
+    """
+    proxy = _proxy(url, token_file)
+    request = question.request()
+    fields = [
+        ("method", question.method),
+        ("host", request.host),
+        ("path", request.path),
+        ("raw", "true" if question.raw else "false"),
+        ("credentials", kind_of_credentials(request.authorization)),
+        *(("header", f"{name}: {value}") for name, value in question.headers if name not in _KEPT_BACK),
+    ]
+    target = f"/api/explain?{urlencode(fields, errors='surrogateescape')}"
+    answer = await proxy.forward(Request("GET", target, ()))
+    found = _object(answer.body)
+    if answer.status != _OK or "decision" not in found:
+        said = found.get("error") if isinstance(found.get("error"), str) else "it does not answer the question; is it an older version?"
+        raise ExchangerError(f"the console at {proxy.url} answered {answer.status}: {said}")
+    return found
+
+
+def _object(body: bytes) -> Json:
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _proxy(url: str, token_file: Path | None) -> ConsoleProxy:
+    try:
+        parts = urlsplit(url)
+        secured, host = parts.scheme == "https", parts.hostname or ""
+        port = parts.port or (443 if secured else 80)
+    except ValueError:
+        raise ConfigurationError((_NO_CONSOLE,)) from None
+    if (
+        parts.scheme not in {"http", "https"}
+        or not host
+        or parts.path not in {"", "/"}
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+    ):
+        raise ConfigurationError((_NO_CONSOLE,))
+    token = None if token_file is None else read_token(token_file)
+    if isinstance(token, Unusable):
+        raise ConfigurationError((f"{token_file} {token.reason}",))
+    if token is not None and not secured and not is_loopback(host):
+        raise ConfigurationError(("the console's token is sent by https alone, or to this machine",))
+    return ConsoleProxy(port, host, ssl.create_default_context() if secured else None, token)
+
+
+_NO_CONSOLE: Final = "--console must be a URL such as http://127.0.0.1:3003"

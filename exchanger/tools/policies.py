@@ -1,0 +1,290 @@
+"""The policy of manifests that are not in force, as a service would have it that starts with them.
+
+Read by the readers, selected by the selectors and put together by the functions of the service, under its environment variables. Two things
+differ, since manifests of a pull request are seldom all that there is: a Namespace that no manifest describes counts as selected, and
+without a file of issuer profiles every issuer is known.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final, final
+
+import attrs
+from rpds import HashTrieMap
+
+from exchanger.app.grants_file import GrantsSettings
+from exchanger.app.settings import Settings, endpoint_check, read_settings
+from exchanger.decision.answer import Answer, answer_of
+from exchanger.decision.check import DecisionRules, begin
+from exchanger.directory.folder import SUFFIXES, Scan, scan
+from exchanger.directory.manifest import MAX_FILE_BYTES, PassedOver, UnreadableFile, objects_of, read_manifests
+from exchanger.errors import ConfigurationError
+from exchanger.issuers.plan import Plan, ProfileRules, Rejected, UnresolvedProfile, plan_profiles
+from exchanger.issuers.profiles import IssuerProfile, parse_profiles, read_bytes
+from exchanger.kube.settings import KubernetesSettings
+from exchanger.policy.selection import AnyIssuer, ConfigMap, Document, Namespace, PolicyObject, Unknown, advance, select
+from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
+from exchanger.util.regular_file import open_regular
+from exchanger.util.terminal import read_input
+from exchanger.util.text import printable
+from exchanger.values.entry import UNKNOWN_NAMESPACE, ExchangeEntry, Source
+from exchanger.values.issuer import AuthMethod, Credentials, Issuer
+from exchanger.values.request import HttpRequest
+from exchanger.values.secret import Secret
+from exchanger.values.selector import Selector
+
+STANDARD_INPUT: Final = "-"
+# The variables of the service that shape a decision. Those of the cluster, of files and of listeners are not needed here.
+VARIABLES: Final = (
+    *("CONFIGMAP_NAMESPACE_SELECTOR", "CONFIGMAP_LABEL_SELECTOR", "POLICY_GRANTS_MODE", "POLICY_REQUIRED", "POLICY_UNREADABLE_REACH"),
+    *("TOKEN_EXCHANGE_ALLOW_UNAUTHENTICATED_OPTIONS", "TOKEN_EXCHANGE_BEARER_REALM", "TOKEN_EXCHANGE_DEFAULT_DENY_UNMATCHED"),
+    *("TOKEN_EXCHANGE_GRANT_TYPE", "TOKEN_EXCHANGE_SUBJECT_TOKEN_TYPE"),
+)
+_NOBODY: Final = Credentials("", Secret(""))
+# Characters of a file's or a namespace's name in a note.
+_NAME_LIMIT: Final = 317
+# Notes that are told; more are one mistake made many times.
+_MAX_NOTES: Final = 20
+
+
+@final
+@attrs.frozen
+class Manifests:
+    """The objects in some files. ``unreadable`` says why others cannot be read, by name; ``notes`` are for whoever chose the files."""
+
+    objects: tuple[PolicyObject, ...] = ()
+    unreadable: Mapping[str, str] = attrs.field(factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@final
+@attrs.frozen
+class Policy:
+    """A policy with the operator's rules. ``newest`` is what there is, ``snapshot`` what decides: ``None`` while a missing one is required.
+
+    ``profiles`` are the issuer profiles as written, ``None`` if every issuer counts as known. ``notes`` are for whoever chose the files.
+    """
+
+    snapshot: PolicySnapshot | None
+    newest: PolicySnapshot
+    rules: DecisionRules
+    profiles: Mapping[str, IssuerProfile] | None = attrs.field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
+
+    def answer(self, request: HttpRequest) -> Answer:
+        """Return what the service would answer."""
+        return answer_of(begin(request, self.snapshot, self.rules))
+
+
+@final
+@attrs.frozen
+class Chosen:
+    """Files with issuer profiles and grants; ``None``: every issuer is known, and there are no grants."""
+
+    issuers: Path | None = None
+    grants: Path | None = None
+
+
+def settings_of(variables: Mapping[str, str], *more: str) -> Settings:
+    """Return the service's settings by those of ``variables`` that matter here, and by ``more`` of them.
+
+    Raises:
+        ConfigurationError: one of them is invalid.
+    """
+    given = {name: variables[name] for name in (*VARIABLES, *more) if name in variables}
+    return read_settings({**given, "POLICY_SOURCE": "kubernetes"})
+
+
+def policy_of_paths(paths: Sequence[str], chosen: Chosen, variables: Mapping[str, str]) -> Policy:
+    """Return the policy of the manifests at ``paths``; blocks while they are read.
+
+    Raises:
+        ConfigurationError: a path is not there, or a file of issuers or grants cannot be used.
+    """
+    settings = settings_of(variables)
+    manifests = read_paths(paths)
+    documents, undescribed, notes = _selected(manifests, *selectors_of(settings))
+    return assembled(documents, settings, chosen, (*manifests.notes, *notes), undescribed)
+
+
+def assembled(
+    documents: Mapping[Source, Document],
+    settings: Settings,
+    chosen: Chosen,
+    notes: tuple[str, ...] = (),
+    undescribed: Iterable[str] = (),
+) -> Policy:
+    """Return the policy that consists of ``documents``, under ``settings``; blocks while files are read.
+
+    ``undescribed`` are Namespaces whose labels are not known.
+
+    Raises:
+        ConfigurationError: a file of issuers or grants cannot be used.
+    """
+    profiles = None if chosen.issuers is None else read_profiles(chosen.issuers)
+    grants = settings.grants if chosen.grants is None else read_grants_file(settings.grants, chosen.grants)
+    names = AnyIssuer() if profiles is None else frozenset(profiles)
+    empty = PolicySnapshot.EMPTY.with_baseline(grants.grants.denials)
+    made = advance(empty, {}, documents, names, grants=grants.grants).snapshot
+    current = CurrentPolicy(required=settings.policy_required, reach=settings.unreadable_reach)
+    current.publish(made)
+    issuers = _unknown_issuers(made) if profiles is None else _issuers(profiles)
+    return Policy(
+        current.snapshot,
+        current.newest or made,
+        attrs.evolve(settings.decision, issuers=issuers),
+        profiles,
+        (*notes, *(_unlabelled(undescribed) if any(grant.needs_labels for grant in grants.grants.grants) else ())),
+    )
+
+
+def _unlabelled(namespaces: Iterable[str]) -> Iterator[str]:
+    for name in islice(namespaces, _MAX_NOTES):
+        yield f"Namespace {printable(name, _NAME_LIMIT)} is not among the manifests: grants by label do not count for it"
+
+
+def selectors_of(settings: Settings) -> tuple[Selector, Selector]:
+    """Return the selectors of Namespaces and of ConfigMaps."""
+    policy = settings.policy
+    if not isinstance(policy, KubernetesSettings):
+        raise TypeError("the settings of another source")
+    return policy.namespace_selector, policy.configmap_selector
+
+
+def read_paths(paths: Sequence[str]) -> Manifests:
+    """Return what is in files, in folders, and in standard input for ``-``; blocks while they are read.
+
+    Raises:
+        ConfigurationError: a path is not there, or a folder cannot be listed.
+    """
+    objects: list[PolicyObject] = []
+    unreadable: dict[str, str] = {}
+    notes: list[str] = []
+    problems: list[str] = []
+    for path in paths:
+        found = _read_path(path)
+        if isinstance(found, str):
+            problems.append(f"{printable(path, _NAME_LIMIT)} {found}")
+            continue
+        objects += found.objects
+        unreadable |= found.unreadable
+        notes += found.notes
+    if problems:
+        raise ConfigurationError(tuple(problems))
+    return Manifests(tuple(objects), unreadable, tuple(notes[:_MAX_NOTES]))
+
+
+def _read_path(path: str) -> Manifests | str:
+    """Return what is at ``path``, or why nothing is."""
+    try:
+        if path == STANDARD_INPUT:
+            return _of_bytes("standard input", read_input(MAX_FILE_BYTES + 1), is_json=False)
+        if Path(path).is_dir():
+            scanned = scan(Path(path), Scan())
+            if scanned.problem is not None:
+                return scanned.problem
+            named = {str(Path(path) / name): reason for name, reason in scanned.unknown().items()}
+            notes = tuple(_note(str(Path(path) / name), found) for name, found in scanned.passed_over())
+            nothing = () if scanned.files else (f"{printable(path, _NAME_LIMIT)} has no file that ends in {', '.join(SUFFIXES)}",)
+            return Manifests(tuple(scanned.manifests()), named, (*notes, *nothing))
+        with open_regular(Path(path)) as file:
+            return _of_bytes(path, file.read(MAX_FILE_BYTES + 1), is_json=path.endswith(".json"))
+    except (OSError, ValueError) as error:  # a path with a NUL
+        return f"cannot be read: {getattr(error, 'strerror', None) or 'it is no path'}"
+
+
+def _of_bytes(name: str, data: bytes, *, is_json: bool) -> Manifests:
+    found = read_manifests(data, is_json=is_json)
+    if isinstance(found, UnreadableFile):
+        return Manifests(unreadable={name: found.reason})
+    notes = tuple(_note(name, one) for one in found if isinstance(one, PassedOver))
+    return Manifests(tuple(objects_of(found)), notes=notes)
+
+
+def _note(name: str, found: PassedOver) -> str:
+    return f"{printable(name, _NAME_LIMIT)}: {found.reason} ({found.remedy})"
+
+
+def _selected(
+    manifests: Manifests, namespaces: Selector, config_maps: Selector
+) -> tuple[dict[Source, Document], tuple[str, ...], tuple[str, ...]]:
+    """Return the documents in force, the Namespaces that nothing describes, and notes on the ConfigMaps that are not in force."""
+    objects = manifests.objects
+    described = {item.name for item in objects if isinstance(item, Namespace)}
+    others = dict.fromkeys(item.namespace for item in objects if isinstance(item, ConfigMap) and item.namespace not in described)
+    documents = select(objects, namespaces, config_maps)
+    assumed: tuple[PolicyObject, ...] = (*(Namespace(name, ()) for name in others), *objects)
+    for source, document in select(assumed, Selector(), config_maps).items():
+        if source.namespace in others:
+            documents[source] = document
+    unknown = {Source(UNKNOWN_NAMESPACE, name): Unknown(f"the file {name} {why}") for name, why in manifests.unreadable.items()}
+    left_out = (item for item in objects if isinstance(item, ConfigMap) and Source(item.namespace, item.name) not in documents)
+    notes = dict.fromkeys(_left_out(left_out, described - {source.namespace for source in documents}, namespaces, config_maps))
+    return {**documents, **unknown}, tuple(others), tuple(notes)[:_MAX_NOTES]
+
+
+def _left_out(found: Iterable[ConfigMap], skipped: set[str], namespaces: Selector, config_maps: Selector) -> Iterator[str]:
+    for item in found:
+        name = printable(f"{item.namespace}/{item.name}", _NAME_LIMIT)
+        if not config_maps.matches(dict(item.labels)):
+            yield f"ConfigMap {name} is not in force: its labels are not {config_maps}"
+        elif item.namespace in skipped:
+            yield f"ConfigMap {name} is not in force: the labels of its Namespace are not {namespaces}"
+
+
+def read_profiles(path: Path) -> dict[str, IssuerProfile]:
+    """Return the profiles in a file by name; blocks while it is read. Secrets that it refers to are not looked up.
+
+    Raises:
+        ConfigurationError: it cannot be read, or has a problem.
+    """
+    data = read_bytes(path)
+    if isinstance(data, str):
+        raise ConfigurationError((data,))
+    profiles, problems = parse_profiles(data, str(path))
+    planned = plan_profiles(profiles, _PROFILE_RULES, endpoint_check(allow_http=True))
+    if isinstance(planned, Rejected):
+        problems = (*problems, *planned.problems)
+    if problems:
+        raise ConfigurationError(problems)
+    return {profile.name: profile for profile in profiles}
+
+
+# References are valid anywhere that the service could resolve them.
+_PROFILE_RULES: Final = ProfileRules(namespace="default", with_secrets=True)
+
+
+def read_grants_file(settings: GrantsSettings, path: Path) -> GrantsSettings:
+    """Return ``settings`` with the grants in a file; blocks while it is read.
+
+    Raises:
+        ConfigurationError: it cannot be used.
+    """
+    try:
+        return attrs.evolve(settings, path=path).loaded()
+    except ValueError as error:
+        raise ConfigurationError((f"{path} {error}",)) from None
+
+
+def _issuers(profiles: Mapping[str, IssuerProfile]) -> "HashTrieMap[str, Issuer]":
+    """Return the issuers without their credentials, which nothing here needs."""
+    planned = plan_profiles(tuple(profiles.values()), _PROFILE_RULES, endpoint_check(allow_http=True))
+    found: tuple[UnresolvedProfile, ...] = planned.profiles if isinstance(planned, Plan) else ()
+    return HashTrieMap(
+        {
+            one.name: Issuer(one.name, one.token_endpoint, one.endpoint_host, one.auth_method, _NOBODY, one.bearer_realm, proxy=one.proxy)
+            for one in found
+        }
+    )
+
+
+def _unknown_issuers(snapshot: PolicySnapshot) -> "HashTrieMap[str, Issuer]":
+    """Return one issuer for each name in ``snapshot``, of which nothing else is known."""
+    names = {
+        entry.target.issuer_ref
+        for document in snapshot.documents.values()
+        for entry in document.entries
+        if isinstance(entry, ExchangeEntry)
+    }
+    return HashTrieMap({name: Issuer(name, "", "", AuthMethod.CLIENT_SECRET_BASIC, _NOBODY) for name in names})

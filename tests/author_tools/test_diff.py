@@ -1,0 +1,154 @@
+"""``exchanger diff``: areas that are decided differently, each with an example; nothing else."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from exchanger.tools.diff import DIFFERENT, NO_TELLING, SAME, compare, run_diff
+from exchanger.tools.policies import Chosen, policy_of_paths
+from tests.author_tools.examples import GRANTS, ISSUERS, ORDERS, config_map, written
+
+OTHER = """\
+      - match: {host: orders.example.com, pathPrefix: /orders/, methods: [GET]}
+        action: deny
+"""
+
+
+def run(tmp_path: Path, old: str, new: str, *, as_json: bool = False, **files: str) -> tuple[int, str]:
+    given = {name: Path(written(tmp_path, f"{name}.yaml", text)) for name, text in files.items()}
+    chosen = [Chosen(given.get(f"{side}_issuers"), given.get(f"{side}_grants")) for side in ("old", "new")]
+    out = io.StringIO()
+    paths = written(tmp_path, "old/a.yaml", old), written(tmp_path, "new/a.yaml", new)
+    return run_diff(*paths, *chosen, as_json=as_json, variables={}, out=out), out.getvalue()
+
+
+def areas(tmp_path: Path, old: str, new: str, **files: str) -> list[tuple[str, str, list[str], str, str]]:
+    status, said = run(tmp_path, old, new, as_json=True, **files)
+    found = json.loads(said)
+    assert status == (DIFFERENT if found["areas"] else SAME)
+    return [(one["hosts"], one["paths"], one["methods"], one["before"]["kind"], one["after"]["kind"]) for one in found["areas"]]
+
+
+def entry(prefix: str, action: str = "deny", **match: str) -> str:
+    more = "".join(f", {name}: {value}" for name, value in {"host": "a.example", **match}.items())
+    exchange = "\n        exchange: {issuerRef: primary, scope: x}" if action == "exchange" else ""
+    return f"      - match: {{pathPrefix: {prefix}{more}}}\n        action: {action}{exchange}\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (ORDERS, ORDERS),
+        (entry("/a") + entry("/b"), entry("/b") + entry("/a")),  # the order of entries means nothing
+        (entry("/a"), entry("/a") + entry("/a/b")),  # the same for part of it
+        (entry("/a", methods="[GET]"), entry("/a", methods="[GET, HEAD]")),
+        (entry("/a"), entry("/a", host="A.example:443")),
+        (entry("/a", pathType="Segment"), entry("/a/", pathType="Segment")),
+        (entry("/a") + entry("/a"), entry("/a") + entry("/a") + entry("/a")),  # a conflict either way
+    ],
+)
+def test_what_is_decided_alike_is_the_same(tmp_path: Path, old: str, new: str) -> None:
+    status, said = run(tmp_path, config_map(old), config_map(new))
+    assert (status, said) == (SAME, "Every request is decided as before.\n")
+    assert run(tmp_path, config_map(old), config_map(new, name="renamed"))[0] == SAME
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (entry("/a"), entry("/b"), [("a.example", "/a…", [], "deny", "unmatched"), ("a.example", "/b…", [], "unmatched", "deny")]),
+        (entry("/a"), entry("/a", pathType="Segment"), [("a.example", "/a… but not below", [], "deny", "unmatched")]),
+        (entry("/a", pathType="Segment"), entry("/a", pathType="Exact"), [("a.example", "below /a", [], "deny", "unmatched")]),
+        (entry("/a"), entry("/a", methods="[PUT]"), [("a.example", "/a…", ["any other method"], "deny", "unmatched")]),
+        (entry("/a", methods="[PUT]"), entry("/a", methods="[PUT, GET]"), [("a.example", "/a…", ["GET", "HEAD"], "unmatched", "deny")]),
+        (entry("/a"), entry("/a") + entry("/a", "exchange"), [("a.example", "/a…", [], "deny", "refused")]),
+        (entry("/a"), entry("/a", caseInsensitive="true"), [("a.example", "/A…", [], "unmatched", "deny")]),
+        (
+            entry("/a", host='"*.example"'),
+            entry("/a", host='"*.example"') + entry("/a", "exchange", host="b.example"),
+            [("b.example", "/a…", [], "deny", "exchange")],
+        ),
+        (
+            entry("/a", host='"*.example"'),
+            entry("/a", host='"*.b.example"'),
+            [("any other host below example", "/a…", [], "deny", "unmatched")],
+        ),
+        (
+            entry("/a", "exchange"),
+            entry("/a", "exchange") + entry("/a", headers="[{name: X, value: y}]"),
+            [("a.example", "/a…", [], "exchange", "deny"), ("a.example", "/a…", [], "exchange", "refused")],
+        ),
+    ],
+)
+def test_each_area_is_told_with_its_hosts_paths_and_methods(
+    tmp_path: Path, old: str, new: str, expected: list[tuple[str, str, list[str], str, str]]
+) -> None:
+    assert [area for area in areas(tmp_path, config_map(old), config_map(new)) if not area[1].startswith("a path that")] == expected
+
+
+def test_an_unreadable_document_closes_every_host(tmp_path: Path) -> None:
+    found = areas(tmp_path, config_map(entry("/a")), config_map(entry("/a")) + "---\n" + config_map("      {", namespace="b"))
+    assert {("any other host", "/…", "unmatched", "refused"), ("a host that cannot be read", "/…", "refused", "refused")} <= {
+        (hosts, paths, before, after) for hosts, paths, _, before, after in found
+    }
+    assert not any(hosts == "a.example" and paths.startswith("/a") for hosts, paths, *_ in found)  # decided by another namespace
+
+
+def test_grants_and_issuers_make_a_difference(tmp_path: Path) -> None:
+    text = config_map(entry("/a", "exchange", host="a.example.com"))
+    assert areas(tmp_path, text, text, old_grants=GRANTS, new_grants=GRANTS) == []
+    denied = areas(tmp_path, text, text, new_grants=GRANTS)
+    assert ("any other host below example.com", "/internal…", [], "unmatched", "deny") in denied
+    refused = areas(tmp_path, text, text, old_grants=GRANTS, new_grants=GRANTS.replace("issuers: [primary]", "issuers: [other]"))
+    assert refused == [("a.example.com", "/a…", [], "exchange", "refused")]
+    assert areas(tmp_path, text, text, old_issuers=ISSUERS, new_issuers=ISSUERS) == []
+    unknown = areas(tmp_path, text, text, old_issuers=ISSUERS, new_issuers=ISSUERS.replace("primary", "other"))
+    assert unknown == [("a.example.com", "/a…", [], "exchange", "refused")]
+
+
+def test_an_issuer_that_differs_is_told_by_its_fields_and_without_its_secrets(tmp_path: Path) -> None:
+    text = config_map(entry("/a", "exchange"))
+    status, said = run(
+        tmp_path, text, text, old_issuers=ISSUERS, new_issuers=ISSUERS.replace("not-a-secret", "hunter2").replace("login.", "id.")
+    )
+    assert status == DIFFERENT
+    assert "a.example  /a…\n" in said
+    assert "issuer   its profile differs in token_endpoint, client_secret" in said
+    assert "(login.example.com)" in said
+    assert "(id.example.com)" in said
+    assert "hunter2" not in said
+
+
+def test_examples_can_be_explained(tmp_path: Path) -> None:
+    status, said = run(tmp_path, config_map(ORDERS), config_map(ORDERS.replace("value: drop", "value: delete")))
+    assert status == DIFFERENT
+    assert "  example  GET https://orders.example.com/mcp -H 'mcp-name: delete'" in said
+    assert "  before   deny (403) by team-orders/orders entries[2]\n  after    unmatched\n" in said
+    assert said.endswith("areas are decided differently.\n")
+
+
+def test_more_than_is_looked_at_is_not_the_same(tmp_path: Path) -> None:
+    old, new = (
+        policy_of_paths((written(tmp_path, name, config_map(text)),), Chosen(), {})
+        for name, text in (("a.yaml", entry("/a")), ("b.yaml", entry("/b")))
+    )
+    found = compare(old, new, limit=1)
+    assert (found.areas, found.complete) == ((), False)
+
+
+def test_a_required_policy_that_goes_away_changes_everything(tmp_path: Path) -> None:
+    paths = written(tmp_path, "old.yaml", config_map(entry("/a"))), written(tmp_path, "new.yaml", "")
+    out = io.StringIO()
+    assert run_diff(*paths, Chosen(), Chosen(), as_json=True, variables={"POLICY_REQUIRED": "true"}, out=out) == DIFFERENT
+    found = {(one["hosts"], one["before"]["kind"], one["after"]["status"]) for one in json.loads(out.getvalue())["areas"]}
+    assert {("a.example", "deny", 500), ("any other host", "unmatched", 500)} <= found
+
+
+def test_what_cannot_be_compared_is_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, "a.yaml", config_map(label="x: y"))
+    assert run_diff(path, str(tmp_path / "none"), Chosen(), Chosen(), variables={}) == NO_TELLING
+    assert "none cannot be read" in capsys.readouterr().err
+    assert run_diff(path, path, Chosen(), Chosen(), variables={}) == SAME
+    assert "exchanger diff: OLD: ConfigMap team-orders/orders is not in force" in capsys.readouterr().err

@@ -1,0 +1,205 @@
+"""``exchanger explain``: the same words whether by manifests or by a running service, and no credential that is sent or printed."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from exchanger.console.access import ConsoleSettings
+from exchanger.policy.snapshot import CurrentPolicy
+from exchanger.tools.explain import NO_TELLING, PASSES, REFUSED, ExplainOptions, run_explain
+from exchanger.tools.policies import Chosen, Policy, policy_of_paths
+from tests.author_tools.examples import GRANTS, ISSUERS, ORDERS, config_map, written
+from tests.console.running import dead_port, running
+
+BROKEN = """\
+      - match: {host: orders.example.com, pathPrefix: /broken}
+        action: exchange
+"""
+ADMIN = "https://orders.example.com/orders/admin"
+
+
+async def run(options: ExplainOptions, **variables: str) -> tuple[int, str]:
+    out = io.StringIO()
+    return await run_explain(options, variables, out), out.getvalue()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return written(tmp_path, "m/a.yaml", config_map(ORDERS + BROKEN))
+
+
+async def test_an_exchange_is_explained(path: str, tmp_path: Path) -> None:
+    issuers = Path(written(tmp_path, "issuers.yaml", ISSUERS))
+    status, said = await run(ExplainOptions("get", "https://orders.example.com/orders/1", policy=(path,), issuers=issuers))
+    assert status == PASSES
+    assert said.startswith(
+        "GET https://orders.example.com/orders/1\n"
+        "\n"
+        "exchange: an entry asks for an exchange: the request passes with the token that the issuer returns\n"
+        "  by        team-orders/orders entries[0]\n"
+        "  issuer    primary (login.example.com)\n"
+        "  scope     read:orders list\n"
+        "  audience  orders-api\n"
+        "\n"
+        "Entries considered, the nearest first\n"
+        "  won       team-orders/orders entries[0], exchange, line 3\n"
+        "            orders.example.com /orders, GET\n"
+        "            the longest pathPrefix that matches host and method\n"
+        "  no        team-orders/orders entries[1], deny, line 6\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "headers", "status", "said"),
+    [
+        (ADMIN, (), REFUSED, "deny (403): an entry denies the request\n  by        team-orders/orders entries[1]\n"),
+        ("https://orders.example.com/orders/%61dmin", (), REFUSED, "Servers may read the path as\n  /orders/%61dmin\n  /orders/admin\n"),
+        ("https://orders.example.com/broken/x", (), REFUSED, "refused (500): entries[3]"),
+        ("https://orders.example.com/broken/x", (), REFUSED, "  blocks    team-orders/orders entries[3], invalid"),
+        ("https://nobody.example.org/", (), PASSES, "unmatched: no entry applies, so the request passes unchanged\n\nNo entry speaks of"),
+        ("https://x.example.com/mcp", ("Mcp-Name: drop",), REFUSED, "deny (403)"),
+        ("https://x.example.com/mcp", ("Mcp-Name: drop, x",), REFUSED, "refused (400): the header cannot be read"),
+        ("https://x.example.com/mcp", (), PASSES, "the request does not have its headers (mcp-name) with their values"),
+        ("https://orders.example.com/orders", ("Authorization:",), REFUSED, "refused (401): an entry asks for an exchange, and the"),
+    ],
+)
+async def test_each_decision_has_its_words_and_status(path: str, url: str, headers: tuple[str, ...], status: int, said: str) -> None:
+    found = await run(ExplainOptions("GET", url, headers, policy=(path,)))
+    assert found[0] == status
+    assert said in found[1]
+
+
+async def test_the_platform_s_baseline_is_named(path: str, tmp_path: Path) -> None:
+    grants = Path(written(tmp_path, "grants.yaml", GRANTS))
+    status, said = await run(ExplainOptions("GET", "https://orders.example.com/internal/x", policy=(path,), grants=grants))
+    assert status == REFUSED
+    assert "deny (403): the platform's baseline denies the request before any policy\n  by        baseline [0]\n" in said
+
+
+async def test_a_required_policy_that_is_missing_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = written(tmp_path, "a.yaml", "")
+    status, said = await run(ExplainOptions("GET", ADMIN, policy=(empty,)), POLICY_REQUIRED="true")
+    assert status == REFUSED
+    assert "refused (500)" in said
+    assert "is empty" in capsys.readouterr().err
+
+
+async def test_a_token_is_never_printed(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for as_json in (False, True):
+        for url in ("https://orders.example.com/orders", "https://orders.example.com/broken"):
+            options = ExplainOptions("GET", url, ("Authorization: Bearer canary", "Cookie: canary"), policy=(path,), json=as_json)
+            _, said = await run(options)
+            assert "canary" not in said + capsys.readouterr().err + repr(options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (ExplainOptions("GET", "/x", policy=("x",)), "the URL has no host"),
+        (ExplainOptions("GET", ADMIN, policy=("/nowhere",)), "/nowhere cannot be read: No such file or directory"),
+        (ExplainOptions("GET", ADMIN, console="ftp://x"), "--console must be a URL"),
+        (ExplainOptions("GET", ADMIN, console="http://[x"), "--console must be a URL"),
+        (ExplainOptions("GET", ADMIN, console="http://a:1/x"), "--console must be a URL"),
+        (ExplainOptions("GET", ADMIN, console="http://a:hunter2@b/"), "--console must be a URL"),
+        (ExplainOptions("GET", ADMIN, console="http://a.example", console_token_file=Path("/nowhere")), "/nowhere cannot be read"),
+        (ExplainOptions("GET", ADMIN, cluster=True, kubeconfig="/nowhere"), "no kubeconfig file at /nowhere"),
+    ],
+)
+async def test_what_cannot_be_answered_is_status_2(options: ExplainOptions, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await run(options, KUBECONFIG="/nowhere") == (NO_TELLING, "")
+    found = capsys.readouterr().err
+    assert said in found
+    assert "hunter2" not in found
+
+
+async def test_a_cluster_is_read_by_the_service_s_own_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ExplainOptions("GET", ADMIN, cluster=True)
+    assert await run(options, POLICY_GRANTS_FILE="/nowhere", KUBECONFIG="/nowhere") == (NO_TELLING, "")
+    assert "POLICY_GRANTS_FILE /nowhere cannot be read" in capsys.readouterr().err
+
+
+async def test_the_console_s_token_is_not_sent_in_plain_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    token = Path(written(tmp_path, "token", "a-token-for-the-console"))
+    assert await run(ExplainOptions("GET", ADMIN, console="http://192.0.2.1:3003", console_token_file=token)) == (NO_TELLING, "")
+    assert "by https alone" in capsys.readouterr().err
+
+
+def policy_at(path: str) -> Policy:
+    return policy_of_paths((path,), Chosen(), {})
+
+
+@pytest.mark.parametrize(
+    ("url", "headers", "raw"),
+    [
+        ("https://orders.example.com/orders/1?x=a%20b&y=ü", (), False),
+        ("https://orders.example.com/orders/%61dmin", (), False),
+        ("https://ORDERS.example.com:443/broken", (), False),
+        ("https://x.example.com/mcp", ("Mcp-Name: drop",), False),
+        ("https://x.example.com/mcp", ("Mcp-Name: drop", "Mcp-Name: drop"), True),
+        ("https://orders.example.com/orders", ("Authorization: Basic canary",), False),
+        ("https://orders.example.com/orders", ("Authorization: Bearer a b",), False),
+        ("https://orders.example.com/orders", ("Authorization:",), False),
+        ("https://orders.example.com/!orders", (), True),
+    ],
+)
+async def test_a_running_service_says_what_its_manifests_say(
+    path: str, tmp_path: Path, url: str, headers: tuple[str, ...], raw: bool
+) -> None:
+    policy = policy_at(path)
+    assert policy.snapshot is not None
+    current = CurrentPolicy()
+    current.publish(policy.snapshot)
+    token = Path(written(tmp_path, "token", "a-token-for-the-console"))
+    options = ExplainOptions("GET", url, headers, raw=raw, json=True)
+    async with running(ConsoleSettings(port=0, token_file=token), current, rules=policy.rules) as console:
+        address = f"http://127.0.0.1:{console.port}"
+        asked = await run(attrs.evolve(options, console=address, console_token_file=token))
+        text = await run(attrs.evolve(options, console=address, console_token_file=token, json=False))
+    told = await run(attrs.evolve(options, policy=(path,)))
+    assert asked[0] == told[0]
+    assert json.loads(asked[1]) == json.loads(told[1])
+    assert text == await run(attrs.evolve(options, policy=(path,), json=False))
+
+
+async def test_a_console_gets_no_credential_and_its_nonsense_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    got = bytearray()
+    answers: list[bytes] = [b"[]", b"{", b'{"decision": 5}', b'{"decision": {"passes": true}}', b"{}"]
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            while b"\r\n\r\n" not in bytes(got[-4096:]).partition(b"GET ")[2]:
+                got.extend(await stream.receive_some(65536))
+            body = answers.pop(0)
+            got.extend(b"\r\n--\r\n")
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, answer, [listener])
+        address = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        headers = ("Authorization: Bearer canary", "Cookie: canary", "Proxy-Authorization: canary", "X-One: kept")
+        while answers:
+            got.clear()
+            options: Any = ExplainOptions("GET", "https://a.example/x", headers, console=address)
+            assert await run(options) == (NO_TELLING, "")
+            said = capsys.readouterr().err
+            assert "is it another version?" in said or "is it an older version?" in said
+            assert b"header=x-one%3A+kept" in got
+            assert b"credentials=bearer" in got
+            assert b"canary" not in got
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_console_that_does_not_answer_or_refuses_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with dead_port() as port:
+        assert (await run(ExplainOptions("GET", ADMIN, console=f"http://127.0.0.1:{port}")))[0] == NO_TELLING
+    assert "cannot be reached" in capsys.readouterr().err
+    token = Path(written(tmp_path, "token", "a-token-for-the-console"))
+    async with running(ConsoleSettings(port=0, token_file=token)) as console:
+        assert (await run(ExplainOptions("GET", ADMIN, console=f"http://127.0.0.1:{console.port}")))[0] == NO_TELLING
+    assert "answered 401: sign in with the console's token" in capsys.readouterr().err

@@ -1,0 +1,71 @@
+"""Strategies for whole policies with an operator's rules, and for requests to them."""
+
+from hypothesis import strategies as st
+from rpds import HashTrieMap
+
+from exchanger.decision.answer import asked_request
+from exchanger.decision.check import DecisionRules
+from exchanger.policy.document import PolicyDocument
+from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.lookup import UnreadableReach
+from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
+from exchanger.tools.policies import Policy
+from exchanger.values.entry import BASELINE, DenyEntry
+from exchanger.values.issuer import AuthMethod, Credentials, Issuer
+from exchanger.values.request import HttpRequest
+from exchanger.values.secret import Secret
+from tests.property.strategies_policy import (
+    ISSUERS,
+    METHODS,
+    header_fields,
+    hosts,
+    odd_paths,
+    plain_paths,
+    policies,
+    prefixes,
+    queries,
+    rarely,
+    reaches,
+    region_scopes,
+)
+
+
+def issuer(name: str) -> Issuer:
+    return Issuer(name, f"https://{name}.example/token", f"{name}.example", AuthMethod.CLIENT_SECRET_BASIC, Credentials("c", Secret("s")))
+
+
+RULES = DecisionRules(HashTrieMap({name: issuer(name) for name in ISSUERS}))
+
+
+def policy_of(
+    documents: list[PolicyDocument],
+    reach: UnreadableReach = UnreadableReach.UNMATCHED,
+    baseline: tuple[DenyEntry, ...] = (),
+    required: bool = False,
+) -> Policy:
+    """Return the policy of ``documents`` as a service publishes it."""
+    snapshot = PolicySnapshot.EMPTY.with_baseline(Grants(baseline=baseline).denials)
+    for document in documents:
+        snapshot = snapshot.apply(document)
+    current = CurrentPolicy(required=required, reach=reach)
+    current.publish(snapshot)
+    assert current.newest is not None
+    return Policy(current.snapshot, current.newest, RULES)
+
+
+baselines = rarely(
+    st.lists(region_scopes, min_size=1, max_size=2).map(
+        lambda scopes: tuple(DenyEntry(BASELINE, at, scope) for at, scope in enumerate(scopes))
+    ),
+    st.just(()),
+    one_in=5,
+)
+requests: st.SearchStrategy[HttpRequest] = st.builds(
+    asked_request,
+    st.sampled_from([*METHODS, "OPTIONS", "get"]),
+    rarely(st.sampled_from(["unheard.of", "", "a,b", "y.b.example"]), hosts, one_in=4),
+    rarely(odd_paths | st.just("*"), st.builds(lambda path, query: path + query, plain_paths | prefixes, queries), one_in=3),
+    header_fields.map(lambda fields: [*fields, ("authorization", "Bearer t")]),
+    raw=st.booleans(),
+)
+whole_policies = st.builds(policy_of, policies, reaches, baselines, rarely(st.just(value=True), st.just(value=False)))
