@@ -169,7 +169,8 @@ def _as_text(found: Comparison) -> Iterator[str]:
         if area.issuer_fields:
             yield f"  issuer   its profile differs in {', '.join(area.issuer_fields)}"
         given = "".join(f" -H '{name}: {value}'" for name, value in area.example.headers)
-        yield f"  example  {shown['example']['method']} {shown['example']['url']}{given}"
+        raw = " --raw" if area.example.request.path_is_raw else ""
+        yield f"  example  {shown['example']['method']} {shown['example']['url']}{given}{raw}"
         yield ""
     count = len(found.areas)
     if count > MAX_SHOWN:
@@ -200,7 +201,12 @@ def _shown(area: Area) -> Json:
         "before": shown_answer(area.before),
         "after": shown_answer(area.after),
         "issuer_fields": list(area.issuer_fields),
-        "example": {"method": request.method, "url": url, "headers": [list(header) for header in area.example.headers]},
+        "example": {
+            "method": request.method,
+            "url": url,
+            "headers": [list(header) for header in area.example.headers],
+            "raw": request.path_is_raw,
+        },
     }
 
 
