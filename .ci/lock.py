@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-# What the Kubernetes client requires for its asyncio half alone, which nothing here imports: an HTTP stack that nobody has to watch.
-NOT_IN_IMAGE: Final = ("aiohappyeyeballs", "aiohttp", "aiohttp-retry", "aiosignal", "frozenlist", "multidict", "propcache", "yarl")
+# What the image does without: what the Kubernetes client requires for its asyncio half alone, which nothing here imports (an HTTP stack
+# that nobody has to watch), and what draws tables on a terminal, which are plain text without it.
+ASYNCIO_HALF: Final = ("aiohappyeyeballs", "aiohttp", "aiohttp-retry", "aiosignal", "frozenlist", "multidict", "propcache", "yarl")
+NOT_IN_IMAGE: Final = (*ASYNCIO_HALF, "markdown-it-py", "mdurl", "pygments", "rich")
 # What each is made from: pyproject.toml with these options, or, for ``None``, what its build system requires.
 LOCKS: Final = {
     "runtime.txt": (),

@@ -7,12 +7,13 @@ It runs at every exec probe, so it imports nothing that the command does not nee
 """
 
 import argparse
+import importlib
 import importlib.util
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 import attrs
 
@@ -136,12 +137,6 @@ def _serve(_namespace: argparse.Namespace) -> int:
     return serve()
 
 
-def _add_status(parser: argparse.ArgumentParser) -> None:
-    from exchanger.status.options import add_arguments
-
-    add_arguments(parser)
-
-
 def _status(namespace: argparse.Namespace) -> int:
     import trio
 
@@ -149,12 +144,6 @@ def _status(namespace: argparse.Namespace) -> int:
     from exchanger.status.options import options_of
 
     return trio.run(run_status, options_of(namespace))
-
-
-def _add_health(parser: argparse.ArgumentParser) -> None:
-    from exchanger.health.options import add_arguments
-
-    add_arguments(parser)
 
 
 def _health(namespace: argparse.Namespace) -> int:
@@ -166,53 +155,11 @@ def _health(namespace: argparse.Namespace) -> int:
     return trio.run(run_health, options_of(namespace))
 
 
-def _add_check(parser: argparse.ArgumentParser) -> None:
-    from exchanger.tools.check.options import add_arguments
-
-    add_arguments(parser)
-
-
 def _check(namespace: argparse.Namespace) -> int:
     from exchanger.tools.check.command import run_check
     from exchanger.tools.check.options import options_of
 
     return run_check(options_of(namespace))
-
-
-def _add_explain(parser: argparse.ArgumentParser) -> None:
-    from exchanger.tools.options import add_explain
-
-    add_explain(parser)
-
-
-def _add_test(parser: argparse.ArgumentParser) -> None:
-    from exchanger.tools.options import add_test
-
-    add_test(parser)
-
-
-def _add_diff(parser: argparse.ArgumentParser) -> None:
-    from exchanger.tools.options import add_diff
-
-    add_diff(parser)
-
-
-def _explain(namespace: argparse.Namespace) -> int:
-    from exchanger.tools.command import explain
-
-    return explain(namespace)
-
-
-def _test(namespace: argparse.Namespace) -> int:
-    from exchanger.tools.command import test
-
-    return test(namespace)
-
-
-def _diff(namespace: argparse.Namespace) -> int:
-    from exchanger.tools.command import diff
-
-    return diff(namespace)
 
 
 def _add_schema(parser: argparse.ArgumentParser) -> None:
@@ -264,12 +211,6 @@ def _pre_stop_sleep(namespace: argparse.Namespace) -> int:
     return 0
 
 
-def _add_demo(parser: argparse.ArgumentParser) -> None:
-    from exchanger.demo.options import add_arguments
-
-    add_arguments(parser)
-
-
 def _demo(namespace: argparse.Namespace) -> int:
     import trio
 
@@ -277,12 +218,6 @@ def _demo(namespace: argparse.Namespace) -> int:
     from exchanger.demo.options import options_of
 
     return trio.run(run_demo, options_of(namespace))
-
-
-def _add_scenarios(parser: argparse.ArgumentParser) -> None:
-    from exchanger.scenarios.options import add_arguments
-
-    add_arguments(parser)
 
 
 def _scenarios(namespace: argparse.Namespace) -> int:
@@ -294,22 +229,10 @@ def _scenarios(namespace: argparse.Namespace) -> int:
     return trio.run(run_scenarios, options_of(namespace))
 
 
-def _add_fake_token_endpoint(parser: argparse.ArgumentParser) -> None:
-    from exchanger.demo.token_command import add_arguments
-
-    add_arguments(parser)
-
-
 def _fake_token_endpoint(namespace: argparse.Namespace) -> int:
     from exchanger.demo.token_command import run
 
     return run(namespace, os.environ)
-
-
-def _add_echo(parser: argparse.ArgumentParser) -> None:
-    from exchanger.demo.servers import add_arguments
-
-    add_arguments(parser)
 
 
 def _echo(namespace: argparse.Namespace) -> int:
@@ -320,15 +243,44 @@ def _echo(namespace: argparse.Namespace) -> int:
     return trio.run(run_server, "echo", echo, namespace.address, os.environ)
 
 
+def _later(module: str, function: str) -> Callable[..., Any]:
+    """Return a function that is imported when it is called."""
+
+    def call(argument: object) -> object:
+        return getattr(importlib.import_module(module), function)(argument)
+
+    return call
+
+
 # In the order of the help.
 COMMANDS: Final[Mapping[str, Command]] = {
     "serve": Command("run the service, configured by environment variables", _serve, _add_serve),
-    "status": Command("show a cluster's policies as the service sees them, and what is wrong with them", _status, _add_status),
-    "check": Command("say everything that is wrong with policies in manifests, at its place", _check, _add_check),
-    "explain": Command("say what becomes of a request, and why", _explain, _add_explain),
-    "test": Command("check that requests get the decisions that they must get", _test, _add_test),
-    "diff": Command("show which requests another version of the policies decides differently", _diff, _add_diff),
-    "health": Command("check gRPC health (for exec probes)", _health, _add_health),
+    "status": Command(
+        "show a cluster's policies as the service sees them, and what is wrong with them",
+        _status,
+        _later("exchanger.status.options", "add_arguments"),
+    ),
+    "check": Command(
+        "say everything that is wrong with policies in manifests, at its place",
+        _check,
+        _later("exchanger.tools.check.options", "add_arguments"),
+    ),
+    "explain": Command(
+        "say what becomes of a request, and why",
+        _later("exchanger.tools.command", "explain"),
+        _later("exchanger.tools.options", "add_explain"),
+    ),
+    "test": Command(
+        "check that requests get the decisions that they must get",
+        _later("exchanger.tools.command", "test"),
+        _later("exchanger.tools.options", "add_test"),
+    ),
+    "diff": Command(
+        "show which requests another version of the policies decides differently",
+        _later("exchanger.tools.command", "diff"),
+        _later("exchanger.tools.options", "add_diff"),
+    ),
+    "health": Command("check gRPC health (for exec probes)", _health, _later("exchanger.health.options", "add_arguments")),
     "schema": Command("print the JSON Schema of a document, for editors and CI", _schema, _add_schema),
     "code": Command("say what a code means, what usually leads to it, and what to do", _code, _add_code),
     "pre-stop-sleep": Command(
@@ -337,12 +289,20 @@ COMMANDS: Final[Mapping[str, Command]] = {
 }
 # Not in the production image, which therefore lacks these commands.
 DEMO_COMMANDS: Final[Mapping[str, Command]] = {
-    "demo": Command("run the service locally behind a real Envoy, with a token endpoint and an upstream", _demo, _add_demo),
-    "scenarios": Command("run the demo's scenarios, or your own, against any gateway", _scenarios, _add_scenarios),
-    "fake-token-endpoint": Command(
-        "run only the demo's token endpoint; it issues made-up tokens and protects nothing", _fake_token_endpoint, _add_fake_token_endpoint
+    "demo": Command(
+        "run the service locally behind a real Envoy, with a token endpoint and an upstream",
+        _demo,
+        _later("exchanger.demo.options", "add_arguments"),
     ),
-    "echo": Command("run only the demo's upstream, which echoes each request", _echo, _add_echo),
+    "scenarios": Command(
+        "run the demo's scenarios, or your own, against any gateway", _scenarios, _later("exchanger.scenarios.options", "add_arguments")
+    ),
+    "fake-token-endpoint": Command(
+        "run only the demo's token endpoint; it issues made-up tokens and protects nothing",
+        _fake_token_endpoint,
+        _later("exchanger.demo.token_command", "add_arguments"),
+    ),
+    "echo": Command("run only the demo's upstream, which echoes each request", _echo, _later("exchanger.demo.servers", "add_arguments")),
 }
 
 

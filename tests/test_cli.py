@@ -14,8 +14,7 @@ import pytest
 from exchanger import __version__, cli
 from exchanger.app.settings import known_variables
 
-DEMO_COMMANDS = ("demo", "scenarios", "fake-token-endpoint", "echo")
-COMMANDS = ("serve", "status", "health", "pre-stop-sleep", "schema", *DEMO_COMMANDS)
+COMMANDS = tuple(cli.available_commands())
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,7 +35,7 @@ def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str])
 
 def test_without_the_demo_s_package_its_commands_are_elsewhere(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    for command in DEMO_COMMANDS:
+    for command in cli.DEMO_COMMANDS:
         assert f"the command {command} is not part of this installation" in refused([command], capsys)
     assert "usage: exchanger serve" in shown(["serve", "--help"], capsys)
 

@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 import yaml
 
-from exchanger.cli import available_commands
+from exchanger.cli import available_commands, parse
 from exchanger.decision.outcome import Reason
 from exchanger.errors import Diagnostic
 from exchanger.policy.document import parse_document
@@ -118,8 +118,22 @@ def test_the_reference_has_every_code() -> None:
 
 
 def test_the_reference_has_every_command() -> None:
-    rows = set(re.findall(r"^\| `exchanger ([a-z-]+)", (REFERENCE / "commands.md").read_text(), re.MULTILINE)) - {"--version"}
-    assert rows == {*available_commands(), "help"}
+    page = (REFERENCE / "commands.md").read_text()
+    rows = dict(re.findall(r"^\| `exchanger ([a-z-]+)[^`]*` \| (.*?)(?: \(\[how-to\]\S+\))? \|$", page, re.MULTILINE))
+    del rows["help"], rows["--version"]
+    assert {name: re.sub(r"\[(.*?)\]\(.*?\)", r"\1", text) for name, text in rows.items()} == {
+        name: command.help for name, command in available_commands().items()
+    }
+
+
+@pytest.mark.parametrize("name", sorted(available_commands()))
+def test_the_reference_has_every_option(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse([name, "--help"])
+    options = set(re.findall(r"(?<!\S)--[a-z][a-z-]+", capsys.readouterr().out.partition("Environment variables")[0])) - {"--help"}
+    page = DOCS / "how-to" / "scenarios.md" if name == "scenarios" else REFERENCE / "commands.md"
+    text = page.read_text() if name == "scenarios" else page.read_text().partition(f"## exchanger {name}\n")[2].partition("\n## ")[0]
+    assert {option for option in options if not re.search(rf"(?<!\S)`?{option}(?![a-z-])", text)} == set()
 
 
 def test_places_to_add_something_are_there() -> None:

@@ -13,6 +13,7 @@ import attrs
 
 from exchanger.app.variable_names import ADDRESS_OF_A_SERVICE, Notes, empty_variables, unknown_variables
 from exchanger.util.duration import parse_duration
+from exchanger.util.text import quoted
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ def _positive_duration(text: str) -> float:
 
 def _integer(text: str) -> int:
     if not _INTEGER.fullmatch(text):
-        raise ValueError("must be a whole number, not negative")
+        raise ValueError("must be a whole number of 0 or more")
     return int(text)
 
 
@@ -60,7 +61,9 @@ def _port(text: str) -> int:
 @final
 @attrs.define(eq=False)
 class Environment:
-    """Reads variables and collects their problems. Problems never contain values, since some are secret.
+    """Reads variables and collects their problems.
+
+    Problems repeat values of kinds that no secret has (truth values, durations, numbers, choices), and others where the caller says so.
 
     It records every name it reads, and so knows which variables nothing reads. Read a variable even where it has no effect.
     """
@@ -96,28 +99,31 @@ class Environment:
         self._asked.add(name)
         return self._variables.get(name, "").strip() or default
 
-    def read(self, name: str, parse: Callable[[str], T], default: T) -> T:
-        """Return ``parse(text)``; if it raises ``ValueError``, record the problem and return ``default``."""
+    def read(self, name: str, parse: Callable[[str], T], default: T, *, shown: bool = False) -> T:
+        """Return ``parse(text)``; if it raises ``ValueError``, record the problem and return ``default``.
+
+        ``shown``: the problem repeats the value, which is never a secret.
+        """
         text = self.text(name)
         if not text:
             return default
         try:
             return parse(text)
         except ValueError as error:
-            self.problem(f"{name} {error}")
+            self.problem(f"{name} {error}, not {quoted(text)}" if shown else f"{name} {error}")
             return default
 
     def boolean(self, name: str, *, default: bool) -> bool:
         """Return a truth value."""
-        return self.read(name, parse_boolean, default)
+        return self.read(name, parse_boolean, default, shown=True)
 
     def duration(self, name: str, default: float) -> float:
         """Return a positive number of seconds."""
-        return self.read(name, _positive_duration, default)
+        return self.read(name, _positive_duration, default, shown=True)
 
     def integer(self, name: str, default: int) -> int:
         """Return a non-negative integer."""
-        return self.read(name, _integer, default)
+        return self.read(name, _integer, default, shown=True)
 
     def port(self, name: str, default: int) -> int:
         """Return a TCP port; 0 lets the system choose. The address that Kubernetes sets for a Service of the same name is ignored."""
@@ -127,7 +133,7 @@ class Environment:
             hint = "set the port, or enableServiceLinks: false in the pod"
             self._notes.append((name, f"Kubernetes set it for the Service {service!r}, so it is ignored; {hint}"))
             return default
-        return self.read(name, _port, default)
+        return self.read(name, _port, default, shown=True)
 
     def choice(self, name: str, choices: Sequence[str], default: str) -> str:
         """Return one of ``choices``, in lower case."""
@@ -137,7 +143,7 @@ class Environment:
                 raise ValueError(f"must be one of {', '.join(choices)}")
             return text.lower()
 
-        return self.read(name, parse, default)
+        return self.read(name, parse, default, shown=True)
 
     def path(self, name: str) -> Path | None:
         """Return a path, or ``None``."""

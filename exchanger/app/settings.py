@@ -203,7 +203,7 @@ def _policy(environment: Environment) -> DirectorySettings | KubernetesSettings:
         configmap_selector=config_maps,
         namespaces=_namespaces(environment),
         namespaces_file=environment.path("POLICY_NAMESPACES_FILE"),
-        max_staleness=environment.read("POLICY_MAX_STALENESS", parse_duration, 0.0),
+        max_staleness=environment.read("POLICY_MAX_STALENESS", parse_duration, 0.0, shown=True),
     )
     path = environment.path("POLICY_DIRECTORY")
     if source == "kubernetes":
@@ -278,7 +278,7 @@ def _metrics(environment: Environment) -> MetricsSettings:
 
 
 def _console(environment: Environment) -> ConsoleSettings | None:
-    address = environment.read("CONSOLE_ADDRESS", parse_address, None)
+    address = environment.read("CONSOLE_ADDRESS", parse_address, None, shown=True)
     hosts: frozenset[str] = environment.read("CONSOLE_HOSTS", parse_hosts, frozenset())
     token_file = environment.path("CONSOLE_TOKEN_FILE")
     if address is None:

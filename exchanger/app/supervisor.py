@@ -83,6 +83,8 @@ class Supervisor:
     _console: Console | None = attrs.field(init=False)
     _frozen: bool = attrs.field(init=False, default=False)
     _was_missing: bool = attrs.field(init=False, default=False)
+    _listening: bool = attrs.field(init=False, default=False)
+    _said_started: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         settings = self.settings
@@ -139,7 +141,8 @@ class Supervisor:
                 async with trio.open_nursery() as workers:
                     workers.start_soon(self._sync.run)
                     await self._start(workers, self._server.run, "GRPC_PORT, GRPC_TLS_PORT")
-                    self._log.info("service.started", version=__version__)
+                    self._listening = True
+                    self._say_started()
                     await self._drain_on(signals)
                     workers.cancel_scope.cancel()
                 self._log.info("service.stopped")
@@ -256,6 +259,13 @@ class Supervisor:
             # not traverse it while requests are answered. There is no collection first: with 10,000 documents it would block the loop.
             gc.freeze()
         self._board.set_ready()
+        self._say_started()
+
+    def _say_started(self) -> None:
+        """Log the start once, when checks are answered by a policy: listeners alone refuse everything."""
+        if self._listening and self._board.serving and not self._said_started:
+            self._said_started = True
+            self._log.info("service.started", version=__version__)
 
     def _health_checked(self, service: str, serving: bool) -> None:  # noqa: FBT001 - the signature that Health calls
         self._fade.checked(service, serving=serving)

@@ -162,15 +162,15 @@ class _Demo:
 
     async def _check(self, demo: RunningDemo) -> None:
         scenarios, target = demo.setup.scenarios, demo.setup.target(demo.ports)
-        columns = Columns.of(scenarios)
-        self._progress.say(f"\n{table_head(columns)}")
+        columns, screen = Columns.of(scenarios), self._progress.screen(os.environ)
+        self._progress.say(f"\n{table_head(columns, screen)}")
         findings = []
         for scenario in scenarios:
             finding = await run_scenario(scenario, target)
-            self._progress.say(table_row(finding, columns))
+            self._progress.say(table_row(finding, columns, screen))
             findings.append(finding)
         findings.append(await self._check_stop(demo))
-        self._progress.say(table_row(findings[-1], columns))
+        self._progress.say(table_row(findings[-1], columns, screen))
         self.failed = any(not finding.ok for finding in findings)
         self._progress.say(foot(findings))
         if self.failed:

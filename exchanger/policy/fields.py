@@ -163,7 +163,10 @@ HEADER_NAME: Final = TextRule(
     whole(TOKEN), (Refusal(whole("|".join(any_case(frozenset({name})) for name in sorted(FORBIDDEN))), "No entry matches this header."),)
 )
 _CONTROLS: Final = _literally(r"\x00-\x1f\x7f-\x9f")
-HEADER_VALUE: Final = TextRule(f"^[^{BLANKS},{_CONTROLS}](?:[^,{_CONTROLS}]*[^{BLANKS},{_CONTROLS}])?$")
+HEADER_VALUE: Final = TextRule(
+    f"^[^{BLANKS},{_CONTROLS}](?:[^,{_CONTROLS}]*[^{BLANKS},{_CONTROLS}])?$",
+    (Refusal(f"[{BLANKS}]$", "Gateways remove blanks at the end of a value."),),  # Python's $ is also before a line break at the end
+)
 
 
 @enum.unique
@@ -380,6 +383,6 @@ def _as_boolean(node: Node) -> str:
 
 
 def _as_list(node: Node) -> str:
-    """Return the YAML of a list of the one word that stands in its place."""
-    text = text_of(node)
-    return f"[{text}]" if text is not None and len(text) <= MAX_QUOTED and _is_word(text) else ""
+    """Return the YAML of a list of the one word that stands in its place, unless that would be wrong in a list, too."""
+    text = text_of(node) or ""
+    return f"[{text}]" if len(text) <= MAX_QUOTED and _is_word(text) and text.upper() not in EVERY_METHOD else ""

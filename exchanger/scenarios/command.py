@@ -76,11 +76,11 @@ async def _planned(options: ScenariosOptions, variables: Mapping[str, str], prog
         complaints.say(f"exchanger scenarios: {_INSECURE} has no effect: certificates are verified, and --ca-file names those to trust")
     if warning := warning_about(options, scenarios, target):
         complaints.say(f"exchanger scenarios: {warning}")
-    return await _run(scenarios, target, progress, json=options.json)
+    report = Report(target.gateway.base_url, scenarios, target.lenient, progress.screen(variables))
+    return await _run(report, target, progress, json=options.json)
 
 
-async def _run(scenarios: tuple[Scenario, ...], target: ScenarioTarget, progress: Progress, *, json: bool) -> int:
-    report = Report(target.gateway.base_url, scenarios, lenient=target.lenient)
+async def _run(report: Report, target: ScenarioTarget, progress: Progress, *, json: bool) -> int:
     received: list[int] = []
 
     async def end_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
@@ -93,7 +93,7 @@ async def _run(scenarios: tuple[Scenario, ...], target: ScenarioTarget, progress
             nursery.start_soon(end_on_signal, signals, nursery.cancel_scope)
             if not json:
                 progress.say(report.head())
-            for scenario in scenarios:
+            for scenario in report.scenarios:
                 findings.append(await run_scenario(scenario, target))
                 if not json:
                     progress.say(report.row(findings[-1]))

@@ -11,6 +11,7 @@ from exchanger.scenarios.answer import Reached
 from exchanger.scenarios.runner import Finding, summary
 from exchanger.scenarios.scenario import Call, EqualRequests, LooseRequest, OneRequest, PolicyEdit, Scenario
 from exchanger.scenarios.tokens import Subject
+from exchanger.util.tables import Column, Screen, cells, padded
 
 # The shell variables for the tokens of a copied command.
 SHELL_NAMES: Final[Mapping[Subject, str]] = {
@@ -18,6 +19,7 @@ SHELL_NAMES: Final[Mapping[Subject, str]] = {
     Subject.VALID: "$TOKEN",
 }
 
+_DETAIL: Final = 7  # columns before what is told below a row
 RELAXED: Final = "With your own token an exchange is judged by one thing: what the upstream sees differs from what was sent."
 
 
@@ -33,24 +35,40 @@ class Columns:
     def of(cls, scenarios: tuple[Scenario, ...], *, lenient: bool = False) -> "Columns":
         """Return the widths for these scenarios; ``lenient`` as in ``ScenarioTarget``."""
         return cls(
-            max((len(scenario.name) for scenario in scenarios), default=0),
-            max((len(summary(scenario, lenient=lenient)) for scenario in scenarios), default=0),
+            max((cells(scenario.name) for scenario in scenarios), default=0),
+            max((cells(summary(scenario, lenient=lenient)) for scenario in scenarios), default=0),
         )
 
+    def table(self) -> tuple[Column, ...]:
+        """Return them as a terminal's table has them."""
+        return Column("", 4), Column("scenario", self.name), Column("expected", self.expected), Column("time", 5, right=True), Column("got")
 
-def table_head(columns: Columns) -> str:
-    """Return the head of the table of findings."""
+
+def table_head(columns: Columns, screen: Screen | None = None) -> str:
+    """Return the head of the table of findings; ``screen``, here and below, is the terminal that shows it, if it shows colours."""
+    if screen is not None:
+        return screen.head(columns.table())
     return f"     {'scenario':<{columns.name}}  {'expected':<{columns.expected}}   time  got"
 
 
-def table_row(finding: Finding, columns: Columns) -> str:
+def table_row(finding: Finding, columns: Columns, screen: Screen | None = None) -> str:
     """Return ``finding`` as a line of the table, with lines of detail below where it is not as expected."""
-    begin = f"{finding.name:<{columns.name}}  {finding.expected:<{columns.expected}}"
+    if screen is not None:
+        return _styled_row(finding, columns, screen)
+    begin = f"{padded(finding.name, columns.name)}  {padded(finding.expected, columns.expected)}"
     if finding.skipped:
         return f"skip {begin}      -  {finding.skipped}"
     mark = "ok  " if finding.ok else "FAIL"
     row = f"{mark} {begin}  {finding.elapsed:4.2f}s  {finding.got}"
     return "\n".join((row, *(f"       {line}" for line in finding.details)))
+
+
+def _styled_row(finding: Finding, columns: Columns, screen: Screen) -> str:
+    mark, style = ("skip", "yellow") if finding.skipped else ("ok", "green") if finding.ok else ("FAIL", "bold red")
+    elapsed, got = ("-", finding.skipped) if finding.skipped else (f"{finding.elapsed:4.2f}s", finding.got)
+    texts = ((mark, style), (finding.name, ""), (finding.expected, ""), (elapsed, ""), (got, "" if finding.ok else style))
+    details = () if finding.skipped else finding.details
+    return "\n".join((screen.row(columns.table(), texts), *(screen.note(line, indentation=_DETAIL) for line in details)))
 
 
 def curl_line(call: Call, *, with_head: bool = False) -> str:
@@ -96,6 +114,7 @@ class Report:
     gateway: str
     scenarios: tuple[Scenario, ...]
     lenient: bool
+    screen: Screen | None = None
 
     def as_expected(self, findings: Sequence[Finding]) -> bool:
         """Whether something was run, and all of it came out as expected."""
@@ -104,11 +123,11 @@ class Report:
     def head(self) -> str:
         """Return the first lines."""
         relaxed = (RELAXED,) if self.lenient else ()
-        return "\n".join((f"Gateway: {self.gateway}", *relaxed, "", table_head(self._columns())))
+        return "\n".join((f"Gateway: {self.gateway}", *relaxed, "", table_head(self._columns(), self.screen)))
 
     def row(self, finding: Finding) -> str:
         """Return the line of one scenario; if it is not as expected, with details and the trace to look for."""
-        row = table_row(finding, self._columns())
+        row = table_row(finding, self._columns(), self.screen)
         traces = () if finding.ok else tuple(asked.trace_id for asked in finding.asked if asked.trace_id)[:1]
         return "\n".join((row, *(f"       trace    {trace_id}" for trace_id in traces)))
 

@@ -1,9 +1,11 @@
 """Text for a terminal: progress while something starts, and lines of results."""
 
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 import attrs
 
+from exchanger.util.tables import Screen
 from exchanger.util.terminal import OutputError
 
 _FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -33,6 +35,10 @@ class Progress:
     _out: Output
     _step: str = ""
     _frame: int = 0
+
+    def screen(self, variables: Mapping[str, str]) -> Screen | None:
+        """Return the terminal, ``None`` if it is none that shows colours; ``variables`` may say so."""
+        return Screen.on(self._out, variables)
 
     def begin(self, step: str) -> None:
         """Say that ``step`` begins."""

@@ -28,6 +28,7 @@ from exchanger.policy.selection import AnyIssuer
 from exchanger.status.display import Header, as_json, as_text
 from exchanger.status.options import StatusOptions
 from exchanger.status.survey import survey
+from exchanger.util.tables import Screen
 
 HEALTHY: Final = 0
 PROBLEMS: Final = 1
@@ -75,7 +76,7 @@ async def _look(options: StatusOptions, environment: Mapping[str, str], policy: 
         found = await survey(PolicyListWatches(connection), policy, issuers, notices, header.grants.grants)
     if isinstance(found, Unanswered):
         raise ClusterError(f"{header.server}: {found.reason}")
-    out.write((as_json if options.json else as_text)(header, found))
+    out.write(as_json(header, found) if options.json else as_text(header, found, Screen.on(out, environment)))
     return HEALTHY if found.healthy else PROBLEMS
 
 

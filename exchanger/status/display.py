@@ -3,7 +3,7 @@
 Must not know: how it was made.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Final, final
 
 import attrs
@@ -12,6 +12,7 @@ import orjson
 from exchanger.app.grants_file import GrantsSettings
 from exchanger.policy.grants.allowance import ANYTHING, Granted
 from exchanger.status.survey import Allowed, Policy, Problem, Survey
+from exchanger.util.tables import Column, Screen, cells
 from exchanger.util.text import printable
 from exchanger.values.entry import Source
 
@@ -31,8 +32,8 @@ class Header:
     grants: GrantsSettings = attrs.field(factory=GrantsSettings)
 
 
-def as_text(header: Header, survey: Survey) -> str:
-    """Return lines for people."""
+def as_text(header: Header, survey: Survey, screen: Screen | None = None) -> str:
+    """Return lines for people; ``screen`` is the terminal that shows them, if it shows colours."""
     if header.profiles is None:
         issuers = "not judged: neither --issuers nor TOKEN_EXCHANGE_ISSUER_PROFILES_FILE names a file"
     else:
@@ -50,8 +51,12 @@ def as_text(header: Header, survey: Survey) -> str:
     if survey.unreadable:
         lines += ["cannot be read, so that a service that starts has nothing in force (give the right, or take the name out of the list):"]
         lines += [*(f"  {found.namespace}: {found.missing_right}" for found in survey.unreadable), ""]
+    table = ""
     if survey.policies:
-        lines += [*_table(survey.policies, enforced=header.grants.enforced), ""]
+        rows = _table(survey.policies, enforced=header.grants.enforced)
+        above, lines = lines, [""]
+        shown = _plain(rows) if screen is None else _styled(rows, screen)
+        table = _text(above) + "".join(f"{line}\n" for line in shown)
     if survey.notices.count:
         more = [f"  and {survey.notices.more} more"] if survey.notices.more else []
         lines += ["probably mistakes:", *(f"  {notice}" for notice in survey.notices.listed), *more, ""]
@@ -65,6 +70,10 @@ def as_text(header: Header, survey: Survey) -> str:
         *([_count(survey.notices.count, "warning")] if survey.notices.count else []),
     )
     lines.append(f"{'total':{_LABEL_WIDTH}}{', '.join(totals)}")
+    return table + _text(lines)
+
+
+def _text(lines: list[str]) -> str:
     return "".join(f"{printable(line, LINE_LIMIT)}\n" for line in lines)
 
 
@@ -101,17 +110,49 @@ def as_json(header: Header, survey: Survey) -> str:
     return orjson.dumps(content).decode() + "\n"
 
 
-def _table(policies: tuple[Policy, ...], *, enforced: bool) -> list[str]:
-    width = max(len("POLICY"), *(len(str(policy.source)) for policy in policies))
+@final
+@attrs.frozen
+class _Row:
+    """A policy: its name, its numbers, and what is wrong with it."""
+
+    name: str
+    numbers: tuple[int, ...]
+    problems: tuple[str, ...] = ()
+
+
+def _table(policies: tuple[Policy, ...], *, enforced: bool) -> list[_Row]:
     has_refused = any(policy.refused for policy in policies)
-    lines = [f"{'POLICY':{width}}  ENTRIES  PROBLEMS{'  REFUSED' if has_refused else ''}"]
+    rows = []
     for policy in policies:
-        refused = f"  {len(policy.refused):7}" if has_refused else ""
-        lines.append(f"{policy.source!s:{width}}  {policy.entries:7}  {len(policy.problems):8}{refused}")
-        lines += [f"  {_place(problem)}: {problem.coded}" for problem in policy.problems]
         word = "refused: " if enforced else ""  # otherwise the reason says what would become of it
-        lines += [f"  {_place(problem)}: {problem.code}: {word}{problem.reason}" for problem in policy.refused]
-    return lines
+        refused = [f"{_place(problem)}: {problem.code}: {word}{problem.reason}" for problem in policy.refused]
+        numbers = (policy.entries, len(policy.problems), *((len(policy.refused),) if has_refused else ()))
+        rows.append(_Row(str(policy.source), numbers, (*(f"{_place(problem)}: {problem.coded}" for problem in policy.problems), *refused)))
+    return rows
+
+
+_HEADS: Final = ("ENTRIES", "PROBLEMS", "REFUSED")
+
+
+def _plain(rows: list[_Row]) -> Iterator[str]:
+    width = max(len("POLICY"), *(len(row.name) for row in rows))
+    heads = _HEADS[: len(rows[0].numbers)]
+    yield f"{'POLICY':{width}}  {'  '.join(heads)}"
+    for row in rows:
+        numbers = (f"{number:{len(head)}}" for head, number in zip(heads, row.numbers, strict=True))
+        yield printable(f"{row.name:{width}}  {'  '.join(numbers)}", LINE_LIMIT)
+        yield from (printable(f"  {problem}", LINE_LIMIT) for problem in row.problems)
+
+
+def _styled(rows: list[_Row], screen: Screen) -> Iterator[str]:
+    heads = _HEADS[: len(rows[0].numbers)]
+    width = max(len("POLICY"), *(cells(row.name) for row in rows))
+    columns = (Column("POLICY", width), *(Column(head, len(head), right=True) for head in heads), Column(""))
+    yield screen.head(columns)
+    for row in rows:
+        numbers = [(str(number), "bold red" if at and number else "") for at, number in enumerate(row.numbers)]
+        yield screen.row(columns, [(printable(row.name, LINE_LIMIT), "" if row.problems else "green"), *numbers, ("", "")])
+        yield from (screen.note(printable(problem, LINE_LIMIT), "red", 2) for problem in row.problems)
 
 
 def _grants(grants: GrantsSettings) -> str:

@@ -21,6 +21,8 @@ UNSAID: Final = (
 
 _SCHEME: Final = "[A-Za-z][A-Za-z0-9+.-]*://"
 _HTTP: Final = "(?:[Hh][Tt][Tt][Pp][Ss]?|[Ww][Ss][Ss]?)://"
+# Of a URL, behind its scheme: no user information, and no fragment.
+_REST: Final = "[^/?#@]*(?:[/?][^#]*)?$"
 _EXCHANGE_ONLY: Final = ("scope", "audiences")
 _NAME: Final[Schema] = {"pattern": whole(TOKEN)}
 # What is to be said of a field beyond its type.
@@ -28,11 +30,13 @@ _SAYS: Final[dict[str, Schema]] = {
     "tests": {"minItems": 1},
     "method": {"pattern": whole(TOKEN), "examples": ["GET", "POST", "PUT", "PATCH", "DELETE"]},
     "url": {
-        "pattern": rf"^[{BLANKS}]*(?:{_HTTP})?[^/?#@]*(?:[/?][^#]*)?$",
         "allOf": [{"pattern": NOT_BLANK}],
         "anyOf": [
-            {"pattern": f"^[{BLANKS}]*{_HTTP}"},
-            {"not": {"description": "The URL has to be one of http or https.", "pattern": f"^[{BLANKS}]*{_SCHEME}"}},
+            {"pattern": f"^[{BLANKS}]*{_HTTP}{_REST}"},
+            {
+                "pattern": f"^[{BLANKS}]*{_REST}",
+                "not": {"description": "The scheme of a URL has to be http or https.", "pattern": f"^[{BLANKS}]*{_SCHEME}"},
+            },
         ],
     },
     "decision": {"pattern": whole("|".join(DECISIONS)), "examples": list(DECISIONS)},

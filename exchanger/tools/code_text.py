@@ -3,18 +3,16 @@
 import sys
 import textwrap
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Final
 
 from exchanger.codes.code import Code, Example
 from exchanger.codes.registry import CODES, find
-from exchanger.util.text import bounded, printable
+from exchanger.util.text import NEAR, bounded, distance, printable
 
 _KNOWN: Final = 0
 _UNKNOWN: Final = 2
 _WIDTH: Final = 79
 _MOST: Final = 5  # near misses that are named
-_ALIKE: Final = 0.7  # similarity, in difflib's measure, from which a code is one
 
 
 def run_code(name: str) -> int:
@@ -34,7 +32,8 @@ def near_misses(name: str) -> list[str]:
     wanted = bounded(name.strip()).upper()
     digits = "".join(char for char in wanted if char.isdecimal())
     numbered = [code.name for code in CODES if digits and code.name.endswith(f"-{digits}")]
-    return (numbered or get_close_matches(wanted, [code.name for code in CODES], _MOST, _ALIKE))[:_MOST]
+    edits = sorted((distance(wanted, code.name), code.name) for code in CODES)
+    return (numbered or [name for edited, name in edits if edited <= NEAR])[:_MOST]
 
 
 def lines_of(code: Code) -> Iterator[str]:

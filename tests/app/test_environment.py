@@ -3,6 +3,7 @@ from hypothesis import strategies as st
 
 from exchanger.app.environment import Environment, parse_boolean
 from exchanger.app.variable_names import MAX_UNKNOWN, unknown_variables, variable_notices
+from exchanger.util.duration import parse_duration
 
 
 @given(st.sampled_from(["1", "true", "yes", "on"]), st.sampled_from(["0", "false", "no", "off"]))
@@ -13,8 +14,8 @@ def test_booleans_in_any_case(true: str, false: str) -> None:
     assert not parse_boolean(false)
 
 
-def test_every_problem_is_noted_and_no_value_is_repeated() -> None:
-    environment = Environment({"A": "maybe", "B": "0s", "C": "-1", "D": "70000", "E": "secret-value", "F": "x", "G": "  "})
+def test_every_problem_is_noted_and_repeats_no_value_that_may_be_secret() -> None:
+    environment = Environment({"A": "maybe", "B": "0s", "C": "-1", "D": "70000", "E": "yaml", "F": "x", "G": "  ", "H": "secret-value"})
     assert environment.boolean("A", default=True) is True
     assert environment.duration("B", 2.0) == 2.0
     assert environment.integer("C", 7) == 7
@@ -25,7 +26,9 @@ def test_every_problem_is_noted_and_no_value_is_repeated() -> None:
     assert environment.path("G") is None
     problems = environment.problems()
     assert [problem.split()[0] for problem in problems] == ["A", "B", "C", "D", "E", "F"]
-    assert "secret-value" not in " ".join(problems)
+    assert [problem.rpartition(", not ")[2] for problem in problems] == ['"maybe"', '"0s"', '"-1"', '"70000"', '"yaml"', '"x"']
+    assert environment.read("H", parse_duration, 1.0) == 1.0
+    assert "secret-value" not in environment.problems()[-1]
 
 
 def test_readable_values_are_read() -> None:
@@ -46,7 +49,7 @@ def test_service_links_of_kubernetes_are_not_ports() -> None:
     ((name, text),) = environment.notes()
     assert name == "METRICS_PORT"
     assert text.startswith("Kubernetes set it for the Service 'metrics', so it is ignored")
-    assert environment.problems() == ("GRPC_PORT must be a whole number, not negative",)
+    assert environment.problems() == ('GRPC_PORT must be a whole number of 0 or more, not "x"',)
 
 
 def test_many_unknown_variables_are_some_and_a_number() -> None:

@@ -3,6 +3,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
+import attrs
 import pytest
 import trustme
 
@@ -288,3 +289,19 @@ def test_variables_that_do_nothing_are_noted_and_none_of_a_configuration_in_orde
     assert dict(read_settings({"POLICY_DIRECTORY": "/x"}).without_effect) == {
         "POLICY_DIRECTORY": "it applies to POLICY_SOURCE=directory only"
     }
+
+
+def documented_defaults() -> list[tuple[str, str]]:
+    """Return each variable of the reference that has a default, with it. What is in words is left out: they name no value."""
+    found: list[tuple[str, str]] = []
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "configuration.md").read_text()
+    for names, default in re.findall(r"^\| (`[^|]*) \| ([^|]*) \|", page, re.MULTILINE):
+        variables, texts = re.findall(r"`([A-Z0-9_]+)`", names), default.replace("`", "").split(", ")
+        pairs = zip(variables, texts if len(texts) > 1 else texts * len(variables), strict=True)
+        found += [(name, text) for name, text in pairs if " " not in text and text != "–" and "/." not in text]
+    return found
+
+
+@pytest.mark.parametrize(("name", "default"), documented_defaults())
+def test_the_default_in_the_reference_is_the_one_that_applies(name: str, default: str) -> None:
+    assert attrs.evolve(read_settings({name: default}), without_effect=()) == attrs.evolve(read_settings({}), without_effect=())

@@ -1,12 +1,16 @@
 """What the command line makes of faults: the process ends non-zero and says which part failed, and nothing that the part had in hand."""
 
+import json
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import Final
 
 import pytest
+import structlog
 import trio
+import trio.testing
 from cryptography import x509
 
 from exchanger import cli
@@ -203,3 +207,31 @@ def test_the_console_shows_notices_of_variables_and_policy(configured: Path, mon
     monkeypatch.setattr(Supervisor, "run", look)
     assert cli.main(["serve"]) == 0
     assert [notice.subject for notice in found] == ["variable TOKEN_EXCHANGE_DEFAULT_DENY_UNMACHED", "policy"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(True, False), (False, True), (True, True), (False, False)])
+def test_the_service_has_started_once_it_listens_and_has_a_policy(
+    before: bool, after: bool, configured: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A policy comes ``before`` the listeners are there, or ``after`` that, or both, or none does."""
+
+    async def run(sync: PolicySync) -> None:
+        if before:
+            sync.policy.publish(ENTRY)
+        await trio.testing.wait_all_tasks_blocked()
+        structlog.get_logger().info("policy.comes")
+        if after:
+            sync.policy.publish(ENTRY)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(PolicySync, "run", run)
+    assert cli.main(["serve"]) == 0
+    events = [line["event"] for line in map(json.loads, capfd.readouterr().out.splitlines())]
+    told = [event for event in events if event in {"service.started", "policy.comes", "service.draining"}]
+    listening = max(at for at, event in enumerate(events) if event == "service.listening")
+    if before:
+        assert told == ["service.started", "policy.comes", "service.draining"]
+        assert events.index("service.started") > listening
+    else:
+        assert told == ["policy.comes", *(["service.started"] if after else []), "service.draining"]

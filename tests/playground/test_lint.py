@@ -5,9 +5,9 @@ import pytest
 
 from exchanger.playground.lint import MAX_PROBLEMS, Linted, lint
 from exchanger.playground.policy_files import MAX_TEXT
-from exchanger.tools.check.source_map import NOWHERE, Place
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
+from exchanger.tools.check.source_map import NOWHERE, Place
 from tests.playground.labs import RULES, SAMPLE, YELLOW
 
 POLICY = "team-yellow/token-policy"

@@ -70,6 +70,7 @@ urls = st.lists(pieces, max_size=6).map("".join)
 @example("http:/a")
 @example("https://")
 @example("a+b://c")
+@example("http://@")
 def test_urls(text: str) -> None:
     document = asking(url=text)
     if not is_refused(document) and (found := problems_of(document)):

@@ -1,7 +1,10 @@
 """What is said on the terminal."""
 
 import io
+import re
 import shlex
+
+import pytest
 
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.display import Columns, curl_line, table_head, table_row
@@ -9,6 +12,7 @@ from exchanger.scenarios.runner import Finding
 from exchanger.scenarios.scenario import Call
 from exchanger.scenarios.terminal import Progress
 from exchanger.scenarios.tokens import Subject
+from exchanger.util.tables import cells
 
 
 class Terminal(io.StringIO):
@@ -65,3 +69,24 @@ def test_rows_stand_below_the_heads_of_columns_as_wide_as_needed() -> None:
     assert (good[:15], bad[:15], skipped[:15]) == ("ok   unmatched ", "FAIL unmatched ", "skip unmatched ")
     assert good.index("200 yes") == skipped.index("because") == got
     assert bad.splitlines()[1:] == ["       expected x", "       got y"]
+
+
+def test_a_terminal_with_colours_shows_the_same_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    screen = Progress(Terminal()).screen({"TERM": "xterm"})
+    assert screen is not None
+    columns = Columns.of(SCENARIOS)
+    for finding in (
+        Finding("a", "b", "c", ok=True, elapsed=0.5),
+        Finding("a", "b", "c", ok=False, elapsed=0.5, details=("more", "[red]still more[/]")),
+        Finding("a", "b", "", ok=True, elapsed=0.0, skipped="no reason"),
+    ):
+        shown = table_row(finding, columns, screen)
+        assert "\x1b[" in shown
+        assert re.sub(r"\x1b\[[0-9;]*m", "", shown).split() == table_row(finding, columns).split()
+    assert re.sub(r"\x1b\[[0-9;]*m", "", table_head(columns, screen)).split() == table_head(columns).split()
+
+
+def test_columns_are_as_wide_as_a_terminal_shows_them() -> None:
+    wide, narrow = (Finding(name, "b", "c", ok=True, elapsed=0.0) for name in ("注文", "abcd"))
+    assert cells(table_row(wide, Columns(6, 1))) == cells(table_row(narrow, Columns(6, 1)))

@@ -2,7 +2,9 @@
 
 import importlib
 import json
+import random
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +12,7 @@ from typing import Any, Final
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from playwright._impl._driver import compute_driver_executable
 
 from exchanger.tools.schemas import SCHEMAS
 from exchanger.util.json_schema import as_text
@@ -72,6 +75,74 @@ def test_its_patterns_are_for_every_language(name: str) -> None:
         assert set(re.findall(r"\\(.)", pattern)) <= set("\\*.?+^$(){}[]|"), pattern
         outside = re.sub(r"\\.|\[(?:\\.|[^\]\\])*\]", "x", pattern)
         assert re.search(r"\(\?[^:]|[+*?}]\+", outside) is None, pattern
+
+
+# What a document may have, and what means one thing in one language and another elsewhere: blanks, case and parts of patterns.
+PIECES: Final = (
+    *(
+        "a",
+        "A.b",
+        "/",
+        "//",
+        "..",
+        "*",
+        "*.",
+        "{namespace}",
+        "{label:a/b}",
+        "{",
+        "}",
+        "%2f",
+        "%",
+        "%2e",
+        "?",
+        "#",
+        "\\",
+        "|",
+        ",",
+        "'",
+        '"',
+    ),
+    *(" ", "\t", "\u00a0", "\u2028", "\u0085", "\ufeff", "\u200b", "\x1c", "\u212a", "\u0130", "é", "µ", "_", "-", ";", "^", "+", "(", ")"),
+    *(
+        "http",
+        "https",
+        "://",
+        ":",
+        "80",
+        "@",
+        "[::1]",
+        "GET",
+        "all",
+        "deny",
+        "Exchange",
+        "v1",
+        "5m",
+        "1.5s",
+        "<a>",
+        "${",
+        "Prefix",
+        "cookie",
+    ),
+)
+JAVASCRIPT: Final = """
+const {patterns, texts} = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const all = patterns.map((pattern) => [new RegExp(pattern), new RegExp(pattern, "u")]);
+console.log(JSON.stringify(all.map((forms) => texts.map((text) => forms.map((form) => form.test(text))))));
+"""
+
+
+@each
+def test_javascript_finds_in_its_patterns_what_python_does(name: str) -> None:
+    """Editors run JavaScript, with and without the flag for Unicode; playwright brings a Node.js along."""
+    patterns = sorted({pattern for pattern in found(SCHEMAS[name](), "pattern") if isinstance(pattern, str)})
+    draw = random.Random(7)
+    texts = ["".join(draw.choices(PIECES, k=draw.randint(0, 6))) for _ in range(1000)]
+    command = (compute_driver_executable()[0], "-e", JAVASCRIPT)
+    asked = json.dumps({"patterns": patterns, "texts": texts})
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, check=True, timeout=60)
+    for pattern, answers in zip(patterns, json.loads(done.stdout), strict=True):
+        find = re.compile(pattern).search
+        assert [text for text, answer in zip(texts, answers, strict=True) if answer != [find(text) is not None] * 2] == [], pattern
 
 
 @each

@@ -1,9 +1,12 @@
 """The same cluster is shown in the same words, to people and to tools."""
 
+import io
 import json
+import re
 from pathlib import Path
 
 import attrs
+import pytest
 
 from exchanger.app.grants_file import GrantsSettings
 from exchanger.codes.manifests import NAMESPACE_NOT_ENABLED
@@ -11,6 +14,7 @@ from exchanger.kube.listing import Unreadable
 from exchanger.policy.grants.allowance import Grant, Granted, Grants
 from exchanger.status.display import Header, as_json, as_text
 from exchanger.status.survey import Allowed, Policy, Problem, Survey
+from exchanger.util.tables import Screen
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice, Notices
 
@@ -164,3 +168,14 @@ def test_a_namespace_that_may_not_be_read_is_named() -> None:
     told = json.loads(as_json(Header("s", None), found))
     assert told["unreadable"] == [{"namespace": "b", "missingRight": "needs list on configmaps in the namespace b"}]
     assert not told["healthy"]
+
+
+def test_a_terminal_shows_the_same_words_in_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    screen = Screen.on(terminal, {"TERM": "xterm"})
+    assert screen is not None
+    shown = as_text(HEADER, SURVEY, screen)
+    assert "\x1b[1;31m" in shown
+    assert re.sub(r"\x1b\[[0-9;]*m", "", shown).split() == as_text(HEADER, SURVEY).split()

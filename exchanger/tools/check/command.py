@@ -43,7 +43,6 @@ UNUSABLE: Final = 2
 # How standard input is called in messages.
 STDIN_NAME: Final = "<stdin>"
 
-_LINE: Final = re.compile(r", line (\d+)")
 _INDEX: Final = re.compile(r"issuers\[(\d+)\]")
 _PROFILE: Final = re.compile(r'issuer profile "([^"]*)"')
 # References are valid anywhere that the service could resolve them.
@@ -183,18 +182,17 @@ def _issuers(path: Path) -> tuple[ManifestFile, frozenset[str] | None]:
         problems = (*problems, *planned.problems)
     if not problems:
         return ManifestFile(str(path), FileText(text)), frozenset(profile.name for profile in profiles)
-    root = nodes.read_nodes(text)
+    root, lines = nodes.read_nodes(text), FileText(text)
     unreadable = isinstance(root, nodes.Unreadable)
     code = codes.UNREADABLE_ISSUERS if unreadable else codes.WRONG_PROFILE
-    placed = tuple(PlacedProblem(Problem(code, problem), str(path), _place_of(problem, root)) for problem in problems)
-    return ManifestFile(str(path), FileText(text), problems=placed), None
+    placed = tuple(PlacedProblem(Problem(code, problem), str(path), _place_of(problem, root, lines)) for problem in problems)
+    return ManifestFile(str(path), lines, problems=placed), None
 
 
-def _place_of(problem: str, root: nodes.Node | nodes.Unreadable) -> Place:
+def _place_of(problem: str, root: nodes.Node | nodes.Unreadable, lines: FileText) -> Place:
     """Return where the profile is that ``problem`` speaks of."""
     if isinstance(root, nodes.Unreadable):
-        line = _LINE.search(problem)
-        return NOWHERE if line is None else Place(int(line[1]), root.column)
+        return lines.within(root.line, root.column)
     listed = field(root, "issuers")
     items = listed.items if isinstance(listed, nodes.Sequence) else ()
     index, name = _INDEX.search(problem), _PROFILE.search(problem)
@@ -209,5 +207,6 @@ def _grants(path: Path, *, enforced: bool) -> tuple[ManifestFile, Grants | None]
     found = read_grants(text, has_labels=True, enforced=enforced)
     if isinstance(found, Grants):
         return ManifestFile(str(path), FileText(text)), found
-    placed = tuple(PlacedProblem(problem, str(path), Place(problem.line, problem.column)) for problem in found)
-    return ManifestFile(str(path), FileText(text), problems=placed), None
+    lines = FileText(text)
+    placed = tuple(PlacedProblem(problem, str(path), lines.within(problem.line, problem.column)) for problem in found)
+    return ManifestFile(str(path), lines, problems=placed), None

@@ -6,7 +6,7 @@ import attrs
 
 from exchanger.policy.document import PolicyDocument
 from exchanger.tools.check.files import ManifestFile, Object
-from exchanger.tools.check.source_map import FileText, Place
+from exchanger.tools.check.source_map import Place
 
 
 @final
@@ -28,6 +28,6 @@ class Document:
         places = self.object.document
         if line is None or (places is None and not self.bare):
             return self.object.place
-        said = (self.file.text if places is None else FileText(places.node.text)).line(line)
+        said = (self.file.text if places is None else places.lines).line(line)
         column = column or len(said) - len(said.lstrip(" -")) + 1
         return Place(line, column) if places is None else self.file.text.place(places.offset(line, column))

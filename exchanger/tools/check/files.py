@@ -134,11 +134,7 @@ class _Reading:
 
     def _syntax(self, found: nodes.Unreadable) -> None:
         code = codes.LARGE_FILE if found.code is TOO_LARGE else codes.UNREADABLE_FILE
-        last = len(self.text.starts)
-        place = Place(found.line, found.column)
-        if found.line is not None and found.line > last:  # libyaml finds missing what is missing at the end
-            place = Place(last, None)
-        self._problem(Problem(code, f"the file {found.reason}"), place)
+        self._problem(Problem(code, f"the file {found.reason}"), self.text.within(found.line, found.column))
 
     def _document(self, root: nodes.Node, index: int) -> None:
         placed = list(objects_found(root))

@@ -52,15 +52,15 @@ def token_at(text: str, offset: int) -> str:
     return found[0] if found else ""
 
 
-def quote(file: FileText, place: Place) -> Quoted | None:
-    """Return the line of ``place``; ``None`` if there is none."""
+def quote(file: FileText, place: Place, known: dict[int, str]) -> Quoted | None:
+    """Return the line of ``place``; ``None`` if there is none. ``known`` has lines of this file without secrets, and gets this one."""
     if place.line is None or place.line > len(file.starts):
         return None
     line = file.line(place.line)
     start = min((place.column or 1) - 1, len(line))
     length = len(token_at(line, start)) or 1
-    shown = redacted(line)
-    left = max(0, start - WIDTH // 2)
+    shown = known.get(place.line) or known.setdefault(place.line, redacted(line))
+    left = max(0, start - WIDTH // 2) if len(shown) > WIDTH else 0
     shown = (ELLIPSIS if left else "") + shown[left : left + WIDTH] + (ELLIPSIS if len(shown) > left + WIDTH else "")
     start = min(start - left + bool(left), len(shown))
     return Quoted(place.line, printable(shown.replace("\t", " ")), start, min(start + min(length, MAX_MARKED), max(len(shown), start + 1)))

@@ -28,12 +28,13 @@ def as_text(checked: Checked, *, colours: bool = False) -> str:
         return f"\x1b[{style}m{text}\x1b[0m" if colours and text else text
 
     files, lines, told = {file.name: file for file in checked.files}, list[str](), set[str]()
+    known: dict[str, dict[int, str]] = {}
     for found in checked.problems:
         problem, severity = found.problem, found.problem.code.severity
         where = f"{shown(found.file)}:{found.place.line or 1}:{found.place.column or 1}:"
         word = painted(f"{severity.value} {problem.code}:", f"1;{_COLOURS[severity]}")
         lines.append(f"{painted(where, '1')} {word} {printable(problem.sentence, LIMIT)}")
-        quoted = quote(files[found.file].text, found.place)
+        quoted = quote(files[found.file].text, found.place, known.setdefault(found.file, {}))
         if quoted is not None and quoted.text.strip():
             number = f"{quoted.number:5}"
             lines.append(f"{painted(number + ' |', '2')} {quoted.text}")

@@ -62,6 +62,11 @@ class FileText:
             return len(self.text)
         return min(self.starts[max(line, 1) - 1] + max(column, 1) - 1, len(self.text))
 
+    def within(self, line: int | None, column: int | None) -> Place:
+        """Return a place, or the last line for one after it: there libyaml finds missing what is missing at the end."""
+        last = len(self.starts)
+        return Place(line, column) if line is None or line <= last else Place(last, None)
+
     def place(self, offset: int) -> Place:
         """Return the place of a position."""
         line = bisect_right(self.starts, offset)
@@ -71,22 +76,28 @@ class FileText:
 @final
 @attrs.define(eq=False)
 class DocumentPlaces:
-    """The places of one document, the value of ``node`` in ``file``. Walks through both once, when a place is first asked for."""
+    """The places of one document, the value of ``node`` in ``file``. Walks through both once, when a place is first asked for.
+
+    ``lines`` are those of the document.
+    """
 
     file: FileText
     node: nodes.Scalar
+    lines: FileText = attrs.field(init=False, repr=False)
     # For each character of the value, its position in the file. Empty before the first question, and for a literal block.
     _offsets: list[int] = attrs.field(factory=list, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.lines = FileText(self.node.text)
 
     def offset(self, line: int, column: int) -> int:
         """Return the position in the file of a place in the document."""
         start, text = self.content, self.file.text
-        lines = FileText(self.node.text)
         if text[start : start + 1] == "|":
-            return self._in_literal(lines, line, column)
+            return self._in_literal(line, column)
         if not self._offsets:
             self._offsets = list(_walk(text, start, self.node.text))
-        return self._offsets[min(lines.offset(line, column), len(self._offsets) - 1)]
+        return self._offsets[min(self.lines.offset(line, column), len(self._offsets) - 1)]
 
     @property
     def content(self) -> int:
@@ -94,8 +105,9 @@ class DocumentPlaces:
         found = _PROPERTIES.match(self.file.text, self.file.offset(self.node.line, self.node.column))
         return found.end() if found is not None else 0
 
-    def _in_literal(self, lines: FileText, line: int, column: int) -> int:
-        last = len(FileText(self.node.text.rstrip("\n")).starts)
+    def _in_literal(self, line: int, column: int) -> int:
+        lines = self.lines
+        last = self.lines.place(len(self.node.text.rstrip("\n"))).line or 1
         if line > last:  # what is missing is found missing after the last line
             line, column = last, len(lines.line(last)) + 1
         head = self.file.place(self.content).line or 1

@@ -1,0 +1,206 @@
+"""The command: what it reads, how it tells, and its exit status."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from exchanger.codes.registry import CODES
+from exchanger.tools.check.command import run_check
+from exchanger.tools.check.options import CheckOptions, Format
+from exchanger.tools.check.quoting import redacted
+from exchanger.tools.check.sarif import RULES
+from tests.check.checking import config_map, entries
+
+DENY = "{match: {host: api.example.com, pathPrefix: /orders}, action: deny}"
+WRONG = DENY.replace("action", "acton")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def run(*paths: Path | str, out: io.StringIO | None = None, variables: dict[str, str] | None = None, **more: object) -> tuple[int, str]:
+    stream = out or io.StringIO()
+    options = CheckOptions(tuple(map(str, paths)), **more)  # type: ignore[arg-type]  # by keyword
+    return run_check(options, variables or {}, stream), stream.getvalue()
+
+
+@pytest.fixture
+def wrong(tmp_path: Path) -> Path:
+    path = tmp_path / "orders.yaml"
+    path.write_text(config_map(entries(WRONG)))
+    return path
+
+
+def test_clean_is_status_0(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(config_map(entries(DENY)))
+    (tmp_path / "notes.txt").write_text("a: [")
+    assert run(tmp_path) == (0, "no problems in 1 file with 1 policy\n")
+
+
+def test_problems_are_status_1_with_the_line_quoted_and_marked(wrong: Path) -> None:
+    status, said = run(wrong)
+    assert status == 1
+    assert f'{wrong}:12:63: error POL-1101: entries[0] has an unknown field "acton" (did you mean action?)\n' in said
+    line = f"   12 |       - {WRONG}"
+    assert f"{line}\n      | {' ' * (line.index('acton') - 8)}^^^^^\n" in said
+    assert said.endswith("2 errors in 1 file with 1 policy\nWhat a code means: exchanger code POL-1102\n")
+    assert "\x1b" not in said
+
+
+@pytest.mark.parametrize("match", ["methods: [get]", "caseInsensitive: false"])
+def test_a_notice_is_no_failure(tmp_path: Path, match: str) -> None:
+    (tmp_path / "a.yaml").write_text(config_map(entries(DENY.replace("pathPrefix", f"{match}, pathPrefix"))))
+    assert run(tmp_path)[0] == 0
+
+
+def test_a_warning_is_status_1(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(config_map(entries(DENY, DENY.replace("/orders", "/orders/"))))
+    assert run(tmp_path)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)]
+)
+def test_colours_are_for_terminals_that_want_them(wrong: Path, variables: dict[str, str], coloured: bool) -> None:
+    assert ("\x1b[" in run(wrong, out=Terminal(), variables=variables)[1]) is coloured
+
+
+def test_a_path_that_is_not_there_is_status_2(tmp_path: Path, wrong: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(wrong, tmp_path / "none.yaml") == (2, "")
+    assert capsys.readouterr().err == f"exchanger check: {tmp_path / 'none.yaml'} cannot be read: No such file or directory\n"
+    assert run(wrong, issuers=tmp_path / "none.yaml") == (2, "")
+    assert run(wrong, grants=tmp_path / "none.yaml") == (2, "")
+    assert run("a\0b")[0] == 2
+
+
+def test_a_file_is_read_once_however_often_it_is_named(wrong: Path) -> None:
+    assert run(wrong, wrong.parent, wrong)[1].count("POL-1101:") == 1
+
+
+def test_selectors_are_those_of_the_service(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(config_map(entries(WRONG), label="kind: gate"))
+    variables = {"CONFIGMAP_LABEL_SELECTOR": "kind=gate"}
+    assert "POL-3102" in run(tmp_path)[1]
+    assert "POL-3102" not in run(tmp_path, variables=variables)[1]
+    assert run(tmp_path, variables={"CONFIGMAP_LABEL_SELECTOR": "a in ("})[0] == 2
+
+
+def test_issuers_and_grants_are_files(tmp_path: Path) -> None:
+    text = "{match: {host: a, pathPrefix: /}, action: exchange, exchange: {issuerRef: primery, scope: s}}"
+    (tmp_path / "policy.yaml").write_text(config_map(entries(text)))
+    issuers, grants = tmp_path / "issuers.yml", tmp_path / "grants.yml"
+    profile = "{name: primary, tokenEndpoint: https://a.example/t, clientID: c, clientSecret: canary}"
+    issuers.write_text(f"issuers:\n- {profile}\n")
+    assert "(did you mean primary?)" in run(tmp_path / "policy.yaml", issuers=issuers)[1]
+    issuers.write_text(f"issuers:\n- {profile}\n- {{name: primary, tokenEndpoint: 'https://u:canary@a', clientSecret: canary}}\n")
+    status, said = run(tmp_path / "policy.yaml", issuers=issuers)
+    assert status == 1
+    assert f"{issuers}:2:3: error POL-5002" in said or f"{issuers}:3:3: error POL-5002" in said
+    assert "canary" not in said
+    issuers.write_text("issuers: [")
+    assert f"{issuers}:1:1: error POL-5001" in run(tmp_path / "policy.yaml", issuers=issuers)[1]
+    grants.write_text("version: v1\ngrants:\n- {namespaces: [team], hosts: ['https://a']}\n")
+    assert f"{grants}:3:31: error POL-4005" in run(tmp_path / "policy.yaml", grants=grants)[1]
+    grants.write_text("version: v1\ngrants: []\n")
+    assert "POL-2001" in run(tmp_path / "policy.yaml", grants=grants)[1]
+
+
+def test_json_has_every_problem(wrong: Path) -> None:
+    status, said = run(wrong, format=Format.JSON)
+    found = json.loads(said)
+    assert (status, found["files"], found["policies"], found["errors"], found["warnings"]) == (1, 1, 1, 2, 0)
+    assert found["problems"][1] == {
+        "code": "POL-1101",
+        "severity": "error",
+        "message": 'entries[0] has an unknown field "acton"',
+        "hint": "action",
+        "remedy": "Correct the name or the indentation. The reference lists the fields of each mapping.",
+        "file": str(wrong),
+        "line": 12,
+        "column": 63,
+        "endColumn": 68,
+        "policy": {"namespace": "team", "name": "policy"},
+        "entry": 0,
+        "field": "entries[0]",
+        "related": [],
+    }
+
+
+def test_annotations_for_github_are_escaped(tmp_path: Path) -> None:
+    path = tmp_path / "a,b.yaml"
+    path.write_text(config_map(entries(DENY.replace("/orders", '"/100%"'))))
+    (command,) = run(path, format=Format.GITHUB)[1].splitlines()
+    escaped = str(path).replace(",", "%2C")
+    assert command.startswith(f"::error file={escaped},line=12,endLine=12,col=53,endColumn=60,title=POL-1310::")
+    assert '"/100%25"' in command
+
+
+def test_sarif_has_a_rule_for_each_code_and_a_result_for_each_problem(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(config_map(entries(DENY, DENY, WRONG, DENY.replace("/orders", "x"))))
+    log = json.loads(run(tmp_path, format=Format.SARIF)[1])
+    (run_,) = log["runs"]
+    rules = run_["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == [code.name for code in CODES if code.name.startswith("POL-")] == [code.name for code in RULES]
+    assert log["version"] == "2.1.0"
+    assert {result["level"] for result in run_["results"]} == {"error", "note"}
+    for result in run_["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+        region = result["locations"][0]["physicalLocation"]["region"]
+        assert region["endColumn"] > region["startColumn"] >= 1
+    assert run_["results"][0]["relatedLocations"]
+
+
+@pytest.mark.parametrize(
+    ("line", "secret"),
+    [
+        ("clientSecret: hunter2", "hunter2"),
+        ('{"password": "hunter2", "acton": 1}', "hunter2"),
+        ("- {name: authorization, value: Bearer hunter2}", "hunter2"),
+        ("- {value: 'a hunter2', name: cookie}", "hunter2"),
+        ("host: https://user:hunter2@a.example", "hunter2"),
+        ("url: https://a.example/?key=hunter2", "hunter2"),
+        ("api-key:    hunter2", "hunter2"),
+        ("x: eyJhbGciOiJIUzI1NiJ9.hunter2.sig", "hunter2"),
+        ("access_token: hunter2", "hunter2"),
+        ("token: hunter2", "hunter2"),
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_shown(tmp_path: Path, line: str, secret: str) -> None:
+    assert secret not in redacted(line)
+    document = f"version: v1\nentries:\n  - {line.removeprefix('- ')}\n    acton: deny\n"
+    (tmp_path / "a.yaml").write_text(config_map(document))
+    for form in Format:
+        assert secret not in run(tmp_path, format=form)[1]
+    assert secret not in run(tmp_path, suggest=True)[1]
+
+
+def check(*arguments: str, said: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "exchanger", "check", *arguments]
+    return subprocess.run(command, input=said, capture_output=True, text=True, check=False, env={**os.environ, **variables}, timeout=60)
+
+
+def test_standard_input_is_read() -> None:
+    done = check("-", said=f"# Source: chart/templates/policy.yaml\n---\n{config_map(entries(WRONG))}")
+    assert done.returncode == 1
+    assert "<stdin>:14:63: error POL-1101" in done.stdout
+
+
+def test_wrong_arguments_are_status_2(wrong: Path) -> None:
+    assert check().returncode == 2
+    assert check(str(wrong), "--format", "xml").returncode == 2
+    assert check(str(wrong), "--format", "json", "--suggest").returncode == 2
+
+
+def test_a_pipe_that_was_named_is_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen([sys.executable, "-c", f"open({str(pipe)!r}, 'w').write({config_map(entries(WRONG))!r})"]):
+        assert "POL-1101" in check(str(pipe)).stdout
+    assert check(str(tmp_path)).returncode == 0  # in a folder, it is no file

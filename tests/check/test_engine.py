@@ -1,0 +1,256 @@
+"""What a check finds: everything, each thing at its place, and what is probably a mistake."""
+
+import json
+import time
+
+import pytest
+
+from exchanger.codes.code import Code, Example, Severity
+from exchanger.codes.registry import CODES
+from exchanger.directory.manifest import MAX_FILE_BYTES
+from exchanger.tools.check.engine import MAX_PROBLEMS
+from exchanger.tools.check.files import MAX_PIECES
+from tests.check.checking import LABEL, checked, codes, config_map, entries, found, rules
+from tests.codes.reaching import ISSUERS
+
+DENY = "{match: {host: api.example.com, pathPrefix: /orders}, action: deny}"
+NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: team, labels: {ext-authz-token-exchange.magneticflux.net/policy: enabled}}\n"
+
+
+@pytest.mark.parametrize(
+    "code", [code for code in CODES if code.kind in {Example.POLICY, Example.GRANTED_POLICY, Example.MANIFESTS} and code.example], ids=str
+)
+def test_the_example_of_each_code_is_found(code: Code) -> None:
+    text = code.example if code.kind is Example.MANIFESTS else _as_file(code.example)
+    if code.name == "POL-3104":
+        return  # a policy without entries is nothing to complain about before it is in force
+    assert code.name in codes(checked(text, by=rules(code.grants, ISSUERS)))
+
+
+def _as_file(document: str) -> str:
+    metadata = {"name": "policy", "namespace": "team", "labels": _LABELS}
+    return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"config.yaml": document}})
+
+
+_LABELS = {"ext-authz-token-exchange.magneticflux.net/enabled": "true"}
+
+
+def test_a_clean_file_has_no_problems() -> None:
+    result = checked(f"{NAMESPACE}---\n{config_map(entries(DENY))}")
+    assert (result.problems, len(result.documents)) == ((), 1)
+
+
+def test_every_problem_of_an_entry_is_found_at_its_place() -> None:
+    match = "  - match:\n      host: a b\n      pathprefix: /x\n      methods: [GET, 1, 2]\n"
+    text = config_map(f"version: v1\nentries:\n{match}    acton: deny\n    more: 1\n")
+    assert found(checked(text)) == [
+        ("POL-1102", "0.yaml", 12, 9),
+        ("POL-1102", "0.yaml", 13, 11),
+        ("POL-1202", "0.yaml", 13, 17),
+        ("POL-1101", "0.yaml", 14, 11),
+        ("POL-1103", "0.yaml", 15, 26),
+        ("POL-1103", "0.yaml", 15, 29),
+        ("POL-1101", "0.yaml", 16, 9),
+        ("POL-1101", "0.yaml", 17, 9),
+    ]
+
+
+def test_problems_of_the_document_do_not_hide_those_of_its_entries() -> None:
+    result = checked(config_map(f"version: v2\nother: 1\nentries:\n  - {DENY}\n  - {{}}\n"))
+    assert codes(result) == ["POL-1007", "POL-1101", "POL-1102", "POL-1102"]
+
+
+def test_a_broken_document_of_a_file_does_not_hide_the_others() -> None:
+    text = f"a: [\n---\n{config_map(entries('{action: deny}'))}---\nkind: [\n---\n" + config_map(entries(DENY), "b", label="a: 1")
+    result = checked(text)
+    assert codes(result) == ["POL-3001", "POL-1102", "POL-3001", "POL-3102", "POL-3003"]
+    assert found(result)[0][2] in {1, 2}
+    lines = text.splitlines()
+    assert "match" not in lines[(found(result)[1][2] or 0) - 2]
+    assert lines[(found(result)[1][2] or 0) - 1].strip() == "- {action: deny}"
+
+
+def test_each_label_that_is_no_text_is_found_and_the_policy_is_checked_all_the_same() -> None:
+    text = config_map(entries("{action: deny}"), label=LABEL.replace('"', ""))
+    assert codes(checked(text)) == ["POL-3003", "POL-1102"]
+    (label, _) = checked(text).problems
+    assert (label.place.line, label.problem.instead) == (7, '"true"')
+
+
+def test_a_policy_that_is_not_in_a_config_map_is_checked_too() -> None:
+    assert found(checked(entries("{match: {host: a, pathPrefix: /}, action: dny}"))) == [
+        ("POL-3004", "0.yaml", 1, 1),
+        ("POL-1104", "0.yaml", 3, 47),
+    ]
+
+
+def test_lists_and_json_are_read() -> None:
+    item = {"metadata": {"name": "a", "labels": _LABELS}, "data": {"config.yaml": "version: v1\nentries: [{}]"}}
+    text = json.dumps({"apiVersion": "v1", "kind": "ConfigMapList", "items": [item]}, indent=1)
+    result = checked(text, ending=".json")
+    assert codes(result) == ["POL-1102", "POL-1102"]
+    assert {line for _, _, line, _ in found(result)} == {text[: text.index("config.yaml")].count("\n") + 1}
+    surrogates = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", **item, "a": "\N{GRINNING FACE}"})
+    assert codes(checked(surrogates, ending=".json")) == ["POL-1102", "POL-1102"]
+
+
+def test_conflicts_between_files_are_found_at_both_places() -> None:
+    one, two = (
+        config_map(entries(DENY)),
+        config_map(entries("{match: {host: API.example.com, pathPrefix: /orders}, action: deny}"), name="b"),
+    )
+    result = checked(one, two)
+    assert found(result) == [("POL-2102", "0.yaml", 12, 9), ("POL-2102", "1.yaml", 12, 9)]
+    assert result.problems[0].rivals == (("1.yaml", result.problems[1].place),)
+    other = two.replace("action: deny", "action: exchange, exchange: {issuerRef: a, scope: b}")
+    assert codes(checked(one, other)) == ["POL-2101", "POL-2101"]
+
+
+def test_the_same_config_map_twice_is_found_if_the_documents_differ() -> None:
+    one = config_map(entries(DENY))
+    assert codes(checked(one, one)) == []
+    assert codes(checked(one, one.replace("/orders", "/other"))) == ["POL-1008"]
+
+
+def test_unknown_issuers_are_found_only_if_issuers_are_known() -> None:
+    text = config_map(entries("{match: {host: a, pathPrefix: /}, action: exchange, exchange: {issuerRef: primery, scope: a}}"))
+    assert codes(checked(text)) == []
+    (problem,) = checked(text, by=rules(issuers=ISSUERS)).problems
+    assert (problem.problem.code.name, problem.problem.hint) == ("POL-1105", "primary")
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        (LABEL, []),
+        (LABEL.replace("enabled", "enabeld"), ["POL-3102"]),
+        (LABEL.replace('"true"', '"yes"'), ["POL-3102"]),
+        (LABEL.replace('"true"', '"false"'), []),
+        ("app: shop", ["POL-3102"]),
+    ],
+)
+def test_labels_that_miss_the_selector_are_found(label: str, expected: list[str]) -> None:
+    assert codes(checked(config_map(entries(DENY), label=label))) == expected
+
+
+def test_a_label_that_misses_is_marked_where_it_stands() -> None:
+    (problem,) = checked(config_map(entries(DENY), label=LABEL.replace("enabled", "enabeld"))).problems
+    assert (problem.place.line, problem.place.column) == (7, 5)
+    (problem,) = checked(NAMESPACE.replace("policy:", "polcy:")).problems
+    assert (problem.problem.code.name, problem.place.line, problem.place.column) == ("POL-3101", 3, 33)
+
+
+def test_a_namespace_that_is_there_and_not_selected_is_found_and_one_that_is_not_there_is_not() -> None:
+    assert codes(checked(NAMESPACE.replace("policy: enabled", "other: x"), config_map(entries(DENY)))) == ["POL-3103"]
+    assert codes(checked(config_map(entries(DENY)))) == []
+
+
+def test_other_config_maps_and_kinds_are_no_policies() -> None:
+    other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {nginx.conf: x, config.yaml: 'level: debug'}\n"
+    assert codes(checked(other, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n", "replicas: 1\n")) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("pathPrefix: /orders", "pathPrefix: /orders/", ["POL-2104"]),
+        ("pathPrefix: /orders", "pathPrefix: /Orders", ["POL-2104"]),
+        ("pathPrefix: /orders", "pathPrefix: /orders/x", []),
+        ("pathPrefix: /orders", "pathPrefix: /order", []),
+        ("pathPrefix: /", "pathPrefix: /, pathType: Exact", []),
+        ("pathPrefix: /", "pathPrefix: /, pathType: Segment", ["POL-2103"]),
+        ("pathPrefix: /orders", "pathPrefix: /Orders, caseInsensitive: true", ["POL-2101", "POL-2101"]),
+    ],
+)
+def test_entries_that_are_near_each_other(first: str, second: str, expected: list[str]) -> None:
+    lines = [f"{{match: {{host: api.example.com, {match}}}, action: deny}}" for match in (first, second)]
+    assert codes(checked(config_map(entries(*lines)))) == expected
+
+
+def test_an_entry_that_others_cover_together_is_unreachable() -> None:
+    lines = [
+        f"{{match: {{host: api.example.com, {match}}}, action: deny}}"
+        for match in ("pathPrefix: /a, pathType: Segment", "pathPrefix: /a, pathType: Exact", "pathPrefix: /a/")
+    ]
+    result = checked(config_map(entries(*lines)))
+    assert codes(result) == ["POL-2103", "POL-2104"]
+    assert codes(checked(config_map(entries(*lines[:2])))) == []
+
+
+@pytest.mark.parametrize(
+    ("hosts", "wrong"),
+    [
+        (["api.example.com", "api.example.com", "api.exmaple.com"], 2),
+        (["api.exmaple.com", "api.example.com", "api.example.com"], 0),
+        (["api.example.com", "apis.example.com"], 1),
+        (["api.example.com", "api.example.com", "apis.example.com", "apis.example.com"], None),
+        (["api1.example.com", "api2.example.com"], None),
+        (["api.example.com", "billing.example.com"], None),
+        (["*.example.com", "*.exmaple.com"], 1),
+    ],
+)
+def test_a_host_one_edit_away_from_another_is_found(hosts: list[str], wrong: int | None) -> None:
+    lines = [f'{{match: {{host: "{host}", pathPrefix: /{number}}}, action: deny}}' for number, host in enumerate(hosts)]
+    result = checked(config_map(entries(*lines)))
+    assert [one.problem.entry for one in result.problems] == ([] if wrong is None else [wrong])
+    assert set(codes(result)) <= {"POL-2105"}
+
+
+def test_a_denial_that_leaving_a_header_out_evades_is_found() -> None:
+    deny = "{match: {host: a, pathPrefix: /t, headers: [{name: x-tool, value: drop}]}, action: deny}"
+    assert codes(checked(config_map(entries(deny)))) == []
+    exchange = "{match: {host: a, pathPrefix: /}, action: exchange, exchange: {issuerRef: a, scope: b}}"
+    assert codes(checked(config_map(entries(deny, exchange)))) == ["POL-2106"]
+
+
+def test_style_is_a_notice() -> None:
+    result = checked(config_map(entries("{match: {host: a, pathPrefix: orders, methods: [get, POST]}, action: deny}")))
+    assert codes(result) == ["POL-1902", "POL-1901"]
+    assert result.count(Severity.NOTICE) == 2
+
+
+def test_grants_are_held_against_the_policies() -> None:
+    grants = "version: v1\ngrants:\n  - namespaces: [team]\n    hosts: [api.example.com]\n    pathPrefixes: [/orders]\n"
+    assert codes(checked(config_map(entries(DENY)), by=rules(grants))) == []
+    outside = config_map(entries(DENY.replace("api.", "www."), DENY.replace("/orders", "/")))
+    assert codes(checked(outside, by=rules(grants))) == ["POL-2001", "POL-2002"]
+    assert found(checked(outside, by=rules(grants)))[0][2] == 12
+
+
+def test_an_invalid_entry_outside_the_grants_is_told_with_all_its_problems() -> None:
+    grants = "version: v1\ngrants: []\n"
+    assert codes(checked(config_map(entries("{match: {host: a, pathPrefix: /}, acton: deny}")), by=rules(grants))) == [
+        "POL-1102",
+        "POL-2001",
+        "POL-1101",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        "- " * 50_000,
+        "a: &a [x]\n" + "b: [" + "*a, " * 50_000,
+        "---\n" * (MAX_PIECES + 10) + "a: [",
+        "---\na: [\n" * 500,
+        config_map(entries(*["{" + ", ".join(f"f{number}: 1" for number in range(200)) + "}"] * 300)),
+        config_map("version: v1\nentries:\n" + "  - {match: {host: a, pathPrefix: /}, action: deny}\n" * 4_000),
+        config_map(entries(*(f"{{match: {{host: h{number}.example.com, pathPrefix: /}}, action: deny}}" for number in range(3_000)))),
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {x: 1}}\ndata: {config.yaml: '" + "a" * 500_000 + "'}\n",
+        "\ufeff" + config_map(entries(DENY)),
+        "a: \x00",
+        "\ud800",
+    ],
+    ids=range(12),
+)
+def test_no_file_takes_long(text: str) -> None:
+    began = time.process_time()
+    result = checked(text)
+    assert len(result.problems) <= MAX_PROBLEMS
+    assert time.process_time() - began < 60  # a bound that only work without one misses, however slow the machine
+
+
+def test_a_file_that_is_too_large_or_no_text_is_found() -> None:
+    assert codes(checked("a" * (MAX_FILE_BYTES + 1))) == ["POL-3002"]
+    assert codes(checked("")) == ["POL-3006"]
