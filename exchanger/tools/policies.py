@@ -5,7 +5,6 @@ differ, since manifests of a pull request are seldom all that there is: a Namesp
 without a file of issuer profiles every issuer is known.
 """
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -27,6 +26,7 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.selection import AnyIssuer, ConfigMap, Document, Namespace, PolicyObject, Unknown, advance, select
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.util.regular_file import open_regular
+from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
 from exchanger.values.entry import UNKNOWN_NAMESPACE, ExchangeEntry, Source
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
@@ -193,7 +193,7 @@ def _read_path(path: str) -> Manifests | str:
     """Return what is at ``path``, or why nothing is."""
     try:
         if path == STANDARD_INPUT:
-            return _of_bytes("standard input", sys.stdin.buffer.read(MAX_FILE_BYTES + 1), is_json=False)
+            return _of_bytes("standard input", read_input(MAX_FILE_BYTES + 1), is_json=False)
         if Path(path).is_dir():
             scanned = scan(Path(path), Scan())
             if scanned.problem is not None:

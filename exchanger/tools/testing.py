@@ -20,6 +20,7 @@ from exchanger.tools.cases import BASELINE_NAME, Case, Expectation, read_cases
 from exchanger.tools.display import Json, headline, place, text_of
 from exchanger.tools.policies import STANDARD_INPUT, Chosen, Policy, policy_of_paths, read_once
 from exchanger.util.regular_file import open_regular
+from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
 from exchanger.values.entry import BASELINE, Entry, Source
 
@@ -91,7 +92,7 @@ def _read(file: str) -> tuple[Case, ...]:
     """
     try:
         if file == STANDARD_INPUT:
-            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+            data = read_input(MAX_BYTES + 1)
         else:
             with open_regular(Path(file)) as opened:
                 data = opened.read(MAX_BYTES + 1)
