@@ -384,6 +384,6 @@ def _as_boolean(node: Node) -> str:
 
 
 def _as_list(node: Node) -> str:
-    """Return the YAML of a list of the one word that stands in its place."""
-    text = text_of(node)
-    return f"[{text}]" if text is not None and len(text) <= MAX_QUOTED and _is_word(text) else ""
+    """Return the YAML of a list of the one word that stands in its place, unless that would be wrong in a list, too."""
+    text = text_of(node) or ""
+    return f"[{text}]" if len(text) <= MAX_QUOTED and _is_word(text) and text.upper() not in EVERY_METHOD else ""

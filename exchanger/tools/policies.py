@@ -156,11 +156,12 @@ def read_paths(paths: Sequence[str]) -> Manifests:
     """Return what is in files, in folders, and in standard input for ``-``; blocks while they are read.
 
     Raises:
-        ConfigurationError: a path is not there, or a folder cannot be listed.
+        ConfigurationError: a path is not there, a folder cannot be listed, or standard input is named twice.
     """
     objects: list[PolicyObject] = []
     unreadable: dict[str, str] = {}
     notes: list[str] = []
+    read_once(*paths)
     problems: list[str] = []
     for path in paths:
         found = _read_path(path)
@@ -173,6 +174,19 @@ def read_paths(paths: Sequence[str]) -> Manifests:
     if problems:
         raise ConfigurationError(tuple(problems))
     return Manifests(tuple(objects), unreadable, tuple(notes[:_MAX_NOTES]))
+
+
+_ONCE: Final = "standard input (-) can be read once"
+
+
+def read_once(*paths: str) -> None:
+    """Raise an error if standard input is among ``paths`` more than once.
+
+    Raises:
+        ConfigurationError: it is.
+    """
+    if paths.count(STANDARD_INPUT) > 1:
+        raise ConfigurationError((_ONCE,))
 
 
 def _read_path(path: str) -> Manifests | str:

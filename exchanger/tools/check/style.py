@@ -1,4 +1,4 @@
-"""What a healthy entry lacks in style alone: methods in upper case, a slash before the path. Nothing is decided by it. Pure."""
+"""What an entry lacks in style alone: methods in upper case, a slash before the path. Nothing is decided by it. Pure."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -7,7 +7,7 @@ from exchanger.codes import policy as codes
 from exchanger.codes.problem import Problem
 from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.document import PolicyDocument
-from exchanger.policy.yaml_nodes import Mapping, Node, Scalar, Sequence
+from exchanger.policy.yaml_nodes import Mapping, Node, Sequence
 from exchanger.tools.check.source_map import field
 from exchanger.util.text import MAX_QUOTED, quoted
 
@@ -16,23 +16,23 @@ MAX_NOTICES: Final = 256
 
 
 def style_of(document: PolicyDocument) -> tuple[Problem, ...]:
-    """Return the notices on a document as its author wrote it; nothing about what is invalid."""
+    """Return the notices on a document as its author wrote it; nothing about fields that are wrong anyway."""
     written = document if document.written is None else document.written
-    healthy = {entry.index for entry in written.entries}
-    root = nodes.read_nodes(written.text or "") if healthy else None
+    wrong = {problem.field for region in written.problems for problem in region.problems}
+    root = nodes.read_nodes(written.text or "") if written.text else None
     entries = field(root, "entries") if isinstance(root, Mapping) else None
     found: list[Problem] = []
     for index, entry in enumerate(entries.items if isinstance(entries, Sequence) else ()):
-        if index in healthy and len(found) < MAX_NOTICES:
-            found += _of_match(field(entry, "match"), index)
+        if len(found) < MAX_NOTICES:
+            found += (notice for notice in _of_match(field(entry, "match"), index) if notice.field not in wrong)
     return tuple(found)
 
 
 def _of_match(match: Node | None, index: int) -> Iterator[Problem]:
     where = f"entries[{index}].match"
     prefix, methods = field(match, "pathPrefix"), field(match, "methods")
-    if isinstance(prefix, Scalar) and (text := prefix.text.strip()) and not text.startswith("/"):
-        instead = f"/{text}" if len(text) <= MAX_QUOTED and text == prefix.text else ""
+    if prefix is not None and (text := (nodes.text_of(prefix) or "").strip()) and not text.startswith("/"):
+        instead = f"/{text}" if len(text) <= MAX_QUOTED and text == nodes.text_of(prefix) else ""
         message = f"{where}.pathPrefix does not begin with a slash: write {quoted(f'/{text}')}"
         yield Problem(codes.NO_SLASH, message, index, f"{where}.pathPrefix", prefix.line, prefix.column, instead=instead)
     for method in methods.items if isinstance(methods, Sequence) else ():

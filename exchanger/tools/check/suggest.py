@@ -6,6 +6,7 @@ inside a block scalar. A mend is only proposed if, with it, what was valid says 
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final, final
 
 import attrs
@@ -33,11 +34,12 @@ MAX_TRIES: Final = 32
 @final
 @attrs.frozen(order=True)
 class Edit:
-    """``new`` in the place of the characters from ``start`` to ``end`` of a file."""
+    """``new`` in the place of the characters from ``start`` to ``end`` of a file, for ``problem``."""
 
     start: int
     end: int
     new: str = attrs.field(order=False)
+    problem: Problem = attrs.field(order=False, eq=False, repr=False)
 
 
 def suggest(checked: Checked, rules: Rules) -> str:
@@ -70,7 +72,7 @@ def _edits(file: ManifestFile, checked: Checked) -> tuple[Edit, ...]:
         if placed.problem.instead and placed.place.line is not None:
             start = file.text.offset(placed.place.line, placed.place.column or 1)
             token = token_at(file.text.text, start)
-            found[Edit(start, start + len(token), _instead(token, placed.problem))] = None
+            found[Edit(start, start + len(token), _instead(token, placed.problem), placed.problem)] = None
     return tuple(_apart(sorted(edit for edit in found if _is_showable(file.text, edit))))
 
 
@@ -100,7 +102,7 @@ def _in_document(problem: Problem, document: Document) -> Edit | None:
         return None
     if places is None:
         start = text.offset(problem.line, problem.column)
-        return Edit(start, start + len(token), new) if document.bare else None
+        return Edit(start, start + len(token), new, problem) if document.bare else None
     style = document.file.text.text[places.content : places.content + 1]
     if style == '"':
         new = new.replace("\\", "\\\\").replace('"', '\\"')
@@ -109,7 +111,7 @@ def _in_document(problem: Problem, document: Document) -> Edit | None:
     # A quotation mark at the end takes two characters within such marks: it is escaped, or doubled.
     length = 2 if style in {'"', "'"} and token.endswith(style) else 1
     start, last = (places.offset(problem.line, problem.column + at) for at in (0, len(token) - 1))
-    return Edit(start, last + length, new)
+    return Edit(start, last + length, new, problem)
 
 
 def _instead(token: str, problem: Problem) -> str:
@@ -129,39 +131,42 @@ def _applied(text: str, edits: Iterable[Edit]) -> str:
 
 
 def _chosen(file: ManifestFile, edits: tuple[Edit, ...], rules: Rules) -> tuple[Edit, ...]:
-    """Return those of ``edits`` with which what was valid stays as it is, and that leave fewer problems."""
+    """Return those of ``edits`` with which what was valid stays as it is, and that do away with what they are for."""
+    if not edits:
+        return ()
     before = _judged(file.name, file.text.text, rules)
-    if not edits or _is_better(before, _judged(file.name, _applied(file.text.text, edits), rules), len(edits)):
+
+    def is_better(tried: Iterable[Edit]) -> bool:
+        after = _judged(file.name, _applied(file.text.text, tried), rules)
+        if [source for source, _ in before.valid] != [source for source, _ in after.valid]:
+            return False
+        same = all(old <= new for (_, old), (_, new) in zip(before.valid, after.valid, strict=True))
+        return same and not any(edit.problem in after.problems for edit in tried)
+
+    if is_better(edits):
         return edits
-    kept: list[Edit] = []
+    kept: tuple[Edit, ...] = ()
     for edit in edits[:MAX_TRIES]:
-        tried = sorted((*kept, edit))
-        if _is_better(before, _judged(file.name, _applied(file.text.text, tried), rules), len(tried)):
+        if is_better(tried := tuple(sorted((*kept, edit)))):
             kept = tried
-    return tuple(kept)
+    return kept
 
 
 @final
 @attrs.frozen
 class _Judged:
-    """What a version of a file says: the healthy entries of each document, and the number of problems."""
+    """What a version of a file says: the healthy entries of each document, and the problems."""
 
     valid: tuple[tuple[Source, frozenset[Entry]], ...]
-    problems: int
+    problems: frozenset[Problem]
 
 
 def _judged(name: str, text: str, rules: Rules) -> _Judged:
     checked = check((read_file(name, text.encode("utf-8", "replace")),), rules)
     valid = tuple((document.policy.source, frozenset(document.policy.entries)) for document in checked.documents)
-    own = sum(len(file.problems) for file in checked.files)
-    return _Judged(valid, own + sum(len(document.policy.findings) + len(style_of(document.policy)) for document in checked.documents))
-
-
-def _is_better(before: _Judged, after: _Judged, edits: int) -> bool:
-    if [source for source, _ in before.valid] != [source for source, _ in after.valid]:
-        return False
-    same = all(old <= new for (_, old), (_, new) in zip(before.valid, after.valid, strict=True))
-    return same and after.problems <= before.problems - edits
+    own = (placed.problem for file in checked.files for placed in file.problems)
+    of_documents = (problem for document in checked.documents for problem in (*document.policy.findings, *style_of(document.policy)))
+    return _Judged(valid, frozenset(chain(own, of_documents)))
 
 
 def _diff(file: ManifestFile, after: str) -> str:
