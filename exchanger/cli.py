@@ -38,6 +38,8 @@ def _run(namespace: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     match namespace.command:
         case "serve":
             return _serve()
+        case "admission":
+            return _admission()
         case "demo":
             return _demo(namespace)
         case "scenarios":
@@ -64,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"exchanger {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser("serve", help="run the service, configured by environment variables")
+    commands.add_parser("admission", help="run the admission webhook, configured by environment variables")
     _add_status(commands.add_parser("status", help="show a cluster's policies as the service sees them, and what is wrong with them"))
     _add_health(commands.add_parser("health", help="check gRPC health (for exec probes)"))
     sleep = commands.add_parser("pre-stop-sleep", help="sleep in a preStop hook, so that gateways drain the pod before it stops")
@@ -122,6 +125,12 @@ def _serve() -> int:
     from exchanger.app.serve import serve
 
     return serve()
+
+
+def _admission() -> int:
+    from exchanger.admission.process import run_admission
+
+    return run_admission()
 
 
 def _status(namespace: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ import pytest
 from exchanger import __version__, cli
 
 DEMO_COMMANDS = ("demo", "scenarios", "fake-token-endpoint", "echo")
-COMMANDS = ("serve", "status", "health", "pre-stop-sleep", "schema", *DEMO_COMMANDS)
+COMMANDS = ("serve", "admission", "status", "health", "pre-stop-sleep", "schema", *DEMO_COMMANDS)
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

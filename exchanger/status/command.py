@@ -25,7 +25,8 @@ from exchanger.kube.resource import PolicyListWatches
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.status.display import Header, as_json, as_text
 from exchanger.status.options import StatusOptions
-from exchanger.status.survey import AnyIssuer, Unanswered, survey
+from exchanger.status.survey import Unanswered, survey
+from exchanger.values.issuer import AnyIssuer
 
 HEALTHY: Final = 0
 PROBLEMS: Final = 1

@@ -42,16 +42,6 @@ NOWHERE: Final = Selector()
 
 
 @final
-class AnyIssuer(frozenset[str]):
-    """All possible names: for reading policies when the profiles are not known."""
-
-    __slots__ = ()
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-
-@final
 @attrs.frozen
 class Problem:
     """What is wrong with a document, or with one entry of it; ``line`` counts from 1."""

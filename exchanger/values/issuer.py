@@ -80,3 +80,13 @@ class Issuer:
     protocol: EndpointProtocol = EndpointProtocol.AUTO
     cache: CachePolicy | None = None
     limits: CallLimits = CallLimits()
+
+
+@final
+class AnyIssuer(frozenset[str]):
+    """All possible names: for reading policies when the profiles are not known."""
+
+    __slots__ = ()
+
+    def __contains__(self, name: object) -> bool:
+        return True

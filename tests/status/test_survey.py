@@ -12,7 +12,7 @@ from exchanger.kube.store import PAGE_SIZE
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import ConfigMap, Namespace
-from exchanger.status.survey import ATTEMPTS, AnyIssuer, NearMisses, Survey, Unanswered, Unreadable, survey
+from exchanger.status.survey import ATTEMPTS, NearMisses, Survey, Unanswered, Unreadable, survey
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice
 from exchanger.values.selector import parse_selector
