@@ -20,7 +20,7 @@ WARNING_CHARS: Final = 256
 WARNINGS_CHARS: Final = 4096
 _MORE: Final = "and {} more"
 _CONFIG_MAP: Final = {"group": "", "version": "v1", "kind": "ConfigMap"}
-_JUDGED: Final = frozenset({"CREATE", "UPDATE"})
+_JUDGED: Final = ("CREATE", "UPDATE")
 
 
 @final

@@ -6,9 +6,9 @@ An AdmissionReview is answered by its own kind. Everything else that is wrong is
 Must not know: how the cluster is followed, TLS or signals.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
-from typing import Final, Protocol, TypeVar, assert_never, final
+from typing import Any, Final, Protocol, TypeVar, assert_never, final
 
 import attrs
 import trio
@@ -90,7 +90,10 @@ class WebhookObserver(Protocol):
 @final
 @attrs.define(eq=False)
 class Webhook:
-    """Answers API servers. ``namespaces`` and ``config_maps`` select what counts; ``named``: Namespaces are given by name."""
+    """Answers API servers. ``namespaces`` and ``config_maps`` select what counts; ``named``: Namespaces are given by name.
+
+    ``run_sync`` runs a function in a thread.
+    """
 
     cluster: Cluster
     namespaces: Selector
@@ -98,6 +101,7 @@ class Webhook:
     observer: WebhookObserver
     named: bool = False
     tls: Tls | None = None
+    run_sync: Callable[..., Any] = trio.to_thread.run_sync
     http: HttpServer = attrs.field(init=False)
     _light: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(LIGHT_THREADS), init=False, repr=False)
     _heavy: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False, repr=False)
@@ -134,7 +138,7 @@ class Webhook:
 
     async def _answered(self, body: bytes) -> Response:
         limiter = self._light if len(body) <= LIGHT_BYTES else self._heavy
-        review = await _in_thread(partial(read_review, body), limiter)
+        review = await self._in_thread(partial(read_review, body), limiter)
         match review:
             case NoReview(reason):
                 return _failure(400, reason)
@@ -158,7 +162,7 @@ class Webhook:
         if labels is None:
             return Answer(warnings=(str(not_enabled(source, self.namespaces, known=False)),))
         known = self.cluster.known or Known()
-        answer = await _in_thread(partial(judge, source, Text.of(after, labels), known), limiter)
+        answer = await self._in_thread(partial(judge, source, Text.of(after, labels), known), limiter)
         if answer.refused is not None:
             self.observer.refused(source, answer.refused.message)
         return answer
@@ -172,6 +176,10 @@ class Webhook:
                     await trio.sleep(_LOOK_S)
                     labels = self.cluster.labels_of(namespace)
         return labels
+
+    async def _in_thread(self, function: Callable[[], T], limiter: trio.CapacityLimiter) -> T:
+        # Abandoned when cancelled: it only computes, for an API server that no longer waits. The limiter bounds the threads in any case.
+        return await self.run_sync(function, abandon_on_cancel=True, limiter=limiter)  # type: ignore[no-any-return]
 
     def _selects(self, config_map: ConfigMap) -> bool:
         return self.config_maps.matches(dict(config_map.labels))
@@ -202,8 +210,3 @@ def _timeout(request: Request) -> float:
             except ValueError:
                 break
     return TIMEOUT_S
-
-
-def _in_thread(function: Callable[[], T], limiter: trio.CapacityLimiter) -> Awaitable[T]:
-    # Abandoned when cancelled: it only computes, for an API server that no longer waits. The limiter bounds the threads in any case.
-    return trio.to_thread.run_sync(function, abandon_on_cancel=True, limiter=limiter)

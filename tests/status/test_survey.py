@@ -14,6 +14,7 @@ from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import ConfigMap, Namespace
 from exchanger.status.survey import ATTEMPTS, NearMisses, Survey, Unanswered, Unreadable, survey
 from exchanger.values.entry import Source
+from exchanger.values.issuer import AnyIssuer
 from exchanger.values.notice import Notice
 from exchanger.values.selector import parse_selector
 from tests.kube.cluster import SELECTED, Cluster, deny
