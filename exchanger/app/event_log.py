@@ -128,6 +128,7 @@ class ConflictLog:
             self._log.warning(
                 "policy.conflict",
                 policy=printable(str(source), POLICY_LIMIT),
+                code=conflict.code.name,
                 entry=conflict.entry.index,
                 rivals=[named(rival) for rival in conflict.rivals],
                 text="they tie for some requests, which are refused; give them different prefixes or methods",
@@ -284,7 +285,8 @@ def log_notices(log: structlog.stdlib.BoundLogger, before: Notices, after: Notic
     told, standing = frozenset(before.listed), frozenset(after.listed)
     for notice in after.listed:
         if notice not in told:
-            log.warning("policy.suspicious", object=notice.subject, text=notice.text, remedy=notice.remedy)
+            code = {} if notice.code is None else {"code": notice.code.name}
+            log.warning("policy.suspicious", **code, object=notice.subject, text=notice.text, remedy=notice.remedy)
     if after.more and after.more != before.more:
         log.warning(
             "policy.suspicious",
@@ -334,9 +336,10 @@ def _log_refused(log: structlog.stdlib.BoundLogger, change: Change) -> None:
         log.warning(
             "policy.refused",
             policy=printable(str(document.source), POLICY_LIMIT),
+            code=first.code.name,
             entry=first.index,
             reason=printable(first.reason, DETAIL_LIMIT),
-            **({"others": [printable(refusal.reason, OTHER_LIMIT) for refusal in others]} if others else {}),
+            **({"others": [printable(refusal.coded, OTHER_LIMIT) for refusal in others]} if others else {}),
             **({"more": more} if more > 0 else {}),
         )
     if len(refused) > MAX_LINES:
@@ -350,9 +353,10 @@ def _log_invalid(log: structlog.stdlib.BoundLogger, document: PolicyDocument) ->
     log.warning(
         "policy.invalid",
         policy=printable(str(document.source), POLICY_LIMIT),
+        code=first.code,
         entry=first.index,
         line=first.line,
         reason=printable(first.reason, DETAIL_LIMIT),
-        **({"others": [f"line {region.line}: {printable(region.reason, OTHER_LIMIT)}" for region in others]} if others else {}),
+        **({"others": [f"line {region.line}: {printable(region.coded, OTHER_LIMIT)}" for region in others]} if others else {}),
         **({"more": more} if more > 0 else {}),
     )

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
-from exchanger.policy.grants.reader import read_grants
+from exchanger.policy.grants.reader import read_grants, told
 from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, Unusable, read_regular
 
 # A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation).
@@ -61,7 +61,7 @@ class GrantsSettings:
         if not text.strip():
             return Unusable("is empty; to grant nothing to anybody, write grants: []")
         found = read_grants(text, has_labels=self.has_labels, enforced=self.enforced)
-        return found if isinstance(found, Grants) else Unusable(f"is invalid: {'; '.join(found)}")
+        return found if isinstance(found, Grants) else Unusable(f"is invalid: {'; '.join(told(found))}")
 
 
 def _read(path: Path) -> str | Unusable:

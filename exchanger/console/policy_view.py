@@ -51,17 +51,23 @@ def shown_document(document: PolicyDocument, health: str) -> Json:
 
 def shown_problem(region: FailClosedRegion) -> Json:
     """Return what is wrong, and where to look."""
-    return {"entry": region.index, "line": region.line, "column": region.column, "reason": _text(region.reason)}
+    return {
+        "entry": region.index,
+        "line": region.line,
+        "column": region.column,
+        "code": region.code,
+        "reason": _text(region.reason),
+    }
 
 
 def shown_refusal(refusal: Refusal) -> Json:
     """Return what is refused, or would be: an entry, or ``None`` for the document."""
-    return {"entry": refusal.index, "reason": _text(refusal.reason)}
+    return {"entry": refusal.index, "code": refusal.code.name, "reason": _text(refusal.reason)}
 
 
 def shown_notices(notices: tuple[Notices, ...]) -> Json:
     """Return probable mistakes, and how many more there are."""
-    listed = [{"subject": one.subject, "text": one.text, "remedy": one.remedy} for several in notices for one in several.listed]
+    listed = [one.fields() for several in notices for one in several.listed]
     return {"listed": listed, "more": sum(several.more for several in notices)}
 
 

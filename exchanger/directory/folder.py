@@ -14,6 +14,7 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.codes import manifests as codes
 from exchanger.directory.manifest import MAX_FILE_BYTES, Manifest, PassedOver, UnreadableFile, objects_of, read_manifests
 from exchanger.policy.notices import is_declined, of_config_maps, of_namespaces
 from exchanger.policy.selection import ConfigMap, Namespace, PolicyObject
@@ -225,11 +226,12 @@ def _of_files(scan: Scan) -> Iterator[Notice]:
     read = {name for name, _ in scan.files}
     for name in scan.others:
         if name.endswith("/"):
-            yield Notice(f"folder {name}", "is not read: it lies too deep", "move it up")
+            yield Notice(f"folder {name}", "is not read: it lies too deep", "move it up", codes.UNREAD_FILE)
         elif _is_meant(name, read):
-            yield Notice(f"file {name}", f"is skipped: its name does not end in {_ENDINGS}", f"rename it to end in one of {_ENDINGS}")
+            text, remedy = f"is skipped: its name does not end in {_ENDINGS}", f"rename it to end in one of {_ENDINGS}"
+            yield Notice(f"file {name}", text, remedy, codes.UNREAD_FILE)
     for name, passed_over in scan.passed_over():
-        yield Notice(f"file {name}", passed_over.reason, passed_over.remedy)
+        yield Notice(f"file {name}", passed_over.reason, passed_over.remedy, passed_over.code)
 
 
 def _is_meant(name: str, read: set[str]) -> bool:

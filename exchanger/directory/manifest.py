@@ -9,6 +9,9 @@ from typing import Final, assert_never, final
 
 import attrs
 
+from exchanger.codes import manifests as codes
+from exchanger.codes.code import Code
+from exchanger.codes.policy import TOO_LARGE
 from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace, PolicyObject, key_meant
 from exchanger.util.text import closest, printable
@@ -25,6 +28,7 @@ class UnreadableFile:
     """Why a file cannot be understood, in words for whoever edits it."""
 
     reason: str
+    code: Code = attrs.field(default=codes.UNREADABLE_FILE, eq=False, repr=False)
 
 
 @final
@@ -34,6 +38,7 @@ class PassedOver:
 
     reason: str
     remedy: str
+    code: Code = attrs.field(default=codes.WRONG_KIND, eq=False, repr=False)
 
 
 Manifest = PolicyObject | PassedOver
@@ -46,6 +51,10 @@ _SHOWN: Final = 64
 class _WrongError(Exception):
     """Inside this module only: the file is unreadable for the reason that is the message."""
 
+    def __init__(self, reason: str, code: Code = codes.UNREADABLE_FILE) -> None:
+        super().__init__(reason)
+        self.code = code
+
 
 def read_manifests(data: bytes, *, is_json: bool) -> tuple[Manifest, ...] | UnreadableFile:
     """Return the Namespaces and ConfigMaps in the file's bytes, and what was probably meant to be one. Never raises.
@@ -53,7 +62,7 @@ def read_manifests(data: bytes, *, is_json: bool) -> tuple[Manifest, ...] | Unre
     Objects of other kinds are skipped.
     """
     if len(data) > MAX_FILE_BYTES:
-        return UnreadableFile(f"is larger than {MAX_FILE_BYTES} bytes")
+        return UnreadableFile(f"is larger than {MAX_FILE_BYTES} bytes", codes.LARGE_FILE)
     try:
         text = data.decode()
         documents = _json(text) if is_json else _yaml(text)
@@ -62,10 +71,10 @@ def read_manifests(data: bytes, *, is_json: bool) -> tuple[Manifest, ...] | Unre
     except UnicodeDecodeError:
         return UnreadableFile("is not UTF-8")
     except _WrongError as wrong:
-        return UnreadableFile(str(wrong))
+        return UnreadableFile(str(wrong), wrong.code)
 
 
-_EMPTY_FILE: Final = PassedOver("is empty", "write manifests into it, or delete it")
+_EMPTY_FILE: Final = PassedOver("is empty", "write manifests into it, or delete it", codes.EMPTY_FILE)
 
 
 def objects_of(manifests: Iterable[Manifest]) -> Iterator[PolicyObject]:
@@ -92,7 +101,8 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _yaml(text: str) -> tuple[object, ...]:
     found = nodes.read_stream(text, nodes.Limits(size=MAX_FILE_BYTES, values=MAX_VALUES, depth=64))
     if isinstance(found, nodes.Unreadable):
-        raise _WrongError(found.reason if found.line is None else f"{found.reason}, line {found.line}")
+        code = codes.LARGE_FILE if found.code is TOO_LARGE else codes.UNREADABLE_FILE
+        raise _WrongError(found.reason if found.line is None else f"{found.reason}, line {found.line}", code)
     return tuple(map(_plain, found))
 
 
@@ -115,23 +125,23 @@ def _manifests(document: object, place: str, kind_of_list: str | None) -> Iterat
     if document is None:
         return
     if not isinstance(document, dict):
-        raise _WrongError(f"{place} is not a mapping")
+        raise _WrongError(f"{place} is not a mapping", codes.MALFORMED_OBJECT)
     kind, version = document.get("kind", kind_of_list), document.get("apiVersion", None if kind_of_list is None else "v1")
     if kind is None and version is None:
         # No Kubernetes object at all, such as a kustomization or chart values
         yield from _without_kind(document, place)
         return
     if not isinstance(kind, str) or not isinstance(version, str):
-        raise _WrongError(f"{place} needs apiVersion and kind, both as text")
+        raise _WrongError(f"{place} needs apiVersion and kind, both as text", codes.MALFORMED_OBJECT)
     yield from _of_another_kind(kind, version, place)
     if version != "v1":
         return
     if kind.endswith("List"):
         items = document.get("items")
         if kind_of_list is not None or not isinstance(items, list | None):
-            raise _WrongError(f"{place} is a {kind} whose items are not a list of objects")
+            raise _WrongError(f"{place} is a {kind} whose items are not a list of objects", codes.MALFORMED_OBJECT)
         if not items and kind in _KINDS:
-            yield PassedOver(f"{place} is a {kind} without items", "write objects into it, or delete it")
+            yield PassedOver(f"{place} is a {kind} without items", "write objects into it, or delete it", codes.EMPTY_FILE)
         for index, item in enumerate(items or ()):
             yield from _manifests(item, f"{place}, item {index}", kind.removesuffix("List"))
     elif kind in {"Namespace", "ConfigMap"}:
@@ -140,7 +150,8 @@ def _manifests(document: object, place: str, kind_of_list: str | None) -> Iterat
 
 def _without_kind(document: dict[object, object], place: str) -> Iterator[PassedOver]:
     if {"version", "entries"} <= document.keys():
-        yield PassedOver(f"{place} is a policy that is not in a ConfigMap", f"put it under data, {DOCUMENT_KEY}, of a ConfigMap")
+        remedy = f"put it under data, {DOCUMENT_KEY}, of a ConfigMap"
+        yield PassedOver(f"{place} is a policy that is not in a ConfigMap", remedy, codes.BARE_POLICY)
     elif isinstance(document.get("metadata"), dict) and "data" in document:
         yield PassedOver(f"{place} has neither apiVersion nor kind, and is skipped", "write apiVersion: v1 and kind: ConfigMap")
 
@@ -161,28 +172,28 @@ def _of_another_kind(kind: str, version: str, place: str) -> Iterator[PassedOver
 def _manifest(kind: str, document: dict[str, object], place: str) -> PolicyObject:
     metadata = document.get("metadata")
     if not isinstance(metadata, dict):
-        raise _WrongError(f"{place}: metadata is missing or no mapping")
+        raise _WrongError(f"{place}: metadata is missing or no mapping", codes.MALFORMED_OBJECT)
     if "<<" in document or "<<" in metadata:
         # A merge (https://yaml.org/type/merge.html) may add the labels, and without them a policy would not be in force.
-        raise _WrongError(f"{place}: merge keys (<<) are not read; write out what they stand for")
+        raise _WrongError(f"{place}: merge keys (<<) are not read; write out what they stand for", codes.MALFORMED_OBJECT)
     name = metadata.get("name")
     if not isinstance(name, str) or not name:
-        raise _WrongError(f"{place}: metadata.name is missing or no text")
+        raise _WrongError(f"{place}: metadata.name is missing or no text", codes.MALFORMED_OBJECT)
     labels = metadata.get("labels")
     if labels is None:
         labels = {}
     if not isinstance(labels, dict) or not all(isinstance(key, str) and isinstance(value, str) for key, value in labels.items()):
-        raise _WrongError(f"{place}: metadata.labels must be texts; put numbers and true/false in quotes")
+        raise _WrongError(f"{place}: metadata.labels must be texts; put numbers and true/false in quotes", codes.MALFORMED_OBJECT)
     if kind == "Namespace":
         return Namespace(name, tuple(sorted({**labels, NAME_LABEL: name}.items())))
     namespace = metadata.get("namespace")
     if namespace is None:
         namespace = "default"
     if not isinstance(namespace, str) or not namespace:
-        raise _WrongError(f"{place}: metadata.namespace is no text")
+        raise _WrongError(f"{place}: metadata.namespace is no text", codes.MALFORMED_OBJECT)
     data = document.get("data")
     if data is not None and not isinstance(data, dict):
-        raise _WrongError(f"{place}: data is no mapping")
+        raise _WrongError(f"{place}: data is no mapping", codes.MALFORMED_OBJECT)
     text = (data or {}).get(DOCUMENT_KEY)
     instead = key_meant(data or {}, document.get("binaryData"))
     return ConfigMap(namespace, name, tuple(sorted(labels.items())), text if isinstance(text, str) else None, instead=instead)

@@ -121,7 +121,7 @@ def _wrongs(regions: tuple[FailClosedRegion, ...]) -> str:
     parts: list[str] = []
     length = 0
     for region in regions[:MAX_REGIONS]:
-        parts.append(region.reason if region.line is None else f"line {region.line}: {region.reason}")
+        parts.append(region.coded if region.line is None else f"line {region.line}: {region.coded}")
         length += len(parts[-1])
         if length > MAX_MESSAGE_BYTES:  # as much as is shown
             break

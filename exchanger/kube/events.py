@@ -204,11 +204,11 @@ class PolicyEvents:
             wrong = document.regions or document.refused or conflicts or any(self._is_open((source, other)) for other in _About)
             return None if wrong or source in self._said else Report(source, Reason.ACCEPTED, f"the change is accepted; {in_force}")
         if about is _About.CONFLICTS and conflicts:
-            report = Report(source, Reason.CONFLICTING, "; ".join(map(str, conflicts)))
+            report = Report(source, Reason.CONFLICTING, "; ".join(conflict.coded for conflict in conflicts))
         elif about is _About.DOCUMENT and document.regions:
             report = Report(source, Reason.INVALID, regions=document.problems[:MAX_REGIONS])
         elif about is _About.REFUSED and document.refused:
-            report = Report(source, Reason.REFUSED, "; ".join(refusal.reason for refusal in document.refused[:MAX_REGIONS]))
+            report = Report(source, Reason.REFUSED, "; ".join(refusal.coded for refusal in document.refused[:MAX_REGIONS]))
         elif told is not None:
             report = Report(source, Reason.ACCEPTED, f"{_OVER[about]}; {in_force}")
         return None if report == told else report

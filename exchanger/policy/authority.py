@@ -19,6 +19,8 @@ from unicodedata import category, normalize
 
 import attrs
 
+from exchanger.codes import policy as codes
+from exchanger.codes.code import Code
 from exchanger.util.text import bounded, quoted, without_secrets
 
 # Every quantifier below is possessive: a text is read once, from left to right, whatever its length.
@@ -63,6 +65,8 @@ MAX_HOSTS: Final = 8
 _MAX_LABEL: Final = 63  # RFC 1035 section 2.3.4
 _SHOWN_HOSTS: Final = 3
 
+# A URL that says nothing but a host.
+_match_bare_url: Final = re.compile(rf"https?://({NAME})/?", re.IGNORECASE).fullmatch
 _is_template: Final = re.compile(r"[${}<>%]").search
 _SEPARATORS: Final = re.compile(r"[\s,;|\"'`&]+")
 _find_list_sign: Final = re.compile(r"[,;|]").search
@@ -151,10 +155,15 @@ def split_absolute_form(target: str) -> tuple[str, str] | None:
 @final
 @attrs.frozen
 class HostReading:
-    """The hosts of an entry, ``None`` for one that cannot be known; exactly one host if there is no ``problem``."""
+    """The hosts of an entry, ``None`` for one that cannot be known; exactly one host if there is no ``problem``.
+
+    ``code`` is that of the problem, and ``meant`` the host that was doubtless meant, "" if there is a doubt.
+    """
 
     hosts: tuple[str | None, ...]
     problem: str = ""
+    code: Code | None = attrs.field(default=None, eq=False, repr=False)
+    meant: str = attrs.field(default="", eq=False)
 
 
 def read_host(text: str) -> HostReading:
@@ -165,18 +174,24 @@ def read_host(text: str) -> HostReading:
     if text.startswith(WILDCARD) and (wildcard := _wildcard(text)):
         return HostReading((wildcard,))
     if len(text) > (MAX_TEXT if text.isascii() else MAX_NON_ASCII_TEXT):
-        return HostReading((None,), f"is longer than any host: write one host name instead of {quoted(_safe(text))}")
+        sentence = f"is longer than any host: write one host name instead of {quoted(_safe(text))}"
+        return HostReading((None,), sentence, codes.LONG_HOST)
     if _is_template(text):
-        return HostReading((None,), f"is a template or has escapes: write the host name itself instead of {quoted(_safe(text))}")
+        sentence = f"is a template or has escapes: write the host name itself instead of {quoted(_safe(text))}"
+        return HostReading((None,), sentence, codes.HOST_TEMPLATE)
     if "*" in text.removeprefix(WILDCARD):
         sentence = 'has a "*" where none can be: write one entry for each host name, or *.example.com for all below one, instead of'
-        return HostReading((None,), f"{sentence} {quoted(_safe(text))}")
+        return HostReading((None,), f"{sentence} {quoted(_safe(text))}", codes.HOST_PATTERN)
     if _is_pattern(_LITERAL.sub(" ", text)):
-        return HostReading((None,), f"has no patterns: write one entry for each host name instead of {quoted(_safe(text))}")
+        sentence = f"has no patterns: write one entry for each host name instead of {quoted(_safe(text))}"
+        return HostReading((None,), sentence, codes.HOST_PATTERN)
     named = _named_in(text)
     known = [name for name in named if name is not None]
     hosts = (*known[:MAX_HOSTS], *([None] if None in named or not known or len(known) > MAX_HOSTS else []))
-    return HostReading(hosts, _sentence(text, known))
+    code = codes.SEVERAL_HOSTS if len(known) > 1 else codes.HOST_URL if known else codes.NO_HOST
+    only = _match_bare_url(text)
+    meant = only[1].lower() if only is not None and hosts == (only[1].lower(),) else ""
+    return HostReading(hosts, _sentence(text, known), code, meant)
 
 
 def _wildcard(text: str) -> str:

@@ -7,10 +7,12 @@ Must not know: requests, or who learns of a conflict.
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Final, final
+from typing import ClassVar, Final, final
 
 import attrs
 
+from exchanger.codes.code import Code
+from exchanger.codes.manifests import CONFLICT
 from exchanger.policy import lookup
 from exchanger.policy.authority import read_authority
 from exchanger.policy.document import PolicyDocument
@@ -49,10 +51,17 @@ class Conflict:
     entry: Entry
     rivals: tuple[Entry, ...]
 
+    code: ClassVar[Code] = CONFLICT
+
     def __str__(self) -> str:
         source = self.entry.source
         rivals = ", ".join(("" if rival.source == source else f"{rival.source} ") + f"entries[{rival.index}]" for rival in self.rivals)
         return f"entries[{self.entry.index}] has a host, method and pathPrefix in common with {rivals}: such requests are refused"
+
+    @property
+    def coded(self) -> str:
+        """The sentence after its code."""
+        return f"{self.code}: {self}"
 
 
 def named(entry: Entry) -> str:

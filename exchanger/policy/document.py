@@ -4,12 +4,17 @@ Must not know: where the text comes from, or how entries are found for a request
 """
 
 import re
+from itertools import chain, islice
 from typing import Final, final
 
 import attrs
 
+from exchanger.codes import policy as codes
+from exchanger.codes.code import Code
+from exchanger.codes.grants import OUTSIDE_GRANTS
+from exchanger.codes.problem import Problem
 from exchanger.policy.entry_reader import ENTRY_FIELDS, MatchReader, read_entry
-from exchanger.policy.fields import Field, FieldType, TextRule
+from exchanger.policy.fields import Field, FieldType, Findings, TextRule, report_unknown
 from exchanger.policy.yaml_nodes import BREAK, MAX_BYTES, Kind, Mapping, Node, Scalar, Sequence, Unreadable, is_null, read_nodes, text_of
 from exchanger.util.text import bounded, quoted
 from exchanger.values.entry import EVERYWHERE, Entry, FailClosedRegion, MatchScope, Source
@@ -17,6 +22,8 @@ from exchanger.values.entry import EVERYWHERE, Entry, FailClosedRegion, MatchSco
 UNREADABLE_REACH: Final[MatchScope] = EVERYWHERE  # what an unreadable document closes
 VERSION: Final = "v1"
 MAX_ENTRIES: Final = MAX_BYTES // 48  # the shortest valid entry has 48 bytes, so this stops only invalid ones
+# Further problems of an unreadable document that are kept.
+MAX_OTHER_PROBLEMS: Final = 1024
 # Up to so many regions, an entry that names several hosts closes each of them; beyond, it closes an unknown host.
 MAX_REGIONS_BY_NAME: Final = 4096
 DOCUMENT_FIELDS: Final = (
@@ -35,6 +42,8 @@ Labels = tuple[tuple[str, str], ...]
 # First and last line, counted from 1.
 Lines = tuple[int, int]
 
+_MISSING: Final = Unreadable("is missing: the ConfigMap has no config.yaml", code=codes.MISSING_DOCUMENT)
+
 _is_blank: Final = re.compile(r"\s*(?:#.*)?").fullmatch
 _is_dash: Final = re.compile(r"\s*-\s*(?:#.*)?").fullmatch
 
@@ -42,11 +51,21 @@ _is_dash: Final = re.compile(r"\s*-\s*(?:#.*)?").fullmatch
 @final
 @attrs.frozen
 class Refusal:
-    """An entry, or a document (``index`` is ``None``), that counts for nothing, or would, since it is outside what is granted."""
+    """An entry, or a document (``index`` is ``None``), that counts for nothing, or would, since it is outside what is granted.
+
+    ``line`` is that of the entry, ``None`` if it is not known.
+    """
 
     source: Source
     index: int | None
     reason: str
+    code: Code = attrs.field(default=OUTSIDE_GRANTS, repr=False)
+    line: int | None = attrs.field(default=None, eq=False, repr=False)
+
+    @property
+    def coded(self) -> str:
+        """The reason after its code."""
+        return f"{self.code}: {self.reason}"
 
 
 @final
@@ -76,6 +95,19 @@ class PolicyDocument:
         for region in self.regions:
             first.setdefault(region.index, region)
         return tuple(first.values())
+
+    @property
+    def findings(self) -> tuple[Problem, ...]:
+        """Everything that is wrong, as far as this document can tell alone: with what its author wrote, and with what grants leave of it.
+
+        In the order of entries. An invalid entry has a problem for each thing that is wrong with it.
+        """
+        written = self if self.written is None else self.written
+        invalid = {region.index: region.problems for region in written.problems}
+        found = [problem for problems in invalid.values() for problem in problems]
+        found += [problem for region in self.problems if region.index not in invalid for problem in region.problems]
+        found += [Problem(refusal.code, refusal.reason, refusal.index, line=refusal.line) for refusal in self.refused]
+        return tuple(sorted(found, key=lambda problem: -1 if problem.entry is None else problem.entry))
 
     def is_like(self, other: "PolicyDocument") -> bool:
         """Tell whether an equal document also has the same text and, for other grants, the same origin."""
@@ -109,14 +141,15 @@ def parse_document(source: Source, text: str | None, issuers: frozenset[str]) ->
 
 def _parse(source: Source, text: str | None, issuers: frozenset[str], nodes: list[Node]) -> PolicyDocument:
     """Return the document; ``nodes`` gets its YAML nodes."""
-    items = _items(text, nodes)
-    if isinstance(items, Unreadable):
-        region = FailClosedRegion(source, UNREADABLE_REACH, f"the document {items.reason}", line=items.line, column=items.column)
-        return PolicyDocument(source, regions=(region,), text=text)
+    root = _MISSING if text is None else read_nodes(text, nodes)
+    if isinstance(root, Unreadable):
+        problem = Problem(root.code, f"the document {root.reason}", line=root.line, column=root.column)
+        return PolicyDocument(source, regions=(_everything(source, (problem,)),), text=text)
     matches = MatchReader()
+    findings = Findings(hints=matches.hints)
     entries: list[Entry] = []
     regions: list[FailClosedRegion] = []
-    for index, node in enumerate(items):
+    for index, node in enumerate(_items(root, findings)):
         if is_null(node):
             continue
         read = read_entry(source, index, node, issuers, matches)
@@ -126,36 +159,49 @@ def _parse(source: Source, text: str | None, issuers: frozenset[str], nodes: lis
             regions += read
         else:
             regions.append(read[0] if len(read) == 1 else attrs.evolve(read[0], match=attrs.evolve(read[0].match, host=None)))
+    if findings.kept:
+        # It is closed for what is wrong with the document itself. Its author may learn of the rest at the same time.
+        first = {region.index: region for region in reversed(regions)}
+        others = chain(findings.kept[1:], chain.from_iterable(region.problems for region in reversed(first.values())))
+        rest = (attrs.evolve(problem, summary="") for problem in islice(others, MAX_OTHER_PROBLEMS))
+        return PolicyDocument(source, regions=(_everything(source, (attrs.evolve(findings.kept[0], summary=None), *rest)),), text=text)
     return PolicyDocument(source, tuple(entries), tuple(regions), text)
 
 
-def _items(text: str | None, nodes: list[Node]) -> tuple[Node, ...] | Unreadable:
-    """Return the nodes of the entries."""
-    if text is None:
-        return Unreadable("is missing: the ConfigMap has no config.yaml")
-    root = read_nodes(text, nodes)
-    if isinstance(root, Unreadable):
-        return root
+def _everything(source: Source, problems: tuple[Problem, ...]) -> FailClosedRegion:
+    """Return the region of a document that cannot be read, for the first of ``problems``."""
+    first = problems[0]
+    return FailClosedRegion(source, UNREADABLE_REACH, first.text, line=first.line, column=first.column, problems=problems)
+
+
+def _items(root: Node, findings: Findings) -> tuple[Node, ...]:
+    """Return the nodes of the entries; ``findings`` gets what makes the document unreadable."""
     if not isinstance(root, Mapping):
-        return Unreadable("is not a mapping", root.line, root.column)
+        findings.add(codes.WRONG_TYPE, "the document is not a mapping", root, "")
+        return ()
     fields: dict[str, Node] = {}
+    unknown: list[Node] = []
     for key, value in root.pairs:
         name = text_of(key)
         if name is None or name not in _NAMES:
-            return Unreadable(f"has an unknown field {'that is no text' if name is None else quoted(name)}", key.line, key.column)
-        fields[name] = value
+            unknown.append(key)
+        else:
+            fields[name] = value
+    report_unknown(unknown, "the document has", "", [field.name for field in DOCUMENT_FIELDS if field.name not in fields], findings)
     version = fields.get("version")
     if version is None or is_null(version):
-        return Unreadable(f"has no version {VERSION}", None if version is None else version.line)
-    if not isinstance(version, Scalar) or version.kind is not Kind.TEXT or version.text != VERSION:
-        return Unreadable(f"has {_shown(version)} instead of {VERSION}", version.line, version.column)
+        findings.add(codes.WRONG_VERSION, f"the document has no version {VERSION}", version, "version")
+    elif not isinstance(version, Scalar) or version.kind is not Kind.TEXT or version.text != VERSION:
+        findings.add(codes.WRONG_VERSION, f"the document has {_shown(version)} instead of {VERSION}", version, "version")
     entries = fields.get("entries")
     if entries is None or is_null(entries):
         return ()
     if not isinstance(entries, Sequence):
-        return Unreadable("has entries that are not a list", entries.line, entries.column)
+        findings.add(codes.WRONG_TYPE, "the document has entries that are not a list", entries, "entries")
+        return ()
     if len(entries.items) > MAX_ENTRIES:
-        return Unreadable(f"has more than {MAX_ENTRIES} entries", entries.line, entries.column)
+        findings.add(codes.TOO_LARGE, f"the document has more than {MAX_ENTRIES} entries", entries, "entries")
+        return ()
     return entries.items
 
 

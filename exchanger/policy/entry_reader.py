@@ -10,6 +10,8 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.codes import policy as codes
+from exchanger.codes.problem import reason_of
 from exchanger.policy.authority import MAX_TEXT, HostReading, normalise_policy_host, read_host
 from exchanger.policy.fields import (
     ACTION,
@@ -20,6 +22,7 @@ from exchanger.policy.fields import (
     HEADER_NAME,
     HEADER_VALUE,
     HOST,
+    MAX_ITEMS,
     METHOD,
     METHODS,
     PATH_PREFIX,
@@ -27,7 +30,9 @@ from exchanger.policy.fields import (
     Field,
     Fields,
     FieldType,
-    Problem,
+    Findings,
+    Hints,
+    is_surely,
 )
 from exchanger.policy.headers import MAX_HEADERS, canonical, name_problem, value_problem
 from exchanger.policy.prefix import MAX_PREFIX, PrefixReading, read_prefix
@@ -88,8 +93,12 @@ MATCH_FIELDS: Final = (
     Field("caseInsensitive", FieldType.BOOLEAN, "Whether paths match without regard to the case of ASCII letters. Default: false."),
 )
 _SHOWN_METHODS: Final = 5
+ACTIONS: Final = (EXCHANGE, DENY, ALLOW)
+# Issuer profiles among which the one is looked for that was meant.
+MAX_CANDIDATES: Final = 256
 
 _is_method: Final = re.compile(METHOD).fullmatch
+_needs_no_quotes: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*").fullmatch
 _find_methods: Final = re.compile(METHOD).findall
 ISSUER: Final = "issuerRef"
 EXCHANGE_FIELDS: Final = (
@@ -133,17 +142,18 @@ def read_entry(
         issuers: the profiles that it may refer to
         matches: the reader of all matches of the document
     """
-    problems: list[Problem] = []
+    findings = Findings(index, matches.hints)
     scopes: tuple[MatchScope, ...] = (EVERYWHERE,)
     action, target = "", None
-    entry = Fields.of(node, f"entries[{index}]", ENTRY_FIELDS, problems)
+    entry = Fields.of(node, f"entries[{index}]", ENTRY_FIELDS, findings)
     if entry is not None:
         scopes = matches.read(entry)
         action, target = _read_action(entry, issuers)
-    if problems:
-        reason, place = "; ".join(problem.text for problem in problems), problems[0].node
+    if findings.kept:
+        problems = tuple(findings.kept)
+        first, reason = problems[0], reason_of(problems)
         closed = (attrs.evolve(scope, headers=()) for scope in scopes)
-        return tuple(FailClosedRegion(source, scope, reason, index, place.line, place.column) for scope in closed)
+        return tuple(FailClosedRegion(source, scope, reason, index, first.line, first.column, problems=problems) for scope in closed)
     (scope,) = scopes
     if action == ALLOW:
         return AllowEntry(source, index, scope, node.line)
@@ -154,8 +164,11 @@ def _read_action(entry: Fields, issuers: frozenset[str]) -> tuple[str, TokenTarg
     """Read the action, and the target of an exchange without problems."""
     action = entry.text("action").lower()
     wanted = action == EXCHANGE
-    if action and action not in {EXCHANGE, DENY, ALLOW}:
-        entry.problem("action", f"must be exchange, deny or allow, not {quoted(action)}")
+    if action and action not in ACTIONS:
+        hint = entry.findings.hints.meant(action, ACTIONS)
+        # To allow is never the only answer: it opens.
+        instead = hint if hint != ALLOW and is_surely(action, hint, ACTIONS) else ""
+        entry.problem(codes.UNKNOWN_ACTION, "action", f"must be exchange, deny or allow, not {quoted(action)}", hint=hint, instead=instead)
     exchange = entry.mapping("exchange", required=wanted)
     if exchange is None:
         return action, None
@@ -165,10 +178,14 @@ def _read_action(entry: Fields, issuers: frozenset[str]) -> tuple[str, TokenTarg
     if not wanted:
         return action, None
     if issuer and issuer not in issuers:
-        exchange.problem(ISSUER, f"references unknown issuer profile {quoted(issuer)}")
+        known = sorted(issuers) if len(issuers) <= MAX_CANDIDATES else []
+        hint = entry.findings.hints.meant(issuer, known)
+        instead = hint if is_surely(issuer, hint, known) else ""
+        text = f"references unknown issuer profile {quoted(issuer)}"
+        exchange.problem(codes.UNKNOWN_ISSUER, ISSUER, text, hint=bounded(hint), instead=_plain_scalar(instead))
     if not (scope or resources or audiences) and resources is not None and audiences is not None:
-        entry.problem("exchange", "needs at least one of scope, resources and audiences")
-    return action, None if entry.problems else TokenTarget(issuer, scope, resources or (), audiences or ())
+        entry.problem(codes.NO_TARGET, "exchange", "needs at least one of scope, resources and audiences")
+    return action, None if entry.findings.count else TokenTarget(issuer, scope, resources or (), audiences or ())
 
 
 @final
@@ -178,6 +195,7 @@ class MatchReader:
 
     _hosts: dict[str, HostReading] = attrs.field(factory=dict, init=False, repr=False)
     _prefixes: dict[str, PrefixReading] = attrs.field(factory=dict, init=False, repr=False)
+    hints: Hints = attrs.field(factory=Hints, init=False, repr=False)
 
     def read(self, entry: Fields, *, every_host: bool = False) -> tuple[MatchScope, ...]:
         """Read where ``entry`` applies; more than one scope only if there is a problem, and then they differ in their hosts alone.
@@ -188,9 +206,9 @@ class MatchReader:
         if match is None:
             return (EVERYWHERE,)
         hosts = (None,) if every_host else self._read_hosts(match)
-        before = len(match.problems)
+        before = match.findings.count
         prefix = self._read_prefix(match, hosts)
-        known = len(match.problems) == before
+        known = match.findings.count == before
         methods = _read_methods(match)
         insensitive = match.boolean("caseInsensitive") is not False
         path_type = _read_path_type(match)
@@ -206,8 +224,8 @@ class MatchReader:
         if not text:
             return (None,)
         reading = self._hosts.get(text) or self._hosts.setdefault(text, read_host(text))
-        if reading.problem:
-            match.problem("host", reading.problem)
+        if reading.code is not None:
+            match.problem(reading.code, "host", reading.problem, instead=reading.meant)
         return reading.hosts
 
     def _read_prefix(self, match: Fields, hosts: tuple[str | None, ...]) -> str:
@@ -215,12 +233,18 @@ class MatchReader:
         if not text:
             return ""
         reading = self._prefixes.get(text) or self._prefixes.setdefault(text, read_prefix(text))
-        if reading.problem:
-            match.problem("pathPrefix", reading.problem)
+        if reading.code is not None:
+            match.problem(reading.code, "pathPrefix", reading.problem)
         elif not text.startswith("/") and _names_one_of(hosts, text):
-            match.problem("pathPrefix", f"begins with the host: write the path alone instead of {quoted(text)}")
+            text = f"begins with the host: write the path alone instead of {quoted(text)}"
+            match.problem(codes.PREFIX_WITH_HOST, "pathPrefix", text)
             return ""
         return reading.prefix
+
+
+def _plain_scalar(text: str) -> str:
+    """Return ``text`` if it needs no quotation marks in YAML, else "": then nobody should put it there without looking."""
+    return text if _needs_no_quotes(text) else ""
 
 
 def _names_one_of(hosts: tuple[str | None, ...], prefix: str) -> bool:
@@ -232,22 +256,23 @@ def _names_one_of(hosts: tuple[str | None, ...], prefix: str) -> bool:
 def _read_methods(match: Fields) -> frozenset[str] | None:
     """Return the methods in upper case, ``None`` for all of them."""
     texts = match.texts("methods") or ()
-    wrong = next((text for text in texts if text != "*" and (not _is_method(text) or text.upper() in EVERY_METHOD)), None)
-    if wrong is not None:
-        match.problem("methods", _sentence(wrong))
+    wrong = [text for text in texts if text != "*" and (not _is_method(text) or text.upper() in EVERY_METHOD)]
+    for number, text in enumerate(wrong[:MAX_ITEMS]):
+        code = codes.EVERY_METHOD if text.upper() in EVERY_METHOD else codes.WRONG_METHOD
+        match.problem(code, "methods", _sentence(text), summary="" if number else None)
     methods = frozenset(text.upper() for text in texts)
-    return None if wrong is not None or not methods or "*" in methods else methods
+    return None if wrong or not methods or "*" in methods else methods
 
 
 def _read_path_type(match: Fields) -> PathType | None:
     """Return the path type, ``None`` if it cannot be read."""
-    before = len(match.problems)
+    before = match.findings.count
     text = match.text("pathType")
     if not text:
-        return PathType.PREFIX if len(match.problems) == before else None
+        return PathType.PREFIX if match.findings.count == before else None
     found = next((path_type for path_type in PathType if path_type.value.lower() == text.lower()), None)
     if found is None:
-        match.problem("pathType", f"must be Prefix, Segment or Exact, not {quoted(text)}")
+        match.problem(codes.UNKNOWN_PATH_TYPE, "pathType", f"must be Prefix, Segment or Exact, not {quoted(text)}")
     return found
 
 
@@ -255,17 +280,17 @@ def _read_headers(match: Fields) -> tuple[HeaderMatch, ...]:
     """Return the headers by name."""
     items = match.mappings("headers")
     if len(items) > MAX_HEADERS:
-        match.problem("headers", f"has more than {MAX_HEADERS} headers")
+        match.problem(codes.MANY_HEADERS, "headers", f"has more than {MAX_HEADERS} headers")
         return ()
     found: dict[str, HeaderMatch] = {}
     for item in items:
         name, value = item.text("name").lower(), item.written("value")
         if name and (problem := name_problem(name)):
-            item.problem("name", f"{problem}, instead of {quoted(name)}")
+            item.problem(codes.WRONG_HEADER_NAME, "name", f"{problem}, instead of {quoted(name)}")
         elif name and canonical(name) in found:
-            item.problem("name", f"is there twice: a request has one value of {quoted(name)}")
+            item.problem(codes.HEADER_TWICE, "name", f"is there twice: a request has one value of {quoted(name)}")
         if value and (problem := value_problem(value)):
-            item.problem("value", problem)
+            item.problem(codes.WRONG_HEADER_VALUE, "value", problem)
         found[canonical(name)] = (name, value)
     return tuple(sorted(found.values()))
 

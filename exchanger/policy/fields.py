@@ -9,18 +9,34 @@ Must not know: which fields there are, or what they mean.
 
 import enum
 import re
+from collections.abc import Collection
 from collections.abc import Mapping as Table
+from itertools import islice
 from typing import Final, final
 
 import attrs
 
+from exchanger.codes import policy as codes
+from exchanger.codes.code import Code
+from exchanger.codes.problem import Problem
 from exchanger.policy.authority import LITERAL, NAME, SCHEMES
 from exchanger.policy.headers import FORBIDDEN, TOKEN
 from exchanger.policy.prefix import UNSEEN, Fault
 from exchanger.policy.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, is_null, text_of
-from exchanger.util.text import quoted
+from exchanger.util.text import MAX_QUOTED, closest, distance, is_near, quoted
 
 _BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}  # YAML 1.2 core schema
+
+# Problems of one entry, or one file, that are kept; nobody reads more before correcting these.
+MAX_PROBLEMS: Final = 128
+# Unknown fields of one mapping, and wrong items of one list, that are told.
+MAX_ITEMS: Final = 16
+# Names that are compared for one document, in some milliseconds.
+MAX_COMPARISONS: Final = 512
+# Characters of a name in which two slips leave no doubt.
+_LONG_NAME: Final = 6
+
+_is_word: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*").fullmatch
 
 EXCHANGE: Final = "exchange"
 DENY: Final = "deny"
@@ -167,12 +183,36 @@ class Field:
 
 
 @final
-@attrs.frozen
-class Problem:
-    """A sentence for the author, and the node to look at."""
+@attrs.define(eq=False)
+class Hints:
+    """Guesses what was meant, for one document: ``left`` is the number of names that are still compared, so that junk costs little."""
 
-    text: str
-    node: Node
+    left: int = MAX_COMPARISONS
+
+    def meant(self, name: str, candidates: Collection[str]) -> str:
+        """Return the candidate that ``name`` is probably meant to be, "" if there is none."""
+        self.left -= len(candidates)
+        return (closest(name, candidates) or "") if self.left >= 0 else ""
+
+
+@final
+@attrs.define(eq=False)
+class Findings:
+    """What is wrong with one entry, or one file (``entry`` is ``None``): ``count`` problems, of which the first are kept."""
+
+    entry: int | None = None
+    hints: Hints = attrs.field(factory=Hints)
+    kept: list[Problem] = attrs.field(factory=list, init=False)
+    count: int = attrs.field(default=0, init=False)
+
+    def add(
+        self, code: Code, text: str, node: Node | None, field: str, *, hint: str = "", instead: str = "", summary: str | None = None
+    ) -> None:
+        """Record a problem at ``node``, or nowhere."""
+        self.count += 1
+        if len(self.kept) < MAX_PROBLEMS:
+            line, column = (None, None) if node is None else (node.line, node.column)
+            self.kept.append(Problem(code, text, self.entry, field, line, column, hint, instead, summary))
 
 
 @final
@@ -183,15 +223,15 @@ class Fields:
     where: str
     node: Node
     known: Table[str, Field]
-    problems: list[Problem]
+    findings: Findings
     nodes: dict[str, Node]
 
     @classmethod
-    def of(cls, node: Node, where: str, known: tuple[Field, ...], problems: list[Problem]) -> "Fields | None":
-        """Return the fields of ``node``, ``None`` if it is no mapping. ``problems`` gets what is wrong, now and later."""
+    def of(cls, node: Node, where: str, known: tuple[Field, ...], findings: Findings) -> "Fields | None":
+        """Return the fields of ``node``, ``None`` if it is no mapping. ``findings`` gets what is wrong, now and later."""
         table = {field.name: field for field in known}
         if not isinstance(node, Mapping):
-            problems.append(Problem(f"{where} must be a mapping", node))
+            findings.add(codes.WRONG_TYPE, f"{where} must be a mapping", node, where)
             return None
         nodes: dict[str, Node] = {}
         unknown: list[Node] = []
@@ -201,17 +241,15 @@ class Fields:
                 unknown.append(key)
             elif not is_null(value):
                 nodes[name] = value
-        if unknown:
-            first = unknown[0]
-            name = text_of(first)
-            shown = "that is no text" if name is None else quoted(name)
-            more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-            problems.append(Problem(f"{where} has an unknown field {shown}{more}", first))
-        return cls(where, node, table, problems, nodes)
+        report_unknown(unknown, f"{where} has", where, [name for name in table if name not in nodes], findings)
+        return cls(where, node, table, findings, nodes)
 
-    def problem(self, name: str, text: str) -> None:
-        """Record a problem with the field ``name``; ``text`` continues after its path."""
-        self.problems.append(Problem(f"{self.where}.{name} {text}", self.nodes.get(name, self.node)))
+    def problem(self, code: Code, name: str, text: str, *, hint: str = "", instead: str = "", summary: str | None = None) -> None:
+        """Record a problem with the field ``name``; ``text`` and ``summary`` continue after its path."""
+        path = f"{self.where}.{name}"
+        whole = f"{path} {summary}" if summary else summary
+        node = self.nodes.get(name, self.node)
+        self.findings.add(code, f"{path} {text}", node, path, hint=hint, instead=instead, summary=whole)
 
     def mapping(self, name: str, *, required: bool = False) -> "Fields | None":
         """Return the fields of the mapping in the field ``name``, ``None`` if it is missing or something else.
@@ -220,9 +258,9 @@ class Fields:
         """
         field, node = self.known[name], self.nodes.get(name)
         if node is not None:
-            return Fields.of(node, f"{self.where}.{name}", field.fields, self.problems)
+            return Fields.of(node, f"{self.where}.{name}", field.fields, self.findings)
         if required or field.required:
-            self.problem(name, "is required")
+            self.problem(codes.MISSING_FIELD, name, "is required")
         return None
 
     def text(self, name: str, *, required: bool = False) -> str:
@@ -230,19 +268,21 @@ class Fields:
         node = self.nodes.get(name)
         text = "" if node is None else text_of(node)
         if text is None:
-            self.problem(name, "must be text")
+            self.problem(codes.WRONG_TYPE, name, "must be text", instead=_as_text(node))
             return ""
         text = text.strip()
         if not text and (required or self.known[name].required):
-            self.problem(name, "is required")
+            self.problem(codes.MISSING_FIELD, name, "is required")
         return text
 
     def written(self, name: str) -> str:
         """Return the text of a field with the blanks around it, "" if it is missing or something else, which is a problem."""
         node = self.nodes.get(name)
         text = None if node is None else text_of(node)
-        if not text:
-            self.problem(name, "must be text" if text is None and node is not None else "is required")
+        if text is None and node is not None:
+            self.problem(codes.WRONG_TYPE, name, "must be text", instead=_as_text(node))
+        elif not text:
+            self.problem(codes.MISSING_FIELD, name, "is required")
         return text or ""
 
     def mappings(self, name: str) -> "tuple[Fields, ...]":
@@ -251,10 +291,10 @@ class Fields:
         if node is None:
             return ()
         if not isinstance(node, Sequence):
-            self.problem(name, "must be a list of mappings")
+            self.problem(codes.WRONG_TYPE, name, "must be a list of mappings")
             return ()
         items = [
-            Fields.of(item, f"{self.where}.{name}[{index}]", field.fields, self.problems)
+            Fields.of(item, f"{self.where}.{name}[{index}]", field.fields, self.findings)
             for index, item in enumerate(node.items)
             if not is_null(item)
         ]
@@ -267,7 +307,7 @@ class Fields:
             return False
         value = _BOOLEANS.get(node.text) if isinstance(node, Scalar) and node.kind is Kind.OTHER else None
         if value is None:
-            self.problem(name, "must be true or false")
+            self.problem(codes.WRONG_TYPE, name, "must be true or false", instead=_as_boolean(node))
         return value
 
     def texts(self, name: str) -> tuple[str, ...] | None:
@@ -276,9 +316,57 @@ class Fields:
         if node is None:
             return ()
         if isinstance(node, Sequence):
-            present = [item for item in node.items if not is_null(item)]
-            texts = [text for item in present if (text := text_of(item)) is not None]
+            present = [(place, item) for place, item in enumerate(node.items) if not is_null(item)]
+            texts = [text for _, item in present if (text := text_of(item)) is not None]
             if len(texts) == len(present):
                 return tuple(trimmed for text in texts if (trimmed := text.strip()))
-        self.problem(name, "must be a list of texts")
+            path = f"{self.where}.{name}"
+            whole = f"{path} must be a list of texts"
+            for place, item in islice((pair for pair in present if text_of(pair[1]) is None), MAX_ITEMS):
+                text = f"{path}[{place}] must be text"
+                self.findings.add(codes.WRONG_TYPE, text, item, path, instead=_as_text(item), summary=whole)
+                whole = ""
+            return None
+        self.problem(codes.WRONG_TYPE, name, "must be a list of texts", instead=_as_list(node))
         return None
+
+
+def report_unknown(unknown: list[Node], what: str, where: str, candidates: list[str], findings: Findings) -> None:
+    """Record the keys of unknown fields; ``what`` are the first words of the sentence, and ``candidates`` the fields that are not there."""
+    for number, key in enumerate(unknown[:MAX_ITEMS]):
+        name = text_of(key)
+        text = f"{what} an unknown field {'that is no text' if name is None else quoted(name)}"
+        more = f"{text} and {len(unknown) - 1} more" if len(unknown) > 1 else None
+        hint = findings.hints.meant(name, candidates) if name else ""
+        instead = hint if name and is_surely(name, hint, candidates) else ""
+        findings.add(codes.UNKNOWN_FIELD, text, key, where, hint=hint, instead=instead, summary="" if number else more)
+
+
+def is_surely(name: str, hint: str, candidates: Collection[str]) -> bool:
+    """Tell whether ``hint``, one of ``candidates``, is the only one that ``name`` can be a slip for."""
+    if not hint or _plain(name) == _plain(hint):
+        return bool(hint)
+    near = [candidate for candidate in candidates if is_near(name.casefold(), candidate.casefold())]
+    return near == [hint] and (len(name) >= _LONG_NAME or distance(name.casefold(), hint.casefold()) == 1)
+
+
+def _plain(name: str) -> str:
+    return name.strip().casefold().replace("-", "").replace("_", "")
+
+
+def _as_text(node: Node | None) -> str:
+    """Return the YAML of a number or boolean as text, "" for anything else."""
+    is_plain = isinstance(node, Scalar) and node.kind is Kind.OTHER and 0 < len(node.text) <= MAX_QUOTED
+    return f'"{node.text}"' if is_plain and isinstance(node, Scalar) else ""
+
+
+def _as_boolean(node: Node) -> str:
+    """Return the boolean that a text says."""
+    text = text_of(node)
+    return "" if text is None or text.lower() not in {"true", "false"} else text.lower()
+
+
+def _as_list(node: Node) -> str:
+    """Return the YAML of a list of the one word that stands in its place."""
+    text = text_of(node)
+    return f"[{text}]" if text is not None and len(text) <= MAX_QUOTED and _is_word(text) else ""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from exchanger.codes import manifests as codes
 from exchanger.policy.document import Labels
 from exchanger.policy.selection import DOCUMENT_KEY, NAME_LABEL, ConfigMap, Namespace
 from exchanger.policy.snapshot import PolicySnapshot
@@ -39,7 +40,8 @@ def of_namespaces(namespaces: Iterable[Namespace], selector: Selector, config_ma
     for namespace in namespaces:
         hint = near_label(namespace.labels, selector, config_maps)
         if hint is not None:
-            yield Notice(f"Namespace {namespace.name}", f"is not selected: {hint}", f"its labels have to match {selector}")
+            remedy = f"its labels have to match {selector}"
+            yield Notice(f"Namespace {namespace.name}", f"is not selected: {hint}", remedy, codes.NAMESPACE_NOT_SELECTED)
 
 
 def of_config_maps(
@@ -61,7 +63,8 @@ def of_config_maps(
         if hint is None and looks_like_policy(config_map.document):
             hint = f"its {DOCUMENT_KEY} looks like a policy, and its labels do not make it one"
         if hint is not None:
-            yield Notice(f"ConfigMap {source}", f"is not selected: {hint}", f"its labels have to match {selector}")
+            remedy = f"its labels have to match {selector}"
+            yield Notice(f"ConfigMap {source}", f"is not selected: {hint}", remedy, codes.CONFIG_MAP_NOT_SELECTED)
 
 
 def not_enabled(source: Source, namespace_selector: Selector, *, known: bool) -> Notice:
@@ -71,6 +74,7 @@ def not_enabled(source: Source, namespace_selector: Selector, *, known: bool) ->
         f"ConfigMap {source}",
         f"is not in force: its Namespace {source.namespace} {why}",
         f"the labels of the Namespace have to match {namespace_selector}",
+        codes.NAMESPACE_NOT_ENABLED,
     )
 
 
@@ -82,13 +86,14 @@ def of_snapshot(snapshot: PolicySnapshot, namespaces: str, config_maps: Selector
     remedy = f"policies are ConfigMaps with labels that match {config_maps}, in {namespaces}"
     if not snapshot.documents:
         gone = f"{emptied} that were in force have gone" if emptied else "nothing is selected"
-        yield Notice("policy", f"has no document in force: {gone}, so that no request is refused or exchanged by one", remedy)
+        text = f"has no document in force: {gone}, so that no request is refused or exchanged by one"
+        yield Notice("policy", text, remedy, codes.NOTHING_IN_FORCE)
     elif snapshot.refused_count and not snapshot.entry_count and not snapshot.invalid_documents:
-        yield Notice(
-            "policy", "has no entry in force: none is inside what its namespace is granted", "grant the hosts, or correct the entries"
-        )
+        text = "has no entry in force: none is inside what its namespace is granted"
+        yield Notice("policy", text, "grant the hosts, or correct the entries", codes.NOTHING_IN_FORCE)
     elif not snapshot.entry_count and not snapshot.invalid_documents:
-        yield Notice("policy", "has no entry in force: the entries of every document are empty", "write entries, or delete the documents")
+        text = "has no entry in force: the entries of every document are empty"
+        yield Notice("policy", text, "write entries, or delete the documents", codes.NOTHING_IN_FORCE)
 
 
 def is_declined(labels: Labels, selector: Selector) -> bool:

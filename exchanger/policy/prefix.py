@@ -13,11 +13,14 @@ import enum
 import re
 import string
 from collections.abc import Iterator
+from types import MappingProxyType
 from typing import Final, final
 from unicodedata import normalize
 
 import attrs
 
+from exchanger.codes import policy as codes
+from exchanger.codes.code import Code
 from exchanger.policy.path import decode, decode_but_slashes, encode, has_escape, is_plain, remove_dot_segments
 from exchanger.util.text import bounded, quoted, without_secrets
 from exchanger.values.entry import MatchScope
@@ -53,6 +56,27 @@ class Fault(enum.Enum):
     REWRITTEN = "has escapes or parameters that servers rewrite"
     LONG = "is too long"
 
+
+CODE_OF: Final = MappingProxyType(
+    {
+        Fault.URL: codes.PREFIX_URL,
+        Fault.NETWORK_PATH: codes.PREFIX_NETWORK_PATH,
+        Fault.QUOTED: codes.PREFIX_QUOTED,
+        Fault.EXPRESSION: codes.PREFIX_EXPRESSION,
+        Fault.DOTS: codes.PREFIX_DOTS,
+        Fault.SLASHES: codes.PREFIX_SLASHES,
+        Fault.BACKSLASH: codes.PREFIX_BACKSLASH,
+        Fault.FRAGMENT: codes.PREFIX_FRAGMENT,
+        Fault.QUERY: codes.PREFIX_QUERY,
+        Fault.ESCAPE: codes.PREFIX_ESCAPE,
+        Fault.INVISIBLE: codes.PREFIX_INVISIBLE,
+        Fault.LIST: codes.SEVERAL_PREFIXES,
+        Fault.WILDCARD: codes.PREFIX_WILDCARD,
+        Fault.PATTERN: codes.PREFIX_PATTERN,
+        Fault.REWRITTEN: codes.PREFIX_REWRITTEN,
+        Fault.LONG: codes.LONG_PREFIX,
+    }
+)
 
 _MAX_CUTS: Final = 4  # of one prefix; no honest mistake needs more
 
@@ -97,6 +121,7 @@ class PrefixReading:
 
     prefix: str
     problem: str = ""
+    code: Code | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @final
@@ -112,7 +137,9 @@ class _Found:
 def read_prefix(text: str) -> PrefixReading:
     """Read the trimmed text of ``pathPrefix``, which is not "". Total, and takes bounded work; looks no further than ``MAX_PREFIX``."""
     found = _judge(text)
-    return PrefixReading(_with_slash(text)) if found is None else PrefixReading(_legal(found.closed), _sentence(text, found))
+    if found is None:
+        return PrefixReading(_with_slash(text))
+    return PrefixReading(_legal(found.closed), _sentence(text, found), CODE_OF[found.fault])
 
 
 def _legal(closed: str) -> str:

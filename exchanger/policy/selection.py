@@ -8,6 +8,10 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.codes.code import Code
+from exchanger.codes.manifests import UNREADABLE_FILE
+from exchanger.codes.policy import FOUND_TWICE
+from exchanger.codes.problem import Problem
 from exchanger.policy.document import UNREADABLE_REACH, Labels, PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.restriction import restrict
@@ -83,6 +87,7 @@ class Unknown:
 
     reason: str
     namespace_labels: tuple[Labels, ...] = ()
+    code: Code = attrs.field(default=UNREADABLE_FILE, repr=False)
 
 
 Document = Text | Unknown
@@ -115,7 +120,7 @@ def select(objects: Iterable[PolicyObject], namespaces: Selector, configmaps: Se
         if isinstance(item, ConfigMap) and item.namespace in selected and configmaps.matches(dict(item.labels)):
             source, document = Source(item.namespace, item.name), Text.of(item, labels[item.namespace])
             twice = documents.get(source, document) != document
-            documents[source] = Unknown(_TWICE, labels[item.namespace]) if twice else document
+            documents[source] = Unknown(_TWICE, labels[item.namespace], FOUND_TWICE) if twice else document
     return documents
 
 
@@ -150,12 +155,15 @@ def read(source: Source, document: Document, issuers: frozenset[str], grants: Gr
 
 def _written(source: Source, document: Document, issuers: frozenset[str]) -> PolicyDocument:
     if isinstance(document, Unknown):
-        return PolicyDocument(source, regions=(FailClosedRegion(source, UNREADABLE_REACH, document.reason),))
+        problem = Problem(document.code, document.reason)
+        return PolicyDocument(source, regions=(FailClosedRegion(source, UNREADABLE_REACH, document.reason, problems=(problem,)),))
     parsed = parse_document(source, document.text, issuers)
     if document.text is not None or not document.instead:
         return parsed
     meant = f"; the ConfigMap has {printable(document.instead, KEY_LIMIT)}, which was probably meant: rename it to {DOCUMENT_KEY}"
-    return attrs.evolve(parsed, regions=tuple(attrs.evolve(region, reason=region.reason + meant) for region in parsed.regions))
+    (region,) = parsed.regions
+    problems = tuple(attrs.evolve(problem, text=problem.text + meant) for problem in region.problems)
+    return attrs.evolve(parsed, regions=(attrs.evolve(region, reason=region.reason + meant, problems=problems),))
 
 
 def key_meant(data: Mapping[str, object], binary: object) -> str:

@@ -16,6 +16,8 @@ from yaml.error import MarkedYAMLError, YAMLError
 from yaml.events import AliasEvent, CollectionEndEvent, DocumentStartEvent, Event, NodeEvent, ScalarEvent, SequenceStartEvent
 from yaml.events import CollectionStartEvent as StartEvent
 
+from exchanger.codes import policy as codes
+from exchanger.codes.code import Code
 from exchanger.util.text import quoted
 
 MAX_BYTES: Final = 1_048_576  # of UTF-8; a ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/)
@@ -105,6 +107,10 @@ class Unreadable:
     reason: str
     line: int | None = None
     column: int | None = attrs.field(default=None, eq=False)
+    code: Code = attrs.field(default=codes.NOT_YAML, eq=False, repr=False, kw_only=True)
+
+
+_EMPTY: Final = Unreadable("is empty", code=codes.EMPTY_DOCUMENT)
 
 
 @final
@@ -125,9 +131,9 @@ def read_nodes(text: str, found: list[Node] | None = None, *, lined: bool = Fals
     after the root is gone frees them one by one, instead of up to ``MAX_NODES`` in one step that nothing can interrupt.
     """
     if not text or text.isspace():
-        return Unreadable("is empty")
+        return _EMPTY
     roots = _read(text, _Composer(Limits(), [] if found is None else found, single=True, lined=lined))
-    return roots if isinstance(roots, Unreadable) else roots[0] if roots else Unreadable("is empty")
+    return roots if isinstance(roots, Unreadable) else roots[0] if roots else _EMPTY
 
 
 def read_stream(text: str, limits: Limits) -> tuple[Node, ...] | Unreadable:
@@ -142,7 +148,7 @@ def _read(text: str, composer: "_Composer") -> tuple[Node, ...] | Unreadable:
     except UnicodeEncodeError:
         return Unreadable("is not UTF-8")
     if max(len(text), len(data)) > size:
-        return Unreadable(f"is longer than {size} bytes")
+        return Unreadable(f"is longer than {size} bytes", code=codes.TOO_LARGE)
     if directive := _find_tag_directive(text):
         return Unreadable("has a %TAG directive", text.count("\n", 0, directive.start()) + 1)
     try:
@@ -215,7 +221,7 @@ class _Composer:
                 self.began = _place(event)
                 return None
             case NodeEvent() if self.single and self.documents > 1:
-                return None if _is_nothing(event) else Unreadable("has a second document", *self.began)
+                return None if _is_nothing(event) else Unreadable("has a second document", *self.began, code=codes.SECOND_DOCUMENT)
             case ScalarEvent():
                 return self._add(event, Scalar(_kind(event, merging=self.single), event.value, *_place(event)), 1, 0)
             case AliasEvent():
@@ -241,7 +247,9 @@ class _Composer:
     def _too_deep(self, event: Event, height: int) -> Unreadable | None:
         """Refuse a node of ``height`` that goes too deep here, so that walking the nodes may recurse."""
         depth = self.limits.depth
-        return Unreadable(f"is nested deeper than {depth} levels", *_place(event)) if len(self.stack) + height > depth else None
+        if len(self.stack) + height <= depth:
+            return None
+        return Unreadable(f"is nested deeper than {depth} levels", *_place(event), code=codes.TOO_LARGE)
 
     def _add(self, event: NodeEvent, node: Node, size: int, height: int) -> Unreadable | None:
         if not isinstance(event, AliasEvent):
@@ -263,7 +271,7 @@ class _Composer:
             self.values += size
             total = self.values
         most = self.limits.values
-        return Unreadable(f"has more than {most} values", *_place(event)) if total > most else None
+        return Unreadable(f"has more than {most} values", *_place(event), code=codes.TOO_LARGE) if total > most else None
 
     def _last_line(self, event: Event) -> int:
         """Return the last line of ``event`` with something of its own; 0 for what has no text. A block ends where the next thing begins."""
@@ -310,7 +318,7 @@ def _collection(event: StartEvent, nodes: tuple[Node, ...], *, merging: bool) ->
         if isinstance(key, Scalar):
             kinds = seen.get(key.text, ())
             if key.kind in kinds:
-                return Unreadable(f"has duplicate keys: {quoted(key.text)}", key.line, key.column)
+                return Unreadable(f"has duplicate keys: {quoted(key.text)}", key.line, key.column, code=codes.DUPLICATE_KEY)
             seen[key.text] = (*kinds, key.kind)
     merged = _merged(pairs) if merging else pairs
     return merged if isinstance(merged, Unreadable) else Mapping(merged, *_place(event))

@@ -81,14 +81,14 @@ def as_json(header: Header, survey: Survey) -> str:
             {
                 **_named(policy.source),
                 "entries": policy.entries,
-                "problems": [attrs.asdict(problem) for problem in policy.problems],
-                **({"refused": [attrs.asdict(problem) for problem in policy.refused]} if granted else {}),
+                "problems": [_problem_json(problem) for problem in policy.problems],
+                **({"refused": [_problem_json(problem) for problem in policy.refused]} if granted else {}),
             }
             for policy in survey.policies
         ],
         "unreadable": [{"namespace": found.namespace, "missingRight": found.missing_right} for found in survey.unreadable],
         "ignored": [_named(source) for source in survey.ignored],
-        "notices": [attrs.asdict(notice) for notice in survey.notices.listed],
+        "notices": [notice.fields() for notice in survey.notices.listed],
         "notLookedThrough": survey.gaps,
         "totals": {
             "configMaps": len(survey.policies),
@@ -108,9 +108,9 @@ def _table(policies: tuple[Policy, ...], *, enforced: bool) -> list[str]:
     for policy in policies:
         refused = f"  {len(policy.refused):7}" if has_refused else ""
         lines.append(f"{policy.source!s:{width}}  {policy.entries:7}  {len(policy.problems):8}{refused}")
-        lines += [f"  {_place(problem)}: {problem.reason}" for problem in policy.problems]
+        lines += [f"  {_place(problem)}: {problem.coded}" for problem in policy.problems]
         word = "refused: " if enforced else ""  # otherwise the reason says what would become of it
-        lines += [f"  {_place(problem)}: {word}{problem.reason}" for problem in policy.refused]
+        lines += [f"  {_place(problem)}: {problem.code}: {word}{problem.reason}" for problem in policy.refused]
     return lines
 
 
@@ -169,6 +169,10 @@ def _granted_json(granted: Granted) -> dict[str, object]:
         "resources": granted.resources,
         "scopes": granted.scopes,
     }
+
+
+def _problem_json(problem: Problem) -> dict[str, object]:
+    return {"entry": problem.entry, "line": problem.line, "code": problem.code, "reason": problem.reason}
 
 
 def _place(problem: Problem) -> str:

@@ -44,11 +44,20 @@ NOWHERE: Final = Selector()
 @final
 @attrs.frozen
 class Problem:
-    """What is wrong with a document, or with one entry of it; ``line`` counts from 1."""
+    """What is wrong with a document, or with one entry of it; ``line`` counts from 1.
+
+    ``code`` is that of the first thing that is wrong; ``coded`` is ``reason`` with all of them.
+    """
 
     entry: int | None
     line: int | None
+    code: str
     reason: str
+    coded: str = attrs.field()
+
+    @coded.default
+    def _after_code(self) -> str:
+        return f"{self.code}: {self.reason}"
 
 
 @final
@@ -203,8 +212,9 @@ async def _list(resource: str, scope: str, list_watch: ListWatch[T]) -> tuple[It
 
 
 def _policy(document: PolicyDocument, snapshot: PolicySnapshot) -> Policy:
-    wrong = [Problem(region.index, region.line, region.reason) for region in document.problems]
-    conflicts = [Problem(found.entry.index, None, str(found)) for found in conflicts_of(document, snapshot) if found is not None]
+    wrong = [Problem(region.index, region.line, region.code, region.reason, region.coded) for region in document.problems]
+    found = (conflict for conflict in conflicts_of(document, snapshot) if conflict is not None)
+    conflicts = [Problem(conflict.entry.index, None, conflict.code.name, str(conflict)) for conflict in found]
     problems = sorted((*wrong, *conflicts), key=lambda problem: -1 if problem.entry is None else problem.entry)
     return Policy(document.source, len(document.entries), tuple(problems), _refused(document))
 
@@ -215,7 +225,7 @@ def _refused(document: PolicyDocument) -> tuple[Problem, ...]:
     def line(refusal: Refusal) -> int | None:
         return lines[refusal.index][0] if refusal.index is not None and refusal.index < len(lines) else None
 
-    found = (Problem(refusal.index, line(refusal), refusal.reason) for refusal in document.refused)
+    found = (Problem(refusal.index, line(refusal), refusal.code.name, refusal.reason) for refusal in document.refused)
     return tuple(sorted(found, key=lambda problem: -1 if problem.entry is None else problem.entry))
 
 

@@ -8,6 +8,8 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.codes.problem import Problem, coded
+
 # The namespace of an unreadable document whose namespace is not known; no Kubernetes namespace has this name.
 UNKNOWN_NAMESPACE: Final = ""
 
@@ -129,7 +131,8 @@ class FailClosedRegion:
     ``index`` is the position in ``entries`` (``None``: the document as a whole). An invalid entry has a region for each part that it
     closes, and these differ in their scopes alone. ``line`` and ``column`` are the place to look at, counted from 1 (``None``: there is
     none); regions that differ in their column alone are equal. ``guessed``: the host is not what the author wrote, who may have meant any
-    host, but what the namespace was granted; such a region reaches as far as one without a host.
+    host, but what the namespace was granted; such a region reaches as far as one without a host. ``problems`` are what ``reason`` says, one
+    by one, with the place of each.
     """
 
     source: Source
@@ -139,6 +142,17 @@ class FailClosedRegion:
     line: int | None = None
     column: int | None = attrs.field(default=None, eq=False)
     guessed: bool = False
+    problems: tuple[Problem, ...] = attrs.field(default=(), eq=False, repr=False, kw_only=True)
+
+    @property
+    def code(self) -> str:
+        """The code of the first problem, "" if nobody gave it one."""
+        return self.problems[0].code.name if self.problems else ""
+
+    @property
+    def coded(self) -> str:
+        """The reason with the code of each problem before it."""
+        return coded(self.problems, self.reason)
 
     @property
     def reaches_any_host(self) -> bool:

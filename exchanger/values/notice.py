@@ -11,6 +11,7 @@ from typing import Final, final
 
 import attrs
 
+from exchanger.codes.code import Code
 from exchanger.util.text import printable
 from exchanger.values.text import POLICY_LIMIT
 
@@ -33,14 +34,20 @@ def _sentence(text: str) -> str:
 @final
 @attrs.frozen
 class Notice:
-    """A subject, what is probably wrong with it, and what to do. All are bounded and printable."""
+    """A subject, what is probably wrong with it, and what to do. All are bounded and printable. What is about policies has a code."""
 
     subject: str = attrs.field(converter=_subject)
     text: str = attrs.field(converter=_sentence)
     remedy: str = attrs.field(converter=_sentence)
+    code: Code | None = attrs.field(default=None, eq=False)
 
     def __str__(self) -> str:
-        return f"{self.subject} {self.text} ({self.remedy})"
+        told = f"{self.subject} {self.text} ({self.remedy})"
+        return told if self.code is None else f"{self.code}: {told}"
+
+    def fields(self) -> dict[str, str | None]:
+        """Return the parts as texts, for JSON."""
+        return {"code": None if self.code is None else self.code.name, "subject": self.subject, "text": self.text, "remedy": self.remedy}
 
 
 @final

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from exchanger.app.event_log import MAX_LINES, MAX_PROBLEMS, MAX_WITHDRAWN, ConflictLog, DirectoryLog, KubernetesLog, log_notices
 from exchanger.assembly.conflict_watch import ConflictIndex
+from exchanger.codes.problem import Problem
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import Change, Text, advance
@@ -19,7 +20,7 @@ from exchanger.values.notice import NO_NOTICES, Notice, Notices
 VALID = "version: v1"
 
 
-def logged(*texts: str, grants: Grants | tuple[str, ...] = NO_GRANTS) -> list[dict[str, object]]:
+def logged(*texts: str, grants: Grants | tuple[Problem, ...] = NO_GRANTS) -> list[dict[str, object]]:
     """Return the lines about a version of these documents; both logs have the same."""
     assert isinstance(grants, Grants)
     documents = {Source("a", f"p{number}"): Text(text) for number, text in enumerate(texts)}
@@ -39,7 +40,8 @@ def invalid(number: int, text: str = "x") -> str:
 def test_one_problem_has_its_entry_its_line_and_its_reason() -> None:
     line, published = logged(invalid(1))
     reason = 'entries[0] has an unknown field "x"; entries[0].match is required; entries[0].action is required'
-    assert line == {"event": "policy.invalid", "log_level": "warning", "policy": "a/p0", "entry": 0, "line": 3, "reason": reason}
+    place = {"policy": "a/p0", "code": "POL-1101", "entry": 0, "line": 3}
+    assert line == {"event": "policy.invalid", "log_level": "warning", **place, "reason": reason}
     assert (published["invalid_documents"], published["changed"]) == (1, 1)
 
 
@@ -71,7 +73,7 @@ DENY = "{match: {host: h, pathPrefix: /}, action: deny}"
 def test_what_is_refused_has_a_line_of_its_own() -> None:
     line, published = logged(f"version: v1\nentries: [{DENY}]", grants=NOTHING)
     reason = "entries[0] is outside the hosts and paths that its namespace is granted"
-    assert line == {"event": "policy.refused", "log_level": "warning", "policy": "a/p0", "entry": 0, "reason": reason}
+    assert line == {"event": "policy.refused", "log_level": "warning", "policy": "a/p0", "code": "POL-2001", "entry": 0, "reason": reason}
     assert (published["event"], published["refused"]) == ("policy.published", 1)
 
 

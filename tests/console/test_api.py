@@ -344,7 +344,10 @@ async def test_probable_mistakes_are_listed_and_a_policy_that_is_missing_is_not_
     assert (before["ready"], before["notices"]) == (False, {"listed": [], "more": 0})
     assert explained["verdict"]["reason"] == "a policy is required, and no entry is in force"
     # Those of two places, here twice the same.
-    assert after["notices"] == {"listed": [{"subject": "policy", "text": "has no document in force", "remedy": "write one"}] * 2, "more": 4}
+    assert after["notices"] == {
+        "listed": [{"code": None, "subject": "policy", "text": "has no document in force", "remedy": "write one"}] * 2,
+        "more": 4,
+    }
 
 
 def test_an_entry_for_several_hosts_is_one_problem_and_shows_each_host() -> None:
@@ -383,7 +386,7 @@ async def test_refused_entries_are_shown_as_such() -> None:
         shown = (await console.get("/api/policy/document?namespace=a&name=p")).json
     health = {namespace["name"]: namespace["documents"][0]["health"] for namespace in listed["namespaces"]}
     assert health == {"a": "refused", "b": "problems", "c": "ok"}
-    refused = {"entry": 1, "reason": "entries[1] is outside the hosts and paths that its namespace is granted"}
+    refused = {"entry": 1, "code": "POL-2001", "reason": "entries[1] is outside the hosts and paths that its namespace is granted"}
     assert shown["refused"] == listed["namespaces"][0]["documents"][0]["refused"] == [refused]
     (entry,) = shown["entries"]
     assert (entry["action"], entry["path_type"], entry["headers"]) == ("allow", "Segment", [{"name": "mcp-name", "value": "x"}])

@@ -190,9 +190,9 @@ async def test_messages_and_timestamps(autojump_clock: trio.testing.MockClock) -
         await it.settle()
         first, *_ = it.server.events.values()
         assert (first["firstTimestamp"], first["lastTimestamp"]) == ("1970-01-01T00:00:00Z", "1970-01-01T00:00:10Z")
-        in_common = "entries[0] has a host, method and pathPrefix in common with team/{} entries[0]: such requests are refused"
+        in_common = "POL-2101: entries[0] has a host, method and pathPrefix in common with team/{} entries[0]: such requests are refused"
         said = [(event["type"], event["message"]) for event in it.server.events.values()]
-        assert said[0] == ("Warning", "line 1: the document has no version v1")
+        assert said[0] == ("Warning", "line 1: POL-1007: the document has no version v1")
         assert sorted(said[1:3]) == [("Warning", in_common.format("one")), ("Warning", in_common.format("two"))]  # of one version
         assert said[3:] == [
             ("Normal", "the document is valid again; entries in force: 1"),
@@ -224,7 +224,7 @@ async def test_an_end_is_not_reported_if_its_beginning_was_not(autojump_clock: t
         accepted = [*told("one", "ok"), *told("worse", "ok")] if after else []  # as changes, and not as the end of anything
         assert sorted(it.server.said()) == sorted([*told("bad", "invalid"), *accepted])
         assert {str(event["message"]).partition(";")[0] for event in it.server.events.values()} <= {
-            "line 1: the document has no version v1",
+            "line 1: POL-1007: the document has no version v1",
             "the change is accepted",
         }
 
@@ -372,7 +372,7 @@ async def test_a_newer_state_takes_the_place_of_a_refused_one(autojump_clock: tr
         it.put(bad=NO_VERSION)
         await trio.sleep(2 * PAUSE_S)
         (event,) = it.server.events.values()
-        assert event["message"] == "line 2: the document has entries that are not a list"
+        assert event["message"] == "line 2: POL-1103: the document has entries that are not a list"
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ async def test_report_mode_says_what_would_be(autojump_clock: trio.testing.MockC
         at.put(p=OUTSIDE)
         await at.settle()
         (message,) = messages(at, "PolicyRefused")
-        assert message.startswith("would be refused: entries[0]")
+        assert message.startswith("POL-2001: would be refused: entries[0]")
 
 
 async def test_many_refusals_are_one_bounded_event(autojump_clock: trio.testing.MockClock) -> None:

@@ -96,7 +96,7 @@ async def test_an_author_is_told_and_what_repeats_is_counted(control_plane: Cont
         it.write(INVALID)
         (event,) = await it.sees(("InvalidPolicy", 1))
         assert event["type"] == "Warning"
-        assert event["message"].startswith("line 3: entries[0].match is required; line 4: ")
+        assert event["message"].startswith("line 3: POL-1102: entries[0].match is required; ")
         assert len(event["message"].encode()) <= 1024
         assert (event["reportingComponent"], event["source"]) == ("exchanger", {"component": "exchanger"})
         it.write(deny())

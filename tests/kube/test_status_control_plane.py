@@ -57,9 +57,9 @@ def test_a_cluster_is_shown(control_plane: ControlPlane, tmp_path: Path) -> None
         "status/orders        1         0\n"
         "\n"
         "probably mistakes:\n"
-        "  ConfigMap unselected/stray is not in force: its Namespace unselected is not selected "
+        "  POL-3103: ConfigMap unselected/stray is not in force: its Namespace unselected is not selected "
         f"(the labels of the Namespace have to match {DOMAIN}/policy in (enabled))\n"
-        f"  ConfigMap status/typo is not selected: the label {TYPO} is probably meant to be {DOMAIN}/enabled=true "
+        f"  POL-3102: ConfigMap status/typo is not selected: the label {TYPO} is probably meant to be {DOMAIN}/enabled=true "
         f"(its labels have to match {DOMAIN}/enabled in (true))\n"
         "\n"
         "total       1 ConfigMap, 1 entry, 0 problems, 2 warnings\n"
@@ -97,8 +97,9 @@ def test_grants_are_shown_with_what_they_refuse(control_plane: ControlPlane, tmp
         done = status("--kubeconfig", kubeconfig, "--grants", str(grants))
         assert (done.returncode, done.stderr) == (1, "")
         assert "  granted: deny on host orders.example.com\n  misspelt: nothing\n" in done.stdout
-        assert "  entry 0, line 2: refused: entries[0] is outside the hosts and paths that its namespace is granted\n" in done.stdout
-        assert "Namespace misspelt is granted nothing: the label taem is probably meant to be team=orders" in done.stdout
+        outside = "entries[0] is outside the hosts and paths that its namespace is granted"
+        assert f"  entry 0, line 2: POL-2001: refused: {outside}\n" in done.stdout
+        assert "POL-4011: Namespace misspelt is granted nothing: the label taem is probably meant to be team=orders" in done.stdout
         assert refused() == refused(POLICY_GRANTS_MODE="report") == {"granted": 0, "misspelt": 1}
         assert status("--kubeconfig", kubeconfig, "--grants", str(tmp_path / "none")).returncode == 2
         admin.put_namespace("misspelt", {**NAMESPACE_LABELS, "team": "orders"})

@@ -102,7 +102,7 @@ def test_config_maps(labels: tuple[tuple[str, str], ...], text: str, namespaces:
 def test_namespaces() -> None:
     found = of_namespaces((Namespace("a", ((f"{DOMAIN}/polcy", "enabled"),)), Namespace("b", ())), NAMESPACES, CONFIG_MAPS)
     hint = f"the label {DOMAIN}/polcy is probably meant to be {DOMAIN}/policy=enabled"
-    assert [str(notice) for notice in found] == [f"Namespace a is not selected: {hint} (its labels have to match {NAMESPACES})"]
+    assert [str(notice) for notice in found] == [f"POL-3101: Namespace a is not selected: {hint} (its labels have to match {NAMESPACES})"]
 
 
 def test_a_policy_in_which_nothing_is_in_force() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import attrs
 
 from exchanger.app.grants_file import GrantsSettings
+from exchanger.codes.manifests import NAMESPACE_NOT_ENABLED
 from exchanger.policy.grants.allowance import Grant, Granted, Grants
 from exchanger.status.display import Header, as_json, as_text
 from exchanger.status.survey import Allowed, Policy, Problem, Survey, Unreadable
@@ -20,14 +21,14 @@ SURVEY = Survey(
             Source("team-b", "policy"),
             1,
             (
-                Problem(None, None, "the document is empty"),
-                Problem(0, None, "entries[0] ties"),
-                Problem(1, 7, "entries[1].match is required"),
+                Problem(None, None, "POL-1002", "the document is empty"),
+                Problem(0, None, "POL-2101", "entries[0] ties"),
+                Problem(1, 7, "POL-1102", "entries[1].match is required"),
             ),
         ),
     ),
     (Source("other", "policy"),),
-    Notices((Notice("ConfigMap other/policy", "is not in force", "label its Namespace"),), 3),
+    Notices((Notice("ConfigMap other/policy", "is not in force", "label its Namespace", NAMESPACE_NOT_ENABLED),), 3),
     ("needs list on namespaces",),
 )
 TEXT = """\
@@ -38,12 +39,12 @@ issuers     1 profile in issuers.yaml
 POLICY         ENTRIES  PROBLEMS
 team-a/orders        3         0
 team-b/policy        1         3
-  document: the document is empty
-  entry 0: entries[0] ties
-  entry 1, line 7: entries[1].match is required
+  document: POL-1002: the document is empty
+  entry 0: POL-2101: entries[0] ties
+  entry 1, line 7: POL-1102: entries[1].match is required
 
 probably mistakes:
-  ConfigMap other/policy is not in force (label its Namespace)
+  POL-3103: ConfigMap other/policy is not in force (label its Namespace)
   and 3 more
 
 not looked through for mistakes:
@@ -72,12 +73,12 @@ def test_nothing_is_shown_too() -> None:
 
 
 def test_one_is_singular() -> None:
-    text = as_text(Header("s", ()), Survey(("a",), (Policy(Source("a", "p"), 1, (Problem(0, 1, "x"),)),)))
+    text = as_text(Header("s", ()), Survey(("a",), (Policy(Source("a", "p"), 1, (Problem(0, 1, "POL-1101", "x"),)),)))
     assert text.endswith("1 ConfigMap, 1 entry, 1 problem\n")
 
 
 def test_no_terminal_obeys_a_reason() -> None:
-    text = as_text(Header("s", None), Survey((), (Policy(Source("a", "p"), 0, (Problem(None, None, "a\x1b[2J\nb"),)),)))
+    text = as_text(Header("s", None), Survey((), (Policy(Source("a", "p"), 0, (Problem(None, None, "POL-1003", "a\x1b[2J\nb"),)),)))
     assert "a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}b\n" in text
 
 
@@ -94,15 +95,15 @@ def test_for_tools() -> None:
                 "name": "policy",
                 "entries": 1,
                 "problems": [
-                    {"entry": None, "line": None, "reason": "the document is empty"},
-                    {"entry": 0, "line": None, "reason": "entries[0] ties"},
-                    {"entry": 1, "line": 7, "reason": "entries[1].match is required"},
+                    {"entry": None, "line": None, "code": "POL-1002", "reason": "the document is empty"},
+                    {"entry": 0, "line": None, "code": "POL-2101", "reason": "entries[0] ties"},
+                    {"entry": 1, "line": 7, "code": "POL-1102", "reason": "entries[1].match is required"},
                 ],
             },
         ],
         "unreadable": [],
         "ignored": [{"namespace": "other", "name": "policy"}],
-        "notices": [{"subject": "ConfigMap other/policy", "text": "is not in force", "remedy": "label its Namespace"}],
+        "notices": [{"code": "POL-3103", "subject": "ConfigMap other/policy", "text": "is not in force", "remedy": "label its Namespace"}],
         "notLookedThrough": ["needs list on namespaces"],
         "totals": {"configMaps": 2, "entries": 4, "problems": 3, "notices": 4},
     }
@@ -110,7 +111,7 @@ def test_for_tools() -> None:
 
 GRANTED = Survey(
     ("a", "b"),
-    (Policy(Source("a", "p"), 1, refused=(Problem(1, 4, "entries[1] is outside"),)), Policy(Source("b", "p"), 1)),
+    (Policy(Source("a", "p"), 1, refused=(Problem(1, 4, "POL-2001", "entries[1] is outside"),)), Policy(Source("b", "p"), 1)),
     allowed=(
         Allowed(
             "a", (Granted(frozenset({"h", "*.h"}), frozenset({"/x"}), frozenset({"deny", "exchange"}), frozenset({"*"}), (), (), ("s",)),)
@@ -132,7 +133,7 @@ def test_grants_for_people() -> None:
         "",
         "POLICY  ENTRIES  PROBLEMS  REFUSED",
         "a/p           1         0        1",
-        "  entry 1, line 4: refused: entries[1] is outside",
+        "  entry 1, line 4: POL-2001: refused: entries[1] is outside",
         "b/p           1         0        0",
         "",
         "total       2 ConfigMaps, 2 entries, 0 problems, 1 refused",
@@ -151,7 +152,7 @@ def test_grants_for_tools() -> None:
     assert found["grants"] == {"file": "grants.yaml", "mode": "enforce", "grants": 1, "baseline": 0}
     allowed, nothing = found["allowed"]
     assert (allowed["namespace"], allowed["granted"][0]["hosts"], nothing) == ("a", ["*.h", "h"], {"namespace": "b", "granted": []})
-    assert found["configMaps"][0]["refused"] == [{"entry": 1, "line": 4, "reason": "entries[1] is outside"}]
+    assert found["configMaps"][0]["refused"] == [{"entry": 1, "line": 4, "code": "POL-2001", "reason": "entries[1] is outside"}]
     assert (found["totals"]["refused"], found["healthy"]) == (1, False)
 
 

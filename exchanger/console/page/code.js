@@ -80,8 +80,13 @@ export function problemList(problems, go = null) {
     const link = go && problem.line
       ? el("button", { type: "button", class: "link", text: place, on: { click: () => go(problem) } })
       : el("strong", { text: place });
-    return put(el("li", {}), icon("broken"), el("span", {}, place && link, place && " ", problem.policy && `${problem.policy}: `, problem.reason));
+    return put(el("li", {}), icon("broken"), el("span", {}, place && link, place && " ", problem.policy && `${problem.policy}: `, problemText(problem)));
   }), more > 0 && el("li", { class: "muted", text: `${more} more are not listed.` }));
+}
+
+/** Return what a problem says, after its code. */
+export function problemText({ code, reason }) {
+  return code ? `${code}: ${reason}` : reason;
 }
 
 /** Return where a problem is. */

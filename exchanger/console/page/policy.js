@@ -1,7 +1,7 @@
 // The policy view: every document by namespace with its health, and one document with its problems at their lines.
 
 import { announce } from "./a11y.js";
-import { codeBox, problemList } from "./code.js";
+import { codeBox, problemList, problemText } from "./code.js";
 import { documentHash } from "./detail/policy.js";
 import { byId, el, icon, put, say, table } from "./dom.js";
 import { count, entryName, plural, policyName, targetText } from "./format.js";
@@ -79,8 +79,8 @@ export class PolicyView {
     place.hidden = !listed.length;
     put(place,
       el("h2", { id: "policy-notices-title", text: plural(listed.length + more, "probable mistake") }),
-      el("ul", { class: "problems" }, listed.map(({ subject, text, remedy }) =>
-        el("li", {}, icon("broken"), el("span", {}, el("strong", { text: subject }), ` ${text} (${remedy})`)))),
+      el("ul", { class: "problems" }, listed.map(({ code, subject, text, remedy }) =>
+        el("li", {}, icon("broken"), el("span", {}, el("strong", { text: subject }), ` ${text} (${remedy})`, code && ` ${code}`)))),
       more > 0 && el("p", { class: "muted", text: `${count(more)} more are not listed.` }));
   }
 
@@ -128,7 +128,7 @@ export class PolicyView {
 
   /** `moved`: somebody came here to see the entry; otherwise the text stays where they have scrolled it. */
   #drawDocument(place, found, moved) {
-    const notes = found.problems.filter(({ line }) => line).map((problem) => ({ ...problem, text: problem.reason }));
+    const notes = found.problems.filter(({ line }) => line).map((problem) => ({ ...problem, text: problemText(problem) }));
     const before = place.querySelector(".code")?.scrollTop ?? 0;
     const code = found.text === null ? null : codeBox(found.text, { marks: this.#marks(found), notes, label: `${policyName(found)}, its text` });
     const go = (problem) => {

@@ -6,6 +6,7 @@ Must not know: who gets the notices.
 from collections.abc import Collection, Iterator
 from typing import Final
 
+from exchanger.codes import grants as codes
 from exchanger.policy.document import Labels
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.notices import near_label
@@ -23,7 +24,7 @@ def of_allowance(grants: Grants, namespace: str, descriptions: tuple[Labels, ...
         seen.update(dict.fromkeys(allowance.problems))
     for problem in seen:
         text = f"is granted less than the grants file seems to say: {problem}"
-        yield Notice(f"Namespace {namespace}", text, "label the Namespace, or change the grants file")
+        yield Notice(f"Namespace {namespace}", text, "label the Namespace, or change the grants file", codes.GRANTED_LESS)
 
 
 def of_left_out(grants: Grants, namespace: str, labels: Labels, known: Collection[str]) -> Iterator[Notice]:
@@ -40,4 +41,4 @@ def of_left_out(grants: Grants, namespace: str, labels: Labels, known: Collectio
     for selector in selectors if hint is None else ():
         hint = hint or (None if selector is None else near_label(labels, selector, _NO_OTHER))
     if hint is not None:
-        yield Notice(f"Namespace {namespace}", f"is granted nothing: {hint}", "correct the label, or the grants file")
+        yield Notice(f"Namespace {namespace}", f"is granted nothing: {hint}", "correct the label, or the grants file", codes.LEFT_OUT)

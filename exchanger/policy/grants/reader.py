@@ -4,13 +4,16 @@ Must not know: where the file is, or what grants lead to.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
+from exchanger.codes import grants as codes
+from exchanger.codes.policy import MISSING_FIELD, WRONG_VERSION
+from exchanger.codes.problem import Problem
 from exchanger.policy.authority import WILDCARD, is_host
 from exchanger.policy.document import VERSION
 from exchanger.policy.entry_reader import MATCH_FIELDS, MatchReader
-from exchanger.policy.fields import ALLOW, DENY, EXCHANGE, Field, Fields, FieldType, Problem, TextRule
+from exchanger.policy.fields import ALLOW, DENY, EXCHANGE, Field, Fields, FieldType, Findings, TextRule
 from exchanger.policy.grants.allowance import ANYTHING, DEFAULT_ACTIONS, PLACEHOLDER, Grant, Grants
 from exchanger.policy.prefix import read_prefix
 from exchanger.policy.yaml_nodes import Unreadable, read_nodes
@@ -55,8 +58,8 @@ GRANTS_FIELDS: Final = (
 )
 
 
-def read_grants(text: str, *, has_labels: bool, enforced: bool = True) -> Grants | tuple[str, ...]:
-    """Read a grants file, or say what is wrong with it, at most ``MAX_PROBLEMS`` sentences. Total, and takes bounded work.
+def read_grants(text: str, *, has_labels: bool, enforced: bool = True) -> Grants | tuple[Problem, ...]:
+    """Read a grants file, or say what is wrong with it (see ``told``). Total, and takes bounded work.
 
     Args:
         text: the content of the file
@@ -65,39 +68,36 @@ def read_grants(text: str, *, has_labels: bool, enforced: bool = True) -> Grants
     """
     root = read_nodes(text)
     if isinstance(root, Unreadable):
-        return (root.reason if root.line is None else f"line {root.line}: {root.reason}",)
-    problems: list[Problem] = []
-    file = Fields.of(root, "the file", GRANTS_FIELDS, problems)
+        return (Problem(root.code, root.reason, line=root.line, column=root.column),)
+    findings = Findings()
+    file = Fields.of(root, "the file", GRANTS_FIELDS, findings)
     grants: list[Grant] = []
     baseline: list[DenyEntry] = []
     if file is not None:
         if (version := file.text("version")) and version != VERSION:
-            file.problem("version", f"must be {VERSION}, not {quoted(version)}")
+            file.problem(WRONG_VERSION, "version", f"must be {VERSION}, not {quoted(version)}")
         if "grants" not in file.nodes:
-            file.problem("grants", "is required: an empty list grants nothing to anybody")
+            file.problem(MISSING_FIELD, "grants", "is required: an empty list grants nothing to anybody")
         grants = [_read_grant(item, has_labels=has_labels) for item in file.mappings("grants")]
         if sum(len(grant.hosts) * len(grant.path_prefixes) for grant in grants) > MAX_AREAS:
-            file.problem("grants", f"must have at most {MAX_AREAS} pairs of a host and a pathPrefix")
+            file.problem(codes.MANY_GRANTS, "grants", f"must have at most {MAX_AREAS} pairs of a host and a pathPrefix")
         matches = MatchReader()
         baseline = [_read_denial(item, index, matches) for index, item in enumerate(file.mappings("baseline"))]
-    if problems:
-        return tuple(_told(problems))
-    return Grants(tuple(grants), tuple(baseline), enforced)
+    return tuple(findings.kept) or Grants(tuple(grants), tuple(baseline), enforced)
 
 
-def _told(problems: list[Problem]) -> Iterable[str]:
-    for problem in problems[:MAX_PROBLEMS]:
-        yield f"line {problem.node.line}: {problem.text}"
-    if len(problems) > MAX_PROBLEMS:
-        yield f"{len(problems) - MAX_PROBLEMS} more problems"
+def told(problems: tuple[Problem, ...]) -> tuple[str, ...]:
+    """Return the problems of a file in words: a line each, with its place and code, at most ``MAX_PROBLEMS`` of them."""
+    lines = [str(problem) if problem.line is None else f"line {problem.line}: {problem}" for problem in problems[:MAX_PROBLEMS]]
+    return (*lines, *([f"{len(problems) - MAX_PROBLEMS} more problems"] if len(problems) > MAX_PROBLEMS else []))
 
 
 def _read_grant(item: Fields, *, has_labels: bool) -> Grant:
-    known = len(item.problems)
+    known = item.findings.count
     namespaces = item.texts("namespaces") or ()
     for name in namespaces:
         if not _is_namespace(name):
-            item.problem("namespaces", f"has {quoted(name)}, which is no name of a namespace")
+            item.problem(codes.WRONG_NAMESPACE, "namespaces", f"has {quoted(name)}, which is no name of a namespace")
     grant = Grant(
         frozenset(namespaces) if "namespaces" in item.nodes else None,
         _read_selector(item),
@@ -109,24 +109,28 @@ def _read_grant(item: Fields, *, has_labels: bool) -> Grant:
         _texts(item, "resources", _resource),
         _texts(item, "scopes", _scope),
     )
-    if len(item.problems) == known and grant.needs_labels and not has_labels:
-        item.problem("namespaceSelector", "and placeholders for labels need Namespace objects, which POLICY_NAMESPACES does without")
+    if item.findings.count == known and grant.needs_labels and not has_labels:
+        item.problem(
+            codes.LABELS_UNKNOWN,
+            "namespaceSelector",
+            "and placeholders for labels need Namespace objects, which POLICY_NAMESPACES does without",
+        )
     return grant
 
 
 def _read_selector(item: Fields) -> Selector | None:
     if "namespaceSelector" not in item.nodes:
         if "namespaces" not in item.nodes:
-            item.problem("namespaces", "is required, or namespaceSelector: a grant has to say whom it is for")
+            item.problem(codes.NOBODY, "namespaces", "is required, or namespaceSelector: a grant has to say whom it is for")
         return None
     text = item.text("namespaceSelector")
     if not text:
-        item.problem("namespaceSelector", "must not be blank: it would select every namespace")
+        item.problem(codes.NOBODY, "namespaceSelector", "must not be blank: it would select every namespace")
         return None
     try:
         return parse_selector(text)
     except ValueError as error:
-        item.problem("namespaceSelector", f"is no label selector: {error}")
+        item.problem(codes.WRONG_SELECTOR, "namespaceSelector", f"is no label selector: {error}")
         return None
 
 
@@ -135,9 +139,11 @@ def _read_actions(item: Fields) -> frozenset[str]:
         return DEFAULT_ACTIONS
     actions = frozenset(text.lower() for text in item.texts("actions") or ())
     for action in sorted(actions - _ACTIONS - {ANYTHING}):
-        item.problem("actions", f"must be exchange, deny or allow, not {quoted(action)}")
+        item.problem(codes.UNKNOWN_GRANTED_ACTION, "actions", f"must be exchange, deny or allow, not {quoted(action)}")
     return actions - {ANYTHING} | (DEFAULT_ACTIONS if ANYTHING in actions else frozenset())
 
+
+_CODES: Final = {"hosts": codes.WRONG_GRANTED_HOST, "pathPrefixes": codes.WRONG_GRANTED_PREFIX}
 
 _Reader = Callable[[str], str]
 
@@ -153,7 +159,7 @@ def _texts(item: Fields, name: str, read: _Reader) -> tuple[str, ...]:
         try:
             found[read(text)] = None
         except _WrongError as wrong:
-            item.problem(name, f"has {quoted(text)}, which {wrong}")
+            item.problem(_CODES.get(name, codes.WRONG_GRANTED_PATTERN), name, f"has {quoted(text)}, which {wrong}")
     return tuple(found)
 
 
@@ -232,9 +238,9 @@ def _resource(text: str) -> str:
 def _read_denial(item: Fields, index: int, matches: MatchReader) -> DenyEntry:
     """Read one denial; every host has the host ``None``."""
     if (action := item.text("action").lower()) and action != DENY:
-        item.problem("action", f"must be deny, not {quoted(action)}")
+        item.problem(codes.UNKNOWN_GRANTED_ACTION, "action", f"must be deny, not {quoted(action)}")
     match = item.nodes.get("match")
-    fields = None if match is None else Fields.of(match, "match", _BASELINE_MATCH, [])
+    fields = None if match is None else Fields.of(match, "match", _BASELINE_MATCH, Findings())
     every_host = fields is not None and fields.text("host") == ANYTHING
     scopes = matches.read(item, every_host=every_host)
     scope = scopes[0] if scopes else MatchScope()

@@ -12,6 +12,9 @@ from typing import ClassVar, Final, final
 
 import attrs
 
+from exchanger.codes import grants as codes
+from exchanger.codes.code import Code
+from exchanger.codes.problem import Problem
 from exchanger.policy.authority import WILDCARD, wildcards_above
 from exchanger.policy.document import Labels, PolicyDocument, Refusal
 from exchanger.policy.grants.allowance import (
@@ -78,17 +81,23 @@ def _restricted(document: PolicyDocument, allowance: Allowance, *, enforced: boo
             entries.append(judged if enforced or allows else entry)
         elif not enforced and not allows:
             entries.append(entry)
-            refusals[entry.index] = Refusal(entry.source, entry.index, f"would be {judged.word}: entries[{entry.index}] {judged.reason}")
+            reason = f"would be {judged.word}: entries[{entry.index}] {judged.reason}"
+            refusals[entry.index] = Refusal(entry.source, entry.index, reason, judged.code, entry.line)
         elif isinstance(judged, _Invalid):
             reason = f"entries[{entry.index}] {judged.reason}"
-            regions.add(FailClosedRegion(entry.source, scope, reason, entry.index, entry.line) for scope in judged.closes)
+            problems = (Problem(judged.code, reason, entry.index, line=entry.line),)
+            regions.add(
+                FailClosedRegion(entry.source, scope, reason, entry.index, entry.line, problems=problems) for scope in judged.closes
+            )
         else:
-            refusals[entry.index] = Refusal(entry.source, entry.index, f"entries[{entry.index}] {judged.reason}")
+            reason = f"entries[{entry.index}] {judged.reason}"
+            refusals[entry.index] = Refusal(entry.source, entry.index, reason, judged.code, entry.line)
     for region in document.regions:
         left = regions.add(iter((region,)) if free or not enforced else _parts(region, allowance))
         if not left and region.index not in refusals:
             what = "the document" if region.index is None else f"entries[{region.index}]"
-            refusals[region.index] = Refusal(region.source, region.index, f"{what} {_NOT_GRANTED}; it is invalid too: {region.reason}")
+            reason = f"{what} {_NOT_GRANTED}; it is invalid too: {region.reason}"
+            refusals[region.index] = Refusal(region.source, region.index, reason, codes.OUTSIDE_GRANTS, region.line)
     closing = regions.all()
     if enforced:
         for region in closing:
@@ -127,7 +136,8 @@ class _Regions:
         if not self._is_crowded:
             return tuple(self._found)
         reason = f"the document has more than {MAX_REGIONS} parts that close; the first: {next(iter(self._found)).reason}"
-        return tuple(dict.fromkeys(_parts(FailClosedRegion(self._document.source, EVERYWHERE, reason), self._allowance)))
+        region = FailClosedRegion(self._document.source, EVERYWHERE, reason, problems=(Problem(codes.MANY_PARTS, reason),))
+        return tuple(dict.fromkeys(_parts(region, self._allowance)))
 
 
 @final
@@ -136,6 +146,7 @@ class _Invalid:
     """The entry closes ``closes``."""
 
     reason: str
+    code: Code
     closes: Iterator[MatchScope]
     word: ClassVar[str] = "invalid"
 
@@ -146,6 +157,7 @@ class _Outside:
     """The entry counts for nothing."""
 
     reason: str = _NOT_GRANTED
+    code: ClassVar[Code] = codes.OUTSIDE_GRANTS
     word: ClassVar[str] = "refused"
 
 
@@ -162,11 +174,11 @@ def _judge(entry: Entry, allowance: Allowance) -> Entry | _Invalid | _Outside:
             return entry if scope is entry.match else attrs.evolve(entry, match=scope)
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         reason = f"asks for what its namespace is not granted: {', '.join(missing[:_NAMED])}{more}"
-        return _Invalid(reason, iter((attrs.evolve(scope, headers=()),)))
+        return _Invalid(reason, codes.NOT_GRANTED, iter((attrs.evolve(scope, headers=()),)))
     whole = attrs.evolve(entry.match, headers=())
     parts = (part for granted in allowance.granted for part in _intersections(whole, granted))
     first = next(parts, None)
-    return _Outside() if first is None else _Invalid(_PARTLY, chain((first,), parts))
+    return _Outside() if first is None else _Invalid(_PARTLY, codes.PARTLY_OUTSIDE_GRANTS, chain((first,), parts))
 
 
 def _missing(entry: Entry, covering: list[Granted]) -> Iterator[str]:

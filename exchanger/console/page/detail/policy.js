@@ -1,6 +1,6 @@
 // The policy tab: the documents that decide with their entries marked, and why the other candidates did not win.
 
-import { codeBox, problemList } from "../code.js";
+import { codeBox, problemList, problemText } from "../code.js";
 import { el, icon, put, table } from "../dom.js";
 import { count, entryName, plural, policyName } from "../format.js";
 
@@ -90,7 +90,7 @@ function documentPart(item, { value: found, reason, place }, deciders, first) {
   const title = el("h3", {}, `${policyName(found)} `, el("span", { class: "muted", text: names }));
   const link = el("a", { href: documentHash({ ...found, entry: entries[0] }), text: "Open the document" });
   if (found.text === null) return { nodes: [title, el("p", { class: "note", text: "The document's text cannot be shown." }), problemList(found.problems), link], reveal() {} };
-  const notes = found.problems.filter(({ line }) => line).map((problem) => ({ ...problem, text: problem.reason }));
+  const notes = found.problems.filter(({ line }) => line).map((problem) => ({ ...problem, text: problemText(problem) }));
   const { box, reveal } = codeBox(found.text, { marks, notes, label: marks.length ? `${policyName(found)}, with what decides marked` : `${policyName(found)}, its text` });
   if (marks.length) title.append(el("span", { class: "muted", text: ` lines ${marks.map(({ from, to }) => `${from}–${to}`).join(", ")}` }));
   return { nodes: [title, box, el("p", {}, link)], reveal };

@@ -1,0 +1,74 @@
+"""What a code is: the same words for a message, its page in the reference, and the rules of other tools.
+
+Must not know: which codes there are, or who finds problems.
+"""
+
+import enum
+from typing import Final, final
+
+import attrs
+
+
+@enum.unique
+class Severity(enum.Enum):
+    """``ERROR``: something is not in force, or requests are refused. ``WARNING``: probably a mistake. ``NOTICE``: only style."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTICE = "notice"
+
+
+@enum.unique
+class Example(enum.Enum):
+    """What the example of a code is."""
+
+    POLICY = "a policy document"
+    # Namespaces and ConfigMaps.
+    MANIFESTS = "manifests"
+    # A policy document under the grants of ``Code.grants``.
+    GRANTED_POLICY = "a policy document, and a grants file"
+    GRANTS = "a grants file"
+    ISSUERS = "a file of issuer profiles"
+    # What a token endpoint, or the way to it, does: no document.
+    SITUATION = "a situation"
+
+
+@final
+@attrs.frozen
+class Code:
+    """A kind of problem.
+
+    ``name``, such as ``POL-1101``, never changes its meaning. ``sentence`` says what is the case, ``causes`` what usually leads to it, and
+    ``remedy`` what to do; all are whole sentences. ``example`` triggers it.
+    """
+
+    name: str
+    sentence: str
+    causes: tuple[str, ...]
+    remedy: str
+    example: str = attrs.field(repr=False)
+    kind: Example = Example.POLICY
+    severity: Severity = Severity.ERROR
+    grants: str = attrs.field(default="", repr=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+_ENTRY: Final = """\
+version: v1
+entries:
+  - match:
+      host: {host}
+      pathPrefix: {prefix}
+{match}    action: {action}
+{more}"""
+
+
+def policy(*, host: str = "api.example.com", prefix: str = "/orders", match: str = "", action: str = "deny", more: str = "") -> str:
+    """Return a policy with one entry; ``match`` and ``more`` are further lines of the match and the entry, without indentation."""
+
+    def lines(text: str, indentation: str) -> str:
+        return "".join(f"{indentation}{line}\n" for line in text.splitlines())
+
+    return _ENTRY.format(host=host, prefix=prefix, match=lines(match, " " * 6), action=action, more=lines(more, " " * 4))

@@ -1,0 +1,142 @@
+"""What the TXE codes of failed exchanges mean, one for each ``Diagnostic``."""
+
+from typing import Final
+
+from exchanger.codes.code import Code, Example
+from exchanger.errors import Diagnostic
+
+
+def _code(diagnostic: Diagnostic, sentence: str, causes: tuple[str, ...], remedy: str, example: str) -> Code:
+    return Code(diagnostic.value, sentence, causes, remedy, example, Example.SITUATION)
+
+
+CODES: Final = (
+    _code(
+        Diagnostic.INVALID_TOKEN_ENDPOINT,
+        "The profile's token endpoint is no usable URL.",
+        ("The URL is relative, or has a user or a fragment.", "It begins with http, which has to be allowed."),
+        "Correct tokenEndpoint: it must be absolute and use https.",
+        "tokenEndpoint is issuer.example.com/token, without https://.",
+    ),
+    _code(
+        Diagnostic.CREATE_REQUEST,
+        "The request to the token endpoint could not be built. Nothing was sent.",
+        ("This is a defect of the service.",),
+        "Report it, with the log line of the exchange.",
+        "None is known.",
+    ),
+    _code(
+        Diagnostic.REQUEST_FAILED,
+        "The token endpoint gave no usable answer.",
+        (
+            "A timeout, a refused or broken connection, or a TLS failure.",
+            "A redirect, which is never followed.",
+            "A proxy that refuses the tunnel.",
+        ),
+        "Check that the endpoint or its proxy answers within the timeouts, and whether the proxy requires credentials. Configure the final "
+        "address.",
+        "The token endpoint is down.",
+    ),
+    _code(
+        Diagnostic.READ_RESPONSE,
+        "The body of the token endpoint's answer was cut off, or did not arrive in time.",
+        ("The endpoint, or a proxy in front of it, closed the connection.",),
+        "Check the logs of the endpoint and of the proxies in front of it.",
+        "The endpoint closes the connection after half of the body.",
+    ),
+    _code(
+        Diagnostic.UNKNOWN_ISSUER,
+        "The policy names an issuer that does not exist.",
+        ("The profile was removed while policies still name it.",),
+        "Add the profile, or correct issuerRef.",
+        "issuerRef is backup, and the profiles have only primary.",
+    ),
+    _code(
+        Diagnostic.BREAKER_OPEN,
+        "The issuer's breaker is open, so the token endpoint was not asked.",
+        ("Too many requests to the endpoint failed or timed out, or it answered with 429 or 503.",),
+        "Check the endpoint. The breaker closes once a probe succeeds.",
+        "The token endpoint answers every request with 503.",
+    ),
+    _code(
+        Diagnostic.OVERLOADED,
+        "Too many requests wait for the issuer.",
+        ("The endpoint is slow, or limits.maxInFlight of the profile is low.",),
+        "Check how long the endpoint takes, and raise the limit if it can take more.",
+        "maxInFlight is 1, and a hundred different tokens are exchanged at once.",
+    ),
+    _code(
+        Diagnostic.OAUTH_ERROR,
+        "The token endpoint answered with an OAuth error.",
+        (
+            "invalid_target, invalid_scope: the policy requests what the server does not grant.",
+            "invalid_grant, invalid_request: the caller's token.",
+            "invalid_client, unauthorized_client: the service's credentials or rights.",
+        ),
+        "Look at the error in the log line, and correct the policy, the profile, or the configuration of the authorization server.",
+        'The endpoint answers 400 with {"error": "invalid_scope"}.',
+    ),
+    _code(
+        Diagnostic.UNRECOGNISED_400,
+        "The token endpoint answered 400 without an OAuth error in the body.",
+        ("A proxy in front of the endpoint answered.", "The path is wrong."),
+        "Check tokenEndpoint, and what answers there.",
+        "A proxy answers 400 with an HTML page.",
+    ),
+    _code(
+        Diagnostic.UNRECOGNISED_401,
+        "The token endpoint answered 401 without an OAuth error in the body.",
+        ("A proxy in front of the endpoint answered.", "The path is wrong."),
+        "Check tokenEndpoint, and what answers there.",
+        "A proxy wants credentials of its own, and answers 401.",
+    ),
+    _code(
+        Diagnostic.UNRECOGNISED_403,
+        "The token endpoint answered 403 without an OAuth error.",
+        ("A firewall or a proxy in front of the endpoint refused the request.",),
+        "Check tokenEndpoint, and what answers there.",
+        "A web application firewall answers 403.",
+    ),
+    _code(
+        Diagnostic.UNRECOGNISED_OTHER,
+        "The token endpoint answered with an unexpected status, without an OAuth error.",
+        ("429 and 5xx are the endpoint's own problem.", "404 is usually a wrong path."),
+        "Check the endpoint, and tokenEndpoint.",
+        "The endpoint answers 500.",
+    ),
+    _code(
+        Diagnostic.MALFORMED_JSON,
+        "The token endpoint answered 200, but the body is not a JSON object.",
+        ("The address is not that of a token endpoint.",),
+        "Correct tokenEndpoint.",
+        "tokenEndpoint is the address of a web page.",
+    ),
+    _code(
+        Diagnostic.MISSING_ACCESS_TOKEN,
+        "The token endpoint answered 200 without an access_token.",
+        ("The server does not support the grant as it was sent.",),
+        "Check that the server supports token exchange (RFC 8693).",
+        "The endpoint answers 200 with {}.",
+    ),
+    _code(
+        Diagnostic.NOT_BEARER,
+        "The token endpoint issued a token that is not a bearer token.",
+        ("The server binds tokens to a key (DPoP).",),
+        "Let the server issue bearer tokens to this client.",
+        'The endpoint answers with "token_type": "DPoP".',
+    ),
+    _code(
+        Diagnostic.WRONG_ISSUED_TOKEN_TYPE,
+        "The token endpoint issued a token of another type than expected.",
+        ("The server issues JWTs or ID tokens instead of access tokens, or says nothing.",),
+        "Change TOKEN_EXCHANGE_EXPECTED_ISSUED_TOKEN_TYPE, or the token type that the server issues.",
+        'The endpoint answers with "issued_token_type": "urn:ietf:params:oauth:token-type:id_token".',
+    ),
+    _code(
+        Diagnostic.UNUSABLE_ACCESS_TOKEN,
+        "The access token cannot be used in a header.",
+        ("It has a space, a comma, a double quote, a backslash or characters beyond visible ASCII.", "It is longer than 64 KiB."),
+        "Let the server issue tokens of up to 64 KiB of visible ASCII, without comma, double quote and backslash.",
+        "The access token has a line break in it.",
+    ),
+)

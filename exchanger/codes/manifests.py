@@ -1,0 +1,194 @@
+"""Codes about manifests and what documents are to each other: POL-21xx between entries, POL-30xx files and objects, POL-31xx labels."""
+
+from typing import Final
+
+from exchanger.codes.code import Code, Example, Severity
+
+_NAMESPACE: Final = """\
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: team
+  labels:
+    ext-authz-token-exchange.magneticflux.net/policy: enabled
+"""
+
+
+def _config_map(
+    document: str, *, kind: str = "ConfigMap", version: str = "v1", label: str = 'ext-authz-token-exchange.magneticflux.net/enabled: "true"'
+) -> str:
+    head = f"apiVersion: {version}\nkind: {kind}\nmetadata:\n  name: policy\n  namespace: team\n  labels:\n    {label}\ndata:\n"
+    return f"{head}  config.yaml: |\n" + "".join(f"    {line}\n" for line in document.splitlines())
+
+
+def _manifests(*entries: str) -> str:
+    document = "version: v1\nentries:\n" + "".join(f"  - {entry}\n" for entry in entries)
+    return f"{_NAMESPACE}---\n{_config_map(document)}"
+
+
+_ORDERS: Final = "{match: {host: api.example.com, pathPrefix: /orders}, action: deny}"
+
+CONFLICT: Final = Code(
+    "POL-2101",
+    "Entries share a host, method and path prefix, so requests that they cover are refused.",
+    ("A block was copied, and its match was not changed.", "Two teams claim the same path."),
+    "Give them different prefixes or methods, or delete one of them.",
+    _manifests(_ORDERS, "{match: {host: api.example.com, pathPrefix: /orders}, action: deny, exchange: {scope: x}}").replace(
+        "action: deny, exchange: {scope: x}", "action: exchange, exchange: {issuerRef: primary, scope: read}"
+    ),
+    Example.MANIFESTS,
+)
+DUPLICATE: Final = Code(
+    "POL-2102",
+    "Two entries are the same, so requests that they cover are refused.",
+    ("A block was copied, and nothing in it was changed.", "A file is applied under two names."),
+    "Delete one of them.",
+    _manifests(_ORDERS, _ORDERS),
+    Example.MANIFESTS,
+)
+UNREACHABLE: Final = Code(
+    "POL-2103",
+    "No request reaches an entry, because other entries decide every request that it covers.",
+    ("A more specific entry covers the same paths.", "The baseline of the grants denies all of it."),
+    "Delete the entry, or make its match more specific.",
+    _manifests(
+        "{match: {host: api.example.com, pathPrefix: /}, action: deny}",
+        "{match: {host: api.example.com, pathPrefix: /, pathType: Segment}, action: deny}",
+    ),
+    Example.MANIFESTS,
+    Severity.WARNING,
+)
+NEAR_PREFIX: Final = Code(
+    "POL-2104",
+    "Two path prefixes of a host differ only by a trailing slash, or by case.",
+    ("They were meant to be the same.", "Paths match with regard to case, and /orders/ does not cover /orders."),
+    "Write them alike, or use pathType: Segment or caseInsensitive.",
+    _manifests(_ORDERS, "{match: {host: api.example.com, pathPrefix: /Orders}, action: deny}"),
+    Example.MANIFESTS,
+    Severity.WARNING,
+)
+NEAR_HOST: Final = Code(
+    "POL-2105",
+    "A host differs by one character from one that other entries name.",
+    ("One of the two is misspelt. An entry for a host that no request has protects nothing.",),
+    "Correct the host, or leave it if both exist.",
+    _manifests(
+        _ORDERS,
+        "{match: {host: api.example.com, pathPrefix: /billing}, action: deny}",
+        "{match: {host: api.exmaple.com, pathPrefix: /users}, action: deny}",
+    ),
+    Example.MANIFESTS,
+    Severity.WARNING,
+)
+DENY_BY_HEADER: Final = Code(
+    "POL-2106",
+    "An entry denies requests with a header, and without the header another entry exchanges their token.",
+    ("Whoever leaves the header out is not denied.",),
+    "Let the gateway require the header, or deny by path or method.",
+    _manifests(
+        "{match: {host: api.example.com, pathPrefix: /tools, headers: [{name: x-tool, value: drop}]}, action: deny}",
+        "{match: {host: api.example.com, pathPrefix: /tools}, action: exchange, exchange: {issuerRef: primary, scope: read}}",
+    ),
+    Example.MANIFESTS,
+    Severity.WARNING,
+)
+
+UNREADABLE_FILE: Final = Code(
+    "POL-3001",
+    "A file cannot be read as manifests.",
+    ("The indentation is wrong.", "It is neither YAML nor JSON in UTF-8.", "It is a template that was not rendered."),
+    "Correct the syntax at the place that the message names. Render Helm templates first.",
+    "apiVersion: v1\nkind: [\n",
+    Example.MANIFESTS,
+)
+LARGE_FILE: Final = Code(
+    "POL-3002",
+    "A file exceeds a limit of size, depth or number of values.",
+    ("It is not a file of manifests.",),
+    "Divide it.",
+    "a: " + "[" * 80 + "]" * 80 + "\n",
+    Example.MANIFESTS,
+)
+MALFORMED_OBJECT: Final = Code(
+    "POL-3003",
+    "A ConfigMap, Namespace or list is not what the API server takes.",
+    ("metadata.name is missing.", "A label or annotation is a number, or true or false, without quotation marks."),
+    "Correct the object. Put numbers, and true and false, in quotation marks.",
+    _config_map("version: v1", label="ext-authz-token-exchange.magneticflux.net/enabled: true"),
+    Example.MANIFESTS,
+)
+BARE_POLICY: Final = Code(
+    "POL-3004",
+    "A policy document is not in a ConfigMap.",
+    ("The document was written as a file of its own.",),
+    "Put it under data, config.yaml, of a ConfigMap.",
+    "version: v1\nentries: []\n",
+    Example.MANIFESTS,
+    Severity.WARNING,
+)
+WRONG_KIND: Final = Code(
+    "POL-3005",
+    "An object is skipped, because its kind or apiVersion is missing or misspelt.",
+    ("kind is not ConfigMap in exactly this case.", "apiVersion is not v1."),
+    "Write apiVersion: v1 and kind: ConfigMap.",
+    _config_map("version: v1", kind="Configmap"),
+    Example.MANIFESTS,
+    Severity.WARNING,
+)
+EMPTY_FILE: Final = Code(
+    "POL-3006",
+    "A file or a list is empty.",
+    ("A template rendered to nothing.",),
+    "Write manifests into it, or delete it.",
+    "\n",
+    Example.MANIFESTS,
+    Severity.WARNING,
+)
+UNREAD_FILE: Final = Code(
+    "POL-3007",
+    "A file or folder in the policy folder is not read.",
+    ("The name does not end in .yaml, .yml or .json.", "The folder lies too deep."),
+    "Rename the file, or move it.",
+    "",
+    Example.MANIFESTS,
+    Severity.WARNING,
+)
+
+NAMESPACE_NOT_SELECTED: Final = Code(
+    "POL-3101",
+    "A Namespace is not selected, and one of its labels almost says so.",
+    ("The label is misspelt, or stands on the wrong kind of object.",),
+    "Correct the label. Until then no policy of the Namespace is in force.",
+    _NAMESPACE.replace("policy:", "polcy:"),
+    Example.MANIFESTS,
+    Severity.WARNING,
+)
+CONFIG_MAP_NOT_SELECTED: Final = Code(
+    "POL-3102",
+    "A ConfigMap is not selected, and it looks like a policy.",
+    ("The label is misspelt, missing, or stands on the wrong kind of object.",),
+    "Correct the labels. Until then the policy is not in force.",
+    f"{_NAMESPACE}---\n" + _config_map("version: v1\nentries: []", label='ext-authz-token-exchange.magneticflux.net/enabeld: "true"'),
+    Example.MANIFESTS,
+    Severity.WARNING,
+)
+NAMESPACE_NOT_ENABLED: Final = Code(
+    "POL-3103",
+    "A policy is not in force, because its Namespace is not selected.",
+    ("The label of the Namespace is missing.", "metadata.namespace is missing or misspelt."),
+    "Label the Namespace. Until then the policy is not in force.",
+    _NAMESPACE.replace("ext-authz-token-exchange.magneticflux.net/policy: enabled", "team: orders")
+    + "---\n"
+    + _config_map("version: v1\nentries: []"),
+    Example.MANIFESTS,
+    Severity.WARNING,
+)
+NOTHING_IN_FORCE: Final = Code(
+    "POL-3104",
+    "Nothing is in force.",
+    ("No object is selected.", "The entries of every document are empty, or none is granted."),
+    "Check the selectors, the labels and the grants.",
+    _manifests().replace("entries:", "entries: []"),
+    Example.MANIFESTS,
+    Severity.WARNING,
+)

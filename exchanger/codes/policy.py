@@ -1,0 +1,348 @@
+"""Codes of policy documents.
+
+POL-10xx the document, POL-11xx fields, POL-12xx hosts, POL-13xx path prefixes, POL-14xx the rest of a match, POL-19xx style.
+"""
+
+from typing import Final
+
+from exchanger.codes.code import Code, Severity, policy
+
+_PREFIX: Final = "Servers do not see such a path as it is written, so the entry would look as if it protected something."
+
+MISSING_DOCUMENT: Final = Code(
+    "POL-1001",
+    "A ConfigMap that is selected as a policy has no document.",
+    ("The key under data is not called config.yaml.", "The document is in binaryData."),
+    "Put the document under data, config.yaml, as text.",
+    "",
+)
+EMPTY_DOCUMENT: Final = Code(
+    "POL-1002",
+    "The document is empty.",
+    ("A template rendered to nothing.",),
+    "Write version: v1 and the entries, or delete the ConfigMap.",
+    "   \n",
+)
+NOT_YAML: Final = Code(
+    "POL-1003",
+    "The document is not YAML that can be read.",
+    (
+        "The indentation is wrong, or a tab indents a line.",
+        "A text with : or # or a leading * is not in quotation marks.",
+        "An alias or merge key refers to something that is not there.",
+    ),
+    "Correct the syntax at the line and column that the message names. Put texts with special characters in quotation marks.",
+    "version: v1\nentries: [\n",
+)
+TOO_LARGE: Final = Code(
+    "POL-1004",
+    "The document exceeds a limit of size, depth or number of values.",
+    ("Generated policies grew beyond what one ConfigMap holds.", "Aliases multiply what they refer to."),
+    "Divide the entries among several ConfigMaps.",
+    "version: v1\nentries: " + "[" * 40 + "]" * 40 + "\n",
+)
+SECOND_DOCUMENT: Final = Code(
+    "POL-1005",
+    "There is a second YAML document after ---.",
+    ("Several policies were put into one config.yaml.",),
+    "Put all entries into one list, or each document into a ConfigMap of its own.",
+    "version: v1\n---\nversion: v1\n",
+)
+DUPLICATE_KEY: Final = Code(
+    "POL-1006",
+    "A mapping has the same key twice.",
+    ("A block was copied, and only part of it was changed.",),
+    "Keep one of the two. For two entries, begin each with a dash.",
+    "version: v1\nversion: v1\n",
+)
+WRONG_VERSION: Final = Code(
+    "POL-1007",
+    "The version is missing, or it is not v1.",
+    ("The field was left out.", "The version of the API (apiVersion) was written instead."),
+    "Write version: v1.",
+    "version: v2\nentries: []\n",
+)
+FOUND_TWICE: Final = Code(
+    "POL-1008",
+    "The same ConfigMap is in more than one file, with different documents.",
+    ("A file was copied and renamed, and the original stayed.",),
+    "Delete one of them, or give it another name.",
+    "",
+)
+
+UNKNOWN_FIELD: Final = Code(
+    "POL-1101",
+    "A field has a name that does not exist here.",
+    ("The name is misspelt, or its case is wrong.", "The field stands one level too high or too low."),
+    "Correct the name or the indentation. The reference lists the fields of each mapping.",
+    policy(more="acton: deny"),
+)
+MISSING_FIELD: Final = Code(
+    "POL-1102",
+    "A required field is missing, or blank.",
+    ("The field was left out.", "A template rendered to nothing.", "The field stands one level too high or too low."),
+    "Write the field.",
+    "version: v1\nentries:\n  - match:\n      host: api.example.com\n    action: deny\n",
+)
+WRONG_TYPE: Final = Code(
+    "POL-1103",
+    "A field holds something of the wrong type.",
+    (
+        "A number, or true, false or a date stands where text must be.",
+        "A single value stands where a list must be, or the other way round.",
+        "A dash is missing, or is one too many.",
+    ),
+    "Put numbers that are texts in quotation marks, and write lists with dashes or brackets.",
+    policy(match="methods: GET"),
+)
+UNKNOWN_ACTION: Final = Code(
+    "POL-1104",
+    "The action is not exchange, deny or allow.",
+    ("The word is another product's, such as block or permit.", "The word is misspelt."),
+    "Write exchange, deny or allow.",
+    policy(action="block"),
+)
+UNKNOWN_ISSUER: Final = Code(
+    "POL-1105",
+    "issuerRef names an issuer profile that does not exist.",
+    ("The name is misspelt.", "The platform team has not added the profile yet."),
+    "Use the name of a profile, or ask the platform team to add it.",
+    policy(action="exchange", more="exchange:\n  issuerRef: primery\n  scope: read:orders"),
+)
+NO_TARGET: Final = Code(
+    "POL-1106",
+    "An exchange asks for nothing.",
+    ("scope, resources and audiences are all missing or blank.",),
+    "Write at least one of scope, resources and audiences.",
+    policy(action="exchange", more="exchange:\n  issuerRef: primary"),
+)
+
+HOST_URL: Final = Code(
+    "POL-1201",
+    "host is a URL, or has a path, a user or a scheme.",
+    ("The address was copied from a browser.",),
+    "Write the host name alone.",
+    policy(host="https://api.example.com/"),
+)
+SEVERAL_HOSTS: Final = Code(
+    "POL-1202",
+    "host names more than one host.",
+    ("Hosts are written as a list in one text.",),
+    "Write one entry for each host. A wildcard such as *.example.com stands for all hosts below one.",
+    policy(host="api.example.com,www.example.com"),
+)
+HOST_TEMPLATE: Final = Code(
+    "POL-1203",
+    "host is a template that was not rendered, or has escapes.",
+    ("A placeholder of Helm, Kustomize or the shell was not replaced.",),
+    "Render the template before it is applied, or write the host name itself.",
+    policy(host='"{{ .Values.host }}"'),
+)
+HOST_PATTERN: Final = Code(
+    "POL-1204",
+    "host is a pattern.",
+    ("A * stands elsewhere than in a leading *.", "A regular expression was written."),
+    "Write one entry for each host name, or *.example.com for all hosts below one.",
+    policy(host="api*.example.com"),
+)
+NO_HOST: Final = Code(
+    "POL-1205",
+    "host cannot be the host of any request.",
+    ("There is a character in it that no host name has.",),
+    "Write a host name, or an IPv6 address in brackets.",
+    policy(host='"???"'),
+)
+LONG_HOST: Final = Code(
+    "POL-1206",
+    "host is longer than any host name.",
+    ("A list of hosts, or something else entirely, was pasted.",),
+    "Write one host name.",
+    policy(host="a" * 2100),
+)
+
+PREFIX_URL: Final = Code(
+    "POL-1301",
+    "pathPrefix is a URL.",
+    ("The address was copied from a browser.",),
+    "Write the path alone.",
+    policy(prefix="https://api.example.com/orders"),
+)
+PREFIX_NETWORK_PATH: Final = Code(
+    "POL-1302",
+    "pathPrefix begins with two slashes, after which servers look for a host.",
+    ("Two parts that both have a slash were joined.",),
+    "Write one slash.",
+    policy(prefix="//orders"),
+)
+PREFIX_QUOTED: Final = Code(
+    "POL-1303",
+    "pathPrefix has quotation marks of its own.",
+    ("A template quotes a text that is already quoted.",),
+    "Remove the inner quotation marks.",
+    policy(prefix="'\"/orders\"'"),
+)
+PREFIX_EXPRESSION: Final = Code(
+    "POL-1304",
+    "pathPrefix begins with ^, but it is not a regular expression.",
+    ("The prefix was taken over from a gateway that matches by regular expressions.",),
+    "Write the path as plain text.",
+    policy(prefix="^/orders"),
+)
+PREFIX_DOTS: Final = Code(
+    "POL-1305",
+    "pathPrefix has a dot segment.",
+    (_PREFIX, "Servers resolve . and .. before they choose what to serve."),
+    "Write the path as it is after that.",
+    policy(prefix="/a/../orders"),
+)
+PREFIX_SLASHES: Final = Code(
+    "POL-1306",
+    "pathPrefix has an empty segment.",
+    ("Two parts that both have a slash were joined.",),
+    "Write one slash.",
+    policy(prefix="/api//orders"),
+)
+PREFIX_BACKSLASH: Final = Code(
+    "POL-1307",
+    "pathPrefix has a backslash.",
+    ("A path of Windows, or an escape of a regular expression, was written.", "Servers take a backslash for a slash."),
+    "Write slashes, and no escapes.",
+    policy(prefix="/api\\orders"),
+)
+PREFIX_FRAGMENT: Final = Code(
+    "POL-1308",
+    "pathPrefix has a fragment.",
+    ("The address was copied from a browser. No server sees what follows a #.",),
+    "Remove the # and what follows it.",
+    policy(prefix="/orders#top"),
+)
+PREFIX_QUERY: Final = Code(
+    "POL-1309",
+    "pathPrefix has a query.",
+    ("The address was copied from a browser.",),
+    "Remove the ? and what follows it. Entries cannot tell queries apart.",
+    policy(prefix="/orders?id=1"),
+)
+PREFIX_ESCAPE: Final = Code(
+    "POL-1310",
+    "pathPrefix has a % that begins no escape.",
+    ("The sign itself is meant.", "An escape was cut off."),
+    "Write %25 for the sign itself, or complete the escape.",
+    policy(prefix="/100%"),
+)
+PREFIX_INVISIBLE: Final = Code(
+    "POL-1311",
+    "pathPrefix has a character that cannot be seen.",
+    ("The text was copied from a web page or a document.",),
+    "Type the path again.",
+    policy(prefix='"/or\\u200bders"'),
+)
+SEVERAL_PREFIXES: Final = Code(
+    "POL-1312",
+    "pathPrefix is more than one prefix.",
+    ("Prefixes are written as a list in one text.",),
+    "Write one entry for each prefix.",
+    policy(prefix="/orders,/billing"),
+)
+PREFIX_WILDCARD: Final = Code(
+    "POL-1313",
+    "pathPrefix ends with a wildcard.",
+    ("A prefix already covers what follows it; a * would be taken as a character.",),
+    "Remove the wildcard.",
+    policy(prefix="/orders/*"),
+)
+PREFIX_PATTERN: Final = Code(
+    "POL-1314",
+    "pathPrefix is a pattern.",
+    ("A template of a path, such as /orders/{id}, or a regular expression was written.", "A placeholder was not rendered."),
+    "Write the text before the pattern, or one entry for each prefix.",
+    policy(prefix='"/orders/{id}/items"'),
+)
+PREFIX_REWRITTEN: Final = Code(
+    "POL-1315",
+    "pathPrefix has escapes or parameters that servers rewrite.",
+    (_PREFIX,),
+    "Write the path as servers see it after they have decoded it.",
+    policy(prefix="/a%2F%2Fb"),
+)
+LONG_PREFIX: Final = Code(
+    "POL-1316",
+    "pathPrefix is too long.",
+    ("Something else than a path was pasted.",),
+    "Write a shorter prefix.",
+    policy(prefix="/" + "a" * 2100),
+)
+PREFIX_WITH_HOST: Final = Code(
+    "POL-1317",
+    "pathPrefix begins with the host.",
+    ("The address was copied without its scheme.",),
+    "Write the path alone.",
+    policy(prefix="api.example.com/orders"),
+)
+
+EVERY_METHOD: Final = Code(
+    "POL-1401",
+    "methods has a word for all methods.",
+    ("ALL or ANY is the word of another product.",),
+    "Leave methods out.",
+    policy(match="methods: [ALL]"),
+)
+WRONG_METHOD: Final = Code(
+    "POL-1402",
+    "methods has something that is no method.",
+    ("Several methods stand in one text.", "A pattern or a negation was written."),
+    "Write each method as an item of its own.",
+    policy(match='methods: ["GET,POST"]'),
+)
+UNKNOWN_PATH_TYPE: Final = Code(
+    "POL-1403",
+    "pathType is not Prefix, Segment or Exact.",
+    ("The word is that of an Ingress or a Gateway, such as PathPrefix.",),
+    "Write Prefix, Segment or Exact.",
+    policy(match="pathType: PathPrefix"),
+)
+MANY_HEADERS: Final = Code(
+    "POL-1404",
+    "The match has too many headers.",
+    ("Headers of several entries stand in one. An entry matches only if all of them do.",),
+    "Name the headers that tell requests apart, or divide the entry.",
+    policy(match="headers:\n" + "".join(f'  - {{name: x-{number}, value: "1"}}\n' for number in range(9))),
+)
+WRONG_HEADER_NAME: Final = Code(
+    "POL-1405",
+    "The name of a header cannot be matched.",
+    ("It is a pseudo-header, host, authorization or cookie.", "It has characters that no name has."),
+    "Match the host by host, the path by pathPrefix and the method by methods. Leave credentials out of policies.",
+    policy(match='headers:\n  - {name: cookie, value: "a"}'),
+)
+HEADER_TWICE: Final = Code(
+    "POL-1406",
+    "The match names a header twice.",
+    ("Several values are meant as alternatives.", "Two names differ in case, or in _ and -, which many servers take for the same."),
+    "Write one entry for each value.",
+    policy(match='headers:\n  - {name: x-tool, value: "a"}\n  - {name: X-Tool, value: "b"}'),
+)
+WRONG_HEADER_VALUE: Final = Code(
+    "POL-1407",
+    "The value of a header is one that no request can have.",
+    ("It is a list with commas.", "It has blanks at an end, which gateways remove."),
+    "Write one whole value.",
+    policy(match='headers:\n  - {name: x-tool, value: "a, b"}'),
+)
+
+LOWER_CASE_METHOD: Final = Code(
+    "POL-1901",
+    "A method is not in upper case.",
+    ("Methods are usually written in upper case. The service does not mind.",),
+    "Write it in upper case.",
+    policy(match="methods: [get]"),
+    severity=Severity.NOTICE,
+)
+NO_SLASH: Final = Code(
+    "POL-1902",
+    "pathPrefix does not begin with a slash.",
+    ("Every path begins with one. The service adds it.",),
+    "Write the slash.",
+    policy(prefix="orders"),
+    severity=Severity.NOTICE,
+)

@@ -1,0 +1,67 @@
+"""A problem of a document as a value: its code, a sentence about this one, and the place to look at.
+
+Must not know: which codes there are, or who finds problems and who is told.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import final
+
+import attrs
+
+from exchanger.codes.code import Code
+
+
+@final
+@attrs.frozen
+class Problem:
+    """What is wrong in one place.
+
+    ``text`` is a sentence for the author, bounded and printable, without a full stop. ``entry`` is the position in ``entries``, ``None`` if
+    it is the document as a whole. ``field`` is the path of the field from the root of its file, such as ``entries[0].match.host``, "" if
+    there is none. ``line`` and ``column`` count from 1 in the text that was read.
+
+    ``hint`` is what was probably meant, "" if nobody can tell. ``instead`` is the YAML that should stand at the place instead of what does,
+    if that is the only right answer. ``summary`` is the text where all problems of an entry stand in one line (``None``: the same): it may
+    speak for several, and then that of the others is "".
+    """
+
+    code: Code
+    text: str
+    entry: int | None = None
+    field: str = ""
+    line: int | None = None
+    column: int | None = attrs.field(default=None, eq=False)
+    hint: str = attrs.field(default="", eq=False)
+    instead: str = attrs.field(default="", eq=False)
+    summary: str | None = attrs.field(default=None, eq=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.sentence}"
+
+    @property
+    def sentence(self) -> str:
+        """The text with the hint."""
+        return _hinted(self.text, self.hint)
+
+
+def reason_of(problems: Iterable[Problem]) -> str:
+    """Return the problems of one entry in one line."""
+    return "; ".join(_summaries(problems))
+
+
+def coded(problems: Iterable[Problem], reason: str = "") -> str:
+    """Return the problems of one entry in one line, each after its code; ``reason`` if there are none."""
+    told = (problem for problem in problems if _summary(problem))
+    return "; ".join(f"{problem.code}: {_hinted(_summary(problem), problem.hint)}" for problem in told) or reason
+
+
+def _summaries(problems: Iterable[Problem]) -> Iterator[str]:
+    return filter(None, map(_summary, problems))
+
+
+def _summary(problem: Problem) -> str:
+    return problem.text if problem.summary is None else problem.summary
+
+
+def _hinted(text: str, hint: str) -> str:
+    return f"{text} (did you mean {hint}?)" if hint else text

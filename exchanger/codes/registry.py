@@ -1,0 +1,30 @@
+"""All codes there are. Whatever is told to anybody has one of these."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from exchanger.codes import exchange, grants, issuers, manifests, policy
+from exchanger.codes.code import Code
+from exchanger.util.text import closest
+
+
+def _all() -> tuple[Code, ...]:
+    """Return the codes in the order of their names."""
+    declared = (value for module in (policy, grants, manifests, issuers) for value in vars(module).values() if isinstance(value, Code))
+    return tuple(sorted((*declared, *exchange.CODES), key=lambda code: code.name))
+
+
+CODES: Final = _all()
+_BY_NAME: Final[Mapping[str, Code]] = MappingProxyType({code.name: code for code in CODES})
+
+
+def find(name: str) -> Code | None:
+    """Return the code called ``name``, in any case and with blanks around it, ``None`` if there is none."""
+    return _BY_NAME.get(name.strip().upper())
+
+
+def nearest(name: str) -> Code | None:
+    """Return the code that ``name`` is probably meant to be, ``None`` if nothing comes near."""
+    near = closest(name.strip().upper(), _BY_NAME)
+    return None if near is None else _BY_NAME[near]

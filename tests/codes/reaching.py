@@ -1,0 +1,79 @@
+"""Runs the example of a code through the readers, and says which codes come of it."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from exchanger.codes.code import Code, Example
+from exchanger.codes.problem import Problem
+from exchanger.directory.folder import Scan, notices_of, scan
+from exchanger.directory.manifest import PassedOver, UnreadableFile, read_manifests
+from exchanger.issuers.profiles import parse_profiles
+from exchanger.policy.document import PolicyDocument
+from exchanger.policy.grants.allowance import Grants
+from exchanger.policy.grants.notices import of_allowance, of_left_out
+from exchanger.policy.grants.reader import read_grants
+from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace, Text, read
+from exchanger.values.entry import Source
+from exchanger.values.selector import parse_selector
+
+SOURCE = Source("team", "policy")
+ISSUERS = frozenset({"primary"})
+LABELS = ((NAME_LABEL, "team"),)
+NAMESPACES = parse_selector("ext-authz-token-exchange.magneticflux.net/policy=enabled")
+CONFIG_MAPS = parse_selector("ext-authz-token-exchange.magneticflux.net/enabled=true")
+
+
+def policy_problems(text: str, grants: str = "") -> tuple[Problem, ...]:
+    return document(text, grants).findings
+
+
+def document(text: str, grants: str = "") -> PolicyDocument:
+    found = read_grants(grants, has_labels=True) if grants else Grants(limited=False)
+    assert isinstance(found, Grants), found
+    return read(SOURCE, Text(text, namespace_labels=(LABELS,)), ISSUERS, found)
+
+
+def grants_codes(text: str) -> Iterator[Code]:
+    for has_labels in (True, False):
+        found = read_grants(text, has_labels=has_labels)
+        if not isinstance(found, Grants):
+            yield from (problem.code for problem in found)
+            continue
+        for notice in (*of_allowance(found, "team", (LABELS,)), *of_left_out(found, "team", LABELS, {"team"})):
+            assert notice.code is not None
+            yield notice.code
+
+
+def manifest_codes(text: str) -> Iterator[Code]:
+    found = read_manifests(text.encode(), is_json=False)
+    if isinstance(found, UnreadableFile):
+        yield found.code
+        return
+    for item in found:
+        if isinstance(item, PassedOver):
+            yield item.code
+        elif isinstance(item, ConfigMap):
+            yield from (problem.code for problem in policy_problems(item.document or ""))
+        else:
+            assert isinstance(item, Namespace)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "policy.yaml").write_text(text, encoding="utf-8")
+        notices = notices_of(scan(Path(folder), Scan()), NAMESPACES, CONFIG_MAPS)
+    yield from (notice.code for notice in notices.listed if notice.code is not None)
+
+
+def reached(code: Code) -> set[str]:
+    """Return the names of the codes that the example of ``code`` leads to."""
+    match code.kind:
+        case Example.POLICY | Example.GRANTED_POLICY:
+            return {problem.code.name for problem in policy_problems(code.example, code.grants)}
+        case Example.GRANTS:
+            return {found.name for found in grants_codes(code.example)}
+        case Example.MANIFESTS:
+            return {found.name for found in manifest_codes(code.example)}
+        case Example.ISSUERS:
+            assert parse_profiles(code.example.encode(), "issuers.yaml")
+            return {code.name}
+        case Example.SITUATION:
+            return {code.name}

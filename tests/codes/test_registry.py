@@ -1,0 +1,70 @@
+"""The registry: its codes are reached by their examples, and described in whole sentences."""
+
+import re
+
+import pytest
+
+from exchanger.codes import registry
+from exchanger.codes.code import Code
+from exchanger.codes.registry import CODES, find, nearest
+from exchanger.errors import Diagnostic
+from tests.codes.reaching import reached
+
+# Found elsewhere than by reading one document: see the tests named after them.
+ELSEWHERE = {
+    "POL-1001",
+    "POL-1008",
+    "POL-1901",
+    "POL-1902",
+    "POL-2101",
+    "POL-2102",
+    "POL-2103",
+    "POL-2104",
+    "POL-2105",
+    "POL-2106",
+    "POL-3007",
+    "POL-3104",
+}
+
+
+@pytest.mark.parametrize("code", [code for code in CODES if code.name not in ELSEWHERE], ids=str)
+def test_the_example_of_a_code_reaches_it(code: Code) -> None:
+    assert code.name in reached(code)
+
+
+def test_the_names_are_unique_and_of_one_form() -> None:
+    names = [code.name for code in CODES]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"(?:POL|TXE)-[0-9]{4}", name) for name in names)
+    assert names == sorted(names)
+
+
+def test_every_diagnostic_of_an_exchange_is_described() -> None:
+    assert {code.name for code in CODES if code.name.startswith("TXE")} == {diagnostic.value for diagnostic in Diagnostic}
+
+
+@pytest.mark.parametrize("code", CODES, ids=str)
+def test_a_code_is_described_in_whole_sentences(code: Code) -> None:
+    for sentence in (code.sentence, code.remedy, *code.causes):
+        assert sentence.endswith(".")
+        assert sentence.isprintable()
+    assert code.causes
+
+
+@pytest.mark.parametrize("text", ["POL-1101", " pol-1101 ", "Pol-1101\n"])
+def test_a_code_is_found_in_any_case(text: str) -> None:
+    found = find(text)
+    assert found is not None
+    assert found.name == "POL-1101"
+
+
+def test_an_unknown_code_is_not_found_and_the_nearest_one_is_named() -> None:
+    assert find("POL-9999") is None
+    near = nearest("POL1101")
+    assert near is not None
+    assert near.name == "POL-1101"
+    assert nearest("something else") is None
+
+
+def test_the_registry_has_every_code_that_is_declared() -> None:
+    assert len(registry.CODES) > 80
