@@ -91,7 +91,9 @@ async def test_a_valid_policy_is_allowed_and_a_broken_one_is_refused() -> None:
     assert refused["status"]["message"].startswith("config.yaml: line 2, column ")
     assert '"dney"' in refused["status"]["message"]
     assert scene.refusals == [f"team/policy: {refused['status']['message']}"]
-    assert (await scene.judged(config_map(None)))["status"]["message"].startswith("config.yaml: the document is missing")
+    assert (await scene.judged(config_map(None)))["status"]["message"].startswith("config.yaml: POL-1001: the document is missing")
+    misnamed = {**config_map(None), "data": {"config.yml": DENY}}
+    assert "config.yml, which was probably meant" in (await scene.judged(misnamed))["status"]["message"]
 
 
 async def test_all_problems_are_in_one_message_in_the_order_of_the_document() -> None:
@@ -159,9 +161,9 @@ async def test_grants_refuse_or_only_tell(enforced: bool) -> None:
     assert found["allowed"] is not enforced
     if enforced:
         assert (found["status"]["code"], found["status"]["reason"]) == (403, "Forbidden")
-        assert found["status"]["message"].startswith("config.yaml: line 2: entries[0] is outside")
+        assert found["status"]["message"].startswith("config.yaml: line 2: POL-2001: entries[0] is outside")
     else:
-        assert found["warnings"][0].startswith("would be refused: entries[0]")
+        assert found["warnings"][0].startswith("line 2: POL-2001: would be refused: entries[0]")
 
 
 async def test_a_namespace_that_is_new_is_waited_for(autojump_clock: trio.testing.MockClock) -> None:
