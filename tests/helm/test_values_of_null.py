@@ -46,6 +46,10 @@ SENTENCES: Final[Mapping[str, tuple[Given, str]]] = {
         "primary has no credentials of its own, or not both, and oauth.existingSecret.name is empty",
     ),
     "podDisruptionBudget.maxUnavailable": ({}, "podDisruptionBudget.maxUnavailable is 0"),
+    "admission.tls.caBundle": (
+        {"admission": {"enabled": True, "tls": {"source": "existing", "secretName": "mine", "caBundle": "PEM"}}},
+        "admission.tls.source=existing needs admission.tls.secretName and admission.tls.caBundle",
+    ),
     "autoscaling.targetCPUUtilizationPercentage": (SCALED, "autoscaling needs targetCPUUtilizationPercentage"),
     "resources": (SCALED, "autoscaling by CPU needs resources.requests.cpu"),
     "resources.requests": (SCALED, "autoscaling by CPU needs resources.requests.cpu"),
