@@ -27,6 +27,8 @@ ACCOUNT: Final = "exchanger-admission"
 RIGHTS: Final[tuple[Rule, ...]] = ({"apiGroups": [""], "resources": ["configmaps", "namespaces"], "verbs": ["list", "watch"]},)
 CONFIGURATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 CONFIGURATION: Final = "exchanger"
+# The chart gives it this name, which authors see.
+WEBHOOK: Final = "policies.ext-authz-token-exchange.magneticflux.net"
 ISSUERS: Final = "issuers: [{name: primary, tokenEndpoint: https://issuer.invalid/token, clientID: id, clientSecret: canary-secret}]\n"
 
 
@@ -102,7 +104,7 @@ class Running:
     def configure(self, policy: str = "Fail", **changes: Any) -> None:
         """Tell the API server of the webhook."""
         webhook = {
-            "name": "policies.exchanger.test",
+            "name": WEBHOOK,
             "admissionReviewVersions": ["v1"],
             "sideEffects": "None",
             "failurePolicy": policy,

@@ -1,27 +1,28 @@
 """The webhook with a real API server: what authors see when they apply, and what happens when it is away."""
 
+import re
+import subprocess
 import threading
 import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final
 
 import httpx
 import pytest
 
-from tests.admission.running import Running, running, until, warnings
-from tests.kube.admin import NAMESPACE_LABELS, POLICY_LABELS
-from tests.kube.control_plane import ControlPlane
+from tests.admission.running import ISSUERS, WEBHOOK, Running, running, until, warnings
+from tests.helm.chart import ROOT
+from tests.kube.admin import POLICY_LABELS
+from tests.kube.control_plane import ADMIN_TOKEN, ControlPlane
+from tests.tools import find_tool
 
 pytestmark = pytest.mark.kubernetes
 
-GRANTS: Final = (
-    "version: v1\ngrants: [{namespaceSelector: area, hosts: ['{label:area}.example.com'], issuers: [primary, later], scopes: ['*']}]\n"
-)
 BROKEN: Final = (
     "version: v1\nentries:\n- {match: {host: api.example.com}, action: dney}\n- {match: {host: api.example.com}, actoin: deny}\n"
 )
+GUIDE: Final = ROOT / "docs" / "how-to" / "refuse-broken-policies.md"
 OK: Final = (httpx.codes.OK, httpx.codes.CREATED)
 
 
@@ -29,19 +30,17 @@ def deny(path: str = "/a", host: str = "api.example.com") -> str:
     return f"version: v1\nentries: [{{match: {{host: {host}, pathPrefix: {path}}}, action: deny}}]"
 
 
-@pytest.fixture
-def webhook(control_plane: ControlPlane, tmp_path: Path) -> Generator[Running]:
-    with running(control_plane, tmp_path) as found:
+@pytest.fixture(scope="module")
+def shared(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
+    with running(control_plane, tmp_path_factory.mktemp("webhook")) as found:
         yield found
 
 
 @pytest.fixture
-def granting(control_plane: ControlPlane, tmp_path: Path) -> Generator[Running]:
-    (tmp_path / "grants.yaml").write_text(GRANTS)
-    with running(control_plane, tmp_path, POLICY_GRANTS_FILE=str(tmp_path / "grants.yaml")) as found:
-        control_plane.admin.put_namespace("team", {**NAMESPACE_LABELS, "area": "api"})
-        until(lambda: found.apply(deny(), "ready", dryRun="All").is_success, found.lines)
-        yield found
+def webhook(shared: Running) -> Generator[Running]:
+    """The one webhook of most tests, which leave it running and judging."""
+    yield shared
+    shared.plane.admin.delete("/api/v1/namespaces/team/configmaps")
 
 
 def message(answer: httpx.Response) -> str:
@@ -57,7 +56,7 @@ def test_a_broken_document_is_refused_with_all_problems_in_one_message(webhook: 
     answer = webhook.apply(BROKEN)
     assert answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY
     said = message(answer)
-    assert 'admission webhook "policies.exchanger.test" denied the request: config.yaml has 2 problems' in said
+    assert f'admission webhook "{WEBHOOK}" denied the request: config.yaml has 5 problems' in said
     assert "line 3" in said
     assert "line 4" in said
     assert "dney" in said
@@ -91,25 +90,8 @@ def test_a_conflict_and_an_unknown_issuer_are_warnings(webhook: Running) -> None
     assert "later" in warnings(answer)[0]
     (webhook.folder / "issuers.yaml").write_text((webhook.folder / "issuers.yaml").read_text().replace("primary", "later"))
     until(lambda: not warnings(webhook.apply(unknown.replace("b.", "c."), "exchanging", dryRun="All")), webhook.lines)
+    (webhook.folder / "issuers.yaml").write_text(ISSUERS)
     webhook.plane.admin.delete_namespace("other")
-
-
-def test_what_the_grants_would_refuse_is_refused(granting: Running) -> None:
-    answer = granting.apply(deny(host="other.example.com"))
-    assert answer.status_code == httpx.codes.FORBIDDEN
-    assert "outside the hosts and paths that its namespace is granted" in message(answer)
-    granting.plane.admin.put_namespace("team", {**NAMESPACE_LABELS, "area": "other"})
-    until(lambda: granting.apply(deny(host="other.example.com"), dryRun="All").is_success, granting.lines)
-    (granting.folder / "grants.yaml").write_text(GRANTS.replace("hosts:", "actions: [exchange], hosts:"))
-    until(lambda: granting.apply(deny(host="other.example.com"), dryRun="All").is_client_error, granting.lines)
-
-
-def test_a_namespace_and_its_policy_may_be_applied_at_once(granting: Running) -> None:
-    for number in range(5):
-        team = f"new-{number}"
-        granting.plane.admin.put_namespace(team, {**NAMESPACE_LABELS, "area": f"area-{number}"})
-        assert granting.apply(deny(host=f"area-{number}.example.com"), team=team).status_code in OK
-        granting.plane.admin.delete_namespace(team)
 
 
 def test_a_document_that_was_broken_before_may_be_annotated_and_withdrawn(webhook: Running) -> None:
@@ -146,6 +128,7 @@ def test_the_largest_documents_are_judged_whatever_they_are_made_of(webhook: Run
 
 
 def test_without_the_webhook_everything_is_stored_or_nothing_as_the_cluster_wants(webhook: Running) -> None:
+    """It ends as it began, with a webhook that runs."""
     assert webhook.stop() == 0
     assert webhook.apply(deny()).status_code == httpx.codes.INTERNAL_SERVER_ERROR
     webhook.configure("Ignore")
@@ -154,6 +137,8 @@ def test_without_the_webhook_everything_is_stored_or_nothing_as_the_cluster_want
     webhook.start()
     until(lambda: not webhook.apply(deny("/b"), "other", dryRun="All").is_client_error and webhook.is_ready(), webhook.lines)
     assert webhook.apply(BROKEN + "#").status_code == httpx.codes.UNPROCESSABLE_ENTITY
+    webhook.configure()
+    until(webhook.judges, webhook.lines)
 
 
 def test_a_certificate_is_replaced_under_load_and_nothing_is_lost(webhook: Running) -> None:
@@ -193,3 +178,18 @@ def test_a_hundred_applies_at_once_are_each_judged(webhook: Running) -> None:
 def test_it_needs_no_more_than_to_read_namespaces_and_configmaps(webhook: Running) -> None:
     """The account of these tests has nothing else; nothing in the log asks for more."""
     assert "forbidden" not in webhook.lines().lower()
+
+
+def test_the_guide_shows_what_kubectl_says(webhook: Running) -> None:
+    """If the change is meant, copy what is found into the page."""
+    webhook.plane.admin.put_namespace("team-orders")
+    page = GUIDE.read_text()
+    document, output = (re.search(rf"<!-- admission: {name} -->\n```\w+\n(.*?)```", page, re.DOTALL) for name in ("document", "output"))
+    assert document
+    assert output
+    (webhook.folder / "orders.yaml").write_text(document[1])
+    kubeconfig = webhook.plane.kubeconfig("admin.yaml", token=ADMIN_TOKEN)
+    command = (find_tool("kubectl"), "--kubeconfig", kubeconfig, "apply", "--filename", "orders.yaml")
+    done = subprocess.run(command, cwd=webhook.folder, capture_output=True, text=True, check=False, timeout=60)
+    assert f"$ kubectl apply --filename orders.yaml\n{done.stderr}" == output[1]
+    webhook.plane.admin.delete_namespace("team-orders")

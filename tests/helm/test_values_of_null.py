@@ -47,7 +47,7 @@ SENTENCES: Final[Mapping[str, tuple[Given, str]]] = {
     ),
     "podDisruptionBudget.maxUnavailable": ({}, "podDisruptionBudget.maxUnavailable is 0"),
     "admission.tls.caBundle": (
-        {"admission": {"enabled": True, "tls": {"source": "existing", "secretName": "mine", "caBundle": "PEM"}}},
+        {"admission": {"enabled": True, "tls": {"source": "existing", "secretName": "mine", "caBundle": "other"}}},
         "admission.tls.source=existing needs admission.tls.secretName and admission.tls.caBundle",
     ),
     "autoscaling.targetCPUUtilizationPercentage": (SCALED, "autoscaling needs targetCPUUtilizationPercentage"),
