@@ -67,6 +67,10 @@ selector, lets it through.
 */}}
 {{- define "exchanger.admission.labelSelector" -}}
 {{- $text := include "exchanger.variable" . -}}
+{{- $name := index . 1 -}}
+{{- range (include "exchanger.userEnvironment" (index . 0) | fromJsonArray) -}}
+{{- if and (eq .name $name) .valueFrom -}}{{- $text = "" -}}{{- end -}}
+{{- end -}}
 {{- $expressions := list -}}
 {{- if not (contains "$(" $text) -}}
 {{- range regexFindAll "[^,(]+([(][^)]*[)])?" $text -1 -}}
