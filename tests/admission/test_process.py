@@ -1,6 +1,7 @@
 """The webhook's process, with a cluster in memory: what it follows, what it says, and how it ends."""
 
 import os
+import re
 import signal
 import ssl
 from collections.abc import AsyncGenerator, Callable
@@ -21,7 +22,9 @@ from tests.kube.cluster import Cluster
 from tests.ports import free_port
 
 LABELS = {"enabled": "true"}
+ANSWER = re.compile(rb"HTTP/1.1 (\d+) .*Content-Length: (\d+)\r\n.*?\r\n(.*)", re.DOTALL)
 SEEN_S = 30.0
+POLL_S = 0.05
 GRANTS = "{version: v1, grants: [{namespaces: [team], hosts: ['*'], issuers: ['*'], scopes: ['*']}]}"
 EXCHANGE = "version: v1\nentries: [{match: {host: a.example, pathPrefix: /}, action: exchange, exchange: {issuerRef: later, scope: s}}]"
 ISSUERS = "issuers: [{{name: {}, tokenEndpoint: https://h/t, clientID: a, clientSecret: canary}}]"
@@ -81,8 +84,10 @@ class Scene:
         stream = await trio.open_ssl_over_tcp_stream("127.0.0.1", self.port, ssl_context=context, https_compatible=True)
         async with stream:
             await stream.send_all(request)
-            received = b"".join([bytes(data) async for data in stream])
-        return int(received.split()[1]), received.partition(b"\r\n\r\n")[2].decode()
+            received = bytearray()
+            while (found := ANSWER.fullmatch(received)) is None or len(found[3]) < int(found[2]):
+                received += await stream.receive_some()
+        return int(found[1]), found[3].decode()
 
     async def judged(self, document: str) -> str:
         status, content = await self.ask("/validate", body(config_map(document, LABELS)))
@@ -105,7 +110,10 @@ async def running(scene: Scene, monkeypatch: pytest.MonkeyPatch, **variables: st
 
     monkeypatch.setattr("exchanger.kube.client.connect", connect)
     monkeypatch.setattr("exchanger.admission.process.PolicyListWatches", lambda _connection: scene.cluster)
+    for module in ("app.grants_file", "kube.namespaces_file"):
+        monkeypatch.setattr(f"exchanger.{module}.POLL_S", POLL_S)
     settings, lines = read_admission_settings(scene.variables(**variables)), Lines()
+    settings = attrs.evolve(settings, issuers=attrs.evolve(settings.issuers, poll=POLL_S))
     with logging_to_stdout(settings.log, lines) as logging:
         scene.process = AdmissionProcess(settings, logging)
         async with trio.open_nursery() as nursery:

@@ -152,6 +152,14 @@ async def test_conflicts_and_unknown_issuers_are_warnings() -> None:
     assert await scene.judged(config_map(DENY.replace("a.example", "c.example"))) == ALLOWED
 
 
+async def test_of_many_unknown_issuers_the_first_are_named() -> None:
+    entry = "{{match: {{host: a.example, pathPrefix: /{}}}, action: exchange, exchange: {{issuerRef: no, scope: s}}}}"
+    document = f"version: v1\nentries: [{', '.join(entry.format(number) for number in range(20))}]"
+    found = await Scene().judged(config_map(document))
+    assert found["allowed"]
+    assert [len(found["warnings"]), found["warnings"][-1]] == [17, "and 4 more entries with an issuer that is not known"]
+
+
 @pytest.mark.parametrize("enforced", [True, False])
 async def test_grants_refuse_or_only_tell(enforced: bool) -> None:
     grants = read_grants("{version: v1, grants: [{namespaceSelector: a=b, hosts: [b.example]}]}", has_labels=True, enforced=enforced)
