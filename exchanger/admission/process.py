@@ -4,6 +4,7 @@ It is a process of its own so that judging costs no decision anything, and so th
 other, as in the service: the log and the policy outlive the webhook.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -168,6 +169,9 @@ class AdmissionProcess:
             if settings.grants.path is not None:
                 nursery.start_soon(GrantsFile(settings.grants, settings.grants.path, self._use_grants, GrantsLog(self._log)).run)
             await nursery.start(source.run)
+            # The policy lives as long as the process, so the collector need not traverse it, with the interpreter held, while documents are
+            # judged.
+            gc.freeze()
             self._log.info("admission.ready", documents=0 if self._policy.newest is None else len(self._policy.newest.documents))
 
     async def _follow_profiles(self, profiles: ProfilesFile) -> None:
