@@ -15,7 +15,7 @@ from typing import Final
 import trio
 
 from exchanger import __version__
-from exchanger.app.environment import parse_duration
+from exchanger.util.duration import parse_duration
 
 _USAGE_ERROR: Final = 2
 _INTERRUPTED: Final = 130

@@ -17,13 +17,13 @@ from typing import Final
 
 import trio
 
-from exchanger.app.environment import parse_duration
 from exchanger.scenarios.builtin import SCENARIOS
 from exchanger.scenarios.options import ScenariosOptions, add_arguments, options_of
 from exchanger.scenarios.runner import run_scenario
 from exchanger.scenarios.scenario import OneRequest
 from exchanger.scenarios.target import UNSIGNED_SUBJECTS, Gateway, ScenarioTarget
 from exchanger.scenarios.tokens import make_subjects
+from exchanger.util.duration import parse_duration
 
 SINGLE: Final = tuple(scenario for scenario in SCENARIOS if isinstance(scenario, OneRequest) and not scenario.call.grants)
 # More at once than that is a load test, for which a forwarded port is no way to take.

@@ -15,13 +15,13 @@ import trio
 
 from exchanger.admission.judgement import Known, judge
 from exchanger.admission.review import ALLOWED, Answer, Asked, NoReview, Unconcerned, read_review, write_review
-from exchanger.app.environment import parse_duration
 from exchanger.http.message import Handler, Request, Response
 from exchanger.http.server import HttpServer, Limits
 from exchanger.http.tls import Tls
 from exchanger.policy.document import Labels
 from exchanger.policy.notices import not_enabled
 from exchanger.policy.selection import ConfigMap, Text
+from exchanger.util.duration import parse_duration
 from exchanger.values.entry import Source
 from exchanger.values.selector import Selector
 

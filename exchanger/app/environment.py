@@ -12,37 +12,15 @@ from typing import Final, TypeVar, final
 import attrs
 
 from exchanger.app.variable_names import ADDRESS_OF_A_SERVICE, Notes, empty_variables, unknown_variables
+from exchanger.util.duration import parse_duration
 
 T = TypeVar("T")
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
-# Go's time.ParseDuration (https://pkg.go.dev/time#ParseDuration), which the variables' values are written for.
-_UNIT_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION_PART: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
-_DURATION: Final = re.compile(rf"\+?({_DURATION_PART.pattern})+", re.ASCII)
-_MAX_DURATION_TEXT: Final = 32
-# Seconds; nanoseconds have 64 bits in Go.
-_DURATION_END: Final = 2.0**63 / 1e9
 _INTEGER: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _MAX_PORT: Final = 65535
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of a non-negative Go duration string such as ``750ms`` or ``1m30s``.
-
-    Raises:
-        ValueError: if the text is not a duration, or longer than Go can represent (292 years).
-    """
-    if text == "0":
-        return 0.0
-    if len(text) > _MAX_DURATION_TEXT or not _DURATION.fullmatch(text):
-        raise ValueError("must be a duration such as 750ms or 1m30s")
-    seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
-    if seconds >= _DURATION_END:
-        raise ValueError("must be a duration of less than 292 years")
-    return seconds
 
 
 def parse_boolean(text: str) -> bool:

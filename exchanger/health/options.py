@@ -9,8 +9,8 @@ from typing import Final, final
 
 import attrs
 
-from exchanger.app.environment import parse_duration
 from exchanger.util.address import parse_address
+from exchanger.util.duration import parse_duration
 
 LOOPBACK: Final = "127.0.0.1"
 # The service's plaintext port, in the same pod.

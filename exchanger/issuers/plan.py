@@ -11,7 +11,7 @@ import attrs
 
 from exchanger.issuers.profiles import IssuerProfile, SecretKeyRef
 from exchanger.issuers.secrets import SecretName
-from exchanger.values.issuer import AuthMethod
+from exchanger.values.issuer import AuthMethod, CachePolicy, CallLimits, EndpointProtocol
 from exchanger.values.proxy import Proxy, ProxyProblem, read_proxy
 from exchanger.values.secret import Secret
 
@@ -25,6 +25,7 @@ _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _KEY: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
 _METHODS: Final = tuple(method.value for method in AuthMethod)
+_PROTOCOLS: Final = tuple(protocol.value for protocol in EndpointProtocol)
 
 
 @final
@@ -75,6 +76,9 @@ class UnresolvedProfile:
     client_id: str | SecretKey
     client_secret: Secret | SecretKey
     proxy: Proxy | None = None
+    protocol: EndpointProtocol = EndpointProtocol.AUTO
+    cache: CachePolicy | None = None
+    limits: CallLimits = attrs.field(factory=CallLimits)
 
     @property
     def references(self) -> tuple[SecretKey, ...]:
@@ -137,6 +141,9 @@ def _unresolved(profile: IssuerProfile, rules: ProfileRules, check_endpoint: End
     method = profile.token_endpoint_auth_method or rules.auth_method.value
     if method not in _METHODS:
         problems.append(f"tokenEndpointAuthMethod must be one of {', '.join(_METHODS)}")
+    protocol = profile.token_endpoint_protocol or EndpointProtocol.AUTO.value
+    if protocol not in _PROTOCOLS:
+        problems.append(f"tokenEndpointProtocol must be one of {', '.join(_PROTOCOLS)}")
     client_id, client_secret = Secret(profile.client_id), profile.client_secret
     id_key = _located("clientID", client_id, profile.client_id_secret_ref, rules, problems)
     secret_key = _located("clientSecret", client_secret, profile.client_secret_secret_ref, rules, problems)
@@ -155,6 +162,9 @@ def _unresolved(profile: IssuerProfile, rules: ProfileRules, check_endpoint: End
         client_id=profile.client_id if id_key is None else id_key,
         client_secret=client_secret if secret_key is None else secret_key,
         proxy=proxy,
+        protocol=EndpointProtocol(protocol),
+        cache=profile.cache,
+        limits=profile.limits or CallLimits(),
     )
 
 

@@ -3,7 +3,8 @@
 Problems repeat none of the file's values but profile names: a secret may stand in the wrong field.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar, assert_never, final
 
@@ -13,10 +14,21 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.yaml_nodes import read_nodes
+from exchanger.util.duration import parse_duration
+from exchanger.values.issuer import CachePolicy, CallLimits
 from exchanger.values.secret import Secret
 
 # A mounted ConfigMap holds no more (https://kubernetes.io/docs/concepts/configuration/configmap/#motivation).
 MAX_FILE_BYTES: Final = 1024 * 1024
+
+# Seconds for which a token may be kept, whatever its issuer says. Below a second nothing is saved; a day is as long as any user should
+# remain able to act after having been withdrawn at the issuer.
+MIN_TTL_S: Final = 1.0
+MAX_TTL_S: Final = 24 * 3600.0
+# Tokens of one issuer that may be kept: at some 2 KiB each, more would not fit into a usual pod.
+MAX_ENTRIES: Final = 1_000_000
+# Calls to one issuer at a time: each may need a connection, and with it a file descriptor.
+MAX_IN_FLIGHT: Final = 10_000
 
 T = TypeVar("T")
 
@@ -45,6 +57,9 @@ class IssuerProfile:
     client_id_secret_ref: SecretKeyRef | None = None
     client_secret_secret_ref: SecretKeyRef | None = None
     proxy: Secret | None = None
+    token_endpoint_protocol: str = ""
+    cache: CachePolicy | None = None
+    limits: CallLimits | None = None
 
 
 _SPELLING: Final = {
@@ -55,7 +70,15 @@ _SPELLING: Final = {
     "client_secret": "clientSecret",
     "client_id_secret_ref": "clientIDSecretRef",
     "client_secret_secret_ref": "clientSecretSecretRef",
+    "token_endpoint_protocol": "tokenEndpointProtocol",
+    "max_ttl": "maxTTL",
+    "max_entries": "maxEntries",
+    "max_in_flight": "maxInFlight",
 }
+
+# YAML 1.1 reads 010 as 8 and YAML 1.2 as 10, so a number that begins with 0 is none.
+_is_whole: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})").fullmatch
+_BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}  # YAML 1.2 core schema
 
 
 def _text(value: object, _type: object) -> str:
@@ -71,9 +94,49 @@ def _secret(value: object, _type: object) -> Secret:
     return Secret(value)
 
 
+def _ttl(value: object, _type: object) -> float:
+    if not isinstance(value, str):
+        raise TypeError("must be a duration such as 90s or 5m")
+    try:
+        seconds = parse_duration(value.strip())
+    except ValueError:
+        raise TypeError("must be a duration such as 90s or 5m") from None
+    if not MIN_TTL_S <= seconds <= MAX_TTL_S:
+        raise TypeError("must be between 1s and 24h")
+    return seconds
+
+
+def _count_to(most: int) -> Callable[[object, object], int]:
+    def count(value: object, _type: object) -> int:
+        # A truth value is a number to Python.
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+            raise TypeError(f"must be a whole number from 1 to {most}, without quotes")
+        return value
+
+    return count
+
+
+def _truth(value: object, _type: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("must be true or false, without quotes")
+    return value
+
+
+# How fields are read whose type alone does not say it.
+_READERS: Final[Mapping[str, Callable[[object, object], object]]] = {
+    "max_ttl": _ttl,
+    "max_entries": _count_to(MAX_ENTRIES),
+    "max_in_flight": _count_to(MAX_IN_FLIGHT),
+    "breaker": _truth,
+}
+
+
 def _strict(cls: type[T], converter: cattrs.Converter) -> None:
     """Read ``cls`` from a mapping with exactly its fields; ``null`` counts as a missing field."""
-    overrides: Any = {field.name: override(rename=_SPELLING.get(field.name, field.name)) for field in attrs.fields(cls)}  # type: ignore[arg-type]
+    overrides: Any = {
+        field.name: override(rename=_SPELLING.get(field.name, field.name), struct_hook=_READERS.get(field.name))
+        for field in attrs.fields(cls)  # type: ignore[arg-type]
+    }
     known = {_SPELLING.get(field.name, field.name) for field in attrs.fields(cls)}  # type: ignore[arg-type]
     read: Any = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **overrides)
 
@@ -90,7 +153,7 @@ def _converter() -> cattrs.Converter:
     converter = cattrs.Converter()
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook(Secret, _secret)
-    for cls in (SecretKeyRef, IssuerProfile):
+    for cls in (SecretKeyRef, CachePolicy, CallLimits, IssuerProfile):
         _strict(cls, converter)
     return converter
 
@@ -103,7 +166,8 @@ def _explain(error: BaseException, _type: type | None) -> str:
         case KeyError():
             return "is required"
         case cattrs.ForbiddenExtraKeysError():
-            return f"has unknown fields: {', '.join(sorted(map(str, error.extra_fields)))}"
+            known = ", ".join(_SPELLING.get(field.name, field.name) for field in attrs.fields(error.cl))
+            return f"has unknown fields: {', '.join(sorted(map(str, error.extra_fields)))}; there are {known}"
         case TypeError():
             return str(error)
         case _:
@@ -151,14 +215,18 @@ def parse_profiles(data: bytes, name: str) -> tuple[tuple[IssuerProfile, ...], t
 
 
 def _plain(node: nodes.Node) -> object:
-    """Return mappings, lists, texts and ``None``; anything else is a number, which no field takes."""
+    """Return mappings, lists, texts, whole numbers, truth values and ``None``; anything else is a float, which no field takes."""
     match node:
         case nodes.Mapping():
             return {_plain(key) if isinstance(key, nodes.Scalar) else id(key): _plain(value) for key, value in node.pairs}
         case nodes.Sequence():
             return [_plain(item) for item in node.items]
+        case nodes.Scalar(nodes.Kind.TEXT):
+            return node.text
+        case nodes.Scalar(nodes.Kind.NULL):
+            return None
         case nodes.Scalar():
-            return {nodes.Kind.TEXT: node.text, nodes.Kind.NULL: None}.get(node.kind, 0)
+            return int(node.text) if _is_whole(node.text) else _BOOLEANS.get(node.text, 0.0)
         case _:
             assert_never(node)
 

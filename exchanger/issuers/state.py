@@ -154,6 +154,9 @@ def _issuer(profile: UnresolvedProfile, credentials: Credentials) -> Issuer:
         credentials=credentials,
         bearer_realm=profile.bearer_realm,
         proxy=profile.proxy,
+        protocol=profile.protocol,
+        cache=profile.cache,
+        limits=profile.limits,
     )
 
 

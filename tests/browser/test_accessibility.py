@@ -59,6 +59,12 @@ def unhealthy(page: Page, console: Console) -> None:
     expect(page.locator("#held")).to_be_visible()
 
 
+def spared(page: Page, console: Console) -> None:
+    console.tell("set", {"issuers": made_up.SPARED})
+    expect(page.locator("#policy-banner .warn")).to_be_visible()
+    expect(page.locator("#issuers li")).to_have_count(2)
+
+
 def detail(name: str, row: str) -> Callable[[Page, Console], None]:
     def steps(page: Page, _console: Console) -> None:
         page.locator("#rows .row", has_text=row).first.click()
@@ -117,6 +123,7 @@ VIEWS: Final[dict[str, Callable[[Page, Console], None]]] = {
     "empty": empty,
     "unwired": unwired,
     "unhealthy": unhealthy,
+    "spared": spared,
     "flow": detail("Flow", "/digest"),
     "flow of a failure": detail("Flow", "TXE-2005"),
     "policy tab": detail("Policy", "/orders/internal"),

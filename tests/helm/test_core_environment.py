@@ -15,8 +15,10 @@ from jsonschema import Draft202012Validator
 from exchanger.app import settings as service_settings
 from exchanger.app.settings import read_settings
 from exchanger.http.names import is_loopback
+from exchanger.issuers.profiles import parse_profiles
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import BASELINE_FIELDS, GRANT_FIELDS, GRANTS_FIELDS, read_grants
+from exchanger.values.issuer import CachePolicy, CallLimits
 from tests.helm.cases import CONSOLE, CONSOLE_TOKEN, CONTAINER, MTLS, POD, PROFILE, SETTINGS, look
 from tests.helm.chart import CHART, ROOT, only, render, secret_texts
 
@@ -180,12 +182,17 @@ def test_the_profiles_file_is_one_that_the_service_reads(tmp_path: Path) -> None
             "tokenEndpointAuthMethod": "client_secret_post",
             "clientID": "me: {{ not a template }}",
             "clientSecretSecretRef": {"name": "other", "key": "secret", "namespace": "vault"},
+            "tokenEndpointProtocol": "http2",
+            "cache": {"maxTTL": "5m", "maxEntries": 1_000_000},
+            "limits": {"maxInFlight": 64, "breaker": True},
         },
     ]
     content = only(render({"issuerProfiles": {"profiles": profiles}}), "ConfigMap", "exchanger-issuer-profiles")["data"]["issuers.yaml"]
     path = tmp_path / "issuers.yaml"
     path.write_text(content)
     read_settings({"TOKEN_EXCHANGE_ISSUER_PROFILES_FILE": str(path), "POD_NAMESPACE": "edge"})
+    (_, other), problems = parse_profiles(content.encode(), "issuers.yaml")
+    assert (other.cache, other.limits, problems) == (CachePolicy(300.0, 1_000_000), CallLimits(64, breaker=True), ())
 
 
 def test_the_grants_file_is_one_that_the_service_reads() -> None:

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import pytest
 
-from exchanger.app.environment import parse_duration
 from exchanger.app.settings import read_settings
 from exchanger.errors import ConfigurationError
+from exchanger.util.duration import parse_duration
 from tests.helm.cases import FILTER, SECURITY_POLICY
 from tests.helm.chart import CHART, Manifest, only, refusal, render
 from tests.helm.many import render_many

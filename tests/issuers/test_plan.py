@@ -4,7 +4,7 @@ from rpds import HashTrieMap
 from exchanger.issuers.plan import MAX_SECRETS, ProfileRules, Rejected, SecretKey
 from exchanger.issuers.secrets import SecretName
 from exchanger.issuers.state import resolve
-from exchanger.values.issuer import AuthMethod
+from exchanger.values.issuer import AuthMethod, CachePolicy, CallLimits, EndpointProtocol
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from tests.issuers.fakes import RULES, good_plan, inline, plan_of, profiles, referring
@@ -45,6 +45,8 @@ def test_references_have_the_namespace_of_the_service() -> None:
         (f'name: a, tokenEndpoint: "", {INLINE}', "needs a tokenEndpoint"),
         (f"name: a, tokenEndpoint: canary, {INLINE}", "tokenEndpoint must be an absolute https URL"),
         (f"name: a, {ENDPOINT}, {INLINE}, tokenEndpointAuthMethod: canary", "must be one of client_secret_basic, client_secret_post"),
+        (f"name: a, {ENDPOINT}, {INLINE}, tokenEndpointProtocol: canary", "tokenEndpointProtocol must be one of auto, http1, http2"),
+        (f"name: a, {ENDPOINT}, {INLINE}, tokenEndpointProtocol: HTTP2", "tokenEndpointProtocol must be one of auto, http1, http2"),
         (f"name: a, {ENDPOINT}, {SECRET}", "needs clientID or clientIDSecretRef"),
         (f"name: a, {ENDPOINT}, clientID: canary", "needs clientSecret or clientSecretSecretRef"),
         (
@@ -121,6 +123,26 @@ def test_a_profile_has_its_own_proxy(proxy: str, expected: Proxy | None) -> None
     assert plan.profiles[0].proxy == expected
     assert "canary" not in repr(plan)
     assert resolve(plan, HashTrieMap()).issuers["a"].proxy == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("", (EndpointProtocol.AUTO, None, CallLimits())),
+        (", tokenEndpointProtocol: null, cache: null, limits: null", (EndpointProtocol.AUTO, None, CallLimits())),
+        (', tokenEndpointProtocol: "", limits: {}', (EndpointProtocol.AUTO, None, CallLimits())),
+        (", tokenEndpointProtocol: http1, limits: {breaker: true}", (EndpointProtocol.HTTP1, None, CallLimits(breaker=True))),
+        (
+            ", tokenEndpointProtocol: http2, cache: {maxTTL: 5m, maxEntries: 7}, limits: {maxInFlight: 64}",
+            (EndpointProtocol.HTTP2, CachePolicy(300.0, 7), CallLimits(64)),
+        ),
+    ],
+)
+def test_how_an_issuer_is_called(fields: str, expected: tuple[EndpointProtocol, CachePolicy | None, CallLimits]) -> None:
+    issuer = resolve(good_plan(profiles(f"  - {{name: a, {ENDPOINT}, clientID: i, clientSecret: s{fields}}}\n")), HashTrieMap()).issuers[
+        "a"
+    ]
+    assert (issuer.protocol, issuer.cache, issuer.limits) == expected
 
 
 @pytest.mark.parametrize("proxy", ['""', '"canary:3128"', '"socks5://canary"', '"http://canary:0"', '"http://a%3Acanary:b@canary"', "3128"])

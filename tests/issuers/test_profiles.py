@@ -1,8 +1,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from exchanger.issuers.profiles import MAX_FILE_BYTES, SecretKeyRef, parse_profiles, read_bytes
+from exchanger.issuers.profiles import MAX_ENTRIES, MAX_FILE_BYTES, MAX_IN_FLIGHT, SecretKeyRef, parse_profiles, read_bytes
+from exchanger.values.issuer import CachePolicy, CallLimits
 
 FULL = b"""
 issuers:
@@ -12,6 +15,9 @@ issuers:
     tokenEndpointAuthMethod: client_secret_post
     clientIDSecretRef: {name: issuer-oauth, namespace: team, key: client_id}
     clientSecretSecretRef: {name: issuer-oauth, key: client_secret}
+    tokenEndpointProtocol: http2
+    cache: {maxTTL: 5m, maxEntries: 10000}
+    limits: {maxInFlight: 64, breaker: true}
   - {name: second, tokenEndpoint: "https://b.example/t", clientID: id, clientSecret: " spaced ", bearerRealm: null}
 """
 
@@ -23,6 +29,9 @@ def test_all_fields_are_read() -> None:
     assert first.client_id_secret_ref == SecretKeyRef("issuer-oauth", "client_id", "team")
     assert first.client_secret_secret_ref == SecretKeyRef("issuer-oauth", "client_secret")
     assert (first.bearer_realm, first.token_endpoint_auth_method) == ("issuer", "client_secret_post")
+    assert (first.token_endpoint_protocol, first.cache) == ("http2", CachePolicy(300.0, 10_000))
+    assert first.limits == CallLimits(64, breaker=True)
+    assert (second.token_endpoint_protocol, second.cache, second.limits) == ("", None, None)
     assert (second.client_id, second.client_secret.reveal(), second.bearer_realm) == ("id", " spaced ", "")
 
 
@@ -71,6 +80,89 @@ def test_all_problems_are_listed_without_values() -> None:
     _, problems = parse_profiles(b"issuers: [{name: 5, tokenEndpoint: b}, {name: a, tokenEndpoint: [s3cret]}]", "f")
     assert len(problems) == 2
     assert "s3cret" not in " ".join(problems)
+
+
+def read(fields: str) -> tuple[CachePolicy | None, CallLimits | None] | str:
+    """Return what a profile with ``fields`` keeps and limits, or what is wrong with it."""
+    text = f"issuers: [{{name: a, tokenEndpoint: b, {fields}}}]"
+    profiles, problems = parse_profiles(text.encode(), "f")
+    assert bool(profiles) != bool(problems)
+    return (profiles[0].cache, profiles[0].limits) if profiles else " | ".join(problems).replace("f: issuers[0].", "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("cache: {maxTTL: 1s, maxEntries: 1}", (CachePolicy(1.0, 1), None)),
+        ('cache: {maxTTL: " 24h ", maxEntries: 1000000}', (CachePolicy(86_400.0, MAX_ENTRIES), None)),
+        ("cache: null, limits: null", (None, None)),
+        ("limits: {}", (None, CallLimits())),
+        ("limits: {breaker: TRUE}", (None, CallLimits(breaker=True))),
+        ("limits: {maxInFlight: 10000, breaker: false}", (None, CallLimits(MAX_IN_FLIGHT))),
+        ("limits: {maxInFlight: null, breaker: null}", (None, CallLimits())),
+        ("cache: {}", "cache.maxTTL is required | cache.maxEntries is required"),
+        ("cache: {maxTTL: 5m}", "cache.maxEntries is required"),
+        ("cache: {maxEntries: 5, maxTTL: null}", "cache.maxTTL is required"),
+        ("cache: true", "cache must be a mapping"),
+        ("limits: 64", "limits must be a mapping"),
+        ("limits: {maxInflight: 64}", "limits has unknown fields: maxInflight; there are maxInFlight, breaker"),
+        ("limits: {breaker: true, true: false}", "limits has unknown fields: True; there are maxInFlight, breaker"),
+        *(
+            (f"cache: {{maxTTL: {text}, maxEntries: 1}}", "cache.maxTTL must be between 1s and 24h")
+            for text in ("0s", "999ms", "24h1ns", '"0"')
+        ),
+        *(
+            (f"cache: {{maxTTL: {text}, maxEntries: 1}}", "cache.maxTTL must be a duration such as 90s or 5m")
+            for text in ("300", "-5m", "5 minutes", '""', "1d", "[5m]", "true", "9999999999h", ".inf")
+        ),
+        *(
+            (f"limits: {{maxInFlight: {text}}}", "limits.maxInFlight must be a whole number from 1 to 10000, without quotes")
+            for text in (
+                "0",
+                "-1",
+                "10001",
+                '"64"',
+                "64.0",
+                "6e1",
+                "true",
+                "064",
+                "0x40",
+                "0o100",
+                "+64",
+                "1_000",
+                "[64]",
+                "9" * 400,
+                ".nan",
+            )
+        ),
+        *(
+            (f"limits: {{breaker: {text}}}", "limits.breaker must be true or false, without quotes")
+            for text in ("yes", "on", '"true"', "1", "0", "tRUE", "[]")
+        ),
+    ],
+)
+def test_what_is_kept_and_limited(fields: str, expected: tuple[CachePolicy | None, CallLimits | None] | str) -> None:
+    assert read(fields) == expected
+
+
+@given(
+    ttl=st.sampled_from([None, "5m", "5", "0s", "null"]),
+    entries=st.sampled_from([None, "1", "0", "'1'", "null"]),
+    calls=st.sampled_from([None, "1", "0", "'1'", "null"]),
+    breaker=st.sampled_from([None, "true", "false", "no", "null"]),
+)
+def test_every_combination_is_complete_or_refused(ttl: str | None, entries: str | None, calls: str | None, breaker: str | None) -> None:
+    fields = {"maxTTL": ttl, "maxEntries": entries, "maxInFlight": calls, "breaker": breaker}
+    cache, limits = (
+        ", ".join(f"{name}: {text}" for name, text in list(fields.items())[half] if text is not None) for half in (slice(2), slice(2, 4))
+    )
+    found = read(f"cache: {{{cache}}}, limits: {{{limits}}}")
+    good = ttl == "5m" and entries == "1" and calls in {None, "1", "null"} and breaker != "no"
+    if good:
+        assert found == (CachePolicy(300.0, 1), CallLimits(1 if calls == "1" else None, breaker == "true"))
+    else:
+        assert isinstance(found, str)
+        assert all(" must be " in line or line.endswith(" is required") for line in found.split(" | "))
 
 
 def test_files(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import { Charts } from "./charts.js";
 import { Panel } from "./detail/panel.js";
 import { byId, say } from "./dom.js";
 import { Edit } from "./edit/edit.js";
+import { Issuers } from "./issuers.js";
 import { setUpKeys, showHelp } from "./keys.js";
 import { Lab } from "./lab/lab.js";
 import { Live } from "./live.js";
@@ -37,6 +38,7 @@ const address = new Address();
 const selection = new Selection({ store, live, panel, address });
 const charts = new Charts((value, word) => live.onlyDecision(value, word));
 const banner = new Banner();
+const issuers = new Issuers();
 const policy = new PolicyView(api);
 const lab = new Lab(api, openTrace);
 const edit = new Edit(api, lab, openTrace);
@@ -68,8 +70,9 @@ function receive(message) {
   selection.look();
 }
 
-function judge({ policy: health, time }) {
-  banner.take(health, time);
+function judge({ policy: health, issuers: spared, time }) {
+  banner.take(health, time, spared);
+  issuers.take(spared);
 }
 
 /** Go to the live view, and show the item with this trace id there, now or when the stream brings it. */
