@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from exchanger.admission.webhook import PATH
 from exchanger.envoy.health import LIVENESS
+from exchanger.grpc.tls.certificates import check_files
+from exchanger.grpc.tls.settings import TlsSettings
 from tests.helm.cases import CONSOLE_TOKEN, CONTAINER, FILTER, GKE, GKE_SELF_SIGNED, POD, PROFILE, SETTINGS, WIRINGS, look
 from tests.helm.chart import CHART, NEWEST, Manifest, only, refusal, render, rendered_text, run_helm, secret_texts, validate
 from tests.helm.golden import FOLDER, GOLDEN, Golden, identity
@@ -298,9 +300,12 @@ def test_a_certificate_made_here_has_the_names_the_authority_and_the_time_that_v
     assert dt.timedelta(days=29) < left < dt.timedelta(days=31)
 
 
-def test_the_webhooks_certificate_is_for_the_name_that_the_api_server_calls_and_the_authority_that_it_is_given() -> None:
+def test_the_webhooks_certificate_is_for_the_name_that_the_api_server_calls_and_the_authority_that_it_is_given(tmp_path: Path) -> None:
     manifests = render({"admission": {"enabled": True, "tls": {"validityDays": 30}}})
     files = secret_texts(only(manifests, "Secret"))
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert check_files(TlsSettings(cert_file=tmp_path / "tls.crt", key_file=tmp_path / "tls.key")) is None
     certificate, authority = (x509.load_pem_x509_certificate(files[name].encode()) for name in ("tls.crt", "ca.crt"))
     certificate.verify_directly_issued_by(authority)
     called = only(manifests, "ValidatingWebhookConfiguration")["webhooks"][0]["clientConfig"]
