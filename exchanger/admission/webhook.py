@@ -107,7 +107,7 @@ class Webhook:
     _heavy: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        failures = {status: _failure(status, text) for status, text in _FAILURES.items()}
+        failures = {status: _text(status, text) for status, text in _FAILURES.items()}
         self.http = HttpServer(self._route, LIMITS, (), failures, self.observer.failed, tls=self.tls)
 
     @property
@@ -119,14 +119,14 @@ class Webhook:
         await trio.lowlevel.checkpoint()
         if request.path in {HEALTHY, READY}:
             if request.method not in {"GET", "HEAD"}:
-                return _failure(405, "use GET", ("Allow", "GET, HEAD"))
-            return _failure(200, "ok") if request.path == HEALTHY or self.is_ready else _STARTING
+                return _text(405, "use GET", ("Allow", "GET, HEAD"))
+            return _text(200, "ok") if request.path == HEALTHY or self.is_ready else _STARTING
         if request.path != PATH:
-            return _failure(404, f"the webhook is at {PATH}")
+            return _text(404, f"the webhook is at {PATH}")
         if request.method != "POST":
-            return _failure(405, "use POST", ("Allow", "POST"))
+            return _text(405, "use POST", ("Allow", "POST"))
         if request.value("content-type").partition(";")[0].strip().lower() != "application/json":
-            return _failure(415, "the body must be application/json")
+            return _text(415, "the body must be application/json")
         if self.cluster.known is None:
             return _STARTING
         return self._review
@@ -134,14 +134,14 @@ class Webhook:
     async def _review(self, request: Request) -> Response:
         with trio.move_on_after(_timeout(request)):
             return await self._answered(request.body)
-        return _failure(504, _FAILURES[504])
+        return _text(504, _FAILURES[504])
 
     async def _answered(self, body: bytes) -> Response:
         limiter = self._light if len(body) <= LIGHT_BYTES else self._heavy
         review = await self._in_thread(partial(read_review, body), limiter)
         match review:
             case NoReview(reason):
-                return _failure(400, reason)
+                return _text(400, reason)
             case Unconcerned(uid):
                 answer = ALLOWED
             case Asked(uid, after, before):
@@ -185,11 +185,11 @@ class Webhook:
         return self.config_maps.matches(dict(config_map.labels))
 
 
-def _failure(status: int, text: str, *headers: tuple[str, str]) -> Response:
+def _text(status: int, text: str, *headers: tuple[str, str]) -> Response:
     return Response(status, (*_TEXT, *headers), f"{text}\n".encode())
 
 
-_STARTING: Final = _failure(503, "the policies of the cluster are not known yet, or the process is stopping", ("Retry-After", "1"))
+_STARTING: Final = _text(503, "the policies of the cluster are not known yet, or the process is stopping", ("Retry-After", "1"))
 _FAILURES: Final = {
     400: "the request is not HTTP/1.1",
     413: f"the body has more than {BODY_BYTES} bytes",
