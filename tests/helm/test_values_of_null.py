@@ -54,7 +54,7 @@ SENTENCES: Final[Mapping[str, tuple[Given, str]]] = {
         {"admission": {"enabled": True, "tls": {"source": "existing", "secretName": "mine", "caBundle": "other"}}},
         "admission.tls.source=existing needs admission.tls.secretName and admission.tls.caBundle",
     ),
-    "autoscaling.targetCPUUtilizationPercentage": (SCALED, "autoscaling needs targetCPUUtilizationPercentage"),
+    "autoscaling.targetCPUUtilizationPercentage": (SCALED, "autoscaling needs targetCPUUtilizationPercentage,"),
     "resources": (SCALED, "autoscaling by CPU needs resources.requests.cpu"),
     "resources.requests": (SCALED, "autoscaling by CPU needs resources.requests.cpu"),
     "authorizationPolicy.workloadSelectorLabels": (AUTHORIZATION_POLICY, "authorizationPolicy.workloadSelectorLabels is empty"),
