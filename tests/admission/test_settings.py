@@ -64,10 +64,8 @@ def test_every_problem_is_said_at_once(variables: dict[str, str], tmp_path: Path
         "POLICY_GRANTS_FILE": str(tmp_path / "none"),
     }
     said = "\n".join(problems(given))
-    assert said.splitlines()[:2] == [
-        "ADMISSION_PORT must be a port, 0 to 65535",
-        "POLICY_SOURCE must be kubernetes: the webhook judges ConfigMaps of a cluster",
-    ]
+    assert said.startswith("ADMISSION_PORT must be a port, 0 to 65535")
+    assert said.splitlines()[1] == "POLICY_SOURCE must be kubernetes: the webhook judges ConfigMaps of a cluster"
     assert "CONFIGMAP_LABEL_SELECTOR is not a label selector" in said
     assert "POLICY_GRANTS_FILE" in said
 
