@@ -140,6 +140,12 @@ def _serve(_namespace: argparse.Namespace) -> int:
     return serve()
 
 
+def _admission(_namespace: argparse.Namespace) -> int:
+    from exchanger.admission.process import run_admission
+
+    return run_admission()
+
+
 def _status(namespace: argparse.Namespace) -> int:
     import trio
 
@@ -264,6 +270,7 @@ def _later(module: str, function: str) -> Callable[..., Any]:
 # In the order of the help.
 COMMANDS: Final[Mapping[str, Command]] = {
     "serve": Command("run the service, configured by environment variables", _serve, _add_serve),
+    "admission": Command("run the admission webhook, configured by environment variables", _admission),
     "status": Command(
         "show a cluster's policies as the service sees them, and what is wrong with them",
         _status,

@@ -175,11 +175,15 @@ class ConflictLog:
 @final
 @attrs.frozen
 class KubernetesLog:
-    """Logs the exchange with the API server, and passes each published version to ``on_published``. ``explain`` is as for folders."""
+    """Logs the exchange with the API server, and passes each published version to ``on_published``. ``explain`` is as for folders.
+
+    Without ``_documents`` it is silent about what is wrong in them.
+    """
 
     _log: structlog.stdlib.BoundLogger
     _on_published: Callable[[Change], None] = lambda _change: None
     _explain: Explain = _unexplained
+    _documents: bool = attrs.field(default=True, kw_only=True)
 
     def listed(self, name: str, count: int, /) -> None:
         """See ``KubernetesObserver``."""
@@ -240,7 +244,8 @@ class KubernetesLog:
 
     def published(self, change: Change, /) -> None:
         """See ``KubernetesObserver``."""
-        _log_problems(self._log, change)
+        if self._documents:
+            _log_problems(self._log, change)
         self._explain(change, partial(_log_version, self._log))
         self._on_published(change)
 

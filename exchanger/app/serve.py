@@ -34,11 +34,11 @@ def serve(*, console_shows_tokens: bool = False) -> int:
         try:
             trio.run(Supervisor(settings, logging, console_shows_tokens=console_shows_tokens).run)
         except BaseException as fault:  # noqa: BLE001 - the outermost handler: it logs the fault and ends the process
-            return _report(fault)
+            return report_fault(fault)
     return 0
 
 
-def _report(fault: BaseException) -> int:
+def report_fault(fault: BaseException) -> int:
     """Log why the process ends, and return its exit status.
 
     For faults that we did not raise on purpose, only type and place are logged: the message may contain request data.

@@ -64,6 +64,11 @@ class ConnectionSlots:
             if not slot.lost:
                 self.taken -= 1
 
+    def end_silent(self) -> None:
+        """End the connections whose peers owe a request, or the rest of one."""
+        for slot in tuple(self.silent):
+            slot.scope.cancel()
+
     def _displace(self) -> bool:
         slot = next(iter(self.silent or self.slow), None)
         if slot is None:

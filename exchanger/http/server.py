@@ -1,14 +1,15 @@
 """A bounded HTTP/1.1 server over h11: every size and every wait has a limit, and connections that keep it waiting make room for others.
 
 A *route* sees the head of a request and returns a response, a handler that needs the body, or an upgrade that takes the connection over.
-The server knows no paths, and it neither echoes nor logs anything of a request. A connection is any Trio stream, so TLS is the caller's
-choice.
+The server knows no paths, and it neither echoes nor logs anything of a request. A connection is any Trio stream; with ``Tls`` the server
+secures it first.
 
 Source: RFC 9112 (https://www.rfc-editor.org/rfc/rfc9112)
 """
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final, final
@@ -19,11 +20,18 @@ import trio
 
 from exchanger.http.connection_slots import ConnectionSlots, Slot
 from exchanger.http.message import Handler, Headers, Request, Response
+from exchanger.http.tls import Tls
 
 # A connection closed while its peer still sends would be reset, and the peer would lose the response (RFC 9112 section 9.6). So what the
 # peer sends after it is read and dropped, for this long and up to this many bytes.
 LINGER_S: Final = 1.0
 LINGER_BYTES: Final = 4 * 1024 * 1024
+# Seconds of a drain in which idle connections may still bring a request: clients keep them open, and one may be on its way.
+SETTLE_S: Final = 1.0
+# Seconds between looks whether a drain is over.
+_LOOK_S: Final = 0.05
+# Seconds to say goodbye over TLS; whoever does not read by then is not told.
+_GOODBYE_S: Final = 1.0
 # A body up to this size leaves together with its head. A larger one is not copied for that, and counts as unsent until the peer has taken
 # it.
 LARGE_BODY: Final = 64 * 1024
@@ -42,7 +50,8 @@ class Limits:
 
     ``head_bytes`` and ``head_lines`` bound the request line with its headers: each line costs time in the event loop. ``idle_s`` is the
     time to the first byte of a request, ``arrival_s`` from there until the head is complete, and again until the body is. ``answer_s`` is
-    the time for the peer to take a response. ``unsent_bytes`` bounds large responses that peers have yet to take, all of them together.
+    the time for the peer to take a response. ``unsent_bytes`` bounds large responses that peers have yet to take, all of them together,
+    ``bodies_bytes`` bodies that arrive or are being handled, by the lengths that are announced.
     """
 
     connections: int
@@ -54,6 +63,7 @@ class Limits:
     body_bytes: int = 0
     handler_s: float = math.inf
     unsent_bytes: float = math.inf
+    bodies_bytes: float = math.inf
 
 
 @final
@@ -78,8 +88,9 @@ class HttpServer:
     """Serves connections. Every response carries ``headers`` beside its own.
 
     ``failures`` are the server's own responses by status: 400 (not HTTP/1), 413 (body too large), 431 (head too large), 500 (a fault), 503
-    (``unsent_bytes`` exceeded) and 504 (``handler_s`` exceeded); those not given have no body. ``on_fault`` receives exceptions of routes,
-    handlers and upgrades, and must neither block nor raise. Without it they leave ``serve``.
+    (``unsent_bytes`` or ``bodies_bytes`` exceeded) and 504 (``handler_s`` exceeded); those not given have no body. ``on_fault`` receives
+    exceptions of routes, handlers and upgrades, and must neither block nor raise. Without it they leave ``serve``. With ``tls``, each
+    connection begins with a handshake.
     """
 
     _route: Route
@@ -87,10 +98,14 @@ class HttpServer:
     _headers: Headers = ()
     _failures: Mapping[int, Response] = MappingProxyType({})
     _on_fault: Callable[[BaseException], None] | None = None
+    _tls: Tls | None = attrs.field(default=None, kw_only=True)
     slots: ConnectionSlots = attrs.field(init=False)
     answered: int = attrs.field(default=0, init=False)
     faults: int = attrs.field(default=0, init=False)
+    draining: bool = attrs.field(default=False, init=False)
     _unsent: int = attrs.field(default=0, init=False)
+    _bodies: int = attrs.field(default=0, init=False)
+    _accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False, repr=False)
     # Heads are parsed one per round of the event loop: many at once would hold up everything else that runs in it.
     _parsing: trio.Lock = attrs.field(factory=trio.Lock, init=False, repr=False)
 
@@ -98,10 +113,26 @@ class HttpServer:
         self.slots = ConnectionSlots(self._limits.connections)
 
     async def run(self, listeners: list[trio.SocketListener], *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve on ``listeners`` until cancelled; ``started(port)`` reports the port that is bound."""
-        async with trio.open_nursery() as nursery:
-            await nursery.start(trio.serve_listeners, self.serve, listeners)
-            task_status.started(listeners[0].socket.getsockname()[1])
+        """Serve on ``listeners`` until cancelled or drained; ``started(port)`` reports the port that is bound."""
+        async with trio.open_nursery() as connections:
+            with self._accepting:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(partial(trio.serve_listeners, self.serve, listeners, handler_nursery=connections))
+                    task_status.started(listeners[0].socket.getsockname()[1])
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more connections, and answer what comes over those that are open, for at most ``seconds``; ``run`` then returns.
+
+        Each response says that its connection ends. Connections that are still silent after ``SETTLE_S`` are closed.
+        """
+        self.draining = True
+        self._accepting.cancel()
+        with trio.move_on_after(seconds):
+            settled = trio.current_time() + SETTLE_S
+            while self.slots.taken:
+                if trio.current_time() >= settled:
+                    self.slots.end_silent()
+                await trio.sleep(_LOOK_S)
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         """Serve one connection until it ends. The caller closes it."""
@@ -109,11 +140,25 @@ class HttpServer:
             if slot is None:
                 return
             try:
-                await self._converse(stream, slot)
+                if self._tls is None:
+                    await self._converse(stream, slot)
+                else:
+                    await self._converse_securely(stream, slot, self._tls)
             except* (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass  # the peer left or does not read: there is nobody to answer
             except* Exception as fault:  # noqa: BLE001 - one connection's fault must not end the service
                 self._report(fault)
+
+    async def _converse_securely(self, stream: trio.abc.Stream, slot: Slot, tls: Tls) -> None:
+        with slot.silent():
+            secured = await tls.secure(stream)
+        if secured is None:
+            return
+        try:
+            await self._converse(secured, slot)
+        finally:
+            with trio.move_on_after(_GOODBYE_S):
+                await secured.aclose()
 
     async def _converse(self, stream: trio.abc.Stream, slot: Slot) -> None:
         protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.head_bytes)
@@ -183,29 +228,41 @@ class HttpServer:
             return found
         if isinstance(found, Upgrade):
             return await found.run(stream, protocol.trailing_data[0])
-        if request.has_body:
+        if not request.has_body:
+            return await self._handle(found, request)
+        size = self._announced(request)
+        if size > self._limits.body_bytes:
+            return self._failure(413)
+        if self._bodies + size > max(self._limits.bodies_bytes, size):  # a single one may be larger
+            return self._failure(503)
+        self._bodies += size
+        try:
             with slot.silent():
-                body = await self._receive_body(request, stream, protocol)
-            if body is None:
-                return self._failure(413)
-            request = attrs.evolve(request, body=body)
+                body = await self._receive_body(stream, protocol)
+            return self._failure(413) if body is None else await self._handle(found, attrs.evolve(request, body=body))
+        finally:
+            self._bodies -= size
+
+    def _announced(self, request: Request) -> int:
+        """Return the length of the body, and the largest that is read where the request does not say it."""
+        return int(request.value("content-length") or self._limits.body_bytes)
+
+    async def _handle(self, handler: Handler, request: Request) -> Response:
         try:
             with trio.move_on_after(self._limits.handler_s):
-                return await found(request)
+                return await handler(request)
         except Exception as fault:  # noqa: BLE001 - a handler's fault is this request's alone
             self._report(fault)
             return self._failure(500)
         return self._failure(504)
 
-    async def _receive_body(self, request: Request, stream: trio.abc.Stream, protocol: h11.Connection) -> bytes | None:
-        """Return the body, or ``None`` when it is too large; a length that is announced is judged before anything is read.
+    async def _receive_body(self, stream: trio.abc.Stream, protocol: h11.Connection) -> bytes | None:
+        """Return the body, or ``None`` when it is too large.
 
         Raises:
             h11.RemoteProtocolError: what arrived is not HTTP.
             trio.BrokenResourceError: the connection broke, or the peer takes too long.
         """
-        if int(request.value("content-length") or 0) > self._limits.body_bytes:
-            return None
         body = bytearray()
         with trio.move_on_after(self._limits.arrival_s):
             while len(body) <= self._limits.body_bytes:
@@ -237,7 +294,7 @@ class HttpServer:
         headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in (*response.headers, *self._headers)]
         if response.status not in _WITHOUT_LENGTH:
             headers.append((b"Content-Length", str(len(response.body)).encode()))
-        if protocol.their_state in {h11.SEND_BODY, h11.ERROR}:
+        if self.draining or protocol.their_state in {h11.SEND_BODY, h11.ERROR}:
             headers.append((b"Connection", b"close"))  # what else arrives is not another request
         events: list[h11.Event] = [
             h11.Response(status_code=response.status, headers=headers, reason=_REASONS.get(response.status, b"")),

@@ -174,6 +174,10 @@ class PolicyIndex:
         """Return the selected Namespaces, with their labels if these are wanted."""
         return dict(self._selected)
 
+    def labels_of(self, namespace: str) -> tuple[Labels, ...] | None:
+        """Return the labels of a Namespace if these are wanted, ``None`` if it is not selected."""
+        return self._selected.get(namespace)
+
     def take_relabelled(self) -> dict[str, tuple[Labels, ...] | None]:
         """Return the Namespaces that were selected, relabelled or left since the last call, with their labels; ``None``: not selected."""
         names, self._relabelled = self._relabelled, {}

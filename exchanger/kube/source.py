@@ -19,6 +19,7 @@ from exchanger.kube.index import EVERY_NAMESPACE, STEP, PolicyIndex
 from exchanger.kube.informer import ConfigMapSink, Informer, KubernetesObserver, NamespaceSink, Taking
 from exchanger.kube.list_watch import ListWatch
 from exchanger.kube.settings import KubernetesSettings
+from exchanger.policy.document import Labels
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.notices import of_allowance
 from exchanger.policy.notices import not_enabled, of_snapshot
@@ -157,6 +158,10 @@ class KubernetesSource:
     def uid_of(self, source: Source) -> str:
         """Return the ``uid`` of a ConfigMap, "" if it is gone."""
         return self._index.uid_of(source)
+
+    def labels_of(self, namespace: str) -> tuple[Labels, ...] | None:
+        """Return the labels of a selected Namespace as its documents have them, ``None`` if it is not selected."""
+        return self._index.labels_of(namespace)
 
     def snapshot_age(self) -> float | None:
         """Return the seconds since the known state was last known to be current; ``None`` before the first version. Needs a Trio task.

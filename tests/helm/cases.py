@@ -52,6 +52,7 @@ class Case:
 SHORT: Final = {
     "pod": POD,
     "container": CONTAINER,
+    "webhook": f"{POD}/containers/admission",
     "token": f"{POD}/containers/fake-token-endpoint",
     "java": f"{POD}/containers/keycloak",
     "patch": "spec/configPatches/0/patch/value/typed_config",

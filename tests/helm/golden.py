@@ -75,9 +75,11 @@ def identity(manifest: Manifest) -> tuple[str, str, str]:
 
 
 def _settled(manifest: Manifest) -> Manifest:
-    """Return ``manifest`` without what is made anew each time: the keys and certificates of a TLS Secret."""
+    """Return ``manifest`` without what is made anew each time: the keys and certificates of a TLS Secret, and their authority."""
     if manifest.get("type") == "kubernetes.io/tls":
         return {**manifest, "data": dict.fromkeys(manifest["data"], "made anew")}
+    if manifest["kind"] == "ValidatingWebhookConfiguration" and (webhook := manifest["webhooks"][0])["clientConfig"].get("caBundle"):
+        return {**manifest, "webhooks": [{**webhook, "clientConfig": {**webhook["clientConfig"], "caBundle": "made anew"}}]}
     return manifest
 
 

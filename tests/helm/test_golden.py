@@ -3,6 +3,7 @@
 import datetime as dt
 import re
 import shutil
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,10 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from exchanger.admission.webhook import PATH
 from exchanger.envoy.health import LIVENESS
+from exchanger.grpc.tls.certificates import check_files
+from exchanger.grpc.tls.settings import TlsSettings
 from tests.helm.cases import CONSOLE_TOKEN, CONTAINER, FILTER, GKE, GKE_SELF_SIGNED, POD, PROFILE, SETTINGS, WIRINGS, look
 from tests.helm.chart import CHART, NEWEST, Manifest, only, refusal, render, rendered_text, run_helm, secret_texts, validate
 from tests.helm.golden import FOLDER, GOLDEN, Golden, identity
@@ -292,6 +296,24 @@ def test_a_certificate_made_here_has_the_names_the_authority_and_the_time_that_v
     certificate.verify_directly_issued_by(authority)
     assert certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName) == hosts
     assert load_pem_private_key(files["tls.key"].encode(), None).public_key() == certificate.public_key()
+    left = certificate.not_valid_after_utc - dt.datetime.now(dt.UTC)
+    assert dt.timedelta(days=29) < left < dt.timedelta(days=31)
+
+
+def test_the_webhooks_certificate_is_for_the_name_that_the_api_server_calls_and_the_authority_that_it_is_given(tmp_path: Path) -> None:
+    manifests = render({"admission": {"enabled": True, "tls": {"validityDays": 30}}})
+    files = secret_texts(only(manifests, "Secret"))
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert check_files(TlsSettings(cert_file=tmp_path / "tls.crt", key_file=tmp_path / "tls.key")) is None
+    certificate, authority = (x509.load_pem_x509_certificate(files[name].encode()) for name in ("tls.crt", "ca.crt"))
+    certificate.verify_directly_issued_by(authority)
+    called = only(manifests, "ValidatingWebhookConfiguration")["webhooks"][0]["clientConfig"]
+    assert b64decode(called["caBundle"]).decode() == files["ca.crt"]
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
+    assert f"{called['service']['name']}.{called['service']['namespace']}.svc" in names
+    assert only(manifests, "Service", called["service"]["name"])["spec"]["ports"][0]["port"] == called["service"]["port"]
+    assert called["service"]["path"] == PATH
     left = certificate.not_valid_after_utc - dt.datetime.now(dt.UTC)
     assert dt.timedelta(days=29) < left < dt.timedelta(days=31)
 

@@ -20,8 +20,9 @@ OWN_PROFILE = {"issuerProfiles": {"profiles": [{**PROFILE, "clientID": "id", "cl
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 # Sections with tests of their own (``tests/monitoring``).
 MONITORING: Final = {"grafanaDashboard", "prometheusRule"}
-# Values that may have one value only (``refusals.yaml``), and one that is in a certificate (``test_golden.py``).
+# Values that may have one value only (``refusals.yaml``), and those that are in certificates (``test_golden.py``).
 REFUSED_OTHERWISE: Final = {
+    "admission.tls.validityDays",
     "envoyFilter.extProc.failureModeAllow",
     "gatewayExtAuthzService.type",
     "gkeAuthz.callout.healthCheck.port",

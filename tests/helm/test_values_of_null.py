@@ -50,6 +50,10 @@ SENTENCES: Final[Mapping[str, tuple[Given, str]]] = {
         "tokenCache.url needs tokenCache.keySecretName",
     ),
     "podDisruptionBudget.maxUnavailable": ({}, "podDisruptionBudget.maxUnavailable is 0"),
+    "admission.tls.caBundle": (
+        {"admission": {"enabled": True, "tls": {"source": "existing", "secretName": "mine", "caBundle": "other"}}},
+        "admission.tls.source=existing needs admission.tls.secretName and admission.tls.caBundle",
+    ),
     "autoscaling.targetCPUUtilizationPercentage": (SCALED, "autoscaling needs targetCPUUtilizationPercentage,"),
     "resources": (SCALED, "autoscaling by CPU needs resources.requests.cpu"),
     "resources.requests": (SCALED, "autoscaling by CPU needs resources.requests.cpu"),

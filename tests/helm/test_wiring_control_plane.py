@@ -163,3 +163,30 @@ def test_an_upgrade_keeps_the_certificate_until_its_names_change(cluster: Cluste
         assert certificate(cluster) != first
     finally:
         cluster.helm("uninstall", "exchanger", "--namespace", "edge")
+
+
+def test_an_upgrade_keeps_the_webhooks_certificate_and_what_the_api_server_trusts(cluster: Cluster) -> None:
+    secret = "/api/v1/namespaces/edge/secrets/exchanger-admission-tls"
+    registration = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/edge.exchanger-admission"
+    values: dict[str, Any] = {"admission": {"enabled": True}}
+
+    def known() -> tuple[str, str]:
+        data = cluster.plane.admin.request("GET", secret)["data"]
+        (webhook,) = cluster.plane.admin.request("GET", registration)["webhooks"]
+        assert webhook["clientConfig"]["caBundle"] == data["ca.crt"]
+        return data["tls.crt"], data["tls.key"]
+
+    cluster.install("exchanger", "edge", values)
+    try:
+        first = known()
+        cluster.helm("upgrade", "exchanger", CHART, "--namespace", "edge", values={"admission": {"enabled": True, "replicaCount": 3}})
+        assert known() == first
+        cluster.helm("upgrade", "exchanger", CHART, "--namespace", "edge", values={**values, "clusterDomain": "corp.example"})
+        assert known() != first
+        cluster.settle()
+        for verb, resource, allowed in (("list", "configmaps", True), ("watch", "namespaces", True), ("list", "secrets", False)):
+            assert cluster.may("edge:exchanger-admission", verb, resource, "--all-namespaces") is allowed
+        for verb, resource in (("get", "configmaps"), ("create", "events"), ("update", "configmaps")):
+            assert not cluster.may("edge:exchanger-admission", verb, resource, "--all-namespaces")
+    finally:
+        cluster.helm("uninstall", "exchanger", "--namespace", "edge")

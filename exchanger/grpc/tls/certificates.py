@@ -173,7 +173,7 @@ def _context(settings: TlsSettings, certificate: bytes) -> ssl.SSLContext:
     context.set_ciphers(_CIPHERS)
     context.options |= _OPTIONS
     context.num_tickets = 0  # those of TLS 1.3
-    context.set_alpn_protocols(["h2"])  # RFC 9113 section 3.2
+    context.set_alpn_protocols(list(settings.protocols))  # for gRPC, RFC 9113 section 3.2
     try:
         context.load_cert_chain(settings.cert_file, settings.key_file, _no_password)
     except _KeyIsEncryptedError:

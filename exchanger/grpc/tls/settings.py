@@ -22,7 +22,8 @@ class TlsSettings:
     ``client_ca_file`` every client must show a certificate of an authority in it (mTLS). There are no revocation lists: a client's access
     ends with its certificate's validity, or when its authority is removed from the file.
 
-    All three are read again every ``poll_interval`` seconds. Changes apply to new connections.
+    All three are read again every ``poll_interval`` seconds. Changes apply to new connections. ``protocols`` are what the server speaks
+    (ALPN, RFC 7301).
     """
 
     port: int = attrs.field(default=3000, kw_only=True)
@@ -30,6 +31,7 @@ class TlsSettings:
     key_file: Path = attrs.field(kw_only=True)
     client_ca_file: Path | None = attrs.field(default=None, kw_only=True)
     poll_interval: float = attrs.field(default=POLL_INTERVAL, kw_only=True)
+    protocols: tuple[str, ...] = attrs.field(default=("h2",), kw_only=True)
 
 
 class TlsObserver(Protocol):

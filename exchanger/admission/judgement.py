@@ -1,0 +1,95 @@
+"""What is wrong with a policy that is not in force yet, by the reader and the grants that the service has. Pure, and takes bounded work.
+
+Refused is what is wrong by itself: a document that cannot be read, an invalid entry, and what the namespace is not granted. An issuer that
+nobody knows and an entry of another document that ties may come right with the next change, so they are warnings.
+
+Must not know: who asks, or how the cluster is followed.
+"""
+
+from collections.abc import Iterator
+from typing import Final, final
+
+import attrs
+
+from exchanger.admission.review import Answer, Refused
+from exchanger.codes.policy import UNKNOWN_ISSUER
+from exchanger.codes.problem import Problem
+from exchanger.policy.conflicts import conflicts_of
+from exchanger.policy.document import PolicyDocument
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.selection import DOCUMENT_KEY, AnyIssuer, Text, read
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.util.text import printable
+from exchanger.values.entry import ExchangeEntry, Source
+
+# Characters of a message, and of one problem in it: it has to fit on somebody's screen, and an entry may have a hundred things wrong.
+MESSAGE_CHARS: Final = 16 * 1024
+PROBLEM_CHARS: Final = 1024
+# Entries with unknown issuers that are named; the rest is most likely the same mistake.
+MAX_UNKNOWN: Final = 16
+_ANY_ISSUER: Final = AnyIssuer()
+
+
+@final
+@attrs.frozen
+class Known:
+    """What is known of the cluster: the policy in force, the names of the issuer profiles, and the grants."""
+
+    snapshot: PolicySnapshot = PolicySnapshot.EMPTY
+    issuers: frozenset[str] = frozenset()
+    grants: Grants = NO_GRANTS
+
+
+def judge(source: Source, text: Text, known: Known) -> Answer:
+    """Return whether a selected ConfigMap may have this document. May take a second for the worst document, so it belongs in a thread."""
+    document = read(source, text, _ANY_ISSUER, known.grants)
+    in_force = {entry.index for entry in document.entries}
+    # What concerns an entry in force is what grants would refuse if they were enforced.
+    problems = tuple(_placed(problem) for problem in document.findings if problem.entry not in in_force)
+    reported = tuple(_placed(problem) for problem in document.findings if problem.entry in in_force)
+    warnings = (*reported, *_unknown_issuers(source, text, document, known), *_conflicts(document, known.snapshot))
+    if not problems:
+        return Answer(None, warnings)
+    code, reason = (422, "Invalid") if document.regions else (403, "Forbidden")
+    return Answer(Refused(_message(problems), code, reason), warnings)
+
+
+def _placed(problem: Problem) -> str:
+    where = "" if problem.line is None else f"line {problem.line}: "
+    if problem.line is not None and problem.column is not None:
+        where = f"line {problem.line}, column {problem.column}: "
+    return where + printable(str(problem), PROBLEM_CHARS)
+
+
+def _unknown_issuers(source: Source, text: Text, document: PolicyDocument, known: Known) -> Iterator[str]:
+    """Yield a warning for each issuer that is not known, of entries that would be in force otherwise."""
+    unknown = {
+        entry.index for entry in document.entries if isinstance(entry, ExchangeEntry) and entry.target.issuer_ref not in known.issuers
+    }
+    if not unknown:
+        return
+    findings = read(source, text, known.issuers, known.grants).findings
+    found = [problem for problem in findings if problem.code is UNKNOWN_ISSUER and problem.entry in unknown]
+    yield from map(_placed, found[:MAX_UNKNOWN])
+    if len(found) > MAX_UNKNOWN:
+        yield f"and {len(found) - MAX_UNKNOWN} more entries with an issuer that is not known"
+
+
+def _conflicts(document: PolicyDocument, snapshot: PolicySnapshot) -> Iterator[str]:
+    later = snapshot.apply(document)
+    yield from (conflict.coded for conflict in conflicts_of(document, later) if conflict is not None)
+
+
+def _message(problems: tuple[str, ...]) -> str:
+    """Return all problems as one text, as far as it has room for them."""
+    if len(problems) == 1:
+        return f"{DOCUMENT_KEY}: {problems[0]}"
+    lines = [f"{DOCUMENT_KEY} has {len(problems)} problems:"]
+    room = MESSAGE_CHARS
+    for number, problem in enumerate(problems):
+        room -= len(problem)
+        if room < 0:
+            lines.append(f"- and {len(problems) - number} more")
+            break
+        lines.append(f"- {problem}")
+    return "\n".join(lines)

@@ -1,0 +1,57 @@
+"""TLS for connections of the HTTP server, by Trio's own TLS stream: this server is on no hot path.
+
+Must not know: certificates and their files.
+"""
+
+import ssl
+from collections.abc import Callable
+from typing import Final, final
+
+import attrs
+import trio
+
+# Seconds for a handshake: three round trips and a few milliseconds of work; a client that needs longer has its own timeout by then.
+HANDSHAKE_S: Final = 10.0
+_UNKNOWN_PEER: Final = "unknown"
+
+
+@final
+@attrs.frozen
+class Tls:
+    """How connections are secured. ``context`` returns the one for a new connection, so that certificates may change meanwhile.
+
+    ``on_failed`` learns of the peer and the reason for each handshake that failed, and must neither block nor raise. A peer that leaves
+    without a word, such as a probe that only connects, is no failure.
+    """
+
+    context: Callable[[], ssl.SSLContext] = attrs.field(repr=False)
+    on_failed: Callable[[str, str], None] = attrs.field(repr=False)
+    handshake_s: float = HANDSHAKE_S
+
+    async def secure(self, stream: trio.abc.Stream) -> trio.SSLStream[trio.abc.Stream] | None:
+        """Shake hands over ``stream``; return the secured one, or ``None`` if that failed or took too long."""
+        # As HTTPS allows, the end of the transport is the end of the stream: each message has a length (RFC 9112 section 9.8).
+        secured = trio.SSLStream(stream, self.context(), server_side=True, https_compatible=True)
+        with trio.move_on_after(self.handshake_s) as patience:
+            try:
+                await secured.do_handshake()
+            except trio.BrokenResourceError as error:
+                cause = error.__cause__
+                if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+                    self.on_failed(_peer(stream), cause.reason or "TLS error")
+                return None
+        if patience.cancelled_caught:
+            self.on_failed(_peer(stream), "the handshake took too long")
+            return None
+        return secured
+
+
+def _peer(stream: trio.abc.Stream) -> str:
+    """Return address and port of the other side."""
+    if not isinstance(stream, trio.SocketStream):
+        return _UNKNOWN_PEER
+    try:
+        host, port = stream.socket.getpeername()[:2]
+    except OSError:
+        return _UNKNOWN_PEER
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,146 @@
+"""The admission webhook in the chart: registered for what the service selects, with fewer rights than the service, and apart from it."""
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from exchanger.admission.settings import SHARED
+from exchanger.values.selector import parse_selector
+from tests.helm.cases import CONTAINER, POD, PROFILE, look
+from tests.helm.chart import CHART, Manifest, of_kind, only, render
+from tests.helm.many import render_many
+
+pytestmark = [pytest.mark.helm]
+
+ON: Final[dict[str, Any]] = {"admission": {"enabled": True, "tls": {"source": "certManager"}}}
+WEBHOOK: Final = f"{POD}/containers/admission"
+SELECTORS: Final = (
+    *("a", "!a", " ! a , b", "a=b", "a==b", "a!=b", "a=", "a!=", "a = b", "a in (b,c)", "a notin ( b , c )", "a in (,b)", "a notin (,)"),
+    *("a>1", "a < 5,b", "a,b=c", "a in (b),b notin (c,d),!c", "example.com/a=b", "in in (in)", "notin", "a in (in,notin)", "a ,  b!=c"),
+)
+VALUES: Final = (None, "", "b", "c", "in", "3")
+
+
+def holds(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Tell what an API server says: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/label-selector/."""
+
+    def one(expression: Mapping[str, Any]) -> bool:
+        value, values = labels.get(expression["key"]), expression.get("values", [])
+        match expression["operator"]:
+            case "In":
+                return value is not None and value in values
+            case "NotIn":
+                return value is None or value not in values
+            case "Exists":
+                return value is not None
+            case "DoesNotExist":
+                return value is None
+            case other:
+                raise AssertionError(other)
+
+    return all(map(one, selector.get("matchExpressions", ())))
+
+
+def webhook(manifests: list[Manifest]) -> dict[str, Any]:
+    (found,) = only(manifests, "ValidatingWebhookConfiguration")["webhooks"]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture(scope="module")
+def registrations() -> list[dict[str, Any]]:
+    many = [{**ON, "policy": {"configMapSelector": text, "namespaceSelector": text}} for text in SELECTORS]
+    texts = render_many(CHART, many, "exchanger", "edge").texts
+    return [webhook([found for found in yaml.safe_load_all(texts[number]) if found]) for number in range(len(many))]
+
+
+@pytest.mark.parametrize("number", range(len(SELECTORS)), ids=lambda number: SELECTORS[number])
+def test_the_api_server_asks_about_what_the_selectors_select(number: int, registrations: list[dict[str, Any]]) -> None:
+    found, text = registrations[number], SELECTORS[number]
+    selector, exact = parse_selector(text), not set("<>") & set(text)
+    assert found["objectSelector"] == found["namespaceSelector"]
+    for first, second in product(VALUES, VALUES):
+        for one, other in (("a", "b"), ("a", "c"), ("example.com/a", "a"), ("in", "notin")):
+            labels = {key: value for key, value in ((one, first), (other, second)) if value is not None}
+            asked = holds(found["objectSelector"], labels)
+            assert asked == selector.matches(labels) if exact else asked >= selector.matches(labels), labels
+
+
+def test_named_namespaces_are_selected_by_name() -> None:
+    found = webhook(render({**ON, "policyNamespaces": ["a", "b"]}))["namespaceSelector"]
+    assert found == {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["a", "b"]}]}
+
+
+def test_a_selector_that_only_the_pod_knows_lets_the_api_server_ask_about_all() -> None:
+    hidden = {"CONFIGMAP_LABEL_SELECTOR": {"valueFrom": {"configMapKeyRef": {"name": "a", "key": "b"}}}}
+    manifests = render({**ON, "env": hidden})
+    given = look(only(manifests, "Deployment", "exchanger-admission"), f"{WEBHOOK}/env/CONFIGMAP_LABEL_SELECTOR/valueFrom")
+    assert given == hidden["CONFIGMAP_LABEL_SELECTOR"]["valueFrom"]
+    assert webhook(manifests)["objectSelector"] == {}
+
+
+def test_it_may_read_policies_and_namespaces_and_nothing_else() -> None:
+    for values, kind, resources in (
+        (ON, "ClusterRole", ["configmaps", "namespaces"]),
+        ({**ON, "policyNamespaces": ["a"]}, "Role", ["configmaps"]),
+    ):
+        manifests = render({**values, "issuerProfiles": {"profiles": [PROFILE]}})
+        account = only(manifests, "ServiceAccount", "exchanger-admission")["metadata"]
+        bindings = [
+            found
+            for found in (*of_kind(manifests, "ClusterRoleBinding"), *of_kind(manifests, "RoleBinding"))
+            if found["subjects"] == [{"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}]
+        ]
+        (binding,) = bindings
+        assert binding["roleRef"]["kind"] == kind
+        (role,) = [found for found in of_kind(manifests, kind) if found["metadata"]["name"] == binding["roleRef"]["name"]]
+        assert role["rules"] == [{"apiGroups": [""], "resources": resources, "verbs": ["list", "watch"]}]
+        assert role["metadata"].get("namespace") == binding["metadata"].get("namespace")
+
+
+def test_it_has_no_secret_but_its_own_certificate() -> None:
+    inline = {"issuerProfiles": {"profiles": [{**PROFILE, "clientID": "id", "clientSecret": "hush"}]}}
+    for values in (inline, {"console": {"enabled": True, "token": {"secretName": "console"}}, "tls": {"secretName": "edge"}}):
+        deployment = only(render({**ON, **values}), "Deployment", "exchanger-admission")
+        secrets = [volume["secret"]["secretName"] for volume in look(deployment, f"{POD}/volumes") if "secret" in volume]
+        assert secrets == ["exchanger-admission-tls"]
+        assert not look(deployment, f"{WEBHOOK}/envFrom")
+        profiles = look(deployment, f"{WEBHOOK}/env/TOKEN_EXCHANGE_ISSUER_PROFILES_FILE")
+        assert (profiles is None) is (values is inline)
+
+
+def test_it_has_the_services_variables_as_far_as_it_reads_them() -> None:
+    grants = {"version": "v1", "grants": []}
+    values = {**ON, "policyNamespaces": ["a"], "policy": {"grants": grants}, "env": {"LOG_LEVEL": "debug", "OTHER": "1"}}
+    manifests = render(values)
+
+    def variables(name: str, at: str) -> dict[str, Any]:
+        return {one["name"]: one for one in look(only(manifests, "Deployment", name), f"{at}/env")}
+
+    service, own = variables("exchanger", CONTAINER), variables("exchanger-admission", WEBHOOK)
+    shared = {name: one for name, one in own.items() if not name.startswith("ADMISSION_")}
+    assert shared == {name: service[name] for name in SHARED if name in service}
+    assert "POLICY_GRANTS_FILE" in shared
+    mounts = {mount["name"]: mount["mountPath"] for mount in look(only(manifests, "Deployment", "exchanger"), f"{CONTAINER}/volumeMounts")}
+    for mount in look(only(manifests, "Deployment", "exchanger-admission"), f"{WEBHOOK}/volumeMounts"):
+        assert mount["name"] == "admission-tls" or mount["mountPath"] == mounts[mount["name"]]
+
+
+def test_neither_takes_the_others_pods_for_its_own() -> None:
+    manifests = render(ON)
+    selectors = {found["metadata"]["name"]: found["spec"]["selector"] for found in of_kind(manifests, "Service")}
+    pods = {found["metadata"]["name"]: look(found, "spec/template/metadata/labels") for found in of_kind(manifests, "Deployment")}
+    assert set(selectors) == set(pods) == {"exchanger", "exchanger-admission"}
+    for name, selector in selectors.items():
+        assert [pod for pod, labels in pods.items() if selector.items() <= labels.items()] == [name]
+    for kind in ("NetworkPolicy", "PodDisruptionBudget"):
+        for found in of_kind(manifests, kind):
+            selector = found["spec"].get("podSelector", found["spec"].get("selector"))["matchLabels"]
+            assert [pod for pod, labels in pods.items() if selector.items() <= labels.items()] == [found["metadata"]["name"]]
+
+
+def test_without_it_the_chart_renders_what_it_did() -> None:
+    assert not [found for found in render() if "admission" in found["metadata"]["name"]]

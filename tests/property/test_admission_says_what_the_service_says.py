@@ -1,0 +1,158 @@
+"""Law: a policy is refused at the API server's door just when the service would not put all of it in force.
+
+The way of the webhook begins with an AdmissionReview, that of the service with the object that its watch delivers.
+"""
+
+import json
+from collections import deque
+from typing import Any
+
+import orjson
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from exchanger.admission.judgement import Known, judge
+from exchanger.admission.review import Answer, Asked, read_review
+from exchanger.kube.decoding import decode_config_map, decode_namespace
+from exchanger.kube.index import PolicyIndex
+from exchanger.policy.document import PolicyDocument
+from exchanger.policy.grants.allowance import NO_GRANTS, Grants
+from exchanger.policy.grants.reader import read_grants
+from exchanger.policy.selection import Change, Text, advance
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.entry import Source
+from exchanger.values.selector import Selector
+
+ISSUERS = frozenset({"primary", "other"})
+LABELS = {"team": "red"}
+SOURCE = Source("red", "policy")
+NAMESPACE = {"metadata": {"name": "red", "labels": LABELS}}
+
+
+def rarely(rare: st.SearchStrategy[Any], common: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.integers(1, 8).flatmap(lambda number: rare if number == 8 else common)
+
+
+hosts = st.sampled_from(["a.example", "x.a.example", "*.a.example", "b.example"])
+matches = st.fixed_dictionaries(
+    {
+        "host": rarely(st.sampled_from(["", "*", "a.example/", 5, "{{ host }}"]), hosts),
+        "pathPrefix": rarely(st.sampled_from(["", "a", "/a/**", "//b", None]), st.sampled_from(["/", "/a", "/a/b", "/b"])),
+    },
+    optional={
+        "methods": rarely(st.sampled_from([["all"], "GET", []]), st.just(["GET"])),
+        "caseInsensitive": st.booleans(),
+        "pathType": rarely(st.just("Suffix"), st.sampled_from(["Prefix", "Segment", "Exact"])),
+        "headers": st.just([{"name": "X-A", "value": "1"}]),
+    },
+)
+exchanges = st.fixed_dictionaries(
+    {"issuerRef": st.sampled_from(["primary", "other", "stranger"]), "scope": rarely(st.just(5), st.sampled_from(["r", "w", "r w"]))},
+    optional={"audiences": st.just(["x"]), "resources": st.just(["https://a.example/x"]), "typo": st.just(1)},
+)
+entries = rarely(
+    st.sampled_from([None, 5, [], {}, {"match": {"host": "a.example"}}]),
+    st.one_of(
+        st.builds(lambda match: {"match": match, "action": "deny"}, matches),
+        st.builds(lambda match: {"match": match, "action": "allow"}, matches),
+        st.builds(lambda match, exchange: {"match": match, "action": "exchange", "exchange": exchange}, matches, exchanges),
+    ),
+)
+documents = st.builds(
+    lambda entries, rest: json.dumps({"version": "v1", "entries": entries, **rest}),
+    st.lists(entries, max_size=4),
+    rarely(st.sampled_from([{"version": "v2"}, {"extra": 1}, {"entries": {}}]), st.just({})),
+)
+texts = rarely(st.none() | st.text(max_size=40) | documents.map(lambda text: text[:-3]), documents)
+all_grants = st.none() | st.builds(
+    lambda grants: json.dumps({"version": "v1", "grants": grants}),
+    st.lists(
+        st.fixed_dictionaries(
+            {"namespaceSelector": st.sampled_from(["team=red", "team", "team=blue"])},
+            optional={
+                "hosts": st.lists(st.sampled_from(["a.example", "*.a.example", "*", "{label:team}.example"]), min_size=1, max_size=2),
+                "pathPrefixes": st.sampled_from([["/a"], ["/"]]),
+                "actions": st.lists(st.sampled_from(["allow", "deny", "exchange"]), min_size=1, unique=True),
+                "issuers": st.just(["*"]),
+                "scopes": st.sampled_from([["*"], ["r"]]),
+                "audiences": st.just(["*"]),
+            },
+        ),
+        max_size=3,
+    ),
+)
+
+
+def granted(text: str | None, *, enforced: bool) -> Grants:
+    if text is None:
+        return NO_GRANTS
+    found = read_grants(text, has_labels=True, enforced=enforced)
+    assert isinstance(found, Grants), found
+    return found
+
+
+def config_map(text: str | None) -> dict[str, Any]:
+    data = {} if text is None else {"config.yaml": text}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "policy", "namespace": "red", "labels": LABELS}, "data": data}
+
+
+def judged(text: str | None, known: Known) -> Answer:
+    """Return the answer to the API server."""
+    request = {"uid": "1", "kind": {"group": "", "version": "v1", "kind": "ConfigMap"}, "operation": "CREATE", "namespace": "red"}
+    review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {**request, "object": config_map(text)}}
+    asked = read_review(orjson.dumps(review))
+    assert isinstance(asked, Asked)
+    return judge(SOURCE, Text.of(asked.after, _labels()), known)
+
+
+def _labels() -> tuple[tuple[tuple[str, str], ...], ...]:
+    labels = _index(None).labels_of("red")
+    assert labels is not None
+    return labels
+
+
+def _index(text: str | None) -> PolicyIndex:
+    index = PolicyIndex(Selector(), Selector(), with_labels=True)
+    namespace, found = decode_namespace(NAMESPACE), decode_config_map(config_map(text))
+    assert namespace is not None
+    assert found is not None
+    deque(index.putting_namespace(namespace), maxlen=0)
+    index.put_config_map(found)
+    return index
+
+
+def followed(text: str | None, issuers: frozenset[str], grants: Grants) -> PolicyDocument:
+    """Return what the service makes of the object."""
+    change: Change = advance(PolicySnapshot.EMPTY, {}, _index(text).documents(), issuers, grants=grants)
+    (document,) = change.documents
+    return document
+
+
+@given(texts, all_grants, st.booleans())
+def test_what_the_service_would_not_put_in_force_is_refused_and_nothing_else(text: str | None, grants: str | None, enforced: bool) -> None:
+    rules = granted(grants, enforced=enforced)
+    answer = judged(text, Known(issuers=frozenset({*ISSUERS, "stranger"}), grants=rules))
+    document = followed(text, frozenset({*ISSUERS, "stranger"}), rules)
+    entries = {entry.index for entry in document.entries}
+    missing = [refusal for refusal in document.refused if refusal.index not in entries]
+
+    event("refused" if answer.refused else "allowed")
+    assert (answer.refused is not None) == bool(document.regions or missing)
+    if answer.refused is not None:
+        for problem in document.findings:
+            assert (str(problem)[:1000] in answer.refused.message) is (problem.entry not in entries)
+
+
+@given(texts, all_grants)
+def test_an_issuer_that_nobody_knows_is_a_warning_and_refuses_nothing(text: str | None, grants: str | None) -> None:
+    rules = granted(grants, enforced=True)
+    known, ignorant = (judged(text, Known(issuers=issuers, grants=rules)) for issuers in (ISSUERS | {"stranger"}, ISSUERS))
+    document = followed(text, ISSUERS, rules)
+
+    assert known.refused == ignorant.refused
+    if ignorant.refused is None:
+        warned = [warning for warning in ignorant.warnings if warning not in known.warnings]
+        unknown = [problem for problem in document.findings if problem.entry not in {entry.index for entry in document.entries}]
+        assert len(warned) == len(unknown)
+        for problem in unknown:
+            assert any(str(problem) in warning for warning in warned)
