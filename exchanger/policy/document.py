@@ -12,6 +12,7 @@ import attrs
 from exchanger.codes import policy as codes
 from exchanger.codes.code import Code
 from exchanger.codes.grants import OUTSIDE_GRANTS
+from exchanger.codes.manifests import MISSING_DOCUMENT
 from exchanger.codes.problem import Problem
 from exchanger.policy.entry_reader import ENTRY_FIELDS, MatchReader, read_entry
 from exchanger.policy.fields import Field, FieldType, Findings, TextRule, report_unknown
@@ -42,7 +43,9 @@ Labels = tuple[tuple[str, str], ...]
 # First and last line, counted from 1.
 Lines = tuple[int, int]
 
-_MISSING: Final = Unreadable("is missing: the ConfigMap has no config.yaml", code=codes.MISSING_DOCUMENT)
+# How the version is written by those who mean it.
+_SPELLINGS: Final = frozenset({"1", "1.0", "v1", "v1.0"})
+_MISSING: Final = Unreadable("is missing: the ConfigMap has no config.yaml", code=MISSING_DOCUMENT)
 
 _is_blank: Final = re.compile(r"\s*(?:#.*)?").fullmatch
 _is_dash: Final = re.compile(r"\s*-\s*(?:#.*)?").fullmatch
@@ -192,7 +195,9 @@ def _items(root: Node, findings: Findings) -> tuple[Node, ...]:
     if version is None or is_null(version):
         findings.add(codes.WRONG_VERSION, f"the document has no version {VERSION}", version, "version")
     elif not isinstance(version, Scalar) or version.kind is not Kind.TEXT or version.text != VERSION:
-        findings.add(codes.WRONG_VERSION, f"the document has {_shown(version)} instead of {VERSION}", version, "version")
+        is_meant = isinstance(version, Scalar) and version.text.strip().lower() in _SPELLINGS
+        text = f"the document has {_shown(version)} instead of {VERSION}"
+        findings.add(codes.WRONG_VERSION, text, version, "version", instead=VERSION if is_meant else "")
     entries = fields.get("entries")
     if entries is None or is_null(entries):
         return ()

@@ -10,7 +10,6 @@ import attrs
 
 from exchanger.codes import manifests as codes
 from exchanger.codes.code import Severity
-from exchanger.codes.policy import FOUND_TWICE
 from exchanger.codes.problem import Problem
 from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
@@ -131,7 +130,7 @@ def _found_twice(documents: Iterable[Document]) -> Iterator[PlacedProblem]:
         if other.policy.text != document.policy.text:
             text = f"the ConfigMap {document.policy.source} is there twice, with different documents; the other is in {other.file.name}"
             rivals = ((other.file.name, other.object.place),)
-            yield PlacedProblem(Problem(FOUND_TWICE, text), document.file.name, document.object.place, document.policy.source, rivals)
+            yield PlacedProblem(Problem(codes.FOUND_TWICE, text), document.file.name, document.object.place, document.policy.source, rivals)
 
 
 def _of_labels(files: Iterable[ManifestFile], rules: Rules) -> Iterator[PlacedProblem]:
