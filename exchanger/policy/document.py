@@ -127,29 +127,35 @@ class PolicyDocument:
             raise ValueError("two entries or regions have the same index")
 
 
-def parse_document(source: Source, text: str | None, issuers: frozenset[str]) -> PolicyDocument:
+def parse_document(source: Source, text: str | None, issuers: frozenset[str], *, thorough: bool = False) -> PolicyDocument:
     """Read the text of a ConfigMap's ``config.yaml``; never raises, and takes bounded work.
 
     Args:
         source: the ConfigMap
         text: the document, ``None`` if the ConfigMap has no such key
         issuers: the names of the issuer profiles that entries may refer to
+        thorough: look for further problems behind a duplicate key, which makes the document unreadable all the same
     """
     nodes: list[Node] = []
-    document = _parse(source, text, issuers, nodes)
+    duplicates: list[Unreadable] | None = [] if thorough else None
+    document = _parse(source, text, issuers, nodes, duplicates)
     while nodes:
         nodes.pop()
     return document
 
 
-def _parse(source: Source, text: str | None, issuers: frozenset[str], nodes: list[Node]) -> PolicyDocument:
-    """Return the document; ``nodes`` gets its YAML nodes."""
-    root = _MISSING if text is None else read_nodes(text, nodes)
+def _parse(
+    source: Source, text: str | None, issuers: frozenset[str], nodes: list[Node], duplicates: list[Unreadable] | None
+) -> PolicyDocument:
+    """Return the document; ``nodes`` gets its YAML nodes, and ``duplicates`` the keys that are there twice."""
+    root = _MISSING if text is None else read_nodes(text, nodes, duplicates=duplicates)
     if isinstance(root, Unreadable):
         problem = Problem(root.code, f"the document {root.reason}", line=root.line, column=root.column)
         return PolicyDocument(source, regions=(_everything(source, (problem,)),), text=text)
     matches = MatchReader()
     findings = Findings(hints=matches.hints)
+    for duplicate in duplicates or ():
+        findings.kept.append(Problem(duplicate.code, f"the document {duplicate.reason}", line=duplicate.line, column=duplicate.column))
     entries: list[Entry] = []
     regions: list[FailClosedRegion] = []
     for index, node in enumerate(_items(root, findings)):

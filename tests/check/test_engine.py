@@ -60,6 +60,29 @@ def test_problems_of_the_document_do_not_hide_those_of_its_entries() -> None:
     assert codes(result) == ["POL-1007", "POL-1101", "POL-1102", "POL-1102"]
 
 
+def test_a_duplicate_key_does_not_hide_the_rest() -> None:
+    text = config_map("version: v1\nentries:\n  - match: {host: a, pathPrefix: /}\n    match: {}\n    acton: deny\n  - {}\n")
+    assert codes(checked(text)) == ["POL-1102", "POL-1006", "POL-1101", "POL-1102", "POL-1102"]
+
+
+@pytest.mark.parametrize(
+    ("line", "hint", "column"),
+    [
+        ("  - match: {host: *.example.com, pathPrefix: /}", '"*.example.com"', 23),
+        ("  {{- if .Values.x }}", "to render the template first", 7),
+        ("\t- match: {host: a}", "spaces instead of the tab", 5),
+        ("  - match: {host: @a, pathPrefix: /}", "to put it in quotation marks", 23),
+        ("  - match: {host: a, pathPrefix: [}", "", None),
+    ],
+)
+def test_what_was_meant_by_broken_yaml_is_guessed(line: str, hint: str, column: int | None) -> None:
+    (problem,) = checked(config_map(f"version: v1\nentries:\n{line}\n    action: deny\n")).problems
+    assert (problem.problem.code.name, problem.problem.hint) == ("POL-1003", hint)
+    assert column in {None, problem.place.column}
+    (problem, *_) = checked(f"a: 1\nb:\n{line}\n").problems
+    assert (problem.problem.code.name, problem.problem.hint) == ("POL-3001", hint)
+
+
 def test_a_broken_document_of_a_file_does_not_hide_the_others() -> None:
     text = f"a: [\n---\n{config_map(entries('{action: deny}'))}---\nkind: [\n---\n" + config_map(entries(DENY), "b", label="a: 1")
     result = checked(text)
