@@ -170,6 +170,16 @@ UNREAD_FILE: Final = Code(
     Severity.WARNING,
 )
 
+UNRENDERED: Final = Code(
+    "POL-3008",
+    "The templates of a chart are not checked, since they are no manifests until they are rendered.",
+    ("A folder that has a chart in it is checked.",),
+    "Render them, and let exchanger check - read what helm template prints.",
+    "The folder has a Chart.yaml, and templates beside it.",
+    Example.SITUATION,
+    Severity.NOTICE,
+)
+
 NAMESPACE_NOT_SELECTED: Final = Code(
     "POL-3101",
     "A Namespace is not selected, and one of its labels almost says so.",

@@ -107,6 +107,11 @@ def test_a_policy_that_is_not_in_a_config_map_is_checked_too() -> None:
     ]
 
 
+def test_a_value_that_is_a_template_is_known_as_one() -> None:
+    (problem,) = checked(config_map(entries("{match: {host: {{ .Values.host }}, pathPrefix: /}, action: deny}"))).problems
+    assert (problem.problem.code.name, problem.problem.hint) == ("POL-1103", "to render the template first")
+
+
 def test_lists_and_json_are_read() -> None:
     item = {"metadata": {"name": "a", "labels": _LABELS}, "data": {"config.yaml": "version: v1\nentries: [{}]"}}
     text = json.dumps({"apiVersion": "v1", "kind": "ConfigMapList", "items": [item]}, indent=1)

@@ -10,7 +10,7 @@ import attrs
 
 from exchanger.codes import manifests as codes
 from exchanger.codes.code import Severity
-from exchanger.codes.policy import DUPLICATE_KEY, NOT_YAML
+from exchanger.codes.policy import DUPLICATE_KEY, NOT_YAML, WRONG_TYPE
 from exchanger.codes.problem import Problem
 from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.document import PolicyDocument, parse_document
@@ -108,7 +108,7 @@ def _problems_of(policy: PolicyDocument, rules: Rules) -> tuple[Problem, ...]:
     found = policy.findings
     if any(problem.code is DUPLICATE_KEY for problem in found):
         found = parse_document(policy.source, policy.text, rules.issuers, thorough=True).findings
-    lines = FileText(policy.text or "") if any(problem.code is NOT_YAML for problem in found) else FileText("")
+    lines = FileText(policy.text or "") if any(problem.code in {NOT_YAML, WRONG_TYPE} for problem in found) else FileText("")
     return (*(explained(problem, lines) for problem in found), *style_of(policy))
 
 

@@ -139,6 +139,8 @@ class _Reading:
         self._problem(problem, self.text.within(problem.line, problem.column))
 
     def _document(self, root: nodes.Node, index: int) -> None:
+        if field(root, "apiVersion") is not None and not any(field(root, name) for name in ("kind", "metadata", "data", "items")):
+            return  # no object at all, such as a Chart.yaml
         placed = list(objects_found(root))
         for found in placed:
             self._look_at_labels(found)

@@ -6,7 +6,7 @@ from typing import Final
 import attrs
 
 from exchanger.codes.manifests import UNREADABLE_FILE
-from exchanger.codes.policy import NOT_YAML
+from exchanger.codes.policy import NOT_YAML, WRONG_TYPE
 from exchanger.codes.problem import Problem
 from exchanger.tools.check.source_map import FileText
 from exchanger.util.text import MAX_QUOTED
@@ -22,9 +22,12 @@ _MAX_LINE: Final = 4_096
 
 def explained(problem: Problem, lines: FileText) -> Problem:
     """Return a problem of syntax in the text with these ``lines`` with a hint, and at the place that is wrong, if that can be told."""
-    if problem.code not in {NOT_YAML, UNREADABLE_FILE} or problem.line is None:
+    if problem.code not in {NOT_YAML, UNREADABLE_FILE, WRONG_TYPE} or problem.line is None:
         return problem
     line, column = lines.line(problem.line)[:_MAX_LINE], problem.column or 1
+    if problem.code is WRONG_TYPE:  # {{ x }} alone is a mapping in a mapping
+        is_template = line[column - 1 :].startswith("{{")
+        return attrs.evolve(problem, hint="to render the template first", instead="") if is_template else problem
     if (found := _STAR.search(line)) and len(found[0]) <= MAX_QUOTED:
         quoted = f'"{found[0]}"'
         return attrs.evolve(problem, column=found.start() + 1, hint=quoted, instead=quoted)
