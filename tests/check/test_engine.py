@@ -224,6 +224,13 @@ def test_a_host_one_edit_away_from_another_is_found(hosts: list[str], wrong: int
     assert set(codes(result)) <= {"POL-2105"}
 
 
+def test_what_is_near_something_is_marked_at_its_field() -> None:
+    lines = [DENY, DENY.replace("/orders", "/orders/"), DENY.replace("api.example", "api.exmaple").replace("/orders", "/x")]
+    prefix, host = checked(config_map(entries(*lines))).problems
+    assert (prefix.place.line, prefix.place.column) == (13, lines[1].index("/orders/") + 9)
+    assert (host.place.line, host.place.column, host.problem.hint) == (14, lines[2].index("api.") + 9, "api.example.com")
+
+
 def test_a_denial_that_leaving_a_header_out_evades_is_found() -> None:
     deny = "{match: {host: a, pathPrefix: /t, headers: [{name: x-tool, value: drop}]}, action: deny}"
     assert codes(checked(config_map(entries(deny)))) == []
