@@ -62,9 +62,9 @@ def section(code: Code) -> Iterator[str]:
     if code.kind is Example.SITUATION:
         yield f"\nExample: {code.example}\n"
     elif code.example.strip() and is_readable(code.example):
-        yield f"\nExample:\n\n```yaml\n{code.example.rstrip()}\n```\n"
+        yield f"\nExample:\n\n```yml\n{code.example.rstrip()}\n```\n"
         if code.grants:
-            yield f"\nunder these grants, in the namespace `team`:\n\n```yaml\n{code.grants.rstrip()}\n```\n"
+            yield f"\nunder these grants, in the namespace `team`:\n\n```yml\n{code.grants.rstrip()}\n```\n"
 
 
 def is_readable(example: str) -> bool:

@@ -33,7 +33,7 @@ MISSING_DOCUMENT: Final = Code(
     "A ConfigMap that is selected as a policy has no document.",
     ("The key under data is not called config.yaml.", "The document is in binaryData."),
     "Put the document under data, config.yaml, as text.",
-    _config_map("version: v1").replace("config.yaml", "config.yml"),
+    _config_map("version: v1").replace("config.yaml", "document.yaml"),
     Example.MANIFESTS,
 )
 FOUND_TWICE: Final = Code(
