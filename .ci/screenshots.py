@@ -91,6 +91,14 @@ def policy(page: Page, url: str) -> None:
     page.goto(f"{url}#/policy/team-red/token-policy")
 
 
+def explain(page: Page, url: str) -> None:
+    """Ask what would happen to a request."""
+    page.goto(f"{url}#/explain")
+    page.get_by_label("URL").fill("https://yellow.example.com/orders/internal/1")
+    page.get_by_role("button", name="Explain").click()
+    page.locator("#explain-result .candidates").wait_for()
+
+
 def lab(page: Page, url: str) -> None:
     """Run all scenarios."""
     page.goto(f"{url}#/lab")
@@ -115,6 +123,7 @@ VIEWS: Final[dict[str, Callable[[Page, str], None]]] = {
     "response": detail("Response", "No token"),
     "log": detail("Log", "No token"),
     "policy": policy,
+    "explain": explain,
     "lab": lab,
     "edit": edit,
 }

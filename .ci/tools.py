@@ -203,6 +203,26 @@ class GoProgram:
 
 
 @dataclass(frozen=True)
+class OwnGoProgram:
+    """A program of this checkout in ``go/FOLDER``, which needs nothing but Go's standard library."""
+
+    folder: str
+
+    def path(self, name: str) -> Path:
+        """Return where it belongs; another source belongs to another folder."""
+        files = sorted(file for file in (HERE / "go" / self.folder).iterdir() if file.suffix in {".go", ".mod"})
+        source = hashlib.sha256(b"".join(file.name.encode() + b"\0" + file.read_bytes() for file in files))
+        return cache_folder() / f"{name}-{source.hexdigest()[:12]}-{MACHINE}" / name
+
+    def fetch(self, name: str) -> None:
+        """Build it."""
+        go, variables = ready_go()
+        with placing(self.path(name)) as made:
+            command = (str(go), "build", "-trimpath", "-o", str(made), ".")
+            subprocess.run(command, cwd=HERE / "go" / self.folder, env=variables, check=True, timeout=BUILD_S)
+
+
+@dataclass(frozen=True)
 class GoFiles:
     """Files of published Go modules. ``modules`` has, by module and version, the module's sum and the files that are kept."""
 
@@ -367,6 +387,7 @@ TOOLS: Final[Mapping[str, Tool]] = {
     "devspace": GoProgram("devspace", "github.com/loft-sh/devspace", "", (SMALL, "-ldflags=-s -w"), large=True),
     "grpcurl": GoProgram("peers", "github.com/fullstorydev/grpcurl", "cmd/grpcurl"),
     "h2spec": GoProgram("peers", "github.com/summerwind/h2spec", "cmd/h2spec"),
+    "http2-endpoint": OwnGoProgram("http2_endpoint"),
     # It only checks and tests rules here: without service discovery, the clients of twenty clouds stay away.
     "promtool": GoProgram("promtool", "github.com/prometheus/prometheus", "cmd/promtool", ("-tags=remove_all_sd", SMALL, "-ldflags=-s -w")),
     "etcd": GoProgram("kubernetes", "go.etcd.io/etcd/server/v3", "", (SMALL, "-ldflags=-s -w"), large=True),
@@ -413,6 +434,8 @@ TOOLS: Final[Mapping[str, Tool]] = {
     ),
     # Not Playwright's own browsers, which would be one more thing to keep current. The font is for screenshots.
     "chromium": SystemProgram(("chromium", "chromium-browser", "google-chrome"), ("chromium", "fonts-dejavu-core")),
+    # Debian's package starts no server where init scripts may not (containers); elsewhere it is left as it is, on its own port.
+    "redis-server": SystemProgram(("redis-server", "valkey-server"), ("redis-server",)),
     # The demo's chart names the same version. Standard token exchange exists since 26.2.
     "keycloak": Keycloak("26.7.3", "77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47"),
 }

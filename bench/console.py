@@ -46,6 +46,7 @@ from exchanger.grpc.routes import CallInfo
 from exchanger.grpc.server import GrpcServer, ServerSettings
 from exchanger.policy.document import parse_document
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
+from exchanger.reactor.reactor import Reactor
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.telemetry.metrics import Gauges, Metrics
 from exchanger.values.entry import Source
@@ -68,7 +69,7 @@ PATIENCE_S: Final = 30.0
 class NoExchange:
     """No request here needs one."""
 
-    async def exchange(self, request: TokenRequest, /) -> TokenOutcome:
+    def begin(self, request: TokenRequest, due: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome:
         """See ``typing.TokenExchanger``."""
         raise NotImplementedError(request)
 
@@ -116,9 +117,11 @@ def serve(pipe: Pipe) -> None:
         policy.publish(PolicySnapshot.EMPTY.apply(parse_document(Source("team", "orders"), POLICY, frozenset())))
         metrics = Metrics("bench", NOTHING)
         evaluator = Evaluator(policy, DecisionRules(), NoExchange(), (metrics,))
-        server = GrpcServer(ServerSettings("127.0.0.1", 0), Authorization(evaluator).routes(), report)
+        reactor = Reactor()
+        server = GrpcServer(ServerSettings("127.0.0.1", 0), Authorization(evaluator).routes(), reactor, report)
         console = console_of(policy, metrics)
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(reactor.run)
             addresses = await nursery.start(server.run)
             port = await nursery.start(console.run)
             pipe.send((addresses.plaintext[0][1], port))

@@ -23,8 +23,9 @@ from typing import Final
 import ngh2
 import trio
 
-from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route, Streaming, StreamMethod
+from exchanger.grpc.routes import CallInfo, Immediate, Route, Streaming, StreamMethod, UnaryMethod
 from exchanger.grpc.server import GrpcServer, ServerSettings, ServerUsage
+from exchanger.reactor.reactor import Reactor
 
 NOW: Final = b"/bench.Echo/Now"
 LATER: Final = b"/bench.Echo/Later"
@@ -68,9 +69,14 @@ class Text:
         return b""
 
 
-async def _forever() -> bytes:
+async def _forever() -> None:
     await trio.sleep_forever()
     raise AssertionError
+
+
+async def _wait(_message: Text, _call: CallInfo) -> Text:
+    await _forever()
+    return Text()
 
 
 async def _stream(_argument: object, _call: CallInfo) -> AsyncIterator[Text]:
@@ -80,7 +86,7 @@ async def _stream(_argument: object, _call: CallInfo) -> AsyncIterator[Text]:
 
 ROUTES: Final[dict[bytes, Route]] = {
     NOW: Immediate(lambda message, _call: message),
-    LATER: Immediate(lambda _message, _call: Pending(_forever)),
+    LATER: UnaryMethod(_wait, Text),
     STREAM: StreamMethod(_stream, Text, Streaming.STREAM_STREAM),
 }
 
@@ -100,8 +106,10 @@ def serve(pipe: Pipe) -> None:
     """Serve on a port that ``pipe`` is told of; answer each question on it with memory and usage, until it is closed."""
 
     async def main() -> None:
-        server = GrpcServer(ServerSettings("127.0.0.1", 0), ROUTES, on_fault=report)
+        reactor = Reactor()
+        server = GrpcServer(ServerSettings("127.0.0.1", 0), ROUTES, reactor, on_fault=report)
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(reactor.run)
             addresses = await nursery.start(server.run)
             pipe.send(addresses.plaintext[0][1])
             while True:

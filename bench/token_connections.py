@@ -13,6 +13,7 @@ dialled; at the end the figures of the second half, and the CPU time an exchange
 import argparse
 import asyncio
 import functools
+import math
 import multiprocessing
 import random
 import statistics
@@ -28,10 +29,11 @@ from trio.testing import MockClock
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE
 from exchanger.oauth.dial import Dial
 from exchanger.oauth.token_client import TokenClient, TokenClientSettings
+from exchanger.reactor.reactor import Reactor
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.secret import Secret
-from exchanger.values.token import CoalescedRecord, ExchangedToken, ExchangeRecord, TokenRequest
+from exchanger.values.token import CoalescedRecord, ExchangedToken, ExchangeRecord, TokenOutcome, TokenRequest
 
 BODY: Final = b'{"access_token":"%b","token_type":"Bearer","issued_token_type":"%b"}' % (b"t" * 900, ACCESS_TOKEN_TYPE.encode())
 ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
@@ -85,7 +87,7 @@ class Simulated:
     nursery: trio.Nursery
     seconds: float
 
-    async def dial(self, _host: str, _port: int) -> trio.abc.Stream:
+    async def dial(self, _host: str, _port: int) -> trio.SocketStream:
         """Open a connection."""
         ours, theirs = trio.socket.socketpair()
         self.nursery.start_soon(self._serve, trio.SocketStream(theirs))
@@ -122,14 +124,13 @@ class Load:
     def coalesced(self, record: CoalescedRecord, /) -> None:
         """Never called: every subject is another."""
 
-    async def dial(self, host: str, port: int) -> trio.abc.Stream:
+    async def dial(self, host: str, port: int) -> trio.SocketStream:
         """Open a connection and count it."""
         self.dialled += 1
         return await self.open(host, port)
 
-    async def exchange(self, client: TokenClient, request: TokenRequest) -> None:
-        """Exchange one token and count it."""
-        outcome = await client.exchange(request)
+    def landed(self, outcome: TokenOutcome) -> None:
+        """Count a token."""
         self.done += isinstance(outcome, ExchangedToken)
 
 
@@ -157,12 +158,11 @@ def request_maker(port: int) -> Callable[[int], TokenRequest]:
 async def generate(client: TokenClient, load: Load, rate: float, make: Callable[[int], TokenRequest]) -> None:
     """Begin exchanges until cancelled; where the machine is too slow they begin late, but none is left out."""
     due, number = trio.current_time(), 0
-    async with trio.open_nursery() as nursery:
-        while True:
-            due += random.expovariate(rate)
-            await trio.sleep_until(due)
-            nursery.start_soon(load.exchange, client, make(number))
-            number += 1
+    while True:
+        due += random.expovariate(rate)
+        await trio.sleep_until(due)
+        client.begin(make(number), math.inf, load.landed)
+        number += 1
 
 
 async def measure(port: int | None, arguments: argparse.Namespace) -> None:
@@ -170,7 +170,8 @@ async def measure(port: int | None, arguments: argparse.Namespace) -> None:
     settings = TokenClientSettings(allow_http=True, connection_reuse=not arguments.no_reuse)
     async with trio.open_nursery() as nursery:
         load = Load(Simulated(nursery, arguments.answer).dial if port is None else trio.open_tcp_stream)
-        client, seconds = TokenClient(settings, load, dial=load.dial), list[Second]()
+        client, seconds = TokenClient(settings, load, Reactor(), dial=load.dial), list[Second]()
+        nursery.start_soon(client.reactor.run)
         await nursery.start(functools.partial(client.run))
         nursery.start_soon(generate, client, load, arguments.rate, request_maker(port or 80))
         begin, cpu = trio.current_time(), time.process_time()

@@ -1,5 +1,6 @@
 """The Protocols through which rooms meet; the supervisor joins the two sides."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -24,11 +25,21 @@ class PolicySource(Protocol):
         """Publish complete snapshots until cancelled; ``started()`` when the first one is published."""
 
 
+class Ticket(Protocol):
+    """A place among those who wait for an outcome."""
+
+    def leave(self) -> None:
+        """Wait no more: ``done`` will not be called. Must not be called after it."""
+
+
 class TokenExchanger(Protocol):
     """Trades a subject token for one that is meant for the upstream."""
 
-    async def exchange(self, request: TokenRequest, /) -> TokenOutcome:
-        """Return the outcome; every failure is a value, an exception other than ``Cancelled`` is a fault of the process."""
+    def begin(self, request: TokenRequest, due: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Ticket:
+        """Return the outcome if it is known at once, otherwise call ``done`` with it, later and by ``due`` (seconds of Trio's clock).
+
+        Every failure is a value, also that the time was too short; an exception is a fault of the process.
+        """
 
 
 class DecisionObserver(Protocol):

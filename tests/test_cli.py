@@ -173,18 +173,31 @@ def test_a_probe_loads_no_more_than_it_needs() -> None:
     assert done.stdout == "[]\n"
 
 
-def wait_until_asleep(pid: int) -> None:
-    """Wait until a process sleeps in a system call that takes long, which it does in its command alone."""
+def wait_until(pid: int, place: str) -> None:
+    """Wait until a thread of a process waits in ``place`` of the kernel, which it does in its command alone."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if "clock_nanosleep" in Path(f"/proc/{pid}/wchan").read_text() or "hrtimer_nanosleep" in Path(f"/proc/{pid}/wchan").read_text():
+        if any(place in task.joinpath("wchan").read_text() for task in Path(f"/proc/{pid}/task").iterdir()):
             return
         time.sleep(0.05)
+    pytest.fail(f"nothing waits in {place}")
 
 
-def test_ctrl_c_ends_a_command_without_a_trace() -> None:
-    with subprocess.Popen(program("pre-stop-sleep", "1h"), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-        wait_until_asleep(child.pid)
+@pytest.mark.skipif(not Path("/proc/self/wchan").exists(), reason="this system does not say where a process waits")
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        (["pre-stop-sleep", "1h"], "nanosleep"),
+        (["check", "-"], "pipe_read"),
+        (["explain", "GET", "a.example", "--policy", "-"], "pipe_read"),
+        (["test", "-", "--policy", "."], "pipe_read"),
+        (["diff", "-", "."], "pipe_read"),
+    ],
+)
+def test_ctrl_c_ends_a_command_without_a_trace(arguments: list[str], place: str) -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(program(*arguments), stdin=pipe, stdout=pipe, stderr=pipe) as child:
+        wait_until(child.pid, place)
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=60)
     assert (child.returncode, out, err) == (130, b"", b"")

@@ -25,7 +25,7 @@ SECURITY: Final = DOCS / "explanation" / "security.md"
 ARCHITECTURE: Final = DOCS / "explanation" / "architecture.md"
 REFERENCE: Final = DOCS / "reference"
 README_LINES: Final = 200
-EVENT: Final = re.compile(r'"((?:check|config|console|grants|grpc|issuers|library|log|policy|service|telemetry|tls)\.[a-z_]+)"')
+EVENT: Final = re.compile(r'"((?:check|config|console|grants|grpc|issuers|library|log|policy|service|telemetry|tls|token_cache)\.[a-z_]+)"')
 # Names of files and of OpenTelemetry's attributes, which look like events.
 NOT_EVENTS: Final = frozenset(
     {"config.yaml", "console.log", "grants.yaml", "issuers.json", "policy.yaml", "service.log", "service.name", "service.version"}

@@ -57,6 +57,34 @@ def _plain(info: CertificateInfo) -> dict[str, object]:
 
 @final
 @attrs.frozen
+class TokenCacheLog:
+    """Logs how the shared level of the token cache is. Whatever it reports, requests go on: its misses become token endpoint calls."""
+
+    _log: structlog.stdlib.BoundLogger
+
+    def store_ready(self) -> None:
+        """See ``SharedObserver``."""
+        self._log.info("token_cache.store_ready")
+
+    def store_lost(self, reason: str) -> None:
+        """See ``SharedObserver``."""
+        self._log.warning("token_cache.store_lost", reason=reason, text="tokens are kept in memory alone until the store answers in time")
+
+    def store_refuses(self, reason: str) -> None:
+        """See ``SharedObserver``."""
+        self._log.warning("token_cache.store_refuses", reason=reason, text="the store takes no tokens; those it has are still used")
+
+    def files_unusable(self, reason: str) -> None:
+        """See ``SharedObserver``."""
+        self._log.error("token_cache.files_unusable", reason=reason, text="no token is shared or read until the files are usable")
+
+    def files_changed(self, keys: int) -> None:
+        """See ``SharedObserver``."""
+        self._log.info("token_cache.files_loaded", keys=keys)
+
+
+@final
+@attrs.frozen
 class ConsoleLog:
     """Logs what operators should know about the console."""
 

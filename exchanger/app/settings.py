@@ -31,6 +31,8 @@ from exchanger.issuers.plan import EndpointProblem as ProfileEndpointProblem
 from exchanger.issuers.source import IssuerSettings
 from exchanger.kube.namespaces_file import read_namespaces
 from exchanger.kube.settings import KubernetesSettings, parse_namespaces
+from exchanger.oauth.cache.files import read_files
+from exchanger.oauth.cache.settings import DEFAULT_NAMESPACE, SharedSettings, parse_namespace, parse_store_url, parse_username
 from exchanger.oauth.endpoint import EndpointProblem, read_endpoint
 from exchanger.oauth.token_client import TokenClientSettings
 from exchanger.policy.lookup import UnreadableReach
@@ -63,6 +65,7 @@ class Settings:
     metrics: MetricsSettings
     log: LogSettings
     otlp: OtlpSettings
+    token_cache: SharedSettings | None = None
     console: ConsoleSettings | None = None
     kube_context: str = ""
     policy_events: bool = True
@@ -121,6 +124,7 @@ def _settings(environment: Environment, variables: Mapping[str, str]) -> Setting
         grants=_grants(environment, has_labels=not (isinstance(policy, KubernetesSettings) and policy.namespaces)),
         issuers=_issuers(environment, with_secrets=isinstance(policy, KubernetesSettings), allow_http=token_client.allow_http),
         metrics=_metrics(environment),
+        token_cache=_token_cache(environment),
         console=_console(environment),
         log=LogSettings(
             format=LogFormat(environment.choice("LOG_FORMAT", [choice.value for choice in LogFormat], "json")),
@@ -134,6 +138,7 @@ def _settings(environment: Environment, variables: Mapping[str, str]) -> Setting
         without_effect=(
             *_half_given_tls(environment),
             *_without_console(environment),
+            *_without_token_cache(environment),
             *_of_another_source(environment, policy),
             *_without_grants(environment),
             *proxies.notes,
@@ -296,6 +301,36 @@ def _without_console(environment: Environment) -> Notes:
         return ()
     names = ("CONSOLE_TOKEN_FILE", "CONSOLE_HOSTS")
     return tuple((name, "there is no console, since CONSOLE_ADDRESS is not set") for name in names if environment.text(name))
+
+
+def _token_cache(environment: Environment) -> SharedSettings | None:
+    """Return the shared level of the token cache. Without its key nothing starts: no token leaves the process unsealed."""
+    address = environment.read("TOKEN_CACHE_URL", parse_store_url, None)
+    namespace = environment.read("TOKEN_CACHE_NAMESPACE", parse_namespace, DEFAULT_NAMESPACE)
+    username = environment.read("TOKEN_CACHE_USERNAME", parse_username, "")
+    key_file, password_file = environment.path("TOKEN_CACHE_KEY_FILE"), environment.path("TOKEN_CACHE_PASSWORD_FILE")
+    ca_file = environment.path("TOKEN_CACHE_CA_FILE")
+    if address is None:
+        return None
+    if key_file is None:
+        environment.problem("TOKEN_CACHE_KEY_FILE is required with TOKEN_CACHE_URL")
+        return None
+    if username and password_file is None:
+        environment.problem("TOKEN_CACHE_USERNAME needs TOKEN_CACHE_PASSWORD_FILE")
+    if ca_file is not None and not address.secure:
+        environment.problem("TOKEN_CACHE_CA_FILE needs a TOKEN_CACHE_URL that begins with rediss:// or valkeys://")
+    settings = SharedSettings(address, key_file, namespace, username, password_file, ca_file)
+    if isinstance(found := read_files(settings), Unusable):
+        environment.problem(found.reason)
+    return settings
+
+
+def _without_token_cache(environment: Environment) -> Notes:
+    if environment.text("TOKEN_CACHE_URL"):
+        return ()
+    names = ("USERNAME", "PASSWORD_FILE", "CA_FILE", "KEY_FILE", "NAMESPACE")
+    given = (name for name in (f"TOKEN_CACHE_{name}" for name in names) if environment.text(name))
+    return tuple((name, "no store is shared, since TOKEN_CACHE_URL is not set") for name in given)
 
 
 def endpoint_check(*, allow_http: bool) -> EndpointCheck:

@@ -35,6 +35,7 @@ from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.server import GrpcServer
 from exchanger.oauth.token_client import TokenClient
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
+from exchanger.reactor.reactor import Reactor
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.telemetry.log import LogDecisions, Logging
 from exchanger.telemetry.metrics import CHECK_BUCKETS, Gauges, Metrics
@@ -75,6 +76,7 @@ class Supervisor:
     _board: HealthBoard = attrs.field(init=False, factory=HealthBoard)
     _metrics: Metrics = attrs.field(init=False)
     _exports: Exports = attrs.field(init=False)
+    _reactor: Reactor = attrs.field(init=False, factory=Reactor)
     _tokens: TokenClient = attrs.field(init=False)
     _evaluator: Evaluator = attrs.field(init=False)
     _server: GrpcServer = attrs.field(init=False)
@@ -111,10 +113,10 @@ class Supervisor:
         self._console = self._make_console()
         tracer: Tracer | None = None if tracing is None else tracing.contexts
         exchange_observer: ExchangeObserver = self._metrics if tracing is None else ExchangeObservers((self._metrics, tracing))
-        self._tokens = TokenClient(settings.token_client, exchange_observer, tracer=tracer)
+        self._tokens = TokenClient(settings.token_client, exchange_observer, self._reactor, tracer=tracer)
         self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers(), tracer=tracer)
         self._fade = Fade(lambda: self._evaluator.answered)
-        self._server = GrpcServer(settings.grpc, self._routes(), self._handler_fault, TlsLog(self._log), self._on_refused)
+        self._server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault, TlsLog(self._log), self._on_refused)
         self._sync = PolicySync(settings, self._policy, self._use_issuers, self._on_stale, self._log)
         if self._console is not None:
             self._policy.on_change(self._console.published)
@@ -132,6 +134,7 @@ class Supervisor:
                 await infrastructure.start(self.logging.writer.run)
                 self._announce()
                 await infrastructure.start(self._exports.run)
+                infrastructure.start_soon(self._reactor.run)
                 await infrastructure.start(self._tokens.run)
                 metrics, console = self.settings.metrics, self.settings.console
                 if metrics.enabled:

@@ -16,6 +16,7 @@ import trio
 
 from exchanger.console.decision_json import DecisionJson, stamp
 from exchanger.console.feed import KEPT, Entry, Feed
+from exchanger.console.issuer_health import IssuerHealth, shown_issuers
 from exchanger.console.message import TimeSlice, encode
 from exchanger.console.policy_health import PolicyHealth
 
@@ -126,6 +127,7 @@ class Broadcast:
     _clock: Callable[[], float]
     _on_fault: Callable[[BaseException], None]
     _health: PolicyHealth = attrs.field(factory=PolicyHealth, repr=False)
+    _issuers: Callable[[], tuple[IssuerHealth, ...]] = attrs.field(default=tuple, repr=False)
     _history: "deque[str]" = attrs.field(factory=lambda: deque(maxlen=HISTORY), init=False, repr=False)
     _subscribers: set[Subscription] = attrs.field(factory=set, init=False, repr=False)
     _watched: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -243,5 +245,6 @@ class Broadcast:
             "errors": totals.errors,
             "latency": {"bounds": totals.bounds, "counts": totals.counts},
             "policy": self._health.shown(),
+            "issuers": shown_issuers(self._issuers()),
             "subscribers": len(self._subscribers),
         }

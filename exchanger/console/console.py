@@ -15,6 +15,7 @@ from exchanger.console.api import About, Api, PolicyNow
 from exchanger.console.broadcast import Broadcast, Totals
 from exchanger.console.decision_json import DecisionJson, LogLine
 from exchanger.console.feed import Feed
+from exchanger.console.issuer_health import IssuerHealth
 from exchanger.console.message import error
 from exchanger.console.page import Page, load_page
 from exchanger.console.policy_health import Freshness, PolicyHealth
@@ -36,7 +37,8 @@ class Sources:
     """What the console shows: the newest policy, the service's counters, and the fields of a decision's log line.
 
     ``is_missing``: a policy is required and no entry is in force, so nothing is decided by it. ``notices`` are probable mistakes.
-    ``freshness`` is read in a Trio task. ``rules`` are the operator's settings for all policies.
+    ``freshness`` is read in a Trio task. ``rules`` are the operator's settings for all policies. ``issuers`` are those whose profiles have
+    a breaker or a limit.
     """
 
     snapshot: Callable[[], PolicySnapshot | None]
@@ -46,6 +48,7 @@ class Sources:
     notices: Callable[[], tuple[Notices, ...]] = tuple
     freshness: Callable[[], Freshness] = Freshness
     rules: Callable[[], DecisionRules] = DecisionRules
+    issuers: Callable[[], tuple[IssuerHealth, ...]] = tuple
 
 
 @final
@@ -85,7 +88,7 @@ class Console:
         about = attrs.evolve(self._about, shows_tokens=self._show_tokens)
         shown = DecisionJson(sources.line, show_tokens=self._show_tokens)
         health = PolicyHealth(sources.snapshot, sources.is_missing, sources.freshness)
-        self.broadcast = Broadcast(self.feed, shown, sources.totals, about.version, time.time, self._reports.fault, health)
+        self.broadcast = Broadcast(self.feed, shown, sources.totals, about.version, time.time, self._reports.fault, health, sources.issuers)
         api = Api(about, self._policy_now, self._access, sources.rules)
         routes = {
             **api.routes(),

@@ -119,8 +119,10 @@ def answer_of(begun: Outcome | ExchangePending) -> Answer:
             effect = Effect.UNMATCHED if begun.reason is Reason.ALLOW_UNMATCHED else Effect.ALLOW
             return Answer(effect, None, _REASONS.get(begun.reason, begun.reason.value), begun.source, begun.entry_index)
         case Deny():
-            reason = _BASELINE if begun.source == BASELINE else begun.detail or _REASONS.get(begun.reason, begun.reason.value)
-            return Answer(_effect_of(begun.reason), begun.status, reason, begun.source, begun.entry_index)
+            effect = _effect_of(begun.reason)
+            by_platform = effect is Effect.DENY and begun.source == BASELINE
+            reason = _BASELINE if by_platform else begun.detail or _REASONS.get(begun.reason, begun.reason.value)
+            return Answer(effect, begun.status, reason, begun.source, begun.entry_index)
         case _:
             assert_never(begun)
 

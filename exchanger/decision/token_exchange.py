@@ -6,6 +6,7 @@ passthrough is on. Must not know: HTTP clients, tasks, clocks or logs.
 
 import base64
 import enum
+import functools
 import json
 import re
 from collections.abc import Sequence
@@ -15,10 +16,11 @@ import attrs
 
 from exchanger.decision.bearer import is_bearer_token
 from exchanger.errors import Diagnostic
-from exchanger.values.issuer import AuthMethod
+from exchanger.values.entry import TokenTarget
+from exchanger.values.issuer import AuthMethod, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
-from exchanger.values.trace import TraceContext
+from exchanger.values.trace import NO_TRACE, TraceContext
 
 ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # RFC 8693 section 3
 
@@ -36,6 +38,7 @@ _MAX_TRACE_HEADER_CHARS: Final = 8 * 1024
 
 # application/x-www-form-urlencoded (RFC 6749 appendix B, https://www.rfc-editor.org/rfc/rfc6749#appendix-B)
 _TO_ESCAPE: Final = re.compile(rb"[^A-Za-z0-9\-._~]")
+_UNESCAPED: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 _ESCAPES: Final = {bytes([byte]): b"+" if byte == ord(" ") else b"%%%02X" % byte for byte in range(256)}
 
 # RFC 9110 section 5.5 (field-value), https://www.rfc-editor.org/rfc/rfc9110#section-5.5, without obs-text: what all recipients read alike.
@@ -101,10 +104,14 @@ class TokenResponseRules:
 @final
 @attrs.frozen
 class EncodedRequest:
-    """Body and headers of the POST; both carry secrets, so both are hidden. Neither Host nor Content-Length is among the headers."""
+    """Body and headers of the POST. All of them may carry secrets, so they are hidden. Neither Host nor Content-Length is among them.
+
+    ``headers`` are those of every request to this issuer, ``trace`` those of this request alone.
+    """
 
     body: bytes = attrs.field(repr=False)
     headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
+    trace: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
 
 
 @final
@@ -116,7 +123,7 @@ class TooLarge(enum.Enum):
 
 
 def transport_failure(kind: ErrorKind, diagnostic: Diagnostic, http_status: int | None = None, *, detail: str = "") -> ExchangeFailure:
-    """Return the failure of an exchange that got no usable response: one of TXE-1001 to TXE-1005.
+    """Return the failure of an exchange that got no usable response: one of TXE-1001 to TXE-1007.
 
     ``http_status`` is the token endpoint's status, where there was one. ``detail`` says more to operators.
     """
@@ -128,7 +135,9 @@ def transport_failure(kind: ErrorKind, diagnostic: Diagnostic, http_status: int 
 def encode_request(request: TokenRequest) -> EncodedRequest | ExchangeFailure:
     """Return the POST that asks for ``request`` (RFC 8693 section 2.1), or TXE-1002 when one of its texts has no UTF-8 form."""
     try:
-        return EncodedRequest(_form(request), tuple(_headers(request)))
+        before, after, headers = _constant(request.issuer, request.target, request.grant_type, request.subject_token_type)
+        body = before + _form_encoded(request.subject_token.reveal()) + after
+        return EncodedRequest(body, headers, () if request.trace is NO_TRACE else _trace_headers(request.trace))
     except UnicodeEncodeError:  # a lone surrogate, which JSON and YAML escapes can spell
         return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
 
@@ -145,38 +154,49 @@ def decode_response(status: int, www_authenticate: Sequence[str], body: bytes | 
     return _decode_error(status, _relayed(www_authenticate), body, rules)
 
 
-def _form(request: TokenRequest) -> bytes:
-    target = request.target
-    fields = [
-        ("grant_type", request.grant_type),
-        ("subject_token", request.subject_token.reveal()),
-        ("subject_token_type", request.subject_token_type),
-    ]
+# The keys belong to policies and issuers in force, are bounded in number and cache their hashes.
+@functools.lru_cache(maxsize=1024)
+def _constant(
+    issuer: Issuer, target: TokenTarget, grant_type: str, subject_token_type: str
+) -> tuple[bytes, bytes, tuple[tuple[str, str], ...]]:
+    """Return what stands before and after the subject token in the body, and the headers.
+
+    Raises:
+        UnicodeEncodeError: a text has no UTF-8 form.
+    """
+    before = _form([("grant_type", grant_type), ("subject_token", "")])
+    fields = [("subject_token_type", subject_token_type)]
     if target.scope:
         fields.append(("scope", target.scope))
     fields.extend(("resource", resource) for resource in target.resources)
     fields.extend(("audience", audience) for audience in target.audiences)
-    if request.issuer.auth_method is AuthMethod.CLIENT_SECRET_POST:
-        credentials = request.issuer.credentials
-        fields += [("client_id", credentials.client_id), ("client_secret", credentials.client_secret.reveal())]
+    if issuer.auth_method is AuthMethod.CLIENT_SECRET_POST:
+        fields += [("client_id", issuer.credentials.client_id), ("client_secret", issuer.credentials.client_secret.reveal())]
+    return before, b"&" + _form(fields), _headers(issuer)
+
+
+def _form(fields: list[tuple[str, str]]) -> bytes:
     return b"&".join(name.encode() + b"=" + _form_encoded(value) for name, value in fields)
 
 
 def _form_encoded(text: str) -> bytes:
     """Return what ``urllib.parse.quote_plus`` does, without running Python code for each character."""
-    return _TO_ESCAPE.sub(lambda found: _ESCAPES[found[0]], text.encode("utf-8"))
+    data = text.encode("utf-8")
+    if not data.translate(None, _UNESCAPED):  # as nearly always
+        return data
+    return _TO_ESCAPE.sub(lambda found: _ESCAPES[found[0]], data)
 
 
-def _headers(request: TokenRequest) -> list[tuple[str, str]]:
+def _headers(issuer: Issuer) -> tuple[tuple[str, str], ...]:
     headers = [
         ("Accept", "application/json"),
         ("Accept-Encoding", "identity"),  # the limit on the body is a limit on work, so nothing is to be unpacked
         ("Content-Type", "application/x-www-form-urlencoded"),
         ("User-Agent", "exchanger"),  # some gateways refuse requests without one
     ]
-    match request.issuer.auth_method:
+    match issuer.auth_method:
         case AuthMethod.CLIENT_SECRET_BASIC:
-            credentials = request.issuer.credentials
+            credentials = issuer.credentials
             # RFC 6749 section 2.3.1: both are form-urlencoded first, so that a colon in the id stays part of it
             pair = _form_encoded(credentials.client_id) + b":" + _form_encoded(credentials.client_secret.reveal())
             headers.append(("Authorization", "Basic " + base64.b64encode(pair).decode("ascii")))
@@ -184,16 +204,15 @@ def _headers(request: TokenRequest) -> list[tuple[str, str]]:
             pass
         case other:
             assert_never(other)
-    headers.extend(_trace_headers(request.trace))
-    return headers
+    return tuple(headers)
 
 
-def _trace_headers(trace: TraceContext) -> list[tuple[str, str]]:
+def _trace_headers(trace: TraceContext) -> tuple[tuple[str, str], ...]:
     """Return the caller's trace headers. A value that no header can carry is dropped rather than failing the request."""
     named = (("traceparent", trace.traceparent), ("tracestate", trace.tracestate), ("baggage", trace.baggage))
-    return [
+    return tuple(
         (name, value) for name, value in named if value and len(value) <= _MAX_TRACE_HEADER_CHARS and _SAFE_REQUEST_VALUE.fullmatch(value)
-    ]
+    )
 
 
 def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules) -> TokenOutcome:
@@ -267,9 +286,7 @@ def _members(body: bytes | TooLarge) -> dict[str, object] | None:
     if isinstance(body, TooLarge) or len(body) > MAX_RESPONSE_BYTES:
         return None
     try:
-        document: object = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_unique, parse_int=_number, parse_float=_number, parse_constant=_refuse
-        )
+        document: object = _JSON.decode(body.decode("utf-8"))
     except (ValueError, RecursionError):  # ValueError covers text that is neither UTF-8 nor JSON; RecursionError, nesting beyond reason
         return None
     if document is None:
@@ -306,3 +323,7 @@ def _number(digits: str) -> float:
 
 def _refuse(_constant: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
+
+
+# Kept, since making one costs more than reading a usual answer.
+_JSON: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_number, parse_float=_number, parse_constant=_refuse)

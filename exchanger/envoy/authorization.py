@@ -23,8 +23,8 @@ from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
 from exchanger._proto.google.rpc.status_pb2 import Status
 from exchanger.decision.check import DENY_UNHEALTHY, MISSING_HTTP, MISSING_REQUEST
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Filter, Outcome, Reason
-from exchanger.envoy.evaluator import Evaluator
-from exchanger.envoy.metadata import describe
+from exchanger.envoy.evaluator import Evaluator, Waiting
+from exchanger.envoy.metadata import described
 from exchanger.envoy.request_fields import (
     EMPTY_REQUEST,
     Refused,
@@ -34,7 +34,8 @@ from exchanger.envoy.request_fields import (
     request_of_header_map,
     with_gateway_trace,
 )
-from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
+from exchanger.envoy.wire import authorization, field
+from exchanger.grpc.routes import CallInfo, Deferred, Immediate, Route
 from exchanger.grpc.status import GrpcError
 from exchanger.grpc.status import StatusCode as GrpcStatus
 from exchanger.values.headers import NO_FIELDS, HeaderFields
@@ -99,22 +100,18 @@ def encode_check(outcome: Outcome) -> bytes:
             assert_never(outcome)
 
 
+# CheckResponse: status = 1, ok_response = 3, dynamic_metadata = 4; OkHttpResponse: headers = 2.
+_OK: Final = CheckResponse(status=Status(code=GrpcStatus.OK)).SerializeToString()
+_UNCHANGED: Final = CheckResponse(status=Status(code=GrpcStatus.OK), ok_response=OkHttpResponse()).SerializeToString()
+_METADATA: Final = b"\x22"
+
+
 def _unchanged(allow: Allow) -> bytes:
-    response = CheckResponse(status=Status(code=GrpcStatus.OK), ok_response=OkHttpResponse())
-    describe(allow, response.dynamic_metadata)
-    return response.SerializeToString()
+    return _UNCHANGED + field(_METADATA, described(allow))
 
 
 def _ok_with_token(allow: Allow, token: Secret) -> bytes:
-    response = CheckResponse()
-    response.status.code = GrpcStatus.OK
-    option = response.ok_response.headers.add()
-    option.header.key = "authorization"
-    option.header.value = f"Bearer {token.reveal()}"
-    option.append.SetInParent()
-    option.append_action = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
-    describe(allow, response.dynamic_metadata)
-    return response.SerializeToString()
+    return b"%b%b%b" % (_OK, field(b"\x1a", field(b"\x12", authorization(token, b"\x12"))), field(_METADATA, described(allow)))
 
 
 def _denied(deny: Deny) -> bytes:
@@ -126,8 +123,7 @@ def _denied(deny: Deny) -> bytes:
             body=deny.body,
         ),
     )
-    describe(deny, response.dynamic_metadata)
-    return response.SerializeToString()
+    return response.SerializeToString() + field(_METADATA, described(deny))
 
 
 # These repeat: a few constants, and a denial, a challenge or a preflight for each entry of the policy.
@@ -149,7 +145,7 @@ class Authorization(AuthorizationServicer):
         """Return the route of Check. A fault of ours is answered with a denial: a gateway may let requests pass on a gRPC error."""
         return {CHECK_PATH: Immediate(self.check, instead=_BROKEN)}
 
-    def check(self, message: bytes, call: CallInfo) -> bytes | Pending:
+    def check(self, message: bytes, call: CallInfo) -> bytes | Deferred:
         """Answer a serialised CheckRequest with a serialised CheckResponse, at once unless an exchange is needed.
 
         Raises:
@@ -166,9 +162,5 @@ class Authorization(AuthorizationServicer):
             request = with_gateway_trace(request, call)
         outcome = evaluator.begin(request, started, Filter.EXT_AUTHZ)
         if isinstance(outcome, ExchangePending):
-            pending = outcome
-            return Pending(lambda: self._finish(request, pending, started))
+            return evaluator.exchange(Waiting(evaluator, request, outcome, started, Filter.EXT_AUTHZ, encode_check), call.deadline)
         return encode_check(outcome)
-
-    async def _finish(self, request: HttpRequest, pending: ExchangePending, started: float) -> bytes:
-        return encode_check(await self.evaluator.finish(request, pending, started, Filter.EXT_AUTHZ))

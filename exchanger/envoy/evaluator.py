@@ -11,15 +11,27 @@ from exchanger.decision.check import DecisionRules, begin, finish
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Exchange, ExchangePending, Filter, Outcome
 from exchanger.decision.token_exchange import transport_failure
 from exchanger.errors import Diagnostic
+from exchanger.grpc.routes import Deferred
 from exchanger.policy.snapshot import CurrentPolicy
-from exchanger.typing import DecisionObserver, TokenExchanger, Tracer
+from exchanger.typing import DecisionObserver, Ticket, TokenExchanger, Tracer
 from exchanger.values.request import HttpRequest
-from exchanger.values.token import ErrorKind
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
 from exchanger.values.trace import SpanContext
+
+# The part of a gateway's time that is kept for the way back, and its bounds in seconds: an answer that comes too late is a
+# gateway's own error, which ``failure_mode_allow`` would let pass.
+_MARGIN: Final = 0.05
+_LARGEST_MARGIN: Final = 0.025
+_SMALLEST_MARGIN: Final = 0.002
 
 _ABANDONED: Final = transport_failure(
     ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the gateway, or its client, left before the answer came"
 )
+
+
+def latest_end(deadline: float, now: float) -> float:
+    """Return when what is done for a request has to end, if the gateway waits until ``deadline`` (seconds, infinite if it does not say)."""
+    return deadline - min(_LARGEST_MARGIN, max(_SMALLEST_MARGIN, _MARGIN * (deadline - now)))
 
 
 @final
@@ -64,21 +76,71 @@ class Evaluator:
         for observer in self.observers:
             observer.decided(record)
 
-    async def finish(self, request: HttpRequest, pending: ExchangePending, started: float, asked_by: Filter) -> Outcome:
-        """Make the exchange and answer. A caller that leaves is recorded as a failed exchange; nobody reads that answer."""
-        token_request, span, target = pending.token_request, None, pending.entry.target
-        endpoint_host = token_request.issuer.endpoint_host
+    def exchange(self, waiting: "Waiting", deadline: float) -> "bytes | Waiting":
+        """Make the exchange that ``waiting`` needs. Return the answer if it is known at once, otherwise ``waiting``, which will be ready.
+
+        ``deadline``: until when the gateway waits, in seconds of Trio's clock.
+        """
+        token_request = waiting.pending.token_request
         if self.tracer is not None:
-            span = self.tracer.below(request.trace)
-            token_request = attrs.evolve(token_request, trace=span.trace)
+            waiting.span = self.tracer.below(waiting.request.trace)
+            token_request = attrs.evolve(token_request, trace=waiting.span.trace)
+        due = latest_end(deadline, trio.current_time())
+        found = self.exchanger.begin(token_request, due, waiting.done)
+        if type(found) is ExchangedToken or type(found) is ExchangeFailure:
+            return waiting.finish(found)
+        waiting.ticket = found
         self.in_flight += 1
-        try:
-            token_outcome = await self.exchanger.exchange(token_request)
-        except trio.Cancelled:
-            self.decided(request, finish(pending.entry, _ABANDONED), started, asked_by, span, Exchange(target, endpoint_host, None))
-            raise
-        finally:
-            self.in_flight -= 1
-        outcome = finish(pending.entry, token_outcome)
-        self.decided(request, outcome, started, asked_by, span, Exchange(target, endpoint_host, token_outcome.call))
+        return waiting
+
+
+def _nobody() -> None:
+    raise RuntimeError("nobody waits for this answer yet")
+
+
+@final
+@attrs.define(eq=False)
+class Waiting(Deferred):
+    """A request that waits for its exchange; ``encode`` turns the decision into the answer.
+
+    A caller that leaves is recorded as a failed exchange; nobody reads that answer.
+    """
+
+    evaluator: Evaluator
+    request: HttpRequest
+    pending: ExchangePending
+    started: float
+    asked_by: Filter
+    encode: Callable[[Outcome], bytes]
+    ready: Callable[[], None] = _nobody
+    ticket: Ticket | None = None
+    span: SpanContext | None = None
+    outcome: TokenOutcome = _ABANDONED
+
+    def done(self, outcome: TokenOutcome) -> None:
+        """The exchange is over."""
+        self.evaluator.in_flight -= 1
+        self.outcome = outcome
+        self.ready()
+
+    def answer(self) -> bytes:
+        """Decide by the outcome."""
+        return self.finish(self.outcome)
+
+    def leave(self) -> None:
+        """The gateway, or its client, waits no more."""
+        self.evaluator.in_flight -= 1
+        if self.ticket is not None:
+            self.ticket.leave()
+        self._decide(_ABANDONED, Exchange(self.pending.entry.target, self.pending.token_request.issuer.endpoint_host, None))
+
+    def finish(self, outcome: TokenOutcome) -> bytes:
+        """Decide by ``outcome`` and return the answer."""
+        pending = self.pending
+        exchange = Exchange(pending.entry.target, pending.token_request.issuer.endpoint_host, outcome.call)
+        return self.encode(self._decide(outcome, exchange))
+
+    def _decide(self, token_outcome: TokenOutcome, exchange: Exchange) -> Outcome:
+        outcome = finish(self.pending.entry, token_outcome)
+        self.evaluator.decided(self.request, outcome, self.started, self.asked_by, self.span, exchange)
         return outcome

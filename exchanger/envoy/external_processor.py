@@ -12,10 +12,10 @@ from exchanger._proto.envoy.service.ext_proc.v3.external_processor_grpc import E
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from exchanger.decision.check import DENY_UNHEALTHY, MISSING_REQUEST
 from exchanger.decision.outcome import Deny, ExchangePending, Filter
-from exchanger.envoy.evaluator import Evaluator
+from exchanger.envoy.evaluator import Evaluator, Waiting
 from exchanger.envoy.process_codec import CONTINUED, decode_request_headers, encode_request_headers
 from exchanger.envoy.request_fields import EMPTY_REQUEST, Refused, with_gateway_trace
-from exchanger.grpc.routes import CallInfo, ImmediateStream, Pending, Route
+from exchanger.grpc.routes import CallInfo, Deferred, ImmediateStream, Route
 from exchanger.values.request import HttpRequest
 
 PROCESS_PATH: Final = b"/envoy.service.ext_proc.v3.ExternalProcessor/Process"
@@ -34,7 +34,7 @@ class ExternalProcessor(ExternalProcessorServicer):
         """Return the route of Process. A fault of ours is answered with a denial: a gateway may let requests pass on a gRPC error."""
         return {PROCESS_PATH: ImmediateStream(self.process, instead=_BROKEN)}
 
-    def process(self, message: bytes, call: CallInfo) -> bytes | Pending | None:
+    def process(self, message: bytes, call: CallInfo) -> bytes | Deferred | None:
         """Answer a serialised ProcessingRequest with a serialised ProcessingResponse, at once unless an exchange is needed.
 
         ``None`` where Envoy waits for no answer. Bytes that are not a ProcessingRequest are denied: callers can cause that, by text that is
@@ -52,7 +52,7 @@ class ExternalProcessor(ExternalProcessorServicer):
         # A message of an unknown kind may be about a request that nobody has decided on.
         return CONTINUED.get(kind) or self._refuse(MISSING_REQUEST, self.evaluator.clock())
 
-    def _decide(self, message: ProcessingRequest, call: CallInfo) -> bytes | Pending:
+    def _decide(self, message: ProcessingRequest, call: CallInfo) -> bytes | Deferred:
         evaluator = self.evaluator
         started = evaluator.clock()
         request = decode_request_headers(message, with_headers=evaluator.policy.needs_headers)
@@ -64,13 +64,10 @@ class ExternalProcessor(ExternalProcessorServicer):
             request = with_gateway_trace(request, call)
         outcome = evaluator.begin(request, started, Filter.EXT_PROC)
         if isinstance(outcome, ExchangePending):
-            pending = outcome
-            return Pending(lambda: self._finish(request, pending, started))
+            waiting = Waiting(evaluator, request, outcome, started, Filter.EXT_PROC, encode_request_headers)
+            return evaluator.exchange(waiting, call.deadline)
         return encode_request_headers(outcome)
 
     def _refuse(self, deny: Deny, started: float, request: HttpRequest = EMPTY_REQUEST) -> bytes:
         self.evaluator.decided(request, deny, started, Filter.EXT_PROC)
         return encode_request_headers(deny)
-
-    async def _finish(self, request: HttpRequest, pending: ExchangePending, started: float) -> bytes:
-        return encode_request_headers(await self.evaluator.finish(request, pending, started, Filter.EXT_PROC))

@@ -3,23 +3,41 @@
 Source: https://www.envoyproxy.io/docs/envoy/latest/configuration/advanced/well_known_dynamic_metadata
 """
 
+import functools
+import struct
+from typing import Final
+
 from exchanger._proto.google.protobuf.struct_pb2 import Struct
-from exchanger.decision.outcome import Allow, Outcome
+from exchanger.decision.outcome import Allow, Outcome, Reason
 from exchanger.util.text import printable
+from exchanger.values.entry import Source
 from exchanger.values.text import ISSUER_LIMIT, POLICY_LIMIT
+from exchanger.values.token import Cache
+
+# google.protobuf.Struct: fields = 1, a map whose entries have key = 1 and value = 2; Value: number_value = 2, a double.
+_EXPIRES_AT: Final = b"\x0a\x17\x0a\x0aexpires_at\x12\x09\x11"
 
 
-def describe(outcome: Outcome, metadata: Struct) -> None:
-    """Fill ``metadata``: ``decision`` and ``cache``, and where there is one ``policy`` (namespace/name), ``issuer`` and ``expires_at``.
+def described(outcome: Outcome) -> bytes:
+    """Return a serialised Struct: ``decision`` and ``cache``, and where there is one ``policy``, ``issuer`` and ``expires_at``.
 
-    ``expires_at`` is in seconds since the epoch.
+    ``policy`` is namespace/name, and ``expires_at`` in seconds since the epoch.
     """
-    fields = metadata.fields
-    fields["decision"].string_value = outcome.reason.value
-    fields["cache"].string_value = outcome.cache.value
-    if outcome.source is not None:
-        fields["policy"].string_value = printable(str(outcome.source), POLICY_LIMIT)
-    if outcome.issuer:
-        fields["issuer"].string_value = printable(outcome.issuer, ISSUER_LIMIT)
+    metadata = _described(outcome.reason, outcome.cache, outcome.source, outcome.issuer)
     if isinstance(outcome, Allow) and outcome.expires_at is not None:
-        fields["expires_at"].number_value = outcome.expires_at
+        return metadata + _EXPIRES_AT + struct.pack("<d", outcome.expires_at)
+    return metadata
+
+
+# There are a few for each entry of the policy.
+@functools.lru_cache(maxsize=4096)
+def _described(reason: Reason, cache: Cache, source: Source | None, issuer: str) -> bytes:
+    metadata = Struct()
+    fields = metadata.fields
+    fields["decision"].string_value = reason.value
+    fields["cache"].string_value = cache.value
+    if source is not None:
+        fields["policy"].string_value = printable(str(source), POLICY_LIMIT)
+    if issuer:
+        fields["issuer"].string_value = printable(issuer, ISSUER_LIMIT)
+    return metadata.SerializeToString()

@@ -26,8 +26,9 @@ from exchanger._proto.google.protobuf.struct_pb2 import Struct, Value
 from exchanger._proto.google.protobuf.wrappers_pb2 import BoolValue
 from exchanger.decision.check import MISSING_HTTP
 from exchanger.decision.outcome import Allow, Deny, Outcome, Reason
-from exchanger.envoy.metadata import describe
+from exchanger.envoy.metadata import described
 from exchanger.envoy.request_fields import Refused, RequestLine, request_of_header_map
+from exchanger.envoy.wire import authorization, field
 from exchanger.policy.authority import split_absolute_form
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
@@ -174,18 +175,21 @@ def encode_request_headers(outcome: Outcome) -> bytes:
             assert_never(outcome)
 
 
+# The fields of ProcessingResponse are request_headers = 1 and dynamic_metadata = 8, of HeadersResponse response = 1, of CommonResponse
+# header_mutation = 2, and of HeaderMutation set_headers = 1.
+_COMMON: Final = CommonResponse(status=CommonResponse.CONTINUE, clear_route_cache=True).SerializeToString()
+_MODE: Final = ProcessingResponse(mode_override=_REQUEST_HEADERS_ONLY).SerializeToString()
+_NAMESPACE: Final = field(b"\x0a", _FILTER.encode("ascii"))
+
+
 def _unchanged(allow: Allow) -> bytes:
-    return _described(ProcessingResponse(request_headers=_UNCHANGED_HEADERS, mode_override=_REQUEST_HEADERS_ONLY), allow)
+    response = ProcessingResponse(request_headers=_UNCHANGED_HEADERS, mode_override=_REQUEST_HEADERS_ONLY)
+    return response.SerializeToString() + _metadata(allow)
 
 
 def _allowed_with_token(allow: Allow, token: Secret) -> bytes:
-    common = CommonResponse(
-        status=CommonResponse.CONTINUE,
-        header_mutation=HeaderMutation(set_headers=[_header("authorization", f"Bearer {token.reveal()}")]),
-        clear_route_cache=True,
-    )
-    response = ProcessingResponse(request_headers=HeadersResponse(response=common), mode_override=_REQUEST_HEADERS_ONLY)
-    return _described(response, allow)
+    common = _COMMON + field(b"\x12", field(b"\x0a", authorization(token, b"\x1a")))
+    return b"%b%b%b" % (field(b"\x0a", field(b"\x0a", common)), _MODE, _metadata(allow))
 
 
 def _denied(deny: Deny) -> bytes:
@@ -197,13 +201,12 @@ def _denied(deny: Deny) -> bytes:
         body=deny.body.encode("utf-8"),
         details=DENIED_DETAILS,
     )
-    return _described(ProcessingResponse(immediate_response=answer), deny)
+    return ProcessingResponse(immediate_response=answer).SerializeToString() + _metadata(deny)
 
 
-def _described(response: ProcessingResponse, outcome: Outcome) -> bytes:
-    """Serialise ``response`` with metadata. Envoy takes each field of it for a namespace, and must be told which ones it may take."""
-    describe(outcome, response.dynamic_metadata.fields[_FILTER].struct_value)
-    return response.SerializeToString()
+def _metadata(outcome: Outcome) -> bytes:
+    """Return the field with the metadata. Envoy takes each field of it for a namespace, and must be told which ones it may take."""
+    return field(b"\x42", field(b"\x0a", _NAMESPACE + field(b"\x12", field(b"\x2a", described(outcome)))))
 
 
 # These repeat: a few constants, and a denial, a challenge or a preflight for each entry of the policy. None of them contains a token.

@@ -1,7 +1,7 @@
-"""The calls of one session: decided at once where their route allows it, otherwise run in a task.
+"""The calls of one session: decided at once where their route allows it, later, or in a task.
 
-Only a call that has to wait gets a task. A table has the task's cancel scope by stream, so a reset, a lost connection, the deadline and the
-drain all end it.
+A call that has to wait is a row in a table by stream, with whoever will answer it or with its task's cancel scope, so a reset, a lost
+connection, the deadline and the drain all end it.
 """
 
 import functools
@@ -13,11 +13,26 @@ import trio
 
 from exchanger.grpc.call import Arrived, Call, Event
 from exchanger.grpc.connection import Connection
-from exchanger.grpc.routes import Immediate, ImmediateStream, Pending, StreamMethod, UnaryMethod, run_stream, run_unary
+from exchanger.grpc.routes import Deferred, Immediate, ImmediateStream, StreamMethod, UnaryMethod, run_stream, run_unary
 from exchanger.grpc.status import GrpcError, StatusCode
+from exchanger.reactor.timers import NEVER, Timers
 
 # Calls decided, and stream messages answered, for one connection before the others have their turn: about 1 ms.
 _WORK_PER_TURN: Final = 64
+
+
+@final
+@attrs.define(eq=False)
+class _Waiting:
+    """A call whose answer comes later: ``ready`` is called then, ``late`` at its deadline."""
+
+    call: Call
+    deferred: Deferred
+    late: Callable[["_Waiting"], None]
+    due: float = NEVER
+
+    def on_due(self, _now: float) -> None:
+        self.late(self)
 
 
 @final
@@ -32,8 +47,10 @@ class Dispatcher:
     _on_fault: Callable[[BaseException], None]
     _flush: Callable[[], None]
     _later: Callable[[], None]
+    _timers: Timers
     nursery: trio.Nursery = attrs.field(init=False)
     blocked: bool = attrs.field(default=False, init=False)
+    _deferred: dict[int, _Waiting] = attrs.field(factory=dict, init=False)
     _scopes: dict[int, trio.CancelScope] = attrs.field(factory=dict, init=False)
     _readers: dict[int, trio.Event] = attrs.field(factory=dict, init=False)
     _senders: dict[int, trio.Event] = attrs.field(factory=dict, init=False)
@@ -57,9 +74,9 @@ class Dispatcher:
         return len(self._readers) + len(self._senders)
 
     @property
-    def tasks(self) -> int:
-        """Calls that run in tasks now."""
-        return len(self._scopes)
+    def waiting_calls(self) -> int:
+        """Calls that run in tasks now, or whose answers come later."""
+        return len(self._scopes) + len(self._deferred)
 
     def resume(self) -> int:
         """Go on with the events that were left; return the work done."""
@@ -79,8 +96,8 @@ class Dispatcher:
                     self._begin(event)
             elif type(event) is Arrived:
                 work += self._on_arrived(event.call)
-            elif (scope := self._scopes.get(event.call.stream_id)) is not None:
-                scope.cancel()
+            else:
+                self._abort(event.call.stream_id)
         return work
 
     def wake_senders(self) -> None:
@@ -114,7 +131,7 @@ class Dispatcher:
                 if type(answer) is bytes:
                     self._connection.respond(call, answer)
                 else:
-                    self._start(call, _pending(answer).run)
+                    self._defer(call, _deferred(answer))
             except GrpcError as error:
                 self._connection.refuse(call, error)
             except Exception as fault:  # noqa: BLE001 - a handler's fault is one call's, whatever it is
@@ -128,6 +145,55 @@ class Dispatcher:
             self._start(call, functools.partial(run_stream, route, call.message or b"", call.info, receive, send))
         else:
             assert_never(route)
+
+    # Calls whose answers come later.
+
+    def _defer(self, call: Call, deferred: Deferred) -> None:
+        waiting = self._deferred[call.stream_id] = _Waiting(call, deferred, self._on_late)
+        deferred.ready = functools.partial(self._on_ready, waiting)
+        if call.info.deadline != NEVER:
+            self._timers.expect(waiting, call.info.deadline)
+
+    def _on_ready(self, waiting: _Waiting) -> None:
+        call, connection = waiting.call, self._connection
+        del self._deferred[call.stream_id]
+        waiting.due = NEVER
+        try:
+            answer = waiting.deferred.answer()
+            if type(call.route) is Immediate:
+                connection.respond(call, answer)
+            else:
+                connection.send(call, answer)
+        except GrpcError as error:
+            connection.refuse(call, error)
+        except Exception as fault:  # noqa: BLE001 - a handler's fault is one call's, whatever it is
+            self._fault(call, fault)
+        self._go_on(call)
+
+    def _on_late(self, waiting: _Waiting) -> None:
+        call = waiting.call
+        del self._deferred[call.stream_id]
+        self._give_up(waiting)
+        self._connection.refuse(call, GrpcError(StatusCode.DEADLINE_EXCEEDED, "deadline exceeded"))
+        self._go_on(call)
+
+    def _go_on(self, call: Call) -> None:
+        if type(call.route) is ImmediateStream:
+            self._advance(call, call.route)  # what came meanwhile
+        self._flush()
+
+    def _abort(self, stream_id: int) -> None:
+        if (waiting := self._deferred.pop(stream_id, None)) is not None:
+            waiting.due = NEVER
+            self._give_up(waiting)
+        elif (scope := self._scopes.get(stream_id)) is not None:
+            scope.cancel()
+
+    def _give_up(self, waiting: _Waiting) -> None:
+        try:
+            waiting.deferred.leave()
+        except Exception as fault:  # noqa: BLE001 - as above
+            self._on_fault(fault)
 
     # Calls that run in tasks.
 
@@ -183,7 +249,7 @@ class Dispatcher:
     def _on_arrived(self, call: Call) -> int:
         if (reader := self._readers.pop(call.stream_id, None)) is not None:
             reader.set()
-        elif type(call.route) is ImmediateStream and call.stream_id not in self._scopes:
+        elif type(call.route) is ImmediateStream and call.stream_id not in self._deferred:
             return self._advance(call, call.route)
         return 0
 
@@ -206,9 +272,7 @@ class Dispatcher:
                 if type(answer) is bytes:
                     connection.send(call, answer)
                 elif answer is not None:
-                    pending = _pending(answer)
-                    scope = self._scopes[call.stream_id] = trio.CancelScope(deadline=call.info.deadline)
-                    self.nursery.start_soon(self._run_answer, call, route, scope, pending)
+                    self._defer(call, _deferred(answer))
                     return count + 1
             except GrpcError as error:
                 connection.refuse(call, error)
@@ -216,21 +280,6 @@ class Dispatcher:
                 self._fault(call, fault)
         self._leave([Arrived(call)])
         return _WORK_PER_TURN
-
-    async def _run_answer(self, call: Call, route: ImmediateStream, scope: trio.CancelScope, pending: Pending) -> None:
-        try:
-            if call.open:
-                with scope:
-                    self._connection.send(call, await pending.run())
-                self._check_deadline(call, scope)
-        except GrpcError as error:
-            self._connection.refuse(call, error)
-        except Exception as fault:  # noqa: BLE001 - as above
-            self._fault(call, fault)
-        finally:
-            del self._scopes[call.stream_id]
-        self._advance(call, route)  # what came meanwhile
-        await self._flush_soon()
 
     # The messages of a call that runs in a task; see ``run_stream``. The call's scope bounds the waits.
 
@@ -254,7 +303,7 @@ class Dispatcher:
         return not self.blocked and self._connection.has_room(call)
 
 
-def _pending(answer: object) -> Pending:
-    if not isinstance(answer, Pending):
-        raise TypeError("a handler returned neither bytes nor Pending")
+def _deferred(answer: object) -> Deferred:
+    if not isinstance(answer, Deferred):
+        raise TypeError("a handler returned neither bytes nor Deferred")
     return answer

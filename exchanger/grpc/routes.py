@@ -3,6 +3,7 @@
 A service is recognised by its shape alone, so neither purerpc nor the HTTP/2 code that it brings along is imported here.
 """
 
+import abc
 import enum
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -38,24 +39,35 @@ class CallInfo:
         return next((value for name, value in self._headers if name == b"grpc-encoding"), b"")
 
 
-@final
-@attrs.frozen
-class Pending:
-    """The answer takes a while: ``run`` returns the serialised response, in a task that ends with the call."""
+class Deferred(abc.ABC):
+    """An answer that comes later, in somebody's turn of the reactor. It waits in no task of its own.
 
-    run: Callable[[], Awaitable[bytes]]
+    ``ready`` is set once the call waits. Whoever answers calls it once, and is asked for the ``answer`` at that. ``leave`` comes instead if
+    the call is over before: by a reset, a lost connection, the drain or its deadline. Neither comes twice, nor both.
+    """
+
+    __slots__ = ("ready",)
+    ready: Callable[[], None]
+
+    @abc.abstractmethod
+    def answer(self) -> bytes:
+        """Return the serialised response; refuse and fail as ``Immediate.handler`` may."""
+
+    @abc.abstractmethod
+    def leave(self) -> None:
+        """Nobody waits any more."""
 
 
 @final
 @attrs.frozen
 class Immediate:
-    """A synchronous unary method: serialised request in, serialised response out, or ``Pending``.
+    """A synchronous unary method: serialised request in, serialised response out, or ``Deferred``.
 
     The handler runs in the reader's turn, so it must not block. It refuses with ``GrpcError``. Any other exception is a fault, which is
     answered with ``instead``, or with INTERNAL where that is ``None``.
     """
 
-    handler: Callable[[bytes, CallInfo], bytes | Pending]
+    handler: Callable[[bytes, CallInfo], bytes | Deferred]
     instead: bytes | None = attrs.field(default=None, repr=False)
 
 
@@ -64,11 +76,11 @@ class Immediate:
 class ImmediateStream:
     """A synchronous bidirectional method, called for each message: as ``Immediate``, with ``None`` for a message that needs no answer.
 
-    Answers leave in the order of their messages. A pending answer holds up the later ones of its call, and nothing else. The call ends
+    Answers leave in the order of their messages. A deferred answer holds up the later ones of its call, and nothing else. The call ends
     with OK when the peer has sent its last message and all are answered.
     """
 
-    handler: Callable[[bytes, CallInfo], bytes | Pending | None]
+    handler: Callable[[bytes, CallInfo], bytes | Deferred | None]
     instead: bytes | None = attrs.field(default=None, repr=False)
 
 

@@ -11,14 +11,15 @@ import trio
 
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.limits import Admission, Budget, ConnectionLimits
-from exchanger.grpc.reactor import Reactor
+from exchanger.grpc.listening import accepted, bind
 from exchanger.grpc.routes import Route
 from exchanger.grpc.session import Session
 from exchanger.grpc.status import StatusCode
-from exchanger.grpc.tcp import SocketTransport, Transport, accepted, bind
 from exchanger.grpc.tls.rotation import Rotation
 from exchanger.grpc.tls.settings import HandshakeLog, SilentTlsObserver, TlsObserver, TlsSettings
 from exchanger.grpc.tls.transport import Phase, TlsTransport
+from exchanger.reactor.reactor import Reactor
+from exchanger.reactor.tcp import SocketTransport, Transport
 
 # Seconds for a peer to learn that it must not open streams (RFC 9113 section 6.8 asks for a round trip). A peer that does not acknowledge
 # it would hold up the end for the whole grace period.
@@ -75,7 +76,7 @@ class ServerUsage:
 @final
 @attrs.define(eq=False)
 class GrpcServer:
-    """Serves ``routes``.
+    """Serves ``routes`` in the turns of ``reactor``, which has to run for longer.
 
     ``on_fault`` learns of every exception that a method should not have raised, ``on_refused`` why a connection is refused, once a minute.
     Both must neither block nor raise.
@@ -83,11 +84,11 @@ class GrpcServer:
 
     _settings: ServerSettings
     _routes: Mapping[bytes, Route]
+    _reactor: Reactor
     _on_fault: Callable[[BaseException], None]
     _tls_observer: TlsObserver = attrs.field(factory=SilentTlsObserver)
     _on_refused: Callable[[str], None] = lambda _reason: None
     _admission: Admission = attrs.field(init=False)
-    _reactor: Reactor = attrs.field(factory=Reactor, init=False)
     _handshakes: HandshakeLog = attrs.field(init=False)
     _rotation: Rotation | None = attrs.field(default=None, init=False)
     _budget: Budget = attrs.field(factory=Budget, init=False)
@@ -111,7 +112,6 @@ class GrpcServer:
             CertificatesError: the certificate files have been unusable for three seconds.
         """
         with contextlib.ExitStack() as stack:
-            stack.callback(self._reactor.close)
             rotation, tls = self._rotation, self._settings.tls
             if rotation is not None:
                 await rotation.start()
@@ -119,9 +119,8 @@ class GrpcServer:
             tls_listeners = await self._bind(stack, None if tls is None else tls.port)
             self._running = True
             stack.callback(self._stopped.set)
-            # Each outlives its users: the reactor the sessions, the sessions the listeners.
+            # Each outlives its users: certificates the sessions, the sessions the listeners.
             async with trio.open_nursery() as infrastructure:
-                infrastructure.start_soon(self._reactor.run)
                 if rotation is not None:
                     infrastructure.start_soon(rotation.run)
                     infrastructure.start_soon(self._handshakes.run)

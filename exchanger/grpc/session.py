@@ -1,19 +1,20 @@
 """One connection in Trio: joins its transport, its protocol machine and the dispatcher of its calls.
 
-Requests are decided in the reactor's turn, with one send for everything that a batch brought.
+Requests are decided in the reactor's turn, with one send at its end for everything that it brought.
 """
 
 import math
 from collections.abc import Callable
-from typing import Final, final
+from typing import ClassVar, Final, final
 
 import attrs
 import trio
 
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.dispatcher import Dispatcher
-from exchanger.grpc.reactor import READ, WRITE, Reactor
-from exchanger.grpc.tcp import RECEIVE_BYTES, StreamEndedError, Transport
+from exchanger.reactor.reactor import READ, WRITE, Reactor
+from exchanger.reactor.tcp import RECEIVE_BYTES, StreamEndedError, Transport
+from exchanger.reactor.timers import NEVER
 
 # Work of one read, in units of one call or two events of the codec: about 1 ms. A full read has room for 7,000 empty DATA frames, which
 # would hold up all other connections for 70 ms. So a peer starts with small reads, which grow while they are full and cheap.
@@ -38,6 +39,7 @@ _LINGER_TIMEOUT: Final = 1.0
 class Session:
     """Serves one connection from its accepted transport to the end. ``on_fault`` learns of exceptions that methods should not raise."""
 
+    first: ClassVar[bool] = False
     _transport: Transport
     _connection: Connection
     _reactor: Reactor
@@ -45,8 +47,7 @@ class Session:
     _calls: Dispatcher = attrs.field(init=False)
     _watchdog: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _preface_deadline: float = attrs.field(default=math.inf, init=False)
-    _alarm: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _alarm_at: float = attrs.field(default=math.inf, init=False)
+    due: float = attrs.field(default=NEVER, init=False)
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
     _over: bool = attrs.field(default=False, init=False)
     _established: bool = attrs.field(default=False, init=False)
@@ -54,7 +55,8 @@ class Session:
     _read_bytes: int = attrs.field(default=_SMALLEST_READ, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._calls = Dispatcher(self._connection, self._on_fault, self._flush, lambda: self._reactor.later(self))
+        reactor = self._reactor
+        self._calls = Dispatcher(self._connection, self._on_fault, lambda: reactor.touch(self), lambda: reactor.later(self), reactor.timers)
 
     async def run(self) -> None:
         """Serve until the connection and all its tasks have ended."""
@@ -65,33 +67,22 @@ class Session:
                 self._calls.nursery = nursery
                 self._watchdog.deadline = self._preface_deadline = trio.current_time() + _PREFACE_TIMEOUT
                 self._reactor.watch(self, READ)
-                self._flush()
+                self._reactor.touch(self)
                 with self._watchdog:
-                    await self._watch_arrivals()
+                    await self._ended.wait()
                 nursery.cancel_scope.cancel()
         finally:
             self._lose()
 
-    async def _watch_arrivals(self) -> None:
-        """End calls whose requests do not arrive in time, until the connection ends."""
-        while not self._over:
-            self._alarm_at = self._connection.next_due
-            with trio.CancelScope(deadline=self._alarm_at) as self._alarm:
-                await self._ended.wait()
-            if not self._over:
-                self._connection.expire(trio.current_time())
-                self._decide_new()
-                self._flush()
-
     def begin_drain(self) -> None:
         """Announce the end to the peer, let running calls finish, then close."""
         self._connection.begin_drain()
-        self._flush()
+        self._reactor.touch(self)
 
     def finish_drain(self) -> None:
         """Accept no more streams: the peer had time for a round trip."""
         self._connection.finish_drain()
-        self._flush()
+        self._reactor.touch(self)
 
     @property
     def timed_out(self) -> bool:
@@ -102,13 +93,13 @@ class Session:
         """Refuse calls that still run, and close."""
         self._connection.terminate()
         self._decide_new()
-        self._flush()
+        self._reactor.touch(self)
         self._watchdog.deadline = trio.current_time() + _LINGER_TIMEOUT
 
     @property
     def tasks(self) -> int:
-        """Calls that run in tasks now."""
-        return self._calls.tasks
+        """Calls that wait now, for a task of their own or for an answer that comes later."""
+        return self._calls.waiting_calls
 
     @property
     def blocked(self) -> bool:
@@ -141,7 +132,7 @@ class Session:
         del now
         try:
             work = self._calls.resume()
-            self._flush()
+            self._reactor.touch(self)
         except Exception as fault:  # noqa: BLE001 - as above
             self._break_down(fault)
             return 1
@@ -152,11 +143,11 @@ class Session:
             data = self._transport.receive(self._read_bytes)
         except BlockingIOError:
             if self._transport.unsent:
-                self._flush()
+                self._reactor.touch(self)
             return 1 + self._transport.extra_work
         except StreamEndedError:
             self._connection.lose()
-            self._flush()
+            self._reactor.touch(self)
             return 1 + self._transport.extra_work
         connection = self._connection
         if not data:
@@ -166,10 +157,10 @@ class Session:
             if not self._established and connection.established:
                 self._established = True
                 self._watchdog.deadline = self._preface_deadline = math.inf
-            if connection.next_due < self._alarm_at:  # later ones are looked at when the alarm goes off
-                self._alarm.deadline = self._alarm_at = connection.next_due
+            if connection.next_due < self.due:  # later ones are looked at when the earliest is due
+                self._reactor.timers.expect(self, connection.next_due)
             work = self._calls.decide(connection.events())
-            self._flush()
+            self._reactor.touch(self)
             return 1 + max(work, self._pace(len(data))) + len(data) // 512 + self._transport.extra_work
         return 1
 
@@ -188,10 +179,26 @@ class Session:
             self._calls.blocked = False
             self._reactor.change(self, READ)
             self._watchdog.deadline = self._preface_deadline
+            self._reactor.touch(self)
+
+    def on_due(self, now: float) -> None:
+        """End calls whose requests did not arrive in time; see ``Timed``."""
+        if self._over:
+            return
+        self._connection.expire(now)
+        self._decide_new()
+        self._reactor.timers.expect(self, self._connection.next_due)
+        self._reactor.touch(self)
+
+    def flush(self) -> None:
+        """Send what there is to send; see ``Participant``."""
+        try:
             self._flush()
+        except Exception as fault:  # noqa: BLE001 - as above
+            self._break_down(fault)
 
     def _flush(self) -> None:
-        """Send what there is to send, unless earlier bytes still wait: that keeps the order, and nothing is read meanwhile."""
+        """Send, unless earlier bytes still wait: that keeps the order, and nothing is read meanwhile."""
         if self._calls.blocked or self._over:
             return
         connection = self._connection
@@ -220,6 +227,7 @@ class Session:
         if self._over:
             return
         self._over = True
+        self.due = NEVER
         self._ended.set()
         self._connection.lose()
         self._decide_new()

@@ -10,7 +10,7 @@ from typing import Final
 from exchanger.issuers.plan import MAX_SECRETS
 from exchanger.issuers.profiles import MAX_ENTRIES, MAX_IN_FLIGHT, SPELLING, IssuerProfile, SecretKeyRef
 from exchanger.policy.fields import BLANKS, NOT_BLANK, whole
-from exchanger.policy.schema import BEYOND_JSON
+from exchanger.policy.schema import BEYOND_JSON, words_or
 from exchanger.util.json_schema import About, Classes, Schema, document
 from exchanger.values.issuer import AuthMethod, CachePolicy, CallLimits, EndpointProtocol
 from exchanger.values.secret import Secret
@@ -39,7 +39,7 @@ def _pattern(pattern: str) -> Schema:
 
 def _one_of(*words: str) -> Schema:
     """Return the schema of a text that is one of ``words``, or blank, which is the default."""
-    return {"pattern": whole(f"(?:{'|'.join(words)})?"), "examples": list(words)}
+    return words_or(words, whole(f"(?:{'|'.join(words)})?"))
 
 
 def _count_to(most: int) -> Schema:

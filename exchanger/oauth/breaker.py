@@ -1,14 +1,17 @@
 """The breaker of an issuer: while its token endpoint is down, it is not called, except by single probes.
 
-It counts how calls end in a sliding window. It opens when nearly all of them fail. Then refusing all of them is cheaper for everybody: the
-endpoint recovers, and callers, who fail anyway, need not wait for it. A lower threshold would refuse the calls that still succeed, and
-callers whose tokens the endpoint cannot cope with could reach it while everybody else is served.
+It counts how calls end in a sliding window. It opens when nearly all of them fail, and nearly all callers do. Then refusing all of them is
+cheaper for everybody: the endpoint recovers, and callers, who fail anyway, need not wait for it. A lower threshold would refuse the calls
+that still succeed. One caller whose token the endpoint cannot cope with, or whose rate it limits, is not enough, however often it tries.
 
 Knows nothing of tasks, and no clock: each time is an argument, in seconds of a clock that does not go back.
 """
 
 import enum
+import functools
 import math
+import operator
+from collections.abc import Iterable
 from typing import Final, assert_never, final
 
 import attrs
@@ -23,13 +26,24 @@ from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, T
 WINDOWS: Final = (3, 10)
 # Calls that have to end in a window for it to count: fewer say little, and spare the endpoint little.
 MIN_CALLS: Final = 10
-# The share of them that has to be bad. One caller in five who is served shows that the endpoint is not down.
+# The share of them, and of their callers, that has to fail. One caller in five who is served shows that the endpoint is not down.
 RATIO: Final = 0.8
+# Bits by which callers are told apart: as many as are needed to tell a few from many. Two callers may share one.
+CALLER_BITS: Final = 1024
+# Bits of callers that failed beyond which they are many, whoever is served beside them: those of some 700.
+MANY_CALLERS: Final = CALLER_BITS // 2
+
+# Below so many bits, failures may be the doing of a few callers. Then everybody who was served in the longest window counts against them,
+# and after it has closed, there has to be time for others to be served.
+FEW_CALLERS: Final = 8
 
 # Seconds without calls after the breaker has opened, before the first probe; each further pause is twice as long. The longest lets a
-# recovery be seen within five seconds, probe included. There is no jitter: a replica sends one call in a pause, so there is no crowd.
+# recovery be seen within five seconds, the turn of others and the probe included. There is no jitter: a replica sends one call in a pause,
+# so there is no crowd.
 FIRST_PAUSE_S: Final = 0.5
-MAX_PAUSE_S: Final = 4.0
+MAX_PAUSE_S: Final = 3.0
+# Seconds for which a probe that is due is left to callers that have not called in vain: one that tries all the time would take each.
+TURN_S: Final = 1.0
 # Seconds for which it has to stay closed until the next outage begins with the first pause again. Less would let an endpoint that answers
 # probes and nothing else be called by everybody, again and again.
 CALM_S: Final = 30.0
@@ -50,6 +64,11 @@ class Health(enum.Enum):
     BAD = "bad"
     # Nothing: it was given up by its callers, or not made.
     UNKNOWN = "unknown"
+
+
+def caller_of(request: TokenRequest) -> int:
+    """Return a number that tells callers apart by their tokens, for this process alone."""
+    return hash(request.subject_token.reveal())
 
 
 def health_of(outcome: TokenOutcome | None, request: TokenRequest | None = None) -> Health:
@@ -109,44 +128,49 @@ def _health_of(outcome: TokenOutcome | None) -> Health:
 class Admission:
     """The permission to make one call, to be handed back when it has ended.
 
-    A probe decides for all other callers, so it should be carried to its end even if its own callers leave: otherwise some who always leave
-    early could keep the breaker open. ``period`` is the time between two changes of the breaker in which the call was admitted.
+    A probe decides for all other callers, so it should be carried to its end even if its own callers leave. ``period`` is the time between
+    two changes of the breaker in which the call was admitted, ``caller`` the caller's bit.
     """
 
     period: int
     is_probe: bool
+    caller: int
 
 
 @final
 @attrs.define(eq=False)
 class Breaker:
-    """One for each issuer. Each admitted call is to be reported to ``ended`` once, in any order."""
+    """One for each issuer. Each admitted call is to be reported to ``ended`` once, in any order. ``is_open``: only probes are admitted."""
 
+    is_open: bool = attrs.field(default=False, init=False)
+    _period: int = attrs.field(default=0, init=False)
     _buckets: "list[_Bucket]" = attrs.field(factory=list, init=False, repr=False)
-    _admission: Admission = attrs.field(default=Admission(0, is_probe=False), init=False)
+    _closed_at: float = attrs.field(default=-math.inf, init=False)
     _pause: float = attrs.field(default=FIRST_PAUSE_S, init=False)
-    # When the last probe went, when the next one may go, and until when the endpoint asked not to be called.
+    # When the last probe went, when the next one may go, until when the endpoint asked not to be called, and who called in vain.
     _probed: float = attrs.field(default=-math.inf, init=False)
     _next: float = attrs.field(default=-math.inf, init=False)
     _asked: float = attrs.field(default=-math.inf, init=False)
-    _closed_at: float = attrs.field(default=-math.inf, init=False)
+    _tried: int = attrs.field(default=0, init=False, repr=False)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether calls are refused, but for probes."""
-        return self._admission.is_probe
-
-    def admit(self, now: float) -> Admission | None:
-        """Return the permission to make a call at ``now``, ``None`` if it is refused."""
+    def admit(self, now: float, caller: int) -> Admission | None:
+        """Return the permission to make a call at ``now``, ``None`` if it is refused. ``caller`` is what ``caller_of`` says."""
+        bit = 1 << caller % CALLER_BITS
         if self.is_open:
-            if self.retry_in(now):
+            if now < self._due(bit):
                 return None
             # A probe that hangs does not hold up the next one: recovery has to be seen in time, whatever became of it.
             self._probed, self._next = now, now + self._pause
-        return self._admission
+        return Admission(self._period, self.is_open, bit)
+
+    def _due(self, bit: int) -> float:
+        """Return when a probe of this caller may go. What the endpoint asks of a few callers may be meant for them, and binds only them."""
+        if self._tried & bit:
+            return max(self._next, self._asked) + TURN_S
+        return max(self._next, self._asked) if self._tried.bit_count() >= FEW_CALLERS else self._next
 
     def retry_in(self, now: float) -> float:
-        """Return the seconds until a call may be made: 0 if it may be at once."""
+        """Return the seconds after which it is worth to try again: 0 if calls are made."""
         return max(self._next - now, self._asked - now, 0.0) if self.is_open else 0.0
 
     def ended(self, admission: Admission, health: Health, now: float, retry_after: float | None = None) -> None:
@@ -159,18 +183,20 @@ class Breaker:
             self._asked = -math.inf
         elif health is Health.BAD and retry_after is not None and retry_after > 0:
             self._asked = max(self._asked, now + min(retry_after, MAX_RETRY_AFTER_S))
-        if admission.period != self._admission.period:
+        if admission.period != self._period:
             return
         if admission.is_probe:
-            self._probe_ended(health, now)
+            self._tried |= admission.caller
+            self._probe_ended(admission.caller, health, now)
         elif health is not Health.UNKNOWN:
-            self._count(health, now)
+            self._count(admission.caller, health, now)
 
-    def _probe_ended(self, health: Health, now: float) -> None:
+    def _probe_ended(self, caller: int, health: Health, now: float) -> None:
         match health:
             case Health.GOOD:
-                self._admission = Admission(self._admission.period + 1, is_probe=False)
-                self._closed_at = now
+                self.is_open, self._closed_at = False, now
+                self._period += 1
+                self._count(caller, health, now)
             case Health.BAD:
                 self._pause = min(2 * self._pause, MAX_PAUSE_S)
                 self._next = self._probed + self._pause
@@ -180,7 +206,7 @@ class Breaker:
             case _:
                 assert_never(health)
 
-    def _count(self, health: Health, now: float) -> None:
+    def _count(self, caller: int, health: Health, now: float) -> None:
         second = math.floor(now)
         if not self._buckets or self._buckets[-1].second != second:
             oldest = second - max(WINDOWS)
@@ -188,30 +214,49 @@ class Breaker:
         bucket = self._buckets[-1]
         if health is Health.GOOD:
             bucket.good += 1
+            bucket.served |= caller
             return
         bucket.bad += 1
-        if any(self._fails(second - window) for window in WINDOWS):
+        bucket.failed |= caller
+        settled = now - self._closed_at >= min(WINDOWS)
+        if any(self._fails(second - window, settled=settled) for window in WINDOWS):
             self._open(now)
 
-    def _fails(self, before: int) -> bool:
-        """Tell whether the seconds after ``before`` had enough calls, nearly all of them bad."""
+    def _fails(self, before: int, *, settled: bool) -> bool:
+        """Tell whether the seconds after ``before`` had enough calls, nearly all of them bad, and those of nearly all callers."""
         recent = [bucket for bucket in self._buckets if bucket.second > before]
         bad = sum(bucket.bad for bucket in recent)
         calls = bad + sum(bucket.good for bucket in recent)
-        return calls >= MIN_CALLS and bad >= RATIO * calls
+        if calls < MIN_CALLS or bad < RATIO * calls:
+            return False
+        failed = _together(bucket.failed for bucket in recent)
+        callers = failed.bit_count()
+        few = callers < FEW_CALLERS
+        if few and not settled:
+            return False
+        served = _together(bucket.served for bucket in (self._buckets if few else recent))
+        return callers >= MANY_CALLERS or callers >= RATIO * (callers + (served & ~failed).bit_count())
 
     def _open(self, now: float) -> None:
         self._pause = FIRST_PAUSE_S if now - self._closed_at >= CALM_S else min(2 * self._pause, MAX_PAUSE_S)
-        self._admission = Admission(self._admission.period + 1, is_probe=True)
+        self.is_open = True
+        self._period += 1
         self._probed, self._next = now, now + self._pause
+        self._tried = _together(bucket.failed for bucket in self._buckets)
         self._buckets = []
+
+
+def _together(bits: Iterable[int]) -> int:
+    return functools.reduce(operator.or_, bits, 0)
 
 
 @final
 @attrs.define(eq=False)
 class _Bucket:
-    """How calls of one second ended."""
+    """How calls of one second ended, and the bits of the callers that failed and that were served."""
 
     second: int
     good: int = 0
     bad: int = 0
+    failed: int = 0
+    served: int = 0

@@ -1,6 +1,6 @@
 """New connections to token endpoints: TCP, a proxy's tunnel, and TLS with verification, each within its own bound.
 
-Knows nothing of pools, requests or tokens. That an endpoint cannot be reached is a value: h11's messages quote headers.
+Knows nothing of requests or tokens. That an endpoint cannot be reached is a value: h11's messages quote headers.
 """
 
 import os
@@ -9,16 +9,17 @@ import ssl
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Final, final
+from typing import Final, Protocol, final
 
 import attrs
 import h11
 import trio
 
 from exchanger.errors import leaves
-from exchanger.oauth.http1 import Bounds, Http1Connection, close_at_once
-from exchanger.oauth.tls_records import Records, has_pending, is_readable
+from exchanger.oauth.tls import TlsLayer, TlsTransport, decrypted, encrypted
+from exchanger.reactor.tcp import SocketTransport
 from exchanger.util.address import tls_server_name
+from exchanger.values.issuer import EndpointProtocol
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 
@@ -28,95 +29,203 @@ MAX_PROXY_ANSWER_BYTES: Final = 8 * 1024
 # So that an answer in single bytes costs nothing to speak of. A usual one comes in one read.
 _MAX_READS: Final = 64
 
+# Bytes a read: one TLS record (RFC 8446 section 5.1).
+_READ_BYTES: Final = 16 * 1024
+
+# ALPN (RFC 7301) for each way to speak to a token endpoint; the names are those of RFC 9113 section 3.1 and RFC 7301 section 6.
+_OFFERS: Final = {
+    EndpointProtocol.AUTO: ("h2", "http/1.1"),
+    EndpointProtocol.HTTP1: ("http/1.1",),
+    EndpointProtocol.HTTP2: ("h2",),
+}
+
 # Opens a TCP connection to a host and port, or raises ``OSError``.
-Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
+Dial = Callable[[str, int], Awaitable[trio.SocketStream]]
 
 
 @final
 @attrs.frozen
 class Origin:
-    """Where connections go, and via which proxy. Equal origins may share one. ``host`` is an A-label or an address, without brackets."""
+    """Where connections go, how to speak there, and via which proxy. Equal origins may share connections.
+
+    ``host`` is an A-label or an address, without brackets.
+    """
 
     secure: bool
     host: str
     port: int
     proxy: Proxy | None = None
+    protocol: EndpointProtocol = EndpointProtocol.AUTO
 
 
-def client_tls_context() -> ssl.SSLContext:
-    """Return the context for token endpoints: the system's trust store, or SSL_CERT_FILE and SSL_CERT_DIR as OpenSSL reads them.
+@final
+@attrs.define(eq=False)
+class TlsContexts:
+    """The contexts of one trust store; ``make`` reads it, once for each kind that is needed."""
 
-    Reads files. Certificate and name are verified, and TLS 1.2 is the least (RFC 9325 section 3.1.1,
-    https://www.rfc-editor.org/rfc/rfc9325#section-3.1.1).
-    """
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    # SSLKEYLOGFILE in the environment would write down the keys to every token that passes. (The stub does not know that it can be unset.)
-    context.keylog_filename = None  # type: ignore[assignment]
-    return context
+    _make: Callable[[], ssl.SSLContext]
+    _made: dict[tuple[str, ...], ssl.SSLContext] = attrs.field(factory=dict, init=False)
 
-
-async def connect(origin: Origin, bounds: Bounds, *, tls: ssl.SSLContext, dial: Dial) -> Http1Connection | None:
-    """Return a new connection; ``None`` if ``origin`` or its proxy cannot be reached or does not prove who it is.
-
-    The proxy learns the endpoint's host and port, and for https nothing else: TLS with the endpoint runs inside the tunnel. Names are
-    looked up in a worker thread that cannot be interrupted; past the bound, it is left to the resolver's own timeout.
-    """
-    plain = await _reach(origin, bounds, tls, dial)
-    if plain is None:
-        return None
-    # What waits in the layers of two TLS sessions cannot be told apart, so a connection via an https proxy carries one exchange.
-    nested = origin.proxy is not None and origin.proxy.secure
-    if not origin.secure:
-        bounds.end()
-        return Http1Connection(plain, lambda: nested or is_readable(plain))
-    records = Records(plain)
-    stream = await _secured(records, origin.host, bounds, tls, "the token endpoint")
-    if stream is None:
-        return None
-    bounds.end()
-    if nested:
-        return Http1Connection(stream, lambda: True)
-    return Http1Connection(stream, lambda: has_pending(records, stream), lambda: records.is_only_tls(stream))
+    def offering(self, *protocols: str) -> ssl.SSLContext:
+        """Return the context that offers ``protocols`` by ALPN."""
+        context = self._made.get(protocols)
+        if context is None:
+            context = self._made[protocols] = self._make()
+            context.set_alpn_protocols(protocols)
+        return context
 
 
-async def _reach(origin: Origin, bounds: Bounds, tls: ssl.SSLContext, dial: Dial) -> trio.abc.Stream | None:
-    """Return a stream whose other end is ``origin``; ``None`` if it cannot be reached."""
-    proxy = origin.proxy
-    bounds.begin(bounds.limits.dial, "connecting" if proxy is None else "connecting to the proxy")
-    try:
-        stream = await dial(origin.host, origin.port) if proxy is None else await dial(proxy.host, proxy.port)
-    except OSError as error:
-        bounds.failure = f"{bounds.phase} failed: {_wrong_with_dial(error)}"
-        return None
-    if proxy is None:
-        return stream
-    if proxy.secure:
-        secured = await _secured(Records(stream), proxy.host, bounds, tls, "the proxy")
-        if secured is None:
-            return None
-        stream = secured
-        bounds.begin(bounds.limits.dial, "waiting for the proxy's tunnel")
-    if await open_tunnel(stream, origin.host, origin.port, proxy.credentials):
-        return stream
-    bounds.failure = "the proxy refused the tunnel"
-    return None
+@final
+@attrs.frozen
+class DialLimits:
+    """Longest time of each phase, in seconds."""
+
+    dial: float
+    tls_handshake: float
 
 
-async def _secured(records: Records, host: str, bounds: Bounds, tls: ssl.SSLContext, peer: str) -> "trio.SSLStream[Records] | None":
-    bounds.begin(bounds.limits.tls_handshake, f"in the TLS handshake with {peer}")
-    secured: trio.SSLStream[Records] | None = None
-    try:
-        stream = trio.SSLStream(records, tls, server_hostname=tls_server_name(host), https_compatible=True)
-        await stream.do_handshake()
-        secured = stream
-    except trio.BrokenResourceError as error:
-        bounds.failure = _wrong_with_tls(error.__cause__, peer)
-    finally:
-        if secured is None:
-            await close_at_once(records)
-    return secured
+@final
+@attrs.frozen
+class Unreachable:
+    """There is no connection to an origin; ``why`` is in words for operators, and of our own making."""
+
+    why: str
+    timed_out: bool = False
+
+
+@final
+@attrs.frozen
+class Dialled:
+    """A connection to an origin. ``early`` is what the endpoint has said already; only HTTP/2 servers may speak first."""
+
+    transport: SocketTransport | TlsTransport
+    http2: bool
+    early: bytes = attrs.field(default=b"", repr=False)
+
+
+@final
+@attrs.define(eq=False)
+class _Channel:
+    """The bytes to and from a peer while a connection is made: a TCP stream below TLS layers, the innermost first."""
+
+    _stream: trio.SocketStream
+    layers: list[TlsLayer] = attrs.field(factory=list)
+
+    async def send(self, data: bytes) -> None:
+        await self._stream.send_all(encrypted(self.layers, data))
+
+    async def receive(self, limit: int = _READ_BYTES) -> bytes:
+        """Return what the peer says next, b"" at its end."""
+        while data := bytes(await self._stream.receive_some(limit)):
+            clear, ended, answer = decrypted(self.layers, data)
+            if answer:
+                await self._stream.send_all(answer)
+            if clear or ended:
+                return clear
+        return b""
+
+    async def secure(self, context: ssl.SSLContext, host: str) -> TlsLayer:
+        """Make the handshake with ``host`` in a layer inside the others."""
+        layer = TlsLayer.begin(context, tls_server_name(host))
+        heard, done = b"", False
+        while not done:
+            try:
+                done = layer.handshake(heard)
+            finally:  # also the alert of a handshake that failed
+                if words := layer.to_send():
+                    await self.send(words)
+            if not done:
+                heard = await self.receive()
+                if not heard:
+                    raise trio.BrokenResourceError
+        self.layers.insert(0, layer)
+        return layer
+
+    def close(self) -> None:
+        """Close at once. It sends nothing and waits for nothing."""
+        self._stream.socket.close()
+
+    def detach(self) -> socket.socket:
+        """Give the socket away."""
+        return socket.socket(fileno=self._stream.socket.detach())
+
+
+@final
+@attrs.define(eq=False)
+class Attempt:
+    """One attempt to connect to ``origin``. ``phase`` is what is under way, in words for operators."""
+
+    origin: Origin
+    limits: DialLimits
+    tls: TlsContexts
+    dial: Dial
+    phase: str = attrs.field(default="connecting", init=False)
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+
+    async def run(self) -> Dialled | Unreachable:
+        """Return the connection, or why there is none.
+
+        The proxy learns the endpoint's host and port, and for https nothing else: TLS with the endpoint runs inside the tunnel. Names are
+        looked up in a worker thread that cannot be interrupted; past the bound, it is left to the resolver's own timeout.
+        """
+        with self._scope:
+            proxy = self.origin.proxy
+            self._begin(self.limits.dial, "connecting" if proxy is None else "connecting to the proxy")
+            try:
+                stream = await (self.dial(self.origin.host, self.origin.port) if proxy is None else self.dial(proxy.host, proxy.port))
+            except OSError as error:
+                return Unreachable(f"{self.phase} failed: {_wrong_with_dial(error)}")
+            channel = _Channel(stream)
+            try:
+                problem = await self._open(channel)
+                return Unreachable(problem) if problem else self._speak(channel)
+            finally:
+                channel.close()  # unless its socket was given away
+        return Unreachable(f"timed out while {self.phase}", timed_out=True)
+
+    def _begin(self, seconds: float, phase: str) -> None:
+        self.phase = phase
+        self._scope.deadline = trio.current_time() + seconds
+
+    async def _open(self, channel: _Channel) -> str:
+        """Make ``channel`` lead to the origin; return what is in the way."""
+        origin = self.origin
+        if (proxy := origin.proxy) is not None:
+            if proxy.secure and (problem := await self._secure(channel, proxy.host, "the proxy", "http/1.1")):
+                return problem
+            self._begin(self.limits.dial, "waiting for the proxy's tunnel")
+            if not await open_tunnel(channel, origin.host, origin.port, proxy.credentials):
+                return "the proxy refused the tunnel"
+        if not origin.secure:
+            return ""
+        return await self._secure(channel, origin.host, "the token endpoint", *_OFFERS[origin.protocol])
+
+    async def _secure(self, channel: _Channel, host: str, peer: str, *offer: str) -> str:
+        self._begin(self.limits.tls_handshake, f"in the TLS handshake with {peer}")
+        try:
+            layer = await channel.secure(self.tls.offering(*offer), host)
+        except (ssl.SSLError, trio.BrokenResourceError) as error:
+            return _wrong_with_tls(error, peer)
+        if "http/1.1" not in offer and layer.protocol != "h2":
+            return f"{peer} does not speak HTTP/2"
+        return ""
+
+    def _speak(self, channel: _Channel) -> Dialled | Unreachable:
+        """Hand over the connection. Without ALPN, HTTP/2 needs prior knowledge (RFC 9113 section 3.3)."""
+        origin, layers = self.origin, channel.layers
+        http2 = layers[0].protocol == "h2" if origin.secure else origin.protocol is EndpointProtocol.HTTP2
+        try:
+            early, ended = layers[0].decrypt(b"") if layers else (b"", False)
+            if ended or (early and not http2):
+                return Unreachable("the token endpoint spoke before it was asked")
+            connected = channel.detach()
+            try:
+                return Dialled(TlsTransport.over(connected, layers), http2, early)
+            except OSError as error:
+                connected.close()
+                return Unreachable(f"{self.phase} failed: {_wrong_with_dial(error)}")
+        except ssl.SSLError as error:
+            return Unreachable(_wrong_with_tls(error, "the token endpoint"))
 
 
 def _wrong_with_dial(error: OSError) -> str:
@@ -128,7 +237,7 @@ def _wrong_with_dial(error: OSError) -> str:
     return ", ".join(os.strerror(number) for number in numbers if number is not None) or "no address answers"
 
 
-def _wrong_with_tls(error: BaseException | None, peer: str) -> str:
+def _wrong_with_tls(error: BaseException, peer: str) -> str:
     """Say in OpenSSL's words why there is no TLS session: these quote nothing but our own name for the peer."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate of {peer} is refused: {error.verify_message}"
@@ -136,43 +245,48 @@ def _wrong_with_tls(error: BaseException | None, peer: str) -> str:
     return f"no TLS with {peer}: {reason or 'the connection ended'}"
 
 
-async def open_tunnel(stream: trio.abc.Stream, host: str, port: int, credentials: Secret) -> bool:
+class Stream(Protocol):
+    """What a tunnel is asked for on."""
+
+    async def send(self, data: bytes) -> None:
+        """Send all of ``data``."""
+
+    async def receive(self, limit: int) -> bytes:
+        """Return at most ``limit`` bytes, b"" at the end."""
+
+
+async def open_tunnel(stream: Stream, host: str, port: int, credentials: Secret) -> bool:
     """Ask the proxy at the other end of ``stream`` for a tunnel to ``host`` and ``port``, and return whether ``stream`` leads there now.
 
     This is CONNECT (RFC 9110 section 9.3.6, https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6). The proxy learns host, port and its own
     credentials. Its answer is read to the last byte, so that nothing of it can be taken for the endpoint's. Without a tunnel, ``stream`` is
-    closed, also when cancelled; the time is the caller's to bound.
+    of no more use; the time is the caller's to bound.
     """
-    opened = False
     try:
-        opened = await _ask(stream, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", credentials.reveal())
-    except (h11.ProtocolError, trio.BrokenResourceError):
-        pass
-    finally:
-        if not opened:
-            await close_at_once(stream)
-    return opened
+        return await _ask(stream, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", credentials.reveal())
+    except (h11.ProtocolError, trio.BrokenResourceError, ssl.SSLError):
+        return False
 
 
-async def _ask(stream: trio.abc.Stream, authority: str, credentials: str) -> bool:
+async def _ask(stream: Stream, authority: str, credentials: str) -> bool:
     codec = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_PROXY_ANSWER_BYTES)
     headers = [("Host", authority), ("User-Agent", "exchanger")]
     if credentials:
         headers.append(("Proxy-Authorization", f"Basic {b64encode(credentials.encode()).decode()}"))
     head = codec.send(h11.Request(method="CONNECT", target=authority, headers=headers)) or b""
     codec.send(h11.EndOfMessage())
-    await stream.send_all(head)
+    await stream.send(head)
     room = MAX_PROXY_ANSWER_BYTES
     for _ in range(_MAX_READS):
-        data = await stream.receive_some(room)
-        codec.receive_data(bytes(data))
+        data = await stream.receive(room)
+        codec.receive_data(data)
         room -= len(data)
         while isinstance(event := codec.next_event(), h11.InformationalResponse):
             pass
         if event is not h11.NEED_DATA:
             # Bytes behind the head are nobody's: the endpoint was not asked anything yet.
             return isinstance(event, h11.Response) and _is_success(event.status_code) and codec.trailing_data == (b"", False)
-        if not room:
+        if room <= 0:
             break
     return False
 

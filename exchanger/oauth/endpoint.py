@@ -1,4 +1,4 @@
-"""Token endpoints: which addresses are usable, and one POST to one of them.
+"""Token endpoints: which addresses are usable, and the head of the requests to one of them.
 
 Source: RFC 6749 section 3.2 (https://www.rfc-editor.org/rfc/rfc6749#section-3.2).
 
@@ -7,47 +7,72 @@ written against. Nothing else of it is used.
 """
 
 import re
-from http import HTTPStatus
+from collections.abc import Iterable
 from typing import Final, final
 
 import attrs
 import h11
 import httpx
-import trio
 
-from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, EncodedRequest, TooLarge
 from exchanger.oauth.dial import Origin
-from exchanger.oauth.http1 import Bounds, Broken, Http1Connection
-from exchanger.oauth.pool import ConnectionPool, Lease
+from exchanger.oauth.http2_head import RequestHead, request_head
 from exchanger.util.address import is_dialable
 
-# Most pieces a body may come in, so that a megabyte of one-byte chunks does not cost a second of CPU. A usual body comes in one or two.
-_MAX_BODY_PIECES: Final = 4096
+# Prepared heads that are remembered. There is one per issuer profile and generation of its credentials.
+_MAX_HEADS: Final = 256
+
+HeaderFields = tuple[tuple[str, str], ...]
 
 
 @final
 @attrs.frozen
+class PreparedHead:
+    """What all requests to one endpoint with the same credentials begin with, in both versions of HTTP. Hidden, as it has a secret."""
+
+    http1: bytes = attrs.field(repr=False)
+    http2: RequestHead | None = attrs.field(repr=False)
+
+    def http1_request(self, trace: HeaderFields, body: bytes) -> bytes:
+        """Return the bytes of a POST of ``body``. ``trace`` are header fields of this request alone, fit to be sent."""
+        more = "".join([f"{name}: {value}\r\n" for name, value in trace]).encode("ascii") if trace else b""
+        return b"%b%bContent-Length: %d\r\n\r\n%b" % (self.http1, more, len(body), body)
+
+
+@final
+@attrs.define(eq=False)
 class Endpoint:
     """A usable address. ``authority`` and ``target`` are what a request to it has in its Host header and request line."""
 
     origin: Origin
     authority: str
     target: str
+    reuse: bool = True
+    _heads: dict[HeaderFields, PreparedHead | None] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
     def host(self) -> str:
         """The host that metrics name, in lower case and without port."""
         return self.origin.host
 
-    def head(self, request: EncodedRequest, *, reuse: bool) -> h11.Request | None:
-        """Return the head of the POST of ``request``; ``None`` if it is not valid HTTP."""
-        headers = [("Host", self.authority), ("Content-Length", str(len(request.body))), *request.headers]
-        if not reuse:  # RFC 9112 section 9.3: a client that does not reuse connections has to say so
-            headers.append(("Connection", "close"))
+    def head(self, headers: HeaderFields) -> PreparedHead | None:
+        """Return the head of POST requests with ``headers``; ``None`` if that is not valid HTTP. Keeps what it has made."""
+        if headers not in self._heads:
+            if len(self._heads) >= _MAX_HEADS:
+                self._heads.clear()
+            self._heads[headers] = self._prepare(headers)
+        return self._heads[headers]
+
+    def _prepare(self, headers: HeaderFields) -> PreparedHead | None:
+        fields: Iterable[tuple[str, str]] = (("Host", self.authority), *headers)
+        if not self.reuse:  # RFC 9112 section 9.3: a client that does not reuse connections has to say so
+            fields = (*fields, ("Connection", "close"))
+        codec = h11.Connection(h11.CLIENT)
         try:
-            return h11.Request(method="POST", target=self.target, headers=headers)
+            http1 = codec.send(h11.Request(method="POST", target=self.target, headers=[*fields, ("Content-Length", "0")])) or b""
         except h11.LocalProtocolError:  # its message may quote a header
             return None
+        http2 = request_head(secure=self.origin.secure, authority=self.authority, target=self.target, headers=headers)
+        return PreparedHead(http1.removesuffix(b"Content-Length: 0\r\n\r\n"), http2)
 
 
 @final
@@ -80,78 +105,3 @@ def read_endpoint(text: str, *, allow_http: bool) -> Endpoint | EndpointProblem:
     if not is_dialable(host, port):
         return EndpointProblem("has no usable host and port")
     return Endpoint(Origin(secure, host, port), url.netloc.decode("ascii"), url.raw_path.decode("ascii"))
-
-
-@final
-@attrs.frozen
-class Answer:
-    """What an endpoint answered; ``body`` is ``None`` when it broke off or came too late."""
-
-    status: int
-    challenges: list[str] = attrs.field(repr=False)
-    body: bytes | TooLarge | None = attrs.field(repr=False)
-
-
-async def post(endpoint: Endpoint, pool: ConnectionPool, head: h11.Request, body: bytes, bounds: Bounds) -> Answer | None:
-    """Send one request and return the answer; ``None`` if there is none, within ``bounds`` or at all.
-
-    Redirects are not followed. The connection goes back to the pool if the exchange came to a clean end, and is closed otherwise.
-    """
-    lease: Lease | None = None
-    answer: h11.Response | None = None
-    content: bytes | TooLarge | None = None
-    try:
-        with bounds.scope:
-            lease = await pool.lease(endpoint.origin)
-            answer = await _first_answer(lease, head, body, bounds)
-        if lease is not None and lease.connection is not None and answer is not None:
-            with trio.CancelScope(deadline=bounds.expires):
-                # Nothing that a redirect says is of use.
-                content = b"" if _is_redirect(answer.status_code) else await _read_body(lease.connection)
-    finally:
-        if lease is not None:
-            await lease.release()
-    if answer is None:
-        return None
-    challenges = [value.decode("latin-1") for name, value in answer.headers if name == b"www-authenticate"]
-    return Answer(answer.status_code, challenges, content)
-
-
-async def _first_answer(lease: Lease, head: h11.Request, body: bytes, bounds: Bounds) -> h11.Response | None:
-    """Send on a connection that was used before, else on a fresh one. Return the head of the answer, ``None`` if there is no answer.
-
-    A used connection that ends without a byte of response was closed by the peer before it saw the request (RFC 9112 section 9.3.1,
-    https://www.rfc-editor.org/rfc/rfc9112#section-9.3.1), so the request goes out once more, on a fresh connection. The same holds after a
-    408, with which the peer ends an idle connection (RFC 9110 section 15.5.9, https://www.rfc-editor.org/rfc/rfc9110#section-15.5.9): it
-    answers no request.
-    """
-    connection = await lease.reuse()
-    if connection is not None:
-        answer = await connection.send(head, body, bounds)
-        ended = answer.status_code == HTTPStatus.REQUEST_TIMEOUT if isinstance(answer, h11.Response) else not answer.answered
-        if not ended:
-            return answer if isinstance(answer, h11.Response) else None
-        await lease.discard()
-    connection = await lease.connect(bounds)
-    if connection is None:
-        return None
-    answer = await connection.send(head, body, bounds)
-    return answer if isinstance(answer, h11.Response) else None
-
-
-async def _read_body(connection: Http1Connection) -> bytes | TooLarge | None:
-    """Return the body as it was sent, without any decoding. Stop where it gets too long; ``None`` if it breaks off."""
-    pieces: list[bytes] = []
-    room = MAX_RESPONSE_BYTES
-    while piece := await connection.next_piece():
-        if isinstance(piece, Broken):
-            return None
-        room -= len(piece)
-        if room < 0 or len(pieces) == _MAX_BODY_PIECES:
-            return TooLarge.TOO_LARGE
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-def _is_redirect(status: int) -> bool:
-    return HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST

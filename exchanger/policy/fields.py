@@ -60,13 +60,14 @@ class Refusal:
 class TextRule:
     """A text has to contain ``pattern`` ("": anything) and none of the ``refusals``, or to be exactly ``only``.
 
-    ``examples`` are texts that editors offer.
+    ``examples`` are texts that editors offer. ``words`` are all that are meant by ``pattern``, which knows more ways to write them.
     """
 
     pattern: str = ""
     refusals: tuple[Refusal, ...] = ()
     only: str = ""
     examples: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 ANY_TEXT: Final = TextRule()
@@ -96,7 +97,7 @@ def _portable(pattern: str) -> str:
 BLANKS: Final = _literally(r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000")
 NOT_BLANK: Final = f"[^{BLANKS}]"
 
-ACTION: Final = TextRule(whole(any_case(frozenset({EXCHANGE, DENY, ALLOW}))), examples=(EXCHANGE, DENY, ALLOW))
+ACTION: Final = TextRule(whole(any_case(frozenset({EXCHANGE, DENY, ALLOW}))), words=(EXCHANGE, DENY, ALLOW))
 IS_EXCHANGE: Final = whole(any_case(frozenset({EXCHANGE})))
 METHODS: Final = TextRule(
     whole(rf"(?:{METHOD}|\*)?"),
@@ -158,7 +159,7 @@ def refusal_of(fault: Fault, pattern: str) -> Refusal:
 
 PATH_PREFIX: Final = TextRule(NOT_BLANK, tuple(refusal_of(fault, pattern) for fault, pattern in REFUSED_IN_PREFIXES))
 _PATH_TYPES: Final = ("Prefix", "Segment", "Exact")
-PATH_TYPE: Final = TextRule(whole(f"(?:{any_case(frozenset(_PATH_TYPES))})?"), examples=_PATH_TYPES)
+PATH_TYPE: Final = TextRule(whole(f"(?:{any_case(frozenset(_PATH_TYPES))})?"), words=_PATH_TYPES)
 HEADER_NAME: Final = TextRule(
     whole(TOKEN), (Refusal(whole("|".join(any_case(frozenset({name})) for name in sorted(FORBIDDEN))), "No entry matches this header."),)
 )

@@ -69,7 +69,9 @@ def _rule(rule: TextRule) -> Schema:
     if rule.only:
         return {"const": rule.only}
     schema: Schema = {"examples": list(rule.examples)} if rule.examples else {}
-    if rule.pattern:
+    if rule.words:
+        schema.update(words_or(rule.words, rule.pattern))
+    elif rule.pattern:
         schema["pattern"] = rule.pattern
     if rule.refusals:
         # A pattern accepts anything but a text, so "not" has to ask for one. The reason is inside, where validators show it and editors
@@ -78,6 +80,11 @@ def _rule(rule: TextRule) -> Schema:
             {"not": {"description": refusal.reason, "type": "string", "pattern": refusal.pattern}} for refusal in rule.refusals
         ]
     return schema
+
+
+def words_or(words: tuple[str, ...], pattern: str) -> Schema:
+    """Return the schema of one of ``words``, which editors offer and name in errors, or of another way to write one of them."""
+    return {"anyOf": [{"enum": list(words)}, {"pattern": pattern}]}
 
 
 def _complete_exchange() -> Schema:

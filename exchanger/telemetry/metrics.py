@@ -11,7 +11,6 @@ import attrs
 from prometheus_client.core import Metric
 
 from exchanger.decision.outcome import DecisionRecord, Deny, Reason, Result
-from exchanger.errors import Diagnostic
 from exchanger.telemetry.histogram import Histogram, Labels, counter, gauge, histogram
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeRecord
 
@@ -28,8 +27,10 @@ UNKNOWN_HOST: Final = "unknown"
 _DECISION: Final = ("decision", "result")
 _EXCHANGE: Final = ("endpoint_host", "result", "error_kind", "http_status_class")
 _HOST: Final = ("endpoint_host",)
+_CACHE: Final = ("endpoint_host", "level", "result")
 # Not ``namespace``, which Prometheus takes for the instance's own. There are as many as operators name.
 _NAMESPACE: Final = ("policy_namespace",)
+_WITHOUT_CALL: Final = frozenset({ErrorKind.UNKNOWN_ISSUER_PROFILE, ErrorKind.BREAKER_OPEN, ErrorKind.OVERLOADED})
 _STATUS_CLASSES: Final = {status: f"{status}xx" for status in range(2, 6)}
 
 
@@ -61,6 +62,12 @@ class Gauges:
     grpc_connections: Callable[[], int]
     grpc_connections_refused: Callable[[], int]
     policy_namespaces_unreadable: Callable[[], Mapping[str, bool]] = dict
+    # By endpoint host, of the issuers whose profiles have a breaker, and a limit.
+    breakers_open: Callable[[], Mapping[str, bool]] = dict
+    exchanges_queued: Callable[[], Mapping[str, int]] = dict
+    token_cache_entries: Callable[[], int] = int
+    # Counted since the start, by endpoint host, level and result.
+    token_cache_requests: Callable[[], Mapping[tuple[str, str, str], int]] = dict
 
 
 @final
@@ -101,12 +108,17 @@ class Metrics:
         if series is None:
             series = self._checks[key] = Histogram(CHECK_BUCKETS)
         series.observe(record.duration)
-        if record.exchange is not None and record.exchange.call is None:
+        if isinstance(outcome, Deny) and outcome.reason is Reason.DENY_EXCHANGE_ERROR:
+            self._exchange_denied(record, outcome)
+
+    def _exchange_denied(self, record: DecisionRecord, outcome: Deny) -> None:
+        """Count what no token client reports: callers that left, and exchanges that failed without a call."""
+        kind, host = outcome.error_kind, UNKNOWN_HOST if record.exchange is None else record.exchange.endpoint_host
+        if kind is ErrorKind.CONTEXT_CANCELED and record.exchange is not None and record.exchange.call is None:
             # Calls that were given up do not show this: many requests may leave one call, or one of many that share it.
             self._abandoned += 1
-        if isinstance(outcome, Deny) and outcome.diagnostic is Diagnostic.UNKNOWN_ISSUER:
-            # The exchange failed before there was an endpoint to call, so no token client reports it.
-            self.exchanged(ExchangeRecord(UNKNOWN_HOST, ErrorKind.UNKNOWN_ISSUER_PROFILE, None, record.started, 0.0))
+        elif kind in _WITHOUT_CALL:
+            self.exchanged(ExchangeRecord(host, kind, None, record.started, 0.0))
 
     def exchanged(self, record: ExchangeRecord, /) -> None:
         """See ``typing.ExchangeObserver``."""
@@ -175,7 +187,7 @@ class Metrics:
             gauge("ext_authz_check_in_flight", "Requests that wait for their answer.", {(): gauges.check_in_flight()}),
             counter(
                 "ext_authz_token_exchange_requests_total",
-                "Token endpoint calls that ended, by endpoint, outcome and HTTP status class.",
+                "Token endpoint calls that ended or were refused to spare the endpoint, by endpoint, outcome and HTTP status class.",
                 _counts(self._exchanges),
                 _EXCHANGE,
             ),
@@ -205,6 +217,25 @@ class Metrics:
                 _by_host({host: 0 for host, *_ in self._exchanges} | dict(gauges.exchanges_in_flight())),
                 _HOST,
             ),
+            gauge(
+                "ext_authz_token_endpoint_breaker_open",
+                "1 while a token endpoint is not called because it fails, 0 while it is; nothing without a breaker.",
+                {(host,): int(is_open) for host, is_open in gauges.breakers_open().items()},
+                _HOST,
+            ),
+            gauge(
+                "ext_authz_token_endpoint_queued",
+                "Exchanges that wait because as many calls are under way as may be; nothing without a limit.",
+                _by_host(gauges.exchanges_queued()),
+                _HOST,
+            ),
+            counter(
+                "ext_authz_token_cache_requests_total",
+                "Look-ups in the token cache, by endpoint, level (memory, shared) and result.",
+                self._cache_requests(),
+                _CACHE,
+            ),
+            gauge("ext_authz_token_cache_entries", "Exchanged tokens that are kept in memory.", {(): gauges.token_cache_entries()}),
             gauge("policy_entries", "Policy entries in force.", {(): gauges.policy_entries()}),
             gauge(
                 "policy_invalid_documents",
@@ -246,6 +277,13 @@ class Metrics:
             counter("log_lines_dropped_total", "Log lines that were not written.", {(): gauges.log_lines_dropped()}),
             gauge("exchanger_build_info", "Always 1; the version is in the label.", {(self._version,): 1}, ("version",)),
         )
+
+    def _cache_requests(self) -> dict[Labels, int]:
+        counts: dict[Labels, int] = {}
+        for (host, level, result), count in self._gauges.token_cache_requests().items():
+            labels = (self._host(host), level, result)
+            counts[labels] = counts.get(labels, 0) + count
+        return counts
 
     def _host(self, host: str) -> str:
         if host not in self._hosts:

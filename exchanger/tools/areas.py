@@ -21,6 +21,7 @@ import attrs
 
 from exchanger.decision.answer import STAND_INS, asked_request
 from exchanger.policy.authority import WILDCARD, wildcards_above
+from exchanger.policy.headers import canonical
 from exchanger.policy.policy_trie import Hosts, is_wildcard
 from exchanger.policy.prefix import fold, spellings_of
 from exchanger.policy.snapshot import PolicySnapshot
@@ -40,6 +41,7 @@ NO_HOST: Final = "a host that cannot be read"
 NO_PATH: Final = "a path that cannot be read"
 OTHER_METHODS: Final = "any other method"
 IN_DOUBT: Final = "in doubt"
+OTHER_VALUE: Final = "another value"
 
 # A host that no server can read, and a path, since its escape is broken.
 _BAD_HOST: Final = "a,b"
@@ -303,5 +305,8 @@ def _header_sets(claims: Iterable[Claim]) -> list[tuple[HeaderMatch, ...]]:
                 found[tuple(sorted(together.items()))] = None
     names = sorted({name for one in sets for name, _ in one})
     bases = list(found) if len(sets) <= MAX_COMBINED else [()]
-    doubtful = [tuple(sorted({**dict(one), name: f"{dict(one).get(name, 'x')},{IN_DOUBT}"}.items())) for one in bases for name in names]
-    return [*found, *dict.fromkeys(doubtful)]
+    # Servers may take x_a for x-a, so either of them, with any value, causes doubt where only the other one is named.
+    spelled = Counter(map(canonical, names))
+    others = [{**dict(one), name: OTHER_VALUE} for one in bases for name in names if spelled[canonical(name)] > 1 and name not in dict(one)]
+    doubtful = [{**dict(one), name: f"{dict(one).get(name, OTHER_VALUE)},{IN_DOUBT}"} for one in bases for name in names]
+    return list(dict.fromkeys((*found, *(tuple(sorted(one.items())) for one in (*others, *doubtful)))))

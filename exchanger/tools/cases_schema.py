@@ -7,7 +7,7 @@ from typing import Final, assert_never
 
 from exchanger.policy.fields import BLANKS, NOT_BLANK, Field, FieldType, whole
 from exchanger.policy.headers import TOKEN
-from exchanger.policy.schema import BEYOND_JSON
+from exchanger.policy.schema import BEYOND_JSON, words_or
 from exchanger.tools.cases import BASELINE_NAME, CASES_FIELDS, DECISIONS, HEADER_FIELDS
 from exchanger.tools.question import MAX_HEADERS
 from exchanger.util.json_schema import Schema, document
@@ -39,7 +39,7 @@ _SAYS: Final[dict[str, Schema]] = {
             },
         ],
     },
-    "decision": {"pattern": whole("|".join(DECISIONS)), "examples": list(DECISIONS)},
+    "decision": words_or(DECISIONS, whole("|".join(DECISIONS))),
     "policy": {"pattern": whole(f"{BASELINE_NAME}|[^/{BLANKS}][^/]*/[^/]*[^/{BLANKS}]")},
     "name": _NAME,
 }
@@ -57,7 +57,7 @@ def _mapping(fields: tuple[Field, ...]) -> Schema:
     schema: Schema = {"type": "object", "additionalProperties": False, "properties": properties}
     required = [field.name for field in fields if field.required]
     if set(_EXCHANGE_ONLY) <= properties.keys():
-        exchange: Schema = {"properties": {"decision": {"pattern": whole("exchange")}}}
+        exchange: Schema = {"properties": {"decision": {"type": "string", "pattern": whole("exchange")}}}
         schema |= {"if": exchange, "else": {"properties": {name: {"type": "null"} for name in _EXCHANGE_ONLY}}}
     return {**schema, "required": required} if required else schema
 

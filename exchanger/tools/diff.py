@@ -18,7 +18,7 @@ from exchanger.errors import ConfigurationError
 from exchanger.issuers.profiles import IssuerProfile
 from exchanger.tools.areas import IN_DOUBT, Example, Kind, examples
 from exchanger.tools.display import Json, headline, place, target, text_of
-from exchanger.tools.policies import Chosen, Policy, policy_of_paths
+from exchanger.tools.policies import Chosen, Policy, policy_of_paths, read_once
 from exchanger.tools.question import Question
 from exchanger.util.text import printable
 from exchanger.values.entry import HeaderMatch
@@ -75,6 +75,7 @@ def run_diff(
     """Print what differs to ``out`` (default: standard output), and return the exit status. Notes and errors go to standard error."""
     environment = os.environ if variables is None else variables
     try:
+        read_once(old, new)
         before, after = policy_of_paths((old,), old_chosen, environment), policy_of_paths((new,), new_chosen, environment)
     except ConfigurationError as error:
         for problem in error.problems:
@@ -169,7 +170,8 @@ def _as_text(found: Comparison) -> Iterator[str]:
         if area.issuer_fields:
             yield f"  issuer   its profile differs in {', '.join(area.issuer_fields)}"
         given = "".join(f" -H '{name}: {value}'" for name, value in area.example.headers)
-        yield f"  example  {shown['example']['method']} {shown['example']['url']}{given}"
+        raw = " --raw" if area.example.request.path_is_raw else ""
+        yield f"  example  {shown['example']['method']} {shown['example']['url']}{given}{raw}"
         yield ""
     count = len(found.areas)
     if count > MAX_SHOWN:
@@ -200,7 +202,12 @@ def _shown(area: Area) -> Json:
         "before": shown_answer(area.before),
         "after": shown_answer(area.after),
         "issuer_fields": list(area.issuer_fields),
-        "example": {"method": request.method, "url": url, "headers": [list(header) for header in area.example.headers]},
+        "example": {
+            "method": request.method,
+            "url": url,
+            "headers": [list(header) for header in area.example.headers],
+            "raw": request.path_is_raw,
+        },
     }
 
 

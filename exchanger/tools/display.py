@@ -37,10 +37,9 @@ def _explained(asked: str, shown: Json) -> Iterator[str]:
     if decision["policy"] is not None:
         yield f"  {'by':{_WIDTH}}{place(decision['policy'])}"
     yield from (f"  {name:{_WIDTH}}{value}" for name, value in target(decision["exchange"] or {}))
-    if len(shown["readings"]) > 1:
-        yield ""
-        yield "Servers may read the path as"
-        yield from (f"  {reading}" for reading in shown["readings"])
+    yield ""
+    yield "Readings of the path"
+    yield from (f"  {reading}" for reading in shown["readings"])
     yield ""
     found = shown["candidates"]
     if not found:

@@ -179,6 +179,16 @@ async def ask_console(question: Question, url: str, token_file: Path | None) -> 
         ExchangerError: the console does not answer the question.
     """
     proxy = _proxy(url, token_file)
+    answer = await proxy.forward(Request("GET", console_target(question), ()))
+    found = _object(answer.body)
+    if answer.status != _OK or "decision" not in found:
+        said = found.get("error") if isinstance(found.get("error"), str) else "it does not answer the question; is it an older version?"
+        raise ExchangerError(f"the console at {proxy.url} answered {answer.status}: {said}")
+    return found
+
+
+def console_target(question: Question) -> str:
+    """Return the path and query by which a console is asked ``question``, without credentials."""
     request = question.request()
     fields = [
         ("method", question.method),
@@ -188,13 +198,7 @@ async def ask_console(question: Question, url: str, token_file: Path | None) -> 
         ("credentials", kind_of_credentials(request.authorization)),
         *(("header", f"{name}: {value}") for name, value in question.headers if name not in _KEPT_BACK),
     ]
-    target = f"/api/explain?{urlencode(fields, errors='surrogateescape')}"
-    answer = await proxy.forward(Request("GET", target, ()))
-    found = _object(answer.body)
-    if answer.status != _OK or "decision" not in found:
-        said = found.get("error") if isinstance(found.get("error"), str) else "it does not answer the question; is it an older version?"
-        raise ExchangerError(f"the console at {proxy.url} answered {answer.status}: {said}")
-    return found
+    return f"/api/explain?{urlencode(fields, errors='surrogateescape')}"
 
 
 def _object(body: bytes) -> Json:

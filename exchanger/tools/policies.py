@@ -5,7 +5,6 @@ differ, since manifests of a pull request are seldom all that there is: a Namesp
 without a file of issuer profiles every issuer is known.
 """
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -27,6 +26,7 @@ from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.selection import AnyIssuer, ConfigMap, Document, Namespace, PolicyObject, Unknown, advance, select
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.util.regular_file import open_regular
+from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
 from exchanger.values.entry import UNKNOWN_NAMESPACE, ExchangeEntry, Source
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
@@ -156,11 +156,12 @@ def read_paths(paths: Sequence[str]) -> Manifests:
     """Return what is in files, in folders, and in standard input for ``-``; blocks while they are read.
 
     Raises:
-        ConfigurationError: a path is not there, or a folder cannot be listed.
+        ConfigurationError: a path is not there, a folder cannot be listed, or standard input is named twice.
     """
     objects: list[PolicyObject] = []
     unreadable: dict[str, str] = {}
     notes: list[str] = []
+    read_once(*paths)
     problems: list[str] = []
     for path in paths:
         found = _read_path(path)
@@ -175,11 +176,24 @@ def read_paths(paths: Sequence[str]) -> Manifests:
     return Manifests(tuple(objects), unreadable, tuple(notes[:_MAX_NOTES]))
 
 
+_ONCE: Final = "standard input (-) can be read once"
+
+
+def read_once(*paths: str) -> None:
+    """Raise an error if standard input is among ``paths`` more than once.
+
+    Raises:
+        ConfigurationError: it is.
+    """
+    if paths.count(STANDARD_INPUT) > 1:
+        raise ConfigurationError((_ONCE,))
+
+
 def _read_path(path: str) -> Manifests | str:
     """Return what is at ``path``, or why nothing is."""
     try:
         if path == STANDARD_INPUT:
-            return _of_bytes("standard input", sys.stdin.buffer.read(MAX_FILE_BYTES + 1), is_json=False)
+            return _of_bytes("standard input", read_input(MAX_FILE_BYTES + 1), is_json=False)
         if Path(path).is_dir():
             scanned = scan(Path(path), Scan())
             if scanned.problem is not None:

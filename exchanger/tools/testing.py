@@ -18,8 +18,9 @@ from exchanger.errors import ConfigurationError
 from exchanger.policy.yaml_nodes import MAX_BYTES
 from exchanger.tools.cases import BASELINE_NAME, Case, Expectation, read_cases
 from exchanger.tools.display import Json, headline, place, text_of
-from exchanger.tools.policies import STANDARD_INPUT, Chosen, Policy, policy_of_paths
+from exchanger.tools.policies import STANDARD_INPUT, Chosen, Policy, policy_of_paths, read_once
 from exchanger.util.regular_file import open_regular
+from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
 from exchanger.values.entry import BASELINE, Entry, Source
 
@@ -69,6 +70,7 @@ def run_tests(
 ) -> int:
     """Print the results to ``out`` (default: standard output), and return the exit status. Notes and errors go to standard error."""
     try:
+        read_once(*files, *paths)
         policy = policy_of_paths(paths, chosen, os.environ if variables is None else variables)
         named = [(file, case) for file in files for case in _read(file)]
     except ConfigurationError as error:
@@ -90,7 +92,7 @@ def _read(file: str) -> tuple[Case, ...]:
     """
     try:
         if file == STANDARD_INPUT:
-            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+            data = read_input(MAX_BYTES + 1)
         else:
             with open_regular(Path(file)) as opened:
                 data = opened.read(MAX_BYTES + 1)

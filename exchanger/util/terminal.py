@@ -1,6 +1,6 @@
-"""Standard output as commands use it: it shows what the terminal can, may be gone, and has tables where somebody looks at it.
+"""Standard input and output as commands use them: output shows what the terminal can, and either may be gone.
 
-Must not know: what is written.
+Must not know: what is read or written.
 """
 
 import errno
@@ -13,6 +13,7 @@ from exchanger.errors import ExchangerError
 
 # Status of a process that wrote to a pipe which nobody reads, as shells report the signal (128 + SIGPIPE).
 BROKEN_PIPE: Final = 141
+_PIECE: Final = 65_536  # bytes of one read
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -50,6 +51,21 @@ def flush_output() -> None:
 def no_room(fault: BaseException) -> str:
     """Return the reason if ``fault`` is that there was no room for the output, else ""; of a file opened by name, it is another."""
     return fault.strerror or "" if isinstance(fault, OSError) and fault.errno in _NO_ROOM and fault.filename is None else ""
+
+
+def read_input(limit: int) -> bytes:
+    """Return at most ``limit`` bytes of standard input; blocks until they are there or it ends.
+
+    Python's buffer is passed by: it has a lock, and an interpreter that ends while a thread holds it, waiting for input, aborts.
+    """
+    if sys.stdin is None:
+        return b""
+    source = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+    pieces: list[bytes] = []
+    while limit and (piece := source.read(min(limit, _PIECE))):
+        pieces.append(piece)
+        limit -= len(piece)
+    return b"".join(pieces)
 
 
 def drop_output() -> None:

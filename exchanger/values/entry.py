@@ -70,7 +70,7 @@ EVERYWHERE = MatchScope()
 
 
 @final
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class TokenTarget:
     """What the exchanged token is requested for (RFC 8693 section 2.1); at least one of the last three is not empty."""
 

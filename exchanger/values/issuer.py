@@ -61,7 +61,7 @@ class CallLimits:
 
 
 @final
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Issuer:
     """A resolved issuer profile. ``bearer_realm`` "" means the global realm, ``proxy`` ``None`` the environment's, ``cache`` ``None`` none.
 

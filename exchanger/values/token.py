@@ -110,7 +110,7 @@ TokenOutcome = ExchangedToken | ExchangeFailure
 
 
 @final
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class TokenRequest:
     """An exchange to make. Equal requests may share a flight, whatever their trace contexts.
 

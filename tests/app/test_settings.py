@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import re
 from operator import attrgetter
 from pathlib import Path
@@ -13,6 +15,7 @@ from exchanger.errors import ConfigurationError
 from exchanger.grpc.tls.settings import TlsSettings
 from exchanger.issuers.plan import EndpointProblem, ProfileRules
 from exchanger.kube.settings import KubernetesSettings
+from exchanger.oauth.cache.settings import SharedSettings, StoreAddress
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel
 from exchanger.telemetry.otlp.settings import OtlpSettings
@@ -266,6 +269,68 @@ def test_a_token_file_that_cannot_be_used_is_named_and_not_repeated(tmp_path: Pa
     found = problem(tmp_path, CONSOLE_ADDRESS="127.0.0.1:0", CONSOLE_TOKEN_FILE=str(token))
     assert found.startswith(f"CONSOLE_TOKEN_FILE {token} ")
     assert not content or content not in found
+
+
+def key_file(tmp_path: Path, content: str | None = None) -> str:
+    path = tmp_path / "cache-keys"
+    path.write_text(base64.b64encode(hashlib.sha256(b"key").digest()).decode() if content is None else content)
+    return str(path)
+
+
+def test_tokens_are_shared_only_if_there_is_a_store(tmp_path: Path) -> None:
+    key, password = key_file(tmp_path), tmp_path / "password"
+    password.write_text("p")
+
+    assert read(tmp_path).token_cache is None
+    assert read(tmp_path, TOKEN_CACHE_URL="redis://cache", TOKEN_CACHE_KEY_FILE=key).token_cache == SharedSettings(
+        StoreAddress(False, "cache", 6379), Path(key)
+    )
+    assert read(
+        tmp_path,
+        TOKEN_CACHE_URL="valkeys://cache:1/2",
+        TOKEN_CACHE_KEY_FILE=key,
+        TOKEN_CACHE_NAMESPACE="blue",
+        TOKEN_CACHE_USERNAME="app",
+        TOKEN_CACHE_PASSWORD_FILE=str(password),
+    ).token_cache == SharedSettings(StoreAddress(True, "cache", 1, 2), Path(key), "blue", "app", password)
+
+
+@pytest.mark.parametrize(
+    ("variables", "name"),
+    [
+        ({"TOKEN_CACHE_URL": "redis://:canary@cache", "TOKEN_CACHE_KEY_FILE": "KEY"}, "TOKEN_CACHE_URL"),
+        ({"TOKEN_CACHE_URL": "http://cache", "TOKEN_CACHE_KEY_FILE": "KEY"}, "TOKEN_CACHE_URL"),
+        ({"TOKEN_CACHE_URL": "redis://cache"}, "TOKEN_CACHE_KEY_FILE is required"),
+        ({"TOKEN_CACHE_URL": "redis://cache", "TOKEN_CACHE_KEY_FILE": "BAD"}, "TOKEN_CACHE_KEY_FILE"),
+        ({"TOKEN_CACHE_URL": "redis://cache", "TOKEN_CACHE_KEY_FILE": "/nowhere"}, "TOKEN_CACHE_KEY_FILE /nowhere cannot be read"),
+        ({"TOKEN_CACHE_URL": "redis://cache", "TOKEN_CACHE_KEY_FILE": "KEY", "TOKEN_CACHE_NAMESPACE": "a:canary"}, "TOKEN_CACHE_NAMESPACE"),
+        ({"TOKEN_CACHE_URL": "redis://cache", "TOKEN_CACHE_KEY_FILE": "KEY", "TOKEN_CACHE_USERNAME": "a"}, "TOKEN_CACHE_USERNAME needs"),
+        ({"TOKEN_CACHE_URL": "redis://cache", "TOKEN_CACHE_KEY_FILE": "KEY", "TOKEN_CACHE_PASSWORD_FILE": "/nowhere"}, "PASSWORD_FILE"),
+        ({"TOKEN_CACHE_URL": "rediss://cache", "TOKEN_CACHE_KEY_FILE": "KEY", "TOKEN_CACHE_CA_FILE": "BAD"}, "TOKEN_CACHE_CA_FILE"),
+    ],
+)
+def test_a_store_that_cannot_be_used_stops_the_start(tmp_path: Path, variables: dict[str, str], name: str) -> None:
+    bad = tmp_path / "bad"
+    bad.write_text("canary")
+    files = {"KEY": key_file(tmp_path), "BAD": str(bad)}
+
+    assert name in problem(tmp_path, **{variable: files.get(value, value) for variable, value in variables.items()})
+
+
+def test_an_authority_without_tls_is_a_mistake(tmp_path: Path) -> None:
+    authority = tmp_path / "ca"
+    trustme.CA().cert_pem.write_to_path(authority)
+    variables = {"TOKEN_CACHE_KEY_FILE": key_file(tmp_path), "TOKEN_CACHE_CA_FILE": str(authority)}
+
+    assert "needs a TOKEN_CACHE_URL" in problem(tmp_path, TOKEN_CACHE_URL="redis://cache", **variables)
+    assert read(tmp_path, TOKEN_CACHE_URL="rediss://cache", **variables).token_cache is not None
+
+
+def test_without_a_store_its_other_variables_have_no_effect(tmp_path: Path) -> None:
+    names = [f"TOKEN_CACHE_{name}" for name in ("USERNAME", "PASSWORD_FILE", "CA_FILE", "KEY_FILE", "NAMESPACE")]
+    found = read(tmp_path, **dict.fromkeys(names, "x"))
+
+    assert [name for name, _ in found.without_effect if name.startswith("TOKEN_CACHE")] == names
 
 
 def test_every_variable_of_the_reference_is_known_whether_it_has_an_effect_or_not() -> None:

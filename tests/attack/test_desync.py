@@ -21,7 +21,7 @@ import trustme
 from exchanger.oauth.token_client import TokenClient, TokenClientSettings
 from exchanger.values.secret import Secret
 from exchanger.values.token import ExchangedToken
-from tests.oauth.fakes import HTTP, ClientGoneError, Observer, Peer, response, running, serve, success, token_request
+from tests.oauth.fakes import HTTP, ClientGoneError, Observer, Peer, client_of, exchange, response, running, serve, success, token_request
 
 USERS: Final = 8
 EXCHANGES: Final = 480
@@ -96,13 +96,13 @@ async def wrong_tokens(it: Desyncing, tls: ssl.SSLContext, settings: TokenClient
     async def user(client: TokenClient, name: str, endpoint: str) -> None:
         nonlocal wrong
         for _ in range(EXCHANGES // USERS):
-            outcome = await client.exchange(token_request(name, endpoint))
+            outcome = await exchange(client, token_request(name, endpoint))
             assert isinstance(outcome, ExchangedToken)
             wrong += outcome != ExchangedToken(Secret(issued_for(name)))
 
     scheme = "http" if it.context is None else "https"
     with trio.fail_after(PATIENCE_S):
-        async with it.listening() as port, running(TokenClient(settings, Observer(), tls=tls)) as client, trio.open_nursery() as users:
+        async with it.listening() as port, running(client_of(settings, Observer(), tls=tls)) as client, trio.open_nursery() as users:
             for number in range(USERS):
                 users.start_soon(user, client, f"user-{number}", f"{scheme}://127.0.0.1:{port}/token")
     assert it.surplus == 1

@@ -150,5 +150,7 @@ def test_what_cannot_be_compared_is_status_2(tmp_path: Path, capsys: pytest.Capt
     path = written(tmp_path, "a.yaml", config_map(label="x: y"))
     assert run_diff(path, str(tmp_path / "none"), Chosen(), Chosen(), variables={}) == NO_TELLING
     assert "none cannot be read" in capsys.readouterr().err
+    assert run_diff("-", "-", Chosen(), Chosen(), variables={}) == NO_TELLING
+    assert "can be read once" in capsys.readouterr().err
     assert run_diff(path, path, Chosen(), Chosen(), variables={}) == SAME
     assert "exchanger diff: OLD: ConfigMap team-orders/orders is not in force" in capsys.readouterr().err

@@ -46,6 +46,9 @@ async def test_an_exchange_is_explained(path: str, tmp_path: Path) -> None:
         "  scope     read:orders list\n"
         "  audience  orders-api\n"
         "\n"
+        "Readings of the path\n"
+        "  /orders/1\n"
+        "\n"
         "Entries considered, the nearest first\n"
         "  won       team-orders/orders entries[0], exchange, line 3\n"
         "            orders.example.com /orders, GET\n"
@@ -58,10 +61,11 @@ async def test_an_exchange_is_explained(path: str, tmp_path: Path) -> None:
     ("url", "headers", "status", "said"),
     [
         (ADMIN, (), REFUSED, "deny (403): an entry denies the request\n  by        team-orders/orders entries[1]\n"),
-        ("https://orders.example.com/orders/%61dmin", (), REFUSED, "Servers may read the path as\n  /orders/%61dmin\n  /orders/admin\n"),
+        ("https://orders.example.com/orders/%61dmin", (), REFUSED, "Readings of the path\n  /orders/%61dmin\n  /orders/admin\n"),
         ("https://orders.example.com/broken/x", (), REFUSED, "refused (500): entries[3]"),
         ("https://orders.example.com/broken/x", (), REFUSED, "  blocks    team-orders/orders entries[3], invalid"),
-        ("https://nobody.example.org/", (), PASSES, "unmatched: no entry applies, so the request passes unchanged\n\nNo entry speaks of"),
+        ("https://nobody.example.org/", (), PASSES, "unmatched: no entry applies, so the request passes unchanged\n\nReadings"),
+        ("https://nobody.example.org/", (), PASSES, "  /\n\nNo entry speaks of this host.\n"),
         ("https://x.example.com/mcp", ("Mcp-Name: drop",), REFUSED, "deny (403)"),
         ("https://x.example.com/mcp", ("Mcp-Name: drop, x",), REFUSED, "refused (400): the header cannot be read"),
         ("https://x.example.com/mcp", (), PASSES, "the request does not have its headers (mcp-name) with their values"),

@@ -114,6 +114,25 @@ def test_the_service_s_variables_count(tmp_path: Path) -> None:
         policy(path, POLICY_UNREADABLE_REACH="far")
 
 
+def test_grants_may_be_reported_only(tmp_path: Path) -> None:
+    path, grants = written(tmp_path, "m/a.yaml", config_map()), written(tmp_path, "grants.yaml", "version: v1\ngrants: []\n")
+    assert answer(policy(path, grants=grants), "/orders/1").effect is Effect.UNMATCHED
+    assert answer(policy(path, grants=grants, POLICY_GRANTS_MODE="report"), "/orders/1").effect is Effect.EXCHANGE
+
+
+def test_an_unreadable_file_is_not_taken_for_the_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "baseline", "{")
+    closed = answer(policy("baseline"), "/")
+    assert (closed.effect, closed.status) == (Effect.REFUSED, 500)
+    assert "not YAML" in closed.reason
+
+
+def test_standard_input_is_read_once() -> None:
+    with pytest.raises(ConfigurationError, match="can be read once"):
+        policy("-", "-")
+
+
 def test_what_cannot_be_used_is_told(tmp_path: Path) -> None:
     path = written(tmp_path, "a.yaml", config_map())
     pipe = tmp_path / "pipe"

@@ -164,6 +164,7 @@ def test_files_that_cannot_be_used_are_status_2(tmp_path: Path, capsys: pytest.C
         assert run_tests(files, [policy], Chosen(), variables={}) == UNUSABLE
         assert said in capsys.readouterr().err
     assert run_tests([bad], [str(tmp_path / "nowhere")], Chosen(), variables={}) == UNUSABLE
+    assert run_tests(["-"], ["-"], Chosen(), variables={}) == UNUSABLE
 
 
 def test_cases_come_from_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

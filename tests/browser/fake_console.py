@@ -68,6 +68,7 @@ class FakeConsole:
     full: bool = False
     silent: bool = False  # tells no totals of its own
     health: Json = attrs.field(factory=lambda: dict(made_up.HEALTHY))
+    issuers: Json = attrs.field(factory=lambda: {"listed": [], "more": 0})
     history: list[Json] = attrs.field(factory=list)
 
     def allowed(self, question: Request) -> bool:
@@ -224,6 +225,7 @@ class FakeConsole:
             "errors": sum(self.counts.get(label, 0) for label, kind in made_up.KINDS.items() if kind[0] == "system_error"),
             "latency": {"bounds": BOUNDS, "counts": [total, 0, 0, exchanges, *([0] * (len(BOUNDS) - 3))]},
             "policy": self.health,
+            "issuers": self.issuers,
             "subscribers": len(self.watchers),
         }
 

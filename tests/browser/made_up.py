@@ -9,6 +9,14 @@ from typing import Any, Final
 Json = dict[str, Any]
 
 VERSION: Final = "1.2.3"
+_CALLED: Final[Json] = {"breaker_open": False, "retry_in_s": 0.0, "queued": 0, "in_flight": 1, "max_in_flight": None}
+SPARED: Final[Json] = {
+    "listed": [
+        _CALLED | {"name": "primary", "endpoint": "issuer.example.com", "breaker_open": True, "retry_in_s": 3.5},
+        _CALLED | {"name": "second", "endpoint": "second.example.com", "queued": 12, "in_flight": 64, "max_in_flight": 64},
+    ],
+    "more": 2,
+}
 HEALTHY: Final[Json] = {"state": "in_force", "age_s": 0, "problems": 0, "conflicts": 0, "unreadable": {"listed": [], "more": 0}}
 START: Final = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 

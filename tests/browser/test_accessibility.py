@@ -59,6 +59,12 @@ def unhealthy(page: Page, console: Console) -> None:
     expect(page.locator("#held")).to_be_visible()
 
 
+def spared(page: Page, console: Console) -> None:
+    console.tell("set", {"issuers": made_up.SPARED})
+    expect(page.locator("#policy-banner .warn")).to_be_visible()
+    expect(page.locator("#issuers li")).to_have_count(2)
+
+
 def detail(name: str, row: str) -> Callable[[Page, Console], None]:
     def steps(page: Page, _console: Console) -> None:
         page.locator("#rows .row", has_text=row).first.click()
@@ -125,6 +131,7 @@ VIEWS: Final[dict[str, Callable[[Page, Console], None]]] = {
     "empty": empty,
     "unwired": unwired,
     "unhealthy": unhealthy,
+    "spared": spared,
     "flow": detail("Flow", "/digest"),
     "flow of a failure": detail("Flow", "TXE-2005"),
     "policy tab": detail("Policy", "/orders/internal"),
@@ -171,7 +178,7 @@ def test_with_forced_colours_everything_is_still_there(visit: Visit) -> None:
     assert_accessible(page)
     borders = page.locator(".views a:visible").evaluate_all("links => links.map((link) => getComputedStyle(link).borderBottomColor)")
     canvas = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
-    assert [border == canvas for border in borders] == [False, True, True, True], "which view it is cannot be seen"
+    assert [border == canvas for border in borders] == [False, True, True, True, True], "which view it is cannot be seen"
     page.get_by_role("tab", name="Tokens").click()
     borders = page.get_by_role("tab").evaluate_all("tabs => tabs.map((tab) => getComputedStyle(tab).borderBottomColor)")
     assert [border == canvas for border in borders] == [True, True, False, True, True], "which tab it is cannot be seen"

@@ -82,6 +82,8 @@ def test_a_shared_exchange_names_those_that_shared_it(page: Page) -> None:
         ({"error": "transport_error"}, "TXE-1003", "It could not be reached, or left"),
         ({"error": "read_response"}, "TXE-1003", "No usable answer came within"),
         ({"error": "timeout", "duration_ms": None}, "TXE-1005", "No call was made"),
+        ({"error": None, "duration_ms": None}, "TXE-1006", "The token endpoint fails, so it is not called for now (TXE-1006)."),
+        ({"error": None, "duration_ms": None}, "TXE-1007", "there was no place for this one in time (TXE-1007)."),
     ],
 )
 def test_an_exchange_without_an_answer_says_why(page: Page, console: Console, call: Json, diagnostic: str, text: str) -> None:

@@ -260,3 +260,23 @@ def test_what_is_wrong_with_the_policy_is_said_in_every_view_and_to_screen_reade
     expect(banner).to_contain_text(text)
     console.tell("set", {"health": HEALTHY})
     expect(banner).to_have_count(0)
+
+
+def test_issuers_that_are_not_called_are_said_in_every_view_and_those_that_are_spared_are_listed(page: Page, console: Console) -> None:
+    banner = page.get_by_role("status").filter(has=page.locator(".banner"))
+    listed = page.get_by_role("region", name="Issuers that are spared")
+    expect(listed).to_have_count(0)
+    console.tell("set", {"issuers": made_up.SPARED})
+    expect(banner).to_have_text("Issuer primary (issuer.example.com) fails and is not called: its exchanges are refused.")
+    expect(banner.get_by_role("link")).to_have_count(0)
+    expect(listed.get_by_role("listitem")).to_have_count(2)
+    expect(listed.get_by_role("listitem").nth(0)).to_have_text("primaryissuer.example.comnot called, because it fails; next probe in 3.5 s")
+    expect(listed.get_by_role("listitem").nth(1)).to_have_text("secondsecond.example.com12 exchanges wait, 64 of 64 under way")
+    expect(listed).to_contain_text("2 more")
+    console.tell("set", {"issuers": {"listed": [made_up.SPARED["listed"][1]], "more": 0}, "health": HEALTHY | {"problems": 1}})
+    expect(listed.get_by_role("listitem")).to_have_count(1)
+    expect(banner).to_contain_text("1 document has problems.")
+    expect(banner).not_to_contain_text("primary")
+    console.tell("set", {"issuers": {"listed": [], "more": 0}, "health": HEALTHY})
+    expect(listed).to_have_count(0)
+    expect(banner).to_have_count(0)

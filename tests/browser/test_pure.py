@@ -295,3 +295,35 @@ def test_a_banner_neither_comes_nor_goes_for_a_moment_and_is_not_read_out_anew(b
     assert told(good, 8) == (1, "")
     assert told({}, 60, age=200)[0] == 1  # its age grows
     page.close()
+
+
+@pytest.mark.parametrize(
+    ("issuer", "expected"),
+    [
+        ({"breaker_open": True, "retry_in_s": 0.0}, "not called, because it fails; a probe is due"),
+        (
+            {"breaker_open": True, "retry_in_s": 59.96, "queued": 1, "in_flight": 0},
+            "not called, because it fails; next probe in 60.0 s; 1 exchange waits, 0 under way",
+        ),
+        ({"queued": 1200, "in_flight": 1000, "max_in_flight": 1000}, "1,200 exchanges wait, 1,000 of 1,000 under way"),
+    ],
+)
+def test_what_is_said_of_an_issuer(ask: Any, issuer: Json, expected: str) -> None:
+    assert ask("issuers.js", "m.sentence", issuer) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], None),
+        (["a"], "Issuer a (a.example) fails and is not called: its exchanges are refused."),
+        (
+            list("abcde"),
+            "Issuers a (a.example), b (b.example), c (c.example) and 2 more fail and are not called: their exchanges are refused.",
+        ),
+    ],
+)
+def test_a_banner_names_a_few_issuers(ask: Any, names: list[str], expected: str | None) -> None:
+    issuers = {"listed": [{"name": name, "endpoint": f"{name}.example", "breaker_open": True} for name in names], "more": 0}
+    found = ask("banner.js", "([health, issuers]) => m.warning(health, 0, issuers)", [HEALTHY, issuers])
+    assert found == (expected and {"severity": "warn", "text": expected, "policy": False})

@@ -231,6 +231,7 @@ async def test_counters_are_sent_once_a_second_while_somebody_watches(autojump_c
                 "errors": 0,
                 "latency": {"bounds": [0.1, 1.0], "counts": [1, 1, 0]},
                 "policy": PolicyHealth().shown(),
+                "issuers": {"listed": [], "more": 0},
                 "subscribers": 1,
             }
         ]

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 
 import attrs
@@ -10,28 +11,17 @@ from exchanger.decision.outcome import DecisionRecord, Reason
 from exchanger.envoy.authorization import CHECK_PATH, Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.errors import Diagnostic
-from exchanger.grpc.routes import Pending
+from exchanger.grpc.routes import CallInfo
 from exchanger.grpc.status import StatusCode
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.telemetry.decision_log import decision_line
 from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.values.token import ErrorKind, ExchangeFailure
 from tests.decision.examples import RULES, snapshot
+from tests.envoy.exchangers import BrokenExchanger, FakeExchanger, answered
 from tests.envoy.test_check_codec import check
 from tests.grpc.peer import framed
 from tests.grpc.serving import serving
-
-
-@attrs.define(eq=False)
-class FakeExchanger:
-    outcome: TokenOutcome = attrs.Factory(lambda: ExchangedToken(Secret("new")))
-    delay: float = 0.0
-    requests: list[TokenRequest] = attrs.Factory(list)
-
-    async def exchange(self, request: TokenRequest, /) -> TokenOutcome:
-        self.requests.append(request)
-        await trio.sleep(self.delay)
-        return self.outcome
 
 
 @attrs.define(eq=False)
@@ -40,14 +30,6 @@ class Records:
 
     def decided(self, record: DecisionRecord, /) -> None:
         self.records.append(record)
-
-
-@attrs.define(eq=False)
-class BrokenExchanger:
-    """Breaks when it is asked."""
-
-    async def exchange(self, request: TokenRequest, /) -> TokenOutcome:
-        raise RuntimeError(request.subject_token.reveal())
 
 
 @attrs.define(eq=False)
@@ -69,8 +51,7 @@ def message(path: str, token: str = "") -> bytes:
 
 
 async def answer(service: Authorization, asked: bytes) -> CheckResponse:
-    result = service.check(asked, None)  # type: ignore[arg-type]  # Check does not read the call
-    return CheckResponse.FromString(await result.run() if isinstance(result, Pending) else result)
+    return CheckResponse.FromString(await answered(service.check(asked, CallInfo(CHECK_PATH, math.inf, ()))))
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """The trace that an exchange continues, and the place in it that the record brings along."""
 
+import math
+
 import attrs
 import pytest
 import trio
 import trio.testing
 
 from exchanger.decision.outcome import Deny, Exchange, ExchangePending, Filter, Outcome
-from exchanger.envoy.evaluator import Evaluator
+from exchanger.envoy.evaluator import Evaluator, Waiting
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.entry import TokenTarget
 from exchanger.values.request import HttpRequest
@@ -14,7 +16,8 @@ from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, ErrorKind, ExchangedToken, TokenCall
 from exchanger.values.trace import NO_TRACE, SpanContext, TraceContext
 from tests.decision.examples import RULES, snapshot
-from tests.envoy.test_authorization import FakeExchanger, Records
+from tests.envoy.exchangers import FakeExchanger, answered
+from tests.envoy.test_authorization import Records
 
 CALLER = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=state", "key=value")
 UNSAMPLED = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")
@@ -46,7 +49,16 @@ def evaluator(exchanger: FakeExchanger, records: Records, tracer: FakeTracer | N
 
 async def evaluated(of: Evaluator, request: HttpRequest = REQUEST) -> Outcome:
     outcome = of.begin(request, 0.0, Filter.EXT_PROC)
-    return await of.finish(request, outcome, 0.0, Filter.EXT_PROC) if isinstance(outcome, ExchangePending) else outcome
+    if not isinstance(outcome, ExchangePending):
+        return outcome
+    outcomes: list[Outcome] = []
+
+    def encode(outcome: Outcome) -> bytes:
+        outcomes.append(outcome)
+        return b""
+
+    await answered(of.exchange(Waiting(of, request, outcome, 0.0, Filter.EXT_PROC, encode), math.inf))
+    return outcomes[0]
 
 
 async def test_without_tracing_the_callers_trace_is_passed_on() -> None:

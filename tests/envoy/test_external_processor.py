@@ -19,38 +19,20 @@ from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import (
 from exchanger.decision.outcome import Reason
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
-from exchanger.grpc.routes import CallInfo, Pending
+from exchanger.grpc.routes import CallInfo
 from exchanger.grpc.status import StatusCode
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
-from exchanger.values.token import ExchangedToken, TokenOutcome, TokenRequest
 from tests.decision.examples import RULES, snapshot
-from tests.envoy.test_authorization import BrokenExchanger, BrokenObserver, FakeExchanger, Records
+from tests.envoy.exchangers import BrokenExchanger, FakeExchanger, WaitingExchanger, answered
+from tests.envoy.test_authorization import BrokenObserver, Records
 from tests.envoy.test_process_codec import PSEUDO, request_headers
 from tests.grpc.peer import Answer, Header, framed
 from tests.grpc.serving import Client, Served, serving
 
 INFO = CallInfo(PROCESS_PATH, math.inf, ())
 CLIENT = Path(__file__).with_name("grpcio_processor_client.py")
-
-
-@attrs.define(eq=False)
-class WaitingExchanger:
-    """Answers at once, but for the subject token "wait": that one waits to be let go."""
-
-    waiting: int = 0
-    let_go: trio.Event = attrs.field(factory=trio.Event)
-
-    async def exchange(self, request: TokenRequest, /) -> TokenOutcome:
-        token = request.subject_token.reveal()
-        if token == "wait":
-            self.waiting += 1
-            try:
-                await self.let_go.wait()
-            finally:
-                self.waiting -= 1
-        return ExchangedToken(Secret(f"new-{token}"))
 
 
 def processor(exchanger: FakeExchanger | WaitingExchanger, records: Records) -> ExternalProcessor:
@@ -73,9 +55,8 @@ async def conversation(service: ExternalProcessor, *messages: ProcessingRequest)
     answers = []
     for message in messages:
         answer = service.process(message.SerializeToString(), INFO)
-        if isinstance(answer, Pending):
-            answer = await answer.run()
         if answer is not None:
+            answer = await answered(answer)
             answers.append(ProcessingResponse.FromString(answer))
     return answers
 
@@ -127,7 +108,6 @@ async def test_headers_and_attributes_that_contradict_each_other_are_refused_and
 async def test_an_exchange_is_awaited_and_recorded_once(autojump_clock: MockClock) -> None:
     exchanger, records = FakeExchanger(delay=0.2), Records()
     service = processor(exchanger, records)
-    assert isinstance(service.process(asked("/orders", "subject").SerializeToString(), INFO), Pending)
     (response,) = await conversation(service, asked("/orders", "subject"))
     assert tokens_of(response) == [b"Bearer new"]
     assert response.request_headers.response.clear_route_cache

@@ -10,7 +10,8 @@ import ngh2
 from exchanger.grpc.call import Call
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.limits import Budget, ConnectionLimits
-from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
+from exchanger.grpc.routes import CallInfo, Immediate, Route
+from tests.grpc.later import Pending
 
 ECHO = b"/test.Echo/Say"
 

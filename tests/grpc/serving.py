@@ -14,6 +14,7 @@ from exchanger.grpc.limits import ConnectionLimits
 from exchanger.grpc.routes import Route
 from exchanger.grpc.server import Addresses, GrpcServer, ServerSettings
 from exchanger.grpc.tls.settings import TlsSettings
+from exchanger.reactor.reactor import Reactor
 from tests.grpc.authority import Observed
 from tests.grpc.peer import ECHO, Answer, Peer, head
 
@@ -133,6 +134,7 @@ class Served:
     """A running server."""
 
     server: GrpcServer
+    reactor: Reactor
     addresses: Addresses
     observed: Observed
     faults: list[BaseException]
@@ -188,7 +190,8 @@ async def serving(
     settings = ServerSettings("127.0.0.1", 0, max_connections, limits or ConnectionLimits(), tls)
     observed = Observed()
     refusals: list[str] = []
-    server = GrpcServer(settings, routes, faults.append, observed, refusals.append)
+    reactor = Reactor()
+    server = GrpcServer(settings, routes, reactor, faults.append, observed, refusals.append)
     stopped = trio.Event()
 
     async def run(*, task_status: trio.TaskStatus[Addresses]) -> None:
@@ -196,13 +199,15 @@ async def serving(
         stopped.set()
 
     async with trio.open_nursery() as nursery:
-        served = Served(server, await nursery.start(run), observed, faults, stopped, refusals)
+        nursery.start_soon(reactor.run)
+        served = Served(server, reactor, await nursery.start(run), observed, faults, stopped, refusals)
         try:
             yield served
         finally:
             for client in served.clients:
                 client.socket.close()
             nursery.cancel_scope.cancel()
+    reactor.close()
     assert served.at_rest()
     assert served.server.connections == 0
 

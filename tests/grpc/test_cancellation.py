@@ -9,8 +9,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.grpc.routes import CallInfo, Immediate, ImmediateStream, Pending, Route, Streaming, StreamMethod, UnaryMethod
+from exchanger.grpc.routes import CallInfo, Immediate, ImmediateStream, Route, Streaming, StreamMethod, UnaryMethod
 from exchanger.grpc.status import StatusCode
+from tests.grpc.later import Pending
 from tests.grpc.peer import Header, Text, framed, head, routes
 from tests.grpc.serving import Client, Served, serving
 

@@ -9,9 +9,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route, routes_of
+from exchanger.grpc.routes import CallInfo, Immediate, Route, routes_of
 from exchanger.grpc.status import GrpcError, StatusCode
 from tests.grpc.authority import Site
+from tests.grpc.later import Pending
 from tests.grpc.peer import ECHO, echo
 from tests.grpc.services import Texts
 from tests.grpc.serving import serving

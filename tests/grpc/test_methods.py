@@ -10,8 +10,9 @@ from google.protobuf.wrappers_pb2 import StringValue
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.grpc.limits import ConnectionLimits
-from exchanger.grpc.routes import CallInfo, ImmediateStream, Pending, Route, Streaming, StreamMethod, UnaryMethod, routes_of
+from exchanger.grpc.routes import CallInfo, ImmediateStream, Route, Streaming, StreamMethod, UnaryMethod, routes_of
 from exchanger.grpc.status import GrpcError, StatusCode
+from tests.grpc.later import Pending
 from tests.grpc.peer import Answer, framed, head
 from tests.grpc.services import Texts, text
 from tests.grpc.serving import Client, serving

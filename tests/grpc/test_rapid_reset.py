@@ -11,9 +11,10 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from exchanger.grpc.limits import CONNECTION_WINDOW
-from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route, Streaming, StreamMethod
+from exchanger.grpc.routes import CallInfo, Immediate, Route, Streaming, StreamMethod
 from exchanger.grpc.status import StatusCode
 from tests.grpc.frames import DATA, raw, request, reset
+from tests.grpc.later import Pending
 from tests.grpc.peer import ECHO, Text, framed, head, routes
 from tests.grpc.serving import Client, Served, serving
 

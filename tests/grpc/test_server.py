@@ -3,15 +3,18 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
+from exchanger.grpc.routes import CallInfo, Deferred, Immediate, Route, UnaryMethod
 from exchanger.grpc.server import Addresses, GrpcServer, ServerSettings
 from exchanger.grpc.status import StatusCode
+from exchanger.reactor.reactor import Reactor
 from tests.grpc.authority import Site
-from tests.grpc.peer import echo, framed, head, routes
+from tests.grpc.later import Pending
+from tests.grpc.peer import Text, echo, framed, head, routes
 from tests.grpc.serving import Client, Served, is_open, serving
 from tests.grpc.test_cancellation import PENDING, Methods
 
@@ -51,14 +54,24 @@ async def test_a_pending_answer() -> None:
 
 
 async def test_answers_that_end_together_leave_in_one_piece() -> None:
-    methods = Methods()
-    async with serving(methods.table()) as served:
+    waiting: list[Waiting] = []
+
+    def wait(message: bytes, _call: CallInfo) -> Waiting:
+        waiting.append(Waiting(message))
+        return waiting[-1]
+
+    async with serving({PENDING: Immediate(wait)}) as served:
         client = await served.connect()
         for _ in range(10):
             client.peer.request(head(PENDING), framed(b"x"))
         await client.settle()
         sizes = []
-        methods.release.set()
+
+        def give_all() -> None:
+            for each in waiting:
+                each.ready()
+
+        served.reactor.turn(give_all)
         while any(not answer.closed for answer in client.peer.answers.values()):
             await trio.lowlevel.checkpoint()
             try:
@@ -68,6 +81,22 @@ async def test_answers_that_end_together_leave_in_one_piece() -> None:
             sizes.append(len(data))
             client.peer.receive(data)
         assert len(sizes) == 1
+
+
+@attrs.define(eq=False)
+class Waiting(Deferred):
+    """An answer that somebody gives later; whoever leaves meets a fault, if there is one."""
+
+    message: bytes
+    fault: Exception | None = None
+    ready: Callable[[], None] = print
+
+    def answer(self) -> bytes:
+        return self.message
+
+    def leave(self) -> None:
+        if self.fault is not None:
+            raise self.fault
 
 
 class TestFaults:
@@ -100,17 +129,27 @@ class TestFaults:
             finally:
                 raise ValueError("s3cret")
 
-        async def run() -> bytes:
+        async def run() -> Text:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(fail)
                 await trio.sleep_forever()
 
-        async with serving(table_of(run)) as served:
+        async with serving({**routes(), PENDING: UnaryMethod(lambda _message, _call: run(), Text)}) as served:
             client, other = await served.connect(), await served.connect()
             await client.start(PENDING, framed(b"x"))
             client.socket.close()
             await other.settle()
             assert len(served.faults) == 1
+            assert (await other.ask(b"next")).messages == [b"echo next"]
+
+    async def test_in_what_leaves_with_its_call(self) -> None:
+        fault = ValueError("s3cret")
+        async with serving({**routes(), PENDING: Immediate(lambda message, _call: Waiting(message, fault))}) as served:
+            client, other = await served.connect(), await served.connect()
+            await client.start(PENDING, framed(b"x"))
+            client.socket.close()
+            await other.settle()
+            assert served.faults == [fault]
             assert (await other.ask(b"next")).messages == [b"echo next"]
 
 
@@ -286,14 +325,14 @@ class TestDrain:
             await served.stopped.wait()
 
     async def test_before_it_runs(self) -> None:
-        server = GrpcServer(ServerSettings("127.0.0.1", 0), routes(), lambda _fault: None)
+        server = GrpcServer(ServerSettings("127.0.0.1", 0), routes(), Reactor(), lambda _fault: None)
         await server.drain(1.0)
         assert server.connections == 0
 
 
 class TestListening:
     async def test_all_interfaces_on_one_port(self) -> None:
-        server = GrpcServer(ServerSettings(None, 0), routes(), lambda _fault: None)
+        server = GrpcServer(ServerSettings(None, 0), routes(), Reactor(), lambda _fault: None)
         async with trio.open_nursery() as nursery:
             addresses = (await nursery.start(server.run)).plaintext
             assert "0.0.0.0" in [host for host, _ in addresses]

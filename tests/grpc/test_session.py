@@ -1,7 +1,7 @@
 """What depends on the order of turns, with a transport that says what the test wants."""
 
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import attrs
@@ -9,12 +9,13 @@ import pytest
 import trio
 
 from exchanger.grpc.connection import Connection
-from exchanger.grpc.reactor import READ, WRITE, Reactor
-from exchanger.grpc.routes import CallInfo, Immediate, Pending, Route
+from exchanger.grpc.routes import CallInfo, Route
 from exchanger.grpc.session import Session
 from exchanger.grpc.status import StatusCode
+from exchanger.reactor.reactor import READ, WRITE, Reactor
 from tests.grpc.frames import DATA, RST_STREAM, WINDOW_UPDATE, raw, word
-from tests.grpc.peer import ECHO, Peer, echo, framed, routes
+from tests.grpc.later import Pending
+from tests.grpc.peer import Peer, echo, framed, routes
 
 
 @attrs.define(eq=False)
@@ -115,28 +116,6 @@ async def stage(table: dict[bytes, Route]) -> AsyncIterator[Stage]:
             nursery.cancel_scope.cancel()
     reactor.close()
     assert session.tasks == 0
-
-
-def later(run: Callable[[], None]) -> dict[bytes, Route]:
-    async def wait() -> bytes:
-        run()
-        await trio.sleep_forever()
-        raise AssertionError
-
-    return {ECHO: Immediate(lambda _message, _call: Pending(wait))}
-
-
-async def test_a_call_that_is_reset_before_its_task_runs_is_never_begun() -> None:
-    begun: list[int] = []
-    async with stage(later(lambda: begun.append(1))) as here:
-        stream = here.peer.call(b"x")
-        here.turn(here.peer.send())
-        assert here.session.tasks == 1
-        here.peer.http.reset_stream(stream)
-        here.turn(here.peer.send())
-        await trio.testing.wait_all_tasks_blocked()
-        assert begun == []
-        assert here.session.tasks == 0
 
 
 async def test_nothing_is_read_while_calls_of_the_last_batch_are_undecided() -> None:

@@ -7,8 +7,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exchanger.grpc import tcp
-from exchanger.grpc.tcp import SocketTransport, accepted, bind
+from exchanger.grpc import listening
+from exchanger.grpc.listening import accepted, bind
+from exchanger.reactor.tcp import SocketTransport
 
 
 def test_small_packets_are_not_held_back_and_dead_peers_are_found() -> None:
@@ -58,14 +59,14 @@ async def test_a_broken_listener_is_a_fault() -> None:
 
 
 async def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = tcp._listen
+    real = listening._listen
 
     def listen(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
         if family == socket.AF_INET6:
             raise OSError(errno.EADDRNOTAVAIL, "no such address")
         return real(family, kind, protocol, address)
 
-    monkeypatch.setattr(tcp, "_listen", listen)
+    monkeypatch.setattr(listening, "_listen", listen)
     bound = await bind(None, 0)
     assert [(listener.family, listener.getblocking()) for listener in bound] == [(socket.AF_INET, False)]
     bound[0].close()
@@ -83,7 +84,7 @@ async def test_sockets_are_given_back_when_one_is_busy(monkeypatch: pytest.Monke
         made[0].bind(address)
         return made[0]
 
-    monkeypatch.setattr(tcp, "_listen", listen)
+    monkeypatch.setattr(listening, "_listen", listen)
     with pytest.raises(OSError, match="busy"):
         await bind(None, 0)
     assert made[0].fileno() == -1

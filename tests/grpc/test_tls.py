@@ -11,11 +11,13 @@ import trio
 import trustme
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.grpc.routes import Immediate, Pending, Route
+from exchanger.grpc.routes import Immediate, Route
 from exchanger.grpc.server import GrpcServer, ServerSettings
 from exchanger.grpc.tls.certificates import CertificatesError
 from exchanger.grpc.tls.settings import LINES_PER_WINDOW, HandshakeLog
+from exchanger.reactor.reactor import Reactor
 from tests.grpc.authority import Observed, Site, days, server_only
+from tests.grpc.later import Pending
 from tests.grpc.peer import framed, head, routes
 from tests.grpc.serving import Served, TlsClient, is_open, serving
 from tests.grpc.test_grpcio import forever
@@ -56,7 +58,7 @@ class TestServed:
             assert (len(served.observed.loaded), served.observed.failed) == (1, [])
 
     async def test_without_a_plaintext_port(self, site: Site) -> None:
-        server = GrpcServer(ServerSettings("127.0.0.1", None, tls=site.files.settings()), routes(), lambda _fault: None)
+        server = GrpcServer(ServerSettings("127.0.0.1", None, tls=site.files.settings()), routes(), Reactor(), lambda _fault: None)
         async with trio.open_nursery() as nursery:
             addresses = await nursery.start(server.run)
             assert addresses.plaintext == ()
@@ -343,7 +345,9 @@ class TestStarting:
     async def test_without_files(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("exchanger.grpc.tls.rotation._SETTLE_TIME", 0.02)
         site.files.key.unlink()
-        server = GrpcServer(ServerSettings("127.0.0.1", None, tls=site.files.settings(poll_interval=0.01)), routes(), lambda _fault: None)
+        server = GrpcServer(
+            ServerSettings("127.0.0.1", None, tls=site.files.settings(poll_interval=0.01)), routes(), Reactor(), lambda _fault: None
+        )
         with pytest.raises(CertificatesError, match=r"tls\.key cannot be read"):
             await server.run()
 
@@ -352,7 +356,7 @@ class TestStarting:
             port = taken.getsockname()[1]
             settings = ServerSettings("127.0.0.1", 0, tls=attrs.evolve(site.files.settings(), port=port))
             with pytest.raises(OSError, match="in use") as raised:
-                await GrpcServer(settings, routes(), lambda _fault: None).run()
+                await GrpcServer(settings, routes(), Reactor(), lambda _fault: None).run()
             assert raised.value.filename == f"port {port}"
 
 

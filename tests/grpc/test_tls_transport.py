@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.grpc.connection import Connection
-from exchanger.grpc.reactor import Reactor
 from exchanger.grpc.session import Session
 from exchanger.grpc.tls.certificates import Identity, load
 from exchanger.grpc.tls.transport import Phase, TlsTransport, peer_name
+from exchanger.reactor.reactor import Reactor
 from tests.grpc.authority import Site
 from tests.grpc.peer import Peer, routes
 from tests.grpc.tls_streams import Ends, ends

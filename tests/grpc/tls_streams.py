@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 
 import attrs
 
-from exchanger.grpc.tcp import StreamEndedError
 from exchanger.grpc.tls.transport import Phase, TlsTransport
+from exchanger.reactor.tcp import StreamEndedError
 
 
 @attrs.define(eq=False)

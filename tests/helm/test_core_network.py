@@ -99,6 +99,23 @@ OPENED: Final[dict[str, tuple[Values, Rules]]] = {
         {**endpoints("https://a.example/t"), **given("tokenEndpoints", [{"to": PEERS}, {"ports": [1, 2]}])},
         [{"to": PEERS}, ports(1, 2)],
     ),
+    # The store that replicas share.
+    **{
+        f"a store at {address}": ({"tokenCache": {"url": address, "keySecretName": "k"}}, [ports(443), rule])
+        for address, rule in {
+            "redis://cache.example.com": ports(6379),
+            "rediss://cache.example.com:7000/1": ports(7000),
+            "valkey://valkey.cache.svc": namespace("cache"),
+            "valkeys://valkey": namespace("edge"),
+            "redis://[2001:db8::1]": ports(6379),
+            "redis://10.0.0.1:6380": ports(6380),
+        }.items()
+    },
+    "a store with rules": (
+        {"tokenCache": {"url": "redis://cache", "keySecretName": "k"}, **given("tokenCache", [{"ports": [26379]}])},
+        [ports(443), ports(26379)],
+    ),
+    "rules for a store that is not there": (given("tokenCache", [{"ports": [26379]}]), [ports(443), ports(26379)]),
     # Collectors.
     "a collector": (OTLP, [ports(443), namespace("telemetry")]),
     "a collector to which nothing is exported": ({"otel": {"endpoint": OTLP["otel"]["endpoint"]}}, [ports(443)]),

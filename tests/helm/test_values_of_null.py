@@ -45,6 +45,10 @@ SENTENCES: Final[Mapping[str, tuple[Given, str]]] = {
         {"issuerProfiles": {"profiles": [cases.PROFILE]}},
         "primary has no credentials of its own, or not both, and oauth.existingSecret.name is empty",
     ),
+    "tokenCache.keySecretName": (
+        {"tokenCache": {"url": "rediss://cache.example.com", "keySecretName": "keys"}},
+        "tokenCache.url needs tokenCache.keySecretName",
+    ),
     "podDisruptionBudget.maxUnavailable": ({}, "podDisruptionBudget.maxUnavailable is 0"),
     "autoscaling.targetCPUUtilizationPercentage": (SCALED, "autoscaling needs targetCPUUtilizationPercentage"),
     "resources": (SCALED, "autoscaling by CPU needs resources.requests.cpu"),

@@ -72,7 +72,7 @@ def test_there_is_no_program_but_python_and_ours(image: Image) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["pip", "setuptools", "wheel", "ensurepip", "_distutils_hack", "distutils", "idlelib", "tkinter", "aiohttp"]
+    "name", ["pip", "setuptools", "wheel", "ensurepip", "_distutils_hack", "distutils", "idlelib", "tkinter", "aiohttp", "rich"]
 )
 def test_what_installs_or_is_not_used_is_not_there(image: Image, name: str) -> None:
     # The metrics library has a module for users of aiohttp, of that name.

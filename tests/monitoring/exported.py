@@ -52,10 +52,16 @@ def _everything() -> Metrics:
             policy_snapshot_age=lambda: 0.0,
             policy_source_connected=lambda: True,
             policy_namespaces_unreadable=lambda: {"team-a": False, "team-b": True},
+            breakers_open=lambda: {HOST: True},
+            exchanges_queued=lambda: {HOST: 1},
             log_lines_dropped=lambda: 0,
             tls_certificate_expiry=lambda: 1,
             grpc_connections=lambda: 1,
             grpc_connections_refused=lambda: 0,
+            token_cache_entries=lambda: 1,
+            token_cache_requests=lambda: {
+                (HOST, level, result): 1 for level in ("memory", "shared") for result in ("hit", "miss", "error")
+            },
         ),
     )
     statuses = {Result.AUTH_DENIED: 403, Result.SYSTEM_ERROR: 500}

@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import math
+import select
+import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -9,16 +12,16 @@ from typing import final
 
 import attrs
 import trio
-import trio.testing
 
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE
 from exchanger.oauth.dial import Dial
 from exchanger.oauth.token_client import TokenClient, TokenClientSettings
+from exchanger.reactor.reactor import Reactor
 from exchanger.typing import ExchangeObserver, Tracer
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.secret import Secret
-from exchanger.values.token import CoalescedRecord, ExchangedToken, ExchangeRecord, TokenOutcome, TokenRequest
+from exchanger.values.token import CoalescedRecord, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 # The times that the contract has, for tests whose clock stands still or jumps; on a slow machine real time would use them up.
@@ -26,7 +29,8 @@ CONTRACT = TokenClientSettings(allow_http=True)
 # Seconds after which a connection has rested, and is not idle yet, if answers come at once or almost.
 RESTED = 1.5
 HTTP = attrs.evolve(CONTRACT, request_timeout=30.0, dial_timeout=30.0, tls_handshake_timeout=30.0, response_header_timeout=30.0)
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and takes no time to make
+# Trusts nobody, and takes no time to make.
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 ISSUED = ExchangedToken(Secret("issued-token"))
 
 
@@ -98,7 +102,8 @@ class Peer:
         await self.stream.send_all(data)
 
     async def close(self) -> None:
-        await self.stream.aclose()
+        await trio.lowlevel.checkpoint()
+        end(self.stream)
 
     async def _more(self) -> None:
         data = await self.stream.receive_some(65_536)
@@ -141,26 +146,40 @@ async def silent(peer: Peer) -> None:
         await peer.request()
 
 
+def end(stream: trio.abc.Stream) -> None:
+    """Say that nothing more comes. The socket stays, so that it shows what the client does."""
+    while not isinstance(stream, trio.SocketStream):
+        assert isinstance(stream, trio.SSLStream)
+        stream = stream.transport_stream
+    with contextlib.suppress(OSError):
+        stream.socket.shutdown(socket.SHUT_WR)
+
+
 @final
 @attrs.define(eq=False)
-class TrackedStream(trio.abc.Stream):
-    """A stream that knows whether it was closed."""
+class Connected:
+    """The server's end of a pair of sockets."""
 
-    inner: trio.abc.Stream
-    closed: bool = False
+    stream: trio.SocketStream
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self.inner.send_all(data)
+    @property
+    def closed(self) -> bool:
+        """Whether the client has closed its end."""
+        if self.stream.socket.fileno() < 0:
+            return True
+        poll = select.poll()
+        poll.register(self.stream.socket.fileno(), 0)
+        return bool(poll.poll(0))
 
-    async def wait_send_all_might_not_block(self) -> None:
-        await self.inner.wait_send_all_might_not_block()
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self.inner.receive_some(max_bytes)
+def connected() -> tuple[trio.SocketStream, Connected]:
+    """Return both ends of a connection without a network, on which nothing takes time."""
+    client, server = socket.socketpair()
+    return _stream(client), Connected(_stream(server))
 
-    async def aclose(self) -> None:
-        self.closed = True
-        await self.inner.aclose()
+
+def _stream(end_: socket.socket) -> trio.SocketStream:
+    return trio.SocketStream(trio.socket.from_stdlib_socket(end_))
 
 
 @final
@@ -171,35 +190,81 @@ class MemoryEndpoint:
     nursery: trio.Nursery
     scripts: Sequence[Script]
     dialled: list[tuple[str, int]] = attrs.field(factory=list)
-    streams: list[TrackedStream] = attrs.field(factory=list)
+    streams: list[Connected] = attrs.field(factory=list)
 
-    async def dial(self, host: str, port: int) -> trio.abc.Stream:
+    async def dial(self, host: str, port: int) -> trio.SocketStream:
         await trio.lowlevel.checkpoint()
-        client, server = trio.testing.memory_stream_pair()
+        client, server = connected()
         script = self.scripts[min(len(self.dialled), len(self.scripts) - 1)]
         self.dialled.append((host, port))
-        self.streams.append(TrackedStream(client))
-        self.nursery.start_soon(serve, script, server)
-        return self.streams[-1]
+        self.streams.append(server)
+        self.nursery.start_soon(serve, script, server.stream)
+        return client
 
     @property
     def open_connections(self) -> int:
         return sum(not stream.closed for stream in self.streams)
 
+    def close(self) -> None:
+        for stream in self.streams:
+            stream.stream.socket.close()
+
 
 async def serve(script: Script, stream: trio.abc.Stream) -> None:
-    """Run ``script`` until it ends or the client goes, and close the connection."""
+    """Run ``script`` until it ends or the client goes, and end the connection."""
     with contextlib.suppress(ClientGoneError, trio.BrokenResourceError):
         await script(Peer(stream))
-    await trio.aclose_forcefully(stream)
+    end(stream)
+
+
+def client_of(
+    settings: TokenClientSettings,
+    observer: ExchangeObserver,
+    *,
+    clock: Callable[[], float] = trio.current_time,
+    dial: Dial = trio.open_tcp_stream,
+    tls: ssl.SSLContext | None = None,
+    tracer: Tracer | None = None,
+) -> TokenClient:
+    """Return a client with a reactor of its own, which ``running`` runs."""
+    if tls is None:
+        return TokenClient(settings, observer, Reactor(), clock=clock, dial=dial, tracer=tracer)
+    return TokenClient(settings, observer, Reactor(), clock=clock, dial=dial, tls=lambda: tls, tracer=tracer)
+
+
+async def exchange(client: TokenClient, request: TokenRequest, due: float = math.inf) -> TokenOutcome:
+    """Exchange as one caller, who leaves when cancelled."""
+    await trio.lowlevel.checkpoint()
+    outcomes: list[TokenOutcome] = []
+    landed = trio.Event()
+
+    def done(outcome: TokenOutcome) -> None:
+        outcomes.append(outcome)
+        landed.set()
+
+    found = client.begin(request, due, done)
+    if isinstance(found, ExchangedToken | ExchangeFailure):
+        return found
+    try:
+        await landed.wait()
+    except trio.Cancelled:
+        if not outcomes:
+            found.leave()
+        raise
+    (outcome,) = outcomes
+    return outcome
 
 
 @asynccontextmanager
 async def running(client: TokenClient) -> AsyncGenerator[TokenClient, None]:
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_run, client)
-        yield client
-        nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as reactor:
+        reactor.start_soon(client.reactor.run)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_run, client)
+            yield client
+            nursery.cancel_scope.cancel()
+        reactor.cancel_scope.cancel()
+    client.reactor.close()
 
 
 async def _run(client: TokenClient, *, task_status: trio.TaskStatus[None]) -> None:
@@ -207,8 +272,8 @@ async def _run(client: TokenClient, *, task_status: trio.TaskStatus[None]) -> No
 
 
 def kept(client: TokenClient) -> int:
-    """Return how many connections rest or are idle."""
-    return client.connections.resting + client.connections.idle
+    """Return how many connections rest or are idle, or carry no call now."""
+    return client.connections.resting + client.connections.idle + client.connections.multiplexed
 
 
 def at_rest(client: TokenClient, *, connections: int = 0) -> bool:
@@ -235,7 +300,7 @@ class World:
         outcomes: dict[int, TokenOutcome] = {}
 
         async def one(number: int, request: TokenRequest) -> None:
-            outcomes[number] = await self.client.exchange(request)
+            outcomes[number] = await exchange(self.client, request)
 
         async with trio.open_nursery() as callers:
             for number, request in enumerate(requests):
@@ -256,11 +321,14 @@ async def world(
     seen = Observer()
     async with trio.open_nursery() as servers:
         endpoint = MemoryEndpoint(servers, scripts or [answering(response(success()))])
-        client = TokenClient(settings, observer or seen, clock=trio.current_time, dial=dial or endpoint.dial, tls=tls, tracer=tracer)
+        client = client_of(settings, observer or seen, dial=dial or endpoint.dial, tls=tls, tracer=tracer)
         try:
             async with running(client):
                 yield World(client, seen, endpoint)
         finally:
             servers.cancel_scope.cancel()
-            assert at_rest(client)
-            assert endpoint.open_connections == 0
+            try:
+                assert at_rest(client)
+                assert endpoint.open_connections == 0
+            finally:
+                endpoint.close()

@@ -1,5 +1,6 @@
 """The breaker against a plain model, and what neither callers nor late calls can do to it."""
 
+import itertools
 import math
 from typing import final
 
@@ -12,16 +13,21 @@ from exchanger.decision.retry_after import MAX_RETRY_AFTER_S
 from exchanger.decision.token_exchange import TokenResponseRules, TooLarge, decode_response, transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.oauth.breaker import (
+    CALLER_BITS,
     CALM_S,
+    FEW_CALLERS,
     FIRST_PAUSE_S,
+    MANY_CALLERS,
     MAX_PAUSE_S,
     MIN_CALLS,
     RATIO,
+    TURN_S,
     USUAL_TOKEN,
     WINDOWS,
     Admission,
     Breaker,
     Health,
+    caller_of,
     health_of,
 )
 from exchanger.values.secret import Secret
@@ -33,6 +39,8 @@ HEALTHS = st.sampled_from(Health)
 RETRY_AFTER = st.sampled_from([None, 0.0, 1.0, 7.5, 60.0, 1e9, math.inf, -5.0])
 # Seconds between two steps: in the same moment, within a window, beyond all of them.
 STEPS = st.sampled_from([0.0, 0.001, 0.1, 0.5, 1.0, 3.0, 9.5, 40.0])
+# Callers that have not called before.
+ANYBODY = itertools.count()
 
 
 @final
@@ -42,83 +50,110 @@ class Model:
 
     open: bool = False
     changes: int = 0
-    ends: list[tuple[float, bool]] = attrs.field(factory=list)
+    ends: list[tuple[float, bool, int]] = attrs.field(factory=list)
     pause: float = FIRST_PAUSE_S
-    probes: list[float] = attrs.field(factory=list)
+    probed: float = -math.inf
     due: float = -math.inf
     asked: float = -math.inf
+    tried: set[int] = attrs.field(factory=set)
     closed_at: float = -math.inf
 
-    def admits(self, now: float) -> bool:
-        if self.open and now < max(self.due, self.asked):
+    def admits(self, now: float, caller: int) -> bool:
+        if not self.open:
+            return True
+        binds = caller in self.tried or len(self.tried) >= FEW_CALLERS
+        if now < (max(self.due, self.asked) if binds else self.due) + (TURN_S if caller in self.tried else 0.0):
             return False
-        if self.open:
-            self.probes.append(now)
-            self.due = now + self.pause
+        self.probed, self.due = now, now + self.pause
         return True
 
-    def ended(self, change: int, health: Health, now: float, retry_after: float | None) -> None:
+    def ended(self, change: int, caller: int, health: Health, now: float, retry_after: float | None) -> None:
         if health is GOOD:
             self.asked = -math.inf
         if health is BAD and retry_after is not None and retry_after > 0:
             self.asked = max(self.asked, now + min(retry_after, MAX_RETRY_AFTER_S))
-        if change != self.changes or (health is UNKNOWN and not self.open):
+        if change != self.changes:
             return
-        if not self.open:
-            self.ends.append((now, health is BAD))
-            recent = [[bad for time, bad in self.ends if math.floor(now) - math.floor(time) < window] for window in WINDOWS]
-            if health is BAD and any(len(calls) >= MIN_CALLS and sum(calls) >= RATIO * len(calls) for calls in recent):
+        if not self.open and health is not UNKNOWN:
+            self.ends.append((now, health is BAD, caller))
+            if health is BAD and any(self.fails(now, window) for window in WINDOWS):
                 self.pause = FIRST_PAUSE_S if now - self.closed_at >= CALM_S else min(2 * self.pause, MAX_PAUSE_S)
-                self.open, self.changes, self.probes, self.due = True, self.changes + 1, [now], now + self.pause
-        elif health is GOOD:
-            self.open, self.changes, self.ends, self.closed_at = False, self.changes + 1, [], now
-        elif health is BAD:
-            self.pause = min(2 * self.pause, MAX_PAUSE_S)
-            self.due = self.probes[-1] + self.pause
-        else:
-            self.due = min(self.due, self.probes[-1] + FIRST_PAUSE_S)
+                self.tried = self.callers(now, max(WINDOWS), bad=True)
+                self.open, self.changes, self.probed, self.due = True, self.changes + 1, now, now + self.pause
+        elif self.open:
+            self.tried.add(caller)
+            if health is GOOD:
+                self.open, self.changes, self.ends, self.closed_at = False, self.changes + 1, [(now, False, caller)], now
+            elif health is BAD:
+                self.pause = min(2 * self.pause, MAX_PAUSE_S)
+                self.due = self.probed + self.pause
+            else:
+                self.due = min(self.due, self.probed + FIRST_PAUSE_S)
+
+    def recent(self, now: float, window: int) -> list[tuple[float, bool, int]]:
+        return [end for end in self.ends if math.floor(now) - math.floor(end[0]) < window]
+
+    def callers(self, now: float, window: int, *, bad: bool) -> set[int]:
+        return {caller for _, failed, caller in self.recent(now, window) if failed == bad}
+
+    def fails(self, now: float, window: int) -> bool:
+        calls = self.recent(now, window)
+        failed = self.callers(now, window, bad=True)
+        served = self.callers(now, window if len(failed) >= FEW_CALLERS else max(WINDOWS), bad=False) - failed
+        if len(failed) < FEW_CALLERS and now - self.closed_at < min(WINDOWS):
+            return False
+        enough = len(calls) >= MIN_CALLS and sum(bad for _, bad, _ in calls) >= RATIO * len(calls)
+        return enough and len(failed) >= RATIO * (len(failed) + len(served))
 
 
 @given(
+    st.sampled_from([1, 2, 6, 40]),
     st.lists(
-        st.tuples(STEPS, st.sampled_from(["call", "end", "end first"]), st.sampled_from([GOOD, BAD, BAD, BAD, UNKNOWN]), RETRY_AFTER),
+        st.tuples(
+            STEPS,
+            st.sampled_from(["call", "end", "end", "end first"]),
+            st.integers(0, 1000),
+            st.sampled_from([GOOD, BAD, BAD, BAD, BAD, BAD, BAD, UNKNOWN]),
+            RETRY_AFTER,
+        ),
         min_size=30,
         max_size=150,
-    )
+    ),
 )
-def test_it_does_what_the_model_does(steps: list[tuple[float, str, Health, float | None]]) -> None:
+def test_it_does_what_the_model_does(callers: int, steps: list[tuple[float, str, int, Health, float | None]]) -> None:
     breaker, model, now = Breaker(), Model(), 1000.0
-    under_way: list[tuple[Admission, int]] = []
-    for step, what, health, retry_after in steps:
+    under_way: list[tuple[Admission, int, int]] = []
+    for step, what, number, health, retry_after in steps:
         now += step
         if what == "call" or not under_way:
-            for _ in range(5):  # more calls than ends
-                admission = breaker.admit(now)
-                assert (admission is not None) == model.admits(now)
+            for more in range(5):  # more calls than ends
+                caller = (number + more) % callers
+                admission = breaker.admit(now, caller)
+                assert (admission is not None) == model.admits(now, caller)
                 if admission is not None:
-                    under_way.append((admission, model.changes))
+                    under_way.append((admission, model.changes, caller))
         else:
-            admission, change = under_way.pop(0 if what == "end first" else -1)
+            admission, change, caller = under_way.pop(0 if what == "end first" else -1)
             breaker.ended(admission, health, now, retry_after)
-            model.ended(change, health, now, retry_after)
+            model.ended(change, caller, health, now, retry_after)
         assert breaker.is_open == model.open
         assert breaker.retry_in(now) == (max(model.due - now, model.asked - now, 0.0) if model.open else 0.0)
         assert breaker.retry_in(now) <= MAX_RETRY_AFTER_S
 
 
-def call(breaker: Breaker, health: Health, now: float, retry_after: float | None = None) -> bool:
-    """Make a call that ends at once; return whether it was admitted."""
-    admission = breaker.admit(now)
+def call(breaker: Breaker, health: Health, now: float, retry_after: float | None = None, *, caller: int | None = None) -> bool:
+    """Make a call that ends at once, of a new caller if not of ``caller``; return whether it was admitted."""
+    admission = breaker.admit(now, next(ANYBODY) if caller is None else caller)
     if admission is not None:
         breaker.ended(admission, health, now, retry_after)
     return admission is not None
 
 
-def opened(now: float = 1000.0, retry_after: float | None = None) -> Breaker:
+def opened(now: float = 1000.0, retry_after: float | None = None, *, caller: int | None = None) -> Breaker:
     breaker = Breaker()
     for _ in range(MIN_CALLS):
         assert not breaker.is_open
-        assert call(breaker, BAD, now, retry_after)
+        assert call(breaker, BAD, now, retry_after, caller=caller)
     assert breaker.is_open
     return breaker
 
@@ -140,6 +175,48 @@ def test_it_stays_closed_while_one_in_three_is_served(steps: list[tuple[float, i
         assert call(breaker, GOOD, now)
 
 
+@given(st.lists(st.tuples(st.floats(0.0, 9.0), st.integers(0, 50), st.sampled_from([None, 60.0])), max_size=60))
+def test_one_caller_never_opens_it_while_another_is_served_now_and_then(steps: list[tuple[float, int, float | None]]) -> None:
+    """However often it tries: its token may be one that the endpoint cannot cope with, or whose rate it limits."""
+    breaker, now = Breaker(), 1000.0
+    for step, bad, retry_after in steps:
+        now += step
+        assert call(breaker, GOOD, now, caller=2)
+        assert all(call(breaker, BAD, now, retry_after, caller=1) for _ in range(bad))
+
+
+@given(st.integers(0, 60), st.sampled_from([None, 60.0]), st.integers(1, FEW_CALLERS - 2))
+def test_a_few_callers_that_try_all_the_time_do_not_keep_it_open(hundredths: int, retry_after: float | None, few: int) -> None:
+    """When nobody else called, they may open it. Whoever comes then is served soon, and it stays closed."""
+    breaker, now = Breaker(), 1000.0
+    for number in range(MIN_CALLS):
+        call(breaker, BAD, now, retry_after, caller=number % few)
+    assert breaker.is_open
+    arrives = now + FIRST_PAUSE_S + hundredths / 100
+    served: list[bool] = []
+    for _ in range(3000):
+        now += 0.01
+        call(breaker, BAD, now, retry_after, caller=int(now * 100) % few)
+        if now >= arrives:
+            arrives += 0.2
+            served.append(call(breaker, GOOD, now, caller=100 + len(served)))
+    refused = served.index(True)
+    assert refused <= (FIRST_PAUSE_S + 2 * TURN_S) / 0.2
+    assert all(served[refused:])
+
+
+def test_callers_that_fail_are_many_when_they_cannot_be_counted() -> None:
+    """An outage after a very busy time: thousands were served, and their bits are all there is."""
+    breaker = Breaker()
+    for caller in range(CALLER_BITS):
+        assert call(breaker, GOOD, 1000.0, caller=caller)
+    for number in itertools.count():
+        if breaker.is_open:
+            break
+        assert call(breaker, BAD, 1001.0, caller=number % MANY_CALLERS)
+    assert number == 4 * CALLER_BITS
+
+
 @pytest.mark.parametrize(
     ("before", "bad", "expected"),
     [
@@ -155,9 +232,16 @@ def test_it_stays_closed_while_one_in_three_is_served(steps: list[tuple[float, i
 )
 def test_it_opens_when_four_in_five_of_ten_or_more_fail(before: int, bad: int, expected: bool) -> None:
     breaker = Breaker()
-    for health in [GOOD] * before + [BAD] * bad:
-        assert call(breaker, health, 1000.0)
+    for caller, health in enumerate([GOOD] * before + [BAD] * bad):
+        assert call(breaker, health, 1000.0, caller=caller)
     assert breaker.is_open == expected
+
+
+def test_one_caller_is_enough_where_there_is_no_other() -> None:
+    breaker = Breaker()
+    for health in [GOOD] * 5 + [BAD] * 20:
+        assert call(breaker, health, 1000.0, caller=1)
+    assert breaker.is_open
 
 
 def test_an_outage_is_noticed_in_three_seconds_after_a_busy_time() -> None:
@@ -190,14 +274,17 @@ def test_one_lost_connection_with_many_streams_does_not_open_it() -> None:
     assert not breaker.is_open
 
 
-def test_pauses_grow_and_a_minute_of_outage_costs_few_probes() -> None:
-    breaker, probes = opened(), list[float]()
+@pytest.mark.parametrize(
+    ("caller", "first", "count"), [(None, [0.5, 1.5, 3.5, 6.5, 9.5], 21), (7, [1.5, 3.5, 6.5, 10.5, 14.5], 16)], ids=["many", "one"]
+)
+def test_pauses_grow_and_a_minute_of_outage_costs_few_probes(caller: int | None, first: list[float], count: int) -> None:
+    breaker, probes = opened(caller=caller), list[float]()
     for tick in range(6000):
         now = 1000.0 + tick / 100
-        if call(breaker, BAD, now):
+        if call(breaker, BAD, now, caller=caller):
             probes.append(now - 1000.0)
-    assert probes[:5] == pytest.approx([0.5, 1.5, 3.5, 7.5, 11.5])
-    assert len(probes) == 17
+    assert probes[:5] == pytest.approx(first, abs=0.1)
+    assert abs(len(probes) - count) <= 1
 
 
 @given(
@@ -205,14 +292,17 @@ def test_pauses_grow_and_a_minute_of_outage_costs_few_probes() -> None:
     every=st.sampled_from([0.002, 0.05, 0.4]),
     takes=st.sampled_from([0.0, 0.05, 0.4]),
     hang=st.sampled_from([0.0, 0.75, 5.0]),
+    callers=st.sampled_from([1, 3, 5000]),
 )
-def test_recovery_is_seen_within_five_seconds(outage: list[tuple[float, Health]], every: float, takes: float, hang: float) -> None:
+def test_recovery_is_seen_within_five_seconds(
+    outage: list[tuple[float, Health]], every: float, takes: float, hang: float, callers: int
+) -> None:
     """Whatever happened in the outage, and although probes from then may still hang."""
-    breaker, now = Breaker(), 1000.0
+    breaker, now, number = Breaker(), 1000.0, itertools.count()
     late: list[tuple[float, Admission]] = []
     for step, health in [(0.0, BAD)] * MIN_CALLS + outage:
         now += step
-        admission = breaker.admit(now)
+        admission = breaker.admit(now, next(number) % callers)
         if admission is not None and hang:
             late.append((now + hang, admission))
         elif admission is not None:
@@ -220,7 +310,7 @@ def test_recovery_is_seen_within_five_seconds(outage: list[tuple[float, Health]]
     for _, admission in late[:-1]:
         breaker.ended(admission, BAD, now)
     late = late[-1:]
-    recovered, closed = now, now
+    recovered = now
     answers: list[tuple[float, Admission]] = []
     while breaker.is_open:
         now += every
@@ -230,50 +320,50 @@ def test_recovery_is_seen_within_five_seconds(outage: list[tuple[float, Health]]
         for _, admission in [one for one in answers if one[0] <= now]:
             breaker.ended(admission, GOOD, now)
         answers = [one for one in answers if one[0] > now]
-        admission = breaker.admit(now)
+        admission = breaker.admit(now, next(number) % callers)
         if admission is not None:
             answers.append((now + takes, admission))
-        closed = now
-        assert closed - recovered <= 5.0
+        assert now - recovered <= 5.0
 
 
 def test_calls_that_hung_in_the_outage_do_not_open_it_again() -> None:
     breaker = Breaker()
-    hung = [breaker.admit(1000.0) for _ in range(300)]
+    hung = [breaker.admit(1000.0, caller) for caller in range(300)]
     for admission in hung[:MIN_CALLS]:
         assert admission is not None
         breaker.ended(admission, BAD, 1000.75)
     assert breaker.is_open
-    assert call(breaker, GOOD, 1001.25)
+    assert call(breaker, GOOD, 1001.25, caller=301)
     for admission in hung[MIN_CALLS:]:
         assert admission is not None
         breaker.ended(admission, BAD, 1001.3)
     assert not breaker.is_open
 
 
-@given(st.lists(st.tuples(STEPS, HEALTHS, st.booleans())))
-def test_calls_from_before_do_not_close_it(ends: list[tuple[float, Health, bool]]) -> None:
+@given(st.lists(st.tuples(STEPS, HEALTHS)))
+def test_calls_from_before_do_not_close_it(ends: list[tuple[float, Health]]) -> None:
     breaker = Breaker()
-    before = [breaker.admit(1000.0) for _ in range(MIN_CALLS + len(ends))]
+    before = [breaker.admit(1000.0, caller) for caller in range(MIN_CALLS + len(ends))]
     for admission in before[:MIN_CALLS]:
         assert admission is not None
         breaker.ended(admission, BAD, 1000.0)
     now = 1000.0
-    for (step, health, _), admission in zip(ends, before[MIN_CALLS:], strict=True):
+    for (step, health), admission in zip(ends, before[MIN_CALLS:], strict=True):
         now += step
         assert admission is not None
         breaker.ended(admission, health, now)
         assert breaker.is_open
 
 
-def test_what_the_endpoint_asks_for_is_honoured_for_a_minute_at_most() -> None:
-    breaker = opened(retry_after=30.0)
+@pytest.mark.parametrize("caller", [None, 1], ids=["many", "one"])
+def test_what_the_endpoint_asks_for_is_honoured_for_a_minute_at_most(caller: int | None) -> None:
+    breaker, turn = opened(retry_after=30.0, caller=caller), 0.0 if caller is None else TURN_S
     assert breaker.retry_in(1000.0) == 30.0
-    assert breaker.admit(1029.9) is None
-    assert call(breaker, BAD, 1030.0, 1e9)
-    assert breaker.retry_in(1030.0) == MAX_RETRY_AFTER_S
-    assert not call(breaker, GOOD, 1089.9)
-    assert call(breaker, GOOD, 1090.0)
+    assert not call(breaker, BAD, 1029.9, caller=caller)
+    assert call(breaker, BAD, 1030.0 + turn, 1e9, caller=caller)
+    assert breaker.retry_in(1030.0 + turn) == MAX_RETRY_AFTER_S
+    assert not call(breaker, GOOD, 1089.9 + turn, caller=caller)
+    assert call(breaker, GOOD, 1090.0 + 2 * turn, caller=caller)
     assert not breaker.is_open
 
 
@@ -286,26 +376,28 @@ def test_what_the_endpoint_asks_of_one_user_does_not_count_for_all() -> None:
     assert breaker.retry_in(1000.0) == FIRST_PAUSE_S
 
 
-def test_callers_that_leave_give_the_probe_to_others_but_not_at_once() -> None:
-    breaker, now, probes = opened(), 1000.0, 0
+@pytest.mark.parametrize(("caller", "count"), [(None, 20), (1, 6)], ids=["many", "one"])
+def test_callers_that_leave_give_the_probe_to_others_but_not_at_once(caller: int | None, count: int) -> None:
+    breaker, now, probes = opened(caller=caller), 1000.0, 0
     for _ in range(4):  # until the pause is long
         now += 4.0
-        assert call(breaker, BAD, now)
+        assert call(breaker, BAD, now, caller=caller)
     for _ in range(1000):  # ten seconds of callers that leave at once
         now += 0.01
-        probes += call(breaker, UNKNOWN, now)
-    assert 12 <= probes <= 20
+        probes += call(breaker, UNKNOWN, now, caller=caller)
+    assert 0.6 * count <= probes <= count
 
 
-def test_an_endpoint_that_answers_probes_only_is_called_less_and_less() -> None:
+@pytest.mark.parametrize("callers", [FEW_CALLERS, 10_000])
+def test_an_endpoint_that_answers_probes_only_is_called_less_and_less(callers: int) -> None:
     breaker, calls = opened(), 0
-    for tick in range(60_000):  # a minute, a thousand callers a second
+    for tick in range(60_000):  # a minute, a thousand calls a second
         now = 1000.0 + tick / 1000
-        admission = breaker.admit(now)
+        admission = breaker.admit(now, tick % callers)
         if admission is not None:
             calls += 1
             breaker.ended(admission, GOOD if admission.is_probe else BAD, now)
-    assert calls <= (60 / MAX_PAUSE_S + 4) * (MIN_CALLS + 1)
+    assert calls <= (60 / MAX_PAUSE_S + 4) * (MIN_CALLS + 2)
 
 
 def test_after_a_calm_time_pauses_begin_anew() -> None:
@@ -383,3 +475,8 @@ def test_what_happens_to_an_unusually_long_token_says_nothing_bad() -> None:
     assert health_of(lost, usual) is BAD
     assert health_of(lost, long) is UNKNOWN
     assert health_of(TOKEN, long) is GOOD
+
+
+def test_callers_are_told_apart_by_their_tokens() -> None:
+    one, again, other = (attrs.evolve(token_request(), subject_token=Secret(token)) for token in ("one", "one", "other"))
+    assert caller_of(one) == caller_of(again) != caller_of(other)

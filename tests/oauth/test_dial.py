@@ -3,7 +3,6 @@
 import math
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import attrs
@@ -14,20 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair
 
-from exchanger.oauth.dial import Origin, client_tls_context, connect, open_tunnel
-from exchanger.oauth.http1 import Bounds, PhaseLimits
+from exchanger.oauth.dial import Attempt, Dial, Dialled, DialLimits, Origin, TlsContexts, Unreachable, open_tunnel
+from exchanger.oauth.tls import TlsTransport, client_tls_context
+from exchanger.values.issuer import EndpointProtocol
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
-from tests.oauth.fakes import NO_TLS, TrackedStream
+from tests.oauth.fakes import NO_TLS, Connected, connected
 
 SECURE = Origin(secure=True, host="issuer.example.com", port=443)
 PROXIED = Origin(False, "issuer.example.com", 80, Proxy(False, "proxy.example.com", 3128, Secret("canary:canary")))
 NOBODY = Secret("")
-Dialler = Callable[[str, int], Awaitable[trio.abc.Stream]]
 
 
-def bounds() -> Bounds:
-    return Bounds(trio.current_time() + 10.0, PhaseLimits(dial=3.0, tls_handshake=1.5, response_header=0.5))
+async def connect(origin: Origin, *, tls: ssl.SSLContext, dial: Dial) -> Dialled | Unreachable:
+    return await Attempt(origin, DialLimits(dial=3.0, tls_handshake=1.5), TlsContexts(lambda: tls), dial).run()
 
 
 @pytest.fixture(scope="module")
@@ -53,24 +52,26 @@ class TlsPeer:
         self.context.maximum_version = newest
         self.context.set_ciphers("DEFAULT:@SECLEVEL=0")
         authority.issue_cert(name).configure_cert(self.context)
-        self.streams: list[TrackedStream] = []
+        self.streams: list[Connected] = []
         self.dialled: list[str] = []
         self.names: list[str] = []
         self.context.sni_callback = lambda _socket, name, _context: self.names.append(name)
 
-    async def dial(self, host: str, port: int) -> trio.abc.Stream:
-        client, server = memory_stream_pair()
+    async def dial(self, host: str, port: int) -> trio.SocketStream:
+        client, server = connected()
         self.dialled.append(host)
-        self.streams.append(TrackedStream(client))
-        self.nursery.start_soon(self._serve, server)
-        return self.streams[-1]
+        self.streams.append(server)
+        self.nursery.start_soon(self._serve, server.stream)
+        return client
 
     async def _serve(self, stream: trio.abc.Stream) -> None:
         secured = trio.SSLStream(stream, self.context, server_side=True, https_compatible=True)
         try:
             await secured.do_handshake()
-            await secured.send_all(await secured.receive_some())
+            await secured.receive_some()
         except trio.BrokenResourceError:
+            pass
+        finally:
             await trio.aclose_forcefully(secured)
 
 
@@ -78,12 +79,12 @@ class TlsPeer:
 async def test_the_trust_store_of_the_environment_is_used_and_the_dot_of_an_absolute_name_only_for_the_resolver(
     nursery: trio.Nursery, authority: trustme.CA, trusting: ssl.SSLContext, host: str
 ) -> None:
-    peer, limit = TlsPeer(nursery, authority, "issuer.example.com"), bounds()
-    connection = await connect(attrs.evolve(SECURE, host=host), limit, tls=trusting, dial=peer.dial)
-    assert connection is not None
+    peer = TlsPeer(nursery, authority, "issuer.example.com")
+    found = await connect(attrs.evolve(SECURE, host=host), tls=trusting, dial=peer.dial)
+    assert isinstance(found, Dialled)
     assert (peer.dialled, peer.names) == ([host], ["issuer.example.com"])
-    assert limit.scope.deadline == limit.expires
-    await connection.close()
+    assert not peer.streams[0].closed
+    found.transport.close()
     assert peer.streams[0].closed
 
 
@@ -99,11 +100,58 @@ async def test_an_endpoint_that_does_not_prove_who_it_is_gets_no_connection(
         case _:
             with pytest.warns(DeprecationWarning, match="TLSv1_1"):
                 peer = TlsPeer(nursery, authority, "issuer.example.com", newest=ssl.TLSVersion.TLSv1_1)
-    limit = bounds()
-    assert await connect(SECURE, limit, tls=trusting, dial=peer.dial) is None
+    found = await connect(SECURE, tls=trusting, dial=peer.dial)
+    assert isinstance(found, Unreachable)
     assert peer.streams[0].closed
-    assert limit.failure.startswith(("the certificate of the token endpoint is refused: ", "no TLS with the token endpoint: "))
-    assert ("certificate" in limit.failure) == (fault != "TLS 1.1")
+    assert not found.timed_out
+    assert found.why.startswith(("the certificate of the token endpoint is refused: ", "no TLS with the token endpoint: "))
+    assert ("certificate" in found.why) == (fault != "TLS 1.1")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "server", "http2"),
+    [
+        (EndpointProtocol.AUTO, ["h2", "http/1.1"], True),
+        (EndpointProtocol.AUTO, ["http/1.1"], False),
+        (EndpointProtocol.AUTO, [], False),
+        (EndpointProtocol.HTTP1, ["h2", "http/1.1"], False),
+        (EndpointProtocol.HTTP2, ["h2", "http/1.1"], True),
+        (EndpointProtocol.HTTP2, ["http/1.1"], None),
+        (EndpointProtocol.HTTP2, [], None),
+    ],
+)
+async def test_the_handshake_agrees_on_a_protocol(
+    nursery: trio.Nursery,
+    authority: trustme.CA,
+    trusting: ssl.SSLContext,
+    protocol: EndpointProtocol,
+    server: list[str],
+    http2: bool | None,
+) -> None:
+    peer = TlsPeer(nursery, authority, "issuer.example.com")
+    if server:
+        peer.context.set_alpn_protocols(server)
+    found = await connect(attrs.evolve(SECURE, protocol=protocol), tls=trusting, dial=peer.dial)
+    if isinstance(found, Unreachable):
+        assert (http2, found.why) == (None, "the token endpoint does not speak HTTP/2")
+    else:
+        assert found.http2 is http2
+        assert isinstance(found.transport, TlsTransport)
+        found.transport.close()
+
+
+@pytest.mark.parametrize("protocol", EndpointProtocol)
+async def test_without_tls_http2_needs_to_be_known_beforehand(nursery: trio.Nursery, protocol: EndpointProtocol) -> None:
+    client, server = connected()
+
+    async def dial(host: str, port: int) -> trio.SocketStream:
+        return client
+
+    found = await connect(Origin(secure=False, host="issuer.example.com", port=80, protocol=protocol), tls=NO_TLS, dial=dial)
+    assert isinstance(found, Dialled)
+    assert found.http2 is (protocol is EndpointProtocol.HTTP2)
+    found.transport.close()
+    server.stream.socket.close()
 
 
 def test_the_context_verifies_and_discloses_no_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -119,8 +167,8 @@ def test_the_context_verifies_and_discloses_no_keys(monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_peer_that_cannot_be_reached_is_no_connection_and_a_fault_of_the_dialler_is_a_fault() -> None:
-    def failing(error: Exception) -> Dialler:
-        async def dial(host: str, port: int) -> trio.abc.Stream:
+    def failing(error: Exception) -> Dial:
+        async def dial(host: str, port: int) -> trio.SocketStream:
             raise error
 
         return dial
@@ -134,23 +182,22 @@ async def test_a_peer_that_cannot_be_reached_is_no_connection_and_a_fault_of_the
         socket.gaierror(-2, "Name or service not known"): "the name cannot be resolved (Name or service not known)",
         both: "Connection refused, No route to host",
     }.items():
-        limit = bounds()
-        assert await connect(SECURE, limit, tls=NO_TLS, dial=failing(error)) is None
-        assert limit.failure == f"connecting failed: {cause}"
+        assert await connect(SECURE, tls=NO_TLS, dial=failing(error)) == Unreachable(f"connecting failed: {cause}")
     with pytest.raises(ZeroDivisionError):
-        await connect(SECURE, bounds(), tls=NO_TLS, dial=failing(ZeroDivisionError()))
+        await connect(SECURE, tls=NO_TLS, dial=failing(ZeroDivisionError()))
 
 
 async def test_a_peer_that_does_not_speak_tls_is_refused() -> None:
-    client, server = memory_stream_pair()
-    await server.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    client, server = connected()
+    await server.stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-    async def dial(host: str, port: int) -> trio.abc.Stream:
+    async def dial(host: str, port: int) -> trio.SocketStream:
         return client
 
-    assert await connect(SECURE, bounds(), tls=NO_TLS, dial=dial) is None
-    assert await server.receive_some() != b""
-    assert await server.receive_some() == b""
+    assert isinstance(await connect(SECURE, tls=NO_TLS, dial=dial), Unreachable)
+    assert server.closed
+    assert await server.stream.receive_some() != b""
+    await server.stream.aclose()
 
 
 @pytest.mark.parametrize(
@@ -172,70 +219,58 @@ async def test_a_peer_that_does_not_speak_tls_is_refused() -> None:
 async def test_each_phase_has_its_time(
     autojump_clock: MockClock, origin: Origin, dials: float, said: tuple[bytes, ...], seconds: float
 ) -> None:
-    streams: list[TrackedStream] = []
+    streams: list[Connected] = []
 
-    async def dial(host: str, port: int) -> trio.abc.Stream:
+    async def dial(host: str, port: int) -> trio.SocketStream:
         await trio.sleep(dials)
-        client, server = memory_stream_pair()
+        client, server = connected()
         for piece in said:
-            await server.send_all(piece)
-        streams.append(TrackedStream(client))
-        return streams[-1]
+            await server.stream.send_all(piece)
+        streams.append(server)
+        return client
 
-    limit, started = bounds(), trio.current_time()
-    with limit.scope:
-        await connect(origin, limit, tls=NO_TLS, dial=dial)
-    assert limit.scope.cancelled_caught
+    started = trio.current_time()
+    found = await connect(origin, tls=NO_TLS, dial=dial)
+    assert isinstance(found, Unreachable)
+    assert found.timed_out
+    assert found.why.startswith("timed out while ")
     assert trio.current_time() - started == pytest.approx(seconds)
     assert all(stream.closed for stream in streams)
+    for stream in streams:
+        await stream.stream.aclose()
 
 
-class TestIsQuiet:
-    """A connection on which something waits to be read is not used again."""
+@attrs.define(eq=False)
+class Wire:
+    """One end of a stream in memory, as ``open_tunnel`` takes it."""
 
-    async def test_over_tcp(self) -> None:
-        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        async with listener:
-            port = listener.socket.getsockname()[1]
-            connection = await connect(Origin(secure=False, host="127.0.0.1", port=port), bounds(), tls=NO_TLS, dial=trio.open_tcp_stream)
-            assert connection is not None
-            server = await listener.accept()
-            assert connection.is_quiet()
-            await server.aclose()
-            with trio.fail_after(30):  # generous: the loopback delivers the end of file in microseconds
-                await trio.lowlevel.wait_readable(connection._stream.socket)  # type: ignore[attr-defined]
-            assert not connection.is_quiet()
-            await connection.close()
+    stream: trio.abc.Stream
+    reads: int = 0
 
-    async def test_over_tls_with_bytes_that_are_decrypted(
-        self, nursery: trio.Nursery, authority: trustme.CA, trusting: ssl.SSLContext
-    ) -> None:
-        peer = TlsPeer(nursery, authority, "issuer.example.com")
-        connection = await connect(SECURE, bounds(), tls=trusting, dial=peer.dial)
-        assert connection is not None
-        await connection._stream.send_all(b"echo")
-        assert await connection._stream.receive_some(2) == b"ec"
-        assert not connection.is_quiet()
-        await connection.close()
+    async def send(self, data: bytes) -> None:
+        await self.stream.send_all(data)
+
+    async def receive(self, limit: int) -> bytes:
+        self.reads += 1
+        return bytes(await self.stream.receive_some(limit))
 
 
-async def opened(*pieces: bytes, host: str = "issuer.example.com", credentials: Secret = NOBODY) -> tuple[bool, bool, bytes]:
-    """Return whether the tunnel is open after ``pieces``, whether the stream is, and what the proxy received."""
+async def opened(*pieces: bytes, host: str = "issuer.example.com", credentials: Secret = NOBODY) -> tuple[bool, bytes]:
+    """Return whether the tunnel is open after ``pieces``, and what the proxy received."""
     client, server = memory_stream_pair()
-    stream = TrackedStream(client)
     for piece in pieces:
         await server.send_all(piece)
     await server.send_eof()
-    found = await open_tunnel(stream, host, 443, credentials)
-    return found, not stream.closed, bytes(await server.receive_some(65_536))
+    found = await open_tunnel(Wire(client), host, 443, credentials)
+    return found, bytes(await server.receive_some(65_536))
 
 
 class TestTunnel:
     @pytest.mark.parametrize(("host", "authority"), [("a.example", "a.example:443"), ("10.0.0.1", "10.0.0.1:443"), ("::1", "[::1]:443")])
     async def test_the_proxy_gets_the_authority_and_its_credentials_in_utf_8(self, host: str, authority: str) -> None:
         request = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: exchanger\r\n".encode()
-        assert await opened(b"HTTP/1.1 200 OK\r\n\r\n", host=host) == (True, True, request + b"\r\n")
-        _, _, received = await opened(b"HTTP/1.1 200 OK\r\n\r\n", host=host, credentials=Secret("us\u00e9r:p"))
+        assert await opened(b"HTTP/1.1 200 OK\r\n\r\n", host=host) == (True, request + b"\r\n")
+        _, received = await opened(b"HTTP/1.1 200 OK\r\n\r\n", host=host, credentials=Secret("us\u00e9r:p"))
         assert received == request + b"Proxy-Authorization: Basic dXPDqXI6cA==\r\n\r\n"
 
     @pytest.mark.parametrize(
@@ -248,30 +283,26 @@ class TestTunnel:
         ],
     )
     async def test_a_whole_head_of_2xx_and_not_a_byte_more_opens_it(self, head: bytes) -> None:
-        assert (await opened(head))[:2] == (True, True)
-        assert (await opened(*(head[at : at + 7] for at in range(0, len(head), 7))))[:2] == (True, True)
-        assert (await opened(head + b"\x00"))[:2] == (False, False)
-        assert (await opened(head[:-1]))[:2] == (False, False)
+        assert (await opened(head))[0]
+        assert (await opened(*(head[at : at + 7] for at in range(0, len(head), 7))))[0]
+        assert not (await opened(head + b"\x00"))[0]
+        assert not (await opened(head[:-1]))[0]
 
     async def test_an_answer_in_single_bytes_is_not_read_for_long(self) -> None:
         head = b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100
         pieces = [head[at : at + 1] for at in range(len(head))]
         client, server = memory_stream_pair()
-        stream, reads = TrackedStream(client), 0
+        wire = Wire(client)
 
         async def drip() -> None:
-            nonlocal reads
-            await server.send_all(pieces[reads])
-            reads += 1
+            await server.send_all(pieces[wire.reads])
 
         client.receive_stream.receive_some_hook = drip
-        assert not await open_tunnel(stream, "issuer.example.com", 443, NOBODY)
-        assert stream.closed
-        assert 20 < reads <= 64
+        assert not await open_tunnel(wire, "issuer.example.com", 443, NOBODY)
+        assert 20 < wire.reads <= 64
 
     @given(st.lists(st.binary(max_size=30) | st.sampled_from([b"HTTP/1.1 ", b"200 OK", b"407 ", b"\r\n", b"\n", b"Content-Length: 5"])))
-    def test_any_answer_ends_in_an_open_tunnel_or_a_closed_stream(self, pieces: list[bytes]) -> None:
-        found, is_open, _ = trio.run(opened, *pieces)
-        assert found is is_open
+    def test_no_answer_is_too_much(self, pieces: list[bytes]) -> None:
+        found, _ = trio.run(opened, *pieces)
         said = b"".join(pieces)
         assert not found or said.endswith((b"\n\r\n", b"\n\n"))

@@ -1,93 +1,158 @@
+"""The reading of responses: the usual ones, which take no library, and any other."""
+
+import itertools
+
 import h11
 import pytest
-import trio
-from trio.testing import MockClock, memory_stream_pair
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from exchanger.oauth.http1 import Bounds, Broken, Http1Connection, PhaseLimits
-from tests.oauth.fakes import Peer, Script, serve, silent
+from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, TooLarge
+from exchanger.oauth.http1 import Http1Response
 
-LIMITS = PhaseLimits(dial=3.0, tls_handshake=3.0, response_header=0.5)
-HEAD = h11.Request(method="POST", target="/token", headers=[("Host", "issuer.example.com"), ("Content-Length", "4")])
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def saying(data: bytes) -> Script:
-    """Say ``data`` when the request has come."""
-
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(data)
-        await silent(peer)
-
-    return script
+def fed(*pieces: bytes) -> Http1Response:
+    response = Http1Response()
+    for piece in pieces:
+        if not response.is_over:
+            response.feed(piece)
+    return response
 
 
-def connected(nursery: trio.Nursery, script: Script) -> Http1Connection:
-    client, server = memory_stream_pair()
-    nursery.start_soon(serve, script, server)
-    return Http1Connection(client, lambda: False)
+def seen(response: Http1Response) -> tuple[object, ...]:
+    return response.status, response.seen, response.answer, response.is_over, response.clean
 
 
-def bounds(total: float = 0.75) -> Bounds:
-    return Bounds(trio.current_time() + total, LIMITS)
+@pytest.mark.parametrize(
+    ("data", "body", "clean"),
+    [
+        (OK, b"ok", True),
+        (OK.replace(b"OK\r\n", b"\r\nConnection: Keep-Alive\r\n"), b"ok", True),
+        (OK.replace(b" OK", b""), b"ok", True),
+        (OK.replace(b"h: 2", b"h:2\t "), b"ok", True),
+        (OK.replace(b"2\r\n\r\nok", b"0\r\n\r\n"), b"", True),
+        (OK + b"x", b"ok", False),
+        (OK + OK, b"ok", False),
+        (OK.replace(b"OK\r\n", b"OK\r\nconnection: close\r\n"), b"ok", False),
+        (OK.replace(b"HTTP/1.1", b"HTTP/1.0"), b"ok", False),
+        (OK.replace(b"OK\r\n", b"OK\r\nContent-Length: 2\r\n"), b"ok", True),  # twice the same (RFC 9112 section 6.3)
+        (OK.replace(b"200", b"408"), b"ok", False),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", b"ok", True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n", b"ok", False),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, b"ok", False),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", b"", True),
+        (b"HTTP/1.1 302 Found\r\nContent-Length: 5\r\n\r\nmoved", b"", False),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (MAX_RESPONSE_BYTES + 1) + b" " * (MAX_RESPONSE_BYTES + 1),
+            TooLarge.TOO_LARGE,
+            False,
+        ),
+    ],
+)
+def test_a_response_and_whether_another_may_follow(data: bytes, body: object, clean: bool) -> None:
+    response = fed(data)
+    assert response.answer is not None
+    assert (response.is_over, response.answer.body, response.clean) == (True, body, clean)
 
 
-async def whole_body(connection: Http1Connection) -> bytes | Broken:
-    body = b""
-    while piece := await connection.next_piece():
-        if isinstance(piece, Broken):
-            return piece
-        body += piece
-    return body
+@pytest.mark.parametrize(
+    "data", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", b"\x16\x03\x01"]
+)
+def test_no_response(data: bytes) -> None:
+    response = fed(data, b"")
+    assert (response.is_over, response.answer, response.seen) == (True, None, bool(data))
 
 
-async def test_request_and_body_leave_in_one_write(nursery: trio.Nursery) -> None:
-    client, server = memory_stream_pair()
-    connection = Http1Connection(client, lambda: False)
-    nursery.start_soon(connection.send, HEAD, b"body", bounds())
-    data = await server.receive_some()
-    assert data == b"POST /token HTTP/1.1\r\nHost: issuer.example.com\r\nContent-Length: 4\r\n\r\nbody"
-    nursery.cancel_scope.cancel()
+def test_a_response_that_breaks_off_has_its_status() -> None:
+    for data in (OK[:-1], OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n")[:-1]):
+        response = fed(data)
+        assert (response.status, response.is_over) == (200, False)
+        response.feed(b"")
+        assert response.answer is not None
+        assert response.answer.body is None
 
 
-async def test_an_answer_that_came_before_the_request_was_taken_is_read_and_its_connection_not_kept() -> None:
-    client, server = memory_stream_pair()
-    connection = Http1Connection(client, lambda: False)
-    await server.send_all(OK.replace(b"200", b"413"))
-    await server.receive_stream.aclose()  # the request meets a closed door
-    head = await connection.send(HEAD, b"body", bounds())
-    assert isinstance(head, h11.Response)
-    assert head.status_code == 413
-    assert await whole_body(connection) == b"ok"
-    assert not connection.settle()
+def test_challenges_and_retry_after() -> None:
+    fields = b"WWW-Authenticate: Basic realm=\xe9\r\nretry-after: 7 \r\nwww-authenticate:\tBearer\r\nRetry-After: 8\r\n"
+    for head in (b"HTTP/1.1 401 No\r\n", b"HTTP/1.1 401 No\r\nConnection: close\r\n"):
+        answer = fed(head + fields + b"Content-Length: 0\r\n\r\n").answer
+        assert answer is not None
+        assert (answer.challenges, answer.retry_after) == (("Basic realm=\xe9", "Bearer"), "7")
 
 
-@pytest.mark.parametrize("read", [False, True])
-async def test_a_connection_settles_once_after_its_whole_answer(nursery: trio.Nursery, read: bool) -> None:
-    connection = connected(nursery, saying(OK))
-    assert isinstance(await connection.send(HEAD, b"body", bounds()), h11.Response)
-    if read:
-        assert await whole_body(connection) == b"ok"
-    assert [connection.settle() for _ in range(2)] == [read, False]
+# A response of parts that are usual, unusual or wrong.
+lines = st.sampled_from(
+    [
+        b"Content-Length: 2",
+        b"content-length:2",
+        b"Content-Length: 3",
+        b"Content-Length: +2",
+        b"Transfer-Encoding: chunked",
+        b"Connection: close",
+        b"Connection: keep-alive",
+        b"X: y",
+        b"X : y",
+        b" folded",
+        b"X: \x00",
+        b"Retry-After: 1",
+        b"Upgrade: h2c",
+        b"Content-Length:",
+        b": x",
+        b"X",
+    ]
+)
+heads = st.builds(
+    lambda status, fields, end: b"HTTP/1.1 %b\r\n%b%b" % (status, b"".join(field + b"\r\n" for field in fields), end),
+    st.sampled_from([b"200 OK", b"200", b"400 Bad", b"099 x", b"204 x", b"304 x", b"100 Continue", b"20 x", b"200 \x00"]),
+    st.lists(lines, max_size=4),
+    st.sampled_from([b"\r\n", b"\n", b""]),
+)
+responses = st.builds(lambda head, body: head + body, heads, st.sampled_from([b"ok", b"okx", b"", b"2\r\nok\r\n0\r\n\r\n", OK]))
 
 
-async def test_the_headers_time_begins_when_the_request_is_written(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    client, server = memory_stream_pair()
+def by_h11(data: bytes) -> tuple[int, bytes] | None:
+    """Return status and body of the first response in ``data`` as h11 alone reads it, ``None`` without a whole one."""
+    codec = h11.Connection(h11.CLIENT)
+    codec.send(h11.Request(method="POST", target="/", headers=[("Host", "x"), ("Content-Length", "0")]))
+    codec.send(h11.EndOfMessage())
+    codec.receive_data(data)
+    status, body = 0, b""
+    try:
+        while (event := codec.next_event()) is not h11.NEED_DATA:
+            if isinstance(event, h11.Response):
+                status = event.status_code
+            elif isinstance(event, h11.Data):
+                body += event.data
+            elif isinstance(event, h11.EndOfMessage):
+                return status, body
+            elif not isinstance(event, h11.InformationalResponse):
+                return None
+    except h11.RemoteProtocolError:
+        pass
+    return None
 
-    async def slow() -> None:
-        await trio.sleep(0.4)
 
-    client.send_stream.send_all_hook = slow
-    connection, started, limit = Http1Connection(client, lambda: False), trio.current_time(), bounds(2.0)
-    with limit.scope:
-        await connection.send(HEAD, b"body", limit)
-    assert limit.scope.cancelled_caught
-    assert trio.current_time() - started == pytest.approx(0.9)
-    await server.aclose()
+@given(responses)
+@example(OK)
+def test_what_is_read_is_what_h11_reads(data: bytes) -> None:
+    response = fed(data)
+    found = by_h11(data)
+    if found is not None and not 300 <= found[0] < 400:
+        assert response.answer is not None
+        assert (response.answer.status, response.answer.body) == found
+    elif found is None:
+        assert response.answer is None or response.answer.body is None or 300 <= response.answer.status < 400
 
 
-@pytest.mark.parametrize("phase", [0.5, 5.0])
-async def test_no_phase_outlasts_the_whole(autojump_clock: MockClock, phase: float) -> None:
-    limit = bounds()
-    limit.begin(phase)
-    assert limit.scope.deadline == trio.current_time() + min(phase, 0.75)
+@given(responses, st.lists(st.integers(1, 60), max_size=5))
+@example(OK, [10])
+@example(OK, [38])
+def test_it_does_not_matter_in_which_pieces_a_response_comes(data: bytes, cuts: list[int]) -> None:
+    places = sorted({0, *(cut for cut in cuts if cut < len(data)), len(data)})
+    pieces = [data[start:end] for start, end in itertools.pairwise(places)]
+    whole, cut = fed(data, b""), fed(*pieces, b"")
+    # What comes behind an answer may not be seen any more.
+    assert seen(cut)[:4] == seen(whole)[:4]
+    assert whole.clean <= cut.clean

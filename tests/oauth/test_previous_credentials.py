@@ -16,7 +16,7 @@ from exchanger.oauth.token_client import TokenClientSettings, as_before
 from exchanger.values.issuer import AuthMethod, Credentials
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
-from tests.oauth.fakes import HTTP, ISSUED, Peer, Script, at_rest, response, silent, success, token_request, world
+from tests.oauth.fakes import HTTP, ISSUED, Peer, Script, at_rest, exchange, response, silent, success, token_request, world
 
 NEW, OLD = "canary-new", "canary-old"
 PREVIOUS = Credentials("before", Secret(OLD), 0)
@@ -61,7 +61,7 @@ class Ended:
 async def exchanged(request: TokenRequest, *answers: bytes, settings: TokenClientSettings = HTTP) -> Ended:
     seen: list[tuple[bytes, bytes]] = []
     async with world(scripted(*answers, seen=seen), settings=settings) as it:
-        outcome = await it.client.exchange(request)
+        outcome = await exchange(it.client, request)
         assert it.client.in_flight == {}
     secrets = tuple(parse_qs(body.decode()).get("client_secret", [""])[0] for _, body in seen)
     return Ended(outcome, tuple(it.observer.records), secrets, tuple(head for head, _ in seen))
@@ -138,7 +138,7 @@ async def test_both_calls_have_the_time_of_one(autojump_clock: MockClock) -> Non
 
     started = trio.current_time()
     async with world(slow, settings=attrs.evolve(HTTP, request_timeout=0.75, response_header_timeout=5.0)) as it:
-        outcome = await it.client.exchange(rotated())
+        outcome = await exchange(it.client, rotated())
         assert trio.current_time() - started == pytest.approx(0.75)
         assert at_rest(it.client, connections=1)  # of the first call
     assert isinstance(outcome, ExchangeFailure)
@@ -151,7 +151,7 @@ async def test_both_calls_have_the_time_of_one(autojump_clock: MockClock) -> Non
 async def test_a_caller_may_leave_during_the_second_call(autojump_clock: MockClock) -> None:
     async with world(scripted(REFUSED)) as it:
         with trio.move_on_after(0.1) as scope:
-            await it.client.exchange(rotated())
+            await exchange(it.client, rotated())
         await wait_all_tasks_blocked()
         assert scope.cancelled_caught
         assert at_rest(it.client, connections=1)  # of the first call

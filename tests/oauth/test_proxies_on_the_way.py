@@ -14,14 +14,14 @@ import trustme
 
 from exchanger.errors import Diagnostic
 from exchanger.oauth.dial import MAX_PROXY_ANSWER_BYTES
-from exchanger.oauth.pool import LEAST_REST
 from exchanger.oauth.proxies import EnvironmentProxies, NoProxy
+from exchanger.oauth.rest import LEAST_REST
 from exchanger.oauth.token_client import TokenClient, TokenClientSettings
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeFailure, TokenRequest
 from tests.oauth.connect_proxy import ESTABLISHED, Answer, ConnectProxy, proxying, remembering, saying, token_endpoint
-from tests.oauth.fakes import HTTP, ISSUED, Observer, kept, response, running, success, token_request
+from tests.oauth.fakes import HTTP, ISSUED, Observer, client_of, exchange, kept, response, running, success, token_request
 
 HOST: Final = "issuer.example.com"
 CREDENTIALS: Final = "canary-user:canary-pass:word"
@@ -72,14 +72,14 @@ async def place(
     async with token_endpoint(remembering(seen, response(success())), tls) as port, proxying(proxy):
         proxy.ways[HOST] = port
         observer = Observer()
-        async with running(TokenClient(settings, observer, tls=client_context(authority))) as client:
+        async with running(client_of(settings, observer, tls=client_context(authority))) as client:
             yield Place(client, observer, proxy, port, seen)
 
 
 @pytest.mark.parametrize("credentials", ["", CREDENTIALS], ids=["without credentials", "with credentials"])
 async def test_the_proxy_of_a_profile_learns_host_and_port_and_its_own_credentials(authority: trustme.CA, credentials: str) -> None:
     async with place(authority, ConnectProxy(credentials=credentials)) as it:
-        assert await it.client.exchange(it.request(proxy=it.by_profile(credentials))) == ISSUED
+        assert await exchange(it.client, it.request(proxy=it.by_profile(credentials))) == ISSUED
         target = f"{HOST}:{it.port}"
         lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", "User-Agent: exchanger"]
         if credentials:
@@ -100,7 +100,7 @@ async def test_the_proxy_of_the_environment(authority: trustme.CA, secure: bool)
         proxies = EnvironmentProxies(https=it.by_profile()) if secure else EnvironmentProxies(http=it.by_profile())
         it.client.settings = attrs.evolve(it.client.settings, proxies=proxies)
         scheme = "https" if secure else "http"
-        assert await it.client.exchange(it.request(scheme=scheme)) == ISSUED
+        assert await exchange(it.client, it.request(scheme=scheme)) == ISSUED
         assert it.proxy.asked == [f"{HOST}:{it.port}"]
         assert b"Proxy-Authorization" not in it.seen[0]
 
@@ -108,25 +108,25 @@ async def test_the_proxy_of_the_environment(authority: trustme.CA, secure: bool)
 async def test_a_profile_comes_before_the_environment_and_no_proxy(authority: trustme.CA) -> None:
     nowhere = EnvironmentProxies(https=NOWHERE, no_proxy=NoProxy.of("*"))
     async with place(authority, ConnectProxy(), attrs.evolve(HTTP, proxies=nowhere)) as it:
-        assert await it.client.exchange(it.request(proxy=it.by_profile())) == ISSUED
+        assert await exchange(it.client, it.request(proxy=it.by_profile())) == ISSUED
         assert it.proxy.asked == [f"{HOST}:{it.port}"]
 
 
 async def test_an_endpoint_that_no_proxy_covers_is_reached_directly(authority: trustme.CA) -> None:
     nowhere = EnvironmentProxies(https=NOWHERE)
     async with place(authority, ConnectProxy(), attrs.evolve(HTTP, proxies=nowhere), name="127.0.0.1") as it:
-        assert await it.client.exchange(token_request("subject", f"https://127.0.0.1:{it.port}/token")) == ISSUED
+        assert await exchange(it.client, token_request("subject", f"https://127.0.0.1:{it.port}/token")) == ISSUED
         assert it.proxy.asked == []
 
 
-async def test_an_https_proxy_gets_its_request_inside_tls_and_each_tunnel_is_used_once(authority: trustme.CA) -> None:
+async def test_an_https_proxy_gets_its_request_inside_tls_and_its_tunnel_is_used_again(authority: trustme.CA) -> None:
     proxy = ConnectProxy(credentials=CREDENTIALS, tls=server_context(authority, "127.0.0.1"))
     async with place(authority, proxy) as it:
-        it.client._pool.longest_exchange = 0.0  # the shortest rest
+        it.client._connections.limits = attrs.evolve(it.client._connections.limits, longest_exchange=0.0)  # the shortest rest
         for number in range(2):
-            assert await it.client.exchange(it.request(f"subject-{number}", proxy=it.by_profile(CREDENTIALS))) == ISSUED
+            assert await exchange(it.client, it.request(f"subject-{number}", proxy=it.by_profile(CREDENTIALS))) == ISSUED
             await trio.sleep(LEAST_REST)
-        assert len(it.proxy.asked) == 2
+        assert len(it.proxy.asked) == 1
 
 
 @pytest.mark.parametrize("impostor", ["proxy", "endpoint", "nobody"])
@@ -134,21 +134,21 @@ async def test_proxy_and_endpoint_have_to_be_there_and_prove_who_they_are(author
     tls = server_context(trustme.CA(), "127.0.0.1") if impostor == "proxy" else None
     async with place(authority, ConnectProxy(tls=tls), name="other.example.com" if impostor == "endpoint" else HOST) as it:
         way = NOWHERE if impostor == "nobody" else it.by_profile(CREDENTIALS)
-        assert_unreachable(await it.client.exchange(it.request(proxy=way)))
+        assert_unreachable(await exchange(it.client, it.request(proxy=way)))
         assert it.seen == []
         assert bool(it.proxy.received) == (impostor == "endpoint")
 
 
 async def test_a_tunnel_is_used_again_and_by_nobody_with_another_way(authority: trustme.CA) -> None:
     async with place(authority, ConnectProxy()) as it, proxying(ConnectProxy()) as other:
-        it.client._pool.longest_exchange = 0.0  # the shortest rest
+        it.client._connections.limits = attrs.evolve(it.client._connections.limits, longest_exchange=0.0)  # the shortest rest
         other.ways[HOST] = it.port
         one, two = it.by_profile(), Proxy(False, "127.0.0.1", other.port)
         for number, proxy in enumerate([one, two, attrs.evolve(one, credentials=Secret("a:b"))]):
-            assert await it.client.exchange(it.request(f"first-{number}", proxy=proxy)) == ISSUED
+            assert await exchange(it.client, it.request(f"first-{number}", proxy=proxy)) == ISSUED
         assert kept(it.client) == 3
         await trio.sleep(LEAST_REST)
-        assert await it.client.exchange(it.request("second", proxy=one)) == ISSUED
+        assert await exchange(it.client, it.request("second", proxy=one)) == ISSUED
         assert (len(it.proxy.asked), len(other.asked)) == (2, 1)
         assert b"Basic" in it.proxy.received
 
@@ -182,7 +182,7 @@ async def test_any_answer_of_the_proxy_but_yes_is_a_failed_request(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     async with place(authority, ConnectProxy(FAULTS[fault]), secure=scheme == "https") as it:
-        outcome = await it.client.exchange(it.request(proxy=it.by_profile(CREDENTIALS), scheme=scheme))
+        outcome = await exchange(it.client, it.request(proxy=it.by_profile(CREDENTIALS), scheme=scheme))
         assert_unreachable(outcome)
         assert it.seen == []
         assert "canary" not in repr((it.observer.records, it.by_profile(CREDENTIALS)))

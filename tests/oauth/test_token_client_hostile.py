@@ -17,8 +17,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, encode_request, transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.oauth.pool import LEAST_REST
-from exchanger.oauth.token_client import TokenClient, TokenClientSettings
+from exchanger.oauth.rest import LEAST_REST
+from exchanger.oauth.token_client import TokenClientSettings
 from exchanger.values.issuer import AuthMethod, Credentials
 from exchanger.values.secret import Secret
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest
@@ -33,7 +33,9 @@ from tests.oauth.fakes import (
     Script,
     answering,
     at_rest,
+    client_of,
     closing,
+    exchange,
     kept,
     response,
     running,
@@ -55,7 +57,7 @@ PIECES = b"".join(b"1\r\n%c\r\n" % byte for byte in success()) + b"0\r\n\r\n"
 async def outcome_of(script: Script, settings: TokenClientSettings = HTTP) -> TokenOutcome:
     """Exchange once; afterwards no connection is open but one that may be used again."""
     async with world(script, settings=settings) as it:
-        outcome = await it.client.exchange(token_request())
+        outcome = await exchange(it.client, token_request())
         assert at_rest(it.client, connections=kept(it.client))
         assert it.endpoint.open_connections == kept(it.client)
     assert len(it.endpoint.dialled) == 1
@@ -147,7 +149,7 @@ async def test_however_an_exchange_ends_it_has_an_outcome_and_shows_no_secret(
     script, diagnostic = ENDINGS[ending]
     request = request_with(method)
     async with world(script) as it:
-        outcome = await it.client.exchange(request)
+        outcome = await exchange(it.client, request)
         assert at_rest(it.client, connections=kept(it.client))
         assert it.endpoint.open_connections == kept(it.client)
         assert_clean(it.client)
@@ -166,7 +168,7 @@ async def test_however_an_exchange_ends_it_has_an_outcome_and_shows_no_secret(
 
 async def test_a_request_that_cannot_be_built_shows_no_secret(log: list[logging.LogRecord]) -> None:
     async with world() as it:
-        outcome = await it.client.exchange(request_with(AuthMethod.CLIENT_SECRET_BASIC, SUBJECT + "\ud800"))
+        outcome = await exchange(it.client, request_with(AuthMethod.CLIENT_SECRET_BASIC, SUBJECT + "\ud800"))
     assert isinstance(outcome, ExchangeFailure)
     assert_clean(outcome, outcome.body, it.observer.records)
     assert log == []
@@ -175,7 +177,7 @@ async def test_a_request_that_cannot_be_built_shows_no_secret(log: list[logging.
 async def test_an_exchange_under_way_or_cancelled_shows_no_secret(log: list[logging.LogRecord]) -> None:
     async with world(half) as it:
         async with trio.open_nursery() as callers:
-            callers.start_soon(it.client.exchange, request_with(AuthMethod.CLIENT_SECRET_POST))
+            callers.start_soon(exchange, it.client, request_with(AuthMethod.CLIENT_SECRET_POST))
             await wait_all_tasks_blocked()
             assert_clean(it.client)
             callers.cancel_scope.cancel()
@@ -199,12 +201,9 @@ async def test_a_fault_of_the_observer_ends_the_process_and_shows_no_secret(at: 
 
     request = request_with(AuthMethod.CLIENT_SECRET_BASIC)
     issuer = attrs.evolve(request.issuer, previous=Credentials("before", Secret("canary-before")))
-    outcomes: list[TokenOutcome] = []
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True) as caught:
         async with world(answering(response(ECHOING_ERROR, 401)), observer=Faulty()) as it:
-            outcomes.append(await it.client.exchange(attrs.evolve(request, issuer=issuer)))
-            await trio.sleep_forever()
-    assert [isinstance(outcome, ExchangeFailure) for outcome in outcomes] == [True]
+            await exchange(it.client, attrs.evolve(request, issuer=issuer))
     assert_clean(caught.value, "".join(traceback.format_exception(caught.value)))
 
 
@@ -228,7 +227,7 @@ ANSWER = response(success())
 )
 async def test_the_connection_of_an_answer_in_doubt_is_not_kept(answer: bytes, keeps: int) -> None:
     async with world(answering(answer)) as it:
-        assert await it.client.exchange(token_request()) == ISSUED
+        assert await exchange(it.client, token_request()) == ISSUED
         assert kept(it.client) == it.endpoint.open_connections == keeps
 
 
@@ -298,8 +297,8 @@ async def test_a_reset_in_the_middle_of_the_body_is_a_failure() -> None:
         assert isinstance(peer.stream, trio.SocketStream)
         peer.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-    async with token_endpoint(script, None) as port, running(TokenClient(HTTP, Observer(), tls=NO_TLS)) as client:
-        outcome = await client.exchange(token_request(endpoint=f"http://127.0.0.1:{port}/token"))
+    async with token_endpoint(script, None) as port, running(client_of(HTTP, Observer(), tls=NO_TLS)) as client:
+        outcome = await exchange(client, token_request(endpoint=f"http://127.0.0.1:{port}/token"))
         assert at_rest(client)
     assert isinstance(outcome, ExchangeFailure)
     # A reset overtakes bytes that were not read yet, so the head may be lost with the rest.
@@ -321,10 +320,10 @@ async def test_real_connections_are_used_again_if_they_are_still_open(tmp_path: 
         await (answering if stays else closing)(response(success()))(peer)
 
     settings, scheme = attrs.evolve(HTTP, allow_http=not stays), "https" if stays else "http"
-    async with token_endpoint(script, context if stays else None) as port, running(TokenClient(settings, Observer())) as client:
-        client._pool.longest_exchange = 0.0  # the shortest rest
+    async with token_endpoint(script, context if stays else None) as port, running(client_of(settings, Observer())) as client:
+        client._connections.limits = attrs.evolve(client._connections.limits, longest_exchange=0.0)  # the shortest rest
         for number in range(3):
-            outcome = await client.exchange(token_request(f"subject-{number}", f"{scheme}://127.0.0.1:{port}/token"))
+            outcome = await exchange(client, token_request(f"subject-{number}", f"{scheme}://127.0.0.1:{port}/token"))
             assert outcome == ISSUED
             await trio.sleep(LEAST_REST)
     assert connections == (1 if stays else 3)

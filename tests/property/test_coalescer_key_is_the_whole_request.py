@@ -10,11 +10,10 @@ import trio
 from hypothesis import given, settings
 from trio.testing import MockClock
 
-from exchanger.oauth.token_client import TokenClient
 from exchanger.values.token import TokenRequest
 from exchanger.values.trace import NO_TRACE
 from tests.examples import examples
-from tests.oauth.fakes import HTTP, NO_TLS, MemoryEndpoint, Observer, answering, response, running, success
+from tests.oauth.fakes import HTTP, NO_TLS, MemoryEndpoint, Observer, answering, client_of, exchange, response, running, success
 from tests.property.strategies_oauth import similar_requests
 
 
@@ -22,10 +21,11 @@ async def calls_for(first: TokenRequest, second: TokenRequest) -> int:
     observer = Observer()
     async with trio.open_nursery() as nursery:
         endpoint = MemoryEndpoint(nursery, [answering(response(success()))])
-        async with running(TokenClient(HTTP, observer, dial=endpoint.dial, tls=NO_TLS)) as client, trio.open_nursery() as callers:
-            callers.start_soon(client.exchange, first)
-            callers.start_soon(client.exchange, second)
+        async with running(client_of(HTTP, observer, dial=endpoint.dial, tls=NO_TLS)) as client, trio.open_nursery() as callers:
+            callers.start_soon(exchange, client, first)
+            callers.start_soon(exchange, client, second)
         nursery.cancel_scope.cancel()
+    endpoint.close()
     assert len(observer.coalesced_hosts) == 2 - len(observer.records)
     return len(observer.records)
 

@@ -21,7 +21,7 @@ from exchanger.telemetry.tracing import SpanQueue, Tracing
 from exchanger.values.trace import TraceContext, parse_traceparent
 from tests.console.records import record
 from tests.decision.examples import RULES, snapshot
-from tests.envoy.test_authorization import FakeExchanger
+from tests.envoy.exchangers import FakeExchanger
 from tests.property.test_trace_context_is_total import settings, traceparents
 
 items = DecisionJson(decision_line)

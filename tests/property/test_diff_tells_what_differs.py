@@ -9,8 +9,9 @@ from exchanger.policy.authority import read_authority, wildcards_above
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.path import is_plain_with_query
-from exchanger.tools.areas import Kind
+from exchanger.tools.areas import NO_HOST, Kind
 from exchanger.tools.diff import Area, compare
+from exchanger.tools.question import Question, read_question
 from exchanger.values.entry import DenyEntry
 from exchanger.values.request import HttpRequest
 from tests.property.strategies_policy import documents, policies, reaches
@@ -64,6 +65,12 @@ def test_what_is_shown_differs_and_what_differs_is_shown(
         assert decided(old.answer(request)) == decided(area.before)
         assert decided(new.answer(request)) == decided(area.after)
         assert decided(area.before) != decided(area.after)
+        if area.hosts != NO_HOST and request.path != "*":  # no URL says these
+            given = list(area.example.headers)
+            raw = request.path_is_raw
+            question = read_question(request.method, f"https://{request.host}{request.path}", given, raw=raw)
+            assert isinstance(question, Question)
+            assert (old.answer(question.request()), new.answer(question.request())) == (area.before, area.after)
     for request in asked:
         before, after = decided(old.answer(request)), decided(new.answer(request))
         if before == after:

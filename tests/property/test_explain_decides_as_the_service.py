@@ -1,14 +1,21 @@
 """Laws: what a question is told is what ``begin`` says of the gateway's own message, and its explanation is of that verdict."""
 
+import json
+
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exchanger.console.access import Access
+from exchanger.console.api import About, Api, PolicyNow
+from exchanger.console.message import encode
 from exchanger.console.policy_view import shown_verdict
 from exchanger.decision.answer import Effect, answer_of, asked_request, kind_of_credentials
 from exchanger.decision.check import begin
 from exchanger.decision.outcome import Deny, ExchangePending
 from exchanger.envoy.authorization import decode_check
-from exchanger.tools.explain import shown_question
+from exchanger.http.message import Request
+from exchanger.tools.explain import console_target, shown_question
 from exchanger.tools.policies import Policy
 from exchanger.tools.question import Malformed, Question, read_question
 from exchanger.values.request import HttpRequest
@@ -53,6 +60,21 @@ def test_an_explanation_is_of_the_decision(policy: Policy, asked: Asked) -> None
     if policy.snapshot is not None:
         verdict = policy.snapshot.match(question.request().host, asked.path, question.request().method, headers=question.request().fields)
         assert shown["verdict"] == shown_verdict(verdict)
+
+
+@given(whole_policies, asked_requests, st.booleans())
+def test_the_console_says_the_same(policy: Policy, asked: Asked, raw: bool) -> None:
+    kept = tuple(header for header in asked.headers if header[0] != "cookie")
+    question = Question(asked.method, asked.host, asked.path, kept, raw=raw)
+    api = Api(About("", ""), lambda: PolicyNow(policy.newest, 0, policy.snapshot is None), Access(), lambda: policy.rules)
+
+    response = trio.run(api.explain, Request("GET", console_target(question)))
+
+    told, said = shown_question(question, policy), json.loads(response.body)
+    assert response.status == 200
+    assert said["decision"] == told["decision"]
+    if policy.snapshot is not None:
+        assert said == json.loads(encode(told))
 
 
 @given(st.sampled_from(["GET", "get", "HEAD"]), st.from_regex(r"[a-z.]{1,9}(:[0-9]+)?", fullmatch=True), st.text("/ab?%!.;\\é", max_size=6))

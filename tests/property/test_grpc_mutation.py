@@ -10,8 +10,9 @@ from trio.testing import MockClock
 from exchanger.grpc.call import Call
 from exchanger.grpc.connection import Connection
 from exchanger.grpc.limits import ConnectionLimits
-from exchanger.grpc.routes import CallInfo, Immediate, ImmediateStream, Pending, Route, Streaming, StreamMethod
+from exchanger.grpc.routes import CallInfo, Immediate, ImmediateStream, Route, Streaming, StreamMethod
 from tests.examples import examples
+from tests.grpc.later import Pending
 from tests.grpc.peer import ECHO, Text
 from tests.grpc.serving import serving
 from tests.property.strategies_grpc import (

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
-from exchanger.grpc.routes import CallInfo, Pending
+from exchanger.grpc.routes import CallInfo
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.snapshot import CurrentPolicy
 from tests.decision.examples import RULES
-from tests.envoy.test_authorization import FakeExchanger, Records
+from tests.envoy.exchangers import FakeExchanger, answered
+from tests.envoy.test_authorization import Records
 from tests.property.strategies_envoy import processing_requests
 from tests.property.strategies_policy import policies, snapshot_of
 
@@ -32,16 +33,16 @@ async def test_one_answer_each(policy: list[PolicyDocument], messages: list[Proc
     answers = []
     for message in messages:
         result = service.process(message.SerializeToString(), CallInfo(PROCESS_PATH, math.inf, ()))
-        if isinstance(result, Pending):
-            result = await result.run()
+        if result is not None:
+            result = await answered(result)
         if result is not None:
             answers.append(ProcessingResponse.FromString(result))
 
-    answered = [message for message in messages if not message.observability_mode]
-    assert len(answers) == len(answered)
-    for message, answer in zip(answered, answers, strict=True):
+    expected = [message for message in messages if not message.observability_mode]
+    assert len(answers) == len(expected)
+    for message, answer in zip(expected, answers, strict=True):
         asked, given_back = message.WhichOneof("request"), answer.WhichOneof("response")
         event(f"{asked} {given_back}")
         assert given_back == asked or (asked in {None, "request_headers"} and given_back == "immediate_response")
         assert answer.HasField("mode_override") == (given_back == "request_headers")
-    assert len(records.records) == sum(message.WhichOneof("request") in {None, "request_headers"} for message in answered)
+    assert len(records.records) == sum(message.WhichOneof("request") in {None, "request_headers"} for message in expected)

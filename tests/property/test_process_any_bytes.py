@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from exchanger._proto.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import PROCESS_PATH, ExternalProcessor
-from exchanger.grpc.routes import CallInfo, Pending
+from exchanger.grpc.routes import CallInfo
 from exchanger.grpc.status import GrpcError, StatusCode
 from exchanger.policy.snapshot import CurrentPolicy
 from tests.decision.examples import RULES, snapshot
-from tests.envoy.test_authorization import FakeExchanger
+from tests.envoy.exchangers import FakeExchanger, answered
 from tests.property.strategies_envoy import processing_requests
 
 
@@ -37,8 +37,8 @@ async def test_answered_or_refused(message: bytes) -> None:
         event("refused")
         assert error.status is StatusCode.INTERNAL  # noqa: PT017 - both ways are fine
         return
-    if isinstance(answer, Pending):
-        answer = await answer.run()
+    if answer is not None:
+        answer = await answered(answer)
     if answer is None:
         assert ProcessingRequest.FromString(message).observability_mode
     else:

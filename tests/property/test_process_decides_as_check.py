@@ -17,13 +17,14 @@ from exchanger.envoy.authorization import Authorization
 from exchanger.envoy.evaluator import Evaluator
 from exchanger.envoy.external_processor import ExternalProcessor
 from exchanger.errors import Diagnostic
-from exchanger.grpc.routes import CallInfo, Pending
+from exchanger.grpc.routes import CallInfo, Deferred
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.snapshot import CurrentPolicy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome
 from tests.decision.examples import RULES
-from tests.envoy.test_authorization import FakeExchanger, Records
+from tests.envoy.exchangers import FakeExchanger, answered
+from tests.envoy.test_authorization import Records
 from tests.property.strategies_envoy import Asked, check_request, processing_requests_of, requests
 from tests.property.strategies_policy import documents, rarely, snapshot_of
 
@@ -72,9 +73,9 @@ def of_process(response: ProcessingResponse) -> Answer:
 INFO = CallInfo(b"", math.inf, ())  # which neither of them reads
 
 
-async def completed(answer: bytes | Pending | None) -> bytes:
-    if isinstance(answer, Pending):
-        answer = await answer.run()
+async def completed(answer: bytes | Deferred | None) -> bytes:
+    if answer is not None:
+        answer = await answered(answer)
     assert answer is not None
     return answer
 

@@ -26,8 +26,12 @@ SOMETHING = Gauges(
     policy_snapshot_age=lambda: 1.5,
     policy_source_connected=lambda: True,
     policy_namespaces_unreadable=lambda: {"one": False, "two": True},
+    breakers_open=lambda: {"h": False, "down.example.com": True},
+    exchanges_queued=lambda: {"h": 9},
     log_lines_dropped=lambda: 3,
     tls_certificate_expiry=lambda: EXPIRY,
     grpc_connections=lambda: 5,
     grpc_connections_refused=lambda: 6,
+    token_cache_entries=lambda: 8,
+    token_cache_requests=lambda: {("h", "memory", "hit"): 9, ("h", "shared", "error"): 1},
 )

@@ -17,6 +17,7 @@ from tests.telemetry.gauges import EXPIRY, NOTHING, SOMETHING
 from tests.telemetry.records import ALLOWED, CANARY, DENIED, FAILED, UNMATCHED, record
 
 EXCHANGE = {"endpoint_host": "issuer.example.com", "result": "success", "error_kind": "none", "http_status_class": "2xx"}
+TARGET = TokenTarget("primary", "read:orders")
 NAMES = {
     "ext_authz_check_requests_total": "counter",
     "ext_authz_check_duration_seconds": "histogram",
@@ -28,6 +29,10 @@ NAMES = {
     "ext_authz_token_exchange_context_cancellations_total": "counter",
     "ext_authz_token_exchange_coalesced_total": "counter",
     "ext_authz_token_exchange_in_flight": "gauge",
+    "ext_authz_token_endpoint_breaker_open": "gauge",
+    "ext_authz_token_endpoint_queued": "gauge",
+    "ext_authz_token_cache_requests_total": "counter",
+    "ext_authz_token_cache_entries": "gauge",
     "policy_entries": "gauge",
     "policy_invalid_documents": "gauge",
     "policy_entries_refused": "gauge",
@@ -136,11 +141,10 @@ def test_exchanges_are_counted_and_timed_by_their_outcome(kind: ErrorKind | None
 def test_each_request_whose_caller_left_is_counted_whether_or_not_its_call_was_given_up() -> None:
     counted = metrics()
     assert value(counted, "ext_authz_check_abandoned_total") == 0
-    target = TokenTarget("primary", "read:orders")
-    failed = TokenCall(0.01, None, ErrorKind.TRANSPORT_ERROR)
-    counted.decided(attrs.evolve(record(FAILED), exchange=Exchange(target, "issuer.example.com", None)))
-    counted.decided(attrs.evolve(record(FAILED), exchange=Exchange(target, "issuer.example.com", None)))
-    counted.decided(attrs.evolve(record(FAILED), exchange=Exchange(target, "issuer.example.com", failed)))
+    left = record(attrs.evolve(FAILED, error_kind=ErrorKind.CONTEXT_CANCELED))
+    counted.decided(attrs.evolve(left, exchange=Exchange(TARGET, "issuer.example.com", None)))
+    counted.decided(attrs.evolve(left, exchange=Exchange(TARGET, "issuer.example.com", None)))
+    counted.decided(attrs.evolve(left, exchange=Exchange(TARGET, "issuer.example.com", TokenCall(0.01, None, ErrorKind.TRANSPORT_ERROR))))
     counted.decided(record(DENIED))
 
     assert value(counted, "ext_authz_check_abandoned_total") == 2
@@ -149,7 +153,7 @@ def test_each_request_whose_caller_left_is_counted_whether_or_not_its_call_was_g
 
 def test_an_exchange_without_an_issuer_counts_as_one_that_failed() -> None:
     counted = metrics()
-    counted.decided(record(attrs.evolve(FAILED, diagnostic=Diagnostic.UNKNOWN_ISSUER)))
+    counted.decided(record(attrs.evolve(FAILED, error_kind=ErrorKind.UNKNOWN_ISSUER_PROFILE, diagnostic=Diagnostic.UNKNOWN_ISSUER)))
     counted.decided(record(FAILED))
 
     labels = {
@@ -162,6 +166,24 @@ def test_an_exchange_without_an_issuer_counts_as_one_that_failed() -> None:
     assert value(counted, "ext_authz_token_exchange_latency_seconds_count", **labels) == 1
     assert value(counted, "ext_authz_token_exchange_latency_seconds_sum", **labels) == 0
     assert counted.overview().exchanges == 1
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.BREAKER_OPEN, ErrorKind.OVERLOADED])
+def test_an_exchange_that_is_refused_to_spare_the_endpoint_counts_as_one_that_failed(kind: ErrorKind) -> None:
+    counted = metrics()
+    counted.decided(attrs.evolve(record(attrs.evolve(FAILED, error_kind=kind)), exchange=Exchange(TARGET, "issuer.example.com", None)))
+
+    labels = {"endpoint_host": "issuer.example.com", "result": "failure", "error_kind": kind.value, "http_status_class": "none"}
+    assert value(counted, "ext_authz_token_exchange_requests_total", **labels) == 1
+    assert value(counted, "ext_authz_check_abandoned_total") == 0, "alerts on failures subtract callers that left"
+
+
+def test_a_token_that_was_kept_is_no_caller_that_left() -> None:
+    counted = metrics()
+    counted.decided(attrs.evolve(record(ALLOWED), exchange=Exchange(TARGET, "issuer.example.com", None)))
+
+    assert value(counted, "ext_authz_check_abandoned_total") == 0
+    assert counted.overview().exchanges == 0
 
 
 def test_nothing_of_a_request_is_ever_exposed() -> None:
@@ -217,12 +239,19 @@ def test_gauges_are_read_at_the_scrape() -> None:
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text(counted))
         for sample in family.samples
-        if family.type == "gauge" or sample.name in {"ext_authz_grpc_connections_refused_total", "log_lines_dropped_total"}
+        if family.type == "gauge"
+        or sample.name in {"ext_authz_grpc_connections_refused_total", "ext_authz_token_cache_requests_total", "log_lines_dropped_total"}
     }
 
     assert found == {
         ("ext_authz_check_in_flight",): 7,
         ("ext_authz_token_exchange_in_flight", "issuer.example.com"): 4,
+        ("ext_authz_token_endpoint_breaker_open", "down.example.com"): 1,
+        ("ext_authz_token_endpoint_breaker_open", "h"): 0,
+        ("ext_authz_token_endpoint_queued", "h"): 9,
+        ("ext_authz_token_cache_requests_total", "h", "memory", "hit"): 9,
+        ("ext_authz_token_cache_requests_total", "h", "shared", "error"): 1,
+        ("ext_authz_token_cache_entries",): 8,
         ("policy_entries",): 10,
         ("policy_invalid_documents",): 2,
         ("policy_entries_refused",): 3,

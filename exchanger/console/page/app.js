@@ -8,6 +8,7 @@ import { Panel } from "./detail/panel.js";
 import { byId, say } from "./dom.js";
 import { Edit } from "./edit/edit.js";
 import { ExplainView } from "./explain.js";
+import { Issuers } from "./issuers.js";
 import { setUpKeys, showHelp } from "./keys.js";
 import { Lab } from "./lab/lab.js";
 import { Live } from "./live.js";
@@ -38,6 +39,7 @@ const address = new Address();
 const selection = new Selection({ store, live, panel, address });
 const charts = new Charts((value, word) => live.onlyDecision(value, word));
 const banner = new Banner();
+const issuers = new Issuers();
 const policy = new PolicyView(api);
 const explain = new ExplainView(api);
 const lab = new Lab(api, openTrace);
@@ -70,8 +72,9 @@ function receive(message) {
   selection.look();
 }
 
-function judge({ policy: health, time }) {
-  banner.take(health, time);
+function judge({ policy: health, issuers: spared, time }) {
+  banner.take(health, time, spared);
+  issuers.take(spared);
 }
 
 /** Go to the live view, and show the item with this trace id there, now or when the stream brings it. */

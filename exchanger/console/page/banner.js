@@ -1,19 +1,21 @@
-// The banner that says in every view what is wrong with the policy. It is a live region, so its text changes only with its meaning; and it
+// The banner that says in every view what is wrong with the policy, and which issuers fail. It is a live region, so its text changes only with its meaning; and it
 // neither comes for a moment nor goes for one. Must not know: where the news comes from.
 
 import { byId, el, icon, put } from "./dom.js";
 import { count, minute, plural } from "./format.js";
+import { failing } from "./issuers.js";
 
 const RISE = 1_000; // ms that something has to be wrong before it is said: a service that starts or follows again is wrong for less
 const REST = 5_000; // ms that all has to be well before the banner goes
 const BEHIND = 120; // s without a sign of life: a watch that is closed in silence takes up to 75 s to be noticed, and follows again
 const SAME = 30_000; // ms by which the time of one event may vary: ages are rounded
+const NAMED = 3; // issuers that are named
 
 /**
- * Return `{severity, text}` of what is wrong with `policy`, as `totals` tell it, null if nothing is. `since` is when it was last current, in ms
- * since 1970. `severity` is "bad" when every request is refused, else "warn".
+ * Return `{severity, text, policy}` of what is wrong with `policy` and `issuers`, as `totals` tell it, null if nothing is. `since` is when the
+ * policy was last current, in ms since 1970. `severity` is "bad" when every request is refused, else "warn"; `policy`: the policy is at fault.
  */
-export function warning(policy, since) {
+export function warning(policy, since, issuers) {
   const { state, age_s: age, problems = 0, conflicts = 0, unreadable } = policy;
   const forbidden = unreadable?.listed?.length ? ` The service may not read ${names(unreadable)}.` : "";
   const refused = {
@@ -21,14 +23,25 @@ export function warning(policy, since) {
     too_old: `The policy is too old to be used, last current at ${minute(since)}: every request is refused.`,
     missing: "A policy is required, and no entry is in force: every request is refused.",
   }[state];
-  if (refused) return { severity: "bad", text: refused + forbidden };
+  if (refused) return { severity: "bad", text: refused + forbidden, policy: true };
   const parts = [
     age > BEHIND && `Changes of the policy have no effect since ${minute(since)}: what was known then stays in force.`,
     problems > 0 && `${plural(problems, "document")} ${problems === 1 ? "has" : "have"} problems.`,
     conflicts > 0 && `${plural(conflicts, "document")} ${conflicts === 1 ? "is" : "are"} in conflict.`,
     problems + conflicts > 0 && "Requests that they cover are refused.",
   ].filter(Boolean);
-  return parts.length || forbidden ? { severity: "warn", text: parts.join(" ") + forbidden } : null;
+  const ill = parts.join(" ") + forbidden;
+  const text = `${ill} ${refusing(failing(issuers))}`.trim();
+  return text ? { severity: "warn", text, policy: ill !== "" } : null;
+}
+
+function refusing(issuers) {
+  if (!issuers.length) return "";
+  const more = issuers.length - NAMED;
+  const said = `${issuers.slice(0, NAMED).join(", ")}${more > 0 ? ` and ${count(more)} more` : ""}`;
+  return issuers.length === 1
+    ? `Issuer ${said} fails and is not called: its exchanges are refused.`
+    : `Issuers ${said} fail and are not called: their exchanges are refused.`;
 }
 
 function names({ listed, more }) {
@@ -42,11 +55,11 @@ export class Banner {
   #next = null;
   #timer = null;
 
-  /** Take what `totals` tell of the policy at `time`. A service before this one tells nothing. */
-  take(policy, time) {
+  /** Take what `totals` tell of policy and issuers at `time`. A service before this one tells nothing. */
+  take(policy, time, issuers) {
     const since = time - (policy?.age_s ?? 0) * 1000;
     if (Math.abs(since - this.#since) > SAME) this.#since = since;
-    const next = policy ? warning(policy, this.#since) : null;
+    const next = policy ? warning(policy, this.#since, issuers) : null;
     if ((next?.text ?? null) === this.#shown) this.#stay();
     else if ((next?.text ?? null) !== this.#next || this.#timer === null) this.#wait(next);
   }
@@ -63,7 +76,7 @@ export class Banner {
       this.#timer = null;
       this.#shown = this.#next;
       put(this.#place, next && el("div", { class: `banner ${next.severity}` }, icon("broken"),
-        el("p", {}, `${next.text} `, el("a", { href: "#/policy", text: "Show the policy" }))));
+        el("p", {}, `${next.text} `, next.policy && el("a", { href: "#/policy", text: "Show the policy" }))));
     }, next ? RISE : REST);
   }
 }

@@ -17,7 +17,7 @@ from typing import Final, Never, final
 
 import attrs
 
-from exchanger.grpc.tcp import RECEIVE_BYTES, SocketTransport, StreamEndedError
+from exchanger.reactor.tcp import RECEIVE_BYTES, SocketTransport, StreamEndedError
 
 # Largest record (RFC 8446 section 5.1), so also the largest result of one read of OpenSSL.
 _RECORD_BYTES: Final = 16 * 1024

@@ -28,16 +28,16 @@ _NAME: Final = f"(?:[A-Za-z0-9_-]|{_FILLED})+"
 _STARRED: Final = rf"(?:[^{{}}*]|{_FILLED})*\*?"
 _RESOURCE: Final = rf"(?:[A-Za-z]|{_FILLED})(?:[A-Za-z0-9+.-]|{_FILLED})*://(?:[^/?#@\\{{}}*{BLANKS}]|{_FILLED})+/(?:(?:[^?#\\{{}}*{BLANKS}]|{_FILLED})*/)?\*"
 
-VERSION_TEXT: Final = TextRule(whole(VERSION), examples=(VERSION,))
+VERSION_TEXT: Final = TextRule(whole(VERSION), words=(VERSION,))
 NAMESPACE: Final = TextRule(whole("(?:[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)?"))
 SELECTOR: Final = TextRule(NOT_BLANK)
 HOST: Final = TextRule(whole(rf"(?:\*|(?:\*\.)?{_NAME}(?:\.{_NAME})*|\[[0-9A-Fa-f:.]{{2,45}}\])?"))
-ACTIONS: Final = TextRule(whole(rf"(?:{any_case(frozenset({EXCHANGE, DENY, ALLOW}))}|\*)?"), examples=(EXCHANGE, DENY, ALLOW))
+ACTIONS: Final = TextRule(whole(rf"(?:{any_case(frozenset({EXCHANGE, DENY, ALLOW}))}|\*)?"), words=(EXCHANGE, DENY, ALLOW))
 ISSUER: Final = TextRule(whole(r"[^{}*]*\*?"))
 PATTERN: Final = TextRule(whole(_STARRED))
 RESOURCE: Final = TextRule(whole(rf"(?:\*|(?:[^{{}}*]|{_FILLED})*|{_RESOURCE})"))
 SCOPE: Final = TextRule(whole(rf"(?:[^{{}}*{BLANKS}]|{_FILLED})*\*?"))
-BASELINE_ACTION: Final = TextRule(whole(any_case(frozenset({DENY}))), examples=(DENY,))
+BASELINE_ACTION: Final = TextRule(whole(any_case(frozenset({DENY}))), words=(DENY,))
 
 # A star alone is every path, and placeholders are no patterns: these two kinds of mistakes are told apart in another way than in policies.
 _OTHERWISE: Final = {

@@ -28,7 +28,7 @@ def grants_schema() -> Schema:
     """Return the schema of the file that POLICY_GRANTS_FILE names, which is also the chart's value ``policy.grants``."""
     body: Any = mapping(GRANTS_FIELDS)
     body["properties"]["grants"]["items"]["anyOf"] = [
-        {"type": "null"},
         *({"properties": {name: {"type": of}}, "required": [name]} for name, of in _WHOM),
+        {"type": "null"},
     ]
     return document("grants", VERSION, "What each namespace may do with exchanger: the file that POLICY_GRANTS_FILE names.", UNSAID, body)

@@ -34,6 +34,7 @@ from exchanger.tools.check.source_map import NOWHERE, FileText, Place, field, te
 from exchanger.tools.check.suggest import suggest
 from exchanger.tools.policies import STANDARD_INPUT, selectors_of, settings_of
 from exchanger.util.regular_file import open_regular
+from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
 
 CLEAN: Final = 0
@@ -168,7 +169,7 @@ def _read(name: str, *, explicit: bool) -> ManifestFile:
         OSError: it was named, and cannot be read.
     """
     if name == STANDARD_INPUT:
-        return read_file(STDIN_NAME, sys.stdin.buffer.read(MAX_FILE_BYTES + 1))
+        return read_file(STDIN_NAME, read_input(MAX_FILE_BYTES + 1))
     try:
         with Path(name).open("rb") if explicit else open_regular(Path(name)) as file:
             return read_file(name, file.read(MAX_FILE_BYTES + 1))

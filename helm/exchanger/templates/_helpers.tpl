@@ -197,6 +197,22 @@ a map has none, so what refers to other variables comes after them.
 {{- toJson (concat $kept $referring) -}}
 {{- end -}}
 
+{{/* The Secrets of the store that replicas share (JSON of a list): `volume`, `secretName`, `key`, `mountPath` and the `variable` with the path. */}}
+{{- define "exchanger.tokenCacheVolumes" -}}
+{{- $found := list -}}
+{{- with .Values.tokenCache -}}
+{{- if .url -}}
+{{- range list (list "keys" "KEY_FILE" .keySecretName .keySecretKey) (list "password" "PASSWORD_FILE" .password.secretName .password.key) (list "ca" "CA_FILE" .ca.secretName .ca.key) -}}
+{{- if index . 2 -}}
+{{- $volume := printf "token-cache-%s" (index . 0) -}}
+{{- $found = append $found (dict "volume" $volume "secretName" (index . 2) "key" (index . 3) "mountPath" (printf "/etc/exchanger/%s" $volume) "variable" (printf "TOKEN_CACHE_%s" (index . 1))) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $found -}}
+{{- end -}}
+
 {{/* "true" where a signal ("TRACES" or "METRICS") goes to a collector: (list $ signal). OpenTelemetry's variable is a list. */}}
 {{- define "exchanger.exports" -}}
 {{- if include "exchanger.isOn" (list (index . 0) "OTEL_SDK_DISABLED") -}}
@@ -239,6 +255,9 @@ a map has none, so what refers to other variables comes after them.
   "POLICY_NAMESPACES_FILE" (ternary "/etc/exchanger/policy-namespaces/namespaces" "" (not (empty .Values.policyNamespaces)))
   "POLICY_UNREADABLE_REACH" .Values.policy.unreadableReach
   "SHUTDOWN_GRACE_PERIOD" .Values.shutdown.gracePeriod
+  "TOKEN_CACHE_NAMESPACE" (ternary .Values.tokenCache.namespace "" (not (empty .Values.tokenCache.url)))
+  "TOKEN_CACHE_URL" .Values.tokenCache.url
+  "TOKEN_CACHE_USERNAME" (ternary .Values.tokenCache.username "" (not (empty .Values.tokenCache.url)))
   "TOKEN_ENDPOINT_AUTH_METHOD" $exchange.tokenEndpointAuthMethod
   "TOKEN_ENDPOINT_CONNECTION_REUSE" $client.connectionReuse
   "TOKEN_ENDPOINT_DIAL_TIMEOUT" $client.dialTimeout
@@ -267,6 +286,9 @@ a map has none, so what refers to other variables comes after them.
 {{- if .Values.tls.clientCA.secretName -}}
 {{- $_ := set $all "GRPC_TLS_CLIENT_CA_FILE" (printf "/etc/exchanger/client-ca/%s" .Values.tls.clientCA.key) -}}
 {{- end -}}
+{{- end -}}
+{{- range include "exchanger.tokenCacheVolumes" . | fromJsonArray -}}
+{{- $_ := set $all .variable (printf "%s/%s" .mountPath .key) -}}
 {{- end -}}
 {{- if .Values.console.enabled -}}
 {{- /* kubectl port-forward connects within the pod, so that nobody else has to reach it. */ -}}

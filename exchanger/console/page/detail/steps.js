@@ -70,6 +70,9 @@ function exchanged(item, siblings) {
     : step("exchanger", "issuer", short(item.target), `The exchanger asks ${exchange.endpoint} for a token: ${asks}.${others}`);
   const time = took(exchange.duration_ms);
   const wrong = item.decision !== "allow_exchange";
+  if (SPARED[item.diagnostic]) {
+    return [step("exchanger", "exchanger", "not called", `${SPARED[item.diagnostic]}${codeText(item)}.`, { tone: "bad" })];
+  }
   if (!exchange.status) {
     const why = exchange.duration_ms === null ? "No call was made, or nobody waited for its end" : unanswered(exchange.error, time);
     const text = `${why}${codeText(item)}.`;
@@ -80,6 +83,12 @@ function exchanged(item, siblings) {
     : `It answers ${exchange.status} with a token after ${time}.`;
   return [asking, step("issuer", "exchanger", String(exchange.status), text, { tone: wrong ? "bad" : "good", took: exchange.duration_ms })];
 }
+
+// Why an issuer is spared a call, by the code of the answer.
+const SPARED = {
+  "TXE-1006": "The token endpoint fails, so it is not called for now",
+  "TXE-1007": "As many calls to the token endpoint are under way as may be, and there was no place for this one in time",
+};
 
 function unanswered(error, time) {
   switch (error) {

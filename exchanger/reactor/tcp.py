@@ -1,13 +1,9 @@
-"""TCP without waiting: the byte stream under a connection, and listening sockets."""
+"""TCP without waiting: the byte stream under a connection."""
 
-import contextlib
-import errno
 import socket
-from collections.abc import AsyncGenerator, Callable
 from typing import ClassVar, Final, Protocol, final
 
 import attrs
-import trio
 
 # Bytes of one read at most: a hundred usual requests. A session reads less from a peer whose bytes are expensive.
 RECEIVE_BYTES: Final = 64 * 1024
@@ -25,24 +21,9 @@ _OPTIONS: Final = (
     ("TCP_KEEPCNT", 4),
 )
 
-# Connections that wait to be accepted; the kernel caps it at net.core.somaxconn, 4096 on current Linux.
-_BACKLOG: Final = 1024
 
-_NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
-# Seconds before the next attempt when no descriptors are left: long enough to cost nothing, too short to be noticed afterwards.
-_NO_RESOURCES_PAUSE: Final = 0.1
-
-# A connection broke before it was accepted, or a firewall took it away: accept(2), "Error handling".
-_BROKEN_BEFORE: Final = frozenset(
-    getattr(errno, name, 0)  # not every platform has all of them
-    for name in (
-        *("ECONNABORTED", "EPROTO", "ENOPROTOOPT", "EOPNOTSUPP", "EPERM", "ETIMEDOUT"),
-        *("ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENONET"),
-    )
-)
-
-_NOT_HERE: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
+# Anything else, such as a pair of sockets without a network, has no such options.
+_TCP: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 
 
 class StreamEndedError(Exception):
@@ -91,11 +72,14 @@ class SocketTransport:
 
     unsent: ClassVar[bool] = False
     extra_work: ClassVar[int] = 0
+    is_whole: ClassVar[bool] = True
     _socket: socket.socket
     _rest: memoryview = attrs.field(default=memoryview(b""), init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._socket.setblocking(False)
+        if self._socket.family not in _TCP:
+            return
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _OPTIONS:
             if (option := getattr(socket, name, None)) is not None:  # not every platform has all of them
@@ -111,6 +95,9 @@ class SocketTransport:
 
     def send(self, data: bytes) -> bool:
         """Send what the socket takes, and keep the rest."""
+        if self._rest:
+            self._rest = memoryview(bytes(self._rest) + data)
+            return False
         try:
             sent = self._socket.send(data)
         except BlockingIOError:
@@ -135,68 +122,3 @@ class SocketTransport:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
-
-
-async def bind(host: str | None, port: int) -> tuple[socket.socket, ...]:
-    """Return listening sockets for ``host`` (``None``: all interfaces, IPv4 and IPv6) on one and the same ``port`` (0: any free one).
-
-    Raises:
-        OSError: the host is unknown, or the port is taken.
-    """
-    addresses = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    sockets: list[socket.socket] = []
-    problem = OSError(errno.EADDRNOTAVAIL, "no address to bind")
-    with contextlib.ExitStack() as stack:
-        for family, kind, protocol, _, address in addresses:
-            number = sockets[0].getsockname()[1] if sockets else port
-            try:
-                sockets.append(stack.enter_context(_listen(family, kind, protocol, (address[0], number, *address[2:]))))
-            except OSError as error:
-                if host is not None or error.errno not in _NOT_HERE:
-                    raise
-                problem = error  # a machine without IPv6, or without IPv4
-        if not sockets:
-            raise problem
-        stack.pop_all()
-    return tuple(sockets)
-
-
-def _listen(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setblocking(False)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-async def accepted(listener: socket.socket, on_exhausted: Callable[[], None]) -> AsyncGenerator[socket.socket, None]:
-    """Yield accepted sockets; only the caller's cancel scope bounds the wait for the next one.
-
-    ``on_exhausted`` is called each time that one cannot be accepted because no descriptors or no memory are left.
-
-    Raises:
-        OSError: the listener itself is broken.
-    """
-    while True:
-        try:
-            connected, _ = listener.accept()
-        except BlockingIOError:
-            await trio.lowlevel.wait_readable(listener)
-        except OSError as error:
-            if error.errno in _NO_RESOURCES:
-                on_exhausted()
-                await trio.sleep(_NO_RESOURCES_PAUSE)
-            elif error.errno in _BROKEN_BEFORE:
-                await trio.lowlevel.checkpoint()
-            else:
-                raise
-        else:
-            yield connected
-            await trio.lowlevel.checkpoint()

@@ -1,11 +1,12 @@
 import socket
 from collections.abc import Iterator
+from typing import ClassVar
 
 import attrs
 import pytest
 import trio
 
-from exchanger.grpc.reactor import READ, WRITE, Reactor
+from exchanger.reactor.reactor import READ, WRITE, Reactor
 
 Pairs = list[tuple[socket.socket, socket.socket]]
 
@@ -14,6 +15,7 @@ Pairs = list[tuple[socket.socket, socket.socket]]
 class Participant:
     """Is always ready to write."""
 
+    first: ClassVar[bool] = False
     reactor: Reactor
     socket: socket.socket
     log: list[str] = attrs.field(factory=list)
@@ -30,6 +32,9 @@ class Participant:
 
     def resume(self, now: float) -> int:
         raise AssertionError(now)
+
+    def flush(self) -> None:
+        self.log.append("flush")
 
 
 @pytest.fixture

@@ -1,19 +1,20 @@
-"""What a peer may say over TLS between two exchanges: only what TLS says to itself leaves the connection as it is."""
+"""TLS to token endpoints: what a peer may say between two exchanges, which only TLS itself may, and one layer inside another."""
 
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import final
 
 import attrs
-import h11
 import pytest
 import trio
 import trustme
 
-from exchanger.oauth.dial import Origin, connect
-from exchanger.oauth.http1 import Http1Connection
+from exchanger.oauth.dial import Attempt, Dialled, DialLimits, Origin, TlsContexts
+from exchanger.oauth.links import Http1Link
+from exchanger.oauth.tls import TlsLayer, TlsTransport, decrypted, encrypted
+from exchanger.reactor.reactor import Reactor
+from exchanger.reactor.tcp import StreamEndedError
 from tests.oauth.fakes import response
-from tests.oauth.pools import HEAD, bounds
 
 SECURE = Origin(secure=True, host="issuer.example.com", port=443)
 ANSWER = response(b"")
@@ -28,7 +29,7 @@ class Site:
     tls: ssl.SSLObject
     incoming: ssl.MemoryBIO
     outgoing: ssl.MemoryBIO
-    connection: Http1Connection = attrs.field(init=False)
+    transport: TlsTransport = attrs.field(init=False)
 
     async def until(self, step: Callable[[], object]) -> None:
         """Do ``step``, taking in what it needs, and send what it leads to."""
@@ -53,20 +54,35 @@ class Site:
         self.tls.write(data)
         return self.outgoing.read()
 
-    async def exchange(self, answers: int = 1) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.answer, answers)
-            assert isinstance(await self.connection.send(HEAD, b"", bounds()), h11.Response)
-            assert await self.connection.next_piece() == b""
-        assert self.connection.settle()  # TLS hands on one record at a time
-
-    async def answer(self, answers: int) -> None:
+    async def exchange(self, answers: int = 1) -> bytes:
+        """Send a request, and return what there is of the answer."""
+        assert self.transport.send(b"request")
         await self.until(lambda: self.tls.read(65_536))
         await self.plain.send_all(b"".join(self.records(ANSWER) for _ in range(answers)))
+        return self.transport.receive(65_536)
 
-    async def arrived(self) -> None:
-        """Wait until what the server sent is there; a socket pair delivers at once."""
-        await trio.lowlevel.wait_readable(self.connection._stream.transport_stream.plain.socket)  # type: ignore[attr-defined]
+    def is_quiet(self) -> bool:
+        """Whether the connection could carry another exchange."""
+        link = Http1Link(self.transport, _Nobody(), Reactor())
+        return link.is_quiet()
+
+
+class _Nobody:
+    """A host that hears nothing but the end of its link."""
+
+    header_timeout = 0.5
+
+    def closed(self, link: object) -> None:
+        pass
+
+    def answered(self, link: object, call: object, response: object, *, written: bool) -> None:
+        raise AssertionError
+
+    def ended(self, call: object, outcome: object) -> None:
+        raise AssertionError
+
+    def again(self, call: object) -> None:
+        raise AssertionError
 
 
 @pytest.fixture(scope="module")
@@ -88,15 +104,16 @@ async def connected(authority: trustme.CA, version: ssl.TLSVersion) -> Site:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     it = Site(trio.SocketStream(theirs), server_context.wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing)
 
-    async def dial(host: str, port: int) -> trio.abc.Stream:
+    async def dial(host: str, port: int) -> trio.SocketStream:
         return trio.SocketStream(ours)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(it.until, it.tls.do_handshake)
-        connection = await connect(SECURE, bounds(), tls=client_context, dial=dial)
-    assert connection is not None
-    it.connection = connection
-    await it.exchange()
+        found = await Attempt(SECURE, DialLimits(3.0, 3.0), TlsContexts(lambda: client_context), dial).run()
+    assert isinstance(found, Dialled)
+    assert isinstance(found.transport, TlsTransport)
+    it.transport = found.transport
+    assert await it.exchange() == ANSWER
     return it
 
 
@@ -115,17 +132,16 @@ async def site(authority: trustme.CA) -> AsyncGenerator[Connecting]:
 
     yield connecting
     for it in sites:
-        await it.connection.close()
+        it.transport.close()
         await it.plain.aclose()
 
 
 @pytest.mark.parametrize("version", [OLD, NEW])
-async def test_a_silent_connection_is_quiet_and_reusable(site: Connecting, version: ssl.TLSVersion) -> None:
+async def test_a_silent_connection_is_quiet(site: Connecting, version: ssl.TLSVersion) -> None:
     it = await site(version)
     for _ in range(3):
-        assert it.connection.is_quiet()
-        assert await it.connection.is_reusable()
-        await it.exchange()
+        assert it.is_quiet()
+        assert await it.exchange() == ANSWER
 
 
 async def test_tickets_and_questions_of_tls_are_consumed(site: Connecting) -> None:
@@ -133,19 +149,14 @@ async def test_tickets_and_questions_of_tls_are_consumed(site: Connecting) -> No
     it = await site(NEW)
     it.tls.verify_client_post_handshake()
     await it.until(it.tls.do_handshake)
-    await it.arrived()
-    assert not it.connection.is_quiet()
-    assert await it.connection.is_reusable()
+    assert it.is_quiet()
     it.incoming.write(await it.plain.receive_some())  # the reply
     with pytest.raises(ssl.SSLWantReadError):
         it.tls.read(1)
     assert it.outgoing.pending  # the tickets
     await it.flush()
-    await it.arrived()
-    assert not it.connection.is_quiet()
-    assert await it.connection.is_reusable()
-    assert it.connection.is_quiet()
-    await it.exchange()
+    assert it.is_quiet()
+    assert await it.exchange() == ANSWER
 
 
 async def ask_for_a_certificate(it: Site) -> None:
@@ -196,25 +207,42 @@ async def test_anything_else_ends_the_connection(
     it = await site(version)
     for step in steps:
         await step(it)
-    await it.arrived()
-    assert not await it.connection.is_reusable()
+    assert not it.is_quiet()
 
 
-async def test_a_second_answer_that_came_with_the_first_ends_the_connection(site: Connecting) -> None:
+async def test_a_second_answer_comes_with_the_first(site: Connecting) -> None:
     it = await site(NEW)
-    await it.exchange(answers=2)
-    assert not it.connection.is_quiet()
-    assert not await it.connection.is_reusable()
+    assert await it.exchange(answers=2) == 2 * ANSWER
 
 
-async def test_a_look_that_has_to_reply_may_be_left(site: Connecting) -> None:
-    """Where the look has to reply it can be left, and the connection is then of no more use; a lease closes it."""
+async def test_a_broken_session_ends_the_stream(site: Connecting) -> None:
     it = await site(NEW)
-    it.tls.verify_client_post_handshake()
-    await it.until(it.tls.do_handshake)
-    await it.arrived()
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        await it.connection.is_reusable()
-    assert scope.cancelled_caught
-    assert not it.connection.settle()
+    await it.plain.send_all(b"no TLS at all")
+    with pytest.raises(StreamEndedError):
+        it.transport.receive(65_536)
+
+
+def test_layers_inside_each_other(authority: trustme.CA) -> None:
+    """The inner session sees nothing but the outer one's clear text, in any pieces."""
+    server_context, client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.issue_cert("issuer.example.com").configure_cert(server_context)
+    authority.configure_trust(client_context)
+    clients: list[TlsLayer] = []
+    servers: list[TlsLayer] = []
+    for _ in range(2):
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        server = TlsLayer(server_context.wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing)
+        client = TlsLayer.begin(client_context, "issuer.example.com")
+        heard, done = b"", [False, False]
+        while not all(done):
+            done[0] = client.handshake(heard)
+            heard, _, _ = decrypted(servers, encrypted(clients, client.to_send()))
+            done[1] = server.handshake(heard)
+            heard, _, _ = decrypted(clients, encrypted(servers, server.to_send()))
+        client.decrypt(heard)  # tickets
+        clients.insert(0, client)
+        servers.insert(0, server)
+    data = encrypted(servers, ANSWER)
+    clear = b"".join(decrypted(clients, data[at : at + 7])[0] for at in range(0, len(data), 7))
+    assert clear == ANSWER
+    assert all(layer.is_whole for layer in clients)

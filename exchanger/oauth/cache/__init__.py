@@ -1,0 +1,1 @@
+"""The token cache: exchanged tokens that are kept in memory, and in a store that replicas share."""

@@ -1,0 +1,128 @@
+"""How long a token is kept, and when it is renewed. Pure: times and chance are handed in.
+
+Two clocks count, because each fails in its own way. The steady one measures what has passed since the token was issued, whatever is done to
+the wall clock; the wall clock is what a subject's ``exp`` is written in, and it also goes on where the steady one might rest. A token is
+served only while both allow it.
+"""
+
+import base64
+import binascii
+import json
+import math
+from typing import Final, final
+
+import attrs
+
+# Seconds, and part of its life, that a token must have left: it travels to the upstream, whose clock may be ahead.
+MARGIN_S: Final = 5.0
+MARGIN_PART: Final = 0.1
+# Before that margin begins another one, in which the first hit starts a renewal. The length of each token's own is between half and all of
+# it by chance, so that tokens which were issued together, or are in several replicas, are not renewed together.
+RENEWAL_S: Final = 30.0
+RENEWAL_PART: Final = 0.2
+# Parts of a JWT (RFC 7519 section 3, https://www.rfc-editor.org/rfc/rfc7519#section-3).
+_JWT_PARTS: Final = 3
+# Past the year 9999, which no clock of ours reaches: as good as no end, and still a number that can be calculated with.
+_LATEST: Final = 253_402_300_800.0
+
+
+@final
+@attrs.frozen
+class Instant:
+    """One moment: ``steady`` is in seconds of a clock that never goes back, ``wall`` in seconds since the epoch."""
+
+    steady: float
+    wall: float
+
+
+@final
+@attrs.frozen
+class Life:
+    """When a token may be served.
+
+    ``length`` is its whole life in seconds, ``born`` and ``end`` are its bounds by the steady clock, ``wall_end`` is the end by the
+    wall clock. It is served before both ``until`` (steady) and ``wall_until``; ``renew_at`` (steady) begins its renewal.
+    """
+
+    length: float
+    born: float
+    end: float
+    wall_end: float
+    until: float
+    wall_until: float
+    renew_at: float
+
+    def is_over(self, now: Instant) -> bool:
+        """Whether the token is not to be served any more."""
+        return now.steady >= self.until or now.wall >= self.wall_until
+
+
+@final
+@attrs.frozen
+class Unreadable:
+    """A subject token that has an ``exp`` which is no time."""
+
+
+UNREADABLE: Final = Unreadable()
+
+
+def plan_life(now: Instant, age: float, length: float, subject_end: float, chance: float) -> Life | None:
+    """Return the life of a token, ``None`` if it is not worth keeping.
+
+    Args:
+        now: The moment.
+        age: Seconds since it was issued, at the most.
+        length: Seconds from when it was issued that it may be used at the most.
+        subject_end: When its subject expires, in seconds since the epoch; infinite if that is not known.
+        chance: From 0 to 1, for when to renew it.
+    """
+    age = max(age, 0.0)
+    born, wall_born = now.steady - age, now.wall - age
+    length = min(length, subject_end - wall_born)
+    if not length > 0.0 or math.isinf(length):
+        return None
+    margin = min(MARGIN_S, MARGIN_PART * length)
+    ahead = min(RENEWAL_S, RENEWAL_PART * length) * (0.5 + 0.5 * chance)
+    until = born + length - margin
+    wall_end = wall_born + length
+    life = Life(length, born, born + length, wall_end, until, wall_end - margin, until - ahead)
+    return None if life.is_over(now) else life
+
+
+def subject_end(token: str) -> float | Unreadable:
+    """Return the ``exp`` of a subject token in seconds since the epoch; infinite if it has none or is not a JWT.
+
+    Any token of three parts whose middle one decodes to a JSON object counts. Nothing is verified, since an ``exp`` can only shorten what
+    is kept; so of several the earliest counts, and one that is no number is ``UNREADABLE``.
+    """
+    parts = token.split(".")
+    if len(parts) != _JWT_PARTS:
+        return math.inf
+    middle = parts[1].rstrip("=").translate(_TO_URLSAFE)
+    try:
+        text = base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)).decode("utf-8-sig", "replace")
+    except (binascii.Error, ValueError):
+        return math.inf
+    if not text.lstrip().startswith("{"):
+        return math.inf
+    try:
+        claims = json.loads(text, object_pairs_hook=tuple, strict=False)
+    except json.JSONDecodeError:
+        return math.inf
+    except (ValueError, RecursionError):  # integers with more digits than Python converts, or nested more deeply than it follows
+        return UNREADABLE
+    return min((_as_time(value) for name, value in claims if name == "exp"), default=math.inf, key=_earliest)
+
+
+_TO_URLSAFE: Final = str.maketrans("+/", "-_")
+
+
+def _as_time(value: object) -> float | Unreadable:
+    """RFC 7519 section 2, NumericDate: a JSON number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - NaN
+        return UNREADABLE
+    return float(min(max(value, -_LATEST), _LATEST))
+
+
+def _earliest(end: float | Unreadable) -> float:
+    return -math.inf if isinstance(end, Unreadable) else end

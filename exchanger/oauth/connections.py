@@ -1,0 +1,442 @@
+"""Connections to token endpoints: dialled within bounds, used again, kept while idle, counted so that none is lost.
+
+One object for all hosts, because some of its limits span them. Calls come in as rows, wait for their turn where there are too many, and get
+a connection: over HTTP/2 one with room, over HTTP/1.1 one that has rested (see ``rest``), or else a new one.
+
+**Idle.** An HTTP/1.1 connection that nobody needs for ``UNUSED_REST`` after its rest becomes idle, and only then do the limits on idle
+connections apply. Under load the number of connections in use goes up and down all the time: one closed now would be dialled anew a moment
+later.
+
+Knows nothing of tokens.
+"""
+
+import random
+from collections import deque
+from http import HTTPStatus
+from typing import Final, final
+
+import attrs
+import trio
+
+from exchanger.oauth.answer import Answer
+from exchanger.oauth.call import Call, NoAnswer, Phase
+from exchanger.oauth.dial import Attempt, Dial, Dialled, DialLimits, Origin, TlsContexts, Unreachable
+from exchanger.oauth.http1 import Http1Response
+from exchanger.oauth.http2 import Http2Client
+from exchanger.oauth.http2_limits import MAX_STREAMS
+from exchanger.oauth.links import Http1Link, Http2Link
+from exchanger.oauth.rest import Rest
+from exchanger.reactor.reactor import Reactor
+from exchanger.values.issuer import EndpointProtocol
+
+# Calls under way to one host at a time; further ones wait within their own deadline. At 75 ms a call these are 3,400 a second, which is
+# more than one process has CPU for, and three such hosts still fit in the usual 1,024 file descriptors.
+MAX_BUSY_PER_HOST: Final = 256
+
+# Connections that rest, or have rested and are not idle yet. Beyond that a connection is closed after its exchange. Beside those in use and
+# those that are idle they fit in the usual 1,024 file descriptors.
+MAX_RESTING: Final = 512
+
+# The same for one host: enough for 1,000 exchanges a second whose answers take 0.38 s at most, and a quarter is left for other hosts.
+MAX_RESTING_PER_HOST: Final = 384
+
+# Seconds after its rest at which a connection that nobody used becomes idle. Those that the peaks of a steady load need are used more
+# often, and what a single burst has opened is soon no more than may be idle.
+UNUSED_REST: Final = 5.0
+
+# Age of an HTTP/2 connection in seconds, at least and at most. An issuer behind a load balancer has more than one server, and connections
+# that never end would stay where they are while others are added.
+_AGE: Final = (240.0, 360.0)
+
+# Seconds in which a peer that owes an answer over HTTP/2 has to say anything, before a PING asks whether it is still there, and after it.
+_PATIENCE: Final = 1.0
+
+
+@final
+@attrs.frozen
+class ConnectionCounts:
+    """``open`` counts connections, ``busy`` calls that have a connection or get one, ``waiting`` those that wait for their turn.
+
+    ``resting`` also counts connections whose rest is over and that are not idle yet, ``multiplexed`` those over HTTP/2.
+    """
+
+    open: int
+    resting: int
+    idle: int
+    busy: int
+    waiting: int
+    multiplexed: int
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ConnectionLimits:
+    """Durations are in seconds. Without ``reuse`` no connection carries a second call."""
+
+    dial: DialLimits
+    response_header: float
+    max_idle: int
+    max_idle_per_host: int
+    idle_timeout: float
+    longest_exchange: float
+    reuse: bool = True
+    max_busy_per_host: int = MAX_BUSY_PER_HOST
+    max_resting: int = MAX_RESTING
+    max_resting_per_host: int = MAX_RESTING_PER_HOST
+
+
+@final
+@attrs.define(eq=False)
+class _Host:
+    """The connections to one origin, and the calls for them; see ``links.Host``.
+
+    ``resting`` is a queue. Those that have rested are taken from its head into ``rested`` as they are needed. ``rested`` and ``idle`` are
+    stacks: the one used last is on top and the one that expires first at the bottom. Calls in ``dialling`` count as busy.
+    """
+
+    pool: "Connections"
+    origin: Origin
+    rest: Rest
+    header_timeout: float
+    busy: int = 0
+    waiting: dict[Call, None] = attrs.field(factory=dict)
+    dialling: dict[Call, None] = attrs.field(factory=dict)
+    attempts: list[Attempt] = attrs.field(factory=list)
+    links: dict[Call, Http1Link | Http2Link] = attrs.field(factory=dict)
+    resting: deque[Http1Link] = attrs.field(factory=deque)
+    rested: deque[Http1Link] = attrs.field(factory=deque)
+    idle: list[Http1Link] = attrs.field(factory=list)
+    multiplexed: list[Http2Link] = attrs.field(factory=list)
+    speaks_http2: bool = False
+    streams: int = MAX_STREAMS
+
+    # Calls.
+
+    def begin(self, call: Call) -> None:
+        call.host = self
+        if self.busy >= self.pool.limits.max_busy_per_host:
+            self.waiting[call] = None
+            self.pool.reactor.timers.expect(call, call.ends)
+        else:
+            self.busy += 1
+            self._serve(call)
+
+    def give_up(self, call: Call) -> None:
+        """See ``call.Host``."""
+        if call.phase is Phase.QUEUED:
+            del self.waiting[call]
+            return
+        link = self.links.pop(call, None)
+        if link is None:
+            del self.dialling[call]
+        elif isinstance(link, Http1Link):
+            link.call = None
+            now = trio.current_time()
+            self.rest.measured(now, now - link.sent_at, answered=False)
+            link.close()
+        else:
+            link.give_up(call)
+        self._leave()
+
+    def phase(self) -> str:
+        """See ``call.Host``: that of the oldest attempt to connect."""
+        return self.attempts[0].phase if self.attempts else Phase.DIALLING.value
+
+    def _serve(self, call: Call) -> None:
+        """Send ``call``, which is counted as busy, on a connection that is there, or wait for a new one."""
+        now = trio.current_time()
+        link = self._take(call, now)
+        if link is not None:
+            self._send(link, call, now)
+            return
+        call.phase = Phase.DIALLING
+        self.dialling[call] = None
+        self.pool.reactor.timers.expect(call, call.ends)
+        self._dial()
+
+    def _send(self, link: Http1Link | Http2Link, call: Call, now: float) -> None:
+        self.links[call] = link
+        if not link.send(call, now):
+            self.ended(call, NoAnswer(timed_out=False, why="HTTP/2 cannot carry this request"))
+
+    def _take(self, call: Call, now: float) -> Http1Link | Http2Link | None:
+        if call.fresh:
+            return None
+        for http2 in self.multiplexed:
+            if http2.room:
+                return http2
+        while (link := self._rested(now)) is not None:
+            if link.answered_at + self.pool.limits.idle_timeout <= now:
+                link.close()
+            elif link.is_quiet():
+                return link
+        return None
+
+    def _rested(self, now: float) -> Http1Link | None:
+        """Take the connection that was used last of those that have rested; it may have ended meanwhile.
+
+        A rest is over once the reactor has looked after it: nothing that came within it was overlooked then. Outside a
+        turn, the link looks.
+        """
+        reactor = self.pool.reactor
+        since = (reactor.looked_at if reactor.in_turn else now) - self.rest.seconds(now)
+        while self.resting and self.resting[0].answered_at <= since:
+            self.rested.append(self.resting.popleft())
+        # Where answers have become slower, those on top have to rest on.
+        if self.rested and self.rested[0].answered_at <= since:
+            self.pool.resting -= 1
+            return self.rested.pop() if self.rested[-1].answered_at <= since else self.rested.popleft()
+        return self.idle.pop() if self.idle and self.idle[-1].answered_at <= since else None
+
+    def _dial(self) -> None:
+        # One connection over HTTP/2 may serve all who wait.
+        wanted = 1 if self.speaks_http2 else min(len(self.dialling), self.pool.limits.max_busy_per_host)
+        if self.dialling and len(self.attempts) < wanted:
+            self.pool.dial(self)
+
+    def _leave(self) -> None:
+        """A call is over: the next one has its turn."""
+        self.busy -= 1
+        if self.waiting:
+            self.busy += 1
+            self._serve(_pop(self.waiting))
+
+    # Connections.
+
+    def connected(self, found: Dialled | Unreachable, attempt: Attempt) -> None:
+        """An attempt to connect is over."""
+        self.attempts.remove(attempt)
+        if isinstance(found, Unreachable):
+            for _ in range(len(self.dialling) if self.speaks_http2 else min(1, len(self.dialling))):
+                _pop(self.dialling).land(NoAnswer(found.timed_out, found.why))
+                self._leave()
+            self._dial()
+            return
+        now = trio.current_time()
+        self.pool.open += 1
+        self.speaks_http2 = found.http2
+        if found.http2:
+            self._connected_http2(found, now)
+            return
+        link = Http1Link(found.transport, self, self.pool.reactor)
+        if self.dialling:
+            self._send(link, _pop(self.dialling), now)
+        elif self.pool.keeps():  # nobody has used it, so nothing can be left over on it
+            link.answered_at, link.used = now - self.rest.seconds(now), True
+            self.rested.append(link)
+            self.pool.resting += 1
+        else:
+            link.close()
+
+    def _connected_http2(self, found: Dialled, now: float) -> None:
+        # What an earlier connection knew: requests beyond it would be refused once more.
+        http = Http2Client(now + random.uniform(*_AGE), _PATIENCE, limit=max(1, self.streams))  # noqa: S311 - so that not all end at once
+        link = Http2Link(found.transport, self, self.pool.reactor, http, now)
+        self.multiplexed.insert(0, link)
+        link.begin(found.early)
+        while self.dialling and link.room:
+            self._send(link, _pop(self.dialling), now)
+        self._dial()
+
+    def answered(self, link: Http1Link, call: Call, response: Http1Response, *, written: bool) -> None:
+        """See ``links.Host``.
+
+        A used connection that ends without a byte of response was closed by the peer before it saw the request (RFC 9112 section 9.3.1,
+        https://www.rfc-editor.org/rfc/rfc9112#section-9.3.1), so the request goes out once more, on a fresh connection. The same holds
+        after a 408, with which the peer ends an idle connection (RFC 9110 section 15.5.9,
+        https://www.rfc-editor.org/rfc/rfc9110#section-15.5.9): it answers no request.
+        """
+        del self.links[call]
+        now, used = trio.current_time(), link.used
+        clean = response.clean and written
+        self.rest.measured(now, now - link.sent_at, answered=clean)
+        if not clean or not self._rests(link, now):
+            link.close()
+        if used and (not response.seen or response.status == HTTPStatus.REQUEST_TIMEOUT):
+            self._resend(call)
+        elif response.answer is not None:
+            self.ended(call, response.answer)
+        else:
+            why = "the answer is not valid HTTP, or broke off" if response.seen else "the connection ended without an answer"
+            self.ended(call, NoAnswer(timed_out=False, why=why))
+
+    def again(self, call: Call) -> None:
+        """See ``links.Host``."""
+        link = self.links.pop(call, None)
+        if isinstance(link, Http2Link):
+            self.streams = link.limit
+        if call.fresh:
+            self.ended(call, NoAnswer(timed_out=False, why="the token endpoint refuses requests"))
+        else:
+            self._resend(call)
+
+    def _resend(self, call: Call) -> None:
+        call.fresh, call.status = True, None
+        self._serve(call)
+
+    def ended(self, call: Call, outcome: Answer | NoAnswer) -> None:
+        """See ``links.Host``."""
+        link = self.links.pop(call, None)
+        if isinstance(link, Http2Link) and not self.pool.keeps():
+            link.retire()
+        call.land(outcome)
+        self._leave()
+
+    def closed(self, link: Http1Link | Http2Link) -> None:
+        """See ``links.Host``."""
+        self.pool.open -= 1
+        if isinstance(link, Http2Link):
+            self.streams = link.limit
+            self.multiplexed.remove(link)
+            if link.requires_http1 and self.origin.protocol is EndpointProtocol.AUTO:
+                self.speaks_http2 = False
+                self.pool.uses_http1.add(self.origin)
+            return
+        for kept in (self.resting, self.rested):
+            if link in kept:
+                kept.remove(link)
+                self.pool.resting -= 1
+        if link in self.idle:
+            self.idle.remove(link)
+
+    def _rests(self, link: Http1Link, now: float) -> bool:
+        """Let ``link`` rest if there is room; return whether it does."""
+        limits = self.pool.limits
+        full = self.pool.resting >= limits.max_resting or len(self.resting) + len(self.rested) >= limits.max_resting_per_host
+        if not self.pool.keeps() or full:
+            return False
+        link.answered_at, link.used = now, True
+        self.resting.append(link)
+        self.pool.resting += 1
+        return True
+
+    def is_unused(self, now: float) -> bool:
+        """Return whether nothing is here; how slow the host was counts for longer than its connections may last."""
+        return not (self.busy or self.waiting or self.attempts or self.resting or self.rested or self.idle or self.multiplexed) and (
+            self.rest.is_unknown(now)
+        )
+
+
+def _pop(calls: dict[Call, None]) -> Call:
+    """Take the call that waits longest."""
+    call = next(iter(calls))
+    del calls[call]
+    return call
+
+
+@final
+@attrs.define(eq=False)
+class Connections:
+    """All connections of the token client, in the turns of ``reactor``."""
+
+    limits: ConnectionLimits
+    reactor: Reactor
+    tls: TlsContexts
+    connect: Dial
+    open: int = attrs.field(default=0, init=False)
+    resting: int = attrs.field(default=0, init=False)
+    uses_http1: set[Origin] = attrs.field(factory=set, init=False)
+    _hosts: dict[Origin, _Host] = attrs.field(factory=dict, init=False)
+    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own the attempts to connect until cancelled. Then nothing new is begun, and ``close`` is to be called."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                task_status.started()
+                await self._expire()
+        finally:
+            self._nursery = None
+
+    def begin(self, call: Call) -> None:
+        """Make ``call``; it lands by ``call.ends``."""
+        if self._nursery is None:
+            call.land(NoAnswer(timed_out=False, why="the service ends"))
+            return
+        origin = call.endpoint.origin
+        host = self._hosts.get(origin)
+        if host is None:
+            host = self._hosts[origin] = _Host(self, origin, Rest(self.limits.longest_exchange), self.limits.response_header)
+        host.begin(call)
+
+    def counts(self) -> ConnectionCounts:
+        """Return the present counts; at rest, ``open`` is the sum of ``resting``, ``idle`` and ``multiplexed``, and the others are zero."""
+        hosts = self._hosts.values()
+        return ConnectionCounts(
+            open=self.open,
+            resting=self.resting,
+            idle=sum(len(host.idle) for host in hosts),
+            busy=sum(host.busy for host in hosts),
+            waiting=sum(len(host.waiting) for host in hosts),
+            multiplexed=sum(len(host.multiplexed) for host in hosts),
+        )
+
+    def close(self) -> None:
+        """Close every connection. Calls that are under way land without an answer."""
+        for host in self._hosts.values():
+            for call in [*host.links, *host.dialling, *host.waiting]:
+                call.land(NoAnswer(timed_out=False, why="the service ends"))
+            for link in {*host.links.values(), *host.resting, *host.rested, *host.idle, *host.multiplexed}:
+                link.close()
+        self._hosts.clear()
+
+    # For hosts.
+
+    def keeps(self) -> bool:
+        """Whether connections are used again."""
+        limits = self.limits
+        return bool(limits.reuse and limits.max_idle and limits.max_idle_per_host)
+
+    def dial(self, host: _Host) -> None:
+        """Begin one more attempt to connect."""
+        if self._nursery is not None:
+            origin = host.origin
+            if origin in self.uses_http1:
+                origin = attrs.evolve(origin, protocol=EndpointProtocol.HTTP1)
+            attempt = Attempt(origin, self.limits.dial, self.tls, self.connect)
+            host.attempts.append(attempt)
+            self._nursery.start_soon(self._attempt, host, attempt)
+
+    async def _attempt(self, host: _Host, attempt: Attempt) -> None:
+        found = await attempt.run()
+        self.reactor.turn(lambda: host.connected(found, attempt))
+
+    async def _expire(self) -> None:
+        """Make idle what nobody used after its rest, and close idle connections when their time is over, until cancelled."""
+        due = trio.current_time()
+        while True:
+            await trio.sleep_until(due)
+            due = self._sweep(trio.current_time())
+
+    def _sweep(self, now: float) -> float:
+        """Do what is due at ``now``, and return when there may be something to do again."""
+        idle_timeout = self.limits.idle_timeout
+        due = now + min(UNUSED_REST, idle_timeout)  # what comes back from now on has time until then
+        for origin, host in list(self._hosts.items()):
+            unused = min(host.rest.seconds(now) + UNUSED_REST, idle_timeout)
+            while (waiting := host.rested or host.resting) and waiting[0].answered_at + unused <= now:
+                self.resting -= 1
+                self._keep(host, waiting.popleft())
+            while host.idle and host.idle[0].answered_at + idle_timeout <= now:
+                host.idle[0].close()
+            for link in list(host.multiplexed):
+                if not link.calls and link.used_at + idle_timeout <= now:
+                    link.close()
+            if waiting:
+                due = min(due, waiting[0].answered_at + unused)
+            if host.idle:
+                due = min(due, host.idle[0].answered_at + idle_timeout)
+            if host.is_unused(now):
+                del self._hosts[origin]
+        return due
+
+    def _keep(self, host: _Host, link: Http1Link) -> None:
+        """Make ``link`` idle, and close the one that is too many: this one, or of all hosts the one whose last use is the oldest."""
+        if len(host.idle) >= self.limits.max_idle_per_host:
+            link.close()
+            return
+        host.idle.append(link)
+        stacks = [other.idle for other in self._hosts.values() if other.idle]
+        if sum(map(len, stacks)) > self.limits.max_idle:
+            min(stacks, key=lambda stack: stack[0].answered_at)[0].close()

@@ -1,0 +1,76 @@
+"""Deadlines of rows, in one heap with one task that waits for the earliest of them.
+
+A row's deadline nearly always is over before it is due, so taking one back costs nothing: its entry stays in the heap until its time has
+come, or until it is on top.
+"""
+
+import heapq
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol, final
+
+import attrs
+import trio
+
+NEVER: Final = math.inf
+
+# Heap entries that are kept without checking whether they are stale.
+_SPARE: Final = 1024
+
+
+class Timed(Protocol):
+    """A row with a deadline; ``due`` is in seconds of Trio's clock, ``NEVER`` if there is none any more."""
+
+    due: float
+
+    def on_due(self, now: float, /) -> None:
+        """The deadline has passed, at ``now``; ``due`` is ``NEVER`` until it is set again. Must neither block nor raise."""
+
+
+@final
+@attrs.define(eq=False)
+class Timers:
+    """Calls ``on_due`` of each row when its time has come. ``turn`` surrounds the calls of one moment."""
+
+    _turn: Callable[[Callable[[], None]], None]
+    _heap: list[tuple[float, int, Timed]] = attrs.field(factory=list, init=False)
+    _numbers: Iterator[int] = attrs.field(factory=itertools.count, init=False)
+    _full: int = attrs.field(default=_SPARE, init=False)
+    _alarm: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _alarm_at: float = attrs.field(default=NEVER, init=False)
+
+    def expect(self, row: Timed, due: float) -> None:
+        """Call ``row.on_due`` at ``due``, unless its deadline is another one by then."""
+        row.due = due
+        heap = self._heap
+        while heap and heap[0][2].due != heap[0][0]:  # what is over must not be kept alive by the heap
+            heapq.heappop(heap)
+        if due == NEVER:
+            return
+        heapq.heappush(heap, (due, next(self._numbers), row))
+        if len(heap) > self._full:  # most entries are stale
+            heap[:] = [entry for entry in heap if entry[2].due == entry[0]]
+            heapq.heapify(heap)
+            self._full = 2 * len(heap) + _SPARE
+        if due < self._alarm_at:  # later ones are looked at when the alarm goes off
+            self._alarm.deadline = self._alarm_at = due
+
+    async def run(self) -> None:
+        """Wait for deadlines until cancelled. Only the earliest deadline bounds the wait."""
+        while True:
+            heap = self._heap
+            while heap and heap[0][2].due != heap[0][0]:
+                heapq.heappop(heap)
+            self._alarm_at = heap[0][0] if heap else NEVER
+            with trio.CancelScope(deadline=self._alarm_at) as self._alarm:
+                await trio.sleep_forever()
+            self._turn(self._expire)
+
+    def _expire(self) -> None:
+        now, heap = trio.current_time(), self._heap
+        while heap and heap[0][0] <= now:
+            due, _, row = heapq.heappop(heap)
+            if row.due == due:
+                row.due = NEVER
+                row.on_due(now)

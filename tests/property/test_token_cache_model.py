@@ -1,0 +1,195 @@
+"""The cache beside a list of everything that was ever kept.
+
+Whatever happens, a hit is the newest token of an equal request whose ends have not come; and nothing that still counts is missing, unless
+the bounds left no room for it.
+"""
+
+import math
+from typing import Any, Final, final
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exchanger.oauth.cache.lifetime import MARGIN_PART, MARGIN_S
+from exchanger.oauth.cache.shelves import ENTRY_BYTES, RENEWAL_PAUSE_S
+from exchanger.oauth.cache.token_cache import TokenCache
+from exchanger.values.entry import TokenTarget
+from exchanger.values.issuer import CachePolicy, Credentials, Issuer
+from exchanger.values.secret import Secret
+from exchanger.values.token import Cache, TokenRequest
+from tests.oauth.cache.examples import START, Clocks, cache, issuer, jwt, outage, refusal, request, token
+
+MAX_BYTES: Final = 6 * (ENTRY_BYTES + 10)
+ISSUERS: Final[dict[str, list[Issuer | None]]] = {
+    name: [
+        issuer(name),
+        issuer(name, secret="rotated"),
+        issuer(name, previous=Credentials("client", Secret("s3cret"))),
+        issuer(name, cache=CachePolicy(max_ttl=50.0, max_entries=2)),
+        issuer(name, bearer_realm="realm"),
+        issuer(name, cache=None),
+        None,
+    ]
+    for name in ("primary", "second")
+}
+TARGETS: Final = (TokenTarget("primary", scope="read"), TokenTarget("primary", scope="write"))
+
+# Issuer, subject, target and grant type.
+Kind = tuple[str, int, int, str]
+kinds = st.tuples(st.sampled_from(list(ISSUERS)), st.integers(0, 2), st.integers(0, 1), st.sampled_from("gh"))
+steps = st.one_of(
+    st.tuples(st.just("find"), kinds),
+    st.tuples(st.just("find"), kinds),
+    st.tuples(st.just("keep"), kinds, st.none() | st.integers(-1, 400), st.floats(0.0, 2.0)),
+    st.tuples(st.just("refused"), kinds, st.sampled_from([400, 401, 403, 500, 503])),
+    st.tuples(st.just("fails"), kinds),
+    st.tuples(st.just("wait"), st.floats(0.0, 120.0)),
+    st.tuples(st.just("jump"), st.floats(-500.0, 500.0)),
+    st.tuples(st.just("issuers"), st.sampled_from(list(ISSUERS)), st.integers(0, 6)),
+)
+
+
+@final
+@attrs.define(eq=False)
+class Line:
+    """A token of the model. ``at`` is the steady time of its issue, ``ends`` those of either clock."""
+
+    key: object
+    issuer: str
+    text: str
+    at: float
+    until: float
+    wall_until: float
+
+
+@final
+@attrs.define(eq=False)
+class Model:
+    """All that counts, the least recently used first."""
+
+    clocks: Clocks
+    lines: list[Line] = attrs.field(factory=list)
+
+    def find(self, key: object, max_ttl: float) -> Line | None:
+        for line in self.lines:
+            if line.key == key:
+                self.lines.remove(line)
+                if self.clocks.steady < min(line.until, line.at + max_ttl) and self.clocks.wall < line.wall_until:
+                    self.lines.append(line)
+                    return line
+                break
+        return None
+
+    def drop(self, key: object) -> None:
+        self.lines = [line for line in self.lines if line.key != key]
+
+    def bound(self, bounds: dict[str, int]) -> None:
+        for name, most in bounds.items():
+            while len(own := [line for line in self.lines if line.issuer == name]) > most:
+                self.lines.remove(own[0])
+        while sum(len(line.text) + ENTRY_BYTES for line in self.lines) > MAX_BYTES:
+            self.lines.pop(0)
+
+
+def identity(one: TokenRequest) -> object:
+    """What shapes the answer, by hand."""
+    of = one.issuer
+    credentials = (of.credentials.client_id, of.credentials.client_secret)
+    return (of.name, credentials, None if of.previous is None else of.previous.client_secret, one.subject_token, one.target, one.grant_type)
+
+
+def shape(of: Issuer) -> object:
+    return (of.credentials.client_secret, of.previous)
+
+
+@final
+@attrs.define(eq=False)
+class Run:
+    """The cache and its model, side by side."""
+
+    clocks: Clocks = attrs.field(factory=Clocks)
+    in_force: dict[str, Issuer] = attrs.field(factory=dict)
+    one: TokenCache = attrs.field(init=False)
+    model: Model = attrs.field(init=False)
+    renewing: dict[str, float] = attrs.field(factory=dict)
+    count: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.one, self.model = cache(self.clocks), Model(self.clocks)
+        self.one._shelves.max_bytes = MAX_BYTES
+        self.one.use_issuers({})
+        for name in ISSUERS:
+            self.issuers(name, 0)
+
+    def asked(self, kind: Kind) -> tuple[TokenRequest, CachePolicy | None]:
+        name, subject, target, grant = kind
+        of = self.in_force.get(name)
+        text = "opaque" if subject == 0 else jwt({"exp": subject_ends(subject)})
+        return request(text, of=of or issuer(name), target=TARGETS[target], grant=grant), None if of is None else of.cache
+
+    def find(self, kind: Kind) -> None:
+        asked, policy = self.asked(kind)
+        found = self.one.find(asked)
+        line = None if policy is None else self.model.find(identity(asked), policy.max_ttl)
+        assert (None if found is None else found.token.access_token.reveal()) == (None if line is None else line.text)
+        if found is not None:
+            assert found.token.cache is Cache.HIT
+            text = found.token.access_token.reveal()
+            if found.renew:  # one at a time, and another one after a pause
+                assert self.clocks.steady >= self.renewing.get(text, -math.inf)
+                self.renewing[text] = self.clocks.steady + RENEWAL_PAUSE_S
+
+    def keep(self, kind: Kind, expires_in: int | None, duration: float) -> None:
+        asked, policy = self.asked(kind)
+        self.count += 1
+        text = f"token {self.count:03}"
+        self.one.keep(asked, token(text, expires_in, duration=duration))
+        if policy is None:
+            return
+        self.model.drop(identity(asked))
+        at, wall_at = self.clocks.steady - duration, self.clocks.wall - duration
+        length = min(-math.inf if expires_in is None else expires_in, policy.max_ttl, subject_ends(kind[1]) - wall_at)
+        usable = length - min(MARGIN_S, MARGIN_PART * length)
+        if length > 0 and duration < usable:
+            self.model.lines.append(Line(identity(asked), kind[0], text, at, at + usable, wall_at + usable))
+
+    def refused(self, kind: Kind, status: int) -> None:
+        asked, policy = self.asked(kind)
+        self.one.refused(asked, refusal(status))
+        if policy is not None and status < 500:
+            self.model.drop(identity(asked))
+
+    def fails(self, kind: Kind) -> None:
+        self.one.refused(self.asked(kind)[0], outage())
+
+    def wait(self, seconds: float) -> None:
+        self.clocks.advance(seconds)
+
+    def jump(self, seconds: float) -> None:
+        self.clocks.wall += seconds
+
+    def issuers(self, name: str, version: int) -> None:
+        before, chosen = self.in_force.pop(name, None), ISSUERS[name][version]
+        if chosen is not None:
+            self.in_force[name] = chosen
+        self.one.use_issuers(self.in_force)
+        keeping = [shape(of) for of in (before, chosen) if of is not None and of.cache is not None]
+        if len(keeping) < 2 or keeping[0] != keeping[1]:
+            self.model.lines = [line for line in self.model.lines if line.issuer != name]
+
+    def check(self) -> None:
+        self.model.bound({name: of.cache.max_entries for name, of in self.in_force.items() if of.cache is not None})
+        assert self.one.entries == len(self.model.lines)
+
+
+def subject_ends(subject: int) -> float:
+    return math.inf if subject == 0 else START + 200 * subject
+
+
+@given(st.lists(steps, max_size=60))
+def test_the_cache_is_a_list_with_ends(script: list[tuple[Any, ...]]) -> None:
+    run = Run()
+    for name, *arguments in script:
+        getattr(run, name)(*arguments)
+        run.check()
