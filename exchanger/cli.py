@@ -19,7 +19,7 @@ import attrs
 
 from exchanger import __version__
 from exchanger.errors import leaves
-from exchanger.util.arguments import did_you_mean, one_of, unexpected
+from exchanger.util.arguments import WrongArgumentsError, did_you_mean, one_of, refuse, unexpected
 from exchanger.util.terminal import BROKEN_PIPE, drop_output, flush_output, no_room, prepare_output
 from exchanger.util.text import bounded
 
@@ -66,12 +66,15 @@ def _run(arguments: list[str]) -> int:
     found = parse(arguments)
     if found is None:
         return _USAGE_ERROR
-    command, namespace = found
-    return command.run(namespace)
+    command, namespace, parser = found
+    try:
+        return command.run(namespace)
+    except WrongArgumentsError as error:
+        parser.error(str(error))
 
 
-def parse(arguments: list[str]) -> tuple[Command, argparse.Namespace] | None:
-    """Return the command that ``arguments`` name, with its options; ``None`` after the help if they name none.
+def parse(arguments: list[str]) -> tuple[Command, argparse.Namespace, argparse.ArgumentParser] | None:
+    """Return the command that ``arguments`` name, its options, and its parser; ``None`` after the help if they name none.
 
     Raises:
         SystemExit: they are wrong (status 2), or the help was asked for and is shown (status 0).
@@ -86,10 +89,10 @@ def parse(arguments: list[str]) -> tuple[Command, argparse.Namespace] | None:
     namespace, extra = parser.parse_known_args(arguments)
     if extra:
         (chosen or parser).error(unexpected(chosen or parser, extra))
-    if name is None:
+    if name is None or chosen is None:
         parser.print_help(sys.stderr)
         return None
-    return commands[name], namespace
+    return commands[name], namespace, chosen
 
 
 def _unknown(name: str, commands: Mapping[str, Command]) -> str:
@@ -152,7 +155,9 @@ def _health(namespace: argparse.Namespace) -> int:
     from exchanger.health.command import run_health
     from exchanger.health.options import options_of
 
-    return trio.run(run_health, options_of(namespace))
+    options = options_of(namespace)
+    refuse(options.problems())
+    return trio.run(run_health, options)
 
 
 def _check(namespace: argparse.Namespace) -> int:
@@ -217,16 +222,20 @@ def _demo(namespace: argparse.Namespace) -> int:
     from exchanger.demo.command import run_demo
     from exchanger.demo.options import options_of
 
-    return trio.run(run_demo, options_of(namespace))
+    options = options_of(namespace)
+    refuse(options.problems())
+    return trio.run(run_demo, options)
 
 
 def _scenarios(namespace: argparse.Namespace) -> int:
     import trio
 
-    from exchanger.scenarios.command import run_scenarios
+    from exchanger.scenarios.command import option_problems, run_scenarios
     from exchanger.scenarios.options import options_of
 
-    return trio.run(run_scenarios, options_of(namespace))
+    options = options_of(namespace)
+    refuse(option_problems(options, os.environ))
+    return trio.run(run_scenarios, options)
 
 
 def _fake_token_endpoint(namespace: argparse.Namespace) -> int:

@@ -243,8 +243,31 @@ def test_a_terminal_that_cannot_show_a_character_shows_the_rest(encoding: str) -
 def test_scenarios_are_listed_and_are_run_at_a_gateway_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["scenarios", "--list"]) == 0
     assert "yellow-success: " in capsys.readouterr().out
+    assert "--base-url is required" in refused(["scenarios"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["health", "--key-file", "k"], "--key-file needs --cert-file"),
+        (["demo", "--console", "http://127.0.0.1:1"], "--console goes with --gateway"),
+        (["scenarios", "--base-url", "http://a", "--ca-file", "c"], "--ca-file is for a gateway with https"),
+    ],
+)
+def test_options_that_do_not_go_together_are_told_with_the_usage(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused(arguments, capsys)
+    assert said.startswith(f"usage: exchanger {arguments[0]} ")
+    assert says in said
+
+
+def test_a_variable_may_stand_for_an_option(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("DEMO_BASE_URL", "http://127.0.0.1:1")
+    assert cli.main(["scenarios", "--only", "yellow-success"]) == 1
+    monkeypatch.setenv("DEMO_BASE_URL", "nonsense")
     assert cli.main(["scenarios"]) == 2
-    assert "--base-url is required" in capsys.readouterr().err
+    assert "DEMO_BASE_URL" in capsys.readouterr().err
 
 
 def test_the_package_is_the_program() -> None:

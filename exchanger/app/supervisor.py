@@ -15,7 +15,7 @@ import trio
 from rpds import HashTrieMap
 
 from exchanger import __version__
-from exchanger.app.event_log import ConsoleLog, GrantsLog, TlsLog
+from exchanger.app.event_log import ConsoleLog, GrantsLog, TlsLog, TokenCacheLog
 from exchanger.app.fade import Fade
 from exchanger.app.policy_sync import PolicySync
 from exchanger.app.settings import Settings
@@ -23,6 +23,7 @@ from exchanger.app.variable_names import as_notices
 from exchanger.console.api import About
 from exchanger.console.broadcast import Totals
 from exchanger.console.console import Console, Reports, Sources
+from exchanger.console.issuer_health import IssuerHealth
 from exchanger.console.policy_health import Freshness
 from exchanger.directory.source import DirectorySettings
 from exchanger.envoy.authorization import Authorization
@@ -33,6 +34,7 @@ from exchanger.envoy.reflection import REFLECTION_SERVICES, Reflection
 from exchanger.errors import ExchangerError
 from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.server import GrpcServer
+from exchanger.oauth.cache.token_cache import TokenCache
 from exchanger.oauth.token_client import TokenClient
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.reactor.reactor import Reactor
@@ -106,6 +108,10 @@ class Supervisor:
                 tls_certificate_expiry=lambda: self._server.certificate_expiry,
                 grpc_connections=lambda: self._server.connections,
                 grpc_connections_refused=lambda: self._server.refused,
+                breakers_open=self._breakers_open,
+                exchanges_queued=self._exchanges_queued,
+                token_cache_entries=lambda: self._tokens.cache.entries,
+                token_cache_requests=lambda: self._tokens.cache.requests,
             ),
         )
         self._exports = Exports.of(settings.otlp, __version__, self._metrics.collect)
@@ -113,7 +119,9 @@ class Supervisor:
         self._console = self._make_console()
         tracer: Tracer | None = None if tracing is None else tracing.contexts
         exchange_observer: ExchangeObserver = self._metrics if tracing is None else ExchangeObservers((self._metrics, tracing))
-        self._tokens = TokenClient(settings.token_client, exchange_observer, self._reactor, tracer=tracer)
+        client = settings.token_client
+        cache = TokenCache(client.rules, client.proxies, settings.token_cache, TokenCacheLog(self._log))
+        self._tokens = TokenClient(client, exchange_observer, self._reactor, tracer=tracer, cache=cache)
         self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers(), tracer=tracer)
         self._fade = Fade(lambda: self._evaluator.answered)
         self._server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault, TlsLog(self._log), self._on_refused)
@@ -152,6 +160,7 @@ class Supervisor:
                 infrastructure.cancel_scope.cancel()
 
     def _use_issuers(self, issuers: "HashTrieMap[str, Issuer]") -> None:
+        self._tokens.use_issuers(issuers)
         self._evaluator.rules = attrs.evolve(self._evaluator.rules, issuers=issuers)
 
     def _on_stale(self, stale: bool) -> None:  # noqa: FBT001 - the signature that the source calls
@@ -209,13 +218,14 @@ class Supervisor:
         source = "directory" if isinstance(settings.policy, DirectorySettings) else "kubernetes"
         policy = self._policy
         sources = Sources(
-            lambda: policy.newest,
-            self._totals,
-            decision_line,
-            lambda: policy.is_missing,
-            self._all_notices,
-            self._freshness,
-            lambda: self._evaluator.rules,
+            snapshot=lambda: policy.newest,
+            totals=self._totals,
+            line=decision_line,
+            is_missing=lambda: policy.is_missing,
+            notices=self._all_notices,
+            freshness=self._freshness,
+            issuers=self._issuer_health,
+            rules=lambda: self._evaluator.rules,
         )
         log = ConsoleLog(self._log)
         about = About(version=__version__, policy_source=source)
@@ -226,6 +236,35 @@ class Supervisor:
     def _totals(self) -> Totals:
         seen = self._metrics.overview()
         return Totals(seen.decisions, seen.exchanges, seen.coalesced, CHECK_BUCKETS, seen.durations, seen.errors)
+
+    def _breakers_open(self) -> dict[str, bool]:
+        found: dict[str, bool] = {}
+        for guard in self._tokens.guards:
+            if guard.breaker is not None:
+                found[guard.endpoint_host] = guard.is_open or found.get(guard.endpoint_host, False)
+        return found
+
+    def _exchanges_queued(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for guard in self._tokens.guards:
+            if guard.places is not None:
+                found[guard.endpoint_host] = found.get(guard.endpoint_host, 0) + guard.queued
+        return found
+
+    def _issuer_health(self) -> tuple[IssuerHealth, ...]:
+        now = trio.current_time()
+        return tuple(
+            IssuerHealth(
+                guard.name,
+                guard.endpoint_host,
+                guard.is_open,
+                0.0 if guard.breaker is None else guard.breaker.retry_in(now),
+                guard.queued,
+                0 if guard.places is None else guard.places.in_flight,
+                None if guard.places is None else guard.places.limit,
+            )
+            for guard in self._tokens.guards
+        )
 
     def _freshness(self) -> Freshness:
         state = self._sync.state()

@@ -99,8 +99,8 @@ def _context(options: HealthOptions) -> ssl.SSLContext:
     Raises:
         ConfigurationError: a file cannot be used.
     """
-    if options.key_file and not options.cert_file:
-        raise ConfigurationError(("--key-file needs --cert-file",))
+    if problems := options.problems():
+        raise ConfigurationError(problems)
     try:
         context = ssl.create_default_context(cafile=options.ca_file)
     except (OSError, ssl.SSLError) as error:

@@ -33,6 +33,10 @@ class HealthOptions:
     key_file: Path | None = None
     server_name: str = ""
 
+    def problems(self) -> tuple[str, ...]:
+        """Return which options do not go together, in words."""
+        return ("--key-file needs --cert-file",) if self.key_file and not self.cert_file else ()
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options to ``parser``."""

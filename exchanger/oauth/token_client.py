@@ -10,23 +10,31 @@ connections across hosts.
 What can fail is a value; an exception is a fault, and none holds a secret.
 """
 
+import functools
 import ssl
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Final, final
 
 import attrs
 import trio
 
+from exchanger.decision.retry_after import read_retry_after
 from exchanger.decision.token_exchange import EncodedRequest, decode_response, encode_request, transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.oauth.answer import Answer
+from exchanger.oauth.breaker import caller_of, health_of
+from exchanger.oauth.cache.token_cache import TokenCache
 from exchanger.oauth.call import Call, NoAnswer
 from exchanger.oauth.connections import ConnectionCounts, ConnectionLimits, Connections
 from exchanger.oauth.dial import Dial, DialLimits, TlsContexts
 from exchanger.oauth.endpoint import Endpoint, read_endpoint
+from exchanger.oauth.flight import OVERLOADED, Flight, Stage, Waiter
+from exchanger.oauth.in_flight import Entered
 from exchanger.oauth.settings import TokenClientSettings
+from exchanger.oauth.sparing import Guard, Guards
 from exchanger.oauth.tls import client_tls_context
 from exchanger.reactor.reactor import Reactor
 from exchanger.reactor.timers import NEVER
@@ -38,12 +46,12 @@ from exchanger.values.token import (
     CoalescedRecord,
     ErrorKind,
     ExchangedToken,
+    ExchangeFailure,
     ExchangeRecord,
     TokenCall,
     TokenOutcome,
     TokenRequest,
 )
-from exchanger.values.trace import SpanContext
 
 __all__ = ["TokenClient", "TokenClientSettings"]
 
@@ -53,9 +61,7 @@ _MAX_ENDPOINTS: Final = 1024
 # For who asks outside ``run``, and for everyone who still waits at its end.
 _LOST: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the service ends")
 _NO_TIME: Final = transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED, detail="the gateway left no time for an exchange")
-_GATEWAY_LEAVES: Final = transport_failure(
-    ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED, detail="timed out: the gateway does not wait any longer"
-)
+_BREAKER_OPEN: Final = transport_failure(ErrorKind.BREAKER_OPEN, Diagnostic.BREAKER_OPEN, detail="the token endpoint failed too often")
 
 
 @final
@@ -71,65 +77,6 @@ class FlightCounts:
 
 @final
 @attrs.define(eq=False)
-class _Waiter:
-    """One request's place in a flight; see ``Ticket``. ``joined``: the flight was under way already."""
-
-    flight: "_Flight"
-    done: Callable[[TokenOutcome], None]
-    joined: bool
-    due: float = NEVER
-
-    def leave(self) -> None:
-        self.due = NEVER
-        self.flight.left(self)
-
-    def on_due(self, _now: float) -> None:
-        """The time of this request is up; the flight goes on.
-
-        Its answer may still serve others, tells whether the endpoint lives, and leaves the connection in a state to be used again.
-        """
-        self.flight.outlives_waiters = True
-        self.flight.waiters.remove(self)
-        self.done(_GATEWAY_LEAVES)
-
-
-@final
-@attrs.define(eq=False)
-class _Flight:
-    """One exchange under way: one call, or two where the client's credentials were just rotated.
-
-    ``key`` is the request that started it: equal ones may differ in parts that do not count. ``request`` is that of the present call.
-    ``outcome`` is set when it has landed.
-    """
-
-    client: "TokenClient"
-    key: TokenRequest
-    request: TokenRequest
-    ends: float
-    waiters: list[_Waiter] = attrs.field(factory=list)
-    outlives_waiters: bool = False
-    outcome: TokenOutcome | None = None
-    call: Call | None = None
-    port: int | None = None
-    span: SpanContext | None = None
-    started: float = 0.0
-    sent_at: float = 0.0
-    first: TokenOutcome | None = None
-    recorded: bool = False
-
-    def left(self, waiter: _Waiter) -> None:
-        """``waiter`` waits no more."""
-        self.waiters.remove(waiter)
-        if not self.waiters and not self.outlives_waiters:
-            self.client.abandon(self)
-
-    def landed(self, answer: Answer | NoAnswer) -> None:
-        """The call is over."""
-        self.client.landed(self, answer)
-
-
-@final
-@attrs.define(eq=False)
 class TokenClient:
     """Exchanges tokens at token endpoints, in the turns of ``reactor``, which has to run for longer.
 
@@ -141,6 +88,7 @@ class TokenClient:
         dial: Opens TCP connections.
         tls: Makes contexts for https, which reads the trust store.
         tracer: Gives each call a span below the request's, and the token endpoint gets that one.
+        cache: Keeps tokens of issuers whose profiles say so.
     """
 
     settings: TokenClientSettings
@@ -151,9 +99,13 @@ class TokenClient:
     dial: Dial = trio.open_tcp_stream
     tls: Callable[[], ssl.SSLContext] = client_tls_context
     tracer: Tracer | None = None
+    cache: TokenCache = attrs.field(factory=TokenCache)
     _connections: Connections = attrs.field(init=False)
-    _flights: dict[TokenRequest, _Flight] = attrs.field(factory=dict, init=False)
-    _running: bool = attrs.field(default=False, init=False)
+    _guards: Guards[Flight] = attrs.field(factory=Guards, init=False)
+    _admitted: deque[Flight] = attrs.field(factory=deque, init=False)
+    _admitting: bool = attrs.field(default=False, init=False)
+    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+    _flights: dict[TokenRequest, Flight] = attrs.field(factory=dict, init=False)
     _started: int = attrs.field(default=0, init=False)
     _coalesced: int = attrs.field(default=0, init=False)
     _endpoints: dict[tuple[str, Proxy | None, EndpointProtocol], Endpoint | None] = attrs.field(factory=dict, init=False)
@@ -188,25 +140,43 @@ class TokenClient:
         """The connections to token endpoints."""
         return self._connections.counts()
 
+    @property
+    def guards(self) -> Iterable[Guard[Flight]]:
+        """How the issuers with limits are spared now."""
+        return self._guards
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own flights and connections until cancelled; ``started()`` when exchanges may begin. On the way out all of them end."""
-        self._running = True
         try:
-            await self._connections.run(task_status=task_status)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.cache.run)
+                await nursery.start(self._connections.run)
+                self._nursery = nursery
+                task_status.started()
         finally:
-            self._running = False
+            self._nursery = None
             self.reactor.turn(self._end)
             self.reactor.turn(self._connections.close)
 
-    def begin(self, request: TokenRequest, due: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | _Waiter:
+    def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
+        """Take over the issuers in force: tokens of those that are gone are forgotten, and limits change at once."""
+        self.cache.use_issuers(issuers)
+        self._admitted.extend(self._guards.use(issuers))
+        self.reactor.turn(self._begin_admitted)
+
+    def begin(self, request: TokenRequest, due: float, done: Callable[[TokenOutcome], None], /) -> TokenOutcome | Waiter:
         """Exchange ``request``; see ``TokenExchanger``. It takes ``request_timeout`` at most. Outside ``run`` the outcome is a failure."""
+        if request.issuer.cache is not None and (kept := self.cache.find(request)) is not None:
+            if kept.renew:
+                self._renew(request)
+            return kept.token
         now = trio.current_time()
         if due <= now:
             return _NO_TIME
         flight = self._flights.get(request)
         joined = flight is not None
         if flight is None:
-            if not self._running:
+            if self._nursery is None:
                 return _LOST
             flight = self._launch(request, now)
             if flight.outcome is not None:
@@ -214,20 +184,92 @@ class TokenClient:
         else:
             self._coalesced += 1
             self.observer.coalesced(CoalescedRecord(request.issuer.endpoint_host, request.trace, flight.key.trace))
-        waiter = _Waiter(flight, done, joined)
+        waiter = Waiter(flight, done, joined)
         flight.waiters.append(waiter)
         if due < flight.ends:
             self.reactor.timers.expect(waiter, due)
         return waiter
 
-    def _launch(self, request: TokenRequest, now: float) -> _Flight:
-        flight = _Flight(self, request, request, now + self.settings.request_timeout)
+    def _renew(self, request: TokenRequest) -> None:
+        """Renew a kept token ahead of its end, in the background."""
+        if self._nursery is None:
+            self.cache.renewal_failed(request)
+        elif request not in self._flights:
+            self._launch(request, trio.current_time(), renews=True)
+
+    def _launch(self, request: TokenRequest, now: float, *, renews: bool = False) -> Flight:
+        flight = Flight(self, request, request, now + self.settings.request_timeout, renews)
+        flight.outlives_waiters = renews
         self._flights[request] = flight
         self._started += 1
-        self._make_call(flight)
+        if self._nursery is not None and request.issuer.cache is not None and self.cache.asks_shared(request):
+            self._nursery.start_soon(self._ask_shared, flight)
+        else:
+            self._enter(flight)
         return flight
 
-    def _make_call(self, flight: _Flight) -> None:
+    async def _ask_shared(self, flight: Flight) -> None:
+        find = self.cache.find_renewed if flight.renews else self.cache.find_shared
+        kept = await find(flight.key)
+
+        def go_on() -> None:
+            if flight.stage is Stage.ASKING:
+                if kept is not None:
+                    self._land(flight, kept.token)
+                else:
+                    self._enter(flight)
+
+        self.reactor.turn(go_on)
+
+    # Calls, as far as the issuer is to be called.
+
+    def _enter(self, flight: Flight) -> None:
+        guard = flight.guard = self._guards.of(flight.key.issuer)
+        if guard is None or guard.places is None:
+            self._begin_call(flight)
+            return
+        entered = guard.places.enter(flight.key.namespace, flight)
+        if entered is Entered.ADMITTED:
+            self._begin_call(flight)
+        elif entered is Entered.FULL:
+            self._refuse(flight, _BREAKER_OPEN if guard.is_open else OVERLOADED)
+        elif guard.is_open:  # it would wait for nothing
+            guard.places.withdraw(flight.key.namespace, flight)
+            self._refuse(flight, _BREAKER_OPEN)
+        else:
+            flight.stage = Stage.QUEUED
+            self.reactor.timers.expect(flight, flight.ends)
+
+    def _begin_call(self, flight: Flight) -> None:
+        """Make the call of ``flight``, which has its place now if places are limited."""
+        guard = flight.guard
+        flight.stage, flight.due = Stage.CALLING, NEVER
+        if self._nursery is None:  # the end, which lands it
+            return
+        if guard is not None and guard.breaker is not None:
+            flight.admission = guard.breaker.admit(trio.current_time(), caller_of(flight.key))
+            if flight.admission is None:
+                self._refuse(flight, _BREAKER_OPEN)
+                return
+            flight.outlives_waiters |= flight.admission.is_probe
+        self._make_call(flight)
+
+    def _refuse(self, flight: Flight, failure: ExchangeFailure) -> None:
+        """End ``flight`` before its call, to spare the issuer."""
+        if flight.renews:
+            self.cache.renewal_failed(flight.key)
+        self._land(flight, failure)
+
+    def late(self, flight: Flight) -> None:
+        """See ``flight.Owner``."""
+        self._leave_queue(flight)
+        self._refuse(flight, OVERLOADED)
+
+    def _leave_queue(self, flight: Flight) -> None:
+        if flight.stage is Stage.QUEUED and flight.guard is not None and flight.guard.places is not None:
+            flight.guard.places.withdraw(flight.key.namespace, flight)
+
+    def _make_call(self, flight: Flight) -> None:
         """Make the call of ``flight.request``, which leaves one record whatever becomes of it."""
         request = flight.request
         host = request.issuer.endpoint_host
@@ -249,11 +291,10 @@ class TokenClient:
         if head is None:
             self._call_ended(flight, transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST))
             return
-        flight.call = Call(endpoint, head, encoded.trace, encoded.body, flight.ends, flight.landed)
+        flight.call = Call(endpoint, head, encoded.trace, encoded.body, flight.ends, functools.partial(self._landed, flight))
         self._connections.begin(flight.call)
 
-    def landed(self, flight: _Flight, answer: Answer | NoAnswer) -> None:
-        """For flights: the call is over."""
+    def _landed(self, flight: Flight, answer: Answer | NoAnswer) -> None:
         if type(answer) is NoAnswer:
             kind = ErrorKind.TIMEOUT if answer.timed_out else ErrorKind.TRANSPORT_ERROR
             self._call_ended(flight, transport_failure(kind, Diagnostic.REQUEST_FAILED, detail=answer.why))
@@ -262,9 +303,12 @@ class TokenClient:
             detail = "timed out while reading the answer" if late else "the answer broke off"
             self._call_ended(flight, transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, answer.status, detail=detail))
         else:
-            self._call_ended(flight, decode_response(answer.status, answer.challenges, answer.body, self.settings.rules))
+            outcome = decode_response(answer.status, answer.challenges, answer.body, self.settings.rules)
+            if answer.retry_after and isinstance(outcome, ExchangeFailure):
+                outcome = attrs.evolve(outcome, retry_after=read_retry_after(answer.retry_after, self.now()))
+            self._call_ended(flight, outcome)
 
-    def _call_ended(self, flight: _Flight, outcome: TokenOutcome) -> None:
+    def _call_ended(self, flight: Flight, outcome: TokenOutcome) -> None:
         record = self._record(flight, outcome)
         call = TokenCall(record.duration, record.http_status, record.kind)
         if type(outcome) is ExchangedToken:
@@ -281,42 +325,69 @@ class TokenClient:
                 return
         elif type(outcome) is not ExchangedToken:
             outcome = flight.first  # the new credentials are what has to be mended
+        if flight.key.issuer.cache is not None:
+            if type(outcome) is ExchangedToken:
+                self.cache.keep(flight.key, outcome)
+            else:
+                self.cache.refused(flight.key, outcome)
         self._land(flight, outcome)
 
-    def abandon(self, flight: _Flight) -> None:
-        """For flights: the last caller has left, or ``run`` ends."""
+    def abandoned(self, flight: Flight) -> None:
+        """See ``flight.Owner``."""
         self._give_up(flight)
-        self._close(flight)
+        self._close(flight, None)
 
-    def _land(self, flight: _Flight, outcome: TokenOutcome) -> None:
-        self._close(flight)
+    def _land(self, flight: Flight, outcome: TokenOutcome) -> None:
+        self._close(flight, outcome)
         flight.outcome = outcome
         waiters, flight.waiters = flight.waiters, []
         shared: TokenOutcome | None = None
         for waiter in waiters:
             waiter.due = NEVER
-            if not waiter.joined:
+            if not waiter.joined or outcome.cache is not Cache.MISS:
                 waiter.done(outcome)
             else:
                 shared = shared or attrs.evolve(outcome, cache=Cache.SHARED)
                 waiter.done(shared)
 
-    def _close(self, flight: _Flight) -> None:
-        # Closed first: the next caller starts anew instead of joining a flight that is over.
+    def _close(self, flight: Flight, outcome: TokenOutcome | None) -> None:
+        """Forget ``flight``, which nobody can join any more, and give its place to the next one."""
         del self._flights[flight.key]
+        called, flight.stage, flight.due = flight.stage is Stage.CALLING, Stage.OVER, NEVER
+        guard = flight.guard
+        if guard is None or not called:
+            return
+        if flight.admission is not None and guard.breaker is not None:
+            retry_after = outcome.retry_after if isinstance(outcome, ExchangeFailure) else None
+            guard.breaker.ended(flight.admission, health_of(outcome, flight.key), trio.current_time(), retry_after)
+        if guard.places is not None and (following := guard.places.leave()) is not None:
+            self._admitted.append(following)
+            self._begin_admitted()
+
+    def _begin_admitted(self) -> None:
+        # In a loop: one that is refused at once gives its place to the next.
+        if not self._admitting:
+            self._admitting = True
+            while self._admitted:
+                self._begin_call(self._admitted.popleft())
+            self._admitting = False
 
     def _end(self) -> None:
-        for flight in list(self._flights.values()):
+        while self._flights:
+            flight = next(iter(self._flights.values()))
             self._give_up(flight)
             self._land(flight, _LOST)
 
-    def _give_up(self, flight: _Flight) -> None:
+    def _give_up(self, flight: Flight) -> None:
+        self._leave_queue(flight)
+        if flight.renews:
+            self.cache.renewal_failed(flight.key)
         if flight.call is not None:
             flight.call.give_up()
         if not flight.recorded:
             self._record(flight, None)
 
-    def _record(self, flight: _Flight, outcome: TokenOutcome | None) -> ExchangeRecord:
+    def _record(self, flight: Flight, outcome: TokenOutcome | None) -> ExchangeRecord:
         """Tell the observer of a call. Without an outcome it was cut off: everyone who waited for it left, or the process ends."""
         host = flight.request.issuer.endpoint_host
         flight.recorded = True

@@ -129,6 +129,14 @@ def plan(options: ScenariosOptions, variables: Mapping[str, str]) -> tuple[tuple
     return scenarios, target if token is None else target.with_own_token(token)
 
 
+def option_problems(options: ScenariosOptions, variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Return which options do not go together, with what variables stand for. A variable that is wrong is told by the run."""
+    try:
+        return _with_variables(options, variables).problems()
+    except UsageError:
+        return ()
+
+
 def _with_variables(options: ScenariosOptions, variables: Mapping[str, str]) -> ScenariosOptions:
     """Return ``options`` with what the Go project's variables say where an option says nothing."""
     base_url, file = (variables.get(name, "").strip() for name in ("DEMO_BASE_URL", "DEMO_SCENARIO_CONFIG"))

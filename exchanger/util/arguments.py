@@ -15,6 +15,16 @@ _OPTION: Final = re.compile(r"--[a-z][a-z-]*")
 _is_word: Final = re.compile(r"[A-Za-z0-9._/-]{0,24}").fullmatch
 
 
+class WrongArgumentsError(Exception):
+    """Arguments are right one by one, and do not go together."""
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise ``WrongArgumentsError`` with ``problems``, if there are any."""
+    if problems:
+        raise WrongArgumentsError("; ".join(problems))
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a question that names what is most like ``name``, "" if nothing is."""
     known = list(known)

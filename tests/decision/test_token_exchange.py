@@ -99,11 +99,14 @@ class TestEncode:
 
     def test_the_headers_are_fixed_but_for_the_trace(self) -> None:
         trace = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=1,other=2", "user=a; b=c")
-        assert encoded(token_request(auth_method=AuthMethod.CLIENT_SECRET_POST, trace=trace)).headers == (
+        request = encoded(token_request(auth_method=AuthMethod.CLIENT_SECRET_POST, trace=trace))
+        assert request.headers == (
             ("Accept", "application/json"),
             ("Accept-Encoding", "identity"),
             ("Content-Type", "application/x-www-form-urlencoded"),
             ("User-Agent", "exchanger"),
+        )
+        assert request.trace == (
             ("traceparent", trace.traceparent),
             ("tracestate", trace.tracestate),
             ("baggage", trace.baggage),
@@ -111,11 +114,11 @@ class TestEncode:
 
     @pytest.mark.parametrize("value", ["", "a\r\nX-Evil: 1", "a\x00", "ü", " a", "a ", "\x7f", "a" * 8193, "\N{SNOWMAN}", "\ud800"])
     def test_a_trace_value_that_is_no_header_value_is_dropped(self, value: str) -> None:
-        names = [name for name, _ in encoded(token_request(trace=TraceContext(value, value, value))).headers]
+        names = [name for name, _ in encoded(token_request(trace=TraceContext(value, value, value))).trace]
         assert not {"traceparent", "tracestate", "baggage"} & set(names)
 
     def test_the_longest_trace_value_is_passed_on(self) -> None:
-        assert ("baggage", "a" * 8192) in encoded(token_request(trace=TraceContext(baggage="a" * 8192))).headers
+        assert ("baggage", "a" * 8192) in encoded(token_request(trace=TraceContext(baggage="a" * 8192))).trace
 
     @pytest.mark.parametrize("field", ["client_id", "client_secret", "subject_token"])
     def test_a_lone_surrogate_is_a_request_that_cannot_be_built(self, field: str) -> None:

@@ -50,7 +50,7 @@ SENTENCES: Final[Mapping[str, tuple[Given, str]]] = {
         "tokenCache.url needs tokenCache.keySecretName",
     ),
     "podDisruptionBudget.maxUnavailable": ({}, "podDisruptionBudget.maxUnavailable is 0"),
-    "autoscaling.targetCPUUtilizationPercentage": (SCALED, "autoscaling needs targetCPUUtilizationPercentage"),
+    "autoscaling.targetCPUUtilizationPercentage": (SCALED, "autoscaling needs targetCPUUtilizationPercentage,"),
     "resources": (SCALED, "autoscaling by CPU needs resources.requests.cpu"),
     "resources.requests": (SCALED, "autoscaling by CPU needs resources.requests.cpu"),
     "authorizationPolicy.workloadSelectorLabels": (AUTHORIZATION_POLICY, "authorizationPolicy.workloadSelectorLabels is empty"),

@@ -19,7 +19,8 @@ from exchanger.util.json_schema import as_text
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FOLDER: Final = ROOT / "docs" / "schemas"
-PAGES: Final = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
+# The page on codes has an example of each mistake.
+PAGES: Final = ["README.md", *sorted({str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")} - {"docs/reference/codes.md"})]
 # Kinds of files in which a document may stand alone.
 FILES: Final = sorted(
     path

@@ -1,0 +1,118 @@
+"""One exchange under way as a row, and the places of those who wait for it.
+
+Knows nothing of connections, caches or limits: what is to be done when a flight ends is its owner's.
+"""
+
+import enum
+from collections.abc import Callable
+from typing import Final, Protocol, final
+
+import attrs
+
+from exchanger.decision.token_exchange import transport_failure
+from exchanger.errors import Diagnostic
+from exchanger.oauth.breaker import Admission
+from exchanger.oauth.call import Call
+from exchanger.oauth.sparing import Guard
+from exchanger.reactor.timers import NEVER
+from exchanger.values.token import ErrorKind, TokenOutcome, TokenRequest
+from exchanger.values.trace import SpanContext
+
+GATEWAY_LEAVES: Final = transport_failure(
+    ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED, detail="timed out: the gateway does not wait any longer"
+)
+OVERLOADED: Final = transport_failure(ErrorKind.OVERLOADED, Diagnostic.OVERLOADED, detail="the issuer's maxInFlight calls are under way")
+
+
+@enum.unique
+class Stage(enum.Enum):
+    """How far a flight is."""
+
+    ASKING = "the shared cache is asked"
+    QUEUED = "it waits for a place among the issuer's calls"
+    CALLING = "its call is under way"
+    OVER = "it has landed"
+
+
+class Owner(Protocol):
+    """Whoever makes flights."""
+
+    def abandoned(self, flight: "Flight", /) -> None:
+        """Nobody waits for ``flight`` any more."""
+
+    def late(self, flight: "Flight", /) -> None:
+        """The time of ``flight`` was up before its call began."""
+
+
+@final
+@attrs.define(eq=False)
+class Waiter:
+    """One request's place in a flight; see ``Ticket``. ``joined``: the flight was under way already."""
+
+    flight: "Flight"
+    done: Callable[[TokenOutcome], None]
+    joined: bool
+    due: float = NEVER
+
+    def leave(self) -> None:
+        """Wait no more."""
+        self.due = NEVER
+        flight = self.flight
+        flight.waiters.remove(self)
+        if not flight.waiters and not flight.outlives_waiters:
+            flight.owner.abandoned(flight)
+
+    def on_due(self, _now: float) -> None:
+        """The time of this request is up, while that of the call is not; see ``Timed``.
+
+        The call goes on: its answer may still serve others, tells whether the endpoint lives, and leaves the connection in a state to be
+        used again.
+        """
+        flight = self.flight
+        flight.waiters.remove(self)
+        calling = flight.stage is Stage.CALLING
+        flight.outlives_waiters |= calling
+        self.done(GATEWAY_LEAVES if flight.stage is not Stage.QUEUED else OVERLOADED)
+        if not flight.waiters and not flight.outlives_waiters:
+            flight.owner.abandoned(flight)
+
+
+@final
+@attrs.define(eq=False)
+class Flight:
+    """One exchange under way: one call, or two where the client's credentials were just rotated.
+
+    Attributes:
+        key: The request that started it: equal ones may differ in parts that do not count.
+        request: That of the present call.
+        ends: When it must be over (seconds of Trio's clock).
+        renews: It renews a kept token, and nobody waits for it.
+        guard: How its issuer is spared, if it is.
+        outcome: Set when it has landed.
+        first: The outcome of the call with the new credentials, while that with the previous ones is under way.
+    """
+
+    owner: Owner
+    key: TokenRequest
+    request: TokenRequest
+    ends: float
+    renews: bool = False
+    guard: "Guard[Flight] | None" = None
+    admission: Admission | None = None
+    stage: Stage = Stage.ASKING
+    waiters: list[Waiter] = attrs.field(factory=list)
+    outlives_waiters: bool = False
+    outcome: TokenOutcome | None = None
+    first: TokenOutcome | None = None
+    call: Call | None = None
+    due: float = NEVER
+    recorded: bool = True
+    port: int | None = None
+    span: SpanContext | None = None
+    started: float = 0.0
+    sent_at: float = 0.0
+
+    def on_due(self, _now: float) -> None:
+        """It got no place in time; see ``Timed``. A call has a time of its own, and so has the shared cache."""
+        if self.stage is Stage.QUEUED:
+            self.owner.late(self)
