@@ -38,8 +38,8 @@ HEAD: Final = """\
 <!-- written by .ci/codes_page.py from exchanger/codes -->
 
 Every problem has a code, which never changes its meaning: `POL-…` of policies, grants, issuer profiles and the manifests around them,
-`TXE-…` of failed token exchanges. Events, log lines, the console, `exchanger status` and [`exchanger check`](../how-to/check-policies.md) have it, and
-`exchanger code CODE` prints what this page says.
+`TXE-…` of failed token exchanges. Events, log lines, the console, `exchanger status` and [`exchanger check`](../how-to/check-policies.md)
+have it, and `exchanger code CODE` prints what this page says.
 
 An error means that something is not in force, or that requests are refused. A warning is probably a mistake. A notice is about style alone.
 """
@@ -62,9 +62,9 @@ def section(code: Code) -> Iterator[str]:
     if code.kind is Example.SITUATION:
         yield f"\nExample: {code.example}\n"
     elif code.example.strip() and is_readable(code.example):
-        yield f"\nExample:\n\n```yaml\n{code.example.rstrip()}\n```\n"
+        yield f"\nExample:\n\n```yml\n{code.example.rstrip()}\n```\n"
         if code.grants:
-            yield f"\nunder these grants, in the namespace `team`:\n\n```yaml\n{code.grants.rstrip()}\n```\n"
+            yield f"\nunder these grants, in the namespace `team`:\n\n```yml\n{code.grants.rstrip()}\n```\n"
 
 
 def is_readable(example: str) -> bool:

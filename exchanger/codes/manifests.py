@@ -28,6 +28,22 @@ def _manifests(*entries: str) -> str:
 
 _ORDERS: Final = "{match: {host: api.example.com, pathPrefix: /orders}, action: deny}"
 
+MISSING_DOCUMENT: Final = Code(
+    "POL-1001",
+    "A ConfigMap that is selected as a policy has no document.",
+    ("The key under data is not called config.yaml.", "The document is in binaryData."),
+    "Put the document under data, config.yaml, as text.",
+    _config_map("version: v1").replace("config.yaml", "document.yaml"),
+    Example.MANIFESTS,
+)
+FOUND_TWICE: Final = Code(
+    "POL-1008",
+    "The same ConfigMap is in more than one file, with different documents.",
+    ("A file was copied and renamed, and the original stayed.",),
+    "Delete one of them, or give it another name.",
+    f"{_config_map('version: v1')}---\n{_config_map('version: v1 # another')}",
+    Example.MANIFESTS,
+)
 CONFLICT: Final = Code(
     "POL-2101",
     "Entries share a host, method and path prefix, so requests that they cover are refused.",
@@ -149,9 +165,19 @@ UNREAD_FILE: Final = Code(
     "A file or folder in the policy folder is not read.",
     ("The name does not end in .yaml, .yml or .json.", "The folder lies too deep."),
     "Rename the file, or move it.",
-    "",
-    Example.MANIFESTS,
+    "A file is called orders.yam.",
+    Example.SITUATION,
     Severity.WARNING,
+)
+
+UNRENDERED: Final = Code(
+    "POL-3008",
+    "The templates of a chart are not checked, since they are no manifests until they are rendered.",
+    ("A folder that has a chart in it is checked.",),
+    "Render them, and let exchanger check - read what helm template prints.",
+    "The folder has a Chart.yaml, and templates beside it.",
+    Example.SITUATION,
+    Severity.NOTICE,
 )
 
 NAMESPACE_NOT_SELECTED: Final = Code(

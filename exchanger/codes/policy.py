@@ -9,13 +9,6 @@ from exchanger.codes.code import Code, Severity, policy
 
 _PREFIX: Final = "Servers do not see such a path as it is written, so the entry would look as if it protected something."
 
-MISSING_DOCUMENT: Final = Code(
-    "POL-1001",
-    "A ConfigMap that is selected as a policy has no document.",
-    ("The key under data is not called config.yaml.", "The document is in binaryData."),
-    "Put the document under data, config.yaml, as text.",
-    "",
-)
 EMPTY_DOCUMENT: Final = Code(
     "POL-1002",
     "The document is empty.",
@@ -61,13 +54,6 @@ WRONG_VERSION: Final = Code(
     ("The field was left out.", "The version of the API (apiVersion) was written instead."),
     "Write version: v1.",
     "version: v2\nentries: []\n",
-)
-FOUND_TWICE: Final = Code(
-    "POL-1008",
-    "The same ConfigMap is in more than one file, with different documents.",
-    ("A file was copied and renamed, and the original stayed.",),
-    "Delete one of them, or give it another name.",
-    "",
 )
 
 UNKNOWN_FIELD: Final = Code(

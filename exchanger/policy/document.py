@@ -12,6 +12,7 @@ import attrs
 from exchanger.codes import policy as codes
 from exchanger.codes.code import Code
 from exchanger.codes.grants import OUTSIDE_GRANTS
+from exchanger.codes.manifests import MISSING_DOCUMENT
 from exchanger.codes.problem import Problem
 from exchanger.policy.entry_reader import ENTRY_FIELDS, MatchReader, read_entry
 from exchanger.policy.fields import Field, FieldType, Findings, TextRule, report_unknown
@@ -42,7 +43,9 @@ Labels = tuple[tuple[str, str], ...]
 # First and last line, counted from 1.
 Lines = tuple[int, int]
 
-_MISSING: Final = Unreadable("is missing: the ConfigMap has no config.yaml", code=codes.MISSING_DOCUMENT)
+# How the version is written by those who mean it.
+_SPELLINGS: Final = frozenset({"1", "1.0", "v1", "v1.0"})
+_MISSING: Final = Unreadable("is missing: the ConfigMap has no config.yaml", code=MISSING_DOCUMENT)
 
 _is_blank: Final = re.compile(r"\s*(?:#.*)?").fullmatch
 _is_dash: Final = re.compile(r"\s*-\s*(?:#.*)?").fullmatch
@@ -124,29 +127,35 @@ class PolicyDocument:
             raise ValueError("two entries or regions have the same index")
 
 
-def parse_document(source: Source, text: str | None, issuers: frozenset[str]) -> PolicyDocument:
+def parse_document(source: Source, text: str | None, issuers: frozenset[str], *, thorough: bool = False) -> PolicyDocument:
     """Read the text of a ConfigMap's ``config.yaml``; never raises, and takes bounded work.
 
     Args:
         source: the ConfigMap
         text: the document, ``None`` if the ConfigMap has no such key
         issuers: the names of the issuer profiles that entries may refer to
+        thorough: look for further problems behind a duplicate key, which makes the document unreadable all the same
     """
     nodes: list[Node] = []
-    document = _parse(source, text, issuers, nodes)
+    duplicates: list[Unreadable] | None = [] if thorough else None
+    document = _parse(source, text, issuers, nodes, duplicates)
     while nodes:
         nodes.pop()
     return document
 
 
-def _parse(source: Source, text: str | None, issuers: frozenset[str], nodes: list[Node]) -> PolicyDocument:
-    """Return the document; ``nodes`` gets its YAML nodes."""
-    root = _MISSING if text is None else read_nodes(text, nodes)
+def _parse(
+    source: Source, text: str | None, issuers: frozenset[str], nodes: list[Node], duplicates: list[Unreadable] | None
+) -> PolicyDocument:
+    """Return the document; ``nodes`` gets its YAML nodes, and ``duplicates`` the keys that are there twice."""
+    root = _MISSING if text is None else read_nodes(text, nodes, duplicates=duplicates)
     if isinstance(root, Unreadable):
         problem = Problem(root.code, f"the document {root.reason}", line=root.line, column=root.column)
         return PolicyDocument(source, regions=(_everything(source, (problem,)),), text=text)
     matches = MatchReader()
     findings = Findings(hints=matches.hints)
+    for duplicate in duplicates or ():
+        findings.kept.append(Problem(duplicate.code, f"the document {duplicate.reason}", line=duplicate.line, column=duplicate.column))
     entries: list[Entry] = []
     regions: list[FailClosedRegion] = []
     for index, node in enumerate(_items(root, findings)):
@@ -192,7 +201,9 @@ def _items(root: Node, findings: Findings) -> tuple[Node, ...]:
     if version is None or is_null(version):
         findings.add(codes.WRONG_VERSION, f"the document has no version {VERSION}", version, "version")
     elif not isinstance(version, Scalar) or version.kind is not Kind.TEXT or version.text != VERSION:
-        findings.add(codes.WRONG_VERSION, f"the document has {_shown(version)} instead of {VERSION}", version, "version")
+        is_meant = isinstance(version, Scalar) and version.text.strip().lower() in _SPELLINGS
+        text = f"the document has {_shown(version)} instead of {VERSION}"
+        findings.add(codes.WRONG_VERSION, text, version, "version", instead=VERSION if is_meant else "")
     entries = fields.get("entries")
     if entries is None or is_null(entries):
         return ()

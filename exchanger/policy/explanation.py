@@ -292,7 +292,7 @@ class _Question:
     def _why_region(self, region: FailClosedRegion) -> str:
         closes = any(self._closes(region))
         if not region.reaches_any_host and not closes:
-            return f"it cannot be understood, but an entry for a nearer host decides the request: {region.reason}"
+            return f"it cannot be understood, but an entry for a nearer host decides the request: {region.coded}"
         if not region.reaches_any_host or self.reach is UnreadableReach.GLOBAL:
             return f"it cannot be understood, so it closes what it covers: {region.coded}"
         if closes:

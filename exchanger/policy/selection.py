@@ -9,8 +9,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.codes.code import Code
-from exchanger.codes.manifests import UNREADABLE_FILE
-from exchanger.codes.policy import FOUND_TWICE
+from exchanger.codes.manifests import FOUND_TWICE, UNREADABLE_FILE
 from exchanger.codes.problem import Problem
 from exchanger.policy.document import UNREADABLE_REACH, Labels, PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants

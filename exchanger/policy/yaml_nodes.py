@@ -123,16 +123,19 @@ class Limits:
     depth: int = MAX_DEPTH
 
 
-def read_nodes(text: str, found: list[Node] | None = None, *, lined: bool = False) -> Node | Unreadable:
+def read_nodes(
+    text: str, found: list[Node] | None = None, *, lined: bool = False, duplicates: "list[Unreadable] | None" = None
+) -> Node | Unreadable:
     """Return the root node of the only document in ``text``, with its merge keys resolved, or why there is none. Never raises.
 
     ``lined``: lists that are fields of the root have the lines of their items, which costs time that no request's policy needs.
     Empty documents after it do not count. ``found`` gets every node, children before parents, also of an unreadable text. Popping them
-    after the root is gone frees them one by one, instead of up to ``MAX_NODES`` in one step that nothing can interrupt.
+    after the root is gone frees them one by one, instead of up to ``MAX_NODES`` in one step that nothing can interrupt. ``duplicates``
+    gets keys that are there twice, which make a text unreadable otherwise; the first of them counts.
     """
     if not text or text.isspace():
         return _EMPTY
-    roots = _read(text, _Composer(Limits(), [] if found is None else found, single=True, lined=lined))
+    roots = _read(text, _Composer(Limits(), [] if found is None else found, single=True, lined=lined, duplicates=duplicates))
     return roots if isinstance(roots, Unreadable) else roots[0] if roots else _EMPTY
 
 
@@ -202,6 +205,7 @@ class _Composer:
     found: list[Node]
     single: bool
     lined: bool = False
+    duplicates: list[Unreadable] | None = None
     last: int = 1
     values: int = 0
     roots: list[Node] = attrs.field(factory=list)
@@ -239,7 +243,7 @@ class _Composer:
 
     def _close(self) -> Unreadable | None:
         closed = self.stack.pop()
-        node = _collection(closed.event, tuple(closed.nodes), merging=self.single)
+        node = _collection(closed.event, tuple(closed.nodes), self.duplicates, merging=self.single)
         if closed.lines and isinstance(node, Sequence):
             node = attrs.evolve(node, lines=tuple(closed.lines))
         return node if isinstance(node, Unreadable) else self._add(closed.event, node, closed.size, closed.height + 1)
@@ -307,19 +311,27 @@ def _kind(event: ScalarEvent, *, merging: bool) -> Kind:
     return Kind.OTHER if _is_bool_or_number(event.value) else Kind.TEXT
 
 
-def _collection(event: StartEvent, nodes: tuple[Node, ...], *, merging: bool) -> Node | Unreadable:
+def _collection(event: StartEvent, nodes: tuple[Node, ...], duplicates: list[Unreadable] | None, *, merging: bool) -> Node | Unreadable:
     if event.tag not in _COLLECTION_TAGS:
         return Scalar(Kind.OTHER, "", *_place(event))
     if isinstance(event, SequenceStartEvent):
         return Sequence(nodes, *_place(event))
     pairs = tuple(zip(nodes[::2], nodes[1::2], strict=True))
     seen: dict[str, tuple[Kind, ...]] = {}
-    for key, _ in pairs:
+    twice: set[int] = set()
+    for number, (key, _) in enumerate(pairs):
         if isinstance(key, Scalar):
             kinds = seen.get(key.text, ())
-            if key.kind in kinds:
-                return Unreadable(f"has duplicate keys: {quoted(key.text)}", key.line, key.column, code=codes.DUPLICATE_KEY)
-            seen[key.text] = (*kinds, key.kind)
+            if key.kind not in kinds:
+                seen[key.text] = (*kinds, key.kind)
+                continue
+            problem = Unreadable(f"has duplicate keys: {quoted(key.text)}", key.line, key.column, code=codes.DUPLICATE_KEY)
+            if duplicates is None:
+                return problem
+            duplicates.append(problem)
+            twice.add(number)
+    if twice:
+        pairs = tuple(pair for number, pair in enumerate(pairs) if number not in twice)
     merged = _merged(pairs) if merging else pairs
     return merged if isinstance(merged, Unreadable) else Mapping(merged, *_place(event))
 

@@ -84,6 +84,18 @@ def test_a_file_is_read_once_however_often_it_is_named(wrong: Path) -> None:
     assert run(wrong, wrong.parent, wrong)[1].count("POL-1101:") == 1
 
 
+def test_templates_of_a_chart_are_left_out_with_a_notice_and_the_chart_is_no_manifest(tmp_path: Path) -> None:
+    (tmp_path / "chart" / "templates" / "more").mkdir(parents=True)
+    (tmp_path / "chart" / "Chart.yaml").write_text("apiVersion: v2\nname: shop\nversion: 1.0.0\n")
+    (tmp_path / "chart" / "templates" / "more" / "policy.yaml").write_text("{{- if .Values.x }}\na: [\n{{- end }}\n")
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "a.yaml").write_text("a: [")
+    status, said = run(tmp_path / "chart")
+    assert (status, said.count("POL-3008:"), "POL-3001" in said) == (0, 1, False)
+    assert run(tmp_path)[1].count("POL-3001:") == 1
+    assert run(tmp_path / "chart" / "templates" / "more" / "policy.yaml")[0] == 1
+
+
 def test_selectors_are_those_of_the_service(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(config_map(entries(WRONG), label="kind: gate"))
     variables = {"CONFIGMAP_LABEL_SELECTOR": "kind=gate"}

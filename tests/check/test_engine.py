@@ -60,6 +60,29 @@ def test_problems_of_the_document_do_not_hide_those_of_its_entries() -> None:
     assert codes(result) == ["POL-1007", "POL-1101", "POL-1102", "POL-1102"]
 
 
+def test_a_duplicate_key_does_not_hide_the_rest() -> None:
+    text = config_map("version: v1\nentries:\n  - match: {host: a, pathPrefix: /}\n    match: {}\n    acton: deny\n  - {}\n")
+    assert codes(checked(text)) == ["POL-1102", "POL-1006", "POL-1101", "POL-1102", "POL-1102"]
+
+
+@pytest.mark.parametrize(
+    ("line", "hint", "column"),
+    [
+        ("  - match: {host: *.example.com, pathPrefix: /}", '"*.example.com"', 23),
+        ("  {{- if .Values.x }}", "to render the template first", 7),
+        ("\t- match: {host: a}", "spaces instead of the tab", 5),
+        ("  - match: {host: @a, pathPrefix: /}", "to put it in quotation marks", 23),
+        ("  - match: {host: a, pathPrefix: [}", "", None),
+    ],
+)
+def test_what_was_meant_by_broken_yaml_is_guessed(line: str, hint: str, column: int | None) -> None:
+    (problem,) = checked(config_map(f"version: v1\nentries:\n{line}\n    action: deny\n")).problems
+    assert (problem.problem.code.name, problem.problem.hint) == ("POL-1003", hint)
+    assert column in {None, problem.place.column}
+    (problem, *_) = checked(f"a: 1\nb:\n{line}\n").problems
+    assert (problem.problem.code.name, problem.problem.hint) == ("POL-3001", hint)
+
+
 def test_a_broken_document_of_a_file_does_not_hide_the_others() -> None:
     text = f"a: [\n---\n{config_map(entries('{action: deny}'))}---\nkind: [\n---\n" + config_map(entries(DENY), "b", label="a: 1")
     result = checked(text)
@@ -82,6 +105,11 @@ def test_a_policy_that_is_not_in_a_config_map_is_checked_too() -> None:
         ("POL-3004", "0.yaml", 1, 1),
         ("POL-1104", "0.yaml", 3, 47),
     ]
+
+
+def test_a_value_that_is_a_template_is_known_as_one() -> None:
+    (problem,) = checked(config_map(entries("{match: {host: {{ .Values.host }}, pathPrefix: /}, action: deny}"))).problems
+    assert (problem.problem.code.name, problem.problem.hint) == ("POL-1103", "to render the template first")
 
 
 def test_lists_and_json_are_read() -> None:
@@ -194,6 +222,13 @@ def test_a_host_one_edit_away_from_another_is_found(hosts: list[str], wrong: int
     result = checked(config_map(entries(*lines)))
     assert [one.problem.entry for one in result.problems] == ([] if wrong is None else [wrong])
     assert set(codes(result)) <= {"POL-2105"}
+
+
+def test_what_is_near_something_is_marked_at_its_field() -> None:
+    lines = [DENY, DENY.replace("/orders", "/orders/"), DENY.replace("api.example", "api.exmaple").replace("/orders", "/x")]
+    prefix, host = checked(config_map(entries(*lines))).problems
+    assert (prefix.place.line, prefix.place.column) == (13, lines[1].index("/orders/") + 9)
+    assert (host.place.line, host.place.column, host.problem.hint) == (14, lines[2].index("api.") + 9, "api.example.com")
 
 
 def test_a_denial_that_leaving_a_header_out_evades_is_found() -> None:

@@ -77,6 +77,17 @@ def test_issuers_are_mended_if_they_are_known() -> None:
     assert mend(text, rules(issuers=ISSUERS)) == text.replace("primery", "primary").replace("scope: 1", 'scope: "1"')
 
 
+def test_a_wildcard_host_gets_its_quotation_marks() -> None:
+    text = config_map(entries("{match: {host: *.example.com, pathPrefix: /}, acton: deny}"))
+    assert mend(text) == text.replace("*.example.com", '"*.example.com"').replace("acton", "action")
+
+
+@pytest.mark.parametrize("version", ["1", "1.0", "V1", '"1"', "'v1 '"])
+def test_the_version_is_mended(version: str) -> None:
+    text = config_map(entries(DENY)).replace("version: v1", f"version: {version}")
+    assert codes(checked(mend(text))) == []
+
+
 def test_labels_are_mended() -> None:
     text = config_map(entries(DENY), label=LABEL.replace('"', ""))
     assert mend(text) == text.replace("enabled: true", 'enabled: "true"')

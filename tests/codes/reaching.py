@@ -13,7 +13,12 @@ from exchanger.policy.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.notices import of_allowance, of_left_out
 from exchanger.policy.grants.reader import read_grants
+from exchanger.policy.notices import of_snapshot
 from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace, Text, read
+from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.tools.check.engine import Rules, check
+from exchanger.tools.check.files import read_file
+from exchanger.tools.check.style import style_of
 from exchanger.values.entry import Source
 from exchanger.values.selector import parse_selector
 
@@ -61,13 +66,21 @@ def manifest_codes(text: str) -> Iterator[Code]:
         (Path(folder) / "policy.yaml").write_text(text, encoding="utf-8")
         notices = notices_of(scan(Path(folder), Scan()), NAMESPACES, CONFIG_MAPS)
     yield from (notice.code for notice in notices.listed if notice.code is not None)
+    rules = Rules(NAMESPACES, CONFIG_MAPS)
+    checked = check((read_file("policy.yaml", text.encode()),), rules)
+    yield from (placed.problem.code for placed in checked.problems)
+    snapshot = PolicySnapshot.EMPTY
+    for document in checked.documents:
+        snapshot = snapshot.apply(document.policy)
+    yield from (notice.code for notice in of_snapshot(snapshot, "every Namespace", CONFIG_MAPS) if notice.code is not None)
 
 
 def reached(code: Code) -> set[str]:
     """Return the names of the codes that the example of ``code`` leads to."""
     match code.kind:
         case Example.POLICY | Example.GRANTED_POLICY:
-            return {problem.code.name for problem in policy_problems(code.example, code.grants)}
+            found = document(code.example, code.grants)
+            return {problem.code.name for problem in (*found.findings, *style_of(found))}
         case Example.GRANTS:
             return {found.name for found in grants_codes(code.example)}
         case Example.MANIFESTS:

@@ -1,35 +1,28 @@
 """The registry: its codes are reached by their examples, and described in whole sentences."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from exchanger.codes import registry
 from exchanger.codes.code import Code
+from exchanger.codes.manifests import UNREAD_FILE
 from exchanger.codes.registry import CODES, find, nearest
+from exchanger.directory.folder import Scan, notices_of, scan
 from exchanger.errors import Diagnostic
-from tests.codes.reaching import reached
-
-# Found elsewhere than by reading one document: see the tests named after them.
-ELSEWHERE = {
-    "POL-1001",
-    "POL-1008",
-    "POL-1901",
-    "POL-1902",
-    "POL-2101",
-    "POL-2102",
-    "POL-2103",
-    "POL-2104",
-    "POL-2105",
-    "POL-2106",
-    "POL-3007",
-    "POL-3104",
-}
+from tests.codes.reaching import CONFIG_MAPS, NAMESPACES, reached
 
 
-@pytest.mark.parametrize("code", [code for code in CODES if code.name not in ELSEWHERE], ids=str)
+@pytest.mark.parametrize("code", CODES, ids=str)
 def test_the_example_of_a_code_reaches_it(code: Code) -> None:
     assert code.name in reached(code)
+
+
+def test_what_is_not_read_has_a_code(tmp_path: Path) -> None:
+    (tmp_path / "orders.yam").write_text("")
+    notices = notices_of(scan(tmp_path, Scan()), NAMESPACES, CONFIG_MAPS)
+    assert [notice.code for notice in notices.listed] == [UNREAD_FILE]
 
 
 def test_the_names_are_unique_and_of_one_form() -> None:

@@ -14,7 +14,7 @@ from exchanger.app.grants_file import MAX_BYTES
 from exchanger.app.settings import endpoint_check
 from exchanger.codes import issuers as codes
 from exchanger.codes.code import Severity
-from exchanger.codes.manifests import UNREADABLE_FILE
+from exchanger.codes.manifests import UNREADABLE_FILE, UNRENDERED
 from exchanger.codes.problem import Problem
 from exchanger.directory.folder import CrowdedError, manifest_names
 from exchanger.directory.manifest import MAX_FILE_BYTES
@@ -118,10 +118,11 @@ def _checked(options: CheckOptions, variables: Mapping[str, str]) -> tuple[Check
 def _read_all(paths: Sequence[str]) -> Iterator[ManifestFile]:
     """Read the files at ``paths``, each once."""
     seen: set[str] = set()
+    charts: dict[str, None] = {}
     problems: list[str] = []
     for path in paths:
         try:
-            for name in _names_at(path):
+            for name in _names_at(path, charts):
                 identity = name if name == STANDARD_INPUT else os.path.realpath(name)
                 if identity not in seen:
                     seen.add(identity)
@@ -132,14 +133,33 @@ def _read_all(paths: Sequence[str]) -> Iterator[ManifestFile]:
             problems.append(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is no path'}")
     if problems:
         raise ConfigurationError(tuple(problems))
+    for chart in charts:
+        folder = Path(chart).parent
+        problem = Problem(UNRENDERED, f"the templates of the chart {folder} are not checked: they are not rendered")
+        yield ManifestFile(str(folder / "templates"), problems=(PlacedProblem(problem, str(folder / "templates")),))
 
 
-def _names_at(path: str) -> Iterator[str]:
+def _names_at(path: str, charts: dict[str, None]) -> Iterator[str]:
+    """Yield the files at ``path`` but for templates of charts; ``charts`` gets the Chart.yaml of these."""
     if path != STANDARD_INPUT and Path(path).is_dir():
         others: list[str] = []
-        yield from (str(Path(path) / name) for name in sorted(manifest_names(Path(path), others)))
+        for name in sorted(manifest_names(Path(path), others)):
+            if (chart := _chart_of(path, name)) is None:
+                yield str(Path(path) / name)
+            else:
+                charts[str(chart)] = None
     else:
         yield path
+
+
+def _chart_of(path: str, name: str) -> Path | None:
+    """Return the Chart.yaml of the chart that the file ``name`` below ``path`` is a template of, ``None`` if it is none."""
+    for folder in (Path(path) / name).parents:
+        if folder.name == "templates" and (chart := folder.parent / "Chart.yaml").is_file():
+            return chart
+        if folder == Path(path):
+            break
+    return None
 
 
 def _read(name: str, *, explicit: bool) -> ManifestFile:

@@ -4,6 +4,7 @@ from typing import final
 
 import attrs
 
+from exchanger.codes.problem import Problem
 from exchanger.policy.document import PolicyDocument
 from exchanger.tools.check.files import ManifestFile, Object
 from exchanger.tools.check.source_map import Place
@@ -12,11 +13,15 @@ from exchanger.tools.check.source_map import Place
 @final
 @attrs.frozen
 class Document:
-    """A policy document of a file. ``meant``: nothing selects it, but it was meant to be policy. ``bare``: it is the whole file."""
+    """A policy document of a file. ``meant``: nothing selects it, but it was meant to be policy. ``bare``: it is the whole file.
+
+    ``problems`` are those of the document by itself, with their places in its text.
+    """
 
     file: ManifestFile
     object: Object
     policy: PolicyDocument
+    problems: tuple[Problem, ...] = ()
     meant: bool = False
     bare: bool = False
 

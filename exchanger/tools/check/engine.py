@@ -10,9 +10,10 @@ import attrs
 
 from exchanger.codes import manifests as codes
 from exchanger.codes.code import Severity
-from exchanger.codes.policy import FOUND_TWICE
+from exchanger.codes.policy import DUPLICATE_KEY, NOT_YAML, WRONG_TYPE
 from exchanger.codes.problem import Problem
 from exchanger.policy import yaml_nodes as nodes
+from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.notices import of_allowance, of_left_out
 from exchanger.policy.notices import is_declined, looks_like_policy, near_label, of_config_maps, of_namespaces
@@ -21,8 +22,9 @@ from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.tools.check.documents import Document
 from exchanger.tools.check.files import ManifestFile, Object, PlacedProblem
 from exchanger.tools.check.likely import between_entries
-from exchanger.tools.check.source_map import Place, field
+from exchanger.tools.check.source_map import FileText, Place, field
 from exchanger.tools.check.style import style_of
+from exchanger.tools.check.syntax import explained
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notice
 from exchanger.values.selector import Selector
@@ -86,7 +88,7 @@ def _documents(files: Iterable[ManifestFile], rules: Rules, described: dict[str,
         if file.bare:
             bare = ConfigMap("", file.name, (), file.text.text)
             policy = read(Source("", file.name), Text.of(bare), rules.issuers)
-            yield Document(file, Object(bare, Place(1, 1)), policy, meant=True, bare=True)
+            yield Document(file, Object(bare, Place(1, 1)), policy, _problems_of(policy, rules), meant=True, bare=True)
         for item in file.objects:
             if not isinstance(item.value, ConfigMap):
                 continue
@@ -98,7 +100,16 @@ def _documents(files: Iterable[ManifestFile], rules: Rules, described: dict[str,
             labels = tuple(sorted({labels_of(namespace) for namespace in known})) or (((NAME_LABEL, item.value.namespace),),)
             source = Source(item.value.namespace, item.value.name)
             policy = read(source, Text.of(item.value, labels), rules.issuers, rules.grants)
-            yield Document(file, item, policy, meant=not selected)
+            yield Document(file, item, policy, _problems_of(policy, rules), meant=not selected)
+
+
+def _problems_of(policy: PolicyDocument, rules: Rules) -> tuple[Problem, ...]:
+    """Return what is wrong with a document by itself, and what its style lacks."""
+    found = policy.findings
+    if any(problem.code is DUPLICATE_KEY for problem in found):
+        found = parse_document(policy.source, policy.text, rules.issuers, thorough=True).findings
+    lines = FileText(policy.text or "") if any(problem.code in {NOT_YAML, WRONG_TYPE} for problem in found) else FileText("")
+    return (*(explained(problem, lines) for problem in found), *style_of(policy))
 
 
 def _is_meant(config_map: ConfigMap, rules: Rules) -> bool:
@@ -118,8 +129,8 @@ def _together(documents: Iterable[Document], rules: Rules) -> PolicySnapshot:
 
 
 def _of_document(document: Document) -> Iterator[PlacedProblem]:
-    """Yield what is wrong with a document by itself, and what its style lacks."""
-    for problem in (*document.policy.findings, *style_of(document.policy)):
+    """Yield the problems of a document at their places."""
+    for problem in document.problems:
         place = document.place(problem.line, problem.column)
         yield PlacedProblem(problem, document.file.name, place, None if document.bare else document.policy.source)
 
@@ -131,7 +142,7 @@ def _found_twice(documents: Iterable[Document]) -> Iterator[PlacedProblem]:
         if other.policy.text != document.policy.text:
             text = f"the ConfigMap {document.policy.source} is there twice, with different documents; the other is in {other.file.name}"
             rivals = ((other.file.name, other.object.place),)
-            yield PlacedProblem(Problem(FOUND_TWICE, text), document.file.name, document.object.place, document.policy.source, rivals)
+            yield PlacedProblem(Problem(codes.FOUND_TWICE, text), document.file.name, document.object.place, document.policy.source, rivals)
 
 
 def _of_labels(files: Iterable[ManifestFile], rules: Rules) -> Iterator[PlacedProblem]:

@@ -17,6 +17,7 @@ from exchanger.directory.manifest import MAX_FILE_BYTES, MAX_VALUES, PassedOver,
 from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.selection import ConfigMap, PolicyObject
 from exchanger.tools.check.source_map import NOWHERE, DocumentPlaces, FileText, Found, Place, field, objects_found
+from exchanger.tools.check.syntax import explained
 from exchanger.util.text import MAX_QUOTED, bounded
 from exchanger.values.entry import Source
 
@@ -134,9 +135,12 @@ class _Reading:
 
     def _syntax(self, found: nodes.Unreadable) -> None:
         code = codes.LARGE_FILE if found.code is TOO_LARGE else codes.UNREADABLE_FILE
-        self._problem(Problem(code, f"the file {found.reason}"), self.text.within(found.line, found.column))
+        problem = explained(Problem(code, f"the file {found.reason}", line=found.line, column=found.column), self.text)
+        self._problem(problem, self.text.within(problem.line, problem.column))
 
     def _document(self, root: nodes.Node, index: int) -> None:
+        if field(root, "apiVersion") is not None and not any(field(root, name) for name in ("kind", "metadata", "data", "items")):
+            return  # no object at all, such as a Chart.yaml
         placed = list(objects_found(root))
         for found in placed:
             self._look_at_labels(found)

@@ -14,8 +14,10 @@ from exchanger.policy.authority import WILDCARD
 from exchanger.policy.conflicts import Conflict, conflicts_with, named
 from exchanger.policy.prefix import fold
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.policy.yaml_nodes import Node, Sequence, Unreadable, read_nodes
 from exchanger.tools.check.documents import Document
 from exchanger.tools.check.files import PlacedProblem
+from exchanger.tools.check.source_map import field
 from exchanger.util.text import bounded, distance, quoted
 from exchanger.values.entry import AllowEntry, DenyEntry, Entry, ExchangeEntry, PathType, Source
 from exchanger.values.headers import HeaderFields
@@ -38,12 +40,17 @@ _REST: Final = "zz-any"
 @final
 @attrs.frozen
 class Remark:
-    """A problem with an entry of a snapshot; ``rivals`` are other entries that it is about."""
+    """A problem with an entry of a snapshot; ``rivals`` are other entries that it is about.
+
+    ``field`` is the field of the match to look at, "" if it is the entry as a whole. ``hint`` is what was probably meant.
+    """
 
     entry: Entry
     code: Code
     text: str
     rivals: tuple[Entry, ...] = ()
+    field: str = ""
+    hint: str = ""
 
 
 def between_entries(snapshot: PolicySnapshot, documents: Mapping[Source, Document]) -> Iterator[PlacedProblem]:
@@ -58,13 +65,29 @@ def between_entries(snapshot: PolicySnapshot, documents: Mapping[Source, Documen
         *islice(_near_hosts(entries), MAX_FOUND),
         *islice(_denied_by_header(entries, snapshot), MAX_FOUND),
     )
+    roots: dict[Source, Node | Unreadable] = {}
     for remark in found:
         entry = remark.entry
         document = documents[entry.source]
-        place = document.place(entry.line, None)
+        place = document.place(*_spot(remark, document, roots))
         rivals = tuple((documents[rival.source].file.name, documents[rival.source].place(rival.line, None)) for rival in remark.rivals)
-        problem = Problem(remark.code, f"entries[{entry.index}] {remark.text}", entry.index, f"entries[{entry.index}]", entry.line)
+        path = f"entries[{entry.index}]"
+        named_field = f"{path}.match.{remark.field}" if remark.field else path
+        problem = Problem(remark.code, f"{path} {remark.text}", entry.index, named_field, entry.line, hint=remark.hint)
         yield PlacedProblem(problem, document.file.name, place, entry.source, rivals)
+
+
+def _spot(remark: Remark, document: Document, roots: dict[Source, Node | Unreadable]) -> tuple[int | None, int | None]:
+    """Return line and column of what a remark is about in its document. ``roots`` has those that were read, and gets this one."""
+    source = remark.entry.source
+    if remark.field and source not in roots:
+        roots[source] = read_nodes(document.policy.text or "")
+    root = roots.get(source) if remark.field else None
+    entries = None if root is None or isinstance(root, Unreadable) else field(root, "entries")
+    items = entries.items if isinstance(entries, Sequence) else ()
+    index = remark.entry.index
+    found = field(field(items[index], "match"), remark.field) if index < len(items) else None
+    return (remark.entry.line, None) if found is None else (found.line, found.column)
 
 
 def _conflicts(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[Remark]:
@@ -137,7 +160,7 @@ def _near_prefixes(entries: Iterable[Entry]) -> Iterator[Remark]:
             continue
         what = "a trailing slash" if fold(mine) != fold(theirs) else "the case of letters"
         text = f"has the pathPrefix {quoted(mine)}, which differs from {quoted(theirs)} of {named(other)} by {what} alone"
-        yield Remark(entry, codes.NEAR_PREFIX, text, (other,))
+        yield Remark(entry, codes.NEAR_PREFIX, text, (other,), "pathPrefix")
 
 
 def _near_hosts(entries: Iterable[Entry]) -> Iterator[Remark]:
@@ -162,7 +185,7 @@ def _near_hosts(entries: Iterable[Entry]) -> Iterator[Remark]:
             rare, common = (host, other) if count[host] <= count[other] else (other, host)
             if count[rare] == 1:
                 text = f"has the host {bounded(rare)}, which is one character away from {bounded(common)} of {named(first[common])}"
-                yield Remark(first[rare], codes.NEAR_HOST, text, (first[common],))
+                yield Remark(first[rare], codes.NEAR_HOST, text, (first[common],), "host", bounded(common))
                 break
 
 

@@ -18,7 +18,6 @@ from exchanger.tools.check.engine import Checked, Rules, check
 from exchanger.tools.check.files import ManifestFile, read_file
 from exchanger.tools.check.quoting import redacted, token_at
 from exchanger.tools.check.source_map import FileText
-from exchanger.tools.check.style import style_of
 from exchanger.values.entry import Entry, Source
 
 # Lines around a change, as ``diff -u`` has them.
@@ -64,7 +63,7 @@ def _edits(file: ManifestFile, checked: Checked) -> tuple[Edit, ...]:
     found: dict[Edit, None] = {}
     for document in checked.documents:
         if document.file is file:
-            for problem in (*document.policy.findings, *style_of(document.policy)):
+            for problem in document.problems:
                 edit = _in_document(problem, document) if problem.instead else None
                 if edit is not None:
                     found[edit] = None
@@ -165,7 +164,7 @@ def _judged(name: str, text: str, rules: Rules) -> _Judged:
     checked = check((read_file(name, text.encode("utf-8", "replace")),), rules)
     valid = tuple((document.policy.source, frozenset(document.policy.entries)) for document in checked.documents)
     own = (placed.problem for file in checked.files for placed in file.problems)
-    of_documents = (problem for document in checked.documents for problem in (*document.policy.findings, *style_of(document.policy)))
+    of_documents = (problem for document in checked.documents for problem in document.problems)
     return _Judged(valid, frozenset(chain(own, of_documents)))
 
 
