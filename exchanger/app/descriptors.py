@@ -6,7 +6,10 @@ from typing import Final
 # Many times the sum of our own limits, and a value that every system accepts.
 WANTED: Final = 65_536
 # Kept free of callers' connections: for token endpoints, the API server, scrapes and the console.
-RESERVED: Final = 1024
+RESERVED: Final = 4096
+
+# Of these for connections to token endpoints that rest.
+_RESTING_SHARE: Final = 0.5
 
 
 def raise_limit() -> int:
@@ -30,3 +33,8 @@ def raise_limit() -> int:
 def for_callers(limit: int) -> int:
     """Return how many of ``limit`` descriptors callers' connections may take: at least half of them, and at least one."""
     return max(1, limit - min(RESERVED, limit // 2))
+
+
+def for_resting(limit: int) -> int:
+    """Return how many of ``limit`` descriptors resting connections to token endpoints may take."""
+    return int((limit - for_callers(limit)) * _RESTING_SHARE)

@@ -28,8 +28,13 @@ def serve(*, console_shows_tokens: bool = False) -> int:
     except ConfigurationError as error:
         sys.stderr.write("".join(("exchanger cannot start:\n", *(f"  - {problem}\n" for problem in error.problems))))
         return USAGE_ERROR
-    room = descriptors.for_callers(descriptors.raise_limit())
-    settings = attrs.evolve(settings, grpc=attrs.evolve(settings.grpc, max_connections=min(settings.grpc.max_connections, room)))
+    limit = descriptors.raise_limit()
+    room = min(settings.grpc.max_connections, descriptors.for_callers(limit))
+    settings = attrs.evolve(
+        settings,
+        grpc=attrs.evolve(settings.grpc, max_connections=room),
+        token_client=attrs.evolve(settings.token_client, max_resting_connections=descriptors.for_resting(limit)),
+    )
     with logging_to_stdout(settings.log) as logging:
         try:
             trio.run(Supervisor(settings, logging, console_shows_tokens=console_shows_tokens).run)

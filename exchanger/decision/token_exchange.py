@@ -9,7 +9,7 @@ import enum
 import functools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NoReturn, assert_never, final
 
 import attrs
@@ -286,8 +286,12 @@ def _members(body: bytes | TooLarge) -> dict[str, object] | None:
     if isinstance(body, TooLarge) or len(body) > MAX_RESPONSE_BYTES:
         return None
     try:
-        document: object = _JSON.decode(body.decode("utf-8"))
-    except (ValueError, RecursionError):  # ValueError covers text that is neither UTF-8 nor JSON; RecursionError, nesting beyond reason
+        text = body.decode("utf-8").strip(_JSON_SPACE)
+        document, end = _scan(text, 0)
+    # ValueError covers text that is neither UTF-8 nor JSON, StopIteration text without a value; RecursionError, nesting beyond reason.
+    except (ValueError, StopIteration, RecursionError):
+        return None
+    if end != len(text):
         return None
     if document is None:
         return {}
@@ -325,5 +329,8 @@ def _refuse(_constant: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-# Kept, since making one costs more than reading a usual answer.
-_JSON: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_number, parse_float=_number, parse_constant=_refuse)
+# Kept, since making one costs more than reading a usual answer. It reads one value, with no space around it (RFC 8259 section 2).
+# (The stub does not have that method.)
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_number, parse_float=_number, parse_constant=_refuse)
+_scan: Final[Callable[[str, int], tuple[object, int]]] = _DECODER.scan_once  # type: ignore[attr-defined]
+_JSON_SPACE: Final = " \t\n\r"

@@ -120,7 +120,7 @@ class Waiting(Deferred):
     def done(self, outcome: TokenOutcome) -> None:
         """The exchange is over."""
         self.evaluator.in_flight -= 1
-        self.outcome = outcome
+        self.outcome, self.ticket = outcome, None  # no cycle is left for the garbage collector
         self.ready()
 
     def answer(self) -> bytes:
@@ -132,6 +132,7 @@ class Waiting(Deferred):
         self.evaluator.in_flight -= 1
         if self.ticket is not None:
             self.ticket.leave()
+            self.ticket = None
         self._decide(_ABANDONED, Exchange(self.pending.entry.target, self.pending.token_request.issuer.endpoint_host, None))
 
     def finish(self, outcome: TokenOutcome) -> bytes:

@@ -7,25 +7,25 @@ from typing import Final
 
 from exchanger.values.secret import Secret
 
-# Values that fit into one byte.
-_SMALL: Final = 0x80
-
 
 def varint(number: int) -> bytes:
     """Return ``number``, which is not negative, in base 128."""
-    if number < _SMALL:
-        return bytes((number,))
     groups = bytearray()
-    while number >= _SMALL:
+    while number > 0x7F:  # noqa: PLR2004 - seven bits a byte
         groups.append(number & 0x7F | 0x80)
         number >>= 7
     groups.append(number)
     return bytes(groups)
 
 
+# Lengths of usual answers: a token has one or two KiB.
+_LENGTHS: Final = tuple(map(varint, range(4096)))
+
+
 def field(tag: bytes, data: bytes) -> bytes:
     """Return a length-delimited field; ``tag`` is its number times eight, plus two."""
-    return b"%b%b%b" % (tag, varint(len(data)), data)
+    size = len(data)
+    return tag + (_LENGTHS[size] if size < 4096 else varint(size)) + data  # noqa: PLR2004 - as many as there are
 
 
 # envoy.config.core.v3.HeaderValueOption: header = 1, append = 2 (an empty BoolValue), append_action = 3 (OVERWRITE_IF_EXISTS_OR_ADD).

@@ -158,6 +158,7 @@ class Dispatcher:
         call, connection = waiting.call, self._connection
         del self._deferred[call.stream_id]
         waiting.due = NEVER
+        waiting.deferred.ready = _nobody  # no cycle is left for the garbage collector
         try:
             answer = waiting.deferred.answer()
             if type(call.route) is Immediate:
@@ -190,6 +191,7 @@ class Dispatcher:
             scope.cancel()
 
     def _give_up(self, waiting: _Waiting) -> None:
+        waiting.deferred.ready = _nobody
         try:
             waiting.deferred.leave()
         except Exception as fault:  # noqa: BLE001 - as above
@@ -301,6 +303,10 @@ class Dispatcher:
 
     def _has_room(self, call: Call) -> bool:
         return not self.blocked and self._connection.has_room(call)
+
+
+def _nobody() -> None:
+    """Nobody waits for this answer."""
 
 
 def _deferred(answer: object) -> Deferred:

@@ -93,10 +93,16 @@ class Call:
     def land(self, outcome: Answer | NoAnswer) -> None:
         """The call is over."""
         if not self.over:
+            landed = self.landed
             self._end()
-            self.landed(outcome)
+            landed(outcome)
 
     def _end(self) -> None:
+        self.landed = _nowhere  # no cycle is left for the garbage collector
         self.over = True
         self.due = NEVER
         self.body = b""  # the row itself may stay in the heap of deadlines for a while
+
+
+def _nowhere(_outcome: Answer | NoAnswer) -> None:
+    """Nobody waits for this call."""

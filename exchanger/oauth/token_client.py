@@ -39,8 +39,7 @@ from exchanger.oauth.tls import client_tls_context
 from exchanger.reactor.reactor import Reactor
 from exchanger.reactor.timers import NEVER
 from exchanger.typing import ExchangeObserver, Tracer
-from exchanger.values.issuer import EndpointProtocol, Issuer
-from exchanger.values.proxy import Proxy
+from exchanger.values.issuer import Issuer
 from exchanger.values.token import (
     Cache,
     CoalescedRecord,
@@ -55,7 +54,7 @@ from exchanger.values.token import (
 
 __all__ = ["TokenClient", "TokenClientSettings"]
 
-# Parsed endpoints that are remembered, each with its proxy. There is one per issuer profile.
+# Endpoints that are remembered. There is one per issuer profile and generation of its credentials.
 _MAX_ENDPOINTS: Final = 1024
 
 # For who asks outside ``run``, and for everyone who still waits at its end.
@@ -108,7 +107,7 @@ class TokenClient:
     _flights: dict[TokenRequest, Flight] = attrs.field(factory=dict, init=False)
     _started: int = attrs.field(default=0, init=False)
     _coalesced: int = attrs.field(default=0, init=False)
-    _endpoints: dict[tuple[str, Proxy | None, EndpointProtocol], Endpoint | None] = attrs.field(factory=dict, init=False)
+    _endpoints: dict[Issuer, Endpoint | None] = attrs.field(factory=dict, init=False)
     _in_flight: dict[str, int] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -121,6 +120,7 @@ class TokenClient:
             idle_timeout=settings.idle_connection_timeout,
             longest_exchange=settings.request_timeout,
             reuse=settings.connection_reuse,
+            max_resting=settings.max_resting_connections,
         )
         self._connections = Connections(limits, self.reactor, TlsContexts(self.tls), self.dial)
 
@@ -170,7 +170,7 @@ class TokenClient:
             if kept.renew:
                 self._renew(request)
             return kept.token
-        now = trio.current_time()
+        now = self.reactor.now()
         if due <= now:
             return _NO_TIME
         flight = self._flights.get(request)
@@ -247,7 +247,7 @@ class TokenClient:
         if self._nursery is None:  # the end, which lands it
             return
         if guard is not None and guard.breaker is not None:
-            flight.admission = guard.breaker.admit(trio.current_time(), caller_of(flight.key))
+            flight.admission = guard.breaker.admit(self.reactor.now(), caller_of(flight.key))
             if flight.admission is None:
                 self._refuse(flight, _BREAKER_OPEN)
                 return
@@ -359,7 +359,7 @@ class TokenClient:
             return
         if flight.admission is not None and guard.breaker is not None:
             retry_after = outcome.retry_after if isinstance(outcome, ExchangeFailure) else None
-            guard.breaker.ended(flight.admission, health_of(outcome, flight.key), trio.current_time(), retry_after)
+            guard.breaker.ended(flight.admission, health_of(outcome, flight.key), self.reactor.now(), retry_after)
         if guard.places is not None and (following := guard.places.leave(flight.key.namespace)) is not None:
             self._admitted.append(following)
             self._begin_admitted()
@@ -406,13 +406,15 @@ class TokenClient:
 
     def _endpoint(self, issuer: Issuer) -> Endpoint | None:
         """Return the issuer's endpoint, with the proxy that leads there: the issuer's own, else the environment's, else none."""
-        key = (issuer.token_endpoint, issuer.proxy, issuer.protocol)
-        if key not in self._endpoints:
-            if len(self._endpoints) >= _MAX_ENDPOINTS:
-                self._endpoints.clear()
-            found = read_endpoint(issuer.token_endpoint, allow_http=self.settings.allow_http)
-            self._endpoints[key] = self._reached(found, issuer) if isinstance(found, Endpoint) else None
-        return self._endpoints[key]
+        try:
+            return self._endpoints[issuer]
+        except KeyError:
+            pass
+        if len(self._endpoints) >= _MAX_ENDPOINTS:
+            self._endpoints.clear()
+        found = read_endpoint(issuer.token_endpoint, allow_http=self.settings.allow_http)
+        endpoint = self._endpoints[issuer] = self._reached(found, issuer) if isinstance(found, Endpoint) else None
+        return endpoint
 
     def _reached(self, endpoint: Endpoint, issuer: Issuer) -> Endpoint:
         origin, proxy = endpoint.origin, issuer.proxy

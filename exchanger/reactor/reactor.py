@@ -64,6 +64,8 @@ class Reactor:
     _unfinished: list[Participant] = attrs.field(factory=list, init=False)
     _touched: dict[Participant, None] = attrs.field(factory=dict, init=False)
     _in_turn: bool = attrs.field(default=False, init=False)
+    _in_round: bool = attrs.field(default=False, init=False)
+    _now: float = attrs.field(default=0.0, init=False)
     looked_at: float = attrs.field(default=0.0, init=False)
     _long: int = attrs.field(default=0, init=False)
 
@@ -105,6 +107,10 @@ class Reactor:
         finally:
             self._end_turn()
 
+    def now(self) -> float:
+        """Return the time (seconds of Trio's clock): in a round that of its last beginning, which is at most some milliseconds ago."""
+        return self._now if self._in_turn and self._in_round else trio.current_time()
+
     @property
     def in_turn(self) -> bool:
         """Whether somebody's turn is under way."""
@@ -140,7 +146,8 @@ class Reactor:
                 work, now = 0, trio.current_time()
                 continue
             unfinished, self._unfinished = self._unfinished, []
-            self._in_turn = True
+            self._in_turn = self._in_round = True
+            self._now = now = looked_at
             try:
                 for key, mask in ready:
                     if key.data.first:
@@ -158,13 +165,16 @@ class Reactor:
                         work, now = 0, await self._yield()
             finally:
                 self._end_turn()
+                self._in_round = False
 
     async def _yield(self) -> float:
         """Flush, let other tasks run, and return the time."""
         self._end_turn()
+        self._in_round = False
         await trio.lowlevel.checkpoint()
-        self._in_turn = True
-        return trio.current_time()
+        self._in_turn = self._in_round = True
+        self._now = trio.current_time()
+        return self._now
 
     def _end_turn(self) -> None:
         while self._touched:  # one flush can end calls, which touches others

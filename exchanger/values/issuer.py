@@ -38,6 +38,8 @@ class EndpointProtocol(enum.Enum):
     HTTP1 = "http1"
     HTTP2 = "http2"
 
+    __hash__ = object.__hash__
+
 
 @final
 @attrs.frozen

@@ -33,7 +33,7 @@ LIMITS = ConnectionLimits(
     max_idle_per_host=10,
     idle_timeout=90.0,
     longest_exchange=LONGEST,
-    max_resting_per_host=256,
+    max_resting=512,
 )
 
 
@@ -220,7 +220,7 @@ async def test_idle_connections_of_a_host_and_of_all_hosts_are_bounded(autojump_
 
 
 async def test_resting_connections_of_a_host_and_of_all_hosts_are_bounded(autojump_clock: MockClock) -> None:
-    async with connections(max_resting=4, max_resting_per_host=3) as it:
+    async with connections(max_resting=4) as it:
         await it.use(count=5)
         assert it.counts == (3, 3, 0, 0, 0)
         await it.use(TWO, count=2)

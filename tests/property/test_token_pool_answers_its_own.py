@@ -200,7 +200,6 @@ class World:
             pool.limits,
             max_busy_per_host=BUSY,
             max_resting=RESTING,
-            max_resting_per_host=RESTING_PER_HOST,
             max_idle=IDLE,
             max_idle_per_host=IDLE_PER_HOST,
         )
