@@ -18,8 +18,8 @@ class TokenClientSettings:
 
     ``request_timeout`` bounds an exchange as a whole, including the wait for a connection and a second attempt; its phases have limits of
     their own. No connection is used twice without ``connection_reuse``, or when ``max_idle_connections`` or
-    ``max_idle_connections_per_host`` is 0. ``max_resting_connections`` depends on how many files may be open. ``proxies`` apply to issuers that
-    name no proxy of their own.
+    ``max_idle_connections_per_host`` is 0. ``max_resting_connections`` depends on how many files may be open. ``proxies`` apply to
+    issuers that name no proxy of their own.
     """
 
     request_timeout: float = attrs.field(default=0.75, validator=_positive)
