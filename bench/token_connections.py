@@ -27,8 +27,8 @@ import trio
 from trio.testing import MockClock
 
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE
-from exchanger.oauth.dial import Dial
 from exchanger.oauth.token_client import TokenClient, TokenClientSettings
+from exchanger.oauth.transport.dial import Dial
 from exchanger.reactor.reactor import Reactor
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer

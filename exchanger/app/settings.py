@@ -33,8 +33,8 @@ from exchanger.kube.namespaces_file import read_namespaces
 from exchanger.kube.settings import KubernetesSettings, parse_namespaces
 from exchanger.oauth.cache.files import read_files
 from exchanger.oauth.cache.settings import DEFAULT_NAMESPACE, SharedSettings, parse_namespace, parse_store_url, parse_username
-from exchanger.oauth.endpoint import EndpointProblem, read_endpoint
 from exchanger.oauth.token_client import TokenClientSettings
+from exchanger.oauth.transport.endpoint import EndpointProblem, read_endpoint
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.telemetry.log import LogDecisions, LogFormat, LogLevel, LogSettings
 from exchanger.telemetry.metrics import MetricsSettings

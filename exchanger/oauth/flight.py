@@ -11,9 +11,9 @@ import attrs
 
 from exchanger.decision.token_exchange import transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.oauth.breaker import Admission
-from exchanger.oauth.call import Call
-from exchanger.oauth.sparing import Guard
+from exchanger.oauth.limits.breaker import Admission
+from exchanger.oauth.limits.guards import Guard
+from exchanger.oauth.transport.call import Call
 from exchanger.reactor.timers import NEVER
 from exchanger.values.token import ErrorKind, TokenOutcome, TokenRequest
 from exchanger.values.trace import SpanContext

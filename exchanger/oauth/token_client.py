@@ -24,18 +24,19 @@ import trio
 from exchanger.decision.retry_after import read_retry_after
 from exchanger.decision.token_exchange import EncodedRequest, decode_response, encode_request, transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.oauth.answer import Answer
-from exchanger.oauth.breaker import caller_of, health_of
 from exchanger.oauth.cache.token_cache import TokenCache
-from exchanger.oauth.call import Call, NoAnswer
-from exchanger.oauth.connections import ConnectionCounts, ConnectionLimits, Connections
-from exchanger.oauth.dial import Dial, DialLimits, TlsContexts
-from exchanger.oauth.endpoint import Endpoint, read_endpoint
 from exchanger.oauth.flight import OVERLOADED, Flight, Stage, Waiter
-from exchanger.oauth.in_flight import Entered
+from exchanger.oauth.limits.breaker import caller_of, health_of
+from exchanger.oauth.limits.guards import Guard, Guards
+from exchanger.oauth.limits.in_flight import Entered
 from exchanger.oauth.settings import TokenClientSettings
-from exchanger.oauth.sparing import Guard, Guards
-from exchanger.oauth.tls import client_tls_context
+from exchanger.oauth.transport.answer import Answer
+from exchanger.oauth.transport.call import Call, NoAnswer
+from exchanger.oauth.transport.connections import ConnectionCounts, Connections
+from exchanger.oauth.transport.dial import Dial, DialLimits, TlsContexts
+from exchanger.oauth.transport.endpoint import Endpoint, read_endpoint
+from exchanger.oauth.transport.host import ConnectionLimits
+from exchanger.oauth.transport.tls import client_tls_context
 from exchanger.reactor.reactor import Reactor
 from exchanger.reactor.timers import NEVER
 from exchanger.typing import ExchangeObserver, Tracer

@@ -14,8 +14,8 @@ import attrs
 import trio
 
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE
-from exchanger.oauth.dial import Dial
 from exchanger.oauth.token_client import TokenClient, TokenClientSettings
+from exchanger.oauth.transport.dial import Dial
 from exchanger.reactor.reactor import Reactor
 from exchanger.typing import ExchangeObserver, Tracer
 from exchanger.values.entry import TokenTarget

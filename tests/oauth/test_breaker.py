@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from exchanger.decision.retry_after import MAX_RETRY_AFTER_S
 from exchanger.decision.token_exchange import TokenResponseRules, TooLarge, decode_response, transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.oauth.breaker import (
+from exchanger.oauth.limits.breaker import (
     CALLER_BITS,
     CALM_S,
     FEW_CALLERS,

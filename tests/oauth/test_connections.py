@@ -9,12 +9,13 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.oauth.answer import Answer
-from exchanger.oauth.call import Call, NoAnswer
-from exchanger.oauth.connections import UNUSED_REST, ConnectionCounts, ConnectionLimits, Connections
-from exchanger.oauth.dial import DialLimits, Origin, TlsContexts
-from exchanger.oauth.endpoint import Endpoint
-from exchanger.oauth.rest import LEAST_REST, UNKNOWN_REST, Rest
+from exchanger.oauth.transport.answer import Answer
+from exchanger.oauth.transport.call import Call, NoAnswer
+from exchanger.oauth.transport.connections import UNUSED_REST, ConnectionCounts, Connections
+from exchanger.oauth.transport.dial import DialLimits, Origin, TlsContexts
+from exchanger.oauth.transport.endpoint import Endpoint
+from exchanger.oauth.transport.host import ConnectionLimits
+from exchanger.oauth.transport.rest import LEAST_REST, UNKNOWN_REST, Rest
 from exchanger.reactor.reactor import Reactor
 from tests.oauth.fakes import NO_TLS, MemoryEndpoint, Peer, response
 

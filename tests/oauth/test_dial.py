@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair
 
-from exchanger.oauth.dial import Attempt, Dial, Dialled, DialLimits, Origin, TlsContexts, Unreachable, open_tunnel
-from exchanger.oauth.tls import TlsTransport, client_tls_context
+from exchanger.oauth.transport.dial import Attempt, Dial, Dialled, DialLimits, Origin, TlsContexts, Unreachable, open_tunnel
+from exchanger.oauth.transport.tls import TlsTransport, client_tls_context
 from exchanger.values.issuer import EndpointProtocol
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret

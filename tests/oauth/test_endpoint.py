@@ -3,9 +3,9 @@ import math
 import pytest
 
 from exchanger.decision.token_exchange import TokenResponseRules
-from exchanger.oauth.dial import Origin
-from exchanger.oauth.endpoint import Endpoint, EndpointProblem, read_endpoint
 from exchanger.oauth.settings import TokenClientSettings
+from exchanger.oauth.transport.dial import Origin
+from exchanger.oauth.transport.endpoint import Endpoint, EndpointProblem, read_endpoint
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import trio
 import trustme
 
 from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, TooLarge
-from exchanger.oauth.http2_response import Answered, Lost
+from exchanger.oauth.transport.http2_response import Answered, Lost
 from tests.oauth.http2_session import LIMIT_S, Session, session
 from tests.tools import find_tool
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchanger.oauth.in_flight import MIN_QUEUE, QUEUE_ROUNDS, Entered, InFlight
+from exchanger.oauth.limits.in_flight import MIN_QUEUE, QUEUE_ROUNDS, Entered, InFlight
 
 NAMESPACES = ("red", "blue", "green")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from exchanger.oauth.proxies import EnvironmentProxies, NoProxy
+from exchanger.oauth.transport.proxies import EnvironmentProxies, NoProxy
 from exchanger.values.proxy import Proxy
 
 ONE, TWO = Proxy(False, "one.example", 1), Proxy(False, "two.example", 2)

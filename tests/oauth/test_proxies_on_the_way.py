@@ -13,10 +13,10 @@ import trio
 import trustme
 
 from exchanger.errors import Diagnostic
-from exchanger.oauth.dial import MAX_PROXY_ANSWER_BYTES
-from exchanger.oauth.proxies import EnvironmentProxies, NoProxy
-from exchanger.oauth.rest import LEAST_REST
 from exchanger.oauth.token_client import TokenClient, TokenClientSettings
+from exchanger.oauth.transport.dial import MAX_PROXY_ANSWER_BYTES
+from exchanger.oauth.transport.proxies import EnvironmentProxies, NoProxy
+from exchanger.oauth.transport.rest import LEAST_REST
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangeFailure, TokenRequest

@@ -17,8 +17,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, encode_request, transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.oauth.rest import LEAST_REST
 from exchanger.oauth.token_client import TokenClientSettings
+from exchanger.oauth.transport.rest import LEAST_REST
 from exchanger.values.issuer import AuthMethod, Credentials
 from exchanger.values.secret import Secret
 from exchanger.values.token import CoalescedRecord, ErrorKind, ExchangeFailure, ExchangeRecord, TokenOutcome, TokenRequest

@@ -26,7 +26,7 @@ from exchanger.oauth.cache.lifetime import Instant, Life, Unreadable, plan_life,
 from exchanger.oauth.cache.sealed_token import MAX_TOKEN_CHARS, StoredToken
 from exchanger.oauth.cache.settings import SharedSettings
 from exchanger.oauth.cache.shelves import Entry, Kept, Shelves
-from exchanger.oauth.proxies import EnvironmentProxies
+from exchanger.oauth.transport.proxies import EnvironmentProxies
 from exchanger.values.issuer import Issuer
 from exchanger.values.token import Cache, ExchangedToken, ExchangeFailure, TokenRequest
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from exchanger.decision.token_exchange import TokenResponseRules
 from exchanger.oauth.cache.identity import EXEMPT, Digester, encoded
 from exchanger.oauth.cache.token_cache import TokenCache
-from exchanger.oauth.proxies import EnvironmentProxies, NoProxy
+from exchanger.oauth.transport.proxies import EnvironmentProxies, NoProxy
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import AuthMethod, CachePolicy, CallLimits, Credentials, EndpointProtocol, Issuer
 from exchanger.values.proxy import Proxy

@@ -13,7 +13,7 @@ import attrs
 import h11
 
 from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, TooLarge
-from exchanger.oauth.answer import Answer, is_redirect
+from exchanger.oauth.transport.answer import Answer, is_redirect
 
 # Longest response head, or chunk line, that is taken in, give or take one read; common servers send 8 KiB at most.
 _MAX_HEAD_BYTES: Final = 64 * 1024

@@ -16,7 +16,7 @@ import h11
 import trio
 
 from exchanger.errors import leaves
-from exchanger.oauth.tls import TlsLayer, TlsTransport, decrypted, encrypted
+from exchanger.oauth.transport.tls import TlsLayer, TlsTransport, decrypted, encrypted
 from exchanger.reactor.tcp import SocketTransport
 from exchanger.util.address import tls_server_name
 from exchanger.values.issuer import EndpointProtocol

@@ -1,31 +1,25 @@
-"""Connections to token endpoints: dialled within bounds, used again, kept while idle, counted so that none is lost.
+"""The connections to one origin: which of them carries a call, when a new one is dialled, and what becomes of it after its exchange.
 
-One object for all hosts, because some of its limits span them. Calls come in as rows, wait for their turn where there are too many, and get
-a connection: over HTTP/2 one with room, over HTTP/1.1 one that has rested (see ``rest``), or else a new one.
-
-**Idle.** An HTTP/1.1 connection that nobody needs for ``UNUSED_REST`` after its rest becomes idle, and only then do the limits on idle
-connections apply. Under load the number of connections in use goes up and down all the time: one closed now would be dialled anew a moment
-later.
-
-Knows nothing of tokens.
+Calls come in as rows, wait for their turn where there are too many, and get a connection: over HTTP/2 one with room, over HTTP/1.1 one that
+has rested (see ``rest``), or else a new one. Knows nothing of tokens.
 """
 
 import random
 from collections import deque
 from http import HTTPStatus
-from typing import Final, final
+from typing import Final, Protocol, final
 
 import attrs
 import trio
 
-from exchanger.oauth.answer import Answer
-from exchanger.oauth.call import Call, NoAnswer, Phase
-from exchanger.oauth.dial import Attempt, Dial, Dialled, DialLimits, Origin, TlsContexts, Unreachable
-from exchanger.oauth.http1 import Http1Response
-from exchanger.oauth.http2 import Http2Client
-from exchanger.oauth.http2_limits import MAX_STREAMS
-from exchanger.oauth.links import Http1Link, Http2Link
-from exchanger.oauth.rest import Rest
+from exchanger.oauth.transport.answer import Answer
+from exchanger.oauth.transport.call import Call, NoAnswer, Phase
+from exchanger.oauth.transport.dial import Attempt, Dialled, DialLimits, Origin, Unreachable
+from exchanger.oauth.transport.http1 import Http1Response
+from exchanger.oauth.transport.http2 import Http2Client
+from exchanger.oauth.transport.http2_limits import MAX_STREAMS
+from exchanger.oauth.transport.links import Http1Link, Http2Link
+from exchanger.oauth.transport.rest import Rest
 from exchanger.reactor.reactor import Reactor
 from exchanger.values.issuer import EndpointProtocol
 
@@ -37,32 +31,12 @@ MAX_BUSY_PER_HOST: Final = 256
 # that a connection is closed after its exchange. 1,536 are enough for 4,000 exchanges a second whose answers take 0.38 s at most.
 _SHARE_OF_HOST: Final = 0.75
 
-# Seconds after its rest at which a connection that nobody used becomes idle. Those that the peaks of a steady load need are used more
-# often, and what a single burst has opened is soon no more than may be idle.
-UNUSED_REST: Final = 5.0
-
 # Age of an HTTP/2 connection in seconds, at least and at most. An issuer behind a load balancer has more than one server, and connections
 # that never end would stay where they are while others are added.
 _AGE: Final = (240.0, 360.0)
 
 # Seconds in which a peer that owes an answer over HTTP/2 has to say anything after a PING has asked whether it is still there.
 _PATIENCE: Final = 1.0
-
-
-@final
-@attrs.frozen
-class ConnectionCounts:
-    """``open`` counts connections, ``busy`` calls that have a connection or get one, ``waiting`` those that wait for their turn.
-
-    ``resting`` also counts connections whose rest is over and that are not idle yet, ``multiplexed`` those over HTTP/2.
-    """
-
-    open: int
-    resting: int
-    idle: int
-    busy: int
-    waiting: int
-    multiplexed: int
 
 
 @final
@@ -81,16 +55,32 @@ class ConnectionLimits:
     max_resting: int
 
 
+class Pool(Protocol):
+    """All connections, as those to one origin see them; ``open`` and ``resting`` are counted by the hosts."""
+
+    limits: ConnectionLimits
+    reactor: Reactor
+    open: int
+    resting: int
+    uses_http1: set[Origin]
+
+    def keeps(self) -> bool:
+        """Return whether connections are used again."""
+
+    def dial(self, host: "Host", /) -> None:
+        """Begin one more attempt to connect."""
+
+
 @final
 @attrs.define(eq=False)
-class _Host:
+class Host:
     """The connections to one origin, and the calls for them; see ``links.Host``.
 
     ``resting`` is a queue. Those that have rested are taken from its head into ``rested`` as they are needed. ``rested`` and ``idle`` are
     stacks: the one used last is on top and the one that expires first at the bottom. Calls in ``dialling`` count as busy.
     """
 
-    pool: "Connections"
+    pool: Pool
     origin: Origin
     rest: Rest
     header_timeout: float
@@ -109,6 +99,7 @@ class _Host:
     # Calls.
 
     def begin(self, call: Call) -> None:
+        """Make ``call``, or let it wait for its turn."""
         call.host = self
         if self.busy >= self.pool.limits.max_busy_per_host:
             self.waiting[call] = None
@@ -318,121 +309,3 @@ def _pop(calls: dict[Call, None]) -> Call:
     call = next(iter(calls))
     del calls[call]
     return call
-
-
-@final
-@attrs.define(eq=False)
-class Connections:
-    """All connections of the token client, in the turns of ``reactor``."""
-
-    limits: ConnectionLimits
-    reactor: Reactor
-    tls: TlsContexts
-    connect: Dial
-    open: int = attrs.field(default=0, init=False)
-    resting: int = attrs.field(default=0, init=False)
-    uses_http1: set[Origin] = attrs.field(factory=set, init=False)
-    _hosts: dict[Origin, _Host] = attrs.field(factory=dict, init=False)
-    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Own the attempts to connect until cancelled. Then nothing new is begun, and ``close`` is to be called."""
-        try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                task_status.started()
-                await self._expire()
-        finally:
-            self._nursery = None
-
-    def begin(self, call: Call) -> None:
-        """Make ``call``; it lands by ``call.ends``."""
-        if self._nursery is None:
-            call.land(NoAnswer(timed_out=False, why="the service ends"))
-            return
-        origin = call.endpoint.origin
-        host = self._hosts.get(origin)
-        if host is None:
-            host = self._hosts[origin] = _Host(self, origin, Rest(self.limits.longest_exchange), self.limits.response_header)
-        host.begin(call)
-
-    def counts(self) -> ConnectionCounts:
-        """Return the present counts; at rest, ``open`` is the sum of ``resting``, ``idle`` and ``multiplexed``, and the others are zero."""
-        hosts = self._hosts.values()
-        return ConnectionCounts(
-            open=self.open,
-            resting=self.resting,
-            idle=sum(len(host.idle) for host in hosts),
-            busy=sum(host.busy for host in hosts),
-            waiting=sum(len(host.waiting) for host in hosts),
-            multiplexed=sum(len(host.multiplexed) for host in hosts),
-        )
-
-    def close(self) -> None:
-        """Close every connection. Calls that are under way land without an answer."""
-        for host in self._hosts.values():
-            for call in [*host.links, *host.dialling, *host.waiting]:
-                call.land(NoAnswer(timed_out=False, why="the service ends"))
-            for link in {*host.links.values(), *host.resting, *host.rested, *host.idle, *host.multiplexed}:
-                link.close()
-        self._hosts.clear()
-
-    # For hosts.
-
-    def keeps(self) -> bool:
-        """Whether connections are used again."""
-        limits = self.limits
-        return bool(limits.reuse and limits.max_idle and limits.max_idle_per_host)
-
-    def dial(self, host: _Host) -> None:
-        """Begin one more attempt to connect."""
-        if self._nursery is not None:
-            origin = host.origin
-            if origin in self.uses_http1:
-                origin = attrs.evolve(origin, protocol=EndpointProtocol.HTTP1)
-            attempt = Attempt(origin, self.limits.dial, self.tls, self.connect)
-            host.attempts.append(attempt)
-            self._nursery.start_soon(self._attempt, host, attempt)
-
-    async def _attempt(self, host: _Host, attempt: Attempt) -> None:
-        found = await attempt.run()
-        self.reactor.turn(lambda: host.connected(found, attempt))
-
-    async def _expire(self) -> None:
-        """Make idle what nobody used after its rest, and close idle connections when their time is over, until cancelled."""
-        due = trio.current_time()
-        while True:
-            await trio.sleep_until(due)
-            due = self._sweep(trio.current_time())
-
-    def _sweep(self, now: float) -> float:
-        """Do what is due at ``now``, and return when there may be something to do again."""
-        idle_timeout = self.limits.idle_timeout
-        due = now + min(UNUSED_REST, idle_timeout)  # what comes back from now on has time until then
-        for origin, host in list(self._hosts.items()):
-            unused = min(host.rest.seconds(now) + UNUSED_REST, idle_timeout)
-            while (waiting := host.rested or host.resting) and waiting[0].answered_at + unused <= now:
-                self.resting -= 1
-                self._keep(host, waiting.popleft())
-            while host.idle and host.idle[0].answered_at + idle_timeout <= now:
-                host.idle[0].close()
-            for link in list(host.multiplexed):
-                if not link.calls and link.used_at + idle_timeout <= now:
-                    link.close()
-            if waiting:
-                due = min(due, waiting[0].answered_at + unused)
-            if host.idle:
-                due = min(due, host.idle[0].answered_at + idle_timeout)
-            if host.is_unused(now):
-                del self._hosts[origin]
-        return due
-
-    def _keep(self, host: _Host, link: Http1Link) -> None:
-        """Make ``link`` idle, and close the one that is too many: this one, or of all hosts the one whose last use is the oldest."""
-        if len(host.idle) >= self.limits.max_idle_per_host:
-            link.close()
-            return
-        host.idle.append(link)
-        stacks = [other.idle for other in self._hosts.values() if other.idle]
-        if sum(map(len, stacks)) > self.limits.max_idle:
-            min(stacks, key=lambda stack: stack[0].answered_at)[0].close()

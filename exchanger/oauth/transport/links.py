@@ -9,13 +9,13 @@ from typing import ClassVar, Final, Protocol, final
 import attrs
 import trio
 
-from exchanger.oauth.answer import Answer
-from exchanger.oauth.call import Call, NoAnswer, Phase
-from exchanger.oauth.http1 import Http1Response
-from exchanger.oauth.http2 import Http2Client
-from exchanger.oauth.http2_head import header_fields
-from exchanger.oauth.http2_response import Answered, HeadArrived, Lost
-from exchanger.oauth.tls import TlsTransport
+from exchanger.oauth.transport.answer import Answer
+from exchanger.oauth.transport.call import Call, NoAnswer, Phase
+from exchanger.oauth.transport.http1 import Http1Response
+from exchanger.oauth.transport.http2 import Http2Client
+from exchanger.oauth.transport.http2_head import header_fields
+from exchanger.oauth.transport.http2_response import Answered, HeadArrived, Lost
+from exchanger.oauth.transport.tls import TlsTransport
 from exchanger.reactor.reactor import READ, WRITE, Reactor
 from exchanger.reactor.tcp import SocketTransport, StreamEndedError
 from exchanger.reactor.timers import NEVER

@@ -9,8 +9,8 @@ from typing import Protocol, final
 
 import attrs
 
-from exchanger.oauth.answer import Answer
-from exchanger.oauth.endpoint import Endpoint, PreparedHead
+from exchanger.oauth.transport.answer import Answer
+from exchanger.oauth.transport.endpoint import Endpoint, PreparedHead
 from exchanger.reactor.timers import NEVER
 
 

@@ -14,8 +14,8 @@ import attrs
 import h11
 import httpx
 
-from exchanger.oauth.dial import Origin
-from exchanger.oauth.http2_head import RequestHead, request_head
+from exchanger.oauth.transport.dial import Origin
+from exchanger.oauth.transport.http2_head import RequestHead, request_head
 from exchanger.util.address import is_dialable
 
 # Prepared heads that are remembered. There is one per issuer profile and generation of its credentials.

@@ -5,7 +5,7 @@ from typing import Final, final
 import attrs
 
 from exchanger.decision.token_exchange import TooLarge
-from exchanger.oauth.answer import Answer
+from exchanger.oauth.transport.answer import Answer
 
 # The fields of a response that are kept.
 _CHALLENGE: Final = b"www-authenticate"

@@ -5,8 +5,8 @@ from typing import Generic, TypeVar, final
 
 import attrs
 
-from exchanger.oauth.breaker import Breaker
-from exchanger.oauth.in_flight import InFlight
+from exchanger.oauth.limits.breaker import Breaker
+from exchanger.oauth.limits.in_flight import InFlight
 from exchanger.values.issuer import Issuer
 
 T = TypeVar("T")
