@@ -4,6 +4,7 @@ One nursery inside the other: the infrastructure (log writer, metrics, exports, 
 endpoint). A fault in any component ends both nurseries, and with them the process.
 """
 
+import contextlib
 import gc
 import signal
 from collections.abc import AsyncIterator
@@ -137,7 +138,7 @@ class Supervisor:
             ExchangerError: a port cannot be bound, the policy folder does not exist, or no API server is configured.
         """
         gc.collect()  # garbage left by imports would be frozen with the first policy version, and stay
-        with trio.open_signal_receiver(*SIGNALS) as signals:
+        with trio.open_signal_receiver(*SIGNALS) as signals, contextlib.closing(self._reactor):
             async with trio.open_nursery() as infrastructure:
                 await infrastructure.start(self.logging.writer.run)
                 self._announce()
