@@ -54,6 +54,7 @@ def test_its_packages_are_those_of_the_lock(image: Image) -> None:
     assert {entry.partition("==")[0] for entry in locked() - installed} <= {
         "async-timeout",
         "colorama",
+        "deprecated",
         "exceptiongroup",
     }  # of other systems, other Pythons
     assert installed - locked() == {f"exchanger=={__version__}"}

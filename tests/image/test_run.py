@@ -92,7 +92,8 @@ def python(image: Image, code: str, user: str = USERS[0]) -> subprocess.Complete
 @pytest.mark.parametrize("user", USERS)
 def test_it_says_its_version(image: Image, user: str) -> None:
     done = image.run("--version", user=user)
-    assert (done.stdout, done.stderr, done.returncode) == (f"exchanger {__version__}\n", "", 0)
+    assert re.fullmatch(rf"exchanger {re.escape(__version__)} \(Python 3\.\d+\.\d+, Linux \w+\)\n", done.stdout)
+    assert (done.stderr, done.returncode) == ("", 0)
 
 
 @pytest.mark.parametrize("user", USERS)
@@ -150,7 +151,7 @@ def test_health_of_nobody(image: Image) -> None:
 def test_production_does_not_know_the_demos_commands(image: Image, name: str) -> None:
     done = image.run(name, "--help")
     assert (done.stdout, done.returncode) == ("", 2)
-    assert f"invalid choice: '{name}'" in done.stderr
+    assert f"the command {name} is not part of this installation" in done.stderr
     assert name not in image.run("--help").stdout.split()
 
 
