@@ -261,8 +261,9 @@ def test_an_item_is_taken_once_and_items_that_are_not_kept_are_counted(
 
 def test_a_banner_neither_comes_nor_goes_for_a_moment_and_is_not_read_out_anew(browser: Browser, console: Console) -> None:
     page = browser.new_page()
-    page.clock.install()
+    page.clock.install(time=0)
     page.goto(console.url)
+    page.clock.pause_at(3600)  # a clock that is only installed goes on by itself
     page.evaluate(
         """async () => {
             const {Banner} = await import(new URL("assets/banner.js", location.href));

@@ -10,6 +10,8 @@ from typing import IO, Final
 
 import attrs
 
+from tests.processes import pause
+
 LEASH: Final = Path(__file__).with_name("leash.py")
 # Seconds: an API server that is told to end takes about two.
 STOP_S: Final = 30.0
@@ -97,7 +99,7 @@ class Child:
     def pause(self) -> None:
         """Stop it in its tracks: its connections stay open, and nobody answers."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        pause(self._process)
 
     def resume(self) -> None:
         """Let it go on."""

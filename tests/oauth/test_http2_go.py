@@ -1,7 +1,6 @@
 """HTTP/2 to a token endpoint by Go's net/http, over TLS: a server that shares no code with our client."""
 
 import random
-import signal
 import subprocess
 from collections.abc import Generator
 from pathlib import Path
@@ -14,6 +13,7 @@ import trustme
 from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, TooLarge
 from exchanger.oauth.transport.http2_response import Answered, Lost
 from tests.oauth.http2_session import LIMIT_S, Session, session
+from tests.processes import pause
 from tests.tools import find_tool
 
 pytestmark = pytest.mark.go
@@ -147,7 +147,7 @@ async def test_an_end_without_notice(endpoint: Endpoint) -> None:
 async def test_a_peer_that_is_stopped_is_found_out(endpoint: Endpoint) -> None:
     async with session("127.0.0.1", endpoint.port, endpoint.ca_file, patience=0.5) as used:
         assert (await used.answer("/token", b"before")).answer.body == b"before"
-        endpoint.process.send_signal(signal.SIGSTOP)
+        pause(endpoint.process)
         stream = await used.request("/token", b"x")
         with trio.fail_after(LIMIT_S):
             while not used.client.closed:

@@ -12,6 +12,7 @@ from typing import Final, final
 import attrs
 
 from tests.ports import free_port
+from tests.processes import pause
 from tests.tools import find_tool
 
 # Seconds for a server to start, and for an answer. It takes milliseconds.
@@ -60,9 +61,15 @@ class RedisServer:
                     answer = _answer(stream)
                 return answer
 
-    def signal(self, number: signal.Signals) -> None:
+    def pause(self) -> None:
+        """Stop it in its tracks: its connections stay open, and nobody answers."""
         assert self._process is not None
-        self._process.send_signal(number)
+        pause(self._process)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         if self._process is not None:

@@ -1,7 +1,6 @@
 """The shared level with a real server, in every state that one can be in: misses, never an error, and never a long wait."""
 
 import os
-import signal
 import socket
 import tempfile
 import threading
@@ -143,7 +142,7 @@ async def test_a_server_that_is_paused(server: RedisServer) -> None:
     async with replica(settings, seen=seen) as one:
         one.keep(request(), token("issued"))
         await stored(server)
-        server.signal(signal.SIGSTOP)
+        server.pause()
         waited = 0
         for _ in range(50):
             waited += one.asks_shared(request())
@@ -151,7 +150,7 @@ async def test_a_server_that_is_paused(server: RedisServer) -> None:
         assert waited <= 4
         assert not one.asks_shared(request())
         await until(lambda: any(text.startswith("lost") for text in seen.told))
-        server.signal(signal.SIGCONT)
+        server.resume()
         await until(lambda: one.asks_shared(request()))
         assert await found_in_time(one, request()) == "issued"
     assert seen.told[2] == f"lost: did not answer within {1000 * FIND_S:.0f} ms"
