@@ -75,7 +75,7 @@ async def start_demo(nursery: trio.Nursery, options: DemoOptions, programs: Prog
     upstream_port = await _start_server(nursery, "echo", echo, options.upstream_port)
     progress.done(f"{LOOPBACK}:{upstream_port}")
 
-    free = free_ports(4)
+    free = free_ports(4, (options.envoy_port, options.grpc_port, options.metrics_port, options.console_port))
     ports = DemoPorts(
         envoy_port=options.envoy_port or free[0],
         grpc_port=options.grpc_port or free[1],

@@ -3,11 +3,12 @@
 There are two setups: one with the demo's own token endpoint, here, and one with a Keycloak (``keycloak.tokens``).
 """
 
+import random
 import socket
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 import attrs
 import trio
@@ -20,6 +21,9 @@ from exchanger.scenarios.client import LOOPBACK
 from exchanger.scenarios.scenario import LooseRequest, OneRequest, Scenario
 from exchanger.scenarios.target import UNSIGNED_SUBJECTS, Gateway, ScenarioTarget
 from exchanger.scenarios.tokens import Subject, Subjects, make_subjects
+
+_SERVER_PORTS: Final = range(10_000, 32_768)
+_MAX_TRIES: Final = 200
 
 
 @final
@@ -137,10 +141,23 @@ async def started_on(nursery: trio.Nursery, server: Callable[..., Awaitable[obje
     return started
 
 
-def free_ports(count: int) -> tuple[int, ...]:
-    """Return ``count`` different loopback ports that are free at this moment."""
+def free_ports(count: int, apart_from: Collection[int] = ()) -> tuple[int, ...]:
+    """Return ``count`` different loopback ports that are free at this moment and not in ``apart_from``.
+
+    They lie below the ports that systems give to clients (from 32768 on Linux, 49152 elsewhere): anybody's connection could take one
+    of those before a server listens on it.
+
+    Raises:
+        DemoError: so many were not found.
+    """
     with ExitStack() as stack:
-        taken = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) for _ in range(count)]
-        for bound in taken:
-            bound.bind((LOOPBACK, 0))
-        return tuple(int(bound.getsockname()[1]) for bound in taken)
+        found: list[int] = []
+        for port in random.SystemRandom().sample(_SERVER_PORTS, _MAX_TRIES):
+            bound = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            if port not in apart_from:
+                with suppress(OSError):
+                    bound.bind((LOOPBACK, port))
+                    found.append(port)
+            if len(found) == count:
+                return tuple(found)
+    raise DemoError(f"{count} free ports on {LOOPBACK} were not found below {_SERVER_PORTS.stop}")

@@ -83,7 +83,12 @@ async def test_bodies_are_bounded_and_any_head_that_envoy_lets_through_is_read()
 
 
 def test_ports_differ_and_subject_tokens_are_valid_and_expired_and_hidden() -> None:
-    assert len(set(free_ports(20))) == 20
+    found = free_ports(20)
+    assert len(set(found)) == 20
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", found[0]))
+        assert found[0] not in free_ports(150)
+    assert min(free_ports(20, range(10_000, 20_000))) >= 20_000
     subjects = make_subjects("bob", now=1_000_000)
     valid, expired = claims_of(subjects.token(Subject.VALID)) or {}, claims_of(subjects.token(Subject.EXPIRED)) or {}
     assert valid["sub"] == expired["sub"] == "bob"
