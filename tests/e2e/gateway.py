@@ -32,6 +32,8 @@ READY_S: Final = 60.0
 PATIENCE: Final = {"TOKEN_ENDPOINT_REQUEST_TIMEOUT": "2500ms", "TOKEN_ENDPOINT_RESPONSE_HEADER_TIMEOUT": "2s"}
 # The same for gateways, which wait for the service; whoever asks them waits for longer.
 CHECK_TIMEOUT: Final = "5s"
+# Of both instances together, until one that is healthy counts as such.
+GOOD_CHECKS: Final = 8
 # Python's arguments for a demo in which service, gateway and playground wait longer; from the top of the checkout.
 PATIENT_DEMO: Final = (
     "-c",
@@ -184,14 +186,25 @@ def with_admin(config: dict[str, Any]) -> int:
 
 
 async def until_healthy(admin: int, port: int) -> None:
-    """Wait until the gateway takes the service's instance on ``port`` for healthy."""
+    """Wait until the gateway takes the service's instance on ``port`` for healthy, and stays with it over several checks.
+
+    Just after a restart, it may not have noticed yet that the instance was away: it is "healthy" then, and unhealthy a moment later.
+    """
     wanted = f"::127.0.0.1:{port}::health_flags::healthy"
+    since: int | None = None
     with trio.fail_after(READY_S):
-        while True:
+        while since is None or await _good_checks(admin) < since + GOOD_CHECKS:
             told = await fetch(admin, Request("GET", "/clusters", (("Host", "admin"),)), timeout=READY_S)
-            if any(line.endswith(wanted) for line in told.body.decode().splitlines()):
-                return
+            if not any(line.endswith(wanted) for line in told.body.decode().splitlines()):
+                since = None
+            elif since is None:
+                since = await _good_checks(admin)
             await trio.sleep(0.05)
+
+
+async def _good_checks(admin: int) -> int:
+    found = await fetch(admin, Request("GET", "/stats?filter=health_check.success", (("Host", "admin"),)), timeout=READY_S)
+    return sum(int(line.rpartition(" ")[2]) for line in found.body.decode().splitlines())
 
 
 async def until_listening(port: int) -> None:
