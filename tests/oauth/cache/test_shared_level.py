@@ -13,6 +13,7 @@ from exchanger.oauth.cache.files import StoreFiles
 from exchanger.oauth.cache.keys import derive
 from exchanger.oauth.cache.settings import SharedSettings
 from exchanger.oauth.cache.shared_level import FIND_S
+from exchanger.oauth.cache.shelves import Kept
 from exchanger.oauth.cache.token_cache import TokenCache
 from exchanger.oauth.cache.write_queue import MAX_QUEUED
 from exchanger.util.follow_file import POLL_S
@@ -311,64 +312,53 @@ async def test_a_refused_token_is_gone_from_both_levels_even_if_the_removal_is_l
         assert await found(one, request()) == "new"
 
 
-async def test_a_refusal_during_a_look_up_wins(tmp_path: Path, autojump_clock: MockClock) -> None:
-    server, settings = Server(), shared_settings(tmp_path)
+async def changed_during_look_up(folder: Path, change: Callable[[TokenCache], None]) -> tuple[str | None, Kept | None, int]:
+    """Let a replica look up a token that another one stored, and change it meanwhile.
+
+    Return what that look-up found, what the next one finds in memory, and how many entries there are.
+    """
+    server, settings = Server(), shared_settings(folder)
     async with replica(server, settings) as one, replica(server, settings) as other:
-        one.keep(request(), token("revoked"))
+        one.keep(request(), token())
         await trio.sleep(SOON)
         server.delay = FIND_S / 2
+        results: list[str | None] = []
+
+        async def look() -> None:
+            results.append(await found(other, request()))
+
         async with trio.open_nursery() as nursery:
-            results: list[str | None] = []
-
-            async def look() -> None:
-                results.append(await found(other, request()))
-
             nursery.start_soon(look)
             await trio.sleep(FIND_S / 4)
-            other.refused(request(), refusal())
-        assert results == [None]
-        assert other.find(request()) is None
+            change(other)
+        [result] = results
+        return result, other.find(request()), other.entries
+
+
+async def test_nothing_changes_what_a_look_up_finds_by_itself(tmp_path: Path, autojump_clock: MockClock) -> None:
+    found_then, kept, entries = await changed_during_look_up(tmp_path, lambda _: None)
+    assert (found_then, kept is not None, entries) == ("issued", True, 1)
+
+
+async def test_a_refusal_during_a_look_up_wins(tmp_path: Path, autojump_clock: MockClock) -> None:
+    found_then, kept, _ = await changed_during_look_up(tmp_path, lambda cache: cache.refused(request(), refusal()))
+    assert (found_then, kept) == (None, None)
 
 
 @pytest.mark.parametrize("change", ["gone", "rotated", "keeps nothing"])
 async def test_an_issuer_that_changes_during_a_look_up_gets_nothing(tmp_path: Path, autojump_clock: MockClock, change: str) -> None:
-    server, settings = Server(), shared_settings(tmp_path)
-    async with replica(server, settings) as one, replica(server, settings) as other:
-        one.keep(request(), token())
-        await trio.sleep(SOON)
-        server.delay = FIND_S / 2
-        async with trio.open_nursery() as nursery:
-            results: list[str | None] = []
-
-            async def look() -> None:
-                results.append(await found(other, request()))
-
-            nursery.start_soon(look)
-            await trio.sleep(FIND_S / 4)
-            after = {"gone": {}, "rotated": {"primary": issuer(secret="x")}, "keeps nothing": {"primary": issuer(cache=None)}}[change]
-            other.use_issuers(after)
-        assert results == [None]
-        assert other.entries == 0
+    after = {"gone": {}, "rotated": {"primary": issuer(secret="x")}, "keeps nothing": {"primary": issuer(cache=None)}}[change]
+    found_then, _, entries = await changed_during_look_up(tmp_path, lambda cache: cache.use_issuers(after))
+    assert (found_then, entries) == (None, 0)
 
 
 async def test_a_key_that_goes_during_a_look_up_takes_what_that_finds(tmp_path: Path, autojump_clock: MockClock) -> None:
-    server, settings = Server(), shared_settings(tmp_path)
-    async with replica(server, settings) as one, replica(server, settings) as other:
-        one.keep(request(), token())
-        await trio.sleep(SOON)
-        server.delay = FIND_S / 2
-        async with trio.open_nursery() as nursery:
-            results: list[str | None] = []
+    def forget_the_key(cache: TokenCache) -> None:
+        assert cache._level is not None
+        cache._level._learn(StoreFiles((derive(b"another key of some 32 bytes....", "exchanger"),)))
 
-            async def look() -> None:
-                results.append(await found(other, request()))
-
-            nursery.start_soon(look)
-            await trio.sleep(FIND_S / 4)
-            assert other._level is not None
-            other._level._learn(StoreFiles((derive(b"another key of some 32 bytes....", "exchanger"),)))
-        assert results == [None]
-        assert other.entries == 0
+    found_then, _, entries = await changed_during_look_up(tmp_path, forget_the_key)
+    assert (found_then, entries) == (None, 0)
 
 
 async def test_nothing_is_written_under_a_key_that_is_gone_and_removals_are_made_all_the_same(
