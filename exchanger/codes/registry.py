@@ -6,7 +6,6 @@ from typing import Final
 
 from exchanger.codes import exchange, grants, issuers, manifests, policy
 from exchanger.codes.code import Code
-from exchanger.util.text import closest
 
 
 def _all() -> tuple[Code, ...]:
@@ -22,9 +21,3 @@ _BY_NAME: Final[Mapping[str, Code]] = MappingProxyType({code.name: code for code
 def find(name: str) -> Code | None:
     """Return the code called ``name``, in any case and with blanks around it, ``None`` if there is none."""
     return _BY_NAME.get(name.strip().upper())
-
-
-def nearest(name: str) -> Code | None:
-    """Return the code that ``name`` is probably meant to be, ``None`` if nothing comes near."""
-    near = closest(name.strip().upper(), _BY_NAME)
-    return None if near is None else _BY_NAME[near]

@@ -20,6 +20,7 @@ from exchanger.util.text import closest, printable
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 # Values of a file, all documents together.
 MAX_VALUES: Final = 2_000_000
+LIMITS: Final = nodes.Limits(size=MAX_FILE_BYTES, values=MAX_VALUES, depth=64)
 
 
 @final
@@ -107,7 +108,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _yaml(text: str) -> tuple[object, ...]:
-    found = nodes.read_stream(text, nodes.Limits(size=MAX_FILE_BYTES, values=MAX_VALUES, depth=64))
+    found = nodes.read_stream(text, LIMITS)
     if isinstance(found, nodes.Unreadable):
         code = codes.LARGE_FILE if found.code is TOO_LARGE else codes.UNREADABLE_FILE
         raise _WrongError(found.reason if found.line is None else f"{found.reason}, line {found.line}", code)

@@ -17,7 +17,7 @@ from exchanger.decision.answer import Answer
 from exchanger.errors import ConfigurationError
 from exchanger.issuers.profiles import IssuerProfile
 from exchanger.tools.areas import IN_DOUBT, Example, Kind, examples
-from exchanger.tools.display import Json, headline, place, target, text_of
+from exchanger.tools.display import Json, decided, target, text_of
 from exchanger.tools.policies import Chosen, Policy, policy_of_paths, read_once
 from exchanger.tools.question import Question
 from exchanger.util.text import printable
@@ -185,9 +185,8 @@ def _as_text(found: Comparison) -> Iterator[str]:
 
 
 def _said(answer: Json) -> str:
-    by = "" if answer["policy"] is None else f" by {place(answer['policy'])}"
     asked = "".join(f", {name} {value}" for name, value in target(answer["exchange"] or {}))
-    return f"{headline(answer)}{by}{asked}" + (f": {answer['reason']}" if answer["kind"] == "refused" else "")
+    return f"{decided(answer)}{asked}" + (f": {answer['reason']}" if answer["kind"] == "refused" else "")
 
 
 def _shown(area: Area) -> Json:

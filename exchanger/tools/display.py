@@ -66,6 +66,11 @@ def headline(decision: Json) -> str:
     return kind if status is None else f"{kind} ({status})"
 
 
+def decided(decision: Json) -> str:
+    """Return the decision, and the entry that it comes from."""
+    return headline(decision) + ("" if decision["policy"] is None else f" by {place(decision['policy'])}")
+
+
 def place(found: Json) -> str:
     """Return where an entry is."""
     if not found["namespace"]:

@@ -20,7 +20,7 @@ from exchanger.decision.check import DecisionRules, begin
 from exchanger.directory.folder import SUFFIXES, Scan, scan
 from exchanger.directory.manifest import MAX_FILE_BYTES, PassedOver, UnreadableFile, objects_of, read_manifests
 from exchanger.errors import ConfigurationError
-from exchanger.issuers.plan import Plan, ProfileRules, Rejected, UnresolvedProfile, plan_profiles
+from exchanger.issuers.plan import Plan, ProfileRules, Rejected, plan_profiles
 from exchanger.issuers.profiles import IssuerProfile, parse_profiles, read_bytes
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.selection import AnyIssuer, ConfigMap, Document, Namespace, PolicyObject, Unknown, advance, select
@@ -122,14 +122,14 @@ def assembled(
     Raises:
         ConfigurationError: a file of issuers or grants cannot be used.
     """
-    profiles = None if chosen.issuers is None else read_profiles(chosen.issuers)
+    profiles, plan = (None, None) if chosen.issuers is None else read_profiles(chosen.issuers)
     grants = settings.grants if chosen.grants is None else read_grants_file(settings.grants, chosen.grants)
     names = AnyIssuer() if profiles is None else frozenset(profiles)
     empty = PolicySnapshot.EMPTY.with_baseline(grants.grants.denials)
     made = advance(empty, {}, documents, names, grants=grants.grants).snapshot
     current = CurrentPolicy(required=settings.policy_required, reach=settings.unreadable_reach)
     current.publish(made)
-    issuers = _unknown_issuers(made) if profiles is None else _issuers(profiles)
+    issuers = _unknown_issuers(made) if plan is None else _issuers(plan)
     return Policy(
         current.snapshot,
         current.newest or made,
@@ -247,8 +247,8 @@ def _left_out(found: Iterable[ConfigMap], skipped: set[str], namespaces: Selecto
             yield f"ConfigMap {name} is not in force: the labels of its Namespace are not {namespaces}"
 
 
-def read_profiles(path: Path) -> dict[str, IssuerProfile]:
-    """Return the profiles in a file by name; blocks while it is read. Secrets that it refers to are not looked up.
+def read_profiles(path: Path) -> tuple[dict[str, IssuerProfile], Plan]:
+    """Return the profiles in a file by name, and the plan for them; blocks while it is read. Secrets that it refers to are not looked up.
 
     Raises:
         ConfigurationError: it cannot be read, or has a problem.
@@ -256,17 +256,23 @@ def read_profiles(path: Path) -> dict[str, IssuerProfile]:
     data = read_bytes(path)
     if isinstance(data, str):
         raise ConfigurationError((data,))
-    profiles, problems = parse_profiles(data, str(path))
-    planned = plan_profiles(profiles, _PROFILE_RULES, endpoint_check(allow_http=True))
+    profiles, planned = planned_profiles(data, str(path))
     if isinstance(planned, Rejected):
-        problems = (*problems, *planned.problems)
-    if problems:
-        raise ConfigurationError(problems)
-    return {profile.name: profile for profile in profiles}
+        raise ConfigurationError(planned.problems)
+    return {profile.name: profile for profile in profiles}, planned
 
 
 # References are valid anywhere that the service could resolve them.
 _PROFILE_RULES: Final = ProfileRules(namespace="default", with_secrets=True)
+
+
+def planned_profiles(data: bytes, name: str) -> tuple[tuple[IssuerProfile, ...], Plan | Rejected]:
+    """Return the profiles in ``data``, and the plan for them or everything that is wrong with them. Problems call the file ``name``."""
+    profiles, problems = parse_profiles(data, name)
+    planned = plan_profiles(profiles, _PROFILE_RULES, endpoint_check(allow_http=True))
+    if isinstance(planned, Rejected):
+        problems = (*problems, *planned.problems)
+    return profiles, Rejected(problems) if problems else planned
 
 
 def read_grants_file(settings: GrantsSettings, path: Path) -> GrantsSettings:
@@ -281,14 +287,12 @@ def read_grants_file(settings: GrantsSettings, path: Path) -> GrantsSettings:
         raise ConfigurationError((f"{path} {error}",)) from None
 
 
-def _issuers(profiles: Mapping[str, IssuerProfile]) -> "HashTrieMap[str, Issuer]":
+def _issuers(plan: Plan) -> "HashTrieMap[str, Issuer]":
     """Return the issuers without their credentials, which nothing here needs."""
-    planned = plan_profiles(tuple(profiles.values()), _PROFILE_RULES, endpoint_check(allow_http=True))
-    found: tuple[UnresolvedProfile, ...] = planned.profiles if isinstance(planned, Plan) else ()
     return HashTrieMap(
         {
             one.name: Issuer(one.name, one.token_endpoint, one.endpoint_host, one.auth_method, _NOBODY, one.bearer_realm, proxy=one.proxy)
-            for one in found
+            for one in plan.profiles
         }
     )
 

@@ -17,7 +17,7 @@ from exchanger.decision.answer import Answer
 from exchanger.errors import ConfigurationError
 from exchanger.policy.yaml_nodes import MAX_BYTES
 from exchanger.tools.cases import BASELINE_NAME, Case, Expectation, read_cases
-from exchanger.tools.display import Json, headline, place, text_of
+from exchanger.tools.display import Json, decided, headline, place, text_of
 from exchanger.tools.policies import STANDARD_INPUT, Chosen, Policy, policy_of_paths, read_once
 from exchanger.util.regular_file import open_regular
 from exchanger.util.terminal import read_input
@@ -145,10 +145,8 @@ def _named(source: Source) -> str:
 
 def _as_text(report: Report) -> Iterator[str]:
     for result in report.results:
-        decision = shown_answer(result.answer)
-        by = "" if decision["policy"] is None else f" by {place(_json(decision['policy']))}"
         said = "FAIL" if result.wrong else "ok"
-        yield f"{said:5} {result.file}:{result.case.line}  {result.asked}  {headline(decision)}{by}"
+        yield f"{said:5} {result.file}:{result.case.line}  {result.asked}  {decided(shown_answer(result.answer))}"
         yield from (f"      {wrong}" for wrong in result.wrong)
     count = len(report.results)
     yield ""
@@ -156,10 +154,6 @@ def _as_text(report: Report) -> Iterator[str]:
     if report.unreached:
         yield "No test reaches:"
         yield from (f"  {place(shown_place(entry.source, entry.index))}" for entry in report.unreached)
-
-
-def _json(value: object) -> Json:
-    return value if isinstance(value, dict) else {}
 
 
 def _as_json(report: Report) -> Json:

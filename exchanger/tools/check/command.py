@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TextIO, assert_never
 
-from exchanger.app.grants_file import MAX_BYTES
-from exchanger.app.settings import endpoint_check
 from exchanger.codes import issuers as codes
 from exchanger.codes.code import Severity
 from exchanger.codes.manifests import UNREADABLE_FILE, UNRENDERED
@@ -19,8 +17,8 @@ from exchanger.codes.problem import Problem
 from exchanger.directory.folder import CrowdedError, manifest_names
 from exchanger.directory.manifest import MAX_FILE_BYTES
 from exchanger.errors import ConfigurationError
-from exchanger.issuers.plan import ProfileRules, Rejected, plan_profiles
-from exchanger.issuers.profiles import parse_profiles
+from exchanger.issuers.plan import Rejected
+from exchanger.issuers.profiles import read_bytes
 from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
@@ -32,7 +30,7 @@ from exchanger.tools.check.report import as_github, as_json, as_text
 from exchanger.tools.check.sarif import as_sarif
 from exchanger.tools.check.source_map import NOWHERE, FileText, Place, field, text_field
 from exchanger.tools.check.suggest import suggest
-from exchanger.tools.policies import STANDARD_INPUT, selectors_of, settings_of
+from exchanger.tools.policies import STANDARD_INPUT, planned_profiles, selectors_of, settings_of
 from exchanger.util.regular_file import open_regular
 from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
@@ -41,13 +39,11 @@ CLEAN: Final = 0
 PROBLEMS: Final = 1
 UNUSABLE: Final = 2
 
-# How standard input is called in messages.
+# The name of standard input in messages.
 STDIN_NAME: Final = "<stdin>"
 
 _INDEX: Final = re.compile(r"issuers\[(\d+)\]")
 _PROFILE: Final = re.compile(r'issuer profile "([^"]*)"')
-# References are valid anywhere that the service could resolve them.
-_PROFILE_RULES: Final = ProfileRules(namespace="default", with_secrets=True)
 
 
 def run_check(options: CheckOptions, variables: Mapping[str, str] | None = None, out: TextIO | None = None) -> int:
@@ -181,13 +177,9 @@ def _read(name: str, *, explicit: bool) -> ManifestFile:
 
 
 def _text_at(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError((f"{path} cannot be read: {error.strerror}",)) from None
-    if len(data) > MAX_BYTES:
-        raise ConfigurationError((f"{path} is larger than {MAX_BYTES} bytes",))
+    data = read_bytes(path)
+    if isinstance(data, str):
+        raise ConfigurationError((data,))
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -197,16 +189,13 @@ def _text_at(path: Path) -> str:
 def _issuers(path: Path) -> tuple[ManifestFile, frozenset[str] | None]:
     """Return the file, and the names in it; ``None`` if something is wrong with it."""
     text = _text_at(path)
-    profiles, problems = parse_profiles(text.encode(), "the file")
-    planned = plan_profiles(profiles, _PROFILE_RULES, endpoint_check(allow_http=True))
-    if isinstance(planned, Rejected):
-        problems = (*problems, *planned.problems)
-    if not problems:
+    profiles, planned = planned_profiles(text.encode(), "the file")
+    if not isinstance(planned, Rejected):
         return ManifestFile(str(path), FileText(text)), frozenset(profile.name for profile in profiles)
     root, lines = nodes.read_nodes(text), FileText(text)
     unreadable = isinstance(root, nodes.Unreadable)
     code = codes.UNREADABLE_ISSUERS if unreadable else codes.WRONG_PROFILE
-    placed = tuple(PlacedProblem(Problem(code, problem), str(path), _place_of(problem, root, lines)) for problem in problems)
+    placed = tuple(PlacedProblem(Problem(code, problem), str(path), _place_of(problem, root, lines)) for problem in planned.problems)
     return ManifestFile(str(path), lines, problems=placed), None
 
 

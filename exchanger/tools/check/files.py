@@ -13,7 +13,7 @@ import attrs
 from exchanger.codes import manifests as codes
 from exchanger.codes.policy import TOO_LARGE
 from exchanger.codes.problem import Problem
-from exchanger.directory.manifest import MAX_FILE_BYTES, MAX_VALUES, PassedOver, UnreadableFile, plain, read_document
+from exchanger.directory.manifest import LIMITS, MAX_FILE_BYTES, PassedOver, UnreadableFile, plain, read_document
 from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.selection import ConfigMap, PolicyObject
 from exchanger.tools.check.source_map import NOWHERE, DocumentPlaces, FileText, Found, Place, field, objects_found
@@ -21,8 +21,6 @@ from exchanger.tools.check.syntax import explained
 from exchanger.util.text import MAX_QUOTED, bounded
 from exchanger.values.entry import Source
 
-# As in ``directory.manifest``.
-LIMITS: Final = nodes.Limits(size=MAX_FILE_BYTES, values=MAX_VALUES, depth=64)
 # Documents of a file with a syntax error that are read one by one to find the mistakes in the others.
 MAX_PIECES: Final = 2_000
 

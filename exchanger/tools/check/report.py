@@ -17,8 +17,6 @@ from exchanger.util.text import printable
 LIMIT: Final = 2_048
 
 _COLOURS: Final = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.NOTICE: "36"}
-_COMMANDS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTICE: "notice"}
-_NOUNS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTICE: "notice"}
 
 
 def as_text(checked: Checked, *, colours: bool = False) -> str:
@@ -49,7 +47,7 @@ def as_text(checked: Checked, *, colours: bool = False) -> str:
 
 
 def _summary(checked: Checked) -> Iterator[str]:
-    counts = [(checked.count(severity), _NOUNS[severity]) for severity in Severity]
+    counts = [(checked.count(severity), severity.value) for severity in Severity]
     found = ", ".join(_count(number, noun) for number, noun in counts if number) or "no problems"
     yield f"{found} in {_count(len(checked.files), 'file')} with {_count(len(checked.documents), 'policy', 'policies')}"
     if checked.problems:
@@ -71,7 +69,7 @@ def as_json(checked: Checked) -> str:
     content = {
         "files": len(checked.files),
         "policies": len(checked.documents),
-        **{f"{_NOUNS[severity]}s": checked.count(severity) for severity in Severity},
+        **{f"{severity.value}s": checked.count(severity) for severity in Severity},
         "problems": [_problem_json(found, files[found.file]) for found in checked.problems],
     }
     return json.dumps(content, indent=2) + "\n"
@@ -120,7 +118,7 @@ def _command(found: PlacedProblem, file: ManifestFile) -> str:
     }
     listed = ",".join(f"{name}={_escaped(value, ':,')}" for name, value in properties.items())
     message = _escaped(printable(f"{problem.sentence}. {problem.code.remedy}", LIMIT))
-    return f"::{_COMMANDS[problem.code.severity]} {listed}::{message}"
+    return f"::{problem.code.severity.value} {listed}::{message}"
 
 
 def _escaped(text: str, more: str = "") -> str:
