@@ -54,10 +54,10 @@ def test_the_action_writes_a_file_and_runs_no_input(tmp_path: Path) -> None:
 
 
 def test_the_action_installs_what_is_locked() -> None:
-    for line in action()["runs"]["steps"][1]["run"].splitlines():
-        for word in line.replace('"', " ").split():
-            if word.startswith("$GITHUB_ACTION_PATH/"):
-                assert (ROOT / word.removeprefix("$GITHUB_ACTION_PATH/")).exists()
+    words = action()["runs"]["steps"][1]["run"].replace('"', " ").split()
+    paths = [word.removeprefix("$GITHUB_ACTION_PATH/") for word in words if word.startswith("$GITHUB_ACTION_PATH/")]
+    assert paths
+    assert all((ROOT / path).exists() for path in paths)
 
 
 def test_the_hook_names_a_command_that_there_is() -> None:

@@ -1,5 +1,7 @@
 """Runs the example of a code through the readers, and says which codes come of it."""
 
+import io
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +10,6 @@ from exchanger.codes.code import Code, Example
 from exchanger.codes.problem import Problem
 from exchanger.directory.folder import Scan, notices_of, scan
 from exchanger.directory.manifest import PassedOver, UnreadableFile, read_manifests
-from exchanger.issuers.profiles import parse_profiles
 from exchanger.policy.document import PolicyDocument
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.notices import of_allowance, of_left_out
@@ -16,8 +17,10 @@ from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.notices import of_snapshot
 from exchanger.policy.selection import NAME_LABEL, ConfigMap, Namespace, Text, read
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.tools.check.command import run_check
 from exchanger.tools.check.engine import Rules, check
 from exchanger.tools.check.files import read_file
+from exchanger.tools.check.options import CheckOptions, Format
 from exchanger.tools.check.style import style_of
 from exchanger.values.entry import Source
 from exchanger.values.selector import parse_selector
@@ -75,6 +78,15 @@ def manifest_codes(text: str) -> Iterator[Code]:
     yield from (notice.code for notice in of_snapshot(snapshot, "every Namespace", CONFIG_MAPS) if notice.code is not None)
 
 
+def issuers_codes(text: str) -> set[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        path, policies, out = Path(folder) / "issuers.yaml", Path(folder) / "policies", io.StringIO()
+        path.write_text(text, encoding="utf-8")
+        policies.mkdir()
+        run_check(CheckOptions((str(policies),), issuers=path, format=Format.JSON), {}, out)
+    return {problem["code"] for problem in json.loads(out.getvalue())["problems"]}
+
+
 def reached(code: Code) -> set[str]:
     """Return the names of the codes that the example of ``code`` leads to."""
     match code.kind:
@@ -86,7 +98,6 @@ def reached(code: Code) -> set[str]:
         case Example.MANIFESTS:
             return {found.name for found in manifest_codes(code.example)}
         case Example.ISSUERS:
-            assert parse_profiles(code.example.encode(), "issuers.yaml")
-            return {code.name}
+            return issuers_codes(code.example)
         case Example.SITUATION:
-            return {code.name}
+            raise AssertionError(code)
