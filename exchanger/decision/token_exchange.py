@@ -37,8 +37,8 @@ _MAX_CHALLENGE_CHARS: Final = 4 * 1024
 _MAX_TRACE_HEADER_CHARS: Final = 8 * 1024
 
 # application/x-www-form-urlencoded (RFC 6749 appendix B, https://www.rfc-editor.org/rfc/rfc6749#appendix-B)
-_TO_ESCAPE: Final = re.compile(rb"[^A-Za-z0-9\-._~]")
 _UNESCAPED: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+_TO_ESCAPE: Final = re.compile(b"[^%b]" % re.escape(_UNESCAPED))
 _ESCAPES: Final = {bytes([byte]): b"+" if byte == ord(" ") else b"%%%02X" % byte for byte in range(256)}
 
 # RFC 9110 section 5.5 (field-value), https://www.rfc-editor.org/rfc/rfc9110#section-5.5, without obs-text: what all recipients read alike.

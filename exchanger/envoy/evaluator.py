@@ -133,15 +133,15 @@ class Waiting(Deferred):
         if self.ticket is not None:
             self.ticket.leave()
             self.ticket = None
-        self._decide(_ABANDONED, Exchange(self.pending.entry.target, self.pending.token_request.issuer.endpoint_host, None))
+        self._decide(_ABANDONED)
 
     def finish(self, outcome: TokenOutcome) -> bytes:
         """Decide by ``outcome`` and return the answer."""
-        pending = self.pending
-        exchange = Exchange(pending.entry.target, pending.token_request.issuer.endpoint_host, outcome.call)
-        return self.encode(self._decide(outcome, exchange))
+        return self.encode(self._decide(outcome))
 
-    def _decide(self, token_outcome: TokenOutcome, exchange: Exchange) -> Outcome:
-        outcome = finish(self.pending.entry, token_outcome)
+    def _decide(self, token_outcome: TokenOutcome) -> Outcome:
+        pending = self.pending
+        exchange = Exchange(pending.entry.target, pending.token_request.issuer.endpoint_host, token_outcome.call)
+        outcome = finish(pending.entry, token_outcome)
         self.evaluator.decided(self.request, outcome, self.started, self.asked_by, self.span, exchange)
         return outcome

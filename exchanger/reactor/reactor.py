@@ -136,14 +136,14 @@ class Reactor:
 
     async def _serve(self) -> None:
         selector = self._selector
-        work, now = 0, trio.current_time()
+        work = 0
         while True:
             looked_at = trio.current_time()
             ready = selector.select(0)
             self._long = 0
             if not ready and not self._unfinished:
                 await trio.lowlevel.wait_readable(selector.fileno())
-                work, now = 0, trio.current_time()
+                work = 0
                 continue
             unfinished, self._unfinished = self._unfinished, []
             self._in_turn = self._in_round = True

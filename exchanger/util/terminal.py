@@ -40,9 +40,6 @@ def flush_output() -> None:
     """
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        drop_output()
-        raise
     except OSError:
         drop_output()
         raise

@@ -164,7 +164,7 @@ def test_the_context_verifies_and_discloses_no_keys(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
     default = ssl.create_default_context()
     default.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-    monkeypatch.setattr(ssl, "create_default_context", lambda: default)
+    monkeypatch.setattr(ssl, "create_default_context", lambda **_: default)
     context = client_tls_context()
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname

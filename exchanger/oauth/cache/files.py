@@ -3,6 +3,7 @@
 Must not know: how the store is spoken to.
 """
 
+import functools
 import ssl
 from pathlib import Path
 from typing import Final, final
@@ -18,6 +19,7 @@ from exchanger.values.secret import Secret
 _MAX_PASSWORD_BYTES: Final = 16 * 1024
 # Bytes of certificates: the system's own trust store has 220 KB.
 _MAX_CA_BYTES: Final = 1024 * 1024
+_NO_CERTIFICATES: Final = Unusable("must hold certificates in PEM")
 
 
 @final
@@ -58,13 +60,18 @@ def _of(variable: str, path: Path, found: Unusable) -> Unusable:
     return Unusable(f"{variable} {path} {found.reason}")
 
 
+def _bounded(path: Path, max_bytes: int) -> bytes | Unusable:
+    data = read_regular(path, max_bytes)
+    if isinstance(data, bytes) and len(data) > max_bytes:
+        return Unusable(f"must not be longer than {max_bytes} bytes")
+    return data
+
+
 def _password(path: Path) -> Secret | Unusable:
     """Return the only line of the file; the end of the line is no part of it."""
-    data = read_regular(path, _MAX_PASSWORD_BYTES)
+    data = _bounded(path, _MAX_PASSWORD_BYTES)
     if isinstance(data, Unusable):
         return data
-    if len(data) > _MAX_PASSWORD_BYTES:
-        return Unusable(f"must not be longer than {_MAX_PASSWORD_BYTES} bytes")
     try:
         text = data.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
@@ -75,14 +82,21 @@ def _password(path: Path) -> Secret | Unusable:
 
 
 def _authorities(path: Path) -> str | Unusable:
-    data = read_regular(path, _MAX_CA_BYTES)
+    data = _bounded(path, _MAX_CA_BYTES)
     if isinstance(data, Unusable):
         return data
-    if len(data) > _MAX_CA_BYTES:
-        return Unusable(f"must not be longer than {_MAX_CA_BYTES} bytes")
     try:
         text = data.decode("ascii")
+    except UnicodeDecodeError:
+        return _NO_CERTIFICATES
+    return text if _are_certificates(text) else _NO_CERTIFICATES
+
+
+# Once for each text: a look comes every second, and a whole trust store takes 30 ms, in which no other thread runs either.
+@functools.lru_cache(maxsize=1)
+def _are_certificates(text: str) -> bool:
+    try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
-    except (UnicodeDecodeError, ValueError, ssl.SSLError):
-        return Unusable("must hold certificates in PEM")
-    return text
+    except (ValueError, ssl.SSLError):
+        return False
+    return True

@@ -21,10 +21,11 @@ from exchanger.oauth.cache.files import StoreFiles, read_files
 from exchanger.oauth.cache.keys import CacheKey
 from exchanger.oauth.cache.sealed_token import MAX_SEALED_BYTES, StoredToken, seal, unseal
 from exchanger.oauth.cache.settings import SharedSettings
-from exchanger.oauth.cache.store import Store, StoreFailure, Write, tls_context
+from exchanger.oauth.cache.store import Store, StoreFailure, Write
 from exchanger.oauth.cache.write_queue import Job, WriteQueue
+from exchanger.oauth.transport.tls import client_tls_context
 from exchanger.util.backoff import BackOff, BackOffSettings
-from exchanger.util.follow_file import HANGS, FileFollower, Unusable
+from exchanger.util.follow_file import HANGS, POLL_S, FileFollower, Unusable
 from exchanger.values.secret import Secret
 
 # Seconds for a look-up: what a call to a near token endpoint takes. The store is to spare time, not to cost it.
@@ -38,6 +39,8 @@ MOST_FAILURES: Final = 3.0
 SUCCESS: Final = 0.25
 # Seconds between two looks at whether the connection is in step.
 CHECK_S: Final = 1.0
+_SLOW: Final = f"did not answer within {1000 * FIND_S:.0f} ms"
+_NOT_TAKEN: Final = StoreFailure(f"did not take a value within {WRITE_S:.0f} s")
 _RETRY: Final = BackOffSettings(first=0.5, factor=2.0, cap=15.0, reset=60.0)
 
 
@@ -159,7 +162,7 @@ class SharedLevel:
                     return Absent.ERROR
                 self._failures = max(0.0, self._failures - SUCCESS)
                 return _opened(keys, digests, found) or Absent.MISS
-            self._failed(store, f"did not answer within {1000 * FIND_S:.0f} ms")
+            self._failed(store, _SLOW)
             return Absent.ERROR
         finally:
             self._finding -= 1
@@ -179,10 +182,9 @@ class SharedLevel:
     # Files
 
     async def _follow(self) -> None:
-        self._learn(await self._follower.look_settled())
         while True:
-            await trio.sleep(CHECK_S)
             self._learn(await self._follower.look_settled())
+            await trio.sleep(POLL_S)
 
     def _learn(self, found: StoreFiles | Unusable | None) -> None:
         if found is None:
@@ -219,7 +221,11 @@ class SharedLevel:
 
     async def _use_connection(self, files: StoreFiles, changed: trio.Event) -> str | None:
         """Use one connection as long as it is good; return why it is not any more, ``None`` if other files are in force."""
-        tls = await trio.to_thread.run_sync(tls_context, files.ca_pem, abandon_on_cancel=True) if self.settings.address.secure else None
+        tls = (
+            await trio.to_thread.run_sync(client_tls_context, files.ca_pem, abandon_on_cancel=True)
+            if self.settings.address.secure
+            else None
+        )
         self._tripped = trio.Event()
         self._failures, self._reason = 0.0, ""
         async with trio.open_nursery() as nursery:
@@ -250,7 +256,7 @@ class SharedLevel:
         with trio.move_on_after(FIND_S):
             found = await store.read([probe], 1)
             return found.reason if isinstance(found, StoreFailure) else None
-        return f"did not answer within {1000 * FIND_S:.0f} ms"
+        return _SLOW
 
     async def _trip_when_lost(self, store: Connected) -> None:
         while not store.closed.is_set():
@@ -288,11 +294,11 @@ class SharedLevel:
             self._wake = trio.Event()
             while self._queue and (store := self._store) is not None:
                 writes = [write for job in self._queue.take() for write in self._writes(job)]
-                failure: StoreFailure | None = StoreFailure(f"did not take a value within {WRITE_S:.0f} s")
+                failure: StoreFailure | None = _NOT_TAKEN
                 with trio.move_on_after(WRITE_S) as scope:
                     failure = await store.write(writes)
                 if scope.cancelled_caught:
-                    self._failed(store, f"did not take a value within {WRITE_S:.0f} s")
+                    self._failed(store, _NOT_TAKEN.reason)
                 self._report_refusal(failure)
                 await trio.lowlevel.checkpoint()
 

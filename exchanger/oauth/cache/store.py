@@ -52,15 +52,6 @@ class Write:
     ttl_ms: int = 0
 
 
-def tls_context(ca_pem: str | None) -> ssl.SSLContext:
-    """Return the context for the store. ``ca_pem``: whom to trust, in place of the system's trust store, which is read here."""
-    context = ssl.create_default_context(cadata=ca_pem)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # SSLKEYLOGFILE in the environment would write down the keys to the password. (The stub does not know that it can be unset.)
-    context.keylog_filename = None  # type: ignore[assignment]
-    return context
-
-
 @final
 @attrs.define(eq=False)
 class _Transport(ByteStream):

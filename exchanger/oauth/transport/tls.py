@@ -20,14 +20,15 @@ _RECORD_BYTES: Final = 16 * 1024
 _HEADER_BYTES: Final = 5
 
 
-def client_tls_context() -> ssl.SSLContext:
-    """Return the context for token endpoints: the system's trust store, or SSL_CERT_FILE and SSL_CERT_DIR as OpenSSL reads them.
+def client_tls_context(ca_pem: str | None = None) -> ssl.SSLContext:
+    """Return a context for a client that trusts ``ca_pem``: by default the system's trust store, or SSL_CERT_FILE and SSL_CERT_DIR.
 
-    Reads files. Certificate and name are verified, and TLS 1.2 is the least (RFC 9325 section 3.1.1).
+    Reads the files of the latter, as OpenSSL does. Certificate and name are verified, and TLS 1.2 is the least (RFC 9325 section 3.1.1).
     """
-    context = ssl.create_default_context()
+    context = ssl.create_default_context(cadata=ca_pem)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # SSLKEYLOGFILE in the environment would write down the keys to every token that passes. (The stub does not know that it can be unset.)
+    # SSLKEYLOGFILE in the environment would write down the keys to every token and password that passes.
+    # (The stub does not know that it can be unset.)
     context.keylog_filename = None  # type: ignore[assignment]
     return context
 

@@ -13,7 +13,8 @@ import trio.testing
 import trustme
 
 from exchanger.oauth.cache.settings import SharedSettings, StoreAddress
-from exchanger.oauth.cache.store import Store, StoreFailure, Write, tls_context
+from exchanger.oauth.cache.store import Store, StoreFailure, Write
+from exchanger.oauth.transport.tls import client_tls_context
 from exchanger.values.secret import Secret
 from tests.ports import free_port
 
@@ -185,7 +186,7 @@ async def test_tls_and_who_is_trusted() -> None:
     authority, other = trustme.CA(), trustme.CA()
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(server)
-    trusting, distrusting = (tls_context(one.cert_pem.bytes().decode()) for one in (authority, other))
+    trusting, distrusting = (client_tls_context(one.cert_pem.bytes().decode()) for one in (authority, other))
 
     async with connected(then(b"$1\r\na\r\n:5\r\n"), server_tls=server, tls=trusting) as (found, _):
         assert await opened(found).read([b"k"], 10) == [(b"a", 5)]
@@ -197,5 +198,5 @@ async def test_tls_and_who_is_trusted() -> None:
 
 def test_nothing_of_a_connection_is_shown() -> None:
     assert "canary" not in repr(Write(b"k", b"canary", 5))
-    assert tls_context(None).verify_mode is ssl.CERT_REQUIRED
-    assert tls_context(None).keylog_filename is None
+    assert client_tls_context(None).verify_mode is ssl.CERT_REQUIRED
+    assert client_tls_context(None).keylog_filename is None
