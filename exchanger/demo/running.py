@@ -24,7 +24,7 @@ from exchanger.demo.routed_endpoint import RoutedTokenEndpoint
 from exchanger.demo.server_spans import ServerSpans
 from exchanger.demo.servers import echo, serve_http
 from exchanger.demo.service import GRANTS_SCHEMA, base_environment, otel_environment, service_environment
-from exchanger.demo.setup import DemoPorts, DemoSetup, free_ports, own_setup, started_on
+from exchanger.demo.setup import DemoPorts, DemoSetup, hold_ports, own_setup, started_on
 from exchanger.demo.token_endpoint import TokenEndpoint
 from exchanger.directory.source import DirectorySettings
 from exchanger.http.message import Handler
@@ -75,7 +75,7 @@ async def start_demo(nursery: trio.Nursery, options: DemoOptions, programs: Prog
     upstream_port = await _start_server(nursery, "echo", echo, options.upstream_port)
     progress.done(f"{LOOPBACK}:{upstream_port}")
 
-    free = free_ports(4, (options.envoy_port, options.grpc_port, options.metrics_port, options.console_port))
+    free: tuple[int, ...] = await nursery.start(hold_ports, 4)
     ports = DemoPorts(
         envoy_port=options.envoy_port or free[0],
         grpc_port=options.grpc_port or free[1],

@@ -3,12 +3,12 @@
 There are two setups: one with the demo's own token endpoint, here, and one with a Keycloak (``keycloak.tokens``).
 """
 
-import random
 import socket
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import ExitStack, suppress
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 import attrs
 import trio
@@ -21,9 +21,6 @@ from exchanger.scenarios.client import LOOPBACK
 from exchanger.scenarios.scenario import LooseRequest, OneRequest, Scenario
 from exchanger.scenarios.target import UNSIGNED_SUBJECTS, Gateway, ScenarioTarget
 from exchanger.scenarios.tokens import Subject, Subjects, make_subjects
-
-_SERVER_PORTS: Final = range(10_000, 32_768)
-_MAX_TRIES: Final = 200
 
 
 @final
@@ -141,23 +138,19 @@ async def started_on(nursery: trio.Nursery, server: Callable[..., Awaitable[obje
     return started
 
 
-def free_ports(count: int, apart_from: Collection[int] = ()) -> tuple[int, ...]:
-    """Return ``count`` different loopback ports that are free at this moment and not in ``apart_from``.
+async def hold_ports(count: int, *, task_status: trio.TaskStatus[tuple[int, ...]]) -> None:
+    """Find ``count`` different loopback ports that are free; ``started()`` has them. Run in a nursery of those who listen on them.
 
-    They lie below the ports that systems give to clients (from 32768 on Linux, 49152 elsewhere): anybody's connection could take one
-    of those before a server listens on it.
-
-    Raises:
-        DemoError: so many were not found.
+    On Linux, the system gives them to nobody else until this is cancelled: a socket here stays bound to each and does not listen.
+    Whoever is told the port can listen on it all the same, with SO_REUSEADDR, which servers set. Elsewhere that would keep them out, too.
     """
     with ExitStack() as stack:
-        found: list[int] = []
-        for port in random.SystemRandom().sample(_SERVER_PORTS, _MAX_TRIES):
-            bound = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            if port not in apart_from:
-                with suppress(OSError):
-                    bound.bind((LOOPBACK, port))
-                    found.append(port)
-            if len(found) == count:
-                return tuple(found)
-    raise DemoError(f"{count} free ports on {LOOPBACK} were not found below {_SERVER_PORTS.stop}")
+        taken = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) for _ in range(count)]
+        for bound in taken:
+            bound.bind((LOOPBACK, 0))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not before: with it, the system may choose a port that is held
+        ports = tuple(int(bound.getsockname()[1]) for bound in taken)
+        if sys.platform != "linux":
+            stack.close()
+        task_status.started(ports)
+        await trio.sleep_forever()

@@ -16,7 +16,7 @@ import trio
 from exchanger import cli
 from exchanger.demo.servers import LIMITS, echo, serve_http
 from exchanger.demo.service import SERVICE_COMMAND, service_environment
-from exchanger.demo.setup import DemoPorts, free_ports
+from exchanger.demo.setup import DemoPorts, hold_ports
 from exchanger.http.message import Request
 from exchanger.scenarios.client import fetch
 from exchanger.scenarios.tokens import Subject, claims_of, encode, make_subjects
@@ -82,13 +82,19 @@ async def test_bodies_are_bounded_and_any_head_that_envoy_lets_through_is_read()
         nursery.cancel_scope.cancel()
 
 
-def test_ports_differ_and_subject_tokens_are_valid_and_expired_and_hidden() -> None:
-    found = free_ports(20)
-    assert len(set(found)) == 20
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", found[0]))
-        assert found[0] not in free_ports(150)
-    assert min(free_ports(20, range(10_000, 20_000))) >= 20_000
+async def test_ports_are_held_for_those_who_listen_on_them() -> None:
+    async with trio.open_nursery() as nursery:
+        first, *others = ports = await nursery.start(hold_ports, 20)
+        assert len(set(ports)) == 20
+        for listener in await trio.open_tcp_listeners(first, host="127.0.0.1"):
+            await listener.aclose()
+        if sys.platform == "linux":
+            with socket.socket() as taken, pytest.raises(OSError, match="in use"):
+                taken.bind(("127.0.0.1", others[0]))
+        nursery.cancel_scope.cancel()
+
+
+def test_subject_tokens_are_valid_and_expired_and_hidden() -> None:
     subjects = make_subjects("bob", now=1_000_000)
     valid, expired = claims_of(subjects.token(Subject.VALID)) or {}, claims_of(subjects.token(Subject.EXPIRED)) or {}
     assert valid["sub"] == expired["sub"] == "bob"
