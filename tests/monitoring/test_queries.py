@@ -1,6 +1,7 @@
 """Holds every query against what the service really exports: a panel or an alert on a name that nobody has is silent for ever."""
 
 import re
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -161,3 +162,17 @@ def test_all_matchers_and_selectors_are_found() -> None:
 def test_an_unreadable_expression_is_an_error(expression: str) -> None:
     with pytest.raises((UnknownTokenError, ValueError)):
         read(expression)
+
+
+def test_every_metric_that_a_page_names_is_exported() -> None:
+    names = {re.sub("_(bucket|count|sum|created)$", "", name) for name in exported()}
+    root = Path(__file__).parents[2]
+    pages = [*root.glob("*.md"), *(root / "docs").rglob("*.md"), *(root / "helm").rglob("*.md")]
+    named = {(page.name, name) for page in pages for name in re.findall(r"\bext_authz_[a-z_]+", page.read_text())}
+    unknown = {
+        (page, name)
+        for page, name in named
+        if not (any(known.startswith(name) for known in names) if name.endswith("_") else re.sub("_(bucket|count|sum)$", "", name) in names)
+    }
+    assert named
+    assert unknown == set()
