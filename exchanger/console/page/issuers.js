@@ -20,19 +20,19 @@ export function failing(issuers) {
 export class Issuers {
   #place = byId("issuers");
   #list = byId("issuers-list");
-  #rows = new Map(); // by name
+  #rows = new Map(); // by name and endpoint
 
   /** Take what `totals` tell of issuers. A service before this one tells nothing. */
   take(issuers) {
     const listed = issuers?.listed ?? [];
     this.#place.hidden = !listed.length;
-    const rows = new Map(listed.map((issuer) => [issuer.name, this.#rows.get(issuer.name) ?? row(issuer)]));
-    if (rows.size !== this.#rows.size || [...rows.keys()].some((name, n) => [...this.#rows.keys()][n] !== name)) {
+    const rows = new Map(listed.map((issuer) => [key(issuer), this.#rows.get(key(issuer)) ?? row(issuer)]));
+    if (rows.size !== this.#rows.size || [...rows.keys()].some((kept, n) => [...this.#rows.keys()][n] !== kept)) {
       put(this.#list, [...rows.values()]);
     }
     this.#rows = rows;
     for (const issuer of listed) {
-      const item = rows.get(issuer.name);
+      const item = rows.get(key(issuer));
       item.classList.toggle("open", issuer.breaker_open);
       say(item.querySelector(".issuer-says"), sentence(issuer));
     }
@@ -40,6 +40,10 @@ export class Issuers {
     more.hidden = !issuers?.more;
     say(more, `${count(issuers?.more ?? 0)} more`);
   }
+}
+
+function key({ name, endpoint }) {
+  return `${name} ${endpoint}`;
 }
 
 function row({ name, endpoint }) {
