@@ -4,7 +4,7 @@ All of it comes from a snapshot, which never changes, so long responses are made
 ask, or where policy comes from.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, final
 from urllib.parse import parse_qs
@@ -28,7 +28,7 @@ from exchanger.console.policy_view import (
     shown_problem,
     shown_refusal,
 )
-from exchanger.decision.answer import STAND_INS_BY_NAME, Answer, answer_of, asked_request
+from exchanger.decision.answer import CREDENTIALS, STAND_INS_BY_NAME, Answer, answer_of, asked_request
 from exchanger.decision.check import DecisionRules, begin
 from exchanger.http.message import Handler, Request, Response
 from exchanger.policy.conflicts import documents_in_conflict
@@ -62,7 +62,6 @@ _NO_NAME: Final = error(400, "the query needs namespace and name, once each")
 _NO_HEADER: Final = error(400, 'each header must be "Name: value"')
 _NO_CREDENTIALS: Final = error(400, "credentials are not taken here: say by credentials= which kind the request has")
 _NO_KIND: Final = error(400, f"credentials must be one of {', '.join(STAND_INS_BY_NAME)}")
-_CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
 _NO_REQUEST: Final = error(400, "the query needs method, host and path, once each, and of usual length")
 
 
@@ -144,7 +143,7 @@ class Api:
 
     async def document(self, request: Request) -> Response:
         """Show one document: its text, its entries and what is wrong with it."""
-        query = _fields(request, "namespace", "name")
+        query = _once(_query(request), "namespace", "name")
         if query is None:
             return _NO_NAME
         now = self._policy()
@@ -257,37 +256,41 @@ def _asked(request: Request) -> HttpRequest | Response:
 
     ``header`` fields have ``Name: value`` each. Credentials stay where they are: ``credentials`` says what kind of them the request has.
     """
-    query = _fields(request, "method", "host", "path")
-    if query is None:
+    query = _query(request)
+    line = _once(query, "method", "host", "path")
+    if line is None:
         return _NO_REQUEST
-    method, host, path = query
+    method, host, path = line
     if not method or len(method) > MAX_METHOD or len(host) > HOST_LIMIT or len(path) > MAX_PATH:
         return _NO_REQUEST
-    more = parse_qs(request.query, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="surrogateescape")
     headers: list[tuple[str, str]] = []
-    for text in more.get("header", []):
+    for text in query.get("header", []):
         name, colon, value = text.partition(":")
         if not colon or not name.strip():
             return _NO_HEADER
-        if name.strip().lower() in _CREDENTIALS:
+        if name.strip().lower() in CREDENTIALS:
             return _NO_CREDENTIALS
         headers.append((name.strip(), value.strip(" \t")))
-    kinds = more.get("credentials", ["bearer"])
+    kinds = query.get("credentials", ["bearer"])
     stand_in = STAND_INS_BY_NAME.get(kinds[0]) if len(kinds) == 1 else None
     if stand_in is None:
         return _NO_KIND
     if stand_in:
         headers.append(("authorization", stand_in))
-    return asked_request(method, host, path, headers, raw=more.get("raw") == ["true"])
+    return asked_request(method, host, path, headers, raw=query.get("raw") == ["true"])
 
 
-def _fields(request: Request, *names: str) -> tuple[str, ...] | None:
-    """Return the values of these fields of the query, or ``None`` unless each occurs exactly once."""
+def _query(request: Request) -> dict[str, list[str]]:
+    """Return the fields of the query; none if it is too long or has too many."""
     if len(request.query) > MAX_QUERY:
-        return None
+        return {}
     try:
-        query = parse_qs(request.query, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="surrogateescape")
+        return parse_qs(request.query, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="surrogateescape")
     except ValueError:
-        return None
+        return {}
+
+
+def _once(query: Mapping[str, Sequence[str]], *names: str) -> tuple[str, ...] | None:
+    """Return the values of these fields of ``query``, or ``None`` unless each occurs exactly once."""
     values = [query.get(name, []) for name in names]
     return tuple(value[0] for value in values) if all(len(value) == 1 for value in values) else None

@@ -29,7 +29,9 @@ STAND_INS: Final[dict[NoToken | None, str]] = {
     NoToken.INVALID: 'Bearer "',
 }
 
-# The same by name, for questions that travel.
+# Headers that never leave whoever asks: of these, a question that travels says only the kind.
+CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
+# The stand-ins by name, for questions that travel.
 STAND_INS_BY_NAME: Final = {"bearer" if kind is None else kind.name.lower(): text for kind, text in STAND_INS.items()}
 
 

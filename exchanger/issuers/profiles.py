@@ -13,6 +13,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
 from exchanger.policy import yaml_nodes as nodes
+from exchanger.policy.fields import BOOLEANS
 from exchanger.policy.yaml_nodes import read_nodes
 from exchanger.util.duration import parse_duration
 from exchanger.values.issuer import CachePolicy, CallLimits
@@ -78,7 +79,6 @@ SPELLING: Final = {
 
 # YAML 1.1 reads 010 as 8 and YAML 1.2 as 10, so a number that begins with 0 is none.
 _is_whole: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})").fullmatch
-_BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}  # YAML 1.2 core schema
 
 
 def _text(value: object, _type: object) -> str:
@@ -226,7 +226,7 @@ def _plain(node: nodes.Node) -> object:
         case nodes.Scalar(nodes.Kind.NULL):
             return None
         case nodes.Scalar():
-            return int(node.text) if _is_whole(node.text) else _BOOLEANS.get(node.text, 0.0)
+            return int(node.text) if _is_whole(node.text) else BOOLEANS.get(node.text, 0.0)
         case _:
             assert_never(node)
 

@@ -11,6 +11,7 @@ from exchanger.issuers.plan import MAX_SECRETS
 from exchanger.issuers.profiles import MAX_ENTRIES, MAX_IN_FLIGHT, SPELLING, IssuerProfile, SecretKeyRef
 from exchanger.policy.fields import BLANKS, NOT_BLANK, whole
 from exchanger.policy.schema import BEYOND_JSON, words_or
+from exchanger.util.duration import PATTERN as DURATION
 from exchanger.util.json_schema import About, Classes, Schema, document
 from exchanger.values.issuer import AuthMethod, CachePolicy, CallLimits, EndpointProtocol
 from exchanger.values.secret import Secret
@@ -55,7 +56,7 @@ _ABOUT: Final = {
     CachePolicy: {
         "max_ttl": About(
             "For how long a token is kept at most, such as 90s or 5m; not beyond its own life.",
-            {"type": "string", **_pattern(r"\+?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+")},
+            {"type": "string", **_pattern(DURATION)},
         ),
         "max_entries": About("How many tokens are kept at most.", _count_to(MAX_ENTRIES)),
     },

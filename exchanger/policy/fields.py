@@ -25,7 +25,7 @@ from exchanger.policy.prefix import UNSEEN, Fault
 from exchanger.policy.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, is_null, text_of
 from exchanger.util.text import MAX_QUOTED, closest, distance, is_near, quoted
 
-_BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}  # YAML 1.2 core schema
+BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}  # YAML 1.2 core schema
 
 # Problems of one entry, or one file, that are kept; nobody reads more before correcting these.
 MAX_PROBLEMS: Final = 128
@@ -322,7 +322,7 @@ class Fields:
         node = self.nodes.get(name)
         if node is None:
             return False
-        value = _BOOLEANS.get(node.text) if isinstance(node, Scalar) and node.kind is Kind.OTHER else None
+        value = BOOLEANS.get(node.text) if isinstance(node, Scalar) and node.kind is Kind.OTHER else None
         if value is None:
             self.problem(codes.WRONG_TYPE, name, "must be true or false", instead=_as_boolean(node))
         return value

@@ -19,7 +19,7 @@ from exchanger.console.message import encode
 from exchanger.console.policy_view import Lines, shown_answer, shown_explanation
 from exchanger.console.proxy import ConsoleProxy
 from exchanger.console.token_file import read_token
-from exchanger.decision.answer import kind_of_credentials
+from exchanger.decision.answer import CREDENTIALS, kind_of_credentials
 from exchanger.errors import ConfigurationError, ExchangerError
 from exchanger.http.message import Request
 from exchanger.http.names import is_loopback
@@ -41,8 +41,6 @@ _OK: Final = 200
 # The variables of the service that concern the cluster, and the files that it reads.
 _OF_CLUSTER: Final = ("POLICY_NAMESPACES", "POLICY_NAMESPACES_FILE", "KUBE_CONTEXT", "POLICY_GRANTS_FILE")
 _PROFILES_FILE: Final = "TOKEN_EXCHANGE_ISSUER_PROFILES_FILE"
-# Headers that stay here: a console is told only what kind of credentials a request has.
-_KEPT_BACK: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
 @final
@@ -196,7 +194,7 @@ def console_target(question: Question) -> str:
         ("path", request.path),
         ("raw", "true" if question.raw else "false"),
         ("credentials", kind_of_credentials(request.authorization)),
-        *(("header", f"{name}: {value}") for name, value in question.headers if name not in _KEPT_BACK),
+        *(("header", f"{name}: {value}") for name, value in question.headers if name not in CREDENTIALS),
     ]
     return f"/api/explain?{urlencode(fields, errors='surrogateescape')}"
 

@@ -4,8 +4,10 @@ import re
 from typing import Final
 
 _UNIT_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
-_DURATION: Final = re.compile(rf"\+?({_PART.pattern})+", re.ASCII)
+_PART: Final = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+# Schemas have it, too, so it means the same in JavaScript.
+PATTERN: Final = r"\+?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+"
+_is_duration: Final = re.compile(PATTERN).fullmatch
 _MAX_TEXT: Final = 32
 # Seconds; nanoseconds have 64 bits in Go.
 _END: Final = 2.0**63 / 1e9
@@ -19,7 +21,7 @@ def parse_duration(text: str) -> float:
     """
     if text == "0":
         return 0.0
-    if len(text) > _MAX_TEXT or not _DURATION.fullmatch(text):
+    if len(text) > _MAX_TEXT or not _is_duration(text):
         raise ValueError("must be a duration such as 750ms or 1m30s")
     seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _PART.findall(text))
     if seconds >= _END:
