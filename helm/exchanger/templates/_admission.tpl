@@ -8,11 +8,12 @@ app.kubernetes.io/name: {{ printf "%s-admission" (include "exchanger.cut" (list 
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
+{{/* The metadata of an object of the release's namespace: include "exchanger.admission.metadata" (list . "its name"). */}}
 {{- define "exchanger.admission.metadata" -}}
-name: {{ include "exchanger.admission.name" . | quote }}
-namespace: {{ .Release.Namespace | quote }}
+name: {{ index . 1 | quote }}
+namespace: {{ (index . 0).Release.Namespace | quote }}
 labels:
-  {{- include "exchanger.admission.labels" . | nindent 2 }}
+  {{- include "exchanger.admission.labels" (index . 0) | nindent 2 }}
 {{- end -}}
 
 {{- define "exchanger.admission.labels" -}}

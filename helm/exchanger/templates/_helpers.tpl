@@ -515,6 +515,29 @@ the rest.
 {{- $found -}}
 {{- end -}}
 
+{{/* Egress rules for DNS and the API server, of `networkPolicy.egress`. */}}
+{{- define "exchanger.egressToCluster" -}}
+# DNS
+- ports:
+    {{- range .dnsPorts }}
+    - {protocol: UDP, port: {{ . }}}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+  {{- with .dns }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+# The API server
+- ports:
+    {{- range .apiServer.ports }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+  {{- with .apiServer.to }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+
 {{/* Egress rules of values with `to` and `ports` (numbers). */}}
 {{- define "exchanger.egressRules" -}}
 {{- range . }}
