@@ -199,6 +199,7 @@ def test_ctrl_c_ends_a_command_without_a_trace(arguments: list[str], place: str)
     with subprocess.Popen(program(*arguments), stdin=pipe, stdout=pipe, stderr=pipe) as child:
         wait_until(child.pid, place)
         child.send_signal(signal.SIGINT)
+        child.wait(timeout=60)  # its input stays open: an end of it would race with the signal
         out, err = child.communicate(timeout=60)
     assert (child.returncode, out, err) == (130, b"", b"")
 

@@ -19,7 +19,6 @@ from tests.kube.admin import POLICY_LABELS, Rule
 from tests.kube.control_plane import ControlPlane
 from tests.ports import free_port
 
-START_S: Final = 60.0
 SEEN_S: Final = 60.0
 STOP_S: Final = 30.0
 ACCOUNT: Final = "exchanger-admission"

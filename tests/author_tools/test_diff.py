@@ -10,11 +10,6 @@ from exchanger.tools.diff import DIFFERENT, NO_TELLING, SAME, compare, run_diff
 from exchanger.tools.policies import Chosen, policy_of_paths
 from tests.author_tools.examples import GRANTS, ISSUERS, ORDERS, config_map, written
 
-OTHER = """\
-      - match: {host: orders.example.com, pathPrefix: /orders/, methods: [GET]}
-        action: deny
-"""
-
 
 def run(tmp_path: Path, old: str, new: str, *, as_json: bool = False, **files: str) -> tuple[int, str]:
     given = {name: Path(written(tmp_path, f"{name}.yaml", text)) for name, text in files.items()}

@@ -1,6 +1,6 @@
 import errno
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.grpc.routes import CallInfo, Deferred, Immediate, Route, UnaryMethod
+from exchanger.grpc.routes import CallInfo, Deferred, Immediate, UnaryMethod
 from exchanger.grpc.server import Addresses, GrpcServer, ServerSettings
 from exchanger.grpc.status import StatusCode
 from exchanger.reactor.reactor import Reactor
@@ -17,10 +17,6 @@ from tests.grpc.later import Pending
 from tests.grpc.peer import Text, echo, framed, head, routes
 from tests.grpc.serving import Client, Served, is_open, serving
 from tests.grpc.test_cancellation import PENDING, Methods
-
-
-def table_of(run: Callable[[], Awaitable[bytes]]) -> dict[bytes, Route]:
-    return {**routes(), PENDING: Immediate(lambda _message, _call: Pending(run))}
 
 
 async def test_calls_on_two_connections() -> None:

@@ -30,14 +30,6 @@ def use(it: World, asked: TokenRequest) -> None:
     it.client.use_issuers({asked.issuer.name: asked.issuer})
 
 
-async def answers_of(it: World, asked: TokenRequest, count: int, pause: float = 0.0) -> list[Cache]:
-    found = []
-    for _ in range(count):
-        found.append((await exchange(it.client, asked)).cache)
-        await trio.sleep(pause)
-    return found
-
-
 async def test_a_kept_token_is_answered_at_once_and_until_its_end(autojump_clock: MockClock) -> None:
     async with world(answering(lasting(60))) as it:
         use(it, request())

@@ -1,4 +1,4 @@
-"""What the laws of all JSON Schemas share: documents that are mostly right, and YAML as the instance that a validator sees."""
+"""What the laws of all JSON Schemas share: mostly valid documents, and YAML turned into the instance that a validator sees."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from hypothesis import event
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from exchanger.policy.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence
+from exchanger.policy.yaml_nodes import Kind, Mapping, Node, Scalar, Sequence, Unreadable, read_nodes
 from tests.property.strategies_policy import rarely
 
 BLANKS: Final = ["", " ", "\t", "\n", "\r\n ", "\x1c", "\x85", "\u00a0", "\u2003", "\u2028", "\ufeff", "\u200b"]
@@ -59,6 +59,15 @@ def is_refused(validator: Draft202012Validator, document: object, problems: Call
     event(f"{'refused' if found else 'accepted'} by the reader, {'refused' if refused else 'accepted'} by the schema")
     assert found or not refused
     return refused
+
+
+def assert_accepts_what_is_read(validator: Draft202012Validator, text: str, problems: Callable[[str], object]) -> None:
+    """Hold the schema to the law for any YAML: it accepts what the reader reads."""
+    root, found = read_nodes(text), problems(text)
+    event("refused" if found else "accepted")
+    if not found:
+        assert not isinstance(root, Unreadable)
+        assert validator.is_valid(instance_of(root))
 
 
 def instance_of(node: Node) -> object:

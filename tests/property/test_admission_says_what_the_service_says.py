@@ -22,15 +22,16 @@ from exchanger.policy.selection import Change, Text, advance
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
 from exchanger.values.selector import Selector
+from tests.property import strategies_policy
+from tests.property.strategies_policy import ISSUERS
 
-ISSUERS = frozenset({"primary", "other"})
 LABELS = {"team": "red"}
 SOURCE = Source("red", "policy")
 NAMESPACE = {"metadata": {"name": "red", "labels": LABELS}}
 
 
 def rarely(rare: st.SearchStrategy[Any], common: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.integers(1, 8).flatmap(lambda number: rare if number == 8 else common)
+    return strategies_policy.rarely(rare, common, one_in=8)
 
 
 hosts = st.sampled_from(["a.example", "x.a.example", "*.a.example", "b.example"])

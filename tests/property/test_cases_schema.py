@@ -3,15 +3,14 @@
 import json
 from typing import Final
 
-from hypothesis import event, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from exchanger.policy.yaml_nodes import Unreadable, read_nodes
 from exchanger.tools.cases import DECISIONS, CaseProblem, read_cases
 from exchanger.tools.cases_schema import tests_schema as cases_schema
 from tests.property import schema_law
-from tests.property.schema_law import around, instance_of, mapping, mutated, some_texts
+from tests.property.schema_law import around, assert_accepts_what_is_read, mapping, mutated, some_texts
 from tests.property.strategies_policy import rarely
 
 VALIDATOR: Final = Draft202012Validator(cases_schema())
@@ -85,8 +84,4 @@ def test_policies(text: str) -> None:
 
 @given(mutated(documents))
 def test_what_the_reader_reads_in_any_yaml_the_schema_accepts(text: str) -> None:
-    root, found = read_nodes(text), problems(text)
-    event("refused" if found else "accepted")
-    if not found:
-        assert not isinstance(root, Unreadable)
-        assert VALIDATOR.is_valid(instance_of(root))
+    assert_accepts_what_is_read(VALIDATOR, text, problems)

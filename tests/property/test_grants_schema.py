@@ -3,16 +3,15 @@
 import json
 from typing import Any, Final
 
-from hypothesis import event, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from exchanger.policy.grants.allowance import Grants
 from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.grants.schema import grants_schema
-from exchanger.policy.yaml_nodes import Unreadable, read_nodes
 from tests.property import schema_law
-from tests.property.schema_law import around, instance_of, mapping, mutated, some_texts
+from tests.property.schema_law import around, assert_accepts_what_is_read, mapping, mutated, some_texts
 from tests.property.strategies_policy import HOSTS, METHODS, rarely
 
 VALIDATOR: Final = Draft202012Validator(grants_schema())
@@ -143,9 +142,4 @@ def test_the_host_of_a_baseline_may_be_a_star(host: str) -> None:
 
 @given(mutated(documents))
 def test_what_the_reader_reads_in_any_yaml_the_schema_accepts(text: str) -> None:
-    root = read_nodes(text)
-    found = problems(text)
-    event("refused" if found else "accepted")
-    if not found:
-        assert not isinstance(root, Unreadable)
-        assert VALIDATOR.is_valid(instance_of(root))
+    assert_accepts_what_is_read(VALIDATOR, text, problems)

@@ -3,7 +3,7 @@
 import json
 from typing import Final
 
-from hypothesis import event, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -11,9 +11,8 @@ from exchanger.app.settings import endpoint_check
 from exchanger.issuers.plan import ProfileRules, Rejected, plan_profiles
 from exchanger.issuers.profiles import parse_profiles
 from exchanger.issuers.schema import issuers_schema
-from exchanger.policy.yaml_nodes import Unreadable, read_nodes
 from tests.property import schema_law
-from tests.property.schema_law import around, instance_of, mapping, mutated, some_texts
+from tests.property.schema_law import around, assert_accepts_what_is_read, mapping, mutated, some_texts
 from tests.property.strategies_policy import rarely
 
 VALIDATOR: Final = Draft202012Validator(issuers_schema())
@@ -133,8 +132,4 @@ def test_durations(text: str) -> None:
 
 @given(mutated(documents))
 def test_what_the_reader_reads_in_any_yaml_the_schema_accepts(text: str) -> None:
-    root, found = read_nodes(text), problems(text)
-    event("refused" if found else "accepted")
-    if not found:
-        assert not isinstance(root, Unreadable)
-        assert VALIDATOR.is_valid(instance_of(root))
+    assert_accepts_what_is_read(VALIDATOR, text, problems)

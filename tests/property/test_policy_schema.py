@@ -7,7 +7,7 @@ import json
 import re
 from typing import Final
 
-from hypothesis import event, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -15,10 +15,9 @@ from exchanger.policy.authority import MAX_TEXT
 from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.policy.prefix import MAX_PREFIX
 from exchanger.policy.schema import policy_schema
-from exchanger.policy.yaml_nodes import Unreadable, read_nodes
 from exchanger.values.entry import Source
 from tests.property import schema_law
-from tests.property.schema_law import around, instance_of, mapping, mutated, some_texts
+from tests.property.schema_law import around, assert_accepts_what_is_read, mapping, mutated, some_texts
 from tests.property.strategies_policy import HOSTS, ISSUERS, METHODS, rarely
 
 RED: Final = Source("red", "policy")
@@ -139,9 +138,4 @@ def test_actions(text: str) -> None:
 
 @given(mutated(documents))
 def test_what_the_service_reads_in_any_yaml_the_schema_accepts(text: str) -> None:
-    root = read_nodes(text)
-    problems = parse_document(RED, text, ISSUERS).problems
-    event("refused" if problems else "accepted")
-    if not problems:
-        assert not isinstance(root, Unreadable)
-        assert VALIDATOR.is_valid(instance_of(root))
+    assert_accepts_what_is_read(VALIDATOR, text, lambda text: parse_document(RED, text, ISSUERS).problems)

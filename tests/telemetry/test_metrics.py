@@ -16,7 +16,6 @@ from exchanger.values.trace import NO_TRACE
 from tests.telemetry.gauges import EXPIRY, NOTHING, SOMETHING
 from tests.telemetry.records import ALLOWED, CANARY, DENIED, FAILED, UNMATCHED, record
 
-EXCHANGE = {"endpoint_host": "issuer.example.com", "result": "success", "error_kind": "none", "http_status_class": "2xx"}
 TARGET = TokenTarget("primary", "read:orders")
 NAMES = {
     "ext_authz_check_requests_total": "counter",
