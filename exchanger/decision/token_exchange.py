@@ -17,12 +17,24 @@ import attrs
 from exchanger.decision.bearer import is_bearer_token
 from exchanger.errors import Diagnostic
 from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import AuthMethod, Issuer
+from exchanger.values.issuer import (
+    ActorCredentials,
+    ActorToken,
+    Assertion,
+    AssertionType,
+    AuthMethod,
+    ClientCertificate,
+    GrantType,
+    Issuer,
+    SigningKey,
+)
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from exchanger.values.trace import NO_TRACE, TraceContext
 
 ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # RFC 8693 section 3
+_JWT_BEARER_GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"  # RFC 7523 section 2.1
+_SCOPE_ALONE: Final = "entra-obo asks for a scope alone: the policy must name no resources and no audiences"
 
 # Longest body that is read, in bytes; a usual token response is a few KiB.
 MAX_RESPONSE_BYTES: Final = 1024 * 1024
@@ -132,13 +144,37 @@ def transport_failure(kind: ErrorKind, diagnostic: Diagnostic, http_status: int 
     return ExchangeFailure(diagnostic, kind, _INTERNAL_SERVER_ERROR, body, http_status=http_status, detail=detail)
 
 
-def encode_request(request: TokenRequest) -> EncodedRequest | ExchangeFailure:
-    """Return the POST that asks for ``request`` (RFC 8693 section 2.1), or TXE-1002 when one of its texts has no UTF-8 form."""
+def encode_request(
+    request: TokenRequest, assertion: Secret | None = None, actor_token: Secret | None = None
+) -> EncodedRequest | ExchangeFailure:
+    """Return the POST that asks for ``request``, or TXE-1002 when it cannot be asked for.
+
+    ``assertion`` is the client's own, where its credentials are a ``SigningKey``. ``actor_token`` is an access token, where the actor has
+    ``ActorCredentials``.
+    """
+    issuer = request.issuer
+    if issuer.grant.type is GrantType.ENTRA_OBO and (request.target.resources or request.target.audiences):
+        return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST, detail=_SCOPE_ALONE)
     try:
-        before, after, headers = _constant(request.issuer, request.target, request.grant_type, request.subject_token_type)
+        before, after, headers = _constant(issuer, request.target, request.grant_type, request.subject_token_type)
         body = before + _form_encoded(request.subject_token.reveal()) + after
+        if assertion is not None:
+            body += b"&client_assertion=" + _form_encoded(assertion.reveal())
+        if actor_token is not None:
+            body += b"&actor_token=" + _form_encoded(actor_token.reveal())
         return EncodedRequest(body, headers, () if request.trace is NO_TRACE else _trace_headers(request.trace))
     except UnicodeEncodeError:  # a lone surrogate, which JSON and YAML escapes can spell
+        return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
+
+
+def encode_client_credentials(issuer: Issuer, scope: str, assertion: Secret | None = None) -> EncodedRequest | ExchangeFailure:
+    """Return the POST that asks for a token of the client itself (RFC 6749 section 4.4.2); arguments as for ``encode_request``."""
+    fields = [("grant_type", "client_credentials"), *([("scope", scope)] if scope else []), *_client_fields(issuer)]
+    if assertion is not None:
+        fields.append(("client_assertion", assertion.reveal()))
+    try:
+        return EncodedRequest(_form(fields), _headers(issuer))
+    except UnicodeEncodeError:
         return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
 
 
@@ -164,15 +200,52 @@ def _constant(
     Raises:
         UnicodeEncodeError: a text has no UTF-8 form.
     """
-    before = _form([("grant_type", grant_type), ("subject_token", "")])
-    fields = [("subject_token_type", subject_token_type)]
+    grant = issuer.grant
+    if grant.type is GrantType.TOKEN_EXCHANGE:
+        before = [("grant_type", grant_type), ("subject_token", "")]
+        fields = [("subject_token_type", subject_token_type)]
+        if grant.requested_token_type:
+            fields.append(("requested_token_type", grant.requested_token_type))
+    else:
+        before = [("grant_type", _JWT_BEARER_GRANT), ("assertion", "")]
+        fields = [("requested_token_use", "on_behalf_of")] if grant.type is GrantType.ENTRA_OBO else []
     if target.scope:
         fields.append(("scope", target.scope))
     fields.extend(("resource", resource) for resource in target.resources)
     fields.extend(("audience", audience) for audience in target.audiences)
-    if issuer.auth_method is AuthMethod.CLIENT_SECRET_POST:
-        fields += [("client_id", issuer.credentials.client_id), ("client_secret", issuer.credentials.client_secret.reveal())]
-    return before, b"&" + _form(fields), _headers(issuer)
+    fields += [*_client_fields(issuer), *_actor_fields(grant.actor), *grant.parameters]
+    return _form(before), b"".join(b"&" + _form([field]) for field in fields), _headers(issuer)
+
+
+def _client_fields(issuer: Issuer) -> list[tuple[str, str]]:
+    """Return what says in the body who the client is, but for an assertion that is made for each request."""
+    credentials = issuer.credentials
+    named = [("client_id", credentials.client_id)] if credentials.client_id else []
+    match credentials.proof:
+        case Secret() if issuer.auth_method is AuthMethod.CLIENT_SECRET_BASIC:
+            return []
+        case Secret() as secret:
+            return [("client_id", credentials.client_id), ("client_secret", secret.reveal())]
+        case SigningKey():
+            return [*named, ("client_assertion_type", AssertionType.JWT_BEARER.value)]
+        case Assertion() as assertion:
+            return [*named, ("client_assertion_type", assertion.type.value), ("client_assertion", assertion.text.reveal())]
+        case ClientCertificate() | None:  # RFC 8705 section 2, RFC 6749 section 3.2.1
+            return named
+        case other:
+            assert_never(other)
+
+
+def _actor_fields(actor: ActorToken | ActorCredentials | None) -> list[tuple[str, str]]:
+    match actor:
+        case None:
+            return []
+        case ActorToken():
+            return [("actor_token", actor.token.reveal()), ("actor_token_type", actor.type)]
+        case ActorCredentials():  # its token follows, as it is known
+            return [("actor_token_type", ACCESS_TOKEN_TYPE)]
+        case _:
+            assert_never(actor)
 
 
 def _form(fields: list[tuple[str, str]]) -> bytes:
@@ -194,16 +267,11 @@ def _headers(issuer: Issuer) -> tuple[tuple[str, str], ...]:
         ("Content-Type", "application/x-www-form-urlencoded"),
         ("User-Agent", "exchanger"),  # some gateways refuse requests without one
     ]
-    match issuer.auth_method:
-        case AuthMethod.CLIENT_SECRET_BASIC:
-            credentials = issuer.credentials
-            # RFC 6749 section 2.3.1: both are form-urlencoded first, so that a colon in the id stays part of it
-            pair = _form_encoded(credentials.client_id) + b":" + _form_encoded(credentials.client_secret.reveal())
-            headers.append(("Authorization", "Basic " + base64.b64encode(pair).decode("ascii")))
-        case AuthMethod.CLIENT_SECRET_POST:
-            pass
-        case other:
-            assert_never(other)
+    credentials = issuer.credentials
+    if isinstance(credentials.proof, Secret) and issuer.auth_method is AuthMethod.CLIENT_SECRET_BASIC:
+        # RFC 6749 section 2.3.1: both are form-urlencoded first, so that a colon in the id stays part of it
+        pair = _form_encoded(credentials.client_id) + b":" + _form_encoded(credentials.proof.reveal())
+        headers.append(("Authorization", "Basic " + base64.b64encode(pair).decode("ascii")))
     return tuple(headers)
 
 

@@ -11,7 +11,7 @@ from rpds import HashTrieMap
 
 from exchanger.issuers.plan import Plan, SecretKey, UnresolvedProfile
 from exchanger.issuers.secrets import SecretData, SecretName, SecretProblem
-from exchanger.values.issuer import Credentials, Issuer
+from exchanger.values.issuer import ClientProof, Credentials, Issuer
 from exchanger.values.secret import Secret
 
 # Seconds after a rotation for which the credentials before are still tried where the new ones are refused. An authorization server that
@@ -242,5 +242,5 @@ class State:
             yield from resolve(plan, self.latest).issues
 
 
-def _pair(credentials: Credentials) -> tuple[str, Secret]:
-    return credentials.client_id, credentials.client_secret
+def _pair(credentials: Credentials) -> tuple[str, ClientProof]:
+    return credentials.client_id, credentials.proof

@@ -4,7 +4,7 @@ Must not know: where credentials are stored, or HTTP.
 """
 
 import enum
-from typing import final
+from typing import Final, final
 
 import attrs
 
@@ -14,19 +14,80 @@ from exchanger.values.secret import Secret
 
 @enum.unique
 class AuthMethod(enum.Enum):
-    """How the client authenticates to the token endpoint (RFC 6749 section 2.3.1)."""
+    """How a client secret is sent to the token endpoint (RFC 6749 section 2.3.1)."""
 
     CLIENT_SECRET_BASIC = "client_secret_basic"
     CLIENT_SECRET_POST = "client_secret_post"
 
 
+@enum.unique
+class SigningAlgorithm(enum.Enum):
+    """How client assertions are signed (RFC 7518 section 3.1, RFC 8037 section 3.1)."""
+
+    RS256 = "RS256"
+    PS256 = "PS256"
+    ES256 = "ES256"
+    EDDSA = "EdDSA"
+
+
+@final
+@attrs.frozen
+class SigningKey:
+    """Signs an assertion for each request (private_key_jwt, RFC 7523 section 2.2). ``pem`` is a private key in PEM, unencrypted.
+
+    ``audience`` "" is the token endpoint.
+    """
+
+    pem: Secret
+    algorithm: SigningAlgorithm
+    key_id: str = ""
+    audience: str = ""
+
+
+@enum.unique
+class AssertionType(enum.Enum):
+    """What an assertion that somebody else made for this client is; the value is the ``client_assertion_type`` (RFC 7521 section 4.2)."""
+
+    JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    JWT_SPIFFE = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
+
+
+@final
+@attrs.frozen
+class Assertion:
+    """An assertion that somebody else made for this client, such as a projected ServiceAccount token.
+
+    ``subject`` says whom it is about: it stays the same when the assertion is renewed.
+    """
+
+    text: Secret
+    type: AssertionType
+    subject: str
+
+
+@final
+@attrs.frozen
+class ClientCertificate:
+    """The certificate by which the client authenticates in TLS (RFC 8705), with those of its authorities, and its key, all in PEM."""
+
+    chain: str = attrs.field(repr=False)
+    key: Secret
+
+
+# What shows that the client is who it says; ``None``: nothing does, the client is public (RFC 6749 section 2.1).
+ClientProof = Secret | SigningKey | Assertion | ClientCertificate | None
+
+
 @final
 @attrs.frozen
 class Credentials:
-    """Client id and secret. ``generation`` grows with each rotation, so that exchanges under different credentials are never shared."""
+    """Client id and proof; a ``Secret`` is a client secret. The id may be "" where the proof names the client.
+
+    ``generation`` grows with each rotation, so that exchanges under different credentials are never shared.
+    """
 
     client_id: str
-    client_secret: Secret
+    proof: ClientProof
     generation: int = 0
 
 
@@ -62,10 +123,84 @@ class CallLimits:
     breaker: bool = False
 
 
+@enum.unique
+class GrantType(enum.Enum):
+    """What is asked for at the token endpoint; the value is the profile's ``grantType``."""
+
+    TOKEN_EXCHANGE = "token-exchange"  # RFC 8693
+    JWT_BEARER = "jwt-bearer"  # RFC 7523 section 2.1
+    ENTRA_OBO = "entra-obo"  # Microsoft's on-behalf-of flow
+
+    __hash__ = object.__hash__
+
+
+@final
+@attrs.frozen
+class ActorToken:
+    """The actor's token (RFC 8693 section 2.1); ``subject`` says whom it is about, and stays the same when the token is renewed."""
+
+    token: Secret
+    type: str
+    subject: str
+
+
+@final
+@attrs.frozen
+class ActorCredentials:
+    """The actor is this client: its token is asked for with the client credentials grant (RFC 6749 section 4.4)."""
+
+    scope: str = ""
+
+
+@final
+@attrs.frozen
+class Grant:
+    """What a token request to an issuer says beside subject, target and client. ``requested_token_type`` "" is not sent.
+
+    ``parameters`` are names and values that the operator adds.
+    """
+
+    type: GrantType = GrantType.TOKEN_EXCHANGE
+    requested_token_type: str = ""
+    actor: ActorToken | ActorCredentials | None = None
+    parameters: tuple[tuple[str, str], ...] = ()
+
+
+AUTHORIZATION: Final = "authorization"
+
+
+@final
+@attrs.frozen
+class SubjectRules:
+    """Where a caller's token is read from, and which tokens are good enough to be exchanged.
+
+    ``headers`` are names in lower case. With ``issuers``, a token passes only if one of them issued it, for one of ``audiences``, and its
+    signature fits a key at ``jwks_uri``, or "" one that its issuer publishes. Without, the token endpoint judges alone.
+    """
+
+    headers: tuple[str, ...] = (AUTHORIZATION,)
+    issuers: tuple[str, ...] = ()
+    audiences: tuple[str, ...] = ()
+    jwks_uri: str = ""
+
+
+@enum.unique
+class ErrorStyle(enum.Enum):
+    """How failures of an exchange are told to the caller; ``REFERENCE``: as the Go service does."""
+
+    REFERENCE = "reference"
+    STRICT = "strict"
+
+    __hash__ = object.__hash__
+
+
 @final
 @attrs.frozen(cache_hash=True)
 class Issuer:
     """A resolved issuer profile. ``bearer_realm`` "" means the global realm, ``proxy`` ``None`` the environment's, ``cache`` ``None`` none.
+
+    ``token_endpoint`` is "" where the metadata of the issuer ``discovery`` has it (RFC 8414). ``ca_pem`` are the only authorities that are
+    trusted, ``None`` those of the system.
 
     ``previous`` are the credentials that ``credentials`` replaced a short while ago, at the same token endpoint, which may not know the new
     ones yet. They count in comparisons: exchanges that may fall back to them are not shared with those that may not.
@@ -82,3 +217,8 @@ class Issuer:
     protocol: EndpointProtocol = EndpointProtocol.AUTO
     cache: CachePolicy | None = None
     limits: CallLimits = CallLimits()
+    discovery: str = ""
+    ca_pem: str | None = attrs.field(default=None, repr=False)
+    grant: Grant = Grant()
+    subject: SubjectRules = SubjectRules()
+    errors: ErrorStyle = ErrorStyle.REFERENCE

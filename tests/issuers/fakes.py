@@ -15,6 +15,7 @@ from exchanger.issuers.secrets import PollingSecrets, SecretData, SecretFault, S
 from exchanger.issuers.source import IssuerSettings, IssuerSource
 from exchanger.values.issuer import Issuer
 from exchanger.values.secret import Secret
+from tests.credentials import client_secret
 
 RULES = ProfileRules(namespace="home", with_secrets=True)
 OAUTH = SecretName("home", "oauth")
@@ -60,7 +61,7 @@ def data(version: int, keys: tuple[str, ...] = ("id", "secret"), undecodable: tu
 
 
 def pairs(issuers: "HashTrieMap[str, Issuer]") -> dict[str, tuple[str, str]]:
-    return {name: (issuer.credentials.client_id, issuer.credentials.client_secret.reveal()) for name, issuer in issuers.items()}
+    return {name: (issuer.credentials.client_id, client_secret(issuer.credentials).reveal()) for name, issuer in issuers.items()}
 
 
 @final

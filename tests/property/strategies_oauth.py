@@ -30,7 +30,7 @@ issuers = st.builds(
     token_endpoint=st.just("https://issuer.example.com/token"),
     endpoint_host=st.just("issuer.example.com"),
     auth_method=st.sampled_from(AuthMethod),
-    credentials=st.builds(Credentials, client_id=texts, client_secret=texts.map(Secret), generation=st.integers(0, 2)),
+    credentials=st.builds(Credentials, client_id=texts, proof=texts.map(Secret), generation=st.integers(0, 2)),
 )
 token_requests = st.builds(
     TokenRequest,
@@ -113,9 +113,7 @@ similar_requests = st.builds(
         token_endpoint=st.sampled_from(["http://one.example/token", "http://two.example/token"]),
         endpoint_host=st.just("issuer.example.com"),
         auth_method=st.sampled_from(AuthMethod),
-        credentials=st.builds(
-            Credentials, client_id=st.just("client"), client_secret=small_texts.map(Secret), generation=st.integers(0, 1)
-        ),
+        credentials=st.builds(Credentials, client_id=st.just("client"), proof=small_texts.map(Secret), generation=st.integers(0, 1)),
         proxy=st.none()
         | st.builds(Proxy, st.just(False), st.sampled_from(["a.example", "b.example"]), st.just(1), small_texts.map(Secret)),
     ),

@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 from exchanger.values.token import TokenRequest
 from exchanger.values.trace import NO_TRACE
+from tests.credentials import client_secret
 from tests.examples import examples
 from tests.oauth.fakes import HTTP, NO_TLS, MemoryEndpoint, Observer, answering, client_of, exchange, response, running, success
 from tests.property.strategies_oauth import similar_requests
@@ -34,7 +35,7 @@ def traceless(request: TokenRequest) -> str:
     """All of the request but its trace, with the secrets in the open."""
     whole = attrs.evolve(request, trace=NO_TRACE)
     proxy = whole.issuer.proxy
-    secrets = (whole.subject_token, whole.issuer.credentials.client_secret, *(() if proxy is None else (proxy.credentials,)))
+    secrets = (whole.subject_token, client_secret(whole.issuer.credentials), *(() if proxy is None else (proxy.credentials,)))
     return repr((whole, [secret.reveal() for secret in secrets]))
 
 

@@ -95,12 +95,12 @@ class Model:
 def identity(one: TokenRequest) -> object:
     """What shapes the answer, by hand."""
     of = one.issuer
-    credentials = (of.credentials.client_id, of.credentials.client_secret)
-    return (of.name, credentials, None if of.previous is None else of.previous.client_secret, one.subject_token, one.target, one.grant_type)
+    credentials = (of.credentials.client_id, of.credentials.proof)
+    return (of.name, credentials, None if of.previous is None else of.previous.proof, one.subject_token, one.target, one.grant_type)
 
 
 def shape(of: Issuer) -> object:
-    return (of.credentials.client_secret, of.previous)
+    return (of.credentials.proof, of.previous)
 
 
 @final

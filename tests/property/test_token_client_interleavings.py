@@ -19,6 +19,7 @@ from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import CachePolicy, CallLimits, Credentials, Issuer
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, ExchangedToken, TokenOutcome, TokenRequest
+from tests.credentials import client_secret
 from tests.examples import examples
 from tests.oauth.fakes import (
     CONTRACT,
@@ -145,7 +146,7 @@ class World:
                 right = (
                     subject == asked.subject_token.reveal()
                     and scope == asked.target.scope
-                    and secret in {each.client_secret.reveal() for each in mine if each is not None}
+                    and secret in {client_secret(each).reveal() for each in mine if each is not None}
                     and (outcome.cache is not Cache.HIT or float(ends) > trio.current_time())
                 )
                 if not right:
