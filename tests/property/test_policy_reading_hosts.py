@@ -8,7 +8,7 @@ import re
 from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 
-from exchanger.policy.authority import MAX_HOSTS, MAX_TEXT, is_host, normalise_policy_host, read_authority, read_host
+from exchanger.policy.authority import MAX_HOSTS, MAX_TEXT, WILDCARD, is_host, normalise_policy_host, read_authority, read_host
 from exchanger.util.text import MAX_QUOTED
 
 # The last label is none of the words and schemes that surround names below.
@@ -95,6 +95,7 @@ def test_no_domain_in_a_text_is_left_open(text: str) -> None:
 
 
 @given(st.text(max_size=60) | ascii_texts | st.text(alphabet="a.é\u0308\u200b😀ß、", max_size=12))
+@example("*.A:80")
 def test_any_text_is_a_host_or_a_problem_with_a_sentence(text: str) -> None:
     text = text.strip()
     if not text:
@@ -104,11 +105,12 @@ def test_any_text_is_a_host_or_a_problem_with_a_sentence(text: str) -> None:
 
     assert reading.hosts
     assert len(set(reading.hosts)) == len(reading.hosts) <= MAX_HOSTS + 1
-    assert all(host is None or is_host(host) for host in reading.hosts)
+    assert all(host is None or is_host(host.removeprefix(WILDCARD)) for host in reading.hosts)
     assert reading.problem.isprintable()
     assert len(reading.problem) < 6 * MAX_QUOTED
     if not reading.problem:
-        assert reading.hosts == (normalise_policy_host(text),)
+        wildcard = WILDCARD if text.startswith(WILDCARD) else ""
+        assert reading.hosts == (wildcard + normalise_policy_host(text.removeprefix(wildcard)),)
     if read_authority(text):
         assert reading.hosts == (read_authority(text),)
         assert not reading.problem

@@ -3,14 +3,15 @@
 Charts and their objects are real; pods do not run, so that nobody waits for them, and the pod of the connection test is said to have ended.
 """
 
+import contextlib
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from tests.e2e.conftest import SharedDemo
@@ -50,7 +51,7 @@ def programs(tmp_path: Path, cluster: Cluster, ext_authz_demo: SharedDemo) -> Pr
     return made
 
 
-@contextmanager
+@contextlib.contextmanager
 def pods_that_succeed(cluster: Cluster) -> Iterator[None]:
     """Say of every pod that it has succeeded, as a kubelet would."""
     ended = threading.Event()
@@ -58,7 +59,8 @@ def pods_that_succeed(cluster: Cluster) -> Iterator[None]:
     def watch() -> None:
         while not ended.wait(0.2):
             for pod in cluster.plane.admin.request("GET", PODS)["items"]:
-                cluster.plane.admin.merge(f"{PODS}/{pod['metadata']['name']}/status", {"status": {"phase": "Succeeded"}})
+                with contextlib.suppress(httpx.HTTPStatusError):  # it was deleted a moment ago
+                    cluster.plane.admin.merge(f"{PODS}/{pod['metadata']['name']}/status", {"status": {"phase": "Succeeded"}})
 
     thread = threading.Thread(target=watch)
     thread.start()
