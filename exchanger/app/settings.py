@@ -26,8 +26,8 @@ from exchanger.grpc.tls.certificates import check_files
 from exchanger.grpc.tls.settings import TlsSettings
 from exchanger.http.names import is_loopback
 from exchanger.issuers.file import check_file
-from exchanger.issuers.plan import EndpointCheck, ProfileRules
-from exchanger.issuers.plan import EndpointProblem as ProfileEndpointProblem
+from exchanger.issuers.rules import EndpointCheck, ProfileRules
+from exchanger.issuers.rules import EndpointProblem as ProfileEndpointProblem
 from exchanger.issuers.source import IssuerSettings
 from exchanger.kube.namespaces_file import read_namespaces
 from exchanger.kube.settings import KubernetesSettings, parse_namespaces

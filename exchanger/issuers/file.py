@@ -9,8 +9,9 @@ from typing import Protocol, final
 
 import attrs
 
-from exchanger.issuers.plan import EndpointCheck, Plan, ProfileRules, Rejected, plan_profiles
+from exchanger.issuers.plan import Plan, Rejected, plan_profiles
 from exchanger.issuers.profiles import parse_profiles, read_bytes
+from exchanger.issuers.rules import EndpointCheck, ProfileRules
 from exchanger.util.follow_file import HANGS, FileFollower
 
 

@@ -3,87 +3,54 @@
 Must not know: files, clocks, or what Secrets hold.
 """
 
-import re
-from collections.abc import Callable, Iterator
 from typing import Final, final
 
 import attrs
 
-from exchanger.issuers.profiles import IssuerProfile, SecretKeyRef
-from exchanger.issuers.secrets import SecretName
-from exchanger.values.issuer import AuthMethod, CachePolicy, CallLimits, EndpointProtocol
+from exchanger.issuers.client_plan import PlannedCertificate, PlannedClient, path_problems, plan_client
+from exchanger.issuers.exchange_plan import PlannedActor, PlannedGrant, plan_grant, plan_subject
+from exchanger.issuers.places import Place, Reference, Shape, in_files
+from exchanger.issuers.rules import EndpointCheck, EndpointProblem, ProfileRules
+from exchanger.issuers.written import IssuerProfile
+from exchanger.values.issuer import CachePolicy, CallLimits, EndpointProtocol, ErrorStyle, SubjectRules
 from exchanger.values.proxy import Proxy, ProxyProblem, read_proxy
-from exchanger.values.secret import Secret
 
-# Secrets that one file may refer to: each is read by itself, all the time.
-MAX_SECRETS: Final = 256
+# Secrets and files that one file may refer to: each is read by itself, all the time.
+MAX_PLACES: Final = 256
 
-# Names become part of a request path, so they follow the API server's own rules:
-# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and, for keys, the reference of a Secret's data.
-_SUBDOMAIN: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
-_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_KEY: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
-
-_METHODS: Final = tuple(method.value for method in AuthMethod)
-_PROTOCOLS: Final = tuple(protocol.value for protocol in EndpointProtocol)
-
-
-@final
-@attrs.frozen
-class EndpointProblem:
-    """Why the address of a token endpoint is not usable, in words that follow its name; the address is not repeated."""
-
-    reason: str
-
-
-# Takes the address of a token endpoint and returns its host, as metrics name it, or why it cannot be used.
-EndpointCheck = Callable[[str], str | EndpointProblem]
-
-
-@final
-@attrs.frozen
-class ProfileRules:
-    """Defaults for profiles: the authentication method, and the namespace of references ("": none).
-
-    ``with_secrets``: there is an API server to resolve references.
-    """
-
-    auth_method: AuthMethod = AuthMethod.CLIENT_SECRET_BASIC
-    namespace: str = ""
-    with_secrets: bool = False
-
-
-@final
-@attrs.frozen
-class SecretKey:
-    """One key of a Secret; ``field`` is the profile's field that refers to it."""
-
-    secret: SecretName
-    key: str
-    field: str
+PROTOCOLS: Final = tuple(protocol.value for protocol in EndpointProtocol)
+ERROR_STYLES: Final = tuple(style.value for style in ErrorStyle)
 
 
 @final
 @attrs.frozen
 class UnresolvedProfile:
-    """A valid profile, with its credentials or where to find them."""
+    """A valid profile, with its values or where to find them."""
 
     name: str
     token_endpoint: str
     endpoint_host: str
-    auth_method: AuthMethod
     bearer_realm: str
-    client_id: str | SecretKey
-    client_secret: Secret | SecretKey
+    client: PlannedClient
     proxy: Proxy | None = None
     protocol: EndpointProtocol = EndpointProtocol.AUTO
     cache: CachePolicy | None = None
     limits: CallLimits = attrs.field(factory=CallLimits)
+    discovery: str = ""
+    authorities: Reference | None = None
+    grant: PlannedGrant = attrs.field(factory=PlannedGrant)
+    subject: SubjectRules = attrs.field(factory=SubjectRules)
+    errors: ErrorStyle = ErrorStyle.REFERENCE
 
     @property
-    def references(self) -> tuple[SecretKey, ...]:
-        """Where its credentials are in Secrets."""
-        return tuple(part for part in (self.client_id, self.client_secret) if isinstance(part, SecretKey))
+    def references(self) -> tuple[Reference, ...]:
+        """Where its values are that are not in the file."""
+        actor = self.grant.actor
+        return (
+            *self.client.references,
+            *(() if self.authorities is None else (self.authorities,)),
+            *((actor.file,) if isinstance(actor, PlannedActor) else ()),
+        )
 
 
 @final
@@ -94,9 +61,9 @@ class Plan:
     profiles: tuple[UnresolvedProfile, ...] = ()
 
     @property
-    def secrets(self) -> frozenset[SecretName]:
-        """The Secrets that it refers to."""
-        return frozenset(reference.secret for profile in self.profiles for reference in profile.references)
+    def places(self) -> frozenset[Place]:
+        """The Secrets and files that it refers to."""
+        return frozenset(reference.place for profile in self.profiles for reference in profile.references)
 
 
 @final
@@ -122,73 +89,65 @@ def plan_profiles(profiles: tuple[IssuerProfile, ...], rules: ProfileRules, chec
         if isinstance(found, UnresolvedProfile):
             planned.append(found)
     plan = Plan(tuple(planned))
-    if len(plan.secrets) > MAX_SECRETS:
-        problems.append(f"issuer profiles refer to more than {MAX_SECRETS} Secrets")
+    if len(plan.places) > MAX_PLACES:
+        problems.append(f"issuer profiles refer to more than {MAX_PLACES} Secrets and files")
     return Rejected(tuple(problems)) if problems else plan
 
 
 def _unresolved(profile: IssuerProfile, rules: ProfileRules, check_endpoint: EndpointCheck) -> UnresolvedProfile | tuple[str, ...]:
     problems = [] if profile.name else ["needs a name"]
-    host = ""
-    if profile.token_endpoint:
-        match check_endpoint(profile.token_endpoint):
-            case EndpointProblem(reason):
-                problems.append(f"tokenEndpoint {reason}")
-            case found:
-                host = found
-    else:
-        problems.append("needs a tokenEndpoint")
-    method = profile.token_endpoint_auth_method or rules.auth_method.value
-    if method not in _METHODS:
-        problems.append(f"tokenEndpointAuthMethod must be one of {', '.join(_METHODS)}")
+    host = _host(profile, check_endpoint, problems)
     protocol = profile.token_endpoint_protocol or EndpointProtocol.AUTO.value
-    if protocol not in _PROTOCOLS:
-        problems.append(f"tokenEndpointProtocol must be one of {', '.join(_PROTOCOLS)}")
-    client_id, client_secret = Secret(profile.client_id), profile.client_secret
-    id_key = _located("clientID", client_id, profile.client_id_secret_ref, rules, problems)
-    secret_key = _located("clientSecret", client_secret, profile.client_secret_secret_ref, rules, problems)
+    if protocol not in PROTOCOLS:
+        problems.append(f"tokenEndpointProtocol must be one of {', '.join(PROTOCOLS)}")
+    errors = profile.errors or ErrorStyle.REFERENCE.value
+    if errors not in ERROR_STYLES:
+        problems.append(f"errors must be one of {', '.join(ERROR_STYLES)}")
+    client = plan_client(profile, rules, problems)
+    if isinstance(client.proof, PlannedCertificate) and (profile.token_endpoint or profile.discovery)[:6].lower() != "https:":
+        problems.append("clientCertificate needs a token endpoint with https")
     proxy = None if profile.proxy is None else read_proxy(profile.proxy.reveal().strip())
     if isinstance(proxy, ProxyProblem):
         problems.append(f"proxy {proxy.reason}")
         proxy = None
+    if profile.ca_file:
+        problems += path_problems("caFile", profile.ca_file)
+    grant = plan_grant(profile, problems)
+    subject = plan_subject(profile.subject_token, check_endpoint, problems)
     if problems:
         return tuple(problems)
     return UnresolvedProfile(
         name=profile.name,
         token_endpoint=profile.token_endpoint,
         endpoint_host=host,
-        auth_method=AuthMethod(method),
         bearer_realm=profile.bearer_realm,
-        client_id=profile.client_id if id_key is None else id_key,
-        client_secret=client_secret if secret_key is None else secret_key,
+        client=client,
         proxy=proxy,
         protocol=EndpointProtocol(protocol),
         cache=profile.cache,
         limits=profile.limits or CallLimits(),
+        discovery=profile.discovery,
+        authorities=in_files("caFile", Shape.AUTHORITIES, profile.ca_file) if profile.ca_file else None,
+        grant=grant,
+        subject=subject,
+        errors=ErrorStyle(errors),
     )
 
 
-def _located(field: str, value: Secret, reference: SecretKeyRef | None, rules: ProfileRules, problems: list[str]) -> SecretKey | None:
-    """Return where the value of ``field`` is in a Secret, ``None`` if the file has it. Problems are added to ``problems``."""
-    if reference is None:
-        if not value.reveal():
-            problems.append(f"needs {field} or {field}SecretRef")
-        return None
-    key = SecretKey(SecretName(reference.namespace or rules.namespace, reference.name), reference.key, f"{field}SecretRef")
-    problems.extend(f"{field}{problem}" for problem in _reference_problems(key, given=bool(value.reveal()), rules=rules))
-    return key
-
-
-def _reference_problems(key: SecretKey, *, given: bool, rules: ProfileRules) -> Iterator[str]:
-    if given:
-        yield f" and {key.field} are both given"
-    if not rules.with_secrets:
-        yield "SecretRef can only be resolved with POLICY_SOURCE=kubernetes"
-    elif not key.secret.namespace:
-        yield "SecretRef needs a namespace, since POD_NAMESPACE is not set"
-    elif not _LABEL.fullmatch(key.secret.namespace):
-        yield "SecretRef has a namespace that is no name of one"
-    if not _SUBDOMAIN.fullmatch(key.secret.name):
-        yield "SecretRef has a name that no Secret can have"
-    if not _KEY.fullmatch(key.key):
-        yield "SecretRef has a key that no Secret can have"
+def _host(profile: IssuerProfile, check_endpoint: EndpointCheck, problems: list[str]) -> str:
+    """Return the host of the token endpoint, or of the issuer that will say where that is."""
+    if profile.token_endpoint and profile.discovery:
+        problems.append("has tokenEndpoint and discovery; give one of them")
+    field, address = ("discovery", profile.discovery) if profile.discovery else ("tokenEndpoint", profile.token_endpoint)
+    if not address:
+        problems.append("needs a tokenEndpoint or discovery")
+        return ""
+    match check_endpoint(address):
+        case EndpointProblem(reason):
+            problems.append(f"{field} {reason}")
+        case host:
+            # An issuer has no query (RFC 8414 section 2): there would be no place for the well-known path.
+            if profile.discovery and "?" in address:
+                problems.append("discovery must not have a query")
+            return host
+    return ""

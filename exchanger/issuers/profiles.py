@@ -6,12 +6,25 @@ Problems repeat none of the file's values but profile names: a secret may stand 
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar, assert_never, final
+from typing import Any, Final, TypeVar, assert_never
 
 import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
+from exchanger.issuers.written import (
+    SPELLING,
+    Actor,
+    ActorByCredentials,
+    CertificateFiles,
+    ClientAssertion,
+    ClientAssertionFile,
+    IssuerProfile,
+    Parameters,
+    SecretKeyRef,
+    SubjectHeader,
+    SubjectToken,
+)
 from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.fields import BOOLEANS
 from exchanger.policy.yaml_nodes import read_nodes
@@ -33,49 +46,6 @@ MAX_IN_FLIGHT: Final = 10_000
 
 T = TypeVar("T")
 
-
-@final
-@attrs.frozen
-class SecretKeyRef:
-    """One key of a Kubernetes Secret; ``namespace`` "" is the service's own."""
-
-    name: str
-    key: str
-    namespace: str = ""
-
-
-@final
-@attrs.frozen
-class IssuerProfile:
-    """A profile as written, before references are resolved and defaults filled in."""
-
-    name: str
-    token_endpoint: str
-    bearer_realm: str = ""
-    token_endpoint_auth_method: str = ""
-    client_id: str = ""
-    client_secret: Secret = attrs.field(default=Secret(""))
-    client_id_secret_ref: SecretKeyRef | None = None
-    client_secret_secret_ref: SecretKeyRef | None = None
-    proxy: Secret | None = None
-    token_endpoint_protocol: str = ""
-    cache: CachePolicy | None = None
-    limits: CallLimits | None = None
-
-
-SPELLING: Final = {
-    "token_endpoint": "tokenEndpoint",
-    "bearer_realm": "bearerRealm",
-    "token_endpoint_auth_method": "tokenEndpointAuthMethod",
-    "client_id": "clientID",
-    "client_secret": "clientSecret",
-    "client_id_secret_ref": "clientIDSecretRef",
-    "client_secret_secret_ref": "clientSecretSecretRef",
-    "token_endpoint_protocol": "tokenEndpointProtocol",
-    "max_ttl": "maxTTL",
-    "max_entries": "maxEntries",
-    "max_in_flight": "maxInFlight",
-}
 
 # YAML 1.1 reads 010 as 8 and YAML 1.2 as 10, so a number that begins with 0 is none.
 _is_whole: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})").fullmatch
@@ -116,6 +86,24 @@ def _count_to(most: int) -> Callable[[object, object], int]:
     return count
 
 
+def _texts(value: object, _type: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise TypeError("must be a list of texts")
+    return tuple(item.strip() for item in value)
+
+
+def _headers(value: object, _type: object) -> tuple[SubjectHeader, ...]:
+    if not isinstance(value, list):
+        raise TypeError("must be a list")
+    return tuple(_CONVERTER.structure(item, SubjectHeader) for item in value)
+
+
+def _parameters(value: object, _type: object) -> Parameters:
+    if not isinstance(value, Mapping) or not all(isinstance(part, str) for pair in value.items() for part in pair):
+        raise TypeError("must be a mapping of texts; put them in quotes")
+    return Parameters(tuple(value.items()))
+
+
 def _truth(value: object, _type: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError("must be true or false, without quotes")
@@ -128,6 +116,10 @@ _READERS: Final[Mapping[str, Callable[[object, object], object]]] = {
     "max_entries": _count_to(MAX_ENTRIES),
     "max_in_flight": _count_to(MAX_IN_FLIGHT),
     "breaker": _truth,
+    "issuers": _texts,
+    "audiences": _texts,
+    "headers": _headers,
+    "parameters": _parameters,
 }
 
 
@@ -149,11 +141,18 @@ def _strict(cls: type[T], converter: cattrs.Converter) -> None:
     converter.register_structure_hook(cls, hook)
 
 
+# Those that others have as fields come first.
+_CLASSES: Final = (
+    *(SecretKeyRef, CachePolicy, CallLimits, ClientAssertion, ClientAssertionFile, CertificateFiles, ActorByCredentials, Actor),
+    *(SubjectHeader, SubjectToken, IssuerProfile),
+)
+
+
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter()
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook(Secret, _secret)
-    for cls in (SecretKeyRef, CachePolicy, CallLimits, IssuerProfile):
+    for cls in _CLASSES:
         _strict(cls, converter)
     return converter
 

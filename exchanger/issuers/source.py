@@ -1,6 +1,6 @@
-"""Follows the profiles file and the Secrets that it refers to, and publishes each new set of issuers as a whole.
+"""Follows the profiles file, and the Secrets and files that it refers to, and publishes each new set of issuers as a whole.
 
-An unusable version of the file, or a Secret that is gone or unreadable, takes nothing away from what is in force.
+An unusable version of the file, or a Secret or file that is gone or unreadable, takes nothing away from what is in force.
 
 Must not know: how Secrets are read, or what issuers are used for.
 """
@@ -14,9 +14,12 @@ import attrs
 import trio
 from rpds import HashTrieMap
 
+from exchanger.issuers import files
 from exchanger.issuers.file import ProfilesFile, WatchedFile
-from exchanger.issuers.plan import EndpointCheck, ProfileRules, Rejected
-from exchanger.issuers.secrets import SecretData, SecretFollower, SecretName, SecretProblem
+from exchanger.issuers.places import FileSet, Place
+from exchanger.issuers.plan import Rejected
+from exchanger.issuers.rules import EndpointCheck, ProfileRules
+from exchanger.issuers.secrets import SecretData, SecretFollower, SecretProblem
 from exchanger.issuers.state import IssuerSet, State
 from exchanger.util.follow_file import POLL_S
 from exchanger.values.issuer import Issuer
@@ -45,7 +48,7 @@ class IssuerObserver(Protocol):
         """A version of the file cannot be used; reported once a version. The one before, if there was one, stays in force."""
 
     def secret_problem(self, text: str, /) -> None:
-        """A Secret does not have a profile's value; reported again when the reason changes. What was known before stays in force."""
+        """A Secret or file lacks a profile's value; reported again when the reason changes. What was known before stays in force."""
 
     def secret_recovered(self, text: str, /) -> None:
         """The problem of that place is over: the value is there, or nothing refers to it any more."""
@@ -76,7 +79,7 @@ class IssuerSource:
     _file: WatchedFile | None = None
     _state: State = attrs.field(factory=State, init=False)
     _ready: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _followed: dict[SecretName, trio.CancelScope] = attrs.field(factory=dict, init=False)
+    _followed: dict[Place, trio.CancelScope] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         if self.settings.rules.with_secrets and self.secrets is None:
@@ -85,7 +88,7 @@ class IssuerSource:
             self._file = ProfilesFile(self.settings.path, self.settings.rules, self.check_endpoint)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Follow file and Secrets until cancelled; ``started()`` after the first complete set, however long that takes.
+        """Follow everything until cancelled; ``started()`` after the first complete set, however long that takes.
 
         Without a file, that is an empty set, and there is nothing to follow.
         """
@@ -109,13 +112,17 @@ class IssuerSource:
             self._advance(self._state.without_retired(now), nursery)
             await trio.sleep(self.settings.poll)
 
-    async def _follow_secret(self, secrets: SecretFollower, secret: SecretName, scope: trio.CancelScope, nursery: trio.Nursery) -> None:
+    async def _follow_place(self, place: Place, scope: trio.CancelScope, nursery: trio.Nursery) -> None:
+        learn = functools.partial(self._learned, place, scope, nursery)
         with scope:
-            await secrets.follow(secret, functools.partial(self._learned, secret, scope, nursery))
+            if isinstance(place, FileSet):
+                await files.follow(place, learn)
+            elif self.secrets is not None:  # as it is where there are references
+                await self.secrets.follow(place, learn)
 
-    def _learned(self, secret: SecretName, scope: trio.CancelScope, nursery: trio.Nursery, found: SecretData | SecretProblem) -> None:
-        if self._followed.get(secret) is scope:  # else it was dropped a moment ago
-            self._advance(self._state.with_secret(secret, found, trio.current_time()), nursery)
+    def _learned(self, place: Place, scope: trio.CancelScope, nursery: trio.Nursery, found: SecretData | SecretProblem) -> None:
+        if self._followed.get(place) is scope:  # else it was dropped a moment ago
+            self._advance(self._state.with_place(place, found, trio.current_time()), nursery)
 
     def _advance(self, after: State, nursery: trio.Nursery) -> None:
         """Go on to ``after``, and report the differences."""
@@ -125,12 +132,11 @@ class IssuerSource:
         if after.current is not None:
             self._hand_over(before, after, after.current)
         self._report_issues(before.issues, after.issues)
-        for secret in self._followed.keys() - after.secrets:
-            self._followed.pop(secret).cancel()
-        if self.secrets is not None:
-            for secret in sorted(after.secrets - self._followed.keys()):
-                scope = self._followed[secret] = trio.CancelScope()
-                nursery.start_soon(self._follow_secret, self.secrets, secret, scope, nursery)
+        for place in self._followed.keys() - after.places:
+            self._followed.pop(place).cancel()
+        for place in sorted(after.places - self._followed.keys(), key=str):
+            scope = self._followed[place] = trio.CancelScope()
+            nursery.start_soon(self._follow_place, place, scope, nursery)
 
     def _hand_over(self, before: State, after: State, current: IssuerSet) -> None:
         # The sets and not the maps in them, whose own ``!=`` overlooks what differs beside something equal (rpds-py 2026.9).

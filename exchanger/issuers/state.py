@@ -4,15 +4,16 @@ Must not know: tasks, files, clocks (times are handed in), how Secrets are read,
 """
 
 from collections.abc import Iterator
-from typing import Final, assert_never, final
+from typing import Final, final
 
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.issuers.plan import Plan, SecretKey, UnresolvedProfile
-from exchanger.issuers.secrets import SecretData, SecretName, SecretProblem
-from exchanger.values.issuer import ClientProof, Credentials, Issuer
-from exchanger.values.secret import Secret
+from exchanger.issuers.places import Place, Reference
+from exchanger.issuers.plan import Plan
+from exchanger.issuers.resolve import problem_of, resolve
+from exchanger.issuers.secrets import SecretData, SecretProblem
+from exchanger.values.issuer import Assertion, ClientProof, Credentials, Issuer
 
 # Seconds after a rotation for which the credentials before are still tried where the new ones are refused. An authorization server that
 # takes the new ones later than this service does so within minutes: its own replicas, or the next step of whoever rotates by hand. A
@@ -42,7 +43,7 @@ class IssuerSet:
         for name, issuer in issuers.items():
             before = self.issuers.get(name)
             # Credentials belong to their endpoint: another one must never see them.
-            moved = before is None or before.token_endpoint != issuer.token_endpoint
+            moved = before is None or (before.token_endpoint, before.discovery) != (issuer.token_endpoint, issuer.discovery)
             if before is None or _pair(before.credentials) != _pair(issuer.credentials):
                 newest = following
                 credentials = attrs.evolve(issuer.credentials, generation=following)
@@ -71,109 +72,27 @@ class IssuerSet:
             sorted(
                 name
                 for name, issuer in self.issuers.items()
-                if (old := before.issuers.get(name)) is not None and old.credentials != issuer.credentials
+                if (old := before.issuers.get(name)) is not None
+                and old.credentials != issuer.credentials
+                and not _is_renewed(old.credentials, issuer.credentials)
             )
         )
 
 
 @final
 @attrs.frozen
-class SecretIssue:
-    """Why one field has no value. ``place`` names profile, field, Secret and key; never a value."""
-
-    place: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.reason}"
-
-
-@final
-@attrs.frozen
-class Resolved:
-    """The issuers whose credentials are known, and why others are missing. ``complete``: none is missing."""
-
-    issuers: "HashTrieMap[str, Issuer]"
-    issues: tuple[SecretIssue, ...]
-    complete: bool
-
-
-def resolve(plan: Plan, secrets: "HashTrieMap[SecretName, SecretData | SecretProblem]") -> Resolved:
-    """Return the issuers of ``plan`` with the values in ``secrets``.
-
-    A Secret that is missing there was not read yet: its profile is left out, and that is not an issue.
-    """
-    issuers: dict[str, Issuer] = {}
-    issues: list[SecretIssue] = []
-    for profile in plan.profiles:
-        client_id = _value(profile.client_id, secrets)
-        client_secret = _value(profile.client_secret, secrets)
-        for part, value in ((profile.client_id, client_id), (profile.client_secret, client_secret)):
-            if isinstance(part, SecretKey) and isinstance(value, str):
-                place = f'issuer profile "{profile.name}" {part.field}, Secret {part.secret} key {part.key}'
-                issues.append(SecretIssue(place, value))
-        if isinstance(client_id, Secret) and isinstance(client_secret, Secret):
-            issuers[profile.name] = _issuer(profile, Credentials(client_id.reveal(), client_secret))
-    return Resolved(HashTrieMap(issuers), tuple(issues), complete=len(issuers) == len(plan.profiles))
-
-
-def _value(part: str | Secret | SecretKey, secrets: "HashTrieMap[SecretName, SecretData | SecretProblem]") -> Secret | str | None:
-    """Return the value, or why there is none, or ``None`` if its Secret was not read yet."""
-    match part:
-        case str():
-            return Secret(part)
-        case Secret():
-            return part
-        case SecretKey():
-            return _looked_up(part.key, secrets.get(part.secret))
-        case _:
-            assert_never(part)
-
-
-def _looked_up(key: str, found: SecretData | SecretProblem | None) -> Secret | str | None:
-    match found:
-        case None:
-            return None
-        case SecretProblem():
-            return found.text
-        case SecretData():
-            value = found.values.get(key)
-            if value is None:
-                return "its value is no text in UTF-8" if key in found.undecodable else "there is no such key"
-            return value if value.reveal() else "its value is empty"
-        case _:
-            assert_never(found)
-
-
-def _issuer(profile: UnresolvedProfile, credentials: Credentials) -> Issuer:
-    return Issuer(
-        name=profile.name,
-        token_endpoint=profile.token_endpoint,
-        endpoint_host=profile.endpoint_host,
-        auth_method=profile.auth_method,
-        credentials=credentials,
-        bearer_realm=profile.bearer_realm,
-        proxy=profile.proxy,
-        protocol=profile.protocol,
-        cache=profile.cache,
-        limits=profile.limits,
-    )
-
-
-@final
-@attrs.frozen
 class State:
-    """``current`` is the set in force, made from ``plan``; ``pending`` is a newer version of the file that still lacks a Secret.
+    """``current`` is the set in force, made from ``plan``; ``pending`` is a newer version of the file that still lacks a value.
 
-    ``latest`` has the last reading of each Secret that is needed, ``kept`` the version that ``current`` was made from, an older one
+    ``latest`` has the last reading of each place that is needed, ``kept`` the version that ``current`` was made from, an older one
     if the latest is unusable.
     """
 
     current: IssuerSet | None = None
     plan: Plan | None = None
     pending: Plan | None = None
-    latest: "HashTrieMap[SecretName, SecretData | SecretProblem]" = attrs.field(factory=HashTrieMap)
-    kept: "HashTrieMap[SecretName, SecretData | SecretProblem]" = attrs.field(factory=HashTrieMap)
+    latest: "HashTrieMap[Place, SecretData | SecretProblem]" = attrs.field(factory=HashTrieMap)
+    kept: "HashTrieMap[Place, SecretData | SecretProblem]" = attrs.field(factory=HashTrieMap)
 
     @property
     def plans(self) -> tuple[Plan, ...]:
@@ -181,24 +100,24 @@ class State:
         return tuple(plan for plan in (self.pending, self.plan) if plan is not None)
 
     @property
-    def secrets(self) -> frozenset[SecretName]:
-        """The Secrets that are needed."""
-        return frozenset(secret for plan in self.plans for secret in plan.secrets)
+    def places(self) -> frozenset[Place]:
+        """The Secrets and files that are needed."""
+        return frozenset(place for plan in self.plans for place in plan.places)
 
     @property
     def issues(self) -> "HashTrieMap[str, str]":
-        """What is wrong with Secrets at present: reasons by place."""
-        return HashTrieMap({issue.place: issue.reason for issue in self._found_issues()})
+        """What is wrong with Secrets and files at present: reasons by place."""
+        return HashTrieMap({issue.place: issue.reason for plan in reversed(self.plans) for issue in resolve(plan, self.latest).issues})
 
     def with_file(self, plan: Plan, now: float) -> "State":
-        """Return the state after a valid version of the file, which takes effect as a whole when all of its Secrets are there."""
+        """Return the state after a valid version of the file, which takes effect as a whole when all of its values are there."""
         return attrs.evolve(self, pending=plan)._settled(now)  # noqa: SLF001 - of this class
 
-    def with_secret(self, secret: SecretName, found: SecretData | SecretProblem, now: float) -> "State":
-        """Return the state after ``secret`` was ``found`` so; itself if the Secret is not needed any more."""
-        if secret not in self.secrets:
+    def with_place(self, place: Place, found: SecretData | SecretProblem, now: float) -> "State":
+        """Return the state after ``place`` was ``found`` so; itself if it is not needed any more."""
+        if place not in self.places:
             return self
-        return attrs.evolve(self, latest=self.latest.insert(secret, found))._settled(now)  # noqa: SLF001 - of this class
+        return attrs.evolve(self, latest=self.latest.insert(place, found))._settled(now)  # noqa: SLF001 - of this class
 
     def without_retired(self, now: float) -> "State":
         """Return this without previous credentials whose time is over."""
@@ -208,7 +127,7 @@ class State:
         return self if current is self.current else attrs.evolve(self, current=current)
 
     def _settled(self, now: float) -> "State":
-        """Put the newest version of the file with all of its Secrets in force, and forget what is no longer needed."""
+        """Put the newest version of the file with all of its values in force, and forget what is no longer needed."""
         state = self
         for plan in self.plans:
             chosen = HashTrieMap(self._chosen(plan))
@@ -219,28 +138,33 @@ class State:
                 pending = None if plan is self.pending else self.pending
                 state = attrs.evolve(self, current=current, plan=plan, pending=pending, kept=chosen)
                 break
-        needed = state.secrets
-        return attrs.evolve(state, latest=HashTrieMap({secret: found for secret, found in state.latest.items() if secret in needed}))
+        needed = state.places
+        return attrs.evolve(state, latest=HashTrieMap({place: found for place, found in state.latest.items() if place in needed}))
 
-    def _chosen(self, plan: Plan) -> Iterator[tuple[SecretName, SecretData | SecretProblem]]:
-        """Choose the latest version of each Secret if ``plan`` can use it, else the last good one.
+    def _chosen(self, plan: Plan) -> Iterator[tuple[Place, SecretData | SecretProblem]]:
+        """Choose the latest version of each place if ``plan`` can use it, else the last good one.
 
         Versions are taken whole: the id of one and the secret of another do not belong together.
         """
-        keys_of: dict[SecretName, set[str]] = {}
+        asked: dict[Place, list[Reference]] = {}
         for profile in plan.profiles:
             for reference in profile.references:
-                keys_of.setdefault(reference.secret, set()).add(reference.key)
-        for secret, keys in keys_of.items():
-            for found in (self.latest.get(secret), self.kept.get(secret)):
-                if isinstance(found, SecretData) and all(found.has(key) for key in keys):
-                    yield secret, found
+                asked.setdefault(reference.place, []).append(reference)
+        for place, references in asked.items():
+            for found in (self.latest.get(place), self.kept.get(place)):
+                if isinstance(found, SecretData) and all(problem_of(reference, found) is None for reference in references):
+                    yield place, found
                     break
-
-    def _found_issues(self) -> Iterator[SecretIssue]:
-        for plan in reversed(self.plans):
-            yield from resolve(plan, self.latest).issues
 
 
 def _pair(credentials: Credentials) -> tuple[str, ClientProof]:
     return credentials.client_id, credentials.proof
+
+
+def _is_renewed(old: Credentials, new: Credentials) -> bool:
+    """Return whether only the assertion is a newer one, as happens every few minutes."""
+    match old.proof, new.proof:
+        case Assertion() as before, Assertion() as after:
+            return attrs.evolve(before, text=after.text) == after and old.client_id == new.client_id
+        case _:
+            return False

@@ -15,7 +15,7 @@ from exchanger.console.message import encode
 from exchanger.console.policy_view import shown_answer
 from exchanger.decision.answer import Answer
 from exchanger.errors import ConfigurationError
-from exchanger.issuers.profiles import IssuerProfile
+from exchanger.issuers.written import IssuerProfile
 from exchanger.tools.areas import IN_DOUBT, Example, Kind, examples
 from exchanger.tools.display import Json, decided, target, text_of
 from exchanger.tools.policies import Chosen, Policy, policy_of_paths, read_once

@@ -20,8 +20,10 @@ from exchanger.decision.check import DecisionRules, begin
 from exchanger.directory.folder import SUFFIXES, Scan, scan
 from exchanger.directory.manifest import MAX_FILE_BYTES, PassedOver, UnreadableFile, objects_of, read_manifests
 from exchanger.errors import ConfigurationError
-from exchanger.issuers.plan import Plan, ProfileRules, Rejected, plan_profiles
-from exchanger.issuers.profiles import IssuerProfile, parse_profiles, read_bytes
+from exchanger.issuers.plan import Plan, Rejected, plan_profiles
+from exchanger.issuers.profiles import parse_profiles, read_bytes
+from exchanger.issuers.rules import ProfileRules
+from exchanger.issuers.written import IssuerProfile
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.policy.selection import AnyIssuer, ConfigMap, Document, Namespace, PolicyObject, Unknown, advance, select
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
@@ -291,7 +293,18 @@ def _issuers(plan: Plan) -> "HashTrieMap[str, Issuer]":
     """Return the issuers without their credentials, which nothing here needs."""
     return HashTrieMap(
         {
-            one.name: Issuer(one.name, one.token_endpoint, one.endpoint_host, one.auth_method, _NOBODY, one.bearer_realm, proxy=one.proxy)
+            one.name: Issuer(
+                one.name,
+                one.token_endpoint,
+                one.endpoint_host,
+                one.client.auth_method,
+                _NOBODY,
+                one.bearer_realm,
+                proxy=one.proxy,
+                discovery=one.discovery,
+                subject=one.subject,
+                errors=one.errors,
+            )
             for one in plan.profiles
         }
     )

@@ -32,12 +32,13 @@ class About:
 class Classes:
     """How the fields of attrs classes are written in a document: their names where these differ, and what there is to say about each.
 
-    ``texts`` are classes that are written as a text.
+    ``texts`` are classes that are written as a text, and ``mappings`` those that are written as a mapping with names of any kind.
     """
 
     spelling: Mapping[str, str]
     about: Mapping[type, Mapping[str, About]]
     texts: frozenset[type] = frozenset()
+    mappings: frozenset[type] = frozenset()
 
     def schema(self, cls: type) -> Schema:
         """Return the schema of a mapping with the fields of ``cls``.
@@ -67,6 +68,8 @@ class Classes:
             return self.schema(hint)
         if hint in self.texts:
             return {"type": "string"}
+        if hint in self.mappings:
+            return {"type": "object"}
         if get_origin(hint) is tuple:
             return {"type": "array", "items": self._value(get_args(hint)[0])}
         if hint not in _SIMPLE:

@@ -13,7 +13,7 @@ from exchanger.app.settings import Settings, endpoint_check, known_variables, re
 from exchanger.console.access import ConsoleSettings
 from exchanger.errors import ConfigurationError
 from exchanger.grpc.tls.settings import TlsSettings
-from exchanger.issuers.plan import EndpointProblem, ProfileRules
+from exchanger.issuers.rules import EndpointProblem, ProfileRules
 from exchanger.kube.settings import KubernetesSettings
 from exchanger.oauth.cache.settings import SharedSettings, StoreAddress
 from exchanger.policy.lookup import UnreadableReach

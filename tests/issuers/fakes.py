@@ -9,8 +9,9 @@ import attrs
 import trio
 from rpds import HashTrieMap
 
-from exchanger.issuers.plan import EndpointProblem, Plan, ProfileRules, Rejected, plan_profiles
+from exchanger.issuers.plan import Plan, Rejected, plan_profiles
 from exchanger.issuers.profiles import parse_profiles
+from exchanger.issuers.rules import EndpointProblem, ProfileRules
 from exchanger.issuers.secrets import PollingSecrets, SecretData, SecretFault, SecretName, SecretProblem
 from exchanger.issuers.source import IssuerSettings, IssuerSource
 from exchanger.values.issuer import Issuer

@@ -1,9 +1,11 @@
 import pytest
 from rpds import HashTrieMap
 
-from exchanger.issuers.plan import MAX_SECRETS, ProfileRules, Rejected, SecretKey
+from exchanger.issuers.places import Reference
+from exchanger.issuers.plan import MAX_PLACES, Rejected
+from exchanger.issuers.resolve import resolve
+from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import SecretName
-from exchanger.issuers.state import resolve
 from exchanger.values.issuer import AuthMethod, CachePolicy, CallLimits, EndpointProtocol
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
@@ -24,18 +26,18 @@ def problems(entry: str, rules: ProfileRules = RULES) -> tuple[str, ...]:
 def test_a_profile_has_its_own_method_and_realm() -> None:
     entry = f"  - {{name: a, {ENDPOINT}, {INLINE}, tokenEndpointAuthMethod: client_secret_basic, bearerRealm: r}}\n"
     own, other = good_plan(profiles(entry, inline()), ProfileRules(AuthMethod.CLIENT_SECRET_POST)).profiles
-    assert (own.auth_method, own.bearer_realm) == (AuthMethod.CLIENT_SECRET_BASIC, "r")
-    assert (other.auth_method, other.bearer_realm, other.references) == (AuthMethod.CLIENT_SECRET_POST, "", ())
+    assert (own.client.auth_method, own.bearer_realm) == (AuthMethod.CLIENT_SECRET_BASIC, "r")
+    assert (other.client.auth_method, other.bearer_realm, other.references) == (AuthMethod.CLIENT_SECRET_POST, "", ())
 
 
 def test_references_have_the_namespace_of_the_service() -> None:
     references = "clientIDSecretRef: {name: o, key: i, namespace: team}, clientSecretSecretRef: {name: o, key: s}"
     plan = good_plan(profiles(f"  - {{name: a, {ENDPOINT}, {references}}}\n"))
     assert plan.profiles[0].references == (
-        SecretKey(SecretName("team", "o"), "i", "clientIDSecretRef"),
-        SecretKey(SecretName("home", "o"), "s", "clientSecretSecretRef"),
+        Reference(SecretName("team", "o"), "i", "clientIDSecretRef"),
+        Reference(SecretName("home", "o"), "s", "clientSecretSecretRef"),
     )
-    assert plan.secrets == {SecretName("team", "o"), SecretName("home", "o")}
+    assert plan.places == {SecretName("team", "o"), SecretName("home", "o")}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_what_is_wrong_with_a_profile(entry: str, expected: str) -> None:
 def test_longest_names() -> None:
     name, namespace, key = "a" * 253, "n" * 63, "K" * 253
     entry = f"name: a, {ENDPOINT}, {SECRET}, clientIDSecretRef: {{name: {name}, key: {key}, namespace: {namespace}}}"
-    assert good_plan(profiles(f"  - {{{entry}}}\n")).secrets == {SecretName(namespace, name)}
+    assert good_plan(profiles(f"  - {{{entry}}}\n")).places == {SecretName(namespace, name)}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ def test_a_reference_that_leads_nowhere(rules: ProfileRules, problem: str) -> No
 
 
 def test_every_problem_is_found() -> None:
-    assert len(problems('name: a, tokenEndpoint: "", tokenEndpointAuthMethod: none')) == 4
+    assert len(problems('name: a, tokenEndpoint: "", tokenEndpointAuthMethod: other')) == 4
     assert plan_of(profiles(f"  - {{name: primary, {ENDPOINT}, clientID: i}}\n", inline(), inline())) == Rejected(
         (
             'issuer profile "primary" needs clientSecret or clientSecretSecretRef',
@@ -105,9 +107,9 @@ def test_every_problem_is_found() -> None:
 
 
 def test_a_limit_of_secrets() -> None:
-    many = [referring(f"p{number}", f"s{number}") for number in range(MAX_SECRETS + 1)]
-    assert len(good_plan(profiles(*many[:-1])).secrets) == MAX_SECRETS
-    assert plan_of(profiles(*many)) == Rejected((f"issuer profiles refer to more than {MAX_SECRETS} Secrets",))
+    many = [referring(f"p{number}", f"s{number}") for number in range(MAX_PLACES + 1)]
+    assert len(good_plan(profiles(*many[:-1])).places) == MAX_PLACES
+    assert plan_of(profiles(*many)) == Rejected((f"issuer profiles refer to more than {MAX_PLACES} Secrets and files",))
 
 
 @pytest.mark.parametrize(

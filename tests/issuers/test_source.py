@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from exchanger.issuers.plan import ProfileRules
+from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.secrets import POLL_S, SecretName
 from exchanger.issuers.source import IssuerSettings, IssuerSource
 from exchanger.issuers.state import ROTATION_GRACE_S

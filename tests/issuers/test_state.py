@@ -2,8 +2,9 @@ import attrs
 import pytest
 from rpds import HashTrieMap
 
+from exchanger.issuers.resolve import resolve
 from exchanger.issuers.secrets import SecretData, SecretName, SecretProblem
-from exchanger.issuers.state import ROTATION_GRACE_S, IssuerSet, State, resolve
+from exchanger.issuers.state import ROTATION_GRACE_S, IssuerSet, State
 from exchanger.values.issuer import AuthMethod, Credentials, Issuer
 from exchanger.values.secret import Secret
 from tests.issuers.fakes import FORBIDDEN, MISSING, OAUTH, data, good_plan, inline, pairs, profiles, referring
@@ -143,50 +144,50 @@ def in_force(state: State) -> dict[str, tuple[str, str]]:
 
 
 def running() -> State:
-    return State().with_file(ONE, 0.0).with_secret(OAUTH, data(1), 0.0)
+    return State().with_file(ONE, 0.0).with_place(OAUTH, data(1), 0.0)
 
 
 def test_an_unusable_secret_takes_nothing_away() -> None:
     for found in (MISSING, FORBIDDEN, data(2, ("id",)), data(2, ("id",), ("secret",))):
-        state = running().with_secret(OAUTH, found, 1.0)
+        state = running().with_place(OAUTH, found, 1.0)
         assert in_force(state) == {"one": ("id-1", "canary-1")}
         assert len(state.issues) > 0
-        assert len(state.with_secret(OAUTH, data(1), 2.0).issues) == 0
-        assert in_force(state.with_secret(OAUTH, data(3), 2.0)) == {"one": ("id-3", "canary-3")}
+        assert len(state.with_place(OAUTH, data(1), 2.0).issues) == 0
+        assert in_force(state.with_place(OAUTH, data(3), 2.0)) == {"one": ("id-3", "canary-3")}
 
 
 def test_other_secrets_go_on_beside_an_unusable_one() -> None:
-    state = State().with_file(BOTH, 0.0).with_secret(OAUTH, data(1), 0.0).with_secret(OTHER, data(1), 0.0)
-    state = state.with_secret(OAUTH, data(2, ("id",)), 1.0).with_secret(OTHER, data(2), 1.0)
+    state = State().with_file(BOTH, 0.0).with_place(OAUTH, data(1), 0.0).with_place(OTHER, data(1), 0.0)
+    state = state.with_place(OAUTH, data(2, ("id",)), 1.0).with_place(OTHER, data(2), 1.0)
     assert in_force(state) == {"one": ("id-1", "canary-1"), "two": ("id-2", "canary-2")}
 
 
 def test_while_a_version_waits_the_one_before_goes_on() -> None:
     state = running().with_file(BOTH, 1.0)
     assert (state.plan, state.pending) == (ONE, BOTH)
-    state = state.with_secret(OAUTH, data(2), 2.0)
+    state = state.with_place(OAUTH, data(2), 2.0)
     assert in_force(state) == {"one": ("id-2", "canary-2")}
     state = state.with_file(ONE, 3.0)
     assert (state.plan, state.pending) == (ONE, None)
-    assert state.secrets == {OAUTH}
+    assert state.places == {OAUTH}
 
 
 def test_a_new_version_counts_with_what_was_kept() -> None:
-    state = running().with_secret(OAUTH, MISSING, 1.0).with_file(good_plan(profiles(referring("one"), referring("three"))), 2.0)
+    state = running().with_place(OAUTH, MISSING, 1.0).with_file(good_plan(profiles(referring("one"), referring("three"))), 2.0)
     assert in_force(state) == {"one": ("id-1", "canary-1"), "three": ("id-1", "canary-1")}
     assert len(state.issues) == 4
 
 
 def test_a_new_version_that_needs_what_was_lost_waits() -> None:
     needs_more = good_plan(profiles(referring("one").replace("key: id", "key: other")))
-    state = running().with_secret(OAUTH, data(2, ("id",)), 1.0).with_file(needs_more, 2.0)
+    state = running().with_place(OAUTH, data(2, ("id",)), 1.0).with_file(needs_more, 2.0)
     assert state.pending is needs_more
     assert in_force(state) == {"one": ("id-1", "canary-1")}
     assert sorted(reason for reason in state.issues.values()) == ["there is no such key"] * 2
 
 
 def test_a_secret_that_is_no_longer_needed_is_forgotten() -> None:
-    state = State().with_file(BOTH, 0.0).with_secret(OAUTH, data(1), 0.0).with_secret(OTHER, data(1), 0.0).with_file(ONE, 1.0)
-    assert state.secrets == {OAUTH}
+    state = State().with_file(BOTH, 0.0).with_place(OAUTH, data(1), 0.0).with_place(OTHER, data(1), 0.0).with_file(ONE, 1.0)
+    assert state.places == {OAUTH}
     assert set(state.latest) == set(state.kept) == {OAUTH}
-    assert state.with_secret(OTHER, data(1), 1.0) is state
+    assert state.with_place(OTHER, data(1), 1.0) is state

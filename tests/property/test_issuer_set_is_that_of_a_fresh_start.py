@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from rpds import HashTrieMap
 
 from exchanger.issuers.plan import Plan
-from exchanger.issuers.state import Resolved, resolve
+from exchanger.issuers.resolve import Resolved, resolve
 from exchanger.values.issuer import Issuer
 from tests.credentials import client_secret
 from tests.examples import examples

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from exchanger.app.settings import endpoint_check
-from exchanger.issuers.plan import ProfileRules, Rejected, plan_profiles
+from exchanger.issuers.plan import Rejected, plan_profiles
 from exchanger.issuers.profiles import parse_profiles
+from exchanger.issuers.rules import ProfileRules
 from exchanger.issuers.schema import issuers_schema
 from tests.property import schema_law
 from tests.property.schema_law import around, assert_accepts_what_is_read, mapping, mutated, some_texts

@@ -12,8 +12,12 @@ import pytest
 import yaml
 
 from exchanger.app.settings import endpoint_check
-from exchanger.issuers.plan import Plan, ProfileRules, SecretKey, UnresolvedProfile, plan_profiles
+from exchanger.issuers.client_plan import PlannedProof
+from exchanger.issuers.places import Reference
+from exchanger.issuers.plan import Plan, UnresolvedProfile, plan_profiles
 from exchanger.issuers.profiles import parse_profiles
+from exchanger.issuers.rules import ProfileRules
+from exchanger.issuers.secrets import SecretName
 from exchanger.policy.document import parse_document
 from exchanger.policy.lookup import UnreadableReach
 from exchanger.policy.snapshot import PolicySnapshot
@@ -76,19 +80,21 @@ def planned(case: dict[str, Any]) -> Plan | None:
     return plan if isinstance(plan, Plan) else None
 
 
-def credential(found: str | Secret | SecretKey) -> str:
+def credential(found: str | PlannedProof) -> str:
     match found:
-        case SecretKey(secret=secret, key=key):
+        case Reference(place=SecretName() as secret, key=key):
             return f"{secret.namespace}/{secret.name}/{key}"
         case Secret():
             return found.reveal()
-        case _:
+        case str():
             return found
+        case _:
+            pytest.fail("the Go service knows no such client")
 
 
 def shown(profile: UnresolvedProfile) -> list[str]:
-    credentials = [credential(profile.client_id), credential(profile.client_secret)]
-    return [profile.endpoint_host, profile.auth_method.value, profile.bearer_realm, *credentials]
+    credentials = [credential(profile.client.client_id), credential(profile.client.proof)]
+    return [profile.endpoint_host, profile.client.auth_method.value, profile.bearer_realm, *credentials]
 
 
 @pytest.mark.parametrize("name", ISSUERS)

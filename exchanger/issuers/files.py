@@ -1,0 +1,61 @@
+"""Files that profiles refer to, followed like Secrets: keys, certificates, assertions and authorities.
+
+Must not know: what is in them.
+"""
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final, NoReturn
+
+import trio
+from rpds import HashTrieMap
+
+from exchanger.issuers.places import CONTENT, FileSet
+from exchanger.issuers.secrets import SecretData, SecretFault, SecretProblem
+from exchanger.util.follow_file import HANGS, FileFollower, Unusable, read_regular
+from exchanger.values.secret import Secret
+
+# Bytes of one file; the system's own trust store has 220 KB.
+MAX_BYTES: Final = 1024 * 1024
+# Seconds between two looks. A version counts when two looks found it, so a change is in force within two seconds.
+POLL_S: Final = 0.7
+
+_TEXT: Final = Unusable("is not UTF-8")
+_LARGE: Final = Unusable(f"is larger than {MAX_BYTES} bytes")
+
+
+async def follow(files: FileSet, learn: Callable[[SecretData | SecretProblem], None]) -> NoReturn:
+    """Call ``learn`` with the first state of ``files`` and then with each change, until cancelled."""
+    hangs = SecretProblem(SecretFault.UNREACHABLE, f"it {HANGS}")
+    follower = FileFollower[SecretData | SecretProblem](partial(_read, files), hangs, first_at_once=True)
+    while True:
+        found = await follower.look_settled()
+        if found is not None:
+            learn(found)
+        await trio.sleep(POLL_S)
+
+
+def _read(files: FileSet) -> SecretData | SecretProblem:
+    parts: list[str] = []
+    for path in files.paths:
+        found = _text(path)
+        if isinstance(found, Unusable):
+            which = "it" if len(set(files.paths)) == 1 else path
+            return SecretProblem(SecretFault.UNREACHABLE, f"{which} {found.reason}")
+        parts.append(found.strip())
+    content = "\n".join(parts)
+    return SecretData(hashlib.sha256(content.encode()).hexdigest(), HashTrieMap({CONTENT: Secret(content)}))
+
+
+def _text(path: str) -> str | Unusable:
+    data = read_regular(Path(path), MAX_BYTES)
+    if isinstance(data, Unusable):
+        return data
+    if len(data) > MAX_BYTES:
+        return _LARGE
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return _TEXT

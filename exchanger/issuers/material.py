@@ -1,0 +1,112 @@
+"""What keys, certificates and tokens have to be, so that a file that was written by mistake takes nothing out of force. Pure.
+
+No reason quotes a value.
+Sources: RFC 7468 (https://www.rfc-editor.org/rfc/rfc7468) for PEM, RFC 7518 section 3 for the sizes of keys.
+"""
+
+import re
+from typing import Final, assert_never
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+from exchanger.issuers.places import Shape
+
+# Characters of an assertion or an actor's token. ServiceAccount tokens and SVIDs have one or two thousand.
+MAX_TOKEN: Final = 64 * 1024
+# Certificates in one file: the system's own trust store has some 150.
+MAX_CERTIFICATES: Final = 1000
+# Bits of an RSA key that signs: RFC 7518 section 3.3 demands the least; with more than these, each signature would hold the event loop.
+_RSA_BITS: Final = range(2048, 4096 + 1)
+
+_is_token: Final = re.compile(r"[!-~]+").fullmatch
+_PRIVATE: Final = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
+_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+
+
+def problem_with(shape: Shape, text: str) -> str | None:
+    """Return why ``text`` is not of ``shape``, in words that follow the place of it; ``None`` if it is."""
+    match shape:
+        case Shape.TEXT:
+            return None
+        case Shape.TOKEN:
+            good = len(text) <= MAX_TOKEN and _is_token(text)
+            return None if good else f"it must be one token of visible ASCII, at most {MAX_TOKEN} characters"
+        case Shape.RSA_KEY | Shape.P256_KEY | Shape.ED25519_KEY:
+            key = _private_key(text)
+            return key if isinstance(key, str) else _problem_with_key(shape, key)
+        case Shape.CERTIFICATE:
+            return _problem_with_certificate(text)
+        case Shape.AUTHORITIES:
+            found = _certificates(text)
+            return found if isinstance(found, str) else None
+        case _:
+            assert_never(shape)
+
+
+def split_certificate(text: str) -> tuple[str, str]:
+    """Return the certificates in a text of the shape ``CERTIFICATE``, and its key."""
+    chain = "".join(f"{found[0]}\n" for found in _CERTIFICATE.finditer(text))
+    key = _PRIVATE.search(text)
+    return chain, "" if key is None else f"{key[0]}\n"
+
+
+def _private_key(text: str) -> PrivateKeyTypes | str:
+    found = _PRIVATE.findall(text)
+    if len(found) != 1:
+        return "it must hold one private key in PEM" if not found else "it holds more than one private key"
+    pem = _PRIVATE.search(text)
+    if pem is None or "ENCRYPTED" in pem[0]:
+        return "its private key is encrypted; nobody could type the password"
+    try:
+        return serialization.load_pem_private_key(pem[0].encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return "its private key cannot be read"
+
+
+def _problem_with_key(shape: Shape, key: PrivateKeyTypes) -> str | None:
+    match key:
+        case RSAPrivateKey():
+            found = Shape.RSA_KEY if key.key_size in _RSA_BITS else None
+        case EllipticCurvePrivateKey():
+            found = Shape.P256_KEY if isinstance(key.curve, SECP256R1) else None
+        case Ed25519PrivateKey():
+            found = Shape.ED25519_KEY
+        case _:
+            found = None
+    if found is shape:
+        return None
+    sizes = f" of {_RSA_BITS[0]} to {_RSA_BITS[-1]} bits" if shape is Shape.RSA_KEY else ""
+    return f"the algorithm needs {shape.value}{sizes}"
+
+
+def _certificates(text: str) -> list[x509.Certificate] | str:
+    found = _CERTIFICATE.findall(text)
+    if not found:
+        return "it must hold certificates in PEM"
+    if len(found) > MAX_CERTIFICATES:
+        return f"it holds more than {MAX_CERTIFICATES} certificates"
+    try:
+        return [x509.load_pem_x509_certificate(pem.encode()) for pem in found]
+    except ValueError:
+        return "a certificate in it cannot be read"
+
+
+def _problem_with_certificate(text: str) -> str | None:
+    chain = _certificates(text)
+    if isinstance(chain, str):
+        return chain
+    key = _private_key(text)
+    if isinstance(key, str):
+        return key
+    forms = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    try:
+        fits = chain[0].public_key().public_bytes(*forms) == key.public_key().public_bytes(*forms)
+    except (ValueError, UnsupportedAlgorithm):
+        return "the key of its certificate is of an unknown kind"
+    return None if fits else "the private key is not that of the first certificate"

@@ -1,0 +1,63 @@
+"""Where the values of a profile are that the profiles file itself does not hold: in keys of Secrets, and in files.
+
+Must not know: how Secrets and files are read.
+"""
+
+import enum
+from typing import final
+
+import attrs
+
+from exchanger.issuers.secrets import SecretName
+
+
+@final
+@attrs.frozen(order=True)
+class FileSet:
+    """Files that belong together: they are read as one, in this order."""
+
+    paths: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " and ".join(dict.fromkeys(self.paths))
+
+
+# What is read, and followed, as a whole.
+Place = SecretName | FileSet
+
+# The only key of a set of files.
+CONTENT = "content"
+
+
+@enum.unique
+class Shape(enum.Enum):
+    """What a value has to be."""
+
+    TEXT = "text"
+    TOKEN = "a token"
+    RSA_KEY = "an RSA key"
+    P256_KEY = "a key of the curve P-256"
+    ED25519_KEY = "an Ed25519 key"
+    CERTIFICATE = "a certificate and its key"
+    AUTHORITIES = "certificates of authorities"
+
+
+@final
+@attrs.frozen
+class Reference:
+    """One value in a place; ``field`` is the profile's field that refers to it."""
+
+    place: Place
+    key: str
+    field: str
+    shape: Shape = Shape.TEXT
+
+    def __str__(self) -> str:
+        if isinstance(self.place, FileSet):
+            return f"{self.field}, file {self.place}"
+        return f"{self.field}, Secret {self.place} key {self.key}"
+
+
+def in_files(field: str, shape: Shape, *paths: str) -> Reference:
+    """Return the reference of ``field`` to what the files at ``paths`` hold."""
+    return Reference(FileSet(paths), CONTENT, field, shape)
