@@ -102,6 +102,20 @@ NO_TARGET: Final = Code(
     "Write at least one of scope, resources and audiences.",
     policy(action="exchange", more="exchange:\n  issuerRef: primary"),
 )
+WRONG_METADATA: Final = Code(
+    "POL-1107",
+    "resourceMetadata is no https URL on the entry's own host.",
+    (
+        "It is the address of the identity provider. Clients find that in the metadata.",
+        "It is a path, or an http URL.",
+        "It has user information, a fragment, or characters that a challenge cannot carry.",
+    ),
+    "Write the https URL at which the entry's own host serves the metadata, or leave the field out.",
+    policy(
+        action="exchange",
+        more="exchange:\n  issuerRef: primary\n  scope: read:orders\n  resourceMetadata: https://login.example.com/.well-known/oauth-protected-resource",
+    ),
+)
 
 HOST_URL: Final = Code(
     "POL-1201",

@@ -61,13 +61,18 @@ def read_bearer(authorization: Secret | None) -> Bearer | NoToken:
     return Bearer(Secret(fields[1])) if is_bearer_token(fields[1]) else NoToken.INVALID
 
 
-def challenge(realm: str, scope: str = "", error: str = "") -> str:
-    """Return a ``WWW-Authenticate`` value (RFC 6750 section 3): the realm, and scope and error where given."""
+def challenge(realm: str, scope: str = "", error: str = "", resource_metadata: str = "") -> str:
+    """Return a ``WWW-Authenticate`` value (RFC 6750 section 3): the realm, and scope, error and URL of the metadata where given.
+
+    ``resource_metadata``: RFC 9728 section 5.1 (https://www.rfc-editor.org/rfc/rfc9728#section-5.1).
+    """
     value = f"Bearer realm={_quoted(realm)}"
     if scope:
         value += f", scope={_quoted(scope)}"
     if error:
         value += f", error={_quoted(error)}"
+    if resource_metadata:
+        value += f", resource_metadata={_quoted(resource_metadata)}"
     return value
 
 

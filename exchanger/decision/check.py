@@ -156,7 +156,7 @@ def _challenged(entry: ExchangeEntry, realm: str, reason: Reason) -> Deny:
         reason=reason,
         status=401,
         body='{"error":"invalid_token"}' if error else '{"error":"bearer_token_required"}',
-        headers=(("WWW-Authenticate", challenge(realm, entry.target.scope, error)),),
+        headers=(("WWW-Authenticate", challenge(realm, entry.target.scope, error, entry.resource_metadata)),),
         source=entry.source,
         entry_index=entry.index,
         issuer=entry.target.issuer_ref,

@@ -6,13 +6,14 @@ Must not know: YAML text, or other entries.
 """
 
 import re
+from collections.abc import Collection
 from typing import Final, final
 
 import attrs
 
 from exchanger.codes import policy as codes
 from exchanger.codes.problem import reason_of
-from exchanger.policy.authority import MAX_TEXT, HostReading, normalise_policy_host, read_host
+from exchanger.policy.authority import MAX_TEXT, WILDCARD, HostReading, normalise_policy_host, read_authority, read_host
 from exchanger.policy.fields import (
     ACTION,
     ALLOW,
@@ -23,6 +24,7 @@ from exchanger.policy.fields import (
     HEADER_VALUE,
     HOST,
     MAX_ITEMS,
+    METADATA_URL,
     METHOD,
     METHODS,
     PATH_PREFIX,
@@ -32,6 +34,7 @@ from exchanger.policy.fields import (
     FieldType,
     Findings,
     Hints,
+    TextRule,
     is_surely,
 )
 from exchanger.policy.headers import MAX_HEADERS, canonical, name_problem, value_problem
@@ -96,16 +99,27 @@ _SHOWN_METHODS: Final = 5
 ACTIONS: Final = (EXCHANGE, DENY, ALLOW)
 # Issuer profiles among which the one is looked for that was meant.
 MAX_CANDIDATES: Final = 256
+# Characters of the URL of metadata: the challenge has to fit into the headers of an answer, for which some proxies have 4 KiB in all.
+MAX_METADATA: Final = 2048
+_MAX_PORT: Final = 65535
 
 _is_method: Final = re.compile(METHOD).fullmatch
 _needs_no_quotes: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*").fullmatch
 _find_methods: Final = re.compile(METHOD).findall
+_match_metadata: Final = re.compile(METADATA_URL).fullmatch
 ISSUER: Final = "issuerRef"
+METADATA: Final = "resourceMetadata"
 EXCHANGE_FIELDS: Final = (
     Field(ISSUER, FieldType.TEXT, "The name of the issuer profile whose token endpoint exchanges the token."),
     Field("scope", FieldType.TEXT, "The scopes to ask for, separated by spaces. An exchange needs a scope, a resource or an audience."),
     Field("resources", FieldType.TEXTS, "URIs of the services that the token is meant for, sent as resource parameters (RFC 8707)."),
     Field("audiences", FieldType.TEXTS, "Names of the services that the token is meant for, sent as audience parameters (RFC 8693)."),
+    Field(
+        METADATA,
+        FieldType.TEXT,
+        "The https URL, on the entry's own host, of the metadata that says how to get a token (RFC 9728). The answer 401 names it.",
+        rule=TextRule(examples=("https://api.example.com/.well-known/oauth-protected-resource",)),
+    ),
 )
 ENTRY_FIELDS: Final = (
     Field("match", FieldType.MAPPING, "The requests that the entry applies to.", required=True, fields=MATCH_FIELDS),
@@ -144,11 +158,11 @@ def read_entry(
     """
     findings = Findings(index, matches.hints)
     scopes: tuple[MatchScope, ...] = (EVERYWHERE,)
-    action, target = "", None
+    action, target, metadata = "", None, ""
     entry = Fields.of(node, f"entries[{index}]", ENTRY_FIELDS, findings)
     if entry is not None:
         scopes = matches.read(entry)
-        action, target = _read_action(entry, issuers)
+        action, target, metadata = _read_action(entry, issuers, scopes)
     if findings.kept:
         problems = tuple(findings.kept)
         first, reason = problems[0], reason_of(problems)
@@ -157,11 +171,13 @@ def read_entry(
     (scope,) = scopes
     if action == ALLOW:
         return AllowEntry(source, index, scope, node.line)
-    return DenyEntry(source, index, scope, node.line) if target is None else ExchangeEntry(source, index, scope, target, node.line)
+    if target is None:
+        return DenyEntry(source, index, scope, node.line)
+    return ExchangeEntry(source, index, scope, target, metadata, node.line)
 
 
-def _read_action(entry: Fields, issuers: frozenset[str]) -> tuple[str, TokenTarget | None]:
-    """Read the action, and the target of an exchange without problems."""
+def _read_action(entry: Fields, issuers: frozenset[str], scopes: tuple[MatchScope, ...]) -> tuple[str, TokenTarget | None, str]:
+    """Read the action, and the target and the URL of the metadata of an exchange without problems."""
     action = entry.text("action").lower()
     wanted = action == EXCHANGE
     if action and action not in ACTIONS:
@@ -171,12 +187,13 @@ def _read_action(entry: Fields, issuers: frozenset[str]) -> tuple[str, TokenTarg
         entry.problem(codes.UNKNOWN_ACTION, "action", f"must be exchange, deny or allow, not {quoted(action)}", hint=hint, instead=instead)
     exchange = entry.mapping("exchange", required=wanted)
     if exchange is None:
-        return action, None
+        return action, None, ""
     # For another action, the block need not be complete, but its fields and types have to be right.
     issuer = exchange.text(ISSUER, required=wanted)
     scope, resources, audiences = exchange.text("scope"), exchange.texts("resources"), exchange.texts("audiences")
+    metadata = exchange.text(METADATA)
     if not wanted:
-        return action, None
+        return action, None, ""
     if issuer and issuer not in issuers:
         known = sorted(issuers) if len(issuers) <= MAX_CANDIDATES else []
         hint = entry.findings.hints.meant(issuer, known)
@@ -185,7 +202,22 @@ def _read_action(entry: Fields, issuers: frozenset[str]) -> tuple[str, TokenTarg
         exchange.problem(codes.UNKNOWN_ISSUER, ISSUER, text, hint=bounded(hint), instead=_plain_scalar(instead))
     if not (scope or resources or audiences) and resources is not None and audiences is not None:
         entry.problem(codes.NO_TARGET, "exchange", "needs at least one of scope, resources and audiences")
-    return action, None if entry.findings.count else TokenTarget(issuer, scope, resources or (), audiences or ())
+    if problem := metadata and _metadata_problem(metadata, {scope.host for scope in scopes}):
+        exchange.problem(codes.WRONG_METADATA, METADATA, problem)
+    return action, None if entry.findings.count else TokenTarget(issuer, scope, resources or (), audiences or ()), metadata
+
+
+def _metadata_problem(text: str, hosts: Collection[str | None]) -> str:
+    """Return why ``text`` is no URL of metadata on one of ``hosts``, "" if it is; it is not repeated, since it may hold a secret."""
+    if len(text) > MAX_METADATA:
+        return f"is longer than {MAX_METADATA} characters"
+    url = _match_metadata(text)
+    if url is None or int(url[2] or 0) > _MAX_PORT:
+        return "must be an https URL of visible ASCII, without user information, fragment, double quote, comma and backslash"
+    host = read_authority(url[1])
+    known = [own for own in hosts if own is not None]
+    is_own = host is not None and any(host == own or (own.startswith(WILDCARD) and host.endswith(own[1:])) for own in known)
+    return "" if is_own or len(known) < len(hosts) else f"must be on the entry's own host, not on {quoted(url[1])}"
 
 
 @final

@@ -169,6 +169,12 @@ HEADER_VALUE: Final = TextRule(
     (Refusal(f"[{BLANKS}]$", "Gateways remove blanks at the end of a value."),),  # Python's $ is also before a line break at the end
 )
 
+# Visible ASCII without what ends or escapes a parameter of a challenge (quote, comma, backslash), and without the sign of a fragment.
+_OF_METADATA: Final = r"[-!$-+.-\[\]-~]"
+# A URL with its authority, without port, and its port.
+METADATA_URL: Final = rf"{any_case(frozenset({'https'}))}://({NAME}\.?|{LITERAL})(?::([0-9]{{1,5}}+))?(?:[/?]{_OF_METADATA}*+)?"
+RESOURCE_METADATA: Final = TextRule(whole(f"(?:{_portable(METADATA_URL)})?"))
+
 
 @enum.unique
 class FieldType(enum.Enum):

@@ -8,8 +8,8 @@ Must not know: documents.
 from typing import Final, assert_never
 
 from exchanger.policy.document import DOCUMENT_FIELDS, MAX_ENTRIES, VERSION
-from exchanger.policy.entry_reader import EXCHANGE_FIELDS, ISSUER, TARGETS
-from exchanger.policy.fields import IS_EXCHANGE, NOT_BLANK, Field, FieldType, TextRule
+from exchanger.policy.entry_reader import EXCHANGE_FIELDS, ISSUER, METADATA, TARGETS
+from exchanger.policy.fields import IS_EXCHANGE, NOT_BLANK, RESOURCE_METADATA, Field, FieldType, TextRule
 from exchanger.policy.headers import MAX_HEADERS
 from exchanger.util.json_schema import Schema, document
 
@@ -24,6 +24,7 @@ UNSAID: Final = (
     "a pathPrefix that begins with the entry's host",
     "what a pathPrefix with escapes or non-ASCII characters becomes once servers have decoded and normalised it",
     f"one header twice, and more than {MAX_HEADERS} headers",
+    "whether resourceMetadata is on the entry's own host, and whether the number of its port is one",
 )
 
 
@@ -98,7 +99,8 @@ def _complete_exchange() -> Schema:
         for field in EXCHANGE_FIELDS
         if field.name in TARGETS
     ]
-    exchange: Schema = {"type": "object", "required": [ISSUER], "properties": {ISSUER: present}, "anyOf": targets}
+    properties: Schema = {ISSUER: present, METADATA: _rule(RESOURCE_METADATA)}
+    exchange: Schema = {"type": "object", "required": [ISSUER], "properties": properties, "anyOf": targets}
     return {
         "if": {"properties": {"action": {"type": "string", "pattern": IS_EXCHANGE}}, "required": ["action"], "type": "object"},
         "then": {"required": ["exchange"], "properties": {"exchange": exchange}},

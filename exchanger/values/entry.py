@@ -100,12 +100,16 @@ class DenyEntry:
 @final
 @attrs.frozen(cache_hash=True)
 class ExchangeEntry:
-    """Requests that ``match`` covers proceed with a token exchanged for ``target``. ``line`` as for ``DenyEntry``."""
+    """Requests that ``match`` covers proceed with a token exchanged for ``target``. ``line`` as for ``DenyEntry``.
+
+    ``resource_metadata``: the URL where clients without a valid token learn how to get one (RFC 9728), "" if there is none.
+    """
 
     source: Source
     index: int
     match: MatchScope
     target: TokenTarget
+    resource_metadata: str = ""
     line: int | None = attrs.field(default=None, eq=False, repr=False)
 
 

@@ -59,3 +59,9 @@ def test_what_cannot_be_a_token_is_invalid(token: str) -> None:
 )
 def test_the_challenge_is_quoted(realm: str, scope: str, error: str, expected: str) -> None:
     assert challenge(realm, scope, error) == expected
+    assert challenge(realm, scope, error, "") == expected
+    assert challenge(realm, scope, error, "https://a.example/b?c=(d)") == f'{expected}, resource_metadata="https://a.example/b?c=(d)"'
+
+
+def test_no_url_ends_its_parameter() -> None:
+    assert challenge("r", resource_metadata='a"b\\c\n') == 'Bearer realm="r", resource_metadata="a\\"b\\\\c\\n"'

@@ -176,6 +176,29 @@ def test_challenges(path: str, authorization: str | None, body: str, challenge: 
     assert outcome.result is Result.AUTH_DENIED
 
 
+METADATA = "https://api.example.com/.well-known/oauth-protected-resource"
+WITH_METADATA = snapshot(POLICY.replace('scope: "read:orders"', f'scope: "read:orders", resourceMetadata: "{METADATA}"'))
+
+
+@pytest.mark.parametrize(
+    ("authorization", "challenge"),
+    [
+        (None, f'Bearer realm="issuer", scope="read:orders", resource_metadata="{METADATA}"'),
+        ("Basic YTpi", f'Bearer realm="issuer", scope="read:orders", resource_metadata="{METADATA}"'),
+        ("Bearer a,b", f'Bearer realm="issuer", scope="read:orders", error="invalid_token", resource_metadata="{METADATA}"'),
+    ],
+)
+def test_challenges_say_where_the_metadata_of_the_entry_is(authorization: str | None, challenge: str) -> None:
+    assert denied(request("/orders", authorization), WITH_METADATA).headers == (("WWW-Authenticate", challenge),)
+    assert denied(request("/plain", authorization), WITH_METADATA) == denied(request("/plain", authorization))
+
+
+def test_metadata_makes_no_other_token_request() -> None:
+    pending = [begin(request("/orders", "Bearer token"), policy, RULES) for policy in (SNAPSHOT, WITH_METADATA)]
+    assert all(isinstance(one, ExchangePending) for one in pending)
+    assert len({one.token_request for one in pending if isinstance(one, ExchangePending)}) == 1
+
+
 def test_an_issuer_that_is_gone_is_a_failed_exchange() -> None:
     rules = attrs.evolve(RULES, issuers=HashTrieMap())
     outcome = begin(request("/orders", "Bearer token"), SNAPSHOT, rules)

@@ -3,10 +3,13 @@
 import re
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from exchanger.decision.check import DecisionRules, begin
+from exchanger.decision.outcome import Deny
 from exchanger.policy.document import PolicyDocument, parse_document
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
 from exchanger.policy.grants.reader import read_grants
@@ -14,6 +17,7 @@ from exchanger.policy.grants.restriction import restrict
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import DenyEntry, ExchangeEntry, Source
 from exchanger.values.headers import HeaderFields
+from exchanger.values.request import HttpRequest
 from exchanger.values.verdict import Ambiguous, NoMatch
 from tests.property.strategies_policy import snapshot_of
 
@@ -118,7 +122,17 @@ def test_no_spelling_gets_past_the_baseline(path: str) -> None:
     ],
 )
 def test_a_tool_has_the_scope_that_the_page_gives_it(headers: dict[str, str], scope: str | None) -> None:
-    (policy,) = (block for block in blocks("reference/policy.md") if "mcp.example.com" in str(block))
+    (policy,) = (block for block in blocks("reference/policy.md") if "Mcp-Name" in str(block))
     found = snapshot(policy).match("mcp.example.com", "/mcp", "POST", headers=HeaderFields(tuple(headers.items())))
     assert (found.target.scope if isinstance(found, ExchangeEntry) else None) == scope
     assert isinstance(found, Ambiguous if scope is None else ExchangeEntry)
+
+
+def test_the_challenge_that_the_page_gives_names_metadata_that_needs_no_token() -> None:
+    (policy,) = (snapshot(block) for block in blocks("reference/policy.md") if "resourceMetadata" in str(block))
+    answer = begin(HttpRequest("POST", "mcp.example.com", "/mcp", None), policy, DecisionRules())
+    assert isinstance(answer, Deny)
+    ((name, challenge),) = answer.headers
+    assert f"\n{name}: {challenge}\n" in (DOCS / "reference/policy.md").read_text()
+    url = urlsplit(challenge.split('"')[-2])
+    assert policy.match(url.netloc, url.path, "GET") == NoMatch()

@@ -1,6 +1,7 @@
 import attrs
 import pytest
 
+from exchanger.policy.document import PolicyDocument
 from exchanger.values.entry import AllowEntry, Claim, DenyEntry, ExchangeEntry, FailClosedRegion, MatchScope, PathType, TokenTarget
 from tests.policy.examples import HOST, RED, parsed
 
@@ -8,9 +9,14 @@ MATCH = "match: {host: api.example.com, pathPrefix: /orders}"
 EXCHANGE = "exchange: {issuerRef: primary, scope: s}"
 
 
+def document_of(entry: str) -> PolicyDocument:
+    """Read a document with one entry, in flow or block style."""
+    return parsed("version: v1\nentries:\n  - " + entry.replace("\n", "\n    "))
+
+
 def read(entry: str) -> Claim:
     """Read one entry, in flow or block style."""
-    document = parsed("version: v1\nentries:\n  - " + entry.replace("\n", "\n    "))
+    document = document_of(entry)
     claims: list[Claim] = [*document.entries, *document.regions]
     (claim,) = claims
     return claim
@@ -69,6 +75,86 @@ def test_targets_are_normalised(exchange: str, target: TokenTarget) -> None:
     assert entry == ExchangeEntry(RED, 0, MatchScope(HOST, "/orders"), target)
 
 
+NO_URL = "must be an https URL of visible ASCII, without user information, fragment, double quote, comma and backslash"
+OF_HOST = f"https://{HOST}/"
+
+
+def with_metadata(url: str, host: str = HOST) -> str:
+    """Return an exchange whose metadata is at ``url``, which has no single quote."""
+    exchange = f"{{issuerRef: primary, scope: s, resourceMetadata: '{url}'}}"
+    return f"match: {{host: '{host}', pathPrefix: /orders}}\naction: exchange\nexchange: {exchange}"
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        (HOST, f"https://{HOST}"),
+        (HOST, f"https://{HOST}/.well-known/oauth-protected-resource/orders"),
+        (HOST, "HTTPS://API.Example.com.:8443?a=(b)&c=@d[e]~!$%{}<>|^`"),
+        (HOST, f"https://{HOST}:0/"),
+        (HOST, f"https://{HOST}:65535/"),
+        (HOST, OF_HOST.ljust(2048, "a")),
+        (f"{HOST}:8443", f"https://{HOST}:9443/@/..//x"),
+        ("*.example.com", f"https://{HOST}/"),
+        ("*.example.com", "https://eu.api.example.com/"),
+        ("[2001:DB8::1]", "https://[2001:db8:0::1]:8443/"),
+    ],
+)
+def test_metadata_is_on_a_host_of_the_entry(host: str, url: str) -> None:
+    entry = read(with_metadata(f" {url} ", host))
+    assert isinstance(entry, ExchangeEntry)
+    assert entry.resource_metadata == url
+    assert entry.target == TokenTarget("primary", "s")
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "reason"),
+    [
+        *((HOST, f"{OF_HOST}{sign}", NO_URL) for sign in ('"', "\\", ",", "#", "#top", "a b", "\u00e9", "\u200b")),
+        *(
+            (HOST, url, NO_URL)
+            for url in ("/a", f"{HOST}/", f"//{HOST}/", f"http://{HOST}/", f"https:/{HOST}/", f"https:{HOST}", "https://")
+        ),
+        *((HOST, f"https://{user}@{HOST}/", NO_URL) for user in ("", "user", "user:hunter2", "a%40")),
+        *((HOST, f"https://{HOST}{port}/", NO_URL) for port in (":", ":65536", ":99999", ":080000", ":http", ":*", ":-1", ": 1", ";x")),
+        *((HOST, f"https://{host}/", NO_URL) for host in ("*.example.com", "", ".", f".{HOST}", f"{HOST}..", "[::1", "%61pi.example.com")),
+        (HOST, OF_HOST.ljust(2049, "a"), "is longer than 2048 characters"),
+        (HOST, "https://login.example.com/x", 'must be on the entry\'s own host, not on "login.example.com"'),
+        (HOST, f"https://x.{HOST}/", f'must be on the entry\'s own host, not on "x.{HOST}"'),
+        (HOST, "https://[::1::]/", 'must be on the entry\'s own host, not on "[::1::]"'),
+        ("*.example.com", "https://example.com/", 'must be on the entry\'s own host, not on "example.com"'),
+        ("*.example.com", "https://badexample.com/", 'must be on the entry\'s own host, not on "badexample.com"'),
+        ("*.example.com", "https://api.example.com.evil/", 'must be on the entry\'s own host, not on "api.example.com.evil"'),
+    ],
+)
+def test_other_metadata_closes_the_match_and_is_not_repeated(host: str, url: str, reason: str) -> None:
+    region = closed(with_metadata(url, host))
+    assert (region.match, region.reason) == (MatchScope(host, "/orders"), f"entries[0].exchange.resourceMetadata {reason}")
+    assert region.code == "POL-1107"
+    assert "hunter2" not in region.coded
+
+
+@pytest.mark.parametrize("url", ["''", "' '", "null", "~", ""])
+def test_blank_metadata_is_none(url: str) -> None:
+    entry = read(f"{MATCH}\naction: exchange\nexchange:\n  issuerRef: primary\n  scope: s\n  resourceMetadata: {url}")
+    assert isinstance(entry, ExchangeEntry)
+    assert entry.resource_metadata == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "problems"),
+    [
+        ("https://api.example.com", 1),
+        ("www.example.com,api.example.com", 1),
+        ("???", 1),
+        ("www.example.com/", 2),
+        ("a.example,b.example", 2),
+    ],
+)
+def test_metadata_may_be_on_any_host_that_was_meant(host: str, problems: int) -> None:
+    assert len(document_of(with_metadata(OF_HOST, host)).findings) == problems
+
+
 @pytest.mark.parametrize(
     ("match", "scope"),
     [
@@ -94,6 +180,7 @@ def test_what_lets_pass_has_a_match_like_any_other(match: str, scope: MatchScope
         "exchange: {issuerRef: nobody}",
         "exchange: {scope: s}",
         "exchange: {resources: [' '], audiences: null}",
+        "exchange: {resourceMetadata: http://elsewhere.example}",
     ],
 )
 def test_a_denial_needs_no_target(exchange: str) -> None:
@@ -204,6 +291,7 @@ def test_the_readable_part_of_a_match_is_closed(match: str, scope: MatchScope, r
         ("action: deny\nexchange: 5", "@.exchange must be a mapping"),
         ("action: deny\nexchange: {issuer: primary}", '@.exchange has an unknown field "issuer"'),
         ("action: deny\nexchange: {scope: 5}", "@.exchange.scope must be text"),
+        ("action: deny\nexchange: {resourceMetadata: 5}", "@.exchange.resourceMetadata must be text"),
         (f"action: exchange\n{EXCHANGE}\nextra: 1", '@ has an unknown field "extra"'),
         (f"action: exchange\n{EXCHANGE}\n<<: {{extra: 1}}", '@ has an unknown field "extra"'),
         (f"action: exchange\n{EXCHANGE}\n'<<': {{}}", '@ has an unknown field "<<"'),
@@ -255,6 +343,7 @@ def test_aliases_are_read_like_what_they_stand_for() -> None:
         (f"{MATCH}\naction: exchange\nexchange:\n  issuerRef: primary\n  scope: 5", 7, 14),
         (f"{MATCH}\naction: exchange\nexchange:\n  issuerRef: other\n  scope: s", 6, 18),
         (f"{MATCH}\naction: exchange\nexchange:\n  scope: s", 6, 7),
+        (f"{MATCH}\naction: exchange\nexchange:\n  issuerRef: primary\n  scope: s\n  resourceMetadata: /here", 8, 25),
         ("action: deny\nmatch:\n  host: '*.*.com'\n  pathPrefix: /", 5, 13),
         ("action: deny\nmatch:\n  host: a\n  pathPrefix: /\n  methods: GET", 7, 16),
     ],

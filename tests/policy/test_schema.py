@@ -41,6 +41,7 @@ def test_the_policies_of_the_documentation_fit(page: str) -> None:
         ({"action": "exchange"}, ["entries", 0]),
         ({"action": "exchange", "exchange": {"issuerRef": "primary"}}, ["entries", 0, "exchange"]),
         ({"action": "exchange", "exchange": {**TARGET, "issuerRef": " "}}, ["entries", 0, "exchange", "issuerRef"]),
+        ({"action": "exchange", "exchange": {**TARGET, "resourceMetadata": "/x"}}, ["entries", 0, "exchange", "resourceMetadata"]),
     ],
 )
 def test_a_mistake_is_shown_where_it_is(entry: dict[str, object], place: list[object]) -> None:

@@ -87,6 +87,7 @@ def scopes_over(
 
 scopes, region_scopes = scopes_over(prefixes)
 targets = st.builds(TokenTarget, st.sampled_from(sorted(ISSUERS)), scope=st.sampled_from(["r", "w"]))
+metadata = rarely(st.sampled_from(["https://a.example/1", "https://a.example/2"]), st.just(""), one_in=3)
 
 
 @st.composite
@@ -104,7 +105,7 @@ def documents(
     pairs = st.tuples(scopes, st.sampled_from(["deny", "allow"]) | targets)
     for index, (scope, does) in enumerate(draw(st.lists(pairs, min_size=1, max_size=max_entries))):
         if isinstance(does, TokenTarget):
-            entries.append(ExchangeEntry(source, index, scope, does))
+            entries.append(ExchangeEntry(source, index, scope, does, draw(metadata)))
         else:
             entries.append(AllowEntry(source, index, scope) if does == "allow" else DenyEntry(source, index, scope))
     regions = tuple(

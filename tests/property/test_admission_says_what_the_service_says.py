@@ -49,7 +49,12 @@ matches = st.fixed_dictionaries(
 )
 exchanges = st.fixed_dictionaries(
     {"issuerRef": st.sampled_from(["primary", "other", "stranger"]), "scope": rarely(st.just(5), st.sampled_from(["r", "w", "r w"]))},
-    optional={"audiences": st.just(["x"]), "resources": st.just(["https://a.example/x"]), "typo": st.just(1)},
+    optional={
+        "audiences": st.just(["x"]),
+        "resources": st.just(["https://a.example/x"]),
+        "resourceMetadata": rarely(st.just("/x"), st.just("https://a.example/x")),
+        "typo": st.just(1),
+    },
 )
 entries = rarely(
     st.sampled_from([None, 5, [], {}, {"match": {"host": "a.example"}}]),

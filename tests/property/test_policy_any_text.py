@@ -35,8 +35,11 @@ def fields(**known: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 lists_of_texts = st.lists(texts, max_size=2)
+urls = texts | st.sampled_from(["https://a.example/x", "https://b.example", "https://u@a.example", "https://a.example:99999"])
 matches = fields(host=texts, pathPrefix=texts, methods=lists_of_texts)
-exchanges = fields(issuerRef=st.sampled_from(["primary", "nobody"]), scope=texts, resources=lists_of_texts, audiences=lists_of_texts)
+exchanges = fields(
+    issuerRef=st.sampled_from(["primary", "nobody"]), scope=texts, resources=lists_of_texts, audiences=lists_of_texts, resourceMetadata=urls
+)
 entries = fields(match=matches, action=st.sampled_from(["exchange", "deny"]), exchange=exchanges)
 structures = fields(version=st.just("v1"), entries=st.lists(entries, max_size=3))
 written = st.one_of(
