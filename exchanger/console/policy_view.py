@@ -103,6 +103,7 @@ def shown_entry(claim: Claim, snapshot: PolicySnapshot, lines: Lines) -> Json:
         "scope": "" if target is None else _text(target.scope),
         "resources": [] if target is None else [_text(resource) for resource in target.resources[:LIST_LIMIT]],
         "audiences": [] if target is None else [_text(audience) for audience in target.audiences[:LIST_LIMIT]],
+        "resource_metadata": _text(claim.resource_metadata) if isinstance(claim, ExchangeEntry) else "",
         "conflicts": [shown_place(rival.source, rival.index) for rival in rivals],
     }
 
@@ -151,6 +152,7 @@ def shown_answer(answer: Answer) -> Json:
             "scope": _text(target.scope),
             "resources": [_text(resource) for resource in target.resources[:LIST_LIMIT]],
             "audiences": [_text(audience) for audience in target.audiences[:LIST_LIMIT]],
+            "resource_metadata": _text(answer.resource_metadata),
         },
     }
 

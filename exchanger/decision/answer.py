@@ -82,7 +82,7 @@ class Answer:
     """What becomes of a request, and why in words.
 
     ``status`` is that of the refusal, ``None`` if the request passes or depends on an exchange. ``source`` and ``index`` are the entry that
-    decides, or that is to blame; ``target`` and ``issuer`` are those of an exchange.
+    decides, or that is to blame; ``target``, ``issuer`` and ``resource_metadata`` are those of an exchange.
     """
 
     effect: Effect
@@ -92,6 +92,7 @@ class Answer:
     index: int | None = None
     target: TokenTarget | None = None
     issuer: Issuer | None = attrs.field(default=None, repr=False)
+    resource_metadata: str = ""
 
     @property
     def passes(self) -> bool:
@@ -116,7 +117,8 @@ def answer_of(begun: Outcome | ExchangePending) -> Answer:
     """Return what ``begin`` said of a request."""
     match begun:
         case ExchangePending(entry, asked):
-            return Answer(Effect.EXCHANGE, None, _EXCHANGE, entry.source, entry.index, entry.target, asked.issuer)
+            source, index, metadata = entry.source, entry.index, entry.resource_metadata
+            return Answer(Effect.EXCHANGE, None, _EXCHANGE, source, index, entry.target, asked.issuer, metadata)
         case Allow():
             effect = Effect.UNMATCHED if begun.reason is Reason.ALLOW_UNMATCHED else Effect.ALLOW
             return Answer(effect, None, _REASONS.get(begun.reason, begun.reason.value), begun.source, begun.entry_index)

@@ -84,7 +84,7 @@ def _examples(before: PolicySnapshot, after: PolicySnapshot, calls: Iterable[Cal
 
 def _saying(claim: Claim) -> tuple[object, ...]:
     """Return what ``claim`` says, wherever it stands."""
-    return claim.match, type(claim), claim.target if isinstance(claim, ExchangeEntry) else None
+    return claim.match, type(claim), (claim.target, claim.resource_metadata) if isinstance(claim, ExchangeEntry) else None
 
 
 def _edge(claim: Claim) -> Iterator[Example]:
@@ -104,25 +104,25 @@ def _change(example: Example, before: PolicySnapshot, after: PolicySnapshot) -> 
     return {**shown, "before": _shown(was), "after": _shown(is_now)}
 
 
-def _effect(verdict: Verdict) -> tuple[str, TokenTarget | None]:
-    """Return what is done, and for what token."""
+def _effect(verdict: Verdict) -> tuple[str, TokenTarget | None, str]:
+    """Return what is done, for what token, and where its metadata is."""
     match verdict:
         case NoMatch():
-            return "no policy", None
+            return "no policy", None, ""
         case ExchangeEntry():
-            return "exchange", verdict.target
+            return "exchange", verdict.target, verdict.resource_metadata
         case DenyEntry():
-            return "deny", None
+            return "deny", None, ""
         case AllowEntry():
-            return "allow", None
+            return "allow", None, ""
         case Unhealthy():
-            return "conflict" if verdict == CONFLICT else "blocked by", None
+            return "conflict" if verdict == CONFLICT else "blocked by", None, ""
         case Ambiguous():
-            return "ambiguous", None
+            return "ambiguous", None, ""
 
 
 def _shown(verdict: Verdict) -> Json:
-    outcome, target = _effect(verdict)
+    outcome, target, metadata = _effect(verdict)
     source = None if isinstance(verdict, NoMatch | Ambiguous) else verdict.source
     index = None if isinstance(verdict, NoMatch | Ambiguous) else verdict.index
     return {
@@ -135,6 +135,7 @@ def _shown(verdict: Verdict) -> Json:
             "scope": printable(target.scope, TEXT_LIMIT),
             "resources": [printable(resource, TEXT_LIMIT) for resource in target.resources[:METHODS]],
             "audiences": [printable(audience, TEXT_LIMIT) for audience in target.audiences[:METHODS]],
+            "resource_metadata": printable(metadata, TEXT_LIMIT),
         },
         "reason": printable(verdict.reason, TEXT_LIMIT) if isinstance(verdict, Unhealthy) else "",
     }

@@ -115,7 +115,7 @@ def _saying(claim: Claim) -> tuple[object, ...]:
         claim.match,
         claim.source == BASELINE,
         claim.source.namespace,
-        claim.target if isinstance(claim, ExchangeEntry) else None,
+        (claim.target, claim.resource_metadata) if isinstance(claim, ExchangeEntry) else None,
         isinstance(claim, FailClosedRegion) and claim.guessed,
     )
 

@@ -115,7 +115,7 @@ def compare(old: Policy, new: Policy, limit: int = MAX_EXAMPLES) -> Comparison:
 
 
 def _decision(answer: Answer) -> tuple[object, ...]:
-    return answer.effect, answer.status, answer.target
+    return answer.effect, answer.status, answer.target, answer.resource_metadata
 
 
 def _issuer_fields(before: Answer, after: Answer, old: Policy, new: Policy) -> tuple[str, ...]:

@@ -101,3 +101,5 @@ def target(exchange: Json) -> Iterator[tuple[str, str]]:
         yield "scope", exchange["scope"]
     yield from (("audience", audience) for audience in exchange["audiences"])
     yield from (("resource", resource) for resource in exchange["resources"])
+    if metadata := exchange.get("resource_metadata"):  # a console of an earlier version does not say it
+        yield "metadata", metadata

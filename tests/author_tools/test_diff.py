@@ -116,6 +116,15 @@ def test_an_issuer_that_differs_is_told_by_its_fields_and_without_its_secrets(tm
     assert "hunter2" not in said
 
 
+def test_other_metadata_is_told_where_an_exchange_is_decided(tmp_path: Path) -> None:
+    old = config_map(entry("/a", "exchange"))
+    status, said = run(tmp_path, old, old.replace("scope: x", "scope: x, resourceMetadata: https://a.example/m"))
+    assert status == DIFFERENT
+    assert "before   exchange by team-orders/orders entries[0], issuer primary, scope x\n" in said
+    assert "after    exchange by team-orders/orders entries[0], issuer primary, scope x, metadata https://a.example/m\n" in said
+    assert "1 area is decided differently.\n" in said
+
+
 def test_examples_can_be_explained(tmp_path: Path) -> None:
     status, said = run(tmp_path, config_map(ORDERS), config_map(ORDERS.replace("value: drop", "value: delete")))
     assert status == DIFFERENT

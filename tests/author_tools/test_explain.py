@@ -57,6 +57,18 @@ async def test_an_exchange_is_explained(path: str, tmp_path: Path) -> None:
     )
 
 
+async def test_the_metadata_of_an_entry_is_told_with_its_exchange(tmp_path: Path) -> None:
+    url = "https://orders.example.com/.well-known/oauth-protected-resource"
+    text = config_map(ORDERS.replace("audiences: [orders-api]", f"resourceMetadata: {url}"))
+    options = ExplainOptions("get", "https://orders.example.com/orders/1", policy=(written(tmp_path, "m/a.yaml", text),))
+    status, said = await run(options)
+    assert status == PASSES
+    assert f"  issuer    primary\n  scope     read:orders list\n  metadata  {url}\n\n" in said
+    shown = json.loads((await run(attrs.evolve(options, json=True)))[1])
+    assert shown["decision"]["exchange"]["resource_metadata"] == url
+    assert [one["resource_metadata"] for one in shown["candidates"]] == [url, "", ""]
+
+
 @pytest.mark.parametrize(
     ("url", "headers", "status", "said"),
     [

@@ -88,6 +88,7 @@ def entry(
         "scope": "",
         "resources": [],
         "audiences": [],
+        "resource_metadata": "",
         "conflicts": [],
         **more,
     }
@@ -348,7 +349,10 @@ def decision(entry: Json | None, status: int | None, reason: str) -> Json:
         "reason": reason,
         "exchange": None
         if entry is None or action != "exchange"
-        else {**{key: entry[key] for key in ("issuer", "scope", "resources", "audiences")}, "endpoint": "login.example.com"},
+        else {
+            **{key: entry[key] for key in ("issuer", "scope", "resources", "audiences", "resource_metadata")},
+            "endpoint": "login.example.com",
+        },
     }
 
 

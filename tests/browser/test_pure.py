@@ -53,6 +53,21 @@ def test_claims_are_added_removed_changed_or_kept(ask: Any, before: Json | None,
     assert ask("detail/claims.js", "(a, b) => m.diffClaims(a, b).map(({name, kind}) => [name, kind])", before, after) == expected
 
 
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, "scope a b · audience c, d"),
+        ({"resource_metadata": ""}, "scope a b · audience c, d"),
+        (
+            {"resources": ["https://r"], "resource_metadata": "https://m"},
+            "scope a b · audience c, d · resource https://r · metadata https://m",
+        ),
+    ],
+)
+def test_what_an_exchange_asks_for_is_one_line(ask: Any, more: Json, expected: str) -> None:
+    assert ask("format.js", "(target) => m.targetText(target)", {"scope": "a b", "audiences": ["c", "d"], **more}) == expected
+
+
 def lines(size: int) -> st.SearchStrategy[str]:
     return st.lists(st.sampled_from(["a", "b", "c", ""]), max_size=size).map("\n".join)
 

@@ -134,6 +134,13 @@ def test_conflicts_between_files_are_found_at_both_places() -> None:
     assert codes(checked(one, other)) == ["POL-2101", "POL-2101"]
 
 
+def test_exchanges_that_differ_in_their_metadata_alone_conflict() -> None:
+    exchange = "{match: {host: a.example, pathPrefix: /}, action: exchange, exchange: {issuerRef: primary, scope: s}}"
+    other = exchange.replace("scope: s", "scope: s, resourceMetadata: https://a.example/m")
+    assert codes(checked(config_map(entries(exchange, exchange)))) == ["POL-2102", "POL-2102"]
+    assert codes(checked(config_map(entries(exchange, other)))) == ["POL-2101", "POL-2101"]
+
+
 def test_the_same_config_map_twice_is_found_if_the_documents_differ() -> None:
     one = config_map(entries(DENY))
     assert codes(checked(one, one)) == []

@@ -134,6 +134,7 @@ async def test_a_document_is_shown_with_lines_and_conflicts_and_a_conflict_has_n
         "scope": "read:orders",
         "resources": ["https://api.example.com"],
         "audiences": ["orders"],
+        "resource_metadata": "",
         "conflicts": [{"namespace": "b", "name": "orders", "entry": 0}],
     }
     deny = answer["entries"][1]
@@ -420,7 +421,7 @@ async def test_a_question_has_headers_and_a_kind_of_credentials(more: str, kind:
 
     assert (found["decision"]["kind"], found["decision"]["status"], found["decision"]["passes"]) == (kind, status, status is None)
     if kind == "exchange":
-        asked = {"issuer": "primary", "endpoint": "issuer.example.com", "scope": "read:orders"}
+        asked = {"issuer": "primary", "endpoint": "issuer.example.com", "scope": "read:orders", "resource_metadata": ""}
         assert found["decision"]["exchange"] == {**asked, "resources": ["https://api.example.com"], "audiences": ["orders"]}
         assert found["decision"]["policy"] == {"namespace": "a", "name": "orders", "entry": 0}
         assert "client-secret" not in str(found)

@@ -35,6 +35,7 @@ def document(*entries: str) -> str:
 
 DENY = "{match: {host: h.example.com, pathPrefix: /a}, action: deny}"
 EXCHANGE = '{match: {host: h.example.com, pathPrefix: /a}, action: exchange, exchange: {issuerRef: demo, scope: "one"}}'
+WITH_METADATA = EXCHANGE.replace('"one"', '"one", resourceMetadata: "https://h.example.com/m"')
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,7 @@ EXCHANGE = '{match: {host: h.example.com, pathPrefix: /a}, action: exchange, exc
         ((DENY,), (), [("GET h.example.com/a", "deny", "no policy")]),
         ((DENY,), (EXCHANGE,), [("GET h.example.com/a", "deny", "exchange")]),
         ((EXCHANGE,), (EXCHANGE.replace("one", "two"),), [("GET h.example.com/a", "exchange", "exchange")]),
+        ((EXCHANGE,), (WITH_METADATA,), [("GET h.example.com/a", "exchange", "exchange")]),
         ((DENY,), (DENY, DENY), [("GET h.example.com/a", "deny", "conflict")]),
         ((DENY, DENY), (DENY,), [("GET h.example.com/a", "conflict", "deny")]),
         ((DENY,), (DENY.replace("deny", "dny"),), [("GET h.example.com/a", "deny", "blocked by")]),

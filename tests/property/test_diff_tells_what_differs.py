@@ -38,7 +38,7 @@ pairs = edits() | st.tuples(policies, policies)
 
 
 def decided(answer: Answer) -> tuple[object, ...]:
-    return answer.effect, answer.status, answer.target
+    return answer.effect, answer.status, answer.target, answer.resource_metadata
 
 
 def is_of(area: Area, request: HttpRequest) -> bool:

@@ -61,6 +61,7 @@ export function targetText(target) {
   if (target.scope) parts.push(`scope ${target.scope}`);
   if (target.audiences?.length) parts.push(`audience ${target.audiences.join(", ")}`);
   if (target.resources?.length) parts.push(`resource ${target.resources.join(", ")}`);
+  if (target.resource_metadata) parts.push(`metadata ${target.resource_metadata}`);
   return parts.join(" · ");
 }
 

@@ -106,7 +106,7 @@ def _conflicts(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[R
 
 
 def _says(entry: Entry) -> tuple[object, ...]:
-    return (type(entry), entry.match, entry.target if isinstance(entry, ExchangeEntry) else None)
+    return (type(entry), entry.match, (entry.target, entry.resource_metadata) if isinstance(entry, ExchangeEntry) else None)
 
 
 def _unreachable(entries: Iterable[Entry], snapshot: PolicySnapshot) -> Iterator[Remark]:
