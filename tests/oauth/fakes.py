@@ -16,6 +16,7 @@ import trio
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE
 from exchanger.oauth.token_client import TokenClient, TokenClientSettings
 from exchanger.oauth.transport.dial import Dial
+from exchanger.oauth.transport.tls import client_tls_context
 from exchanger.reactor.reactor import Reactor
 from exchanger.typing import ExchangeObserver, Tracer
 from exchanger.values.entry import TokenTarget
@@ -223,13 +224,12 @@ def client_of(
     *,
     clock: Callable[[], float] = trio.current_time,
     dial: Dial = trio.open_tcp_stream,
-    tls: ssl.SSLContext | None = None,
+    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] = client_tls_context,
     tracer: Tracer | None = None,
 ) -> TokenClient:
     """Return a client with a reactor of its own, which ``running`` runs."""
-    if tls is None:
-        return TokenClient(settings, observer, Reactor(), clock=clock, dial=dial, tracer=tracer)
-    return TokenClient(settings, observer, Reactor(), clock=clock, dial=dial, tls=lambda: tls, tracer=tracer)
+    make = (lambda: tls) if isinstance(tls, ssl.SSLContext) else tls
+    return TokenClient(settings, observer, Reactor(), clock=clock, dial=dial, tls=make, tracer=tracer)
 
 
 async def exchange(client: TokenClient, request: TokenRequest, due: float = math.inf) -> TokenOutcome:
@@ -286,6 +286,20 @@ def at_rest(client: TokenClient, *, connections: int = 0) -> bool:
     )
 
 
+@attrs.define(eq=False)
+class CancelAt(trio.abc.Instrument):
+    """Calls ``cancel`` at the given step of the whole run: before any task, at any of its waits, is resumed the n-th time."""
+
+    step: int
+    cancel: Callable[[], None]
+    steps: int = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.steps += 1
+        if self.steps == self.step:
+            self.cancel()
+
+
 @final
 @attrs.define(eq=False)
 class World:
@@ -314,7 +328,7 @@ async def world(
     settings: TokenClientSettings = HTTP,
     observer: ExchangeObserver | None = None,
     dial: Dial | None = None,
-    tls: ssl.SSLContext = NO_TLS,
+    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] = NO_TLS,
     tracer: Tracer | None = None,
 ) -> AsyncGenerator[World]:
     """Run a client, by default with an endpoint that issues a token each time; at the end nothing is open or under way."""

@@ -1,7 +1,6 @@
 """Leaving at every wait of an exchange: afterwards nothing is under way, nothing is open that should not be, and one record says so."""
 
 import ssl
-from collections.abc import Callable
 
 import attrs
 import pytest
@@ -13,6 +12,7 @@ from exchanger.values.token import ErrorKind, ExchangedToken, TokenOutcome
 from tests.oauth.fakes import (
     ISSUED,
     RESTED,
+    CancelAt,
     Connected,
     Peer,
     Script,
@@ -124,20 +124,6 @@ async def test_the_end_of_run_ends_calls_and_answers_their_callers() -> None:
             await wait_all_tasks_blocked()
     assert [isinstance(outcome, ExchangedToken) for outcome in outcomes] == [True, False]
     assert [record.kind for record in it.observer.records] == [None, ErrorKind.CONTEXT_CANCELED]
-
-
-@attrs.define(eq=False)
-class CancelAt(trio.abc.Instrument):
-    """Calls ``cancel`` at the given step of the whole run: before any task, at any of its waits, is resumed the n-th time."""
-
-    step: int
-    cancel: Callable[[], None]
-    steps: int = 0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.steps += 1
-        if self.steps == self.step:
-            self.cancel()
 
 
 async def once_with(step: int, scheme: str, script: Script, tls: ssl.SSLContext) -> bool:

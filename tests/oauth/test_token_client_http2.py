@@ -1,8 +1,5 @@
 """The token client over HTTP/2: many calls on one connection, and what a peer may do to it."""
 
-from collections.abc import Awaitable, Callable
-from typing import final
-
 import attrs
 import ngh2
 import pytest
@@ -15,61 +12,15 @@ from exchanger.values.issuer import EndpointProtocol
 from exchanger.values.secret import Secret
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from exchanger.values.trace import NO_TRACE, TraceContext
-from tests.oauth.fakes import CONTRACT, HTTP, ClientGoneError, Peer, World, at_rest, exchange, kept, success, token_request, world
-from tests.oauth.http2_peer import Server
-
-JSON = (b"content-type", b"application/json")
+from tests.oauth.fakes import CONTRACT, HTTP, ClientGoneError, Peer, World, at_rest, exchange, kept, token_request, world
+from tests.oauth.http2_endpoint import Endpoint, own, silent
+from tests.oauth.http2_peer import JSON, Server
 
 
 def request(subject: str = "subject", trace: TraceContext = NO_TRACE) -> TokenRequest:
     """Return a request to an endpoint of which it is known that it speaks HTTP/2."""
     plain = token_request(subject)
     return attrs.evolve(plain, issuer=attrs.evolve(plain.issuer, protocol=EndpointProtocol.HTTP2), trace=trace)
-
-
-@final
-@attrs.define(eq=False)
-class Endpoint:
-    """Serves each connection by ``act``, which gets the new streams after each read."""
-
-    act: Callable[["Endpoint", Server, list[int]], Awaitable[None]]
-    settings: dict[int, int] = attrs.field(factory=dict)
-    servers: list[Server] = attrs.field(factory=list)
-    peers: list[Peer] = attrs.field(factory=list)
-
-    async def serve(self, peer: Peer) -> None:
-        server = Server(self.settings)
-        self.servers.append(server)
-        self.peers.append(peer)
-        seen = 0
-        while not server.closed:
-            await self.flush(server)
-            data = bytes(await peer.stream.receive_some(65_536))
-            if not data:
-                return
-            server.receive(data)
-            whole = [stream for stream, each in server.requests.items() if each.ended][seen:]
-            seen += len(whole)
-            await self.act(self, server, whole)
-        await self.flush(server)
-
-    async def flush(self, server: Server) -> None:
-        if data := server.send():
-            await self.peers[self.servers.index(server)].stream.send_all(data)
-
-
-def subject_of(server: Server, stream: int) -> str:
-    return server.requests[stream].body.partition(b"subject_token=")[2].partition(b"&")[0].decode()
-
-
-async def own(_endpoint: Endpoint, server: Server, streams: list[int]) -> None:
-    """Answer each with a token of its own subject, the last one first."""
-    for stream in reversed(streams):
-        server.answer(stream, success(f"token-of-{subject_of(server, stream)}"), JSON)
-
-
-async def silent(_endpoint: Endpoint, _server: Server, _streams: list[int]) -> None:
-    pass
 
 
 async def outcomes_of(it: World, count: int) -> list[TokenOutcome]:
