@@ -29,14 +29,16 @@ from exchanger.oauth.flight import OVERLOADED, Flight, Stage, Waiter
 from exchanger.oauth.limits.breaker import caller_of, health_of
 from exchanger.oauth.limits.guards import Guard, Guards
 from exchanger.oauth.limits.in_flight import Entered
+from exchanger.oauth.reach import reached
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.transport.answer import Answer
 from exchanger.oauth.transport.call import Call, NoAnswer
 from exchanger.oauth.transport.connections import ConnectionCounts, Connections
-from exchanger.oauth.transport.dial import Dial, DialLimits, TlsContexts
-from exchanger.oauth.transport.endpoint import Endpoint, read_endpoint
+from exchanger.oauth.transport.dial import Dial, DialLimits
+from exchanger.oauth.transport.endpoint import Endpoint
 from exchanger.oauth.transport.host import ConnectionLimits
 from exchanger.oauth.transport.tls import client_tls_context
+from exchanger.oauth.transport.tls_contexts import TlsContexts
 from exchanger.reactor.reactor import Reactor
 from exchanger.reactor.timers import NEVER
 from exchanger.typing import ExchangeObserver, Tracer
@@ -86,7 +88,7 @@ class TokenClient:
         clock: Seconds, for the records of calls.
         now: Seconds since the epoch, from which the lifetimes of tokens count.
         dial: Opens TCP connections.
-        tls: Makes contexts for https, which reads the trust store.
+        tls: Makes contexts for https, a new one each time, which reads the trust store.
         tracer: Gives each call a span below the request's, and the token endpoint gets that one.
         cache: Keeps tokens of issuers whose profiles say so.
     """
@@ -406,23 +408,16 @@ class TokenClient:
         return record
 
     def _endpoint(self, issuer: Issuer) -> Endpoint | None:
-        """Return the issuer's endpoint, with the proxy that leads there: the issuer's own, else the environment's, else none."""
+        """Return the issuer's endpoint, and keep it; ``None`` if its address is not usable."""
         try:
             return self._endpoints[issuer]
         except KeyError:
             pass
         if len(self._endpoints) >= _MAX_ENDPOINTS:
             self._endpoints.clear()
-        found = read_endpoint(issuer.token_endpoint, allow_http=self.settings.allow_http)
-        endpoint = self._endpoints[issuer] = self._reached(found, issuer) if isinstance(found, Endpoint) else None
+        found = reached(issuer.token_endpoint, issuer, self.settings)
+        endpoint = self._endpoints[issuer] = found if isinstance(found, Endpoint) else None
         return endpoint
-
-    def _reached(self, endpoint: Endpoint, issuer: Issuer) -> Endpoint:
-        origin, proxy = endpoint.origin, issuer.proxy
-        if proxy is None:
-            proxy = self.settings.proxies.proxy_for(origin.host, origin.port, secure=origin.secure)
-        origin = attrs.evolve(origin, proxy=proxy, protocol=issuer.protocol)
-        return Endpoint(origin, endpoint.authority, endpoint.target, self.settings.connection_reuse)
 
 
 def as_before(request: TokenRequest, outcome: TokenOutcome) -> TokenRequest | None:

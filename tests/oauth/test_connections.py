@@ -12,10 +12,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from exchanger.oauth.transport.answer import Answer
 from exchanger.oauth.transport.call import Call, NoAnswer
 from exchanger.oauth.transport.connections import UNUSED_REST, ConnectionCounts, Connections
-from exchanger.oauth.transport.dial import DialLimits, Origin, TlsContexts
+from exchanger.oauth.transport.dial import DialLimits, Origin
 from exchanger.oauth.transport.endpoint import Endpoint
 from exchanger.oauth.transport.host import ConnectionLimits
 from exchanger.oauth.transport.rest import LEAST_REST, UNKNOWN_REST, Rest
+from exchanger.oauth.transport.tls_contexts import TlsContexts
 from exchanger.reactor.reactor import Reactor
 from tests.oauth.fakes import NO_TLS, MemoryEndpoint, Peer, response
 

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair
 
-from exchanger.oauth.transport.dial import Attempt, Dial, Dialled, DialLimits, Origin, TlsContexts, Unreachable, open_tunnel
+from exchanger.oauth.transport.dial import Attempt, Dial, Dialled, DialLimits, Origin, Unreachable, open_tunnel
 from exchanger.oauth.transport.tls import TlsTransport, client_tls_context
+from exchanger.oauth.transport.tls_contexts import TlsContexts
 from exchanger.values.issuer import EndpointProtocol
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
@@ -152,12 +153,6 @@ async def test_without_tls_http2_needs_to_be_known_beforehand(nursery: trio.Nurs
     assert found.http2 is (protocol is EndpointProtocol.HTTP2)
     found.transport.close()
     server.stream.socket.close()
-
-
-@pytest.mark.parametrize(("offer", "forbidden"), [(("h2",), True), (("h2", "http/1.1"), True), (("http/1.1",), False)])
-def test_http2_forbids_renegotiation(offer: tuple[str, ...], *, forbidden: bool) -> None:
-    context = TlsContexts(lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)).offering(*offer)
-    assert bool(context.options & ssl.OP_NO_RENEGOTIATION) is forbidden
 
 
 def test_the_context_verifies_and_discloses_no_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

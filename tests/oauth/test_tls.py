@@ -9,9 +9,10 @@ import pytest
 import trio
 import trustme
 
-from exchanger.oauth.transport.dial import Attempt, Dialled, DialLimits, Origin, TlsContexts
+from exchanger.oauth.transport.dial import Attempt, Dialled, DialLimits, Origin
 from exchanger.oauth.transport.links import Http1Link
 from exchanger.oauth.transport.tls import TlsLayer, TlsTransport, decrypted, encrypted
+from exchanger.oauth.transport.tls_contexts import TlsContexts
 from exchanger.reactor.reactor import Reactor
 from exchanger.reactor.tcp import StreamEndedError
 from tests.oauth.fakes import response

@@ -15,10 +15,11 @@ import attrs
 import trio
 
 from exchanger.oauth.transport.call import Call, NoAnswer
-from exchanger.oauth.transport.dial import Attempt, Dial, Origin, TlsContexts
+from exchanger.oauth.transport.dial import Attempt, Dial, Origin
 from exchanger.oauth.transport.host import ConnectionLimits, Host
 from exchanger.oauth.transport.links import Http1Link
 from exchanger.oauth.transport.rest import Rest
+from exchanger.oauth.transport.tls_contexts import TlsContexts
 from exchanger.reactor.reactor import Reactor
 from exchanger.values.issuer import EndpointProtocol
 

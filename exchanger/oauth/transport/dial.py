@@ -17,9 +17,10 @@ import trio
 
 from exchanger.errors import leaves
 from exchanger.oauth.transport.tls import TlsLayer, TlsTransport, decrypted, encrypted
+from exchanger.oauth.transport.tls_contexts import TlsContexts, Unusable
 from exchanger.reactor.tcp import SocketTransport
 from exchanger.util.address import tls_server_name
-from exchanger.values.issuer import EndpointProtocol
+from exchanger.values.issuer import ClientCertificate, EndpointProtocol
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 
@@ -44,11 +45,12 @@ Dial = Callable[[str, int], Awaitable[trio.SocketStream]]
 
 
 @final
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Origin:
-    """Where connections go, how to speak there, and via which proxy. Equal origins may share connections.
+    """Where connections go, how to speak there, and via which proxy. Equal origins may share connections, and others never do.
 
-    ``host`` is an A-label or an address, without brackets.
+    ``host`` is an A-label or an address, without brackets. ``ca_pem`` are the only authorities that are trusted there, ``None`` those of
+    the system. The host may see ``certificate``. Neither is for the proxy.
     """
 
     secure: bool
@@ -56,25 +58,8 @@ class Origin:
     port: int
     proxy: Proxy | None = None
     protocol: EndpointProtocol = EndpointProtocol.AUTO
-
-
-@final
-@attrs.define(eq=False)
-class TlsContexts:
-    """The contexts of one trust store; ``make`` reads it, once for each kind that is needed."""
-
-    _make: Callable[[], ssl.SSLContext]
-    _made: dict[tuple[str, ...], ssl.SSLContext] = attrs.field(factory=dict, init=False)
-
-    def offering(self, *protocols: str) -> ssl.SSLContext:
-        """Return the context that offers ``protocols`` by ALPN."""
-        context = self._made.get(protocols)
-        if context is None:
-            context = self._made[protocols] = self._make()
-            context.set_alpn_protocols(protocols)
-            if "h2" in protocols:  # RFC 9113 section 9.2.1, https://www.rfc-editor.org/rfc/rfc9113#section-9.2.1
-                context.options |= ssl.OP_NO_RENEGOTIATION
-        return context
+    ca_pem: str | None = attrs.field(default=None, repr=False)
+    certificate: ClientCertificate | None = None
 
 
 @final
@@ -126,7 +111,7 @@ class _Channel:
                 return clear
         return b""
 
-    async def secure(self, context: ssl.SSLContext, host: str) -> TlsLayer:
+    async def secure(self, context: ssl.SSLContext, host: str) -> None:
         """Make the handshake with ``host`` in a layer inside the others."""
         layer = TlsLayer.begin(context, tls_server_name(host))
         heard, done = b"", False
@@ -141,7 +126,6 @@ class _Channel:
                 if not heard:
                     raise trio.BrokenResourceError
         self.layers.insert(0, layer)
-        return layer
 
     def close(self) -> None:
         """Close at once. It sends nothing and waits for nothing."""
@@ -193,23 +177,29 @@ class Attempt:
         """Make ``channel`` lead to the origin; return what is in the way."""
         origin = self.origin
         if (proxy := origin.proxy) is not None:
-            if proxy.secure and (problem := await self._secure(channel, proxy.host, "the proxy", "http/1.1")):
+            # The issuer's own authorities and the client's certificate are not for the proxy.
+            if proxy.secure and (problem := await self._secure(channel, proxy.host, "the proxy", self.tls.offering("http/1.1"))):
                 return problem
             self._begin(self.limits.dial, "waiting for the proxy's tunnel")
             if not await open_tunnel(channel, origin.host, origin.port, proxy.credentials):
                 return "the proxy refused the tunnel"
         if not origin.secure:
             return ""
-        return await self._secure(channel, origin.host, "the token endpoint", *_OFFERS[origin.protocol])
+        context = self.tls.own(origin.ca_pem, origin.certificate, *_OFFERS[origin.protocol])
+        if isinstance(context, Unusable):
+            return context.why
+        if problem := await self._secure(channel, origin.host, "the token endpoint", context):
+            return problem
+        if origin.protocol is EndpointProtocol.HTTP2 and channel.layers[0].protocol != "h2":
+            return "the token endpoint does not speak HTTP/2"
+        return ""
 
-    async def _secure(self, channel: _Channel, host: str, peer: str, *offer: str) -> str:
+    async def _secure(self, channel: _Channel, host: str, peer: str, context: ssl.SSLContext) -> str:
         self._begin(self.limits.tls_handshake, f"in the TLS handshake with {peer}")
         try:
-            layer = await channel.secure(self.tls.offering(*offer), host)
+            await channel.secure(context, host)
         except (ssl.SSLError, trio.BrokenResourceError) as error:
             return _wrong_with_tls(error, peer)
-        if "http/1.1" not in offer and layer.protocol != "h2":
-            return f"{peer} does not speak HTTP/2"
         return ""
 
     def _speak(self, channel: _Channel) -> Dialled | Unreachable:

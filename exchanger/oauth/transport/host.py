@@ -35,6 +35,9 @@ _SHARE_OF_HOST: Final = 0.75
 # that never end would stay where they are while others are added.
 _AGE: Final = (240.0, 360.0)
 
+# Origins of which it is remembered that they want HTTP/1.1; a client certificate that is rotated makes a new one each time.
+_MAX_USES_HTTP1: Final = 1024
+
 # Seconds in which a peer that owes an answer over HTTP/2 has to say anything after a PING has asked whether it is still there.
 _PATIENCE: Final = 1.0
 
@@ -277,6 +280,8 @@ class Host:
             self.multiplexed.remove(link)
             if link.requires_http1 and self.origin.protocol is EndpointProtocol.AUTO:
                 self.speaks_http2 = False
+                if len(self.pool.uses_http1) >= _MAX_USES_HTTP1:
+                    self.pool.uses_http1.clear()
                 self.pool.uses_http1.add(self.origin)
             return
         for kept in (self.resting, self.rested):

@@ -24,8 +24,13 @@ def client_tls_context(ca_pem: str | None = None) -> ssl.SSLContext:
     """Return a context for a client that trusts ``ca_pem``: by default the system's trust store, or SSL_CERT_FILE and SSL_CERT_DIR.
 
     Reads the files of the latter, as OpenSSL does. Certificate and name are verified, and TLS 1.2 is the least (RFC 9325 section 3.1.1).
+
+    Raises:
+        ssl.SSLError: there is no certificate in ``ca_pem``, or a broken one.
     """
-    context = ssl.create_default_context(cadata=ca_pem)
+    # An empty text would mean the system's trust store, and comments beside the certificates may be in any language.
+    cadata = None if ca_pem is None else ca_pem.encode("ascii", "replace").decode("ascii") or "\n"
+    context = ssl.create_default_context(cadata=cadata)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # SSLKEYLOGFILE in the environment would write down the keys to every token and password that passes.
     # (The stub does not know that it can be unset.)

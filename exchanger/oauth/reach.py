@@ -1,0 +1,20 @@
+"""How the addresses of an issuer are reached: by which proxy, in which protocol, whom to trust there, and the client's certificate."""
+
+import attrs
+
+from exchanger.oauth.settings import TokenClientSettings
+from exchanger.oauth.transport.endpoint import Endpoint, EndpointProblem, read_endpoint
+from exchanger.values.issuer import ClientCertificate, Issuer
+
+
+def reached(url: str, issuer: Issuer, settings: TokenClientSettings) -> Endpoint | EndpointProblem:
+    """Return the endpoint at ``url``. The way there is by the issuer's own proxy, else the environment's, else none."""
+    found = read_endpoint(url, allow_http=settings.allow_http)
+    if isinstance(found, EndpointProblem):
+        return found
+    origin, proxy, proof = found.origin, issuer.proxy, issuer.credentials.proof
+    if proxy is None:
+        proxy = settings.proxies.proxy_for(origin.host, origin.port, secure=origin.secure)
+    certificate = proof if isinstance(proof, ClientCertificate) else None
+    origin = attrs.evolve(origin, proxy=proxy, protocol=issuer.protocol, ca_pem=issuer.ca_pem, certificate=certificate)
+    return Endpoint(origin, found.authority, found.target, settings.connection_reuse)
