@@ -58,6 +58,18 @@ def test_not_usable(text: str, reason: str) -> None:
     assert read_endpoint(text, allow_http=False) == EndpointProblem(reason)
 
 
+@pytest.mark.parametrize("reuse", [True, False])
+def test_a_get_is_a_whole_request_without_content(reuse: bool) -> None:
+    endpoint = Endpoint(Origin(False, "issuer.example.com", 80), "issuer.example.com", "/jwks?a=b", reuse)
+    get, post = endpoint.get_head((("Accept", "a/b"),)), endpoint.head((("Accept", "a/b"),))
+    assert get is not None
+    assert post is not None
+    lines = ["/jwks?a=b HTTP/1.1", "Host: issuer.example.com", "Accept: a/b", *([] if reuse else ["Connection: close"]), "X: y"]
+    assert get.http1_request((("X", "y"),), b"").decode() == "\r\n".join(["GET " + lines[0], *lines[1:], "", ""])
+    assert post.http1_request((("X", "y"),), b"ok").decode() == "\r\n".join(["POST " + lines[0], *lines[1:], "Content-Length: 2", "", "ok"])
+    assert endpoint.get_head((("Accept", "a\r\nX: y"),)) is None
+
+
 def test_defaults_are_the_contracts() -> None:
     assert TokenClientSettings() == TokenClientSettings(
         request_timeout=0.75,

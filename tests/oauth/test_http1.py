@@ -82,6 +82,17 @@ def test_challenges_and_retry_after() -> None:
         assert (answer.challenges, answer.retry_after) == (("Basic realm=\xe9", "Bearer"), "7")
 
 
+def test_cache_control_is_one_list_within_bounds() -> None:
+    fields = b"Cache-Control: no-cache\r\ncache-control: %b\r\nCACHE-CONTROL:\tmax-age=7 \r\n" % (b"x" * 256)
+    for head in (b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nConnection: close\r\n"):
+        answer = fed(head + fields + b"Content-Length: 0\r\n\r\n").answer
+        assert answer is not None
+        assert answer.cache_control == "no-cache, max-age=7"
+        answer = fed(head + fields * 100 + b"Content-Length: 0\r\n\r\n").answer
+        assert answer is not None
+        assert len(answer.cache_control) < 300
+
+
 # A response of parts that are usual, unusual or wrong.
 lines = st.sampled_from(
     [

@@ -5,7 +5,7 @@ import pytest
 
 from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, TooLarge
 from exchanger.oauth.transport.http2 import NEVER, Http2Client
-from exchanger.oauth.transport.http2_head import header_fields, request_head
+from exchanger.oauth.transport.http2_head import Method, header_fields, request_head
 from exchanger.oauth.transport.http2_limits import MAX_STREAMS
 from exchanger.oauth.transport.http2_response import Lost
 from tests.grpc.frames import ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, SETTINGS, WINDOW_UPDATE, block, raw, word
@@ -42,6 +42,24 @@ def test_a_request_is_a_post_with_its_length() -> None:
         b"content-length": b"12",
     }
     assert (request.body, request.ended) == (b"grant_type=x", True)
+
+
+def test_a_get_has_no_content_and_no_length() -> None:
+    head = request_head(secure=True, authority="issuer.example.com", target="/jwks", headers=(("Accept", "a/b"),), method=Method.GET)
+    assert head is not None
+    joined = pair()
+    stream = joined.client.request(head, b"", 0.0, ((b"traceparent", b"00-1-2-01"),))
+    joined.exchange()
+    request = joined.server.requests[stream]
+    assert request.headers == {
+        b":method": b"GET",
+        b":scheme": b"https",
+        b":authority": b"issuer.example.com",
+        b":path": b"/jwks",
+        b"accept": b"a/b",
+        b"traceparent": b"00-1-2-01",
+    }
+    assert (request.body, request.ended) == (b"", True)
 
 
 def test_further_fields_follow_the_head() -> None:

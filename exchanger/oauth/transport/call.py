@@ -1,4 +1,4 @@
-"""One POST to a token endpoint as a row: it waits for a connection, is sent, and lands exactly once.
+"""One request to a token endpoint, or for a document of its issuer, as a row: it waits for a connection, is sent, and lands exactly once.
 
 Knows nothing of connections or tokens.
 """
@@ -51,6 +51,7 @@ class Call:
     Attributes:
         ends: When it must be over (seconds of Trio's clock).
         due: When its present phase must be over.
+        header_timeout: Seconds for the head of the answer, where they are not as many as usual.
         fresh: Only a connection that was not used before will do.
         status: That of the answer's head, once it is there.
         host: Where it is made, from the beginning on.
@@ -62,6 +63,7 @@ class Call:
     body: bytes = attrs.field(repr=False)
     ends: float
     landed: Callable[[Answer | NoAnswer], None]
+    header_timeout: float | None = None
     phase: Phase = Phase.QUEUED
     due: float = NEVER
     fresh: bool = False

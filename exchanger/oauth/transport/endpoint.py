@@ -1,4 +1,4 @@
-"""Token endpoints: which addresses are usable, and the head of the requests to one of them.
+"""Token endpoints and other addresses of issuers: which are usable, and the head of the requests to one of them.
 
 Source: RFC 6749 section 3.2 (https://www.rfc-editor.org/rfc/rfc6749#section-3.2).
 
@@ -15,7 +15,7 @@ import h11
 import httpx
 
 from exchanger.oauth.transport.dial import Origin
-from exchanger.oauth.transport.http2_head import RequestHead, request_head
+from exchanger.oauth.transport.http2_head import Method, RequestHead, request_head
 from exchanger.util.address import is_dialable
 
 # Prepared heads that are remembered. There is one per issuer profile and generation of its credentials.
@@ -31,10 +31,13 @@ class PreparedHead:
 
     http1: bytes = attrs.field(repr=False)
     http2: RequestHead | None = attrs.field(repr=False)
+    method: Method = Method.POST
 
     def http1_request(self, trace: HeaderFields, body: bytes) -> bytes:
-        """Return the bytes of a POST of ``body``. ``trace`` are header fields of this request alone, fit to be sent."""
+        """Return the bytes of a POST of ``body``, or of a GET without one. ``trace`` are fields of this request alone, fit to be sent."""
         more = "".join([f"{name}: {value}\r\n" for name, value in trace]).encode("ascii") if trace else b""
+        if self.method is Method.GET:
+            return b"%b%b\r\n" % (self.http1, more)
         return b"%b%bContent-Length: %d\r\n\r\n%b" % (self.http1, more, len(body), body)
 
 
@@ -59,20 +62,26 @@ class Endpoint:
         if headers not in self._heads:
             if len(self._heads) >= _MAX_HEADS:
                 self._heads.clear()
-            self._heads[headers] = self._prepare(headers)
+            self._heads[headers] = self._prepare(headers, Method.POST)
         return self._heads[headers]
 
-    def _prepare(self, headers: HeaderFields) -> PreparedHead | None:
+    def get_head(self, headers: HeaderFields) -> PreparedHead | None:
+        """Return the head of a GET request with ``headers``; ``None`` if that is not valid HTTP."""
+        return self._prepare(headers, Method.GET)
+
+    def _prepare(self, headers: HeaderFields, method: Method) -> PreparedHead | None:
         fields: Iterable[tuple[str, str]] = (("Host", self.authority), *headers)
         if not self.reuse:  # RFC 9112 section 9.3: a client that does not reuse connections has to say so
             fields = (*fields, ("Connection", "close"))
+        length = [("Content-Length", "0")] if method is Method.POST else []
         codec = h11.Connection(h11.CLIENT)
         try:
-            http1 = codec.send(h11.Request(method="POST", target=self.target, headers=[*fields, ("Content-Length", "0")])) or b""
+            http1 = codec.send(h11.Request(method=method.value, target=self.target, headers=[*fields, *length])) or b""
         except h11.LocalProtocolError:  # its message may quote a header
             return None
-        http2 = request_head(secure=self.origin.secure, authority=self.authority, target=self.target, headers=headers)
-        return PreparedHead(http1.removesuffix(b"Content-Length: 0\r\n\r\n"), http2)
+        http2 = request_head(secure=self.origin.secure, authority=self.authority, target=self.target, headers=headers, method=method)
+        end = b"Content-Length: 0\r\n\r\n" if method is Method.POST else b"\r\n"
+        return PreparedHead(http1.removesuffix(end), http2, method)
 
 
 @final

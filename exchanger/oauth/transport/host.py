@@ -238,8 +238,11 @@ class Host:
         """
         del self.links[call]
         now, used = self.pool.reactor.now(), link.used
+        took = now - link.sent_at
         clean = response.clean and written
-        self.rest.measured(now, now - link.sent_at, answered=clean)
+        self.rest.measured(now, took, answered=clean)
+        if call.header_timeout is not None:  # it may take longer than a rest, which is how late a surplus answer may come
+            clean &= took <= self.rest.longest
         if not clean or not self._rests(link, now):
             link.close()
         if used and (not response.seen or response.status == HTTPStatus.REQUEST_TIMEOUT):

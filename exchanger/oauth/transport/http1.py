@@ -13,7 +13,7 @@ import attrs
 import h11
 
 from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, TooLarge
-from exchanger.oauth.transport.answer import Answer, is_redirect
+from exchanger.oauth.transport.answer import Answer, is_redirect, with_cache_control
 
 # Longest response head, or chunk line, that is taken in, give or take one read; common servers send 8 KiB at most.
 _MAX_HEAD_BYTES: Final = 64 * 1024
@@ -55,6 +55,7 @@ class Http1Response:
     clean: bool = attrs.field(default=False, init=False)
     _challenges: tuple[str, ...] = attrs.field(default=(), init=False, repr=False)
     _retry_after: str = attrs.field(default="", init=False, repr=False)
+    _cache_control: str = attrs.field(default="", init=False, repr=False)
     _missing: int = attrs.field(default=0, init=False)  # bytes of a usual body that are still to come
     _parts: list[bytes] = attrs.field(factory=list, init=False, repr=False)
     _codec: h11.Connection | None = attrs.field(default=None, init=False, repr=False)
@@ -83,7 +84,7 @@ class Http1Response:
     # The usual response.
 
     def _read_usual(self, head: re.Match[bytes]) -> bool:
-        status, length, retry_after = int(head[1]), None, ""
+        status, length, retry_after, cache_control = int(head[1]), None, "", ""
         challenges: tuple[str, ...] = ()
         for line in head[2].splitlines():
             name, _, value = line.partition(b":")
@@ -102,9 +103,12 @@ class Http1Response:
                 challenges = (*challenges, value.strip(b"\t ").decode("latin-1"))
             elif name == b"retry-after":
                 retry_after = retry_after or value.strip(b"\t ").decode("latin-1")
+            elif name == b"cache-control":
+                cache_control = with_cache_control(cache_control, value.strip(b"\t "))
         if length is None or length > MAX_RESPONSE_BYTES or status in _WITHOUT_BODY or status == HTTPStatus.REQUEST_TIMEOUT:
             return False
-        self.status, self._missing, self._challenges, self._retry_after = status, length, challenges, retry_after
+        self.status, self._missing = status, length
+        self._challenges, self._retry_after, self._cache_control = challenges, retry_after, cache_control
         return True
 
     def _feed_body(self, data: bytes) -> None:
@@ -121,7 +125,7 @@ class Http1Response:
         self.is_over = True
         self._parts.clear()
         if self.status is not None:
-            self.answer = Answer(self.status, self._challenges, self._retry_after, body)
+            self.answer = Answer(self.status, self._challenges, self._retry_after, body, self._cache_control)
 
     # Any other response.
 
@@ -168,6 +172,9 @@ class Http1Response:
         named = [(name, value.decode("latin-1")) for name, value in head.headers]
         self._challenges = tuple(value for name, value in named if name == b"www-authenticate")
         self._retry_after = next((value for name, value in named if name == b"retry-after"), "")
+        for name, value in head.headers:
+            if name == b"cache-control":
+                self._cache_control = with_cache_control(self._cache_control, value)
         names = {name for name, _ in named}
         self._unambiguous = head.status_code != HTTPStatus.REQUEST_TIMEOUT and not {b"content-length", b"transfer-encoding"} <= names
         if is_redirect(head.status_code):  # nothing that it says is of use

@@ -17,7 +17,7 @@ from ngh2 import DataReceived, ResponseReceived, StreamClosed
 from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, TooLarge
 from exchanger.oauth.transport import http2_limits as limits
 from exchanger.oauth.transport.answer import is_redirect
-from exchanger.oauth.transport.http2_head import Field, RequestHead
+from exchanger.oauth.transport.http2_head import Field, Method, RequestHead
 from exchanger.oauth.transport.http2_response import KEPT, Answered, Event, HeadArrived, Lost, Response
 
 _CONFIGURATION: Final = ngh2.Configuration(
@@ -112,12 +112,13 @@ class Http2Client:
         return len(self._streams)
 
     def request(self, head: RequestHead, body: bytes, now: float, extra: tuple[Field, ...] = ()) -> int:
-        """Make a POST of ``body`` at ``now`` (seconds) and return its stream. The caller looks at ``room`` first.
+        """Make a POST of ``body``, or a GET without one, at ``now`` (seconds), and return its stream. The caller looks at ``room`` first.
 
         ``extra`` are further fields, as ``header_fields`` makes them.
         """
+        length = ((b"content-length", b"%d" % len(body)),) if head.method is Method.POST else ()
         try:
-            stream_id = self._http.send_request([*head.fields, (b"content-length", b"%d" % len(body)), *extra], end_stream=not body)
+            stream_id = self._http.send_request([*head.fields, *length, *extra], end_stream=not body)
             if body:
                 self._http.send_data(stream_id, body, end_stream=True)
         except ngh2.NGH2Error:  # there was no room

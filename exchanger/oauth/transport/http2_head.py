@@ -3,6 +3,7 @@
 Sources: RFC 9113 section 8.3.1 (https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1) and RFC 7541 section 7.1.3.
 """
 
+import enum
 import re
 from collections.abc import Iterable
 from typing import Final, final
@@ -27,16 +28,27 @@ _NOT_FORWARDED: Final = frozenset(
 _NEVER_INDEXED: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization", b"traceparent", b"tracestate", b"baggage"})
 
 
+@enum.unique
+class Method(enum.Enum):
+    """What is asked for (RFC 9110 section 9.3); a GET has no content, and so neither its length nor its type."""
+
+    GET = "GET"
+    POST = "POST"
+
+
 @final
 @attrs.frozen
 class RequestHead:
     """The fields that all requests to one endpoint with the same credentials begin with. Hidden, since they carry a secret."""
 
     fields: tuple[Field, ...] = attrs.field(repr=False)
+    method: Method = Method.POST
 
 
-def request_head(*, secure: bool, authority: str, target: str, headers: Iterable[tuple[str, str]]) -> RequestHead | None:
-    """Return the head of POST requests to ``target`` at ``authority``; ``None`` if HTTP/2 cannot carry it.
+def request_head(
+    *, secure: bool, authority: str, target: str, headers: Iterable[tuple[str, str]], method: Method = Method.POST
+) -> RequestHead | None:
+    """Return the head of requests to ``target`` at ``authority``; ``None`` if HTTP/2 cannot carry it.
 
     ``headers`` has neither Host nor Content-Length. Names may be in any case.
     """
@@ -44,7 +56,8 @@ def request_head(*, secure: bool, authority: str, target: str, headers: Iterable
     fields = header_fields(headers)
     if pseudo is None or fields is None or not authority or not target:
         return None
-    return RequestHead(((b":method", b"POST"), *((b":" + name, value) for name, value in pseudo), *fields))
+    named = [(b":" + name, value) for name, value in pseudo]
+    return RequestHead(((b":method", method.value.encode("ascii")), *named, *fields), method)
 
 
 def header_fields(headers: Iterable[tuple[str, str]]) -> tuple[Field, ...] | None:

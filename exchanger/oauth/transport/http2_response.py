@@ -5,11 +5,12 @@ from typing import Final, final
 import attrs
 
 from exchanger.decision.token_exchange import TooLarge
-from exchanger.oauth.transport.answer import Answer
+from exchanger.oauth.transport.answer import Answer, with_cache_control
 
 # The fields of a response that are kept.
 _CHALLENGE: Final = b"www-authenticate"
-KEPT: Final = frozenset({_CHALLENGE, b"retry-after"})
+_CACHE_CONTROL: Final = b"cache-control"
+KEPT: Final = frozenset({_CHALLENGE, _CACHE_CONTROL, b"retry-after"})
 
 
 @final
@@ -57,6 +58,7 @@ class Response:
     status: int
     challenges: tuple[str, ...] = attrs.field(default=(), init=False, repr=False)
     retry_after: str = attrs.field(default="", init=False, repr=False)
+    cache_control: str = attrs.field(default="", init=False, repr=False)
     body: bytearray = attrs.field(factory=bytearray, init=False, repr=False)
     pieces: int = attrs.field(default=0, init=False)
 
@@ -64,9 +66,11 @@ class Response:
         """Keep a field whose name is in ``KEPT``."""
         if name == _CHALLENGE:
             self.challenges += (value.decode("latin-1"),)
+        elif name == _CACHE_CONTROL:
+            self.cache_control = with_cache_control(self.cache_control, value)
         else:
             self.retry_after = self.retry_after or value.decode("latin-1")
 
     def answer(self, body: bytes | TooLarge | None) -> Answer:
         """Return the answer with ``body``."""
-        return Answer(self.status, self.challenges, self.retry_after, body)
+        return Answer(self.status, self.challenges, self.retry_after, body, self.cache_control)

@@ -75,7 +75,8 @@ class Http1Link:
         self._response = Http1Response()
         self._to_send = call.head.http1_request(call.trace, call.body)
         call.phase = Phase.SENT
-        self._reactor.timers.expect(call, min(call.ends, now + self._host.header_timeout))
+        header_timeout = self._host.header_timeout if call.header_timeout is None else call.header_timeout
+        self._reactor.timers.expect(call, min(call.ends, now + header_timeout))
         self._reactor.touch(self)
         return True
 
@@ -213,7 +214,8 @@ class Http2Link:
             return False
         self._calls[self._http.request(head, call.body, now, extra)] = call
         call.phase = Phase.SENT
-        self._reactor.timers.expect(call, min(call.ends, now + self._host.header_timeout))
+        header_timeout = self._host.header_timeout if call.header_timeout is None else call.header_timeout
+        self._reactor.timers.expect(call, min(call.ends, now + header_timeout))
         self._touch(now)
         return True
 
