@@ -285,7 +285,7 @@ def _trace_headers(trace: TraceContext) -> tuple[tuple[str, str], ...]:
 
 def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules) -> TokenOutcome:
     """Decode a success (RFC 8693 section 2.2.1). The order of the checks is contract: it decides which code an operator sees."""
-    members = _members(body)
+    members = read_members(body, null_is_empty=True)
     if members is None:
         return _unusable(Diagnostic.MALFORMED_JSON, ErrorKind.MALFORMED_SUCCESS_JSON)
     access_token = _text(members, "access_token")
@@ -307,7 +307,7 @@ def _decode_success(body: bytes | TooLarge, rules: TokenResponseRules) -> TokenO
 def _decode_error(status: int, challenges: tuple[str, ...], body: bytes | TooLarge, rules: TokenResponseRules) -> ExchangeFailure:
     """Decode an error (RFC 6749 section 5.2). Only the code counts: the description is free text that may quote a token."""
     kept = status if status in _KEPT_STATUSES else _INTERNAL_SERVER_ERROR
-    members = _members(body) or {}
+    members = read_members(body, null_is_empty=True) or {}
     error = _text(members, "error")
     reported = error if error in _REPORTED_ERRORS else ""
     detail = _answered(status)
@@ -346,10 +346,11 @@ def _relayed(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(value for value, _ in zip(safe, range(_MAX_CHALLENGES), strict=False))
 
 
-def _members(body: bytes | TooLarge) -> dict[str, object] | None:
-    """Return the members of the JSON object in ``body``, none for a bare ``null``; ``None`` if it is anything else.
+def read_members(body: bytes | TooLarge, *, null_is_empty: bool = False) -> dict[str, object] | None:
+    """Return the members of the JSON object in ``body``; ``None`` if it is anything else, but for a ``null`` that counts as an empty one.
 
     RFC 8259 section 8.1 requires UTF-8 and section 4 asks for unique names: a text that two readers may understand differently is refused.
+    All numbers are floats, and -1 where they are too long.
     """
     if isinstance(body, TooLarge) or len(body) > MAX_RESPONSE_BYTES:
         return None
@@ -361,7 +362,7 @@ def _members(body: bytes | TooLarge) -> dict[str, object] | None:
         return None
     if end != len(text):
         return None
-    if document is None:
+    if document is None and null_is_empty:
         return {}
     return document if isinstance(document, dict) else None
 

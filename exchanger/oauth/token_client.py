@@ -25,6 +25,7 @@ from exchanger.decision.retry_after import read_retry_after
 from exchanger.decision.token_exchange import EncodedRequest, decode_response, encode_request, transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.oauth.cache.token_cache import TokenCache
+from exchanger.oauth.documents import Documents
 from exchanger.oauth.flight import OVERLOADED, Flight, Stage, Waiter
 from exchanger.oauth.limits.breaker import caller_of, health_of
 from exchanger.oauth.limits.guards import Guard, Guards
@@ -91,6 +92,9 @@ class TokenClient:
         tls: Makes contexts for https, a new one each time, which reads the trust store.
         tracer: Gives each call a span below the request's, and the token endpoint gets that one.
         cache: Keeps tokens of issuers whose profiles say so.
+
+    Attributes:
+        documents: Fetches what issuers publish, over the same connections.
     """
 
     settings: TokenClientSettings
@@ -102,6 +106,7 @@ class TokenClient:
     tls: Callable[[], ssl.SSLContext] = client_tls_context
     tracer: Tracer | None = None
     cache: TokenCache = attrs.field(factory=TokenCache)
+    documents: Documents = attrs.field(init=False)
     _connections: Connections = attrs.field(init=False)
     _guards: Guards[Flight] = attrs.field(factory=Guards, init=False)
     _admitted: deque[Flight] = attrs.field(factory=deque, init=False)
@@ -126,6 +131,7 @@ class TokenClient:
             max_resting=settings.max_resting_connections,
         )
         self._connections = Connections(limits, self.reactor, TlsContexts(self.tls), self.dial)
+        self.documents = Documents(settings, self.reactor, self._connections)
 
     @property
     def in_flight(self) -> dict[str, int]:

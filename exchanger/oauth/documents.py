@@ -1,0 +1,118 @@
+"""Small JSON documents that issuers publish, such as their metadata (RFC 8414) and their keys (RFC 7517).
+
+They come over the connections of the token client, and their requests carry no credentials. What is wrong is a value whose words are our
+own: nothing of a document is quoted.
+
+Source: RFC 8414 section 3 (https://www.rfc-editor.org/rfc/rfc8414#section-3).
+"""
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final, final
+
+import attrs
+import trio
+
+from exchanger.decision.token_exchange import TooLarge, read_members
+from exchanger.oauth.reach import reached
+from exchanger.oauth.settings import TokenClientSettings
+from exchanger.oauth.transport.answer import Answer, is_redirect
+from exchanger.oauth.transport.call import Call, NoAnswer
+from exchanger.oauth.transport.connections import Connections
+from exchanger.oauth.transport.endpoint import Endpoint
+from exchanger.reactor.reactor import Reactor
+from exchanger.values.issuer import Issuer
+
+# Seconds that a document may take, from the wait for a connection to its last byte. No request of a caller's waits for it, but for the
+# first at an issuer, and an issuer that has just started answers its first requests slowly: an exchange's time would be too short.
+DOCUMENT_TIMEOUT: Final = 5.0
+
+# Bytes of a document. Metadata has some KiB, and a hundred keys with their certificates less than this.
+MAX_DOCUMENT_BYTES: Final = 256 * 1024
+
+# Content that is not packed, as for tokens: the limit on bytes is a limit on work.
+_HEADERS: Final = (("Accept", "application/json"), ("Accept-Encoding", "identity"), ("User-Agent", "exchanger"))
+
+# RFC 9111 sections 5.2 and 1.2.2 (https://www.rfc-editor.org/rfc/rfc9111#section-5.2): names in any case, and seconds, also as a string.
+_MAX_AGE: Final = re.compile(r'(?:^|,)[\t ]*max-age=(?:([0-9]+)|"([0-9]+)")[\t ]*(?=,|$)', re.ASCII | re.IGNORECASE)
+
+# The longest age, and what counts for any longer one (RFC 9111 section 1.2.2).
+_LONGEST_AGE: Final = 2.0**31
+
+
+@final
+@attrs.frozen
+class Fetched:
+    """A JSON object. ``max_age`` is for how many seconds it may be kept, ``None`` if the answer does not say."""
+
+    members: Mapping[str, object] = attrs.field(repr=False)
+    max_age: float | None
+
+
+@final
+@attrs.frozen
+class NotFetched:
+    """There is no document; ``why`` is in words for operators, and of our own making. ``status`` is the answer's, if there was one."""
+
+    why: str
+    status: int | None = None
+
+
+@final
+@attrs.define(eq=False)
+class Documents:
+    """Fetches documents over ``connections``, in the turns of ``reactor``."""
+
+    _settings: TokenClientSettings
+    _reactor: Reactor
+    _connections: Connections
+
+    async def fetch(self, url: str, *, issuer: Issuer) -> Fetched | NotFetched:
+        """Return the document at ``url``, which is reached as ``issuer`` is, within ``DOCUMENT_TIMEOUT``. Redirects are not followed."""
+        endpoint = reached(url, issuer, self._settings)
+        if not isinstance(endpoint, Endpoint):
+            return NotFetched(f"its address {endpoint.reason}")
+        head = endpoint.get_head(_HEADERS)
+        if head is None:
+            return NotFetched("its address cannot be asked for in HTTP")
+        answers: list[Answer | NoAnswer] = []
+        landed = trio.Event()
+
+        def land(answer: Answer | NoAnswer) -> None:
+            answers.append(answer)
+            landed.set()
+
+        call = Call(endpoint, head, (), b"", trio.current_time() + DOCUMENT_TIMEOUT, land, header_timeout=DOCUMENT_TIMEOUT)
+        self._reactor.turn(lambda: self._connections.begin(call))
+        try:
+            await landed.wait()  # the call's own time is its bound
+        finally:
+            self._reactor.turn(call.give_up)  # nothing, once it has landed
+        (answer,) = answers
+        return read_document(answer, late=trio.current_time() >= call.ends)
+
+
+def read_document(answer: Answer | NoAnswer, *, late: bool) -> Fetched | NotFetched:
+    """Return the document in ``answer``. ``late``: the time was up by the end of it. Total."""
+    if isinstance(answer, NoAnswer):
+        return NotFetched(answer.why)
+    status = answer.status
+    if is_redirect(status):
+        return NotFetched("the answer is a redirect, which is not followed", status)
+    if status != HTTPStatus.OK:
+        return NotFetched(f"the answer has status {status}", status)
+    if answer.body is None:
+        return NotFetched("timed out while reading the answer" if late else "the answer broke off", status)
+    if isinstance(answer.body, TooLarge) or len(answer.body) > MAX_DOCUMENT_BYTES:
+        return NotFetched(f"the document has more than {MAX_DOCUMENT_BYTES} bytes", status)
+    members = read_members(answer.body)
+    if members is None:
+        return NotFetched("the document is not a JSON object with unique names", status)
+    return Fetched(members, _max_age(answer.cache_control))
+
+
+def _max_age(cache_control: str) -> float | None:
+    """Return the first ``max-age`` of Cache-Control."""
+    found = _MAX_AGE.search(cache_control)
+    return None if found is None else min(float(found[1] or found[2]), _LONGEST_AGE)

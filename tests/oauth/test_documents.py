@@ -1,0 +1,430 @@
+"""Documents of issuers: what is asked for, what counts as one, what is wrong otherwise, and what is left behind."""
+
+import json
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import attrs
+import ngh2
+import pytest
+import trio
+import trustme
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from exchanger.decision.token_exchange import MAX_RESPONSE_BYTES, TooLarge
+from exchanger.oauth.documents import DOCUMENT_TIMEOUT, MAX_DOCUMENT_BYTES, Fetched, NotFetched, read_document
+from exchanger.oauth.token_client import TokenClient
+from exchanger.oauth.transport.answer import Answer
+from exchanger.oauth.transport.proxies import EnvironmentProxies
+from exchanger.values.issuer import Assertion, AssertionType, AuthMethod, ClientProof, Credentials, EndpointProtocol, Issuer
+from exchanger.values.proxy import Proxy
+from exchanger.values.secret import Secret
+from exchanger.values.token import ExchangedToken
+from tests.oauth.certificates import asking, client_certificate, leaf
+from tests.oauth.connect_proxy import ConnectProxy, proxying, remembering, token_endpoint
+from tests.oauth.fakes import (
+    CONTRACT,
+    HTTP,
+    ISSUED,
+    RESTED,
+    CancelAt,
+    Observer,
+    Peer,
+    Script,
+    answering,
+    at_rest,
+    client_of,
+    closing,
+    exchange,
+    kept,
+    response,
+    running,
+    silent,
+    success,
+    token_request,
+    world,
+)
+from tests.oauth.http2_endpoint import Endpoint, own
+from tests.oauth.http2_endpoint import silent as silent_over_http2
+from tests.oauth.http2_peer import Server
+
+URL: Final = "http://issuer.example.com/.well-known/oauth-authorization-server?a=b"
+DOCUMENT: Final = b'{"issuer": "https://issuer.example.com", "n": [1]}'
+MEMBERS: Final = {"issuer": "https://issuer.example.com", "n": [1.0]}
+FETCHED: Final = Fetched(MEMBERS, None)
+NOT_JSON: Final = "the document is not a JSON object with unique names"
+SECRET: Final = Secret("canary-secret")
+TOO_LARGE: Final = "the document has more than 262144 bytes"
+
+
+def issuer(protocol: EndpointProtocol = EndpointProtocol.AUTO, proof: ClientProof = SECRET) -> Issuer:
+    return attrs.evolve(
+        token_request().issuer,
+        auth_method=AuthMethod.CLIENT_SECRET_BASIC,
+        credentials=Credentials("canary-client", proof),
+        previous=Credentials("canary-client", Secret("canary-previous")),
+        protocol=protocol,
+    )
+
+
+HTTP2: Final = issuer(EndpointProtocol.HTTP2)
+
+
+async def fetch(client: TokenClient, url: str = URL, of: Issuer | None = None) -> Fetched | NotFetched:
+    return await client.documents.fetch(url, issuer=of or issuer())
+
+
+def saying(body: bytes, *fields: tuple[bytes, bytes], status: bytes = b"200") -> Callable[[Endpoint, Server, list[int]], Awaitable[None]]:
+    """Answer each request over HTTP/2."""
+
+    async def act(_endpoint: Endpoint, server: Server, streams: list[int]) -> None:
+        for stream in streams:
+            server.answer(stream, body, *fields, status=status)
+
+    return act
+
+
+# What an answer comes to.
+
+directives = st.sampled_from(["no-store", "public", "max-age", "s-maxage=7", "max-age=", "max-age=-1", "xmax-age=8", "max-age=1x", ""])
+bodies = st.sampled_from([DOCUMENT, b"", b"null", b"[]", b'{"canary":1,"canary":2}', b"{canary", None, TooLarge.TOO_LARGE]) | st.binary(
+    max_size=8
+)
+
+
+@given(st.integers(100, 599), bodies, st.lists(directives, max_size=3).map(", ".join), st.booleans())
+def test_any_answer_is_a_document_or_has_a_reason_that_does_not_quote_it(status: int, body: object, directives: str, late: bool) -> None:
+    assert body is None or isinstance(body, bytes | TooLarge)
+    found = read_document(Answer(status, (), "", body, directives), late=late)
+    if isinstance(found, Fetched):
+        assert (status, found.max_age) == (200, None)
+        assert isinstance(body, bytes)
+        assert json.loads(body) == found.members
+    else:
+        assert found.status == status
+        assert "canary" not in repr(found)
+
+
+@given(st.integers(0, 2**31), st.lists(directives, max_size=3), st.lists(directives | st.just("max-age=1"), max_size=3))
+@pytest.mark.parametrize("form", ["max-age={}", "MAX-AGE={}", 'max-age="{}"', "\tmax-age={} "])
+def test_the_first_max_age_counts(form: str, age: int, before: list[str], after: list[str]) -> None:
+    text = ",".join([*before, form.format(age), *after])
+    assert read_document(Answer(200, (), "", b"{}", text), late=False) == Fetched({}, float(age))
+
+
+@pytest.mark.parametrize("digits", ["9" * 20, "9" * 200])
+def test_no_age_is_longer_than_the_longest(digits: str) -> None:
+    assert read_document(Answer(200, (), "", b"{}", f"max-age={digits}"), late=False) == Fetched({}, 2.0**31)
+
+
+WRONG: Final = {
+    "a redirect": (b"", "301", "the answer is a redirect, which is not followed"),
+    "another redirect": (DOCUMENT, "308", "the answer is a redirect, which is not followed"),
+    "nothing there": (DOCUMENT, "404", "the answer has status 404"),
+    "another success": (DOCUMENT, "201", "the answer has status 201"),
+    "a fault": (b"canary", "500", "the answer has status 500"),
+    "a byte too much": (b"{}".ljust(MAX_DOCUMENT_BYTES + 1), "200", TOO_LARGE),
+    "more than is read": (b"{}".ljust(MAX_RESPONSE_BYTES + 1), "200", TOO_LARGE),
+    "no JSON": (b"<html>canary", "200", NOT_JSON),
+    "no object": (b"[]", "200", NOT_JSON),
+    "null": (b"null", "200", NOT_JSON),
+    "nothing": (b"", "200", NOT_JSON),
+    "a name twice": (b'{"canary": 1, "canary": 1}', "200", NOT_JSON),
+    "a name twice inside": (b'{"keys": [{"canary": 1, "canary": 2}]}', "200", NOT_JSON),
+    "no UTF-8": (b'{"canary": "\xff"}', "200", NOT_JSON),
+    "something behind it": (b"{} canary", "200", NOT_JSON),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+async def test_what_is_no_document(case: str, http2: bool) -> None:
+    body, status, why = WRONG[case]
+    location = "Location: http://canary.example/"
+    over_http2 = Endpoint(saying(body, (b"location", b"http://canary.example/"), status=status.encode())).serve
+    async with world(over_http2 if http2 else answering(response(body, int(status), location))) as it:
+        found = await fetch(it.client, of=HTTP2 if http2 else issuer())
+        assert found == NotFetched(why, int(status))
+        assert "canary" not in repr(found)
+    assert len(it.endpoint.dialled) == 1
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+async def test_the_largest_document_and_its_age(http2: bool) -> None:
+    body = DOCUMENT.ljust(MAX_DOCUMENT_BYTES)
+    fields = [(b"cache-control", b"public"), (b"cache-control", b"x" * 300), (b"cache-control", b"max-age=3600, must-revalidate")]
+    lines = [f"{name.decode()}: {value.decode()}" for name, value in fields]
+    async with world(Endpoint(saying(body, *fields)).serve if http2 else answering(response(body, 200, *lines))) as it:
+        assert await fetch(it.client, of=HTTP2 if http2 else issuer()) == Fetched(MEMBERS, 3600.0)
+
+
+async def test_an_answer_in_chunks_has_an_age_too() -> None:
+    head = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with world(answering(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(DOCUMENT), DOCUMENT))) as it:
+        assert await fetch(it.client) == Fetched(MEMBERS, 60.0)
+
+
+def test_a_document_is_not_shown() -> None:
+    assert "canary" not in repr(Fetched({"canary": "canary"}, 1.0))
+
+
+# What is asked for.
+
+PROOFS: Final[list[ClientProof]] = [
+    SECRET,
+    Assertion(Secret("canary-assertion"), AssertionType.JWT_BEARER, "canary-subject"),
+    None,
+]
+
+
+@pytest.mark.parametrize("proof", PROOFS, ids=lambda proof: type(proof).__name__)
+async def test_a_request_over_http1_is_a_get_without_credentials(proof: ClientProof) -> None:
+    seen: list[bytes] = []
+    async with world(remembering(seen, response(DOCUMENT))) as it:
+        assert await fetch(it.client, of=issuer(proof=proof)) == FETCHED
+    assert seen[0].decode().split("\r\n") == [
+        "GET /.well-known/oauth-authorization-server?a=b HTTP/1.1",
+        "Host: issuer.example.com",
+        "Accept: application/json",
+        "Accept-Encoding: identity",
+        "User-Agent: exchanger",
+        "",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("proof", PROOFS, ids=lambda proof: type(proof).__name__)
+async def test_a_request_over_http2_is_a_get_without_credentials(proof: ClientProof) -> None:
+    endpoint = Endpoint(saying(DOCUMENT))
+    async with world(endpoint.serve) as it:
+        assert await fetch(it.client, of=issuer(EndpointProtocol.HTTP2, proof)) == FETCHED
+    (request,) = endpoint.servers[0].requests.values()
+    assert request.headers == {
+        b":method": b"GET",
+        b":scheme": b"http",
+        b":authority": b"issuer.example.com",
+        b":path": b"/.well-known/oauth-authorization-server?a=b",
+        b"accept": b"application/json",
+        b"accept-encoding": b"identity",
+        b"user-agent": b"exchanger",
+    }
+    assert (request.body, request.ended) == (b"", True)
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+async def test_it_is_reached_as_the_token_endpoint_is(http2: bool) -> None:
+    """By the same proxy, with the same certificate, under the same authorities, over TLS on loopback."""
+    servers, clients = trustme.CA(), trustme.CA()
+    certificate, shown = client_certificate(clients), list[bytes | None]()
+
+    async def serve(peer: Peer) -> None:
+        assert isinstance(peer.stream, trio.SSLStream)
+        await peer.stream.do_handshake()
+        shown.append(peer.stream.getpeercert(binary_form=True))
+        await (Endpoint(saying(DOCUMENT)).serve if http2 else answering(response(DOCUMENT)))(peer)
+
+    tls = asking(servers, clients, "issuer.example.com", demands=True, protocol="h2" if http2 else "http/1.1")
+    async with token_endpoint(serve, tls) as port, proxying(ConnectProxy(ways={"issuer.example.com": port})) as proxy:
+        of = attrs.evolve(issuer(proof=certificate), ca_pem=servers.cert_pem.bytes().decode())
+        way = Proxy(False, "127.0.0.1", proxy.port)
+        settings = attrs.evolve(HTTP, proxies=EnvironmentProxies(https=way))
+        async with running(client_of(settings, Observer(), tls=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))) as client:
+            assert await fetch(client, "https://issuer.example.com/jwks", of) == FETCHED
+            refused = await fetch(client, "https://issuer.example.com/jwks", attrs.evolve(of, ca_pem=None))
+            assert isinstance(refused, NotFetched)
+            assert refused.why.startswith("the certificate of the token endpoint is refused: ")
+    assert (shown, proxy.asked) == ([leaf(certificate)], ["issuer.example.com:443"] * 2)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("ftp://canary.example/", "its address must be an absolute https URL"),
+        ("https://canary:canary@issuer.example.com/", "its address must not have user information"),
+        ("http://canary.example/", "its address must use https (TOKEN_EXCHANGE_ALLOW_HTTP_TOKEN_ENDPOINT is for tests)"),
+    ],
+)
+async def test_an_address_that_is_not_usable(url: str, why: str) -> None:
+    async with world(settings=attrs.evolve(HTTP, allow_http=False)) as it:
+        assert await fetch(it.client, url) == NotFetched(why)
+    assert it.endpoint.dialled == []
+
+
+# Connections.
+
+
+async def test_a_token_call_uses_the_connection_of_a_document(autojump_clock: MockClock) -> None:
+    async with world(answering(response(DOCUMENT), response(success()))) as it:
+        assert await fetch(it.client) == FETCHED
+        assert at_rest(it.client, connections=1)
+        await trio.sleep(RESTED)
+        assert await exchange(it.client, token_request()) == ISSUED
+    assert len(it.endpoint.dialled) == 1
+
+
+async def test_a_token_call_uses_the_connection_of_a_document_over_http2() -> None:
+    async def act(endpoint: Endpoint, server: Server, streams: list[int]) -> None:
+        for stream in streams:
+            await (own if server.requests[stream].headers[b":method"] == b"POST" else saying(DOCUMENT))(endpoint, server, [stream])
+
+    async with world(Endpoint(act).serve) as it:
+        for _ in range(2):
+            assert await fetch(it.client, of=HTTP2) == FETCHED
+            request = token_request()
+            request = attrs.evolve(request, issuer=attrs.evolve(request.issuer, protocol=EndpointProtocol.HTTP2))
+            assert isinstance(await exchange(it.client, request), ExchangedToken)
+    assert len(it.endpoint.dialled) == 1
+
+
+async def test_a_document_is_asked_for_again_where_the_connection_ended_at_rest(autojump_clock: MockClock) -> None:
+    requests = 0
+
+    async def ends_at_second(peer: Peer) -> None:
+        nonlocal requests
+        while requests < 2:
+            await peer.request()
+            requests += 1
+            if requests == 1:
+                await peer.send(response(success()))
+        await peer.close()
+
+    async with world(ends_at_second, answering(response(success())), answering(response(DOCUMENT))) as it:
+        assert await exchange(it.client, token_request()) == ISSUED
+        await trio.sleep(RESTED)
+        # Within its turn a connection counts as rested only if the reactor has looked since: that of another host sees to it.
+        assert await exchange(it.client, token_request(endpoint="http://other.example.com/token")) == ISSUED
+        assert await fetch(it.client) == FETCHED
+    assert (requests, len(it.endpoint.dialled)) == (2, 3)
+
+
+async def test_an_answer_that_breaks_off() -> None:
+    async with world(closing(response(DOCUMENT)[:-1])) as it:
+        assert await fetch(it.client) == NotFetched("the answer broke off", 200)
+        assert at_rest(it.client)
+
+
+async def test_no_answer() -> None:
+    async with world(closing(b"")) as it:
+        assert await fetch(it.client) == NotFetched("the connection ended without an answer")
+        assert at_rest(it.client)
+
+
+async def test_no_connection() -> None:
+    async def dial(host: str, port: int) -> trio.SocketStream:
+        raise ConnectionRefusedError(111, "canary")
+
+    async with world(dial=dial) as it:
+        assert await fetch(it.client) == NotFetched("connecting failed: Connection refused")
+
+
+async def test_outside_run() -> None:
+    client = client_of(HTTP, Observer())
+    assert await fetch(client) == NotFetched("the service ends")
+    async with running(client):
+        pass
+    assert await fetch(client) == NotFetched("the service ends")
+
+
+def after(seconds: float, *pieces: bytes) -> Script:
+    """Say each piece of an answer after some time."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        for piece in pieces:
+            await trio.sleep(seconds)
+            await peer.send(piece)
+        await silent(peer)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("script", "protocol", "found"),
+    [
+        (silent, EndpointProtocol.AUTO, NotFetched("timed out while waiting for the answer")),
+        (after(1.0, response(DOCUMENT)[:-1]), EndpointProtocol.AUTO, NotFetched("timed out while reading the answer", 200)),
+        (Endpoint(silent_over_http2).serve, EndpointProtocol.HTTP2, NotFetched("timed out while waiting for the answer")),
+    ],
+    ids=["silent", "half", "silent over HTTP/2"],
+)
+async def test_a_document_has_its_time_and_no_more(
+    autojump_clock: MockClock, script: Script, protocol: EndpointProtocol, found: NotFetched
+) -> None:
+    of = issuer(protocol)
+    async with world(script, settings=CONTRACT) as it:
+        started = trio.current_time()
+        assert await fetch(it.client, of=of) == found
+        assert trio.current_time() - started == pytest.approx(DOCUMENT_TIMEOUT)
+        await wait_all_tasks_blocked()
+        assert at_rest(it.client, connections=it.client.connections.multiplexed)
+
+
+async def test_a_slow_document_counts_but_its_connection_carries_no_token(autojump_clock: MockClock) -> None:
+    """A second copy of the request would be answered as slowly, which is later than the end of a rest."""
+    async with world(after(1.5, *[bytes([byte]) for byte in response(b"{}")[:2]], response(b"{}")[2:]), settings=CONTRACT) as it:
+        assert await fetch(it.client) == Fetched({}, None)
+        assert at_rest(it.client)
+
+
+async def test_a_document_does_not_prolong_the_time_of_a_token_call(autojump_clock: MockClock) -> None:
+    async with world(after(0.6, response(success())), settings=CONTRACT) as it:
+        outcome = await exchange(it.client, token_request())
+        assert not isinstance(outcome, ExchangedToken)
+
+
+@pytest.mark.parametrize("waits_for", ["the connection", "the answer", "the rest of it"])
+async def test_leaving_gives_the_connection_back(waits_for: str) -> None:
+    async def dial(host: str, port: int) -> trio.SocketStream:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    script = silent if waits_for == "the answer" else after(0.0, response(DOCUMENT)[:-1])
+    async with world(script, dial=dial if waits_for == "the connection" else None) as it:
+        async with trio.open_nursery() as callers:
+            callers.start_soon(fetch, it.client)
+            await wait_all_tasks_blocked(0.01)
+            assert it.client.connections.busy == 1
+            callers.cancel_scope.cancel()
+        assert it.client.connections.busy == 0
+        await wait_all_tasks_blocked()
+        assert kept(it.client) == it.client.connections.open == 0
+
+
+async def test_leaving_over_http2_resets_the_stream_alone() -> None:
+    endpoint = Endpoint(silent_over_http2)
+    async with world(endpoint.serve) as it:
+        async with trio.open_nursery() as callers:
+            callers.start_soon(fetch, it.client, URL, HTTP2)
+            await wait_all_tasks_blocked()
+            callers.cancel_scope.cancel()
+        await wait_all_tasks_blocked()
+        assert at_rest(it.client, connections=1)
+        assert endpoint.servers[0].requests[1].reset == ngh2.ErrorCode.CANCEL
+        endpoint.act = saying(DOCUMENT)
+        assert await fetch(it.client, of=HTTP2) == FETCHED
+    assert len(it.endpoint.dialled) == 1
+
+
+async def once_with(step: int, script: Script) -> bool:
+    """Fetch, cancelled at ``step``; return whether it was over by then."""
+    async with world(script) as it:
+        with trio.CancelScope() as scope:
+            instrument = CancelAt(step, scope.cancel)
+            trio.lowlevel.add_instrument(instrument)
+            assert await fetch(it.client) == FETCHED
+        trio.lowlevel.remove_instrument(instrument)
+        await wait_all_tasks_blocked()
+        assert at_rest(it.client, connections=kept(it.client))
+        assert it.endpoint.open_connections == kept(it.client) <= 1
+        assert await fetch(it.client) == FETCHED
+    return not scope.cancelled_caught
+
+
+async def test_leaving_at_every_step(autojump_clock: MockClock) -> None:
+    step = 1
+    while not await once_with(step, answering(response(DOCUMENT))):
+        step += 1
+    assert step > 5  # else the instrument did not see it at all
