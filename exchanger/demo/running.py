@@ -16,7 +16,9 @@ from exchanger.console.proxy import ConsoleProxy
 from exchanger.demo import DemoError
 from exchanger.demo.console import fault_log, make_console
 from exchanger.demo.envoy import bootstrap, envoy_command
+from exchanger.demo.keycloak.client import KeycloakClient
 from exchanger.demo.keycloak.realm import KeycloakAddress, demo_realm
+from exchanger.demo.keycloak.tokens import keycloak_setup, open_realm, read_password
 from exchanger.demo.options import DemoOptions, ScenarioSet
 from exchanger.demo.processes import Child
 from exchanger.demo.reference.setup import reference_routes, reference_setup, with_keycloak
@@ -184,11 +186,6 @@ async def _start_server(nursery: trio.Nursery, name: str, handler: Handler, port
 
 
 async def _with_keycloak(nursery: trio.Nursery, address: KeycloakAddress, admin_password_file: Path | None) -> DemoSetup:
-    try:  # the image of the demo has no JOSE library, which nothing else needs
-        from exchanger.demo.keycloak.client import KeycloakClient
-        from exchanger.demo.keycloak.tokens import keycloak_setup, open_realm, read_password
-    except ModuleNotFoundError as error:
-        raise DemoError(f"--keycloak needs {error.name}: install it with  pip install 'exchanger[demo]'") from None
     password = None if admin_password_file is None else read_password(admin_password_file)
     client = KeycloakClient(address, demo_realm(), ssl.create_default_context() if address.secured else None)
     return keycloak_setup(await open_realm(nursery, client, password), address)
