@@ -24,6 +24,10 @@ ROOMS: Final = {
     "policy": (["exchanger/policy"], ["tests/policy", "tests/property/test_policy_*.py", "tests/property/test_selector_text.py"]),
     "decision": (["exchanger/decision"], ["tests/decision", "tests/property/test_decision_*.py", "tests/property/test_token_re*.py"]),
     "oauth": (["exchanger/oauth"], ["tests/oauth", "tests/property/test_coalescer_*.py", "tests/property/test_token_pool_*.py"]),
+    "jose": (
+        ["exchanger/oauth/jose"],
+        ["tests/oauth/jose", "tests/property/test_assertions_*.py", "tests/property/test_key_sets_*.py", "tests/property/test_tokens_*.py"],
+    ),
     "grpc-connection": (["exchanger/grpc/connection.py"], ["tests/grpc", "tests/property/test_grpc_*.py"]),
     "kube-reflector": (["exchanger/kube/reflector.py"], ["tests/kube", "tests/property/test_kube_*.py"]),
 }
