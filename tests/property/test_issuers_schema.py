@@ -3,7 +3,7 @@
 import json
 from typing import Final
 
-from hypothesis import example, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -118,6 +118,30 @@ def test_proxies(text: str) -> None:
 def test_each_credential_has_exactly_one_place(given: dict[str, object]) -> None:
     document = {"issuers": [{"name": "p", "tokenEndpoint": "https://a.example", **given}]}
     assert is_refused(document) == bool(problems_of(document))
+
+
+CLIENTS: Final = {
+    "clientID": st.sampled_from([None, "", " ", "a"]),
+    "clientIDSecretRef": st.sampled_from([None, {"name": "a", "key": "b"}]),
+    "clientSecret": st.sampled_from([None, "", "a"]),
+    "clientSecretSecretRef": st.sampled_from([None, {"name": "a", "key": "b"}]),
+    "tokenEndpointAuthMethod": st.sampled_from([None, "", "none", "client_secret_post", " none "]),
+    "clientAssertion": st.sampled_from([None, {"algorithm": "ES256", "keyFile": "/key"}]),
+    "clientAssertionFile": st.sampled_from([None, {"path": "/assertion", "type": "jwt-spiffe"}]),
+    "clientCertificate": st.sampled_from([None, {"certFile": "/cert", "keyFile": "/key"}]),
+    "tokenEndpoint": st.sampled_from([None, "", "https://a.example"]),
+    "discovery": st.sampled_from([None, " ", "https://a.example"]),
+}
+
+
+@given(st.fixed_dictionaries({}, optional=CLIENTS))
+@example({"clientID": "a", "tokenEndpointAuthMethod": "none", "discovery": "https://a.example"})
+@example({"clientAssertionFile": {"path": "/assertion"}, "discovery": "https://a.example"})
+@example({"clientID": "a", "clientAssertion": {"algorithm": "ES256", "keyFile": "/key"}, "tokenEndpoint": "https://a.example"})
+def test_a_client_authenticates_in_exactly_one_way(given: dict[str, object]) -> None:
+    document = {"issuers": [{"name": "p", **given}]}
+    event("refused" if is_refused(document) else "accepted")
+    assert is_refused(document) == bool(problems_of(document)), problems_of(document)
 
 
 @given(around(st.text("0123.+smhµμnu ", max_size=6)))

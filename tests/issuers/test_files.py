@@ -1,0 +1,122 @@
+"""Files that profiles refer to: in force soon after they change, and never half."""
+
+import base64
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+from rpds import HashTrieMap
+
+from exchanger.app.settings import endpoint_check
+from exchanger.issuers import files
+from exchanger.issuers.rules import ProfileRules
+from exchanger.issuers.source import IssuerSettings, IssuerSource
+from exchanger.values.issuer import Assertion, ClientCertificate, Issuer
+from tests.issuers.fakes import Remembered
+from tests.issuers.test_material import CA, CHAIN, KEY
+
+
+def token(subject: str, number: int) -> str:
+    claims = base64.urlsafe_b64encode(json.dumps({"iss": "cluster", "sub": subject, "jti": number}).encode()).decode().rstrip("=")
+    return f"e30.{claims}.canary"
+
+
+@attrs.define(eq=False)
+class World:
+    folder: Path
+    observer: Remembered = attrs.field(factory=Remembered)
+    sets: list[dict[str, Issuer]] = attrs.field(factory=list)
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def _use(self, issuers: "HashTrieMap[str, Issuer]") -> None:
+        self.sets.append(dict(issuers))
+
+    @property
+    def issuer(self) -> Issuer:
+        return self.sets[-1]["primary"]
+
+    @asynccontextmanager
+    async def running(self, fields: str) -> AsyncIterator[None]:
+        file = self.write("issuers.yaml", f"issuers: [{{name: primary, tokenEndpoint: 'https://issuer.example.com', {fields}}}]")
+        source = IssuerSource(
+            IssuerSettings(file, ProfileRules()),
+            endpoint_check(allow_http=False),
+            None,
+            lambda new: self.sets.append(dict(new)),
+            self.observer,
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(source.run)
+            yield
+            nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(files, "POLL_S", 0.001)
+    return World(tmp_path)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(30):
+        while not condition():  # noqa: ASYNC110 - what it waits for is a file that is read
+            await trio.sleep(0.001)
+
+
+async def test_an_assertion_is_renewed_without_a_word(world: World) -> None:
+    path = world.write("token", token("me", 1) + "\n")
+
+    def shown() -> Assertion:
+        proof = world.issuer.credentials.proof
+        assert isinstance(proof, Assertion)
+        return proof
+
+    async with world.running(f"clientAssertionFile: {{path: {path}}}"):
+        await until(lambda: bool(world.sets))
+        first = shown()
+        assert first.text.reveal() == token("me", 1)
+        path.write_text(token("me", 2))
+        await until(lambda: shown().text.reveal() == token("me", 2))
+        assert shown().subject == first.subject
+        assert world.observer.taken() == [("loaded", "primary")]
+        path.write_text(token("another", 1))
+        await until(lambda: shown().subject != first.subject)
+        assert world.observer.taken() == [("rotated", "primary")]
+
+
+async def test_an_unusable_version_takes_nothing_away(world: World) -> None:
+    cert, key = world.write("tls.crt", CHAIN), world.write("tls.key", KEY)
+    place = f'issuer profile "primary" clientCertificate, file {cert} and {key}'
+    async with world.running(f"clientID: me, clientCertificate: {{certFile: {cert}, keyFile: {key}}}"):
+        await until(lambda: bool(world.sets))
+        before = world.issuer
+        assert isinstance(before.credentials.proof, ClientCertificate)
+        other = CA.issue_cert("client.example.com")
+        key.write_bytes(other.private_key_pem.bytes())  # its certificate follows a moment later
+        await until(lambda: len(world.observer.events) > 1)
+        assert world.observer.taken()[1:] == [("secret_problem", f"{place}: the private key is not that of the first certificate")]
+        assert world.issuer == before
+        cert.write_bytes(other.cert_chain_pems[0].bytes())
+        await until(lambda: world.issuer != before)
+        assert isinstance(world.issuer.credentials.proof, ClientCertificate)
+        assert world.observer.taken() == [("rotated", "primary"), ("secret_recovered", place)]
+
+
+async def test_a_file_that_is_missing_is_waited_for(world: World) -> None:
+    path = world.folder / "ca.crt"
+    place = f'issuer profile "primary" caFile, file {path}'
+    async with world.running(f"clientID: me, clientSecret: canary, caFile: {path}"):
+        await until(lambda: bool(world.observer.events))
+        assert world.observer.taken() == [("secret_problem", f"{place}: it cannot be read: No such file or directory")]
+        assert not world.sets
+        path.write_bytes(CA.cert_pem.bytes())
+        await until(lambda: bool(world.sets))
+        assert world.issuer.ca_pem == CA.cert_pem.bytes().decode().strip()

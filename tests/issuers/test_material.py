@@ -1,0 +1,89 @@
+"""What keys, certificates and tokens have to be."""
+
+from typing import Final
+
+import pytest
+import trustme
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from exchanger.issuers.material import MAX_TOKEN, problem_with, split_certificate
+from exchanger.issuers.places import Shape
+
+
+def pem(key: PrivateKeyTypes, encryption: BestAvailableEncryption | NoEncryption | None = None) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption()).decode()
+
+
+RSA: Final = rsa.generate_private_key(65537, 2048)
+P256: Final = ec.generate_private_key(ec.SECP256R1())
+ED25519: Final = ed25519.Ed25519PrivateKey.generate()
+CA: Final = trustme.CA()
+CERTIFICATE: Final = CA.issue_cert("client.example.com", key_type=trustme.KeyType.ECDSA)
+CHAIN: Final = b"".join(blob.bytes() for blob in CERTIFICATE.cert_chain_pems).decode()
+KEY: Final = CERTIFICATE.private_key_pem.bytes().decode()
+SHAPES: Final[dict[Shape, PrivateKeyTypes]] = {Shape.RSA_KEY: RSA, Shape.P256_KEY: P256, Shape.ED25519_KEY: ED25519}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("of", SHAPES)
+def test_a_key_fits_its_algorithm_alone(shape: Shape, of: Shape) -> None:
+    assert (problem_with(shape, f"comment\n{pem(SHAPES[of])}") is None) == (shape is of)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "it must hold one private key in PEM"),
+        (P256.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode(), "it must hold one private key in PEM"),
+        (CHAIN, "it must hold one private key in PEM"),
+        (pem(P256) * 2, "it holds more than one private key"),
+        (pem(P256, BestAvailableEncryption(b"canary")), "its private key is encrypted; nobody could type the password"),
+        (pem(P256).replace("M", "N", 3), "its private key cannot be read"),
+        (pem(ec.generate_private_key(ec.SECP384R1())), "the algorithm needs a key of the curve P-256"),
+    ],
+)
+def test_what_is_no_key_has_a_reason(text: str, problem: str) -> None:
+    assert problem_with(Shape.P256_KEY, text) == problem
+
+
+def test_a_short_rsa_key_is_refused() -> None:
+    short = pem(rsa.generate_private_key(65537, 1024))
+    assert problem_with(Shape.RSA_KEY, short) == "the algorithm needs an RSA key of 2048 to 4096 bits"
+
+
+def test_a_certificate_comes_with_its_key() -> None:
+    both = f"{CHAIN}\n{KEY}"
+    assert problem_with(Shape.CERTIFICATE, both) is None
+    chain, key = split_certificate(both)
+    assert chain.count("BEGIN CERTIFICATE") == CHAIN.count("BEGIN CERTIFICATE")
+    assert key.strip() == KEY.strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (KEY, "it must hold certificates in PEM"),
+        (CHAIN, "it must hold one private key in PEM"),
+        (f"{CHAIN}{pem(P256)}", "the private key is not that of the first certificate"),
+        (f"{CHAIN.replace('M', 'N', 3)}{KEY}", "a certificate in it cannot be read"),
+    ],
+)
+def test_what_is_no_certificate_has_a_reason(text: str, problem: str) -> None:
+    assert problem_with(Shape.CERTIFICATE, text) == problem
+
+
+def test_authorities_are_certificates() -> None:
+    assert problem_with(Shape.AUTHORITIES, CA.cert_pem.bytes().decode()) is None
+    assert problem_with(Shape.AUTHORITIES, "canary") == "it must hold certificates in PEM"
+
+
+@pytest.mark.parametrize("text", ["a.b.c", "opaque!", "x" * MAX_TOKEN])
+def test_a_token_need_not_be_a_jwt(text: str) -> None:
+    assert problem_with(Shape.TOKEN, text) is None
+
+
+@pytest.mark.parametrize("text", ["a b", "a\nb", "é", "x" * (MAX_TOKEN + 1)])
+def test_what_is_no_token(text: str) -> None:
+    assert problem_with(Shape.TOKEN, text) is not None
