@@ -66,6 +66,20 @@ CODES: Final = (
         "maxInFlight is 1, and a hundred different tokens are exchanged at once.",
     ),
     _code(
+        Diagnostic.METADATA_UNKNOWN,
+        "The issuer's metadata is not known yet, so nobody knows where its token endpoint is.",
+        ("The issuer cannot be reached.", "Its metadata name another issuer than the profile's discovery, or no token endpoint."),
+        "Check that discovery is the issuer exactly as its metadata have it, and that the service reaches it. It is asked again by itself.",
+        "discovery is https://issuer.example.com/, and the metadata say https://issuer.example.com.",
+    ),
+    _code(
+        Diagnostic.NO_ACTOR_TOKEN,
+        "There is no token for the actor, so the exchange was not asked for.",
+        ("The token endpoint refuses the client credentials grant to this client.", "It cannot be reached."),
+        "Allow the client the client credentials grant with the scope of actorToken, or give a file.",
+        "The client may exchange tokens, and may not use client credentials.",
+    ),
+    _code(
         Diagnostic.OAUTH_ERROR,
         "The token endpoint answered with an OAuth error.",
         (
@@ -105,6 +119,13 @@ CODES: Final = (
         "The endpoint answers 500.",
     ),
     _code(
+        Diagnostic.APP_ONLY_CALLER,
+        "Entra ID does not exchange the token, since no user is behind it: nobody can act on behalf of an application.",
+        ("The caller got its token with client credentials (AADSTS7000114).",),
+        "Let the caller use a token of a user, or let an entry of its own pass such callers to an upstream that takes their tokens.",
+        "A nightly job calls with its application's own token.",
+    ),
+    _code(
         Diagnostic.MALFORMED_JSON,
         "The token endpoint answered 200, but the body is not a JSON object.",
         ("The address is not that of a token endpoint.",),
@@ -138,5 +159,23 @@ CODES: Final = (
         ("It has a space, a comma, a double quote, a backslash or characters beyond visible ASCII.", "It is longer than 64 KiB."),
         "Let the server issue tokens of up to 64 KiB of visible ASCII, without comma, double quote and backslash.",
         "The access token has a line break in it.",
+    ),
+    _code(
+        Diagnostic.SUBJECT_REFUSED,
+        "The caller's token was refused before any exchange. The log line says why.",
+        (
+            "It has expired, is for another audience, or comes from an issuer that subjectToken does not list.",
+            "Its signature fits none of the issuer's keys.",
+            "It is bound to a key of the caller (cnf), or may be used by a certain actor alone (may_act).",
+        ),
+        "Compare the token's iss, aud and exp with subjectToken of the profile.",
+        "The token was issued for another service, so its aud is not among the audiences.",
+    ),
+    _code(
+        Diagnostic.KEYS_UNKNOWN,
+        "The keys of the caller's issuer are not known, so nobody can tell whether the token is genuine.",
+        ("The issuer's metadata or keys (jwksURI) cannot be fetched.",),
+        "Check that the service reaches the issuer, and that its metadata name it exactly as subjectToken does.",
+        "The issuer is down when the service starts.",
     ),
 )

@@ -30,6 +30,7 @@ class NoToken(enum.Enum):
     NOT_BEARER = "credentials of another kind"
     NOT_ONE = "more than a scheme and a token, with a bearer token among it"
     INVALID = "a bearer token that cannot be one"
+    DIFFERENT = "different tokens in several headers"
 
 
 @final
@@ -61,8 +62,8 @@ def read_bearer(authorization: Secret | None) -> Bearer | NoToken:
     return Bearer(Secret(fields[1])) if is_bearer_token(fields[1]) else NoToken.INVALID
 
 
-def challenge(realm: str, scope: str = "", error: str = "", resource_metadata: str = "") -> str:
-    """Return a ``WWW-Authenticate`` value (RFC 6750 section 3): the realm, and scope, error and URL of the metadata where given.
+def challenge(realm: str, scope: str = "", error: str = "", resource_metadata: str = "", more: tuple[tuple[str, str], ...] = ()) -> str:
+    """Return a ``WWW-Authenticate`` value (RFC 6750 section 3): the realm, and the others where given. ``more`` are further parameters.
 
     ``resource_metadata``: RFC 9728 section 5.1 (https://www.rfc-editor.org/rfc/rfc9728#section-5.1).
     """
@@ -71,6 +72,8 @@ def challenge(realm: str, scope: str = "", error: str = "", resource_metadata: s
         value += f", scope={_quoted(scope)}"
     if error:
         value += f", error={_quoted(error)}"
+    for name, text in more:
+        value += f", {name}={_quoted(text)}"
     if resource_metadata:
         value += f", resource_metadata={_quoted(resource_metadata)}"
     return value

@@ -9,8 +9,10 @@ from typing import Final, assert_never, final
 import attrs
 from rpds import HashTrieMap
 
-from exchanger.decision.bearer import Bearer, NoToken, challenge, read_bearer
+from exchanger.decision.bearer import Bearer, NoToken, challenge
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Outcome, Reason
+from exchanger.decision.strict import strict_answer
+from exchanger.decision.subject import read_subject
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, transport_failure
 from exchanger.errors import Diagnostic
 from exchanger.policy.authority import split_absolute_form
@@ -18,7 +20,7 @@ from exchanger.policy.conflicts import contenders, named
 from exchanger.policy.lookup import CONFLICT
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import AllowEntry, DenyEntry, ExchangeEntry
-from exchanger.values.issuer import Issuer
+from exchanger.values.issuer import ErrorStyle, Issuer, SubjectRules
 from exchanger.values.request import HttpRequest
 from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
 from exchanger.values.verdict import AMBIGUOUS_AUTHORITY, Ambiguous, AmbiguousPart, NoMatch, Unhealthy, Verdict
@@ -37,6 +39,15 @@ class DecisionRules:
     subject_token_type: str = ACCESS_TOKEN_TYPE
     allow_unauthenticated_options: bool = False
     default_deny_unmatched: bool = False
+    needs_headers: bool = attrs.field(init=False, eq=False)
+
+    @needs_headers.default
+    def _needs_headers(self) -> bool:
+        """Whether some issuer's tokens come in headers of their own."""
+        return any(issuer.subject.removed for issuer in self.issuers.values())
+
+
+_NO_RULES: Final = SubjectRules()
 
 
 def _deny(reason: Reason, status: int, body: str) -> Deny:
@@ -62,6 +73,13 @@ DENY_AMBIGUOUS: Final = HashTrieMap(
         )
         for part in AmbiguousPart
     }
+)
+# RFC 6750 section 3.1: more than one method to send a token.
+_DENY_DIFFERENT: Final = Deny(
+    Reason.DENY_AMBIGUOUS_REQUEST,
+    400,
+    '{"error":"invalid_request","error_description":"different tokens"}',
+    detail="the headers that may hold the caller's token hold different ones",
 )
 MISSING_REQUEST: Final = _deny(Reason.MISSING_HTTP_ATTRIBUTES, 500, '{"error":"server_error","message":"missing request attributes"}')
 MISSING_HTTP: Final = _deny(Reason.MISSING_HTTP_ATTRIBUTES, 500, '{"error":"server_error","message":"missing HTTP request attributes"}')
@@ -124,19 +142,21 @@ def _explicit_allow(entry: AllowEntry) -> Allow:
 
 
 def _begin_exchange(request: HttpRequest, entry: ExchangeEntry, rules: DecisionRules) -> Outcome | ExchangePending:
-    credentials = read_bearer(request.authorization)
+    issuer = rules.issuers.get(entry.target.issuer_ref)
+    credentials = read_subject(request, _NO_RULES if issuer is None else issuer.subject)
     if request.method == "OPTIONS" and _options_pass(request, credentials, rules):
         return Allow(Reason.ALLOW_OPTIONS_BYPASS, entry.source, entry_index=entry.index, issuer=entry.target.issuer_ref)
-    issuer = rules.issuers.get(entry.target.issuer_ref)
+    realm = (issuer.bearer_realm if issuer is not None else "") or rules.bearer_realm
+    if credentials is NoToken.DIFFERENT:
+        return attrs.evolve(_DENY_DIFFERENT, source=entry.source, entry_index=entry.index, issuer=entry.target.issuer_ref)
     if isinstance(credentials, NoToken):
-        realm = (issuer.bearer_realm if issuer is not None else "") or rules.bearer_realm
         invalid = credentials is NoToken.INVALID
         return _challenged(entry, realm, Reason.DENY_INVALID_BEARER if invalid else Reason.DENY_MISSING_BEARER)
     if issuer is None:
-        return finish(entry, transport_failure(ErrorKind.UNKNOWN_ISSUER_PROFILE, Diagnostic.UNKNOWN_ISSUER))
+        return _refused(entry, transport_failure(ErrorKind.UNKNOWN_ISSUER_PROFILE, Diagnostic.UNKNOWN_ISSUER))
     namespace = entry.source.namespace
     asked = TokenRequest(issuer, credentials.token, entry.target, rules.grant_type, rules.subject_token_type, request.trace, namespace)
-    return ExchangePending(entry, asked)
+    return ExchangePending(entry, asked, realm)
 
 
 def _options_pass(request: HttpRequest, credentials: Bearer | NoToken, rules: DecisionRules) -> bool:
@@ -163,26 +183,50 @@ def _challenged(entry: ExchangeEntry, realm: str, reason: Reason) -> Deny:
     )
 
 
-def finish(entry: ExchangeEntry, outcome: TokenOutcome) -> Outcome:
+def finish(pending: ExchangePending, outcome: TokenOutcome) -> Outcome:
     """Decide by the outcome of the exchange."""
-    issuer, cache = entry.target.issuer_ref, outcome.cache
+    entry, issuer = pending.entry, pending.token_request.issuer
     match outcome:
         case ExchangedToken(access_token):
-            return Allow(Reason.ALLOW_EXCHANGE, entry.source, access_token, entry.index, issuer, cache, outcome.expires_at)
-        case ExchangeFailure():
-            return Deny(
-                reason=Reason.DENY_EXCHANGE_ERROR,
-                status=outcome.status,
-                body=outcome.body,
-                headers=tuple(("WWW-Authenticate", value) for value in outcome.www_authenticate),
-                source=entry.source,
-                diagnostic=outcome.diagnostic,
-                detail=outcome.detail,
-                entry_index=entry.index,
-                issuer=issuer,
-                cache=cache,
-                error_kind=outcome.kind,
-                oauth_error=outcome.oauth_error,
+            removed = issuer.subject.removed
+            return Allow(
+                Reason.ALLOW_EXCHANGE,
+                entry.source,
+                access_token,
+                entry.index,
+                entry.target.issuer_ref,
+                outcome.cache,
+                outcome.expires_at,
+                removed,
+                outcome.subject,
             )
+        case ExchangeFailure():
+            denied = _refused(entry, outcome)
+            # The gate is ours, so its refusals are told alike in both styles.
+            if issuer.errors is not ErrorStyle.STRICT and outcome.diagnostic not in _OF_THE_GATE:
+                return denied
+            told = strict_answer(outcome, pending.realm, entry.target.scope, entry.resource_metadata)
+            return attrs.evolve(denied, status=told.status, body=told.body, headers=told.headers)
         case _:
             assert_never(outcome)
+
+
+_OF_THE_GATE: Final = frozenset({Diagnostic.SUBJECT_REFUSED, Diagnostic.KEYS_UNKNOWN})
+
+
+def _refused(entry: ExchangeEntry, failure: ExchangeFailure) -> Deny:
+    return Deny(
+        reason=Reason.DENY_EXCHANGE_ERROR,
+        status=failure.status,
+        body=failure.body,
+        headers=tuple(("WWW-Authenticate", value) for value in failure.www_authenticate),
+        source=entry.source,
+        diagnostic=failure.diagnostic,
+        detail=failure.detail,
+        entry_index=entry.index,
+        issuer=entry.target.issuer_ref,
+        cache=failure.cache,
+        error_kind=failure.kind,
+        oauth_error=failure.oauth_error,
+        subject=failure.subject,
+    )

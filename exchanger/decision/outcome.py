@@ -12,7 +12,7 @@ from exchanger.errors import Diagnostic
 from exchanger.values.entry import ExchangeEntry, Source, TokenTarget
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
-from exchanger.values.token import Cache, ErrorKind, TokenCall, TokenRequest
+from exchanger.values.token import Cache, ErrorKind, SubjectVerdict, TokenCall, TokenRequest
 from exchanger.values.trace import SpanContext, parse_traceparent
 
 
@@ -54,7 +54,8 @@ class Allow:
     """The request passes; with ``access_token``, as ``Authorization: Bearer <access_token>``.
 
     ``source`` is the policy that matched, ``entry_index`` the position in its ``entries``, ``issuer`` the profile that this entry names, ""
-    without one. ``expires_at``: when the token expires, in seconds since the epoch, ``None`` if that is not known.
+    without one. ``expires_at``: when the token expires, in seconds since the epoch, ``None`` if that is not known. ``removed`` are the
+    headers in which the caller's token came, but for Authorization. ``subject`` is the gate's verdict on that token.
     """
 
     reason: Reason
@@ -64,6 +65,8 @@ class Allow:
     issuer: str = ""
     cache: Cache = Cache.NONE
     expires_at: int | None = None
+    removed: tuple[str, ...] = ()
+    subject: SubjectVerdict | None = None
 
     @property
     def result(self) -> Result:
@@ -93,6 +96,7 @@ class Deny:
     cache: Cache = Cache.NONE
     error_kind: ErrorKind | None = None
     oauth_error: str = ""
+    subject: SubjectVerdict | None = None
 
     @property
     def result(self) -> Result:
@@ -103,10 +107,11 @@ class Deny:
 @final
 @attrs.frozen
 class ExchangePending:
-    """The answer depends on a token exchange: make ``token_request`` and hand its outcome to ``finish``."""
+    """The answer depends on a token exchange: make ``token_request`` and hand its outcome to ``finish``. ``realm`` is for challenges."""
 
     entry: ExchangeEntry
     token_request: TokenRequest
+    realm: str = ""
 
 
 Outcome = Allow | Deny

@@ -15,6 +15,7 @@ from typing import Final, NoReturn, assert_never, final
 import attrs
 
 from exchanger.decision.bearer import is_bearer_token
+from exchanger.decision.step_up import STEP_UP_ERRORS, step_up_of
 from exchanger.errors import Diagnostic
 from exchanger.values.entry import TokenTarget
 from exchanger.values.issuer import (
@@ -24,16 +25,18 @@ from exchanger.values.issuer import (
     AssertionType,
     AuthMethod,
     ClientCertificate,
+    Grant,
     GrantType,
     Issuer,
     SigningKey,
 )
 from exchanger.values.secret import Secret
-from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, TokenOutcome, TokenRequest
+from exchanger.values.token import ErrorKind, ExchangedToken, ExchangeFailure, SubjectVerdict, TokenOutcome, TokenRequest
 from exchanger.values.trace import NO_TRACE, TraceContext
 
 ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # RFC 8693 section 3
 _JWT_BEARER_GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"  # RFC 7523 section 2.1
+_APP_ONLY: Final = 7000114.0  # numbers are read as such
 _SCOPE_ALONE: Final = "entra-obo asks for a scope alone: the policy must name no resources and no audiences"
 
 # Longest body that is read, in bytes; a usual token response is a few KiB.
@@ -74,7 +77,9 @@ _RECOGNISED_ERRORS: Final = frozenset(
 
 # Those of RFC 6749 section 4.1.2.1 belong to another endpoint, but some servers send them from this one. They explain a failure to
 # operators and change no answer.
-_REPORTED_ERRORS: Final = _RECOGNISED_ERRORS | {"access_denied", "unsupported_response_type", "server_error", "temporarily_unavailable"}
+_REPORTED_ERRORS: Final = (
+    _RECOGNISED_ERRORS | STEP_UP_ERRORS | {"access_denied", "unsupported_response_type", "server_error", "temporarily_unavailable"}
+)
 
 # Characters of a number that is read, and the longest lifetime of a token that is believed, in seconds: three centuries.
 _MAX_NUMBER: Final = 20
@@ -88,6 +93,9 @@ _TRANSPORT_TEXTS: Final = {
     Diagnostic.UNKNOWN_ISSUER: "unknown issuer profile",
     Diagnostic.BREAKER_OPEN: "token endpoint is not called for now",
     Diagnostic.OVERLOADED: "too many token exchanges under way",
+    Diagnostic.METADATA_UNKNOWN: "issuer metadata is not known",
+    Diagnostic.NO_ACTOR_TOKEN: "no token for the actor",
+    Diagnostic.KEYS_UNKNOWN: "keys of the token's issuer are not known",
 }
 
 _UNRECOGNISED: Final = {
@@ -135,13 +143,21 @@ class TooLarge(enum.Enum):
 
 
 def transport_failure(kind: ErrorKind, diagnostic: Diagnostic, http_status: int | None = None, *, detail: str = "") -> ExchangeFailure:
-    """Return the failure of an exchange that got no usable response: one of TXE-1001 to TXE-1007.
+    """Return the failure of an exchange that got no usable response: one of TXE-1001 to TXE-1009.
 
     ``http_status`` is the token endpoint's status, where there was one. ``detail`` says more to operators.
     """
     message = f"{_TRANSPORT_TEXTS[diagnostic]} ({diagnostic.value})"
     body = _json({"error": "server_error", "message": message})
     return ExchangeFailure(diagnostic, kind, _INTERNAL_SERVER_ERROR, body, http_status=http_status, detail=detail)
+
+
+def gate_refusal(why: str) -> ExchangeFailure:
+    """Return the failure of an exchange whose subject token is not good enough; ``why`` is for operators (TXE-4001)."""
+    body = _described("invalid_token", "request failed", Diagnostic.SUBJECT_REFUSED)
+    return ExchangeFailure(
+        Diagnostic.SUBJECT_REFUSED, ErrorKind.SUBJECT_REFUSED, 401, body, detail=why, subject=SubjectVerdict(refusal=why)
+    )
 
 
 def encode_request(
@@ -176,6 +192,13 @@ def encode_client_credentials(issuer: Issuer, scope: str, assertion: Secret | No
         return EncodedRequest(_form(fields), _headers(issuer))
     except UnicodeEncodeError:
         return transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
+
+
+def rules_for(grant: Grant, rules: TokenResponseRules) -> TokenResponseRules:
+    """Return ``rules`` as they are for the answers to ``grant``: those of other grants have no type, and who asks for a type expects it."""
+    if grant.type is not GrantType.TOKEN_EXCHANGE:
+        return attrs.evolve(rules, require_issued_token_type=False)
+    return attrs.evolve(rules, expected_issued_token_type=grant.requested_token_type) if grant.requested_token_type else rules
 
 
 def decode_response(status: int, www_authenticate: Sequence[str], body: bytes | TooLarge, rules: TokenResponseRules) -> TokenOutcome:
@@ -313,15 +336,26 @@ def _decode_error(status: int, challenges: tuple[str, ...], body: bytes | TooLar
     detail = _answered(status)
     # A description that is not text makes the answer malformed, whatever its code.
     if error in _RECOGNISED_ERRORS and _text(members, "error_description") is not None:
-        text = _described(error, "request failed", Diagnostic.OAUTH_ERROR)
+        diagnostic = Diagnostic.APP_ONLY_CALLER if _is_about_app_only(members) else Diagnostic.OAUTH_ERROR
+        text = _described(error, "request failed", diagnostic)
         if rules.error_passthrough and isinstance(body, bytes):
             text = body.decode("utf-8", "replace")
-        return ExchangeFailure(
-            Diagnostic.OAUTH_ERROR, ErrorKind.HTTP_STATUS, kept, text, challenges, status, oauth_error=reported, detail=detail
-        )
+        return ExchangeFailure(diagnostic, ErrorKind.HTTP_STATUS, kept, text, challenges, status, oauth_error=reported, detail=detail)
+    step_up = step_up_of(error, members, challenges) if error in STEP_UP_ERRORS else None
     diagnostic, error, description = _UNRECOGNISED.get(status, _UNRECOGNISED_OTHER)
     text = _described(error, description, diagnostic)
-    return ExchangeFailure(diagnostic, ErrorKind.HTTP_STATUS, kept, text, challenges, status, oauth_error=reported, detail=detail)
+    return ExchangeFailure(
+        diagnostic, ErrorKind.HTTP_STATUS, kept, text, challenges, status, oauth_error=reported, detail=detail, step_up=step_up
+    )
+
+
+def _is_about_app_only(members: dict[str, object]) -> bool:
+    """Return whether Entra ID refuses an app-only caller, on whose behalf nobody can act (AADSTS7000114).
+
+    https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+    """
+    codes = members.get("error_codes")
+    return isinstance(codes, list) and _APP_ONLY in codes
 
 
 def _answered(status: int) -> str:

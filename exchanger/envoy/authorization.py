@@ -34,7 +34,7 @@ from exchanger.envoy.request_fields import (
     request_of_header_map,
     with_gateway_trace,
 )
-from exchanger.envoy.wire import authorization, field
+from exchanger.envoy.wire import authorization, field, removals
 from exchanger.grpc.routes import CallInfo, Deferred, Immediate, Route
 from exchanger.grpc.status import GrpcError
 from exchanger.grpc.status import StatusCode as GrpcStatus
@@ -100,7 +100,7 @@ def encode_check(outcome: Outcome) -> bytes:
             assert_never(outcome)
 
 
-# CheckResponse: status = 1, ok_response = 3, dynamic_metadata = 4; OkHttpResponse: headers = 2.
+# CheckResponse: status = 1, ok_response = 3, dynamic_metadata = 4; OkHttpResponse: headers = 2, headers_to_remove = 5.
 _OK: Final = CheckResponse(status=Status(code=GrpcStatus.OK)).SerializeToString()
 _UNCHANGED: Final = CheckResponse(status=Status(code=GrpcStatus.OK), ok_response=OkHttpResponse()).SerializeToString()
 _METADATA: Final = b"\x22"
@@ -111,7 +111,8 @@ def _unchanged(allow: Allow) -> bytes:
 
 
 def _ok_with_token(allow: Allow, token: Secret) -> bytes:
-    return b"%b%b%b" % (_OK, field(b"\x1a", field(b"\x12", authorization(token, b"\x12"))), field(_METADATA, described(allow)))
+    ok = field(b"\x12", authorization(token, b"\x12")) + (removals(allow.removed, b"\x2a") if allow.removed else b"")
+    return b"%b%b%b" % (_OK, field(b"\x1a", ok), field(_METADATA, described(allow)))
 
 
 def _denied(deny: Deny) -> bytes:
@@ -153,7 +154,7 @@ class Authorization(AuthorizationServicer):
         """
         evaluator = self.evaluator
         started = evaluator.clock()
-        request = decode_check(message, with_headers=evaluator.policy.needs_headers)
+        request = decode_check(message, with_headers=evaluator.needs_headers)
         if type(request) is not HttpRequest:
             seen, deny = (request.request, request.deny) if isinstance(request, Refused) else (EMPTY_REQUEST, request)
             evaluator.decided(seen, deny, started, Filter.EXT_AUTHZ)

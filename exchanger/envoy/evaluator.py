@@ -52,6 +52,11 @@ class Evaluator:
     in_flight: int = attrs.field(default=0, init=False)
     answered: int = attrs.field(default=0, init=False)
 
+    @property
+    def needs_headers(self) -> bool:
+        """Whether requests have to have all of their header fields, for the policy or for the issuers."""
+        return self.policy.needs_headers or self.rules.needs_headers
+
     def begin(self, request: HttpRequest, started: float, asked_by: Filter) -> Outcome | ExchangePending:
         """Answer at once where no exchange is needed; ``started`` is the clock's reading at the request's arrival."""
         outcome = begin(request, self.policy.snapshot, self.rules)
@@ -142,6 +147,6 @@ class Waiting(Deferred):
     def _decide(self, token_outcome: TokenOutcome) -> Outcome:
         pending = self.pending
         exchange = Exchange(pending.entry.target, pending.token_request.issuer.endpoint_host, token_outcome.call)
-        outcome = finish(pending.entry, token_outcome)
+        outcome = finish(pending, token_outcome)
         self.evaluator.decided(self.request, outcome, self.started, self.asked_by, self.span, exchange)
         return outcome

@@ -28,7 +28,7 @@ from exchanger.decision.check import MISSING_HTTP
 from exchanger.decision.outcome import Allow, Deny, Outcome, Reason
 from exchanger.envoy.metadata import described
 from exchanger.envoy.request_fields import Refused, RequestLine, request_of_header_map
-from exchanger.envoy.wire import authorization, field
+from exchanger.envoy.wire import authorization, field, removals
 from exchanger.policy.authority import split_absolute_form
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
@@ -176,7 +176,7 @@ def encode_request_headers(outcome: Outcome) -> bytes:
 
 
 # The fields of ProcessingResponse are request_headers = 1 and dynamic_metadata = 8, of HeadersResponse response = 1, of CommonResponse
-# header_mutation = 2, and of HeaderMutation set_headers = 1.
+# header_mutation = 2, and of HeaderMutation set_headers = 1 and remove_headers = 2.
 _COMMON: Final = CommonResponse(status=CommonResponse.CONTINUE, clear_route_cache=True).SerializeToString()
 _MODE: Final = ProcessingResponse(mode_override=_REQUEST_HEADERS_ONLY).SerializeToString()
 _NAMESPACE: Final = field(b"\x0a", _FILTER.encode("ascii"))
@@ -188,7 +188,8 @@ def _unchanged(allow: Allow) -> bytes:
 
 
 def _allowed_with_token(allow: Allow, token: Secret) -> bytes:
-    common = _COMMON + field(b"\x12", field(b"\x0a", authorization(token, b"\x1a")))
+    mutation = field(b"\x0a", authorization(token, b"\x1a")) + (removals(allow.removed, b"\x12") if allow.removed else b"")
+    common = _COMMON + field(b"\x12", mutation)
     return b"%b%b%b" % (field(b"\x0a", field(b"\x0a", common)), _MODE, _metadata(allow))
 
 

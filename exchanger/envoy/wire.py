@@ -3,6 +3,7 @@
 Building an answer with a token as messages and serialising them takes ten times as long.
 """
 
+import functools
 from typing import Final
 
 from exchanger.values.secret import Secret
@@ -37,3 +38,10 @@ _REPLACES: Final = b"\x12\x00\x18\x02"
 def authorization(token: Secret, tag: bytes) -> bytes:
     """Return the serialised HeaderValueOption that sets Authorization to ``token``; ``tag`` is that of the field for the value."""
     return field(b"\x0a", _KEY + field(tag, b"Bearer " + token.reveal().encode("ascii"))) + _REPLACES
+
+
+# One for each issuer whose tokens come in headers of their own.
+@functools.lru_cache(maxsize=256)
+def removals(headers: tuple[str, ...], tag: bytes) -> bytes:
+    """Return the serialised names of headers to remove; ``tag`` is that of their field."""
+    return b"".join(field(tag, header.encode("ascii")) for header in headers)

@@ -183,6 +183,11 @@ class SubjectRules:
     audiences: tuple[str, ...] = ()
     jwks_uri: str = ""
 
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """The headers that a request with an exchanged token must not have any more; Authorization holds that token."""
+        return tuple(header for header in self.headers if header != AUTHORIZATION)
+
 
 @enum.unique
 class ErrorStyle(enum.Enum):
@@ -222,3 +227,8 @@ class Issuer:
     grant: Grant = Grant()
     subject: SubjectRules = SubjectRules()
     errors: ErrorStyle = ErrorStyle.REFERENCE
+
+    @property
+    def address(self) -> str:
+        """The URL that the operator gave: the token endpoint's, or the issuer's."""
+        return self.token_endpoint or self.discovery

@@ -33,6 +33,10 @@ class ErrorKind(enum.Enum):
     WRONG_ISSUED_TOKEN_TYPE = "wrong_issued_token_type"
     BREAKER_OPEN = "breaker_open"
     OVERLOADED = "overloaded"
+    METADATA_UNKNOWN = "metadata_unknown"
+    NO_ACTOR_TOKEN = "no_actor_token"
+    SUBJECT_REFUSED = "subject_refused"
+    KEYS_UNKNOWN = "keys_unknown"
 
 
 @enum.unique
@@ -66,8 +70,37 @@ class TokenCall:
 
 @final
 @attrs.frozen
+class StepUp:
+    """What a caller needs so that an exchange succeeds, as RFC 6750 section 3, RFC 9470 section 3 and Entra ID (``claims``) have it.
+
+    Each text can stand in a challenge as it is, and is "" if the token endpoint does not say.
+    """
+
+    error: str
+    scope: str = ""
+    acr_values: str = ""
+    max_age: int | None = None
+    claims: str = ""
+
+
+@final
+@attrs.frozen
+class SubjectVerdict:
+    """What the gate found of a caller's token. ``actors`` is "" or a digest of those who act for its subject (RFC 8693 section 4.1).
+
+    ``refusal`` is "" if the token passed, and otherwise says why it did not, in words of our own.
+    """
+
+    actors: str = ""
+    refusal: str = ""
+
+
+@final
+@attrs.frozen
 class ExchangedToken:
     """The exchange succeeded; ``access_token`` can be sent as a bearer token. ``call``, ``cache`` and ``expires_at`` are no part of it.
+
+    ``subject`` is the gate's verdict on the caller's token, ``None`` without a gate.
 
     ``expires_in`` is the token's lifetime in seconds from when it was issued (RFC 6749 section 5.1,
     https://www.rfc-editor.org/rfc/rfc6749#section-5.1), ``None`` if the token endpoint did not say. ``expires_at`` is when it expires at
@@ -79,6 +112,7 @@ class ExchangedToken:
     expires_in: int | None = None
     cache: Cache = attrs.field(default=Cache.NONE, eq=False)
     expires_at: int | None = attrs.field(default=None, eq=False)
+    subject: SubjectVerdict | None = attrs.field(default=None, eq=False)
 
 
 @final
@@ -90,7 +124,8 @@ class ExchangeFailure:
     ``www_authenticate`` holds the token endpoint's challenges to relay; ``http_status`` is the token endpoint's own, if it answered.
     The others are no part of the outcome, and never reach the client: ``retry_after`` is for how long the token endpoint asks not to be
     called, in seconds, ``None`` if it does not; ``oauth_error`` is the token endpoint's error code if it is a
-    registered one, "" otherwise, and ``detail`` says more, in words of our own.
+    registered one, "" otherwise, and ``detail`` says more, in words of our own. ``step_up``: what the caller needs, if the token endpoint
+    asks for more. ``too_late``: the gateway's time was up.
     """
 
     diagnostic: Diagnostic
@@ -104,6 +139,9 @@ class ExchangeFailure:
     retry_after: float | None = attrs.field(default=None, eq=False)
     oauth_error: str = attrs.field(default="", eq=False)
     detail: str = attrs.field(default="", eq=False)
+    step_up: StepUp | None = None
+    too_late: bool = attrs.field(default=False, eq=False)
+    subject: SubjectVerdict | None = attrs.field(default=None, eq=False)
 
 
 TokenOutcome = ExchangedToken | ExchangeFailure

@@ -7,7 +7,6 @@ from exchanger.decision.outcome import Allow, Deny, ExchangePending, Reason, Res
 from exchanger.errors import Diagnostic
 from exchanger.policy.authority import split_absolute_form
 from exchanger.policy.snapshot import PolicySnapshot
-from exchanger.values.entry import ExchangeEntry
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, ErrorKind, ExchangedToken, ExchangeFailure, TokenCall
@@ -209,20 +208,20 @@ def test_an_issuer_that_is_gone_is_a_failed_exchange() -> None:
     assert missing.headers == (("WWW-Authenticate", 'Bearer realm="ext-authz-token-exchange", scope="read:orders"'),)
 
 
-def _entry() -> ExchangeEntry:
+def _pending() -> ExchangePending:
     pending = begin(request("/orders", "Bearer token"), SNAPSHOT, RULES)
     assert isinstance(pending, ExchangePending)
-    return pending.entry
+    return pending
 
 
 def test_an_exchanged_token_allows() -> None:
-    assert finish(_entry(), ExchangedToken(Secret("new"))) == Allow(Reason.ALLOW_EXCHANGE, SOURCE, Secret("new"), 0, "primary")
+    assert finish(_pending(), ExchangedToken(Secret("new"))) == Allow(Reason.ALLOW_EXCHANGE, SOURCE, Secret("new"), 0, "primary")
 
 
 @pytest.mark.parametrize("cache", Cache)
 @pytest.mark.parametrize("expires", [1_060, None])
 def test_it_is_known_where_a_token_came_from_and_when_it_expires(cache: Cache, expires: int | None) -> None:
-    outcome = finish(_entry(), ExchangedToken(Secret("new"), CALL, 60, cache, expires))
+    outcome = finish(_pending(), ExchangedToken(Secret("new"), CALL, 60, cache, expires))
     assert isinstance(outcome, Allow)
     assert (outcome.cache, outcome.expires_at) == (cache, expires)
     assert outcome.issuer == "primary"
@@ -242,7 +241,7 @@ def test_a_failed_exchange_denies(status: int, result: Result) -> None:
         oauth_error="invalid_grant",
         detail="why",
     )
-    outcome = finish(_entry(), failure)
+    outcome = finish(_pending(), failure)
     assert isinstance(outcome, Deny)
     assert (outcome.reason, outcome.status, outcome.body, outcome.result) == (Reason.DENY_EXCHANGE_ERROR, status, "{}", result)
     assert outcome.headers == (("WWW-Authenticate", "Basic x"), ("WWW-Authenticate", "Bearer y"))

@@ -14,7 +14,7 @@ from exchanger.decision.token_exchange import transport_failure
 from exchanger.envoy.authorization import encode_check
 from exchanger.envoy.process_codec import encode_request_headers
 from exchanger.errors import Diagnostic
-from exchanger.values.entry import ExchangeEntry, Source
+from exchanger.values.entry import Source
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.token import Cache, ErrorKind, ExchangedToken, TokenCall
@@ -22,7 +22,6 @@ from exchanger.values.verdict import AmbiguousPart
 from tests.decision.examples import RULES, SOURCE, request, snapshot
 
 SNAPSHOT: Final = snapshot()
-ENTRY: Final = next(entry for entry in SNAPSHOT.documents[SOURCE].entries if isinstance(entry, ExchangeEntry))
 TOKEN: Final = "canary-token"
 POLICY: Final = {"policy": "team/policy"}
 PRIMARY: Final = {**POLICY, "issuer": "primary"}
@@ -34,8 +33,14 @@ def decided(asked: HttpRequest) -> Outcome:
     return outcome
 
 
+def pending() -> ExchangePending:
+    begun = begin(request("/orders", "Bearer subject"), SNAPSHOT, RULES)
+    assert isinstance(begun, ExchangePending)
+    return begun
+
+
 def issued(cache: Cache = Cache.MISS, expires_at: int | None = 1_060) -> Outcome:
-    return finish(ENTRY, ExchangedToken(Secret(TOKEN), TokenCall(0.1, 200), 60, cache, expires_at))
+    return finish(pending(), ExchangedToken(Secret(TOKEN), TokenCall(0.1, 200), 60, cache, expires_at))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +59,7 @@ def issued(cache: Cache = Cache.MISS, expires_at: int | None = 1_060) -> Outcome
         (issued(Cache.SHARED), {"decision": "allow_exchange", "cache": "shared", "expires_at": 1_060, **PRIMARY}),
         (issued(expires_at=None), {"decision": "allow_exchange", "cache": "miss", **PRIMARY}),
         (
-            finish(ENTRY, transport_failure(ErrorKind.UNKNOWN_ISSUER_PROFILE, Diagnostic.UNKNOWN_ISSUER)),
+            finish(pending(), transport_failure(ErrorKind.UNKNOWN_ISSUER_PROFILE, Diagnostic.UNKNOWN_ISSUER)),
             {"decision": "deny_exchange_error", "cache": "none", **PRIMARY},
         ),
     ],

@@ -45,7 +45,7 @@ def test_only_a_success_of_the_token_endpoint_allows(status: int, body: bytes, c
     pending = begin(request("/orders", "Bearer token"), SNAPSHOT, RULES)
     assert isinstance(pending, ExchangePending)
     outcome = decode_response(status, challenges, body, TokenResponseRules(error_passthrough=passthrough))
-    answer = finish(pending.entry, outcome)
+    answer = finish(pending, outcome)
     assert isinstance(answer, Allow) == isinstance(outcome, ExchangedToken)
     if isinstance(answer, Allow):
         assert status == 200

@@ -26,7 +26,7 @@ def test_a_value_that_holds_it_does_not_show_it(convert: Callable[[object], obje
 
 def test_asdict_without_recursion_keeps_the_secret() -> None:
     secret = Secret(TEXT)
-    assert attrs.asdict(Credentials("id", secret), recurse=False)["client_secret"] is secret
+    assert attrs.asdict(Credentials("id", secret), recurse=False)["proof"] is secret
 
 
 def test_it_is_not_serialised() -> None:

@@ -1,0 +1,44 @@
+"""Where a request's subject token is: in the headers that the issuer's profile lists, and in no other.
+
+Several headers may carry it, since gateways that validate tokens move them. Whatever contradicts itself or cannot be read is refused: the
+next header is never a substitute.
+
+Must not know: whether the token is valid.
+"""
+
+from typing import Final
+
+from exchanger.decision.bearer import Bearer, NoToken, is_bearer_token, read_bearer
+from exchanger.values.issuer import AUTHORIZATION, SubjectRules
+from exchanger.values.request import HttpRequest
+from exchanger.values.secret import Secret
+
+_BY_DEFAULT: Final = (AUTHORIZATION,)
+
+
+def read_subject(request: HttpRequest, rules: SubjectRules) -> Bearer | NoToken:
+    """Return the token that the headers hold. Those that are there must all hold the same one.
+
+    Authorization has a scheme before it, the others hold the bare token. A header that is sent twice holds none.
+    """
+    if rules.headers == _BY_DEFAULT:
+        return read_bearer(request.authorization)
+    found: Bearer | None = None
+    for header in rules.headers:
+        read = read_bearer(request.authorization) if header == AUTHORIZATION else _read_bare(request, header)
+        if read is NoToken.ABSENT:
+            continue
+        if isinstance(read, NoToken):
+            return read
+        if found is not None and found != read:
+            return NoToken.DIFFERENT
+        found = read
+    return NoToken.ABSENT if found is None else found
+
+
+def _read_bare(request: HttpRequest, header: str) -> Bearer | NoToken:
+    values = [value for name, value in request.fields.fields if name.lower() == header]
+    token = ",".join(values).strip(" \t")
+    if not token:
+        return NoToken.ABSENT
+    return Bearer(Secret(token)) if is_bearer_token(token) else NoToken.INVALID
