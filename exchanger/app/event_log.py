@@ -18,7 +18,7 @@ from exchanger.policy.withdrawal import Gone, Reasons
 from exchanger.util.text import printable
 from exchanger.values.entry import Source
 from exchanger.values.notice import Notices
-from exchanger.values.text import DETAIL_LIMIT, POLICY_LIMIT
+from exchanger.values.text import DETAIL_LIMIT, ISSUER_LIMIT, POLICY_LIMIT
 
 # Problems listed in one document's line; once these are fixed, the next ones appear.
 MAX_PROBLEMS: Final = 5
@@ -49,6 +49,30 @@ class TlsLog:
     def handshake_failed(self, peer: str, reason: str) -> None:
         """See ``TlsObserver``."""
         self._log.warning("tls.handshake_failed", peer=peer, reason=reason)
+
+
+@final
+@attrs.frozen
+class MetadataLog:
+    """Logs what issuers publish. A failure takes nothing away that was known."""
+
+    _log: structlog.stdlib.BoundLogger
+
+    def metadata_known(self, issuer: str) -> None:
+        """See ``MetadataObserver``."""
+        self._log.info("issuers.metadata_known", issuer=printable(issuer, ISSUER_LIMIT))
+
+    def metadata_failed(self, issuer: str, reason: str) -> None:
+        """See ``MetadataObserver``."""
+        self._log.error("issuers.metadata_failed", issuer=printable(issuer, ISSUER_LIMIT), reason=reason)
+
+    def keys_known(self, issuer: str, count: int) -> None:
+        """See ``MetadataObserver``."""
+        self._log.info("issuers.keys_known", issuer=printable(issuer, ISSUER_LIMIT), keys=count)
+
+    def keys_failed(self, issuer: str, reason: str) -> None:
+        """See ``MetadataObserver``."""
+        self._log.error("issuers.keys_failed", issuer=printable(issuer, ISSUER_LIMIT), reason=reason)
 
 
 def _plain(info: CertificateInfo) -> dict[str, object]:

@@ -16,7 +16,7 @@ import trio
 from rpds import HashTrieMap
 
 from exchanger import __version__
-from exchanger.app.event_log import ConsoleLog, GrantsLog, TlsLog, TokenCacheLog
+from exchanger.app.event_log import ConsoleLog, GrantsLog, MetadataLog, TlsLog, TokenCacheLog
 from exchanger.app.fade import Fade
 from exchanger.app.policy_sync import PolicySync
 from exchanger.app.settings import Settings
@@ -36,6 +36,7 @@ from exchanger.errors import ExchangerError
 from exchanger.grpc.routes import Route, routes_of
 from exchanger.grpc.server import GrpcServer
 from exchanger.oauth.cache.token_cache import TokenCache
+from exchanger.oauth.gate.gate import Gate
 from exchanger.oauth.token_client import TokenClient
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.reactor.reactor import Reactor
@@ -81,6 +82,7 @@ class Supervisor:
     _exports: Exports = attrs.field(init=False)
     _reactor: Reactor = attrs.field(init=False, factory=Reactor)
     _tokens: TokenClient = attrs.field(init=False)
+    _gate: Gate = attrs.field(init=False)
     _evaluator: Evaluator = attrs.field(init=False)
     _server: GrpcServer = attrs.field(init=False)
     _sync: PolicySync = attrs.field(init=False)
@@ -122,8 +124,10 @@ class Supervisor:
         exchange_observer: ExchangeObserver = self._metrics if tracing is None else ExchangeObservers((self._metrics, tracing))
         client = settings.token_client
         cache = TokenCache(client.rules, client.proxies, settings.token_cache, TokenCacheLog(self._log))
-        self._tokens = TokenClient(client, exchange_observer, self._reactor, tracer=tracer, cache=cache)
-        self._evaluator = Evaluator(self._policy, settings.decision, self._tokens, self._observers(), tracer=tracer)
+        metadata_log = MetadataLog(self._log)
+        self._tokens = TokenClient(client, exchange_observer, self._reactor, tracer=tracer, cache=cache, metadata_observer=metadata_log)
+        self._gate = Gate(self._tokens, self._tokens.documents, self._reactor, metadata_log)
+        self._evaluator = Evaluator(self._policy, settings.decision, self._gate, self._observers(), tracer=tracer)
         self._fade = Fade(lambda: self._evaluator.answered)
         self._server = GrpcServer(settings.grpc, self._routes(), self._reactor, self._handler_fault, TlsLog(self._log), self._on_refused)
         self._sync = PolicySync(settings, self._policy, self._use_issuers, self._on_stale, self._log)
@@ -145,6 +149,7 @@ class Supervisor:
                 await infrastructure.start(self._exports.run)
                 infrastructure.start_soon(self._reactor.run)
                 await infrastructure.start(self._tokens.run)
+                await infrastructure.start(self._gate.run)
                 metrics, console = self.settings.metrics, self.settings.console
                 if metrics.enabled:
                     await self._start(infrastructure, MetricsServer(metrics, self._metrics).run, "METRICS_PORT")
@@ -162,6 +167,7 @@ class Supervisor:
 
     def _use_issuers(self, issuers: "HashTrieMap[str, Issuer]") -> None:
         self._tokens.use_issuers(issuers)
+        self._gate.use_issuers(issuers)
         self._evaluator.rules = attrs.evolve(self._evaluator.rules, issuers=issuers)
 
     def _on_stale(self, stale: bool) -> None:  # noqa: FBT001 - the signature that the source calls

@@ -12,15 +12,15 @@ from http import HTTPStatus
 from typing import Final, final
 
 import attrs
-import trio
 
 from exchanger.decision.token_exchange import TooLarge, read_members
 from exchanger.oauth.reach import reached
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.transport.answer import Answer, is_redirect
-from exchanger.oauth.transport.call import Call, NoAnswer
+from exchanger.oauth.transport.call import NoAnswer
 from exchanger.oauth.transport.connections import Connections
 from exchanger.oauth.transport.endpoint import Endpoint
+from exchanger.oauth.transport.roundtrip import round_trip
 from exchanger.reactor.reactor import Reactor
 from exchanger.values.issuer import Issuer
 
@@ -76,21 +76,10 @@ class Documents:
         head = endpoint.get_head(_HEADERS)
         if head is None:
             return NotFetched("its address cannot be asked for in HTTP")
-        answers: list[Answer | NoAnswer] = []
-        landed = trio.Event()
-
-        def land(answer: Answer | NoAnswer) -> None:
-            answers.append(answer)
-            landed.set()
-
-        call = Call(endpoint, head, (), b"", trio.current_time() + DOCUMENT_TIMEOUT, land, header_timeout=DOCUMENT_TIMEOUT)
-        self._reactor.turn(lambda: self._connections.begin(call))
-        try:
-            await landed.wait()  # the call's own time is its bound
-        finally:
-            self._reactor.turn(call.give_up)  # nothing, once it has landed
-        (answer,) = answers
-        return read_document(answer, late=trio.current_time() >= call.ends)
+        answer, late = await round_trip(
+            self._connections, self._reactor, endpoint, head, b"", DOCUMENT_TIMEOUT, header_timeout=DOCUMENT_TIMEOUT
+        )
+        return read_document(answer, late=late)
 
 
 def read_document(answer: Answer | NoAnswer, *, late: bool) -> Fetched | NotFetched:

@@ -18,8 +18,9 @@ from exchanger.reactor.timers import NEVER
 from exchanger.values.token import ErrorKind, TokenOutcome, TokenRequest
 from exchanger.values.trace import SpanContext
 
-GATEWAY_LEAVES: Final = transport_failure(
-    ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED, detail="timed out: the gateway does not wait any longer"
+GATEWAY_LEAVES: Final = attrs.evolve(
+    transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED, detail="timed out: the gateway does not wait any longer"),
+    too_late=True,
 )
 OVERLOADED: Final = transport_failure(ErrorKind.OVERLOADED, Diagnostic.OVERLOADED, detail="the issuer's maxInFlight calls are under way")
 

@@ -22,28 +22,31 @@ import attrs
 import trio
 
 from exchanger.decision.retry_after import read_retry_after
-from exchanger.decision.token_exchange import EncodedRequest, decode_response, encode_request, transport_failure
+from exchanger.decision.token_exchange import decode_response, rules_for, transport_failure
 from exchanger.errors import Diagnostic
+from exchanger.oauth.actors import Actors
 from exchanger.oauth.cache.token_cache import TokenCache
 from exchanger.oauth.documents import Documents
 from exchanger.oauth.flight import OVERLOADED, Flight, Stage, Waiter
 from exchanger.oauth.limits.breaker import caller_of, health_of
 from exchanger.oauth.limits.guards import Guard, Guards
 from exchanger.oauth.limits.in_flight import Entered
-from exchanger.oauth.reach import reached
+from exchanger.oauth.metadata import Metadata, MetadataObserver, NoMetadataObserver
+from exchanger.oauth.preparation import Preparation
 from exchanger.oauth.settings import TokenClientSettings
 from exchanger.oauth.transport.answer import Answer
 from exchanger.oauth.transport.call import Call, NoAnswer
 from exchanger.oauth.transport.connections import ConnectionCounts, Connections
 from exchanger.oauth.transport.dial import Dial, DialLimits
-from exchanger.oauth.transport.endpoint import Endpoint
 from exchanger.oauth.transport.host import ConnectionLimits
+from exchanger.oauth.transport.roundtrip import round_trip
 from exchanger.oauth.transport.tls import client_tls_context
 from exchanger.oauth.transport.tls_contexts import TlsContexts
 from exchanger.reactor.reactor import Reactor
 from exchanger.reactor.timers import NEVER
 from exchanger.typing import ExchangeObserver, Tracer
-from exchanger.values.issuer import Issuer
+from exchanger.values.issuer import ActorCredentials, Issuer
+from exchanger.values.secret import Secret
 from exchanger.values.token import (
     Cache,
     CoalescedRecord,
@@ -58,12 +61,14 @@ from exchanger.values.token import (
 
 __all__ = ["TokenClient", "TokenClientSettings"]
 
-# Endpoints that are remembered. There is one per issuer profile and generation of its credentials.
-_MAX_ENDPOINTS: Final = 1024
-
 # For who asks outside ``run``, and for everyone who still waits at its end.
 _LOST: Final = transport_failure(ErrorKind.CONTEXT_CANCELED, Diagnostic.REQUEST_FAILED, detail="the service ends")
-_NO_TIME: Final = transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED, detail="the gateway left no time for an exchange")
+_NO_TIME: Final = attrs.evolve(
+    transport_failure(ErrorKind.TIMEOUT, Diagnostic.REQUEST_FAILED, detail="the gateway left no time for an exchange"), too_late=True
+)
+_NO_ACTOR_TOKEN: Final = transport_failure(
+    ErrorKind.NO_ACTOR_TOKEN, Diagnostic.NO_ACTOR_TOKEN, detail="the token endpoint gave no token for the actor"
+)
 _BREAKER_OPEN: Final = transport_failure(ErrorKind.BREAKER_OPEN, Diagnostic.BREAKER_OPEN, detail="the token endpoint failed too often")
 
 
@@ -92,9 +97,11 @@ class TokenClient:
         tls: Makes contexts for https, a new one each time, which reads the trust store.
         tracer: Gives each call a span below the request's, and the token endpoint gets that one.
         cache: Keeps tokens of issuers whose profiles say so.
+        metadata_observer: Learns how the metadata of issuers are.
 
     Attributes:
         documents: Fetches what issuers publish, over the same connections.
+        metadata: What issuers with ``discovery`` publish.
     """
 
     settings: TokenClientSettings
@@ -106,6 +113,7 @@ class TokenClient:
     tls: Callable[[], ssl.SSLContext] = client_tls_context
     tracer: Tracer | None = None
     cache: TokenCache = attrs.field(factory=TokenCache)
+    metadata_observer: MetadataObserver = attrs.field(factory=NoMetadataObserver)
     documents: Documents = attrs.field(init=False)
     _connections: Connections = attrs.field(init=False)
     _guards: Guards[Flight] = attrs.field(factory=Guards, init=False)
@@ -115,7 +123,9 @@ class TokenClient:
     _flights: dict[TokenRequest, Flight] = attrs.field(factory=dict, init=False)
     _started: int = attrs.field(default=0, init=False)
     _coalesced: int = attrs.field(default=0, init=False)
-    _endpoints: dict[Issuer, Endpoint | None] = attrs.field(factory=dict, init=False)
+    metadata: Metadata = attrs.field(init=False)
+    _preparation: Preparation = attrs.field(init=False)
+    _actors: Actors = attrs.field(init=False)
     _in_flight: dict[str, int] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -132,6 +142,12 @@ class TokenClient:
         )
         self._connections = Connections(limits, self.reactor, TlsContexts(self.tls), self.dial)
         self.documents = Documents(settings, self.reactor, self._connections)
+        self.metadata = Metadata(self.documents, self.metadata_observer, self._metadata_changed)
+        self._preparation = Preparation(settings, self.now, self.metadata.token_endpoint)
+        self._actors = Actors(self._ask_for_actor_token)
+
+    def _metadata_changed(self) -> None:
+        self._preparation.forget()
 
     @property
     def in_flight(self) -> dict[str, int]:
@@ -160,6 +176,8 @@ class TokenClient:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.cache.run)
                 await nursery.start(self._connections.run)
+                await nursery.start(self._actors.run)
+                await nursery.start(self.metadata.run)
                 self._nursery = nursery
                 task_status.started()
         finally:
@@ -170,6 +188,8 @@ class TokenClient:
     def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
         """Take over the issuers in force: tokens of those that are gone are forgotten, and limits change at once."""
         self.cache.use_issuers(issuers)
+        self.metadata.use_issuers(issuers)
+        self._actors.use_issuers(issuers)
         self._admitted.extend(self._guards.use(issuers))
         self.reactor.turn(self._begin_admitted)
 
@@ -279,7 +299,18 @@ class TokenClient:
             flight.guard.places.withdraw(flight.key.namespace, flight)
 
     def _make_call(self, flight: Flight) -> None:
-        """Make the call of ``flight.request``, which leaves one record whatever becomes of it."""
+        """Make the call of ``flight.request``, once the actor's token is at hand."""
+        issuer = flight.request.issuer
+        actor, token = issuer.grant.actor, None
+        if type(actor) is ActorCredentials:
+            token = self._actors.at_hand(issuer)
+            if token is None and self._nursery is not None:
+                self._nursery.start_soon(self._obtain_actor_token, flight, actor)
+                return
+        self._send(flight, token)
+
+    def _send(self, flight: Flight, actor_token: Secret | None) -> None:
+        """Send the request, which leaves one record whatever becomes of it."""
         request = flight.request
         host = request.issuer.endpoint_host
         if self.tracer is not None:
@@ -287,21 +318,43 @@ class TokenClient:
             request = flight.request = attrs.evolve(request, trace=flight.span.trace)
         flight.started, flight.sent_at, flight.recorded = self.clock(), self.now(), False
         self._in_flight[host] = self._in_flight.get(host, 0) + 1
-        endpoint = self._endpoint(request.issuer)
-        if endpoint is None:
-            self._call_ended(flight, transport_failure(ErrorKind.INVALID_TOKEN_ENDPOINT, Diagnostic.INVALID_TOKEN_ENDPOINT))
+        endpoint = self._preparation.endpoint(request.issuer)
+        if type(endpoint) is ExchangeFailure:
+            self._call_ended(flight, endpoint)
             return
         flight.port = endpoint.origin.port
-        encoded = encode_request(request)
-        if type(encoded) is not EncodedRequest:
-            self._call_ended(flight, encoded)
+        prepared = self._preparation.exchange(request, endpoint, actor_token)
+        if type(prepared) is ExchangeFailure:
+            self._call_ended(flight, prepared)
             return
-        head = endpoint.head(encoded.headers)
-        if head is None:
-            self._call_ended(flight, transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST))
-            return
-        flight.call = Call(endpoint, head, encoded.trace, encoded.body, flight.ends, functools.partial(self._landed, flight))
+        encoded = prepared.encoded
+        flight.call = Call(endpoint, prepared.head, encoded.trace, encoded.body, flight.ends, functools.partial(self._landed, flight))
         self._connections.begin(flight.call)
+
+    async def _obtain_actor_token(self, flight: Flight, actor: ActorCredentials) -> None:
+        issuer, token = flight.request.issuer, None
+        with trio.move_on_at(flight.ends):
+            token = await self._actors.obtain(issuer, actor)
+
+        def go_on() -> None:
+            if flight.stage is Stage.OVER:
+                return
+            if token is None:
+                self._refuse(flight, flight.first if isinstance(flight.first, ExchangeFailure) else _NO_ACTOR_TOKEN)
+            else:
+                self._send(flight, token)
+
+        self.reactor.turn(go_on)
+
+    async def _ask_for_actor_token(self, issuer: Issuer, actor: ActorCredentials) -> TokenOutcome:
+        prepared = self._preparation.client_credentials(issuer, actor)
+        if isinstance(prepared, ExchangeFailure):
+            return prepared
+        endpoint, seconds = prepared.endpoint, self.settings.request_timeout
+        answer, _ = await round_trip(self._connections, self.reactor, endpoint, prepared.head, prepared.encoded.body, seconds)
+        if isinstance(answer, NoAnswer) or answer.body is None:
+            return _NO_ACTOR_TOKEN
+        return decode_response(answer.status, (), answer.body, attrs.evolve(self.settings.rules, require_issued_token_type=False))
 
     def _landed(self, flight: Flight, answer: Answer | NoAnswer) -> None:
         if type(answer) is NoAnswer:
@@ -312,7 +365,9 @@ class TokenClient:
             detail = "timed out while reading the answer" if late else "the answer broke off"
             self._call_ended(flight, transport_failure(ErrorKind.READ_RESPONSE, Diagnostic.READ_RESPONSE, answer.status, detail=detail))
         else:
-            outcome = decode_response(answer.status, answer.challenges, answer.body, self.settings.rules)
+            outcome = decode_response(
+                answer.status, answer.challenges, answer.body, rules_for(flight.request.issuer.grant, self.settings.rules)
+            )
             if answer.retry_after and isinstance(outcome, ExchangeFailure):
                 outcome = attrs.evolve(outcome, retry_after=read_retry_after(answer.retry_after, self.now()))
             self._call_ended(flight, outcome)
@@ -412,18 +467,6 @@ class TokenClient:
         record = ExchangeRecord(host, kind, status, flight.started, self.clock() - flight.started, flight.port, flight.span)
         self.observer.exchanged(record)
         return record
-
-    def _endpoint(self, issuer: Issuer) -> Endpoint | None:
-        """Return the issuer's endpoint, and keep it; ``None`` if its address is not usable."""
-        try:
-            return self._endpoints[issuer]
-        except KeyError:
-            pass
-        if len(self._endpoints) >= _MAX_ENDPOINTS:
-            self._endpoints.clear()
-        found = reached(issuer.token_endpoint, issuer, self.settings)
-        endpoint = self._endpoints[issuer] = found if isinstance(found, Endpoint) else None
-        return endpoint
 
 
 def as_before(request: TokenRequest, outcome: TokenOutcome) -> TokenRequest | None:

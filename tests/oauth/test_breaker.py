@@ -446,6 +446,10 @@ NO_CALL = {
     ErrorKind.CONTEXT_CANCELED,
     ErrorKind.BREAKER_OPEN,
     ErrorKind.OVERLOADED,
+    ErrorKind.METADATA_UNKNOWN,
+    ErrorKind.NO_ACTOR_TOKEN,
+    ErrorKind.SUBJECT_REFUSED,
+    ErrorKind.KEYS_UNKNOWN,
 }
 
 

@@ -7,7 +7,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from exchanger.decision.token_exchange import ACCESS_TOKEN_TYPE, TokenResponseRules, _constant, transport_failure
 from exchanger.errors import Diagnostic
-from exchanger.oauth.token_client import _MAX_ENDPOINTS, TokenClientSettings
+from exchanger.oauth.preparation import _MAX_ENDPOINTS
+from exchanger.oauth.token_client import TokenClientSettings
 from exchanger.telemetry.trace_context import TraceContexts
 from exchanger.typing import TokenExchanger
 from exchanger.values.issuer import Credentials
@@ -147,11 +148,11 @@ async def test_a_request_that_cannot_be_built_is_not_sent(
 
 
 async def test_remembered_endpoints_are_bounded() -> None:
-    client = client_of(HTTP, Observer())
+    preparation = client_of(HTTP, Observer())._preparation
     for number in range(3 * _MAX_ENDPOINTS // 2):
-        client._endpoint(token_request(endpoint=f"http://issuer.example.com/{number}").issuer)
-        client._endpoint(token_request(endpoint=f"invalid {number}").issuer)
-    assert len(client._endpoints) <= _MAX_ENDPOINTS
+        preparation.endpoint(token_request(endpoint=f"http://issuer.example.com/{number}").issuer)
+        preparation.endpoint(token_request(endpoint=f"invalid {number}").issuer)
+    assert len(preparation._endpoints) <= _MAX_ENDPOINTS
 
 
 async def test_an_exchange_times_out(autojump_clock: MockClock) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 
 from exchanger.decision.token_exchange import TokenResponseRules
-from exchanger.values.issuer import Credentials, Issuer
+from exchanger.values.issuer import ActorToken, Assertion, Credentials, Issuer, SigningKey
 from exchanger.values.secret import Secret
 from exchanger.values.token import TokenRequest
 
@@ -26,7 +26,19 @@ EXEMPT: Final[dict[type, dict[str, str]]] = {
         "trace": "the token endpoint may record it, and answers the same",
         "namespace": "it orders the calls that have to queue",
     },
+    Assertion: {
+        "text": "it is renewed all the time; whom it is about enters",
+    },
+    ActorToken: {
+        "token": "it is renewed all the time; whom it is about enters",
+    },
+    SigningKey: {
+        "key_id": "how the endpoint finds the public key",
+        "audience": "whom the assertion is for; the endpoint itself enters",
+    },
     Issuer: {
+        "subject": "which tokens may be exchanged; each request is judged before a token is looked up",
+        "errors": "it is about failures, which are never kept",
         "bearer_realm": "it is for this service's own challenges, and no token is in those",
         "protocol": "how the same question is transported",
         "cache": "how long the answer is kept; each look-up applies the limits in force",

@@ -101,7 +101,8 @@ def _health_of(outcome: TokenOutcome | None) -> Health:
             return Health.BAD if outcome.http_status in {None, _OK, _TOO_MANY_REQUESTS, _SERVICE_UNAVAILABLE} else Health.GOOD
         case ErrorKind.HTTP_STATUS:
             # With an OAuth error the endpoint has judged the request, whatever the status.
-            spared = outcome.http_status in {_TOO_MANY_REQUESTS, _SERVICE_UNAVAILABLE} and outcome.diagnostic is not Diagnostic.OAUTH_ERROR
+            judged = outcome.diagnostic in {Diagnostic.OAUTH_ERROR, Diagnostic.APP_ONLY_CALLER}
+            spared = outcome.http_status in {_TOO_MANY_REQUESTS, _SERVICE_UNAVAILABLE} and not judged
             return Health.BAD if spared else Health.GOOD
         case (
             ErrorKind.MALFORMED_SUCCESS_JSON
@@ -117,6 +118,10 @@ def _health_of(outcome: TokenOutcome | None) -> Health:
             | ErrorKind.CONTEXT_CANCELED
             | ErrorKind.BREAKER_OPEN
             | ErrorKind.OVERLOADED
+            | ErrorKind.METADATA_UNKNOWN
+            | ErrorKind.NO_ACTOR_TOKEN
+            | ErrorKind.SUBJECT_REFUSED
+            | ErrorKind.KEYS_UNKNOWN
         ):
             return Health.UNKNOWN
         case _:

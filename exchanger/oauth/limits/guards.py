@@ -57,7 +57,7 @@ class Guards(Generic[T]):
             if limits.max_in_flight is None and not limits.breaker:
                 continue
             endpoint, old = before.get(name, ("", None))
-            if old is None or endpoint != issuer.token_endpoint:
+            if old is None or endpoint != issuer.address:
                 old = Guard(name, issuer.endpoint_host, None, None)
             breaker = (old.breaker or Breaker()) if limits.breaker else None
             places = old.places
@@ -67,5 +67,5 @@ class Guards(Generic[T]):
                 places = InFlight(limits.max_in_flight)
             elif places.limit != limits.max_in_flight:
                 admitted += places.resize(limits.max_in_flight)
-            self._guards[name] = (issuer.token_endpoint, Guard(name, issuer.endpoint_host, breaker, places))
+            self._guards[name] = (issuer.address, Guard(name, issuer.endpoint_host, breaker, places))
         return tuple(admitted)

@@ -10,7 +10,25 @@ from exchanger.oauth.cache.identity import EXEMPT, Digester, encoded
 from exchanger.oauth.cache.token_cache import TokenCache
 from exchanger.oauth.transport.proxies import EnvironmentProxies, NoProxy
 from exchanger.values.entry import TokenTarget
-from exchanger.values.issuer import AuthMethod, CachePolicy, CallLimits, Credentials, EndpointProtocol, Issuer
+from exchanger.values.issuer import (
+    ActorCredentials,
+    ActorToken,
+    Assertion,
+    AssertionType,
+    AuthMethod,
+    CachePolicy,
+    CallLimits,
+    ClientCertificate,
+    Credentials,
+    EndpointProtocol,
+    ErrorStyle,
+    Grant,
+    GrantType,
+    Issuer,
+    SigningAlgorithm,
+    SigningKey,
+    SubjectRules,
+)
 from exchanger.values.proxy import Proxy
 from exchanger.values.secret import Secret
 from exchanger.values.token import TokenRequest
@@ -42,8 +60,24 @@ OTHER: Final[dict[type, dict[str, Any]]] = {
         "protocol": EndpointProtocol.HTTP2,
         "cache": CachePolicy(60.0, 5),
         "limits": CallLimits(5, breaker=True),
+        "discovery": "https://issuer.example.com",
+        "ca_pem": "another",
+        "grant": Grant(GrantType.JWT_BEARER),
+        "subject": SubjectRules(("x-token",)),
+        "errors": ErrorStyle.STRICT,
     },
-    Credentials: {"client_id": "other", "client_secret": Secret("other"), "generation": 7},
+    Grant: {
+        "type": GrantType.ENTRA_OBO,
+        "requested_token_type": "urn:x:y",
+        "actor": ActorCredentials("act"),
+        "parameters": (("tenant", "blue"),),
+    },
+    ActorToken: {"token": Secret("other"), "type": "urn:x:z", "subject": "other"},
+    ActorCredentials: {"scope": "other"},
+    SigningKey: {"pem": Secret("other"), "algorithm": SigningAlgorithm.PS256, "key_id": "other", "audience": "other"},
+    Assertion: {"text": Secret("other"), "type": AssertionType.JWT_SPIFFE, "subject": "other"},
+    ClientCertificate: {"chain": "other", "key": Secret("other")},
+    Credentials: {"client_id": "other", "proof": None, "generation": 7},
     TokenTarget: {"issuer_ref": "other", "scope": "write", "resources": ("https://r.example.com",), "audiences": ("a", "b")},
     Proxy: {"secure": True, "host": "other", "port": 1, "credentials": Secret("user:password")},
     TokenResponseRules: {"error_passthrough": True, "require_issued_token_type": False, "expected_issued_token_type": "another"},
@@ -52,6 +86,12 @@ BASE: Final[dict[type, Any]] = {
     TokenRequest: request(),
     Issuer: issuer(),
     Credentials: CREDENTIALS,
+    Grant: Grant(),
+    ActorToken: ActorToken(Secret("token"), "urn:x:y", "me"),
+    ActorCredentials: ActorCredentials("read"),
+    SigningKey: SigningKey(Secret("pem"), SigningAlgorithm.RS256, "k1", "https://issuer.example.com"),
+    Assertion: Assertion(Secret("token"), AssertionType.JWT_BEARER, "me"),
+    ClientCertificate: ClientCertificate("chain", Secret("key")),
     TokenTarget: TokenTarget("primary", scope="read"),
     Proxy: Proxy(False, "proxy.example.com", 3128),
     TokenResponseRules: TokenResponseRules(),

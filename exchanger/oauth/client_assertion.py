@@ -1,0 +1,43 @@
+"""The assertions that this client signs for each request (private_key_jwt, RFC 7523)."""
+
+import secrets
+from collections.abc import Callable
+from typing import Final, final
+
+import attrs
+
+from exchanger.oauth.jose.signing import LoadedKey, load_key, sign_assertion
+from exchanger.values.issuer import Issuer, SigningKey
+from exchanger.values.secret import Secret
+
+# Keys that are kept loaded: one for each issuer, and one more while it rotates.
+_MAX_KEYS: Final = 64
+# Bytes of chance in a ``jti``, so that no two are ever the same.
+_JTI_BYTES: Final = 16
+
+
+@final
+@attrs.define(eq=False)
+class ClientAssertions:
+    """Signs assertions. ``now`` returns seconds since the epoch."""
+
+    _now: Callable[[], float]
+    _loaded: dict[SigningKey, LoadedKey | None] = attrs.field(factory=dict, init=False, repr=False)
+
+    def sign(self, issuer: Issuer, key: SigningKey) -> Secret | None:
+        """Return a new assertion for ``issuer``; ``None`` if its key cannot sign, which was checked when it was read."""
+        loaded = self._load(key)
+        if loaded is None:
+            return None
+        audience = key.audience or issuer.token_endpoint
+        client_id = issuer.credentials.client_id
+        jti = secrets.token_urlsafe(_JTI_BYTES)
+        return sign_assertion(loaded, key.algorithm, key.key_id, client_id=client_id, audience=audience, now=self._now(), jti=jti)
+
+    def _load(self, key: SigningKey) -> LoadedKey | None:
+        if key not in self._loaded:
+            if len(self._loaded) >= _MAX_KEYS:
+                self._loaded.clear()
+            found = load_key(key.pem.reveal(), key.algorithm)
+            self._loaded[key] = found if isinstance(found, LoadedKey) else None
+        return self._loaded[key]

@@ -1,0 +1,1 @@
+"""The gate before an exchange: callers' tokens are judged by their issuers' keys before anything is sent."""

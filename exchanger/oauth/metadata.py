@@ -1,0 +1,202 @@
+"""What issuers publish about themselves: where their token endpoint and their keys are. Followed, and never forgotten because of a failure.
+
+An issuer is believed only if its metadata name it exactly (RFC 8414 section 3.3): whoever answers for another name could have secrets sent
+elsewhere.
+
+Sources: RFC 8414 (https://www.rfc-editor.org/rfc/rfc8414#section-3), OpenID Connect Discovery 1.0 section 4, RFC 8705 section 5.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from random import Random
+from typing import Final, NoReturn, Protocol, final
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+
+from exchanger.oauth.documents import Documents, Fetched, NotFetched
+from exchanger.util.backoff import BackOff, BackOffSettings
+from exchanger.values.issuer import ClientCertificate, Issuer
+
+# Seconds between two looks at what is known, before chance takes a tenth off. Endpoints and keys change seldom; a day would be too long for
+# a key that was withdrawn.
+REFRESH_S: Final = 3600.0
+# An issuer that cannot be reached is asked again after some 0.4 to 60 seconds.
+RETRIES: Final = BackOffSettings(first=0.4)
+# Characters of an address.
+_MAX_ADDRESS: Final = 2048
+
+
+@final
+@attrs.frozen
+class IssuerMetadata:
+    """The token endpoint, for clients with a certificate that of RFC 8705 section 5, and where the keys are; "" for what is not there."""
+
+    token_endpoint: str
+    jwks_uri: str
+
+
+@final
+@attrs.frozen
+class Unknown:
+    """There is no metadata; ``why`` is in words of our own."""
+
+    why: str
+
+
+async def fetch_metadata(documents: Documents, url: str, issuer: Issuer) -> IssuerMetadata | Unknown:
+    """Return the metadata of the issuer ``url``, which is reached as ``issuer`` is."""
+    problem = Unknown("there is no metadata")
+    for place in _places(url):
+        found = await documents.fetch(place, issuer=issuer)
+        if isinstance(found, NotFetched):
+            problem = Unknown(found.why)
+            continue
+        read = read_metadata(found, url, certificate=isinstance(issuer.credentials.proof, ClientCertificate))
+        if isinstance(read, IssuerMetadata):
+            return read
+        problem = read
+    return problem
+
+
+def _places(url: str) -> Iterator[str]:
+    """Yield where metadata may be: OpenID Connect puts its name behind the issuer's path, and RFC 8414 section 3.1 before it."""
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/")
+    base = f"{parts.scheme}://{parts.netloc}"
+    yield f"{base}{path}/.well-known/openid-configuration"
+    yield f"{base}/.well-known/oauth-authorization-server{path}"
+
+
+def read_metadata(found: Fetched, url: str, *, certificate: bool) -> IssuerMetadata | Unknown:
+    """Return what the document says, if it is that of the issuer ``url``."""
+    members = found.members
+    if members.get("issuer") != url:
+        return Unknown("the metadata name another issuer")
+    token_endpoint = _address(members, "token_endpoint")
+    aliases = members.get("mtls_endpoint_aliases")
+    if certificate and isinstance(aliases, dict):
+        token_endpoint = _address(aliases, "token_endpoint") or token_endpoint
+    return IssuerMetadata(token_endpoint, _address(members, "jwks_uri"))
+
+
+def _address(members: Mapping[str, object], name: str) -> str:
+    value = members.get(name)
+    return value if isinstance(value, str) and len(value) <= _MAX_ADDRESS else ""
+
+
+class MetadataObserver(Protocol):
+    """Learns how issuers' metadata and keys are; must neither block nor raise."""
+
+    def metadata_known(self, issuer: str, /) -> None:
+        """What ``issuer`` publishes is known now, for the first time or again."""
+
+    def metadata_failed(self, issuer: str, reason: str, /) -> None:
+        """It cannot be had; reported once for each reason. What was known before still counts."""
+
+    def keys_known(self, issuer: str, count: int, /) -> None:
+        """The keys of the caller's ``issuer`` are known now, for the first time or other ones."""
+
+    def keys_failed(self, issuer: str, reason: str, /) -> None:
+        """They cannot be had; as for metadata."""
+
+
+@final
+class NoMetadataObserver:
+    """Implements ``MetadataObserver`` for whoever does not want to know."""
+
+    def metadata_known(self, issuer: str, /) -> None:
+        """See ``MetadataObserver``."""
+
+    def metadata_failed(self, issuer: str, reason: str, /) -> None:
+        """See ``MetadataObserver``."""
+
+    def keys_known(self, issuer: str, count: int, /) -> None:
+        """See ``MetadataObserver``."""
+
+    def keys_failed(self, issuer: str, reason: str, /) -> None:
+        """See ``MetadataObserver``."""
+
+
+@final
+@attrs.define(eq=False)
+class Metadata:
+    """Follows the metadata of the issuers in force that are found by discovery.
+
+    Args:
+        documents: Fetches documents.
+        observer: Learns of what happens.
+        changed: Called when a token endpoint has become known, or another one.
+    """
+
+    documents: Documents
+    observer: MetadataObserver
+    changed: Callable[[], None]
+    _random: Random = attrs.field(factory=Random)
+    _issuers: dict[str, Issuer] = attrs.field(factory=dict, init=False)
+    _known: dict[str, tuple[str, IssuerMetadata]] = attrs.field(factory=dict, init=False)
+    _followed: dict[str, trio.CancelScope] = attrs.field(factory=dict, init=False)
+    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+
+    def token_endpoint(self, issuer: Issuer) -> str:
+        """Return the address, "" while it is not known."""
+        discovery, metadata = self._known.get(issuer.name, ("", None))
+        return metadata.token_endpoint if metadata is not None and discovery == issuer.discovery else ""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follow until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self.use_issuers(self._issuers)
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
+            self._followed.clear()
+
+    def use_issuers(self, issuers: Mapping[str, Issuer]) -> None:
+        """Take over the issuers in force."""
+        found = {name: issuer for name, issuer in issuers.items() if issuer.discovery}
+        for name in list(self._known):
+            if name not in found or self._known[name][0] != found[name].discovery:
+                del self._known[name]
+        for name in list(self._followed):
+            if name not in found or _way(self._issuers[name]) != _way(found[name]):
+                self._followed.pop(name).cancel()
+        self._issuers = found
+        if self._nursery is not None:
+            for name in found.keys() - self._followed.keys():
+                scope = self._followed[name] = trio.CancelScope()
+                self._nursery.start_soon(self._follow, name, scope)
+
+    async def _follow(self, name: str, scope: trio.CancelScope) -> None:
+        with scope:
+            await self._follow_one(name)
+
+    async def _follow_one(self, name: str) -> NoReturn:
+        back_off, told = BackOff(RETRIES, self._random), ""
+        while True:
+            issuer = self._issuers[name]
+            found = await fetch_metadata(self.documents, issuer.discovery, issuer)
+            if isinstance(found, IssuerMetadata) and not found.token_endpoint:
+                found = Unknown("the metadata name no token endpoint")
+            if isinstance(found, IssuerMetadata):
+                before = self._known.get(name)
+                if before is None or told:
+                    self.observer.metadata_known(name)
+                told = ""
+                if before != (issuer.discovery, found):
+                    self._known[name] = issuer.discovery, found
+                    self.changed()
+                await trio.sleep(REFRESH_S * (1.0 - 0.1 * self._random.random()))
+            else:
+                if found.why != told:
+                    told = found.why
+                    self.observer.metadata_failed(name, told)
+                await trio.sleep(back_off.failed(trio.current_time()))
+
+
+def _way(issuer: Issuer) -> tuple[object, ...]:
+    """Return what tells whether metadata have to be asked for anew, at once."""
+    return issuer.discovery, issuer.proxy, issuer.ca_pem, isinstance(issuer.credentials.proof, ClientCertificate)

@@ -1,0 +1,109 @@
+"""Requests to token endpoints, ready to be sent: where to, and with which head and body.
+
+What is missing for one is a failure: an address that is no URL, metadata that are not known yet, a key that cannot sign.
+"""
+
+from collections.abc import Callable
+from typing import Final, final
+
+import attrs
+
+from exchanger.decision.token_exchange import EncodedRequest, encode_client_credentials, encode_request, transport_failure
+from exchanger.errors import Diagnostic
+from exchanger.oauth.client_assertion import ClientAssertions
+from exchanger.oauth.reach import reached
+from exchanger.oauth.settings import TokenClientSettings
+from exchanger.oauth.transport.endpoint import Endpoint, PreparedHead
+from exchanger.values.issuer import ActorCredentials, Issuer, SigningKey
+from exchanger.values.secret import Secret
+from exchanger.values.token import ErrorKind, ExchangeFailure, TokenRequest
+
+# Endpoints that are remembered. There is one per issuer profile and generation of its credentials.
+_MAX_ENDPOINTS: Final = 1024
+
+_INVALID: Final = transport_failure(ErrorKind.INVALID_TOKEN_ENDPOINT, Diagnostic.INVALID_TOKEN_ENDPOINT)
+_UNKNOWN: Final = transport_failure(
+    ErrorKind.METADATA_UNKNOWN, Diagnostic.METADATA_UNKNOWN, detail="the issuer's metadata are not known yet"
+)
+_UNSENDABLE: Final = transport_failure(ErrorKind.CREATE_REQUEST, Diagnostic.CREATE_REQUEST)
+_UNSIGNED: Final = attrs.evolve(_UNSENDABLE, detail="the key of the client's assertions cannot sign")
+
+
+@final
+@attrs.frozen
+class Prepared:
+    """A request that can be sent to ``endpoint``."""
+
+    endpoint: Endpoint
+    head: PreparedHead
+    encoded: EncodedRequest
+
+
+@final
+@attrs.define(eq=False)
+class Preparation:
+    """Prepares requests.
+
+    Args:
+        settings: Those of the token client.
+        now: Seconds since the epoch.
+        discovered: Returns the token endpoint of an issuer with ``discovery``, "" while it is not known.
+    """
+
+    _settings: TokenClientSettings
+    _now: Callable[[], float]
+    _discovered: Callable[[Issuer], str]
+    _assertions: ClientAssertions = attrs.field(init=False)
+    _endpoints: dict[Issuer, Endpoint | ExchangeFailure] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._assertions = ClientAssertions(self._now)
+
+    def forget(self) -> None:
+        """Look up the endpoints anew: some have become known, or are elsewhere now."""
+        self._endpoints.clear()
+
+    def exchange(self, request: TokenRequest, endpoint: Endpoint, actor_token: Secret | None) -> Prepared | ExchangeFailure:
+        """Return the request that asks for ``request`` at ``endpoint``, which is that of its issuer."""
+        proof = request.issuer.credentials.proof
+        if type(proof) is SigningKey:
+            assertion = self._assertions.sign(request.issuer, proof)
+            return _UNSIGNED if assertion is None else _prepared(endpoint, encode_request(request, assertion, actor_token))
+        return _prepared(endpoint, encode_request(request, None, actor_token))
+
+    def client_credentials(self, issuer: Issuer, actor: ActorCredentials) -> Prepared | ExchangeFailure:
+        """Return the request for a token of the client itself."""
+        endpoint = self.endpoint(issuer)
+        if isinstance(endpoint, ExchangeFailure):
+            return endpoint
+        proof, assertion = issuer.credentials.proof, None
+        if isinstance(proof, SigningKey):
+            assertion = self._assertions.sign(issuer, proof)
+            if assertion is None:
+                return _UNSIGNED
+        return _prepared(endpoint, encode_client_credentials(issuer, actor.scope, assertion))
+
+    def endpoint(self, issuer: Issuer) -> Endpoint | ExchangeFailure:
+        """Return the issuer's token endpoint, and keep it."""
+        try:
+            return self._endpoints[issuer]
+        except KeyError:
+            pass
+        if len(self._endpoints) >= _MAX_ENDPOINTS:
+            self._endpoints.clear()
+        found = self._endpoints[issuer] = self._look_up(issuer)
+        return found
+
+    def _look_up(self, issuer: Issuer) -> Endpoint | ExchangeFailure:
+        address = self._discovered(issuer) if issuer.discovery else issuer.token_endpoint
+        if issuer.discovery and not address:
+            return _UNKNOWN
+        found = reached(address, issuer, self._settings)
+        return found if isinstance(found, Endpoint) else _INVALID
+
+
+def _prepared(endpoint: Endpoint, encoded: EncodedRequest | ExchangeFailure) -> Prepared | ExchangeFailure:
+    if type(encoded) is not EncodedRequest:
+        return encoded
+    head = endpoint.head(encoded.headers)
+    return _UNSENDABLE if head is None else Prepared(endpoint, head, encoded)
