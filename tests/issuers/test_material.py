@@ -48,6 +48,15 @@ def test_what_is_no_key_has_a_reason(text: str, problem: str) -> None:
     assert problem_with(Shape.P256_KEY, text) == problem
 
 
+def test_an_rsa_key_whose_numbers_do_not_fit_is_refused() -> None:
+    numbers = RSA.private_numbers()
+    broken = rsa.RSAPrivateNumbers(
+        numbers.p, numbers.q, numbers.d + 2, numbers.dmp1 + 2, numbers.dmq1, numbers.iqmp, numbers.public_numbers
+    )
+    text = pem(broken.private_key(unsafe_skip_rsa_key_validation=True))
+    assert problem_with(Shape.RSA_KEY, text) == "its private key cannot be read"
+
+
 def test_a_short_rsa_key_is_refused() -> None:
     short = pem(rsa.generate_private_key(65537, 1024))
     assert problem_with(Shape.RSA_KEY, short) == "the algorithm needs an RSA key of 2048 to 4096 bits"

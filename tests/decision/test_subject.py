@@ -1,0 +1,84 @@
+"""Where a caller's token is read from."""
+
+from typing import Final
+
+import pytest
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from exchanger.decision.answer import asked_request
+from exchanger.decision.bearer import Bearer, NoToken
+from exchanger.decision.subject import read_subject
+from exchanger.values.issuer import SubjectRules
+from exchanger.values.secret import Secret
+
+BOTH: Final = SubjectRules(("x-forwarded-access-token", "authorization"))
+BARE: Final = SubjectRules(("x-forwarded-access-token",))
+HEADER: Final = "X-Forwarded-Access-Token"
+
+
+def read(rules: SubjectRules, *headers: tuple[str, str], raw: bool = True) -> str | NoToken:
+    found = read_subject(asked_request("GET", "a.example", "/", headers, raw=raw), rules)
+    return found.token.reveal() if isinstance(found, Bearer) else found
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize(
+    ("rules", "headers", "expected"),
+    [
+        (SubjectRules(), [("Authorization", "Bearer a")], "a"),
+        (SubjectRules(), [("Authorization", "Bearer a"), (HEADER, "b")], "a"),
+        (SubjectRules(), [(HEADER, "b")], NoToken.ABSENT),
+        (BARE, [(HEADER, " b\t")], "b"),
+        (BARE, [(HEADER, "b"), ("Authorization", "Bearer a")], "b"),
+        (BARE, [("Authorization", "Bearer a")], NoToken.ABSENT),
+        (BARE, [(HEADER, "Bearer b")], NoToken.INVALID),
+        (BARE, [(HEADER, "")], NoToken.ABSENT),
+        (BARE, [(HEADER, "b"), (HEADER, "b")], NoToken.INVALID),
+        (BARE, [(HEADER, "b,c")], NoToken.INVALID),
+        (BARE, [], NoToken.ABSENT),
+        (BOTH, [(HEADER, "a"), ("Authorization", "Bearer a")], "a"),
+        (BOTH, [(HEADER, "a"), ("Authorization", "Bearer b")], NoToken.DIFFERENT),
+        (BOTH, [(HEADER, "a")], "a"),
+        (BOTH, [("Authorization", "bearer b")], "b"),
+        (BOTH, [(HEADER, "a b"), ("Authorization", "Bearer b")], NoToken.INVALID),
+        (BOTH, [(HEADER, "a"), ("Authorization", "Basic b")], NoToken.NOT_BEARER),
+        (BOTH, [(HEADER, "a"), ("Authorization", "Bearer b, Bearer b")], NoToken.NOT_ONE),
+        (BOTH, [(HEADER, "a"), ("Authorization", "")], "a"),
+    ],
+)
+def test_what_is_there_must_agree_and_nothing_stands_in(
+    rules: SubjectRules, headers: list[tuple[str, str]], expected: str | NoToken, raw: bool
+) -> None:
+    assert read(rules, *headers, raw=raw) == expected
+
+
+values = st.sampled_from(["a", "b", "", "a b", "a,b", "Bearer a", "Basic a", "bearer b"])
+names = st.sampled_from(["authorization", "AUTHORIZATION", "x-token", "X-Token", "x-other"])
+
+
+@given(
+    st.lists(st.tuples(names, values), max_size=4),
+    st.permutations(["authorization", "x-token", "x-other"]),
+    st.integers(1, 3),
+    st.booleans(),
+)
+def test_a_token_is_what_every_listed_header_says(headers: list[tuple[str, str]], listed: list[str], count: int, raw: bool) -> None:
+    rules = SubjectRules(tuple(listed[:count]))
+    found = read(rules, *headers, raw=raw)
+    event(str(found))
+    said = {name: [value for other, value in headers if other.lower() == name and value] for name in rules.headers}
+    if isinstance(found, str):
+        expected = {name: [f"bearer {found}" if name == "authorization" else found] for name, sent in said.items() if sent}
+        assert {name: [value.lower() for value in sent] for name, sent in said.items() if sent} == expected
+        assert expected
+    elif found is NoToken.ABSENT:
+        assert not any(said.values())
+    elif found is NoToken.DIFFERENT:
+        assert sum(map(bool, said.values())) > 1
+
+
+def test_the_order_of_headers_makes_no_difference_to_the_token() -> None:
+    request = asked_request("GET", "a.example", "/", [(HEADER, "a"), ("Authorization", "Bearer a")])
+    found = {read_subject(request, SubjectRules(order)) for order in [BOTH.headers, BOTH.headers[::-1]]}
+    assert found == {Bearer(Secret("a"))}
