@@ -1,7 +1,8 @@
 """Writes the JSON Schemas into docs/schemas, and that of the grants into the chart's; ``--check`` only says whether they are up to date.
 
-In ``helm/exchanger/values.schema.json``, everything below ``$defs/grantsFile`` is written by this script. There, a null or an empty text is
-a mistake: it is what a template leaves that found no value, and of a path prefix it would mean every path.
+In ``helm/exchanger/values.schema.json``, everything below ``$defs/grantsFile`` is written by this script, and the fields of issuer profiles
+in ``IDENTITY``. In grants, a null or an empty text is a mistake: it is what a template leaves that found no value, and of a path prefix it
+would mean every path.
 """
 
 import json
@@ -16,6 +17,11 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 FOLDER: Final = ROOT / "docs" / "schemas"
 CHART: Final = ROOT / "helm" / "exchanger" / "values.schema.json"
 DEFINITION: Final = "grantsFile"
+# Fields of the chart's issuer profiles that are as the service has them. The others are written by hand: the chart fills them in.
+IDENTITY: Final = (
+    *("discovery", "clientAssertion", "clientAssertionFile", "clientCertificate", "caFile", "grantType", "requestedTokenType"),
+    *("actorToken", "parameters", "subjectToken", "errors"),
+)
 
 
 def texts() -> dict[Path, str]:
@@ -24,6 +30,8 @@ def texts() -> dict[Path, str]:
     chart: dict[str, Any] = json.loads(CHART.read_text())
     body = without_nothing({key: value for key, value in SCHEMAS["grants"]().items() if key not in {"$schema", "$id", "title"}})
     chart["$defs"][DEFINITION] = {**body, "description": "written by .ci/schemas.py from the service's own schema of the file"}
+    profile = SCHEMAS["issuers"]()["properties"]["issuers"]["items"]["properties"]
+    chart["$defs"]["issuerProfiles"]["items"]["properties"] |= {name: profile[name] for name in IDENTITY}
     return {**found, CHART: as_text(chart)}
 
 

@@ -69,6 +69,19 @@ def test_a_profile_without_credentials_has_those_of_oauth() -> None:
     assert rights({**profiles, "oauth": own})["edge"] == [secrets("own")]
 
 
+def test_a_client_without_a_secret_needs_none_of_oauth() -> None:
+    address = {"name": "primary", "discovery": "https://issuer.example.com"}
+    for client in (
+        {"clientAssertionFile": {"path": "/var/run/secrets/tokens/idp"}},
+        {"clientID": "a", "clientCertificate": {"certFile": "/tls/tls.crt", "keyFile": "/tls/tls.key"}},
+        {"clientID": "a", "tokenEndpointAuthMethod": "none"},
+    ):
+        found = rights({"issuerProfiles": {"profiles": [{**address, **client}]}, "oauth": {"existingSecret": {"name": ""}}})
+        assert "edge" not in found
+    key = {"clientID": "a", "clientAssertion": {"algorithm": "ES256", "keySecretRef": {"name": "key", "key": "private.pem"}}}
+    assert rights({"issuerProfiles": {"profiles": [{**address, **key}]}})["edge"] == [secrets("key")]
+
+
 def test_with_profiles_that_somebody_else_keeps_only_the_named_secrets_are_read() -> None:
     values = {"issuerProfiles": {"existingConfigMap": "kept"}, "rbac": {"secrets": [{"name": "a"}, {"name": "b", "namespace": "vault"}]}}
     found = rights(values)

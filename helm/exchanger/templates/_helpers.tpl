@@ -121,6 +121,7 @@ default
 {{- if and (kindIs "map" $value) (not $value.namespace) -}}{{- $value = omit $value "namespace" -}}{{- end -}}
 {{- if $value -}}{{- $_ := set $issuer $field $value -}}{{- end -}}
 {{- end -}}
+{{- if include "exchanger.hasClientSecret" . -}}
 {{- $name := include "exchanger.oauthSecretName" $ -}}
 {{- if not (or .clientID .clientIDSecretRef) -}}
 {{- $_ := set $issuer "clientIDSecretRef" (dict "name" $name "key" $.Values.oauth.existingSecret.clientIDKey) -}}
@@ -128,9 +129,15 @@ default
 {{- if not (or .clientSecret .clientSecretSecretRef) -}}
 {{- $_ := set $issuer "clientSecretSecretRef" (dict "name" $name "key" $.Values.oauth.existingSecret.clientSecretKey) -}}
 {{- end -}}
+{{- end -}}
 {{- $issuers = append $issuers $issuer -}}
 {{- end -}}
 {{- toJson $issuers -}}
+{{- end -}}
+
+{{/* "true" if the client of a profile authenticates with a secret, its own or that of `oauth`. */}}
+{{- define "exchanger.hasClientSecret" -}}
+{{- if not (or .clientAssertion .clientAssertionFile .clientCertificate (eq (toString .tokenEndpointAuthMethod) "none")) -}}true{{- end -}}
 {{- end -}}
 
 {{/* "true" where a profile holds a client secret itself: the profiles are then a Secret instead of a ConfigMap. */}}
@@ -144,7 +151,7 @@ default
 {{- $references := list -}}
 {{- if not .Values.issuerProfiles.existingConfigMap -}}
 {{- range (include "exchanger.issuers" . | fromJsonArray) -}}
-{{- $references = concat $references (compact (list .clientIDSecretRef .clientSecretSecretRef)) -}}
+{{- $references = concat $references (compact (list .clientIDSecretRef .clientSecretSecretRef (.clientAssertion | default dict).keySecretRef)) -}}
 {{- end -}}
 {{- end -}}
 {{- range concat $references (.Values.rbac.secrets | default list) -}}
