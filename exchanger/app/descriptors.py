@@ -8,7 +8,7 @@ WANTED: Final = 65_536
 # Kept free of callers' connections: for token endpoints, the API server, scrapes and the console.
 RESERVED: Final = 4096
 
-# Of these for connections to token endpoints that rest.
+# The share of these for resting connections to token endpoints.
 _RESTING_SHARE: Final = 0.5
 
 

@@ -100,7 +100,7 @@ WRONG_GRANTED_HOST: Final = Code(
 )
 WRONG_GRANTED_PREFIX: Final = Code(
     "POL-4006",
-    "A grant has a path prefix that is none.",
+    "A grant has an invalid path prefix.",
     ("The slash at the beginning is missing.", "A pattern was written. Prefixes cover whole segments."),
     "Write the path as plain text.",
     _grant("pathPrefixes: [orders]"),
@@ -145,7 +145,7 @@ GRANTED_LESS: Final = Code(
 )
 LEFT_OUT: Final = Code(
     "POL-4011",
-    "A namespace is granted nothing, and a grant names one that is almost called the same.",
+    "A namespace is granted nothing, and a grant names one with almost the same name.",
     ("The name, or a label, is misspelt.",),
     "Correct the label, or the grants file.",
     "version: v1\ngrants:\n  - namespaces: [taem]\n    hosts: [api.example.com]\n",

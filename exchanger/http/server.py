@@ -28,7 +28,7 @@ LINGER_S: Final = 1.0
 LINGER_BYTES: Final = 4 * 1024 * 1024
 # Seconds of a drain in which idle connections may still bring a request: clients keep them open, and one may be on its way.
 SETTLE_S: Final = 1.0
-# Seconds between looks whether a drain is over.
+# Seconds between checks for the end of a drain.
 _LOOK_S: Final = 0.05
 # Seconds to say goodbye over TLS; whoever does not read by then is not told.
 _GOODBYE_S: Final = 1.0

@@ -27,7 +27,7 @@ OVERLOADED: Final = transport_failure(ErrorKind.OVERLOADED, Diagnostic.OVERLOADE
 
 @enum.unique
 class Stage(enum.Enum):
-    """How far a flight is."""
+    """How far a flight has come."""
 
     ASKING = "the shared cache is asked"
     QUEUED = "it waits for a place among the issuer's calls"

@@ -135,7 +135,7 @@ class Shelves:
             self._bytes -= entry.size
 
     def life_of(self, shelf: Shelf, digest: bytes) -> Life | None:
-        """Return how long the token of this name is kept; to ask is no use of it."""
+        """Return how long the token of this name is kept; asking does not count as use."""
         entry = shelf.entries.get(digest)
         return None if entry is None else entry.life
 

@@ -59,7 +59,7 @@ class WriteQueue:
             del self._jobs[at]
 
     def take(self) -> list[Job]:
-        """Return the oldest jobs, at most ``BATCH``, which are its own no more."""
+        """Return the oldest jobs, at most ``BATCH``; they leave the queue."""
         jobs = [self._jobs.popleft() for _ in range(min(BATCH, len(self._jobs)))]
         self._bytes -= sum(job.size for job in jobs)
         return jobs

@@ -87,7 +87,7 @@ function exchanged(item, siblings) {
 // Why an issuer is spared a call, by the code of the answer.
 const SPARED = {
   "TXE-1006": "The token endpoint fails, so it is not called for now",
-  "TXE-1007": "As many calls to the token endpoint are under way as may be, and there was no place for this one in time",
+  "TXE-1007": "The issuer's limit of calls to the token endpoint was reached, and there was no place for this one in time",
 };
 
 function unanswered(error, time) {
