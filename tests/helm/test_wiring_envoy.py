@@ -16,6 +16,7 @@ from exchanger.scenarios.client import fetch
 from exchanger.scenarios.scenario import OneRequest
 from exchanger.scenarios.target import request_of
 from tests.e2e.gateway import CHECK_TIMEOUT, asked, gateway_config, service_cluster, staged, start_gateway, until_listening, until_serving
+from tests.helm.cases import PROFILE
 from tests.helm.chart import only, render
 from tests.helm.guides import complaint, manager
 
@@ -132,3 +133,16 @@ async def test_a_service_that_does_not_answer_holds_a_request_up_no_longer_than_
         answer = await fetch(port, request_of(SCENARIOS[0].call, token), timeout=PATIENCE_S)
         await silent[0].aclose()
     assert answer.status in {503, 504}
+
+
+@each_mode
+def test_headers_of_callers_tokens_may_be_removed(mode: Mode) -> None:
+    subject = {"from": [{"header": "X-Forwarded-Access-Token"}, {"header": "Authorization"}, {"header": "x.token"}]}
+    profiles = {"issuerProfiles": {"profiles": [{**PROFILE, "subjectToken": subject}]}}
+    values = {"extensionMode": mode.value, "envoyFilter": {"enabled": True}, **profiles}
+    patch = only(render(values), "EnvoyFilter")["spec"]["configPatches"][0]["patch"]["value"]["typed_config"]
+    name, own = {
+        Mode.EXT_AUTHZ: ("decoder_header_mutation_rules", ""),
+        Mode.EXT_PROC: ("mutation_rules", "content-type|retry-after|www-authenticate|"),
+    }[mode]
+    assert patch[name]["allow_expression"]["regex"] == rf"^(authorization|{own}x-forwarded-access-token|x\.token)$"

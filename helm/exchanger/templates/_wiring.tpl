@@ -99,13 +99,20 @@ somebody else's, so its switch says nothing here. With `tls.only` that port is f
 {{- end -}}
 
 {{/*
-What a callout may change: in a request the one header that an exchange replaces; the rules of ext_proc hold for the headers of its own
-answers too, which are two. A change that is not allowed is an error, since a request whose change was dropped would go on with the caller's
+What a callout may change: in a request the one header that an exchange replaces, and those that callers' tokens come in; the rules of ext_proc
+hold for the headers of its own answers too, which are three. A change that is not allowed is an error, since a request whose change was dropped would go on with the caller's
 own token. https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/common/mutation_rules/v3/mutation_rules.proto
 */}}
 {{- define "exchanger.wiring.mutationRules" -}}
+{{- $headers := list "authorization" -}}
+{{- if ne (include "exchanger.wiring.mode" .) "ext_authz" -}}{{- $headers = concat $headers (list "content-type" "retry-after" "www-authenticate") -}}{{- end -}}
+{{- range (include "exchanger.profiles" . | fromJsonArray) -}}
+{{- range (.subjectToken | default dict).from -}}{{- $headers = append $headers (regexQuoteMeta (lower .header)) -}}{{- end -}}
+{{- end -}}
+{{- range .Values.issuerProfiles.subjectTokenHeaders -}}{{- $headers = append $headers (regexQuoteMeta (lower .)) -}}{{- end -}}
+{{- $headers = uniq $headers -}}
 disallow_all: true
 allow_expression:
-  regex: {{ ternary "^authorization$" "^(authorization|content-type|www-authenticate)$" (eq (include "exchanger.wiring.mode" .) "ext_authz") }}
+  regex: {{ ternary (printf "^%s$" (first $headers)) (printf "^(%s)$" (join "|" $headers)) (eq (len $headers) 1) }}
 disallow_is_error: true
 {{- end -}}
