@@ -36,6 +36,13 @@ def read_subject(request: HttpRequest, rules: SubjectRules) -> Bearer | NoToken:
     return NoToken.ABSENT if found is None else found
 
 
+def exchanged_subject(request: HttpRequest, removed: tuple[str, ...]) -> Bearer | None:
+    """Return the token of a ``request`` that was exchanged; ``removed`` are the headers beside Authorization that may have held it."""
+    elsewhere = read_subject(request, SubjectRules(removed)) if removed else NoToken.ABSENT
+    found = read_bearer(request.authorization) if elsewhere is NoToken.ABSENT else elsewhere
+    return None if isinstance(found, NoToken) else found
+
+
 def _read_bare(request: HttpRequest, header: str) -> Bearer | NoToken:
     values = [value for name, value in request.fields.fields if name.lower() == header]
     token = ",".join(values).strip(" \t")

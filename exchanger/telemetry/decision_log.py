@@ -10,8 +10,8 @@ from typing import Final, assert_never, final
 
 import attrs
 
-from exchanger.decision.bearer import Bearer, read_bearer
 from exchanger.decision.outcome import Allow, DecisionRecord, Deny, Result
+from exchanger.decision.subject import exchanged_subject
 from exchanger.errors import Diagnostic
 from exchanger.telemetry.render import Render
 from exchanger.util.text import printable
@@ -30,7 +30,8 @@ def decision_line(record: DecisionRecord, timestamp: str) -> Line:
     """Return the fields of the line about ``record``: flat, bounded, in the order in which people read them.
 
     ``duration_ms`` is in milliseconds. ``policy`` (namespace/name) is there when a policy matched. When an exchange failed, ``issuer``,
-    ``endpoint`` (a host), ``error_kind``, ``oauth_error`` and ``diagnostic`` are there as far as they are known.
+    ``endpoint`` (a host), ``error_kind``, ``oauth_error`` and ``diagnostic`` are there as far as they are known. ``actors`` is there when the gate
+    found that somebody acts for the caller's subject.
     """
     return _line("check.decided", _LEVELS[record.outcome.result], record, timestamp)
 
@@ -68,6 +69,8 @@ def _line(event: str, level: str, record: DecisionRecord, timestamp: str) -> Lin
             line["detail"] = printable(outcome.detail, DETAIL_LIMIT)
     else:
         assert_never(outcome)
+    if outcome.subject is not None and outcome.subject.actors:
+        line["actors"] = outcome.subject.actors
     trace_id = record.trace_id
     if trace_id is not None:
         line["trace_id"] = trace_id
@@ -116,7 +119,7 @@ class InsecureTokenLog:
     def decided(self, record: DecisionRecord, /) -> None:
         """See ``typing.DecisionObserver``."""
         match record.outcome:
-            case Allow(access_token=Secret() as exchanged) if isinstance(subject := read_bearer(record.request.authorization), Bearer):
+            case Allow(access_token=Secret() as exchanged) if subject := exchanged_subject(record.request, record.outcome.removed):
                 self._put(self._render(insecure_token_line(record, self._stamp(), subject=subject.token, exchanged=exchanged)))
             case _:
                 pass

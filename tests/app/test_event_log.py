@@ -6,7 +6,16 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from exchanger.app.event_log import MAX_LINES, MAX_PROBLEMS, MAX_WITHDRAWN, ConflictLog, DirectoryLog, KubernetesLog, log_notices
+from exchanger.app.event_log import (
+    MAX_LINES,
+    MAX_PROBLEMS,
+    MAX_WITHDRAWN,
+    ConflictLog,
+    DirectoryLog,
+    KubernetesLog,
+    MetadataLog,
+    log_notices,
+)
 from exchanger.assembly.conflict_watch import ConflictIndex
 from exchanger.codes.problem import Problem
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
@@ -177,3 +186,20 @@ def test_a_version_names_what_is_gone_and_why_within_a_bound() -> None:
     (line,) = lines
     assert (line["withdrawn"], line["withdrawn_more"]) == (MAX_WITHDRAWN + 3, 3)
     assert line["withdrawn_policies"] == ["a/p00: label gone", *(f"a/p{number:02}" for number in range(1, MAX_WITHDRAWN))]
+
+
+def test_what_issuers_publish_has_a_line_when_it_is_known_and_one_when_it_cannot_be_had() -> None:
+    with capture_logs() as lines:
+        log = MetadataLog(structlog.get_logger())
+        log.metadata_known("primary")
+        log.metadata_failed("primary", "the metadata name another issuer")
+        log.keys_known("https://login.example.com", 2)
+        log.keys_failed("https://login.example.com" + "\u202e" * 1000, "there is no metadata")
+    assert lines[:3] == [
+        {"event": "issuers.metadata_known", "log_level": "info", "issuer": "primary"},
+        {"event": "issuers.metadata_failed", "log_level": "error", "issuer": "primary", "reason": "the metadata name another issuer"},
+        {"event": "issuers.keys_known", "log_level": "info", "issuer": "https://login.example.com", "keys": 2},
+    ]
+    assert (lines[3]["event"], lines[3]["log_level"]) == ("issuers.keys_failed", "error")
+    assert len(lines[3]["issuer"]) < 300
+    assert lines[3]["issuer"].isprintable()

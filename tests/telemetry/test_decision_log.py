@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 
 from exchanger.console.bounded_record import bounded
 from exchanger.decision.outcome import Deny, Exchange, Outcome, Reason, Result
+from exchanger.errors import Diagnostic
 from exchanger.telemetry.decision_log import DecisionLog, InsecureTokenLog, decision_line
 from exchanger.telemetry.render import render_json
 from exchanger.values.entry import Source, TokenTarget
-from exchanger.values.token import ErrorKind
+from exchanger.values.headers import HeaderFields
+from exchanger.values.secret import Secret
+from exchanger.values.token import ErrorKind, SubjectVerdict
 from exchanger.values.trace import SpanContext, TraceContext
 from tests.telemetry.records import ALLOWED, CANARY, DENIED, FAILED, SOURCE, UNMATCHED, record
 
@@ -60,6 +63,29 @@ def test_a_failed_exchange_says_why_as_far_as_it_is_known() -> None:
     assert ("endpoint" in unknown, "oauth_error" in unknown) == (False, False)
 
 
+@pytest.mark.parametrize("outcome", [ALLOWED, FAILED])
+def test_a_digest_of_actors_is_there_if_the_gate_found_any(outcome: Outcome) -> None:
+    def actors(subject: SubjectVerdict | None) -> object:
+        return decision_line(record(attrs.evolve(outcome, subject=subject)), "T").get("actors", "no such field")
+
+    assert actors(SubjectVerdict("0123456789abcdef")) == "0123456789abcdef"
+    assert {actors(None), actors(SubjectVerdict())} == {"no such field"}
+
+
+def test_a_refusal_by_the_gate_says_why_once() -> None:
+    why = "the token has expired"
+    refusal = Deny(
+        *(Reason.DENY_EXCHANGE_ERROR, 401, "{}"),
+        diagnostic=Diagnostic.SUBJECT_REFUSED,
+        detail=why,
+        error_kind=ErrorKind.SUBJECT_REFUSED,
+        subject=SubjectVerdict(refusal=why),
+    )
+    line = decision_line(record(refusal), "T")
+    assert [name for name, value in line.items() if value == why] == ["detail"]
+    assert (line["level"], line["diagnostic"], line["error_kind"]) == ("warning", "TXE-4001", "subject_refused")
+
+
 @given(st.from_regex(r"[A-Za-z0-9._-]{1,128}", fullmatch=True))
 def test_a_request_id_that_looks_like_one_is_in_every_line(request_id: str) -> None:
     for outcome in (ALLOWED, UNMATCHED, DENIED, FAILED):
@@ -101,6 +127,25 @@ def test_the_insecure_log_has_both_tokens_of_each_exchange_that_succeeded_and_wa
     (line,) = map(orjson.loads, lines)
     assert (line["event"], line["level"], line["path"]) == ("check.tokens", "warning", "/orders/1")
     assert (line["subject_token"], line["exchanged_token"]) == (CANARY, f"exchanged-{CANARY}")
+
+
+@pytest.mark.parametrize(
+    ("authorization", "header", "subject"),
+    [
+        (None, CANARY, CANARY),
+        ("Basic x", CANARY, CANARY),
+        (f"Bearer {CANARY}", CANARY, CANARY),
+        (f"Bearer {CANARY}", "", CANARY),
+        ("Bearer another", CANARY, CANARY),
+    ],
+)
+def test_the_insecure_log_has_the_token_that_was_exchanged_wherever_it_came(authorization: str | None, header: str, subject: str) -> None:
+    lines: list[bytes] = []
+    decision = record(attrs.evolve(ALLOWED, removed=("x-forwarded-access-token",)))
+    fields = HeaderFields((("x-forwarded-access-token", header),) if header else ())
+    request = attrs.evolve(decision.request, authorization=None if authorization is None else Secret(authorization), fields=fields)
+    InsecureTokenLog(lambda: "T", render_json, lines.append).decided(attrs.evolve(decision, request=request))
+    assert orjson.loads(lines[0])["subject_token"] == subject
 
 
 @pytest.mark.parametrize("outcome", [ALLOWED, DENIED])
