@@ -167,14 +167,24 @@ def test_an_exchange_without_an_issuer_counts_as_one_that_failed() -> None:
     assert counted.overview().exchanges == 1
 
 
-@pytest.mark.parametrize("kind", [ErrorKind.BREAKER_OPEN, ErrorKind.OVERLOADED])
-def test_an_exchange_that_is_refused_to_spare_the_endpoint_counts_as_one_that_failed(kind: ErrorKind) -> None:
+@pytest.mark.parametrize("kind", [ErrorKind.BREAKER_OPEN, ErrorKind.OVERLOADED, ErrorKind.NO_ACTOR_TOKEN])
+def test_an_exchange_that_fails_before_its_call_counts_as_one_that_failed(kind: ErrorKind) -> None:
     counted = metrics()
     counted.decided(attrs.evolve(record(attrs.evolve(FAILED, error_kind=kind)), exchange=Exchange(TARGET, "issuer.example.com", None)))
 
     labels = {"endpoint_host": "issuer.example.com", "result": "failure", "error_kind": kind.value, "http_status_class": "none"}
     assert value(counted, "ext_authz_token_exchange_requests_total", **labels) == 1
     assert value(counted, "ext_authz_check_abandoned_total") == 0, "alerts on failures subtract callers that left"
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.SUBJECT_REFUSED, ErrorKind.KEYS_UNKNOWN])
+def test_what_the_gate_refuses_says_nothing_of_the_token_endpoint(kind: ErrorKind) -> None:
+    counted = metrics()
+    counted.decided(attrs.evolve(record(attrs.evolve(FAILED, error_kind=kind)), exchange=Exchange(TARGET, "issuer.example.com", None)))
+
+    assert counted.overview().exchanges == 0
+    assert value(counted, "ext_authz_check_abandoned_total") == 0
+    assert value(counted, "ext_authz_check_requests_total", decision="deny_exchange_error", result="system_error") == 1
 
 
 def test_a_token_that_was_kept_is_no_caller_that_left() -> None:
