@@ -31,6 +31,7 @@ GROUPS: Final = {
     "TXE-1": "Exchanges: no usable answer",
     "TXE-2": "Exchanges: an error from the token endpoint",
     "TXE-3": "Exchanges: an unusable answer",
+    "TXE-4": "Exchanges: the caller's token is not good enough, or cannot be judged",
 }
 HEAD: Final = """\
 # Codes

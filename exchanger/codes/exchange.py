@@ -21,9 +21,13 @@ CODES: Final = (
     _code(
         Diagnostic.CREATE_REQUEST,
         "The request to the token endpoint could not be built. Nothing was sent.",
-        ("This is a defect of the service.",),
-        "Report it, with the log line of the exchange.",
-        "None is known.",
+        (
+            "The issuer's grant is entra-obo, which asks for a scope alone, and the policy names resources or audiences.",
+            "The key of clientAssertion cannot sign.",
+            "The policy or the profile has a text that no request can carry.",
+        ),
+        "Look at the detail in the log line, and correct the policy or the profile.",
+        "The profile has grantType: entra-obo, and an entry asks for an audience.",
     ),
     _code(
         Diagnostic.REQUEST_FAILED,

@@ -26,7 +26,7 @@ from exchanger.policy.path import MalformedPath, readings_of, without_masks
 from exchanger.util.text import printable
 from exchanger.values.request import HttpRequest
 from exchanger.values.text import DETAIL_LIMIT, METHOD_LIMIT, PATH_LIMIT, loggable_host, loggable_path
-from exchanger.values.token import Cache
+from exchanger.values.token import Cache, SubjectVerdict
 
 Item = dict[str, object]
 # Returns the fields of a decision's log line, given its time.
@@ -107,6 +107,7 @@ class DecisionJson:
             "detail": "" if denied is None or not denied.detail else printable(denied.detail, DETAIL_LIMIT),
             "diagnostic": None if denied is None or denied.diagnostic is None else denied.diagnostic.value,
             **_exchange(record),
+            "subject": _subject(outcome.subject),
             "duration_ms": round(record.duration * 1000, 3),
             "trace_id": record.trace_id,
             "revision": revision,
@@ -165,6 +166,11 @@ def _exchange(record: DecisionRecord) -> dict[str, object]:
             "coalesced": record.outcome.cache is Cache.SHARED,
         },
     }
+
+
+def _subject(verdict: SubjectVerdict | None) -> dict[str, object] | None:
+    """Return what the gate found of the caller's token: a refusal's reason, "" if the token passed, and the digest of actors."""
+    return None if verdict is None else {"refusal": printable(verdict.refusal, DETAIL_LIMIT), "actors": verdict.actors}
 
 
 def _tokens(record: DecisionRecord) -> dict[str, object]:

@@ -255,6 +255,7 @@ def item(seq: int, decision: str = "allow_exchange", **changes: object) -> Json:
         }
         if exchanges
         else None,
+        "subject": None,
         "duration_ms": duration,
         "trace_id": f"{seq:032x}",
         "revision": 7,

@@ -84,6 +84,10 @@ def test_a_shared_exchange_names_those_that_shared_it(page: Page) -> None:
         ({"error": "timeout", "duration_ms": None}, "TXE-1005", "No call was made"),
         ({"error": None, "duration_ms": None}, "TXE-1006", "The token endpoint fails, so it is not called for now (TXE-1006)."),
         ({"error": None, "duration_ms": None}, "TXE-1007", "there was no place for this one in time (TXE-1007)."),
+        ({"error": "create_request", "duration_ms": 0.0}, "TXE-1002", "cannot be built, so it is not called (TXE-1002)."),
+        ({"error": "metadata_unknown", "duration_ms": 0.0}, "TXE-1008", "It is not known where the token endpoint is"),
+        ({"error": None, "duration_ms": None}, "TXE-1009", "There is no token for the actor, so the exchange is not asked for (TXE-1009)."),
+        ({"error": "http_status", "status": 400}, "TXE-2006", "It answers 400 after 750 ms, since no user is behind the caller's token"),
     ],
 )
 def test_an_exchange_without_an_answer_says_why(page: Page, console: Console, call: Json, diagnostic: str, text: str) -> None:
@@ -91,6 +95,46 @@ def test_an_exchange_without_an_answer_says_why(page: Page, console: Console, ca
     console.emit(item(100, "deny_exchange_error", exchange=base | call, diagnostic=diagnostic, duration_ms=751.0))
     open_seq(page, 100)
     expect(page.locator(".steps")).to_contain_text(text)
+
+
+def test_a_token_that_passes_the_gate_is_said_to_before_the_exchange(page: Page, console: Console) -> None:
+    console.emit(item(100, subject={"refusal": "", "actors": "0123456789abcdef"}), item(101, subject={"refusal": "", "actors": ""}))
+    open_seq(page, 100)
+    steps = page.locator(".steps li").all_inner_texts()
+    judged = next(number for number, step in enumerate(steps) if "judged by its issuer's keys, and passes" in step)
+    assert "asks issuer.example.com for a token" in steps[judged + 1]
+    assert "their digest is 0123456789abcdef." in steps[judged]
+    open_seq(page, 101)
+    expect(page.locator(".steps")).to_contain_text("and passes.")
+    expect(page.locator(".steps")).not_to_contain_text("digest")
+
+
+@pytest.mark.parametrize(
+    ("subject", "detail", "diagnostic", "text"),
+    [
+        (
+            {"refusal": "the token has expired", "actors": ""},
+            "the token has expired",
+            "TXE-4001",
+            "is judged, and refused (TXE-4001): the token has expired.",
+        ),
+        (
+            None,
+            "the keys did not come in time",
+            "TXE-4002",
+            "cannot be judged, so nothing is asked of the token endpoint (TXE-4002): the keys",
+        ),
+    ],
+)
+def test_a_token_that_the_gate_does_not_let_pass_never_reaches_the_token_endpoint(
+    page: Page, console: Console, subject: Json | None, detail: str, diagnostic: str, text: str
+) -> None:
+    call = {"endpoint": "issuer.example.com", "status": None, "duration_ms": None, "error": None, "coalesced": False}
+    console.emit(item(100, "deny_exchange_error", exchange=call, diagnostic=diagnostic, detail=detail, subject=subject, status=401))
+    open_seq(page, 100)
+    expect(page.locator(".steps")).to_contain_text(text)
+    assert page.locator(".steps").inner_text().count(detail) == 1
+    expect(page.locator(".flow .lane.out", has_text="token")).to_have_count(1)
 
 
 def test_the_policy_tab_marks_the_entry_and_says_why_others_did_not_win_and_whether_the_policy_has_changed(

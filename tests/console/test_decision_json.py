@@ -4,8 +4,8 @@ import pytest
 from exchanger.console.bounded_record import bounded
 from exchanger.console.decision_json import BODY_LIMIT, OPAQUE, READ_LIMIT, DecisionJson, Item, decoded
 from exchanger.console.message import encode
-from exchanger.decision.outcome import DecisionRecord, Exchange
-from exchanger.values.token import ErrorKind, TokenCall
+from exchanger.decision.outcome import DecisionRecord, Exchange, Outcome
+from exchanger.values.token import ErrorKind, SubjectVerdict, TokenCall
 from tests.console.records import (
     ALLOWED,
     CANARY,
@@ -60,6 +60,7 @@ def test_an_item_says_what_was_asked_and_decided() -> None:
         "issuer": None,
         "target": None,
         "exchange": None,
+        "subject": None,
         "duration_ms": 12.346,
         "trace_id": TRACE_ID,
         "revision": 2,
@@ -87,6 +88,20 @@ def test_an_exchange_is_shown_with_its_target_and_call(
     assert shown["target"] == {"scope": "read:orders", "resources": ["https://api.example.com/orders"], "audiences": ["orders-api"]}
     endpoint = {"endpoint": "issuer.example.com", "coalesced": False}
     assert shown["exchange"] == endpoint | {"status": status, "duration_ms": duration, "error": error}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "shown"),
+    [
+        (attrs.evolve(ALLOWED, subject=SubjectVerdict("0123456789abcdef")), {"refusal": "", "actors": "0123456789abcdef"}),
+        (
+            attrs.evolve(FAILED, subject=SubjectVerdict(refusal="the token\nhas expired")),
+            {"refusal": "the token\ufffdhas expired", "actors": ""},
+        ),
+    ],
+)
+def test_what_the_gate_found_is_shown(outcome: Outcome, shown: dict[str, str]) -> None:
+    assert item(record(outcome))["subject"] == shown
 
 
 def test_what_a_failed_exchange_answered_is_withheld() -> None:

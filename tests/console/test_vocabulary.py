@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 from exchanger.decision.outcome import Reason
+from exchanger.errors import Diagnostic
 
 ROOT = Path(__file__).parents[2]
+STEPS = (ROOT / "exchanger/console/page/detail/steps.js").read_text()
 PAGE = (ROOT / "exchanger/console/page/decisions.js").read_text()
 DOCS = (ROOT / "docs/reference/answers.md").read_text()
 KNOWN = {label: (kind, word) for label, kind, word in re.findall(r'^  (\w+): \["(\w+)", "([^"]+)", ".+\."\],$', PAGE, re.MULTILINE)}
@@ -25,3 +27,13 @@ def test_the_reference_has_the_same_words() -> None:
     for kind, name in KINDS.items():
         words = [word for other, word in KNOWN.values() if other == kind]
         assert sorted(groups[name].replace("\n", " ").split("; ")) == (sorted(words) if len(words) > 1 else [""])
+
+
+def test_every_code_without_an_answer_of_the_token_endpoint_has_a_step_of_its_own() -> None:
+    """TXE-1003 and TXE-1004 end a call, and TXE-1005 no exchange is begun for."""
+    codes = {diagnostic.value for diagnostic in Diagnostic}
+    assert set(re.findall(r'^  "(TXE-1\d+)": "', STEPS, re.MULTILINE)) == {
+        code for code in codes if code.startswith("TXE-1") and code not in {"TXE-1003", "TXE-1004", "TXE-1005"}
+    }
+    (gate,) = re.findall(r"const GATE = new Set\(\[(.+)\]\)", STEPS)
+    assert set(re.findall(r"TXE-\d+", gate)) == {code for code in codes if code.startswith("TXE-4")}

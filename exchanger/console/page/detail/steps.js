@@ -16,6 +16,7 @@ export function flow(item, siblings = 0) {
     step("client", "gateway", `${item.method || "request"}`, `The client sends ${item.method || "a request"} ${item.host}${item.path}.`),
     step("gateway", "exchanger", item.asked_by === "ext_proc" ? "ext_proc" : "ext_authz", `Envoy asks by its filter ${item.asked_by}, and waits.`),
     decided(item),
+    ...judged(item),
     ...exchanged(item, siblings),
     allowed ? letThrough(item) : turnedDown(item),
     allowed ? onwards(item) : back(item),
@@ -59,9 +60,21 @@ function blocked(item, where, readings) {
   return step("exchanger", "exchanger", label, `${text.replace(/\.\.$/, ".")}${readings}`, { tone: "bad" });
 }
 
+/** The gate, of issuers that have one: it judges the caller's token before anything is asked. */
+function judged({ subject, diagnostic, detail }) {
+  const here = (label, text, more) => [step("exchanger", "exchanger", label, text, more)];
+  if (diagnostic === "TXE-4002") {
+    return here("not judged", `The caller's token cannot be judged, so nothing is asked of the token endpoint (TXE-4002)${detail ? `: ${detail}` : ""}.`, { tone: "bad" });
+  }
+  if (!subject) return [];
+  if (subject.refusal) return here("token refused", `The caller's token is judged, and refused (TXE-4001): ${subject.refusal}.`, { tone: "bad" });
+  const actors = subject.actors ? ` It names those who act for its subject; their digest is ${subject.actors}.` : "";
+  return here("token passes", `The caller's token is judged by its issuer's keys, and passes.${actors}`);
+}
+
 function exchanged(item, siblings) {
   const { exchange } = item;
-  if (!exchange) return [];
+  if (!exchange || GATE.has(item.diagnostic)) return [];
   const asks = targetText(item.target) || "token";
   const shared = exchange.coalesced;
   const others = siblings ? ` ${plural(siblings, "other request")} seen here shared it.` : "";
@@ -70,8 +83,8 @@ function exchanged(item, siblings) {
     : step("exchanger", "issuer", short(item.target), `The exchanger asks ${exchange.endpoint} for a token: ${asks}.${others}`);
   const time = took(exchange.duration_ms);
   const wrong = item.decision !== "allow_exchange";
-  if (SPARED[item.diagnostic]) {
-    return [step("exchanger", "exchanger", "not called", `${SPARED[item.diagnostic]}${codeText(item)}.`, { tone: "bad" })];
+  if (NOT_CALLED[item.diagnostic]) {
+    return [step("exchanger", "exchanger", "not called", `${NOT_CALLED[item.diagnostic]}${codeText(item)}.`, { tone: "bad" })];
   }
   if (!exchange.status) {
     const why = exchange.duration_ms === null ? "No call was made, or nobody waited for its end" : unanswered(exchange.error, time);
@@ -79,15 +92,27 @@ function exchanged(item, siblings) {
     return [asking, step("issuer", "exchanger", "no answer", text, { tone: "bad", dashed: true, took: exchange.duration_ms })];
   }
   const text = wrong
-    ? `It answers ${exchange.status} after ${time}, which is no token that can be used${codeText(item)}.`
+    ? `It answers ${exchange.status} after ${time}, ${UNUSABLE[item.diagnostic] ?? "which is no token that can be used"}${codeText(item)}.`
     : `It answers ${exchange.status} with a token after ${time}.`;
   return [asking, step("issuer", "exchanger", String(exchange.status), text, { tone: wrong ? "bad" : "good", took: exchange.duration_ms })];
 }
 
-// Why an issuer is spared a call, by the code of the answer.
-const SPARED = {
+// Codes of answers that the gate gives: the token endpoint has no part in them.
+const GATE = new Set(["TXE-4001", "TXE-4002"]);
+
+// Why the token endpoint is not called, by the code of the answer.
+const NOT_CALLED = {
+  "TXE-1001": "The address of the token endpoint cannot be used, so it is not called",
+  "TXE-1002": "The request to the token endpoint cannot be built, so it is not called",
   "TXE-1006": "The token endpoint fails, so it is not called for now",
   "TXE-1007": "The issuer's limit of calls to the token endpoint was reached, and there was no place for this one in time",
+  "TXE-1008": "It is not known where the token endpoint is, so it is not called",
+  "TXE-1009": "There is no token for the actor, so the exchange is not asked for",
+};
+
+// Why an answer is no token, where its code says it.
+const UNUSABLE = {
+  "TXE-2006": "since no user is behind the caller's token, and nobody can act on behalf of an application",
 };
 
 function unanswered(error, time) {
