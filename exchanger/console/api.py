@@ -28,14 +28,16 @@ from exchanger.console.policy_view import (
     shown_problem,
     shown_refusal,
 )
-from exchanger.decision.answer import CREDENTIALS, STAND_INS_BY_NAME, Answer, answer_of, asked_request
-from exchanger.decision.check import DecisionRules, begin
+from exchanger.decision.answer import ASSUMED, STAND_INS_BY_NAME, Answer, answer, asked_request
+from exchanger.decision.check import DecisionRules
+from exchanger.decision.withheld import CREDENTIALS, EMPTY, INVALID, stand_in
 from exchanger.http.message import Handler, Request, Response
 from exchanger.policy.conflicts import documents_in_conflict
 from exchanger.policy.document import PolicyDocument, entry_lines
 from exchanger.policy.explanation import Explanation, explain
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
+from exchanger.values.issuer import AUTHORIZATION
 from exchanger.values.notice import Notices
 from exchanger.values.request import HttpRequest
 from exchanger.values.text import HOST_LIMIT, loggable_path
@@ -61,6 +63,7 @@ _NOT_FOUND: Final = error(404, "there is no such policy")
 _NO_NAME: Final = error(400, "the query needs namespace and name, once each")
 _NO_HEADER: Final = error(400, 'each header must be "Name: value"')
 _NO_CREDENTIALS: Final = error(400, "credentials are not taken here: say by credentials= which kind the request has")
+_NO_TOKEN: Final = error(400, f'each token must be "Name: held", where held is a number, {EMPTY} or {INVALID}')
 _NO_KIND: Final = error(400, f"credentials must be one of {', '.join(STAND_INS_BY_NAME)}")
 _NO_REQUEST: Final = error(400, "the query needs method, host and path, once each, and of usual length")
 
@@ -172,25 +175,25 @@ class Api:
 
     async def explain(self, request: Request) -> Response:
         """Say what becomes of a request, and why."""
-        asked = _asked(request)
+        now, rules = self._policy(), self._rules()
+        asked = _asked(request, frozenset(name for issuer in rules.issuers.values() for name in issuer.subject.headers))
         if isinstance(asked, Response):
             return asked
-        now, rules = self._policy(), self._rules()
         snapshot = None if now.is_missing else now.snapshot
         if now.snapshot is None or snapshot is None:
-            verdict, decision = NOT_READY if now.snapshot is None else MISSING, shown_answer(answer_of(begin(asked, None, rules)))
+            verdict, decision = NOT_READY if now.snapshot is None else MISSING, shown_answer(answer(asked, None, rules))
             shown = {"revision": now.revision, "verdict": verdict, "decision": decision}
             return json_response({**shown, "readings": [loggable_path(asked.path)], "candidates": [], "more": 0})
         async with self._working:
             # A host with a thousand entries and a path with many readings take some hundredths of a second.
-            explanation, answer = await trio.to_thread.run_sync(partial(_explained, asked, snapshot, rules), limiter=self._thread)
+            explanation, found = await trio.to_thread.run_sync(partial(_explained, asked, snapshot, rules), limiter=self._thread)
             lines: dict[Source, Lines] = {}
             for candidate in explanation.candidates[:MAX_LINED]:
                 source = candidate.claim.source
                 document = now.snapshot.documents.get(source)
                 if document is not None and source not in lines:
                     lines[source] = await self._lines(document, now.snapshot)
-        return json_response({**shown_explanation(explanation, now.snapshot, lines, now.revision), "decision": shown_answer(answer)})
+        return json_response({**shown_explanation(explanation, now.snapshot, lines, now.revision), "decision": shown_answer(found)})
 
     async def _lines(self, document: PolicyDocument, snapshot: PolicySnapshot) -> Lines:
         """Return the lines of the entries, computed once a version and in a thread: a document of a megabyte takes a part of a second.
@@ -248,13 +251,15 @@ async def _listed(now: PolicyNow) -> bytes:
 
 def _explained(asked: HttpRequest, snapshot: PolicySnapshot, rules: DecisionRules) -> tuple[Explanation, Answer]:
     explanation = explain(snapshot, asked.host, asked.path, asked.method, raw=asked.path_is_raw, headers=asked.fields)
-    return explanation, answer_of(begin(asked, snapshot, rules))
+    return explanation, answer(asked, snapshot, rules)
 
 
-def _asked(request: Request) -> HttpRequest | Response:
+def _asked(request: Request, with_tokens: frozenset[str]) -> HttpRequest | Response:
     """Return the request that is asked about, or what is wrong with the question.
 
-    ``header`` fields have ``Name: value`` each. Credentials stay where they are: ``credentials`` says what kind of them the request has.
+    ``header`` fields have ``Name: value`` each. Credentials stay where they are: ``credentials`` says what kind the request has, and
+    ``assumed`` that the token is wherever it is read from. ``token`` fields say what other headers hold, as ``withheld.numbered`` does.
+    ``with_tokens`` are headers whose values are tokens.
     """
     query = _query(request)
     line = _once(query, "method", "host", "path")
@@ -268,15 +273,23 @@ def _asked(request: Request) -> HttpRequest | Response:
         name, colon, value = text.partition(":")
         if not colon or not name.strip():
             return _NO_HEADER
-        if name.strip().lower() in CREDENTIALS:
+        if name.strip().lower() in CREDENTIALS | with_tokens:
             return _NO_CREDENTIALS
         headers.append((name.strip(), value.strip(" \t")))
+    for text in query.get("token", []):
+        name, _, held = text.partition(":")
+        token = stand_in(held.strip())
+        if token is None or not name.strip() or name.strip().lower() in CREDENTIALS:
+            return _NO_TOKEN
+        headers.append((name.strip(), token))
     kinds = query.get("credentials", ["bearer"])
-    stand_in = STAND_INS_BY_NAME.get(kinds[0]) if len(kinds) == 1 else None
-    if stand_in is None:
+    authorization = STAND_INS_BY_NAME.get(kinds[0]) if len(kinds) == 1 else None
+    if authorization is None:
         return _NO_KIND
-    if stand_in:
-        headers.append(("authorization", stand_in))
+    if authorization == ASSUMED and "credentials" in query and query.get("assumed") != ["true"]:
+        authorization = f"Bearer {stand_in('1')}"
+    if authorization:
+        headers.append((AUTHORIZATION, authorization))
     return asked_request(method, host, path, headers, raw=query.get("raw") == ["true"])
 
 

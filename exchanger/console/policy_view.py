@@ -3,7 +3,7 @@
 from itertools import islice
 from typing import Final, TypeAlias
 
-from exchanger.decision.answer import Answer
+from exchanger.decision.answer import Answer, profile_of
 from exchanger.policy.conflicts import conflicts_with
 from exchanger.policy.document import PolicyDocument, Refusal
 from exchanger.policy.explanation import Explanation
@@ -153,6 +153,7 @@ def shown_answer(answer: Answer) -> Json:
             "resources": [_text(resource) for resource in target.resources[:LIST_LIMIT]],
             "audiences": [_text(audience) for audience in target.audiences[:LIST_LIMIT]],
             "resource_metadata": _text(answer.resource_metadata),
+            "profile": [] if issuer is None else [{"name": name, "text": _text(text)} for name, text in profile_of(issuer)],
         },
     }
 

@@ -7,16 +7,18 @@ Must not know: where the question or the policy comes from, or how an answer is 
 """
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, assert_never, final
 
 import attrs
 
 from exchanger.decision.bearer import NoToken, read_bearer
+from exchanger.decision.check import DecisionRules, begin
 from exchanger.decision.outcome import Allow, Deny, ExchangePending, Outcome, Reason
+from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, Source, TokenTarget
 from exchanger.values.headers import HeaderFields
-from exchanger.values.issuer import Issuer
+from exchanger.values.issuer import AUTHORIZATION, ActorCredentials, ActorToken, ErrorStyle, GrantType, Issuer, SubjectRules
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 
@@ -29,8 +31,9 @@ STAND_INS: Final[dict[NoToken | None, str]] = {
     NoToken.INVALID: 'Bearer "',
 }
 
-# Headers that never leave whoever asks: of these, a question that travels says only the kind.
-CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
+# The token of a request that is assumed to have one, wherever the issuer's profile reads it from.
+ASSUMED: Final = STAND_INS[None]
+
 # The stand-ins by name, for questions that travel.
 STAND_INS_BY_NAME: Final = {"bearer" if kind is None else kind.name.lower(): text for kind, text in STAND_INS.items()}
 
@@ -113,8 +116,30 @@ _BASELINE: Final = "the platform's baseline denies the request before any policy
 _EXCHANGE: Final = "an entry asks for an exchange: the request passes with the token that the issuer returns"
 
 
-def answer_of(begun: Outcome | ExchangePending) -> Answer:
-    """Return what ``begin`` said of a request."""
+def answer(request: HttpRequest, snapshot: PolicySnapshot | None, rules: DecisionRules) -> Answer:
+    """Return what the service would answer. A token that is ``ASSUMED`` is where the issuer's profile reads tokens from."""
+    begun = begin(request, snapshot, rules)
+    issuer = rules.issuers.get(begun.entry.target.issuer_ref if isinstance(begun, ExchangePending) else begun.issuer)
+    if issuer is not None and request.authorization is not None and request.authorization.reveal() == ASSUMED:
+        placed = _placed(request, issuer.subject)
+        if placed is not request:
+            begun = begin(placed, snapshot, rules)
+    return answer_of(begun, issuer)
+
+
+def _placed(request: HttpRequest, subject: SubjectRules) -> HttpRequest:
+    """Return ``request`` with its assumed token elsewhere: nowhere, if a header that may hold the token is given."""
+    names = {name.lower() for name, _ in request.fields.fields}
+    if names.intersection(subject.removed):
+        return attrs.evolve(request, authorization=None)
+    if AUTHORIZATION in subject.headers:
+        return request
+    fields = (*request.fields.fields, (subject.headers[0], ASSUMED.rpartition(" ")[2]))
+    return attrs.evolve(request, authorization=None, fields=attrs.evolve(request.fields, fields=fields))
+
+
+def answer_of(begun: Outcome | ExchangePending, issuer: Issuer | None = None) -> Answer:
+    """Return what ``begin`` said of a request; ``issuer`` is the one that the entry names."""
     match begun:
         case ExchangePending(entry, asked):
             source, index, metadata = entry.source, entry.index, entry.resource_metadata
@@ -126,9 +151,44 @@ def answer_of(begun: Outcome | ExchangePending) -> Answer:
             effect = _effect_of(begun.reason)
             by_platform = effect is Effect.DENY and begun.source == BASELINE
             reason = _BASELINE if by_platform else begun.detail or _REASONS.get(begun.reason, begun.reason.value)
+            if begun.reason in _OF_TOKENS and issuer is not None and issuer.subject.headers != _BY_DEFAULT:
+                reason = f"{reason}; it is read from {_either(issuer.subject.headers)}"
             return Answer(effect, begun.status, reason, begun.source, begun.entry_index)
         case _:
             assert_never(begun)
+
+
+_OF_TOKENS: Final = frozenset({Reason.DENY_MISSING_BEARER, Reason.DENY_INVALID_BEARER})
+_BY_DEFAULT: Final = (AUTHORIZATION,)
+
+
+def profile_of(issuer: Issuer) -> Iterator[tuple[str, str]]:
+    """Yield in words what the profile of ``issuer`` does beside an exchange as usual, each after a name."""
+    subject, grant = issuer.subject, issuer.grant
+    if subject.headers != _BY_DEFAULT:
+        same = ", which must hold the same one" if len(subject.headers) > 1 else ""
+        yield "token", f"read from {_either(subject.headers)}{same}"
+    if subject.issuers:
+        yield "judged", f"before anything is asked: issued by {_either(subject.issuers)}, for {_either(subject.audiences)}"
+    if grant.type is not GrantType.TOKEN_EXCHANGE:
+        yield "grant", grant.type.value
+    if grant.requested_token_type:
+        yield "asks for", grant.requested_token_type
+    match grant.actor:
+        case None:
+            pass
+        case ActorToken():
+            yield "actor", "whoever the token in a file is about"
+        case ActorCredentials(scope):
+            yield "actor", "this client, by client credentials" + (f" with the scope {scope}" if scope else "")
+        case _:
+            assert_never(grant.actor)
+    if issuer.errors is ErrorStyle.STRICT:
+        yield "errors", "strict: 401 and 403 are for the caller, 5xx for what is not the caller's fault"
+
+
+def _either(texts: tuple[str, ...]) -> str:
+    return " or ".join(texts)
 
 
 def _effect_of(reason: Reason) -> Effect:

@@ -36,7 +36,9 @@ def _explained(asked: str, shown: Json) -> Iterator[str]:
     yield f"{headline(decision)}: {decision['reason']}"
     if decision["policy"] is not None:
         yield f"  {'by':{_WIDTH}}{place(decision['policy'])}"
-    yield from (f"  {name:{_WIDTH}}{value}" for name, value in target(decision["exchange"] or {}))
+    exchange = decision["exchange"] or {}
+    yield from (f"  {name:{_WIDTH}}{value}" for name, value in target(exchange))
+    yield from (f"  {line['name']:{_WIDTH}}{line['text']}" for line in exchange.get("profile", ()))  # not of an earlier version's console
     yield ""
     yield "Readings of the path"
     yield from (f"  {reading}" for reading in shown["readings"])

@@ -19,7 +19,8 @@ from exchanger.console.message import encode
 from exchanger.console.policy_view import Lines, shown_answer, shown_explanation
 from exchanger.console.proxy import ConsoleProxy
 from exchanger.console.token_file import read_token
-from exchanger.decision.answer import CREDENTIALS, kind_of_credentials
+from exchanger.decision.answer import ASSUMED, kind_of_credentials
+from exchanger.decision.withheld import apart, numbered
 from exchanger.errors import ConfigurationError, ExchangerError
 from exchanger.http.message import Request
 from exchanger.http.names import is_loopback
@@ -98,6 +99,9 @@ def _told(question: Question, shown: Json, *, as_json: bool) -> tuple[str, bool]
 
 async def _shown(question: Question, options: ExplainOptions, environment: Mapping[str, str]) -> Json:
     if options.console:
+        if withheld := apart(question.headers)[1]:
+            names = ", ".join(dict.fromkeys(name for name, _ in withheld))
+            sys.stderr.write(f"exchanger explain: {printable(names)}: {_NOT_SENT}\n")
         return await ask_console(question, options.console, options.console_token_file)
     chosen = Chosen(options.issuers, options.grants)
     if options.cluster:
@@ -170,7 +174,7 @@ async def policy_of_cluster(options: ExplainOptions, chosen: Chosen, environment
 
 
 async def ask_console(question: Question, url: str, token_file: Path | None) -> Json:
-    """Return what a running service says by its console. No header with credentials leaves this machine, nor does their value.
+    """Return what a running service says by its console. No value of a header that may hold credentials leaves this machine.
 
     Raises:
         ConfigurationError: the address or the token file cannot be used.
@@ -188,13 +192,16 @@ async def ask_console(question: Question, url: str, token_file: Path | None) -> 
 def console_target(question: Question) -> str:
     """Return the path and query by which a console is asked ``question``, without credentials."""
     request = question.request()
+    shown, withheld = apart(question.headers)
     fields = [
         ("method", question.method),
         ("host", request.host),
         ("path", request.path),
         ("raw", "true" if question.raw else "false"),
         ("credentials", kind_of_credentials(request.authorization)),
-        *(("header", f"{name}: {value}") for name, value in question.headers if name not in CREDENTIALS),
+        ("assumed", "true" if ("authorization", ASSUMED) in question.headers else "false"),
+        *(("header", f"{name}: {value}") for name, value in shown),
+        *(("token", f"{name}: {held}") for name, held in numbered(request.authorization, withheld)),
     ]
     return f"/api/explain?{urlencode(fields, errors='surrogateescape')}"
 
@@ -231,4 +238,5 @@ def _proxy(url: str, token_file: Path | None) -> ConsoleProxy:
     return ConsoleProxy(port, host, ssl.create_default_context() if secured else None, token)
 
 
+_NOT_SENT: Final = "the value may be a token, so it is not sent; an entry that matches by it does not match here"
 _NO_CONSOLE: Final = "--console must be a URL such as http://127.0.0.1:3003"

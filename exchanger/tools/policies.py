@@ -15,11 +15,12 @@ from rpds import HashTrieMap
 
 from exchanger.app.grants_file import GrantsSettings
 from exchanger.app.settings import Settings, endpoint_check, read_settings
-from exchanger.decision.answer import Answer, answer_of
-from exchanger.decision.check import DecisionRules, begin
+from exchanger.decision.answer import Answer, answer
+from exchanger.decision.check import DecisionRules
 from exchanger.directory.folder import SUFFIXES, Scan, scan
 from exchanger.directory.manifest import MAX_FILE_BYTES, PassedOver, UnreadableFile, objects_of, read_manifests
 from exchanger.errors import ConfigurationError
+from exchanger.issuers.exchange_plan import PlannedActor, PlannedGrant
 from exchanger.issuers.plan import Plan, Rejected, plan_profiles
 from exchanger.issuers.profiles import parse_profiles, read_bytes
 from exchanger.issuers.rules import ProfileRules
@@ -31,7 +32,7 @@ from exchanger.util.regular_file import open_regular
 from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
 from exchanger.values.entry import UNKNOWN_NAMESPACE, ExchangeEntry, Source
-from exchanger.values.issuer import AuthMethod, Credentials, Issuer
+from exchanger.values.issuer import ActorToken, AuthMethod, Credentials, Grant, Issuer
 from exchanger.values.request import HttpRequest
 from exchanger.values.secret import Secret
 from exchanger.values.selector import Selector
@@ -76,7 +77,7 @@ class Policy:
 
     def answer(self, request: HttpRequest) -> Answer:
         """Return what the service would answer."""
-        return answer_of(begin(request, self.snapshot, self.rules))
+        return answer(request, self.snapshot, self.rules)
 
 
 @final
@@ -302,12 +303,19 @@ def _issuers(plan: Plan) -> "HashTrieMap[str, Issuer]":
                 one.bearer_realm,
                 proxy=one.proxy,
                 discovery=one.discovery,
+                grant=_grant(one.grant),
                 subject=one.subject,
                 errors=one.errors,
             )
             for one in plan.profiles
         }
     )
+
+
+def _grant(planned: PlannedGrant) -> Grant:
+    """Return the grant without the actor's token, and without parameters, which may be secret."""
+    actor = ActorToken(Secret(""), planned.actor.type, "") if isinstance(planned.actor, PlannedActor) else planned.actor
+    return Grant(planned.type, planned.requested_token_type, actor)
 
 
 def _unknown_issuers(snapshot: PolicySnapshot) -> "HashTrieMap[str, Issuer]":

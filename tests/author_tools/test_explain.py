@@ -11,8 +11,9 @@ import trio
 
 from exchanger.console.access import ConsoleSettings
 from exchanger.policy.snapshot import CurrentPolicy
-from exchanger.tools.explain import NO_TELLING, PASSES, REFUSED, ExplainOptions, run_explain
+from exchanger.tools.explain import NO_TELLING, PASSES, REFUSED, ExplainOptions, console_target, run_explain
 from exchanger.tools.policies import Chosen, Policy, policy_of_paths
+from exchanger.tools.question import Question, read_question
 from tests.author_tools.examples import GRANTS, ISSUERS, ORDERS, config_map, written
 from tests.console.running import dead_port, running
 
@@ -180,6 +181,65 @@ async def test_a_running_service_says_what_its_manifests_say(
     assert asked[0] == told[0]
     assert json.loads(asked[1]) == json.loads(told[1])
     assert text == await run(attrs.evolve(options, policy=(path,), json=False))
+
+
+PROFILE = """\
+issuers:
+  - name: primary
+    tokenEndpoint: https://login.example.com/token
+    clientID: exchanger
+    clientSecret: not-a-secret-of-anybody
+    parameters: {canary: canary}
+    actorToken: {clientCredentials: {scope: act}}
+    subjectToken:
+      from: [{header: Authorization}, {header: X-Forwarded-Access-Token}]
+      issuers: [https://idp.example.com]
+      audiences: [gateway]
+    errors: strict
+"""
+LINES = """\
+  audience  orders-api
+  token     read from authorization or x-forwarded-access-token, which must hold the same one
+  judged    before anything is asked: issued by https://idp.example.com, for gateway
+  actor     this client, by client credentials with the scope act
+  errors    strict: 401 and 403 are for the caller, 5xx for what is not the caller's fault
+
+"""
+ORDER = "https://orders.example.com/orders/1"
+SAME = ("Authorization: Bearer canary", "X-Forwarded-Access-Token: canary")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "said"),
+    [
+        ((), PASSES, LINES),
+        (SAME, PASSES, LINES),
+        (("X-Forwarded-Access-Token: canary",), PASSES, LINES),
+        (("Authorization: Bearer canary", "X-Forwarded-Access-Token: canary2"), REFUSED, "refused (400): the headers that may hold"),
+        (("Authorization:",), REFUSED, "no bearer token; it is read from authorization or x-forwarded-access-token\n"),
+        ((*SAME, "X-Forwarded-Access-Token: canary"), REFUSED, "cannot be one; it is read from"),
+    ],
+)
+async def test_a_profile_is_told_and_a_running_service_says_the_same_without_a_token(
+    path: str, tmp_path: Path, headers: tuple[str, ...], status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    issuers = Path(written(tmp_path, "issuers.yaml", PROFILE))
+    options = ExplainOptions("GET", ORDER, headers, policy=(path,), issuers=issuers)
+    told = await run(options)
+    assert told[0] == status
+    assert said in told[1]
+    assert "canary" not in told[1]
+    policy = policy_of_paths((path,), Chosen(issuers), {})
+    current = CurrentPolicy()
+    current.publish(policy.newest)
+    token = Path(written(tmp_path, "token", "a-token-for-the-console"))
+    async with running(ConsoleSettings(port=0, token_file=token), current, rules=policy.rules) as console:
+        address = f"http://127.0.0.1:{console.port}"
+        assert await run(attrs.evolve(options, policy=(), console=address, console_token_file=token)) == told
+    question = read_question("GET", ORDER, headers)
+    assert isinstance(question, Question)
+    assert "canary" not in console_target(question)
+    assert ("x-forwarded-access-token: the value may be a token" in capsys.readouterr().err) == (len(headers) > 0 and "X-F" in str(headers))
 
 
 async def test_a_console_gets_no_credential_and_its_nonsense_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,6 +42,8 @@ def test_a_request_is_asked_about_as_it_is_written_and_explained(page: Page) -> 
     expect(page.locator(".explain-decision")).to_have_text("exchange")
     expect(page.locator("#explain-result")).to_contain_text("an entry says so. team-yellow/token-policy entries[0]")
     expect(page.locator("#explain-result")).to_contain_text("issuer")
+    expect(page.locator(".explain-profile dt")).to_have_text("judged")
+    expect(page.locator(".explain-profile dd")).to_contain_text("issued by https://login.example.com")
     expect(page.locator("#explain-result .candidates tbody tr").first).to_contain_text("won")
     assert questions == [
         {
@@ -49,9 +51,19 @@ def test_a_request_is_asked_about_as_it_is_written_and_explained(page: Page) -> 
             "host": ["yellow.example.com"],
             "path": ["/orders/%31?x=1"],
             "credentials": ["absent"],
+            "assumed": ["true"],
             "header": ["Mcp-Name: a", "X-Two: b:c"],
         }
     ]
+
+
+def test_of_headers_that_may_hold_tokens_it_is_only_said_which_hold_the_same(page: Page) -> None:
+    questions = asked(page)
+    tokens = "X-Forwarded-Access-Token: canary\nX-Other: eyJcanary\nX-Same-Token: canary\nX-Id-Token: canary with blanks\nX-Key:"
+    ask(page, "https://yellow.example.com/orders", headers=tokens)
+    expect(page.locator(".explain-decision")).to_be_visible()
+    assert questions[0]["token"] == ["X-Forwarded-Access-Token: 1", "X-Other: 2", "X-Same-Token: 1", "X-Id-Token: invalid", "X-Key: absent"]
+    assert "canary" not in str(questions)
 
 
 def test_the_entry_leads_to_its_document(page: Page) -> None:

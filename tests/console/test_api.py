@@ -2,6 +2,7 @@ import json
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
+import attrs
 import pytest
 import trio
 
@@ -18,9 +19,10 @@ from exchanger.policy.grants.reader import read_grants
 from exchanger.policy.selection import Text, advance
 from exchanger.policy.snapshot import CurrentPolicy, PolicySnapshot
 from exchanger.values.entry import DenyEntry, MatchScope, Source
+from exchanger.values.issuer import SubjectRules
 from exchanger.values.notice import Notice, Notices
 from tests.console.running import running
-from tests.decision.examples import RULES
+from tests.decision.examples import PRIMARY, RULES
 
 ISSUERS = frozenset({"primary"})
 ORDERS = """\
@@ -421,7 +423,7 @@ async def test_a_question_has_headers_and_a_kind_of_credentials(more: str, kind:
 
     assert (found["decision"]["kind"], found["decision"]["status"], found["decision"]["passes"]) == (kind, status, status is None)
     if kind == "exchange":
-        asked = {"issuer": "primary", "endpoint": "issuer.example.com", "scope": "read:orders", "resource_metadata": ""}
+        asked = {"issuer": "primary", "endpoint": "issuer.example.com", "scope": "read:orders", "resource_metadata": "", "profile": []}
         assert found["decision"]["exchange"] == {**asked, "resources": ["https://api.example.com"], "audiences": ["orders"]}
         assert found["decision"]["policy"] == {"namespace": "a", "name": "orders", "entry": 0}
         assert "client-secret" not in str(found)
@@ -434,6 +436,10 @@ async def test_a_question_has_headers_and_a_kind_of_credentials(more: str, kind:
         ("&header=:x", "each header must be"),
         ("&header=Authorization:%20Bearer%20canary", "credentials are not taken here"),
         ("&header=cookie:canary", "credentials are not taken here"),
+        ("&header=X-Forwarded-Access-Token:canary", "credentials are not taken here"),
+        ("&token=X-Forwarded-Access-Token:canary", "each token must be"),
+        ("&token=1", "each token must be"),
+        ("&token=Authorization:1", "each token must be"),
         ("&credentials=canary", "credentials must be one of bearer, absent"),
         ("&credentials=absent&credentials=bearer", "credentials must be one of"),
         ("&credentials=", "credentials must be one of"),
@@ -441,7 +447,9 @@ async def test_a_question_has_headers_and_a_kind_of_credentials(more: str, kind:
     ],
 )
 async def test_a_question_that_holds_credentials_or_is_none_is_refused_without_an_echo(more: str, said: str) -> None:
-    async with running(policy=policy(a__orders=ORDERS), rules=RULES) as console:
+    primary = attrs.evolve(PRIMARY, subject=SubjectRules(("authorization", "x-forwarded-access-token")))
+    rules = attrs.evolve(RULES, issuers=RULES.issuers.insert("primary", primary))
+    async with running(policy=policy(a__orders=ORDERS), rules=rules) as console:
         found = await console.get(f"/api/explain?method=GET&host=api.example.com&path=/orders{more}")
 
     assert found.status == 400

@@ -1,14 +1,28 @@
 """What a question is told: the words of each decision, and stand-ins in the place of credentials."""
 
+from typing import Any
+
 import attrs
 import pytest
 
-from exchanger.decision.answer import STAND_INS, STAND_INS_BY_NAME, Effect, answer_of, asked_request, kind_of_credentials
+from exchanger.decision.answer import (
+    ASSUMED,
+    STAND_INS,
+    STAND_INS_BY_NAME,
+    Answer,
+    Effect,
+    answer,
+    answer_of,
+    asked_request,
+    kind_of_credentials,
+    profile_of,
+)
 from exchanger.decision.bearer import NoToken, read_bearer
-from exchanger.decision.check import DENY_NO_POLICY, begin
+from exchanger.decision.check import DENY_NO_POLICY, DecisionRules, begin
 from exchanger.policy.policy_trie import Hosts
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import BASELINE, AllowEntry, DenyEntry, MatchScope, Source
+from exchanger.values.issuer import ActorCredentials, ActorToken, ErrorStyle, Grant, GrantType, SubjectRules
 from exchanger.values.secret import Secret
 from tests.decision.examples import PRIMARY, RULES, SOURCE, snapshot
 
@@ -81,3 +95,76 @@ def test_a_request_is_read_as_the_gateway_sends_it() -> None:
     assert dict(joined.fields.fields) == {"x-a": "1,2", "host": "other.example"}
     assert raw.fields.fields == (("x-a", "1"), ("x-a", "2"), ("host", "other.example"))
     assert (joined.path_is_raw, raw.path_is_raw, raw.fields.raw) == (False, True, True)
+
+
+FORWARDED = "x-forwarded-access-token"
+
+
+def with_profile(**changes: Any) -> DecisionRules:
+    return attrs.evolve(RULES, issuers=RULES.issuers.insert("primary", attrs.evolve(PRIMARY, **changes)))
+
+
+def asked(rules: DecisionRules, *headers: tuple[str, str], method: str = "GET") -> Answer:
+    return answer(asked_request(method, "api.example.com", "/orders", headers), snapshot(), rules)
+
+
+@pytest.mark.parametrize(
+    ("listed", "headers", "status", "words"),
+    [
+        ((FORWARDED,), (("authorization", ASSUMED),), None, "an entry asks for an exchange"),
+        ((FORWARDED,), (("authorization", ASSUMED), (FORWARDED, "t")), None, "an entry asks for an exchange"),
+        ((FORWARDED,), (("authorization", ASSUMED), (FORWARDED, "")), 401, "no bearer token; it is read from x-forwarded-access-token"),
+        ((FORWARDED,), (BEARER,), 401, "no bearer token; it is read from x-forwarded-access-token"),
+        ((FORWARDED,), (), 401, "no bearer token; it is read from x-forwarded-access-token"),
+        ((FORWARDED,), ((FORWARDED, "two words"),), 401, "cannot be one; it is read from x-forwarded-access-token"),
+        (("authorization", FORWARDED), (("authorization", ASSUMED), (FORWARDED, "t")), None, "an entry asks for an exchange"),
+        (("authorization", FORWARDED), (("authorization", ASSUMED),), None, "an entry asks for an exchange"),
+        (("authorization", FORWARDED), (BEARER, (FORWARDED, "t")), None, "an entry asks for an exchange"),
+        (("authorization", FORWARDED), (BEARER, (FORWARDED, "other")), 400, "hold different ones"),
+        (("authorization", FORWARDED), (), 401, "it is read from authorization or x-forwarded-access-token"),
+    ],
+)
+def test_an_assumed_token_is_where_the_profile_reads_it_unless_the_request_says_otherwise(
+    listed: tuple[str, ...], headers: tuple[tuple[str, str], ...], status: int | None, words: str
+) -> None:
+    found = asked(with_profile(subject=SubjectRules(listed)), *headers)
+    assert found.status == status
+    assert words in found.reason
+
+
+def test_options_with_an_assumed_token_is_no_preflight() -> None:
+    rules = with_profile(subject=SubjectRules((FORWARDED,)))
+    assert asked(rules, *PREFLIGHT, ("authorization", ASSUMED), method="OPTIONS").effect is Effect.EXCHANGE
+    assert asked(rules, *PREFLIGHT, method="OPTIONS").effect is Effect.ALLOW
+
+
+def test_without_headers_of_their_own_the_answer_is_that_of_begin() -> None:
+    for headers in ((BEARER,), (("authorization", ASSUMED),), ()):
+        request = asked_request("GET", "api.example.com", "/orders", headers)
+        assert answer(request, snapshot(), RULES) == answer_of(begin(request, snapshot(), RULES))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, []),
+        ({"subject": SubjectRules((FORWARDED,))}, ["token: read from x-forwarded-access-token"]),
+        (
+            {"subject": SubjectRules(("authorization", FORWARDED))},
+            ["token: read from authorization or x-forwarded-access-token, which must hold the same one"],
+        ),
+        (
+            {"subject": SubjectRules(issuers=("https://a.example", "https://b.example"), audiences=("gateway",))},
+            ["judged: before anything is asked: issued by https://a.example or https://b.example, for gateway"],
+        ),
+        ({"grant": Grant(GrantType.ENTRA_OBO)}, ["grant: entra-obo"]),
+        ({"grant": Grant(requested_token_type="urn:x")}, ["asks for: urn:x"]),
+        ({"grant": Grant(actor=ActorToken(Secret("canary"), "urn:x", "canary"))}, ["actor: whoever the token in a file is about"]),
+        ({"grant": Grant(actor=ActorCredentials())}, ["actor: this client, by client credentials"]),
+        ({"grant": Grant(actor=ActorCredentials("act"))}, ["actor: this client, by client credentials with the scope act"]),
+        ({"grant": Grant(parameters=(("canary", "canary"),))}, []),
+        ({"errors": ErrorStyle.STRICT}, ["errors: strict: 401 and 403 are for the caller, 5xx for what is not the caller's fault"]),
+    ],
+)
+def test_a_profile_has_words_for_what_is_not_as_usual(changes: dict[str, Any], words: list[str]) -> None:
+    assert [f"{name}: {text}" for name, text in profile_of(attrs.evolve(PRIMARY, **changes))] == words

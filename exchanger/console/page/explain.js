@@ -8,6 +8,10 @@ import { count, entryName, policyName, targetText } from "./format.js";
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"];
 const CREDENTIALS = [["bearer", "a bearer token"], ["absent", "none"], ["not_bearer", "of another scheme"], ["invalid", "a malformed bearer token"]];
 const SYMBOLS = { exchange: "exchanged", allow: "passed", unmatched: "passed", deny: "refused", refused: "broken" };
+// Headers that may hold a token, whose values are not sent: the same as in exchanger/decision/withheld.py.
+const TELLING_NAMES = /auth|token|jwt|assertion|cookie|secret|key|credential|session|passw|bearer|cert|sign/i;
+const TELLING_VALUES = /eyJ|^\S+\s+\S{16}|\S{32}/;
+const PUBLIC = new Set(["host", "origin", "access-control-request-method"]);
 const SECRET_NAMES = new Set(["authorization", "proxy-authorization", "cookie"]);
 
 /** Return host and path of a URL as they are written, since a server may see them so; throws an Error that says what is wrong. */
@@ -20,13 +24,21 @@ export function readUrl(text) {
   return { host, path: path.startsWith("/") ? path : `/${path}` };
 }
 
-/** Return the headers in `text`, one a line; throws an Error for a line that is none, or that holds credentials. */
+/**
+ * Return the fields of a question for the headers in `text`, one a line: of what may hold a token only which headers hold the same one.
+ * Throws an Error for a line that is none, or that holds credentials.
+ */
 export function readHeaders(text) {
+  const numbers = new Map();
   return text.split("\n").map((line) => line.trim()).filter(Boolean).map((line, i) => {
     const colon = line.indexOf(":");
     if (colon < 1) throw new Error(`Header ${i + 1} has no name and value with a colon between them.`);
-    if (SECRET_NAMES.has(line.slice(0, colon).trim().toLowerCase())) throw new Error(`Header ${i + 1} holds credentials, which are not sent: choose their kind instead.`);
-    return line;
+    const [name, value] = [line.slice(0, colon).trim(), line.slice(colon + 1).trim()];
+    if (SECRET_NAMES.has(name.toLowerCase())) throw new Error(`Header ${i + 1} holds credentials, which are not sent: choose their kind instead.`);
+    if (PUBLIC.has(name.toLowerCase()) || !(TELLING_NAMES.test(name) || TELLING_VALUES.test(value))) return ["header", line];
+    if (!value || !/^[!#-+\x2d-[\]-~]+$/.test(value)) return ["token", `${name}: ${value ? "invalid" : "absent"}`];
+    if (!numbers.has(value)) numbers.set(value, numbers.size + 1);
+    return ["token", `${name}: ${numbers.get(value)}`];
   });
 }
 
@@ -67,7 +79,7 @@ export class ExplainView {
     const asked = ++this.#asked;
     try {
       const { host, path } = readUrl(url);
-      const fields = [["method", method], ["host", host], ["path", path], ["credentials", credentials], ...readHeaders(headers).map((header) => ["header", header])];
+      const fields = [["method", method], ["host", host], ["path", path], ["credentials", credentials], ["assumed", "true"], ...readHeaders(headers)];
       const found = await this.#api.get("api/explain", fields);
       if (asked !== this.#asked) return;
       put(place, decisionText(found), candidateTable(host, found));
@@ -86,6 +98,7 @@ function decisionText({ decision, revision }) {
     el("h2", { class: "explain-decision" }, icon(SYMBOLS[kind] ?? "broken"), status ? `${kind} (${status})` : kind),
     el("p", {}, `${reason}.`, policy && [" ", policy.namespace ? el("a", { href: documentHash(policy), text: `${policyName(policy)} ${entryName(policy.entry)}` }) : `${policy.name} [${policy.entry}]`]),
     exchange && el("p", { class: "mono", text: `issuer ${exchange.issuer}${exchange.endpoint ? ` (${exchange.endpoint})` : ""} · ${targetText(exchange)}` }),
+    exchange?.profile?.length > 0 && el("dl", { class: "explain-profile" }, exchange.profile.flatMap(({ name, text }) => [el("dt", { text: name }), el("dd", { text })])),
     el("p", { class: "muted", text: `By version ${count(revision)} of the policy, which is in force now.` }),
   ];
 }
