@@ -15,13 +15,14 @@ from exchanger.console.message import encode
 from exchanger.console.policy_view import shown_answer
 from exchanger.decision.answer import Answer
 from exchanger.errors import ConfigurationError
-from exchanger.issuers.written import IssuerProfile
+from exchanger.issuers.written import SPELLING, Parameters
 from exchanger.tools.areas import IN_DOUBT, Example, Kind, examples
 from exchanger.tools.display import Json, decided, target, text_of
 from exchanger.tools.policies import Chosen, Policy, policy_of_paths, read_once
 from exchanger.tools.question import Question
 from exchanger.util.text import printable
 from exchanger.values.entry import HeaderMatch
+from exchanger.values.secret import Secret
 
 SAME: Final = 0
 DIFFERENT: Final = 1
@@ -125,7 +126,20 @@ def _issuer_fields(before: Answer, after: Answer, old: Policy, new: Policy) -> t
     one, other = (policy.profiles.get(before.target.issuer_ref) for policy in (old, new) if policy.profiles is not None)
     if one is None or other is None:
         return ()
-    return tuple(field.name for field in attrs.fields(IssuerProfile) if getattr(one, field.name) != getattr(other, field.name))
+    return tuple(_differing(one, other))
+
+
+def _differing(one: attrs.AttrsInstance, other: attrs.AttrsInstance, path: str = "") -> Iterator[str]:
+    """Yield the fields, as the file spells them, in which two values of a class of ``issuers.written`` differ."""
+    for field in attrs.fields(type(one)):
+        before, after = getattr(one, field.name), getattr(other, field.name)
+        named = f"{path}{SPELLING.get(field.name, field.name)}"
+        if before == after:
+            continue
+        if type(before) is type(after) and attrs.has(type(before)) and not isinstance(before, Secret | Parameters):
+            yield from _differing(before, after, f"{named}.")
+        else:
+            yield named
 
 
 def _without_parts(areas: list[Area]) -> Iterator[Area]:
@@ -198,8 +212,8 @@ def _shown(area: Area) -> Json:
         "paths": _paths(area),
         "methods": list(area.methods),
         "headers": [_headers(headers) for headers in area.headers] if any(area.headers) else [],
-        "before": shown_answer(area.before),
-        "after": shown_answer(area.after),
+        "before": _without_profile(shown_answer(area.before)),
+        "after": _without_profile(shown_answer(area.after)),
         "issuer_fields": list(area.issuer_fields),
         "example": {
             "method": request.method,
@@ -208,6 +222,12 @@ def _shown(area: Area) -> Json:
             "raw": request.path_is_raw,
         },
     }
+
+
+def _without_profile(answer: Json) -> Json:
+    """Return ``answer`` without what the issuer's profile says: which of its fields differ is told, and no value."""
+    exchange = answer["exchange"]
+    return answer if exchange is None else {**answer, "exchange": {name: told for name, told in exchange.items() if name != "profile"}}
 
 
 def _headers(headers: tuple[HeaderMatch, ...]) -> str:

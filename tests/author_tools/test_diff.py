@@ -110,7 +110,7 @@ def test_an_issuer_that_differs_is_told_by_its_fields_and_without_its_secrets(tm
     )
     assert status == DIFFERENT
     assert "a.example  /a…\n" in said
-    assert "issuer   its profile differs in token_endpoint, client_secret" in said
+    assert "issuer   its profile differs in tokenEndpoint, clientSecret" in said
     assert "(login.example.com)" in said
     assert "(id.example.com)" in said
     assert "hunter2" not in said
@@ -158,3 +158,38 @@ def test_what_cannot_be_compared_is_status_2(tmp_path: Path, capsys: pytest.Capt
     assert "can be read once" in capsys.readouterr().err
     assert run_diff(path, path, Chosen(), Chosen(), variables={}) == SAME
     assert "exchanger diff: OLD: ConfigMap team-orders/orders is not in force" in capsys.readouterr().err
+
+
+FULL = """
+    clientAssertion: {keyFile: /k.pem, algorithm: ES256}
+    parameters: {canary: canary}
+    cache: {maxTTL: 5m, maxEntries: 10}
+    actorToken: {clientCredentials: {scope: act}}
+    subjectToken: {from: [{header: X-A}], issuers: [https://a.example], audiences: [a]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fields"),
+    [
+        ("algorithm: ES256", "algorithm: RS256", "clientAssertion.algorithm"),
+        ("parameters: {canary: canary}", "parameters: {canary: canary2}", "parameters"),
+        ("maxTTL: 5m", "maxTTL: 6m", "cache.maxTTL"),
+        ("scope: act", "scope: other", "actorToken.clientCredentials.scope"),
+        ("{clientCredentials: {scope: act}}", "{file: /a}", "actorToken.file, actorToken.clientCredentials"),
+        ("header: X-A", "header: X-B", "subjectToken.from"),
+        ("audiences: [a]", "audiences: [a, canary]", "subjectToken.audiences"),
+        ("    cache: {maxTTL: 5m, maxEntries: 10}\n", "    errors: strict\n", "cache, errors"),
+        ("    cache: {maxTTL: 5m, maxEntries: 10}\n", "    proxy: http://canary:canary@a.example:1\n", "proxy, cache"),
+    ],
+)
+def test_fields_of_profiles_that_differ_are_named_as_the_file_spells_them(tmp_path: Path, before: str, after: str, fields: str) -> None:
+    head = "issuers:\n  - name: primary\n    tokenEndpoint: https://a.example/t\n    clientID: c"
+    assert before in FULL
+    text = config_map(entry("/a", "exchange"))
+    issuers = {"old_issuers": head + FULL, "new_issuers": head + FULL.replace(before, after)}
+    told = [run(tmp_path, text, text, as_json=as_json, **issuers) for as_json in (False, True)]
+    assert [status for status, _ in told] == [DIFFERENT, DIFFERENT]
+    assert "canary" not in str(told)
+    assert f"its profile differs in {fields}\n" in told[0][1]
+    assert json.loads(told[1][1])["areas"][0]["issuer_fields"] == fields.split(", ")
