@@ -174,3 +174,39 @@ def test_cases_come_from_standard_input(tmp_path: Path, monkeypatch: pytest.Monk
     said = capsys.readouterr()
     assert said.out.startswith("ok    -:2  GET")
     assert "is a policy that is not in a ConfigMap" in said.err
+
+
+FORWARDED = """\
+tests:
+  - request: {method: GET, url: https://orders.example.com/orders/1}
+    expect: {decision: exchange}
+  - request: {method: GET, url: https://orders.example.com/orders/1, headers: {X-Forwarded-Access-Token: abc}}
+    expect: {decision: exchange}
+  - request: {method: GET, url: https://orders.example.com/orders/1, headers: {X-Forwarded-Access-Token: "two words"}}
+    expect: {decision: refused}
+  - request: {method: GET, url: https://orders.example.com/orders/1, headers: {Authorization: Bearer abc, X-Jwt: abc}}
+    expect: {decision: exchange}
+  - request: {method: GET, url: https://orders.example.com/orders/1, headers: {X-Forwarded-Access-Token: abc, X-Jwt: abc}}
+    expect: {decision: exchange}
+  - request: {method: GET, url: https://orders.example.com/orders/1, headers: {X-Forwarded-Access-Token: abc, X-Jwt: other}}
+    expect: {decision: refused}
+  - request: {method: GET, url: https://orders.example.com/orders/1, headers: {Authorization: Bearer abc}}
+    expect: {decision: refused}
+"""
+PROFILE = """\
+issuers:
+  - name: primary
+    tokenEndpoint: https://login.example.com/token
+    clientID: exchanger
+    clientSecret: not-a-secret-of-anybody
+    subjectToken: {from: [{header: X-Forwarded-Access-Token}, {header: X-Jwt}]}
+"""
+
+
+def test_tokens_are_where_the_profile_reads_them(tmp_path: Path) -> None:
+    chosen = Chosen(issuers=Path(written(tmp_path, "issuers.yaml", PROFILE)))
+    files = [written(tmp_path, "cases.yaml", FORWARDED)], [written(tmp_path, "policy/a.yaml", config_map())]
+    out = io.StringIO()
+    assert run_tests(*files, chosen, variables={}, out=out) == PASSED
+    assert out.getvalue().count("\nok ") + out.getvalue().startswith("ok ") == 7
+    assert "abc" not in out.getvalue()
