@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,100 @@ def test_selectors_are_those_of_the_service(tmp_path: Path) -> None:
     assert "POL-3102" in run(tmp_path)[1]
     assert "POL-3102" not in run(tmp_path, variables=variables)[1]
     assert run(tmp_path, variables={"CONFIGMAP_LABEL_SELECTOR": "a in ("})[0] == 2
+
+
+ASSERTED = """\
+issuers:
+- name: primary
+  tokenEndpoint: https://a.example/t
+  clientID: canary
+  clientAssertion:
+    algorithm: ES256
+    keyFile: /key.pem
+"""
+
+
+@pytest.mark.parametrize(
+    ("mend", "line", "column", "said"),
+    [
+        (
+            ("  clientID", "  clientSecret: canary\n  clientID"),
+            4,
+            17,
+            "has clientSecret and clientAssertion; a client authenticates in one way",
+        ),
+        (("ES256", "HS256"), 6, 16, "clientAssertion.algorithm must be one of"),
+        (("/key.pem", "key.pem"), 7, 14, "clientAssertion.keyFile must be an absolute path"),
+        (("    keyFile: /key.pem\n", "    key: canary\n"), 6, 5, "has unknown fields: key"),
+        (
+            ("  tokenEndpoint: https://a.example/t\n", "  tokenEndpoint: http://a.example/t\n  discovery: https://a.example\n"),
+            3,
+            18,
+            "has tokenEndpoint and discovery",
+        ),
+        (("  tokenEndpoint: https://a.example/t\n", "  discovery: https://a.example/?canary\n"), 3, 14, "discovery must not have a query"),
+        (("  clientID", "  tokenEndpointAuthMethod: none\n  clientID"), 4, 28, "a client authenticates in one way"),
+        (("  clientID", "  clientAssertionFile: {path: a}\n  clientID"), 7, 5, "has clientAssertion and clientAssertionFile"),
+        (("  clientID", "  grantType: entra-obo\n  actorToken: {file: /a}\n  clientID"), 5, 15, "actorToken is for the grantType"),
+        (("  clientID", "  grantType: canary\n  clientID"), 4, 14, "grantType must be one of token-exchange"),
+        (
+            ("  clientID", "  actorToken: {clientCredentials: {}, file: canary}\n  clientID"),
+            4,
+            45,
+            "actorToken.file is not for clientCredentials",
+        ),
+        (("  clientID", "  actorToken: {}\n  clientID"), 4, 15, "actorToken needs file or clientCredentials"),
+        (("  clientID", "  requestedTokenType: canary\n  clientID"), 4, 23, "requestedTokenType must be a URI"),
+        (("  clientID", "  parameters: {Audience: canary}\n  clientID"), 4, 15, "parameters must not have audience"),
+        (("  clientID", "  parameters: {resource: 5}\n  clientID"), 4, 15, "must be a mapping of texts"),
+        (("  clientID", "  subjectToken: {issuers: [https://a.example]}\n  clientID"), 4, 27, "needs subjectToken.audiences"),
+        (("  clientID", "  subjectToken: {audiences: [canary]}\n  clientID"), 4, 29, "subjectToken.audiences needs subjectToken.issuers"),
+        (("  clientID", "  subjectToken: {from: [{header: Cookie}]}\n  clientID"), 4, 24, "must not name the header cookie"),
+        (("  clientID", "  subjectToken: {from: [{header: a}, {head: canary}]}\n  clientID"), 4, 24, "has unknown fields: head"),
+        (("  clientID", "  clientCertificate: {certFile: /c, keyFile: k}\n  clientID"), 4, 46, "clientCertificate.keyFile must be"),
+        (("  clientID", "  caFile: canary\n  clientID"), 4, 11, "caFile must be an absolute path"),
+        (("  clientID", "  errors: canary\n  clientID"), 4, 11, "errors must be one of reference, strict"),
+    ],
+)
+def test_what_is_wrong_with_a_profile_is_told_at_its_field(
+    tmp_path: Path, mend: tuple[str, str], line: int, column: int, said: str
+) -> None:
+    (tmp_path / "policy.yaml").write_text(config_map(entries()))
+    text = ASSERTED.replace(*mend)
+    assert text != ASSERTED
+    if "clientCertificate" in text:
+        text = text.partition("  clientAssertion:")[0]
+    issuers = tmp_path / "issuers.yaml"
+    issuers.write_text(ASSERTED)
+    assert run(tmp_path / "policy.yaml", issuers=issuers)[0] == 0
+    issuers.write_text(text)
+    status, found = run(tmp_path / "policy.yaml", issuers=issuers)
+    assert status == 1
+    assert f"{issuers}:{line}:{column}: error POL-5002" in found
+    assert said in found
+    assert "canary" not in found.replace("clientID: canary", "")
+
+
+def test_a_target_that_its_issuer_s_grant_does_not_take_is_a_warning(tmp_path: Path) -> None:
+    match = "{match: {host: a.example, pathPrefix: /%s}, action: exchange, exchange: {issuerRef: %s, scope: s%s}}"
+    more = ", audiences: [a], resources: ['https://b.example']"
+    lines = (match % ("a", "primary", more), match % ("b", "primary", ""), match % ("c", "second", more))
+    (tmp_path / "policy.yaml").write_text(config_map(entries(*lines)))
+    issuers = tmp_path / "issuers.yaml"
+    second = "- {name: second, tokenEndpoint: https://a.example/t, clientID: c, clientSecret: canary}\n"
+    issuers.write_text(ASSERTED + "  grantType: entra-obo\n" + second)
+    status, said = run(tmp_path / "policy.yaml", issuers=issuers)
+    assert status == 1
+    place = re.escape(str(tmp_path / "policy.yaml"))
+    found = re.findall(rf"{place}:12:(\d+): warning POL-5003: (.+?) cannot be asked for", said)
+    column = len("      - ") + lines[0].index("[a]") + 1
+    assert found == [
+        (str(column), "entries[0].exchange.audiences"),
+        (str(column + len("[a], resources: ")), "entries[0].exchange.resources"),
+    ]
+    assert said.count("warning POL-5003") == 2
+    issuers.write_text(ASSERTED + second)
+    assert run(tmp_path / "policy.yaml", issuers=issuers)[0] == 0
 
 
 def test_issuers_and_grants_are_files(tmp_path: Path) -> None:

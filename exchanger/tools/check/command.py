@@ -17,7 +17,7 @@ from exchanger.codes.problem import Problem
 from exchanger.directory.folder import CrowdedError, manifest_names
 from exchanger.directory.manifest import MAX_FILE_BYTES
 from exchanger.errors import ConfigurationError
-from exchanger.issuers.plan import Rejected
+from exchanger.issuers.plan import Plan, Rejected
 from exchanger.issuers.profiles import read_bytes
 from exchanger.policy import yaml_nodes as nodes
 from exchanger.policy.grants.allowance import NO_GRANTS, Grants
@@ -34,6 +34,7 @@ from exchanger.tools.policies import STANDARD_INPUT, planned_profiles, selectors
 from exchanger.util.regular_file import open_regular
 from exchanger.util.terminal import read_input
 from exchanger.util.text import printable
+from exchanger.values.issuer import GrantType
 
 CLEAN: Final = 0
 PROBLEMS: Final = 1
@@ -44,6 +45,9 @@ STDIN_NAME: Final = "<stdin>"
 
 _INDEX: Final = re.compile(r"issuers\[(\d+)\]")
 _PROFILE: Final = re.compile(r'issuer profile "([^"]*)"')
+# The field of a profile that a problem begins with.
+_PATH: Final = re.compile(r'(?:issuers\[\d{1,6}\]\.|issuer profile "[^"]*" (?:has )?)([A-Za-z.0-9\[\]]+)')
+_STEP: Final = re.compile(r"([A-Za-z]+)(?:\[(\d{1,6})\])?")
 
 
 def run_check(options: CheckOptions, variables: Mapping[str, str] | None = None, out: TextIO | None = None) -> int:
@@ -97,17 +101,20 @@ def _checked(options: CheckOptions, variables: Mapping[str, str]) -> tuple[Check
     namespaces, configmaps = selectors_of(settings)
     files = list(_read_all(options.paths))
     issuers: frozenset[str] = AnyIssuer()
+    scope_alone: frozenset[str] = frozenset()
     grants = NO_GRANTS
     more: list[ManifestFile] = []
     if options.issuers is not None:
         file, found = _issuers(options.issuers)
         more.append(file)
-        issuers = found or issuers
+        if found is not None:
+            issuers = frozenset(profile.name for profile in found.profiles) or issuers
+            scope_alone = frozenset(profile.name for profile in found.profiles if profile.grant.type is GrantType.ENTRA_OBO)
     if options.grants is not None:
         file, granted = _grants(options.grants, enforced=settings.grants.enforced)
         more.append(file)
         grants = granted or grants
-    rules = Rules(namespaces, configmaps, issuers, grants)
+    rules = Rules(namespaces, configmaps, issuers, grants, scope_alone)
     return check((*more, *files), rules), rules
 
 
@@ -186,21 +193,22 @@ def _text_at(path: Path) -> str:
         raise ConfigurationError((f"{path} is not UTF-8",)) from None
 
 
-def _issuers(path: Path) -> tuple[ManifestFile, frozenset[str] | None]:
-    """Return the file, and the names in it; ``None`` if something is wrong with it."""
+def _issuers(path: Path) -> tuple[ManifestFile, Plan | None]:
+    """Return the file, and the plan for it; ``None`` if something is wrong with it."""
     text = _text_at(path)
-    profiles, planned = planned_profiles(text.encode(), "the file")
+    _, planned = planned_profiles(text.encode(), "the file")
     if not isinstance(planned, Rejected):
-        return ManifestFile(str(path), FileText(text)), frozenset(profile.name for profile in profiles)
+        return ManifestFile(str(path), FileText(text)), planned
     root, lines = nodes.read_nodes(text), FileText(text)
     unreadable = isinstance(root, nodes.Unreadable)
     code = codes.UNREADABLE_ISSUERS if unreadable else codes.WRONG_PROFILE
     placed = tuple(PlacedProblem(Problem(code, problem), str(path), _place_of(problem, root, lines)) for problem in planned.problems)
-    return ManifestFile(str(path), lines, problems=placed), None
+    # Without its text, no report quotes a line: a secret may stand in the wrong field, and parameters have names of their own.
+    return ManifestFile(str(path), problems=placed), None
 
 
 def _place_of(problem: str, root: nodes.Node | nodes.Unreadable, lines: FileText) -> Place:
-    """Return where the profile is that ``problem`` speaks of."""
+    """Return where the field is that ``problem`` speaks of, else the profile."""
     if isinstance(root, nodes.Unreadable):
         return lines.within(root.line, root.column)
     listed = field(root, "issuers")
@@ -208,7 +216,17 @@ def _place_of(problem: str, root: nodes.Node | nodes.Unreadable, lines: FileText
     index, name = _INDEX.search(problem), _PROFILE.search(problem)
     chosen = [item for number, item in enumerate(items) if index is not None and number == int(index[1])]
     chosen += [item for item in items if name is not None and text_field(item, "name") == name[1]]
-    return Place(chosen[0].line, chosen[0].column) if chosen else NOWHERE
+    if not chosen:
+        return NOWHERE
+    found, path = chosen[0], _PATH.search(problem)
+    for step, number in _STEP.findall(path[1] if path else ""):
+        inner = field(found, step)
+        if inner is None:
+            break
+        found = inner
+        if number and isinstance(inner, nodes.Sequence) and int(number) < len(inner.items):
+            found = inner.items[int(number)]
+    return Place(found.line, found.column)
 
 
 def _grants(path: Path, *, enforced: bool) -> tuple[ManifestFile, Grants | None]:

@@ -4,12 +4,14 @@ Nothing is judged here: the readers, the grants and the match are the service's 
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final, final
 
 import attrs
 
 from exchanger.codes import manifests as codes
 from exchanger.codes.code import Severity
+from exchanger.codes.issuers import SCOPE_ALONE
 from exchanger.codes.policy import DUPLICATE_KEY, NOT_YAML, WRONG_TYPE
 from exchanger.codes.problem import Problem
 from exchanger.policy import yaml_nodes as nodes
@@ -25,7 +27,8 @@ from exchanger.tools.check.likely import between_entries
 from exchanger.tools.check.source_map import FileText, Place, field
 from exchanger.tools.check.style import style_of
 from exchanger.tools.check.syntax import explained
-from exchanger.values.entry import Source
+from exchanger.util.text import quoted
+from exchanger.values.entry import ExchangeEntry, Source
 from exchanger.values.notice import Notice
 from exchanger.values.selector import Selector
 
@@ -36,12 +39,13 @@ MAX_PROBLEMS: Final = 10_000
 @final
 @attrs.frozen
 class Rules:
-    """What counts as policy, the issuers that entries may refer to, and the grants."""
+    """What counts as policy, the issuers that entries may refer to, and the grants. Of ``scope_alone``, entries may only name a scope."""
 
     namespaces: Selector
     configmaps: Selector
     issuers: frozenset[str] = attrs.field(factory=AnyIssuer)
     grants: Grants = NO_GRANTS
+    scope_alone: frozenset[str] = frozenset()
 
 
 @final
@@ -67,6 +71,7 @@ def check(files: Iterable[ManifestFile], rules: Rules) -> Checked:
     found += _of_labels(every, rules)
     found += _of_grants(every, documents, rules, described)
     found += [problem for document in documents for problem in _of_document(document)]
+    found += islice(_scope_alone(documents, rules.scope_alone), MAX_PROBLEMS)
     found += _found_twice(documents)
     found += between_entries(_together(documents, rules), {document.policy.source: document for document in reversed(documents)})
     order = {file.name: number for number, file in enumerate(every)}
@@ -133,6 +138,25 @@ def _of_document(document: Document) -> Iterator[PlacedProblem]:
     for problem in document.problems:
         place = document.place(problem.line, problem.column)
         yield PlacedProblem(problem, document.file.name, place, None if document.bare else document.policy.source)
+
+
+def _scope_alone(documents: Iterable[Document], issuers: frozenset[str]) -> Iterator[PlacedProblem]:
+    """Yield the targets that no request to their issuer can name."""
+    for document in documents:
+        wrong = [entry for entry in document.policy.entries if isinstance(entry, ExchangeEntry) and entry.target.issuer_ref in issuers]
+        root = nodes.read_nodes(document.policy.text or "") if wrong else None
+        entries = None if root is None or isinstance(root, nodes.Unreadable) else field(root, "entries")
+        items = entries.items if isinstance(entries, nodes.Sequence) else ()
+        for entry in wrong:
+            given = (("resources", entry.target.resources), ("audiences", entry.target.audiences))
+            for name in (name for name, texts in given if texts):
+                where = f"entries[{entry.index}].exchange.{name}"
+                found = field(field(items[entry.index], "exchange"), name) if entry.index < len(items) else None
+                line, column = (entry.line, None) if found is None else (found.line, found.column)
+                text = f"{where} cannot be asked for: the grant of the issuer {quoted(entry.target.issuer_ref)} takes a scope alone"
+                problem = Problem(SCOPE_ALONE, text, entry.index, where, line, column)
+                source = None if document.bare else document.policy.source
+                yield PlacedProblem(problem, document.file.name, document.place(line, column), source)
 
 
 def _found_twice(documents: Iterable[Document]) -> Iterator[PlacedProblem]:
