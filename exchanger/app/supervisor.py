@@ -233,6 +233,7 @@ class Supervisor:
             freshness=self._freshness,
             issuers=self._issuer_health,
             rules=lambda: self._evaluator.rules,
+            is_discovered=lambda issuer: bool(self._tokens.metadata.token_endpoint(issuer)),
         )
         log = ConsoleLog(self._log)
         about = About(version=__version__, policy_source=source)

@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from exchanger.console.access import Access
+from exchanger.console.issuer_view import shown_profiles
 from exchanger.console.message import TimeSlice, encode, error, json_bytes, json_response
 from exchanger.console.policy_view import (
     MISSING,
@@ -37,7 +38,7 @@ from exchanger.policy.document import PolicyDocument, entry_lines
 from exchanger.policy.explanation import Explanation, explain
 from exchanger.policy.snapshot import PolicySnapshot
 from exchanger.values.entry import Source
-from exchanger.values.issuer import AUTHORIZATION
+from exchanger.values.issuer import AUTHORIZATION, Issuer
 from exchanger.values.notice import Notices
 from exchanger.values.request import HttpRequest
 from exchanger.values.text import HOST_LIMIT, loggable_path
@@ -105,6 +106,7 @@ class Api:
     _policy: Callable[[], PolicyNow]
     _access: Access
     _rules: Callable[[], DecisionRules] = DecisionRules
+    _is_discovered: Callable[[Issuer], bool] = lambda _issuer: False
     _list: tuple[PolicyNow, bytes] | None = attrs.field(default=None, init=False, repr=False)
     _lined: dict[Source, Lines] = attrs.field(factory=dict, init=False, repr=False)
     _lined_of: PolicySnapshot | None = attrs.field(default=None, init=False, repr=False)
@@ -119,6 +121,7 @@ class Api:
             ("GET", "/api/policy"): self.policy,
             ("GET", "/api/policy/document"): self.document,
             ("GET", "/api/explain"): self.explain,
+            ("GET", "/api/issuers"): self.issuers,
         }
 
     async def about(self, request: Request) -> Response:
@@ -172,6 +175,10 @@ class Api:
         head = encode({"namespace": source.namespace, "name": source.name, "revision": now.revision, "text": document.text})
         lists = (b",".join(entries), b",".join(problems), b",".join(refused))
         return json_bytes(b'%b,"entries":[%b],"problems":[%b],"refused":[%b]}' % (head[:-1], *lists))
+
+    async def issuers(self, _request: Request) -> Response:
+        """List the issuer profiles in force, without anything secret."""
+        return json_response(shown_profiles(self._rules().issuers.values(), self._is_discovered))
 
     async def explain(self, request: Request) -> Response:
         """Say what becomes of a request, and why."""

@@ -26,6 +26,7 @@ from exchanger.decision.check import DecisionRules
 from exchanger.http.message import Response
 from exchanger.http.names import names_of
 from exchanger.policy.snapshot import PolicySnapshot
+from exchanger.values.issuer import Issuer
 from exchanger.values.notice import Notices
 
 _FULL: Final = error(503, "the console has as many viewers as it can serve; close a page and try again", ("Retry-After", "10"))
@@ -38,7 +39,7 @@ class Sources:
 
     ``is_missing``: a policy is required and no entry is in force, so nothing is decided by it. ``notices`` are probable mistakes.
     ``freshness`` is read in a Trio task. ``rules`` are the operator's settings for all policies. ``issuers`` are those whose profiles have
-    a breaker or a limit.
+    a breaker or a limit. ``is_discovered``: whether the metadata of an issuer are known.
     """
 
     snapshot: Callable[[], PolicySnapshot | None]
@@ -49,6 +50,7 @@ class Sources:
     freshness: Callable[[], Freshness] = Freshness
     rules: Callable[[], DecisionRules] = DecisionRules
     issuers: Callable[[], tuple[IssuerHealth, ...]] = tuple
+    is_discovered: Callable[[Issuer], bool] = lambda _issuer: False
 
 
 @final
@@ -89,7 +91,7 @@ class Console:
         shown = DecisionJson(sources.line, show_tokens=self._show_tokens)
         health = PolicyHealth(sources.snapshot, sources.is_missing, sources.freshness)
         self.broadcast = Broadcast(self.feed, shown, sources.totals, about.version, time.time, self._reports.fault, health, sources.issuers)
-        api = Api(about, self._policy_now, self._access, sources.rules)
+        api = Api(about, self._policy_now, self._access, sources.rules, sources.is_discovered)
         routes = {
             **api.routes(),
             ("POST", SESSION): self._access.open_session,

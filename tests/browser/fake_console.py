@@ -91,6 +91,7 @@ class FakeConsole:
             "/api/policy": self.policy,
             "/api/policy/document": self.document,
             "/api/explain": self.explain,
+            "/api/issuers": lambda _question: said(made_up.PROFILES),
         }
         if path in handlers:
             return handlers[path](question)

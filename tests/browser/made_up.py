@@ -17,6 +17,19 @@ SPARED: Final[Json] = {
     ],
     "more": 2,
 }
+PROFILES: Final[Json] = {
+    "listed": [
+        {"name": "demo", "endpoint": "issuer.example.com", "client": "client secret", "discovery": None, "profile": []},
+        {
+            "name": "partner",
+            "endpoint": "login.example.com",
+            "client": "signed assertion (ES256)",
+            "discovery": {"issuer": "https://login.example.com", "known": False},
+            "profile": [{"name": "grant", "text": "jwt-bearer"}, {"name": "token", "text": "read from x-forwarded-access-token"}],
+        },
+    ],
+    "more": 3,
+}
 HEALTHY: Final[Json] = {"state": "in_force", "age_s": 0, "problems": 0, "conflicts": 0, "unreadable": {"listed": [], "more": 0}}
 START: Final = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 

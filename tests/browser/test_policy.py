@@ -142,3 +142,22 @@ def test_a_list_says_what_is_missing_and_has_no_mistakes_if_there_are_none(visit
     page.get_by_role("link", name="Policy").click()
     expect(page.locator(place)).to_contain_text(text)
     expect(page.locator("#policy-notices")).to_be_hidden()
+
+
+def test_the_profiles_of_issuers_are_below_the_policy(visit: Visit) -> None:
+    page = visit("#/policy")
+    rows = page.locator("#profiles tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.nth(0)).to_contain_text("demo issuer.example.com")
+    expect(rows.nth(0)).to_contain_text("none needed")
+    expect(rows.nth(1)).to_contain_text("signed assertion (ES256)")
+    expect(rows.nth(1)).to_contain_text("not known yet: https://login.example.com")
+    expect(rows.nth(1)).to_contain_text("grant: jwt-bearer")
+    expect(page.locator("#profiles-more")).to_have_text("3 more")
+
+
+def test_profiles_that_are_not_told_are_not_shown(page: Page) -> None:
+    expect(page.locator("#profiles")).to_be_visible()
+    page.route("**/api/issuers", lambda route: route.fulfill(json={"listed": [], "more": 0}))
+    page.locator("#policy-refresh").click()
+    expect(page.locator("#profiles")).to_be_hidden()

@@ -5,6 +5,7 @@ import { codeBox, problemList, problemText } from "./code.js";
 import { documentHash } from "./detail/policy.js";
 import { byId, el, icon, put, say, table } from "./dom.js";
 import { count, entryName, plural, policyName, targetText } from "./format.js";
+import { showProfiles } from "./profiles.js";
 
 const HEALTH = { ok: ["ok", "ok"], problems: ["broken", "problems"], conflicts: ["changed", "conflicts"], refused: ["refused", "refused"] };
 const ENTRIES = 1000; // of a document that are listed; a megabyte holds 20,000
@@ -44,6 +45,7 @@ export class PolicyView {
 
   async #load() {
     const asked = ++this.#asked;
+    const profiles = showProfiles(this.#api);
     try {
       const overview = await this.#api.get("api/policy");
       if (asked !== this.#asked) return; // a newer question is under way
@@ -54,6 +56,7 @@ export class PolicyView {
     } catch (error) {
       if (asked === this.#asked) say(byId("policy-summary"), error.message);
     }
+    await profiles;
   }
 
   #drawTree() {

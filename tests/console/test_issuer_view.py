@@ -1,0 +1,99 @@
+"""The list of issuer profiles: a word for how each client authenticates, what is not as usual, and no secret."""
+
+import attrs
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rpds import HashTrieMap
+
+from exchanger.console.issuer_view import MAX_PROFILES, client_of, shown_profiles
+from exchanger.decision.check import DecisionRules
+from exchanger.values.issuer import (
+    ActorToken,
+    Assertion,
+    AssertionType,
+    ClientCertificate,
+    ClientProof,
+    Credentials,
+    ErrorStyle,
+    Grant,
+    GrantType,
+    SigningAlgorithm,
+    SigningKey,
+    SubjectRules,
+)
+from exchanger.values.secret import Secret
+from tests.console.running import running
+from tests.decision.examples import PRIMARY
+
+CANARY = "canary-7f3d"
+PROOFS: list[tuple[ClientProof, str]] = [
+    (Secret(CANARY), "client secret"),
+    (SigningKey(Secret(CANARY), SigningAlgorithm.ES256, CANARY, CANARY), "signed assertion (ES256)"),
+    (SigningKey(Secret(CANARY), SigningAlgorithm.EDDSA), "signed assertion (EdDSA)"),
+    (Assertion(Secret(CANARY), AssertionType.JWT_SPIFFE, CANARY), "assertion file"),
+    (ClientCertificate(CANARY, Secret(CANARY)), "certificate"),
+    (None, "public"),
+]
+
+
+@pytest.mark.parametrize(("proof", "word"), PROOFS)
+def test_each_way_to_authenticate_has_a_word(proof: ClientProof, word: str) -> None:
+    assert client_of(proof) == word
+
+
+@given(st.sampled_from(PROOFS), st.sampled_from(PROOFS), st.sampled_from(GrantType), st.booleans())
+def test_nothing_secret_is_shown(now: tuple[ClientProof, str], before: tuple[ClientProof, str], grant: GrantType, with_actor: bool) -> None:
+    issuer = attrs.evolve(
+        PRIMARY,
+        credentials=Credentials(CANARY, now[0]),
+        previous=Credentials(CANARY, before[0]),
+        ca_pem=CANARY,
+        token_endpoint=f"https://issuer.example.com/{CANARY}",
+        grant=Grant(grant, "", ActorToken(Secret(CANARY), CANARY, CANARY) if with_actor else None, ((CANARY, CANARY),)),
+    )
+    assert CANARY not in orjson.dumps(shown_profiles([issuer], lambda _issuer: True)).decode()
+
+
+def test_a_profile_is_shown_with_what_is_not_as_usual() -> None:
+    discovered = attrs.evolve(
+        PRIMARY,
+        name="discovered",
+        token_endpoint="",
+        discovery="https://issuer.example.com",
+        errors=ErrorStyle.STRICT,
+        subject=SubjectRules(("x-forwarded-access-token",)),
+    )
+    shown = shown_profiles([PRIMARY, discovered], lambda issuer: issuer is not discovered)
+    assert shown == {
+        "listed": [
+            {
+                "name": "discovered",
+                "endpoint": "issuer.example.com",
+                "client": "client secret",
+                "discovery": {"issuer": "https://issuer.example.com", "known": False},
+                "profile": [
+                    {"name": "token", "text": "read from x-forwarded-access-token"},
+                    {"name": "errors", "text": "strict: 401 and 403 are for the caller, 5xx for what is not the caller's fault"},
+                ],
+            },
+            {"name": "primary", "endpoint": "issuer.example.com", "client": "client secret", "discovery": None, "profile": []},
+        ],
+        "more": 0,
+    }
+
+
+def test_the_list_is_bounded_and_so_are_its_texts() -> None:
+    many = [attrs.evolve(PRIMARY, name=f"{number:04}\u202e" + "n" * 5000) for number in range(MAX_PROFILES + 3)]
+    shown = shown_profiles(many, lambda _issuer: False)
+    assert isinstance(shown["listed"], list)
+    assert (len(shown["listed"]), shown["more"]) == (MAX_PROFILES, 3)
+    assert all(len(one["name"]) <= 1024 and one["name"].isprintable() for one in shown["listed"])
+
+
+async def test_the_console_lists_the_profiles_in_force() -> None:
+    async with running(rules=DecisionRules(HashTrieMap({"primary": PRIMARY}))) as console:
+        found = await console.get("/api/issuers")
+    assert [one["name"] for one in found.json["listed"]] == ["primary"]
+    assert b"client-secret" not in found.body
