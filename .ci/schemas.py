@@ -30,7 +30,8 @@ def texts() -> dict[Path, str]:
     chart: dict[str, Any] = json.loads(CHART.read_text())
     body = without_nothing({key: value for key, value in SCHEMAS["grants"]().items() if key not in {"$schema", "$id", "title"}})
     chart["$defs"][DEFINITION] = {**body, "description": "written by .ci/schemas.py from the service's own schema of the file"}
-    profile = SCHEMAS["issuers"]()["properties"]["issuers"]["items"]["properties"]
+    issuers: dict[str, Any] = SCHEMAS["issuers"]()
+    profile = issuers["properties"]["issuers"]["items"]["properties"]
     chart["$defs"]["issuerProfiles"]["items"]["properties"] |= {name: profile[name] for name in IDENTITY}
     return {**found, CHART: as_text(chart)}
 
