@@ -481,10 +481,12 @@ def _refuses_client(outcome: TokenOutcome) -> bool:
     """Return whether the endpoint refused the client's credentials.
 
     It does so with ``invalid_client`` under any status (RFC 6749 section 5.2, https://www.rfc-editor.org/rfc/rfc6749#section-5.2), or with
-    a 401 that says nothing else: a token request authenticates the client only.
+    a 401 that says nothing else: a token request authenticates the client only. Keycloak tells of a wrong secret by a 401 with
+    ``unauthorized_client``, which under another status is about what the client may do.
     """
     if isinstance(outcome, ExchangedToken):
         return False
     if outcome.diagnostic is Diagnostic.OAUTH_ERROR:
-        return outcome.oauth_error == "invalid_client"
+        unauthorized = outcome.oauth_error == "unauthorized_client" and outcome.http_status == HTTPStatus.UNAUTHORIZED
+        return outcome.oauth_error == "invalid_client" or unauthorized
     return outcome.diagnostic is Diagnostic.UNRECOGNISED_401
